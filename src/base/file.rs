@@ -1,0 +1,70 @@
+//! Files that hold secrets or must never be half written.
+
+use super::error::{Error, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Makes the folder (and its parents) for its owner only. An existing one is narrowed to 0700.
+pub fn private_dir(path: &Path) -> Result<()> {
+    let told = |e| Error::internal(format!("folder {}: {e}", path.display()));
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(told)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(told)
+}
+
+/// Writes a new file, 0600, and refuses an existing one.
+pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
+}
+
+/// Replaces a file in one step (0600): the old or the new content is there at any moment, also after a power cut.
+pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let fresh = path.with_extension(format!("new-{}", super::random::name()));
+    let written = write_new(&fresh, bytes)
+        .and_then(|()| File::open(&fresh)?.sync_all())
+        .and_then(|()| fs::rename(&fresh, path))
+        .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    written
+}
+
+/// Reads at most `max` bytes; a longer file is an error, not a cut one.
+pub fn read_limited(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    File::open(path)?.take(max + 1).read_to_end(&mut out)?;
+    match out.len() as u64 > max {
+        true => Err(std::io::Error::other(format!("longer than {max} bytes"))),
+        false => Ok(out),
+    }
+}
+
+/// A 0600 file that is removed when dropped.
+pub struct TempFile(PathBuf);
+
+impl TempFile {
+    /// Writes `bytes` to a new file of a random name in `dir`.
+    pub fn new(dir: &Path, bytes: &[u8]) -> Result<TempFile> {
+        let path = dir.join(super::random::name());
+        write_new(&path, bytes).map_err(|e| Error::internal(format!("temporary file in {}: {e}", dir.display())))?;
+        Ok(TempFile(path))
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,77 @@
+//! Numbers of rows, each of its own type, so that a server's number cannot be used as a task's.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+/// The number of a row of kind `T` (a marker type, e.g. [`Server`]). Always positive.
+pub struct Id<T>(i64, PhantomData<fn() -> T>);
+
+/// Marker of servers.
+pub enum Server {}
+/// Marker of tasks.
+pub enum Task {}
+/// Marker of users.
+pub enum User {}
+/// Marker of alerts.
+pub enum Alert {}
+
+impl<T> Id<T> {
+    /// Wraps a number that came from the database.
+    pub const fn new(n: i64) -> Id<T> {
+        Id(n, PhantomData)
+    }
+
+    /// The number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// Reads a path segment: decimal digits without sign or leading zero, at most `i64::MAX`, not 0.
+    pub fn parse(text: &str) -> Option<Id<T>> {
+        let plain = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+        if plain { text.parse().ok().map(Id::new) } else { None }
+    }
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> std::hash::Hash for Id<T> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Id<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+impl<T> fmt::Display for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+impl<T> serde::Serialize for Id<T> {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_i64(self.0)
+    }
+}

@@ -1,0 +1,88 @@
+//! The daemon's own log: one line an event on stderr, `time LEVEL target message key=value…`, or one JSON object a line.
+//! Control characters are escaped, so that no text from outside can forge a line. Secrets never get here: what may hold
+//! one goes through [`super::redact`] first.
+
+use super::clock;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For the developer.
+    Debug,
+    /// What happened.
+    Info,
+    /// What should be looked at.
+    Warning,
+    /// What failed.
+    Error,
+}
+
+static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Sets the least level that is written and the form. Called once at start.
+pub fn init(least: Level, as_json: bool) {
+    LEAST.store(least as u8, Ordering::Relaxed);
+    AS_JSON.store(as_json, Ordering::Relaxed);
+}
+
+/// Writes one line. `target` names the module; `fields` are keys and values.
+pub fn line(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) {
+    if (level as u8) < LEAST.load(Ordering::Relaxed) {
+        return;
+    }
+    let name = ["DEBUG", "INFO", "WARNING", "ERROR"][level as usize];
+    let at = clock::rfc3339(clock::now());
+    let text = if AS_JSON.load(Ordering::Relaxed) {
+        let mut object = serde_json::Map::new();
+        for (key, value) in [
+            ("ts", at.as_str()),
+            ("level", name),
+            ("target", target),
+            ("message", message),
+        ] {
+            object.insert(key.into(), value.into());
+        }
+        for (key, value) in fields {
+            object.insert((*key).into(), (*value).into());
+        }
+        serde_json::Value::Object(object).to_string()
+    } else {
+        let mut text = format!("{at} {name} {target} {}", escape(message));
+        for (key, value) in fields {
+            text.push_str(&format!(" {key}={}", escape(value)));
+        }
+        text
+    };
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+fn escape(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+/// What happened.
+pub fn info(target: &str, message: &str, fields: &[(&str, &str)]) {
+    line(Level::Info, target, message, fields);
+}
+
+/// What should be looked at.
+pub fn warning(target: &str, message: &str, fields: &[(&str, &str)]) {
+    line(Level::Warning, target, message, fields);
+}
+
+/// What failed.
+pub fn error(target: &str, message: &str, fields: &[(&str, &str)]) {
+    line(Level::Error, target, message, fields);
+}

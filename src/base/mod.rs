@@ -1,0 +1,18 @@
+//! Plain types with no opinion about fleets. Everything above may use them; they use only the standard
+//! library, `ring`, `serde_json` and (in `sys`, the one place with `unsafe`) `libc`.
+
+pub mod clock;
+pub mod error;
+pub mod sys;
+pub mod text;
+pub mod id;
+pub mod random;
+pub mod secret;
+pub mod host;
+pub mod shell;
+pub mod file;
+pub mod lines;
+pub mod redact;
+pub mod process;
+pub mod log;
+pub mod config;

@@ -1,0 +1,110 @@
+//! The only file with `unsafe`: the few system calls that the standard library does not offer.
+#![expect(unsafe_code, reason = "libc calls; each is checked beside the call")]
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// Write end of the pipe that the signal handler writes to.
+static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let byte = signal as u8;
+    // SAFETY: write(2) is async-signal-safe; the descriptor lives as long as the process.
+    unsafe { libc::write(SIGNAL_PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+}
+
+/// Routes SIGTERM, SIGINT and SIGHUP into a pipe and returns its read end: one byte a signal, its number.
+/// A handler, not a blocked mask: children inherit a mask and could not be ended by TERM, while `exec` resets handlers.
+pub fn signal_pipe() -> io::Result<std::fs::File> {
+    use std::os::fd::FromRawFd;
+    let mut fds = [0; 2];
+    // SAFETY: `fds` has room for two descriptors.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    SIGNAL_PIPE.store(fds[1], Ordering::Relaxed);
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: a zeroed sigaction is valid; the handler only calls write(2).
+        let set = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_signal as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(signal, &action, std::ptr::null_mut())
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: the descriptor is fresh and owned by nobody else.
+    Ok(unsafe { std::fs::File::from_raw_fd(fds[0]) })
+}
+
+/// New files and sockets are for their owner only, whatever the caller's umask was.
+pub fn private_umask() {
+    // SAFETY: umask cannot fail.
+    unsafe { libc::umask(0o077) };
+}
+
+/// No core dump and no ptrace by other processes of the user: memory holds keys.
+pub fn undumpable() {
+    // SAFETY: plain integers; a failure changes nothing and is harmless.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// Sends a signal to a process group. A group that is gone is fine.
+pub fn kill_group(pgid: u32, signal: i32) {
+    // SAFETY: plain integers.
+    unsafe { libc::kill(-(pgid as i32), signal) };
+}
+
+/// A vanished peer (no FIN, no RST) is given up after `ms`; the kernel's own limit is about 15 minutes.
+pub fn tcp_user_timeout(socket: &impl AsRawFd, ms: u32) -> io::Result<()> {
+    set_option(
+        socket.as_raw_fd(),
+        libc::IPPROTO_TCP,
+        libc::TCP_USER_TIMEOUT,
+        ms as libc::c_int,
+    )
+}
+
+fn set_option(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is a c_int and its size is given.
+    let rc = unsafe {
+        libc::setsockopt(
+            fd,
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Widens the queue of connections waiting for `accept`; std asks for 128 only, and a burst then waits a second for
+/// its SYN to be sent again.
+pub fn listen_backlog(listener: &impl AsRawFd, backlog: i32) -> io::Result<()> {
+    // SAFETY: plain integers; calling listen(2) again on a listening socket only changes the backlog.
+    if unsafe { libc::listen(listener.as_raw_fd(), backlog) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The effective user id of this process.
+pub fn uid() -> u32 {
+    // SAFETY: geteuid cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Is something at the other end of this descriptor a terminal?
+pub fn is_tty(fd: &impl AsRawFd) -> bool {
+    // SAFETY: plain integer.
+    unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}

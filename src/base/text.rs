@@ -1,0 +1,164 @@
+//! Encodings and small text work: hex, base64, percent, cutting at a character.
+
+use std::fmt::Write;
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+/// Reads hex of either case.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
+    let bytes = text.as_bytes();
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
+    bytes
+        .chunks(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
+}
+
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+fn encode64(bytes: &[u8], alphabet: &[u8; 64], pad: bool) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let n = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            match i <= chunk.len() {
+                true => out.push(alphabet[(n >> (18 - 6 * i) & 63) as usize] as char),
+                false if pad => out.push('='),
+                false => {}
+            }
+        }
+    }
+    out
+}
+
+/// Base64 with padding (RFC 4648 §4).
+pub fn base64(bytes: &[u8]) -> String {
+    encode64(bytes, STANDARD, true)
+}
+
+/// Base64url without padding (RFC 4648 §5).
+pub fn base64url(bytes: &[u8]) -> String {
+    encode64(bytes, URL, false)
+}
+
+/// Reads either alphabet, with or without padding; anything else is `None`.
+pub fn unbase64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=').as_bytes();
+    if text.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(text.len() * 3 / 4);
+    for chunk in text.chunks(4) {
+        let mut n = 0u32;
+        for b in chunk {
+            n = n << 6
+                | match b {
+                    b'A'..=b'Z' => u32::from(b - b'A'),
+                    b'a'..=b'z' => u32::from(b - b'a') + 26,
+                    b'0'..=b'9' => u32::from(b - b'0') + 52,
+                    b'+' | b'-' => 62,
+                    b'/' | b'_' => 63,
+                    _ => return None,
+                };
+        }
+        n <<= 6 * (4 - chunk.len());
+        out.extend_from_slice(&n.to_be_bytes()[1..chunk.len()]);
+    }
+    Some(out)
+}
+
+/// Percent-decodes a path segment or a query value (`plus` reads `+` as a space, as HTML forms write it).
+/// A broken escape or bytes that are not UTF-8 are `None`.
+pub fn percent_decode(text: &str, plus: bool) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(b) = bytes.next() {
+        match b {
+            b'%' => {
+                let pair = [bytes.next()?, bytes.next()?];
+                out.push(unhex(std::str::from_utf8(&pair).ok()?)?[0]);
+            }
+            b'+' if plus => out.push(b' '),
+            b => out.push(b),
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986.
+pub fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, b| {
+        match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(b as char),
+            b => drop(write!(out, "%{b:02X}")),
+        }
+        out
+    })
+}
+
+/// At most `max` bytes of `text`, cut at a character.
+pub fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+/// One line of plain text out of anything a machine sent: control characters become spaces, ends are trimmed, at most
+/// `max` bytes stay.
+pub fn one_line(text: &str, max: usize) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    cut(clean.trim(), max).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+            assert_eq!(unbase64(coded).as_deref(), Some(plain.as_bytes()));
+            assert_eq!(unbase64(coded.trim_end_matches('=')).as_deref(), Some(plain.as_bytes()));
+        }
+        assert_eq!(base64url(&[0xfb, 0xff]), "-_8");
+        assert_eq!(unbase64("-_8"), unbase64("+/8"));
+        assert_eq!(unbase64("a"), None);
+        assert_eq!(unbase64("a b="), None);
+    }
+
+    #[test]
+    fn percent_escapes_are_read_once_and_strictly() {
+        assert_eq!(percent_decode("a%2Fb+c", false).as_deref(), Some("a/b+c"));
+        assert_eq!(percent_decode("a+%D0%B9", true).as_deref(), Some("a й"));
+        for bad in ["%", "%2", "%zz", "%ff"] {
+            assert_eq!(percent_decode(bad, false), None, "{bad}");
+        }
+        assert_eq!(
+            percent_decode(&percent_encode("é /%?&"), false).as_deref(),
+            Some("é /%?&")
+        );
+    }
+
+    #[test]
+    fn hex_goes_there_and_back() {
+        assert_eq!(hex(&[0, 255, 16]), "00ff10");
+        assert_eq!(unhex("00fF10"), Some(vec![0, 255, 16]));
+        assert_eq!(unhex("0"), None);
+        assert_eq!(unhex("0g"), None);
+    }
+}

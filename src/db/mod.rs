@@ -1,0 +1,185 @@
+//! Two SQLite files: `lamplighter.db` (state, audit, tasks; every commit is on the disk before it is answered) and
+//! `metrics.db` (samples; a power cut may lose the last second, never corrupt). One writer each, Immediate transactions,
+//! so that nobody ever sees SQLITE_BUSY_SNAPSHOT; a few readers, each with a snapshot of its own.
+
+pub mod migrate;
+
+use crate::base::error::{Error, Kind, Result};
+use crate::base::log;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a query gets: a connection inside a read transaction, or (by deref) a [`Tx`].
+pub type Conn = Connection;
+
+/// How much a commit is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// `synchronous=FULL`: an acknowledged commit survives a power cut.
+    Full,
+    /// `synchronous=NORMAL`: a power cut may lose the last commits, never corrupt.
+    Normal,
+}
+
+/// One database file.
+pub struct Db {
+    path: PathBuf,
+    durability: Durability,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for wake-ups, which must not come earlier.
+pub struct Tx<'a> {
+    inner: rusqlite::Transaction<'a>,
+    after: RefCell<Vec<Box<dyn FnOnce()>>>,
+}
+
+impl Tx<'_> {
+    /// Runs `f` when (and only if) the transaction has been committed.
+    pub fn after_commit(&self, f: impl FnOnce() + 'static) {
+        self.after.borrow_mut().push(Box::new(f));
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.inner
+    }
+}
+
+/// Readers kept open when idle; more are opened under load and closed again.
+const IDLE_READERS: usize = 4;
+
+impl Db {
+    /// Opens (or makes) the file and brings its schema up to date.
+    pub fn open(path: &Path, durability: Durability, steps: &[migrate::Step]) -> Result<Db> {
+        let mut writer = connect(path, durability, true)?;
+        migrate::run(&mut writer, path, steps)?;
+        let readers = Mutex::new(Vec::new());
+        Ok(Db {
+            path: path.into(),
+            durability,
+            writer: Mutex::new(writer),
+            readers,
+        })
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `f` in one Immediate transaction: committed when it is `Ok`, rolled back when it is `Err` or panics.
+    pub fn write<T>(&self, f: impl FnOnce(&Tx) -> Result<T>) -> Result<T> {
+        let (out, after) = {
+            let mut writer = lock(&self.writer);
+            let tx = Tx {
+                inner: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
+                after: RefCell::default(),
+            };
+            let out = f(&tx)?;
+            tx.inner.commit()?;
+            (out, tx.after.into_inner())
+        };
+        after.into_iter().for_each(|f| f()); // the writer is free again: what wakes may write at once
+        Ok(out)
+    }
+
+    /// Runs `f` on one snapshot.
+    pub fn read<T>(&self, f: impl FnOnce(&Conn) -> Result<T>) -> Result<T> {
+        let idle = lock(&self.readers).pop();
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => connect(&self.path, self.durability, false)?,
+        };
+        let out = {
+            let snapshot = reader.transaction()?;
+            f(&snapshot)?
+        };
+        let mut idle = lock(&self.readers);
+        if idle.len() < IDLE_READERS {
+            idle.push(reader);
+        }
+        Ok(out)
+    }
+
+    /// Changes whenever another connection (of any process) has committed: cheap enough to ask often.
+    pub fn data_version(&self) -> Result<i64> {
+        Ok(lock(&self.writer).query_row("PRAGMA data_version", [], |r| r.get(0))?)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic inside a transaction rolls it back; the connection itself stays good.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if write {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    let told = |e: rusqlite::Error| {
+        Error::new(
+            Kind::Config,
+            "database",
+            format!(
+                "The database {} cannot be opened: {e}. Check that the folder exists and is yours.",
+                path.display()
+            ),
+        )
+    };
+    let conn = Connection::open_with_flags(path, flags).map_err(told)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(told)?;
+    let synchronous = if durability == Durability::Full {
+        "FULL"
+    } else {
+        "NORMAL"
+    };
+    conn.execute_batch(&format!(
+        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};
+         PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;
+         PRAGMA secure_delete=FAST; PRAGMA cache_size=-1024; PRAGMA wal_autocheckpoint=1000;
+         PRAGMA query_only={};",
+        if write { "OFF" } else { "ON" }
+    ))
+    .map_err(told)?;
+    Ok(conn)
+}
+
+/// SQLite's failures in our words. A full disk and a busy file are said as such; the rest is ours.
+impl From<rusqlite::Error> for Error {
+    fn from(e: rusqlite::Error) -> Error {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+        match e.sqlite_error_code() {
+            Some(DiskFull) => Error::new(
+                Kind::Busy,
+                "disk_full",
+                "The disk of Lamplighter's own machine is full. Nothing was changed; make room and try again.",
+            )
+            .log(e),
+            Some(DatabaseBusy | DatabaseLocked) => Error::new(
+                Kind::Busy,
+                "database_busy",
+                "The database is busy. Nothing was changed; try again.",
+            )
+            .log(e),
+            _ => {
+                log::error("db", "query failed", &[("error", &e.to_string())]);
+                Error::internal(e)
+            }
+        }
+    }
+}
+
+/// Is this a breach of a UNIQUE constraint? (A duplicate name is the person's, not ours.)
+pub fn is_duplicate(e: &rusqlite::Error) -> bool {
+    matches!(e, rusqlite::Error::SqliteFailure(f, _)
+        if [rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY].contains(&f.extended_code))
+}
