@@ -8,3 +8,4 @@
 
 pub mod base;
 pub mod db;
+pub mod events;
