@@ -9,3 +9,7 @@
 pub mod base;
 pub mod db;
 pub mod events;
+pub mod vault;
+pub mod audit;
+pub mod settings;
+pub mod access;
