@@ -1,0 +1,7 @@
+//! The web server. `edge` alone touches client sockets; it hands clean requests to `tiny_http` on a Unix socket
+//! (`server`), which finds the route, asks the guard and calls the handler.
+
+pub mod request;
+pub mod reply;
+pub mod route;
+pub mod guard;
