@@ -923,3 +923,62 @@ fn files_go_there_and_back_and_change_only_once() {
         "line_break_in_value"
     );
 }
+
+/// Prints; nothing here depends on a time. Compared with the same script by plain `ssh`, side by side.
+#[test]
+#[ignore = "lab: h1"]
+fn what_a_job_costs() {
+    let _alone = alone();
+    let root = with_key("h1", "root", "id_ed25519");
+    let ops = with_sudo(with_key("h1", "ops", "id_ed25519"), "ops-pw");
+    let script = "dpkg-query -W >/dev/null; echo done";
+    let median = |mut all: Vec<Duration>| {
+        all.sort();
+        all[all.len() / 2]
+    };
+    let plain = |user: &str| {
+        let started = Instant::now();
+        let out = Command::new("ssh")
+            .args([
+                "-F",
+                "none",
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                "GlobalKnownHostsFile=/dev/null",
+                "-i",
+            ])
+            .arg(lab_dir().join("keys/id_ed25519"))
+            .arg("-o")
+            .arg(format!(
+                "UserKnownHostsFile={}",
+                lab_dir().join("known_hosts").display()
+            ))
+            .args(["-l", user, "10.77.0.11", script])
+            .output()
+            .unwrap();
+        assert_eq!(out.stdout, b"done\n");
+        started.elapsed()
+    };
+    let (mut cold, mut warm, mut other, mut sudo) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..9 {
+        let bench = Bench::new();
+        for times in [&mut cold, &mut warm] {
+            let started = Instant::now();
+            bench.run(&root, script, true).unwrap();
+            times.push(started.elapsed());
+        }
+        bench.run(&ops, "true", false).unwrap();
+        let started = Instant::now();
+        bench.run(&ops, script, true).unwrap();
+        sudo.push(started.elapsed());
+        other.push(plain("root"));
+    }
+    let (cold, warm, other, sudo) = (median(cold), median(warm), median(other), median(sudo));
+    let ratio = |a: Duration| a.as_secs_f64() / other.as_secs_f64();
+    println!(
+        "plain ssh {other:?}; cold {cold:?} ({:.2}); warm {warm:?} ({:.2}); warm with sudo's password {sudo:?}",
+        ratio(cold),
+        ratio(warm)
+    );
+}

@@ -203,14 +203,12 @@ impl Running {
         let _watch = cancel.watch(move || drop(wake.try_send(Message::Wake))); // a full queue wakes as well
         let mut exited = false;
         loop {
+            let left = until.saturating_duration_since(clock::mono());
             if cancel.is_cancelled() {
                 return Event::Cancelled;
-            }
-            if self.open == 0 {
+            } else if self.open == 0 {
                 return Event::End;
-            }
-            let left = until.saturating_duration_since(clock::mono());
-            if left.is_zero() {
+            } else if left.is_zero() {
                 return Event::Late;
             }
             match self.events.recv_timeout(left.min(LOOK)) {
