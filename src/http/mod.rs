@@ -2,6 +2,7 @@
 //! (`server`), which finds the route, asks the guard and calls the handler.
 
 pub mod request;
+pub mod input;
 pub mod reply;
 pub mod route;
 pub mod guard;

@@ -163,3 +163,10 @@ pub fn lines(conn: &Conn, id: Id<Task>, after: i64, limit: i64) -> Result<Vec<Li
 pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
     Ok(conn.execute("DELETE FROM tasks WHERE finished_at < ?1", [before])?)
 }
+
+pub fn open_for(conn: &Conn, target_type: &str, target_id: i64) -> Result<Option<Id<Task>>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND status IN ('queued','running') ORDER BY id LIMIT 1",
+    )?;
+    Ok(statement.query_row(params![target_type, target_id], |r| Ok(Id::new(r.get(0)?))).optional()?)
+}

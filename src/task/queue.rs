@@ -80,3 +80,8 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
 pub fn purge(tx: &Tx, before: Ms) -> Result<usize> {
     queries::purge(tx, before)
 }
+
+/// A task about this that waits or runs, if there is one.
+pub fn open_for(conn: &Conn, target_type: &str, target_id: i64) -> Result<Option<Id<Task>>> {
+    queries::open_for(conn, target_type, target_id)
+}
