@@ -9,3 +9,4 @@
 pub mod base;
 pub mod db;
 pub mod events;
+pub mod http;
