@@ -4,5 +4,9 @@
 pub mod request;
 pub mod input;
 pub mod reply;
+pub mod words;
+pub mod asset;
+pub mod view;
+pub mod sse;
 pub mod route;
 pub mod guard;
