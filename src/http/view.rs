@@ -202,27 +202,49 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
 fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_global("lang", lang.tag());
     env.add_function("t", move |id: &str, values: Kwargs| say(lang, id, None, &values));
-    env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| say(lang, id, Some(other), &values));
-    env.add_function("asset", |name: &str| asset::url(name).ok_or_else(|| unknown("asset", name)));
-    env.add_function("icon", |name: &str, class: Option<&str>| markup(icon(name, class.unwrap_or_default())));
-    env.add_function("glyph", |state: &str| markup(format!("<i class=\"g s-{}\"></i>", escape(state))));
-    env.add_function("lamp", move |state: &str, soft: Option<bool>| lamp(lang, state, soft.unwrap_or_default()));
+    env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| {
+        say(lang, id, Some(other), &values)
+    });
+    env.add_function("asset", |name: &str| {
+        asset::url(name).ok_or_else(|| unknown("asset", name))
+    });
+    env.add_function("icon", |name: &str, class: Option<&str>| {
+        markup(icon(name, class.unwrap_or_default()))
+    });
+    env.add_function("glyph", |state: &str| {
+        markup(format!("<i class=\"g s-{}\"></i>", escape(state)))
+    });
+    env.add_function("lamp", move |state: &str, soft: Option<bool>| {
+        lamp(lang, state, soft.unwrap_or_default())
+    });
     env.add_function("lantern", |state: &str| {
         let sheet = asset::url("icons.svg").unwrap_or_default();
         let state = escape(state);
-        markup(format!("<svg class=\"lantern s-{state}\" aria-hidden=\"true\"><use href=\"{sheet}#L-{state}\"/></svg>"))
+        markup(format!(
+            "<svg class=\"lantern s-{state}\" aria-hidden=\"true\"><use href=\"{sheet}#L-{state}\"/></svg>"
+        ))
     });
-    env.add_function("ago", move |at: Ms| time(lang, at, "ago", &words_of_age(lang, clock::now() - at, true)));
-    env.add_function("age", move |at: Ms| time(lang, at, "age", &words_of_age(lang, clock::now() - at, false)));
+    env.add_function("ago", move |at: Ms| {
+        time(lang, at, "ago", &words_of_age(lang, clock::now() - at, true))
+    });
+    env.add_function("age", move |at: Ms| {
+        time(lang, at, "age", &words_of_age(lang, clock::now() - at, false))
+    });
     env.add_function("at", move |at: Ms| time(lang, at, "", &moment(lang, at)));
     env.add_function("clock", move |at: Ms| time(lang, at, "", &time_of_day(at)));
     env.add_function("day", move |at: Ms| time(lang, at, "", &day(lang, at)));
     env.add_global("version", env!("CARGO_PKG_VERSION"));
     env.add_filter("iso", clock::rfc3339);
     env.add_filter("hms", time_of_day);
-    env.add_filter("after", |text: &str, mark: &str| text.split_once(mark).map_or(text, |(_, rest)| rest).to_string());
-    env.add_filter("num", move |v: f64, digits: Option<usize>| number(lang, v, digits.unwrap_or(0)));
-    env.add_filter("percent", move |v: f64| format!("{}\u{a0}%", number(lang, v, usize::from(v < 9.95))));
+    env.add_filter("after", |text: &str, mark: &str| {
+        text.split_once(mark).map_or(text, |(_, rest)| rest).to_string()
+    });
+    env.add_filter("num", move |v: f64, digits: Option<usize>| {
+        number(lang, v, digits.unwrap_or(0))
+    });
+    env.add_filter("percent", move |v: f64| {
+        format!("{}\u{a0}%", number(lang, v, usize::from(v < 9.95)))
+    });
     env.add_filter("bytes", move |v: f64| bytes(lang, v));
     env.add_filter("duration", move |ms: f64| duration(lang, ms as Ms));
     env.add_filter("wbr", |text: &str| markup(escape(text).replace('.', ".<wbr>")));
@@ -280,13 +302,21 @@ fn lamp(lang: Lang, state: &str, soft: bool) -> Drawn {
     let id = format!("state.{state}");
     let word = words::word(lang, &id, None).ok_or_else(|| unknown("word", &id))?;
     let soft = if soft { " soft" } else { "" };
-    Ok(markup(format!("<span class=\"state s-{state}{soft}\"><i class=\"g\"></i>{word}</span>")))
+    Ok(markup(format!(
+        "<span class=\"state s-{state}{soft}\"><i class=\"g\"></i>{word}</span>"
+    )))
 }
 
 fn time(lang: Lang, at: Ms, ago: &str, text: &str) -> Value {
-    let ago = if ago.is_empty() { String::new() } else { format!(" data-ago=\"{ago}\"") };
+    let ago = if ago.is_empty() {
+        String::new()
+    } else {
+        format!(" data-ago=\"{ago}\"")
+    };
     let (machine, title) = (clock::rfc3339(at), moment_long(lang, at));
-    markup(format!("<time datetime=\"{machine}\"{ago} title=\"{title}\">{text}</time>"))
+    markup(format!(
+        "<time datetime=\"{machine}\"{ago} title=\"{title}\">{text}</time>"
+    ))
 }
 
 /// Text as HTML, for content and attributes in double quotes.
@@ -393,9 +423,22 @@ pub fn time_of_day(at: Ms) -> String {
 pub fn day(lang: Lang, at: Ms) -> String {
     let (year, month, day) = clock::civil(at.div_euclid(DAY));
     let names = match lang {
-        Lang::En => ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+        Lang::En => [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ],
         Lang::Ru => [
-            "янв.", "февр.", "мар.", "апр.", "мая", "июн.", "июл.", "авг.", "сент.", "окт.", "нояб.", "дек.",
+            "янв.",
+            "февр.",
+            "мар.",
+            "апр.",
+            "мая",
+            "июн.",
+            "июл.",
+            "авг.",
+            "сент.",
+            "окт.",
+            "нояб.",
+            "дек.",
         ],
     };
     format!("{day}\u{a0}{}\u{a0}{year}", names[month as usize - 1])
@@ -436,16 +479,23 @@ mod tests {
         let view = View::new().unwrap();
         Lang::ALL.map(|lang| {
             let content = content.clone();
-            view.render(name, &page(lang), content).unwrap_or_else(|e| panic!("{name}: {e}"))
+            view.render(name, &page(lang), content)
+                .unwrap_or_else(|e| panic!("{name}: {e}"))
         })
     }
 
     #[test]
     fn the_pages_before_signing_in_say_what_they_are_in_both_languages() {
-        let [en, ru] = render("users/login.html", context! { login => "<b>", problem => "", plain => true, next => "/" });
+        let [en, ru] = render(
+            "users/login.html",
+            context! { login => "<b>", problem => "", plain => true, next => "/" },
+        );
         assert!(en.contains("Sign in") && ru.contains("Вход"));
         assert!(en.contains("value=\"&lt;b&gt;\"") && !en.contains("<b>"));
-        let [en, _] = render("users/setup.html", context! { errors => context! { token => "Wrong." }, login => "" });
+        let [en, _] = render(
+            "users/setup.html",
+            context! { errors => context! { token => "Wrong." }, login => "" },
+        );
         assert!(en.contains("aria-describedby=\"token-e token-h\""), "{en}");
     }
 }
