@@ -18,3 +18,4 @@ impl Streams {
         Ok(String::new())
     }
 }
+pub const BATCH: usize = 16 << 10;
