@@ -13,3 +13,4 @@ pub mod vault;
 pub mod audit;
 pub mod settings;
 pub mod access;
+pub mod http;
