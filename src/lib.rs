@@ -19,5 +19,7 @@ pub mod app;
 pub mod task;
 pub mod schedule;
 pub mod http;
+pub mod cli;
 pub mod feature;
 pub mod features;
+pub mod daemon;
