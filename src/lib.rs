@@ -11,6 +11,7 @@ pub mod db;
 pub mod events;
 pub mod vault;
 pub mod ssh;
+pub mod provision;
 pub mod audit;
 pub mod settings;
 pub mod access;
