@@ -9,4 +9,15 @@
 pub mod base;
 pub mod db;
 pub mod events;
+pub mod vault;
+pub mod ssh;
+pub mod provision;
+pub mod audit;
+pub mod settings;
+pub mod access;
+pub mod app;
+pub mod task;
+pub mod schedule;
 pub mod http;
+pub mod feature;
+pub mod features;

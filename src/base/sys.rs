@@ -58,6 +58,16 @@ pub fn kill_group(pgid: u32, signal: i32) {
     unsafe { libc::kill(-(pgid as i32), signal) };
 }
 
+/// Has this child of ours ended? It stays a zombie, so its number (and its group's) cannot be somebody else's yet.
+pub fn has_ended(pid: u32) -> bool {
+    // SAFETY: `info` is plain data and large enough; WNOWAIT leaves the child to be reaped by its owner.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, pid, &raw mut info, flags) == 0 && info.si_pid() != 0
+    }
+}
+
 /// A vanished peer (no FIN, no RST) is given up after `ms`; the kernel's own limit is about 15 minutes.
 pub fn tcp_user_timeout(socket: &impl AsRawFd, ms: u32) -> io::Result<()> {
     set_option(

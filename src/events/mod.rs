@@ -2,3 +2,4 @@
 //! something new (`wake`). The row is the truth, the wake is only a hint: a missed one costs a moment, never a line.
 
 pub mod wake;
+pub mod outbox;

@@ -52,7 +52,12 @@ impl Wake {
             if left.is_zero() {
                 break;
             }
-            guard = self.0.moved.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            guard = self
+                .0
+                .moved
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         drop(guard);
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -69,7 +74,11 @@ mod tests {
         let wake = Wake::new();
         let seen = wake.count();
         wake.ring();
-        assert_eq!(wake.wait(seen, Duration::from_secs(60)), seen + 1, "would hang for a minute otherwise");
+        assert_eq!(
+            wake.wait(seen, Duration::from_secs(60)),
+            seen + 1,
+            "would hang for a minute otherwise"
+        );
     }
 
     #[test]

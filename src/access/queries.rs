@@ -1,0 +1,141 @@
+//! SQL of sessions, tokens and of the users' rows as far as signing in needs them.
+
+use super::{Account, Role};
+use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::base::id::{Id, User};
+use crate::db::Conn;
+use rusqlite::{OptionalExtension, Row, params};
+
+pub struct SessionRow {
+    pub csrf: String,
+    pub generation: i64,
+    pub created_at: Ms,
+    pub seen_at: Ms,
+}
+
+pub struct RefreshRow {
+    pub family: String,
+    pub generation: i64,
+    pub created_at: Ms,
+    pub used_at: Option<Ms>,
+}
+
+const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang";
+
+fn read_account(r: &Row) -> rusqlite::Result<Account> {
+    Ok(Account {
+        id: Id::new(r.get(0)?),
+        login: r.get(1)?,
+        password_hash: r.get(2)?,
+        // A role this version does not know may nothing that needs a right.
+        role: Role::parse(&r.get::<_, String>(3)?).unwrap_or(Role::Automation),
+        disabled: r.get(4)?,
+        generation: r.get(5)?,
+        lang: r.get(6)?,
+    })
+}
+
+pub fn account(conn: &Conn, id: i64) -> Result<Option<Account>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM users u WHERE id = ?1"))?;
+    Ok(statement.query_row([id], read_account).optional()?)
+}
+
+pub fn account_by_login(conn: &Conn, login: &str) -> Result<Option<Account>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM users u WHERE login = ?1"))?;
+    Ok(statement.query_row([login], read_account).optional()?)
+}
+
+pub fn accounts(conn: &Conn) -> Result<i64> {
+    Ok(conn.query_row("SELECT count(*) FROM users", [], |r| r.get(0))?)
+}
+
+pub fn set_last_login(conn: &Conn, id: Id<User>, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE users SET last_login_at = ?2 WHERE id = ?1",
+        params![id.get(), at],
+    )?;
+    Ok(())
+}
+
+pub fn insert_session(conn: &Conn, hash: &[u8], account: &Account, csrf: &str, ip: &str, at: Ms) -> Result<()> {
+    conn.execute(
+        "INSERT INTO sessions (hash, user_id, generation, csrf, created_at, seen_at, ip) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
+        params![hash, account.id.get(), account.generation, csrf, at, ip],
+    )?;
+    Ok(())
+}
+
+pub fn session(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, SessionRow)>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {ACCOUNT}, s.csrf, s.generation, s.created_at, s.seen_at
+         FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.hash = ?1"
+    ))?;
+    let row = statement.query_row([hash], |r| {
+        let session = SessionRow {
+            csrf: r.get(7)?,
+            generation: r.get(8)?,
+            created_at: r.get(9)?,
+            seen_at: r.get(10)?,
+        };
+        Ok((read_account(r)?, session))
+    });
+    Ok(row.optional()?)
+}
+
+pub fn touch_session(conn: &Conn, hash: &[u8], at: Ms) -> Result<()> {
+    conn.execute("UPDATE sessions SET seen_at = ?2 WHERE hash = ?1", params![hash, at])?;
+    Ok(())
+}
+
+pub fn remove_session(conn: &Conn, hash: &[u8]) -> Result<()> {
+    conn.execute("DELETE FROM sessions WHERE hash = ?1", [hash])?;
+    Ok(())
+}
+
+pub fn insert_refresh(conn: &Conn, hash: &[u8], family: &str, account: &Account, at: Ms) -> Result<()> {
+    conn.execute(
+        "INSERT INTO refresh_tokens (hash, family, user_id, generation, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![hash, family, account.id.get(), account.generation, at],
+    )?;
+    Ok(())
+}
+
+pub fn refresh(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, RefreshRow)>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {ACCOUNT}, t.family, t.generation, t.created_at, t.used_at
+         FROM refresh_tokens t JOIN users u ON u.id = t.user_id WHERE t.hash = ?1"
+    ))?;
+    let row = statement.query_row([hash], |r| {
+        let token = RefreshRow {
+            family: r.get(7)?,
+            generation: r.get(8)?,
+            created_at: r.get(9)?,
+            used_at: r.get(10)?,
+        };
+        Ok((read_account(r)?, token))
+    });
+    Ok(row.optional()?)
+}
+
+pub fn use_refresh(conn: &Conn, hash: &[u8], at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE refresh_tokens SET used_at = coalesce(used_at, ?2) WHERE hash = ?1",
+        params![hash, at],
+    )?;
+    Ok(())
+}
+
+pub fn end_family(conn: &Conn, family: &str) -> Result<()> {
+    conn.execute("DELETE FROM refresh_tokens WHERE family = ?1", [family])?;
+    Ok(())
+}
+
+pub fn purge(conn: &Conn, sessions_unused_since: Ms, sessions_made_before: Ms, tokens_made_before: Ms) -> Result<()> {
+    conn.execute(
+        "DELETE FROM sessions WHERE seen_at < ?1 OR created_at < ?2",
+        params![sessions_unused_since, sessions_made_before],
+    )?;
+    conn.execute("DELETE FROM refresh_tokens WHERE created_at < ?1", [tokens_made_before])?;
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Browser sessions: an opaque cookie of 256 bits, of which the database holds only the SHA-256. A session ends after
+//! 12 h without use (a working day), after 7 days at the latest, and at once when the password or role changes.
+
+use super::{Account, Actor, Origin, queries};
+use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms};
+use crate::base::error::Result;
+use crate::base::random;
+use crate::db::{Db, Tx};
+use ring::digest;
+
+/// Longest time without use.
+pub const IDLE_MAX: Ms = 12 * HOUR;
+/// Longest life.
+pub const AGE_MAX: Ms = 7 * DAY;
+/// How exactly the last use is remembered: not every click is a write.
+const SEEN_STEP: Ms = 5 * MINUTE;
+
+pub(super) fn hash(token: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+/// Starts a session. Returns the cookie's value, which exists nowhere else.
+pub fn start(tx: &Tx, account: &Account, ip: &str) -> Result<String> {
+    let token = random::token();
+    queries::insert_session(tx, &hash(&token), account, &random::token(), ip, clock::now())?;
+    queries::set_last_login(tx, account.id, clock::now())?;
+    Ok(token)
+}
+
+/// The actor behind a cookie, if the session lives.
+pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
+    let hash = hash(cookie);
+    let now = clock::now();
+    let Some((account, session)) = db.read(|conn| queries::session(conn, &hash))? else {
+        return Ok(None);
+    };
+    let alive = session.seen_at + IDLE_MAX > now
+        && session.created_at + AGE_MAX > now
+        && session.generation == account.generation
+        && !account.disabled;
+    if !alive {
+        return Ok(None);
+    }
+    if session.seen_at + SEEN_STEP < now {
+        db.write(|tx| queries::touch_session(tx, &hash, now))?;
+    }
+    Ok(Some(account.actor(from, Some(session.csrf))))
+}
+
+/// Ends one session.
+pub fn end(tx: &Tx, cookie: &str) -> Result<()> {
+    queries::remove_session(tx, &hash(cookie))
+}
+
+/// Removes what has ended by age; called now and then.
+pub fn purge(tx: &Tx) -> Result<()> {
+    let now = clock::now();
+    queries::purge(tx, now - IDLE_MAX, now - AGE_MAX, now - super::token::REFRESH_AGE_MAX)
+}

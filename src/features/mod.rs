@@ -1,0 +1,8 @@
+//! What people ask for. Each feature may use only those above it.
+
+pub mod users;
+pub mod servers;
+pub mod alerts;
+pub mod tasks;
+pub mod settings;
+pub mod health;

@@ -1,0 +1,3 @@
+set -eu
+[ -f "$FILE" ] || exit 44
+head -c "$MAX" -- "$FILE" | base64

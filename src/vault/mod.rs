@@ -1,0 +1,233 @@
+//! Secrets at rest. The master key (KEK) never touches the database; it wraps one data key per purpose (`keyring`).
+//! A sealed value is bound to its place: table, column, row and key number are authenticated (AES-256-GCM's AAD), so a
+//! value copied into another row or column does not open. Passwords are PBKDF2 hashes under a pepper.
+
+pub mod password;
+mod queries;
+
+use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
+use crate::base::{clock, file, random, text};
+use crate::db::{Db, Tx};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::{hkdf, hmac};
+use std::path::Path;
+
+/// First byte of everything sealed.
+const VERSION: u8 = 1;
+/// Version, key number, nonce.
+const HEAD: usize = 1 + 4 + 12;
+
+/// Where a sealed value stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Table name.
+    pub table: &'static str,
+    /// Column name.
+    pub column: &'static str,
+    /// The row's number; it must be known before sealing.
+    pub row: i64,
+}
+
+/// The opened keyring.
+pub struct Vault {
+    secrets: (u32, LessSafeKey),
+    access: hmac::Key,
+    pepper: hmac::Key,
+    audit: hmac::Key,
+}
+
+impl Vault {
+    /// Unwraps the data keys, or makes them when the database is new. A wrong master key is [`Kind::Config`].
+    pub fn open(db: &Db, master: &Secret) -> Result<Vault> {
+        let wrapping = wrapping_key(master)?;
+        let rows = db.write(|tx| {
+            if queries::all(tx)?.is_empty() {
+                make_keys(tx, &wrapping)?;
+            }
+            queries::all(tx)
+        })?;
+        let find = |purpose: &str| -> Result<(u32, Secret)> {
+            let row = rows
+                .iter()
+                .rev()
+                .find(|r| r.purpose == purpose)
+                .ok_or_else(|| wrong_key("a key is missing"))?;
+            Ok((row.id as u32, unwrap_key(&wrapping, row)?))
+        };
+        let mac = |purpose| -> Result<hmac::Key> {
+            Ok(hmac::Key::new(
+                hmac::HMAC_SHA256,
+                find(purpose)?.1.reveal_for("a mac key in memory"),
+            ))
+        };
+        let (id, secrets) = find("secrets")?;
+        Ok(Vault {
+            secrets: (id, cipher(&secrets)?),
+            access: mac("access")?,
+            pepper: mac("pepper")?,
+            audit: mac("audit")?,
+        })
+    }
+
+    /// Encrypts `plain` for its place.
+    pub fn seal(&self, place: Place, plain: &Secret) -> Result<Vec<u8>> {
+        let (id, key) = &self.secrets;
+        seal_with(key, *id, &aad(place, *id), plain)
+    }
+
+    /// Decrypts what was sealed for this place; anything else is an error that names the place, never the content.
+    pub fn open_sealed(&self, place: Place, sealed: &[u8]) -> Result<Secret> {
+        let (id, key) = &self.secrets;
+        open_with(key, &aad(place, *id), sealed).map_err(|e| {
+            let where_ = format!("{}.{} of row {}", place.table, place.column, place.row);
+            Error::new(
+                Kind::Internal,
+                "sealed_value",
+                format!("A stored secret does not open ({where_}). Enter it again."),
+            )
+            .log(e.log)
+        })
+    }
+
+    /// Signs access tokens.
+    pub fn access_key(&self) -> &hmac::Key {
+        &self.access
+    }
+
+    /// Chains audit rows.
+    pub fn audit_key(&self) -> &hmac::Key {
+        &self.audit
+    }
+}
+
+/// Reads the master key: 32 raw bytes or 64 hex digits; the file must be its owner's alone.
+pub fn read_master_key(path: &Path) -> Result<Secret> {
+    use std::os::unix::fs::PermissionsExt;
+    let shown = path.display();
+    let config = |say: String| Error::new(Kind::Config, "master_key", say);
+    let meta = std::fs::metadata(path).map_err(|e| {
+        config(format!(
+            "The master key {shown} cannot be read: {e}. Make one with `lamplighter encrypt-keygen --out {shown}`."
+        ))
+    })?;
+    if meta.permissions().mode() & 0o077 != 0 {
+        return Err(config(format!(
+            "The master key {shown} can be read by others. Run: chmod 600 {shown}"
+        )));
+    }
+    let bytes =
+        file::read_limited(path, 200).map_err(|e| config(format!("The master key {shown} cannot be read: {e}.")))?;
+    parse_master_key(bytes).ok_or_else(|| {
+        config(format!(
+            "{shown} is not a master key: 32 bytes or 64 hex digits are wanted."
+        ))
+    })
+}
+
+fn parse_master_key(bytes: Vec<u8>) -> Option<Secret> {
+    if bytes.len() == 32 {
+        return Some(Secret::new(bytes));
+    }
+    let key = text::unhex(std::str::from_utf8(&bytes).ok()?.trim())?;
+    (key.len() == 32).then(|| Secret::new(key))
+}
+
+/// A fresh master key as 64 hex digits.
+pub fn new_master_key() -> Secret {
+    Secret::new(text::hex(&random::bytes::<32>()))
+}
+
+fn make_keys(tx: &Tx, wrapping: &LessSafeKey) -> Result<()> {
+    for (n, purpose) in ["secrets", "access", "pepper", "audit"].into_iter().enumerate() {
+        let id = n as i64 + 1;
+        let wrapped = seal_with(
+            wrapping,
+            0,
+            &keyring_aad(id, purpose),
+            &Secret::new(random::bytes::<32>()),
+        )?;
+        queries::insert(
+            tx,
+            &queries::Row {
+                id,
+                purpose: purpose.into(),
+                wrapped,
+            },
+            clock::now(),
+        )?;
+    }
+    Ok(())
+}
+
+fn unwrap_key(wrapping: &LessSafeKey, row: &queries::Row) -> Result<Secret> {
+    open_with(wrapping, &keyring_aad(row.id, &row.purpose), &row.wrapped).map_err(|e| wrong_key(&e.log))
+}
+
+/// The wrapped keys are their own check value: GCM's tag says whether this master key made them.
+fn wrong_key(cause: &str) -> Error {
+    Error::new(
+        Kind::Config,
+        "wrong_master_key",
+        "This master key does not belong to this database. Put back the key the database was made with; without it the stored secrets cannot be opened.",
+    )
+    .log(cause)
+}
+
+/// The key that wraps, derived from the master key so that the latter is used for nothing else (RFC 5869).
+fn wrapping_key(master: &Secret) -> Result<LessSafeKey> {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"lamplighter/v1");
+    let prk = salt.extract(master.reveal_for("deriving the wrapping key"));
+    let okm = prk
+        .expand(&[b"keyring"], &AES_256_GCM)
+        .map_err(|_| Error::internal("hkdf"))?;
+    Ok(LessSafeKey::new(UnboundKey::from(okm)))
+}
+
+fn cipher(key: &Secret) -> Result<LessSafeKey> {
+    let unbound = UnboundKey::new(&AES_256_GCM, key.reveal_for("making the cipher"));
+    Ok(LessSafeKey::new(
+        unbound.map_err(|_| Error::internal("data key has a wrong length"))?,
+    ))
+}
+
+fn aad(place: Place, key: u32) -> String {
+    format!("lamplighter/v1|{}|{}|{}|{key}", place.table, place.column, place.row)
+}
+
+fn keyring_aad(id: i64, purpose: &str) -> String {
+    format!("lamplighter/v1|keyring|{purpose}|{id}|0")
+}
+
+fn seal_with(key: &LessSafeKey, key_id: u32, aad: &str, plain: &Secret) -> Result<Vec<u8>> {
+    // Random nonces are safe below 2^32 values a key (NIST SP 800-38D §8.3); a fleet seals thousands.
+    let nonce = random::bytes::<12>();
+    let plain = plain.reveal_for("sealing");
+    let mut out = Vec::with_capacity(HEAD + plain.len() + 16);
+    out.push(VERSION);
+    out.extend_from_slice(&key_id.to_be_bytes());
+    out.extend_from_slice(&nonce);
+    out.extend_from_slice(plain);
+    let tag = key
+        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut out[HEAD..])
+        .map_err(|_| Error::internal("sealing failed"))?;
+    out.extend_from_slice(tag.as_ref());
+    Ok(out)
+}
+
+fn open_with(key: &LessSafeKey, aad: &str, sealed: &[u8]) -> Result<Secret> {
+    let bad = || Error::internal("not sealed for this place, or by another key");
+    if sealed.len() < HEAD + 16 || sealed[0] != VERSION {
+        return Err(bad());
+    }
+    let nonce: [u8; 12] = sealed[5..HEAD].try_into().map_err(|_| bad())?;
+    let mut body = sealed[HEAD..].to_vec();
+    let plain = key
+        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut body)
+        .map_err(|_| bad())?
+        .len();
+    let out = Secret::new(&body[..plain]);
+    body.fill(0);
+    std::hint::black_box(&body);
+    Ok(out)
+}
