@@ -72,7 +72,8 @@ if (here.kind === 'server') {
     if (s.lamp !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
     if (!m) return;
     const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'] };
-    for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); const e = $('small time', f); if (e) stamp(e, m.ts); }
+    for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); }
+    stamp($('#seen time') || $('.pill time'), m.ts);
     if (Date.parse(m.ts) > last) { last = Date.parse(m.ts); load(); }
   });
   load();
