@@ -26,16 +26,28 @@ const CSS: &str = concat!(
 );
 
 const fn js(name: &'static str, body: &'static str) -> Asset {
-    Asset { name, mime: "text/javascript; charset=utf-8", body }
+    Asset {
+        name,
+        mime: "text/javascript; charset=utf-8",
+        body,
+    }
 }
 
 const fn svg(name: &'static str, body: &'static str) -> Asset {
-    Asset { name, mime: "image/svg+xml", body }
+    Asset {
+        name,
+        mime: "image/svg+xml",
+        body,
+    }
 }
 
 /// All of them.
 pub const ASSETS: &[Asset] = &[
-    Asset { name: "app.css", mime: "text/css; charset=utf-8", body: CSS },
+    Asset {
+        name: "app.css",
+        mime: "text/css; charset=utf-8",
+        body: CSS,
+    },
     js("app.js", include_str!("../../static/app.js")),
     js("util.js", include_str!("../../static/util.js")),
     js("chart.js", include_str!("../../static/chart.js")),
@@ -75,7 +87,9 @@ mod tests {
     fn a_file_is_found_under_the_address_the_pages_give() {
         for asset in ASSETS {
             let url = url(asset.name).unwrap();
-            let [_, _, version, name] = url.split('/').collect::<Vec<_>>()[..] else { panic!("{url}") };
+            let [_, _, version, name] = url.split('/').collect::<Vec<_>>()[..] else {
+                panic!("{url}")
+            };
             assert_eq!(find(version, name).unwrap().body, asset.body);
             assert!(find("0", name).is_none());
         }
@@ -86,7 +100,16 @@ mod tests {
     #[test]
     fn scripts_never_make_markup_or_code_from_text() {
         for asset in ASSETS.iter().filter(|a| a.name.ends_with(".js")) {
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "http://", "https://"] {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "http://",
+                "https://",
+            ] {
                 let found = asset.body.replace("http://www.w3.org/2000/svg", "").contains(word);
                 assert!(!found, "{word} in {}", asset.name);
             }

@@ -18,7 +18,9 @@ pub struct Input {
 impl Input {
     /// Reads the body: a form when it says so, else JSON, which must be an object.
     pub fn read(request: &Request) -> Result<Input> {
-        let form = request.header("content-type").is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
+        let form = request
+            .header("content-type")
+            .is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
         let values = if form {
             let mut values = Map::new();
             for (name, value) in request.form()? {
@@ -34,7 +36,11 @@ impl Input {
         } else {
             request.json::<Map<String, Value>>()?
         };
-        Ok(Input { values, asked: Vec::new(), errors: Vec::new() })
+        Ok(Input {
+            values,
+            asked: Vec::new(),
+            errors: Vec::new(),
+        })
     }
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
@@ -44,7 +50,11 @@ impl Input {
 
     /// Notes a mistake.
     pub fn wrong(&mut self, field: &'static str, code: &'static str, message: impl Into<String>) {
-        self.errors.push(Field { field, code, message: message.into() });
+        self.errors.push(Field {
+            field,
+            code,
+            message: message.into(),
+        });
     }
 
     /// Text, outer spaces cut; `None` when absent.
@@ -53,7 +63,11 @@ impl Input {
             Value::String(text) => {
                 let text = text.trim_matches(' ');
                 if text.len() > bytes_max {
-                    self.wrong(name, "too_long", format!("{name} may have at most {bytes_max} bytes; this has {}.", text.len()));
+                    self.wrong(
+                        name,
+                        "too_long",
+                        format!("{name} may have at most {bytes_max} bytes; this has {}.", text.len()),
+                    );
                     return None;
                 }
                 Some(text.to_string())
@@ -66,7 +80,12 @@ impl Input {
     }
 
     /// Text that `parse` turns into a value; its error is the sentence shown.
-    pub fn parse<T>(&mut self, name: &'static str, code: &'static str, parse: impl FnOnce(&str) -> std::result::Result<T, String>) -> Option<T> {
+    pub fn parse<T>(
+        &mut self,
+        name: &'static str,
+        code: &'static str,
+        parse: impl FnOnce(&str) -> std::result::Result<T, String>,
+    ) -> Option<T> {
         let text = self.text(name, 4_096)?;
         parse(&text).map_err(|message| self.wrong(name, code, message)).ok()
     }
@@ -74,7 +93,11 @@ impl Input {
     /// One of a few words.
     pub fn choice(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
         self.parse(name, "bad_choice", |text| {
-            words.iter().copied().find(|w| *w == text).ok_or_else(|| format!("{name} is one of: {}.", words.join(", ")))
+            words
+                .iter()
+                .copied()
+                .find(|w| *w == text)
+                .ok_or_else(|| format!("{name} is one of: {}.", words.join(", ")))
         })
     }
 
@@ -87,7 +110,11 @@ impl Input {
         };
         let good = number.filter(|n| bounds.contains(n));
         if good.is_none() {
-            self.wrong(name, "bad_number", format!("{name} is a whole number from {} to {}.", bounds.start(), bounds.end()));
+            self.wrong(
+                name,
+                "bad_number",
+                format!("{name} is a whole number from {} to {}.", bounds.start(), bounds.end()),
+            );
         }
         good
     }
@@ -95,7 +122,10 @@ impl Input {
     /// A list of short texts; from a form also one text with commas.
     pub fn list(&mut self, name: &'static str, count_max: usize, bytes_max: usize) -> Option<Vec<String>> {
         let items = match self.take(name)? {
-            Value::Array(items) => items.into_iter().map(|v| v.as_str().map(|t| t.trim_matches(' ').to_string())).collect(),
+            Value::Array(items) => items
+                .into_iter()
+                .map(|v| v.as_str().map(|t| t.trim_matches(' ').to_string()))
+                .collect(),
             _ => None,
         };
         let Some(items): Option<Vec<String>> = items else {
@@ -103,12 +133,23 @@ impl Input {
             return None;
         };
         if items.len() > count_max {
-            self.wrong(name, "too_many", format!("{name} may have at most {count_max} entries; this has {}.", items.len()));
+            self.wrong(
+                name,
+                "too_many",
+                format!("{name} may have at most {count_max} entries; this has {}.", items.len()),
+            );
             return None;
         }
-        if let Some(bad) = items.iter().find(|t| t.is_empty() || t.len() > bytes_max || t.chars().any(char::is_control)) {
+        if let Some(bad) = items
+            .iter()
+            .find(|t| t.is_empty() || t.len() > bytes_max || t.chars().any(char::is_control))
+        {
             let shown = text::one_line(bad, 40);
-            self.wrong(name, "bad_entry", format!("In {name}, each entry has 1 to {bytes_max} bytes on one line; “{shown}” has not."));
+            self.wrong(
+                name,
+                "bad_entry",
+                format!("In {name}, each entry has 1 to {bytes_max} bytes on one line; “{shown}” has not."),
+            );
             return None;
         }
         Some(items)
@@ -141,7 +182,10 @@ impl Input {
     pub fn finish(mut self, read_only: &[&str]) -> Result<()> {
         if let Some(unknown) = self.values.keys().find(|name| !read_only.contains(&name.as_str())) {
             let shown = text::one_line(unknown, 60);
-            let say = format!("There is no field “{shown}” here. Known are: {}.", self.asked.join(", "));
+            let say = format!(
+                "There is no field “{shown}” here. Known are: {}.",
+                self.asked.join(", ")
+            );
             if self.errors.is_empty() {
                 return Err(Error::new(Kind::Invalid, "unknown_field", say));
             }

@@ -220,27 +220,45 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
 fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_global("lang", lang.tag());
     env.add_function("t", move |id: &str, values: Kwargs| say(lang, id, None, &values));
-    env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| say(lang, id, Some(other), &values));
-    env.add_function("asset", |name: &str| asset::url(name).ok_or_else(|| unknown("asset", name)));
-    env.add_function("icon", |name: &str, class: Option<&str>| markup(icon(name, class.unwrap_or_default())));
-    env.add_function("glyph", |state: &str| markup(format!("<i class=\"g s-{}\"></i>", escape(state))));
+    env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| {
+        say(lang, id, Some(other), &values)
+    });
+    env.add_function("asset", |name: &str| {
+        asset::url(name).ok_or_else(|| unknown("asset", name))
+    });
+    env.add_function("icon", |name: &str, class: Option<&str>| {
+        markup(icon(name, class.unwrap_or_default()))
+    });
+    env.add_function("glyph", |state: &str| {
+        markup(format!("<i class=\"g s-{}\"></i>", escape(state)))
+    });
     env.add_function("lamp_of", move |state: &str| lamp(lang, state));
     env.add_function("hot", move |v: Option<f64>, limit: f64| hot(lang, v, limit));
     env.add_function("lantern", |state: &str| {
         let sheet = asset::url("icons.svg").unwrap_or_default();
         let state = escape(state);
-        markup(format!("<svg class=\"lantern s-{state}\" aria-hidden=\"true\"><use href=\"{sheet}#L-{state}\"/></svg>"))
+        markup(format!(
+            "<svg class=\"lantern s-{state}\" aria-hidden=\"true\"><use href=\"{sheet}#L-{state}\"/></svg>"
+        ))
     });
-    env.add_function("ago", move |at: Ms| time(lang, at, "ago", &words_of_age(lang, clock::now() - at, true)));
-    env.add_function("age", move |at: Ms| time(lang, at, "age", &words_of_age(lang, clock::now() - at, false)));
+    env.add_function("ago", move |at: Ms| {
+        time(lang, at, "ago", &words_of_age(lang, clock::now() - at, true))
+    });
+    env.add_function("age", move |at: Ms| {
+        time(lang, at, "age", &words_of_age(lang, clock::now() - at, false))
+    });
     env.add_function("at", move |at: Ms| time(lang, at, "", &moment(lang, at)));
     env.add_function("clock", move |at: Ms| time(lang, at, "", &time_of_day(at)));
     env.add_function("day", move |at: Ms| time(lang, at, "", &day(lang, at)));
     env.add_global("version", env!("CARGO_PKG_VERSION"));
     env.add_filter("iso", clock::rfc3339);
     env.add_filter("hms", time_of_day);
-    env.add_filter("after", |text: &str, mark: &str| text.split_once(mark).map_or(text, |(_, rest)| rest).to_string());
-    env.add_filter("num", move |v: f64, digits: Option<usize>| number(lang, v, digits.unwrap_or(0)));
+    env.add_filter("after", |text: &str, mark: &str| {
+        text.split_once(mark).map_or(text, |(_, rest)| rest).to_string()
+    });
+    env.add_filter("num", move |v: f64, digits: Option<usize>| {
+        number(lang, v, digits.unwrap_or(0))
+    });
     env.add_filter("percent", move |v: f64| percent(lang, v));
     env.add_filter("rate", move |v: f64| rate(lang, v));
     env.add_filter("bytes", move |v: f64| bytes(lang, v));
@@ -299,7 +317,9 @@ fn icon(name: &str, class: &str) -> String {
 fn lamp(lang: Lang, state: &str) -> Drawn {
     let id = format!("state.{state}");
     let word = words::word(lang, &id, None).ok_or_else(|| unknown("word", &id))?;
-    Ok(markup(format!("<span class=\"state s-{state}\"><i class=\"g\"></i><span>{word}</span></span>")))
+    Ok(markup(format!(
+        "<span class=\"state s-{state}\"><i class=\"g\"></i><span>{word}</span></span>"
+    )))
 }
 
 /// A share that stands out from its limit on.
@@ -312,9 +332,15 @@ fn hot(lang: Lang, value: Option<f64>, limit: f64) -> Value {
 }
 
 fn time(lang: Lang, at: Ms, ago: &str, text: &str) -> Value {
-    let ago = if ago.is_empty() { String::new() } else { format!(" data-ago=\"{ago}\"") };
+    let ago = if ago.is_empty() {
+        String::new()
+    } else {
+        format!(" data-ago=\"{ago}\"")
+    };
     let (machine, title) = (clock::rfc3339(at), moment_long(lang, at));
-    markup(format!("<time datetime=\"{machine}\"{ago} title=\"{title}\">{text}</time>"))
+    markup(format!(
+        "<time datetime=\"{machine}\"{ago} title=\"{title}\">{text}</time>"
+    ))
 }
 
 /// Text as HTML, for content and attributes in double quotes.
@@ -367,7 +393,11 @@ pub fn rate(lang: Lang, value: f64) -> String {
         Lang::Ru => ["Б/с", "кБ/с", "МБ/с", "ГБ/с"],
     };
     let (value, at) = scaled(value, 1000.0, units.len());
-    format!("{}\u{a0}{}", number(lang, value, usize::from(at > 0 && value < 9.95)), units[at])
+    format!(
+        "{}\u{a0}{}",
+        number(lang, value, usize::from(at > 0 && value < 9.95)),
+        units[at]
+    )
 }
 
 /// The value in the largest unit that leaves at least one, and which unit that is.
@@ -386,7 +416,10 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /// Shares as one character each, for a sparkline; a hole is `_`.
 pub fn spark(points: impl IntoIterator<Item = Option<f64>>) -> String {
     let digit = |v: f64| DIGITS[(v.clamp(0.0, 100.0) / 100.0 * 63.0).round() as usize] as char;
-    points.into_iter().map(|p| p.filter(|v| v.is_finite()).map_or('_', digit)).collect()
+    points
+        .into_iter()
+        .map(|p| p.filter(|v| v.is_finite()).map_or('_', digit))
+        .collect()
 }
 
 /// Counts as one character each, for bars.
@@ -455,9 +488,22 @@ pub fn time_of_day(at: Ms) -> String {
 pub fn day(lang: Lang, at: Ms) -> String {
     let (year, month, day) = clock::civil(at.div_euclid(DAY));
     let names = match lang {
-        Lang::En => ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+        Lang::En => [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ],
         Lang::Ru => [
-            "янв.", "февр.", "мар.", "апр.", "мая", "июн.", "июл.", "авг.", "сент.", "окт.", "нояб.", "дек.",
+            "янв.",
+            "февр.",
+            "мар.",
+            "апр.",
+            "мая",
+            "июн.",
+            "июл.",
+            "авг.",
+            "сент.",
+            "окт.",
+            "нояб.",
+            "дек.",
         ],
     };
     format!("{day}\u{a0}{}\u{a0}{year}", names[month as usize - 1])
@@ -498,16 +544,23 @@ mod tests {
         let view = View::new().unwrap();
         Lang::ALL.map(|lang| {
             let content = content.clone();
-            view.render(name, &page(lang), content).unwrap_or_else(|e| panic!("{name}: {e}"))
+            view.render(name, &page(lang), content)
+                .unwrap_or_else(|e| panic!("{name}: {e}"))
         })
     }
 
     #[test]
     fn the_pages_before_signing_in_say_what_they_are_in_both_languages() {
-        let [en, ru] = render("users/login.html", context! { login => "<b>", problem => "", plain => true, next => "/" });
+        let [en, ru] = render(
+            "users/login.html",
+            context! { login => "<b>", problem => "", plain => true, next => "/" },
+        );
         assert!(en.contains("Sign in") && ru.contains("Вход"));
         assert!(en.contains("value=\"&lt;b&gt;\"") && !en.contains("<b>"));
-        let [en, _] = render("users/setup.html", context! { errors => context! { token => "Wrong." }, login => "" });
+        let [en, _] = render(
+            "users/setup.html",
+            context! { errors => context! { token => "Wrong." }, login => "" },
+        );
         assert!(en.contains("aria-describedby=\"token-e token-h\""), "{en}");
     }
 
@@ -525,7 +578,9 @@ mod tests {
         }
         fn times(v: &mut serde_json::Value) {
             match v {
-                serde_json::Value::String(s) if s.starts_with("@-") => *v = (clock::now() + (s[1..].parse::<f64>().unwrap() * 1000.0) as i64).into(),
+                serde_json::Value::String(s) if s.starts_with("@-") => {
+                    *v = (clock::now() + (s[1..].parse::<f64>().unwrap() * 1000.0) as i64).into()
+                }
                 serde_json::Value::Array(a) => a.iter_mut().for_each(times),
                 serde_json::Value::Object(o) => o.values_mut().for_each(times),
                 _ => {}
@@ -537,28 +592,58 @@ mod tests {
             for lang in Lang::ALL {
                 let mut page = page(lang);
                 page.path = content["_path"].as_str().unwrap_or("/").into();
-                page.nav = Nav { servers: 62, alerts_open: 3, running: vec![Running { id: 7, title: "Install Glances on lab-17".into(), started_at: clock::now() - 72_000 }] };
+                page.nav = Nav {
+                    servers: 62,
+                    alerts_open: 3,
+                    running: vec![Running {
+                        id: 7,
+                        title: "Install Glances on lab-17".into(),
+                        started_at: clock::now() - 72_000,
+                    }],
+                };
                 let mut content = content.clone();
                 if let Some(rows) = content.get("_rows").cloned() {
                     let t: &'static str = Box::leak(rows["template"].as_str().unwrap().to_string().into_boxed_str());
-                    let rows = rows["rows"].as_array().unwrap().iter().enumerate().map(|(i, r)| (i as i64, 0, r));
+                    let rows = rows["rows"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .enumerate()
+                        .map(|(i, r)| (i as i64, 0, r));
                     let m = view.rows(t, lang, rows).unwrap();
                     let c = context! { rows => m.0.clone(), ..Value::from(Serde(&content)) };
-                    std::fs::write(out.join(format!("{name}.{}.html", lang.tag())), view.render(&template, &page, c).unwrap()).unwrap();
+                    std::fs::write(
+                        out.join(format!("{name}.{}.html", lang.tag())),
+                        view.render(&template, &page, c).unwrap(),
+                    )
+                    .unwrap();
                     continue;
                 }
                 if let Some(streets) = content.get_mut("streets") {
                     let mut done = Vec::new();
                     for s in streets.as_array().unwrap() {
-                        let rows = s["lamps"].as_array().unwrap().iter().map(|r| (r["id"].as_i64().unwrap(), 1, r));
+                        let rows = s["lamps"]
+                            .as_array()
+                            .unwrap()
+                            .iter()
+                            .map(|r| (r["id"].as_i64().unwrap(), 1, r));
                         let m = view.rows("home/lamp.html", lang, rows).unwrap();
                         done.push(context! { lamps => m.0.clone(), ..Value::from(Serde(s)) });
                     }
                     let c = context! { streets => done, ..Value::from(Serde(&content)) };
-                    std::fs::write(out.join(format!("{name}.{}.html", lang.tag())), view.render(&template, &page, c).unwrap()).unwrap();
+                    std::fs::write(
+                        out.join(format!("{name}.{}.html", lang.tag())),
+                        view.render(&template, &page, c).unwrap(),
+                    )
+                    .unwrap();
                     continue;
                 }
-                std::fs::write(out.join(format!("{name}.{}.html", lang.tag())), view.render(&template, &page, content).unwrap_or_else(|e| panic!("{name}: {e}"))).unwrap();
+                std::fs::write(
+                    out.join(format!("{name}.{}.html", lang.tag())),
+                    view.render(&template, &page, content)
+                        .unwrap_or_else(|e| panic!("{name}: {e}")),
+                )
+                .unwrap();
             }
         }
     }

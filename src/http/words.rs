@@ -29,7 +29,9 @@ impl Lang {
     /// Reads a tag (`ru`, `ru-RU`); anything we do not speak is `None`.
     pub fn parse(tag: &str) -> Option<Lang> {
         let first = tag.trim().split(['-', '_']).next()?;
-        Lang::ALL.into_iter().find(|lang| lang.tag().eq_ignore_ascii_case(first))
+        Lang::ALL
+            .into_iter()
+            .find(|lang| lang.tag().eq_ignore_ascii_case(first))
     }
 
     /// The first language of an `Accept-Language` header that we speak. Weights are not read: browsers send the list in
@@ -75,7 +77,11 @@ pub fn word(lang: Lang, id: &str, n: Option<i64>) -> Option<&'static str> {
 }
 
 /// Puts values into the `{placeholders}` of a text. An unknown placeholder stays as it is.
-pub fn fill(text: &str, mut value: impl FnMut(&mut String, &str) -> bool, mut plain: impl FnMut(&mut String, &str)) -> String {
+pub fn fill(
+    text: &str,
+    mut value: impl FnMut(&mut String, &str) -> bool,
+    mut plain: impl FnMut(&mut String, &str),
+) -> String {
     let mut out = String::with_capacity(text.len() + 32);
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
@@ -127,13 +133,26 @@ mod tests {
     #[test]
     fn every_word_is_there_once_in_both_languages_with_all_its_forms() {
         let ids = ids();
-        assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "an id stands twice");
+        assert_eq!(
+            ids.len(),
+            ids.iter().collect::<BTreeSet<_>>().len(),
+            "an id stands twice"
+        );
         for id in ids {
             let both = TABLE.get(id).unwrap_or_else(|| panic!("{id} has no text"));
             let counts = both[0].len() > 1;
             for (lang, forms) in Lang::ALL.into_iter().zip(both) {
-                assert!(!forms.is_empty() && forms.iter().all(|f| !f.trim().is_empty()), "{id} lacks {}", lang.tag());
-                assert_eq!(forms.len(), if counts { lang.forms() } else { 1 }, "{id} in {}", lang.tag());
+                assert!(
+                    !forms.is_empty() && forms.iter().all(|f| !f.trim().is_empty()),
+                    "{id} lacks {}",
+                    lang.tag()
+                );
+                assert_eq!(
+                    forms.len(),
+                    if counts { lang.forms() } else { 1 },
+                    "{id} in {}",
+                    lang.tag()
+                );
             }
         }
     }
@@ -153,7 +172,17 @@ mod tests {
 
     #[test]
     fn plural_forms_follow_the_rules_of_the_language() {
-        for (n, en, ru) in [(0, 1, 2), (1, 0, 0), (2, 1, 1), (5, 1, 2), (11, 1, 2), (12, 1, 2), (21, 1, 0), (22, 1, 1), (111, 1, 2)] {
+        for (n, en, ru) in [
+            (0, 1, 2),
+            (1, 0, 0),
+            (2, 1, 1),
+            (5, 1, 2),
+            (11, 1, 2),
+            (12, 1, 2),
+            (21, 1, 0),
+            (22, 1, 1),
+            (111, 1, 2),
+        ] {
             assert_eq!((Lang::En.form(n), Lang::Ru.form(n)), (en, ru), "{n}");
         }
     }

@@ -43,10 +43,21 @@ pub fn get(conn: &Conn, id: Id<Task>) -> Result<Row> {
 pub fn cancel(tx: &Tx, wake: &Wake, id: Id<Task>) -> Result<()> {
     let row = get(tx, id)?;
     match row.status {
-        Status::Queued => queries::finish(tx, id, Status::Cancelled, 0, Some(("cancelled", "Cancelled before it began.")), clock::now())?,
+        Status::Queued => queries::finish(
+            tx,
+            id,
+            Status::Cancelled,
+            0,
+            Some(("cancelled", "Cancelled before it began.")),
+            clock::now(),
+        )?,
         Status::Running => queries::ask_cancel(tx, id)?,
         ended => {
-            return Err(Error::new(Kind::Conflict, "task_ended", format!("Task {id} has ended already ({}).", ended.name())));
+            return Err(Error::new(
+                Kind::Conflict,
+                "task_ended",
+                format!("Task {id} has ended already ({}).", ended.name()),
+            ));
         }
     }
     let wake = wake.clone();

@@ -374,7 +374,8 @@ class Browser:
 
     def screenshot(self, path, full=False):
         if self.script:
-            self.eval("document.fonts.ready.then(() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r()))))")
+            frame = "new Promise(done => requestAnimationFrame(done))"
+            self.eval(f"document.fonts.ready.then(() => {frame}).then(() => {frame}).then(() => true)")
         extra = {}
         if full:
             size = self.call("Page.getLayoutMetrics")["cssContentSize"]
@@ -509,15 +510,16 @@ def main(argv):
         browser = Browser()
         try:
             results, ok = run(browser, steps)
-            if ok:
+            with contextlib.suppress(Gone):
                 browser.pause(0.1)  # what the last step set off
         finally:
             browser.close()
     except Usage as e:
         print(e, file=sys.stderr)
         return 2
-    json.dump({"ok": ok, "steps": results, "problems": browser.problems, "dialogs": browser.dialogs,
-               "layout_shift": {page: round(score, 5) for page, score in browser.shifts.items()}}, sys.stdout, ensure_ascii=False, indent=1)
+    shifts = {page: round(score, 5) for page, score in browser.shifts.items()}
+    report = {"ok": ok, "steps": results, "problems": browser.problems, "dialogs": browser.dialogs, "layout_shift": shifts}
+    json.dump(report, sys.stdout, ensure_ascii=False, indent=1)
     print()
     return 0 if ok else 1
 

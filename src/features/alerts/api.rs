@@ -53,7 +53,11 @@ pub fn view(a: &Alert) -> View<'_> {
         level: &a.level,
         state: &a.state,
         title: &a.title,
-        target: Target { r#type: &a.target.0, id: a.target.1, name: &a.target.2 },
+        target: Target {
+            r#type: &a.target.0,
+            id: a.target.1,
+            name: &a.target.2,
+        },
         evidence: serde_json::from_str(&a.evidence).ok(),
         count: a.count,
         first_at: rfc3339(a.first_at),
@@ -81,14 +85,19 @@ fn choice(request: &Request, name: &'static str, words: &[&'static str]) -> Resu
     let sent = request.param(name).unwrap_or_default();
     words.iter().copied().find(|w| *w == sent).ok_or_else(|| {
         let message = format!("{name} is one of: {}.", words[1..].join(", "));
-        Error::invalid(vec![Field { field: name, code: "bad_choice", message }])
+        Error::invalid(vec![Field {
+            field: name,
+            code: "bad_choice",
+            message,
+        }])
     })
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx.request)?;
     let (alerts, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
-    let items = serde_json::value::to_raw_value(&alerts.iter().map(view).collect::<Vec<_>>()).map_err(Error::internal)?;
+    let items =
+        serde_json::value::to_raw_value(&alerts.iter().map(view).collect::<Vec<_>>()).map_err(Error::internal)?;
     Reply::json(&serde_json::json!({ "items": items, "total": total }))
 }
 

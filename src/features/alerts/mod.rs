@@ -18,8 +18,12 @@ use std::time::Duration;
 pub use queries::Filter;
 
 /// The feature's declaration.
-pub const FEATURE: Feature =
-    Feature { routes: api::ROUTES, periodic: PERIODIC, react: Some(react), ..Feature::named("alerts") };
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    periodic: PERIODIC,
+    react: Some(react),
+    ..Feature::named("alerts")
+};
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "alerts.purge",
@@ -72,26 +76,55 @@ struct Rule {
 }
 
 enum Then {
-    Raise { level: &'static str, title: fn(name: &str) -> String },
-    Resolve { kind: &'static str },
+    Raise {
+        level: &'static str,
+        title: fn(name: &str) -> String,
+    },
+    Resolve {
+        kind: &'static str,
+    },
 }
 
 /// All rules there are. A later issue makes them rows; these stay the built-in ones.
 const RULES: &[Rule] = &[
     Rule {
         event: "server.unreachable",
-        then: Then::Raise { level: "ERROR", title: |name| format!("{name} is dark: Glances does not answer") },
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} is dark: Glances does not answer"),
+        },
     },
-    Rule { event: "server.recovered", then: Then::Resolve { kind: "server.unreachable" } },
+    Rule {
+        event: "server.recovered",
+        then: Then::Resolve {
+            kind: "server.unreachable",
+        },
+    },
     Rule {
         event: "host.key_changed",
-        then: Then::Raise { level: "CRITICAL", title: |name| format!("{name} shows another host key than the accepted one") },
+        then: Then::Raise {
+            level: "CRITICAL",
+            title: |name| format!("{name} shows another host key than the accepted one"),
+        },
     },
-    Rule { event: "server.host_key_accepted", then: Then::Resolve { kind: "host.key_changed" } },
-    Rule { event: "host.key_restored", then: Then::Resolve { kind: "host.key_changed" } },
+    Rule {
+        event: "server.host_key_accepted",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
+    Rule {
+        event: "host.key_restored",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
     Rule {
         event: "auth.refresh_reused",
-        then: Then::Raise { level: "CRITICAL", title: |name| format!("A refresh token of {name} was used twice: somebody else may have it") },
+        then: Then::Raise {
+            level: "CRITICAL",
+            title: |name| format!("A refresh token of {name} was used twice: somebody else may have it"),
+        },
     },
 ];
 
@@ -100,8 +133,18 @@ fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
         return queries::resolve_all(tx, ("server", event.target_id), event.at);
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
-        let text = |key: &str| event.data.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_string();
-        let name = [text("name"), text("login")].into_iter().find(|t| !t.is_empty()).unwrap_or_default();
+        let text = |key: &str| {
+            event
+                .data
+                .get(key)
+                .and_then(|v| v.as_str())
+                .unwrap_or_default()
+                .to_string()
+        };
+        let name = [text("name"), text("login")]
+            .into_iter()
+            .find(|t| !t.is_empty())
+            .unwrap_or_default();
         match rule.then {
             Then::Raise { level, title } => {
                 let target = (event.target_type.as_str(), event.target_id, name.as_str());
@@ -118,9 +161,19 @@ fn evidence(event: &Event) -> String {
     if let Some(list) = event.data.get("evidence").filter(|v| v.is_array()) {
         return list.to_string();
     }
-    let fields = event.data.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
+    let fields = event
+        .data
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != "name");
     let lines: Vec<String> = fields
-        .map(|(key, value)| format!("{key}: {}", value.as_str().map_or_else(|| value.to_string(), String::from)))
+        .map(|(key, value)| {
+            format!(
+                "{key}: {}",
+                value.as_str().map_or_else(|| value.to_string(), String::from)
+            )
+        })
         .collect();
     serde_json::json!(lines).to_string()
 }

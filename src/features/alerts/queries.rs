@@ -7,7 +7,8 @@ use crate::base::id::{self, Id};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, Row, params};
 
-const COLUMNS: &str = "id, kind, level, state, target_type, target_id, target_name, title, evidence, count, first_at, last_at,
+const COLUMNS: &str =
+    "id, kind, level, state, target_type, target_id, target_name, title, evidence, count, first_at, last_at,
     acked_by, acked_at, resolved_at";
 
 fn read(r: &Row) -> rusqlite::Result<Alert> {
@@ -58,7 +59,9 @@ pub fn get(conn: &Conn, id: Id<id::Alert>) -> Result<Option<Alert>> {
 }
 
 pub fn firing(conn: &Conn) -> Result<i64> {
-    Ok(conn.prepare_cached("SELECT count(*) FROM alerts WHERE state = 'firing'")?.query_row([], |r| r.get(0))?)
+    Ok(conn
+        .prepare_cached("SELECT count(*) FROM alerts WHERE state = 'firing'")?
+        .query_row([], |r| r.get(0))?)
 }
 
 pub fn raise(
@@ -107,6 +110,9 @@ pub fn acknowledge(conn: &Conn, id: Id<id::Alert>, by: &str, at: Ms) -> Result<(
 }
 
 pub fn purge(conn: &Conn, before: Ms) -> Result<()> {
-    conn.execute("DELETE FROM alerts WHERE state = 'resolved' AND resolved_at < ?1", [before])?;
+    conn.execute(
+        "DELETE FROM alerts WHERE state = 'resolved' AND resolved_at < ?1",
+        [before],
+    )?;
     Ok(())
 }

@@ -11,7 +11,10 @@ use crate::http::route::{Ctx, Route, route};
 use crate::schedule::{self, Beat};
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature { routes: ROUTES, ..Feature::named("health") };
+pub const FEATURE: Feature = Feature {
+    routes: ROUTES,
+    ..Feature::named("health")
+};
 
 const ROUTES: &[Route] = &[
     route(Get, "/health", Right::Public, health),

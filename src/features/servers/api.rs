@@ -3,6 +3,7 @@
 use super::latest::{self, Latest};
 use super::model::{self, Fields, Has};
 use super::{Filter, HostKeyState, Server, queries};
+use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Result};
@@ -14,7 +15,6 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
-use crate::access::{Actor, Right};
 use crate::task::queue;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -101,7 +101,11 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         tags: &f.tags,
         public_ips: &f.public_ips,
         glances_scheme: f.glances_scheme,
-        glances_host: if f.glances_host.is_empty() { &f.host } else { &f.glances_host },
+        glances_host: if f.glances_host.is_empty() {
+            &f.host
+        } else {
+            &f.glances_host
+        },
         glances_port: f.glances_port,
         glances_path: &f.glances_path,
         glances_auth_type: f.glances_auth_type,
@@ -140,11 +144,22 @@ pub fn filter(request: &Request) -> Result<Filter<'_>> {
         "-name" => true,
         _ => return Err(wrong("sort", "sort is name or -name.")),
     };
-    Ok(Filter { q: word("q"), tag: word("tag"), status, descending, limit, offset })
+    Ok(Filter {
+        q: word("q"),
+        tag: word("tag"),
+        status,
+        descending,
+        limit,
+        offset,
+    })
 }
 
 fn wrong(field: &'static str, message: &str) -> Error {
-    Error::invalid(vec![crate::base::error::Field { field, code: "bad_choice", message: message.into() }])
+    Error::invalid(vec![crate::base::error::Field {
+        field,
+        code: "bad_choice",
+        message: message.into(),
+    }])
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
@@ -179,7 +194,9 @@ fn create(ctx: &Ctx) -> Result<Reply> {
         let id = super::create(ctx.app, tx, &valid, actor.by())?;
         super::get(tx, id)
     })?;
-    Ok(show_server(ctx.app, &server)?.with_status(201).header("Location", format!("/api/servers/{}", server.id)))
+    Ok(show_server(ctx.app, &server)?
+        .with_status(201)
+        .header("Location", format!("/api/servers/{}", server.id)))
 }
 
 fn change(ctx: &Ctx) -> Result<Reply> {
@@ -198,7 +215,13 @@ fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
 }
 
 /// Reads a draft over `base` and stores it.
-pub fn save(app: &App, id: Id<id::Server>, input: Input, base: impl Fn(&Server) -> Fields, actor: &Actor) -> Result<Server> {
+pub fn save(
+    app: &App,
+    id: Id<id::Server>,
+    input: Input,
+    base: impl Fn(&Server) -> Fields,
+    actor: &Actor,
+) -> Result<Server> {
     let old = app.db.read(|conn| super::get(conn, id))?;
     let fields = base(&old);
     let is_new = fields.name.is_empty();
@@ -237,7 +260,9 @@ pub fn check_stored_key(app: &App, id: Option<Id<id::Server>>, secrets: &model::
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let actor = ctx.actor()?;
-    ctx.app.db.write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, actor.by()))?;
+    ctx.app
+        .db
+        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, actor.by()))?;
     ctx.app.ssh.forget(id.get());
     Ok(Reply::status(204))
 }
@@ -247,7 +272,11 @@ fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
     let mut input = Input::read(ctx.request)?;
     let fingerprint = input.text("fingerprint", 200);
     if fingerprint.as_deref().unwrap_or_default().is_empty() && !input.has_error("fingerprint") {
-        input.wrong("fingerprint", "required", "Send the fingerprint you have compared, like SHA256:….");
+        input.wrong(
+            "fingerprint",
+            "required",
+            "Send the fingerprint you have compared, like SHA256:….",
+        );
     }
     input.finish(&[])?;
     let actor = ctx.actor()?;
@@ -281,9 +310,21 @@ pub fn start(ctx: &Ctx, kind: &'static str, input: serde_json::Value) -> Result<
     ctx.app.db.write(|tx| {
         let server = super::get(tx, id)?;
         let target = ("server", id.get(), server.fields.name.as_str());
-        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &queue::New { kind, target, input }, actor.by())?;
+        let task = queue::enqueue(
+            tx,
+            &ctx.app.wakes.tasks,
+            &queue::New { kind, target, input },
+            actor.by(),
+        )?;
         let object = format!("server {id} {}", server.fields.name);
-        crate::audit::append(tx, &ctx.app.vault, actor.by(), kind, &object, &serde_json::json!({ "task": task }))?;
+        crate::audit::append(
+            tx,
+            &ctx.app.vault,
+            actor.by(),
+            kind,
+            &object,
+            &serde_json::json!({ "task": task }),
+        )?;
         Ok(task)
     })
 }

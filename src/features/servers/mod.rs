@@ -5,6 +5,7 @@
 
 pub mod model;
 mod queries;
+pub mod latest;
 pub mod api;
 mod tasks;
 
@@ -25,7 +26,11 @@ use model::{AuthType, Fields, Has, Secrets, Valid};
 pub use queries::{Filter, counts, fingerprint, tags};
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature { routes: api::ROUTES, tasks: tasks::TASKS, ..Feature::named("servers") };
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    tasks: tasks::TASKS,
+    ..Feature::named("servers")
+};
 
 /// What is known of a server's host key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +46,12 @@ pub enum HostKeyState {
 }
 
 impl HostKeyState {
-    const ALL: [HostKeyState; 4] =
-        [HostKeyState::Unknown, HostKeyState::Pending, HostKeyState::Pinned, HostKeyState::Changed];
+    const ALL: [HostKeyState; 4] = [
+        HostKeyState::Unknown,
+        HostKeyState::Pending,
+        HostKeyState::Pinned,
+        HostKeyState::Changed,
+    ];
 
     /// As stored and shown.
     pub fn name(self) -> &'static str {
@@ -50,7 +59,10 @@ impl HostKeyState {
     }
 
     fn parse(name: &str) -> HostKeyState {
-        HostKeyState::ALL.into_iter().find(|s| s.name() == name).unwrap_or(HostKeyState::Unknown)
+        HostKeyState::ALL
+            .into_iter()
+            .find(|s| s.name() == name)
+            .unwrap_or(HostKeyState::Unknown)
     }
 }
 
@@ -105,7 +117,11 @@ pub struct Server {
 impl Server {
     /// Fingerprint of the key that matters now: the offered one while it waits or differs, else the accepted one.
     pub fn fingerprint(&self) -> Option<String> {
-        let line = if self.host_key_seen.is_empty() { &self.host_key } else { &self.host_key_seen };
+        let line = if self.host_key_seen.is_empty() {
+            &self.host_key
+        } else {
+            &self.host_key_seen
+        };
         hostkey::parse(line.lines().next()?).ok().map(|k| k.fingerprint)
     }
 }
@@ -126,24 +142,45 @@ pub fn all(conn: &Conn) -> Result<Vec<Server>> {
 }
 
 /// The columns that hold sealed values.
-const SECRETS: [&str; 5] = ["password", "ssh_key", "ssh_key_passphrase", "glances_password", "glances_token"];
+const SECRETS: [&str; 5] = [
+    "password",
+    "ssh_key",
+    "ssh_key_passphrase",
+    "glances_password",
+    "glances_token",
+];
 
 fn place(id: Id<id::Server>, column: &'static str) -> Place {
-    Place { table: "servers", column, row: id.get() }
+    Place {
+        table: "servers",
+        column,
+        row: id.get(),
+    }
 }
 
 /// Opens one stored secret.
 pub fn secret(app: &App, conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<Option<Secret>> {
     debug_assert!(SECRETS.contains(&column));
     let sealed = queries::sealed(conn, id, column)?;
-    sealed.map(|sealed| app.vault.open_sealed(place(id, column), &sealed)).transpose()
+    sealed
+        .map(|sealed| app.vault.open_sealed(place(id, column), &sealed))
+        .transpose()
 }
 
 fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Secrets) -> Result<()> {
-    let changes = [&secrets.password, &secrets.ssh_key, &secrets.ssh_key_passphrase, &secrets.glances_password, &secrets.glances_token];
+    let changes = [
+        &secrets.password,
+        &secrets.ssh_key,
+        &secrets.ssh_key_passphrase,
+        &secrets.glances_password,
+        &secrets.glances_token,
+    ];
     for (column, change) in SECRETS.into_iter().zip(changes) {
         if let Some(value) = change {
-            let sealed = value.as_ref().map(|v| app.vault.seal(place(id, column), v)).transpose()?;
+            let sealed = value
+                .as_ref()
+                .map(|v| app.vault.seal(place(id, column), v))
+                .transpose()?;
             queries::set_sealed(tx, id, column, sealed.as_deref())?;
         }
     }
@@ -171,7 +208,15 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) ->
         None if moved => queries::set_host_key(tx, old.id, "", "", HostKeyState::Unknown)?,
         None => {}
     }
-    note(app, tx, by, "server.update", old.id, &valid.fields.name, "server.changed")
+    note(
+        app,
+        tx,
+        by,
+        "server.update",
+        old.id,
+        &valid.fields.name,
+        "server.changed",
+    )
 }
 
 /// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it.
@@ -182,7 +227,15 @@ pub fn delete(app: &App, tx: &Tx, server: &Server, by: audit::By) -> Result<()> 
         return Err(Error::new(Kind::Conflict, "task_open", say));
     }
     queries::remove(tx, server.id)?;
-    note(app, tx, by, "server.delete", server.id, &server.fields.name, "server.deleted")
+    note(
+        app,
+        tx,
+        by,
+        "server.delete",
+        server.id,
+        &server.fields.name,
+        "server.deleted",
+    )
 }
 
 fn note(app: &App, tx: &Tx, by: audit::By, action: &str, id: Id<id::Server>, name: &str, event: &str) -> Result<()> {
@@ -196,15 +249,34 @@ pub fn accept_host_key(app: &App, tx: &Tx, id: Id<id::Server>, fingerprint: &str
     let server = get(tx, id)?;
     let conflict = |code, say: &str| Err(Error::new(Kind::Conflict, code, say));
     if server.host_key_seen.is_empty() {
-        return conflict("no_host_key_waits", "No host key waits for a decision. Run “Check SSH access” first.");
+        return conflict(
+            "no_host_key_waits",
+            "No host key waits for a decision. Run “Check SSH access” first.",
+        );
     }
     if server.fingerprint().as_deref() != Some(fingerprint) {
-        return conflict("fingerprint_differs", "This is not the fingerprint that the server offered. Load the page again and compare.");
+        return conflict(
+            "fingerprint_differs",
+            "This is not the fingerprint that the server offered. Load the page again and compare.",
+        );
     }
     queries::set_host_key(tx, id, &server.host_key_seen, "", HostKeyState::Pinned)?;
     let data = serde_json::json!({ "name": server.fields.name, "fingerprint": fingerprint });
-    audit::append(tx, &app.vault, by, "server.accept_host_key", &format!("server {id} {}", server.fields.name), &data)?;
-    outbox::emit(tx, &app.wakes.events, "server.host_key_accepted", ("server", id.get()), &data)
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "server.accept_host_key",
+        &format!("server {id} {}", server.fields.name),
+        &data,
+    )?;
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "server.host_key_accepted",
+        ("server", id.get()),
+        &data,
+    )
 }
 
 /// What `ssh` needs to reach a server. Fails with the right words while its key is not accepted.
@@ -228,7 +300,13 @@ pub fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
         }
     }
     let stored = |column| secret(app, conn, id, column);
-    let missing = |what: &str| Error::new(Kind::Conflict, "no_credential", format!("No {what} is stored for this server. Enter one."));
+    let missing = |what: &str| {
+        Error::new(
+            Kind::Conflict,
+            "no_credential",
+            format!("No {what} is stored for this server. Enter one."),
+        )
+    };
     let (auth, sudo_password) = match server.fields.auth_type {
         AuthType::Password => {
             let password = stored("password")?.ok_or_else(|| missing("password"))?;
@@ -236,7 +314,13 @@ pub fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
         }
         AuthType::SshKey => {
             let pem = stored("ssh_key")?.ok_or_else(|| missing("private key"))?;
-            (Auth::Key { pem, passphrase: stored("ssh_key_passphrase")? }, stored("password")?)
+            (
+                Auth::Key {
+                    pem,
+                    passphrase: stored("ssh_key_passphrase")?,
+                },
+                stored("password")?,
+            )
         }
     };
     Ok(Target {
@@ -258,18 +342,34 @@ fn offer_host_key(tx: &Tx, id: Id<id::Server>, line: &str) -> Result<()> {
 /// Another key than the accepted one was offered: everything stops, an alert is raised.
 fn host_key_changed(app: &App, tx: &Tx, server: &Server, line: &str) -> Result<()> {
     queries::set_host_key(tx, server.id, &server.host_key, line, HostKeyState::Changed)?;
-    let fingerprint = |line: &str| hostkey::parse(line.lines().next().unwrap_or_default()).map(|k| k.fingerprint).unwrap_or_default();
+    let fingerprint = |line: &str| {
+        hostkey::parse(line.lines().next().unwrap_or_default())
+            .map(|k| k.fingerprint)
+            .unwrap_or_default()
+    };
     let data = serde_json::json!({
         "name": server.fields.name, "accepted": fingerprint(&server.host_key), "offered": fingerprint(line),
     });
-    outbox::emit(tx, &app.wakes.events, "host.key_changed", ("server", server.id.get()), &data)
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "host.key_changed",
+        ("server", server.id.get()),
+        &data,
+    )
 }
 
 /// The offered key is the accepted one again (the old machine is back).
 fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
     queries::set_host_key(tx, server.id, &server.host_key, "", HostKeyState::Pinned)?;
     let data = serde_json::json!({ "name": server.fields.name });
-    outbox::emit(tx, &app.wakes.events, "host.key_restored", ("server", server.id.get()), &data)
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "host.key_restored",
+        ("server", server.id.get()),
+        &data,
+    )
 }
 
 /// Pushed by `metrics`: what the last polls came to.

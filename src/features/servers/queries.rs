@@ -53,7 +53,9 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             status: word(r.get_ref(21)?.as_str()?, &["provisioning", "ok", "unreachable"]),
             since: r.get(22)?,
             fail_count: r.get(23)?,
-            error: error_code.map(|code| Ok::<_, rusqlite::Error>((code, r.get(25)?))).transpose()?,
+            error: error_code
+                .map(|code| Ok::<_, rusqlite::Error>((code, r.get(25)?)))
+                .transpose()?,
         },
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
@@ -101,17 +103,22 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
         when(!filter.status.is_empty(), "s.status = ?3", "?3 IS ?3"),
     ]
     .join(" AND ");
-    let like = format!("%{}%", filter.q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_"));
-    let total = conn.prepare_cached(&format!("SELECT count(*) FROM servers s WHERE {wheres}"))?.query_row(
-        params![like, filter.tag, filter.status],
-        |r| r.get(0),
-    )?;
+    let like = format!(
+        "%{}%",
+        filter.q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+    );
+    let total = conn
+        .prepare_cached(&format!("SELECT count(*) FROM servers s WHERE {wheres}"))?
+        .query_row(params![like, filter.tag, filter.status], |r| r.get(0))?;
     let order = if filter.descending { "DESC" } else { "ASC" };
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM servers s WHERE {wheres} ORDER BY s.name {order}, s.id LIMIT ?4 OFFSET ?5"
     ))?;
     let rows = statement
-        .query_map(params![like, filter.tag, filter.status, filter.limit, filter.offset], read)?
+        .query_map(
+            params![like, filter.tag, filter.status, filter.limit, filter.offset],
+            read,
+        )?
         .collect::<rusqlite::Result<_>>()?;
     Ok((rows, total))
 }
@@ -129,16 +136,21 @@ pub fn counts(conn: &Conn) -> Result<[i64; 3]> {
     let rows = statement.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?)))?;
     for row in rows {
         let (status, n) = row?;
-        out[["provisioning", "ok", "unreachable"].iter().position(|s| *s == status).unwrap_or(0)] = n;
+        out[["provisioning", "ok", "unreachable"]
+            .iter()
+            .position(|s| *s == status)
+            .unwrap_or(0)] = n;
     }
     Ok(out)
 }
 
 /// Every tag with how many servers have it.
 pub fn tags(conn: &Conn) -> Result<Vec<(String, i64)>> {
-    let mut statement =
-        conn.prepare_cached("SELECT tag, count(*) FROM server_tags GROUP BY tag ORDER BY count(*) DESC, tag LIMIT 200")?;
-    Ok(statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?)
+    let mut statement = conn
+        .prepare_cached("SELECT tag, count(*) FROM server_tags GROUP BY tag ORDER BY count(*) DESC, tag LIMIT 200")?;
+    Ok(statement
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?)
 }
 
 /// The highest revision and the number of rows: moves whenever a server is added, changed or removed.
@@ -151,8 +163,15 @@ fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
     move |e| match db::is_duplicate(&e) {
         true => {
             let message = format!("There is a server called “{name}” already. Give this one another name.");
-            let field = Field { field: "name", code: "duplicate", message: message.clone() };
-            Error { fields: vec![field], ..Error::new(crate::base::error::Kind::Conflict, "duplicate", message) }
+            let field = Field {
+                field: "name",
+                code: "duplicate",
+                message: message.clone(),
+            };
+            Error {
+                fields: vec![field],
+                ..Error::new(crate::base::error::Kind::Conflict, "duplicate", message)
+            }
         }
         false => e.into(),
     }
@@ -200,7 +219,10 @@ fn json(items: &[String]) -> String {
 fn set_tags(conn: &Conn, id: Id<id::Server>, tags: &[String]) -> Result<()> {
     conn.execute("DELETE FROM server_tags WHERE server_id = ?1", [id.get()])?;
     for tag in tags {
-        conn.execute("INSERT OR IGNORE INTO server_tags (server_id, tag) VALUES (?1, ?2)", params![id.get(), tag])?;
+        conn.execute(
+            "INSERT OR IGNORE INTO server_tags (server_id, tag) VALUES (?1, ?2)",
+            params![id.get(), tag],
+        )?;
     }
     Ok(())
 }

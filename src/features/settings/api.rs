@@ -43,7 +43,16 @@ pub fn all(app: &App) -> Result<Vec<View>> {
         let view = |s: &'static settings::Setting| {
             let Type::Number { min, max, unit } = s.kind;
             let value = settings::number(conn, s.key)?;
-            Ok(View { key: s.key, value, default: s.default, min, max, unit, help: s.help, help_ru: s.help_ru })
+            Ok(View {
+                key: s.key,
+                value,
+                default: s.default,
+                min,
+                max,
+                unit,
+                help: s.help,
+                help_ru: s.help_ru,
+            })
         };
         TABLE.iter().map(view).collect()
     })
@@ -56,7 +65,14 @@ pub fn set_all(app: &App, changes: &[(String, Option<String>)], actor: &Actor) -
             settings::set(tx, key, value.as_deref(), actor.login())?;
         }
         let detail: serde_json::Map<_, _> = changes.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
-        audit::append(tx, &app.vault, actor.by(), "settings.change", "settings", &detail.into())
+        audit::append(
+            tx,
+            &app.vault,
+            actor.by(),
+            "settings.change",
+            "settings",
+            &detail.into(),
+        )
     })
 }
 
@@ -74,7 +90,13 @@ fn change(ctx: &Ctx) -> Result<Reply> {
             serde_json::Value::Null => None,
             serde_json::Value::Number(n) => Some(n.to_string()),
             serde_json::Value::String(text) => Some(text),
-            _ => return Err(Error::new(Kind::Malformed, "bad_json", "A setting is a number or null.")),
+            _ => {
+                return Err(Error::new(
+                    Kind::Malformed,
+                    "bad_json",
+                    "A setting is a number or null.",
+                ));
+            }
         };
         changes.push((key, value));
     }

@@ -5,4 +5,7 @@ pub mod api;
 use crate::feature::Feature;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature { routes: api::ROUTES, ..Feature::named("settings") };
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    ..Feature::named("settings")
+};

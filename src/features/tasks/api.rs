@@ -72,7 +72,11 @@ pub fn view(row: &Row) -> View<'_> {
     View {
         id: row.id,
         kind: &row.kind,
-        target: Target { r#type: &row.target.0, id: row.target.1, name: &row.target.2 },
+        target: Target {
+            r#type: &row.target.0,
+            id: row.target.1,
+            name: &row.target.2,
+        },
         status: row.status,
         changed: row.changed,
         steps: serde_json::from_str(&row.steps).ok(),
@@ -103,7 +107,11 @@ pub fn filter(request: &Request) -> Result<Filter<'_>> {
     let status = match request.param("status").filter(|t| !t.is_empty()) {
         Some(name) => Some(Status::parse(name).ok_or_else(|| {
             let message = "status is one of: queued, running, ok, failed, cancelled, interrupted.".to_string();
-            Error::invalid(vec![Field { field: "status", code: "bad_choice", message }])
+            Error::invalid(vec![Field {
+                field: "status",
+                code: "bad_choice",
+                message,
+            }])
         })?),
         None => None,
     };
@@ -142,7 +150,14 @@ pub fn cancel_task(ctx: &Ctx) -> Result<Row> {
     let actor = ctx.actor()?;
     let row = ctx.app.db.write(|tx| {
         queue::cancel(tx, &ctx.app.wakes.tasks, id)?;
-        audit::append(tx, &ctx.app.vault, actor.by(), "task.cancel", &format!("task {id}"), &serde_json::json!({}))?;
+        audit::append(
+            tx,
+            &ctx.app.vault,
+            actor.by(),
+            "task.cancel",
+            &format!("task {id}"),
+            &serde_json::json!({}),
+        )?;
         queue::get(tx, id)
     })?;
     ctx.app.wakes.log(id).ring();
@@ -185,18 +200,30 @@ fn logs(ctx: &Ctx) -> Result<Reply> {
     let (row, lines) = found?;
     let items: Vec<_> = lines
         .iter()
-        .map(|l| LineView { seq: l.seq, ts: rfc3339(l.at), level: &l.level, source: &l.source, stream: &l.stream, line: &l.line })
+        .map(|l| LineView {
+            seq: l.seq,
+            ts: rfc3339(l.at),
+            level: &l.level,
+            source: &l.source,
+            stream: &l.stream,
+            line: &l.line,
+        })
         .collect();
     let next = lines.last().map_or(after, |l| l.seq);
     // Ended only when everything has been told: a full page may have more behind it.
     let end = (row.status.is_final() && lines.len() < PAGE).then(|| outcome(&row));
-    Reply::json(&serde_json::json!({ "items": items, "total": items.len(), "after": next, "status": row.status, "end": end }))
+    Reply::json(
+        &serde_json::json!({ "items": items, "total": items.len(), "after": next, "status": row.status, "end": end }),
+    )
 }
 
 fn wait_for_lines(ctx: &Ctx, id: Id<Task>, after: i64, wake: &Wake, until: Instant) -> Result<(Row, Vec<Line>)> {
     loop {
         let seen = wake.count();
-        let (row, lines) = ctx.app.db.read(|conn| Ok((queue::get(conn, id)?, log::after(conn, id, after, PAGE as i64)?)))?;
+        let (row, lines) = ctx
+            .app
+            .db
+            .read(|conn| Ok((queue::get(conn, id)?, log::after(conn, id, after, PAGE as i64)?)))?;
         let left = until.saturating_duration_since(clock::mono());
         if !lines.is_empty() || row.status.is_final() || left.is_zero() {
             return Ok((row, lines));
@@ -211,7 +238,11 @@ fn log_text(ctx: &Ctx) -> Result<Reply> {
     let row = ctx.app.db.read(|conn| queue::get(conn, id))?;
     let mut out = format!(
         "Lamplighter, task {id}: {} on {} {}\ncreated {} by {}\n\n",
-        row.kind, row.target.0, row.target.2, rfc3339(row.created_at), row.created_by
+        row.kind,
+        row.target.0,
+        row.target.2,
+        rfc3339(row.created_at),
+        row.created_by
     );
     let mut after = 0;
     loop {
@@ -220,7 +251,11 @@ fn log_text(ctx: &Ctx) -> Result<Reply> {
         after = last.seq;
         lines.iter().for_each(|l| text_line(&mut out, l));
     }
-    let error = row.error.as_ref().map(|(code, say)| format!(": {say} [{code}]")).unwrap_or_default();
+    let error = row
+        .error
+        .as_ref()
+        .map(|(code, say)| format!(": {say} [{code}]"))
+        .unwrap_or_default();
     out.push_str(&format!("\n{}{error}\n", row.status.name()));
     let name = format!("attachment; filename=\"task-{id}.txt\"");
     Ok(Reply::text(out).header("Content-Disposition", name))
@@ -230,7 +265,13 @@ fn text_line(out: &mut String, l: &Line) {
     let at = rfc3339(l.at);
     if l.source == "progress" {
         let step: serde_json::Value = serde_json::from_str(&l.line).unwrap_or_default();
-        out.push_str(&format!("{at} == step {}/{} {}: {}\n", step["step"], step["steps"], step["title"].as_str().unwrap_or_default(), step["state"].as_str().unwrap_or_default()));
+        out.push_str(&format!(
+            "{at} == step {}/{} {}: {}\n",
+            step["step"],
+            step["steps"],
+            step["title"].as_str().unwrap_or_default(),
+            step["state"].as_str().unwrap_or_default()
+        ));
         return;
     }
     let mark = match (l.source.as_str(), l.stream.as_str()) {

@@ -11,7 +11,11 @@ use crate::task::queue;
 use std::time::Duration;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature { routes: api::ROUTES, periodic: PERIODIC, ..Feature::named("tasks") };
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    periodic: PERIODIC,
+    ..Feature::named("tasks")
+};
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "tasks.purge",

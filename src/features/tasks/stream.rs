@@ -57,11 +57,19 @@ impl TaskLog {
         let mut feeds = FEEDS.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = feeds.get(&task).and_then(Weak::upgrade).unwrap_or_else(|| {
             feeds.retain(|_, feed| feed.strong_count() > 0);
-            let feed = Arc::new(Feed { app: app.clone(), task, state: Mutex::default() });
+            let feed = Arc::new(Feed {
+                app: app.clone(),
+                task,
+                state: Mutex::default(),
+            });
             feeds.insert(task, Arc::downgrade(&feed));
             feed
         });
-        TaskLog { feed, wake: app.wakes.log(task), after }
+        TaskLog {
+            feed,
+            wake: app.wakes.log(task),
+            after,
+        }
     }
 }
 
@@ -108,7 +116,12 @@ impl Feed {
         if state.looked_at == Some(count) && state.chunks.back().is_some_and(|c| c.to == after) {
             return Ok(false);
         }
-        let (row, lines) = self.app.db.read(|conn| Ok((queue::get(conn, self.task)?, log::after(conn, self.task, after, LOOK_MAX)?)))?;
+        let (row, lines) = self.app.db.read(|conn| {
+            Ok((
+                queue::get(conn, self.task)?,
+                log::after(conn, self.task, after, LOOK_MAX)?,
+            ))
+        })?;
         state.looked_at = Some(count);
         let Some(last) = lines.last() else {
             if row.status.is_final() {
@@ -116,7 +129,11 @@ impl Feed {
             }
             return Ok(false);
         };
-        state.chunks.push_back(Chunk { from: after, to: last.seq, frames: render(&lines).into() });
+        state.chunks.push_back(Chunk {
+            from: after,
+            to: last.seq,
+            frames: render(&lines).into(),
+        });
         if state.chunks.len() > CHUNKS_MAX {
             state.chunks.pop_front();
         }
@@ -157,7 +174,13 @@ fn render(lines: &[Line]) -> Vec<u8> {
             sse::frame(&mut out, Some(l.seq), "progress", &l.line);
             continue;
         }
-        let frame = LogFrame { ts: rfc3339(l.at), level: &l.level, source: &l.source, stream: &l.stream, line: &l.line };
+        let frame = LogFrame {
+            ts: rfc3339(l.at),
+            level: &l.level,
+            source: &l.source,
+            stream: &l.stream,
+            line: &l.line,
+        };
         let json = serde_json::to_string(&frame).unwrap_or_default();
         sse::frame(&mut out, Some(l.seq), "log", &json);
     }

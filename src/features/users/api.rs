@@ -40,7 +40,10 @@ pub fn credentials(input: &mut Input) -> (String, Secret) {
 
 /// From where this request came.
 pub fn origin(request: &Request) -> Origin<'_> {
-    Origin { ip: &request.ip, request_id: &request.id }
+    Origin {
+        ip: &request.ip,
+        request_id: &request.id,
+    }
 }
 
 fn login(ctx: &Ctx) -> Result<Reply> {
@@ -55,9 +58,23 @@ fn login(ctx: &Ctx) -> Result<Reply> {
 fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
     let app = ctx.app;
     let (pair, cookie) = app.db.write(|tx| {
-        let by = audit::By { actor: &account.login, ip: &ctx.request.ip, request_id: &ctx.request.id };
-        audit::append(tx, &app.vault, by, action, &format!("user {} {}", account.id, account.login), &serde_json::json!({}))?;
-        Ok((token::issue(tx, app.vault.access_key(), account)?, session::start(tx, account, &ctx.request.ip)?))
+        let by = audit::By {
+            actor: &account.login,
+            ip: &ctx.request.ip,
+            request_id: &ctx.request.id,
+        };
+        audit::append(
+            tx,
+            &app.vault,
+            by,
+            action,
+            &format!("user {} {}", account.id, account.login),
+            &serde_json::json!({}),
+        )?;
+        Ok((
+            token::issue(tx, app.vault.access_key(), account)?,
+            session::start(tx, account, &ctx.request.ip)?,
+        ))
     })?;
     Ok(tokens(&pair, account)?.header("Set-Cookie", set_cookie(ctx.request, &cookie)))
 }
@@ -76,13 +93,19 @@ fn tokens(pair: &Pair, account: &Account) -> Result<Reply> {
 pub fn set_cookie(request: &Request, value: &str) -> String {
     let secure = if request.tls { "; Secure" } else { "" };
     let age_s = session::AGE_MAX / SECOND;
-    format!("{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}{secure}", cookie_name(request.tls))
+    format!(
+        "{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}{secure}",
+        cookie_name(request.tls)
+    )
 }
 
 /// A `Set-Cookie` that removes the session cookie.
 pub fn clear_cookie(request: &Request) -> String {
     let secure = if request.tls { "; Secure" } else { "" };
-    format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}", cookie_name(request.tls))
+    format!(
+        "{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}",
+        cookie_name(request.tls)
+    )
 }
 
 fn refresh_token(ctx: &Ctx) -> Result<String> {
@@ -98,7 +121,13 @@ fn refresh_token(ctx: &Ctx) -> Result<String> {
 fn refresh(ctx: &Ctx) -> Result<Reply> {
     let app = ctx.app;
     let sent = refresh_token(ctx)?;
-    let dead = || Error::new(Kind::Unauthorized, "refresh_token_dead", "This refresh token is not good any more. Sign in again.");
+    let dead = || {
+        Error::new(
+            Kind::Unauthorized,
+            "refresh_token_dead",
+            "This refresh token is not good any more. Sign in again.",
+        )
+    };
     let outcome = app.db.write(|tx| {
         let outcome = token::refresh(tx, app.vault.access_key(), &sent)?;
         if let Refreshed::Reused(account) = &outcome {
@@ -115,9 +144,26 @@ fn refresh(ctx: &Ctx) -> Result<Reply> {
 /// Somebody else has had the token: told in the audit and as an event.
 fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -> Result<()> {
     let data = serde_json::json!({ "login": account.login, "ip": request.ip });
-    let by = audit::By { actor: &account.login, ip: &request.ip, request_id: &request.id };
-    audit::append(tx, &app.vault, by, "auth.refresh_reused", &format!("user {} {}", account.id, account.login), &data)?;
-    outbox::emit(tx, &app.wakes.events, "auth.refresh_reused", ("user", account.id.get()), &data)
+    let by = audit::By {
+        actor: &account.login,
+        ip: &request.ip,
+        request_id: &request.id,
+    };
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "auth.refresh_reused",
+        &format!("user {} {}", account.id, account.login),
+        &data,
+    )?;
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "auth.refresh_reused",
+        ("user", account.id.get()),
+        &data,
+    )
 }
 
 /// Ends what is sent: the session of the cookie and the family of a refresh token, if there is one in the body.

@@ -21,7 +21,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature { routes: api::ROUTES, periodic: PERIODIC, ..Feature::named("users") };
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    periodic: PERIODIC,
+    ..Feature::named("users")
+};
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "users.purge_sessions",
@@ -38,8 +42,17 @@ pub fn check_login(login: &str) -> std::result::Result<(), Field> {
     let good = (1..=64).contains(&login.len())
         && login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
         && login.as_bytes()[0].is_ascii_alphanumeric();
-    let message = "A login has 1 to 64 letters, digits, dots, dashes, underscores or @ and starts with a letter or digit.";
-    if good { Ok(()) } else { Err(Field { field: "login", code: "bad_login", message: message.into() }) }
+    let message =
+        "A login has 1 to 64 letters, digits, dots, dashes, underscores or @ and starts with a letter or digit.";
+    if good {
+        Ok(())
+    } else {
+        Err(Field {
+            field: "login",
+            code: "bad_login",
+            message: message.into(),
+        })
+    }
 }
 
 /// Checks a new password.
@@ -47,7 +60,15 @@ pub fn check_password(password: &Secret) -> std::result::Result<(), Field> {
     let length = password.reveal_for("measuring its length").len();
     let message = format!("A password has {PASSWORD_MIN} to {PASSWORD_MAX} bytes.");
     let good = (PASSWORD_MIN..=PASSWORD_MAX).contains(&length);
-    if good { Ok(()) } else { Err(Field { field: "password", code: "bad_password", message }) }
+    if good {
+        Ok(())
+    } else {
+        Err(Field {
+            field: "password",
+            code: "bad_password",
+            message,
+        })
+    }
 }
 
 /// A login and password that fit, hashed. Hashing is slow and done outside any transaction.
@@ -60,11 +81,18 @@ pub struct NewUser {
 impl NewUser {
     /// Checks and hashes.
     pub fn new(app: &App, login: &str, password: &Secret, role: Role) -> Result<NewUser> {
-        let wrong: Vec<_> = [check_login(login), check_password(password)].into_iter().filter_map(std::result::Result::err).collect();
+        let wrong: Vec<_> = [check_login(login), check_password(password)]
+            .into_iter()
+            .filter_map(std::result::Result::err)
+            .collect();
         if !wrong.is_empty() {
             return Err(Error::invalid(wrong));
         }
-        Ok(NewUser { login: login.into(), hash: password::hash(&app.vault, password)?, role })
+        Ok(NewUser {
+            login: login.into(),
+            hash: password::hash(&app.vault, password)?,
+            role,
+        })
     }
 }
 
@@ -72,7 +100,14 @@ impl NewUser {
 pub fn create(app: &App, tx: &Tx, user: &NewUser, by: audit::By) -> Result<Account> {
     let id = queries::insert(tx, &user.login, &user.hash, user.role.name(), clock::now())?;
     let data = serde_json::json!({ "login": user.login, "role": user.role.name() });
-    audit::append(tx, &app.vault, by, "user.create", &format!("user {id} {}", user.login), &data)?;
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "user.create",
+        &format!("user {id} {}", user.login),
+        &data,
+    )?;
     access::account(tx, &user.login)?.ok_or_else(|| Error::internal("the new account is not there"))
 }
 
@@ -118,11 +153,26 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Or
             let shown = crate::base::text::one_line(login, 64);
             app.db.write(|tx| {
                 let data = serde_json::json!({ "login": shown, "ip": from.ip });
-                let by = audit::By { actor: "nobody", ip: from.ip, request_id: from.request_id };
-                audit::append(tx, &app.vault, by, "auth.login_failed", &format!("login {shown}"), &data)?;
+                let by = audit::By {
+                    actor: "nobody",
+                    ip: from.ip,
+                    request_id: from.request_id,
+                };
+                audit::append(
+                    tx,
+                    &app.vault,
+                    by,
+                    "auth.login_failed",
+                    &format!("login {shown}"),
+                    &data,
+                )?;
                 outbox::emit(tx, &app.wakes.events, "auth.login_failed", ("user", 0), &data)
             })?;
-            Err(Error::new(Kind::Unauthorized, "wrong_login", "Login or password is wrong."))
+            Err(Error::new(
+                Kind::Unauthorized,
+                "wrong_login",
+                "Login or password is wrong.",
+            ))
         }
     }
 }
@@ -162,7 +212,11 @@ pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, fr
         ));
     }
     let user = NewUser::new(app, login, password, Role::Admin)?;
-    let by = audit::By { actor: login, ip: from.ip, request_id: from.request_id };
+    let by = audit::By {
+        actor: login,
+        ip: from.ip,
+        request_id: from.request_id,
+    };
     let account = app.db.write(|tx| create_first(app, tx, &user, by))?;
     let _ = std::fs::remove_file(setup_token_file(app)); // useless now: an account exists
     app.throttle.forgive("setup", from.ip);

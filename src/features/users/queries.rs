@@ -14,8 +14,15 @@ pub fn insert(conn: &Conn, login: &str, hash: &str, role: &str, at: Ms) -> Resul
     .map_err(|e| match db::is_duplicate(&e) {
         true => {
             let message = format!("There is an account “{login}” already.");
-            let field = Field { field: "login", code: "duplicate", message: message.clone() };
-            Error { fields: vec![field], ..Error::new(Kind::Conflict, "duplicate", message) }
+            let field = Field {
+                field: "login",
+                code: "duplicate",
+                message: message.clone(),
+            };
+            Error {
+                fields: vec![field],
+                ..Error::new(Kind::Conflict, "duplicate", message)
+            }
         }
         false => e.into(),
     })?;
