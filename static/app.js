@@ -4,6 +4,7 @@ import { $, $$, el, icon, iconRef, html, t, now, ago } from './util.js';
 import './chart.js';
 import './log.js';
 import { api, page } from './live.js';
+import './pages.js';
 
 /* relative times: one clock, the server's */
 const tick = () => {

@@ -70,8 +70,13 @@ export function follow(id, after, on) {
   stream();
 }
 
-export const page = () => ({ kind: document.body.dataset.live, id: document.body.dataset.id });
-// A change that the words of the page do not tell any more: show it, unless somebody is in the middle of something.
-export function renew() { if (!$('dialog[open]') && !$('.menu[open]') && !/^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName) && getSelection().isCollapsed) location.reload(); }
+export const page = () => ({ kind: document.body.dataset.live, id: document.body.dataset.id, acts: document.body.dataset.acts !== undefined });
+// A change that the words of the page do not tell any more: load it afresh, unless somebody is in the middle of something.
+// Not more often than every 20 s, whatever the server says.
+export function renew() {
+  const busy = $('dialog[open]') || $('.menu[open]') || /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName) || !getSelection().isCollapsed;
+  if (busy || Date.now() - (sessionStorage.renewed || 0) < 20e3) return;
+  sessionStorage.renewed = Date.now(); location.reload();
+}
 export const put = (e, text) => { if (e && e.textContent !== text) e.textContent = text; };
 export const rows = () => new Map($$('tr[data-id]').map(r => [r.dataset.id, r]));

@@ -53,6 +53,7 @@ pub const ASSETS: &[Asset] = &[
     js("chart.js", include_str!("../../static/chart.js")),
     js("log.js", include_str!("../../static/log.js")),
     js("live.js", include_str!("../../static/live.js")),
+    js("pages.js", include_str!("../../static/pages.js")),
     svg("icons.svg", include_str!("../../static/icons.svg")),
     svg("icon.svg", include_str!("../../static/icon.svg")),
 ];

@@ -23,10 +23,28 @@ templates![
     "_bare.html",
     "_base.html",
     "_parts.html",
+    "alerts/list.html",
     "error.html",
+    "home/dashboard.html",
+    "home/lamp.html",
+    "home/welcome.html",
+    "servers/_delete.html",
+    "servers/_glances.html",
+    "servers/_why.html",
+    "servers/ask.html",
+    "servers/form.html",
+    "servers/list.html",
+    "servers/row.html",
+    "servers/show.html",
+    "settings/list.html",
+    "tasks/_dialog.html",
+    "tasks/_log.html",
+    "tasks/list.html",
+    "tasks/show.html",
     "users/_sign.html",
     "users/_street.html",
     "users/login.html",
+    "users/prefs.html",
     "users/setup.html",
 ];
 
@@ -214,9 +232,8 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_function("glyph", |state: &str| {
         markup(format!("<i class=\"g s-{}\"></i>", escape(state)))
     });
-    env.add_function("lamp", move |state: &str, soft: Option<bool>| {
-        lamp(lang, state, soft.unwrap_or_default())
-    });
+    env.add_function("lamp_of", move |state: &str| lamp(lang, state));
+    env.add_function("hot", move |v: Option<f64>, limit: f64| hot(lang, v, limit));
     env.add_function("lantern", |state: &str| {
         let sheet = asset::url("icons.svg").unwrap_or_default();
         let state = escape(state);
@@ -242,9 +259,8 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_filter("num", move |v: f64, digits: Option<usize>| {
         number(lang, v, digits.unwrap_or(0))
     });
-    env.add_filter("percent", move |v: f64| {
-        format!("{}\u{a0}%", number(lang, v, usize::from(v < 9.95)))
-    });
+    env.add_filter("percent", move |v: f64| percent(lang, v));
+    env.add_filter("rate", move |v: f64| rate(lang, v));
     env.add_filter("bytes", move |v: f64| bytes(lang, v));
     env.add_filter("duration", move |ms: f64| duration(lang, ms as Ms));
     env.add_filter("wbr", |text: &str| markup(escape(text).replace('.', ".<wbr>")));
@@ -298,13 +314,21 @@ fn icon(name: &str, class: &str) -> String {
     format!("<svg class=\"i {class}\" aria-hidden=\"true\"><use href=\"{sheet}#{name}\"/></svg>")
 }
 
-fn lamp(lang: Lang, state: &str, soft: bool) -> Drawn {
+fn lamp(lang: Lang, state: &str) -> Drawn {
     let id = format!("state.{state}");
     let word = words::word(lang, &id, None).ok_or_else(|| unknown("word", &id))?;
-    let soft = if soft { " soft" } else { "" };
     Ok(markup(format!(
-        "<span class=\"state s-{state}{soft}\"><i class=\"g\"></i>{word}</span>"
+        "<span class=\"state s-{state}\"><i class=\"g\"></i><span>{word}</span></span>"
     )))
+}
+
+/// A share that stands out from its limit on.
+fn hot(lang: Lang, value: Option<f64>, limit: f64) -> Value {
+    match value {
+        None => markup("<span>–</span>".into()),
+        Some(v) if v >= limit => markup(format!("<b>{}</b>", percent(lang, v))),
+        Some(v) => markup(format!("<span>{}</span>", percent(lang, v))),
+    }
 }
 
 fn time(lang: Lang, at: Ms, ago: &str, text: &str) -> Value {
@@ -357,18 +381,59 @@ pub fn number(lang: Lang, value: f64, digits: usize) -> String {
     out
 }
 
+/// `63 %`, below ten `6.3 %`.
+pub fn percent(lang: Lang, value: f64) -> String {
+    format!("{}\u{a0}%", number(lang, value, usize::from(value < 9.95)))
+}
+
+/// `41 MB/s`: powers of 1000, as networks are sold.
+pub fn rate(lang: Lang, value: f64) -> String {
+    let units = match lang {
+        Lang::En => ["B/s", "kB/s", "MB/s", "GB/s"],
+        Lang::Ru => ["Б/с", "кБ/с", "МБ/с", "ГБ/с"],
+    };
+    let (value, at) = scaled(value, 1000.0, units.len());
+    format!(
+        "{}\u{a0}{}",
+        number(lang, value, usize::from(at > 0 && value < 9.95)),
+        units[at]
+    )
+}
+
+/// The value in the largest unit that leaves at least one, and which unit that is.
+fn scaled(value: f64, base: f64, units: usize) -> (f64, usize) {
+    let (mut value, mut at) = (value.max(0.0), 0);
+    while value >= base - 0.5 && at + 1 < units {
+        value /= base;
+        at += 1;
+    }
+    (value, at)
+}
+
+/// One character says 0 to 63: a sparkline of an hour is 60 bytes of the page.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Shares as one character each, for a sparkline; a hole is `_`.
+pub fn spark(points: impl IntoIterator<Item = Option<f64>>) -> String {
+    let digit = |v: f64| DIGITS[(v.clamp(0.0, 100.0) / 100.0 * 63.0).round() as usize] as char;
+    points
+        .into_iter()
+        .map(|p| p.filter(|v| v.is_finite()).map_or('_', digit))
+        .collect()
+}
+
+/// Counts as one character each, for bars.
+pub fn bars(counts: impl IntoIterator<Item = u64>) -> String {
+    counts.into_iter().map(|n| DIGITS[n.min(63) as usize] as char).collect()
+}
+
 /// `31.3 GiB`: powers of 1024, three figures.
 pub fn bytes(lang: Lang, value: f64) -> String {
     let units = match lang {
         Lang::En => ["B", "KiB", "MiB", "GiB", "TiB", "PiB"],
         Lang::Ru => ["Б", "КиБ", "МиБ", "ГиБ", "ТиБ", "ПиБ"],
     };
-    let mut value = value.max(0.0);
-    let mut at = 0;
-    while value >= 1023.5 && at + 1 < units.len() {
-        value /= 1024.0;
-        at += 1;
-    }
+    let (value, at) = scaled(value, 1024.0, units.len());
     let digits = usize::from(at > 0 && value < 99.95);
     format!("{}\u{a0}{}", number(lang, value, digits), units[at])
 }
@@ -497,5 +562,89 @@ mod tests {
             context! { errors => context! { token => "Wrong." }, login => "" },
         );
         assert!(en.contains("aria-describedby=\"token-e token-h\""), "{en}");
+    }
+
+    #[test]
+    #[ignore = "writes pages to look at"]
+    fn samples() {
+        let text = std::fs::read_to_string("/tmp/ui/samples.json").unwrap();
+        let all: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let view = View::new().unwrap();
+        let out = std::path::Path::new("/tmp/ui/out");
+        let dir = out.join("static").join(&*asset::VERSION);
+        std::fs::create_dir_all(&dir).unwrap();
+        for a in asset::ASSETS {
+            std::fs::write(dir.join(a.name), a.body).unwrap();
+        }
+        fn times(v: &mut serde_json::Value) {
+            match v {
+                serde_json::Value::String(s) if s.starts_with("@-") => {
+                    *v = (clock::now() + (s[1..].parse::<f64>().unwrap() * 1000.0) as i64).into()
+                }
+                serde_json::Value::Array(a) => a.iter_mut().for_each(times),
+                serde_json::Value::Object(o) => o.values_mut().for_each(times),
+                _ => {}
+            }
+        }
+        for (name, mut content) in all {
+            times(&mut content);
+            let template = content["_template"].as_str().unwrap().to_string();
+            for lang in Lang::ALL {
+                let mut page = page(lang);
+                page.path = content["_path"].as_str().unwrap_or("/").into();
+                page.nav = Nav {
+                    servers: 62,
+                    alerts_open: 3,
+                    running: vec![Running {
+                        id: 7,
+                        title: "Install Glances on lab-17".into(),
+                        started_at: clock::now() - 72_000,
+                    }],
+                };
+                let mut content = content.clone();
+                if let Some(rows) = content.get("_rows").cloned() {
+                    let t: &'static str = Box::leak(rows["template"].as_str().unwrap().to_string().into_boxed_str());
+                    let rows = rows["rows"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .enumerate()
+                        .map(|(i, r)| (i as i64, 0, r));
+                    let m = view.rows(t, lang, rows).unwrap();
+                    let c = context! { rows => m.0.clone(), ..Value::from(Serde(&content)) };
+                    std::fs::write(
+                        out.join(format!("{name}.{}.html", lang.tag())),
+                        view.render(&template, &page, c).unwrap(),
+                    )
+                    .unwrap();
+                    continue;
+                }
+                if let Some(streets) = content.get_mut("streets") {
+                    let mut done = Vec::new();
+                    for s in streets.as_array().unwrap() {
+                        let rows = s["lamps"]
+                            .as_array()
+                            .unwrap()
+                            .iter()
+                            .map(|r| (r["id"].as_i64().unwrap(), 1, r));
+                        let m = view.rows("home/lamp.html", lang, rows).unwrap();
+                        done.push(context! { lamps => m.0.clone(), ..Value::from(Serde(s)) });
+                    }
+                    let c = context! { streets => done, ..Value::from(Serde(&content)) };
+                    std::fs::write(
+                        out.join(format!("{name}.{}.html", lang.tag())),
+                        view.render(&template, &page, c).unwrap(),
+                    )
+                    .unwrap();
+                    continue;
+                }
+                std::fs::write(
+                    out.join(format!("{name}.{}.html", lang.tag())),
+                    view.render(&template, &page, content)
+                        .unwrap_or_else(|e| panic!("{name}: {e}")),
+                )
+                .unwrap();
+            }
+        }
     }
 }
