@@ -10,6 +10,7 @@ pub mod base;
 pub mod db;
 pub mod events;
 pub mod vault;
+pub mod net;
 pub mod audit;
 pub mod settings;
 pub mod access;
