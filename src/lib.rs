@@ -14,3 +14,4 @@ pub mod net;
 pub mod audit;
 pub mod settings;
 pub mod access;
+pub mod features;
