@@ -10,6 +10,7 @@ pub mod base;
 pub mod db;
 pub mod events;
 pub mod vault;
+pub mod net;
 pub mod ssh;
 pub mod provision;
 pub mod audit;

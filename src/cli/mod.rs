@@ -1,6 +1,8 @@
 //! The command table: parsing, help and exit codes come from here. What a command does is in `daemon` and in the
 //! features; this only says what there is.
 
+pub mod client;
+
 use crate::base::error::{Error, Kind, Result};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;

@@ -8,7 +8,7 @@ use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{file, log, random, sys};
-use crate::cli::Asked;
+use crate::cli::{Asked, client};
 use crate::features::users::{self, NewUser};
 use crate::features::{alerts, health, servers, users::commands as user_commands};
 use crate::task::queue;
@@ -194,8 +194,7 @@ fn dev(config: Config) -> Result<u8> {
 }
 
 fn ask_health(asked: &Asked, config: &Config) -> Result<u8> {
-    let address = config.listen.first().copied().ok_or_else(|| Error::internal("no address"))?;
-    let answer = crate::cli::client::get(address, config.tls.is_some(), "/health/scheduler")?;
+    let answer = client::ask(config, "/health/scheduler")?;
     let healthy = answer.status == 200;
     match asked.json() {
         true => print(&answer.body),
@@ -223,7 +222,7 @@ fn status(asked: &Asked, app: &App) -> Result<u8> {
         });
         print(&body.to_string());
     } else {
-        print(&format!("{state}"));
+        print(state);
         print(&format!("servers: {ok} lit, {unreachable} dark, {provisioning} not yet lit"));
         print(&format!("tasks: {running} running, {queued} waiting; alerts firing: {firing}"));
     }

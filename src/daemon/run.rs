@@ -4,11 +4,11 @@
 use super::FEATURES;
 use super::reactor::Reactor;
 use crate::app::App;
-use crate::base::clock::{Duration, MINUTE};
+use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::{log, sys};
+use crate::base::{file, log, sys};
 use crate::features::{self, users};
-use crate::http::edge::{Config as EdgeConfig, Edge, Limits, Listener, Peers, tls_config};
+use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
 use crate::http::route::{Routes, Web};
 use crate::http::server::Server;
 use crate::http::sse::Streams;
@@ -18,6 +18,8 @@ use crate::settings;
 use crate::task::worker::Workers;
 use std::fs::File;
 use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -87,21 +89,22 @@ impl ApiHalf {
         let peers = Peers::new();
         let socket = config.runtime_dir.join("http.sock");
         let server = Server::start(&socket, web, peers.clone(), features::error_page)?;
-        let tls = config.tls.as_ref().map(|(cert, key)| tls_config(cert, key)).transpose()?;
+        let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
         let mut listeners = Vec::new();
         for addr in &config.listen {
-            let listener = Listener::bind(*addr, tls.clone()).map_err(|e| {
+            let socket = TcpListener::bind(addr).map_err(|e| {
                 let say = format!("Cannot listen on {addr}: {e}. Is another Lamplighter running, or is the port taken?");
                 Error::new(Kind::Config, "listen", say)
             })?;
-            listeners.push(listener);
+            listeners.push(match &tls {
+                Some(tls) => Listener::tls(socket, tls.clone()),
+                None => Listener::plain(socket),
+            });
         }
         let edge_config = EdgeConfig {
-            inner: socket,
-            limits: Limits::default(),
             hosts: config.allowed_hosts.clone(),
-            proxies: config.trusted_proxies.clone(),
-            ..EdgeConfig::default()
+            trusted_proxies: config.trusted_proxies.clone(),
+            ..EdgeConfig::new(socket)
         };
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
         if let Some(token) = users::setup_token(app)? {
@@ -123,6 +126,15 @@ impl ApiHalf {
         }
         self.server.stop();
     }
+}
+
+fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
+    let read = |path: &Path| {
+        file::read_limited(path, 1 << 20).map_err(|e| {
+            Error::new(Kind::Config, "tls_files", format!("{} cannot be read: {e}.", path.display()))
+        })
+    };
+    Ok(Tls::new(tls_config(&read(cert)?, &read(key)?)?))
 }
 
 /// Workers, poller, periodic work. Only one on a data folder: the lock says so.
@@ -190,6 +202,3 @@ impl Watch {
         let _ = self.thread.join();
     }
 }
-
-/// Kept here so that the figure and its use stay together: a daemon that cannot stop in time is killed by systemd.
-const _: () = assert!(DRAIN.as_millis() as i64 <= MINUTE);

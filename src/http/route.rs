@@ -40,7 +40,7 @@ pub struct Web {
     /// Templates and words.
     pub view: View,
     /// Live streams on their way to the edge.
-    pub streams: Arc<Streams>,
+    pub streams: Streams,
     /// All routes of all features.
     pub routes: Routes,
 }

@@ -8,7 +8,6 @@ use super::request::{self, Method, Request};
 use super::route::{Ctx, Web};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::log;
-use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
