@@ -20,7 +20,10 @@ pub struct Answer {
 
 /// Asks for a public path. Over TLS the daemon's own certificate file says whom to trust.
 pub fn ask(config: &Config, path: &str) -> Result<Answer> {
-    let listen = config.listen.first().ok_or_else(|| Error::internal("no address to ask"))?;
+    let listen = config
+        .listen
+        .first()
+        .ok_or_else(|| Error::internal("no address to ask"))?;
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -44,5 +47,8 @@ pub fn ask(config: &Config, path: &str) -> Result<Answer> {
         let say = format!("Lamplighter does not answer at {listen}. {}", e.say);
         Error::new(Kind::Upstream, "daemon_unreachable", say)
     })?;
-    Ok(Answer { status: answer.status, body: String::from_utf8_lossy(answer.body).into_owned() })
+    Ok(Answer {
+        status: answer.status,
+        body: String::from_utf8_lossy(answer.body).into_owned(),
+    })
 }

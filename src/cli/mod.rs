@@ -31,40 +31,123 @@ pub struct Command {
 
 /// Flags that every command takes.
 pub const COMMON: &[Flag] = &[
-    Flag { name: "data-dir", value: "DIR", help: "Folder of the databases (LAMPLIGHTER_DATA_DIR)." },
-    Flag { name: "env-file", value: "FILE", help: "Read configuration from this KEY=value file." },
-    Flag { name: "json", value: "", help: "Print JSON." },
-    Flag { name: "help", value: "", help: "Print this help." },
-    Flag { name: "version", value: "", help: "Print the version." },
+    Flag {
+        name: "data-dir",
+        value: "DIR",
+        help: "Folder of the databases (LAMPLIGHTER_DATA_DIR).",
+    },
+    Flag {
+        name: "env-file",
+        value: "FILE",
+        help: "Read configuration from this KEY=value file.",
+    },
+    Flag {
+        name: "json",
+        value: "",
+        help: "Print JSON.",
+    },
+    Flag {
+        name: "help",
+        value: "",
+        help: "Print this help.",
+    },
+    Flag {
+        name: "version",
+        value: "",
+        help: "Print the version.",
+    },
 ];
 
-const LISTEN: Flag = Flag { name: "listen", value: "ADDR:PORT", help: "Where the web server listens (LAMPLIGHTER_LISTEN)." };
-const LOGIN: Flag = Flag { name: "login", value: "LOGIN", help: "The account's login." };
-const PASSWORD: Flag =
-    Flag { name: "password-file", value: "FILE", help: "Read the password from this file (- is standard input); without it you are asked." };
+const LISTEN: Flag = Flag {
+    name: "listen",
+    value: "ADDR:PORT",
+    help: "Where the web server listens (LAMPLIGHTER_LISTEN).",
+};
+const LOGIN: Flag = Flag {
+    name: "login",
+    value: "LOGIN",
+    help: "The account's login.",
+};
+const PASSWORD: Flag = Flag {
+    name: "password-file",
+    value: "FILE",
+    help: "Read the password from this file (- is standard input); without it you are asked.",
+};
 
 /// All commands, in the order of the help.
 pub const COMMANDS: &[Command] = &[
-    Command { name: "dev", help: "Set everything up in ./var and run it: web server, scheduler and workers.", flags: &[LISTEN] },
-    Command { name: "serve", help: "Run web server, scheduler and workers.", flags: &[LISTEN] },
-    Command { name: "run-api", help: "Run only the web server.", flags: &[LISTEN] },
-    Command { name: "run-scheduler", help: "Run only scheduler, poller and workers.", flags: &[] },
-    Command { name: "init-db", help: "Make the data folder, the master key (if none is there) and the databases.", flags: &[] },
-    Command { name: "migrate", help: "Bring the databases to this version's schema.", flags: &[] },
+    Command {
+        name: "dev",
+        help: "Set everything up in ./var and run it: web server, scheduler and workers.",
+        flags: &[LISTEN],
+    },
+    Command {
+        name: "serve",
+        help: "Run web server, scheduler and workers.",
+        flags: &[LISTEN],
+    },
+    Command {
+        name: "run-api",
+        help: "Run only the web server.",
+        flags: &[LISTEN],
+    },
+    Command {
+        name: "run-scheduler",
+        help: "Run only scheduler, poller and workers.",
+        flags: &[],
+    },
+    Command {
+        name: "init-db",
+        help: "Make the data folder, the master key (if none is there) and the databases.",
+        flags: &[],
+    },
+    Command {
+        name: "migrate",
+        help: "Bring the databases to this version's schema.",
+        flags: &[],
+    },
     Command {
         name: "create-admin",
         help: "Add an account; the first one of a new installation is made like this.",
-        flags: &[LOGIN, PASSWORD, Flag { name: "role", value: "ROLE", help: "admin (default), operator, viewer or automation." }],
+        flags: &[
+            LOGIN,
+            PASSWORD,
+            Flag {
+                name: "role",
+                value: "ROLE",
+                help: "admin (default), operator, viewer or automation.",
+            },
+        ],
     },
-    Command { name: "reset-password", help: "Give an account a new password and end its sessions.", flags: &[LOGIN, PASSWORD] },
+    Command {
+        name: "reset-password",
+        help: "Give an account a new password and end its sessions.",
+        flags: &[LOGIN, PASSWORD],
+    },
     Command {
         name: "encrypt-keygen",
         help: "Make a master key.",
-        flags: &[Flag { name: "out", value: "FILE", help: "Write it there (0600, never over an existing file) instead of printing it." }],
+        flags: &[Flag {
+            name: "out",
+            value: "FILE",
+            help: "Write it there (0600, never over an existing file) instead of printing it.",
+        }],
     },
-    Command { name: "check-config", help: "Read the configuration and say what is wrong with it.", flags: &[LISTEN] },
-    Command { name: "health", help: "Ask the running daemon whether it is healthy.", flags: &[LISTEN] },
-    Command { name: "status", help: "Show what the databases say: servers, tasks, alerts, background work.", flags: &[] },
+    Command {
+        name: "check-config",
+        help: "Read the configuration and say what is wrong with it.",
+        flags: &[LISTEN],
+    },
+    Command {
+        name: "health",
+        help: "Ask the running daemon whether it is healthy.",
+        flags: &[LISTEN],
+    },
+    Command {
+        name: "status",
+        help: "Show what the databases say: servers, tasks, alerts, background work.",
+        flags: &[],
+    },
 ];
 
 /// What was typed.
@@ -108,10 +191,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             Arg::Long(name) => {
                 let own = command.map_or(&[][..], |c| c.flags);
                 let flag = own.iter().chain(COMMON).find(|f| f.name == name);
-                let Some(flag) = flag else { return Err(usage(format!("Unknown flag --{name}."))) };
+                let Some(flag) = flag else {
+                    return Err(usage(format!("Unknown flag --{name}.")));
+                };
                 let value = match flag.value {
                     "" => String::new(),
-                    _ => parser.value().and_then(|v| v.string()).map_err(|e| usage(format!("{e}.")))?,
+                    _ => parser
+                        .value()
+                        .and_then(|v| v.string())
+                        .map_err(|e| usage(format!("{e}.")))?,
                 };
                 flags.push((flag.name, value));
             }
@@ -143,7 +231,10 @@ fn help(command: Option<&Command>) -> String {
     };
     match command {
         Some(c) => {
-            out.push_str(&format!("{}\n\nUsage: lamplighter {} [flags]\n\nFlags:\n", c.help, c.name));
+            out.push_str(&format!(
+                "{}\n\nUsage: lamplighter {} [flags]\n\nFlags:\n",
+                c.help, c.name
+            ));
             flags(&mut out, c.flags);
         }
         None => {

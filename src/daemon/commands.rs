@@ -11,8 +11,8 @@ use crate::base::{file, log, random, sys};
 use crate::cli::{Asked, client};
 use crate::features::users::{self, NewUser};
 use crate::features::{alerts, health, servers, users::commands as user_commands};
-use crate::task::queue;
 use crate::task::Status;
+use crate::task::queue;
 use crate::vault;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -54,7 +54,11 @@ pub fn print(text: &str) {
 }
 
 fn done(asked: &Asked, say: &str) -> Result<u8> {
-    print(&if asked.json() { serde_json::json!({ "ok": true, "detail": say }).to_string() } else { say.to_string() });
+    print(&if asked.json() {
+        serde_json::json!({ "ok": true, "detail": say }).to_string()
+    } else {
+        say.to_string()
+    });
     Ok(0)
 }
 
@@ -90,7 +94,15 @@ fn check_config(asked: &Asked) -> Result<u8> {
         ("data_dir", config.data_dir.display().to_string()),
         ("runtime_dir", config.runtime_dir.display().to_string()),
         ("master_key_file", config.master_key_file.display().to_string()),
-        ("listen", config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+        (
+            "listen",
+            config
+                .listen
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
         ("tls", if config.tls.is_some() { "yes" } else { "no" }.to_string()),
     ];
     if asked.json() {
@@ -109,7 +121,10 @@ fn keygen(asked: &Asked) -> Result<u8> {
     match asked.flag("out") {
         Some(path) => {
             write_key(Path::new(path), line.as_bytes())?;
-            done(asked, &format!("A new master key lies in {path}. Keep a copy elsewhere: without it the secrets are lost."))
+            done(
+                asked,
+                &format!("A new master key lies in {path}. Keep a copy elsewhere: without it the secrets are lost."),
+            )
         }
         None => {
             print(&line);
@@ -122,7 +137,10 @@ fn write_key(path: &Path, line: &[u8]) -> Result<()> {
     file::write_new(path, line).map_err(|e| {
         let say = match e.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                format!("{} is there already and was not touched: a lost master key means lost secrets.", path.display())
+                format!(
+                    "{} is there already and was not touched: a lost master key means lost secrets.",
+                    path.display()
+                )
             }
             _ => format!("{} cannot be written: {e}.", path.display()),
         };
@@ -142,7 +160,10 @@ fn prepare(config: &Config) -> Result<()> {
             return Err(Error::new(Kind::Config, "master_key", say));
         }
         let key = vault::new_master_key();
-        write_key(&config.master_key_file, format!("{}\n", key.reveal_text_for("the key file")).as_bytes())?;
+        write_key(
+            &config.master_key_file,
+            format!("{}\n", key.reveal_text_for("the key file")).as_bytes(),
+        )?;
     }
     Ok(())
 }
@@ -150,12 +171,21 @@ fn prepare(config: &Config) -> Result<()> {
 fn init_db(asked: &Asked, config: &Config) -> Result<u8> {
     prepare(config)?;
     open(config.clone())?;
-    done(asked, &format!("{} is ready. Next: lamplighter create-admin --login LOGIN", config.data_dir.display()))
+    done(
+        asked,
+        &format!(
+            "{} is ready. Next: lamplighter create-admin --login LOGIN",
+            config.data_dir.display()
+        ),
+    )
 }
 
 fn open(config: Config) -> Result<App> {
     if !config.data_dir.is_dir() {
-        let say = format!("There is no folder {}. Make it with: lamplighter init-db", config.data_dir.display());
+        let say = format!(
+            "There is no folder {}. Make it with: lamplighter init-db",
+            config.data_dir.display()
+        );
         return Err(Error::new(Kind::Config, "data_dir", say));
     }
     App::open(config)
@@ -164,7 +194,14 @@ fn open(config: Config) -> Result<App> {
 fn serve(config: Config, halves: Halves) -> Result<u8> {
     let app = Arc::new(open(config)?);
     run::run(app, halves, |addresses| {
-        log::info("daemon", "ready", &[("version", env!("CARGO_PKG_VERSION")), ("address", &addresses.join(","))]);
+        log::info(
+            "daemon",
+            "ready",
+            &[
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("address", &addresses.join(",")),
+            ],
+        );
     })?;
     Ok(0)
 }
@@ -177,7 +214,11 @@ fn dev(config: Config) -> Result<u8> {
     if app.db.read(access::accounts)? == 0 {
         let fresh = random::token()[..20].to_string();
         let user = NewUser::new(&app, "admin", &Secret::new(fresh.as_str()), Role::Admin)?;
-        let by = By { actor: "cli", ip: "", request_id: "" };
+        let by = By {
+            actor: "cli",
+            ip: "",
+            request_id: "",
+        };
         app.db.write(|tx| users::create_first(&app, tx, &user, by))?;
         password = Some(fresh);
     }
@@ -206,12 +247,31 @@ fn ask_health(asked: &Asked, config: &Config) -> Result<u8> {
 fn status(asked: &Asked, app: &App) -> Result<u8> {
     let ([provisioning, ok, unreachable], running, queued, firing) = app.db.read(|conn| {
         let count = |status| -> Result<i64> {
-            Ok(queue::list(conn, &queue::Filter { status: Some(status), limit: 1, ..Default::default() })?.1)
+            Ok(queue::list(
+                conn,
+                &queue::Filter {
+                    status: Some(status),
+                    limit: 1,
+                    ..Default::default()
+                },
+            )?
+            .1)
         };
-        Ok((servers::counts(conn)?, count(Status::Running)?, count(Status::Queued)?, alerts::firing(conn)?))
+        Ok((
+            servers::counts(conn)?,
+            count(Status::Running)?,
+            count(Status::Queued)?,
+            alerts::firing(conn)?,
+        ))
     })?;
     let (beats, good) = health::beats(app)?;
-    let state = if !good { "unhealthy" } else if unreachable + firing > 0 { "degraded" } else { "healthy" };
+    let state = if !good {
+        "unhealthy"
+    } else if unreachable + firing > 0 {
+        "degraded"
+    } else {
+        "healthy"
+    };
     if asked.json() {
         let body = serde_json::json!({
             "status": state,
@@ -223,8 +283,12 @@ fn status(asked: &Asked, app: &App) -> Result<u8> {
         print(&body.to_string());
     } else {
         print(state);
-        print(&format!("servers: {ok} lit, {unreachable} dark, {provisioning} not yet lit"));
-        print(&format!("tasks: {running} running, {queued} waiting; alerts firing: {firing}"));
+        print(&format!(
+            "servers: {ok} lit, {unreachable} dark, {provisioning} not yet lit"
+        ));
+        print(&format!(
+            "tasks: {running} running, {queued} waiting; alerts firing: {firing}"
+        ));
     }
     Ok(match state {
         "healthy" => 0,

@@ -28,7 +28,8 @@ impl Reactor {
     /// Starts the thread.
     pub fn start(app: Arc<App>, features: &'static [&'static Feature]) -> Result<Reactor> {
         // A new reader begins at the end of what there is; from then on its cursor is remembered.
-        app.db.write(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))?;
+        app.db
+            .write(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))?;
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (app.clone(), stop.clone());
         let thread = std::thread::Builder::new().name("reactor".into()).spawn(move || {
@@ -62,7 +63,9 @@ fn react(app: &App, features: &[&Feature]) -> Result<usize> {
         let cursor = outbox::cursor(conn, READER)?;
         Ok((cursor, outbox::after(conn, cursor, BATCH)?))
     })?;
-    let Some(last) = events.last().map(|e| e.id) else { return Ok(0) };
+    let Some(last) = events.last().map(|e| e.id) else {
+        return Ok(0);
+    };
     debug_assert!(last > cursor);
     app.db.write(|tx| {
         for event in &events {

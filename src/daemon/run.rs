@@ -42,9 +42,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT. `ready` is called with the addresses as soon as requests are answered.
 pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Result<()> {
     let mut signals = sys::signal_pipe()?;
-    let watch = (halves != Halves::Both).then(|| Watch::start(app.clone())).transpose()?;
-    let scheduler = (halves != Halves::Api).then(|| SchedulerHalf::start(&app)).transpose()?;
-    let api = (halves != Halves::Scheduler).then(|| ApiHalf::start(&app)).transpose()?;
+    let watch = (halves != Halves::Both)
+        .then(|| Watch::start(app.clone()))
+        .transpose()?;
+    let scheduler = (halves != Halves::Api)
+        .then(|| SchedulerHalf::start(&app))
+        .transpose()?;
+    let api = (halves != Halves::Scheduler)
+        .then(|| ApiHalf::start(&app))
+        .transpose()?;
     ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
     wait_for_stop(&mut signals);
     log::info("daemon", "stopping", &[]);
@@ -85,7 +91,12 @@ impl ApiHalf {
         let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
         let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes))?;
-        let web = Arc::new(Web { app: app.clone(), view: View::new()?, streams: streams.clone(), routes });
+        let web = Arc::new(Web {
+            app: app.clone(),
+            view: View::new()?,
+            streams: streams.clone(),
+            routes,
+        });
         let peers = Peers::new();
         let socket = config.runtime_dir.join("http.sock");
         let server = Server::start(&socket, web, peers.clone(), features::error_page)?;
@@ -93,7 +104,8 @@ impl ApiHalf {
         let mut listeners = Vec::new();
         for addr in &config.listen {
             let socket = TcpListener::bind(addr).map_err(|e| {
-                let say = format!("Cannot listen on {addr}: {e}. Is another Lamplighter running, or is the port taken?");
+                let say =
+                    format!("Cannot listen on {addr}: {e}. Is another Lamplighter running, or is the port taken?");
                 Error::new(Kind::Config, "listen", say)
             })?;
             listeners.push(match &tls {
@@ -111,12 +123,20 @@ impl ApiHalf {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);
         }
-        Ok(ApiHalf { edge, server, tls: tls.is_some() })
+        Ok(ApiHalf {
+            edge,
+            server,
+            tls: tls.is_some(),
+        })
     }
 
     fn addresses(&self) -> Vec<String> {
         let scheme = if self.tls { "https" } else { "http" };
-        self.edge.addresses().iter().map(|addr| format!("{scheme}://{addr}")).collect()
+        self.edge
+            .addresses()
+            .iter()
+            .map(|addr| format!("{scheme}://{addr}"))
+            .collect()
     }
 
     fn stop(self) {
@@ -131,7 +151,11 @@ impl ApiHalf {
 fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
     let read = |path: &Path| {
         file::read_limited(path, 1 << 20).map_err(|e| {
-            Error::new(Kind::Config, "tls_files", format!("{} cannot be read: {e}.", path.display()))
+            Error::new(
+                Kind::Config,
+                "tls_files",
+                format!("{} cannot be read: {e}.", path.display()),
+            )
         })
     };
     Ok(Tls::new(tls_config(&read(cert)?, &read(key)?)?))
@@ -152,7 +176,12 @@ impl SchedulerHalf {
         let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();
         let workers = Workers::start(app.clone(), kinds, app.config.workers)?;
         let scheduler = Scheduler::start(app.clone(), FEATURES.iter().flat_map(|f| f.periodic).collect())?;
-        Ok(SchedulerHalf { _lock: lock, reactor, workers, scheduler })
+        Ok(SchedulerHalf {
+            _lock: lock,
+            reactor,
+            workers,
+            scheduler,
+        })
     }
 
     fn stop(self) {
@@ -166,7 +195,10 @@ fn lock(app: &App) -> Result<File> {
     let path = app.config.data_dir.join("scheduler.lock");
     let file = File::options().create(true).append(true).open(&path)?;
     file.try_lock().map_err(|e| {
-        let say = format!("Another Lamplighter already works on {}. Stop it first.", app.config.data_dir.display());
+        let say = format!(
+            "Another Lamplighter already works on {}. Stop it first.",
+            app.config.data_dir.display()
+        );
         Error::new(Kind::Busy, "already_running", say).log(e)
     })?;
     Ok(file)

@@ -41,7 +41,11 @@ impl Server {
             let thread = std::thread::Builder::new().name(format!("http-{n}"));
             threads.push(thread.spawn(move || serve(&inner, &web, &peers, error_page))?);
         }
-        Ok(Server { inner, threads, socket: socket.into() })
+        Ok(Server {
+            inner,
+            threads,
+            socket: socket.into(),
+        })
     }
 
     /// Lets what has come in be answered, then ends the threads.
@@ -67,18 +71,39 @@ fn serve(server: &tiny_http::Server, web: &Web, peers: &Peers, error_page: Error
             }
         };
         if let Err(e) = inner.respond(response(answer)) {
-            log::line(log::Level::Debug, "http", "answer not taken", &[("error", &e.to_string())]);
+            log::line(
+                log::Level::Debug,
+                "http",
+                "answer not taken",
+                &[("error", &e.to_string())],
+            );
         }
     }
 }
 
 /// From the edge's clean bytes to a request. What fails here is a mistake of ours, except a path nobody can decode.
 fn read(inner: &mut tiny_http::Request, peers: &Peers) -> Result<Request> {
-    let header = |name: &str| inner.headers().iter().find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name));
-    let conn = header(CONN_HEADER).map(|h| h.value.as_str().to_string()).unwrap_or_default();
-    let info = peers.get(&conn).ok_or_else(|| Error::new(Kind::Forbidden, "not_the_edge", "Only the edge may ask here."))?;
+    let header = |name: &str| {
+        inner
+            .headers()
+            .iter()
+            .find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name))
+    };
+    let conn = header(CONN_HEADER)
+        .map(|h| h.value.as_str().to_string())
+        .unwrap_or_default();
+    let info = peers
+        .get(&conn)
+        .ok_or_else(|| Error::new(Kind::Forbidden, "not_the_edge", "Only the edge may ask here."))?;
     let headers = inner.headers().iter();
-    let headers = headers.map(|h| (h.field.as_str().as_str().to_ascii_lowercase(), h.value.as_str().to_string())).collect();
+    let headers = headers
+        .map(|h| {
+            (
+                h.field.as_str().as_str().to_ascii_lowercase(),
+                h.value.as_str().to_string(),
+            )
+        })
+        .collect();
     let url = inner.url().to_string();
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
     let method = Method::parse(inner.method().as_str());
@@ -105,7 +130,11 @@ fn read(inner: &mut tiny_http::Request, peers: &Peers) -> Result<Request> {
 }
 
 fn unreadable(path: &str) -> String {
-    if path.starts_with("/api/") { "/api/\0".into() } else { "/\0".into() }
+    if path.starts_with("/api/") {
+        "/api/\0".into()
+    } else {
+        "/\0".into()
+    }
 }
 
 fn handle(web: &Web, request: &Request, error_page: ErrorPage) -> Reply {
@@ -113,7 +142,15 @@ fn handle(web: &Web, request: &Request, error_page: ErrorPage) -> Reply {
         .unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
     result.unwrap_or_else(|e| {
         if e.kind == Kind::Internal {
-            log::error("http", "request failed", &[("path", &request.path), ("error", &e.to_string()), ("request_id", &request.id)]);
+            log::error(
+                "http",
+                "request failed",
+                &[
+                    ("path", &request.path),
+                    ("error", &e.to_string()),
+                    ("request_id", &request.id),
+                ],
+            );
         }
         error_page(web, request, &e)
     })
@@ -121,7 +158,11 @@ fn handle(web: &Web, request: &Request, error_page: ErrorPage) -> Reply {
 
 fn answer(web: &Web, request: &Request) -> Result<Reply> {
     if request.path.ends_with('\0') {
-        return Err(Error::new(Kind::Malformed, "bad_address", "This address cannot be read: a broken escape, or a dot or empty segment."));
+        return Err(Error::new(
+            Kind::Malformed,
+            "bad_address",
+            "This address cannot be read: a broken escape, or a dot or empty segment.",
+        ));
     }
     let (route, args) = web.routes.find(request.method, &request.path)?;
     let actor = guard::admit(&web.app, request, route.right)?;
@@ -130,8 +171,17 @@ fn answer(web: &Web, request: &Request) -> Result<Reply> {
 
 fn response(reply: Reply) -> tiny_http::Response<std::io::Cursor<Vec<u8>>> {
     let length = reply.body.len();
-    let headers = reply.headers.iter().filter_map(|(name, value)| tiny_http::Header::from_bytes(*name, value.as_bytes()).ok());
-    tiny_http::Response::new(reply.status.into(), headers.collect(), std::io::Cursor::new(reply.body), Some(length), None)
-        // Always a length, never chunks: a cut answer must not look whole.
-        .with_chunked_threshold(usize::MAX)
+    let headers = reply
+        .headers
+        .iter()
+        .filter_map(|(name, value)| tiny_http::Header::from_bytes(*name, value.as_bytes()).ok());
+    tiny_http::Response::new(
+        reply.status.into(),
+        headers.collect(),
+        std::io::Cursor::new(reply.body),
+        Some(length),
+        None,
+    )
+    // Always a length, never chunks: a cut answer must not look whole.
+    .with_chunked_threshold(usize::MAX)
 }

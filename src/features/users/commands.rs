@@ -12,14 +12,21 @@ use crate::cli::Asked;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-const BY: By = By { actor: "cli", ip: "", request_id: "" };
+const BY: By = By {
+    actor: "cli",
+    ip: "",
+    request_id: "",
+};
 
 /// Adds an account with the role asked for.
 pub fn create_admin(app: &App, asked: &Asked) -> Result<String> {
     let login = login(asked)?;
     let role = asked.flag("role").unwrap_or("admin");
-    let role = Role::parse(role)
-        .ok_or_else(|| usage(&format!("There is no role “{role}”: admin, operator, viewer or automation.")))?;
+    let role = Role::parse(role).ok_or_else(|| {
+        usage(&format!(
+            "There is no role “{role}”: admin, operator, viewer or automation."
+        ))
+    })?;
     let user = NewUser::new(app, login, &password(asked, true)?, role)?;
     app.db.write(|tx| super::create(app, tx, &user, BY))?;
     Ok(format!("The account {login} ({}) has been made.", role.name()))
@@ -29,10 +36,14 @@ pub fn create_admin(app: &App, asked: &Asked) -> Result<String> {
 pub fn reset_password(app: &App, asked: &Asked) -> Result<String> {
     let login = login(asked)?;
     let account = app.db.read(|conn| access::account(conn, login))?;
-    let account = account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", format!("There is no account “{login}”.")))?;
+    let account =
+        account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", format!("There is no account “{login}”.")))?;
     let user = NewUser::new(app, &account.login, &password(asked, true)?, account.role)?;
     app.db.write(|tx| super::set_password(app, tx, &account, &user, BY))?;
-    Ok(format!("The account {} has a new password; its sessions have ended.", account.login))
+    Ok(format!(
+        "The account {} has a new password; its sessions have ended.",
+        account.login
+    ))
 }
 
 fn login(asked: &Asked) -> Result<&str> {
@@ -50,7 +61,11 @@ fn password(asked: &Asked, twice: bool) -> Result<Secret> {
         Some(path) => file::read_limited(Path::new(path), 10_000)
             .map_err(|e| Error::new(Kind::Malformed, "password_file", format!("{path} cannot be read: {e}.")))?,
         None if sys::is_tty(&std::io::stdin()) => return typed(twice),
-        None => return Err(usage("Give the password by --password-file FILE (- for standard input).")),
+        None => {
+            return Err(usage(
+                "Give the password by --password-file FILE (- for standard input).",
+            ));
+        }
     };
     let text = String::from_utf8(bytes).map_err(|_| usage("The password file is not text."))?;
     // One line end is the editor's, not the password's.
