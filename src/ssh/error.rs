@@ -30,7 +30,7 @@ const TABLE: &[(&str, Kind, &str)] = &[
     (
         "ssh_wrong_passphrase",
         Kind::Invalid,
-        "The passphrase does not open the key. Nothing was tried on the server with it.",
+        "The passphrase does not open the key. Type it again; it never leaves this machine.",
     ),
     (
         "ssh_passphrase_needed",
