@@ -10,3 +10,4 @@ pub mod view;
 pub mod sse;
 pub mod route;
 pub mod guard;
+pub mod page;
