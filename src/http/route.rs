@@ -44,7 +44,7 @@ pub struct Web {
     /// All kinds of tasks, for their titles.
     pub kinds: Vec<&'static crate::task::Kind>,
     /// Live streams on their way to the edge.
-    pub streams: Arc<Streams>,
+    pub streams: Streams,
     /// All routes of all features.
     pub routes: Routes,
 }

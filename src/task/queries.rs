@@ -45,15 +45,6 @@ pub fn insert(conn: &Conn, new: &New, by: By, at: Ms) -> Result<Id<Task>> {
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
-pub fn open_twin(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Option<i64>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT id FROM tasks WHERE kind = ?1 AND target_type = ?2 AND target_id = ?3 AND status IN ('queued','running')",
-    )?;
-    Ok(statement
-        .query_row(params![kind, target.0, target.1], |r| r.get(0))
-        .optional()?)
-}
-
 pub fn get(conn: &Conn, id: Id<Task>) -> Result<Option<Row>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?;
     Ok(statement.query_row([id.get()], read).optional()?)
@@ -219,11 +210,12 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
     Ok(conn.execute("DELETE FROM tasks WHERE finished_at < ?1", [before])?)
 }
 
-pub fn open_for(conn: &Conn, target_type: &str, target_id: i64) -> Result<Option<Id<Task>>> {
+pub fn open_for(conn: &Conn, target_type: &str, target_id: i64, kind: Option<&str>) -> Result<Option<Id<Task>>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND status IN ('queued','running') ORDER BY id LIMIT 1",
+        "SELECT id FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND (?3 IS NULL OR kind = ?3)
+         AND status IN ('queued','running') ORDER BY id DESC LIMIT 1",
     )?;
     Ok(statement
-        .query_row(params![target_type, target_id], |r| Ok(Id::new(r.get(0)?)))
+        .query_row(params![target_type, target_id, kind], |r| Ok(Id::new(r.get(0)?)))
         .optional()?)
 }

@@ -21,7 +21,7 @@ pub struct New<'a> {
 /// Puts a task in, in the transaction of its reason. The lane is its target. A twin that waits or runs already is a
 /// conflict that names it: a double click must not run twice.
 pub fn enqueue(tx: &Tx, wake: &Wake, new: &New, by: By) -> Result<Id<Task>> {
-    if let Some(twin) = queries::open_twin(tx, new.kind, (new.target.0, new.target.1))? {
+    if let Some(twin) = open_for(tx, new.target.0, new.target.1, Some(new.kind))? {
         return Err(Error::new(
             Kind::Conflict,
             "task_open",
@@ -92,7 +92,7 @@ pub fn purge(tx: &Tx, before: Ms) -> Result<usize> {
     queries::purge(tx, before)
 }
 
-/// A task about this that waits or runs, if there is one.
-pub fn open_for(conn: &Conn, target_type: &str, target_id: i64) -> Result<Option<Id<Task>>> {
-    queries::open_for(conn, target_type, target_id)
+/// The newest task about this (of this kind, if one is given) that waits or runs.
+pub fn open_for(conn: &Conn, target_type: &str, target_id: i64, kind: Option<&str>) -> Result<Option<Id<Task>>> {
+    queries::open_for(conn, target_type, target_id, kind)
 }

@@ -20,6 +20,7 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::ssh::{Auth, Target, hostkey};
+use crate::task::queue;
 use crate::vault::Place;
 use model::{AuthType, Fields, Has, Secrets, Valid};
 
@@ -191,8 +192,9 @@ fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Secrets) -> R
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Server>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     store_secrets(app, tx, id, &valid.secrets)?;
-    if let Some(key) = &valid.host_key {
-        queries::set_host_key(tx, id, key, "", HostKeyState::Pinned)?;
+    match &valid.host_key {
+        Some(key) => queries::set_host_key(tx, id, key, "", HostKeyState::Pinned)?,
+        None => look_at_host_key(app, tx, id, &valid.fields.name, by)?,
     }
     note(app, tx, by, "server.create", id, &valid.fields.name, "server.created")?;
     Ok(id)
@@ -205,7 +207,10 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) ->
     let moved = (&old.fields.host, old.fields.ssh_port) != (&valid.fields.host, valid.fields.ssh_port);
     match &valid.host_key {
         Some(key) => queries::set_host_key(tx, old.id, key, "", HostKeyState::Pinned)?,
-        None if moved => queries::set_host_key(tx, old.id, "", "", HostKeyState::Unknown)?,
+        None if moved => {
+            queries::set_host_key(tx, old.id, "", "", HostKeyState::Unknown)?;
+            look_at_host_key(app, tx, old.id, &valid.fields.name, by)?;
+        }
         None => {}
     }
     note(
@@ -219,10 +224,24 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) ->
     )
 }
 
+/// First contact happens by itself, so that the fingerprint is there when a person looks. One look at a time is enough.
+fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: audit::By) -> Result<()> {
+    if queue::open_for(tx, "server", id.get(), Some(tasks::LOOK_HOST_KEY))?.is_some() {
+        return Ok(());
+    }
+    let new = queue::New {
+        kind: tasks::LOOK_HOST_KEY,
+        target: ("server", id.get(), name),
+        input: serde_json::json!({}),
+    };
+    queue::enqueue(tx, &app.wakes.tasks, &new, by).map(drop)
+}
+
 /// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it.
 pub fn delete(app: &App, tx: &Tx, server: &Server, by: audit::By) -> Result<()> {
-    let open = crate::task::queue::open_for(tx, "server", server.id.get())?;
-    if let Some(task) = open {
+    let open = queue::open_for(tx, "server", server.id.get(), None)?;
+    let looking = queue::open_for(tx, "server", server.id.get(), Some(tasks::LOOK_HOST_KEY))?;
+    if let Some(task) = open.filter(|task| Some(*task) != looking) {
         let say = format!("Task {task} still works on this server. Wait for it or cancel it first.");
         return Err(Error::new(Kind::Conflict, "task_open", say));
     }

@@ -82,10 +82,10 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
         key.fingerprint
     ));
     let commit = move |tx: &crate::db::Tx| {
-        // Somebody may have been faster: an accepted key is never taken back by a look.
-        match super::get(tx, server.id)?.host_key_state {
-            HostKeyState::Unknown | HostKeyState::Pending => super::offer_host_key(tx, server.id, &key.line),
-            HostKeyState::Pinned | HostKeyState::Changed => Ok(()),
+        // Somebody may have been faster: an accepted key is never taken back by a look, and the server may be gone.
+        match queries::get(tx, server.id)?.map(|s| s.host_key_state) {
+            Some(HostKeyState::Unknown | HostKeyState::Pending) => super::offer_host_key(tx, server.id, &key.line),
+            _ => Ok(()),
         }
     };
     Ok(Outcome {
@@ -413,9 +413,6 @@ fn keep_glances(run: &Run, server: &Server, wish: Glances, done: provision::Outc
     f.glances_scheme = "http";
     f.glances_port = wish.port;
     f.glances_auth_type = "none";
-    if !fact("glances_path").is_empty() {
-        f.glances_path = fact("glances_path");
-    }
     let mut password: Option<Secret> = None;
     let profile = match wish.profile {
         Profile::Open => "open",

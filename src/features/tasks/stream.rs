@@ -75,7 +75,13 @@ impl TaskLog {
 
 impl Source for TaskLog {
     fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
-        self.feed.fill(&mut self.after, &self.wake, out)
+        loop {
+            match self.feed.step(&mut self.after, &self.wake, out)? {
+                Step::Again if out.len() < sse::BATCH => {}
+                Step::Again | Step::Nothing => return Ok(Flow::More),
+                Step::End => return Ok(Flow::End),
+            }
+        }
     }
 
     fn wake(&self) -> &Wake {
@@ -83,8 +89,18 @@ impl Source for TaskLog {
     }
 }
 
+/// What one look at a feed came to.
+enum Step {
+    /// There may be more at once.
+    Again,
+    /// Nothing more for now.
+    Nothing,
+    /// The task has ended and everything was told.
+    End,
+}
+
 impl Feed {
-    fn fill(&self, after: &mut i64, wake: &Wake, out: &mut Vec<u8>) -> Result<Flow> {
+    fn step(&self, after: &mut i64, wake: &Wake, out: &mut Vec<u8>) -> Result<Step> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = state.chunks.back().map_or(0, |c| c.to);
         let behind = *after < newest && !state.chunks.iter().any(|c| c.from == *after);
@@ -102,10 +118,10 @@ impl Feed {
         match &state.end {
             Some(end) if state.chunks.back().is_none_or(|c| c.to <= *after) => {
                 out.extend_from_slice(end);
-                Ok(Flow::End)
+                Ok(Step::End)
             }
-            _ if more => Ok(Flow::Again),
-            _ => Ok(Flow::More),
+            _ if more => Ok(Step::Again),
+            _ => Ok(Step::Nothing),
         }
     }
 
@@ -146,7 +162,7 @@ impl Feed {
     }
 
     /// For one reader alone: from its place towards the shared end.
-    fn catch_up(&self, after: &mut i64, until: i64, out: &mut Vec<u8>) -> Result<Flow> {
+    fn catch_up(&self, after: &mut i64, until: i64, out: &mut Vec<u8>) -> Result<Step> {
         let mut lines = self.app.db.read(|conn| log::after(conn, self.task, *after, LOOK_MAX))?;
         lines.retain(|l| l.seq <= until);
         match lines.last() {
@@ -154,7 +170,7 @@ impl Feed {
             None => *after = until, // purged in between
         }
         out.extend_from_slice(&render(&lines));
-        Ok(Flow::Again)
+        Ok(Step::Again)
     }
 }
 

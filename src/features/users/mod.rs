@@ -3,6 +3,7 @@
 
 mod queries;
 pub mod api;
+pub mod commands;
 
 use crate::access::{self, Account, Role};
 use crate::app::App;
