@@ -11,4 +11,5 @@ pub mod asset;
 pub mod view;
 pub mod route;
 pub mod guard;
+pub mod page;
 pub mod server;

@@ -4,7 +4,7 @@
 use super::reply::Reply;
 use super::request::{Method, Request};
 use super::sse::Streams;
-use super::view::View;
+use super::view::{Nav, View};
 use crate::access::{Actor, Right, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
@@ -39,6 +39,10 @@ pub struct Web {
     pub app: Arc<App>,
     /// Templates and words.
     pub view: View,
+    /// Counts what the menu shows.
+    pub nav: fn(&App) -> Result<Nav>,
+    /// All kinds of tasks, for their titles.
+    pub kinds: Vec<&'static crate::task::Kind>,
     /// Live streams on their way to the edge.
     pub streams: Streams,
     /// All routes of all features.

@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,6 +62,15 @@ pub enum Theme {
 }
 
 impl Theme {
+    /// For the cookie.
+    pub fn name(self) -> &'static str {
+        match self {
+            Theme::Auto => "auto",
+            Theme::Light => "light",
+            Theme::Dark => "dark",
+        }
+    }
+
     /// Reads a cookie or form value; anything else is [`Theme::Auto`].
     pub fn parse(text: &str) -> Theme {
         match text {
@@ -124,6 +133,40 @@ pub struct Running {
     pub title: String,
     /// Since when.
     pub started_at: Ms,
+}
+
+/// What is wrong with the fields of a form: name to code and English sentence.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct Errors(BTreeMap<String, Wrong>);
+
+#[derive(Debug, Clone, Serialize)]
+struct Wrong {
+    code: &'static str,
+    say: String,
+}
+
+impl Errors {
+    /// One wrong field.
+    pub fn one(field: &str, code: &'static str, say: &str) -> Errors {
+        let wrong = Wrong {
+            code,
+            say: say.to_string(),
+        };
+        Errors(BTreeMap::from([(field.to_string(), wrong)]))
+    }
+
+    /// All wrong fields of an error; of two mistakes in one field the first.
+    pub fn of(error: &Error) -> Errors {
+        let mut all = BTreeMap::new();
+        for f in &error.fields {
+            all.entry(f.field.to_string()).or_insert_with(|| Wrong {
+                code: f.code,
+                say: f.message.clone(),
+            });
+        }
+        Errors(all)
+    }
 }
 
 /// Finished markup, made by [`View::rows`] only.
