@@ -13,7 +13,7 @@ pub struct Feature {
     /// Its noun: URL segment, folder, table prefix.
     pub name: &'static str,
     /// What it answers.
-    pub routes: &'static [Route],
+    pub routes: &'static [&'static [Route]],
     /// What its tasks do.
     pub tasks: &'static [Kind],
     /// What it does now and then.

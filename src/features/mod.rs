@@ -8,12 +8,11 @@ pub mod tasks;
 pub mod settings;
 pub mod health;
 
-use crate::base::error::Error;
-use crate::http::reply::{self, Reply};
-use crate::http::request::Request;
-use crate::http::route::Web;
+use crate::app::App;
+use crate::base::error::Result;
+use crate::http::view::Nav;
 
-/// A failed request as its sender can read it.
-pub fn error_page(_web: &Web, request: &Request, error: &Error) -> Reply {
-    reply::error_json(error, request)
+/// (until home lands)
+pub fn nav(_app: &App) -> Result<Nav> {
+    Ok(Nav::default())
 }

@@ -28,7 +28,7 @@ pub use queries::{Filter, counts, fingerprint, tags};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: api::ROUTES,
+    routes: &[api::ROUTES],
     tasks: tasks::TASKS,
     ..Feature::named("servers")
 };

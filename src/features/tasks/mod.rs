@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: api::ROUTES,
+    routes: &[api::ROUTES],
     periodic: PERIODIC,
     ..Feature::named("tasks")
 };

@@ -3,6 +3,7 @@
 
 mod queries;
 pub mod api;
+mod pages;
 pub mod commands;
 
 use crate::access::{self, Account, Role};
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: api::ROUTES,
+    routes: &[api::ROUTES, pages::ROUTES],
     periodic: PERIODIC,
     ..Feature::named("users")
 };
