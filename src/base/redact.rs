@@ -22,8 +22,8 @@ const KEY_LINES_MAX: usize = 250;
 pub struct Scrub {
     /// Forms by their first byte, longest first.
     forms: Vec<Vec<Secret>>,
-    /// Bytes at which something may begin: nearly all of a line's bytes are none.
-    starts: [bool; 256],
+    /// One bit for each pair of bytes with which something may begin: nearly all of a line's pairs are none.
+    pairs: Box<[u64; 1024]>,
     /// Lines of a private key that may still come, and what stands before each.
     key_lines: usize,
     key_prefix: usize,
@@ -31,17 +31,24 @@ pub struct Scrub {
 
 impl Default for Scrub {
     fn default() -> Scrub {
-        let mut starts = [false; 256];
-        PATTERNS.iter().for_each(|(word, _)| {
-            starts[word.as_bytes()[0].to_ascii_lowercase() as usize] = true;
-            starts[word.as_bytes()[0].to_ascii_uppercase() as usize] = true;
-        });
-        Scrub {
+        let mut scrub = Scrub {
             forms: vec![Vec::new(); 256],
-            starts,
+            pairs: Box::new([0; 1024]),
             key_lines: 0,
             key_prefix: 0,
+        };
+        for (word, _) in PATTERNS {
+            let cases = |at: usize| {
+                let b = word.as_bytes()[at];
+                [b.to_ascii_lowercase(), b.to_ascii_uppercase()]
+            };
+            for first in cases(0) {
+                for second in cases(1) {
+                    scrub.may_begin(first, second);
+                }
+            }
         }
+        scrub
     }
 }
 
@@ -73,8 +80,12 @@ impl Scrub {
     }
 
     fn form(&mut self, form: Vec<u8>) {
+        match form[..] {
+            [first] => (0..=255).for_each(|any| self.may_begin(first, any)),
+            [first, second, ..] => self.may_begin(first, second),
+            [] => return,
+        }
         let same = &mut self.forms[form[0] as usize];
-        self.starts[form[0] as usize] = true;
         let form = Secret::new(form);
         if !same.contains(&form) {
             same.push(form);
@@ -82,41 +93,48 @@ impl Scrub {
         }
     }
 
+    fn may_begin(&mut self, first: u8, second: u8) {
+        let pair = usize::from(first) << 8 | usize::from(second);
+        self.pairs[pair / 64] |= 1 << (pair % 64);
+    }
+
     /// The line without secrets.
     pub fn line<'a>(&mut self, line: &'a str) -> Cow<'a, str> {
         if self.in_key(line) {
             return MASK.into();
         }
-        let bytes = line.as_bytes();
+        let whole = line.strip_suffix(CUT).unwrap_or(line);
+        let bytes = whole.as_bytes();
         let mut out = String::new();
         let (mut kept, mut at) = (0, 0);
+        // The forms are bytes: a broken character beside one is no character.
+        let mut hide = |kept: usize, from: usize| {
+            out.push_str(&String::from_utf8_lossy(&bytes[kept..from]));
+            out.push_str(MASK);
+        };
         while at < bytes.len() {
-            match self.starts[bytes[at] as usize].then(|| self.find(bytes, at)).flatten() {
+            // The last byte has no second one: 0 stands in, which no line holds.
+            let pair = usize::from(bytes[at]) << 8 | usize::from(*bytes.get(at + 1).unwrap_or(&0));
+            let may = self.pairs[pair / 64] & 1 << (pair % 64) != 0;
+            match may.then(|| self.find(bytes, at)).flatten() {
                 Some((from, to)) => {
-                    // The forms are bytes: a broken character around them is no character.
-                    out.push_str(&String::from_utf8_lossy(&bytes[kept..from]));
-                    out.push_str(MASK);
+                    hide(kept, from);
                     (kept, at) = (to, to);
                 }
                 None => at += 1,
             }
         }
-        let cut = line
-            .strip_suffix(CUT)
-            .map_or(0, |whole| self.begun(&whole.as_bytes()[kept.min(whole.len())..]));
-        if kept == 0 && cut == 0 {
+        if whole.len() < line.len() {
+            let begun = self.begun(&bytes[kept..]);
+            if begun > 0 {
+                hide(kept, bytes.len() - begun);
+                kept = bytes.len();
+            }
+        }
+        if kept == 0 {
             return line.into();
         }
-        let end = if cut > 0 {
-            bytes.len() - CUT.len() - cut
-        } else {
-            bytes.len()
-        };
-        out.push_str(&String::from_utf8_lossy(&bytes[kept.min(end)..end]));
-        if cut > 0 {
-            out.push_str(MASK);
-            out.push_str(CUT);
-        }
+        out.push_str(&String::from_utf8_lossy(&line.as_bytes()[kept..]));
         out.into()
     }
 
@@ -131,13 +149,10 @@ impl Scrub {
             }
         }
         PATTERNS.iter().find_map(|(word, shape)| {
-            let begin = rest.get(..word.len())?;
-            let size = if begin.eq_ignore_ascii_case(word.as_bytes()) {
-                shape(&rest[word.len()..])
-            } else {
-                None
-            };
-            size.map(|(skip, size)| (at + word.len() + skip, at + word.len() + skip + size))
+            let (begin, behind) = rest.split_at_checked(word.len())?;
+            let (skip, size) = begin.eq_ignore_ascii_case(word.as_bytes()).then(|| shape(behind))??;
+            let from = at + word.len() + skip;
+            Some((from, from + size))
         })
     }
 
