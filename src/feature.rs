@@ -25,6 +25,12 @@ pub struct Feature {
 impl Feature {
     /// A feature with a name and nothing else, to be filled by struct update.
     pub const fn named(name: &'static str) -> Feature {
-        Feature { name, routes: &[], tasks: &[], periodic: &[], react: None }
+        Feature {
+            name,
+            routes: &[],
+            tasks: &[],
+            periodic: &[],
+            react: None,
+        }
     }
 }

@@ -118,3 +118,24 @@ pub fn is_tty(fd: &impl AsRawFd) -> bool {
     // SAFETY: plain integer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
 }
+
+/// Runs `f` with the terminal's echo off, for a password that is typed.
+pub fn without_echo<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+    let fd = libc::STDIN_FILENO;
+    // SAFETY: a zeroed termios is valid, and tcgetattr fills it.
+    let mut before: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a termios of ours.
+    if unsafe { libc::tcgetattr(fd, &raw mut before) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut quiet = before;
+    quiet.c_lflag &= !libc::ECHO;
+    // SAFETY: as above.
+    if unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, &raw const quiet) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let out = f();
+    // SAFETY: as above; what was there before is put back.
+    unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, &raw const before) };
+    Ok(out)
+}

@@ -65,7 +65,12 @@ impl Log {
             .name(format!("log-{task}"))
             .stack_size(256 << 10)
             .spawn(move || write_loop(&db, &wake, task, &receive))?;
-        Ok(Log { send: Some(send), writer: Some(writer), scrub: Mutex::default(), steps: Mutex::default() })
+        Ok(Log {
+            send: Some(send),
+            writer: Some(writer),
+            scrub: Mutex::default(),
+            steps: Mutex::default(),
+        })
     }
 
     /// From now on this value and its usual encodings are masked.
@@ -142,7 +147,11 @@ fn write_loop(db: &Db, wake: &Wake, task: Id<Task>, receive: &Receiver<Message>)
         let ended = gather(receive, &mut batch, until);
         if let Err(e) = write(db, task, &mut seq, batch) {
             // The task goes on: its outcome matters more than its log. (A full disk is the usual cause.)
-            daemon_log::error("task", "log lines lost", &[("task", &task.to_string()), ("error", &e.to_string())]);
+            daemon_log::error(
+                "task",
+                "log lines lost",
+                &[("task", &task.to_string()), ("error", &e.to_string())],
+            );
         }
         wake.ring();
         last_write = Some(clock::mono());

@@ -21,7 +21,7 @@ pub struct New<'a> {
 /// Puts a task in, in the transaction of its reason. The lane is its target. A twin that waits or runs already is a
 /// conflict that names it: a double click must not run twice.
 pub fn enqueue(tx: &Tx, wake: &Wake, new: &New, by: By) -> Result<Id<Task>> {
-    if let Some(twin) = queries::open_twin(tx, new.kind, (new.target.0, new.target.1))? {
+    if let Some(twin) = open_for(tx, new.target.0, new.target.1, Some(new.kind))? {
         return Err(Error::new(
             Kind::Conflict,
             "task_open",
@@ -43,10 +43,21 @@ pub fn get(conn: &Conn, id: Id<Task>) -> Result<Row> {
 pub fn cancel(tx: &Tx, wake: &Wake, id: Id<Task>) -> Result<()> {
     let row = get(tx, id)?;
     match row.status {
-        Status::Queued => queries::finish(tx, id, Status::Cancelled, 0, Some(("cancelled", "Cancelled before it began.")), clock::now())?,
+        Status::Queued => queries::finish(
+            tx,
+            id,
+            Status::Cancelled,
+            0,
+            Some(("cancelled", "Cancelled before it began.")),
+            clock::now(),
+        )?,
         Status::Running => queries::ask_cancel(tx, id)?,
         ended => {
-            return Err(Error::new(Kind::Conflict, "task_ended", format!("Task {id} has ended already ({}).", ended.name())));
+            return Err(Error::new(
+                Kind::Conflict,
+                "task_ended",
+                format!("Task {id} has ended already ({}).", ended.name()),
+            ));
         }
     }
     let wake = wake.clone();
@@ -79,4 +90,9 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
 /// Removes ended tasks (with their logs) that ended before `before`.
 pub fn purge(tx: &Tx, before: Ms) -> Result<usize> {
     queries::purge(tx, before)
+}
+
+/// The newest task about this (of this kind, if one is given) that waits or runs.
+pub fn open_for(conn: &Conn, target_type: &str, target_id: i64, kind: Option<&str>) -> Result<Option<Id<Task>>> {
+    queries::open_for(conn, target_type, target_id, kind)
 }

@@ -1,0 +1,11 @@
+//! The table of settings as people see and change it.
+
+pub mod api;
+
+use crate::feature::Feature;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    ..Feature::named("settings")
+};
