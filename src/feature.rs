@@ -12,8 +12,10 @@ use crate::task::Kind;
 pub struct Feature {
     /// Its noun: URL segment, folder, table prefix.
     pub name: &'static str,
-    /// What it answers.
+    /// What it answers under `/api/`.
     pub routes: &'static [Route],
+    /// Its pages.
+    pub pages: &'static [Route],
     /// What its tasks do.
     pub tasks: &'static [Kind],
     /// What it does now and then.
@@ -28,6 +30,7 @@ impl Feature {
         Feature {
             name,
             routes: &[],
+            pages: &[],
             tasks: &[],
             periodic: &[],
             react: None,

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::{file, log, sys};
 use crate::features::{self, users};
 use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
+use crate::http::page;
 use crate::http::route::{Routes, Web};
 use crate::http::server::Server;
 use crate::http::sse::Streams;
@@ -90,16 +91,18 @@ impl ApiHalf {
         let config = &app.config;
         let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
-        let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes))?;
+        let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)))?;
         let web = Arc::new(Web {
             app: app.clone(),
             view: View::new()?,
             streams: streams.clone(),
             routes,
+            nav: features::home::pages::nav,
+            kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
         });
         let peers = Peers::new();
         let socket = config.runtime_dir.join("http.sock");
-        let server = Server::start(&socket, web, peers.clone(), features::error_page)?;
+        let server = Server::start(&socket, web, peers.clone(), page::failure)?;
         let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
         let mut listeners = Vec::new();
         for addr in &config.listen {

@@ -3,6 +3,7 @@
 
 mod queries;
 pub mod api;
+pub mod pages;
 
 use crate::app::App;
 use crate::base::clock::{self, DAY, Ms};
@@ -20,6 +21,7 @@ pub use queries::Filter;
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
+    pages: pages::ROUTES,
     periodic: PERIODIC,
     react: Some(react),
     ..Feature::named("alerts")

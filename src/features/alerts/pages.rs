@@ -82,7 +82,8 @@ struct Content {
 fn list(ctx: &Ctx) -> Result<Reply> {
     let asked = api::filter(ctx.request)?;
     let state = match asked.state {
-        known @ ("acknowledged" | "resolved") => known,
+        "acknowledged" => "acknowledged",
+        "resolved" => "resolved",
         _ => "firing",
     };
     let filter = Filter { state, ..asked };

@@ -7,6 +7,7 @@ pub mod model;
 mod queries;
 pub mod latest;
 pub mod api;
+pub mod pages;
 mod tasks;
 
 use crate::app::App;
@@ -29,6 +30,7 @@ pub use queries::{Filter, counts, fingerprint, tags};
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
+    pages: pages::ROUTES,
     tasks: tasks::TASKS,
     ..Feature::named("servers")
 };

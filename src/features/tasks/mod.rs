@@ -1,6 +1,7 @@
 //! Tasks as people see them: lists, steps, and the log, live or whole.
 
 pub mod api;
+pub mod pages;
 mod stream;
 
 use crate::base::clock::{self, DAY};
@@ -13,6 +14,7 @@ use std::time::Duration;
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
+    pages: pages::ROUTES,
     periodic: PERIODIC,
     ..Feature::named("tasks")
 };

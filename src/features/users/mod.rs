@@ -3,6 +3,7 @@
 
 mod queries;
 pub mod api;
+pub mod pages;
 pub mod commands;
 
 use crate::access::{self, Account, Role};
@@ -24,6 +25,7 @@ use std::time::Duration;
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
+    pages: pages::ROUTES,
     periodic: PERIODIC,
     ..Feature::named("users")
 };
