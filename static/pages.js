@@ -18,7 +18,7 @@ function row(tr, s) {
   if (was !== 's-' + s.lamp) return false;
   if (!m) return c.length < 8 || !$('time', c[7]);
   if (!$('time', c[7])) return false;
-  hot(c[2], m.cpu_percent, 85); hot(c[3], m.mem_percent, 90); hot(c[4], m.disk_percent, 85);
+  hot(c[2], m.cpu_percent, 95); hot(c[3], m.mem_percent, 90); hot(c[4], m.disk_percent, 90);
   const bar = $('meter', c[4]); if (bar) bar.value = (m.disk_percent ?? 0) / 100;
   const line = $('canvas', c[2]); if (line && s.spark_cpu) { line.dataset.s = pack(s.spark_cpu); spark(line); }
   if (m.load1 != null) put(c[5].firstChild, unit(m.load1, ''));
@@ -71,7 +71,7 @@ if (here.kind === 'server') {
     const m = s.last_sample;
     if (s.lamp !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
     if (!m) return;
-    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'] };
+    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx_rate, 'B/s'], io: [m.disk_read_rate, 'B/s'] };
     for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); }
     stamp($('#seen time') || $('.pill time'), m.ts);
     if (Date.parse(m.ts) > last) { last = Date.parse(m.ts); load(); }

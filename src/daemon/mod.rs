@@ -18,6 +18,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::tasks::FEATURE,
     &features::settings::FEATURE,
     &features::health::FEATURE,
+    &features::home::FEATURE,
 ];
 
 /// Runs one command line. Returns the exit code; what goes wrong is told on stderr.

@@ -91,14 +91,14 @@ impl ApiHalf {
         let config = &app.config;
         let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
-        let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes).copied().flatten())?;
+        let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)))?;
         let web = Arc::new(Web {
             app: app.clone(),
             view: View::new()?,
-            nav: features::nav,
-            kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
             streams: streams.clone(),
             routes,
+            nav: features::home::pages::nav,
+            kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
         });
         let peers = Peers::new();
         let socket = config.runtime_dir.join("http.sock");

@@ -290,6 +290,7 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_function("age", move |at: Ms| {
         time(lang, at, "age", &words_of_age(lang, clock::now() - at, false))
     });
+    env.add_function("since", move |at: Ms| time(lang, at, "age", &moment(lang, at)));
     env.add_function("at", move |at: Ms| time(lang, at, "", &moment(lang, at)));
     env.add_function("clock", move |at: Ms| time(lang, at, "", &time_of_day(at)));
     env.add_function("day", move |at: Ms| time(lang, at, "", &day(lang, at)));
@@ -305,6 +306,7 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_filter("percent", move |v: f64| percent(lang, v));
     env.add_filter("rate", move |v: f64| rate(lang, v));
     env.add_filter("bytes", move |v: f64| bytes(lang, v));
+    env.add_filter("span", move |ms: f64| words_of_age(lang, ms as Ms, false));
     env.add_filter("duration", move |ms: f64| duration(lang, ms as Ms));
     env.add_filter("wbr", |text: &str| markup(escape(text).replace('.', ".<wbr>")));
 }

@@ -305,7 +305,11 @@ fn install_glances(ctx: &Ctx) -> Result<Reply> {
 
 /// Puts a task about the server of this request in.
 pub fn start(ctx: &Ctx, kind: &'static str, input: serde_json::Value) -> Result<Id<Task>> {
-    let id = ctx.id(0, "server")?;
+    start_on(ctx, ctx.id(0, "server")?, kind, input)
+}
+
+/// Puts a task about a server in.
+pub fn start_on(ctx: &Ctx, id: Id<id::Server>, kind: &'static str, input: serde_json::Value) -> Result<Id<Task>> {
     let actor = ctx.actor()?;
     ctx.app.db.write(|tx| {
         let server = super::get(tx, id)?;

@@ -8,6 +8,7 @@ mod queries;
 pub mod latest;
 pub mod tasks;
 pub mod api;
+pub mod pages;
 
 use crate::app::App;
 use crate::audit;
@@ -28,7 +29,8 @@ pub use queries::{Filter, counts, fingerprint, tags};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: &[api::ROUTES],
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
     tasks: tasks::TASKS,
     ..Feature::named("servers")
 };
