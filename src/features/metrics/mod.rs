@@ -2,3 +2,8 @@
 
 pub mod pull;
 pub mod glances;
+pub mod chunk;
+pub mod series;
+pub mod rollup;
+mod queries;
+pub mod store;
