@@ -14,4 +14,5 @@ pub mod net;
 pub mod audit;
 pub mod settings;
 pub mod access;
+pub mod schedule;
 pub mod features;

@@ -7,3 +7,6 @@ pub mod series;
 pub mod rollup;
 mod queries;
 pub mod store;
+pub mod lamp;
+pub mod probe;
+pub mod poll;
