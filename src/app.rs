@@ -4,7 +4,6 @@ use crate::access::throttle::Throttle;
 use crate::base::clock::{self, Instant, Ms};
 use crate::base::config::Config;
 use crate::base::error::Result;
-use crate::base::file;
 use crate::base::id::{Id, Task};
 use crate::db::{Db, Durability, schema};
 use crate::events::wake::Wake;
@@ -48,7 +47,11 @@ const LOG_WAKES: usize = 32;
 
 impl Wakes {
     fn new() -> Wakes {
-        Wakes { tasks: Wake::new(), events: Wake::new(), logs: std::array::from_fn(|_| Wake::new()) }
+        Wakes {
+            tasks: Wake::new(),
+            events: Wake::new(),
+            logs: std::array::from_fn(|_| Wake::new()),
+        }
     }
 
     /// The counter of a task's log.
@@ -68,11 +71,10 @@ impl App {
     /// Opens everything. The data folder must exist with its key (`init-db` and `dev` make them).
     pub fn open(config: Config) -> Result<App> {
         let master = vault::read_master_key(&config.master_key_file)?;
-        file::private_dir(&config.runtime_dir)?;
         let (db, metrics) = open_databases(&config)?;
         let vault = Vault::open(&db, &master)?;
         let program = std::env::current_exe()?;
-        let ssh = Ssh::open(&config.runtime_dir, program)?;
+        let ssh = Ssh::open(config.runtime_dir.clone(), program)?;
         Ok(App {
             config,
             db: Arc::new(db),

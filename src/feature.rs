@@ -13,7 +13,7 @@ pub struct Feature {
     /// Its noun: URL segment, folder, table prefix.
     pub name: &'static str,
     /// What it answers.
-    pub routes: &'static [Route],
+    pub routes: &'static [&'static [Route]],
     /// What its tasks do.
     pub tasks: &'static [Kind],
     /// What it does now and then.
@@ -25,6 +25,12 @@ pub struct Feature {
 impl Feature {
     /// A feature with a name and nothing else, to be filled by struct update.
     pub const fn named(name: &'static str) -> Feature {
-        Feature { name, routes: &[], tasks: &[], periodic: &[], react: None }
+        Feature {
+            name,
+            routes: &[],
+            tasks: &[],
+            periodic: &[],
+            react: None,
+        }
     }
 }

@@ -10,7 +10,11 @@ use crate::base::error::{Error, Kind, Result};
 
 /// Name of the session cookie. Over TLS it is `__Host-lamplighter`, which a browser binds to this host and to TLS.
 pub fn cookie_name(tls: bool) -> &'static str {
-    if tls { "__Host-lamplighter" } else { "lamplighter_session" }
+    if tls {
+        "__Host-lamplighter"
+    } else {
+        "lamplighter_session"
+    }
 }
 
 /// Lets the request through, or says why not. `None` is somebody who is not signed in, on a public route.
@@ -26,7 +30,10 @@ pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>
         Some(actor) if actor.role().may(right) => {}
         None if right == Right::Public => {}
         Some(actor) => {
-            let say = format!("The role {} may not do this. Ask an administrator.", actor.role().name());
+            let say = format!(
+                "The role {} may not do this. Ask an administrator.",
+                actor.role().name()
+            );
             return Err(Error::new(Kind::Forbidden, "forbidden", say));
         }
         None => return Err(token::unauthorized()),
@@ -35,11 +42,18 @@ pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>
 }
 
 fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
-    let from = Origin { ip: &request.ip, request_id: &request.id };
+    let from = Origin {
+        ip: &request.ip,
+        request_id: &request.id,
+    };
     if let Some(header) = request.header("authorization") {
         // A bad token is an error even on a public route: the client believes it is signed in.
-        let token = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let Some((_, token)) = token else { return Err(token::unauthorized()) };
+        let token = header
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some((_, token)) = token else {
+            return Err(token::unauthorized());
+        };
         let actor = token::find(&app.db, app.vault.access_key(), token.trim(), from)?;
         return actor.map(Some).ok_or_else(token::unauthorized);
     }
@@ -55,23 +69,32 @@ fn same_origin(request: &Request) -> Result<()> {
         (Some(site), _) => !matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => {
             let host = request.header("host").unwrap_or_default();
-            origin.split_once("://").is_none_or(|(_, from)| !from.eq_ignore_ascii_case(host))
+            origin
+                .split_once("://")
+                .is_none_or(|(_, from)| !from.eq_ignore_ascii_case(host))
         }
         (None, None) => false,
     };
     match foreign {
-        true => Err(Error::new(Kind::Forbidden, "cross_site", "This request came from another site and was not carried out.")),
+        true => Err(Error::new(
+            Kind::Forbidden,
+            "cross_site",
+            "This request came from another site and was not carried out.",
+        )),
         false => Ok(()),
     }
 }
 
 fn check_csrf(request: &Request, csrf: &str) -> Result<()> {
-    let is_form =
-        request.header("content-type").is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
+    let is_form = request
+        .header("content-type")
+        .is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
     let form = if is_form { request.form()? } else { Vec::new() };
-    let sent = request
-        .header("x-csrf-token")
-        .or_else(|| form.iter().find(|(name, _)| name == "csrf").map(|(_, value)| value.as_str()));
+    let sent = request.header("x-csrf-token").or_else(|| {
+        form.iter()
+            .find(|(name, _)| name == "csrf")
+            .map(|(_, value)| value.as_str())
+    });
     // Both are random and single-session; comparing their hashes leaks nothing about either.
     let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
     match sent {

@@ -19,7 +19,11 @@ pub struct Reply {
 impl Reply {
     /// A status and nothing else.
     pub fn status(status: u16) -> Reply {
-        Reply { status, headers: Vec::new(), body: Vec::new() }
+        Reply {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// JSON with status 200.
@@ -40,7 +44,11 @@ impl Reply {
 
     /// Bytes of a type, status 200.
     pub fn bytes(kind: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status: 200, headers: vec![("Content-Type", kind.into())], body }
+        Reply {
+            status: 200,
+            headers: vec![("Content-Type", kind.into())],
+            body,
+        }
     }
 
     /// 201 with the new thing and its place.
@@ -51,7 +59,9 @@ impl Reply {
     /// 202: a task has been put in.
     pub fn accepted(task: crate::base::id::Id<crate::base::id::Task>) -> Result<Reply> {
         let body = serde_json::json!({ "task_id": task });
-        Ok(Reply::json(&body)?.with_status(202).header("Location", format!("/api/tasks/{task}")))
+        Ok(Reply::json(&body)?
+            .with_status(202)
+            .header("Location", format!("/api/tasks/{task}")))
     }
 
     /// 303: look there (after a form).
@@ -73,7 +83,10 @@ impl Reply {
     /// Adds a header. Control and non-ASCII characters in the value are dropped: nothing can split the answer.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         let value: String = value.into();
-        self.headers.push((name, value.chars().filter(|c| c.is_ascii() && !c.is_control()).collect()));
+        self.headers.push((
+            name,
+            value.chars().filter(|c| c.is_ascii() && !c.is_control()).collect(),
+        ));
         self
     }
 }

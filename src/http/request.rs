@@ -83,29 +83,49 @@ impl Request {
 
     /// A query parameter as a number within bounds; absent is `default`, anything else an error.
     pub fn number(&self, name: &'static str, default: i64, bounds: std::ops::RangeInclusive<i64>) -> Result<i64> {
-        let Some(text) = self.param(name).filter(|t| !t.is_empty()) else { return Ok(default) };
+        let Some(text) = self.param(name).filter(|t| !t.is_empty()) else {
+            return Ok(default);
+        };
         text.parse().ok().filter(|n| bounds.contains(n)).ok_or_else(|| {
             let message = format!("{name} is a whole number from {} to {}.", bounds.start(), bounds.end());
-            Error::invalid(vec![Field { field: name, code: "bad_number", message }])
+            Error::invalid(vec![Field {
+                field: name,
+                code: "bad_number",
+                message,
+            }])
         })
     }
 
     /// `limit` and `offset` of a list.
     pub fn page(&self) -> Result<(i64, i64)> {
-        Ok((self.number("limit", 50, 1..=500)?, self.number("offset", 0, 0..=1_000_000_000)?))
+        Ok((
+            self.number("limit", 50, 1..=500)?,
+            self.number("offset", 0, 0..=1_000_000_000)?,
+        ))
     }
 
     /// A cookie's value.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.header("cookie")?.split(';');
-        pairs.filter_map(|p| p.trim().split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v)
+        pairs
+            .filter_map(|p| p.trim().split_once('='))
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v)
     }
 
     /// The body as JSON. Says where it does not fit; never repeats a value, which may be a secret.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         let kind = self.header("content-type").unwrap_or("application/json");
-        if !kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")) {
-            return Err(Error::new(Kind::Malformed, "not_json", "Send a JSON object with Content-Type: application/json."));
+        if !kind
+            .split(';')
+            .next()
+            .is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
+        {
+            return Err(Error::new(
+                Kind::Malformed,
+                "not_json",
+                "Send a JSON object with Content-Type: application/json.",
+            ));
         }
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
         serde_json::from_slice(body).map_err(|e| {
@@ -113,15 +133,20 @@ impl Request {
                 serde_json::error::Category::Data => "has a field of the wrong type or an unknown one",
                 _ => "is not JSON",
             };
-            Error::new(Kind::Malformed, "bad_json", format!("The body {what} (line {}, column {}).", e.line(), e.column()))
-                .log(text::cut(&safe_json_error(&e), 200))
+            Error::new(
+                Kind::Malformed,
+                "bad_json",
+                format!("The body {what} (line {}, column {}).", e.line(), e.column()),
+            )
+            .log(text::cut(&safe_json_error(&e), 200))
         })
     }
 
     /// The body as an HTML form: decoded pairs in order.
     pub fn form(&self) -> Result<Vec<(String, String)>> {
         let body = std::str::from_utf8(&self.body).ok();
-        body.and_then(pairs).ok_or_else(|| Error::new(Kind::Malformed, "bad_form", "The form cannot be read."))
+        body.and_then(pairs)
+            .ok_or_else(|| Error::new(Kind::Malformed, "bad_form", "The form cannot be read."))
     }
 
     /// Does the client rather want JSON than a page?
@@ -155,7 +180,8 @@ pub fn decode_path(raw: &str) -> Option<String> {
     let mut out = String::new();
     for segment in raw.strip_prefix('/')?.split('/') {
         let segment = text::percent_decode(segment, false)?;
-        let bad = segment == "." || segment == ".." || segment.contains(['/', '\0']) || segment.chars().any(char::is_control);
+        let bad =
+            segment == "." || segment == ".." || segment.contains(['/', '\0']) || segment.chars().any(char::is_control);
         if bad {
             return None;
         }
@@ -176,7 +202,20 @@ mod tests {
         assert_eq!(decode_path("/").as_deref(), Some("/"));
         assert_eq!(decode_path("/a%20b").as_deref(), Some("/a b"));
         assert_eq!(decode_path("/%2541").as_deref(), Some("/%41"), "once, not twice");
-        for bad in ["", "x", "/..", "/a/../b", "/%2e%2e/b", "/a%2fb", "/a%00", "/a%0ab", "//", "/a//b", "/%zz", "/%ff"] {
+        for bad in [
+            "",
+            "x",
+            "/..",
+            "/a/../b",
+            "/%2e%2e/b",
+            "/a%2fb",
+            "/a%00",
+            "/a%0ab",
+            "//",
+            "/a//b",
+            "/%zz",
+            "/%ff",
+        ] {
             assert_eq!(decode_path(bad), None, "{bad}");
         }
     }

@@ -1,10 +1,10 @@
 //! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
 //! whose pattern is odd, does not boot.
 
-use super::request::{Method, Request};
 use super::reply::Reply;
+use super::request::{Method, Request};
 use super::sse::Streams;
-use super::view::View;
+use super::view::{Nav, View};
 use crate::access::{Actor, Right, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
@@ -25,7 +25,12 @@ pub struct Route {
 
 /// Shorthand for a row.
 pub const fn route(method: Method, path: &'static str, right: Right, handler: fn(&Ctx) -> Result<Reply>) -> Route {
-    Route { method, path, right, handler }
+    Route {
+        method,
+        path,
+        right,
+        handler,
+    }
 }
 
 /// What every handler shares.
@@ -34,8 +39,12 @@ pub struct Web {
     pub app: Arc<App>,
     /// Templates and words.
     pub view: View,
+    /// Counts what the menu shows.
+    pub nav: fn(&App) -> Result<Nav>,
+    /// All kinds of tasks, for their titles.
+    pub kinds: Vec<&'static crate::task::Kind>,
     /// Live streams on their way to the edge.
-    pub streams: Arc<Streams>,
+    pub streams: Streams,
     /// All routes of all features.
     pub routes: Routes,
 }
@@ -56,7 +65,13 @@ pub struct Ctx<'a> {
 impl<'a> Ctx<'a> {
     /// Put together after the guard has let the request through.
     pub fn new(web: &'a Web, request: &'a Request, args: Vec<&'a str>, actor: Option<Actor>) -> Ctx<'a> {
-        Ctx { app: &web.app, web, request, args, actor }
+        Ctx {
+            app: &web.app,
+            web,
+            request,
+            args,
+            actor,
+        }
     }
 
     /// Who asks. On every route but the public ones there is somebody.
@@ -71,7 +86,10 @@ impl<'a> Ctx<'a> {
 
     /// The number at place `n` of the pattern. Anything else is a thing that does not exist.
     pub fn id<T>(&self, n: usize, what: &str) -> Result<Id<T>> {
-        self.args.get(n).and_then(|text| Id::parse(text)).ok_or_else(|| Error::not_found(what))
+        self.args
+            .get(n)
+            .and_then(|text| Id::parse(text))
+            .ok_or_else(|| Error::not_found(what))
     }
 }
 
@@ -89,12 +107,23 @@ impl Routes {
         let mut table: Vec<(Vec<Segment>, &'static Route)> = Vec::new();
         for row in rows {
             let bad = |why: &str| Error::internal(format!("route {} {}: {why}", row.method.name(), row.path));
-            let Some(rest) = row.path.strip_prefix('/') else { return Err(bad("does not start with /")) };
+            let Some(rest) = row.path.strip_prefix('/') else {
+                return Err(bad("does not start with /"));
+            };
             let segments: Vec<_> = rest
                 .split('/')
-                .map(|s| if s.starts_with('{') && s.ends_with('}') { Segment::Name } else { Segment::Literal(s) })
+                .map(|s| {
+                    if s.starts_with('{') && s.ends_with('}') {
+                        Segment::Name
+                    } else {
+                        Segment::Literal(s)
+                    }
+                })
                 .collect();
-            if table.iter().any(|(other, r)| r.method == row.method && same(other, &segments)) {
+            if table
+                .iter()
+                .any(|(other, r)| r.method == row.method && same(other, &segments))
+            {
                 return Err(bad("stands there twice"));
             }
             table.push((segments, row));
@@ -106,7 +135,9 @@ impl Routes {
     pub fn find<'p>(&self, method: Method, path: &'p str) -> Result<(&'static Route, Vec<&'p str>)> {
         let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         let fits = || self.0.iter().filter(|(segments, _)| fit(segments, &parts));
-        let best = fits().filter(|(_, r)| r.method == method).max_by_key(|(segments, _)| literals(segments));
+        let best = fits()
+            .filter(|(_, r)| r.method == method)
+            .max_by_key(|(segments, _)| literals(segments));
         match best {
             Some((segments, row)) => {
                 let named = segments.iter().zip(&parts).filter(|(s, _)| matches!(s, Segment::Name));
@@ -118,7 +149,11 @@ impl Routes {
                     let say = format!("This address takes {}, not {}.", allowed.join(", "), method.name());
                     Err(Error::new(Kind::Method, "method_not_allowed", say))
                 }
-                None => Err(Error::new(Kind::NotFound, "no_such_page", "There is nothing at this address.")),
+                None => Err(Error::new(
+                    Kind::NotFound,
+                    "no_such_page",
+                    "There is nothing at this address.",
+                )),
             },
         }
     }
@@ -131,7 +166,9 @@ impl Routes {
 
 /// Each segment's literals weighed by place: the more to the left, the more it counts.
 fn literals(segments: &[Segment]) -> u64 {
-    segments.iter().fold(0, |weight, s| weight << 1 | u64::from(matches!(s, Segment::Literal(_))))
+    segments
+        .iter()
+        .fold(0, |weight, s| weight << 1 | u64::from(matches!(s, Segment::Literal(_))))
 }
 
 fn fit(segments: &[Segment], parts: &[&str]) -> bool {

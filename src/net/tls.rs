@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 /// Where Debian and Ubuntu keep the authorities (package `ca-certificates`).
@@ -28,6 +29,15 @@ impl Pin {
             .and_then(|bytes| bytes.try_into().ok())
             .map(Pin)
             .ok_or_else(|| "A fingerprint is the certificate's SHA-256: 64 hex digits, colons allowed.".into())
+    }
+
+    /// The pin of the first certificate in a PEM file.
+    pub fn of_file(path: &Path) -> Result<Pin> {
+        let read = CertificateDer::from_pem_file(path);
+        read.map(|certificate| Pin::of(&certificate)).map_err(|e| {
+            let say = format!("{} is not a PEM certificate that can be read.", path.display());
+            Error::new(Kind::Config, "tls_files", say).log(e)
+        })
     }
 
     fn of(certificate: &CertificateDer) -> Pin {

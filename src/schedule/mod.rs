@@ -40,7 +40,11 @@ pub struct Beat {
 }
 
 /// The heart: its own beat shows that the thread lives.
-const HEART: Periodic = Periodic { name: "scheduler", every: Duration::from_secs(10), run: |_| Ok(()) };
+const HEART: Periodic = Periodic {
+    name: "scheduler",
+    every: Duration::from_secs(10),
+    run: |_| Ok(()),
+};
 
 /// The running thread.
 pub struct Scheduler {
@@ -53,7 +57,8 @@ impl Scheduler {
     pub fn start(app: Arc<App>, work: Vec<&'static Periodic>) -> Result<Scheduler> {
         let (stop, stopped) = mpsc::channel();
         let work: Vec<_> = std::iter::once(&HEART).chain(work).collect();
-        app.db.write(|tx| queries::keep_only(tx, &work.iter().map(|w| w.name).collect::<Vec<_>>()))?;
+        app.db
+            .write(|tx| queries::keep_only(tx, &work.iter().map(|w| w.name).collect::<Vec<_>>()))?;
         let thread = std::thread::Builder::new().name("scheduler".into()).spawn(move || {
             let mut due: Vec<(Instant, &Periodic)> = work.into_iter().map(|w| (clock::mono(), w)).collect();
             loop {
@@ -83,8 +88,8 @@ impl Scheduler {
 
 fn beat(app: &App, work: &Periodic) {
     let started = clock::mono();
-    let result = catch_unwind(AssertUnwindSafe(|| (work.run)(app)))
-        .unwrap_or_else(|_| Err(Error::internal("it panicked")));
+    let result =
+        catch_unwind(AssertUnwindSafe(|| (work.run)(app))).unwrap_or_else(|_| Err(Error::internal("it panicked")));
     let error = result.err().map(|e| e.to_string());
     if let Some(e) = &error {
         log::error("schedule", "periodic work failed", &[("name", work.name), ("error", e)]);
@@ -97,7 +102,11 @@ fn beat(app: &App, work: &Periodic) {
         error,
     };
     if let Err(e) = app.db.write(|tx| queries::put(tx, &beat)) {
-        log::error("schedule", "cannot note a beat", &[("name", work.name), ("error", &e.to_string())]);
+        log::error(
+            "schedule",
+            "cannot note a beat",
+            &[("name", work.name), ("error", &e.to_string())],
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! Putting tasks in, looking at them, asking them to stop.
 
-use super::{Row, Status, queries};
+use super::{Filter, New, Row, Status, queries};
 use crate::audit::By;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -8,20 +8,10 @@ use crate::base::id::{Id, Task};
 use crate::db::{Conn, Tx};
 use crate::events::wake::Wake;
 
-/// What a new task is.
-pub struct New<'a> {
-    /// [`super::Kind::name`].
-    pub kind: &'static str,
-    /// Type, number and name of what it is about.
-    pub target: (&'static str, i64, &'a str),
-    /// JSON; no secrets, they stay in their own tables.
-    pub input: serde_json::Value,
-}
-
 /// Puts a task in, in the transaction of its reason. The lane is its target. A twin that waits or runs already is a
 /// conflict that names it: a double click must not run twice.
 pub fn enqueue(tx: &Tx, wake: &Wake, new: &New, by: By) -> Result<Id<Task>> {
-    if let Some(twin) = queries::open_twin(tx, new.kind, (new.target.0, new.target.1))? {
+    if let Some(twin) = open_for(tx, new.target.0, new.target.1, Some(new.kind))? {
         return Err(Error::new(
             Kind::Conflict,
             "task_open",
@@ -43,32 +33,26 @@ pub fn get(conn: &Conn, id: Id<Task>) -> Result<Row> {
 pub fn cancel(tx: &Tx, wake: &Wake, id: Id<Task>) -> Result<()> {
     let row = get(tx, id)?;
     match row.status {
-        Status::Queued => queries::finish(tx, id, Status::Cancelled, 0, Some(("cancelled", "Cancelled before it began.")), clock::now())?,
+        Status::Queued => queries::finish(
+            tx,
+            id,
+            Status::Cancelled,
+            0,
+            Some(("cancelled", "Cancelled before it began.")),
+            clock::now(),
+        )?,
         Status::Running => queries::ask_cancel(tx, id)?,
         ended => {
-            return Err(Error::new(Kind::Conflict, "task_ended", format!("Task {id} has ended already ({}).", ended.name())));
+            return Err(Error::new(
+                Kind::Conflict,
+                "task_ended",
+                format!("Task {id} has ended already ({}).", ended.name()),
+            ));
         }
     }
     let wake = wake.clone();
     tx.after_commit(move || wake.ring());
     Ok(())
-}
-
-/// What a list asks for; `None` and empty mean any.
-#[derive(Debug, Default)]
-pub struct Filter<'a> {
-    /// Only these states.
-    pub status: Option<Status>,
-    /// Only this kind.
-    pub kind: Option<&'a str>,
-    /// Only about this (type and number).
-    pub target: Option<(&'a str, i64)>,
-    /// Part of the target's name or the kind.
-    pub q: &'a str,
-    /// At most so many, newest first.
-    pub limit: i64,
-    /// Skip so many.
-    pub offset: i64,
 }
 
 /// Newest first, and how many there are in all.
@@ -79,4 +63,9 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
 /// Removes ended tasks (with their logs) that ended before `before`.
 pub fn purge(tx: &Tx, before: Ms) -> Result<usize> {
     queries::purge(tx, before)
+}
+
+/// The newest task about this (of this kind, if one is given) that waits or runs.
+pub fn open_for(conn: &Conn, target_type: &str, target_id: i64, kind: Option<&str>) -> Result<Option<Id<Task>>> {
+    queries::open_for(conn, target_type, target_id, kind)
 }

@@ -42,7 +42,8 @@ impl Run<'_> {
 
     /// The task's input, read as `T`.
     pub fn input<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(&self.row.input).map_err(|e| Error::internal(format!("input of task {}: {e}", self.row.id)))
+        serde_json::from_str(&self.row.input)
+            .map_err(|e| Error::internal(format!("input of task {}: {e}", self.row.id)))
     }
 }
 
@@ -62,15 +63,28 @@ struct Shared {
 impl Workers {
     /// Takes care of what an earlier process left behind, then starts `count` workers and the keeper.
     pub fn start(app: Arc<App>, kinds: Vec<&'static Kind>, count: usize) -> Result<Workers> {
-        let shared = Arc::new(Shared { app, kinds, stop: AtomicBool::new(false), running: Mutex::default() });
+        let shared = Arc::new(Shared {
+            app,
+            kinds,
+            stop: AtomicBool::new(false),
+            running: Mutex::default(),
+        });
         shared.adopt_orphans()?;
         let mut threads = Vec::new();
         for n in 0..count {
             let shared = shared.clone();
-            threads.push(std::thread::Builder::new().name(format!("task-{n}")).spawn(move || shared.work_loop())?);
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("task-{n}"))
+                    .spawn(move || shared.work_loop())?,
+            );
         }
         let keeper = shared.clone();
-        threads.push(std::thread::Builder::new().name("task-keeper".into()).spawn(move || keeper.keep_loop())?);
+        threads.push(
+            std::thread::Builder::new()
+                .name("task-keeper".into())
+                .spawn(move || keeper.keep_loop())?,
+        );
         Ok(Workers { shared, threads })
     }
 
@@ -108,7 +122,14 @@ impl Shared {
                     queries::requeue(tx, row.id)?;
                 } else {
                     let say = "Lamplighter stopped while this ran. Look at the server, then run it again.";
-                    queries::finish(tx, row.id, Status::Interrupted, row.changed, Some(("interrupted", say)), clock::now())?;
+                    queries::finish(
+                        tx,
+                        row.id,
+                        Status::Interrupted,
+                        row.changed,
+                        Some(("interrupted", say)),
+                        clock::now(),
+                    )?;
                 }
             }
             Ok(())
@@ -163,15 +184,27 @@ impl Shared {
         let ms = started.elapsed().as_millis() as u64;
         if let Err(e) = self.end(row, result, &cancel, ms) {
             // The row stays `running` and is adopted at the next start: nothing is claimed that was not written.
-            daemon_log::error("task", "cannot write the outcome", &[("task", &row.id.to_string()), ("error", &e.to_string())]);
+            daemon_log::error(
+                "task",
+                "cannot write the outcome",
+                &[("task", &row.id.to_string()), ("error", &e.to_string())],
+            );
         }
         self.app.wakes.log(row.id).ring();
     }
 
     fn run_kind(&self, row: &Row, cancel: &Cancel) -> Result<Outcome> {
-        let kind = self.kind(&row.kind).ok_or_else(|| Error::internal(format!("no task kind {}", row.kind)))?;
+        let kind = self
+            .kind(&row.kind)
+            .ok_or_else(|| Error::internal(format!("no task kind {}", row.kind)))?;
         let log = Log::start(self.app.db.clone(), self.app.wakes.log(row.id), row.id)?;
-        let run = Run { app: &self.app, row, log: &log, cancel, deadline: kind.deadline };
+        let run = Run {
+            app: &self.app,
+            row,
+            log: &log,
+            cancel,
+            deadline: kind.deadline,
+        };
         let result = catch_unwind(AssertUnwindSafe(|| (kind.run)(&run)))
             .unwrap_or_else(|_| Err(Error::internal(format!("task {} panicked", row.kind))));
         match &result {
@@ -187,8 +220,16 @@ impl Shared {
         let (status, changed, error, commit) = match result {
             Ok(done) => (Status::Ok, done.changed, None, done.commit),
             Err(e) => {
-                daemon_log::warning("task", "failed", &[("task", &id), ("kind", &row.kind), ("error", &e.to_string())]);
-                let status = if cancel.is_cancelled() && e.code == "cancelled" { Status::Cancelled } else { Status::Failed };
+                daemon_log::warning(
+                    "task",
+                    "failed",
+                    &[("task", &id), ("kind", &row.kind), ("error", &e.to_string())],
+                );
+                let status = if cancel.is_cancelled() && e.code == "cancelled" {
+                    Status::Cancelled
+                } else {
+                    Status::Failed
+                };
                 (status, 0, Some((e.code, e.say)), None)
             }
         };

@@ -1,0 +1,195 @@
+//! The head of every answer, whoever wrote its body: one place for the security headers, the request's id and the date.
+
+use super::parse::{self, Field};
+use super::refusal::Refusal;
+use crate::base::clock::{self, Ms};
+use serde_json::json;
+use std::io::Write;
+
+/// What every answer carries. The policy of the pages is `ui.md` §10; COOP and CORP keep other origins' windows and
+/// pages away.
+const SECURITY: &str = "\
+Content-Security-Policy: default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
+connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'\r\n\
+X-Content-Type-Options: nosniff\r\n\
+X-Frame-Options: DENY\r\n\
+Referrer-Policy: no-referrer\r\n\
+Cross-Origin-Opener-Policy: same-origin\r\n\
+Cross-Origin-Resource-Policy: same-origin\r\n\
+Permissions-Policy: accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), \
+microphone=(), payment=(), usb=()\r\n";
+
+/// A year, as is usual. Not `includeSubDomains`: we know nothing of our neighbours.
+const HSTS: &str = "Strict-Transport-Security: max-age=31536000\r\n";
+
+/// Headers said here; a handler's own are dropped.
+const SAID_HERE: [&str; 8] = [
+    "content-security-policy",
+    "x-content-type-options",
+    "x-frame-options",
+    "referrer-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "permissions-policy",
+    "strict-transport-security",
+];
+
+/// What an answer's head needs to know of its request.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The request's name.
+    pub id: &'a str,
+    /// Did the client speak TLS?
+    pub tls: bool,
+    /// Is this the connection's last answer?
+    pub close: bool,
+}
+
+/// Appends the head of an answer. `length` is `None` where no body can be (204, 304) and for streams.
+pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], length: Option<u64>, about: About<'_>) {
+    let mut line = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    line(&["HTTP/1.1 ", &status.to_string(), " ", reason, "\r\n"]);
+    line(&[
+        "Date: ",
+        &date(clock::now()),
+        "\r\nX-Request-Id: ",
+        about.id,
+        "\r\n",
+        SECURITY,
+    ]);
+    if about.tls {
+        line(&[HSTS]);
+    }
+    if parse::find(fields, "cache-control").is_none() {
+        line(&["Cache-Control: no-store\r\n"]);
+    }
+    for (name, value) in fields {
+        if !parse::ours(name) && !SAID_HERE.iter().any(|said| name.eq_ignore_ascii_case(said)) {
+            line(&[name, ": ", value, "\r\n"]);
+        }
+    }
+    if let Some(length) = length {
+        line(&["Content-Length: ", &length.to_string(), "\r\n"]);
+    }
+    line(&[if about.close {
+        "Connection: close\r\n\r\n"
+    } else {
+        "\r\n"
+    }]);
+}
+
+/// A whole answer of the edge's own, the connection's last.
+pub fn refusal(why: Refusal, about: About<'_>, bodiless: bool) -> Vec<u8> {
+    let body = json!({
+        "detail": why.say(),
+        "error_code": why.code(),
+        "timestamp": clock::rfc3339(clock::now()),
+        "request_id": about.id,
+    })
+    .to_string();
+    let mut fields = vec![("Content-Type", "application/json")];
+    if why.status() == 503 {
+        fields.push(("Retry-After", "2"));
+    }
+    let mut out = Vec::with_capacity(1536);
+    let about = About { close: true, ..about };
+    head(
+        &mut out,
+        why.status(),
+        why.reason(),
+        &fields,
+        Some(body.len() as u64),
+        about,
+    );
+    if !bodiless {
+        // Writing to a Vec cannot fail.
+        let _ = out.write_all(body.as_bytes());
+    }
+    out
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
+fn date(at: Ms) -> String {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (days, time) = (at.div_euclid(clock::DAY), at.rem_euclid(clock::DAY));
+    let (y, m, d) = clock::civil(days);
+    let weekday = WEEKDAYS[days.rem_euclid(7) as usize];
+    let month = MONTHS[m as usize - 1];
+    let (hour, minute, second) = (time / clock::HOUR, time / clock::MINUTE % 60, time / clock::SECOND % 60);
+    format!("{weekday}, {d:02} {month} {y:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABOUT: About<'_> = About {
+        id: "r-1",
+        tls: false,
+        close: false,
+    };
+
+    fn text(fields: &[Field<'_>], about: About<'_>) -> String {
+        let mut out = Vec::new();
+        head(&mut out, 200, "OK", fields, Some(3), about);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn dates_are_those_of_the_rfc() {
+        assert_eq!(date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    #[test]
+    fn the_edge_has_the_last_word() {
+        let head = text(
+            &[
+                ("Server", "tiny-http (Rust)"),
+                ("X-Frame-Options", "ALLOWALL"),
+                ("X-Lamplighter-Note", "inside"),
+                ("Connection", "keep-alive"),
+                ("Set-Cookie", "a=b"),
+                ("Cache-Control", "max-age=60"),
+            ],
+            ABOUT,
+        );
+        for gone in [
+            "tiny",
+            "ALLOWALL",
+            "inside",
+            "keep-alive",
+            "no-store",
+            "Strict-Transport",
+        ] {
+            assert!(!head.contains(gone), "{gone}: {head}");
+        }
+        for there in [
+            "Set-Cookie: a=b\r\n",
+            "Cache-Control: max-age=60\r\n",
+            "X-Request-Id: r-1\r\n",
+            "X-Frame-Options: DENY\r\n",
+        ] {
+            assert!(head.contains(there), "{there}: {head}");
+        }
+        assert!(head.ends_with("Content-Length: 3\r\n\r\n"), "{head}");
+    }
+
+    #[test]
+    fn tls_and_the_last_answer_are_said() {
+        let head = text(
+            &[],
+            About {
+                tls: true,
+                close: true,
+                ..ABOUT
+            },
+        );
+        assert!(head.contains("Strict-Transport-Security: max-age=31536000\r\n"));
+        assert!(head.contains("Cache-Control: no-store\r\n"));
+        assert!(head.ends_with("Connection: close\r\n\r\n"));
+    }
+}

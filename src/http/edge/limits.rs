@@ -1,0 +1,218 @@
+//! How much and how long: every number that bounds what a client can take from us, and the gauges that hold them.
+
+use crate::base::clock::{self, Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Caps and deadlines. The defaults fit a fleet's control panel on a small machine.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Client connections at once; one thread and one descriptor each.
+    pub connections_max: usize,
+    /// Of one IPv4 address or IPv6 /64; loopback and trusted proxies are exempt.
+    pub connections_per_ip_max: usize,
+    /// TLS handshakes at once: half a millisecond of CPU each, for the asking.
+    pub handshakes_max: usize,
+    /// Requests inside at once; far below the inner socket's backlog, since connecting has no deadline.
+    pub in_flight_max: usize,
+    /// Bytes of bodies and answers in memory at once, over all connections.
+    pub buffered_max: usize,
+    /// Answers up to this are taken whole from the handler, so that a slow client holds memory, never a handler.
+    pub spool_max: usize,
+    /// From `accept` to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From a head's first byte to its last (for a new connection: from `accept`).
+    pub head: Duration,
+    /// A kept-alive connection without a request.
+    pub idle: Duration,
+    /// From the end of the head to the end of the body, for the first MiB.
+    pub body: Duration,
+    /// Waiting for a place inside before 503.
+    pub queue: Duration,
+    /// From the request's entry to the head of its answer, then 504.
+    pub handler: Duration,
+    /// Writing an answer, for the first MiB.
+    pub answer: Duration,
+    /// A write without progress.
+    pub stall: Duration,
+    /// A stream without events sends a comment this often.
+    pub heartbeat: Duration,
+    /// Between two writes of one stream: a thread woken for every event costs three times the CPU.
+    pub gather: Duration,
+    /// A stream ends after this; the browser comes back by itself with its last id.
+    pub stream_age: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let seconds = Duration::from_secs;
+        Limits {
+            connections_max: 512,
+            connections_per_ip_max: 64,
+            handshakes_max: 64,
+            in_flight_max: 64,
+            buffered_max: 64 << 20,
+            spool_max: 1 << 20,
+            handshake: seconds(5),
+            head: seconds(10),
+            idle: seconds(20),
+            body: seconds(20),
+            queue: seconds(5),
+            handler: seconds(30),
+            answer: seconds(60),
+            stall: seconds(10),
+            heartbeat: seconds(15),
+            gather: Duration::from_millis(50),
+            stream_age: seconds(30 * 60),
+        }
+    }
+}
+
+impl Limits {
+    /// The same, made smaller where the process may not open enough files: a quarter of them is for the rest of the
+    /// daemon, and a request inside takes four (the edge's end, and three in `tiny_http`, whose accept loop dies of the
+    /// first EMFILE it meets).
+    pub fn within(mut self, files_max: usize) -> Limits {
+        self.in_flight_max = self.in_flight_max.min(files_max / 16).max(1);
+        let left = (files_max - files_max / 4).saturating_sub(4 * self.in_flight_max);
+        self.connections_max = self.connections_max.min(left).max(1);
+        self
+    }
+}
+
+/// How many files this process may open, by the kernel's own word.
+pub fn files_max() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The deadline of moving `bytes`: `base` for the first MiB, and a second more for each 64 KiB beyond. So a large
+/// download over a thin line gets through, and a dripping peer does not.
+pub fn allowance(base: Duration, bytes: u64) -> Instant {
+    clock::mono() + base + Duration::from_secs(bytes.saturating_sub(1 << 20).min(1 << 40) >> 16)
+}
+
+/// So much of something, shared by all connections.
+#[derive(Clone)]
+pub struct Gauge(Arc<Inner>);
+
+struct Inner {
+    max: usize,
+    used: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Gauge {
+    /// Nothing taken of `max`.
+    pub fn new(max: usize) -> Gauge {
+        Gauge(Arc::new(Inner {
+            max,
+            used: Mutex::new(0),
+            freed: Condvar::new(),
+        }))
+    }
+
+    /// A share that holds nothing yet.
+    pub fn share(&self) -> Share {
+        Share(self.clone(), 0)
+    }
+
+    /// Takes one, or nothing at once.
+    pub fn one(&self) -> Option<Share> {
+        self.one_until(clock::mono())
+    }
+
+    /// Takes one, waiting for it until then.
+    pub fn one_until(&self, until: Instant) -> Option<Share> {
+        let mut used = self.used();
+        while *used >= self.0.max {
+            let left = until.saturating_duration_since(clock::mono());
+            if left.is_zero() {
+                return None;
+            }
+            used = self
+                .0
+                .freed
+                .wait_timeout(used, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        *used += 1;
+        Some(Share(self.clone(), 1))
+    }
+
+    /// How much is taken.
+    pub fn taken(&self) -> usize {
+        *self.used()
+    }
+
+    fn used(&self) -> MutexGuard<'_, usize> {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one connection took of a gauge; dropped, it goes back.
+pub struct Share(Gauge, usize);
+
+impl Share {
+    /// Takes `n` more, or nothing.
+    pub fn grow(&mut self, n: usize) -> bool {
+        let mut used = self.0.used();
+        let fits = *used + n <= self.0.0.max;
+        if fits {
+            *used += n;
+            self.1 += n;
+        }
+        fits
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.1 > 0 {
+            *self.0.used() -= self.1;
+            self.0.0.freed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_gives_what_it_has_and_takes_it_back() {
+        let gauge = Gauge::new(10);
+        let (mut a, mut b) = (gauge.share(), gauge.share());
+        assert!(a.grow(6) && !b.grow(5) && b.grow(4));
+        assert!(gauge.one().is_none());
+        drop(a);
+        assert_eq!(gauge.taken(), 4);
+        drop(b);
+        assert_eq!(gauge.taken(), 0);
+    }
+
+    #[test]
+    fn who_waits_for_a_place_gets_it() {
+        let gauge = Gauge::new(1);
+        let held = gauge.one();
+        let other = gauge.clone();
+        let waiter = std::thread::spawn(move || other.one_until(clock::mono() + Duration::from_secs(60)).is_some());
+        drop(held);
+        assert!(waiter.join().unwrap());
+        assert_eq!(gauge.taken(), 0);
+    }
+
+    #[test]
+    fn few_files_make_small_caps() {
+        let caps = |files| {
+            let limits = Limits::default().within(files);
+            (limits.connections_max, limits.in_flight_max)
+        };
+        assert_eq!(caps(8192), (512, 64));
+        assert_eq!(caps(1024), (512, 64));
+        assert_eq!(caps(64), (32, 4));
+        assert_eq!(caps(1), (1, 1));
+        assert!(files_max().unwrap() > 0);
+    }
+}

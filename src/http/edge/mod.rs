@@ -1,0 +1,169 @@
+//! The edge: the only code that touches a client's socket. It takes connections (plain or TLS), bounds them in number,
+//! size and time, reads requests by a strict grammar and whole, and hands each to the inner server as one clean request
+//! over one Unix-socket connection. Answers come back whole and leave with the security headers.
+//!
+//! `tiny_http` alone dies of one hostile request in a dozen ways; behind the edge it meets none (`tests/edge.rs`).
+
+mod refusal;
+mod limits;
+mod parse;
+mod answer;
+mod seats;
+mod peers;
+mod wire;
+mod relay;
+mod stream;
+mod serve;
+mod listen;
+
+pub use limits::Limits;
+pub use listen::Listener;
+pub use peers::{CONN_HEADER, ConnInfo, Peers};
+pub use refusal::Refusal;
+pub use serve::{BODY_MAX, BodyMax, Config};
+pub use wire::{Tls, tls_config};
+
+use crate::base::clock::{self, Duration};
+use crate::base::error::Result;
+use crate::base::log;
+use crate::http::sse::Streams;
+use limits::Gauge;
+use listen::Acceptor;
+use seats::Seats;
+use serve::{Counts, Shared};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A running edge; dropped, it ends at once.
+pub struct Edge {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    acceptors: Mutex<Vec<Acceptor>>,
+}
+
+impl Edge {
+    /// Starts to accept. The handlers behind the inner socket ask `peers` who is there and offer their streams to
+    /// `streams`. The caps shrink to what this process may open in files.
+    pub fn start(mut config: Config, listeners: Vec<Listener>, peers: Peers, streams: Streams) -> Result<Edge> {
+        if let Some(files) = limits::files_max() {
+            let wanted = config.limits.connections_max;
+            config.limits = config.limits.within(files);
+            if config.limits.connections_max < wanted {
+                let now = config.limits.connections_max.to_string();
+                log::warning(
+                    "http",
+                    "few open files allowed: fewer connections",
+                    &[("connections_max", &now)],
+                );
+            }
+        }
+        let limits = &config.limits;
+        let shared = Arc::new(Shared {
+            seats: Seats::new(limits.connections_max, limits.connections_per_ip_max),
+            handshakes: Gauge::new(limits.handshakes_max),
+            in_flight: Gauge::new(limits.in_flight_max),
+            buffered: Gauge::new(limits.buffered_max),
+            peers,
+            streams,
+            counts: Counts::default(),
+            config,
+        });
+        let edge = Edge {
+            shared,
+            addresses: listeners
+                .iter()
+                .map(Listener::address)
+                .collect::<std::io::Result<_>>()?,
+            acceptors: Mutex::default(),
+        };
+        for listener in listeners {
+            let acceptor = Acceptor::start(Arc::clone(&edge.shared), listener)?;
+            edge.acceptors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(acceptor);
+        }
+        Ok(edge)
+    }
+
+    /// Where it listens, in the order of the listeners.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops: takes no more connections, ends the idle ones and the streams, lets busy ones finish for up to `limit`.
+    /// Returns how many had to be cut off.
+    pub fn drain(&self, limit: Duration) -> usize {
+        let acceptors = std::mem::take(&mut *self.acceptors.lock().unwrap_or_else(PoisonError::into_inner));
+        acceptors.into_iter().for_each(Acceptor::stop);
+        self.shared.streams.close();
+        self.shared.seats.close(clock::mono() + limit)
+    }
+
+    /// What was seen since the start, and what is going on now.
+    pub fn stats(&self) -> EdgeStats {
+        let Shared {
+            seats,
+            in_flight,
+            buffered,
+            streams,
+            counts,
+            ..
+        } = &*self.shared;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        EdgeStats {
+            connections: seats.taken(),
+            in_flight: in_flight.taken(),
+            buffered_bytes: buffered.taken(),
+            streams: streams.taken(),
+            accepted: read(&counts.accepted),
+            requests: read(&counts.requests),
+            streams_served: read(&counts.streams),
+            evicted: seats.evicted(),
+            accept_errors: read(&counts.accept_errors),
+            thread_errors: read(&counts.thread_errors),
+            handshake_errors: read(&counts.handshake_errors),
+            refused: refusal::REFUSALS
+                .iter()
+                .map(|row| (row.2, read(&counts.refused[row.0 as usize])))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.drain(Duration::ZERO);
+    }
+}
+
+/// See [`Edge::stats`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EdgeStats {
+    /// Client connections open now.
+    pub connections: usize,
+    /// Requests inside now.
+    pub in_flight: usize,
+    /// Bytes of bodies and answers in memory now.
+    pub buffered_bytes: usize,
+    /// Streams offered or served now.
+    pub streams: usize,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Requests answered, the edge's own answers included.
+    pub requests: u64,
+    /// Streams begun.
+    pub streams_served: u64,
+    /// Idle connections ended to make room.
+    pub evicted: u64,
+    /// Failures of `accept`.
+    pub accept_errors: u64,
+    /// Threads that could not be started.
+    pub thread_errors: u64,
+    /// TLS handshakes that failed, were too slow or too many.
+    pub handshake_errors: u64,
+    /// Answers of the edge's own, by their error code.
+    pub refused: Vec<(&'static str, u64)>,
+}

@@ -1,0 +1,139 @@
+//! Who is behind a request. The inner server sees only a Unix socket; the edge names each request by 128 random bits
+//! that no client can know, and the handler asks here.
+
+use crate::base::host::Cidr;
+use crate::base::random;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The header that carries the name to the inner server.
+pub const CONN_HEADER: &str = "X-Lamplighter-Conn";
+
+/// What is true of a request's sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnInfo {
+    /// The client: the socket's other end, or whom a trusted proxy named (its port is then 0).
+    pub peer: SocketAddr,
+    /// Did the client speak TLS, to us or to a trusted proxy?
+    pub tls: bool,
+    /// The name of this request in logs and error answers.
+    pub request_id: String,
+}
+
+/// The requests that are inside now. Clones share the table.
+#[derive(Clone, Default)]
+pub struct Peers(Arc<Mutex<HashMap<String, ConnInfo>>>);
+
+impl Peers {
+    /// Nobody yet.
+    pub fn new() -> Peers {
+        Peers::default()
+    }
+
+    /// Whom the edge gave this name, while the request is inside.
+    pub fn get(&self, name: &str) -> Option<ConnInfo> {
+        self.table().get(name).cloned()
+    }
+
+    /// How many are inside.
+    pub fn count(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Gives a name; dropped, it is forgotten.
+    pub(super) fn name(&self, info: ConnInfo) -> Named {
+        let name = random::name();
+        self.table().insert(name.clone(), info);
+        Named(self.clone(), name)
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<String, ConnInfo>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that is inside.
+pub(super) struct Named(Peers, String);
+
+impl Named {
+    pub(super) fn as_str(&self) -> &str {
+        &self.1
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        self.0.table().remove(&self.1);
+    }
+}
+
+/// Is this address one of the trusted proxies?
+pub(super) fn trusted(proxies: &[Cidr], ip: IpAddr) -> bool {
+    proxies.iter().any(|block| block.contains(ip.to_canonical()))
+}
+
+/// The client behind trusted proxies: walks `X-Forwarded-For` (all of them, in order) from its near end as long as the
+/// speaker is trusted. What cannot be read ends the walk at the last one known.
+pub(super) fn behind(proxies: &[Cidr], socket: SocketAddr, forwarded: &[&str]) -> SocketAddr {
+    let mut peer = SocketAddr::new(socket.ip().to_canonical(), socket.port());
+    for entry in forwarded.iter().rev().flat_map(|line| line.rsplit(',')) {
+        if !trusted(proxies, peer.ip()) {
+            break;
+        }
+        match address(entry.trim()) {
+            Some(ip) => peer = SocketAddr::new(ip.to_canonical(), 0),
+            None => break,
+        }
+    }
+    peer
+}
+
+/// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    bare.parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|a| a.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let proxies = [Cidr::parse("10.0.0.0/8").unwrap(), Cidr::parse("127.0.0.1").unwrap()];
+        let from = |socket: &str, lines: &[&str]| behind(&proxies, socket.parse().unwrap(), lines).to_string();
+        assert_eq!(from("192.0.2.9:1", &["1.2.3.4"]), "192.0.2.9:1", "not a proxy");
+        assert_eq!(from("10.0.0.1:1", &[]), "10.0.0.1:1");
+        assert_eq!(from("10.0.0.1:1", &["1.2.3.4"]), "1.2.3.4:0");
+        assert_eq!(
+            from("10.0.0.1:1", &["6.6.6.6, 1.2.3.4"]),
+            "1.2.3.4:0",
+            "the far end is the client's own word"
+        );
+        assert_eq!(
+            from("10.0.0.1:1", &["6.6.6.6, 1.2.3.4", "10.0.0.2, 127.0.0.1"]),
+            "1.2.3.4:0"
+        );
+        assert_eq!(from("[::ffff:10.0.0.1]:1", &["[2001:db8::1]:80"]), "[2001:db8::1]:0");
+        assert_eq!(from("10.0.0.1:1", &["1.2.3.4, unknown"]), "10.0.0.1:1");
+        assert_eq!(from("10.0.0.1:1", &["", "10.0.0.3:99"]), "10.0.0.3:0");
+    }
+
+    #[test]
+    fn a_name_is_known_while_its_request_is_inside() {
+        let peers = Peers::new();
+        let info = ConnInfo {
+            peer: "192.0.2.1:5".parse().unwrap(),
+            tls: true,
+            request_id: "r".into(),
+        };
+        let named = peers.name(info.clone());
+        assert_eq!(peers.get(named.as_str()), Some(info));
+        let name = named.as_str().to_string();
+        drop(named);
+        assert_eq!((peers.get(&name), peers.count()), (None, 0));
+    }
+}

@@ -1,0 +1,147 @@
+//! One clean request to the inner server, over one Unix-socket connection.
+
+use super::parse::{self, Scan};
+use super::refusal::Refusal;
+use crate::base::clock::{self, Duration, Instant};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// How long a write to the inner server may wait before we look whether it has answered already, unread body or not.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A request on its way, then its answer.
+pub struct Inner {
+    socket: UnixStream,
+    /// What was read of the answer.
+    buf: Vec<u8>,
+    /// Where the answer's head ends in it.
+    head: usize,
+}
+
+impl Inner {
+    /// Sends the request and waits for the head of its answer.
+    ///
+    /// It is sent as HTTP/1.0: `tiny_http` then never chunks, whatever the handler forgot to say.
+    pub fn ask(path: &Path, head: &[u8], body: &[u8], until: Instant) -> Result<Inner, Refusal> {
+        let socket = UnixStream::connect(path).map_err(|_| Refusal::Inner)?;
+        let mut inner = Inner {
+            socket,
+            buf: Vec::new(),
+            head: 0,
+        };
+        inner.send(head, until)?;
+        inner.send(body, until)?;
+        let mut scan = Scan::default();
+        let mut chunk = [0; 4096];
+        loop {
+            if let Some(end) = scan.end(&inner.buf).map_err(|_| Refusal::Internal)? {
+                inner.head = end;
+                return Ok(inner);
+            }
+            match inner.read(&mut chunk, until) {
+                Ok(0) => return Err(Refusal::Internal),
+                Ok(n) => inner.buf.extend_from_slice(&chunk[..n]),
+                Err(e) if e.kind() == ErrorKind::TimedOut => return Err(Refusal::Late),
+                Err(_) => return Err(Refusal::Internal),
+            }
+        }
+    }
+
+    /// Sends all of it, or as much as the handler wants: one that answers without reading a large body, with an answer
+    /// that fills the socket, would otherwise wait for us while we wait for it.
+    fn send(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Refusal> {
+        while !bytes.is_empty() && self.buf.is_empty() {
+            let left = left(until).map_err(|_| Refusal::Late)?;
+            let written = self
+                .socket
+                .set_write_timeout(Some(left.min(PATIENCE)))
+                .and_then(|()| self.socket.write(bytes));
+            match written {
+                Ok(n) => bytes = &bytes[n..],
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => self.peek()?,
+                // Closed for writing; it may have answered all the same.
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn peek(&mut self) -> Result<(), Refusal> {
+        let mut chunk = [0; 512];
+        let read = self.socket.set_nonblocking(true).and_then(|()| {
+            let read = self.socket.read(&mut chunk);
+            self.socket.set_nonblocking(false)?;
+            read
+        });
+        match read {
+            Ok(0) => Err(Refusal::Internal),
+            Ok(n) => {
+                self.buf.extend_from_slice(&chunk[..n]);
+                Ok(())
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(Refusal::Internal),
+        }
+    }
+
+    /// The answer's head, read.
+    pub fn answer(&self) -> Option<parse::Answer<'_>> {
+        parse::answer(&self.buf[..self.head])
+    }
+
+    /// Appends the whole body, which must have `length` bytes and then end.
+    pub fn whole(&self, out: &mut Vec<u8>, length: u64, until: Instant) -> io::Result<()> {
+        let begun = &self.buf[self.head..];
+        out.extend_from_slice(begun);
+        let more = (length + 1).saturating_sub(begun.len() as u64);
+        let read = Until(&self.socket, until).take(more).read_to_end(out)?;
+        match (begun.len() + read) as u64 == length {
+            true => Ok(()),
+            false => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// The next part of a body of `length` bytes, of which `done` were taken; appended to an empty `out`.
+    pub fn part(&self, out: &mut Vec<u8>, length: u64, done: u64, until: Instant) -> io::Result<()> {
+        let begun = &self.buf[self.head..];
+        if done == 0 && !begun.is_empty() {
+            out.extend_from_slice(begun);
+        } else {
+            out.resize(PART, 0);
+            let n = Until(&self.socket, until).read(out)?;
+            out.truncate(n);
+        }
+        match out.len() as u64 {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            n if done + n > length => Err(ErrorKind::InvalidData.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self, buf: &mut [u8], until: Instant) -> io::Result<usize> {
+        Until(&self.socket, until).read(buf)
+    }
+}
+
+/// A streamed body moves in parts of this size.
+const PART: usize = 32 << 10;
+
+fn left(until: Instant) -> io::Result<Duration> {
+    match until.saturating_duration_since(clock::mono()) {
+        left if left < Duration::from_millis(1) => Err(ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}
+
+struct Until<'a>(&'a UnixStream, Instant);
+
+impl Read for Until<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.set_read_timeout(Some(left(self.1)?))?;
+        (&mut &*self.0).read(buf).map_err(|e| match e.kind() {
+            ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+            _ => e,
+        })
+    }
+}

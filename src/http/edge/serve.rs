@@ -1,0 +1,464 @@
+//! One client connection, request after request: head, checks, body, a place inside, the answer.
+
+use super::answer::{self, About};
+use super::limits::{Gauge, Limits, Share, allowance};
+use super::parse::{self, Head, Scan};
+use super::peers::{self, CONN_HEADER, ConnInfo, Peers};
+use super::refusal::{REFUSALS, Refusal};
+use super::relay::Inner;
+use super::seats::{Seat, Seats};
+use super::stream;
+use super::wire::{Tls, Wire};
+use crate::base::clock::{self, Instant};
+use crate::base::host::Cidr;
+use crate::base::log::{self, Level};
+use crate::base::random;
+use crate::http::sse::{STREAM_HEADER, Stream, Streams};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The largest body a request of that method and path (not decoded) may bring, in bytes.
+pub type BodyMax = Box<dyn Fn(&str, &str) -> u64 + Send + Sync>;
+
+/// What a body may have where nothing else is said.
+pub const BODY_MAX: u64 = 1 << 20;
+
+/// How an edge behaves.
+pub struct Config {
+    /// The inner server's Unix socket.
+    pub inner: PathBuf,
+    /// Caps and deadlines.
+    pub limits: Limits,
+    /// The host names (and addresses) served, lower case, without port; none: every well-formed one.
+    pub hosts: Vec<String>,
+    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Routes that take larger bodies say so here.
+    pub body_max: BodyMax,
+}
+
+impl Config {
+    /// Defaults in front of that socket.
+    pub fn new(inner: PathBuf) -> Config {
+        Config {
+            inner,
+            limits: Limits::default(),
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            body_max: Box::new(|_, _| BODY_MAX),
+        }
+    }
+}
+
+/// What all connections share.
+pub struct Shared {
+    pub config: Config,
+    pub seats: Seats,
+    pub handshakes: Gauge,
+    pub in_flight: Gauge,
+    pub buffered: Gauge,
+    pub peers: Peers,
+    pub streams: Streams,
+    pub counts: Counts,
+}
+
+/// What was seen since the start.
+#[derive(Default)]
+pub struct Counts {
+    pub accepted: AtomicU64,
+    pub accept_errors: AtomicU64,
+    pub thread_errors: AtomicU64,
+    pub handshake_errors: AtomicU64,
+    pub requests: AtomicU64,
+    pub streams: AtomicU64,
+    pub refused: [AtomicU64; REFUSALS.len()],
+}
+
+/// One more.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Shared {
+    /// Is this peer free of the limit of connections per address?
+    pub fn exempt(&self, peer: SocketAddr) -> bool {
+        let ip = peer.ip().to_canonical();
+        ip.is_loopback() || peers::trusted(&self.config.trusted_proxies, ip)
+    }
+}
+
+/// Serves a connection until its end.
+pub fn connection(shared: &Shared, seat: &Seat, mut wire: Wire, socket: SocketAddr, tls: Option<&Tls>) {
+    let accepted = clock::mono();
+    if let Some(tls) = tls {
+        let place = shared.handshakes.one();
+        if place.is_none() || wire.shake(tls, accepted + shared.config.limits.handshake).is_err() {
+            return count(&shared.counts.handshake_errors);
+        }
+    }
+    let mut session = Session {
+        now: Exchange::new(socket, wire.tls()),
+        shared,
+        seat,
+        wire,
+        socket,
+        carry: Vec::new(),
+    };
+    let mut fresh = Some(accepted);
+    loop {
+        match session.turn(fresh.take()) {
+            Ok(After::Again) => {}
+            Ok(After::Close) => return session.wire.linger(),
+            Err(Stop::Gone) => return session.wire.close(),
+            Ok(After::Stream(stream, head)) => return session.stream(stream, head),
+            Err(Stop::Refuse(why)) => return session.refuse(why),
+        }
+    }
+}
+
+/// How a request ends early.
+enum Stop {
+    /// The client is gone, or nobody asked anything: no answer.
+    Gone,
+    /// The edge answers itself, and closes.
+    Refuse(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(why: Refusal) -> Stop {
+        Stop::Refuse(why)
+    }
+}
+
+enum After {
+    Again,
+    Close,
+    /// The head to send first; no stream follows it where only the head was asked for.
+    Stream(Option<Stream>, Vec<u8>),
+}
+
+/// What is known of the request in hand, for its answer and the log.
+struct Exchange {
+    started: Instant,
+    method: &'static str,
+    path: String,
+    peer: SocketAddr,
+    tls: bool,
+    id: String,
+    close: bool,
+}
+
+impl Exchange {
+    fn new(peer: SocketAddr, tls: bool) -> Exchange {
+        Exchange {
+            started: clock::mono(),
+            method: "-",
+            path: "-".into(),
+            peer,
+            tls,
+            id: random::name(),
+            close: false,
+        }
+    }
+
+    fn learn(&mut self, head: &Head<'_>, config: &Config) {
+        self.method = head.method;
+        self.path = head.path().into();
+        self.close = head.close;
+        if let [id] = head.all("x-request-id")[..]
+            && (1..=64).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        {
+            self.id = id.into();
+        }
+        if peers::trusted(&config.trusted_proxies, self.peer.ip()) {
+            self.tls |= head.all("x-forwarded-proto") == ["https"];
+            self.peer = peers::behind(&config.trusted_proxies, self.peer, &head.all("x-forwarded-for"));
+        }
+    }
+
+    fn about(&self) -> About<'_> {
+        About {
+            id: &self.id,
+            tls: self.tls,
+            close: self.close,
+        }
+    }
+}
+
+struct Session<'a> {
+    shared: &'a Shared,
+    seat: &'a Seat,
+    wire: Wire,
+    socket: SocketAddr,
+    /// Read, but not yet used: the next request of an eager client.
+    carry: Vec<u8>,
+    now: Exchange,
+}
+
+impl Session<'_> {
+    /// One request and its answer. `accepted` is given for the first.
+    fn turn(&mut self, accepted: Option<Instant>) -> Result<After, Stop> {
+        let end = self.head(accepted)?;
+        let head = parse::request(&self.carry[..end])?;
+        let config = &self.shared.config;
+        self.now.learn(&head, config);
+        if !config.hosts.is_empty() && !config.hosts.iter().any(|host| host == head.host.as_str()) {
+            return Err(Refusal::NotOurs.into());
+        }
+        if head.length > (config.body_max)(head.method, head.path()) {
+            return Err(Refusal::TooLarge.into());
+        }
+        let named = self.shared.peers.name(ConnInfo {
+            peer: self.now.peer,
+            tls: self.now.tls,
+            request_id: self.now.id.clone(),
+        });
+        let request = clean(&head, named.as_str(), &self.now.id);
+        let (length, expects) = (head.length, head.expects);
+        self.carry.drain(..end);
+
+        let mut held = self.shared.buffered.share();
+        let body = self.body(length, expects, &mut held)?;
+        let place = self
+            .shared
+            .in_flight
+            .one_until(clock::mono() + config.limits.queue)
+            .ok_or(Refusal::Busy)?;
+        let until = clock::mono() + config.limits.handler;
+        let inner = Inner::ask(&config.inner, &request, &body, until)?;
+        drop((named, body, request));
+        self.now.close |= self.seat.last();
+        self.answer(inner, until, held, place)
+    }
+
+    /// Waits for a request and reads its head; returns where it ends in `carry`.
+    fn head(&mut self, accepted: Option<Instant>) -> Result<usize, Stop> {
+        let limits = &self.shared.config.limits;
+        if self.carry.is_empty() {
+            self.carry = Vec::new(); // an idle connection keeps no buffer
+            if accepted.is_none() && !self.seat.idle() {
+                return Err(Stop::Gone);
+            }
+            let until = accepted.map_or_else(|| clock::mono() + limits.idle, |at| at + limits.head);
+            // A browser opens connections ahead and never uses some: a silent one gets no 408.
+            if !matches!(self.more(until), Ok(1..)) {
+                return Err(Stop::Gone);
+            }
+        }
+        if !self.seat.busy() {
+            return Err(Stop::Gone);
+        }
+        self.now = Exchange::new(self.socket, self.wire.tls());
+        let until = accepted.unwrap_or(self.now.started) + limits.head;
+        let mut scan = Scan::default();
+        loop {
+            if let Some(end) = scan.end(&self.carry)? {
+                return Ok(end);
+            }
+            match self.more(until) {
+                Ok(1..) => {}
+                Err(ErrorKind::TimedOut) => return Err(Refusal::Slow.into()),
+                _ => return Err(Stop::Gone),
+            }
+        }
+    }
+
+    fn more(&mut self, until: Instant) -> Result<usize, ErrorKind> {
+        let mut chunk = [0; 2048];
+        let n = self.wire.read(&mut chunk, until).map_err(|e| e.kind())?;
+        self.carry.extend_from_slice(&chunk[..n]);
+        Ok(n)
+    }
+
+    /// The whole body, before a handler is bothered.
+    fn body(&mut self, length: u64, expects: bool, held: &mut Share) -> Result<Vec<u8>, Stop> {
+        const CHUNK: usize = 16 << 10;
+        let length = length as usize; // bounded by the route's limit
+        let begun = length.min(self.carry.len());
+        let mut body = Vec::new();
+        body.reserve_exact(length);
+        body.extend(self.carry.drain(..begun));
+        let until = allowance(self.shared.config.limits.body, length as u64);
+        if expects && body.len() < length {
+            self.wire
+                .write(b"HTTP/1.1 100 Continue\r\n\r\n", until)
+                .map_err(|_| Stop::Gone)?;
+        }
+        if !held.grow(body.len()) {
+            return Err(Refusal::Busy.into());
+        }
+        while body.len() < length {
+            let (have, chunk) = (body.len(), CHUNK.min(length - body.len()));
+            body.resize(have + chunk, 0);
+            match self.wire.read(&mut body[have..], until).map_err(|e| e.kind()) {
+                Ok(0) => return Err(Stop::Gone),
+                // Counted as it comes, so that promising a body takes nobody's room.
+                Ok(n) if held.grow(n) => body.truncate(have + n),
+                Ok(_) => return Err(Refusal::Busy.into()),
+                Err(ErrorKind::TimedOut) => return Err(Refusal::Slow.into()),
+                Err(_) => return Err(Stop::Gone),
+            }
+        }
+        Ok(body)
+    }
+
+    /// Takes the answer off the handler and brings it to the client.
+    fn answer(&mut self, inner: Inner, until: Instant, mut held: Share, place: Share) -> Result<After, Stop> {
+        let answer = inner.answer().ok_or(Refusal::Internal)?;
+        let bodiless = self.now.method == "HEAD" || matches!(answer.status, 204 | 304);
+        let mut out = Vec::with_capacity(2048);
+        if let Some(ticket) = parse::find(&answer.fields, STREAM_HEADER) {
+            let stream = Some(self.shared.streams.take(ticket).ok_or(Refusal::Internal)?);
+            self.now.close = true;
+            let mut fields: Vec<_> = answer.fields.iter().copied().filter(|f| !entity(f.0)).collect();
+            fields.push(("Content-Type", "text/event-stream; charset=utf-8"));
+            fields.push(("X-Accel-Buffering", "no"));
+            answer::head(&mut out, 200, "OK", &fields, None, self.now.about());
+            return Ok(After::Stream(stream.filter(|_| !bodiless), out));
+        }
+        // A 204 has no length; a 304 and the answer to HEAD may tell that of the body they do not bring.
+        let told = answer.length.filter(|_| answer.status != 204);
+        let length = match bodiless {
+            true => 0,
+            false => answer.length.ok_or(Refusal::Internal)?,
+        };
+        answer::head(
+            &mut out,
+            answer.status,
+            answer.reason,
+            &answer.fields,
+            told,
+            self.now.about(),
+        );
+        let spool_max = self.shared.config.limits.spool_max as u64;
+        let by = allowance(self.shared.config.limits.answer, length);
+        let status = answer.status;
+        let sent = if length <= spool_max && held.grow(length as usize) {
+            out.reserve_exact(length as usize + 1);
+            inner.whole(&mut out, length, until).map_err(|e| match e.kind() {
+                ErrorKind::TimedOut => Refusal::Late,
+                _ => Refusal::Internal,
+            })?;
+            drop((inner, place));
+            self.wire.write(&out, by)
+        } else {
+            self.pump(&inner, &mut out, length, by)
+        };
+        self.log(status, if sent.is_ok() { length } else { 0 }, sent.is_err());
+        match sent {
+            // The client, or the answer, broke off: only a close tells it apart from a whole one.
+            Err(_) => Err(Stop::Gone),
+            Ok(()) if self.now.close => Ok(After::Close),
+            Ok(()) => Ok(After::Again),
+        }
+    }
+
+    /// A large answer goes through part by part, with its handler waiting.
+    fn pump(&mut self, inner: &Inner, out: &mut Vec<u8>, length: u64, until: Instant) -> std::io::Result<()> {
+        self.wire.write(out, until)?;
+        let mut done = 0;
+        while done < length {
+            out.clear();
+            inner.part(out, length, done, until)?;
+            self.wire.write(out, until)?;
+            done += out.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn stream(mut self, stream: Option<Stream>, head: Vec<u8>) {
+        let limits = &self.shared.config.limits;
+        let Some(mut stream) = stream else {
+            let sent = self.wire.write(&head, clock::mono() + limits.stall);
+            self.log(200, 0, sent.is_err());
+            return self.wire.linger();
+        };
+        count(&self.shared.counts.streams);
+        self.carry = Vec::new();
+        let Ok(mut to) = self.wire.into_stream() else { return };
+        let bytes = stream::serve(&mut stream, &mut to, head, limits);
+        drop(stream);
+        to.close();
+        access_line(&self.now, self.shared, 200, bytes, false);
+    }
+
+    fn refuse(mut self, why: Refusal) {
+        count(&self.shared.counts.refused[why as usize]);
+        if why == Refusal::Internal {
+            let fields = [("request_id", self.now.id.as_str()), ("path", &self.now.path)];
+            log::error("http", "the inner server gave no well-framed answer", &fields);
+        }
+        let bytes = answer::refusal(why, self.now.about(), self.now.method == "HEAD");
+        let until = clock::mono() + self.shared.config.limits.stall;
+        let sent = self.wire.write(&bytes, until);
+        self.log(why.status(), bytes.len() as u64, sent.is_err());
+        self.wire.linger();
+    }
+
+    fn log(&self, status: u16, bytes: u64, cut: bool) {
+        access_line(&self.now, self.shared, status, bytes, cut);
+    }
+}
+
+/// The request as the inner server gets it.
+fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    let mut line = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    line(&[head.method, " ", head.target, " HTTP/1.0\r\n"]);
+    for (name, value) in head.clean() {
+        line(&[name, ": ", value, "\r\n"]);
+    }
+    if head.has_length {
+        line(&["Content-Length: ", &head.length.to_string(), "\r\n"]);
+    }
+    line(&[
+        "X-Request-Id: ",
+        id,
+        "\r\n",
+        CONN_HEADER,
+        ": ",
+        name,
+        "\r\nConnection: close\r\n\r\n",
+    ]);
+    out
+}
+
+/// Headers about a body: those of a stream's ticket are not the stream's.
+fn entity(name: &str) -> bool {
+    [
+        "content-type",
+        "cache-control",
+        "etag",
+        "last-modified",
+        "x-accel-buffering",
+    ]
+    .iter()
+    .any(|n| name.eq_ignore_ascii_case(n))
+}
+
+fn access_line(now: &Exchange, shared: &Shared, status: u16, bytes: u64, cut: bool) {
+    count(&shared.counts.requests);
+    let level = if status < 400 && !cut {
+        Level::Debug
+    } else {
+        Level::Info
+    };
+    let took = (clock::mono() - now.started).as_millis();
+    log::line(
+        level,
+        "http",
+        if cut { "answer broken off" } else { "request" },
+        &[
+            ("peer", &now.peer.ip().to_string()),
+            ("method", now.method),
+            ("path", &now.path),
+            ("status", &status.to_string()),
+            ("bytes", &bytes.to_string()),
+            ("ms", &took.to_string()),
+            ("request_id", &now.id),
+        ],
+    );
+}

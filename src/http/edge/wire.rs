@@ -1,0 +1,283 @@
+//! A client's socket, plain or TLS. Every read and write has a deadline that dripping does not extend, and a write must
+//! make progress.
+
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::{Error, Kind, Result};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// After the last answer so many bytes of what the client still sends are thrown away, for so long: closing with unread
+/// bytes makes the kernel send RST, and the client would lose the answer.
+const DRAIN_MAX: usize = 64 << 10;
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// TLS plaintext that waits for a slow client; more waits in its writer.
+const TLS_BUFFER: usize = 32 << 10;
+
+/// The certificate a listener shows; a new one takes over for new connections without a restart.
+pub struct Tls(RwLock<Arc<ServerConfig>>);
+
+impl Tls {
+    /// Shows what the configuration says.
+    pub fn new(config: Arc<ServerConfig>) -> Arc<Tls> {
+        Arc::new(Tls(RwLock::new(config)))
+    }
+
+    /// From now on, this configuration.
+    pub fn swap(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn now(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// TLS 1.2 and 1.3 by `ring`, HTTP/1.1 only, tickets but no early data (it can be replayed), for a certificate chain
+/// and its key in PEM.
+pub fn tls_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>> {
+    let bad = |what: &str, e: &dyn std::fmt::Display| {
+        Error::new(Kind::Config, "bad_certificate", format!("The {what} cannot be used.")).log(e)
+    };
+    let chain = CertificateDer::pem_slice_iter(chain_pem)
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|e| bad("TLS certificate", &e))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|e| bad("TLS key", &e))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::internal)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| bad("TLS certificate with this key", &e))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(Error::internal)?;
+    config.send_tls13_tickets = 1;
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+/// See the module's documentation.
+pub struct Wire {
+    socket: Arc<TcpStream>,
+    tls: Option<Box<ServerConnection>>,
+    stall: Duration,
+}
+
+impl Wire {
+    /// Takes over a connected socket.
+    pub fn new(socket: Arc<TcpStream>, stall: Duration) -> Wire {
+        Wire {
+            socket,
+            tls: None,
+            stall,
+        }
+    }
+
+    /// Shakes hands; all that follows is encrypted.
+    pub fn shake(&mut self, tls: &Tls, until: Instant) -> io::Result<()> {
+        let mut server = ServerConnection::new(tls.now()).map_err(io::Error::other)?;
+        server.set_buffer_limit(Some(TLS_BUFFER));
+        while server.is_handshaking() {
+            server.complete_io(&mut self.timed(until))?;
+        }
+        // What the handshake's last flight left: the tickets.
+        while server.wants_write() {
+            server.write_tls(&mut self.timed(until))?;
+        }
+        self.tls = Some(Box::new(server));
+        Ok(())
+    }
+
+    /// Is it encrypted?
+    pub fn tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Some bytes, or 0 at the end. [`ErrorKind::TimedOut`] at the deadline.
+    pub fn read(&mut self, buf: &mut [u8], until: Instant) -> io::Result<usize> {
+        let mut timed = timed(&self.socket, until, self.stall);
+        match &mut self.tls {
+            None => timed.read(buf),
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut timed).read(buf),
+        }
+    }
+
+    /// All of it.
+    pub fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
+        let mut timed = timed(&self.socket, until, self.stall);
+        match &mut self.tls {
+            None => timed.write_all(bytes),
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(tls.as_mut(), &mut timed);
+                stream.write_all(bytes)?;
+                stream.flush()
+            }
+        }
+    }
+
+    /// From here on only [`Wire::push`] and [`Wire::gone`] are used: the socket no longer blocks.
+    pub fn into_stream(self) -> io::Result<Pusher> {
+        self.socket.set_nonblocking(true)?;
+        Ok(Pusher(self))
+    }
+
+    /// The end, for a client that is gone.
+    pub fn close(mut self) {
+        self.end();
+    }
+
+    /// The end after the last answer: the client shall be able to read it.
+    pub fn linger(mut self) {
+        self.end();
+        let until = clock::mono() + DRAIN;
+        let mut junk = [0; 2048];
+        let mut left = DRAIN_MAX;
+        let mut timed = timed(&self.socket, until, self.stall);
+        while let Ok(n @ 1..) = timed.read(&mut junk) {
+            left = left.saturating_sub(n);
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = self.socket.set_nonblocking(true);
+            let _ = tls.write_tls(&mut &*self.socket);
+            let _ = self.socket.set_nonblocking(false);
+        }
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    fn timed(&self, until: Instant) -> Timed<'_> {
+        timed(&self.socket, until, self.stall)
+    }
+}
+
+/// A client's socket that only sends, event by event.
+pub struct Pusher(Wire);
+
+impl Pusher {
+    /// All of it: at once where the kernel takes it, else with up to a stall time for each bit of progress.
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Wire { socket, tls, stall } = &mut self.0;
+        let mut eager = Eager { socket, stall: *stall };
+        match tls {
+            None => eager.write_all(bytes),
+            Some(tls) => {
+                let mut left = bytes;
+                while !left.is_empty() || tls.wants_write() {
+                    let taken = tls.writer().write(left)?;
+                    left = &left[taken..];
+                    while tls.wants_write() {
+                        tls.write_tls(&mut eager)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the client hung up? What it sends on a stream is thrown away. Never waits.
+    pub fn gone(&mut self) -> bool {
+        let Wire { socket, tls, .. } = &mut self.0;
+        let mut junk = [0; 512];
+        let seen = match tls {
+            None => (&**socket).read(&mut junk).map(|n| n == 0),
+            Some(tls) => tls.read_tls(&mut &**socket).and_then(|n| {
+                let state = tls.process_new_packets().map_err(io::Error::other)?;
+                while matches!(tls.reader().read(&mut junk), Ok(1..)) {}
+                Ok(n == 0 || state.peer_has_closed())
+            }),
+        };
+        match seen {
+            Ok(gone) => gone,
+            Err(e) => !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+
+    /// The end.
+    pub fn close(mut self) {
+        self.0.end();
+    }
+}
+
+fn timed(socket: &TcpStream, until: Instant, stall: Duration) -> Timed<'_> {
+    Timed { socket, until, stall }
+}
+
+/// A blocking socket that gives up at a deadline.
+struct Timed<'a> {
+    socket: &'a TcpStream,
+    until: Instant,
+    stall: Duration,
+}
+
+impl Timed<'_> {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(clock::mono());
+        // A timeout of zero would mean none.
+        match left < Duration::from_millis(1) {
+            true => Err(ErrorKind::TimedOut.into()),
+            false => Ok(left),
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        (&mut &*self.socket).read(buf).map_err(in_time)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.left()?.min(self.stall)))?;
+        (&mut &*self.socket).write(bytes).map_err(in_time)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A non-blocking socket that blocks, up to the stall time, only when it must.
+struct Eager<'a> {
+    socket: &'a TcpStream,
+    stall: Duration,
+}
+
+impl Write for Eager<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (&mut &*self.socket).write(bytes) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                self.socket.set_nonblocking(false)?;
+                self.socket.set_write_timeout(Some(self.stall))?;
+                let written = (&mut &*self.socket).write(bytes).map_err(in_time);
+                self.socket.set_nonblocking(true)?;
+                written
+            }
+            done => done,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Linux says `EAGAIN` when a socket's timeout is over.
+fn in_time(e: io::Error) -> io::Error {
+    match e.kind() {
+        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+        _ => e,
+    }
+}
