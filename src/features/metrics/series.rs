@@ -65,10 +65,10 @@ pub const METRICS: &[Metric] = metrics! {
     "load1"      Load           |s, _| s.load1;
     "load5"      Load           |s, _| s.load5;
     "load15"     Load           |s, _| s.load15;
-    "net_rx"     BytesPerSecond |s, _| s.net_rx_rate;
-    "net_tx"     BytesPerSecond |s, _| s.net_tx_rate;
-    "disk_read"  BytesPerSecond |s, _| s.disk_read_rate;
-    "disk_write" BytesPerSecond |s, _| s.disk_write_rate;
+    "net_rx"     BytesPerSecond |s, _| s.net_rx;
+    "net_tx"     BytesPerSecond |s, _| s.net_tx;
+    "disk_read"  BytesPerSecond |s, _| s.disk_read;
+    "disk_write" BytesPerSecond |s, _| s.disk_write;
     "uptime"     Seconds        |s, _| s.uptime_seconds.map(|n| n as f64);
     "poll"       Milliseconds   |_, took_ms| Some(f64::from(took_ms));
 };
