@@ -13,7 +13,7 @@ use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, Web, route};
-use crate::http::view::{Errors, Markup, spark};
+use crate::http::view::{Errors, LIMITS, Markup, spark};
 use crate::http::words::Lang;
 use crate::provision;
 use crate::ssh::hostkey;
@@ -37,11 +37,6 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/servers/{id}/install-glances", Right::Act, ask_glances),
     route(Post, "/servers/{id}/install-glances", Right::Act, install_glances),
 ];
-
-/// From here on a share is shown as too much, and the lamp flickers.
-const CPU_LIMIT: f64 = 95.0;
-const MEM_LIMIT: f64 = 90.0;
-const DISK_LIMIT: f64 = 90.0;
 
 /// What a page reads out of a server's last sample. Absent is unknown, never 0.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -153,7 +148,7 @@ pub fn why(server: &Server, sample: Option<&Sample>) -> Why {
 }
 
 fn crossed(s: &Sample) -> Option<(&'static str, f64, f64)> {
-    let shares = [("mem", s.mem_percent, MEM_LIMIT), ("disk", s.disk_percent, DISK_LIMIT), ("cpu", s.cpu_percent, CPU_LIMIT)];
+    let shares = [("mem", s.mem_percent, LIMITS.mem), ("disk", s.disk_percent, LIMITS.disk), ("cpu", s.cpu_percent, LIMITS.cpu)];
     shares.into_iter().find_map(|(kind, value, limit)| value.filter(|v| *v >= limit).map(|v| (kind, v, limit)))
 }
 
