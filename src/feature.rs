@@ -8,6 +8,9 @@ use crate::http::route::Route;
 use crate::schedule::Periodic;
 use crate::task::Kind;
 
+/// See [`Feature::react`].
+pub type Reaction = fn(&App, &Tx, &Event) -> Result<()>;
+
 /// One feature; all parts may be empty.
 pub struct Feature {
     /// Its noun: URL segment, folder, table prefix.
@@ -21,7 +24,7 @@ pub struct Feature {
     /// What it does now and then.
     pub periodic: &'static [Periodic],
     /// What it does when something happened elsewhere; runs in the transaction that moves its cursor.
-    pub react: Option<fn(&App, &Tx, &Event) -> Result<()>>,
+    pub react: Option<Reaction>,
 }
 
 impl Feature {

@@ -46,18 +46,22 @@ if (here.kind === 'home') {
 if (here.kind === 'server') {
   const b = document.body;
   const seg = $('[data-periods]'), period = () => $('[aria-current]', seg).dataset.v;
+  const fullest = (series, prefix) => { // at most three lines are told apart
+    const last = s => s.points.at(-1)?.[1] ?? -1, all = series.filter(s => s.key.startsWith(prefix)).sort((a, b) => last(b) - last(a));
+    return all.length ? all.slice(0, 3).map(s => s.key) : [prefix];
+  };
   const draw = d => {
-    const n = Math.max(2, Math.round((d.to - d.from) / 1000 / d.step_s)), dt = d.step_s * 1000, by = new Map(d.series.map(s => [s.key, s]));
+    const ms = x => typeof x === 'string' ? Date.parse(x) : x, from = ms(d.from), dt = d.step_s * 1000, n = Math.max(2, Math.round((ms(d.to) - from) / dt)), by = new Map(d.series.map(s => [s.key, s]));
     const mean = d.period !== '1h';
     for (const f of $$('figure.chart')) {
-      const names = f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);
+      const names = f.dataset.series.endsWith('*') ? fullest(d.series, f.dataset.series.slice(0, -1)) : f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);
       const lines = names.map(k => {
         const v = Array(n).fill(null), lo = Array(n).fill(null), hi = Array(n).fill(null);
-        for (const [at, a, l, h] of by.get(k)?.points || []) { const i = Math.round((at - d.from) / dt); if (i >= 0 && i < n) { v[i] = a; lo[i] = l; hi[i] = h; } }
-        return { name: t.series[k] || $('b', f).textContent, v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
+        for (const [at, a, l, h] of by.get(k)?.points || []) { const i = Math.round((at - from) / dt); if (i >= 0 && i < n) { v[i] = a; lo[i] = l; hi[i] = h; } }
+        return { name: t.series[k] || (k.startsWith('disk:') ? k.slice(5) : $('b', f).textContent), v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
       });
       const u = f.dataset.unit, first = Math.min(...got.flatMap(s => s.points.length ? [s.points[0][0]] : []));
-      charts.get(f.id).set({ t0: d.from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: first > d.from + dt * 2 ? first : 0 });
+      charts.get(f.id).set({ t0: from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: first > from + dt * 2 ? first : 0 });
     }
   };
   const load = async () => { try { draw(await api(`/servers/${here.id}/metrics?period=${period()}`)); } catch (e) { if (e.status === undefined) throw e; } };
@@ -72,7 +76,7 @@ if (here.kind === 'server') {
     if (lampOf(s) !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
     if (m && !seg) return renew();
     if (!m) return;
-    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx_rate, 'B/s'], io: [m.disk_read_rate, 'B/s'] };
+    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'] };
     for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); }
     stamp($('#seen time') || $('.pill time'), m.ts);
     if (Date.parse(m.ts) > last) { last = Date.parse(m.ts); load(); }

@@ -11,8 +11,8 @@ use crate::base::{file, log, random, sys};
 use crate::cli::{Asked, client};
 use crate::features::users::{self, NewUser};
 use crate::features::{alerts, health, servers, users::commands as user_commands};
-use crate::task::Status;
-use crate::task::queue;
+
+use crate::task::{self, Status, queue};
 use crate::vault;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -249,7 +249,7 @@ fn status(asked: &Asked, app: &App) -> Result<u8> {
         let count = |status| -> Result<i64> {
             Ok(queue::list(
                 conn,
-                &queue::Filter {
+                &task::Filter {
                     status: Some(status),
                     limit: 1,
                     ..Default::default()

@@ -1,8 +1,8 @@
 //! The composition root: the list of features, the order of starting and stopping, and what each command does.
 
-mod commands;
 mod reactor;
 mod run;
+mod commands;
 
 use crate::base::error::Result;
 use crate::cli::{self, Parsed};

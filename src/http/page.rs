@@ -55,7 +55,13 @@ pub fn lang(request: &Request, actor: Option<&Actor>) -> Lang {
 
 /// Path and query of this request, as they stand in an address. A form's page is where the form was got from.
 fn here(request: &Request) -> String {
-    request.path.split('/').map(percent_encode).collect::<Vec<_>>().join("/") + &query(&request.query)
+    request
+        .path
+        .split('/')
+        .map(percent_encode)
+        .collect::<Vec<_>>()
+        .join("/")
+        + &query(&request.query)
 }
 
 /// `?a=b&c=d` without the empty values; nothing when nothing is left.
@@ -117,14 +123,23 @@ mod tests {
     #[test]
     fn the_way_back_never_leaves_this_server() {
         assert_eq!(local("/servers?q=a"), "/servers?q=a");
-        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)"] {
+        for bad in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+        ] {
             assert_eq!(local(bad), "/", "{bad}");
         }
     }
 
     #[test]
     fn a_query_is_escaped_and_has_no_empty_parts() {
-        assert_eq!(query(&[("q", "a&b"), ("tag", ""), ("state", "lit")]), "?q=a%26b&state=lit");
+        assert_eq!(
+            query(&[("q", "a&b"), ("tag", ""), ("state", "lit")]),
+            "?q=a%26b&state=lit"
+        );
         assert_eq!(query(&[("q", "")]), "");
     }
 }

@@ -241,7 +241,7 @@ impl<'a> Progress<'a> {
     /// The end: what was done, or why not. `rc` is the script's exit code.
     pub fn outcome(self, rc: i32) -> Result<Outcome> {
         match (&self.failure, rc) {
-            (None, 0) if self.ended => return Ok(self.outcome),
+            (None, 0) if self.ended => Ok(self.outcome),
             (Some((code, sentence)), _) => Err(self.failed(code, sentence)),
             (None, 0) => Err(self.failed("broken_off", "The job did not reach its end.")),
             (None, 129..=159) => Err(self.failed("broken_off", "The job was ended on the server.")),

@@ -107,8 +107,8 @@ pub const STEPS: &[Step] = &[
     ),
     name(
         "firewall_free",
-        "No change of the firewall is pending",
-        "Нет незавершённых изменений брандмауэра",
+        "The firewall is free to be changed",
+        "Брандмауэр можно менять",
     ),
     name("firewall_package", "Package ufw", "Пакет ufw"),
     name(
@@ -215,7 +215,12 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "glances_not_answering",
         Kind::Upstream,
-        "“journalctl -u lamplighter-glances” on the server says more. Nothing of the change was kept.",
+        "“journalctl -u lamplighter-glances” on the server says more. Files and services were put back as they were.",
+    ),
+    failure(
+        "other_firewall",
+        Kind::Conflict,
+        "Two of them on one server get in each other’s way: set the rule there, or choose the protected entrance.",
     ),
     failure(
         "ufw_lockout_reverted",

@@ -147,3 +147,30 @@ fn serve(socket: &UnixListener, expect: Expect, secret: &Secret, refused: &Mutex
         *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(question);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_expected_question_is_answered() {
+        for (question, password, passphrase) in [
+            ("root@h's password: ", true, false),
+            ("(ops@10.0.0.1) Password: ", true, false),
+            ("Enter passphrase for key 'files/x': ", false, true),
+            ("Enter passphrase for \"files/x\": ", false, true),
+            ("Verification code: ", false, false),
+            ("One-time password (OATH) for `ops': ", false, false),
+            (
+                "Are you sure you want to continue connecting (yes/no/[fingerprint])? ",
+                false,
+                false,
+            ),
+            ("Enter PIN for authenticator: ", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(Expect::Password.is_it(question), password, "{question}");
+            assert_eq!(Expect::Passphrase.is_it(question), passphrase, "{question}");
+        }
+    }
+}

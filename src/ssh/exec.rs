@@ -221,8 +221,8 @@ impl<'a> Talk<'a> {
         };
         let (mut until, mut cancel) = (until, cancel.clone());
         let (mut ready, mut ended) = ([false; 2], [false; 2]);
-        let (mut rc, mut broken_off) = (None, None);
-        while ended != [true; 2] {
+        let (mut rc, mut broken_off, mut gone) = (None, None, false);
+        while !gone && (broken_off.is_some() || ended != [true; 2]) {
             match self.hear(until, &cancel) {
                 Heard::Other(stream, line) if ready[stream as usize] => output.line(stream, line),
                 Heard::Other(_, line) => self.noise(line),
@@ -231,10 +231,13 @@ impl<'a> Talk<'a> {
                     match words.split_once(' ').unwrap_or((&words, "")) {
                         ("ready", _) => ready[stream as usize] = true,
                         ("denied", why) => return Err(error::sudo(self.target, why)),
+                        ("gone", _) => gone = true,
                         (_, code) => {
                             ended[stream as usize] = true;
                             rc = rc.or(code.parse().ok());
-                            until = until.min(clock::mono() + PARTING);
+                            if broken_off.is_none() {
+                                until = until.min(clock::mono() + PARTING);
+                            }
                         }
                     }
                 }
@@ -252,23 +255,26 @@ impl<'a> Talk<'a> {
             }
         }
         match (broken_off, rc) {
+            (Some(code), _) => Err(error::broken_off(code, self.target, gone)),
             (None, Some(rc)) => {
                 self.running.send(b"bye\n");
                 self.running.close();
                 self.running.exited_within(PARTING);
                 Ok(rc)
             }
-            (Some(code), Some(_)) => Err(error(code, self.target, "")),
-            (Some(code), None) => Err(error(
-                code,
-                self.target,
-                "the server did not confirm that the script has ended",
-            )),
             // The password alone was right, but the sudo that should run the script did not come up.
             (None, None) if !ready[0] && self.noise.iter().any(|line| line.starts_with("sudo")) => {
                 Err(error::sudo(self.target, &self.evidence()))
             }
-            (None, None) => Err(error("ssh_link_lost", self.target, &self.evidence())),
+            (None, None) => {
+                let status = self.running.exited_within(PARTING);
+                let seen = format!(
+                    "ssh: {}\n{}",
+                    status.map_or("still runs".into(), |s| s.to_string()),
+                    self.evidence()
+                );
+                Err(error("ssh_link_lost", self.target, &seen))
+            }
         }
     }
 

@@ -1,3 +1,5 @@
 set -eu
-[ -f "$FILE" ] || exit 44
-head -c "$MAX" -- "$FILE" | base64
+[ -e "$FILE" ] || exit 44
+[ -f "$FILE" ]
+exec <"$FILE"
+head -c "$MAX" | base64

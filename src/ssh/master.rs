@@ -61,6 +61,7 @@ impl Ssh {
     pub(super) fn seat(&self, target: &Target, until: Instant, cancel: &Cancel) -> Result<Seat<'_>> {
         let name = self.masters.name(target);
         let mut lines = self.masters.lines();
+        lines.retain(|socket, line| line.seats > 0 || self.dir.join(socket).exists());
         let socket = (0..)
             .map(|n| format!("{SOCKETS}/{name}{n}"))
             .find(|socket| lines.get(socket).is_none_or(|line| line.seats < SEATS))

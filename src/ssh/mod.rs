@@ -7,7 +7,7 @@
 //! an environment variable. A job that is cancelled, late or cut off ends on the server too, with all its children.
 
 use crate::base::clock::Duration;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::file;
 use crate::base::host::{Host, UserName};
 use crate::base::process::Cancel;
@@ -108,9 +108,19 @@ pub enum Sudo {
 }
 
 impl Ssh {
-    /// Opens the machine in a runtime folder (made if needed, best on tmpfs, at most 64 bytes long) and sweeps what an
-    /// earlier process left there: connections, key files, sockets. `own` is this program's path.
+    /// Opens the machine in a runtime folder (made if needed, best on tmpfs) and sweeps what an earlier process left
+    /// there: connections, key files, sockets. `own` is this program's absolute path. Error `runtime_dir_too_long`.
     pub fn open(dir: PathBuf, own: PathBuf) -> Result<Ssh> {
+        if dir.as_os_str().len() > DIR_MAX {
+            return Err(Error::new(
+                Kind::Config,
+                "runtime_dir_too_long",
+                format!(
+                    "The runtime folder {} is too long: {DIR_MAX} bytes at most.",
+                    dir.display()
+                ),
+            ));
+        }
         for part in ["", FILES, master::SOCKETS, askpass::SOCKETS] {
             file::private_dir(&dir.join(part))?;
         }
@@ -147,6 +157,8 @@ impl Drop for Ssh {
     }
 }
 
+/// A socket's path has 107 bytes (`unix(7)`); ours have 37 after the folder's.
+const DIR_MAX: usize = 64;
 /// Keys, known hosts and ssh's own log of the logins that are under way.
 const FILES: &str = "files";
 

@@ -22,3 +22,4 @@ signal=TERM; end $all
 while [ "$tries" -lt 30 ] && [ -n "$(ours)" ]; do sleep 0.1; tries=$((tries + 1)); done
 signal=KILL; end $all $(ours)
 wait
+printf '\n%s gone\n' "$mark"

@@ -2,8 +2,8 @@
 //! transaction; whoever shows them is woken after the commit. A task writes at most [`LINES_MAX`] lines; then a marker
 //! says so and only its steps and its end are still told.
 
-use super::{StepView, queries};
-use crate::base::clock::{self, Duration, Instant, Ms};
+use super::{Line, StepView, queries};
+use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Task};
 use crate::base::log as daemon_log;
@@ -12,7 +12,6 @@ use crate::base::secret::Secret;
 use crate::base::text;
 use crate::db::Db;
 use crate::events::wake::Wake;
-use serde::Serialize;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,25 +23,6 @@ const BATCH_MAX: usize = 64;
 /// Lines that wait for the writer; a remote that talks faster is slowed down by its pipe.
 const QUEUE_MAX: usize = 1_024;
 const LINE_MAX: usize = 16 << 10;
-
-/// One line as stored.
-#[derive(Debug, Clone, Serialize)]
-pub struct Line {
-    /// 1, 2, … within the task.
-    #[serde(skip)]
-    pub seq: i64,
-    /// Unix ms.
-    #[serde(skip)]
-    pub at: Ms,
-    /// `info`, `warning`, `error`.
-    pub level: String,
-    /// `task`, `step`, `command`, `ssh`, `progress`.
-    pub source: String,
-    /// `stdout`, `stderr` or empty.
-    pub stream: String,
-    /// Text; for `progress` a JSON object `{"step","steps","name","title","state","ms"}`.
-    pub line: String,
-}
 
 enum Message {
     Line(Line),

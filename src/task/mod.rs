@@ -4,11 +4,12 @@
 //! process starts has lost its worker: it runs again when its kind may run twice, else it ends as `interrupted`. In one
 //! lane (usually one server) one task runs at a time, in the order of their numbers.
 
+mod queries;
 pub mod log;
 pub mod queue;
 pub mod worker;
-mod queries;
 
+use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Id, Task};
 use crate::db::Tx;
@@ -126,4 +127,50 @@ pub struct Row {
     pub started_at: Option<i64>,
     /// Unix ms.
     pub finished_at: Option<i64>,
+}
+
+/// What a new task is.
+pub struct New<'a> {
+    /// [`Kind::name`].
+    pub kind: &'static str,
+    /// Type, number and name of what it is about.
+    pub target: (&'static str, i64, &'a str),
+    /// JSON; no secrets, they stay in their own tables.
+    pub input: serde_json::Value,
+}
+
+/// What a list asks for; `None` and empty mean any.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    /// Only these states.
+    pub status: Option<Status>,
+    /// Only this kind.
+    pub kind: Option<&'a str>,
+    /// Only about this (type and number).
+    pub target: Option<(&'a str, i64)>,
+    /// Part of the target's name or the kind.
+    pub q: &'a str,
+    /// At most so many, newest first.
+    pub limit: i64,
+    /// Skip so many.
+    pub offset: i64,
+}
+
+/// One line as stored.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// 1, 2, … within the task.
+    #[serde(skip)]
+    pub seq: i64,
+    /// Unix ms.
+    #[serde(skip)]
+    pub at: Ms,
+    /// `info`, `warning`, `error`.
+    pub level: String,
+    /// `task`, `step`, `command`, `ssh`, `progress`.
+    pub source: String,
+    /// `stdout`, `stderr` or empty.
+    pub stream: String,
+    /// Text; for `progress` a JSON object `{"step","steps","name","title","state","ms"}`.
+    pub line: String,
 }

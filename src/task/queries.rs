@@ -1,8 +1,6 @@
 //! SQL of tasks and their logs.
 
-use super::log::Line;
-use super::queue::{Filter, New};
-use super::{Row, Status};
+use super::{Filter, Line, New, Row, Status};
 use crate::audit::By;
 use crate::base::clock::Ms;
 use crate::base::error::Result;

@@ -1,22 +1,12 @@
 //! Putting tasks in, looking at them, asking them to stop.
 
-use super::{Row, Status, queries};
+use super::{Filter, New, Row, Status, queries};
 use crate::audit::By;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::db::{Conn, Tx};
 use crate::events::wake::Wake;
-
-/// What a new task is.
-pub struct New<'a> {
-    /// [`super::Kind::name`].
-    pub kind: &'static str,
-    /// Type, number and name of what it is about.
-    pub target: (&'static str, i64, &'a str),
-    /// JSON; no secrets, they stay in their own tables.
-    pub input: serde_json::Value,
-}
 
 /// Puts a task in, in the transaction of its reason. The lane is its target. A twin that waits or runs already is a
 /// conflict that names it: a double click must not run twice.
@@ -63,23 +53,6 @@ pub fn cancel(tx: &Tx, wake: &Wake, id: Id<Task>) -> Result<()> {
     let wake = wake.clone();
     tx.after_commit(move || wake.ring());
     Ok(())
-}
-
-/// What a list asks for; `None` and empty mean any.
-#[derive(Debug, Default)]
-pub struct Filter<'a> {
-    /// Only these states.
-    pub status: Option<Status>,
-    /// Only this kind.
-    pub kind: Option<&'a str>,
-    /// Only about this (type and number).
-    pub target: Option<(&'a str, i64)>,
-    /// Part of the target's name or the kind.
-    pub q: &'a str,
-    /// At most so many, newest first.
-    pub limit: i64,
-    /// Skip so many.
-    pub offset: i64,
 }
 
 /// Newest first, and how many there are in all.

@@ -90,9 +90,22 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let (limit, offset) = (filter.limit, filter.offset);
     let (alerts, total, counts) = ctx.app.db.read(|conn| {
         let (alerts, total) = super::list(conn, &filter)?;
-        let count = |state| super::list(conn, &Filter { state, limit: 1, ..Filter::default() }).map(|(_, n)| n);
-        let counts =
-            Counts { firing: count("firing")?, acknowledged: count("acknowledged")?, resolved: count("resolved")? };
+        let count = |state| {
+            super::list(
+                conn,
+                &Filter {
+                    state,
+                    limit: 1,
+                    ..Filter::default()
+                },
+            )
+            .map(|(_, n)| n)
+        };
+        let counts = Counts {
+            firing: count("firing")?,
+            acknowledged: count("acknowledged")?,
+            resolved: count("resolved")?,
+        };
         Ok((alerts, total, counts))
     })?;
     let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);

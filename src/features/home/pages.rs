@@ -13,7 +13,7 @@ use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::{Markup, Nav, Running, bars, spark};
 use crate::http::words::Lang;
-use crate::task::{Status, queue};
+use crate::task::{self, Status, queue};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,7 +23,11 @@ pub const ROUTES: &[Route] = &[route(Get, "/", Right::Read, home)];
 /// What the menu counts.
 pub fn nav(app: &App, lang: Lang, web: &crate::http::route::Web) -> Result<Nav> {
     app.db.read(|conn| {
-        let running = queue::Filter { status: Some(Status::Running), limit: RUNNING_SHOWN, ..queue::Filter::default() };
+        let running = task::Filter {
+            status: Some(Status::Running),
+            limit: RUNNING_SHOWN,
+            ..task::Filter::default()
+        };
         let (running, _) = queue::list(conn, &running)?;
         Ok(Nav {
             servers: servers::counts(conn)?.iter().sum::<i64>() as u64,
@@ -48,7 +52,13 @@ const ROWS: usize = 6;
 const STREETS_MAX: usize = 12;
 
 fn home(ctx: &Ctx) -> Result<Reply> {
-    let all = known(ctx, &servers::Filter { limit: i64::MAX, ..servers::Filter::default() })?;
+    let all = known(
+        ctx,
+        &servers::Filter {
+            limit: i64::MAX,
+            ..servers::Filter::default()
+        },
+    )?;
     if all.iter().all(|k| k.sample.is_none()) && all.len() <= 1 {
         return welcome(ctx, all.first());
     }
@@ -73,10 +83,19 @@ fn welcome(ctx: &Ctx, first: Option<&Known>) -> Result<Reply> {
     let reached = first.is_some_and(|k| k.server.host_key_state == HostKeyState::Pinned && k.server.facts_at.is_some());
     let done = [first.is_some(), reached, false];
     let now = done.iter().position(|d| !d).unwrap_or(0);
-    let steps = ["add", "reach", "glances"].into_iter().enumerate().map(|(n, name)| Step {
-        name,
-        state: if done[n] { "done" } else if n == now { "now" } else { "later" },
-    });
+    let steps = ["add", "reach", "glances"]
+        .into_iter()
+        .enumerate()
+        .map(|(n, name)| Step {
+            name,
+            state: if done[n] {
+                "done"
+            } else if n == now {
+                "now"
+            } else {
+                "later"
+            },
+        });
     let content = serde_json::json!({
         "steps": steps.collect::<Vec<_>>(),
         "server": first.map(|k| Named { id: k.server.id.get(), name: &k.server.fields.name }),
@@ -172,9 +191,20 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
     };
     let since = clock::now() - DAY;
     let (tasks, recent_alerts, firing, acknowledged) = ctx.app.db.read(|conn| {
-        let tasks = queue::Filter { limit: TASKS_COUNTED, ..queue::Filter::default() };
-        let alerts = alerts::Filter { limit: 500, since, ..alerts::Filter::default() };
-        let acked = alerts::Filter { state: "acknowledged", limit: 1, ..alerts::Filter::default() };
+        let tasks = task::Filter {
+            limit: TASKS_COUNTED,
+            ..task::Filter::default()
+        };
+        let alerts = alerts::Filter {
+            limit: 500,
+            since,
+            ..alerts::Filter::default()
+        };
+        let acked = alerts::Filter {
+            state: "acknowledged",
+            limit: 1,
+            ..alerts::Filter::default()
+        };
         Ok((
             queue::list(conn, &tasks)?.0,
             alerts::list(conn, &alerts)?.0,
@@ -184,7 +214,9 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
     })?;
     let day: Vec<_> = tasks.iter().filter(|t| t.created_at >= since).collect();
     let ended = |status| day.iter().filter(|t| t.status == status).count();
-    let fullest = all.iter().filter_map(|k| Some((k.sample.as_ref()?.disk_percent?, &k.server.fields.name)));
+    let fullest = all
+        .iter()
+        .filter_map(|k| Some((k.sample.as_ref()?.disk_percent?, &k.server.fields.name)));
     let fullest = fullest.max_by(|a, b| a.0.total_cmp(&b.0));
     let share = |pick: fn(&Known) -> Option<f64>| {
         let mut v: Vec<f64> = all.iter().filter(|k| k.why.lamp != "dark").filter_map(pick).collect();
@@ -222,7 +254,10 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         .iter()
         .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
         .collect();
-    let longest = all.iter().filter(|k| k.why.lamp == "dark").min_by_key(|k| k.server.lamp.since);
+    let longest = all
+        .iter()
+        .filter(|k| k.why.lamp == "dark")
+        .min_by_key(|k| k.server.lamp.since);
     let content = Dashboard {
         counts,
         longest: longest.map(|k| Longest {
@@ -237,9 +272,17 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         needs: needy
             .iter()
             .take(ROWS)
-            .map(|k| Need { id: k.server.id.get(), name: &k.server.fields.name, why: &k.why })
+            .map(|k| Need {
+                id: k.server.id.get(),
+                name: &k.server.fields.name,
+                why: &k.why,
+            })
             .collect(),
-        tasks: tasks.into_iter().take(ROWS).map(|t| task_row(ctx.web, lang, t)).collect(),
+        tasks: tasks
+            .into_iter()
+            .take(ROWS)
+            .map(|t| task_row(ctx.web, lang, t))
+            .collect(),
         alerts: recent_alerts.into_iter().take(ROWS).map(alerts::pages::row).collect(),
     };
     page::show(ctx, "home/dashboard.html", content)
@@ -275,7 +318,10 @@ fn medians(all: &[Known], series: fn(&Known) -> &Vec<Option<f32>>) -> String {
 fn streets<'a>(ctx: &Ctx, lang: Lang, all: &'a [Known]) -> Result<Vec<Street<'a>>> {
     let mut by_tag: BTreeMap<Option<&str>, Vec<&Known>> = BTreeMap::new();
     for k in all {
-        by_tag.entry(k.server.fields.tags.first().map(String::as_str)).or_default().push(k);
+        by_tag
+            .entry(k.server.fields.tags.first().map(String::as_str))
+            .or_default()
+            .push(k);
     }
     let mut streets: Vec<_> = by_tag.into_iter().collect();
     streets.sort_by_key(|(tag, lamps)| (tag.is_none(), std::cmp::Reverse(lamps.len())));
@@ -283,7 +329,10 @@ fn streets<'a>(ctx: &Ctx, lang: Lang, all: &'a [Known]) -> Result<Vec<Street<'a>
         let rest: Vec<_> = streets.drain(STREETS_MAX - 1..).flat_map(|(_, lamps)| lamps).collect();
         streets.push((None, rest));
     }
-    streets.into_iter().map(|(tag, lamps)| street(ctx, lang, tag, lamps)).collect()
+    streets
+        .into_iter()
+        .map(|(tag, lamps)| street(ctx, lang, tag, lamps))
+        .collect()
 }
 
 fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&Known>) -> Result<Street<'a>> {
@@ -297,7 +346,12 @@ fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&Known
             lamp: k.why.lamp,
             seen: s.map(|s| s.at),
             shares: s.map_or(String::new(), |s| {
-                format!("{} {} {}", whole(s.cpu_percent), whole(s.mem_percent), whole(s.disk_percent))
+                format!(
+                    "{} {} {}",
+                    whole(s.cpu_percent),
+                    whole(s.mem_percent),
+                    whole(s.disk_percent)
+                )
             }),
             why: &k.why.say,
         };
@@ -305,5 +359,10 @@ fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&Known
     });
     let markup = ctx.web.view.rows("home/lamp.html", lang, rows)?;
     let lit = lamps.iter().filter(|k| k.why.lamp == "lit").count();
-    Ok(Street { tag, lit, total: lamps.len(), lamps: markup })
+    Ok(Street {
+        tag,
+        lit,
+        total: lamps.len(),
+        lamps: markup,
+    })
 }

@@ -2,3 +2,11 @@
 
 pub mod pull;
 pub mod glances;
+pub mod chunk;
+pub mod series;
+pub mod rollup;
+mod queries;
+pub mod store;
+pub mod lamp;
+pub mod probe;
+pub mod poll;

@@ -15,7 +15,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
-use crate::task::queue;
+use crate::task::{self, queue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -314,12 +314,7 @@ pub fn start_on(ctx: &Ctx, id: Id<id::Server>, kind: &'static str, input: serde_
     ctx.app.db.write(|tx| {
         let server = super::get(tx, id)?;
         let target = ("server", id.get(), server.fields.name.as_str());
-        let task = queue::enqueue(
-            tx,
-            &ctx.app.wakes.tasks,
-            &queue::New { kind, target, input },
-            actor.by(),
-        )?;
+        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &task::New { kind, target, input }, actor.by())?;
         let object = format!("server {id} {}", server.fields.name);
         crate::audit::append(
             tx,

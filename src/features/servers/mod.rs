@@ -6,9 +6,9 @@
 pub mod model;
 mod queries;
 pub mod latest;
+pub mod tasks;
 pub mod api;
 pub mod pages;
-mod tasks;
 
 use crate::app::App;
 use crate::audit;
@@ -21,7 +21,7 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::ssh::{Auth, Target, hostkey};
-use crate::task::queue;
+use crate::task::{self, queue};
 use crate::vault::Place;
 use model::{AuthType, Fields, Has, Secrets, Valid};
 
@@ -231,7 +231,7 @@ fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: audi
     if queue::open_for(tx, "server", id.get(), Some(tasks::LOOK_HOST_KEY))?.is_some() {
         return Ok(());
     }
-    let new = queue::New {
+    let new = task::New {
         kind: tasks::LOOK_HOST_KEY,
         target: ("server", id.get(), name),
         input: serde_json::json!({}),

@@ -58,9 +58,9 @@ pub struct Sample {
     /// Since the last boot.
     pub uptime_seconds: Option<u64>,
     /// Bytes a second.
-    pub net_rx_rate: Option<f64>,
+    pub net_rx: Option<f64>,
     /// Bytes a second.
-    pub disk_read_rate: Option<f64>,
+    pub disk_read: Option<f64>,
     /// File systems.
     pub disks: Vec<Disk>,
 }
@@ -470,7 +470,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     let periods = ["1h", "6h", "24h", "7d", "30d"];
     let asked = ctx.request.param("period").unwrap_or_default();
     let (server, tasks) = ctx.app.db.read(|conn| {
-        let of_server = queue::Filter { target: Some(("server", id.get())), limit: TASKS_SHOWN, ..queue::Filter::default() };
+        let of_server = task::Filter { target: Some(("server", id.get())), limit: TASKS_SHOWN, ..task::Filter::default() };
         Ok((super::get(conn, id)?, queue::list(conn, &of_server)?.0))
     })?;
     let latest = latest::of(&ctx.app.metrics, [id])?;

@@ -82,11 +82,17 @@ pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Option<Server>> {
 /// What a list asks for; empty texts mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
+    /// Part of the name, host, tags or description.
     pub q: &'a str,
+    /// Exactly this tag, whatever its case.
     pub tag: &'a str,
+    /// `provisioning`, `ok` or `unreachable`.
     pub status: &'a str,
+    /// From Z to A.
     pub descending: bool,
+    /// At most so many.
     pub limit: i64,
+    /// Skip so many.
     pub offset: i64,
 }
 

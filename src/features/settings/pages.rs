@@ -67,12 +67,21 @@ struct Content {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let saved = ctx.request.param("saved").is_some();
-    let content = Content { sections: sections(ctx, &HashMap::new())?, errors: Errors::default(), saved };
+    let content = Content {
+        sections: sections(ctx, &HashMap::new())?,
+        errors: Errors::default(),
+        saved,
+    };
     page::show(ctx, "settings/list.html", content)
 }
 
 fn change(ctx: &Ctx) -> Result<Reply> {
-    let typed: HashMap<_, _> = ctx.request.form()?.into_iter().filter(|(name, _)| name != "csrf").collect();
+    let typed: HashMap<_, _> = ctx
+        .request
+        .form()?
+        .into_iter()
+        .filter(|(name, _)| name != "csrf")
+        .collect();
     let changes: Vec<_> = typed
         .iter()
         .map(|(key, value)| (key.clone(), Some(value.trim().to_string()).filter(|v| !v.is_empty())))
@@ -80,7 +89,11 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     match api::set_all(ctx.app, &changes, ctx.actor()?) {
         Ok(()) => Ok(Reply::see_other("/settings?saved=1")),
         Err(e) if e.kind == Kind::Invalid => {
-            let content = Content { sections: sections(ctx, &typed)?, errors: Errors::of(&e), saved: false };
+            let content = Content {
+                sections: sections(ctx, &typed)?,
+                errors: Errors::of(&e),
+                saved: false,
+            };
             Ok(page::show(ctx, "settings/list.html", content)?.with_status(422))
         }
         Err(e) => Err(e),

@@ -1,5 +1,6 @@
 //! The tasks' JSON API and the whole log as text.
 
+use super::outcome;
 use super::stream::TaskLog;
 use crate::access::Right;
 use crate::audit;
@@ -12,9 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
-use crate::task::log::{self, Line};
-use crate::task::queue::{self, Filter};
-use crate::task::{Row, Status};
+use crate::task::{Filter, Line, Row, Status, log, queue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,18 +86,6 @@ pub fn view(row: &Row) -> View<'_> {
         started_at: row.started_at.map(rfc3339),
         finished_at: row.finished_at.map(rfc3339),
     }
-}
-
-/// How a task ended: `{"status","rc","changed","duration_ms","error"}`; `rc` is 0 for `ok` and 1 for anything else.
-pub fn outcome(row: &Row) -> serde_json::Value {
-    let duration_ms = row.finished_at.zip(row.started_at).map(|(end, start)| end - start);
-    serde_json::json!({
-        "status": row.status,
-        "rc": i64::from(row.status != Status::Ok),
-        "changed": row.changed,
-        "duration_ms": duration_ms,
-        "error": row.error.as_ref().map(|(code, message)| Problem { code, message }),
-    })
 }
 
 /// What a list's query asks for: `status`, `kind`, `server` and `q`.

@@ -1,14 +1,14 @@
 //! Tasks as people see them: lists, steps, and the log, live or whole.
 
+mod stream;
 pub mod api;
 pub mod pages;
-mod stream;
 
 use crate::base::clock::{self, DAY};
 use crate::feature::Feature;
 use crate::schedule::Periodic;
 use crate::settings;
-use crate::task::queue;
+use crate::task::{Row, Status, queue};
 use std::time::Duration;
 
 /// The feature's declaration.
@@ -27,3 +27,15 @@ const PERIODIC: &[Periodic] = &[Periodic {
         app.db.write(|tx| queue::purge(tx, clock::now() - days * DAY)).map(drop)
     },
 }];
+
+/// How a task ended: `{"status","rc","changed","duration_ms","error"}`; `rc` is 0 for `ok` and 1 for anything else.
+pub fn outcome(row: &Row) -> serde_json::Value {
+    let duration_ms = row.finished_at.zip(row.started_at).map(|(end, start)| end - start);
+    serde_json::json!({
+        "status": row.status,
+        "rc": i64::from(row.status != Status::Ok),
+        "changed": row.changed,
+        "duration_ms": duration_ms,
+        "error": row.error.as_ref().map(|(code, message)| serde_json::json!({ "code": code, "message": message })),
+    })
+}

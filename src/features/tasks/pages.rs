@@ -9,7 +9,7 @@ use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
-use crate::task::queue::{self, Filter};
+use crate::task::{self, Filter, queue};
 use crate::task::{Row, Status, StepView, log};
 use serde::Serialize;
 
@@ -90,7 +90,12 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let (rows, total, counts) = ctx.app.db.read(|conn| {
         let (rows, total) = queue::list(conn, &filter)?;
         let count = |status| {
-            let narrowed = Filter { status, target: filter.target, limit: 1, ..Filter::default() };
+            let narrowed = Filter {
+                status,
+                target: filter.target,
+                limit: 1,
+                ..Filter::default()
+            };
             queue::list(conn, &narrowed).map(|(_, n)| n)
         };
         let counts = [
@@ -102,7 +107,13 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         ];
         Ok((rows, total, counts))
     })?;
-    let names = [("", ""), ("running", "run"), ("queued", "wait"), ("ok", "ok"), ("failed", "fail")];
+    let names = [
+        ("", ""),
+        ("running", "run"),
+        ("queued", "wait"),
+        ("ok", "ok"),
+        ("failed", "fail"),
+    ];
     let filters = names.into_iter().zip(counts).map(|((name, glyph), count)| Facet {
         name,
         glyph,
@@ -115,7 +126,9 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let content = List {
         query: query(&[("status", status), ("server", server)]),
         filters: filters.collect(),
-        server: filter.target.map(|_| items.first().map_or(String::new(), |k| k.target_name.clone())),
+        server: filter
+            .target
+            .map(|_| items.first().map_or(String::new(), |k| k.target_name.clone())),
         first: filter.offset + 1,
         last: filter.offset + items.len() as i64,
         total,
@@ -174,15 +187,26 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let (row, lines, seq) = ctx.app.db.read(|conn| {
         let seq = log::last_seq(conn, id)?;
-        Ok((queue::get(conn, id)?, log::after(conn, id, (seq - LINES_SHOWN).max(0), LINES_SHOWN)?, seq))
+        Ok((
+            queue::get(conn, id)?,
+            log::after(conn, id, (seq - LINES_SHOWN).max(0), LINES_SHOWN)?,
+            seq,
+        ))
     })?;
     let steps: Vec<StepView> = serde_json::from_str(&row.steps).unwrap_or_default();
     let lines: Vec<Line> = lines.into_iter().filter(|l| l.source != "progress").map(line).collect();
-    let evidence = lines.iter().rev().filter(|l| l.class == "e").take(3).map(|l| Line { text: l.text.clone(), ..*l });
+    let evidence = lines.iter().rev().filter(|l| l.class == "e").take(3).map(|l| Line {
+        text: l.text.clone(),
+        ..*l
+    });
     let content = Show {
         running: !row.status.is_final(),
         again: again(&row),
-        evidence: if row.status == Status::Failed { evidence.collect() } else { Vec::new() },
+        evidence: if row.status == Status::Failed {
+            evidence.collect()
+        } else {
+            Vec::new()
+        },
         task: view(ctx, row),
         steps: steps.iter().map(|s| step(s, step_title(s, lang))).collect(),
         seq,
@@ -201,11 +225,17 @@ fn step(s: &StepView, title: String) -> Step {
         _ => "wait",
     };
     let ms = (!matches!(s.state.as_str(), "running" | "waiting" | "skipped")).then_some(s.ms);
-    Step { name: s.name.clone(), title, state: s.state.clone(), glyph, ms }
+    Step {
+        name: s.name.clone(),
+        title,
+        state: s.state.clone(),
+        glyph,
+        ms,
+    }
 }
 
 /// How a line is marked at the edge; `static/pages.js` does the same for lines that come later.
-fn line(l: log::Line) -> Line {
+fn line(l: task::Line) -> Line {
     let class = match (l.level.as_str(), l.source.as_str(), l.stream.as_str()) {
         ("error", ..) | (_, _, "stderr") => "e",
         ("warning", ..) => "w",
@@ -213,7 +243,12 @@ fn line(l: log::Line) -> Line {
         (_, "step" | "task", _) => "st",
         _ => "",
     };
-    Line { seq: l.seq, at: l.at, class, text: l.line }
+    Line {
+        seq: l.seq,
+        at: l.at,
+        class,
+        text: l.line,
+    }
 }
 
 /// The page's form that would put the same task in again; the input of a task has no secrets.
@@ -234,7 +269,10 @@ fn again(row: &Row) -> Option<Again> {
             _ => {}
         }
     }
-    Some(Again { href: format!("/servers/{}/{action}", row.target.1), fields })
+    Some(Again {
+        href: format!("/servers/{}/{action}", row.target.1),
+        fields,
+    })
 }
 
 fn cancel(ctx: &Ctx) -> Result<Reply> {

@@ -7,8 +7,7 @@ use crate::base::error::Result;
 use crate::base::id::{Id, Task};
 use crate::events::wake::Wake;
 use crate::http::sse::{self, Flow, Source};
-use crate::task::log::{self, Line};
-use crate::task::{Row, queue};
+use crate::task::{Line, Row, log, queue};
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -205,6 +204,6 @@ fn render(lines: &[Line]) -> Vec<u8> {
 
 fn end(row: &Row) -> Vec<u8> {
     let mut out = Vec::new();
-    sse::frame(&mut out, None, "end", &super::api::outcome(row).to_string());
+    sse::frame(&mut out, None, "end", &super::outcome(row).to_string());
     out
 }

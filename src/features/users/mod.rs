@@ -33,7 +33,7 @@ pub const FEATURE: Feature = Feature {
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "users.purge_sessions",
     every: Duration::from_secs(3600),
-    run: |app| app.db.write(access::session::purge),
+    run: |app| app.db.write(access::purge),
 }];
 
 /// Shortest password that is taken. Length is what counts (NIST SP 800-63B §5.1.1); 1 000 bytes bound the hashing.

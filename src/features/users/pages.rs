@@ -47,12 +47,24 @@ fn login_page(ctx: &Ctx) -> Result<Reply> {
         return Ok(Reply::see_other("/setup"));
     }
     let plain = is_plain(ctx);
-    page::show(ctx, "users/login.html", Login { next, plain, ..Login::default() })
+    page::show(
+        ctx,
+        "users/login.html",
+        Login {
+            next,
+            plain,
+            ..Login::default()
+        },
+    )
 }
 
 /// Would a password cross a network in the clear? (Not over TLS, and not from this machine to itself.)
 fn is_plain(ctx: &Ctx) -> bool {
-    let local = ctx.request.ip.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    let local = ctx
+        .request
+        .ip
+        .parse::<std::net::IpAddr>()
+        .is_ok_and(|ip| ip.to_canonical().is_loopback());
     !ctx.request.tls && !local
 }
 
@@ -73,7 +85,11 @@ fn login(ctx: &Ctx) -> Result<Reply> {
             };
             let reply = with_retry(page::show(ctx, "users/login.html", content)?, &e);
             // 401 would ask for a bearer token; to a browser this is a form with a mistake.
-            Ok(if e.kind == Kind::Unauthorized { reply.with_status(422) } else { reply })
+            Ok(if e.kind == Kind::Unauthorized {
+                reply.with_status(422)
+            } else {
+                reply
+            })
         }
         Err(e) => Err(e),
     }
@@ -89,7 +105,11 @@ fn credentials(input: &mut Input) -> (String, Secret) {
 fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<Reply> {
     let app = ctx.app;
     let cookie = app.db.write(|tx| {
-        let by = audit::By { actor: &account.login, ip: &ctx.request.ip, request_id: &ctx.request.id };
+        let by = audit::By {
+            actor: &account.login,
+            ip: &ctx.request.ip,
+            request_id: &ctx.request.id,
+        };
         let object = format!("user {} {}", account.id, account.login);
         audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))?;
         session::start(tx, account, &ctx.request.ip)

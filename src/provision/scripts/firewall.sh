@@ -8,6 +8,7 @@ STATE=/run/lamplighter-ufw
 REVERT=lamplighter-ufw-revert
 
 look_firewall_free() {
+  ! active firewalld.service || fail other_firewall 'Another firewall, firewalld, looks after this server.'
   ! active "$REVERT.timer" || fail job_running 'An earlier change of the firewall still waits for its confirmation or its end.'
 }
 look_firewall_package() { installed ufw; }

@@ -51,7 +51,10 @@ stock_off() {
 
 # Not DynamicUser: its private /tmp and /var/tmp show up as disks in Glances.
 look_glances_account() { getent passwd "$ACCOUNT" >/dev/null; }
-make_account() { run useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$ACCOUNT"; }
+make_account() {
+  on_undo userdel "$ACCOUNT"
+  run useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$ACCOUNT"
+}
 
 # Behind the front Glances talks to this machine alone; that also stops its questions about the public address.
 unit_network() { if [ -n "${FRONT_PORT:-}" ]; then printf '%s\n' IPAddressDeny=any IPAddressAllow=localhost; fi; }
