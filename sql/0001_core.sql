@@ -60,8 +60,6 @@ CREATE TABLE tasks (
   error_say    TEXT,
   attempt      INTEGER NOT NULL DEFAULT 0,
   cancel_asked INTEGER NOT NULL DEFAULT 0,
-  worker       TEXT,                        -- the lease: who runs it
-  lease_until  INTEGER,
   created_by   TEXT    NOT NULL,
   request_id   TEXT    NOT NULL,
   created_at   INTEGER NOT NULL,

@@ -112,7 +112,12 @@ impl House {
     }
 
     fn refused(&self, code: &str) -> u64 {
-        self.edge.stats().refused.iter().find(|r| r.0 == code).map_or(0, |r| r.1)
+        self.edge
+            .stats()
+            .refused
+            .iter()
+            .find(|r| r.0 == code)
+            .map_or(0, |r| r.1)
     }
 
     /// Waits until it is so.
@@ -129,7 +134,11 @@ impl Drop for House {
         assert_eq!(self.get("/hello").body, b"hello", "alive at the end");
         self.edge.drain(PATIENCE);
         let end = self.edge.stats();
-        assert_eq!((end.connections, end.in_flight, end.buffered_bytes, end.streams), (0, 0, 0, 0), "{end:?}");
+        assert_eq!(
+            (end.connections, end.in_flight, end.buffered_bytes, end.streams),
+            (0, 0, 0, 0),
+            "{end:?}"
+        );
         assert_eq!(self.inside.peers.count(), 0);
         assert_eq!(self.seen("/smuggled"), 0, "a request came in that nobody may send");
         for _ in &self.handlers {
@@ -149,7 +158,10 @@ impl Inside {
         self.paths.lock().unwrap().push(path.into());
         let number = query.parse::<usize>().unwrap_or(0).min(50_000_000);
         let header = |name: &str| {
-            let found = request.headers().iter().find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name));
+            let found = request
+                .headers()
+                .iter()
+                .find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name));
             found.map(|h| h.value.as_str().to_string())
         };
         let plain = |text: String| Response::from_string(text).boxed();
@@ -164,7 +176,13 @@ impl Inside {
                 let info = self.peers.get(&header(CONN_HEADER).unwrap()).unwrap();
                 plain(format!("{} {} {}", info.peer, info.tls, info.request_id))
             }
-            "/headers" => plain(request.headers().iter().map(|h| format!("{}: {}\n", h.field, h.value)).collect()),
+            "/headers" => plain(
+                request
+                    .headers()
+                    .iter()
+                    .map(|h| format!("{}: {}\n", h.field, h.value))
+                    .collect(),
+            ),
             // tiny_http would chunk these, were it not asked as by HTTP/1.0.
             "/big" => Response::from_data(vec![b'x'; number]).boxed(),
             "/slow" => {
@@ -330,7 +348,11 @@ impl<S: Read + Write> Client<S> {
             if let Some(at) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert!(self.more() > 0, "closed before the head: {:?}", String::from_utf8_lossy(&self.buf));
+            assert!(
+                self.more() > 0,
+                "closed before the head: {:?}",
+                String::from_utf8_lossy(&self.buf)
+            );
         };
         let head = String::from_utf8(self.buf.drain(..end).collect()).unwrap();
         Answer {
@@ -359,7 +381,11 @@ impl<S: Read + Write> Client<S> {
                 return String::from_utf8(self.buf.drain(..seen + at + text.len()).collect()).unwrap();
             }
             seen = self.buf.len().saturating_sub(text.len() - 1);
-            assert!(self.more() > 0, "closed before {text:?}, after {} bytes", self.buf.len());
+            assert!(
+                self.more() > 0,
+                "closed before {text:?}, after {} bytes",
+                self.buf.len()
+            );
         }
     }
 
@@ -403,7 +429,10 @@ fn one_connection_serves_many_requests() {
     let mut client = house.client();
     for n in 0..50 {
         let body = "y".repeat(n * 100);
-        let answer = client.ask(&format!("POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        let answer = client.ask(&format!(
+            "POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
         assert_eq!((answer.status, answer.text()), (200, body.as_str()));
         assert_eq!(answer.field("connection"), None);
     }
@@ -417,7 +446,10 @@ fn pipelined_requests_are_answered_one_after_the_other() {
     let all: String = (0..40)
         .map(|n| match n % 2 {
             0 => format!("GET /big?{n} HTTP/1.1\r\nHost: h\r\n\r\n"),
-            _ => format!("POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: {n}\r\n\r\n{}", "y".repeat(n)),
+            _ => format!(
+                "POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: {n}\r\n\r\n{}",
+                "y".repeat(n)
+            ),
         })
         .collect();
     client.send(&all);
@@ -430,10 +462,19 @@ fn pipelined_requests_are_answered_one_after_the_other() {
 #[test]
 fn every_answer_has_the_security_headers_and_an_id() {
     let house = House::new();
-    for answer in [house.get("/hello"), house.get("/nothing"), house.get("//x\u{7f}"), house.get("/kept")] {
+    for answer in [
+        house.get("/hello"),
+        house.get("/nothing"),
+        house.get("//x\u{7f}"),
+        house.get("/kept"),
+    ] {
         let csp = answer.field("content-security-policy").unwrap();
         assert!(csp.starts_with("default-src 'none'") && csp.contains("require-trusted-types-for 'script'"));
-        assert_eq!(answer.head.matches("ontent-").count(), answer.head.matches("Content-").count(), "said once");
+        assert_eq!(
+            answer.head.matches("ontent-").count(),
+            answer.head.matches("Content-").count(),
+            "said once"
+        );
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
@@ -457,7 +498,9 @@ fn every_answer_has_the_security_headers_and_an_id() {
 fn a_good_request_id_is_kept_and_a_bad_one_replaced() {
     let house = House::new();
     let id = |given: &str| {
-        let answer = house.client().ask(&format!("GET /peer HTTP/1.1\r\nHost: h\r\nX-Request-Id: {given}\r\n\r\n"));
+        let answer = house.client().ask(&format!(
+            "GET /peer HTTP/1.1\r\nHost: h\r\nX-Request-Id: {given}\r\n\r\n"
+        ));
         let id = answer.field("x-request-id").unwrap().to_string();
         assert!(answer.text().ends_with(&id), "the handler knows the same one");
         id
@@ -471,7 +514,9 @@ fn a_good_request_id_is_kept_and_a_bad_one_replaced() {
 #[test]
 fn an_error_answer_has_the_shape_of_all_errors() {
     let house = House::new();
-    let answer = house.client().ask("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nX-Request-Id: mine\r\n\r\n");
+    let answer = house
+        .client()
+        .ask("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nX-Request-Id: mine\r\n\r\n");
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((answer.status, answer.field("connection")), (501, Some("close")));
     assert_eq!(body["error_code"], "transfer_encoding");
@@ -489,7 +534,11 @@ fn head_old_http_and_bodiless_answers() {
     assert_eq!((empty.status, empty.field("content-length")), (204, None));
     let same = client.ask("GET /same HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!((same.status, same.field("etag")), (304, Some("\"1\"")));
-    assert_eq!(client.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").body, b"hello", "the same connection goes on");
+    assert_eq!(
+        client.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").body,
+        b"hello",
+        "the same connection goes on"
+    );
     let old = client.ask("GET /hello HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!((old.status, old.field("connection")), (200, Some("close")));
     assert!(client.at_end());
@@ -497,7 +546,12 @@ fn head_old_http_and_bodiless_answers() {
     client.ask("GET /hello HTTP/1.1\r\nHost: h\r\nConnection: x, CLOSE\r\n\r\n");
     assert!(client.at_end());
     let mut client = house.client();
-    assert_eq!(client.ask("HEAD /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n").status, 400);
+    assert_eq!(
+        client
+            .ask("HEAD /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n")
+            .status,
+        400
+    );
     assert!(client.at_end(), "no body after the head of an error");
 }
 
@@ -505,7 +559,17 @@ fn head_old_http_and_bodiless_answers() {
 fn answers_of_any_size_arrive_whole() {
     let house = House::new();
     let mut client = house.client();
-    for size in [0, 1, 1000, 32_768, 60_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 9_000_000] {
+    for size in [
+        0,
+        1,
+        1000,
+        32_768,
+        60_000,
+        (1 << 20) - 1,
+        1 << 20,
+        (1 << 20) + 1,
+        9_000_000,
+    ] {
         let answer = client.ask(&format!("GET /big?{size} HTTP/1.1\r\nHost: h\r\n\r\n"));
         assert_eq!((answer.status, answer.body.len()), (200, size));
         assert!(answer.body.iter().all(|b| *b == b'x'));
@@ -527,10 +591,21 @@ fn a_client_that_waits_for_100_gets_it() {
 
 #[test]
 fn routes_may_take_larger_bodies() {
-    let house = House::with(|config| config.body_max = Box::new(|method, path| if (method, path) == ("PUT", "/form") { 3 << 20 } else { 10 }));
+    let house = House::with(|config| {
+        config.body_max = Box::new(|method, path| {
+            if (method, path) == ("PUT", "/form") {
+                3 << 20
+            } else {
+                10
+            }
+        })
+    });
     let body = "z".repeat(3 << 20);
     let put = |path: &str, body: &str| {
-        let text = format!("PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let text = format!(
+            "PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         house.client().ask(&text)
     };
     assert_eq!(put("/form", &body).body.len(), 3 << 20);
@@ -541,10 +616,15 @@ fn routes_may_take_larger_bodies() {
 
 #[test]
 fn what_clients_say_about_themselves_is_believed_only_from_trusted_proxies() {
-    let forwarded = "GET /peer HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\r\n";
+    let forwarded =
+        "GET /peer HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\r\n";
     let lying = House::new();
     let answer = lying.client().ask(forwarded);
-    assert!(answer.text().starts_with("127.0.0.1:") && answer.text().contains(" false "), "{}", answer.text());
+    assert!(
+        answer.text().starts_with("127.0.0.1:") && answer.text().contains(" false "),
+        "{}",
+        answer.text()
+    );
     let proxied = House::with(|config| config.trusted_proxies = vec![Cidr::parse("127.0.0.0/8").unwrap()]);
     let answer = proxied.client().ask(forwarded);
     assert!(answer.text().starts_with("192.0.2.7:0 true "), "{}", answer.text());
@@ -555,26 +635,54 @@ fn what_clients_say_about_themselves_is_believed_only_from_trusted_proxies() {
 fn headers_between_neighbours_stay_outside() {
     let house = House::new();
     let stripped = [
-        "TE: chunked", "Trailer: X", "Upgrade: h2c", "HTTP2-Settings: x", "Keep-Alive: 1", "Proxy-Connection: x",
-        "X-Lamplighter-Conn: 0123", "x-lamplighter-role: admin", "X-Forwarded-For: 1.2.3.4", "Forwarded: for=1.2.3.4",
-        "X-Real-IP: 1.2.3.4", "Expect: 100-continue",
+        "TE: chunked",
+        "Trailer: X",
+        "Upgrade: h2c",
+        "HTTP2-Settings: x",
+        "Keep-Alive: 1",
+        "Proxy-Connection: x",
+        "X-Lamplighter-Conn: 0123",
+        "x-lamplighter-role: admin",
+        "X-Forwarded-For: 1.2.3.4",
+        "Forwarded: for=1.2.3.4",
+        "X-Real-IP: 1.2.3.4",
+        "Expect: 100-continue",
     ];
-    let text = format!("GET /headers HTTP/1.1\r\nHost: h\r\nAccept: kept\r\n{}\r\n\r\n", stripped.join("\r\n"));
+    let text = format!(
+        "GET /headers HTTP/1.1\r\nHost: h\r\nAccept: kept\r\n{}\r\n\r\n",
+        stripped.join("\r\n")
+    );
     let answer = house.client().ask(&text);
     let seen = answer.text().to_lowercase();
     for line in stripped {
         let name = line.split(':').next().unwrap().to_lowercase();
         let ours = usize::from(name == "x-lamplighter-conn");
-        assert_eq!(seen.lines().filter(|l| l.starts_with(&format!("{name}:"))).count(), ours, "{name}: {seen}");
+        assert_eq!(
+            seen.lines().filter(|l| l.starts_with(&format!("{name}:"))).count(),
+            ours,
+            "{name}: {seen}"
+        );
     }
     assert!(seen.contains("accept: kept") && !seen.contains("0123"));
 }
 
 #[test]
 fn only_the_hosts_that_are_ours_are_served() {
-    let house = House::with(|config| config.hosts = vec!["lamp.example".into(), "127.0.0.1".into(), "::1".into(), "h".into()]);
-    let status = |host: &str| house.client().ask(&format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n")).status;
-    for ours in ["lamp.example", "LAMP.example:8080", "lamp.example.", "127.0.0.1:1", "[::1]:443"] {
+    let house =
+        House::with(|config| config.hosts = vec!["lamp.example".into(), "127.0.0.1".into(), "::1".into(), "h".into()]);
+    let status = |host: &str| {
+        house
+            .client()
+            .ask(&format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .status
+    };
+    for ours in [
+        "lamp.example",
+        "LAMP.example:8080",
+        "lamp.example.",
+        "127.0.0.1:1",
+        "[::1]:443",
+    ] {
         assert_eq!(status(ours), 200, "{ours}");
     }
     for other in ["evil.example", "lamp.example.evil.example", "127.0.0.2", "[::2]"] {
@@ -587,12 +695,30 @@ fn only_the_hosts_that_are_ours_are_served() {
 /// Forms that some server somewhere reads otherwise than its neighbour. `@` stands for a request hidden behind.
 const FORMS: &[(&str, u16)] = &[
     // The attack tables of the platform and the security report.
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60000000000\r\n\r\n@", 413),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000\r\n\r\n@", 413),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000000\r\n\r\n@", 413),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000000000000000\r\n\r\n@", 413),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551615\r\n\r\n@", 413),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999999\r\n\r\n@", 413),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60000000000\r\n\r\n@",
+        413,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000\r\n\r\n@",
+        413,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000000\r\n\r\n@",
+        413,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000000000000000\r\n\r\n@",
+        413,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551615\r\n\r\n@",
+        413,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999999\r\n\r\n@",
+        413,
+    ),
     ("GET / HTTP/2.0\r\nHost: h\r\n\r\n@", 505),
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n@", 505),
     ("GET / HTTP/1.1\r\n\r\n@", 400),
@@ -614,27 +740,69 @@ const FORMS: &[(&str, u16)] = &[
     ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1e2\r\n\r\n@", 400),
     ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \"5\"\r\n\r\n@", 400),
     ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\ncontent-length: 44\r\n\r\n@", 400),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n@",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\ncontent-length: 44\r\n\r\n@",
+        400,
+    ),
     ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 5\r\n\r\n@", 400),
     ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length\t: 5\r\n\r\n@", 400),
     ("POST / HTTP/1.1\r\nHost: h\r\n Content-Length: 5\r\n\r\n@", 400),
     ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\x0b5\r\n\r\n@", 400),
     ("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n@", 400),
     // Transfer-Encoding.
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n@", 501),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n@", 501),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n@", 501),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n@",
+        501,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n@",
+        501,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n@",
+        501,
+    ),
     ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\r\n@", 501),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTRANSFER-ENCODING: gzip, chunked\r\n\r\n0\r\n\r\n@", 501),
-    ("POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n@", 501),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer\u{2d}Encoding\0: chunked\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n chunked\r\n\r\n@", 400),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTRANSFER-ENCODING: gzip, chunked\r\n\r\n0\r\n\r\n@",
+        501,
+    ),
+    (
+        "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n@",
+        501,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n@",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n@",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n@",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n@",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n@",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer\u{2d}Encoding\0: chunked\r\n\r\n@",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n chunked\r\n\r\n@",
+        400,
+    ),
     // Host.
     ("GET / HTTP/1.0\r\n\r\n@", 400),
     ("GET / HTTP/1.1\r\nHost:\r\n\r\n@", 400),
@@ -679,9 +847,15 @@ const FORMS: &[(&str, u16)] = &[
     ("GET / HTTP/1.1\r\nX: y\r\n\tHost: h\r\n\r\n@", 400),
     ("GET / HTTP/1.1\r\nHost: h\r\nX: \x7f\r\n\r\n@", 400),
     ("GET / HTTP/1.1\r\nHost: h\r\nX: \x1b[2J\r\n\r\n@", 400),
-    ("GET / HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n@", 400),
+    (
+        "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n@",
+        400,
+    ),
     ("GET / HTTP/1.1\r\nHost: h\r\nCookie: a\r\nCookie: b\r\n\r\n@", 400),
-    ("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n@", 400),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n@",
+        400,
+    ),
     ("GET / HTTP/1.1\r\nHost: h\r\nOrigin: a\r\nOrigin: b\r\n\r\n@", 400),
     ("POST / HTTP/1.1\r\nHost: h\r\nExpect: 200-ok\r\n\r\n@", 417),
 ];
@@ -704,10 +878,24 @@ fn no_form_of_request_hides_another() {
 fn a_body_belongs_to_its_request_whatever_it_looks_like() {
     let house = House::new();
     let hidden = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
-    for head in ["POST /form", "PUT /form", "DELETE /form", "PATCH /nothing", "POST /hello"] {
+    for head in [
+        "POST /form",
+        "PUT /form",
+        "DELETE /form",
+        "PATCH /nothing",
+        "POST /hello",
+    ] {
         let mut client = house.client();
-        let answer = client.ask(&format!("{head} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len()));
-        assert!(answer.body.is_empty() || answer.body == b"none" || answer.body == hidden.as_bytes() || answer.body == b"hello");
+        let answer = client.ask(&format!(
+            "{head} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{hidden}",
+            hidden.len()
+        ));
+        assert!(
+            answer.body.is_empty()
+                || answer.body == b"none"
+                || answer.body == hidden.as_bytes()
+                || answer.body == b"hello"
+        );
         assert_eq!(client.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").body, b"hello");
     }
     let short = house.shout(b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nonly this");
@@ -724,7 +912,10 @@ fn heads_have_limits_and_say_so() {
     assert!(wide.is_empty() || wide.starts_with("HTTP/1.1 431 "), "{wide}");
     let long = house.shout(format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "y".repeat(4096)).as_bytes());
     assert!(long.starts_with("HTTP/1.1 414 "), "{long}");
-    assert_eq!((house.refused("head_too_large"), house.refused("target_too_long")), (2, 1));
+    assert_eq!(
+        (house.refused("head_too_large"), house.refused("target_too_long")),
+        (2, 1)
+    );
 }
 
 #[test]
@@ -762,7 +953,9 @@ fn ten_thousand_mutations_leave_no_trace() {
                 });
             }
         });
-        house.until("quiet", |s| s.connections == 0 && s.in_flight == 0 && s.buffered_bytes == 0);
+        house.until("quiet", |s| {
+            s.connections == 0 && s.in_flight == 0 && s.buffered_bytes == 0
+        });
         // The inner server keeps a few threads for five seconds; more than its own pool may not stay.
         eventually("threads and files are back to base", || {
             let now = threads_and_files();
@@ -795,8 +988,22 @@ fn mutant(dice: &mut Dice) -> Vec<u8> {
         "DELETE /x%20y?q HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\nX-Request-Id: r\r\n\r\n",
     ];
     const WORDS: [&str; 16] = [
-        "\r\n", "\n", "\r", "\0", " ", ":", "Transfer-Encoding: chunked\r\n", "Content-Length: 0\r\n", "Host: x\r\n",
-        "HTTP/2.0", "\r\n\r\n", "\u{ff}", "99999999999", "-1", "%00", "X: y\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "\0",
+        " ",
+        ":",
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Length: 0\r\n",
+        "Host: x\r\n",
+        "HTTP/2.0",
+        "\r\n\r\n",
+        "\u{ff}",
+        "99999999999",
+        "-1",
+        "%00",
+        "X: y\r\n",
     ];
     let mut out = SEEDS[dice.roll(SEEDS.len())].as_bytes().to_vec();
     for _ in 0..=dice.roll(4) {
@@ -842,7 +1049,11 @@ fn a_dripping_head_or_body_is_cut_off() {
         dripper.join().unwrap();
         said
     };
-    for start in ["GET /", "GET / HTTP/1.1\r\nHost: h\r\nX: ", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"] {
+    for start in [
+        "GET /",
+        "GET / HTTP/1.1\r\nHost: h\r\nX: ",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n",
+    ] {
         let said = drip(start);
         assert!(said.starts_with("HTTP/1.1 408 "), "{start:?}: {said}");
     }
@@ -865,7 +1076,9 @@ fn slow_senders_hold_no_handler() {
     let slow: Vec<_> = (0..3 * HANDLERS)
         .map(|_| {
             let mut socket = connect(house.address());
-            socket.write_all(b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n").unwrap();
+            socket
+                .write_all(b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n")
+                .unwrap();
             socket
         })
         .collect();
@@ -882,7 +1095,9 @@ fn slow_readers_hold_no_handler() {
     let house = House::with(impatient);
     let ask = |path: &str| {
         let mut socket = connect(house.address());
-        socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+        socket
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
+            .unwrap();
         socket
     };
     // Whole answers wait in memory, and leave it when the client is given up.
@@ -891,7 +1106,9 @@ fn slow_readers_hold_no_handler() {
     assert_eq!(house.get("/hello").status, 200);
     // Larger ones hold their handler, but only until the stall time.
     let large: Vec<_> = (0..2 * HANDLERS).map(|_| ask("/big?40000000")).collect();
-    house.until("given up", |s| s.connections == 0 && s.in_flight == 0 && s.buffered_bytes == 0);
+    house.until("given up", |s| {
+        s.connections == 0 && s.in_flight == 0 && s.buffered_bytes == 0
+    });
     assert_eq!(house.get("/hello").status, 200);
     drop((held, large));
 }
@@ -942,10 +1159,17 @@ fn a_full_house_answers_busy() {
 fn bodies_share_one_store() {
     let house = House::with(|config| config.limits.buffered_max = 300_000);
     let mut held = connect(house.address());
-    held.write_all(b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 250000\r\n\r\n").unwrap();
+    held.write_all(b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 250000\r\n\r\n")
+        .unwrap();
     held.write_all(&[b'x'; 200_000]).unwrap();
     house.until("held", |s| s.buffered_bytes == 200_000);
-    let said = house.shout(&[b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n".to_vec(), vec![b'y'; 200_000]].concat());
+    let said = house.shout(
+        &[
+            b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n".to_vec(),
+            vec![b'y'; 200_000],
+        ]
+        .concat(),
+    );
     assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
     // An answer that finds no room is streamed instead.
     assert_eq!(house.get("/big?500000").body.len(), 500_000);
@@ -956,7 +1180,10 @@ fn bodies_share_one_store() {
 #[test]
 fn a_handler_that_ignores_a_large_body_is_not_waited_for() {
     let house = House::with(|config| config.body_max = Box::new(|_, _| 8 << 20));
-    let head = format!("POST /big?6000000 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 8 << 20);
+    let head = format!(
+        "POST /big?6000000 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        8 << 20
+    );
     let mut client = house.client();
     client.send(&(head + &"x".repeat(8 << 20)));
     assert_eq!(client.answer(false).body.len(), 6_000_000);
@@ -968,12 +1195,18 @@ fn broken_answers_from_inside_never_reach_a_client_as_whole() {
     for path in ["/short?10", "/long", "/split", "/forged"] {
         let answer = house.get(path);
         assert_eq!(answer.status, 500, "{path}");
-        assert!(answer.text().contains("\"error_code\":\"internal\"") && !answer.head.contains("split"), "{path}");
+        assert!(
+            answer.text().contains("\"error_code\":\"internal\"") && !answer.head.contains("split"),
+            "{path}"
+        );
     }
     assert_eq!(house.get("/dropped").status, 500);
     // Too large to be held back: it breaks off short of its length.
     let said = house.shout(b"GET /short?2000000 HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert!(said.contains("Content-Length: 2000000\r\n") && said.ends_with("\r\n\r\nfour"), "{said}");
+    assert!(
+        said.contains("Content-Length: 2000000\r\n") && said.ends_with("\r\n\r\nfour"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -1010,7 +1243,11 @@ fn a_newcomer_takes_the_longest_idle_seat_or_is_told_to_wait() {
     let sixth = Client::new(connect(house.address())).answer(false);
     assert_eq!((sixth.status, sixth.field("retry-after")), (503, Some("2")));
     for socket in begun.into_iter().chain([fifth]) {
-        assert_eq!(Client::new(socket).ask("Host: h\r\n\r\n").body, b"hello", "and the busy ones are served");
+        assert_eq!(
+            Client::new(socket).ask("Host: h\r\n\r\n").body,
+            b"hello",
+            "and the busy ones are served"
+        );
     }
     house.until("gone", |s| s.connections == 0);
 }
@@ -1062,9 +1299,18 @@ fn a_stream_begins_with_padding_and_follows_the_feed_to_its_end() {
     house.inside.feed.say("one");
     let mut client = events(&house, "");
     let head = client.head();
-    assert_eq!((head.status, head.field("content-type")), (200, Some("text/event-stream; charset=utf-8")));
-    assert_eq!((head.field("x-accel-buffering"), head.field("cache-control")), (Some("no"), Some("no-store")));
-    assert_eq!((head.field("content-length"), head.field("connection")), (None, Some("close")));
+    assert_eq!(
+        (head.status, head.field("content-type")),
+        (200, Some("text/event-stream; charset=utf-8"))
+    );
+    assert_eq!(
+        (head.field("x-accel-buffering"), head.field("cache-control")),
+        (Some("no"), Some("no-store"))
+    );
+    assert_eq!(
+        (head.field("content-length"), head.field("connection")),
+        (None, Some("close"))
+    );
     assert!(head.field("content-security-policy").is_some() && head.field("x-lamplighter-stream").is_none());
     let start = client.up_to("data: one\n\n");
     assert!(start.starts_with("retry: 3000\n:") && start.len() > 2048, "{start}");
@@ -1088,7 +1334,11 @@ fn a_browser_that_comes_back_gets_what_it_missed() {
     }
     let mut client = events(&house, "Last-Event-ID: 6\r\n");
     client.head();
-    assert!(client.up_to("data: 9\n\n").ends_with("id: 7\nevent: line\ndata: 7\n\nid: 8\nevent: line\ndata: 8\n\nid: 9\nevent: line\ndata: 9\n\n"));
+    assert!(
+        client
+            .up_to("data: 9\n\n")
+            .ends_with("id: 7\nevent: line\ndata: 7\n\nid: 8\nevent: line\ndata: 8\n\nid: 9\nevent: line\ndata: 9\n\n")
+    );
 }
 
 #[test]
@@ -1107,7 +1357,10 @@ fn a_quiet_stream_beats_and_an_old_one_ends() {
 fn only_the_head_of_a_stream_for_who_asks_only_for_that() {
     let house = House::new();
     let said = house.shout(b"HEAD /events HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert!(said.contains("text/event-stream") && said.ends_with("\r\n\r\n"), "{said}");
+    assert!(
+        said.contains("text/event-stream") && said.ends_with("\r\n\r\n"),
+        "{said}"
+    );
     house.until("nothing is kept", |s| s.streams == 0);
 }
 
@@ -1186,7 +1439,9 @@ fn a_drain_cuts_who_takes_too_long() {
     house.until("inside", |s| s.in_flight == 1);
     assert_eq!(house.edge.drain(Duration::from_millis(200)), 1);
     assert!(busy.at_end());
-    eventually("the handler has ended", || house.inside.late.load(Ordering::SeqCst) == 1);
+    eventually("the handler has ended", || {
+        house.inside.late.load(Ordering::SeqCst) == 1
+    });
     house.until("left", |s| s.in_flight == 0);
     finished(house);
 }
@@ -1194,7 +1449,11 @@ fn a_drain_cuts_who_takes_too_long() {
 /// For stories that shut the door themselves: the house cannot ask for a last hello.
 fn finished(house: House) {
     let end = house.edge.stats();
-    assert_eq!((end.connections, end.in_flight, end.buffered_bytes, end.streams), (0, 0, 0, 0), "{end:?}");
+    assert_eq!(
+        (end.connections, end.in_flight, end.buffered_bytes, end.streams),
+        (0, 0, 0, 0),
+        "{end:?}"
+    );
     assert_eq!(house.seen("/smuggled"), 0);
     std::fs::remove_dir_all(&house.folder).unwrap();
     std::mem::forget(house);
@@ -1212,7 +1471,9 @@ type TlsClient = Client<rustls::StreamOwned<rustls::ClientConnection, TcpStream>
 fn tls_client(address: SocketAddr, cert: &[u8], versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsClient {
     use rustls::pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(cert).unwrap()).unwrap();
+    roots
+        .add(rustls::pki_types::CertificateDer::from_pem_slice(cert).unwrap())
+        .unwrap();
     let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
@@ -1241,9 +1502,15 @@ fn everything_works_over_tls_too() {
         let mut client = tls_client(address, CERT, &[version]);
         let peer = client.ask("GET /peer HTTP/1.1\r\nHost: lamp.test\r\n\r\n");
         assert!(peer.text().contains(" true ") && peer.field("strict-transport-security").is_some());
-        assert_eq!(client.ask("GET /big?3000000 HTTP/1.1\r\nHost: h\r\n\r\n").body.len(), 3_000_000);
+        assert_eq!(
+            client.ask("GET /big?3000000 HTTP/1.1\r\nHost: h\r\n\r\n").body.len(),
+            3_000_000
+        );
         let body = "b".repeat(500_000);
-        let post = format!("POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let post = format!(
+            "POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         assert_eq!(client.ask(&post).text(), body);
         client.send("GET /events HTTP/1.1\r\nHost: h\r\n\r\n");
         client.head();
@@ -1254,7 +1521,12 @@ fn everything_works_over_tls_too() {
     house.until("streams end", |s| s.streams == 0);
     // A renewed certificate is shown from the next connection on.
     tls.swap(tls_config(CERT_2, KEY_2).unwrap());
-    assert_eq!(tls_client(address, CERT_2, rustls::ALL_VERSIONS).ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    assert_eq!(
+        tls_client(address, CERT_2, rustls::ALL_VERSIONS)
+            .ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n")
+            .status,
+        200
+    );
     assert!(tls_config(CERT, KEY_2).is_err() && tls_config(b"", KEY).is_err() && tls_config(CERT, b"junk").is_err());
 }
 

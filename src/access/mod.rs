@@ -2,10 +2,10 @@
 //! daemon itself: holding one is the proof.
 
 pub mod right;
+mod queries;
 pub mod session;
 pub mod token;
 pub mod throttle;
-mod queries;
 
 use crate::audit::By;
 use crate::base::id::{Id, User};
@@ -109,4 +109,15 @@ pub fn account(conn: &crate::db::Conn, login: &str) -> crate::base::error::Resul
 /// How many accounts there are: none means first run.
 pub fn accounts(conn: &crate::db::Conn) -> crate::base::error::Result<i64> {
     queries::accounts(conn)
+}
+
+/// Removes what has ended by age; called now and then.
+pub fn purge(tx: &crate::db::Tx) -> crate::base::error::Result<()> {
+    let now = crate::base::clock::now();
+    queries::purge(
+        tx,
+        now - session::IDLE_MAX,
+        now - session::AGE_MAX,
+        now - token::REFRESH_AGE_MAX,
+    )
 }

@@ -51,9 +51,3 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
 pub fn end(tx: &Tx, cookie: &str) -> Result<()> {
     queries::remove_session(tx, &hash(cookie))
 }
-
-/// Removes what has ended by age; called now and then.
-pub fn purge(tx: &Tx) -> Result<()> {
-    let now = clock::now();
-    queries::purge(tx, now - IDLE_MAX, now - AGE_MAX, now - super::token::REFRESH_AGE_MAX)
-}

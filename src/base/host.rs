@@ -11,7 +11,6 @@ pub struct Host(String);
 impl Host {
     /// Reads what a person typed. The error is a sentence.
     pub fn parse(text: &str) -> Result<Host, String> {
-        let text = text.trim();
         let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(Host(ip.to_string()));
@@ -77,7 +76,6 @@ pub struct UserName(String);
 impl UserName {
     /// Reads what a person typed. The error is a sentence.
     pub fn parse(text: &str) -> Result<UserName, String> {
-        let text = text.trim();
         let first = text
             .bytes()
             .next()
@@ -105,7 +103,6 @@ pub struct Cidr {
 impl Cidr {
     /// `10.0.0.0/8`, `fd00::/8`, `192.0.2.7`. Host bits must be zero. The error is a sentence.
     pub fn parse(text: &str) -> Result<Cidr, String> {
-        let text = text.trim();
         let wrong = || {
             format!(
                 "“{}” is not an address or a block like 10.0.0.0/8.",
@@ -165,8 +162,8 @@ impl fmt::Display for Cidr {
 
 /// A TCP port, 1 to 65535. The error is a sentence.
 pub fn port(text: &str) -> Result<u16, String> {
-    match text.trim().parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port),
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 && !text.starts_with('+') => Ok(port),
         _ => Err("A port is a whole number from 1 to 65535.".into()),
     }
 }
@@ -179,7 +176,7 @@ mod tests {
     fn hosts_are_addresses_or_names_and_nothing_else() {
         for (typed, kept) in [
             ("10.0.0.1", "10.0.0.1"),
-            (" Web-1.Example.COM. ", "web-1.example.com"),
+            ("Web-1.Example.COM.", "web-1.example.com"),
             ("[FD00::1]", "fd00::1"),
             ("xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"),
         ] {

@@ -1,1 +1,416 @@
-//! (being written)
+//! Child processes: the only place that starts one. A program is named, never a path, and is looked up in `/usr/bin` and
+//! `/bin`; arguments are an array, the environment is exactly what is given, and no shell is ever asked. Each child leads
+//! a process group of its own; when its [`Running`] is dropped the whole group is gone and no zombie stays.
+//!
+//! One reader thread a stream cuts the output into bounded lines; they arrive in order on the caller's thread. The queue
+//! between is bounded too: a child that floods is slowed down, not stored.
+
+use super::clock::{self, Duration, Instant};
+use super::error::{Error, Kind, Result};
+use super::lines::Lines;
+use super::sys;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+/// Lines that may wait for the caller.
+const QUEUE_LINES: usize = 256;
+/// How often the child is looked at while its streams are silent: a grandchild may hold them open after its end.
+const LOOK: Duration = Duration::from_millis(200);
+/// What a process gets between TERM and KILL.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Which stream a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What to start.
+pub struct Program<'a> {
+    /// A bare name such as `ssh`.
+    pub name: &'static str,
+    /// The arguments after the name.
+    pub args: Vec<OsString>,
+    /// The whole environment, besides `PATH=/usr/bin:/bin` and `LANG=C.UTF-8`.
+    pub env: Vec<(&'static str, OsString)>,
+    /// The working folder; `/` when there is none.
+    pub dir: Option<&'a Path>,
+}
+
+/// What [`Running::next`] saw.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A line, without its end.
+    Line(Stream, String),
+    /// Both streams have ended.
+    End,
+    /// The caller's [`Cancel`] was pulled.
+    Cancelled,
+    /// The caller's deadline has passed.
+    Late,
+}
+
+/// What [`run`] saw.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit code; -1 when a signal ended it.
+    pub rc: i32,
+    /// All of stdout, lines ended by LF.
+    pub stdout: String,
+    /// All of stderr, lines ended by LF.
+    pub stderr: String,
+}
+
+/// Runs a program to its end with `input` on stdin, and keeps up to `size_max` bytes of what it wrote; more is dropped.
+/// Errors: `missing_program`, `cancelled`, `deadline`.
+pub fn run(program: Program, input: &[u8], limit: Duration, size_max: usize, cancel: &Cancel) -> Result<Output> {
+    let until = clock::mono() + limit;
+    let name = program.name;
+    let mut running = Running::start(program)?;
+    running.send(input);
+    running.close();
+    let (mut stdout, mut stderr, mut cap) = (String::new(), String::new(), Cap::new(size_max));
+    loop {
+        match running.next(until, cancel) {
+            Event::Line(stream, line) => {
+                if let Some(line) = cap.admit(&line) {
+                    let text = if stream == Stream::Stdout {
+                        &mut stdout
+                    } else {
+                        &mut stderr
+                    };
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
+            Event::End => break,
+            Event::Cancelled => return Err(cancelled()),
+            Event::Late => return Err(late(name)),
+        }
+    }
+    let left = until.saturating_duration_since(clock::mono());
+    match running.exited_within(left) {
+        Some(status) => Ok(Output {
+            rc: status.code().unwrap_or(-1),
+            stdout,
+            stderr,
+        }),
+        None => Err(late(name)),
+    }
+}
+
+/// Somebody pulled the [`Cancel`].
+pub fn cancelled() -> Error {
+    Error::new(Kind::Conflict, "cancelled", "This was cancelled.")
+}
+
+fn late(name: &str) -> Error {
+    Error::new(
+        Kind::Timeout,
+        "deadline",
+        format!("“{name}” did not finish in the time it had and was ended."),
+    )
+}
+
+/// A child process with its streams.
+pub struct Running {
+    child: Child,
+    status: Option<ExitStatus>,
+    stdin: Option<Sender<Vec<u8>>>,
+    events: Receiver<Message>,
+    wake: SyncSender<Message>,
+    open: usize,
+}
+
+enum Message {
+    Line(Stream, String),
+    Closed,
+    Wake,
+}
+
+impl Running {
+    /// Starts it. Error `missing_program` when there is no such program.
+    pub fn start(program: Program) -> Result<Running> {
+        let path = find(program.name)?;
+        let told = |e| Error::internal(format!("{}: {e}", path.display()));
+        let mut child = Command::new(&path)
+            .args(program.args)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LANG", "C.UTF-8")
+            .envs(program.env)
+            .current_dir(program.dir.unwrap_or(Path::new("/")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(told)?;
+        let (wake, events) = mpsc::sync_channel(QUEUE_LINES);
+        let (stdin, chunks) = mpsc::channel::<Vec<u8>>();
+        let (stdout, stderr, mut to) = (child.stdout.take(), child.stderr.take(), child.stdin.take());
+        let running = Running {
+            child,
+            status: None,
+            stdin: Some(stdin),
+            events,
+            wake: wake.clone(),
+            open: 2,
+        };
+        // From here on a failure drops `running`, which ends the child.
+        if let Some(from) = stdout {
+            let to = wake.clone();
+            spawn("stdout", move || read(from, Stream::Stdout, &to))?;
+        }
+        if let Some(from) = stderr {
+            spawn("stderr", move || read(from, Stream::Stderr, &wake))?;
+        }
+        // A thread of its own: a child that does not read would otherwise hold the caller beyond its deadline.
+        spawn("stdin", move || {
+            while let (Ok(chunk), Some(to)) = (chunks.recv(), to.as_mut()) {
+                if to.write_all(&chunk).is_err() {
+                    return; // it reads no more: its exit tells why
+                }
+            }
+        })?;
+        Ok(running)
+    }
+
+    /// Queues bytes for its stdin. Never blocks; after [`Running::close`] they go nowhere.
+    pub fn send(&mut self, bytes: &[u8]) {
+        if let Some(stdin) = &self.stdin {
+            let _ = stdin.send(bytes.to_vec()); // fails when it reads no more: its exit tells why
+        }
+    }
+
+    /// Ends its stdin after what is queued.
+    pub fn close(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for the next line or the end.
+    pub fn next(&mut self, until: Instant, cancel: &Cancel) -> Event {
+        let wake = self.wake.clone();
+        let _watch = cancel.watch(move || drop(wake.try_send(Message::Wake))); // a full queue wakes as well
+        let mut exited = false;
+        loop {
+            if cancel.is_cancelled() {
+                return Event::Cancelled;
+            }
+            if self.open == 0 {
+                return Event::End;
+            }
+            let left = until.saturating_duration_since(clock::mono());
+            if left.is_zero() {
+                return Event::Late;
+            }
+            match self.events.recv_timeout(left.min(LOOK)) {
+                Ok(Message::Line(stream, line)) => return Event::Line(stream, line),
+                Ok(Message::Closed) => self.open -= 1,
+                Ok(Message::Wake) => {}
+                Err(RecvTimeoutError::Disconnected) => self.open = 0,
+                // It has ended and its streams are silent since the last look: whoever still holds them is not our child.
+                Err(RecvTimeoutError::Timeout) if exited => self.open = 0,
+                Err(RecvTimeoutError::Timeout) => exited = self.exited().is_some(),
+            }
+        }
+    }
+
+    /// Its exit status, if it ends within `limit`.
+    pub fn exited_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let until = clock::mono() + limit;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            if let Some(status) = self.exited() {
+                return Some(status);
+            }
+            if clock::mono() >= until {
+                return None;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    fn exited(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() && sys::has_ended(self.child.id()) {
+            // Until it is reaped its number is ours and its group's; afterwards the system may give it to somebody else.
+            sys::kill_group(self.child.id(), KILL);
+            self.status = self.child.wait().ok();
+        }
+        self.status
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.close();
+        if self.exited().is_none() {
+            sys::kill_group(self.child.id(), TERM);
+            if self.exited_within(GRACE).is_none() {
+                sys::kill_group(self.child.id(), KILL);
+                let _ = self.child.wait();
+            }
+        }
+    }
+}
+
+/// Numbers of `signal(7)`, the same on all Linux.
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+fn find(name: &'static str) -> Result<PathBuf> {
+    ["/usr/bin", "/bin"]
+        .iter()
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| !name.contains('/') && path.is_file())
+        .ok_or_else(|| {
+            Error::new(
+                Kind::Config,
+                "missing_program",
+                format!("“{name}” is not installed on Lamplighter's own machine: neither /usr/bin nor /bin has it."),
+            )
+        })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    match thread::Builder::new().name(name.into()).spawn(body) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::new(
+            Kind::Busy,
+            "busy",
+            "There is no room for one more process now. Try again.",
+        )
+        .log(e)),
+    }
+}
+
+fn read(mut from: impl Read, stream: Stream, to: &SyncSender<Message>) {
+    let (mut lines, mut buffer) = (Lines::default(), [0; 16 * 1024]);
+    // Sending fails when the caller has gone; the child is being ended then and the stream with it.
+    let mut hand = |line| drop(to.send(Message::Line(stream, line)));
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => lines.push(&buffer[..n], &mut hand),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    lines.end(&mut hand);
+    let _ = to.send(Message::Closed);
+}
+
+/// Lets so many bytes of lines through, then one line that says so, then nothing.
+pub struct Cap {
+    left: usize,
+    told: bool,
+}
+
+/// The last line of an output that was longer than it may be.
+pub const TRUNCATED: &str = "… (more output was dropped)";
+
+impl Cap {
+    /// `size_max` bytes, a line end counts as one.
+    pub fn new(size_max: usize) -> Cap {
+        Cap {
+            left: size_max,
+            told: false,
+        }
+    }
+
+    /// What to keep of this line.
+    pub fn admit<'a>(&mut self, line: &'a str) -> Option<&'a str> {
+        match self.left.checked_sub(line.len() + 1) {
+            Some(left) if !self.told => {
+                self.left = left;
+                Some(line)
+            }
+            _ if self.told => None,
+            _ => {
+                self.told = true;
+                Some(TRUNCATED)
+            }
+        }
+    }
+}
+
+/// A cord that many hold and anybody may pull, once. Clones are the same cord.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<(Mutex<Cord>, Condvar)>);
+
+#[derive(Default)]
+struct Cord {
+    pulled: bool,
+    next: u64,
+    watchers: Vec<(u64, Box<dyn Fn() + Send>)>,
+}
+
+impl Cancel {
+    /// A cord nobody has pulled.
+    pub fn new() -> Cancel {
+        Cancel::default()
+    }
+
+    /// Pulls it and wakes all who wait.
+    pub fn cancel(&self) {
+        let mut cord = self.cord();
+        cord.pulled = true;
+        cord.watchers.iter().for_each(|(_, wake)| wake());
+        self.0.1.notify_all();
+    }
+
+    /// Has it been pulled?
+    pub fn is_cancelled(&self) -> bool {
+        self.cord().pulled
+    }
+
+    /// Sleeps for `limit`, or until it is pulled: then `true`.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let until = clock::mono() + limit;
+        let mut cord = self.cord();
+        while !cord.pulled {
+            let left = until.saturating_duration_since(clock::mono());
+            if left.is_zero() {
+                return false;
+            }
+            cord = self
+                .0
+                .1
+                .wait_timeout(cord, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    /// Calls `wake` when it is pulled, for as long as the answer lives. `wake` must not block.
+    fn watch(&self, wake: impl Fn() + Send + 'static) -> Watch<'_> {
+        let mut cord = self.cord();
+        cord.next += 1;
+        let id = cord.next;
+        cord.watchers.push((id, Box::new(wake)));
+        Watch(self, id)
+    }
+
+    fn cord(&self) -> std::sync::MutexGuard<'_, Cord> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Watch<'a>(&'a Cancel, u64);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.cord().watchers.retain(|(id, _)| *id != self.1);
+    }
+}

@@ -1,1 +1,428 @@
-//! (being written)
+//! Secrets do not reach a log. [`Scrub`] knows the secrets of one task in every form in which programs print them, and
+//! the shapes that are secret whatever they hold: private keys, bearer and bot tokens, passwords in options. What it
+//! finds becomes `•••`.
+//!
+//! It works on lines as `base::lines` cuts them. Of a line that was cut it also hides a secret's beginning at the cut.
+
+use super::lines::CUT;
+use super::secret::Secret;
+use super::text;
+use std::borrow::Cow;
+
+/// What stands in place of a secret.
+pub const MASK: &str = "•••";
+
+/// Shorter secrets are hidden only where they stand as words of their own: `root` is in too many paths.
+const ANYWHERE_MIN: usize = 6;
+/// Lines that a private key may have: RSA with 16384 bits has some 200.
+const KEY_LINES_MAX: usize = 250;
+
+/// See the module's documentation. It has a state (inside a key or not): one for each stream.
+#[derive(Clone)]
+pub struct Scrub {
+    /// Forms by their first byte, longest first.
+    forms: Vec<Vec<Secret>>,
+    /// Bytes at which something may begin: nearly all of a line's bytes are none.
+    starts: [bool; 256],
+    /// Lines of a private key that may still come, and what stands before each.
+    key_lines: usize,
+    key_prefix: usize,
+}
+
+impl Default for Scrub {
+    fn default() -> Scrub {
+        let mut starts = [false; 256];
+        PATTERNS.iter().for_each(|(word, _)| {
+            starts[word.as_bytes()[0].to_ascii_lowercase() as usize] = true;
+            starts[word.as_bytes()[0].to_ascii_uppercase() as usize] = true;
+        });
+        Scrub {
+            forms: vec![Vec::new(); 256],
+            starts,
+            key_lines: 0,
+            key_prefix: 0,
+        }
+    }
+}
+
+impl Scrub {
+    /// Knows only the shapes.
+    pub fn new() -> Scrub {
+        Scrub::default()
+    }
+
+    /// Hides this secret from now on, in all its forms. Of a secret with several lines each line is one.
+    pub fn add(&mut self, secret: &Secret) {
+        let bytes = secret.reveal_for("the log's filter");
+        for line in bytes.split(|b| matches!(b, b'\n' | b'\r')) {
+            // A key's last line may be two characters of base64: nobody opens anything with them.
+            if !line.is_empty() && (line.len() == bytes.len() || line.len() >= ANYWHERE_MIN) {
+                self.add_line(line);
+            }
+        }
+        if bytes.len() >= ANYWHERE_MIN {
+            encoded(bytes).into_iter().for_each(|form| self.form(form));
+        }
+    }
+
+    fn add_line(&mut self, line: &[u8]) {
+        self.form(line.to_vec());
+        if line.len() >= ANYWHERE_MIN {
+            encoded(line).into_iter().for_each(|form| self.form(form));
+        }
+    }
+
+    fn form(&mut self, form: Vec<u8>) {
+        let same = &mut self.forms[form[0] as usize];
+        self.starts[form[0] as usize] = true;
+        let form = Secret::new(form);
+        if !same.contains(&form) {
+            same.push(form);
+            same.sort_by_key(|form| std::cmp::Reverse(form.reveal_for("its length").len()));
+        }
+    }
+
+    /// The line without secrets.
+    pub fn line<'a>(&mut self, line: &'a str) -> Cow<'a, str> {
+        if self.in_key(line) {
+            return MASK.into();
+        }
+        let bytes = line.as_bytes();
+        let mut out = String::new();
+        let (mut kept, mut at) = (0, 0);
+        while at < bytes.len() {
+            match self.starts[bytes[at] as usize].then(|| self.find(bytes, at)).flatten() {
+                Some((from, to)) => {
+                    // The forms are bytes: a broken character around them is no character.
+                    out.push_str(&String::from_utf8_lossy(&bytes[kept..from]));
+                    out.push_str(MASK);
+                    (kept, at) = (to, to);
+                }
+                None => at += 1,
+            }
+        }
+        let cut = line
+            .strip_suffix(CUT)
+            .map_or(0, |whole| self.begun(&whole.as_bytes()[kept.min(whole.len())..]));
+        if kept == 0 && cut == 0 {
+            return line.into();
+        }
+        let end = if cut > 0 {
+            bytes.len() - CUT.len() - cut
+        } else {
+            bytes.len()
+        };
+        out.push_str(&String::from_utf8_lossy(&bytes[kept.min(end)..end]));
+        if cut > 0 {
+            out.push_str(MASK);
+            out.push_str(CUT);
+        }
+        out.into()
+    }
+
+    /// What to hide, from and to, if something begins at `at`.
+    fn find(&self, line: &[u8], at: usize) -> Option<(usize, usize)> {
+        let rest = &line[at..];
+        for form in &self.forms[line[at] as usize] {
+            let form = form.reveal_for("the log's filter");
+            let to = at + form.len();
+            if rest.starts_with(form) && (form.len() >= ANYWHERE_MIN || is_word(line, at, to)) {
+                return Some((at, to));
+            }
+        }
+        PATTERNS.iter().find_map(|(word, shape)| {
+            let begin = rest.get(..word.len())?;
+            let size = if begin.eq_ignore_ascii_case(word.as_bytes()) {
+                shape(&rest[word.len()..])
+            } else {
+                None
+            };
+            size.map(|(skip, size)| (at + word.len() + skip, at + word.len() + skip + size))
+        })
+    }
+
+    /// How many of a cut line's last bytes are the beginning of a secret.
+    fn begun(&self, line: &[u8]) -> usize {
+        let all = self.forms.iter().flatten();
+        all.filter_map(|form| {
+            let form = form.reveal_for("the log's filter");
+            (1..form.len().min(line.len() + 1))
+                .rev()
+                .find(|n| line.ends_with(&form[..*n]))
+        })
+        .max()
+        .unwrap_or(0)
+    }
+
+    /// Is this a line of a private key? Each may have a prefix (a time, a name) as long as that of its BEGIN line. A key
+    /// ends with its END line, or where what comes is no key.
+    fn in_key(&mut self, line: &str) -> bool {
+        let begin = line
+            .find("-----BEGIN ")
+            .filter(|at| line[*at..].contains("PRIVATE KEY"));
+        if let Some(at) = begin {
+            let whole = line[at..].contains("-----END ");
+            (self.key_lines, self.key_prefix) = (if whole { 0 } else { KEY_LINES_MAX }, at);
+            return true;
+        }
+        let body = line.get(self.key_prefix..).unwrap_or_default().trim();
+        let end = body.starts_with("-----END ");
+        let coded = body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+        let header = body.starts_with("Proc-Type:") || body.starts_with("DEK-Info:");
+        let inside = self.key_lines > 0 && (end || coded || header);
+        self.key_lines = if inside && !end { self.key_lines - 1 } else { 0 };
+        inside
+    }
+}
+
+/// What is secret behind a word: how many bytes to skip, how many to hide.
+type Shape = fn(&[u8]) -> Option<(usize, usize)>;
+
+/// Words in any case, and what is secret behind them.
+const PATTERNS: &[(&str, Shape)] = &[
+    ("bearer ", |rest| token(rest, b"-._~+/=", 8)),
+    // A Telegram bot's token: its number, a colon, 35 characters.
+    ("bot", |rest| {
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        let secret = rest.get(digits..)?.strip_prefix(b":")?;
+        let (_, size) = token(secret, b"_-", 30).filter(|_| digits >= 5)?;
+        Some((0, digits + 1 + size))
+    }),
+    ("password=", value),
+    ("passwd=", value),
+    ("passphrase=", value),
+    ("--password ", value),
+];
+
+/// Letters, digits and `more`, at least so many.
+fn token(rest: &[u8], more: &[u8], min: usize) -> Option<(usize, usize)> {
+    let size = rest
+        .iter()
+        .take_while(|b| b.is_ascii_alphanumeric() || more.contains(b))
+        .count();
+    (size >= min).then_some((0, size))
+}
+
+/// A value: to its closing quote, or to the end of the word.
+fn value(rest: &[u8]) -> Option<(usize, usize)> {
+    let (skip, size) = match rest.first()? {
+        quote @ (b'\'' | b'"') => (1, rest[1..].iter().take_while(|b| *b != quote).count()),
+        _ => (
+            0,
+            rest.iter()
+                .take_while(|b| !b.is_ascii_whitespace() && !b"&;,\"')".contains(b))
+                .count(),
+        ),
+    };
+    // What is masked already stays so.
+    (size > 0 && !rest[skip..].starts_with(MASK.as_bytes())).then_some((skip, size))
+}
+
+fn is_word(line: &[u8], from: usize, to: usize) -> bool {
+    let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80);
+    !(part(from.checked_sub(1).and_then(|before| line.get(before))) || part(line.get(to)))
+}
+
+/// A secret as programs write it: base64 (also in the midst of a longer text, such as `user:password`), hex, percent,
+/// JSON, shell.
+fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms: Vec<String> = Vec::new();
+    for alphabet in [text::base64 as fn(&[u8]) -> String, text::base64url] {
+        forms.push(alphabet(secret).trim_end_matches('=').into());
+        // The same bytes look different after one or two others. What depends on the neighbours is left out.
+        for before in 0..3 {
+            let coded = alphabet(&[&[0; 2][..before], secret].concat());
+            let inner = (before * 4).div_ceil(3)..(before + secret.len()) * 4 / 3;
+            forms.extend(coded.get(inner).filter(|form| form.len() >= 8).map(Into::into));
+        }
+    }
+    let hex = text::hex(secret);
+    forms.push(hex.to_uppercase());
+    forms.push(hex);
+    if let Ok(text) = std::str::from_utf8(secret) {
+        let percent = text::percent_encode(text);
+        forms.push(percent.replace("%20", "+"));
+        forms.push(percent);
+        let json = serde_json::Value::from(text).to_string();
+        let json = &json[1..json.len() - 1];
+        // Python writes everything beyond ASCII as \uXXXX.
+        let ascii = json.encode_utf16().fold(String::new(), |out, unit| match unit {
+            0..0x80 => out + char::from(unit as u8).encode_utf8(&mut [0; 4]),
+            _ => out + &format!("\\u{unit:04x}"),
+        });
+        forms.push(json.replace('/', "\\/"));
+        forms.push(json.into());
+        forms.push(ascii);
+        // A quote in quotes: ours, and as `set -x` of dash shows it; backslashes as of `printf %q`.
+        forms.push(text.replace('\'', r"'\''"));
+        forms.push(text.replace('\'', r#"'"'"'"#));
+        forms.push(text.chars().fold(String::new(), |mut out, c| {
+            if c.is_ascii() && !c.is_ascii_alphanumeric() && !"_-./:=@%+,".contains(c) {
+                out.push('\\');
+            }
+            out.push(c);
+            out
+        }));
+    }
+    forms
+        .into_iter()
+        .map(String::into_bytes)
+        .filter(|form| form.len() >= ANYWHERE_MIN)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrub(secrets: &[&str]) -> Scrub {
+        let mut scrub = Scrub::new();
+        secrets.iter().for_each(|s| scrub.add(&Secret::new(*s)));
+        scrub
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_every_form() {
+        let secret = "pä'ss \"w/ord$1";
+        let mut scrub = scrub(&[secret]);
+        let basic = |before: &str| text::base64(format!("{before}{secret}\n").as_bytes());
+        for form in [
+            secret.to_string(),
+            text::base64(secret.as_bytes()),
+            text::base64url(secret.as_bytes()),
+            text::hex(secret.as_bytes()),
+            text::hex(secret.as_bytes()).to_uppercase(),
+            text::percent_encode(secret),
+            text::percent_encode(secret).replace("%20", "+"),
+            serde_json::Value::from(secret).to_string(),
+            r#""p\u00e4'ss \"w/ord$1""#.into(),
+            super::super::shell::shq(secret).unwrap(),
+            r#"pä\'ss\ \"w/ord\$1"#.into(),
+        ] {
+            let line = format!("before {form} after");
+            let clean = scrub.line(&line).into_owned();
+            assert!(clean.starts_with("before ") && clean.ends_with(" after"), "{clean}");
+            assert!(clean.contains(MASK) && clean.len() < 26, "{form} → {clean}");
+        }
+        for before in ["", "u", "us", "user:"] {
+            let line = format!("Authorization: Basic {}", basic(before));
+            let clean = scrub.line(&line).into_owned();
+            // At most the neighbours' own characters are left.
+            assert!(
+                clean.contains(MASK) && clean.len() < "Authorization: Basic •••".len() + 12,
+                "{clean}"
+            );
+        }
+        assert!(matches!(scrub.line("nothing here"), Cow::Borrowed("nothing here")));
+    }
+
+    #[test]
+    fn short_secrets_are_hidden_as_words_only() {
+        let mut scrub = scrub(&["root", "abcdef"]);
+        assert_eq!(
+            scrub.line("/root is root's, chroot is not: root_x"),
+            "/••• is •••'s, chroot is not: root_x"
+        );
+        assert_eq!(scrub.line("xabcdefx"), "x•••x");
+    }
+
+    #[test]
+    fn the_longest_secret_wins_and_repeats_are_all_hidden() {
+        let mut scrub = scrub(&["secret", "secret-longer"]);
+        assert_eq!(
+            scrub.line("secret-longer secretsecret secret-lon"),
+            "••• •••••• •••-lon"
+        );
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_in_two_leaves_no_beginning() {
+        let mut scrub = scrub(&["correct horse battery"]);
+        for n in 1.."correct horse battery".len() {
+            let line = format!("it is {}{CUT}", &"correct horse battery"[..n]);
+            assert_eq!(scrub.line(&line), format!("it is {MASK}{CUT}"));
+        }
+        assert_eq!(
+            scrub.line(&format!("it is correct horse battery{CUT}")),
+            format!("it is {MASK}{CUT}")
+        );
+        assert_eq!(scrub.line(&format!("nothing{CUT}")), format!("nothing{CUT}"));
+    }
+
+    #[test]
+    fn private_keys_are_hidden_line_by_line_and_no_further() {
+        let mut scrub = Scrub::new();
+        let text = "cat key\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAA=\n-----END OPENSSH PRIVATE KEY-----\nok\n\
+            log: -----BEGIN RSA PRIVATE KEY-----\nlog: Proc-Type: 4,ENCRYPTED\nlog: DEK-Info: AES\n\nlog: MIIE\n\
+            then something else\nMIIE";
+        let clean: Vec<_> = text.lines().map(|line| scrub.line(line).into_owned()).collect();
+        let want = [
+            "cat key",
+            MASK,
+            MASK,
+            MASK,
+            MASK,
+            "ok",
+            MASK,
+            MASK,
+            MASK,
+            MASK,
+            MASK,
+            "then something else",
+            "MIIE",
+        ];
+        assert_eq!(clean, want);
+        assert_eq!(
+            scrub.line(r#"{"key":"-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----"}"#),
+            MASK
+        );
+        assert_eq!(scrub.line("ok"), "ok");
+        scrub.line("-----BEGIN PRIVATE KEY-----");
+        assert!(
+            (0..300).any(|_| scrub.line("base64") == "base64"),
+            "it does not hide for ever"
+        );
+    }
+
+    #[test]
+    fn tokens_and_passwords_are_hidden_by_their_shape() {
+        let mut scrub = Scrub::new();
+        for (line, clean) in [
+            ("Authorization: Bearer eyJhbGciOi.J9-_x=", "Authorization: Bearer •••"),
+            (
+                "authorization: bearer abcdefgh, next",
+                "authorization: bearer •••, next",
+            ),
+            ("the bearer of news", "the bearer of news"),
+            (
+                "https://api.telegram.org/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1/sendMessage",
+                "https://api.telegram.org/bot•••/sendMessage",
+            ),
+            ("robot12 bot:x bottle", "robot12 bot:x bottle"),
+            ("mysql --password hunter2 -h x", "mysql --password ••• -h x"),
+            ("mysql --password=hunter2 -h x", "mysql --password=••• -h x"),
+            ("url?user=a&password=hunter2&x=1", "url?user=a&password=•••&x=1"),
+            ("PASSWORD='two words' next", "PASSWORD='•••' next"),
+            ("password: incorrect", "password: incorrect"),
+            ("password=", "password="),
+        ] {
+            assert_eq!(scrub.line(line), clean);
+        }
+    }
+
+    #[test]
+    fn lines_of_any_bytes_are_no_harm() {
+        let mut scrub = scrub(&["пароль", "x\u{1f980}y"]);
+        assert_eq!(scrub.line("и пароль, и x🦀y"), "и •••, и •••");
+        let mut seed = 1u32;
+        for _ in 0..20_000 {
+            let line: String = (0..40)
+                .map(|_| {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    ['п', 'а', 'b', 'o', 't', '=', ' ', '1', ':', '\'', 'é', '-'][(seed >> 24) as usize % 12]
+                })
+                .collect();
+            assert!(!scrub.line(&line).is_empty());
+        }
+    }
+}

@@ -58,6 +58,16 @@ pub fn kill_group(pgid: u32, signal: i32) {
     unsafe { libc::kill(-(pgid as i32), signal) };
 }
 
+/// Has this child of ours ended? It stays a zombie, so its number (and its group's) cannot be somebody else's yet.
+pub fn has_ended(pid: u32) -> bool {
+    // SAFETY: `info` is plain data and large enough; WNOWAIT leaves the child to be reaped by its owner.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, pid, &raw mut info, flags) == 0 && info.si_pid() != 0
+    }
+}
+
 /// A vanished peer (no FIN, no RST) is given up after `ms`; the kernel's own limit is about 15 minutes.
 pub fn tcp_user_timeout(socket: &impl AsRawFd, ms: u32) -> io::Result<()> {
     set_option(
@@ -107,4 +117,25 @@ pub fn uid() -> u32 {
 pub fn is_tty(fd: &impl AsRawFd) -> bool {
     // SAFETY: plain integer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}
+
+/// Runs `f` with the terminal's echo off, for a password that is typed.
+pub fn without_echo<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+    let fd = libc::STDIN_FILENO;
+    // SAFETY: a zeroed termios is valid, and tcgetattr fills it.
+    let mut before: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a termios of ours.
+    if unsafe { libc::tcgetattr(fd, &raw mut before) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut quiet = before;
+    quiet.c_lflag &= !libc::ECHO;
+    // SAFETY: as above.
+    if unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, &raw const quiet) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let out = f();
+    // SAFETY: as above; what was there before is put back.
+    unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, &raw const before) };
+    Ok(out)
 }

@@ -3,6 +3,7 @@
 //! so that nobody ever sees SQLITE_BUSY_SNAPSHOT; a few readers, each with a snapshot of its own.
 
 pub mod migrate;
+pub mod schema;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::log;

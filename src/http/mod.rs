@@ -1,4 +1,15 @@
-//! Everything that speaks HTTP to a client. The edge owns the sockets; `tiny_http` behind it sees only clean requests.
+//! The web server. `edge` alone touches client sockets; it hands clean requests to `tiny_http` on a Unix socket
+//! (`server`), which finds the route, asks the guard and calls the handler.
 
 pub mod sse;
 pub mod edge;
+pub mod request;
+pub mod input;
+pub mod reply;
+pub mod words;
+pub mod asset;
+pub mod view;
+pub mod route;
+pub mod guard;
+pub mod page;
+pub mod server;

@@ -60,7 +60,10 @@ pub fn frame(out: &mut Vec<u8>, id: Option<i64>, event: &str, data: &str) {
     let mut rest = data;
     loop {
         let (line, more) = match rest.find(['\r', '\n']) {
-            Some(at) => (&rest[..at], Some(&rest[at + 1 + usize::from(rest[at..].starts_with("\r\n"))..])),
+            Some(at) => (
+                &rest[..at],
+                Some(&rest[at + 1 + usize::from(rest[at..].starts_with("\r\n"))..]),
+            ),
             None => (rest, None),
         };
         out.extend_from_slice(b"data: ");
@@ -206,7 +209,11 @@ impl Streams {
 
 impl Table {
     fn expire(&mut self, now: Instant) -> Vec<Offer> {
-        let late: Vec<Offer> = self.offered.extract_if(|_, offer| offer.until < now).map(|(_, offer)| offer).collect();
+        let late: Vec<Offer> = self
+            .offered
+            .extract_if(|_, offer| offer.until < now)
+            .map(|(_, offer)| offer)
+            .collect();
         for offer in &late {
             self.give_back(offer.owner);
         }
@@ -277,7 +284,10 @@ mod tests {
         };
         assert_eq!(of(Some(7), "log", "{}"), "id: 7\nevent: log\ndata: {}\n\n");
         assert_eq!(of(None, "", ""), "data: \n\n");
-        assert_eq!(of(None, "a\nid: 9", "x\n\nevent: y\rz\r\né"), "event: aid: 9\ndata: x\ndata: \ndata: event: y\ndata: z\ndata: é\n\n");
+        assert_eq!(
+            of(None, "a\nid: 9", "x\n\nevent: y\rz\r\né"),
+            "event: aid: 9\ndata: x\ndata: \ndata: event: y\ndata: z\ndata: é\n\n"
+        );
     }
 
     #[test]

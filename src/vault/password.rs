@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 const ITERATIONS: u32 = 600_000;
 const AT_ONCE: usize = 2;
 /// Who waits longer than this many others is turned away instead of queueing for seconds.
-const QUEUE_MAX: usize = 16;
+const QUEUE_MAX: usize = 4;
 
 static RUNNING: Mutex<(usize, usize)> = Mutex::new((0, 0)); // running, waiting
 static FREED: Condvar = Condvar::new();

@@ -49,7 +49,14 @@ pub struct About<'a> {
 pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], length: Option<u64>, about: About<'_>) {
     let mut line = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     line(&["HTTP/1.1 ", &status.to_string(), " ", reason, "\r\n"]);
-    line(&["Date: ", &date(clock::now()), "\r\nX-Request-Id: ", about.id, "\r\n", SECURITY]);
+    line(&[
+        "Date: ",
+        &date(clock::now()),
+        "\r\nX-Request-Id: ",
+        about.id,
+        "\r\n",
+        SECURITY,
+    ]);
     if about.tls {
         line(&[HSTS]);
     }
@@ -64,7 +71,11 @@ pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], 
     if let Some(length) = length {
         line(&["Content-Length: ", &length.to_string(), "\r\n"]);
     }
-    line(&[if about.close { "Connection: close\r\n\r\n" } else { "\r\n" }]);
+    line(&[if about.close {
+        "Connection: close\r\n\r\n"
+    } else {
+        "\r\n"
+    }]);
 }
 
 /// A whole answer of the edge's own, the connection's last.
@@ -82,7 +93,14 @@ pub fn refusal(why: Refusal, about: About<'_>, bodiless: bool) -> Vec<u8> {
     }
     let mut out = Vec::with_capacity(1536);
     let about = About { close: true, ..about };
-    head(&mut out, why.status(), why.reason(), &fields, Some(body.len() as u64), about);
+    head(
+        &mut out,
+        why.status(),
+        why.reason(),
+        &fields,
+        Some(body.len() as u64),
+        about,
+    );
     if !bodiless {
         // Writing to a Vec cannot fail.
         let _ = out.write_all(body.as_bytes());
@@ -139,10 +157,22 @@ mod tests {
             ],
             ABOUT,
         );
-        for gone in ["tiny", "ALLOWALL", "inside", "keep-alive", "no-store", "Strict-Transport"] {
+        for gone in [
+            "tiny",
+            "ALLOWALL",
+            "inside",
+            "keep-alive",
+            "no-store",
+            "Strict-Transport",
+        ] {
             assert!(!head.contains(gone), "{gone}: {head}");
         }
-        for there in ["Set-Cookie: a=b\r\n", "Cache-Control: max-age=60\r\n", "X-Request-Id: r-1\r\n", "X-Frame-Options: DENY\r\n"] {
+        for there in [
+            "Set-Cookie: a=b\r\n",
+            "Cache-Control: max-age=60\r\n",
+            "X-Request-Id: r-1\r\n",
+            "X-Frame-Options: DENY\r\n",
+        ] {
             assert!(head.contains(there), "{there}: {head}");
         }
         assert!(head.ends_with("Content-Length: 3\r\n\r\n"), "{head}");
@@ -150,7 +180,14 @@ mod tests {
 
     #[test]
     fn tls_and_the_last_answer_are_said() {
-        let head = text(&[], About { tls: true, close: true, ..ABOUT });
+        let head = text(
+            &[],
+            About {
+                tls: true,
+                close: true,
+                ..ABOUT
+            },
+        );
         assert!(head.contains("Strict-Transport-Security: max-age=31536000\r\n"));
         assert!(head.contains("Cache-Control: no-store\r\n"));
         assert!(head.ends_with("Connection: close\r\n\r\n"));

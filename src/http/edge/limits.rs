@@ -130,7 +130,12 @@ impl Gauge {
             if left.is_zero() {
                 return None;
             }
-            used = self.0.freed.wait_timeout(used, left).unwrap_or_else(PoisonError::into_inner).0;
+            used = self
+                .0
+                .freed
+                .wait_timeout(used, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         *used += 1;
         Some(Share(self.clone(), 1))

@@ -51,7 +51,11 @@ impl Edge {
             config.limits = config.limits.within(files);
             if config.limits.connections_max < wanted {
                 let now = config.limits.connections_max.to_string();
-                log::warning("http", "few open files allowed: fewer connections", &[("connections_max", &now)]);
+                log::warning(
+                    "http",
+                    "few open files allowed: fewer connections",
+                    &[("connections_max", &now)],
+                );
             }
         }
         let limits = &config.limits;
@@ -67,12 +71,18 @@ impl Edge {
         });
         let edge = Edge {
             shared,
-            addresses: listeners.iter().map(Listener::address).collect::<std::io::Result<_>>()?,
+            addresses: listeners
+                .iter()
+                .map(Listener::address)
+                .collect::<std::io::Result<_>>()?,
             acceptors: Mutex::default(),
         };
         for listener in listeners {
             let acceptor = Acceptor::start(Arc::clone(&edge.shared), listener)?;
-            edge.acceptors.lock().unwrap_or_else(PoisonError::into_inner).push(acceptor);
+            edge.acceptors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(acceptor);
         }
         Ok(edge)
     }

@@ -78,12 +78,18 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The values of all headers of that (lower-case) name, in order.
     pub fn all(&self, name: &str) -> Vec<&'a str> {
-        self.fields.iter().filter(|f| f.0.eq_ignore_ascii_case(name)).map(|f| f.1).collect()
+        self.fields
+            .iter()
+            .filter(|f| f.0.eq_ignore_ascii_case(name))
+            .map(|f| f.1)
+            .collect()
     }
 
     /// The headers that go on to the inner server.
     pub fn clean(&self) -> impl Iterator<Item = &Field<'a>> {
-        self.fields.iter().filter(|(name, _)| !ours(name) && !starts_with(name, "x-forwarded-"))
+        self.fields
+            .iter()
+            .filter(|(name, _)| !ours(name) && !starts_with(name, "x-forwarded-"))
     }
 
     /// The target without its query: for the log, since a query may hold what nobody should read there.
@@ -288,7 +294,10 @@ pub fn answer(head: &[u8]) -> Option<Answer<'_>> {
     let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
     let fields = fields(lines).ok()?;
     let status = status.parse().ok().filter(|s| (200..600).contains(s))?;
-    let lengths = fields.iter().filter(|f| f.0.eq_ignore_ascii_case("content-length")).count();
+    let lengths = fields
+        .iter()
+        .filter(|f| f.0.eq_ignore_ascii_case("content-length"))
+        .count();
     let length = find(&fields, "content-length").map(content_length).transpose().ok()?;
     let good = version.starts_with("HTTP/1.") && lengths <= 1 && find(&fields, "transfer-encoding").is_none();
     good.then_some(Answer {
@@ -301,7 +310,9 @@ pub fn answer(head: &[u8]) -> Option<Answer<'_>> {
 
 /// Without the empty line at the end and the line end before it.
 fn lines_of(text: &str) -> &str {
-    text.strip_suffix("\r\n\r\n").or_else(|| text.strip_suffix("\r\n")).unwrap_or(text)
+    text.strip_suffix("\r\n\r\n")
+        .or_else(|| text.strip_suffix("\r\n"))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -342,7 +353,12 @@ mod tests {
     #[test]
     fn limits_hold_to_the_byte() {
         let head = |target: usize, pad: usize| {
-            format!("GET /{} HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(target), "b".repeat(pad)).into_bytes()
+            format!(
+                "GET /{} HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n",
+                "a".repeat(target),
+                "b".repeat(pad)
+            )
+            .into_bytes()
         };
         let base = head(0, 0).len();
         assert!(whole(&head(TARGET_MAX - 1, 0)).is_ok());
@@ -366,7 +382,23 @@ mod tests {
         ] {
             assert_eq!(host(text).map(|h| h.to_string()).as_deref(), Some(name), "{text}");
         }
-        for bad in ["", ":80", "a b", "a:", "a:b", "a:99999", "a:1:2", "::1", "[::1", "[a]", "[127.0.0.1]", "[::1]x", "u@h", "h/", "a:+1"] {
+        for bad in [
+            "",
+            ":80",
+            "a b",
+            "a:",
+            "a:b",
+            "a:99999",
+            "a:1:2",
+            "::1",
+            "[::1",
+            "[a]",
+            "[127.0.0.1]",
+            "[::1]x",
+            "u@h",
+            "h/",
+            "a:+1",
+        ] {
             assert_eq!(host(bad), None, "{bad}");
         }
     }
@@ -376,13 +408,19 @@ mod tests {
         let text = b"POST / HTTP/1.1\r\nHost: h\r\nTE: chunked\r\nX-Lamplighter-Conn: 1\r\nx-forwarded-for: 1\r\nForwarded: for=1\r\nConnection: keep-alive, Close\r\nAccept: x\r\n\r\n";
         let head = request(text).unwrap();
         assert!(head.close);
-        assert_eq!(head.clean().copied().collect::<Vec<_>>(), [("Host", "h"), ("Accept", "x")]);
+        assert_eq!(
+            head.clean().copied().collect::<Vec<_>>(),
+            [("Host", "h"), ("Accept", "x")]
+        );
     }
 
     #[test]
     fn a_broken_answer_is_seen() {
         let good = answer(b"HTTP/1.0 404 Not Found\r\nContent-Length: 3\r\nA: b\r\n\r\n").unwrap();
-        assert_eq!((good.status, good.reason, good.length, good.fields.len()), (404, "Not Found", Some(3), 2));
+        assert_eq!(
+            (good.status, good.reason, good.length, good.fields.len()),
+            (404, "Not Found", Some(3), 2)
+        );
         for bad in [
             &b"HTTP/1.0 999 x\r\n\r\n"[..],
             b"HTTP/1.0 100 Continue\r\n\r\n",

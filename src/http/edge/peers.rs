@@ -92,7 +92,9 @@ pub(super) fn behind(proxies: &[Cidr], socket: SocketAddr, forwarded: &[&str]) -
 /// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|a| a.ip()))
+    bare.parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|a| a.ip()))
 }
 
 #[cfg(test)]
@@ -106,8 +108,15 @@ mod tests {
         assert_eq!(from("192.0.2.9:1", &["1.2.3.4"]), "192.0.2.9:1", "not a proxy");
         assert_eq!(from("10.0.0.1:1", &[]), "10.0.0.1:1");
         assert_eq!(from("10.0.0.1:1", &["1.2.3.4"]), "1.2.3.4:0");
-        assert_eq!(from("10.0.0.1:1", &["6.6.6.6, 1.2.3.4"]), "1.2.3.4:0", "the far end is the client's own word");
-        assert_eq!(from("10.0.0.1:1", &["6.6.6.6, 1.2.3.4", "10.0.0.2, 127.0.0.1"]), "1.2.3.4:0");
+        assert_eq!(
+            from("10.0.0.1:1", &["6.6.6.6, 1.2.3.4"]),
+            "1.2.3.4:0",
+            "the far end is the client's own word"
+        );
+        assert_eq!(
+            from("10.0.0.1:1", &["6.6.6.6, 1.2.3.4", "10.0.0.2, 127.0.0.1"]),
+            "1.2.3.4:0"
+        );
         assert_eq!(from("[::ffff:10.0.0.1]:1", &["[2001:db8::1]:80"]), "[2001:db8::1]:0");
         assert_eq!(from("10.0.0.1:1", &["1.2.3.4, unknown"]), "10.0.0.1:1");
         assert_eq!(from("10.0.0.1:1", &["", "10.0.0.3:99"]), "10.0.0.3:0");

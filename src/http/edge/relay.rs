@@ -53,7 +53,10 @@ impl Inner {
     fn send(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Refusal> {
         while !bytes.is_empty() && self.buf.is_empty() {
             let left = left(until).map_err(|_| Refusal::Late)?;
-            let written = self.socket.set_write_timeout(Some(left.min(PATIENCE))).and_then(|()| self.socket.write(bytes));
+            let written = self
+                .socket
+                .set_write_timeout(Some(left.min(PATIENCE)))
+                .and_then(|()| self.socket.write(bytes));
             match written {
                 Ok(n) => bytes = &bytes[n..],
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => self.peek()?,

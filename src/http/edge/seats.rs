@@ -103,7 +103,11 @@ impl Seats {
             let Some((since, id)) = oldest else { return false };
             let chair = &room.chairs[&id];
             // It may have become busy this very moment: then the next one.
-            if chair.idle_since.compare_exchange(since, LEAVING, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            if chair
+                .idle_since
+                .compare_exchange(since, LEAVING, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+            {
                 let _ = chair.socket.shutdown(Shutdown::Both);
                 self.0.evicted.fetch_add(1, Ordering::Relaxed);
                 leave(room, id);
@@ -139,7 +143,12 @@ impl Seats {
             if left.is_zero() {
                 return false;
             }
-            room = self.0.left.wait_timeout(room, left).unwrap_or_else(PoisonError::into_inner).0;
+            room = self
+                .0
+                .left
+                .wait_timeout(room, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         true
     }
@@ -208,7 +217,12 @@ impl Seat {
     }
 
     fn turn_to(&self, from: u64, to: u64) -> bool {
-        from != LEAVING && self.chair.idle_since.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        from != LEAVING
+            && self
+                .chair
+                .idle_since
+                .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
     }
 }
 
@@ -257,19 +271,32 @@ mod tests {
     fn neighbours_of_one_ipv6_line_share_its_limit() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let seats = Seats::new(9, 1);
-        let one = seats.admit(socket(&listener), "2001:db8::1".parse().unwrap(), false).ok().unwrap();
+        let one = seats
+            .admit(socket(&listener), "2001:db8::1".parse().unwrap(), false)
+            .ok()
+            .unwrap();
         assert!(one.busy());
         let other = seats.admit(socket(&listener), "2001:db8::ffff:2".parse().unwrap(), false);
         assert_eq!(other.err(), Some(Refusal::PeerFull));
-        assert!(seats.admit(socket(&listener), "2001:db8:0:1::1".parse().unwrap(), false).is_ok());
+        assert!(
+            seats
+                .admit(socket(&listener), "2001:db8:0:1::1".parse().unwrap(), false)
+                .is_ok()
+        );
     }
 
     #[test]
     fn closing_ends_the_idle_and_waits_for_the_busy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let seats = Seats::new(9, 9);
-        let idle = seats.admit(socket(&listener), "192.0.2.1".parse().unwrap(), false).ok().unwrap();
-        let busy = seats.admit(socket(&listener), "192.0.2.1".parse().unwrap(), false).ok().unwrap();
+        let idle = seats
+            .admit(socket(&listener), "192.0.2.1".parse().unwrap(), false)
+            .ok()
+            .unwrap();
+        let busy = seats
+            .admit(socket(&listener), "192.0.2.1".parse().unwrap(), false)
+            .ok()
+            .unwrap();
         assert!(busy.busy());
         let worker = std::thread::spawn(move || {
             while !busy.last() {
@@ -281,6 +308,10 @@ mod tests {
         assert_eq!(seats.close(clock::mono() + Duration::from_secs(60)), 0);
         worker.join().unwrap();
         idler.join().unwrap();
-        assert!(seats.admit(socket(&listener), "192.0.2.1".parse().unwrap(), false).is_err());
+        assert!(
+            seats
+                .admit(socket(&listener), "192.0.2.1".parse().unwrap(), false)
+                .is_err()
+        );
     }
 }

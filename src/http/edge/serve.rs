@@ -222,7 +222,11 @@ impl Session<'_> {
 
         let mut held = self.shared.buffered.share();
         let body = self.body(length, expects, &mut held)?;
-        let place = self.shared.in_flight.one_until(clock::mono() + config.limits.queue).ok_or(Refusal::Busy)?;
+        let place = self
+            .shared
+            .in_flight
+            .one_until(clock::mono() + config.limits.queue)
+            .ok_or(Refusal::Busy)?;
         let until = clock::mono() + config.limits.handler;
         let inner = Inner::ask(&config.inner, &request, &body, until)?;
         drop((named, body, request));
@@ -279,7 +283,9 @@ impl Session<'_> {
         body.extend(self.carry.drain(..begun));
         let until = allowance(self.shared.config.limits.body, length as u64);
         if expects && body.len() < length {
-            self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", until).map_err(|_| Stop::Gone)?;
+            self.wire
+                .write(b"HTTP/1.1 100 Continue\r\n\r\n", until)
+                .map_err(|_| Stop::Gone)?;
         }
         if !held.grow(body.len()) {
             return Err(Refusal::Busy.into());
@@ -319,7 +325,14 @@ impl Session<'_> {
             true => 0,
             false => answer.length.ok_or(Refusal::Internal)?,
         };
-        answer::head(&mut out, answer.status, answer.reason, &answer.fields, told, self.now.about());
+        answer::head(
+            &mut out,
+            answer.status,
+            answer.reason,
+            &answer.fields,
+            told,
+            self.now.about(),
+        );
         let spool_max = self.shared.config.limits.spool_max as u64;
         let by = allowance(self.shared.config.limits.answer, length);
         let status = answer.status;
@@ -403,20 +416,38 @@ fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
     if head.has_length {
         line(&["Content-Length: ", &head.length.to_string(), "\r\n"]);
     }
-    line(&["X-Request-Id: ", id, "\r\n", CONN_HEADER, ": ", name, "\r\nConnection: close\r\n\r\n"]);
+    line(&[
+        "X-Request-Id: ",
+        id,
+        "\r\n",
+        CONN_HEADER,
+        ": ",
+        name,
+        "\r\nConnection: close\r\n\r\n",
+    ]);
     out
 }
 
 /// Headers about a body: those of a stream's ticket are not the stream's.
 fn entity(name: &str) -> bool {
-    ["content-type", "cache-control", "etag", "last-modified", "x-accel-buffering"]
-        .iter()
-        .any(|n| name.eq_ignore_ascii_case(n))
+    [
+        "content-type",
+        "cache-control",
+        "etag",
+        "last-modified",
+        "x-accel-buffering",
+    ]
+    .iter()
+    .any(|n| name.eq_ignore_ascii_case(n))
 }
 
 fn access_line(now: &Exchange, shared: &Shared, status: u16, bytes: u64, cut: bool) {
     count(&shared.counts.requests);
-    let level = if status < 400 && !cut { Level::Debug } else { Level::Info };
+    let level = if status < 400 && !cut {
+        Level::Debug
+    } else {
+        Level::Info
+    };
     let took = (clock::mono() - now.started).as_millis();
     log::line(
         level,

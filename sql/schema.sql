@@ -1,0 +1,196 @@
+-- lamplighter.db
+
+CREATE TABLE alerts (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  fingerprint  TEXT    NOT NULL,             -- kind and target: one open alert each
+  kind         TEXT    NOT NULL,
+  level        TEXT    NOT NULL CHECK (level IN ('INFO','WARNING','ERROR','CRITICAL')),
+  state        TEXT    NOT NULL CHECK (state IN ('firing','acknowledged','resolved')),
+  target_type  TEXT    NOT NULL,
+  target_id    INTEGER NOT NULL,
+  target_name  TEXT    NOT NULL,
+  title        TEXT    NOT NULL,
+  evidence     TEXT    NOT NULL,             -- JSON array of sentences
+  count        INTEGER NOT NULL DEFAULT 1,
+  first_at     INTEGER NOT NULL,
+  last_at      INTEGER NOT NULL,
+  acked_by     TEXT,
+  acked_at     INTEGER,
+  resolved_at  INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX alerts_open ON alerts (fingerprint) WHERE state <> 'resolved';
+
+CREATE INDEX alerts_time ON alerts (last_at);
+
+CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows do not change'); END;
+
+CREATE TABLE audit (
+  seq         INTEGER PRIMARY KEY,
+  at          INTEGER NOT NULL,
+  actor       TEXT    NOT NULL,
+  ip          TEXT    NOT NULL,
+  action      TEXT    NOT NULL,
+  object      TEXT    NOT NULL,
+  detail      TEXT    NOT NULL,             -- JSON object, secrets masked
+  request_id  TEXT    NOT NULL,
+  mac         BLOB    NOT NULL
+) STRICT;
+
+CREATE TABLE event_cursors (
+  reader      TEXT PRIMARY KEY,
+  event_id    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  at          INTEGER NOT NULL,
+  kind        TEXT    NOT NULL,             -- server.unreachable, …
+  target_type TEXT    NOT NULL,             -- server | task | user | …
+  target_id   INTEGER NOT NULL,
+  data        TEXT    NOT NULL              -- JSON object, no secrets
+) STRICT;
+
+CREATE TABLE keyring (
+  id          INTEGER PRIMARY KEY,
+  purpose     TEXT    NOT NULL,             -- secrets | access | pepper | audit | check
+  wrapped     BLOB    NOT NULL,
+  created_at  INTEGER NOT NULL              -- unix ms, as all times here
+) STRICT;
+
+CREATE TABLE periodic (
+  name     TEXT PRIMARY KEY,
+  every_ms INTEGER NOT NULL,
+  last_at  INTEGER NOT NULL,
+  last_ms  INTEGER NOT NULL,
+  error    TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE refresh_tokens (
+  hash        BLOB PRIMARY KEY,
+  family      TEXT    NOT NULL,
+  user_id     INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  generation  INTEGER NOT NULL,
+  created_at  INTEGER NOT NULL,
+  used_at     INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX refresh_family ON refresh_tokens (family);
+
+CREATE TABLE server_tags (
+  server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  tag       TEXT    NOT NULL COLLATE NOCASE,
+  PRIMARY KEY (tag, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE servers (
+  id                INTEGER PRIMARY KEY AUTOINCREMENT,
+  name              TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  host              TEXT    NOT NULL,
+  ssh_port          INTEGER NOT NULL,
+  username          TEXT    NOT NULL,
+  auth_type         TEXT    NOT NULL CHECK (auth_type IN ('password','ssh_key')),
+  password          BLOB,                    -- sealed; with auth_type ssh_key it is the sudo password
+  ssh_key           BLOB,                    -- sealed
+  ssh_key_passphrase BLOB,                   -- sealed
+  description       TEXT    NOT NULL DEFAULT '',
+  tags              TEXT    NOT NULL DEFAULT '[]',
+  public_ips        TEXT    NOT NULL DEFAULT '[]',
+  glances_scheme    TEXT    NOT NULL CHECK (glances_scheme IN ('http','https')),
+  glances_host      TEXT    NOT NULL DEFAULT '',   -- empty: as host
+  glances_port      INTEGER NOT NULL,
+  glances_path      TEXT    NOT NULL,
+  glances_auth_type TEXT    NOT NULL CHECK (glances_auth_type IN ('none','basic','token')),
+  glances_username  TEXT    NOT NULL DEFAULT '',
+  glances_password  BLOB,                    -- sealed
+  glances_token     BLOB,                    -- sealed
+  glances_tls_pin   TEXT    NOT NULL DEFAULT '',   -- SHA-256 of the certificate, hex; empty: system roots
+  glances_profile   TEXT    NOT NULL DEFAULT 'unknown' CHECK (glances_profile IN ('unknown','protected','open')),
+  poll_interval_s   INTEGER NOT NULL,
+  host_key          TEXT    NOT NULL DEFAULT '',   -- what is pinned
+  host_key_seen     TEXT    NOT NULL DEFAULT '',   -- what was offered when it is not (yet) pinned
+  host_key_state    TEXT    NOT NULL DEFAULT 'unknown' CHECK (host_key_state IN ('unknown','pending','pinned','changed')),
+  status            TEXT    NOT NULL DEFAULT 'provisioning' CHECK (status IN ('provisioning','ok','unreachable')),
+  status_since      INTEGER NOT NULL,
+  fail_count        INTEGER NOT NULL DEFAULT 0,
+  last_error_code   TEXT,
+  last_error_say    TEXT,
+  glances_api       INTEGER,                 -- 3 | 4, as last seen
+  glances_path_seen TEXT,                    -- the path that answered
+  facts             TEXT    NOT NULL DEFAULT '{}', -- JSON, from check-ssh
+  facts_at          INTEGER,
+  revision          INTEGER NOT NULL DEFAULT 1,    -- grows with every change: cache keys, poll targets
+  created_at        INTEGER NOT NULL,
+  updated_at        INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE sessions (
+  hash        BLOB PRIMARY KEY,
+  user_id     INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  generation  INTEGER NOT NULL,
+  csrf        TEXT    NOT NULL,
+  created_at  INTEGER NOT NULL,
+  seen_at     INTEGER NOT NULL,
+  ip          TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_user ON sessions (user_id);
+
+CREATE TABLE settings (
+  key         TEXT PRIMARY KEY,             -- a row of settings::TABLE
+  value       TEXT NOT NULL,
+  changed_at  INTEGER NOT NULL,
+  changed_by  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE task_logs (
+  task_id  INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
+  seq      INTEGER NOT NULL,                -- 1, 2, … within the task; the SSE event id
+  at       INTEGER NOT NULL,
+  level    TEXT    NOT NULL,                -- info | warning | error
+  source   TEXT    NOT NULL,                -- task | step | command | ssh
+  stream   TEXT    NOT NULL,                -- stdout | stderr | ''
+  line     TEXT    NOT NULL,
+  PRIMARY KEY (task_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tasks (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind         TEXT    NOT NULL,
+  target_type  TEXT    NOT NULL,
+  target_id    INTEGER NOT NULL,
+  target_name  TEXT    NOT NULL,            -- as it was called then
+  lane         TEXT    NOT NULL,            -- one at a time in a lane
+  input        TEXT    NOT NULL,            -- JSON; secrets stay in their own tables
+  status       TEXT    NOT NULL CHECK (status IN ('queued','running','ok','failed','cancelled','interrupted')),
+  changed      INTEGER NOT NULL DEFAULT 0,
+  steps        TEXT    NOT NULL DEFAULT '[]',
+  error_code   TEXT,
+  error_say    TEXT,
+  attempt      INTEGER NOT NULL DEFAULT 0,
+  cancel_asked INTEGER NOT NULL DEFAULT 0,
+  created_by   TEXT    NOT NULL,
+  request_id   TEXT    NOT NULL,
+  created_at   INTEGER NOT NULL,
+  started_at   INTEGER,
+  finished_at  INTEGER
+) STRICT;
+
+CREATE INDEX tasks_open   ON tasks (status, id) WHERE status IN ('queued','running');
+
+CREATE INDEX tasks_target ON tasks (target_type, target_id, id);
+
+CREATE TABLE users (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  login         TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  password_hash TEXT    NOT NULL,
+  role          TEXT    NOT NULL CHECK (role IN ('admin','operator','viewer','automation')),
+  disabled      INTEGER NOT NULL DEFAULT 0,
+  generation    INTEGER NOT NULL DEFAULT 1,  -- grows with each password or role change: older sessions and tokens end
+  lang          TEXT    NOT NULL DEFAULT '',
+  created_at    INTEGER NOT NULL,
+  last_login_at INTEGER
+) STRICT;
+
+-- metrics.db
+

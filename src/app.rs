@@ -1,0 +1,97 @@
+//! Every machine, opened once at start and passed by reference; there are no globals.
+
+use crate::access::throttle::Throttle;
+use crate::base::clock::{self, Instant, Ms};
+use crate::base::config::Config;
+use crate::base::error::Result;
+use crate::base::id::{Id, Task};
+use crate::db::{Db, Durability, schema};
+use crate::events::wake::Wake;
+use crate::ssh::Ssh;
+use crate::vault::{self, Vault};
+use std::sync::Arc;
+
+/// See the module's documentation.
+pub struct App {
+    /// As read at start.
+    pub config: Config,
+    /// `lamplighter.db`.
+    pub db: Arc<Db>,
+    /// `metrics.db`.
+    pub metrics: Arc<Db>,
+    /// Sealed values and keys.
+    pub vault: Vault,
+    /// Connections to servers.
+    pub ssh: Ssh,
+    /// Hints that there is something new.
+    pub wakes: Wakes,
+    /// Failed sign-ins.
+    pub throttle: Throttle,
+    /// Monotonic start.
+    pub started: Instant,
+    /// Wall-clock start.
+    pub started_at: Ms,
+}
+
+/// One counter for each thing that can be waited for.
+pub struct Wakes {
+    /// The task queue moved.
+    pub tasks: Wake,
+    /// There are new events.
+    pub events: Wake,
+    logs: [Wake; LOG_WAKES],
+}
+
+/// Readers of one task's log should not be woken by every other task's; a few counters are enough for that.
+const LOG_WAKES: usize = 32;
+
+impl Wakes {
+    fn new() -> Wakes {
+        Wakes {
+            tasks: Wake::new(),
+            events: Wake::new(),
+            logs: std::array::from_fn(|_| Wake::new()),
+        }
+    }
+
+    /// The counter of a task's log.
+    pub fn log(&self, task: Id<Task>) -> Wake {
+        self.logs[task.get() as usize % LOG_WAKES].clone()
+    }
+
+    /// Rings all: somebody outside this process has written.
+    pub fn ring_all(&self) {
+        for wake in [&self.tasks, &self.events].into_iter().chain(&self.logs) {
+            wake.ring();
+        }
+    }
+}
+
+impl App {
+    /// Opens everything. The data folder must exist with its key (`init-db` and `dev` make them).
+    pub fn open(config: Config) -> Result<App> {
+        let master = vault::read_master_key(&config.master_key_file)?;
+        let (db, metrics) = open_databases(&config)?;
+        let vault = Vault::open(&db, &master)?;
+        let program = std::env::current_exe()?;
+        let ssh = Ssh::open(config.runtime_dir.clone(), program)?;
+        Ok(App {
+            config,
+            db: Arc::new(db),
+            metrics: Arc::new(metrics),
+            vault,
+            ssh,
+            wakes: Wakes::new(),
+            throttle: Throttle::default(),
+            started: clock::mono(),
+            started_at: clock::now(),
+        })
+    }
+}
+
+/// Opens both files, making them and bringing their schema up to date.
+pub fn open_databases(config: &Config) -> Result<(Db, Db)> {
+    let state = Db::open(&config.data_dir.join("lamplighter.db"), Durability::Full, schema::STATE)?;
+    let metrics = Db::open(&config.data_dir.join("metrics.db"), Durability::Normal, schema::METRICS)?;
+    Ok((state, metrics))
+}

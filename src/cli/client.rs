@@ -1,0 +1,54 @@
+//! Commands that ask the running daemon.
+
+use crate::base::clock::{self, Duration};
+use crate::base::config::Config;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
+use crate::net::dial::{Call, Security};
+use crate::net::get::{self, Buffer};
+use crate::net::policy::Policy;
+use crate::net::tls::Pin;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What the daemon said.
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Body as text.
+    pub body: String,
+}
+
+/// Asks for a public path. Over TLS the daemon's own certificate file says whom to trust.
+pub fn ask(config: &Config, path: &str) -> Result<Answer> {
+    let listen = config
+        .listen
+        .first()
+        .ok_or_else(|| Error::internal("no address to ask"))?;
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let host = Host::parse(&ip.to_string()).map_err(Error::internal)?;
+    let security = match &config.tls {
+        Some((cert, _)) => Security::Pinned(Pin::of_file(cert)?),
+        None => Security::Plain,
+    };
+    let call = Call {
+        host: &host,
+        port: listen.port(),
+        security,
+        policy: Policy::Server,
+        connect_max: Duration::from_secs(3),
+        until: clock::mono() + Duration::from_secs(10),
+    };
+    let mut buffer = Buffer::default();
+    let answer = get::get(&call, path, None, 1 << 20, &mut buffer).map_err(|e| {
+        let say = format!("Lamplighter does not answer at {listen}. {}", e.say);
+        Error::new(Kind::Upstream, "daemon_unreachable", say)
+    })?;
+    Ok(Answer {
+        status: answer.status,
+        body: String::from_utf8_lossy(answer.body).into_owned(),
+    })
+}

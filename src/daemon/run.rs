@@ -1,0 +1,239 @@
+//! Starting and stopping. Both halves (`run-api`: the web server; `run-scheduler`: workers, poller, periodic work) may
+//! run in one process or in two on one data folder.
+
+use super::FEATURES;
+use super::reactor::Reactor;
+use crate::app::App;
+use crate::base::clock::Duration;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::{file, log, sys};
+use crate::features::{self, users};
+use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
+use crate::http::page;
+use crate::http::route::{Routes, Web};
+use crate::http::server::Server;
+use crate::http::sse::Streams;
+use crate::http::view::View;
+use crate::schedule::Scheduler;
+use crate::settings;
+use crate::task::worker::Workers;
+use std::fs::File;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Which half runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halves {
+    /// `serve`, `dev`.
+    Both,
+    /// `run-api`.
+    Api,
+    /// `run-scheduler`.
+    Scheduler,
+}
+
+/// Streams of one process, whoever holds them.
+const STREAMS_MAX: usize = 512;
+/// How long a stop waits for answers that are under way.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs until SIGTERM or SIGINT. `ready` is called with the addresses as soon as requests are answered.
+pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Result<()> {
+    let mut signals = sys::signal_pipe()?;
+    let watch = (halves != Halves::Both)
+        .then(|| Watch::start(app.clone()))
+        .transpose()?;
+    let scheduler = (halves != Halves::Api)
+        .then(|| SchedulerHalf::start(&app))
+        .transpose()?;
+    let api = (halves != Halves::Scheduler)
+        .then(|| ApiHalf::start(&app))
+        .transpose()?;
+    ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
+    wait_for_stop(&mut signals);
+    log::info("daemon", "stopping", &[]);
+    if let Some(api) = api {
+        api.stop();
+    }
+    if let Some(scheduler) = scheduler {
+        scheduler.stop();
+    }
+    if let Some(watch) = watch {
+        watch.stop();
+    }
+    log::info("daemon", "stopped", &[]);
+    Ok(())
+}
+
+fn wait_for_stop(signals: &mut File) {
+    let mut byte = [0];
+    loop {
+        match signals.read(&mut byte) {
+            // SIGHUP has nothing to reload: settings hold at once, configuration needs a restart.
+            Ok(1) if i32::from(byte[0]) == libc::SIGHUP => {}
+            _ => return,
+        }
+    }
+}
+
+/// The web server.
+struct ApiHalf {
+    edge: Edge,
+    server: Server,
+    tls: bool,
+}
+
+impl ApiHalf {
+    fn start(app: &Arc<App>) -> Result<ApiHalf> {
+        let config = &app.config;
+        let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
+        let streams = Streams::new(STREAMS_MAX, per_user as usize);
+        let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes).copied().flatten())?;
+        let web = Arc::new(Web {
+            app: app.clone(),
+            view: View::new()?,
+            nav: features::nav,
+            kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
+            streams: streams.clone(),
+            routes,
+        });
+        let peers = Peers::new();
+        let socket = config.runtime_dir.join("http.sock");
+        let server = Server::start(&socket, web, peers.clone(), page::failure)?;
+        let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
+        let mut listeners = Vec::new();
+        for addr in &config.listen {
+            let socket = TcpListener::bind(addr).map_err(|e| {
+                let say =
+                    format!("Cannot listen on {addr}: {e}. Is another Lamplighter running, or is the port taken?");
+                Error::new(Kind::Config, "listen", say)
+            })?;
+            listeners.push(match &tls {
+                Some(tls) => Listener::tls(socket, tls.clone()),
+                None => Listener::plain(socket),
+            });
+        }
+        let edge_config = EdgeConfig {
+            hosts: config.allowed_hosts.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            ..EdgeConfig::new(socket)
+        };
+        let edge = Edge::start(edge_config, listeners, peers, streams)?;
+        if let Some(token) = users::setup_token(app)? {
+            let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
+            log::warning("users", say, &[("setup_token", &token)]);
+        }
+        Ok(ApiHalf {
+            edge,
+            server,
+            tls: tls.is_some(),
+        })
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        self.edge
+            .addresses()
+            .iter()
+            .map(|addr| format!("{scheme}://{addr}"))
+            .collect()
+    }
+
+    fn stop(self) {
+        let cut = self.edge.drain(DRAIN);
+        if cut > 0 {
+            log::warning("http", "connections cut off", &[("count", &cut.to_string())]);
+        }
+        self.server.stop();
+    }
+}
+
+fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
+    let read = |path: &Path| {
+        file::read_limited(path, 1 << 20).map_err(|e| {
+            Error::new(
+                Kind::Config,
+                "tls_files",
+                format!("{} cannot be read: {e}.", path.display()),
+            )
+        })
+    };
+    Ok(Tls::new(tls_config(&read(cert)?, &read(key)?)?))
+}
+
+/// Workers, poller, periodic work. Only one on a data folder: the lock says so.
+struct SchedulerHalf {
+    _lock: File,
+    reactor: Reactor,
+    workers: Workers,
+    scheduler: Scheduler,
+}
+
+impl SchedulerHalf {
+    fn start(app: &Arc<App>) -> Result<SchedulerHalf> {
+        let lock = lock(app)?;
+        let reactor = Reactor::start(app.clone(), FEATURES)?;
+        let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();
+        let workers = Workers::start(app.clone(), kinds, app.config.workers)?;
+        let scheduler = Scheduler::start(app.clone(), FEATURES.iter().flat_map(|f| f.periodic).collect())?;
+        Ok(SchedulerHalf {
+            _lock: lock,
+            reactor,
+            workers,
+            scheduler,
+        })
+    }
+
+    fn stop(self) {
+        self.scheduler.stop();
+        self.workers.stop();
+        self.reactor.stop();
+    }
+}
+
+fn lock(app: &App) -> Result<File> {
+    let path = app.config.data_dir.join("scheduler.lock");
+    let file = File::options().create(true).append(true).open(&path)?;
+    file.try_lock().map_err(|e| {
+        let say = format!(
+            "Another Lamplighter already works on {}. Stop it first.",
+            app.config.data_dir.display()
+        );
+        Error::new(Kind::Busy, "already_running", say).log(e)
+    })?;
+    Ok(file)
+}
+
+/// In two processes, a commit of the other one must wake our readers: SQLite's change counter is looked at often.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(app: Arc<App>) -> Result<Watch> {
+        const EVERY: Duration = Duration::from_millis(25);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
+            let mut seen = None;
+            while !stopped.load(Ordering::SeqCst) {
+                let now = app.db.data_version().ok();
+                if now != seen {
+                    seen = now;
+                    app.wakes.ring_all();
+                }
+                std::thread::sleep(EVERY);
+            }
+        })?;
+        Ok(Watch { stop, thread })
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,13 @@
+//! The migrations of both files, in order. A step that has been released is never edited; a new one is added.
+
+use super::migrate::Step;
+
+macro_rules! steps {
+    ($($file:literal),* $(,)?) => { &[$(Step { name: $file, sql: include_str!(concat!("../../sql/", $file)) }),*] };
+}
+
+/// `lamplighter.db`.
+pub const STATE: &[Step] = steps!["0001_core.sql", "0002_users.sql", "0003_servers.sql", "0004_alerts.sql"];
+
+/// `metrics.db`.
+pub const METRICS: &[Step] = steps![];

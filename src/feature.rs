@@ -1,0 +1,39 @@
+//! What a feature declares. `daemon` puts the list of features together; everything else reads the sums.
+
+use crate::app::App;
+use crate::base::error::Result;
+use crate::db::Tx;
+use crate::events::outbox::Event;
+use crate::http::route::Route;
+use crate::schedule::Periodic;
+use crate::task::Kind;
+
+/// See [`Feature::react`].
+pub type Reaction = fn(&App, &Tx, &Event) -> Result<()>;
+
+/// One feature; all parts may be empty.
+pub struct Feature {
+    /// Its noun: URL segment, folder, table prefix.
+    pub name: &'static str,
+    /// What it answers.
+    pub routes: &'static [&'static [Route]],
+    /// What its tasks do.
+    pub tasks: &'static [Kind],
+    /// What it does now and then.
+    pub periodic: &'static [Periodic],
+    /// What it does when something happened elsewhere; runs in the transaction that moves its cursor.
+    pub react: Option<Reaction>,
+}
+
+impl Feature {
+    /// A feature with a name and nothing else, to be filled by struct update.
+    pub const fn named(name: &'static str) -> Feature {
+        Feature {
+            name,
+            routes: &[],
+            tasks: &[],
+            periodic: &[],
+            react: None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The alerts' JSON API.
+
+use super::{Alert, Filter};
+use crate::access::Right;
+use crate::base::clock::rfc3339;
+use crate::base::error::{Error, Field, Result};
+use crate::base::id::{self, Id};
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::request::Request;
+use crate::http::route::{Ctx, Route, route};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/alerts", Right::Read, list),
+    route(Get, "/api/alerts/{id}", Right::Read, show),
+    route(Post, "/api/alerts/{id}/ack", Right::Edit, acknowledge),
+];
+
+/// An alert as the API shows it.
+#[derive(Serialize)]
+pub struct View<'a> {
+    id: Id<id::Alert>,
+    kind: &'a str,
+    level: &'a str,
+    state: &'a str,
+    title: &'a str,
+    target: Target<'a>,
+    evidence: Option<&'a RawValue>,
+    count: i64,
+    first_at: String,
+    last_at: String,
+    acked_by: Option<&'a str>,
+    acked_at: Option<String>,
+    resolved_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    r#type: &'a str,
+    id: i64,
+    name: &'a str,
+}
+
+/// Puts the view together.
+pub fn view(a: &Alert) -> View<'_> {
+    View {
+        id: a.id,
+        kind: &a.kind,
+        level: &a.level,
+        state: &a.state,
+        title: &a.title,
+        target: Target {
+            r#type: &a.target.0,
+            id: a.target.1,
+            name: &a.target.2,
+        },
+        evidence: serde_json::from_str(&a.evidence).ok(),
+        count: a.count,
+        first_at: rfc3339(a.first_at),
+        last_at: rfc3339(a.last_at),
+        acked_by: a.acked_by.as_deref(),
+        acked_at: a.acked_at.map(rfc3339),
+        resolved_at: a.resolved_at.map(rfc3339),
+    }
+}
+
+/// What a list's query asks for.
+pub fn filter(request: &Request) -> Result<Filter<'_>> {
+    let (limit, offset) = request.page()?;
+    Ok(Filter {
+        state: choice(request, "state", &["", "open", "firing", "acknowledged", "resolved"])?,
+        level: choice(request, "level", &["", "INFO", "WARNING", "ERROR", "CRITICAL"])?,
+        server: request.number("server", 0, 0..=i64::MAX)?,
+        since: request.number("since", 0, 0..=i64::MAX)?,
+        limit,
+        offset,
+    })
+}
+
+fn choice(request: &Request, name: &'static str, words: &[&'static str]) -> Result<&'static str> {
+    let sent = request.param(name).unwrap_or_default();
+    words.iter().copied().find(|w| *w == sent).ok_or_else(|| {
+        let message = format!("{name} is one of: {}.", words[1..].join(", "));
+        Error::invalid(vec![Field {
+            field: name,
+            code: "bad_choice",
+            message,
+        }])
+    })
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let filter = filter(ctx.request)?;
+    let (alerts, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+    let items =
+        serde_json::value::to_raw_value(&alerts.iter().map(view).collect::<Vec<_>>()).map_err(Error::internal)?;
+    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "alert")?;
+    Reply::json(&view(&ctx.app.db.read(|conn| super::get(conn, id))?))
+}
+
+fn acknowledge(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    let id = ctx.id(0, "alert")?;
+    let actor = ctx.actor()?;
+    let alert = ctx.app.db.write(|tx| {
+        super::acknowledge(ctx.app, tx, id, actor.by())?;
+        super::get(tx, id)
+    })?;
+    Reply::json(&view(&alert))
+}

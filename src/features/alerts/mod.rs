@@ -1,0 +1,208 @@
+//! What needs a person. Alerts are made from events, one open alert for each kind and target; a new occurrence counts up.
+//! Recovery resolves them. Evidence is kept as raw sentences.
+
+mod queries;
+pub mod api;
+mod pages;
+
+use crate::app::App;
+use crate::base::clock::{self, DAY, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::db::{Conn, Tx};
+use crate::events::outbox::{self, Event};
+use crate::feature::Feature;
+use crate::schedule::Periodic;
+use crate::{audit, settings};
+use std::time::Duration;
+
+pub use queries::Filter;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: &[api::ROUTES, pages::ROUTES],
+    periodic: PERIODIC,
+    react: Some(react),
+    ..Feature::named("alerts")
+};
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "alerts.purge",
+    every: Duration::from_secs(3600),
+    run: |app| {
+        let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+        let before = clock::now() - days * DAY;
+        app.db.write(|tx| {
+            queries::purge(tx, before)?;
+            outbox::purge(tx, before).map(drop)
+        })
+    },
+}];
+
+/// One alert.
+#[derive(Debug, Clone)]
+pub struct Alert {
+    /// Number.
+    pub id: Id<id::Alert>,
+    /// `server.unreachable`, `host.key_changed`, …
+    pub kind: String,
+    /// `INFO`, `WARNING`, `ERROR`, `CRITICAL`.
+    pub level: String,
+    /// `firing`, `acknowledged`, `resolved`.
+    pub state: String,
+    /// Type, number and name of what it is about.
+    pub target: (String, i64, String),
+    /// One sentence.
+    pub title: String,
+    /// JSON array of raw sentences.
+    pub evidence: String,
+    /// How often it was raised.
+    pub count: i64,
+    /// Unix ms.
+    pub first_at: Ms,
+    /// Unix ms.
+    pub last_at: Ms,
+    /// Login.
+    pub acked_by: Option<String>,
+    /// Unix ms.
+    pub acked_at: Option<Ms>,
+    /// Unix ms.
+    pub resolved_at: Option<Ms>,
+}
+
+/// What an event means for the alerts.
+struct Rule {
+    event: &'static str,
+    then: Then,
+}
+
+enum Then {
+    Raise {
+        level: &'static str,
+        title: fn(name: &str) -> String,
+    },
+    Resolve {
+        kind: &'static str,
+    },
+}
+
+/// All rules there are. A later issue makes them rows; these stay the built-in ones.
+const RULES: &[Rule] = &[
+    Rule {
+        event: "server.unreachable",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} is dark: Glances does not answer"),
+        },
+    },
+    Rule {
+        event: "server.recovered",
+        then: Then::Resolve {
+            kind: "server.unreachable",
+        },
+    },
+    Rule {
+        event: "host.key_changed",
+        then: Then::Raise {
+            level: "CRITICAL",
+            title: |name| format!("{name} shows another host key than the accepted one"),
+        },
+    },
+    Rule {
+        event: "server.host_key_accepted",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
+    Rule {
+        event: "host.key_restored",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
+    Rule {
+        event: "auth.refresh_reused",
+        then: Then::Raise {
+            level: "CRITICAL",
+            title: |name| format!("A refresh token of {name} was used twice: somebody else may have it"),
+        },
+    },
+];
+
+fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    if event.kind == "server.deleted" {
+        return queries::resolve_all(tx, ("server", event.target_id), event.at);
+    }
+    for rule in RULES.iter().filter(|r| r.event == event.kind) {
+        let text = |key: &str| {
+            event
+                .data
+                .get(key)
+                .and_then(|v| v.as_str())
+                .unwrap_or_default()
+                .to_string()
+        };
+        let name = [text("name"), text("login")]
+            .into_iter()
+            .find(|t| !t.is_empty())
+            .unwrap_or_default();
+        match rule.then {
+            Then::Raise { level, title } => {
+                let target = (event.target_type.as_str(), event.target_id, name.as_str());
+                queries::raise(tx, rule.event, level, target, &title(&name), &evidence(event), event.at)?;
+            }
+            Then::Resolve { kind } => queries::resolve(tx, kind, (&event.target_type, event.target_id), event.at)?,
+        }
+    }
+    Ok(())
+}
+
+/// The event's own sentences (`evidence`), or its fields as `key: value`.
+fn evidence(event: &Event) -> String {
+    if let Some(list) = event.data.get("evidence").filter(|v| v.is_array()) {
+        return list.to_string();
+    }
+    let fields = event
+        .data
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != "name");
+    let lines: Vec<String> = fields
+        .map(|(key, value)| {
+            format!(
+                "{key}: {}",
+                value.as_str().map_or_else(|| value.to_string(), String::from)
+            )
+        })
+        .collect();
+    serde_json::json!(lines).to_string()
+}
+
+/// One alert, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("alert"))
+}
+
+/// Newest first, and how many there are.
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Alert>, i64)> {
+    queries::list(conn, filter)
+}
+
+/// How many alerts nobody has looked after yet.
+pub fn firing(conn: &Conn) -> Result<i64> {
+    queries::firing(conn)
+}
+
+/// Somebody has taken notice.
+pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Result<()> {
+    let alert = get(tx, id)?;
+    if alert.state != "firing" {
+        let say = format!("This alert is {} already.", alert.state);
+        return Err(Error::new(Kind::Conflict, "alert_not_firing", say));
+    }
+    queries::acknowledge(tx, id, by.actor, clock::now())?;
+    let data = serde_json::json!({ "kind": alert.kind, "target": alert.target.2 });
+    audit::append(tx, &app.vault, by, "alert.acknowledge", &format!("alert {id}"), &data)?;
+    outbox::emit(tx, &app.wakes.events, "alert.acknowledged", ("alert", id.get()), &data)
+}

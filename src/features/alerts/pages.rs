@@ -1,0 +1,127 @@
+//! The alerts as a page, and taking notice of one.
+
+use super::{Alert, Filter, api};
+use crate::access::Right;
+use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::http::page::{self, query};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/alerts", Right::Read, list),
+    route(Post, "/alerts/{id}/ack", Right::Edit, acknowledge),
+];
+
+/// An alert as pages show it.
+#[derive(Serialize)]
+pub struct Row {
+    id: i64,
+    /// Which glyph stands for its level.
+    glyph: &'static str,
+    level: String,
+    state: String,
+    kind: String,
+    title: String,
+    evidence: Vec<String>,
+    target_name: String,
+    target_href: Option<String>,
+    count: i64,
+    first_at: Ms,
+    last_at: Ms,
+    acked_by: Option<String>,
+    resolved_at: Option<Ms>,
+}
+
+/// Puts a row together.
+pub fn row(a: Alert) -> Row {
+    let glyph = match (a.state.as_str(), a.level.as_str()) {
+        ("resolved", _) => "ok",
+        (_, "INFO") => "info",
+        (_, "WARNING") => "flick",
+        _ => "dark",
+    };
+    Row {
+        id: a.id.get(),
+        glyph,
+        target_href: (a.target.0 == "server").then(|| format!("/servers/{}", a.target.1)),
+        target_name: a.target.2,
+        level: a.level,
+        state: a.state,
+        kind: a.kind,
+        title: a.title,
+        evidence: serde_json::from_str(&a.evidence).unwrap_or_default(),
+        count: a.count,
+        first_at: a.first_at,
+        last_at: a.last_at,
+        acked_by: a.acked_by,
+        resolved_at: a.resolved_at,
+    }
+}
+
+/// How many alerts there are in each state.
+#[derive(Serialize)]
+struct Counts {
+    firing: i64,
+    acknowledged: i64,
+    resolved: i64,
+}
+
+#[derive(Serialize)]
+struct Content {
+    state: &'static str,
+    counts: Counts,
+    items: Vec<Row>,
+    prev: Option<String>,
+    next: Option<String>,
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let asked = api::filter(ctx.request)?;
+    let state = match asked.state {
+        "acknowledged" => "acknowledged",
+        "resolved" => "resolved",
+        _ => "firing",
+    };
+    let filter = Filter { state, ..asked };
+    let (limit, offset) = (filter.limit, filter.offset);
+    let (alerts, total, counts) = ctx.app.db.read(|conn| {
+        let (alerts, total) = super::list(conn, &filter)?;
+        let count = |state| {
+            super::list(
+                conn,
+                &Filter {
+                    state,
+                    limit: 1,
+                    ..Filter::default()
+                },
+            )
+            .map(|(_, n)| n)
+        };
+        let counts = Counts {
+            firing: count("firing")?,
+            acknowledged: count("acknowledged")?,
+            resolved: count("resolved")?,
+        };
+        Ok((alerts, total, counts))
+    })?;
+    let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);
+    let content = Content {
+        state,
+        counts,
+        items: alerts.into_iter().map(row).collect(),
+        prev: (offset > 0).then(|| at((offset - limit).max(0))),
+        next: (offset + limit < total).then(|| at(offset + limit)),
+    };
+    page::show(ctx, "alerts/list.html", content)
+}
+
+fn acknowledge(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "alert")?;
+    let actor = ctx.actor()?;
+    ctx.app.db.write(|tx| super::acknowledge(ctx.app, tx, id, actor.by()))?;
+    Ok(Reply::see_other("/alerts"))
+}

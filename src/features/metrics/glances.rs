@@ -1,0 +1,707 @@
+//! What Glances 3 and 4 answer at `/api/N/all`, read into a [`Sample`]. Absent, null or impossible is "no data", never 0;
+//! one bad field never costs the rest. Facts about both versions: requirements T-3 and the captures in `tests/data/glances`.
+
+use super::pull::{Broken, Pull};
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text;
+use serde::{Deserialize, Serialize};
+
+/// One look at a server. Percentages are 0 to 100, sizes bytes, rates bytes per second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sample {
+    /// All cores together.
+    pub cpu_percent: Option<f64>,
+    /// Time that the CPU waited for disks.
+    pub iowait_percent: Option<f64>,
+    /// Time that the hypervisor gave to others.
+    pub steal_percent: Option<f64>,
+    /// Memory in use as Glances counts it: total less available.
+    pub mem_percent: Option<f64>,
+    /// See `mem_percent`.
+    pub mem_used: Option<u64>,
+    /// Memory built in.
+    pub mem_total: Option<u64>,
+    /// None also when there is no swap.
+    pub swap_percent: Option<f64>,
+    /// Load average, not divided by cores.
+    pub load1: Option<f64>,
+    /// Over five minutes.
+    pub load5: Option<f64>,
+    /// Over fifteen minutes.
+    pub load15: Option<f64>,
+    /// Logical cores.
+    pub cores: Option<u32>,
+    /// Since the last boot.
+    pub uptime_seconds: Option<u64>,
+    /// Of the file system at `/`, as `df` counts it.
+    pub disk_percent: Option<f64>,
+    /// Received by all real interfaces together.
+    pub net_rx_rate: Option<f64>,
+    /// Sent by them.
+    pub net_tx_rate: Option<f64>,
+    /// Read from all real disks together.
+    pub disk_read_rate: Option<f64>,
+    /// Written to them.
+    pub disk_write_rate: Option<f64>,
+    /// As the server calls itself: text from outside, one line.
+    pub hostname: Option<String>,
+    /// Distribution and kernel, one line.
+    pub os: Option<String>,
+    /// Glances' own version; 3.x does not tell.
+    pub version: Option<String>,
+    /// Which API the answer has the shape of: 3 or 4.
+    pub api: u8,
+    /// The server's clock, when it says in which zone it is.
+    pub remote_now: Option<Ms>,
+    /// Real file systems in the order sent; no images that are always full (squashfs).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
+}
+
+/// One mounted file system.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Where it is mounted: text from outside, one line.
+    pub mount: String,
+    /// What is mounted. Bind mounts repeat it.
+    pub device: String,
+    /// In use.
+    pub used: Option<u64>,
+    /// Of the whole file system.
+    pub size: Option<u64>,
+    /// As `df` counts it: used of what users may use.
+    pub percent: Option<f64>,
+}
+
+/// Reads an answer. Errors: `glances_not_json` (with where and why), `glances_nothing` (JSON, but not Glances').
+pub fn parse(body: &[u8]) -> Result<Sample> {
+    let not_json = |e: Broken| {
+        let say = "The answer is not the JSON that Glances sends: it is cut short or something else.";
+        Error::new(Kind::Upstream, "glances_not_json", say).log(format!("byte {}: {}", e.at, e.why))
+    };
+    let mut raw = Raw::default();
+    if !Pull::new(body)
+        .object(|pull, key| raw.section(pull, key))
+        .map_err(not_json)?
+    {
+        return Err(not_json(Broken {
+            at: 0,
+            why: "no object",
+        }));
+    }
+    let sample = raw.sample();
+    let known = [
+        sample.cpu_percent,
+        sample.mem_percent,
+        sample.load1,
+        sample.disk_percent,
+    ]
+    .iter()
+    .any(Option::is_some)
+        || sample.uptime_seconds.is_some()
+        || sample.mem_total.is_some()
+        || !sample.disks.is_empty();
+    if !known {
+        let say =
+            "The answer is JSON but holds nothing that Glances sends at /api/3/all or /api/4/all. Check port and path.";
+        return Err(Error::new(Kind::Upstream, "glances_nothing", say));
+    }
+    Ok(sample)
+}
+
+/// The answer as sent, before any judgement. Of a key that comes twice the last one counts.
+#[derive(Default)]
+struct Raw {
+    cpu: Option<Cpu>,
+    mem: Memory,
+    swap: Memory,
+    load: [Option<f64>; 3],
+    cores: [Option<f64>; 2],
+    quick_cpu: Option<f64>,
+    quick_mem: Option<f64>,
+    quick_swap: Option<f64>,
+    uptime: Option<String>,
+    now: Option<String>,
+    hostname: Option<String>,
+    os: [Option<String>; 2],
+    version: Option<String>,
+    shape_of_4: bool,
+    disks: Vec<Disk>,
+    interfaces: Vec<Flow>,
+    devices: Vec<Flow>,
+}
+
+#[derive(Default)]
+struct Cpu {
+    total: Option<f64>,
+    idle: Option<f64>,
+    iowait: Option<f64>,
+    steal: Option<f64>,
+}
+
+#[derive(Default)]
+struct Memory {
+    total: Option<f64>,
+    available: Option<f64>,
+    used: Option<f64>,
+    percent: Option<f64>,
+}
+
+/// What flows in two directions through an interface or a disk.
+#[derive(Default)]
+struct Flow {
+    name: String,
+    seconds: Option<f64>,
+    since: [Option<f64>; 2],
+    rate: [Option<f64>; 2],
+}
+
+type Pulled = std::result::Result<(), Broken>;
+
+impl Raw {
+    fn section(&mut self, pull: &mut Pull, key: &[u8]) -> Pulled {
+        match key {
+            b"cpu" => {
+                let mut cpu = Cpu::default();
+                pull.object(|pull, key| {
+                    match key {
+                        b"total" => cpu.total = pull.number()?,
+                        b"idle" => cpu.idle = pull.number()?,
+                        b"iowait" => cpu.iowait = pull.number()?,
+                        b"steal" => cpu.steal = pull.number()?,
+                        b"cpucore" => self.cores[0] = pull.number()?,
+                        _ => pull.skip()?,
+                    }
+                    // An object with anything in it is an answer, even a wrong one: then nothing else is asked.
+                    self.cpu.get_or_insert_default();
+                    Ok(())
+                })?;
+                if self.cpu.is_some() {
+                    self.cpu = Some(cpu);
+                }
+            }
+            b"mem" => self.mem = memory(pull)?,
+            b"memswap" => self.swap = memory(pull)?,
+            b"load" => drop(pull.object(|pull, key| {
+                match key {
+                    b"min1" => self.load[0] = pull.number()?,
+                    b"min5" => self.load[1] = pull.number()?,
+                    b"min15" => self.load[2] = pull.number()?,
+                    b"cpucore" => self.cores[1] = pull.number()?,
+                    _ => pull.skip()?,
+                }
+                Ok(())
+            })?),
+            b"quicklook" => drop(pull.object(|pull, key| {
+                match key {
+                    b"cpu" => self.quick_cpu = pull.number()?,
+                    b"mem" => self.quick_mem = pull.number()?,
+                    b"swap" => self.quick_swap = pull.number()?,
+                    _ => pull.skip()?,
+                }
+                Ok(())
+            })?),
+            b"uptime" => self.uptime = pull.text()?,
+            b"now" if pull.peek()? == b'"' => self.now = pull.text()?,
+            b"now" => drop(pull.object(|pull, key| {
+                self.shape_of_4 = true;
+                match key {
+                    b"iso" => self.now = pull.text()?,
+                    _ => pull.skip()?,
+                }
+                Ok(())
+            })?),
+            b"system" => drop(pull.object(|pull, key| {
+                match key {
+                    b"hostname" => self.hostname = pull.text()?,
+                    b"hr_name" => self.os[0] = pull.text()?,
+                    b"linux_distro" => self.os[1] = pull.text()?,
+                    _ => pull.skip()?,
+                }
+                Ok(())
+            })?),
+            b"version" => self.version = pull.text()?,
+            b"fs" => {
+                self.disks.clear();
+                pull.array(|pull| {
+                    self.disks.extend(disk(pull)?);
+                    Ok(())
+                })?;
+            }
+            b"network" => {
+                self.interfaces.clear();
+                pull.array(|pull| {
+                    let (flow, shape_of_4) = flow(pull, &NETWORK)?;
+                    self.shape_of_4 |= shape_of_4;
+                    self.interfaces.push(flow);
+                    Ok(())
+                })?;
+            }
+            b"diskio" => {
+                self.devices.clear();
+                pull.array(|pull| {
+                    self.devices.push(flow(pull, &DISKIO)?.0);
+                    Ok(())
+                })?;
+            }
+            _ => pull.skip()?,
+        }
+        Ok(())
+    }
+
+    fn sample(self) -> Sample {
+        let cpu = match self.cpu {
+            // The second answer of a fresh 4.x: nothing has been measured yet. `percpu` then says 100, so it is no way out.
+            Some(Cpu {
+                total: Some(0.0),
+                idle: Some(0.0),
+                ..
+            }) => Cpu::default(),
+            Some(cpu) => cpu,
+            // Plugin switched off: the summary has it still. Its 0 is the one of the case above.
+            None => Cpu {
+                total: self.quick_cpu.filter(|p| *p != 0.0),
+                ..Cpu::default()
+            },
+        };
+        let (net_rx_rate, net_tx_rate) = sum(real_interfaces(&self.interfaces));
+        let (disk_read_rate, disk_write_rate) = sum(real_devices(&self.devices));
+        let mem_total = self.mem.total.and_then(bytes).filter(|n| *n > 0);
+        let no_swap = self.swap.total == Some(0.0);
+        let [os, distribution] = self.os;
+        Sample {
+            cpu_percent: cpu.total.and_then(percent),
+            iowait_percent: cpu.iowait.filter(|_| cpu.total.is_some()).and_then(percent),
+            steal_percent: cpu.steal.filter(|_| cpu.total.is_some()).and_then(percent),
+            mem_percent: self.mem.percent().or(self.quick_mem.and_then(percent)),
+            mem_used: self.mem.used().and_then(bytes),
+            mem_total,
+            swap_percent: self
+                .swap
+                .percent()
+                .or(self.quick_swap.and_then(percent))
+                .filter(|_| !no_swap),
+            load1: self.load[0].filter(|n| (0.0..1e6).contains(n)),
+            load5: self.load[1].filter(|n| (0.0..1e6).contains(n)),
+            load15: self.load[2].filter(|n| (0.0..1e6).contains(n)),
+            cores: self
+                .cores
+                .iter()
+                .flatten()
+                .find(|n| (1.0..65_536.0).contains(*n))
+                .map(|n| *n as u32),
+            uptime_seconds: self.uptime.as_deref().and_then(uptime),
+            disk_percent: self.disks.iter().find(|d| d.mount == "/").and_then(|d| d.percent),
+            net_rx_rate,
+            net_tx_rate,
+            disk_read_rate,
+            disk_write_rate,
+            hostname: self.hostname.filter(|t| !t.is_empty()),
+            os: os.or(distribution).filter(|t| !t.is_empty()),
+            api: if self.shape_of_4 || self.version.is_some() {
+                4
+            } else {
+                3
+            },
+            version: self.version.map(|v| text::one_line(&v, 20)).filter(|t| !t.is_empty()),
+            remote_now: self.now.as_deref().and_then(instant),
+            disks: self.disks,
+        }
+    }
+}
+
+fn memory(pull: &mut Pull) -> std::result::Result<Memory, Broken> {
+    let mut memory = Memory::default();
+    pull.object(|pull, key| {
+        match key {
+            b"total" => memory.total = pull.number()?,
+            b"available" => memory.available = pull.number()?,
+            b"used" => memory.used = pull.number()?,
+            b"percent" => memory.percent = pull.number()?,
+            _ => pull.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(memory)
+}
+
+impl Memory {
+    fn used(&self) -> Option<f64> {
+        self.used.or_else(|| Some(self.total? - self.available?))
+    }
+
+    fn percent(&self) -> Option<f64> {
+        let total = self.total.filter(|t| *t > 0.0);
+        if self.total.is_some() && total.is_none() {
+            return None; // of nothing there is no share
+        }
+        self.percent
+            .or_else(|| Some(100.0 * self.used()? / total?))
+            .and_then(percent)
+    }
+}
+
+fn disk(pull: &mut Pull) -> std::result::Result<Option<Disk>, Broken> {
+    let mut disk = Disk::default();
+    let (mut kind, mut free, mut sent) = (None, None, None);
+    pull.object(|pull, key| {
+        match key {
+            b"mnt_point" => disk.mount = pull.text()?.unwrap_or_default(),
+            b"device_name" => disk.device = pull.text()?.unwrap_or_default(),
+            b"fs_type" => kind = pull.text()?,
+            b"size" => disk.size = pull.number()?.and_then(bytes),
+            b"used" => disk.used = pull.number()?.and_then(bytes),
+            b"free" => free = pull.number()?.and_then(bytes),
+            b"percent" => sent = pull.number()?,
+            _ => pull.skip()?,
+        }
+        Ok(())
+    })?;
+    // df's way: what is reserved for root counts neither as used nor as free. So the sent value first.
+    let counted = || Some(100.0 * disk.used? as f64 / (disk.used?.checked_add(free?).filter(|n| *n > 0)?) as f64);
+    disk.percent = sent.or_else(counted).and_then(percent).filter(|_| disk.size != Some(0));
+    // Snap packages and CD images are full by nature.
+    let image = matches!(kind.as_deref(), Some("squashfs" | "iso9660" | "erofs")) || disk.mount.starts_with("/snap/");
+    Ok((!disk.mount.is_empty() && !image).then_some(disk))
+}
+
+/// The names of a flow's fields: its name, then for each direction the amounts of 3.x and 4.x and the rate of 4.x.
+struct Names {
+    name: &'static [u8],
+    since_3: [&'static [u8]; 2],
+    since_4: [&'static [u8]; 2],
+    rate: [&'static [u8]; 2],
+}
+
+const NETWORK: Names = Names {
+    name: b"interface_name",
+    since_3: [b"rx", b"tx"],
+    since_4: [b"bytes_recv", b"bytes_sent"],
+    rate: [b"bytes_recv_rate_per_sec", b"bytes_sent_rate_per_sec"],
+};
+
+const DISKIO: Names = Names {
+    name: b"disk_name",
+    since_3: [b"read_bytes", b"write_bytes"],
+    since_4: [b"read_bytes", b"write_bytes"],
+    rate: [b"read_bytes_rate_per_sec", b"write_bytes_rate_per_sec"],
+};
+
+fn flow(pull: &mut Pull, names: &Names) -> std::result::Result<(Flow, bool), Broken> {
+    let mut flow = Flow::default();
+    let mut shape_of_4 = false;
+    pull.object(|pull, key| {
+        if key == names.name {
+            flow.name = pull.text()?.unwrap_or_default();
+        } else if key == b"time_since_update" {
+            flow.seconds = pull.number()?;
+        } else if let Some(i) = (0..2).find(|i| key == names.since_3[*i] || key == names.since_4[*i]) {
+            shape_of_4 |= key == names.since_4[i];
+            flow.since[i] = pull.number()?;
+        } else if let Some(i) = (0..2).find(|i| key == names.rate[*i]) {
+            flow.rate[i] = pull.number()?;
+        } else {
+            pull.skip()?;
+        }
+        Ok(())
+    })?;
+    Ok((flow, shape_of_4))
+}
+
+impl Flow {
+    /// 4.x says the rate; 3.x says the bytes since its last update and how long ago that was.
+    fn rate(&self, i: usize) -> Option<f64> {
+        let counted = || Some(self.since[i]? / self.seconds.filter(|s| *s > 0.0)?);
+        self.rate[i].or_else(counted).filter(|r| (0.0..1e15).contains(r))
+    }
+}
+
+/// Without loopback, and without bridges and virtual ends, which count the same bytes a second time. A server that has
+/// nothing else (a container) is measured by what it has.
+fn real_interfaces(all: &[Flow]) -> Vec<&Flow> {
+    const VIRTUAL: [&str; 8] = ["veth", "docker", "br-", "virbr", "vnet", "lxc", "cali", "podman"];
+    let outside: Vec<&Flow> = all.iter().filter(|f| f.name != "lo").collect();
+    let real: Vec<&Flow> = outside
+        .iter()
+        .copied()
+        .filter(|f| !VIRTUAL.iter().any(|v| f.name.starts_with(v)))
+        .collect();
+    if real.is_empty() { outside } else { real }
+}
+
+/// Without memory disks and mapped devices, and without partitions: their disk has counted the bytes already.
+fn real_devices(all: &[Flow]) -> Vec<&Flow> {
+    const VIRTUAL: [&str; 6] = ["loop", "ram", "zram", "dm-", "md", "sr"];
+    let is_part = |name: &str| {
+        all.iter().any(|disk| {
+            name.strip_prefix(disk.name.as_str()).is_some_and(|rest| {
+                let number = rest.strip_prefix('p').unwrap_or(rest);
+                !disk.name.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+            })
+        })
+    };
+    all.iter()
+        .filter(|f| !VIRTUAL.iter().any(|v| f.name.starts_with(v)) && !is_part(&f.name))
+        .collect()
+}
+
+/// Both directions; a direction that nobody knows is not known.
+fn sum(flows: Vec<&Flow>) -> (Option<f64>, Option<f64>) {
+    let of = |i: usize| {
+        flows
+            .iter()
+            .filter_map(|f| f.rate(i))
+            .fold(None, |sum, r| Some(sum.unwrap_or(0.0) + r))
+    };
+    (of(0), of(1))
+}
+
+/// Above 100 is rounding or hyper-threading; below 0 is nonsense.
+fn percent(n: f64) -> Option<f64> {
+    (n >= 0.0).then(|| n.min(100.0))
+}
+
+/// Whole bytes below 2^53, where floats are exact.
+fn bytes(n: f64) -> Option<u64> {
+    (0.0..9_007_199_254_740_992.0).contains(&n).then_some(n as u64)
+}
+
+/// `0:10:08`, `1 day, 2:51:02`, `413 days, 6:07:24`: Python's timedelta, never localised.
+fn uptime(text: &str) -> Option<u64> {
+    let (days, time) = match text.split_once(" day") {
+        Some((days, rest)) => (
+            days.parse().ok()?,
+            rest.strip_prefix('s').unwrap_or(rest).strip_prefix(", ")?,
+        ),
+        None => (0, text),
+    };
+    let mut parts = time.split('.').next()?.split(':').map(|p| p.parse::<u64>().ok());
+    let (h, m, s) = (parts.next()??, parts.next()??, parts.next()??);
+    let plausible = days < 100_000 && h < 24 && m < 60 && s < 60 && parts.next().is_none();
+    plausible.then_some(((days * 24 + h) * 60 + m) * 60 + s)
+}
+
+/// `2026-11-21T04:54:43+00:00` (4.x) and `2026-11-21 04:54:33 UTC` (3.x, when the server keeps UTC). A time without a zone
+/// that can be reckoned with says nothing.
+fn instant(text: &str) -> Option<Ms> {
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digits = text.get(range)?;
+        digits
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| digits.parse().ok())?
+    };
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (h, m, s) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || h > 23 || m > 59 || s > 60 {
+        return None;
+    }
+    let fraction = text
+        .get(19..)?
+        .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let zone_minutes = match fraction.trim() {
+        "Z" | "UTC" | "GMT" => 0,
+        zone => {
+            let b = zone.as_bytes();
+            let sign = match b.first()? {
+                b'+' => 1,
+                b'-' => -1,
+                _ => return None,
+            };
+            let two = |i: usize| zone.get(i..i + 2)?.parse::<i64>().ok();
+            sign * (two(1)? * 60 + two(if b.get(3) == Some(&b':') { 4 } else { 3 })?)
+        }
+    };
+    // Days from civil, the inverse of `clock::civil` (same source).
+    let y = if month <= 2 { year - 1 } else { year };
+    let yoe = y.rem_euclid(400);
+    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let days = y.div_euclid(400) * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+    Some(days * clock::DAY + h * clock::HOUR + (m - zone_minutes) * clock::MINUTE + s * clock::SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::path::PathBuf;
+
+    fn data(path: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data/glances")
+            .join(path)
+    }
+
+    fn read(path: &str) -> Vec<u8> {
+        std::fs::read(data(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    fn close(a: Option<f64>, b: &Value) -> bool {
+        match (a, b.as_f64()) {
+            (None, None) => true,
+            (Some(a), Some(b)) => (a - b).abs() < 1e-3,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_captured_answer_is_read_as_its_record_says() {
+        let mut seen = 0;
+        for version in ["3.1.7", "3.3.1.1", "3.4.0.5", "4.0.8", "4.3.3"] {
+            for variant in std::fs::read_dir(data(version)).unwrap() {
+                let name = format!("{version}/{}", variant.unwrap().file_name().to_string_lossy());
+                let Ok(wanted) = std::fs::read(data(&format!("{name}/_expected.json"))) else {
+                    continue;
+                };
+                let wanted: Value = serde_json::from_slice(&wanted).unwrap();
+                let sample = parse(&read(&format!("{name}/all.json"))).unwrap();
+                for (what, got) in [
+                    ("cpu_percent", sample.cpu_percent),
+                    ("cpu_cores", sample.cores.map(f64::from)),
+                    ("mem_percent", sample.mem_percent),
+                    ("mem_total", sample.mem_total.map(|n| n as f64)),
+                    ("mem_used", sample.mem_used.map(|n| n as f64)),
+                    ("load1", sample.load1),
+                    ("load5", sample.load5),
+                    ("load15", sample.load15),
+                    ("uptime_seconds", sample.uptime_seconds.map(|n| n as f64)),
+                ] {
+                    assert!(
+                        close(got, &wanted[what]),
+                        "{name} {what}: {got:?}, should be {}",
+                        wanted[what]
+                    );
+                }
+                let swap = if wanted["swap_total"] == 0 {
+                    &Value::Null
+                } else {
+                    &wanted["swap_percent"]
+                };
+                assert!(
+                    close(sample.swap_percent, swap),
+                    "{name} swap {:?}",
+                    sample.swap_percent
+                );
+                assert!(close(sample.disk_percent, &wanted["root_fs"]["percent"]), "{name} root");
+                assert_eq!(sample.hostname.as_deref(), wanted["hostname"].as_str());
+                let mounts: Vec<&str> = sample.disks.iter().map(|d| d.mount.as_str()).collect();
+                assert_eq!(Value::from(mounts), wanted["fs_real"], "{name}");
+                assert_eq!(sample.api.to_string(), version[..1], "{name}");
+                assert_eq!(sample.version.as_deref(), (sample.api == 4).then_some(version));
+                assert!(sample.remote_now.is_some(), "{name}");
+                seen += 1;
+            }
+        }
+        assert!(seen >= 17, "only {seen}");
+    }
+
+    #[test]
+    fn rates_come_from_either_version() {
+        let old = parse(&read("3.4.0.5/full/all.json")).unwrap();
+        // vethpeer, veth… and br-… count what eth0 and vp2 counted.
+        assert!((old.net_rx_rate.unwrap() - 43.551).abs() < 1e-3 && (old.net_tx_rate.unwrap() - 48.995).abs() < 1e-3);
+        let new = parse(&read("4.3.3/steady/all.json")).unwrap();
+        assert_eq!((new.net_rx_rate, new.net_tx_rate), (Some(0.0), Some(9.0)));
+        assert_eq!(new.disk_write_rate, Some(697_731.0));
+        // The first answer after a start may lack the time or have 0 for it: then nobody knows.
+        for bent in ["bent/net-no-time.json", "bent/net-time-zero.json"] {
+            assert_eq!(parse(&read(bent)).unwrap().net_rx_rate, None, "{bent}");
+        }
+    }
+
+    #[test]
+    fn every_bent_answer_is_judged_as_its_list_says() {
+        let cases: Value = serde_json::from_slice(&read("bent/_cases.json")).unwrap();
+        let cases = cases["cases"].as_array().unwrap();
+        assert!(cases.len() >= 60);
+        for case in cases.iter().filter(|c| c["status"] == 200) {
+            let name = case["name"].as_str().unwrap();
+            let result = parse(&read(&format!("bent/{}", case["file"].as_str().unwrap())));
+            let status = case["expect"]["status"].as_str().unwrap();
+            match &result {
+                Ok(_) => assert!(status.contains("ok") || status == "no crash", "{name} was taken"),
+                Err(e) => assert!(status != "ok", "{name}: {e}"),
+            }
+            let sample = result.unwrap_or_default();
+            let is = |key: &str, got: Option<f64>| match &case["expect"][key] {
+                Value::Null if case["expect"].get(key).is_none() => true,
+                Value::String(words) if words.starts_with("null") && !words.contains(" or ") => got.is_none(),
+                Value::String(_) => got.is_none_or(|n| (0.0..=1e17).contains(&n)),
+                value => close(got, value),
+            };
+            assert!(is("cpu", sample.cpu_percent), "{name}: cpu {:?}", sample.cpu_percent);
+            assert!(is("mem", sample.mem_percent), "{name}: mem {:?}", sample.mem_percent);
+            assert!(is("load", sample.load1) && is("load1", sample.load1), "{name}: load");
+            assert!(
+                is("mem_total", sample.mem_total.map(|n| n as f64)),
+                "{name}: {:?}",
+                sample.mem_total
+            );
+            assert!(
+                is("uptime_seconds", sample.uptime_seconds.map(|n| n as f64)),
+                "{name}: uptime"
+            );
+            assert!(is("disk", sample.disk_percent), "{name}: disk");
+            let texts = [&sample.hostname, &sample.os]
+                .into_iter()
+                .flatten()
+                .chain(sample.disks.iter().map(|d| &d.mount));
+            for text in texts {
+                assert!(
+                    text.len() <= 256 && !text.contains(char::is_control),
+                    "{name}: {text:?}"
+                );
+            }
+            assert!(sample.disks.len() <= 512);
+        }
+        // A snap is full by nature: nothing to raise an alarm about.
+        assert_eq!(parse(&read("bent/fs-only-snaps.json")).unwrap().disks, []);
+        // Python's NaN in one field costs that field.
+        let nan = parse(&read("bent/nan.json")).unwrap();
+        assert!(nan.cpu_percent.is_none() && nan.mem_percent.is_some());
+    }
+
+    #[test]
+    fn one_part_of_glances_is_not_glances() {
+        let e = parse(&read("behind-nginx/http1.json")).unwrap_err(); // /api/3/load
+        assert_eq!(e.code, "glances_nothing");
+        assert!(parse(&read("behind-nginx/ok.json")).is_ok());
+        assert_eq!(parse(b"<html>").unwrap_err().code, "glances_not_json");
+    }
+
+    #[test]
+    fn uptimes_are_pythons() {
+        assert_eq!(uptime("0:10:08"), Some(608));
+        assert_eq!(uptime("413 days, 6:07:24"), Some(413 * 86_400 + 22_044));
+        for odd in [
+            "",
+            "1 jour, 2:00:00",
+            "25:00:00",
+            "0:60:00",
+            "1:2",
+            "-1 day, 2:00:00",
+            "99999999999 days, 0:00:00",
+        ] {
+            assert_eq!(uptime(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn clocks_without_a_zone_say_nothing() {
+        assert_eq!(instant("2000-02-29T00:00:00+00:00"), Some(951_782_400_000));
+        assert_eq!(instant("2000-02-29T05:30:00.123456+05:30"), Some(951_782_400_000));
+        assert_eq!(instant("2000-02-28 19:00:00-0500"), Some(951_782_400_000));
+        assert_eq!(instant("2000-02-29 00:00:00 UTC"), Some(951_782_400_000));
+        for odd in [
+            "2000-02-29 00:00:00 MSK",
+            "2000-02-29 00:00:00",
+            "2000-13-01 00:00:00 UTC",
+            "вчера",
+            "",
+        ] {
+            assert_eq!(instant(odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Reads JSON by pulling at what is wanted and skipping the rest, without building a tree and without recursion. It is
+//! more forgiving than the standard where real machines err: Python writes `NaN`, and a byte that is not UTF-8 in a
+//! process's name must not cost the whole answer. What it never forgives is a structure that does not close.
+
+use crate::base::text;
+
+/// The structure is broken at this byte: cut short, or not JSON.
+#[derive(Debug, PartialEq)]
+pub struct Broken {
+    /// Byte offset.
+    pub at: usize,
+    /// What was expected there.
+    pub why: &'static str,
+}
+
+type Result<T> = std::result::Result<T, Broken>;
+
+/// Deeper than any real answer (they have 6 levels), shallow enough to never matter.
+const DEPTH_MAX: usize = 64;
+/// Items read of an array; the rest is skipped.
+const ITEMS_MAX: usize = 512;
+/// Bytes kept of a text.
+const TEXT_MAX: usize = 256;
+
+/// A place in the text. Each method reads exactly one value, whatever it is; `None` means it was of another kind.
+pub struct Pull<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    depth: usize,
+}
+
+impl<'a> Pull<'a> {
+    /// At the start; a byte order mark is passed over.
+    pub fn new(bytes: &'a [u8]) -> Pull<'a> {
+        let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        Pull { bytes, at, depth: 0 }
+    }
+
+    /// The first byte of the next value.
+    pub fn peek(&mut self) -> Result<u8> {
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+        self.bytes
+            .get(self.at)
+            .copied()
+            .ok_or(self.broken("the text ends too early"))
+    }
+
+    /// An object: `each` is given every key (as written, escapes and all) and must read its value. False: no object.
+    pub fn object(&mut self, mut each: impl FnMut(&mut Self, &'a [u8]) -> Result<()>) -> Result<bool> {
+        if self.peek()? != b'{' {
+            return self.skip().map(|()| false);
+        }
+        self.items(b'}', |pull| {
+            if pull.peek()? != b'"' {
+                return Err(pull.broken("a key should be here"));
+            }
+            let key = pull.string()?;
+            if pull.peek()? != b':' {
+                return Err(pull.broken("a colon should be here"));
+            }
+            pull.at += 1;
+            each(pull, key)
+        })
+        .map(|()| true)
+    }
+
+    /// An array: `each` must read an item. False: no array.
+    pub fn array(&mut self, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<bool> {
+        if self.peek()? != b'[' {
+            return self.skip().map(|()| false);
+        }
+        let mut n = 0;
+        self.items(b']', |pull| {
+            n += 1;
+            if n > ITEMS_MAX { pull.skip() } else { each(pull) }
+        })
+        .map(|()| true)
+    }
+
+    fn items(&mut self, close: u8, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(self.broken("nested too deeply"));
+        }
+        if self.peek()? != close {
+            loop {
+                each(self)?;
+                match self.peek()? {
+                    b',' => self.at += 1,
+                    b if b == close => break,
+                    _ => return Err(self.broken("a comma should be here")),
+                }
+            }
+        }
+        self.at += 1;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// A finite number, also one written as a string.
+    pub fn number(&mut self) -> Result<Option<f64>> {
+        let token = match self.peek()? {
+            b'"' => self.string()?,
+            b'{' | b'[' => return self.skip().map(|()| None),
+            _ => self.bare()?,
+        };
+        let number = std::str::from_utf8(token).ok().and_then(|t| t.parse::<f64>().ok());
+        Ok(number.filter(|n| n.is_finite()))
+    }
+
+    /// A text in one line, control characters as spaces; what is not UTF-8 is replaced.
+    pub fn text(&mut self) -> Result<Option<String>> {
+        if self.peek()? != b'"' {
+            return self.skip().map(|()| None);
+        }
+        let raw = self.string()?;
+        Ok(Some(text::one_line(
+            &unescape(&raw[..raw.len().min(8 * TEXT_MAX)]),
+            TEXT_MAX,
+        )))
+    }
+
+    /// Passes over one value.
+    pub fn skip(&mut self) -> Result<()> {
+        match self.peek()? {
+            b'"' => self.string().map(drop),
+            b'{' | b'[' => self.skip_nested(),
+            _ => self.bare().map(drop),
+        }
+    }
+
+    /// Only brackets and strings are looked at: what is not wanted need not be right.
+    fn skip_nested(&mut self) -> Result<()> {
+        let outside = self.depth;
+        loop {
+            match self.bytes.get(self.at) {
+                None => return Err(self.broken("the text ends too early")),
+                Some(b'"') => {
+                    self.string()?;
+                    continue;
+                }
+                Some(b'{' | b'[') => {
+                    self.depth += 1;
+                    if self.depth > DEPTH_MAX {
+                        return Err(self.broken("nested too deeply"));
+                    }
+                }
+                Some(b'}' | b']') => self.depth -= 1,
+                Some(_) => {}
+            }
+            self.at += 1;
+            if self.depth == outside {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The inside of a string, escapes as written.
+    fn string(&mut self) -> Result<&'a [u8]> {
+        let start = self.at + 1;
+        let mut at = start;
+        loop {
+            match self.bytes[at..].iter().position(|b| *b == b'"' || *b == b'\\') {
+                None => return Err(self.broken("a string does not end")),
+                Some(n) if self.bytes[at + n] == b'\\' => at += n + 2,
+                Some(n) => {
+                    self.at = at + n + 1;
+                    return Ok(&self.bytes[start..at + n]);
+                }
+            }
+            if at > self.bytes.len() {
+                return Err(self.broken("a string does not end"));
+            }
+        }
+    }
+
+    /// A number, a word like `null` or `NaN`.
+    fn bare(&mut self) -> Result<&'a [u8]> {
+        let rest = &self.bytes[self.at..];
+        let n = rest
+            .iter()
+            .position(|b| !b.is_ascii_alphanumeric() && !b"+-.".contains(b))
+            .unwrap_or(rest.len());
+        if n == 0 {
+            return Err(self.broken("a value should be here"));
+        }
+        self.at += n;
+        Ok(&rest[..n])
+    }
+
+    fn broken(&self, why: &'static str) -> Broken {
+        Broken { at: self.at, why }
+    }
+}
+
+fn unescape(raw: &[u8]) -> String {
+    let plain = String::from_utf8_lossy(raw);
+    if !raw.contains(&b'\\') {
+        return plain.into_owned();
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = plain.chars();
+    let mut high: Option<u32> = None; // the first half of a pair
+    while let Some(c) = rest.next() {
+        let code = match c {
+            '\\' => match rest.next() {
+                Some('u') => {
+                    let digits: String = rest.by_ref().take(4).collect();
+                    u32::from_str_radix(&digits, 16).unwrap_or(0xfffd)
+                }
+                Some('n' | 't' | 'r' | 'b' | 'f') | None => u32::from(' '),
+                Some(other) => u32::from(other),
+            },
+            c => u32::from(c),
+        };
+        match (high.take(), code) {
+            (Some(first), 0xdc00..=0xdfff) => {
+                out.extend(char::from_u32(0x10000 + ((first - 0xd800) << 10) + (code - 0xdc00)));
+                continue;
+            }
+            (Some(_), _) => out.push('\u{fffd}'),
+            (None, _) => {}
+        }
+        match code {
+            0xd800..=0xdbff => high = Some(code),
+            code => out.push(char::from_u32(code).unwrap_or('\u{fffd}')),
+        }
+    }
+    out.extend(high.map(|_| '\u{fffd}'));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> Result<()> {
+        Pull::new(text.as_bytes()).skip()
+    }
+
+    #[test]
+    fn the_wanted_is_read_and_the_rest_is_skipped() {
+        let mut seen = Vec::new();
+        let mut pull =
+            Pull::new(br#"{"a": [1, {"x": "]}"}, 2], "b": "7.5", "c": {"d": 3}, "e": NaN, "f": 1e400, "g": -2}"#);
+        let was = pull.object(|pull, key| {
+            let value = if key == b"a" {
+                pull.skip().map(|()| None)?
+            } else {
+                pull.number()?
+            };
+            seen.push((String::from_utf8_lossy(key).into_owned(), value));
+            Ok(())
+        });
+        assert_eq!(was, Ok(true));
+        let values: Vec<_> = seen.iter().map(|(_, v)| *v).collect();
+        assert_eq!(values, [None, Some(7.5), None, None, None, Some(-2.0)]);
+    }
+
+    #[test]
+    fn texts_become_one_clean_line() {
+        let text = |json: &[u8]| Pull::new(json).text().unwrap().unwrap();
+        assert_eq!(text(br#""a\n\u0007b""#), "a  b");
+        assert_eq!(text(r#""\/ \u041f \ud83d\ude00 \"" "#.as_bytes()), "/ П 😀 \"");
+        assert_eq!(text(br#""x\ud83d""#), "x\u{fffd}");
+        assert_eq!(text(br#""\ud83dA\udc00""#), "\u{fffd}A\u{fffd}");
+        assert_eq!(text(b"\"\xff\""), "\u{fffd}");
+        assert_eq!(text(format!("\"{}\"", "é".repeat(500)).as_bytes()), "é".repeat(128));
+        assert_eq!(Pull::new(b"3").text(), Ok(None));
+    }
+
+    #[test]
+    fn what_does_not_close_is_broken() {
+        for bad in [
+            "",
+            " ",
+            "{",
+            "[1",
+            "\"a",
+            "\"a\\",
+            "\"a\\\"",
+            "{\"a\":[}",
+            "}",
+            ",",
+            &"[".repeat(100_000),
+        ] {
+            assert!(all(bad).is_err(), "{}", text::cut(bad, 20));
+        }
+        assert_eq!(all(&"[".repeat(65)).unwrap_err().why, "nested too deeply");
+        assert_eq!(all(&format!("{}{}", "[".repeat(64), "]".repeat(64))), Ok(()));
+        let mut pull = Pull::new(b"{\"a\" 1}");
+        assert!(pull.object(|pull, _| pull.skip()).is_err());
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_byte_is_survived() {
+        let whole = br#"{"a": [1, {"x": "]}"}, null], "b": "7\u00e95", "c": {"d": 3}}"#;
+        let read = |bytes: &[u8]| {
+            Pull::new(bytes).object(|pull, key| match key {
+                b"a" => pull.array(|pull| pull.number().map(drop)).map(drop),
+                b"b" => pull.text().map(drop),
+                _ => pull.object(|pull, _| pull.number().map(drop)).map(drop),
+            })
+        };
+        assert_eq!(read(whole), Ok(true));
+        for n in 0..whole.len() {
+            assert!(read(&whole[..n]).is_err(), "cut at {n}");
+            for byte in 0..=255 {
+                let mut bent = whole.to_vec();
+                bent[n] = byte;
+                let _ = read(&bent); // no panic, no endless loop
+            }
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The servers' JSON API.
+
+use super::latest::{self, Latest};
+use super::model::{self, Fields, Has};
+use super::{Filter, HostKeyState, Server, queries};
+use crate::access::{Actor, Right};
+use crate::app::App;
+use crate::base::clock::rfc3339;
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id, Task};
+use crate::base::secret::Secret;
+use crate::db::Conn;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
+use crate::http::request::Request;
+use crate::http::route::{Ctx, Route, route};
+use crate::task::{self, queue};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/servers", Right::Read, list),
+    route(Post, "/api/servers", Right::Edit, create),
+    route(Get, "/api/servers/{id}", Right::Read, show),
+    route(Put, "/api/servers/{id}", Right::Edit, replace),
+    route(Patch, "/api/servers/{id}", Right::Edit, change),
+    route(Delete, "/api/servers/{id}", Right::Edit, remove),
+    route(Post, "/api/servers/{id}/accept-host-key", Right::Edit, accept_host_key),
+    route(Post, "/api/servers/{id}/check-ssh", Right::Act, check_ssh),
+    route(Post, "/api/servers/{id}/deploy-proxy", Right::Act, deploy_proxy),
+    route(Post, "/api/servers/{id}/install-glances", Right::Act, install_glances),
+];
+
+/// A server as the API shows it. No secret is in it: there is no field for one.
+#[derive(Serialize)]
+pub struct View<'a> {
+    id: Id<id::Server>,
+    name: &'a str,
+    host: &'a str,
+    ssh_port: u16,
+    username: &'a str,
+    auth_type: &'static str,
+    has_password: bool,
+    has_ssh_key: bool,
+    has_passphrase: bool,
+    has_glances_password: bool,
+    has_glances_token: bool,
+    description: &'a str,
+    tags: &'a [String],
+    public_ips: &'a [String],
+    glances_scheme: &'static str,
+    glances_host: &'a str,
+    glances_port: u16,
+    glances_path: &'a str,
+    glances_auth_type: &'static str,
+    glances_username: &'a str,
+    glances_tls_pin: &'a str,
+    glances_profile: &'static str,
+    glances_api_version: Option<i64>,
+    glances_path_seen: Option<&'a str>,
+    poll_interval_s: i64,
+    status: &'static str,
+    status_since: String,
+    fail_count: i64,
+    last_error: Option<ErrorView<'a>>,
+    host_key_state: &'static str,
+    host_key_fingerprint: Option<String>,
+    last_sample: Option<&'a RawValue>,
+    spark_cpu: &'a [Option<f32>],
+    spark_mem: &'a [Option<f32>],
+    facts: Option<&'a RawValue>,
+    facts_at: Option<String>,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct ErrorView<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+/// Puts the view together.
+pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
+    let f: &Fields = &s.fields;
+    View {
+        id: s.id,
+        name: &f.name,
+        host: &f.host,
+        ssh_port: f.ssh_port,
+        username: &f.username,
+        auth_type: f.auth_type.name(),
+        has_password: s.has.password,
+        has_ssh_key: s.has.ssh_key,
+        has_passphrase: s.has.ssh_key_passphrase,
+        has_glances_password: s.has.glances_password,
+        has_glances_token: s.has.glances_token,
+        description: &f.description,
+        tags: &f.tags,
+        public_ips: &f.public_ips,
+        glances_scheme: f.glances_scheme,
+        glances_host: if f.glances_host.is_empty() {
+            &f.host
+        } else {
+            &f.glances_host
+        },
+        glances_port: f.glances_port,
+        glances_path: &f.glances_path,
+        glances_auth_type: f.glances_auth_type,
+        glances_username: &f.glances_username,
+        glances_tls_pin: &f.glances_tls_pin,
+        glances_profile: s.glances_profile,
+        glances_api_version: s.glances_api,
+        glances_path_seen: s.glances_path_seen.as_deref(),
+        poll_interval_s: f.poll_interval_s,
+        status: s.lamp.status,
+        status_since: rfc3339(s.lamp.since),
+        fail_count: s.lamp.fail_count,
+        last_error: s.lamp.error.as_ref().map(|(code, message)| ErrorView { code, message }),
+        host_key_state: s.host_key_state.name(),
+        host_key_fingerprint: s.fingerprint(),
+        last_sample: latest.and_then(|l| serde_json::from_str(&l.sample).ok()),
+        spark_cpu: latest.map_or(&[], |l| &l.cpu),
+        spark_mem: latest.map_or(&[], |l| &l.mem),
+        facts: serde_json::from_str(&s.facts).ok(),
+        facts_at: s.facts_at.map(rfc3339),
+        created_at: rfc3339(s.created_at),
+        updated_at: rfc3339(s.updated_at),
+    }
+}
+
+/// What a list's query asks for.
+pub fn filter(request: &Request) -> Result<Filter<'_>> {
+    let (limit, offset) = request.page()?;
+    let word = |name: &str| request.param(name).unwrap_or_default();
+    let status = match word("status") {
+        known @ ("" | "provisioning" | "ok" | "unreachable") => known,
+        _ => return Err(wrong("status", "status is one of: provisioning, ok, unreachable.")),
+    };
+    let descending = match word("sort") {
+        "" | "name" => false,
+        "-name" => true,
+        _ => return Err(wrong("sort", "sort is name or -name.")),
+    };
+    Ok(Filter {
+        q: word("q"),
+        tag: word("tag"),
+        status,
+        descending,
+        limit,
+        offset,
+    })
+}
+
+fn wrong(field: &'static str, message: &str) -> Error {
+    Error::invalid(vec![crate::base::error::Field {
+        field,
+        code: "bad_choice",
+        message: message.into(),
+    }])
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let filter = filter(ctx.request)?;
+    let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+    let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
+    let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();
+    Reply::json(&serde_json::json!({ "items": to_raw(&items)?, "total": total }))
+}
+
+/// JSON text made once, without the detour over a tree of values.
+fn to_raw(value: &impl Serialize) -> Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(value).map_err(Error::internal)
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let server = ctx.app.db.read(|conn| super::get(conn, id))?;
+    show_server(ctx.app, &server)
+}
+
+fn show_server(app: &App, server: &Server) -> Result<Reply> {
+    let latest = latest::of(&app.metrics, [server.id])?;
+    Reply::json(&view(server, latest.get(&server.id)))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let valid = model::read(Input::read(ctx.request)?, Fields::default(), Has::default(), true)?;
+    check_stored_key(ctx.app, None, &valid.secrets)?;
+    let actor = ctx.actor()?;
+    let server = ctx.app.db.write(|tx| {
+        let id = super::create(ctx.app, tx, &valid, actor.by())?;
+        super::get(tx, id)
+    })?;
+    Ok(show_server(ctx.app, &server)?
+        .with_status(201)
+        .header("Location", format!("/api/servers/{}", server.id)))
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, |server| server.fields.clone())
+}
+
+/// `PUT` replaces the plain fields: what is not sent falls back to its default. Secrets stay unless they are sent.
+fn replace(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, |_| Fields::default())
+}
+
+fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let server = save(ctx.app, id, Input::read(ctx.request)?, base, ctx.actor()?)?;
+    show_server(ctx.app, &server)
+}
+
+/// Reads a draft over `base` and stores it.
+pub fn save(
+    app: &App,
+    id: Id<id::Server>,
+    input: Input,
+    base: impl Fn(&Server) -> Fields,
+    actor: &Actor,
+) -> Result<Server> {
+    let old = app.db.read(|conn| super::get(conn, id))?;
+    let fields = base(&old);
+    let is_new = fields.name.is_empty();
+    let valid = model::read(input, fields, old.has, is_new)?;
+    check_stored_key(app, Some(id), &valid.secrets)?;
+    let server = app.db.write(|tx| {
+        super::update(app, tx, &super::get(tx, id)?, &valid, actor.by())?;
+        super::get(tx, id)
+    })?;
+    app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
+    Ok(server)
+}
+
+/// A key and passphrase that come together, or one that comes to the stored other, must fit before they are stored.
+pub fn check_stored_key(app: &App, id: Option<Id<id::Server>>, secrets: &model::Secrets) -> Result<()> {
+    if secrets.ssh_key.is_none() && secrets.ssh_key_passphrase.is_none() {
+        return Ok(());
+    }
+    let stored = |column| -> Result<Option<Secret>> {
+        match id {
+            Some(id) => app.db.read(|conn| super::secret(app, conn, id, column)),
+            None => Ok(None),
+        }
+    };
+    let pick = |change: &Option<Option<Secret>>, column| match change {
+        Some(value) => Ok(value.clone()),
+        None => stored(column),
+    };
+    let passphrase = pick(&secrets.ssh_key_passphrase, "ssh_key_passphrase")?;
+    match pick(&secrets.ssh_key, "ssh_key")? {
+        Some(key) => model::check_key(&app.ssh, &key, passphrase.as_ref()).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn remove(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let actor = ctx.actor()?;
+    ctx.app
+        .db
+        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, actor.by()))?;
+    ctx.app.ssh.forget(id.get());
+    Ok(Reply::status(204))
+}
+
+fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let mut input = Input::read(ctx.request)?;
+    let fingerprint = input.text("fingerprint", 200);
+    if fingerprint.as_deref().unwrap_or_default().is_empty() && !input.has_error("fingerprint") {
+        input.wrong(
+            "fingerprint",
+            "required",
+            "Send the fingerprint you have compared, like SHA256:….",
+        );
+    }
+    input.finish(&[])?;
+    let actor = ctx.actor()?;
+    let server = ctx.app.db.write(|tx| {
+        super::accept_host_key(ctx.app, tx, id, &fingerprint.unwrap_or_default(), actor.by())?;
+        super::get(tx, id)
+    })?;
+    ctx.app.ssh.forget(id.get());
+    show_server(ctx.app, &server)
+}
+
+fn check_ssh(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    Reply::accepted(start(ctx, super::tasks::CHECK_SSH, serde_json::json!({}))?)
+}
+
+fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    Reply::accepted(start(ctx, super::tasks::DEPLOY_PROXY, serde_json::json!({}))?)
+}
+
+fn install_glances(ctx: &Ctx) -> Result<Reply> {
+    let plan = super::tasks::read_install(Input::read(ctx.request)?)?;
+    Reply::accepted(start(ctx, super::tasks::INSTALL_GLANCES, plan)?)
+}
+
+/// Puts a task about the server of this request in.
+pub fn start(ctx: &Ctx, kind: &'static str, input: serde_json::Value) -> Result<Id<Task>> {
+    let id = ctx.id(0, "server")?;
+    let actor = ctx.actor()?;
+    ctx.app.db.write(|tx| {
+        let server = super::get(tx, id)?;
+        let target = ("server", id.get(), server.fields.name.as_str());
+        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &task::New { kind, target, input }, actor.by())?;
+        let object = format!("server {id} {}", server.fields.name);
+        crate::audit::append(
+            tx,
+            &ctx.app.vault,
+            actor.by(),
+            kind,
+            &object,
+            &serde_json::json!({ "task": task }),
+        )?;
+        Ok(task)
+    })
+}
+
+/// For pages: the state of the key that matters now.
+pub fn is_key_open(server: &Server) -> bool {
+    matches!(server.host_key_state, HostKeyState::Pending | HostKeyState::Changed)
+}
+
+/// For `home`: the number of servers in each state.
+pub fn counts(conn: &Conn) -> Result<[i64; 3]> {
+    queries::counts(conn)
+}

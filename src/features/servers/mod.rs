@@ -1,0 +1,402 @@
+//! Servers: how to reach them, whether to trust them, and the work done on them over ssh.
+//!
+//! Nothing is sent to a server whose host key nobody has accepted. A changed key stops everything and raises an alert.
+//! Secrets are write-only: they are sealed when they come in and opened only for the connection that needs them.
+
+pub mod model;
+mod queries;
+pub mod latest;
+pub mod tasks;
+pub mod api;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::{Host, UserName};
+use crate::base::id::{self, Id};
+use crate::base::secret::Secret;
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
+use crate::feature::Feature;
+use crate::ssh::{Auth, Target, hostkey};
+use crate::task::{self, queue};
+use crate::vault::Place;
+use model::{AuthType, Fields, Has, Secrets, Valid};
+
+pub use queries::{Filter, counts, fingerprint, tags};
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: &[api::ROUTES],
+    tasks: tasks::TASKS,
+    ..Feature::named("servers")
+};
+
+/// What is known of a server's host key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKeyState {
+    /// Nobody has looked yet.
+    Unknown,
+    /// Seen, waits for a person.
+    Pending,
+    /// Accepted; only this key is taken.
+    Pinned,
+    /// Another key was offered than the accepted one: nothing is sent.
+    Changed,
+}
+
+impl HostKeyState {
+    const ALL: [HostKeyState; 4] = [
+        HostKeyState::Unknown,
+        HostKeyState::Pending,
+        HostKeyState::Pinned,
+        HostKeyState::Changed,
+    ];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        ["unknown", "pending", "pinned", "changed"][self as usize]
+    }
+
+    fn parse(name: &str) -> HostKeyState {
+        HostKeyState::ALL
+            .into_iter()
+            .find(|s| s.name() == name)
+            .unwrap_or(HostKeyState::Unknown)
+    }
+}
+
+/// Whether Glances answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lamp {
+    /// `provisioning`, `ok` or `unreachable`.
+    pub status: &'static str,
+    /// Since when, unix ms.
+    pub since: Ms,
+    /// Missed polls in a row.
+    pub fail_count: i64,
+    /// Code and sentence of the last missed poll.
+    pub error: Option<(String, String)>,
+}
+
+/// A server's row.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Number.
+    pub id: Id<id::Server>,
+    /// Plain fields.
+    pub fields: Fields,
+    /// Which secrets are stored.
+    pub has: Has,
+    /// `unknown`, `protected` or `open`: how Glances was installed.
+    pub glances_profile: &'static str,
+    /// The accepted key, one or more `known_hosts` key lines.
+    pub host_key: String,
+    /// The key last offered when it is not the accepted one.
+    pub host_key_seen: String,
+    /// What is known of it.
+    pub host_key_state: HostKeyState,
+    /// Whether Glances answers.
+    pub lamp: Lamp,
+    /// API version last seen, 3 or 4.
+    pub glances_api: Option<i64>,
+    /// The path that answered.
+    pub glances_path_seen: Option<String>,
+    /// JSON object from the last check.
+    pub facts: String,
+    /// When, unix ms.
+    pub facts_at: Option<Ms>,
+    /// Grows with every change.
+    pub revision: i64,
+    /// Unix ms.
+    pub created_at: Ms,
+    /// Unix ms.
+    pub updated_at: Ms,
+}
+
+impl Server {
+    /// Fingerprint of the key that matters now: the offered one while it waits or differs, else the accepted one.
+    pub fn fingerprint(&self) -> Option<String> {
+        let line = if self.host_key_seen.is_empty() {
+            &self.host_key
+        } else {
+            &self.host_key_seen
+        };
+        hostkey::parse(line.lines().next()?).ok().map(|k| k.fingerprint)
+    }
+}
+
+/// One server, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Server> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("server"))
+}
+
+/// A page of servers and how many there are.
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
+    queries::list(conn, filter)
+}
+
+/// Every server by name.
+pub fn all(conn: &Conn) -> Result<Vec<Server>> {
+    queries::all(conn)
+}
+
+/// The columns that hold sealed values.
+const SECRETS: [&str; 5] = [
+    "password",
+    "ssh_key",
+    "ssh_key_passphrase",
+    "glances_password",
+    "glances_token",
+];
+
+fn place(id: Id<id::Server>, column: &'static str) -> Place {
+    Place {
+        table: "servers",
+        column,
+        row: id.get(),
+    }
+}
+
+/// Opens one stored secret.
+pub fn secret(app: &App, conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<Option<Secret>> {
+    debug_assert!(SECRETS.contains(&column));
+    let sealed = queries::sealed(conn, id, column)?;
+    sealed
+        .map(|sealed| app.vault.open_sealed(place(id, column), &sealed))
+        .transpose()
+}
+
+fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Secrets) -> Result<()> {
+    let changes = [
+        &secrets.password,
+        &secrets.ssh_key,
+        &secrets.ssh_key_passphrase,
+        &secrets.glances_password,
+        &secrets.glances_token,
+    ];
+    for (column, change) in SECRETS.into_iter().zip(changes) {
+        if let Some(value) = change {
+            let sealed = value
+                .as_ref()
+                .map(|v| app.vault.seal(place(id, column), v))
+                .transpose()?;
+            queries::set_sealed(tx, id, column, sealed.as_deref())?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds a server.
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Server>> {
+    let id = queries::insert(tx, &valid.fields, clock::now())?;
+    store_secrets(app, tx, id, &valid.secrets)?;
+    match &valid.host_key {
+        Some(key) => queries::set_host_key(tx, id, key, "", HostKeyState::Pinned)?,
+        None => look_at_host_key(app, tx, id, &valid.fields.name, by)?,
+    }
+    note(app, tx, by, "server.create", id, &valid.fields.name, "server.created")?;
+    Ok(id)
+}
+
+/// Changes a server. A new address is a new machine: its host key must be accepted afresh (unless it is given).
+pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) -> Result<()> {
+    queries::update(tx, old.id, &valid.fields, clock::now())?;
+    store_secrets(app, tx, old.id, &valid.secrets)?;
+    let moved = (&old.fields.host, old.fields.ssh_port) != (&valid.fields.host, valid.fields.ssh_port);
+    match &valid.host_key {
+        Some(key) => queries::set_host_key(tx, old.id, key, "", HostKeyState::Pinned)?,
+        None if moved => {
+            queries::set_host_key(tx, old.id, "", "", HostKeyState::Unknown)?;
+            look_at_host_key(app, tx, old.id, &valid.fields.name, by)?;
+        }
+        None => {}
+    }
+    note(
+        app,
+        tx,
+        by,
+        "server.update",
+        old.id,
+        &valid.fields.name,
+        "server.changed",
+    )
+}
+
+/// First contact happens by itself, so that the fingerprint is there when a person looks. One look at a time is enough.
+fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: audit::By) -> Result<()> {
+    if queue::open_for(tx, "server", id.get(), Some(tasks::LOOK_HOST_KEY))?.is_some() {
+        return Ok(());
+    }
+    let new = task::New {
+        kind: tasks::LOOK_HOST_KEY,
+        target: ("server", id.get(), name),
+        input: serde_json::json!({}),
+    };
+    queue::enqueue(tx, &app.wakes.tasks, &new, by).map(drop)
+}
+
+/// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it.
+pub fn delete(app: &App, tx: &Tx, server: &Server, by: audit::By) -> Result<()> {
+    let open = queue::open_for(tx, "server", server.id.get(), None)?;
+    let looking = queue::open_for(tx, "server", server.id.get(), Some(tasks::LOOK_HOST_KEY))?;
+    if let Some(task) = open.filter(|task| Some(*task) != looking) {
+        let say = format!("Task {task} still works on this server. Wait for it or cancel it first.");
+        return Err(Error::new(Kind::Conflict, "task_open", say));
+    }
+    queries::remove(tx, server.id)?;
+    note(
+        app,
+        tx,
+        by,
+        "server.delete",
+        server.id,
+        &server.fields.name,
+        "server.deleted",
+    )
+}
+
+fn note(app: &App, tx: &Tx, by: audit::By, action: &str, id: Id<id::Server>, name: &str, event: &str) -> Result<()> {
+    let data = serde_json::json!({ "name": name });
+    audit::append(tx, &app.vault, by, action, &format!("server {id} {name}"), &data)?;
+    outbox::emit(tx, &app.wakes.events, event, ("server", id.get()), &data)
+}
+
+/// A person has compared the fingerprint and accepts the key that was offered.
+pub fn accept_host_key(app: &App, tx: &Tx, id: Id<id::Server>, fingerprint: &str, by: audit::By) -> Result<()> {
+    let server = get(tx, id)?;
+    let conflict = |code, say: &str| Err(Error::new(Kind::Conflict, code, say));
+    if server.host_key_seen.is_empty() {
+        return conflict(
+            "no_host_key_waits",
+            "No host key waits for a decision. Run “Check SSH access” first.",
+        );
+    }
+    if server.fingerprint().as_deref() != Some(fingerprint) {
+        return conflict(
+            "fingerprint_differs",
+            "This is not the fingerprint that the server offered. Load the page again and compare.",
+        );
+    }
+    queries::set_host_key(tx, id, &server.host_key_seen, "", HostKeyState::Pinned)?;
+    let data = serde_json::json!({ "name": server.fields.name, "fingerprint": fingerprint });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "server.accept_host_key",
+        &format!("server {id} {}", server.fields.name),
+        &data,
+    )?;
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "server.host_key_accepted",
+        ("server", id.get()),
+        &data,
+    )
+}
+
+/// What `ssh` needs to reach a server. Fails with the right words while its key is not accepted.
+pub fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
+    let id = server.id;
+    match server.host_key_state {
+        HostKeyState::Pinned => {}
+        HostKeyState::Changed => {
+            return Err(Error::new(
+                Kind::Conflict,
+                "ssh_host_key_changed",
+                "The server's host key is not the one that was accepted. Nothing was sent. Find out why before you accept the new key.",
+            ));
+        }
+        HostKeyState::Unknown | HostKeyState::Pending => {
+            return Err(Error::new(
+                Kind::Conflict,
+                "ssh_host_key_pending",
+                "The server's host key waits to be accepted. Compare its fingerprint and accept it first.",
+            ));
+        }
+    }
+    let stored = |column| secret(app, conn, id, column);
+    let missing = |what: &str| {
+        Error::new(
+            Kind::Conflict,
+            "no_credential",
+            format!("No {what} is stored for this server. Enter one."),
+        )
+    };
+    let (auth, sudo_password) = match server.fields.auth_type {
+        AuthType::Password => {
+            let password = stored("password")?.ok_or_else(|| missing("password"))?;
+            (Auth::Password(password.clone()), Some(password))
+        }
+        AuthType::SshKey => {
+            let pem = stored("ssh_key")?.ok_or_else(|| missing("private key"))?;
+            (
+                Auth::Key {
+                    pem,
+                    passphrase: stored("ssh_key_passphrase")?,
+                },
+                stored("password")?,
+            )
+        }
+    };
+    Ok(Target {
+        server: id.get(),
+        host: Host::parse(&server.fields.host).map_err(Error::internal)?,
+        port: server.fields.ssh_port,
+        user: UserName::parse(&server.fields.username).map_err(Error::internal)?,
+        auth,
+        sudo_password,
+        host_key: server.host_key.clone(),
+    })
+}
+
+/// A key that nobody has accepted was offered: kept for a person to look at.
+fn offer_host_key(tx: &Tx, id: Id<id::Server>, line: &str) -> Result<()> {
+    queries::set_host_key(tx, id, "", line, HostKeyState::Pending)
+}
+
+/// Another key than the accepted one was offered: everything stops, an alert is raised.
+fn host_key_changed(app: &App, tx: &Tx, server: &Server, line: &str) -> Result<()> {
+    queries::set_host_key(tx, server.id, &server.host_key, line, HostKeyState::Changed)?;
+    let fingerprint = |line: &str| {
+        hostkey::parse(line.lines().next().unwrap_or_default())
+            .map(|k| k.fingerprint)
+            .unwrap_or_default()
+    };
+    let data = serde_json::json!({
+        "name": server.fields.name, "accepted": fingerprint(&server.host_key), "offered": fingerprint(line),
+    });
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "host.key_changed",
+        ("server", server.id.get()),
+        &data,
+    )
+}
+
+/// The offered key is the accepted one again (the old machine is back).
+fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
+    queries::set_host_key(tx, server.id, &server.host_key, "", HostKeyState::Pinned)?;
+    let data = serde_json::json!({ "name": server.fields.name });
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "host.key_restored",
+        ("server", server.id.get()),
+        &data,
+    )
+}
+
+/// Pushed by `metrics`: what the last polls came to.
+pub fn set_lamp(tx: &Tx, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
+    queries::set_lamp(tx, id, lamp)
+}
+
+/// Pushed by `metrics`: the API version and path that answered.
+pub fn set_glances_seen(tx: &Tx, id: Id<id::Server>, api: i64, path: &str) -> Result<()> {
+    queries::set_glances_seen(tx, id, api, path)
+}

@@ -1,0 +1,392 @@
+//! A server's fields and the only way to make them valid.
+
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::host::{Host, UserName};
+use crate::base::secret::Secret;
+use crate::http::input::Input;
+use crate::ssh::{hostkey, keys};
+
+/// How to sign in on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthType {
+    /// `password`
+    Password,
+    /// `ssh_key`
+    SshKey,
+}
+
+impl AuthType {
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            AuthType::Password => "password",
+            AuthType::SshKey => "ssh_key",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(name: &str) -> AuthType {
+        if name == "password" {
+            AuthType::Password
+        } else {
+            AuthType::SshKey
+        }
+    }
+}
+
+/// A server's plain fields, valid. (Secrets are in [`Secrets`]; what Lamplighter found out is in the row.)
+#[derive(Debug, Clone)]
+pub struct Fields {
+    /// What people call it; unique whatever its case.
+    pub name: String,
+    /// Address or DNS name.
+    pub host: String,
+    /// TCP port of sshd.
+    pub ssh_port: u16,
+    /// Login name on the server.
+    pub username: String,
+    /// How to sign in.
+    pub auth_type: AuthType,
+    /// Free words.
+    pub description: String,
+    /// Labels, in the order given, unique.
+    pub tags: Vec<String>,
+    /// Addresses the world sees; empty: those `host` resolves to.
+    pub public_ips: Vec<String>,
+    /// `http` or `https`.
+    pub glances_scheme: &'static str,
+    /// Where Glances listens; empty: as `host`.
+    pub glances_host: String,
+    /// Its port.
+    pub glances_port: u16,
+    /// The path asked first.
+    pub glances_path: String,
+    /// `none`, `basic` or `token`.
+    pub glances_auth_type: &'static str,
+    /// For `basic`.
+    pub glances_username: String,
+    /// SHA-256 of its certificate in hex; empty: the system's certificate authorities.
+    pub glances_tls_pin: String,
+    /// Seconds between two polls, 30 to 60 (5 and up is taken for laboratories).
+    pub poll_interval_s: i64,
+}
+
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            name: String::new(),
+            host: String::new(),
+            ssh_port: 22,
+            username: String::new(),
+            auth_type: AuthType::SshKey,
+            description: String::new(),
+            tags: Vec::new(),
+            public_ips: Vec::new(),
+            glances_scheme: "http",
+            glances_host: String::new(),
+            glances_port: 61208,
+            glances_path: "/api/3/all".into(),
+            glances_auth_type: "none",
+            glances_username: String::new(),
+            glances_tls_pin: String::new(),
+            poll_interval_s: 30,
+        }
+    }
+}
+
+/// What a draft does to each secret: `None` keeps it, `Some(None)` removes it.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    /// Login password; with a key it is the sudo password.
+    pub password: Option<Option<Secret>>,
+    /// Private key, cleaned.
+    pub ssh_key: Option<Option<Secret>>,
+    /// Its passphrase.
+    pub ssh_key_passphrase: Option<Option<Secret>>,
+    /// For Glances' Basic auth.
+    pub glances_password: Option<Option<Secret>>,
+    /// For Glances' bearer token.
+    pub glances_token: Option<Option<Secret>>,
+}
+
+/// Which secrets a server has already.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Has {
+    /// See [`Secrets::password`].
+    pub password: bool,
+    /// See [`Secrets::ssh_key`].
+    pub ssh_key: bool,
+    /// See [`Secrets::ssh_key_passphrase`].
+    pub ssh_key_passphrase: bool,
+    /// See [`Secrets::glances_password`].
+    pub glances_password: bool,
+    /// See [`Secrets::glances_token`].
+    pub glances_token: bool,
+}
+
+/// Proof that a draft fits.
+#[derive(Debug)]
+pub struct Valid {
+    /// All plain fields.
+    pub fields: Fields,
+    /// What happens to the secrets.
+    pub secrets: Secrets,
+    /// A host key given at creation: pinned at once.
+    pub host_key: Option<String>,
+}
+
+/// Fields of the answer that may be sent back and are not ours to set.
+pub const READ_ONLY: &[&str] = &[
+    "id",
+    "status",
+    "status_since",
+    "fail_count",
+    "last_error",
+    "host_key_state",
+    "host_key_fingerprint",
+    "glances_api_version",
+    "glances_path_seen",
+    "glances_profile",
+    "last_sample",
+    "spark_cpu",
+    "spark_mem",
+    "facts",
+    "facts_at",
+    "created_at",
+    "updated_at",
+    "has_password",
+    "has_ssh_key",
+    "has_passphrase",
+    "has_glances_password",
+    "has_glances_token",
+    "revision",
+];
+
+/// Reads a draft over `base`: what is not sent stays as it is there.
+pub fn read(mut input: Input, base: Fields, has: Has, is_new: bool) -> Result<Valid> {
+    let mut f = base;
+    let i = &mut input;
+    set(&mut f.name, i.parse("name", "bad_name", name));
+    set(
+        &mut f.host,
+        i.parse("host", "bad_host", |t| Host::parse(t).map(|h| h.to_string())),
+    );
+    set(&mut f.ssh_port, i.number("ssh_port", 1..=65535).map(|n| n as u16));
+    set(
+        &mut f.username,
+        i.parse("username", "bad_user", |t| {
+            UserName::parse(t).map(|u| u.as_str().to_string())
+        }),
+    );
+    set(&mut f.description, i.text("description", 2_000));
+    set(&mut f.tags, i.list("tags", 32, 64).map(unique));
+    let ips = i.list("public_ips", 16, 45);
+    set(&mut f.public_ips, ips.and_then(|ips| addresses(i, ips)));
+    set(&mut f.glances_scheme, i.choice("glances_scheme", &["http", "https"]));
+    set(
+        &mut f.glances_host,
+        i.parse("glances_host", "bad_host", |t| {
+            if t.is_empty() {
+                Ok(String::new())
+            } else {
+                Host::parse(t).map(|h| h.to_string())
+            }
+        }),
+    );
+    set(
+        &mut f.glances_port,
+        i.number("glances_port", 1..=65535).map(|n| n as u16),
+    );
+    set(&mut f.glances_path, i.parse("glances_path", "bad_path", path));
+    set(
+        &mut f.glances_auth_type,
+        i.choice("glances_auth_type", &["none", "basic", "token"]),
+    );
+    set(
+        &mut f.glances_username,
+        i.parse("glances_username", "bad_user", one_line),
+    );
+    set(&mut f.glances_tls_pin, i.parse("glances_tls_pin", "bad_pin", pin));
+    set(&mut f.poll_interval_s, i.number("poll_interval_s", 5..=3600));
+    let mut secrets = Secrets {
+        password: i.secret("password", 1_024),
+        ssh_key: i.secret("ssh_key", 32 << 10),
+        ssh_key_passphrase: i.secret("ssh_key_passphrase", 1_024),
+        glances_password: i.secret("glances_password", 1_024),
+        glances_token: i.secret("glances_token", 8 << 10),
+    };
+    let auth = i.choice("auth_type", &["password", "ssh_key"]).map(AuthType::parse);
+    let only_password = matches!(secrets.password, Some(Some(_))) && !matches!(secrets.ssh_key, Some(Some(_)));
+    f.auth_type = auth.unwrap_or(if is_new && only_password {
+        AuthType::Password
+    } else {
+        f.auth_type
+    });
+    let host_key = i.parse("host_key", "bad_host_key", |t| {
+        if t.is_empty() {
+            Ok(None)
+        } else {
+            hostkey::parse(t).map(|k| Some(k.line))
+        }
+    });
+    required(i, &f, is_new);
+    check_secrets(i, &f, &mut secrets, has);
+    input.finish(READ_ONLY)?;
+    Ok(Valid {
+        fields: f,
+        secrets,
+        host_key: host_key.flatten(),
+    })
+}
+
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn required(i: &mut Input, f: &Fields, is_new: bool) {
+    for (field, value, say) in [
+        ("name", &f.name, "Give the server a name."),
+        ("host", &f.host, "Give the server's address or DNS name."),
+        ("username", &f.username, "Give the login name to use on the server."),
+    ] {
+        if is_new && value.is_empty() && !i.has_error(field) {
+            i.wrong(field, "required", say);
+        }
+    }
+}
+
+/// The secrets that the chosen ways of signing in need, and a key that really opens.
+fn check_secrets(i: &mut Input, f: &Fields, secrets: &mut Secrets, has: Has) {
+    let will_have = |change: &Option<Option<Secret>>, has: bool| change.as_ref().map_or(has, Option::is_some);
+    if f.auth_type == AuthType::Password && !will_have(&secrets.password, has.password) && !i.has_error("password") {
+        i.wrong("password", "required", "Signing in by password needs the password.");
+    }
+    if f.auth_type == AuthType::SshKey && !will_have(&secrets.ssh_key, has.ssh_key) && !i.has_error("ssh_key") {
+        i.wrong(
+            "ssh_key",
+            "required",
+            "Signing in by key needs the private key. Paste it whole, with its first and last line.",
+        );
+    }
+    if f.glances_auth_type == "basic"
+        && (f.glances_username.is_empty() || !will_have(&secrets.glances_password, has.glances_password))
+    {
+        i.wrong(
+            "glances_password",
+            "required",
+            "Basic auth at Glances needs a user name and a password.",
+        );
+    }
+    if f.glances_auth_type == "token" && !will_have(&secrets.glances_token, has.glances_token) {
+        i.wrong("glances_token", "required", "Token auth at Glances needs the token.");
+    }
+    for (field, value) in [
+        ("password", &secrets.password),
+        ("ssh_key_passphrase", &secrets.ssh_key_passphrase),
+        ("glances_password", &secrets.glances_password),
+        ("glances_token", &secrets.glances_token),
+    ] {
+        let text = value
+            .iter()
+            .flatten()
+            .map(|s| s.reveal_text_for("looking for line breaks"))
+            .next()
+            .unwrap_or_default();
+        if text.contains(['\r', '\n', '\0']) {
+            i.wrong(
+                field,
+                "line_break",
+                "A password or token has no line breaks. Paste it without the end of the line.",
+            );
+        }
+    }
+    if let Some(Some(pasted)) = &secrets.ssh_key {
+        match keys::clean(pasted.reveal_for("cleaning a pasted key")) {
+            Ok(key) => secrets.ssh_key = Some(Some(key)),
+            Err(e) => i.wrong("ssh_key", e.code, e.say),
+        }
+    }
+}
+
+fn name(text: &str) -> std::result::Result<String, String> {
+    let good =
+        (1..=100).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control()) && !text.trim().is_empty();
+    if good {
+        Ok(text.into())
+    } else {
+        Err("A name has 1 to 100 characters on one line.".into())
+    }
+}
+
+fn one_line(text: &str) -> std::result::Result<String, String> {
+    let good = text.len() <= 256 && !text.chars().any(char::is_control) && !text.contains(':');
+    if good {
+        Ok(text.into())
+    } else {
+        Err("A user name has at most 256 bytes on one line, without a colon.".into())
+    }
+}
+
+fn path(text: &str) -> std::result::Result<String, String> {
+    let good = text.starts_with('/')
+        && text.len() <= 200
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.-~".contains(&b))
+        && text.split('/').all(|s| s != "." && s != "..");
+    if good {
+        Ok(text.into())
+    } else {
+        Err("A path starts with / and has letters, digits, dots, dashes and underscores, like /api/4/all.".into())
+    }
+}
+
+fn pin(text: &str) -> std::result::Result<String, String> {
+    let hex: String = text
+        .chars()
+        .filter(|c| *c != ':')
+        .collect::<String>()
+        .to_ascii_lowercase();
+    let good = hex.is_empty() || hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    if good {
+        Ok(hex)
+    } else {
+        Err("A certificate's SHA-256 fingerprint has 64 hex digits.".into())
+    }
+}
+
+fn unique(mut tags: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    tags.retain(|t| seen.insert(t.to_lowercase()));
+    tags
+}
+
+fn addresses(i: &mut Input, ips: Vec<String>) -> Option<Vec<String>> {
+    match ips.iter().find(|t| t.parse::<std::net::IpAddr>().is_err()) {
+        Some(bad) => {
+            i.wrong("public_ips", "bad_address", format!("“{bad}” is not an IP address."));
+            None
+        }
+        None => Some(ips),
+    }
+}
+
+/// Tests a key with its passphrase (`ssh-keygen -y`): what does not open must not be stored.
+pub fn check_key(ssh: &crate::ssh::Ssh, key: &Secret, passphrase: Option<&Secret>) -> Result<keys::KeyInfo> {
+    ssh.inspect(key, passphrase).map_err(|e| {
+        let field = if e.code.contains("passphrase") {
+            "ssh_key_passphrase"
+        } else {
+            "ssh_key"
+        };
+        Error {
+            kind: Kind::Invalid,
+            fields: vec![Field {
+                field,
+                code: e.code,
+                message: e.say.clone(),
+            }],
+            ..e
+        }
+    })
+}

@@ -1,0 +1,301 @@
+//! SQL of the servers.
+
+use super::model::{AuthType, Fields, Has};
+use super::{HostKeyState, Lamp, Server};
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Field, Result};
+use crate::base::id::{self, Id};
+use crate::db::{self, Conn};
+use rusqlite::{OptionalExtension, Row, params};
+
+const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type, s.description, s.tags, s.public_ips,
+    s.glances_scheme, s.glances_host, s.glances_port, s.glances_path, s.glances_auth_type, s.glances_username,
+    s.glances_tls_pin, s.glances_profile, s.poll_interval_s, s.host_key, s.host_key_seen, s.host_key_state, s.status,
+    s.status_since, s.fail_count, s.last_error_code, s.last_error_say, s.glances_api, s.glances_path_seen, s.facts,
+    s.facts_at, s.revision, s.created_at, s.updated_at, s.password IS NOT NULL, s.ssh_key IS NOT NULL,
+    s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL";
+
+fn strings(json: String) -> Vec<String> {
+    serde_json::from_str(&json).unwrap_or_default()
+}
+
+fn word(text: &str, words: &[&'static str]) -> &'static str {
+    words.iter().copied().find(|w| *w == text).unwrap_or(words[0])
+}
+
+fn read(r: &Row) -> rusqlite::Result<Server> {
+    let error_code: Option<String> = r.get(24)?;
+    Ok(Server {
+        id: Id::new(r.get(0)?),
+        fields: Fields {
+            name: r.get(1)?,
+            host: r.get(2)?,
+            ssh_port: r.get(3)?,
+            username: r.get(4)?,
+            auth_type: AuthType::parse(&r.get::<_, String>(5)?),
+            description: r.get(6)?,
+            tags: strings(r.get(7)?),
+            public_ips: strings(r.get(8)?),
+            glances_scheme: word(r.get_ref(9)?.as_str()?, &["http", "https"]),
+            glances_host: r.get(10)?,
+            glances_port: r.get(11)?,
+            glances_path: r.get(12)?,
+            glances_auth_type: word(r.get_ref(13)?.as_str()?, &["none", "basic", "token"]),
+            glances_username: r.get(14)?,
+            glances_tls_pin: r.get(15)?,
+            poll_interval_s: r.get(17)?,
+        },
+        glances_profile: word(r.get_ref(16)?.as_str()?, &["unknown", "protected", "open"]),
+        host_key: r.get(18)?,
+        host_key_seen: r.get(19)?,
+        host_key_state: HostKeyState::parse(r.get_ref(20)?.as_str()?),
+        lamp: Lamp {
+            status: word(r.get_ref(21)?.as_str()?, &["provisioning", "ok", "unreachable"]),
+            since: r.get(22)?,
+            fail_count: r.get(23)?,
+            error: error_code
+                .map(|code| Ok::<_, rusqlite::Error>((code, r.get(25)?)))
+                .transpose()?,
+        },
+        glances_api: r.get(26)?,
+        glances_path_seen: r.get(27)?,
+        facts: r.get(28)?,
+        facts_at: r.get(29)?,
+        revision: r.get(30)?,
+        created_at: r.get(31)?,
+        updated_at: r.get(32)?,
+        has: Has {
+            password: r.get(33)?,
+            ssh_key: r.get(34)?,
+            ssh_key_passphrase: r.get(35)?,
+            glances_password: r.get(36)?,
+            glances_token: r.get(37)?,
+        },
+    })
+}
+
+pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Option<Server>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM servers s WHERE s.id = ?1"))?;
+    Ok(statement.query_row([id.get()], read).optional()?)
+}
+
+/// What a list asks for; empty texts mean any.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    /// Part of the name, host, tags or description.
+    pub q: &'a str,
+    /// Exactly this tag, whatever its case.
+    pub tag: &'a str,
+    /// `provisioning`, `ok` or `unreachable`.
+    pub status: &'a str,
+    /// From Z to A.
+    pub descending: bool,
+    /// At most so many.
+    pub limit: i64,
+    /// Skip so many.
+    pub offset: i64,
+}
+
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
+    // A condition that is not wanted still names its number, so that the same list of values fits every statement.
+    let when = |wanted: bool, condition, filler| if wanted { condition } else { filler };
+    let wheres = [
+        when(
+            !filter.q.is_empty(),
+            r"(s.name LIKE ?1 ESCAPE '\' OR s.host LIKE ?1 ESCAPE '\' OR s.tags LIKE ?1 ESCAPE '\' OR s.description LIKE ?1 ESCAPE '\')",
+            "?1 IS ?1",
+        ),
+        when(!filter.tag.is_empty(), "EXISTS (SELECT 1 FROM server_tags t WHERE t.tag = ?2 AND t.server_id = s.id)", "?2 IS ?2"),
+        when(!filter.status.is_empty(), "s.status = ?3", "?3 IS ?3"),
+    ]
+    .join(" AND ");
+    let like = format!(
+        "%{}%",
+        filter.q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+    );
+    let total = conn
+        .prepare_cached(&format!("SELECT count(*) FROM servers s WHERE {wheres}"))?
+        .query_row(params![like, filter.tag, filter.status], |r| r.get(0))?;
+    let order = if filter.descending { "DESC" } else { "ASC" };
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM servers s WHERE {wheres} ORDER BY s.name {order}, s.id LIMIT ?4 OFFSET ?5"
+    ))?;
+    let rows = statement
+        .query_map(
+            params![like, filter.tag, filter.status, filter.limit, filter.offset],
+            read,
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((rows, total))
+}
+
+/// Every server, for the wall and the poller.
+pub fn all(conn: &Conn) -> Result<Vec<Server>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM servers s ORDER BY s.name, s.id"))?;
+    Ok(statement.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many servers are in each state: provisioning, ok, unreachable.
+pub fn counts(conn: &Conn) -> Result<[i64; 3]> {
+    let mut out = [0; 3];
+    let mut statement = conn.prepare_cached("SELECT status, count(*) FROM servers GROUP BY status")?;
+    let rows = statement.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?)))?;
+    for row in rows {
+        let (status, n) = row?;
+        out[["provisioning", "ok", "unreachable"]
+            .iter()
+            .position(|s| *s == status)
+            .unwrap_or(0)] = n;
+    }
+    Ok(out)
+}
+
+/// Every tag with how many servers have it.
+pub fn tags(conn: &Conn) -> Result<Vec<(String, i64)>> {
+    let mut statement = conn
+        .prepare_cached("SELECT tag, count(*) FROM server_tags GROUP BY tag ORDER BY count(*) DESC, tag LIMIT 200")?;
+    Ok(statement
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// The highest revision and the number of rows: moves whenever a server is added, changed or removed.
+pub fn fingerprint(conn: &Conn) -> Result<(i64, i64)> {
+    let mut statement = conn.prepare_cached("SELECT coalesce(sum(revision), 0), count(*) FROM servers")?;
+    Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
+}
+
+fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    move |e| match db::is_duplicate(&e) {
+        true => {
+            let message = format!("There is a server called “{name}” already. Give this one another name.");
+            let field = Field {
+                field: "name",
+                code: "duplicate",
+                message: message.clone(),
+            };
+            Error {
+                fields: vec![field],
+                ..Error::new(crate::base::error::Kind::Conflict, "duplicate", message)
+            }
+        }
+        false => e.into(),
+    }
+}
+
+pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Server>> {
+    conn.execute(
+        "INSERT INTO servers (name, host, ssh_port, username, auth_type, description, tags, public_ips, glances_scheme,
+           glances_host, glances_port, glances_path, glances_auth_type, glances_username, glances_tls_pin, poll_interval_s,
+           status, status_since, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, 'provisioning', ?17, ?17, ?17)",
+        params![
+            f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags), json(&f.public_ips),
+            f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type, f.glances_username,
+            f.glances_tls_pin, f.poll_interval_s, at
+        ],
+    )
+    .map_err(told_duplicate(&f.name))?;
+    let id = Id::new(conn.last_insert_rowid());
+    set_tags(conn, id, &f.tags)?;
+    Ok(id)
+}
+
+pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE servers SET name = ?2, host = ?3, ssh_port = ?4, username = ?5, auth_type = ?6, description = ?7, tags = ?8,
+           public_ips = ?9, glances_scheme = ?10, glances_host = ?11, glances_port = ?12, glances_path = ?13,
+           glances_auth_type = ?14, glances_username = ?15, glances_tls_pin = ?16, poll_interval_s = ?17, updated_at = ?18,
+           revision = revision + 1
+         WHERE id = ?1",
+        params![
+            id.get(), f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags),
+            json(&f.public_ips), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
+            f.glances_username, f.glances_tls_pin, f.poll_interval_s, at
+        ],
+    )
+    .map_err(told_duplicate(&f.name))?;
+    set_tags(conn, id, &f.tags)
+}
+
+fn json(items: &[String]) -> String {
+    serde_json::to_string(items).unwrap_or_else(|_| "[]".into())
+}
+
+fn set_tags(conn: &Conn, id: Id<id::Server>, tags: &[String]) -> Result<()> {
+    conn.execute("DELETE FROM server_tags WHERE server_id = ?1", [id.get()])?;
+    for tag in tags {
+        conn.execute(
+            "INSERT OR IGNORE INTO server_tags (server_id, tag) VALUES (?1, ?2)",
+            params![id.get(), tag],
+        )?;
+    }
+    Ok(())
+}
+
+pub fn remove(conn: &Conn, id: Id<id::Server>) -> Result<()> {
+    conn.execute("DELETE FROM servers WHERE id = ?1", [id.get()])?;
+    Ok(())
+}
+
+/// The sealed value of one secret column. `column` is one of [`SECRETS`].
+pub fn sealed(conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<Option<Vec<u8>>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {column} FROM servers WHERE id = ?1"))?;
+    Ok(statement.query_row([id.get()], |r| r.get(0)).optional()?.flatten())
+}
+
+pub fn set_sealed(conn: &Conn, id: Id<id::Server>, column: &'static str, sealed: Option<&[u8]>) -> Result<()> {
+    conn.execute(
+        &format!("UPDATE servers SET {column} = ?2, revision = revision + 1 WHERE id = ?1"),
+        params![id.get(), sealed],
+    )?;
+    Ok(())
+}
+
+pub fn set_host_key(conn: &Conn, id: Id<id::Server>, key: &str, seen: &str, state: HostKeyState) -> Result<()> {
+    conn.execute(
+        "UPDATE servers SET host_key = ?2, host_key_seen = ?3, host_key_state = ?4, revision = revision + 1 WHERE id = ?1",
+        params![id.get(), key, seen, state.name()],
+    )?;
+    Ok(())
+}
+
+pub fn set_facts(conn: &Conn, id: Id<id::Server>, facts: &str, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE servers SET facts = ?2, facts_at = ?3, revision = revision + 1 WHERE id = ?1",
+        params![id.get(), facts, at],
+    )?;
+    Ok(())
+}
+
+/// How Glances is reached after it has been installed.
+pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -> Result<()> {
+    conn.execute(
+        "UPDATE servers SET glances_scheme = ?2, glances_host = ?3, glances_port = ?4, glances_path = ?5, glances_auth_type = ?6,
+           glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, fail_count = 0, revision = revision + 1
+         WHERE id = ?1",
+        params![
+            id.get(), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
+            f.glances_username, f.glances_tls_pin, profile
+        ],
+    )?;
+    Ok(())
+}
+
+pub fn set_lamp(conn: &Conn, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
+    let (code, say) = lamp.error.as_ref().map(|(c, s)| (c.as_str(), s.as_str())).unzip();
+    conn.prepare_cached(
+        "UPDATE servers SET status = ?2, status_since = ?3, fail_count = ?4, last_error_code = ?5, last_error_say = ?6,
+           revision = revision + 1 WHERE id = ?1",
+    )?
+    .execute(params![id.get(), lamp.status, lamp.since, lamp.fail_count, code, say])?;
+    Ok(())
+}
+
+pub fn set_glances_seen(conn: &Conn, id: Id<id::Server>, api: i64, path: &str) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE servers SET glances_api = ?2, glances_path_seen = ?3, revision = revision + 1 WHERE id = ?1",
+    )?
+    .execute(params![id.get(), api, path])?;
+    Ok(())
+}

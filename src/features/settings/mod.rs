@@ -1,0 +1,12 @@
+//! The table of settings as people see and change it.
+
+pub mod api;
+mod pages;
+
+use crate::feature::Feature;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: &[api::ROUTES, pages::ROUTES],
+    ..Feature::named("settings")
+};

@@ -1,0 +1,101 @@
+//! The settings as a page: one panel a section, one row a setting.
+
+use super::api;
+use crate::access::Right;
+use crate::base::error::{Kind, Result};
+use crate::http::page;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use crate::http::view::Errors;
+use crate::http::words::Lang;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/settings", Right::Administer, list),
+    route(Post, "/settings", Right::Administer, change),
+];
+
+#[derive(Serialize)]
+struct Section {
+    name: &'static str,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    key: &'static str,
+    /// As stored, or as typed when it was refused.
+    value: String,
+    default: i64,
+    min: i64,
+    max: i64,
+    unit: &'static str,
+    help: &'static str,
+}
+
+fn sections(ctx: &Ctx, typed: &HashMap<String, String>) -> Result<Vec<Section>> {
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let mut sections: Vec<Section> = Vec::new();
+    for s in api::all(ctx.app)? {
+        let name = s.key.split_once('.').map_or(s.key, |(section, _)| section);
+        let row = Row {
+            key: s.key,
+            value: typed.get(s.key).cloned().unwrap_or_else(|| s.value.to_string()),
+            default: s.default,
+            min: s.min,
+            max: s.max,
+            unit: s.unit,
+            help: if lang == Lang::Ru { s.help_ru } else { s.help },
+        };
+        match sections.iter_mut().find(|section| section.name == name) {
+            Some(section) => section.rows.push(row),
+            None => sections.push(Section { name, rows: vec![row] }),
+        }
+    }
+    Ok(sections)
+}
+
+#[derive(Serialize)]
+struct Content {
+    sections: Vec<Section>,
+    errors: Errors,
+    saved: bool,
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let saved = ctx.request.param("saved").is_some();
+    let content = Content {
+        sections: sections(ctx, &HashMap::new())?,
+        errors: Errors::default(),
+        saved,
+    };
+    page::show(ctx, "settings/list.html", content)
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    let typed: HashMap<_, _> = ctx
+        .request
+        .form()?
+        .into_iter()
+        .filter(|(name, _)| name != "csrf")
+        .collect();
+    let changes: Vec<_> = typed
+        .iter()
+        .map(|(key, value)| (key.clone(), Some(value.trim().to_string()).filter(|v| !v.is_empty())))
+        .collect();
+    match api::set_all(ctx.app, &changes, ctx.actor()?) {
+        Ok(()) => Ok(Reply::see_other("/settings?saved=1")),
+        Err(e) if e.kind == Kind::Invalid => {
+            let content = Content {
+                sections: sections(ctx, &typed)?,
+                errors: Errors::of(&e),
+                saved: false,
+            };
+            Ok(page::show(ctx, "settings/list.html", content)?.with_status(422))
+        }
+        Err(e) => Err(e),
+    }
+}

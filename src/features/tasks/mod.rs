@@ -1,0 +1,39 @@
+//! Tasks as people see them: lists, steps, and the log, live or whole.
+
+mod stream;
+pub mod api;
+
+use crate::base::clock::{self, DAY};
+use crate::feature::Feature;
+use crate::schedule::Periodic;
+use crate::settings;
+use crate::task::{Row, Status, queue};
+use std::time::Duration;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: &[api::ROUTES],
+    periodic: PERIODIC,
+    ..Feature::named("tasks")
+};
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "tasks.purge",
+    every: Duration::from_secs(3600),
+    run: |app| {
+        let days = app.db.read(|conn| settings::number(conn, "retention.task_days"))?;
+        app.db.write(|tx| queue::purge(tx, clock::now() - days * DAY)).map(drop)
+    },
+}];
+
+/// How a task ended: `{"status","rc","changed","duration_ms","error"}`; `rc` is 0 for `ok` and 1 for anything else.
+pub fn outcome(row: &Row) -> serde_json::Value {
+    let duration_ms = row.finished_at.zip(row.started_at).map(|(end, start)| end - start);
+    serde_json::json!({
+        "status": row.status,
+        "rc": i64::from(row.status != Status::Ok),
+        "changed": row.changed,
+        "duration_ms": duration_ms,
+        "error": row.error.as_ref().map(|(code, message)| serde_json::json!({ "code": code, "message": message })),
+    })
+}

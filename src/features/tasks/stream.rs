@@ -1,0 +1,209 @@
+//! A task's log as a live stream. All readers of one task share what has been read and rendered: the first who comes
+//! asks the database, the others copy. A reader that is too far behind asks the database itself.
+
+use crate::app::App;
+use crate::base::clock::rfc3339;
+use crate::base::error::Result;
+use crate::base::id::{Id, Task};
+use crate::events::wake::Wake;
+use crate::http::sse::{self, Flow, Source};
+use crate::task::{Line, Row, log, queue};
+use serde::Serialize;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+
+/// Lines that one look at the database takes.
+const LOOK_MAX: i64 = 500;
+/// Rendered chunks kept for readers that are a little behind.
+const CHUNKS_MAX: usize = 32;
+
+/// One reader's place in a task's log.
+pub struct TaskLog {
+    feed: Arc<Feed>,
+    wake: Wake,
+    after: i64,
+}
+
+/// What the readers of one task share.
+struct Feed {
+    app: Arc<App>,
+    task: Id<Task>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    /// The wake's count at the last look; while it has not moved there is nothing new.
+    looked_at: Option<u64>,
+    /// The rendered `end` frame, once the task has ended and all its lines were read.
+    end: Option<Arc<[u8]>>,
+}
+
+/// Frames of the lines after `from` up to and with `to`.
+#[derive(Clone)]
+struct Chunk {
+    from: i64,
+    to: i64,
+    frames: Arc<[u8]>,
+}
+
+static FEEDS: LazyLock<Mutex<HashMap<Id<Task>, Weak<Feed>>>> = LazyLock::new(Mutex::default);
+
+impl TaskLog {
+    /// A reader that has seen everything up to line `after`.
+    pub fn new(app: &Arc<App>, task: Id<Task>, after: i64) -> TaskLog {
+        let mut feeds = FEEDS.lock().unwrap_or_else(PoisonError::into_inner);
+        let feed = feeds.get(&task).and_then(Weak::upgrade).unwrap_or_else(|| {
+            feeds.retain(|_, feed| feed.strong_count() > 0);
+            let feed = Arc::new(Feed {
+                app: app.clone(),
+                task,
+                state: Mutex::default(),
+            });
+            feeds.insert(task, Arc::downgrade(&feed));
+            feed
+        });
+        TaskLog {
+            feed,
+            wake: app.wakes.log(task),
+            after,
+        }
+    }
+}
+
+impl Source for TaskLog {
+    fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+        loop {
+            match self.feed.step(&mut self.after, &self.wake, out)? {
+                Step::Again if out.len() < sse::BATCH => {}
+                Step::Again | Step::Nothing => return Ok(Flow::More),
+                Step::End => return Ok(Flow::End),
+            }
+        }
+    }
+
+    fn wake(&self) -> &Wake {
+        &self.wake
+    }
+}
+
+/// What one look at a feed came to.
+enum Step {
+    /// There may be more at once.
+    Again,
+    /// Nothing more for now.
+    Nothing,
+    /// The task has ended and everything was told.
+    End,
+}
+
+impl Feed {
+    fn step(&self, after: &mut i64, wake: &Wake, out: &mut Vec<u8>) -> Result<Step> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = state.chunks.back().map_or(0, |c| c.to);
+        let behind = *after < newest && !state.chunks.iter().any(|c| c.from == *after);
+        if behind {
+            drop(state); // the others must not wait for this one
+            return self.catch_up(after, newest, out);
+        }
+        let more = *after >= newest && state.end.is_none() && self.look(&mut state, wake, *after)?;
+        for chunk in &state.chunks {
+            if chunk.from == *after {
+                out.extend_from_slice(&chunk.frames);
+                *after = chunk.to;
+            }
+        }
+        match &state.end {
+            Some(end) if state.chunks.back().is_none_or(|c| c.to <= *after) => {
+                out.extend_from_slice(end);
+                Ok(Step::End)
+            }
+            _ if more => Ok(Step::Again),
+            _ => Ok(Step::Nothing),
+        }
+    }
+
+    /// Reads what is new into a chunk that starts where this reader stands (the place all up-to-date readers share).
+    /// Says whether another look is worth it at once.
+    fn look(&self, state: &mut State, wake: &Wake, after: i64) -> Result<bool> {
+        let count = wake.count();
+        if state.looked_at == Some(count) && state.chunks.back().is_some_and(|c| c.to == after) {
+            return Ok(false);
+        }
+        let (row, lines) = self.app.db.read(|conn| {
+            Ok((
+                queue::get(conn, self.task)?,
+                log::after(conn, self.task, after, LOOK_MAX)?,
+            ))
+        })?;
+        state.looked_at = Some(count);
+        let Some(last) = lines.last() else {
+            if row.status.is_final() {
+                state.end = Some(end(&row).into());
+            }
+            return Ok(false);
+        };
+        state.chunks.push_back(Chunk {
+            from: after,
+            to: last.seq,
+            frames: render(&lines).into(),
+        });
+        if state.chunks.len() > CHUNKS_MAX {
+            state.chunks.pop_front();
+        }
+        // A full look may have more behind it; an ended task has its end to tell.
+        let more = lines.len() as i64 == LOOK_MAX || row.status.is_final();
+        if more {
+            state.looked_at = None;
+        }
+        Ok(more)
+    }
+
+    /// For one reader alone: from its place towards the shared end.
+    fn catch_up(&self, after: &mut i64, until: i64, out: &mut Vec<u8>) -> Result<Step> {
+        let mut lines = self.app.db.read(|conn| log::after(conn, self.task, *after, LOOK_MAX))?;
+        lines.retain(|l| l.seq <= until);
+        match lines.last() {
+            Some(last) => *after = last.seq,
+            None => *after = until, // purged in between
+        }
+        out.extend_from_slice(&render(&lines));
+        Ok(Step::Again)
+    }
+}
+
+#[derive(Serialize)]
+struct LogFrame<'a> {
+    ts: String,
+    level: &'a str,
+    source: &'a str,
+    stream: &'a str,
+    line: &'a str,
+}
+
+fn render(lines: &[Line]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(lines.len() * 160);
+    for l in lines {
+        if l.source == "progress" {
+            sse::frame(&mut out, Some(l.seq), "progress", &l.line);
+            continue;
+        }
+        let frame = LogFrame {
+            ts: rfc3339(l.at),
+            level: &l.level,
+            source: &l.source,
+            stream: &l.stream,
+            line: &l.line,
+        };
+        let json = serde_json::to_string(&frame).unwrap_or_default();
+        sse::frame(&mut out, Some(l.seq), "log", &json);
+    }
+    out
+}
+
+fn end(row: &Row) -> Vec<u8> {
+    let mut out = Vec::new();
+    sse::frame(&mut out, None, "end", &super::outcome(row).to_string());
+    out
+}

@@ -1,0 +1,201 @@
+//! Signing in and out over JSON.
+
+use crate::access::token::{self, ACCESS_AGE_S, Pair, Refreshed};
+use crate::access::{Account, Origin, Right, session};
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::SECOND;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
+use crate::events::outbox;
+use crate::http::guard::cookie_name;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::request::Request;
+use crate::http::route::{Ctx, Route, route};
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Post, "/api/auth/login", Right::Public, login),
+    route(Post, "/api/auth/refresh", Right::Public, refresh),
+    route(Post, "/api/auth/logout", Right::Public, logout),
+    route(Post, "/api/auth/register", Right::Public, register),
+    route(Get, "/api/auth/me", Right::SignedIn, me),
+];
+
+/// Login and password of a sign-in or registration; `email` and `username` are taken as the login, too.
+pub fn credentials(input: &mut Input) -> (String, Secret) {
+    let names = ["login", "username", "email"].map(|name| input.text(name, 256));
+    let login = names.into_iter().flatten().find(|t| !t.is_empty()).unwrap_or_default();
+    let password = input.secret("password", 100_000).flatten().unwrap_or_default();
+    if login.is_empty() && !input.has_error("login") {
+        input.wrong("login", "required", "Give your login.");
+    }
+    if password.is_empty() && !input.has_error("password") {
+        input.wrong("password", "required", "Give your password.");
+    }
+    (login, password)
+}
+
+/// From where this request came.
+pub fn origin(request: &Request) -> Origin<'_> {
+    Origin {
+        ip: &request.ip,
+        request_id: &request.id,
+    }
+}
+
+fn login(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let (login, password) = credentials(&mut input);
+    input.finish(&[])?;
+    let account = super::check_sign_in(ctx.app, &login, &password, origin(ctx.request))?;
+    signed_in(ctx, &account, "auth.login")
+}
+
+/// Starts a session, too, so that a page may sign in by `fetch`.
+fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
+    let app = ctx.app;
+    let (pair, cookie) = app.db.write(|tx| {
+        let by = audit::By {
+            actor: &account.login,
+            ip: &ctx.request.ip,
+            request_id: &ctx.request.id,
+        };
+        audit::append(
+            tx,
+            &app.vault,
+            by,
+            action,
+            &format!("user {} {}", account.id, account.login),
+            &serde_json::json!({}),
+        )?;
+        Ok((
+            token::issue(tx, app.vault.access_key(), account)?,
+            session::start(tx, account, &ctx.request.ip)?,
+        ))
+    })?;
+    Ok(tokens(&pair, account)?.header("Set-Cookie", set_cookie(ctx.request, &cookie)))
+}
+
+fn tokens(pair: &Pair, account: &Account) -> Result<Reply> {
+    Reply::json(&serde_json::json!({
+        "access_token": pair.access,
+        "refresh_token": pair.refresh,
+        "token_type": "bearer",
+        "expires_in": ACCESS_AGE_S,
+        "user": { "login": account.login, "role": account.role.name() },
+    }))
+}
+
+/// The session cookie: not for scripts, not for other sites, and over TLS only when we are.
+pub fn set_cookie(request: &Request, value: &str) -> String {
+    let secure = if request.tls { "; Secure" } else { "" };
+    let age_s = session::AGE_MAX / SECOND;
+    format!(
+        "{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}{secure}",
+        cookie_name(request.tls)
+    )
+}
+
+/// A `Set-Cookie` that removes the session cookie.
+pub fn clear_cookie(request: &Request) -> String {
+    let secure = if request.tls { "; Secure" } else { "" };
+    format!(
+        "{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}",
+        cookie_name(request.tls)
+    )
+}
+
+fn refresh_token(ctx: &Ctx) -> Result<String> {
+    let mut input = Input::read(ctx.request)?;
+    let token = input.text("refresh_token", 200).unwrap_or_default();
+    if token.is_empty() && !input.has_error("refresh_token") {
+        input.wrong("refresh_token", "required", "Send the refresh token.");
+    }
+    input.finish(&[])?;
+    Ok(token)
+}
+
+fn refresh(ctx: &Ctx) -> Result<Reply> {
+    let app = ctx.app;
+    let sent = refresh_token(ctx)?;
+    let dead = || {
+        Error::new(
+            Kind::Unauthorized,
+            "refresh_token_dead",
+            "This refresh token is not good any more. Sign in again.",
+        )
+    };
+    let outcome = app.db.write(|tx| {
+        let outcome = token::refresh(tx, app.vault.access_key(), &sent)?;
+        if let Refreshed::Reused(account) = &outcome {
+            reused(app, tx, account, ctx.request)?;
+        }
+        Ok(outcome)
+    })?;
+    match outcome {
+        Refreshed::Fresh(account, pair) => tokens(&pair, &account),
+        Refreshed::Reused(_) | Refreshed::Dead => Err(dead()),
+    }
+}
+
+/// Somebody else has had the token: told in the audit and as an event.
+fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -> Result<()> {
+    let data = serde_json::json!({ "login": account.login, "ip": request.ip });
+    let by = audit::By {
+        actor: &account.login,
+        ip: &request.ip,
+        request_id: &request.id,
+    };
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "auth.refresh_reused",
+        &format!("user {} {}", account.id, account.login),
+        &data,
+    )?;
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "auth.refresh_reused",
+        ("user", account.id.get()),
+        &data,
+    )
+}
+
+/// Ends what is sent: the session of the cookie and the family of a refresh token, if there is one in the body.
+fn logout(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let refresh = input.text("refresh_token", 200);
+    input.finish(&[])?;
+    end_session(ctx)?;
+    if let Some(refresh) = refresh {
+        ctx.app.db.write(|tx| token::end(tx, &refresh))?;
+    }
+    Ok(Reply::status(204).header("Set-Cookie", clear_cookie(ctx.request)))
+}
+
+/// Ends the session of this request's cookie.
+pub fn end_session(ctx: &Ctx) -> Result<()> {
+    match ctx.request.cookie(cookie_name(ctx.request.tls)) {
+        Some(cookie) => ctx.app.db.write(|tx| session::end(tx, cookie)),
+        None => Ok(()),
+    }
+}
+
+fn register(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let (login, password) = credentials(&mut input);
+    let token = input.text("setup_token", 200).unwrap_or_default();
+    input.finish(&[])?;
+    let account = super::register_first(ctx.app, &login, &password, &token, origin(ctx.request))?;
+    Ok(signed_in(ctx, &account, "auth.register")?.with_status(201))
+}
+
+fn me(ctx: &Ctx) -> Result<Reply> {
+    let actor = ctx.actor()?;
+    Reply::json(&serde_json::json!({ "id": actor.user(), "login": actor.login(), "role": actor.role().name() }))
+}

@@ -1,0 +1,96 @@
+//! `create-admin` and `reset-password`: for whoever has the data folder.
+
+use super::NewUser;
+use crate::access::{self, Role};
+use crate::app::App;
+use crate::audit::By;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::file;
+use crate::base::secret::Secret;
+use crate::base::sys;
+use crate::cli::Asked;
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+const BY: By = By {
+    actor: "cli",
+    ip: "",
+    request_id: "",
+};
+
+/// Adds an account with the role asked for.
+pub fn create_admin(app: &App, asked: &Asked) -> Result<String> {
+    let login = login(asked)?;
+    let role = asked.flag("role").unwrap_or("admin");
+    let role = Role::parse(role).ok_or_else(|| {
+        usage(&format!(
+            "There is no role “{role}”: admin, operator, viewer or automation."
+        ))
+    })?;
+    let user = NewUser::new(app, login, &password(asked, true)?, role)?;
+    app.db.write(|tx| super::create(app, tx, &user, BY))?;
+    Ok(format!("The account {login} ({}) has been made.", role.name()))
+}
+
+/// Sets a new password; all sessions and tokens of the account end.
+pub fn reset_password(app: &App, asked: &Asked) -> Result<String> {
+    let login = login(asked)?;
+    let account = app.db.read(|conn| access::account(conn, login))?;
+    let account =
+        account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", format!("There is no account “{login}”.")))?;
+    let user = NewUser::new(app, &account.login, &password(asked, true)?, account.role)?;
+    app.db.write(|tx| super::set_password(app, tx, &account, &user, BY))?;
+    Ok(format!(
+        "The account {} has a new password; its sessions have ended.",
+        account.login
+    ))
+}
+
+fn login(asked: &Asked) -> Result<&str> {
+    asked.flag("login").ok_or_else(|| usage("Say whose: --login LOGIN."))
+}
+
+fn usage(say: &str) -> Error {
+    Error::new(Kind::Malformed, "usage", say)
+}
+
+/// From a file, from standard input, or typed twice. Never from an argument: those can be seen by others.
+fn password(asked: &Asked, twice: bool) -> Result<Secret> {
+    let bytes = match asked.flag("password-file") {
+        Some("-") => line_of_stdin()?,
+        Some(path) => file::read_limited(Path::new(path), 10_000)
+            .map_err(|e| Error::new(Kind::Malformed, "password_file", format!("{path} cannot be read: {e}.")))?,
+        None if sys::is_tty(&std::io::stdin()) => return typed(twice),
+        None => {
+            return Err(usage(
+                "Give the password by --password-file FILE (- for standard input).",
+            ));
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|_| usage("The password file is not text."))?;
+    // One line end is the editor's, not the password's.
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
+}
+
+fn line_of_stdin() -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    std::io::stdin().lock().read_until(b'\n', &mut line)?;
+    Ok(line)
+}
+
+fn typed(twice: bool) -> Result<Secret> {
+    let ask = |prompt: &str| -> Result<Secret> {
+        eprint!("{prompt}");
+        std::io::stderr().flush()?;
+        let line = sys::without_echo(line_of_stdin)?;
+        eprintln!();
+        let text = String::from_utf8(line?).map_err(|_| usage("The password is not text."))?;
+        Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+    };
+    let first = ask("New password: ")?;
+    if twice && ask("The same again: ")? != first {
+        return Err(usage("The two passwords differ."));
+    }
+    Ok(first)
+}

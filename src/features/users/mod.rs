@@ -1,0 +1,226 @@
+//! Accounts and signing in. There is no default account and no open registration: the first administrator comes from
+//! `create-admin`, from `dev`, or from somebody who knows the one-time setup token in the daemon's log.
+
+mod queries;
+pub mod api;
+mod pages;
+pub mod commands;
+
+use crate::access::{self, Account, Role};
+use crate::app::App;
+use crate::audit;
+use crate::base::clock;
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::{Id, User};
+use crate::base::secret::Secret;
+use crate::base::{file, random};
+use crate::db::Tx;
+use crate::events::outbox;
+use crate::feature::Feature;
+use crate::schedule::Periodic;
+use crate::vault::password;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: &[api::ROUTES, pages::ROUTES],
+    periodic: PERIODIC,
+    ..Feature::named("users")
+};
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "users.purge_sessions",
+    every: Duration::from_secs(3600),
+    run: |app| app.db.write(access::purge),
+}];
+
+/// Shortest password that is taken. Length is what counts (NIST SP 800-63B §5.1.1); 1 000 bytes bound the hashing.
+const PASSWORD_MIN: usize = 10;
+const PASSWORD_MAX: usize = 1_000;
+
+/// Checks a new account's login: what can be typed, shown and logged without surprise.
+pub fn check_login(login: &str) -> std::result::Result<(), Field> {
+    let good = (1..=64).contains(&login.len())
+        && login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
+        && login.as_bytes()[0].is_ascii_alphanumeric();
+    let message =
+        "A login has 1 to 64 letters, digits, dots, dashes, underscores or @ and starts with a letter or digit.";
+    if good {
+        Ok(())
+    } else {
+        Err(Field {
+            field: "login",
+            code: "bad_login",
+            message: message.into(),
+        })
+    }
+}
+
+/// Checks a new password.
+pub fn check_password(password: &Secret) -> std::result::Result<(), Field> {
+    let length = password.reveal_for("measuring its length").len();
+    let message = format!("A password has {PASSWORD_MIN} to {PASSWORD_MAX} bytes.");
+    let good = (PASSWORD_MIN..=PASSWORD_MAX).contains(&length);
+    if good {
+        Ok(())
+    } else {
+        Err(Field {
+            field: "password",
+            code: "bad_password",
+            message,
+        })
+    }
+}
+
+/// A login and password that fit, hashed. Hashing is slow and done outside any transaction.
+pub struct NewUser {
+    login: String,
+    hash: String,
+    role: Role,
+}
+
+impl NewUser {
+    /// Checks and hashes.
+    pub fn new(app: &App, login: &str, password: &Secret, role: Role) -> Result<NewUser> {
+        let wrong: Vec<_> = [check_login(login), check_password(password)]
+            .into_iter()
+            .filter_map(std::result::Result::err)
+            .collect();
+        if !wrong.is_empty() {
+            return Err(Error::invalid(wrong));
+        }
+        Ok(NewUser {
+            login: login.into(),
+            hash: password::hash(&app.vault, password)?,
+            role,
+        })
+    }
+}
+
+/// Adds an account.
+pub fn create(app: &App, tx: &Tx, user: &NewUser, by: audit::By) -> Result<Account> {
+    let id = queries::insert(tx, &user.login, &user.hash, user.role.name(), clock::now())?;
+    let data = serde_json::json!({ "login": user.login, "role": user.role.name() });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "user.create",
+        &format!("user {id} {}", user.login),
+        &data,
+    )?;
+    access::account(tx, &user.login)?.ok_or_else(|| Error::internal("the new account is not there"))
+}
+
+/// Adds the first administrator, and only the first: a second one who is just as fast gets a conflict.
+pub fn create_first(app: &App, tx: &Tx, user: &NewUser, by: audit::By) -> Result<Account> {
+    if access::accounts(tx)? > 0 {
+        return Err(closed());
+    }
+    create(app, tx, user, by)
+}
+
+fn closed() -> Error {
+    let say = "Registration is closed: there is an administrator already. Ask them for an account.";
+    Error::new(Kind::Forbidden, "registration_closed", say)
+}
+
+/// Sets a new password and ends all sessions and tokens of the account.
+pub fn set_password(app: &App, tx: &Tx, account: &Account, new: &NewUser, by: audit::By) -> Result<()> {
+    queries::set_password(tx, account.id, &new.hash)?;
+    let object = format!("user {} {}", account.id, account.login);
+    audit::append(tx, &app.vault, by, "user.set_password", &object, &serde_json::json!({}))
+}
+
+/// Remembers a user's language.
+pub fn set_lang(tx: &Tx, id: Id<User>, lang: &str) -> Result<()> {
+    queries::set_lang(tx, id, lang)
+}
+
+/// Who signs in with what; the same time and words for an unknown login and a wrong password.
+pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Origin) -> Result<Account> {
+    app.throttle.try_sign_in(login, from.ip)?;
+    let account = app.db.read(|conn| access::account(conn, login))?;
+    let known = account.as_ref().map(|a| a.password_hash.as_str());
+    let long = password.reveal_for("measuring its length").len() > PASSWORD_MAX;
+    let good = !long && password::verify(&app.vault, password, known)?;
+    match account {
+        // Programs have tokens; a disabled account is told nothing that a wrong password would not be told.
+        Some(account) if good && !account.disabled && account.role != Role::Automation => {
+            app.throttle.forgive(login, from.ip);
+            Ok(account)
+        }
+        _ => {
+            let shown = crate::base::text::one_line(login, 64);
+            app.db.write(|tx| {
+                let data = serde_json::json!({ "login": shown, "ip": from.ip });
+                let by = audit::By {
+                    actor: "nobody",
+                    ip: from.ip,
+                    request_id: from.request_id,
+                };
+                audit::append(
+                    tx,
+                    &app.vault,
+                    by,
+                    "auth.login_failed",
+                    &format!("login {shown}"),
+                    &data,
+                )?;
+                outbox::emit(tx, &app.wakes.events, "auth.login_failed", ("user", 0), &data)
+            })?;
+            Err(Error::new(
+                Kind::Unauthorized,
+                "wrong_login",
+                "Login or password is wrong.",
+            ))
+        }
+    }
+}
+
+/// The setup token's file: only who can read the data folder or the log gets in first.
+fn setup_token_file(app: &App) -> PathBuf {
+    app.config.data_dir.join("setup-token")
+}
+
+/// Makes (or finds) the one-time setup token while there is no account; removes it when there is one.
+pub fn setup_token(app: &App) -> Result<Option<String>> {
+    let path = setup_token_file(app);
+    if app.db.read(access::accounts)? > 0 {
+        let _ = std::fs::remove_file(&path); // usually not there
+        return Ok(None);
+    }
+    if let Ok(bytes) = file::read_limited(&path, 100)
+        && let Ok(token) = String::from_utf8(bytes)
+    {
+        return Ok(Some(token));
+    }
+    let token = random::token();
+    file::replace(&path, token.as_bytes())?;
+    Ok(Some(token))
+}
+
+/// Registers the first administrator with the setup token.
+pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, from: access::Origin) -> Result<Account> {
+    app.throttle.try_sign_in("setup", from.ip)?;
+    let wanted = setup_token(app)?.ok_or_else(closed)?;
+    let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
+    if digest(&wanted).as_ref() != digest(token.trim()).as_ref() {
+        return Err(Error::new(
+            Kind::Forbidden,
+            "wrong_setup_token",
+            "This is not the setup token. It stands in Lamplighter's log (journalctl -u lamplighter) and in the file setup-token of its data folder.",
+        ));
+    }
+    let user = NewUser::new(app, login, password, Role::Admin)?;
+    let by = audit::By {
+        actor: login,
+        ip: from.ip,
+        request_id: from.request_id,
+    };
+    let account = app.db.write(|tx| create_first(app, tx, &user, by))?;
+    let _ = std::fs::remove_file(setup_token_file(app)); // useless now: an account exists
+    app.throttle.forgive("setup", from.ip);
+    Ok(account)
+}

@@ -1,0 +1,191 @@
+//! Signing in and out, the first account, and how the pages look to one person.
+
+use super::api;
+use crate::access::{self, Account, Right, session};
+use crate::audit;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
+use crate::http::asset;
+use crate::http::input::Input;
+use crate::http::page;
+use crate::http::reply::{Reply, with_retry};
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use crate::http::view::{Errors, Theme};
+use crate::http::words::Lang;
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/login", Right::Public, login_page),
+    route(Post, "/login", Right::Public, login),
+    route(Post, "/logout", Right::SignedIn, logout),
+    route(Get, "/setup", Right::Public, setup_page),
+    route(Post, "/setup", Right::Public, setup),
+    route(Get, "/prefs", Right::SignedIn, prefs_page),
+    route(Post, "/prefs", Right::SignedIn, prefs),
+    route(Get, "/static/{version}/{name}", Right::Public, file),
+];
+
+#[derive(Default, Serialize)]
+struct Login<'a> {
+    login: &'a str,
+    /// Why the last try failed, in words.
+    problem: &'a str,
+    problem_code: &'a str,
+    /// The connection is neither encrypted nor local.
+    plain: bool,
+    next: &'a str,
+}
+
+fn login_page(ctx: &Ctx) -> Result<Reply> {
+    let next = page::local(ctx.request.param("next").unwrap_or("/"));
+    if ctx.maybe_actor().is_some() {
+        return Ok(Reply::see_other(next));
+    }
+    if ctx.app.db.read(access::accounts)? == 0 {
+        return Ok(Reply::see_other("/setup"));
+    }
+    let plain = is_plain(ctx);
+    page::show(
+        ctx,
+        "users/login.html",
+        Login {
+            next,
+            plain,
+            ..Login::default()
+        },
+    )
+}
+
+/// Would a password cross a network in the clear? (Not over TLS, and not from this machine to itself.)
+fn is_plain(ctx: &Ctx) -> bool {
+    let local = ctx
+        .request
+        .ip
+        .parse::<std::net::IpAddr>()
+        .is_ok_and(|ip| ip.to_canonical().is_loopback());
+    !ctx.request.tls && !local
+}
+
+fn login(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let (login, password) = credentials(&mut input);
+    let next = input.text("next", 2_000).unwrap_or_default();
+    input.finish(&[])?;
+    match super::check_sign_in(ctx.app, &login, &password, api::origin(ctx.request)) {
+        Ok(account) => signed_in(ctx, &account, "auth.login", page::local(&next)),
+        Err(e) if matches!(e.kind, Kind::Unauthorized | Kind::TooMany(_)) => {
+            let content = Login {
+                login: &login,
+                problem: &e.say,
+                problem_code: e.code,
+                plain: is_plain(ctx),
+                next: page::local(&next),
+            };
+            let reply = with_retry(page::show(ctx, "users/login.html", content)?, &e);
+            // 401 would ask for a bearer token; to a browser this is a form with a mistake.
+            Ok(if e.kind == Kind::Unauthorized {
+                reply.with_status(422)
+            } else {
+                reply
+            })
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn credentials(input: &mut Input) -> (String, Secret) {
+    let login = input.text("login", 200).unwrap_or_default();
+    let password = input.secret("password", 4_096).flatten().unwrap_or_default();
+    (login, password)
+}
+
+/// Starts a session and goes on to `next`.
+fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<Reply> {
+    let app = ctx.app;
+    let cookie = app.db.write(|tx| {
+        let by = audit::By {
+            actor: &account.login,
+            ip: &ctx.request.ip,
+            request_id: &ctx.request.id,
+        };
+        let object = format!("user {} {}", account.id, account.login);
+        audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))?;
+        session::start(tx, account, &ctx.request.ip)
+    })?;
+    Ok(Reply::see_other(next).header("Set-Cookie", api::set_cookie(ctx.request, &cookie)))
+}
+
+fn logout(ctx: &Ctx) -> Result<Reply> {
+    api::end_session(ctx)?;
+    Ok(Reply::see_other("/login").header("Set-Cookie", api::clear_cookie(ctx.request)))
+}
+
+#[derive(Default, Serialize)]
+struct Setup<'a> {
+    login: &'a str,
+    errors: Errors,
+}
+
+fn setup_page(ctx: &Ctx) -> Result<Reply> {
+    if ctx.app.db.read(access::accounts)? > 0 {
+        return Ok(Reply::see_other("/login"));
+    }
+    page::show(ctx, "users/setup.html", Setup::default())
+}
+
+fn setup(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let (login, password) = credentials(&mut input);
+    let token = input.text("token", 200).unwrap_or_default();
+    input.finish(&[])?;
+    let wrong = match super::register_first(ctx.app, &login, &password, &token, api::origin(ctx.request)) {
+        Ok(account) => return signed_in(ctx, &account, "auth.register", "/"),
+        Err(e) => e,
+    };
+    let errors = match wrong.code {
+        "wrong_setup_token" => Errors::one("token", wrong.code, &wrong.say),
+        _ if !wrong.fields.is_empty() => Errors::of(&wrong),
+        _ => return Err(wrong),
+    };
+    Ok(page::show(ctx, "users/setup.html", Setup { login: &login, errors })?.with_status(422))
+}
+
+fn prefs_page(ctx: &Ctx) -> Result<Reply> {
+    page::show(ctx, "users/prefs.html", serde_json::json!({}))
+}
+
+/// Each field is one preference; what is not sent stays as it is.
+fn prefs(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let lang = input.choice("lang", &["en", "ru"]).and_then(Lang::parse);
+    let theme = input.choice("theme", &["auto", "light", "dark"]).map(Theme::parse);
+    let keys = input.choice("keys", &["on", "off"]);
+    let back = input.text("back", 2_000).unwrap_or_default();
+    input.finish(&[])?;
+    let mut reply = Reply::see_other(page::local(&back));
+    if let Some(lang) = lang {
+        let user = ctx.actor()?.user();
+        ctx.app.db.write(|tx| super::set_lang(tx, user, lang.tag()))?;
+        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "lang", lang.tag()));
+    }
+    if let Some(theme) = theme {
+        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "theme", theme.name()));
+    }
+    if let Some(keys) = keys {
+        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "keys", keys));
+    }
+    Ok(reply)
+}
+
+/// A file of the pages. Its address names its content, so it may be kept for ever.
+fn file(ctx: &Ctx) -> Result<Reply> {
+    let asset = match ctx.args[..] {
+        [version, name] => asset::find(version, name),
+        _ => None,
+    };
+    let asset = asset.ok_or_else(|| Error::not_found("file"))?;
+    let reply = Reply::bytes(asset.mime, asset.body.as_bytes().to_vec());
+    Ok(reply.header("Cache-Control", asset::CACHE_CONTROL))
+}

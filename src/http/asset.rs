@@ -1,0 +1,126 @@
+//! The files a browser needs beside a page: compiled in, served under a folder named after the content of them all, so
+//! that they may be kept for ever and a module's relative `import` finds its neighbours of the same build.
+
+use crate::base::text;
+use std::sync::LazyLock;
+
+/// One file.
+pub struct Asset {
+    /// Its name under `/static/<version>/`.
+    pub name: &'static str,
+    /// `Content-Type`.
+    pub mime: &'static str,
+    /// What is in it.
+    pub body: &'static str,
+}
+
+/// May be kept for ever: another content has another address.
+pub const CACHE_CONTROL: &str = "public, max-age=31536000, immutable";
+
+const CSS: &str = concat!(
+    include_str!("../../static/tokens.css"),
+    include_str!("../../static/base.css"),
+    include_str!("../../static/shell.css"),
+    include_str!("../../static/parts.css"),
+    include_str!("../../static/narrow.css"),
+);
+
+const fn js(name: &'static str, body: &'static str) -> Asset {
+    Asset {
+        name,
+        mime: "text/javascript; charset=utf-8",
+        body,
+    }
+}
+
+const fn svg(name: &'static str, body: &'static str) -> Asset {
+    Asset {
+        name,
+        mime: "image/svg+xml",
+        body,
+    }
+}
+
+/// All of them.
+pub const ASSETS: &[Asset] = &[
+    Asset {
+        name: "app.css",
+        mime: "text/css; charset=utf-8",
+        body: CSS,
+    },
+    js("app.js", include_str!("../../static/app.js")),
+    js("util.js", include_str!("../../static/util.js")),
+    js("chart.js", include_str!("../../static/chart.js")),
+    js("log.js", include_str!("../../static/log.js")),
+    js("live.js", include_str!("../../static/live.js")),
+    js("pages.js", include_str!("../../static/pages.js")),
+    svg("icons.svg", include_str!("../../static/icons.svg")),
+    svg("icon.svg", include_str!("../../static/icon.svg")),
+];
+
+/// 16 hex digits of the SHA-256 of all files.
+pub static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    for asset in ASSETS {
+        hash.update(asset.name.as_bytes());
+        hash.update(asset.body.as_bytes());
+    }
+    text::hex(&hash.finish().as_ref()[..8])
+});
+
+/// The address of a file of this build.
+pub fn url(name: &str) -> Option<String> {
+    let asset = ASSETS.iter().find(|asset| asset.name == name)?;
+    Some(format!("/static/{}/{}", *VERSION, asset.name))
+}
+
+/// The file at `/static/{version}/{name}`; another build's version finds nothing.
+pub fn find(version: &str, name: &str) -> Option<&'static Asset> {
+    ASSETS.iter().find(|asset| version == *VERSION && asset.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_under_the_address_the_pages_give() {
+        for asset in ASSETS {
+            let url = url(asset.name).unwrap();
+            let [_, _, version, name] = url.split('/').collect::<Vec<_>>()[..] else {
+                panic!("{url}")
+            };
+            assert_eq!(find(version, name).unwrap().body, asset.body);
+            assert!(find("0", name).is_none());
+        }
+        assert!(url("nothing.js").is_none());
+    }
+
+    /// `require-trusted-types-for 'script'` and the rest of the policy hold only while nobody writes one of these.
+    #[test]
+    fn scripts_never_make_markup_or_code_from_text() {
+        for asset in ASSETS.iter().filter(|a| a.name.ends_with(".js")) {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "http://",
+                "https://",
+            ] {
+                let found = asset.body.replace("http://www.w3.org/2000/svg", "").contains(word);
+                assert!(!found, "{word} in {}", asset.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_file_refers_to_the_outside() {
+        for asset in ASSETS {
+            let body = asset.body.replace("http://www.w3.org/2000/svg", "");
+            assert!(!body.contains("//www.") && !body.contains("@import"), "{}", asset.name);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Who is asking, is it really them, may they: in that order, and nowhere else.
+//!
+//! A browser sends its cookie with every request, also with one that another site made it send. So whatever changes
+//! something needs, with a cookie: a same-origin request by `Sec-Fetch-Site` (or `Origin`), and the session's CSRF token.
+
+use super::request::Request;
+use crate::access::{Actor, Origin, Right, session, token};
+use crate::app::App;
+use crate::base::error::{Error, Kind, Result};
+
+/// Name of the session cookie. Over TLS it is `__Host-lamplighter`, which a browser binds to this host and to TLS.
+pub fn cookie_name(tls: bool) -> &'static str {
+    if tls {
+        "__Host-lamplighter"
+    } else {
+        "lamplighter_session"
+    }
+}
+
+/// Lets the request through, or says why not. `None` is somebody who is not signed in, on a public route.
+pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>> {
+    let actor = identify(app, request)?;
+    if !request.method.is_safe() {
+        same_origin(request)?;
+        if let Some(csrf) = actor.as_ref().and_then(Actor::csrf) {
+            check_csrf(request, csrf)?;
+        }
+    }
+    match &actor {
+        Some(actor) if actor.role().may(right) => {}
+        None if right == Right::Public => {}
+        Some(actor) => {
+            let say = format!(
+                "The role {} may not do this. Ask an administrator.",
+                actor.role().name()
+            );
+            return Err(Error::new(Kind::Forbidden, "forbidden", say));
+        }
+        None => return Err(token::unauthorized()),
+    }
+    Ok(actor)
+}
+
+fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
+    let from = Origin {
+        ip: &request.ip,
+        request_id: &request.id,
+    };
+    if let Some(header) = request.header("authorization") {
+        // A bad token is an error even on a public route: the client believes it is signed in.
+        let token = header
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some((_, token)) = token else {
+            return Err(token::unauthorized());
+        };
+        let actor = token::find(&app.db, app.vault.access_key(), token.trim(), from)?;
+        return actor.map(Some).ok_or_else(token::unauthorized);
+    }
+    match request.cookie(cookie_name(request.tls)) {
+        Some(cookie) => session::find(&app.db, cookie, from),
+        None => Ok(None),
+    }
+}
+
+/// Refuses what a browser says another site has made it send. Programs send neither header.
+fn same_origin(request: &Request) -> Result<()> {
+    let foreign = match (request.header("sec-fetch-site"), request.header("origin")) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let host = request.header("host").unwrap_or_default();
+            origin
+                .split_once("://")
+                .is_none_or(|(_, from)| !from.eq_ignore_ascii_case(host))
+        }
+        (None, None) => false,
+    };
+    match foreign {
+        true => Err(Error::new(
+            Kind::Forbidden,
+            "cross_site",
+            "This request came from another site and was not carried out.",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn check_csrf(request: &Request, csrf: &str) -> Result<()> {
+    let is_form = request
+        .header("content-type")
+        .is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
+    let form = if is_form { request.form()? } else { Vec::new() };
+    let sent = request.header("x-csrf-token").or_else(|| {
+        form.iter()
+            .find(|(name, _)| name == "csrf")
+            .map(|(_, value)| value.as_str())
+    });
+    // Both are random and single-session; comparing their hashes leaks nothing about either.
+    let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
+    match sent {
+        Some(sent) if digest(sent).as_ref() == digest(csrf).as_ref() => Ok(()),
+        _ => Err(Error::new(
+            Kind::Forbidden,
+            "csrf",
+            "This form is out of date (its token does not fit your session). Load the page again and repeat.",
+        )),
+    }
+}

@@ -1,0 +1,198 @@
+//! Fields of a JSON object or an HTML form, read one by one into typed values. Every mistake is kept, so that a person
+//! sees all of them at once, each beside its field. A name that nobody asked for is a mistake too: it is a typo.
+
+use super::request::Request;
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::secret::Secret;
+use crate::base::text;
+use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
+
+/// See the module's documentation.
+pub struct Input {
+    values: Map<String, Value>,
+    asked: Vec<&'static str>,
+    errors: Vec<Field>,
+}
+
+impl Input {
+    /// Reads the body: a form when it says so, else JSON, which must be an object.
+    pub fn read(request: &Request) -> Result<Input> {
+        let form = request
+            .header("content-type")
+            .is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
+        let values = if form {
+            let mut values = Map::new();
+            for (name, value) in request.form()? {
+                // A name that comes again is a list (check boxes).
+                match values.get_mut(&name) {
+                    Some(Value::Array(list)) => list.push(value.into()),
+                    Some(first) => *first = Value::Array(vec![first.take(), value.into()]),
+                    None => drop(values.insert(name, value.into())),
+                }
+            }
+            values.remove("csrf");
+            values
+        } else {
+            request.json::<Map<String, Value>>()?
+        };
+        Ok(Input {
+            values,
+            asked: Vec::new(),
+            errors: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.asked.push(name);
+        self.values.remove(name)
+    }
+
+    /// Notes a mistake.
+    pub fn wrong(&mut self, field: &'static str, code: &'static str, message: impl Into<String>) {
+        self.errors.push(Field {
+            field,
+            code,
+            message: message.into(),
+        });
+    }
+
+    /// Text, outer spaces cut; `None` when absent.
+    pub fn text(&mut self, name: &'static str, bytes_max: usize) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => {
+                let text = text.trim_matches(' ');
+                if text.len() > bytes_max {
+                    self.wrong(
+                        name,
+                        "too_long",
+                        format!("{name} may have at most {bytes_max} bytes; this has {}.", text.len()),
+                    );
+                    return None;
+                }
+                Some(text.to_string())
+            }
+            _ => {
+                self.wrong(name, "not_text", format!("{name} is text."));
+                None
+            }
+        }
+    }
+
+    /// Text that `parse` turns into a value; its error is the sentence shown.
+    pub fn parse<T>(
+        &mut self,
+        name: &'static str,
+        code: &'static str,
+        parse: impl FnOnce(&str) -> std::result::Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(name, 4_096)?;
+        parse(&text).map_err(|message| self.wrong(name, code, message)).ok()
+    }
+
+    /// One of a few words.
+    pub fn choice(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
+        self.parse(name, "bad_choice", |text| {
+            words
+                .iter()
+                .copied()
+                .find(|w| *w == text)
+                .ok_or_else(|| format!("{name} is one of: {}.", words.join(", ")))
+        })
+    }
+
+    /// A whole number, as a JSON number or as digits.
+    pub fn number(&mut self, name: &'static str, bounds: RangeInclusive<i64>) -> Option<i64> {
+        let number = match self.take(name)? {
+            Value::Number(n) => n.as_i64(),
+            Value::String(digits) if !digits.starts_with('+') => digits.parse().ok(),
+            _ => None,
+        };
+        let good = number.filter(|n| bounds.contains(n));
+        if good.is_none() {
+            self.wrong(
+                name,
+                "bad_number",
+                format!("{name} is a whole number from {} to {}.", bounds.start(), bounds.end()),
+            );
+        }
+        good
+    }
+
+    /// A list of short texts; from a form also one text with commas.
+    pub fn list(&mut self, name: &'static str, count_max: usize, bytes_max: usize) -> Option<Vec<String>> {
+        let items = match self.take(name)? {
+            Value::Array(items) => items
+                .into_iter()
+                .map(|v| v.as_str().map(|t| t.trim_matches(' ').to_string()))
+                .collect(),
+            _ => None,
+        };
+        let Some(items): Option<Vec<String>> = items else {
+            self.wrong(name, "not_a_list", format!("{name} is a list of texts."));
+            return None;
+        };
+        if items.len() > count_max {
+            self.wrong(
+                name,
+                "too_many",
+                format!("{name} may have at most {count_max} entries; this has {}.", items.len()),
+            );
+            return None;
+        }
+        if let Some(bad) = items
+            .iter()
+            .find(|t| t.is_empty() || t.len() > bytes_max || t.chars().any(char::is_control))
+        {
+            let shown = text::one_line(bad, 40);
+            self.wrong(
+                name,
+                "bad_entry",
+                format!("In {name}, each entry has 1 to {bytes_max} bytes on one line; “{shown}” has not."),
+            );
+            return None;
+        }
+        Some(items)
+    }
+
+    /// A secret: `None` keeps what is stored, `Some(None)` (JSON `null` or an empty text) removes it.
+    pub fn secret(&mut self, name: &'static str, bytes_max: usize) -> Option<Option<Secret>> {
+        match self.take(name)? {
+            Value::Null => Some(None),
+            Value::String(text) if text.is_empty() => Some(None),
+            Value::String(text) if text.len() <= bytes_max => Some(Some(Secret::new(text))),
+            Value::String(_) => {
+                self.wrong(name, "too_long", format!("{name} may have at most {bytes_max} bytes."));
+                None
+            }
+            _ => {
+                self.wrong(name, "not_text", format!("{name} is text."));
+                None
+            }
+        }
+    }
+
+    /// Is something wrong with this field already?
+    pub fn has_error(&self, field: &str) -> bool {
+        self.errors.iter().any(|e| e.field == field)
+    }
+
+    /// The end: all mistakes as one error. `read_only` names may be sent back as they were got; anything else that
+    /// nobody asked for is a typo.
+    pub fn finish(mut self, read_only: &[&str]) -> Result<()> {
+        if let Some(unknown) = self.values.keys().find(|name| !read_only.contains(&name.as_str())) {
+            let shown = text::one_line(unknown, 60);
+            let say = format!(
+                "There is no field “{shown}” here. Known are: {}.",
+                self.asked.join(", ")
+            );
+            if self.errors.is_empty() {
+                return Err(Error::new(Kind::Invalid, "unknown_field", say));
+            }
+        }
+        match self.errors.is_empty() {
+            true => Ok(()),
+            false => Err(Error::invalid(std::mem::take(&mut self.errors))),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a page needs besides its content: who looks, in which language and colours, and the way back. A failure becomes a
+//! page here, too, or for somebody who is not signed in the way to the sign-in.
+
+use super::reply::{self, Reply};
+use super::request::Request;
+use super::route::{Ctx, Web};
+use super::view::{Page, Theme};
+use super::words::Lang;
+use crate::access::Actor;
+use crate::base::clock::{self, DAY, SECOND};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::percent_encode;
+use serde::Serialize;
+
+/// The page `template` around `content`, status 200.
+pub fn show(ctx: &Ctx, template: &str, content: impl Serialize) -> Result<Reply> {
+    let page = frame(ctx)?;
+    Ok(Reply::html(ctx.web.view.render(template, &page, content)?))
+}
+
+/// The frame of the page that this request asks for.
+pub fn frame(ctx: &Ctx) -> Result<Page> {
+    let mut page = bare(ctx.request, ctx.maybe_actor());
+    if let Some(actor) = ctx.maybe_actor() {
+        page.user = actor.login().to_string();
+        page.role = actor.role().name().to_string();
+        page.csrf = actor.csrf().unwrap_or_default().to_string();
+        page.nav = (ctx.web.nav)(ctx.app)?;
+    }
+    Ok(page)
+}
+
+/// What the request alone tells: enough for a page before signing in and for an error.
+fn bare(request: &Request, actor: Option<&Actor>) -> Page {
+    let scheme = if request.tls { "https" } else { "http" };
+    Page {
+        lang: lang(request, actor),
+        theme: Theme::parse(request.cookie("theme").unwrap_or_default()),
+        keys: request.cookie("keys") != Some("off"),
+        path: here(request),
+        origin: format!("{scheme}://{}", request.header("host").unwrap_or("localhost")),
+        now: clock::now(),
+        ..Page::default()
+    }
+}
+
+/// The language a person chose, else the first one their browser asks for that we speak.
+pub fn lang(request: &Request, actor: Option<&Actor>) -> Lang {
+    let chosen = actor.and_then(|a| Lang::parse(a.lang()));
+    let asked = || request.param("lang").and_then(Lang::parse);
+    let kept = || request.cookie("lang").and_then(Lang::parse);
+    let accepted = || Lang::accepted(request.header("accept-language").unwrap_or_default());
+    chosen.or_else(asked).or_else(kept).unwrap_or_else(accepted)
+}
+
+/// Path and query of this request, as they stand in an address. A form's page is where the form was got from.
+fn here(request: &Request) -> String {
+    request
+        .path
+        .split('/')
+        .map(percent_encode)
+        .collect::<Vec<_>>()
+        .join("/")
+        + &query(&request.query)
+}
+
+/// `?a=b&c=d` without the empty values; nothing when nothing is left.
+pub fn query<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> String {
+    let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    let text: Vec<_> = pairs
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
+        .collect();
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", text.join("&"))
+    }
+}
+
+/// A place to go back to that came from a form: a path of this server, or `/`.
+pub fn local(place: &str) -> &str {
+    // `//host` and `/\host` are other servers to a browser.
+    let is_local = place.starts_with('/') && !place[1..].starts_with(['/', '\\']);
+    if is_local { place } else { "/" }
+}
+
+/// A year-long cookie that the pages' looks depend on; no secret.
+pub fn looks_cookie(request: &Request, name: &str, value: &str) -> String {
+    let secure = if request.tls { "; Secure" } else { "" };
+    format!(
+        "{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
+        365 * DAY / SECOND
+    )
+}
+
+/// An error as the client wants it: JSON under `/api/`, else a page. Who is not signed in is led to the sign-in.
+pub fn failure(web: &Web, request: &Request, error: &Error) -> Reply {
+    if request.wants_json() {
+        return reply::error_json(error, request);
+    }
+    if error.kind == Kind::Unauthorized && request.method.is_safe() {
+        return Reply::see_other(format!("/login{}", query(&[("next", here(request))])));
+    }
+    let status = reply::status(error.kind);
+    let content = serde_json::json!({
+        "status": status,
+        "code_name": error.code,
+        "say": error.say,
+        "request_id": request.id,
+        "retry": request.method.is_safe() && status >= 429,
+    });
+    match web.view.render("error.html", &bare(request, None), content) {
+        Ok(page) => reply::with_retry(Reply::html(page), error),
+        Err(_) => reply::error_json(error, request),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_never_leaves_this_server() {
+        assert_eq!(local("/servers?q=a"), "/servers?q=a");
+        for bad in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(local(bad), "/", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_escaped_and_has_no_empty_parts() {
+        assert_eq!(
+            query(&[("q", "a&b"), ("tag", ""), ("state", "lit")]),
+            "?q=a%26b&state=lit"
+        );
+        assert_eq!(query(&[("q", "")]), "");
+    }
+}

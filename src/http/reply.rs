@@ -1,0 +1,136 @@
+//! What a handler answers, and the one place where an [`Error`] becomes a status and a body.
+
+use super::request::Request;
+use crate::base::clock;
+use crate::base::error::{Error, Kind, Result};
+use serde::Serialize;
+
+/// An answer. The edge adds the security headers, the request's id and the length.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Names and values; values have no control characters ([`Reply::header`]).
+    pub headers: Vec<(&'static str, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// A status and nothing else.
+    pub fn status(status: u16) -> Reply {
+        Reply {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// JSON with status 200.
+    pub fn json(value: &impl Serialize) -> Result<Reply> {
+        let body = serde_json::to_vec(value).map_err(Error::internal)?;
+        Ok(Reply::bytes("application/json", body))
+    }
+
+    /// A page.
+    pub fn html(page: String) -> Reply {
+        Reply::bytes("text/html; charset=utf-8", page.into_bytes())
+    }
+
+    /// Plain text.
+    pub fn text(text: String) -> Reply {
+        Reply::bytes("text/plain; charset=utf-8", text.into_bytes())
+    }
+
+    /// Bytes of a type, status 200.
+    pub fn bytes(kind: &'static str, body: Vec<u8>) -> Reply {
+        Reply {
+            status: 200,
+            headers: vec![("Content-Type", kind.into())],
+            body,
+        }
+    }
+
+    /// 201 with the new thing and its place.
+    pub fn created(at: String, value: &impl Serialize) -> Result<Reply> {
+        Ok(Reply::json(value)?.with_status(201).header("Location", at))
+    }
+
+    /// 202: a task has been put in.
+    pub fn accepted(task: crate::base::id::Id<crate::base::id::Task>) -> Result<Reply> {
+        let body = serde_json::json!({ "task_id": task });
+        Ok(Reply::json(&body)?
+            .with_status(202)
+            .header("Location", format!("/api/tasks/{task}")))
+    }
+
+    /// 303: look there (after a form).
+    pub fn see_other(place: impl Into<String>) -> Reply {
+        Reply::status(303).header("Location", place.into())
+    }
+
+    /// A live stream, served by the edge itself ([`super::sse`]).
+    pub fn stream(ticket: String) -> Reply {
+        Reply::status(200).header("X-Lamplighter-Stream", ticket)
+    }
+
+    /// The same with another status.
+    pub fn with_status(mut self, status: u16) -> Reply {
+        self.status = status;
+        self
+    }
+
+    /// Adds a header. Control and non-ASCII characters in the value are dropped: nothing can split the answer.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        let value: String = value.into();
+        self.headers.push((
+            name,
+            value.chars().filter(|c| c.is_ascii() && !c.is_control()).collect(),
+        ));
+        self
+    }
+}
+
+/// The HTTP status of an error.
+pub fn status(kind: Kind) -> u16 {
+    match kind {
+        Kind::Malformed => 400,
+        Kind::Unauthorized => 401,
+        Kind::Forbidden => 403,
+        Kind::NotFound => 404,
+        Kind::Method => 405,
+        Kind::Conflict => 409,
+        Kind::TooLarge => 413,
+        Kind::Invalid => 422,
+        Kind::TooMany(_) => 429,
+        Kind::Upstream => 502,
+        Kind::Busy => 503,
+        Kind::Timeout => 504,
+        Kind::Config | Kind::Internal => 500,
+    }
+}
+
+/// An error as the API tells it: `{"detail","error_code","timestamp","request_id","fields"?}`.
+pub fn error_json(error: &Error, request: &Request) -> Reply {
+    let mut body = serde_json::json!({
+        "detail": error.say,
+        "error_code": error.code,
+        "timestamp": clock::rfc3339(clock::now()),
+        "request_id": request.id,
+    });
+    if !error.fields.is_empty() {
+        body["fields"] = serde_json::to_value(&error.fields).unwrap_or_default();
+    }
+    with_retry(Reply::bytes("application/json", body.to_string().into_bytes()), error)
+}
+
+/// Gives an answer the status and the headers that belong to an error.
+pub fn with_retry(reply: Reply, error: &Error) -> Reply {
+    let reply = reply.with_status(status(error.kind));
+    match error.kind {
+        Kind::TooMany(seconds) => reply.header("Retry-After", seconds.to_string()),
+        Kind::Busy => reply.header("Retry-After", "5"),
+        Kind::Unauthorized => reply.header("WWW-Authenticate", "Bearer"),
+        _ => reply,
+    }
+}

@@ -1,0 +1,222 @@
+//! A request as handlers see it, and how its body becomes a typed draft: JSON or an HTML form, both bounded and strict.
+
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::text;
+use serde::de::DeserializeOwned;
+
+/// The methods that are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Also answers HEAD, whose body the edge drops.
+    Get,
+    /// Create, act.
+    Post,
+    /// Replace.
+    Put,
+    /// Change what is sent.
+    Patch,
+    /// Remove.
+    Delete,
+}
+
+impl Method {
+    /// `GET`, …
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+
+    /// Reads a method; HEAD is read as GET.
+    pub fn parse(name: &str) -> Option<Method> {
+        match name {
+            "GET" | "HEAD" => Some(Method::Get),
+            "POST" => Some(Method::Post),
+            "PUT" => Some(Method::Put),
+            "PATCH" => Some(Method::Patch),
+            "DELETE" => Some(Method::Delete),
+            _ => None,
+        }
+    }
+
+    /// Does it only look?
+    pub fn is_safe(self) -> bool {
+        self == Method::Get
+    }
+}
+
+/// One request, complete.
+#[derive(Debug)]
+pub struct Request {
+    /// What is wanted.
+    pub method: Method,
+    /// Percent-decoded, starts with `/`, no empty or dot segments.
+    pub path: String,
+    /// Decoded pairs of the query.
+    pub query: Vec<(String, String)>,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// The client's address.
+    pub ip: String,
+    /// Did it come over TLS (here or at a trusted proxy)?
+    pub tls: bool,
+    /// Its id, also in the answer and the log.
+    pub id: String,
+}
+
+impl Request {
+    /// A header's value; names in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// The value of a query parameter; the first when it stands there twice.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// A query parameter as a number within bounds; absent is `default`, anything else an error.
+    pub fn number(&self, name: &'static str, default: i64, bounds: std::ops::RangeInclusive<i64>) -> Result<i64> {
+        let Some(text) = self.param(name).filter(|t| !t.is_empty()) else {
+            return Ok(default);
+        };
+        text.parse().ok().filter(|n| bounds.contains(n)).ok_or_else(|| {
+            let message = format!("{name} is a whole number from {} to {}.", bounds.start(), bounds.end());
+            Error::invalid(vec![Field {
+                field: name,
+                code: "bad_number",
+                message,
+            }])
+        })
+    }
+
+    /// `limit` and `offset` of a list.
+    pub fn page(&self) -> Result<(i64, i64)> {
+        Ok((
+            self.number("limit", 50, 1..=500)?,
+            self.number("offset", 0, 0..=1_000_000_000)?,
+        ))
+    }
+
+    /// A cookie's value.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let pairs = self.header("cookie")?.split(';');
+        pairs
+            .filter_map(|p| p.trim().split_once('='))
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v)
+    }
+
+    /// The body as JSON. Says where it does not fit; never repeats a value, which may be a secret.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        let kind = self.header("content-type").unwrap_or("application/json");
+        if !kind
+            .split(';')
+            .next()
+            .is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
+        {
+            return Err(Error::new(
+                Kind::Malformed,
+                "not_json",
+                "Send a JSON object with Content-Type: application/json.",
+            ));
+        }
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(body).map_err(|e| {
+            let what = match e.classify() {
+                serde_json::error::Category::Data => "has a field of the wrong type or an unknown one",
+                _ => "is not JSON",
+            };
+            Error::new(
+                Kind::Malformed,
+                "bad_json",
+                format!("The body {what} (line {}, column {}).", e.line(), e.column()),
+            )
+            .log(text::cut(&safe_json_error(&e), 200))
+        })
+    }
+
+    /// The body as an HTML form: decoded pairs in order.
+    pub fn form(&self) -> Result<Vec<(String, String)>> {
+        let body = std::str::from_utf8(&self.body).ok();
+        body.and_then(pairs)
+            .ok_or_else(|| Error::new(Kind::Malformed, "bad_form", "The form cannot be read."))
+    }
+
+    /// Does the client rather want JSON than a page?
+    pub fn wants_json(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+}
+
+/// serde's message may quote a value of the input; only the part before the quote is kept.
+fn safe_json_error(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    text.split(['`', '"']).next().unwrap_or_default().to_string()
+}
+
+/// Decodes `a=b&c=d`; `None` when an escape is broken. More than 500 pairs are refused.
+pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let parts: Vec<_> = text.split('&').filter(|p| !p.is_empty()).collect();
+    if parts.len() > 500 {
+        return None;
+    }
+    let decode = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        Some((text::percent_decode(name, true)?, text::percent_decode(value, true)?))
+    };
+    parts.into_iter().map(decode).collect()
+}
+
+/// Decodes a path once. Dot segments, empty segments, NUL and encoded slashes are refused, so that what the guard sees
+/// is what the handler gets.
+pub fn decode_path(raw: &str) -> Option<String> {
+    let mut out = String::new();
+    for segment in raw.strip_prefix('/')?.split('/') {
+        let segment = text::percent_decode(segment, false)?;
+        let bad =
+            segment == "." || segment == ".." || segment.contains(['/', '\0']) || segment.chars().any(char::is_control);
+        if bad {
+            return None;
+        }
+        out.push('/');
+        out.push_str(&segment);
+    }
+    // `/servers/` and `/servers` are not the same URL; an empty segment in the middle is nobody's.
+    (!out.contains("//")).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded_once_and_cannot_climb() {
+        assert_eq!(decode_path("/api/servers/5").as_deref(), Some("/api/servers/5"));
+        assert_eq!(decode_path("/").as_deref(), Some("/"));
+        assert_eq!(decode_path("/a%20b").as_deref(), Some("/a b"));
+        assert_eq!(decode_path("/%2541").as_deref(), Some("/%41"), "once, not twice");
+        for bad in [
+            "",
+            "x",
+            "/..",
+            "/a/../b",
+            "/%2e%2e/b",
+            "/a%2fb",
+            "/a%00",
+            "/a%0ab",
+            "//",
+            "/a//b",
+            "/%zz",
+            "/%ff",
+        ] {
+            assert_eq!(decode_path(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
+//! whose pattern is odd, does not boot.
+
+use super::reply::Reply;
+use super::request::{Method, Request};
+use super::sse::Streams;
+use super::view::{Nav, View};
+use crate::access::{Actor, Right, token};
+use crate::app::App;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::Id;
+use std::sync::Arc;
+
+/// One row of a feature's `ROUTES`.
+pub struct Route {
+    /// Method.
+    pub method: Method,
+    /// `/api/servers/{id}`: literal segments and `{names}`.
+    pub path: &'static str,
+    /// Who may.
+    pub right: Right,
+    /// What answers.
+    pub handler: fn(&Ctx) -> Result<Reply>,
+}
+
+/// Shorthand for a row.
+pub const fn route(method: Method, path: &'static str, right: Right, handler: fn(&Ctx) -> Result<Reply>) -> Route {
+    Route {
+        method,
+        path,
+        right,
+        handler,
+    }
+}
+
+/// What every handler shares.
+pub struct Web {
+    /// All machines.
+    pub app: Arc<App>,
+    /// Templates and words.
+    pub view: View,
+    /// Counts what the menu shows.
+    pub nav: fn(&App) -> Result<Nav>,
+    /// All kinds of tasks, for their titles.
+    pub kinds: Vec<&'static crate::task::Kind>,
+    /// Live streams on their way to the edge.
+    pub streams: Streams,
+    /// All routes of all features.
+    pub routes: Routes,
+}
+
+/// What one handler gets.
+pub struct Ctx<'a> {
+    /// All machines.
+    pub app: &'a App,
+    /// What handlers share.
+    pub web: &'a Web,
+    /// The request.
+    pub request: &'a Request,
+    /// Values of the pattern's names, in order.
+    pub args: Vec<&'a str>,
+    actor: Option<Actor>,
+}
+
+impl<'a> Ctx<'a> {
+    /// Put together after the guard has let the request through.
+    pub fn new(web: &'a Web, request: &'a Request, args: Vec<&'a str>, actor: Option<Actor>) -> Ctx<'a> {
+        Ctx {
+            app: &web.app,
+            web,
+            request,
+            args,
+            actor,
+        }
+    }
+
+    /// Who asks. On every route but the public ones there is somebody.
+    pub fn actor(&self) -> Result<&Actor> {
+        self.actor.as_ref().ok_or_else(token::unauthorized)
+    }
+
+    /// Who asks, if anybody.
+    pub fn maybe_actor(&self) -> Option<&Actor> {
+        self.actor.as_ref()
+    }
+
+    /// The number at place `n` of the pattern. Anything else is a thing that does not exist.
+    pub fn id<T>(&self, n: usize, what: &str) -> Result<Id<T>> {
+        self.args
+            .get(n)
+            .and_then(|text| Id::parse(text))
+            .ok_or_else(|| Error::not_found(what))
+    }
+}
+
+/// The table, checked.
+pub struct Routes(Vec<(Vec<Segment>, &'static Route)>);
+
+enum Segment {
+    Literal(&'static str),
+    Name,
+}
+
+impl Routes {
+    /// Checks and takes over the rows of all features.
+    pub fn new(rows: impl IntoIterator<Item = &'static Route>) -> Result<Routes> {
+        let mut table: Vec<(Vec<Segment>, &'static Route)> = Vec::new();
+        for row in rows {
+            let bad = |why: &str| Error::internal(format!("route {} {}: {why}", row.method.name(), row.path));
+            let Some(rest) = row.path.strip_prefix('/') else {
+                return Err(bad("does not start with /"));
+            };
+            let segments: Vec<_> = rest
+                .split('/')
+                .map(|s| {
+                    if s.starts_with('{') && s.ends_with('}') {
+                        Segment::Name
+                    } else {
+                        Segment::Literal(s)
+                    }
+                })
+                .collect();
+            if table
+                .iter()
+                .any(|(other, r)| r.method == row.method && same(other, &segments))
+            {
+                return Err(bad("stands there twice"));
+            }
+            table.push((segments, row));
+        }
+        Ok(Routes(table))
+    }
+
+    /// The row for a path and method, with the values of its names. A literal segment wins over a name.
+    pub fn find<'p>(&self, method: Method, path: &'p str) -> Result<(&'static Route, Vec<&'p str>)> {
+        let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+        let fits = || self.0.iter().filter(|(segments, _)| fit(segments, &parts));
+        let best = fits()
+            .filter(|(_, r)| r.method == method)
+            .max_by_key(|(segments, _)| literals(segments));
+        match best {
+            Some((segments, row)) => {
+                let named = segments.iter().zip(&parts).filter(|(s, _)| matches!(s, Segment::Name));
+                Ok((row, named.map(|(_, part)| *part).collect()))
+            }
+            None => match fits().next() {
+                Some(_) => {
+                    let allowed: Vec<_> = fits().map(|(_, r)| r.method.name()).collect();
+                    let say = format!("This address takes {}, not {}.", allowed.join(", "), method.name());
+                    Err(Error::new(Kind::Method, "method_not_allowed", say))
+                }
+                None => Err(Error::new(
+                    Kind::NotFound,
+                    "no_such_page",
+                    "There is nothing at this address.",
+                )),
+            },
+        }
+    }
+
+    /// All rows, for the API's description and for tests.
+    pub fn rows(&self) -> impl Iterator<Item = &'static Route> {
+        self.0.iter().map(|(_, row)| *row)
+    }
+}
+
+/// Each segment's literals weighed by place: the more to the left, the more it counts.
+fn literals(segments: &[Segment]) -> u64 {
+    segments
+        .iter()
+        .fold(0, |weight, s| weight << 1 | u64::from(matches!(s, Segment::Literal(_))))
+}
+
+fn fit(segments: &[Segment], parts: &[&str]) -> bool {
+    segments.len() == parts.len()
+        && segments.iter().zip(parts).all(|(s, part)| match s {
+            Segment::Literal(text) => text == part,
+            Segment::Name => !part.is_empty(),
+        })
+}
+
+fn same(a: &[Segment], b: &[Segment]) -> bool {
+    a.len() == b.len()
+        && a.iter().zip(b).all(|pair| match pair {
+            (Segment::Literal(x), Segment::Literal(y)) => x == y,
+            (Segment::Name, Segment::Name) => true,
+            _ => false,
+        })
+}

@@ -1,0 +1,187 @@
+//! The inner server: `tiny_http` on a 0600 Unix socket that only the edge knows. A fixed number of threads take
+//! requests, find the route, ask the guard, call the handler and answer. A handler that panics costs its own request.
+
+use super::edge::{CONN_HEADER, Peers};
+use super::guard;
+use super::reply::{self, Reply};
+use super::request::{self, Method, Request};
+use super::route::{Ctx, Web};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::log;
+use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Threads that answer. More do not answer faster; the number bounds what may wait for a slow disk or a long poll.
+const THREADS: usize = 16;
+
+/// Turns a failed request into an answer: JSON for the API, a page for people. Given by whoever knows the pages.
+pub type ErrorPage = fn(&Web, &Request, &Error) -> Reply;
+
+/// The running server.
+pub struct Server {
+    inner: Arc<tiny_http::Server>,
+    threads: Vec<JoinHandle<()>>,
+    socket: PathBuf,
+}
+
+impl Server {
+    /// Listens on `socket` (replaced if it is there) and starts the threads.
+    pub fn start(socket: &Path, web: Arc<Web>, peers: Peers, error_page: ErrorPage) -> Result<Server> {
+        let _ = std::fs::remove_file(socket); // left by a process that was killed
+        let listener = UnixListener::bind(socket)
+            .map_err(|e| Error::internal(format!("inner socket {}: {e}", socket.display())))?;
+        let inner = tiny_http::Server::from_listener(listener, None).map_err(Error::internal)?;
+        let inner = Arc::new(inner);
+        let mut threads = Vec::new();
+        for n in 0..THREADS {
+            let (inner, web, peers) = (inner.clone(), web.clone(), peers.clone());
+            let thread = std::thread::Builder::new().name(format!("http-{n}"));
+            threads.push(thread.spawn(move || serve(&inner, &web, &peers, error_page))?);
+        }
+        Ok(Server {
+            inner,
+            threads,
+            socket: socket.into(),
+        })
+    }
+
+    /// Lets what has come in be answered, then ends the threads.
+    pub fn stop(self) {
+        for _ in &self.threads {
+            self.inner.unblock(); // wakes one thread, behind the requests that wait
+        }
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn serve(server: &tiny_http::Server, web: &Web, peers: &Peers, error_page: ErrorPage) {
+    // `recv` fails when it is unblocked, and when accepting has ended for good; the daemon's self-probe sees the latter.
+    while let Ok(mut inner) = server.recv() {
+        let answer = match read(&mut inner, peers) {
+            Ok(request) => handle(web, &request, error_page),
+            Err(e) => {
+                log::error("http", "the edge sent what it should not", &[("error", &e.to_string())]);
+                Reply::status(reply::status(e.kind))
+            }
+        };
+        if let Err(e) = inner.respond(response(answer)) {
+            log::line(
+                log::Level::Debug,
+                "http",
+                "answer not taken",
+                &[("error", &e.to_string())],
+            );
+        }
+    }
+}
+
+/// From the edge's clean bytes to a request. What fails here is a mistake of ours, except a path nobody can decode.
+fn read(inner: &mut tiny_http::Request, peers: &Peers) -> Result<Request> {
+    let header = |name: &str| {
+        inner
+            .headers()
+            .iter()
+            .find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name))
+    };
+    let conn = header(CONN_HEADER)
+        .map(|h| h.value.as_str().to_string())
+        .unwrap_or_default();
+    let info = peers
+        .get(&conn)
+        .ok_or_else(|| Error::new(Kind::Forbidden, "not_the_edge", "Only the edge may ask here."))?;
+    let headers = inner.headers().iter();
+    let headers = headers
+        .map(|h| {
+            (
+                h.field.as_str().as_str().to_ascii_lowercase(),
+                h.value.as_str().to_string(),
+            )
+        })
+        .collect();
+    let url = inner.url().to_string();
+    let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+    let method = Method::parse(inner.method().as_str());
+    let wanted = inner.body_length().unwrap_or(0);
+    let mut body = Vec::with_capacity(wanted.min(1 << 20));
+    inner.as_reader().read_to_end(&mut body)?;
+    if body.len() != wanted {
+        return Err(Error::internal("body cut short"));
+    }
+    let decoded = request::decode_path(path);
+    let pairs = request::pairs(query);
+    let readable = decoded.is_some() && pairs.is_some() && method.is_some();
+    Ok(Request {
+        method: method.unwrap_or(Method::Get),
+        // A path that cannot be read keeps its API or page look, and no route is called `\0`.
+        path: decoded.filter(|_| readable).unwrap_or_else(|| unreadable(path)),
+        query: pairs.unwrap_or_default(),
+        headers,
+        body,
+        ip: info.peer.ip().to_string(),
+        tls: info.tls,
+        id: info.request_id,
+    })
+}
+
+fn unreadable(path: &str) -> String {
+    if path.starts_with("/api/") {
+        "/api/\0".into()
+    } else {
+        "/\0".into()
+    }
+}
+
+fn handle(web: &Web, request: &Request, error_page: ErrorPage) -> Reply {
+    let result = catch_unwind(AssertUnwindSafe(|| answer(web, request)))
+        .unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
+    result.unwrap_or_else(|e| {
+        if e.kind == Kind::Internal {
+            log::error(
+                "http",
+                "request failed",
+                &[
+                    ("path", &request.path),
+                    ("error", &e.to_string()),
+                    ("request_id", &request.id),
+                ],
+            );
+        }
+        error_page(web, request, &e)
+    })
+}
+
+fn answer(web: &Web, request: &Request) -> Result<Reply> {
+    if request.path.ends_with('\0') {
+        return Err(Error::new(
+            Kind::Malformed,
+            "bad_address",
+            "This address cannot be read: a broken escape, or a dot or empty segment.",
+        ));
+    }
+    let (route, args) = web.routes.find(request.method, &request.path)?;
+    let actor = guard::admit(&web.app, request, route.right)?;
+    (route.handler)(&Ctx::new(web, request, args, actor))
+}
+
+fn response(reply: Reply) -> tiny_http::Response<std::io::Cursor<Vec<u8>>> {
+    let length = reply.body.len();
+    let headers = reply
+        .headers
+        .iter()
+        .filter_map(|(name, value)| tiny_http::Header::from_bytes(*name, value.as_bytes()).ok());
+    tiny_http::Response::new(
+        reply.status.into(),
+        headers.collect(),
+        std::io::Cursor::new(reply.body),
+        Some(length),
+        None,
+    )
+    // Always a length, never chunks: a cut answer must not look whole.
+    .with_chunked_threshold(usize::MAX)
+}

@@ -1,0 +1,693 @@
+//! Pages out of templates. All templates are compiled in and parsed at start; an undefined name, a missing word or an
+//! unknown asset is an error, and the tests render every page in both languages. Everything is escaped: there is no
+//! `safe` filter, markup comes only from templates and from the few functions below.
+
+use super::asset;
+use super::words::{self, Lang};
+use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms, SECOND};
+use crate::base::error::{Error, Result};
+use minijinja::value::{Kwargs, Serde, Value, ValueKind};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+macro_rules! templates {
+    ($($name:literal),* $(,)?) => {
+        const TEMPLATES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../templates/", $name)))),*];
+    };
+}
+
+templates![
+    "_bare.html",
+    "_base.html",
+    "_parts.html",
+    "alerts/list.html",
+    "error.html",
+    "home/dashboard.html",
+    "home/lamp.html",
+    "home/welcome.html",
+    "servers/_delete.html",
+    "servers/_glances.html",
+    "servers/_why.html",
+    "servers/ask.html",
+    "servers/form.html",
+    "servers/list.html",
+    "servers/row.html",
+    "servers/show.html",
+    "settings/list.html",
+    "tasks/_dialog.html",
+    "tasks/_log.html",
+    "tasks/list.html",
+    "tasks/show.html",
+    "users/_sign.html",
+    "users/_street.html",
+    "users/login.html",
+    "users/prefs.html",
+    "users/setup.html",
+];
+
+/// Light, dark, or as the system has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Theme {
+    /// As the system has it.
+    #[default]
+    Auto,
+    /// Light.
+    Light,
+    /// Dark.
+    Dark,
+}
+
+impl Theme {
+    /// For the cookie.
+    pub fn name(self) -> &'static str {
+        match self {
+            Theme::Auto => "auto",
+            Theme::Light => "light",
+            Theme::Dark => "dark",
+        }
+    }
+
+    /// Reads a cookie or form value; anything else is [`Theme::Auto`].
+    pub fn parse(text: &str) -> Theme {
+        match text {
+            "light" => Theme::Light,
+            "dark" => Theme::Dark,
+            _ => Theme::Auto,
+        }
+    }
+}
+
+/// What every page shows around its content.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Page {
+    /// Language of the words.
+    pub lang: Lang,
+    /// Colours.
+    pub theme: Theme,
+    /// Single-letter keys work (WCAG 2.1.4: they can be switched off).
+    pub keys: bool,
+    /// Who is signed in; empty on the pages before signing in.
+    pub user: String,
+    /// `admin`, `operator` or `viewer`; empty when nobody is signed in.
+    pub role: String,
+    /// Goes into every form.
+    pub csrf: String,
+    /// Path and query of this page, to come back to.
+    pub path: String,
+    /// `https://lamp.example.org`, for the line with `curl`.
+    pub origin: String,
+    /// The server's clock, for all ages on the page.
+    pub now: Ms,
+    /// Counters of the menu.
+    pub nav: Nav,
+}
+
+impl Page {
+    /// May this person change things? (Only hides buttons; the guard decides.)
+    pub fn acts(&self) -> bool {
+        matches!(self.role.as_str(), "admin" | "operator")
+    }
+}
+
+/// What the menu counts.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Nav {
+    /// Servers in all.
+    pub servers: u64,
+    /// Alerts that fire and nobody has acknowledged.
+    pub alerts_open: u64,
+    /// Tasks that run now, newest first, a handful at most.
+    pub running: Vec<Running>,
+}
+
+/// A running task in the top bar.
+#[derive(Debug, Clone, Serialize)]
+pub struct Running {
+    /// Its number.
+    pub id: i64,
+    /// Its title in words.
+    pub title: String,
+    /// Since when.
+    pub started_at: Ms,
+}
+
+/// What is wrong with the fields of a form: name to code and English sentence.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct Errors(BTreeMap<String, Wrong>);
+
+#[derive(Debug, Clone, Serialize)]
+struct Wrong {
+    code: &'static str,
+    say: String,
+}
+
+impl Errors {
+    /// One wrong field.
+    pub fn one(field: &str, code: &'static str, say: &str) -> Errors {
+        let wrong = Wrong {
+            code,
+            say: say.to_string(),
+        };
+        Errors(BTreeMap::from([(field.to_string(), wrong)]))
+    }
+
+    /// All wrong fields of an error; of two mistakes in one field the first.
+    pub fn of(error: &Error) -> Errors {
+        let mut all = BTreeMap::new();
+        for f in &error.fields {
+            all.entry(f.field.to_string()).or_insert_with(|| Wrong {
+                code: f.code,
+                say: f.message.clone(),
+            });
+        }
+        Errors(all)
+    }
+}
+
+/// Finished markup, made by [`View::rows`] only.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Markup(Value);
+
+/// The templates of every language and the rows already made.
+pub struct View {
+    by_lang: [Environment<'static>; Lang::ALL.len()],
+    rows: Mutex<HashMap<RowKey, (u64, Arc<str>)>>,
+}
+
+type RowKey = (&'static str, Lang, i64);
+
+/// Rows kept: 4 languages-and-tables of 2 000 servers, about 6 MB at most.
+const ROWS_MAX: usize = 8_000;
+
+impl View {
+    /// Parses all templates. A template that does not parse is a fault of the build and ends the start.
+    pub fn new() -> Result<View> {
+        Ok(View {
+            by_lang: [environment(Lang::En)?, environment(Lang::Ru)?],
+            rows: Mutex::default(),
+        })
+    }
+
+    /// The page `name` around what `content` says; its fields stand beside `page` in the template.
+    pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
+        let content = context! { page => Serde(page), acts => page.acts(), ..Value::from(Serde(content)) };
+        self.by_lang[page.lang as usize]
+            .get_template(name)
+            .and_then(|template| template.render(content))
+            .map_err(fault)
+    }
+
+    /// A table's rows, each made once per `stamp`: a table of 200 servers costs 2 ms to make and a tenth of it to find.
+    /// `rows` yields a row's number, a stamp that changes with all it shows, and how to get what it shows.
+    pub fn rows<C: Serialize>(
+        &self,
+        name: &'static str,
+        lang: Lang,
+        rows: impl Iterator<Item = (i64, u64, C)>,
+    ) -> Result<Markup> {
+        let template = self.by_lang[lang as usize].get_template(name).map_err(fault)?;
+        let mut known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = String::with_capacity(64 << 10);
+        for (id, stamp, content) in rows {
+            let key = (name, lang, id);
+            match known.get(&key) {
+                Some((at, row)) if *at == stamp => out.push_str(row),
+                _ => {
+                    let row: Arc<str> = template.render(Value::from(Serde(&content))).map_err(fault)?.into();
+                    out.push_str(&row);
+                    if known.len() >= ROWS_MAX {
+                        known.clear();
+                    }
+                    known.insert(key, (stamp, row));
+                }
+            }
+        }
+        Ok(Markup(Value::from_safe_string(out)))
+    }
+}
+
+fn fault(e: minijinja::Error) -> Error {
+    Error::internal(format!("template: {e:#}"))
+}
+
+fn environment(lang: Lang) -> Result<Environment<'static>> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_syntax(
+        minijinja::syntax::SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(fault)?,
+    );
+    env.set_formatter(|out, state, value| match value.is_none() {
+        true => Ok(()),
+        false => minijinja::escape_formatter(out, state, value),
+    });
+    env.remove_filter("safe");
+    env.remove_filter("tojson");
+    functions(&mut env, lang);
+    for (name, source) in TEMPLATES {
+        env.add_template(name, source).map_err(fault)?;
+    }
+    Ok(env)
+}
+
+/// What templates can call. Those that make markup escape what they are given.
+fn functions(env: &mut Environment<'static>, lang: Lang) {
+    env.add_global("lang", lang.tag());
+    env.add_function("t", move |id: &str, values: Kwargs| say(lang, id, None, &values));
+    env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| {
+        say(lang, id, Some(other), &values)
+    });
+    env.add_function("asset", |name: &str| {
+        asset::url(name).ok_or_else(|| unknown("asset", name))
+    });
+    env.add_function("icon", |name: &str, class: Option<&str>| {
+        markup(icon(name, class.unwrap_or_default()))
+    });
+    env.add_function("glyph", |state: &str| {
+        markup(format!("<i class=\"g s-{}\"></i>", escape(state)))
+    });
+    env.add_function("lamp_of", move |state: &str| lamp(lang, state));
+    env.add_function("hot", move |v: Option<f64>, limit: f64| hot(lang, v, limit));
+    env.add_function("lantern", |state: &str| {
+        let sheet = asset::url("icons.svg").unwrap_or_default();
+        let state = escape(state);
+        markup(format!(
+            "<svg class=\"lantern s-{state}\" aria-hidden=\"true\"><use href=\"{sheet}#L-{state}\"/></svg>"
+        ))
+    });
+    env.add_function("ago", move |at: Ms| {
+        time(lang, at, "ago", &words_of_age(lang, clock::now() - at, true))
+    });
+    env.add_function("age", move |at: Ms| {
+        time(lang, at, "age", &words_of_age(lang, clock::now() - at, false))
+    });
+    env.add_function("at", move |at: Ms| time(lang, at, "", &moment(lang, at)));
+    env.add_function("clock", move |at: Ms| time(lang, at, "", &time_of_day(at)));
+    env.add_function("day", move |at: Ms| time(lang, at, "", &day(lang, at)));
+    env.add_global("version", env!("CARGO_PKG_VERSION"));
+    env.add_filter("iso", clock::rfc3339);
+    env.add_filter("hms", time_of_day);
+    env.add_filter("after", |text: &str, mark: &str| {
+        text.split_once(mark).map_or(text, |(_, rest)| rest).to_string()
+    });
+    env.add_filter("num", move |v: f64, digits: Option<usize>| {
+        number(lang, v, digits.unwrap_or(0))
+    });
+    env.add_filter("percent", move |v: f64| percent(lang, v));
+    env.add_filter("rate", move |v: f64| rate(lang, v));
+    env.add_filter("bytes", move |v: f64| bytes(lang, v));
+    env.add_filter("duration", move |ms: f64| duration(lang, ms as Ms));
+    env.add_filter("wbr", |text: &str| markup(escape(text).replace('.', ".<wbr>")));
+}
+
+/// What a template's function gives back.
+type Drawn = std::result::Result<Value, minijinja::Error>;
+
+fn unknown(what: &str, name: &str) -> minijinja::Error {
+    minijinja::Error::new(ErrorKind::InvalidOperation, format!("unknown {what} {name}"))
+}
+
+fn markup(text: String) -> Value {
+    Value::from_safe_string(text)
+}
+
+/// A word with its values. One value that is markup (a link) makes the whole markup, everything else in it escaped.
+fn say(lang: Lang, id: &str, other: Option<Value>, values: &Kwargs) -> Drawn {
+    let n = values.peek::<Value>("n").ok().and_then(|n| i64::try_from(n).ok());
+    let Some(text) = words::word(lang, id, n) else {
+        return other.ok_or_else(|| unknown("word", id));
+    };
+    if !text.contains('{') {
+        return Ok(Value::from(text));
+    }
+    let value = |name: &str| values.peek::<Value>(name).ok();
+    let safe = values.args().any(|name| value(name).is_some_and(|v| v.is_safe()));
+    let plain = |out: &mut String, text: &str| match safe {
+        true => out.push_str(&escape(text)),
+        false => out.push_str(text),
+    };
+    let put = |out: &mut String, name: &str| {
+        let Some(v) = value(name) else { return false };
+        match v.kind() {
+            ValueKind::Number => match i64::try_from(v.clone()) {
+                Ok(n) => out.push_str(&number(lang, n as f64, 0)),
+                Err(_) => out.push_str(&number(lang, f64::try_from(v).unwrap_or_default(), 1)),
+            },
+            _ if v.is_safe() => out.push_str(v.as_str().unwrap_or_default()),
+            _ => plain(out, v.as_str().unwrap_or(&v.to_string())),
+        }
+        true
+    };
+    let text = words::fill(text, put, plain);
+    Ok(if safe { markup(text) } else { Value::from(text) })
+}
+
+fn icon(name: &str, class: &str) -> String {
+    let sheet = asset::url("icons.svg").unwrap_or_default();
+    let (name, class) = (escape(name), escape(class));
+    format!("<svg class=\"i {class}\" aria-hidden=\"true\"><use href=\"{sheet}#{name}\"/></svg>")
+}
+
+fn lamp(lang: Lang, state: &str) -> Drawn {
+    let id = format!("state.{state}");
+    let word = words::word(lang, &id, None).ok_or_else(|| unknown("word", &id))?;
+    Ok(markup(format!(
+        "<span class=\"state s-{state}\"><i class=\"g\"></i><span>{word}</span></span>"
+    )))
+}
+
+/// A share that stands out from its limit on.
+fn hot(lang: Lang, value: Option<f64>, limit: f64) -> Value {
+    match value {
+        None => markup("<span>–</span>".into()),
+        Some(v) if v >= limit => markup(format!("<b>{}</b>", percent(lang, v))),
+        Some(v) => markup(format!("<span>{}</span>", percent(lang, v))),
+    }
+}
+
+fn time(lang: Lang, at: Ms, ago: &str, text: &str) -> Value {
+    let ago = if ago.is_empty() {
+        String::new()
+    } else {
+        format!(" data-ago=\"{ago}\"")
+    };
+    let (machine, title) = (clock::rfc3339(at), moment_long(lang, at));
+    markup(format!(
+        "<time datetime=\"{machine}\"{ago} title=\"{title}\">{text}</time>"
+    ))
+}
+
+/// Text as HTML, for content and attributes in double quotes.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A number as the language writes it: groups of three, decimal sign.
+pub fn number(lang: Lang, value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    let (group, point) = match lang {
+        Lang::En => (',', '.'),
+        Lang::Ru => ('\u{a0}', ','),
+    };
+    let mut out = String::from(sign);
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i) % 3 == 0 {
+            out.push(group);
+        }
+        out.push(digit);
+    }
+    if !rest.is_empty() {
+        let _ = write!(out, "{point}{rest}");
+    }
+    out
+}
+
+/// `63 %`, below ten `6.3 %`.
+pub fn percent(lang: Lang, value: f64) -> String {
+    format!("{}\u{a0}%", number(lang, value, usize::from(value < 9.95)))
+}
+
+/// `41 MB/s`: powers of 1000, as networks are sold.
+pub fn rate(lang: Lang, value: f64) -> String {
+    let units = match lang {
+        Lang::En => ["B/s", "kB/s", "MB/s", "GB/s"],
+        Lang::Ru => ["Б/с", "кБ/с", "МБ/с", "ГБ/с"],
+    };
+    let (value, at) = scaled(value, 1000.0, units.len());
+    format!(
+        "{}\u{a0}{}",
+        number(lang, value, usize::from(at > 0 && value < 9.95)),
+        units[at]
+    )
+}
+
+/// The value in the largest unit that leaves at least one, and which unit that is.
+fn scaled(value: f64, base: f64, units: usize) -> (f64, usize) {
+    let (mut value, mut at) = (value.max(0.0), 0);
+    while value >= base - 0.5 && at + 1 < units {
+        value /= base;
+        at += 1;
+    }
+    (value, at)
+}
+
+/// One character says 0 to 63: a sparkline of an hour is 60 bytes of the page.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Shares as one character each, for a sparkline; a hole is `_`.
+pub fn spark(points: impl IntoIterator<Item = Option<f64>>) -> String {
+    let digit = |v: f64| DIGITS[(v.clamp(0.0, 100.0) / 100.0 * 63.0).round() as usize] as char;
+    points
+        .into_iter()
+        .map(|p| p.filter(|v| v.is_finite()).map_or('_', digit))
+        .collect()
+}
+
+/// Counts as one character each, for bars.
+pub fn bars(counts: impl IntoIterator<Item = u64>) -> String {
+    counts.into_iter().map(|n| DIGITS[n.min(63) as usize] as char).collect()
+}
+
+/// `31.3 GiB`: powers of 1024, three figures.
+pub fn bytes(lang: Lang, value: f64) -> String {
+    let units = match lang {
+        Lang::En => ["B", "KiB", "MiB", "GiB", "TiB", "PiB"],
+        Lang::Ru => ["Б", "КиБ", "МиБ", "ГиБ", "ТиБ", "ПиБ"],
+    };
+    let (value, at) = scaled(value, 1024.0, units.len());
+    let digits = usize::from(at > 0 && value < 99.95);
+    format!("{}\u{a0}{}", number(lang, value, digits), units[at])
+}
+
+fn unit(lang: Lang, at: usize) -> &'static str {
+    match lang {
+        Lang::En => ["s", "min", "h", "d"][at],
+        Lang::Ru => ["с", "мин", "ч", "д"][at],
+    }
+}
+
+/// How long something took: `0.6 s`, `24 s`, `1 min 44 s`, `2 h 5 min`, `41 d`.
+pub fn duration(lang: Lang, ms: Ms) -> String {
+    let u = |at| unit(lang, at);
+    let two = |a: Ms, ua, b: Ms, ub| match b {
+        0 => format!("{a}\u{a0}{ua}"),
+        b => format!("{a}\u{a0}{ua} {b}\u{a0}{ub}"),
+    };
+    match ms.max(0) {
+        ms if ms < 10 * SECOND => format!("{}\u{a0}{}", number(lang, ms as f64 / 1000.0, 1), u(0)),
+        ms if ms < 90 * SECOND => format!("{}\u{a0}{}", ms / SECOND, u(0)),
+        ms if ms < HOUR => two(ms / MINUTE, u(1), ms % MINUTE / SECOND, u(0)),
+        ms if ms < 2 * DAY => two(ms / HOUR, u(2), ms % HOUR / MINUTE, u(1)),
+        ms => format!("{}\u{a0}{}", number(lang, (ms / DAY) as f64, 0), u(3)),
+    }
+}
+
+/// An age in one unit, rounded as the pages' script rounds it.
+pub fn words_of_age(lang: Lang, ms: Ms, ago: bool) -> String {
+    let s = (ms.max(0) as f64 / 1000.0).round();
+    let (value, at) = match s {
+        s if s < 90.0 => (s, 0),
+        s if s < 5_400.0 => ((s / 60.0).round(), 1),
+        s if s < 172_800.0 => ((s / 3_600.0).round(), 2),
+        s => ((s / 86_400.0).round(), 3),
+    };
+    let text = format!("{}\u{a0}{}", number(lang, value, 0), unit(lang, at));
+    match (ago, lang) {
+        (false, _) => text,
+        (true, Lang::En) => text + " ago",
+        (true, Lang::Ru) => text + " назад",
+    }
+}
+
+/// `14:29:40`, UTC.
+pub fn time_of_day(at: Ms) -> String {
+    let s = at.rem_euclid(DAY) / SECOND;
+    format!("{:02}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60)
+}
+
+/// `12 Mar 2026`.
+pub fn day(lang: Lang, at: Ms) -> String {
+    let (year, month, day) = clock::civil(at.div_euclid(DAY));
+    let names = match lang {
+        Lang::En => [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ],
+        Lang::Ru => [
+            "янв.",
+            "февр.",
+            "мар.",
+            "апр.",
+            "мая",
+            "июн.",
+            "июл.",
+            "авг.",
+            "сент.",
+            "окт.",
+            "нояб.",
+            "дек.",
+        ],
+    };
+    format!("{day}\u{a0}{}\u{a0}{year}", names[month as usize - 1])
+}
+
+/// The time of day, and the day as well when it is not today.
+pub fn moment(lang: Lang, at: Ms) -> String {
+    match at.div_euclid(DAY) == clock::now().div_euclid(DAY) {
+        true => time_of_day(at),
+        false => moment_long(lang, at),
+    }
+}
+
+fn moment_long(lang: Lang, at: Ms) -> String {
+    format!("{}, {}", day(lang, at), time_of_day(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use minijinja::context;
+
+    fn page(lang: Lang) -> Page {
+        Page {
+            lang,
+            user: "m.orlova".into(),
+            role: "admin".into(),
+            csrf: "token".into(),
+            path: "/".into(),
+            origin: "https://lamp.example".into(),
+            keys: true,
+            now: clock::now(),
+            ..Page::default()
+        }
+    }
+
+    fn render(name: &str, content: Value) -> [String; 2] {
+        let view = View::new().unwrap();
+        Lang::ALL.map(|lang| {
+            let content = content.clone();
+            view.render(name, &page(lang), content)
+                .unwrap_or_else(|e| panic!("{name}: {e}"))
+        })
+    }
+
+    #[test]
+    fn the_pages_before_signing_in_say_what_they_are_in_both_languages() {
+        let [en, ru] = render(
+            "users/login.html",
+            context! { login => "<b>", problem => "", plain => true, next => "/" },
+        );
+        assert!(en.contains("Sign in") && ru.contains("Вход"));
+        assert!(en.contains("value=\"&lt;b&gt;\"") && !en.contains("<b>"));
+        let [en, _] = render(
+            "users/setup.html",
+            context! { errors => context! { token => "Wrong." }, login => "" },
+        );
+        assert!(en.contains("aria-describedby=\"token-e token-h\""), "{en}");
+    }
+
+    #[test]
+    #[ignore = "writes pages to look at"]
+    fn samples() {
+        let text = std::fs::read_to_string("/tmp/ui/samples.json").unwrap();
+        let all: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let view = View::new().unwrap();
+        let out = std::path::Path::new("/tmp/ui/out");
+        let dir = out.join("static").join(&*asset::VERSION);
+        std::fs::create_dir_all(&dir).unwrap();
+        for a in asset::ASSETS {
+            std::fs::write(dir.join(a.name), a.body).unwrap();
+        }
+        fn times(v: &mut serde_json::Value) {
+            match v {
+                serde_json::Value::String(s) if s.starts_with("@-") => {
+                    *v = (clock::now() + (s[1..].parse::<f64>().unwrap() * 1000.0) as i64).into()
+                }
+                serde_json::Value::Array(a) => a.iter_mut().for_each(times),
+                serde_json::Value::Object(o) => o.values_mut().for_each(times),
+                _ => {}
+            }
+        }
+        for (name, mut content) in all {
+            times(&mut content);
+            let template = content["_template"].as_str().unwrap().to_string();
+            for lang in Lang::ALL {
+                let mut page = page(lang);
+                page.path = content["_path"].as_str().unwrap_or("/").into();
+                page.nav = Nav {
+                    servers: 62,
+                    alerts_open: 3,
+                    running: vec![Running {
+                        id: 7,
+                        title: "Install Glances on lab-17".into(),
+                        started_at: clock::now() - 72_000,
+                    }],
+                };
+                let mut content = content.clone();
+                if let Some(rows) = content.get("_rows").cloned() {
+                    let t: &'static str = Box::leak(rows["template"].as_str().unwrap().to_string().into_boxed_str());
+                    let rows = rows["rows"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .enumerate()
+                        .map(|(i, r)| (i as i64, 0, r));
+                    let m = view.rows(t, lang, rows).unwrap();
+                    let c = context! { rows => m.0.clone(), ..Value::from(Serde(&content)) };
+                    std::fs::write(
+                        out.join(format!("{name}.{}.html", lang.tag())),
+                        view.render(&template, &page, c).unwrap(),
+                    )
+                    .unwrap();
+                    continue;
+                }
+                if let Some(streets) = content.get_mut("streets") {
+                    let mut done = Vec::new();
+                    for s in streets.as_array().unwrap() {
+                        let rows = s["lamps"]
+                            .as_array()
+                            .unwrap()
+                            .iter()
+                            .map(|r| (r["id"].as_i64().unwrap(), 1, r));
+                        let m = view.rows("home/lamp.html", lang, rows).unwrap();
+                        done.push(context! { lamps => m.0.clone(), ..Value::from(Serde(s)) });
+                    }
+                    let c = context! { streets => done, ..Value::from(Serde(&content)) };
+                    std::fs::write(
+                        out.join(format!("{name}.{}.html", lang.tag())),
+                        view.render(&template, &page, c).unwrap(),
+                    )
+                    .unwrap();
+                    continue;
+                }
+                std::fs::write(
+                    out.join(format!("{name}.{}.html", lang.tag())),
+                    view.render(&template, &page, content)
+                        .unwrap_or_else(|e| panic!("{name}: {e}")),
+                )
+                .unwrap();
+            }
+        }
+    }
+}

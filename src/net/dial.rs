@@ -1,0 +1,247 @@
+//! One connection: the name is looked up, each address is checked and tried, TLS is agreed, and every wait from the first
+//! to the last byte is bounded by one deadline. Errors say which of the steps failed and never what was being asked.
+
+use super::names::{self, Answer};
+use super::policy::Policy;
+use super::tls::{self, Pin};
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+/// Is there TLS, and who vouches for the peer?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// Plain TCP.
+    Plain,
+    /// TLS by the system's authorities.
+    Tls,
+    /// TLS with exactly this certificate.
+    Pinned(Pin),
+}
+
+/// Where to, and within which bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Name or address.
+    pub host: &'a Host,
+    /// TCP port.
+    pub port: u16,
+    /// TLS or not.
+    pub security: Security,
+    /// Which addresses are allowed.
+    pub policy: Policy,
+    /// For the TCP connection alone, of all addresses together.
+    pub connect_max: Duration,
+    /// The end of everything: look-up, connection, handshake, request and answer.
+    pub until: Instant,
+}
+
+/// A connected stream. Reads and writes fail with `TimedOut` at the deadline, however often bytes drip in.
+pub struct Wire {
+    tcp: Tcp,
+    tls: Option<Box<ClientConnection>>,
+}
+
+/// Connects. Errors: `name_unknown`, `name_slow`, `address_refused`, `refused`, `no_route`, `connect_timeout`,
+/// `tls_certificate`, `tls_not_spoken`, `tls_failed`, and those of [`explain`].
+pub fn dial(call: &Call) -> Result<Wire> {
+    let ips = match call.host.ip() {
+        Some(ip) => vec![ip],
+        None => match names::look_up(call.host.as_str(), call.until) {
+            Answer::Known(ips) => ips,
+            Answer::Unknown(why) => {
+                let say = format!(
+                    "The name {} does not exist or cannot be looked up from here.",
+                    call.host
+                );
+                return Err(Error::new(Kind::Upstream, "name_unknown", say).log(why));
+            }
+            Answer::Slow => {
+                let say = format!("The name server did not answer for {} in time.", call.host);
+                return Err(Error::new(Kind::Timeout, "name_slow", say));
+            }
+        },
+    };
+    let tcp = Tcp {
+        stream: connect(call, &ips)?,
+        until: call.until,
+    };
+    let pin = match call.security {
+        Security::Plain => return Ok(Wire { tcp, tls: None }),
+        Security::Tls => None,
+        Security::Pinned(pin) => Some(pin),
+    };
+    let name = match call.host.ip() {
+        Some(ip) => ServerName::from(ip),
+        None => ServerName::try_from(call.host.as_str().to_owned()).map_err(Error::internal)?,
+    };
+    let _ = tcp.stream.set_nodelay(true); // the handshake's small writes must not wait for each other
+    let session = ClientConnection::new(tls::client(pin)?, name).map_err(Error::internal)?;
+    let mut wire = Wire {
+        tcp,
+        tls: Some(Box::new(session)),
+    };
+    wire.shake_hands().map_err(|e| explain(call, &e))?;
+    Ok(wire)
+}
+
+/// Tries the addresses in the resolver's order; each gets an even share of the time that is left.
+fn connect(call: &Call, ips: &[IpAddr]) -> Result<TcpStream> {
+    let until = (clock::mono() + call.connect_max).min(call.until);
+    let mut last = None;
+    for (i, ip) in ips.iter().enumerate() {
+        if let Err(why) = call.policy.check(*ip) {
+            let say = format!("{} is {why}; Lamplighter does not connect there.", named(call, *ip));
+            last = Some(Error::new(Kind::Upstream, "address_refused", say));
+            continue;
+        }
+        let left = until.saturating_duration_since(clock::mono()) / (ips.len() - i) as u32;
+        match TcpStream::connect_timeout(&SocketAddr::new(*ip, call.port), left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = Some(explain_connect(call, *ip, &e)),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::internal("a name without addresses")))
+}
+
+fn named(call: &Call, ip: IpAddr) -> String {
+    match call.host.ip() {
+        Some(_) => ip.to_string(),
+        None => format!("{} ({ip})", call.host),
+    }
+}
+
+fn explain_connect(call: &Call, ip: IpAddr, e: &io::Error) -> Error {
+    let (whom, port) = (named(call, ip), call.port);
+    let (kind, code, say) = match e.kind() {
+        ErrorKind::ConnectionRefused => (
+            Kind::Upstream,
+            "refused",
+            format!("{whom} refuses connections on port {port}: nothing listens there, or a firewall says no."),
+        ),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => (
+            Kind::Timeout,
+            "connect_timeout",
+            format!("{whom} does not answer on port {port}: the machine is off, or a firewall drops the packets."),
+        ),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => (
+            Kind::Upstream,
+            "no_route",
+            format!("There is no way to {whom} from here: no route, or the machine is off."),
+        ),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => return reset(call),
+        // Ours, not the server's: no free port, too many open files, a local firewall.
+        _ => (
+            Kind::Busy,
+            "local_network",
+            format!("Lamplighter's own machine could not open a connection to {whom}."),
+        ),
+    };
+    Error::new(kind, code, say).log(e)
+}
+
+fn reset(call: &Call) -> Error {
+    let say = format!("{}:{} broke the connection.", call.host.in_url(), call.port);
+    Error::new(Kind::Upstream, "reset", say)
+}
+
+/// A failure on a connected stream in words: `read_timeout`, `reset`, or one of TLS.
+pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
+    let whom = format!("{}:{}", call.host.in_url(), call.port);
+    if let Some(e) = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        let (code, end) = tls::explain(e);
+        return Error::new(Kind::Upstream, code, format!("{whom} {end}")).log(e);
+    }
+    match e.kind() {
+        ErrorKind::TimedOut => {
+            let say = format!("{whom} took the connection but did not answer completely in time.");
+            Error::new(Kind::Timeout, "read_timeout", say)
+        }
+        _ => reset(call).log(e),
+    }
+}
+
+impl Wire {
+    fn shake_hands(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            while tls.is_handshaking() {
+                if let (0, 0) = tls.complete_io(&mut self.tcp)? {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.tcp).read(into),
+            None => self.tcp.read(into),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.tcp).write(bytes),
+            None => self.tcp.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.tcp).flush(),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Tcp {
+    stream: TcpStream,
+    until: Instant,
+}
+
+impl Tcp {
+    /// What is left, renewed before every call: a timeout set once would start anew with every byte that drips in.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.until.saturating_duration_since(clock::mono());
+        match left < Duration::from_millis(1) {
+            true => Err(ErrorKind::TimedOut.into()), // a timeout of zero is an error to the socket
+            false => Ok(Some(left)),
+        }
+    }
+}
+
+/// The kernel says EAGAIN when a socket's timeout is over.
+fn timed_out(e: io::Error) -> io::Error {
+    if e.kind() == ErrorKind::WouldBlock {
+        ErrorKind::TimedOut.into()
+    } else {
+        e
+    }
+}
+
+impl Read for Tcp {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(into).map_err(timed_out)
+    }
+}
+
+impl Write for Tcp {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

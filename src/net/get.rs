@@ -1,0 +1,443 @@
+//! One GET over one connection, as strict as a reader of a hostile answer must be: HTTP/1.x only, one framing, head and
+//! body bounded, no compression, nothing followed. It exists beside [`super::agent`] because a poll through `ureq` costs
+//! twice the CPU (`tests/bench/poll.rs` prints both).
+
+use super::dial::{self, Call, Wire};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
+use crate::base::text;
+use std::io::{self, ErrorKind, Read, Write};
+
+/// Status line and headers together.
+const HEAD_MAX: usize = 16 << 10;
+/// Of an answer other than 200 this much is read, for the sentence that tells of it.
+const EXCUSE_MAX: usize = 4 << 10;
+/// Read at a time; a Glances answer takes two or three.
+const STEP: usize = 32 << 10;
+/// What a buffer may keep between two requests; one huge answer must not stay in memory for ever.
+const KEEP_MAX: usize = 128 << 10;
+
+/// An answer. The body lies in the buffer it was read with.
+#[derive(Debug)]
+pub struct Answer<'b> {
+    /// 200 to 599.
+    pub status: u16,
+    /// The media type, lower case, without parameters; empty when there is none.
+    pub content_type: String,
+    /// Of a redirect; one line, never followed.
+    pub location: Option<String>,
+    /// Decoded from its framing, nothing else.
+    pub body: &'b [u8],
+}
+
+/// Room for answers, kept by a worker from request to request.
+#[derive(Default)]
+pub struct Buffer(Vec<u8>);
+
+/// `Authorization: Basic` with UTF-8 (RFC 7617).
+pub fn basic(user: &str, password: &Secret) -> Secret {
+    let mut pair = format!("{user}:").into_bytes();
+    pair.extend_from_slice(password.reveal_for("HTTP Basic"));
+    let header = Secret::new(format!("Basic {}", text::base64(&pair)));
+    pair.fill(0);
+    header
+}
+
+/// `Authorization: Bearer`.
+pub fn bearer(token: &Secret) -> Secret {
+    Secret::new([b"Bearer ", token.reveal_for("HTTP Bearer")].concat())
+}
+
+/// Asks for `path` (with its query). `authorization` is a header's value; it goes to this one peer.
+/// Errors: those of [`dial::dial`], `not_http`, `cut_short`, `too_large`, `encoded`, `bad_request`.
+pub fn get<'b>(
+    call: &Call,
+    path: &str,
+    authorization: Option<&Secret>,
+    body_max: usize,
+    buffer: &'b mut Buffer,
+) -> Result<Answer<'b>> {
+    let request = request(call, path, authorization)?;
+    let mut wire = dial::dial(call)?;
+    wire.write_all(&request)
+        .and_then(|()| wire.flush())
+        .map_err(|e| dial::explain(call, &e))?;
+    drop(Secret::new(request)); // wiped: the header was in it
+    if buffer.0.len() > KEEP_MAX {
+        buffer.0 = Vec::new();
+    }
+    let mut input = Input {
+        call,
+        wire,
+        bytes: &mut buffer.0,
+        at: 0,
+        end: 0,
+        eof: false,
+    };
+    let head = input.head()?;
+    let max = if head.status == 200 { body_max } else { EXCUSE_MAX };
+    let read = input.body(&head, max);
+    let (at, end) = match (read, head.status) {
+        (Ok(range), _) => range,
+        // The status says enough; that its page is long or broken does not matter.
+        (Err(_), status) if status != 200 => (0, 0),
+        (Err(e), _) => return Err(e),
+    };
+    Ok(Answer {
+        status: head.status,
+        content_type: head.content_type,
+        location: head.location,
+        body: &buffer.0[at..end],
+    })
+}
+
+fn request(call: &Call, path: &str, authorization: Option<&Secret>) -> Result<Vec<u8>> {
+    let token = |bytes: &[u8]| bytes.iter().all(|b| (0x20..0x7f).contains(b));
+    let target = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    let authorization = authorization.map(|a| a.reveal_for("request header"));
+    if !target || !authorization.is_none_or(token) {
+        let say = "The path or the token has characters that a request cannot carry.";
+        return Err(Error::new(Kind::Upstream, "bad_request", say));
+    }
+    let mut out = Vec::with_capacity(512);
+    let host = call.host.in_url();
+    write!(
+        out,
+        "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: lamplighter/{}\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: close\r\n",
+        call.port,
+        env!("CARGO_PKG_VERSION"),
+    )?;
+    if let Some(value) = authorization {
+        out.extend_from_slice(b"Authorization: ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(out)
+}
+
+#[derive(Debug, PartialEq)]
+struct Head {
+    status: u16,
+    content_type: String,
+    location: Option<String>,
+    framing: Framing,
+}
+
+#[derive(Debug, PartialEq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+    /// HTTP/1.0 style: until the peer closes. What is cut short then is found by who parses it.
+    Close,
+}
+
+struct Input<'a> {
+    call: &'a Call<'a>,
+    wire: Wire,
+    bytes: &'a mut Vec<u8>,
+    /// Not yet consumed is `bytes[at..end]`.
+    at: usize,
+    end: usize,
+    eof: bool,
+}
+
+impl Input<'_> {
+    fn head(&mut self) -> Result<Head> {
+        loop {
+            let mut searched = self.at;
+            let end = loop {
+                match find_head_end(&self.bytes[searched..self.end]) {
+                    Some(n) => break searched + n,
+                    None if self.end - self.at > HEAD_MAX => return Err(self.broken("sends endless headers")),
+                    None if self.eof => return Err(self.ended()),
+                    None => {
+                        searched = self.end.saturating_sub(3).max(self.at);
+                        self.fill()?;
+                    }
+                }
+            };
+            let head = parse_head(&self.bytes[self.at..end]).map_err(|what| self.refused(what))?;
+            self.at = end;
+            // 1xx are announcements of the real answer. No peer has a reason for many, and they are in HEAD_MAX together.
+            if head.status >= 200 {
+                return Ok(head);
+            }
+            if self.at > HEAD_MAX {
+                return Err(self.broken("sends endless headers"));
+            }
+        }
+    }
+
+    /// Where the body lies in the buffer.
+    fn body(&mut self, head: &Head, max: usize) -> Result<(usize, usize)> {
+        match head.framing {
+            Framing::Length(n) if n > max => Err(self.too_large(max)),
+            Framing::Length(n) => {
+                let start = self.at;
+                self.need(n)?;
+                Ok((start, start + n))
+            }
+            Framing::Close => {
+                while !self.eof {
+                    if self.end - self.at > max {
+                        return Err(self.too_large(max));
+                    }
+                    self.fill()?;
+                }
+                Ok((self.at, self.end))
+            }
+            Framing::Chunked => self.chunks(max),
+        }
+    }
+
+    fn chunks(&mut self, max: usize) -> Result<(usize, usize)> {
+        let start = self.at;
+        let mut out = start; // decoded bytes grow here, always behind what is still to be decoded
+        loop {
+            let size = self.chunk_size()?;
+            if size == 0 {
+                return Ok((start, out)); // trailers are not wanted: the connection ends here
+            }
+            if out - start + size > max {
+                return Err(self.too_large(max));
+            }
+            self.need(size + 2)?;
+            if self.bytes[self.at + size..][..2] != *b"\r\n" {
+                return Err(self.broken("sends broken chunks"));
+            }
+            self.bytes.copy_within(self.at..self.at + size, out);
+            out += size;
+            self.at += size + 2;
+            // Framing that is larger than its content may not fill the memory: what is decoded is given back.
+            if self.at - out > STEP {
+                self.bytes.copy_within(self.at..self.end, out);
+                self.end -= self.at - out;
+                self.at = out;
+            }
+        }
+    }
+
+    fn chunk_size(&mut self) -> Result<usize> {
+        const LINE_MAX: usize = 256; // extensions are allowed by the standard and sent by nobody
+        loop {
+            let line = &self.bytes[self.at..self.end];
+            if let Some(n) = line.windows(2).take(LINE_MAX).position(|w| w == b"\r\n") {
+                let digits = line[..n].split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+                let size = (digits.len() <= 8 && !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit))
+                    .then(|| {
+                        std::str::from_utf8(digits)
+                            .ok()
+                            .and_then(|d| usize::from_str_radix(d, 16).ok())
+                    })
+                    .flatten();
+                self.at += n + 2;
+                return size.ok_or_else(|| self.broken("sends broken chunks"));
+            }
+            if line.len() > LINE_MAX {
+                return Err(self.broken("sends broken chunks"));
+            }
+            self.need(line.len() + 1)?;
+        }
+    }
+
+    /// Reads until `n` bytes wait.
+    fn need(&mut self, n: usize) -> Result<()> {
+        while self.end - self.at < n {
+            if self.eof {
+                return Err(self.ended());
+            }
+            self.fill()?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        if self.bytes.len() < self.end + STEP / 2 {
+            // Doubling: a large body must not be copied once a step.
+            self.bytes.resize((self.end + STEP).max(2 * self.bytes.len()), 0);
+        }
+        match read(&mut self.wire, &mut self.bytes[self.end..]) {
+            Ok(0) => self.eof = true,
+            Ok(n) => self.end += n,
+            Err(e) => return Err(dial::explain(self.call, &e)),
+        }
+        Ok(())
+    }
+
+    fn whom(&self) -> String {
+        format!("{}:{}", self.call.host.in_url(), self.call.port)
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::new(
+            Kind::Upstream,
+            "not_http",
+            format!("{} {what}: that is no web server we can talk to.", self.whom()),
+        )
+    }
+
+    fn refused(&self, (code, what): (&'static str, &str)) -> Error {
+        Error::new(Kind::Upstream, code, format!("{} {what}.", self.whom()))
+    }
+
+    fn ended(&self) -> Error {
+        let (code, what) = match self.end {
+            0 => ("empty", "closed the connection without an answer"),
+            _ => ("cut_short", "closed the connection in the middle of its answer"),
+        };
+        self.refused((code, what))
+    }
+
+    fn too_large(&self, max: usize) -> Error {
+        let say = format!("{} answers with more than {} MiB.", self.whom(), max >> 20);
+        Error::new(Kind::Upstream, "too_large", say)
+    }
+}
+
+fn read(wire: &mut Wire, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match wire.read(into) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            // TLS without its goodbye; whether something is missing is known by the framing.
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+            other => return other,
+        }
+    }
+}
+
+fn find_head_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|n| n + 4)
+}
+
+/// The error is a code and the end of the sentence "host …".
+fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static str, &'static str)> {
+    const NOT_HTTP: (&str, &str) = ("not_http", "does not answer as a web server");
+    let text = bytes.strip_suffix(b"\r\n\r\n").ok_or(NOT_HTTP)?;
+    let mut lines = text.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
+    let status = match lines.next() {
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', code @ ..]) => code,
+        _ => return Err(NOT_HTTP),
+    };
+    let status = match status {
+        [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9']
+        | [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] => {
+            u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0')
+        }
+        _ => return Err(NOT_HTTP),
+    };
+    let mut head = Head {
+        status,
+        content_type: String::new(),
+        location: None,
+        framing: Framing::Close,
+    };
+    let (mut length, mut chunked) = (None, false);
+    for line in lines {
+        let colon = line.iter().position(|b| *b == b':').ok_or(NOT_HTTP)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || name.iter().any(|b| !b.is_ascii_graphic()) || value.contains(&0) {
+            return Err(NOT_HTTP);
+        }
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+        if is("content-length") {
+            let n = std::str::from_utf8(value)
+                .ok()
+                .filter(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()));
+            let n = n
+                .and_then(|n| n.parse::<u64>().ok())
+                .and_then(|n| usize::try_from(n).ok())
+                .ok_or(NOT_HTTP)?;
+            if length.replace(n).is_some_and(|before| before != n) {
+                return Err(NOT_HTTP);
+            }
+        } else if is("transfer-encoding") {
+            if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(("encoded", "encodes its answer in a way that was not asked for"));
+            }
+            chunked = true;
+        } else if is("content-encoding") {
+            // Glances 3.x says `identity`. Anything else we did not ask for, and unpacking it is how bombs go off.
+            if !value.is_empty() && !value.eq_ignore_ascii_case(b"identity") {
+                return Err(("encoded", "compresses its answer though that was not asked for"));
+            }
+        } else if is("content-type") {
+            let kind = value.split(|b| *b == b';').next().unwrap_or_default();
+            head.content_type = text::one_line(&String::from_utf8_lossy(kind), 100).to_ascii_lowercase();
+        } else if is("location") {
+            head.location = Some(text::one_line(&String::from_utf8_lossy(value), 200));
+        }
+    }
+    head.framing = match (chunked, length) {
+        (true, Some(_)) => return Err(("not_http", "frames its answer in two ways at once")),
+        (true, None) => Framing::Chunked,
+        (false, Some(n)) => Framing::Length(n),
+        (false, None) => Framing::Close,
+    };
+    if matches!(status, 204 | 304) {
+        head.framing = Framing::Length(0);
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> std::result::Result<Head, &'static str> {
+        parse_head(text.as_bytes()).map_err(|(code, _)| code)
+    }
+
+    #[test]
+    fn heads_are_read_strictly() {
+        let plain =
+            head("HTTP/1.1 200 OK\r\nContent-Type: Application/JSON; charset=utf-8\r\ncontent-LENGTH:  12 \r\n\r\n")
+                .unwrap();
+        assert_eq!((plain.status, plain.content_type.as_str()), (200, "application/json"));
+        assert_eq!(plain.framing, Framing::Length(12));
+        assert_eq!(head("HTTP/1.0 200\r\n\r\n").unwrap().framing, Framing::Close);
+        assert_eq!(
+            head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .unwrap()
+                .framing,
+            Framing::Chunked
+        );
+        assert_eq!(
+            head("HTTP/1.1 204 x\r\nContent-Length: 9\r\n\r\n").unwrap().framing,
+            Framing::Length(0)
+        );
+        for (bad, code) in [
+            ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "not_http"),
+            ("HTTP/2 200 OK\r\n\r\n", "not_http"),
+            ("HTTP/1.1 2000 OK\r\n\r\n", "not_http"),
+            ("HTTP/1.1 099 OK\r\n\r\n", "not_http"),
+            ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "not_http"),
+            ("HTTP/1.1 200 OK\r\n folded: x\r\n\r\n", "not_http"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "not_http"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", "not_http"),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+                "not_http",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                "not_http",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "not_http",
+            ),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "encoded"),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", "encoded"),
+        ] {
+            assert_eq!(head(bad), Err(code), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_written_as_utf_8_and_never_shown() {
+        let header = basic("monitor", &Secret::new("pa:ss wörd"));
+        assert_eq!(header.reveal_text_for("test"), "Basic bW9uaXRvcjpwYTpzcyB3w7ZyZA==");
+        assert_eq!(format!("{header:?}"), "Secret(…)");
+    }
+}

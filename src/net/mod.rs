@@ -1,0 +1,10 @@
+//! Outbound connections. Whatever leaves this machine over TCP leaves by [`dial`]: the address is checked against a
+//! [`policy::Policy`] at the moment of connecting, there is no proxy, no redirect is followed, and the whole exchange
+//! has one deadline that a dripping peer cannot stretch. Certificates are verified by the system's bundle or by a pinned
+//! fingerprint, never not at all. What was asked (path, headers, credentials) never appears in an error.
+
+pub mod policy;
+pub mod names;
+pub mod tls;
+pub mod dial;
+pub mod get;

@@ -1,0 +1,87 @@
+//! Sets up servers. A recipe is one script and one job: each of its steps looks, changes only what is not right, and looks
+//! again; a second run changes nothing, and a job that fails takes its own files back.
+//!
+//! No step asks a question, waits longer than two minutes for the package system, changes a file that is not ours or
+//! touches an nginx whose configuration was red before.
+
+use crate::base::clock::{self, Duration};
+use crate::base::error::{Error, Result};
+use crate::base::process::Cancel;
+use crate::base::random;
+use crate::ssh::{Job, Ssh, Sudo, Target};
+
+pub mod steps;
+pub mod progress;
+pub mod recipes;
+
+pub use progress::{Outcome, Report, State, StepDone};
+pub use recipes::{Firewall, Glances, Profile, Recipe};
+
+/// Runs a recipe on a server; `tell` hears everything as it happens.
+///
+/// Fact `sudo` is always there: `root`, `nopasswd`, `password`, `refused` or `absent`.
+/// Errors: those of [`crate::ssh`], and [`steps::FAILURES`].
+pub fn run(
+    ssh: &Ssh,
+    target: &Target,
+    recipe: &Recipe,
+    cancel: &Cancel,
+    tell: &mut dyn FnMut(Report),
+) -> Result<Outcome> {
+    let nonce = random::name();
+    let script = recipe.script(&nonce)?;
+    let job = Job {
+        script: script.reveal_text_for("ssh's stdin"),
+        root: recipe.root,
+        deadline: recipe.deadline,
+    };
+    let mut progress = progress::Progress::new(&nonce, &recipe.plan);
+    let done = ssh.run(target, &job, cancel, &mut |stream, line| {
+        progress.feed(stream, line, clock::mono(), clock::now(), tell);
+    })?;
+    let mut outcome = progress.outcome(done.rc)?;
+    let sudo = match done.sudo {
+        Sudo::Root => "root",
+        Sudo::NoPassword => "nopasswd",
+        Sudo::Password => "password",
+        Sudo::Refused(_) => "refused",
+        Sudo::Absent => "absent",
+    };
+    outcome.facts.insert("sudo".into(), sudo.into());
+    Ok(outcome)
+}
+
+/// Sets the firewall up and confirms it over a new connection. When none gets through, the server puts everything back
+/// by itself; this waits for that, so that the error `ufw_lockout_reverted` tells of a server that is reached again.
+pub fn firewall(
+    ssh: &Ssh,
+    target: &Target,
+    wish: &Firewall,
+    cancel: &Cancel,
+    tell: &mut dyn FnMut(Report),
+) -> Result<Outcome> {
+    let mut outcome = run(ssh, target, &recipes::firewall(wish)?, cancel, tell)?;
+    if outcome.facts.get("firewall").map(String::as_str) != Some("armed") {
+        return Ok(outcome);
+    }
+    let armed = clock::mono();
+    // Connections of before pass any firewall: only a new one proves something.
+    ssh.forget(target.server);
+    let confirmed = run(ssh, target, &recipes::confirm(), cancel, tell).or_else(|refused| {
+        let reverted = armed + wish.revert + Duration::from_secs(5);
+        if cancel.wait(reverted.saturating_duration_since(clock::mono())) {
+            return Err(refused);
+        }
+        ssh.forget(target.server);
+        run(ssh, target, &recipes::confirm(), cancel, tell).map_err(|e| match e.code {
+            "ufw_lockout_reverted" => Error {
+                log: format!("{e}; before: {refused}"),
+                ..e
+            },
+            _ => e,
+        })
+    })?;
+    outcome.changed += confirmed.changed;
+    outcome.steps.extend(confirmed.steps);
+    Ok(outcome)
+}

@@ -1,0 +1,317 @@
+//! Reads what a job prints: marks (lines that begin with the job's nonce) and the output of its commands. Pure: lines and
+//! times in, reports out. The server runs the script, so it could print any mark it likes: it can lie about itself and
+//! nothing else, and not at length.
+
+use super::steps::{self, Step};
+use crate::base::clock::{Duration, Instant, Ms};
+use crate::base::error::{Error, Result};
+use crate::base::process::Stream;
+use crate::base::text::one_line;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What one job may state, and how long each may be in bytes.
+const FACTS_MAX: usize = 96;
+const FACT_SIZE_MAX: usize = 1024;
+const SENTENCE_SIZE_MAX: usize = 400;
+/// Lines of stderr that are kept as the reason of a failure.
+const REASON_LINES_MAX: usize = 40;
+
+/// What is told while a job runs.
+#[derive(Debug, PartialEq)]
+pub enum Report<'a> {
+    /// A step has begun or ended.
+    Step {
+        /// From 1.
+        index: u32,
+        /// How many the recipe has.
+        total: u32,
+        /// Its id and its names.
+        step: &'static Step,
+        /// Where it is.
+        state: State,
+        /// How long it took; 0 while it runs.
+        ms: u64,
+    },
+    /// A command begins.
+    Command {
+        /// The command as it was given, without a secret.
+        line: &'a str,
+    },
+    /// That command has ended.
+    Ended {
+        /// The command again.
+        line: &'a str,
+        /// Its exit code.
+        rc: i32,
+        /// How long it took, seen from here.
+        ms: u64,
+    },
+    /// A line of output.
+    Line {
+        /// Where it was written to.
+        stream: Stream,
+        /// The line, without its end; hostile text.
+        text: &'a str,
+    },
+    /// Something the script found out.
+    Fact {
+        /// `[a-z0-9_]+`
+        key: &'a str,
+        /// One line, hostile text.
+        value: &'a str,
+    },
+}
+
+/// Where a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It has begun.
+    Running,
+    /// It was right already.
+    Ok,
+    /// It was changed and is right now.
+    Changed,
+    /// It was not needed.
+    Skipped,
+    /// The job ends here.
+    Failed,
+}
+
+/// A step that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepDone {
+    /// Which.
+    pub id: &'static str,
+    /// `Ok`, `Changed` or `Skipped`.
+    pub state: State,
+    /// How long it took.
+    pub ms: u64,
+}
+
+/// What a job that went well has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many steps changed something. The second run of a job says 0.
+    pub changed: u32,
+    /// In the order they were done.
+    pub steps: Vec<StepDone>,
+    /// What the script found out, by key.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// The state of one job.
+pub struct Progress<'a> {
+    nonce: &'a str,
+    plan: &'a [&'static str],
+    step: Option<(&'static Step, Instant)>,
+    command: Option<(String, Instant)>,
+    /// The last command that failed, and how.
+    broken: Option<(String, i32)>,
+    reason: VecDeque<String>,
+    failure: Option<(String, String)>,
+    ended: bool,
+    outcome: Outcome,
+}
+
+impl<'a> Progress<'a> {
+    /// For a job with this nonce and these step ids, in their order.
+    pub fn new(nonce: &'a str, plan: &'a [&'static str]) -> Progress<'a> {
+        Progress {
+            nonce,
+            plan,
+            step: None,
+            command: None,
+            broken: None,
+            reason: VecDeque::new(),
+            failure: None,
+            ended: false,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// Takes one line that arrived at `at` (`wall`: the same on the wall clock).
+    pub fn feed(&mut self, stream: Stream, line: &str, at: Instant, wall: Ms, tell: &mut dyn FnMut(Report)) {
+        // A command that ended without a line end has its last words before our mark.
+        let (text, mark) = match line.split_once(self.nonce) {
+            Some((text, mark)) => (text, Some(mark.trim_start())),
+            None => (line, None),
+        };
+        if mark.is_none() || !text.is_empty() {
+            if stream == Stream::Stderr {
+                if self.reason.len() == REASON_LINES_MAX {
+                    self.reason.pop_front();
+                }
+                self.reason.push_back(one_line(text, SENTENCE_SIZE_MAX));
+            }
+            tell(Report::Line { stream, text });
+        }
+        match (stream, mark) {
+            (_, None) => {}
+            (Stream::Stderr, Some(_)) => self.reason.clear(),
+            (Stream::Stdout, Some(mark)) => self.mark(mark, at, wall, tell),
+        }
+    }
+
+    fn mark(&mut self, mark: &str, at: Instant, wall: Ms, tell: &mut dyn FnMut(Report)) {
+        let (kind, rest) = mark.split_once(' ').unwrap_or((mark, ""));
+        let (word, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        match kind {
+            "step" => self.step(word, text, at, tell),
+            "cmd" => {
+                tell(Report::Command { line: rest });
+                self.command = Some((rest.to_string(), at));
+            }
+            "rc" => {
+                let Some((line, since)) = self.command.take() else {
+                    return;
+                };
+                let rc = word.parse().unwrap_or(-1);
+                tell(Report::Ended {
+                    line: &line,
+                    rc,
+                    ms: ms_between(since, at),
+                });
+                self.broken = (rc != 0).then_some((line, rc));
+            }
+            "fact" => self.fact(word, text, wall, tell),
+            "fail" if self.failure.is_none() => {
+                self.failure = Some((one_line(word, 32), one_line(text, SENTENCE_SIZE_MAX)));
+            }
+            "end" => self.ended = true,
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, id: &str, state: &str, at: Instant, tell: &mut dyn FnMut(Report)) {
+        let state = match state {
+            "running" => State::Running,
+            "ok" => State::Ok,
+            "changed" => State::Changed,
+            "skipped" => State::Skipped,
+            "failed" => State::Failed,
+            _ => return,
+        };
+        let Some(place) = self.plan.iter().position(|planned| *planned == id) else {
+            return;
+        };
+        let Some(step) = steps::step(id) else { return };
+        if self.outcome.steps.iter().any(|done| done.id == step.id) {
+            return;
+        }
+        let ms = match self.step {
+            Some((running, since)) if running == step => ms_between(since, at),
+            _ => 0,
+        };
+        tell(Report::Step {
+            index: place as u32 + 1,
+            total: self.plan.len() as u32,
+            step,
+            state,
+            ms,
+        });
+        match state {
+            State::Running => self.step = Some((step, at)),
+            State::Failed => {}
+            State::Ok | State::Changed | State::Skipped => {
+                self.step = None;
+                self.outcome.changed += u32::from(state == State::Changed);
+                self.outcome.steps.push(StepDone { id: step.id, state, ms });
+            }
+        }
+    }
+
+    fn fact(&mut self, key: &str, value: &str, wall: Ms, tell: &mut dyn FnMut(Report)) {
+        let named = (1..=32).contains(&key.len())
+            && key
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let value = one_line(value, FACT_SIZE_MAX);
+        // The server's clock is of use only beside ours at the same moment.
+        let (key, value) = match (key, value.parse::<Ms>()) {
+            ("epoch_ms", Ok(theirs)) => ("clock_skew_ms", theirs.saturating_sub(wall).to_string()),
+            ("epoch_ms", Err(_)) => return,
+            _ => (key, value),
+        };
+        if named && !value.is_empty() && self.outcome.facts.len() < FACTS_MAX {
+            tell(Report::Fact { key, value: &value });
+            self.outcome.facts.insert(key.to_string(), value);
+        }
+    }
+
+    /// The end: what was done, or why not. `rc` is the script's exit code.
+    pub fn outcome(self, rc: i32) -> Result<Outcome> {
+        match (&self.failure, rc) {
+            (None, 0) if self.ended => Ok(self.outcome),
+            (Some((code, sentence)), _) => Err(self.failed(code, sentence)),
+            (None, 0) => Err(self.failed("broken_off", "The job did not reach its end.")),
+            (None, 129..=159) => Err(self.failed("broken_off", "The job was ended on the server.")),
+            (None, _) => Err(self.failed("step_failed", "")),
+        }
+    }
+
+    /// What is wrong, what the server said, where, what to do.
+    fn failed(&self, code: &str, sentence: &str) -> Error {
+        let failure = steps::failure_of(sharper(code, &self.reason));
+        let command = self
+            .broken
+            .as_ref()
+            .map(|(line, rc)| (one_line(line, SENTENCE_SIZE_MAX), rc));
+        let mut say = match (sentence, &command) {
+            ("", Some((line, rc))) => vec![format!("“{line}” ended with code {rc}.")],
+            ("", None) => vec!["The step did not end well.".to_string()],
+            (sentence, _) => vec![sentence.to_string()],
+        };
+        let said = telling(&self.reason);
+        if !said.is_empty() {
+            say.push(format!("The server said: “{}”.", said.join(" / ")));
+        }
+        if let Some((step, _)) = self.step {
+            say.push(format!("(Step “{}”.)", step.en));
+        }
+        say.push(failure.advice.to_string());
+        let lines: Vec<&str> = self.reason.iter().map(String::as_str).collect();
+        Error::new(failure.kind, failure.code, say.join(" ")).log(format!(
+            "step {}; command {command:?}; stderr: {}",
+            self.step.map_or("-", |(step, _)| step.id),
+            lines.join(" / ")
+        ))
+    }
+}
+
+fn ms_between(since: Instant, at: Instant) -> u64 {
+    at.saturating_duration_since(since).max(Duration::ZERO).as_millis() as u64
+}
+
+/// A general code becomes a sharper one by what the server said.
+fn sharper<'a>(code: &'a str, reason: &VecDeque<String>) -> &'a str {
+    const WORDS: &[(&str, &str)] = &[
+        ("No space left on device", "disk_full"),
+        ("have enough free space", "disk_full"),
+        ("Could not get lock", "dpkg_locked"),
+        ("Address already in use", "port_taken"),
+        ("Unable to locate package", "package_missing"),
+    ];
+    if !["apt_failed", "step_failed", "write_failed", "nginx_not_running"].contains(&code) {
+        return code;
+    }
+    WORDS
+        .iter()
+        .find(|(words, _)| reason.iter().any(|line| line.contains(words)))
+        .map_or(code, |(_, sharp)| sharp)
+}
+
+/// The lines that tell most: those that call themselves an error, else the last; at most three.
+fn telling(reason: &VecDeque<String>) -> Vec<&str> {
+    let lines: Vec<&str> = reason
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty())
+        .collect();
+    let marked: Vec<&str> = lines
+        .iter()
+        .copied()
+        .filter(|line| line.contains("[emerg]") || line.starts_with("E: ") || line.contains("error:"))
+        .collect();
+    let chosen = if marked.is_empty() { lines } else { marked };
+    chosen[chosen.len().saturating_sub(3)..].to_vec()
+}

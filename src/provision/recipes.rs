@@ -1,0 +1,302 @@
+//! The recipes: typed wishes in, jobs out. A script is constant text; a value reaches it only as a quoted assignment.
+
+use crate::base::clock::Duration;
+use crate::base::error::{Error, Field, Result};
+use crate::base::host::Cidr;
+use crate::base::random;
+use crate::base::secret::Secret;
+use crate::base::shell;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// One job: what to run and what it will say.
+pub struct Recipe {
+    /// For logs: `check`, `nginx`, `glances`, `firewall`, `confirm`.
+    pub name: &'static str,
+    /// Needs root.
+    pub root: bool,
+    /// For all of it, connecting included.
+    pub deadline: Duration,
+    /// The ids of its steps, in order.
+    pub plan: Vec<&'static str>,
+    values: Secret,
+    text: &'static str,
+}
+
+impl Recipe {
+    /// The whole script, with the nonce that its marks begin with.
+    pub fn script(&self, nonce: &str) -> Result<Secret> {
+        let mut script = shell::assignments(&[("NONCE", nonce)])?;
+        script.reserve_exact(self.values.reveal_for("the job's script").len() + self.text.len());
+        script.push_str(self.values.reveal_text_for("the job's script"));
+        script.push_str(self.text);
+        Ok(Secret::new(script))
+    }
+}
+
+/// Scripts end with the call of what they define: one that arrives cut does nothing.
+macro_rules! script {
+    ($($file:literal),+) => {
+        concat!($(include_str!(concat!("scripts/", $file)),)+ "main </dev/null\n")
+    };
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Who we are on the server and what it is. Changes nothing and needs no root.
+pub fn check() -> Recipe {
+    Recipe {
+        name: "check",
+        root: false,
+        deadline: MINUTE,
+        plan: vec!["who", "machine", "disks", "addresses", "software"],
+        values: Secret::default(),
+        text: script!("prelude.sh", "found.sh", "check.sh"),
+    }
+}
+
+/// nginx, ready for the sites of Lamplighter.
+pub fn nginx() -> Recipe {
+    Recipe {
+        name: "nginx",
+        root: true,
+        // Two minutes of waiting for dpkg, and a slow mirror.
+        deadline: 15 * MINUTE,
+        plan: vec![
+            "system",
+            "nginx_before",
+            "port_80",
+            "nginx_package",
+            "nginx_dirs",
+            "nginx_conf",
+            "nginx_test",
+            "nginx_enabled",
+            "nginx_running",
+        ],
+        values: Secret::default(),
+        text: script!("prelude.sh", "nginx.sh", "deploy_proxy.sh"),
+    }
+}
+
+/// Where Glances shall run and who shall reach it.
+#[derive(Debug, Clone)]
+pub struct Glances {
+    /// The port Glances itself listens on; 61208 if nobody chose another.
+    pub port: u16,
+    /// How it is protected.
+    pub profile: Profile,
+    /// Blocks of addresses that may ask; empty: everyone. With [`Profile::Front`] nginx sees to it; otherwise it takes
+    /// a firewall, see [`Glances::firewall`].
+    pub allow: Vec<Cidr>,
+}
+
+/// Who can reach Glances.
+#[derive(Debug, Clone)]
+pub enum Profile {
+    /// The seed's choice: all addresses, no password. To be warned of.
+    Open,
+    /// One address of the server, without password: for a private network.
+    Bind(IpAddr),
+    /// The default. Glances on the loopback, nginx in front of it on a port of its own with TLS and a password.
+    Front {
+        /// The port that is polled, by https; [`FRONT_PORT`] if nobody chose another.
+        port: u16,
+        /// Basic auth.
+        user: String,
+        /// Basic auth.
+        password: Secret,
+    },
+}
+
+/// What Glances listens on if nobody chose another port; its own default.
+pub const GLANCES_PORT: u16 = 61208;
+/// What nginx listens on for Glances if nobody chose another port. 61209 is the port of Glances' other server.
+pub const FRONT_PORT: u16 = 61443;
+
+impl Profile {
+    /// The protected profile with a password nobody knows yet.
+    pub fn front() -> Profile {
+        Profile::Front {
+            port: FRONT_PORT,
+            user: "lamplighter".into(),
+            password: Secret::new(random::token()),
+        }
+    }
+}
+
+impl Glances {
+    /// The firewall that this wish takes: none with [`Profile::Front`], or when everyone may ask.
+    pub fn firewall(&self, ssh_port: u16) -> Option<Firewall> {
+        match self.profile {
+            Profile::Front { .. } => None,
+            _ if self.allow.is_empty() => None,
+            _ => Some(Firewall {
+                ssh_port,
+                port: self.port,
+                allow: self.allow.clone(),
+                revert: Firewall::REVERT,
+            }),
+        }
+    }
+}
+
+/// Glances' web server as `lamplighter-glances.service`.
+///
+/// Facts: `glances_version`, `glances_api` (3 or 4), `glances_path`; with [`Profile::Front`] also `tls_sha256`, the
+/// fingerprint of the certificate (hex of its DER form's SHA-256).
+pub fn glances(wish: &Glances) -> Result<Recipe> {
+    let port = wish.port.to_string();
+    let allow = blocks(&wish.allow);
+    let mut plan = vec!["system"];
+    let mut values = shell::assignments(&[("PORT", &port), ("ALLOW", &allow)])?;
+    let bind = match &wish.profile {
+        Profile::Open => Ipv4Addr::UNSPECIFIED.into(),
+        Profile::Bind(address) => *address,
+        Profile::Front { port, user, password } => {
+            check_front(wish.port, *port, user, password)?;
+            values.push_str(&shell::assignments(&[
+                ("FRONT_PORT", &port.to_string()),
+                ("FRONT_USER", user),
+                ("FRONT_PASSWORD", password.reveal_text_for("the password file of nginx")),
+            ])?);
+            plan.extend(["nginx_before", "port_80", "front_port"]);
+            Ipv4Addr::LOCALHOST.into()
+        }
+    };
+    values.push_str(&shell::assignments(&[("BIND", &bind.to_string())])?);
+    let front = matches!(wish.profile, Profile::Front { .. });
+    plan.extend(["address", "glances_port"]);
+    plan.extend(front.then_some("nginx_package"));
+    plan.extend([
+        "glances_package",
+        "glances_stock_off",
+        "glances_account",
+        "glances_unit",
+        "glances_running",
+    ]);
+    match front {
+        true => plan.extend([
+            "front_cert",
+            "front_password",
+            "front_conf",
+            "front_test",
+            "front_running",
+            "front_answers",
+        ]),
+        false => plan.push("front_gone"),
+    }
+    Ok(Recipe {
+        name: "glances",
+        root: true,
+        deadline: 20 * MINUTE,
+        plan,
+        values: Secret::new(values),
+        text: script!("prelude.sh", "found.sh", "nginx.sh", "glances.sh"),
+    })
+}
+
+/// The password file is `user:hash`, one line; HTTP sends `user:password`.
+fn check_front(port: u16, front_port: u16, user: &str, password: &Secret) -> Result<()> {
+    let mut wrong = Vec::new();
+    let mut bad = |field, code, message: &str| {
+        wrong.push(Field {
+            field,
+            code,
+            message: message.into(),
+        });
+    };
+    if port == front_port {
+        bad(
+            "front_port",
+            "same_port",
+            "The protected entrance needs another port than Glances itself.",
+        );
+    }
+    if !(1..=64).contains(&user.len()) || !user.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b)) {
+        bad(
+            "user",
+            "bad_user",
+            "The user name has 1 to 64 letters, digits, dots, dashes, underscores or @.",
+        );
+    }
+    let password = password.reveal_text_for("its form");
+    if !(8..=128).contains(&password.len()) || password.contains(char::is_control) {
+        bad(
+            "password",
+            "bad_password",
+            "The password has 8 to 128 bytes and no control characters.",
+        );
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Error::invalid(wrong)),
+    }
+}
+
+/// Who may reach a port.
+#[derive(Debug, Clone)]
+pub struct Firewall {
+    /// Where we log in; kept reachable, as is the port of the connection itself.
+    pub ssh_port: u16,
+    /// The port that only some may reach.
+    pub port: u16,
+    /// Who may. Nobody named: our rules are taken away again.
+    pub allow: Vec<Cidr>,
+    /// After this time the firewall is as before, unless [`confirm`] came. Whole seconds.
+    pub revert: Duration,
+}
+
+impl Firewall {
+    /// Long enough for a new connection over a slow link, short enough to wait for.
+    pub const REVERT: Duration = Duration::from_secs(90);
+}
+
+/// Rules for one port by ufw. Use [`super::firewall`], which also sees to the confirmation.
+/// Fact `firewall`: `unchanged`, or `armed`: the revert is ticking.
+pub fn firewall(wish: &Firewall) -> Result<Recipe> {
+    let values = shell::assignments(&[
+        ("SSH_PORT", &wish.ssh_port.to_string()),
+        ("PORT", &wish.port.to_string()),
+        ("ALLOW", &blocks(&wish.allow)),
+        ("REVERT_S", &wish.revert.as_secs().to_string()),
+    ])?;
+    Ok(Recipe {
+        name: "firewall",
+        root: true,
+        deadline: 10 * MINUTE,
+        plan: vec![
+            "system",
+            "firewall_free",
+            "firewall_package",
+            "firewall_armed",
+            "firewall_guard",
+            "firewall_rules",
+            "firewall_on",
+        ],
+        values: Secret::new(values),
+        text: script!("prelude.sh", "firewall.sh"),
+    })
+}
+
+/// Says that the server is still reached: the firewall stays.
+pub fn confirm() -> Recipe {
+    Recipe {
+        name: "confirm",
+        root: true,
+        deadline: MINUTE,
+        plan: vec!["firewall_confirmed"],
+        values: Secret::default(),
+        text: script!("prelude.sh", "confirm.sh"),
+    }
+}
+
+/// As ufw and nginx write them: a single address without its length.
+fn blocks(allow: &[Cidr]) -> String {
+    let word = |block: &Cidr| {
+        let text = block.to_string();
+        match text.strip_suffix(if text.contains(':') { "/128" } else { "/32" }) {
+            Some(single) => single.to_string(),
+            None => text,
+        }
+    };
+    allow.iter().map(word).collect::<Vec<_>>().join(" ")
+}

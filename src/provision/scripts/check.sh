@@ -1,0 +1,63 @@
+# check: who we are on this server and what it is. Changes nothing, needs no root, reads no secret.
+
+look_who() {
+  fact user "$(id -un)"
+  fact uid "$(id -u)"
+  fact groups "$(id -Gn)"
+  fact epoch_ms "$(date +%s%3N)"
+}
+
+look_machine() {
+  if [ -r /etc/os-release ]; then
+    # shellcheck source=/dev/null
+    (. /etc/os-release; fact os_id "${ID:-}"; fact os_version "${VERSION_ID:-}"; fact os_name "${PRETTY_NAME:-}")
+  fi
+  fact hostname "$(uname -n)"
+  fact kernel "$(uname -r)"
+  fact arch "$(uname -m)"
+  fact cpu_count "$(nproc)"
+  fact cpu_model "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)"
+  fact mem_kib "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
+  fact swap_kib "$(sed -n 's/^SwapTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
+  read -r seconds _ </proc/uptime; fact uptime_s "${seconds%.*}"
+  if [ -d /run/systemd/system ]; then fact systemd "$(systemctl is-system-running 2>/dev/null)"; else fact systemd none; fi
+}
+
+# disk_N: type, size and use in KiB, mount point (last, for it may hold spaces).
+look_disks() {
+  timeout 5 df -lPkT -x tmpfs -x devtmpfs -x overlay -x squashfs -x efivarfs 2>/dev/null | sed 1d | {
+    n=0
+    while [ "$n" -lt 32 ] && read -r _ type size used _ _ mount; do n=$((n + 1)); fact "disk_$n" "$type $size $used $mount"; done
+  }
+}
+
+look_addresses() {
+  if command -v ip >/dev/null; then
+    # shellcheck disable=SC2046  # one address a word
+    set -- $(ip -o addr show scope global 2>/dev/null | sed -n 's/.* inet6\{0,1\} \([0-9a-f.:]*\).*/\1/p' | head -n 32)
+  else
+    # shellcheck disable=SC2046
+    set -- $(hostname -I 2>/dev/null)
+  fi
+  fact addresses "$*"
+}
+
+# Versions come from package records and file names: starting Glances takes a second.
+look_software() {
+  command -v nginx >/dev/null && fact nginx "$(nginx -v 2>&1 | sed -n 's/^nginx version: //p')"
+  glances_find && fact glances "$GLANCES_VERSION" && fact glances_path "$GLANCES"
+  command -v certbot >/dev/null && fact certbot "$(deb_version certbot || echo unknown)"
+  command -v python3 >/dev/null && fact python "$(python3 -I -c 'import platform; print(platform.python_version())')"
+  command -v ufw >/dev/null && fact ufw "$(deb_version ufw || echo unknown)"
+  return 0
+}
+
+main() {
+  set -u
+  look who look_who
+  look machine look_machine
+  look disks look_disks
+  look addresses look_addresses
+  look software look_software
+  mark end
+}

@@ -1,0 +1,16 @@
+# confirm: we got in again, over a new connection, so the firewall stays. Stops the timer that firewall.sh started.
+
+STATE=/run/lamplighter-ufw
+REVERT=lamplighter-ufw-revert
+
+look_firewall_confirmed() {
+  if [ -e "$STATE/reverted" ]; then fail ufw_lockout_reverted 'The firewall was put back as it was, because nobody confirmed it in time.'; fi
+  ! active "$REVERT.timer" && ! active "$REVERT.service"
+}
+stop_revert() { run systemctl stop "$REVERT.timer"; }
+
+main() {
+  begin
+  step firewall_confirmed look_firewall_confirmed stop_revert
+  rm -rf "$STATE"
+}

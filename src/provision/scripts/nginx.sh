@@ -1,0 +1,64 @@
+# nginx, as far as Lamplighter looks after it: the package, its folders and our own files, named lamplighter*.conf. A file
+# of somebody else is never changed, and a configuration that is already red is left exactly as it was found.
+
+NGINX_CONF=/etc/nginx/conf.d/lamplighter.conf
+
+look_nginx_before() { run nginx -t || fail nginx_red "The server's nginx configuration was already faulty before anything was changed."; }
+step_nginx_before() { if command -v nginx >/dev/null; then look nginx_before look_nginx_before; else skip nginx_before; fi; }
+
+look_port_80() {
+  active nginx.service && return 0
+  who=$(listener 80) || return 0
+  case $who in nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
+}
+
+look_nginx_package() { installed nginx || { command -v nginx >/dev/null && [ -d /etc/nginx/conf.d ]; }; }
+install_nginx() { apt_install nginx; }
+
+NGINX_DIRS='/etc/nginx/conf.d /etc/nginx/sites-available /etc/nginx/sites-enabled /var/www/lamplighter'
+look_nginx_dirs() { for dir in $NGINX_DIRS; do [ -d "$dir" ] || return 1; done; }
+# shellcheck disable=SC2086  # a list of folders
+make_nginx_dirs() { run mkdir -p $NGINX_DIRS; }
+
+# The file that every site of ours relies on. nginx's own packages do not read sites-enabled: then we do.
+nginx_conf() {
+  cat <<'CONF'
+# Written by Lamplighter. Changes made here are overwritten.
+map $http_upgrade $lamplighter_connection {
+    default upgrade;
+    ''      close;
+}
+CONF
+  grep -Eq '^[[:space:]]*include[[:space:]]+[^;#]*sites-enabled/' /etc/nginx/nginx.conf || echo 'include /etc/nginx/sites-enabled/*;'
+}
+look_nginx_conf() { file_is "$NGINX_CONF" 644 root:root "$(nginx_conf)"; }
+put_nginx_conf() { on_undo reload_nginx; put_file "$NGINX_CONF" 644 root:root "$(nginx_conf)"; }
+
+look_nginx_after() {
+  run nginx -t || fail nginx_red "nginx does not accept the configuration with Lamplighter's file in it; the file was taken back."
+}
+look_nginx_read() {
+  nginx -T 2>/dev/null | grep -q "^# configuration file $1:" ||
+    fail nginx_not_read "nginx does not read /etc/nginx/conf.d/*.conf: its nginx.conf has no such include line."
+}
+
+look_nginx_enabled() { enabled nginx.service; }
+enable_nginx() { run systemctl --quiet enable nginx.service; }
+
+look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf; }
+run_nginx() {
+  run systemctl reload-or-restart nginx.service || {
+    why journalctl --no-pager -o cat -n 5 -u nginx.service
+    fail nginx_not_running 'nginx does not start.'
+  }
+  applied
+}
+reload_nginx() { nginx -t && systemctl reload nginx.service; }
+
+# http2 is a parameter of "listen" below 1.25.1 and a directive from there on.
+nginx_facts() {
+  version=$(nginx -v 2>&1 | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')
+  fact nginx_version "$version"
+  major=${version%%.*} minor=${version#*.} patch=${version##*.}; minor=${minor%%.*}
+  if [ $((major * 1000000 + minor * 1000 + patch)) -ge 1025001 ]; then fact nginx_http2 directive; else fact nginx_http2 listen; fi
+}

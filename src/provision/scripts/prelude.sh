@@ -1,0 +1,227 @@
+# The ground every recipe stands on: POSIX sh, run by `sh -s` as one job. Before this text stand assignments of
+# single-quoted values; NONCE is one of them. Nothing runs before the last line of the job has arrived.
+#
+# Lines that begin with $NONCE are for the program, everything else is output of commands. The nonce is new in every job
+# and never exported, so that no output can pass for a mark. (Commands run without it in argv or environment.)
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C.UTF-8
+DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
+export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
+umask 022
+STEP='' TMP='' UNDO='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
+NL='
+'
+
+mark() { printf '%s %s\n' "$NONCE" "$*"; }
+fact() { mark fact "$@"; }
+
+# fail CODE SENTENCE: ends the job; `finish` puts our files back.
+fail() { mark fail "$@"; exit 1; }
+
+# run COMMAND...: its line, its output (both streams, each with its own mark, for they travel apart) and its exit code.
+# What stderr says after the last mark is why a job failed; so a command that went well ends with one more.
+run() {
+  running "$@"
+  RC=0; "$@" </dev/null 9>&- || RC=$?
+  ran
+}
+running() { mark cmd "$*"; printf '%s\n' "$NONCE" >&2; }
+ran() { [ "$RC" != 0 ] || printf '%s\n' "$NONCE" >&2; mark rc "$RC"; return "$RC"; }
+
+# sheltered COMMAND...: like `run`, for dpkg, which must not be cut in the middle. In a session of its own and without the
+# job's sign in its environment it is not ended with the job: it finishes what it began. When the link is gone its output
+# goes on into nothing instead of breaking it with SIGPIPE.
+sheltered() {
+  running "$@"
+  [ -p "$TMP/out" ] || mkfifo "$TMP/out" "$TMP/err"
+  apart tee -p /dev/null <"$TMP/out" 9>&- & OUT_PID=$!
+  apart tee -p /dev/null <"$TMP/err" >&2 9>&- & ERR_PID=$!
+  apart "$@" </dev/null >"$TMP/out" 2>"$TMP/err" 9>&- &
+  RC=0; wait $! || RC=$?
+  wait "$OUT_PID" "$ERR_PID"
+  ran
+}
+apart() { exec env -u LAMPLIGHTER_JOB setsid -w "$@"; }
+
+# step ID LOOK CHANGE: already right, or changed and right when looked at again, or the job fails.
+step() {
+  STEP=$1
+  mark step "$1" running
+  if "$2"; then mark step "$1" ok; STEP=''; return 0; fi
+  "$3"
+  if ! "$2"; then fail step_failed 'The change was made, but the server still does not show it.'; fi
+  mark step "$1" changed
+  STEP=''
+}
+
+# why COMMAND...: what it says is the reason of the failure that follows.
+why() { printf '%s\n' "$NONCE" >&2; "$@" >&2 || :; }
+
+# look ID LOOK: a step that only looks; LOOK says itself what is wrong.
+look() { STEP=$1; mark step "$1" running; "$2"; mark step "$1" ok; STEP=''; }
+skip() { mark step "$1" skipped; }
+
+# on_undo COMMAND...: words without spaces; the last one noted is undone first.
+on_undo() { UNDO="$*$NL$UNDO"; }
+undo() {
+  while read -r words; do
+    # shellcheck disable=SC2086  # words are ours and split here on purpose
+    [ -z "$words" ] || $words >/dev/null 2>&1
+  done <<UNDO_LIST
+$UNDO
+UNDO_LIST
+}
+
+finish() {
+  rc=$?
+  trap '' HUP INT TERM PIPE; trap - EXIT; set +e
+  if [ "$rc" != 0 ]; then
+    [ -z "$STEP" ] || mark step "$STEP" failed
+    undo
+  fi
+  [ -z "$TMP" ] || rm -rf "$TMP"
+  [ "$rc" != 0 ] || mark end
+  exit "$rc"
+}
+
+# begin: for jobs that change something. Two of them on one server would trip over each other.
+begin() {
+  set -eu
+  trap finish EXIT; trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 141' PIPE; trap 'exit 143' TERM
+  [ "$(id -u)" = 0 ] || fail not_root "This needs root, but it ran as $(id -un)."
+  exec 9>/run/lamplighter-provision.lock
+  flock -w 30 9 || fail job_running 'Another job of Lamplighter is changing this server.'
+  rm -rf /run/lamplighter-job.* # of jobs that were killed
+  TMP=$(mktemp -d /run/lamplighter-job.XXXXXX)
+}
+
+look_system() {
+  [ -d /run/systemd/system ] || fail no_systemd 'This server was not started by systemd.'
+  [ -r /etc/os-release ] || fail not_debian 'This server does not say which system it is (no /etc/os-release).'
+  # shellcheck source=/dev/null
+  OS=$(. /etc/os-release; printf '%s %s' "${ID:-}" "${ID_LIKE:-}")
+  case " $OS " in *' debian '* | *' ubuntu '*) ;; *) fail not_debian "This server runs ${OS% }, which is neither Debian nor Ubuntu." ;; esac
+  command -v apt-get >/dev/null || fail not_debian 'This server has no apt-get.'
+}
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+# file_is PATH MODE OWNER:GROUP CONTENT
+file_is() {
+  [ -f "$1" ] && [ "$(stat -c %a:%U:%G "$1")" = "$2:$3" ] && printf '%s\n' "$4" | cmp -s - "$1"
+}
+
+# put_file PATH MODE OWNER:GROUP CONTENT: written beside and renamed, so that the old or the new text is there at any
+# moment; what was there before comes back when the job fails.
+put_file() {
+  fresh=${1%/*}/.${1##*/}.lamplighter-new
+  rm -f "$fresh"
+  if ! { (umask 077; printf '%s\n' "$4" | cat >"$fresh") && chown "$3" "$fresh" && chmod "$2" "$fresh" && sync -d "$fresh"; }; then
+    rm -f "$fresh"; fail write_failed "$1 cannot be written."
+  fi
+  keep "$1"
+  mv -T "$fresh" "$1"
+  TOUCHED="$TOUCHED$1 "
+  echo "written: $1"
+}
+
+keep() {
+  FILES=$((FILES + 1))
+  if [ -e "$1" ] || [ -L "$1" ]; then cp -a "$1" "$TMP/$FILES"; fi
+  on_undo put_back "$FILES" "$1"
+}
+put_back() {
+  if [ -e "$TMP/$1" ] || [ -L "$TMP/$1" ]; then
+    cp -a "$TMP/$1" "${2%/*}/.${2##*/}.lamplighter-new" && mv -T "${2%/*}/.${2##*/}.lamplighter-new" "$2"
+  else rm -f "$2"; fi
+}
+
+# --- packages ------------------------------------------------------------------------------------------------------
+
+installed() {
+  for package; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || return 1
+  done
+}
+
+# Who holds one of apt's locks: /proc/locks has their inode numbers (fuser is not on every server).
+lock_holder() {
+  for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock /var/cache/apt/archives/lock; do
+    inode=$(stat -c %i "$file" 2>/dev/null) || continue
+    while read -r _ _ _ mode pid where _; do
+      case $mode:${where##*:} in WRITE:"$inode")
+        read -r name 2>/dev/null <"/proc/$pid/comm" || name='a process'
+        echo "$name (process $pid)"; return 0 ;;
+      esac
+    done </proc/locks
+  done
+  return 1
+}
+
+wait_dpkg_lock() {
+  waited=0
+  while holder=$(lock_holder); do
+    [ "$waited" -lt 120 ] || fail dpkg_locked "$holder has held the package system for two minutes."
+    [ $((waited % 10)) != 0 ] || echo "waiting for the package system: $holder holds it"
+    sleep 1; waited=$((waited + 1))
+  done
+}
+
+# apt itself waits too: between our look and its start somebody may come first. confold: a question about a changed
+# configuration file is answered with "keep it".
+apt() {
+  sheltered apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -o Acquire::Retries=2 -o Dpkg::Options::=--force-confdef \
+    -o Dpkg::Options::=--force-confold --no-install-recommends "$@"
+}
+
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '^(none)$'; }
+
+apt_install() {
+  free=$(df -Pk /var/cache/apt/archives | sed -n '2s/ *[0-9]*%.*//;2s/.* //p')
+  [ "${free:-0}" -ge "$SPACE_MIN_KIB" ] || fail disk_full "Only ${free:-0} KiB are free on this server's disk; installing packages needs $SPACE_MIN_KIB."
+  wait_dpkg_lock
+  # An installation that was broken off earlier (dpkg's word for it: interrupted) is finished first.
+  if [ -n "$(dpkg --audit 2>/dev/null)" ] || [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then
+    sheltered dpkg --force-confdef --force-confold --configure -a || fail apt_failed 'An earlier, broken-off installation cannot be finished.'
+  fi
+  updated=''
+  for package; do
+    if ! candidate "$package" >/dev/null; then
+      [ -n "$updated" ] || apt update || fail apt_failed 'The package lists cannot be read anew.'
+      updated=1
+      candidate "$package" >/dev/null || fail package_missing "The package sources of this server have no package $package."
+    fi
+  done
+  # The download can be cut at any time, so a job is rarely stopped in the sheltered part.
+  if ! fetch "$@"; then
+    [ -z "$updated" ] || fail apt_failed "The packages cannot be fetched: $*."
+    # Old lists name versions that the mirror does not have any more.
+    { apt update && fetch "$@"; } || fail apt_failed "The packages cannot be fetched: $*."
+  fi
+  apt install "$@" || fail apt_failed "The packages cannot be installed: $*."
+}
+fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --no-install-recommends --download-only install "$@"; }
+
+# --- services ------------------------------------------------------------------------------------------------------
+
+enabled() { [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ]; }
+active() { [ "$(systemctl is-active "$1" 2>/dev/null)" = active ]; }
+
+# fresh UNIT FILE...: the unit runs and has (re)started or reloaded since each file was changed. Times are whole seconds,
+# so a file this job has written counts as newer until `applied` says otherwise.
+fresh() {
+  active "$1" || return 1
+  since=$(TZ=UTC systemctl show -p StateChangeTimestamp --value "$1")
+  since=$(date -d "$since" +%s) || return 1
+  shift
+  for file; do
+    case $TOUCHED in *" $file "*) return 1 ;; esac
+    [ ! -e "$file" ] || [ "$(stat -c %Y "$file")" -le "$since" ] || return 1
+  done
+}
+applied() { TOUCHED=' '; }
+
+# listener PORT: who listens there, as "name (process N)".
+listener() {
+  ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p' | head -n 1 | grep .
+}

@@ -1,0 +1,246 @@
+//! What the scripts call their steps and their failures, in words. One table each; the scripts know only the ids.
+
+use crate::base::error::Kind;
+
+/// A step's id in the scripts, and its name for people.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    /// As in the scripts: `[a-z0-9_]+`.
+    pub id: &'static str,
+    /// English.
+    pub en: &'static str,
+    /// Russian.
+    pub ru: &'static str,
+}
+
+/// The step with this id.
+pub fn step(id: &str) -> Option<&'static Step> {
+    STEPS.iter().find(|step| step.id == id)
+}
+
+const fn name(id: &'static str, en: &'static str, ru: &'static str) -> Step {
+    Step { id, en, ru }
+}
+
+/// Every step of every recipe.
+pub const STEPS: &[Step] = &[
+    name("who", "Who we are there", "Кто мы там"),
+    name("machine", "System and hardware", "Система и железо"),
+    name("disks", "Disks", "Диски"),
+    name("addresses", "Addresses", "Адреса"),
+    name("software", "Installed programs", "Установленные программы"),
+    name("system", "Debian or Ubuntu with systemd", "Debian или Ubuntu с systemd"),
+    name(
+        "nginx_before",
+        "nginx configuration as found",
+        "Конфигурация nginx до изменений",
+    ),
+    name(
+        "port_80",
+        "Port 80 is free or nginx’s",
+        "Порт 80 свободен или занят nginx",
+    ),
+    name("nginx_package", "Package nginx", "Пакет nginx"),
+    name("nginx_dirs", "Folders for sites", "Каталоги для сайтов"),
+    name("nginx_conf", "Lamplighter’s nginx file", "Файл Lamplighter для nginx"),
+    name(
+        "nginx_test",
+        "nginx configuration after the change",
+        "Конфигурация nginx после изменений",
+    ),
+    name(
+        "nginx_enabled",
+        "nginx starts with the server",
+        "nginx запускается вместе с сервером",
+    ),
+    name(
+        "nginx_running",
+        "nginx runs with this configuration",
+        "nginx работает с этой конфигурацией",
+    ),
+    name("address", "The address to listen on", "Адрес для приёма соединений"),
+    name("glances_port", "Port of Glances is free", "Порт Glances свободен"),
+    name(
+        "glances_package",
+        "Glances and its web library",
+        "Glances и его веб-библиотека",
+    ),
+    name(
+        "glances_stock_off",
+        "Debian’s own Glances service is off",
+        "Штатная служба Glances выключена",
+    ),
+    name("glances_account", "Account for Glances", "Учётная запись для Glances"),
+    name(
+        "glances_unit",
+        "Service lamplighter-glances",
+        "Служба lamplighter-glances",
+    ),
+    name(
+        "glances_running",
+        "Glances runs and answers",
+        "Glances работает и отвечает",
+    ),
+    name(
+        "front_port",
+        "Port of the protected entrance is free",
+        "Порт защищённого входа свободен",
+    ),
+    name("front_cert", "Certificate of the entrance", "Сертификат входа"),
+    name("front_password", "Password of the entrance", "Пароль входа"),
+    name("front_conf", "nginx site of the entrance", "Сайт nginx для входа"),
+    name(
+        "front_test",
+        "nginx configuration with the entrance",
+        "Конфигурация nginx со входом",
+    ),
+    name("front_running", "nginx serves the entrance", "nginx обслуживает вход"),
+    name(
+        "front_answers",
+        "Glances answers through the entrance",
+        "Glances отвечает через вход",
+    ),
+    name(
+        "front_gone",
+        "No entrance left from another choice",
+        "Прежний вход убран",
+    ),
+    name(
+        "firewall_free",
+        "The firewall is free to be changed",
+        "Брандмауэр можно менять",
+    ),
+    name("firewall_package", "Package ufw", "Пакет ufw"),
+    name(
+        "firewall_armed",
+        "Timer that puts the firewall back",
+        "Таймер отката брандмауэра",
+    ),
+    name("firewall_guard", "SSH stays reachable", "SSH остаётся доступным"),
+    name(
+        "firewall_rules",
+        "Rules for the port of Glances",
+        "Правила для порта Glances",
+    ),
+    name("firewall_on", "Firewall is on", "Брандмауэр включён"),
+    name(
+        "firewall_confirmed",
+        "A new connection gets through",
+        "Новое соединение проходит",
+    ),
+];
+
+/// A way a job fails: its code, what kind of error it is, and what to do about it.
+pub struct Failure {
+    /// Stable; pages find their words by it.
+    pub code: &'static str,
+    /// For the HTTP status.
+    pub kind: Kind,
+    /// What to do, one sentence or two.
+    pub advice: &'static str,
+}
+
+const fn failure(code: &'static str, kind: Kind, advice: &'static str) -> Failure {
+    Failure { code, kind, advice }
+}
+
+/// The last one stands for everything that has no code of its own.
+pub const FAILURES: &[Failure] = &[
+    failure(
+        "not_root",
+        Kind::Forbidden,
+        "Let Lamplighter log in as root or as a user with sudo.",
+    ),
+    failure(
+        "not_debian",
+        Kind::Conflict,
+        "Lamplighter installs programs on Debian and Ubuntu only.",
+    ),
+    failure(
+        "no_systemd",
+        Kind::Conflict,
+        "Containers without systemd can be watched, but not set up.",
+    ),
+    failure("job_running", Kind::Conflict, "Wait for it to end, then try again."),
+    failure(
+        "dpkg_locked",
+        Kind::Conflict,
+        "Most often these are automatic updates: try again when they are done.",
+    ),
+    failure(
+        "apt_failed",
+        Kind::Upstream,
+        "Run the command on the server by hand; its package sources or its packages need repair.",
+    ),
+    failure(
+        "package_missing",
+        Kind::Conflict,
+        "Add the missing section to the server’s package sources (on Ubuntu “universe”), then try again.",
+    ),
+    failure(
+        "disk_full",
+        Kind::Conflict,
+        "Free some space on the server, then try again.",
+    ),
+    failure(
+        "write_failed",
+        Kind::Upstream,
+        "Look whether the file system is read-only or broken.",
+    ),
+    failure(
+        "port_taken",
+        Kind::Conflict,
+        "Stop that program or choose another port, then try again.",
+    ),
+    failure(
+        "address_missing",
+        Kind::Conflict,
+        "Choose one of the server’s own addresses.",
+    ),
+    failure(
+        "nginx_red",
+        Kind::Conflict,
+        "Repair that line on the server (“nginx -t” must be silent about errors), then try again.",
+    ),
+    failure(
+        "nginx_not_read",
+        Kind::Conflict,
+        "Add the line to the http block of /etc/nginx/nginx.conf.",
+    ),
+    failure(
+        "nginx_not_running",
+        Kind::Upstream,
+        "“journalctl -u nginx” on the server says more.",
+    ),
+    failure(
+        "glances_not_answering",
+        Kind::Upstream,
+        "“journalctl -u lamplighter-glances” on the server says more. Files and services were put back as they were.",
+    ),
+    failure(
+        "other_firewall",
+        Kind::Conflict,
+        "Two of them on one server get in each other’s way: set the rule there, or choose the protected entrance.",
+    ),
+    failure(
+        "ufw_lockout_reverted",
+        Kind::Conflict,
+        "Something else in the firewall’s files keeps SSH out (/etc/ufw/before.rules?): look there, then try again.",
+    ),
+    failure(
+        "broken_off",
+        Kind::Upstream,
+        "Try again: what was done already is recognised.",
+    ),
+    failure(
+        "step_failed",
+        Kind::Upstream,
+        "What the server said stands in the task’s log.",
+    ),
+];
+
+/// The failure with this code, or the one for everything else.
+pub fn failure_of(code: &str) -> &'static Failure {
+    let last = &FAILURES[FAILURES.len() - 1];
+    FAILURES.iter().find(|failure| failure.code == code).unwrap_or(last)
+}

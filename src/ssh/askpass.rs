@@ -1,0 +1,149 @@
+//! How `ssh` gets a password: it starts this very program as `SSH_ASKPASS`, with its question as the only argument; the
+//! program passes the question to the daemon through a one-shot Unix socket and prints the answer. The socket's random
+//! name is all that stands in the environment. The daemon answers one question, of the kind it expects, then hangs up.
+
+use super::Ssh;
+use crate::base::clock::Duration;
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
+use crate::base::{lines, random, text};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// The variable that holds the socket's path, relative to the runtime folder (which is ssh's working folder).
+const VARIABLE: &str = "LAMPLIGHTER_ASKPASS";
+/// The folder of the sockets.
+pub(super) const SOCKETS: &str = "ask";
+/// A question is a line; a server's own (keyboard-interactive) may be any text.
+const QUESTION_MAX: u64 = 1_024;
+/// Both ends are on this machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The program's first act: if `ssh` has started it to ask, asks and gives the exit code to leave with.
+pub fn if_asked() -> Option<i32> {
+    let socket = std::env::var_os(VARIABLE)?;
+    let question = std::env::args().nth(1).unwrap_or_default();
+    Some(match ask(Path::new(&socket), &question) {
+        Ok(()) => 0,
+        Err(_) => 1, // the daemon knows why; whatever we print, ssh reads as a password
+    })
+}
+
+fn ask(socket: &Path, question: &str) -> std::io::Result<()> {
+    let mut to = UnixStream::connect(socket)?;
+    to.set_read_timeout(Some(PATIENCE))?;
+    to.write_all(text::cut(question, QUESTION_MAX as usize).as_bytes())?;
+    to.shutdown(std::net::Shutdown::Write)?;
+    let mut answer = Vec::new();
+    to.read_to_end(&mut answer)?;
+    if answer.is_empty() {
+        return Err(std::io::Error::other("not answered"));
+    }
+    let answer = Secret::new(answer);
+    std::io::stdout().write_all(answer.reveal_for("the pipe to ssh"))
+}
+
+/// What may be asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// `root@h's password: `, or a PAM module's `Password: `.
+    Password,
+    /// `Enter passphrase for key 'F': `.
+    Passphrase,
+}
+
+impl Expect {
+    fn is_it(self, question: &str) -> bool {
+        let question = question.to_ascii_lowercase();
+        match self {
+            // A server that wants a one-time password says so; the login password is not for that.
+            Expect::Password => question.contains("password") && !question.contains("one-time"),
+            Expect::Passphrase => question.starts_with("enter passphrase"),
+        }
+    }
+}
+
+/// One secret, ready to be asked for. Dropped, it can be asked for no more.
+pub(super) struct Answer {
+    path: PathBuf,
+    name: String,
+    refused: Arc<Mutex<Option<String>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Answer {
+    /// Opens the socket.
+    pub(super) fn offer(ssh: &Ssh, expect: Expect, secret: &Secret) -> Result<Answer> {
+        let name = format!("{SOCKETS}/{}", random::name());
+        let path = ssh.dir.join(&name);
+        let told = |e| Error::internal(format!("socket {}: {e}", path.display()));
+        let socket = UnixListener::bind(&path).map_err(told)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(told)?;
+        let refused = Arc::new(Mutex::new(None));
+        let thread = thread::Builder::new().name("askpass".into()).spawn({
+            let (path, secret, refused) = (path.clone(), secret.clone(), refused.clone());
+            move || {
+                serve(&socket, expect, &secret, &refused);
+                let _ = fs::remove_file(path);
+            }
+        })?;
+        Ok(Answer {
+            path,
+            name,
+            refused,
+            thread: Some(thread),
+        })
+    }
+
+    /// What `ssh` needs in its environment to ask.
+    pub(super) fn env(&self, ssh: &Ssh) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("SSH_ASKPASS", ssh.own.clone().into()),
+            ("SSH_ASKPASS_REQUIRE", "force".into()),
+            (VARIABLE, self.name.clone().into()),
+        ]
+    }
+
+    /// A question that was not the expected one.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // Wakes the thread; when it has answered already, there is nobody and the file is gone.
+        drop(UnixStream::connect(&self.path));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Answers the first question, if it is the expected one. Anything else ends the offer too: a server that asks for
+/// something else gets nothing.
+fn serve(socket: &UnixListener, expect: Expect, secret: &Secret, refused: &Mutex<Option<String>>) {
+    let Ok((mut from, _)) = socket.accept() else { return };
+    let mut question = Vec::new();
+    let asked = from
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| from.set_write_timeout(Some(PATIENCE)))
+        .and_then(|()| (&mut from).take(QUESTION_MAX).read_to_end(&mut question));
+    let question = lines::plain(&String::from_utf8_lossy(&question));
+    if asked.is_err() || question.is_empty() {
+        return;
+    }
+    if expect.is_it(&question) {
+        let _ = from
+            .write_all(secret.reveal_for("askpass"))
+            .and_then(|()| from.write_all(b"\n"));
+    } else {
+        *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(question);
+    }
+}

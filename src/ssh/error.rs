@@ -1,0 +1,236 @@
+//! What can go wrong between us and a server, each with its own code, what was seen and what to do. `ssh` ends with 255
+//! for all of it: its own words (kept in [`Error::log`]) tell one from the other.
+
+use super::{Auth, Target};
+use crate::base::error::{Error, Kind};
+use crate::base::text;
+
+/// Code, kind, sentence; `{at}` becomes `user@host:port`.
+const TABLE: &[(&str, Kind, &str)] = &[
+    (
+        "ssh_wrong_password",
+        Kind::Upstream,
+        "{at} refused the password. Check the user name and the password; the server may also forbid passwords for this user.",
+    ),
+    (
+        "ssh_password_off",
+        Kind::Upstream,
+        "{at} takes no passwords. Use a key, or allow PasswordAuthentication in its sshd.",
+    ),
+    (
+        "ssh_second_factor",
+        Kind::Upstream,
+        "{at} asked for something else than a password (a second factor?). Use a key for Lamplighter.",
+    ),
+    (
+        "ssh_key_refused",
+        Kind::Upstream,
+        "{at} refused the key. Put its public half into this user's ~/.ssh/authorized_keys, or check the user name.",
+    ),
+    (
+        "ssh_wrong_passphrase",
+        Kind::Invalid,
+        "The passphrase does not open the key. Type it again; it never leaves this machine.",
+    ),
+    (
+        "ssh_passphrase_needed",
+        Kind::Invalid,
+        "The key is encrypted. Give its passphrase too.",
+    ),
+    (
+        "ssh_key_unreadable",
+        Kind::Invalid,
+        "OpenSSH cannot read this key. Paste the whole private key again, from its BEGIN to its END line.",
+    ),
+    (
+        "ssh_key_pkcs8",
+        Kind::Invalid,
+        "This Ed25519 key is in PKCS#8 form, which OpenSSH does not read. Make a new one with `ssh-keygen -t ed25519`.",
+    ),
+    (
+        "ssh_refused",
+        Kind::Upstream,
+        "{at} refused the connection: the machine is up, but nothing listens there. Check the port and that sshd runs.",
+    ),
+    (
+        "ssh_no_route",
+        Kind::Upstream,
+        "There is no route to {at}: the machine is off, or the address is wrong.",
+    ),
+    (
+        "ssh_timeout",
+        Kind::Timeout,
+        "{at} did not answer in time: the machine is off, or a firewall drops the connection.",
+    ),
+    (
+        "ssh_name_unknown",
+        Kind::Upstream,
+        "The name of {at} cannot be resolved. Check its spelling and this machine's DNS.",
+    ),
+    (
+        "ssh_silent",
+        Kind::Timeout,
+        "{at} accepts the connection but says nothing: its sshd hangs, or another service is on this port.",
+    ),
+    (
+        "ssh_closed",
+        Kind::Upstream,
+        "{at} closed the connection before the login: it is starting or stopping, has too many logins under way, or bars this address.",
+    ),
+    (
+        "ssh_too_old",
+        Kind::Upstream,
+        "{at} and this machine share no cipher or signature. Its sshd is too old.",
+    ),
+    (
+        "ssh_host_key_unknown",
+        Kind::Conflict,
+        "The host key of {at} has not been accepted yet. Compare its fingerprint and accept it.",
+    ),
+    (
+        "ssh_host_key_changed",
+        Kind::Conflict,
+        "{at} shows another host key than the accepted one. It was reinstalled, or somebody is in between. Nothing was sent to it. Compare the new fingerprint on the machine itself before you accept it.",
+    ),
+    (
+        "ssh_no_shell",
+        Kind::Upstream,
+        "The login at {at} worked, but its shell did not run our command. The account may be locked, expired or limited to other commands.",
+    ),
+    (
+        "ssh_link_lost",
+        Kind::Upstream,
+        "The connection to {at} was lost while the script ran. The server ends the script when it notices; look before you run it again.",
+    ),
+    (
+        "ssh_failed",
+        Kind::Upstream,
+        "ssh to {at} failed in a way Lamplighter does not know. The log has its words.",
+    ),
+    (
+        "ssh_missing_program",
+        Kind::Config,
+        "The OpenSSH client is not installed on Lamplighter's own machine. Install the package openssh-client.",
+    ),
+    (
+        "sudo_password_wrong",
+        Kind::Upstream,
+        "sudo at {at} refused the password. Check the sudo password.",
+    ),
+    (
+        "sudo_password_needed",
+        Kind::Upstream,
+        "sudo at {at} wants a password. Give the sudo password, or allow this user NOPASSWD.",
+    ),
+    (
+        "sudo_not_allowed",
+        Kind::Upstream,
+        "sudo at {at} does not let this user be root. Add the user to the group sudo, or log in as root.",
+    ),
+    (
+        "sudo_absent",
+        Kind::Upstream,
+        "{at} has no sudo and the user is not root. Install sudo, or log in as root.",
+    ),
+    (
+        "cancelled",
+        Kind::Conflict,
+        "This was cancelled; what ran at {at} has been ended.",
+    ),
+    (
+        "deadline",
+        Kind::Timeout,
+        "The script at {at} did not finish in the time it had and has been ended.",
+    ),
+];
+
+/// The error of a code of the table; `seen` goes to the log.
+pub(super) fn error(code: &'static str, target: &Target, seen: &str) -> Error {
+    let at = format!("{}@{}:{}", target.user.as_str(), target.host.in_url(), target.port);
+    at_error(code, &at, seen)
+}
+
+/// The same where there is no login yet.
+pub(super) fn at_error(code: &'static str, at: &str, seen: &str) -> Error {
+    let (_, kind, say) = TABLE.iter().find(|(c, ..)| *c == code).expect("a code of the table");
+    Error::new(*kind, code, say.replace("{at}", at)).log(text::one_line(seen, 2_000))
+}
+
+/// A missing program of ours, in this table's words; anything else as it is.
+pub(super) fn ours(e: Error) -> Error {
+    match e.code {
+        "missing_program" => at_error("ssh_missing_program", "", &e.say),
+        _ => e,
+    }
+}
+
+/// Why there was no login, by what ssh wrote. Order matters: the special before the general.
+pub(super) fn login(target: &Target, seen: &str) -> Error {
+    let has = |words: &[&str]| words.iter().any(|w| seen.contains(w));
+    let code = if has(&[
+        "HOST IDENTIFICATION HAS CHANGED",
+        "host key is known for",
+        "no matching host key type",
+        "Host key verification failed",
+    ]) {
+        "ssh_host_key_changed"
+    } else if has(&["Could not resolve hostname"]) {
+        "ssh_name_unknown"
+    } else if has(&["during banner exchange"]) {
+        "ssh_silent"
+    } else if has(&["Connection refused"]) {
+        "ssh_refused"
+    } else if has(&["No route to host", "Network is unreachable", "Host is down"]) {
+        "ssh_no_route"
+    } else if has(&["Permission denied (", "Too many authentication failures"]) {
+        match &target.auth {
+            Auth::Password(_) if !has(&["password", "keyboard-interactive"]) => "ssh_password_off",
+            Auth::Password(_) => "ssh_wrong_password",
+            Auth::Key { .. } if has(&["Load key "]) => "ssh_key_unreadable",
+            Auth::Key { .. } => "ssh_key_refused",
+        }
+    } else if has(&["Connection timed out", "Operation timed out", "Timeout, server"]) {
+        "ssh_timeout"
+    } else if has(&["Unable to negotiate"]) {
+        "ssh_too_old"
+    } else if has(&[
+        "Connection closed",
+        "Connection reset",
+        "kex_exchange_identification",
+        "Broken pipe",
+    ]) {
+        "ssh_closed"
+    } else {
+        "ssh_failed"
+    };
+    error(code, target, seen)
+}
+
+/// Why sudo refused a password that it was given, by its words (in `LC_ALL=C`).
+pub(super) fn sudo(target: &Target, seen: &str) -> Error {
+    let barred = [
+        "sudoers",
+        "may not run sudo",
+        "not allowed to",
+        "have a tty",
+        "afraid I can't do that",
+    ];
+    let code = match barred.iter().any(|w| seen.contains(w)) {
+        true => "sudo_not_allowed",
+        false => "sudo_password_wrong",
+    };
+    error(code, target, seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_stands_once_and_has_a_sentence() {
+        for (i, (code, _, say)) in TABLE.iter().enumerate() {
+            assert!(TABLE[i + 1..].iter().all(|(other, ..)| other != code), "{code}");
+            assert!(say.ends_with('.') && say.len() > 30, "{code}");
+        }
+    }
+}

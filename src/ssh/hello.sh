@@ -1,0 +1,27 @@
+# Says who we are and what sudo gives us, then does nothing until told. `sh` has parsed all of this before it runs.
+LC_ALL=C; export LC_ALL
+IFS= read -r mark
+uid=$(id -u)
+if [ "$uid" = 0 ]; then can=root
+elif ! command -v sudo >/dev/null; then can=absent
+elif why=$(sudo -k -n true 2>&1 </dev/null); then can=free
+else
+  case $why in
+    *'is required'*) can=password ;;
+    *) can="refused $(printf %s "$why" | tr '\n' ' ')" ;;
+  esac
+fi
+printf '\n%s hello %s %s\n' "$mark" "$uid" "$can"
+next='eval "$(dd bs=4096 count=1 iflag=fullblock 2>/dev/null)"'
+IFS= read -r go
+case $go in
+  user) eval "$next" ;;
+  free) exec sudo -k -n -- /bin/sh -c "$next" ;;
+  password)
+    IFS= read -r password
+    # Alone first: after a wrong one sudo would read what follows as second and third try.
+    if why=$(printf '%s\n' "$password" | sudo -k -S -p '' true 2>&1); then
+      exec sudo -k -S -p '' -- /bin/sh -c "$next"
+    fi
+    printf '\n%s denied %s\n' "$mark" "$(printf %s "$why" | tr '\n' ' ')" ;;
+esac

@@ -1,0 +1,157 @@
+//! Runs scripts on servers through the system `ssh`. One job is one `ssh` process; the connection behind it (ssh's
+//! ControlMaster) is shared by the jobs of one credential for a minute after the last.
+//!
+//! Promises: the host key is pinned, and nothing is sent to a server that shows another one. A key lies on disk (0600,
+//! runtime folder) only until the login is over; passwords and passphrases never do: they go through a one-shot socket
+//! ([`askpass`]) or the job's own stdin, after the server said that it wants one. No value ever becomes an argument or
+//! an environment variable. A job that is cancelled, late or cut off ends on the server too, with all its children.
+
+use crate::base::clock::Duration;
+use crate::base::error::Result;
+use crate::base::file;
+use crate::base::host::{Host, UserName};
+use crate::base::process::Cancel;
+use crate::base::secret::Secret;
+use std::path::PathBuf;
+
+pub use crate::base::process::Stream;
+
+pub mod error;
+pub mod askpass;
+pub mod hostkey;
+mod argv;
+mod master;
+pub mod keys;
+mod exec;
+pub mod put;
+
+/// The machine; one for a process. Dropping it closes all connections.
+pub struct Ssh {
+    /// The runtime folder. It is the working folder of every `ssh`, so that no option holds an absolute path: none can
+    /// be too long for a socket or have a space or `%` in it.
+    dir: PathBuf,
+    /// This program: `ssh` calls it when it wants a password.
+    own: PathBuf,
+    masters: master::Masters,
+}
+
+/// Where to, as whom.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The server's number; its connections are told apart by it.
+    pub server: i64,
+    /// Its address.
+    pub host: Host,
+    /// The port of its sshd.
+    pub port: u16,
+    /// Who logs in.
+    pub user: UserName,
+    /// With what.
+    pub auth: Auth,
+    /// For [`Job::root`] when the user is not root and sudo wants one.
+    pub sudo_password: Option<Secret>,
+    /// The pinned key, `ssh-ed25519 AAAA…`; one or more lines.
+    pub host_key: String,
+}
+
+/// What proves who we are.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// A password.
+    Password(Secret),
+    /// A private key as [`keys::clean`] gives it.
+    Key {
+        /// PEM text.
+        pem: Secret,
+        /// When the key is encrypted.
+        passphrase: Option<Secret>,
+    },
+}
+
+/// What to run.
+pub struct Job<'a> {
+    /// Assignments (`base::shell::assignments`) and a constant text; at most 1 MiB. It runs under `sh` with `/dev/null`
+    /// as stdin, in `/`, umask 022, `LC_ALL=C.UTF-8` and root's `PATH`.
+    pub script: &'a str,
+    /// As root: by sudo when the user is not.
+    pub root: bool,
+    /// For all of it, connecting included.
+    pub deadline: Duration,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The script's exit code; 128 + n when signal n ended it.
+    pub rc: i32,
+    /// The user that logged in is root.
+    pub user_is_root: bool,
+    /// How that user may become root.
+    pub sudo: Sudo,
+    /// Milliseconds, connecting included.
+    pub ms: u64,
+}
+
+/// How the user that logs in may become root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sudo {
+    /// It is root.
+    Root,
+    /// By sudo, which asks for no password.
+    NoPassword,
+    /// By sudo, which wants a password; whether it is the right one only a job with [`Job::root`] tells.
+    Password,
+    /// sudo says no at once; its words.
+    Refused(String),
+    /// There is no sudo.
+    Absent,
+}
+
+impl Ssh {
+    /// Opens the machine in a runtime folder (made if needed, best on tmpfs, at most 64 bytes long) and sweeps what an
+    /// earlier process left there: connections, key files, sockets. `own` is this program's path.
+    pub fn open(dir: PathBuf, own: PathBuf) -> Result<Ssh> {
+        for part in ["", FILES, master::SOCKETS, askpass::SOCKETS] {
+            file::private_dir(&dir.join(part))?;
+        }
+        let ssh = Ssh {
+            masters: master::Masters::default(),
+            dir,
+            own,
+        };
+        ssh.sweep()?;
+        Ok(ssh)
+    }
+
+    /// Runs a job; `on_line` gets each line as it comes, on this thread. A script's exit code other than 0 is not an
+    /// error here. Errors: see [`error`].
+    pub fn run(
+        &self,
+        target: &Target,
+        job: &Job,
+        cancel: &Cancel,
+        on_line: &mut dyn FnMut(Stream, &str),
+    ) -> Result<Done> {
+        exec::run(self, target, job, cancel, on_line)
+    }
+
+    /// Closes the connections of a server: its credentials changed, or it is gone.
+    pub fn forget(&self, server: i64) {
+        self.close(|one| one == server);
+    }
+}
+
+impl Drop for Ssh {
+    fn drop(&mut self) {
+        self.close(|_| true);
+    }
+}
+
+/// Keys, known hosts and ssh's own log of the logins that are under way.
+const FILES: &str = "files";
+
+/// A file of [`FILES`] as ssh, whose working folder is the runtime folder, finds it.
+fn relative(file: &file::TempFile) -> String {
+    let name = file.path().file_name().unwrap_or_default();
+    format!("{FILES}/{}", name.to_string_lossy())
+}

@@ -1,0 +1,25 @@
+# Runs one script in a session of its own; ends all of it when the client hangs up without a bye or the time is over.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; LC_ALL=C.UTF-8; export PATH LC_ALL
+umask 022; cd /
+IFS= read -r mark; IFS= read -r seconds; IFS= read -r size
+printf '\n%s ready\n' "$mark"; printf '\n%s ready\n' "$mark" >&2
+script=$(dd bs="$size" count=1 iflag=fullblock 2>/dev/null)
+# Only a part of the mark is in the environment: a script that prints its own must not be able to say "end".
+tag=${mark#????????????????}
+{
+  printf '%s\n' "$script" | LAMPLIGHTER_JOB=$tag setsid -w /bin/sh -s
+  rc=$?
+  printf '\n%s end\n' "$mark" >&2
+  printf '\n%s end %s\n' "$mark" "$rc"
+} &
+bye=$(timeout "$seconds" head -n 1)
+[ "$bye" = bye ] && exit
+ours() { grep -lsFzx "LAMPLIGHTER_JOB=$tag" /proc/[0-9]*/environ | cut -d/ -f3; }
+# Each as a group as well: a child that changed its user has a clean environment but is still in its parent's group.
+end() { for p; do kill -s "$signal" -- "-$p"; kill -s "$signal" "$p"; done 2>/dev/null; }
+all=$(ours); tries=0
+signal=TERM; end $all
+while [ "$tries" -lt 30 ] && [ -n "$(ours)" ]; do sleep 0.1; tries=$((tries + 1)); done
+signal=KILL; end $all $(ours)
+wait
+printf '\n%s gone\n' "$mark"

@@ -1,0 +1,184 @@
+//! A task's log. Lines are masked, gathered for at most 50 ms (the first after a pause goes at once) and written in one
+//! transaction; whoever shows them is woken after the commit. A task writes at most [`LINES_MAX`] lines; then a marker
+//! says so and only its steps and its end are still told.
+
+use super::{Line, StepView, queries};
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::{Error, Result};
+use crate::base::id::{Id, Task};
+use crate::base::log as daemon_log;
+use crate::base::redact::Scrub;
+use crate::base::secret::Secret;
+use crate::base::text;
+use crate::db::Db;
+use crate::events::wake::Wake;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// More lines than anybody reads; the rest would only fill the disk.
+pub const LINES_MAX: i64 = 50_000;
+const GATHER: Duration = Duration::from_millis(50);
+const BATCH_MAX: usize = 64;
+/// Lines that wait for the writer; a remote that talks faster is slowed down by its pipe.
+const QUEUE_MAX: usize = 1_024;
+const LINE_MAX: usize = 16 << 10;
+
+enum Message {
+    Line(Line),
+    Steps(String),
+}
+
+/// Where a task's worker writes.
+pub struct Log {
+    send: Option<SyncSender<Message>>,
+    writer: Option<JoinHandle<()>>,
+    scrub: Mutex<Scrub>,
+    steps: Mutex<Vec<StepView>>,
+}
+
+impl Log {
+    /// Starts the log's writer thread. It goes on where an earlier run of the same task stopped.
+    pub fn start(db: Arc<Db>, wake: Wake, task: Id<Task>) -> Result<Log> {
+        let (send, receive) = mpsc::sync_channel(QUEUE_MAX);
+        let writer = std::thread::Builder::new()
+            .name(format!("log-{task}"))
+            .stack_size(256 << 10)
+            .spawn(move || write_loop(&db, &wake, task, &receive))?;
+        Ok(Log {
+            send: Some(send),
+            writer: Some(writer),
+            scrub: Mutex::default(),
+            steps: Mutex::default(),
+        })
+    }
+
+    /// From now on this value and its usual encodings are masked.
+    pub fn hide(&self, secret: &Secret) {
+        lock(&self.scrub).add(secret);
+    }
+
+    /// Writes one line.
+    pub fn line(&self, level: &str, source: &str, stream: &str, line: &str) {
+        let masked = lock(&self.scrub).line(line);
+        self.push(level, source, stream, text::cut(&masked, LINE_MAX));
+    }
+
+    /// What the task itself has to say.
+    pub fn say(&self, line: &str) {
+        self.line("info", "task", "", line);
+    }
+
+    /// Tells that a step has begun or ended; `index` counts from 1, `total` is how many there will be.
+    pub fn step(&self, index: usize, total: usize, step: StepView) {
+        let progress = serde_json::json!({
+            "step": index, "steps": total, "name": step.name, "title": step.title, "state": step.state, "ms": step.ms,
+        });
+        let mut steps = lock(&self.steps);
+        match steps.iter_mut().find(|s| s.name == step.name) {
+            Some(known) => *known = step,
+            None => steps.push(step),
+        }
+        let all = serde_json::to_string(&*steps).unwrap_or_else(|_| "[]".into());
+        drop(steps);
+        self.push("info", "progress", "", &progress.to_string());
+        self.post(Message::Steps(all));
+    }
+
+    fn push(&self, level: &str, source: &str, stream: &str, line: &str) {
+        self.post(Message::Line(Line {
+            seq: 0,
+            at: clock::now(),
+            level: level.into(),
+            source: source.into(),
+            stream: stream.into(),
+            line: line.into(),
+        }));
+    }
+
+    fn post(&self, message: Message) {
+        if let Some(send) = &self.send {
+            // The writer ends only after us; if it died, its panic is in the daemon's log.
+            let _ = send.send(message);
+        }
+    }
+}
+
+/// Waits until everything has been written.
+impl Drop for Log {
+    fn drop(&mut self) {
+        drop(self.send.take());
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_loop(db: &Db, wake: &Wake, task: Id<Task>, receive: &Receiver<Message>) {
+    let mut seq = db.read(|conn| queries::last_seq(conn, task)).unwrap_or(0);
+    let mut last_write: Option<Instant> = None;
+    while let Ok(first) = receive.recv() {
+        let mut batch = vec![first];
+        let until = last_write.map_or_else(clock::mono, |at| at + GATHER);
+        let ended = gather(receive, &mut batch, until);
+        if let Err(e) = write(db, task, &mut seq, batch) {
+            // The task goes on: its outcome matters more than its log. (A full disk is the usual cause.)
+            daemon_log::error(
+                "task",
+                "log lines lost",
+                &[("task", &task.to_string()), ("error", &e.to_string())],
+            );
+        }
+        wake.ring();
+        last_write = Some(clock::mono());
+        if ended {
+            break;
+        }
+    }
+}
+
+/// Takes what comes until `until` (at least what is there already). Says whether the sender is gone.
+fn gather(receive: &Receiver<Message>, batch: &mut Vec<Message>, until: Instant) -> bool {
+    while batch.len() < BATCH_MAX {
+        match receive.recv_timeout(until.saturating_duration_since(clock::mono())) {
+            Ok(message) => batch.push(message),
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => return true,
+        }
+    }
+    false
+}
+
+fn write(db: &Db, task: Id<Task>, seq: &mut i64, batch: Vec<Message>) -> Result<()> {
+    let mut next = *seq;
+    db.write(|tx| {
+        for message in batch {
+            match message {
+                Message::Steps(json) => queries::set_steps(tx, task, &json)?,
+                Message::Line(line) if next < LINES_MAX || line.source == "progress" || line.source == "task" => {
+                    next += 1;
+                    queries::insert_line(tx, task, next, &line)?;
+                }
+                Message::Line(mut line) if next == LINES_MAX => {
+                    next += 1;
+                    line.source = "task".into();
+                    line.line = format!("… more than {LINES_MAX} lines: the rest is left out");
+                    queries::insert_line(tx, task, next, &line)?;
+                }
+                Message::Line(_) => {}
+            }
+        }
+        Ok::<_, Error>(())
+    })?;
+    *seq = next;
+    Ok(())
+}
+
+/// At most `limit` lines after `after`.
+pub fn after(conn: &crate::db::Conn, task: Id<Task>, after: i64, limit: i64) -> Result<Vec<Line>> {
+    queries::lines(conn, task, after, limit)
+}

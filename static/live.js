@@ -1,0 +1,82 @@
+// What keeps a page true while it is open: JSON every 10 s, and for a task its stream. The pill says what is known, with
+// the age of the data. A page says in `<body data-live>` what it shows; nothing else knows where the news comes from.
+import { $, $$, html, t, now, ago } from './util.js';
+
+export const pill = {
+  state: 'still', last: now(),
+  fresh() { this.last = now(); this.set('live'); },
+  set(s) { this.state = s; this.paint(); },
+  paint() {
+    const e = $('.live'); if (!e || this.state === 'still') return;
+    const age = now() - this.last, s = this.state === 'live' && age > 25e3 ? 'wait' : this.state;
+    const text = s === 'live' ? t.live : `${s === 'wait' ? t.wait : t.off} · ${t.dataIs} ${ago(age)} ${t.old}`.trim();
+    if (e.dataset.live !== s) e.dataset.live = s;
+    if (e.textContent !== text) e.textContent = text;
+  },
+};
+setInterval(() => pill.paint(), 1000);
+
+// One request to the API with this page's session. Throws `{status}` on a refusal, `{status: 0}` without an answer.
+export async function api(path, { method = 'GET', body, signal } = {}) {
+  const headers = { Accept: 'application/json' };
+  if (method !== 'GET') headers['X-CSRF-Token'] = html.dataset.csrf;
+  if (body) headers['Content-Type'] = 'application/json';
+  let r; try { r = await fetch('/api' + path, { method, headers, body: body && JSON.stringify(body), credentials: 'same-origin', cache: 'no-store', signal }); } catch { throw { status: 0, detail: t.failed }; }
+  const answer = await r.json().catch(() => ({}));
+  if (!r.ok) throw { status: r.status, detail: r.status === 401 ? t.signIn : answer.detail || t.failed, code: answer.error_code };
+  return answer;
+}
+
+// Asks again and again while the page is seen; a hidden tab asks nobody.
+export function poll(path, every, use) {
+  let id, gone = 0;
+  const again = ms => { clearTimeout(id); id = setTimeout(beat, ms); };
+  const beat = async () => {
+    if (document.hidden) return;
+    try { use(await api(typeof path === 'function' ? path() : path)); gone = 0; pill.fresh(); again(every); }
+    catch (e) { if (e.status === undefined) throw e; gone++; pill.set(e.status === 401 || gone > 3 ? 'off' : 'wait'); again(Math.min(60e3, every * 1.5 ** gone)); }
+  };
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) beat(); });
+  beat();
+  return beat;
+}
+
+// A task's news: its stream, and when that stays silent twice for 20 s (a proxy that holds it back), the long-poll twin.
+// `on` has log({seq, ts, level, source, stream, line}), progress({step, steps, name, state}), end({status, …}).
+export function follow(id, after, on) {
+  let seq = after, done = false, es, quiet, silent = 0;
+  const heard = () => { pill.fresh(); clearTimeout(quiet); quiet = setTimeout(mute, 20e3); };
+  const mute = () => { if (done) return; if (++silent < 2) { es.close(); stream(); } else { es.close(); ask(); } };
+  const finish = e => { done = true; clearTimeout(quiet); es?.close(); on.end(e); };
+  const log = d => { if (d.seq > seq) { seq = d.seq; on.log(d); } };
+  const stream = () => {
+    es = new EventSource(`/api/tasks/${id}/stream?after=${seq}`);
+    const at = (name, use) => es.addEventListener(name, e => { silent = 0; heard(); use(JSON.parse(e.data), +e.lastEventId); });
+    at('log', (d, n) => log({ ...d, seq: n })); at('progress', on.progress); at('end', finish); at('ping', () => {});
+    es.onopen = heard;
+    es.onerror = () => { if (done) return; pill.set('wait'); if (es.readyState === EventSource.CLOSED) { clearTimeout(quiet); quiet = setTimeout(mute, 3e3); } };
+    clearTimeout(quiet); quiet = setTimeout(mute, 20e3);
+  };
+  const ask = async () => {
+    while (!done) {
+      try {
+        const d = await api(`/tasks/${id}/logs?after=${seq}&wait=20`); pill.fresh();
+        for (const l of d.items) log(l);
+        if (!d.items.length) { const task = await api(`/tasks/${id}`); if (!['queued', 'running'].includes(task.status)) finish(task); }
+      } catch (e) { if (e.status === undefined) throw e; pill.set('wait'); if (e.status === 401 || e.status === 404) { pill.set('off'); return; } await new Promise(r => setTimeout(r, 5e3)); }
+    }
+  };
+  addEventListener('pagehide', () => es?.close());
+  stream();
+}
+
+export const page = () => ({ kind: document.body.dataset.live, id: document.body.dataset.id, acts: document.body.dataset.acts !== undefined });
+// A change that the words of the page do not tell any more: load it afresh, unless somebody is in the middle of something.
+// Not more often than every 20 s, whatever the server says.
+export function renew() {
+  const busy = $('dialog[open]') || $('.menu[open]') || /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName) || !getSelection().isCollapsed;
+  if (busy || Date.now() - (sessionStorage.renewed || 0) < 20e3) return;
+  sessionStorage.renewed = Date.now(); location.reload();
+}
+export const put = (e, text) => { if (e && e.textContent !== text) e.textContent = text; };
+export const rows = () => new Map($$('tr[data-id]').map(r => [r.dataset.id, r]));

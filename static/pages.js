@@ -1,0 +1,132 @@
+// What each live page does with its news. Numbers change in place, rows never move, words that would lie are fetched anew.
+import { $, $$, el, t, now, ago, unit } from './util.js';
+import { api, follow, page, pill, poll, put, renew, rows } from './live.js';
+import { charts, pack, spark } from './chart.js';
+import { logs } from './log.js';
+
+const here = page();
+
+/* servers: the same question as the page's, answered as JSON */
+const hot = (td, v, limit) => {
+  const n = td?.firstElementChild; if (!n) return;
+  const want = v != null && v >= limit ? 'B' : 'SPAN', e = n.tagName === want ? n : el(want.toLowerCase());
+  put(e, unit(v, '%')); if (e !== n) n.replaceWith(e);
+};
+const stamp = (e, at) => { if (e && at && e.dateTime !== at) { e.dateTime = at; put(e, ago(now() - Date.parse(at), e.dataset.ago)); } };
+function row(tr, s) {
+  const c = tr.cells, m = s.last_sample, was = [...c[0].classList].find(k => k.startsWith('s-'));
+  if (was !== 's-' + s.lamp) return false;
+  if (!m) return c.length < 8 || !$('time', c[7]);
+  if (!$('time', c[7])) return false;
+  hot(c[2], m.cpu_percent, 85); hot(c[3], m.mem_percent, 90); hot(c[4], m.disk_percent, 85);
+  const bar = $('meter', c[4]); if (bar) bar.value = (m.disk_percent ?? 0) / 100;
+  const line = $('canvas', c[2]); if (line && s.spark_cpu) { line.dataset.s = pack(s.spark_cpu); spark(line); }
+  if (m.load1 != null) put(c[5].firstChild, unit(m.load1, ''));
+  stamp($('time', c[7]), m.ts);
+  return true;
+}
+if (here.kind === 'servers') {
+  const known = rows();
+  poll('/servers' + location.search, 1e4, d => { for (const s of d.items) { const tr = known.get(String(s.id)); if (!tr || !row(tr, s)) return renew(); } });
+}
+
+/* overview: the lamps of the wall; a lamp that changes its state changes the sentence, too */
+if (here.kind === 'home') {
+  const lamps = new Map($$('.lamps a').map(a => [a.dataset.id, a]));
+  poll('/servers?limit=500', 1e4, d => {
+    for (const s of d.items) {
+      const a = lamps.get(String(s.id)), m = s.last_sample; if (!a || !a.classList.contains('s-' + s.lamp)) return renew();
+      if (m) { a.dataset.t = Date.parse(m.ts); a.dataset.m = [m.cpu_percent, m.mem_percent, m.disk_percent].map(v => v == null ? '' : Math.round(v)).join(' '); }
+    }
+    if (d.total !== lamps.size && d.total <= 500) renew();
+  });
+}
+
+/* one server */
+if (here.kind === 'server') {
+  const seg = $('[data-periods]'), b = document.body;
+  const period = () => $('[aria-current]', seg).dataset.v;
+  const draw = d => {
+    const n = Math.max(2, Math.round((d.to - d.from) / 1000 / d.step_s)), dt = d.step_s * 1000, by = new Map(d.series.map(s => [s.key, s]));
+    const mean = d.period !== '1h';
+    for (const f of $$('figure.chart')) {
+      const names = f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);
+      const lines = names.map(k => {
+        const v = Array(n).fill(null), lo = Array(n).fill(null), hi = Array(n).fill(null);
+        for (const [at, a, l, h] of by.get(k)?.points || []) { const i = Math.round((at - d.from) / dt); if (i >= 0 && i < n) { v[i] = a; lo[i] = l; hi[i] = h; } }
+        return { name: t.series[k] || $('b', f).textContent, v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
+      });
+      const u = f.dataset.unit, first = Math.min(...got.flatMap(s => s.points.length ? [s.points[0][0]] : []));
+      charts.get(f.id).set({ t0: d.from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: first > d.from + dt * 2 ? first : 0 });
+    }
+  };
+  const load = async () => { try { draw(await api(`/servers/${here.id}/metrics?period=${period()}`)); } catch (e) { if (e.status === undefined) throw e; } };
+  seg.addEventListener('click', e => {
+    const a = e.target.closest('a'); if (!a) return; e.preventDefault();
+    for (const x of $$('a', seg)) x === a ? x.setAttribute('aria-current', 'true') : x.removeAttribute('aria-current');
+    history.replaceState(null, '', a.href); load();
+  });
+  let last = 0;
+  poll(`/servers/${here.id}`, 1e4, s => {
+    const m = s.last_sample;
+    if (s.lamp !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
+    if (!m) return;
+    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'] };
+    for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); }
+    stamp($('#seen time') || $('.pill time'), m.ts);
+    if (Date.parse(m.ts) > last) { last = Date.parse(m.ts); load(); }
+  });
+  load();
+}
+
+/* a task's news, on its own page or in the dialog of the page that started it */
+const GLYPH = { running: 'run', ok: 'ok', changed: 'ok', failed: 'fail', skipped: 'skip', waiting: 'wait' }, END = { ok: 'ok', failed: 'fail', cancelled: 'skip', interrupted: 'fail' };
+const kind = l => l.stream === 'stderr' || l.level === 'error' ? 'e' : l.level === 'warning' ? 'w' : l.source === 'step' ? 'st' : l.source === 'command' ? 'cmd' : '';
+const line = (log, l) => log.append({ n: l.seq, t: Date.parse(l.ts), k: kind(l), s: l.line });
+function step(list, p) {
+  let li = [...list.children].find(x => x.dataset.step === p.name);
+  if (!li) { $('.none', list)?.remove(); list.append(li = el('li', { 'data-step': p.name }, el('i'), el('span', {}, el('span', { cls: 'vh' }), el('span', { cls: 't' }, p.title || p.name)), el('span', { cls: 'd' }))); }
+  const g = GLYPH[p.state] || 'wait';
+  li.firstElementChild.className = 'g s-' + g; put($('.vh', li), t.states[g] + ': ');
+  li.classList.toggle('now', g === 'run' || g === 'fail'); li.classList.toggle('bad', g === 'fail');
+  if (p.ms != null && g !== 'run') put($('.d', li), p.ms < 1e4 ? unit(p.ms / 1000, t.u[0]) : ago(p.ms));
+  li.scrollIntoView({ block: 'nearest' });
+}
+if (here.kind === 'task' && document.body.dataset.running !== undefined) {
+  const log = logs.get('log'), list = $('#steps'); log.live = true;
+  follow(here.id, +document.body.dataset.seq, { log: l => l.source === 'progress' || line(log, l), progress: p => step(list, p), end: () => location.reload() });
+}
+
+/* an action whose form names a task: started through the API, shown in the dialog; without the dialog the form goes on */
+const dialog = $('#progress');
+if (dialog) {
+  let task, ended, tick;
+  const show = (id, title) => {
+    const log = logs.get('plog'), list = $('#psteps'), t0 = now(); ended = false; task = id;
+    log.clear(); list.replaceChildren(); put($('#pt'), title); dialog.querySelector('header .g').className = 'g s-run';
+    $('#plink').href = '/tasks/' + id; $('#pcancel').hidden = false;
+    clearInterval(tick); tick = setInterval(() => put($('#pel'), ago(now() - t0)), 500);
+    dialog.showModal();
+    follow(id, 0, {
+      log: l => { if (l.source !== 'progress') line(log, l); },
+      progress: p => { step(list, p); put($('#pnow'), t.step(p.step, p.steps)); },
+      end: e => {
+        ended = true; clearInterval(tick); dialog.querySelector('header .g').className = 'g s-' + (END[e.status] || 'fail');
+        put($('#pnow'), t.ended[e.status] || e.status); $('#pcancel').hidden = true; put($('#pclose'), t.close); log.setFollow(true);
+      },
+    });
+  };
+  dialog.addEventListener('close', () => { if (ended) location.reload(); });
+  $('#pcancel').addEventListener('click', async e => { e.currentTarget.setAttribute('aria-busy', 'true'); try { await api(`/tasks/${task}/cancel`, { method: 'POST' }); } catch { /* the stream tells the outcome */ } $('#pcancel').removeAttribute('aria-busy'); });
+  document.addEventListener('submit', async e => {
+    const f = e.target, what = f.dataset.task; if (!what || e.defaultPrevented) return; e.preventDefault();
+    const b = e.submitter, title = b.textContent.trim(); f.closest('dialog')?.close(); f.closest('.menu')?.removeAttribute('open');
+    const body = Object.fromEntries([...new FormData(f)].filter(([k]) => k !== 'csrf'));
+    try { const d = await api(`/servers/${here.id}/${what}`, { method: 'POST', body: Object.keys(body).length ? body : undefined }); show(d.task_id, title); }
+    catch { f.submit(); } // the page that answers says why
+  }, true);
+}
+
+/* lists that only need to know that something is new */
+if (here.kind === 'tasks') { const all = $$('tr[data-id]'); poll('/tasks' + location.search, 1e4, d => { const first = d.items[0]; if (first && (String(first.id) !== all[0]?.dataset.id || d.items.some((k, i) => all[i] && all[i].dataset.status !== k.status))) renew(); }); }
+if (here.kind === 'alerts') poll('/alerts?state=firing&limit=1', 1e4, d => { if (String(d.total) !== document.body.dataset.count) renew(); });

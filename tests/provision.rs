@@ -1,0 +1,485 @@
+//! Provisioning without a server: what the scripts are made of, and what is made of their output.
+
+use lamplighter::base::clock::{self, Duration};
+use lamplighter::base::error::{Error, Kind};
+use lamplighter::base::host::Cidr;
+use lamplighter::base::process::Stream::{self, Stderr, Stdout};
+use lamplighter::base::secret::Secret;
+use lamplighter::provision::progress::Progress;
+use lamplighter::provision::steps::{FAILURES, STEPS};
+use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Recipe, Report, State, recipes};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const NONCE: &str = "6f1c9b0de2a84c55b7d3c1a09e8f7a61";
+
+// --- scripts --------------------------------------------------------------------------------------------------------
+
+/// What people and their password managers think of.
+const NAUGHTY: &[&str] = &[
+    "simple-password",
+    "it's 'quoted'",
+    "$(reboot) `reboot` ${HOME}",
+    "\\' ; reboot #",
+    "\"; main </dev/null; \"",
+    "-n -e \\c \\0 %s %n",
+    "EOF TEXT * ? [a-z] ~root !!",
+    "пароль с öäü и 🔑",
+    " spaces around ",
+    "'''''''''",
+];
+
+fn front(password: &str, allow: &[&str]) -> Glances {
+    Glances {
+        port: 61208,
+        profile: Profile::Front {
+            port: 61443,
+            user: "lamp".into(),
+            password: Secret::new(password),
+        },
+        allow: allow.iter().map(|block| Cidr::parse(block).unwrap()).collect(),
+    }
+}
+
+fn all_recipes() -> Vec<Recipe> {
+    let bind = |address: &str| Profile::Bind(address.parse().unwrap());
+    let plain = |profile| {
+        recipes::glances(&Glances {
+            port: 1,
+            profile,
+            allow: vec![],
+        })
+        .unwrap()
+    };
+    let wall = Firewall {
+        ssh_port: 22,
+        port: 61208,
+        allow: vec![Cidr::parse("10.0.0.0/8").unwrap()],
+        revert: Firewall::REVERT,
+    };
+    let mut all = vec![
+        recipes::check(),
+        recipes::nginx(),
+        plain(Profile::Open),
+        plain(bind("10.0.0.1")),
+        plain(bind("fd00::1")),
+        plain(Profile::front()),
+        recipes::firewall(&wall).unwrap(),
+        recipes::confirm(),
+    ];
+    all.extend(
+        NAUGHTY
+            .iter()
+            .map(|word| recipes::glances(&front(&format!("{word:12}"), &[])).unwrap()),
+    );
+    all
+}
+
+fn text(recipe: &Recipe) -> String {
+    recipe.script(NONCE).unwrap().reveal_text_for("the test").to_string()
+}
+
+fn feed(program: &str, args: &[&str], input: &str) -> (bool, String) {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    (
+        out.status.success(),
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
+    )
+}
+
+#[test]
+fn every_script_is_well_formed_whatever_the_values() {
+    for recipe in all_recipes() {
+        let (ok, said) = feed("sh", &["-n"], &text(&recipe));
+        assert!(ok && said.is_empty(), "{}: {said}", recipe.name);
+    }
+}
+
+#[test]
+fn values_arrive_as_they_were() {
+    for word in NAUGHTY {
+        let password = format!("{word:12}");
+        let script = text(&recipes::glances(&front(&password, &["10.0.0.0/8", "192.0.2.7", "fd00::/8"])).unwrap());
+        // The values alone, without what would be done with them.
+        let values: String = script
+            .split_inclusive('\n')
+            .take_while(|line| !line.starts_with('#'))
+            .collect();
+        let echo = "printf '%s|%s|%s|%s|%s' \"$NONCE\" \"$PORT\" \"$BIND\" \"$ALLOW\" \"$FRONT_PASSWORD\"\n";
+        let (_, said) = feed("sh", &["-s"], &(values + echo));
+        assert_eq!(
+            said,
+            format!("{NONCE}|61208|127.0.0.1|10.0.0.0/8 192.0.2.7 fd00::/8|{password}")
+        );
+    }
+}
+
+#[test]
+fn a_script_that_arrives_cut_does_nothing() {
+    let script = text(&recipes::check());
+    let (ok, said) = feed("sh", &["-s"], &script);
+    assert!(ok && said.contains(" fact kernel "), "{said}");
+    for cut in [script.len() - 18, script.len() / 2, script.len() / 3] {
+        let cut = script.floor_char_boundary(cut);
+        let (_, said) = feed("sh", &["-s"], &script[..cut]);
+        assert!(!said.contains(NONCE), "at {cut}: {said}");
+    }
+}
+
+#[test]
+fn no_value_becomes_part_of_a_script_but_by_assignment() {
+    // Two wishes that differ in every value have the same text after the values.
+    let other = Glances {
+        port: 7,
+        ..front("quite-another-one", &["203.0.113.0/24"])
+    };
+    let tail = |wish: &Glances| {
+        let script = text(&recipes::glances(wish).unwrap());
+        script[script.find("\n# ").unwrap()..].to_string()
+    };
+    assert_eq!(tail(&front("password", &[])), tail(&other));
+}
+
+#[test]
+fn what_cannot_be_a_login_is_refused() {
+    let wish = |port, user: &str, password: &str| {
+        recipes::glances(&Glances {
+            port: 61208,
+            profile: Profile::Front {
+                port,
+                user: user.into(),
+                password: Secret::new(password),
+            },
+            allow: vec![],
+        })
+    };
+    let wrong = |result: Result<Recipe, Error>| {
+        result
+            .err()
+            .map(|e| e.fields.iter().map(|f| f.field).collect::<Vec<_>>())
+    };
+    assert_eq!(wrong(wish(61443, "lamp", "long-enough")), None);
+    assert_eq!(
+        wrong(wish(61208, "a:b", "short")),
+        Some(vec!["front_port", "user", "password"])
+    );
+    for password in ["with\nline break", "with\rreturn", "with\0nul", ""] {
+        assert_eq!(
+            wrong(wish(61443, "lamp", password)),
+            Some(vec!["password"]),
+            "{password:?}"
+        );
+    }
+}
+
+#[test]
+fn scripts_and_tables_name_the_same_things() {
+    let known: BTreeSet<&str> = STEPS.iter().map(|step| step.id).collect();
+    let codes: BTreeSet<&str> = FAILURES.iter().map(|failure| failure.code).collect();
+    assert_eq!((known.len(), codes.len()), (STEPS.len(), FAILURES.len()), "each once");
+    let (mut planned, mut stepped, mut failing) = (
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeSet::from(["broken_off".to_string()]),
+    );
+    for recipe in all_recipes() {
+        planned.extend(recipe.plan.iter().map(|id| id.to_string()));
+        let script = text(&recipe);
+        for line in script.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            for pair in words.windows(2) {
+                let id = pair[1].trim_end_matches(';');
+                if !id
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                {
+                    continue;
+                }
+                match pair[0] {
+                    "step" | "look" | "skip" => stepped.insert(id.to_string()),
+                    "fail" => failing.insert(id.to_string()),
+                    _ => false,
+                };
+            }
+        }
+    }
+    let words = |set: &BTreeSet<&str>| set.iter().map(|word| word.to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(planned, words(&known));
+    assert_eq!(stepped, words(&known));
+    assert_eq!(failing, words(&codes));
+}
+
+#[test]
+fn the_scripts_are_clean() {
+    let Ok(version) = Command::new("shellcheck").arg("--version").output() else {
+        eprintln!("NOT RUN: there is no shellcheck here");
+        return;
+    };
+    assert!(version.status.success());
+    for recipe in all_recipes() {
+        let script = text(&recipe);
+        // The text alone; which values it is given a checker of texts cannot know.
+        let constant = &script[script.find("\n# ").unwrap()..];
+        let (ok, said) = feed("shellcheck", &["-s", "sh", "-e", "SC2154", "-"], constant);
+        assert!(ok, "{}:\n{said}", recipe.name);
+    }
+}
+
+#[test]
+fn the_firewall_is_only_asked_for_where_nginx_does_not_do_it() {
+    let allow = vec![Cidr::parse("192.0.2.7").unwrap()];
+    let wish = |profile, allow| Glances {
+        port: 61208,
+        profile,
+        allow,
+    };
+    assert!(wish(Profile::front(), allow.clone()).firewall(22).is_none());
+    assert!(wish(Profile::Open, vec![]).firewall(22).is_none());
+    let wall = wish(Profile::Open, allow).firewall(2222).unwrap();
+    assert_eq!(
+        (wall.ssh_port, wall.port, wall.revert),
+        (2222, 61208, Duration::from_secs(90))
+    );
+}
+
+// --- what a job prints ----------------------------------------------------------------------------------------------
+
+struct Seen {
+    result: Result<Outcome, Error>,
+    told: Vec<String>,
+}
+
+/// Feeds lines to the reader of a job with the steps of deploy-proxy; `@` stands for the nonce.
+fn read(lines: &[(Stream, &str)], rc: i32) -> Seen {
+    let plan = recipes::nginx().plan;
+    let mut progress = Progress::new(NONCE, &plan);
+    let mut told = Vec::new();
+    let start = clock::mono();
+    for (n, (stream, line)) in lines.iter().enumerate() {
+        let at = start + Duration::from_millis(10 * n as u64);
+        progress.feed(*stream, &line.replace('@', NONCE), at, 1_000_000, &mut |report| {
+            told.push(match report {
+                Report::Step {
+                    index,
+                    total,
+                    step,
+                    state,
+                    ms,
+                } => format!("{index}/{total} {} {state:?} {ms}", step.id),
+                Report::Command { line } => format!("$ {line}"),
+                Report::Ended { line, rc, ms } => format!("$ {line} = {rc} {ms}"),
+                Report::Line { stream, text } => format!("{stream:?} {text}"),
+                Report::Fact { key, value } => format!("{key}={value}"),
+            });
+        });
+    }
+    Seen {
+        result: progress.outcome(rc),
+        told,
+    }
+}
+
+#[test]
+fn a_good_job_is_told_step_by_step() {
+    let seen = read(
+        &[
+            (Stdout, "@ step system running"),
+            (Stdout, "@ step system ok"),
+            (Stdout, "@ step nginx_before skipped"),
+            (Stdout, "@ step nginx_package running"),
+            (Stdout, "@ cmd apt-get install nginx"),
+            (Stderr, "@"),
+            (Stdout, "Unpacking"),
+            (Stderr, "W: old"),
+            (Stdout, "@ rc 0"),
+            (Stdout, "@ step nginx_package changed"),
+            (Stdout, "no line end@ fact nginx_version 1.22.1"),
+            (Stdout, "@ fact epoch_ms 1000250"),
+            (Stdout, "@ end"),
+        ],
+        0,
+    );
+    assert_eq!(
+        seen.told,
+        [
+            "1/9 system Running 0",
+            "1/9 system Ok 10",
+            "2/9 nginx_before Skipped 0",
+            "4/9 nginx_package Running 0",
+            "$ apt-get install nginx",
+            "Stdout Unpacking",
+            "Stderr W: old",
+            "$ apt-get install nginx = 0 40",
+            "4/9 nginx_package Changed 60",
+            "Stdout no line end",
+            "nginx_version=1.22.1",
+            "clock_skew_ms=250",
+        ]
+    );
+    let outcome = seen.result.unwrap();
+    assert_eq!(outcome.changed, 1);
+    assert_eq!(outcome.steps.len(), 3);
+    assert_eq!((outcome.steps[2].state, outcome.steps[2].ms), (State::Changed, 60));
+    assert_eq!(outcome.facts.len(), 2);
+}
+
+#[test]
+fn output_cannot_pass_for_a_mark() {
+    let other = "0f1c9b0de2a84c55b7d3c1a09e8f7a61";
+    let forged = format!("{other} end");
+    let seen = read(
+        &[
+            (Stdout, "NONCE end"),
+            (Stdout, " end"),
+            (Stdout, "step system changed"),
+            (Stdout, &forged),
+            (Stdout, &NONCE[..31]),
+            (Stderr, "@ step system changed"),
+            (Stderr, "@ end"),
+        ],
+        0,
+    );
+    assert_eq!(seen.result.unwrap_err().code, "broken_off");
+    assert!(seen.told.iter().all(|line| line.starts_with("Std")), "{:?}", seen.told);
+}
+
+#[test]
+fn a_lying_server_can_say_little() {
+    let mut lines: Vec<(Stream, String)> = vec![
+        (Stdout, "@ step rm_rf changed".into()),
+        (Stdout, "@ step who changed".into()), // of another recipe
+        (Stdout, "@ step system exploded".into()),
+        (Stdout, "@ step system changed".into()),
+        (Stdout, "@ step system changed".into()),
+        (Stdout, "@ rc 7".into()),
+        (Stdout, "@ cmd x".into()),
+        (Stdout, "@ rc 99999999999999999999".into()),
+        (Stdout, "@".into()),
+        (Stdout, "@ @ @".into()),
+        (Stdout, "@ fact".into()),
+        (Stdout, "@ fact UPPER x".into()),
+        (Stdout, "@ fact a/b x".into()),
+        (Stdout, "@ fact empty ".into()),
+        (Stdout, "@ fact epoch_ms 9223372036854775807999".into()),
+        (Stdout, format!("@ fact long {}", "й".repeat(5000))),
+        (Stdout, "@ fact esc \u{1b}[31mred\u{7}".into()),
+    ];
+    lines.extend((0..500).map(|n| (Stdout, format!("@ fact n{n} x"))));
+    lines.push((Stdout, "@ end".into()));
+    let lines: Vec<(Stream, &str)> = lines.iter().map(|(stream, line)| (*stream, line.as_str())).collect();
+    let outcome = read(&lines, 0).result.unwrap();
+    assert_eq!((outcome.changed, outcome.steps.len()), (1, 1));
+    assert!(outcome.facts.len() < 100 && outcome.facts["long"].len() <= 1024);
+    assert_eq!(outcome.facts["esc"], "[31mred");
+    assert!(!outcome.facts.contains_key("clock_skew_ms") && !outcome.facts.contains_key("empty"));
+}
+
+#[test]
+fn a_failure_says_what_where_and_what_to_do() {
+    let seen = read(
+        &[
+            (Stdout, "@ step nginx_before running"),
+            (Stdout, "@ cmd nginx -t"),
+            (Stderr, "noise from before"),
+            (Stderr, "@"),
+            (
+                Stderr,
+                "nginx: [emerg] unknown directive \"lisen\" in /etc/nginx/sites-enabled/x:3",
+            ),
+            (Stderr, "nginx: configuration file /etc/nginx/nginx.conf test failed"),
+            (Stdout, "@ rc 1"),
+            (Stdout, "@ fail nginx_red It was already faulty."),
+            (Stdout, "@ fail step_failed A second word does not count."),
+            (Stdout, "@ step nginx_before failed"),
+        ],
+        1,
+    );
+    let e = seen.result.unwrap_err();
+    assert_eq!((e.code, e.kind), ("nginx_red", Kind::Conflict));
+    assert!(e.say.starts_with("It was already faulty. The server said: “nginx: [emerg] unknown directive \"lisen\" in /etc/nginx/sites-enabled/x:3”. (Step “nginx configuration as found”.) Repair"), "{}", e.say);
+    assert!(
+        e.log.contains("nginx -t") && e.log.contains("test failed") && !e.log.contains("noise"),
+        "{}",
+        e.log
+    );
+    assert_eq!(seen.told.last().unwrap(), "2/9 nginx_before Failed 90");
+}
+
+#[test]
+fn a_general_failure_is_made_sharper_by_what_the_server_said() {
+    let code = |fail: &str, said: &str| {
+        let fail = format!("@ fail {fail} Sentence.");
+        read(
+            &[
+                (Stdout, "@ cmd x"),
+                (Stderr, "@"),
+                (Stderr, said),
+                (Stdout, "@ rc 100"),
+                (Stdout, &fail),
+            ],
+            1,
+        )
+        .result
+        .unwrap_err()
+        .code
+    };
+    assert_eq!(
+        code(
+            "apt_failed",
+            "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7"
+        ),
+        "dpkg_locked"
+    );
+    assert_eq!(
+        code(
+            "apt_failed",
+            "E: You don't have enough free space in /var/cache/apt/archives/."
+        ),
+        "disk_full"
+    );
+    assert_eq!(
+        code("write_failed", "cat: write error: No space left on device"),
+        "disk_full"
+    );
+    assert_eq!(
+        code(
+            "nginx_not_running",
+            "bind() to 0.0.0.0:80 failed (98: Address already in use)"
+        ),
+        "port_taken"
+    );
+    assert_eq!(
+        code("apt_failed", "E: Sub-process returned an error code"),
+        "apt_failed"
+    );
+    assert_eq!(
+        code("nginx_red", "No space left on device"),
+        "nginx_red",
+        "a sharp code stays"
+    );
+    assert_eq!(code("made_up_code", "x"), "step_failed");
+}
+
+#[test]
+fn a_job_that_broke_off_is_not_taken_for_done() {
+    let lines = [
+        (Stdout, "@ step nginx_package running"),
+        (Stdout, "@ cmd apt-get install nginx"),
+    ];
+    assert_eq!(read(&lines, 0).result.unwrap_err().code, "broken_off");
+    assert_eq!(read(&lines, 143).result.unwrap_err().code, "broken_off");
+    assert_eq!(read(&[(Stdout, "@ end")], 1).result.unwrap_err().code, "step_failed");
+    let e = read(&[(Stdout, "@ cmd false it"), (Stdout, "@ rc 1")], 1)
+        .result
+        .unwrap_err();
+    assert!(e.say.starts_with("“false it” ended with code 1."), "{}", e.say);
+}

@@ -1,0 +1,59 @@
+//! The schema as a whole, where a change is seen in review: `sql/schema.sql` must be what the migrations make.
+//! After a new migration: `LAMPLIGHTER_ACCEPT=1 cargo test --test schema`, and look at the difference.
+
+use lamplighter::db::{Db, Durability, migrate, schema};
+
+fn made(name: &str, durability: Durability, steps: &[migrate::Step]) -> String {
+    let dir = std::env::temp_dir().join(format!("lamplighter-schema-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let db = Db::open(&dir.join(name), durability, steps).unwrap();
+    let text = db.read(|conn| migrate::dump(conn)).unwrap();
+    drop(db);
+    std::fs::remove_dir_all(&dir).unwrap();
+    format!("-- {name}\n\n{text}")
+}
+
+#[test]
+fn the_golden_schema_is_what_the_migrations_make() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/schema.sql");
+    let now = made("lamplighter.db", Durability::Full, schema::STATE)
+        + &made("metrics.db", Durability::Normal, schema::METRICS);
+    if std::env::var_os("LAMPLIGHTER_ACCEPT").is_some() {
+        std::fs::write(path, &now).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        golden == now,
+        "sql/schema.sql is not what the migrations make; see the top of this file"
+    );
+}
+
+#[test]
+fn a_file_from_a_newer_version_is_refused_and_stays_good() {
+    let dir = std::env::temp_dir().join(format!("lamplighter-newer-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("x.db");
+    drop(Db::open(&path, Durability::Full, schema::STATE).unwrap());
+    let told = Db::open(&path, Durability::Full, &schema::STATE[..1])
+        .err()
+        .expect("a newer schema was opened");
+    assert_eq!(told.code, "schema_newer");
+    assert!(told.say.contains("newer"), "{told}");
+    Db::open(&path, Durability::Full, schema::STATE).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn an_older_file_is_copied_aside_before_it_is_migrated() {
+    let dir = std::env::temp_dir().join(format!("lamplighter-older-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("x.db");
+    drop(Db::open(&path, Durability::Full, &schema::STATE[..1]).unwrap());
+    drop(Db::open(&path, Durability::Full, schema::STATE).unwrap());
+    let copies = std::fs::read_dir(&dir)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("before-"))
+        .count();
+    assert_eq!(copies, 1);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
