@@ -14,8 +14,8 @@ look_address() {
 
 # The port must be free, or ours.
 look_glances_port() {
-  who=$(listener "$PORT") || return 0
-  case $who in *" (process $(systemctl show -p MainPID --value "$UNIT"))") return 0 ;; esac
+  who=$(listener "$PORT")
+  case $who in '' | *" (process $(systemctl show -p MainPID --value "$UNIT"))") return 0 ;; esac
   fail port_taken "Port $PORT of this server is in use by $who."
 }
 
@@ -174,8 +174,8 @@ run_glances() {
 
 look_front_port() {
   grep -qs "listen $FRONT_PORT ssl;" "$FRONT_CONF" && return 0
-  who=$(listener "$FRONT_PORT") || return 0
-  fail port_taken "Port $FRONT_PORT of this server is in use by $who."
+  who=$(listener "$FRONT_PORT")
+  [ -z "$who" ] || fail port_taken "Port $FRONT_PORT of this server is in use by $who."
 }
 
 # Self-signed and pinned by its fingerprint: names in it mean nothing. Renewed a month before its end.
