@@ -24,6 +24,8 @@ pub const ROUTES: &[Route] = &[
 struct History {
     period: &'static str,
     step_s: i64,
+    /// From poll to poll: two points further apart than twice this have a gap between them.
+    interval_s: i64,
     from: String,
     to: String,
     series: Vec<Series>,
@@ -46,12 +48,13 @@ fn period(text: &str) -> Result<(&'static str, Period)> {
 fn history(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let (name, period) = period(ctx.request.param("period").unwrap_or("1h"))?;
-    ctx.app.db.read(|conn| servers::get(conn, id))?;
+    let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
     let now = clock::now();
     let series = Store::new(ctx.app.metrics.clone()).history(id, period, now)?;
     Reply::json(&History {
         period: name,
         step_s: period.step_ms() / 1_000,
+        interval_s: server.fields.poll_interval_s,
         from: rfc3339(now - period.length_ms()),
         to: rfc3339(now),
         series,

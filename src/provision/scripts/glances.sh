@@ -38,10 +38,12 @@ install_glances() {
 
 # Debian's unit runs another server (`glances -s`) and starts with the package. It is switched off, not masked: a mask would
 # still be there when the package is gone, and the switch is the administrator's to turn back.
-distro_unit() {
-  case $(systemctl show -p FragmentPath --value glances.service) in /lib/systemd/* | /usr/lib/systemd/*) return 0 ;; *) return 1 ;; esac
+# A glances.service in /etc is the administrator's own work and is left alone.
+look_glances_stock_off() {
+  state=$(systemctl show -p FragmentPath -p UnitFileState -p ActiveState glances.service)
+  case $state in *FragmentPath=/lib/systemd/* | *FragmentPath=/usr/lib/systemd/*) ;; *) return 0 ;; esac
+  case $NL$state$NL in *"${NL}UnitFileState=enabled$NL"* | *"${NL}ActiveState=active$NL"*) return 1 ;; esac
 }
-look_glances_stock_off() { ! distro_unit || { ! enabled glances.service && ! active glances.service; }; }
 stock_off() {
   if [ -z "${GLANCES_NEW:-}" ]; then on_undo systemctl enable --now glances.service; fi
   run systemctl --quiet disable --now glances.service
