@@ -15,8 +15,10 @@ pub type Reaction = fn(&App, &Tx, &Event) -> Result<()>;
 pub struct Feature {
     /// Its noun: URL segment, folder, table prefix.
     pub name: &'static str,
-    /// What it answers.
-    pub routes: &'static [&'static [Route]],
+    /// What it answers under `/api/`.
+    pub routes: &'static [Route],
+    /// Its pages.
+    pub pages: &'static [Route],
     /// What its tasks do.
     pub tasks: &'static [Kind],
     /// What it does now and then.
@@ -31,6 +33,7 @@ impl Feature {
         Feature {
             name,
             routes: &[],
+            pages: &[],
             tasks: &[],
             periodic: &[],
             react: None,

@@ -10,4 +10,4 @@ macro_rules! steps {
 pub const STATE: &[Step] = steps!["0001_core.sql", "0002_users.sql", "0003_servers.sql", "0004_alerts.sql"];
 
 /// `metrics.db`.
-pub const METRICS: &[Step] = steps![];
+pub const METRICS: &[Step] = steps!["metrics/0001_series.sql"];

@@ -1,6 +1,7 @@
 //! Periodic work: short beats, each alone, in one thread; a beat that takes long enqueues a task instead. What ran when
 //! is kept in a table, so that any process can answer for the scheduler's health.
 
+pub mod pool;
 mod queries;
 
 use crate::app::App;

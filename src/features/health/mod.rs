@@ -12,7 +12,7 @@ use crate::schedule::{self, Beat};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: &[ROUTES],
+    routes: ROUTES,
     ..Feature::named("health")
 };
 

@@ -32,19 +32,19 @@ pub struct Sample {
     /// Over fifteen minutes.
     pub load15: Option<f64>,
     /// Logical cores.
-    pub cores: Option<u32>,
+    pub cpu_cores: Option<u32>,
     /// Since the last boot.
     pub uptime_seconds: Option<u64>,
     /// Of the file system at `/`, as `df` counts it.
     pub disk_percent: Option<f64>,
     /// Received by all real interfaces together.
-    pub net_rx_rate: Option<f64>,
+    pub net_rx: Option<f64>,
     /// Sent by them.
-    pub net_tx_rate: Option<f64>,
+    pub net_tx: Option<f64>,
     /// Read from all real disks together.
-    pub disk_read_rate: Option<f64>,
+    pub disk_read: Option<f64>,
     /// Written to them.
-    pub disk_write_rate: Option<f64>,
+    pub disk_write: Option<f64>,
     /// As the server calls itself: text from outside, one line.
     pub hostname: Option<String>,
     /// Distribution and kernel, one line.
@@ -266,8 +266,8 @@ impl Raw {
                 ..Cpu::default()
             },
         };
-        let (net_rx_rate, net_tx_rate) = sum(real_interfaces(&self.interfaces));
-        let (disk_read_rate, disk_write_rate) = sum(real_devices(&self.devices));
+        let (net_rx, net_tx) = sum(real_interfaces(&self.interfaces));
+        let (disk_read, disk_write) = sum(real_devices(&self.devices));
         let mem_total = self.mem.total.and_then(bytes).filter(|n| *n > 0);
         let no_swap = self.swap.total == Some(0.0);
         let [os, distribution] = self.os;
@@ -286,7 +286,7 @@ impl Raw {
             load1: self.load[0].filter(|n| (0.0..1e6).contains(n)),
             load5: self.load[1].filter(|n| (0.0..1e6).contains(n)),
             load15: self.load[2].filter(|n| (0.0..1e6).contains(n)),
-            cores: self
+            cpu_cores: self
                 .cores
                 .iter()
                 .flatten()
@@ -294,10 +294,10 @@ impl Raw {
                 .map(|n| *n as u32),
             uptime_seconds: self.uptime.as_deref().and_then(uptime),
             disk_percent: self.disks.iter().find(|d| d.mount == "/").and_then(|d| d.percent),
-            net_rx_rate,
-            net_tx_rate,
-            disk_read_rate,
-            disk_write_rate,
+            net_rx,
+            net_tx,
+            disk_read,
+            disk_write,
             hostname: self.hostname.filter(|t| !t.is_empty()),
             os: os.or(distribution).filter(|t| !t.is_empty()),
             api: if self.shape_of_4 || self.version.is_some() {
@@ -559,7 +559,7 @@ mod tests {
                 let sample = parse(&read(&format!("{name}/all.json"))).unwrap();
                 for (what, got) in [
                     ("cpu_percent", sample.cpu_percent),
-                    ("cpu_cores", sample.cores.map(f64::from)),
+                    ("cpu_cores", sample.cpu_cores.map(f64::from)),
                     ("mem_percent", sample.mem_percent),
                     ("mem_total", sample.mem_total.map(|n| n as f64)),
                     ("mem_used", sample.mem_used.map(|n| n as f64)),
@@ -601,13 +601,13 @@ mod tests {
     fn rates_come_from_either_version() {
         let old = parse(&read("3.4.0.5/full/all.json")).unwrap();
         // vethpeer, veth… and br-… count what eth0 and vp2 counted.
-        assert!((old.net_rx_rate.unwrap() - 43.551).abs() < 1e-3 && (old.net_tx_rate.unwrap() - 48.995).abs() < 1e-3);
+        assert!((old.net_rx.unwrap() - 43.551).abs() < 1e-3 && (old.net_tx.unwrap() - 48.995).abs() < 1e-3);
         let new = parse(&read("4.3.3/steady/all.json")).unwrap();
-        assert_eq!((new.net_rx_rate, new.net_tx_rate), (Some(0.0), Some(9.0)));
-        assert_eq!(new.disk_write_rate, Some(697_731.0));
+        assert_eq!((new.net_rx, new.net_tx), (Some(0.0), Some(9.0)));
+        assert_eq!(new.disk_write, Some(697_731.0));
         // The first answer after a start may lack the time or have 0 for it: then nobody knows.
         for bent in ["bent/net-no-time.json", "bent/net-time-zero.json"] {
-            assert_eq!(parse(&read(bent)).unwrap().net_rx_rate, None, "{bent}");
+            assert_eq!(parse(&read(bent)).unwrap().net_rx, None, "{bent}");
         }
     }
 

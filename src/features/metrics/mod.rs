@@ -2,3 +2,22 @@
 
 pub mod pull;
 pub mod glances;
+pub mod chunk;
+pub mod series;
+pub mod rollup;
+mod queries;
+pub mod store;
+pub mod lamp;
+pub mod probe;
+pub mod poll;
+mod watch;
+mod api;
+
+use crate::feature::Feature;
+pub use watch::Watching;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    ..Feature::named("metrics")
+};

@@ -1,0 +1,81 @@
+//! Polling: the pool asks, the store keeps, and who minds the lamps is told in batches.
+
+use super::probe::{self, Outcome, PollTarget};
+use super::store::{Polled, Store};
+use crate::base::error::Result;
+use crate::base::log;
+use crate::net::get::Buffer;
+use crate::schedule::pool::{Bounds, Entry, Figures, Pool, Work};
+use std::sync::Arc;
+
+/// Who minds the lamps.
+pub trait PollSink: Send + Sync + 'static {
+    /// What came of the polls of about a second, samples already stored. One transaction for all of them is enough.
+    fn polled(&self, batch: Vec<Outcome>);
+}
+
+/// Threads that poll. A real Glances takes 50 to 500 ms, nearly all of it waiting.
+pub const THREADS: Bounds = Bounds { min: 8, max: 64 };
+
+/// The running poller.
+pub struct Poller(Pool<Polling>);
+
+struct Polling {
+    store: Arc<Store>,
+    sink: Box<dyn PollSink>,
+}
+
+impl Poller {
+    /// Starts with nothing to poll.
+    pub fn start(store: Arc<Store>, sink: Box<dyn PollSink>, threads: Bounds) -> Result<Poller> {
+        Ok(Poller(Pool::start(Polling { store, sink }, threads)?))
+    }
+
+    /// These are polled from now on, and no others. To be called at start and whenever a server changed.
+    pub fn set_targets(&self, targets: Vec<PollTarget>) {
+        let entry = |target: PollTarget| Entry {
+            key: target.server.get(),
+            revision: target.revision,
+            every: target.interval,
+            item: target,
+        };
+        self.0.set(targets.into_iter().map(entry).collect());
+    }
+
+    /// How the pool is doing.
+    pub fn figures(&self) -> Figures {
+        self.0.figures()
+    }
+
+    /// Lets running polls end (5 s at most) and hands on the rest.
+    pub fn stop(self) {
+        self.0.stop();
+    }
+}
+
+impl Work for Polling {
+    type Item = PollTarget;
+    type Done = Outcome;
+    type Room = Buffer;
+
+    fn run(&self, target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
+        probe::poll(target, buffer)
+    }
+
+    fn done(&self, batch: Vec<Outcome>) {
+        let good = batch.iter().filter_map(|o| {
+            let seen = o.result.as_ref().ok()?;
+            Some(Polled {
+                server: o.server,
+                at_ms: o.at_ms,
+                took_ms: o.took_ms,
+                sample: &seen.sample,
+            })
+        });
+        // Lamps are more than charts: without the samples the rest goes on.
+        if let Err(e) = self.store.add(&good.collect::<Vec<_>>()) {
+            log::error("metrics", "samples could not be stored", &[("error", &e.to_string())]);
+        }
+        self.sink.polled(batch);
+    }
+}

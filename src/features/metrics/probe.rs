@@ -1,0 +1,274 @@
+//! One poll: ask, judge the answer, say in plain words what was seen. Glances 3 answers only at `/api/3/all`, 4 only at
+//! `/api/4/all` (T-1): where the given path is not there, both are tried; the person's path is never changed, only told of.
+
+use super::glances::{self, Sample};
+use crate::base::clock::{self, Duration, Instant, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
+use crate::base::id::{Id, Server};
+use crate::base::secret::Secret;
+use crate::net::dial::{Call, Security};
+use crate::net::get::{self, Answer, Buffer};
+use crate::net::policy::Policy;
+use crate::net::tls::Pin;
+
+/// How Glances (or the proxy in front of it) knows us.
+#[derive(Debug, Clone, Default)]
+pub enum PollAuth {
+    /// Not at all.
+    #[default]
+    None,
+    /// Glances' own password, or nginx's.
+    Basic {
+        /// Login name.
+        user: String,
+        /// Its password.
+        password: Secret,
+    },
+    /// `Authorization: Bearer`: Glances from 4.5 on, or a proxy (T-11).
+    Token(Secret),
+}
+
+/// What is polled.
+#[derive(Debug, Clone)]
+pub struct PollTarget {
+    /// Whose.
+    pub server: Id<Server>,
+    /// Changes with every change of the server: an outcome of an older one says nothing of the new one.
+    pub revision: i64,
+    /// TLS or not, and who vouches for it.
+    pub security: Security,
+    /// Where Glances listens.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// As the person gave it.
+    pub path: String,
+    /// The path that answered last, when it was another one: it is tried first.
+    pub path_seen: Option<String>,
+    /// How Glances knows us.
+    pub auth: PollAuth,
+    /// From poll to poll.
+    pub interval: Duration,
+    /// Failures in a row that make the lamp dark.
+    pub fail_threshold: u32,
+}
+
+/// What came of a poll.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whose.
+    pub server: Id<Server>,
+    /// Of the target that was polled.
+    pub revision: i64,
+    /// Of the target that was polled.
+    pub fail_threshold: u32,
+    /// When it began, by our clock.
+    pub at_ms: Ms,
+    /// How long it took.
+    pub took_ms: u32,
+    /// The sample and the path that gave it.
+    pub result: Result<Seen>,
+}
+
+/// A good answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// What it said; its `api` is the version of the API.
+    pub sample: Sample,
+    /// Where it was found.
+    pub path: String,
+}
+
+impl Outcome {
+    /// By how much the server's clock is ahead of ours; its answer is up to one poll old.
+    pub fn skew_ms(&self) -> Option<Ms> {
+        let theirs = self.result.as_ref().ok()?.sample.remote_now?;
+        Some(theirs - self.at_ms)
+    }
+}
+
+/// Limits of one poll (requirements §10).
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// From look-up to last byte, both tries together.
+const TOTAL_MAX: Duration = Duration::from_secs(5);
+/// A person who presses "probe" waits for up to three paths.
+const PROBE_MAX: Duration = Duration::from_secs(10);
+/// An answer is 50 to 300 kB.
+const BODY_MAX: usize = 4 << 20;
+/// Before the second try: long enough for a service that is being restarted to answer differently.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Asks once, and once more when the connection failed in a way that passes.
+pub fn poll(target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
+    let (began, at_ms) = (clock::mono(), clock::now());
+    let until = began + TOTAL_MAX;
+    let mut result = look(target, until, buffer);
+    if result.as_ref().is_err_and(passes) && clock::mono() + 2 * PAUSE < until {
+        std::thread::sleep(PAUSE);
+        result = look(target, until, buffer);
+    }
+    if let Ok(seen) = &result {
+        target.path_seen = (seen.path != target.path).then(|| seen.path.clone());
+    }
+    let took_ms = began.elapsed().as_millis() as u32;
+    Outcome {
+        server: target.server,
+        revision: target.revision,
+        fail_threshold: target.fail_threshold,
+        at_ms,
+        took_ms,
+        result,
+    }
+}
+
+/// Asks at once for a person, and says what was found beside the person's path.
+pub fn probe(target: &PollTarget) -> Result<Probed> {
+    let mut fresh = PollTarget {
+        path_seen: None,
+        ..target.clone()
+    };
+    let began = clock::mono();
+    let seen = look(&mut fresh, began + PROBE_MAX, &mut Buffer::default())?;
+    let took_ms = began.elapsed().as_millis() as u32;
+    let version = seen
+        .sample
+        .version
+        .clone()
+        .unwrap_or_else(|| format!("{}.x", seen.sample.api));
+    let say = match seen.path == target.path {
+        true => format!("Glances {version} answers at {}.", seen.path),
+        false => format!(
+            "Nothing is at {}, but {} works: Glances {version}. Lamplighter uses that.",
+            target.path, seen.path
+        ),
+    };
+    Ok(Probed { seen, took_ms, say })
+}
+
+/// What a probe found.
+#[derive(Debug)]
+pub struct Probed {
+    /// The answer.
+    pub seen: Seen,
+    /// How long it took.
+    pub took_ms: u32,
+    /// One sentence: where and which version.
+    pub say: String,
+}
+
+/// May it be different a moment later?
+fn passes(e: &Error) -> bool {
+    ["refused", "reset", "empty", "cut_short"].contains(&e.code)
+}
+
+/// Is it the path that is wrong, and not the server?
+fn wrong_path(e: &Error) -> bool {
+    ["glances_path", "glances_html", "glances_nothing"].contains(&e.code)
+}
+
+fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer) -> Result<Seen> {
+    let mut paths = vec![target.path_seen.as_deref().unwrap_or(&target.path)];
+    for path in [target.path.as_str(), "/api/4/all", "/api/3/all"] {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    let mut first: Option<Error> = None;
+    for path in paths {
+        match ask(target, path, until, buffer) {
+            Ok(sample) => {
+                return Ok(Seen {
+                    sample,
+                    path: path.into(),
+                });
+            }
+            // The others failing too, the person wants to hear of the path they gave (or that used to work).
+            Err(e) if wrong_path(&e) => drop(first.get_or_insert(e)),
+            Err(e) => return Err(first.unwrap_or(e)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::internal("no path was tried")))
+}
+
+fn ask(target: &PollTarget, path: &str, until: Instant, buffer: &mut Buffer) -> Result<Sample> {
+    let authorization = match &target.auth {
+        PollAuth::None => None,
+        PollAuth::Basic { user, password } => Some(get::basic(user, password)),
+        PollAuth::Token(token) => Some(get::bearer(token)),
+    };
+    let call = Call {
+        host: &target.host,
+        port: target.port,
+        security: target.security,
+        policy: Policy::Server,
+        connect_max: CONNECT_MAX,
+        until,
+    };
+    let answer = get::get(&call, path, authorization.as_ref(), BODY_MAX, buffer)?;
+    if let Some((code, end)) = judge(target, path, &answer) {
+        let say = format!("{}:{} {end}", target.host.in_url(), target.port);
+        return Err(Error::new(Kind::Upstream, code, say));
+    }
+    glances::parse(answer.body).map_err(|e| {
+        let say = format!(
+            "{}:{} answers at {path}, but: {}",
+            target.host.in_url(),
+            target.port,
+            e.say
+        );
+        Error { say, ..e }
+    })
+}
+
+/// What is wrong with an answer before its content is read: code and the end of the sentence "host …".
+fn judge(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static str, String)> {
+    let begins = |what: &[u8]| answer.body.trim_ascii_start().starts_with(what);
+    let told = match answer.status {
+        200 if answer.content_type == "text/html" || begins(b"<") => (
+            "glances_html",
+            format!("answers with a web page instead of data at {path}: a login page, or another program."),
+        ),
+        200 => return None,
+        401 => match target.auth {
+            PollAuth::None => ("glances_auth", "asks for a password (401). Give user and password of Glances.".into()),
+            PollAuth::Basic { .. } => ("glances_auth", "does not accept this user and password (401).".into()),
+            PollAuth::Token(_) => (
+                "glances_auth",
+                "does not accept this token (401). Glances itself knows tokens from 4.5 on; older ones need a proxy for it."
+                    .into(),
+            ),
+        },
+        403 => ("glances_forbidden", "knows us but forbids it (403). Is there an allow-list of addresses?".into()),
+        404 => ("glances_path", format!("has nothing at {path} (404). Check path and API version.")),
+        301..=303 | 307 | 308 => {
+            let to = answer.location.as_deref().unwrap_or("an unnamed place");
+            (
+                "glances_redirect",
+                format!(
+                    "redirects to {to} ({}). Lamplighter follows no redirect, so that no password gets elsewhere; set scheme, host and port to that.",
+                    answer.status
+                ),
+            )
+        }
+        400 if answer.body.windows(10).any(|w| w == b"HTTPS port") => {
+            ("glances_wants_tls", "speaks TLS on this port (400). Set the scheme to https.".into())
+        }
+        code @ (502..=504) => (
+            "glances_proxy",
+            format!("is a proxy that does not reach Glances behind it ({code}). Is Glances running there?"),
+        ),
+        code => ("glances_status", format!("answers {code} at {path}.")),
+    };
+    Some(told)
+}
+
+/// `http` or `https`, and a pin as stored (empty: the system's authorities).
+pub fn security(scheme: &str, pin: &str) -> std::result::Result<Security, String> {
+    match (scheme, pin) {
+        ("http", _) => Ok(Security::Plain),
+        ("https", "") => Ok(Security::Tls),
+        ("https", pin) => Pin::parse(pin).map(Security::Pinned),
+        _ => Err("The scheme is http or https.".into()),
+    }
+}

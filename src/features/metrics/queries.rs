@@ -1,0 +1,115 @@
+//! SQL of the samples (`metrics.db`).
+
+use super::rollup::Tier;
+use crate::base::error::{Error, Result};
+use crate::db::Conn;
+use rusqlite::{OptionalExtension, params};
+
+/// A server's number and a second as one key.
+fn hot_id(server: i64, at: u32) -> i64 {
+    server << 32 | i64::from(at)
+}
+
+fn chunk_id(tier: &Tier, series: u32, at: u32) -> i64 {
+    tier.number << 60 | i64::from(series) << 32 | i64::from(at)
+}
+
+/// Number and key of each of a server's series.
+pub fn series(conn: &Conn, server: i64) -> Result<Vec<(u32, String)>> {
+    let mut statement = conn.prepare_cached("SELECT id, key FROM series WHERE server = ?1 ORDER BY id")?;
+    let rows = statement.query_map([server], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A new series' number.
+pub fn add_series(conn: &Conn, server: i64, key: &str) -> Result<u32> {
+    conn.prepare_cached("INSERT INTO series (server, key) VALUES (?1, ?2)")?
+        .execute(params![server, key])?;
+    let id = conn.last_insert_rowid();
+    // 28 bits of a chunk's key: 268 million series.
+    u32::try_from(id)
+        .ok()
+        .filter(|id| *id < 1 << 28)
+        .ok_or_else(|| Error::internal("series numbers are used up"))
+}
+
+/// Writes a poll; a second one in the same second takes its place.
+pub fn put_hot(conn: &Conn, server: i64, at: u32, data: &[u8]) -> Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO hot (id, data) VALUES (?1, ?2)")?
+        .execute(params![hot_id(server, at), data])?;
+    Ok(())
+}
+
+/// A server's hot rows of these seconds (both included), in order of time.
+pub fn hot(conn: &Conn, server: i64, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>> {
+    let mut statement = conn.prepare_cached("SELECT id, data FROM hot WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+    let rows = statement.query_map([hot_id(server, from), hot_id(server, to)], |r| {
+        Ok((r.get::<_, i64>(0)? as u32, r.get(1)?)) // the lower half of the key
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many hot rows a server has.
+pub fn hot_count(conn: &Conn, server: i64) -> Result<u32> {
+    let mut statement = conn.prepare_cached("SELECT count(*) FROM hot WHERE id BETWEEN ?1 AND ?2")?;
+    Ok(statement.query_row([hot_id(server, 0), hot_id(server, u32::MAX)], |r| r.get(0))?)
+}
+
+/// Forgets a server's hot rows.
+pub fn drop_hot(conn: &Conn, server: i64) -> Result<()> {
+    conn.prepare_cached("DELETE FROM hot WHERE id BETWEEN ?1 AND ?2")?
+        .execute([hot_id(server, 0), hot_id(server, u32::MAX)])?;
+    Ok(())
+}
+
+/// The chunk whose span begins at this second.
+pub fn chunk(conn: &Conn, tier: &Tier, series: u32, span: u32) -> Result<Option<Vec<u8>>> {
+    let mut statement = conn.prepare_cached("SELECT data FROM chunk WHERE id = ?1")?;
+    Ok(statement
+        .query_row([chunk_id(tier, series, span)], |r| r.get(0))
+        .optional()?)
+}
+
+/// Writes it, in place of an older one.
+pub fn put_chunk(conn: &Conn, tier: &Tier, series: u32, span: u32, data: &[u8]) -> Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO chunk (id, data) VALUES (?1, ?2)")?
+        .execute(params![chunk_id(tier, series, span), data])?;
+    Ok(())
+}
+
+/// Reads the chunks whose spans begin within these seconds, in order of time.
+pub fn chunks(conn: &Conn, tier: &Tier, series: u32, from: u32, to: u32, mut each: impl FnMut(&[u8])) -> Result<()> {
+    let mut statement = conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+    let mut rows = statement.query([chunk_id(tier, series, from), chunk_id(tier, series, to)])?;
+    while let Some(row) = rows.next()? {
+        each(row.get_ref(0)?.as_blob().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Forgets the chunks whose spans begin before this second.
+pub fn drop_chunks(conn: &Conn, tier: &Tier, series: u32, before: u32) -> Result<usize> {
+    Ok(conn
+        .prepare_cached("DELETE FROM chunk WHERE id >= ?1 AND id < ?2")?
+        .execute([chunk_id(tier, series, 0), chunk_id(tier, series, before)])?)
+}
+
+/// Every server that anything is kept of.
+pub fn servers(conn: &Conn) -> Result<Vec<i64>> {
+    let mut statement = conn.prepare_cached("SELECT DISTINCT server FROM series ORDER BY server")?;
+    let rows = statement.query_map([], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Forgets a server's series (its chunks and hot rows go before).
+pub fn forget(conn: &Conn, server: i64) -> Result<()> {
+    conn.execute("DELETE FROM series WHERE server = ?1", [server])?;
+    Ok(())
+}
+
+/// Bytes in use by samples and chunks, and of the file as a whole.
+pub fn size(conn: &Conn) -> Result<(i64, i64)> {
+    let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
+    let (page, pages, free) = (pragma("page_size")?, pragma("page_count")?, pragma("freelist_count")?);
+    Ok(((pages - free) * page, pages * page))
+}

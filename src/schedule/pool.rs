@@ -1,0 +1,518 @@
+//! A pool for many small jobs that come round and wait for the network: each item has its own interval and phase, is never
+//! run twice at once, and a hanging one holds one thread for its deadline and nobody else. Threads are added when items are
+//! due and all are busy, and leave when there is nothing to do. What comes out is handed on in batches.
+
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::{log, random};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// What a pool does.
+pub trait Work: Send + Sync + 'static {
+    /// What is run again and again.
+    type Item: Send + 'static;
+    /// What comes of one run.
+    type Done: Send + 'static;
+    /// What a thread keeps from run to run (a buffer).
+    type Room: Default;
+
+    /// Runs one item. It must end by a deadline of its own.
+    fn run(&self, item: &mut Self::Item, room: &mut Self::Room) -> Self::Done;
+
+    /// Takes what has come together in about a second. Never called twice at once.
+    fn done(&self, batch: Vec<Self::Done>);
+}
+
+/// One item of the list given to [`Pool::set`].
+pub struct Entry<I> {
+    /// Who it is.
+    pub key: i64,
+    /// Another number: another item, that should be run soon.
+    pub revision: i64,
+    /// From run to run.
+    pub every: Duration,
+    /// What is run.
+    pub item: I,
+}
+
+/// How many threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Kept when there is nothing to do.
+    pub min: usize,
+    /// Never more.
+    pub max: usize,
+}
+
+/// How the pool is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Items.
+    pub items: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Threads that run an item right now.
+    pub busy: usize,
+    /// How late the item is that has waited longest, ms.
+    pub late_ms: u64,
+}
+
+/// A batch is handed on when it is so old …
+const BATCH_AGE: Duration = Duration::from_secs(1);
+/// … or so long.
+const BATCH_LEN: usize = 128;
+/// With so many results waiting to be taken, threads wait too: the disk is slower than the network.
+const WAITING_MAX: usize = 1_024;
+/// A thread above the least leaves after this.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// New items start this far apart on average, so that a large list does not begin with a burst.
+const SPREAD: Duration = Duration::from_millis(30);
+/// A poll needs some kB; TLS and the system's resolver some more.
+const STACK: usize = 192 << 10;
+
+/// A running pool.
+pub struct Pool<W: Work>(Arc<Inner<W>>, Option<JoinHandle<()>>);
+
+struct Inner<W: Work> {
+    work: W,
+    bounds: Bounds,
+    state: Mutex<State<W::Item>>,
+    /// Something is due, or was added.
+    due: Condvar,
+    /// A thread has left.
+    left: Condvar,
+    results: Mutex<Results<W::Done>>,
+    arrived: Condvar,
+    taken: Condvar,
+}
+
+struct Results<D> {
+    waiting: Vec<D>,
+    closed: bool,
+}
+
+impl<W: Work> Pool<W> {
+    /// Starts the least number of threads and the one that hands on.
+    pub fn start(work: W, bounds: Bounds) -> std::io::Result<Pool<W>> {
+        let inner = Arc::new(Inner {
+            work,
+            bounds,
+            state: Mutex::new(State::new()),
+            due: Condvar::new(),
+            left: Condvar::new(),
+            results: Mutex::new(Results {
+                waiting: Vec::new(),
+                closed: false,
+            }),
+            arrived: Condvar::new(),
+            taken: Condvar::new(),
+        });
+        let taker = inner.clone();
+        let taker = std::thread::Builder::new()
+            .name("pool-done".into())
+            .spawn(move || taker.hand_on())?;
+        let mut state = inner.lock();
+        for _ in 0..bounds.min {
+            Inner::hire(&inner, &mut state);
+        }
+        drop(state);
+        Ok(Pool(inner, Some(taker)))
+    }
+
+    /// The work, for those who started the pool.
+    pub fn work(&self) -> &W {
+        &self.0.work
+    }
+
+    /// This and nothing else is run from now on. Known items of the same revision keep their place in time.
+    pub fn set(&self, entries: Vec<Entry<W::Item>>) {
+        self.0.lock().set(entries, clock::mono());
+        self.0.due.notify_one();
+    }
+
+    /// How it is doing.
+    pub fn figures(&self) -> Figures {
+        self.0.lock().figures(clock::mono())
+    }
+
+    /// Lets what runs end, hands on the rest.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(taker) = self.1.take() else { return };
+        let mut state = self.0.lock();
+        state.stopping = true;
+        self.0.due.notify_all();
+        while state.threads > 0 {
+            state = self.0.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        self.0.results.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.0.arrived.notify_all();
+        let _ = taker.join();
+    }
+}
+
+impl<W: Work> Drop for Pool<W> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<W: Work> Inner<W> {
+    fn lock(&self) -> MutexGuard<'_, State<W::Item>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hire(this: &Arc<Self>, state: &mut State<W::Item>) {
+        let worker = this.clone();
+        let started = std::thread::Builder::new()
+            .name("pool".into())
+            .stack_size(STACK)
+            .spawn(move || Inner::serve(&worker));
+        match started {
+            Ok(_) => state.threads += 1,
+            // At the process's limit the others go on; the next item that finds all busy tries again.
+            Err(e) => log::warning("pool", "no further thread", &[("error", &e.to_string())]),
+        }
+    }
+
+    /// A thread's life. Of the threads without work one, the watch, waits for the next due time and the others for the
+    /// watch: not all of them wake for every item.
+    fn serve(this: &Arc<Self>) {
+        let mut room = W::Room::default();
+        let mut state = this.lock();
+        let mut free_since = clock::mono();
+        while !state.stopping {
+            let now = clock::mono();
+            match state.next(now) {
+                Next::Run(mut run) => {
+                    if state.is_due(now) {
+                        match state.idle {
+                            0 if state.threads < this.bounds.max => Inner::hire(this, &mut state),
+                            _ => this.due.notify_one(),
+                        }
+                    } else if !state.watched {
+                        this.due.notify_one();
+                    }
+                    state.busy += 1;
+                    drop(state);
+                    let done = catch_unwind(AssertUnwindSafe(|| this.work.run(&mut run.item, &mut room)));
+                    match done {
+                        Ok(done) => this.put(done),
+                        Err(_) => log::error("pool", "a run panicked", &[("key", &run.key.to_string())]),
+                    }
+                    state = this.lock();
+                    state.busy -= 1;
+                    state.finish(run, clock::mono());
+                    free_since = clock::mono();
+                }
+                Next::Wait(_) if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.watched => {
+                    break;
+                }
+                Next::Wait(until) => {
+                    let watch = !state.watched;
+                    let until = if watch {
+                        until.unwrap_or(now + IDLE_MAX)
+                    } else {
+                        now + IDLE_MAX
+                    };
+                    state.watched = true;
+                    state.idle += 1;
+                    let wait = until.saturating_duration_since(now);
+                    state = this
+                        .due
+                        .wait_timeout(state, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                    state.idle -= 1;
+                    state.watched &= !watch;
+                }
+            }
+        }
+        state.threads -= 1;
+        this.due.notify_one(); // whoever watched is gone
+        this.left.notify_all();
+    }
+
+    fn put(&self, done: W::Done) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        while results.waiting.len() >= WAITING_MAX {
+            results = self.taken.wait(results).unwrap_or_else(PoisonError::into_inner);
+        }
+        results.waiting.push(done);
+        if [1, BATCH_LEN].contains(&results.waiting.len()) {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn hand_on(&self) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if results.waiting.is_empty() {
+                if results.closed {
+                    return;
+                }
+                results = self.arrived.wait(results).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let ripe = clock::mono() + BATCH_AGE;
+            while results.waiting.len() < BATCH_LEN && !results.closed {
+                let left = ripe.saturating_duration_since(clock::mono());
+                if left.is_zero() {
+                    break;
+                }
+                results = self
+                    .arrived
+                    .wait_timeout(results, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            let batch = std::mem::take(&mut results.waiting);
+            self.taken.notify_all();
+            drop(results);
+            if catch_unwind(AssertUnwindSafe(|| self.work.done(batch))).is_err() {
+                log::error("pool", "a batch was lost: its taker panicked", &[]);
+            }
+            results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Who is due when. Nothing here reads a clock.
+struct State<I> {
+    slots: HashMap<i64, Slot<I>>,
+    /// Due times; an entry that its slot no longer agrees with is passed over.
+    order: BinaryHeap<Reverse<(Instant, i64)>>,
+    threads: usize,
+    idle: usize,
+    busy: usize,
+    watched: bool,
+    stopping: bool,
+}
+
+struct Slot<I> {
+    revision: i64,
+    every: Duration,
+    due: Instant,
+    item: Option<I>,
+    running: bool,
+}
+
+struct Run<I> {
+    key: i64,
+    revision: i64,
+    item: I,
+}
+
+enum Next<I> {
+    Run(Run<I>),
+    /// Until then, or until something is added.
+    Wait(Option<Instant>),
+}
+
+impl<I> State<I> {
+    fn new() -> State<I> {
+        State {
+            slots: HashMap::new(),
+            order: BinaryHeap::new(),
+            threads: 0,
+            idle: 0,
+            busy: 0,
+            watched: false,
+            stopping: false,
+        }
+    }
+
+    fn set(&mut self, entries: Vec<Entry<I>>, now: Instant) {
+        let spread = SPREAD
+            * u32::try_from(entries.len().saturating_sub(1))
+                .unwrap_or(u32::MAX)
+                .min(100_000);
+        let mut old = std::mem::take(&mut self.slots);
+        for entry in entries {
+            let slot = match old.remove(&entry.key) {
+                Some(known)
+                    if known.revision == entry.revision
+                        && known.every == entry.every
+                        && (known.item.is_some() || known.running) =>
+                {
+                    known
+                }
+                before => {
+                    let late = spread.min(entry.every).as_millis() as u64;
+                    Slot {
+                        revision: entry.revision,
+                        every: entry.every,
+                        due: now + Duration::from_millis(random::below(late + 1)),
+                        item: Some(entry.item),
+                        running: before.is_some_and(|b| b.running),
+                    }
+                }
+            };
+            self.slots.insert(entry.key, slot);
+        }
+        // What runs is remembered to its end, so that the same key coming back is not run beside it.
+        self.slots
+            .extend(old.into_iter().filter(|(_, slot)| slot.running).map(|(key, slot)| {
+                (
+                    key,
+                    Slot {
+                        item: None,
+                        revision: i64::MIN,
+                        ..slot
+                    },
+                )
+            }));
+        self.order = self.slots.iter().map(|(key, slot)| Reverse((slot.due, *key))).collect();
+    }
+
+    fn next(&mut self, now: Instant) -> Next<I> {
+        while let Some(Reverse((due, key))) = self.order.peek().copied() {
+            let slot = self
+                .slots
+                .get_mut(&key)
+                .filter(|s| s.due == due && !s.running && s.item.is_some());
+            match slot {
+                Some(_) if due > now => return Next::Wait(Some(due)),
+                Some(slot) => {
+                    self.order.pop();
+                    slot.running = true;
+                    if let Some(item) = slot.item.take() {
+                        return Next::Run(Run {
+                            key,
+                            revision: slot.revision,
+                            item,
+                        });
+                    }
+                }
+                None => drop(self.order.pop()),
+            }
+        }
+        Next::Wait(None)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.order.peek().is_some_and(|Reverse((due, _))| *due <= now)
+    }
+
+    fn finish(&mut self, run: Run<I>, now: Instant) {
+        let Some(slot) = self.slots.get_mut(&run.key) else {
+            return;
+        };
+        slot.running = false;
+        if slot.revision == run.revision && slot.item.is_none() {
+            slot.item = Some(run.item);
+            // Its phase stays; what was missed is not caught up on.
+            slot.due += slot.every;
+            if slot.due <= now {
+                slot.due = now + slot.every;
+            }
+        }
+        match slot.item {
+            Some(_) => self.order.push(Reverse((slot.due, run.key))),
+            None => drop(self.slots.remove(&run.key)), // it was taken off the list meanwhile
+        }
+    }
+
+    fn figures(&self, now: Instant) -> Figures {
+        let late = self
+            .order
+            .peek()
+            .map_or(Duration::ZERO, |Reverse((due, _))| now.saturating_duration_since(*due));
+        Figures {
+            items: self.slots.values().filter(|s| s.item.is_some() || s.running).count(),
+            threads: self.threads,
+            busy: self.busy,
+            late_ms: late.as_millis() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn entry(key: i64, revision: i64) -> Entry<&'static str> {
+        Entry {
+            key,
+            revision,
+            every: 30 * S,
+            item: "x",
+        }
+    }
+
+    fn run(state: &mut State<&'static str>, now: Instant) -> Option<Run<&'static str>> {
+        match state.next(now) {
+            Next::Run(run) => Some(run),
+            Next::Wait(_) => None,
+        }
+    }
+
+    #[test]
+    fn an_item_comes_round_at_its_interval_and_never_twice_at_once() {
+        let t = clock::mono();
+        let mut state = State::new();
+        state.set(vec![entry(1, 1)], t);
+        let first = run(&mut state, t).unwrap();
+        assert!(run(&mut state, t + 100 * S).is_none(), "it is still running");
+        state.finish(first, t + 2 * S);
+        assert!(run(&mut state, t + 29 * S).is_none());
+        let second = run(&mut state, t + 30 * S).unwrap();
+        state.finish(second, t + 95 * S); // two rounds missed
+        assert!(
+            run(&mut state, t + 124 * S).is_none(),
+            "what was missed is not caught up on"
+        );
+        assert!(run(&mut state, t + 125 * S).is_some());
+    }
+
+    #[test]
+    fn a_changed_item_is_run_soon_but_after_the_old_one_has_ended() {
+        let t = clock::mono();
+        let mut state = State::new();
+        state.set(vec![entry(1, 1)], t);
+        let old = run(&mut state, t).unwrap();
+        state.set(vec![entry(1, 2)], t + S);
+        assert!(run(&mut state, t + 2 * S).is_none());
+        state.finish(old, t + 3 * S);
+        assert_eq!(run(&mut state, t + 3 * S).unwrap().revision, 2);
+    }
+
+    #[test]
+    fn a_removed_item_is_gone_and_may_come_back() {
+        let t = clock::mono();
+        let mut state = State::new();
+        state.set(vec![entry(1, 1), entry(2, 1)], t);
+        let running = run(&mut state, t + S).unwrap();
+        let (stays, goes) = (3 - running.key, running.key);
+        state.set(vec![entry(stays, 1)], t + S);
+        state.set(vec![entry(stays, 1), entry(goes, 1)], t + S);
+        let other = run(&mut state, t + 2 * S).unwrap();
+        assert_eq!(other.key, stays, "the same key is not run beside its former self");
+        state.finish(running, t + 2 * S);
+        assert_eq!(run(&mut state, t + 2 * S).unwrap().key, goes);
+        state.finish(other, t + 2 * S);
+        state.set(Vec::new(), t + 2 * S);
+        assert!(run(&mut state, t + 200 * S).is_none());
+    }
+
+    #[test]
+    fn an_unchanged_list_changes_nothing() {
+        let t = clock::mono();
+        let mut state = State::new();
+        state.set((0..100).map(|k| entry(k, 1)).collect(), t);
+        let before: Vec<Instant> = (0..100).map(|k| state.slots[&k].due).collect();
+        assert!(before.iter().all(|due| *due <= t + 3 * S) && before.iter().any(|due| *due != before[0]));
+        state.set((0..100).map(|k| entry(k, 1)).collect(), t + S);
+        assert_eq!(before, (0..100).map(|k| state.slots[&k].due).collect::<Vec<_>>());
+        assert_eq!(state.figures(t + 4 * S).items, 100);
+    }
+}
