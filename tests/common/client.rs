@@ -33,7 +33,10 @@ impl Who {
     pub fn cookie(answer: &Answer, at: SocketAddr) -> Who {
         let (name, value) = answer.cookie();
         let cookie = format!("{name}={value}");
-        let page = Client::new(at).by(Who::Cookie(cookie.clone(), String::new())).get("/prefs").text();
+        let page = Client::new(at)
+            .by(Who::Cookie(cookie.clone(), String::new()))
+            .get("/prefs")
+            .text();
         let csrf = page.split_once("name=\"csrf\" value=\"").expect("a form").1;
         Who::Cookie(cookie, csrf.split_once('"').unwrap().0.into())
     }
@@ -70,8 +73,7 @@ impl Answer {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|e| panic!("{e} in a {}: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in a {}: {}", self.status, self.text()))
     }
 
     /// Checks the status; gives the JSON.
@@ -153,7 +155,11 @@ impl Client {
 
     /// An HTML form, already encoded.
     pub fn form(&self, path: &str, body: &str) -> Answer {
-        self.send("POST", path, Some(("application/x-www-form-urlencoded", body.as_bytes())))
+        self.send(
+            "POST",
+            path,
+            Some(("application/x-www-form-urlencoded", body.as_bytes())),
+        )
     }
 
     /// One request; a connection that was kept and has been closed meanwhile is opened afresh.

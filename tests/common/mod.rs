@@ -144,7 +144,10 @@ impl Daemon {
         loop {
             let said = self.said();
             let rest = said.split_once(mark).map(|(_, rest)| rest);
-            if let Some(word) = rest.filter(|r| r.contains('\n')).and_then(|r| r.split_whitespace().next()) {
+            if let Some(word) = rest
+                .filter(|r| r.contains('\n'))
+                .and_then(|r| r.split_whitespace().next())
+            {
                 return word.into();
             }
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -351,7 +354,10 @@ impl House {
     pub fn account(&self, login: &str, role: &str) -> String {
         let password = self.canary(format!("pw-{}", random::name()));
         let args = ["create-admin", "--data-dir", self.dir(), "--login", login];
-        let made = run_with_input(&[&args[..], &["--role", role, "--password-file", "-"]].concat(), &password);
+        let made = run_with_input(
+            &[&args[..], &["--role", role, "--password-file", "-"]].concat(),
+            &password,
+        );
         assert!(made.status.success(), "{}", said(&made));
         password
     }
@@ -406,7 +412,9 @@ impl House {
             .admin()
             .get(&format!("/api/tasks?server={server}&kind={kind}&limit=1"))
             .json();
-        list["items"][0]["id"].as_i64().unwrap_or_else(|| panic!("no {kind} of server {server}: {list}"))
+        list["items"][0]["id"]
+            .as_i64()
+            .unwrap_or_else(|| panic!("no {kind} of server {server}: {list}"))
     }
 
     /// A connection to one of its files, for what only the file tells.
@@ -428,7 +436,10 @@ impl Drop for House {
         if thread::panicking() {
             let said = self.said();
             let from = said.len().saturating_sub(4_000);
-            eprintln!("---- the house said last ----\n{}", String::from_utf8_lossy(&said.as_bytes()[from..]));
+            eprintln!(
+                "---- the house said last ----\n{}",
+                String::from_utf8_lossy(&said.as_bytes()[from..])
+            );
             return;
         }
         self.stop();
