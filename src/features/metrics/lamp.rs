@@ -27,7 +27,9 @@ impl Status {
 
     /// As it was stored.
     pub fn parse(text: &str) -> Option<Status> {
-        [Status::Provisioning, Status::Ok, Status::Unreachable].into_iter().find(|s| s.as_str() == text)
+        [Status::Provisioning, Status::Ok, Status::Unreachable]
+            .into_iter()
+            .find(|s| s.as_str() == text)
     }
 }
 
@@ -76,7 +78,11 @@ pub fn step(lamp: &Lamp, poll: Result<(), &Error>, at: Ms, fail_threshold: u32) 
         return (next, None);
     }
     next.since = at;
-    let change = Change { from: lamp.status, to: next.status, after_ms: (at - lamp.since).max(0) };
+    let change = Change {
+        from: lamp.status,
+        to: next.status,
+        after_ms: (at - lamp.since).max(0),
+    };
     (next, Some(change))
 }
 
@@ -88,31 +94,54 @@ mod tests {
     #[test]
     fn three_in_a_row_make_it_dark_and_one_lights_it() {
         let bad = Error::new(Kind::Timeout, "read_timeout", "Too slow.");
-        let mut lamp = Lamp { status: Status::Ok, since: 0, fail_count: 0, last_error: None };
+        let mut lamp = Lamp {
+            status: Status::Ok,
+            since: 0,
+            fail_count: 0,
+            last_error: None,
+        };
         let mut changes = Vec::new();
-        for (at, good) in
-            [false, false, true, false, false, false, false, true, true].into_iter().enumerate().map(|(i, g)| (i as Ms, g))
+        for (at, good) in [false, false, true, false, false, false, false, true, true]
+            .into_iter()
+            .enumerate()
+            .map(|(i, g)| (i as Ms, g))
         {
             let (next, change) = step(&lamp, if good { Ok(()) } else { Err(&bad) }, at, 3);
             changes.extend(change.map(|c| (at, c.from, c.to, c.after_ms)));
             lamp = next;
             assert_eq!(lamp.last_error.is_some(), !good);
         }
-        assert_eq!(changes, [(5, Status::Ok, Status::Unreachable, 5), (7, Status::Unreachable, Status::Ok, 2)]);
+        assert_eq!(
+            changes,
+            [
+                (5, Status::Ok, Status::Unreachable, 5),
+                (7, Status::Unreachable, Status::Ok, 2)
+            ]
+        );
         assert_eq!((lamp.fail_count, lamp.since), (0, 7));
     }
 
     #[test]
     fn a_newcomer_is_given_as_many_tries() {
         let bad = Error::new(Kind::Upstream, "refused", "No.");
-        let mut lamp = Lamp { status: Status::Provisioning, since: 0, fail_count: 0, last_error: None };
+        let mut lamp = Lamp {
+            status: Status::Provisioning,
+            since: 0,
+            fail_count: 0,
+            last_error: None,
+        };
         for n in 1..=3 {
             let (next, change) = step(&lamp, Err(&bad), n, 3);
             assert_eq!(change.is_some(), n == 3);
             lamp = next;
         }
         assert_eq!(lamp.status, Status::Unreachable);
-        let fresh = Lamp { status: Status::Provisioning, since: 0, fail_count: 0, last_error: None };
+        let fresh = Lamp {
+            status: Status::Provisioning,
+            since: 0,
+            fail_count: 0,
+            last_error: None,
+        };
         assert_eq!(step(&fresh, Ok(()), 1, 3).0.status, Status::Ok);
     }
 }
