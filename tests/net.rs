@@ -46,7 +46,8 @@ fn ask(ask: Ask) -> Result<(u16, String, Vec<u8>)> {
     let mut buffer = Buffer::default();
     let token = Secret::new("Bearer c4n4ry");
     let answer = get::get(&call, "/secret/path?q=1", Some(&token), 1 << 20, &mut buffer);
-    let answer = answer.inspect_err(|e| assert!(!e.to_string().contains("c4n4ry") && !e.to_string().contains("secret")))?;
+    let answer =
+        answer.inspect_err(|e| assert!(!e.to_string().contains("c4n4ry") && !e.to_string().contains("secret")))?;
     Ok((answer.status, answer.content_type.clone(), answer.body.to_vec()))
 }
 
@@ -58,18 +59,32 @@ fn code(result: Result<(u16, String, Vec<u8>)>) -> &'static str {
 fn an_answer_is_read_whatever_its_framing() {
     let body = data("glances/3.4.0.5/full/all.json");
     let framings: [(&str, Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>); 4] = [
-        ("length", Box::new(|b| http("200 OK", "application/json; charset=utf-8", b))),
+        (
+            "length",
+            Box::new(|b| http("200 OK", "application/json; charset=utf-8", b)),
+        ),
         ("chunked", Box::new(|b| chunked(b, 1000))),
         ("tiny chunks", Box::new(|b| chunked(b, 1))),
-        ("until closed", Box::new(|b| [b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n", b].concat())),
+        (
+            "until closed",
+            Box::new(|b| [b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n", b].concat()),
+        ),
     ];
     for (name, framing) in framings {
         let bytes = framing(&body);
         let fake = Fake::new(move |_, peer| drop(peer.write_all(&bytes)));
-        assert_eq!(ask(of(&fake)).unwrap(), (200, "application/json".into(), body.clone()), "{name}");
+        assert_eq!(
+            ask(of(&fake)).unwrap(),
+            (200, "application/json".into(), body.clone()),
+            "{name}"
+        );
         let head = fake.seen().remove(0);
         assert!(head.starts_with("GET /secret/path?q=1 HTTP/1.1\r\n"), "{head}");
-        for line in [&format!("Host: 127.0.0.1:{}", fake.port), "Connection: close", "Authorization: Bearer c4n4ry"] {
+        for line in [
+            &format!("Host: 127.0.0.1:{}", fake.port),
+            "Connection: close",
+            "Authorization: Bearer c4n4ry",
+        ] {
             assert!(head.contains(&format!("\r\n{line}\r\n")), "{line} in {head}");
         }
     }
@@ -89,7 +104,12 @@ fn chunked(body: &[u8], size: usize) -> Vec<u8> {
 #[test]
 fn an_answer_that_drips_in_byte_by_byte_is_read_if_it_ends_in_time() {
     let fake = Fake::new(|_, peer| {
-        for byte in [b"HTTP/1.1 100 Continue\r\n\r\n".as_slice(), &http("200 OK", "text/plain", b"slow")].concat() {
+        for byte in [
+            b"HTTP/1.1 100 Continue\r\n\r\n".as_slice(),
+            &http("200 OK", "text/plain", b"slow"),
+        ]
+        .concat()
+        {
             let _ = peer.write_all(&[byte]);
         }
     });
@@ -102,17 +122,41 @@ fn whatever_is_wrong_has_its_own_name() {
         ("empty", b""),
         ("cut_short", b"HTTP/1.1 200 OK\r\nContent-Le"),
         ("cut_short", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),
-        ("cut_short", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
-        ("cut_short", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\nabc"),
+        (
+            "cut_short",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
+        ),
+        (
+            "cut_short",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\nabc",
+        ),
         ("not_http", b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n\r\n"),
         ("not_http", b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n"),
-        ("not_http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
-        ("not_http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n"),
-        ("not_http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n"),
-        ("not_http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n"),
-        ("encoded", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b"),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n",
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n",
+        ),
+        (
+            "encoded",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b",
+        ),
         ("too_large", b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"),
-        ("too_large", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n"),
+        (
+            "too_large",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n",
+        ),
     ];
     for (name, bytes) in cases {
         let fake = Fake::new(move |_, peer| drop(peer.write_all(bytes)));
@@ -124,9 +168,17 @@ fn whatever_is_wrong_has_its_own_name() {
 fn no_peer_can_make_us_wait_or_grow() {
     let endings: [(&str, &[u8], &[u8]); 5] = [
         ("read_timeout", b"", b""),
-        ("read_timeout", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+        (
+            "read_timeout",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+            b"x",
+        ),
         ("read_timeout", b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x"),
-        ("read_timeout", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (
+            "read_timeout",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1\r\nx\r\n",
+        ),
         ("read_timeout", b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
     ];
     for (name, first, drip) in endings {
@@ -138,14 +190,31 @@ fn no_peer_can_make_us_wait_or_grow() {
             }
         });
         let began = Instant::now();
-        assert_eq!(code(ask(Ask { patience: Duration::from_millis(400), ..of(&fake) })), name);
-        assert!(began.elapsed() < Duration::from_secs(4), "the deadline is for the whole, not for each byte");
+        assert_eq!(
+            code(ask(Ask {
+                patience: Duration::from_millis(400),
+                ..of(&fake)
+            })),
+            name
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "the deadline is for the whole, not for each byte"
+        );
     }
     // Fast and without end: the size stops it long before the time.
     let floods: [(&str, &[u8], Vec<u8>); 4] = [
         ("too_large", b"HTTP/1.1 200 OK\r\n\r\n", vec![b'x'; 60_000]),
-        ("too_large", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", [b"EA60\r\n".as_slice(), &[b'x'; 60_000], b"\r\n"].concat()),
-        ("not_http", b"HTTP/1.1 200 OK\r\n", b"X-More: and more and more\r\n".repeat(100)),
+        (
+            "too_large",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            [b"EA60\r\n".as_slice(), &[b'x'; 60_000], b"\r\n"].concat(),
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\n",
+            b"X-More: and more and more\r\n".repeat(100),
+        ),
         ("not_http", b"", b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)),
     ];
     for (name, first, flood) in floods {
@@ -171,7 +240,10 @@ fn the_page_of_an_error_is_read_as_far_as_it_helps() {
 #[test]
 fn no_redirect_is_followed_and_no_credential_leaves() {
     let other = Fake::new(|_, peer| drop(peer.write_all(&http("200 OK", "text/plain", b"caught"))));
-    let to = format!("HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:{}/\r\nContent-Length: 0\r\n\r\n", other.port);
+    let to = format!(
+        "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:{}/\r\nContent-Length: 0\r\n\r\n",
+        other.port
+    );
     let fake = Fake::new(move |_, peer| drop(peer.write_all(to.as_bytes())));
     assert_eq!(ask(of(&fake)).unwrap().0, 301);
     assert!(other.seen().is_empty());
@@ -189,7 +261,14 @@ fn nobody_at_home_and_no_such_name_are_told_apart() {
     };
     assert_eq!(code(ask(nobody("127.0.0.1", free))), "refused");
     assert!(["name_unknown", "name_slow"].contains(&code(ask(nobody("nobody.invalid", free)))));
-    for never in ["169.254.169.254", "0.0.0.0", "255.255.255.255", "224.0.0.1", "::ffff:169.254.169.254", "fe80::1"] {
+    for never in [
+        "169.254.169.254",
+        "0.0.0.0",
+        "255.255.255.255",
+        "224.0.0.1",
+        "::ffff:169.254.169.254",
+        "fe80::1",
+    ] {
         assert_eq!(code(ask(nobody(never, 80))), "address_refused", "{never}");
     }
 }
@@ -197,7 +276,13 @@ fn nobody_at_home_and_no_such_name_are_told_apart() {
 #[test]
 fn a_name_is_judged_by_the_address_it_leads_to() {
     let fake = Fake::new(|_, peer| drop(peer.write_all(&http("200 OK", "text/plain", b"inside"))));
-    let by_name = |policy| ask(Ask { host: "localhost", policy, ..of(&fake) });
+    let by_name = |policy| {
+        ask(Ask {
+            host: "localhost",
+            policy,
+            ..of(&fake)
+        })
+    };
     assert_eq!(code(by_name(Policy::Public)), "address_refused");
     assert!(fake.seen().is_empty(), "not a byte was sent");
     assert_eq!(by_name(Policy::Server).unwrap().2, b"inside");
@@ -208,17 +293,33 @@ fn a_certificate_is_trusted_by_its_pin_alone() {
     let fake = Fake::tls(|_, peer| drop(peer.write_all(&http("200 OK", "text/plain", b"sealed"))));
     let pinned = |text: &str| Security::Pinned(Pin::parse(text).unwrap());
     let right = pinned(&FINGERPRINT.to_lowercase().replace(':', ""));
-    assert_eq!(ask(Ask { security: right, ..of(&fake) }).unwrap().2, b"sealed");
+    assert_eq!(
+        ask(Ask {
+            security: right,
+            ..of(&fake)
+        })
+        .unwrap()
+        .2,
+        b"sealed"
+    );
     assert_eq!(fake.seen().len(), 1);
 
     let refused = |security| -> Error { ask(Ask { security, ..of(&fake) }).expect_err("a refusal") };
     let wrong = refused(pinned(&"ab".repeat(32)));
     assert_eq!((wrong.code, wrong.kind), ("tls_certificate", Kind::Upstream));
-    assert!(wrong.say.contains("not the pinned one") && wrong.say.contains(FINGERPRINT), "{}", wrong.say);
+    assert!(
+        wrong.say.contains("not the pinned one") && wrong.say.contains(FINGERPRINT),
+        "{}",
+        wrong.say
+    );
 
     let unknown = refused(Security::Tls);
     assert_eq!(unknown.code, "tls_certificate");
-    assert!(unknown.say.contains(FINGERPRINT), "what to compare and pin: {}", unknown.say);
+    assert!(
+        unknown.say.contains(FINGERPRINT),
+        "what to compare and pin: {}",
+        unknown.say
+    );
     assert_eq!(fake.seen().len(), 1, "no request was sent to a stranger");
 }
 
@@ -226,7 +327,11 @@ fn a_certificate_is_trusted_by_its_pin_alone() {
 fn plain_and_tls_mixed_up_are_told_apart() {
     let plain = Fake::new(|_, peer| drop(peer.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
     // Bytes of a TLS hello hold no empty line: this server waits, as many do, until the asker gives up, or answers at once.
-    let silent = code(ask(Ask { security: Security::Tls, patience: Duration::from_millis(500), ..of(&plain) }));
+    let silent = code(ask(Ask {
+        security: Security::Tls,
+        patience: Duration::from_millis(500),
+        ..of(&plain)
+    }));
     assert_eq!(silent, "read_timeout");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -235,7 +340,11 @@ fn plain_and_tls_mixed_up_are_told_apart() {
             let _ = client.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    let answer = ask(Ask { security: Security::Tls, port, ..of(&plain) });
+    let answer = ask(Ask {
+        security: Security::Tls,
+        port,
+        ..of(&plain)
+    });
     assert_eq!(code(answer), "tls_not_spoken");
     let tls = Fake::tls(|_, _| {});
     assert_eq!(code(ask(of(&tls))), "tls_expected");

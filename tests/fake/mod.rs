@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What `openssl x509 -fingerprint -sha256` says of `tests/data/tls/selfsigned.crt`.
-pub const FINGERPRINT: &str = "6D:A8:AF:02:37:1E:F7:7F:83:34:F7:78:E7:14:0A:C6:90:0C:64:B6:21:29:8D:C4:20:B5:11:DB:01:91:5E:49";
+pub const FINGERPRINT: &str =
+    "6D:A8:AF:02:37:1E:F7:7F:83:34:F7:78:E7:14:0A:C6:90:0C:64:B6:21:29:8D:C4:20:B5:11:DB:01:91:5E:49";
 
 /// A file of `tests/data`.
 pub fn data(path: &str) -> Vec<u8> {
@@ -54,7 +55,11 @@ impl Fake {
 
     fn start(tls: Option<Arc<rustls::ServerConfig>>, answer: Arc<Answer>) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let fake = Fake { port: listener.local_addr().unwrap().port(), seen: Arc::default(), stop: Arc::default() };
+        let fake = Fake {
+            port: listener.local_addr().unwrap().port(),
+            seen: Arc::default(),
+            stop: Arc::default(),
+        };
         let (seen, stop) = (fake.seen.clone(), fake.stop.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -113,7 +118,11 @@ fn serve(peer: &mut dyn Peer, seen: &Mutex<Vec<String>>, answer: &Answer) {
 
 /// A whole answer with `Content-Length`.
 pub fn http(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let mut out = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut out = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     out.extend_from_slice(body);
     out
 }
