@@ -231,7 +231,7 @@ fn judge(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static s
             format!("answers with a web page instead of data at {path}: a login page, or another program."),
         ),
         200 => return None,
-        401 => match target.auth {
+        401 => match &target.auth {
             PollAuth::None => ("glances_auth", "asks for a password (401). Give user and password of Glances.".into()),
             PollAuth::Basic { user, password } => {
                 let plain = user.is_ascii() && password.reveal_for("is it ASCII?").is_ascii();
