@@ -8,18 +8,23 @@ use crate::http::route::Route;
 use crate::schedule::Periodic;
 use crate::task::Kind;
 
+/// See [`Feature::react`].
+pub type Reaction = fn(&App, &Tx, &Event) -> Result<()>;
+
 /// One feature; all parts may be empty.
 pub struct Feature {
     /// Its noun: URL segment, folder, table prefix.
     pub name: &'static str,
-    /// What it answers.
-    pub routes: &'static [&'static [Route]],
+    /// What it answers under `/api/`.
+    pub routes: &'static [Route],
+    /// Its pages.
+    pub pages: &'static [Route],
     /// What its tasks do.
     pub tasks: &'static [Kind],
     /// What it does now and then.
     pub periodic: &'static [Periodic],
     /// What it does when something happened elsewhere; runs in the transaction that moves its cursor.
-    pub react: Option<fn(&App, &Tx, &Event) -> Result<()>>,
+    pub react: Option<Reaction>,
 }
 
 impl Feature {
@@ -28,6 +33,7 @@ impl Feature {
         Feature {
             name,
             routes: &[],
+            pages: &[],
             tasks: &[],
             periodic: &[],
             react: None,

@@ -3,7 +3,7 @@
 import { $, $$, el, icon, iconRef, html, t, now, ago } from './util.js';
 import './chart.js';
 import './log.js';
-import { api, page } from './live.js';
+import { api, lampOf, page } from './live.js';
 import './pages.js';
 
 /* relative times: one clock, the server's */
@@ -80,9 +80,9 @@ for (const f of $$('form:has([data-when])')) {
 
 /* the wall: one tooltip for all lamps, by mouse and by keyboard */
 const tip = $('#tip');
-const lampOf = a => [...a.classList].map(c => c.slice(2)).find(c => t.states[c]) || 'unlit';
+const stateOf = a => [...a.classList].map(c => c.slice(2)).find(c => t.states[c]) || 'unlit';
 const showTip = a => {
-  const [cpu, mem, disk] = (a.dataset.m || '').split(' '), st = lampOf(a), at = a.dataset.t;
+  const [cpu, mem, disk] = (a.dataset.m || '').split(' '), st = stateOf(a), at = a.dataset.t;
   tip.replaceChildren(
     el('b', {}, a.textContent.split(',')[0]),
     el('span', { cls: 'state s-' + st }, el('i', { cls: 'g' }), t.states[st]), a.dataset.r ? el('small', {}, a.dataset.r) : '',
@@ -124,12 +124,12 @@ const pal = $('.rail') && el('dialog', { id: 'palette', 'aria-label': t.pal[0] }
   el('ul', { id: 'plist', role: 'listbox', 'aria-label': t.pal[0] }), el('p', { cls: 'empty nothing', hidden: true }, t.pal[2]),
   el('footer', {}, el('span', {}, ...kbd('↑ ↓'), t.pal[3]), el('span', {}, ...kbd('Enter'), t.pal[4]), el('span', { cls: 'no-s' }, ...kbd('?'), t.pal[5])));
 if (pal) {
-  document.body.append(pal, el('dialog', { id: 'keys', cls: 'small', 'aria-label': t.keys.t }, el('header', {}, el('h2', { cls: 'grow' }, t.keys.t), el('button', { cls: 'btn quiet ic sm', type: 'button', 'data-close': '', 'aria-label': t.close }, icon('x'))),
+  document.body.append(pal, el('dialog', { id: 'keylist', cls: 'small', 'aria-label': t.keys.t }, el('header', {}, el('h2', { cls: 'grow' }, t.keys.t), el('button', { cls: 'btn quiet ic sm', type: 'button', 'data-close': '', 'aria-label': t.close }, icon('x'))),
     el('div', { cls: 'body' }, el('dl', { cls: 'kv' }, ...t.keys.l.flatMap(([k, d]) => [el('dt', {}, ...kbd(k)), el('dd', {}, d)])), el('p', { cls: 'hint' }, t.keys.off))));
   const inp = $('input', pal), ul = $('ul', pal); let at = 0, shown = [], found = [], ask;
   const fixed = [
     ...(page().acts ? [{ s: t.commands, n: t.add, i: 'plus', h: '/servers/new' }] : []),
-    { s: t.commands, n: t.toggle, i: 'moon', a: 'theme' }, { s: t.commands, n: t.keys.t, i: 'term', a: 'keys', k: '?' },
+    { s: t.commands, n: t.toggle, i: 'moon', a: 'theme' }, { s: t.commands, n: t.keys.t, i: 'term', a: 'keylist', k: '?' },
     ...$$('.rail li a').map(a => ({ s: t.go, n: $('.t', a).textContent.trim(), h: a.getAttribute('href'), k: a.dataset.k, i: $('use', a).getAttribute('href').split('#')[1] })),
   ];
   const score = (n, q) => { // letters in order; runs and word starts count more
@@ -153,7 +153,7 @@ if (pal) {
   const run = x => { pal.close(); if (x.h) location = x.h; else if (x.a === 'theme') setTheme(next(html.dataset.theme || 'auto')); else if (x.a) open(x.a); };
   const search = async () => {
     const q = inp.value.trim(); if (!q) { found = []; return draw(); }
-    try { const d = await api(`/servers?limit=8&q=${encodeURIComponent(q)}`); if (inp.value.trim() === q) { found = d.items.map(s => ({ s: t.servers, n: s.name, d: s.host, st: s.lamp, h: `/servers/${s.id}` })); draw(); } } catch { /* pages and commands still serve */ }
+    try { const d = await api(`/servers?limit=8&q=${encodeURIComponent(q)}`); if (inp.value.trim() === q) { found = d.items.map(s => ({ s: t.servers, n: s.name, d: s.host, st: lampOf(s), h: `/servers/${s.id}` })); draw(); } } catch { /* pages and commands still serve */ }
   };
   pal.addEventListener('open', () => { inp.value = ''; found = []; draw(); inp.focus(); });
   inp.addEventListener('input', () => { draw(); clearTimeout(ask); ask = setTimeout(search, 150); });
@@ -170,6 +170,6 @@ document.addEventListener('keydown', e => {
   if (!single(e)) return;
   if (g && Date.now() - g < 1200) { g = 0; const a = $(`.rail a[data-k="g ${CSS.escape(e.key)}"]`); if (a) { e.preventDefault(); location = a.href; } return; }
   if (e.key === 'g') g = Date.now();
-  if (e.key === '?') { e.preventDefault(); open('keys'); }
+  if (e.key === '?') { e.preventDefault(); open('keylist'); }
   if (e.key === '/') { const q = $('#q, .log [type=search]'); if (q) { e.preventDefault(); q.focus(); q.select(); } }
 });

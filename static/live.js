@@ -78,5 +78,13 @@ export function renew() {
   if (busy || Date.now() - (sessionStorage.renewed || 0) < 20e3) return;
   sessionStorage.renewed = Date.now(); location.reload();
 }
+// How a server's lamp stands; `features/servers/pages.rs` has the same rule.
+export const LIMIT = (html.dataset.limits || '').split(' ').map(Number);
+export function lampOf(s) {
+  const m = s.last_sample, over = m && [m.cpu_percent, m.mem_percent, m.disk_percent].some((v, i) => v != null && v >= LIMIT[i]);
+  if (s.status === 'unreachable') return 'dark';
+  if (s.status === 'ok') return s.host_key_state === 'changed' || s.fail_count > 0 || over ? 'flick' : 'lit';
+  return s.host_key_state === 'changed' ? 'dark' : 'unlit';
+}
 export const put = (e, text) => { if (e && e.textContent !== text) e.textContent = text; };
 export const rows = () => new Map($$('tr[data-id]').map(r => [r.dataset.id, r]));

@@ -1,6 +1,6 @@
 // What each live page does with its news. Numbers change in place, rows never move, words that would lie are fetched anew.
 import { $, $$, el, t, now, ago, unit } from './util.js';
-import { api, follow, page, pill, poll, put, renew, rows } from './live.js';
+import { LIMIT, api, follow, lampOf, page, poll, put, renew, rows } from './live.js';
 import { charts, pack, spark } from './chart.js';
 import { logs } from './log.js';
 
@@ -15,10 +15,10 @@ const hot = (td, v, limit) => {
 const stamp = (e, at) => { if (e && at && e.dateTime !== at) { e.dateTime = at; put(e, ago(now() - Date.parse(at), e.dataset.ago)); } };
 function row(tr, s) {
   const c = tr.cells, m = s.last_sample, was = [...c[0].classList].find(k => k.startsWith('s-'));
-  if (was !== 's-' + s.lamp) return false;
+  if (was !== 's-' + lampOf(s)) return false;
   if (!m) return c.length < 8 || !$('time', c[7]);
   if (!$('time', c[7])) return false;
-  hot(c[2], m.cpu_percent, 85); hot(c[3], m.mem_percent, 90); hot(c[4], m.disk_percent, 85);
+  hot(c[2], m.cpu_percent, LIMIT[0]); hot(c[3], m.mem_percent, LIMIT[1]); hot(c[4], m.disk_percent, LIMIT[2]);
   const bar = $('meter', c[4]); if (bar) bar.value = (m.disk_percent ?? 0) / 100;
   const line = $('canvas', c[2]); if (line && s.spark_cpu) { line.dataset.s = pack(s.spark_cpu); spark(line); }
   if (m.load1 != null) put(c[5].firstChild, unit(m.load1, ''));
@@ -27,7 +27,7 @@ function row(tr, s) {
 }
 if (here.kind === 'servers') {
   const known = rows();
-  poll('/servers' + location.search, 1e4, d => { for (const s of d.items) { const tr = known.get(String(s.id)); if (!tr || !row(tr, s)) return renew(); } });
+  poll('/servers' + document.body.dataset.query, 1e4, d => { for (const s of d.items) { const tr = known.get(String(s.id)); if (tr && !row(tr, s)) return renew(); } });
 }
 
 /* overview: the lamps of the wall; a lamp that changes its state changes the sentence, too */
@@ -35,7 +35,7 @@ if (here.kind === 'home') {
   const lamps = new Map($$('.lamps a').map(a => [a.dataset.id, a]));
   poll('/servers?limit=500', 1e4, d => {
     for (const s of d.items) {
-      const a = lamps.get(String(s.id)), m = s.last_sample; if (!a || !a.classList.contains('s-' + s.lamp)) return renew();
+      const a = lamps.get(String(s.id)), m = s.last_sample; if (!a || !a.classList.contains('s-' + lampOf(s))) return renew();
       if (m) { a.dataset.t = Date.parse(m.ts); a.dataset.m = [m.cpu_percent, m.mem_percent, m.disk_percent].map(v => v == null ? '' : Math.round(v)).join(' '); }
     }
     if (d.total !== lamps.size && d.total <= 500) renew();
@@ -44,24 +44,38 @@ if (here.kind === 'home') {
 
 /* one server */
 if (here.kind === 'server') {
-  const seg = $('[data-periods]'), b = document.body;
-  const period = () => $('[aria-current]', seg).dataset.v;
+  const b = document.body;
+  const seg = $('[data-periods]'), period = () => $('[aria-current]', seg).dataset.v;
+  const fullest = (series, prefix) => { // at most three lines are told apart
+    const last = s => s.points.at(-1)?.[1] ?? -1, all = series.filter(s => s.key.startsWith(prefix)).sort((a, b) => last(b) - last(a));
+    return all.length ? all.slice(0, 3).map(s => s.key) : [prefix];
+  };
+  // Polls are further apart than the chart's steps: what lies between two that belong together is no gap.
+  const bridge = (line, reach) => {
+    let last = -1;
+    for (let i = 0; i <= line.length; i++) {
+      if (i < line.length && line[i] == null) continue;
+      if (last >= 0 && i - last <= reach) for (let k = last + 1; k < i; k++) line[k] = i < line.length ? line[last] + (line[i] - line[last]) * (k - last) / (i - last) : line[last];
+      last = i;
+    }
+  };
   const draw = d => {
-    const n = Math.max(2, Math.round((d.to - d.from) / 1000 / d.step_s)), dt = d.step_s * 1000, by = new Map(d.series.map(s => [s.key, s]));
-    const mean = d.period !== '1h';
+    const ms = x => typeof x === 'string' ? Date.parse(x) : x, from = ms(d.from), dt = d.step_s * 1000, n = Math.max(2, Math.round((ms(d.to) - from) / dt)), by = new Map(d.series.map(s => [s.key, s]));
+    const mean = d.period !== '1h', reach = Math.max(1, Math.ceil(2.5 * d.interval_s * 1000 / dt));
     for (const f of $$('figure.chart')) {
-      const names = f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);
+      const names = f.dataset.series.endsWith('*') ? fullest(d.series, f.dataset.series.slice(0, -1)) : f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);
       const lines = names.map(k => {
         const v = Array(n).fill(null), lo = Array(n).fill(null), hi = Array(n).fill(null);
-        for (const [at, a, l, h] of by.get(k)?.points || []) { const i = Math.round((at - d.from) / dt); if (i >= 0 && i < n) { v[i] = a; lo[i] = l; hi[i] = h; } }
-        return { name: t.series[k] || $('b', f).textContent, v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
+        for (const [at, a, l, h] of by.get(k)?.points || []) { const i = Math.round((at - from) / dt); if (i >= 0 && i < n) { v[i] = a; lo[i] = l; hi[i] = h; } }
+        for (const line of [v, lo, hi]) bridge(line, reach);
+        return { name: t.series[k] || (k.startsWith('disk:') ? k.slice(5) : $('b', f).textContent), v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
       });
       const u = f.dataset.unit, first = Math.min(...got.flatMap(s => s.points.length ? [s.points[0][0]] : []));
-      charts.get(f.id).set({ t0: d.from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: first > d.from + dt * 2 ? first : 0 });
+      charts.get(f.id).set({ t0: from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: first > from + dt * 2 ? first : 0 });
     }
   };
   const load = async () => { try { draw(await api(`/servers/${here.id}/metrics?period=${period()}`)); } catch (e) { if (e.status === undefined) throw e; } };
-  seg.addEventListener('click', e => {
+  seg?.addEventListener('click', e => {
     const a = e.target.closest('a'); if (!a) return; e.preventDefault();
     for (const x of $$('a', seg)) x === a ? x.setAttribute('aria-current', 'true') : x.removeAttribute('aria-current');
     history.replaceState(null, '', a.href); load();
@@ -69,14 +83,15 @@ if (here.kind === 'server') {
   let last = 0;
   poll(`/servers/${here.id}`, 1e4, s => {
     const m = s.last_sample;
-    if (s.lamp !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
+    if (lampOf(s) !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
+    if (m && !seg) return renew();
     if (!m) return;
     const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'] };
     for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); }
     stamp($('#seen time') || $('.pill time'), m.ts);
     if (Date.parse(m.ts) > last) { last = Date.parse(m.ts); load(); }
   });
-  load();
+  if (seg) load();
 }
 
 /* a task's news, on its own page or in the dialog of the page that started it */
@@ -128,5 +143,5 @@ if (dialog) {
 }
 
 /* lists that only need to know that something is new */
-if (here.kind === 'tasks') { const all = $$('tr[data-id]'); poll('/tasks' + location.search, 1e4, d => { const first = d.items[0]; if (first && (String(first.id) !== all[0]?.dataset.id || d.items.some((k, i) => all[i] && all[i].dataset.status !== k.status))) renew(); }); }
+if (here.kind === 'tasks') { const all = $$('tr[data-id]'); poll('/tasks' + document.body.dataset.query, 1e4, d => { const first = d.items[0]; if (first && (String(first.id) !== all[0]?.dataset.id || d.items.some((k, i) => all[i] && all[i].dataset.status !== k.status))) renew(); }); }
 if (here.kind === 'alerts') poll('/alerts?state=firing&limit=1', 1e4, d => { if (String(d.total) !== document.body.dataset.count) renew(); });

@@ -207,7 +207,14 @@ fn a_full_disk_is_named_and_nothing_is_half_written() {
 #[ignore = "lab: h3"]
 fn glances_answers_behind_tls_and_a_password() {
     let server = Server::fresh("h3");
+    // Looks at every command line and environment while the password is on its way.
+    server.on("echo esame >/root/word");
+    server.on(
+        "systemd-run -q --unit=spy sh -c 'while :; do grep -lsaf /root/word /proc/[0-9]*/cmdline /proc/[0-9]*/environ; \
+         sleep 0.02; done >/root/seen'",
+    );
     let first = server.run("ops", &recipes::glances(&front()).unwrap()).unwrap();
+    assert_eq!(server.on("systemctl stop spy; cat /root/seen"), "");
     assert!(first.changed >= 8, "{first:?}");
     assert_eq!(
         (&*first.facts["glances_version"], &*first.facts["glances_api"]),
@@ -478,7 +485,7 @@ fn wall(allow: &[&str], revert_s: u64) -> Firewall {
 #[ignore = "lab: h3, h4"]
 fn the_firewall_lets_in_who_is_named_and_ssh() {
     let server = Server::with_packages("h3");
-    let _other = Server::up(&["h4"]);
+    Server::up(&["h4"]);
     let open = Glances {
         port: 61208,
         profile: Profile::Open,
@@ -508,6 +515,10 @@ fn the_firewall_lets_in_who_is_named_and_ssh() {
             .changed,
         0
     );
+    assert!(
+        server.on("cat /etc/ufw/ufw.conf").contains("ENABLED=yes"),
+        "also after the next start"
+    );
     // What else the server offers is reached as before, and the timer is gone.
     assert_eq!(from_h4("http://10.77.0.13/"), "200");
     assert_eq!(
@@ -529,6 +540,35 @@ fn the_firewall_lets_in_who_is_named_and_ssh() {
 }
 
 #[test]
+#[ignore = "lab: h3, h4"]
+fn a_strict_firewall_stays_as_strict() {
+    let server = Server::with_packages("h3");
+    Server::up(&["h4"]);
+    server.on("systemctl start nginx; ufw allow from 10.77.0.0/24 to any port 22 proto tcp && ufw --force enable");
+    for user in ["ops", "root"] {
+        let set = server.firewall(user, &wall(&["10.77.0.1"], 60)).unwrap();
+        assert_eq!(set.changed > 0, user == "ops", "{:?}", set.steps);
+    }
+    let rules = server.on("ufw show added");
+    assert!(
+        rules.contains("allow from 10.77.0.1 to any port 22 proto tcp comment 'lamplighter ssh'"),
+        "{rules}"
+    );
+    assert!(
+        !rules.contains("allow 22/tcp"),
+        "ssh was not opened to everybody: {rules}"
+    );
+    assert_eq!(
+        on(
+            "h4",
+            "curl -s -m 3 -o /dev/null -w '%{http_code}' http://10.77.0.13/ || true"
+        ),
+        "000"
+    );
+    assert!(server.on("cat /etc/ufw/ufw.conf").contains("ENABLED=yes"));
+}
+
+#[test]
 #[ignore = "lab: h3"]
 fn a_lock_out_heals_by_itself() {
     let server = Server::with_packages("h3");
@@ -544,6 +584,43 @@ fn a_lock_out_heals_by_itself() {
         before
     );
     server.run("plain", &recipes::check()).unwrap();
+}
+
+// --- figures --------------------------------------------------------------------------------------------------------
+
+/// Prints how long a job takes beside the same script by plain `ssh host 'sh -s' <script`; run it with `--nocapture`.
+#[test]
+#[ignore = "lab: h3"]
+fn a_job_beside_plain_ssh() {
+    let server = Server::with_packages("h3");
+    server.run("root", &recipes::nginx()).unwrap();
+    server.run("root", &recipes::glances(&front()).unwrap()).unwrap();
+    let median = |mut of: Vec<Duration>| {
+        of.sort();
+        of[of.len() / 2].as_secs_f64() * 1000.0
+    };
+    for (name, recipe) in [
+        ("check", recipes::check()),
+        ("nginx, second run", recipes::nginx()),
+        ("glances, second run", recipes::glances(&front()).unwrap()),
+    ] {
+        let [mut plain, mut cold, mut warm] = [const { Vec::new() }; 3];
+        let time = |job: &mut dyn FnMut()| {
+            let since = Instant::now();
+            job();
+            since.elapsed()
+        };
+        let run = || assert_eq!(server.run_quietly("root", &recipe).unwrap().changed, 0);
+        for _ in 0..15 {
+            plain.push(time(&mut || server.plain_ssh(&recipe)));
+            server.ssh.as_ref().unwrap().forget(server.target("root").server);
+            cold.push(time(&mut || run()));
+            warm.push(time(&mut || run()));
+        }
+        let [plain, cold, warm] = [plain, cold, warm].map(median);
+        let (by_cold, by_warm) = (cold / plain, warm / plain);
+        println!("{name}: plain ssh {plain:.0} ms, cold {cold:.0} ms = {by_cold:.2}, warm {warm:.0} ms = {by_warm:.2}");
+    }
 }
 
 // --- the harness ----------------------------------------------------------------------------------------------------
@@ -599,8 +676,7 @@ impl Server {
     }
 
     fn target(&self, user: &str) -> Target {
-        let lab = std::env::var_os("LAB_DIR").map_or("/var/tmp/lamplighter-lab".into(), PathBuf::from);
-        let address = format!("10.77.0.1{}", &self.host[1..]);
+        let (lab, address) = (lab_dir(), self.address());
         let known = fs::read_to_string(lab.join("known_hosts")).unwrap();
         let key = known
             .lines()
@@ -630,6 +706,32 @@ impl Server {
 
     fn watch(&self, user: &str, recipe: &Recipe, cancel: &Cancel, tell: &mut dyn FnMut(Report)) -> Result<Outcome> {
         provision::run(self.ssh.as_ref().unwrap(), &self.target(user), recipe, cancel, tell)
+    }
+
+    fn run_quietly(&self, user: &str, recipe: &Recipe) -> Result<Outcome> {
+        self.watch(user, recipe, &Cancel::new(), &mut |_| {})
+    }
+
+    /// The yardstick: a connection of its own, as a person would do it.
+    fn plain_ssh(&self, recipe: &Recipe) {
+        let lab = lab_dir();
+        let script = recipe.script("nonce").unwrap();
+        let file = self.dir.join("script");
+        fs::write(&file, script.reveal_for("the test")).unwrap();
+        let key = lab.join("keys/id_ed25519");
+        let known = format!("UserKnownHostsFile={}", lab.join("known_hosts").display());
+        let out = Command::new("ssh")
+            .args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", &known, "-i"])
+            .arg(key)
+            .args(["-l", "root", &self.address(), "sh -s"])
+            .stdin(fs::File::open(file).unwrap())
+            .output()
+            .unwrap();
+        assert!(String::from_utf8_lossy(&out.stdout).contains("nonce end"), "{out:?}");
+    }
+
+    fn address(&self) -> String {
+        format!("10.77.0.1{}", &self.host[1..])
     }
 
     fn firewall(&self, user: &str, wish: &Firewall) -> Result<Outcome> {
@@ -720,6 +822,10 @@ fn show(name: &str, log: &str, result: &Result<Outcome>) {
 fn lab() -> PathBuf {
     std::env::var_os("LAMPLIGHTER_LAB")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab"), Into::into)
+}
+
+fn lab_dir() -> PathBuf {
+    std::env::var_os("LAB_DIR").map_or("/var/tmp/lamplighter-lab".into(), PathBuf::from)
 }
 
 fn script(name: &str, args: &[&str]) -> String {

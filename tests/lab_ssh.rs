@@ -52,11 +52,16 @@ impl Bench {
         Ok((done, out, err))
     }
 
+    /// Its folder in the runtime folder.
+    fn room(&self) -> PathBuf {
+        let rooms: Vec<_> = fs::read_dir(&self.dir).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(rooms.len(), 1, "{rooms:?}");
+        rooms[0].clone()
+    }
+
     fn files(&self, folder: &str) -> Vec<PathBuf> {
-        fs::read_dir(self.dir.join(folder))
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .collect()
+        let all = fs::read_dir(self.room().join(folder)).unwrap();
+        all.map(|e| e.unwrap().path()).collect()
     }
 }
 
@@ -64,9 +69,7 @@ impl Drop for Bench {
     fn drop(&mut self) {
         drop(self.ssh.take());
         if !thread::panicking() {
-            for folder in ["files", "ask", "cm"] {
-                assert_eq!(self.files(folder), Vec::<PathBuf>::new(), "left in {folder}");
-            }
+            assert_eq!(fs::read_dir(&self.dir).unwrap().count(), 0, "left in {:?}", self.dir);
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -208,6 +211,30 @@ fn every_kind_of_login_works() {
         assert_eq!(done.user_is_root, target.user.as_str() == "root", "{name}");
         assert_eq!(out, format!("{user}\n/\n0022\n"), "{name}");
         assert_eq!(err, "oops\n", "{name}");
+    }
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn a_server_may_be_reached_by_ipv6_and_pinned_by_any_key() {
+    let _alone = alone();
+    let bench = Bench::new();
+    for host in ["fd77::11", "10.77.0.11"] {
+        let host = Host::parse(host).unwrap();
+        let key = hostkey::scan(&host, 22, Duration::from_secs(5)).unwrap();
+        assert!(
+            key.iter()
+                .map(|k| k.kind())
+                .eq(["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"])
+        );
+        for key in key {
+            let target = Target {
+                host: host.clone(),
+                host_key: key.line,
+                ..with_key("h1", "root", "id_ed25519")
+            };
+            assert_eq!(bench.run(&target, "hostname", false).unwrap().1, "h1\n");
+        }
     }
 }
 
@@ -548,7 +575,7 @@ fn a_cancelled_job_ends_on_the_server_too() {
             });
             let e = result.unwrap_err();
             assert_eq!(e.code, "cancelled", "{script}: {e}");
-            assert_eq!(e.log, "", "{script}: the server must confirm");
+            assert!(e.say.ends_with("has ended."), "{script}: the server must confirm: {e}");
             assert!(started.elapsed() < Duration::from_secs(30), "{script}");
             assert!(!alive("h1", word), "{script} as {}", target.user.as_str());
         }
@@ -565,7 +592,7 @@ fn a_cancelled_job_ends_on_the_server_too() {
         .ssh()
         .run(&plain, &job, &cancel, &mut |_, _| cancel.cancel())
         .unwrap_err();
-    assert_eq!((e.code, e.log.as_str()), ("cancelled", ""));
+    assert!(e.code == "cancelled" && e.say.ends_with("has ended."), "{e}");
     assert!(!alive("h1", "sleep 41009"));
     // Before anything has begun.
     let cancel = Cancel::new();
@@ -659,7 +686,7 @@ fn a_job_cut_off_by_the_network_ends_on_the_server_in_its_time() {
         })
         .unwrap_err();
     assert_eq!(e.code, "deadline");
-    assert!(e.log.contains("not confirm"), "{e}");
+    assert!(e.say.contains("could not be told"), "{e}");
     assert!(alive("h2", "sleep 44001"), "nobody told the server yet");
     thread::sleep(Duration::from_secs(13)); // its own clock does
     assert!(!alive("h2", "sleep 44001"));
@@ -671,7 +698,7 @@ fn a_job_cut_off_by_the_network_ends_on_the_server_in_its_time() {
 
 #[test]
 #[ignore = "lab: h2"]
-fn a_machine_that_freezes_in_the_middle_is_given_up_after_45_seconds() {
+fn a_machine_that_freezes_in_the_middle_is_given_up_after_a_minute() {
     let _alone = alone();
     let bench = Bench::new();
     let root = with_key("h2", "root", "id_ed25519");
@@ -726,7 +753,7 @@ fn kill_masters(bench: &Bench) {
     let mut killed = 0;
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let pid = entry.file_name().to_string_lossy().into_owned();
-        if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bench.dir) {
+        if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bench.room()) {
             Command::new("kill").args(["-9", &pid]).status().unwrap();
             killed += 1;
         }
@@ -738,18 +765,32 @@ fn kill_masters(bench: &Bench) {
 #[ignore = "lab: h1"]
 fn what_a_killed_daemon_left_is_swept_at_the_next_start() {
     let _alone = alone();
-    let mut bench = Bench::new();
+    let bench = Bench::new();
     let root = with_key("h1", "root", "id_ed25519");
     bench.run(&root, "true", false).unwrap();
-    std::mem::forget(bench.ssh.take()); // as after kill -9
-    fs::write(bench.dir.join("files/left"), "key").unwrap();
-    drop(std::os::unix::net::UnixListener::bind(bench.dir.join("ask/left")).unwrap());
-    drop(std::os::unix::net::UnixListener::bind(bench.dir.join("cm/left")).unwrap());
-    bench.ssh = Some(Ssh::open(bench.dir.clone(), env!("CARGO_BIN_EXE_lamplighter").into()).unwrap());
-    for folder in ["files", "ask", "cm"] {
-        assert_eq!(bench.files(folder), Vec::<PathBuf>::new());
-    }
-    bench.run(&root, "true", false).unwrap();
+    // Another process of ours in the same runtime folder sweeps nothing of the living …
+    let open = || Ssh::open(bench.dir.clone(), env!("CARGO_BIN_EXE_lamplighter").into()).unwrap();
+    drop(open());
+    assert_eq!(bench.files("cm").len(), 1);
+    // … and all of the dead: as after kill -9, the lock is free and nothing was closed.
+    let room = bench.room();
+    fs::write(room.join("files/left"), "key").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(room.join("ask/left")).unwrap());
+    drop(std::os::unix::net::UnixListener::bind(room.join("cm/left")).unwrap());
+    fs::remove_file(room.join("lock")).unwrap();
+    fs::write(room.join("lock"), "").unwrap();
+    let other = open();
+    assert!(!room.exists());
+    assert!(!working_in(&room), "its connection is closed");
+    drop(other);
+}
+
+/// Has a process this working folder?
+fn working_in(dir: &Path) -> bool {
+    let gone = PathBuf::from(format!("{} (deleted)", dir.display()));
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| fs::read_link(entry.path().join("cwd")).ok())
+        .any(|cwd| cwd == dir || cwd == gone)
 }
 
 #[test]
@@ -896,7 +937,7 @@ fn files_go_there_and_back_and_change_only_once() {
     assert_eq!(
         on(
             "h1",
-            &format!("stat -c '%a %U:%G' \"/etc/it's a file; \\$(x)\"; ls -A /etc | grep -c lamplighter || true")
+            "stat -c '%a %U:%G' \"/etc/it's a file; \\$(x)\"; ls -A /etc | grep -c lamplighter || true"
         ),
         "644 root:root\n0\n"
     );
@@ -922,4 +963,89 @@ fn files_go_there_and_back_and_change_only_once() {
         put("/tmp/a\nb", b"x", 0o644, false).unwrap_err().code,
         "line_break_in_value"
     );
+}
+
+/// Prints; nothing here depends on a time. Compared with the same script by plain `ssh`, side by side.
+#[test]
+#[ignore = "lab: h1"]
+fn what_a_job_costs() {
+    let _alone = alone();
+    let root = with_key("h1", "root", "id_ed25519");
+    let ops = with_sudo(with_key("h1", "ops", "id_ed25519"), "ops-pw");
+    let script = "dpkg-query -W >/dev/null; echo done";
+    let median = |mut all: Vec<Duration>| {
+        all.sort();
+        all[all.len() / 2]
+    };
+    let plain = |user: &str| {
+        let started = Instant::now();
+        let out = Command::new("ssh")
+            .args([
+                "-F",
+                "none",
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                "GlobalKnownHostsFile=/dev/null",
+                "-i",
+            ])
+            .arg(lab_dir().join("keys/id_ed25519"))
+            .arg("-o")
+            .arg(format!(
+                "UserKnownHostsFile={}",
+                lab_dir().join("known_hosts").display()
+            ))
+            .args(["-l", user, "10.77.0.11", script])
+            .output()
+            .unwrap();
+        assert_eq!(out.stdout, b"done\n");
+        started.elapsed()
+    };
+    let (mut cold, mut warm, mut other, mut sudo) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..9 {
+        let bench = Bench::new();
+        for times in [&mut cold, &mut warm] {
+            let started = Instant::now();
+            bench.run(&root, script, true).unwrap();
+            times.push(started.elapsed());
+        }
+        bench.run(&ops, "true", false).unwrap();
+        let started = Instant::now();
+        bench.run(&ops, script, true).unwrap();
+        sudo.push(started.elapsed());
+        other.push(plain("root"));
+    }
+    let (cold, warm, other, sudo) = (median(cold), median(warm), median(other), median(sudo));
+    let ratio = |a: Duration| a.as_secs_f64() / other.as_secs_f64();
+    println!(
+        "plain ssh {other:?}; cold {cold:?} ({:.2}); warm {warm:?} ({:.2}); warm with sudo's password {sudo:?}",
+        ratio(cold),
+        ratio(warm)
+    );
+}
+
+#[test]
+#[ignore = "lab: h2"]
+fn a_server_may_ask_for_a_password_in_its_own_way_or_for_none() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let ops = with_password("h2", "ops", "ops-pw");
+    let with = |config: &str| {
+        on(
+            "h2",
+            &format!("printf '{config}' >/etc/ssh/sshd_config.d/00-test.conf; systemctl restart ssh"),
+        );
+        bench.ssh().forget(2);
+        bench.run(&ops, "id -un", false)
+    };
+    let pam = with("PasswordAuthentication no\\nKbdInteractiveAuthentication yes\\n");
+    let wrong = {
+        let wrong = with_password("h2", "ops", "wrong");
+        bench.run(&wrong, "id -un", false)
+    };
+    let keys_only = with("PasswordAuthentication no\\nKbdInteractiveAuthentication no\\n");
+    on("h2", "rm /etc/ssh/sshd_config.d/00-test.conf; systemctl restart ssh");
+    assert_eq!(pam.unwrap().1, "ops\n");
+    assert_eq!(code(wrong), "ssh_wrong_password");
+    assert_eq!(code(keys_only), "ssh_password_off");
 }

@@ -8,6 +8,7 @@
 use super::clock::{self, Duration, Instant};
 use super::error::{Error, Kind, Result};
 use super::lines::Lines;
+use super::secret::Secret;
 use super::sys;
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -125,7 +126,8 @@ fn late(name: &str) -> Error {
 pub struct Running {
     child: Child,
     status: Option<ExitStatus>,
-    stdin: Option<Sender<Vec<u8>>>,
+    /// What is queued may be a password: wiped when written.
+    stdin: Option<Sender<Secret>>,
     events: Receiver<Message>,
     wake: SyncSender<Message>,
     open: usize,
@@ -156,7 +158,7 @@ impl Running {
             .spawn()
             .map_err(told)?;
         let (wake, events) = mpsc::sync_channel(QUEUE_LINES);
-        let (stdin, chunks) = mpsc::channel::<Vec<u8>>();
+        let (stdin, chunks) = mpsc::channel::<Secret>();
         let (stdout, stderr, mut to) = (child.stdout.take(), child.stderr.take(), child.stdin.take());
         let running = Running {
             child,
@@ -177,7 +179,7 @@ impl Running {
         // A thread of its own: a child that does not read would otherwise hold the caller beyond its deadline.
         spawn("stdin", move || {
             while let (Ok(chunk), Some(to)) = (chunks.recv(), to.as_mut()) {
-                if to.write_all(&chunk).is_err() {
+                if to.write_all(chunk.reveal_for("a program's stdin")).is_err() {
                     return; // it reads no more: its exit tells why
                 }
             }
@@ -188,7 +190,7 @@ impl Running {
     /// Queues bytes for its stdin. Never blocks; after [`Running::close`] they go nowhere.
     pub fn send(&mut self, bytes: &[u8]) {
         if let Some(stdin) = &self.stdin {
-            let _ = stdin.send(bytes.to_vec()); // fails when it reads no more: its exit tells why
+            let _ = stdin.send(Secret::new(bytes)); // fails when it reads no more: its exit tells why
         }
     }
 
@@ -203,14 +205,12 @@ impl Running {
         let _watch = cancel.watch(move || drop(wake.try_send(Message::Wake))); // a full queue wakes as well
         let mut exited = false;
         loop {
+            let left = until.saturating_duration_since(clock::mono());
             if cancel.is_cancelled() {
                 return Event::Cancelled;
-            }
-            if self.open == 0 {
+            } else if self.open == 0 {
                 return Event::End;
-            }
-            let left = until.saturating_duration_since(clock::mono());
-            if left.is_zero() {
+            } else if left.is_zero() {
                 return Event::Late;
             }
             match self.events.recv_timeout(left.min(LOOK)) {

@@ -17,13 +17,13 @@ const ANYWHERE_MIN: usize = 6;
 /// Lines that a private key may have: RSA with 16384 bits has some 200.
 const KEY_LINES_MAX: usize = 250;
 
-/// See the module's documentation. It has a state (inside a key or not): one for each stream.
+/// See the module's documentation. It has a state: inside a private key or not.
 #[derive(Clone)]
 pub struct Scrub {
     /// Forms by their first byte, longest first.
     forms: Vec<Vec<Secret>>,
-    /// Bytes at which something may begin: nearly all of a line's bytes are none.
-    starts: [bool; 256],
+    /// One bit for each pair of bytes with which something may begin: nearly all of a line's pairs are none.
+    pairs: Box<[u64; 1024]>,
     /// Lines of a private key that may still come, and what stands before each.
     key_lines: usize,
     key_prefix: usize,
@@ -31,17 +31,24 @@ pub struct Scrub {
 
 impl Default for Scrub {
     fn default() -> Scrub {
-        let mut starts = [false; 256];
-        PATTERNS.iter().for_each(|(word, _)| {
-            starts[word.as_bytes()[0].to_ascii_lowercase() as usize] = true;
-            starts[word.as_bytes()[0].to_ascii_uppercase() as usize] = true;
-        });
-        Scrub {
+        let mut scrub = Scrub {
             forms: vec![Vec::new(); 256],
-            starts,
+            pairs: Box::new([0; 1024]),
             key_lines: 0,
             key_prefix: 0,
+        };
+        for (word, _) in PATTERNS {
+            let cases = |at: usize| {
+                let b = word.as_bytes()[at];
+                [b.to_ascii_lowercase(), b.to_ascii_uppercase()]
+            };
+            for first in cases(0) {
+                for second in cases(1) {
+                    scrub.may_begin(first, second);
+                }
+            }
         }
+        scrub
     }
 }
 
@@ -73,8 +80,12 @@ impl Scrub {
     }
 
     fn form(&mut self, form: Vec<u8>) {
+        match form[..] {
+            [first] => (0..=255).for_each(|any| self.may_begin(first, any)),
+            [first, second, ..] => self.may_begin(first, second),
+            [] => return,
+        }
         let same = &mut self.forms[form[0] as usize];
-        self.starts[form[0] as usize] = true;
         let form = Secret::new(form);
         if !same.contains(&form) {
             same.push(form);
@@ -82,41 +93,48 @@ impl Scrub {
         }
     }
 
+    fn may_begin(&mut self, first: u8, second: u8) {
+        let pair = usize::from(first) << 8 | usize::from(second);
+        self.pairs[pair / 64] |= 1 << (pair % 64);
+    }
+
     /// The line without secrets.
     pub fn line<'a>(&mut self, line: &'a str) -> Cow<'a, str> {
         if self.in_key(line) {
             return MASK.into();
         }
-        let bytes = line.as_bytes();
+        let whole = line.strip_suffix(CUT).unwrap_or(line);
+        let bytes = whole.as_bytes();
         let mut out = String::new();
         let (mut kept, mut at) = (0, 0);
+        // The forms are bytes: a broken character beside one is no character.
+        let mut hide = |kept: usize, from: usize| {
+            out.push_str(&String::from_utf8_lossy(&bytes[kept..from]));
+            out.push_str(MASK);
+        };
         while at < bytes.len() {
-            match self.starts[bytes[at] as usize].then(|| self.find(bytes, at)).flatten() {
+            // The last byte has no second one: 0 stands in, which no line holds.
+            let pair = usize::from(bytes[at]) << 8 | usize::from(*bytes.get(at + 1).unwrap_or(&0));
+            let may = self.pairs[pair / 64] & 1 << (pair % 64) != 0;
+            match may.then(|| self.find(bytes, at)).flatten() {
                 Some((from, to)) => {
-                    // The forms are bytes: a broken character around them is no character.
-                    out.push_str(&String::from_utf8_lossy(&bytes[kept..from]));
-                    out.push_str(MASK);
+                    hide(kept, from);
                     (kept, at) = (to, to);
                 }
                 None => at += 1,
             }
         }
-        let cut = line
-            .strip_suffix(CUT)
-            .map_or(0, |whole| self.begun(&whole.as_bytes()[kept.min(whole.len())..]));
-        if kept == 0 && cut == 0 {
+        if whole.len() < line.len() {
+            let begun = self.begun(&bytes[kept..]);
+            if begun > 0 {
+                hide(kept, bytes.len() - begun);
+                kept = bytes.len();
+            }
+        }
+        if kept == 0 {
             return line.into();
         }
-        let end = if cut > 0 {
-            bytes.len() - CUT.len() - cut
-        } else {
-            bytes.len()
-        };
-        out.push_str(&String::from_utf8_lossy(&bytes[kept.min(end)..end]));
-        if cut > 0 {
-            out.push_str(MASK);
-            out.push_str(CUT);
-        }
+        out.push_str(&String::from_utf8_lossy(&line.as_bytes()[kept..]));
         out.into()
     }
 
@@ -131,13 +149,10 @@ impl Scrub {
             }
         }
         PATTERNS.iter().find_map(|(word, shape)| {
-            let begin = rest.get(..word.len())?;
-            let size = if begin.eq_ignore_ascii_case(word.as_bytes()) {
-                shape(&rest[word.len()..])
-            } else {
-                None
-            };
-            size.map(|(skip, size)| (at + word.len() + skip, at + word.len() + skip + size))
+            let (begin, behind) = rest.split_at_checked(word.len())?;
+            let (skip, size) = begin.eq_ignore_ascii_case(word.as_bytes()).then(|| shape(behind))??;
+            let from = at + word.len() + skip;
+            Some((from, from + size))
         })
     }
 
@@ -154,8 +169,8 @@ impl Scrub {
         .unwrap_or(0)
     }
 
-    /// Is this a line of a private key? Each may have a prefix (a time, a name) as long as that of its BEGIN line. A key
-    /// ends with its END line, or where what comes is no key.
+    /// Is this a line of a private key? Each may have a prefix (a time, a name) as long as that of its BEGIN line. Other
+    /// lines may come between, from the other stream; they pass. A key that never ends is given up after a while.
     fn in_key(&mut self, line: &str) -> bool {
         let begin = line
             .find("-----BEGIN ")
@@ -165,13 +180,17 @@ impl Scrub {
             (self.key_lines, self.key_prefix) = (if whole { 0 } else { KEY_LINES_MAX }, at);
             return true;
         }
+        if self.key_lines == 0 {
+            return false;
+        }
+        self.key_lines -= 1;
         let body = line.get(self.key_prefix..).unwrap_or_default().trim();
-        let end = body.starts_with("-----END ");
+        if body.starts_with("-----END ") {
+            self.key_lines = 0;
+            return true;
+        }
         let coded = body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
-        let header = body.starts_with("Proc-Type:") || body.starts_with("DEK-Info:");
-        let inside = self.key_lines > 0 && (end || coded || header);
-        self.key_lines = if inside && !end { self.key_lines - 1 } else { 0 };
-        inside
+        coded || body.starts_with("Proc-Type:") || body.starts_with("DEK-Info:")
     }
 }
 
@@ -350,11 +369,11 @@ mod tests {
     }
 
     #[test]
-    fn private_keys_are_hidden_line_by_line_and_no_further() {
+    fn private_keys_are_hidden_line_by_line_and_nothing_else() {
         let mut scrub = Scrub::new();
         let text = "cat key\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAA=\n-----END OPENSSH PRIVATE KEY-----\nok\n\
             log: -----BEGIN RSA PRIVATE KEY-----\nlog: Proc-Type: 4,ENCRYPTED\nlog: DEK-Info: AES\n\nlog: MIIE\n\
-            then something else\nMIIE";
+            then something else\nlog: MIIE\nlog: -----END RSA PRIVATE KEY-----\nMIIE";
         let clean: Vec<_> = text.lines().map(|line| scrub.line(line).into_owned()).collect();
         let want = [
             "cat key",
@@ -369,6 +388,8 @@ mod tests {
             MASK,
             MASK,
             "then something else",
+            MASK,
+            MASK,
             "MIIE",
         ];
         assert_eq!(clean, want);

@@ -14,10 +14,12 @@ use std::ffi::OsString;
 pub const FEATURES: &[&Feature] = &[
     &features::users::FEATURE,
     &features::servers::FEATURE,
+    &features::metrics::FEATURE,
     &features::alerts::FEATURE,
     &features::tasks::FEATURE,
     &features::settings::FEATURE,
     &features::health::FEATURE,
+    &features::home::FEATURE,
 ];
 
 /// Runs one command line. Returns the exit code; what goes wrong is told on stderr.

@@ -7,12 +7,4 @@ pub mod alerts;
 pub mod tasks;
 pub mod settings;
 pub mod health;
-
-use crate::app::App;
-use crate::base::error::Result;
-use crate::http::view::Nav;
-
-/// (until home lands)
-pub fn nav(_app: &App) -> Result<Nav> {
-    Ok(Nav::default())
-}
+pub mod home;

@@ -43,6 +43,15 @@ impl Input {
         })
     }
 
+    /// Reads an object that a page has put together from its form.
+    pub fn of(values: Map<String, Value>) -> Input {
+        Input {
+            values,
+            asked: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
     fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);
         self.values.remove(name)

@@ -25,7 +25,7 @@ pub fn frame(ctx: &Ctx) -> Result<Page> {
         page.user = actor.login().to_string();
         page.role = actor.role().name().to_string();
         page.csrf = actor.csrf().unwrap_or_default().to_string();
-        page.nav = (ctx.web.nav)(ctx.app)?;
+        page.nav = (ctx.web.nav)(ctx.app, page.lang, ctx.web)?;
     }
     Ok(page)
 }

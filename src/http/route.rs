@@ -5,6 +5,7 @@ use super::reply::Reply;
 use super::request::{Method, Request};
 use super::sse::Streams;
 use super::view::{Nav, View};
+use super::words::Lang;
 use crate::access::{Actor, Right, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
@@ -40,7 +41,7 @@ pub struct Web {
     /// Templates and words.
     pub view: View,
     /// Counts what the menu shows.
-    pub nav: fn(&App) -> Result<Nav>,
+    pub nav: fn(&App, Lang, &Web) -> Result<Nav>,
     /// All kinds of tasks, for their titles.
     pub kinds: Vec<&'static crate::task::Kind>,
     /// Live streams on their way to the edge.

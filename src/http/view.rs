@@ -48,6 +48,24 @@ templates![
     "users/setup.html",
 ];
 
+/// From here on a share, in percent, stands out and its lamp flickers.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Limits {
+    /// A busy processor is no fault; a full one is.
+    pub cpu: f64,
+    /// Beyond it the kernel begins to kill.
+    pub mem: f64,
+    /// Leaves a day or two to make room.
+    pub disk: f64,
+}
+
+/// The limits that hold for every server.
+pub const LIMITS: Limits = Limits {
+    cpu: 95.0,
+    mem: 90.0,
+    disk: 90.0,
+};
+
 /// Light, dark, or as the system has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -262,12 +280,13 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
 /// What templates can call. Those that make markup escape what they are given.
 fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_global("lang", lang.tag());
+    env.add_global("limits", Value::from(Serde(LIMITS)));
     env.add_function("t", move |id: &str, values: Kwargs| say(lang, id, None, &values));
     env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| {
         say(lang, id, Some(other), &values)
     });
     env.add_function("asset", |name: &str| {
-        asset::url(name).ok_or_else(|| unknown("asset", name))
+        asset::url(name).map(markup).ok_or_else(|| unknown("asset", name))
     });
     env.add_function("icon", |name: &str, class: Option<&str>| {
         markup(icon(name, class.unwrap_or_default()))
@@ -290,6 +309,7 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_function("age", move |at: Ms| {
         time(lang, at, "age", &words_of_age(lang, clock::now() - at, false))
     });
+    env.add_function("since", move |at: Ms| time(lang, at, "age", &moment(lang, at)));
     env.add_function("at", move |at: Ms| time(lang, at, "", &moment(lang, at)));
     env.add_function("clock", move |at: Ms| time(lang, at, "", &time_of_day(at)));
     env.add_function("day", move |at: Ms| time(lang, at, "", &day(lang, at)));
@@ -305,6 +325,7 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_filter("percent", move |v: f64| percent(lang, v));
     env.add_filter("rate", move |v: f64| rate(lang, v));
     env.add_filter("bytes", move |v: f64| bytes(lang, v));
+    env.add_filter("span", move |ms: f64| words_of_age(lang, ms as Ms, false));
     env.add_filter("duration", move |ms: f64| duration(lang, ms as Ms));
     env.add_filter("wbr", |text: &str| markup(escape(text).replace('.', ".<wbr>")));
 }

@@ -53,7 +53,7 @@ const OPTIONS: &[&str] = &[
 /// user has, it sees nothing but this. `dd` takes exactly a block; a shell that reads a script reads ahead.
 const COMMAND: &str = r#"exec /bin/sh -c 'eval "$(dd bs=4096 count=1 iflag=fullblock 2>/dev/null)"'"#;
 
-/// Files of one login, relative to the runtime folder.
+/// Files of one login, relative to ssh's working folder.
 pub(super) struct Paths<'a> {
     pub(super) master: &'a str,
     pub(super) known_hosts: &'a str,
@@ -107,4 +107,171 @@ fn common(socket: &str) -> Vec<OsString> {
     }
     args.extend(["-o".into(), format!("ControlPath={socket}").into()]);
     args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Duration;
+    use crate::base::host::{Host, UserName};
+    use crate::base::process::{self, Cancel, Program};
+    use crate::base::secret::Secret;
+
+    const PATHS: Paths = Paths {
+        master: "cm/x",
+        known_hosts: "files/h",
+        key: Some("files/k"),
+        log: "/dev/stderr",
+    };
+
+    fn target(host: Host, user: UserName, auth: Auth) -> Target {
+        Target {
+            server: 7,
+            host,
+            port: 2222,
+            user,
+            auth,
+            sudo_password: None,
+            host_key: String::new(),
+        }
+    }
+
+    fn key(passphrase: Option<&str>) -> Auth {
+        Auth::Key {
+            pem: Secret::new("canary-pem"),
+            passphrase: passphrase.map(Secret::new),
+        }
+    }
+
+    /// What the real ssh makes of the arguments: its `-G` prints every option in force and connects nowhere.
+    fn understood(args: Vec<OsString>) -> String {
+        let args = [vec!["-G".into()], args].concat();
+        let program = Program {
+            name: "ssh",
+            args,
+            env: vec![],
+            dir: None,
+        };
+        let seen = process::run(program, b"", Duration::from_secs(10), 64 * 1024, &Cancel::new()).unwrap();
+        assert_eq!((seen.rc, seen.stderr.as_str()), (0, ""));
+        seen.stdout
+    }
+
+    #[test]
+    fn ssh_understands_every_option_as_it_is_meant() {
+        let host = Host::parse("web-1.example.com").unwrap();
+        let user = UserName::parse("ops").unwrap();
+        let with = |auth| understood(job(&target(host.clone(), user.clone(), auth), &PATHS));
+        for (auth, own) in [
+            (
+                key(None),
+                [
+                    "batchmode yes",
+                    "identityfile files/k",
+                    "preferredauthentications publickey",
+                ],
+            ),
+            (
+                key(Some("canary")),
+                [
+                    "batchmode no",
+                    "identityfile files/k",
+                    "preferredauthentications publickey",
+                ],
+            ),
+            (
+                Auth::Password(Secret::new("canary")),
+                [
+                    "batchmode no",
+                    "pubkeyauthentication false",
+                    "preferredauthentications password,keyboard-interactive",
+                ],
+            ),
+        ] {
+            let text = with(auth);
+            let lines: Vec<&str> = text.lines().collect();
+            for want in [
+                "user ops",
+                "hostname web-1.example.com",
+                "port 2222",
+                "hostkeyalias lamplighter-7",
+                "stricthostkeychecking true",
+                "userknownhostsfile files/h",
+                "globalknownhostsfile /dev/null",
+                "updatehostkeys false",
+                "verifyhostkeydns false",
+                "checkhostip no",
+                "identitiesonly yes",
+                "identityagent none",
+                "forwardagent no",
+                "forwardx11 no",
+                "permitlocalcommand no",
+                "tunnel false",
+                "clearallforwardings yes",
+                "requesttty false",
+                "escapechar none",
+                "numberofpasswordprompts 1",
+                "controlmaster auto",
+                "controlpath cm/x",
+                "controlpersist 60",
+                "connecttimeout 10",
+                "serveraliveinterval 15",
+                "serveralivecountmax 3",
+                "loglevel ERROR",
+            ]
+            .into_iter()
+            .chain(own)
+            {
+                assert!(lines.contains(&want), "{want} is missing in\n{text}");
+            }
+            assert!(
+                lines
+                    .iter()
+                    .all(|l| !l.starts_with("proxycommand ") && !l.starts_with("proxyjump "))
+            );
+            assert!(!text.contains("canary"));
+        }
+    }
+
+    #[test]
+    fn no_host_and_no_user_is_ever_an_option() {
+        // Letters that make options, commands and escapes; the grammar lets through what is a name.
+        const LETTERS: &[u8] = b"-oPab.1:@[]%$`;|&=\n '\"\\/~#x";
+        let mut seed = 1u64;
+        let mut random = |n: usize| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % n
+        };
+        let (mut hosts, mut users) = (0, 0);
+        for _ in 0..10_000 {
+            let mut text = |n| -> String {
+                (0..=random(n))
+                    .map(|_| LETTERS[random(LETTERS.len())] as char)
+                    .collect()
+            };
+            let (host, user) = (Host::parse(&text(8)), UserName::parse(&text(4)));
+            hosts += u32::from(host.is_ok());
+            users += u32::from(user.is_ok());
+            let host = host.unwrap_or_else(|_| Host::parse("h").unwrap());
+            let user = user.unwrap_or_else(|_| UserName::parse("u").unwrap());
+            let target = target(host, user, key(None));
+            let args = job(&target, &PATHS);
+            let args: Vec<&str> = args.iter().map(|a| a.to_str().unwrap()).collect();
+            let [.., l, user, dashes, host, command] = args[..] else {
+                panic!()
+            };
+            assert_eq!((l, dashes, command), ("-l", "--", COMMAND));
+            assert_eq!((user, host), (target.user.as_str(), target.host.as_str()));
+            for word in [user, host] {
+                assert!(!word.starts_with('-'), "{word}");
+                assert!(
+                    word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:".contains(&b)),
+                    "{word}"
+                );
+            }
+        }
+        assert!(hosts > 200 && users > 200, "the fuzz reaches names: {hosts}, {users}");
+    }
 }

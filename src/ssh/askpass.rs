@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// The variable that holds the socket's path, relative to the runtime folder (which is ssh's working folder).
+/// The variable that holds the socket's path, relative to ssh's working folder.
 const VARIABLE: &str = "LAMPLIGHTER_ASKPASS";
 /// The folder of the sockets.
 pub(super) const SOCKETS: &str = "ask";
@@ -145,5 +145,32 @@ fn serve(socket: &UnixListener, expect: Expect, secret: &Secret, refused: &Mutex
             .and_then(|()| from.write_all(b"\n"));
     } else {
         *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(question);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_expected_question_is_answered() {
+        for (question, password, passphrase) in [
+            ("root@h's password: ", true, false),
+            ("(ops@10.0.0.1) Password: ", true, false),
+            ("Enter passphrase for key 'files/x': ", false, true),
+            ("Enter passphrase for \"files/x\": ", false, true),
+            ("Verification code: ", false, false),
+            ("One-time password (OATH) for `ops': ", false, false),
+            (
+                "Are you sure you want to continue connecting (yes/no/[fingerprint])? ",
+                false,
+                false,
+            ),
+            ("Enter PIN for authenticator: ", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(Expect::Password.is_it(question), password, "{question}");
+            assert_eq!(Expect::Passphrase.is_it(question), passphrase, "{question}");
+        }
     }
 }

@@ -132,15 +132,11 @@ const TABLE: &[(&str, Kind, &str)] = &[
         Kind::Upstream,
         "{at} has no sudo and the user is not root. Install sudo, or log in as root.",
     ),
-    (
-        "cancelled",
-        Kind::Conflict,
-        "This was cancelled; what ran at {at} has been ended.",
-    ),
+    ("cancelled", Kind::Conflict, "This was cancelled at {at}."),
     (
         "deadline",
         Kind::Timeout,
-        "The script at {at} did not finish in the time it had and has been ended.",
+        "The script at {at} did not finish in the time it had.",
     ),
 ];
 
@@ -154,6 +150,18 @@ pub(super) fn error(code: &'static str, target: &Target, seen: &str) -> Error {
 pub(super) fn at_error(code: &'static str, at: &str, seen: &str) -> Error {
     let (_, kind, say) = TABLE.iter().find(|(c, ..)| *c == code).expect("a code of the table");
     Error::new(*kind, code, say.replace("{at}", at)).log(text::one_line(seen, 2_000))
+}
+
+/// A script was broken off (`cancelled`, `deadline`): did the server confirm that it has ended?
+pub(super) fn broken_off(code: &'static str, target: &Target, confirmed: bool) -> Error {
+    let mut e = error(code, target, "");
+    e.say.push_str(match confirmed {
+        true => " All that ran there has ended.",
+        false => {
+            " The server could not be told; it ends the script when it notices, at the latest when its time is over."
+        }
+    });
+    e
 }
 
 /// A missing program of ours, in this table's words; anything else as it is.

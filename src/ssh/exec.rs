@@ -10,7 +10,7 @@
 
 use super::askpass::{Answer, Expect};
 use super::error::{self, error};
-use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, relative};
+use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, master, relative};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file::{self, TempFile};
@@ -60,7 +60,7 @@ pub(super) fn run(
     seat.opened(met.as_ref().err().filter(|e| e.code != "cancelled"));
     let (mut talk, sudo) = met.inspect_err(|e| {
         if e.code == "ssh_timeout" {
-            ssh.tell("stop", &seat.socket); // a dead connection must not take the next job too
+            master::tell(&ssh.dir, "stop", &seat.socket); // a dead connection must not take the next job too
         }
     })?;
     talk.go(job.root, &sudo, &script, until)?;
@@ -255,12 +255,7 @@ impl<'a> Talk<'a> {
             }
         }
         match (broken_off, rc) {
-            (Some(code), _) if gone => Err(error(code, self.target, "")),
-            (Some(code), _) => Err(error(
-                code,
-                self.target,
-                "the server did not confirm that the script has ended",
-            )),
+            (Some(code), _) => Err(error::broken_off(code, self.target, gone)),
             (None, Some(rc)) => {
                 self.running.send(b"bye\n");
                 self.running.close();
@@ -271,7 +266,15 @@ impl<'a> Talk<'a> {
             (None, None) if !ready[0] && self.noise.iter().any(|line| line.starts_with("sudo")) => {
                 Err(error::sudo(self.target, &self.evidence()))
             }
-            (None, None) => Err(error("ssh_link_lost", self.target, &self.evidence())),
+            (None, None) => {
+                let status = self.running.exited_within(PARTING);
+                let seen = format!(
+                    "ssh: {}\n{}",
+                    status.map_or("still runs".into(), |s| s.to_string()),
+                    self.evidence()
+                );
+                Err(error("ssh_link_lost", self.target, &seen))
+            }
         }
     }
 

@@ -98,7 +98,7 @@ fn edge<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     label
         .strip_prefix(word)?
         .strip_prefix(' ')
-        .filter(|label| label.ends_with("PRIVATE KEY"))
+        .filter(|label| label.ends_with("PRIVATE KEY") && !label.contains('-'))
 }
 
 impl Ssh {

@@ -178,6 +178,11 @@ fn write(db: &Db, task: Id<Task>, seq: &mut i64, batch: Vec<Message>) -> Result<
     Ok(())
 }
 
+/// Number of the last line so far, 0 when there is none.
+pub fn last_seq(conn: &crate::db::Conn, task: Id<Task>) -> Result<i64> {
+    queries::last_seq(conn, task)
+}
+
 /// At most `limit` lines after `after`.
 pub fn after(conn: &crate::db::Conn, task: Id<Task>, after: i64, limit: i64) -> Result<Vec<Line>> {
     queries::lines(conn, task, after, limit)

@@ -3,7 +3,7 @@
 
 mod queries;
 pub mod api;
-mod pages;
+pub mod pages;
 
 use crate::app::App;
 use crate::base::clock::{self, DAY, Ms};
@@ -20,7 +20,8 @@ pub use queries::Filter;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: &[api::ROUTES, pages::ROUTES],
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
     periodic: PERIODIC,
     react: Some(react),
     ..Feature::named("alerts")

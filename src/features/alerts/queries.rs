@@ -32,11 +32,17 @@ fn read(r: &Row) -> rusqlite::Result<Alert> {
 /// What a list asks for; empty texts mean any, `state` may also be `open` (firing or acknowledged).
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
+    /// `firing`, `acknowledged`, `resolved`, or `open` for the first two.
     pub state: &'a str,
+    /// `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
     pub level: &'a str,
+    /// Only about this server; 0: all.
     pub server: i64,
+    /// Not older than this, unix ms.
     pub since: Ms,
+    /// At most so many.
     pub limit: i64,
+    /// Skip so many.
     pub offset: i64,
 }
 

@@ -12,7 +12,7 @@ use crate::schedule::{self, Beat};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: &[ROUTES],
+    routes: ROUTES,
     ..Feature::named("health")
 };
 
@@ -25,7 +25,7 @@ const ROUTES: &[Route] = &[
 
 /// Healthy means: a query was answered. Nobody needs to be signed in, so nothing else is told.
 fn health(ctx: &Ctx) -> Result<Reply> {
-    let db = ctx.app.db.read(|conn| crate::access::accounts(conn)).is_ok();
+    let db = ctx.app.db.read(crate::access::accounts).is_ok();
     let body = serde_json::json!({
         "status": if db { "healthy" } else { "unhealthy" },
         "version": env!("CARGO_PKG_VERSION"),

@@ -1,7 +1,7 @@
 //! The servers' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
 //! back with what was typed, except secrets.
 
-use super::latest::{self, Latest};
+use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields, Has};
 use super::{Filter, HostKeyState, Server, api, tasks};
 use crate::access::Right;
@@ -13,7 +13,7 @@ use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, Web, route};
-use crate::http::view::{Errors, Markup, spark};
+use crate::http::view::{Errors, LIMITS, Markup, spark};
 use crate::http::words::Lang;
 use crate::provision;
 use crate::ssh::hostkey;
@@ -38,39 +38,29 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/servers/{id}/install-glances", Right::Act, install_glances),
 ];
 
-/// From here on a share is shown as too much, and the lamp flickers.
-const CPU_LIMIT: f64 = 95.0;
-const MEM_LIMIT: f64 = 90.0;
-const DISK_LIMIT: f64 = 90.0;
-
 /// What a page reads out of a server's last sample. Absent is unknown, never 0.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Sample {
     /// Unix ms.
-    #[serde(skip)]
+    #[serde(skip_deserializing)]
     pub at: Ms,
-    #[serde(rename(deserialize = "cpu_percent"))]
     /// 0 to 100.
-    pub cpu: Option<f64>,
-    #[serde(rename(deserialize = "mem_percent"))]
+    pub cpu_percent: Option<f64>,
     /// 0 to 100.
-    pub mem: Option<f64>,
-    #[serde(rename(deserialize = "disk_percent"))]
-    /// The fullest file system, 0 to 100.
-    pub disk: Option<f64>,
+    pub mem_percent: Option<f64>,
+    /// 0 to 100.
+    pub disk_percent: Option<f64>,
     /// Load average.
     pub load1: Option<f64>,
-    #[serde(rename(deserialize = "net_rx"))]
+    /// Logical cores.
+    pub cpu_cores: Option<u32>,
+    /// Since the last boot.
+    pub uptime_seconds: Option<u64>,
     /// Bytes a second.
-    pub net: Option<f64>,
-    #[serde(rename(deserialize = "disk_read"))]
+    pub net_rx: Option<f64>,
     /// Bytes a second.
-    pub io: Option<f64>,
-    /// Seconds.
-    pub uptime_seconds: Option<f64>,
-    /// Processors.
-    pub cpu_cores: Option<f64>,
+    pub disk_read: Option<f64>,
     /// File systems.
     pub disks: Vec<Disk>,
 }
@@ -84,17 +74,19 @@ pub struct Disk {
     /// 0 to 100.
     pub percent: Option<f64>,
     /// Bytes.
-    pub used: Option<f64>,
+    pub used: Option<u64>,
     /// Bytes.
-    pub size: Option<f64>,
+    pub size: Option<u64>,
 }
 
 /// The last sample of a server, if it ever had one.
 pub fn sample(latest: Option<&Latest>) -> Option<Sample> {
     let latest = latest?;
-    let mut sample: Sample = serde_json::from_str(&latest.sample).ok()?;
-    sample.at = latest.at;
-    Some(sample)
+    let sample: Sample = serde_json::from_str(latest.sample.get()).ok()?;
+    Some(Sample {
+        at: latest.at_ms,
+        ..sample
+    })
 }
 
 /// How a lamp stands, and why: the first of the reasons that holds.
@@ -102,7 +94,7 @@ pub fn sample(latest: Option<&Latest>) -> Option<Sample> {
 pub struct Why {
     /// `lit`, `flick`, `dark` or `unlit`.
     pub lamp: &'static str,
-    /// Names the words: `key_changed`, `key_pending`, `new`, `no_glances`, `dark`, `missed`, `cpu`, `mem`, `disk`, `lit`.
+    /// Names the words: `key_changed`, `key_pending`, `new`, `unchecked`, `no_glances`, `dark`, `missed`, `cpu`, `mem`, `disk`, `lit`.
     pub kind: &'static str,
     /// The server's name.
     pub name: String,
@@ -148,6 +140,7 @@ pub fn why(server: &Server, sample: Option<&Sample>) -> Why {
         (_, HostKeyState::Unknown) => ("unlit", "new"),
         (_, HostKeyState::Pending) => ("unlit", "key_pending"),
         (_, HostKeyState::Changed) => ("dark", "key_changed"),
+        (_, HostKeyState::Pinned) if server.facts_at.is_none() => ("unlit", "unchecked"),
         (_, HostKeyState::Pinned) => ("unlit", "no_glances"),
     };
     if why.kind == "dark" {
@@ -160,7 +153,7 @@ pub fn why(server: &Server, sample: Option<&Sample>) -> Why {
 }
 
 fn crossed(s: &Sample) -> Option<(&'static str, f64, f64)> {
-    let shares = [("mem", s.mem, MEM_LIMIT), ("disk", s.disk, DISK_LIMIT), ("cpu", s.cpu, CPU_LIMIT)];
+    let shares = [("mem", s.mem_percent, LIMITS.mem), ("disk", s.disk_percent, LIMITS.disk), ("cpu", s.cpu_percent, LIMITS.cpu)];
     shares.into_iter().find_map(|(kind, value, limit)| value.filter(|v| *v >= limit).map(|v| (kind, v, limit)))
 }
 
@@ -171,8 +164,8 @@ struct Row<'a> {
     name: &'a str,
     host: &'a str,
     tags: &'a [String],
-    why: Why,
-    sample: Option<Sample>,
+    why: &'a Why,
+    sample: Option<&'a Sample>,
     spark: String,
 }
 
@@ -185,12 +178,28 @@ struct Counts {
     unlit: usize,
 }
 
+impl Counts {
+    fn of<'a>(lamps: impl Iterator<Item = &'a Why>) -> Counts {
+        let mut c = Counts::default();
+        for why in lamps {
+            c.all += 1;
+            *match why.lamp {
+                "lit" => &mut c.lit,
+                "flick" => &mut c.flick,
+                "dark" => &mut c.dark,
+                _ => &mut c.unlit,
+            } += 1;
+        }
+        c
+    }
+}
+
 #[derive(Serialize)]
 struct List<'a> {
     q: &'a str,
     state: &'a str,
     tag: &'a str,
-    /// As sent to the API by the page's script.
+    /// As the page's script asks the API.
     query: String,
     counts: Counts,
     facets: HashMap<&'static str, String>,
@@ -202,4 +211,482 @@ struct List<'a> {
     next: Option<String>,
     /// Missed polls until a lamp is dark.
     misses: i64,
+}
+
+/// One server with what is known of it now.
+pub struct Known {
+    /// Its row.
+    pub server: Server,
+    /// How its lamp stands.
+    pub why: Why,
+    /// Its last sample.
+    pub sample: Option<Sample>,
+    /// CPU and memory of the last polls.
+    pub spark: Spark,
+}
+
+impl Known {
+    /// Changes with everything that a row or a lamp shows.
+    pub fn stamp(&self) -> u64 {
+        let at = self.sample.as_ref().map_or(0, |s| s.at);
+        (self.server.revision as u64) << 42 ^ at as u64
+    }
+}
+
+/// Servers with their lamps, what needs a person first: dark, flickering, not yet lit, lit; then by name.
+pub fn known(ctx: &Ctx, filter: &Filter) -> Result<Vec<Known>> {
+    let (servers, _) = ctx.app.db.read(|conn| super::list(conn, filter))?;
+    let mut latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
+    let mut all: Vec<Known> = servers
+        .into_iter()
+        .map(|server| {
+            let latest = latest.remove(&server.id);
+            let sample = sample(latest.as_ref());
+            let why = why(&server, sample.as_ref());
+            let spark = latest.map(|l| l.spark).unwrap_or_default();
+            Known { server, why, sample, spark }
+        })
+        .collect();
+    let order = |k: &Known| ["dark", "flick", "unlit", "lit"].iter().position(|lamp| *lamp == k.why.lamp);
+    all.sort_by_key(order); // stable: names stay in order
+    Ok(all)
+}
+
+/// Servers on one page of the table.
+const PAGE: usize = 200;
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let word = |name: &str| ctx.request.param(name).unwrap_or_default();
+    let (q, tag, state) = (word("q"), word("tag"), word("state"));
+    let offset = ctx.request.number("offset", 0, 0..=1_000_000)? as usize;
+    let all = known(ctx, &Filter { q, tag, limit: i64::MAX, ..Filter::default() })?;
+    let counts = Counts::of(all.iter().map(|k| &k.why));
+    let found: Vec<_> = all.iter().filter(|k| state.is_empty() || k.why.lamp == state).collect();
+    let shown = found.get(offset..).unwrap_or_default();
+    let shown = &shown[..shown.len().min(PAGE)];
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let rows = shown.iter().map(|k| {
+        let row = Row {
+            id: k.server.id.get(),
+            name: &k.server.fields.name,
+            host: &k.server.fields.host,
+            tags: &k.server.fields.tags,
+            why: &k.why,
+            sample: k.sample.as_ref(),
+            spark: spark(k.spark.cpu().points().map(|v| v.map(f64::from))),
+        };
+        (row.id, k.stamp(), row)
+    });
+    let rows = ctx.web.view.rows("servers/row.html", lang, rows)?;
+    let link = |state: &str, tag: &str, offset: usize| {
+        let offset = if offset == 0 { String::new() } else { offset.to_string() };
+        query(&[("q", q), ("state", state), ("tag", tag), ("offset", &offset)])
+    };
+    let mut facets: HashMap<_, _> =
+        ["lit", "flick", "dark", "unlit"].into_iter().map(|lamp| (lamp, link(lamp, tag, 0))).collect();
+    facets.insert("all", link("", tag, 0));
+    facets.insert("untagged", link(state, "", 0));
+    let content = List {
+        q,
+        state,
+        tag,
+        query: query(&[("q", q), ("tag", tag), ("limit", "500")]),
+        counts,
+        facets,
+        rows,
+        total: found.len(),
+        first: offset + 1,
+        last: offset + shown.len(),
+        prev: (offset > 0).then(|| link(state, tag, offset.saturating_sub(PAGE))),
+        next: (offset + PAGE < found.len()).then(|| link(state, tag, offset + PAGE)),
+        misses: ctx.app.db.read(|conn| crate::settings::number(conn, "poll.fail_threshold"))?,
+    };
+    page::show(ctx, "servers/list.html", content)
+}
+
+
+/// A server as its own page shows it.
+#[derive(Serialize)]
+struct View {
+    id: i64,
+    name: String,
+    host: String,
+    ssh_port: u16,
+    username: String,
+    auth_type: &'static str,
+    tags: Vec<String>,
+    public_ips: Vec<String>,
+    description: String,
+    os: Option<String>,
+    cores: Option<i64>,
+    memory: Option<i64>,
+    host_key_state: &'static str,
+    host_key_fingerprint: Option<String>,
+    /// The accepted key's, when another one is offered.
+    host_key_pinned: Option<String>,
+    glances_url: String,
+    glances_path: String,
+    glances_path_seen: Option<String>,
+    glances_api: Option<i64>,
+    glances_auth_type: &'static str,
+    glances_profile: &'static str,
+    poll_interval_s: i64,
+    facts_at: Option<Ms>,
+    created_at: Ms,
+    last_ok_at: Option<Ms>,
+    sample: Option<Sample>,
+}
+
+#[derive(Serialize)]
+struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+/// The facts that are shown, in this order, as `check-ssh` and the installs name them.
+const FACTS: [&str; 10] = [
+    "kernel", "arch", "cpu_model", "hostname", "addresses", "user", "sudo_works", "nginx", "glances_version", "systemd",
+];
+
+fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
+    let facts: BTreeMap<String, String> = serde_json::from_str(&s.facts).unwrap_or_default();
+    let fact = |name: &str| facts.get(name).filter(|v| !v.is_empty()).cloned();
+    let number = |name: &str| fact(name).and_then(|v| v.parse::<i64>().ok());
+    let listed = FACTS.iter().filter_map(|name| fact(name).map(|value| Fact { name, value })).collect();
+    let f = &s.fields;
+    let host = if f.glances_host.is_empty() { &f.host } else { &f.glances_host };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let accepted = s.host_key.lines().next().and_then(|line| hostkey::parse(line).ok());
+    let view = View {
+        id: s.id.get(),
+        glances_url: format!("{}://{host}:{}{}", f.glances_scheme, f.glances_port, f.glances_path),
+        host_key_fingerprint: s.fingerprint(),
+        host_key_pinned: accepted.filter(|_| s.host_key_state == HostKeyState::Changed).map(|k| k.fingerprint),
+        host_key_state: s.host_key_state.name(),
+        os: fact("os_name"),
+        cores: number("cpu_count"),
+        memory: number("mem_kib").map(|kib| kib * 1024),
+        glances_api: s.glances_api,
+        glances_path_seen: s.glances_path_seen.clone(),
+        glances_profile: s.glances_profile,
+        facts_at: s.facts_at,
+        created_at: s.created_at,
+        last_ok_at: sample.as_ref().filter(|_| s.lamp.status == "unreachable").map(|sample| sample.at),
+        auth_type: f.auth_type.name(),
+        glances_auth_type: f.glances_auth_type,
+        ssh_port: f.ssh_port,
+        poll_interval_s: f.poll_interval_s,
+        name: s.fields.name,
+        host: s.fields.host,
+        username: s.fields.username,
+        tags: s.fields.tags,
+        public_ips: s.fields.public_ips,
+        description: s.fields.description,
+        glances_path: s.fields.glances_path,
+        sample,
+    };
+    (view, listed)
+}
+
+/// A task in a short list.
+#[derive(Serialize)]
+pub struct TaskRow {
+    id: i64,
+    glyph: &'static str,
+    title: String,
+    target_name: String,
+    /// The running step's name.
+    step: Option<String>,
+    error: Option<Problem>,
+    created_by: String,
+    took_ms: Option<Ms>,
+    at: Ms,
+}
+
+/// Code and English sentence of a failure.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// Finds the words.
+    pub code: String,
+    /// Stands in for missing ones.
+    pub message: String,
+}
+
+/// The glyph of a task's state.
+pub fn glyph(status: Status) -> &'static str {
+    match status {
+        Status::Queued => "wait",
+        Status::Running => "run",
+        Status::Ok => "ok",
+        Status::Failed | Status::Interrupted => "fail",
+        Status::Cancelled => "skip",
+    }
+}
+
+/// What a kind of task is called.
+pub fn task_title(web: &Web, kind: &str, lang: Lang) -> String {
+    let known = web.kinds.iter().find(|k| k.name == kind);
+    known.map_or(kind, |k| k.title[lang as usize]).to_string()
+}
+
+/// What a step is called.
+pub fn step_title(step: &task::StepView, lang: Lang) -> String {
+    match (lang, provision::steps::step(&step.name)) {
+        (Lang::Ru, Some(known)) => known.ru.to_string(),
+        _ => step.title.clone(),
+    }
+}
+
+/// A task for a short list.
+pub fn task_row(web: &Web, lang: Lang, row: task::Row) -> TaskRow {
+    let steps: Vec<task::StepView> = serde_json::from_str(&row.steps).unwrap_or_default();
+    let step = steps.iter().find(|s| s.state == "running");
+    TaskRow {
+        id: row.id.get(),
+        glyph: glyph(row.status),
+        title: task_title(web, &row.kind, lang),
+        target_name: row.target.2,
+        step: step.map(|s| step_title(s, lang)),
+        error: row.error.map(|(code, message)| Problem { code, message }),
+        created_by: row.created_by,
+        took_ms: row.finished_at.zip(row.started_at).map(|(end, start)| end - start),
+        at: row.finished_at.or(row.started_at).unwrap_or(row.created_at),
+    }
+}
+
+#[derive(Serialize)]
+struct Show {
+    server: View,
+    facts: Vec<Fact>,
+    lamp: &'static str,
+    why: Why,
+    period: &'static str,
+    tasks: Vec<TaskRow>,
+    open_task: Option<i64>,
+}
+
+/// Tasks on a server's page.
+const TASKS_SHOWN: i64 = 5;
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let periods = ["1h", "6h", "24h", "7d", "30d"];
+    let asked = ctx.request.param("period").unwrap_or_default();
+    let (server, tasks) = ctx.app.db.read(|conn| {
+        let of_server = task::Filter { target: Some(("server", id.get())), limit: TASKS_SHOWN, ..task::Filter::default() };
+        Ok((super::get(conn, id)?, queue::list(conn, &of_server)?.0))
+    })?;
+    let latest = latest::of(&ctx.app.metrics, [id])?;
+    let disks = latest::disks(&ctx.app.metrics, id)?;
+    let disks: Vec<Disk> = disks
+        .and_then(|d| serde_json::from_str(d.get()).ok())
+        .unwrap_or_default();
+    let sample = sample(latest.get(&id)).map(|sample| Sample { disks, ..sample });
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let why = why(&server, sample.as_ref());
+    let (server, facts) = view(server, sample);
+    let content = Show {
+        server,
+        facts,
+        lamp: why.lamp,
+        why,
+        period: periods.into_iter().find(|p| *p == asked).unwrap_or("6h"),
+        open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
+        tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
+    };
+    page::show(ctx, "servers/show.html", content)
+}
+
+/// The form as it was typed, or as the server's row has it. Secrets never come back.
+#[derive(Default, Serialize)]
+struct Form {
+    id: Option<i64>,
+    /// Its name before editing.
+    was: String,
+    has: Stored,
+    values: HashMap<String, String>,
+}
+
+#[derive(Default, Serialize)]
+struct Stored {
+    password: bool,
+    ssh_key: bool,
+    ssh_key_passphrase: bool,
+    glances_password: bool,
+    glances_token: bool,
+}
+
+const SECRET_FIELDS: [&str; 5] = super::SECRETS;
+
+/// What a form shows for these fields.
+fn values(f: &Fields) -> HashMap<String, String> {
+    [
+        ("name", f.name.clone()),
+        ("host", f.host.clone()),
+        ("ssh_port", f.ssh_port.to_string()),
+        ("username", f.username.clone()),
+        ("auth_type", f.auth_type.name().to_string()),
+        ("description", f.description.clone()),
+        ("tags", f.tags.join(", ")),
+        ("public_ips", f.public_ips.join(", ")),
+        ("glances_scheme", f.glances_scheme.to_string()),
+        ("glances_host", f.glances_host.clone()),
+        ("glances_port", f.glances_port.to_string()),
+        ("glances_path", f.glances_path.clone()),
+        ("glances_auth_type", f.glances_auth_type.to_string()),
+        ("glances_username", f.glances_username.clone()),
+        ("glances_tls_pin", f.glances_tls_pin.clone()),
+        ("poll_interval_s", f.poll_interval_s.to_string()),
+        ("host_key", String::new()),
+    ]
+    .map(|(name, value)| (name.to_string(), value))
+    .into()
+}
+
+fn form_of(server: Option<&Server>) -> Form {
+    let Some(s) = server else {
+        return Form { values: values(&Fields::default()), ..Form::default() };
+    };
+    Form {
+        id: Some(s.id.get()),
+        was: s.fields.name.clone(),
+        has: Stored {
+            password: s.has.password,
+            ssh_key: s.has.ssh_key,
+            ssh_key_passphrase: s.has.ssh_key_passphrase,
+            glances_password: s.has.glances_password,
+            glances_token: s.has.glances_token,
+        },
+        values: values(&s.fields),
+    }
+}
+
+fn form_page(ctx: &Ctx, form: Form, errors: Errors) -> Result<Reply> {
+    page::show(ctx, "servers/form.html", serde_json::json!({ "form": form, "errors": errors }))
+}
+
+fn new(ctx: &Ctx) -> Result<Reply> {
+    form_page(ctx, form_of(None), Errors::default())
+}
+
+fn edit(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let server = ctx.app.db.read(|conn| super::get(conn, id))?;
+    form_page(ctx, form_of(Some(&server)), Errors::default())
+}
+
+/// The form as the API takes it: lists split at commas and spaces, a secret that was not typed not sent.
+fn input(pairs: &[(String, String)]) -> Input {
+    let mut object = serde_json::Map::new();
+    for (name, value) in pairs {
+        let value = match name.as_str() {
+            "csrf" | "then" => continue,
+            secret if SECRET_FIELDS.contains(&secret) && value.is_empty() => continue,
+            "tags" | "public_ips" => value.split([',', ' ']).filter(|t| !t.is_empty()).collect(),
+            _ => serde_json::Value::from(value.as_str()),
+        };
+        object.insert(name.clone(), value);
+    }
+    Input::of(object)
+}
+
+/// The same form again with its mistakes, or the error itself when it is not about fields.
+fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
+    if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
+        return Err(error);
+    }
+    form.values.extend(pairs.into_iter().filter(|(name, _)| !SECRET_FIELDS.contains(&name.as_str())));
+    Ok(form_page(ctx, form, Errors::of(&error))?.with_status(422))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let pairs = ctx.request.form()?;
+    let actor = ctx.actor()?;
+    let added = model::read(input(&pairs), Fields::default(), Has::default(), true).and_then(|valid| {
+        api::check_stored_key(ctx.app, None, &valid.secrets)?;
+        let id = ctx.app.db.write(|tx| super::create(ctx.app, tx, &valid, actor.by()))?;
+        Ok((id, valid.host_key.is_some()))
+    });
+    match added {
+        // A key that is pinned already lets the check run at once; otherwise a person looks at the key first.
+        Ok((id, true)) if pairs.iter().any(|(n, v)| n == "then" && v == "check") => {
+            let task = api::start_on(ctx, id, tasks::CHECK_SSH, serde_json::json!({}))?;
+            Ok(Reply::see_other(format!("/tasks/{task}")))
+        }
+        Ok((id, _)) => Ok(Reply::see_other(format!("/servers/{id}"))),
+        Err(e) => again(ctx, form_of(None), pairs, e),
+    }
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let pairs = ctx.request.form()?;
+    match api::save(ctx.app, id, input(&pairs), |server| server.fields.clone(), ctx.actor()?) {
+        Ok(_) => Ok(Reply::see_other(format!("/servers/{id}"))),
+        Err(e) => {
+            let server = ctx.app.db.read(|conn| super::get(conn, id))?;
+            again(ctx, form_of(Some(&server)), pairs, e)
+        }
+    }
+}
+
+fn ask(ctx: &Ctx, what: &str, unconfirmed: bool) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let server = ctx.app.db.read(|conn| super::get(conn, id))?;
+    let content = serde_json::json!({ "ask": what, "server": view(server, None).0, "unconfirmed": unconfirmed });
+    page::show(ctx, "servers/ask.html", content)
+}
+
+fn ask_delete(ctx: &Ctx) -> Result<Reply> {
+    ask(ctx, "delete", false)
+}
+
+/// Needs the server's name typed.
+fn delete(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let actor = ctx.actor()?;
+    let typed = ctx.request.form()?.into_iter().find(|(name, _)| name == "confirm").map(|(_, value)| value);
+    let deleted = ctx.app.db.write(|tx| {
+        let server = super::get(tx, id)?;
+        if typed.as_deref().map(str::trim) != Some(server.fields.name.as_str()) {
+            return Ok(false);
+        }
+        super::delete(ctx.app, tx, &server, actor.by())?;
+        Ok(true)
+    })?;
+    if !deleted {
+        return Ok(ask(ctx, "delete", true)?.with_status(422));
+    }
+    ctx.app.ssh.forget(id.get());
+    Ok(Reply::see_other("/servers"))
+}
+
+fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let actor = ctx.actor()?;
+    let typed = ctx.request.form()?.into_iter().find(|(name, _)| name == "fingerprint").map(|(_, value)| value);
+    ctx.app.db.write(|tx| super::accept_host_key(ctx.app, tx, id, &typed.unwrap_or_default(), actor.by()))?;
+    ctx.app.ssh.forget(id.get());
+    Ok(Reply::see_other(format!("/servers/{id}")))
+}
+
+fn follow(task: Id<Task>) -> Reply {
+    Reply::see_other(format!("/tasks/{task}"))
+}
+
+fn check_ssh(ctx: &Ctx) -> Result<Reply> {
+    Ok(follow(api::start(ctx, tasks::CHECK_SSH, serde_json::json!({}))?))
+}
+
+fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
+    Ok(follow(api::start(ctx, tasks::DEPLOY_PROXY, serde_json::json!({}))?))
+}
+
+fn ask_glances(ctx: &Ctx) -> Result<Reply> {
+    ask(ctx, "glances", false)
+}
+
+fn install_glances(ctx: &Ctx) -> Result<Reply> {
+    let plan = tasks::read_install(Input::read(ctx.request)?)?;
+    Ok(follow(api::start(ctx, tasks::INSTALL_GLANCES, plan)?))
 }

@@ -1,12 +1,13 @@
 //! The table of settings as people see and change it.
 
 pub mod api;
-mod pages;
+pub mod pages;
 
 use crate::feature::Feature;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: &[api::ROUTES, pages::ROUTES],
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
     ..Feature::named("settings")
 };

@@ -2,6 +2,7 @@
 
 mod stream;
 pub mod api;
+pub mod pages;
 
 use crate::base::clock::{self, DAY};
 use crate::feature::Feature;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: &[api::ROUTES],
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
     periodic: PERIODIC,
     ..Feature::named("tasks")
 };

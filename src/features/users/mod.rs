@@ -3,7 +3,7 @@
 
 mod queries;
 pub mod api;
-mod pages;
+pub mod pages;
 pub mod commands;
 
 use crate::access::{self, Account, Role};
@@ -24,7 +24,8 @@ use std::time::Duration;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
-    routes: &[api::ROUTES, pages::ROUTES],
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
     periodic: PERIODIC,
     ..Feature::named("users")
 };

@@ -391,7 +391,9 @@ impl Session<'_> {
             let fields = [("request_id", self.now.id.as_str()), ("path", &self.now.path)];
             log::error("http", "the inner server gave no well-framed answer", &fields);
         }
-        let bytes = answer::refusal(why, self.now.about(), self.now.method == "HEAD");
+        // One that was refused as a whole has its method still unread.
+        let bodiless = self.now.method == "HEAD" || self.now.method == "-" && self.carry.starts_with(b"HEAD ");
+        let bytes = answer::refusal(why, self.now.about(), bodiless);
         let until = clock::mono() + self.shared.config.limits.stall;
         let sent = self.wire.write(&bytes, until);
         self.log(why.status(), bytes.len() as u64, sent.is_err());

@@ -1,0 +1,11 @@
+//! The first page: the state of the fleet in a sentence, the wall of lamps, what needs a person. It owns no data.
+
+pub mod pages;
+
+use crate::feature::Feature;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    pages: pages::ROUTES,
+    ..Feature::named("home")
+};

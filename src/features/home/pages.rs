@@ -1,0 +1,370 @@
+//! The overview, the first run, and what the menu of every page counts.
+
+use crate::access::Right;
+use crate::app::App;
+use crate::base::clock::{self, DAY, HOUR, Ms};
+use crate::base::error::Result;
+use crate::features::alerts;
+use crate::features::servers::latest::Line;
+use crate::features::servers::pages::{Known, TaskRow, Why, known, task_row, task_title};
+use crate::features::servers::{self, HostKeyState};
+use crate::http::page;
+use crate::http::reply::Reply;
+use crate::http::request::Method::Get;
+use crate::http::route::{Ctx, Route, route};
+use crate::http::view::{Markup, Nav, Running, bars, spark};
+use crate::http::words::Lang;
+use crate::task::{self, Status, queue};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[route(Get, "/", Right::Read, home)];
+
+/// What the menu counts.
+pub fn nav(app: &App, lang: Lang, web: &crate::http::route::Web) -> Result<Nav> {
+    app.db.read(|conn| {
+        let running = task::Filter {
+            status: Some(Status::Running),
+            limit: RUNNING_SHOWN,
+            ..task::Filter::default()
+        };
+        let (running, _) = queue::list(conn, &running)?;
+        Ok(Nav {
+            servers: servers::counts(conn)?.iter().sum::<i64>() as u64,
+            alerts_open: alerts::firing(conn)? as u64,
+            running: running
+                .into_iter()
+                .map(|t| Running {
+                    id: t.id.get(),
+                    title: format!("{}: {}", t.target.2, task_title(web, &t.kind, lang)),
+                    started_at: t.started_at.unwrap_or(t.created_at),
+                })
+                .collect(),
+        })
+    })
+}
+
+/// Running tasks in the top bar.
+const RUNNING_SHOWN: i64 = 8;
+/// Rows of each list on the overview.
+const ROWS: usize = 6;
+/// Streets of the wall; what is left shares the last one.
+const STREETS_MAX: usize = 12;
+
+fn home(ctx: &Ctx) -> Result<Reply> {
+    let all = known(
+        ctx,
+        &servers::Filter {
+            limit: i64::MAX,
+            ..servers::Filter::default()
+        },
+    )?;
+    if all.iter().all(|k| k.sample.is_none()) && all.len() <= 1 {
+        return welcome(ctx, all.first());
+    }
+    dashboard(ctx, &all)
+}
+
+#[derive(Serialize)]
+struct Step {
+    name: &'static str,
+    /// `done`, `now` or `later`.
+    state: &'static str,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    id: i64,
+    name: &'a str,
+}
+
+/// The first run: three steps, each a lamp.
+fn welcome(ctx: &Ctx, first: Option<&Known>) -> Result<Reply> {
+    let reached = first.is_some_and(|k| k.server.host_key_state == HostKeyState::Pinned && k.server.facts_at.is_some());
+    let done = [first.is_some(), reached, false];
+    let now = done.iter().position(|d| !d).unwrap_or(0);
+    let steps = ["add", "reach", "glances"]
+        .into_iter()
+        .enumerate()
+        .map(|(n, name)| Step {
+            name,
+            state: if done[n] {
+                "done"
+            } else if n == now {
+                "now"
+            } else {
+                "later"
+            },
+        });
+    let content = serde_json::json!({
+        "steps": steps.collect::<Vec<_>>(),
+        "server": first.map(|k| Named { id: k.server.id.get(), name: &k.server.fields.name }),
+    });
+    page::show(ctx, "home/welcome.html", content)
+}
+
+#[derive(Default, Serialize)]
+struct Counts {
+    all: u64,
+    lit: u64,
+    flick: u64,
+    dark: u64,
+    unlit: u64,
+}
+
+/// The six counters with their small figures.
+#[derive(Default, Serialize)]
+struct Nums {
+    answer: u64,
+    cpu: Option<f64>,
+    cpu_95: Option<f64>,
+    cpu_spark: String,
+    mem: Option<f64>,
+    mem_95: Option<f64>,
+    mem_spark: String,
+    disk: Option<f64>,
+    disk_name: String,
+    alerts: i64,
+    acknowledged: i64,
+    alert_bars: String,
+    tasks: i64,
+    tasks_ok: usize,
+    tasks_run: usize,
+    tasks_failed: usize,
+    task_bars: String,
+}
+
+#[derive(Serialize)]
+struct Street<'a> {
+    tag: Option<&'a str>,
+    lit: usize,
+    total: usize,
+    lamps: Markup,
+}
+
+#[derive(Serialize)]
+struct Lamp<'a> {
+    id: i64,
+    name: &'a str,
+    lamp: &'static str,
+    seen: Option<Ms>,
+    shares: String,
+    why: &'a str,
+}
+
+#[derive(Serialize)]
+struct Need<'a> {
+    id: i64,
+    name: &'a str,
+    why: &'a Why,
+}
+
+#[derive(Serialize)]
+struct Longest<'a> {
+    id: i64,
+    name: &'a str,
+    since: Ms,
+}
+
+#[derive(Serialize)]
+struct Dashboard<'a> {
+    counts: Counts,
+    longest: Option<Longest<'a>>,
+    last_poll: Option<Ms>,
+    nums: Nums,
+    streets: Vec<Street<'a>>,
+    needs: Vec<Need<'a>>,
+    needs_more: usize,
+    tasks: Vec<TaskRow>,
+    alerts: Vec<alerts::pages::Row>,
+}
+
+fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let count = |lamp| all.iter().filter(|k| k.why.lamp == lamp).count() as u64;
+    let counts = Counts {
+        all: all.len() as u64,
+        lit: count("lit"),
+        flick: count("flick"),
+        dark: count("dark"),
+        unlit: count("unlit"),
+    };
+    let since = clock::now() - DAY;
+    let (tasks, recent_alerts, firing, acknowledged) = ctx.app.db.read(|conn| {
+        let tasks = task::Filter {
+            limit: TASKS_COUNTED,
+            ..task::Filter::default()
+        };
+        let alerts = alerts::Filter {
+            limit: 500,
+            since,
+            ..alerts::Filter::default()
+        };
+        let acked = alerts::Filter {
+            state: "acknowledged",
+            limit: 1,
+            ..alerts::Filter::default()
+        };
+        Ok((
+            queue::list(conn, &tasks)?.0,
+            alerts::list(conn, &alerts)?.0,
+            alerts::firing(conn)?,
+            alerts::list(conn, &acked)?.1,
+        ))
+    })?;
+    let day: Vec<_> = tasks.iter().filter(|t| t.created_at >= since).collect();
+    let ended = |status| day.iter().filter(|t| t.status == status).count();
+    let fullest = all
+        .iter()
+        .filter_map(|k| Some((k.sample.as_ref()?.disk_percent?, &k.server.fields.name)));
+    let fullest = fullest.max_by(|a, b| a.0.total_cmp(&b.0));
+    let share = |pick: fn(&Known) -> Option<f64>| {
+        let mut v: Vec<f64> = all.iter().filter(|k| k.why.lamp != "dark").filter_map(pick).collect();
+        v.sort_by(f64::total_cmp);
+        let at = |part: f64| v.get(((v.len() as f64 - 1.0) * part).round() as usize).copied();
+        (at(0.5), at(0.95))
+    };
+    let (cpu, cpu_95) = share(|k| k.sample.as_ref()?.cpu_percent);
+    let (mem, mem_95) = share(|k| k.sample.as_ref()?.mem_percent);
+    let failed = |t: &&&crate::task::Row| matches!(t.status, Status::Failed | Status::Interrupted);
+    let nums = Nums {
+        answer: counts.lit + counts.flick,
+        cpu,
+        cpu_95,
+        cpu_spark: medians(all, |k| k.spark.cpu()),
+        mem,
+        mem_95,
+        mem_spark: medians(all, |k| k.spark.mem()),
+        disk: fullest.map(|(v, _)| v),
+        disk_name: fullest.map(|(_, name)| name.clone()).unwrap_or_default(),
+        alerts: firing,
+        acknowledged,
+        alert_bars: hours(recent_alerts.iter().map(|a| a.first_at)),
+        tasks: day.len() as i64,
+        tasks_ok: ended(Status::Ok),
+        tasks_run: ended(Status::Running) + ended(Status::Queued),
+        tasks_failed: day.iter().filter(failed).count(),
+        task_bars: [
+            hours(day.iter().filter(failed).map(|t| t.created_at)),
+            hours(day.iter().filter(|t| !failed(t)).map(|t| t.created_at)),
+        ]
+        .join("|"),
+    };
+    let needy: Vec<_> = all
+        .iter()
+        .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
+        .collect();
+    let longest = all
+        .iter()
+        .filter(|k| k.why.lamp == "dark")
+        .min_by_key(|k| k.server.lamp.since);
+    let content = Dashboard {
+        counts,
+        longest: longest.map(|k| Longest {
+            id: k.server.id.get(),
+            name: &k.server.fields.name,
+            since: k.server.lamp.since,
+        }),
+        last_poll: all.iter().filter_map(|k| Some(k.sample.as_ref()?.at)).max(),
+        nums,
+        streets: streets(ctx, lang, all)?,
+        needs_more: needy.len().saturating_sub(ROWS),
+        needs: needy
+            .iter()
+            .take(ROWS)
+            .map(|k| Need {
+                id: k.server.id.get(),
+                name: &k.server.fields.name,
+                why: &k.why,
+            })
+            .collect(),
+        tasks: tasks
+            .into_iter()
+            .take(ROWS)
+            .map(|t| task_row(ctx.web, lang, t))
+            .collect(),
+        alerts: recent_alerts.into_iter().take(ROWS).map(alerts::pages::row).collect(),
+    };
+    page::show(ctx, "home/dashboard.html", content)
+}
+
+/// Tasks looked at for the counter of a day.
+const TASKS_COUNTED: i64 = 500;
+
+/// How many fall into each of the last 24 hours.
+fn hours(times: impl Iterator<Item = Ms>) -> String {
+    let now = clock::now();
+    let mut counts = [0; 24];
+    for at in times {
+        let ago = (now - at).div_euclid(HOUR);
+        if (0..24).contains(&ago) {
+            counts[23 - ago as usize] += 1;
+        }
+    }
+    bars(counts)
+}
+
+/// The fleet's median at each point of the last hour.
+fn medians(all: &[Known], line: fn(&Known) -> Line) -> String {
+    let lines: Vec<Vec<_>> = all.iter().map(|k| line(k).points().collect()).collect();
+    let points = lines.iter().map(Vec::len).max().unwrap_or(0);
+    spark((0..points).map(|i| {
+        let mut v: Vec<u8> = lines.iter().filter_map(|line| *line.get(i)?).collect();
+        v.sort_unstable();
+        v.get(v.len() / 2).map(|v| f64::from(*v))
+    }))
+}
+
+/// The wall: one street for each first tag, until there are groups.
+fn streets<'a>(ctx: &Ctx, lang: Lang, all: &'a [Known]) -> Result<Vec<Street<'a>>> {
+    let mut by_tag: BTreeMap<Option<&str>, Vec<&Known>> = BTreeMap::new();
+    for k in all {
+        by_tag
+            .entry(k.server.fields.tags.first().map(String::as_str))
+            .or_default()
+            .push(k);
+    }
+    let mut streets: Vec<_> = by_tag.into_iter().collect();
+    streets.sort_by_key(|(tag, lamps)| (tag.is_none(), std::cmp::Reverse(lamps.len())));
+    if streets.len() > STREETS_MAX {
+        let rest: Vec<_> = streets.drain(STREETS_MAX - 1..).flat_map(|(_, lamps)| lamps).collect();
+        streets.push((None, rest));
+    }
+    streets
+        .into_iter()
+        .map(|(tag, lamps)| street(ctx, lang, tag, lamps))
+        .collect()
+}
+
+fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&Known>) -> Result<Street<'a>> {
+    lamps.sort_by(|a, b| a.server.fields.name.cmp(&b.server.fields.name));
+    let rows = lamps.iter().map(|k| {
+        let s = k.sample.as_ref();
+        let whole = |v: Option<f64>| v.map(|v| format!("{v:.0}")).unwrap_or_default();
+        let lamp = Lamp {
+            id: k.server.id.get(),
+            name: &k.server.fields.name,
+            lamp: k.why.lamp,
+            seen: s.map(|s| s.at),
+            shares: s.map_or(String::new(), |s| {
+                format!(
+                    "{} {} {}",
+                    whole(s.cpu_percent),
+                    whole(s.mem_percent),
+                    whole(s.disk_percent)
+                )
+            }),
+            why: &k.why.say,
+        };
+        (lamp.id, k.stamp(), lamp)
+    });
+    let markup = ctx.web.view.rows("home/lamp.html", lang, rows)?;
+    let lit = lamps.iter().filter(|k| k.why.lamp == "lit").count();
+    Ok(Street {
+        tag,
+        lit,
+        total: lamps.len(),
+        lamps: markup,
+    })
+}
