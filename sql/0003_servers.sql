@@ -34,7 +34,8 @@ CREATE TABLE servers (
   glances_path_seen TEXT,                    -- the path that answered
   facts             TEXT    NOT NULL DEFAULT '{}', -- JSON, from check-ssh
   facts_at          INTEGER,
-  revision          INTEGER NOT NULL DEFAULT 1,    -- grows with every change: cache keys, poll targets
+  revision          INTEGER NOT NULL DEFAULT 1,    -- grows with every change: cache keys
+  poll_revision     INTEGER NOT NULL DEFAULT 1,    -- grows when Glances is to be asked in another way
   created_at        INTEGER NOT NULL,
   updated_at        INTEGER NOT NULL
 ) STRICT;

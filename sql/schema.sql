@@ -119,7 +119,8 @@ CREATE TABLE servers (
   glances_path_seen TEXT,                    -- the path that answered
   facts             TEXT    NOT NULL DEFAULT '{}', -- JSON, from check-ssh
   facts_at          INTEGER,
-  revision          INTEGER NOT NULL DEFAULT 1,    -- grows with every change: cache keys, poll targets
+  revision          INTEGER NOT NULL DEFAULT 1,    -- grows with every change: cache keys
+  poll_revision     INTEGER NOT NULL DEFAULT 1,    -- grows when Glances is to be asked in another way
   created_at        INTEGER NOT NULL,
   updated_at        INTEGER NOT NULL
 ) STRICT;
@@ -193,4 +194,30 @@ CREATE TABLE users (
 ) STRICT;
 
 -- metrics.db
+
+CREATE TABLE chunk (
+  id   INTEGER PRIMARY KEY,         -- tier << 60 | series << 32 | unix seconds of the span's beginning
+  data BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE hot (
+  id   INTEGER PRIMARY KEY,         -- server << 32 | unix seconds
+  data BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE series (
+  id     INTEGER PRIMARY KEY,
+  server INTEGER NOT NULL,
+  key    TEXT    NOT NULL,          -- cpu, load1, disk:/srv …
+  UNIQUE (server, key)
+) STRICT;
+
+CREATE TABLE server_latest (
+  server  INTEGER PRIMARY KEY,
+  at_ms   INTEGER NOT NULL,
+  took_ms INTEGER NOT NULL,
+  sample  TEXT    NOT NULL,
+  spark   BLOB    NOT NULL,
+  disks   TEXT    NOT NULL
+) STRICT;
 

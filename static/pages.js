@@ -50,14 +50,24 @@ if (here.kind === 'server') {
     const last = s => s.key === prefix + '/' ? 101 : s.points.at(-1)?.[1] ?? -1, all = series.filter(s => s.key.startsWith(prefix)).sort((a, b) => last(b) - last(a));
     return all.length ? all.slice(0, 3).map(s => s.key) : [prefix];
   };
+  // Polls are further apart than the chart's steps: what lies between two that belong together is no gap.
+  const bridge = (line, reach) => {
+    let last = -1;
+    for (let i = 0; i <= line.length; i++) {
+      if (i < line.length && line[i] == null) continue;
+      if (last >= 0 && i - last <= reach) for (let k = last + 1; k < i; k++) line[k] = i < line.length ? line[last] + (line[i] - line[last]) * (k - last) / (i - last) : line[last];
+      last = i;
+    }
+  };
   const draw = d => {
     const ms = x => typeof x === 'string' ? Date.parse(x) : x, from = ms(d.from), dt = d.step_s * 1000, n = Math.max(2, Math.round((ms(d.to) - from) / dt)), by = new Map(d.series.map(s => [s.key, s]));
-    const mean = d.period !== '1h';
+    const mean = d.period !== '1h', reach = Math.max(1, Math.ceil(2.5 * d.interval_s * 1000 / dt));
     for (const f of $$('figure.chart')) {
       const names = f.dataset.series.endsWith('*') ? fullest(d.series, f.dataset.series.slice(0, -1)) : f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);
       const lines = names.map(k => {
         const v = Array(n).fill(null), lo = Array(n).fill(null), hi = Array(n).fill(null);
         for (const [at, a, l, h] of by.get(k)?.points || []) { const i = Math.round((at - from) / dt); if (i >= 0 && i < n) { v[i] = a; lo[i] = l; hi[i] = h; } }
+        for (const line of [v, lo, hi]) bridge(line, reach);
         return { name: t.series[k] || (k.startsWith('disk:') ? k.slice(5) : $('b', f).textContent), v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
       });
       const u = f.dataset.unit, first = Math.min(...got.flatMap(s => s.points.length ? [s.points[0][0]] : []));

@@ -207,7 +207,14 @@ fn a_full_disk_is_named_and_nothing_is_half_written() {
 #[ignore = "lab: h3"]
 fn glances_answers_behind_tls_and_a_password() {
     let server = Server::fresh("h3");
+    // Looks at every command line and environment while the password is on its way.
+    server.on("echo esame >/root/word");
+    server.on(
+        "systemd-run -q --unit=spy sh -c 'while :; do grep -lsaf /root/word /proc/[0-9]*/cmdline /proc/[0-9]*/environ; \
+         sleep 0.02; done >/root/seen'",
+    );
     let first = server.run("ops", &recipes::glances(&front()).unwrap()).unwrap();
+    assert_eq!(server.on("systemctl stop spy; cat /root/seen"), "");
     assert!(first.changed >= 8, "{first:?}");
     assert_eq!(
         (&*first.facts["glances_version"], &*first.facts["glances_api"]),
@@ -508,6 +515,10 @@ fn the_firewall_lets_in_who_is_named_and_ssh() {
             .changed,
         0
     );
+    assert!(
+        server.on("cat /etc/ufw/ufw.conf").contains("ENABLED=yes"),
+        "also after the next start"
+    );
     // What else the server offers is reached as before, and the timer is gone.
     assert_eq!(from_h4("http://10.77.0.13/"), "200");
     assert_eq!(
@@ -526,6 +537,35 @@ fn the_firewall_lets_in_who_is_named_and_ssh() {
     server.firewall("root", &wall(&[], 60)).unwrap();
     assert!(server.get(url, &[]).starts_with("200"));
     assert!(!server.on("ufw show added").contains("61208"));
+}
+
+#[test]
+#[ignore = "lab: h3, h4"]
+fn a_strict_firewall_stays_as_strict() {
+    let server = Server::with_packages("h3");
+    Server::up(&["h4"]);
+    server.on("systemctl start nginx; ufw allow from 10.77.0.0/24 to any port 22 proto tcp && ufw --force enable");
+    for user in ["ops", "root"] {
+        let set = server.firewall(user, &wall(&["10.77.0.1"], 60)).unwrap();
+        assert_eq!(set.changed > 0, user == "ops", "{:?}", set.steps);
+    }
+    let rules = server.on("ufw show added");
+    assert!(
+        rules.contains("allow from 10.77.0.1 to any port 22 proto tcp comment 'lamplighter ssh'"),
+        "{rules}"
+    );
+    assert!(
+        !rules.contains("allow 22/tcp"),
+        "ssh was not opened to everybody: {rules}"
+    );
+    assert_eq!(
+        on(
+            "h4",
+            "curl -s -m 3 -o /dev/null -w '%{http_code}' http://10.77.0.13/ || true"
+        ),
+        "000"
+    );
+    assert!(server.on("cat /etc/ufw/ufw.conf").contains("ENABLED=yes"));
 }
 
 #[test]

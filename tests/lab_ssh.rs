@@ -52,11 +52,16 @@ impl Bench {
         Ok((done, out, err))
     }
 
+    /// Its folder in the runtime folder.
+    fn room(&self) -> PathBuf {
+        let rooms: Vec<_> = fs::read_dir(&self.dir).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(rooms.len(), 1, "{rooms:?}");
+        rooms[0].clone()
+    }
+
     fn files(&self, folder: &str) -> Vec<PathBuf> {
-        fs::read_dir(self.dir.join(folder))
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .collect()
+        let all = fs::read_dir(self.room().join(folder)).unwrap();
+        all.map(|e| e.unwrap().path()).collect()
     }
 }
 
@@ -64,9 +69,7 @@ impl Drop for Bench {
     fn drop(&mut self) {
         drop(self.ssh.take());
         if !thread::panicking() {
-            for folder in ["files", "ask", "cm"] {
-                assert_eq!(self.files(folder), Vec::<PathBuf>::new(), "left in {folder}");
-            }
+            assert_eq!(fs::read_dir(&self.dir).unwrap().count(), 0, "left in {:?}", self.dir);
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -208,6 +211,30 @@ fn every_kind_of_login_works() {
         assert_eq!(done.user_is_root, target.user.as_str() == "root", "{name}");
         assert_eq!(out, format!("{user}\n/\n0022\n"), "{name}");
         assert_eq!(err, "oops\n", "{name}");
+    }
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn a_server_may_be_reached_by_ipv6_and_pinned_by_any_key() {
+    let _alone = alone();
+    let bench = Bench::new();
+    for host in ["fd77::11", "10.77.0.11"] {
+        let host = Host::parse(host).unwrap();
+        let key = hostkey::scan(&host, 22, Duration::from_secs(5)).unwrap();
+        assert!(
+            key.iter()
+                .map(|k| k.kind())
+                .eq(["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"])
+        );
+        for key in key {
+            let target = Target {
+                host: host.clone(),
+                host_key: key.line,
+                ..with_key("h1", "root", "id_ed25519")
+            };
+            assert_eq!(bench.run(&target, "hostname", false).unwrap().1, "h1\n");
+        }
     }
 }
 
@@ -726,7 +753,7 @@ fn kill_masters(bench: &Bench) {
     let mut killed = 0;
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let pid = entry.file_name().to_string_lossy().into_owned();
-        if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bench.dir) {
+        if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bench.room()) {
             Command::new("kill").args(["-9", &pid]).status().unwrap();
             killed += 1;
         }
@@ -738,18 +765,32 @@ fn kill_masters(bench: &Bench) {
 #[ignore = "lab: h1"]
 fn what_a_killed_daemon_left_is_swept_at_the_next_start() {
     let _alone = alone();
-    let mut bench = Bench::new();
+    let bench = Bench::new();
     let root = with_key("h1", "root", "id_ed25519");
     bench.run(&root, "true", false).unwrap();
-    std::mem::forget(bench.ssh.take()); // as after kill -9
-    fs::write(bench.dir.join("files/left"), "key").unwrap();
-    drop(std::os::unix::net::UnixListener::bind(bench.dir.join("ask/left")).unwrap());
-    drop(std::os::unix::net::UnixListener::bind(bench.dir.join("cm/left")).unwrap());
-    bench.ssh = Some(Ssh::open(bench.dir.clone(), env!("CARGO_BIN_EXE_lamplighter").into()).unwrap());
-    for folder in ["files", "ask", "cm"] {
-        assert_eq!(bench.files(folder), Vec::<PathBuf>::new());
-    }
-    bench.run(&root, "true", false).unwrap();
+    // Another process of ours in the same runtime folder sweeps nothing of the living …
+    let open = || Ssh::open(bench.dir.clone(), env!("CARGO_BIN_EXE_lamplighter").into()).unwrap();
+    drop(open());
+    assert_eq!(bench.files("cm").len(), 1);
+    // … and all of the dead: as after kill -9, the lock is free and nothing was closed.
+    let room = bench.room();
+    fs::write(room.join("files/left"), "key").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(room.join("ask/left")).unwrap());
+    drop(std::os::unix::net::UnixListener::bind(room.join("cm/left")).unwrap());
+    fs::remove_file(room.join("lock")).unwrap();
+    fs::write(room.join("lock"), "").unwrap();
+    let other = open();
+    assert!(!room.exists());
+    assert!(!working_in(&room), "its connection is closed");
+    drop(other);
+}
+
+/// Has a process this working folder?
+fn working_in(dir: &Path) -> bool {
+    let gone = PathBuf::from(format!("{} (deleted)", dir.display()));
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| fs::read_link(entry.path().join("cwd")).ok())
+        .any(|cwd| cwd == dir || cwd == gone)
 }
 
 #[test]

@@ -299,12 +299,29 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         drop(self.0.take());
-        for folder in fs::read_dir(&self.1).unwrap().flatten() {
-            assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "left in {folder:?}");
-        }
+        assert_eq!(fs::read_dir(&self.1).unwrap().count(), 0, "left in {:?}", self.1);
         fs::remove_dir_all(&self.1).unwrap();
     }
+}
+
+#[test]
+fn everything_on_disk_is_for_its_owner_only() {
+    let bench = Bench::new();
+    let mut folders = vec![bench.1.clone()];
+    while let Some(folder) = folders.pop() {
+        let mode = folder.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "{folder:?}");
+        folders.extend(
+            fs::read_dir(&folder)
+                .unwrap()
+                .map(|e| e.unwrap().path())
+                .filter(|p| p.is_dir()),
+        );
+    }
+    let deep = PathBuf::from("/tmp").join("x".repeat(60));
+    let e = Ssh::open(deep.clone(), "/usr/bin/lamplighter".into()).err().unwrap();
+    assert_eq!(e.code, "runtime_dir_too_long");
+    assert!(!deep.exists());
 }
 
 /// `manifest.json` holds OpenSSH's own judgement of each file.

@@ -18,9 +18,9 @@ CREATE TABLE chunk (
   data BLOB NOT NULL
 ) STRICT;
 
--- The last poll of each server, ready for lists: JSON as the API gives it, and two bytes (CPU, memory) for each of the
+-- The last poll of each server, pushed to the servers' lists and ready for lists: JSON as the API gives it, and two bytes (CPU, memory) for each of the
 -- last 60 polls. The disks come last: a list does not read them.
-CREATE TABLE latest (
+CREATE TABLE server_latest (
   server  INTEGER PRIMARY KEY,
   at_ms   INTEGER NOT NULL,
   took_ms INTEGER NOT NULL,

@@ -17,7 +17,7 @@ const ANYWHERE_MIN: usize = 6;
 /// Lines that a private key may have: RSA with 16384 bits has some 200.
 const KEY_LINES_MAX: usize = 250;
 
-/// See the module's documentation. It has a state (inside a key or not): one for each stream.
+/// See the module's documentation. It has a state: inside a private key or not.
 #[derive(Clone)]
 pub struct Scrub {
     /// Forms by their first byte, longest first.
@@ -169,8 +169,8 @@ impl Scrub {
         .unwrap_or(0)
     }
 
-    /// Is this a line of a private key? Each may have a prefix (a time, a name) as long as that of its BEGIN line. A key
-    /// ends with its END line, or where what comes is no key.
+    /// Is this a line of a private key? Each may have a prefix (a time, a name) as long as that of its BEGIN line. Other
+    /// lines may come between, from the other stream; they pass. A key that never ends is given up after a while.
     fn in_key(&mut self, line: &str) -> bool {
         let begin = line
             .find("-----BEGIN ")
@@ -180,13 +180,17 @@ impl Scrub {
             (self.key_lines, self.key_prefix) = (if whole { 0 } else { KEY_LINES_MAX }, at);
             return true;
         }
+        if self.key_lines == 0 {
+            return false;
+        }
+        self.key_lines -= 1;
         let body = line.get(self.key_prefix..).unwrap_or_default().trim();
-        let end = body.starts_with("-----END ");
+        if body.starts_with("-----END ") {
+            self.key_lines = 0;
+            return true;
+        }
         let coded = body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
-        let header = body.starts_with("Proc-Type:") || body.starts_with("DEK-Info:");
-        let inside = self.key_lines > 0 && (end || coded || header);
-        self.key_lines = if inside && !end { self.key_lines - 1 } else { 0 };
-        inside
+        coded || body.starts_with("Proc-Type:") || body.starts_with("DEK-Info:")
     }
 }
 
@@ -365,11 +369,11 @@ mod tests {
     }
 
     #[test]
-    fn private_keys_are_hidden_line_by_line_and_no_further() {
+    fn private_keys_are_hidden_line_by_line_and_nothing_else() {
         let mut scrub = Scrub::new();
         let text = "cat key\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAA=\n-----END OPENSSH PRIVATE KEY-----\nok\n\
             log: -----BEGIN RSA PRIVATE KEY-----\nlog: Proc-Type: 4,ENCRYPTED\nlog: DEK-Info: AES\n\nlog: MIIE\n\
-            then something else\nMIIE";
+            then something else\nlog: MIIE\nlog: -----END RSA PRIVATE KEY-----\nMIIE";
         let clean: Vec<_> = text.lines().map(|line| scrub.line(line).into_owned()).collect();
         let want = [
             "cat key",
@@ -384,6 +388,8 @@ mod tests {
             MASK,
             MASK,
             "then something else",
+            MASK,
+            MASK,
             "MIIE",
         ];
         assert_eq!(clean, want);

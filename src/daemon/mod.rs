@@ -14,6 +14,7 @@ use std::ffi::OsString;
 pub const FEATURES: &[&Feature] = &[
     &features::users::FEATURE,
     &features::servers::FEATURE,
+    &features::metrics::FEATURE,
     &features::alerts::FEATURE,
     &features::tasks::FEATURE,
     &features::settings::FEATURE,

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::{file, log, sys};
+use crate::features::metrics::Watching;
 use crate::features::{self, users};
 use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
 use crate::http::page;
@@ -168,6 +169,7 @@ fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
 struct SchedulerHalf {
     _lock: File,
     reactor: Reactor,
+    watching: Watching,
     workers: Workers,
     scheduler: Scheduler,
 }
@@ -176,12 +178,14 @@ impl SchedulerHalf {
     fn start(app: &Arc<App>) -> Result<SchedulerHalf> {
         let lock = lock(app)?;
         let reactor = Reactor::start(app.clone(), FEATURES)?;
+        let watching = Watching::start(app.clone())?;
         let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();
         let workers = Workers::start(app.clone(), kinds, app.config.workers)?;
         let scheduler = Scheduler::start(app.clone(), FEATURES.iter().flat_map(|f| f.periodic).collect())?;
         Ok(SchedulerHalf {
             _lock: lock,
             reactor,
+            watching,
             workers,
             scheduler,
         })
@@ -189,6 +193,7 @@ impl SchedulerHalf {
 
     fn stop(self) {
         self.scheduler.stop();
+        self.watching.stop();
         self.workers.stop();
         self.reactor.stop();
     }

@@ -1,8 +1,8 @@
 //! Sets up servers. A recipe is one script and one job: each of its steps looks, changes only what is not right, and looks
 //! again; a second run changes nothing, and a job that fails takes its own files back.
 //!
-//! No step asks a question, waits longer than two minutes for the package system, changes a file that is not ours or
-//! touches an nginx whose configuration was red before.
+//! No step asks a question, waits longer than two minutes for the package system or touches an nginx whose configuration
+//! was red before. Files of others are not changed; ufw's are, through ufw, and only with a way back.
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};

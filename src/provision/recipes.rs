@@ -43,6 +43,11 @@ macro_rules! script {
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Who we are on the server and what it is. Changes nothing and needs no root.
+///
+/// Facts, each only when known: `user`, `uid`, `groups`, `clock_skew_ms` (theirs minus ours), `os_id`, `os_version`,
+/// `os_name`, `hostname`, `kernel`, `arch`, `cpu_count`, `cpu_model`, `mem_kib`, `swap_kib`, `uptime_s`, `systemd`
+/// (`running`, `degraded`, …, `none`), `disk_1`… (type, size and use in KiB, mount point), `addresses`, `nginx`,
+/// `glances` and `glances_path`, `certbot`, `ufw`, `python3` (versions).
 pub fn check() -> Recipe {
     Recipe {
         name: "check",
@@ -54,7 +59,8 @@ pub fn check() -> Recipe {
     }
 }
 
-/// nginx, ready for the sites of Lamplighter.
+/// nginx, ready for the sites of Lamplighter. Facts: `nginx_version`, `nginx_http2` (`listen`: a parameter of it;
+/// `directive`: `http2 on;`).
 pub fn nginx() -> Recipe {
     Recipe {
         name: "nginx",

@@ -103,12 +103,17 @@ impl<W: Work> Pool<W> {
             state: Mutex::new(State::new()),
             due: Condvar::new(),
             left: Condvar::new(),
-            results: Mutex::new(Results { waiting: Vec::new(), closed: false }),
+            results: Mutex::new(Results {
+                waiting: Vec::new(),
+                closed: false,
+            }),
             arrived: Condvar::new(),
             taken: Condvar::new(),
         });
         let taker = inner.clone();
-        let taker = std::thread::Builder::new().name("pool-done".into()).spawn(move || taker.hand_on())?;
+        let taker = std::thread::Builder::new()
+            .name("pool-done".into())
+            .spawn(move || taker.hand_on())?;
         let mut state = inner.lock();
         for _ in 0..bounds.min {
             Inner::hire(&inner, &mut state);
@@ -166,8 +171,10 @@ impl<W: Work> Inner<W> {
 
     fn hire(this: &Arc<Self>, state: &mut State<W::Item>) {
         let worker = this.clone();
-        let started =
-            std::thread::Builder::new().name("pool".into()).stack_size(STACK).spawn(move || Inner::serve(&worker));
+        let started = std::thread::Builder::new()
+            .name("pool".into())
+            .stack_size(STACK)
+            .spawn(move || Inner::serve(&worker));
         match started {
             Ok(_) => state.threads += 1,
             // At the process's limit the others go on; the next item that finds all busy tries again.
@@ -205,14 +212,24 @@ impl<W: Work> Inner<W> {
                     state.finish(run, clock::mono());
                     free_since = clock::mono();
                 }
-                Next::Wait(_) if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.watched => break,
+                Next::Wait(_) if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.watched => {
+                    break;
+                }
                 Next::Wait(until) => {
                     let watch = !state.watched;
-                    let until = if watch { until.unwrap_or(now + IDLE_MAX) } else { now + IDLE_MAX };
+                    let until = if watch {
+                        until.unwrap_or(now + IDLE_MAX)
+                    } else {
+                        now + IDLE_MAX
+                    };
                     state.watched = true;
                     state.idle += 1;
                     let wait = until.saturating_duration_since(now);
-                    state = this.due.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                    state = this
+                        .due
+                        .wait_timeout(state, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                     state.idle -= 1;
                     state.watched &= !watch;
                 }
@@ -250,7 +267,11 @@ impl<W: Work> Inner<W> {
                 if left.is_zero() {
                     break;
                 }
-                results = self.arrived.wait_timeout(results, left).unwrap_or_else(PoisonError::into_inner).0;
+                results = self
+                    .arrived
+                    .wait_timeout(results, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
             }
             let batch = std::mem::take(&mut results.waiting);
             self.taken.notify_all();
@@ -309,11 +330,20 @@ impl<I> State<I> {
     }
 
     fn set(&mut self, entries: Vec<Entry<I>>, now: Instant) {
-        let spread = SPREAD * u32::try_from(entries.len().saturating_sub(1)).unwrap_or(u32::MAX).min(100_000);
+        let spread = SPREAD
+            * u32::try_from(entries.len().saturating_sub(1))
+                .unwrap_or(u32::MAX)
+                .min(100_000);
         let mut old = std::mem::take(&mut self.slots);
         for entry in entries {
             let slot = match old.remove(&entry.key) {
-                Some(known) if known.revision == entry.revision && known.every == entry.every && (known.item.is_some() || known.running) => known,
+                Some(known)
+                    if known.revision == entry.revision
+                        && known.every == entry.every
+                        && (known.item.is_some() || known.running) =>
+                {
+                    known
+                }
                 before => {
                     let late = spread.min(entry.every).as_millis() as u64;
                     Slot {
@@ -328,22 +358,37 @@ impl<I> State<I> {
             self.slots.insert(entry.key, slot);
         }
         // What runs is remembered to its end, so that the same key coming back is not run beside it.
-        self.slots.extend(old.into_iter().filter(|(_, slot)| slot.running).map(|(key, slot)| {
-            (key, Slot { item: None, revision: i64::MIN, ..slot })
-        }));
+        self.slots
+            .extend(old.into_iter().filter(|(_, slot)| slot.running).map(|(key, slot)| {
+                (
+                    key,
+                    Slot {
+                        item: None,
+                        revision: i64::MIN,
+                        ..slot
+                    },
+                )
+            }));
         self.order = self.slots.iter().map(|(key, slot)| Reverse((slot.due, *key))).collect();
     }
 
     fn next(&mut self, now: Instant) -> Next<I> {
         while let Some(Reverse((due, key))) = self.order.peek().copied() {
-            let slot = self.slots.get_mut(&key).filter(|s| s.due == due && !s.running && s.item.is_some());
+            let slot = self
+                .slots
+                .get_mut(&key)
+                .filter(|s| s.due == due && !s.running && s.item.is_some());
             match slot {
                 Some(_) if due > now => return Next::Wait(Some(due)),
                 Some(slot) => {
                     self.order.pop();
                     slot.running = true;
                     if let Some(item) = slot.item.take() {
-                        return Next::Run(Run { key, revision: slot.revision, item });
+                        return Next::Run(Run {
+                            key,
+                            revision: slot.revision,
+                            item,
+                        });
                     }
                 }
                 None => drop(self.order.pop()),
@@ -357,7 +402,9 @@ impl<I> State<I> {
     }
 
     fn finish(&mut self, run: Run<I>, now: Instant) {
-        let Some(slot) = self.slots.get_mut(&run.key) else { return };
+        let Some(slot) = self.slots.get_mut(&run.key) else {
+            return;
+        };
         slot.running = false;
         if slot.revision == run.revision && slot.item.is_none() {
             slot.item = Some(run.item);
@@ -374,7 +421,10 @@ impl<I> State<I> {
     }
 
     fn figures(&self, now: Instant) -> Figures {
-        let late = self.order.peek().map_or(Duration::ZERO, |Reverse((due, _))| now.saturating_duration_since(*due));
+        let late = self
+            .order
+            .peek()
+            .map_or(Duration::ZERO, |Reverse((due, _))| now.saturating_duration_since(*due));
         Figures {
             items: self.slots.values().filter(|s| s.item.is_some() || s.running).count(),
             threads: self.threads,
@@ -391,7 +441,12 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     fn entry(key: i64, revision: i64) -> Entry<&'static str> {
-        Entry { key, revision, every: 30 * S, item: "x" }
+        Entry {
+            key,
+            revision,
+            every: 30 * S,
+            item: "x",
+        }
     }
 
     fn run(state: &mut State<&'static str>, now: Instant) -> Option<Run<&'static str>> {
@@ -412,7 +467,10 @@ mod tests {
         assert!(run(&mut state, t + 29 * S).is_none());
         let second = run(&mut state, t + 30 * S).unwrap();
         state.finish(second, t + 95 * S); // two rounds missed
-        assert!(run(&mut state, t + 124 * S).is_none(), "what was missed is not caught up on");
+        assert!(
+            run(&mut state, t + 124 * S).is_none(),
+            "what was missed is not caught up on"
+        );
         assert!(run(&mut state, t + 125 * S).is_some());
     }
 

@@ -53,7 +53,7 @@ const OPTIONS: &[&str] = &[
 /// user has, it sees nothing but this. `dd` takes exactly a block; a shell that reads a script reads ahead.
 const COMMAND: &str = r#"exec /bin/sh -c 'eval "$(dd bs=4096 count=1 iflag=fullblock 2>/dev/null)"'"#;
 
-/// Files of one login, relative to the runtime folder.
+/// Files of one login, relative to ssh's working folder.
 pub(super) struct Paths<'a> {
     pub(super) master: &'a str,
     pub(super) known_hosts: &'a str,

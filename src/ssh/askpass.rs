@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// The variable that holds the socket's path, relative to the runtime folder (which is ssh's working folder).
+/// The variable that holds the socket's path, relative to ssh's working folder.
 const VARIABLE: &str = "LAMPLIGHTER_ASKPASS";
 /// The folder of the sockets.
 pub(super) const SOCKETS: &str = "ask";

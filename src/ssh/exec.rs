@@ -10,7 +10,7 @@
 
 use super::askpass::{Answer, Expect};
 use super::error::{self, error};
-use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, relative};
+use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, master, relative};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file::{self, TempFile};
@@ -60,7 +60,7 @@ pub(super) fn run(
     seat.opened(met.as_ref().err().filter(|e| e.code != "cancelled"));
     let (mut talk, sudo) = met.inspect_err(|e| {
         if e.code == "ssh_timeout" {
-            ssh.tell("stop", &seat.socket); // a dead connection must not take the next job too
+            master::tell(&ssh.dir, "stop", &seat.socket); // a dead connection must not take the next job too
         }
     })?;
     talk.go(job.root, &sudo, &script, until)?;

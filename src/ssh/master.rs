@@ -7,14 +7,18 @@ use super::{Auth, FILES, Ssh, Target, argv, askpass, error};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::process::{self, Cancel, Program};
-use crate::base::{log, random, text};
+use crate::base::{file, log, random, text};
 use ring::hmac;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The folder of the control sockets.
 pub(super) const SOCKETS: &str = "cm";
+/// How a process's folder is called in the runtime folder, and the lock in it.
+const ROOM: &str = "ssh-";
+const LOCK: &str = "lock";
 /// sshd's default `MaxSessions`.
 const SEATS: usize = 10;
 /// A message to a master is answered at once.
@@ -120,43 +124,70 @@ impl Ssh {
             .filter(|(_, line)| which(line.server))
             .map(|(socket, _)| socket.clone())
             .collect();
-        sockets.iter().for_each(|socket| self.tell("exit", socket));
+        sockets.iter().for_each(|socket| tell(&self.dir, "exit", socket));
     }
+}
 
-    /// Sends a message to the master behind a socket, if there is one.
-    pub(super) fn tell(&self, message: &'static str, socket: &str) {
-        if !self.dir.join(socket).exists() {
-            return;
+/// Sends a message to the master behind a socket, if there is one. `exit` ends it with all its jobs; after `stop` it
+/// takes no new ones.
+pub(super) fn tell(dir: &Path, message: &'static str, socket: &str) {
+    if !dir.join(socket).exists() {
+        return;
+    }
+    let program = Program {
+        name: "ssh",
+        args: argv::master(message, socket),
+        env: vec![],
+        dir: Some(dir),
+    };
+    if let Err(e) = process::run(program, b"", MESSAGE, 4_096, &Cancel::new()).map_err(ours) {
+        log::warning(
+            "ssh",
+            "a shared connection could not be told to end",
+            &[("cause", &e.to_string())],
+        );
+    }
+    // It removes its socket itself; a dead one cannot.
+    let _ = fs::remove_file(dir.join(socket));
+}
+
+/// A new folder for this process, and its lock. It has the lock before it has its name, so that nobody sweeps it.
+pub(super) fn room(runtime: &Path) -> Result<(PathBuf, File)> {
+    let name = &random::name()[..8];
+    let (fresh, dir) = (
+        runtime.join(format!("new-{name}")),
+        runtime.join(format!("{ROOM}{name}")),
+    );
+    for part in ["", FILES, SOCKETS, askpass::SOCKETS] {
+        file::private_dir(&fresh.join(part))?;
+    }
+    let lock = File::create_new(fresh.join(LOCK))?;
+    lock.lock()?;
+    fs::rename(&fresh, &dir)?;
+    Ok((dir, lock))
+}
+
+/// Removes the folders of processes that are no more, and ends their masters.
+pub(super) fn sweep(runtime: &Path) -> Result<()> {
+    for entry in fs::read_dir(runtime)? {
+        let dir = entry?.path();
+        let ours = dir
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(ROOM));
+        let dead = || File::open(dir.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
+        if !ours || !dead() {
+            continue;
         }
-        let program = Program {
-            name: "ssh",
-            args: argv::master(message, socket),
-            env: vec![],
-            dir: Some(&self.dir),
-        };
-        if let Err(e) = process::run(program, b"", MESSAGE, 4_096, &Cancel::new()).map_err(ours) {
-            log::warning(
-                "ssh",
-                "a shared connection could not be told to end",
-                &[("cause", &e.to_string())],
+        for socket in fs::read_dir(dir.join(SOCKETS)).into_iter().flatten() {
+            tell(
+                &dir,
+                "exit",
+                &format!("{SOCKETS}/{}", socket?.file_name().to_string_lossy()),
             );
         }
-        // It removes its socket itself; a dead one cannot.
-        let _ = fs::remove_file(self.dir.join(socket));
+        fs::remove_dir_all(&dir)?;
     }
-
-    /// Ends and removes what an earlier process left.
-    pub(super) fn sweep(&self) -> Result<()> {
-        for entry in fs::read_dir(self.dir.join(SOCKETS))? {
-            self.tell("exit", &format!("{SOCKETS}/{}", entry?.file_name().to_string_lossy()));
-        }
-        for folder in [FILES, askpass::SOCKETS] {
-            for entry in fs::read_dir(self.dir.join(folder))? {
-                fs::remove_file(entry?.path())?;
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 impl Masters {

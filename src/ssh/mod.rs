@@ -27,9 +27,11 @@ pub mod put;
 
 /// The machine; one for a process. Dropping it closes all connections.
 pub struct Ssh {
-    /// The runtime folder. It is the working folder of every `ssh`, so that no option holds an absolute path: none can
-    /// be too long for a socket or have a space or `%` in it.
+    /// A folder of ours. It is the working folder of every `ssh`, so that no option holds an absolute path: none can be
+    /// too long for a socket or have a space or `%` in it.
     dir: PathBuf,
+    /// Held as long as we live: who can take it may sweep the folder.
+    _lock: std::fs::File,
     /// This program: `ssh` calls it when it wants a password.
     own: PathBuf,
     masters: master::Masters,
@@ -108,29 +110,29 @@ pub enum Sudo {
 }
 
 impl Ssh {
-    /// Opens the machine in a runtime folder (made if needed, best on tmpfs) and sweeps what an earlier process left
-    /// there: connections, key files, sockets. `own` is this program's absolute path. Error `runtime_dir_too_long`.
-    pub fn open(dir: PathBuf, own: PathBuf) -> Result<Ssh> {
-        if dir.as_os_str().len() > DIR_MAX {
+    /// Opens the machine in a folder of its own under the runtime folder (made if needed, best on tmpfs), and sweeps
+    /// what processes that are no more left there: connections, key files, sockets. Other living processes may use the
+    /// same runtime folder. `own` is this program's absolute path. Error `runtime_dir_too_long`.
+    pub fn open(runtime: PathBuf, own: PathBuf) -> Result<Ssh> {
+        if runtime.as_os_str().len() > RUNTIME_MAX {
             return Err(Error::new(
                 Kind::Config,
                 "runtime_dir_too_long",
                 format!(
-                    "The runtime folder {} is too long: {DIR_MAX} bytes at most.",
-                    dir.display()
+                    "The runtime folder {} is too long: {RUNTIME_MAX} bytes at most.",
+                    runtime.display()
                 ),
             ));
         }
-        for part in ["", FILES, master::SOCKETS, askpass::SOCKETS] {
-            file::private_dir(&dir.join(part))?;
-        }
-        let ssh = Ssh {
+        file::private_dir(&runtime)?;
+        master::sweep(&runtime)?;
+        let (dir, lock) = master::room(&runtime)?;
+        Ok(Ssh {
             masters: master::Masters::default(),
             dir,
             own,
-        };
-        ssh.sweep()?;
-        Ok(ssh)
+            _lock: lock,
+        })
     }
 
     /// Runs a job; `on_line` gets each line as it comes, on this thread. A script's exit code other than 0 is not an
@@ -154,15 +156,16 @@ impl Ssh {
 impl Drop for Ssh {
     fn drop(&mut self) {
         self.close(|_| true);
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
-/// A socket's path has 107 bytes (`unix(7)`); ours have 37 after the folder's.
-const DIR_MAX: usize = 64;
+/// A socket's path has 107 bytes (`unix(7)`); ours have 50 after the runtime folder's.
+const RUNTIME_MAX: usize = 56;
 /// Keys, known hosts and ssh's own log of the logins that are under way.
 const FILES: &str = "files";
 
-/// A file of [`FILES`] as ssh, whose working folder is the runtime folder, finds it.
+/// A file of [`FILES`] as ssh, whose working folder is ours, finds it.
 fn relative(file: &file::TempFile) -> String {
     let name = file.path().file_name().unwrap_or_default();
     format!("{FILES}/{}", name.to_string_lossy())

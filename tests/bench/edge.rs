@@ -59,11 +59,19 @@ fn server() {
     let mut crowd = child(&["listen", &address, &CLIENTS.to_string()]);
     wait(|| edge.stats().streams == CLIENTS);
     thread::sleep(Duration::from_millis(500));
-    println!("{CLIENTS} idle streams: {} kB, {:.1} kB each, {} threads", rss_kb(), (rss_kb() - empty) as f64 / CLIENTS as f64, threads());
+    println!(
+        "{CLIENTS} idle streams: {} kB, {:.1} kB each, {} threads",
+        rss_kb(),
+        (rss_kb() - empty) as f64 / CLIENTS as f64,
+        threads()
+    );
     let cpu_before = cpu();
     talk(&feed);
     let each = (cpu() - cpu_before).as_secs_f64() * 1e6 / (CLIENTS as u64 * PER_SECOND * SECONDS) as f64;
-    println!("{CLIENTS} clients × {PER_SECOND}/s: server CPU {each:.2} µs an event, {:.1} kB each", (rss_kb() - empty) as f64 / CLIENTS as f64);
+    println!(
+        "{CLIENTS} clients × {PER_SECOND}/s: server CPU {each:.2} µs an event, {:.1} kB each",
+        (rss_kb() - empty) as f64 / CLIENTS as f64
+    );
     crowd.stdin.take().unwrap().write_all(b"stop\n").unwrap();
     println!("  {}", done(crowd));
     wait(|| edge.stats().connections == 0);
@@ -85,7 +93,11 @@ fn server() {
     });
     talk(&feed);
     guests.join().unwrap();
-    println!("{} healthy, 100 stalled, {} came and went:", CLIENTS - 100, edge.stats().streams_served - served);
+    println!(
+        "{} healthy, 100 stalled, {} came and went:",
+        CLIENTS - 100,
+        edge.stats().streams_served - served
+    );
     crowd.stdin.take().unwrap().write_all(b"stop\n").unwrap();
     println!("  {}", done(crowd));
     stalled.stdin.take().unwrap().write_all(b"stop\n").unwrap();
@@ -102,7 +114,10 @@ fn handle(inner: &Server, streams: &Streams, feed: &Arc<Feed>) {
             Ok(size) => Response::from_data(vec![b'x'; size]),
             Err(_) => {
                 let next = feed.lines.lock().unwrap().len();
-                let source = View { feed: Arc::clone(feed), next };
+                let source = View {
+                    feed: Arc::clone(feed),
+                    next,
+                };
                 let ticket = streams.offer(1, Box::new(source)).unwrap();
                 Response::from_data([]).with_header(Header::from_bytes(STREAM_HEADER, ticket).unwrap())
             }
@@ -143,7 +158,10 @@ fn talk(feed: &Feed) {
     for n in 0..PER_SECOND * SECONDS {
         let at = start + Duration::from_micros(n * 1_000_000 / PER_SECOND);
         thread::sleep(at.saturating_duration_since(Instant::now()));
-        let line = format!(r#"{{"t":{},"stream":"stdout","text":"Setting up libc-bin (2.36-9+deb12u10) and so on"}}"#, micros());
+        let line = format!(
+            r#"{{"t":{},"stream":"stdout","text":"Setting up libc-bin (2.36-9+deb12u10) and so on"}}"#,
+            micros()
+        );
         feed.lines.lock().unwrap().push(line.into());
         feed.wake.ring();
     }
@@ -160,7 +178,9 @@ fn plain_client(address: &str, path: &str, seconds: u64) {
     let start = Instant::now();
     while start.elapsed().as_secs() < seconds {
         let began = Instant::now();
-        socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+        socket
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
+            .unwrap();
         let (mut have, mut want) = (0, usize::MAX);
         while have < want {
             have += socket.read(&mut buf[have..]).unwrap();
@@ -174,7 +194,12 @@ fn plain_client(address: &str, path: &str, seconds: u64) {
     }
     let n = times.len();
     times.sort();
-    println!("{n} requests, {} rps, p50 {:?}, p99 {:?}", n as u64 / seconds, times[n / 2], times[n * 99 / 100]);
+    println!(
+        "{n} requests, {} rps, p50 {:?}, p99 {:?}",
+        n as u64 / seconds,
+        times[n / 2],
+        times[n * 99 / 100]
+    );
 }
 
 fn open(address: &str) -> TcpStream {
@@ -201,7 +226,12 @@ fn listeners(address: &str, count: usize) {
     }
     let n = all.len();
     all.sort();
-    println!("{n} events arrived, age p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", all[n / 2] as f64 / 1e3, all[n * 99 / 100] as f64 / 1e3, all[n - 1] as f64 / 1e3);
+    println!(
+        "{n} events arrived, age p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+        all[n / 2] as f64 / 1e3,
+        all[n * 99 / 100] as f64 / 1e3,
+        all[n - 1] as f64 / 1e3
+    );
 }
 
 fn ages(socket: TcpStream) -> Vec<u64> {
@@ -226,11 +256,19 @@ fn stalled(address: &str, count: usize) {
 
 fn child(args: &[&str]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn done(child: Child) -> String {
-    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_string()
+    String::from_utf8(child.wait_with_output().unwrap().stdout)
+        .unwrap()
+        .trim()
+        .to_string()
 }
 
 fn wait(so: impl Fn() -> bool) {
@@ -242,7 +280,10 @@ fn wait(so: impl Fn() -> bool) {
 }
 
 fn micros() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_micros() as u64
 }
 
 /// User and system time of this process; the kernel counts in hundredths of a second.

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
 use crate::features::alerts;
+use crate::features::servers::latest::Line;
 use crate::features::servers::pages::{Known, TaskRow, Why, known, task_row, task_title};
 use crate::features::servers::{self, HostKeyState};
 use crate::http::page;
@@ -231,10 +232,10 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         answer: counts.lit + counts.flick,
         cpu,
         cpu_95,
-        cpu_spark: medians(all, |k| &k.cpu),
+        cpu_spark: medians(all, |k| k.spark.cpu()),
         mem,
         mem_95,
-        mem_spark: medians(all, |k| &k.mem),
+        mem_spark: medians(all, |k| k.spark.mem()),
         disk: fullest.map(|(v, _)| v),
         disk_name: fullest.map(|(_, name)| name.clone()).unwrap_or_default(),
         alerts: firing,
@@ -305,11 +306,12 @@ fn hours(times: impl Iterator<Item = Ms>) -> String {
 }
 
 /// The fleet's median at each point of the last hour.
-fn medians(all: &[Known], series: fn(&Known) -> &Vec<Option<f32>>) -> String {
-    let points = all.iter().map(|k| series(k).len()).max().unwrap_or(0);
+fn medians(all: &[Known], line: fn(&Known) -> Line) -> String {
+    let lines: Vec<Vec<_>> = all.iter().map(|k| line(k).points().collect()).collect();
+    let points = lines.iter().map(Vec::len).max().unwrap_or(0);
     spark((0..points).map(|i| {
-        let mut v: Vec<f32> = all.iter().filter_map(|k| *series(k).get(i)?).collect();
-        v.sort_by(f32::total_cmp);
+        let mut v: Vec<u8> = lines.iter().filter_map(|line| *line.get(i)?).collect();
+        v.sort_unstable();
         v.get(v.len() / 2).map(|v| f64::from(*v))
     }))
 }

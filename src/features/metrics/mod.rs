@@ -10,3 +10,14 @@ pub mod store;
 pub mod lamp;
 pub mod probe;
 pub mod poll;
+mod watch;
+mod api;
+
+use crate::feature::Feature;
+pub use watch::Watching;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    ..Feature::named("metrics")
+};

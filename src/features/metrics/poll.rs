@@ -65,7 +65,12 @@ impl Work for Polling {
     fn done(&self, batch: Vec<Outcome>) {
         let good = batch.iter().filter_map(|o| {
             let seen = o.result.as_ref().ok()?;
-            Some(Polled { server: o.server, at_ms: o.at_ms, took_ms: o.took_ms, sample: &seen.sample })
+            Some(Polled {
+                server: o.server,
+                at_ms: o.at_ms,
+                took_ms: o.took_ms,
+                sample: &seen.sample,
+            })
         });
         // Lamps are more than charts: without the samples the rest goes on.
         if let Err(e) = self.store.add(&good.collect::<Vec<_>>()) {

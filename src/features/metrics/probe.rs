@@ -124,14 +124,24 @@ pub fn poll(target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
 
 /// Asks at once for a person, and says what was found beside the person's path.
 pub fn probe(target: &PollTarget) -> Result<Probed> {
-    let mut fresh = PollTarget { path_seen: None, ..target.clone() };
+    let mut fresh = PollTarget {
+        path_seen: None,
+        ..target.clone()
+    };
     let began = clock::mono();
     let seen = look(&mut fresh, began + PROBE_MAX, &mut Buffer::default())?;
     let took_ms = began.elapsed().as_millis() as u32;
-    let version = seen.sample.version.clone().unwrap_or_else(|| format!("{}.x", seen.sample.api));
+    let version = seen
+        .sample
+        .version
+        .clone()
+        .unwrap_or_else(|| format!("{}.x", seen.sample.api));
     let say = match seen.path == target.path {
         true => format!("Glances {version} answers at {}.", seen.path),
-        false => format!("Nothing is at {}, but {} works: Glances {version}. Lamplighter uses that.", target.path, seen.path),
+        false => format!(
+            "Nothing is at {}, but {} works: Glances {version}. Lamplighter uses that.",
+            target.path, seen.path
+        ),
     };
     Ok(Probed { seen, took_ms, say })
 }
@@ -167,7 +177,12 @@ fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer) -> Result<Seen
     let mut first: Option<Error> = None;
     for path in paths {
         match ask(target, path, until, buffer) {
-            Ok(sample) => return Ok(Seen { sample, path: path.into() }),
+            Ok(sample) => {
+                return Ok(Seen {
+                    sample,
+                    path: path.into(),
+                });
+            }
             // The others failing too, the person wants to hear of the path they gave (or that used to work).
             Err(e) if wrong_path(&e) => drop(first.get_or_insert(e)),
             Err(e) => return Err(first.unwrap_or(e)),
@@ -196,7 +211,12 @@ fn ask(target: &PollTarget, path: &str, until: Instant, buffer: &mut Buffer) -> 
         return Err(Error::new(Kind::Upstream, code, say));
     }
     glances::parse(answer.body).map_err(|e| {
-        let say = format!("{}:{} answers at {path}, but: {}", target.host.in_url(), target.port, e.say);
+        let say = format!(
+            "{}:{} answers at {path}, but: {}",
+            target.host.in_url(),
+            target.port,
+            e.say
+        );
         Error { say, ..e }
     })
 }

@@ -1,7 +1,6 @@
 //! SQL of the samples (`metrics.db`).
 
 use super::rollup::Tier;
-use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, params};
@@ -95,63 +94,6 @@ pub fn drop_chunks(conn: &Conn, tier: &Tier, series: u32, before: u32) -> Result
         .execute([chunk_id(tier, series, 0), chunk_id(tier, series, before)])?)
 }
 
-/// A server's last poll as stored.
-pub struct LatestRow {
-    /// The server's number.
-    pub server: i64,
-    /// When the poll began.
-    pub at_ms: Ms,
-    /// How long it took.
-    pub took_ms: u32,
-    /// JSON of the sample without its disks.
-    pub sample: String,
-    /// Two bytes for each of the last polls.
-    pub spark: Vec<u8>,
-}
-
-/// Writes a server's last poll.
-pub fn put_latest(conn: &Conn, row: &LatestRow, disks: &str) -> Result<()> {
-    conn.prepare_cached(
-        "INSERT OR REPLACE INTO latest (server, at_ms, took_ms, sample, spark, disks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![
-        row.server,
-        row.at_ms,
-        row.took_ms,
-        row.sample,
-        row.spark,
-        disks
-    ])?;
-    Ok(())
-}
-
-fn latest_row(r: &rusqlite::Row) -> rusqlite::Result<LatestRow> {
-    Ok(LatestRow {
-        server: r.get(0)?,
-        at_ms: r.get(1)?,
-        took_ms: r.get(2)?,
-        sample: r.get(3)?,
-        spark: r.get(4)?,
-    })
-}
-
-/// The last poll of these servers; who has none is left out.
-pub fn latest(conn: &Conn, servers: impl Iterator<Item = i64>) -> Result<Vec<LatestRow>> {
-    let mut statement =
-        conn.prepare_cached("SELECT server, at_ms, took_ms, sample, spark FROM latest WHERE server = ?1")?;
-    let mut out = Vec::with_capacity(servers.size_hint().0);
-    for server in servers {
-        out.extend(statement.query_row([server], latest_row).optional()?);
-    }
-    Ok(out)
-}
-
-/// The disks of a server's last poll, as JSON.
-pub fn disks(conn: &Conn, server: i64) -> Result<Option<String>> {
-    let mut statement = conn.prepare_cached("SELECT disks FROM latest WHERE server = ?1")?;
-    Ok(statement.query_row([server], |r| r.get(0)).optional()?)
-}
-
 /// Every server that anything is kept of.
 pub fn servers(conn: &Conn) -> Result<Vec<i64>> {
     let mut statement = conn.prepare_cached("SELECT DISTINCT server FROM series ORDER BY server")?;
@@ -159,10 +101,9 @@ pub fn servers(conn: &Conn) -> Result<Vec<i64>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Forgets a server's series and last poll (its chunks and hot rows go before).
+/// Forgets a server's series (its chunks and hot rows go before).
 pub fn forget(conn: &Conn, server: i64) -> Result<()> {
     conn.execute("DELETE FROM series WHERE server = ?1", [server])?;
-    conn.execute("DELETE FROM latest WHERE server = ?1", [server])?;
     Ok(())
 }
 

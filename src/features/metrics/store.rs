@@ -3,8 +3,8 @@
 //! folding of a server is also its clean-up, so nothing ever happens to all servers at the same time.
 
 use super::chunk::{self, Bucket, Point};
-use super::glances::{Disk, Sample};
-use super::queries::{self, LatestRow};
+use super::glances::Sample;
+use super::queries;
 use super::rollup::{self, Period, RAW, ROLLED, Tier};
 use super::series::{self, DISK, DISKS_MAX, METRICS, Unit};
 use crate::base::clock::{Ms, SECOND};
@@ -12,9 +12,8 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
 use crate::base::{log, random};
 use crate::db::{Conn, Db, Tx};
+use crate::features::servers::latest::{self, Spark};
 use serde::Serialize;
-use serde::ser::SerializeSeq;
-use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,12 +35,6 @@ pub struct Polled<'a> {
 /// started together do not stay together.
 const FOLD_ROWS: u32 = 120;
 
-/// Polls shown in a list's sparkline.
-const SPARK_POLLS: usize = 60;
-
-/// In a sparkline: not measured.
-const SPARK_GAP: u8 = 255;
-
 /// Longer than twice the slowest interval: something was missed, and the line has a gap.
 const SILENCE_MS: Ms = 150 * SECOND;
 
@@ -55,7 +48,7 @@ pub struct Store {
 struct Known {
     metrics: Vec<Option<u32>>,
     disks: Vec<(Box<str>, u32)>,
-    spark: Vec<u8>,
+    spark: Spark,
     last_ms: Ms,
     rows: u32,
     fold_at: u32,
@@ -90,11 +83,8 @@ impl Store {
                 self.forget(Id::new(server))?;
                 continue;
             }
-            let last = self.db.read(|conn| queries::latest(conn, [server].into_iter()))?;
-            if last
-                .first()
-                .is_none_or(|row| now - row.at_ms > i64::from(RAW.keep_s) * SECOND)
-            {
+            let last = latest::of(&self.db, [Id::new(server)])?.into_values().next();
+            if last.is_none_or(|last| now - last.at_ms > i64::from(RAW.keep_s) * SECOND) {
                 self.known
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -118,28 +108,9 @@ impl Store {
                 }
             }
             queries::drop_hot(tx, server.get())?;
+            latest::forget(tx, server)?;
             queries::forget(tx, server.get())
         })
-    }
-
-    /// The last polls of these servers; who was never reached is left out.
-    pub fn latest(&self, servers: &[Id<Server>]) -> Result<Vec<Latest>> {
-        let rows = self
-            .db
-            .read(|conn| queries::latest(conn, servers.iter().map(|id| id.get())))?;
-        rows.into_iter().map(Latest::read).collect()
-    }
-
-    /// The last poll of one server with its disks.
-    pub fn latest_with_disks(&self, server: Id<Server>) -> Result<Option<(Latest, Vec<Disk>)>> {
-        let Some(latest) = self.latest(&[server])?.pop() else {
-            return Ok(None);
-        };
-        let disks = self.db.read(|conn| queries::disks(conn, server.get()))?;
-        let disks = disks
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
-        Ok(Some((latest, disks)))
     }
 
     /// A server's charts. A stretch without values has no point.
@@ -181,16 +152,10 @@ fn add(tx: &Tx, known: &mut HashMap<i64, Known>, poll: &Polled) -> Result<()> {
         disks: Vec::new(),
         ..poll.sample.clone()
     };
-    let row = LatestRow {
-        server,
-        at_ms: poll.at_ms,
-        took_ms: poll.took_ms,
-        sample: serde_json::to_string(&summary).map_err(Error::internal)?,
-        spark: k.spark.clone(),
-    };
+    let sample = serde_json::to_string(&summary).map_err(Error::internal)?;
     let disks =
         serde_json::to_string(&poll.sample.disks[..poll.sample.disks.len().min(64)]).map_err(Error::internal)?;
-    queries::put_latest(tx, &row, &disks)?;
+    latest::put(tx, poll.server, (poll.at_ms, poll.took_ms), &sample, &k.spark, &disks)?;
 
     k.rows += 1;
     if k.rows >= k.fold_at {
@@ -210,7 +175,7 @@ impl Known {
         let mut known = Known {
             metrics: vec![None; METRICS.len()],
             disks: Vec::new(),
-            spark: Vec::new(),
+            spark: Spark::default(),
             last_ms: 0,
             rows: queries::hot_count(conn, server)?,
             fold_at: fold_at(),
@@ -222,9 +187,9 @@ impl Known {
                 known.metrics[i] = Some(id);
             }
         }
-        if let Some(row) = queries::latest(conn, [server].into_iter())?.pop() {
-            known.spark = row.spark;
-            known.last_ms = row.at_ms;
+        if let Some(last) = latest::get(conn, Id::new(server))? {
+            known.last_ms = last.at_ms;
+            known.spark = last.spark;
         }
         Ok(known)
     }
@@ -253,14 +218,10 @@ impl Known {
     }
 
     fn shine(&mut self, poll: &Polled) {
-        let byte = |percent: Option<f64>| percent.map_or(SPARK_GAP, |p| p.round().clamp(0.0, 100.0) as u8);
         if self.last_ms > 0 && poll.at_ms - self.last_ms > SILENCE_MS {
-            self.spark.extend([SPARK_GAP; 2]);
+            self.spark.push(None, None);
         }
-        self.spark
-            .extend([byte(poll.sample.cpu_percent), byte(poll.sample.mem_percent)]);
-        let surplus = self.spark.len().saturating_sub(2 * SPARK_POLLS);
-        self.spark.drain(..surplus);
+        self.spark.push(poll.sample.cpu_percent, poll.sample.mem_percent);
         self.last_ms = poll.at_ms;
     }
 }
@@ -408,81 +369,5 @@ impl Line {
             step_ms: i64::from(step) * SECOND,
             points: points.collect(),
         }
-    }
-}
-
-/// A server's last poll, as lists show it. Serialises as the sample's own JSON with time and sparkline around it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Latest {
-    /// Whose.
-    pub server: Id<Server>,
-    /// When it began, unix ms.
-    pub at_ms: Ms,
-    /// How long it took.
-    pub took_ms: u32,
-    /// The sample without disks: JSON text that is passed on as it is.
-    pub sample: Box<RawValue>,
-    /// The last 60 polls.
-    pub spark: Spark,
-}
-
-impl Latest {
-    fn read(row: LatestRow) -> Result<Latest> {
-        Ok(Latest {
-            server: Id::new(row.server),
-            at_ms: row.at_ms,
-            took_ms: row.took_ms,
-            sample: RawValue::from_string(row.sample).map_err(Error::internal)?,
-            spark: Spark(row.spark),
-        })
-    }
-
-    /// The sample (without disks) for those who need its numbers.
-    pub fn parsed(&self) -> Sample {
-        serde_json::from_str(self.sample.get()).unwrap_or_default()
-    }
-}
-
-/// CPU and memory of the last polls, oldest first, in whole percent; `null` where nothing was measured.
-#[derive(Debug, Clone)]
-pub struct Spark(Vec<u8>);
-
-impl Spark {
-    /// CPU, or None for a gap.
-    pub fn cpu(&self) -> impl Iterator<Item = Option<u8>> {
-        self.line(0)
-    }
-
-    /// Memory, or None for a gap.
-    pub fn mem(&self) -> impl Iterator<Item = Option<u8>> {
-        self.line(1)
-    }
-
-    fn line(&self, i: usize) -> impl Iterator<Item = Option<u8>> {
-        self.0
-            .iter()
-            .skip(i)
-            .step_by(2)
-            .map(|b| (*b != SPARK_GAP).then_some(*b))
-    }
-}
-
-impl Serialize for Spark {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
-        struct Line<'a>(&'a Spark, usize);
-        impl Serialize for Line<'_> {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
-                let mut seq = to.serialize_seq(Some(SPARK_POLLS))?;
-                self.0
-                    .line(self.1)
-                    .try_for_each(|point| seq.serialize_element(&point))?;
-                seq.end()
-            }
-        }
-        use serde::ser::SerializeStruct;
-        let mut both = to.serialize_struct("Spark", 2)?;
-        both.serialize_field("cpu", &Line(self, 0))?;
-        both.serialize_field("mem", &Line(self, 1))?;
-        both.end()
     }
 }

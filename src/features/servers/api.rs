@@ -1,6 +1,6 @@
 //! The servers' JSON API.
 
-use super::latest::{self, Latest};
+use super::latest::{self, Latest, Line};
 use super::model::{self, Fields, Has};
 use super::{Filter, HostKeyState, Server, queries};
 use crate::access::{Actor, Right};
@@ -68,8 +68,8 @@ pub struct View<'a> {
     host_key_state: &'static str,
     host_key_fingerprint: Option<String>,
     last_sample: Option<&'a RawValue>,
-    spark_cpu: &'a [Option<f32>],
-    spark_mem: &'a [Option<f32>],
+    spark_cpu: Line<'a>,
+    spark_mem: Line<'a>,
     facts: Option<&'a RawValue>,
     facts_at: Option<String>,
     created_at: String,
@@ -121,9 +121,9 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         last_error: s.lamp.error.as_ref().map(|(code, message)| ErrorView { code, message }),
         host_key_state: s.host_key_state.name(),
         host_key_fingerprint: s.fingerprint(),
-        last_sample: latest.and_then(|l| serde_json::from_str(&l.sample).ok()),
-        spark_cpu: latest.map_or(&[], |l| &l.cpu),
-        spark_mem: latest.map_or(&[], |l| &l.mem),
+        last_sample: latest.map(|l| &*l.sample),
+        spark_cpu: latest.map_or(Line::NONE, |l| l.spark.cpu()),
+        spark_mem: latest.map_or(Line::NONE, |l| l.spark.mem()),
         facts: serde_json::from_str(&s.facts).ok(),
         facts_at: s.facts_at.map(rfc3339),
         created_at: rfc3339(s.created_at),

@@ -1,13 +1,125 @@
-//! (placeholder)
-use crate::base::error::Result;
-use crate::base::id::{self, Id};
-use crate::db::Db;
+//! A server's last poll, ready for lists: pushed by `metrics` in the transaction that keeps the sample, read in one go
+//! for a whole page. It lies in `metrics.db`, whose commits are cheap.
+
+use super::queries;
+use crate::base::clock::{Ms, rfc3339};
+use crate::base::error::{Error, Result};
+use crate::base::id::{Id, Server};
+use crate::db::{Conn, Db, Tx};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
+use serde_json::value::RawValue;
 use std::collections::HashMap;
+
+/// Polls shown in a list's sparkline.
+const POLLS: usize = 60;
+/// In a sparkline: not measured.
+const GAP: u8 = 255;
+
+/// A server's last good poll.
+#[derive(Debug, Clone)]
 pub struct Latest {
-    pub sample: String,
-    pub cpu: Vec<Option<f32>>,
-    pub mem: Vec<Option<f32>>,
+    /// When it began, unix ms.
+    pub at_ms: Ms,
+    /// How long it took.
+    pub took_ms: u32,
+    /// JSON as the API gives it (`ts`, `took_ms`, then the sample without its disks).
+    pub sample: Box<RawValue>,
+    /// The last 60 polls.
+    pub spark: Spark,
 }
-pub fn of(_m: &Db, _ids: impl IntoIterator<Item = Id<id::Server>>) -> Result<HashMap<Id<id::Server>, Latest>> {
-    Ok(HashMap::new())
+
+/// CPU and memory of the last polls, oldest first, in whole percent: two bytes a poll.
+#[derive(Debug, Clone, Default)]
+pub struct Spark(Vec<u8>);
+
+/// One of a sparkline's two lines; `null` in JSON where nothing was measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a>(&'a [u8], usize);
+
+impl Spark {
+    /// Adds a poll; `None` is a gap.
+    pub fn push(&mut self, cpu: Option<f64>, mem: Option<f64>) {
+        let byte = |percent: Option<f64>| percent.map_or(GAP, |p| p.round().clamp(0.0, 100.0) as u8);
+        self.0.extend([byte(cpu), byte(mem)]);
+        let surplus = self.0.len().saturating_sub(2 * POLLS);
+        self.0.drain(..surplus);
+    }
+
+    /// CPU.
+    pub fn cpu(&self) -> Line<'_> {
+        Line(&self.0, 0)
+    }
+
+    /// Memory.
+    pub fn mem(&self) -> Line<'_> {
+        Line(&self.0, 1)
+    }
+}
+
+impl Line<'_> {
+    /// Of a server that was never polled.
+    pub const NONE: Line<'static> = Line(&[], 0);
+
+    /// The values.
+    pub fn points(self) -> impl Iterator<Item = Option<u8>> {
+        self.0.iter().skip(self.1).step_by(2).map(|b| (*b != GAP).then_some(*b))
+    }
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut seq = to.serialize_seq(Some(self.0.len() / 2))?;
+        self.points().try_for_each(|point| seq.serialize_element(&point))?;
+        seq.end()
+    }
+}
+
+/// Keeps a poll as the last one. `sample` is a JSON object, `disks` a JSON array; `poll` is when it began and how long it
+/// took, in ms.
+pub fn put(tx: &Tx, server: Id<Server>, poll: (Ms, u32), sample: &str, spark: &Spark, disks: &str) -> Result<()> {
+    let (at_ms, took_ms) = poll;
+    let rest = sample
+        .strip_prefix('{')
+        .ok_or_else(|| Error::internal("a sample is a JSON object"))?;
+    let sample = format!("{{\"ts\":\"{}\",\"took_ms\":{took_ms},{rest}", rfc3339(at_ms));
+    queries::put_latest(tx, server, poll, &sample, &spark.0, disks)
+}
+
+/// One server's last poll.
+pub fn get(conn: &Conn, server: Id<Server>) -> Result<Option<Latest>> {
+    let Some((at_ms, took_ms, sample, spark)) = queries::latest(conn, server)? else {
+        return Ok(None);
+    };
+    let sample = RawValue::from_string(sample).map_err(Error::internal)?;
+    Ok(Some(Latest {
+        at_ms,
+        took_ms,
+        sample,
+        spark: Spark(spark),
+    }))
+}
+
+/// The last polls of these servers; who was never reached is left out.
+pub fn of(metrics: &Db, servers: impl IntoIterator<Item = Id<Server>>) -> Result<HashMap<Id<Server>, Latest>> {
+    metrics.read(|conn| {
+        let mut out = HashMap::new();
+        for server in servers {
+            if let Some(latest) = get(conn, server)? {
+                out.insert(server, latest);
+            }
+        }
+        Ok(out)
+    })
+}
+
+/// The disks of a server's last poll: a JSON array of `{"mount","device","used","size","percent"}`.
+pub fn disks(metrics: &Db, server: Id<Server>) -> Result<Option<Box<RawValue>>> {
+    let text = metrics.read(|conn| queries::latest_disks(conn, server))?;
+    text.map(|text| RawValue::from_string(text).map_err(Error::internal))
+        .transpose()
+}
+
+/// Forgets a server's last poll.
+pub fn forget(tx: &Tx, server: Id<Server>) -> Result<()> {
+    queries::forget_latest(tx, server)
 }

@@ -25,7 +25,7 @@ use crate::task::{self, queue};
 use crate::vault::Place;
 use model::{AuthType, Fields, Has, Secrets, Valid};
 
-pub use queries::{Filter, counts, fingerprint, tags};
+pub use queries::{Filter, counts, poll_fingerprint, polled, tags};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -111,10 +111,27 @@ pub struct Server {
     pub facts_at: Option<Ms>,
     /// Grows with every change.
     pub revision: i64,
+    /// Grows when Glances is to be asked in another way.
+    pub poll_revision: i64,
     /// Unix ms.
     pub created_at: Ms,
     /// Unix ms.
     pub updated_at: Ms,
+}
+
+/// What a poll's outcome is weighed against.
+#[derive(Debug, Clone)]
+pub struct Polled {
+    /// The server's name.
+    pub name: String,
+    /// See [`Server::poll_revision`].
+    pub revision: i64,
+    /// Whether Glances answered before.
+    pub lamp: Lamp,
+    /// API version last seen.
+    pub glances_api: Option<i64>,
+    /// The path that answered last.
+    pub glances_path_seen: Option<String>,
 }
 
 impl Server {

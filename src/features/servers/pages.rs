@@ -1,7 +1,7 @@
 //! The servers' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
 //! back with what was typed, except secrets.
 
-use super::latest::{self, Latest};
+use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields, Has};
 use super::{Filter, HostKeyState, Server, api, tasks};
 use crate::access::Right;
@@ -54,7 +54,7 @@ pub struct Sample {
     /// Load average.
     pub load1: Option<f64>,
     /// Logical cores.
-    pub cores: Option<u32>,
+    pub cpu_cores: Option<u32>,
     /// Since the last boot.
     pub uptime_seconds: Option<u64>,
     /// Bytes a second.
@@ -81,7 +81,12 @@ pub struct Disk {
 
 /// The last sample of a server, if it ever had one.
 pub fn sample(latest: Option<&Latest>) -> Option<Sample> {
-    serde_json::from_str(&latest?.sample).ok()
+    let latest = latest?;
+    let sample: Sample = serde_json::from_str(latest.sample.get()).ok()?;
+    Some(Sample {
+        at: latest.at_ms,
+        ..sample
+    })
 }
 
 /// How a lamp stands, and why: the first of the reasons that holds.
@@ -216,10 +221,8 @@ pub struct Known {
     pub why: Why,
     /// Its last sample.
     pub sample: Option<Sample>,
-    /// CPU of the last hour.
-    pub cpu: Vec<Option<f32>>,
-    /// Memory of the last hour.
-    pub mem: Vec<Option<f32>>,
+    /// CPU and memory of the last polls.
+    pub spark: Spark,
 }
 
 impl Known {
@@ -240,8 +243,8 @@ pub fn known(ctx: &Ctx, filter: &Filter) -> Result<Vec<Known>> {
             let latest = latest.remove(&server.id);
             let sample = sample(latest.as_ref());
             let why = why(&server, sample.as_ref());
-            let (cpu, mem) = latest.map(|l| (l.cpu, l.mem)).unwrap_or_default();
-            Known { server, why, sample, cpu, mem }
+            let spark = latest.map(|l| l.spark).unwrap_or_default();
+            Known { server, why, sample, spark }
         })
         .collect();
     let order = |k: &Known| ["dark", "flick", "unlit", "lit"].iter().position(|lamp| *lamp == k.why.lamp);
@@ -270,7 +273,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
             tags: &k.server.fields.tags,
             why: &k.why,
             sample: k.sample.as_ref(),
-            spark: spark(k.cpu.iter().map(|v| v.map(f64::from))),
+            spark: spark(k.spark.cpu().points().map(|v| v.map(f64::from))),
         };
         (row.id, k.stamp(), row)
     });
@@ -474,7 +477,11 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         Ok((super::get(conn, id)?, queue::list(conn, &of_server)?.0))
     })?;
     let latest = latest::of(&ctx.app.metrics, [id])?;
-    let sample = sample(latest.get(&id));
+    let disks = latest::disks(&ctx.app.metrics, id)?;
+    let disks: Vec<Disk> = disks
+        .and_then(|d| serde_json::from_str(d.get()).ok())
+        .unwrap_or_default();
+    let sample = sample(latest.get(&id)).map(|sample| Sample { disks, ..sample });
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let why = why(&server, sample.as_ref());
     let (server, facts) = view(server, sample);

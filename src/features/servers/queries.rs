@@ -1,7 +1,7 @@
 //! SQL of the servers.
 
 use super::model::{AuthType, Fields, Has};
-use super::{HostKeyState, Lamp, Server};
+use super::{HostKeyState, Lamp, Polled, Server};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
@@ -13,7 +13,8 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.glances_tls_pin, s.glances_profile, s.poll_interval_s, s.host_key, s.host_key_seen, s.host_key_state, s.status,
     s.status_since, s.fail_count, s.last_error_code, s.last_error_say, s.glances_api, s.glances_path_seen, s.facts,
     s.facts_at, s.revision, s.created_at, s.updated_at, s.password IS NOT NULL, s.ssh_key IS NOT NULL,
-    s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL";
+    s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
+    s.poll_revision";
 
 fn strings(json: String) -> Vec<String> {
     serde_json::from_str(&json).unwrap_or_default()
@@ -71,6 +72,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             glances_password: r.get(36)?,
             glances_token: r.get(37)?,
         },
+        poll_revision: r.get(38)?,
     })
 }
 
@@ -159,10 +161,37 @@ pub fn tags(conn: &Conn) -> Result<Vec<(String, i64)>> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// The highest revision and the number of rows: moves whenever a server is added, changed or removed.
-pub fn fingerprint(conn: &Conn) -> Result<(i64, i64)> {
-    let mut statement = conn.prepare_cached("SELECT coalesce(sum(revision), 0), count(*) FROM servers")?;
+/// Moves whenever a server is added or removed, or is to be polled in another way.
+pub fn poll_fingerprint(conn: &Conn) -> Result<(i64, i64)> {
+    let mut statement =
+        conn.prepare_cached("SELECT coalesce(sum(poll_revision), 0), coalesce(sum(id), 0) FROM servers")?;
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
+}
+
+/// Name, poll revision, lamp, and the API version and path seen last.
+pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT name, poll_revision, status, status_since, fail_count, last_error_code, last_error_say, glances_api,
+           glances_path_seen FROM servers WHERE id = ?1",
+    )?;
+    let row = statement.query_row([id.get()], |r| {
+        let code: Option<String> = r.get(5)?;
+        Ok(Polled {
+            name: r.get(0)?,
+            revision: r.get(1)?,
+            lamp: Lamp {
+                status: word(r.get_ref(2)?.as_str()?, &["provisioning", "ok", "unreachable"]),
+                since: r.get(3)?,
+                fail_count: r.get(4)?,
+                error: code
+                    .map(|code| Ok::<_, rusqlite::Error>((code, r.get(6)?)))
+                    .transpose()?,
+            },
+            glances_api: r.get(7)?,
+            glances_path_seen: r.get(8)?,
+        })
+    });
+    Ok(row.optional()?)
 }
 
 fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
@@ -206,7 +235,7 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
         "UPDATE servers SET name = ?2, host = ?3, ssh_port = ?4, username = ?5, auth_type = ?6, description = ?7, tags = ?8,
            public_ips = ?9, glances_scheme = ?10, glances_host = ?11, glances_port = ?12, glances_path = ?13,
            glances_auth_type = ?14, glances_username = ?15, glances_tls_pin = ?16, poll_interval_s = ?17, updated_at = ?18,
-           revision = revision + 1
+           revision = revision + 1, poll_revision = poll_revision + 1
          WHERE id = ?1",
         params![
             id.get(), f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags),
@@ -246,7 +275,9 @@ pub fn sealed(conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<O
 
 pub fn set_sealed(conn: &Conn, id: Id<id::Server>, column: &'static str, sealed: Option<&[u8]>) -> Result<()> {
     conn.execute(
-        &format!("UPDATE servers SET {column} = ?2, revision = revision + 1 WHERE id = ?1"),
+        &format!(
+            "UPDATE servers SET {column} = ?2, revision = revision + 1, poll_revision = poll_revision + 1 WHERE id = ?1"
+        ),
         params![id.get(), sealed],
     )?;
     Ok(())
@@ -272,7 +303,8 @@ pub fn set_facts(conn: &Conn, id: Id<id::Server>, facts: &str, at: Ms) -> Result
 pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -> Result<()> {
     conn.execute(
         "UPDATE servers SET glances_scheme = ?2, glances_host = ?3, glances_port = ?4, glances_path = ?5, glances_auth_type = ?6,
-           glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, fail_count = 0, revision = revision + 1
+           glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, fail_count = 0,
+           glances_path_seen = NULL, revision = revision + 1, poll_revision = poll_revision + 1
          WHERE id = ?1",
         params![
             id.get(), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
@@ -297,5 +329,40 @@ pub fn set_glances_seen(conn: &Conn, id: Id<id::Server>, api: i64, path: &str) -
         "UPDATE servers SET glances_api = ?2, glances_path_seen = ?3, revision = revision + 1 WHERE id = ?1",
     )?
     .execute(params![id.get(), api, path])?;
+    Ok(())
+}
+
+pub fn put_latest(
+    conn: &Conn,
+    server: Id<id::Server>,
+    (at_ms, took_ms): (Ms, u32),
+    sample: &str,
+    spark: &[u8],
+    disks: &str,
+) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO server_latest (server, at_ms, took_ms, sample, spark, disks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![server.get(), at_ms, took_ms, sample, spark, disks])?;
+    Ok(())
+}
+
+/// When the last poll began, how long it took (ms), its sample as JSON, its sparkline.
+pub type LatestRow = (Ms, u32, String, Vec<u8>);
+
+pub fn latest(conn: &Conn, server: Id<id::Server>) -> Result<Option<LatestRow>> {
+    let mut statement =
+        conn.prepare_cached("SELECT at_ms, took_ms, sample, spark FROM server_latest WHERE server = ?1")?;
+    let row = statement.query_row([server.get()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)));
+    Ok(row.optional()?)
+}
+
+pub fn latest_disks(conn: &Conn, server: Id<id::Server>) -> Result<Option<String>> {
+    let mut statement = conn.prepare_cached("SELECT disks FROM server_latest WHERE server = ?1")?;
+    Ok(statement.query_row([server.get()], |r| r.get(0)).optional()?)
+}
+
+pub fn forget_latest(conn: &Conn, server: Id<id::Server>) -> Result<()> {
+    conn.execute("DELETE FROM server_latest WHERE server = ?1", [server.get()])?;
     Ok(())
 }

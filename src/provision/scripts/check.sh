@@ -16,9 +16,12 @@ look_machine() {
   fact kernel "$(uname -r)"
   fact arch "$(uname -m)"
   fact cpu_count "$(nproc)"
-  fact cpu_model "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)"
-  fact mem_kib "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
-  fact swap_kib "$(sed -n 's/^SwapTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
+  while IFS=: read -r key value; do
+    case $key in 'model name'*) fact cpu_model "${value# }"; break ;; esac
+  done </proc/cpuinfo
+  while IFS=': ' read -r key value _; do
+    case $key in MemTotal) fact mem_kib "$value" ;; SwapTotal) fact swap_kib "$value" ;; esac
+  done </proc/meminfo
   read -r seconds _ </proc/uptime; fact uptime_s "${seconds%.*}"
   if [ -d /run/systemd/system ]; then fact systemd "$(systemctl is-system-running 2>/dev/null)"; else fact systemd none; fi
 }
@@ -46,9 +49,8 @@ look_addresses() {
 look_software() {
   command -v nginx >/dev/null && fact nginx "$(nginx -v 2>&1 | sed -n 's/^nginx version: //p')"
   glances_find && fact glances "$GLANCES_VERSION" && fact glances_path "$GLANCES"
-  command -v certbot >/dev/null && fact certbot "$(deb_version certbot || echo unknown)"
-  command -v python3 >/dev/null && fact python "$(python3 -I -c 'import platform; print(platform.python_version())')"
-  command -v ufw >/dev/null && fact ufw "$(deb_version ufw || echo unknown)"
+  dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' python3 certbot ufw 2>/dev/null |
+    while read -r status package version; do [ "$status" != installed ] || fact "$package" "${version%%[-+]*}"; done
   return 0
 }
 

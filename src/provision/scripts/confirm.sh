@@ -5,9 +5,12 @@ REVERT=lamplighter-ufw-revert
 
 look_firewall_confirmed() {
   if [ -e "$STATE/reverted" ]; then fail ufw_lockout_reverted 'The firewall was put back as it was, because nobody confirmed it in time.'; fi
-  ! active "$REVERT.timer" && ! active "$REVERT.service"
+  ! active "$REVERT.timer" && ! active "$REVERT.service" && { ! ufw status | grep -q '^Status: active' || grep -q '^ENABLED=yes' /etc/ufw/ufw.conf; }
 }
-stop_revert() { run systemctl stop "$REVERT.timer"; }
+stop_revert() {
+  run systemctl stop "$REVERT.timer"
+  if [ ! -e "$STATE/reverted" ]; then run sed -i 's/^ENABLED=no/ENABLED=yes/' /etc/ufw/ufw.conf; fi
+}
 
 main() {
   begin

@@ -26,7 +26,7 @@ ssh_guards() {
     connection | sed -n 's/.* //p'
   } | sort -un | while read -r port; do
     if [ "$WAS_ON" = no ]; then echo "allow $port/tcp"
-    else connection | while read -r from _; do echo "allow from $from to any port $port proto tcp"; done; fi
+    elif ! has "allow $port/tcp"; then connection | while read -r from _; do echo "allow from $from to any port $port proto tcp"; done; fi
   done
 }
 # "CLIENT CLIENT_PORT SERVER SERVER_PORT": sudo takes it out of the environment, so it is looked for among our ancestors.
@@ -87,9 +87,11 @@ put_rules() {
   # shellcheck disable=SC2086
   stale | while read -r rule; do run ufw --force delete $rule || exit 1; done
 }
+# Not yet for the next start: a reboot before the confirmation is a way back too.
 switch_on() {
   run ufw default allow incoming
   run ufw --force enable
+  run sed -i 's/^ENABLED=yes/ENABLED=no/' /etc/ufw/ufw.conf
 }
 
 main() {

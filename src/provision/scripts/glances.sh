@@ -14,8 +14,8 @@ look_address() {
 
 # The port must be free, or ours.
 look_glances_port() {
-  who=$(listener "$PORT") || return 0
-  case $who in *" (process $(systemctl show -p MainPID --value "$UNIT"))") return 0 ;; esac
+  who=$(listener "$PORT")
+  case $who in '' | *" (process $(systemctl show -p MainPID --value "$UNIT"))") return 0 ;; esac
   fail port_taken "Port $PORT of this server is in use by $who."
 }
 
@@ -38,10 +38,12 @@ install_glances() {
 
 # Debian's unit runs another server (`glances -s`) and starts with the package. It is switched off, not masked: a mask would
 # still be there when the package is gone, and the switch is the administrator's to turn back.
-distro_unit() {
-  case $(systemctl show -p FragmentPath --value glances.service) in /lib/systemd/* | /usr/lib/systemd/*) return 0 ;; *) return 1 ;; esac
+# A glances.service in /etc is the administrator's own work and is left alone.
+look_glances_stock_off() {
+  state=$(systemctl show -p FragmentPath -p UnitFileState -p ActiveState glances.service)
+  case $state in *FragmentPath=/lib/systemd/* | *FragmentPath=/usr/lib/systemd/*) ;; *) return 0 ;; esac
+  case $NL$state$NL in *"${NL}UnitFileState=enabled$NL"* | *"${NL}ActiveState=active$NL"*) return 1 ;; esac
 }
-look_glances_stock_off() { ! distro_unit || { ! enabled glances.service && ! active glances.service; }; }
 stock_off() {
   if [ -z "${GLANCES_NEW:-}" ]; then on_undo systemctl enable --now glances.service; fi
   run systemctl --quiet disable --now glances.service
@@ -174,8 +176,8 @@ run_glances() {
 
 look_front_port() {
   grep -qs "listen $FRONT_PORT ssl;" "$FRONT_CONF" && return 0
-  who=$(listener "$FRONT_PORT") || return 0
-  fail port_taken "Port $FRONT_PORT of this server is in use by $who."
+  who=$(listener "$FRONT_PORT")
+  [ -z "$who" ] || fail port_taken "Port $FRONT_PORT of this server is in use by $who."
 }
 
 # Self-signed and pinned by its fingerprint: names in it mean nothing. Renewed a month before its end.

@@ -7,9 +7,8 @@ look_nginx_before() { run nginx -t || fail nginx_red "The server's nginx configu
 step_nginx_before() { if command -v nginx >/dev/null; then look nginx_before look_nginx_before; else skip nginx_before; fi; }
 
 look_port_80() {
-  active nginx.service && return 0
-  who=$(listener 80) || return 0
-  case $who in nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
+  who=$(listener 80)
+  case $who in '' | nginx\ *) ;; *) active nginx.service || fail port_taken "Port 80 of this server is in use by $who." ;; esac
 }
 
 look_nginx_package() { installed nginx || { command -v nginx >/dev/null && [ -d /etc/nginx/conf.d ]; }; }
@@ -22,19 +21,17 @@ make_nginx_dirs() { run mkdir -p $NGINX_DIRS; }
 
 # The file that every site of ours relies on. nginx's own packages do not read sites-enabled: then we do.
 nginx_conf() {
-  cat <<'CONF'
-# Written by Lamplighter. Changes made here are overwritten.
-map $http_upgrade $lamplighter_connection {
-    default upgrade;
-    ''      close;
-}
-CONF
+  # shellcheck disable=SC2016  # variables of nginx
+  printf '%s\n' '# Written by Lamplighter. Changes made here are overwritten.' 'map $http_upgrade $lamplighter_connection {' \
+    '    default upgrade;' "    ''      close;" '}'
   grep -Eq '^[[:space:]]*include[[:space:]]+[^;#]*sites-enabled/' /etc/nginx/nginx.conf || echo 'include /etc/nginx/sites-enabled/*;'
 }
 look_nginx_conf() { file_is "$NGINX_CONF" 644 root:root "$(nginx_conf)"; }
 put_nginx_conf() { on_undo reload_nginx; put_file "$NGINX_CONF" 644 root:root "$(nginx_conf)"; }
 
+# When nothing was written, the look before still holds.
 look_nginx_after() {
+  [ "$TOUCHED" != ' ' ] || return 0
   run nginx -t || fail nginx_red "nginx does not accept the configuration with Lamplighter's file in it; the file was taken back."
 }
 look_nginx_read() {

@@ -107,9 +107,7 @@ look_system() {
 # --- files ---------------------------------------------------------------------------------------------------------
 
 # file_is PATH MODE OWNER:GROUP CONTENT
-file_is() {
-  [ -f "$1" ] && [ "$(stat -c %a:%U:%G "$1")" = "$2:$3" ] && printf '%s\n' "$4" | cmp -s - "$1"
-}
+file_is() { [ -f "$1" ] && [ "$(stat -c %a:%U:%G "$1" && cat "$1")" = "$2:$3$NL$4" ]; }
 
 # put_file PATH MODE OWNER:GROUP CONTENT: written beside and renamed, so that the old or the new text is there at any
 # moment; what was there before comes back when the job fails.
@@ -210,9 +208,9 @@ active() { [ "$(systemctl is-active "$1" 2>/dev/null)" = active ]; }
 # fresh UNIT FILE...: the unit runs and has (re)started or reloaded since each file was changed. Times are whole seconds,
 # so a file this job has written counts as newer until `applied` says otherwise.
 fresh() {
-  active "$1" || return 1
-  since=$(TZ=UTC systemctl show -p StateChangeTimestamp --value "$1")
-  since=$(date -d "$since" +%s) || return 1
+  state=$(TZ=UTC systemctl show -p ActiveState -p StateChangeTimestamp "$1")
+  case $NL$state in *"${NL}ActiveState=active"*) ;; *) return 1 ;; esac
+  since=${state#*StateChangeTimestamp=}; since=$(date -d "${since%%"$NL"*}" +%s) || return 1
   shift
   for file; do
     case $TOUCHED in *" $file "*) return 1 ;; esac
@@ -221,7 +219,5 @@ fresh() {
 }
 applied() { TOUCHED=' '; }
 
-# listener PORT: who listens there, as "name (process N)".
-listener() {
-  ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p' | head -n 1 | grep .
-}
+# listener PORT: who listens there, as "name (process N)"; nothing when nobody does.
+listener() { ss -Hltnp "sport = :$1" 2>/dev/null | sed -n '/users:/{s/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p;q}'; }

@@ -1,0 +1,296 @@
+//! The poller, its list kept in step with the servers, and what its outcomes do to the lamps: a status change, its event
+//! (from which the alert is made) and its evidence are one transaction.
+
+use super::lamp::{self, Change};
+use super::poll::{PollSink, Poller};
+use super::probe::{self, Outcome, PollAuth, PollTarget};
+use super::store::Store;
+use crate::app::App;
+use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
+use crate::base::error::{Error, Result};
+use crate::base::host::Host;
+use crate::base::id::{Id, Server};
+use crate::base::log;
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
+use crate::features::servers::{self, Polled};
+use crate::schedule::pool::Bounds;
+use crate::settings;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// A lost wake-up costs at most this; a changed setting takes as long.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often what belongs to no server any more is cleaned up.
+const TIDY_EVERY: Duration = Duration::from_secs(3_600);
+/// Threads that poll when there is little to do.
+const THREADS_MIN: usize = 8;
+
+/// The running poller.
+pub struct Watching {
+    app: Arc<App>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Watching {
+    /// Starts polling every server there is and will be.
+    pub fn start(app: Arc<App>) -> Result<Watching> {
+        let max = app.db.read(|conn| settings::number(conn, "poll.threads_max"))? as usize;
+        let store = Arc::new(Store::new(app.metrics.clone()));
+        let sink = Box::new(Lamps { app: app.clone() });
+        let poller = Poller::start(
+            store.clone(),
+            sink,
+            Bounds {
+                min: THREADS_MIN.min(max),
+                max,
+            },
+        )?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper {
+            app: app.clone(),
+            store,
+            stop: stop.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("poll-list".into())
+            .spawn(move || keeper.run(poller))?;
+        Ok(Watching { app, stop, thread })
+    }
+
+    /// Lets polls that run end (5 s at most) and keeps what they brought.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.app.wakes.events.ring();
+        let _ = self.thread.join();
+    }
+}
+
+/// Keeps the poller's list in step with the servers.
+struct Keeper {
+    app: Arc<App>,
+    store: Arc<Store>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    fn run(&self, poller: Poller) {
+        let wake = &self.app.wakes.events;
+        let mut seen_list = None;
+        let mut polled = HashSet::new();
+        let mut tidied: Option<Instant> = None;
+        while !self.stop.load(Ordering::SeqCst) {
+            let seen = wake.count();
+            if let Err(e) = self.beat(&poller, &mut seen_list, &mut polled) {
+                log::error(
+                    "metrics",
+                    "the list of servers to poll is not up to date",
+                    &[("error", &e.to_string())],
+                );
+            }
+            if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
+                tidied = Some(clock::mono());
+                if let Err(e) = self.store.tidy(clock::now(), |id| polled.contains(&id)) {
+                    log::error(
+                        "metrics",
+                        "old samples could not be tidied",
+                        &[("error", &e.to_string())],
+                    );
+                }
+            }
+            wake.wait(seen, LOOK_AGAIN);
+        }
+        poller.stop();
+    }
+
+    /// Makes a new list when a server was added, removed or is to be asked in another way.
+    fn beat(
+        &self,
+        poller: &Poller,
+        seen_list: &mut Option<(i64, i64, i64)>,
+        polled: &mut HashSet<Id<Server>>,
+    ) -> Result<()> {
+        let now = self.app.db.read(|conn| {
+            let (revisions, ids) = servers::poll_fingerprint(conn)?;
+            Ok((revisions, ids, settings::number(conn, "poll.fail_threshold")?))
+        })?;
+        if *seen_list == Some(now) {
+            return Ok(());
+        }
+        let targets = self.app.db.read(|conn| {
+            let all = servers::all(conn)?;
+            let known: HashSet<_> = all.iter().map(|s| s.id).collect();
+            Ok((
+                all.iter().filter_map(|s| target_or_note(&self.app, conn, s)).collect(),
+                known,
+            ))
+        })?;
+        let (targets, known): (Vec<PollTarget>, HashSet<_>) = targets;
+        poller.set_targets(targets);
+        for gone in polled.difference(&known) {
+            self.store.forget(*gone)?;
+        }
+        *polled = known;
+        *seen_list = Some(now);
+        Ok(())
+    }
+}
+
+/// A server that cannot be asked (its password does not open) must not keep the others from being asked.
+fn target_or_note(app: &App, conn: &Conn, server: &servers::Server) -> Option<PollTarget> {
+    target(app, conn, server)
+        .map_err(|e| {
+            log::error(
+                "metrics",
+                "a server is not polled",
+                &[("server", &server.fields.name), ("error", &e.to_string())],
+            )
+        })
+        .ok()
+}
+
+/// How a server's Glances is asked.
+pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTarget> {
+    let f = &server.fields;
+    let host = if f.glances_host.is_empty() {
+        &f.host
+    } else {
+        &f.glances_host
+    };
+    let stored = |column| -> Result<_> { Ok(servers::secret(app, conn, server.id, column)?.unwrap_or_default()) };
+    let auth = match f.glances_auth_type {
+        "basic" => PollAuth::Basic {
+            user: f.glances_username.clone(),
+            password: stored("glances_password")?,
+        },
+        "token" => PollAuth::Token(stored("glances_token")?),
+        _ => PollAuth::None,
+    };
+    Ok(PollTarget {
+        server: server.id,
+        revision: server.poll_revision,
+        security: probe::security(f.glances_scheme, &f.glances_tls_pin).map_err(Error::internal)?,
+        host: Host::parse(host).map_err(Error::internal)?,
+        port: f.glances_port,
+        path: f.glances_path.clone(),
+        path_seen: server.glances_path_seen.clone().filter(|seen| *seen != f.glances_path),
+        auth,
+        interval: Duration::from_secs(f.poll_interval_s.max(1) as u64),
+        fail_threshold: settings::number(conn, "poll.fail_threshold")? as u32,
+    })
+}
+
+/// Minds the lamps.
+struct Lamps {
+    app: Arc<App>,
+}
+
+impl PollSink for Lamps {
+    fn polled(&self, batch: Vec<Outcome>) {
+        if let Err(e) = mind(&self.app, &batch) {
+            log::error("metrics", "lamps could not be written", &[("error", &e.to_string())]);
+        }
+    }
+}
+
+/// Most polls change nothing: those are found on a reader, and only the rest costs a commit.
+fn mind(app: &App, batch: &[Outcome]) -> Result<()> {
+    let moved: Vec<&Outcome> = app.db.read(|conn| {
+        let mut moved = Vec::new();
+        for outcome in batch {
+            if weigh(conn, outcome)?.is_some() {
+                moved.push(outcome);
+            }
+        }
+        Ok(moved)
+    })?;
+    if moved.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        for outcome in &moved {
+            if let Some(weighed) = weigh(tx, outcome)? {
+                write(app, tx, outcome, &weighed)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What an outcome changes.
+struct Weighed {
+    before: Polled,
+    lamp: servers::Lamp,
+    change: Option<Change>,
+    /// API version and path, when they are other than before.
+    seen: Option<(i64, String)>,
+}
+
+/// `None`: nothing, or the outcome is about a server that is gone or was changed in between.
+fn weigh(conn: &Conn, outcome: &Outcome) -> Result<Option<Weighed>> {
+    let before = servers::polled(conn, outcome.server)?.filter(|p| p.revision == outcome.revision);
+    let Some(before) = before else { return Ok(None) };
+    let poll = outcome.result.as_ref().map(drop);
+    let (lamp, change) = lamp::step(&before.lamp, poll, outcome.at_ms, outcome.fail_threshold);
+    let seen = outcome
+        .result
+        .as_ref()
+        .ok()
+        .map(|s| (i64::from(s.sample.api), s.path.clone()));
+    let known = before.glances_api.zip(before.glances_path_seen.clone());
+    let seen = seen.filter(|seen| Some(seen) != known.as_ref());
+    if lamp == before.lamp && seen.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Weighed {
+        before,
+        lamp,
+        change,
+        seen,
+    }))
+}
+
+fn write(app: &App, tx: &Tx, outcome: &Outcome, weighed: &Weighed) -> Result<()> {
+    let id = outcome.server;
+    servers::set_lamp(tx, id, &weighed.lamp)?;
+    if let Some((api, path)) = &weighed.seen {
+        servers::set_glances_seen(tx, id, *api, path)?;
+    }
+    let Some(change) = weighed.change else { return Ok(()) };
+    let kind = match (change.from, change.to) {
+        (_, "unreachable") => "server.unreachable",
+        ("unreachable", _) => "server.recovered",
+        _ => "server.lit",
+    };
+    let data = serde_json::json!({
+        "name": weighed.before.name, "from": change.from, "to": change.to, "after_s": change.after_ms / 1_000,
+        "evidence": evidence(outcome, weighed),
+    });
+    outbox::emit(tx, &app.wakes.events, kind, ("server", id.get()), &data)
+}
+
+/// The raw facts behind a change, oldest first.
+fn evidence(outcome: &Outcome, weighed: &Weighed) -> Vec<String> {
+    let line = |at: Ms, text: &str| format!("{} {text}", rfc3339(at));
+    let mut out = Vec::new();
+    if let Some((_, say)) = &weighed.before.lamp.error {
+        out.push(format!("before: {say}"));
+    }
+    match &outcome.result {
+        Err(e) => {
+            out.push(line(outcome.at_ms, &e.say));
+            out.push(format!(
+                "{} polls in a row missed, the last took {} ms",
+                weighed.lamp.fail_count, outcome.took_ms
+            ));
+        }
+        Ok(seen) => out.push(line(
+            outcome.at_ms,
+            &format!("Glances answers at {} after {} ms", seen.path, outcome.took_ms),
+        )),
+    }
+    out
+}
