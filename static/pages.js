@@ -46,8 +46,8 @@ if (here.kind === 'home') {
 if (here.kind === 'server') {
   const b = document.body;
   const seg = $('[data-periods]'), period = () => $('[aria-current]', seg).dataset.v;
-  const fullest = (series, prefix) => { // at most three lines are told apart
-    const last = s => s.points.at(-1)?.[1] ?? -1, all = series.filter(s => s.key.startsWith(prefix)).sort((a, b) => last(b) - last(a));
+  const fullest = (series, prefix) => { // at most three lines are told apart; the root goes first
+    const last = s => s.key === prefix + '/' ? 101 : s.points.at(-1)?.[1] ?? -1, all = series.filter(s => s.key.startsWith(prefix)).sort((a, b) => last(b) - last(a));
     return all.length ? all.slice(0, 3).map(s => s.key) : [prefix];
   };
   // Polls are further apart than the chart's steps: what lies between two that belong together is no gap.
