@@ -159,7 +159,7 @@ fn a_refused_form_comes_back_with_its_mistakes_and_without_its_secrets() {
         assert!(page.has(&format!("id=\"{field}-e\"")), "{field} is told");
         assert!(page.has(&format!("href=\"#{field}\"")), "{field} is in the summary");
     }
-    assert!(page.has("value=\"not a host\"") && page.has("&lt;b&gt;web&lt;&#x2f;b&gt;") && !page.has("<b>web"));
+    assert!(page.has("value=\"not a host\"") && page.has("&lt;b&gt;web&lt;/b&gt;") && !page.has("<b>web"));
     assert!(!page.has(PASSWORD) && !page.has("ssh-ed25519 AAAA<"));
     assert!(browser.get("/servers").has("href=\"/servers/new\""));
 
@@ -288,7 +288,7 @@ fn settings_are_saved_together_or_not_at_all() {
 fn what_does_not_exist_is_told_as_a_page_with_the_requests_number() {
     let daemon = Daemon::dev("pages-error");
     let mut browser = daemon.admin();
-    for path in ["/nothing", "/servers/999", "/tasks/0", "/servers/1%2f2", "/static/0/app.js"] {
+    for path in ["/nothing", "/servers/999", "/tasks/0", "/static/0/app.js"] {
         let page = browser.get(path);
         assert_eq!(page.status, 404, "{path}");
         assert!(page.has("<h1") && page.has(page.header("x-request-id")), "{path}");

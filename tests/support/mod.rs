@@ -58,25 +58,11 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .unwrap();
-        let until = Instant::now() + Duration::from_secs(30);
-        let addr = loop {
-            let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-            if let Some((_, rest)) = log.split_once("address=http://") {
-                break rest.split_whitespace().next().unwrap_or_default().to_string();
-            }
-            let ended = child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < until, "the daemon did not start: {log}");
-            std::thread::sleep(Duration::from_millis(20));
-        };
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let (mut password, mut line) = (String::new(), String::new());
-        while command == "dev" && password.is_empty() {
-            line.clear();
-            assert!(out.read_line(&mut line).unwrap() > 0, "dev ended without telling the password");
-            if let Some((_, rest)) = line.split_once("one-time password ") {
-                password = rest.trim().to_string();
-            }
-        }
+        let (addr, password) = match command {
+            "dev" => told(&mut out),
+            _ => (logged(&mut child, &dir.join("log")), String::new()),
+        };
         // Nobody reads on; what it still says must not block it.
         std::thread::spawn(move || drop(out.read_to_end(&mut Vec::new())));
         Daemon { child, dir, addr, password }
@@ -140,6 +126,36 @@ impl Drop for Daemon {
             panic!("the daemon panicked: {}", std::fs::read_to_string(log).unwrap_or_default());
         }
         let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What `dev` says: address and password.
+fn told(out: &mut impl BufRead) -> (String, String) {
+    let (mut addr, mut password, mut line) = (String::new(), String::new(), String::new());
+    while addr.is_empty() || password.is_empty() {
+        line.clear();
+        assert!(out.read_line(&mut line).unwrap() > 0, "dev ended without an address and a password");
+        if let Some((_, rest)) = line.split_once("http://") {
+            addr = rest.trim().to_string();
+        }
+        if let Some((_, rest)) = line.split_once("one-time password ") {
+            password = rest.trim().to_string();
+        }
+    }
+    (addr, password)
+}
+
+/// The address that `serve` writes into its log.
+fn logged(child: &mut Child, log: &Path) -> String {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        if let Some((_, rest)) = text.split_once("address=http://") {
+            return rest.split_whitespace().next().unwrap_or_default().to_string();
+        }
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none() && Instant::now() < until, "the daemon did not start: {text}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
