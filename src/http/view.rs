@@ -7,7 +7,7 @@ use super::words::{self, Lang};
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use minijinja::value::{Kwargs, Serde, Value, ValueKind};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -264,9 +264,13 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
             .build()
             .map_err(fault)?,
     );
-    env.set_formatter(|out, state, value| match value.is_none() {
-        true => Ok(()),
-        false => minijinja::escape_formatter(out, state, value),
+    env.set_formatter(|out, state, value| match (value.kind(), value.as_str()) {
+        (ValueKind::None, _) => Ok(()),
+        // Its own escaping writes `/` as six bytes, and every address has some.
+        (_, Some(text)) if !value.is_safe() && matches!(state.auto_escape(), AutoEscape::Html) => {
+            out.write_str(&escape(text)).map_err(Into::into)
+        }
+        _ => minijinja::escape_formatter(out, state, value),
     });
     env.remove_filter("safe");
     env.remove_filter("tojson");
