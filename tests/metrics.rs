@@ -12,11 +12,12 @@ use lamplighter::base::secret::Secret;
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::metrics::chunk;
 use lamplighter::features::metrics::glances::{Disk, Sample};
-use lamplighter::features::metrics::lamp::{self, Lamp, Status};
+use lamplighter::features::metrics::lamp;
 use lamplighter::features::metrics::poll::{PollSink, Poller};
 use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
 use lamplighter::features::metrics::rollup::{Period, ROLLED};
 use lamplighter::features::metrics::store::{Polled, Series, Store};
+use lamplighter::features::servers::{Lamp, latest};
 use lamplighter::net::dial::Security;
 use lamplighter::net::get::Buffer;
 use lamplighter::schedule::pool::Bounds;
@@ -253,7 +254,7 @@ fn a_poll_tries_once_more_when_the_line_broke() {
 struct Lamps {
     lamps: HashMap<i64, Lamp>,
     /// Server, new status, code.
-    changes: Vec<(i64, Status, Option<&'static str>)>,
+    changes: Vec<(i64, &'static str, Option<String>)>,
     polls: HashMap<i64, usize>,
 }
 
@@ -266,15 +267,15 @@ impl PollSink for Sink {
             let server = outcome.server.get();
             *lamps.polls.entry(server).or_default() += 1;
             let fresh = Lamp {
-                status: Status::Provisioning,
+                status: "provisioning",
                 since: 0,
                 fail_count: 0,
-                last_error: None,
+                error: None,
             };
             let before = lamps.lamps.get(&server).cloned().unwrap_or(fresh);
             let result = outcome.result.as_ref().map(drop);
             let (after, change) = lamp::step(&before, result, outcome.at_ms, outcome.fail_threshold);
-            let code = after.last_error.as_ref().map(|(code, _)| *code);
+            let code = after.error.clone().map(|(code, _)| code);
             lamps.changes.extend(change.map(|c| (server, c.to, code)));
             lamps.lamps.insert(server, after);
         }
@@ -329,13 +330,13 @@ fn hanging_hosts_hold_their_own_threads_and_nobody_elses() {
         let lamps = lamps.lock().unwrap();
         (101..=103)
             .chain(201..=203)
-            .all(|s| lamps.changes.contains(&(s, Status::Unreachable, Some("read_timeout"))))
+            .all(|s| lamps.changes.contains(&(s, "unreachable", Some("read_timeout".into()))))
             .then_some(())
     });
     poller.stop();
-    let latest = store.latest(&(1..=300).map(Id::new).collect::<Vec<_>>()).unwrap();
+    let latest = folder.latest(1..=300);
     assert_eq!(latest.len(), 4);
-    assert_eq!(latest[0].parsed().cpu_percent, Some(97.9));
+    assert!(latest[&ONE].sample.get().contains("\"cpu_percent\":97.9"));
 }
 
 #[test]
@@ -366,12 +367,12 @@ fn a_lamp_goes_dark_after_three_and_is_lit_by_one() {
             Some(lamps.lock().unwrap().changes.clone()).filter(|changes| changes.len() >= n)
         })
     };
-    assert_eq!(changes(1), [(7, Status::Ok, None)]);
+    assert_eq!(changes(1), [(7, "ok", None)]);
     works.store(false, Ordering::SeqCst);
-    assert_eq!(changes(2)[1], (7, Status::Unreachable, Some("glances_proxy")));
+    assert_eq!(changes(2)[1], (7, "unreachable", Some("glances_proxy".into())));
     assert!(lamps.lock().unwrap().lamps[&7].fail_count >= 3);
     works.store(true, Ordering::SeqCst);
-    assert_eq!(changes(3)[2], (7, Status::Ok, None));
+    assert_eq!(changes(3)[2], (7, "ok", None));
 
     // Off the list: no more polls, also not of the one that was under way.
     poller.set_targets(Vec::new());
@@ -395,6 +396,14 @@ impl Folder {
 
     fn file(&self) -> PathBuf {
         self.0.join("metrics.db")
+    }
+
+    fn db(&self) -> Db {
+        Db::open(&self.file(), Durability::Normal, schema::METRICS).unwrap()
+    }
+
+    fn latest(&self, servers: std::ops::RangeInclusive<i64>) -> HashMap<Id<Server>, latest::Latest> {
+        latest::of(&self.db(), servers.map(Id::new)).unwrap()
     }
 
     fn store(&self) -> Store {
@@ -600,11 +609,11 @@ fn the_last_poll_is_ready_for_lists() {
         ..Sample::default()
     };
     put(&store, ONE, T0 + 2 * HOUR, &last);
-    let store = folder.store(); // another process
-    let latest = store.latest(&[ONE, Id::new(2)]).unwrap();
+    let latest = folder.latest(1..=2); // as another process sees it
     assert_eq!(latest.len(), 1, "who was never reached is left out");
-    assert_eq!((latest[0].at_ms, latest[0].took_ms), (T0 + 2 * HOUR, 12));
-    let cpus: Vec<_> = latest[0].spark.cpu().collect();
+    let latest = &latest[&ONE];
+    assert_eq!((latest.at_ms, latest.took_ms), (T0 + 2 * HOUR, 12));
+    let cpus: Vec<_> = latest.spark.cpu().points().collect();
     assert_eq!(cpus.len(), 60);
     assert_eq!(
         cpus[cpus.len() - 2..],
@@ -613,11 +622,13 @@ fn the_last_poll_is_ready_for_lists() {
     );
     assert_eq!(cpus[cpus.len() - 3], Some(69));
     assert_eq!(cpus[cpus.len() - 7], None, "ten minutes without a poll");
-    let json: serde_json::Value = serde_json::to_value(&latest[0]).unwrap();
-    assert_eq!(json["sample"]["hostname"], "web-1");
-    assert!(json["sample"]["cpu_percent"].is_null() && json["sample"].get("disks").is_none());
-    assert_eq!(json["spark"]["mem"].as_array().unwrap().len(), 60);
-    assert_eq!(store.latest_with_disks(ONE).unwrap().unwrap().1, disks);
+    let json: serde_json::Value = serde_json::from_str(latest.sample.get()).unwrap();
+    assert_eq!(json["hostname"], "web-1");
+    assert!(json["cpu_percent"].is_null() && json.get("disks").is_none());
+    let mem = serde_json::to_value(latest.spark.mem()).unwrap();
+    assert_eq!(mem.as_array().unwrap().len(), 60);
+    let kept = latest::disks(&folder.db(), ONE).unwrap().unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Disk>>(kept.get()).unwrap(), disks);
 }
 
 #[test]
@@ -658,7 +669,7 @@ fn who_is_gone_is_forgotten_and_who_is_dark_is_tidied() {
     let count = |sql: &str| -> i64 { db.query_row(sql, [], |r| r.get(0)).unwrap() };
     assert_eq!(count("SELECT count(*) FROM hot"), 0, "all folded");
     assert_eq!(count("SELECT count(DISTINCT server) FROM series"), 2);
-    assert_eq!(count("SELECT count(*) FROM latest"), 2);
+    assert_eq!(count("SELECT count(*) FROM server_latest"), 2);
     assert_eq!(line(&store, "cpu", Period::Day, T0 + 2 * HOUR).len(), 13);
     store.tidy(T0 + 400 * DAY, |_| true).unwrap();
     assert_eq!(count("SELECT count(*) FROM chunk"), 0, "a year later nothing is left");
@@ -671,7 +682,7 @@ fn a_failed_write_leaves_nothing_half_done() {
     put(&store, ONE, T0, &cpu(1.0));
     let db = rusqlite::Connection::open(folder.file()).unwrap();
     db.execute_batch(
-        "CREATE TRIGGER full BEFORE INSERT ON latest WHEN NEW.server = 3 BEGIN SELECT RAISE(FAIL, 'full'); END",
+        "CREATE TRIGGER full BEFORE INSERT ON server_latest WHEN NEW.server = 3 BEGIN SELECT RAISE(FAIL, 'full'); END",
     )
     .unwrap();
     let samples = [cpu(2.0), cpu(3.0)];
@@ -693,7 +704,7 @@ fn a_failed_write_leaves_nothing_half_done() {
     );
     db.execute_batch("DROP TRIGGER full").unwrap();
     store.add(&batch).unwrap();
-    assert_eq!(store.latest(&[ONE, Id::new(2), Id::new(3)]).unwrap().len(), 3);
+    assert_eq!(folder.latest(1..=3).len(), 3);
     assert_eq!(
         store.history(Id::new(2), Period::Hour, T0 + 2 * MINUTE).unwrap()[0]
             .points

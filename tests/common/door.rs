@@ -21,12 +21,14 @@ struct Shared {
     moved: Condvar,
 }
 
+#[derive(Default)]
 struct State {
     key: [u8; 32],
     shut: bool,
+    logins_held: bool,
     gone: bool,
     waiting: usize,
-    callers: usize,
+    logins: usize,
 }
 
 impl Door {
@@ -37,10 +39,7 @@ impl Door {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 key: [key; 32],
-                shut: false,
-                gone: false,
-                waiting: 0,
-                callers: 0,
+                ..State::default()
             }),
             moved: Condvar::new(),
         });
@@ -62,9 +61,14 @@ impl Door {
         self.change(|s| s.shut = true);
     }
 
-    /// Who waits is answered.
+    /// From now on `ssh` waits, while `ssh-keyscan` is answered.
+    pub fn hold_logins(&self) {
+        self.change(|s| s.logins_held = true);
+    }
+
+    /// Who waits is answered, and who comes.
     pub fn open(&self) {
-        self.change(|s| s.shut = false);
+        self.change(|s| (s.shut, s.logins_held) = (false, false));
     }
 
     /// Another key.
@@ -77,9 +81,9 @@ impl Door {
         self.shared.state.lock().unwrap().waiting
     }
 
-    /// How many have come in all.
-    pub fn callers(&self) -> usize {
-        self.shared.state.lock().unwrap().callers
+    /// How many have come to log in, so far.
+    pub fn logins(&self) -> usize {
+        self.shared.state.lock().unwrap().logins
     }
 
     /// The key as it stands in a known-hosts file, without the name.
@@ -112,25 +116,35 @@ impl Drop for Door {
 }
 
 impl Shared {
-    fn answer(&self, caller: TcpStream) {
-        let mut state = self.state.lock().unwrap();
-        state.callers += 1;
-        state.waiting += 1;
-        let mut state = self.moved.wait_while(state, |s| s.shut && !s.gone).unwrap();
-        state.waiting -= 1;
-        let (key, gone) = (state.key, state.gone);
-        drop(state);
-        if !gone {
-            let _ = show(caller, &key); // hanging up on us is the usual end
+    /// Hanging up on us is the usual end.
+    fn answer(&self, mut caller: TcpStream) -> io::Result<()> {
+        self.wait_while(|s| s.shut)?;
+        caller.set_read_timeout(Some(Duration::from_secs(20)))?;
+        caller.write_all(b"SSH-2.0-Door\r\n")?;
+        let mut from = BufReader::new(caller.try_clone()?);
+        let mut name = Vec::new();
+        from.read_until(b'\n', &mut name)?;
+        if !String::from_utf8_lossy(&name).contains("keyscan") {
+            self.state.lock().unwrap().logins += 1;
+            self.wait_while(|s| s.logins_held)?;
         }
+        let key = self.state.lock().unwrap().key;
+        show(caller, from, &key)
+    }
+
+    fn wait_while(&self, held: impl Fn(&State) -> bool) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        state.waiting += 1;
+        let mut state = self.moved.wait_while(state, |s| held(s) && !s.gone).unwrap();
+        state.waiting -= 1;
+        if state.gone {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
     }
 }
 
-fn show(mut caller: TcpStream, key: &[u8; 32]) -> io::Result<()> {
-    caller.set_read_timeout(Some(Duration::from_secs(20)))?;
-    caller.write_all(b"SSH-2.0-Door\r\n")?;
-    let mut from = BufReader::new(caller.try_clone()?);
-    from.read_until(b'\n', &mut Vec::new())?;
+fn show(mut caller: TcpStream, mut from: impl Read, key: &[u8; 32]) -> io::Result<()> {
     let mut kexinit = vec![20];
     kexinit.extend_from_slice(&[0; 16]);
     for list in [

@@ -124,12 +124,12 @@ pub fn poll(target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
 
 /// Asks at once for a person, and says what was found beside the person's path.
 pub fn probe(target: &PollTarget) -> Result<Probed> {
-    let mut fresh = PollTarget {
+    let fresh = PollTarget {
         path_seen: None,
         ..target.clone()
     };
     let began = clock::mono();
-    let seen = look(&mut fresh, began + PROBE_MAX, &mut Buffer::default())?;
+    let seen = look(&fresh, began + PROBE_MAX, &mut Buffer::default())?;
     let took_ms = began.elapsed().as_millis() as u32;
     let version = seen
         .sample

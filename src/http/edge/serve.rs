@@ -451,6 +451,9 @@ fn access_line(now: &Exchange, shared: &Shared, status: u16, bytes: u64, cut: bo
     } else {
         Level::Info
     };
+    if !log::enabled(level) {
+        return; // the lines of a busy day are not even put together
+    }
     let took = (clock::mono() - now.started).as_millis();
     log::line(
         level,
