@@ -5,7 +5,7 @@ use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields, Has};
 use super::{Filter, HostKeyState, Server, api, tasks};
 use crate::access::Right;
-use crate::base::clock::Ms;
+use crate::base::clock::{self, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::http::input::Input;
@@ -547,14 +547,21 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         .unwrap_or_default();
     let sample = sample(latest.get(&id)).map(|sample| Sample { disks, ..sample });
     let lang = page::lang(ctx.request, ctx.maybe_actor());
-    let why = why(&server, sample.as_ref());
+    let mut why = why(&server, sample.as_ref());
+    // A young server's longer charts would be empty.
+    let young = clock::now() - server.created_at < 6 * HOUR;
     let (server, facts) = view(server, sample);
+    if let (true, Some(latest)) = (why.evidence.is_empty(), latest.get(&id)) {
+        why.evidence.push(format!("GET {}", server.glances_url));
+        why.evidence.push(format!("200, {} ms", latest.took_ms));
+    }
+    let usual = if young { "1h" } else { "6h" };
     let content = Show {
         server,
         facts,
         lamp: why.lamp,
         why,
-        period: periods.into_iter().find(|p| *p == asked).unwrap_or("6h"),
+        period: periods.into_iter().find(|p| *p == asked).unwrap_or(usual),
         open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
     };
