@@ -235,7 +235,11 @@ fn dev(config: Config) -> Result<u8> {
 }
 
 fn ask_health(asked: &Asked, config: &Config) -> Result<u8> {
-    let answer = client::ask(config, "/health/scheduler")?;
+    let listen = *config
+        .listen
+        .first()
+        .ok_or_else(|| Error::internal("no address to ask"))?;
+    let answer = client::ask(config, listen, "/health/scheduler")?;
     let healthy = answer.status == 200;
     match asked.json() {
         true => print(&answer.body),

@@ -124,12 +124,12 @@ pub fn poll(target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
 
 /// Asks at once for a person, and says what was found beside the person's path.
 pub fn probe(target: &PollTarget) -> Result<Probed> {
-    let mut fresh = PollTarget {
+    let fresh = PollTarget {
         path_seen: None,
         ..target.clone()
     };
     let began = clock::mono();
-    let seen = look(&mut fresh, began + PROBE_MAX, &mut Buffer::default())?;
+    let seen = look(&fresh, began + PROBE_MAX, &mut Buffer::default())?;
     let took_ms = began.elapsed().as_millis() as u32;
     let version = seen
         .sample
@@ -183,9 +183,10 @@ fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer) -> Result<Seen
                     path: path.into(),
                 });
             }
-            // The others failing too, the person wants to hear of the path they gave (or that used to work).
+            // Nothing anywhere: the person wants to hear of the path they gave (or that used to work).
             Err(e) if wrong_path(&e) => drop(first.get_or_insert(e)),
-            Err(e) => return Err(first.unwrap_or(e)),
+            // It says more than "not there": Glances 4 with a password answers 404 at 3's path and 401 at its own.
+            Err(e) => return Err(e),
         }
     }
     Err(first.unwrap_or_else(|| Error::internal("no path was tried")))
@@ -230,9 +231,14 @@ fn judge(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static s
             format!("answers with a web page instead of data at {path}: a login page, or another program."),
         ),
         200 => return None,
-        401 => match target.auth {
+        401 => match &target.auth {
             PollAuth::None => ("glances_auth", "asks for a password (401). Give user and password of Glances.".into()),
-            PollAuth::Basic { .. } => ("glances_auth", "does not accept this user and password (401).".into()),
+            PollAuth::Basic { user, password } => {
+                let plain = user.is_ascii() && password.reveal_for("is it ASCII?").is_ascii();
+                // FastAPI's HTTPBasic decodes as ASCII; 3.x and nginx take UTF-8.
+                let hint = if plain { "" } else { " Glances 4 itself cannot read letters beyond ASCII in them." };
+                ("glances_auth", format!("does not accept this user and password (401).{hint}"))
+            }
             PollAuth::Token(_) => (
                 "glances_auth",
                 "does not accept this token (401). Glances itself knows tokens from 4.5 on; older ones need a proxy for it."

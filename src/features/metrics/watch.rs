@@ -91,7 +91,8 @@ impl Keeper {
                     &[("error", &e.to_string())],
                 );
             }
-            if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
+            // Without a list nobody may be taken for gone.
+            if seen_list.is_some() && tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
                 tidied = Some(clock::mono());
                 if let Err(e) = self.store.tidy(clock::now(), |id| polled.contains(&id)) {
                     log::error(

@@ -1,0 +1,398 @@
+//! What watching costs: CPU and memory of polls, bytes of samples, time of queries. Prints figures, judges nothing.
+//! `cargo bench --bench poll` takes about two minutes; `-- quick` leaves out the minute at real pace.
+
+use lamplighter::base::clock::{self, Duration, Ms};
+use lamplighter::base::host::Host;
+use lamplighter::base::id::Id;
+use lamplighter::base::random;
+use lamplighter::db::{Db, Durability, schema};
+use lamplighter::features::metrics::glances::{self, Disk, Sample};
+use lamplighter::features::metrics::poll::{PollSink, Poller, THREADS};
+use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
+use lamplighter::features::metrics::rollup::Period;
+use lamplighter::features::metrics::store::{Polled, Store};
+use lamplighter::features::servers::latest;
+use lamplighter::net::dial::Security;
+use lamplighter::net::get::Buffer;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if args.iter().any(|a| a == "serve") {
+        return serve();
+    }
+    let quick = args.iter().any(|a| a == "quick");
+    let body = body();
+    println!("body {} kB", body.len() / 1000);
+
+    let each = time(2_000, || drop(glances::parse(&body).unwrap()));
+    println!("parse: {:.0} µs", each * 1e6);
+
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg("serve")
+        .stdout(Stdio::piped())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut port).unwrap();
+    let port: u16 = port.trim().parse().unwrap();
+
+    println!("CPU-s per 1000 requests in a tight loop, parsed, nothing stored:");
+    sockets(port);
+    ours(port);
+    through_ureq(port);
+
+    let folder = Folder::new();
+    storing(&folder, &body);
+    queries(&folder);
+    if !quick {
+        real_pace(&folder, port);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A real answer of Glances 3.4 with as many processes as make it 44 kB (a server with some 90 of them).
+fn body() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/glances/3.4.0.5/full/all.json");
+    let mut all: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let one = all["processlist"][0].clone();
+    while serde_json::to_string(&all).unwrap().len() < 44_000 {
+        all["processlist"].as_array_mut().unwrap().push(one.clone());
+    }
+    serde_json::to_vec(&all).unwrap()
+}
+
+/// The other process: its CPU is not ours.
+fn serve() {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    println!("{}", listener.local_addr().unwrap().port());
+    let mut answer = Vec::new();
+    let body = body();
+    write!(
+        answer,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    answer.extend(body);
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                for client in listener.incoming() {
+                    let mut client: TcpStream = client.unwrap();
+                    let _ = client.read(&mut [0; 4096]);
+                    let _ = client.write_all(&answer);
+                }
+            });
+        }
+    });
+}
+
+/// Seconds of one call.
+fn time(n: u32, mut f: impl FnMut()) -> f64 {
+    let started = Instant::now();
+    for _ in 0..n {
+        f();
+    }
+    started.elapsed().as_secs_f64() / f64::from(n)
+}
+
+/// CPU seconds of this process, ended threads included.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after = stat.rsplit(") ").next().unwrap();
+    let fields: Vec<&str> = after.split(' ').collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+fn memory(key: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn target(server: i64, port: u16) -> PollTarget {
+    PollTarget {
+        server: Id::new(server),
+        revision: 1,
+        security: Security::Plain,
+        host: Host::parse(&format!("127.0.{}.{}", server / 250, 1 + server % 250)).unwrap(),
+        port,
+        path: "/api/3/all".into(),
+        path_seen: None,
+        auth: PollAuth::None,
+        interval: Duration::from_secs(30),
+        fail_threshold: 3,
+    }
+}
+
+const LOOP: usize = 4_000;
+
+fn report(what: &str, before: f64) {
+    println!("  {what:8} {:.3}", (cpu() - before) / LOOP as f64 * 1000.0);
+}
+
+fn sockets(port: u16) {
+    let before = cpu();
+    let mut buffer = Vec::new();
+    for _ in 0..LOOP {
+        buffer.clear();
+        let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        s.write_all(b"GET /api/3/all HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        s.read_to_end(&mut buffer).unwrap();
+        let at = buffer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        glances::parse(&buffer[at..]).unwrap();
+    }
+    report("sockets", before);
+}
+
+fn ours(port: u16) {
+    let before = cpu();
+    let (mut target, mut buffer) = (target(1, port), Buffer::default());
+    for _ in 0..LOOP {
+        assert!(probe::poll(&mut target, &mut buffer).result.is_ok());
+    }
+    report("ours", before);
+}
+
+fn through_ureq(port: u16) {
+    let config = ureq::Agent::config_builder()
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .input_buffer_size(16 << 10)
+        .output_buffer_size(16 << 10)
+        .max_idle_connections(0)
+        .accept_encoding("")
+        .timeout_connect(Some(Duration::from_secs(3)))
+        .timeout_recv_body(Some(Duration::from_secs(5)))
+        .build();
+    let agent: ureq::Agent = config.into();
+    let before = cpu();
+    for _ in 0..LOOP {
+        let mut answer = agent.get(format!("http://127.0.0.1:{port}/api/3/all")).call().unwrap();
+        let body = answer.body_mut().with_config().limit(4 << 20).read_to_vec().unwrap();
+        glances::parse(&body).unwrap();
+    }
+    report("ureq", before);
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let path = std::env::temp_dir().join(format!("lamplighter-bench-{}", random::name()));
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn db(&self, name: &str) -> Arc<Db> {
+        Arc::new(Db::open(&self.0.join(name), Durability::Normal, schema::METRICS).unwrap())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server's day as it might be: load in waves, noise, a disk that fills.
+fn sample(base: &Sample, server: i64, at: Ms) -> Sample {
+    let minute = (at / 60_000 + server * 97) as f64;
+    let noise = |n: u64| random::below(n) as f64 / n as f64 - 0.5;
+    let cpu = 20.0 + 15.0 * (minute / 240.0).sin() + 8.0 * noise(1000);
+    let percent = |p: f64| Some((p.clamp(0.0, 100.0) * 10.0).round() / 10.0);
+    let mut s = Sample {
+        cpu_percent: percent(cpu),
+        iowait_percent: percent(if random::below(4) == 0 { 0.6 + noise(10) } else { 0.0 }),
+        mem_percent: percent(60.0 + 5.0 * (minute / 700.0).sin() + 0.4 * noise(100)),
+        swap_percent: Some(3.1),
+        load1: Some(cpu / 25.0 + 0.3 * noise(100)),
+        load5: Some(cpu / 25.0),
+        load15: Some(0.8 + (minute / 300.0).sin() / 3.0),
+        net_rx: Some(40_000.0 + 20_000.0 * noise(1000) + 300.0 * cpu),
+        net_tx: Some(90_000.0 + 40_000.0 * noise(1000)),
+        disk_read: Some(if random::below(5) == 0 {
+            60_000.0 * (0.5 + noise(100))
+        } else {
+            0.0
+        }),
+        disk_write: Some(200_000.0 + 100_000.0 * noise(1000)),
+        uptime_seconds: Some((at / 1000) as u64 - 1_700_000_000),
+        ..base.clone()
+    };
+    s.disks = ["/", "/srv/data", "/var/lib/docker"]
+        .iter()
+        .enumerate()
+        .map(|(i, mount)| Disk {
+            mount: mount.to_string(),
+            device: format!("/dev/vd{i}"),
+            percent: percent(30.0 + 10.0 * i as f64 + minute.rem_euclid(40_000.0) / 2_000.0),
+            ..Disk::default()
+        })
+        .collect();
+    s
+}
+
+const NOW: Ms = 1_800_000_000_000;
+
+fn storing(folder: &Folder, body: &[u8]) {
+    let base = glances::parse(body).unwrap();
+    // Many servers in random order, as they come.
+    let store = Store::new(folder.db("order.db"));
+    let samples: Vec<Sample> = (0..1000).map(|s| sample(&base, s, NOW)).collect();
+    let (rounds, before) = (24, cpu());
+    for round in 0..rounds {
+        for batch in 0..30 {
+            let polls: Vec<Polled> = (0..33)
+                .map(|i| {
+                    let server = (batch * 33 + i) * 7 % 1000;
+                    let at_ms = NOW + round * 30_000 + batch * 1_000;
+                    Polled {
+                        server: Id::new(server + 1),
+                        at_ms,
+                        took_ms: 40,
+                        sample: &samples[server as usize],
+                    }
+                })
+                .collect();
+            store.add(&polls).unwrap();
+        }
+    }
+    println!(
+        "storing in random order: {:.3} CPU-s per 1000 polls",
+        (cpu() - before) / (rounds * 990) as f64 * 1000.0
+    );
+
+    // A month of a few servers, all foldings included.
+    let store = Store::new(folder.db("month.db"));
+    let (servers, days) = (4i64, 31i64);
+    let (before, mut polls) = (cpu(), 0);
+    for i in 0..days * 24 * 120 {
+        let at_ms = NOW - days * clock::DAY + i * 30_000;
+        for server in 1..=servers {
+            let s = sample(&base, server, at_ms);
+            store
+                .add(&[Polled {
+                    server: Id::new(server),
+                    at_ms,
+                    took_ms: 40 + random::below(20) as u32,
+                    sample: &s,
+                }])
+                .unwrap();
+            polls += 1;
+        }
+    }
+    println!(
+        "a month, folded: {:.3} CPU-s per 1000 polls (making the samples included)",
+        (cpu() - before) / polls as f64 * 1000.0
+    );
+    let (used, all) = store.size().unwrap();
+    println!(
+        "a month of {servers} servers: {} kB in use, {} kB file ({} kB a server)",
+        used / 1000,
+        all / 1000,
+        used / 1000 / servers
+    );
+
+    // The raw tier alone, as if all of a day were kept in it.
+    use lamplighter::features::metrics::{chunk, series};
+    let mut columns: Vec<Vec<chunk::Point>> = Vec::new();
+    for i in 0..2_880i64 {
+        let at_ms = NOW + i * 30_000 + random::below(40) as i64;
+        let s = sample(&base, 1, at_ms);
+        let values = series::values(&s, 40)
+            .map(|(_, v)| v)
+            .chain(series::disks(&s).into_iter().map(|(_, v)| v));
+        for (n, value) in values.enumerate() {
+            columns.resize(columns.len().max(n + 1), Vec::new());
+            columns[n].push(chunk::Point {
+                at: (at_ms / 1000) as u32,
+                value,
+            });
+        }
+    }
+    let bytes: usize = columns
+        .iter()
+        .flat_map(|c| c.chunks(240))
+        .map(|part| chunk::points(part).len() + 12)
+        .sum();
+    println!(
+        "raw: {:.2} bytes a value (key and row head counted as 12)",
+        bytes as f64 / columns.iter().map(Vec::len).sum::<usize>() as f64
+    );
+}
+
+fn queries(folder: &Folder) {
+    let store = Store::new(folder.db("month.db"));
+    for (name, period) in [
+        ("1h", Period::Hour),
+        ("6h", Period::SixHours),
+        ("24h", Period::Day),
+        ("7d", Period::Week),
+        ("30d", Period::Month),
+    ] {
+        let mut points = 0;
+        let each = time(50, || {
+            let all = store.history(Id::new(2), period, NOW).unwrap();
+            points = all.iter().map(|s| s.points.len()).max().unwrap_or(0);
+        });
+        println!("history {name:3}: {:.2} ms, {points} points a series", each * 1e3);
+    }
+    let db = folder.db("order.db");
+    let mut bytes = 0;
+    let each = time(200, || {
+        let all = latest::of(&db, (1..=200).map(Id::new)).unwrap();
+        bytes = all
+            .values()
+            .map(|l| l.sample.get().len() + serde_json::to_string(&l.spark.cpu()).unwrap().len())
+            .sum();
+    });
+    println!(
+        "last polls of 200 servers, ready for JSON: {:.2} ms, {} kB",
+        each * 1e3,
+        bytes / 1000
+    );
+}
+
+struct Count(Arc<AtomicUsize>);
+
+impl PollSink for Count {
+    fn polled(&self, batch: Vec<Outcome>) {
+        self.0
+            .fetch_add(batch.iter().filter(|o| o.result.is_ok()).count(), Ordering::Relaxed);
+    }
+}
+
+fn real_pace(folder: &Folder, port: u16) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let store = Arc::new(Store::new(folder.db("pace.db")));
+    let poller = Poller::start(store, Box::new(Count(count.clone())), THREADS).unwrap();
+    println!(
+        "before: RSS {:.1} MB (with what this benchmark left behind)",
+        memory("VmRSS")
+    );
+    poller.set_targets((1..=1000).map(|s| target(s, port)).collect());
+    std::thread::sleep(Duration::from_secs(31)); // until the first round is over
+    let (before, first) = (cpu(), count.load(Ordering::Relaxed));
+    std::thread::sleep(Duration::from_secs(60));
+    let polls = count.load(Ordering::Relaxed) - first;
+    println!(
+        "1000 servers at 30 s: {polls} polls in 60 s, {:.3} CPU-s per 1000 polls, RSS {:.1} MB, peak {:.1} MB, {:?}",
+        (cpu() - before) / polls as f64 * 1000.0,
+        memory("VmRSS"),
+        memory("VmHWM"),
+        poller.figures()
+    );
+    poller.stop();
+}
