@@ -81,6 +81,7 @@ fn the_api_may_be_restarted_or_killed_in_the_middle_of_a_task() {
         let mut house = House::with(Rooms::Two, &[]);
         let door = Door::new(1);
         let task = task_at_the_door(&house, &door);
+        let logins = door.logins();
         let path = format!("/api/tasks/{task}/stream");
         let mut stream = house.admin().stream(&path, None);
         let first = stream.next(PATIENCE).unwrap();
@@ -91,8 +92,8 @@ fn the_api_may_be_restarted_or_killed_in_the_middle_of_a_task() {
         let rest = again.rest();
         assert_eq!((rest[0].id, &*rest.last().unwrap().name), (Some(2), "end"), "{rest:?}");
         let done = house.wait_for(task);
-        assert_ne!(done["error"]["code"], Value::Null);
-        assert_eq!(door.logins(), 1, "nobody had to try again");
+        assert_eq!(done["error"]["code"], "ssh_no_shell", "as without a restart");
+        assert_eq!(door.logins(), logins, "nobody had to try again");
     }
 }
 
@@ -123,15 +124,13 @@ fn a_second_of_a_kind_is_refused_and_harms_nobody() {
     let house = House::with(Rooms::Two, &[]);
     let door = Door::new(1);
     let task = task_at_the_door(&house, &door);
-    for command in ["run-scheduler", "serve", "dev"] {
-        let second = run(&[command, "--data-dir", house.dir(), "--listen", "127.0.0.1:0"]
-            [..if command == "run-scheduler" { 3 } else { 5 }]
-            .to_vec());
+    for command in ["run-scheduler", "run-api", "serve", "dev"] {
+        let mut second = lamplighter(&[command, "--data-dir", house.dir()]);
+        second.env("LAMPLIGHTER_LISTEN", "127.0.0.1:0");
+        let second = finish(second, "");
         assert_eq!(second.status.code(), Some(75), "{command}: {}", said(&second));
-        assert!(said(&second).contains("already works on"), "{}", said(&second));
+        assert!(said(&second).contains("Stop it first"), "{}", said(&second));
     }
-    let second = run(&["run-api", "--data-dir", house.dir(), "--listen", "127.0.0.1:0"]);
-    assert_eq!(second.status.code(), Some(75), "{}", said(&second));
     for command in ["status", "init-db", "migrate"] {
         let beside = run(&[command, "--data-dir", house.dir()]);
         assert!(
@@ -146,5 +145,30 @@ fn a_second_of_a_kind_is_refused_and_harms_nobody() {
     assert_eq!(running["status"], "running");
     door.open();
     let done = house.wait_for(task);
-    assert_eq!((&done["status"], door.logins()), (&json!("failed"), 1), "{done}");
+    assert_eq!(done["error"]["code"], "ssh_no_shell", "as if nobody had come: {done}");
+}
+
+#[test]
+fn a_daemon_that_cannot_listen_begins_no_work() {
+    let mut house = House::with(Rooms::ApiOnly, &[]);
+    let door = Door::new(1);
+    let id = add_pinned(&house, &door);
+    let task = act(&house, id, "check-ssh");
+    let taken = house.address.to_string();
+    house.stop();
+    let _holder = std::net::TcpListener::bind(&taken).unwrap();
+    for _ in 0..4 {
+        let failed = run(&["serve", "--data-dir", house.dir(), "--listen", &taken]);
+        assert_eq!(failed.status.code(), Some(78), "{}", said(&failed));
+        assert!(said(&failed).contains("Cannot listen on"), "{}", said(&failed));
+    }
+    drop(_holder);
+    let mut whole = Daemon::start(lamplighter(&["serve", "--data-dir", house.dir(), "--listen", &taken]));
+    whole.word_after("address=http://");
+    house.daemons.push(whole);
+    assert_eq!(
+        house.wait_for(task)["error"]["code"],
+        "ssh_no_shell",
+        "not given up as interrupted"
+    );
 }
