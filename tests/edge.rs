@@ -1,7 +1,7 @@
 //! The edge from outside: a real edge on a loopback port, a real `tiny_http` behind it, and clients of every kind, most
 //! of them bad. Behind every story the house checks itself: nothing open, nothing held, nobody inside.
 
-use lamplighter::base::error::Result as LampResult;
+use lamplighter::base::error::{Error, Result as LampResult};
 use lamplighter::base::host::Cidr;
 use lamplighter::base::random;
 use lamplighter::events::wake::Wake;
@@ -246,8 +246,10 @@ impl Source for View {
         let lines = self.feed.lines.lock().unwrap();
         while let Some(line) = lines.get(self.next) {
             self.next += 1;
-            if line == "END" {
-                return Ok(Flow::End);
+            match line.as_str() {
+                "END" => return Ok(Flow::End),
+                "FAIL" => return Err(Error::internal("the rows are gone")),
+                _ => {}
             }
             sse::frame(out, Some(self.next as i64), "line", line);
             if out.len() >= sse::BATCH {
@@ -1380,6 +1382,18 @@ fn who_hangs_up_frees_the_place() {
     house.until("all free", |s| s.streams == 0 && s.connections == 0);
     assert_eq!(events(&house, "").head().status, 200);
     house.until("and again", |s| s.streams == 0);
+}
+
+#[test]
+fn a_source_that_fails_ends_its_streams_so_that_browsers_come_back() {
+    let house = House::new();
+    let mut client = events(&house, "");
+    client.head();
+    house.inside.feed.say("one");
+    client.up_to("data: one\n\n");
+    house.inside.feed.say("FAIL");
+    client.up_to(": end\n\n");
+    assert!(client.at_end());
 }
 
 #[test]

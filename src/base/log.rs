@@ -28,9 +28,14 @@ pub fn init(least: Level, as_json: bool) {
     AS_JSON.store(as_json, Ordering::Relaxed);
 }
 
+/// Would a line of this level be written? For callers whose line costs something to make.
+pub fn enabled(level: Level) -> bool {
+    level as u8 >= LEAST.load(Ordering::Relaxed)
+}
+
 /// Writes one line. `target` names the module; `fields` are keys and values.
 pub fn line(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) {
-    if (level as u8) < LEAST.load(Ordering::Relaxed) {
+    if !enabled(level) {
         return;
     }
     let name = ["DEBUG", "INFO", "WARNING", "ERROR"][level as usize];

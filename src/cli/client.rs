@@ -8,7 +8,7 @@ use crate::net::dial::{Call, Security};
 use crate::net::get::{self, Buffer};
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the daemon said.
 pub struct Answer {
@@ -18,12 +18,8 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Asks for a public path. Over TLS the daemon's own certificate file says whom to trust.
-pub fn ask(config: &Config, path: &str) -> Result<Answer> {
-    let listen = config
-        .listen
-        .first()
-        .ok_or_else(|| Error::internal("no address to ask"))?;
+/// Asks the daemon that listens there for a public path. Over TLS its own certificate file says whom to trust.
+pub fn ask(config: &Config, listen: SocketAddr, path: &str) -> Result<Answer> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -210,32 +210,36 @@ fn serve(config: Config, halves: Halves) -> Result<u8> {
 fn dev(config: Config) -> Result<u8> {
     prepare(&config)?;
     let app = Arc::new(App::open(config)?);
-    let mut password = None;
     if app.db.read(access::accounts)? == 0 {
-        let fresh = random::token()[..20].to_string();
-        let user = NewUser::new(&app, "admin", &Secret::new(fresh.as_str()), Role::Admin)?;
+        let password = random::token()[..20].to_string();
+        let user = NewUser::new(&app, "admin", &Secret::new(password.as_str()), Role::Admin)?;
         let by = By {
             actor: "cli",
             ip: "",
             request_id: "",
         };
         app.db.write(|tx| users::create_first(&app, tx, &user, by))?;
-        password = Some(fresh);
+        // At once, not when we listen: should the port be taken, the next start has no password to show any more.
+        print(&format!("Sign in as admin with the one-time password {password}"));
+        let dir = app.config.data_dir.display();
+        print(&format!(
+            "It is shown only now. Another one: lamplighter reset-password --login admin --data-dir {dir}"
+        ));
     }
     run::run(app, Halves::Both, |addresses| {
         for address in addresses {
             print(&format!("Lamplighter is lit: {address}"));
-        }
-        if let Some(password) = &password {
-            print(&format!("Sign in as admin with the one-time password {password}"));
-            print("It is shown only now. Another one: lamplighter reset-password --login admin --data-dir var");
         }
     })?;
     Ok(0)
 }
 
 fn ask_health(asked: &Asked, config: &Config) -> Result<u8> {
-    let answer = client::ask(config, "/health/scheduler")?;
+    let listen = *config
+        .listen
+        .first()
+        .ok_or_else(|| Error::internal("no address to ask"))?;
+    let answer = client::ask(config, listen, "/health/scheduler")?;
     let healthy = answer.status == 200;
     match asked.json() {
         true => print(&answer.body),

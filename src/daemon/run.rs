@@ -5,8 +5,10 @@ use super::FEATURES;
 use super::reactor::Reactor;
 use crate::app::App;
 use crate::base::clock::Duration;
+use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::{file, log, sys};
+use crate::cli::client;
 use crate::features::metrics::Watching;
 use crate::features::{self, users};
 use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
@@ -20,10 +22,11 @@ use crate::settings;
 use crate::task::worker::Workers;
 use std::fs::File;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 /// Which half runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +50,14 @@ pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Resu
     let watch = (halves != Halves::Both)
         .then(|| Watch::start(app.clone()))
         .transpose()?;
-    let scheduler = (halves != Halves::Api)
-        .then(|| SchedulerHalf::start(&app))
+    // The work comes last: who comes second, or finds the port taken, must not have begun a task that it cannot end.
+    let work_lock = (halves != Halves::Api)
+        .then(|| lock(&app, "scheduler.lock"))
         .transpose()?;
     let api = (halves != Halves::Scheduler)
         .then(|| ApiHalf::start(&app))
         .transpose()?;
+    let scheduler = work_lock.map(|lock| SchedulerHalf::start(&app, lock)).transpose()?;
     ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
     wait_for_stop(&mut signals);
     log::info("daemon", "stopping", &[]);
@@ -82,6 +87,8 @@ fn wait_for_stop(signals: &mut File) {
 
 /// The web server.
 struct ApiHalf {
+    _lock: File,
+    probe: Probe,
     edge: Edge,
     server: Server,
     tls: bool,
@@ -90,6 +97,7 @@ struct ApiHalf {
 impl ApiHalf {
     fn start(app: &Arc<App>) -> Result<ApiHalf> {
         let config = &app.config;
+        let lock = lock(app, "api.lock")?;
         let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
         let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)))?;
@@ -101,9 +109,6 @@ impl ApiHalf {
             nav: features::home::pages::nav,
             kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
         });
-        let peers = Peers::new();
-        let socket = config.runtime_dir.join("http.sock");
-        let server = Server::start(&socket, web, peers.clone(), page::failure)?;
         let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
         let mut listeners = Vec::new();
         for addr in &config.listen {
@@ -117,8 +122,11 @@ impl ApiHalf {
                 None => Listener::plain(socket),
             });
         }
+        let peers = Peers::new();
+        let socket = config.runtime_dir.join("http.sock");
+        let server = Server::start(&socket, web, peers.clone(), page::failure)?;
         let edge_config = EdgeConfig {
-            hosts: config.allowed_hosts.clone(),
+            hosts: allowed_hosts(config),
             trusted_proxies: config.trusted_proxies.clone(),
             ..EdgeConfig::new(socket)
         };
@@ -127,7 +135,10 @@ impl ApiHalf {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);
         }
+        let probe = Probe::start(app.clone(), edge.addresses()[0])?;
         Ok(ApiHalf {
+            _lock: lock,
+            probe,
             edge,
             server,
             tls: tls.is_some(),
@@ -144,11 +155,65 @@ impl ApiHalf {
     }
 
     fn stop(self) {
+        self.probe.stop();
         let cut = self.edge.drain(DRAIN);
         if cut > 0 {
             log::warning("http", "connections cut off", &[("count", &cut.to_string())]);
         }
         self.server.stop();
+    }
+}
+
+/// The names that were configured, and our own addresses: no foreign name can be made to mean those (DNS rebinding),
+/// and the self-probe and `lamplighter health` ask by them.
+fn allowed_hosts(config: &Config) -> Vec<String> {
+    let mut hosts = config.allowed_hosts.clone();
+    if !hosts.is_empty() {
+        hosts.extend(["127.0.0.1".into(), "[::1]".into()]);
+        hosts.extend(config.listen.iter().map(|addr| match addr.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        }));
+    }
+    hosts
+}
+
+/// Asks the own door for its health, as a client would: through the listener, the edge, the inner server and the
+/// database. A daemon that lives but does not answer is worse than one that systemd starts again.
+struct Probe {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Probe {
+    const EVERY: Duration = Duration::from_secs(10);
+    const MISSES_MAX: u32 = 3;
+
+    fn start(app: Arc<App>, door: SocketAddr) -> Result<Probe> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("self-probe".into()).spawn(move || {
+            let mut misses = 0;
+            while stopped.recv_timeout(Probe::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                match client::ask(&app.config, door, "/healthz") {
+                    Ok(answer) if answer.status == 200 => misses = 0,
+                    Ok(answer) => log::warning("daemon", "unhealthy", &[("status", &answer.status.to_string())]),
+                    Err(e) => {
+                        misses += 1;
+                        log::error("daemon", "the own door does not answer", &[("error", &e.to_string())]);
+                    }
+                }
+                if misses >= Probe::MISSES_MAX {
+                    log::error("daemon", "giving up, to be started again", &[]);
+                    std::process::exit(70); // EX_SOFTWARE
+                }
+            }
+        })?;
+        Ok(Probe { stop, thread })
+    }
+
+    fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
     }
 }
 
@@ -175,8 +240,7 @@ struct SchedulerHalf {
 }
 
 impl SchedulerHalf {
-    fn start(app: &Arc<App>) -> Result<SchedulerHalf> {
-        let lock = lock(app)?;
+    fn start(app: &Arc<App>, lock: File) -> Result<SchedulerHalf> {
         let reactor = Reactor::start(app.clone(), FEATURES)?;
         let watching = Watching::start(app.clone())?;
         let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();
@@ -199,8 +263,9 @@ impl SchedulerHalf {
     }
 }
 
-fn lock(app: &App) -> Result<File> {
-    let path = app.config.data_dir.join("scheduler.lock");
+/// Holds one of the two places on a data folder: one web server, one scheduler.
+fn lock(app: &App, name: &str) -> Result<File> {
+    let path = app.config.data_dir.join(name);
     let file = File::options().create(true).append(true).open(&path)?;
     file.try_lock().map_err(|e| {
         let say = format!(

@@ -149,9 +149,10 @@ impl Request {
             .ok_or_else(|| Error::new(Kind::Malformed, "bad_form", "The form cannot be read."))
     }
 
-    /// Does the client rather want JSON than a page?
+    /// Does the client rather want JSON than a page? Who sends a token is a program: led to the sign-in page, it would
+    /// take the page's 200 for a yes.
     pub fn wants_json(&self) -> bool {
-        self.path.starts_with("/api/")
+        self.path.starts_with("/api/") || self.header("authorization").is_some()
     }
 }
 

@@ -118,11 +118,13 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        // Wakes the thread; when it has answered already, there is nobody and the file is gone.
-        drop(UnixStream::connect(&self.path));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        // Wakes the thread. When it has answered already, it has gone and so has the file. Without a descriptor to wake
+        // it with, it is left alone rather than waited for.
+        let woken = UnixStream::connect(&self.path).is_ok();
+        if woken || !self.path.exists() {
+            self.thread.take().map(JoinHandle::join);
         }
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -238,7 +238,7 @@ mod tests {
     fn every_code_stands_once_and_has_a_sentence() {
         for (i, (code, _, say)) in TABLE.iter().enumerate() {
             assert!(TABLE[i + 1..].iter().all(|(other, ..)| other != code), "{code}");
-            assert!(say.ends_with('.') && say.len() > 30, "{code}");
+            assert!(say.ends_with('.') && say.len() > 20, "{code}");
         }
     }
 }

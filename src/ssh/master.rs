@@ -86,24 +86,21 @@ impl Ssh {
         };
         loop {
             let line = lines.get_mut(&seat.socket).expect("a line with a seat taken stays");
-            let why = line.why.clone().filter(|_| line.failed > failed);
-            let ready = !line.opening;
-            if ready && why.is_none() {
-                seat.opens = !self.dir.join(&seat.socket).exists();
-                line.opening = seat.opens;
-                drop(lines);
-                return Ok(seat);
-            }
-            let late = clock::mono() >= until;
-            if why.is_some() || late || cancel.is_cancelled() {
+            let shared = line.why.clone().filter(|_| line.failed > failed);
+            let refused = match shared {
+                None if !line.opening => {
+                    seat.opens = !self.dir.join(&seat.socket).exists();
+                    line.opening = seat.opens;
+                    drop(lines);
+                    return Ok(seat);
+                }
+                None if cancel.is_cancelled() => Some(error::error("cancelled", target, "before the login")),
+                None if clock::mono() >= until => Some(error::error("deadline", target, "before the login")),
+                shared => shared,
+            };
+            if let Some(e) = refused {
                 drop(lines); // the seat's own drop takes the lock
-                return Err(why.unwrap_or_else(|| {
-                    error::error(
-                        if late { "deadline" } else { "cancelled" },
-                        target,
-                        "waited for a login",
-                    )
-                }));
+                return Err(e);
             }
             // A pulled cord does not ring this bell: look now and then.
             let (guard, _) = self
@@ -154,10 +151,8 @@ pub(super) fn tell(dir: &Path, message: &'static str, socket: &str) {
 /// A new folder for this process, and its lock. It has the lock before it has its name, so that nobody sweeps it.
 pub(super) fn room(runtime: &Path) -> Result<(PathBuf, File)> {
     let name = &random::name()[..8];
-    let (fresh, dir) = (
-        runtime.join(format!("new-{name}")),
-        runtime.join(format!("{ROOM}{name}")),
-    );
+    let fresh = runtime.join(format!("new-{name}"));
+    let dir = runtime.join(format!("{ROOM}{name}"));
     for part in ["", FILES, SOCKETS, askpass::SOCKETS] {
         file::private_dir(&fresh.join(part))?;
     }
@@ -174,18 +169,25 @@ pub(super) fn sweep(runtime: &Path) -> Result<()> {
         let ours = dir
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(ROOM));
-        let dead = || File::open(dir.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-        if !ours || !dead() {
+        let Some(lock) = ours.then(|| File::open(dir.join(LOCK)).ok()).flatten() else {
+            continue;
+        };
+        // Kept to the end: of two processes that start at once, one sweeps.
+        if lock.try_lock().is_err() {
             continue;
         }
-        for socket in fs::read_dir(dir.join(SOCKETS)).into_iter().flatten() {
-            tell(
-                &dir,
-                "exit",
-                &format!("{SOCKETS}/{}", socket?.file_name().to_string_lossy()),
+        for socket in fs::read_dir(dir.join(SOCKETS)).into_iter().flatten().flatten() {
+            let socket = format!("{SOCKETS}/{}", socket.file_name().to_string_lossy());
+            tell(&dir, "exit", &socket);
+        }
+        if let Err(e) = fs::remove_dir_all(&dir) {
+            let (folder, cause) = (dir.display().to_string(), e.to_string());
+            log::warning(
+                "ssh",
+                "an old folder could not be removed",
+                &[("folder", &folder), ("cause", &cause)],
             );
         }
-        fs::remove_dir_all(&dir)?;
     }
     Ok(())
 }

@@ -19,7 +19,8 @@ ours() { grep -lsFzx "LAMPLIGHTER_JOB=$tag" /proc/[0-9]*/environ | cut -d/ -f3; 
 end() { for p; do kill -s "$signal" -- "-$p"; kill -s "$signal" "$p"; done 2>/dev/null; }
 all=$(ours); tries=0
 signal=TERM; end $all
-while [ "$tries" -lt 30 ] && [ -n "$(ours)" ]; do sleep 0.1; tries=$((tries + 1)); done
+# At least one more look: what was just being started has no environment of its own before.
+while sleep 0.1; [ "$tries" -lt 30 ] && [ -n "$(ours)" ]; do tries=$((tries + 1)); done
 signal=KILL; end $all $(ours)
 wait
 printf '\n%s gone\n' "$mark"

@@ -6,6 +6,7 @@ use super::{Line, StepView, queries};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Task};
+use crate::base::lines;
 use crate::base::log as daemon_log;
 use crate::base::redact::Scrub;
 use crate::base::secret::Secret;
@@ -22,7 +23,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const BATCH_MAX: usize = 64;
 /// Lines that wait for the writer; a remote that talks faster is slowed down by its pipe.
 const QUEUE_MAX: usize = 1_024;
-const LINE_MAX: usize = 16 << 10;
+/// The remote's lines are cut there, with a marker that must stay.
+const LINE_MAX: usize = lines::LINE_MAX + lines::CUT.len();
 
 enum Message {
     Line(Line),

@@ -5,7 +5,7 @@ use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields, Has};
 use super::{Filter, HostKeyState, Server, api, tasks};
 use crate::access::Right;
-use crate::base::clock::Ms;
+use crate::base::clock::{self, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::http::input::Input;
@@ -116,7 +116,11 @@ pub struct Why {
 
 /// See [`Why`].
 pub fn why(server: &Server, sample: Option<&Sample>) -> Why {
-    let mut why = Why { name: server.fields.name.clone(), since: Some(server.lamp.since), ..Why::default() };
+    let mut why = Why {
+        name: server.fields.name.clone(),
+        since: Some(server.lamp.since),
+        ..Why::default()
+    };
     if let Some((code, say)) = &server.lamp.error {
         why.evidence.push(say.clone());
         why.evidence.push(code.clone());
@@ -144,7 +148,11 @@ pub fn why(server: &Server, sample: Option<&Sample>) -> Why {
         (_, HostKeyState::Pinned) => ("unlit", "no_glances"),
     };
     if why.kind == "dark" {
-        (why.code, why.say) = server.lamp.error.clone().map_or((None, String::new()), |(code, say)| (Some(code), say));
+        (why.code, why.say) = server
+            .lamp
+            .error
+            .clone()
+            .map_or((None, String::new()), |(code, say)| (Some(code), say));
     }
     if why.lamp == "unlit" {
         why.since = None;
@@ -153,8 +161,14 @@ pub fn why(server: &Server, sample: Option<&Sample>) -> Why {
 }
 
 fn crossed(s: &Sample) -> Option<(&'static str, f64, f64)> {
-    let shares = [("mem", s.mem_percent, LIMITS.mem), ("disk", s.disk_percent, LIMITS.disk), ("cpu", s.cpu_percent, LIMITS.cpu)];
-    shares.into_iter().find_map(|(kind, value, limit)| value.filter(|v| *v >= limit).map(|v| (kind, v, limit)))
+    let shares = [
+        ("mem", s.mem_percent, LIMITS.mem),
+        ("disk", s.disk_percent, LIMITS.disk),
+        ("cpu", s.cpu_percent, LIMITS.cpu),
+    ];
+    shares
+        .into_iter()
+        .find_map(|(kind, value, limit)| value.filter(|v| *v >= limit).map(|v| (kind, v, limit)))
 }
 
 /// A row of the table.
@@ -244,10 +258,19 @@ pub fn known(ctx: &Ctx, filter: &Filter) -> Result<Vec<Known>> {
             let sample = sample(latest.as_ref());
             let why = why(&server, sample.as_ref());
             let spark = latest.map(|l| l.spark).unwrap_or_default();
-            Known { server, why, sample, spark }
+            Known {
+                server,
+                why,
+                sample,
+                spark,
+            }
         })
         .collect();
-    let order = |k: &Known| ["dark", "flick", "unlit", "lit"].iter().position(|lamp| *lamp == k.why.lamp);
+    let order = |k: &Known| {
+        ["dark", "flick", "unlit", "lit"]
+            .iter()
+            .position(|lamp| *lamp == k.why.lamp)
+    };
     all.sort_by_key(order); // stable: names stay in order
     Ok(all)
 }
@@ -259,7 +282,15 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let word = |name: &str| ctx.request.param(name).unwrap_or_default();
     let (q, tag, state) = (word("q"), word("tag"), word("state"));
     let offset = ctx.request.number("offset", 0, 0..=1_000_000)? as usize;
-    let all = known(ctx, &Filter { q, tag, limit: i64::MAX, ..Filter::default() })?;
+    let all = known(
+        ctx,
+        &Filter {
+            q,
+            tag,
+            limit: i64::MAX,
+            ..Filter::default()
+        },
+    )?;
     let counts = Counts::of(all.iter().map(|k| &k.why));
     let found: Vec<_> = all.iter().filter(|k| state.is_empty() || k.why.lamp == state).collect();
     let shown = found.get(offset..).unwrap_or_default();
@@ -282,8 +313,10 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let offset = if offset == 0 { String::new() } else { offset.to_string() };
         query(&[("q", q), ("state", state), ("tag", tag), ("offset", &offset)])
     };
-    let mut facets: HashMap<_, _> =
-        ["lit", "flick", "dark", "unlit"].into_iter().map(|lamp| (lamp, link(lamp, tag, 0))).collect();
+    let mut facets: HashMap<_, _> = ["lit", "flick", "dark", "unlit"]
+        .into_iter()
+        .map(|lamp| (lamp, link(lamp, tag, 0)))
+        .collect();
     facets.insert("all", link("", tag, 0));
     facets.insert("untagged", link(state, "", 0));
     let content = List {
@@ -299,11 +332,13 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         last: offset + shown.len(),
         prev: (offset > 0).then(|| link(state, tag, offset.saturating_sub(PAGE))),
         next: (offset + PAGE < found.len()).then(|| link(state, tag, offset + PAGE)),
-        misses: ctx.app.db.read(|conn| crate::settings::number(conn, "poll.fail_threshold"))?,
+        misses: ctx
+            .app
+            .db
+            .read(|conn| crate::settings::number(conn, "poll.fail_threshold"))?,
     };
     page::show(ctx, "servers/list.html", content)
 }
-
 
 /// A server as its own page shows it.
 #[derive(Serialize)]
@@ -345,23 +380,45 @@ struct Fact {
 
 /// The facts that are shown, in this order, as `check-ssh` and the installs name them.
 const FACTS: [&str; 10] = [
-    "kernel", "arch", "cpu_model", "hostname", "addresses", "user", "sudo_works", "nginx", "glances_version", "systemd",
+    "kernel",
+    "arch",
+    "cpu_model",
+    "hostname",
+    "addresses",
+    "user",
+    "sudo_works",
+    "nginx",
+    "glances_version",
+    "systemd",
 ];
 
 fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
     let facts: BTreeMap<String, String> = serde_json::from_str(&s.facts).unwrap_or_default();
     let fact = |name: &str| facts.get(name).filter(|v| !v.is_empty()).cloned();
     let number = |name: &str| fact(name).and_then(|v| v.parse::<i64>().ok());
-    let listed = FACTS.iter().filter_map(|name| fact(name).map(|value| Fact { name, value })).collect();
+    let listed = FACTS
+        .iter()
+        .filter_map(|name| fact(name).map(|value| Fact { name, value }))
+        .collect();
     let f = &s.fields;
-    let host = if f.glances_host.is_empty() { &f.host } else { &f.glances_host };
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let host = if f.glances_host.is_empty() {
+        &f.host
+    } else {
+        &f.glances_host
+    };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
     let accepted = s.host_key.lines().next().and_then(|line| hostkey::parse(line).ok());
     let view = View {
         id: s.id.get(),
         glances_url: format!("{}://{host}:{}{}", f.glances_scheme, f.glances_port, f.glances_path),
         host_key_fingerprint: s.fingerprint(),
-        host_key_pinned: accepted.filter(|_| s.host_key_state == HostKeyState::Changed).map(|k| k.fingerprint),
+        host_key_pinned: accepted
+            .filter(|_| s.host_key_state == HostKeyState::Changed)
+            .map(|k| k.fingerprint),
         host_key_state: s.host_key_state.name(),
         os: fact("os_name"),
         cores: number("cpu_count"),
@@ -371,7 +428,10 @@ fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
         glances_profile: s.glances_profile,
         facts_at: s.facts_at,
         created_at: s.created_at,
-        last_ok_at: sample.as_ref().filter(|_| s.lamp.status == "unreachable").map(|sample| sample.at),
+        last_ok_at: sample
+            .as_ref()
+            .filter(|_| s.lamp.status == "unreachable")
+            .map(|sample| sample.at),
         auth_type: f.auth_type.name(),
         glances_auth_type: f.glances_auth_type,
         ssh_port: f.ssh_port,
@@ -473,7 +533,11 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     let periods = ["1h", "6h", "24h", "7d", "30d"];
     let asked = ctx.request.param("period").unwrap_or_default();
     let (server, tasks) = ctx.app.db.read(|conn| {
-        let of_server = task::Filter { target: Some(("server", id.get())), limit: TASKS_SHOWN, ..task::Filter::default() };
+        let of_server = task::Filter {
+            target: Some(("server", id.get())),
+            limit: TASKS_SHOWN,
+            ..task::Filter::default()
+        };
         Ok((super::get(conn, id)?, queue::list(conn, &of_server)?.0))
     })?;
     let latest = latest::of(&ctx.app.metrics, [id])?;
@@ -483,14 +547,21 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         .unwrap_or_default();
     let sample = sample(latest.get(&id)).map(|sample| Sample { disks, ..sample });
     let lang = page::lang(ctx.request, ctx.maybe_actor());
-    let why = why(&server, sample.as_ref());
+    let mut why = why(&server, sample.as_ref());
+    // A young server's longer charts would be empty.
+    let young = clock::now() - server.created_at < 6 * HOUR;
     let (server, facts) = view(server, sample);
+    if let (true, Some(latest)) = (why.evidence.is_empty(), latest.get(&id)) {
+        why.evidence.push(format!("GET {}", server.glances_url));
+        why.evidence.push(format!("200, {} ms", latest.took_ms));
+    }
+    let usual = if young { "1h" } else { "6h" };
     let content = Show {
         server,
         facts,
         lamp: why.lamp,
         why,
-        period: periods.into_iter().find(|p| *p == asked).unwrap_or("6h"),
+        period: periods.into_iter().find(|p| *p == asked).unwrap_or(usual),
         open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
     };
@@ -545,7 +616,10 @@ fn values(f: &Fields) -> HashMap<String, String> {
 
 fn form_of(server: Option<&Server>) -> Form {
     let Some(s) = server else {
-        return Form { values: values(&Fields::default()), ..Form::default() };
+        return Form {
+            values: values(&Fields::default()),
+            ..Form::default()
+        };
     };
     Form {
         id: Some(s.id.get()),
@@ -562,7 +636,11 @@ fn form_of(server: Option<&Server>) -> Form {
 }
 
 fn form_page(ctx: &Ctx, form: Form, errors: Errors) -> Result<Reply> {
-    page::show(ctx, "servers/form.html", serde_json::json!({ "form": form, "errors": errors }))
+    page::show(
+        ctx,
+        "servers/form.html",
+        serde_json::json!({ "form": form, "errors": errors }),
+    )
 }
 
 fn new(ctx: &Ctx) -> Result<Reply> {
@@ -595,7 +673,11 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);
     }
-    form.values.extend(pairs.into_iter().filter(|(name, _)| !SECRET_FIELDS.contains(&name.as_str())));
+    form.values.extend(
+        pairs
+            .into_iter()
+            .filter(|(name, _)| !SECRET_FIELDS.contains(&name.as_str())),
+    );
     Ok(form_page(ctx, form, Errors::of(&error))?.with_status(422))
 }
 
@@ -645,7 +727,12 @@ fn ask_delete(ctx: &Ctx) -> Result<Reply> {
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let actor = ctx.actor()?;
-    let typed = ctx.request.form()?.into_iter().find(|(name, _)| name == "confirm").map(|(_, value)| value);
+    let typed = ctx
+        .request
+        .form()?
+        .into_iter()
+        .find(|(name, _)| name == "confirm")
+        .map(|(_, value)| value);
     let deleted = ctx.app.db.write(|tx| {
         let server = super::get(tx, id)?;
         if typed.as_deref().map(str::trim) != Some(server.fields.name.as_str()) {
@@ -664,8 +751,15 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
 fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let actor = ctx.actor()?;
-    let typed = ctx.request.form()?.into_iter().find(|(name, _)| name == "fingerprint").map(|(_, value)| value);
-    ctx.app.db.write(|tx| super::accept_host_key(ctx.app, tx, id, &typed.unwrap_or_default(), actor.by()))?;
+    let typed = ctx
+        .request
+        .form()?
+        .into_iter()
+        .find(|(name, _)| name == "fingerprint")
+        .map(|(_, value)| value);
+    ctx.app
+        .db
+        .write(|tx| super::accept_host_key(ctx.app, tx, id, &typed.unwrap_or_default(), actor.by()))?;
     ctx.app.ssh.forget(id.get());
     Ok(Reply::see_other(format!("/servers/{id}")))
 }

@@ -60,6 +60,7 @@ impl Edge {
         }
         let limits = &config.limits;
         let shared = Arc::new(Shared {
+            started: clock::mono(),
             seats: Seats::new(limits.connections_max, limits.connections_per_ip_max),
             handshakes: Gauge::new(limits.handshakes_max),
             in_flight: Gauge::new(limits.in_flight_max),

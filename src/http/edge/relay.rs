@@ -33,15 +33,14 @@ impl Inner {
         inner.send(head, until)?;
         inner.send(body, until)?;
         let mut scan = Scan::default();
-        let mut chunk = [0; 4096];
         loop {
             if let Some(end) = scan.end(&inner.buf).map_err(|_| Refusal::Internal)? {
                 inner.head = end;
                 return Ok(inner);
             }
-            match inner.read(&mut chunk, until) {
+            match inner.read(until) {
                 Ok(0) => return Err(Refusal::Internal),
-                Ok(n) => inner.buf.extend_from_slice(&chunk[..n]),
+                Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::TimedOut => return Err(Refusal::Late),
                 Err(_) => return Err(Refusal::Internal),
             }
@@ -119,10 +118,18 @@ impl Inner {
         }
     }
 
-    fn read(&self, buf: &mut [u8], until: Instant) -> io::Result<usize> {
-        Until(&self.socket, until).read(buf)
+    /// Some more of the answer. Read on the heap: what a deep stack once used stays with its thread for ever.
+    fn read(&mut self, until: Instant) -> io::Result<usize> {
+        let have = self.buf.len();
+        self.buf.resize(have + HEAD_CHUNK, 0);
+        let read = Until(&self.socket, until).read(&mut self.buf[have..]);
+        self.buf.truncate(have + *read.as_ref().unwrap_or(&0));
+        read
     }
 }
+
+/// A small answer comes with its head in one read.
+const HEAD_CHUNK: usize = 4 << 10;
 
 /// A streamed body moves in parts of this size.
 const PART: usize = 32 << 10;

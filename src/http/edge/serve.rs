@@ -55,6 +55,7 @@ impl Config {
 /// What all connections share.
 pub struct Shared {
     pub config: Config,
+    pub started: Instant,
     pub seats: Seats,
     pub handshakes: Gauge,
     pub in_flight: Gauge,
@@ -267,10 +268,12 @@ impl Session<'_> {
     }
 
     fn more(&mut self, until: Instant) -> Result<usize, ErrorKind> {
-        let mut chunk = [0; 2048];
-        let n = self.wire.read(&mut chunk, until).map_err(|e| e.kind())?;
-        self.carry.extend_from_slice(&chunk[..n]);
-        Ok(n)
+        const CHUNK: usize = 2 << 10;
+        let have = self.carry.len();
+        self.carry.resize(have + CHUNK, 0); // on the heap: see `Inner::read`
+        let read = self.wire.read(&mut self.carry[have..], until);
+        self.carry.truncate(have + *read.as_ref().unwrap_or(&0));
+        read.map_err(|e| e.kind())
     }
 
     /// The whole body, before a handler is bothered.
@@ -379,7 +382,7 @@ impl Session<'_> {
         count(&self.shared.counts.streams);
         self.carry = Vec::new();
         let Ok(mut to) = self.wire.into_stream() else { return };
-        let bytes = stream::serve(&mut stream, &mut to, head, limits);
+        let bytes = stream::serve(&mut stream, &mut to, head, limits, self.shared.started);
         drop(stream);
         to.close();
         access_line(&self.now, self.shared, 200, bytes, false);
@@ -448,6 +451,9 @@ fn access_line(now: &Exchange, shared: &Shared, status: u16, bytes: u64, cut: bo
     } else {
         Level::Info
     };
+    if !log::enabled(level) {
+        return; // the lines of a busy day are not even put together
+    }
     let took = (clock::mono() - now.started).as_millis();
     log::line(
         level,

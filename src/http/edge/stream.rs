@@ -12,22 +12,32 @@ use std::thread;
 /// Buffers between us and the browser hold back the first 2 kB of an answer; a comment fills them.
 const PADDING: usize = 2048;
 
-/// An idle stream keeps no more memory than this for its next frames.
-const KEEP: usize = 4 << 10;
+/// A quiet stream keeps no more memory than this for its next frames.
+const KEEP: usize = 1 << 10;
 
-/// Sends `head`, then the stream until its end, and returns the bytes sent.
-pub fn serve(stream: &mut Stream, to: &mut Pusher, head: Vec<u8>, limits: &Limits) -> u64 {
+/// The streams' pauses end on multiples of this, together: one timer interrupt for many threads saves a fifth of the
+/// CPU of an event (5.1 → 4.1 µs), and a hundredth of the streams at once stands in nobody's way.
+const GRID: Duration = Duration::from_millis(5);
+
+/// Sends `head`, then the stream until its end, and returns the bytes sent. `zero` is where the grid of pauses begins.
+pub fn serve(stream: &mut Stream, to: &mut Pusher, head: Vec<u8>, limits: &Limits, zero: Instant) -> u64 {
     let mut sent = Sent {
         to,
         bytes: 0,
         at: clock::mono(),
     };
     // A client that is gone is an end like any other.
-    let _ = events(stream, &mut sent, head, limits);
+    let _ = events(stream, &mut sent, head, limits, zero);
     sent.bytes
 }
 
-fn events(stream: &mut Stream, sent: &mut Sent<'_>, mut out: Vec<u8>, limits: &Limits) -> io::Result<()> {
+fn events(
+    stream: &mut Stream,
+    sent: &mut Sent<'_>,
+    mut out: Vec<u8>,
+    limits: &Limits,
+    zero: Instant,
+) -> io::Result<()> {
     let until = clock::mono() + limits.stream_age;
     out.extend_from_slice(b"retry: 3000\n:");
     out.resize(out.len() + PADDING, b' ');
@@ -47,16 +57,17 @@ fn events(stream: &mut Stream, sent: &mut Sent<'_>, mut out: Vec<u8>, limits: &L
             out.extend_from_slice(b": end\n\n");
             return sent.send(&mut out);
         }
-        if sent.to.gone() {
-            return Ok(());
-        }
         if !out.is_empty() {
             let backlog = out.len() >= BATCH;
             sent.send(&mut out)?;
             if !backlog {
-                thread::sleep(limits.gather);
+                thread::sleep(pause(limits.gather, clock::mono() - zero));
             }
             continue;
+        }
+        // Where events flow, a write tells; here it takes a look.
+        if sent.to.gone() {
+            return Ok(());
         }
         let quiet = now.saturating_duration_since(sent.at);
         if quiet >= limits.heartbeat {
@@ -64,10 +75,18 @@ fn events(stream: &mut Stream, sent: &mut Sent<'_>, mut out: Vec<u8>, limits: &L
             sent.send(&mut out)?;
             continue;
         }
-        out.shrink_to(KEEP);
+        if out.capacity() > KEEP {
+            out = Vec::new();
+        }
         let rest: Duration = (limits.heartbeat - quiet).min(until.saturating_duration_since(now));
         stream.source.wake().wait(seen, rest);
     }
+}
+
+/// At most `gather`, at least that without one step of the grid.
+fn pause(gather: Duration, age: Duration) -> Duration {
+    let past = Duration::from_nanos((age.as_nanos() % GRID.as_nanos()) as u64);
+    gather.saturating_sub(past)
 }
 
 struct Sent<'a> {
@@ -83,5 +102,20 @@ impl Sent<'_> {
         self.at = clock::mono();
         out.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_end_together_and_are_never_longer_than_asked() {
+        let ms = Duration::from_millis;
+        for age in [0, 1, 4, 5, 12_344] {
+            let end = ms(age) + pause(ms(50), ms(age));
+            assert!(end.as_millis().is_multiple_of(5) && end <= ms(age) + ms(50) && end > ms(age) + ms(45));
+        }
+        assert_eq!(pause(ms(1), ms(4)), ms(0));
     }
 }

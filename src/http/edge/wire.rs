@@ -281,3 +281,70 @@ fn in_time(e: io::Error) -> io::Error {
         _ => e,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    const STEP: Duration = Duration::from_millis(20);
+
+    /// Our wire, and the other end.
+    fn pair(stall: Duration) -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Wire::new(Arc::new(listener.accept().unwrap().0), stall), other)
+    }
+
+    fn soon() -> Instant {
+        clock::mono() + 10 * STEP
+    }
+
+    #[test]
+    fn dripping_extends_no_deadline() {
+        let (mut wire, other) = pair(Duration::from_secs(600));
+        let dripper = thread::spawn(move || {
+            let mut buf = [0; 1000];
+            // Takes a little and gives a little, until we hang up.
+            while (&other).read(&mut buf[..100]).is_ok_and(|n| n > 0) && (&other).write(b"x").is_ok() {
+                thread::sleep(STEP);
+            }
+        });
+        let large = vec![0; 64 << 20];
+        assert_eq!(wire.write(&large, soon()).unwrap_err().kind(), ErrorKind::TimedOut);
+        let until = soon();
+        let end = std::iter::repeat_with(|| wire.read(&mut [0; 1], until))
+            .find_map(io::Result::err)
+            .unwrap();
+        assert_eq!(end.kind(), ErrorKind::TimedOut);
+        drop(wire);
+        dripper.join().unwrap();
+    }
+
+    #[test]
+    fn who_takes_nothing_is_given_up_after_the_stall_time() {
+        let far = clock::mono() + Duration::from_secs(600);
+        let large = vec![0; 64 << 20];
+        let (mut wire, _other) = pair(STEP);
+        assert_eq!(wire.write(&large, far).unwrap_err().kind(), ErrorKind::TimedOut);
+        let (wire, _other) = pair(STEP);
+        let mut pusher = wire.into_stream().unwrap();
+        assert_eq!(pusher.push(&large).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_stream_sees_its_client_leave_and_nothing_else() {
+        let (wire, other) = pair(STEP);
+        let mut pusher = wire.into_stream().unwrap();
+        assert!(!pusher.gone());
+        (&other).write_all(b"chatter").unwrap();
+        assert!(!pusher.gone() && !pusher.gone());
+        drop(other);
+        let until = clock::mono() + Duration::from_secs(60);
+        while !pusher.gone() {
+            assert!(clock::mono() < until);
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Signing in and out, as people, scripts and thieves do it.
+
+mod common;
+
+use common::*;
+use lamplighter::base::text;
+use lamplighter::db::{Db, Durability, schema};
+use lamplighter::vault::{self, Vault};
+use ring::hmac;
+use serde_json::{Value, json};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A house behind a proxy that it trusts: each story may come from addresses of its own.
+fn behind_a_proxy() -> House {
+    House::with(Rooms::One, &[("LAMPLIGHTER_TRUSTED_PROXIES", "127.0.0.1")])
+}
+
+fn from(house: &House, ip: &str) -> Client {
+    house.client().with("X-Forwarded-For", ip)
+}
+
+fn credentials(login: &str, password: &str) -> Value {
+    json!({ "login": login, "password": password })
+}
+
+#[test]
+fn a_sign_in_answers_as_scripts_rely_on() {
+    let house = House::new();
+    let answer = house.sign_in(ADMIN, &house.password);
+    let body = answer.is(200);
+    let mut keys: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        ["access_token", "expires_in", "refresh_token", "token_type", "user"]
+    );
+    assert_eq!(
+        (&body["token_type"], &body["expires_in"]),
+        (&json!("bearer"), &json!(900))
+    );
+    assert_eq!(body["user"], json!({ "login": ADMIN, "role": "admin" }));
+    let cookie = answer.header("set-cookie").unwrap();
+    for flag in ["; Path=/", "; HttpOnly", "; SameSite=Strict", "; Max-Age="] {
+        assert!(cookie.contains(flag), "{cookie}");
+    }
+    assert!(!cookie.contains("Secure"), "over plain HTTP a browser would drop it");
+    assert!(answer.cookie().1.len() >= 43, "256 bits");
+
+    let bearer = house.client().by(Who::bearer(&answer));
+    let browser = house.client().by(Who::cookie(&answer, house.address));
+    for client in [bearer, browser] {
+        let me = client.get("/api/auth/me").is(200);
+        assert_eq!((&me["login"], &me["role"]), (&json!(ADMIN), &json!("admin")));
+    }
+    for alias in ["username", "email"] {
+        let again = house
+            .client()
+            .post("/api/auth/login", &json!({ alias: ADMIN, "password": house.password }));
+        again.is(200);
+        assert_ne!(again.cookie(), answer.cookie(), "each sign-in is a session of its own");
+    }
+}
+
+#[test]
+fn behind_tls_the_cookie_is_bound_to_this_host_and_to_tls() {
+    let house = behind_a_proxy();
+    let answer = from(&house, "192.0.2.1")
+        .with("X-Forwarded-Proto", "https")
+        .post("/api/auth/login", &credentials(ADMIN, &house.password));
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(
+        cookie.starts_with("__Host-lamplighter=") && cookie.contains("; Secure"),
+        "{cookie}"
+    );
+    // Whoever speaks for a stranger is not believed.
+    let stranger = House::new();
+    let answer = stranger
+        .client()
+        .with("X-Forwarded-Proto", "https")
+        .post("/api/auth/login", &credentials(ADMIN, &stranger.password));
+    assert!(answer.header("set-cookie").unwrap().starts_with("lamplighter_session="));
+}
+
+#[test]
+fn who_may_not_sign_in_hears_the_same_words_whatever_the_reason() {
+    let house = behind_a_proxy();
+    let robot = house.account("robot", "automation");
+    let blocked = house.account("blocked", "viewer");
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE users SET disabled = 1 WHERE login = 'blocked'", [])
+        .unwrap();
+    let long = "x".repeat(100_000);
+    let mut answers = Vec::new();
+    for (n, (login, password)) in [
+        (ADMIN, "not the password"),
+        ("nobody-of-this-name", "not the password"),
+        ("robot", &robot),
+        ("blocked", &blocked),
+        (ADMIN, &long),
+        ("root-admin\0", &house.password),
+        ("' OR 1=1 --", "x"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = from(&house, &format!("192.0.2.{n}")).post("/api/auth/login", &credentials(login, password));
+        let mut body = answer.fails(401, "wrong_login");
+        assert!(answer.header("set-cookie").is_none());
+        body["timestamp"] = Value::Null;
+        body["request_id"] = Value::Null;
+        let mut headers: Vec<_> = answer.headers.iter().map(|(name, _)| name.clone()).collect();
+        headers.sort();
+        answers.push((body, headers));
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:#?}");
+}
+
+#[test]
+fn what_is_missing_or_too_much_is_told_by_field() {
+    let house = behind_a_proxy();
+    for (n, (body, field)) in [
+        (json!({ "login": ADMIN, "password": "" }), "password"),
+        (json!({ "login": ADMIN }), "password"),
+        (json!({ "login": "", "password": "x" }), "login"),
+        (json!({ "login": ["a"], "password": "x" }), "login"),
+        (json!({ "login": ADMIN, "password": { "a": 1 } }), "password"),
+        (json!({ "login": ADMIN, "password": "x".repeat(100_001) }), "password"),
+        (json!({ "login": "x".repeat(300), "password": "x" }), "login"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = from(&house, &format!("192.0.2.{n}")).post("/api/auth/login", &body);
+        answer.is(422);
+        assert_eq!(answer.wrong_fields(), [field], "{}", answer.text());
+    }
+    // The rule for case is: it does not matter, and the answer has the login as it was made.
+    let shouted = from(&house, "192.0.2.99").post("/api/auth/login", &credentials("ROOT-Admin", &house.password));
+    assert_eq!(shouted.is(200)["user"]["login"], ADMIN);
+}
+
+#[test]
+fn the_sixth_wrong_try_waits_and_only_those_concerned_wait() {
+    let house = behind_a_proxy();
+    let anna = house.account("anna", "viewer");
+    let wrong = || from(&house, "192.0.2.1").post("/api/auth/login", &credentials(ADMIN, "wrong"));
+    for _ in 0..5 {
+        wrong().fails(401, "wrong_login");
+    }
+    let sixth = wrong();
+    sixth.fails(429, "too_many_sign_ins");
+    let wait: u64 = sixth.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    let right = from(&house, "192.0.2.1").post("/api/auth/login", &credentials(ADMIN, &house.password));
+    right.fails(429, "too_many_sign_ins"); // or guessing would go on, one answer in six
+    let page = from(&house, "192.0.2.1").form("/login", "login=root-admin&password=wrong");
+    assert_eq!(page.status, 429, "the page is no way around");
+    assert!(page.header("retry-after").is_some());
+    from(&house, "192.0.2.1")
+        .post("/api/auth/login", &credentials("anna", &anna))
+        .fails(429, "too_many_sign_ins"); // the address waits
+    from(&house, "192.0.2.2")
+        .post("/api/auth/login", &credentials("anna", &anna))
+        .is(200); // others do not
+    // Nobody invents addresses behind our back: the proxy's own entry counts, which is the last.
+    let forged = from(&house, "203.0.113.77, 192.0.2.1").post("/api/auth/login", &credentials("anna", &anna));
+    forged.fails(429, "too_many_sign_ins");
+}
+
+#[test]
+fn a_refresh_token_changes_at_each_use_and_a_stolen_one_ends_its_family() {
+    let house = House::new();
+    let refresh = |token: &Value| {
+        house
+            .client()
+            .post("/api/auth/refresh", &json!({ "refresh_token": token }))
+    };
+    let first = house.sign_in(ADMIN, &house.password).json();
+    let other = house.sign_in(ADMIN, &house.password).json();
+    let second = refresh(&first["refresh_token"]).is(200);
+    assert_ne!(first["refresh_token"], second["refresh_token"]);
+    assert_eq!(second["user"]["login"], ADMIN);
+    let works = |token: &Value| {
+        let who = Who::Bearer(token.as_str().unwrap().into());
+        house.client().by(who).get("/api/auth/me").status == 200
+    };
+    assert!(works(&first["access_token"]) && works(&second["access_token"]));
+    // A client whose answer was lost may try again, for ten seconds.
+    let third = refresh(&first["refresh_token"]).is(200);
+    thread::sleep(Duration::from_secs(11));
+    refresh(&first["refresh_token"]).fails(401, "refresh_token_dead");
+    for token in [&second, &third, &first] {
+        refresh(&token["refresh_token"]).fails(401, "refresh_token_dead");
+    }
+    refresh(&other["refresh_token"]).is(200); // another sign-in is another family
+    refresh(&json!("never given out")).fails(401, "refresh_token_dead");
+    for bad in [json!({}), json!({ "refresh_token": 5 }), json!({ "refresh_token": "" })] {
+        house.client().post("/api/auth/refresh", &bad).is(422);
+    }
+}
+
+#[test]
+fn signing_out_ends_the_session_and_the_refresh_token() {
+    let house = House::new();
+    let answer = house.sign_in(ADMIN, &house.password);
+    let who = Who::cookie(&answer, house.address);
+    let Who::Cookie(cookie, _) = &who else { unreachable!() };
+    let without_csrf = house.client().by(Who::Cookie(cookie.clone(), String::new()));
+    without_csrf.post("/api/auth/logout", &json!({})).fails(403, "csrf");
+    let browser = house.client().by(who.clone());
+    let token = answer.json()["refresh_token"].clone();
+    let out = browser.post("/api/auth/logout", &json!({ "refresh_token": token }));
+    assert_eq!(out.status, 204);
+    let cleared = out.header("set-cookie").unwrap();
+    assert!(cleared.contains("=;") && cleared.contains("Max-Age=0"), "{cleared}");
+    browser.get("/api/auth/me").fails(401, "unauthorized");
+    house
+        .client()
+        .post("/api/auth/refresh", &json!({ "refresh_token": token }))
+        .fails(401, "refresh_token_dead");
+
+    // By the page's button, too.
+    let browser = house
+        .client()
+        .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
+    let out = browser.form("/logout", "");
+    assert_eq!((out.status, out.header("location")), (303, Some("/login")));
+    let home = browser.get("/");
+    assert_eq!((home.status, home.header("location")), (303, Some("/login?next=%2F")));
+}
+
+#[test]
+fn a_new_password_ends_sessions_and_tokens_at_once() {
+    let house = House::new();
+    let answer = house.sign_in(ADMIN, &house.password);
+    let bearer = house.client().by(Who::bearer(&answer));
+    let browser = house.client().by(Who::cookie(&answer, house.address));
+    bearer.get("/api/servers").is(200);
+    browser.get("/api/servers").is(200);
+    let fresh = house.canary("a new and long password");
+    let file = house.folder.file("pw", format!("{fresh}\n"));
+    let args = ["reset-password", "--data-dir", house.dir(), "--login", ADMIN];
+    let reset = run(&[&args[..], &["--password-file", file.to_str().unwrap()]].concat());
+    assert!(reset.status.success(), "{}", said(&reset));
+    std::fs::remove_file(file).unwrap();
+    bearer.get("/api/servers").fails(401, "unauthorized");
+    browser.get("/api/servers").fails(401, "unauthorized");
+    house
+        .client()
+        .post(
+            "/api/auth/refresh",
+            &json!({ "refresh_token": answer.json()["refresh_token"] }),
+        )
+        .fails(401, "refresh_token_dead");
+    house.sign_in(ADMIN, &house.password).fails(401, "wrong_login");
+    house.sign_in(ADMIN, &fresh).is(200);
+}
+
+#[test]
+fn a_blocked_account_is_out_at_once() {
+    let house = House::new();
+    let viewer = house.somebody("viewer");
+    viewer.get("/api/servers").is(200);
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE users SET disabled = 1 WHERE login = 'viewer'", [])
+        .unwrap();
+    viewer.get("/api/servers").fails(401, "unauthorized");
+}
+
+#[test]
+fn forged_and_stale_access_tokens_open_nothing() {
+    let house = House::new();
+    let good = house.sign_in(ADMIN, &house.password).json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    let try_with = |header: &str| house.client().with("Authorization", header).get("/api/servers");
+    try_with(&format!("Bearer {good}")).is(200);
+    try_with(&format!("bearer {good}")).is(200);
+    let parts: Vec<&str> = good.split('.').collect();
+    let coded = |json: &str| text::base64url(json.as_bytes());
+    let claims: Value = serde_json::from_slice(&text::unbase64(parts[1]).unwrap()).unwrap();
+
+    // A thief of the database and the key file could sign; so these are signed rightly, and wrong otherwise.
+    let db = Db::open(
+        &house.folder.path().join("lamplighter.db"),
+        Durability::Full,
+        schema::STATE,
+    )
+    .unwrap();
+    let master = vault::read_master_key(&house.folder.path().join("master.key")).unwrap();
+    let vault = Vault::open(&db, &master).unwrap();
+    let signed = |change: &dyn Fn(&mut Value)| {
+        let mut claims = claims.clone();
+        change(&mut claims);
+        let body = format!("{}.{}", parts[0], coded(&claims.to_string()));
+        let tag = hmac::sign(vault.access_key(), body.as_bytes());
+        format!("{body}.{}", text::base64url(tag.as_ref()))
+    };
+    try_with(&format!("Bearer {}", signed(&|_| {}))).is(200);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let foreign = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
+    let body = format!("{}.{}", parts[0], parts[1]);
+    let stale = [
+        signed(&|c| c["exp"] = json!(now - 1)),
+        signed(&|c| c["iat"] = json!(now + 60)),
+        signed(&|c| c["typ"] = json!("refresh")),
+        signed(&|c| c["iss"] = json!("somebody")),
+        signed(&|c| c["sub"] = json!(999)),
+        signed(&|c| c["generation"] = json!(0)),
+        signed(&|c| drop(c.as_object_mut().unwrap().remove("exp"))),
+        format!(
+            "{body}.{}",
+            text::base64url(hmac::sign(&foreign, body.as_bytes()).as_ref())
+        ),
+        format!("{}.{}.", coded(r#"{"alg":"none","typ":"JWT"}"#), parts[1]),
+        format!("{}.{}.{}", coded(r#"{"alg":"none"}"#), parts[1], parts[2]),
+        format!("{}.{}.{}", coded(r#"{"alg":"HS512","typ":"JWT"}"#), parts[1], parts[2]),
+        format!("{}.{}", parts[0], parts[1]),
+        format!("{}.{}.{}", parts[0], coded(r#"{"sub":1}"#), parts[2]),
+        format!("{good}."),
+        format!("{}A", &good[..good.len() - 2]),
+        "a.b.c".into(),
+        "x".repeat(8_000),
+        String::new(),
+    ];
+    for token in stale {
+        let answer = try_with(&format!("Bearer {token}"));
+        answer.fails(401, "unauthorized");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    for header in ["Basic cm9vdC1hZG1pbjp4", "Bearer", "Token x", &good, "Bearer a\tb"] {
+        assert_eq!(try_with(header).status, 401, "{header}");
+    }
+    // Somebody who believes to be signed in is told, even where nobody needs to be.
+    house
+        .client()
+        .with("Authorization", "Bearer nonsense")
+        .get("/health")
+        .fails(401, "unauthorized");
+}
+
+#[test]
+fn the_first_administrator_comes_once_with_the_token_of_the_log() {
+    let mut house = House::empty(Rooms::One, &[]);
+    house.start();
+    let token = house.daemons[0].word_after("setup_token=");
+    let password = house.canary("a password for the first one");
+    let register = |login: &str, token: &str| {
+        house.client().post(
+            "/api/auth/register",
+            &json!({ "login": login, "password": password, "setup_token": token }),
+        )
+    };
+    register("eve", "a guess").fails(403, "wrong_setup_token");
+    register("bad login!", &token).is(422);
+    let login = house.client().get("/login");
+    assert_eq!((login.status, login.header("location")), (303, Some("/setup")));
+
+    let mut statuses: Vec<u16> = thread::scope(|scope| {
+        let tries: Vec<_> = (0..50)
+            .map(|n| {
+                scope.spawn({
+                    let (register, token) = (&register, &token);
+                    move || register(&format!("admin-{n}"), token).status
+                })
+            })
+            .collect();
+        tries.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 201, "{statuses:?}");
+    assert!(statuses[1..].iter().all(|s| [403, 429].contains(s)), "{statuses:?}");
+    let count = |house: &House| -> i64 {
+        let db = house.database("lamplighter.db");
+        db.query_row("SELECT count(*) FROM users", [], |r| r.get(0)).unwrap()
+    };
+    assert_eq!(count(&house), 1);
+
+    house.stop(); // and with it what it remembers of who tried too often
+    house.start();
+    assert!(!house.folder.path().join("setup-token").exists());
+    let late = house.client().post(
+        "/api/auth/register",
+        &json!({ "login": "late", "password": password, "setup_token": token }),
+    );
+    late.fails(403, "registration_closed");
+    let page = house.client().get("/setup");
+    assert_eq!((page.status, page.header("location")), (303, Some("/login")));
+    assert_eq!(count(&house), 1);
+}
+
+#[test]
+fn each_role_signs_in_as_what_it_is_but_programs_do_not() {
+    let house = House::new();
+    for role in ["operator", "viewer", "admin"] {
+        let me = house.somebody(role).get("/api/auth/me").is(200);
+        assert_eq!(me["role"], role);
+    }
+    let robot = house.account("robot", "automation");
+    house.sign_in("robot", &robot).fails(401, "wrong_login");
+    let create = |flags: &[&str], input: &str| {
+        let args = ["create-admin", "--data-dir", house.dir(), "--password-file", "-"];
+        run_with_input(&[&args[..], flags].concat(), input)
+    };
+    for (flags, input, code, word) in [
+        (&["--login", ADMIN][..], "a long password", 1, "already"),
+        (&["--login", "x", "--role", "king"], "a long password", 2, "king"),
+        (&["--login", "x"], "short", 1, "bytes"),
+        (&["--login", "two words"], "a long password", 1, "login"),
+        (&[], "a long password", 2, "--login"),
+    ] {
+        let refused = create(flags, input);
+        assert_eq!(refused.status.code(), Some(code), "{flags:?}: {}", said(&refused));
+        assert!(said(&refused).contains(word), "{}", said(&refused));
+    }
+}
+
+#[test]
+fn an_empty_setup_token_file_opens_nothing() {
+    let mut house = House::empty(Rooms::One, &[]);
+    house.start();
+    std::fs::write(house.folder.path().join("setup-token"), "").unwrap();
+    let password = house.canary("a password for the first one");
+    for token in ["", " "] {
+        let body = json!({ "login": "eve", "password": password, "setup_token": token });
+        house.client().post("/api/auth/register", &body).fails(403, "wrong_setup_token");
+    }
+    let db = house.database("lamplighter.db");
+    let users: i64 = db.query_row("SELECT count(*) FROM users", [], |r| r.get(0)).unwrap();
+    assert_eq!(users, 0);
+}

@@ -1,0 +1,184 @@
+//! What the whole daemon costs: start, memory, pages and API on one kept-alive connection. Prints figures, judges nothing.
+//! `cargo bench --bench house`
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::{Client, House};
+use serde_json::json;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+fn main() {
+    // `cargo test --all-targets` starts benches, too: nothing to print there.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    let mut house = House::new();
+    let mut starts: Vec<_> = (0..7).map(|_| start(&mut house)).collect();
+    starts.sort();
+    println!(
+        "start to the first /health: median {:?}, slowest {:?}",
+        starts[3], starts[6]
+    );
+    std::thread::sleep(Duration::from_secs(2));
+    println!("memory idle: {}", memory(&house));
+    println!(
+        "binary: {:.2} MB",
+        fs::metadata(env!("CARGO_BIN_EXE_lamplighter")).unwrap().len() as f64 / 1e6
+    );
+
+    let port = fake_glances();
+    let admin = house.admin();
+    add_servers(&admin, 0..200, port, 30);
+    common::eventually("all lamps lit", || lit(&admin, 200));
+    let page = browser(&house);
+    for (who, client, path) in [
+        ("page, 200 servers", &page, "/servers"),
+        ("page, overview", &page, "/"),
+        ("page, one server", &page, "/servers/1"),
+        ("page, sign-in", &page, "/login"),
+        ("API, 200 servers", &admin, "/api/servers?limit=200"),
+        ("API, one server", &admin, "/api/servers/1"),
+        ("API, metrics 1 h", &admin, "/api/servers/1/metrics?period=1h"),
+        ("API, metrics 30 d", &admin, "/api/servers/1/metrics?period=30d"),
+        ("API, tasks", &admin, "/api/tasks"),
+        ("API, health", &admin, "/health"),
+    ] {
+        requests(&house, who, client, path);
+    }
+    println!("memory after that: {}", memory(&house));
+
+    add_servers(&admin, 200..1_000, port, 30);
+    common::eventually("all lamps lit", || lit(&admin, 1_000));
+    let seconds = 60;
+    let before = cpu_ms(&house);
+    std::thread::sleep(Duration::from_secs(seconds));
+    let polls = 1_000.0 * seconds as f64 / 30.0;
+    let each = (cpu_ms(&house) - before) / polls;
+    println!(
+        "1000 servers every 30 s, real bodies: {each:.2} ms CPU a poll ({each:.2} s per 1000), memory {}",
+        memory(&house)
+    );
+}
+
+fn start(house: &mut House) -> Duration {
+    house.stop();
+    let began = Instant::now();
+    house.start();
+    Client::new(house.address).get("/health").is(200);
+    began.elapsed()
+}
+
+/// A page's reader: signed in by cookie.
+fn browser(house: &House) -> Client {
+    let answer = house.sign_in(common::ADMIN, &house.password);
+    Client::new(house.address).by(common::Who::cookie(&answer, house.address))
+}
+
+fn add_servers(admin: &Client, numbers: std::ops::Range<usize>, port: u16, interval_s: u32) {
+    for n in numbers {
+        let body = json!({
+            "name": format!("server-{n:04}"), "host": "127.0.0.1", "ssh_port": 9, "username": "root", "password": "a password",
+            "glances_port": port, "poll_interval_s": interval_s, "tags": [tag(n)],
+        });
+        admin.post("/api/servers", &body).is(201);
+    }
+}
+
+fn tag(n: usize) -> &'static str {
+    ["web", "db", "lab"][n % 3]
+}
+
+fn lit(admin: &Client, wanted: i64) -> Option<()> {
+    std::thread::sleep(Duration::from_millis(300));
+    let total = admin.get("/api/servers?status=ok&limit=1").is(200)["total"].as_i64();
+    (total == Some(wanted)).then_some(())
+}
+
+/// Latency seen by one client, and what the daemon's CPU did for it.
+fn requests(house: &House, who: &str, client: &Client, path: &str) {
+    const COUNT: usize = 400;
+    let size = client.get(path).body.len();
+    for _ in 0..20 {
+        client.get(path);
+    }
+    let before = cpu_ms(house);
+    let mut took: Vec<Duration> = (0..COUNT)
+        .map(|_| {
+            let began = Instant::now();
+            assert_eq!(client.get(path).status, 200, "{path}");
+            began.elapsed()
+        })
+        .collect();
+    let cpu = (cpu_ms(house) - before) / COUNT as f64;
+    took.sort();
+    println!(
+        "{who:<20} {:>4} kB: CPU {cpu:.2} ms, p50 {:.2} ms, p99 {:.2} ms",
+        size / 1000,
+        took[COUNT / 2].as_secs_f64() * 1e3,
+        took[COUNT * 99 / 100].as_secs_f64() * 1e3
+    );
+}
+
+fn memory(house: &House) -> String {
+    let status = fs::read_to_string(format!("/proc/{}/status", house.daemons[0].pid())).unwrap();
+    let kb = |name: &str| {
+        let line = status.lines().find(|l| l.starts_with(name)).unwrap_or_default();
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|n| n.parse::<f64>().ok())
+            .unwrap_or(0.0)
+            / 1e3
+    };
+    let threads = status
+        .lines()
+        .find_map(|l| l.strip_prefix("Threads:"))
+        .unwrap_or_default()
+        .trim();
+    format!(
+        "RSS {:.1} MB (own {:.1}, files {:.1}), {threads} threads",
+        kb("VmRSS:"),
+        kb("RssAnon:"),
+        kb("RssFile:")
+    )
+}
+
+/// CPU of the daemon's live threads by the scheduler's clock, which counts nanoseconds (`/proc/PID/stat` counts 10 ms).
+fn cpu_ms(house: &House) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", house.daemons[0].pid())).unwrap();
+    let nanoseconds = tasks.filter_map(|t| {
+        let text = fs::read_to_string(t.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e6
+}
+
+/// Answers every request with a real Glances body, widened to 44 kB by its process list as in the field.
+fn fake_glances() -> u16 {
+    let real = include_str!("../data/glances/3.4.0.5/full/all.json");
+    let process = r#"{"name":"postgres","cmdline":["postgres: worker"],"pid":4711,"cpu_percent":0.3,"memory_percent":1.25,"status":"S","username":"postgres","nice":0,"io_counters":[0,0,0,0,0]},"#;
+    let many = process.repeat((44_000 - real.len()) / process.len());
+    let body = real.replacen('{', &format!("{{\"processlist\":[{}],", many.trim_end_matches(',')), 1);
+    let head = format!(
+        "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = (head + &body).into_bytes();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let answer = answer.clone();
+            std::thread::spawn(move || {
+                let mut socket = socket;
+                let mut asked = [0; 2048];
+                let _ = socket.read(&mut asked);
+                let _ = socket.write_all(&answer);
+            });
+        }
+    });
+    port
+}

@@ -1,0 +1,553 @@
+//! The house from outside: the real binary on a data folder of its own, and everybody who comes to its door.
+//!
+//! A [`House`] checks itself when it is dropped: the daemon stops on SIGTERM within 15 s and says 0, leaves no child, no
+//! key file, no socket, and no value that was named as [`House::canary`] stands in any log, output or database file.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test file is a crate of its own and uses its own part of this"
+)]
+
+pub mod client;
+pub mod door;
+
+pub use client::{Answer, Client, Event, Sse, Who};
+pub use door::Door;
+
+use lamplighter::base::{random, text};
+use serde_json::{Value, json};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than any wait of a story that goes well, on a machine of any load.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// What a stop may take.
+const STOP_MAX: Duration = Duration::from_secs(15);
+
+/// The administrator's login in every house.
+pub const ADMIN: &str = "root-admin";
+
+/// Waits until `look` gives something.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+// ---- folders and programs --------------------------------------------------------------------------------------------
+
+/// A folder that is gone when dropped. Its path is short: sockets live below it.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        let path = std::env::temp_dir().join(format!("ll-{}", &random::name()[..10]));
+        fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The binary with nothing of our environment.
+pub fn lamplighter<S: AsRef<OsStr>>(args: &[S]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lamplighter"));
+    command
+        .args(args)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+#[track_caller]
+pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Output {
+    run_with_input(args, "")
+}
+
+/// Runs a command with this on its standard input. A command that does not end is a daemon that should not run.
+#[track_caller]
+pub fn run_with_input<S: AsRef<OsStr>>(args: &[S], input: &str) -> Output {
+    finish(lamplighter(args), input)
+}
+
+/// The same for a command that was put together by hand.
+#[track_caller]
+pub fn finish(mut command: Command, input: &str) -> Output {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes()); // it may not want it
+    let pid = child.id().to_string();
+    let (send, ended) = mpsc::channel();
+    thread::spawn(move || send.send(child.wait_with_output().unwrap()));
+    ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-9", &pid]).status();
+        let output = ended
+            .recv_timeout(PATIENCE)
+            .map_or(String::new(), |output| said(&output));
+        panic!("{command:?} did not end:\n{output}")
+    })
+}
+
+/// Both outputs as one text.
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A running daemon. Killed when dropped.
+pub struct Daemon {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Daemon {
+    pub fn start(mut command: Command) -> Daemon {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let said = Arc::new(Mutex::new(String::new()));
+        listen(child.stdout.take().unwrap(), &said);
+        listen(child.stderr.take().unwrap(), &said);
+        Daemon { child, said }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has said, on both streams.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// What stands behind `mark` in a line it has said or will say, up to the next space.
+    #[track_caller]
+    pub fn word_after(&mut self, mark: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = self.said();
+            let rest = said.split_once(mark).map(|(_, rest)| rest);
+            if let Some(word) = rest
+                .filter(|r| r.contains('\n'))
+                .and_then(|r| r.split_whitespace().next())
+            {
+                return word.into();
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the daemon ended ({status}) before it said “{mark}”:\n{said}");
+            }
+            assert!(Instant::now() < until, "it never said “{mark}”:\n{said}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Without a chance to tidy up.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to stop and waits.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait(STOP_MAX)
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            if Instant::now() > until {
+                panic!("still running after {limit:?}:\n{}", self.said());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn listen(from: impl Read + Send + 'static, to: &Arc<Mutex<String>>) {
+    let to = Arc::clone(to);
+    thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let mut to = to.lock().unwrap();
+            to.push_str(&String::from_utf8_lossy(&line));
+            to.push('\n');
+        }
+    });
+}
+
+// ---- the house -------------------------------------------------------------------------------------------------------
+
+/// Which processes it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rooms {
+    /// `serve`
+    One,
+    /// `run-api` and `run-scheduler`
+    Two,
+    /// Only `run-api`: nothing happens in the background.
+    ApiOnly,
+}
+
+/// A running Lamplighter with one administrator.
+pub struct House {
+    pub folder: Folder,
+    pub address: SocketAddr,
+    /// The administrator's password.
+    pub password: String,
+    rooms: Rooms,
+    env: Vec<(String, String)>,
+    /// `serve` or `run-api`, then `run-scheduler`.
+    pub daemons: Vec<Daemon>,
+    earlier: String,
+    canaries: Mutex<Vec<String>>,
+    admin: Mutex<Option<Who>>,
+}
+
+impl House {
+    pub fn new() -> House {
+        House::with(Rooms::One, &[])
+    }
+
+    /// With these `LAMPLIGHTER_*` variables.
+    pub fn with(rooms: Rooms, env: &[(&str, &str)]) -> House {
+        let mut house = House::empty(rooms, env);
+        house.password = house.account(ADMIN, "admin");
+        house.start();
+        house
+    }
+
+    /// Set up, but without an account and not started.
+    pub fn empty(rooms: Rooms, env: &[(&str, &str)]) -> House {
+        let folder = Folder::new();
+        let made = run(&["init-db", "--data-dir", folder.path().to_str().unwrap()]);
+        assert!(made.status.success(), "{}", said(&made));
+        House {
+            folder,
+            address: ([127, 0, 0, 1], 0).into(),
+            password: String::new(),
+            rooms,
+            env: env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            daemons: Vec::new(),
+            earlier: String::new(),
+            canaries: Mutex::default(),
+            admin: Mutex::default(),
+        }
+    }
+
+    pub fn dir(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    /// Starts its processes and waits until it answers. After a restart the address is the same.
+    pub fn start(&mut self) {
+        let first = self.start_first();
+        self.daemons.push(first);
+        if self.rooms == Rooms::Two {
+            let mut scheduler = self.half("run-scheduler", &[]);
+            scheduler.word_after("daemon ready");
+            self.daemons.push(scheduler);
+        }
+    }
+
+    fn start_first(&mut self) -> Daemon {
+        let command = if self.rooms == Rooms::One { "serve" } else { "run-api" };
+        let mut daemon = self.half(command, &["--listen", &self.address.to_string()]);
+        self.address = daemon.word_after("address=http://").parse().unwrap();
+        daemon
+    }
+
+    fn half(&self, command: &str, flags: &[&str]) -> Daemon {
+        let mut command = lamplighter(&[&[command, "--data-dir", self.dir()], flags].concat());
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        Daemon::start(command)
+    }
+
+    /// Starts the process of the web server again; the other one, if there is one, goes on.
+    #[track_caller]
+    pub fn restart_first(&mut self, properly: bool) {
+        let first = &mut self.daemons[0];
+        match properly {
+            true => assert!(first.stop().success()),
+            false => first.kill(),
+        }
+        self.earlier += &first.said();
+        self.daemons[0] = self.start_first();
+    }
+
+    /// Power cut: nothing is tidied up.
+    pub fn kill(&mut self) {
+        self.daemons.iter_mut().for_each(Daemon::kill);
+        self.earlier += &self.daemons.iter().map(Daemon::said).collect::<String>();
+        self.daemons.clear();
+    }
+
+    /// A proper stop.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        for daemon in &mut self.daemons {
+            let status = daemon.stop();
+            assert!(status.success(), "stopped with {status}:\n{}", daemon.said());
+        }
+        thread::sleep(Duration::from_millis(20)); // the last lines on their way to us
+        self.earlier += &self.daemons.iter().map(Daemon::said).collect::<String>();
+        self.daemons.clear();
+    }
+
+    /// Everything its processes have said so far.
+    pub fn said(&self) -> String {
+        self.earlier.clone() + &self.daemons.iter().map(Daemon::said).collect::<String>()
+    }
+
+    /// This value must never be seen again.
+    pub fn canary(&self, value: impl Into<String>) -> String {
+        let value = value.into();
+        assert!(value.len() >= 6, "too short to look for");
+        self.canaries.lock().unwrap().push(value.clone());
+        value
+    }
+
+    /// Makes an account with `create-admin`; gives its password.
+    pub fn account(&self, login: &str, role: &str) -> String {
+        let password = self.canary(format!("pw-{}", random::name()));
+        let args = ["create-admin", "--data-dir", self.dir(), "--login", login];
+        let made = run_with_input(
+            &[&args[..], &["--role", role, "--password-file", "-"]].concat(),
+            &password,
+        );
+        assert!(made.status.success(), "{}", said(&made));
+        password
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Signs in over the API.
+    pub fn sign_in(&self, login: &str, password: &str) -> Answer {
+        let answer = self
+            .client()
+            .post("/api/auth/login", &json!({ "login": login, "password": password }));
+        if answer.status == 200 {
+            self.canary(answer.json()["access_token"].as_str().unwrap());
+            self.canary(answer.json()["refresh_token"].as_str().unwrap());
+            self.canary(answer.cookie().1);
+        }
+        answer
+    }
+
+    /// The administrator with a bearer token.
+    pub fn admin(&self) -> Client {
+        let mut admin = self.admin.lock().unwrap();
+        let who = admin.get_or_insert_with(|| Who::bearer(&self.sign_in(ADMIN, &self.password)));
+        self.client().by(who.clone())
+    }
+
+    /// A new account of this role, signed in with a bearer token.
+    pub fn somebody(&self, role: &str) -> Client {
+        let password = self.account(role, role);
+        let answer = self.sign_in(role, &password);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.client().by(Who::bearer(&answer))
+    }
+
+    /// Waits for a task's end; gives its last state.
+    #[track_caller]
+    pub fn wait_for(&self, task: i64) -> Value {
+        let admin = self.admin();
+        eventually(&format!("task {task} ends"), || {
+            let task = admin.get(&format!("/api/tasks/{task}")).json();
+            let status = task["status"].as_str().expect("a task").to_string();
+            (!matches!(status.as_str(), "queued" | "running")).then_some(task)
+        })
+    }
+
+    /// The newest task about a server, of a kind.
+    #[track_caller]
+    pub fn newest_task(&self, server: i64, kind: &str) -> i64 {
+        let list = self
+            .admin()
+            .get(&format!("/api/tasks?server={server}&kind={kind}&limit=1"))
+            .json();
+        list["items"][0]["id"]
+            .as_i64()
+            .unwrap_or_else(|| panic!("no {kind} of server {server}: {list}"))
+    }
+
+    /// A connection to one of its files, for what only the file tells.
+    pub fn database(&self, name: &str) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join(name)).unwrap()
+    }
+}
+
+/// What a server needs to be added; nothing answers at its Glances port, and nobody asks there for an hour.
+pub fn server(name: &str, port: u16) -> Value {
+    json!({
+        "name": name, "host": "127.0.0.1", "ssh_port": port, "username": "root", "password": "some password",
+        "glances_port": 9, "poll_interval_s": 3600,
+    })
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let said = self.said();
+            let from = said.len().saturating_sub(4_000);
+            eprintln!(
+                "---- the house said last ----\n{}",
+                String::from_utf8_lossy(&said.as_bytes()[from..])
+            );
+            return;
+        }
+        self.stop();
+        let run = self.folder.path().join("run");
+        let left = files(&run);
+        assert_eq!(left, Vec::<PathBuf>::new(), "left in the runtime folder");
+        assert_eq!(working_in(&run), Vec::<String>::new(), "processes left");
+        let mut places: Vec<(String, Vec<u8>)> = vec![("what it said".into(), self.said().into_bytes())];
+        for file in files(self.folder.path()) {
+            // The key is where it must be; everything else must be of no use to a thief.
+            if !file.ends_with("master.key") {
+                places.push((file.display().to_string(), fs::read(&file).unwrap()));
+            }
+        }
+        let canaries = std::mem::take(&mut *self.canaries.lock().unwrap());
+        for canary in &canaries {
+            for (place, bytes) in &places {
+                if let Some(form) = found_in(bytes, canary) {
+                    panic!("a secret is in {place}, as {form}");
+                }
+            }
+        }
+    }
+}
+
+/// All files below a folder, sockets included.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            out.extend(files(&entry.path()));
+        } else {
+            out.push(entry.path());
+        }
+    }
+    out
+}
+
+/// Processes whose working folder is this one: that is where `ssh` is started.
+fn working_in(dir: &Path) -> Vec<String> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
+        if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == dir) {
+            let argv = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            out.push(format!("{} {}", entry.path().display(), String::from_utf8_lossy(&argv)));
+        }
+    }
+    out
+}
+
+/// In which form a secret stands in these bytes, if it does: plain, base64 (also in the midst of a longer text), hex or
+/// percent.
+pub fn found_in(bytes: &[u8], secret: &str) -> Option<&'static str> {
+    let holds = |form: &str| {
+        let form = form.as_bytes();
+        !form.is_empty() && memmem(bytes, form)
+    };
+    if holds(secret) {
+        return Some("plain text");
+    }
+    let raw = secret.as_bytes();
+    for coder in [text::base64 as fn(&[u8]) -> String, text::base64url] {
+        for shift in 0..3 {
+            let coded = coder(&[&vec![0; shift][..], raw].concat());
+            // What depends on the neighbours is left out.
+            let inner = (shift * 4).div_ceil(3)..(shift + raw.len()) * 4 / 3;
+            if coded.get(inner).is_some_and(|form| form.len() >= 8 && holds(form)) {
+                return Some("base64");
+            }
+        }
+    }
+    if holds(&text::hex(raw)) || holds(&text::hex(raw).to_uppercase()) {
+        return Some("hex");
+    }
+    let percent = text::percent_encode(secret);
+    if percent != secret && (holds(&percent) || holds(&percent.to_lowercase())) {
+        return Some("percent");
+    }
+    None
+}
+
+fn memmem(bytes: &[u8], part: &[u8]) -> bool {
+    let first = part[0];
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|b| *b == first) {
+        let at = from + at;
+        if bytes[at..].starts_with(part) {
+            return true;
+        }
+        from = at + 1;
+    }
+    false
+}

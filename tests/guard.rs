@@ -1,0 +1,284 @@
+//! Every address of the route table, asked by everybody in every way: who gets in is what the table says, and nothing else.
+
+mod common;
+
+use common::*;
+use lamplighter::access::{Right, Role};
+use lamplighter::daemon::FEATURES;
+use lamplighter::http::request::Method;
+use lamplighter::http::route::Route;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+const VERBS: [Method; 5] = [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete];
+
+fn routes() -> Vec<&'static Route> {
+    FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)).collect()
+}
+
+/// The address with a number that nothing has, so that whoever gets in changes nothing.
+fn nowhere(path: &str) -> String {
+    let parts = path.split('/').map(|p| if p.starts_with('{') { "999999" } else { p });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Everybody there is: the role, if they are somebody, and how they come.
+fn everybody(house: &House) -> Vec<(&'static str, Option<Role>, Client)> {
+    let mut all = vec![("a stranger", None, house.client())];
+    for role in ["viewer", "operator", "admin"] {
+        let password = house.account(role, role);
+        let answer = house.sign_in(role, &password);
+        all.push((role, Role::parse(role), house.client().by(Who::bearer(&answer))));
+        let browser = house.client().by(Who::cookie(&answer, house.address));
+        all.push((role, Role::parse(role), browser));
+    }
+    // Programs get their tokens elsewhere; this one was a viewer a moment ago.
+    let password = house.account("robot", "viewer");
+    let robot = house.client().by(Who::bearer(&house.sign_in("robot", &password)));
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE users SET role = 'automation' WHERE login = 'robot'", [])
+        .unwrap();
+    all.push(("automation", Some(Role::Automation), robot));
+    all
+}
+
+/// Addresses that end the session of who asks, or have an answer of their own for who is signed in already.
+fn signs_out(path: &str) -> bool {
+    path.ends_with("/logout")
+}
+
+#[test]
+fn every_address_lets_in_whom_the_table_names_and_nobody_else() {
+    let house = House::with(Rooms::One, &[]);
+    let people = everybody(&house);
+    let mut asked = 0;
+    for route in routes().iter().filter(|r| !signs_out(r.path)) {
+        let path = nowhere(route.path);
+        for (name, role, client) in &people {
+            let body = (route.method != Method::Get).then_some(("application/json", &b"{}"[..]));
+            let answer = client.send(route.method.name(), &path, body);
+            let place = format!("{} {path} by {name}: {}", route.method.name(), answer.status);
+            let is_page = !path.starts_with("/api/") && !matches!(client.who(), Who::Bearer(_));
+            match role {
+                None if route.right != Right::Public => {
+                    // A page leads to the sign-in; a form that nobody is signed in for does not.
+                    let expected = if is_page && route.method == Method::Get {
+                        303
+                    } else {
+                        401
+                    };
+                    assert_eq!(answer.status, expected, "{place}");
+                    if expected == 303 {
+                        let to = answer.header("location").unwrap();
+                        assert!(to.starts_with("/login?next=%2F") || to == "/login", "{place} → {to}");
+                    }
+                }
+                Some(role) if !role.may(route.right) => assert_eq!(answer.status, 403, "{place}"),
+                _ => {
+                    assert!(
+                        ![401, 403, 405].contains(&answer.status) || is_door(&path),
+                        "{place} {}",
+                        answer.text()
+                    );
+                    assert!(answer.status < 500, "{place}: {}", answer.text());
+                }
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 300, "{asked}: the table was not found");
+}
+
+/// Sign-in and registration say no for reasons of their own.
+fn is_door(path: &str) -> bool {
+    path.starts_with("/api/auth/") || path == "/login" || path == "/setup"
+}
+
+#[test]
+fn a_verb_that_the_table_does_not_name_is_refused_by_everybody_alike() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let stranger = house.client();
+    let mut known: BTreeMap<&str, Vec<Method>> = BTreeMap::new();
+    for route in routes() {
+        known.entry(route.path).or_default().push(route.method);
+    }
+    for (path, methods) in &known {
+        for verb in VERBS.iter().filter(|v| !methods.contains(v)) {
+            // Another row may fit the same address: /servers/new is also /servers/{id}.
+            if known
+                .iter()
+                .any(|(other, has)| other != path && fits(other, path) && has.contains(verb))
+            {
+                continue;
+            }
+            for client in [&admin, &stranger] {
+                let body = (*verb != Method::Get).then_some(("application/json", &b"{}"[..]));
+                let answer = client.send(verb.name(), &nowhere(path), body);
+                assert_eq!(answer.status, 405, "{} {path}: {}", verb.name(), answer.text());
+            }
+        }
+    }
+    for path in [
+        "/nothing",
+        "/api/nothing",
+        "/api",
+        "/api/servers/1/nothing",
+        "/API/servers",
+        "/servers/",
+        "/api/servers/",
+    ] {
+        assert_eq!(admin.get(path).status, 404, "{path}");
+    }
+    for path in [
+        "/api/servers/0",
+        "/api/servers/-1",
+        "/api/servers/1e3",
+        "/api/servers/99999999999999999999",
+        "/api/servers/%31x",
+    ] {
+        admin.get(path).fails(404, "not_found");
+    }
+    for path in [
+        "/api/servers/%2e%2e/users",
+        "/api/../login",
+        "/api//servers",
+        "/api/servers/%00",
+    ] {
+        assert!([400, 404].contains(&admin.get(path).status), "{path}");
+    }
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    let (a, b): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
+    a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a == b || a.starts_with('{'))
+}
+
+#[test]
+fn a_browser_that_another_site_drives_changes_nothing() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let answer = house.sign_in(ADMIN, &house.password);
+    let who = Who::cookie(&answer, house.address);
+    let Who::Cookie(cookie, csrf) = who.clone() else {
+        unreachable!()
+    };
+    let no_token = Who::Cookie(cookie.clone(), String::new());
+    let own = format!("http://{}", house.address);
+    for route in routes().iter().filter(|r| r.method != Method::Get) {
+        let path = nowhere(route.path);
+        let send = |client: Client| client.send(route.method.name(), &path, Some(("application/json", b"{}")));
+        for (name, value) in [
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Site", "same-site"),
+            ("Origin", "https://evil.example"),
+            ("Origin", "null"),
+            ("Origin", "http://127.0.0.1.evil.example"),
+        ] {
+            // Its token may have leaked: the browser's word counts all the same.
+            let answer = send(house.client().by(who.clone()).with(name, value));
+            assert_eq!(answer.status, 403, "{} {path} {name}: {value}", route.method.name());
+        }
+        for wrong in [no_token.clone(), Who::Cookie(cookie.clone(), "x".repeat(43))] {
+            let answer = send(house.client().by(wrong).with("Origin", &own));
+            assert_eq!(answer.status, 403, "{} {path} without its token", route.method.name());
+        }
+        let form = format!("csrf={}", "x".repeat(43));
+        let answer = house.client().by(no_token.clone()).send(
+            route.method.name(),
+            &path,
+            Some(("application/x-www-form-urlencoded", form.as_bytes())),
+        );
+        assert_eq!(answer.status, 403, "{} {path} with a wrong token", route.method.name());
+    }
+    // The same with everything right, once: the refusals above were not for another reason.
+    let right = house
+        .client()
+        .by(who)
+        .with("Origin", &own)
+        .with("Sec-Fetch-Site", "same-origin");
+    right.post("/api/servers", &server("web", 22)).is(201);
+    let form = format!("csrf={csrf}&theme=dark");
+    let right = house.client().by(no_token).form("/prefs", &form);
+    assert_eq!(right.status, 303, "{}", right.text());
+    // A page of another site may not even sign somebody in.
+    let body = json!({ "login": ADMIN, "password": house.password });
+    house
+        .client()
+        .with("Sec-Fetch-Site", "cross-site")
+        .post("/api/auth/login", &body)
+        .fails(403, "cross_site");
+    // The token of one session is of no use in another.
+    let other = house.sign_in(ADMIN, &house.password).cookie();
+    let mixed = Who::Cookie(format!("{}={}", other.0, other.1), csrf);
+    house
+        .client()
+        .by(mixed)
+        .post("/api/servers", &server("mail", 22))
+        .fails(403, "csrf");
+}
+
+#[test]
+fn looking_changes_nothing() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let id = admin.post("/api/servers", &server("web", 22)).is(201)["id"].to_string();
+    let task = house
+        .newest_task(id.parse().unwrap(), "server.look_host_key")
+        .to_string();
+    let browser = house
+        .client()
+        .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
+    let before = contents(&house);
+    assert!(before.len() > 15, "the tables were not found");
+    let mut seen = 0;
+    for route in routes()
+        .iter()
+        .filter(|r| r.method == Method::Get && !r.path.ends_with("/stream"))
+    {
+        for number in [&*id, &*task, "999999"] {
+            let path = route.path.replace("{id}", number).replace("{version}/{name}", "x/y");
+            for client in [&admin, &browser, &house.client()] {
+                for method in ["GET", "HEAD"] {
+                    let answer = client.send(method, &path, None);
+                    assert!(
+                        answer.status < 500 || path == "/health/scheduler",
+                        "{method} {path}: {}",
+                        answer.text()
+                    );
+                    assert!(method == "GET" || answer.body.is_empty());
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 200, "{seen}");
+    for (table, rows) in contents(&house) {
+        assert_eq!(rows, before[&table], "{table}");
+    }
+}
+
+/// Every row of both files as text. (That a session was used is remembered, but only every five minutes.)
+fn contents(house: &House) -> BTreeMap<String, Vec<String>> {
+    let mut out = BTreeMap::new();
+    for file in ["lamplighter.db", "metrics.db"] {
+        let db = house.database(file);
+        let mut names = db
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .unwrap();
+        let names: Vec<String> = names.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+        for name in names {
+            let mut rows = db.prepare(&format!("SELECT * FROM \"{name}\"")).unwrap();
+            let columns = rows.column_count();
+            let rows = rows
+                .query_map([], |r| {
+                    let row: Vec<_> = (0..columns).map(|n| format!("{:?}", r.get_ref(n).unwrap())).collect();
+                    Ok(row.join(" | "))
+                })
+                .unwrap();
+            let rows: Vec<String> = rows.map(Result::unwrap).collect();
+            out.insert(format!("{file} {name}"), rows);
+        }
+    }
+    out
+}

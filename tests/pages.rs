@@ -1,0 +1,406 @@
+//! The pages as a person without script meets them, over HTTP, in both languages.
+
+mod support;
+
+use support::{Answer, Browser, Daemon};
+
+/// Pages that somebody who is signed in can open; the server with number 1 and its task 1 exist.
+const PAGES: [&str; 14] = [
+    "/",
+    "/servers",
+    "/servers?q=web&state=unlit&tag=prod",
+    "/servers/new",
+    "/servers/1",
+    "/servers/1/edit",
+    "/servers/1/delete",
+    "/servers/1/install-glances",
+    "/logs",
+    "/logs?status=failed&server=1",
+    "/tasks/1",
+    "/alerts?state=resolved",
+    "/settings",
+    "/prefs",
+];
+
+/// A port that nobody listens on: every action ends at once, with its reason.
+const NOBODY: &str = "9";
+const PASSWORD: &str = "a password that must never be seen";
+
+fn server_form<'a>(name: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut form = vec![
+        ("name", name),
+        ("host", "127.0.0.1"),
+        ("ssh_port", NOBODY),
+        ("username", "deploy"),
+        ("auth_type", "password"),
+        ("password", PASSWORD),
+        ("ssh_key", ""),
+        ("tags", "web, prod"),
+        ("glances_port", NOBODY),
+    ];
+    for (field, value) in more {
+        form.retain(|(name, _)| name != field);
+        form.push((field, value));
+    }
+    form
+}
+
+fn add_server(browser: &mut Browser, name: &str) -> String {
+    let answer = browser.post("/servers", &server_form(name, &[]));
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    answer.header("location").to_string()
+}
+
+/// What holds for every page, whatever it says.
+fn check_page(path: &str, page: &Answer) {
+    assert_eq!(page.status, 200, "{path}: {}", page.body);
+    let html = &page.body;
+    for bad in [
+        " style=",
+        "<style",
+        "javascript:",
+        " onclick=",
+        " onload=",
+        "<script>",
+        "{{",
+        "{%",
+        "&amp;amp;",
+        "None",
+    ] {
+        assert!(!html.contains(bad), "{path} has {bad}");
+    }
+    for attribute in ["src=\"", "href=\"", "action=\""] {
+        for (_, rest) in html.match_indices(attribute).map(|(i, a)| html.split_at(i + a.len())) {
+            let target = &rest[..rest.find('"').unwrap()];
+            assert!(
+                target.starts_with(['/', '#', '?']) && !target.starts_with("//"),
+                "{path}: {target}"
+            );
+        }
+    }
+    assert_eq!(html.matches("<h1").count(), 1, "{path} has one heading");
+    assert!(
+        page.header("content-security-policy")
+            .contains("require-trusted-types-for 'script'")
+    );
+    for (at, _) in html.match_indices("<form method=\"post\"") {
+        let form = &html[at..at + html[at..].find("</form>").unwrap()];
+        assert!(form.contains("name=\"csrf\""), "{path}: a form without a token: {form}");
+        assert!(form.contains("<button"), "{path}: a form that needs script: {form}");
+    }
+}
+
+#[test]
+fn every_page_opens_in_both_languages_and_keeps_the_policy() {
+    let daemon = Daemon::dev("pages-open");
+    let mut browser = daemon.admin();
+    assert_eq!(add_server(&mut browser, "web-01"), "/servers/1");
+    browser.post("/servers/1/check-ssh", &[]);
+    for lang in ["en", "ru"] {
+        browser.post("/prefs", &[("lang", lang), ("back", "/")]);
+        for path in PAGES {
+            let page = browser.get(path);
+            check_page(path, &page);
+            assert!(page.has(&format!("<html lang=\"{lang}\"")), "{path}");
+        }
+    }
+    browser.cookies.clear();
+    for path in ["/login", "/login?lang=ru"] {
+        check_page(path, &browser.get(path));
+    }
+}
+
+#[test]
+fn nobody_sees_a_page_without_signing_in_and_is_led_back_after_it() {
+    let daemon = Daemon::dev("pages-closed");
+    let mut browser = daemon.browser();
+    for path in PAGES {
+        let answer = browser.get(path);
+        assert_eq!(answer.status, 303, "{path}");
+        assert!(
+            answer.header("location").starts_with("/login?next=%2F"),
+            "{path}: {}",
+            answer.header("location")
+        );
+    }
+    let password = daemon.password.clone();
+    let form = [
+        ("login", "admin"),
+        ("password", password.as_str()),
+        ("next", "/servers?q=a"),
+        ("csrf", ""),
+    ];
+    assert_eq!(browser.post("/login", &form).header("location"), "/servers?q=a");
+    let mut other = daemon.browser();
+    let form = [
+        ("login", "admin"),
+        ("password", password.as_str()),
+        ("next", "//evil.example"),
+        ("csrf", ""),
+    ];
+    assert_eq!(other.post("/login", &form).header("location"), "/");
+}
+
+#[test]
+fn a_wrong_password_is_told_on_the_same_page_and_the_name_is_kept() {
+    let daemon = Daemon::dev("pages-login");
+    let mut browser = daemon.browser();
+    let form = [
+        ("login", "admin"),
+        ("password", "a wrong guess"),
+        ("next", "/"),
+        ("csrf", ""),
+    ];
+    let page = browser.post("/login", &form);
+    assert_eq!(page.status, 422);
+    assert!(page.has("role=\"alert\"") && page.has("value=\"admin\"") && !page.has("a wrong guess"));
+    assert!(browser.cookies.is_empty());
+}
+
+#[test]
+fn the_first_account_is_made_with_the_token_of_the_log() {
+    let daemon = Daemon::without_accounts("pages-setup");
+    let mut browser = daemon.browser();
+    assert_eq!(browser.get("/login").header("location"), "/setup");
+    check_page("/setup", &browser.get("/setup"));
+    let form = |token: &str| {
+        [
+            ("token", token),
+            ("login", "m.orlova"),
+            ("password", "a long enough password"),
+            ("csrf", ""),
+        ]
+        .map(|(n, v)| (n.to_string(), v.to_string()))
+    };
+    let send = |browser: &mut Browser, form: &[(String, String)]| {
+        let form: Vec<_> = form.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        browser.post("/setup", &form)
+    };
+    let refused = send(&mut browser, &form("guessed"));
+    assert_eq!(refused.status, 422);
+    assert!(refused.has("id=\"token-e\"") && refused.has("value=\"m.orlova\""));
+    assert!(!refused.has("a long enough password"));
+    let token = std::fs::read_to_string(daemon.dir.join("setup-token")).unwrap();
+    assert!(daemon.log().contains(&token));
+    assert_eq!(send(&mut browser, &form(&token)).header("location"), "/");
+    assert!(browser.get("/").has("m.orlova"));
+    let mut late = daemon.browser();
+    assert_eq!(late.get("/setup").header("location"), "/login");
+    assert_eq!(send(&mut late, &form(&token)).status, 403);
+}
+
+#[test]
+fn a_refused_form_comes_back_with_its_mistakes_and_without_its_secrets() {
+    let daemon = Daemon::dev("pages-form");
+    let mut browser = daemon.admin();
+    let wrong = [
+        ("host", "not a host"),
+        ("ssh_port", "99999"),
+        ("auth_type", "ssh_key"),
+        ("ssh_key", "ssh-ed25519 AAAA"),
+    ];
+    let page = browser.post("/servers", &server_form("<b>web</b>", &wrong));
+    assert_eq!(page.status, 422);
+    for field in ["host", "ssh_port", "ssh_key"] {
+        assert!(page.has(&format!("id=\"{field}-e\"")), "{field} is told");
+        assert!(page.has(&format!("href=\"#{field}\"")), "{field} is in the summary");
+    }
+    assert!(page.has("value=\"not a host\"") && page.has("&lt;b&gt;web&lt;/b&gt;") && !page.has("<b>web"));
+    assert!(!page.has(PASSWORD) && !page.has("ssh-ed25519 AAAA<"));
+    assert!(browser.get("/servers").has("href=\"/servers/new\""));
+
+    assert_eq!(add_server(&mut browser, "web-01"), "/servers/1");
+    let twin = browser.post("/servers", &server_form("WEB-01", &[]));
+    assert_eq!(twin.status, 422);
+    assert!(twin.has("id=\"name-e\""));
+}
+
+#[test]
+fn a_new_server_says_why_it_is_not_lit_and_each_task_why_it_failed() {
+    let daemon = Daemon::dev("pages-server");
+    let mut browser = daemon.admin();
+    assert!(
+        browser.get("/").has("aria-current=\"step\""),
+        "the first run shows its steps"
+    );
+    let place = add_server(&mut browser, "web-01");
+    let page = browser.get(&place);
+    assert!(page.has("class=\"why t-unlit\"") && page.has("web-01"));
+    let followed = browser.post("/servers/1/check-ssh", &[]);
+    assert_eq!(followed.status, 303);
+    let task = followed.header("location").to_string();
+    assert!(task.starts_with("/tasks/"));
+    let page = browser.wait_for(&task, |page| page.has("class=\"why t-dark\""));
+    assert!(page.has("<h2>What you can do</h2>") && page.has("action=\"/servers/1/check-ssh\""));
+    let text = browser.get(&format!("/api{task}/log.txt"));
+    assert_eq!(text.status, 200);
+    assert!(browser.get("/logs").has("web-01"));
+}
+
+#[test]
+fn editing_keeps_the_secrets_that_are_not_typed() {
+    let daemon = Daemon::dev("pages-edit");
+    let mut browser = daemon.admin();
+    let place = add_server(&mut browser, "web-01");
+    let page = browser.get("/servers/1/edit");
+    assert!(page.has("value=\"web, prod\"") && page.has("••••••••") && !page.has(PASSWORD));
+    let changed = browser.post(
+        &place,
+        &server_form("web-02", &[("password", ""), ("description", "the shop")]),
+    );
+    assert_eq!(
+        (changed.status, changed.header("location")),
+        (303, "/servers/1"),
+        "{}",
+        changed.body
+    );
+    let page = browser.get("/servers/1");
+    assert!(page.has("web-02") && page.has("the shop"));
+    assert!(
+        browser.get("/servers/1/edit").has("••••••••"),
+        "the password is still there"
+    );
+    assert!(
+        daemon.files_with(PASSWORD).is_empty(),
+        "{:?}",
+        daemon.files_with(PASSWORD)
+    );
+}
+
+#[test]
+fn a_server_is_only_forgotten_when_its_name_was_typed() {
+    let daemon = Daemon::dev("pages-delete");
+    let mut browser = daemon.admin();
+    add_server(&mut browser, "web-01");
+    browser.wait_for("/tasks/1", |page| !page.has("data-running"));
+    let refused = browser.post("/servers/1/delete", &[("confirm", "web-02")]);
+    assert_eq!(refused.status, 422);
+    assert!(refused.has("aria-invalid=\"true\""));
+    assert_eq!(browser.get("/servers/1").status, 200);
+    assert_eq!(
+        browser
+            .post("/servers/1/delete", &[("confirm", "web-01")])
+            .header("location"),
+        "/servers"
+    );
+    assert_eq!(browser.get("/servers/1").status, 404);
+}
+
+#[test]
+fn a_form_of_another_site_or_another_session_changes_nothing() {
+    let daemon = Daemon::dev("pages-csrf");
+    let mut browser = daemon.admin();
+    for csrf in ["", "guessed"] {
+        let mut form = server_form("web-01", &[]);
+        form.push(("csrf", csrf));
+        assert_eq!(browser.post("/servers", &form).status, 403);
+    }
+    let mut stranger = daemon.admin();
+    let page = stranger.get("/prefs");
+    let token = page.between("name=\"csrf\" value=\"", "\"").unwrap().to_string();
+    assert_eq!(
+        browser
+            .post(
+                "/servers",
+                &[server_form("web-01", &[]), vec![("csrf", &token)]].concat()
+            )
+            .status,
+        403
+    );
+    browser.headers = vec![("Sec-Fetch-Site", "cross-site".into())];
+    assert_eq!(browser.post("/servers", &server_form("web-01", &[])).status, 403);
+    browser.headers.clear();
+    assert!(browser.get("/servers").has("No servers yet"));
+}
+
+#[test]
+fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
+    let daemon = Daemon::dev("pages-viewer");
+    add_server(&mut daemon.admin(), "web-01");
+    daemon.account("vera", "a long enough password", "viewer");
+    let mut vera = daemon.browser();
+    vera.sign_in("vera", "a long enough password");
+    for path in ["/", "/servers", "/servers/1", "/tasks/1"] {
+        let page = vera.get(path);
+        check_page(path, &page);
+        for button in [
+            "/check-ssh\"",
+            "/delete\"",
+            "/servers/new\"",
+            "/cancel\"",
+            "\"/settings\"",
+        ] {
+            assert!(!page.has(button), "{path} offers {button}");
+        }
+    }
+    for path in ["/servers/new", "/servers/1/edit", "/settings"] {
+        assert_eq!(vera.get(path).status, 403, "{path}");
+    }
+    for path in ["/servers/1/check-ssh", "/servers/1/delete", "/servers", "/settings"] {
+        assert_eq!(vera.post(path, &[("confirm", "web-01")]).status, 403, "{path}");
+    }
+}
+
+#[test]
+fn preferences_hold_and_lead_back_to_this_server_only() {
+    let daemon = Daemon::dev("pages-prefs");
+    let mut browser = daemon.admin();
+    let answer = browser.post(
+        "/prefs",
+        &[("theme", "dark"), ("keys", "off"), ("back", "/servers?q=a")],
+    );
+    assert_eq!(answer.header("location"), "/servers?q=a");
+    let page = browser.get("/");
+    assert!(page.has("data-theme=\"dark\"") && page.has("data-keys=\"off\""));
+    for away in ["//evil.example", "https://evil.example", "/\\evil.example"] {
+        assert_eq!(
+            browser
+                .post("/prefs", &[("theme", "auto"), ("back", away)])
+                .header("location"),
+            "/"
+        );
+    }
+    assert_eq!(browser.post("/prefs", &[("theme", "pink"), ("back", "/")]).status, 422);
+}
+
+#[test]
+fn settings_are_saved_together_or_not_at_all() {
+    let daemon = Daemon::dev("pages-settings");
+    let mut browser = daemon.admin();
+    let saved = browser.post("/settings", &[("poll.fail_threshold", "5"), ("poll.threads_max", "32")]);
+    assert_eq!(saved.header("location"), "/settings?saved=1");
+    let refused = browser.post(
+        "/settings",
+        &[("poll.fail_threshold", "7"), ("poll.threads_max", "zero")],
+    );
+    assert_eq!(refused.status, 422);
+    assert!(refused.has("id=\"poll.threads_max-e\"") && refused.has("value=\"zero\""));
+    assert!(browser.get("/settings").has("name=\"poll.fail_threshold\" value=\"5\""));
+}
+
+#[test]
+fn what_does_not_exist_is_told_as_a_page_with_the_requests_number() {
+    let daemon = Daemon::dev("pages-error");
+    let mut browser = daemon.admin();
+    for path in ["/nothing", "/servers/999", "/tasks/0", "/static/0/app.js"] {
+        let page = browser.get(path);
+        assert_eq!(page.status, 404, "{path}");
+        assert!(page.has("<h1") && page.has(page.header("x-request-id")), "{path}");
+    }
+    let api = browser.get("/api/servers/999");
+    assert!(api.has("\"error_code\":\"not_found\""));
+}
+
+#[test]
+fn the_files_of_a_page_are_kept_for_ever() {
+    let daemon = Daemon::dev("pages-static");
+    let mut browser = daemon.browser();
+    let page = browser.get("/login");
+    let style = page.between("rel=\"stylesheet\" href=\"", "\"").unwrap().to_string();
+    let file = browser.get(&style);
+    assert_eq!(
+        (file.status, file.header("content-type")),
+        (200, "text/css; charset=utf-8")
+    );
+    assert!(file.header("cache-control").contains("immutable"));
+}
