@@ -208,12 +208,16 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
     Ok(conn.execute("DELETE FROM tasks WHERE finished_at < ?1", [before])?)
 }
 
-pub fn open_for(conn: &Conn, target_type: &str, target_id: i64, kind: Option<&str>) -> Result<Option<Id<Task>>> {
+pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<Task>>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND (?3 IS NULL OR kind = ?3)
-         AND status IN ('queued','running') ORDER BY id DESC LIMIT 1",
+        "SELECT id, kind FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND status IN ('queued','running')
+         ORDER BY id DESC",
     )?;
-    Ok(statement
-        .query_row(params![target_type, target_id, kind], |r| Ok(Id::new(r.get(0)?)))
-        .optional()?)
+    let mut rows = statement.query(params![target.0, target.1])?;
+    while let Some(r) = rows.next()? {
+        if fits(r.get_ref(1)?.as_str().unwrap_or_default()) {
+            return Ok(Some(Id::new(r.get(0)?)));
+        }
+    }
+    Ok(None)
 }
