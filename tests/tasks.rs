@@ -450,11 +450,16 @@ fn signing_out_ends_the_live_views() {
     let id = add_pinned(&house, "web", &door);
     door.hold_logins();
     let task = act(&house.admin(), id, "check-ssh");
-    let browser = house.client().by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
+    let browser = house
+        .client()
+        .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
     let mut stream = browser.stream(&format!("/api/tasks/{task}/stream"), None);
     assert_eq!(status(&house, task), "running");
     browser.post("/api/auth/logout", &json!({})).is(204);
     door.open();
     house.wait_for(task);
-    assert!(stream.rest().iter().all(|e| e.name != "end"), "it ended before the task did");
+    assert!(
+        stream.rest().iter().all(|e| e.name != "end"),
+        "it ended before the task did"
+    );
 }
