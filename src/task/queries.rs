@@ -1,5 +1,6 @@
 //! SQL of tasks and their logs.
 
+use super::log::Size;
 use super::{Filter, Line, New, Row, Status};
 use crate::audit::By;
 use crate::base::clock::Ms;
@@ -168,6 +169,19 @@ pub fn last_seq(conn: &Conn, id: Id<Task>) -> Result<i64> {
         "SELECT coalesce(max(seq), 0) FROM task_logs WHERE task_id = ?1",
         [id.get()],
         |r| r.get(0),
+    )?)
+}
+
+pub fn log_size(conn: &Conn, id: Id<Task>) -> Result<Size> {
+    Ok(conn.query_row(
+        "SELECT coalesce(max(seq), 0), coalesce(sum(octet_length(line)), 0) FROM task_logs WHERE task_id = ?1",
+        [id.get()],
+        |r| {
+            Ok(Size {
+                seq: r.get(0)?,
+                bytes: r.get(1)?,
+            })
+        },
     )?)
 }
 

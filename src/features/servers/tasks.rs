@@ -39,7 +39,7 @@ pub const TASKS: &[Kind] = &[
         name: CHECK_SSH,
         title: ["Check SSH access", "Проверить доступ по SSH"],
         twice_ok: true,
-        deadline: Duration::from_secs(90),
+        deadline: Duration::from_secs(2 * 60),
         run: check_ssh,
     },
     Kind {
