@@ -228,7 +228,7 @@ pub fn save(
     let valid = model::read(input, fields, old.has, is_new)?;
     check_stored_key(app, Some(id), &valid.secrets)?;
     let server = app.db.write(|tx| {
-        super::update(app, tx, &super::get(tx, id)?, &valid, actor.by())?;
+        super::update(app, tx, &old, &valid, actor.by())?;
         super::get(tx, id)
     })?;
     app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
