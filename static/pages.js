@@ -77,7 +77,7 @@ if (here.kind === 'server') {
         return { name: t.series[k] || (k.startsWith('disk:') ? k.slice(5) : $('b', f).textContent), v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
       });
       const u = f.dataset.unit, first = Math.min(...got.flatMap(s => s.points.length ? [s.points[0][0]] : []));
-      charts.get(f.id).set({ t0: from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: first > from + dt * 2 ? first : 0 });
+      charts.get(f.id).set({ t0: from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: Number.isFinite(first) && first > from + dt * 2 ? first : 0 });
     }
   };
   const load = async () => { try { draw(await api(`/servers/${here.id}/metrics?period=${period()}`)); } catch (e) { if (e.status === undefined) throw e; } };

@@ -418,3 +418,18 @@ fn each_role_signs_in_as_what_it_is_but_programs_do_not() {
         assert!(said(&refused).contains(word), "{}", said(&refused));
     }
 }
+
+#[test]
+fn an_empty_setup_token_file_opens_nothing() {
+    let mut house = House::empty(Rooms::One, &[]);
+    house.start();
+    std::fs::write(house.folder.path().join("setup-token"), "").unwrap();
+    let password = house.canary("a password for the first one");
+    for token in ["", " "] {
+        let body = json!({ "login": "eve", "password": password, "setup_token": token });
+        house.client().post("/api/auth/register", &body).fails(403, "wrong_setup_token");
+    }
+    let db = house.database("lamplighter.db");
+    let users: i64 = db.query_row("SELECT count(*) FROM users", [], |r| r.get(0)).unwrap();
+    assert_eq!(users, 0);
+}

@@ -442,3 +442,19 @@ fn what_was_acknowledged_is_there_after_twenty_power_cuts() {
         (open == 0).then_some(())
     });
 }
+
+#[test]
+fn signing_out_ends_the_live_views() {
+    let house = House::new();
+    let door = Door::new(1);
+    let id = add_pinned(&house, "web", &door);
+    door.hold_logins();
+    let task = act(&house.admin(), id, "check-ssh");
+    let browser = house.client().by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
+    let mut stream = browser.stream(&format!("/api/tasks/{task}/stream"), None);
+    assert_eq!(status(&house, task), "running");
+    browser.post("/api/auth/logout", &json!({})).is(204);
+    door.open();
+    house.wait_for(task);
+    assert!(stream.rest().iter().all(|e| e.name != "end"), "it ended before the task did");
+}

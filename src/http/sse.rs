@@ -104,6 +104,7 @@ struct Offer {
     owner: i64,
     source: Box<dyn Source>,
     until: Instant,
+    over: Arc<AtomicBool>,
 }
 
 struct Served {
@@ -148,7 +149,14 @@ impl Streams {
         table.total += 1;
         let ticket = random::name();
         let until = now + TICKET_LIFE;
-        table.offered.insert(ticket.clone(), Offer { owner, source, until });
+        let over = Arc::new(AtomicBool::new(false));
+        let offer = Offer {
+            owner,
+            source,
+            until,
+            over,
+        };
+        table.offered.insert(ticket.clone(), offer);
         drop(table);
         Ok(ticket)
     }
@@ -158,10 +166,11 @@ impl Streams {
         let _late;
         let mut table = self.table();
         _late = table.expire(clock::mono());
-        let Offer { owner, source, .. } = table.offered.remove(ticket)?;
+        let Offer {
+            owner, source, over, ..
+        } = table.offered.remove(ticket)?;
         table.last_id += 1;
         let id = table.last_id;
-        let over = Arc::new(AtomicBool::new(table.closing));
         let served = Served {
             owner,
             wake: source.wake().clone(),
@@ -181,7 +190,7 @@ impl Streams {
     /// Ends all streams of one owner (signed out, blocked, rights changed); the browser comes back and is asked who it
     /// is.
     pub fn end_of(&self, owner: i64) {
-        self.end(|served| served.owner == owner);
+        self.end(|of| of == owner);
     }
 
     /// Ends all streams and takes no more: the daemon stops.
@@ -190,8 +199,12 @@ impl Streams {
         self.end(|_| true);
     }
 
-    fn end(&self, of: impl Fn(&Served) -> bool) {
-        for served in self.table().served.values().filter(|s| of(s)) {
+    fn end(&self, of: impl Fn(i64) -> bool) {
+        let table = self.table();
+        for offer in table.offered.values().filter(|o| of(o.owner)) {
+            offer.over.store(true, Ordering::SeqCst); // its first look at itself will be its last
+        }
+        for served in table.served.values().filter(|s| of(s.owner)) {
             served.over.store(true, Ordering::SeqCst);
             served.wake.ring();
         }
@@ -288,6 +301,15 @@ mod tests {
             of(None, "a\nid: 9", "x\n\nevent: y\rz\r\né"),
             "event: aid: 9\ndata: x\ndata: \ndata: event: y\ndata: z\ndata: é\n\n"
         );
+    }
+
+    #[test]
+    fn who_signs_out_loses_the_views_on_their_way_too() {
+        let streams = Streams::new(9, 9);
+        let (mine, theirs) = (streams.offer(1, quiet()).unwrap(), streams.offer(2, quiet()).unwrap());
+        streams.end_of(1);
+        assert!(streams.take(&mine).unwrap().over());
+        assert!(!streams.take(&theirs).unwrap().over());
     }
 
     #[test]

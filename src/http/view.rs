@@ -523,7 +523,7 @@ pub fn duration(lang: Lang, ms: Ms) -> String {
         b => format!("{a}\u{a0}{ua} {b}\u{a0}{ub}"),
     };
     match ms.max(0) {
-        ms if ms < 10 * SECOND => format!("{}\u{a0}{}", number(lang, ms as f64 / 1000.0, 1), u(0)),
+        ms if ms < 10 * SECOND && ms % SECOND != 0 => format!("{}\u{a0}{}", number(lang, ms as f64 / 1000.0, 1), u(0)),
         ms if ms < 90 * SECOND => format!("{}\u{a0}{}", ms / SECOND, u(0)),
         ms if ms < HOUR => two(ms / MINUTE, u(1), ms % MINUTE / SECOND, u(0)),
         ms if ms < 2 * DAY => two(ms / HOUR, u(2), ms % HOUR / MINUTE, u(1)),

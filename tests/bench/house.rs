@@ -2,7 +2,6 @@
 //! `cargo bench --bench house`
 
 #[path = "../common/mod.rs"]
-#[allow(unused_imports, reason = "shared with the stories")]
 mod common;
 
 use common::{Client, House};

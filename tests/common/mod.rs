@@ -4,6 +4,7 @@
 //! key file, no socket, and no value that was named as [`House::canary`] stands in any log, output or database file.
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test file is a crate of its own and uses its own part of this"
 )]
 

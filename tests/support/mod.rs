@@ -296,7 +296,7 @@ impl Browser<'_> {
 
     /// Asks again until the page says so.
     pub fn wait_for(&mut self, path: &str, good: impl Fn(&Answer) -> bool) -> Answer {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(40);
         loop {
             let answer = self.get(path);
             if good(&answer) {

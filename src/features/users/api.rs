@@ -178,12 +178,16 @@ fn logout(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204).header("Set-Cookie", clear_cookie(ctx.request)))
 }
 
-/// Ends the session of this request's cookie.
+/// Ends the session of this request's cookie, and with it the live views: those of the user's other sessions come back
+/// by themselves.
 pub fn end_session(ctx: &Ctx) -> Result<()> {
-    match ctx.request.cookie(cookie_name(ctx.request.tls)) {
-        Some(cookie) => ctx.app.db.write(|tx| session::end(tx, cookie)),
-        None => Ok(()),
+    if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
+        ctx.app.db.write(|tx| session::end(tx, cookie))?;
     }
+    if let Some(actor) = ctx.maybe_actor() {
+        ctx.web.streams.end_of(actor.user().get());
+    }
+    Ok(())
 }
 
 fn register(ctx: &Ctx) -> Result<Reply> {

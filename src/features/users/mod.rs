@@ -185,6 +185,16 @@ fn setup_token_file(app: &App) -> PathBuf {
     app.config.data_dir.join("setup-token")
 }
 
+/// Length of [`random::token`].
+const SETUP_TOKEN_LENGTH: usize = 43;
+
+/// The token in the file. An empty or cut one (a full disk, a curious `touch`) is none: it could be guessed.
+fn stored_setup_token(app: &App) -> Option<String> {
+    let bytes = file::read_limited(&setup_token_file(app), 100).ok()?;
+    let token = String::from_utf8(bytes).ok()?.trim().to_string();
+    (token.len() == SETUP_TOKEN_LENGTH).then_some(token)
+}
+
 /// Makes (or finds) the one-time setup token while there is no account; removes it when there is one.
 pub fn setup_token(app: &App) -> Result<Option<String>> {
     let path = setup_token_file(app);
@@ -192,9 +202,7 @@ pub fn setup_token(app: &App) -> Result<Option<String>> {
         let _ = std::fs::remove_file(&path); // usually not there
         return Ok(None);
     }
-    if let Ok(bytes) = file::read_limited(&path, 100)
-        && let Ok(token) = String::from_utf8(bytes)
-    {
+    if let Some(token) = stored_setup_token(app) {
         return Ok(Some(token));
     }
     let token = random::token();
@@ -205,9 +213,12 @@ pub fn setup_token(app: &App) -> Result<Option<String>> {
 /// Registers the first administrator with the setup token.
 pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, from: access::Origin) -> Result<Account> {
     app.throttle.try_sign_in("setup", from.ip)?;
-    let wanted = setup_token(app)?.ok_or_else(closed)?;
+    if app.db.read(access::accounts)? > 0 {
+        return Err(closed());
+    }
     let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
-    if digest(&wanted).as_ref() != digest(token.trim()).as_ref() {
+    let is_right = |wanted: String| digest(&wanted).as_ref() == digest(token.trim()).as_ref();
+    if !stored_setup_token(app).is_some_and(is_right) {
         return Err(Error::new(
             Kind::Forbidden,
             "wrong_setup_token",
