@@ -100,13 +100,13 @@ impl Db {
         };
         let out = {
             let snapshot = reader.transaction()?;
-            f(&snapshot)?
+            f(&snapshot)
         };
         let mut idle = lock(&self.readers);
         if idle.len() < IDLE_READERS {
             idle.push(reader);
         }
-        Ok(out)
+        out
     }
 
     /// Changes whenever another connection (of any process) has committed: cheap enough to ask often.
