@@ -134,7 +134,7 @@ fn keygen(asked: &Asked) -> Result<u8> {
 }
 
 fn write_key(path: &Path, line: &[u8]) -> Result<()> {
-    file::write_new(path, line).map_err(|e| {
+    file::write_new_durably(path, line).map_err(|e| {
         let say = match e.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 format!(
@@ -210,7 +210,6 @@ fn serve(config: Config, halves: Halves) -> Result<u8> {
 fn dev(config: Config) -> Result<u8> {
     prepare(&config)?;
     let app = Arc::new(App::open(config)?);
-    let mut password = None;
     if app.db.read(access::accounts)? == 0 {
         let fresh = random::token()[..20].to_string();
         let user = NewUser::new(&app, "admin", &Secret::new(fresh.as_str()), Role::Admin)?;
@@ -220,15 +219,16 @@ fn dev(config: Config) -> Result<u8> {
             request_id: "",
         };
         app.db.write(|tx| users::create_first(&app, tx, &user, by))?;
-        password = Some(fresh);
+        // Before anything else can fail: nobody would ever learn it.
+        print(&format!("Sign in as admin with the one-time password {fresh}"));
+        let dir = app.config.data_dir.display();
+        print(&format!(
+            "It is shown only now. Another one: lamplighter reset-password --login admin --data-dir {dir}"
+        ));
     }
     run::run(app, Halves::Both, |addresses| {
         for address in addresses {
             print(&format!("Lamplighter is lit: {address}"));
-        }
-        if let Some(password) = &password {
-            print(&format!("Sign in as admin with the one-time password {password}"));
-            print("It is shown only now. Another one: lamplighter reset-password --login admin --data-dir var");
         }
     })?;
     Ok(0)

@@ -53,9 +53,15 @@ pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Resu
     let scheduler = (halves != Halves::Api)
         .then(|| SchedulerHalf::start(&app))
         .transpose()?;
-    let api = (halves != Halves::Scheduler)
-        .then(|| ApiHalf::start(&app))
-        .transpose()?;
+    let api = (halves != Halves::Scheduler).then(|| ApiHalf::start(&app)).transpose();
+    let api = match api {
+        Ok(api) => api,
+        Err(e) => {
+            // Tasks may have begun: they are ended in good order, not cut off.
+            scheduler.into_iter().for_each(SchedulerHalf::stop);
+            return Err(e);
+        }
+    };
     ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
     wait_for_stop(&mut signals);
     log::info("daemon", "stopping", &[]);
