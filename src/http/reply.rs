@@ -5,8 +5,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use serde::Serialize;
 
-/// An answer. The edge adds the security headers, the request's id and the length.
-#[derive(Debug)]
+/// An answer. The edge adds the security headers, the request's id and the length. Not `Debug`: tokens may be in it.
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
