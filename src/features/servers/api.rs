@@ -6,7 +6,7 @@ use super::{Filter, HostKeyState, Server, queries};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
 use crate::db::Conn;
@@ -214,7 +214,11 @@ fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
     show_server(ctx.app, &server)
 }
 
-/// Reads a draft over `base` and stores it.
+/// How often a draft is read over what others have stored meanwhile.
+const TRIES: usize = 5;
+
+/// Reads a draft over `base` and stores it. It is judged before the transaction (a key takes its time), so what it was
+/// read over may be old by then: it is read again over the new, or somebody else's change would be taken back.
 pub fn save(
     app: &App,
     id: Id<id::Server>,
@@ -222,17 +226,27 @@ pub fn save(
     base: impl Fn(&Server) -> Fields,
     actor: &Actor,
 ) -> Result<Server> {
-    let old = app.db.read(|conn| super::get(conn, id))?;
-    let fields = base(&old);
-    let is_new = fields.name.is_empty();
-    let valid = model::read(input, fields, old.has, is_new)?;
-    check_stored_key(app, Some(id), &valid.secrets)?;
-    let server = app.db.write(|tx| {
-        super::update(app, tx, &super::get(tx, id)?, &valid, actor.by())?;
-        super::get(tx, id)
-    })?;
-    app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
-    Ok(server)
+    for _ in 0..TRIES {
+        let old = app.db.read(|conn| super::get(conn, id))?;
+        let fields = base(&old);
+        let is_new = fields.name.is_empty();
+        let valid = model::read(input.clone(), fields, old.has, is_new)?;
+        check_stored_key(app, Some(id), &valid.secrets)?;
+        let saved = app.db.write(|tx| {
+            let now = super::get(tx, id)?;
+            if now.revision != old.revision {
+                return Ok(None);
+            }
+            super::update(app, tx, &now, &valid, actor.by())?;
+            super::get(tx, id).map(Some)
+        })?;
+        if let Some(server) = saved {
+            app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
+            return Ok(server);
+        }
+    }
+    let say = "This server is being changed by somebody else right now. Load it again and repeat.";
+    Err(Error::new(Kind::Conflict, "changed_meanwhile", say))
 }
 
 /// A key and passphrase that come together, or one that comes to the stored other, must fit before they are stored.
