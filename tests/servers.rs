@@ -126,6 +126,38 @@ fn a_server_is_added_shown_changed_and_removed() {
 }
 
 #[test]
+fn two_who_change_different_things_at_once_both_succeed() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let id = add(&house.admin(), "web");
+    let admin = house.admin();
+    let write = |field: &str| {
+        let client = house.admin();
+        let mut last = 0;
+        for n in 1..=60 {
+            last = n;
+            client.patch(&at(id), &json!({ field: format!("{field} {n}") })).is(200);
+            let kept = client.get(&at(id)).is(200);
+            assert_eq!(
+                kept[field],
+                format!("{field} {n}"),
+                "somebody else's change took ours back"
+            );
+        }
+        last
+    };
+    std::thread::scope(|scope| {
+        let threads = ["description", "name", "glances_username"].map(|field| {
+            scope.spawn({
+                let write = &write;
+                move || write(field)
+            })
+        });
+        threads.into_iter().for_each(|t| t.join().unwrap());
+    });
+    assert_eq!(admin.get(&at(id)).is(200)["description"], "description 60");
+}
+
+#[test]
 fn a_typo_in_a_field_is_told_and_nothing_is_stored() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();

@@ -366,6 +366,39 @@ fn a_stop_does_not_wait_for_a_silent_server_and_the_work_goes_on_at_the_next_sta
 }
 
 #[test]
+fn a_stop_does_not_wait_for_readers() {
+    let mut house = House::new();
+    let door = Door::new(1);
+    let id = add_pinned(&house, "web", &door);
+    door.hold_logins();
+    let task = act(&house.admin(), id, "check-ssh");
+    eventually("ssh is at the door", || (door.logins() > 0).then_some(()));
+    let admin = house.admin();
+    let mut stream = admin.stream(&format!("/api/tasks/{task}/stream"), None);
+    let polls: Vec<_> = (0..4)
+        .map(|_| {
+            let who = admin.who().clone();
+            let at = house.address;
+            thread::spawn(move || {
+                Client::new(at)
+                    .by(who)
+                    .get(&format!("/api/tasks/{task}/logs?after=99&wait=25"))
+                    .status
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    house.stop();
+    assert_eq!(stream.rest(), [], "not ended, only interrupted");
+    for poll in polls {
+        assert!([200, 503].contains(&poll.join().unwrap()));
+    }
+    door.open();
+    house.start();
+    assert_eq!(house.wait_for(task)["error"]["code"], "ssh_no_shell", "it went on");
+}
+
+#[test]
 fn a_task_that_was_killed_runs_again_but_not_for_ever() {
     let mut house = House::new();
     let door = Door::new(1);
