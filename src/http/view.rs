@@ -711,7 +711,7 @@ mod tests {
         let view = View::new().unwrap();
         let lamp = |name: &str| context! { id => 7, name, lamp => "lit", seen => 5, shares => "1 2 3", why => "" };
         let made = |stamp, name: &str| {
-            let rows = std::iter::once((7, stamp, lamp(name)));
+            let rows = std::iter::once((7, stamp, || lamp(name)));
             view.rows("home/lamp.html", Lang::En, rows).unwrap().0.to_string()
         };
         assert!(made(1, "first").contains("first"));
