@@ -12,7 +12,9 @@ const KEPT_MAX: usize = 32;
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Kept(Mutex<HashMap<String, (Versions, Arc<dyn Any + Send + Sync>)>>);
+pub struct Kept(Mutex<Table>);
+
+type Table = HashMap<String, (Versions, Arc<dyn Any + Send + Sync>)>;
 
 /// Of both databases.
 type Versions = (i64, i64);
@@ -39,7 +41,7 @@ impl Kept {
         Ok(made)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Versions, Arc<dyn Any + Send + Sync>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
