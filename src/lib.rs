@@ -24,3 +24,11 @@ pub mod cli;
 pub mod feature;
 pub mod features;
 pub mod daemon;
+
+/// The manual: the same text here and in the package.
+pub mod manual {
+    #[doc = include_str!("manual/decisions.md")]
+    pub mod decisions {}
+    #[doc = include_str!("manual/incidents.md")]
+    pub mod incidents {}
+}

@@ -1,6 +1,6 @@
 // Native modules, no build step, no library. Every page already works without this file: links are links, actions are
 // form POSTs. What is here makes it quick.
-import { $, $$, el, icon, iconRef, html, t, now, ago } from './util.js';
+import { $, $$, el, icon, iconRef, html, t, now, ago, toast } from './util.js';
 import './chart.js';
 import './log.js';
 import { api, lampOf, page } from './live.js';
@@ -28,17 +28,6 @@ function setTheme(v) {
 }
 document.addEventListener('submit', e => { if (e.target.dataset.themeForm !== undefined) { e.preventDefault(); setTheme(next(html.dataset.theme || 'auto')); } });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => dispatchEvent(new Event('theme')));
-
-/* toasts: say what happened; errors stay */
-export function toast(text, { kind = 'ok', ms = 6e3 } = {}) {
-  const box = $('#toasts'); if (!box) return;
-  const x = el('div', { cls: 'toast' }, el('i', { cls: 'g s-' + kind }), el('span', {}, text), el('button', { cls: 'btn quiet sm', type: 'button', onclick: () => x.remove() }, t.close));
-  box.append(x);
-  let left = ms, at, id;
-  const go = () => { at = Date.now(); id = setTimeout(() => x.remove(), left); };
-  if (kind !== 'fail') { go(); x.onmouseenter = () => { clearTimeout(id); left -= Date.now() - at; }; x.onmouseleave = go; }
-  while (box.children.length > 3) box.firstChild.remove();
-}
 
 /* a press answers at once: the button says what goes on and keeps its width; a second press does nothing */
 document.addEventListener('submit', e => {

@@ -1,5 +1,5 @@
 // What each live page does with its news. Numbers change in place, rows never move, words that would lie are fetched anew.
-import { $, $$, el, t, now, ago, unit } from './util.js';
+import { $, $$, el, t, now, ago, toast, unit } from './util.js';
 import { LIMIT, api, follow, lampOf, page, poll, put, renew, rows } from './live.js';
 import { charts, pack, spark } from './chart.js';
 import { logs } from './log.js';
@@ -60,18 +60,24 @@ if (here.kind === 'server') {
     }
   };
   const draw = d => {
-    const ms = x => typeof x === 'string' ? Date.parse(x) : x, from = ms(d.from), dt = d.step_s * 1000, n = Math.max(2, Math.round((ms(d.to) - from) / dt)), by = new Map(d.series.map(s => [s.key, s]));
+    const ms = x => typeof x === 'string' ? Date.parse(x) : x, from = ms(d.from), dt = d.step_s * 1000, gap = 2 * 1000 * Math.max(d.step_s, d.interval_s || 0), n = Math.max(2, Math.round((ms(d.to) - from) / dt)), by = new Map(d.series.map(s => [s.key, s]));
     const mean = d.period !== '1h', reach = Math.max(1, Math.ceil(2.5 * d.interval_s * 1000 / dt));
     for (const f of $$('figure.chart')) {
       const names = f.dataset.series.endsWith('*') ? fullest(d.series, f.dataset.series.slice(0, -1)) : f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);
       const lines = names.map(k => {
         const v = Array(n).fill(null), lo = Array(n).fill(null), hi = Array(n).fill(null);
-        for (const [at, a, l, h] of by.get(k)?.points || []) { const i = Math.round((at - from) / dt); if (i >= 0 && i < n) { v[i] = a; lo[i] = l; hi[i] = h; } }
+        const points = by.get(k)?.points || [];
+        let last = -1, was = 0; // polls further apart than two intervals have a gap between them, closer ones have not
+        for (const [at, a, l, h] of points) {
+          const i = Math.round((at - from) / dt); if (i < 0 || i >= n) continue;
+          if (last >= 0 && at - was <= gap) for (let j = last + 1; j < i; j++) { v[j] = v[last]; lo[j] = lo[last]; hi[j] = hi[last]; }
+          v[i] = a; lo[i] = l; hi[i] = h; last = i; was = at;
+        }
         for (const line of [v, lo, hi]) bridge(line, reach);
         return { name: t.series[k] || (k.startsWith('disk:') ? k.slice(5) : $('b', f).textContent), v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
       });
       const u = f.dataset.unit, first = Math.min(...got.flatMap(s => s.points.length ? [s.points[0][0]] : []));
-      charts.get(f.id).set({ t0: from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: first > from + dt * 2 ? first : 0 });
+      charts.get(f.id).set({ t0: from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: Number.isFinite(first) && first > from + dt * 2 ? first : 0 });
     }
   };
   const load = async () => { try { draw(await api(`/servers/${here.id}/metrics?period=${period()}`)); } catch (e) { if (e.status === undefined) throw e; } };
@@ -141,6 +147,15 @@ if (dialog) {
     catch { f.submit(); } // the page that answers says why
   }, true);
 }
+
+/* a poll on demand: its answer is told, its numbers come with the next round */
+document.addEventListener('submit', async e => {
+  if (e.target.dataset.probe === undefined || e.defaultPrevented) return; e.preventDefault();
+  const b = e.submitter, w = $('span', b), text = w.textContent; b.setAttribute('aria-busy', 'true'); b.style.minWidth = b.offsetWidth + 'px'; w.textContent = b.dataset.busy;
+  try { const d = await api(`/servers/${e.target.dataset.probe}/probe-glances`, { method: 'POST' }); toast(`${t.probed(d.took_ms)} ${d.detail}`); }
+  catch (x) { if (x.status === undefined) throw x; toast(x.detail, { kind: 'fail' }); }
+  b.removeAttribute('aria-busy'); w.textContent = text;
+}, true);
 
 /* lists that only need to know that something is new */
 if (here.kind === 'tasks') { const all = $$('tr[data-id]'); poll('/tasks' + document.body.dataset.query, 1e4, d => { const first = d.items[0]; if (first && (String(first.id) !== all[0]?.dataset.id || d.items.some((k, i) => all[i] && all[i].dataset.status !== k.status))) renew(); }); }

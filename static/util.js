@@ -31,7 +31,7 @@ const en = {
   theme: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' }, states: { lit: 'Lit', flick: 'Flickering', dark: 'Dark', unlit: 'Not yet lit', cover: 'Covered', run: 'Running', ok: 'Done', fail: 'Failed', wait: 'Waiting', skip: 'Skipped' },
   cpu: 'CPU', mem: 'RAM', disk: 'disk', nodata: 'no data', from: 'Collecting since', min: 'min', avg: 'avg', max: 'max', table: 'Time', lines: n => `${n} new line${n === 1 ? '' : 's'}`, of: 'of', none: 'none', times: ['Time: clock', 'Time: since start', 'Time: off'],
   rate: ['B/s', 'kB/s', 'MB/s', 'GB/s'], series: { load1: '1 min', load5: '5 min', load15: '15 min', net_rx: 'in', net_tx: 'out', disk_read: 'read', disk_write: 'written' },
-  add: 'Add server', toggle: 'Switch theme', commands: 'Commands', servers: 'Servers', failed: 'The server did not answer. Try again.', signIn: 'You are signed out.', step: (a, b) => `Step ${a} of ${b}`, ended: { ok: 'Done', failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Interrupted' },
+  probed: ms => `Answered in ${ms}\u00a0ms.`, add: 'Add server', toggle: 'Switch theme', commands: 'Commands', servers: 'Servers', failed: 'The server did not answer. Try again.', signIn: 'You are signed out.', step: (a, b) => `Step ${a} of ${b}`, ended: { ok: 'Done', failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Interrupted' },
   pal: ['Search or run a command', 'A server, a page, a command', 'Nothing has this name. Try part of a host or a tag.', 'choose', 'open', 'all shortcuts'],
   keys: { t: 'Keyboard shortcuts', off: 'Single-letter keys can be switched off in Preferences.', l: [['Ctrl K', 'Search or run a command'], ['g h s l a', 'Then one letter: overview, servers, tasks, alerts'], ['/', 'Search on this page'], ['j k Enter', 'Next row, previous row, open'], ['← →', 'Along a chart or a street of lamps'], ['?', 'This list']] },
 };
@@ -40,7 +40,7 @@ const ru = {
   theme: { auto: 'Тема: как в системе', light: 'Тема: светлая', dark: 'Тема: тёмная' }, states: { lit: 'Горит', flick: 'Мерцает', dark: 'Не горит', unlit: 'Ещё не зажжён', cover: 'Накрыт', run: 'Выполняется', ok: 'Готово', fail: 'Ошибка', wait: 'Ожидает', skip: 'Пропущено' },
   cpu: 'ЦП', mem: 'ОЗУ', disk: 'диск', nodata: 'нет данных', from: 'Сбор начат', min: 'мин', avg: 'сред', max: 'макс', table: 'Время', lines: n => `новых строк: ${n}`, of: 'из', none: 'нет', times: ['Время: часы', 'Время: от начала', 'Время: скрыто'],
   rate: ['Б/с', 'кБ/с', 'МБ/с', 'ГБ/с'], series: { load1: '1 мин', load5: '5 мин', load15: '15 мин', net_rx: 'приём', net_tx: 'отдача', disk_read: 'чтение', disk_write: 'запись' },
-  add: 'Добавить сервер', toggle: 'Сменить тему', commands: 'Команды', servers: 'Серверы', failed: 'Сервер не ответил. Повторите.', signIn: 'Вы вышли из системы.', step: (a, b) => `Шаг ${a} из ${b}`, ended: { ok: 'Готово', failed: 'Ошибка', cancelled: 'Отменено', interrupted: 'Прервано' },
+  probed: ms => `Ответ за ${ms}\u00a0мс.`, add: 'Добавить сервер', toggle: 'Сменить тему', commands: 'Команды', servers: 'Серверы', failed: 'Сервер не ответил. Повторите.', signIn: 'Вы вышли из системы.', step: (a, b) => `Шаг ${a} из ${b}`, ended: { ok: 'Готово', failed: 'Ошибка', cancelled: 'Отменено', interrupted: 'Прервано' },
   pal: ['Найти или выполнить', 'Сервер, страница, команда', 'Ничего с таким именем. Попробуйте часть имени узла или метку.', 'выбор', 'открыть', 'все клавиши'],
   keys: { t: 'Горячие клавиши', off: 'Однобуквенные клавиши отключаются в личных настройках.', l: [['Ctrl K', 'Найти или выполнить'], ['g h s l a', 'Затем буква: обзор, серверы, задачи, тревоги'], ['/', 'Поиск на странице'], ['j k Enter', 'Следующая строка, предыдущая, открыть'], ['← →', 'По графику или по ряду фонарей'], ['?', 'Этот список']] },
 };
@@ -67,4 +67,15 @@ export function ink(at, name) {
   const p = document.createElement('i'); p.style.color = `var(--${name})`; p.style.display = 'none'; p.style.forcedColorAdjust = 'none';
   at.append(p); const c = getComputedStyle(p).color; p.remove();
   return c;
+}
+
+// Says what happened; errors stay.
+export function toast(text, { kind = 'ok', ms = 6e3 } = {}) {
+  const box = $('#toasts'); if (!box) return;
+  const x = el('div', { cls: 'toast' }, el('i', { cls: 'g s-' + kind }), el('span', {}, text), el('button', { cls: 'btn quiet sm', type: 'button', onclick: () => x.remove() }, t.close));
+  box.append(x);
+  let left = ms, at, id;
+  const go = () => { at = Date.now(); id = setTimeout(() => x.remove(), left); };
+  if (kind !== 'fail') { go(); x.onmouseenter = () => { clearTimeout(id); left -= Date.now() - at; }; x.onmouseleave = go; }
+  while (box.children.length > 3) box.firstChild.remove();
 }

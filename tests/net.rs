@@ -58,7 +58,8 @@ fn code(result: Result<(u16, String, Vec<u8>)>) -> &'static str {
 #[test]
 fn an_answer_is_read_whatever_its_framing() {
     let body = data("glances/3.4.0.5/full/all.json");
-    let framings: [(&str, Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>); 4] = [
+    type Framing = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+    let framings: [(&str, Framing); 4] = [
         (
             "length",
             Box::new(|b| http("200 OK", "application/json; charset=utf-8", b)),

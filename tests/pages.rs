@@ -55,17 +55,34 @@ fn add_server(browser: &mut Browser, name: &str) -> String {
 fn check_page(path: &str, page: &Answer) {
     assert_eq!(page.status, 200, "{path}: {}", page.body);
     let html = &page.body;
-    for bad in [" style=", "<style", "javascript:", " onclick=", " onload=", "<script>", "{{", "{%", "&amp;amp;", "None"] {
+    for bad in [
+        " style=",
+        "<style",
+        "javascript:",
+        " onclick=",
+        " onload=",
+        "<script>",
+        "{{",
+        "{%",
+        "&amp;amp;",
+        "None",
+    ] {
         assert!(!html.contains(bad), "{path} has {bad}");
     }
     for attribute in ["src=\"", "href=\"", "action=\""] {
         for (_, rest) in html.match_indices(attribute).map(|(i, a)| html.split_at(i + a.len())) {
             let target = &rest[..rest.find('"').unwrap()];
-            assert!(target.starts_with(['/', '#', '?']) && !target.starts_with("//"), "{path}: {target}");
+            assert!(
+                target.starts_with(['/', '#', '?']) && !target.starts_with("//"),
+                "{path}: {target}"
+            );
         }
     }
     assert_eq!(html.matches("<h1").count(), 1, "{path} has one heading");
-    assert!(page.header("content-security-policy").contains("require-trusted-types-for 'script'"));
+    assert!(
+        page.header("content-security-policy")
+            .contains("require-trusted-types-for 'script'")
+    );
     for (at, _) in html.match_indices("<form method=\"post\"") {
         let form = &html[at..at + html[at..].find("</form>").unwrap()];
         assert!(form.contains("name=\"csrf\""), "{path}: a form without a token: {form}");
@@ -100,13 +117,27 @@ fn nobody_sees_a_page_without_signing_in_and_is_led_back_after_it() {
     for path in PAGES {
         let answer = browser.get(path);
         assert_eq!(answer.status, 303, "{path}");
-        assert!(answer.header("location").starts_with("/login?next=%2F"), "{path}: {}", answer.header("location"));
+        assert!(
+            answer.header("location").starts_with("/login?next=%2F"),
+            "{path}: {}",
+            answer.header("location")
+        );
     }
     let password = daemon.password.clone();
-    let form = [("login", "admin"), ("password", password.as_str()), ("next", "/servers?q=a"), ("csrf", "")];
+    let form = [
+        ("login", "admin"),
+        ("password", password.as_str()),
+        ("next", "/servers?q=a"),
+        ("csrf", ""),
+    ];
     assert_eq!(browser.post("/login", &form).header("location"), "/servers?q=a");
     let mut other = daemon.browser();
-    let form = [("login", "admin"), ("password", password.as_str()), ("next", "//evil.example"), ("csrf", "")];
+    let form = [
+        ("login", "admin"),
+        ("password", password.as_str()),
+        ("next", "//evil.example"),
+        ("csrf", ""),
+    ];
     assert_eq!(other.post("/login", &form).header("location"), "/");
 }
 
@@ -114,7 +145,12 @@ fn nobody_sees_a_page_without_signing_in_and_is_led_back_after_it() {
 fn a_wrong_password_is_told_on_the_same_page_and_the_name_is_kept() {
     let daemon = Daemon::dev("pages-login");
     let mut browser = daemon.browser();
-    let form = [("login", "admin"), ("password", "a wrong guess"), ("next", "/"), ("csrf", "")];
+    let form = [
+        ("login", "admin"),
+        ("password", "a wrong guess"),
+        ("next", "/"),
+        ("csrf", ""),
+    ];
     let page = browser.post("/login", &form);
     assert_eq!(page.status, 422);
     assert!(page.has("role=\"alert\"") && page.has("value=\"admin\"") && !page.has("a wrong guess"));
@@ -128,8 +164,13 @@ fn the_first_account_is_made_with_the_token_of_the_log() {
     assert_eq!(browser.get("/login").header("location"), "/setup");
     check_page("/setup", &browser.get("/setup"));
     let form = |token: &str| {
-        [("token", token), ("login", "m.orlova"), ("password", "a long enough password"), ("csrf", "")]
-            .map(|(n, v)| (n.to_string(), v.to_string()))
+        [
+            ("token", token),
+            ("login", "m.orlova"),
+            ("password", "a long enough password"),
+            ("csrf", ""),
+        ]
+        .map(|(n, v)| (n.to_string(), v.to_string()))
     };
     let send = |browser: &mut Browser, form: &[(String, String)]| {
         let form: Vec<_> = form.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -152,7 +193,12 @@ fn the_first_account_is_made_with_the_token_of_the_log() {
 fn a_refused_form_comes_back_with_its_mistakes_and_without_its_secrets() {
     let daemon = Daemon::dev("pages-form");
     let mut browser = daemon.admin();
-    let wrong = [("host", "not a host"), ("ssh_port", "99999"), ("auth_type", "ssh_key"), ("ssh_key", "ssh-ed25519 AAAA")];
+    let wrong = [
+        ("host", "not a host"),
+        ("ssh_port", "99999"),
+        ("auth_type", "ssh_key"),
+        ("ssh_key", "ssh-ed25519 AAAA"),
+    ];
     let page = browser.post("/servers", &server_form("<b>web</b>", &wrong));
     assert_eq!(page.status, 422);
     for field in ["host", "ssh_port", "ssh_key"] {
@@ -173,7 +219,10 @@ fn a_refused_form_comes_back_with_its_mistakes_and_without_its_secrets() {
 fn a_new_server_says_why_it_is_not_lit_and_each_task_why_it_failed() {
     let daemon = Daemon::dev("pages-server");
     let mut browser = daemon.admin();
-    assert!(browser.get("/").has("aria-current=\"step\""), "the first run shows its steps");
+    assert!(
+        browser.get("/").has("aria-current=\"step\""),
+        "the first run shows its steps"
+    );
     let place = add_server(&mut browser, "web-01");
     let page = browser.get(&place);
     assert!(page.has("class=\"why t-unlit\"") && page.has("web-01"));
@@ -195,12 +244,27 @@ fn editing_keeps_the_secrets_that_are_not_typed() {
     let place = add_server(&mut browser, "web-01");
     let page = browser.get("/servers/1/edit");
     assert!(page.has("value=\"web, prod\"") && page.has("••••••••") && !page.has(PASSWORD));
-    let changed = browser.post(&place, &server_form("web-02", &[("password", ""), ("description", "the shop")]));
-    assert_eq!((changed.status, changed.header("location")), (303, "/servers/1"), "{}", changed.body);
+    let changed = browser.post(
+        &place,
+        &server_form("web-02", &[("password", ""), ("description", "the shop")]),
+    );
+    assert_eq!(
+        (changed.status, changed.header("location")),
+        (303, "/servers/1"),
+        "{}",
+        changed.body
+    );
     let page = browser.get("/servers/1");
     assert!(page.has("web-02") && page.has("the shop"));
-    assert!(browser.get("/servers/1/edit").has("••••••••"), "the password is still there");
-    assert!(daemon.files_with(PASSWORD).is_empty(), "{:?}", daemon.files_with(PASSWORD));
+    assert!(
+        browser.get("/servers/1/edit").has("••••••••"),
+        "the password is still there"
+    );
+    assert!(
+        daemon.files_with(PASSWORD).is_empty(),
+        "{:?}",
+        daemon.files_with(PASSWORD)
+    );
 }
 
 #[test]
@@ -213,7 +277,12 @@ fn a_server_is_only_forgotten_when_its_name_was_typed() {
     assert_eq!(refused.status, 422);
     assert!(refused.has("aria-invalid=\"true\""));
     assert_eq!(browser.get("/servers/1").status, 200);
-    assert_eq!(browser.post("/servers/1/delete", &[("confirm", "web-01")]).header("location"), "/servers");
+    assert_eq!(
+        browser
+            .post("/servers/1/delete", &[("confirm", "web-01")])
+            .header("location"),
+        "/servers"
+    );
     assert_eq!(browser.get("/servers/1").status, 404);
 }
 
@@ -229,7 +298,15 @@ fn a_form_of_another_site_or_another_session_changes_nothing() {
     let mut stranger = daemon.admin();
     let page = stranger.get("/prefs");
     let token = page.between("name=\"csrf\" value=\"", "\"").unwrap().to_string();
-    assert_eq!(browser.post("/servers", &[server_form("web-01", &[]), vec![("csrf", &token)]].concat()).status, 403);
+    assert_eq!(
+        browser
+            .post(
+                "/servers",
+                &[server_form("web-01", &[]), vec![("csrf", &token)]].concat()
+            )
+            .status,
+        403
+    );
     browser.headers = vec![("Sec-Fetch-Site", "cross-site".into())];
     assert_eq!(browser.post("/servers", &server_form("web-01", &[])).status, 403);
     browser.headers.clear();
@@ -246,7 +323,13 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
     for path in ["/", "/servers", "/servers/1", "/tasks/1"] {
         let page = vera.get(path);
         check_page(path, &page);
-        for button in ["/check-ssh\"", "/delete\"", "/servers/new\"", "/cancel\"", "\"/settings\""] {
+        for button in [
+            "/check-ssh\"",
+            "/delete\"",
+            "/servers/new\"",
+            "/cancel\"",
+            "\"/settings\"",
+        ] {
             assert!(!page.has(button), "{path} offers {button}");
         }
     }
@@ -262,12 +345,20 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
 fn preferences_hold_and_lead_back_to_this_server_only() {
     let daemon = Daemon::dev("pages-prefs");
     let mut browser = daemon.admin();
-    let answer = browser.post("/prefs", &[("theme", "dark"), ("keys", "off"), ("back", "/servers?q=a")]);
+    let answer = browser.post(
+        "/prefs",
+        &[("theme", "dark"), ("keys", "off"), ("back", "/servers?q=a")],
+    );
     assert_eq!(answer.header("location"), "/servers?q=a");
     let page = browser.get("/");
     assert!(page.has("data-theme=\"dark\"") && page.has("data-keys=\"off\""));
     for away in ["//evil.example", "https://evil.example", "/\\evil.example"] {
-        assert_eq!(browser.post("/prefs", &[("theme", "auto"), ("back", away)]).header("location"), "/");
+        assert_eq!(
+            browser
+                .post("/prefs", &[("theme", "auto"), ("back", away)])
+                .header("location"),
+            "/"
+        );
     }
     assert_eq!(browser.post("/prefs", &[("theme", "pink"), ("back", "/")]).status, 422);
 }
@@ -278,7 +369,10 @@ fn settings_are_saved_together_or_not_at_all() {
     let mut browser = daemon.admin();
     let saved = browser.post("/settings", &[("poll.fail_threshold", "5"), ("poll.threads_max", "32")]);
     assert_eq!(saved.header("location"), "/settings?saved=1");
-    let refused = browser.post("/settings", &[("poll.fail_threshold", "7"), ("poll.threads_max", "zero")]);
+    let refused = browser.post(
+        "/settings",
+        &[("poll.fail_threshold", "7"), ("poll.threads_max", "zero")],
+    );
     assert_eq!(refused.status, 422);
     assert!(refused.has("id=\"poll.threads_max-e\"") && refused.has("value=\"zero\""));
     assert!(browser.get("/settings").has("name=\"poll.fail_threshold\" value=\"5\""));
@@ -304,6 +398,9 @@ fn the_files_of_a_page_are_kept_for_ever() {
     let page = browser.get("/login");
     let style = page.between("rel=\"stylesheet\" href=\"", "\"").unwrap().to_string();
     let file = browser.get(&style);
-    assert_eq!((file.status, file.header("content-type")), (200, "text/css; charset=utf-8"));
+    assert_eq!(
+        (file.status, file.header("content-type")),
+        (200, "text/css; charset=utf-8")
+    );
     assert!(file.header("cache-control").contains("immutable"));
 }

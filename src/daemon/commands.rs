@@ -211,16 +211,16 @@ fn dev(config: Config) -> Result<u8> {
     prepare(&config)?;
     let app = Arc::new(App::open(config)?);
     if app.db.read(access::accounts)? == 0 {
-        let fresh = random::token()[..20].to_string();
-        let user = NewUser::new(&app, "admin", &Secret::new(fresh.as_str()), Role::Admin)?;
+        let password = random::token()[..20].to_string();
+        let user = NewUser::new(&app, "admin", &Secret::new(password.as_str()), Role::Admin)?;
         let by = By {
             actor: "cli",
             ip: "",
             request_id: "",
         };
         app.db.write(|tx| users::create_first(&app, tx, &user, by))?;
-        // Before anything else can fail: nobody would ever learn it.
-        print(&format!("Sign in as admin with the one-time password {fresh}"));
+        // At once, not when we listen: should the port be taken, the next start has no password to show any more.
+        print(&format!("Sign in as admin with the one-time password {password}"));
         let dir = app.config.data_dir.display();
         print(&format!(
             "It is shown only now. Another one: lamplighter reset-password --login admin --data-dir {dir}"

@@ -12,6 +12,7 @@ use crate::cli::client;
 use crate::features::metrics::Watching;
 use crate::features::{self, users};
 use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
+use crate::http::kept::Kept;
 use crate::http::page;
 use crate::http::route::{Routes, Web};
 use crate::http::server::Server;
@@ -50,18 +51,14 @@ pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Resu
     let watch = (halves != Halves::Both)
         .then(|| Watch::start(app.clone()))
         .transpose()?;
-    let scheduler = (halves != Halves::Api)
-        .then(|| SchedulerHalf::start(&app))
+    // The work comes last: who comes second, or finds the port taken, must not have begun a task that it cannot end.
+    let work_lock = (halves != Halves::Api)
+        .then(|| lock(&app, "scheduler.lock"))
         .transpose()?;
-    let api = (halves != Halves::Scheduler).then(|| ApiHalf::start(&app)).transpose();
-    let api = match api {
-        Ok(api) => api,
-        Err(e) => {
-            // Tasks may have begun: they are ended in good order, not cut off.
-            scheduler.into_iter().for_each(SchedulerHalf::stop);
-            return Err(e);
-        }
-    };
+    let api = (halves != Halves::Scheduler)
+        .then(|| ApiHalf::start(&app))
+        .transpose()?;
+    let scheduler = work_lock.map(|lock| SchedulerHalf::start(&app, lock)).transpose()?;
     ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
     wait_for_stop(&mut signals);
     log::info("daemon", "stopping", &[]);
@@ -108,14 +105,12 @@ impl ApiHalf {
         let web = Arc::new(Web {
             app: app.clone(),
             view: View::new()?,
+            kept: Kept::default(),
             streams: streams.clone(),
             routes,
             nav: features::home::pages::nav,
             kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
         });
-        let peers = Peers::new();
-        let socket = config.runtime_dir.join("http.sock");
-        let server = Server::start(&socket, web, peers.clone(), page::failure)?;
         let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
         let mut listeners = Vec::new();
         for addr in &config.listen {
@@ -129,6 +124,9 @@ impl ApiHalf {
                 None => Listener::plain(socket),
             });
         }
+        let peers = Peers::new();
+        let socket = config.runtime_dir.join("http.sock");
+        let server = Server::start(&socket, web, peers.clone(), page::failure)?;
         let edge_config = EdgeConfig {
             hosts: allowed_hosts(config),
             trusted_proxies: config.trusted_proxies.clone(),
@@ -244,8 +242,7 @@ struct SchedulerHalf {
 }
 
 impl SchedulerHalf {
-    fn start(app: &Arc<App>) -> Result<SchedulerHalf> {
-        let lock = lock(app, "scheduler.lock")?;
+    fn start(app: &Arc<App>, lock: File) -> Result<SchedulerHalf> {
         let reactor = Reactor::start(app.clone(), FEATURES)?;
         let watching = Watching::start(app.clone())?;
         let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();

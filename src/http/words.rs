@@ -120,16 +120,17 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
+/// The ids in the order of the file, duplicates included.
+#[cfg(test)]
+pub(super) fn ids() -> Vec<&'static str> {
+    let lines = include_str!("words.txt").lines();
+    lines.filter(|l| !l.is_empty() && !l.starts_with(['#', '='])).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-
-    /// The ids in the order of the file, duplicates included.
-    pub(in crate::http) fn ids() -> Vec<&'static str> {
-        let lines = include_str!("words.txt").lines();
-        lines.filter(|l| !l.is_empty() && !l.starts_with(['#', '='])).collect()
-    }
 
     #[test]
     fn every_word_is_there_once_in_both_languages_with_all_its_forms() {

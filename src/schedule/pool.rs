@@ -176,7 +176,10 @@ impl<W: Work> Inner<W> {
             .stack_size(STACK)
             .spawn(move || Inner::serve(&worker));
         match started {
-            Ok(_) => state.threads += 1,
+            Ok(_) => {
+                state.threads += 1;
+                state.idle += 1; // it is on its way
+            }
             // At the process's limit the others go on; the next item that finds all busy tries again.
             Err(e) => log::warning("pool", "no further thread", &[("error", &e.to_string())]),
         }
@@ -187,17 +190,16 @@ impl<W: Work> Inner<W> {
     fn serve(this: &Arc<Self>) {
         let mut room = W::Room::default();
         let mut state = this.lock();
+        state.idle -= 1;
         let mut free_since = clock::mono();
         while !state.stopping {
             let now = clock::mono();
             match state.next(now) {
                 Next::Run(mut run) => {
-                    if state.is_due(now) {
-                        match state.idle {
-                            0 if state.threads < this.bounds.max => Inner::hire(this, &mut state),
-                            _ => this.due.notify_one(),
-                        }
-                    } else if !state.watched {
+                    // One thread is always free to watch: all others may hang at the same time.
+                    if state.idle == 0 && state.threads < this.bounds.max {
+                        Inner::hire(this, &mut state);
+                    } else if state.is_due(now) || state.watch.is_none() {
                         this.due.notify_one();
                     }
                     state.busy += 1;
@@ -212,26 +214,26 @@ impl<W: Work> Inner<W> {
                     state.finish(run, clock::mono());
                     free_since = clock::mono();
                 }
-                Next::Wait(_) if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.watched => {
-                    break;
-                }
                 Next::Wait(until) => {
-                    let watch = !state.watched;
-                    let until = if watch {
-                        until.unwrap_or(now + IDLE_MAX)
-                    } else {
-                        now + IDLE_MAX
-                    };
-                    state.watched = true;
+                    if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.watch.is_some() {
+                        break;
+                    }
+                    let enough = now + IDLE_MAX;
+                    let until = until.unwrap_or(enough).min(enough);
+                    // Whoever knows of something earlier takes the watch over.
+                    let watch = state.watch.is_none_or(|other| until < other);
+                    if watch {
+                        state.watch = Some(until);
+                    }
+                    let wait = if watch { until } else { enough }.saturating_duration_since(now);
                     state.idle += 1;
-                    let wait = until.saturating_duration_since(now);
                     state = this
                         .due
                         .wait_timeout(state, wait)
                         .unwrap_or_else(PoisonError::into_inner)
                         .0;
                     state.idle -= 1;
-                    state.watched &= !watch;
+                    state.watch = state.watch.filter(|time| !watch || *time != until);
                 }
             }
         }
@@ -292,7 +294,8 @@ struct State<I> {
     threads: usize,
     idle: usize,
     busy: usize,
-    watched: bool,
+    /// Until when the watch sleeps.
+    watch: Option<Instant>,
     stopping: bool,
 }
 
@@ -324,7 +327,7 @@ impl<I> State<I> {
             threads: 0,
             idle: 0,
             busy: 0,
-            watched: false,
+            watch: None,
             stopping: false,
         }
     }
@@ -514,5 +517,82 @@ mod tests {
         state.set((0..100).map(|k| entry(k, 1)).collect(), t + S);
         assert_eq!(before, (0..100).map(|k| state.slots[&k].due).collect::<Vec<_>>());
         assert_eq!(state.figures(t + 4 * S).items, 100);
+    }
+
+    /// Runs an item for as long as its gate is closed, and counts.
+    struct Gates;
+
+    struct Gate {
+        open: Arc<(Mutex<bool>, Condvar)>,
+        runs: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl Work for Gates {
+        type Item = Gate;
+        type Done = ();
+        type Room = ();
+
+        fn run(&self, gate: &mut Gate, _: &mut ()) {
+            gate.runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let (open, opened) = &*gate.open;
+            drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+        }
+
+        fn done(&self, _: Vec<()>) {}
+    }
+
+    fn gate(key: i64, every: Duration, open: bool) -> Entry<Gate> {
+        let item = Gate {
+            open: Arc::new((Mutex::new(open), Condvar::new())),
+            runs: Arc::default(),
+        };
+        Entry {
+            key,
+            revision: 1,
+            every,
+            item,
+        }
+    }
+
+    /// Opens a gate at the end of a test, also of one that fails: the pool waits for what it runs.
+    struct Opens(Arc<(Mutex<bool>, Condvar)>);
+
+    impl Drop for Opens {
+        fn drop(&mut self) {
+            *self.0.0.lock().unwrap() = true;
+            self.0.1.notify_all();
+        }
+    }
+
+    fn runs_at_least(n: usize, runs: &std::sync::atomic::AtomicUsize) {
+        let until = clock::mono() + 20 * S;
+        while runs.load(std::sync::atomic::Ordering::SeqCst) < n {
+            assert!(clock::mono() < until, "only {runs:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn whoever_hangs_takes_no_place_from_those_who_come_later() {
+        let pool = Pool::start(Gates, Bounds { min: 1, max: 4 }).unwrap();
+        let (hangs, quick) = (gate(1, 3_600 * S, false), gate(2, Duration::from_millis(10), true));
+        let (hanging, runs) = (hangs.item.runs.clone(), quick.item.runs.clone());
+        let _opens = Opens(hangs.item.open.clone());
+        pool.set(vec![hangs]);
+        runs_at_least(1, &hanging); // the only thread is gone
+        pool.set(vec![gate(1, 3_600 * S, false), quick]);
+        runs_at_least(10, &runs);
+    }
+
+    #[test]
+    fn the_watch_is_taken_over_by_who_knows_of_something_earlier() {
+        let pool = Pool::start(Gates, Bounds { min: 2, max: 2 }).unwrap();
+        let often = gate(1, Duration::from_millis(10), false);
+        let (open, runs) = (Opens(often.item.open.clone()), often.item.runs.clone());
+        pool.set(vec![often]);
+        runs_at_least(1, &runs);
+        std::thread::sleep(Duration::from_millis(50)); // the other thread knows of nothing and sleeps for long
+        drop(open);
+        runs_at_least(20, &runs);
     }
 }

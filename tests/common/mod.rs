@@ -4,6 +4,7 @@
 //! key file, no socket, and no value that was named as [`House::canary`] stands in any log, output or database file.
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test file is a crate of its own and uses its own part of this"
 )]
 
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -88,20 +89,36 @@ pub fn lamplighter<S: AsRef<OsStr>>(args: &[S]) -> Command {
 }
 
 /// Runs a command to its end.
+#[track_caller]
 pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Output {
-    lamplighter(args).output().unwrap()
+    run_with_input(args, "")
 }
 
-/// Runs a command with this on its standard input.
+/// Runs a command with this on its standard input. A command that does not end is a daemon that should not run.
+#[track_caller]
 pub fn run_with_input<S: AsRef<OsStr>>(args: &[S], input: &str) -> Output {
-    let mut command = lamplighter(args);
+    finish(lamplighter(args), input)
+}
+
+/// The same for a command that was put together by hand.
+#[track_caller]
+pub fn finish(mut command: Command, input: &str) -> Output {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes()); // it may not want it
-    child.wait_with_output().unwrap()
+    let pid = child.id().to_string();
+    let (send, ended) = mpsc::channel();
+    thread::spawn(move || send.send(child.wait_with_output().unwrap()));
+    ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-9", &pid]).status();
+        let output = ended
+            .recv_timeout(PATIENCE)
+            .map_or(String::new(), |output| said(&output));
+        panic!("{command:?} did not end:\n{output}")
+    })
 }
 
 /// Both outputs as one text.

@@ -65,7 +65,12 @@ impl Daemon {
         };
         // Nobody reads on; what it still says must not block it.
         std::thread::spawn(move || drop(out.read_to_end(&mut Vec::new())));
-        Daemon { child, dir, addr, password }
+        Daemon {
+            child,
+            dir,
+            addr,
+            password,
+        }
     }
 
     /// Adds an account with the command a person would use.
@@ -95,7 +100,11 @@ impl Daemon {
     }
 
     pub fn browser(&self) -> Browser<'_> {
-        Browser { daemon: self, cookies: BTreeMap::new(), headers: Vec::new() }
+        Browser {
+            daemon: self,
+            cookies: BTreeMap::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// Every file of the data folder that holds `needle`.
@@ -123,7 +132,10 @@ impl Drop for Daemon {
         let panicked = std::fs::read_to_string(self.dir.join("log")).is_ok_and(|log| log.contains("panicked"));
         let log = self.dir.join("log");
         if panicked && !std::thread::panicking() {
-            panic!("the daemon panicked: {}", std::fs::read_to_string(log).unwrap_or_default());
+            panic!(
+                "the daemon panicked: {}",
+                std::fs::read_to_string(log).unwrap_or_default()
+            );
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
@@ -134,7 +146,10 @@ fn told(out: &mut impl BufRead) -> (String, String) {
     let (mut addr, mut password, mut line) = (String::new(), String::new(), String::new());
     while addr.is_empty() || password.is_empty() {
         line.clear();
-        assert!(out.read_line(&mut line).unwrap() > 0, "dev ended without an address and a password");
+        assert!(
+            out.read_line(&mut line).unwrap() > 0,
+            "dev ended without an address and a password"
+        );
         if let Some((_, rest)) = line.split_once("http://") {
             addr = rest.trim().to_string();
         }
@@ -154,7 +169,10 @@ fn logged(child: &mut Child, log: &Path) -> String {
             return rest.split_whitespace().next().unwrap_or_default().to_string();
         }
         let ended = child.try_wait().unwrap();
-        assert!(ended.is_none() && Instant::now() < until, "the daemon did not start: {text}");
+        assert!(
+            ended.is_none() && Instant::now() < until,
+            "the daemon did not start: {text}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -198,27 +216,43 @@ impl Browser<'_> {
 
     /// Sends a form; the CSRF token is taken from the preferences page unless the form has one.
     pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let mut fields: Vec<(String, String)> =
-            fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let mut fields: Vec<(String, String)> = fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         if !fields.iter().any(|(n, _)| n == "csrf") {
             let page = self.get("/prefs");
-            let token = page.between("name=\"csrf\" value=\"", "\"").unwrap_or_default().to_string();
+            let token = page
+                .between("name=\"csrf\" value=\"", "\"")
+                .unwrap_or_default()
+                .to_string();
             fields.push(("csrf".into(), token));
         }
-        let body: Vec<_> = fields.iter().map(|(n, v)| format!("{}={}", encode(n), encode(v))).collect();
+        let body: Vec<_> = fields
+            .iter()
+            .map(|(n, v)| format!("{}={}", encode(n), encode(v)))
+            .collect();
         self.request("POST", path, Some(body.join("&")))
     }
 
     pub fn sign_in(&mut self, login: &str, password: &str) {
-        let answer = self.post("/login", &[("login", login), ("password", password), ("csrf", ""), ("next", "/")]);
-        assert_eq!((answer.status, answer.header("location")), (303, "/"), "{}", answer.body);
+        let answer = self.post(
+            "/login",
+            &[("login", login), ("password", password), ("csrf", ""), ("next", "/")],
+        );
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (303, "/"),
+            "{}",
+            answer.body
+        );
     }
 
     pub fn request(&mut self, method: &str, path: &str, form: Option<String>) -> Answer {
         let mut stream = TcpStream::connect(&self.daemon.addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let cookies: Vec<_> = self.cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.daemon.addr);
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.daemon.addr
+        );
         if !cookies.is_empty() {
             head += &format!("Cookie: {}\r\n", cookies.join("; "));
         }
@@ -236,7 +270,11 @@ impl Browser<'_> {
         let raw = String::from_utf8(raw).unwrap();
         let (head, body) = raw.split_once("\r\n\r\n").unwrap_or((&raw, ""));
         let mut lines = head.lines();
-        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).unwrap_or(0);
+        let status = lines
+            .next()
+            .and_then(|l| l.split(' ').nth(1))
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0);
         let headers: Vec<(String, String)> = lines
             .filter_map(|l| l.split_once(": "))
             .map(|(n, v)| (n.to_ascii_lowercase(), v.to_string()))
@@ -249,12 +287,16 @@ impl Browser<'_> {
                 value => drop(self.cookies.insert(name.into(), value.into())),
             }
         }
-        Answer { status, headers, body: body.to_string() }
+        Answer {
+            status,
+            headers,
+            body: body.to_string(),
+        }
     }
 
     /// Asks again until the page says so.
     pub fn wait_for(&mut self, path: &str, good: impl Fn(&Answer) -> bool) -> Answer {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(40);
         loop {
             let answer = self.get(path);
             if good(&answer) {

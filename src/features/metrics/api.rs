@@ -7,6 +7,7 @@ use super::watch;
 use crate::access::Right;
 use crate::base::clock::{self, rfc3339};
 use crate::base::error::{Error, Field, Result};
+use crate::base::id::{self, Id};
 use crate::features::servers;
 use crate::http::input::Input;
 use crate::http::reply::Reply;
@@ -47,10 +48,10 @@ fn period(text: &str) -> Result<(&'static str, Period)> {
 /// The server's series over `?period=`; where nothing was measured there is no point.
 fn history(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let (name, period) = period(ctx.request.param("period").unwrap_or("1h"))?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
     let now = clock::now();
-    let series = Store::new(ctx.app.metrics.clone()).history(id, period, now)?;
+    let (name, series) = asked(ctx, id)?;
+    let (_, period) = period(name)?;
     Reply::json(&History {
         period: name,
         step_s: period.step_ms() / 1_000,
@@ -61,15 +62,23 @@ fn history(ctx: &Ctx) -> Result<Reply> {
     })
 }
 
+/// The period that the request asks for, and a server's series over it.
+pub(super) fn asked(ctx: &Ctx, id: Id<id::Server>) -> Result<(&'static str, Vec<Series>)> {
+    let (name, period) = period(ctx.request.param("period").unwrap_or("1h"))?;
+    let series = Store::new(ctx.app.metrics.clone()).history(id, period, clock::now())?;
+    Ok((name, series))
+}
+
+/// Polls a server once.
+pub(super) fn probe(ctx: &Ctx, server: &servers::Server) -> Result<probe::Probed> {
+    probe::probe(&ctx.app.db.read(|conn| watch::target(ctx.app, conn, server))?)
+}
+
 /// One poll now, for a person who waits: what was seen, or why not. It does not count for the lamp.
 fn probe_now(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     Input::read(ctx.request)?.finish(&[])?;
-    let target = ctx
-        .app
-        .db
-        .read(|conn| watch::target(ctx.app, conn, &servers::get(conn, id)?))?;
-    let probed = probe::probe(&target)?;
+    let probed = probe(ctx, &ctx.app.db.read(|conn| servers::get(conn, id))?)?;
     Reply::json(&serde_json::json!({
         "detail": probed.say,
         "took_ms": probed.took_ms,

@@ -12,6 +12,7 @@ pub mod probe;
 pub mod poll;
 mod watch;
 mod api;
+mod pages;
 
 use crate::feature::Feature;
 pub use watch::Watching;
@@ -19,5 +20,6 @@ pub use watch::Watching;
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
+    pages: pages::ROUTES,
     ..Feature::named("metrics")
 };

@@ -164,10 +164,13 @@ fn wrong(field: &'static str, message: &str) -> Error {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx.request)?;
-    let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
-    let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
-    let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();
-    Reply::json(&serde_json::json!({ "items": to_raw(&items)?, "total": total }))
+    let body = ctx.web.kept.get(ctx.app, &format!("api servers {filter:?}"), || {
+        let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+        let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
+        let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();
+        Ok(Reply::json(&serde_json::json!({ "items": to_raw(&items)?, "total": total }))?.body)
+    })?;
+    Ok(Reply::bytes("application/json", body.to_vec()))
 }
 
 /// JSON text made once, without the detour over a tree of values.

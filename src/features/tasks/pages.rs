@@ -195,7 +195,9 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     })?;
     let steps: Vec<StepView> = serde_json::from_str(&row.steps).unwrap_or_default();
     let lines: Vec<Line> = lines.into_iter().filter(|l| l.source != "progress").map(line).collect();
-    let evidence = lines.iter().rev().filter(|l| l.class == "e").take(3).map(|l| Line {
+    let said = row.error.as_ref().map_or("", |(_, say)| say);
+    let telling = |l: &&Line| l.class == "e" && l.text != said;
+    let evidence = lines.iter().rev().filter(telling).take(3).map(|l| Line {
         text: l.text.clone(),
         ..*l
     });

@@ -1,0 +1,182 @@
+//! The pages in a real browser, as a person meets them: no error in the console, the policy holds, the rules of
+//! accessibility are kept, nothing jumps; by mouse, by keyboard, on the phone, light and dark.
+
+mod support;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use support::Daemon;
+
+/// Runs steps (see `tests/browser/README.md`) and fails with what went wrong.
+fn drive(steps: &str) -> String {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.py");
+    let driver = std::env::var("LAMPLIGHTER_BROWSER").unwrap_or_else(|_| beside.into());
+    let mut child = Command::new(driver)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(steps.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    // The failed step is the last of a long list, and the problems come after it.
+    let end = told.floor_char_boundary(told.len().saturating_sub(2_000));
+    assert!(output.status.success(), "{}", &told[end..]);
+    told
+}
+
+fn sign_in(daemon: &Daemon) -> String {
+    format!(
+        r##"{{"goto": "http://{}/login"}}, {{"type": "#login", "text": "admin"}}, {{"type": "#password", "text": "{}"}},
+           {{"click": "button.pri"}}, {{"wait": "nav#nav"}}"##,
+        daemon.addr, daemon.password
+    )
+}
+
+/// Glances of a fixture on a port of its own, for as long as the test runs.
+fn fake_glances() -> u16 {
+    let body = include_str!("data/glances/4.3.3/full/all.json");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(body.as_bytes()));
+        }
+    });
+    port
+}
+
+/// Adds a server that is polled every 5 s.
+fn add_server(daemon: &Daemon, name: &str, glances_port: u16) {
+    let port = glances_port.to_string();
+    let form = [
+        ("name", name),
+        ("host", "127.0.0.1"),
+        ("ssh_port", "9"),
+        ("username", "deploy"),
+        ("auth_type", "password"),
+        ("password", "not a secret here"),
+        ("glances_port", port.as_str()),
+        ("glances_path", "/api/4/all"),
+        ("poll_interval_s", "5"),
+    ];
+    assert_eq!(daemon.admin().post("/servers", &form).status, 303);
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn every_page_is_clean_in_all_four_looks() {
+    let daemon = Daemon::dev("browser-clean");
+    add_server(&daemon, "lamp-01", fake_glances());
+    add_server(&daemon, "lamp-02", 9);
+    daemon
+        .admin()
+        .wait_for("/servers/1", |page| page.has("class=\"why t-lit\""));
+    daemon
+        .admin()
+        .wait_for("/servers/2", |page| page.has("class=\"why t-dark\""));
+    let pages = [
+        "/",
+        "/servers",
+        "/servers/new",
+        "/servers/1",
+        "/servers/2",
+        "/servers/1/edit",
+        "/servers/1/delete",
+        "/servers/1/install-glances",
+        "/servers/1/metrics",
+        "/logs",
+        "/tasks/1",
+        "/alerts",
+        "/settings",
+        "/prefs",
+    ];
+    for view in ["desktop", "phone"] {
+        for scheme in ["light", "dark"] {
+            let mut steps = format!(
+                r#"[{{"view": "{view}"}}, {{"media": {{"prefers-color-scheme": "{scheme}"}}}}, {}"#,
+                sign_in(&daemon)
+            );
+            for page in pages {
+                steps += &format!(
+                    r#", {{"goto": "http://{}{page}"}}, {{"wait_js": "document.readyState === 'complete'"}}, {{"pause": 0.3}}, {{"a11y": true}},
+                    {{"wait_js": "document.documentElement.scrollWidth <= innerWidth"}}"#,
+                    daemon.addr
+                );
+            }
+            let told = drive(&(steps + r#", {"layout_shift": 0.01}, {"clean": true}]"#));
+            let rule = told
+                .find("\"rule\":")
+                .map(|at| &told[at..told.floor_char_boundary(at + 200)]);
+            assert_eq!(rule, None, "{view} {scheme}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn an_action_shows_its_progress_in_a_dialog_and_the_task_page_tells_the_end() {
+    let daemon = Daemon::dev("browser-task");
+    add_server(&daemon, "lamp-01", 9);
+    daemon.admin().wait_for("/tasks/1", |page| !page.has("data-running"));
+    drive(&format!(
+        r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"click": ".why button"}}, {{"wait": "#progress[open]"}},
+        {{"wait_js": "document.querySelector('#pnow').textContent === 'Failed'"}},
+        {{"wait_text": "refused the connection"}},
+        {{"click": "#plink"}}, {{"wait_text": "SSH: connection refused"}}, {{"wait": ".why.t-dark"}}, {{"clean": true}}]"##,
+        sign_in(&daemon),
+        daemon.addr
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn a_lamp_is_seen_to_be_lit_and_its_charts_fill_without_a_reload() {
+    let daemon = Daemon::dev("browser-live");
+    add_server(&daemon, "lamp-01", fake_glances());
+    drive(&format!(
+        r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"wait": ".why.t-lit", "limit": 40}}, {{"wait": ".live[data-live=live]"}},
+        {{"wait_js": "/avg/.test(document.querySelector('#c-mem canvas').getAttribute('aria-label'))", "limit": 30}},
+        {{"clean": true}}]"##,
+        sign_in(&daemon),
+        daemon.addr
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn the_keyboard_reaches_everything_and_single_letters_can_be_switched_off() {
+    let daemon = Daemon::dev("browser-keys");
+    add_server(&daemon, "lamp-01", 9);
+    drive(&format!(
+        r##"[{}, {{"press": "g s"}}, {{"wait": "table.fleet"}}, {{"press": "j"}}, {{"press": "Enter"}}, {{"wait": ".why"}},
+        {{"wait_js": "document.querySelector('#palette') !== null"}}, {{"press": "Control+k"}}, {{"wait": "#palette[open]"}}, {{"type": "#palette input", "text": "alerts"}}, {{"press": "Enter"}},
+        {{"wait_text": "No alert is open"}}, {{"wait_js": "document.querySelector('#keylist') !== null"}}, {{"press": "?"}}, {{"wait": "#keylist[open]"}}, {{"press": "Escape"}},
+        {{"wait_gone": "#keylist[open]"}},
+        {{"goto": "http://{addr}/prefs"}}, {{"eval": "document.querySelector('#keys').value = 'off'"}}, {{"click": "form.panel button"}},
+        {{"wait": "html[data-keys=off]"}}, {{"wait_js": "document.querySelector('#keylist') !== null"}}, {{"press": "g h"}}, {{"pause": 0.5}}, {{"wait_js": "location.pathname === '/prefs'"}},
+        {{"press": "Tab"}}, {{"wait_js": "document.activeElement.className === 'skip'"}}, {{"clean": true}}]"##,
+        sign_in(&daemon),
+        addr = daemon.addr
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn the_theme_is_switched_at_once_and_kept() {
+    let daemon = Daemon::dev("browser-theme");
+    drive(&format!(
+        r##"[{}, {{"click": "[data-theme-form] button"}}, {{"wait": "html[data-theme=light]"}},
+        {{"click": "[data-theme-form] button"}}, {{"wait": "html[data-theme=dark]"}}, {{"pause": 0.3}}, {{"reload": true}},
+        {{"wait": "html[data-theme=dark]"}}, {{"clean": true}}]"##,
+        sign_in(&daemon)
+    ));
+}
