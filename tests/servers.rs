@@ -152,7 +152,9 @@ fn two_who_change_different_things_at_once_both_succeed() {
                 move || write(field)
             })
         });
-        threads.into_iter().for_each(|t| t.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
     assert_eq!(admin.get(&at(id)).is(200)["description"], "description 60");
 }

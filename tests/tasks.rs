@@ -236,7 +236,7 @@ fn a_log_is_followed_live_taken_up_again_and_read_whole() {
     }
     let whole = admin.stream(&format!("{path}/stream"), None).rest();
     assert_eq!((whole.len(), &whole[0]), (rest.len() + 1, &first));
-    assert_eq!(admin.stream(&format!("{path}/stream"), Some(999)).rest(), [end.clone()]);
+    assert_eq!(admin.stream(&format!("{path}/stream"), Some(999)).rest(), std::slice::from_ref(end));
     let all = admin.get(&format!("{path}/logs?after=0")).is(200);
     assert_eq!((&all["total"], &all["end"]), (&json!(whole.len() - 1), &outcome));
     let text = admin.get(&format!("{path}/log.txt"));
