@@ -15,13 +15,7 @@ const KEPT_MAX: usize = 32;
 
 /// See the module's documentation.
 #[derive(Default)]
-<<<<<<< HEAD
-pub struct Kept(Mutex<Table>);
-
-type Table = HashMap<String, (Versions, Arc<dyn Any + Send + Sync>)>;
-=======
 pub struct Kept(Mutex<Shelf>);
->>>>>>> review
 
 /// Of both databases.
 type Versions = (i64, i64);
@@ -48,11 +42,7 @@ impl Kept {
         Ok(made)
     }
 
-<<<<<<< HEAD
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-=======
     fn lock(&self) -> std::sync::MutexGuard<'_, Shelf> {
->>>>>>> review
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
