@@ -427,7 +427,10 @@ fn an_empty_setup_token_file_opens_nothing() {
     let password = house.canary("a password for the first one");
     for token in ["", " "] {
         let body = json!({ "login": "eve", "password": password, "setup_token": token });
-        house.client().post("/api/auth/register", &body).fails(403, "wrong_setup_token");
+        house
+            .client()
+            .post("/api/auth/register", &body)
+            .fails(403, "wrong_setup_token");
     }
     let db = house.database("lamplighter.db");
     let users: i64 = db.query_row("SELECT count(*) FROM users", [], |r| r.get(0)).unwrap();

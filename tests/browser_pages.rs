@@ -12,7 +12,11 @@ use support::Daemon;
 fn drive(steps: &str) -> String {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.py");
     let driver = std::env::var("LAMPLIGHTER_BROWSER").unwrap_or_else(|_| beside.into());
-    let mut child = Command::new(driver).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(driver)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(steps.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
@@ -42,7 +46,9 @@ fn fake_glances() -> u16 {
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(body.as_bytes()));
         }
     });
     port
@@ -71,15 +77,34 @@ fn every_page_is_clean_in_all_four_looks() {
     let daemon = Daemon::dev("browser-clean");
     add_server(&daemon, "lamp-01", fake_glances());
     add_server(&daemon, "lamp-02", 9);
-    daemon.admin().wait_for("/servers/1", |page| page.has("class=\"why t-lit\""));
-    daemon.admin().wait_for("/servers/2", |page| page.has("class=\"why t-dark\""));
+    daemon
+        .admin()
+        .wait_for("/servers/1", |page| page.has("class=\"why t-lit\""));
+    daemon
+        .admin()
+        .wait_for("/servers/2", |page| page.has("class=\"why t-dark\""));
     let pages = [
-        "/", "/servers", "/servers/new", "/servers/1", "/servers/2", "/servers/1/edit", "/servers/1/delete",
-        "/servers/1/install-glances", "/servers/1/metrics", "/logs", "/tasks/1", "/alerts", "/settings", "/prefs",
+        "/",
+        "/servers",
+        "/servers/new",
+        "/servers/1",
+        "/servers/2",
+        "/servers/1/edit",
+        "/servers/1/delete",
+        "/servers/1/install-glances",
+        "/servers/1/metrics",
+        "/logs",
+        "/tasks/1",
+        "/alerts",
+        "/settings",
+        "/prefs",
     ];
     for view in ["desktop", "phone"] {
         for scheme in ["light", "dark"] {
-            let mut steps = format!(r#"[{{"view": "{view}"}}, {{"media": {{"prefers-color-scheme": "{scheme}"}}}}, {}"#, sign_in(&daemon));
+            let mut steps = format!(
+                r#"[{{"view": "{view}"}}, {{"media": {{"prefers-color-scheme": "{scheme}"}}}}, {}"#,
+                sign_in(&daemon)
+            );
             for page in pages {
                 steps += &format!(
                     r#", {{"goto": "http://{}{page}"}}, {{"wait_js": "document.readyState === 'complete'"}}, {{"pause": 0.3}}, {{"a11y": true}},
@@ -88,7 +113,9 @@ fn every_page_is_clean_in_all_four_looks() {
                 );
             }
             let told = drive(&(steps + r#", {"layout_shift": 0.01}, {"clean": true}]"#));
-            let rule = told.find("\"rule\":").map(|at| &told[at..told.floor_char_boundary(at + 200)]);
+            let rule = told
+                .find("\"rule\":")
+                .map(|at| &told[at..told.floor_char_boundary(at + 200)]);
             assert_eq!(rule, None, "{view} {scheme}");
         }
     }

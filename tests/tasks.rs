@@ -4,7 +4,13 @@
 mod common;
 
 use common::*;
+use lamplighter::audit::By;
+use lamplighter::db::{Db, Durability, schema};
+use lamplighter::events::wake::Wake;
+use lamplighter::task::log::{self, BYTES_MAX, Log};
+use lamplighter::task::{New, queue};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -494,5 +500,39 @@ fn signing_out_ends_the_live_views() {
     assert!(
         stream.rest().iter().all(|e| e.name != "end"),
         "it ended before the task did"
+    );
+}
+
+#[test]
+fn a_server_that_talks_without_end_fills_neither_disk_nor_memory() {
+    let folder = Folder::new();
+    let db = Arc::new(Db::open(&folder.path().join("a.db"), Durability::Normal, schema::STATE).unwrap());
+    let new = New {
+        kind: LOOK,
+        target: ("server", 1, "web"),
+        input: json!({}),
+    };
+    let by = By {
+        actor: "system",
+        ip: "",
+        request_id: "",
+    };
+    let task = db.write(|tx| queue::enqueue(tx, &Wake::new(), &new, by)).unwrap();
+    let flood = "y".repeat(16 << 10);
+    // Twice: a task that runs again goes on where it stopped.
+    for _ in 0..2 {
+        let log = Log::start(db.clone(), Wake::new(), task).unwrap();
+        for _ in 0..800 {
+            log.line("info", "ssh", "stdout", &flood);
+        }
+        log.say("the end");
+    }
+    let lines = db.read(|conn| log::after(conn, task, 0, 100_000)).unwrap();
+    let bytes: usize = lines.iter().map(|l| l.line.len()).sum();
+    assert!(bytes as i64 <= BYTES_MAX + flood.len() as i64 + 1_000, "{bytes}");
+    let told: Vec<_> = lines.iter().filter(|l| l.source == "task").map(|l| &*l.line).collect();
+    assert!(
+        told.len() == 3 && told[1].contains("full") && told[2] == "the end",
+        "{told:?}"
     );
 }

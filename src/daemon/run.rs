@@ -12,6 +12,7 @@ use crate::cli::client;
 use crate::features::metrics::Watching;
 use crate::features::{self, users};
 use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
+use crate::http::kept::Kept;
 use crate::http::page;
 use crate::http::route::{Routes, Web};
 use crate::http::server::Server;
@@ -105,6 +106,7 @@ impl ApiHalf {
         let web = Arc::new(Web {
             app: app.clone(),
             view: View::new()?,
+            kept: Kept::default(),
             streams: streams.clone(),
             routes,
             nav: features::home::pages::nav,

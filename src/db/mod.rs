@@ -31,6 +31,8 @@ pub struct Db {
     durability: Durability,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Never writes, so that it sees every commit as somebody else's.
+    watcher: Mutex<Connection>,
 }
 
 /// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for wake-ups, which must not come earlier.
@@ -67,6 +69,7 @@ impl Db {
             durability,
             writer: Mutex::new(writer),
             readers,
+            watcher: Mutex::new(connect(path, durability, false)?),
         })
     }
 
@@ -107,6 +110,13 @@ impl Db {
             idle.push(reader);
         }
         Ok(out)
+    }
+
+    /// Changes whenever anybody has committed, this process included: cheap enough to ask for every request.
+    pub fn version(&self) -> Result<i64> {
+        Ok(lock(&self.watcher)
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |r| r.get(0))?)
     }
 
     /// Changes whenever another connection (of any process) has committed: cheap enough to ask often.

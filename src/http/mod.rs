@@ -9,6 +9,7 @@ pub mod reply;
 pub mod words;
 pub mod asset;
 pub mod view;
+pub mod kept;
 pub mod route;
 pub mod guard;
 pub mod page;

@@ -4,7 +4,7 @@
 use super::reply::{self, Reply};
 use super::request::Request;
 use super::route::{Ctx, Web};
-use super::view::{Page, Theme};
+use super::view::{Nav, Page, Theme};
 use super::words::Lang;
 use crate::access::Actor;
 use crate::base::clock::{self, DAY, SECOND};
@@ -25,7 +25,9 @@ pub fn frame(ctx: &Ctx) -> Result<Page> {
         page.user = actor.login().to_string();
         page.role = actor.role().name().to_string();
         page.csrf = actor.csrf().unwrap_or_default().to_string();
-        page.nav = (ctx.web.nav)(ctx.app, page.lang, ctx.web)?;
+        let key = format!("nav {}", page.lang.tag());
+        let nav = (ctx.web.kept).get(ctx.app, &key, || (ctx.web.nav)(ctx.app, page.lang, ctx.web))?;
+        page.nav = Nav::clone(&nav);
     }
     Ok(page)
 }

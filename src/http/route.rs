@@ -1,6 +1,7 @@
 //! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
 //! whose pattern is odd, does not boot.
 
+use super::kept::Kept;
 use super::reply::Reply;
 use super::request::{Method, Request};
 use super::sse::Streams;
@@ -44,6 +45,8 @@ pub struct Web {
     pub nav: fn(&App, Lang, &Web) -> Result<Nav>,
     /// All kinds of tasks, for their titles.
     pub kinds: Vec<&'static crate::task::Kind>,
+    /// What is dear to make.
+    pub kept: Kept,
     /// Live streams on their way to the edge.
     pub streams: Streams,
     /// All routes of all features.

@@ -1,10 +1,10 @@
 //! A task's log. Lines are masked, gathered for at most 50 ms (the first after a pause goes at once) and written in one
-//! transaction; whoever shows them is woken after the commit. A task writes at most [`LINES_MAX`] lines; then a marker
-//! says so and only its steps and its end are still told.
+//! transaction; whoever shows them is woken after the commit. A task writes at most [`LINES_MAX`] lines and [`BYTES_MAX`]
+//! bytes; then a marker says so and only its steps and its end are still told.
 
 use super::{Line, StepView, queries};
 use crate::base::clock::{self, Duration, Instant};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::id::{Id, Task};
 use crate::base::lines;
 use crate::base::log as daemon_log;
@@ -19,6 +19,8 @@ use std::thread::JoinHandle;
 
 /// More lines than anybody reads; the rest would only fill the disk.
 pub const LINES_MAX: i64 = 50_000;
+/// A server that sends long lines without end must not fill the disk, nor the memory of whoever reads the whole log.
+pub const BYTES_MAX: i64 = 16 << 20;
 const GATHER: Duration = Duration::from_millis(50);
 const BATCH_MAX: usize = 64;
 /// Lines that wait for the writer; a remote that talks faster is slowed down by its pipe.
@@ -121,13 +123,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn write_loop(db: &Db, wake: &Wake, task: Id<Task>, receive: &Receiver<Message>) {
-    let mut seq = db.read(|conn| queries::last_seq(conn, task)).unwrap_or(0);
+    let mut size = db.read(|conn| queries::log_size(conn, task)).unwrap_or_default();
     let mut last_write: Option<Instant> = None;
     while let Ok(first) = receive.recv() {
         let mut batch = vec![first];
         let until = last_write.map_or_else(clock::mono, |at| at + GATHER);
         let ended = gather(receive, &mut batch, until);
-        if let Err(e) = write(db, task, &mut seq, batch) {
+        if let Err(e) = write(db, task, &mut size, batch) {
             // The task goes on: its outcome matters more than its log. (A full disk is the usual cause.)
             daemon_log::error(
                 "task",
@@ -155,28 +157,50 @@ fn gather(receive: &Receiver<Message>, batch: &mut Vec<Message>, until: Instant)
     false
 }
 
-fn write(db: &Db, task: Id<Task>, seq: &mut i64, batch: Vec<Message>) -> Result<()> {
-    let mut next = *seq;
+/// How much a task has written so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Size {
+    /// Number of the last line.
+    pub(super) seq: i64,
+    /// Of all its lines.
+    pub(super) bytes: i64,
+}
+
+impl Size {
+    fn is_full(self) -> bool {
+        self.seq >= LINES_MAX || self.bytes >= BYTES_MAX
+    }
+}
+
+fn write(db: &Db, task: Id<Task>, size: &mut Size, batch: Vec<Message>) -> Result<()> {
+    let mut next = *size;
     db.write(|tx| {
+        let mut insert = |line: &Line| -> Result<bool> {
+            next.seq += 1;
+            next.bytes += line.line.len() as i64;
+            queries::insert_line(tx, task, next.seq, line)?;
+            Ok(next.is_full())
+        };
+        let mut is_full = size.is_full();
         for message in batch {
             match message {
                 Message::Steps(json) => queries::set_steps(tx, task, &json)?,
-                Message::Line(line) if next < LINES_MAX || line.source == "progress" || line.source == "task" => {
-                    next += 1;
-                    queries::insert_line(tx, task, next, &line)?;
+                Message::Line(line) if is_full && line.source != "progress" && line.source != "task" => {}
+                Message::Line(mut line) => {
+                    let was_full = is_full;
+                    is_full = insert(&line)?;
+                    if is_full && !was_full {
+                        line.source = "task".into();
+                        line.stream = String::new();
+                        line.line = "… this log is full: the rest of what the server says is left out".into();
+                        insert(&line)?;
+                    }
                 }
-                Message::Line(mut line) if next == LINES_MAX => {
-                    next += 1;
-                    line.source = "task".into();
-                    line.line = format!("… more than {LINES_MAX} lines: the rest is left out");
-                    queries::insert_line(tx, task, next, &line)?;
-                }
-                Message::Line(_) => {}
             }
         }
-        Ok::<_, Error>(())
+        Ok(())
     })?;
-    *seq = next;
+    *size = next;
     Ok(())
 }
 

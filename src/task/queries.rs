@@ -1,5 +1,6 @@
 //! SQL of tasks and their logs.
 
+use super::log::Size;
 use super::{Filter, Line, New, Row, Status};
 use crate::audit::By;
 use crate::base::clock::Ms;
@@ -171,6 +172,19 @@ pub fn last_seq(conn: &Conn, id: Id<Task>) -> Result<i64> {
     )?)
 }
 
+pub fn log_size(conn: &Conn, id: Id<Task>) -> Result<Size> {
+    Ok(conn.query_row(
+        "SELECT coalesce(max(seq), 0), coalesce(sum(octet_length(line)), 0) FROM task_logs WHERE task_id = ?1",
+        [id.get()],
+        |r| {
+            Ok(Size {
+                seq: r.get(0)?,
+                bytes: r.get(1)?,
+            })
+        },
+    )?)
+}
+
 pub fn insert_line(conn: &Conn, id: Id<Task>, seq: i64, line: &Line) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO task_logs (task_id, seq, at, level, source, stream, line) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -208,12 +222,16 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
     Ok(conn.execute("DELETE FROM tasks WHERE finished_at < ?1", [before])?)
 }
 
-pub fn open_for(conn: &Conn, target_type: &str, target_id: i64, kind: Option<&str>) -> Result<Option<Id<Task>>> {
+pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<Task>>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND (?3 IS NULL OR kind = ?3)
-         AND status IN ('queued','running') ORDER BY id DESC LIMIT 1",
+        "SELECT id, kind FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND status IN ('queued','running')
+         ORDER BY id DESC",
     )?;
-    Ok(statement
-        .query_row(params![target_type, target_id, kind], |r| Ok(Id::new(r.get(0)?)))
-        .optional()?)
+    let mut rows = statement.query(params![target.0, target.1])?;
+    while let Some(r) = rows.next()? {
+        if fits(r.get_ref(1)?.as_str().unwrap_or_default()) {
+            return Ok(Some(Id::new(r.get(0)?)));
+        }
+    }
+    Ok(None)
 }

@@ -1,17 +1,19 @@
 //! Putting tasks in, looking at them, asking them to stop.
 
 use super::{Filter, New, Row, Status, queries};
+use crate::app::Wakes;
 use crate::audit::By;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::db::{Conn, Tx};
+use crate::events::outbox;
 use crate::events::wake::Wake;
 
 /// Puts a task in, in the transaction of its reason. The lane is its target. A twin that waits or runs already is a
 /// conflict that names it: a double click must not run twice.
 pub fn enqueue(tx: &Tx, wake: &Wake, new: &New, by: By) -> Result<Id<Task>> {
-    if let Some(twin) = open_for(tx, new.target.0, new.target.1, Some(new.kind))? {
+    if let Some(twin) = open(tx, (new.target.0, new.target.1), |kind| kind == new.kind)? {
         return Err(Error::new(
             Kind::Conflict,
             "task_open",
@@ -29,18 +31,33 @@ pub fn get(conn: &Conn, id: Id<Task>) -> Result<Row> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("task"))
 }
 
+/// Ends a task: its row, and the event that tells of it. `error` is a code and a sentence.
+pub(super) fn end(
+    tx: &Tx,
+    wakes: &Wakes,
+    row: &Row,
+    status: Status,
+    changed: u32,
+    error: Option<(&str, &str)>,
+) -> Result<()> {
+    let now = clock::now();
+    queries::finish(tx, row.id, status, i64::from(changed), error, now)?;
+    let data = serde_json::json!({
+        "kind": row.kind, "status": status.name(), "changed": changed, "duration_ms": row.started_at.map(|at| now - at),
+        "target_type": row.target.0, "target_id": row.target.1, "target_name": row.target.2,
+        "error": error.map(|(code, say)| serde_json::json!({"code": code, "message": say})),
+    });
+    outbox::emit(tx, &wakes.events, "task.ended", ("task", row.id.get()), &data)
+}
+
 /// Asks a task to end: a waiting one ends at once, a running one as soon as its worker has ended what runs remotely.
-pub fn cancel(tx: &Tx, wake: &Wake, id: Id<Task>) -> Result<()> {
+pub fn cancel(tx: &Tx, wakes: &Wakes, id: Id<Task>) -> Result<()> {
     let row = get(tx, id)?;
     match row.status {
-        Status::Queued => queries::finish(
-            tx,
-            id,
-            Status::Cancelled,
-            0,
-            Some(("cancelled", "Cancelled before it began.")),
-            clock::now(),
-        )?,
+        Status::Queued => {
+            let why = ("cancelled", "Cancelled before it began.");
+            end(tx, wakes, &row, Status::Cancelled, 0, Some(why))?;
+        }
         Status::Running => queries::ask_cancel(tx, id)?,
         ended => {
             return Err(Error::new(
@@ -50,7 +67,7 @@ pub fn cancel(tx: &Tx, wake: &Wake, id: Id<Task>) -> Result<()> {
             ));
         }
     }
-    let wake = wake.clone();
+    let wake = wakes.tasks.clone();
     tx.after_commit(move || wake.ring());
     Ok(())
 }
@@ -65,7 +82,7 @@ pub fn purge(tx: &Tx, before: Ms) -> Result<usize> {
     queries::purge(tx, before)
 }
 
-/// The newest task about this (of this kind, if one is given) that waits or runs.
-pub fn open_for(conn: &Conn, target_type: &str, target_id: i64, kind: Option<&str>) -> Result<Option<Id<Task>>> {
-    queries::open_for(conn, target_type, target_id, kind)
+/// The newest task about this type and number that waits or runs and whose kind `fits`.
+pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<Task>>> {
+    queries::open(conn, target, fits)
 }

@@ -1,14 +1,13 @@
 //! A fixed number of threads that take tasks in order and run them, and one keeper that hears cancellations.
 
 use super::log::Log;
-use super::{Kind, Outcome, Row, Status, queries};
+use super::{Kind, Outcome, Row, Status, queries, queue};
 use crate::app::App;
-use crate::base::clock::{self, Duration};
+use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Task};
 use crate::base::log as daemon_log;
 use crate::base::process::Cancel;
-use crate::events::outbox;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +29,6 @@ pub struct Run<'a> {
     pub log: &'a Log,
     /// Ends when somebody wants the task to end, when the daemon stops, or at its deadline.
     pub cancel: &'a Cancel,
-    /// The kind's deadline.
-    pub deadline: Duration,
 }
 
 impl Run<'_> {
@@ -57,7 +54,13 @@ struct Shared {
     app: Arc<App>,
     kinds: Vec<&'static Kind>,
     stop: AtomicBool,
-    running: Mutex<HashMap<Id<Task>, Cancel>>,
+    running: Mutex<HashMap<Id<Task>, Running>>,
+}
+
+#[derive(Clone)]
+struct Running {
+    cancel: Cancel,
+    until: Instant,
 }
 
 impl Workers {
@@ -91,8 +94,8 @@ impl Workers {
     /// Asks every running task to end and waits for the threads. What may run twice is queued again for the next start.
     pub fn stop(self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        for cancel in self.shared.running().values() {
-            cancel.cancel();
+        for running in self.shared.running().values() {
+            running.cancel.cancel();
         }
         self.shared.app.wakes.tasks.ring();
         for thread in self.threads {
@@ -102,7 +105,7 @@ impl Workers {
 }
 
 impl Shared {
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Id<Task>, Cancel>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Id<Task>, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,14 +125,8 @@ impl Shared {
                     queries::requeue(tx, row.id)?;
                 } else {
                     let say = "Lamplighter stopped while this ran. Look at the server, then run it again.";
-                    queries::finish(
-                        tx,
-                        row.id,
-                        Status::Interrupted,
-                        row.changed,
-                        Some(("interrupted", say)),
-                        clock::now(),
-                    )?;
+                    let why = Some(("interrupted", say));
+                    queue::end(tx, &self.app.wakes, &row, Status::Interrupted, 0, why)?;
                 }
             }
             Ok(())
@@ -159,13 +156,13 @@ impl Shared {
         let wake = &self.app.wakes.tasks;
         while !self.stopping() {
             let seen = wake.count();
-            if !self.running().is_empty()
-                && let Ok(asked) = self.app.db.read(queries::cancel_asked)
-            {
-                for id in asked {
-                    if let Some(cancel) = self.running().get(&id) {
-                        cancel.cancel();
-                    }
+            let running = self.running().clone();
+            if !running.is_empty() {
+                let asked = self.app.db.read(queries::cancel_asked).unwrap_or_default();
+                let now = clock::mono();
+                let ends = |id, until| asked.contains(id) || until <= now;
+                for (_, running) in running.iter().filter(|(id, r)| ends(id, r.until)) {
+                    running.cancel.cancel();
                 }
             }
             wake.wait(seen, LOOK_AGAIN);
@@ -174,36 +171,52 @@ impl Shared {
 
     fn run(&self, row: &Row) {
         let cancel = Cancel::new();
-        self.running().insert(row.id, cancel.clone());
-        if self.stopping() {
-            cancel.cancel(); // stop() may have looked before we were in the list
-        }
-        let started = clock::mono();
-        let result = self.run_kind(row, &cancel);
-        self.running().remove(&row.id);
-        let ms = started.elapsed().as_millis() as u64;
-        if let Err(e) = self.end(row, result, &cancel, ms) {
-            // The row stays `running` and is adopted at the next start: nothing is claimed that was not written.
+        let result = match self.kind(&row.kind) {
+            Some(kind) => self.run_watched(row, kind, &cancel),
+            None => Err(Error::internal(format!("no task kind {}", row.kind))),
+        };
+        let mut ended = self.end(row, result, &cancel);
+        // What a task wants to keep may be refused (its server was changed), or the disk be full: then that is its end.
+        // It is told as soon as it can be; till then the lane is not free. At a stop the next start adopts the row.
+        while let Err(e) = ended {
             daemon_log::error(
                 "task",
                 "cannot write the outcome",
                 &[("task", &row.id.to_string()), ("error", &e.to_string())],
             );
+            if self.stopping() {
+                break;
+            }
+            let wake = &self.app.wakes.tasks;
+            ended = self.end(row, Err(e), &cancel);
+            if ended.is_err() {
+                wake.wait(wake.count(), LOOK_AGAIN);
+            }
         }
         self.app.wakes.log(row.id).ring();
     }
 
-    fn run_kind(&self, row: &Row, cancel: &Cancel) -> Result<Outcome> {
-        let kind = self
-            .kind(&row.kind)
-            .ok_or_else(|| Error::internal(format!("no task kind {}", row.kind)))?;
+    fn run_watched(&self, row: &Row, kind: &Kind, cancel: &Cancel) -> Result<Outcome> {
+        let running = Running {
+            cancel: cancel.clone(),
+            until: clock::mono() + kind.deadline,
+        };
+        self.running().insert(row.id, running);
+        if self.stopping() {
+            cancel.cancel(); // stop() may have looked before we were in the list
+        }
+        let result = self.run_kind(row, kind, cancel);
+        self.running().remove(&row.id);
+        result
+    }
+
+    fn run_kind(&self, row: &Row, kind: &Kind, cancel: &Cancel) -> Result<Outcome> {
         let log = Log::start(self.app.db.clone(), self.app.wakes.log(row.id), row.id)?;
         let run = Run {
             app: &self.app,
             row,
             log: &log,
             cancel,
-            deadline: kind.deadline,
         };
         let result = catch_unwind(AssertUnwindSafe(|| (kind.run)(&run)))
             .unwrap_or_else(|_| Err(Error::internal(format!("task {} panicked", row.kind))));
@@ -215,52 +228,48 @@ impl Shared {
         result
     }
 
-    fn end(&self, row: &Row, result: Result<Outcome>, cancel: &Cancel, ms: u64) -> Result<()> {
-        let id = row.id.to_string();
-        let (status, changed, error, commit) = match result {
-            Ok(done) => (Status::Ok, done.changed, None, done.commit),
-            Err(e) => {
-                daemon_log::warning(
-                    "task",
-                    "failed",
-                    &[("task", &id), ("kind", &row.kind), ("error", &e.to_string())],
-                );
-                let status = if cancel.is_cancelled() && e.code == "cancelled" {
-                    Status::Cancelled
-                } else {
-                    Status::Failed
-                };
-                (status, 0, Some((e.code, e.say)), None)
-            }
+    fn end(&self, row: &Row, result: Result<Outcome>, cancel: &Cancel) -> Result<()> {
+        let wakes = &self.app.wakes;
+        let done = match result {
+            Ok(done) => done,
+            Err(e) => return self.end_failed(row, &e, cancel.is_cancelled() && e.code == "cancelled"),
         };
-        let twice_ok = self.kind(&row.kind).is_some_and(|k| k.twice_ok);
         self.app.db.write(|tx| {
-            let asked = queries::is_cancel_asked(tx, row.id)?;
-            if status == Status::Cancelled && self.stopping() && !asked {
-                // Nobody asked: the daemon is stopping. The next start runs it again, or says that it was interrupted.
-                return match twice_ok {
-                    true => queries::requeue(tx, row.id),
-                    false => queries::finish(
-                        tx,
-                        row.id,
-                        Status::Interrupted,
-                        0,
-                        Some(("interrupted", "Lamplighter was stopped while this ran. Run it again.")),
-                        clock::now(),
-                    ),
-                };
-            }
-            if let Some(commit) = commit {
+            if let Some(commit) = done.commit {
                 commit(tx)?;
             }
-            let told = error.as_ref().map(|(code, say)| (*code, say.as_str()));
-            queries::finish(tx, row.id, status, i64::from(changed), told, clock::now())?;
-            let data = serde_json::json!({
-                "kind": row.kind, "status": status.name(), "changed": changed, "duration_ms": ms,
-                "target_type": row.target.0, "target_id": row.target.1, "target_name": row.target.2,
-                "error": told.map(|(code, say)| serde_json::json!({"code": code, "message": say})),
-            });
-            outbox::emit(tx, &self.app.wakes.events, "task.ended", ("task", row.id.get()), &data)
+            queue::end(tx, wakes, row, Status::Ok, done.changed, None)
+        })
+    }
+
+    fn end_failed(&self, row: &Row, e: &Error, was_cancelled: bool) -> Result<()> {
+        daemon_log::warning(
+            "task",
+            "failed",
+            &[
+                ("task", &row.id.to_string()),
+                ("kind", &row.kind),
+                ("error", &e.to_string()),
+            ],
+        );
+        let kind = self.kind(&row.kind);
+        self.app.db.write(|tx| {
+            let asked = queries::is_cancel_asked(tx, row.id)?;
+            let (status, code, say) = match was_cancelled {
+                false => (Status::Failed, e.code, e.say.clone()),
+                true if asked => (Status::Cancelled, e.code, e.say.clone()),
+                true if self.stopping() && kind.is_some_and(|k| k.twice_ok) => return queries::requeue(tx, row.id),
+                true if self.stopping() => {
+                    let say = "Lamplighter was stopped while this ran. Run it again.";
+                    (Status::Interrupted, "interrupted", say.to_string())
+                }
+                true => {
+                    let limit_s = kind.map_or(0, |k| k.deadline.as_secs());
+                    let say = format!("It was ended because it took longer than {limit_s} s.");
+                    (Status::Failed, "task_deadline", say)
+                }
+            };
+            queue::end(tx, &self.app.wakes, row, status, 0, Some((code, &say)))
         })
     }
 }

@@ -16,7 +16,7 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    let mut house = House::new();
+    let mut house = House::with(common::Rooms::One, &[("LAMPLIGHTER_LOG_LEVEL", "error")]);
     let mut starts: Vec<_> = (0..7).map(|_| start(&mut house)).collect();
     starts.sort();
     println!(
@@ -39,7 +39,7 @@ fn main() {
         ("page, 200 servers", &page, "/servers"),
         ("page, overview", &page, "/"),
         ("page, one server", &page, "/servers/1"),
-        ("page, sign-in", &page, "/login"),
+        ("page, sign-in", &Client::new(house.address), "/login"),
         ("API, 200 servers", &admin, "/api/servers?limit=200"),
         ("API, one server", &admin, "/api/servers/1"),
         ("API, metrics 1 h", &admin, "/api/servers/1/metrics?period=1h"),

@@ -116,6 +116,12 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "host.key_replaced",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
+    Rule {
         event: "host.key_restored",
         then: Then::Resolve {
             kind: "host.key_changed",

@@ -53,13 +53,7 @@ const ROWS: usize = 6;
 const STREETS_MAX: usize = 12;
 
 fn home(ctx: &Ctx) -> Result<Reply> {
-    let all = known(
-        ctx,
-        &servers::Filter {
-            limit: i64::MAX,
-            ..servers::Filter::default()
-        },
-    )?;
+    let all = known(ctx, "", "")?;
     if all.iter().all(|k| k.sample.is_none()) && all.len() <= 1 {
         return welcome(ctx, all.first());
     }
@@ -337,12 +331,12 @@ fn streets<'a>(ctx: &Ctx, lang: Lang, all: &'a [Known]) -> Result<Vec<Street<'a>
         .collect()
 }
 
-fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&Known>) -> Result<Street<'a>> {
+fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&'a Known>) -> Result<Street<'a>> {
     lamps.sort_by(|a, b| a.server.fields.name.cmp(&b.server.fields.name));
-    let rows = lamps.iter().map(|k| {
+    let lamp = |k: &'a Known| {
         let s = k.sample.as_ref();
         let whole = |v: Option<f64>| v.map(|v| format!("{v:.0}")).unwrap_or_default();
-        let lamp = Lamp {
+        Lamp {
             id: k.server.id.get(),
             name: &k.server.fields.name,
             lamp: k.why.lamp,
@@ -356,9 +350,9 @@ fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&Known
                 )
             }),
             why: &k.why.say,
-        };
-        (lamp.id, k.stamp(), lamp)
-    });
+        }
+    };
+    let rows = lamps.iter().map(|k| (k.server.id.get(), k.stamp(), || lamp(k)));
     let markup = ctx.web.view.rows("home/lamp.html", lang, rows)?;
     let lit = lamps.iter().filter(|k| k.why.lamp == "lit").count();
     Ok(Street {

@@ -6,7 +6,7 @@ use super::{Filter, HostKeyState, Server, queries};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
 use crate::db::Conn;
@@ -164,10 +164,13 @@ fn wrong(field: &'static str, message: &str) -> Error {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx.request)?;
-    let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
-    let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
-    let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();
-    Reply::json(&serde_json::json!({ "items": to_raw(&items)?, "total": total }))
+    let body = ctx.web.kept.get(ctx.app, &format!("api servers {filter:?}"), || {
+        let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+        let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
+        let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();
+        Ok(Reply::json(&serde_json::json!({ "items": to_raw(&items)?, "total": total }))?.body)
+    })?;
+    Ok(Reply::bytes("application/json", body.to_vec()))
 }
 
 /// JSON text made once, without the detour over a tree of values.
@@ -214,11 +217,7 @@ fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
     show_server(ctx.app, &server)
 }
 
-/// How often a draft is read over what others have stored meanwhile.
-const TRIES: usize = 5;
-
-/// Reads a draft over `base` and stores it. It is judged before the transaction (a key takes its time), so what it was
-/// read over may be old by then: it is read again over the new, or somebody else's change would be taken back.
+/// Reads a draft over `base` and stores it.
 pub fn save(
     app: &App,
     id: Id<id::Server>,
@@ -226,27 +225,17 @@ pub fn save(
     base: impl Fn(&Server) -> Fields,
     actor: &Actor,
 ) -> Result<Server> {
-    for _ in 0..TRIES {
-        let old = app.db.read(|conn| super::get(conn, id))?;
-        let fields = base(&old);
-        let is_new = fields.name.is_empty();
-        let valid = model::read(input.clone(), fields, old.has, is_new)?;
-        check_stored_key(app, Some(id), &valid.secrets)?;
-        let saved = app.db.write(|tx| {
-            let now = super::get(tx, id)?;
-            if now.revision != old.revision {
-                return Ok(None);
-            }
-            super::update(app, tx, &now, &valid, actor.by())?;
-            super::get(tx, id).map(Some)
-        })?;
-        if let Some(server) = saved {
-            app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
-            return Ok(server);
-        }
-    }
-    let say = "This server is being changed by somebody else right now. Load it again and repeat.";
-    Err(Error::new(Kind::Conflict, "changed_meanwhile", say))
+    let old = app.db.read(|conn| super::get(conn, id))?;
+    let fields = base(&old);
+    let is_new = fields.name.is_empty();
+    let valid = model::read(input, fields, old.has, is_new)?;
+    check_stored_key(app, Some(id), &valid.secrets)?;
+    let server = app.db.write(|tx| {
+        super::update(app, tx, &old, &valid, actor.by())?;
+        super::get(tx, id)
+    })?;
+    app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
+    Ok(server)
 }
 
 /// A key and passphrase that come together, or one that comes to the stored other, must fit before they are stored.

@@ -135,6 +135,11 @@ pub struct Polled {
 }
 
 impl Server {
+    /// Where its sshd is: another one is another machine, with a host key of its own.
+    pub fn address(&self) -> (&String, u16) {
+        (&self.fields.host, self.fields.ssh_port)
+    }
+
     /// Fingerprint of the key that matters now: the offered one while it waits or differs, else the accepted one.
     pub fn fingerprint(&self) -> Option<String> {
         let line = if self.host_key_seen.is_empty() {
@@ -219,11 +224,20 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id:
     Ok(id)
 }
 
-/// Changes a server. A new address is a new machine: its host key must be accepted afresh (unless it is given).
+/// Changes a server, as long as it still is as `valid` was made from `old`. A new address is a new machine: its host key
+/// must be accepted afresh (unless it is given), and no task may be at work on the old one.
 pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) -> Result<()> {
+    let now = get(tx, old.id)?;
+    if now.poll_revision != old.poll_revision {
+        let say = "Somebody, or a task, has changed this server in between. Load it again and repeat your change.";
+        return Err(Error::new(Kind::Conflict, "server_changed", say));
+    }
+    let moved = old.address() != (&valid.fields.host, valid.fields.ssh_port);
+    if moved {
+        refuse_while_worked_on(tx, old.id)?;
+    }
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     store_secrets(app, tx, old.id, &valid.secrets)?;
-    let moved = (&old.fields.host, old.fields.ssh_port) != (&valid.fields.host, valid.fields.ssh_port);
     match &valid.host_key {
         Some(key) => queries::set_host_key(tx, old.id, key, "", HostKeyState::Pinned)?,
         None if moved => {
@@ -231,6 +245,16 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) ->
             look_at_host_key(app, tx, old.id, &valid.fields.name, by)?;
         }
         None => {}
+    }
+    if now.host_key_state == HostKeyState::Changed && (moved || valid.host_key.is_some()) {
+        let data = serde_json::json!({ "name": valid.fields.name });
+        outbox::emit(
+            tx,
+            &app.wakes.events,
+            "host.key_replaced",
+            ("server", old.id.get()),
+            &data,
+        )?;
     }
     note(
         app,
@@ -245,7 +269,7 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) ->
 
 /// First contact happens by itself, so that the fingerprint is there when a person looks. One look at a time is enough.
 fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: audit::By) -> Result<()> {
-    if queue::open_for(tx, "server", id.get(), Some(tasks::LOOK_HOST_KEY))?.is_some() {
+    if queue::open(tx, ("server", id.get()), |kind| kind == tasks::LOOK_HOST_KEY)?.is_some() {
         return Ok(());
     }
     let new = task::New {
@@ -256,14 +280,20 @@ fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: audi
     queue::enqueue(tx, &app.wakes.tasks, &new, by).map(drop)
 }
 
+/// A look at the host key changes nothing there and may be left alone.
+fn refuse_while_worked_on(conn: &Conn, id: Id<id::Server>) -> Result<()> {
+    match queue::open(conn, ("server", id.get()), |kind| kind != tasks::LOOK_HOST_KEY)? {
+        None => Ok(()),
+        Some(task) => {
+            let say = format!("Task {task} still works on this server. Wait for it or cancel it first.");
+            Err(Error::new(Kind::Conflict, "task_open", say))
+        }
+    }
+}
+
 /// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it.
 pub fn delete(app: &App, tx: &Tx, server: &Server, by: audit::By) -> Result<()> {
-    let open = queue::open_for(tx, "server", server.id.get(), None)?;
-    let looking = queue::open_for(tx, "server", server.id.get(), Some(tasks::LOOK_HOST_KEY))?;
-    if let Some(task) = open.filter(|task| Some(*task) != looking) {
-        let say = format!("Task {task} still works on this server. Wait for it or cancel it first.");
-        return Err(Error::new(Kind::Conflict, "task_open", say));
-    }
+    refuse_while_worked_on(tx, server.id)?;
     queries::remove(tx, server.id)?;
     note(
         app,
@@ -372,13 +402,27 @@ pub fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
     })
 }
 
+/// A look takes its time, and people do not wait: what was seen counts only for the address it was seen at and the key
+/// that was accepted then. (Else a key accepted meanwhile would be taken back, or that of the old address be offered for
+/// the new one.)
+fn refuse_late_look(tx: &Tx, looked: &Server) -> Result<()> {
+    let now = get(tx, looked.id)?;
+    if now.address() == looked.address() && now.host_key == looked.host_key {
+        return Ok(());
+    }
+    let say = "Address or host key of this server were changed while it was looked at. Run “Check SSH access” again.";
+    Err(Error::new(Kind::Conflict, "server_changed", say))
+}
+
 /// A key that nobody has accepted was offered: kept for a person to look at.
-fn offer_host_key(tx: &Tx, id: Id<id::Server>, line: &str) -> Result<()> {
-    queries::set_host_key(tx, id, "", line, HostKeyState::Pending)
+fn offer_host_key(tx: &Tx, looked: &Server, line: &str) -> Result<()> {
+    refuse_late_look(tx, looked)?;
+    queries::set_host_key(tx, looked.id, "", line, HostKeyState::Pending)
 }
 
 /// Another key than the accepted one was offered: everything stops, an alert is raised.
 fn host_key_changed(app: &App, tx: &Tx, server: &Server, line: &str) -> Result<()> {
+    refuse_late_look(tx, server)?;
     queries::set_host_key(tx, server.id, &server.host_key, line, HostKeyState::Changed)?;
     let fingerprint = |line: &str| {
         hostkey::parse(line.lines().next().unwrap_or_default())
@@ -399,6 +443,7 @@ fn host_key_changed(app: &App, tx: &Tx, server: &Server, line: &str) -> Result<(
 
 /// The offered key is the accepted one again (the old machine is back).
 fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
+    refuse_late_look(tx, server)?;
     queries::set_host_key(tx, server.id, &server.host_key, "", HostKeyState::Pinned)?;
     let data = serde_json::json!({ "name": server.fields.name });
     outbox::emit(

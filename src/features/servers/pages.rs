@@ -20,6 +20,7 @@ use crate::ssh::hostkey;
 use crate::task::{self, Status, queue};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
@@ -248,8 +249,19 @@ impl Known {
 }
 
 /// Servers with their lamps, what needs a person first: dark, flickering, not yet lit, lit; then by name.
-pub fn known(ctx: &Ctx, filter: &Filter) -> Result<Vec<Known>> {
-    let (servers, _) = ctx.app.db.read(|conn| super::list(conn, filter))?;
+pub fn known(ctx: &Ctx, q: &str, tag: &str) -> Result<Arc<Vec<Known>>> {
+    let key = format!("servers {q}\n{tag}");
+    ctx.web.kept.get(ctx.app, &key, || look(ctx, q, tag))
+}
+
+fn look(ctx: &Ctx, q: &str, tag: &str) -> Result<Vec<Known>> {
+    let filter = Filter {
+        q,
+        tag,
+        limit: i64::MAX,
+        ..Filter::default()
+    };
+    let (servers, _) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
     let mut latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
     let mut all: Vec<Known> = servers
         .into_iter()
@@ -282,22 +294,14 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let word = |name: &str| ctx.request.param(name).unwrap_or_default();
     let (q, tag, state) = (word("q"), word("tag"), word("state"));
     let offset = ctx.request.number("offset", 0, 0..=1_000_000)? as usize;
-    let all = known(
-        ctx,
-        &Filter {
-            q,
-            tag,
-            limit: i64::MAX,
-            ..Filter::default()
-        },
-    )?;
+    let all = known(ctx, q, tag)?;
     let counts = Counts::of(all.iter().map(|k| &k.why));
     let found: Vec<_> = all.iter().filter(|k| state.is_empty() || k.why.lamp == state).collect();
     let shown = found.get(offset..).unwrap_or_default();
     let shown = &shown[..shown.len().min(PAGE)];
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let rows = shown.iter().map(|k| {
-        let row = Row {
+        let row = move || Row {
             id: k.server.id.get(),
             name: &k.server.fields.name,
             host: &k.server.fields.host,
@@ -306,7 +310,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
             sample: k.sample.as_ref(),
             spark: spark(k.spark.cpu().points().map(|v| v.map(f64::from))),
         };
-        (row.id, k.stamp(), row)
+        (k.server.id.get(), k.stamp(), row)
     });
     let rows = ctx.web.view.rows("servers/row.html", lang, rows)?;
     let link = |state: &str, tag: &str, offset: usize| {

@@ -39,7 +39,7 @@ pub const TASKS: &[Kind] = &[
         name: CHECK_SSH,
         title: ["Check SSH access", "Проверить доступ по SSH"],
         twice_ok: true,
-        deadline: Duration::from_secs(90),
+        deadline: Duration::from_secs(2 * 60),
         run: check_ssh,
     },
     Kind {
@@ -81,13 +81,7 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
         key.kind(),
         key.fingerprint
     ));
-    let commit = move |tx: &crate::db::Tx| {
-        // Somebody may have been faster: an accepted key is never taken back by a look, and the server may be gone.
-        match queries::get(tx, server.id)?.map(|s| s.host_key_state) {
-            Some(HostKeyState::Unknown | HostKeyState::Pending) => super::offer_host_key(tx, server.id, &key.line),
-            _ => Ok(()),
-        }
-    };
+    let commit = move |tx: &crate::db::Tx| super::offer_host_key(tx, &server, &key.line);
     Ok(Outcome {
         changed: 0,
         commit: Some(Box::new(commit)),
@@ -110,7 +104,12 @@ fn reach(run: &Run) -> Result<(Server, Target)> {
     if server.host_key_state != HostKeyState::Pinned {
         server = settle_host_key(run, server)?;
     }
-    let target = run.app.db.read(|conn| super::target(run.app, conn, &server))?;
+    // Address and secrets from one snapshot: never the password of one machine for the address of another.
+    let (server, target) = run.app.db.read(|conn| {
+        let server = super::get(conn, server.id)?;
+        let target = super::target(run.app, conn, &server)?;
+        Ok((server, target))
+    })?;
     hide(run, &target);
     Ok((server, target))
 }
@@ -137,7 +136,7 @@ fn settle_host_key(run: &Run, server: Server) -> Result<Server> {
     }
     let key = offered.into_iter().next().ok_or_else(no_key)?;
     if server.host_key.is_empty() {
-        run.app.db.write(|tx| super::offer_host_key(tx, server.id, &key.line))?;
+        run.app.db.write(|tx| super::offer_host_key(tx, &server, &key.line))?;
         let say = format!(
             "First contact: the server shows the host key {}. Compare it with the server's own, accept it, then run this again. Nothing was sent.",
             key.fingerprint

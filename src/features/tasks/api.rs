@@ -136,7 +136,7 @@ pub fn cancel_task(ctx: &Ctx) -> Result<Row> {
     let id = ctx.id(0, "task")?;
     let actor = ctx.actor()?;
     let row = ctx.app.db.write(|tx| {
-        queue::cancel(tx, &ctx.app.wakes.tasks, id)?;
+        queue::cancel(tx, &ctx.app.wakes, id)?;
         audit::append(
             tx,
             &ctx.app.vault,

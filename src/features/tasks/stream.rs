@@ -31,13 +31,21 @@ struct Feed {
     state: Mutex<State>,
 }
 
+impl State {
+    /// The last line that is known of.
+    fn newest(&self) -> i64 {
+        let end = self.end.as_ref().map_or(0, |(last, _)| *last);
+        self.chunks.back().map_or(end, |c| c.to.max(end))
+    }
+}
+
 #[derive(Default)]
 struct State {
     chunks: VecDeque<Chunk>,
     /// The wake's count at the last look; while it has not moved there is nothing new.
     looked_at: Option<u64>,
-    /// The rendered `end` frame, once the task has ended and all its lines were read.
-    end: Option<Arc<[u8]>>,
+    /// Once the task has ended: the number of its last line, and the rendered `end` frame that comes after it.
+    end: Option<(i64, Arc<[u8]>)>,
 }
 
 /// Frames of the lines after `from` up to and with `to`.
@@ -101,7 +109,7 @@ enum Step {
 impl Feed {
     fn step(&self, after: &mut i64, wake: &Wake, out: &mut Vec<u8>) -> Result<Step> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = state.chunks.back().map_or(0, |c| c.to);
+        let newest = state.newest();
         let behind = *after < newest && !state.chunks.iter().any(|c| c.from == *after);
         if behind {
             drop(state); // the others must not wait for this one
@@ -115,7 +123,7 @@ impl Feed {
             }
         }
         match &state.end {
-            Some(end) if state.chunks.back().is_none_or(|c| c.to <= *after) => {
+            Some((_, end)) if *after >= state.newest() => {
                 out.extend_from_slice(end);
                 Ok(Step::End)
             }
@@ -131,16 +139,17 @@ impl Feed {
         if state.looked_at == Some(count) && state.chunks.back().is_some_and(|c| c.to == after) {
             return Ok(false);
         }
-        let (row, lines) = self.app.db.read(|conn| {
+        let (row, lines, last_seq) = self.app.db.read(|conn| {
             Ok((
                 queue::get(conn, self.task)?,
                 log::after(conn, self.task, after, LOOK_MAX)?,
+                log::last_seq(conn, self.task)?,
             ))
         })?;
         state.looked_at = Some(count);
         let Some(last) = lines.last() else {
             if row.status.is_final() {
-                state.end = Some(end(&row).into());
+                state.end = Some((last_seq, end(&row).into()));
             }
             return Ok(false);
         };
@@ -206,4 +215,52 @@ fn end(row: &Row) -> Vec<u8> {
     let mut out = Vec::new();
     sse::frame(&mut out, None, "end", &super::outcome(row).to_string());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::By;
+    use crate::base::config::Config;
+    use crate::base::{file, random};
+    use crate::task::New;
+    use crate::vault;
+
+    #[test]
+    fn who_has_seen_the_end_does_not_hide_the_log_from_the_next_reader() {
+        let dir = std::env::temp_dir().join(random::name());
+        file::private_dir(&dir).unwrap();
+        let key = vault::new_master_key();
+        file::write_new(&dir.join("master.key"), key.reveal_for("a test's key file")).unwrap();
+        let flags = [("DATA_DIR", dir.display().to_string())];
+        let app = Arc::new(App::open(Config::load(&flags, None, &Default::default()).unwrap()).unwrap());
+        let by = By {
+            actor: "system",
+            ip: "",
+            request_id: "",
+        };
+        let new = New {
+            kind: "test",
+            target: ("server", 1, "web"),
+            input: serde_json::json!({}),
+        };
+        let task = app
+            .db
+            .write(|tx| queue::enqueue(tx, &app.wakes.tasks, &new, by))
+            .unwrap();
+        log::Log::start(app.db.clone(), app.wakes.log(task), task)
+            .unwrap()
+            .say("hello");
+        app.db.write(|tx| queue::cancel(tx, &app.wakes, task)).unwrap();
+
+        let mut knowing = TaskLog::new(&app, task, 1);
+        let mut fresh = TaskLog::new(&app, task, 0);
+        let mut told = Vec::new();
+        assert_eq!(knowing.fill(&mut told).unwrap(), Flow::End);
+        told.clear();
+        assert_eq!(fresh.fill(&mut told).unwrap(), Flow::End);
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.contains("hello") && told.contains("event: end"), "{told}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

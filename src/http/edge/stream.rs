@@ -45,15 +45,17 @@ fn events(
     loop {
         // Before the look: what is written after it moves the counter and is not missed.
         let seen = stream.source.wake().count();
-        let flow = match stream.source.fill(&mut out) {
-            Ok(flow) => flow,
-            Err(e) => {
+        let now = clock::mono();
+        // Who was signed out is told nothing more.
+        let flow = if stream.over() || now >= until {
+            Flow::End
+        } else {
+            stream.source.fill(&mut out).unwrap_or_else(|e| {
                 log::warning("http", "a stream failed", &[("cause", &e.to_string())]);
                 Flow::End
-            }
+            })
         };
-        let now = clock::mono();
-        if flow == Flow::End || stream.over() || now >= until {
+        if flow == Flow::End {
             out.extend_from_slice(b": end\n\n");
             return sent.send(&mut out);
         }
