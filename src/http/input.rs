@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
 /// See the module's documentation.
+#[derive(Clone)]
 pub struct Input {
     values: Map<String, Value>,
     asked: Vec<&'static str>,

@@ -130,6 +130,7 @@ pub fn with_retry(reply: Reply, error: &Error) -> Reply {
         Kind::TooMany(seconds) => reply.header("Retry-After", seconds.to_string()),
         Kind::Busy => reply.header("Retry-After", "5"),
         Kind::Unauthorized => reply.header("WWW-Authenticate", "Bearer"),
+        Kind::Method => reply.header("Allow", error.log.clone()),
         _ => reply,
     }
 }
