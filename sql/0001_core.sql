@@ -1,9 +1,9 @@
 -- What every feature stands on: keys, settings, events, audit, tasks.
 
--- Data keys, each wrapped by a key derived from the master key; `check` proves the right master key.
+-- Data keys, each wrapped by a key derived from the master key; that it unwraps them proves that it is the right one.
 CREATE TABLE keyring (
   id          INTEGER PRIMARY KEY,
-  purpose     TEXT    NOT NULL,             -- secrets | access | pepper | audit | check
+  purpose     TEXT    NOT NULL,             -- secrets | access | pepper | audit
   wrapped     BLOB    NOT NULL,
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
 ) STRICT;

@@ -53,7 +53,7 @@ CREATE TABLE events (
 
 CREATE TABLE keyring (
   id          INTEGER PRIMARY KEY,
-  purpose     TEXT    NOT NULL,             -- secrets | access | pepper | audit | check
+  purpose     TEXT    NOT NULL,             -- secrets | access | pepper | audit
   wrapped     BLOB    NOT NULL,
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
 ) STRICT;

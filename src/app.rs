@@ -10,6 +10,7 @@ use crate::events::wake::Wake;
 use crate::ssh::Ssh;
 use crate::vault::{self, Vault};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// See the module's documentation.
 pub struct App {
@@ -40,6 +41,7 @@ pub struct Wakes {
     /// There are new events.
     pub events: Wake,
     logs: [Wake; LOG_WAKES],
+    over: AtomicBool,
 }
 
 /// Readers of one task's log should not be woken by every other task's; a few counters are enough for that.
@@ -51,12 +53,24 @@ impl Wakes {
             tasks: Wake::new(),
             events: Wake::new(),
             logs: std::array::from_fn(|_| Wake::new()),
+            over: AtomicBool::new(false),
         }
     }
 
     /// The counter of a task's log.
     pub fn log(&self, task: Id<Task>) -> Wake {
         self.logs[task.get() as usize % LOG_WAKES].clone()
+    }
+
+    /// The web server stops: whoever waits on behalf of a client is let go.
+    pub fn let_go(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.ring_all();
+    }
+
+    /// Is there nothing more to wait for?
+    pub fn are_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
     /// Rings all: somebody outside this process has written.

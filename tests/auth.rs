@@ -335,12 +335,8 @@ fn forged_and_stale_access_tokens_open_nothing() {
     for header in ["Basic cm9vdC1hZG1pbjp4", "Bearer", "Token x", &good, "Bearer a\tb"] {
         assert_eq!(try_with(header).status, 401, "{header}");
     }
-    // Somebody who believes to be signed in is told, even where nobody needs to be.
-    house
-        .client()
-        .with("Authorization", "Bearer nonsense")
-        .get("/health")
-        .fails(401, "unauthorized");
+    // Where nobody needs to be signed in a stale token bars nobody: who renews one often still sends it along.
+    house.client().with("Authorization", "Bearer nonsense").get("/health").is(200);
 }
 
 #[test]

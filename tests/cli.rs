@@ -157,36 +157,46 @@ fn a_new_key_is_never_written_over_an_old_one() {
 
 #[test]
 fn a_file_of_a_newer_version_or_of_another_program_is_left_alone() {
+    let folder = || {
+        let folder = Folder::new();
+        assert!(
+            run(&["init-db", "--data-dir", folder.path().to_str().unwrap()])
+                .status
+                .success()
+        );
+        folder
+    };
     for (file, version, word) in [
-        ("lamplighter.db", "99", "newer"),
-        ("metrics.db", "99", "newer"),
-        ("lamplighter.db", "-1", "not a Lamplighter database"),
+        ("lamplighter.db", 99, "newer"),
+        ("metrics.db", 99, "newer"),
+        ("lamplighter.db", -1, "not a Lamplighter database"),
     ] {
-        let house = House::empty(Rooms::One, &[]);
-        house
-            .database(file)
-            .execute_batch(&format!("PRAGMA user_version = {version}"))
-            .unwrap();
+        let folder = folder();
+        let open = || rusqlite::Connection::open(folder.path().join(file)).unwrap();
+        open().pragma_update(None, "user_version", version).unwrap();
         for command in ["serve", "migrate", "status", "init-db"] {
-            fails(&run(&[command, "--data-dir", house.dir()]), 78, word);
+            fails(
+                &run(&[command, "--data-dir", folder.path().to_str().unwrap()]),
+                78,
+                word,
+            );
         }
-        let kept: i64 = house
-            .database(file)
-            .query_row("PRAGMA user_version", [], |r| r.get(0))
-            .unwrap();
-        assert_eq!(kept.to_string(), version);
+        let kept: i64 = open().pragma_query_value(None, "user_version", |r| r.get(0)).unwrap();
+        assert_eq!(kept, version);
     }
-    let house = House::empty(Rooms::One, &[]);
-    let path = house.folder.path().join("lamplighter.db");
-    for ext in ["db-wal", "db-shm"] {
-        let _ = fs::remove_file(path.with_extension(ext));
+    let folder = folder();
+    for file in files(folder.path())
+        .iter()
+        .filter(|f| f.to_string_lossy().contains("lamplighter.db-"))
+    {
+        fs::remove_file(file).unwrap();
     }
-    fs::write(
-        &path,
+    folder.file(
+        "lamplighter.db",
         "this is no database at all, but a text of some length\n".repeat(50),
-    )
-    .unwrap();
-    fails(&run(&["serve", "--data-dir", house.dir()]), 78, "lamplighter.db");
+    );
+    let serve = run(&["serve", "--data-dir", folder.path().to_str().unwrap()]);
+    fails(&serve, 78, "lamplighter.db");
 }
 
 #[test]

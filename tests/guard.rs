@@ -282,3 +282,11 @@ fn contents(house: &House) -> BTreeMap<String, Vec<String>> {
     }
     out
 }
+
+#[test]
+fn a_method_that_no_route_has_is_said_as_such() {
+    let house = House::new();
+    let told = house.admin().send("OPTIONS", "/api/servers", None);
+    let told = told.fails(405, "method_not_allowed");
+    assert!(told["detail"].as_str().unwrap().contains("GET, POST"), "{told}");
+}

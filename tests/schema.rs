@@ -7,7 +7,7 @@ fn made(name: &str, durability: Durability, steps: &[migrate::Step]) -> String {
     let dir = std::env::temp_dir().join(format!("lamplighter-schema-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let db = Db::open(&dir.join(name), durability, steps).unwrap();
-    let text = db.read(|conn| migrate::dump(conn)).unwrap();
+    let text = db.read(migrate::dump).unwrap();
     drop(db);
     std::fs::remove_dir_all(&dir).unwrap();
     format!("-- {name}\n\n{text}")

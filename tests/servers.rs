@@ -126,6 +126,37 @@ fn a_server_is_added_shown_changed_and_removed() {
 }
 
 #[test]
+fn of_two_who_change_one_server_at_once_nobody_takes_back_what_the_other_was_promised() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let id = add(&house.admin(), "web");
+    let write = |field: &str| {
+        let client = house.admin();
+        for n in 1..=40 {
+            let value = format!("{field} {n}");
+            // Who comes too late is told so, and comes again.
+            eventually("it is taken", || {
+                let answer = client.patch(&at(id), &json!({ field: value }));
+                if answer.status != 200 {
+                    answer.fails(409, "server_changed");
+                }
+                (answer.status == 200).then_some(())
+            });
+            assert_eq!(
+                client.get(&at(id)).is(200)[field],
+                value,
+                "somebody else's change took ours back"
+            );
+        }
+    };
+    std::thread::scope(|scope| {
+        for field in ["description", "name", "glances_username"] {
+            let write = &write;
+            scope.spawn(move || write(field));
+        }
+    });
+}
+
+#[test]
 fn a_typo_in_a_field_is_told_and_nothing_is_stored() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();

@@ -236,7 +236,7 @@ fn a_log_is_followed_live_taken_up_again_and_read_whole() {
     }
     let whole = admin.stream(&format!("{path}/stream"), None).rest();
     assert_eq!((whole.len(), &whole[0]), (rest.len() + 1, &first));
-    assert_eq!(admin.stream(&format!("{path}/stream"), Some(999)).rest(), [end.clone()]);
+    assert_eq!(admin.stream(&format!("{path}/stream"), Some(999)).rest(), std::slice::from_ref(end));
     let all = admin.get(&format!("{path}/logs?after=0")).is(200);
     assert_eq!((&all["total"], &all["end"]), (&json!(whole.len() - 1), &outcome));
     let text = admin.get(&format!("{path}/log.txt"));
@@ -363,6 +363,39 @@ fn a_stop_does_not_wait_for_a_silent_server_and_the_work_goes_on_at_the_next_sta
     assert_eq!(done["status"], "ok", "{done}");
     let seen = house.admin().get(&format!("/api/servers/{id}")).is(200);
     assert_eq!(seen["host_key_state"], "pending");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_readers() {
+    let mut house = House::new();
+    let door = Door::new(1);
+    let id = add_pinned(&house, "web", &door);
+    door.hold_logins();
+    let task = act(&house.admin(), id, "check-ssh");
+    eventually("ssh is at the door", || (door.logins() > 0).then_some(()));
+    let admin = house.admin();
+    let mut stream = admin.stream(&format!("/api/tasks/{task}/stream"), None);
+    let polls: Vec<_> = (0..4)
+        .map(|_| {
+            let who = admin.who().clone();
+            let at = house.address;
+            thread::spawn(move || {
+                Client::new(at)
+                    .by(who)
+                    .get(&format!("/api/tasks/{task}/logs?after=99&wait=25"))
+                    .status
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    house.stop();
+    assert_eq!(stream.rest(), [], "not ended, only interrupted");
+    for poll in polls {
+        assert!([200, 503].contains(&poll.join().unwrap()));
+    }
+    door.open();
+    house.start();
+    assert_eq!(house.wait_for(task)["error"]["code"], "ssh_no_shell", "it went on");
 }
 
 #[test]

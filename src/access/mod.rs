@@ -11,8 +11,8 @@ use crate::audit::By;
 use crate::base::id::{Id, User};
 pub use right::{Right, Role};
 
-/// Somebody who has proved who they are.
-#[derive(Debug, Clone)]
+/// Somebody who has proved who they are. Not `Debug`: the session's CSRF token is in it.
+#[derive(Clone)]
 pub struct Actor {
     user: Id<User>,
     login: String,
@@ -68,8 +68,8 @@ pub struct Origin<'a> {
     pub request_id: &'a str,
 }
 
-/// A user's row as far as signing in needs it.
-#[derive(Debug, Clone)]
+/// A user's row as far as signing in needs it. Not `Debug`: the password's hash is in it.
+#[derive(Clone)]
 pub struct Account {
     /// Number.
     pub id: Id<User>,

@@ -4,6 +4,7 @@
 use super::{Account, Actor, Origin, queries};
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms};
 use crate::base::error::Result;
+use crate::base::log;
 use crate::base::random;
 use crate::db::{Db, Tx};
 use ring::digest;
@@ -41,8 +42,15 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
     if !alive {
         return Ok(None);
     }
-    if session.seen_at + SEEN_STEP < now {
-        db.write(|tx| queries::touch_session(tx, &hash, now))?;
+    if session.seen_at + SEEN_STEP < now
+        && let Err(e) = db.write(|tx| queries::touch_session(tx, &hash, now))
+    {
+        // Whoever comes to see why the disk is full must get in.
+        log::warning(
+            "access",
+            "a session's use is not remembered",
+            &[("error", &e.to_string())],
+        );
     }
     Ok(Some(account.actor(from, Some(session.csrf))))
 }

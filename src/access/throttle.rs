@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 const FREE_TRIES: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
-/// More names and addresses than this are an attack in itself; the oldest are forgotten.
+/// More names and addresses than this are an attack in itself; those with the fewest tries are forgotten.
 const ENTRIES_MAX: usize = 10_000;
 
 /// Counts of failed sign-ins.
@@ -55,8 +55,8 @@ impl Throttle {
         }
         if map.len() + keys.len() > ENTRIES_MAX {
             map.retain(|_, e| e.since + WINDOW > now || e.free_at > now);
-            if map.len() + keys.len() > ENTRIES_MAX {
-                map.clear();
+            while map.len() + keys.len() > ENTRIES_MAX {
+                forget_half(&mut map);
             }
         }
         for key in keys {
@@ -76,6 +76,19 @@ impl Throttle {
         }
         Ok(())
     }
+}
+
+/// Whoever guesses hardest is remembered: a flood of fresh names and addresses must not set the target's count free.
+fn forget_half(map: &mut HashMap<String, Entry>) {
+    let mut order: Vec<_> = map.values().map(|e| (e.fails, e.since)).collect();
+    let middle = order.len() / 2;
+    let (_, limit, _) = order.select_nth_unstable(middle);
+    let (limit, mut surplus) = (*limit, middle + 1);
+    map.retain(|_, e| {
+        let goes = surplus > 0 && (e.fails, e.since) <= limit;
+        surplus -= usize::from(goes);
+        !goes
+    });
 }
 
 fn keys(login: &str, ip: &str) -> [String; 2] {
@@ -134,8 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_names_does_not_grow_the_table() {
+    fn a_flood_of_names_neither_grows_the_table_nor_sets_the_target_free() {
         let throttle = Throttle::default();
+        for _ in 0..FREE_TRIES {
+            throttle.attempt("anna", "192.0.2.1", clock::mono()).unwrap();
+        }
         for n in 0..30_000u32 {
             let _ = throttle.attempt(
                 &format!("u{n}"),
@@ -144,5 +160,6 @@ mod tests {
             );
         }
         assert!(throttle.0.lock().unwrap().len() <= ENTRIES_MAX);
+        assert!(throttle.attempt("anna", "192.0.2.9", clock::mono()).is_err());
     }
 }

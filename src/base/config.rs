@@ -164,7 +164,8 @@ impl Config {
     ) -> Config {
         let text = |name: &str| -> String {
             let default = KEYS.iter().find(|k| k.name == name).map_or("", |k| k.default);
-            values.get(name).map_or(default, |(value, _)| value.trim()).to_string()
+            let given = values.get(name).map(|(value, _)| value.trim());
+            given.filter(|value| !value.is_empty()).unwrap_or(default).to_string()
         };
         let place = |name: &str| {
             values
@@ -203,6 +204,9 @@ impl Config {
                     place("LISTEN")
                 )),
             }
+        }
+        if list("LISTEN").is_empty() {
+            wrong.push(format!("{}: there is no address in it.", place("LISTEN")));
         }
         let tls = match (text("TLS_CERT_FILE"), text("TLS_KEY_FILE")) {
             (cert, key) if cert.is_empty() && key.is_empty() => None,
@@ -371,6 +375,13 @@ mod tests {
         let told = load("LAMPLIGHTER_LISTEN=8080\nLAMPLIGHTER_WORKERS=0\nnonsense\nLAMPLIGHTER_TLS_KEY_FILE=/x\n")
             .unwrap_err();
         assert_eq!(told.say.lines().count(), 4, "{told}");
+    }
+
+    #[test]
+    fn an_empty_value_is_none_and_a_list_of_nothing_a_mistake() {
+        let config = load("LAMPLIGHTER_LISTEN=\nLAMPLIGHTER_WORKERS=\n").unwrap();
+        assert_eq!((config.listen[0].port(), config.workers), (8080, 8));
+        assert!(load("LAMPLIGHTER_LISTEN=,\n").unwrap_err().say.contains("line 1"));
     }
 
     #[test]

@@ -23,13 +23,31 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
+/// As [`write_new`], and it is still there after a power cut; what cannot be written whole is not left behind.
+pub fn write_new_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let written = write_new(path, bytes).and_then(|()| sync(path));
+    if let Err(e) = &written
+        && e.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// The file's content and its name in the folder are on the disk.
+fn sync(path: &Path) -> std::io::Result<()> {
+    File::open(path)?.sync_all()?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Replaces a file in one step (0600): the old or the new content is there at any moment, also after a power cut.
 pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension(format!("new-{}", super::random::name()));
     let written = write_new(&fresh, bytes)
-        .and_then(|()| File::open(&fresh)?.sync_all())
+        .and_then(|()| sync(&fresh))
         .and_then(|()| fs::rename(&fresh, path))
-        .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+        .and_then(|()| sync(path));
     if written.is_err() {
         let _ = fs::remove_file(&fresh);
     }

@@ -134,7 +134,7 @@ fn keygen(asked: &Asked) -> Result<u8> {
 }
 
 fn write_key(path: &Path, line: &[u8]) -> Result<()> {
-    file::write_new(path, line).map_err(|e| {
+    file::write_new_durably(path, line).map_err(|e| {
         let say = match e.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 format!(

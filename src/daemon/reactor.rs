@@ -1,12 +1,15 @@
 //! Hands new events to the features that react. An event's reactions and the cursor that moves past it are one
-//! transaction: each event is reacted to exactly once, also when the daemon dies in between.
+//! transaction: each event is reacted to exactly once, also when the daemon dies in between. An event that a feature
+//! cannot digest is told in the log and left behind: it must not keep all later alerts from being raised.
 
 use crate::app::App;
 use crate::base::clock::Duration;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::log;
-use crate::events::outbox;
+use crate::db::Tx;
+use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -59,21 +62,83 @@ impl Reactor {
 
 /// One batch; says how many events it had.
 fn react(app: &App, features: &[&Feature]) -> Result<usize> {
-    let (cursor, events) = app.db.read(|conn| {
-        let cursor = outbox::cursor(conn, READER)?;
-        Ok((cursor, outbox::after(conn, cursor, BATCH)?))
-    })?;
-    let Some(last) = events.last().map(|e| e.id) else {
-        return Ok(0);
-    };
-    debug_assert!(last > cursor);
-    app.db.write(|tx| {
-        for event in &events {
+    let events = app
+        .db
+        .read(|conn| outbox::after(conn, outbox::cursor(conn, READER)?, BATCH))?;
+    match digest(app, features, &events) {
+        Err(e) if e.kind != Kind::Busy => one_by_one(app, features, &events)?,
+        other => other?,
+    }
+    Ok(events.len())
+}
+
+fn one_by_one(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> {
+    for event in events {
+        match digest(app, features, std::slice::from_ref(event)) {
+            Err(e) if e.kind != Kind::Busy => {
+                let id = event.id.to_string();
+                let fields = [("event", &*id), ("kind", &*event.kind), ("error", &e.to_string())];
+                log::error("reactor", "an event is left behind", &fields);
+                app.db.write(|tx| outbox::set_cursor(tx, READER, event.id))?;
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// All reactions to these events and the cursor's move past them, or nothing.
+fn digest(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> {
+    let Some(last) = events.last() else { return Ok(()) };
+    let all = |tx: &Tx| {
+        for event in events {
             for react in features.iter().filter_map(|f| f.react) {
                 react(app, tx, event)?;
             }
         }
-        outbox::set_cursor(tx, READER, last)
-    })?;
-    Ok(events.len())
+        outbox::set_cursor(tx, READER, last.id)
+    };
+    catch_unwind(AssertUnwindSafe(|| app.db.write(all))).unwrap_or_else(|_| Err(Error::internal("a reaction panicked")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::config::Config;
+    use crate::base::{file, random};
+    use crate::vault;
+
+    const PICKY: Feature = Feature {
+        react: Some(|_, tx, event| match event.kind.as_str() {
+            "bad" => Err(Error::internal("indigestible")),
+            "worse" => panic!("indigestible"),
+            _ => outbox::set_cursor(tx, &event.kind, event.id),
+        }),
+        ..Feature::named("picky")
+    };
+
+    #[test]
+    fn an_event_that_cannot_be_digested_does_not_stop_the_next() {
+        let dir = std::env::temp_dir().join(random::name());
+        file::private_dir(&dir).unwrap();
+        let key = vault::new_master_key();
+        file::write_new(&dir.join("master.key"), key.reveal_for("a test's key file")).unwrap();
+        let flags = [("DATA_DIR", dir.display().to_string())];
+        let app = App::open(Config::load(&flags, None, &Default::default()).unwrap()).unwrap();
+        let emit = |tx: &Tx, kind| outbox::emit(tx, &app.wakes.events, kind, ("test", 1), &serde_json::json!({}));
+        app.db
+            .write(|tx| {
+                outbox::set_cursor(tx, READER, 0)?;
+                ["first", "bad", "second", "worse", "third"]
+                    .into_iter()
+                    .try_for_each(|kind| emit(tx, kind))
+            })
+            .unwrap();
+        assert_eq!(react(&app, &[&PICKY]).unwrap(), 5);
+        assert_eq!(react(&app, &[&PICKY]).unwrap(), 0);
+        for (kind, id) in [("first", 1), ("second", 3), ("third", 5)] {
+            assert_eq!(app.db.read(|conn| outbox::cursor(conn, kind)).unwrap(), id, "{kind}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -63,6 +63,7 @@ pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Resu
     wait_for_stop(&mut signals);
     log::info("daemon", "stopping", &[]);
     if let Some(api) = api {
+        app.wakes.let_go(); // a long poll would hold its handler, and us, for half a minute
         api.stop();
     }
     if let Some(scheduler) = scheduler {

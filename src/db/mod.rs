@@ -103,13 +103,13 @@ impl Db {
         };
         let out = {
             let snapshot = reader.transaction()?;
-            f(&snapshot)?
+            f(&snapshot)
         };
         let mut idle = lock(&self.readers);
         if idle.len() < IDLE_READERS {
             idle.push(reader);
         }
-        Ok(out)
+        out
     }
 
     /// Changes whenever anybody has committed, this process included: cheap enough to ask for every request.

@@ -19,7 +19,11 @@ pub fn cookie_name(tls: bool) -> &'static str {
 
 /// Lets the request through, or says why not. `None` is somebody who is not signed in, on a public route.
 pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>> {
-    let actor = identify(app, request)?;
+    let actor = match identify(app, request) {
+        // Who renews an expired token often still sends it along.
+        Err(e) if right == Right::Public && e.kind == Kind::Unauthorized => None,
+        known => known?,
+    };
     if !request.method.is_safe() {
         same_origin(request)?;
         if let Some(csrf) = actor.as_ref().and_then(Actor::csrf) {
@@ -47,7 +51,6 @@ fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
         request_id: &request.id,
     };
     if let Some(header) = request.header("authorization") {
-        // A bad token is an error even on a public route: the client believes it is signed in.
         let token = header
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
 /// See the module's documentation.
+#[derive(Clone)]
 pub struct Input {
     values: Map<String, Value>,
     asked: Vec<&'static str>,
@@ -188,20 +189,18 @@ impl Input {
 
     /// The end: all mistakes as one error. `read_only` names may be sent back as they were got; anything else that
     /// nobody asked for is a typo.
-    pub fn finish(mut self, read_only: &[&str]) -> Result<()> {
-        if let Some(unknown) = self.values.keys().find(|name| !read_only.contains(&name.as_str())) {
-            let shown = text::one_line(unknown, 60);
-            let say = format!(
-                "There is no field “{shown}” here. Known are: {}.",
-                self.asked.join(", ")
-            );
-            if self.errors.is_empty() {
-                return Err(Error::new(Kind::Invalid, "unknown_field", say));
-            }
+    pub fn finish(self, read_only: &[&str]) -> Result<()> {
+        if !self.errors.is_empty() {
+            return Err(Error::invalid(self.errors));
         }
-        match self.errors.is_empty() {
-            true => Ok(()),
-            false => Err(Error::invalid(std::mem::take(&mut self.errors))),
+        match self.values.keys().find(|name| !read_only.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(unknown) => {
+                let shown = text::one_line(unknown, 60);
+                let known = self.asked.join(", ");
+                let say = format!("There is no field “{shown}” here. Known are: {known}.");
+                Err(Error::new(Kind::Invalid, "unknown_field", say))
+            }
         }
     }
 }

@@ -7,14 +7,15 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// By name: what it was made from, and what was made.
+type Shelf = HashMap<String, (Versions, Arc<dyn Any + Send + Sync>)>;
+
 /// Things kept at a time; when there are more, all go. Somebody who searches makes one a search.
 const KEPT_MAX: usize = 32;
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Kept(Mutex<Table>);
-
-type Table = HashMap<String, (Versions, Arc<dyn Any + Send + Sync>)>;
+pub struct Kept(Mutex<Shelf>);
 
 /// Of both databases.
 type Versions = (i64, i64);
@@ -41,7 +42,7 @@ impl Kept {
         Ok(made)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shelf> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

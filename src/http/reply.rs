@@ -5,8 +5,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use serde::Serialize;
 
-/// An answer. The edge adds the security headers, the request's id and the length.
-#[derive(Debug)]
+/// An answer. The edge adds the security headers, the request's id and the length. Not `Debug`: tokens may be in it.
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
@@ -131,6 +130,7 @@ pub fn with_retry(reply: Reply, error: &Error) -> Reply {
         Kind::TooMany(seconds) => reply.header("Retry-After", seconds.to_string()),
         Kind::Busy => reply.header("Retry-After", "5"),
         Kind::Unauthorized => reply.header("WWW-Authenticate", "Bearer"),
+        Kind::Method => reply.header("Allow", error.log.clone()),
         _ => reply,
     }
 }

@@ -17,6 +17,8 @@ pub enum Method {
     Patch,
     /// Remove.
     Delete,
+    /// No route has it: other sites' scripts are not welcome, so their browsers' question is answered by 405.
+    Options,
 }
 
 impl Method {
@@ -28,6 +30,7 @@ impl Method {
             Method::Put => "PUT",
             Method::Patch => "PATCH",
             Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
         }
     }
 
@@ -39,6 +42,7 @@ impl Method {
             "PUT" => Some(Method::Put),
             "PATCH" => Some(Method::Patch),
             "DELETE" => Some(Method::Delete),
+            "OPTIONS" => Some(Method::Options),
             _ => None,
         }
     }
@@ -49,8 +53,7 @@ impl Method {
     }
 }
 
-/// One request, complete.
-#[derive(Debug)]
+/// One request, complete. Not `Debug`: passwords and tokens are in it.
 pub struct Request {
     /// What is wanted.
     pub method: Method,

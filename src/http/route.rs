@@ -150,8 +150,10 @@ impl Routes {
             None => match fits().next() {
                 Some(_) => {
                     let allowed: Vec<_> = fits().map(|(_, r)| r.method.name()).collect();
-                    let say = format!("This address takes {}, not {}.", allowed.join(", "), method.name());
-                    Err(Error::new(Kind::Method, "method_not_allowed", say))
+                    let allowed = allowed.join(", ");
+                    let say = format!("This address takes {allowed}, not {}.", method.name());
+                    // The list comes back as the answer's `Allow` (RFC 9110 §15.5.6).
+                    Err(Error::new(Kind::Method, "method_not_allowed", say).log(allowed))
                 }
                 None => Err(Error::new(
                     Kind::NotFound,

@@ -106,7 +106,7 @@ fn read(inner: &mut tiny_http::Request, peers: &Peers) -> Result<Request> {
         .collect();
     let url = inner.url().to_string();
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
-    let method = Method::parse(inner.method().as_str());
+    let method = Method::parse(inner.method().as_str()).unwrap_or(Method::Options);
     let wanted = inner.body_length().unwrap_or(0);
     let mut body = Vec::with_capacity(wanted.min(1 << 20));
     inner.as_reader().read_to_end(&mut body)?;
@@ -115,9 +115,9 @@ fn read(inner: &mut tiny_http::Request, peers: &Peers) -> Result<Request> {
     }
     let decoded = request::decode_path(path);
     let pairs = request::pairs(query);
-    let readable = decoded.is_some() && pairs.is_some() && method.is_some();
+    let readable = decoded.is_some() && pairs.is_some();
     Ok(Request {
-        method: method.unwrap_or(Method::Get),
+        method,
         // A path that cannot be read keeps its API or page look, and no route is called `\0`.
         path: decoded.filter(|_| readable).unwrap_or_else(|| unreadable(path)),
         query: pairs.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! One GET over one connection, as strict as a reader of a hostile answer must be: HTTP/1.x only, one framing, head and
 //! body bounded, no compression, nothing followed. It stands here instead of `ureq` because
-//! policy, pin and deadline are ours anyway, and a poll costs 30 % less CPU (`tests/bench/poll.rs` prints both).
+//! policy, pin and deadline are ours anyway, and a poll costs a fifth to a third less CPU (`tests/bench/poll.rs` prints both).
 
 use super::dial::{self, Call, Wire};
 use crate::base::error::{Error, Kind, Result};

@@ -71,38 +71,6 @@ pub const TABLE: &[Setting] = &[
         "Наибольшее число потоков опроса; действует после перезапуска."
     ),
     number!(
-        "retention.raw_hours",
-        48,
-        1..=720,
-        "h",
-        "How long every single sample is kept.",
-        "Сколько хранить каждый отдельный замер."
-    ),
-    number!(
-        "retention.minute_days",
-        7,
-        1..=90,
-        "d",
-        "How long one-minute averages are kept.",
-        "Сколько хранить минутные средние."
-    ),
-    number!(
-        "retention.half_hour_days",
-        60,
-        7..=730,
-        "d",
-        "How long half-hour averages are kept.",
-        "Сколько хранить получасовые средние."
-    ),
-    number!(
-        "retention.hour_days",
-        400,
-        30..=3650,
-        "d",
-        "How long one-hour averages are kept.",
-        "Сколько хранить часовые средние."
-    ),
-    number!(
         "retention.task_days",
         30,
         1..=3650,

@@ -123,7 +123,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn write_loop(db: &Db, wake: &Wake, task: Id<Task>, receive: &Receiver<Message>) {
-    let mut size = db.read(|conn| queries::log_size(conn, task)).unwrap_or_default();
+    let (seq, bytes) = db.read(|conn| queries::log_size(conn, task)).unwrap_or_default();
+    let mut size = Size { seq, bytes };
     let mut last_write: Option<Instant> = None;
     while let Ok(first) = receive.recv() {
         let mut batch = vec![first];
@@ -158,12 +159,12 @@ fn gather(receive: &Receiver<Message>, batch: &mut Vec<Message>, until: Instant)
 }
 
 /// How much a task has written so far.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Size {
+#[derive(Clone, Copy)]
+struct Size {
     /// Number of the last line.
-    pub(super) seq: i64,
-    /// Of all its lines.
-    pub(super) bytes: i64,
+    seq: i64,
+    /// Of all lines.
+    bytes: i64,
 }
 
 impl Size {

@@ -1,6 +1,5 @@
 //! SQL of tasks and their logs.
 
-use super::log::Size;
 use super::{Filter, Line, New, Row, Status};
 use crate::audit::By;
 use crate::base::clock::Ms;
@@ -172,16 +171,12 @@ pub fn last_seq(conn: &Conn, id: Id<Task>) -> Result<i64> {
     )?)
 }
 
-pub fn log_size(conn: &Conn, id: Id<Task>) -> Result<Size> {
+/// Number of the last line and the bytes of all lines.
+pub fn log_size(conn: &Conn, id: Id<Task>) -> Result<(i64, i64)> {
     Ok(conn.query_row(
         "SELECT coalesce(max(seq), 0), coalesce(sum(octet_length(line)), 0) FROM task_logs WHERE task_id = ?1",
         [id.get()],
-        |r| {
-            Ok(Size {
-                seq: r.get(0)?,
-                bytes: r.get(1)?,
-            })
-        },
+        |r| Ok((r.get(0)?, r.get(1)?)),
     )?)
 }
 

@@ -101,9 +101,9 @@ impl Vault {
     }
 }
 
-/// Reads the master key: 32 raw bytes or 64 hex digits; the file must be its owner's alone.
+/// Reads the master key: 32 raw bytes or 64 hex digits; the file must be its owner's alone (or a systemd credential).
 pub fn read_master_key(path: &Path) -> Result<Secret> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::MetadataExt;
     let shown = path.display();
     let config = |say: String| Error::new(Kind::Config, "master_key", say);
     let meta = std::fs::metadata(path).map_err(|e| {
@@ -111,7 +111,9 @@ pub fn read_master_key(path: &Path) -> Result<Secret> {
             "The master key {shown} cannot be read: {e}. Make one with `lamplighter encrypt-keygen --out {shown}`."
         ))
     })?;
-    if meta.permissions().mode() & 0o077 != 0 {
+    // systemd hands a credential over as root's file with an ACL for us; the ACL's mask stands where the group's bits are.
+    let by_root = (meta.uid(), meta.gid()) == (0, 0);
+    if meta.mode() & if by_root { 0o037 } else { 0o077 } != 0 {
         return Err(config(format!(
             "The master key {shown} can be read by others. Run: chmod 600 {shown}"
         )));

@@ -14,7 +14,10 @@ pub mod door;
 pub use client::{Answer, Client, Event, Sse, Who};
 pub use door::Door;
 
+use lamplighter::audit;
 use lamplighter::base::{random, text};
+use lamplighter::db::{Db, Durability, schema};
+use lamplighter::vault::{self, Vault};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -440,6 +443,20 @@ impl House {
     }
 }
 
+impl House {
+    fn broken_audit(&self) -> Option<i64> {
+        let db = Db::open(
+            &self.folder.path().join("lamplighter.db"),
+            Durability::Full,
+            schema::STATE,
+        )
+        .unwrap();
+        let master = vault::read_master_key(&self.folder.path().join("master.key")).unwrap();
+        let vault = Vault::open(&db, &master).unwrap();
+        db.read(|conn| audit::verify(conn, &vault)).unwrap()
+    }
+}
+
 /// What a server needs to be added; nothing answers at its Glances port, and nobody asks there for an hour.
 pub fn server(name: &str, port: u16) -> Value {
     json!({
@@ -471,6 +488,7 @@ impl Drop for House {
                 places.push((file.display().to_string(), fs::read(&file).unwrap()));
             }
         }
+        assert_eq!(self.broken_audit(), None, "the audit's chain is broken at this row");
         let canaries = std::mem::take(&mut *self.canaries.lock().unwrap());
         for canary in &canaries {
             for (place, bytes) in &places {
@@ -496,11 +514,11 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     out
 }
 
-/// Processes whose working folder is this one: that is where `ssh` is started.
+/// Processes that work in this folder or below: that is where `ssh` is started.
 fn working_in(dir: &Path) -> Vec<String> {
     let mut out = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
-        if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == dir) {
+        if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir)) {
             let argv = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             out.push(format!("{} {}", entry.path().display(), String::from_utf8_lossy(&argv)));
         }

@@ -217,7 +217,11 @@ fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
     show_server(ctx.app, &server)
 }
 
-/// Reads a draft over `base` and stores it.
+/// How often a draft is read over what others have stored meanwhile.
+const TRIES: usize = 5;
+
+/// Reads a draft over `base` and stores it. It is judged before the transaction (a key takes its time), so what it was
+/// read over may be old by then: it is read again over the new, or somebody else's change would be taken back.
 pub fn save(
     app: &App,
     id: Id<id::Server>,
@@ -225,17 +229,28 @@ pub fn save(
     base: impl Fn(&Server) -> Fields,
     actor: &Actor,
 ) -> Result<Server> {
-    let old = app.db.read(|conn| super::get(conn, id))?;
-    let fields = base(&old);
-    let is_new = fields.name.is_empty();
-    let valid = model::read(input, fields, old.has, is_new)?;
-    check_stored_key(app, Some(id), &valid.secrets)?;
-    let server = app.db.write(|tx| {
-        super::update(app, tx, &old, &valid, actor.by())?;
-        super::get(tx, id)
-    })?;
-    app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
-    Ok(server)
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let old = app.db.read(|conn| super::get(conn, id))?;
+        let fields = base(&old);
+        let is_new = fields.name.is_empty();
+        let valid = model::read(input.clone(), fields, old.has, is_new)?;
+        check_stored_key(app, Some(id), &valid.secrets)?;
+        let saved = app.db.write(|tx| {
+            super::update(app, tx, &old, &valid, actor.by())?;
+            super::get(tx, id)
+        });
+        match saved {
+            Ok(server) => {
+                app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
+                return Ok(server);
+            }
+            // Somebody was faster with another field: what this one sends is laid over that.
+            Err(e) if e.code == "server_changed" && tries > 0 => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// A key and passphrase that come together, or one that comes to the stored other, must fit before they are stored.

@@ -164,6 +164,7 @@ pub const READ_ONLY: &[&str] = &[
 
 /// Reads a draft over `base`: what is not sent stays as it is there.
 pub fn read(mut input: Input, base: Fields, has: Has, is_new: bool) -> Result<Valid> {
+    let old_host = base.host.clone();
     let mut f = base;
     let i = &mut input;
     set(&mut f.name, i.parse("name", "bad_name", name));
@@ -229,6 +230,10 @@ pub fn read(mut input: Input, base: Fields, has: Has, is_new: bool) -> Result<Va
             hostkey::parse(t).map(|k| Some(k.line))
         }
     });
+    // The API shows the host where none was given; sent back, it must follow the host as before.
+    if f.glances_host == f.host || f.glances_host == old_host {
+        f.glances_host.clear();
+    }
     required(i, &f, is_new);
     check_secrets(i, &f, &mut secrets, has);
     input.finish(READ_ONLY)?;

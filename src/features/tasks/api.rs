@@ -212,7 +212,7 @@ fn wait_for_lines(ctx: &Ctx, id: Id<Task>, after: i64, wake: &Wake, until: Insta
             .db
             .read(|conn| Ok((queue::get(conn, id)?, log::after(conn, id, after, PAGE as i64)?)))?;
         let left = until.saturating_duration_since(clock::mono());
-        if !lines.is_empty() || row.status.is_final() || left.is_zero() {
+        if !lines.is_empty() || row.status.is_final() || left.is_zero() || ctx.app.wakes.are_over() {
             return Ok((row, lines));
         }
         wake.wait(seen, left);
