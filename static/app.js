@@ -61,12 +61,6 @@ for (const i of $$('[data-must]')) { // type the name to go on
 }
 $('.note[role=alert][tabindex]')?.focus(); // a refused form: its summary first
 
-/* parts of a form that belong to a choice */
-for (const f of $$('form:has([data-when])')) {
-  const show = () => { const d = new FormData(f); for (const e of $$('[data-when]', f)) { const [k, v] = e.dataset.when.split('='); e.hidden = !v.split(',').includes(d.get(k)); } };
-  f.addEventListener('change', show); show();
-}
-
 /* the wall: one tooltip for all lamps, by mouse and by keyboard */
 const tip = $('#tip');
 const stateOf = a => [...a.classList].map(c => c.slice(2)).find(c => t.states[c]) || 'unlit';

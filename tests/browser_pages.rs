@@ -29,7 +29,7 @@ fn drive(steps: &str) -> String {
 fn sign_in(daemon: &Daemon) -> String {
     format!(
         r##"{{"goto": "http://{}/login"}}, {{"type": "#login", "text": "admin"}}, {{"type": "#password", "text": "{}"}},
-           {{"click": "button.pri"}}, {{"wait": "nav#nav"}}"##,
+           {{"click": "button.pri"}}, {{"wait": "nav#nav"}}, {{"wait_js": "document.querySelector('#palette') !== null"}}"##,
         daemon.addr, daemon.password
     )
 }
