@@ -130,7 +130,7 @@ fn key(name: &str) -> Secret {
 fn target(host: &str, user: &str, auth: Auth) -> Target {
     let number: i64 = host[1..].parse().unwrap();
     let address = Host::parse(&format!("10.77.0.{}", 10 + number)).unwrap();
-    let host_key = hostkey::scan(&address, 22, Duration::from_secs(5)).unwrap()[0]
+    let host_key = hostkey::scan(&address, 22, Duration::from_secs(5), &Cancel::new()).unwrap()[0]
         .line
         .clone();
     Target {
@@ -221,7 +221,7 @@ fn a_server_may_be_reached_by_ipv6_and_pinned_by_any_key() {
     let bench = Bench::new();
     for host in ["fd77::11", "10.77.0.11"] {
         let host = Host::parse(host).unwrap();
-        let key = hostkey::scan(&host, 22, Duration::from_secs(5)).unwrap();
+        let key = hostkey::scan(&host, 22, Duration::from_secs(5), &Cancel::new()).unwrap();
         assert!(
             key.iter()
                 .map(|k| k.kind())
@@ -454,7 +454,7 @@ fn every_fault_of_a_server_has_its_own_reason() {
     ] {
         let _fault = Fault::new("h2", fault);
         assert_eq!(job(&root), want, "{fault:?}");
-        let scan = hostkey::scan(&root.host, 22, Duration::from_secs(3)).unwrap_err();
+        let scan = hostkey::scan(&root.host, 22, Duration::from_secs(3), &Cancel::new()).unwrap_err();
         assert_eq!(scan.code, want, "scan, {fault:?}");
     }
     let named = |name: &str| Target {
@@ -463,9 +463,14 @@ fn every_fault_of_a_server_has_its_own_reason() {
     };
     assert_eq!(job(&named("no-such-host.invalid")), "ssh_name_unknown");
     assert_eq!(
-        hostkey::scan(&named("no-such-host.invalid").host, 22, Duration::from_secs(3))
-            .unwrap_err()
-            .code,
+        hostkey::scan(
+            &named("no-such-host.invalid").host,
+            22,
+            Duration::from_secs(3),
+            &Cancel::new()
+        )
+        .unwrap_err()
+        .code,
         "ssh_name_unknown"
     );
     let closes = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -499,7 +504,7 @@ fn a_changed_host_key_gets_nothing() {
     );
     // A key of another kind than the pinned one is a changed key too.
     let mut other = with_password("h2", "ops", "ops-pw");
-    other.host_key = hostkey::scan(&other.host, 22, Duration::from_secs(5)).unwrap()[0]
+    other.host_key = hostkey::scan(&other.host, 22, Duration::from_secs(5), &Cancel::new()).unwrap()[0]
         .line
         .clone();
     on(

@@ -92,7 +92,7 @@ fn the_api_may_be_restarted_or_killed_in_the_middle_of_a_task() {
         let rest = again.rest();
         assert_eq!((rest[0].id, &*rest.last().unwrap().name), (Some(2), "end"), "{rest:?}");
         let done = house.wait_for(task);
-        assert_eq!(done["error"]["code"], "ssh_no_shell", "as without a restart");
+        assert_eq!(done["error"]["code"], "ssh_failed", "as without a restart");
         assert_eq!(door.logins(), logins, "nobody had to try again");
     }
 }
@@ -145,7 +145,7 @@ fn a_second_of_a_kind_is_refused_and_harms_nobody() {
     assert_eq!(running["status"], "running");
     door.open();
     let done = house.wait_for(task);
-    assert_eq!(done["error"]["code"], "ssh_no_shell", "as if nobody had come: {done}");
+    assert_eq!(done["error"]["code"], "ssh_failed", "as if nobody had come: {done}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_daemon_that_cannot_listen_begins_no_work() {
     house.daemons.push(whole);
     assert_eq!(
         house.wait_for(task)["error"]["code"],
-        "ssh_no_shell",
+        "ssh_failed",
         "not given up as interrupted"
     );
 }

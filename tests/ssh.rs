@@ -398,7 +398,11 @@ fn a_refused_paste_says_what_it_is() {
 #[test]
 fn a_host_that_is_not_there_has_no_host_key() {
     let local = lamplighter::base::host::Host::parse("127.0.0.1").unwrap();
-    let code = |port| hostkey::scan(&local, port, Duration::from_secs(2)).unwrap_err().code;
+    let code = |port| {
+        hostkey::scan(&local, port, Duration::from_secs(2), &Cancel::new())
+            .unwrap_err()
+            .code
+    };
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     assert_eq!(code(port), "ssh_silent");

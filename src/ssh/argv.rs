@@ -43,8 +43,9 @@ const OPTIONS: &[&str] = &[
     // one connection for many jobs
     "ControlMaster=auto",
     "ControlPersist=60",
-    // errors only, and nothing of our environment
-    "LogLevel=ERROR",
+    // INFO, for at ERROR it hides why it gave up before the login: "Unable to negotiate", "Connection closed by"
+    "LogLevel=INFO",
+    // nothing of our environment
     "Compression=no",
     "SendEnv=none",
 ];

@@ -68,8 +68,8 @@ pub(super) fn fingerprint(blob: &[u8]) -> String {
 }
 
 /// Asks a server for its keys, best first. Nothing is sent to it and nobody logs in. Errors: those of a connection
-/// (`ssh_refused`, `ssh_timeout`, …). A server that does not answer takes up to twice the deadline.
-pub fn scan(host: &Host, port: u16, deadline: Duration) -> Result<Vec<HostKey>> {
+/// (`ssh_refused`, `ssh_timeout`, …), or `cancelled`. A server that does not answer takes up to 5 s more.
+pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Result<Vec<HostKey>> {
     let seconds = deadline.as_secs().clamp(1, 60);
     let args = [
         "-T",
@@ -89,9 +89,9 @@ pub fn scan(host: &Host, port: u16, deadline: Duration) -> Result<Vec<HostKey>> 
     };
     let at = format!("{}:{port}", host.in_url());
     let limit = Duration::from_secs(seconds + 1);
-    let seen = match process::run(program, b"", limit, 64 * 1024, &Cancel::new()) {
+    let seen = match process::run(program, b"", limit, 64 * 1024, cancel) {
         Ok(seen) => seen,
-        Err(e) if e.code == "deadline" => return Err(why_not(host, port, seconds, &at, "ssh-keyscan did not end")),
+        Err(e) if e.code == "deadline" => return Err(why_not(host, port, &at, "ssh-keyscan did not end")),
         Err(e) => return Err(ours(e)),
     };
     // `host ssh-ed25519 AAAA…`; a line that is no key of ours is nothing to us.
@@ -103,13 +103,13 @@ pub fn scan(host: &Host, port: u16, deadline: Duration) -> Result<Vec<HostKey>> 
     keys.sort_by_key(|key| KINDS.iter().position(|kind| *kind == key.kind()));
     keys.dedup();
     match keys.is_empty() {
-        true => Err(why_not(host, port, seconds, &at, &seen.stderr)),
+        true => Err(why_not(host, port, &at, &seen.stderr)),
         false => Ok(keys),
     }
 }
 
 /// `ssh-keyscan` says nothing about a server that is closed or dead: a connection of our own tells.
-fn why_not(host: &Host, port: u16, seconds: u64, at: &str, seen: &str) -> Error {
+fn why_not(host: &Host, port: u16, at: &str, seen: &str) -> Error {
     let Some(address) = (host.as_str(), port)
         .to_socket_addrs()
         .ok()
@@ -117,7 +117,8 @@ fn why_not(host: &Host, port: u16, seconds: u64, at: &str, seen: &str) -> Error 
     else {
         return at_error("ssh_name_unknown", at, seen);
     };
-    let code = match TcpStream::connect_timeout(&address, Duration::from_secs(seconds)) {
+    // Nobody can cancel this; “no route” takes the kernel 3 s.
+    let code = match TcpStream::connect_timeout(&address, Duration::from_secs(5)) {
         Ok(_) => "ssh_silent",
         Err(e) => match e.kind() {
             std::io::ErrorKind::ConnectionRefused => "ssh_refused",

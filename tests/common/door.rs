@@ -21,9 +21,22 @@ struct Shared {
     moved: Condvar,
 }
 
+/// How it treats who comes to log in.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// As said above.
+    #[default]
+    Shows,
+    /// It knows no cipher of this century.
+    Ancient,
+    /// It hangs up in the middle.
+    HangsUp,
+}
+
 #[derive(Default)]
 struct State {
     key: [u8; 32],
+    manner: Manner,
     shut: bool,
     logins_held: bool,
     gone: bool,
@@ -74,6 +87,11 @@ impl Door {
     /// Another key.
     pub fn rekey(&self, key: u8) {
         self.change(|s| s.key = [key; 32]);
+    }
+
+    /// Other manners.
+    pub fn behave(&self, manner: Manner) {
+        self.change(|s| s.manner = manner);
     }
 
     /// How many wait now.
@@ -128,8 +146,11 @@ impl Shared {
             self.state.lock().unwrap().logins += 1;
             self.wait_while(|s| s.logins_held)?;
         }
-        let key = self.state.lock().unwrap().key;
-        show(caller, from, &key)
+        let (key, manner) = {
+            let state = self.state.lock().unwrap();
+            (state.key, state.manner)
+        };
+        show(caller, from, &key, manner)
     }
 
     fn wait_while(&self, held: impl Fn(&State) -> bool) -> io::Result<()> {
@@ -144,14 +165,19 @@ impl Shared {
     }
 }
 
-fn show(mut caller: TcpStream, mut from: impl Read, key: &[u8; 32]) -> io::Result<()> {
+fn show(mut caller: TcpStream, mut from: impl Read, key: &[u8; 32], manner: Manner) -> io::Result<()> {
+    let cipher = if manner == Manner::Ancient {
+        "des-cbc"
+    } else {
+        "aes128-ctr"
+    };
     let mut kexinit = vec![20];
     kexinit.extend_from_slice(&[0; 16]);
     for list in [
         "curve25519-sha256",
         "ssh-ed25519",
-        "aes128-ctr",
-        "aes128-ctr",
+        cipher,
+        cipher,
         "hmac-sha2-256",
         "hmac-sha2-256",
         "none",
@@ -164,6 +190,9 @@ fn show(mut caller: TcpStream, mut from: impl Read, key: &[u8; 32]) -> io::Resul
     kexinit.extend_from_slice(&[0; 5]);
     send(&mut caller, &kexinit)?;
     receive(&mut from)?; // their KEXINIT
+    if manner == Manner::HangsUp {
+        return Ok(());
+    }
     receive(&mut from)?; // their half of the exchange
     let mut reply = vec![31];
     string(&mut reply, &blob(key));

@@ -12,7 +12,7 @@ pub mod client;
 pub mod door;
 
 pub use client::{Answer, Client, Event, Sse, Who};
-pub use door::Door;
+pub use door::{Door, Manner};
 
 use lamplighter::audit;
 use lamplighter::base::{random, text};

@@ -75,7 +75,7 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
             commit: None,
         });
     }
-    let key = scan(&server)?.into_iter().next().ok_or_else(no_key)?;
+    let key = scan(run, &server)?.into_iter().next().ok_or_else(no_key)?;
     run.log.say(&format!(
         "The server shows {} {}. Compare it with the server's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
         key.kind(),
@@ -88,9 +88,9 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
     })
 }
 
-fn scan(server: &Server) -> Result<Vec<hostkey::HostKey>> {
+fn scan(run: &Run, server: &Server) -> Result<Vec<hostkey::HostKey>> {
     let host = Host::parse(&server.fields.host).map_err(Error::internal)?;
-    hostkey::scan(&host, server.fields.ssh_port, SCAN_LIMIT)
+    hostkey::scan(&host, server.fields.ssh_port, SCAN_LIMIT, run.cancel)
 }
 
 fn no_key() -> Error {
@@ -127,7 +127,7 @@ fn hide(run: &Run, target: &Target) {
 
 /// Looks at the offered key where none is accepted (kept as pending) or another one was (is it back to the accepted?).
 fn settle_host_key(run: &Run, server: Server) -> Result<Server> {
-    let offered = scan(&server)?;
+    let offered = scan(run, &server)?;
     let accepted = |key: &hostkey::HostKey| server.host_key.lines().any(|line| line == key.line);
     if !server.host_key.is_empty() && offered.iter().any(accepted) {
         run.app.db.write(|tx| super::host_key_restored(run.app, tx, &server))?;
@@ -170,7 +170,7 @@ fn watch_key<T>(run: &Run, server: &Server, result: Result<T>) -> Result<T> {
     if e.code != "ssh_host_key_changed" {
         return Err(e);
     }
-    let Some(key) = scan(server)?.into_iter().next() else {
+    let Some(key) = scan(run, server)?.into_iter().next() else {
         return Err(e);
     };
     run.app
