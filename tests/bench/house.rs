@@ -16,7 +16,7 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    let mut house = House::with(common::Rooms::One, &[("LAMPLIGHTER_LOG_LEVEL", "error")]);
+    let mut house = House::new();
     let mut starts: Vec<_> = (0..7).map(|_| start(&mut house)).collect();
     starts.sort();
     println!(
