@@ -66,7 +66,7 @@ CREATE TABLE tasks (
   started_at   INTEGER,
   finished_at  INTEGER
 ) STRICT;
-CREATE INDEX tasks_open   ON tasks (status, id) WHERE status IN ('queued','running');
+CREATE INDEX tasks_status ON tasks (status, id);
 CREATE INDEX tasks_target ON tasks (target_type, target_id, id);
 
 CREATE TABLE task_logs (

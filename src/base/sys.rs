@@ -46,6 +46,16 @@ pub fn private_umask() {
     unsafe { libc::umask(0o077) };
 }
 
+/// Few heaps for many threads. glibc gives each thread one of its own and keeps what was freed in them; with dozens of
+/// mostly waiting threads that is memory for nobody (mallopt(3)).
+pub fn few_heaps() {
+    // SAFETY: plain integers; elsewhere than with glibc there is nothing to set.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2)
+    };
+}
+
 /// No core dump and no ptrace by other processes of the user: memory holds keys.
 pub fn undumpable() {
     // SAFETY: plain integers; a failure changes nothing and is harmless.

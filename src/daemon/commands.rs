@@ -29,6 +29,7 @@ pub fn run(asked: &Asked) -> Result<u8> {
     let config = config(asked)?;
     log::init(config.log_level, config.json_logs);
     sys::private_umask();
+    sys::few_heaps();
     sys::undumpable();
     match asked.command.name {
         "dev" => dev(config),
