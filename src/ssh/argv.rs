@@ -218,7 +218,7 @@ mod tests {
                 "connecttimeout 10",
                 "serveraliveinterval 15",
                 "serveralivecountmax 3",
-                "loglevel ERROR",
+                "loglevel INFO",
             ]
             .into_iter()
             .chain(own)
