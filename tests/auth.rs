@@ -336,7 +336,11 @@ fn forged_and_stale_access_tokens_open_nothing() {
         assert_eq!(try_with(header).status, 401, "{header}");
     }
     // Where nobody needs to be signed in a stale token bars nobody: who renews one often still sends it along.
-    house.client().with("Authorization", "Bearer nonsense").get("/health").is(200);
+    house
+        .client()
+        .with("Authorization", "Bearer nonsense")
+        .get("/health")
+        .is(200);
 }
 
 #[test]

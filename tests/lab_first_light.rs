@@ -308,6 +308,34 @@ fn the_same_job_is_done_by_whoever_may_become_root() {
 
 #[test]
 #[ignore = "lab: h8"]
+fn glances_4_is_found_though_the_path_says_3() {
+    let _host = Host::fresh("h8");
+    on(
+        "h8",
+        "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null 2>&1 \
+         && python3 -m venv /opt/g4 && /opt/g4/bin/pip -q install --no-index --find-links /srv/labwheels 'glances[web]' \
+         && systemd-run -q --unit=glances4 /opt/g4/bin/glances -w -B 0.0.0.0 -p 61208 --disable-check-update",
+    );
+    let house = House::new();
+    let id = add(&house, "h8", "root", "web-8");
+    assert_eq!(show(&house, id)["glances_path"], "/api/3/all");
+    let lit = lamp(&house, id, "ok");
+    assert_eq!(
+        (&lit["glances_api_version"], &lit["glances_path"]),
+        (&json!(4), &json!("/api/3/all"))
+    );
+    eventually("a sample with a figure of the CPU", || {
+        let s = show(&house, id)["last_sample"].clone();
+        (s.to_string().len() > 10).then(|| eprintln!("{s}"))
+    });
+    let probe = house
+        .admin()
+        .post(&format!("/api/servers/{id}/probe-glances"), &json!({}));
+    assert_eq!(probe.status, 200, "{}", probe.text());
+}
+
+#[test]
+#[ignore = "lab: h8"]
 fn every_failure_has_its_own_words_and_leaves_nothing_half_done() {
     let host = Host::fresh("h8");
     let house = House::new();
