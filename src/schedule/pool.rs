@@ -82,8 +82,6 @@ struct Inner<W: Work> {
     state: Mutex<State<W::Item>>,
     /// Something is due, or was added.
     due: Condvar,
-    /// A thread has left.
-    left: Condvar,
     results: Mutex<Results<W::Done>>,
     arrived: Condvar,
     taken: Condvar,
@@ -102,7 +100,6 @@ impl<W: Work> Pool<W> {
             bounds,
             state: Mutex::new(State::new()),
             due: Condvar::new(),
-            left: Condvar::new(),
             results: Mutex::new(Results {
                 waiting: Vec::new(),
                 closed: false,
@@ -148,10 +145,12 @@ impl<W: Work> Pool<W> {
         let mut state = self.0.lock();
         state.stopping = true;
         self.0.due.notify_all();
-        while state.threads > 0 {
-            state = self.0.left.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let hired = std::mem::take(&mut state.hired);
         drop(state);
+        // To their very end: what they share with us may need to be dropped by us, before the process is over.
+        for thread in hired {
+            let _ = thread.join();
+        }
         self.0.results.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.0.arrived.notify_all();
         let _ = taker.join();
@@ -176,7 +175,9 @@ impl<W: Work> Inner<W> {
             .stack_size(STACK)
             .spawn(move || Inner::serve(&worker));
         match started {
-            Ok(_) => {
+            Ok(thread) => {
+                state.hired.retain(|thread| !thread.is_finished());
+                state.hired.push(thread);
                 state.threads += 1;
                 state.idle += 1; // it is on its way
             }
@@ -239,7 +240,6 @@ impl<W: Work> Inner<W> {
         }
         state.threads -= 1;
         this.due.notify_one(); // whoever watched is gone
-        this.left.notify_all();
     }
 
     fn put(&self, done: W::Done) {
@@ -292,6 +292,7 @@ struct State<I> {
     /// Due times; an entry that its slot no longer agrees with is passed over.
     order: BinaryHeap<Reverse<(Instant, i64)>>,
     threads: usize,
+    hired: Vec<JoinHandle<()>>,
     idle: usize,
     busy: usize,
     /// Until when the watch sleeps.
@@ -325,6 +326,7 @@ impl<I> State<I> {
             slots: HashMap::new(),
             order: BinaryHeap::new(),
             threads: 0,
+            hired: Vec::new(),
             idle: 0,
             busy: 0,
             watch: None,
