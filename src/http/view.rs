@@ -253,7 +253,8 @@ impl View {
 }
 
 fn fault(e: minijinja::Error) -> Error {
-    Error::internal(format!("template: {e:#}"))
+    // Not `{e:#}`: that prints the values a template was given, the CSRF token among them.
+    Error::internal(format!("template: {e}"))
 }
 
 fn environment(lang: Lang) -> Result<Environment<'static>> {
