@@ -157,7 +157,8 @@ fn the_keyboard_reaches_everything_and_single_letters_can_be_switched_off() {
     let daemon = Daemon::dev("browser-keys");
     add_server(&daemon, "lamp-01", 9);
     drive(&format!(
-        r##"[{}, {{"press": "g s"}}, {{"wait": "table.fleet"}}, {{"press": "j"}}, {{"press": "Enter"}}, {{"wait": ".why"}},
+        // A page that a key leads to is there before its scripts are.
+        r##"[{}, {{"wait_js": "document.readyState === 'complete'"}}, {{"press": "g s"}}, {{"wait": "table.fleet"}}, {{"wait_js": "document.readyState === 'complete'"}}, {{"press": "j"}}, {{"press": "Enter"}}, {{"wait": ".why"}},
         {{"wait_js": "document.querySelector('#palette') !== null"}}, {{"press": "Control+k"}}, {{"wait": "#palette[open]"}}, {{"type": "#palette input", "text": "alerts"}}, {{"press": "Enter"}},
         {{"wait_text": "No alert is open"}}, {{"wait_js": "document.querySelector('#keylist') !== null"}}, {{"press": "?"}}, {{"wait": "#keylist[open]"}}, {{"press": "Escape"}},
         {{"wait_gone": "#keylist[open]"}},
