@@ -105,7 +105,7 @@ impl ApiHalf {
         let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)))?;
         let web = Arc::new(Web {
             app: app.clone(),
-            view: View::new()?,
+            view: View::new(),
             kept: Kept::default(),
             streams: streams.clone(),
             routes,

@@ -11,7 +11,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 macro_rules! templates {
     ($($name:literal),* $(,)?) => {
@@ -194,9 +194,10 @@ impl Errors {
 #[serde(transparent)]
 pub struct Markup(Value);
 
-/// The templates of every language and the rows already made.
+/// The templates of every language that somebody has asked for, and the rows already made.
+#[derive(Default)]
 pub struct View {
-    by_lang: [Environment<'static>; Lang::ALL.len()],
+    by_lang: [OnceLock<Environment<'static>>; Lang::ALL.len()],
     rows: Mutex<HashMap<RowKey, (u64, Arc<str>)>>,
 }
 
@@ -206,18 +207,27 @@ type RowKey = (&'static str, Lang, i64);
 const ROWS_MAX: usize = 8_000;
 
 impl View {
-    /// Parses all templates. A template that does not parse is a fault of the build and ends the start.
-    pub fn new() -> Result<View> {
-        Ok(View {
-            by_lang: [environment(Lang::En)?, environment(Lang::Ru)?],
-            rows: Mutex::default(),
-        })
+    /// Nothing is parsed yet: a daemon that is asked only by programs, or in one language, does without half a megabyte
+    /// for each. The tests parse and render all.
+    pub fn new() -> View {
+        View::default()
+    }
+
+    fn environment(&self, lang: Lang) -> Result<&Environment<'static>> {
+        let place = &self.by_lang[lang as usize];
+        match place.get() {
+            Some(parsed) => Ok(parsed),
+            None => {
+                let parsed = environment(lang)?;
+                Ok(place.get_or_init(|| parsed))
+            }
+        }
     }
 
     /// The page `name` around what `content` says; its fields stand beside `page` in the template.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
         let content = context! { page => Serde(page), acts => page.acts(), ..Value::from(Serde(content)) };
-        self.by_lang[page.lang as usize]
+        self.environment(page.lang)?
             .get_template(name)
             .and_then(|template| template.render(content))
             .map_err(fault)
@@ -231,7 +241,7 @@ impl View {
         lang: Lang,
         rows: impl Iterator<Item = (i64, u64, F)>,
     ) -> Result<Markup> {
-        let template = self.by_lang[lang as usize].get_template(name).map_err(fault)?;
+        let template = self.environment(lang)?.get_template(name).map_err(fault)?;
         let mut known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = String::with_capacity(64 << 10);
         for (id, stamp, content) in rows {
@@ -618,7 +628,7 @@ mod tests {
     }
 
     fn render(name: &str, content: Value) -> [String; 2] {
-        let view = View::new().unwrap();
+        let view = View::new();
         Lang::ALL.map(|lang| {
             let content = content.clone();
             view.render(name, &page(lang), content)
@@ -715,7 +725,7 @@ mod tests {
 
     #[test]
     fn a_row_is_made_again_only_when_its_stamp_changes() {
-        let view = View::new().unwrap();
+        let view = View::new();
         let lamp = |name: &str| context! { id => 7, name, lamp => "lit", seen => 5, shares => "1 2 3", why => "" };
         let made = |stamp, name: &str| {
             let rows = std::iter::once((7, stamp, || lamp(name)));

@@ -26,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often what belongs to no server any more is cleaned up.
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 /// Threads that poll when there is little to do.
-const THREADS_MIN: usize = 8;
+const THREADS_MIN: usize = 4;
 
 /// The running poller.
 pub struct Watching {
