@@ -41,6 +41,24 @@ pub fn rfc3339(at: Ms) -> String {
     )
 }
 
+/// `Sat, 21 Nov 2026 07:53:25 GMT` (IMF-fixdate, RFC 9110 §5.6.7).
+pub fn http_date(at: Ms) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1970-01-01 was a Thursday
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (days, time) = (at.div_euclid(DAY), at.rem_euclid(DAY));
+    let (y, m, d) = civil(days);
+    format!(
+        "{}, {d:02} {} {y:04} {:02}:{:02}:{:02} GMT",
+        DAYS[days.rem_euclid(7) as usize],
+        MONTHS[m as usize - 1],
+        time / HOUR,
+        time / MINUTE % 60,
+        time / SECOND % 60
+    )
+}
+
 /// Year, month and day of a count of days since 1970-01-01.
 /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
 pub fn civil(days: i64) -> (i64, u32, u32) {
@@ -65,6 +83,7 @@ mod tests {
         assert_eq!(rfc3339(951_782_399_999), "2000-02-28T23:59:59.999Z");
         assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(rfc3339(1_767_323_045_678), "2026-01-02T03:04:05.678Z");
+        assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT"); // the RFC's own example
         assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
     }
 }

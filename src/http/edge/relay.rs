@@ -94,6 +94,7 @@ impl Inner {
         let begun = &self.buf[self.head..];
         out.extend_from_slice(begun);
         let more = (length + 1).saturating_sub(begun.len() as u64);
+        out.reserve(more as usize); // else it is copied each time it grows
         let read = Until(&self.socket, until).take(more).read_to_end(out)?;
         match (begun.len() + read) as u64 == length {
             true => Ok(()),
