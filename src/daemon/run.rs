@@ -294,7 +294,7 @@ impl Watch {
         let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
             let mut seen = None;
             while !stopped.load(Ordering::SeqCst) {
-                let now = app.db.data_version().ok();
+                let now = app.db.version().ok();
                 if now != seen {
                     seen = now;
                     app.wakes.ring_all();

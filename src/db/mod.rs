@@ -112,16 +112,11 @@ impl Db {
         out
     }
 
-    /// Changes whenever anybody has committed, this process included: cheap enough to ask for every request.
+    /// Changes whenever anybody has committed, this or another process: cheap enough to ask for every request.
     pub fn version(&self) -> Result<i64> {
         Ok(lock(&self.watcher)
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |r| r.get(0))?)
-    }
-
-    /// Changes whenever another connection (of any process) has committed: cheap enough to ask often.
-    pub fn data_version(&self) -> Result<i64> {
-        Ok(lock(&self.writer).query_row("PRAGMA data_version", [], |r| r.get(0))?)
     }
 }
 

@@ -2,14 +2,13 @@
 
 use super::latest::{self, Latest, Line};
 use super::model::{self, Fields, Has};
-use super::{Filter, HostKeyState, Server, queries};
+use super::{Filter, Server};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
-use crate::db::Conn;
 use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
@@ -344,14 +343,4 @@ pub fn start_on(ctx: &Ctx, id: Id<id::Server>, kind: &'static str, input: serde_
         )?;
         Ok(task)
     })
-}
-
-/// For pages: the state of the key that matters now.
-pub fn is_key_open(server: &Server) -> bool {
-    matches!(server.host_key_state, HostKeyState::Pending | HostKeyState::Changed)
-}
-
-/// For `home`: the number of servers in each state.
-pub fn counts(conn: &Conn) -> Result<[i64; 3]> {
-    queries::counts(conn)
 }
