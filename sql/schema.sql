@@ -37,6 +37,86 @@ CREATE TABLE audit (
   mac         BLOB    NOT NULL
 ) STRICT;
 
+CREATE TABLE certificates (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  chain      TEXT    NOT NULL,                -- PEM, the leaf first
+  key        BLOB,                            -- sealed PEM; NULL only inside the transaction that makes the row
+  names      TEXT    NOT NULL,                -- JSON array of DNS names and addresses
+  issuer     TEXT    NOT NULL,
+  not_before INTEGER NOT NULL,                -- unix ms
+  not_after  INTEGER NOT NULL,
+  sha256     TEXT    NOT NULL,                -- of the leaf's DER form, hex
+  revision   INTEGER NOT NULL DEFAULT 1,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE certwatch_served (
+  domain_id  INTEGER NOT NULL,
+  server_id  INTEGER NOT NULL,
+  looked_at  INTEGER NOT NULL,
+  code       TEXT    NOT NULL DEFAULT '',     -- empty: good; else unreachable, wrong_name, untrusted, expired, …
+  say        TEXT    NOT NULL DEFAULT '',
+  names      TEXT    NOT NULL DEFAULT '[]',   -- JSON array
+  issuer     TEXT    NOT NULL DEFAULT '',
+  serial     TEXT    NOT NULL DEFAULT '',
+  sha256     TEXT    NOT NULL DEFAULT '',     -- hex; empty: none was shown
+  not_before INTEGER,
+  not_after  INTEGER,
+  PRIMARY KEY (domain_id, server_id),
+  FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE domain_sites (
+  domain_id   INTEGER NOT NULL REFERENCES domains(id) ON DELETE CASCADE,
+  server_id   INTEGER NOT NULL REFERENCES servers(id),
+  position    INTEGER NOT NULL,               -- the first wanted one is the canary
+  wanted      INTEGER NOT NULL DEFAULT 1,     -- 0: to be taken off at the next deploy
+  state       TEXT    NOT NULL DEFAULT 'none' CHECK (state IN ('none','live','failed','drifted')),
+  name        TEXT    NOT NULL DEFAULT '',    -- the domain its file there is named after; empty: there is none
+  generation  INTEGER NOT NULL DEFAULT 0,     -- grows with every text that is put there
+  text        TEXT    NOT NULL DEFAULT '',    -- the file as it should be there: put by us, or adopted
+  adopted     INTEGER NOT NULL DEFAULT 0,     -- 1: a person accepted a text that is not ours
+  seen        TEXT,                           -- the file as it was found, when it is another
+  code        TEXT,                           -- of the last failure
+  say         TEXT,
+  deployed_at INTEGER,
+  looked_at   INTEGER,
+  PRIMARY KEY (domain_id, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX domain_sites_server ON domain_sites (server_id);
+
+CREATE TABLE domains (
+  id             INTEGER PRIMARY KEY AUTOINCREMENT,
+  domain         TEXT    NOT NULL UNIQUE,     -- A-labels, lower case, no final dot
+  upstream_id    INTEGER REFERENCES upstreams(id),
+  group_id       INTEGER REFERENCES groups(id) ON DELETE SET NULL,
+  ssl            INTEGER NOT NULL DEFAULT 0,
+  hsts           INTEGER NOT NULL DEFAULT 0,
+  certificate_id INTEGER REFERENCES certificates(id),  -- NULL: from the ACME server
+  ns_policy      TEXT    NOT NULL DEFAULT '',
+  preflight      TEXT    NOT NULL DEFAULT 'strict' CHECK (preflight IN ('strict','warn','off')),
+  notes          TEXT    NOT NULL DEFAULT '',
+  ns_state       TEXT    NOT NULL DEFAULT 'unknown' CHECK (ns_state IN ('unknown','ok','mismatch','error')),
+  ns_say         TEXT    NOT NULL DEFAULT '', -- one sentence, pushed by nswatch
+  ns_at          INTEGER,
+  cert_state     TEXT    NOT NULL DEFAULT 'unknown' CHECK (cert_state IN ('unknown','ok','soon','urgent','bad')),
+  cert_say       TEXT    NOT NULL DEFAULT '', -- one sentence, pushed by certwatch
+  cert_not_after INTEGER,                     -- the earliest end of those that are served, unix ms
+  removing       INTEGER NOT NULL DEFAULT 0,  -- 1: deleted by a person, its sites are being taken off the servers
+  revision       INTEGER NOT NULL DEFAULT 1,
+  created_at     INTEGER NOT NULL,
+  updated_at     INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX domains_certificate ON domains (certificate_id);
+
+CREATE INDEX domains_group ON domains (group_id);
+
+CREATE INDEX domains_upstream ON domains (upstream_id);
+
 CREATE TABLE event_cursors (
   reader      TEXT PRIMARY KEY,
   event_id    INTEGER NOT NULL
@@ -51,12 +131,39 @@ CREATE TABLE events (
   data        TEXT    NOT NULL              -- JSON object, no secrets
 ) STRICT;
 
+CREATE TABLE groups (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind       TEXT    NOT NULL DEFAULT 'domain' CHECK (kind IN ('domain','host')),
+  name       TEXT    NOT NULL COLLATE NOCASE,
+  notes      TEXT    NOT NULL DEFAULT '',
+  revision   INTEGER NOT NULL DEFAULT 1,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  UNIQUE (kind, name)
+) STRICT;
+
 CREATE TABLE keyring (
   id          INTEGER PRIMARY KEY,
   purpose     TEXT    NOT NULL,             -- secrets | access | pepper | audit
   wrapped     BLOB    NOT NULL,
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
 ) STRICT;
+
+CREATE TABLE ns_checks (
+  id        INTEGER PRIMARY KEY AUTOINCREMENT,
+  domain_id INTEGER NOT NULL REFERENCES domains(id) ON DELETE CASCADE,
+  first_at  INTEGER NOT NULL,                 -- this result was seen from
+  last_at   INTEGER NOT NULL,                 -- to
+  count     INTEGER NOT NULL DEFAULT 1,       -- how often in a row
+  state     TEXT    NOT NULL CHECK (state IN ('ok','mismatch','error')),
+  code      TEXT    NOT NULL,                 -- ok, mismatch, nxdomain, servfail, refused, timeout, lame, …
+  zone      TEXT    NOT NULL,                 -- the apex that answered, A-labels
+  ns        TEXT    NOT NULL,                 -- JSON array
+  policy    TEXT    NOT NULL,
+  say       TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX ns_checks_domain ON ns_checks (domain_id, last_at);
 
 CREATE TABLE periodic (
   name     TEXT PRIMARY KEY,
@@ -180,6 +287,24 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_status ON tasks (status, id);
 
 CREATE INDEX tasks_target ON tasks (target_type, target_id, id);
+
+CREATE TABLE upstream_targets (
+  upstream_id INTEGER NOT NULL REFERENCES upstreams(id) ON DELETE CASCADE,
+  position    INTEGER NOT NULL,
+  host        TEXT    NOT NULL,               -- address or DNS name, IPv6 without brackets
+  port        INTEGER NOT NULL,
+  weight      INTEGER,                        -- NULL: not said, nginx takes 1
+  PRIMARY KEY (upstream_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE upstreams (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  notes      TEXT    NOT NULL DEFAULT '',
+  revision   INTEGER NOT NULL DEFAULT 1,      -- grows with every change
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE users (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -14,6 +14,14 @@ pub enum Task {}
 pub enum User {}
 /// Marker of alerts.
 pub enum Alert {}
+/// Marker of upstreams.
+pub enum Upstream {}
+/// Marker of groups.
+pub enum Group {}
+/// Marker of certificates.
+pub enum Certificate {}
+/// Marker of domains.
+pub enum Domain {}
 
 impl<T> Id<T> {
     /// Wraps a number that came from the database.

@@ -14,6 +14,12 @@ use std::ffi::OsString;
 pub const FEATURES: &[&Feature] = &[
     &features::users::FEATURE,
     &features::servers::FEATURE,
+    &features::groups::FEATURE,
+    &features::upstreams::FEATURE,
+    &features::certificates::FEATURE,
+    &features::domains::FEATURE,
+    &features::nswatch::FEATURE,
+    &features::certwatch::FEATURE,
     &features::metrics::FEATURE,
     &features::alerts::FEATURE,
     &features::tasks::FEATURE,

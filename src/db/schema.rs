@@ -7,7 +7,18 @@ macro_rules! steps {
 }
 
 /// `lamplighter.db`.
-pub const STATE: &[Step] = steps!["0001_core.sql", "0002_users.sql", "0003_servers.sql", "0004_alerts.sql"];
+pub const STATE: &[Step] = steps![
+    "0001_core.sql",
+    "0002_users.sql",
+    "0003_servers.sql",
+    "0004_alerts.sql",
+    "0005_upstreams.sql",
+    "0006_groups.sql",
+    "0007_certificates.sql",
+    "0008_domains.sql",
+    "0009_nswatch.sql",
+    "0010_certwatch.sql",
+];
 
 /// `metrics.db`.
 pub const METRICS: &[Step] = steps!["metrics/0001_series.sql"];

@@ -2,6 +2,12 @@
 
 pub mod users;
 pub mod servers;
+pub mod groups;
+pub mod upstreams;
+pub mod certificates;
+pub mod domains;
+pub mod nswatch;
+pub mod certwatch;
 pub mod metrics;
 pub mod alerts;
 pub mod tasks;

@@ -1,5 +1,5 @@
-//! Periodic work: short beats, each alone, in one thread; a beat that takes long enqueues a task instead. What ran when
-//! is kept in a table, so that any process can answer for the scheduler's health.
+//! Periodic work: short beats, each alone, in one thread; work that waits for other machines has a thread of its own.
+//! What ran when is kept in a table, so that any process can answer for the scheduler's health.
 
 pub mod pool;
 mod queries;
@@ -8,10 +8,10 @@ use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::log;
+use crate::base::process::Cancel;
 use crate::db::Conn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 
 /// One row of a feature's `PERIODIC`.
@@ -21,7 +21,16 @@ pub struct Periodic {
     /// How often.
     pub every: Duration,
     /// The beat.
-    pub run: fn(&App) -> Result<()>,
+    pub run: Work,
+}
+
+/// What a beat does.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// A moment's work on our own database.
+    Short(fn(&App) -> Result<()>),
+    /// Waits for other machines, so it has a thread of its own; the cord is pulled when the daemon stops.
+    Long(fn(&App, &Cancel) -> Result<()>),
 }
 
 /// What is known of one periodic work.
@@ -43,53 +52,74 @@ pub struct Beat {
 const HEART: Periodic = Periodic {
     name: "scheduler",
     every: Duration::from_secs(10),
-    run: |_| Ok(()),
+    run: Work::Short(|_| Ok(())),
 };
 
-/// The running thread.
+/// The running threads.
 pub struct Scheduler {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    cancel: Cancel,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Scheduler {
-    /// Starts the thread. Each work runs once at start, then at its interval.
+    /// Starts the threads. Each work runs once at start, then at its interval.
     pub fn start(app: Arc<App>, work: Vec<&'static Periodic>) -> Result<Scheduler> {
-        let (stop, stopped) = mpsc::channel();
         let work: Vec<_> = std::iter::once(&HEART).chain(work).collect();
         app.db
             .write(|tx| queries::keep_only(tx, &work.iter().map(|w| w.name).collect::<Vec<_>>()))?;
-        let thread = std::thread::Builder::new().name("scheduler".into()).spawn(move || {
-            let mut due: Vec<(Instant, &Periodic)> = work.into_iter().map(|w| (clock::mono(), w)).collect();
-            loop {
-                let now = clock::mono();
-                for (at, work) in &mut due {
-                    if *at <= now {
-                        beat(&app, work);
-                        *at = now + work.every;
-                    }
-                }
-                let next = due.iter().map(|(at, _)| *at).min().unwrap_or(now + HEART.every);
-                match stopped.recv_timeout(next.saturating_duration_since(clock::mono())) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    _ => break,
-                }
-            }
-        })?;
-        Ok(Scheduler { stop, thread })
+        let (short, long): (Vec<_>, Vec<_>) = work.into_iter().partition(|w| matches!(w.run, Work::Short(_)));
+        let mut scheduler = Scheduler {
+            cancel: Cancel::new(),
+            threads: Vec::new(),
+        };
+        scheduler.spawn(&app, "scheduler", short)?;
+        for work in long {
+            scheduler.spawn(&app, work.name, vec![work])?;
+        }
+        Ok(scheduler)
     }
 
-    /// Ends the thread after the beat that runs.
+    fn spawn(&mut self, app: &Arc<App>, name: &str, work: Vec<&'static Periodic>) -> Result<()> {
+        let (app, cancel) = (app.clone(), self.cancel.clone());
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || in_turn(&app, &work, &cancel))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Ends each thread after the beat that runs.
     pub fn stop(self) {
-        drop(self.stop);
-        let _ = self.thread.join();
+        self.cancel.cancel();
+        for thread in self.threads {
+            let _ = thread.join();
+        }
     }
 }
 
-fn beat(app: &App, work: &Periodic) {
+fn in_turn(app: &App, work: &[&'static Periodic], cancel: &Cancel) {
+    let mut due: Vec<(Instant, &Periodic)> = work.iter().map(|w| (clock::mono(), *w)).collect();
+    loop {
+        for (at, work) in &mut due {
+            if *at <= clock::mono() && !cancel.is_cancelled() {
+                beat(app, work, cancel);
+                *at = clock::mono() + work.every;
+            }
+        }
+        let next = due.iter().map(|(at, _)| *at).min().unwrap_or_else(clock::mono);
+        if cancel.wait(next.saturating_duration_since(clock::mono())) {
+            return;
+        }
+    }
+}
+
+fn beat(app: &App, work: &Periodic, cancel: &Cancel) {
     let started = clock::mono();
-    let result =
-        catch_unwind(AssertUnwindSafe(|| (work.run)(app))).unwrap_or_else(|_| Err(Error::internal("it panicked")));
+    let run = || match work.run {
+        Work::Short(run) => run(app),
+        Work::Long(run) => run(app, cancel),
+    };
+    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(Error::internal("it panicked")));
     let error = result.err().map(|e| e.to_string());
     if let Some(e) = &error {
         log::error("schedule", "periodic work failed", &[("name", work.name), ("error", e)]);

@@ -12,7 +12,7 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
-use crate::schedule::Periodic;
+use crate::schedule::{Periodic, Work};
 use crate::{audit, settings};
 use std::time::Duration;
 
@@ -30,14 +30,14 @@ pub const FEATURE: Feature = Feature {
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "alerts.purge",
     every: Duration::from_secs(3600),
-    run: |app| {
+    run: Work::Short(|app| {
         let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
         let before = clock::now() - days * DAY;
         app.db.write(|tx| {
             queries::purge(tx, before)?;
             outbox::purge(tx, before).map(drop)
         })
-    },
+    }),
 }];
 
 /// One alert.

@@ -6,7 +6,7 @@ pub mod pages;
 
 use crate::base::clock::{self, DAY};
 use crate::feature::Feature;
-use crate::schedule::Periodic;
+use crate::schedule::{Periodic, Work};
 use crate::settings;
 use crate::task::{Row, Status, queue};
 use std::time::Duration;
@@ -22,10 +22,10 @@ pub const FEATURE: Feature = Feature {
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "tasks.purge",
     every: Duration::from_secs(3600),
-    run: |app| {
+    run: Work::Short(|app| {
         let days = app.db.read(|conn| settings::number(conn, "retention.task_days"))?;
         app.db.write(|tx| queue::purge(tx, clock::now() - days * DAY)).map(drop)
-    },
+    }),
 }];
 
 /// How a task ended: `{"status","rc","changed","duration_ms","error"}`; `rc` is 0 for `ok` and 1 for anything else.

@@ -17,7 +17,7 @@ use crate::base::{file, random};
 use crate::db::Tx;
 use crate::events::outbox;
 use crate::feature::Feature;
-use crate::schedule::Periodic;
+use crate::schedule::{Periodic, Work};
 use crate::vault::password;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub const FEATURE: Feature = Feature {
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "users.purge_sessions",
     every: Duration::from_secs(3600),
-    run: |app| app.db.write(access::purge),
+    run: Work::Short(|app| app.db.write(access::purge)),
 }];
 
 /// Shortest password that is taken. Length is what counts (NIST SP 800-63B §5.1.1); 1 000 bytes bound the hashing.

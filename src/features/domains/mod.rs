@@ -1,0 +1,6 @@
+//! Domains: a name, where it is served and from what; planned, deployed, proved or put back.
+
+use crate::feature::Feature;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature::named("domains");
