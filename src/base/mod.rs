@@ -8,6 +8,8 @@ pub mod text;
 pub mod id;
 pub mod random;
 pub mod secret;
+pub mod der;
+pub mod pem;
 pub mod host;
 pub mod shell;
 pub mod file;

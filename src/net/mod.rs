@@ -5,6 +5,7 @@
 
 pub mod policy;
 pub mod names;
+pub mod x509;
 pub mod tls;
 pub mod dial;
 pub mod get;
