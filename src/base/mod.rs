@@ -5,6 +5,7 @@ pub mod clock;
 pub mod error;
 pub mod sys;
 pub mod text;
+pub mod diff;
 pub mod id;
 pub mod random;
 pub mod secret;
