@@ -9,6 +9,8 @@ pub mod diff;
 pub mod id;
 pub mod random;
 pub mod secret;
+pub mod der;
+pub mod pem;
 pub mod host;
 pub mod idn;
 pub mod shell;
