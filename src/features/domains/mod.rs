@@ -1,5 +1,8 @@
 //! Domains: a name, where it is served and from what; planned, deployed, proved or put back.
 
+pub mod nginx;
+pub mod site;
+
 use crate::feature::Feature;
 
 /// The feature's declaration.
