@@ -1,5 +1,7 @@
 //! Domains: a name, where it is served and from what; planned, deployed, proved or put back.
 
+pub mod nginx;
+pub mod site;
 pub mod sites;
 
 use crate::feature::Feature;
