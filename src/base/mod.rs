@@ -12,6 +12,7 @@ pub mod secret;
 pub mod der;
 pub mod pem;
 pub mod host;
+pub mod idn;
 pub mod shell;
 pub mod file;
 pub mod lines;
