@@ -169,23 +169,35 @@ pub fn judge(
         )) => return Ok(Err(Distrust::WrongName)),
         Err(e) => return Ok(Err(Distrust::Unusable(in_words(&e)))),
     }
-    let given = vouches(&parsed, rest, &anchors(extra), at);
-    let verified = match given {
-        Ok(()) => Ok(()),
-        Err(_) => vouches(&parsed, rest, &authorities()?.roots, at),
+    if vouches(&parsed, rest, &anchors(extra), at).is_ok() {
+        return Ok(Ok(()));
+    }
+    Ok(vouches(&parsed, rest, &authorities()?.roots, at).map_err(|e| in_doubt(&read, &e)))
+}
+
+/// Does an authority that this machine trusts vouch for this chain (DER), whatever its names and its own dates?
+pub fn vouched(chain: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distrust>> {
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
+    let unreadable = || Ok(Err(Distrust::Unusable("cannot be read".into())));
+    let Some((leaf, rest)) = chain.split_first() else {
+        return unreadable();
     };
-    Ok(verified.map_err(|e| match e {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) if read.is_self_issued() => {
-            Distrust::SelfSigned
-        }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Distrust::UnknownIssuer,
-        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            Distrust::IssuerExpired
-        }
-        // A self-signed authority that poses as a server.
-        _ if read.is_self_issued() => Distrust::SelfSigned,
-        e => Distrust::Unusable(in_words(&e)),
-    }))
+    let (Some(read), Ok(parsed)) = (Certificate::parse(leaf), ParsedCertificate::try_from(leaf)) else {
+        return unreadable();
+    };
+    Ok(vouches(&parsed, rest, &authorities()?.roots, at).map_err(|e| in_doubt(&read, &e)))
+}
+
+fn in_doubt(leaf: &Certificate, e: &rustls::Error) -> Distrust {
+    let rustls::Error::InvalidCertificate(why) = e else {
+        return Distrust::Unusable(in_words(e));
+    };
+    match why {
+        _ if leaf.is_self_issued() => Distrust::SelfSigned,
+        CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Distrust::IssuerExpired,
+        _ => Distrust::Unusable(in_words(e)),
+    }
 }
 
 /// Does `anchor` vouch for the leaf by way of those in between, for use by a server, at this moment? The error is the end
