@@ -9,6 +9,7 @@ pub mod id;
 pub mod random;
 pub mod secret;
 pub mod host;
+pub mod idn;
 pub mod shell;
 pub mod file;
 pub mod lines;
