@@ -6,6 +6,7 @@
 pub mod policy;
 pub mod names;
 pub mod dns;
+pub mod x509;
 pub mod tls;
 pub mod dial;
 pub mod get;

@@ -6,6 +6,7 @@
 pub mod model;
 mod queries;
 pub mod latest;
+pub mod reach;
 pub mod tasks;
 pub mod api;
 pub mod pages;
