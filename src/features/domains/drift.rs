@@ -105,7 +105,9 @@ fn first_line(old: &str, new: &str) -> Option<usize> {
 
 fn note(app: &App, tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<()> {
     // A deploy may have come in between: then this look is about yesterday.
-    let now = sites::of(tx, row.domain)?.into_iter().find(|now| now.server == row.server);
+    let now = sites::of(tx, row.domain)?
+        .into_iter()
+        .find(|now| now.server == row.server);
     let Some(now) = now.filter(|now| now.text == row.text && now.name == row.name) else {
         return Ok(());
     };
@@ -122,13 +124,7 @@ fn note(app: &App, tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<
     let data = serde_json::json!({
         "name": domain.fields.domain.unicode(), "server_id": row.server.get(), "evidence": evidence,
     });
-    outbox::emit(
-        tx,
-        &app.wakes.events,
-        event,
-        ("domain", row.domain.get()),
-        &data,
-    )
+    outbox::emit(tx, &app.wakes.events, event, ("domain", row.domain.get()), &data)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! where the plan says stop, and does the rest.
 
 use super::preflight;
-use super::sites::Row;
 use super::site::{self, Rendered, Site, Tls};
+use super::sites::Row;
 use super::{Domain, model::Preflight};
 use crate::app::App;
 use crate::base::clock::{self, Ms};
@@ -16,8 +16,9 @@ use crate::base::secret::Secret;
 use crate::base::text;
 use crate::db::Conn;
 use crate::features::servers::{self, Server, reach::Way};
+use crate::features::upstreams::model::Target;
 use crate::features::{certificates, upstreams};
-use crate::net::names;
+use crate::net::{names, x509};
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
 use crate::settings;
@@ -32,9 +33,9 @@ pub struct Wish {
     /// The domain's row.
     pub domain: Domain,
     /// Where its requests go; empty without an upstream.
-    pub targets: Vec<site::Target>,
-    /// A person's own certificate: chain and key.
-    pub own: Option<(String, Secret)>,
+    pub targets: Vec<Target>,
+    /// A person's own certificate.
+    pub own: Option<Own>,
     /// Where it shall be, where it is, in order.
     pub sites: Vec<(Row, Server)>,
     /// The ACME account's address, may be empty.
@@ -45,6 +46,16 @@ pub struct Wish {
     pub hsts_max_age_s: i64,
 }
 
+/// A certificate that a person has given.
+pub struct Own {
+    /// PEM, the leaf first.
+    pub chain: String,
+    /// PEM.
+    pub key: Secret,
+    /// Of the leaf's DER form, hex.
+    pub sha256: String,
+}
+
 impl Wish {
     /// Reads it all.
     pub fn load(app: &App, id: Id<id::Domain>) -> Result<Wish> {
@@ -53,11 +64,19 @@ impl Wish {
 
     fn read(app: &App, conn: &Conn, id: Id<id::Domain>) -> Result<Wish> {
         let domain = super::get(conn, id)?;
-        let upstream = domain.fields.upstream_id.map(|id| upstreams::get(conn, id)).transpose()?;
+        let upstream = domain
+            .fields
+            .upstream_id
+            .map(|id| upstreams::get(conn, id))
+            .transpose()?;
         let own = match domain.fields.certificate_id {
             Some(id) if domain.fields.ssl => {
-                let chain = certificates::get(conn, id)?.chain;
-                Some((chain, certificates::key(app, conn, id)?))
+                let stored = certificates::get(conn, id)?;
+                Some(Own {
+                    chain: stored.chain,
+                    key: certificates::key(app, conn, id)?,
+                    sha256: stored.sha256,
+                })
             }
             _ => None,
         };
@@ -308,7 +327,12 @@ pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<
 /// Where the domain's addresses should lead: what the servers are known by to the world.
 pub fn expected_addresses(wish: &Wish) -> Vec<IpAddr> {
     let of = |server: &Server| -> Vec<IpAddr> {
-        let said: Vec<IpAddr> = server.fields.public_ips.iter().filter_map(|ip| ip.parse().ok()).collect();
+        let said: Vec<IpAddr> = server
+            .fields
+            .public_ips
+            .iter()
+            .filter_map(|ip| ip.parse().ok())
+            .collect();
         if !said.is_empty() {
             return said;
         }
@@ -500,8 +524,12 @@ impl ServerPlan {
         match &here.file.sha256 {
             Some(found) if !is_there || *found != ours => {
                 let message = match is_there {
-                    true => "was changed on the server since it was put there. Accept that text, or say that it may be overwritten.",
-                    false => "is there already and is not from here. Say that it may be overwritten, or take it away first.",
+                    true => {
+                        "was changed on the server since it was put there. Accept that text, or say that it may be overwritten."
+                    }
+                    false => {
+                        "is there already and is not from here. Say that it may be overwritten, or take it away first."
+                    }
                 };
                 let message = format!("{} {message}", site_path(wish.name()));
                 let fault = Fault::new(Level::Ask, "site_edited", message);
@@ -519,14 +547,14 @@ impl ServerPlan {
             }
             _ => {}
         }
-        if let (Some(old), Some(found)) = (old_name, &here.old.sha256) {
-            if *found != ours {
-                let message = format!(
-                    "{}, the file under the old name, was changed on the server. Say that it may go all the same.",
-                    site_path(old)
-                );
-                self.faults.push(Fault::new(Level::Ask, "site_edited", message));
-            }
+        if let (Some(old), Some(found)) = (old_name, &here.old.sha256)
+            && *found != ours
+        {
+            let message = format!(
+                "{}, the file under the old name, was changed on the server. Say that it may go all the same.",
+                site_path(old)
+            );
+            self.faults.push(Fault::new(Level::Ask, "site_edited", message));
         }
     }
 
@@ -551,11 +579,10 @@ impl ServerPlan {
             }
             steps.push(Step::new('+', "issue", wish.acme_directory.clone()));
         }
-        if let Some((chain, _)) = &wish.own {
-            let wanted = certificates::fingerprint(chain)?;
-            if here.certificate.as_ref().is_none_or(|c| c.sha256 != wanted) {
-                steps.push(Step::new('~', "put_certificate", wish.certificate_paths().0));
-            }
+        if let Some(own) = &wish.own
+            && here.certificate.as_ref().is_none_or(|c| c.sha256 != own.sha256)
+        {
+            steps.push(Step::new('~', "put_certificate", wish.certificate_paths().0));
         }
         if !same_text {
             let told = diff::diff(&self.before, &rendered.text);
@@ -570,7 +597,11 @@ impl ServerPlan {
             });
         }
         if here.file.enabled == Enabled::No {
-            steps.push(Step::new('+', "enable", format!("/etc/nginx/sites-enabled/{}.conf", wish.name())));
+            steps.push(Step::new(
+                '+',
+                "enable",
+                format!("/etc/nginx/sites-enabled/{}.conf", wish.name()),
+            ));
         }
         if let Some(old) = old_name.filter(|_| here.old.sha256.is_some() || here.old.enabled != Enabled::No) {
             steps.push(Step::new('-', "remove", site_path(old)));
@@ -614,5 +645,5 @@ fn is_good(certificate: &remote::CertificateSeen, name: &str) -> bool {
     let now = clock::now();
     certificate.not_before.is_some_and(|at| at <= now)
         && certificate.not_after.is_some_and(|at| at > now)
-        && certificates::covers(&certificate.names, name)
+        && x509::covers(&certificate.names, name)
 }

@@ -3,6 +3,7 @@
 
 use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
 use super::sites::{self, Put, Row};
+use crate::audit;
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
@@ -127,7 +128,7 @@ impl Deploy<'_> {
     /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
     fn look_before(&self, wanted: &[&(Row, Server)]) -> Result<()> {
         let is_new = |(row, _): &&(Row, Server)| row.state == sites::State::None || row.name != self.wish.name();
-        let issues = self.wish.is_acme() && wanted.iter().any(|one| is_new(one));
+        let issues = self.wish.is_acme() && wanted.iter().any(is_new);
         let (report, faults) = plan::before(self.run.app, self.wish, issues, self.run.cancel);
         for line in report.iter().flat_map(|report| report.lines()) {
             self.run.log.say(&line);
@@ -263,9 +264,12 @@ impl Deploy<'_> {
         };
         let names: Vec<&str> = wish.target_names().collect();
         let certificate = match (&wish.own, &work.first) {
-            (Some((chain, key)), _) => {
-                run.log.hide(key);
-                Certificate::Files { chain, key }
+            (Some(own), _) => {
+                run.log.hide(&own.key);
+                Certificate::Files {
+                    chain: &own.chain,
+                    key: &own.key,
+                }
             }
             (None, Some(first)) => Certificate::Acme {
                 email: &wish.acme_email,
@@ -343,12 +347,14 @@ fn remove(run: &Run) -> Result<Outcome> {
     let result = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off);
     match result {
         Ok(changed) => {
-            let (app_events, domain) = (run.app.wakes.events.clone(), wish.domain);
-            let commit = move |tx: &Tx| super::forget(tx, &app_events, &domain);
-            Ok(Outcome {
-                changed,
-                commit: Some(Box::new(commit)),
-            })
+            // Not with the task's own end: whoever dies in between runs it again, and finds nothing left to do.
+            let by = audit::By {
+                actor: &run.row.created_by,
+                ip: "",
+                request_id: "",
+            };
+            run.app.db.write(|tx| super::forget(run.app, tx, &wish.domain, by))?;
+            Ok(Outcome { changed, commit: None })
         }
         Err(e) => finish(run, &wish, Err(e)),
     }
@@ -367,7 +373,11 @@ fn renew(run: &Run) -> Result<Outcome> {
         wish: &wish,
         choice: Choice::default(),
     };
-    let live: Vec<_> = wish.sites.iter().filter(|(row, _)| row.wanted && !row.name.is_empty()).collect();
+    let live: Vec<_> = wish
+        .sites
+        .iter()
+        .filter(|(row, _)| row.wanted && !row.name.is_empty())
+        .collect();
     if live.is_empty() {
         let say = "This domain is on no server yet. Deploy it first: that also gets its certificate.";
         return Err(Error::new(Failure::Conflict, "not_deployed", say));
@@ -384,7 +394,9 @@ fn renew(run: &Run) -> Result<Outcome> {
     let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
     Ok(Outcome {
         changed,
-        commit: Some(Box::new(move |tx| outbox::emit(tx, &wake, "domain.renewed", target, &data))),
+        commit: Some(Box::new(move |tx| {
+            outbox::emit(tx, &wake, "domain.renewed", target, &data)
+        })),
     })
 }
 
