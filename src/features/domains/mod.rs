@@ -5,6 +5,7 @@
 
 pub mod model;
 mod queries;
+pub mod api;
 
 use crate::app::App;
 use crate::audit;
@@ -20,7 +21,10 @@ use model::{Fields, Valid};
 pub use queries::{Filter, Sort, counts, totals};
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature::named("domains");
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    ..Feature::named("domains")
+};
 
 /// The kind of task that brings a domain to its servers.
 pub const DEPLOY: &str = "domain.deploy";
