@@ -102,7 +102,7 @@ if (here.kind === 'server') {
 
 /* a task's news, on its own page or in the dialog of the page that started it */
 const GLYPH = { running: 'run', ok: 'ok', changed: 'ok', failed: 'fail', skipped: 'skip', waiting: 'wait' }, END = { ok: 'ok', failed: 'fail', cancelled: 'skip', interrupted: 'fail' };
-const kind = l => l.stream === 'stderr' || l.level === 'error' ? 'e' : l.level === 'warning' ? 'w' : l.source === 'step' ? 'st' : l.source === 'command' ? 'cmd' : '';
+const kind = l => l.level === 'error' ? 'e' : l.level === 'warning' ? 'w' : l.stream === 'stderr' ? 'x' : l.source === 'step' ? 'st' : l.source === 'command' ? 'cmd' : '';
 const line = (log, l) => log.append({ n: l.seq, t: Date.parse(l.ts), k: kind(l), s: l.line });
 function step(list, p) {
   let li = [...list.children].find(x => x.dataset.step === p.name);

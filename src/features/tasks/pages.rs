@@ -239,8 +239,9 @@ fn step(s: &StepView, title: String) -> Step {
 /// How a line is marked at the edge; `static/pages.js` does the same for lines that come later.
 fn line(l: task::Line) -> Line {
     let class = match (l.level.as_str(), l.source.as_str(), l.stream.as_str()) {
-        ("error", ..) | (_, _, "stderr") => "e",
+        ("error", ..) => "e",
         ("warning", ..) => "w",
+        (_, _, "stderr") => "x",
         (_, "command", _) => "cmd",
         (_, "step" | "task", _) => "st",
         _ => "",
