@@ -60,12 +60,33 @@ fn a_certificate_says_what_openssl_reads_in_it() {
     let c = Certificate::parse(&bytes).unwrap();
     assert_eq!(
         c.names,
-        ["shop.example", "*.shop.example", "xn--e1afmkfd.example", "192.0.2.7", "2001:db8::7"]
+        [
+            "shop.example",
+            "*.shop.example",
+            "xn--e1afmkfd.example",
+            "192.0.2.7",
+            "2001:db8::7"
+        ]
     );
-    assert_eq!((c.subject.as_str(), c.issuer.as_str()), ("shop.example", "Lantern Trust R1"));
-    assert_eq!((c.serial.as_str(), c.key, c.is_ca), ("04:9a:00:e1", Key::Ecdsa(256), false));
+    assert_eq!(
+        (c.subject.as_str(), c.issuer.as_str()),
+        ("shop.example", "Lantern Trust R1")
+    );
+    assert_eq!(
+        (c.serial.as_str(), c.key, c.is_ca),
+        ("04:9a:00:e1", Key::Ecdsa(256), false)
+    );
     let output = std::process::Command::new("openssl")
-        .args(["x509", "-noout", "-fingerprint", "-sha256", "-dates", "-dateopt", "iso_8601", "-in"])
+        .args([
+            "x509",
+            "-noout",
+            "-fingerprint",
+            "-sha256",
+            "-dates",
+            "-dateopt",
+            "iso_8601",
+            "-in",
+        ])
         .arg(folder().join("ec.pem"))
         .output()
         .unwrap();
@@ -100,7 +121,11 @@ fn every_authority_that_this_machine_trusts_can_be_read() {
     assert!(all.len() > 50);
     for der in all {
         let c = Certificate::parse(&der).expect("a public authority");
-        assert!(c.is_ca && !c.subject.is_empty() && c.not_after > c.not_before, "{}", c.subject);
+        assert!(
+            c.is_ca && !c.subject.is_empty() && c.not_after > c.not_before,
+            "{}",
+            c.subject
+        );
     }
 }
 
@@ -199,19 +224,59 @@ fn what_would_not_serve_is_told_in_its_own_words() {
         ("weak", &["weak", "ca"], "weak.key", ("key", "key_weak")),
         ("weak, and another's key", &["weak"], "ec.key", ("key", "key_weak")),
         ("P-521", &["p521", "ca"], "p521.key", ("key", "key_unusable")),
-        ("locked, new form", &["ec", "ca"], "locked.pkcs8.key", ("key", "key_encrypted")),
-        ("locked, old form", &["rsa", "ca"], "locked.pkcs1.key", ("key", "key_encrypted")),
+        (
+            "locked, new form",
+            &["ec", "ca"],
+            "locked.pkcs8.key",
+            ("key", "key_encrypted"),
+        ),
+        (
+            "locked, old form",
+            &["rsa", "ca"],
+            "locked.pkcs1.key",
+            ("key", "key_encrypted"),
+        ),
         ("public key", &["ec", "ca"], "ec.public", ("key", "key_is_other")),
         ("certificate as key", &["ec", "ca"], "ec", ("key", "key_is_other")),
-        ("key among certificates", &["ec", "ec.key"], "ec.key", ("chain", "chain_has_key")),
+        (
+            "key among certificates",
+            &["ec", "ec.key"],
+            "ec.key",
+            ("chain", "chain_has_key"),
+        ),
         ("request", &["request"], "ec.key", ("chain", "chain_is_request")),
-        ("public key among certificates", &["ec", "ec.public"], "ec.key", ("chain", "chain_other")),
+        (
+            "public key among certificates",
+            &["ec", "ec.public"],
+            "ec.key",
+            ("chain", "chain_other"),
+        ),
         ("no name", &["nameless", "ca"], "nameless.key", ("chain", "no_names")),
-        ("not for servers", &["mail", "ca"], "mail.key", ("chain", "chain_refused")),
-        ("signed by one that may not", &["below", "ec", "ca"], "below.key", ("chain", "chain_refused")),
-        ("authority of another key", &["ec", "twin"], "ec.key", ("chain", "chain_bad_signature")),
+        (
+            "not for servers",
+            &["mail", "ca"],
+            "mail.key",
+            ("chain", "chain_refused"),
+        ),
+        (
+            "signed by one that may not",
+            &["below", "ec", "ca"],
+            "below.key",
+            ("chain", "chain_refused"),
+        ),
+        (
+            "authority of another key",
+            &["ec", "twin"],
+            "ec.key",
+            ("chain", "chain_bad_signature"),
+        ),
         ("a gap", &["ec", "root"], "ec.key", ("chain", "chain_gap")),
-        ("a stranger", &["ec", "ca", "root", "rsa"], "ec.key", ("chain", "chain_stray")),
+        (
+            "a stranger",
+            &["ec", "ca", "root", "rsa"],
+            "ec.key",
+            ("chain", "chain_stray"),
+        ),
     ];
     let now = clock::now();
     for (what, chain, key, (field, code)) in cases {
@@ -246,7 +311,10 @@ fn a_chain_is_put_into_order_and_every_usual_form_of_a_key_is_taken() {
         let judged = judge(&mixed, "ec.key");
         assert!(judged.reordered && judged.chain == right.chain, "{mixed:?}");
     }
-    assert_eq!(judge(&["ec", "ec", "ca", "ca"], "ec.key").chain, judge(&["ec", "ca"], "ec.key").chain);
+    assert_eq!(
+        judge(&["ec", "ec", "ca", "ca"], "ec.key").chain,
+        judge(&["ec", "ca"], "ec.key").chain
+    );
     for (name, key) in [
         ("ec", "ec.sec1.key"),
         ("ec", "ec.params.key"),
@@ -255,7 +323,11 @@ fn a_chain_is_put_into_order_and_every_usual_form_of_a_key_is_taken() {
         ("ed25519", "ed25519.key"),
     ] {
         let judged = judge(&[name, "ca"], key);
-        assert_eq!(pem::blocks(judged.key.reveal_text_for("a test"), 2).unwrap().len(), 1, "{key}");
+        assert_eq!(
+            pem::blocks(judged.key.reveal_text_for("a test"), 2).unwrap().len(),
+            1,
+            "{key}"
+        );
     }
     let notes = |names: &[&str], key| {
         let notes = model::notes(&judge(names, key).chain, now).unwrap();
@@ -288,8 +360,14 @@ fn what_a_server_shows_is_read_whatever_it_is_and_judged_as_a_browser_would() {
     shop.show("good.example", &good);
     shop.show("a.star.example", &good);
     shop.show("a.b.star.example", &good);
-    shop.show("late.example", &ca.issue_chain(&["late.example"], now - 9 * DAY, now - HOUR));
-    shop.show("early.example", &ca.issue_chain(&["early.example"], now + HOUR, now + DAY));
+    shop.show(
+        "late.example",
+        &ca.issue_chain(&["late.example"], now - 9 * DAY, now - HOUR),
+    );
+    shop.show(
+        "early.example",
+        &ca.issue_chain(&["early.example"], now + HOUR, now + DAY),
+    );
     shop.show("wrong.example", &good);
     shop.show("alone.example", &ca.issue(&["alone.example"], now - DAY, now + DAY));
     let told = |name: &str, extra: &[&[u8]]| {
@@ -299,17 +377,29 @@ fn what_a_server_shows_is_read_whatever_it_is_and_judged_as_a_browser_would() {
     let known: &[&[u8]] = &[&root.der];
     assert_eq!(told("good.example", known), Ok(()));
     assert_eq!(told("a.star.example", known), Ok(()));
-    assert_eq!(told("good.example", &[&ca.der]), Ok(()), "its issuer may be the one that is trusted");
+    assert_eq!(
+        told("good.example", &[&ca.der]),
+        Ok(()),
+        "its issuer may be the one that is trusted"
+    );
     assert_eq!(told("good.example", &[]), Err(Distrust::UnknownIssuer));
     assert_eq!(told("a.b.star.example", known), Err(Distrust::WrongName));
     assert_eq!(told("late.example", known), Err(Distrust::Expired));
     assert_eq!(told("early.example", known), Err(Distrust::NotYetValid));
     assert_eq!(told("wrong.example", known), Err(Distrust::WrongName));
-    assert_eq!(told("alone.example", known), Err(Distrust::UnknownIssuer), "nobody sent what is in between");
+    assert_eq!(
+        told("alone.example", known),
+        Err(Distrust::UnknownIssuer),
+        "nobody sent what is in between"
+    );
     assert_eq!(look(shop.port, "good.example").unwrap().leaf(), good.der);
     assert_eq!(look(shop.port, "nobody.example").unwrap_err().code, "tls_failed");
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(shop.said.load(std::sync::atomic::Ordering::SeqCst), 0, "not a byte is said");
+    assert_eq!(
+        shop.said.load(std::sync::atomic::Ordering::SeqCst),
+        0,
+        "not a byte is said"
+    );
     assert!(shop.visits.load(std::sync::atomic::Ordering::SeqCst) >= 10);
 }
 
@@ -317,7 +407,12 @@ fn what_a_server_shows_is_read_whatever_it_is_and_judged_as_a_browser_would() {
 fn the_names_of_a_certificate_are_read_as_browsers_read_them() {
     let (root, now) = (Authority::root("Lab"), clock::now());
     let shop = Shop::open("127.0.0.1:0");
-    let names = ["a.example", "*.star.example", "xn--e1afmkfd.example", "*.xn--e1afmkfd.example"];
+    let names = [
+        "a.example",
+        "*.star.example",
+        "xn--e1afmkfd.example",
+        "*.xn--e1afmkfd.example",
+    ];
     let issued = root.issue(&names, now - DAY, now + DAY);
     let read = Certificate::parse(&issued.der).unwrap();
     for asked in [
@@ -362,12 +457,18 @@ fn a_certificate_is_added_shown_changed_and_forgotten_and_its_key_never_comes_ba
     assert_eq!(made_json["notes"][0]["code"], "reordered", "{made_json}");
     assert_eq!(made_json["notes"][1]["code"], "private_ca", "{made_json}");
     let at = format!("/api/certificates/{}", made_json["id"]);
-    assert_eq!(made.header("location"), at);
+    assert_eq!(made.header("location"), Some(at.as_str()));
     let shown = admin.get(&at);
     let shown = shown.is(200);
     assert_eq!(shown["names"][1], "*.shop.example");
-    assert_eq!((&shown["issuer"], &shown["key_type"]), (&json!("Lantern Trust R1"), &json!("ECDSA P-256")));
-    assert_eq!((&shown["serial"], &shown["state"]), (&json!("04:9a:00:e1"), &json!("ok")));
+    assert_eq!(
+        (&shown["issuer"], &shown["key_type"]),
+        (&json!("Lantern Trust R1"), &json!("ECDSA P-256"))
+    );
+    assert_eq!(
+        (&shown["serial"], &shown["state"]),
+        (&json!("04:9a:00:e1"), &json!("ok"))
+    );
     assert_eq!(ders(shown["chain"].as_str().unwrap()), ders(&chain));
     assert!(shown["days_left"].as_i64().unwrap() > 30_000 && shown["has_key"] == true);
     assert!(shown.get("key").is_none() && shown["used_by"] == json!([]));
@@ -380,11 +481,21 @@ fn a_certificate_is_added_shown_changed_and_forgotten_and_its_key_never_comes_ba
     // A new pair, a half of one, and what is missing.
     let rsa = (text(&["rsa", "ca"]), text(&["rsa.key"]));
     let refused = admin.patch(&at, &json!({ "chain": rsa.0 }));
-    assert_eq!(refused.is(422)["fields"][0]["code"], "stored_key_differs", "{}", refused.text());
+    assert_eq!(
+        refused.is(422)["fields"][0]["code"],
+        "stored_key_differs",
+        "{}",
+        refused.text()
+    );
     let changed = admin.put(&at, &body("Shops", &rsa.0, &rsa.1));
     assert_eq!(changed.is(200)["names"], json!(["rsa.example"]));
     let missing = admin.post("/api/certificates", &json!({}));
-    let fields: Vec<_> = missing.is(422)["fields"].as_array().unwrap().iter().map(|f| f["field"].clone()).collect();
+    let fields: Vec<_> = missing.is(422)["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["field"].clone())
+        .collect();
     assert_eq!(fields, ["name", "chain", "key"]);
     admin.put(&at, &json!({ "name": "x" })).is(422);
     admin.patch(&at, &json!({ "key": null })).is(422);
@@ -423,7 +534,10 @@ fn a_certificate_is_added_shown_changed_and_forgotten_and_its_key_never_comes_ba
 fn a_certificate_that_a_domain_is_served_with_stays_and_keeps_covering_it() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();
-    let made = admin.post("/api/certificates", &body("Shops", &text(&["ec", "ca"]), &text(&["ec.key"])));
+    let made = admin.post(
+        "/api/certificates",
+        &body("Shops", &text(&["ec", "ca"]), &text(&["ec.key"])),
+    );
     let id = made.is(201)["id"].as_i64().unwrap();
     house
         .database("lamplighter.db")
@@ -433,10 +547,16 @@ fn a_certificate_that_a_domain_is_served_with_stays_and_keeps_covering_it() {
         )
         .unwrap();
     let at = format!("/api/certificates/{id}");
-    assert_eq!(admin.get(&at).is(200)["used_by"], json!([{ "id": 1, "domain": "xn--e1afmkfd.example" }]));
-    assert_eq!(admin.get("/api/certificates").is(200)["items"][0]["used_by"][0]["id"], 1);
+    assert_eq!(
+        admin.get(&at).is(200)["used_by"],
+        json!([{ "id": 1, "domain": "xn--e1afmkfd.example" }])
+    );
+    assert_eq!(
+        admin.get("/api/certificates").is(200)["items"][0]["used_by"][0]["id"],
+        1
+    );
     let kept = admin.delete(&at);
-    assert_eq!(kept.is(409)["code"], "in_use");
+    assert_eq!(kept.is(409)["error_code"], "in_use");
     assert!(kept.text().contains("пример.example"), "{}", kept.text());
     let other = admin.put(&at, &body("Shops", &text(&["rsa", "ca"]), &text(&["rsa.key"])));
     assert_eq!(other.is(422)["fields"][0]["code"], "not_covering");
@@ -478,8 +598,16 @@ fn a_refused_form_shows_no_key_in_whichever_field_it_was() {
     }
     let form = format!("name=Shops&chain={}&key={}", encode(&text(&["ca", "ec"])), encode(&key));
     let page = browser.form("/certificates", &form);
-    assert_eq!((page.status, page.header("location")), (303, "/certificates/1?reordered=1"));
-    for page in ["/certificates", "/certificates/1", "/certificates/1/edit", "/certificates/1/delete"] {
+    assert_eq!(
+        (page.status, page.header("location")),
+        (303, Some("/certificates/1?reordered=1"))
+    );
+    for page in [
+        "/certificates",
+        "/certificates/1",
+        "/certificates/1/edit",
+        "/certificates/1/delete",
+    ] {
         let page = browser.get(page);
         assert_eq!(page.status, 200, "{}", page.text());
         assert!(!page.text().contains(secret) && !page.text().contains("PRIVATE KEY-----\n"));

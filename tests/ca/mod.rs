@@ -136,7 +136,10 @@ fn time(at: Ms) -> Vec<u8> {
     let rest = at.rem_euclid(DAY);
     let (h, min, s) = (rest / HOUR, rest % HOUR / MINUTE, rest % MINUTE / SECOND);
     match y {
-        1950..2050 => tlv(0x17, format!("{:02}{m:02}{d:02}{h:02}{min:02}{s:02}Z", y % 100).as_bytes()),
+        1950..2050 => tlv(
+            0x17,
+            format!("{:02}{m:02}{d:02}{h:02}{min:02}{s:02}Z", y % 100).as_bytes(),
+        ),
         _ => tlv(0x18, format!("{y:04}{m:02}{d:02}{h:02}{min:02}{s:02}Z").as_bytes()),
     }
 }

@@ -35,6 +35,13 @@ pub fn days_left(not_after: Ms, now: Ms) -> i64 {
     not_after.saturating_sub(now).div_euclid(DAY)
 }
 
+/// What is left of it, of `of`.
+pub fn left(not_before: Ms, not_after: Ms, now: Ms, of: i64) -> i64 {
+    let whole = not_after.saturating_sub(not_before).max(1);
+    let left = not_after.saturating_sub(now).clamp(0, whole);
+    (i128::from(left) * i128::from(of) / i128::from(whole)) as i64
+}
+
 /// The whole length of a drawn life.
 const WIDTH: i64 = 780;
 /// What the words of one moment take.
@@ -58,8 +65,7 @@ pub struct Line {
 /// See [`Line`].
 pub fn line(not_before: Ms, not_after: Ms, now: Ms) -> Line {
     let whole = not_after.saturating_sub(not_before).max(1);
-    let past = now.saturating_sub(not_before).clamp(0, whole);
-    let now = (past as i128 * i128::from(WIDTH) / i128::from(whole)) as i64;
+    let now = WIDTH - left(not_before, not_after, now, WIDTH);
     let window = WIDTH * 2 / 3;
     Line {
         window,
