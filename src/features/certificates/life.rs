@@ -24,8 +24,8 @@ pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
     let left = not_after.saturating_sub(now);
     match left {
         ..0 => Stage::Over,
-        left if left.saturating_mul(10) <= whole => Stage::Urgent,
-        left if left.saturating_mul(3) <= whole => Stage::Soon,
+        left if left <= whole / 10 => Stage::Urgent,
+        left if left <= whole / 3 => Stage::Soon,
         _ => Stage::Ok,
     }
 }
