@@ -239,6 +239,8 @@ pub struct ServerPlan {
     pub certificate: Option<remote::CertificateSeen>,
     /// SHA-256 of the file there now.
     pub found: Option<String>,
+    /// SHA-256 of the file under the old name.
+    pub found_old: Option<String>,
     /// For the deploy itself.
     pub(super) work: Option<Work>,
 }
@@ -377,6 +379,7 @@ impl ServerPlan {
             after: String::new(),
             certificate: None,
             found: None,
+            found_old: None,
             work: None,
         }
     }
@@ -625,6 +628,7 @@ impl ServerPlan {
             },
         });
         self.found = here.file.sha256.clone();
+        self.found_old = here.old.sha256.clone();
         Ok(())
     }
 
