@@ -424,7 +424,14 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         deadline: 25 * MINUTE,
         plan,
         values: Secret::new(values),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_certbot.sh", "site_swap.sh", "site_apply.sh"),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "site_certbot.sh",
+            "site_swap.sh",
+            "site_apply.sh"
+        ),
     })
 }
 
