@@ -24,6 +24,7 @@ templates![
     "_base.html",
     "_parts.html",
     "alerts/list.html",
+    "domains/_nameservers.html",
     "error.html",
     "home/dashboard.html",
     "home/lamp.html",

@@ -5,6 +5,7 @@
 
 pub mod model;
 mod queries;
+pub mod preflight;
 
 use crate::app::App;
 use crate::audit;
@@ -128,6 +129,11 @@ impl Domain {
 /// One domain, or a 404.
 pub fn get(conn: &Conn, id: Id<id::Domain>) -> Result<Domain> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("domain"))
+}
+
+/// One domain, if it is still there.
+pub fn find(conn: &Conn, id: Id<id::Domain>) -> Result<Option<Domain>> {
+    queries::get(conn, id)
 }
 
 /// A page of domains and how many there are.
