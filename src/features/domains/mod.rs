@@ -3,9 +3,15 @@
 //! What a person sets here reaches a server only with a deploy. A domain that lies on servers is taken off them before it
 //! is forgotten.
 
+pub mod nginx;
+pub mod site;
 pub mod model;
 mod queries;
+pub mod sites;
 pub mod preflight;
+pub mod plan;
+pub mod tasks;
+pub mod drift;
 
 use crate::app::App;
 use crate::audit;
@@ -15,18 +21,26 @@ use crate::base::id::{self, Id, Task};
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
 use model::{Fields, Valid};
+use std::time::Duration;
+use tasks::Choice;
 
 pub use queries::{Filter, Sort, counts, totals};
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature::named("domains");
+pub const FEATURE: Feature = Feature {
+    tasks: tasks::TASKS,
+    periodic: PERIODIC,
+    ..Feature::named("domains")
+};
 
-/// The kind of task that brings a domain to its servers.
-pub const DEPLOY: &str = "domain.deploy";
-/// The kind of task that takes a domain off its servers and then forgets it.
-pub const REMOVE: &str = "domain.remove";
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "domains.drift",
+    every: Duration::from_secs(60),
+    run: Work::Long(drift::beat),
+}];
 
 /// Why a domain's lamp is as it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -198,7 +212,7 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<O
         return Ok(None);
     }
     queries::set_removing(tx, id, clock::now())?;
-    start(app, tx, &domain, REMOVE, by).map(Some)
+    start(app, tx, &domain, tasks::REMOVE, &Choice::default(), by).map(Some)
 }
 
 /// Forgets a domain whose sites have been taken off their servers.
@@ -215,7 +229,7 @@ pub fn forget(app: &App, tx: &Tx, domain: &Domain, by: audit::By) -> Result<()> 
 }
 
 /// Puts a deploy in, when there is something to deploy.
-pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<Id<Task>> {
+pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Id<Task>> {
     let domain = get(tx, id)?;
     refuse_removing(&domain)?;
     let lacking = |code, say| Err(Error::new(Kind::Conflict, code, say));
@@ -231,15 +245,29 @@ pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<I
             "This domain has no upstream. Choose where its requests go.",
         );
     }
-    start(app, tx, &domain, DEPLOY, by)
+    start(app, tx, &domain, tasks::DEPLOY, choice, by)
 }
 
-fn start(app: &App, tx: &Tx, domain: &Domain, kind: &'static str, by: audit::By) -> Result<Id<Task>> {
+/// Has certbot look after a domain's certificates now.
+pub fn renew(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &tasks::Renewal, by: audit::By) -> Result<Id<Task>> {
+    let domain = get(tx, id)?;
+    refuse_removing(&domain)?;
+    start(app, tx, &domain, tasks::RENEW, choice, by)
+}
+
+fn start(
+    app: &App,
+    tx: &Tx,
+    domain: &Domain,
+    kind: &'static str,
+    choice: &impl serde::Serialize,
+    by: audit::By,
+) -> Result<Id<Task>> {
     let name = domain.name();
     let new = task::New {
         kind,
         target: ("domain", domain.id.get(), &name),
-        input: serde_json::json!({}),
+        input: serde_json::to_value(choice).map_err(Error::internal)?,
     };
     let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
     let data = serde_json::json!({ "task": task });

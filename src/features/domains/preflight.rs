@@ -7,7 +7,7 @@
 
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::process::{self, Cancel};
@@ -101,6 +101,29 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         self.checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Ok)
     }
+
+    /// Nobody could be asked, by a fault of ours.
+    fn failed(name: &str, expected: &[IpAddr], e: &Error) -> Report {
+        let args = [("name", name.to_string())];
+        let check = Check::new("addresses", Verdict::Bad, "preflight.addresses.not_asked", &args);
+        Report {
+            checks: vec![check.seen(vec![e.say.clone()])],
+            addresses: Vec::new(),
+            expected: expected.to_vec(),
+        }
+    }
+
+    /// The first thing that is wrong, in a sentence.
+    pub fn first_bad(&self) -> Option<String> {
+        let bad = self.checks.iter().find(|c| c.verdict == Verdict::Bad);
+        bad.map(|c| c.say(Lang::En))
+    }
+
+    /// All of it, for a log.
+    pub fn lines(&self) -> Vec<String> {
+        let of = |c: &Check| [&[c.say(Lang::En)], &c.evidence[..]].concat();
+        self.checks.iter().flat_map(of).collect()
+    }
 }
 
 /// The name servers that are asked: those of the setting, else those of the system.
@@ -139,34 +162,34 @@ pub fn expected(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> {
     Ok(out)
 }
 
-/// Looks at `name` (A-labels) and judges what was seen. Error `cancelled`.
-pub fn look(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Result<Report> {
-    let directory = app.db.read(|conn| settings::text(conn, "acme.directory"))?;
-    let servers = name_servers(app)?;
+/// Looks at `name` (A-labels) and judges what was seen. A pulled cord makes both look-ups fail; who pulled it knows.
+pub fn look(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Report {
+    let asked = app.db.read(|conn| {
+        let servers = dns::servers(&settings::text(conn, "dns.resolvers")?);
+        Ok((servers, settings::text(conn, "acme.directory")?))
+    });
+    let (servers, directory) = match asked {
+        Ok(asked) => asked,
+        Err(e) => return Report::failed(name, expected, &e),
+    };
     let until = clock::mono() + LOOK;
     let resolver = || resolver(&servers, until, cancel);
     // Both at once: a person waits for them.
     let (addresses, authorities) = std::thread::scope(|scope| {
         let authorities = scope.spawn(|| resolver().authorities(name));
         let addresses = resolver().addresses(name);
-        let authorities = authorities.join().unwrap_or_else(|_| {
-            Err(Failure {
-                fault: Fault::BadAnswer,
-                evidence: vec!["The look-up panicked.".into()],
-            })
-        });
-        (addresses, authorities)
+        match authorities.join() {
+            Ok(authorities) => (addresses, authorities),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     });
-    if cancel.is_cancelled() {
-        return Err(process::cancelled());
-    }
-    Ok(judge(&Seen {
+    judge(&Seen {
         name,
         expected,
         addresses: &addresses,
         authorities: &authorities,
         directory: &directory,
-    }))
+    })
 }
 
 /// The addresses alone. Error `cancelled`.

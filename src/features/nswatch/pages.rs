@@ -49,6 +49,8 @@ struct Run {
     glyph: &'static str,
     state: &'static str,
     code: String,
+    /// What it was held against.
+    policy: String,
     zone: String,
     /// The zone is one above the domain.
     above: bool,
@@ -89,6 +91,7 @@ fn run(domain: &str, row: super::Row) -> Run {
         },
         state: state.name(),
         code,
+        policy,
         above: !zone.is_empty() && zone != domain,
         zone,
         misfits: hosts.iter().filter(|h| !h.fits).count(),

@@ -6,13 +6,12 @@ use super::{keep, queries};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, MINUTE, Ms};
 use crate::base::error::Result;
-use crate::base::log;
 use crate::base::process::Cancel;
+use crate::base::{log, parallel};
 use crate::features::domains::{self, Domain, preflight};
 use crate::net::dns::Resolver;
 use crate::schedule::{Periodic, Work};
 use crate::settings;
-use std::sync::Mutex;
 
 pub const PERIODIC: &[Periodic] = &[
     Periodic {
@@ -65,7 +64,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     due.truncate(share(all, interval));
     let servers = preflight::name_servers(app)?;
     let begin_until = clock::mono() + BEGIN_MAX;
-    each(due.into_iter().map(|(_, domain)| domain).collect(), |domain: Domain| {
+    parallel::map(&due, THREADS_MAX, |(_, domain)| {
         if clock::mono() >= begin_until || cancel.is_cancelled() {
             return;
         }
@@ -78,7 +77,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         let Some(seen) = look(&resolver, name, &domain.fields.ns_policy) else {
             return;
         };
-        if let Err(e) = app.db.write(|tx| keep(app, tx, &domain, &seen, clock::now())) {
+        if let Err(e) = app.db.write(|tx| keep(app, tx, domain, &seen, clock::now())) {
             log::error(
                 "nswatch",
                 "a look could not be kept",
@@ -95,26 +94,9 @@ fn share(all: usize, interval_min: i64) -> usize {
     (2 * all).div_ceil(interval_min.max(1) as usize).max(SHARE_MIN)
 }
 
-/// Does `work` for each item, by a few threads.
-pub fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
-    let threads = items.len().min(THREADS_MAX);
-    let queue = Mutex::new(items.into_iter());
-    let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(item) = next() {
-                    work(item);
-                }
-            });
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn a_beat_takes_its_share_and_no_more() {
@@ -122,18 +104,5 @@ mod tests {
         assert_eq!(share(1_500, 15), 200);
         assert_eq!(share(1_500, 1), 3_000);
         assert_eq!(share(1_440, 1_440), 16);
-    }
-
-    #[test]
-    fn each_item_is_worked_on_once_by_a_few_threads() {
-        let (sum, now, most) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-        each((1..=100).collect(), |n: usize| {
-            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_millis(2));
-            sum.fetch_add(n, Ordering::SeqCst);
-            now.fetch_sub(1, Ordering::SeqCst);
-        });
-        assert_eq!(sum.into_inner(), 5_050);
-        assert!((2..=THREADS_MAX).contains(&most.into_inner()));
     }
 }

@@ -6,12 +6,12 @@ use crate::app::App;
 use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
+use crate::base::parallel;
 use crate::base::process::{self, Cancel};
 use crate::features::domains::preflight::{self, Report, Verdict};
 use crate::features::domains::{self, Domain};
 use crate::http::words::Lang;
 use crate::net::dns::Resolver;
-use std::sync::Mutex;
 
 /// What was seen.
 pub struct Verified {
@@ -74,14 +74,5 @@ pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
 
 /// The same for several, in the order of `ids`.
 pub fn verify_all(app: &App, ids: &[Id<id::Domain>], until: Instant) -> Vec<(Id<id::Domain>, Result<Verified>)> {
-    let done = Mutex::new(Vec::new());
-    periodic::each(ids.to_vec(), |id| {
-        let result = verify(app, id, until);
-        done.lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push((id, result));
-    });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(id, _)| ids.iter().position(|i| i == id));
-    done
+    parallel::map(ids, periodic::THREADS_MAX, |id| (*id, verify(app, *id, until)))
 }
