@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod door;
+pub mod inputs;
 
 pub use client::{Answer, Client, Event, Sse, Who};
 pub use door::{Door, Manner};

@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod plan;
 pub mod tasks;
 pub mod drift;
+pub mod api;
 
 use crate::app::App;
 use crate::audit;
@@ -33,6 +34,7 @@ pub use queries::{Filter, Sort, counts, totals};
 pub const FEATURE: Feature = Feature {
     tasks: tasks::TASKS,
     periodic: PERIODIC,
+    routes: api::ROUTES,
     ..Feature::named("domains")
 };
 

@@ -3,6 +3,7 @@
 
 pub mod model;
 mod queries;
+pub mod api;
 
 use crate::app::App;
 use crate::audit;
@@ -18,7 +19,10 @@ use serde::Serialize;
 pub use queries::Filter;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature::named("groups");
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    ..Feature::named("groups")
+};
 
 /// A group's row.
 #[derive(Debug, Clone)]

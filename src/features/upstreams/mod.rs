@@ -3,6 +3,7 @@
 
 pub mod model;
 mod queries;
+pub mod api;
 
 use crate::app::App;
 use crate::audit;
@@ -10,6 +11,7 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::idn::DomainName;
+use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
@@ -19,7 +21,10 @@ pub use model::Target;
 pub use queries::Filter;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature::named("upstreams");
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    ..Feature::named("upstreams")
+};
 
 /// An upstream's row.
 #[derive(Debug, Clone)]
@@ -97,7 +102,7 @@ pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: audit::By) 
     )
 }
 
-/// Names listed in a refusal; the rest is counted.
+/// Names in a refusal; the rest is counted.
 const NAMED: usize = 5;
 
 /// Deletes an upstream that no domain uses.
@@ -105,12 +110,8 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Upstream>, by: audit::By) -> Result
     let upstream = get(tx, id)?;
     let users: Vec<String> = used_by(tx, id)?.into_iter().map(|(_, name)| name).collect();
     if !users.is_empty() {
-        let more = match users.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
-        let named = users[..users.len().min(NAMED)].join(", ");
-        let say = format!("This upstream is used by {named}{more}. Give them another one first.");
+        let named = text::first_of(&users, NAMED);
+        let say = format!("This upstream is used by {named}. Give them another one first.");
         return Err(Error::new(Kind::Conflict, "upstream_used", say));
     }
     queries::remove(tx, id)?;
