@@ -7,7 +7,7 @@ use crate::base::error::{Error, Field, Result};
 use crate::base::id::{Id, Task};
 use crate::base::process::Cancel;
 use crate::features::domains::plan::{self, Fault, Level, Plan, ServerPlan, Step, Wish};
-use crate::features::domains::preflight;
+use crate::features::domains::preflight::{self, Verdict};
 use crate::features::domains::sites::State;
 use crate::features::domains::tasks::{Choice, Renewal};
 use crate::features::domains::{self, Domain};
@@ -16,6 +16,7 @@ use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
+use crate::http::words::Lang;
 use serde::Serialize;
 
 /// See [`Route`].
@@ -85,6 +86,25 @@ impl<'a> ServerCard<'a> {
 }
 
 #[derive(Serialize)]
+struct CheckLine<'a> {
+    glyph: &'static str,
+    say: String,
+    evidence: &'a [String],
+}
+
+fn check(c: &preflight::Check, lang: Lang) -> CheckLine<'_> {
+    CheckLine {
+        glyph: match c.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "flick",
+            Verdict::Bad => "dark",
+        },
+        say: c.say(lang),
+        evidence: &c.evidence,
+    }
+}
+
+#[derive(Serialize)]
 struct PlanPage<'a> {
     id: i64,
     domain: String,
@@ -95,7 +115,7 @@ struct PlanPage<'a> {
     /// It needs the person's word that somebody else's text may be overwritten.
     asks: bool,
     faults: &'a [Fault],
-    preflight: Option<&'a preflight::Report>,
+    preflight: Vec<CheckLine<'a>>,
     servers: Vec<ServerCard<'a>>,
 }
 
@@ -104,6 +124,7 @@ fn show_plan(ctx: &Ctx) -> Result<Reply> {
     let plan: Plan = plan::make(ctx.app, &wish, &Cancel::new());
     let diffs: Vec<Diff> = plan.servers.iter().map(ServerPlan::diff).collect();
     let faults = || plan.faults.iter().chain(plan.servers.iter().flat_map(|s| &s.faults));
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
     let content = PlanPage {
         id: wish.domain.id.get(),
         domain: wish.domain.name(),
@@ -112,7 +133,12 @@ fn show_plan(ctx: &Ctx) -> Result<Reply> {
         stops: faults().any(|f| f.level == Level::Stop),
         asks: faults().any(|f| f.level == Level::Ask),
         faults: &plan.faults,
-        preflight: plan.preflight.as_ref(),
+        preflight: plan
+            .preflight
+            .iter()
+            .flat_map(|report| &report.checks)
+            .map(|c| check(c, lang))
+            .collect(),
         servers: plan
             .servers
             .iter()
