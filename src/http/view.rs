@@ -24,7 +24,14 @@ templates![
     "_base.html",
     "_parts.html",
     "alerts/list.html",
+    "certificates/_life.html",
+    "certificates/delete.html",
+    "certificates/form.html",
+    "certificates/list.html",
+    "certificates/show.html",
+    "domains/_diff.html",
     "domains/_nameservers.html",
+    "domains/plan.html",
     "error.html",
     "home/dashboard.html",
     "home/lamp.html",
@@ -340,6 +347,9 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_global("version", env!("CARGO_PKG_VERSION"));
     env.add_filter("iso", clock::rfc3339);
     env.add_filter("hms", time_of_day);
+    // Inside a drawing there is no <time>.
+    env.add_filter("date", move |at: Ms| day(lang, at));
+    env.add_filter("moment", move |at: Ms| moment(lang, at));
     env.add_filter("after", |text: &str, mark: &str| {
         text.split_once(mark).map_or(text, |(_, rest)| rest).to_string()
     });

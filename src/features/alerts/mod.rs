@@ -128,6 +128,32 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "deploy.failed",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} could not be deployed; what was there before is still there"),
+        },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "deploy.failed" },
+    },
+    Rule {
+        event: "domain.drifted",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The file of {name} was changed on a server by somebody else"),
+        },
+    },
+    Rule {
+        event: "domain.healed",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
         event: "ns.mismatch",
         then: Then::Raise {
             level: "ERROR",
@@ -168,8 +194,8 @@ const RULES: &[Rule] = &[
 ];
 
 fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    if let "server.deleted" | "domain.deleted" = event.kind.as_str() {
-        return queries::resolve_all(tx, (&event.target_type, event.target_id), event.at);
+    if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
+        return queries::resolve_all(tx, (gone, event.target_id), event.at);
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
         let text = |key: &str| {

@@ -24,8 +24,8 @@ pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
     let left = not_after.saturating_sub(now);
     match left {
         ..0 => Stage::Over,
-        left if left.saturating_mul(10) <= whole => Stage::Urgent,
-        left if left.saturating_mul(3) <= whole => Stage::Soon,
+        left if left <= whole / 10 => Stage::Urgent,
+        left if left <= whole / 3 => Stage::Soon,
         _ => Stage::Ok,
     }
 }
@@ -33,6 +33,13 @@ pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
 /// Whole days left; negative when it is over.
 pub fn days_left(not_after: Ms, now: Ms) -> i64 {
     not_after.saturating_sub(now).div_euclid(DAY)
+}
+
+/// What is left of it, of `of`.
+pub fn left(not_before: Ms, not_after: Ms, now: Ms, of: i64) -> i64 {
+    let whole = not_after.saturating_sub(not_before).max(1);
+    let left = not_after.saturating_sub(now).clamp(0, whole);
+    (i128::from(left) * i128::from(of) / i128::from(whole)) as i64
 }
 
 /// The whole length of a drawn life.
@@ -58,8 +65,7 @@ pub struct Line {
 /// See [`Line`].
 pub fn line(not_before: Ms, not_after: Ms, now: Ms) -> Line {
     let whole = not_after.saturating_sub(not_before).max(1);
-    let past = now.saturating_sub(not_before).clamp(0, whole);
-    let now = (past as i128 * i128::from(WIDTH) / i128::from(whole)) as i64;
+    let now = WIDTH - left(not_before, not_after, now, WIDTH);
     let window = WIDTH * 2 / 3;
     Line {
         window,

@@ -2,7 +2,7 @@
 
 use super::model::{self, Fields};
 use super::tasks::Choice;
-use super::{Domain, Filter, Site, Sort};
+use super::{Domain, Filter, Site, Sort, act};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
@@ -24,6 +24,16 @@ pub const ROUTES: &[Route] = &[
     route(Put, "/api/domains/{id}", Right::Edit, replace),
     route(Patch, "/api/domains/{id}", Right::Edit, change),
     route(Delete, "/api/domains/{id}", Right::Edit, remove),
+    route(Post, "/api/domains/{id}/plan", Right::Act, act::api::plan),
+    route(Post, "/api/domains/{id}/deploy", Right::Act, act::api::deploy),
+    route(Post, "/api/domains/{id}/renew", Right::Act, act::api::renew),
+    route(Post, "/api/domains/{id}/adopt", Right::Act, act::api::adopt),
+    route(
+        Get,
+        "/api/domains/{id}/nginx-config",
+        Right::Read,
+        act::api::nginx_config,
+    ),
 ];
 
 /// A domain as the API shows it.

@@ -116,7 +116,7 @@ fn note(app: &App, tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<
     }
     let event = match sites::looked(tx, &now, drift, at)? {
         (before, State::Drifted) if before != State::Drifted => "domain.drifted",
-        (State::Drifted, after) if after != State::Drifted => "domain.healed",
+        (State::Drifted, after) if after != State::Drifted && !sites::drifted(tx, row.domain)? => "domain.healed",
         _ => return Ok(()),
     };
     let domain = super::get(tx, row.domain)?;

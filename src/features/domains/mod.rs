@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod plan;
 pub mod tasks;
 pub mod drift;
+pub mod act;
 pub mod api;
 
 use crate::app::App;

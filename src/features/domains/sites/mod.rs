@@ -95,6 +95,11 @@ pub fn deployed(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
     queries::is_deployed(conn, domain)
 }
 
+/// Has anybody changed a file of this domain on any server?
+pub fn drifted(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
+    Ok(of(conn, domain)?.iter().any(|row| row.state == State::Drifted))
+}
+
 /// From now on the domain is wanted on these servers, in this order. Where it still is on another, it is to be taken off.
 pub fn want(tx: &Tx, domain: Id<id::Domain>, servers: &[Id<id::Server>]) -> Result<()> {
     queries::want_none(tx, domain)?;
