@@ -40,8 +40,8 @@ pub struct Asked {
 struct Book {
     zone: BTreeMap<String, Value>,
     rules: HashMap<String, Value>,
-    /// Questions so far for a name with a rule.
-    counts: HashMap<String, u64>,
+    /// Questions so far for a name and kind.
+    counts: HashMap<(String, u16), u64>,
     asked: Vec<Asked>,
     /// Changes the bytes of each answer at the last moment.
     spoil: Option<Box<dyn FnMut(&mut Vec<u8>) + Send>>,
@@ -125,7 +125,7 @@ impl NameServer {
 
     pub fn rule(&self, name: &str, rule: Value) {
         let mut book = self.book.lock().unwrap();
-        book.counts.remove(name);
+        book.counts.retain(|(of, _), _| of != name);
         match rule.is_null() {
             true => drop(book.rules.remove(name)),
             false => drop(book.rules.insert(name.into(), rule)),
@@ -195,7 +195,7 @@ fn answer(book: &Mutex<Book>, query: &[u8], tcp: bool, port: u16) -> Option<Vec<
         id,
         port,
     });
-    let count = book.counts.entry(key.clone()).or_default();
+    let count = book.counts.entry((key.clone(), kind)).or_default();
     *count += 1;
     let count = *count;
     let rule = book.rules.get(&key).cloned().unwrap_or(Value::Null);
