@@ -29,6 +29,7 @@ templates![
     "certificates/form.html",
     "certificates/list.html",
     "certificates/show.html",
+    "domains/_certificate.html",
     "error.html",
     "home/dashboard.html",
     "home/lamp.html",
