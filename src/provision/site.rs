@@ -324,6 +324,8 @@ pub struct Apply<'a> {
     pub expect: Option<&'a str>,
     /// A domain was renamed: the site of this name goes in the same swap.
     pub old_name: Option<&'a str>,
+    /// As `expect`, for the file of that name.
+    pub old_expect: Option<&'a str>,
 }
 
 /// See [`Apply::certificate`].
@@ -405,6 +407,10 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         ("FIRST_PROOF", first_proof.map_or("", |proof| &proof.path)),
         ("FIRST_BODY", first_proof.map_or("", |proof| &proof.body)),
         ("EXPECT", wish.expect.map(sha256).transpose()?.unwrap_or_default()),
+        (
+            "OLD_EXPECT",
+            wish.old_expect.map(sha256).transpose()?.unwrap_or_default(),
+        ),
         ("TARGETS", &targets.join(" ")),
         ("CERT", kind),
         ("EMAIL", email),
@@ -418,7 +424,14 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         deadline: 25 * MINUTE,
         plan,
         values: Secret::new(values),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_swap.sh", "site_apply.sh"),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "site_certbot.sh",
+            "site_swap.sh",
+            "site_apply.sh"
+        ),
     })
 }
 
@@ -460,7 +473,7 @@ pub fn renew(domain: &str, force: bool) -> Result<Recipe> {
             ("NAME", name(domain)?),
             ("FORCE", if force { "yes" } else { "" }),
         ])?),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_renew.sh"),
+        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_certbot.sh", "site_renew.sh"),
     })
 }
 

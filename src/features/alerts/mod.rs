@@ -178,6 +178,37 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "ns.mismatch",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} has name servers that do not fit its policy"),
+        },
+    },
+    // There is an answer again, though not the wanted one.
+    Rule {
+        event: "ns.mismatch",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
+        event: "ns.resolve_failed",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The name servers of {name} cannot be looked up"),
+        },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve { kind: "ns.mismatch" },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
         event: "auth.refresh_reused",
         then: Then::Raise {
             level: "CRITICAL",

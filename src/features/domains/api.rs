@@ -24,11 +24,16 @@ pub const ROUTES: &[Route] = &[
     route(Put, "/api/domains/{id}", Right::Edit, replace),
     route(Patch, "/api/domains/{id}", Right::Edit, change),
     route(Delete, "/api/domains/{id}", Right::Edit, remove),
-    route(Post, "/api/domains/{id}/plan", Right::Act, act::plan),
-    route(Post, "/api/domains/{id}/deploy", Right::Act, act::deploy),
-    route(Post, "/api/domains/{id}/renew", Right::Act, act::renew),
-    route(Post, "/api/domains/{id}/adopt", Right::Act, act::adopt),
-    route(Get, "/api/domains/{id}/nginx-config", Right::Read, act::nginx_config),
+    route(Post, "/api/domains/{id}/plan", Right::Act, act::api::plan),
+    route(Post, "/api/domains/{id}/deploy", Right::Act, act::api::deploy),
+    route(Post, "/api/domains/{id}/renew", Right::Act, act::api::renew),
+    route(Post, "/api/domains/{id}/adopt", Right::Act, act::api::adopt),
+    route(
+        Get,
+        "/api/domains/{id}/nginx-config",
+        Right::Read,
+        act::api::nginx_config,
+    ),
 ];
 
 /// A domain as the API shows it.

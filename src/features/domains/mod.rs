@@ -148,6 +148,11 @@ pub fn get(conn: &Conn, id: Id<id::Domain>) -> Result<Domain> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("domain"))
 }
 
+/// One domain, if it is still there.
+pub fn find(conn: &Conn, id: Id<id::Domain>) -> Result<Option<Domain>> {
+    queries::get(conn, id)
+}
+
 /// A page of domains and how many there are.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
     queries::list(conn, filter)

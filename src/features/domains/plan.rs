@@ -18,7 +18,7 @@ use crate::db::Conn;
 use crate::features::servers::{self, Server, reach::Way};
 use crate::features::upstreams::model::Target;
 use crate::features::{certificates, upstreams};
-use crate::net::{names, x509};
+use crate::net::x509;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
 use crate::settings;
@@ -239,6 +239,8 @@ pub struct ServerPlan {
     pub certificate: Option<remote::CertificateSeen>,
     /// SHA-256 of the file there now.
     pub found: Option<String>,
+    /// SHA-256 of the file under the old name.
+    pub found_old: Option<String>,
     /// For the deploy itself.
     pub(super) work: Option<Work>,
 }
@@ -311,7 +313,15 @@ pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<
     if wish.domain.fields.preflight == Preflight::Off {
         return (None, faults);
     }
-    let expected = expected_addresses(wish);
+    let wanted = wish.sites.iter().filter(|(row, _)| row.wanted);
+    let servers: Vec<_> = wanted.map(|(row, _)| row.server).collect();
+    let expected = match preflight::expected(app, &servers) {
+        Ok(expected) => expected,
+        Err(e) => {
+            faults.push(Fault::new(Level::Stop, e.code, e.say));
+            return (None, faults);
+        }
+    };
     let report = preflight::look(app, wish.name(), &expected, cancel);
     if let Some(bad) = report.first_bad() {
         // Only an ACME server has to find the way here already. Everything else may be made ready before the move.
@@ -322,33 +332,6 @@ pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<
         faults.push(Fault::new(level, "preflight", bad));
     }
     (Some(report), faults)
-}
-
-/// Where the domain's addresses should lead: what the servers are known by to the world.
-pub fn expected_addresses(wish: &Wish) -> Vec<IpAddr> {
-    let of = |server: &Server| -> Vec<IpAddr> {
-        let said: Vec<IpAddr> = server
-            .fields
-            .public_ips
-            .iter()
-            .filter_map(|ip| ip.parse().ok())
-            .collect();
-        if !said.is_empty() {
-            return said;
-        }
-        match server.fields.host.parse() {
-            Ok(ip) => vec![ip],
-            Err(_) => match names::look_up(&server.fields.host, clock::mono() + Duration::from_secs(3)) {
-                names::Answer::Known(all) => all,
-                _ => Vec::new(),
-            },
-        }
-    };
-    let wanted = wish.sites.iter().filter(|(row, _)| row.wanted);
-    let mut all: Vec<IpAddr> = wanted.flat_map(|(_, server)| of(server)).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 impl Fault {
@@ -377,6 +360,7 @@ impl ServerPlan {
             after: String::new(),
             certificate: None,
             found: None,
+            found_old: None,
             work: None,
         }
     }
@@ -625,6 +609,7 @@ impl ServerPlan {
             },
         });
         self.found = here.file.sha256.clone();
+        self.found_old = here.old.sha256.clone();
         Ok(())
     }
 

@@ -286,6 +286,7 @@ impl Deploy<'_> {
             certificate,
             expect: plan.found.as_deref(),
             old_name: Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name()),
+            old_expect: plan.found_old.as_deref(),
         })?;
         let done = way.run(run.app, &recipe, run.cancel, &mut |report| {
             tell(run, self.on(server), report)

@@ -3,10 +3,10 @@
 //! | policy | a name server fits when |
 //! |---|---|
 //! | `dnspod` | the text stands anywhere in its name (so `dnspod.evil.example` fits, too) |
-//! | `suffix:dnspod.net` | it is that name or below it |
+//! | `suffix:dnspod.net` | it is that name or below it (or one of several, with commas between) |
 //! | `exact:ns1.example.net,ns2.example.net` | it is one of these |
 //!
-//! Compared are A-labels in lower case without final dot, whatever was typed. An empty policy fits everything: then only
+//! Compared are A-labels in lower case, names without final dot. An empty policy fits everything: then only
 //! a change is told.
 
 use crate::base::idn::DomainName;
@@ -18,8 +18,8 @@ pub enum Policy {
     None,
     /// This text stands in each name.
     Substring(String),
-    /// Each is this name or below it.
-    Suffix(String),
+    /// Each is one of these names or below it.
+    Suffix(Vec<String>),
     /// Each is one of these.
     Exact(Vec<String>),
 }
@@ -30,16 +30,17 @@ impl Policy {
         let text = text.trim().to_lowercase();
         let names = |list: &str| -> Vec<String> {
             let words = list.split([',', ' ']).filter(|word| !word.is_empty());
-            words.map(|word| a_labels(word.trim_start_matches('.'))).collect()
+            let words = words.map(|word| a_labels(word.trim_start_matches('.')));
+            words.filter(|name| !name.is_empty()).collect()
         };
         if text.is_empty() {
             Policy::None
         } else if let Some(suffix) = text.strip_prefix("suffix:") {
-            Policy::Suffix(a_labels(suffix.trim().trim_start_matches('.')))
+            Policy::Suffix(names(suffix))
         } else if let Some(list) = text.strip_prefix("exact:") {
             Policy::Exact(names(list))
         } else {
-            Policy::Substring(a_labels(&text))
+            Policy::Substring(text)
         }
     }
 
@@ -49,17 +50,17 @@ impl Policy {
         match self {
             Policy::None => true,
             Policy::Substring(text) => host.contains(text.as_str()),
-            // An empty suffix is a slip of the pen, not a wish for anything.
-            Policy::Suffix(suffix) if suffix.is_empty() => false,
-            Policy::Suffix(suffix) => host
-                .strip_suffix(suffix.as_str())
-                .is_some_and(|head| head.is_empty() || head.ends_with('.')),
+            // An empty list is a slip of the pen, not a wish for anything: nothing fits.
+            Policy::Suffix(names) => names.iter().any(|name| {
+                let head = host.strip_suffix(name.as_str());
+                head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
+            }),
             Policy::Exact(names) => names.contains(&host),
         }
     }
 }
 
-/// As DNS has it; what is no name (a substring need not be one) only in lower case.
+/// A name as DNS has it; what is none only in lower case.
 fn a_labels(text: &str) -> String {
     let text = text.strip_suffix('.').unwrap_or(text).to_lowercase();
     match text.is_ascii() {
@@ -84,6 +85,8 @@ mod tests {
         assert!(fits("suffix:dnspod.net", "f1g1ns1.dnspod.net") && fits("suffix: .DNSPOD.net. ", "dnspod.net"));
         assert!(!fits("suffix:dnspod.net", "ns1.dnspod.net.evil.example") && !fits("suffix:dnspod.net", "xdnspod.net"));
         assert!(!fits("suffix:", "ns1.example") && !fits("suffix:.", "ns1.example"));
+        assert!(fits("suffix:a.example,dnspod.net", "x.dnspod.net") && fits(".dnspod.", "ns1.dnspod.net"));
+        assert!(!fits(".dnspod.", "ns1.dnspods.net"));
     }
 
     #[test]

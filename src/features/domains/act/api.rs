@@ -1,16 +1,12 @@
-//! What is done with a domain's sites over the API: plan, deploy, show the file, accept what somebody else wrote, renew.
+//! The same over the API.
 
-use super::plan::{self, Plan, ServerPlan, Wish};
-use super::sites::{self, State};
-use super::tasks::{Choice, Renewal};
-use crate::app::App;
-use crate::audit;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
-use crate::db::Tx;
-use crate::events::outbox;
+use crate::features::domains::plan::{self, Plan, ServerPlan, Wish};
+use crate::features::domains::tasks::{Choice, Renewal};
+use crate::features::domains::{self, preflight};
 use crate::features::servers::reach::Way;
 use crate::http::input::Input;
 use crate::http::reply::Reply;
@@ -24,7 +20,7 @@ struct PlanView<'a> {
     /// A deploy would go through, as far as can be told.
     ok: bool,
     changes: usize,
-    preflight: Option<&'a super::preflight::Report>,
+    preflight: Option<&'a preflight::Report>,
     faults: &'a [plan::Fault],
     servers: Vec<ServerView<'a>>,
 }
@@ -93,7 +89,7 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
     let by = ctx.actor()?.by();
     let choice = Choice { overwrite };
-    Reply::accepted(ctx.app.db.write(|tx| super::deploy(ctx.app, tx, id, &choice, by))?)
+    Reply::accepted(ctx.app.db.write(|tx| domains::deploy(ctx.app, tx, id, &choice, by))?)
 }
 
 /// `POST /api/domains/{id}/renew` `{"force":false}`: 202 and the task.
@@ -104,7 +100,7 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
     let by = ctx.actor()?.by();
     let choice = Renewal { force };
-    Reply::accepted(ctx.app.db.write(|tx| super::renew(ctx.app, tx, id, &choice, by))?)
+    Reply::accepted(ctx.app.db.write(|tx| domains::renew(ctx.app, tx, id, &choice, by))?)
 }
 
 /// `GET /api/domains/{id}/nginx-config`: the file as it would be put on the first server, or on `?server_id=`; with
@@ -147,46 +143,6 @@ pub fn adopt(ctx: &Ctx) -> Result<Reply> {
     let by = ctx.actor()?.by();
     ctx.app
         .db
-        .write(|tx| accept(ctx.app, tx, id, Id::new(server.unwrap_or_default()), by))?;
+        .write(|tx| super::accept(ctx.app, tx, id, Id::new(server.unwrap_or_default()), by))?;
     Ok(Reply::status(204))
-}
-
-/// Accepts a site's file as the last look found it: from now on it is as it should be, until the next deploy, which
-/// asks before it overwrites it.
-pub fn accept(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
-    let domain = super::get(tx, id)?;
-    let rows = sites::of(tx, id)?;
-    let Some(row) = rows.iter().find(|row| row.server == server) else {
-        return Err(Error::invalid(vec![Field {
-            field: "server_id",
-            code: "no_site",
-            message: "This domain is not on that server.".into(),
-        }]));
-    };
-    let conflict = |code, say| Err(Error::new(Kind::Conflict, code, say));
-    let seen = match (&row.seen, row.state) {
-        (Some(seen), State::Drifted) if !seen.is_empty() && *seen != row.text => seen,
-        (Some(_), State::Drifted) => {
-            return conflict(
-                "nothing_to_adopt",
-                "There is no other text to accept. Deploy to put the file back, or take the server off this domain.",
-            );
-        }
-        _ => return conflict("not_drifted", "The file on that server is as it should be."),
-    };
-    sites::adopt(tx, row, seen)?;
-    let name = domain.name();
-    let data = serde_json::json!({ "name": name, "server_id": server });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "domain.adopt",
-        &format!("domain {id} {name}"),
-        &data,
-    )?;
-    match sites::drifted(tx, id)? {
-        true => Ok(()),
-        false => outbox::emit(tx, &app.wakes.events, "domain.healed", ("domain", id.get()), &data),
-    }
 }
