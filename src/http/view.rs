@@ -29,6 +29,7 @@ templates![
     "certificates/form.html",
     "certificates/list.html",
     "certificates/show.html",
+    "domains/_certificate.html",
     "domains/_diff.html",
     "domains/_nameservers.html",
     "domains/plan.html",
