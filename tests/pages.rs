@@ -4,8 +4,8 @@ mod support;
 
 use support::{Answer, Browser, Daemon};
 
-/// Pages that somebody who is signed in can open; the server with number 1 and its task 1 exist.
-const PAGES: [&str; 14] = [
+/// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
+const PAGES: [&str; 28] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -14,6 +14,20 @@ const PAGES: [&str; 14] = [
     "/servers/1/edit",
     "/servers/1/delete",
     "/servers/1/install-glances",
+    "/upstreams",
+    "/upstreams?q=none",
+    "/upstreams/new",
+    "/upstreams/1",
+    "/groups",
+    "/groups?edit=1",
+    "/groups?delete=1",
+    "/domains",
+    "/domains?state=unlit&group_id=1&server_id=1&upstream_id=1&ssl=true&sort=-expiry&q=a",
+    "/domains/new",
+    "/domains/new?upstream_id=1&server_ids=1",
+    "/domains/1",
+    "/domains/1/edit",
+    "/domains/1/delete",
     "/logs",
     "/logs?status=failed&server=1",
     "/tasks/1",
@@ -49,6 +63,34 @@ fn add_server(browser: &mut Browser, name: &str) -> String {
     let answer = browser.post("/servers", &server_form(name, &[]));
     assert_eq!(answer.status, 303, "{}", answer.body);
     answer.header("location").to_string()
+}
+
+/// An upstream, a group and a domain on server 1.
+fn add_domain(browser: &mut Browser, name: &str) {
+    let form = [
+        ("name", "shop-web"),
+        ("targets", "10.0.0.7:8080 5\n[2001:db8::7]:80"),
+        ("notes", ""),
+    ];
+    assert_eq!(browser.post("/upstreams", &form).header("location"), "/upstreams/1");
+    assert_eq!(
+        browser.post("/groups", &[("name", "Shops")]).header("location"),
+        "/groups"
+    );
+    let form = [
+        ("domain", name),
+        ("upstream_id", "1"),
+        ("group_id", "1"),
+        ("server_ids", "1"),
+        ("ssl", "true"),
+        ("hsts", "on"),
+        ("certificate_id", ""),
+        ("ns_policy", "dnspod"),
+        ("preflight", "strict"),
+        ("notes", ""),
+    ];
+    let answer = browser.post("/domains", &form);
+    assert_eq!(answer.header("location"), "/domains/1", "{}", answer.body);
 }
 
 /// What holds for every page, whatever it says.
@@ -96,6 +138,7 @@ fn every_page_opens_in_both_languages_and_keeps_the_policy() {
     let mut browser = daemon.admin();
     assert_eq!(add_server(&mut browser, "web-01"), "/servers/1");
     browser.post("/servers/1/check-ssh", &[]);
+    add_domain(&mut browser, "магазин.example");
     for lang in ["en", "ru"] {
         browser.post("/prefs", &[("lang", lang), ("back", "/")]);
         for path in PAGES {
