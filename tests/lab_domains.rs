@@ -19,7 +19,7 @@ fn house(hosts: &Hosts) -> House {
         back_end(host, 9000, "first");
         back_end(host, 9001, "second");
     }
-    let settings = json!({ "acme.directory": "https://acme.lab.test:14000/dir", "acme.email": "ops@example.org" });
+    let settings = json!({ "acme.directory": "https://acme.lab.test:14000/dir", "acme.email": "ops@example.org", "dns.resolvers": "10.77.0.2" });
     admin.put("/api/settings", &settings).is(200);
     let upstream = json!({ "name": "app", "targets": ["127.0.0.1:9000"] });
     admin.post("/api/upstreams", &upstream).is(201);
@@ -31,7 +31,9 @@ fn domain(house: &House, fields: Value) -> i64 {
     for (key, value) in fields.as_object().unwrap() {
         wanted[key] = value.clone();
     }
-    house.admin().post("/api/domains", &wanted).is(201)["id"].as_i64().unwrap()
+    house.admin().post("/api/domains", &wanted).is(201)["id"]
+        .as_i64()
+        .unwrap()
 }
 
 fn start(house: &House, id: i64, choice: Value) -> i64 {
@@ -48,7 +50,10 @@ fn change(house: &House, path: &str, fields: Value) {
 }
 
 fn plan(house: &House, id: i64) -> Value {
-    house.admin().post(&format!("/api/domains/{id}/plan"), &json!({})).is(200)
+    house
+        .admin()
+        .post(&format!("/api/domains/{id}/plan"), &json!({}))
+        .is(200)
 }
 
 fn what(plan: &Value, server: usize) -> Vec<String> {
@@ -57,11 +62,14 @@ fn what(plan: &Value, server: usize) -> Vec<String> {
 }
 
 fn sites(host: &str) -> Vec<String> {
-    on(host, "ls /etc/nginx/sites-enabled /etc/nginx/sites-available 2>/dev/null")
-        .split_whitespace()
-        .filter(|w| w.ends_with(".conf"))
-        .map(String::from)
-        .collect()
+    on(
+        host,
+        "ls /etc/nginx/sites-enabled /etc/nginx/sites-available 2>/dev/null",
+    )
+    .split_whitespace()
+    .filter(|w| w.ends_with(".conf"))
+    .map(String::from)
+    .collect()
 }
 
 /// Nothing of a deploy is left on a server: no way back, no lock, no test copy.
@@ -83,9 +91,18 @@ fn a_domain_is_planned_deployed_browsed_changed_renamed_and_removed() {
     let id = domain(&house, json!({}));
 
     let first = plan(&house, id);
-    assert_eq!((&first["ok"], &first["preflight"]["checks"][0]["verdict"]), (&json!(true), &json!("ok")), "{first}");
+    assert_eq!(
+        (&first["ok"], &first["preflight"]["checks"][0]["verdict"]),
+        (&json!(true), &json!("ok")),
+        "{first}"
+    );
     assert_eq!(what(&first, 0), ["nginx", "create", "enable", "reload"]);
-    assert!(first["servers"][0]["diff"].as_str().unwrap().contains("+    server_name www.alpha.test;\n"));
+    assert!(
+        first["servers"][0]["diff"]
+            .as_str()
+            .unwrap()
+            .contains("+    server_name www.alpha.test;\n")
+    );
     assert!(sites("h1").is_empty(), "a plan changes nothing");
 
     assert!(changes(&deploy(&house, id)) > 0);
@@ -98,7 +115,10 @@ fn a_domain_is_planned_deployed_browsed_changed_renamed_and_removed() {
     let config = format!("/api/domains/{id}/nginx-config");
     let (here, there) = (admin.get(&config), admin.get(&format!("{config}?live=1")));
     assert_eq!(here.text(), there.text());
-    assert_eq!(here.text().trim_end(), on("h1", "cat /etc/nginx/sites-available/www.alpha.test.conf"));
+    assert_eq!(
+        here.text().trim_end(),
+        on("h1", "cat /etc/nginx/sites-available/www.alpha.test.conf")
+    );
 
     // Two targets, one of them with three times the requests.
     let targets = json!({ "targets": ["127.0.0.1:9000", { "host": "127.0.0.1", "port": 9001, "weight": 3 }] });
@@ -110,7 +130,11 @@ fn a_domain_is_planned_deployed_browsed_changed_renamed_and_removed() {
     assert_eq!((count("first"), count("second")), (2, 6), "{words:?}");
 
     // Another name: the old site goes in the same step.
-    change(&house, &format!("/api/domains/{id}"), json!({ "domain": "münchen.alpha.test" }));
+    change(
+        &house,
+        &format!("/api/domains/{id}"),
+        json!({ "domain": "münchen.alpha.test" }),
+    );
     assert_eq!(what(&plan(&house, id), 0), ["create", "enable", "remove", "reload"]);
     assert!(changes(&deploy(&house, id)) > 0);
     let punycode = "xn--mnchen-3ya.alpha.test";
@@ -118,7 +142,9 @@ fn a_domain_is_planned_deployed_browsed_changed_renamed_and_removed() {
     assert_eq!(fetch("h1", punycode, "/").map(|a| a.0), Some(200));
     assert_ne!(fetch("h1", NAME, "/").map(|a| a.1), Some("first".into()));
 
-    let task = admin.delete(&format!("/api/domains/{id}")).is(202)["task_id"].as_i64().unwrap();
+    let task = admin.delete(&format!("/api/domains/{id}")).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
     assert!(changes(&ended(&house, task)) > 0);
     assert!(sites("h1").is_empty());
     admin.get(&format!("/api/domains/{id}")).is(404);
@@ -149,13 +175,27 @@ fn what_somebody_else_changes_is_seen_shown_and_never_overwritten_silently() {
     assert_eq!(drifted["sites"][0]["state"], "drifted", "{drifted}");
     let say = drifted["sites"][0]["error"]["message"].as_str().unwrap().to_string();
     assert!(say.contains(file) && say.contains("line "), "{say}");
-    let open = || admin.get("/api/alerts?state=open").is(200)["items"].as_array().unwrap().clone();
-    let kinds = || open().iter().map(|a| a["kind"].as_str().unwrap().to_string()).collect::<Vec<_>>();
-    eventually("an alert tells of it", || kinds().contains(&"domain.drifted".into()).then_some(()));
+    let open = || {
+        admin.get("/api/alerts?state=open").is(200)["items"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let kinds = || {
+        open()
+            .iter()
+            .map(|a| a["kind"].as_str().unwrap().to_string())
+            .collect::<Vec<_>>()
+    };
+    eventually("an alert tells of it", || {
+        kinds().contains(&"domain.drifted".into()).then_some(())
+    });
 
     // Accepted: then it is as it should be, and the next deploy asks again.
     admin.post(&format!("{path}/adopt"), &json!({ "server_id": 1 })).is(204);
-    eventually("the alert is over", || (!kinds().contains(&"domain.drifted".into())).then_some(()));
+    eventually("the alert is over", || {
+        (!kinds().contains(&"domain.drifted".into())).then_some(())
+    });
     assert_eq!(look(&house, id)["sites"][0]["state"], "live");
     assert_eq!(plan(&house, id)["servers"][0]["faults"][0]["code"], "site_adopted");
 
@@ -172,13 +212,18 @@ fn what_somebody_else_changes_is_seen_shown_and_never_overwritten_silently() {
     assert_eq!(look(&house, id)["sites"][0]["error"]["code"], "site_off");
     changes(&deploy(&house, id));
     assert_eq!(fetch("h1", NAME, "/").map(|a| a.0), Some(200));
-    eventually("a good deploy ends the alert", || (!kinds().contains(&"domain.drifted".into())).then_some(()));
+    eventually("a good deploy ends the alert", || {
+        (!kinds().contains(&"domain.drifted".into())).then_some(())
+    });
 }
 
 /// The domain after a look at its servers that began now.
 fn look(house: &House, id: i64) -> Value {
     let before = lamplighter::base::clock::rfc3339(lamplighter::base::clock::now());
-    house.database("lamplighter.db").execute("UPDATE domain_sites SET looked_at = 0", []).unwrap();
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE domain_sites SET looked_at = 0", [])
+        .unwrap();
     // The watch beats once a minute.
     let until = Instant::now() + Duration::from_secs(90);
     loop {
@@ -206,10 +251,17 @@ fn a_certificate_is_had_from_an_acme_server_and_a_failure_leaves_the_site_as_it_
     let refused = deploy(&house, elsewhere);
     assert_eq!(refused["error"]["code"], "preflight", "{refused}");
     // Without asking them it is the ACME server who says no, and nothing is left behind.
-    change(&house, &format!("/api/domains/{elsewhere}"), json!({ "preflight": "off" }));
+    change(
+        &house,
+        &format!("/api/domains/{elsewhere}"),
+        json!({ "preflight": "off" }),
+    );
     let refused = deploy(&house, elsewhere);
     assert_eq!(refused["status"], "failed", "{refused}");
-    assert!(refused["error"]["code"].as_str().unwrap().starts_with("acme_"), "{refused}");
+    assert!(
+        refused["error"]["code"].as_str().unwrap().starts_with("acme_"),
+        "{refused}"
+    );
     assert_eq!(sites("h1").len(), 2, "only the other one");
 
     change(&house, &path, json!({ "ssl": true, "hsts": true }));
@@ -222,14 +274,19 @@ fn a_certificate_is_had_from_an_acme_server_and_a_failure_leaves_the_site_as_it_
         "h1",
         "printf 'GET / HTTP/1.1\\r\\nHost: www.alpha.test\\r\\nConnection: close\\r\\n\\r\\n' | timeout 10 openssl s_client -quiet -connect 10.77.0.11:443 -servername www.alpha.test -verify_hostname www.alpha.test -verify_return_error -CAfile /tmp/root.pem 2>/dev/null",
     );
-    assert!(shown.contains("Strict-Transport-Security: max-age=31536000") && shown.ends_with("first"), "{shown}");
+    assert!(
+        shown.contains("Strict-Transport-Security: max-age=31536000") && shown.ends_with("first"),
+        "{shown}"
+    );
     assert_eq!(changes(&deploy(&house, id)), 0);
     tidy("h1");
 
     // Renewal is certbot's; asked for at once it happens at once.
     let sum = || on("h1", "sha256sum </etc/letsencrypt/live/www.alpha.test/fullchain.pem");
     let before = sum();
-    let task = admin.post(&format!("{path}/renew"), &json!({ "force": true })).is(202)["task_id"].as_i64().unwrap();
+    let task = admin.post(&format!("{path}/renew"), &json!({ "force": true })).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
     changes(&ended(&house, task));
     assert_ne!(sum(), before);
 }

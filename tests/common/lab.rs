@@ -95,7 +95,7 @@ pub fn fetch(host: &str, name: &str, path: &str) -> Option<(u16, String)> {
     let at = format!("{}:80", address(host)).parse().unwrap();
     let mut wire = std::net::TcpStream::connect_timeout(&at, Duration::from_secs(3)).ok()?;
     wire.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    let ask = format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+    let ask = format!("GET {path} HTTP/1.0\r\nHost: {name}\r\nConnection: close\r\n\r\n");
     wire.write_all(ask.as_bytes()).ok()?;
     let mut text = String::new();
     wire.read_to_string(&mut text).ok()?;
