@@ -9,7 +9,9 @@ main() {
   # One process for all of them; what cannot be read has no line.
   # shellcheck disable=SC2086  # names without blanks
   all=$(sha256sum -- ${files#,} 2>/dev/null)
-  for site in $SITES; do
+  # shellcheck disable=SC2086  # the same
+  set -- $SITES; unset IFS
+  for site; do
     name=${site%% *} known=${site#* } sum=-
     case $NL$all$NL in *"  $name.conf$NL"*) sum=${all%%"  $name.conf"*} sum=${sum##*"$NL"} ;; esac
     link=/etc/nginx/sites-enabled/$name.conf aim=no
@@ -25,7 +27,6 @@ main() {
     fi
     n=$((n + 1))
   done
-  unset IFS
   printf '%s' "$told" | base64 -w 4000 | while read -r piece; do mark text sums "$piece"; done
   mark step site_sums ok
   mark end
