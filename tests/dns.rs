@@ -354,7 +354,7 @@ fn without_recursion_only_the_servers_own_word_counts() {
 
 #[test]
 fn names_that_dns_has_no_room_for_are_not_asked() {
-    let server = NameServer::new();
+    let server = NameServer::default();
     let cancel = Cancel::new();
     let dns = resolver(&[server.address], &cancel);
     for name in [
