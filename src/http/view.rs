@@ -31,6 +31,7 @@ templates![
     "certificates/show.html",
     "domains/_diff.html",
     "domains/_nameservers.html",
+    "domains/verified.html",
     "domains/plan.html",
     "error.html",
     "home/dashboard.html",
