@@ -29,11 +29,24 @@ templates![
     "certificates/form.html",
     "certificates/list.html",
     "certificates/show.html",
+    "domains/_acts.html",
+    "domains/_certificate.html",
+    "domains/_delete.html",
     "domains/_diff.html",
     "domains/_nameservers.html",
-    "domains/verified.html",
+    "domains/_path.html",
+    "domains/_plan.html",
+    "domains/_sites.html",
+    "domains/_why.html",
+    "domains/ask.html",
+    "domains/bulk.html",
+    "domains/form.html",
+    "domains/list.html",
     "domains/plan.html",
+    "domains/show.html",
+    "domains/verified.html",
     "error.html",
+    "groups/list.html",
     "home/dashboard.html",
     "home/lamp.html",
     "home/welcome.html",
@@ -52,6 +65,8 @@ templates![
     "tasks/_log.html",
     "tasks/list.html",
     "tasks/show.html",
+    "upstreams/form.html",
+    "upstreams/list.html",
     "users/_sign.html",
     "users/_street.html",
     "users/login.html",
@@ -675,15 +690,28 @@ mod tests {
         let mixed = || vec![host("ns1.b.example", true), host("<ns2>.example", false)];
         let card = |mode: &str, now: Value, earlier: Vec<Value>| {
             let card = context! { id => 7, policy => "suffix:b.example", mode => mode, now => now, earlier => earlier, more => true };
-            render("domains/_nameservers.html", context! { panels => context! { nameservers => card }, acts => true })
+            render(
+                "domains/_nameservers.html",
+                context! { panels => context! { nameservers => card }, acts => true },
+            )
         };
         let earlier = vec![
             run("ok", "ok", "x", mixed()),
             run("ok", "ok", "", mixed()),
             run("error", "servfail", "", vec![]),
         ];
-        let [en, ru] = card("suffix", run("mismatch", "mismatch", "suffix:b.example", mixed()), earlier);
-        for text in ["1 of 2 does not fit", "&lt;ns2&gt;", "/domains/7/verify-dns", "All 2 name servers fit", "SERVFAIL"] {
+        let [en, ru] = card(
+            "suffix",
+            run("mismatch", "mismatch", "suffix:b.example", mixed()),
+            earlier,
+        );
+        for text in [
+            "1 of 2 does not fit",
+            "&lt;ns2&gt;",
+            "/domains/7/verify-dns",
+            "All 2 name servers fit",
+            "SERVFAIL",
+        ] {
             assert!(en.contains(text), "{text}: {en}");
         }
         assert!(ru.contains("1 из 2 не соответствует") && !ru.contains("<ns2>"), "{ru}");
@@ -699,7 +727,10 @@ mod tests {
             "bad_answer",
         ] {
             let [en, ru] = card("none", run("error", code, "", vec![]), vec![]);
-            assert!(en.contains("asked for NS of &lt;a&gt;") && !en.contains(&format!(">{code}<")), "{code}: {en}");
+            assert!(
+                en.contains("asked for NS of &lt;a&gt;") && !en.contains(&format!(">{code}<")),
+                "{code}: {en}"
+            );
             assert!(!ru.contains(&format!(">{code}<")), "{code}: {ru}");
         }
         for mode in ["none", "substring", "suffix", "exact"] {

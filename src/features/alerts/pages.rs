@@ -47,11 +47,7 @@ pub fn row(a: Alert) -> Row {
     Row {
         id: a.id.get(),
         glyph,
-        target_href: match a.target.0.as_str() {
-            "server" => Some(format!("/servers/{}", a.target.1)),
-            "domain" => Some(format!("/domains/{}", a.target.1)),
-            _ => None,
-        },
+        target_href: page::place((&a.target.0, a.target.1)),
         target_name: a.target.2,
         level: a.level,
         state: a.state,

@@ -288,6 +288,8 @@ pub struct Bulk {
 pub struct Started {
     /// The domain.
     pub id: Id<id::Domain>,
+    /// Its name.
+    pub name: String,
     /// Its task.
     pub task_id: Id<Task>,
 }
@@ -324,12 +326,13 @@ pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], actor: &Actor) -> Result<Bu
     app.db.write(|tx| {
         let mut bulk = Bulk::default();
         for &id in ids {
+            let name = super::get(tx, id).map(|d| d.name()).unwrap_or_default();
             // Every refusal comes before the first row is written, so nothing half-done stays behind it.
             match super::deploy(app, tx, id, &Choice::default(), actor.by()) {
-                Ok(task_id) => bulk.tasks.push(Started { id, task_id }),
+                Ok(task_id) => bulk.tasks.push(Started { id, name, task_id }),
                 Err(e) if matches!(e.kind, Kind::Conflict | Kind::NotFound) => bulk.refused.push(Refused {
                     id,
-                    name: super::get(tx, id).map(|d| d.name()).unwrap_or_default(),
+                    name,
                     code: e.code,
                     message: e.say,
                 }),

@@ -14,6 +14,7 @@ pub mod tasks;
 pub mod drift;
 pub mod act;
 pub mod api;
+pub mod pages;
 
 use crate::app::App;
 use crate::audit;
@@ -22,6 +23,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
+use crate::events::wake::Wake;
 use crate::feature::Feature;
 use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
@@ -29,13 +31,14 @@ use model::{Fields, Valid};
 use std::time::Duration;
 use tasks::Choice;
 
-pub use queries::{Filter, Sort, counts, totals};
+pub use queries::{Filter, Sort, certificates, counts, totals};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     tasks: tasks::TASKS,
     periodic: PERIODIC,
     routes: api::ROUTES,
+    pages: pages::ROUTES,
     ..Feature::named("domains")
 };
 
@@ -211,24 +214,21 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<O
         return Err(Error::new(Kind::Conflict, "task_open", say));
     }
     if !queries::deployed(tx, id)? {
-        forget(app, tx, &domain, by)?;
+        let object = format!("domain {id} {}", domain.fields.domain);
+        let data = serde_json::json!({ "name": domain.name() });
+        audit::append(tx, &app.vault, by, "domain.delete", &object, &data)?;
+        forget(tx, &app.wakes.events, &domain)?;
         return Ok(None);
     }
     queries::set_removing(tx, id, clock::now())?;
     start(app, tx, &domain, tasks::REMOVE, &Choice::default(), by).map(Some)
 }
 
-/// Forgets a domain whose sites have been taken off their servers.
-pub fn forget(app: &App, tx: &Tx, domain: &Domain, by: audit::By) -> Result<()> {
+/// Forgets a domain of which nothing lies on a server any more.
+pub fn forget(tx: &Tx, wake: &Wake, domain: &Domain) -> Result<()> {
     queries::remove(tx, domain.id)?;
-    note(
-        app,
-        tx,
-        by,
-        ("domain.delete", "domain.deleted"),
-        domain.id,
-        &domain.fields,
-    )
+    let data = serde_json::json!({ "name": domain.name(), "domain": domain.fields.domain });
+    outbox::emit(tx, wake, "domain.deleted", ("domain", domain.id.get()), &data)
 }
 
 /// Puts a deploy in, when there is something to deploy.

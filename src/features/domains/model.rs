@@ -187,17 +187,16 @@ pub fn ns_policy(typed: &str) -> std::result::Result<String, String> {
         Some(_) => return Err(wrong()),
         None => ("", &*low),
     };
-    let names: Vec<&str> = match mode {
-        "" => vec![rest],
-        _ => rest
-            .split(',')
-            .map(|name| name.trim_matches(' ').trim_end_matches('.'))
-            .collect(),
+    let bare = |name: &str| name.trim_matches(' ').trim_end_matches('.').to_string();
+    let names: Vec<String> = match mode {
+        "exact" => rest.split(',').map(bare).collect(),
+        "suffix" => vec![bare(rest)],
+        _ => vec![rest.to_string()],
     };
-    let good = |name: &&str| {
+    let good = |name: &String| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)) && name.len() <= 253
     };
-    if !names.iter().all(|name| good(name)) {
+    if !names.iter().all(good) {
         return Err(wrong());
     }
     Ok(match mode {
@@ -232,6 +231,7 @@ mod tests {
             "*",
             "a\nb",
             "днс",
+            "suffix:a.example,b.example",
             "exact:",
             ",",
             &long,

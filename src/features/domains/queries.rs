@@ -221,6 +221,13 @@ pub fn totals(conn: &Conn) -> Result<(i64, i64)> {
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
+/// Number and name of every stored certificate, to choose from.
+pub fn certificates(conn: &Conn) -> Result<Vec<(i64, String)>> {
+    let mut statement = conn.prepare_cached("SELECT id, name FROM certificates ORDER BY name")?;
+    let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Which of the rows that these fields name are not there.
 pub fn missing(conn: &Conn, f: &Fields) -> Result<Vec<Field>> {
     let mut out = Vec::new();

@@ -3,7 +3,6 @@
 
 use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
 use super::sites::{self, Put, Row};
-use crate::audit;
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
@@ -348,14 +347,12 @@ fn remove(run: &Run) -> Result<Outcome> {
     let result = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off);
     match result {
         Ok(changed) => {
-            // Not with the task's own end: whoever dies in between runs it again, and finds nothing left to do.
-            let by = audit::By {
-                actor: &run.row.created_by,
-                ip: "",
-                request_id: "",
-            };
-            run.app.db.write(|tx| super::forget(run.app, tx, &wish.domain, by))?;
-            Ok(Outcome { changed, commit: None })
+            let (wake, domain) = (run.app.wakes.events.clone(), wish.domain);
+            let commit = move |tx: &Tx| super::forget(tx, &wake, &domain);
+            Ok(Outcome {
+                changed,
+                commit: Some(Box::new(commit)),
+            })
         }
         Err(e) => finish(run, &wish, Err(e)),
     }

@@ -4,6 +4,7 @@
 pub mod model;
 mod queries;
 pub mod api;
+pub mod pages;
 
 use crate::app::App;
 use crate::audit;
@@ -21,6 +22,7 @@ pub use queries::Filter;
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
+    pages: pages::ROUTES,
     ..Feature::named("groups")
 };
 

@@ -21,7 +21,7 @@ take_away() {
   GONE=yes
 }
 # shellcheck disable=SC2086  # path and body
-silent() { [ -z "$BEFORE" ] || ! proves $BEFORE; }
+silent() { turned && { [ -z "$BEFORE" ] || ! proves $BEFORE; }; }
 
 look_site_certificate_gone() { [ ! -e "$CERTS/$NAME" ] && [ ! -L "$CERTS/$NAME" ] && ! grep -qF "$WEBROOT" "$LINEAGES/renewal/$NAME.conf" 2>/dev/null; }
 drop_certificate() { sweep_pairs "$NAME" ''; sweep_lineage "$NAME"; }

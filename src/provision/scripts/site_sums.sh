@@ -10,6 +10,7 @@ main() {
   # shellcheck disable=SC2086  # names without blanks
   all=$(sha256sum -- ${files#,} 2>/dev/null)
   for site in $SITES; do
+    unset IFS # the list is spread out by now, and marks are joined with it
     name=${site%% *} known=${site#* } sum=-
     case $NL$all$NL in *"  $name.conf$NL"*) sum=${all%%"  $name.conf"*} sum=${sum##*"$NL"} ;; esac
     link=/etc/nginx/sites-enabled/$name.conf aim=no
@@ -25,7 +26,6 @@ main() {
     fi
     n=$((n + 1))
   done
-  unset IFS
   printf '%s' "$told" | base64 -w 4000 | while read -r piece; do mark text sums "$piece"; done
   mark step site_sums ok
   mark end

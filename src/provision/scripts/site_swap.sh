@@ -11,17 +11,18 @@ LOG=/var/log/nginx/error.log
 UNDO_DIR=/var/lib/lamplighter/undo
 BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
 BOOT_LINK=/etc/systemd/system/nginx.service.wants/lamplighter-undo.service
-ARMED='' BEFORE='' LOG_AT=0 BACK='The site was not touched.'
+ARMED='' BEFORE='' LOG_AT=0 WORKERS='' BACK='The site was not touched.'
 
 # --- the way back ---------------------------------------------------------------------------------------------------
 
-look_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ]; }
+look_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ] && [ ! -e "$UNDO_DIR.new" ]; }
 heal() {
   if [ -e "$UNDO_DIR" ]; then
     echo 'An earlier job ended here before its change was proved: what it left is put back.'
     run sh "$UNDO_DIR/revert" || fail step_failed 'What an earlier job has left cannot be put back.'
     fact healed yes
   fi
+  disarm_half
   forget_undo
 }
 
@@ -30,8 +31,11 @@ will_change() {
   for path; do
     old=${path%/*}/.${path##*/}.lamplighter-old
     rm -f "$old"
-    if [ -e "$path" ] || [ -L "$path" ]; then ln -P "$path" "$old" || no_room "$old"; echo "back $path"
-    else echo "gone $path"; fi >>"$UNDO_DIR.new/list" || no_room "$UNDO_DIR.new/list"
+    how=gone
+    if [ -e "$path" ] || [ -L "$path" ]; then how=back; fi
+    # The note first: whoever cleans up must know of the link.
+    echo "$how $path" >>"$UNDO_DIR.new/list" || no_room "$UNDO_DIR.new/list"
+    [ "$how" = gone ] || ln -P "$path" "$old" || no_room "$old"
   done
 }
 no_room() { fail write_failed "$1 cannot be written."; }
@@ -47,14 +51,20 @@ undo=/var/lib/lamplighter/undo
 [ -e "$undo/list" ] || exit 0
 while read -r how path; do
   old=${path%/*}/.${path##*/}.lamplighter-old
+  rm -f "${old%old}new"
   case $how in
-    back) if [ -e "$old" ] || [ -L "$old" ]; then mv -fT "$old" "$path" && rm -f "$old"; fi ;;
+    # What was not changed yet is the same file by two names, and mv leaves both.
+    back)
+      if [ -e "$old" ] || [ -L "$old" ]; then
+        if [ "$(stat -c %d:%i "$old")" = "$(stat -c %d:%i "$path" 2>/dev/null)" ]; then rm -f "$old"; else mv -fT "$old" "$path"; fi
+      fi ;;
     gone) rm -f "$path" ;;
   esac
 done <"$undo/list"
 sync /etc/nginx/sites-available /etc/nginx/sites-enabled
-# At the start of the server nginx is not there yet; it reads the old files when it comes.
-if [ "${1:-}" != boot ] && nginx -t; then systemctl reload nginx.service; fi
+# At the start of the server nginx is not there yet; it reads the old files when it comes. Without waiting: while the server
+# goes down, systemd would wait for our session and we for systemd.
+if [ "${1:-}" != boot ] && nginx -t; then systemctl --no-block reload nginx.service; fi
 rm -f /etc/systemd/system/nginx.service.wants/lamplighter-undo.service /etc/systemd/system/lamplighter-undo.service
 rmdir /etc/systemd/system/nginx.service.wants 2>/dev/null
 rm -rf "$undo"
@@ -75,21 +85,22 @@ UNIT
   ln -sf "$BOOT_UNIT" "$BOOT_LINK" || no_room "$BOOT_LINK"
   sync "$UNDO_DIR.new/list" "$UNDO_DIR.new/revert" "$BOOT_UNIT" "${BOOT_LINK%/*}" "$AVAILABLE" "$ENABLED"
   on_undo put_site_back
-  ARMED=yes
-  mv -T "$UNDO_DIR.new" "$UNDO_DIR"
-  sync "${UNDO_DIR%/*}"
-  # Not in our session: it outlives us, and the connection. Without our lock, of course.
+  # Not in our session: it outlives us, and the connection. It waits for our lock, and only then looks whether there is
+  # anything to be put back.
   # shellcheck disable=SC2016  # for the shell inside
   run systemd-run --quiet --collect --unit="lamplighter-undo-$$" --property=Restart=no \
     flock /run/lamplighter-provision.lock sh -c '[ ! -e "$0" ] || sh "$0"' "$UNDO_DIR/revert" || fail step_failed 'The way back cannot be watched.'
+  ARMED=yes
+  mv -T "$UNDO_DIR.new" "$UNDO_DIR"
+  sync "${UNDO_DIR%/*}"
 }
 look_site_armed() { [ -n "$ARMED" ]; }
 
 # A way back that was not finished is none, and nothing was changed yet.
 disarm_half() {
   [ -d "$UNDO_DIR.new" ] || return 0
-  while read -r _ path; do rm -f "${path%/*}/.${path##*/}.lamplighter-old"; done <"$UNDO_DIR.new/list"
-  rm -rf "$UNDO_DIR.new" "$BOOT_LINK" "$BOOT_UNIT"; rmdir "${BOOT_LINK%/*}" 2>/dev/null
+  [ ! -e "$UNDO_DIR.new/list" ] || while read -r _ path; do rm -f "${path%/*}/.${path##*/}.lamplighter-old"; done <"$UNDO_DIR.new/list"
+  rm -rf "$UNDO_DIR.new" "$BOOT_LINK" "$BOOT_UNIT"; rmdir "${BOOT_LINK%/*}" 2>/dev/null || :
 }
 
 # The change is proved: from the first line on nobody goes back.
@@ -125,8 +136,11 @@ put_site_back() {
     else BACK='Everything was put back: nothing of the new site is left.'; fi
   else BACK='The files were put back and nginx was told to reload, but it does not answer as it did before: the server needs a person.'; fi
 }
-nginx_takes_back() { sh "$UNDO_DIR/revert"; nginx -t; }
+nginx_takes_back() { WORKERS=$(workers); sh "$UNDO_DIR/revert"; nginx -t; }
 gone_back() {
+  tries=0
+  [ -e /run/nginx.pid ] || return 1
+  until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
   tries=0
   while [ "$tries" -lt 100 ]; do
     # shellcheck disable=SC2086  # path and body
@@ -262,11 +276,28 @@ go() {
     fail site_red "The configuration became faulty while the site was put there.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
   fi
   LOG_AT=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
+  WORKERS=$(workers)
   run systemctl reload nginx.service || {
     why journalctl --no-pager -o cat -n 5 -u nginx.service
     fail nginx_not_running 'nginx does not take the new configuration.'
   }
 }
+# For a moment old and new workers take requests side by side (ngx_master_process_cycle starts the new ones, waits and only
+# then tells the old ones): nothing is proved before the old ones have let go.
+workers() {
+  read -r master 2>/dev/null </run/nginx.pid || return 0
+  for pid in $(grep -lsazx 'nginx: worker process' /proc/[0-9]*/cmdline | cut -d / -f 3); do
+    # Those of containers are no children of this master.
+    ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"
+  done
+}
+turned() {
+  for pid in $WORKERS; do
+    # The old title with a tail: "… is shutting down".
+    ! grep -qsazx 'nginx: worker process' "/proc/$pid/cmdline" || return 1
+  done
+}
+
 # What nginx has logged as a reason since it was told; it reloads on its own time.
 refusal() { tail -c "+$((LOG_AT + 1))" "$LOG" 2>/dev/null | grep -F '[emerg]'; }
 

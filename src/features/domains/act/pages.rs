@@ -1,6 +1,5 @@
 //! The same as pages.
 
-use crate::access::Right;
 use crate::base::clock::Ms;
 use crate::base::diff::{Change, Diff};
 use crate::base::error::{Error, Field, Result};
@@ -14,18 +13,9 @@ use crate::features::domains::{self, Domain};
 use crate::http::input::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
-use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Route, route};
+use crate::http::route::Ctx;
 use crate::http::words::Lang;
 use serde::Serialize;
-
-/// See [`Route`].
-pub const ROUTES: &[Route] = &[
-    route(Get, "/domains/{id}/plan", Right::Act, show_plan),
-    route(Post, "/domains/{id}/deploy", Right::Act, deploy),
-    route(Post, "/domains/{id}/renew", Right::Act, renew),
-    route(Post, "/domains/{id}/adopt", Right::Act, adopt),
-];
 
 /// One line of a difference, as the table shows it.
 #[derive(Serialize)]
@@ -119,7 +109,8 @@ struct PlanPage<'a> {
     servers: Vec<ServerCard<'a>>,
 }
 
-fn show_plan(ctx: &Ctx) -> Result<Reply> {
+/// `GET /domains/{id}/plan`: looks at the servers, which takes a moment.
+pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
     let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
     let plan: Plan = plan::make(ctx.app, &wish, &Cancel::new());
     let diffs: Vec<Diff> = plan.servers.iter().map(ServerPlan::diff).collect();
@@ -153,7 +144,8 @@ fn follow(task: Id<Task>) -> Reply {
     Reply::see_other(format!("/tasks/{task}"))
 }
 
-fn deploy(ctx: &Ctx) -> Result<Reply> {
+/// `POST /domains/{id}/deploy`; `overwrite=true` is the person's word.
+pub fn deploy(ctx: &Ctx) -> Result<Reply> {
     let mut input = Input::read(ctx.request)?;
     let overwrite = input.flag("overwrite").unwrap_or(false);
     input.finish(&[])?;
@@ -166,7 +158,8 @@ fn deploy(ctx: &Ctx) -> Result<Reply> {
     Ok(follow(task))
 }
 
-fn renew(ctx: &Ctx) -> Result<Reply> {
+/// `POST /domains/{id}/renew`
+pub fn renew(ctx: &Ctx) -> Result<Reply> {
     let mut input = Input::read(ctx.request)?;
     let force = input.flag("force").unwrap_or(false);
     input.finish(&[])?;
@@ -179,7 +172,8 @@ fn renew(ctx: &Ctx) -> Result<Reply> {
     Ok(follow(task))
 }
 
-fn adopt(ctx: &Ctx) -> Result<Reply> {
+/// `POST /domains/{id}/adopt`, with `server_id`.
+pub fn adopt(ctx: &Ctx) -> Result<Reply> {
     let mut input = Input::read(ctx.request)?;
     let server = input.number("server_id", 1..=i64::MAX);
     input.finish(&[])?;
