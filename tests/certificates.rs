@@ -223,7 +223,9 @@ fn no_paste_makes_the_judge_fall_and_nothing_damaged_passes() {
 
 #[test]
 fn what_would_not_serve_is_told_in_its_own_words() {
-    let cases: &[(&str, &[&str], &str, (&str, &str))] = &[
+    // What, the certificates, the key; which field complains of what.
+    type Case<'a> = (&'a str, &'a [&'a str], &'a str, (&'a str, &'a str));
+    let cases: &[Case] = &[
         ("another's key", &["ec", "ca"], "rsa.key", ("key", "key_differs")),
         ("weak", &["weak", "ca"], "weak.key", ("key", "key_weak")),
         ("weak, and another's key", &["weak"], "ec.key", ("key", "key_weak")),
