@@ -2,7 +2,8 @@
 
 use lamplighter::base::text::base64;
 use lamplighter::features::domains::nginx::{self, Directive, block, line};
-use lamplighter::features::domains::site::{self, Rendered, Site, Target, Tls, render};
+use lamplighter::features::domains::site::{self, Rendered, Site, Tls, render};
+use lamplighter::features::upstreams::model::Target;
 use lamplighter::provision::site::{Http2, Nginx, Proof};
 use std::fs;
 use std::path::Path;

@@ -32,9 +32,9 @@ certificate_right() {
 # Good for NAME today, and from the server that is wanted. Whether it is due is certbot's affair.
 lineage_right() {
   [ -s "$CHAIN_FILE" ] && [ -s "${CHAIN_FILE%/*}/privkey.pem" ] || return 1
-  told=$(openssl x509 -in "$CHAIN_FILE" -noout -checkhost "$NAME" -checkend 0 2>/dev/null) || return 1
-  case $told in *'does match certificate'*) ;; *) return 1 ;; esac
-  lineage_server_right
+  lineage_server_right || return 1
+  openssl x509 -in "$CHAIN_FILE" -noout -checkend 0 >/dev/null 2>&1 || return 1
+  openssl x509 -in "$CHAIN_FILE" -noout -checkhost "$NAME" 2>/dev/null | grep -q 'does match certificate'
 }
 lineage_server_right() { grep -qxF "server = $DIRECTORY" "$LINEAGES/renewal/$NAME.conf" 2>/dev/null; }
 pair_right() {
