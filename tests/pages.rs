@@ -446,7 +446,11 @@ fn a_domain_is_added_renamed_moved_and_deleted_by_plain_forms() {
     ] {
         assert!(page.has(text), "{text}: {}", page.body);
     }
-    assert!(browser.get("/domains?q=%D0%9C%D0%90%D0%93%D0%90").has("href=\"/domains/1\""));
+    assert!(
+        browser
+            .get("/domains?q=%D0%9C%D0%90%D0%93%D0%90")
+            .has("href=\"/domains/1\"")
+    );
     assert!(browser.get("/groups").has("href=\"/domains?group_id=1&amp;ssl=true\""));
     assert!(browser.get("/upstreams/1").has("href=\"/domains/1\""));
 

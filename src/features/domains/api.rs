@@ -1,7 +1,8 @@
 //! The domains' JSON API.
 
 use super::model::{self, Fields};
-use super::{Domain, Filter, Site, Sort};
+use super::tasks::Choice;
+use super::{Domain, Filter, Site, Sort, act};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
@@ -23,6 +24,16 @@ pub const ROUTES: &[Route] = &[
     route(Put, "/api/domains/{id}", Right::Edit, replace),
     route(Patch, "/api/domains/{id}", Right::Edit, change),
     route(Delete, "/api/domains/{id}", Right::Edit, remove),
+    route(Post, "/api/domains/{id}/plan", Right::Act, act::api::plan),
+    route(Post, "/api/domains/{id}/deploy", Right::Act, act::api::deploy),
+    route(Post, "/api/domains/{id}/renew", Right::Act, act::api::renew),
+    route(Post, "/api/domains/{id}/adopt", Right::Act, act::api::adopt),
+    route(
+        Get,
+        "/api/domains/{id}/nginx-config",
+        Right::Read,
+        act::api::nginx_config,
+    ),
 ];
 
 /// A domain as the API shows it.
@@ -317,7 +328,7 @@ pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], actor: &Actor) -> Result<Bu
         for &id in ids {
             let name = super::get(tx, id).map(|d| d.name()).unwrap_or_default();
             // Every refusal comes before the first row is written, so nothing half-done stays behind it.
-            match super::deploy(app, tx, id, actor.by()) {
+            match super::deploy(app, tx, id, &Choice::default(), actor.by()) {
                 Ok(task_id) => bulk.tasks.push(Started { id, name, task_id }),
                 Err(e) if matches!(e.kind, Kind::Conflict | Kind::NotFound) => bulk.refused.push(Refused {
                     id,

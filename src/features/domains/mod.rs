@@ -3,8 +3,16 @@
 //! What a person sets here reaches a server only with a deploy. A domain that lies on servers is taken off them before it
 //! is forgotten.
 
+pub mod nginx;
+pub mod site;
 pub mod model;
 mod queries;
+pub mod sites;
+pub mod preflight;
+pub mod plan;
+pub mod tasks;
+pub mod drift;
+pub mod act;
 pub mod api;
 pub mod pages;
 
@@ -17,22 +25,29 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::events::wake::Wake;
 use crate::feature::Feature;
+use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
 use model::{Fields, Valid};
+use std::time::Duration;
+use tasks::Choice;
 
 pub use queries::{Filter, Sort, certificates, counts, totals};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    tasks: tasks::TASKS,
+    periodic: PERIODIC,
     routes: api::ROUTES,
     pages: pages::ROUTES,
     ..Feature::named("domains")
 };
 
-/// The kind of task that brings a domain to its servers.
-pub const DEPLOY: &str = "domain.deploy";
-/// The kind of task that takes a domain off its servers and then forgets it.
-pub const REMOVE: &str = "domain.remove";
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "domains.drift",
+    // A short look at our own rows; the servers' turn comes by `drift.interval_min`.
+    every: Duration::from_secs(20),
+    run: Work::Long(drift::beat),
+}];
 
 /// Why a domain's lamp is as it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,6 +152,11 @@ pub fn get(conn: &Conn, id: Id<id::Domain>) -> Result<Domain> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("domain"))
 }
 
+/// One domain, if it is still there.
+pub fn find(conn: &Conn, id: Id<id::Domain>) -> Result<Option<Domain>> {
+    queries::get(conn, id)
+}
+
 /// A page of domains and how many there are.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
     queries::list(conn, filter)
@@ -202,7 +222,7 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<O
         return Ok(None);
     }
     queries::set_removing(tx, id, clock::now())?;
-    start(app, tx, &domain, REMOVE, by).map(Some)
+    start(app, tx, &domain, tasks::REMOVE, &Choice::default(), by).map(Some)
 }
 
 /// Forgets a domain of which nothing lies on a server any more.
@@ -213,7 +233,7 @@ pub fn forget(tx: &Tx, wake: &Wake, domain: &Domain) -> Result<()> {
 }
 
 /// Puts a deploy in, when there is something to deploy.
-pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<Id<Task>> {
+pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Id<Task>> {
     let domain = get(tx, id)?;
     refuse_removing(&domain)?;
     let lacking = |code, say| Err(Error::new(Kind::Conflict, code, say));
@@ -229,15 +249,29 @@ pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<I
             "This domain has no upstream. Choose where its requests go.",
         );
     }
-    start(app, tx, &domain, DEPLOY, by)
+    start(app, tx, &domain, tasks::DEPLOY, choice, by)
 }
 
-fn start(app: &App, tx: &Tx, domain: &Domain, kind: &'static str, by: audit::By) -> Result<Id<Task>> {
+/// Has certbot look after a domain's certificates now.
+pub fn renew(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &tasks::Renewal, by: audit::By) -> Result<Id<Task>> {
+    let domain = get(tx, id)?;
+    refuse_removing(&domain)?;
+    start(app, tx, &domain, tasks::RENEW, choice, by)
+}
+
+fn start(
+    app: &App,
+    tx: &Tx,
+    domain: &Domain,
+    kind: &'static str,
+    choice: &impl serde::Serialize,
+    by: audit::By,
+) -> Result<Id<Task>> {
     let name = domain.name();
     let new = task::New {
         kind,
         target: ("domain", domain.id.get(), &name),
-        input: serde_json::json!({}),
+        input: serde_json::to_value(choice).map_err(Error::internal)?,
     };
     let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
     let data = serde_json::json!({ "task": task });

@@ -2,7 +2,7 @@
 //! back with what was typed. The cards of other features stand in slots of the domain's page.
 
 use super::model::{Fields, Preflight};
-use super::{Domain, Filter, Site, api};
+use super::{Domain, Filter, Site, act, api};
 use crate::access::Right;
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -32,6 +32,10 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/domains/{id}/edit", Right::Edit, edit),
     route(Get, "/domains/{id}/delete", Right::Edit, ask_delete),
     route(Post, "/domains/{id}/delete", Right::Edit, delete),
+    route(Get, "/domains/{id}/plan", Right::Act, act::pages::show_plan),
+    route(Post, "/domains/{id}/deploy", Right::Act, act::pages::deploy),
+    route(Post, "/domains/{id}/renew", Right::Act, act::pages::renew),
+    route(Post, "/domains/{id}/adopt", Right::Act, act::pages::adopt),
 ];
 
 /// How a domain's lamp stands, and why.
@@ -427,6 +431,8 @@ struct Show {
     domain: View,
     why: Why,
     tasks: Vec<TaskRow>,
+    /// What waits for a deploy, and what others have changed on the servers.
+    plan: act::pages::Card,
     /// What other features have to say, by slot.
     panels: Map<String, Value>,
 }
@@ -451,11 +457,12 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     if matches!(why.reason, "deploy_failed" | "never_worked") {
         let failed = tasks
             .iter()
-            .find(|t| t.kind == super::DEPLOY && t.status == Status::Failed);
+            .find(|t| t.kind == super::tasks::DEPLOY && t.status == Status::Failed);
         why.since = failed.and_then(|t| t.finished_at);
     }
     let content = Show {
         why,
+        plan: act::pages::card(ctx, &domain)?,
         domain: view,
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
         panels: ctx.panels("domain", id.get())?,
