@@ -424,7 +424,7 @@ fn a_pulled_cord_and_a_deadline_end_every_wait() {
         };
         assert!(dns.name_servers(name).is_err());
         assert!(
-            started.elapsed() < Duration::from_millis(1500),
+            started.elapsed() < Duration::from_millis(2500),
             "{name}: {:?}",
             started.elapsed()
         );
