@@ -6,6 +6,7 @@ use lamplighter::base::host::{Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
 use lamplighter::base::text::hex;
+use lamplighter::features::domains::nginx;
 use lamplighter::features::domains::site::{Rendered, Site, Tls, render};
 use lamplighter::features::upstreams::model::Target as To;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Seen, Sum, Wanted};
@@ -120,6 +121,76 @@ fn a_container_that_may_not_mount_tests_a_copy() {
         refused.say
     );
     server.same(&before, "");
+}
+
+/// The oracle of our reader and writer is nginx itself: what it answers is what it has read.
+#[test]
+#[ignore = "lab: h4"]
+fn nginx_reads_our_words_as_we_do() {
+    let server = Server::ready();
+    let pieces = [
+        "a", ";", "{", "}", "#", "\"", "'", "\\", " ", "\t", "\n", "\r", "é", ")", "(", "*", "\\n", "\\\"", "%", "=",
+    ];
+    let mut words: Vec<String> = pieces
+        .iter()
+        .flat_map(|a| pieces.iter().map(move |b| format!("{a}{b}x")))
+        .collect();
+    words.extend(pieces.iter().map(|piece| format!("x{piece}")));
+    let locations = words.iter().enumerate().map(|(n, word)| {
+        nginx::block(
+            ["location", "=", &format!("/{n}")],
+            vec![nginx::line(["return", "200", &format!("<{word}>")])],
+        )
+    });
+    // The same words without our quotes, read by both.
+    let raw = [
+        "a\\;b",
+        "a\\\"b",
+        "a#b",
+        "a\"b\"",
+        "a'b",
+        "\"a\\tb\"",
+        "'a\\qb'",
+        "'a\"b'",
+        "a\\ b",
+        "a}b",
+        "\\a",
+        "\"\\\\\"",
+    ];
+    let mut text = nginx::print(&[nginx::block(
+        ["server"],
+        [nginx::line(["listen", "8099"])].into_iter().chain(locations).collect(),
+    )]);
+    text.push_str("server { listen 8098;\n");
+    for (n, word) in raw.iter().enumerate() {
+        text.push_str(&format!("location = /{n} {{ return 200 {word}; }}\n"));
+    }
+    text.push_str("}\n");
+    let file = format!("{}/disk/host-h4/etc/nginx/conf.d/words.conf", lab_dir().display());
+    fs::write(file, &text).unwrap();
+    server.on("nginx -t && systemctl reload nginx && sleep 0.5");
+    let read = nginx::parse(&text).unwrap();
+    let said = |port: u16, n: usize| {
+        let out = Command::new("curl")
+            .args(["-s", &format!("http://10.77.0.14:{port}/{n}")])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let word = |server: usize, n: usize| {
+        let location = &read[server].block.as_ref().unwrap()[n + 1];
+        location.block.as_ref().unwrap()[0].words[2].clone()
+    };
+    for (n, meant) in words.iter().enumerate() {
+        assert_eq!(
+            (said(8099, n), word(0, n)),
+            (format!("<{meant}>"), format!("<{meant}>")),
+            "{meant:?}"
+        );
+    }
+    for (n, raw) in raw.iter().enumerate() {
+        assert_eq!(said(8098, n), word(1, n), "{raw}");
+    }
 }
 
 // --- stories: what stands in the way --------------------------------------------------------------------------------
@@ -424,6 +495,48 @@ fn a_cancelled_job_takes_its_site_back_itself() {
     server.wait("[ ! -e /var/lib/lamplighter/undo ]");
     server.same(&before, "");
     assert!(!server.get("http", NAME, "/").starts_with("502"));
+}
+
+#[test]
+#[ignore = "lab: h4"]
+fn two_jobs_at_once_come_one_after_the_other() {
+    let server = Server::ready();
+    server.backend(8001, "one");
+    let names: Vec<String> = (0..6).map(|n| format!("site-{n}.h4.lab.test")).collect();
+    thread::scope(|scope| {
+        let jobs: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let server = &server;
+                scope.spawn(move || {
+                    let site = server.named(name, 1, "127.0.0.1:8001 127.0.0.1:8001");
+                    let recipe = site::apply(&Apply {
+                        name,
+                        ..wish(&site, None)
+                    })
+                    .unwrap();
+                    server.run("root", &recipe)
+                })
+            })
+            .collect();
+        for job in jobs {
+            job.join().unwrap().unwrap();
+        }
+    });
+    for name in &names {
+        assert!(server.get("http", name, "/").contains("one"), "{name}");
+    }
+    // A name that is too long for nginx as it is set up: nginx's own words say what to do.
+    let name = format!("{}.h4.lab.test", "a".repeat(60));
+    let site = server.named(&name, 1, "127.0.0.1:8001");
+    let recipe = site::apply(&Apply {
+        name: &name,
+        ..wish(&site, None)
+    })
+    .unwrap();
+    let refused = server.run("root", &recipe).unwrap_err();
+    assert_eq!(refused.code, "site_red");
+    assert!(refused.say.contains("so long a name"), "{}", refused.say);
 }
 
 // --- stories: certificates ------------------------------------------------------------------------------------------
@@ -737,7 +850,13 @@ fn a_file_that_was_edited_by_hand_is_seen_at_once() {
         known: Some(&known),
     }];
     asked.extend(names.iter().map(|name| Sum { name, known: None }));
+    let floor = || {
+        let since = Instant::now();
+        server.run("root", &site::sums(&[]).unwrap()).unwrap();
+        println!("FIGURE a job that does nothing: {} ms", since.elapsed().as_millis());
+    };
     let look = || {
+        floor();
         let since = Instant::now();
         let outcome = server.run("root", &site::sums(&asked).unwrap()).unwrap();
         println!("FIGURE sums of {}: {} ms", asked.len(), since.elapsed().as_millis());

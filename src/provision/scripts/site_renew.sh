@@ -27,11 +27,11 @@ look_site_proved() {
     [ "$tries" -lt 60 ] || fail site_not_served "nginx does not serve the certificate that certbot keeps for $NAME: $WHY."
     sleep 0.1
   done
-  tls_facts
+  tls_facts "$CHAIN_FILE"
 }
 
 main() {
-  begin
+  begin; tmp
   look system look_system
   look site_lineage look_site_lineage
   look nginx_before look_nginx_before
