@@ -187,7 +187,6 @@ pub struct Fault {
     /// What was seen and what to do.
     pub message: String,
     /// Raw words of the server.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub evidence: String,
 }
 
