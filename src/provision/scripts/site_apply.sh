@@ -97,7 +97,7 @@ stage() {
 }
 arm_site() {
   [ -z "$ARMED" ] || return 0
-  if [ "$CERT" = files ]; then (umask 077; mkdir -p "$CERTS"); fi
+  [ "$CERT" != files ] || private "$CERTS"
   # The old name first: on the way back, too, no moment is without a site.
   set -- "$FILE" "$LINK"
   [ -z "$OLD_NAME" ] || set -- "$AVAILABLE/$OLD_NAME.conf" "$ENABLED/$OLD_NAME.conf" "$@"
@@ -134,7 +134,8 @@ look_site_certificate() { case $CERT in acme) lineage_right ;; files) pair_right
 get_certificate() { case $CERT in acme) issue ;; files) put_pair ;; esac; }
 put_pair() {
   on_undo rm -rf "$PAIR"
-  { (umask 077; rm -rf "$PAIR"; mkdir -p "$PAIRS"; cp -r "$TMP/new/pair" "$PAIR") && sync "$PAIR/fullchain.pem" "$PAIR/privkey.pem"; } || no_room "$PAIR"
+  private "$PAIRS"
+  { (umask 077; rm -rf "$PAIR"; cp -r "$TMP/new/pair" "$PAIR") && sync "$PAIR/fullchain.pem" "$PAIR/privkey.pem"; } || no_room "$PAIR"
 }
 issue() {
   set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$NAME" -d "$NAME" \
