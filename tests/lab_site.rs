@@ -238,6 +238,18 @@ fn what_is_not_right_before_is_told_and_nothing_is_touched() {
         "echo 'server {{ listen 8080; server_name {NAME}; }}' >{theirs}"
     ));
     assert!(server.look(None).sites[0].others.is_empty());
+    // A look tells all of it beforehand.
+    server.on(&format!(
+        "echo 'server {{ listen [::]:80; server_name a.test {NAME}; }}' >{theirs}"
+    ));
+    assert_eq!(server.look(None).sites[0].others, [theirs]);
+    server.on(&format!("echo 'server {{ lisen 81; }}' >{theirs}"));
+    let seen = server.look(None);
+    assert!(
+        seen.red.as_deref().unwrap().contains("sites-enabled/theirs:1"),
+        "{seen:?}"
+    );
+    assert_eq!(seen.sites[0].text.as_deref(), Some(&*old.text));
     server.on(&format!("rm {theirs}"));
     refused(
         "true",
@@ -808,7 +820,10 @@ fn a_certificate_of_ones_own_is_swapped_as_a_pair() {
     server.same(&before, "mismatch");
 
     let first = server.run("root", &files(&chain, &key, None)).unwrap();
-    assert_eq!(first.facts["tls_chain"], "own");
+    assert_eq!(
+        (&*first.facts["tls_chain"], &*first.facts["tested"]),
+        ("own", "namespace")
+    );
     let ca = server.dir.join("ca.pem");
     let verified = ["--cacert", ca.to_str().unwrap()];
     assert!(get("h4", "https", NAME, "/", &verified).contains("one"));

@@ -19,7 +19,9 @@ look_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ] && [ ! -e
 heal() {
   if [ -e "$UNDO_DIR" ]; then
     echo 'An earlier job ended here before its change was proved: what it left is put back.'
+    WORKERS=$(workers)
     run sh "$UNDO_DIR/revert" || fail step_failed 'What an earlier job has left cannot be put back.'
+    let_go
     fact healed yes
   fi
   disarm_half
@@ -127,7 +129,7 @@ look_before() {
   for site; do
     proof=$(proof_in "$AVAILABLE/$site.conf")
     # shellcheck disable=SC2086  # path and body
-    if [ -n "$proof" ] && proves "$site" $proof; then BEFORE="$site $proof"; return 0; fi
+    if [ "${proof#* }" != "$proof" ] && proves "$site" $proof; then BEFORE="$site $proof"; return 0; fi
   done
 }
 
@@ -143,9 +145,8 @@ put_site_back() {
 }
 nginx_takes_back() { WORKERS=$(workers); sh "$UNDO_DIR/revert"; nginx -t; }
 gone_back() {
-  tries=0
   [ -e /run/nginx.pid ] || return 1
-  until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  let_go
   tries=0
   while [ "$tries" -lt 100 ]; do
     # shellcheck disable=SC2086  # path and body
@@ -298,6 +299,7 @@ workers() {
     ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"
   done
 }
+let_go() { tries=0; until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done; }
 turned() {
   for pid in $WORKERS; do
     # The old title with a tail: "… is shutting down".
