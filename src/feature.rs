@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::base::error::Result;
 use crate::db::Tx;
 use crate::events::outbox::Event;
-use crate::http::route::Route;
+use crate::http::route::{Panel, Route};
 use crate::schedule::Periodic;
 use crate::task::Kind;
 
@@ -19,6 +19,8 @@ pub struct Feature {
     pub routes: &'static [Route],
     /// Its pages.
     pub pages: &'static [Route],
+    /// Its cards on other features' pages.
+    pub panels: &'static [Panel],
     /// What its tasks do.
     pub tasks: &'static [Kind],
     /// What it does now and then.
@@ -34,6 +36,7 @@ impl Feature {
             name,
             routes: &[],
             pages: &[],
+            panels: &[],
             tasks: &[],
             periodic: &[],
             react: None,

@@ -102,7 +102,7 @@ if (here.kind === 'server') {
 
 /* a task's news, on its own page or in the dialog of the page that started it */
 const GLYPH = { running: 'run', ok: 'ok', changed: 'ok', failed: 'fail', skipped: 'skip', waiting: 'wait' }, END = { ok: 'ok', failed: 'fail', cancelled: 'skip', interrupted: 'fail' };
-const kind = l => l.stream === 'stderr' || l.level === 'error' ? 'e' : l.level === 'warning' ? 'w' : l.source === 'step' ? 'st' : l.source === 'command' ? 'cmd' : '';
+const kind = l => l.level === 'error' ? 'e' : l.level === 'warning' ? 'w' : l.stream === 'stderr' ? 'x' : l.source === 'step' ? 'st' : l.source === 'command' ? 'cmd' : '';
 const line = (log, l) => log.append({ n: l.seq, t: Date.parse(l.ts), k: kind(l), s: l.line });
 function step(list, p) {
   let li = [...list.children].find(x => x.dataset.step === p.name);
@@ -143,7 +143,7 @@ if (dialog) {
     const f = e.target, what = f.dataset.task; if (!what || e.defaultPrevented) return; e.preventDefault();
     const b = e.submitter, title = b.textContent.trim(); f.closest('dialog')?.close(); f.closest('.menu')?.removeAttribute('open');
     const body = Object.fromEntries([...new FormData(f)].filter(([k]) => k !== 'csrf'));
-    try { const d = await api(`/servers/${here.id}/${what}`, { method: 'POST', body: Object.keys(body).length ? body : undefined }); show(d.task_id, title); }
+    try { const d = await api(new URL(f.action).pathname, { method: 'POST', body: Object.keys(body).length ? body : undefined }); show(d.task_id, title); }
     catch { f.submit(); } // the page that answers says why
   }, true);
 }

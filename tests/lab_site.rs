@@ -7,7 +7,8 @@ use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
 use lamplighter::base::text::hex;
 use lamplighter::features::domains::nginx;
-use lamplighter::features::domains::site::{Rendered, Site, Target as To, Tls, render};
+use lamplighter::features::domains::site::{Rendered, Site, Tls, render};
+use lamplighter::features::upstreams::model::Target as To;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Seen, Sum, Wanted};
 use lamplighter::provision::{self, Outcome, Recipe, Report, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
@@ -299,7 +300,7 @@ fn what_is_not_right_before_is_told_and_nothing_is_touched() {
         &new,
         Some(&live),
         "proxy_not_ready",
-        &["Set the proxy up"],
+        &["Deploy reverse proxy"],
         "true",
     );
 }

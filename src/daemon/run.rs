@@ -111,6 +111,7 @@ impl ApiHalf {
             routes,
             nav: features::home::pages::nav,
             kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
+            panels: FEATURES.iter().flat_map(|f| f.panels).collect(),
         });
         let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
         let mut listeners = Vec::new();

@@ -3,6 +3,7 @@
 
 use super::request::Request;
 use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::base::text;
 use serde_json::{Map, Value};
@@ -129,6 +130,81 @@ impl Input {
         good
     }
 
+    /// Yes or no: JSON's, or the words of a form.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        let flag = match self.take(name)? {
+            Value::Bool(flag) => Some(flag),
+            Value::String(text) => match text.as_str() {
+                "true" | "on" | "1" => Some(true),
+                "false" | "off" | "0" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        };
+        if flag.is_none() {
+            self.wrong(name, "not_a_flag", format!("{name} is true or false."));
+        }
+        flag
+    }
+
+    /// The number of another row; `Some(None)` (JSON `null` or an empty text) is none.
+    pub fn link<T>(&mut self, name: &'static str) -> Option<Option<Id<T>>> {
+        let id = match self.take(name)? {
+            Value::Null => return Some(None),
+            Value::String(text) if text.is_empty() => return Some(None),
+            value => id_of(&value),
+        };
+        if id.is_none() {
+            self.wrong(name, "bad_id", format!("{name} is the number of one, or null."));
+        }
+        id.map(Some)
+    }
+
+    /// The numbers of other rows, each once; from a form also one alone.
+    pub fn links<T>(&mut self, name: &'static str, count_max: usize) -> Option<Vec<Id<T>>> {
+        let items = match self.take(name)? {
+            Value::Array(items) => items,
+            one @ Value::String(_) => vec![one],
+            _ => {
+                self.wrong(name, "not_a_list", format!("{name} is a list of numbers."));
+                return None;
+            }
+        };
+        if items.len() > count_max {
+            let say = format!("{name} may have at most {count_max} entries; this has {}.", items.len());
+            self.wrong(name, "too_many", say);
+            return None;
+        }
+        let mut ids = Vec::with_capacity(items.len());
+        for item in &items {
+            match id_of(item) {
+                Some(id) if !ids.contains(&id) => ids.push(id),
+                Some(_) => {}
+                None => {
+                    self.wrong(name, "bad_id", format!("Each entry of {name} is the number of one."));
+                    return None;
+                }
+            }
+        }
+        Some(ids)
+    }
+
+    /// A list of whatever the caller reads further.
+    pub fn items(&mut self, name: &'static str, count_max: usize) -> Option<Vec<Value>> {
+        match self.take(name)? {
+            Value::Array(items) if items.len() <= count_max => Some(items),
+            Value::Array(items) => {
+                let say = format!("{name} may have at most {count_max} entries; this has {}.", items.len());
+                self.wrong(name, "too_many", say);
+                None
+            }
+            _ => {
+                self.wrong(name, "not_a_list", format!("{name} is a list."));
+                None
+            }
+        }
+    }
+
     /// A list of short texts; from a form also one text with commas.
     pub fn list(&mut self, name: &'static str, count_max: usize, bytes_max: usize) -> Option<Vec<String>> {
         let items = match self.take(name)? {
@@ -202,5 +278,13 @@ impl Input {
                 Err(Error::new(Kind::Invalid, "unknown_field", say))
             }
         }
+    }
+}
+
+fn id_of<T>(value: &Value) -> Option<Id<T>> {
+    match value {
+        Value::Number(n) => n.as_i64().filter(|n| *n > 0).map(Id::new),
+        Value::String(digits) => Id::parse(digits),
+        _ => None,
     }
 }

@@ -35,6 +35,17 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
     }
 }
 
+/// A card that a feature hangs on another feature's page: one row of its `PANELS`. The page has slots and does not know
+/// who fills them.
+pub struct Panel {
+    /// Whose page: `domain`.
+    pub on: &'static str,
+    /// The slot's name; the page's template knows where it is and how it looks.
+    pub slot: &'static str,
+    /// What the slot's template says about the thing with this number; `null` leaves the slot out.
+    pub data: fn(&Ctx, i64) -> Result<serde_json::Value>,
+}
+
 /// What every handler shares.
 pub struct Web {
     /// All machines.
@@ -45,6 +56,8 @@ pub struct Web {
     pub nav: fn(&App, Lang, &Web) -> Result<Nav>,
     /// All kinds of tasks, for their titles.
     pub kinds: Vec<&'static crate::task::Kind>,
+    /// All cards on others' pages.
+    pub panels: Vec<&'static Panel>,
     /// What is dear to make.
     pub kept: Kept,
     /// Live streams on their way to the edge.
@@ -94,6 +107,18 @@ impl<'a> Ctx<'a> {
             .get(n)
             .and_then(|text| Id::parse(text))
             .ok_or_else(|| Error::not_found(what))
+    }
+
+    /// What all features have to say on the page of one thing, by slot.
+    pub fn panels(&self, on: &str, id: i64) -> Result<serde_json::Map<String, serde_json::Value>> {
+        let mut slots = serde_json::Map::new();
+        for panel in self.web.panels.iter().filter(|p| p.on == on) {
+            let data = (panel.data)(self, id)?;
+            if !data.is_null() {
+                slots.insert(panel.slot.to_string(), data);
+            }
+        }
+        Ok(slots)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::secret::Secret;
 use crate::base::{shell, text};
+use serde::{Deserialize, Serialize};
 
 /// What the ACME server asks for is put below this folder.
 pub const WEBROOT: &str = "/var/www/lamplighter";
@@ -38,7 +39,7 @@ pub fn uploaded_paths(name: &str) -> (String, String) {
 // --- what is shared with the renderer -------------------------------------------------------------------------------
 
 /// What this nginx understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nginx {
     /// How HTTP/2 is switched on.
     pub http2: Http2,
@@ -51,7 +52,7 @@ pub struct Nginx {
 }
 
 /// See [`Nginx::http2`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Http2 {
     /// `listen 443 ssl http2;` below 1.25.1.
     Listen,
@@ -60,6 +61,14 @@ pub enum Http2 {
 }
 
 impl Nginx {
+    /// That of Debian 12, to have something to show of a server nobody has looked at.
+    pub const DEBIAN_12: Nginx = Nginx {
+        http2: Http2::Listen,
+        tickets_off: true,
+        mlkem: false,
+        ipv6: true,
+    };
+
     /// By the versions of nginx and its OpenSSL, `1.22.1` and `3.0.17`; None when the first is no version.
     pub fn of(nginx: &str, openssl: &str, ipv6: bool) -> Option<Nginx> {
         let nginx = version(nginx)?;
@@ -414,7 +423,14 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         deadline: 25 * MINUTE,
         plan,
         values: Secret::new(values),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_certbot.sh", "site_swap.sh", "site_apply.sh"),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "site_certbot.sh",
+            "site_swap.sh",
+            "site_apply.sh"
+        ),
     })
 }
 

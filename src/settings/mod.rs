@@ -1,13 +1,16 @@
 //! Every setting that can change while the daemon runs: one row of one table. Page, API, validation and defaults read it
 //! from here. A setting is asked for where it is used, so a change holds from the next use on.
 
+mod check;
 mod queries;
 
 use crate::base::clock;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::db::{Conn, Tx};
+use crate::net::dns;
+use std::fmt;
 
-/// What a value may be.
+/// What a value may be, and what holds when nobody has set it.
 #[derive(Debug, Clone, Copy)]
 pub enum Type {
     /// A whole number between two bounds.
@@ -18,6 +21,17 @@ pub enum Type {
         max: i64,
         /// `s`, `d`, `` …
         unit: &'static str,
+        /// See the type.
+        default: i64,
+    },
+    /// Text on one line.
+    Text {
+        /// Longest, in bytes.
+        max: usize,
+        /// See the type.
+        default: &'static str,
+        /// What else it must be; the error is a sentence. Sees neither control characters nor outer spaces.
+        check: fn(&str) -> std::result::Result<(), String>,
     },
 }
 
@@ -26,14 +40,31 @@ pub enum Type {
 pub struct Setting {
     /// `section.name`.
     pub key: &'static str,
-    /// Its type and bounds.
+    /// Its type, bounds and default.
     pub kind: Type,
-    /// What holds when nobody has set it.
-    pub default: i64,
     /// One sentence.
     pub help: &'static str,
     /// The same in Russian.
     pub help_ru: &'static str,
+}
+
+/// What a setting holds. In JSON a number or a string.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Of [`Type::Number`].
+    Number(i64),
+    /// Of [`Type::Text`].
+    Text(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Number(n) => n.fmt(f),
+            Value::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 macro_rules! number {
@@ -44,8 +75,23 @@ macro_rules! number {
                 min: $min,
                 max: $max,
                 unit: $unit,
+                default: $default,
             },
-            default: $default,
+            help: $help,
+            help_ru: $ru,
+        }
+    };
+}
+
+macro_rules! text {
+    ($key:literal, $default:literal, $max:literal, $check:expr, $help:literal, $ru:literal) => {
+        Setting {
+            key: $key,
+            kind: Type::Text {
+                max: $max,
+                default: $default,
+                check: $check,
+            },
             help: $help,
             help_ru: $ru,
         }
@@ -69,6 +115,62 @@ pub const TABLE: &[Setting] = &[
         "",
         "Most threads that poll at the same time; taken over at start.",
         "Наибольшее число потоков опроса; действует после перезапуска."
+    ),
+    text!(
+        "dns.resolvers",
+        "",
+        300, // six IPv6 addresses with brackets and ports
+        |text| dns::parse_servers(text).map(drop),
+        "The name servers that Lamplighter asks: up to six addresses, like 192.0.2.1 or [2001:db8::1]:53, with spaces between. Empty: those of /etc/resolv.conf.",
+        "Серверы имён, которые спрашивает Lamplighter: до шести адресов через пробел, например 192.0.2.1 или [2001:db8::1]:53. Пусто: из /etc/resolv.conf."
+    ),
+    number!(
+        "nswatch.interval_min",
+        15,
+        1..=1440,
+        "min",
+        "How often each domain's name servers are looked at.",
+        "Как часто проверять серверы имён каждого домена."
+    ),
+    number!(
+        "certwatch.interval_min",
+        60,
+        1..=1440,
+        "min",
+        "How often the certificate that each domain shows is looked at.",
+        "Как часто проверять сертификат, который показывает каждый домен."
+    ),
+    number!(
+        "drift.interval_min",
+        15,
+        1..=1440,
+        "min",
+        "How often the sites on the servers are compared with what was deployed.",
+        "Как часто сравнивать сайты на серверах с тем, что было развёрнуто."
+    ),
+    text!(
+        "acme.email",
+        "",
+        200, // RFC 5321 allows 254; nobody's address is that long
+        check::email,
+        "Where the certificate authority writes when something is wrong with an account. Empty: an account without an address.",
+        "Куда центр сертификации пишет о проблемах с учётной записью. Пусто: учётная запись без адреса."
+    ),
+    text!(
+        "acme.directory",
+        "https://acme-v02.api.letsencrypt.org/directory",
+        300, // room for a long name and path of a private CA
+        check::https_url,
+        "The directory of the certificate authority (ACME, RFC 8555): Let's Encrypt, its staging server, or a CA of your own.",
+        "Каталог центра сертификации (ACME, RFC 8555): Let's Encrypt, его тестовый сервер или собственный центр."
+    ),
+    number!(
+        "nginx.hsts_max_age_s",
+        31_536_000,
+        0..=63_072_000, // two years is what the browsers' preload list asks for; longer has no use
+        "s",
+        "How long browsers remember that a domain with HSTS is asked by TLS only.",
+        "Как долго браузеры помнят, что домен с HSTS доступен только по TLS."
     ),
     number!(
         "retention.task_days",
@@ -96,17 +198,67 @@ pub const TABLE: &[Setting] = &[
     ),
 ];
 
+impl Setting {
+    /// What holds when nobody has set it.
+    pub fn default(&self) -> Value {
+        match self.kind {
+            Type::Number { default, .. } => Value::Number(default),
+            Type::Text { default, .. } => Value::Text(default.into()),
+        }
+    }
+
+    fn parse(&self, text: &str) -> std::result::Result<Value, String> {
+        let text = text.trim();
+        match self.kind {
+            Type::Number { min, max, unit, .. } => match text.parse::<i64>() {
+                Ok(n) if (min..=max).contains(&n) => Ok(Value::Number(n)),
+                _ => Err(format!(
+                    "{} is a whole number from {min} to {max}{}{unit}.",
+                    self.key,
+                    if unit.is_empty() { "" } else { " " }
+                )),
+            },
+            Type::Text { max, .. } if text.len() > max => Err(format!(
+                "{} may have at most {max} bytes; this has {}.",
+                self.key,
+                text.len()
+            )),
+            Type::Text { .. } if text.contains(char::is_control) => {
+                Err(format!("{} is one line without control characters.", self.key))
+            }
+            Type::Text { check, .. } => check(text).map(|()| Value::Text(text.into())),
+        }
+    }
+}
+
 fn find(key: &str) -> Option<&'static Setting> {
     TABLE.iter().find(|s| s.key == key)
 }
 
 /// The value that holds now. An unknown key is a mistake of ours.
-pub fn number(conn: &Conn, key: &'static str) -> Result<i64> {
+pub fn value(conn: &Conn, key: &str) -> Result<Value> {
     let setting = find(key).ok_or_else(|| Error::internal(format!("no setting {key}")))?;
     let stored = queries::get(conn, key)?;
+    // What an older version took and this one does not is as good as unset.
     Ok(stored
-        .and_then(|text| parse(setting, &text).ok())
-        .unwrap_or(setting.default))
+        .and_then(|text| setting.parse(&text).ok())
+        .unwrap_or_else(|| setting.default()))
+}
+
+/// The number that holds now.
+pub fn number(conn: &Conn, key: &'static str) -> Result<i64> {
+    match value(conn, key)? {
+        Value::Number(n) => Ok(n),
+        Value::Text(_) => Err(Error::internal(format!("{key} is no number"))),
+    }
+}
+
+/// The text that holds now.
+pub fn text(conn: &Conn, key: &'static str) -> Result<String> {
+    match value(conn, key)? {
+        Value::Text(text) => Ok(text),
+        Value::Number(_) => Err(Error::internal(format!("{key} is no text"))),
+    }
 }
 
 /// Sets one value after checking it; `None` takes the default back.
@@ -114,28 +266,19 @@ pub fn set(tx: &Tx, key: &str, value: Option<&str>, by: &str) -> Result<()> {
     let setting = find(key).ok_or_else(|| Error::not_found("setting"))?;
     match value {
         Some(text) => {
-            let number = parse(setting, text).map_err(|message| Error {
+            let value = setting.parse(text).map_err(|message| Error {
                 fields: vec![Field {
                     field: setting.key,
-                    code: "bad_number",
+                    code: match setting.kind {
+                        Type::Number { .. } => "bad_number",
+                        Type::Text { .. } => "bad_text",
+                    },
                     message: message.clone(),
                 }],
                 ..Error::new(Kind::Invalid, "invalid", message)
             })?;
-            queries::put(tx, key, &number.to_string(), by, clock::now())
+            queries::put(tx, key, &value.to_string(), by, clock::now())
         }
         None => queries::remove(tx, key),
-    }
-}
-
-fn parse(setting: &Setting, text: &str) -> std::result::Result<i64, String> {
-    let Type::Number { min, max, unit } = setting.kind;
-    match text.trim().parse::<i64>() {
-        Ok(n) if (min..=max).contains(&n) => Ok(n),
-        _ => Err(format!(
-            "{} is a whole number from {min} to {max}{}{unit}.",
-            setting.key,
-            if unit.is_empty() { "" } else { " " }
-        )),
     }
 }

@@ -12,6 +12,7 @@ use super::nginx::{Directive, block, line, parse, print};
 use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::text::hex;
+use crate::features::upstreams::model::Target;
 use crate::provision::site::{Http2, Nginx, Proof, WEBROOT};
 use ring::digest::{SHA256, digest};
 
@@ -30,17 +31,6 @@ pub struct Site<'a> {
     pub tls: Option<Tls<'a>>,
     /// What the server's nginx can do.
     pub nginx: Nginx,
-}
-
-/// A place that requests go to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Address or DNS name, IPv6 without brackets.
-    pub host: String,
-    /// 1 to 65535.
-    pub port: u16,
-    /// Written when it is set, at least 1; nginx takes 1 otherwise.
-    pub weight: Option<u16>,
 }
 
 /// TLS on port 443, and port 80 sends everybody there.

@@ -495,8 +495,10 @@ pub fn task_title(web: &Web, kind: &str, lang: Lang) -> String {
 
 /// What a step is called.
 pub fn step_title(step: &task::StepView, lang: Lang) -> String {
-    match (lang, provision::steps::step(&step.name)) {
-        (Lang::Ru, Some(known)) => known.ru.to_string(),
+    let (id, on) = step.name.split_once('@').unwrap_or((&step.name, ""));
+    match (lang, provision::steps::step(id)) {
+        (Lang::Ru, Some(known)) if on.is_empty() => known.ru.to_string(),
+        (Lang::Ru, Some(known)) => format!("{on}: {}", known.ru),
         _ => step.title.clone(),
     }
 }

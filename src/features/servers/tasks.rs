@@ -1,16 +1,17 @@
 //! The work done on servers over ssh. Every task looks at the host key first: an unknown one is kept for a person, a
 //! changed one stops everything.
 
+use super::reach::{self, Way};
 use super::{HostKeyState, Server, queries};
 use crate::base::clock;
-use crate::base::error::{Error, Kind as Failure, Result};
-use crate::base::host::{Cidr, Host};
+use crate::base::error::{Error, Result};
+use crate::base::host::Cidr;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::http::input::Input;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::{self, Glances, Profile, Recipe, Report, State, recipes};
-use crate::ssh::{Auth, Job, Stream, Target, hostkey};
+use crate::ssh::{Job, Stream, Target};
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome, StepView};
 use serde::{Deserialize, Serialize};
@@ -58,9 +59,6 @@ pub const TASKS: &[Kind] = &[
     },
 ];
 
-/// How long a server may take to show its host key.
-const SCAN_LIMIT: Duration = Duration::from_secs(10);
-
 fn load(run: &Run) -> Result<Server> {
     run.app.db.read(|conn| super::get(conn, Id::new(run.target())))
 }
@@ -75,7 +73,10 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
             commit: None,
         });
     }
-    let key = scan(run, &server)?.into_iter().next().ok_or_else(no_key)?;
+    let key = reach::scan(&server, run.cancel)?
+        .into_iter()
+        .next()
+        .ok_or_else(reach::no_key)?;
     run.log.say(&format!(
         "The server shows {} {}. Compare it with the server's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
         key.kind(),
@@ -88,106 +89,25 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
     })
 }
 
-fn scan(run: &Run, server: &Server) -> Result<Vec<hostkey::HostKey>> {
-    let host = Host::parse(&server.fields.host).map_err(Error::internal)?;
-    hostkey::scan(&host, server.fields.ssh_port, SCAN_LIMIT, run.cancel)
-}
-
-fn no_key() -> Error {
-    let say = "The server answers, but shows no host key that is taken here (Ed25519, ECDSA or RSA). Look at its sshd.";
-    Error::new(Failure::Upstream, "ssh_no_host_key", say)
-}
-
 /// The way to the server, once its key is known to be the accepted one. Secrets are masked in the log from here on.
-fn reach(run: &Run) -> Result<(Server, Target)> {
-    let mut server = load(run)?;
-    if server.host_key_state != HostKeyState::Pinned {
-        server = settle_host_key(run, server)?;
-    }
-    // Address and secrets from one snapshot: never the password of one machine for the address of another.
-    let (server, target) = run.app.db.read(|conn| {
-        let server = super::get(conn, server.id)?;
-        let target = super::target(run.app, conn, &server)?;
-        Ok((server, target))
-    })?;
-    hide(run, &target);
-    Ok((server, target))
-}
-
-fn hide(run: &Run, target: &Target) {
-    match &target.auth {
-        Auth::Password(password) => run.log.hide(password),
-        Auth::Key { pem, passphrase } => {
-            run.log.hide(pem);
-            passphrase.iter().for_each(|p| run.log.hide(p));
-        }
-    }
-    target.sudo_password.iter().for_each(|p| run.log.hide(p));
-}
-
-/// Looks at the offered key where none is accepted (kept as pending) or another one was (is it back to the accepted?).
-fn settle_host_key(run: &Run, server: Server) -> Result<Server> {
-    let offered = scan(run, &server)?;
-    let accepted = |key: &hostkey::HostKey| server.host_key.lines().any(|line| line == key.line);
-    if !server.host_key.is_empty() && offered.iter().any(accepted) {
-        run.app.db.write(|tx| super::host_key_restored(run.app, tx, &server))?;
-        run.log.say("The server shows the accepted host key again.");
-        return load(run);
-    }
-    let key = offered.into_iter().next().ok_or_else(no_key)?;
-    if server.host_key.is_empty() {
-        run.app.db.write(|tx| super::offer_host_key(tx, &server, &key.line))?;
-        let say = format!(
-            "First contact: the server shows the host key {}. Compare it with the server's own, accept it, then run this again. Nothing was sent.",
-            key.fingerprint
-        );
-        return Err(Error::new(Failure::Conflict, "ssh_host_key_pending", say));
-    }
-    run.app
-        .db
-        .write(|tx| super::host_key_changed(run.app, tx, &server, &key.line))?;
-    Err(changed_key(&server, &key))
-}
-
-fn changed_key(server: &Server, offered: &hostkey::HostKey) -> Error {
-    let accepted = server
-        .host_key
-        .lines()
-        .next()
-        .and_then(|l| hostkey::parse(l).ok())
-        .map(|k| k.fingerprint);
-    let say = format!(
-        "The server shows the host key {}, not the accepted {}. Either it was set up anew, or somebody stands in between. Nothing was sent. Find out, then accept the new key.",
-        offered.fingerprint,
-        accepted.unwrap_or_default()
-    );
-    Error::new(Failure::Conflict, "ssh_host_key_changed", say)
-}
-
-/// When ssh refused the key, the offered one is kept and an alert is raised; any other failure passes through.
-fn watch_key<T>(run: &Run, server: &Server, result: Result<T>) -> Result<T> {
-    let Err(e) = result else { return result };
-    if e.code != "ssh_host_key_changed" {
-        return Err(e);
-    }
-    // The alert does not wait for a second look; what that shows is only the evidence.
-    let offered = scan(run, server).ok().and_then(|keys| keys.into_iter().next());
-    let line = offered.as_ref().map_or("", |key| &key.line);
-    run.app
-        .db
-        .write(|tx| super::host_key_changed(run.app, tx, server, line))?;
-    Err(offered.map_or(e, |key| changed_key(server, &key)))
+fn reach(run: &Run) -> Result<Way> {
+    let way = Way::settle(run.app, Id::new(run.target()), run.cancel, &mut |say| run.log.say(say))?;
+    way.secrets().for_each(|secret| run.log.hide(secret));
+    Ok(way)
 }
 
 /// Runs a recipe and tells everything into the task's log.
-fn provision(run: &Run, server: &Server, target: &Target, recipe: &Recipe) -> Result<provision::Outcome> {
-    let result = provision::run(&run.app.ssh, target, recipe, run.cancel, &mut |report| {
-        tell(run, report)
-    });
-    watch_key(run, server, result)
+fn provision(run: &Run, way: &Way, recipe: &Recipe) -> Result<provision::Outcome> {
+    way.run(run.app, recipe, run.cancel, &mut |report| tell(run, "", report))
 }
 
-fn tell(run: &Run, report: Report) {
+/// Writes what a job tells into the task's log. With several servers at work, `on` says which one it is about; a step's
+/// name is then `step@server`.
+pub fn tell(run: &Run, on: &str, report: Report) {
+    let said = |text: &str| match on {
+        "" => text.to_string(),
+        on => format!("{on}: {text}"),
+    };
     match report {
         Report::Step {
             index,
@@ -204,36 +124,39 @@ fn tell(run: &Run, report: Report) {
                 State::Failed => "failed",
             };
             let view = StepView {
-                name: step.id.into(),
-                title: step.en.into(),
+                name: match on {
+                    "" => step.id.into(),
+                    on => format!("{}@{on}", step.id),
+                },
+                title: said(step.en),
                 state: state.into(),
                 ms,
             };
             run.log.step(index as usize, total as usize, view);
         }
-        Report::Command { line } => run.log.line("info", "command", "", line),
+        Report::Command { line } => run.log.line("info", "command", "", &said(line)),
         Report::Ended { line, rc, ms } => {
             let level = if rc == 0 { "info" } else { "warning" };
             run.log
-                .line(level, "command", "", &format!("rc {rc} after {ms} ms: {line}"));
+                .line(level, "command", "", &said(&format!("rc {rc} after {ms} ms: {line}")));
         }
         Report::Line {
             stream: Stream::Stdout,
             text,
-        } => run.log.line("info", "ssh", "stdout", text),
+        } => run.log.line("info", "ssh", "stdout", &said(text)),
         Report::Line {
             stream: Stream::Stderr,
             text,
-        } => run.log.line("info", "ssh", "stderr", text),
-        Report::Fact { key, value } => run.log.line("info", "fact", "", &format!("{key}: {value}")),
+        } => run.log.line("info", "ssh", "stderr", &said(text)),
+        Report::Fact { key, value } => run.log.line("info", "fact", "", &said(&format!("{key}: {value}"))),
     }
 }
 
 /// Who are we there, may we become root, what machine is it. Changes nothing.
 fn check_ssh(run: &Run) -> Result<Outcome> {
-    let (server, target) = reach(run)?;
-    let mut facts = provision(run, &server, &target, &recipes::check())?.facts;
-    let sudo = try_sudo(run, &target)?;
+    let way = reach(run)?;
+    let mut facts = provision(run, &way, &recipes::check())?.facts;
+    let sudo = try_sudo(run, &way.target)?;
     facts.insert("sudo_works".into(), if sudo.is_ok() { "yes" } else { "no" }.into());
     match sudo {
         Ok(()) => run.log.say("Root: yes. Installing is possible."),
@@ -247,7 +170,7 @@ fn check_ssh(run: &Run) -> Result<Outcome> {
             facts.insert("sudo_problem".into(), e.say);
         }
     }
-    let id = server.id;
+    let id = way.server.id;
     let json = facts_json(&facts);
     let commit = move |tx: &crate::db::Tx| queries::set_facts(tx, id, &json, clock::now());
     Ok(Outcome {
@@ -275,9 +198,9 @@ fn facts_json(facts: &BTreeMap<String, String>) -> String {
 }
 
 fn deploy_proxy(run: &Run) -> Result<Outcome> {
-    let (server, target) = reach(run)?;
-    let done = provision(run, &server, &target, &recipes::nginx())?;
-    let commit = keep_facts(&server, done.facts);
+    let way = reach(run)?;
+    let done = provision(run, &way, &recipes::nginx())?;
+    let commit = keep_facts(&way.server, done.facts);
     Ok(Outcome {
         changed: done.changed,
         commit: Some(Box::new(commit)),
@@ -348,19 +271,20 @@ pub fn read_install(mut input: Input) -> Result<serde_json::Value> {
 
 fn install_glances(run: &Run) -> Result<Outcome> {
     let choice: Install = run.input()?;
-    let (server, target) = reach(run)?;
-    let wish = wish(run, &server, &choice)?;
+    let way = reach(run)?;
+    let server = &way.server;
+    let wish = wish(run, server, &choice)?;
     if let Profile::Front { password, .. } = &wish.profile {
         run.log.hide(password);
     }
-    let mut done = provision(run, &server, &target, &recipes::glances(&wish)?)?;
+    let mut done = provision(run, &way, &recipes::glances(&wish)?)?;
     if let Some(firewall) = wish.firewall(server.fields.ssh_port) {
-        let result = provision::firewall(&run.app.ssh, &target, &firewall, run.cancel, &mut |report| {
-            tell(run, report)
+        let result = provision::firewall(&run.app.ssh, &way.target, &firewall, run.cancel, &mut |report| {
+            tell(run, "", report)
         });
-        done.changed += watch_key(run, &server, result)?.changed;
+        done.changed += way.watch(run.app, run.cancel, result)?.changed;
     }
-    keep_glances(run, &server, wish, done)
+    keep_glances(run, server, wish, done)
 }
 
 /// The choice made complete: what is stored already is used again, so that a second run changes nothing.

@@ -3,11 +3,11 @@
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::audit;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
-use crate::settings::{self, TABLE, Type};
+use crate::settings::{self, TABLE, Type, Value};
 use serde::Serialize;
 
 /// See [`Route`].
@@ -22,34 +22,50 @@ pub struct View {
     /// `section.name`.
     pub key: &'static str,
     /// What holds now.
-    pub value: i64,
+    pub value: Value,
     /// What holds when nobody has set it.
-    pub default: i64,
-    /// Smallest.
-    pub min: i64,
-    /// Largest.
-    pub max: i64,
-    /// Unit, or empty.
-    pub unit: &'static str,
+    pub default: Value,
+    /// What it may be.
+    #[serde(flatten)]
+    pub kind: Kind,
     /// One sentence.
     pub help: &'static str,
     /// The same in Russian.
     pub help_ru: &'static str,
 }
 
+/// What a value may be, as shown.
+#[derive(Serialize, Clone, Copy)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Kind {
+    /// A whole number.
+    Number {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+        /// Unit, or empty.
+        unit: &'static str,
+    },
+    /// Text on one line.
+    Text {
+        /// Longest, in bytes.
+        length_max: usize,
+    },
+}
+
 /// Every setting with the value that holds now.
 pub fn all(app: &App) -> Result<Vec<View>> {
     app.db.read(|conn| {
         let view = |s: &'static settings::Setting| {
-            let Type::Number { min, max, unit } = s.kind;
-            let value = settings::number(conn, s.key)?;
             Ok(View {
                 key: s.key,
-                value,
-                default: s.default,
-                min,
-                max,
-                unit,
+                value: settings::value(conn, s.key)?,
+                default: s.default(),
+                kind: match s.kind {
+                    Type::Number { min, max, unit, .. } => Kind::Number { min, max, unit },
+                    Type::Text { max, .. } => Kind::Text { length_max: max },
+                },
                 help: s.help,
                 help_ru: s.help_ru,
             })
@@ -81,7 +97,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&serde_json::json!({ "total": items.len(), "items": items }))
 }
 
-/// `{"poll.fail_threshold": 5, "retention.task_days": null}`: `null` takes the default back.
+/// `{"poll.fail_threshold": 5, "dns.resolvers": "192.0.2.1", "retention.task_days": null}`: `null` takes the default back.
 fn change(ctx: &Ctx) -> Result<Reply> {
     let body: serde_json::Map<String, serde_json::Value> = ctx.request.json()?;
     let mut changes = Vec::new();
@@ -92,9 +108,9 @@ fn change(ctx: &Ctx) -> Result<Reply> {
             serde_json::Value::String(text) => Some(text),
             _ => {
                 return Err(Error::new(
-                    Kind::Malformed,
+                    error::Kind::Malformed,
                     "bad_json",
-                    "A setting is a number or null.",
+                    "A setting is a number, a text or null.",
                 ));
             }
         };

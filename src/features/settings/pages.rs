@@ -29,10 +29,8 @@ struct Row {
     key: &'static str,
     /// As stored, or as typed when it was refused.
     value: String,
-    default: i64,
-    min: i64,
-    max: i64,
-    unit: &'static str,
+    default: String,
+    kind: api::Kind,
     help: &'static str,
 }
 
@@ -44,10 +42,8 @@ fn sections(ctx: &Ctx, typed: &HashMap<String, String>) -> Result<Vec<Section>> 
         let row = Row {
             key: s.key,
             value: typed.get(s.key).cloned().unwrap_or_else(|| s.value.to_string()),
-            default: s.default,
-            min: s.min,
-            max: s.max,
-            unit: s.unit,
+            default: s.default.to_string(),
+            kind: s.kind,
             help: if lang == Lang::Ru { s.help_ru } else { s.help },
         };
         match sections.iter_mut().find(|section| section.name == name) {

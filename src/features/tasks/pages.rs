@@ -49,7 +49,7 @@ fn view(ctx: &Ctx, row: Row) -> View {
         status: row.status,
         error: row.error.map(|(code, message)| Problem { code, message }),
         changed: row.changed,
-        target_href: (row.target.0 == "server").then(|| format!("/servers/{}", row.target.1)),
+        target_href: page::place((&row.target.0, row.target.1)),
         target_name: row.target.2,
         created_by: row.created_by,
         created_at: row.created_at,
@@ -239,8 +239,9 @@ fn step(s: &StepView, title: String) -> Step {
 /// How a line is marked at the edge; `static/pages.js` does the same for lines that come later.
 fn line(l: task::Line) -> Line {
     let class = match (l.level.as_str(), l.source.as_str(), l.stream.as_str()) {
-        ("error", ..) | (_, _, "stderr") => "e",
+        ("error", ..) => "e",
         ("warning", ..) => "w",
+        (_, _, "stderr") => "x",
         (_, "command", _) => "cmd",
         (_, "step" | "task", _) => "st",
         _ => "",

@@ -242,6 +242,11 @@ look_site_before() {
   case ${place%:*} in
     "$ENABLED/$NAME.conf" | "$ENABLED/${OLD_NAME:-$NAME}.conf") echo 'That is the file which is being replaced.'; return 0 ;;
   esac
+  for site in "$NAME" "${OLD_NAME:-$NAME}"; do
+    if [ -L "$ENABLED/$site.conf" ] && grep -qF "open() \"$ENABLED/$site.conf\" failed" "$TMP/said"; then
+      echo 'That is the file which somebody has taken away, and which comes back.'; return 0
+    fi
+  done
   fail nginx_red "The server's nginx configuration was already faulty before anything was changed.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
 }
 

@@ -1,0 +1,197 @@
+//! A domain on a server: what is wanted there, what was last put there, and what was found there instead.
+
+mod queries;
+
+use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::base::id::{self, Id};
+use crate::db::{Conn, Tx};
+use crate::provision::site::Nginx;
+
+/// How a site stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing of ours is there.
+    None,
+    /// As it was put there.
+    Live,
+    /// The last deploy failed; what was there before is still there.
+    Failed,
+    /// Somebody else has changed the file.
+    Drifted,
+}
+
+impl State {
+    const ALL: [State; 4] = [State::None, State::Live, State::Failed, State::Drifted];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        ["none", "live", "failed", "drifted"][self as usize]
+    }
+
+    fn parse(name: &str) -> State {
+        State::ALL.into_iter().find(|s| s.name() == name).unwrap_or(State::None)
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Which domain.
+    pub domain: Id<id::Domain>,
+    /// On which server.
+    pub server: Id<id::Server>,
+    /// The first wanted one is tried first.
+    pub position: i64,
+    /// False: to be taken off.
+    pub wanted: bool,
+    /// How it stands.
+    pub state: State,
+    /// The domain (A-labels) that its file there is named after; empty: there is none.
+    pub name: String,
+    /// Grows with every text that is put there.
+    pub generation: i64,
+    /// The file as it should be there.
+    pub text: String,
+    /// A person accepted a text that is not ours.
+    pub adopted: bool,
+    /// The file as it was found, when it is another; empty: it was gone.
+    pub seen: Option<String>,
+    /// Code and sentence of the last failure.
+    pub problem: Option<(String, String)>,
+    /// Unix ms.
+    pub deployed_at: Option<Ms>,
+    /// Unix ms.
+    pub looked_at: Option<Ms>,
+    /// What the nginx there understands, as last seen.
+    pub nginx: Option<Nginx>,
+}
+
+type Key = (Id<id::Domain>, Id<id::Server>);
+
+impl Row {
+    fn key(&self) -> Key {
+        (self.domain, self.server)
+    }
+}
+
+/// All sites of a domain, the canary first; those that are to be taken off too.
+pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Row>> {
+    queries::of(conn, domain)
+}
+
+/// What is on a server.
+pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Row>> {
+    queries::on(conn, server)
+}
+
+/// Servers with sites that nobody has looked at since `before`, the longest unseen first.
+pub fn due(conn: &Conn, before: Ms) -> Result<Vec<Id<id::Server>>> {
+    queries::due(conn, before)
+}
+
+/// Is anything of this domain on any server?
+pub fn deployed(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
+    queries::is_deployed(conn, domain)
+}
+
+/// Has anybody changed a file of this domain on any server?
+pub fn drifted(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
+    Ok(of(conn, domain)?.iter().any(|row| row.state == State::Drifted))
+}
+
+/// From now on the domain is wanted on these servers, in this order. Where it still is on another, it is to be taken off.
+pub fn want(tx: &Tx, domain: Id<id::Domain>, servers: &[Id<id::Server>]) -> Result<()> {
+    queries::want_none(tx, domain)?;
+    for (position, server) in servers.iter().enumerate() {
+        queries::insert(tx, domain, *server, position as i64)?;
+    }
+    queries::sweep(tx, domain)
+}
+
+/// What was put on a server.
+pub struct Put<'a> {
+    /// The domain its file is named after.
+    pub name: &'a str,
+    /// Of the text.
+    pub generation: i64,
+    /// The whole file.
+    pub text: &'a str,
+    /// What the nginx there understands.
+    pub nginx: Nginx,
+}
+
+/// This is there now and was proved.
+pub fn live(tx: &Tx, row: &Row, put: &Put, at: Ms) -> Result<()> {
+    queries::live(
+        tx,
+        &Row {
+            name: put.name.into(),
+            generation: put.generation,
+            text: put.text.into(),
+            nginx: Some(put.nginx),
+            adopted: false,
+            deployed_at: Some(at),
+            ..row.clone()
+        },
+    )
+}
+
+/// A deploy failed; what was there before is there again.
+pub fn failed(tx: &Tx, row: &Row, code: &str, say: &str) -> Result<()> {
+    queries::failed(tx, row.key(), code, say)
+}
+
+/// It was taken off. The row goes too, unless the domain is wanted there.
+pub fn gone(tx: &Tx, row: &Row) -> Result<()> {
+    queries::gone(tx, row.key())?;
+    queries::sweep(tx, row.domain)
+}
+
+/// What is there instead of what should be.
+pub struct Drift {
+    /// `site_edited`, `site_lost` or `site_off`.
+    pub code: &'static str,
+    /// One sentence: which file, which line.
+    pub say: String,
+    /// The file as it was found; empty when it is gone.
+    pub seen: String,
+}
+
+/// A look has found it as it should be (`None`), or not. Gives the state before and after.
+pub fn looked(tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<(State, State)> {
+    let mut now = row.clone();
+    now.looked_at = Some(at);
+    match drift {
+        Some(drift) => {
+            now.state = State::Drifted;
+            now.seen = Some(drift.seen.clone());
+            now.problem = Some((drift.code.into(), drift.say.clone()));
+        }
+        None if row.state == State::Drifted => {
+            now.state = State::Live;
+            now.seen = None;
+            now.problem = None;
+        }
+        None => {}
+    }
+    queries::looked(tx, &now)?;
+    Ok((row.state, now.state))
+}
+
+/// A look at this server was tried in vain: it is not its turn again at once.
+pub fn tried(tx: &Tx, server: Id<id::Server>, at: Ms) -> Result<()> {
+    queries::tried(tx, server, at)
+}
+
+/// A person accepts the file as it was found: from now on that is how it should be there.
+pub fn adopt(tx: &Tx, row: &Row, text: &str) -> Result<()> {
+    queries::live(
+        tx,
+        &Row {
+            text: text.into(),
+            adopted: true,
+            ..row.clone()
+        },
+    )
+}

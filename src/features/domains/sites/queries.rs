@@ -1,0 +1,146 @@
+//! SQL of the sites.
+
+use super::{Key, Row, State};
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::db::Conn;
+use rusqlite::params;
+
+const COLUMNS: &str = "domain_id, server_id, position, wanted, state, name, generation, text, adopted, seen, code, say,
+    deployed_at, looked_at, nginx";
+
+fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
+    let code: Option<String> = r.get(10)?;
+    Ok(Row {
+        domain: Id::new(r.get(0)?),
+        server: Id::new(r.get(1)?),
+        position: r.get(2)?,
+        wanted: r.get(3)?,
+        state: State::parse(&r.get::<_, String>(4)?),
+        name: r.get(5)?,
+        generation: r.get(6)?,
+        text: r.get(7)?,
+        adopted: r.get(8)?,
+        seen: r.get(9)?,
+        problem: match code {
+            Some(code) => Some((code, r.get::<_, Option<String>>(11)?.unwrap_or_default())),
+            None => None,
+        },
+        deployed_at: r.get(12)?,
+        looked_at: r.get(13)?,
+        nginx: serde_json::from_str(&r.get::<_, String>(14)?).ok(),
+    })
+}
+
+fn rows(conn: &Conn, which: &str, key: i64) -> Result<Vec<Row>> {
+    let sql = format!("SELECT {COLUMNS} FROM domain_sites WHERE {which} ORDER BY position, server_id");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map([key], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Row>> {
+    rows(conn, "domain_id = ?1", domain.get())
+}
+
+pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Row>> {
+    rows(conn, "name <> '' AND server_id = ?1", server.get())
+}
+
+pub fn due(conn: &Conn, before: Ms) -> Result<Vec<Id<id::Server>>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT server_id FROM domain_sites WHERE name <> '' GROUP BY server_id
+         HAVING min(coalesce(looked_at, 0)) < ?1 ORDER BY min(coalesce(looked_at, 0))",
+    )?;
+    let rows = statement.query_map([before], |r| r.get(0).map(Id::new))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn insert(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>, position: i64) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO domain_sites (domain_id, server_id, position) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET position = ?3, wanted = 1",
+    )?
+    .execute(params![domain.get(), server.get(), position])?;
+    Ok(())
+}
+
+pub fn want_none(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
+    conn.prepare_cached("UPDATE domain_sites SET wanted = 0 WHERE domain_id = ?1")?
+        .execute([domain.get()])?;
+    Ok(())
+}
+
+/// Those not wanted any more go, unless something of theirs is still on its server.
+pub fn sweep(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
+    conn.prepare_cached("DELETE FROM domain_sites WHERE domain_id = ?1 AND wanted = 0 AND name = ''")?
+        .execute([domain.get()])?;
+    Ok(())
+}
+
+pub fn live(conn: &Conn, row: &Row) -> Result<()> {
+    let nginx = row.nginx.map(|n| serde_json::to_string(&n)).transpose();
+    conn.prepare_cached(
+        "UPDATE domain_sites SET state = 'live', name = ?3, generation = ?4, text = ?5, adopted = ?6, seen = NULL,
+         code = NULL, say = NULL, deployed_at = ?7, looked_at = ?7, nginx = ?8 WHERE domain_id = ?1 AND server_id = ?2",
+    )?
+    .execute(params![
+        row.domain.get(),
+        row.server.get(),
+        row.name,
+        row.generation,
+        row.text,
+        row.adopted,
+        row.deployed_at,
+        nginx.map_err(Error::internal)?.unwrap_or_default(),
+    ])?;
+    Ok(())
+}
+
+pub fn failed(conn: &Conn, key: Key, code: &str, say: &str) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE domain_sites SET state = 'failed', code = ?3, say = ?4 WHERE domain_id = ?1 AND server_id = ?2",
+    )?
+    .execute(params![key.0.get(), key.1.get(), code, say])?;
+    Ok(())
+}
+
+pub fn gone(conn: &Conn, key: Key) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE domain_sites SET state = 'none', name = '', text = '', adopted = 0, seen = NULL, code = NULL, say = NULL,
+         deployed_at = NULL, looked_at = NULL WHERE domain_id = ?1 AND server_id = ?2",
+    )?
+    .execute(params![key.0.get(), key.1.get()])?;
+    Ok(())
+}
+
+pub fn looked(conn: &Conn, row: &Row) -> Result<()> {
+    let problem = row.problem.as_ref();
+    conn.prepare_cached(
+        "UPDATE domain_sites SET state = ?3, seen = ?4, looked_at = ?5, code = ?6, say = ?7
+         WHERE domain_id = ?1 AND server_id = ?2",
+    )?
+    .execute(params![
+        row.domain.get(),
+        row.server.get(),
+        row.state.name(),
+        row.seen,
+        row.looked_at,
+        problem.map(|p| &p.0),
+        problem.map(|p| &p.1),
+    ])?;
+    Ok(())
+}
+
+pub fn tried(conn: &Conn, server: Id<id::Server>, at: Ms) -> Result<()> {
+    conn.prepare_cached("UPDATE domain_sites SET looked_at = ?2 WHERE server_id = ?1 AND name <> ''")?
+        .execute(params![server.get(), at])?;
+    Ok(())
+}
+
+pub fn is_deployed(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
+    let mut statement =
+        conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM domain_sites WHERE domain_id = ?1 AND name <> '')")?;
+    Ok(statement.query_row([domain.get()], |r| r.get(0))?)
+}

@@ -1,0 +1,122 @@
+//! The way to a server. An unknown host key is kept for a person, a changed one stops everything; address and secrets come
+//! from one snapshot, so that the password of one machine never goes to another.
+
+use super::{HostKeyState, Server};
+use crate::app::App;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
+use crate::base::id::{self, Id};
+use crate::base::process::Cancel;
+use crate::base::secret::Secret;
+use crate::provision::{self, Outcome, Recipe, Report};
+use crate::ssh::{Auth, Target, hostkey};
+use std::time::Duration;
+
+/// How long a server may take to show its host key.
+const SCAN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A server with what opens it.
+pub struct Way {
+    /// Its row.
+    pub server: Server,
+    pub(super) target: Target,
+}
+
+impl Way {
+    /// The way as it is known. Fails with the right words while the host key is not an accepted one.
+    pub fn of(app: &App, id: Id<id::Server>) -> Result<Way> {
+        app.db.read(|conn| {
+            let server = super::get(conn, id)?;
+            let target = super::target(app, conn, &server)?;
+            Ok(Way { server, target })
+        })
+    }
+
+    /// The way, after a look at the offered key where none is accepted (kept as pending) or another one was (is it back
+    /// to the accepted?).
+    pub fn settle(app: &App, id: Id<id::Server>, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> Result<Way> {
+        let server = app.db.read(|conn| super::get(conn, id))?;
+        if server.host_key_state != HostKeyState::Pinned {
+            settle_host_key(app, &server, cancel, say)?;
+        }
+        Way::of(app, id)
+    }
+
+    /// What must be masked wherever this server's output is shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let (first, second) = match &self.target.auth {
+            Auth::Password(password) => (password, None),
+            Auth::Key { pem, passphrase } => (pem, passphrase.as_ref()),
+        };
+        [Some(first), second, self.target.sudo_password.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Runs a recipe there. A changed host key raises its alert.
+    pub fn run(&self, app: &App, recipe: &Recipe, cancel: &Cancel, tell: &mut dyn FnMut(Report)) -> Result<Outcome> {
+        let result = provision::run(&app.ssh, &self.target, recipe, cancel, tell);
+        self.watch(app, cancel, result)
+    }
+
+    /// When ssh refused the key, the offered one is kept and an alert is raised; any other failure passes through.
+    pub fn watch<T>(&self, app: &App, cancel: &Cancel, result: Result<T>) -> Result<T> {
+        let Err(e) = result else { return result };
+        if e.code != "ssh_host_key_changed" {
+            return Err(e);
+        }
+        // The alert does not wait for a second look; what that shows is only the evidence.
+        let offered = scan(&self.server, cancel).ok().and_then(|keys| keys.into_iter().next());
+        let line = offered.as_ref().map_or("", |key| &key.line);
+        app.db
+            .write(|tx| super::host_key_changed(app, tx, &self.server, line))?;
+        Err(offered.map_or(e, |key| changed_key(&self.server, &key)))
+    }
+}
+
+/// The host keys that a server shows; nothing else is sent.
+pub(super) fn scan(server: &Server, cancel: &Cancel) -> Result<Vec<hostkey::HostKey>> {
+    let host = Host::parse(&server.fields.host).map_err(Error::internal)?;
+    hostkey::scan(&host, server.fields.ssh_port, SCAN_LIMIT, cancel)
+}
+
+pub(super) fn no_key() -> Error {
+    let say = "The server answers, but shows no host key that is taken here (Ed25519, ECDSA or RSA). Look at its sshd.";
+    Error::new(Kind::Upstream, "ssh_no_host_key", say)
+}
+
+fn settle_host_key(app: &App, server: &Server, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let offered = scan(server, cancel)?;
+    let accepted = |key: &hostkey::HostKey| server.host_key.lines().any(|line| line == key.line);
+    if !server.host_key.is_empty() && offered.iter().any(accepted) {
+        app.db.write(|tx| super::host_key_restored(app, tx, server))?;
+        say("The server shows the accepted host key again.");
+        return Ok(());
+    }
+    let key = offered.into_iter().next().ok_or_else(no_key)?;
+    if server.host_key.is_empty() {
+        app.db.write(|tx| super::offer_host_key(tx, server, &key.line))?;
+        let say = format!(
+            "First contact: the server shows the host key {}. Compare it with the server's own, accept it, then run this again. Nothing was sent.",
+            key.fingerprint
+        );
+        return Err(Error::new(Kind::Conflict, "ssh_host_key_pending", say));
+    }
+    app.db.write(|tx| super::host_key_changed(app, tx, server, &key.line))?;
+    Err(changed_key(server, &key))
+}
+
+fn changed_key(server: &Server, offered: &hostkey::HostKey) -> Error {
+    let accepted = server
+        .host_key
+        .lines()
+        .next()
+        .and_then(|l| hostkey::parse(l).ok())
+        .map(|k| k.fingerprint);
+    let say = format!(
+        "The server shows the host key {}, not the accepted {}. Either it was set up anew, or somebody stands in between. Nothing was sent. Find out, then accept the new key.",
+        offered.fingerprint,
+        accepted.unwrap_or_default()
+    );
+    Error::new(Kind::Conflict, "ssh_host_key_changed", say)
+}
