@@ -462,7 +462,8 @@ fn site_path(name: &str) -> String {
     format!("/etc/nginx/sites-available/{name}.conf")
 }
 
-fn sum(text: &str) -> String {
+/// SHA-256 of a file, hex.
+pub fn sum(text: &str) -> String {
     text::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
