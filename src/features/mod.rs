@@ -9,6 +9,7 @@ pub mod domains;
 pub mod nswatch;
 pub mod certwatch;
 pub mod metrics;
+pub mod notifications;
 pub mod alerts;
 pub mod tasks;
 pub mod settings;
