@@ -173,7 +173,8 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 fn test(ctx: &Ctx) -> Result<Reply> {
     Input::read(ctx.request)?.finish(&[])?;
     let results = sender::test(ctx.app, ctx.id(0, "endpoint")?)?;
-    let of = |t: &Tested| json!({ "recipient": t.recipient, "ok": t.is_sent, "answer": t.answer, "took_ms": t.took_ms });
+    let of =
+        |t: &Tested| json!({ "recipient": t.recipient, "ok": t.is_sent, "answer": t.answer, "took_ms": t.took_ms });
     Reply::json(&json!({
         "ok": results.iter().all(|t| t.is_sent),
         "results": results.iter().map(of).collect::<Vec<_>>(),

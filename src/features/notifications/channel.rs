@@ -161,7 +161,10 @@ pub fn answer(said: &Said) -> String {
     match &said.location {
         Some(to) if (300..400).contains(&said.status) => {
             let to = Url::parse(to).map_or_else(|_| String::from("elsewhere"), |url| url.origin());
-            format!("{} leads to {to}. Redirects are not followed: enter the final address.", said.status)
+            format!(
+                "{} leads to {to}. Redirects are not followed: enter the final address.",
+                said.status
+            )
         }
         _ => one_line(&format!("{} {}", said.status, body), 300),
     }

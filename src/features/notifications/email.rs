@@ -64,7 +64,10 @@ fn read(i: &mut Input, base: &Value) -> Value {
         _ => 25,
     };
     let port = i.number("port", 1..=65535).map(|n| n as u16);
-    let kept = base.get("port").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
+    let kept = base
+        .get("port")
+        .and_then(Value::as_u64)
+        .and_then(|n| u16::try_from(n).ok());
     let to = match i.list("to", RECIPIENTS_MAX, 254) {
         Some(given) => {
             let bad = given.iter().find(|a| address(a).is_err());
@@ -80,9 +83,11 @@ fn read(i: &mut Input, base: &Value) -> Value {
     };
     let host = i.parse("host", "bad_host", |t| Host::parse(t).map(|h| h.to_string()));
     let from = i.parse("from", "bad_address", |t| address(t).map(|()| t.to_string()));
-    let username = i.parse("username", "bad_user", |t| match t.len() <= 200 && !t.contains(['\r', '\n', '\0']) {
-        true => Ok(t.to_string()),
-        false => Err("A user name has at most 200 bytes on one line.".into()),
+    let username = i.parse("username", "bad_user", |t| {
+        match t.len() <= 200 && !t.contains(['\r', '\n', '\0']) {
+            true => Ok(t.to_string()),
+            false => Err("A user name has at most 200 bytes on one line.".into()),
+        }
     });
     let config = Config {
         host: host.unwrap_or_else(|| text("host", "")),
@@ -94,8 +99,16 @@ fn read(i: &mut Input, base: &Value) -> Value {
         tls_pin: (i.parse("tls_pin", "bad_pin", url::pin)).unwrap_or_else(|| text("tls_pin", "")),
     };
     for (field, missing, say) in [
-        ("host", config.host.is_empty(), "Give the mail server's name or address."),
-        ("from", config.from.is_empty(), "Give the address that the mails come from."),
+        (
+            "host",
+            config.host.is_empty(),
+            "Give the mail server's name or address.",
+        ),
+        (
+            "from",
+            config.from.is_empty(),
+            "Give the address that the mails come from.",
+        ),
         ("to", config.to.is_empty(), "Give at least one address to send to."),
     ] {
         if missing && !i.has_error(field) {
@@ -103,7 +116,8 @@ fn read(i: &mut Input, base: &Value) -> Value {
         }
     }
     if config.encryption == "none" && !config.username.is_empty() {
-        let say = "A user name and a password are sent under TLS only. Choose STARTTLS or TLS, or leave the user name empty.";
+        let say =
+            "A user name and a password are sent under TLS only. Choose STARTTLS or TLS, or leave the user name empty.";
         i.wrong("encryption", "login_needs_tls", say);
     }
     json!(config)
@@ -113,7 +127,8 @@ fn read(i: &mut Input, base: &Value) -> Value {
 fn address(text: &str) -> Result<(), String> {
     let local = |l: &str| {
         (1..=64).contains(&l.len())
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b"._%+-'=/!#$&*?^`{|}~".contains(&b))
+            && l.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._%+-'=/!#$&*?^`{|}~".contains(&b))
             && !l.starts_with('.')
             && !l.ends_with('.')
             && !l.contains("..")
@@ -134,7 +149,11 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     let (encryption, security) = match (config.encryption.as_str(), Pin::parse(&config.tls_pin)) {
         ("none", _) => (Encryption::Plain, Security::Plain),
         (when, pin) => {
-            let when = if when == "tls" { Encryption::Implicit } else { Encryption::StartTls };
+            let when = if when == "tls" {
+                Encryption::Implicit
+            } else {
+                Encryption::StartTls
+            };
             (when, pin.map_or(Security::Tls, Security::Pinned))
         }
     };
@@ -195,7 +214,7 @@ pub struct Mail<'a> {
     pub message: &'a Message,
 }
 
-/// Headers and body, all ASCII, no line longer than 78: what is not ASCII stands in encoded words (RFC 2047) and base64.
+/// Headers and body, all ASCII, no line longer than 76: what is not ASCII stands in encoded words (RFC 2047) and base64.
 pub fn compose(mail: &Mail) -> String {
     let m = mail.message;
     // A subject of a few words is read; what is cut stands in the body.
@@ -236,8 +255,8 @@ fn encoded(text: &str) -> String {
     if text.len() <= 60 && text.chars().all(plain) && !text.contains("=?") {
         return text.into();
     }
-    // 75 less `=?utf-8?B?` and `?=` is 63: 45 bytes make 60.
-    const BYTES_MAX: usize = 45;
+    // A line has 76 (RFC 2047 §2); less `Subject: `, `=?utf-8?B?` and `?=` that is 55: 39 bytes make 52.
+    const BYTES_MAX: usize = 39;
     let mut words = Vec::new();
     let mut word = String::new();
     for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
@@ -247,13 +266,18 @@ fn encoded(text: &str) -> String {
         word.push(c);
     }
     words.push(word);
-    let words: Vec<_> = words.iter().map(|w| format!("=?utf-8?B?{}?=", base64(w.as_bytes()))).collect();
+    let words: Vec<_> = words
+        .iter()
+        .map(|w| format!("=?utf-8?B?{}?=", base64(w.as_bytes())))
+        .collect();
     words.join("\n")
 }
 
 fn date((year, month, day): (i64, u32, u32), now_s: i64) -> String {
     let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1 January 1970 was a Thursday
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let ms = now_s * SECOND;
     let time = ms.rem_euclid(DAY);
     format!(
@@ -294,8 +318,14 @@ mod tests {
     fn a_subject_in_any_script_is_read_back_whole() {
         let title = "Сервер «web-01» не горит: Glances не отвечает 🚨 и ещё очень много слов, чтобы хватило на строки";
         let text = mail(title, "x");
-        assert!(text.is_ascii() && text.lines().all(|l| l.len() <= 78), "{text}");
-        let subject = text.split("Subject: ").nth(1).unwrap().split("\r\nDate").next().unwrap();
+        assert!(text.is_ascii() && text.lines().all(|l| l.len() <= 76), "{text}");
+        let subject = text
+            .split("Subject: ")
+            .nth(1)
+            .unwrap()
+            .split("\r\nDate")
+            .next()
+            .unwrap();
         let read: Vec<u8> = (subject.split("\r\n "))
             .flat_map(|word| {
                 assert!(word.len() <= 75, "{word}");
@@ -307,10 +337,19 @@ mod tests {
 
     #[test]
     fn no_word_of_an_alert_becomes_a_header() {
-        for evil in ["x\r\nBcc: thief@example.net", "x\nBcc: t@example.net\n\nbody", "x\rBcc: t@e", "=?utf-8?Q?x=0D=0ABcc?="] {
+        for evil in [
+            "x\r\nBcc: thief@example.net",
+            "x\nBcc: t@example.net\n\nbody",
+            "x\rBcc: t@e",
+            "=?utf-8?Q?x=0D=0ABcc?=",
+        ] {
             let text = mail(evil, evil);
             let head = text.split("\r\n\r\n").next().unwrap();
-            let names: Vec<_> = head.split("\r\n").filter(|l| !l.starts_with(' ')).map(|l| l.split(':').next().unwrap()).collect();
+            let names: Vec<_> = head
+                .split("\r\n")
+                .filter(|l| !l.starts_with(' '))
+                .map(|l| l.split(':').next().unwrap())
+                .collect();
             assert_eq!(names.len(), 11, "{head}");
             assert!(!names.contains(&"Bcc") && !head.contains("=?utf-8?Q?x"), "{head}");
         }

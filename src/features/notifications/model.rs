@@ -1,8 +1,8 @@
 //! An endpoint's fields and the only way to make them valid.
 
+use super::Level;
 use super::catalogue;
 use super::channel::Channel;
-use super::Level;
 use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::http::input::Input;
@@ -76,18 +76,26 @@ pub fn read(mut input: Input, channel: &'static Channel, base: Fields, has: &[&s
     set(&mut f.name, i.parse("name", "bad_name", name));
     set(&mut f.enabled, i.flag("enabled"));
     set(&mut f.lang, i.choice("lang", &["en", "ru"]).and_then(Lang::parse));
-    set(&mut f.min_level, i.choice("min_level", &Level::NAMES).and_then(Level::parse));
+    set(
+        &mut f.min_level,
+        i.choice("min_level", &Level::NAMES).and_then(Level::parse),
+    );
     let events = i.list("events", 64, 64);
     if let Some(unknown) = events.iter().flatten().find(|e| !catalogue::is_known(e)) {
         let known: Vec<_> = catalogue::KINDS.iter().map(|k| k.name).collect();
-        let say = format!("“{unknown}” is not something to subscribe to. Known are: {}.", known.join(", "));
+        let say = format!(
+            "“{unknown}” is not something to subscribe to. Known are: {}.",
+            known.join(", ")
+        );
         i.wrong("events", "bad_choice", say);
     }
     set(&mut f.events, events);
     set(&mut f.tags, i.list("tags", 32, 64));
     let mut secrets = Vec::new();
     for column in channel.secrets.iter().copied() {
-        let Some(change) = i.secret(column, SECRET_MAX) else { continue };
+        let Some(change) = i.secret(column, SECRET_MAX) else {
+            continue;
+        };
         let text = change.as_ref().map(|s| s.reveal_text_for("looking at its form"));
         match text.map_or(Ok(()), |text| (channel.check)(column, text)) {
             Ok(()) => secrets.push((column, change)),
@@ -96,7 +104,7 @@ pub fn read(mut input: Input, channel: &'static Channel, base: Fields, has: &[&s
     }
     f.config = (channel.read)(i, &f.config);
     if f.name.is_empty() && !i.has_error("name") {
-        i.wrong("name", "required", "Give it a name.");
+        i.wrong("name", "nameless", "Give it a name.");
     }
     for column in (channel.needs)(&f.config) {
         let given = secrets.iter().find(|(name, _)| name == column);

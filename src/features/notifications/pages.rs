@@ -146,6 +146,9 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>) ->
             _ => {}
         }
     }
+    if endpoint.is_none() && values.contains_key("port") {
+        values.insert("port".into(), "".into()); // the usual one of whatever is chosen
+    }
     values.insert("name".into(), f.name.clone().into());
     values.insert("enabled".into(), f.enabled.into());
     values.insert("lang".into(), json!(f.lang));
@@ -175,7 +178,12 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>) ->
 
 /// What the test has brought that this page was led to.
 fn last_tests(ctx: &Ctx, conn: &crate::db::Conn, e: &Endpoint) -> Result<Vec<Tested>> {
-    let asked = ctx.request.param("tested").unwrap_or_default().split(',').filter_map(Id::parse);
+    let asked = ctx
+        .request
+        .param("tested")
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(Id::parse);
     let mut out = Vec::new();
     for id in asked.take(32) {
         let row = queries::delivery(conn, id)?.filter(|r| r.endpoint == e.id && r.facts.what == text::What::Test);
@@ -190,7 +198,11 @@ fn last_tests(ctx: &Ctx, conn: &crate::db::Conn, e: &Endpoint) -> Result<Vec<Tes
 }
 
 fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
-    page::show(ctx, "notifications/form.html", json!({ "form": form, "errors": errors }))
+    page::show(
+        ctx,
+        "notifications/form.html",
+        json!({ "form": form, "errors": errors }),
+    )
 }
 
 fn new(ctx: &Ctx) -> Result<Reply> {
@@ -202,7 +214,11 @@ fn new(ctx: &Ctx) -> Result<Reply> {
 fn edit(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
     let endpoint = ctx.app.db.read(|conn| super::get(conn, id))?;
-    form_page(ctx, &form_of(ctx, endpoint.channel, Some(&endpoint))?, Errors::default())
+    form_page(
+        ctx,
+        &form_of(ctx, endpoint.channel, Some(&endpoint))?,
+        Errors::default(),
+    )
 }
 
 /// Fields of the form that hold several values on one line.
@@ -219,7 +235,10 @@ fn input(pairs: &[(String, String)]) -> Input {
         let value = match name.as_str() {
             "csrf" => continue,
             secret if SECRETS.contains(&secret) && value.is_empty() => continue,
-            list if LISTS.contains(&list) => value.split([',', ';', ' ', '\n', '\r']).filter(|t| !t.is_empty()).collect(),
+            list if LISTS.contains(&list) => value
+                .split([',', ';', ' ', '\n', '\r'])
+                .filter(|t| !t.is_empty())
+                .collect(),
             "events" => {
                 if let Some(Value::Array(events)) = object.get_mut("events") {
                     events.push(value.as_str().into());
@@ -240,8 +259,13 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);
     }
-    let events: Vec<_> = pairs.iter().filter(|(name, _)| name == "events").map(|(_, v)| v.clone()).collect();
-    form.values.insert("enabled".into(), pairs.iter().any(|(name, _)| name == "enabled").into());
+    let events: Vec<_> = pairs
+        .iter()
+        .filter(|(name, _)| name == "events")
+        .map(|(_, v)| v.clone())
+        .collect();
+    form.values
+        .insert("enabled".into(), pairs.iter().any(|(name, _)| name == "enabled").into());
     let typed = pairs.into_iter().filter(|(name, _)| {
         !SECRETS.contains(&name.as_str()) && !["csrf", "type", "enabled", "events"].contains(&name.as_str())
     });
@@ -274,8 +298,14 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 fn test(ctx: &Ctx) -> Result<Reply> {
     let id: Id<id::Endpoint> = ctx.id(0, "endpoint")?;
     let results = sender::test(ctx.app, id)?;
-    let ids: Vec<_> = results.iter().filter_map(|t| t.row.map(|row| row.to_string())).collect();
-    Ok(Reply::see_other(format!("/notifications/{id}{}#tested", query(&[("tested", ids.join(","))]))))
+    let ids: Vec<_> = results
+        .iter()
+        .filter_map(|t| t.row.map(|row| row.to_string()))
+        .collect();
+    Ok(Reply::see_other(format!(
+        "/notifications/{id}{}#tested",
+        query(&[("tested", ids.join(","))])
+    )))
 }
 
 fn ask(ctx: &Ctx, id: Id<id::Endpoint>) -> Result<Reply> {
@@ -367,10 +397,25 @@ fn log(ctx: &Ctx) -> Result<Reply> {
         };
         Ok((rows, total, counts, name))
     })?;
-    let of = if filter.endpoint > 0 { filter.endpoint.to_string() } else { String::new() };
-    let at = |offset: i64| query(&[("status", filter.status), ("endpoint", &of), ("offset", &offset.to_string())]);
+    let of = if filter.endpoint > 0 {
+        filter.endpoint.to_string()
+    } else {
+        String::new()
+    };
+    let at = |offset: i64| {
+        query(&[
+            ("status", filter.status),
+            ("endpoint", &of),
+            ("offset", &offset.to_string()),
+        ])
+    };
     let facets: BTreeMap<_, _> = (["all", "open", "sent", "dead", "held"].into_iter())
-        .map(|s| (s, query(&[("status", if s == "all" { "" } else { s }), ("endpoint", &of)])))
+        .map(|s| {
+            (
+                s,
+                query(&[("status", if s == "all" { "" } else { s }), ("endpoint", &of)]),
+            )
+        })
         .collect();
     let first = if rows.is_empty() { 0 } else { offset + 1 };
     let content = json!({

@@ -12,7 +12,8 @@ use crate::http::words::Lang;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 
-const COLUMNS: &str = "id, type, name, enabled, lang, min_level, events, tags, config, token IS NOT NULL, url IS NOT NULL,
+const COLUMNS: &str =
+    "id, type, name, enabled, lang, min_level, events, tags, config, token IS NOT NULL, url IS NOT NULL,
     secret IS NOT NULL, password IS NOT NULL, blocked_until, failing, created_at, updated_at";
 
 /// `None`: of a type that this version does not know.
@@ -53,8 +54,12 @@ pub fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Option<Endpoint>> {
 }
 
 pub fn all(conn: &Conn) -> Result<Vec<Endpoint>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM notification_endpoints ORDER BY name, id"))?;
-    let rows = statement.query_map([], endpoint)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM notification_endpoints ORDER BY name, id"
+    ))?;
+    let rows = statement
+        .query_map([], endpoint)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(rows.into_iter().flatten().collect())
 }
 
@@ -104,7 +109,11 @@ pub fn remove(conn: &Conn, id: Id<id::Endpoint>) -> Result<()> {
 
 pub fn sealed(conn: &Conn, id: Id<id::Endpoint>, column: &'static str) -> Result<Option<Vec<u8>>> {
     let sql = format!("SELECT {column} FROM notification_endpoints WHERE id = ?1");
-    Ok(conn.prepare_cached(&sql)?.query_row([id.get()], |r| r.get(0)).optional()?.flatten())
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row([id.get()], |r| r.get(0))
+        .optional()?
+        .flatten())
 }
 
 pub fn set_sealed(conn: &Conn, id: Id<id::Endpoint>, column: &'static str, sealed: Option<&[u8]>) -> Result<()> {
@@ -137,18 +146,25 @@ pub fn seed(conn: &Conn) -> Result<Option<(String, Id<id::Endpoint>)>> {
 }
 
 pub fn set_seed(conn: &Conn, id: Id<id::Endpoint>) -> Result<()> {
-    conn.execute("INSERT INTO notification_seed (one, state, endpoint_id) VALUES (1, 'env', ?1)", [id.get()])?;
+    conn.execute(
+        "INSERT INTO notification_seed (one, state, endpoint_id) VALUES (1, 'env', ?1)",
+        [id.get()],
+    )?;
     Ok(())
 }
 
 pub fn seed_is_ours(conn: &Conn, id: Id<id::Endpoint>) -> Result<()> {
-    conn.execute("UPDATE notification_seed SET state = 'ui' WHERE endpoint_id = ?1", [id.get()])?;
+    conn.execute(
+        "UPDATE notification_seed SET state = 'ui' WHERE endpoint_id = ?1",
+        [id.get()],
+    )?;
     Ok(())
 }
 
 // ---- the queue -------------------------------------------------------------------------------------------------------
 
-const ROW: &str = "q.id, q.endpoint_id, e.name, e.type, q.recipient, q.key, q.what, q.kind, q.level, q.facts, q.status, q.attempts,
+const ROW: &str =
+    "q.id, q.endpoint_id, e.name, e.type, q.recipient, q.key, q.what, q.kind, q.level, q.facts, q.status, q.attempts,
     q.created_at, q.since, q.next_at, q.ended_at, q.answer, q.event_id";
 const FROM: &str = "notification_queue q JOIN notification_endpoints e ON e.id = q.endpoint_id";
 
@@ -277,7 +293,11 @@ pub fn lost(conn: &Conn, is_busy: impl Fn(i64) -> bool) -> Result<Vec<i64>> {
     )?;
     let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get::<_, i64>(1)?)))?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(rows.into_iter().filter(|(_, of)| !is_busy(*of)).map(|(id, _)| id).collect())
+    Ok(rows
+        .into_iter()
+        .filter(|(_, of)| !is_busy(*of))
+        .map(|(id, _)| id)
+        .collect())
 }
 
 pub fn put_back(conn: &Conn, id: i64, at: Ms, why: &str) -> Result<()> {
@@ -317,7 +337,10 @@ pub fn move_recipient(conn: &Conn, endpoint: Id<id::Endpoint>, from: &str, to: &
 
 /// What was put off because of an error is tried now; what was held back waits on.
 pub fn hurry(conn: &Conn, endpoint: Id<id::Endpoint>, at: Ms) -> Result<()> {
-    conn.execute("UPDATE notification_endpoints SET blocked_until = 0 WHERE id = ?1", [endpoint.get()])?;
+    conn.execute(
+        "UPDATE notification_endpoints SET blocked_until = 0 WHERE id = ?1",
+        [endpoint.get()],
+    )?;
     conn.execute(
         "UPDATE notification_queue SET next_at = ?2 WHERE endpoint_id = ?1 AND status = 'queued' AND attempts > 0",
         params![endpoint.get(), at],

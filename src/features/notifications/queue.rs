@@ -32,7 +32,13 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Status; 5] = [Status::Queued, Status::Sending, Status::Sent, Status::Dead, Status::Held];
+    const ALL: [Status; 5] = [
+        Status::Queued,
+        Status::Sending,
+        Status::Sent,
+        Status::Dead,
+        Status::Held,
+    ];
 
     /// As stored and shown.
     pub fn name(self) -> &'static str {
@@ -41,7 +47,10 @@ impl Status {
 
     /// Reads the name.
     pub fn parse(name: &str) -> Status {
-        Status::ALL.into_iter().find(|s| s.name() == name).unwrap_or(Status::Dead)
+        Status::ALL
+            .into_iter()
+            .find(|s| s.name() == name)
+            .unwrap_or(Status::Dead)
     }
 }
 
@@ -147,7 +156,9 @@ fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
         },
         _ => Vec::new(),
     };
-    Ok(tags.iter().any(|t| e.tags.iter().any(|wanted| wanted.to_lowercase() == t.to_lowercase())))
+    Ok(tags
+        .iter()
+        .any(|t| e.tags.iter().any(|wanted| wanted.to_lowercase() == t.to_lowercase())))
 }
 
 fn put(app: &App, tx: &Tx, endpoint: &Endpoint, event: &Event, facts: &Facts, next_at: Ms) -> Result<()> {
@@ -193,7 +204,15 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
                 queries::set_facts(tx, row.id, &Facts { held, ..facts.clone() })?;
             }
             if let Some(told) = queries::told(tx, endpoint.id, &print)? {
-                queries::set_told(tx, endpoint.id, &print, Told { alert: facts.alert, ..told })?;
+                queries::set_told(
+                    tx,
+                    endpoint.id,
+                    &print,
+                    Told {
+                        alert: facts.alert,
+                        ..told
+                    },
+                )?;
             }
             continue;
         }
@@ -423,7 +442,15 @@ mod tests {
 
     #[test]
     fn pauses_grow_with_chance_up_to_a_quarter_of_an_hour() {
-        for (attempts, usual) in [(1, 2_000), (2, 4_000), (3, 8_000), (8, 256_000), (9, 512_000), (10, 900_000), (99, 900_000)] {
+        for (attempts, usual) in [
+            (1, 2_000),
+            (2, 4_000),
+            (3, 8_000),
+            (8, 256_000),
+            (9, 512_000),
+            (10, 900_000),
+            (99, 900_000),
+        ] {
             for _ in 0..50 {
                 let pause = pause(attempts);
                 assert!((usual * 7 / 8..=usual * 9 / 8).contains(&pause), "{attempts}: {pause}");

@@ -130,10 +130,17 @@ fn beat(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
 
 /// Sends what an endpoint has due, one after the other, and ends.
 fn serve(app: &App, shared: &Shared, id: Id<id::Endpoint>) {
-    let all = || -> Result<()> { while !shared.stops() && send_next(app, id)? {} Ok(()) };
+    let all = || -> Result<()> {
+        while !shared.stops() && send_next(app, id)? {}
+        Ok(())
+    };
     let ended = catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| Err(Error::internal("a sender panicked")));
     if let Err(e) = &ended {
-        log::error("notifications", "messages wait", &[("endpoint", &id.to_string()), ("error", &e.to_string())]);
+        log::error(
+            "notifications",
+            "messages wait",
+            &[("endpoint", &id.to_string()), ("error", &e.to_string())],
+        );
         std::thread::sleep(Duration::from_secs(1)); // a full disk is not full a thousand times a second
     }
     shared.busy().remove(&id.get());
@@ -143,12 +150,16 @@ fn serve(app: &App, shared: &Shared, id: Id<id::Endpoint>) {
 /// One attempt; `false` when nothing is due.
 fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
     let claimed = app.db.write(|tx| {
-        let Some(endpoint) = queries::get(tx, id)? else { return Ok(None) };
+        let Some(endpoint) = queries::get(tx, id)? else {
+            return Ok(None);
+        };
         let rows = queue::claim(app, tx, &endpoint, clock::now())?;
         let post = (!rows.is_empty()).then(|| Post::open(app, tx, &endpoint)).transpose()?;
         Ok(post.map(|post| (endpoint, rows, post)))
     })?;
-    let Some((endpoint, rows, post)) = claimed else { return Ok(false) };
+    let Some((endpoint, rows, post)) = claimed else {
+        return Ok(false);
+    };
     let facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
     let Some(first) = rows.first() else { return Ok(false) };
     let outcome = post.send(&endpoint, &first.recipient, &facts, &first.key);
@@ -163,7 +174,14 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
 fn tell_log(endpoint: &Endpoint, rows: &[Row], outcome: &Outcome) {
     let (id, n) = (endpoint.id.to_string(), rows.len().to_string());
     let attempt = rows.first().map_or(0, |row| row.attempts + 1).to_string();
-    let fields = |why| [("endpoint", id.as_str()), ("messages", &n), ("attempt", &attempt), ("answer", why)];
+    let fields = |why| {
+        [
+            ("endpoint", id.as_str()),
+            ("messages", &n),
+            ("attempt", &attempt),
+            ("answer", why),
+        ]
+    };
     match outcome {
         Outcome::Sent(answer) => log::info("notifications", "sent", &fields(answer)),
         Outcome::Later { why, .. } => log::warning("notifications", "not sent, tries again", &fields(why)),
@@ -190,7 +208,9 @@ impl Post {
         Ok(Post {
             secrets,
             policy: policy(conn)?,
-            public_url: settings::text(conn, "site.public_url")?.trim_end_matches('/').to_string(),
+            public_url: settings::text(conn, "site.public_url")?
+                .trim_end_matches('/')
+                .to_string(),
         })
     }
 
@@ -279,7 +299,10 @@ pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
             Outcome::Sent(answer) => (true, answer),
             Outcome::Later { why, wait_s: Some(s) } => (false, format!("{why} (wait {s} s)")),
             Outcome::Later { why, wait_s: None } | Outcome::Never(why) => (false, why),
-            Outcome::Moved(to) => (false, format!("This group is a supergroup now; its number is {to}. Enter that.")),
+            Outcome::Moved(to) => (
+                false,
+                format!("This group is a supergroup now; its number is {to}. Enter that."),
+            ),
         };
         results.push(Tested {
             recipient,

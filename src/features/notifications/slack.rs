@@ -58,7 +58,11 @@ fn escape(text: &str) -> String {
 
 /// As in code: there only the three characters count, and a backtick would end it.
 fn code(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('`', "'");
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('`', "'");
     format!("`{text}`")
 }
 
@@ -77,7 +81,13 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
         _ => escape(text),
     };
     let text = small.with(|t| format!("*{}*", escape(t)), sentence, code);
-    let said = s.post(&url, &config.tls_pin, &[], json!({ "text": text }).to_string().as_bytes(), None)?;
+    let said = s.post(
+        &url,
+        &config.tls_pin,
+        &[],
+        json!({ "text": text }).to_string().as_bytes(),
+        None,
+    )?;
     Ok(match by_status(&said) {
         // A portal in between also says 200.
         Outcome::Sent(_) if said.body.trim_ascii() != b"ok" => Outcome::Later {

@@ -98,9 +98,11 @@ fn read(i: &mut Input, base: &Value) -> Value {
     };
     let thread_id = i.parse("thread_id", "bad_number", |t| match t {
         "" => Ok(0),
-        t => t.parse::<i64>().ok().filter(|n| (1..=i64::from(i32::MAX)).contains(n)).ok_or_else(|| {
-            "A topic is a whole number, as in the address of its messages.".to_string()
-        }),
+        t => t
+            .parse::<i64>()
+            .ok()
+            .filter(|n| (1..=i64::from(i32::MAX)).contains(n))
+            .ok_or_else(|| "A topic is a whole number, as in the address of its messages.".to_string()),
     });
     let api_base = i.parse("api_base", "bad_url", |t| match t {
         "" => Ok(API_BASE.to_string()),
@@ -116,9 +118,11 @@ fn read(i: &mut Input, base: &Value) -> Value {
             _ => Err("A proxy is http://host:port, without a user name in it.".into()),
         },
     });
-    let proxy_user = i.parse("proxy_user", "bad_user", |t| match t.len() <= 100 && !t.contains([':', '\r', '\n']) {
-        true => Ok(t.to_string()),
-        false => Err("A user name has at most 100 bytes and no colon.".into()),
+    let proxy_user = i.parse("proxy_user", "bad_user", |t| {
+        match t.len() <= 100 && !t.contains([':', '\r', '\n']) {
+            true => Ok(t.to_string()),
+            false => Err("A user name has at most 100 bytes and no colon.".into()),
+        }
     });
     let config = Config {
         chats,
@@ -136,10 +140,11 @@ fn read(i: &mut Input, base: &Value) -> Value {
 /// `-1001234567890`, `424242` or `@name`.
 fn chat(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let number = (1..=19).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-    let name = text.strip_prefix('@').is_some_and(|n| {
-        (4..=32).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    });
+    let number =
+        (1..=19).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    let name = text
+        .strip_prefix('@')
+        .is_some_and(|n| (4..=32).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
     match number || name {
         true => Ok(text.to_string()),
         false => Err(format!(
@@ -222,7 +227,10 @@ pub fn render(message: &Message, mode: &str) -> (String, Option<&'static str>) {
         }
         "markdown" => {
             let raw = |t: &str| format!("`{}`", t.replace('\\', "\\\\").replace('`', "\\`"));
-            (small.with(|t| format!("*{}*", markdown(t)), markdown, raw), Some("MarkdownV2"))
+            (
+                small.with(|t| format!("*{}*", markdown(t)), markdown, raw),
+                Some("MarkdownV2"),
+            )
         }
         _ => (small.plain(), None),
     }
@@ -276,7 +284,10 @@ fn judge(said: &Said) -> Outcome {
         };
     };
     if reply.ok && said.status == 200 {
-        let id = reply.result.map(|r| format!(", message {}", r.message_id)).unwrap_or_default();
+        let id = reply
+            .result
+            .map(|r| format!(", message {}", r.message_id))
+            .unwrap_or_default();
         return Outcome::Sent(format!("200 ok{id}"));
     }
     let why = one_line(&format!("{} {}", said.status, reply.description), 300);

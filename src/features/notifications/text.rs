@@ -96,7 +96,11 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
     let mut lines = Vec::new();
     let shown = match f.what {
         What::Raised => {
-            lines.push(say(lang, "msg.since", &[("level", f.level.name()), ("at", &when(lang, f.since))]));
+            lines.push(say(
+                lang,
+                "msg.since",
+                &[("level", f.level.name()), ("at", &when(lang, f.since))],
+            ));
             if f.count > 1 {
                 lines.push(counted(lang, "msg.count", f.count, &[("at", &when(lang, f.at))]));
             }
@@ -105,7 +109,11 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
         What::Resolved => {
             let took = duration(lang, f.at - f.since).replace('\u{a0}', " ");
             let (from, to) = (when(lang, f.since), when(lang, f.at));
-            lines.push(say(lang, "msg.over_lasted", &[("title", &title), ("took", &took), ("from", &from), ("to", &to)]));
+            lines.push(say(
+                lang,
+                "msg.over_lasted",
+                &[("title", &title), ("took", &took), ("from", &from), ("to", &to)],
+            ));
             let good = words::word(lang, &format!("over.{}", f.kind), None);
             good.map_or_else(
                 || say(lang, "msg.over", &[("title", &title)]),
@@ -136,7 +144,10 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
 }
 
 fn digest(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
-    let worst = facts.iter().filter(|f| f.what != What::Resolved).max_by_key(|f| f.level);
+    let worst = facts
+        .iter()
+        .filter(|f| f.what != What::Resolved)
+        .max_by_key(|f| f.level);
     let mut evidence: Vec<String> = (facts.iter().take(TITLES_MAX))
         .map(|f| {
             let one = about(lang, f, "");
@@ -169,7 +180,11 @@ pub fn title(lang: Lang, f: &Facts) -> String {
 }
 
 fn evidence(lang: Lang, f: &Facts) -> Vec<String> {
-    let given = if f.what == What::Resolved { &[] } else { f.evidence.as_slice() };
+    let given = if f.what == What::Resolved {
+        &[]
+    } else {
+        f.evidence.as_slice()
+    };
     let mut out: Vec<_> = given.iter().take(EVIDENCE_MAX).map(|e| one_line(e, LINE_MAX)).collect();
     out.retain(|e| !e.is_empty());
     if given.len() > EVIDENCE_MAX {

@@ -33,7 +33,10 @@ impl Url {
             (None, Some(rest)) => (false, rest),
             _ => return wrong("does not begin with https:// or http://"),
         };
-        if !rest.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&b)) {
+        if !rest
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&b))
+        {
             return wrong("has spaces or characters that must be written as %XX");
         }
         if rest.contains('#') {
@@ -54,7 +57,13 @@ impl Url {
             return wrong("names no host");
         };
         let port = match port.map(host::port) {
-            None => if tls { 443 } else { 80 },
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             Some(Ok(port)) => port,
             Some(Err(_)) => return wrong("has a port that is none"),
         };

@@ -92,7 +92,10 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     ];
     if let Some(secret) = s.secrets.get("secret") {
         let unusable = || Outcome::Never("The webhook's secret cannot be used. Enter it again.".into());
-        headers.push(("webhook-signature", signature(secret, s.key, s.now_s, &body).ok_or_else(unusable)?));
+        headers.push((
+            "webhook-signature",
+            signature(secret, s.key, s.now_s, &body).ok_or_else(unusable)?,
+        ));
     }
     let said = s.post(&url, &config.tls_pin, &headers, body.as_bytes(), None)?;
     Ok(by_status(&said))
@@ -131,8 +134,16 @@ mod tests {
     fn the_signature_is_that_of_standard_webhooks() {
         // The example of the specification's reference libraries.
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let signed = signature(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, "{\"test\": 2432232314}");
-        assert_eq!(signed.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+        let signed = signature(
+            &secret,
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1614265330,
+            "{\"test\": 2432232314}",
+        );
+        assert_eq!(
+            signed.as_deref(),
+            Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+        );
     }
 
     #[test]
