@@ -65,6 +65,11 @@ impl DomainName {
         Ok(DomainName(ascii))
     }
 
+    /// A name that nobody can have (RFC 6761 §6.4), for a draft that has none and is refused.
+    pub fn nobodys() -> DomainName {
+        DomainName("name.invalid".into())
+    }
+
     /// A-labels, lower case, no final dot.
     pub fn ascii(&self) -> &str {
         &self.0
@@ -366,7 +371,8 @@ fn spelled(label: &str) -> Result<(), String> {
             ));
         }
         let plain = c == '-' || c.is_alphanumeric() && !is_in(DISGUISED, c);
-        if !plain && !(is_in(SIGNS, c) && before.is_some_and(|b| b.is_alphanumeric() || is_in(SIGNS, b))) {
+        let sign = is_in(SIGNS, c) && before.is_some_and(|b| b.is_alphanumeric() || is_in(SIGNS, b));
+        if !plain && !sign {
             return Err(format!(
                 "“{c}” ({}) cannot stand in a domain name: only letters, digits and hyphens can.",
                 code(c)

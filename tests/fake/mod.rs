@@ -2,6 +2,7 @@
 //! `tests/data/tls`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod dns;
 pub mod receiver;
 pub mod smtp;
 pub mod telegram;

@@ -88,6 +88,9 @@ enum Then {
     },
 }
 
+/// A domain's certificates are in one of these states; each ends the alert of the others, any other event all of them.
+const CERTIFICATE: [&str; 3] = ["certificate.soon", "certificate.urgent", "certificate.bad"];
+
 /// All rules there are. A later issue makes them rows; these stay the built-in ones.
 const RULES: &[Rule] = &[
     Rule {
@@ -142,6 +145,84 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "deploy.failed",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} could not be deployed; what was there before is still there"),
+        },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "deploy.failed" },
+    },
+    Rule {
+        event: "domain.drifted",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The file of {name} was changed on a server by somebody else"),
+        },
+    },
+    Rule {
+        event: "domain.healed",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
+        event: "certificate.soon",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The certificate of {name} is in its last third: it should have been renewed"),
+        },
+    },
+    Rule {
+        event: "certificate.urgent",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("The certificate of {name} is about to end"),
+        },
+    },
+    Rule {
+        event: "certificate.bad",
+        then: Then::Raise {
+            level: "ERROR", // the event lifts it when the certificate is out of date
+            title: |name| format!("Browsers refuse {name}: its certificate is not good"),
+        },
+    },
+    Rule {
+        event: "ns.mismatch",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} has name servers that do not fit its policy"),
+        },
+    },
+    // There is an answer again, though not the wanted one.
+    Rule {
+        event: "ns.mismatch",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
+        event: "ns.resolve_failed",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The name servers of {name} cannot be looked up"),
+        },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve { kind: "ns.mismatch" },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
         event: "auth.refresh_reused",
         then: Then::Raise {
             level: "CRITICAL",
@@ -151,21 +232,31 @@ const RULES: &[Rule] = &[
 ];
 
 /// Says what became of an alert, with all that a message needs: kind, level, state, title, target (type, id, name),
-/// evidence, count, first_at and last_at (unix ms). Who tells people about it reads this and not the alerts.
-fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert) -> Result<()> {
+/// evidence, count, first_at and last_at (unix ms), and muted: another alert tells of it. Who tells people reads this and not
+/// the alerts.
+fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, muted: bool) -> Result<()> {
     let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
     let data = serde_json::json!({
         "kind": alert.kind, "level": alert.level, "state": alert.state, "title": alert.title,
         "target": { "type": alert.target.0, "id": alert.target.1, "name": alert.target.2 },
-        "evidence": evidence, "count": alert.count, "first_at": alert.first_at, "last_at": alert.last_at,
+        "evidence": evidence, "count": alert.count, "first_at": alert.first_at, "last_at": alert.last_at, "muted": muted,
     });
     outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
 }
 
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    if event.kind == "server.deleted" {
-        let over = queries::resolve_all(tx, ("server", event.target_id), event.at)?;
-        return (over.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert));
+    let over = |alerts: Vec<Alert>, muted| {
+        (alerts.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, muted))
+    };
+    if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
+        return over(queries::resolve_all(tx, (gone, event.target_id), event.at)?, false);
+    }
+    // What ends because something else begins with the same thing is not good news.
+    let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
+    if event.target_type == "domain" && event.kind.starts_with("certificate.") {
+        for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
+            over(queries::resolve(tx, kind, ("domain", event.target_id), event.at)?, raises)?;
+        }
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
         let text = |key: &str| {
@@ -182,18 +273,26 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
             .unwrap_or_default();
         match rule.then {
             Then::Raise { level, title } => {
+                let level = worse(event).unwrap_or(level);
                 let target = (event.target_type.as_str(), event.target_id, name.as_str());
                 let alert = queries::raise(tx, rule.event, level, target, &title(&name), &evidence(event), event.at)?;
-                tell(app, tx, "alert.raised", &alert)?;
+                tell(app, tx, "alert.raised", &alert, false)?;
             }
             Then::Resolve { kind } => {
-                for alert in queries::resolve(tx, kind, (&event.target_type, event.target_id), event.at)? {
-                    tell(app, tx, "alert.resolved", &alert)?;
-                }
+                let target = (event.target_type.as_str(), event.target_id);
+                over(queries::resolve(tx, kind, target, event.at)?, raises)?;
             }
         }
     }
     Ok(())
+}
+
+/// How bad the event itself says it is, when it says so.
+fn worse(event: &Event) -> Option<&'static str> {
+    let told = event.data.get("level")?.as_str()?;
+    ["WARNING", "ERROR", "CRITICAL"]
+        .into_iter()
+        .find(|level| *level == told)
 }
 
 /// The event's own sentences (`evidence`), or its fields as `key: value`.

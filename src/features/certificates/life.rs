@@ -24,8 +24,8 @@ pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
     let left = not_after.saturating_sub(now);
     match left {
         ..0 => Stage::Over,
-        left if left.saturating_mul(10) <= whole => Stage::Urgent,
-        left if left.saturating_mul(3) <= whole => Stage::Soon,
+        left if left <= whole / 10 => Stage::Urgent,
+        left if left <= whole / 3 => Stage::Soon,
         _ => Stage::Ok,
     }
 }
@@ -35,12 +35,19 @@ pub fn days_left(not_after: Ms, now: Ms) -> i64 {
     not_after.saturating_sub(now).div_euclid(DAY)
 }
 
-/// The whole length of a drawn life.
-const WIDTH: i64 = 780;
-/// What the words of one moment take.
-const WORDS: i64 = 118;
+/// What is left of it, of `of`.
+pub fn left(not_before: Ms, not_after: Ms, now: Ms, of: i64) -> i64 {
+    let whole = not_after.saturating_sub(not_before).max(1);
+    let left = not_after.saturating_sub(now).clamp(0, whole);
+    (i128::from(left) * i128::from(of) / i128::from(whole)) as i64
+}
 
-/// A life as a line of 780 units: issued at 0, renewal from two thirds on, its end at 780. All figures are places on it.
+/// The whole length of a drawn life.
+const WIDTH: i64 = 600;
+/// What the words of one moment take.
+const WORDS: i64 = 90;
+
+/// A life as a line of 600 units: issued at 0, renewal from two thirds on, its end at 600. All figures are places on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// Where the last third begins.
@@ -58,8 +65,7 @@ pub struct Line {
 /// See [`Line`].
 pub fn line(not_before: Ms, not_after: Ms, now: Ms) -> Line {
     let whole = not_after.saturating_sub(not_before).max(1);
-    let past = now.saturating_sub(not_before).clamp(0, whole);
-    let now = (past as i128 * i128::from(WIDTH) / i128::from(whole)) as i64;
+    let now = WIDTH - left(not_before, not_after, now, WIDTH);
     let window = WIDTH * 2 / 3;
     Line {
         window,
@@ -101,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_line_keeps_now_on_it() {
-        assert_eq!(line(0, 90 * DAY, 45 * DAY).now, 390);
-        assert_eq!(line(0, 90 * DAY, 100 * DAY).now, 780);
+        assert_eq!(line(0, 90 * DAY, 45 * DAY).now, 300);
+        assert_eq!(line(0, 90 * DAY, 100 * DAY).now, 600);
         assert_eq!(line(0, 90 * DAY, -DAY).now, 0);
         assert!(line(0, 90 * DAY, 85 * DAY).now_before);
         assert_eq!(line(0, 90 * DAY, 0).renew_at, 60 * DAY);

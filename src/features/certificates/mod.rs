@@ -15,14 +15,16 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::idn::DomainName;
+use crate::base::pem;
 use crate::base::secret::Secret;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::net::x509;
 use crate::vault::Place;
 use model::{Judged, Valid};
 
-pub use crate::net::x509::covers;
+pub use x509::covers;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -94,6 +96,18 @@ pub fn get(conn: &Conn, id: Id<id::Certificate>) -> Result<Certificate> {
 /// Every certificate by name.
 pub fn all(conn: &Conn) -> Result<Vec<Certificate>> {
     queries::all(conn)
+}
+
+/// The SHA-256 (hex) of the first certificate of a PEM chain, which is the server's own.
+pub fn fingerprint(chain: &str) -> Result<String> {
+    let unreadable = || Error::internal("a stored certificate cannot be read");
+    let blocks = pem::blocks(chain, usize::MAX)?;
+    let der = blocks
+        .first()
+        .ok_or_else(unreadable)?
+        .der
+        .reveal_for("a certificate is public");
+    Ok(x509::Certificate::parse(der).ok_or_else(unreadable)?.sha256)
 }
 
 fn place(id: Id<id::Certificate>) -> Place {

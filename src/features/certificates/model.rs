@@ -386,15 +386,17 @@ fn dates(chain: &[&x509::Certificate], now: Ms) -> Judgement<()> {
 /// certificate is one for servers.
 fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) -> Judgement<()> {
     let (leaf, last) = (order[0], order[order.len() - 1]);
-    if all[leaf].is_self_issued() {
-        // Nobody else to ask; a note tells.
-        return match all[leaf].link(&all[leaf]) {
-            Link::Good => Ok(()),
-            _ => Err(chain_wrong(
-                "chain_bad_signature",
-                "The certificate says that it signed itself, but its signature is not by its key, or is made in a way that is not taken.",
-            )),
-        };
+    // One that signed itself has nobody else to ask. SHA-1 in a root's own signature is no fault: nobody relies on it.
+    let own = all[last].is_self_issued().then(|| all[last].link(&all[last]));
+    if own == Some(Link::BadSignature) || leaf == last && own == Some(Link::Unsupported) {
+        let say = format!(
+            "“{}” says that it signed itself, but the signature is not by its key, or made in a way that is not taken.",
+            all[last].subject
+        );
+        return Err(chain_wrong("chain_bad_signature", say));
+    }
+    if leaf == last && own.is_some() {
+        return Ok(()); // a note tells
     }
     if all[leaf].is_ca {
         let say = "This is the certificate of an authority, which signs others, and not one for a server.";

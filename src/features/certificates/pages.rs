@@ -35,7 +35,8 @@ struct Row {
     issuer: String,
     not_before: Ms,
     not_after: Ms,
-    days_left: i64,
+    /// Of 90.
+    left: i64,
     /// `lit`, `flick` or `dark`.
     lamp: &'static str,
     state: Stage,
@@ -67,7 +68,7 @@ fn row(c: &Certificate, users: &[User], now: Ms) -> Row {
         issuer: c.issuer.clone(),
         not_before: c.not_before,
         not_after: c.not_after,
-        days_left: life::days_left(c.not_after, now),
+        left: life::left(c.not_before, c.not_after, now, 90),
         lamp: lamp(state),
         state,
         sha256: c.sha256.clone(),

@@ -4,10 +4,10 @@ use crate::access::Right;
 use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
-use crate::features::alerts;
 use crate::features::servers::latest::Line;
 use crate::features::servers::pages::{Known, TaskRow, Why, known, task_row, task_title};
 use crate::features::servers::{self, HostKeyState};
+use crate::features::{alerts, domains};
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
@@ -107,7 +107,7 @@ struct Counts {
     unlit: u64,
 }
 
-/// The six counters with their small figures.
+/// The counters with their small figures.
 #[derive(Default, Serialize)]
 struct Nums {
     answer: u64,
@@ -119,6 +119,8 @@ struct Nums {
     mem_spark: String,
     disk: Option<f64>,
     disk_name: String,
+    domains: i64,
+    domains_tls: i64,
     alerts: i64,
     acknowledged: i64,
     alert_bars: String,
@@ -169,6 +171,7 @@ struct Dashboard<'a> {
     nums: Nums,
     streets: Vec<Street<'a>>,
     needs: Vec<Need<'a>>,
+    domain_needs: Vec<domains::pages::Need>,
     needs_more: usize,
     tasks: Vec<TaskRow>,
     alerts: Vec<alerts::pages::Row>,
@@ -184,29 +187,36 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         dark: count("dark"),
         unlit: count("unlit"),
     };
+    let needy: Vec<_> = all
+        .iter()
+        .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
+        .collect();
     let since = clock::now() - DAY;
-    let (tasks, recent_alerts, firing, acknowledged) = ctx.app.db.read(|conn| {
-        let tasks = task::Filter {
-            limit: TASKS_COUNTED,
-            ..task::Filter::default()
-        };
-        let alerts = alerts::Filter {
-            limit: 500,
-            since,
-            ..alerts::Filter::default()
-        };
-        let acked = alerts::Filter {
-            state: "acknowledged",
-            limit: 1,
-            ..alerts::Filter::default()
-        };
-        Ok((
-            queue::list(conn, &tasks)?.0,
-            alerts::list(conn, &alerts)?.0,
-            alerts::firing(conn)?,
-            alerts::list(conn, &acked)?.1,
-        ))
-    })?;
+    let (tasks, recent_alerts, firing, acknowledged, (domains, domains_tls), domain_needs) =
+        ctx.app.db.read(|conn| {
+            let tasks = task::Filter {
+                limit: TASKS_COUNTED,
+                ..task::Filter::default()
+            };
+            let alerts = alerts::Filter {
+                limit: 500,
+                since,
+                ..alerts::Filter::default()
+            };
+            let acked = alerts::Filter {
+                state: "acknowledged",
+                limit: 1,
+                ..alerts::Filter::default()
+            };
+            Ok((
+                queue::list(conn, &tasks)?.0,
+                alerts::list(conn, &alerts)?.0,
+                alerts::firing(conn)?,
+                alerts::list(conn, &acked)?.1,
+                domains::totals(conn)?,
+                domains::pages::needs(conn, ROWS.saturating_sub(needy.len()).max(ROWS / 3))?,
+            ))
+        })?;
     let day: Vec<_> = tasks.iter().filter(|t| t.created_at >= since).collect();
     let ended = |status| day.iter().filter(|t| t.status == status).count();
     let fullest = all
@@ -232,6 +242,8 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         mem_spark: medians(all, |k| k.spark.mem()),
         disk: fullest.map(|(v, _)| v),
         disk_name: fullest.map(|(_, name)| name.clone()).unwrap_or_default(),
+        domains,
+        domains_tls,
         alerts: firing,
         acknowledged,
         alert_bars: hours(recent_alerts.iter().map(|a| a.first_at)),
@@ -245,10 +257,6 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         ]
         .join("|"),
     };
-    let needy: Vec<_> = all
-        .iter()
-        .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
-        .collect();
     let longest = all
         .iter()
         .filter(|k| k.why.lamp == "dark")
@@ -263,7 +271,8 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         last_poll: all.iter().filter_map(|k| Some(k.sample.as_ref()?.at)).max(),
         nums,
         streets: streets(ctx, lang, all)?,
-        needs_more: needy.len().saturating_sub(ROWS),
+        needs_more: needy.len().saturating_sub(ROWS) + domain_needs.1,
+        domain_needs: domain_needs.0,
         needs: needy
             .iter()
             .take(ROWS)

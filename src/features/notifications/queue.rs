@@ -181,13 +181,16 @@ fn put(app: &App, tx: &Tx, endpoint: &Endpoint, event: &Event, facts: &Facts, ne
     Ok(())
 }
 
+fn is_muted(event: &Event) -> bool {
+    event.data.get("muted").and_then(Value::as_bool) == Some(true)
+}
+
 /// An alert began or happened again. The same is told at most once in an interval; what comes in between waits for the
 /// interval's end, for it may be over by then.
 fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let facts = of_alert(What::Raised, event);
-    // Somebody looks after it, or the alert's rules say that another one tells of the cause.
-    let muted = event.data.get("muted").and_then(Value::as_bool) == Some(true);
-    if text(&event.data, "state") != "firing" || muted {
+    // Somebody looks after it, or another alert tells of the cause.
+    if text(&event.data, "state") != "firing" || is_muted(event) {
         return Ok(());
     }
     let pause = settings::number(tx, "messages.min_interval_s")? * SECOND;
@@ -254,7 +257,7 @@ fn resolved(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         for row in &held_back {
             queries::end(tx, row.id, Status::Held, event.at, "It was over before it was told.")?;
         }
-        if held_back.is_empty() && endpoint.fields.enabled {
+        if held_back.is_empty() && endpoint.fields.enabled && !is_muted(event) {
             put(app, tx, &endpoint, event, &facts, event.at)?;
         }
     }
