@@ -1,9 +1,9 @@
 //! The endpoints' JSON API, and that of the log of what was sent.
 
 use super::channel::Channel;
-use super::model::{self, Fields};
+use super::model::{self, Fields, Row};
 use super::queries::{self, Counts};
-use super::queue::{self, Row, Tested};
+use super::queue::{self, Tested};
 use super::url::Url;
 use super::{CHANNELS, Endpoint, channel, sender};
 use crate::access::{Actor, Right};

@@ -1,9 +1,12 @@
-//! An endpoint's fields and the only way to make them valid.
+//! An endpoint's fields and the only way to make them valid; a message's row.
 
 use super::Level;
 use super::catalogue;
 use super::channel::Channel;
+use super::text::Facts;
+use crate::base::clock::Ms;
 use crate::base::error::Result;
+use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::http::input::Input;
 use crate::http::words::Lang;
@@ -130,4 +133,63 @@ fn name(text: &str) -> std::result::Result<String, String> {
         true => Ok(text.into()),
         false => Err("A name has 1 to 100 characters on one line.".into()),
     }
+}
+
+/// Where a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Waits for its time.
+    Queued,
+    /// An attempt runs.
+    Sending,
+    /// The receiver has it.
+    Sent,
+    /// Refused for good, or too old.
+    Dead,
+    /// Was over before its time came: nobody needs it.
+    Held,
+}
+
+impl Status {
+    const ALL: [Status; 5] = [
+        Status::Queued,
+        Status::Sending,
+        Status::Sent,
+        Status::Dead,
+        Status::Held,
+    ];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        ["queued", "sending", "sent", "dead", "held"][self as usize]
+    }
+
+    /// Reads the name.
+    pub fn parse(name: &str) -> Status {
+        Status::ALL
+            .into_iter()
+            .find(|s| s.name() == name)
+            .unwrap_or(Status::Dead)
+    }
+}
+
+/// One message to one recipient.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub id: Id<id::Delivery>,
+    pub endpoint: Id<id::Endpoint>,
+    pub endpoint_name: String,
+    pub endpoint_type: String,
+    pub recipient: String,
+    pub key: String,
+    pub facts: Facts,
+    pub status: Status,
+    pub attempts: i64,
+    pub created_at: Ms,
+    /// Its age counts from here.
+    pub since: Ms,
+    pub next_at: Ms,
+    pub ended_at: Option<Ms>,
+    pub answer: String,
+    pub event: i64,
 }

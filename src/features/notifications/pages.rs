@@ -1,9 +1,9 @@
 //! The endpoints as pages: list, form by type, the test's answer, and the log with its dead letters.
 
 use super::channel::Channel;
-use super::model::Fields;
+use super::model::{Fields, Row, Status};
 use super::queries::{self, Counts};
-use super::queue::{self, Row, Status};
+use super::queue;
 use super::text;
 use super::{CHANNELS, Endpoint, Level, api, catalogue, channel, sender};
 use crate::access::Right;

@@ -1,7 +1,6 @@
 //! SQL of the endpoints, their queue, and what each was told.
 
-use super::model::Fields;
-use super::queue::{Row, Status};
+use super::model::{Fields, Row, Status};
 use super::text::{Facts, What};
 use super::{Endpoint, Level, channel};
 use crate::base::clock::Ms;

@@ -2,6 +2,7 @@
 //! threads are in [`super::sender`].
 
 use super::channel::Outcome;
+use super::model::{Row, Status};
 use super::queries::{self, New, Told};
 use super::text::{Facts, What};
 use super::{Endpoint, Level, catalogue, wake};
@@ -15,65 +16,6 @@ use crate::events::outbox::{self, Event};
 use crate::features::servers;
 use crate::settings;
 use serde_json::Value;
-
-/// Where a row stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Waits for its time.
-    Queued,
-    /// An attempt runs.
-    Sending,
-    /// The receiver has it.
-    Sent,
-    /// Refused for good, or too old.
-    Dead,
-    /// Was over before its time came: nobody needs it.
-    Held,
-}
-
-impl Status {
-    const ALL: [Status; 5] = [
-        Status::Queued,
-        Status::Sending,
-        Status::Sent,
-        Status::Dead,
-        Status::Held,
-    ];
-
-    /// As stored and shown.
-    pub fn name(self) -> &'static str {
-        ["queued", "sending", "sent", "dead", "held"][self as usize]
-    }
-
-    /// Reads the name.
-    pub fn parse(name: &str) -> Status {
-        Status::ALL
-            .into_iter()
-            .find(|s| s.name() == name)
-            .unwrap_or(Status::Dead)
-    }
-}
-
-/// One message to one recipient.
-#[derive(Debug, Clone)]
-pub struct Row {
-    pub id: Id<id::Delivery>,
-    pub endpoint: Id<id::Endpoint>,
-    pub endpoint_name: String,
-    pub endpoint_type: String,
-    pub recipient: String,
-    pub key: String,
-    pub facts: Facts,
-    pub status: Status,
-    pub attempts: i64,
-    pub created_at: Ms,
-    /// Its age counts from here.
-    pub since: Ms,
-    pub next_at: Ms,
-    pub ended_at: Option<Ms>,
-    pub answer: String,
-    pub event: i64,
-}
 
 /// The first pause; short, because most failures are a restart somewhere.
 const PAUSE_FIRST: Ms = 2 * SECOND;

@@ -2,7 +2,8 @@
 //! has. So a receiver that hangs costs itself its time and nobody else anything; idle endpoints cost nothing.
 
 use super::channel::{Channel, Outcome, Sending};
-use super::queue::{self, Row, Tested};
+use super::model::Row;
+use super::queue::{self, Tested};
 use super::text::{self, Facts, What};
 use super::{Endpoint, Level, policy, queries};
 use crate::app::App;
