@@ -111,7 +111,14 @@ mod tests {
         for good in ["", "https://lamp.example.com", "http://10.0.0.1:8080/lamp/"] {
             assert_eq!(base_url(good), Ok(()), "{good}");
         }
-        for bad in ["lamp.example.com", "ftp://x", "https://a/?b", "javascript:alert(1)", "http://", "https://a b"] {
+        for bad in [
+            "lamp.example.com",
+            "ftp://x",
+            "https://a/?b",
+            "javascript:alert(1)",
+            "http://",
+            "https://a b",
+        ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }
         for good in ["", "10.0.0.0/8", "127.0.0.1  ::1 fd00::/8"] {

@@ -245,9 +245,8 @@ fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, muted: bool) -> Result<(
 }
 
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    let over = |alerts: Vec<Alert>, muted| {
-        (alerts.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, muted))
-    };
+    let over =
+        |alerts: Vec<Alert>, muted| (alerts.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, muted));
     if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
         return over(queries::resolve_all(tx, (gone, event.target_id), event.at)?, false);
     }
@@ -255,7 +254,10 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
     if event.target_type == "domain" && event.kind.starts_with("certificate.") {
         for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
-            over(queries::resolve(tx, kind, ("domain", event.target_id), event.at)?, raises)?;
+            over(
+                queries::resolve(tx, kind, ("domain", event.target_id), event.at)?,
+                raises,
+            )?;
         }
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
@@ -353,7 +355,11 @@ mod tests {
     fn every_alert_can_be_subscribed_to() {
         for rule in RULES.iter().filter(|r| matches!(r.then, Then::Raise { .. })) {
             let known = notifications::catalogue::KINDS.iter().find(|k| k.name == rule.event);
-            assert!(known.is_some_and(|k| k.is_alert), "{} is missing in notifications/catalogue.rs", rule.event);
+            assert!(
+                known.is_some_and(|k| k.is_alert),
+                "{} is missing in notifications/catalogue.rs",
+                rule.event
+            );
         }
     }
 }

@@ -86,7 +86,17 @@ pub fn raise(
          ON CONFLICT (fingerprint) WHERE state <> 'resolved'
          DO UPDATE SET count = count + 1, last_at = ?9, evidence = ?8, title = ?7, target_name = ?6 RETURNING {COLUMNS}"
     ))?;
-    let values = params![fingerprint, kind, level, target.0, target.1, target.2, title, evidence, at];
+    let values = params![
+        fingerprint,
+        kind,
+        level,
+        target.0,
+        target.1,
+        target.2,
+        title,
+        evidence,
+        at
+    ];
     Ok(statement.query_row(values, read)?)
 }
 

@@ -65,7 +65,8 @@ const PERIODIC: &[Periodic] = &[Periodic {
     every: Duration::from_secs(3600),
     run: Work::Short(|app| {
         let days = app.db.read(|conn| settings::number(conn, "retention.delivery_days"))?;
-        app.db.write(|tx| queries::purge(tx, clock::now() - days * DAY, KEPT_MAX))
+        app.db
+            .write(|tx| queries::purge(tx, clock::now() - days * DAY, KEPT_MAX))
     }),
 }];
 
@@ -140,12 +141,17 @@ fn place(id: Id<id::Endpoint>, column: &'static str) -> Place {
 
 fn secret(app: &App, conn: &Conn, id: Id<id::Endpoint>, column: &'static str) -> Result<Option<Secret>> {
     let sealed = queries::sealed(conn, id, column)?;
-    sealed.map(|sealed| app.vault.open_sealed(place(id, column), &sealed)).transpose()
+    sealed
+        .map(|sealed| app.vault.open_sealed(place(id, column), &sealed))
+        .transpose()
 }
 
 fn store_secrets(app: &App, tx: &Tx, id: Id<id::Endpoint>, secrets: &[(&'static str, Option<Secret>)]) -> Result<()> {
     for (column, value) in secrets {
-        let sealed = value.as_ref().map(|v| app.vault.seal(place(id, column), v)).transpose()?;
+        let sealed = value
+            .as_ref()
+            .map(|v| app.vault.seal(place(id, column), v))
+            .transpose()?;
         queries::set_sealed(tx, id, column, sealed.as_deref())?;
     }
     Ok(())
@@ -169,19 +175,42 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: audit::By) -> R
     queries::hurry(tx, old.id, clock::now())?;
     queries::seed_is_ours(tx, old.id)?;
     wake(app, tx);
-    note(app, tx, by, "notification.update", old.id, old.channel.name, &valid.fields)
+    note(
+        app,
+        tx,
+        by,
+        "notification.update",
+        old.id,
+        old.channel.name,
+        &valid.fields,
+    )
 }
 
 fn delete(app: &App, tx: &Tx, old: &Endpoint, by: audit::By) -> Result<()> {
     queries::seed_is_ours(tx, old.id)?;
     queue::works_again(app, tx, old)?; // what was raised about it is over
     queries::remove(tx, old.id)?;
-    note(app, tx, by, "notification.delete", old.id, old.channel.name, &old.fields)
+    note(
+        app,
+        tx,
+        by,
+        "notification.delete",
+        old.id,
+        old.channel.name,
+        &old.fields,
+    )
 }
 
 fn note(app: &App, tx: &Tx, by: audit::By, action: &str, id: Id<id::Endpoint>, kind: &str, f: &Fields) -> Result<()> {
     let data = serde_json::json!({ "name": f.name, "type": kind, "enabled": f.enabled, "min_level": f.min_level });
-    audit::append(tx, &app.vault, by, action, &format!("notification {id} {}", f.name), &data)
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        action,
+        &format!("notification {id} {}", f.name),
+        &data,
+    )
 }
 
 /// Rings for the senders when the transaction has been committed.
@@ -239,7 +268,11 @@ fn seed(app: &App) -> Result<()> {
                 match create(app, tx, &telegram::CHANNEL, &valid, by) {
                     Ok(id) => queries::set_seed(tx, id),
                     Err(e) if e.kind == Kind::Conflict => {
-                        log::warning("notifications", "the environment's Telegram is not used", &[("why", &e.say)]);
+                        log::warning(
+                            "notifications",
+                            "the environment's Telegram is not used",
+                            &[("why", &e.say)],
+                        );
                         Ok(())
                     }
                     Err(e) => Err(e),

@@ -303,7 +303,7 @@ fn test(ctx: &Ctx) -> Result<Reply> {
         .filter_map(|t| t.row.map(|row| row.to_string()))
         .collect();
     Ok(Reply::see_other(format!(
-        "/notifications/{id}{}#tested",
+        "/notifications/{id}{}",
         query(&[("tested", ids.join(","))])
     )))
 }
@@ -429,7 +429,7 @@ fn log(ctx: &Ctx) -> Result<Reply> {
         "items": rows.into_iter().map(|row| line(lang, row)).collect::<Vec<_>>(),
         "prev": (offset > 0).then(|| at((offset - limit).max(0))),
         "next": (offset + limit < total).then(|| at(offset + limit)),
-        "query": at(offset),
+        "query": query(&[("status", filter.status), ("endpoint", &of)]),
     });
     page::show(ctx, "notifications/log.html", content)
 }

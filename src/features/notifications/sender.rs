@@ -155,15 +155,19 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
             return Ok(None);
         };
         let rows = queue::claim(app, tx, &endpoint, clock::now())?;
-        let post = (!rows.is_empty()).then(|| Post::open(app, tx, &endpoint)).transpose()?;
-        Ok(post.map(|post| (endpoint, rows, post)))
+        let post = Post::open(app, tx, &endpoint);
+        Ok(Some((endpoint, rows, post)))
     })?;
     let Some((endpoint, rows, post)) = claimed else {
         return Ok(false);
     };
-    let facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
     let Some(first) = rows.first() else { return Ok(false) };
-    let outcome = post.send(&endpoint, &first.recipient, &facts, &first.key);
+    let facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
+    let outcome = match post {
+        Ok(post) => post.send(&endpoint, &first.recipient, &facts, &first.key),
+        // Trying again opens no secret that does not open.
+        Err(e) => Outcome::Never(e.say),
+    };
     tell_log(&endpoint, &rows, &outcome);
     app.db.write(|tx| match queries::get(tx, id)? {
         Some(_) => queue::finish(app, tx, &endpoint, &rows, &outcome, clock::now()),
