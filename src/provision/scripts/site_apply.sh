@@ -174,7 +174,7 @@ sweep() {
 }
 
 main() {
-  begin
+  begin; tmp
   unpack
   look system look_system
   step site_healed look_site_healed heal
