@@ -160,7 +160,7 @@ fn telegram_is_told_within_a_second_of_the_third_missed_poll() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "🟠 web-1 is dark: Glances does not answer");
     assert!(
-        lines[1].starts_with("ERROR, since ") && lines[1].ends_with(" UTC."),
+        lines[1].starts_with("Error, since ") && lines[1].ends_with(" UTC."),
         "{text}"
     );
     assert!(text.contains("closed the connection without an answer"), "{text}");
@@ -192,7 +192,7 @@ fn who_is_told_that_it_began_is_told_that_it_is_over_in_their_language() {
     assert!(
         shown[0]
             .1
-            .starts_with("🟠 web-1 не горит: Glances не отвечает\nERROR, с "),
+            .starts_with("🟠 web-1 не горит: Glances не отвечает\nОшибка, с "),
         "{}",
         shown[0].1
     );
@@ -803,7 +803,7 @@ fn slack_s_answers_are_understood_and_its_markup_is_escaped() {
         .to_string();
     println!("{text}");
     assert!(
-        text.starts_with("🟠 *web\u{200b}_1 &lt;!channel&gt; is dark: Glances does not answer*\n"),
+        text.starts_with("🟠 *web_1 &lt;!channel&gt; is dark: Glances does not answer*\n"),
         "{text}"
     );
     assert!(text.contains("`Nobody &lt;answers&gt; &amp; *waits*.`"), "{text}");
@@ -894,7 +894,7 @@ fn a_mail_is_handed_over_encrypted_and_reads_as_it_should() {
     let body = String::from_utf8(unbase64(&body.replace("\r\n", "")).unwrap()).unwrap();
     println!("{body}");
     assert!(
-        body.starts_with("🟠 web-1 не горит: Glances не отвечает\r\nERROR, с "),
+        body.starts_with("🟠 web-1 не горит: Glances не отвечает\r\nОшибка, с "),
         "{body}"
     );
     let dead = eventually("the other one is dead", || {

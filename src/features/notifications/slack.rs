@@ -38,20 +38,25 @@ fn read(i: &mut Input, base: &Value) -> Value {
     })
 }
 
-/// The three characters that Slack's markup escapes. A zero-width space keeps `*`, `_`, `~` and backticks from pairing up.
+/// The three characters that Slack's markup escapes. Its marks count at the edge of a word only; there a zero-width space
+/// keeps them from pairing up. Inside a word (`web_1`) nothing is added: names are copied out of messages.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
+    let mut before = ' ';
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let inside = before.is_alphanumeric() && chars.peek().is_some_and(|next| next.is_alphanumeric());
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '*' | '_' | '~' | '`' => {
+            '*' | '_' | '~' | '`' if !inside => {
                 out.push('\u{200b}');
                 out.push(c);
             }
             c => out.push(c),
         }
+        before = c;
     }
     out
 }
@@ -96,4 +101,19 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
         },
         outcome => outcome,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_at_the_edge_of_a_word_are_disarmed_and_names_stay_as_they_are() {
+        assert_eq!(escape("web_1 a*b"), "web_1 a*b");
+        assert_eq!(
+            escape("*x* <!here> & _y_"),
+            "\u{200b}*x\u{200b}* &lt;!here&gt; &amp; \u{200b}_y\u{200b}_"
+        );
+        assert_eq!(code("a`b<c"), "`a'b&lt;c`");
+    }
 }

@@ -96,10 +96,11 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
     let mut lines = Vec::new();
     let shown = match f.what {
         What::Raised => {
+            let level = words::word(lang, &format!("level.{}", f.level.name()), None).unwrap_or(f.level.name());
             lines.push(say(
                 lang,
                 "msg.since",
-                &[("level", f.level.name()), ("at", &when(lang, f.since))],
+                &[("level", level), ("at", &when(lang, f.since))],
             ));
             if f.count > 1 {
                 lines.push(counted(lang, "msg.count", f.count, &[("at", &when(lang, f.at))]));
