@@ -187,7 +187,6 @@ pub struct Fault {
     /// What was seen and what to do.
     pub message: String,
     /// Raw words of the server.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub evidence: String,
 }
 
@@ -463,7 +462,8 @@ fn site_path(name: &str) -> String {
     format!("/etc/nginx/sites-available/{name}.conf")
 }
 
-fn sum(text: &str) -> String {
+/// SHA-256 of a file, hex.
+pub fn sum(text: &str) -> String {
     text::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 

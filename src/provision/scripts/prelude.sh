@@ -248,6 +248,7 @@ applied() { TOUCHED=' '; }
 # "CLIENT CLIENT_PORT SERVER SERVER_PORT" of this connection: sudo takes it out of the environment, so it is looked for among
 # our ancestors.
 connection() {
+  if [ -n "${SSH_CONNECTION:-}" ]; then echo "$SSH_CONNECTION"; return 0; fi
   pid=$$
   while [ "${pid:-0}" -gt 1 ]; do
     tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p' | grep . && return 0
