@@ -1,6 +1,6 @@
 //! Where the daemon lives and listens: `LAMPLIGHTER_*` variables, from the environment or from a commented
 //! `KEY=value` file (`packaging/lamplighter.env`). Precedence: flag, environment, file, default. Every key is known;
-//! an unknown one is an error with its line and the nearest name. What can change while it runs is a setting, not a key.
+//! an unknown one is an error with its place and the nearest name. What can change while it runs is a setting, not a key.
 
 use super::error::{Error, Kind, Result};
 use super::file;
@@ -95,6 +95,10 @@ const BARE: [&str; 3] = ["JSON_LOGS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"];
 
 const PREFIX: &str = "LAMPLIGHTER_";
 
+/// No key, but no mistake either: what a job of Lamplighter's starts on a server has it (`ssh/run.sh`), and that may be
+/// another Lamplighter.
+const JOB: &str = "LAMPLIGHTER_JOB";
+
 /// The configuration, read and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -149,18 +153,17 @@ impl Config {
                             wrong.push(format!("{place}: {name} stands there twice."))
                         }
                         Some(key) => drop(values.insert(key, (value, place))),
-                        None => wrong.push(format!(
-                            "{place}: unknown key {name}. Did you mean {PREFIX}{}?",
-                            nearest(name)
-                        )),
+                        None => wrong.push(unknown(&place, name)),
                     },
                     Err(why) => wrong.push(format!("{place}: {why}")),
                 }
             }
         }
         for (name, value) in env {
-            if let Some(key) = known(name) {
-                values.insert(key, (value.clone(), format!("environment variable {name}")));
+            match known(name) {
+                Some(key) => drop(values.insert(key, (value.clone(), format!("environment variable {name}")))),
+                None if name.starts_with(PREFIX) && name != JOB => wrong.push(unknown("environment", name)),
+                None => {}
             }
         }
         for (name, value) in flags {
@@ -322,6 +325,10 @@ fn file_line(line: &str) -> std::result::Result<Option<(&str, String)>, String> 
     Ok(Some((name.trim(), inner.unwrap_or(value).to_string())))
 }
 
+fn unknown(place: &str, name: &str) -> String {
+    format!("{place}: unknown key {name}. Did you mean {PREFIX}{}?", nearest(name))
+}
+
 fn nearest(name: &str) -> &'static str {
     let short = name.strip_prefix(PREFIX).unwrap_or(name);
     KEYS.iter()
@@ -393,6 +400,13 @@ mod tests {
         assert!(
             told.say.contains("line 2") && told.say.contains("LAMPLIGHTER_LISTEN"),
             "{told}"
+        );
+        let env = [(JOB, "0123"), ("LISTN", "x"), ("LAMPLIGHTER_LISTN", "127.0.0.1:1")];
+        let env = env.map(|(name, value)| (name.to_string(), value.to_string())).into();
+        let told = Config::load(&[], None, &env).unwrap_err();
+        assert_eq!(
+            told.say,
+            "environment: unknown key LAMPLIGHTER_LISTN. Did you mean LAMPLIGHTER_LISTEN?"
         );
     }
 
