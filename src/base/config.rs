@@ -6,6 +6,7 @@ use super::error::{Error, Kind, Result};
 use super::file;
 use super::host::Cidr;
 use super::log::Level;
+use super::secret::Secret;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,20 @@ pub const KEYS: &[Key] = &[
         default: "0",
         help: "1 writes one JSON object a line.",
     },
+    Key {
+        name: "TELEGRAM_BOT_TOKEN",
+        default: "",
+        help: "Token of a Telegram bot: makes an endpoint for messages, until somebody changes that endpoint on its page.",
+    },
+    Key {
+        name: "TELEGRAM_CHAT_ID",
+        default: "",
+        help: "Chats that the bot writes to, separated by commas.",
+    },
 ];
+
+/// Keys that are also known without the prefix: the names that the field uses.
+const BARE: [&str; 3] = ["JSON_LOGS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"];
 
 const PREFIX: &str = "LAMPLIGHTER_";
 
@@ -108,6 +122,8 @@ pub struct Config {
     pub log_level: Level,
     /// One JSON object a line.
     pub json_logs: bool,
+    /// A Telegram bot's token and its chats, as written.
+    pub telegram: Option<(Secret, String)>,
 }
 
 impl Config {
@@ -255,6 +271,15 @@ impl Config {
                 false
             }
         };
+        let telegram = match (text("TELEGRAM_BOT_TOKEN"), text("TELEGRAM_CHAT_ID")) {
+            (token, chats) if !token.is_empty() && !chats.is_empty() => Some((Secret::new(token), chats)),
+            (token, chats) => {
+                if token.is_empty() != chats.is_empty() {
+                    wrong.push("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID go together: one of them is missing.".into());
+                }
+                None
+            }
+        };
         let allowed_hosts = list("ALLOWED_HOSTS").iter().map(|h| h.to_ascii_lowercase()).collect();
         Config {
             data_dir,
@@ -267,6 +292,7 @@ impl Config {
             workers,
             log_level,
             json_logs,
+            telegram,
         }
     }
 }
@@ -275,9 +301,9 @@ fn config_error(say: String) -> Error {
     Error::new(Kind::Config, "config", say)
 }
 
-/// The key's short name when `name` (with prefix, or the seed's `JSON_LOGS`) is one of ours.
+/// The key's short name when `name` (with prefix, or one of [`BARE`]) is one of ours.
 fn known(name: &str) -> Option<&'static str> {
-    let short = if name == "JSON_LOGS" {
+    let short = if BARE.contains(&name) {
         name
     } else {
         name.strip_prefix(PREFIX)?

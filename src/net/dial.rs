@@ -51,16 +51,7 @@ pub struct Wire {
 /// `tls_certificate`, `tls_not_spoken`, `tls_failed`, and those of [`explain`].
 pub fn dial(call: &Call) -> Result<Wire> {
     let tcp = reach(call)?;
-    let pin = match call.security {
-        Security::Plain => return Ok(Wire { tcp, tls: None }),
-        Security::Tls => None,
-        Security::Pinned(pin) => Some(pin),
-    };
-    let name = match call.host.ip() {
-        Some(ip) => ServerName::from(ip),
-        None => ServerName::try_from(call.host.as_str().to_owned()).map_err(Error::internal)?,
-    };
-    secure(call, tcp, tls::client(pin)?, name)
+    Wire { tcp, tls: None }.secure(call)
 }
 
 /// Shakes hands as one who asks for `name` and takes whatever is shown; whatever `call` says of security is not looked at.
@@ -182,6 +173,21 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
 }
 
 impl Wire {
+    /// Agrees on TLS as `call` wants it, with `call.host`, over what is connected already: at once, after STARTTLS, or
+    /// through a proxy's tunnel.
+    pub(super) fn secure(self, call: &Call) -> Result<Wire> {
+        let pin = match call.security {
+            Security::Plain => return Ok(self),
+            Security::Tls => None,
+            Security::Pinned(pin) => Some(pin),
+        };
+        let name = match call.host.ip() {
+            Some(ip) => ServerName::from(ip),
+            None => ServerName::try_from(call.host.as_str().to_owned()).map_err(Error::internal)?,
+        };
+        secure(call, self.tcp, tls::client(pin)?, name)
+    }
+
     /// What the peer has shown, its own certificate first; empty without TLS.
     pub(super) fn shown(&self) -> Vec<CertificateDer<'static>> {
         let tls = self.tls.as_ref().and_then(|tls| tls.peer_certificates());

@@ -1,7 +1,7 @@
 //! What the texts among the settings must be. Addresses and URLs here reach `certbot`'s arguments on a server, so their
 //! grammar is as narrow as their use.
 
-use crate::base::host::{self, Host};
+use crate::base::host::{self, Cidr, Host};
 use crate::base::text::one_line;
 
 /// An e-mail address, or nothing. Quoted local parts and address literals are not taken: nobody has one.
@@ -50,6 +50,27 @@ pub fn https_url(text: &str) -> Result<(), String> {
     }
 }
 
+/// `http://` or `https://`, a host, perhaps a port and a path; or nothing. What links begin with.
+pub fn base_url(text: &str) -> Result<(), String> {
+    let https = text.strip_prefix("http://").map(|rest| format!("https://{rest}"));
+    match https_url(https.as_deref().unwrap_or(text)) {
+        Err(_) if !text.is_empty() => Err(format!(
+            "“{}” is not an address like https://lamp.example.com.",
+            one_line(text, 60)
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Up to eight blocks of addresses with spaces between.
+pub fn networks(text: &str) -> Result<(), String> {
+    let blocks: Vec<_> = text.split_whitespace().collect();
+    if blocks.len() > 8 {
+        return Err(format!("At most 8 blocks; these are {}.", blocks.len()));
+    }
+    blocks.into_iter().try_for_each(|block| Cidr::parse(block).map(drop))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +103,29 @@ mod tests {
             "$(id)@example.com",
         ] {
             assert!(email(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn links_begin_with_an_address_and_networks_are_blocks() {
+        for good in ["", "https://lamp.example.com", "http://10.0.0.1:8080/lamp/"] {
+            assert_eq!(base_url(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "lamp.example.com",
+            "ftp://x",
+            "https://a/?b",
+            "javascript:alert(1)",
+            "http://",
+            "https://a b",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+        for good in ["", "10.0.0.0/8", "127.0.0.1  ::1 fd00::/8"] {
+            assert_eq!(networks(good), Ok(()), "{good}");
+        }
+        for bad in ["10.0.0.1/8", "localhost", "1.1.1.1,2.2.2.2", &"::1 ".repeat(9)] {
+            assert!(networks(bad).is_err(), "{bad}");
         }
     }
 
