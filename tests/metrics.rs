@@ -65,6 +65,8 @@ fn target(fake: &Fake) -> PollTarget {
         auth: PollAuth::None,
         interval: Duration::from_secs(30),
         fail_threshold: 3,
+        misses: 0,
+        far: false,
     }
 }
 

@@ -21,4 +21,4 @@ pub const STATE: &[Step] = steps![
 ];
 
 /// `metrics.db`.
-pub const METRICS: &[Step] = steps!["metrics/0001_series.sql"];
+pub const METRICS: &[Step] = steps!["metrics/0001_series.sql", "metrics/0002_notes.sql"];

@@ -131,6 +131,8 @@ fn target(server: i64, port: u16) -> PollTarget {
         auth: PollAuth::None,
         interval: Duration::from_secs(30),
         fail_threshold: 3,
+        misses: 0,
+        far: false,
     }
 }
 

@@ -134,6 +134,19 @@ const RULES: &[Rule] = &[
             title: |name| format!("A refresh token of {name} was used twice: somebody else may have it"),
         },
     },
+    Rule {
+        event: "controller.offline",
+        then: Then::Raise {
+            level: "CRITICAL",
+            title: |_| "No server can be reached: Lamplighter's own network seems to be down".into(),
+        },
+    },
+    Rule {
+        event: "controller.online",
+        then: Then::Resolve {
+            kind: "controller.offline",
+        },
+    },
 ];
 
 fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {

@@ -10,6 +10,7 @@ pub mod store;
 pub mod lamp;
 pub mod probe;
 pub mod poll;
+mod ownnet;
 mod watch;
 mod api;
 mod pages;

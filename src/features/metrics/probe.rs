@@ -52,6 +52,17 @@ pub struct PollTarget {
     pub interval: Duration,
     /// Failures in a row that make the lamp dark.
     pub fail_threshold: u32,
+    /// Failures in a row so far.
+    pub misses: u32,
+    /// Is it another machine than ours? Only then its answer proves that our network works.
+    pub far: bool,
+}
+
+impl PollTarget {
+    /// Is it known to be dark?
+    pub fn is_dark(&self) -> bool {
+        self.misses >= self.fail_threshold.max(1)
+    }
 }
 
 /// What came of a poll.
@@ -63,6 +74,8 @@ pub struct Outcome {
     pub revision: i64,
     /// Of the target that was polled.
     pub fail_threshold: u32,
+    /// Of the target that was polled.
+    pub far: bool,
     /// When it began, by our clock.
     pub at_ms: Ms,
     /// How long it took.
@@ -99,23 +112,28 @@ const BODY_MAX: usize = 4 << 20;
 /// Before the second try: long enough for a service that is being restarted to answer differently.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks once, and once more when the connection failed in a way that passes.
+/// Asks once, and once more when the connection failed in a way that passes (not of a host that is known to be dark).
 pub fn poll(target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
     let (began, at_ms) = (clock::mono(), clock::now());
     let until = began + TOTAL_MAX;
     let mut result = look(target, until, buffer);
-    if result.as_ref().is_err_and(passes) && clock::mono() + 2 * PAUSE < until {
+    if result.as_ref().is_err_and(passes) && !target.is_dark() && clock::mono() + 2 * PAUSE < until {
         std::thread::sleep(PAUSE);
         result = look(target, until, buffer);
     }
-    if let Ok(seen) = &result {
-        target.path_seen = (seen.path != target.path).then(|| seen.path.clone());
+    match &result {
+        Ok(seen) => {
+            target.path_seen = (seen.path != target.path).then(|| seen.path.clone());
+            target.misses = 0;
+        }
+        Err(_) => target.misses = target.misses.saturating_add(1),
     }
     let took_ms = began.elapsed().as_millis() as u32;
     Outcome {
         server: target.server,
         revision: target.revision,
         fail_threshold: target.fail_threshold,
+        far: target.far,
         at_ms,
         took_ms,
         result,

@@ -107,6 +107,23 @@ pub fn forget(conn: &Conn, server: i64) -> Result<()> {
     Ok(())
 }
 
+/// What was noted under this key.
+pub fn note(conn: &Conn, key: &str) -> Result<Option<String>> {
+    let mut statement = conn.prepare_cached("SELECT value FROM note WHERE key = ?1")?;
+    Ok(statement.query_row([key], |r| r.get(0)).optional()?)
+}
+
+/// Notes a value, or forgets it.
+pub fn set_note(conn: &Conn, key: &str, value: Option<&str>) -> Result<()> {
+    match value {
+        Some(value) => conn
+            .prepare_cached("INSERT OR REPLACE INTO note (key, value) VALUES (?1, ?2)")?
+            .execute([key, value])?,
+        None => conn.prepare_cached("DELETE FROM note WHERE key = ?1")?.execute([key])?,
+    };
+    Ok(())
+}
+
 /// Bytes in use by samples and chunks, and of the file as a whole.
 pub fn size(conn: &Conn) -> Result<(i64, i64)> {
     let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));

@@ -118,6 +118,18 @@ impl Store {
         self.db.read(|conn| history(conn, server.get(), period, now))
     }
 
+    /// A number that was noted.
+    pub fn note(&self, key: &str) -> Result<Option<i64>> {
+        let text = self.db.read(|conn| queries::note(conn, key))?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    /// Notes a number for the time after a restart, or forgets it.
+    pub fn set_note(&self, key: &str, value: Option<i64>) -> Result<()> {
+        let text = value.map(|n| n.to_string());
+        self.db.write(|tx| queries::set_note(tx, key, text.as_deref()))
+    }
+
     /// Bytes of the file: in use, and in all.
     pub fn size(&self) -> Result<(i64, i64)> {
         self.db.read(queries::size)
