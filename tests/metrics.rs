@@ -341,6 +341,162 @@ fn hanging_hosts_hold_their_own_threads_and_nobody_elses() {
     assert!(latest[&ONE].sample.get().contains("\"cpu_percent\":97.9"));
 }
 
+/// Every way of being a bad host that costs its slot its deadline, or less, and nothing else. With the code it is told by.
+fn rogues() -> Vec<(&'static str, Fake)> {
+    let says = |bytes: &'static [u8]| Fake::new(move |_, peer| drop(peer.write_all(bytes)));
+    let head = |head: &'static [u8], piece: &'static [u8], pause: u64| {
+        Fake::new(move |_, peer| {
+            let _ = peer.write_all(head);
+            endless(peer, piece, Duration::from_millis(pause));
+        })
+    };
+    static LOUD: [u8; 65_536] = [b'x'; 65_536];
+    vec![
+        (
+            "read_timeout",
+            Fake::new(|_, _| std::thread::sleep(Duration::from_secs(30))),
+        ),
+        ("read_timeout", head(b"", b"H", 100)), // drips a head
+        ("read_timeout", head(b"HTTP/1.1 200 OK\r\nX-A: ", b"a", 50)), // a header without end
+        (
+            "read_timeout",
+            head(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" ", 50),
+        ), // drips a body
+        (
+            "read_timeout",
+            head(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"1\r\n \r\n",
+                50,
+            ),
+        ),
+        ("not_http", head(b"HTTP/1.1 200 OK\r\nX-A: ", &LOUD, 0)),
+        ("not_http", head(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0)),
+        ("too_large", head(b"HTTP/1.1 200 OK\r\n\r\n", &LOUD, 0)), // without length and without end
+        (
+            "too_large",
+            says(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n"),
+        ),
+        (
+            "too_large",
+            head(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"8\r\nxxxxxxxx\r\n",
+                0,
+            ),
+        ),
+        (
+            "encoded",
+            says(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"),
+        ),
+        (
+            "encoded",
+            says(b"HTTP/1.1 200 OK\r\nContent-Encoding: br, gzip\r\n\r\n"),
+        ),
+        ("encoded", says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n")),
+        (
+            "glances_status",
+            says(b"HTTP/1.1 500 Oh\r\nContent-Length: 50000000\r\n\r\nx"),
+        ),
+        ("not_http", says(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n")),
+        ("glances_not_json", says(b"HTTP/1.1 200 OK\r\n\r\n\x00\xff\xfe{{{{[[[[")),
+        ("empty", says(b"")),
+    ]
+}
+
+#[test]
+fn a_fleet_with_every_kind_of_rogue_polls_the_good_ones_as_if_they_were_alone() {
+    let good = glances("4.3.3");
+    let rogues = rogues();
+    let refuses = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port(); // closed again
+    let folder = Folder::new();
+    let lamps: Arc<Mutex<Lamps>> = Arc::default();
+    let store = Arc::new(folder.store());
+    // Fewer threads than hosts that hang: those get half of them, and wait for each other.
+    let poller = Poller::start(store, Box::new(Sink(lamps.clone())), Bounds { min: 2, max: 8 }).unwrap();
+    let often = |server: i64, port: u16| PollTarget {
+        server: Id::new(server),
+        interval: Duration::from_millis(500),
+        fail_threshold: 2,
+        port,
+        ..target(&good)
+    };
+    let mut targets: Vec<_> = (1..=4).map(|i| often(i, good.port)).collect();
+    targets.push(often(99, refuses));
+    targets.extend((100..).zip(&rogues).map(|(server, (_, fake))| often(server, fake.port)));
+    targets.extend(
+        (200..)
+            .zip(rogues.iter().take(5))
+            .map(|(server, (_, fake))| often(server, fake.port)),
+    );
+    let all = targets.len();
+    poller.set_targets(targets);
+
+    eventually("each rogue is told by its name", || {
+        let lamps = lamps.lock().unwrap();
+        let told = |server: i64, code: &str| lamps.changes.contains(&(server, "unreachable", Some(code.into())));
+        let each = (100..).zip(&rogues).all(|(server, (code, _))| told(server, code));
+        (each && told(99, "refused")).then_some(())
+    });
+    // By now the ten that hang have been sorted out, and hold at most their half of the threads.
+    let figures = poller.figures();
+    assert_eq!((figures.items, figures.slow), (all, 10), "{figures:?}");
+    let polls = |lamps: &Lamps| (1..=4).map(|server| lamps.polls[&server]).min().unwrap();
+    let before = polls(&lamps.lock().unwrap());
+    std::thread::sleep(Duration::from_secs(10));
+    let rounds = polls(&lamps.lock().unwrap()) - before;
+    // 20 rounds in ten seconds; alone on four threads with ten that hang for 5 s they would have had two or three. The
+    // rest is for a machine that is busy with other things.
+    assert!(rounds >= 12, "{rounds} rounds of the good ones in ten seconds");
+    poller.stop();
+    assert!(folder.latest(1..=300).len() == 4, "nothing of a rogue was stored");
+}
+
+#[test]
+fn a_dark_host_is_asked_less_often_and_its_return_is_noticed_within_two_intervals() {
+    let works = Arc::new(AtomicBool::new(false));
+    let switch = works.clone();
+    let steady = glances("3.4.0.5");
+    let fake = Fake::new(move |head, peer| match switch.load(Ordering::SeqCst) {
+        true => answer("3.4.0.5", head, peer),
+        false => drop(peer.write_all(&http("502 Bad Gateway", "text/html", b""))),
+    });
+    let lamps: Arc<Mutex<Lamps>> = Arc::default();
+    let folder = Folder::new();
+    let sink = Box::new(Sink(lamps.clone()));
+    let poller = Poller::start(Arc::new(folder.store()), sink, Bounds { min: 2, max: 4 }).unwrap();
+    let every = |server: i64, fake: &Fake| PollTarget {
+        server: Id::new(server),
+        interval: Duration::from_millis(400),
+        ..target(fake)
+    };
+    poller.set_targets(vec![every(1, &steady), every(2, &fake)]);
+    // The steady one's polls are the clock: what holds for their number holds on a slow machine too.
+    let asked = |fake: &Fake| fake.seen().len();
+    eventually("it is dark", || (asked(&fake) >= 3).then_some(()));
+    let (ticks, tries) = (asked(&steady), asked(&fake));
+    eventually("twenty rounds", || (asked(&steady) >= ticks + 20).then_some(()));
+    let more = asked(&fake) - tries;
+    assert!((9..=11).contains(&more), "{more} polls in twenty rounds");
+    works.store(true, Ordering::SeqCst);
+    let (ticks, tries) = (asked(&steady), asked(&fake));
+    eventually("it is asked again", || (asked(&fake) > tries).then_some(()));
+    let rounds = asked(&steady) - ticks;
+    assert!(rounds <= 3, "its return was noticed after {rounds} rounds");
+    // From then on it is one of the others again.
+    let (ticks, tries) = (asked(&steady), asked(&fake));
+    eventually("ten rounds", || (asked(&steady) >= ticks + 10).then_some(()));
+    assert!((9..=11).contains(&(asked(&fake) - tries)));
+    eventually("it is lit", || {
+        (lamps.lock().unwrap().lamps.get(&2)?.status == "ok").then_some(())
+    });
+    poller.stop();
+}
+
 #[test]
 fn a_lamp_goes_dark_after_three_and_is_lit_by_one() {
     let works = Arc::new(AtomicBool::new(true));
