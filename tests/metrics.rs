@@ -15,7 +15,7 @@ use lamplighter::features::metrics::glances::{Disk, Sample};
 use lamplighter::features::metrics::lamp;
 use lamplighter::features::metrics::poll::{PollSink, Poller};
 use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
-use lamplighter::features::metrics::rollup::{Period, ROLLED};
+use lamplighter::features::metrics::rollup::{Keep, PERIODS, ROLLED, Window};
 use lamplighter::features::metrics::store::{Polled, Series, Store};
 use lamplighter::features::servers::{Lamp, latest};
 use lamplighter::net::dial::Security;
@@ -570,7 +570,7 @@ impl Folder {
 }
 
 fn open(path: &std::path::Path) -> Store {
-    Store::new(Arc::new(Db::open(path, Durability::Normal, schema::METRICS).unwrap()))
+    Store::trusting(Arc::new(Db::open(path, Durability::Normal, schema::METRICS).unwrap()))
 }
 
 impl Drop for Folder {
@@ -603,20 +603,23 @@ fn put(store: &Store, server: Id<Server>, at_ms: Ms, sample: &Sample) {
         .unwrap();
 }
 
-fn line(store: &Store, key: &str, period: Period, now: Ms) -> Vec<(Ms, f64, f64, f64)> {
-    let all: Vec<Series> = store.history(ONE, period, now).unwrap();
+fn window(period: &str, now: Ms) -> Window {
+    let (_, length) = PERIODS.iter().find(|(name, _)| *name == period).unwrap();
+    Window::last(*length, (now / 1000) as u32, &Keep::default())
+}
+
+fn line(store: &Store, key: &str, period: &str, now: Ms) -> Vec<(Ms, f64, f64, f64)> {
+    let all: Vec<Series> = store.history(ONE, &window(period, now)).unwrap();
     all.into_iter()
         .find(|s| s.key == key)
         .map(|s| s.points)
         .unwrap_or_default()
 }
 
-const PERIODS: [Period; 5] = [Period::Hour, Period::SixHours, Period::Day, Period::Week, Period::Month];
-
 /// What a chart must show, worked out from all samples at once.
-fn chart(all: &[(Ms, f64)], period: Period, now: Ms) -> Vec<(Ms, f64, f64, f64)> {
-    let step = period.step_ms();
-    let first = now / step - period.length_ms() / step + 1;
+fn chart(all: &[(Ms, f64)], period: &str, now: Ms) -> Vec<(Ms, f64, f64, f64)> {
+    let window = window(period, now);
+    let (step, first) = (Ms::from(window.step_s) * 1000, Ms::from(window.first));
     let mut slots: BTreeMap<Ms, Vec<f64>> = BTreeMap::new();
     for (at, value) in all.iter().filter(|(at, _)| *at / step >= first && *at <= now) {
         slots.entry(at / step * step).or_default().push(*value);
@@ -666,12 +669,8 @@ fn every_chart_shows_exactly_what_was_measured_through_gaps_and_restarts() {
     }
     // Whole seconds are kept.
     let all: Vec<(Ms, f64)> = all.into_iter().map(|(at, v)| (at / 1000 * 1000, v)).collect();
-    for period in PERIODS {
-        assert_same(
-            &line(&store, "cpu", period, T0),
-            &chart(&all, period, T0),
-            &format!("{period:?}"),
-        );
+    for (period, _) in PERIODS {
+        assert_same(&line(&store, "cpu", period, T0), &chart(&all, period, T0), period);
     }
     // What is too old for its tier is gone: raw values are kept for an hour (and the rest of their chunk).
     let db = rusqlite::Connection::open(folder.file()).unwrap();
@@ -680,7 +679,7 @@ fn every_chart_shows_exactly_what_was_measured_through_gaps_and_restarts() {
         .unwrap();
     let series: i64 = db.query_row("SELECT count(*) FROM series", [], |r| r.get(0)).unwrap();
     assert!(raw <= 5 * series, "{raw} raw chunks of {series} series");
-    assert!(folder.store().size().unwrap().0 < 1_000_000);
+    assert!(folder.db().size().unwrap().file < 1_000_000);
 }
 
 #[test]
@@ -696,7 +695,7 @@ fn late_double_and_unknown_values_do_no_harm() {
         put(&store, ONE, T0 + minute * MINUTE, &cpu(value));
     }
     put(&store, ONE, T0 + 4 * MINUTE, &none);
-    let got = line(&store, "cpu", Period::Hour, T0 + 6 * MINUTE);
+    let got = line(&store, "cpu", "1h", T0 + 6 * MINUTE);
     let short: Vec<_> = got.iter().map(|(at, mean, ..)| ((at - T0) / MINUTE, *mean)).collect();
     assert_eq!(
         short,
@@ -714,6 +713,149 @@ fn late_double_and_unknown_values_do_no_harm() {
     }
     // The four of the beginning fell on the same seconds.
     assert_eq!(counted(&folder, ROLLED[0].number, "cpu"), 600, "each second once");
+}
+
+#[test]
+fn what_was_folded_already_is_not_counted_again() {
+    let folder = Folder::new();
+    let store = folder.store();
+    // The same hundred seconds twice, as after a restored clock: the first are folded when the second come.
+    for _ in 0..2 {
+        for n in 0..100 {
+            put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
+        }
+        store.tidy(T0 + 2 * HOUR, |_| true).unwrap(); // folds whoever was not heard of for an hour
+    }
+    for tier in &ROLLED {
+        assert_eq!(counted(&folder, tier.number, "cpu"), 100, "tier {}", tier.number);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_takes_nothing_with_it() {
+    let folder = Folder::new();
+    let store = Store::new(Arc::new(folder.db())); // one that does not believe everything
+    for n in 0..400 {
+        put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
+    }
+    let before = line(&store, "cpu", "6h", T0 + 400 * 30_000).len();
+    // Ten years ahead for five hours, with the hourly clean-up and a restart in it; then back.
+    let ahead = T0 + 3_650 * DAY;
+    for n in 0..600 {
+        put(&store, ONE, ahead + n * 30_000, &cpu(90.0));
+    }
+    store.tidy(ahead + 5 * HOUR, |_| true).unwrap();
+    drop(store);
+    let store = Store::new(Arc::new(folder.db()));
+    for n in 600..900 {
+        put(&store, ONE, ahead + n * 30_000, &cpu(90.0));
+    }
+    store.tidy(ahead + 12 * HOUR, |_| true).unwrap();
+    for n in 400..500 {
+        put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
+    }
+    let now = T0 + 500 * 30_000;
+    let after = line(&store, "cpu", "6h", now);
+    assert!(
+        before >= 200 && after.len() >= before + 45,
+        "{before}, then {}",
+        after.len()
+    );
+    assert!(
+        after.iter().all(|(_, mean, ..)| *mean == 40.0),
+        "the future is not shown"
+    );
+}
+
+#[test]
+fn how_long_values_are_kept_is_a_setting() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let fill = |from: Ms| {
+        for n in 0..12 * 120 {
+            put(&store, ONE, from + n * 30_000, &cpu(40.0));
+        }
+    };
+    let raw = || -> i64 {
+        let db = rusqlite::Connection::open(folder.file()).unwrap();
+        db.query_row("SELECT count(*) FROM chunk WHERE id >> 60 = 1", [], |r| r.get(0))
+            .unwrap()
+    };
+    fill(T0);
+    let short = raw();
+    {
+        let conn = rusqlite::Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT); INSERT INTO settings VALUES ('retention.raw_hours', '48')")
+            .unwrap();
+        store.set_keep(Keep::read(&conn).unwrap());
+    }
+    fill(T0 + DAY);
+    assert!(raw() >= short + 9, "{short}, then {}", raw());
+}
+
+#[test]
+fn a_file_whose_servers_are_gone_gives_its_room_back() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let disks = |n: i64| Disk {
+        mount: format!("/mnt/with/a/long/name/{n}"),
+        device: format!("/dev/{n}"),
+        percent: Some(10.0),
+        ..Disk::default()
+    };
+    let sample = Sample {
+        disks: (0..30).map(disks).collect(),
+        ..cpu(1.0)
+    };
+    for server in 1..=400 {
+        for n in 0..30 {
+            put(&store, Id::new(server), T0 + n * 30_000, &sample);
+        }
+    }
+    let db = folder.db();
+    let full = db.size().unwrap();
+    assert_eq!(db.shrink().unwrap(), 0, "there is nothing to give back");
+    store.tidy(T0, |id| id.get() <= 40).unwrap();
+    let emptied = db.size().unwrap();
+    assert!(emptied.free > full.file / 2, "{emptied:?}");
+    let given = db.shrink().unwrap();
+    let shrunk = db.size().unwrap();
+    assert_eq!(given, emptied.file - shrunk.file);
+    assert!(
+        shrunk.file < full.file / 4 && shrunk.free * 10 < shrunk.file,
+        "{full:?}, then {shrunk:?}"
+    );
+    let on_disk = std::fs::metadata(folder.file()).unwrap().len();
+    assert_eq!(on_disk, shrunk.file as u64, "also for the file system");
+    assert_eq!(folder.latest(1..=400).len(), 40);
+    assert_eq!(
+        line(&store, "cpu", "1h", T0 + 20 * MINUTE).len(),
+        30,
+        "what stays is whole"
+    );
+}
+
+#[test]
+fn rows_that_somebody_has_yet_to_read_stay_as_they_are() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let held = (T0 / 1000) as u32 + 100 * 30;
+    store.hold_from(Some(held));
+    for n in 0..500 {
+        put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
+    }
+    let hot = || -> i64 {
+        let db = rusqlite::Connection::open(folder.file()).unwrap();
+        db.query_row("SELECT count(*) FROM hot", [], |r| r.get(0)).unwrap()
+    };
+    assert_eq!(hot(), 400);
+    assert_eq!(counted(&folder, ROLLED[0].number, "cpu"), 500);
+    store.hold_from(None);
+    for n in 500..800 {
+        put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
+    }
+    assert!(hot() < 240, "{}", hot());
+    assert_eq!(counted(&folder, ROLLED[0].number, "cpu"), 800);
 }
 
 /// How many values of ONE's series a tier and the hot rows hold together.
@@ -806,7 +948,7 @@ fn disks_have_charts_of_their_own_up_to_a_limit() {
         };
         put(&store, ONE, T0 + round * 30_000, &sample);
     }
-    let all = store.history(ONE, Period::Hour, T0 + HOUR / 2).unwrap();
+    let all = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
     assert_eq!(all.iter().filter(|s| s.key.starts_with("disk:")).count(), 32);
     assert!(all.iter().any(|s| s.key == "disk:/mnt/0-3" && s.points[0].1 == 10.0));
 }
@@ -828,7 +970,7 @@ fn who_is_gone_is_forgotten_and_who_is_dark_is_tidied() {
     assert_eq!(count("SELECT count(*) FROM hot"), 0, "all folded");
     assert_eq!(count("SELECT count(DISTINCT server) FROM series"), 2);
     assert_eq!(count("SELECT count(*) FROM server_latest"), 2);
-    assert_eq!(line(&store, "cpu", Period::Day, T0 + 2 * HOUR).len(), 13);
+    assert_eq!(line(&store, "cpu", "24h", T0 + 2 * HOUR).len(), 13);
     store.tidy(T0 + 400 * DAY, |_| true).unwrap();
     assert_eq!(count("SELECT count(*) FROM chunk"), 0, "a year later nothing is left");
 }
@@ -864,7 +1006,7 @@ fn a_failed_write_leaves_nothing_half_done() {
     store.add(&batch).unwrap();
     assert_eq!(folder.latest(1..=3).len(), 3);
     assert_eq!(
-        store.history(Id::new(2), Period::Hour, T0 + 2 * MINUTE).unwrap()[0]
+        store.history(Id::new(2), &window("1h", T0 + 2 * MINUTE)).unwrap()[0]
             .points
             .len(),
         1

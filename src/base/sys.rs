@@ -1,8 +1,10 @@
 //! The only file with `unsafe`: the few system calls that the standard library does not offer.
 #![expect(unsafe_code, reason = "libc calls; each is checked beside the call")]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Write end of the pipe that the signal handler writes to.
@@ -114,6 +116,20 @@ pub fn listen_backlog(listener: &impl AsRawFd, backlog: i32) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Bytes that this user may still write to the disk that `path` lies on, and the disk's size.
+pub fn disk(path: &Path) -> io::Result<(u64, u64)> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: a zeroed statvfs is valid and large enough; the path ends with NUL.
+    let (rc, found) = unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &raw mut found), found)
+    };
+    match rc {
+        0 => Ok((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

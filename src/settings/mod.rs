@@ -196,6 +196,46 @@ pub const TABLE: &[Setting] = &[
         "Live streams one user may hold open.",
         "Сколько живых потоков может открыть один пользователь."
     ),
+    number!(
+        "retention.raw_hours",
+        1,
+        1..=168,
+        "h",
+        "How long every single measured value is kept.",
+        "Сколько хранить каждое измеренное значение."
+    ),
+    number!(
+        "retention.minute_hours",
+        24,
+        1..=720,
+        "h",
+        "How long minutes are kept: least, greatest and mean value.",
+        "Сколько хранить минуты: наименьшее, наибольшее и среднее значение."
+    ),
+    number!(
+        "retention.five_minute_days",
+        7,
+        1..=365,
+        "d",
+        "How long stretches of five minutes are kept.",
+        "Сколько хранить отрезки по пять минут."
+    ),
+    number!(
+        "retention.half_hour_days",
+        30,
+        1..=1095,
+        "d",
+        "How long half hours are kept.",
+        "Сколько хранить получасовые отрезки."
+    ),
+    number!(
+        "retention.hour_days",
+        365,
+        1..=3650,
+        "d",
+        "How long hours are kept: the longest that a chart can look back.",
+        "Сколько хранить часы: насколько далеко назад может показать график."
+    ),
 ];
 
 impl Setting {

@@ -9,7 +9,7 @@ use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::metrics::glances::{self, Disk, Sample};
 use lamplighter::features::metrics::poll::{PollSink, Poller, THREADS};
 use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
-use lamplighter::features::metrics::rollup::Period;
+use lamplighter::features::metrics::rollup::{Keep, PERIODS, Window};
 use lamplighter::features::metrics::store::{Polled, Store};
 use lamplighter::features::servers::latest;
 use lamplighter::net::dial::Security;
@@ -251,7 +251,7 @@ const NOW: Ms = 1_800_000_000_000;
 fn storing(folder: &Folder, body: &[u8]) {
     let base = glances::parse(body).unwrap();
     // Many servers in random order, as they come.
-    let store = Store::new(folder.db("order.db"));
+    let store = Store::trusting(folder.db("order.db"));
     let samples: Vec<Sample> = (0..1000).map(|s| sample(&base, s, NOW)).collect();
     let (rounds, before) = (24, cpu());
     for round in 0..rounds {
@@ -277,7 +277,7 @@ fn storing(folder: &Folder, body: &[u8]) {
     );
 
     // A month of a few servers, all foldings included.
-    let store = Store::new(folder.db("month.db"));
+    let store = Store::trusting(folder.db("month.db"));
     let (servers, days) = (4i64, 31i64);
     let (before, mut polls) = (cpu(), 0);
     for i in 0..days * 24 * 120 {
@@ -299,12 +299,12 @@ fn storing(folder: &Folder, body: &[u8]) {
         "a month, folded: {:.3} CPU-s per 1000 polls (making the samples included)",
         (cpu() - before) / polls as f64 * 1000.0
     );
-    let (used, all) = store.size().unwrap();
+    let size = folder.db("month.db").size().unwrap();
     println!(
         "a month of {servers} servers: {} kB in use, {} kB file ({} kB a server)",
-        used / 1000,
-        all / 1000,
-        used / 1000 / servers
+        (size.file - size.free) / 1000,
+        size.file / 1000,
+        (size.file - size.free) / 1000 / servers
     );
 
     // The raw tier alone, as if all of a day were kept in it.
@@ -336,17 +336,12 @@ fn storing(folder: &Folder, body: &[u8]) {
 }
 
 fn queries(folder: &Folder) {
-    let store = Store::new(folder.db("month.db"));
-    for (name, period) in [
-        ("1h", Period::Hour),
-        ("6h", Period::SixHours),
-        ("24h", Period::Day),
-        ("7d", Period::Week),
-        ("30d", Period::Month),
-    ] {
+    let store = Store::trusting(folder.db("month.db"));
+    for (name, length) in PERIODS {
+        let window = Window::last(length, (NOW / 1000) as u32, &Keep::default());
         let mut points = 0;
         let each = time(50, || {
-            let all = store.history(Id::new(2), period, NOW).unwrap();
+            let all = store.history(Id::new(2), &window).unwrap();
             points = all.iter().map(|s| s.points.len()).max().unwrap_or(0);
         });
         println!("history {name:3}: {:.2} ms, {points} points a series", each * 1e3);
@@ -378,7 +373,7 @@ impl PollSink for Count {
 
 fn real_pace(folder: &Folder, port: u16) {
     let count = Arc::new(AtomicUsize::new(0));
-    let store = Arc::new(Store::new(folder.db("pace.db")));
+    let store = Arc::new(Store::trusting(folder.db("pace.db")));
     let poller = Poller::start(store, Box::new(Count(count.clone())), THREADS).unwrap();
     println!(
         "before: RSS {:.1} MB (with what this benchmark left behind)",

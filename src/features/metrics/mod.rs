@@ -5,6 +5,7 @@ pub mod glances;
 pub mod chunk;
 pub mod series;
 pub mod rollup;
+pub mod age;
 mod queries;
 pub mod store;
 pub mod lamp;

@@ -1,6 +1,7 @@
 //! The charts' numbers as a table, for who sees no charts, and the answer to a poll on demand.
 
 use super::api::{asked, probe};
+use super::rollup::PERIODS;
 use super::store::Series;
 use crate::access::Right;
 use crate::base::clock::Ms;
@@ -55,11 +56,12 @@ fn rows(series: &[Series]) -> Vec<Row> {
 fn table(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
-    let (period, series) = asked(ctx, id)?;
+    let (period, _, series) = asked(ctx, id)?;
     let content = serde_json::json!({
         "id": id,
         "name": server.fields.name,
         "period": period,
+        "periods": PERIODS.map(|(name, _)| name),
         "columns": COLUMNS,
         "rows": rows(&series),
     });

@@ -5,6 +5,7 @@ use super::lamp::{self, Change};
 use super::ownnet::{OwnNet, Turn};
 use super::poll::{PollSink, Poller};
 use super::probe::{self, Outcome, PollAuth, PollTarget};
+use super::rollup::Keep;
 use super::store::Store;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
@@ -103,7 +104,7 @@ impl Keeper {
             // Without a list nobody may be taken for gone.
             if seen_list.is_some() && tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
                 tidied = Some(clock::mono());
-                if let Err(e) = self.store.tidy(clock::now(), |id| polled.contains(&id)) {
+                if let Err(e) = self.tidy(&polled) {
                     log::error(
                         "metrics",
                         "old samples could not be tidied",
@@ -114,6 +115,11 @@ impl Keeper {
             wake.wait(seen, LOOK_AGAIN);
         }
         poller.stop();
+    }
+
+    fn tidy(&self, polled: &HashSet<Id<Server>>) -> Result<()> {
+        self.store.set_keep(self.app.db.read(Keep::read)?);
+        self.store.tidy(clock::now(), |id| polled.contains(&id))
     }
 
     /// Makes a new list when a server was added, removed or is to be asked in another way.
