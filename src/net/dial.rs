@@ -70,23 +70,7 @@ pub fn dial(call: &Call) -> Result<Wire> {
         stream: connect(call, &ips)?,
         until: call.until,
     };
-    let pin = match call.security {
-        Security::Plain => return Ok(Wire { tcp, tls: None }),
-        Security::Tls => None,
-        Security::Pinned(pin) => Some(pin),
-    };
-    let name = match call.host.ip() {
-        Some(ip) => ServerName::from(ip),
-        None => ServerName::try_from(call.host.as_str().to_owned()).map_err(Error::internal)?,
-    };
-    let _ = tcp.stream.set_nodelay(true); // the handshake's small writes must not wait for each other
-    let session = ClientConnection::new(tls::client(pin)?, name).map_err(Error::internal)?;
-    let mut wire = Wire {
-        tcp,
-        tls: Some(Box::new(session)),
-    };
-    wire.shake_hands().map_err(|e| explain(call, &e))?;
-    Ok(wire)
+    Wire { tcp, tls: None }.secure(call)
 }
 
 /// Tries the addresses in the resolver's order; each gets an even share of the time that is left.
@@ -185,6 +169,28 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
 }
 
 impl Wire {
+    /// Agrees on TLS as `call` wants it, with `call.host`, over what is connected already: at once, after STARTTLS, or
+    /// through a proxy's tunnel.
+    pub(super) fn secure(self, call: &Call) -> Result<Wire> {
+        let pin = match call.security {
+            Security::Plain => return Ok(self),
+            Security::Tls => None,
+            Security::Pinned(pin) => Some(pin),
+        };
+        let name = match call.host.ip() {
+            Some(ip) => ServerName::from(ip),
+            None => ServerName::try_from(call.host.as_str().to_owned()).map_err(Error::internal)?,
+        };
+        let _ = self.tcp.stream.set_nodelay(true); // the handshake's small writes must not wait for each other
+        let session = ClientConnection::new(tls::client(pin)?, name).map_err(Error::internal)?;
+        let mut wire = Wire {
+            tls: Some(Box::new(session)),
+            ..self
+        };
+        wire.shake_hands().map_err(|e| explain(call, &e))?;
+        Ok(wire)
+    }
+
     fn shake_hands(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             while tls.is_handshaking() {

@@ -72,15 +72,7 @@ pub fn get<'b>(
         .map_err(|e| dial::explain(call, &e))?;
     drop(Secret::new(request)); // wiped: the header was in it
     buffer.trim();
-    let read = Input {
-        call,
-        wire,
-        bytes: &mut buffer.0,
-        at: 0,
-        end: 0,
-        eof: false,
-    }
-    .answer(body_max);
+    let read = Input::new(call, wire, &mut buffer.0).answer(body_max);
     let (head, (at, end)) = read.inspect_err(|_| buffer.trim())?;
     Ok(Answer {
         status: head.status,
@@ -115,11 +107,14 @@ fn request(call: &Call, path: &str, authorization: Option<&Secret>) -> Result<Ve
     Ok(out)
 }
 
+/// What stands before a body.
 #[derive(Debug, PartialEq)]
-struct Head {
-    status: u16,
-    content_type: String,
-    location: Option<String>,
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) content_type: String,
+    pub(super) location: Option<String>,
+    /// Seconds; a date there is not read (nobody who throttles machines sends one).
+    pub(super) retry_after: Option<u32>,
     framing: Framing,
 }
 
@@ -131,7 +126,8 @@ enum Framing {
     Close,
 }
 
-struct Input<'a> {
+/// The reader of one answer.
+pub(super) struct Input<'a> {
     call: &'a Call<'a>,
     wire: Wire,
     bytes: &'a mut Vec<u8>,
@@ -141,7 +137,26 @@ struct Input<'a> {
     eof: bool,
 }
 
-impl Input<'_> {
+impl<'a> Input<'a> {
+    pub(super) fn new(call: &'a Call<'a>, wire: Wire, bytes: &'a mut Vec<u8>) -> Input<'a> {
+        Input {
+            call,
+            wire,
+            bytes,
+            at: 0,
+            end: 0,
+            eof: false,
+        }
+    }
+
+    /// For who wants to know what became of a request: the head counts; a body that is longer than `max`, broken or does
+    /// not end in time is read as empty.
+    pub(super) fn verdict(mut self, max: usize) -> Result<(Head, (usize, usize))> {
+        let head = self.head()?;
+        let body = self.body(&head, max).unwrap_or((0, 0));
+        Ok((head, body))
+    }
+
     /// The head, and where the body lies in the buffer.
     fn answer(mut self, body_max: usize) -> Result<(Head, (usize, usize))> {
         let head = self.head()?;
@@ -321,7 +336,7 @@ fn find_head_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The error is a code and the end of the sentence "host …".
-fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static str, &'static str)> {
+pub(super) fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static str, &'static str)> {
     const NOT_HTTP: (&str, &str) = ("not_http", "does not answer as a web server");
     let text = bytes.strip_suffix(b"\r\n\r\n").ok_or(NOT_HTTP)?;
     let mut lines = text.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
@@ -340,6 +355,7 @@ fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static str, &'static
         status,
         content_type: String::new(),
         location: None,
+        retry_after: None,
         framing: Framing::Close,
     };
     let (mut length, mut chunked) = (None, false);
@@ -376,6 +392,8 @@ fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static str, &'static
             head.content_type = text::one_line(&String::from_utf8_lossy(kind), 100).to_ascii_lowercase();
         } else if is("location") {
             head.location = Some(text::one_line(&String::from_utf8_lossy(value), 200));
+        } else if is("retry-after") {
+            head.retry_after = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
         }
     }
     head.framing = match (chunked, length) {

@@ -1,5 +1,5 @@
 //! Outbound connections. Whatever leaves this machine over TCP leaves by [`dial`]: the address is checked against a
-//! [`policy::Policy`] at the moment of connecting, there is no proxy, no redirect is followed, and the whole exchange
+//! [`policy::Policy`] at the moment of connecting, no proxy is taken from the environment, no redirect is followed, and the whole exchange
 //! has one deadline that a dripping peer cannot stretch. Certificates are verified by the system's bundle or by a pinned
 //! fingerprint, never not at all. What was asked (path, headers, credentials) never appears in an error.
 
@@ -10,3 +10,5 @@ pub mod x509;
 pub mod tls;
 pub mod dial;
 pub mod get;
+pub mod post;
+pub mod smtp;

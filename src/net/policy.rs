@@ -1,7 +1,12 @@
 //! Which addresses may be connected to. Names are checked by what they resolve to, at the moment of connecting, so that a
 //! second answer of the resolver (DNS rebinding) changes nothing.
 
+use crate::base::host::Cidr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Blocks of addresses that an administrator has opened. More than a few are a sign that the list is meant otherwise; a
+/// fixed size keeps a policy a plain value.
+pub type Opened = [Option<Cidr>; 8];
 
 /// Who chose the address, and so what it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +15,8 @@ pub enum Policy {
     Server,
     /// A service on the Internet (webhooks): only globally reachable unicast addresses.
     Public,
+    /// The same, and what stands in these blocks; never a metadata, link-local or multicast address.
+    PublicAnd(Opened),
 }
 
 impl Policy {
@@ -23,10 +30,18 @@ impl Policy {
             return self.check(inner.into());
         }
         let refused = match ip {
-            IpAddr::V4(v4) => never_v4(v4).or_else(|| not_public_v4(v4).filter(|_| self == Policy::Public)),
-            IpAddr::V6(v6) => never_v6(v6).or_else(|| not_public_v6(v6).filter(|_| self == Policy::Public)),
+            IpAddr::V4(v4) => never_v4(v4).or_else(|| not_public_v4(v4).filter(|_| !self.takes_private(ip))),
+            IpAddr::V6(v6) => never_v6(v6).or_else(|| not_public_v6(v6).filter(|_| !self.takes_private(ip))),
         };
         refused.map_or(Ok(()), Err)
+    }
+
+    fn takes_private(self, ip: IpAddr) -> bool {
+        match self {
+            Policy::Server => true,
+            Policy::Public => false,
+            Policy::PublicAnd(opened) => opened.iter().flatten().any(|block| block.contains(ip)),
+        }
     }
 }
 
@@ -115,6 +130,23 @@ mod tests {
         for ip in public.split_whitespace() {
             assert!(ok(Policy::Server, ip) && ok(Policy::Public, ip), "{ip}");
         }
+    }
+
+    #[test]
+    fn an_opened_block_is_open_and_nothing_beside_it() {
+        let mut opened = Opened::default();
+        opened[0] = Some(Cidr::parse("10.0.0.0/8").unwrap());
+        opened[7] = Some(Cidr::parse("::1").unwrap());
+        let policy = Policy::PublicAnd(opened);
+        for ip in ["10.1.2.3", "::ffff:10.1.2.3", "::1", "8.8.8.8"] {
+            assert!(ok(policy, ip), "{ip}");
+        }
+        for ip in ["127.0.0.1", "192.168.1.1", "fd00::1", "169.254.169.254"] {
+            assert!(!ok(policy, ip), "{ip}");
+        }
+        let mut all = Opened::default();
+        all[0] = Some(Cidr::parse("0.0.0.0/0").unwrap());
+        assert!(!ok(Policy::PublicAnd(all), "169.254.169.254"));
     }
 
     #[test]
