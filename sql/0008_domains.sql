@@ -34,6 +34,7 @@ CREATE TABLE domain_sites (
   name        TEXT    NOT NULL DEFAULT '',    -- the domain its file there is named after; empty: there is none
   generation  INTEGER NOT NULL DEFAULT 0,     -- grows with every text that is put there
   text        TEXT    NOT NULL DEFAULT '',    -- the file as it should be there: put by us, or adopted
+  nginx       TEXT    NOT NULL DEFAULT '',    -- JSON: what the nginx there understands, as last seen
   adopted     INTEGER NOT NULL DEFAULT 0,     -- 1: a person accepted a text that is not ours
   seen        TEXT,                           -- the file as it was found, when it is another
   code        TEXT,                           -- of the last failure

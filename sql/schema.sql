@@ -58,10 +58,14 @@ CREATE TABLE certwatch_served (
   looked_at  INTEGER NOT NULL,
   code       TEXT    NOT NULL DEFAULT '',     -- empty: good; else unreachable, wrong_name, untrusted, expired, …
   say        TEXT    NOT NULL DEFAULT '',
+  misses     INTEGER NOT NULL DEFAULT 0,      -- looks in a row that were not good
+  private    INTEGER NOT NULL DEFAULT 0,      -- 1: signed by an authority that this machine does not know
+  -- What follows is of the certificate last seen, also while nothing answers.
   names      TEXT    NOT NULL DEFAULT '[]',   -- JSON array
   issuer     TEXT    NOT NULL DEFAULT '',
   serial     TEXT    NOT NULL DEFAULT '',
-  sha256     TEXT    NOT NULL DEFAULT '',     -- hex; empty: none was shown
+  key_type   TEXT    NOT NULL DEFAULT '',
+  sha256     TEXT    NOT NULL DEFAULT '',     -- hex; empty: none was ever shown
   not_before INTEGER,
   not_after  INTEGER,
   PRIMARY KEY (domain_id, server_id),
@@ -77,6 +81,7 @@ CREATE TABLE domain_sites (
   name        TEXT    NOT NULL DEFAULT '',    -- the domain its file there is named after; empty: there is none
   generation  INTEGER NOT NULL DEFAULT 0,     -- grows with every text that is put there
   text        TEXT    NOT NULL DEFAULT '',    -- the file as it should be there: put by us, or adopted
+  nginx       TEXT    NOT NULL DEFAULT '',    -- JSON: what the nginx there understands, as last seen
   adopted     INTEGER NOT NULL DEFAULT 0,     -- 1: a person accepted a text that is not ours
   seen        TEXT,                           -- the file as it was found, when it is another
   code        TEXT,                           -- of the last failure

@@ -100,6 +100,15 @@ document.addEventListener('keydown', e => {
 });
 $('button[data-density]')?.addEventListener('click', e => { const c = html.dataset.density === 'compact'; if (c) delete html.dataset.density; else html.dataset.density = 'compact'; e.currentTarget.setAttribute('aria-pressed', !c); });
 
+/* a table with boxes: the bar comes when something is picked, and `x` picks the row */
+for (const f of $$('form[data-bulk]')) {
+  const all = $('[data-all]', f), boxes = $$('tbody [type=checkbox]', f), bar = $('[data-bar]', f); if (!all || !bar) continue;
+  const sel = () => { const n = boxes.filter(b => b.checked).length; bar.hidden = !n; $('[data-picked]', f).textContent = n; all.checked = n === boxes.length; all.indeterminate = n > 0 && n < boxes.length; };
+  all.addEventListener('change', () => { for (const b of boxes) b.checked = all.checked; });
+  f.addEventListener('change', sel); sel(); // a browser keeps ticks over a reload
+  document.addEventListener('keydown', e => { if (e.key === 'x' && single(e) && boxes[row]) { boxes[row].checked = !boxes[row].checked; sel(); } });
+}
+
 /* command palette and key list: script only, so made by script, when asked for */
 const kbd = s => s.split(' ').flatMap(k => [el('kbd', {}, k), ' ']);
 const pal = $('.rail') && el('dialog', { id: 'palette', 'aria-label': t.pal[0] },

@@ -143,7 +143,7 @@ if (dialog) {
     const f = e.target, what = f.dataset.task; if (!what || e.defaultPrevented) return; e.preventDefault();
     const b = e.submitter, title = b.textContent.trim(); f.closest('dialog')?.close(); f.closest('.menu')?.removeAttribute('open');
     const body = Object.fromEntries([...new FormData(f)].filter(([k]) => k !== 'csrf'));
-    try { const d = await api(`/servers/${here.id}/${what}`, { method: 'POST', body: Object.keys(body).length ? body : undefined }); show(d.task_id, title); }
+    try { const d = await api(new URL(f.action).pathname, { method: 'POST', body: Object.keys(body).length ? body : undefined }); show(d.task_id, title); }
     catch { f.submit(); } // the page that answers says why
   }, true);
 }

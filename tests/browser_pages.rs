@@ -71,6 +71,31 @@ fn add_server(daemon: &Daemon, name: &str, glances_port: u16) {
     assert_eq!(daemon.admin().post("/servers", &form).status, 303);
 }
 
+/// An upstream, a group, and two domains in states of their own.
+fn add_domains(daemon: &Daemon) {
+    let mut admin = daemon.admin();
+    let upstream = [
+        ("name", "shop-web"),
+        ("targets", "10.0.0.7:8080 5\n[2001:db8::7]:80"),
+        ("notes", ""),
+    ];
+    assert_eq!(admin.post("/upstreams", &upstream).status, 303);
+    assert_eq!(admin.post("/groups", &[("name", "Shops")]).status, 303);
+    for (name, ssl) in [
+        ("магазин.northwind.example", "true"),
+        ("plain.northwind.example", "false"),
+    ] {
+        let domain = [
+            ("domain", name),
+            ("upstream_id", "1"),
+            ("group_id", "1"),
+            ("server_ids", "1"),
+            ("ssl", ssl),
+        ];
+        assert_eq!(admin.post("/domains", &domain).status, 303);
+    }
+}
+
 #[test]
 #[ignore = "browser: needs Chromium"]
 fn every_page_is_clean_in_all_four_looks() {
@@ -83,8 +108,20 @@ fn every_page_is_clean_in_all_four_looks() {
     daemon
         .admin()
         .wait_for("/servers/2", |page| page.has("class=\"why t-dark\""));
+    add_domains(&daemon);
     let pages = [
         "/",
+        "/upstreams",
+        "/upstreams/new",
+        "/upstreams/1",
+        "/groups",
+        "/groups?edit=1",
+        "/groups?delete=1",
+        "/domains",
+        "/domains/new",
+        "/domains/1",
+        "/domains/1/edit",
+        "/domains/1/delete",
         "/servers",
         "/servers/new",
         "/servers/1",
@@ -167,6 +204,23 @@ fn the_keyboard_reaches_everything_and_single_letters_can_be_switched_off() {
         {{"press": "Tab"}}, {{"wait_js": "document.activeElement.className === 'skip'"}}, {{"clean": true}}]"##,
         sign_in(&daemon),
         addr = daemon.addr
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn the_bar_over_many_domains_comes_with_the_first_tick() {
+    let daemon = Daemon::dev("browser-bulk");
+    add_server(&daemon, "lamp-01", 9);
+    add_domains(&daemon);
+    drive(&format!(
+        r##"[{}, {{"goto": "http://{}/domains"}}, {{"wait_js": "document.querySelector('[data-bar]').hidden"}},
+        {{"click": "input[value='2'][name=ids]"}}, {{"wait": "[data-bar]:not([hidden])"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '1'"}},
+        {{"click": "[data-all]"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '2'"}},
+        {{"click": "[data-all]"}}, {{"wait_js": "document.querySelector('[data-bar]').hidden"}},
+        {{"press": "j"}}, {{"press": "x"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '1'"}}, {{"clean": true}}]"##,
+        sign_in(&daemon),
+        daemon.addr
     ));
 }
 

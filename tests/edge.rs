@@ -185,6 +185,20 @@ impl Inside {
             ),
             // tiny_http would chunk these, were it not asked as by HTTP/1.0.
             "/big" => Response::from_data(vec![b'x'; number]).boxed(),
+            "/handed" => {
+                let body = Arc::new(vec![b'x'; number]);
+                let taken = self.peers.hand_over(&header(CONN_HEADER).unwrap(), &body);
+                let left = if taken { &[][..] } else { &body[..] };
+                let answer = Response::new(StatusCode(200), vec![], left, Some(number), None);
+                return drop(request.respond(answer));
+            }
+            "/handed-short" => {
+                let taken = self
+                    .peers
+                    .hand_over(&header(CONN_HEADER).unwrap(), &Arc::new(vec![b'x'; 3]));
+                assert!(taken);
+                Response::new(StatusCode(200), vec![], std::io::empty(), Some(4), None).boxed()
+            }
             "/slow" => {
                 thread::sleep(Duration::from_millis(number as u64));
                 self.late.fetch_add(1, Ordering::SeqCst);
@@ -561,20 +575,24 @@ fn head_old_http_and_bodiless_answers() {
 fn answers_of_any_size_arrive_whole() {
     let house = House::new();
     let mut client = house.client();
-    for size in [
-        0,
-        1,
-        1000,
-        32_768,
-        60_000,
-        (1 << 20) - 1,
-        1 << 20,
-        (1 << 20) + 1,
-        9_000_000,
-    ] {
-        let answer = client.ask(&format!("GET /big?{size} HTTP/1.1\r\nHost: h\r\n\r\n"));
-        assert_eq!((answer.status, answer.body.len()), (200, size));
-        assert!(answer.body.iter().all(|b| *b == b'x'));
+    // Through the inner socket, and past it.
+    for path in ["/big", "/handed"] {
+        for size in [
+            0,
+            1,
+            1000,
+            32_768,
+            60_000,
+            (1 << 20) - 1,
+            1 << 20,
+            (1 << 20) + 1,
+            9_000_000,
+            50_000_000,
+        ] {
+            let answer = client.ask(&format!("GET {path}?{size} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            assert_eq!((answer.status, answer.body.len()), (200, size));
+            assert!(answer.body.iter().all(|b| *b == b'x'));
+        }
     }
     assert_eq!(house.edge.stats().accepted, 1);
 }
@@ -1103,11 +1121,13 @@ fn slow_readers_hold_no_handler() {
         socket
     };
     // Whole answers wait in memory, and leave it when the client is given up.
-    let held: Vec<_> = (0..2 * HANDLERS).map(|_| ask("/big?1000000")).collect();
+    let held = ["/big?1000000", "/handed?1000000"];
+    let held: Vec<_> = (0..2 * HANDLERS).map(|n| ask(held[n % 2])).collect();
     house.until("all came in", |s| s.connections == held.len() && s.in_flight == 0);
     assert_eq!(house.get("/hello").status, 200);
-    // Larger ones hold their handler, but only until the stall time.
-    let large: Vec<_> = (0..2 * HANDLERS).map(|_| ask("/big?40000000")).collect();
+    // Larger ones, and those for which there is no memory left, hold their handler, but only until the stall time.
+    let large = ["/big?40000000", "/handed?40000000"];
+    let large: Vec<_> = (0..2 * HANDLERS).map(|n| ask(large[n % 2])).collect();
     house.until("given up", |s| {
         s.connections == 0 && s.in_flight == 0 && s.buffered_bytes == 0
     });
@@ -1194,7 +1214,7 @@ fn a_handler_that_ignores_a_large_body_is_not_waited_for() {
 #[test]
 fn broken_answers_from_inside_never_reach_a_client_as_whole() {
     let house = House::new();
-    for path in ["/short?10", "/long", "/split", "/forged"] {
+    for path in ["/short?10", "/long", "/split", "/forged", "/handed-short"] {
         let answer = house.get(path);
         assert_eq!(answer.status, 500, "{path}");
         assert!(
@@ -1516,10 +1536,10 @@ fn everything_works_over_tls_too() {
         let mut client = tls_client(address, CERT, &[version]);
         let peer = client.ask("GET /peer HTTP/1.1\r\nHost: lamp.test\r\n\r\n");
         assert!(peer.text().contains(" true ") && peer.field("strict-transport-security").is_some());
-        assert_eq!(
-            client.ask("GET /big?3000000 HTTP/1.1\r\nHost: h\r\n\r\n").body.len(),
-            3_000_000
-        );
+        for path in ["/big", "/handed"] {
+            let large = client.ask(&format!("GET {path}?3000000 HTTP/1.1\r\nHost: h\r\n\r\n"));
+            assert_eq!(large.body.len(), 3_000_000);
+        }
         let body = "b".repeat(500_000);
         let post = format!(
             "POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",

@@ -4,8 +4,8 @@ mod support;
 
 use support::{Answer, Browser, Daemon};
 
-/// Pages that somebody who is signed in can open; the server with number 1 and its task 1 exist.
-const PAGES: [&str; 14] = [
+/// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
+const PAGES: [&str; 28] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -14,6 +14,20 @@ const PAGES: [&str; 14] = [
     "/servers/1/edit",
     "/servers/1/delete",
     "/servers/1/install-glances",
+    "/upstreams",
+    "/upstreams?q=none",
+    "/upstreams/new",
+    "/upstreams/1",
+    "/groups",
+    "/groups?edit=1",
+    "/groups?delete=1",
+    "/domains",
+    "/domains?state=unlit&group_id=1&server_id=1&upstream_id=1&ssl=true&sort=-expiry&q=a",
+    "/domains/new",
+    "/domains/new?upstream_id=1&server_ids=1",
+    "/domains/1",
+    "/domains/1/edit",
+    "/domains/1/delete",
     "/logs",
     "/logs?status=failed&server=1",
     "/tasks/1",
@@ -49,6 +63,34 @@ fn add_server(browser: &mut Browser, name: &str) -> String {
     let answer = browser.post("/servers", &server_form(name, &[]));
     assert_eq!(answer.status, 303, "{}", answer.body);
     answer.header("location").to_string()
+}
+
+/// An upstream, a group and a domain on server 1.
+fn add_domain(browser: &mut Browser, name: &str) {
+    let form = [
+        ("name", "shop-web"),
+        ("targets", "10.0.0.7:8080 5\n[2001:db8::7]:80"),
+        ("notes", ""),
+    ];
+    assert_eq!(browser.post("/upstreams", &form).header("location"), "/upstreams/1");
+    assert_eq!(
+        browser.post("/groups", &[("name", "Shops")]).header("location"),
+        "/groups"
+    );
+    let form = [
+        ("domain", name),
+        ("upstream_id", "1"),
+        ("group_id", "1"),
+        ("server_ids", "1"),
+        ("ssl", "true"),
+        ("hsts", "on"),
+        ("certificate_id", ""),
+        ("ns_policy", "dnspod"),
+        ("preflight", "strict"),
+        ("notes", ""),
+    ];
+    let answer = browser.post("/domains", &form);
+    assert_eq!(answer.header("location"), "/domains/1", "{}", answer.body);
 }
 
 /// What holds for every page, whatever it says.
@@ -96,6 +138,7 @@ fn every_page_opens_in_both_languages_and_keeps_the_policy() {
     let mut browser = daemon.admin();
     assert_eq!(add_server(&mut browser, "web-01"), "/servers/1");
     browser.post("/servers/1/check-ssh", &[]);
+    add_domain(&mut browser, "магазин.example");
     for lang in ["en", "ru"] {
         browser.post("/prefs", &[("lang", lang), ("back", "/")]);
         for path in PAGES {
@@ -316,11 +359,26 @@ fn a_form_of_another_site_or_another_session_changes_nothing() {
 #[test]
 fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
     let daemon = Daemon::dev("pages-viewer");
-    add_server(&mut daemon.admin(), "web-01");
+    let mut admin = daemon.admin();
+    add_server(&mut admin, "web-01");
+    add_domain(&mut admin, "shop.example");
     daemon.account("vera", "a long enough password", "viewer");
     let mut vera = daemon.browser();
     vera.sign_in("vera", "a long enough password");
-    for path in ["/", "/servers", "/servers/1", "/tasks/1"] {
+    let open = [
+        "/",
+        "/servers",
+        "/servers/1",
+        "/tasks/1",
+        "/upstreams",
+        "/upstreams/1",
+        "/groups",
+        "/groups?edit=1",
+        "/groups?delete=1",
+        "/domains",
+        "/domains/1",
+    ];
+    for path in open {
         let page = vera.get(path);
         check_page(path, &page);
         for button in [
@@ -329,16 +387,165 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
             "/servers/new\"",
             "/cancel\"",
             "\"/settings\"",
+            "/domains/new\"",
+            "/domains/bulk\"><input type=\"checkbox",
+            "/upstreams/new\"",
+            "name=\"name\"",
+            "name=\"ids\"",
         ] {
             assert!(!page.has(button), "{path} offers {button}");
         }
     }
-    for path in ["/servers/new", "/servers/1/edit", "/settings"] {
+    for path in [
+        "/servers/new",
+        "/servers/1/edit",
+        "/settings",
+        "/upstreams/new",
+        "/domains/new",
+        "/domains/1/edit",
+        "/domains/1/delete",
+    ] {
         assert_eq!(vera.get(path).status, 403, "{path}");
     }
-    for path in ["/servers/1/check-ssh", "/servers/1/delete", "/servers", "/settings"] {
-        assert_eq!(vera.post(path, &[("confirm", "web-01")]).status, 403, "{path}");
+    for path in [
+        "/servers/1/check-ssh",
+        "/servers/1/delete",
+        "/servers",
+        "/settings",
+        "/upstreams",
+        "/upstreams/1",
+        "/upstreams/1/delete",
+        "/groups",
+        "/groups/1",
+        "/groups/1/delete",
+        "/domains",
+        "/domains/1",
+        "/domains/1/delete",
+        "/domains/bulk",
+    ] {
+        let form = [("confirm", "web-01"), ("name", "x"), ("ids", "1")];
+        assert_eq!(vera.post(path, &form).status, 403, "{path}");
     }
+    assert_eq!(admin.get("/domains/1").status, 200);
+}
+
+#[test]
+fn a_domain_is_added_renamed_moved_and_deleted_by_plain_forms() {
+    let daemon = Daemon::dev("pages-domains");
+    let mut browser = daemon.admin();
+    add_server(&mut browser, "edge-01");
+    add_domain(&mut browser, "Магазин.example");
+    let page = browser.get("/domains/1");
+    for text in [
+        "магазин.<wbr>example",
+        "xn--80aairftm.example",
+        "edge-01",
+        "shop-web",
+        "10.<wbr>0.<wbr>0.<wbr>7:8080",
+        "weight 5",
+    ] {
+        assert!(page.has(text), "{text}: {}", page.body);
+    }
+    assert!(
+        browser
+            .get("/domains?q=%D0%9C%D0%90%D0%93%D0%90")
+            .has("href=\"/domains/1\"")
+    );
+    assert!(browser.get("/groups").has("href=\"/domains?group_id=1&amp;ssl=true\""));
+    assert!(browser.get("/upstreams/1").has("href=\"/domains/1\""));
+
+    // What was typed comes back with its mistake, in the language of the page.
+    let mut form = vec![
+        ("domain", "pаypal.example"), // a Cyrillic а
+        ("upstream_id", "1"),
+        ("group_id", ""),
+        ("server_ids", "1"),
+        ("ssl", "false"),
+        ("hsts", "on"),
+        ("certificate_id", ""),
+        ("ns_policy", "днс"),
+        ("preflight", "warn"),
+        ("notes", "typed <notes>"),
+    ];
+    let refused = browser.post("/domains/1", &form);
+    assert_eq!(refused.status, 422);
+    for text in [
+        "look alike",
+        "value=\"typed &lt;notes&gt;\"",
+        "href=\"#ns_policy\"",
+        "id=\"domain-e\"",
+    ] {
+        assert!(refused.has(text), "{text}: {}", refused.body);
+    }
+    // HSTS that stands in a part of the form that is folded away is not meant.
+    form.retain(|(name, _)| !["domain", "ns_policy", "server_ids"].contains(name));
+    form.extend([("domain", "shop.example"), ("ns_policy", "")]);
+    assert_eq!(browser.post("/domains/1", &form).header("location"), "/domains/1");
+    let page = browser.get("/domains/1");
+    assert!(
+        page.has("HTTP only") && page.has("No server is chosen."),
+        "{}",
+        page.body
+    );
+
+    // Deploy for many says why one cannot be; with nothing ticked nothing happens.
+    let told = browser.post("/domains/bulk", &[("ids", "1")]);
+    assert!(
+        told.has("No deploy was put in.") && told.has("It has no server."),
+        "{}",
+        told.body
+    );
+    assert!(browser.post("/domains/bulk", &[]).has("No deploy was put in."));
+
+    let unsure = browser.post("/domains/1/delete", &[("confirm", "shop")]);
+    assert_eq!(unsure.status, 422);
+    assert_eq!(browser.get("/domains/1").status, 200);
+    assert_eq!(
+        browser
+            .post("/domains/1/delete", &[("confirm", "shop.example")])
+            .header("location"),
+        "/domains"
+    );
+    assert_eq!(browser.get("/domains/1").status, 404);
+    assert_eq!(
+        browser.post("/upstreams/1/delete", &[]).header("location"),
+        "/upstreams"
+    );
+}
+
+#[test]
+fn groups_are_made_renamed_and_deleted_in_their_list() {
+    let daemon = Daemon::dev("pages-groups");
+    let mut browser = daemon.admin();
+    add_server(&mut browser, "edge-01");
+    add_domain(&mut browser, "shop.example");
+    let twin = browser.post("/groups", &[("name", "SHOPS"), ("notes", "kept <b>")]);
+    assert_eq!(twin.status, 422);
+    assert!(
+        twin.has("This name is taken already.") && twin.has("value=\"kept &lt;b&gt;\""),
+        "{}",
+        twin.body
+    );
+    assert_eq!(browser.post("/groups", &[("name", "Other")]).status, 303);
+    let clash = browser.post("/groups/1", &[("name", "Other"), ("notes", "")]);
+    assert_eq!(clash.status, 422);
+    assert!(
+        clash.has("action=\"/groups/1\"") && clash.has("id=\"name-e\""),
+        "{}",
+        clash.body
+    );
+    assert_eq!(
+        browser.post("/groups/1", &[("name", "Stores"), ("notes", "")]).status,
+        303
+    );
+    assert!(browser.get("/groups").has(">Stores</a>"));
+    assert!(browser.get("/groups?delete=1").has("1 domain will be in no group"));
+    assert_eq!(
+        browser.post("/groups/1/delete", &[]).header("location"),
+        "/groups?freed=1"
+    );
+    assert!(browser.get("/groups?freed=1").has("1 domain is in no group now."));
+    assert_eq!(browser.get("/domains/1").status, 200);
 }
 
 #[test]

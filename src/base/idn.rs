@@ -65,6 +65,11 @@ impl DomainName {
         Ok(DomainName(ascii))
     }
 
+    /// A name that nobody can have (RFC 6761 §6.4), for a draft that has none and is refused.
+    pub fn nobodys() -> DomainName {
+        DomainName("name.invalid".into())
+    }
+
     /// A-labels, lower case, no final dot.
     pub fn ascii(&self) -> &str {
         &self.0

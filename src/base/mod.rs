@@ -6,6 +6,7 @@ pub mod error;
 pub mod sys;
 pub mod text;
 pub mod diff;
+pub mod parallel;
 pub mod id;
 pub mod random;
 pub mod secret;

@@ -118,6 +118,15 @@ pub fn one_line(text: &str, max: usize) -> String {
     cut(clean.trim(), max).to_string()
 }
 
+/// `a, b and 3 more`: the first `max` names, the rest counted.
+pub fn first_of(names: &[String], max: usize) -> String {
+    let named = names[..names.len().min(max)].join(", ");
+    match names.len().saturating_sub(max) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

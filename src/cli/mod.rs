@@ -125,6 +125,37 @@ pub const COMMANDS: &[Command] = &[
         flags: &[LOGIN, PASSWORD],
     },
     Command {
+        name: "export",
+        help: "Print servers, upstreams, groups and domains as one JSON document, without secrets.",
+        flags: &[],
+    },
+    Command {
+        name: "apply",
+        help: "Make the fleet as a document says; what it does not name stays.",
+        flags: &[
+            Flag {
+                name: "file",
+                value: "FILE",
+                help: "The document (- is standard input).",
+            },
+            Flag {
+                name: "plan",
+                value: "",
+                help: "Only show what would change.",
+            },
+            Flag {
+                name: "yes",
+                value: "",
+                help: "Change it.",
+            },
+            Flag {
+                name: "deploy",
+                value: "",
+                help: "With --yes: deploy the domains that are new or changed.",
+            },
+        ],
+    },
+    Command {
         name: "encrypt-keygen",
         help: "Make a master key.",
         flags: &[Flag {

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{file, log, random, sys};
 use crate::cli::{Asked, client};
+use crate::features::fleet::commands as fleet;
 use crate::features::users::{self, NewUser};
 use crate::features::{alerts, health, servers, users::commands as user_commands};
 
@@ -43,6 +44,18 @@ pub fn run(asked: &Asked) -> Result<u8> {
         }
         "create-admin" => done(asked, &user_commands::create_admin(&open(config)?, asked)?),
         "reset-password" => done(asked, &user_commands::reset_password(&open(config)?, asked)?),
+        "export" => {
+            print(&fleet::export(&open(config)?)?);
+            Ok(0)
+        }
+        "apply" => {
+            let change = fleet::apply(&open(config)?, asked)?;
+            print(&match asked.json() {
+                true => serde_json::to_string(&change).map_err(Error::internal)?,
+                false => fleet::told(&change),
+            });
+            Ok(0)
+        }
         "health" => ask_health(asked, &config),
         "status" => status(asked, &open(config)?),
         other => Err(Error::internal(format!("command {other} has no code"))),

@@ -18,6 +18,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::upstreams::FEATURE,
     &features::certificates::FEATURE,
     &features::domains::FEATURE,
+    &features::fleet::FEATURE,
     &features::nswatch::FEATURE,
     &features::certwatch::FEATURE,
     &features::metrics::FEATURE,

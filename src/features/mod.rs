@@ -6,6 +6,7 @@ pub mod groups;
 pub mod upstreams;
 pub mod certificates;
 pub mod domains;
+pub mod fleet;
 pub mod nswatch;
 pub mod certwatch;
 pub mod metrics;

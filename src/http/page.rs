@@ -87,6 +87,16 @@ pub fn local(place: &str) -> &str {
     if is_local { place } else { "/" }
 }
 
+/// The page of what a task or an alert is about, by type and number; not everything has one.
+pub fn place((kind, id): (&str, i64)) -> Option<String> {
+    let folder = match kind {
+        "server" => "servers",
+        "domain" => "domains",
+        _ => return None,
+    };
+    Some(format!("/{folder}/{id}"))
+}
+
 /// A year-long cookie that the pages' looks depend on; no secret.
 pub fn looks_cookie(request: &Request, name: &str, value: &str) -> String {
     let secure = if request.tls { "; Secure" } else { "" };

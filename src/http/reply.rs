@@ -4,6 +4,7 @@ use super::request::Request;
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// An answer. The edge adds the security headers, the request's id and the length. Not `Debug`: tokens may be in it.
 pub struct Reply {
@@ -11,8 +12,8 @@ pub struct Reply {
     pub status: u16,
     /// Names and values; values have no control characters ([`Reply::header`]).
     pub headers: Vec<(&'static str, String)>,
-    /// The whole body.
-    pub body: Vec<u8>,
+    /// The whole body; what is kept for others is shared with them.
+    pub body: Arc<Vec<u8>>,
 }
 
 impl Reply {
@@ -21,7 +22,7 @@ impl Reply {
         Reply {
             status,
             headers: Vec::new(),
-            body: Vec::new(),
+            body: Arc::default(),
         }
     }
 
@@ -42,11 +43,11 @@ impl Reply {
     }
 
     /// Bytes of a type, status 200.
-    pub fn bytes(kind: &'static str, body: Vec<u8>) -> Reply {
+    pub fn bytes(kind: &'static str, body: impl Into<Arc<Vec<u8>>>) -> Reply {
         Reply {
             status: 200,
             headers: vec![("Content-Type", kind.into())],
-            body,
+            body: body.into(),
         }
     }
 

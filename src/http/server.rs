@@ -1,7 +1,7 @@
 //! The inner server: `tiny_http` on a 0600 Unix socket that only the edge knows. A fixed number of threads take
 //! requests, find the route, ask the guard, call the handler and answer. A handler that panics costs its own request.
 
-use super::edge::{CONN_HEADER, Peers};
+use super::edge::{CONN_HEADER, ConnInfo, Peers};
 use super::guard;
 use super::reply::{self, Reply};
 use super::request::{self, Method, Request};
@@ -65,14 +65,15 @@ impl Server {
 fn serve(server: &tiny_http::Server, web: &Web, peers: &Peers, error_page: ErrorPage) {
     // `recv` fails when it is unblocked, and when accepting has ended for good; the daemon's self-probe sees the latter.
     while let Ok(mut inner) = server.recv() {
-        let answer = match read(&mut inner, peers) {
+        let conn = header(&inner, CONN_HEADER);
+        let answer = match read(&mut inner, peers.get(&conn)) {
             Ok(request) => handle(web, &request, error_page),
             Err(e) => {
                 log::error("http", "the edge sent what it should not", &[("error", &e.to_string())]);
                 Reply::status(reply::status(e.kind))
             }
         };
-        if let Err(e) = respond(inner, &answer) {
+        if let Err(e) = respond(inner, &answer, |body| peers.hand_over(&conn, body)) {
             log::line(
                 log::Level::Debug,
                 "http",
@@ -84,19 +85,8 @@ fn serve(server: &tiny_http::Server, web: &Web, peers: &Peers, error_page: Error
 }
 
 /// From the edge's clean bytes to a request. What fails here is a mistake of ours, except a path nobody can decode.
-fn read(inner: &mut tiny_http::Request, peers: &Peers) -> Result<Request> {
-    let header = |name: &str| {
-        inner
-            .headers()
-            .iter()
-            .find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name))
-    };
-    let conn = header(CONN_HEADER)
-        .map(|h| h.value.as_str().to_string())
-        .unwrap_or_default();
-    let info = peers
-        .get(&conn)
-        .ok_or_else(|| Error::new(Kind::Forbidden, "not_the_edge", "Only the edge may ask here."))?;
+fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Request> {
+    let info = info.ok_or_else(|| Error::new(Kind::Forbidden, "not_the_edge", "Only the edge may ask here."))?;
     let headers = inner.headers().iter();
     let headers = headers
         .map(|h| {
@@ -129,6 +119,14 @@ fn read(inner: &mut tiny_http::Request, peers: &Peers) -> Result<Request> {
         tls: info.tls,
         id: info.request_id,
     })
+}
+
+fn header(inner: &tiny_http::Request, name: &str) -> String {
+    let mut headers = inner.headers().iter();
+    headers
+        .find(|h| h.field.as_str().as_str().eq_ignore_ascii_case(name))
+        .map(|h| h.value.as_str().to_string())
+        .unwrap_or_default()
 }
 
 fn unreadable(path: &str) -> String {
@@ -171,10 +169,17 @@ fn answer(web: &Web, request: &Request) -> Result<Reply> {
     (route.handler)(&Ctx::new(web, request, args, actor))
 }
 
+/// A body up to this travels with its head: the edge gets both by one read.
+const INLINE_MAX: usize = 2 << 10;
+
 /// Writes an answer by one write: `tiny_http` itself would copy it in pieces of 8 KiB, and each piece would wake the edge.
 /// Always with a length, never in chunks: a cut answer must not look whole.
-fn respond(inner: tiny_http::Request, reply: &Reply) -> std::io::Result<()> {
-    let mut out = Vec::with_capacity(reply.body.len() + 512);
+fn respond(
+    inner: tiny_http::Request,
+    reply: &Reply,
+    hand_over: impl FnOnce(&Arc<Vec<u8>>) -> bool,
+) -> std::io::Result<()> {
+    let mut out = Vec::with_capacity(INLINE_MAX + 512);
     let reason = tiny_http::StatusCode(reply.status).default_reason_phrase();
     let date = clock::http_date(clock::now());
     write!(out, "HTTP/1.0 {} {reason}\r\nDate: {date}\r\n", reply.status)?;
@@ -182,7 +187,8 @@ fn respond(inner: tiny_http::Request, reply: &Reply) -> std::io::Result<()> {
         write!(out, "{name}: {value}\r\n")?;
     }
     write!(out, "Content-Length: {}\r\n\r\n", reply.body.len())?;
-    if inner.method() != &tiny_http::Method::Head {
+    let told = inner.method() != &tiny_http::Method::Head;
+    if told && (reply.body.len() <= INLINE_MAX || !hand_over(&reply.body)) {
         out.extend_from_slice(&reply.body);
     }
     let mut writer = inner.into_writer();

@@ -7,10 +7,11 @@ use super::tls::{self, Pin};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
-use rustls::ClientConnection;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 
 /// Is there TLS, and who vouches for the peer?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,29 @@ pub struct Wire {
 /// Connects. Errors: `name_unknown`, `name_slow`, `address_refused`, `refused`, `no_route`, `no_network`, `connect_timeout`,
 /// `tls_certificate`, `tls_not_spoken`, `tls_failed`, and those of [`explain`].
 pub fn dial(call: &Call) -> Result<Wire> {
+    let tcp = reach(call)?;
+    Wire { tcp, tls: None }.secure(call)
+}
+
+/// Shakes hands as one who asks for `name` and takes whatever is shown; whatever `call` says of security is not looked at.
+/// Nothing may be sent over what this returns, so it stays in this module's house.
+pub(super) fn look(call: &Call, name: ServerName<'static>) -> Result<Wire> {
+    secure(call, reach(call)?, tls::onlooker(), name)
+}
+
+fn secure(call: &Call, tcp: Tcp, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Wire> {
+    let _ = tcp.stream.set_nodelay(true); // the handshake's small writes must not wait for each other
+    let session = ClientConnection::new(config, name).map_err(Error::internal)?;
+    let mut wire = Wire {
+        tcp,
+        tls: Some(Box::new(session)),
+    };
+    wire.shake_hands().map_err(|e| explain(call, &e))?;
+    Ok(wire)
+}
+
+/// Looks the name up and connects.
+fn reach(call: &Call) -> Result<Tcp> {
     let ips = match call.host.ip() {
         Some(ip) => vec![ip],
         None => match names::look_up(call.host.as_str(), call.until) {
@@ -66,11 +90,10 @@ pub fn dial(call: &Call) -> Result<Wire> {
             }
         },
     };
-    let tcp = Tcp {
+    Ok(Tcp {
         stream: connect(call, &ips)?,
         until: call.until,
-    };
-    Wire { tcp, tls: None }.secure(call)
+    })
 }
 
 /// Tries the addresses in the resolver's order; each gets an even share of the time that is left.
@@ -181,14 +204,21 @@ impl Wire {
             Some(ip) => ServerName::from(ip),
             None => ServerName::try_from(call.host.as_str().to_owned()).map_err(Error::internal)?,
         };
-        let _ = self.tcp.stream.set_nodelay(true); // the handshake's small writes must not wait for each other
-        let session = ClientConnection::new(tls::client(pin)?, name).map_err(Error::internal)?;
-        let mut wire = Wire {
-            tls: Some(Box::new(session)),
-            ..self
-        };
-        wire.shake_hands().map_err(|e| explain(call, &e))?;
-        Ok(wire)
+        secure(call, self.tcp, tls::client(pin)?, name)
+    }
+
+    /// What the peer has shown, its own certificate first; empty without TLS.
+    pub(super) fn shown(&self) -> Vec<CertificateDer<'static>> {
+        let tls = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
+        tls.unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect()
+    }
+
+    /// Takes leave properly, so that the peer's log shows no broken connection. It is no matter if it does not hear it.
+    pub(super) fn leave(mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.tcp);
+        }
     }
 
     fn shake_hands(&mut self) -> io::Result<()> {

@@ -1,19 +1,28 @@
 //! Who is at the other end: a certificate signed by an authority this machine trusts, or exactly the one whose SHA-256 a
 //! person has pinned. A pinned certificate may be self-signed and out of date, but its key must sign the handshake all
-//! the same. There is no way to check nothing.
+//! the same. There is no way to check nothing and then to talk; to look at what is shown and hang up is
+//! [`super::served`].
 
+use super::x509::Certificate;
+use crate::base::clock::{Duration, Ms};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::base::text;
 use ring::digest;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer, ServerName, UnixTime,
+};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Where Debian and Ubuntu keep the authorities (package `ca-certificates`).
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -58,21 +67,31 @@ impl fmt::Display for Pin {
 
 /// The TLS client for a peer with this pin, or for one that the system's authorities vouch for.
 pub fn client(pin: Option<Pin>) -> Result<Arc<ClientConfig>> {
-    // Made once: parsing the bundle takes some ms and its 140 authorities 200 kB.
-    static BY_AUTHORITY: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     match pin {
         Some(pin) => Ok(config(Trust::Pinned(pin))),
-        None => match BY_AUTHORITY.get() {
-            Some(made) => Ok(made.clone()),
-            None => {
-                let made = config(Trust::Authorities(authorities()?));
-                Ok(BY_AUTHORITY.get_or_init(|| made).clone())
-            }
-        },
+        None => Ok(authorities()?.client.clone()),
     }
 }
 
-fn authorities() -> Result<Arc<WebPkiServerVerifier>> {
+/// The TLS client of [`super::served`]: takes whatever is shown, as long as the key of it signs the handshake.
+pub(super) fn onlooker() -> Arc<ClientConfig> {
+    static ONLOOKER: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| config(Trust::Anybody));
+    ONLOOKER.clone()
+}
+
+/// Whom this machine trusts.
+struct Authorities {
+    stamp: Stamp,
+    roots: Arc<RootCertStore>,
+    client: Arc<ClientConfig>,
+}
+
+/// Time and size of the bundle: `update-ca-certificates` changes them.
+type Stamp = (i64, i64, u64);
+
+/// Made once and again when the bundle was changed: parsing it takes some ms and its 140 authorities 200 kB.
+fn authorities() -> Result<Arc<Authorities>> {
+    static KNOWN: Mutex<Option<Arc<Authorities>>> = Mutex::new(None);
     let told = |why: String| {
         Error::new(
             Kind::Config,
@@ -81,12 +100,176 @@ fn authorities() -> Result<Arc<WebPkiServerVerifier>> {
         )
         .log(why)
     };
+    let file = std::fs::metadata(BUNDLE).map_err(|e| told(e.to_string()))?;
+    let stamp = (file.mtime(), file.mtime_nsec(), file.size());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = known.as_ref().filter(|k| k.stamp == stamp) {
+        return Ok(known.clone());
+    }
     let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(BUNDLE).map_err(|e| told(e.to_string()))?;
     roots.add_parsable_certificates(found.flatten());
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), PROVIDER.clone())
+    let roots = Arc::new(roots);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), PROVIDER.clone())
         .build()
-        .map_err(|e| told(e.to_string()))
+        .map_err(|e| told(e.to_string()))?;
+    let client = config(Trust::Authorities(verifier));
+    let made = Arc::new(Authorities { stamp, roots, client });
+    *known = Some(made.clone());
+    Ok(made)
+}
+
+/// Why a browser would refuse a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Distrust {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// It is for other names.
+    WrongName,
+    /// Nobody signed it but itself.
+    SelfSigned,
+    /// No authority that this machine trusts signed it, or a certificate in between was not sent.
+    UnknownIssuer,
+    /// A certificate in between is out of date.
+    IssuerExpired,
+    /// Anything else; the end of the sentence "its certificate …".
+    Unusable(String),
+}
+
+/// Would a browser trust this chain for this name at this moment? `extra` are authorities (DER) besides the system's.
+/// What is wrong with the certificate itself is told before what is wrong with those who signed it.
+pub fn judge(
+    chain: &[CertificateDer],
+    name: &str,
+    extra: &[&[u8]],
+    at: Ms,
+) -> Result<std::result::Result<(), Distrust>> {
+    let unusable = |why: &str| Ok(Err(Distrust::Unusable(why.into())));
+    let Some((leaf, rest)) = chain.split_first() else {
+        return unusable("is missing");
+    };
+    let (Some(read), Ok(parsed)) = (Certificate::parse(leaf), ParsedCertificate::try_from(leaf)) else {
+        return unusable("cannot be read");
+    };
+    if at > read.not_after {
+        return Ok(Err(Distrust::Expired));
+    }
+    if at < read.not_before {
+        return Ok(Err(Distrust::NotYetValid));
+    }
+    let Ok(name) = ServerName::try_from(name) else {
+        return unusable("is asked for by a name that is none");
+    };
+    match verify_server_name(&parsed, &name) {
+        Ok(()) => {}
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => return Ok(Err(Distrust::WrongName)),
+        Err(e) => return Ok(Err(Distrust::Unusable(in_words(&e)))),
+    }
+    if vouches(&parsed, rest, &anchors(extra), at).is_ok() {
+        return Ok(Ok(()));
+    }
+    Ok(vouches(&parsed, rest, &authorities()?.roots, at).map_err(|e| in_doubt(&read, &e)))
+}
+
+/// Does an authority that this machine trusts vouch for this chain (DER), whatever its names and its own dates?
+pub fn vouched(chain: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distrust>> {
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
+    let unreadable = || Ok(Err(Distrust::Unusable("cannot be read".into())));
+    let Some((leaf, rest)) = chain.split_first() else {
+        return unreadable();
+    };
+    let (Some(read), Ok(parsed)) = (Certificate::parse(leaf), ParsedCertificate::try_from(leaf)) else {
+        return unreadable();
+    };
+    Ok(vouches(&parsed, rest, &authorities()?.roots, at).map_err(|e| in_doubt(&read, &e)))
+}
+
+fn in_doubt(leaf: &Certificate, e: &rustls::Error) -> Distrust {
+    let rustls::Error::InvalidCertificate(why) = e else {
+        return Distrust::Unusable(in_words(e));
+    };
+    match why {
+        _ if leaf.is_self_issued() => Distrust::SelfSigned,
+        CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Distrust::IssuerExpired,
+        _ => Distrust::Unusable(in_words(e)),
+    }
+}
+
+/// Does `anchor` vouch for the leaf by way of those in between, for use by a server, at this moment? The error is the end
+/// of the sentence "its certificate …". All DER.
+pub fn holds(leaf: &[u8], between: &[&[u8]], anchor: &[u8], at: Ms) -> std::result::Result<(), String> {
+    let leaf = CertificateDer::from(leaf);
+    let parsed = ParsedCertificate::try_from(&leaf).map_err(|e| in_words(&e))?;
+    let between: Vec<_> = between.iter().map(|der| CertificateDer::from(*der)).collect();
+    vouches(&parsed, &between, &anchors(&[anchor]), at).map_err(|e| in_words(&e))
+}
+
+fn anchors(extra: &[&[u8]]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(extra.iter().map(|der| CertificateDer::from(*der)));
+    roots
+}
+
+fn vouches(
+    leaf: &ParsedCertificate,
+    between: &[CertificateDer],
+    roots: &RootCertStore,
+    at: Ms,
+) -> std::result::Result<(), rustls::Error> {
+    let at = UnixTime::since_unix_epoch(Duration::from_millis(at.max(0) as u64));
+    let algorithms = PROVIDER.signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(leaf, roots, between, at, algorithms)
+}
+
+/// The encodings of a private key that servers read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyForm {
+    /// `PRIVATE KEY`
+    Pkcs8,
+    /// `RSA PRIVATE KEY`
+    Pkcs1,
+    /// `EC PRIVATE KEY`
+    Sec1,
+}
+
+impl KeyForm {
+    /// By its PEM label.
+    pub fn of(label: &str) -> Option<KeyForm> {
+        match label {
+            "PRIVATE KEY" => Some(KeyForm::Pkcs8),
+            "RSA PRIVATE KEY" => Some(KeyForm::Pkcs1),
+            "EC PRIVATE KEY" => Some(KeyForm::Sec1),
+            _ => None,
+        }
+    }
+}
+
+/// A private key that TLS can be served with.
+pub struct ServerKey(Arc<dyn rustls::sign::SigningKey>);
+
+impl ServerKey {
+    /// Reads one; `None` is a kind or size that is not served with: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and
+    /// Ed25519 are.
+    pub fn read(form: KeyForm, der: &Secret) -> Option<ServerKey> {
+        let bytes = der.reveal_for("reading a server's key");
+        let key = match form {
+            KeyForm::Pkcs8 => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(bytes)),
+            KeyForm::Pkcs1 => PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(bytes)),
+            KeyForm::Sec1 => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(bytes)),
+        };
+        rustls::crypto::ring::sign::any_supported_type(&key).ok().map(ServerKey)
+    }
+
+    /// Is it the key of this certificate (DER)?
+    pub fn fits(&self, certificate: &[u8]) -> bool {
+        let chain = vec![CertificateDer::from(certificate.to_vec())];
+        CertifiedKey::new(chain, self.0.clone()).keys_match().is_ok()
+    }
 }
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
@@ -122,6 +305,7 @@ impl std::error::Error for Refused {}
 
 #[derive(Debug)]
 enum Trust {
+    Anybody,
     Authorities(Arc<WebPkiServerVerifier>),
     Pinned(Pin),
 }
@@ -137,6 +321,7 @@ impl ServerCertVerifier for Trust {
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
         let seen = Pin::of(leaf);
         let why = match self {
+            Trust::Anybody => return Ok(ServerCertVerified::assertion()),
             Trust::Pinned(pin) if *pin == seen => return Ok(ServerCertVerified::assertion()),
             Trust::Pinned(_) => "is not the pinned one".into(),
             Trust::Authorities(verifier) => match verifier.verify_server_cert(leaf, chain, name, ocsp, now) {

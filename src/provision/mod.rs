@@ -13,6 +13,7 @@ use crate::ssh::{Job, Ssh, Sudo, Target};
 pub mod steps;
 pub mod progress;
 pub mod recipes;
+pub mod site;
 
 pub use progress::{Outcome, Report, State, StepDone};
 pub use recipes::{Firewall, Glances, Profile, Recipe};

@@ -6,12 +6,15 @@ use super::steps::{self, Step};
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::process::Stream;
-use crate::base::text::one_line;
+use crate::base::text::{one_line, unbase64};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What one job may state, and how long each may be in bytes.
 const FACTS_MAX: usize = 96;
 const FACT_SIZE_MAX: usize = 1024;
+/// All texts of one job, in bytes, and how many. A text that does not fit is left out as a whole: half a file is none.
+pub const TEXTS_SIZE_MAX: usize = 256 * 1024;
+const TEXTS_MAX: usize = 600;
 const SENTENCE_SIZE_MAX: usize = 400;
 /// Lines of stderr that are kept as the reason of a failure.
 const REASON_LINES_MAX: usize = 40;
@@ -97,6 +100,8 @@ pub struct Outcome {
     pub steps: Vec<StepDone>,
     /// What the script found out, by key.
     pub facts: BTreeMap<String, String>,
+    /// Whole files and the like, by key; hostile text. Broken UTF-8 is read as U+FFFD.
+    pub texts: BTreeMap<String, String>,
 }
 
 /// The state of one job.
@@ -109,6 +114,10 @@ pub struct Progress<'a> {
     broken: Option<(String, i32)>,
     reason: VecDeque<String>,
     failure: Option<(String, String)>,
+    /// How the way back went, a sentence.
+    back: Option<String>,
+    /// By key; None: it was too long.
+    texts: BTreeMap<String, Option<Vec<u8>>>,
     ended: bool,
     outcome: Outcome,
 }
@@ -124,6 +133,8 @@ impl<'a> Progress<'a> {
             broken: None,
             reason: VecDeque::new(),
             failure: None,
+            back: None,
+            texts: BTreeMap::new(),
             ended: false,
             outcome: Outcome::default(),
         }
@@ -177,8 +188,23 @@ impl<'a> Progress<'a> {
             "fail" if self.failure.is_none() => {
                 self.failure = Some((one_line(word, 32), one_line(text, SENTENCE_SIZE_MAX)));
             }
+            "back" => self.back = Some(one_line(rest, SENTENCE_SIZE_MAX)),
+            "text" => self.text(word, text),
             "end" => self.ended = true,
             _ => {}
+        }
+    }
+
+    /// A piece of a text, base64; pieces of one key follow each other.
+    fn text(&mut self, key: &str, piece: &str) {
+        if !key_like(key) || (self.texts.len() == TEXTS_MAX && !self.texts.contains_key(key)) {
+            return;
+        }
+        let told: usize = self.texts.values().flatten().map(Vec::len).sum();
+        let text = self.texts.entry(key.to_string()).or_insert_with(|| Some(Vec::new()));
+        match (&mut *text, unbase64(piece)) {
+            (Some(bytes), Some(more)) if told + more.len() <= TEXTS_SIZE_MAX => bytes.extend(more),
+            _ => *text = None,
         }
     }
 
@@ -221,10 +247,7 @@ impl<'a> Progress<'a> {
     }
 
     fn fact(&mut self, key: &str, value: &str, wall: Ms, tell: &mut dyn FnMut(Report)) {
-        let named = (1..=32).contains(&key.len())
-            && key
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let named = key_like(key);
         let value = one_line(value, FACT_SIZE_MAX);
         // The server's clock is of use only beside ours at the same moment.
         let (key, value) = match (key, value.parse::<Ms>()) {
@@ -239,7 +262,10 @@ impl<'a> Progress<'a> {
     }
 
     /// The end: what was done, or why not. `rc` is the script's exit code.
-    pub fn outcome(self, rc: i32) -> Result<Outcome> {
+    pub fn outcome(mut self, rc: i32) -> Result<Outcome> {
+        let whole =
+            |(key, bytes): (String, Option<Vec<u8>>)| Some((key, String::from_utf8_lossy(&bytes?).into_owned()));
+        self.outcome.texts = std::mem::take(&mut self.texts).into_iter().filter_map(whole).collect();
         match (&self.failure, rc) {
             (None, 0) if self.ended => Ok(self.outcome),
             (Some((code, sentence)), _) => Err(self.failed(code, sentence)),
@@ -265,6 +291,7 @@ impl<'a> Progress<'a> {
         if !said.is_empty() {
             say.push(format!("The server said: “{}”.", said.join(" / ")));
         }
+        say.extend(self.back.clone());
         if let Some((step, _)) = self.step {
             say.push(format!("(Step “{}”.)", step.en));
         }
@@ -276,6 +303,11 @@ impl<'a> Progress<'a> {
             lines.join(" / ")
         ))
     }
+}
+
+fn key_like(key: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=32).contains(&key.len()) && key.bytes().all(plain)
 }
 
 fn ms_between(since: Instant, at: Instant) -> u64 {

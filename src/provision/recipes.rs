@@ -18,8 +18,8 @@ pub struct Recipe {
     pub deadline: Duration,
     /// The ids of its steps, in order.
     pub plan: Vec<&'static str>,
-    values: Secret,
-    text: &'static str,
+    pub(super) values: Secret,
+    pub(super) text: &'static str,
 }
 
 impl Recipe {
@@ -39,6 +39,7 @@ macro_rules! script {
         concat!($(include_str!(concat!("scripts/", $file)),)+ "main </dev/null\n")
     };
 }
+pub(super) use script;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -128,6 +128,62 @@ pub const STEPS: &[Step] = &[
         "A new connection gets through",
         "Новое соединение проходит",
     ),
+    name("site_nginx", "nginx as it is", "nginx как есть"),
+    name("site_files", "Files of the sites", "Файлы сайтов"),
+    name("site_sums", "Files of the sites compared", "Сверка файлов сайтов"),
+    name(
+        "site_healed",
+        "Nothing left of a broken-off job",
+        "Нет следов прерванной задачи",
+    ),
+    name(
+        "site_ready",
+        "nginx runs and is prepared for sites",
+        "nginx работает и готов к сайтам",
+    ),
+    name(
+        "site_expected",
+        "The file is as planned from",
+        "Файл тот же, что при плане",
+    ),
+    name(
+        "site_ports",
+        "Ports are free or nginx’s",
+        "Порты свободны или заняты nginx",
+    ),
+    name("site_tools", "Programs for certificates", "Программы для сертификатов"),
+    name(
+        "site_targets",
+        "Names of the targets resolve",
+        "Имена целей разрешаются",
+    ),
+    name(
+        "site_first",
+        "Reachable for the ACME server",
+        "Доступен для сервера ACME",
+    ),
+    name("site_certificate", "Certificate", "Сертификат"),
+    name(
+        "site_tested",
+        "nginx accepts the new configuration",
+        "nginx принимает новую конфигурацию",
+    ),
+    name("site_armed", "Way back is armed", "Путь назад подготовлен"),
+    name("site_live", "New site is live", "Новый сайт включён"),
+    name("site_proved", "Request through the proxy", "Запрос через прокси"),
+    name("site_kept", "Change is kept", "Изменение закреплено"),
+    name("site_gone", "Site is off", "Сайт выключен"),
+    name(
+        "site_certificate_gone",
+        "Certificate of the site removed",
+        "Сертификат сайта убран",
+    ),
+    name(
+        "site_lineage",
+        "certbot keeps a certificate",
+        "certbot хранит сертификат",
+    ),
+    name("site_renewed", "Certificate renewed", "Сертификат продлён"),
 ];
 
 /// A way a job fails: its code, what kind of error it is, and what to do about it.
@@ -226,6 +282,83 @@ pub const FAILURES: &[Failure] = &[
         "ufw_lockout_reverted",
         Kind::Conflict,
         "Something else in the firewall’s files keeps SSH out (/etc/ufw/before.rules?): look there, then try again.",
+    ),
+    failure(
+        "proxy_not_ready",
+        Kind::Conflict,
+        "Set the proxy up on this server first (“Set up nginx”), then try again.",
+    ),
+    failure(
+        "site_changed",
+        Kind::Conflict,
+        "Look at the new plan: it shows the difference; then adopt that file or replace it.",
+    ),
+    failure(
+        "foreign_site",
+        Kind::Conflict,
+        "Remove the name or the file there, then try again: nginx would listen to one of the two only.",
+    ),
+    failure(
+        "site_red",
+        Kind::Conflict,
+        "Correct what that line comes from, then try again.",
+    ),
+    failure(
+        "site_not_served",
+        Kind::Upstream,
+        "Another site that listens on this very address, or another program on the port, may stand before it: “nginx -T” and “ss -ltnp” on the server show which.",
+    ),
+    failure(
+        "target_unresolved",
+        Kind::Conflict,
+        "Correct the target’s name or the server’s name servers, or give an address.",
+    ),
+    failure(
+        "acme_wrong_address",
+        Kind::Conflict,
+        "The name must point to this server, and port 80 must be open from outside.",
+    ),
+    failure(
+        "acme_no_address",
+        Kind::Conflict,
+        "Create the A or AAAA record, wait until it is seen, then try again.",
+    ),
+    failure(
+        "acme_forbidden",
+        Kind::Conflict,
+        "Change the CAA record or the ACME server.",
+    ),
+    failure(
+        "acme_unreachable",
+        Kind::Upstream,
+        "Look at the address of the ACME server in the settings and at the server’s way out; or try again later.",
+    ),
+    failure(
+        "acme_untrusted",
+        Kind::Conflict,
+        "Add its authority to the server’s own list (/usr/local/share/ca-certificates, update-ca-certificates).",
+    ),
+    failure(
+        "acme_rate_limited",
+        Kind::Conflict,
+        "Wait until the time it names, or try with its staging server.",
+    ),
+    failure(
+        "acme_account",
+        Kind::Conflict,
+        "Remove that server’s folder below /etc/letsencrypt/accounts on the server, then try again: a new account is made.",
+    ),
+    failure("acme_email", Kind::Conflict, "Correct the address in the settings."),
+    failure("acme_busy", Kind::Conflict, "Wait for it to end, then try again."),
+    failure(
+        "acme_failed",
+        Kind::Upstream,
+        "/var/log/letsencrypt/letsencrypt.log on the server says more.",
+    ),
+    failure(
+        "no_lineage",
+        Kind::Conflict,
+        "Deploy the domain: that gets a certificate.",
     ),
     failure(
         "broken_off",

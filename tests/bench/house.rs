@@ -1,5 +1,5 @@
 //! What the whole daemon costs: start, memory, pages and API on one kept-alive connection. Prints figures, judges nothing.
-//! `cargo bench --bench house`
+//! `cargo bench --bench house`, or `cargo bench --bench house -- requests` without the minutes of polling.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -51,6 +51,9 @@ fn main() {
     }
     println!("memory after that: {}", memory(&house));
 
+    if std::env::args().any(|arg| arg == "requests") {
+        return;
+    }
     add_servers(&admin, 200..1_000, port, 30);
     common::eventually("all lamps lit", || lit(&admin, 1_000));
     // Polling alone: nobody looks at it.

@@ -10,6 +10,8 @@
 
 pub mod client;
 pub mod door;
+pub mod inputs;
+pub mod lab;
 
 pub use client::{Answer, Client, Event, Sse, Who};
 pub use door::{Door, Manner};

@@ -2,6 +2,8 @@
 //! `tests/data/tls`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod dns;
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{Read, Write};

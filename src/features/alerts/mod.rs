@@ -87,6 +87,9 @@ enum Then {
     },
 }
 
+/// A domain's certificates are in one of these states; each ends the alert of the others, any other event all of them.
+const CERTIFICATE: [&str; 3] = ["certificate.soon", "certificate.urgent", "certificate.bad"];
+
 /// All rules there are. A later issue makes them rows; these stay the built-in ones.
 const RULES: &[Rule] = &[
     Rule {
@@ -128,6 +131,84 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "deploy.failed",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} could not be deployed; what was there before is still there"),
+        },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "deploy.failed" },
+    },
+    Rule {
+        event: "domain.drifted",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The file of {name} was changed on a server by somebody else"),
+        },
+    },
+    Rule {
+        event: "domain.healed",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
+        event: "certificate.soon",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The certificate of {name} is in its last third: it should have been renewed"),
+        },
+    },
+    Rule {
+        event: "certificate.urgent",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("The certificate of {name} is about to end"),
+        },
+    },
+    Rule {
+        event: "certificate.bad",
+        then: Then::Raise {
+            level: "ERROR", // the event lifts it when the certificate is out of date
+            title: |name| format!("Browsers refuse {name}: its certificate is not good"),
+        },
+    },
+    Rule {
+        event: "ns.mismatch",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("{name} has name servers that do not fit its policy"),
+        },
+    },
+    // There is an answer again, though not the wanted one.
+    Rule {
+        event: "ns.mismatch",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
+        event: "ns.resolve_failed",
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("The name servers of {name} cannot be looked up"),
+        },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve { kind: "ns.mismatch" },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
         event: "auth.refresh_reused",
         then: Then::Raise {
             level: "CRITICAL",
@@ -150,8 +231,13 @@ const RULES: &[Rule] = &[
 ];
 
 fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    if event.kind == "server.deleted" {
-        return queries::resolve_all(tx, ("server", event.target_id), event.at);
+    if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
+        return queries::resolve_all(tx, (gone, event.target_id), event.at);
+    }
+    if event.target_type == "domain" && event.kind.starts_with("certificate.") {
+        for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
+            queries::resolve(tx, kind, ("domain", event.target_id), event.at)?;
+        }
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
         let text = |key: &str| {
@@ -168,6 +254,7 @@ fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
             .unwrap_or_default();
         match rule.then {
             Then::Raise { level, title } => {
+                let level = worse(event).unwrap_or(level);
                 let target = (event.target_type.as_str(), event.target_id, name.as_str());
                 queries::raise(tx, rule.event, level, target, &title(&name), &evidence(event), event.at)?;
             }
@@ -175,6 +262,14 @@ fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How bad the event itself says it is, when it says so.
+fn worse(event: &Event) -> Option<&'static str> {
+    let told = event.data.get("level")?.as_str()?;
+    ["WARNING", "ERROR", "CRITICAL"]
+        .into_iter()
+        .find(|level| *level == told)
 }
 
 /// The event's own sentences (`evidence`), or its fields as `key: value`.

@@ -47,7 +47,7 @@ pub fn row(a: Alert) -> Row {
     Row {
         id: a.id.get(),
         glyph,
-        target_href: (a.target.0 == "server").then(|| format!("/servers/{}", a.target.1)),
+        target_href: page::place((&a.target.0, a.target.1)),
         target_name: a.target.2,
         level: a.level,
         state: a.state,

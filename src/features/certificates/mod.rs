@@ -1,6 +1,203 @@
 //! A person's own certificates with their keys, for places that no ACME server reaches.
+//!
+//! What is stored has been judged: the key belongs to the certificate, each certificate is signed by the next, none is out
+//! of date, and there are names. The key is sealed when it comes in and opened only to be put on a server.
 
+pub mod life;
+pub mod model;
+mod queries;
+mod api;
+mod pages;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::base::idn::DomainName;
+use crate::base::pem;
+use crate::base::secret::Secret;
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
 use crate::feature::Feature;
+use crate::net::x509;
+use crate::vault::Place;
+use model::{Judged, Valid};
+
+pub use x509::covers;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature::named("certificates");
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    ..Feature::named("certificates")
+};
+
+/// A certificate's row. Times are unix ms.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// Number.
+    pub id: Id<id::Certificate>,
+    /// What people call it; unique whatever its case.
+    pub name: String,
+    /// PEM, the server's own first, each signed by the next.
+    pub chain: String,
+    /// What it is for: DNS names (A-labels, maybe with a star), then addresses. See [`covers`].
+    pub names: Vec<String>,
+    /// Who signed it, for people.
+    pub issuer: String,
+    /// Valid from.
+    pub not_before: Ms,
+    /// Valid to.
+    pub not_after: Ms,
+    /// Of its DER form, hex.
+    pub sha256: String,
+    /// Grows with every change.
+    pub revision: i64,
+    /// Made.
+    pub created_at: Ms,
+    /// Changed.
+    pub updated_at: Ms,
+}
+
+/// A domain that is served with a certificate of this store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The domain's number.
+    pub id: Id<id::Domain>,
+    /// A-labels.
+    pub domain: String,
+}
+
+impl User {
+    /// As people write it.
+    pub fn shown(&self) -> String {
+        shown(&self.domain)
+    }
+}
+
+/// A name of a certificate as people write it; what is no domain name (a star, an address) stays as it is.
+pub fn shown(name: &str) -> String {
+    let (star, rest) = match name.strip_prefix("*.") {
+        Some(rest) => ("*.", rest),
+        None => ("", name),
+    };
+    match DomainName::parse(rest) {
+        Ok(domain) => format!("{star}{}", domain.unicode()),
+        Err(_) => name.into(),
+    }
+}
+
+/// One certificate, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Certificate>) -> Result<Certificate> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("certificate"))
+}
+
+/// Every certificate by name.
+pub fn all(conn: &Conn) -> Result<Vec<Certificate>> {
+    queries::all(conn)
+}
+
+/// The SHA-256 (hex) of the first certificate of a PEM chain, which is the server's own.
+pub fn fingerprint(chain: &str) -> Result<String> {
+    let unreadable = || Error::internal("a stored certificate cannot be read");
+    let blocks = pem::blocks(chain, usize::MAX)?;
+    let der = blocks
+        .first()
+        .ok_or_else(unreadable)?
+        .der
+        .reveal_for("a certificate is public");
+    Ok(x509::Certificate::parse(der).ok_or_else(unreadable)?.sha256)
+}
+
+fn place(id: Id<id::Certificate>) -> Place {
+    Place {
+        table: "certificates",
+        column: "key",
+        row: id.get(),
+    }
+}
+
+/// Opens the private key: one PEM block, to be put on a server.
+pub fn key(app: &App, conn: &Conn, id: Id<id::Certificate>) -> Result<Secret> {
+    let sealed = queries::sealed_key(conn, id)?.ok_or_else(|| Error::not_found("certificate"))?;
+    app.vault.open_sealed(place(id), &sealed)
+}
+
+fn store_key(app: &App, tx: &Tx, id: Id<id::Certificate>, key: &Secret) -> Result<()> {
+    queries::set_key(tx, id, &app.vault.seal(place(id), key)?)
+}
+
+fn create(app: &App, tx: &Tx, name: &str, judged: &Judged, by: audit::By) -> Result<Id<id::Certificate>> {
+    let id = queries::insert(tx, name, judged, clock::now())?;
+    store_key(app, tx, id, &judged.key)?;
+    note(
+        app,
+        tx,
+        by,
+        ("certificate.create", "certificate.created"),
+        &get(tx, id)?,
+    )?;
+    Ok(id)
+}
+
+/// Changes a certificate, as long as it still is as `valid` was made from `old`. Domains that use it must stay covered.
+fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: audit::By) -> Result<()> {
+    if get(tx, old.id)?.revision != old.revision {
+        let say = "Somebody has changed this certificate in between. Load it again and repeat your change.";
+        return Err(Error::new(Kind::Conflict, "certificate_changed", say));
+    }
+    queries::rename(tx, old.id, &valid.name, clock::now())?;
+    if let Some(judged) = &valid.judged {
+        let users = queries::users(tx, old.id)?;
+        if let Some(lost) = users.iter().find(|u| !covers(&judged.names, &u.domain)) {
+            let message = format!(
+                "{} is served with this certificate, and the new one is not for that name. Give that domain another certificate first.",
+                lost.shown()
+            );
+            let (field, code) = ("chain", "not_covering");
+            return Err(Error::invalid(vec![Field { field, code, message }]));
+        }
+        queries::update(tx, old.id, judged, clock::now())?;
+        store_key(app, tx, old.id, &judged.key)?;
+    }
+    note(
+        app,
+        tx,
+        by,
+        ("certificate.update", "certificate.changed"),
+        &get(tx, old.id)?,
+    )
+}
+
+/// Forgets a certificate and its key. Refused while a domain is served with it.
+fn delete(app: &App, tx: &Tx, id: Id<id::Certificate>, by: audit::By) -> Result<()> {
+    let old = get(tx, id)?;
+    let users = queries::users(tx, id)?;
+    if !users.is_empty() {
+        let names: Vec<_> = users.iter().map(User::shown).collect();
+        let say = format!(
+            "This certificate is used by {}. Give them another one first.",
+            names.join(", ")
+        );
+        return Err(Error::new(Kind::Conflict, "in_use", say));
+    }
+    queries::remove(tx, id)?;
+    note(app, tx, by, ("certificate.delete", "certificate.deleted"), &old)
+}
+
+/// Audit row and event: what was done, and the certificate's public facts.
+fn note(app: &App, tx: &Tx, by: audit::By, kind: (&str, &str), c: &Certificate) -> Result<()> {
+    let data = serde_json::json!({
+        "name": c.name, "names": c.names, "sha256": c.sha256, "not_after": clock::rfc3339(c.not_after),
+    });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        kind.0,
+        &format!("certificate {} {}", c.id, c.name),
+        &data,
+    )?;
+    outbox::emit(tx, &app.wakes.events, kind.1, ("certificate", c.id.get()), &data)
+}

@@ -1,6 +1,115 @@
-//! Groups of domains, to look at and work on together; groups of servers come later under the same noun.
+//! Groups of domains, to look at and work on together; groups of servers come later under the same noun. Deleting a group
+//! deletes nothing that was in it.
 
+pub mod model;
+mod queries;
+pub mod api;
+pub mod pages;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
 use crate::feature::Feature;
+use model::{Fields, Valid};
+use serde::Serialize;
+
+pub use queries::Filter;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature::named("groups");
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    ..Feature::named("groups")
+};
+
+/// A group's row.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Number.
+    pub id: Id<id::Group>,
+    /// What a person set.
+    pub fields: Fields,
+    /// What is in it.
+    pub counts: Counts,
+    /// Grows with every change.
+    pub revision: i64,
+    /// Unix ms.
+    pub created_at: Ms,
+    /// Unix ms.
+    pub updated_at: Ms,
+}
+
+/// What is in a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Domains in all.
+    pub domains: i64,
+    /// With TLS.
+    pub tls: i64,
+    /// Without.
+    pub plain: i64,
+    /// Whose certificate, name servers or sites need a person.
+    pub failing: i64,
+}
+
+/// One group, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Group>) -> Result<Group> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("group"))
+}
+
+/// A page of groups and how many there are.
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Group>, i64)> {
+    queries::list(conn, filter)
+}
+
+/// Every group of domains by name.
+pub fn of_domains(conn: &Conn) -> Result<Vec<Group>> {
+    let filter = Filter {
+        kind: "domain",
+        limit: i64::MAX,
+        ..Filter::default()
+    };
+    Ok(list(conn, &filter)?.0)
+}
+
+/// Adds a group.
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Group>> {
+    let id = queries::insert(tx, &valid.fields, clock::now())?;
+    note(app, tx, by, ("group.create", "group.created"), id, &valid.fields.name)?;
+    Ok(id)
+}
+
+/// Changes a group, as long as it still is as `valid` was made from `old`.
+pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: audit::By) -> Result<()> {
+    if get(tx, old.id)?.revision != old.revision {
+        let say = "Somebody has changed this group in between. Load it again and repeat your change.";
+        return Err(Error::new(Kind::Conflict, "group_changed", say));
+    }
+    queries::update(tx, old.id, &valid.fields, clock::now())?;
+    note(
+        app,
+        tx,
+        by,
+        ("group.update", "group.changed"),
+        old.id,
+        &valid.fields.name,
+    )
+}
+
+/// Deletes a group. Gives how many domains are in no group now.
+pub fn delete(app: &App, tx: &Tx, id: Id<id::Group>, by: audit::By) -> Result<i64> {
+    let group = get(tx, id)?;
+    queries::remove(tx, id)?;
+    note(app, tx, by, ("group.delete", "group.deleted"), id, &group.fields.name)?;
+    Ok(group.counts.domains)
+}
+
+fn note(app: &App, tx: &Tx, by: audit::By, what: (&str, &str), id: Id<id::Group>, name: &str) -> Result<()> {
+    let data = serde_json::json!({ "name": name });
+    audit::append(tx, &app.vault, by, what.0, &format!("group {id} {name}"), &data)?;
+    outbox::emit(tx, &app.wakes.events, what.1, ("group", id.get()), &data)
+}

@@ -4,10 +4,10 @@ use crate::access::Right;
 use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
-use crate::features::alerts;
 use crate::features::servers::latest::Line;
 use crate::features::servers::pages::{Known, TaskRow, Why, known, task_row, task_title};
 use crate::features::servers::{self, HostKeyState};
+use crate::features::{alerts, domains};
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
@@ -107,7 +107,7 @@ struct Counts {
     unlit: u64,
 }
 
-/// The six counters with their small figures.
+/// The counters with their small figures.
 #[derive(Default, Serialize)]
 struct Nums {
     answer: u64,
@@ -119,6 +119,8 @@ struct Nums {
     mem_spark: String,
     disk: Option<f64>,
     disk_name: String,
+    domains: i64,
+    domains_tls: i64,
     alerts: i64,
     acknowledged: i64,
     alert_bars: String,
@@ -185,7 +187,7 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         unlit: count("unlit"),
     };
     let since = clock::now() - DAY;
-    let (tasks, recent_alerts, firing, acknowledged) = ctx.app.db.read(|conn| {
+    let (tasks, recent_alerts, firing, acknowledged, (domains, domains_tls)) = ctx.app.db.read(|conn| {
         let tasks = task::Filter {
             limit: TASKS_COUNTED,
             ..task::Filter::default()
@@ -205,6 +207,7 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
             alerts::list(conn, &alerts)?.0,
             alerts::firing(conn)?,
             alerts::list(conn, &acked)?.1,
+            domains::totals(conn)?,
         ))
     })?;
     let day: Vec<_> = tasks.iter().filter(|t| t.created_at >= since).collect();
@@ -232,6 +235,8 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         mem_spark: medians(all, |k| k.spark.mem()),
         disk: fullest.map(|(v, _)| v),
         disk_name: fullest.map(|(_, name)| name.clone()).unwrap_or_default(),
+        domains,
+        domains_tls,
         alerts: firing,
         acknowledged,
         alert_bars: hours(recent_alerts.iter().map(|a| a.first_at)),

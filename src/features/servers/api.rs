@@ -167,9 +167,9 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
         let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
         let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();
-        Ok(Reply::json(&serde_json::json!({ "items": to_raw(&items)?, "total": total }))?.body)
+        serde_json::to_vec(&serde_json::json!({ "items": to_raw(&items)?, "total": total })).map_err(Error::internal)
     })?;
-    Ok(Reply::bytes("application/json", body.to_vec()))
+    Ok(Reply::bytes("application/json", body))
 }
 
 /// JSON text made once, without the detour over a tree of values.

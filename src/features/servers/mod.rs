@@ -17,7 +17,9 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::{Host, UserName};
 use crate::base::id::{self, Id};
+use crate::base::idn::DomainName;
 use crate::base::secret::Secret;
+use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
@@ -292,9 +294,25 @@ fn refuse_while_worked_on(conn: &Conn, id: Id<id::Server>) -> Result<()> {
     }
 }
 
-/// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it.
+/// Names in a refusal; the rest is counted.
+const NAMED: usize = 5;
+
+/// A server that serves domains cannot be forgotten: nobody could take their sites off it any more.
+fn refuse_while_used(conn: &Conn, id: Id<id::Server>) -> Result<()> {
+    let domains = queries::used_by(conn, id)?;
+    if domains.is_empty() {
+        return Ok(());
+    }
+    let shown = |d: String| DomainName::parse(&d).map_or(d, |name| name.unicode());
+    let named = text::first_of(&domains.into_iter().map(shown).collect::<Vec<_>>(), NAMED);
+    let say = format!("This server serves {named}. Move them to another server or remove them first.");
+    Err(Error::new(Kind::Conflict, "server_used", say))
+}
+
+/// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it or a domain uses it.
 pub fn delete(app: &App, tx: &Tx, server: &Server, by: audit::By) -> Result<()> {
     refuse_while_worked_on(tx, server.id)?;
+    refuse_while_used(tx, server.id)?;
     queries::remove(tx, server.id)?;
     note(
         app,

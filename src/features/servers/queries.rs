@@ -267,6 +267,16 @@ pub fn remove(conn: &Conn, id: Id<id::Server>) -> Result<()> {
     Ok(())
 }
 
+/// The stored names of the domains that are served by this server, or still lie on it.
+pub fn used_by(conn: &Conn, id: Id<id::Server>) -> Result<Vec<String>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT d.domain FROM domain_sites s JOIN domains d ON d.id = s.domain_id WHERE s.server_id = ?1 ORDER BY d.domain",
+    )?;
+    Ok(statement
+        .query_map([id.get()], |r| r.get(0))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
 /// The sealed value of one secret column. `column` is one of [`SECRETS`].
 pub fn sealed(conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<Option<Vec<u8>>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {column} FROM servers WHERE id = ?1"))?;

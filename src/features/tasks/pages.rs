@@ -49,7 +49,7 @@ fn view(ctx: &Ctx, row: Row) -> View {
         status: row.status,
         error: row.error.map(|(code, message)| Problem { code, message }),
         changed: row.changed,
-        target_href: (row.target.0 == "server").then(|| format!("/servers/{}", row.target.1)),
+        target_href: page::place((&row.target.0, row.target.1)),
         target_name: row.target.2,
         created_by: row.created_by,
         created_at: row.created_at,

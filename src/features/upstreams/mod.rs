@@ -1,6 +1,134 @@
-//! Upstreams: where a proxy sends requests, one or several targets.
+//! Upstreams: where a proxy sends requests, one or several targets. A change reaches a server with the next deploy of the
+//! domains that use it; one that is used cannot be deleted.
 
+pub mod model;
+mod queries;
+pub mod api;
+pub mod pages;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::base::idn::DomainName;
+use crate::base::text;
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
 use crate::feature::Feature;
+use model::{Fields, Valid};
+
+pub use model::Target;
+pub use queries::Filter;
 
 /// The feature's declaration.
-pub const FEATURE: Feature = Feature::named("upstreams");
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    ..Feature::named("upstreams")
+};
+
+/// An upstream's row.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Number.
+    pub id: Id<id::Upstream>,
+    /// What a person set.
+    pub fields: Fields,
+    /// How many domains use it.
+    pub domains: i64,
+    /// Grows with every change.
+    pub revision: i64,
+    /// Unix ms.
+    pub created_at: Ms,
+    /// Unix ms.
+    pub updated_at: Ms,
+}
+
+/// One upstream, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Upstream>) -> Result<Upstream> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("upstream"))
+}
+
+/// A page of upstreams and how many there are.
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Upstream>, i64)> {
+    queries::list(conn, filter)
+}
+
+/// Every upstream by name.
+pub fn all(conn: &Conn) -> Result<Vec<Upstream>> {
+    let filter = Filter {
+        limit: i64::MAX,
+        ..Filter::default()
+    };
+    Ok(list(conn, &filter)?.0)
+}
+
+/// Number and name, as people write it, of the domains that use an upstream.
+pub fn used_by(conn: &Conn, id: Id<id::Upstream>) -> Result<Vec<(i64, String)>> {
+    let shown = |(id, domain): (i64, String)| match DomainName::parse(&domain) {
+        Ok(name) => (id, name.unicode()),
+        Err(_) => (id, domain),
+    };
+    Ok(queries::used_by(conn, id)?.into_iter().map(shown).collect())
+}
+
+/// Adds an upstream.
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Upstream>> {
+    let id = queries::insert(tx, &valid.fields, clock::now())?;
+    note(
+        app,
+        tx,
+        by,
+        ("upstream.create", "upstream.created"),
+        id,
+        &valid.fields.name,
+    )?;
+    Ok(id)
+}
+
+/// Changes an upstream, as long as it still is as `valid` was made from `old`.
+pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: audit::By) -> Result<()> {
+    if get(tx, old.id)?.revision != old.revision {
+        let say = "Somebody has changed this upstream in between. Load it again and repeat your change.";
+        return Err(Error::new(Kind::Conflict, "upstream_changed", say));
+    }
+    queries::update(tx, old.id, &valid.fields, clock::now())?;
+    note(
+        app,
+        tx,
+        by,
+        ("upstream.update", "upstream.changed"),
+        old.id,
+        &valid.fields.name,
+    )
+}
+
+/// Names in a refusal; the rest is counted.
+const NAMED: usize = 5;
+
+/// Deletes an upstream that no domain uses.
+pub fn delete(app: &App, tx: &Tx, id: Id<id::Upstream>, by: audit::By) -> Result<()> {
+    let upstream = get(tx, id)?;
+    let users: Vec<String> = used_by(tx, id)?.into_iter().map(|(_, name)| name).collect();
+    if !users.is_empty() {
+        let named = text::first_of(&users, NAMED);
+        let say = format!("This upstream is used by {named}. Give them another one first.");
+        return Err(Error::new(Kind::Conflict, "upstream_used", say));
+    }
+    queries::remove(tx, id)?;
+    note(
+        app,
+        tx,
+        by,
+        ("upstream.delete", "upstream.deleted"),
+        id,
+        &upstream.fields.name,
+    )
+}
+
+fn note(app: &App, tx: &Tx, by: audit::By, what: (&str, &str), id: Id<id::Upstream>, name: &str) -> Result<()> {
+    let data = serde_json::json!({ "name": name });
+    audit::append(tx, &app.vault, by, what.0, &format!("upstream {id} {name}"), &data)?;
+    outbox::emit(tx, &app.wakes.events, what.1, ("upstream", id.get()), &data)
+}

@@ -1,6 +1,7 @@
 //! Who is behind a request. The inner server sees only a Unix socket; the edge names each request by 128 random bits
-//! that no client can know, and the handler asks here.
+//! that no client can know, and the handler asks here. The way back carries a large body past the socket.
 
+use super::limits::{Gauge, Share};
 use crate::base::host::Cidr;
 use crate::base::random;
 use std::collections::HashMap;
@@ -23,7 +24,14 @@ pub struct ConnInfo {
 
 /// The requests that are inside now. Clones share the table.
 #[derive(Clone, Default)]
-pub struct Peers(Arc<Mutex<HashMap<String, ConnInfo>>>);
+pub struct Peers(Arc<Mutex<HashMap<String, Inside>>>);
+
+struct Inside {
+    info: ConnInfo,
+    /// What the body takes of the memory for answers.
+    held: Share,
+    body: Option<Arc<Vec<u8>>>,
+}
 
 impl Peers {
     /// Nobody yet.
@@ -33,7 +41,18 @@ impl Peers {
 
     /// Whom the edge gave this name, while the request is inside.
     pub fn get(&self, name: &str) -> Option<ConnInfo> {
-        self.table().get(name).cloned()
+        self.table().get(name).map(|inside| inside.info.clone())
+    }
+
+    /// Hands the body of a request's answer to the edge as it is: through the socket it would be copied four times.
+    /// `false` where it must go through the socket all the same: there is no room for it now, and a slow client has to
+    /// keep its handler waiting, or nobody waits for it any more.
+    pub fn hand_over(&self, name: &str, body: &Arc<Vec<u8>>) -> bool {
+        self.table().get_mut(name).is_some_and(|inside| {
+            let fits = inside.held.grow(body.len());
+            inside.body = fits.then(|| Arc::clone(body));
+            fits
+        })
     }
 
     /// How many are inside.
@@ -42,13 +61,18 @@ impl Peers {
     }
 
     /// Gives a name; dropped, it is forgotten.
-    pub(super) fn name(&self, info: ConnInfo) -> Named {
+    pub(super) fn name(&self, info: ConnInfo, memory: &Gauge) -> Named {
         let name = random::name();
-        self.table().insert(name.clone(), info);
+        let inside = Inside {
+            info,
+            held: memory.share(),
+            body: None,
+        };
+        self.table().insert(name.clone(), inside);
         Named(self.clone(), name)
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<String, ConnInfo>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<String, Inside>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -59,6 +83,11 @@ pub(super) struct Named(Peers, String);
 impl Named {
     pub(super) fn as_str(&self) -> &str {
         &self.1
+    }
+
+    /// The body that was handed over, which stays counted as long as this name lives.
+    pub(super) fn body(&self) -> Option<Arc<Vec<u8>>> {
+        self.0.table().get(&self.1)?.body.clone()
     }
 }
 
@@ -130,10 +159,28 @@ mod tests {
             tls: true,
             request_id: "r".into(),
         };
-        let named = peers.name(info.clone());
+        let named = peers.name(info.clone(), &Gauge::new(0));
         assert_eq!(peers.get(named.as_str()), Some(info));
         let name = named.as_str().to_string();
         drop(named);
         assert_eq!((peers.get(&name), peers.count()), (None, 0));
+    }
+
+    #[test]
+    fn a_body_is_handed_over_while_somebody_waits_for_it_and_memory_is_left() {
+        let (peers, memory) = (Peers::new(), Gauge::new(10));
+        let info = ConnInfo {
+            peer: "192.0.2.1:5".parse().unwrap(),
+            tls: false,
+            request_id: "r".into(),
+        };
+        let [first, second] = [peers.name(info.clone(), &memory), peers.name(info, &memory)];
+        let body = Arc::new(vec![7; 6]);
+        assert!(peers.hand_over(first.as_str(), &body) && !peers.hand_over(second.as_str(), &body));
+        assert_eq!((first.body(), second.body()), (Some(Arc::clone(&body)), None));
+        let gone = first.as_str().to_string();
+        drop(first);
+        assert_eq!((memory.taken(), Arc::strong_count(&body)), (0, 1));
+        assert!(peers.hand_over(second.as_str(), &body) && !peers.hand_over(&gone, &body));
     }
 }

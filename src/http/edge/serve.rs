@@ -3,7 +3,7 @@
 use super::answer::{self, About};
 use super::limits::{Gauge, Limits, Share, allowance};
 use super::parse::{self, Head, Scan};
-use super::peers::{self, CONN_HEADER, ConnInfo, Peers};
+use super::peers::{self, CONN_HEADER, ConnInfo, Named, Peers};
 use super::refusal::{REFUSALS, Refusal};
 use super::relay::Inner;
 use super::seats::{Seat, Seats};
@@ -21,6 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest body a request of that method and path (not decoded) may bring, in bytes.
 pub type BodyMax = Box<dyn Fn(&str, &str) -> u64 + Send + Sync>;
+
+/// So much of a body that lies apart from its head is copied behind it: most answers then leave in one write.
+const WITH_HEAD: usize = 16 << 10;
 
 /// What a body may have where nothing else is said.
 pub const BODY_MAX: u64 = 1 << 20;
@@ -212,11 +215,12 @@ impl Session<'_> {
         if head.length > (config.body_max)(head.method, head.path()) {
             return Err(Refusal::TooLarge.into());
         }
-        let named = self.shared.peers.name(ConnInfo {
+        let info = ConnInfo {
             peer: self.now.peer,
             tls: self.now.tls,
             request_id: self.now.id.clone(),
-        });
+        };
+        let named = self.shared.peers.name(info, &self.shared.buffered);
         let request = clean(&head, named.as_str(), &self.now.id);
         let (length, expects) = (head.length, head.expects);
         self.carry.drain(..end);
@@ -230,9 +234,9 @@ impl Session<'_> {
             .ok_or(Refusal::Busy)?;
         let until = clock::mono() + config.limits.handler;
         let inner = Inner::ask(&config.inner, &request, &body, until)?;
-        drop((named, body, request));
+        drop((body, request));
         self.now.close |= self.seat.last();
-        self.answer(inner, until, held, place)
+        self.answer(inner, named, until, held, place)
     }
 
     /// Waits for a request and reads its head; returns where it ends in `carry`.
@@ -309,7 +313,14 @@ impl Session<'_> {
     }
 
     /// Takes the answer off the handler and brings it to the client.
-    fn answer(&mut self, inner: Inner, until: Instant, mut held: Share, place: Share) -> Result<After, Stop> {
+    fn answer(
+        &mut self,
+        inner: Inner,
+        named: Named,
+        until: Instant,
+        mut held: Share,
+        place: Share,
+    ) -> Result<After, Stop> {
         let answer = inner.answer().ok_or(Refusal::Internal)?;
         let bodiless = self.now.method == "HEAD" || matches!(answer.status, 204 | 304);
         let mut out = Vec::with_capacity(2048);
@@ -339,7 +350,15 @@ impl Session<'_> {
         let spool_max = self.shared.config.limits.spool_max as u64;
         let by = allowance(self.shared.config.limits.answer, length);
         let status = answer.status;
-        let sent = if length <= spool_max && held.grow(length as usize) {
+        let sent = if let Some(body) = named.body() {
+            if body.len() as u64 != length {
+                return Err(Refusal::Internal.into());
+            }
+            drop((inner, place));
+            let (begin, rest) = body.split_at(body.len().min(WITH_HEAD));
+            out.extend_from_slice(begin);
+            self.wire.write(&out, by).and_then(|()| self.wire.write(rest, by))
+        } else if length <= spool_max && held.grow(length as usize) {
             out.reserve_exact(length as usize + 1);
             inner.whole(&mut out, length, until).map_err(|e| match e.kind() {
                 ErrorKind::TimedOut => Refusal::Late,

@@ -29,15 +29,6 @@ ssh_guards() {
     elif ! has "allow $port/tcp"; then connection | while read -r from _; do echo "allow from $from to any port $port proto tcp"; done; fi
   done
 }
-# "CLIENT CLIENT_PORT SERVER SERVER_PORT": sudo takes it out of the environment, so it is looked for among our ancestors.
-connection() {
-  pid=$$
-  while [ "${pid:-0}" -gt 1 ]; do
-    tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p' | grep . && return 0
-    pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
-  done
-  return 0
-}
 
 # The first rule that fits counts: the refusal is put on top, then the exceptions on top of it.
 wanted() {

@@ -50,7 +50,8 @@ run_nginx() {
   }
   applied
 }
-reload_nginx() { nginx -t && systemctl reload nginx.service; }
+# Without waiting: while the server goes down, systemd would wait for our session and we for systemd.
+reload_nginx() { nginx -t && systemctl --no-block reload nginx.service; }
 
 # http2 is a parameter of "listen" below 1.25.1 and a directive from there on.
 nginx_facts() {

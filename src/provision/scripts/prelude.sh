@@ -8,7 +8,7 @@ LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
-STEP='' TMP='' UNDO='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
+STEP='' TMP='' UNDO='' BACK='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
 NL='
 '
 
@@ -78,6 +78,7 @@ finish() {
   if [ "$rc" != 0 ]; then
     [ -z "$STEP" ] || mark step "$STEP" failed
     undo
+    [ -z "$BACK" ] || mark back "$BACK"
   fi
   [ -z "$TMP" ] || rm -rf "$TMP"
   [ "$rc" != 0 ] || mark end
@@ -218,6 +219,17 @@ fresh() {
   done
 }
 applied() { TOUCHED=' '; }
+
+# "CLIENT CLIENT_PORT SERVER SERVER_PORT" of this connection: sudo takes it out of the environment, so it is looked for among
+# our ancestors.
+connection() {
+  pid=$$
+  while [ "${pid:-0}" -gt 1 ]; do
+    tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p' | grep . && return 0
+    pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+  done
+  return 0
+}
 
 # listener PORT: who listens there, as "name (process N)"; nothing when nobody does.
 listener() { ss -Hltnp "sport = :$1" 2>/dev/null | sed -n '/users:/{s/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p;q}'; }

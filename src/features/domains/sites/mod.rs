@@ -6,6 +6,7 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
+use crate::provision::site::Nginx;
 
 /// How a site stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +63,14 @@ pub struct Row {
     pub deployed_at: Option<Ms>,
     /// Unix ms.
     pub looked_at: Option<Ms>,
+    /// What the nginx there understands, as last seen.
+    pub nginx: Option<Nginx>,
 }
 
+type Key = (Id<id::Domain>, Id<id::Server>);
+
 impl Row {
-    fn key(&self) -> (Id<id::Domain>, Id<id::Server>) {
+    fn key(&self) -> Key {
         (self.domain, self.server)
     }
 }
@@ -90,6 +95,11 @@ pub fn deployed(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
     queries::is_deployed(conn, domain)
 }
 
+/// Has anybody changed a file of this domain on any server?
+pub fn drifted(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
+    Ok(of(conn, domain)?.iter().any(|row| row.state == State::Drifted))
+}
+
 /// From now on the domain is wanted on these servers, in this order. Where it still is on another, it is to be taken off.
 pub fn want(tx: &Tx, domain: Id<id::Domain>, servers: &[Id<id::Server>]) -> Result<()> {
     queries::want_none(tx, domain)?;
@@ -99,14 +109,27 @@ pub fn want(tx: &Tx, domain: Id<id::Domain>, servers: &[Id<id::Server>]) -> Resu
     queries::sweep(tx, domain)
 }
 
-/// This text is there now and was proved.
-pub fn live(tx: &Tx, row: &Row, name: &str, generation: i64, text: &str, at: Ms) -> Result<()> {
+/// What was put on a server.
+pub struct Put<'a> {
+    /// The domain its file is named after.
+    pub name: &'a str,
+    /// Of the text.
+    pub generation: i64,
+    /// The whole file.
+    pub text: &'a str,
+    /// What the nginx there understands.
+    pub nginx: Nginx,
+}
+
+/// This is there now and was proved.
+pub fn live(tx: &Tx, row: &Row, put: &Put, at: Ms) -> Result<()> {
     queries::live(
         tx,
         &Row {
-            name: name.into(),
-            generation,
-            text: text.into(),
+            name: put.name.into(),
+            generation: put.generation,
+            text: put.text.into(),
+            nginx: Some(put.nginx),
             adopted: false,
             deployed_at: Some(at),
             ..row.clone()
@@ -125,25 +148,49 @@ pub fn gone(tx: &Tx, row: &Row) -> Result<()> {
     queries::sweep(tx, row.domain)
 }
 
-/// What a look has found. `seen`: the file when it is another than it should be; empty when it is gone.
-pub fn looked(tx: &Tx, row: &Row, seen: Option<&str>, at: Ms) -> Result<State> {
-    let state = match (seen, row.state) {
-        (Some(_), _) => State::Drifted,
-        (None, State::Drifted) => State::Live,
-        (None, state) => state,
-    };
-    queries::looked(tx, row.key(), state, seen, at)?;
-    Ok(state)
+/// What is there instead of what should be.
+pub struct Drift {
+    /// `site_edited`, `site_lost` or `site_off`.
+    pub code: &'static str,
+    /// One sentence: which file, which line.
+    pub say: String,
+    /// The file as it was found; empty when it is gone.
+    pub seen: String,
+}
+
+/// A look has found it as it should be (`None`), or not. Gives the state before and after.
+pub fn looked(tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<(State, State)> {
+    let mut now = row.clone();
+    now.looked_at = Some(at);
+    match drift {
+        Some(drift) => {
+            now.state = State::Drifted;
+            now.seen = Some(drift.seen.clone());
+            now.problem = Some((drift.code.into(), drift.say.clone()));
+        }
+        None if row.state == State::Drifted => {
+            now.state = State::Live;
+            now.seen = None;
+            now.problem = None;
+        }
+        None => {}
+    }
+    queries::looked(tx, &now)?;
+    Ok((row.state, now.state))
+}
+
+/// A look at this server was tried in vain: it is not its turn again at once.
+pub fn tried(tx: &Tx, server: Id<id::Server>, at: Ms) -> Result<()> {
+    queries::tried(tx, server, at)
 }
 
 /// A person accepts the file as it was found: from now on that is how it should be there.
-pub fn adopt(tx: &Tx, row: &Row, text: &str, at: Ms) -> Result<()> {
+pub fn adopt(tx: &Tx, row: &Row, text: &str) -> Result<()> {
     queries::live(
         tx,
         &Row {
             text: text.into(),
             adopted: true,
-            deployed_at: row.deployed_at.or(Some(at)),
             ..row.clone()
         },
     )

@@ -1,14 +1,14 @@
 //! SQL of the sites.
 
-use super::{Row, State};
+use super::{Key, Row, State};
 use crate::base::clock::Ms;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::Conn;
 use rusqlite::params;
 
 const COLUMNS: &str = "domain_id, server_id, position, wanted, state, name, generation, text, adopted, seen, code, say,
-    deployed_at, looked_at";
+    deployed_at, looked_at, nginx";
 
 fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
     let code: Option<String> = r.get(10)?;
@@ -29,6 +29,7 @@ fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
         },
         deployed_at: r.get(12)?,
         looked_at: r.get(13)?,
+        nginx: serde_json::from_str(&r.get::<_, String>(14)?).ok(),
     })
 }
 
@@ -79,9 +80,10 @@ pub fn sweep(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
 }
 
 pub fn live(conn: &Conn, row: &Row) -> Result<()> {
+    let nginx = row.nginx.map(|n| serde_json::to_string(&n)).transpose();
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'live', name = ?3, generation = ?4, text = ?5, adopted = ?6, seen = NULL,
-         code = NULL, say = NULL, deployed_at = ?7, looked_at = ?7 WHERE domain_id = ?1 AND server_id = ?2",
+         code = NULL, say = NULL, deployed_at = ?7, looked_at = ?7, nginx = ?8 WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![
         row.domain.get(),
@@ -90,12 +92,13 @@ pub fn live(conn: &Conn, row: &Row) -> Result<()> {
         row.generation,
         row.text,
         row.adopted,
-        row.deployed_at
+        row.deployed_at,
+        nginx.map_err(Error::internal)?.unwrap_or_default(),
     ])?;
     Ok(())
 }
 
-pub fn failed(conn: &Conn, key: (Id<id::Domain>, Id<id::Server>), code: &str, say: &str) -> Result<()> {
+pub fn failed(conn: &Conn, key: Key, code: &str, say: &str) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'failed', code = ?3, say = ?4 WHERE domain_id = ?1 AND server_id = ?2",
     )?
@@ -103,7 +106,7 @@ pub fn failed(conn: &Conn, key: (Id<id::Domain>, Id<id::Server>), code: &str, sa
     Ok(())
 }
 
-pub fn gone(conn: &Conn, key: (Id<id::Domain>, Id<id::Server>)) -> Result<()> {
+pub fn gone(conn: &Conn, key: Key) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'none', name = '', text = '', adopted = 0, seen = NULL, code = NULL, say = NULL,
          deployed_at = NULL, looked_at = NULL WHERE domain_id = ?1 AND server_id = ?2",
@@ -112,17 +115,27 @@ pub fn gone(conn: &Conn, key: (Id<id::Domain>, Id<id::Server>)) -> Result<()> {
     Ok(())
 }
 
-pub fn looked(
-    conn: &Conn,
-    key: (Id<id::Domain>, Id<id::Server>),
-    state: State,
-    seen: Option<&str>,
-    at: Ms,
-) -> Result<()> {
+pub fn looked(conn: &Conn, row: &Row) -> Result<()> {
+    let problem = row.problem.as_ref();
     conn.prepare_cached(
-        "UPDATE domain_sites SET state = ?3, seen = ?4, looked_at = ?5 WHERE domain_id = ?1 AND server_id = ?2",
+        "UPDATE domain_sites SET state = ?3, seen = ?4, looked_at = ?5, code = ?6, say = ?7
+         WHERE domain_id = ?1 AND server_id = ?2",
     )?
-    .execute(params![key.0.get(), key.1.get(), state.name(), seen, at])?;
+    .execute(params![
+        row.domain.get(),
+        row.server.get(),
+        row.state.name(),
+        row.seen,
+        row.looked_at,
+        problem.map(|p| &p.0),
+        problem.map(|p| &p.1),
+    ])?;
+    Ok(())
+}
+
+pub fn tried(conn: &Conn, server: Id<id::Server>, at: Ms) -> Result<()> {
+    conn.prepare_cached("UPDATE domain_sites SET looked_at = ?2 WHERE server_id = ?1 AND name <> ''")?
+        .execute(params![server.get(), at])?;
     Ok(())
 }
 

@@ -1,0 +1,53 @@
+//! The same work on many things, a few at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Calls `work` for each item on at most `width` threads and gives the results in the items' order. A panic of one of
+/// them goes on here, after the others have ended.
+pub fn map<T: Sync, R: Send>(items: &[T], width: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let lock = || results.lock().unwrap_or_else(PoisonError::into_inner);
+    let take_all = || {
+        while let Some((n, item)) = next_of(items, &next) {
+            let result = work(item);
+            lock().push((n, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        // The caller's own thread works too: one item starts no thread.
+        for _ in 1..width.min(items.len()) {
+            scope.spawn(take_all);
+        }
+        take_all();
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(n, _)| *n);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn next_of<'a, T>(items: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)> {
+    let n = next.fetch_add(1, Ordering::Relaxed);
+    items.get(n).map(|item| (n, item))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_items_order_and_no_more_threads_work_than_said() {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let items: Vec<usize> = (0..40).collect();
+        let squares = map(&items, 4, |n| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            now.fetch_sub(1, Ordering::SeqCst);
+            n * n
+        });
+        assert_eq!(squares, items.iter().map(|n| n * n).collect::<Vec<_>>());
+        assert!((2..=4).contains(&most.load(Ordering::SeqCst)));
+        assert!(map(&[] as &[u8], 4, |_| ()).is_empty());
+    }
+}

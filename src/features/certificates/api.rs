@@ -1,0 +1,199 @@
+//! The certificates' JSON API. No key is in any answer: there is no field for one.
+
+use super::life::{self, Stage};
+use super::model::{self, Note, Old};
+use super::{Certificate, User, queries};
+use crate::access::{Actor, Right};
+use crate::app::App;
+use crate::base::clock::{self, Ms, rfc3339};
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::base::pem;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
+use crate::http::route::{Ctx, Route, route};
+use crate::net::x509;
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/certificates", Right::Read, list),
+    route(Post, "/api/certificates", Right::Edit, create),
+    route(Get, "/api/certificates/{id}", Right::Read, show),
+    route(Put, "/api/certificates/{id}", Right::Edit, replace),
+    route(Patch, "/api/certificates/{id}", Right::Edit, change),
+    route(Delete, "/api/certificates/{id}", Right::Edit, remove),
+];
+
+/// A certificate as the API shows it.
+#[derive(Serialize)]
+struct View<'a> {
+    id: Id<id::Certificate>,
+    name: &'a str,
+    names: &'a [String],
+    issuer: &'a str,
+    not_before: String,
+    not_after: String,
+    days_left: i64,
+    state: Stage,
+    sha256: &'a str,
+    has_key: bool,
+    used_by: Vec<UserView<'a>>,
+    created_at: String,
+    updated_at: String,
+    #[serde(flatten)]
+    more: Option<More<'a>>,
+}
+
+/// What only the answer about one certificate has: it is read from the chain.
+#[derive(Serialize)]
+struct More<'a> {
+    subject: String,
+    serial: String,
+    key_type: String,
+    chain: &'a str,
+    notes: Vec<Note>,
+}
+
+#[derive(Serialize)]
+struct UserView<'a> {
+    id: Id<id::Domain>,
+    domain: &'a str,
+}
+
+fn view<'a>(c: &'a Certificate, users: &'a [User], now: Ms) -> View<'a> {
+    View {
+        id: c.id,
+        name: &c.name,
+        names: &c.names,
+        issuer: &c.issuer,
+        not_before: rfc3339(c.not_before),
+        not_after: rfc3339(c.not_after),
+        days_left: life::days_left(c.not_after, now),
+        state: life::stage(c.not_before, c.not_after, now),
+        sha256: &c.sha256,
+        has_key: true,
+        used_by: users
+            .iter()
+            .map(|u| UserView {
+                id: u.id,
+                domain: &u.domain,
+            })
+            .collect(),
+        created_at: rfc3339(c.created_at),
+        updated_at: rfc3339(c.updated_at),
+        more: None,
+    }
+}
+
+/// What stands in a stored certificate beside its row: subject, serial number, kind of key.
+pub(super) fn facts(c: &Certificate) -> Result<(String, String, String)> {
+    let unreadable = || Error::internal("a stored certificate cannot be read");
+    let blocks = pem::blocks(&c.chain, usize::MAX)?;
+    let der = blocks
+        .first()
+        .ok_or_else(unreadable)?
+        .der
+        .reveal_for("a certificate is public");
+    let read = x509::Certificate::parse(der).ok_or_else(unreadable)?;
+    Ok((read.subject.clone(), read.serial.clone(), read.key.to_string()))
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let (limit, offset) = ctx.request.page()?;
+    let q = ctx.request.param("q").unwrap_or_default();
+    let (found, total, users) = ctx.app.db.read(|conn| {
+        let (found, total) = queries::list(conn, q, limit, offset)?;
+        Ok((found, total, queries::all_users(conn)?))
+    })?;
+    let now = clock::now();
+    let items: Vec<_> = found
+        .iter()
+        .map(|c| view(c, users.get(&c.id.get()).map_or(&[], Vec::as_slice), now))
+        .collect();
+    let items = serde_json::value::to_raw_value(&items).map_err(Error::internal)?;
+    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    answer(ctx.app, ctx.id(0, "certificate")?, false)
+}
+
+fn answer(app: &App, id: Id<id::Certificate>, reordered: bool) -> Result<Reply> {
+    let (c, users) = app
+        .db
+        .read(|conn| Ok((super::get(conn, id)?, queries::users(conn, id)?)))?;
+    let now = clock::now();
+    let (subject, serial, key_type) = facts(&c)?;
+    let mut notes = model::notes(&c.chain, now)?;
+    if reordered {
+        notes.insert(0, model::REORDERED);
+    }
+    let more = More {
+        subject,
+        serial,
+        key_type,
+        chain: &c.chain,
+        notes,
+    };
+    Reply::json(&View {
+        more: Some(more),
+        ..view(&c, &users, now)
+    })
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let (id, reordered) = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    let answer = answer(ctx.app, id, reordered)?;
+    Ok(answer
+        .with_status(201)
+        .header("Location", format!("/api/certificates/{id}")))
+}
+
+/// Judges and stores a new one; says whether its chain was put into order.
+pub(super) fn add(app: &App, input: Input, actor: &Actor) -> Result<(Id<id::Certificate>, bool)> {
+    let valid = model::read(input, None, true, clock::now())?;
+    let judged = valid
+        .judged
+        .ok_or_else(|| Error::internal("a certificate that nobody has judged"))?;
+    let id = app
+        .db
+        .write(|tx| super::create(app, tx, &valid.name, &judged, actor.by()))?;
+    Ok((id, judged.reordered))
+}
+
+/// `PUT` needs name and chain; the key stays unless it is sent.
+fn replace(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, true)
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, false)
+}
+
+fn edit(ctx: &Ctx, whole: bool) -> Result<Reply> {
+    let id = ctx.id(0, "certificate")?;
+    let reordered = save(ctx.app, id, Input::read(ctx.request)?, whole, ctx.actor()?)?;
+    answer(ctx.app, id, reordered)
+}
+
+/// Judges a draft over what is stored, and stores it; says whether its chain was put into order.
+pub(super) fn save(app: &App, id: Id<id::Certificate>, input: Input, whole: bool, actor: &Actor) -> Result<bool> {
+    let old = app.db.read(|conn| super::get(conn, id))?;
+    let base = Old {
+        name: &old.name,
+        chain: &old.chain,
+        key: &|| app.db.read(|conn| super::key(app, conn, id)),
+    };
+    let valid = model::read(input, Some(&base), whole, clock::now())?;
+    app.db.write(|tx| super::update(app, tx, &old, &valid, actor.by()))?;
+    Ok(valid.judged.is_some_and(|j| j.reordered))
+}
+
+fn remove(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "certificate")?;
+    let actor = ctx.actor()?;
+    ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, actor.by()))?;
+    Ok(Reply::status(204))
+}

@@ -1,0 +1,116 @@
+//! How much of a certificate's life is left. Judged by its share, so that one of an hour and one of a year are watched
+//! alike: renewal belongs into the last third (as certbot does it), and the last tenth is late.
+
+use crate::base::clock::{DAY, Ms};
+use serde::Serialize;
+
+/// Where in its life a certificate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// More than a third is left.
+    Ok,
+    /// A third or less: it should be renewed now.
+    Soon,
+    /// A tenth or less: it should have been renewed.
+    Urgent,
+    /// Nothing.
+    Over,
+}
+
+/// See [`Stage`]. A certificate whose time has not come has all its life before it.
+pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
+    let whole = not_after.saturating_sub(not_before).max(1);
+    let left = not_after.saturating_sub(now);
+    match left {
+        ..0 => Stage::Over,
+        left if left <= whole / 10 => Stage::Urgent,
+        left if left <= whole / 3 => Stage::Soon,
+        _ => Stage::Ok,
+    }
+}
+
+/// Whole days left; negative when it is over.
+pub fn days_left(not_after: Ms, now: Ms) -> i64 {
+    not_after.saturating_sub(now).div_euclid(DAY)
+}
+
+/// What is left of it, of `of`.
+pub fn left(not_before: Ms, not_after: Ms, now: Ms, of: i64) -> i64 {
+    let whole = not_after.saturating_sub(not_before).max(1);
+    let left = not_after.saturating_sub(now).clamp(0, whole);
+    (i128::from(left) * i128::from(of) / i128::from(whole)) as i64
+}
+
+/// The whole length of a drawn life.
+const WIDTH: i64 = 780;
+/// What the words of one moment take.
+const WORDS: i64 = 118;
+
+/// A life as a line of 780 units: issued at 0, renewal from two thirds on, its end at 780. All figures are places on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Where the last third begins.
+    window: i64,
+    /// How long it is.
+    window_width: i64,
+    /// Now, kept on the line.
+    now: i64,
+    /// The word for now ends at its mark instead of beginning there.
+    now_before: bool,
+    /// When the last third begins, unix ms.
+    renew_at: Ms,
+}
+
+/// See [`Line`].
+pub fn line(not_before: Ms, not_after: Ms, now: Ms) -> Line {
+    let whole = not_after.saturating_sub(not_before).max(1);
+    let now = WIDTH - left(not_before, not_after, now, WIDTH);
+    let window = WIDTH * 2 / 3;
+    Line {
+        window,
+        window_width: WIDTH - window,
+        now,
+        now_before: now > WIDTH - WORDS,
+        renew_at: not_before + whole - whole / 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::HOUR;
+
+    #[test]
+    fn the_last_third_is_soon_and_the_last_tenth_urgent_whatever_the_length() {
+        for whole in [HOUR, 90 * DAY, 10 * 365 * DAY] {
+            let at = |share: Ms| stage(0, whole, whole - whole / 1000 * share);
+            assert_eq!(at(1000), Stage::Ok);
+            assert_eq!(at(334), Stage::Ok);
+            assert_eq!(at(333), Stage::Soon);
+            assert_eq!(at(101), Stage::Soon);
+            assert_eq!(at(100), Stage::Urgent);
+            assert_eq!(at(0), Stage::Urgent);
+            assert_eq!(stage(0, whole, whole + 1), Stage::Over);
+        }
+        assert_eq!(stage(10 * DAY, 11 * DAY, 0), Stage::Ok);
+        assert_eq!(stage(5, 5, 5), Stage::Urgent);
+        assert_eq!(stage(Ms::MIN, Ms::MAX, 0), Stage::Ok);
+    }
+
+    #[test]
+    fn a_day_counts_when_it_is_whole() {
+        assert_eq!(days_left(DAY, 0), 1);
+        assert_eq!(days_left(DAY - 1, 0), 0);
+        assert_eq!(days_left(0, 1), -1);
+    }
+
+    #[test]
+    fn a_line_keeps_now_on_it() {
+        assert_eq!(line(0, 90 * DAY, 45 * DAY).now, 390);
+        assert_eq!(line(0, 90 * DAY, 100 * DAY).now, 780);
+        assert_eq!(line(0, 90 * DAY, -DAY).now, 0);
+        assert!(line(0, 90 * DAY, 85 * DAY).now_before);
+        assert_eq!(line(0, 90 * DAY, 0).renew_at, 60 * DAY);
+    }
+}

@@ -1,0 +1,201 @@
+//! One look at the certificate that a server shows for a domain.
+
+use super::judge::{Seen, Shown};
+use super::queries::Site;
+use crate::base::clock::{self, Duration, Ms, rfc3339};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
+use crate::base::pem;
+use crate::base::text;
+use crate::net::dial::{Call, Security};
+use crate::net::policy::Policy;
+use crate::net::served::{self, Served};
+use crate::net::tls::Distrust;
+use crate::net::x509;
+
+/// Where browsers ask.
+const PORT: u16 = 443;
+/// A packet's way around the world and back takes a third of a second, a lost one is sent again after one.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// One address, from look-up to the end of the handshake.
+const LOOK_MAX: Duration = Duration::from_secs(6);
+/// Addresses tried for one server: two of its public ones, and that by which we reach it.
+const ADDRESSES_MAX: usize = 3;
+
+/// Who else is trusted, besides the authorities of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Trust {
+    /// The certificate authority for ACME is one that browsers know.
+    pub acme_is_public: bool,
+}
+
+impl Trust {
+    /// By the ACME directory that is set.
+    pub fn of_directory(url: &str) -> Trust {
+        Trust {
+            acme_is_public: url == "https://acme-v02.api.letsencrypt.org/directory",
+        }
+    }
+}
+
+/// Looks, and judges what was seen. `Err`: we could not look (our own machine's fault), so nothing is known.
+pub fn look(site: &Site, trust: Trust) -> Result<Seen> {
+    let at = clock::now();
+    let misses = site.before.as_ref().map_or(0, |before| before.misses) + 1;
+    let (served, address) = match reach(site) {
+        Ok(found) => found,
+        Err(e) if e.kind == Kind::Busy || e.kind == Kind::Config || e.kind == Kind::Internal => return Err(e),
+        Err(e) => {
+            return Ok(Seen {
+                looked_at: at,
+                code: if e.code.starts_with("tls_") {
+                    "no_tls"
+                } else {
+                    "unreachable"
+                }
+                .into(),
+                say: e.say,
+                misses,
+                private: false,
+                shown: site.before.as_ref().and_then(|before| before.shown.clone()),
+            });
+        }
+    };
+    let shown = x509::Certificate::parse(served.leaf()).map(|c| Shown {
+        names: c.names,
+        issuer: c.issuer,
+        serial: c.serial,
+        key_type: c.key.to_string(),
+        sha256: c.sha256,
+        not_before: c.not_before,
+        not_after: c.not_after,
+    });
+    let verdict = verdict(site, trust, &served, shown.as_ref(), at)?;
+    let (code, say) = told(&verdict, shown.as_ref(), &site.name, &address);
+    Ok(Seen {
+        looked_at: at,
+        code: code.into(),
+        say,
+        misses: if code.is_empty() { 0 } else { misses },
+        private: verdict == Verdict::Private,
+        shown,
+    })
+}
+
+/// The first of the server's addresses that shows a certificate. What the first one said counts when none does.
+fn reach(site: &Site) -> Result<(Served, String)> {
+    let mut first: Option<Error> = None;
+    for address in site.addresses.iter().take(ADDRESSES_MAX) {
+        let host = Host::parse(address).map_err(Error::internal)?;
+        let call = Call {
+            host: &host,
+            port: PORT,
+            security: Security::Tls,
+            policy: Policy::Server,
+            connect_max: CONNECT_MAX,
+            until: clock::mono() + LOOK_MAX,
+        };
+        match served::served(&call, &site.name) {
+            Ok(served) => return Ok((served, address.clone())),
+            Err(e) => drop(first.get_or_insert(e)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::internal("a server without an address")))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    /// Signed by an authority that this machine does not know, and that is as it should be.
+    Private,
+    Bad(Distrust),
+}
+
+/// A domain with a certificate of a person's own may be signed by whoever signed that; one from an ACME server of the
+/// person's choice by an authority that only that place knows. All others must be known to this machine.
+fn verdict(site: &Site, trust: Trust, served: &Served, shown: Option<&Shown>, at: Ms) -> Result<Verdict> {
+    let own = match &site.own {
+        Some(chain) => pem::blocks(chain, usize::MAX)?,
+        None => Vec::new(),
+    };
+    let own: Vec<&[u8]> = own
+        .iter()
+        .map(|b| b.der.reveal_for("a certificate is public"))
+        .collect();
+    let known = served.verdict(&[], at)?;
+    let Err(doubt) = known else {
+        return Ok(Verdict::Good);
+    };
+    let by_nobody_known = matches!(doubt, Distrust::UnknownIssuer | Distrust::SelfSigned);
+    if let (Some(top), true) = (own.last(), by_nobody_known) {
+        // A certificate that came alone vouches for itself and has nobody else to.
+        let is_itself = own.len() == 1 && shown.is_some_and(|s| Some(&s.sha256) == site.own_sha256.as_ref());
+        if is_itself || served.verdict(&[top], at)?.is_ok() {
+            return Ok(Verdict::Private);
+        }
+    }
+    if own.is_empty() && !trust.acme_is_public && doubt == Distrust::UnknownIssuer {
+        return Ok(Verdict::Private);
+    }
+    Ok(Verdict::Bad(doubt))
+}
+
+/// Code and sentence.
+fn told(verdict: &Verdict, shown: Option<&Shown>, name: &str, address: &str) -> (&'static str, String) {
+    let day = |at: Ms| {
+        rfc3339(at)
+            .replace('T', " ")
+            .split('.')
+            .next()
+            .unwrap_or_default()
+            .to_string()
+            + " UTC"
+    };
+    let ends = shown.map(|c| day(c.not_after)).unwrap_or_default();
+    let issuer = shown.map(|c| c.issuer.as_str()).unwrap_or_default();
+    match verdict {
+        Verdict::Good => (
+            "",
+            format!("{address} shows a certificate by {issuer} that is good until {ends}."),
+        ),
+        Verdict::Private => (
+            "",
+            format!("{address} shows a certificate by a private authority ({issuer}) that is good until {ends}."),
+        ),
+        Verdict::Bad(Distrust::Expired) => (
+            "expired",
+            format!("The certificate that {address} shows ended on {ends}."),
+        ),
+        Verdict::Bad(Distrust::NotYetValid) => {
+            let from = shown.map(|c| day(c.not_before)).unwrap_or_default();
+            (
+                "not_yet_valid",
+                format!("The certificate that {address} shows is valid from {from} on only."),
+            )
+        }
+        Verdict::Bad(Distrust::WrongName) => {
+            let names = shown.map(|c| c.names.join(", ")).unwrap_or_default();
+            let names = text::one_line(&names, 200);
+            let of = if names.is_empty() { "no name".into() } else { names };
+            (
+                "wrong_name",
+                format!("Asked for {name}, {address} shows a certificate for {of}."),
+            )
+        }
+        Verdict::Bad(Distrust::SelfSigned) => (
+            "self_signed",
+            format!("The certificate that {address} shows is signed by nobody but itself."),
+        ),
+        Verdict::Bad(Distrust::UnknownIssuer) => (
+            "untrusted",
+            format!(
+                "The certificate that {address} shows is signed by “{issuer}”, and no authority that browsers know stands behind that; or an intermediate certificate is missing."
+            ),
+        ),
+        Verdict::Bad(Distrust::IssuerExpired) => (
+            "untrusted",
+            format!("An intermediate certificate that {address} shows is out of date."),
+        ),
+        Verdict::Bad(Distrust::Unusable(why)) => ("unusable", format!("The certificate that {address} shows {why}.")),
+    }
+}

@@ -1,0 +1,344 @@
+//! The domains' JSON API.
+
+use super::model::{self, Fields};
+use super::tasks::Choice;
+use super::{Domain, Filter, Site, Sort, act};
+use crate::access::{Actor, Right};
+use crate::app::App;
+use crate::base::clock::rfc3339;
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::{self, Id, Task};
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
+use crate::http::request::Request;
+use crate::http::route::{Ctx, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/domains", Right::Read, list),
+    route(Post, "/api/domains", Right::Edit, create),
+    route(Post, "/api/domains/bulk", Right::Act, bulk),
+    route(Get, "/api/domains/{id}", Right::Read, show),
+    route(Put, "/api/domains/{id}", Right::Edit, replace),
+    route(Patch, "/api/domains/{id}", Right::Edit, change),
+    route(Delete, "/api/domains/{id}", Right::Edit, remove),
+    route(Post, "/api/domains/{id}/plan", Right::Act, act::api::plan),
+    route(Post, "/api/domains/{id}/deploy", Right::Act, act::api::deploy),
+    route(Post, "/api/domains/{id}/renew", Right::Act, act::api::renew),
+    route(Post, "/api/domains/{id}/adopt", Right::Act, act::api::adopt),
+    route(
+        Get,
+        "/api/domains/{id}/nginx-config",
+        Right::Read,
+        act::api::nginx_config,
+    ),
+];
+
+/// A domain as the API shows it.
+#[derive(Serialize)]
+pub struct View<'a> {
+    id: Id<id::Domain>,
+    domain: &'a str,
+    domain_unicode: String,
+    server_ids: &'a [Id<id::Server>],
+    /// When there is exactly one.
+    server_id: Option<Id<id::Server>>,
+    upstream_id: Option<Id<id::Upstream>>,
+    upstream: Option<&'a str>,
+    group_id: Option<Id<id::Group>>,
+    group: Option<&'a str>,
+    ssl: bool,
+    hsts: bool,
+    certificate_id: Option<Id<id::Certificate>>,
+    ns_policy: &'a str,
+    preflight: &'static str,
+    notes: &'a str,
+    state: &'static str,
+    reason: &'static str,
+    sites: Vec<SiteView<'a>>,
+    ns_state: &'static str,
+    ns_say: &'a str,
+    ns_at: Option<String>,
+    cert_state: &'static str,
+    cert_say: &'a str,
+    cert_not_after: Option<String>,
+    removing: bool,
+    revision: i64,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct SiteView<'a> {
+    server_id: Id<id::Server>,
+    server: &'a str,
+    wanted: bool,
+    state: &'static str,
+    name: &'a str,
+    generation: i64,
+    adopted: bool,
+    deployed_at: Option<String>,
+    looked_at: Option<String>,
+    error: Option<Problem<'a>>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+fn site(s: &Site) -> SiteView<'_> {
+    SiteView {
+        server_id: s.server,
+        server: &s.server_name,
+        wanted: s.wanted,
+        state: s.state,
+        name: &s.name,
+        generation: s.generation,
+        adopted: s.adopted,
+        deployed_at: s.deployed_at.map(rfc3339),
+        looked_at: s.looked_at.map(rfc3339),
+        error: s.error.as_ref().map(|(code, message)| Problem { code, message }),
+    }
+}
+
+/// Puts the view together.
+pub fn view(d: &Domain) -> View<'_> {
+    let f = &d.fields;
+    View {
+        id: d.id,
+        domain: f.domain.ascii(),
+        domain_unicode: d.name(),
+        server_ids: &f.server_ids,
+        server_id: match f.server_ids[..] {
+            [one] => Some(one),
+            _ => None,
+        },
+        upstream_id: f.upstream_id,
+        upstream: d.upstream.as_deref(),
+        group_id: f.group_id,
+        group: d.group.as_deref(),
+        ssl: f.ssl,
+        hsts: f.hsts,
+        certificate_id: f.certificate_id,
+        ns_policy: &f.ns_policy,
+        preflight: f.preflight.name(),
+        notes: &f.notes,
+        state: d.reason.lamp,
+        reason: d.reason.name,
+        sites: d.sites.iter().map(site).collect(),
+        ns_state: d.ns_state,
+        ns_say: &d.ns_say,
+        ns_at: d.ns_at.map(rfc3339),
+        cert_state: d.cert_state,
+        cert_say: &d.cert_say,
+        cert_not_after: d.cert_not_after.map(rfc3339),
+        removing: d.removing,
+        revision: d.revision,
+        created_at: rfc3339(d.created_at),
+        updated_at: rfc3339(d.updated_at),
+    }
+}
+
+/// What a list's query asks for, without its page.
+pub fn filter(request: &Request) -> Result<Filter<'_>> {
+    let word = |name: &str| request.param(name).unwrap_or_default();
+    let state = match word("state") {
+        known @ ("" | "lit" | "flick" | "dark" | "unlit") => known,
+        _ => return Err(wrong("state", "state is one of: lit, flick, dark, unlit.")),
+    };
+    let ssl = match word("ssl") {
+        "" => None,
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => return Err(wrong("ssl", "ssl is true or false.")),
+    };
+    let (sort, descending) = match word("sort") {
+        "" | "domain" => (Sort::Name, false),
+        "-domain" => (Sort::Name, true),
+        "expiry" => (Sort::Expiry, false),
+        "-expiry" => (Sort::Expiry, true),
+        _ => return Err(wrong("sort", "sort is domain, -domain, expiry or -expiry.")),
+    };
+    Ok(Filter {
+        q: word("q"),
+        group: row(request, "group_id")?,
+        server: row(request, "server_id")?,
+        upstream: row(request, "upstream_id")?,
+        ssl,
+        state,
+        sort,
+        descending,
+        limit: i64::MAX,
+        offset: 0,
+    })
+}
+
+fn row<T>(request: &Request, name: &'static str) -> Result<Option<Id<T>>> {
+    match request.param(name).unwrap_or_default() {
+        "" => Ok(None),
+        digits => match Id::parse(digits) {
+            Some(id) => Ok(Some(id)),
+            None => Err(wrong(name, &format!("{name} is the number of one."))),
+        },
+    }
+}
+
+fn wrong(field: &'static str, message: &str) -> Error {
+    Error::invalid(vec![Field {
+        field,
+        code: "bad_choice",
+        message: message.into(),
+    }])
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let (limit, offset) = ctx.request.page()?;
+    let filter = Filter {
+        limit,
+        offset,
+        ..filter(ctx.request)?
+    };
+    let (rows, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+    let items: Vec<_> = rows.iter().map(view).collect();
+    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "domain")?;
+    Reply::json(&view(&ctx.app.db.read(|conn| super::get(conn, id))?))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let domain = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    Reply::created(format!("/api/domains/{}", domain.id), &view(&domain))
+}
+
+/// Reads a draft and stores it.
+pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Domain> {
+    let valid = model::read(input, None)?;
+    app.db.write(|tx| {
+        let id = super::create(app, tx, &valid, actor.by())?;
+        super::get(tx, id)
+    })
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, |domain| Some(domain.fields.clone()))
+}
+
+/// `PUT` replaces: what is not sent falls back to its default.
+fn replace(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, |_| None)
+}
+
+fn edit(ctx: &Ctx, base: impl Fn(&Domain) -> Option<Fields>) -> Result<Reply> {
+    let id = ctx.id(0, "domain")?;
+    Reply::json(&view(&save(
+        ctx.app,
+        id,
+        Input::read(ctx.request)?,
+        base,
+        ctx.actor()?,
+    )?))
+}
+
+/// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
+pub fn save(
+    app: &App,
+    id: Id<id::Domain>,
+    input: Input,
+    base: impl Fn(&Domain) -> Option<Fields>,
+    actor: &Actor,
+) -> Result<Domain> {
+    app.db.write(|tx| {
+        let old = super::get(tx, id)?;
+        let valid = model::read(input, base(&old))?;
+        super::update(app, tx, &old, &valid, actor.by())?;
+        super::get(tx, id)
+    })
+}
+
+fn remove(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "domain")?;
+    let by = ctx.actor()?.by();
+    match ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))? {
+        None => Ok(Reply::status(204)),
+        Some(task) => Reply::accepted(task),
+    }
+}
+
+/// Domains of one bulk action: as many as one list shows at most.
+const BULK_MAX: usize = 500;
+
+/// What became of a bulk action: tasks that were put in, and domains for which none was.
+#[derive(Default, Serialize)]
+pub struct Bulk {
+    /// One for each domain that could be taken.
+    pub tasks: Vec<Started>,
+    /// The others, each with its reason.
+    pub refused: Vec<Refused>,
+}
+
+/// See [`Bulk`].
+#[derive(Serialize)]
+pub struct Started {
+    /// The domain.
+    pub id: Id<id::Domain>,
+    /// Its name.
+    pub name: String,
+    /// Its task.
+    pub task_id: Id<Task>,
+}
+
+/// See [`Bulk`].
+#[derive(Serialize)]
+pub struct Refused {
+    /// The domain.
+    pub id: Id<id::Domain>,
+    /// Its name; empty when there is no such domain.
+    pub name: String,
+    /// Stable code.
+    pub code: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+fn bulk(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let action = input.choice("action", &["deploy"]);
+    let ids = input.links("ids", BULK_MAX);
+    if action.is_none() && !input.has_error("action") {
+        input.wrong("action", "required", "action is deploy.");
+    }
+    if ids.as_ref().is_none_or(Vec::is_empty) && !input.has_error("ids") {
+        input.wrong("ids", "required", "Choose at least one domain.");
+    }
+    input.finish(&[])?;
+    Ok(Reply::json(&deploy_all(ctx.app, &ids.unwrap_or_default(), ctx.actor()?)?)?.with_status(202))
+}
+
+/// Puts a deploy in for each of these domains. One that cannot be deployed now keeps none of the others from it.
+pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], actor: &Actor) -> Result<Bulk> {
+    app.db.write(|tx| {
+        let mut bulk = Bulk::default();
+        for &id in ids {
+            let name = super::get(tx, id).map(|d| d.name()).unwrap_or_default();
+            // Every refusal comes before the first row is written, so nothing half-done stays behind it.
+            match super::deploy(app, tx, id, &Choice::default(), actor.by()) {
+                Ok(task_id) => bulk.tasks.push(Started { id, name, task_id }),
+                Err(e) if matches!(e.kind, Kind::Conflict | Kind::NotFound) => bulk.refused.push(Refused {
+                    id,
+                    name,
+                    code: e.code,
+                    message: e.say,
+                }),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(bulk)
+    })
+}

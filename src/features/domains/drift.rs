@@ -1,0 +1,142 @@
+//! Drift: somebody else changes a file of ours. Every server with sites is looked at now and then over its warm
+//! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
+
+use super::sites::{self, Drift, Row, State};
+use super::{plan::WIDTH, tasks};
+use crate::app::App;
+use crate::base::clock::{self, Ms};
+use crate::base::diff::{Change, diff};
+use crate::base::error::Result;
+use crate::base::id::{self, Id};
+use crate::base::process::Cancel;
+use crate::base::{parallel, text};
+use crate::db::Tx;
+use crate::events::outbox;
+use crate::features::servers::reach::Way;
+use crate::provision::site::{self as remote, Enabled, Sum, Summed};
+use crate::settings;
+
+/// The beat: servers whose time has come.
+pub fn beat(app: &App, cancel: &Cancel) -> Result<()> {
+    let due = app.db.read(|conn| {
+        let minutes = settings::number(conn, "drift.interval_min")?;
+        sites::due(conn, clock::now() - minutes * 60_000)
+    })?;
+    let results = parallel::map(&due, WIDTH, |server| match cancel.is_cancelled() {
+        true => Ok(()),
+        false => look(app, *server, cancel),
+    });
+    results.into_iter().collect()
+}
+
+/// Looks at all sites of one server. That it cannot be reached is for its lamp to tell.
+pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
+    let rows = app.db.read(|conn| sites::on(conn, server))?;
+    let sums: Vec<String> = rows.iter().map(|row| sum(&row.text)).collect();
+    let asked: Vec<Sum> = rows
+        .iter()
+        .zip(&sums)
+        .map(|(row, sum)| Sum {
+            name: &row.name,
+            known: Some(sum),
+        })
+        .collect();
+    let ask = |asked: &[Sum]| {
+        let way = Way::of(app, server)?;
+        let outcome = way.run(app, &remote::sums(asked)?, cancel, &mut |_| ())?;
+        remote::summed(&outcome, asked)
+    };
+    let mut found = Vec::with_capacity(asked.len());
+    for some in asked.chunks(remote::SITES_MAX) {
+        match ask(some) {
+            Ok(summed) => found.extend(summed),
+            Err(_) => return app.db.write(|tx| sites::tried(tx, server, clock::now())),
+        }
+    }
+    app.db.write(|tx| {
+        for ((row, sum), found) in rows.iter().zip(&sums).zip(&found) {
+            note(app, tx, row, judge(row, sum, found).as_ref(), clock::now())?;
+        }
+        Ok(())
+    })
+}
+
+fn sum(text: &str) -> String {
+    text::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+}
+
+/// What was found, held against what should be there. Pure.
+fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
+    let path = format!("/etc/nginx/sites-available/{}.conf", row.name);
+    match (&found.file.sha256, &found.file.enabled) {
+        (None, _) => Some(Drift {
+            code: "site_lost",
+            say: format!("{path} is gone."),
+            seen: String::new(),
+        }),
+        (Some(sum), _) if sum != wanted => {
+            let seen = found.text.clone().unwrap_or_default();
+            Some(Drift {
+                code: "site_edited",
+                say: match first_line(&row.text, &seen) {
+                    Some(line) => format!("{path} differs from line {line} on."),
+                    None => format!("{path} differs, and is too long to be shown."),
+                },
+                seen,
+            })
+        }
+        (Some(_), Enabled::Yes) => None,
+        (Some(_), _) => Some(Drift {
+            code: "site_off",
+            say: format!("{path} is as it should be, but no link in /etc/nginx/sites-enabled leads to it."),
+            seen: row.text.clone(),
+        }),
+    }
+}
+
+/// The first line of the new text that is another than in the old one (where it goes on, when lines are missing there).
+fn first_line(old: &str, new: &str) -> Option<usize> {
+    let told = diff(old, new);
+    let lines = &told.hunks.first()?.lines;
+    let at = lines.iter().position(|l| l.change != Change::Same)?;
+    let next = lines[at..].iter().find_map(|l| l.new);
+    next.or_else(|| lines[at].old)
+}
+
+fn note(app: &App, tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<()> {
+    // A deploy may have come in between: then this look is about yesterday.
+    let now = sites::of(tx, row.domain)?
+        .into_iter()
+        .find(|now| now.server == row.server);
+    let Some(now) = now.filter(|now| now.text == row.text && now.name == row.name) else {
+        return Ok(());
+    };
+    if tasks::is_busy(tx, row.domain)? {
+        return Ok(());
+    }
+    let event = match sites::looked(tx, &now, drift, at)? {
+        (before, State::Drifted) if before != State::Drifted => "domain.drifted",
+        (State::Drifted, after) if after != State::Drifted && !sites::drifted(tx, row.domain)? => "domain.healed",
+        _ => return Ok(()),
+    };
+    let domain = super::get(tx, row.domain)?;
+    let evidence: Vec<&str> = drift.iter().map(|d| d.say.as_str()).collect();
+    let data = serde_json::json!({
+        "name": domain.fields.domain.unicode(), "server_id": row.server.get(), "evidence": evidence,
+    });
+    outbox::emit(tx, &app.wakes.events, event, ("domain", row.domain.get()), &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_differs_is_told_as_it_is_on_the_server() {
+        assert_eq!(first_line("a\nb\nc\n", "a\nB\nc\n"), Some(2));
+        assert_eq!(first_line("a\nb\nc\n", "a\nb\nc\nd\n"), Some(4));
+        assert_eq!(first_line("a\nb\nc\n", "b\nc\n"), Some(1));
+        assert_eq!(first_line("a\nb\n", "a\n"), Some(2));
+        assert_eq!(first_line("a\n", "a\n"), None);
+    }
+}

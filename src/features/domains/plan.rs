@@ -1,0 +1,634 @@
+//! What a deploy would do on each server, found out by looking and changing nothing. A deploy makes the same plan, stops
+//! where the plan says stop, and does the rest.
+
+use super::preflight;
+use super::site::{self, Rendered, Site, Tls};
+use super::sites::Row;
+use super::{Domain, model::Preflight};
+use crate::app::App;
+use crate::base::clock::{self, Ms};
+use crate::base::diff;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::base::parallel;
+use crate::base::process::Cancel;
+use crate::base::secret::Secret;
+use crate::base::text;
+use crate::db::Conn;
+use crate::features::servers::{self, Server, reach::Way};
+use crate::features::upstreams::model::Target;
+use crate::features::{certificates, upstreams};
+use crate::net::x509;
+use crate::provision::Report;
+use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
+use crate::settings;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Servers looked at, or worked on, at the same time.
+pub const WIDTH: usize = 8;
+
+/// Everything a deploy of one domain needs to know, from one snapshot of the database.
+pub struct Wish {
+    /// The domain's row.
+    pub domain: Domain,
+    /// Where its requests go; empty without an upstream.
+    pub targets: Vec<Target>,
+    /// A person's own certificate.
+    pub own: Option<Own>,
+    /// Where it shall be, where it is, in order.
+    pub sites: Vec<(Row, Server)>,
+    /// The ACME account's address, may be empty.
+    pub acme_email: String,
+    /// The ACME server's directory.
+    pub acme_directory: String,
+    /// For HSTS, seconds.
+    pub hsts_max_age_s: i64,
+}
+
+/// A certificate that a person has given.
+pub struct Own {
+    /// PEM, the leaf first.
+    pub chain: String,
+    /// PEM.
+    pub key: Secret,
+    /// Of the leaf's DER form, hex.
+    pub sha256: String,
+}
+
+impl Wish {
+    /// Reads it all.
+    pub fn load(app: &App, id: Id<id::Domain>) -> Result<Wish> {
+        app.db.read(|conn| Wish::read(app, conn, id))
+    }
+
+    fn read(app: &App, conn: &Conn, id: Id<id::Domain>) -> Result<Wish> {
+        let domain = super::get(conn, id)?;
+        let upstream = domain
+            .fields
+            .upstream_id
+            .map(|id| upstreams::get(conn, id))
+            .transpose()?;
+        let own = match domain.fields.certificate_id {
+            Some(id) if domain.fields.ssl => {
+                let stored = certificates::get(conn, id)?;
+                Some(Own {
+                    chain: stored.chain,
+                    key: certificates::key(app, conn, id)?,
+                    sha256: stored.sha256,
+                })
+            }
+            _ => None,
+        };
+        let with_server = |row: Row| servers::get(conn, row.server).map(|server| (row, server));
+        Ok(Wish {
+            targets: upstream.map(|u| u.fields.targets).unwrap_or_default(),
+            own,
+            sites: super::sites::of(conn, id)?
+                .into_iter()
+                .map(with_server)
+                .collect::<Result<_>>()?,
+            acme_email: settings::text(conn, "acme.email")?,
+            acme_directory: settings::text(conn, "acme.directory")?,
+            hsts_max_age_s: settings::number(conn, "nginx.hsts_max_age_s")?,
+            domain,
+        })
+    }
+
+    /// The domain in A-labels.
+    pub fn name(&self) -> &str {
+        self.domain.fields.domain.ascii()
+    }
+
+    /// Its certificate comes from the ACME server.
+    pub fn is_acme(&self) -> bool {
+        self.domain.fields.ssl && self.own.is_none()
+    }
+
+    /// Where chain and key are on a server.
+    fn certificate_paths(&self) -> (String, String) {
+        match self.own {
+            Some(_) => remote::uploaded_paths(self.name()),
+            None => remote::acme_paths(self.name()),
+        }
+    }
+
+    /// The file for one server. `None` for the nginx there: as if it were Debian 12's, to have something to show.
+    pub fn render(&self, row: &Row, nginx: Option<Nginx>) -> Result<Rendered> {
+        self.render_as(row, nginx, self.domain.fields.ssl)
+    }
+
+    /// The text on port 80 alone, for the time while the first certificate is being issued.
+    pub fn render_first(&self, row: &Row, nginx: Nginx) -> Result<Rendered> {
+        self.render_as(row, Some(nginx), false)
+    }
+
+    fn render_as(&self, row: &Row, nginx: Option<Nginx>, ssl: bool) -> Result<Rendered> {
+        if self.targets.is_empty() {
+            let say = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
+            return Err(Error::new(Kind::Conflict, "no_upstream", say));
+        }
+        let (chain, key) = self.certificate_paths();
+        let site = |generation| Site {
+            domain: self.name(),
+            id: self.domain.id.get(),
+            generation,
+            upstream: &self.targets,
+            tls: ssl.then_some(Tls {
+                hsts_max_age_s: self.domain.fields.hsts.then_some(self.hsts_max_age_s),
+                chain: &chain,
+                key: &key,
+            }),
+            nginx: nginx.unwrap_or(Nginx::DEBIAN_12),
+        };
+        let same = site::render(&site(row.generation))?;
+        match site::marker(&row.text) {
+            Some(marker) if marker.hash == same.hash => Ok(same),
+            _ => site::render(&site(row.generation + 1)),
+        }
+    }
+
+    /// Targets that are names: each must resolve on the server.
+    pub fn target_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.targets.iter().map(|t| t.host.as_str());
+        names.filter(|host| host.parse::<IpAddr>().is_err())
+    }
+
+    /// Another text would be put there than the one that was: something was changed here since.
+    pub fn is_waiting(&self, row: &Row) -> bool {
+        if !row.wanted {
+            return !row.name.is_empty();
+        }
+        let same = |rendered: Rendered| rendered.text == row.text && row.name == self.name();
+        self.render(row, row.nginx).map_or(true, |rendered| !same(rendered))
+    }
+}
+
+/// How bad something found is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// A deploy stops before it changes anything.
+    Stop,
+    /// It stops unless the person says that the found text may be overwritten.
+    Ask,
+    /// It goes on and says so.
+    Warn,
+}
+
+/// Something that was there before us.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Fault {
+    /// How bad.
+    pub level: Level,
+    /// Stable name.
+    pub code: &'static str,
+    /// What was seen and what to do.
+    pub message: String,
+    /// Raw words of the server.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+}
+
+/// One thing that a deploy would do.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Step {
+    /// `+` makes, `~` changes, `-` takes away, `r` reloads.
+    pub op: char,
+    /// Names the words: `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `put_certificate`, `enable`, `reload`.
+    pub what: &'static str,
+    /// The file, or the ACME server.
+    pub on: String,
+    /// Lines added.
+    pub added: usize,
+    /// Lines taken away.
+    pub removed: usize,
+}
+
+impl Step {
+    fn new(op: char, what: &'static str, on: impl Into<String>) -> Step {
+        Step {
+            op,
+            what,
+            on: on.into(),
+            added: 0,
+            removed: 0,
+        }
+    }
+}
+
+/// What a deploy would do on one server.
+pub struct ServerPlan {
+    /// Where.
+    pub server: Id<id::Server>,
+    /// Its name.
+    pub name: String,
+    /// Tried before the others.
+    pub canary: bool,
+    /// It is to be taken off there.
+    pub leaves: bool,
+    /// What was found wrong, the worst first.
+    pub faults: Vec<Fault>,
+    /// What would be done, in order; empty: it is as it should be.
+    pub steps: Vec<Step>,
+    /// The file there now; empty when there is none.
+    pub before: String,
+    /// The file as it would be; empty when it would go.
+    pub after: String,
+    /// The certificate there.
+    pub certificate: Option<remote::CertificateSeen>,
+    /// SHA-256 of the file there now.
+    pub found: Option<String>,
+    /// SHA-256 of the file under the old name.
+    pub found_old: Option<String>,
+    /// For the deploy itself.
+    pub(super) work: Option<Work>,
+}
+
+/// What the deploy needs of the plan and nobody else.
+pub(super) struct Work {
+    pub nginx: Option<Nginx>,
+    pub set_up: bool,
+    pub rendered: Rendered,
+    pub generation: i64,
+    pub first: Option<Rendered>,
+}
+
+/// A domain's plan.
+pub struct Plan {
+    /// Unix ms.
+    pub made_at: Ms,
+    /// What the name servers say; none when it is switched off.
+    pub preflight: Option<preflight::Report>,
+    /// Of the domain as a whole.
+    pub faults: Vec<Fault>,
+    /// In the order of the work.
+    pub servers: Vec<ServerPlan>,
+}
+
+impl Plan {
+    /// Would a deploy stop before it changes anything anywhere?
+    pub fn stops(&self) -> bool {
+        let stop = |faults: &[Fault]| faults.iter().any(|f| f.level != Level::Warn);
+        stop(&self.faults) || self.servers.iter().any(|s| stop(&s.faults))
+    }
+
+    /// How many things would be done.
+    pub fn changes(&self) -> usize {
+        self.servers.iter().map(|s| s.steps.len()).sum()
+    }
+}
+
+/// For the look at a server: somebody may be waiting for it.
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Looks at every server and at the name servers.
+pub fn make(app: &App, wish: &Wish, cancel: &Cancel) -> Plan {
+    let servers = parallel::map(&wish.sites, WIDTH, |(row, server)| {
+        Way::of(app, server.id)
+            .and_then(|way| on_server(app, &way, wish, row, cancel, &mut |_| ()))
+            .unwrap_or_else(|e| ServerPlan::failed(wish, row, server, &e))
+    });
+    let issues = servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
+    let (preflight, faults) = before(app, wish, issues, cancel);
+    Plan {
+        made_at: clock::now(),
+        preflight,
+        faults,
+        servers,
+    }
+}
+
+/// What is asked before any server is touched: the name servers, and whether there is anything to do at all.
+pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<preflight::Report>, Vec<Fault>) {
+    let mut faults = Vec::new();
+    if wish.sites.is_empty() {
+        let message = "This domain is on no server. Choose at least one.".to_string();
+        faults.push(Fault::new(Level::Stop, "no_server", message));
+    }
+    if wish.targets.is_empty() && wish.sites.iter().any(|(row, _)| row.wanted) {
+        let message = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
+        faults.push(Fault::new(Level::Stop, "no_upstream", message.to_string()));
+    }
+    if wish.domain.fields.preflight == Preflight::Off {
+        return (None, faults);
+    }
+    let wanted = wish.sites.iter().filter(|(row, _)| row.wanted);
+    let servers: Vec<_> = wanted.map(|(row, _)| row.server).collect();
+    let expected = match preflight::expected(app, &servers) {
+        Ok(expected) => expected,
+        Err(e) => {
+            faults.push(Fault::new(Level::Stop, e.code, e.say));
+            return (None, faults);
+        }
+    };
+    let report = preflight::look(app, wish.name(), &expected, cancel);
+    if let Some(bad) = report.first_bad() {
+        // Only an ACME server has to find the way here already. Everything else may be made ready before the move.
+        let level = match wish.domain.fields.preflight {
+            Preflight::Strict if issues => Level::Stop,
+            _ => Level::Warn,
+        };
+        faults.push(Fault::new(level, "preflight", bad));
+    }
+    (Some(report), faults)
+}
+
+impl Fault {
+    fn new(level: Level, code: &'static str, message: String) -> Fault {
+        Fault {
+            level,
+            code,
+            message,
+            evidence: String::new(),
+        }
+    }
+}
+
+impl ServerPlan {
+    fn empty(wish: &Wish, row: &Row, server: &Server) -> ServerPlan {
+        let first = wish.sites.iter().find(|(row, _)| row.wanted);
+        let many = wish.sites.iter().filter(|(row, _)| row.wanted).count() > 1;
+        ServerPlan {
+            server: server.id,
+            name: server.fields.name.clone(),
+            canary: many && first.is_some_and(|(row, _)| row.server == server.id),
+            leaves: !row.wanted,
+            faults: Vec::new(),
+            steps: Vec::new(),
+            before: String::new(),
+            after: String::new(),
+            certificate: None,
+            found: None,
+            found_old: None,
+            work: None,
+        }
+    }
+
+    fn failed(wish: &Wish, row: &Row, server: &Server, e: &Error) -> ServerPlan {
+        let mut plan = ServerPlan::empty(wish, row, server);
+        plan.before = row.text.clone();
+        plan.faults.push(Fault::new(Level::Stop, e.code, e.say.clone()));
+        plan
+    }
+
+    /// The first reason to stop.
+    pub fn stop(&self, overwrite: bool) -> Option<&Fault> {
+        self.faults.iter().find(|f| match f.level {
+            Level::Stop => true,
+            Level::Ask => !overwrite,
+            Level::Warn => false,
+        })
+    }
+
+    /// The difference as people know it.
+    pub fn diff(&self) -> diff::Diff<'_> {
+        diff::diff(&self.before, &self.after)
+    }
+}
+
+/// Looks at one server; changes nothing. One job.
+pub(super) fn on_server(
+    app: &App,
+    way: &Way,
+    wish: &Wish,
+    row: &Row,
+    cancel: &Cancel,
+    tell: &mut dyn FnMut(Report),
+) -> Result<ServerPlan> {
+    let (chain, _) = wish.certificate_paths();
+    let proof = site::proof_in(&row.text);
+    let old_name = Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name());
+    let wanted = [Wanted {
+        name: wish.name(),
+        old_name,
+        chain: wish.domain.fields.ssl.then_some(chain.as_str()),
+        proof: proof.as_ref(),
+    }];
+    let mut recipe = remote::look(&wanted)?;
+    recipe.deadline = LOOK_LIMIT;
+    let outcome = way.run(app, &recipe, cancel, tell)?;
+    let seen = remote::seen(&outcome, &wanted);
+    judge(wish, row, &way.server, seen, old_name)
+}
+
+/// What was seen, held against what is wanted. Pure.
+fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Option<&str>) -> Result<ServerPlan> {
+    let mut plan = ServerPlan::empty(wish, row, server);
+    let here = seen.sites.pop().unwrap_or_default();
+    plan.before = here.text.clone().unwrap_or_default();
+    plan.certificate = here.certificate.clone();
+    if let Some(red) = &seen.red {
+        let message = "nginx on this server does not accept its own configuration, before anything was changed. Mend what it names first.";
+        plan.faults.push(Fault {
+            evidence: text::cut(red, EVIDENCE_MAX).to_string(),
+            ..Fault::new(Level::Stop, "nginx_red", message.to_string())
+        });
+    }
+    if !row.wanted {
+        plan.leave(row, &here);
+        return Ok(plan);
+    }
+    plan.find_strangers(wish, &seen, &here);
+    plan.find_edits(wish, row, &here, old_name);
+    if wish.targets.is_empty() {
+        return Ok(plan);
+    }
+    let rendered = wish.render(row, seen.nginx)?;
+    plan.after = rendered.text.clone();
+    plan.plan_steps(wish, row, &seen, &here, old_name, &rendered)?;
+    Ok(plan)
+}
+
+/// Raw words shown of one fault.
+const EVIDENCE_MAX: usize = 4_000;
+
+fn site_path(name: &str) -> String {
+    format!("/etc/nginx/sites-available/{name}.conf")
+}
+
+fn sum(text: &str) -> String {
+    text::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+}
+
+impl ServerPlan {
+    /// The site is taken off this server. Its file is named as it was put there.
+    fn leave(&mut self, row: &Row, here: &SiteSeen) {
+        let (file, text) = match here.old.sha256.is_some() || row.name.is_empty() {
+            true => (&here.old, row.text.clone()),
+            false => (&here.file, here.text.clone().unwrap_or_default()),
+        };
+        self.before = text;
+        self.found = file.sha256.clone();
+        if row.name.is_empty() || (file.sha256.is_none() && file.enabled == Enabled::No) {
+            return;
+        }
+        if file.sha256.as_ref().is_some_and(|found| *found != sum(&row.text)) {
+            let message = format!(
+                "{} was changed on the server by somebody else. Say that it may go all the same, or look at it first.",
+                site_path(&row.name)
+            );
+            self.faults.push(Fault::new(Level::Ask, "site_edited", message));
+        }
+        self.steps.push(Step::new('-', "remove", site_path(&row.name)));
+        self.steps.push(Step::new('r', "reload", ""));
+    }
+
+    /// Others who hold the ports, or the name.
+    fn find_strangers(&mut self, wish: &Wish, seen: &Seen, here: &SiteSeen) {
+        for (port, who) in [80, 443].into_iter().zip(&seen.listeners) {
+            let Some(who) = who.as_ref().filter(|who| !who.starts_with("nginx ")) else {
+                continue;
+            };
+            if port == 80 || wish.domain.fields.ssl {
+                let message = format!("Port {port} of this server is in use by {who}. nginx cannot listen there.");
+                self.faults.push(Fault::new(Level::Stop, "port_taken", message));
+            }
+        }
+        for other in &here.others {
+            let message = format!(
+                "{other} answers for {} already. nginx would listen to one of the two only. Take the name out there, or delete that file.",
+                wish.name()
+            );
+            self.faults.push(Fault::new(Level::Stop, "foreign_site", message));
+        }
+        if let Enabled::Foreign(place) = &here.file.enabled {
+            let message = format!(
+                "/etc/nginx/sites-enabled/{}.conf is not our link, but {place}. Take it away first.",
+                wish.name()
+            );
+            self.faults.push(Fault::new(Level::Stop, "foreign_link", message));
+        }
+    }
+
+    /// Texts of our files that are not ours: they are never overwritten silently.
+    fn find_edits(&mut self, wish: &Wish, row: &Row, here: &SiteSeen, old_name: Option<&str>) {
+        let ours = sum(&row.text);
+        let is_there = row.name == wish.name();
+        match &here.file.sha256 {
+            Some(found) if !is_there || *found != ours => {
+                let message = match is_there {
+                    true => {
+                        "was changed on the server since it was put there. Accept that text, or say that it may be overwritten."
+                    }
+                    false => {
+                        "is there already and is not from here. Say that it may be overwritten, or take it away first."
+                    }
+                };
+                let message = format!("{} {message}", site_path(wish.name()));
+                let fault = Fault::new(Level::Ask, "site_edited", message);
+                // A text equal to the wanted one is nobody's edit: an earlier deploy was cut off before it could tell.
+                if !site::untouched(here.text.as_deref().unwrap_or_default()) || !is_ours(wish, here) {
+                    self.faults.push(fault);
+                }
+            }
+            Some(_) if row.adopted => {
+                let message = format!(
+                    "{} has a text that a person accepted. Say that it may be overwritten.",
+                    site_path(wish.name())
+                );
+                self.faults.push(Fault::new(Level::Ask, "site_adopted", message));
+            }
+            _ => {}
+        }
+        if let (Some(old), Some(found)) = (old_name, &here.old.sha256)
+            && *found != ours
+        {
+            let message = format!(
+                "{}, the file under the old name, was changed on the server. Say that it may go all the same.",
+                site_path(old)
+            );
+            self.faults.push(Fault::new(Level::Ask, "site_edited", message));
+        }
+    }
+
+    fn plan_steps(
+        &mut self,
+        wish: &Wish,
+        row: &Row,
+        seen: &Seen,
+        here: &SiteSeen,
+        old_name: Option<&str>,
+        rendered: &Rendered,
+    ) -> Result<()> {
+        let mut steps = Vec::new();
+        let same_text = here.text.as_deref() == Some(rendered.text.as_str());
+        if !seen.ready {
+            steps.push(Step::new('+', "nginx", ""));
+        }
+        let certificate_stands = here.certificate.as_ref().is_some_and(|c| is_good(c, wish.name()));
+        if wish.is_acme() && !certificate_stands {
+            if seen.certbot.is_none() {
+                steps.push(Step::new('+', "certbot", ""));
+            }
+            steps.push(Step::new('+', "issue", wish.acme_directory.clone()));
+        }
+        if let Some(own) = &wish.own
+            && here.certificate.as_ref().is_none_or(|c| c.sha256 != own.sha256)
+        {
+            steps.push(Step::new('~', "put_certificate", wish.certificate_paths().0));
+        }
+        if !same_text {
+            let told = diff::diff(&self.before, &rendered.text);
+            let (op, what) = match here.file.sha256 {
+                Some(_) => ('~', "change"),
+                None => ('+', "create"),
+            };
+            steps.push(Step {
+                added: told.added,
+                removed: told.removed,
+                ..Step::new(op, what, site_path(wish.name()))
+            });
+        }
+        if here.file.enabled == Enabled::No {
+            steps.push(Step::new(
+                '+',
+                "enable",
+                format!("/etc/nginx/sites-enabled/{}.conf", wish.name()),
+            ));
+        }
+        if let Some(old) = old_name.filter(|_| here.old.sha256.is_some() || here.old.enabled != Enabled::No) {
+            steps.push(Step::new('-', "remove", site_path(old)));
+        }
+        // The proof that was asked for is that of the text we put there last: it counts when that is the wanted one.
+        let runs = here.proved && site::proof_in(&row.text).as_ref() == Some(&rendered.proof);
+        if !steps.is_empty() || !runs {
+            steps.push(Step::new('r', "reload", ""));
+        }
+        self.steps = steps;
+        let nginx = seen.nginx;
+        let generation = site::marker(&rendered.text).map_or(row.generation, |m| m.generation);
+        self.work = Some(Work {
+            nginx,
+            set_up: !seen.ready,
+            rendered: rendered.clone(),
+            generation,
+            first: match (wish.is_acme(), nginx) {
+                (true, Some(nginx)) => Some(wish.render_first(row, nginx)?),
+                _ => None,
+            },
+        });
+        self.found = here.file.sha256.clone();
+        self.found_old = here.old.sha256.clone();
+        Ok(())
+    }
+
+    /// What only the wanted text answers.
+    pub fn proof(&self) -> Option<&Proof> {
+        self.work.as_ref().map(|w| &w.rendered.proof)
+    }
+}
+
+/// A text of ours for this very domain, whole and unedited.
+fn is_ours(wish: &Wish, here: &SiteSeen) -> bool {
+    let marker = here.text.as_deref().and_then(site::marker);
+    marker.is_some_and(|marker| marker.id == wish.domain.id.get())
+}
+
+/// Covers the name and is within its days. (Whether it is due for renewal is certbot's to know.)
+fn is_good(certificate: &remote::CertificateSeen, name: &str) -> bool {
+    let now = clock::now();
+    certificate.not_before.is_some_and(|at| at <= now)
+        && certificate.not_after.is_some_and(|at| at > now)
+        && x509::covers(&certificate.names, name)
+}

@@ -1,0 +1,309 @@
+//! A domain as an nginx file: typed values in, the whole text out. Pure.
+//!
+//! There is no free text in it: every value has a grammar, and the finished text is read back and compared with what was
+//! meant. The first line marks the file as ours; the rest is its body, and an equal body has an equal hash whatever the
+//! generation.
+//!
+//! Every server block answers one path of its own that only this very text has ([`Proof`]): its address is a hash of the
+//! rest of the body and its answer is another part of the same hash, so a back end that echoes what it was asked for
+//! proves nothing.
+
+use super::nginx::{Directive, block, line, parse, print};
+use crate::base::error::{Error, Result};
+use crate::base::host::Host;
+use crate::base::text::hex;
+use crate::features::upstreams::model::Target;
+use crate::provision::site::{Http2, Nginx, Proof, WEBROOT};
+use ring::digest::{SHA256, digest};
+
+/// What a site is made of.
+#[derive(Debug, Clone)]
+pub struct Site<'a> {
+    /// The domain in A-labels, lower case.
+    pub domain: &'a str,
+    /// The domain's row.
+    pub id: i64,
+    /// Grows with every text that is put on the server.
+    pub generation: i64,
+    /// At least one.
+    pub upstream: &'a [Target],
+    /// None: port 80 alone, which is also the text for issuing the first certificate.
+    pub tls: Option<Tls<'a>>,
+    /// What the server's nginx can do.
+    pub nginx: Nginx,
+}
+
+/// TLS on port 443, and port 80 sends everybody there.
+#[derive(Debug, Clone)]
+pub struct Tls<'a> {
+    /// Strict-Transport-Security with this age; 0 tells browsers to forget it.
+    pub hsts_max_age_s: Option<i64>,
+    /// Absolute path of the chain, the leaf first.
+    pub chain: &'a str,
+    /// Absolute path of the key.
+    pub key: &'a str,
+}
+
+/// A finished file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// All of it, the marker first.
+    pub text: String,
+    /// SHA-256 of the body, hex.
+    pub hash: String,
+    /// What the running nginx answers once it has this text.
+    pub proof: Proof,
+}
+
+/// The first line of a file of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// The domain's row.
+    pub id: i64,
+    /// The text's.
+    pub generation: i64,
+    /// Of the body, hex, as it was when we wrote it.
+    pub hash: String,
+}
+
+/// Mozilla's intermediate list 6.0: no DHE, so no parameters of our own.
+const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+    ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+const CURVES: &str = "X25519:prime256v1:secp384r1";
+/// An OpenSSL that does not know a name in this list keeps nginx from starting.
+const CURVES_MLKEM: &str = "X25519MLKEM768:X25519:prime256v1:secp384r1";
+
+const COMMENT: &str =
+    "# Written by Lamplighter from the domain's form. A change made here is noticed and shown there.\n";
+const MARKER: &str = "# lamplighter domain=";
+/// Longest HSTS age: two years, what browsers' preload lists ask for, with room.
+const HSTS_MAX: i64 = 10 * 365 * 24 * 3600;
+
+/// The file. Errors: a value outside its grammar, which whoever calls this should have refused before (`internal`).
+pub fn render(site: &Site) -> Result<Rendered> {
+    check(site)?;
+    // The hash of everything but the proof names the proof.
+    let bare = sha256(&print(&tree(site, None)));
+    let proof = Proof {
+        path: format!("{PROOF_DIR}{}", &bare[..16]),
+        body: bare[16..48].to_string(),
+    };
+    let meant = tree(site, Some(&proof));
+    let body = format!("{COMMENT}{}", print(&meant));
+    if parse(&body).as_ref() != Ok(&meant) {
+        return Err(Error::internal(format!(
+            "nginx would read another site than was meant: {body}"
+        )));
+    }
+    let hash = sha256(&body);
+    let text = format!(
+        "{MARKER}{} generation={} sha256={hash}\n{body}",
+        site.id, site.generation
+    );
+    Ok(Rendered { text, hash, proof })
+}
+
+/// The marker of a file, when it is one of ours, edited or not.
+pub fn marker(text: &str) -> Option<Marker> {
+    let mut words = text.lines().next()?.strip_prefix(MARKER)?.split(' ');
+    let id = words.next()?.parse().ok()?;
+    let generation = words.next()?.strip_prefix("generation=")?.parse().ok()?;
+    let hash = words.next()?.strip_prefix("sha256=")?;
+    let fits = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()) && words.next().is_none();
+    fits.then(|| Marker {
+        id,
+        generation,
+        hash: hash.to_string(),
+    })
+}
+
+/// Is it a file of ours that nobody has edited since?
+pub fn untouched(text: &str) -> bool {
+    let body = text.split_once('\n').map_or("", |(_, body)| body);
+    marker(text).is_some_and(|marker| marker.hash == sha256(body))
+}
+
+/// What proves that nginx runs this text: for a file that is put back. None for a text that is not ours.
+pub fn proof_in(text: &str) -> Option<Proof> {
+    fn find(directives: &[Directive]) -> Option<Proof> {
+        directives.iter().find_map(|directive| {
+            let inside = directive.block.as_ref()?;
+            let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
+            match words[..] {
+                ["location", "=", path] if path.starts_with(PROOF_DIR) => {
+                    let answer = inside.iter().find(|d| d.words.first().is_some_and(|w| w == "return"))?;
+                    let body = answer.words.get(2)?.strip_suffix('\n')?;
+                    Proof::new(path, body)
+                }
+                _ => find(inside),
+            }
+        })
+    }
+    find(&parse(text).ok()?)
+}
+
+/// Where the proofs live; in a place that RFC 8615 keeps free of the sites' own paths.
+const PROOF_DIR: &str = Proof::DIR;
+
+fn sha256(text: &str) -> String {
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+/// The grammars, once more: what passes here cannot mean anything else to nginx than itself.
+fn check(site: &Site) -> Result<()> {
+    let path =
+        |path: &str| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+    let name = |host: &str| Host::parse(host).is_ok_and(|parsed| parsed.as_str() == host);
+    let right = name(site.domain)
+        && Host::parse(site.domain).is_ok_and(|host| host.ip().is_none())
+        && site.domain.contains('.')
+        && site.id > 0
+        && site.generation >= 0
+        && !site.upstream.is_empty()
+        && site.upstream.len() <= TARGETS_MAX
+        && site
+            .upstream
+            .iter()
+            .all(|t| name(&t.host) && t.port > 0 && t.weight != Some(0))
+        && site.tls.as_ref().is_none_or(|tls| {
+            path(tls.chain) && path(tls.key) && tls.hsts_max_age_s.is_none_or(|age| (0..=HSTS_MAX).contains(&age))
+        });
+    match right {
+        true => Ok(()),
+        false => Err(Error::internal(format!("a value outside its grammar: {site:?}"))),
+    }
+}
+
+/// Targets of one upstream. nginx has no limit; a longer list is a mistake of somebody's program.
+pub const TARGETS_MAX: usize = 64;
+
+fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
+    let mut out = Vec::new();
+    let place = match site.upstream {
+        [only] if only.weight.is_none() => address(only),
+        several => {
+            let name = format!("lamplighter_{}", site.domain);
+            let servers = several.iter().map(|target| {
+                let weight = target.weight.map(|weight| format!("weight={weight}"));
+                line(["server".to_string(), address(target)].into_iter().chain(weight))
+            });
+            out.push(block(["upstream", &name], servers.collect()));
+            name
+        }
+    };
+    let pass = pass(&place, site.tls.as_ref());
+    let mut plain = listen(site, "80", &[]);
+    plain.extend(common(site, proof));
+    plain.push(block(
+        ["location", "^~", "/.well-known/acme-challenge/"],
+        vec![line(["root", WEBROOT]), line(["default_type", "text/plain"])],
+    ));
+    let Some(tls) = &site.tls else {
+        plain.push(pass);
+        out.push(block(["server"], plain));
+        return out;
+    };
+    // The name itself and not $host: whoever made us the default for other names is not sent around.
+    let there = format!("https://{}$request_uri", site.domain);
+    plain.push(block(["location", "/"], vec![line(["return", "301", &there])]));
+    out.push(block(["server"], plain));
+
+    let mut secure = match site.nginx.http2 {
+        Http2::Listen => listen(site, "443", &["ssl", "http2"]),
+        Http2::Directive => {
+            let mut lines = listen(site, "443", &["ssl"]);
+            lines.push(line(["http2", "on"]));
+            lines
+        }
+    };
+    let mut head = common(site, proof);
+    let proof = head.split_off(2);
+    secure.extend(head);
+    secure.extend([
+        line(["ssl_certificate", tls.chain]),
+        line(["ssl_certificate_key", tls.key]),
+        line(["ssl_protocols", "TLSv1.2", "TLSv1.3"]),
+        line(["ssl_ciphers", CIPHERS]),
+        line(["ssl_prefer_server_ciphers", "off"]),
+        line(["ssl_ecdh_curve", if site.nginx.mlkem { CURVES_MLKEM } else { CURVES }]),
+        line(["ssl_session_timeout", "1d"]),
+        line(["ssl_session_cache", "shared:lamplighter:10m"]),
+    ]);
+    if site.nginx.tickets_off {
+        // Before 1.23.2 nginx never changed the key of its tickets.
+        secure.push(line(["ssl_session_tickets", "off"]));
+    }
+    if let Some(age) = tls.hsts_max_age_s {
+        // Once for all locations: none of them adds a header of its own, which would drop this one.
+        let value = format!("max-age={age}");
+        secure.push(line(["add_header", "Strict-Transport-Security", &value, "always"]));
+    }
+    secure.extend(proof);
+    secure.push(pass);
+    out.push(block(["server"], secure));
+    out
+}
+
+fn address(target: &Target) -> String {
+    match target.host.contains(':') {
+        true => format!("[{}]:{}", target.host, target.port),
+        false => format!("{}:{}", target.host, target.port),
+    }
+}
+
+fn listen(site: &Site, port: &str, more: &[&str]) -> Vec<Directive> {
+    let on = |place: String| line(["listen", &place].into_iter().chain(more.iter().copied()));
+    let mut lines = vec![on(port.to_string())];
+    lines.extend(site.nginx.ipv6.then(|| on(format!("[::]:{port}"))));
+    lines
+}
+
+/// Name and version first, two lines; then the proof, when it is known.
+fn common(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
+    let mut lines = vec![line(["server_name", site.domain]), line(["server_tokens", "off"])];
+    lines.extend(proof.map(|proof| {
+        block(
+            ["location", "=", &proof.path],
+            vec![
+                line(["access_log", "off"]),
+                line(["default_type", "text/plain"]),
+                line(["return", "200", &format!("{}\n", proof.body)]),
+            ],
+        )
+    }));
+    lines
+}
+
+/// Everything else goes to the targets. Connections to them are not kept: the map behind `Connection` closes them unless
+/// they are upgraded.
+fn pass(place: &str, tls: Option<&Tls>) -> Directive {
+    let mut lines = vec![
+        line(["proxy_pass", &format!("http://{place}")]),
+        line(["proxy_http_version", "1.1"]),
+    ];
+    lines.extend(
+        [
+            ("Host", "$host"),
+            ("X-Real-IP", "$remote_addr"),
+            ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
+            ("X-Forwarded-Proto", "$scheme"),
+            ("X-Forwarded-Host", "$host"),
+            ("X-Forwarded-Port", "$server_port"),
+            ("Upgrade", "$http_upgrade"),
+            ("Connection", "$lamplighter_connection"),
+        ]
+        .map(|(name, value)| line(["proxy_set_header", name, value])),
+    );
+    if tls.is_some_and(|tls| tls.hsts_max_age_s.is_some()) {
+        // Of two such headers browsers read the first (RFC 6797 §8.1); ours is meant.
+        lines.push(line(["proxy_hide_header", "Strict-Transport-Security"]));
+    }
+    lines.extend([
+        // A target that is away is told at once; a slow page, an upload or a quiet WebSocket has its time.
+        line(["proxy_connect_timeout", "10s"]),
+        line(["proxy_send_timeout", "60s"]),
+        line(["proxy_read_timeout", "300s"]),
+        line(["client_max_body_size", "50m"]),
+    ]);
+    block(["location", "/"], lines)
+}

@@ -1,0 +1,405 @@
+//! Domains put on servers, taken off, and their certificates renewed. What is not proved is put back by the server
+//! itself; several servers are served one first, then the rest, and the first red one stops those not yet begun.
+
+use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
+use super::sites::{self, Put, Row};
+use crate::base::clock;
+use crate::base::error::{Error, Kind as Failure, Result};
+use crate::base::id::{self, Id};
+use crate::base::parallel;
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
+use crate::features::servers::reach::Way;
+use crate::features::servers::{Server, tasks::tell};
+use crate::provision::recipes;
+use crate::provision::site::{self as remote, Apply, Certificate};
+use crate::task::worker::Run;
+use crate::task::{Kind, Outcome, queue};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Name of a kind.
+pub const DEPLOY: &str = "domain.deploy";
+/// Name of a kind.
+pub const REMOVE: &str = "domain.remove";
+/// Name of a kind.
+pub const RENEW: &str = "domain.renew";
+
+/// All kinds. Each may run twice: a server that has died in between has put itself back, and the look comes first.
+pub const TASKS: &[Kind] = &[
+    Kind {
+        name: DEPLOY,
+        title: ["Deploy domain", "Развернуть домен"],
+        twice_ok: true,
+        deadline: Duration::from_secs(60 * 60),
+        run: deploy,
+    },
+    Kind {
+        name: REMOVE,
+        title: ["Take domain off its servers", "Снять домен с серверов"],
+        twice_ok: true,
+        deadline: Duration::from_secs(30 * 60),
+        run: remove,
+    },
+    Kind {
+        name: RENEW,
+        title: ["Renew certificate", "Обновить сертификат"],
+        twice_ok: true,
+        deadline: Duration::from_secs(30 * 60),
+        run: renew,
+    },
+];
+
+/// What a person chose for a deploy or a removal.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub struct Choice {
+    /// Texts that somebody else wrote may be overwritten.
+    #[serde(default)]
+    pub overwrite: bool,
+}
+
+/// What a person chose for a renewal.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub struct Renewal {
+    /// Now, although it is not due.
+    #[serde(default)]
+    pub force: bool,
+}
+
+fn deploy(run: &Run) -> Result<Outcome> {
+    let choice: Choice = run.input()?;
+    let wish = Wish::load(run.app, Id::new(run.target()))?;
+    let work = Deploy {
+        run,
+        wish: &wish,
+        choice,
+    };
+    let result = work.everywhere();
+    finish(run, &wish, result)
+}
+
+/// Ends with the event that the alerts live by.
+fn finish(run: &Run, wish: &Wish, result: Result<u32>) -> Result<Outcome> {
+    let target = ("domain", wish.domain.id.get());
+    let name = wish.domain.fields.domain.unicode();
+    match result {
+        Ok(changed) => {
+            let wake = run.app.wakes.events.clone();
+            let data = serde_json::json!({ "name": name, "changed": changed });
+            Ok(Outcome {
+                changed,
+                commit: Some(Box::new(move |tx| outbox::emit(tx, &wake, "deploy.ok", target, &data))),
+            })
+        }
+        // Somebody wanted it to end, or the daemon stops: nothing failed.
+        Err(e) if run.cancel.is_cancelled() => Err(e),
+        Err(e) => {
+            let data = serde_json::json!({ "name": name, "evidence": [e.say, e.code] });
+            let wake = &run.app.wakes.events;
+            run.app
+                .db
+                .write(|tx| outbox::emit(tx, wake, "deploy.failed", target, &data))?;
+            Err(e)
+        }
+    }
+}
+
+struct Deploy<'a> {
+    run: &'a Run<'a>,
+    wish: &'a Wish,
+    choice: Choice,
+}
+
+impl Deploy<'_> {
+    fn everywhere(&self) -> Result<u32> {
+        let (leaving, wanted): (Vec<_>, Vec<_>) = self.wish.sites.iter().partition(|(row, _)| !row.wanted);
+        self.look_before(&wanted)?;
+        let mut changed = 0;
+        if let Some((canary, rest)) = wanted.split_first() {
+            changed += self.all(&[*canary], Self::put)?;
+            changed += self.all(rest, Self::put)?;
+        }
+        // Last: until the others serve, the old places still do.
+        Ok(changed + self.all(&leaving, Self::take_off)?)
+    }
+
+    /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
+    fn look_before(&self, wanted: &[&(Row, Server)]) -> Result<()> {
+        let is_new = |(row, _): &&(Row, Server)| row.state == sites::State::None || row.name != self.wish.name();
+        let issues = self.wish.is_acme() && wanted.iter().any(is_new);
+        let (report, faults) = plan::before(self.run.app, self.wish, issues, self.run.cancel);
+        for line in report.iter().flat_map(|report| report.lines()) {
+            self.run.log.say(&line);
+        }
+        for fault in &faults {
+            match fault.level {
+                Level::Warn => self.run.log.line("warning", "task", "", &fault.message),
+                _ => return Err(Error::new(Failure::Conflict, fault.code, fault.message.clone())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the work on several servers, a few at a time. After the first failure no further one is begun.
+    fn all(&self, sites: &[&(Row, Server)], work: fn(&Self, &Row, &Server) -> Result<u32>) -> Result<u32> {
+        let red = AtomicBool::new(false);
+        let results = parallel::map(sites, WIDTH, |(row, server)| {
+            if red.load(Ordering::SeqCst) || self.run.cancel.is_cancelled() {
+                return None;
+            }
+            let result = work(self, row, server).map_err(|e| self.failed(row, server, e));
+            if result.is_err() {
+                red.store(true, Ordering::SeqCst);
+            }
+            Some(result)
+        });
+        let left = results.iter().filter(|r| r.is_none()).count();
+        let mut changed = 0;
+        for result in results.into_iter().flatten() {
+            changed += result.map_err(|e| self.told(e, left))?;
+        }
+        match self.run.cancel.is_cancelled() && left > 0 {
+            true => Err(crate::base::process::cancelled()),
+            false => Ok(changed),
+        }
+    }
+
+    fn told(&self, e: Error, left: usize) -> Error {
+        match left {
+            0 => e,
+            n => Error {
+                say: format!("{} {n} more servers were not touched.", e.say),
+                ..e
+            },
+        }
+    }
+
+    /// Remembers the failure at the site and says where it was.
+    fn failed(&self, row: &Row, server: &Server, e: Error) -> Error {
+        if self.run.cancel.is_cancelled() {
+            return e;
+        }
+        if let Err(lost) = self.run.app.db.write(|tx| sites::failed(tx, row, e.code, &e.say)) {
+            crate::base::log::error(
+                "domains",
+                "cannot note a failed deploy",
+                &[("error", &lost.to_string())],
+            );
+        }
+        match self.wish.sites.len() {
+            1 => e,
+            _ => Error {
+                say: format!("{}: {}", server.fields.name, e.say),
+                ..e
+            },
+        }
+    }
+
+    /// How the log calls a server; with a single one it need not be said.
+    fn on<'s>(&self, server: &'s Server) -> &'s str {
+        match self.wish.sites.len() {
+            1 => "",
+            _ => &server.fields.name,
+        }
+    }
+
+    fn way(&self, server: &Server) -> Result<Way> {
+        let run = self.run;
+        let way = Way::settle(run.app, server.id, run.cancel, &mut |say| run.log.say(say))?;
+        way.secrets().for_each(|secret| run.log.hide(secret));
+        Ok(way)
+    }
+
+    fn look(&self, way: &Way, row: &Row, server: &Server) -> Result<ServerPlan> {
+        let run = self.run;
+        let plan = plan::on_server(run.app, way, self.wish, row, run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        if let Some(fault) = plan.stop(self.choice.overwrite) {
+            for line in fault.evidence.lines() {
+                run.log.line("warning", "ssh", "stderr", line);
+            }
+            return Err(Error::new(Failure::Conflict, fault.code, fault.message.clone()));
+        }
+        Ok(plan)
+    }
+
+    fn put(&self, row: &Row, server: &Server) -> Result<u32> {
+        let run = self.run;
+        let way = self.way(server)?;
+        let mut changed = 0;
+        let mut plan = self.look(&way, row, server)?;
+        if plan.work.as_ref().is_some_and(|work| work.set_up) {
+            let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
+                tell(run, self.on(server), report)
+            })?;
+            changed += done.changed;
+            plan = self.look(&way, row, server)?;
+        }
+        let Some(work) = plan.work.as_ref() else {
+            return Err(Error::internal("a plan without work"));
+        };
+        let nginx = work.nginx.ok_or_else(|| Error::internal("nginx without a version"))?;
+        if !plan.steps.is_empty() {
+            changed += self.apply(&way, row, server, &plan)?;
+        }
+        let put = Put {
+            name: self.wish.name(),
+            generation: work.generation,
+            text: &work.rendered.text,
+            nginx,
+        };
+        run.app
+            .db
+            .write(|tx| sites::live(tx, &fresh(tx, row)?, &put, clock::now()))?;
+        Ok(changed)
+    }
+
+    fn apply(&self, way: &Way, row: &Row, server: &Server, plan: &ServerPlan) -> Result<u32> {
+        let (run, wish) = (self.run, self.wish);
+        let Some(work) = plan.work.as_ref() else {
+            return Err(Error::internal("a plan without work"));
+        };
+        let names: Vec<&str> = wish.target_names().collect();
+        let certificate = match (&wish.own, &work.first) {
+            (Some(own), _) => {
+                run.log.hide(&own.key);
+                Certificate::Files {
+                    chain: &own.chain,
+                    key: &own.key,
+                }
+            }
+            (None, Some(first)) => Certificate::Acme {
+                email: &wish.acme_email,
+                directory: &wish.acme_directory,
+                first: (&first.text, &first.proof),
+            },
+            (None, None) => Certificate::None,
+        };
+        let recipe = remote::apply(&Apply {
+            name: wish.name(),
+            text: &work.rendered.text,
+            proof: &work.rendered.proof,
+            target_names: &names,
+            certificate,
+            expect: plan.found.as_deref(),
+            old_name: Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name()),
+            old_expect: plan.found_old.as_deref(),
+        })?;
+        let done = way.run(run.app, &recipe, run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        Ok(done.changed)
+    }
+
+    fn take_off(&self, row: &Row, server: &Server) -> Result<u32> {
+        let mut changed = 0;
+        if !row.name.is_empty() {
+            let way = self.way(server)?;
+            let plan = self.look(&way, row, server)?;
+            if !plan.steps.is_empty() {
+                changed = self.remove(&way, row, server, &plan)?;
+            }
+        }
+        self.run.app.db.write(|tx| sites::gone(tx, row))?;
+        Ok(changed)
+    }
+
+    fn remove(&self, way: &Way, row: &Row, server: &Server, plan: &ServerPlan) -> Result<u32> {
+        let run = self.run;
+        let recipe = remote::remove(&row.name, plan.found.as_deref())?;
+        let done = way.run(run.app, &recipe, run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        Ok(done.changed)
+    }
+}
+
+/// The row as it is now: a person may have taken the server off the domain meanwhile.
+fn fresh(tx: &Tx, row: &Row) -> Result<Row> {
+    let rows = sites::of(tx, row.domain)?;
+    rows.into_iter()
+        .find(|now| now.server == row.server)
+        .ok_or_else(|| Error::not_found("site"))
+}
+
+/// A domain that a person has deleted: off every server, then out of the book.
+fn remove(run: &Run) -> Result<Outcome> {
+    let choice: Choice = run.input()?;
+    let wish = Wish::load(run.app, Id::new(run.target()))?;
+    let work = Deploy {
+        run,
+        wish: &wish,
+        choice,
+    };
+    let all: Vec<_> = wish.sites.iter().collect();
+    let leaving: Vec<(Row, Server)> = all
+        .into_iter()
+        .map(|(row, server)| {
+            let row = Row {
+                wanted: false,
+                ..row.clone()
+            };
+            (row, server.clone())
+        })
+        .collect();
+    let result = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off);
+    match result {
+        Ok(changed) => {
+            let (wake, domain) = (run.app.wakes.events.clone(), wish.domain);
+            let commit = move |tx: &Tx| super::forget(tx, &wake, &domain);
+            Ok(Outcome {
+                changed,
+                commit: Some(Box::new(commit)),
+            })
+        }
+        Err(e) => finish(run, &wish, Err(e)),
+    }
+}
+
+/// certbot's own timer renews what is due; this is for those who cannot wait, and for short-lived certificates.
+fn renew(run: &Run) -> Result<Outcome> {
+    let choice: Renewal = run.input()?;
+    let wish = Wish::load(run.app, Id::new(run.target()))?;
+    if !wish.is_acme() {
+        let say = "This domain has no certificate from an ACME server, so there is nothing to renew.";
+        return Err(Error::new(Failure::Conflict, "not_acme", say));
+    }
+    let work = Deploy {
+        run,
+        wish: &wish,
+        choice: Choice::default(),
+    };
+    let live: Vec<_> = wish
+        .sites
+        .iter()
+        .filter(|(row, _)| row.wanted && !row.name.is_empty())
+        .collect();
+    if live.is_empty() {
+        let say = "This domain is on no server yet. Deploy it first: that also gets its certificate.";
+        return Err(Error::new(Failure::Conflict, "not_deployed", say));
+    }
+    let mut changed = 0;
+    for (row, server) in live {
+        let recipe = remote::renew(&row.name, choice.force)?;
+        let done = work.way(server)?.run(run.app, &recipe, run.cancel, &mut |report| {
+            tell(run, work.on(server), report)
+        })?;
+        changed += done.changed;
+    }
+    let (wake, target) = (run.app.wakes.events.clone(), ("domain", wish.domain.id.get()));
+    let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
+    Ok(Outcome {
+        changed,
+        commit: Some(Box::new(move |tx| {
+            outbox::emit(tx, &wake, "domain.renewed", target, &data)
+        })),
+    })
+}
+
+/// Is anything about to change this domain's sites?
+pub fn is_busy(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
+    let open = queue::open(conn, ("domain", domain.get()), |kind| kind == DEPLOY || kind == REMOVE)?;
+    Ok(open.is_some())
+}

@@ -1,0 +1,72 @@
+//! A group's fields and the only way to make them valid.
+
+use crate::base::error::Result;
+use crate::http::input::Input;
+
+/// What can be grouped.
+pub const KINDS: [&str; 2] = ["domain", "host"];
+
+/// A group's fields, valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
+    /// One of [`KINDS`]; fixed when the group is made.
+    pub kind: &'static str,
+    /// What people call it; unique within its kind.
+    pub name: String,
+    /// Free words.
+    pub notes: String,
+}
+
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            kind: "domain",
+            name: String::new(),
+            notes: String::new(),
+        }
+    }
+}
+
+/// Proof that a draft fits.
+#[derive(Debug)]
+pub struct Valid {
+    /// All fields.
+    pub fields: Fields,
+}
+
+/// Fields of the answer that may be sent back and are not ours to set.
+pub const READ_ONLY: &[&str] = &["id", "counts", "revision", "created_at", "updated_at"];
+
+/// Reads a draft over `base`: what is not sent stays as it is there.
+pub fn read(mut input: Input, base: Fields, is_new: bool) -> Result<Valid> {
+    let mut f = base;
+    let i = &mut input;
+    match i.choice("kind", &KINDS) {
+        Some(kind) if !is_new && kind != f.kind => {
+            i.wrong("kind", "fixed", "A group keeps its kind. Make another group.");
+        }
+        Some(kind) => f.kind = kind,
+        None => {}
+    }
+    if let Some(name) = i.parse("name", "bad_name", name) {
+        f.name = name;
+    }
+    if let Some(notes) = i.text("notes", 2_000) {
+        f.notes = notes;
+    }
+    if f.name.is_empty() && !i.has_error("name") {
+        i.wrong("name", "required", "Give the group a name.");
+    }
+    input.finish(READ_ONLY)?;
+    Ok(Valid { fields: f })
+}
+
+fn name(text: &str) -> std::result::Result<String, String> {
+    let good =
+        (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control) && !text.trim().is_empty();
+    if good {
+        Ok(text.into())
+    } else {
+        Err("A name has 1 to 100 characters on one line.".into())
+    }
+}

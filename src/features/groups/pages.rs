@@ -1,0 +1,140 @@
+//! The groups on one page: counters, and forms in the rows that work without script.
+
+use super::{Counts, Filter, Group, api};
+use crate::access::Right;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::http::input::Input;
+use crate::http::page::{self, query};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use crate::http::view::Errors;
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/groups", Right::Read, list),
+    route(Post, "/groups", Right::Edit, create),
+    route(Post, "/groups/{id}", Right::Edit, change),
+    route(Post, "/groups/{id}/delete", Right::Edit, delete),
+];
+
+/// Groups on the page: more are found by searching.
+const SHOWN_MAX: i64 = 500;
+
+#[derive(Serialize)]
+struct Row {
+    id: i64,
+    name: String,
+    notes: String,
+    counts: Counts,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    q: &'a str,
+    items: Vec<Row>,
+    total: i64,
+    /// The row that is a form now, and the one that asks whether it shall be deleted.
+    edit: Option<i64>,
+    delete: Option<i64>,
+    /// Domains that the deletion of a group left in none.
+    freed: Option<i64>,
+    /// What was typed into the refused form.
+    name: String,
+    notes: String,
+    errors: Errors,
+}
+
+/// A form that was refused: of which row (none: a new one), what was typed, and why not.
+struct Refused {
+    row: Option<Id<id::Group>>,
+    pairs: Vec<(String, String)>,
+    errors: Errors,
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    show(ctx, None)
+}
+
+fn show(ctx: &Ctx, refused: Option<Refused>) -> Result<Reply> {
+    let word = |name: &str| ctx.request.param(name).unwrap_or_default();
+    let chosen = |name: &str| Id::<id::Group>::parse(word(name)).map(Id::get);
+    let filter = Filter {
+        kind: "domain",
+        q: word("q"),
+        limit: SHOWN_MAX,
+        offset: 0,
+    };
+    let (rows, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+    let typed = |name: &str| {
+        let pairs = refused.iter().flat_map(|r| &r.pairs);
+        pairs
+            .filter(|(n, _)| n == name)
+            .map(|(_, v)| v.clone())
+            .next()
+            .unwrap_or_default()
+    };
+    let row = |g: Group| Row {
+        id: g.id.get(),
+        name: g.fields.name,
+        notes: g.fields.notes,
+        counts: g.counts,
+    };
+    let content = List {
+        q: filter.q,
+        items: rows.into_iter().map(row).collect(),
+        total,
+        edit: match &refused {
+            Some(refused) => refused.row.map(Id::get),
+            None => chosen("edit"),
+        },
+        delete: chosen("delete"),
+        freed: word("freed").parse().ok(),
+        name: typed("name"),
+        notes: typed("notes"),
+        errors: refused.map(|r| r.errors).unwrap_or_default(),
+    };
+    page::show(ctx, "groups/list.html", content)
+}
+
+/// The page again with the form's mistakes, or the error itself when it is not about fields.
+fn again(ctx: &Ctx, row: Option<Id<id::Group>>, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
+    if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
+        return Err(error);
+    }
+    let errors = Errors::of(&error);
+    Ok(show(ctx, Some(Refused { row, pairs, errors }))?.with_status(422))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    match api::add(ctx.app, Input::read(ctx.request)?, ctx.actor()?) {
+        Ok(_) => Ok(Reply::see_other("/groups")),
+        Err(e) => again(ctx, None, ctx.request.form()?, e),
+    }
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "group")?;
+    match api::save(
+        ctx.app,
+        id,
+        Input::read(ctx.request)?,
+        |g| g.fields.clone(),
+        ctx.actor()?,
+    ) {
+        Ok(_) => Ok(Reply::see_other("/groups")),
+        Err(e) => again(ctx, Some(id), ctx.request.form()?, e),
+    }
+}
+
+fn delete(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "group")?;
+    let by = ctx.actor()?.by();
+    let freed = ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
+    Ok(Reply::see_other(format!(
+        "/groups{}",
+        query(&[("freed", freed.to_string())])
+    )))
+}

@@ -1,0 +1,117 @@
+//! SQL of the groups.
+
+use super::model::{Fields, KINDS};
+use super::{Counts, Group};
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::db::{self, Conn};
+use rusqlite::{OptionalExtension, Row, params};
+
+/// A domain fails when its certificate, its name servers or one of its sites needs a person.
+const COLUMNS: &str = "g.id, g.kind, g.name, g.notes, g.revision, g.created_at, g.updated_at, count(d.id),
+    coalesce(sum(d.ssl), 0),
+    coalesce(sum(d.cert_state IN ('urgent', 'bad') OR d.ns_state IN ('mismatch', 'error') OR EXISTS (SELECT 1
+      FROM domain_sites s WHERE s.domain_id = d.id AND s.state IN ('failed', 'drifted'))), 0)";
+
+const FROM: &str = "groups g LEFT JOIN domains d ON d.group_id = g.id";
+
+fn read(r: &Row) -> rusqlite::Result<Group> {
+    let kind = r.get_ref(1)?.as_str()?;
+    let (domains, tls): (i64, i64) = (r.get(7)?, r.get(8)?);
+    Ok(Group {
+        id: Id::new(r.get(0)?),
+        fields: Fields {
+            kind: KINDS.into_iter().find(|k| *k == kind).unwrap_or(KINDS[0]),
+            name: r.get(2)?,
+            notes: r.get(3)?,
+        },
+        counts: Counts {
+            domains,
+            tls,
+            plain: domains - tls,
+            failing: r.get(9)?,
+        },
+        revision: r.get(4)?,
+        created_at: r.get(5)?,
+        updated_at: r.get(6)?,
+    })
+}
+
+pub fn get(conn: &Conn, id: Id<id::Group>) -> Result<Option<Group>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE g.id = ?1 GROUP BY g.id"))?;
+    Ok(statement.query_row([id.get()], read).optional()?)
+}
+
+/// What a list asks for; empty texts mean any.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    /// `domain` or `host`.
+    pub kind: &'a str,
+    /// Part of the name or the notes.
+    pub q: &'a str,
+    /// At most so many.
+    pub limit: i64,
+    /// Skip so many.
+    pub offset: i64,
+}
+
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Group>, i64)> {
+    let wheres = r"(?1 = '' OR g.kind = ?1) AND (?2 = '%%' OR g.name LIKE ?2 ESCAPE '\' OR g.notes LIKE ?2 ESCAPE '\')";
+    let like = format!(
+        "%{}%",
+        filter.q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+    );
+    let total = conn
+        .prepare_cached(&format!("SELECT count(*) FROM groups g WHERE {wheres}"))?
+        .query_row(params![filter.kind, like], |r| r.get(0))?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE {wheres} GROUP BY g.id ORDER BY g.name, g.id LIMIT ?3 OFFSET ?4"
+    ))?;
+    let rows = statement
+        .query_map(params![filter.kind, like, filter.limit, filter.offset], read)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((rows, total))
+}
+
+fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    move |e| match db::is_duplicate(&e) {
+        true => {
+            let message = format!("There is a group called “{name}” already. Give this one another name.");
+            let field = Field {
+                field: "name",
+                code: "duplicate",
+                message: message.clone(),
+            };
+            Error {
+                fields: vec![field],
+                ..Error::new(Kind::Conflict, "duplicate", message)
+            }
+        }
+        false => e.into(),
+    }
+}
+
+pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Group>> {
+    conn.execute(
+        "INSERT INTO groups (kind, name, notes, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)",
+        params![f.kind, f.name, f.notes, at],
+    )
+    .map_err(told_duplicate(&f.name))?;
+    Ok(Id::new(conn.last_insert_rowid()))
+}
+
+pub fn update(conn: &Conn, id: Id<id::Group>, f: &Fields, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE groups SET name = ?2, notes = ?3, updated_at = ?4, revision = revision + 1 WHERE id = ?1",
+        params![id.get(), f.name, f.notes, at],
+    )
+    .map_err(told_duplicate(&f.name))?;
+    Ok(())
+}
+
+/// The domains that were in it stay, in no group.
+pub fn remove(conn: &Conn, id: Id<id::Group>) -> Result<()> {
+    conn.execute("DELETE FROM groups WHERE id = ?1", [id.get()])?;
+    Ok(())
+}

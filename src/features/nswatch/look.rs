@@ -1,0 +1,111 @@
+//! One look at the name servers of one name, and what it comes to.
+
+use super::policy::Policy;
+use crate::net::dns::{Fault, Resolver};
+
+/// What a look comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// All fit the policy, or there is none.
+    Ok,
+    /// At least one does not fit.
+    Mismatch,
+    /// They could not be found out: nothing is known of the policy.
+    Error,
+}
+
+impl State {
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Mismatch => "mismatch",
+            State::Error => "error",
+        }
+    }
+
+    /// Reads a stored name.
+    pub fn parse(name: &str) -> State {
+        match name {
+            "ok" => State::Ok,
+            "mismatch" => State::Mismatch,
+            _ => State::Error,
+        }
+    }
+}
+
+/// The result of a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// What it comes to.
+    pub state: State,
+    /// `ok`, `mismatch`, or why there is no answer ([`Fault::code`]).
+    pub code: String,
+    /// The zone whose name servers these are; empty when there was no answer.
+    pub zone: String,
+    /// Sorted; empty when there was no answer.
+    pub ns: Vec<String>,
+    /// What they were held against.
+    pub policy: String,
+    /// The raw sentences: what was seen, where.
+    pub evidence: Vec<String>,
+}
+
+impl Look {
+    /// Is it the same news? (The sentences may differ: another of our servers may have been the one that failed.)
+    pub fn is_as(&self, other: &Look) -> bool {
+        (self.state, &self.code, &self.zone, &self.ns, &self.policy)
+            == (other.state, &other.code, &other.zone, &other.ns, &other.policy)
+    }
+
+    /// All of it on one line.
+    pub fn say(&self) -> String {
+        self.evidence.join(" ")
+    }
+}
+
+/// Asks for the name servers of `name` (A-labels) and holds them against `policy`. `None` when it was cancelled.
+pub fn look(resolver: &Resolver, name: &str, policy: &str) -> Option<Look> {
+    let blank = Look {
+        state: State::Error,
+        code: String::new(),
+        zone: String::new(),
+        ns: Vec::new(),
+        policy: policy.into(),
+        evidence: Vec::new(),
+    };
+    let found = match resolver.name_servers(name) {
+        Ok(found) => found,
+        Err(failure) if failure.fault == Fault::Cancelled => return None,
+        Err(failure) => {
+            return Some(Look {
+                code: failure.fault.code().into(),
+                evidence: failure.evidence,
+                ..blank
+            });
+        }
+    };
+    let rule = Policy::parse(policy);
+    let misfits: Vec<&str> = found
+        .hosts
+        .iter()
+        .map(String::as_str)
+        .filter(|h| !rule.fits(h))
+        .collect();
+    let mut evidence = vec![format!("Name servers of {}: {}.", found.zone, found.hosts.join(", "))];
+    if let Some(to) = &found.alias {
+        evidence.push(format!("{name} is an alias (CNAME) of {to}."));
+    }
+    if !misfits.is_empty() {
+        evidence.push(format!("Not “{}”: {}.", policy.trim(), misfits.join(", ")));
+    }
+    let state = if misfits.is_empty() { State::Ok } else { State::Mismatch };
+    Some(Look {
+        state,
+        code: state.name().into(),
+        zone: found.zone,
+        ns: found.hosts,
+        evidence,
+        ..blank
+    })
+}

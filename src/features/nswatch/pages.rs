@@ -1,0 +1,148 @@
+//! The card on a domain's page, and looking again from there or from the list.
+
+use super::look::{Look, State};
+use super::policy::Policy;
+use super::{api, verify};
+use crate::access::Right;
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Result};
+use crate::base::id::Id;
+use crate::features::domains;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::Post;
+use crate::http::route::{Ctx, Panel, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Post, "/domains/verify-dns", Right::Edit, verify_several),
+    route(Post, "/domains/{id}/verify-dns", Right::Edit, verify_one),
+];
+
+/// See [`Panel`]; shown by `domains/_nameservers.html`.
+pub const PANELS: &[Panel] = &[Panel {
+    on: "domain",
+    slot: "nameservers",
+    data: panel,
+}];
+
+/// Results on the page; the API has them all.
+const SHOWN: i64 = 10;
+
+#[derive(Serialize)]
+struct Card {
+    id: i64,
+    policy: String,
+    /// `none`, `substring`, `suffix` or `exact`.
+    mode: &'static str,
+    /// The newest result; `None` before the first look.
+    now: Option<Run>,
+    /// Those before it.
+    earlier: Vec<Run>,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct Run {
+    /// Which glyph stands for it.
+    glyph: &'static str,
+    state: &'static str,
+    code: String,
+    /// What it was held against.
+    policy: String,
+    zone: String,
+    /// The zone is one above the domain.
+    above: bool,
+    hosts: Vec<HostRow>,
+    misfits: usize,
+    evidence: Vec<String>,
+    first_at: Ms,
+    last_at: Ms,
+    count: i64,
+}
+
+#[derive(Serialize)]
+struct HostRow {
+    name: String,
+    fits: bool,
+}
+
+fn run(domain: &str, row: super::Row) -> Run {
+    let Look {
+        state,
+        code,
+        zone,
+        ns,
+        policy,
+        evidence,
+    } = row.look;
+    let rule = Policy::parse(&policy);
+    let host = |name: String| HostRow {
+        fits: rule.fits(&name),
+        name,
+    };
+    let hosts: Vec<_> = ns.into_iter().map(host).collect();
+    Run {
+        glyph: match state {
+            State::Ok => "ok",
+            State::Mismatch => "dark",
+            State::Error => "flick",
+        },
+        state: state.name(),
+        code,
+        policy,
+        above: !zone.is_empty() && zone != domain,
+        zone,
+        misfits: hosts.iter().filter(|h| !h.fits).count(),
+        hosts,
+        evidence,
+        first_at: row.first_at,
+        last_at: row.last_at,
+        count: row.count,
+    }
+}
+
+fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
+    let id = Id::new(id);
+    let (domain, (rows, total)) = ctx
+        .app
+        .db
+        .read(|conn| Ok((domains::get(conn, id)?, super::list(conn, id, SHOWN, 0)?)))?;
+    let name = domain.fields.domain.ascii();
+    let mut runs = rows.into_iter().map(|row| run(name, row));
+    let card = Card {
+        id: id.get(),
+        mode: match Policy::parse(&domain.fields.ns_policy) {
+            Policy::None => "none",
+            Policy::Substring(_) => "substring",
+            Policy::Suffix(_) => "suffix",
+            Policy::Exact(_) => "exact",
+        },
+        now: runs.next(),
+        earlier: runs.collect(),
+        more: total > SHOWN,
+        policy: domain.fields.ns_policy,
+    };
+    serde_json::to_value(card).map_err(Error::internal)
+}
+
+fn verify_one(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    let id = ctx.id(0, "domain")?;
+    verify::verify(ctx.app, id, clock::mono() + api::WAIT)?;
+    Ok(Reply::see_other(format!("/domains/{id}#nameservers")))
+}
+
+fn verify_several(ctx: &Ctx) -> Result<Reply> {
+    let ids = api::read_ids(ctx)?;
+    let done = verify::verify_all(ctx.app, &ids, clock::mono() + api::WAIT);
+    let (mut good, mut bad) = (0, 0);
+    for (_, result) in done {
+        match result {
+            Ok(verified) if verified.is_ok() => good += 1,
+            _ => bad += 1,
+        }
+    }
+    Ok(Reply::see_other(format!("/domains?verified={good}&unverified={bad}")))
+}

@@ -1,0 +1,96 @@
+//! SQL of the looks at name servers. The newest row of a domain is the one with the highest number: only that one is ever
+//! touched again.
+
+use super::Row;
+use super::look::{Look, State};
+use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::base::id::{Domain, Id};
+use crate::db::Conn;
+use rusqlite::{OptionalExtension, params};
+use std::collections::HashMap;
+
+const COLUMNS: &str = "id, first_at, last_at, count, state, code, zone, ns, policy, say";
+
+fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
+    let list = |text: String| serde_json::from_str(&text).unwrap_or_default();
+    Ok(Row {
+        id: r.get(0)?,
+        first_at: r.get(1)?,
+        last_at: r.get(2)?,
+        count: r.get(3)?,
+        look: Look {
+            state: State::parse(r.get_ref(4)?.as_str()?),
+            code: r.get(5)?,
+            zone: r.get(6)?,
+            ns: list(r.get(7)?),
+            policy: r.get(8)?,
+            evidence: r.get::<_, String>(9)?.lines().map(String::from).collect(),
+        },
+    })
+}
+
+/// The newest `limit` rows of a domain after the first `offset`, and how many there are.
+pub fn list(conn: &Conn, domain: Id<Domain>, limit: i64, offset: i64) -> Result<(Vec<Row>, i64)> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM ns_checks WHERE domain_id = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3"
+    ))?;
+    let rows = statement.query_map([domain.get(), limit, offset], read)?;
+    let total = conn
+        .prepare_cached("SELECT count(*) FROM ns_checks WHERE domain_id = ?1")?
+        .query_row([domain.get()], |r| r.get(0))?;
+    Ok((rows.collect::<rusqlite::Result<_>>()?, total))
+}
+
+/// The newest row that has name servers in it.
+pub fn last_answer(conn: &Conn, domain: Id<Domain>) -> Result<Option<Row>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM ns_checks WHERE domain_id = ?1 AND state <> 'error' ORDER BY id DESC LIMIT 1"
+    ))?;
+    Ok(statement.query_row([domain.get()], read).optional()?)
+}
+
+/// When each domain was last looked at, and against which policy.
+pub fn last_looks(conn: &Conn) -> Result<HashMap<Id<Domain>, (Ms, String)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT domain_id, last_at, policy FROM ns_checks
+         WHERE id IN (SELECT max(id) FROM ns_checks GROUP BY domain_id)",
+    )?;
+    let rows = statement.query_map([], |r| Ok((Id::new(r.get(0)?), (r.get(1)?, r.get(2)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A result that was not seen before.
+pub fn insert(conn: &Conn, domain: Id<Domain>, look: &Look, at: Ms) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO ns_checks (domain_id, first_at, last_at, state, code, zone, ns, policy, say)
+         VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        domain.get(),
+        at,
+        look.state.name(),
+        look.code,
+        look.zone,
+        serde_json::json!(look.ns).to_string(),
+        look.policy,
+        look.evidence.join("\n"),
+    ])?;
+    Ok(())
+}
+
+/// The same result again.
+pub fn again(conn: &Conn, id: i64, look: &Look, at: Ms) -> Result<()> {
+    conn.prepare_cached("UPDATE ns_checks SET last_at = ?2, count = count + 1, say = ?3 WHERE id = ?1")?
+        .execute(params![id, at, look.evidence.join("\n")])?;
+    Ok(())
+}
+
+/// Forgets what was last seen before `before`, but never the newest of a domain.
+pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
+    Ok(conn.execute(
+        "DELETE FROM ns_checks WHERE last_at < ?1
+         AND id NOT IN (SELECT max(id) FROM ns_checks GROUP BY domain_id)",
+        [before],
+    )?)
+}

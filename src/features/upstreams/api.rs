@@ -1,0 +1,157 @@
+//! The upstreams' JSON API.
+
+use super::model::{self, Fields, Target};
+use super::{Filter, Upstream};
+use crate::access::{Actor, Right};
+use crate::app::App;
+use crate::base::clock::rfc3339;
+use crate::base::error::{Error, Field, Result};
+use crate::base::id::{self, Id};
+use crate::db::Conn;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
+use crate::http::request::Request;
+use crate::http::route::{Ctx, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/upstreams", Right::Read, list),
+    route(Post, "/api/upstreams", Right::Edit, create),
+    route(Get, "/api/upstreams/{id}", Right::Read, show),
+    route(Put, "/api/upstreams/{id}", Right::Edit, replace),
+    route(Patch, "/api/upstreams/{id}", Right::Edit, change),
+    route(Delete, "/api/upstreams/{id}", Right::Edit, remove),
+];
+
+/// An upstream as the API shows it.
+#[derive(Serialize)]
+pub struct View<'a> {
+    id: Id<id::Upstream>,
+    name: &'a str,
+    targets: &'a [Target],
+    notes: &'a str,
+    domains: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<Vec<User>>,
+    revision: i64,
+    created_at: String,
+    updated_at: String,
+}
+
+/// A domain that uses it.
+#[derive(Serialize)]
+struct User {
+    id: i64,
+    name: String,
+}
+
+/// Puts the view together.
+pub fn view(u: &Upstream) -> View<'_> {
+    View {
+        id: u.id,
+        name: &u.fields.name,
+        targets: &u.fields.targets,
+        notes: &u.fields.notes,
+        domains: u.domains,
+        used_by: None,
+        revision: u.revision,
+        created_at: rfc3339(u.created_at),
+        updated_at: rfc3339(u.updated_at),
+    }
+}
+
+fn whole(conn: &Conn, id: Id<id::Upstream>) -> Result<Reply> {
+    let upstream = super::get(conn, id)?;
+    let users = super::used_by(conn, id)?
+        .into_iter()
+        .map(|(id, name)| User { id, name });
+    Reply::json(&View {
+        used_by: Some(users.collect()),
+        ..view(&upstream)
+    })
+}
+
+/// What a list's query asks for.
+pub fn filter(request: &Request) -> Result<Filter<'_>> {
+    let (limit, offset) = request.page()?;
+    let descending = match request.param("sort").unwrap_or_default() {
+        "" | "name" => false,
+        "-name" => true,
+        _ => {
+            return Err(Error::invalid(vec![Field {
+                field: "sort",
+                code: "bad_choice",
+                message: "sort is name or -name.".into(),
+            }]));
+        }
+    };
+    Ok(Filter {
+        q: request.param("q").unwrap_or_default(),
+        descending,
+        limit,
+        offset,
+    })
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let filter = filter(ctx.request)?;
+    let (rows, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+    let items: Vec<_> = rows.iter().map(view).collect();
+    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "upstream")?;
+    ctx.app.db.read(|conn| whole(conn, id))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let valid = model::read(Input::read(ctx.request)?, Fields::default())?;
+    let by = ctx.actor()?.by();
+    let (id, reply) = ctx.app.db.write(|tx| {
+        let id = super::create(ctx.app, tx, &valid, by)?;
+        Ok((id, whole(tx, id)?))
+    })?;
+    Ok(reply
+        .with_status(201)
+        .header("Location", format!("/api/upstreams/{id}")))
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, |upstream| upstream.fields.clone())
+}
+
+/// `PUT` replaces: what is not sent falls back to its default.
+fn replace(ctx: &Ctx) -> Result<Reply> {
+    edit(ctx, |_| Fields::default())
+}
+
+fn edit(ctx: &Ctx, base: impl Fn(&Upstream) -> Fields) -> Result<Reply> {
+    let id = ctx.id(0, "upstream")?;
+    save(ctx.app, id, Input::read(ctx.request)?, base, ctx.actor()?)?;
+    ctx.app.db.read(|conn| whole(conn, id))
+}
+
+/// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
+pub fn save(
+    app: &App,
+    id: Id<id::Upstream>,
+    input: Input,
+    base: impl Fn(&Upstream) -> Fields,
+    actor: &Actor,
+) -> Result<()> {
+    app.db.write(|tx| {
+        let old = super::get(tx, id)?;
+        let valid = model::read(input, base(&old))?;
+        super::update(app, tx, &old, &valid, actor.by())
+    })
+}
+
+fn remove(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "upstream")?;
+    let by = ctx.actor()?.by();
+    ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
+    Ok(Reply::status(204))
+}

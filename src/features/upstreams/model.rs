@@ -1,0 +1,224 @@
+//! An upstream's fields and the only way to make them valid.
+
+use crate::base::error::Result;
+use crate::base::host::{self, Host};
+use crate::base::text;
+use crate::http::input::Input;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Where requests go to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Target {
+    /// Address or DNS name in the grammar of [`Host`], IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Its share of the requests; nginx takes 1 when nothing is said.
+    pub weight: Option<u16>,
+}
+
+impl Target {
+    /// `10.0.0.7:8080`, `app.internal:3000`, `[2001:db8::7]:8080`. The error is a sentence.
+    pub fn parse(typed: &str) -> std::result::Result<Target, String> {
+        let seen = || text::one_line(typed, 60);
+        let Some((host, port)) = typed.rsplit_once(':').filter(|(host, _)| !host.is_empty()) else {
+            return Err(format!(
+                "“{}” is no target. Write host:port, like 10.0.0.7:8080.",
+                seen()
+            ));
+        };
+        // Without brackets nobody can tell where an IPv6 address ends and its port begins.
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(format!(
+                "“{}” needs brackets around the address, like [2001:db8::7]:8080.",
+                seen()
+            ));
+        }
+        if host.starts_with('[') && !host.ends_with(']') {
+            return Err(format!("“{}” is no target. Write [address]:port.", seen()));
+        }
+        Ok(Target {
+            host: Host::parse(host)?.to_string(),
+            port: host::port(port)?,
+            weight: None,
+        })
+    }
+
+    /// `host:port`, an IPv6 address in brackets.
+    pub fn address(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// Text as [`Target::parse`] reads it, or an object with `host`, `port` and maybe `weight`.
+    fn read(value: &Value) -> std::result::Result<Target, String> {
+        let fields = match value {
+            Value::String(typed) => return Target::parse(typed.trim_matches(' ')),
+            Value::Object(fields) => fields,
+            _ => return Err("A target is \"host:port\" or {\"host\", \"port\", \"weight\"}.".into()),
+        };
+        if let Some(odd) = fields
+            .keys()
+            .find(|k| !["host", "port", "weight"].contains(&k.as_str()))
+        {
+            let odd = text::one_line(odd, 60);
+            return Err(format!("A target has host, port and weight; there is no “{odd}”."));
+        }
+        let host = fields
+            .get("host")
+            .and_then(Value::as_str)
+            .ok_or("A target needs its host, as text.")?;
+        Ok(Target {
+            host: Host::parse(host)?.to_string(),
+            port: match fields.get("port") {
+                Some(Value::String(digits)) => host::port(digits)?,
+                Some(Value::Number(n)) => host::port(&n.to_string())?,
+                _ => return Err("A target needs its port, a whole number from 1 to 65535.".into()),
+            },
+            weight: match fields.get("weight") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(digits)) => Some(weight(digits)?),
+                Some(Value::Number(n)) => Some(weight(&n.to_string())?),
+                Some(_) => return Err(WEIGHT.into()),
+            },
+        })
+    }
+}
+
+const WEIGHT: &str = "A weight is a whole number from 1 to 65535.";
+
+/// nginx takes larger ones, too; nobody needs them, and they fit the port's type.
+fn weight(text: &str) -> std::result::Result<u16, String> {
+    host::port(text).map_err(|_| WEIGHT.into())
+}
+
+/// Targets of one upstream: what a proxy can sensibly spread requests over.
+pub const TARGETS_MAX: usize = 64;
+
+/// An upstream's fields, valid.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// Stands in nginx's configuration: letters, digits, dots, dashes, underscores. Unique whatever its case.
+    pub name: String,
+    /// 1 to [`TARGETS_MAX`], no address twice.
+    pub targets: Vec<Target>,
+    /// Free words.
+    pub notes: String,
+}
+
+/// Proof that a draft fits.
+#[derive(Debug)]
+pub struct Valid {
+    /// All fields.
+    pub fields: Fields,
+}
+
+/// Fields of the answer that may be sent back and are not ours to set.
+pub const READ_ONLY: &[&str] = &["id", "used_by", "domains", "revision", "created_at", "updated_at"];
+
+/// Reads a draft over `base`: what is not sent stays as it is there; what is needed and in neither is a mistake.
+pub fn read(mut input: Input, base: Fields) -> Result<Valid> {
+    let mut f = base;
+    let i = &mut input;
+    if let Some(name) = i.parse("name", "bad_name", name) {
+        f.name = name;
+    }
+    if let Some(items) = i.items("targets", TARGETS_MAX) {
+        f.targets = targets(i, &items).unwrap_or_default();
+    }
+    if let Some(notes) = i.text("notes", 2_000) {
+        f.notes = notes;
+    }
+    if f.name.is_empty() && !i.has_error("name") {
+        i.wrong("name", "required", "Give the upstream a name.");
+    }
+    if f.targets.is_empty() && !i.has_error("targets") {
+        i.wrong("targets", "required", "Give at least one target, like 10.0.0.7:8080.");
+    }
+    input.finish(READ_ONLY)?;
+    Ok(Valid { fields: f })
+}
+
+fn targets(i: &mut Input, items: &[Value]) -> Option<Vec<Target>> {
+    let mut out: Vec<Target> = Vec::with_capacity(items.len());
+    for (n, item) in items.iter().enumerate() {
+        match Target::read(item) {
+            Ok(t) if out.iter().any(|o| (&o.host, o.port) == (&t.host, t.port)) => {
+                let say = format!("{} stands there twice. Give it a weight instead.", t.address());
+                i.wrong("targets", "duplicate", say);
+                return None;
+            }
+            Ok(t) => out.push(t),
+            Err(say) => {
+                i.wrong("targets", "bad_target", format!("Target {}: {say}", n + 1));
+                return None;
+            }
+        }
+    }
+    Some(out)
+}
+
+fn name(text: &str) -> std::result::Result<String, String> {
+    let good = (1..=63).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if good {
+        Ok(text.into())
+    } else {
+        Err(
+            "A name has 1 to 63 letters, digits, dots, dashes and underscores, and starts with a letter or digit."
+                .into(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_target_is_read_from_text_or_from_an_object_and_written_one_way() {
+        for (given, address, weight) in [
+            (json!("10.0.0.7:8080"), "10.0.0.7:8080", None),
+            (json!(" App.Internal.:3000 "), "app.internal:3000", None),
+            (json!("[2001:DB8::7]:8080"), "[2001:db8::7]:8080", None),
+            (json!({ "host": "2001:db8::7", "port": "80" }), "[2001:db8::7]:80", None),
+            (json!({ "host": "[::1]", "port": 80, "weight": null }), "[::1]:80", None),
+            (json!({ "host": "a", "port": 80, "weight": 65535 }), "a:80", Some(65535)),
+        ] {
+            let target = Target::read(&given).unwrap_or_else(|e| panic!("{given}: {e}"));
+            assert_eq!((&*target.address(), target.weight), (address, weight), "{given}");
+            assert_eq!(Target::read(&serde_json::to_value(&target).unwrap()), Ok(target));
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        for bad in [
+            json!("[::1]"),
+            json!("[::1:80"),
+            json!("[app.internal]x:80"),
+            json!("10.0.0.7:"),
+            json!("10.0.0.7:+80"),
+            json!("fe80::1%eth0:80"),
+            json!(":80"),
+            json!(80),
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({ "host": "a" }),
+            json!({ "host": "a", "port": 80.0 }),
+            json!({ "host": "a", "port": true }),
+            json!({ "host": "a", "port": 80, "weight": 0 }),
+            json!({ "host": "a", "port": 80, "weight": 1.5 }),
+            json!({ "host": "a", "port": 80, "wieght": 1 }),
+            json!({ "host": "a:81", "port": 80 }),
+        ] {
+            assert!(Target::read(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a server shows: a TLS handshake as a browser begins it, that takes any certificate in order to read it, sends
+//! nothing over the connection and hangs up. Whether to trust what was shown is judged afterwards, by what a browser
+//! would judge it by.
+
+use super::dial::{self, Call};
+use super::tls::{self, Distrust};
+use super::x509::SIZE_MAX;
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Kind, Result};
+use rustls::pki_types::{CertificateDer, ServerName};
+
+/// The certificates that a server showed for a name.
+#[derive(Debug)]
+pub struct Served {
+    name: String,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+/// Asks `call`'s host for the certificate of `name` (SNI). `call.security` is not looked at. Errors: those of
+/// [`dial::dial`], and `tls_no_certificate`.
+pub fn served(call: &Call, name: &str) -> Result<Served> {
+    let asked = ServerName::try_from(name.to_owned()).map_err(Error::internal)?;
+    let wire = dial::look(call, asked)?;
+    let chain = wire.shown();
+    wire.leave();
+    if chain.is_empty() || chain.iter().any(|c| c.len() > SIZE_MAX) {
+        let say = format!(
+            "{}:{} shows no certificate that can be read.",
+            call.host.in_url(),
+            call.port
+        );
+        return Err(Error::new(Kind::Upstream, "tls_no_certificate", say));
+    }
+    Ok(Served {
+        name: name.into(),
+        chain,
+    })
+}
+
+impl Served {
+    /// The server's own certificate, DER.
+    pub fn leaf(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |c| c)
+    }
+
+    /// All that were shown, DER, the server's own first.
+    pub fn chain(&self) -> impl Iterator<Item = &[u8]> {
+        self.chain.iter().map(|c| c.as_ref())
+    }
+
+    /// Would a browser trust it at this moment, with these authorities (DER) besides those of this machine?
+    pub fn verdict(&self, extra: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distrust>> {
+        tls::judge(&self.chain, &self.name, extra, at)
+    }
+}

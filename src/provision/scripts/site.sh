@@ -1,0 +1,143 @@
+# Sites of nginx: what the jobs about them have in common. Nothing here changes a site.
+
+AVAILABLE=/etc/nginx/sites-available ENABLED=/etc/nginx/sites-enabled
+LINEAGES=/etc/letsencrypt
+
+# file_sum FILE: its SHA-256, "-" when there is none.
+file_sum() { if [ -f "$1" ]; then sum=$(sha256sum <"$1"); printf '%s\n' "${sum%% *}"; else echo -; fi; }
+
+# link_state NAME: whether nginx reads its file: yes, no, or what stands there instead.
+link_state() {
+  link=$ENABLED/$1.conf
+  if [ -L "$link" ]; then
+    # shellcheck disable=SC3013  # the sh of Debian and Ubuntu has it
+    if [ "$link" -ef "$AVAILABLE/$1.conf" ]; then echo yes; return; fi
+    aim=$(readlink "$link")
+    # A link to our place with nothing there is a link of ours.
+    case $aim in "$AVAILABLE/$1.conf" | "../sites-available/$1.conf") echo no ;; *) printf '%s\n' "$aim" ;; esac
+  elif [ -e "$link" ]; then printf '%s\n' "$link"
+  else echo no; fi
+}
+
+# "PATH BODY" of the proof in a file of ours.
+proof_in() {
+  [ -f "$1" ] || return 0
+  sed -n 's|^ *location = \(/\.well-known/lamplighter/[0-9a-f]\{16\}\) {$|\1|p;s|^ *return 200 "\([0-9a-f]\{32\}\)\\n";$|\1|p' "$1" | head -n 2 | paste -sd ' '
+}
+
+# --- asking ---------------------------------------------------------------------------------------------------------
+
+# Where this connection came in: another machine reaches nginx there, if anywhere. $1: a text that must listen there.
+find_address() {
+  # shellcheck disable=SC2046  # words
+  set -- "$1" $(connection | head -n 1)
+  ADDRESS=${4:-127.0.0.1}; ADDRESS=${ADDRESS#::ffff:}; ADDRESS=${ADDRESS%%%*}
+  case $ADDRESS in *:*) grep -qF '[::]:' "$1" || ADDRESS=127.0.0.1 ;; esac
+}
+
+# HTTP/1.0: neither chunks nor waiting for more.
+request() { printf 'GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: Lamplighter\r\n\r\n' "$2" "$1"; }
+
+# ask NAME PATH [SECONDS]: the whole answer of port 80. By bash: curl is not on every server.
+# shellcheck disable=SC2016  # for bash
+ask() {
+  request "$1" "$2" | timeout "${3:-5}" bash -c 'exec 3<>"/dev/tcp/$1/80" && cat >&3 && exec head -c 65536 <&3' bash "$ADDRESS" 2>/dev/null 9>&-
+}
+
+# ask_tls NAME PATH SECONDS [OPTION...]: what openssl says about port 443, and the answer.
+ask_tls() {
+  where=$ADDRESS; case $where in *:*) where="[$where]" ;; esac
+  name=$1 path=$2 seconds=$3; shift 3
+  request "$name" "$path" | timeout "$seconds" openssl s_client -connect "$where:443" -servername "$name" -verify_hostname "$name" -ign_eof "$@" 2>/dev/null 9>&- | head -c 131072
+}
+
+# proves NAME PATH BODY: port 80 runs the text that has this proof.
+proves() {
+  answer=$(ask "$1" "$2") || :
+  [ "${answer##*"$NL"}" = "$3" ]
+}
+
+# status of an answer, "none" without one.
+status_of() { sed -n 's|^HTTP/1\.[01] \([0-9][0-9][0-9]\)[^0-9].*|\1|p' | head -n 1 | grep . || echo none; }
+
+# --- certificates ---------------------------------------------------------------------------------------------------
+
+# The leaf on stdin: "SHA256 END" and its issuer on a second line.
+leaf() {
+  openssl x509 -noout -fingerprint -sha256 -enddate -issuer -nameopt RFC2253,-esc_msb,utf8 2>/dev/null |
+    sed -n 's/^sha256 Fingerprint=\(.*\)/\1/Ip;s/^notAfter=//p;s/^issuer= *//p' | {
+    read -r print && read -r end && read -r issuer || return 1
+    printf '%s %s\n%s\n' "$(echo "$print" | tr -d : | tr A-F a-f)" "$(date -d "$end" +%s)" "$issuer"
+  }
+}
+
+# served_tls NAME PATH BODY CHAIN: port 443 runs the text with this proof and shows the leaf of CHAIN under the right name;
+# the proof may be empty. Otherwise WHY says what is wrong.
+# shellcheck disable=SC2034  # for whoever asks
+served_tls() {
+  seen=$(ask_tls "$1" "$2" 5) || :
+  verdict=${seen#*Verify return code: } verdict=${verdict%%"$NL"*}
+  case $seen in *'Verify return code: '*) ;; *) WHY='nothing speaks TLS there'; return 1 ;; esac
+  shown=$(printf '%s\n' "$seen" | leaf) || { WHY='no certificate is shown there'; return 1; }
+  kept=$(leaf <"$4") || { WHY="$4 holds no certificate"; return 1; }
+  [ "$shown" = "$kept" ] || { WHY='another certificate is shown there'; return 1; }
+  TLS_CHAIN=system
+  case $verdict in
+    0\ *) ;;
+    *)
+      # A private authority: then the chain itself must hold together and fit the name and the day.
+      own=$(ask_tls "$1" "$2" 5 -CAfile "$4" -partial_chain) || :
+      own=${own#*Verify return code: } own=${own%%"$NL"*} TLS_CHAIN=own
+      case $own in 0\ *) ;; *) WHY="the certificate does not hold: ${own#* }"; return 1 ;; esac ;;
+  esac
+  if [ -n "$3" ] && ! printf '%s\n' "$seen" | tr -d '\r' | grep -qxF "$3"; then WHY='another site answers there'; return 1; fi
+  TLS_LEAF=$shown
+}
+tls_facts() {
+  first=${TLS_LEAF%%"$NL"*}
+  fact tls_sha256 "${first% *}"
+  fact tls_not_after "${first#* }"
+  fact tls_issuer "${TLS_LEAF#*"$NL"}"
+  fact tls_chain "$TLS_CHAIN"
+}
+
+# --- whole configurations -------------------------------------------------------------------------------------------
+
+# blame FILE: the place that nginx names in its messages, "PATH:LINE"; nothing when it names none.
+blame() { sed -n 's/.*\[emerg\].* in \(\/[^ ]*:[0-9]*\)$/\1/p' "$1" | head -n 1; }
+
+# The line itself. $1: PATH:LINE, $2: where that file's text is to be read.
+line_of() { sed -n "${1##*:}{s/^[[:space:]]*//;p;q;}" "$2" 2>/dev/null | cut -c 1-200; }
+
+# others NAME DUMP FILE...: files in a dump of nginx -T, besides FILE..., with a server of this name on port 80 or 443.
+# shellcheck disable=SC2016  # for awk
+others() {
+  name=$1 dump=$2; shift 2
+  awk -v name="$name" -v own="$*" '
+    function server_ends() {
+      if (named && (here || !listens) && index(" " own " ", " " file " ") == 0 && !(file in told)) { print file; told[file] = 1 }
+      inside = 0
+    }
+    function ends(   i, port) {
+      if (inside && depth == inside) {
+        if (word[1] == "server_name") for (i = 2; i <= words; i++) if (tolower(word[i]) == name || tolower(word[i]) == "." name) named = 1
+        if (word[1] == "listen") {
+          listens = 1; port = word[2]
+          if (port ~ /^unix:/) port = ""; else if (port ~ /:[0-9]+$/) sub(/.*:/, "", port); else if (port !~ /^[0-9]+$/) port = 80
+          if (port == 80 || port == 443) here = 1
+        }
+      }
+      words = 0
+    }
+    /^# configuration file \/.*:$/ { file = substr($0, 22, length($0) - 22); depth = words = inside = 0; next }
+    {
+      rest = $0
+      while (match(rest, /^[ \t\r]*("([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|[;{}]|#.*|([^ \t\r;{}"\047#$]|\$\{[^}]*\}|\$)([^ \t\r;{}$]|\$\{[^}]*\}|\$)*)/)) {
+        token = substr(rest, 1, RLENGTH); rest = substr(rest, RLENGTH + 1); sub(/^[ \t\r]+/, "", token)
+        if (token == ";") ends()
+        else if (token == "{") { depth++; if (word[1] == "server" && words == 1) { inside = depth; named = here = listens = 0 } words = 0 }
+        else if (token == "}") { if (inside == depth && inside) server_ends(); depth--; words = 0 }
+        else if (token !~ /^#/) { gsub(/^["\047]|["\047]$/, "", token); word[++words] = token }
+      }
+    }' "$dump" | head -n 20
+}

@@ -1,0 +1,208 @@
+# site: NAME answers with TEXT, proved by a request through nginx, or everything is as before. Values: see provision/site.rs.
+
+FILE=$AVAILABLE/$NAME.conf LINK=$ENABLED/$NAME.conf
+case $CERT in
+  acme) CHAIN_FILE=$LINEAGES/live/$NAME/fullchain.pem ;;
+  files) CHAIN_FILE=$CERTS/$NAME/fullchain.pem ;;
+  *) CHAIN_FILE='' ;;
+esac
+TLS_LEAF=''
+
+unpack() {
+  (umask 077; mkdir "$TMP/new")
+  printf '%s' "$TEXT" | base64 -d >"$TMP/new/text"
+  printf '%s' "$FIRST" | base64 -d >"$TMP/new/first"
+  if [ "$CERT" = files ]; then
+    (umask 077; mkdir "$TMP/new/pair"; printf '%s' "$CHAIN" | base64 -d >"$TMP/new/pair/fullchain.pem"; printf '%s' "$KEY" | base64 -d >"$TMP/new/pair/privkey.pem")
+    print=$(cat "$TMP/new/pair/fullchain.pem" "$TMP/new/pair/privkey.pem" | sha256sum)
+    PAIR=$PAIRS/$NAME.$(echo "$print" | cut -c 1-16)
+  fi
+}
+
+# --- is it there already? -------------------------------------------------------------------------------------------
+
+files_right() { cmp -s "$FILE" "$TMP/new/text" && [ "$(link_state "$NAME")" = yes ] && [ -e "$LINK" ] && old_gone; }
+old_gone() { [ -z "$OLD_NAME" ] || { [ ! -e "$AVAILABLE/$OLD_NAME.conf" ] && [ ! -e "$ENABLED/$OLD_NAME.conf" ] && [ ! -L "$ENABLED/$OLD_NAME.conf" ]; }; }
+certificate_right() {
+  case $CERT in
+    acme) lineage_right ;;
+    files) pair_right && [ "$(readlink "$CERTS/$NAME" || :)" = "$PAIR" ] ;;
+  esac
+}
+# Good for NAME today, and from the server that is wanted. Whether it is due is certbot's affair.
+lineage_right() {
+  [ -s "$CHAIN_FILE" ] && [ -s "${CHAIN_FILE%/*}/privkey.pem" ] || return 1
+  told=$(openssl x509 -in "$CHAIN_FILE" -noout -checkhost "$NAME" -checkend 0 2>/dev/null) || return 1
+  case $told in *'does match certificate'*) ;; *) return 1 ;; esac
+  lineage_server_right
+}
+lineage_server_right() { grep -qxF "server = $DIRECTORY" "$LINEAGES/renewal/$NAME.conf" 2>/dev/null; }
+pair_right() {
+  cmp -s "$PAIR/fullchain.pem" "$TMP/new/pair/fullchain.pem" && cmp -s "$PAIR/privkey.pem" "$TMP/new/pair/privkey.pem" &&
+    [ "$(stat -c %a:%U "$PAIR" "$PAIR/privkey.pem" | paste -sd ' ')" = '700:root 600:root' ]
+}
+served() {
+  WHY='old processes of nginx do not let go'
+  turned || return 1
+  WHY='another site answers there'
+  proves "$NAME" "$PROOF" "$PROOF_BODY" || return 1
+  [ "$CERT" = none ] || served_tls "$NAME" "$PROOF" "$PROOF_BODY" "$CHAIN_FILE"
+}
+
+# --- before ---------------------------------------------------------------------------------------------------------
+
+look_site_ready() {
+  command -v nginx >/dev/null || fail proxy_not_ready 'nginx is not installed on this server.'
+  { look_nginx_dirs && look_nginx_conf; } || fail proxy_not_ready "nginx of this server has not been prepared for sites."
+  active nginx.service || {
+    who=$(listener 80)
+    case $who in '' | nginx\ *) fail nginx_not_running 'nginx does not run.' ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
+  }
+}
+look_site_expected() {
+  if cmp -s "$FILE" "$TMP/new/text"; then ours "$NAME"; else expected "$NAME" "$EXPECT"; fi
+  if [ -n "$OLD_NAME" ] && ! old_gone; then expected "$OLD_NAME" "$OLD_EXPECT"; fi
+}
+look_site_ports() {
+  for port in 80 443; do
+    [ "$port" = 80 ] || [ "$CERT" != none ] || return 0
+    who=$(listener "$port")
+    case $who in '' | nginx\ *) ;; *) fail port_taken "Port $port of this server is in use by $who." ;; esac
+  done
+}
+look_site_tools() { command -v openssl >/dev/null && { [ "$CERT" != acme ] || command -v certbot >/dev/null; }; }
+get_site_tools() {
+  command -v openssl >/dev/null || apt_install openssl
+  if [ "$CERT" = acme ] && ! command -v certbot >/dev/null; then apt_install certbot; fi
+}
+# One name that does not resolve, and nginx reloads nothing any more, whatever the other sites are.
+look_site_targets() {
+  for target in $TARGETS; do
+    timeout 20 getent ahosts "$target" >/dev/null 9>&- || fail target_unresolved "The target $target cannot be resolved on this server, and nginx would refuse to reload because of it."
+  done
+}
+
+# --- the way of a text ----------------------------------------------------------------------------------------------
+
+# stage FILE [final]
+stage() {
+  stage_begin
+  cp "$1" "$STAGE/available/$NAME.conf"
+  ln -sfn "$FILE" "$STAGE/enabled/$NAME.conf"
+  if [ -n "${2:-}" ]; then
+    [ -z "$OLD_NAME" ] || rm -f "$STAGE/available/$OLD_NAME.conf" "$STAGE/enabled/$OLD_NAME.conf"
+    if [ "$CERT" = files ]; then mkdir -p "$STAGE/certs"; ln -sfn "$PAIR" "$STAGE/certs/$NAME"; fi
+  fi
+  stage_judge 'nginx does not take the new site.'
+}
+arm_site() {
+  [ -z "$ARMED" ] || return 0
+  if [ "$CERT" = files ]; then (umask 077; mkdir -p "$CERTS"); fi
+  # The old name first: on the way back, too, no moment is without a site.
+  set -- "$FILE" "$LINK"
+  [ -z "$OLD_NAME" ] || set -- "$AVAILABLE/$OLD_NAME.conf" "$ENABLED/$OLD_NAME.conf" "$@"
+  [ "$CERT" != files ] || set -- "$@" "$CERTS/$NAME"
+  arm "$@"
+}
+not_served() { fail site_not_served "nginx runs with the new site, but a request for $NAME to $ADDRESS does not get it: $WHY."; }
+
+# --- a first certificate --------------------------------------------------------------------------------------------
+
+# A file of ours in the folder for challenges is served under NAME: what the ACME server will ask for.
+look_site_first() { certificate_right || challenge_served; }
+challenge_served() {
+  file=.well-known/acme-challenge/lamplighter-$$
+  on_undo rm -f "$WEBROOT/$file"
+  { mkdir -p "$WEBROOT/${file%/*}" && printf '%s' "$PROOF_BODY" >"$WEBROOT/$file"; } || no_room "$WEBROOT/$file"
+  RC=0; proves "$NAME" "/$file" "$PROOF_BODY" || RC=1
+  rm -f "$WEBROOT/$file"
+  return "$RC"
+}
+put_first() {
+  stage "$TMP/new/first"
+  arm_site
+  put_in_place "$FILE" "$TMP/new/first"
+  link_in_place "$LINK" "$FILE"
+  go
+  WHY='another site answers there'
+  wait_until first_served || not_served
+}
+
+first_served() { turned && proves "$NAME" "$FIRST_PROOF" "$FIRST_BODY"; }
+
+look_site_certificate() {
+  case $CERT in acme) lineage_right ;; files) pair_right ;; esac
+}
+get_certificate() { case $CERT in acme) issue ;; files) put_pair ;; esac; }
+put_pair() {
+  on_undo rm -rf "$PAIR"
+  { (umask 077; rm -rf "$PAIR"; mkdir -p "$PAIRS"; cp -r "$TMP/new/pair" "$PAIR") && sync "$PAIR/fullchain.pem" "$PAIR/privkey.pem"; } || no_room "$PAIR"
+}
+issue() {
+  set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$NAME" -d "$NAME" \
+    --keep-until-expiring --deploy-hook 'systemctl reload nginx.service'
+  if [ -n "$EMAIL" ]; then set -- "$@" -m "$EMAIL" --no-eff-email; else set -- "$@" --register-unsafely-without-email; fi
+  # certbot takes a certificate of another server for one that is not due.
+  if [ -e "$LINEAGES/renewal/$NAME.conf" ] && ! lineage_server_right; then set -- "$@" --force-renewal; fi
+  certbot_run "$@" || certbot_failed
+}
+
+# --- all of it ------------------------------------------------------------------------------------------------------
+
+test_site() { TESTED=''; stage "$TMP/new/text" final; TESTED=yes; }
+look_site_tested() { [ -n "${TESTED:-}" ]; }
+look_site_live() { [ -n "${LIVE:-}" ]; }
+put_site() {
+  [ "$CERT" != files ] || link_in_place "$CERTS/$NAME" "$PAIR"
+  put_in_place "$FILE" "$TMP/new/text"
+  link_in_place "$LINK" "$FILE"
+  [ -z "$OLD_NAME" ] || rm -f "$ENABLED/$OLD_NAME.conf" "$AVAILABLE/$OLD_NAME.conf"
+  go
+  LIVE=yes
+}
+look_site_proved() {
+  [ -n "${SERVED:-}" ] || wait_until served || not_served
+  fact proved "$ADDRESS"
+  [ -z "$TLS_LEAF" ] || tls_facts
+  [ -n "${LIVE:-}" ] || return 0
+  # Whatever the targets say, an honest 502 too: told, not judged.
+  if [ "$CERT" = none ]; then answer=$(ask "$NAME" / 15) || :; else answer=$(ask_tls "$NAME" / 15) || :; fi
+  fact answer "$(printf '%s\n' "$answer" | status_of)"
+}
+# What only the replaced site needed.
+sweep() {
+  if [ "$CERT" = files ]; then sweep_pairs "$NAME" "$PAIR"; else sweep_pairs "$NAME" ''; fi
+  if [ -n "$OLD_NAME" ]; then sweep_pairs "$OLD_NAME" ''; sweep_lineage "$OLD_NAME"; fi
+}
+
+main() {
+  begin
+  unpack
+  look system look_system
+  step site_healed look_site_healed heal
+  find_address "$TMP/new/text"
+  # What answers rightly is ready and green; nothing is tested where nothing changes.
+  if files_right && certificate_right && served; then
+    # Those that are not in this job's plan are not heard.
+    for id in site_ready nginx_before site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
+    SERVED=yes
+    look site_proved look_site_proved
+    skip site_kept
+    return 0
+  fi
+  look site_ready look_site_ready
+  look_before "$NAME" ${OLD_NAME:+"$OLD_NAME"}
+  look nginx_before look_site_before
+  look site_expected look_site_expected
+  look site_ports look_site_ports
+  [ "$CERT" = none ] || step site_tools look_site_tools get_site_tools
+  look site_targets look_site_targets
+  [ "$CERT" != acme ] || step site_first look_site_first put_first
+  [ "$CERT" = none ] || step site_certificate look_site_certificate get_certificate
+  step site_tested look_site_tested test_site
+  step site_armed look_site_armed arm_site
+  step site_live look_site_live put_site
+  look site_proved look_site_proved
+  step site_kept look_site_kept keep_site
+  sweep
+}

@@ -1,0 +1,68 @@
+# site-look: what nginx and the sites in SITES ("NAME OLD CHAIN PROOF BODY", with commas between) are like. Changes nothing.
+
+text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$piece"; while read -r piece; do mark text "$1" "$piece"; done; }; }
+
+look_site_nginx() {
+  command -v nginx >/dev/null || return 0
+  build=$(nginx -V 2>&1)
+  fact nginx_version "$(printf '%s\n' "$build" | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')"
+  fact nginx_openssl "$(printf '%s\n' "$build" | sed -n 's/^built with OpenSSL \([0-9.]*\).*/\1/p;s/.*(running with OpenSSL \([0-9.]*\).*/\1/p' | tail -n 1)"
+  [ ! -s /proc/net/if_inet6 ] || fact ipv6 yes
+  if look_nginx_dirs && look_nginx_conf; then fact nginx_ready yes; fi
+  if active nginx.service; then fact nginx_running yes; fi
+  if command -v certbot >/dev/null; then
+    fact certbot "$(dpkg-query -W -f '${Version}' certbot 2>/dev/null | sed 's/[-+].*//' | grep . || echo installed)"
+  fi
+  for port in 80 443; do who=$(listener "$port"); [ -z "$who" ] || fact "port_$port" "$who"; done
+  nginx -T >"$TMP/dump" 2>"$TMP/said" || text nginx_red <"$TMP/said"
+}
+
+look_site_files() {
+  n=0
+  set -f; IFS=,; for site in $SITES; do
+    IFS=' '
+    # shellcheck disable=SC2086  # words without globs
+    look_one $site >"$TMP/site"
+    text "site_$n" <"$TMP/site"
+    # Much longer than any site: not told, as the reader of texts would drop it anyway.
+    if [ -f "$AVAILABLE/${site%% *}.conf" ] && [ "$(stat -Lc %s "$AVAILABLE/${site%% *}.conf")" -le 65536 ]; then text "live_$n" <"$AVAILABLE/${site%% *}.conf"; fi
+    n=$((n + 1))
+  done
+  unset IFS; set +f
+}
+look_one() {
+  echo "sha256 $(file_sum "$AVAILABLE/$1.conf")"
+  echo "enabled $(link_state "$1")"
+  if [ "$2" != - ]; then
+    echo "old_sha256 $(file_sum "$AVAILABLE/$2.conf")"
+    echo "old_enabled $(link_state "$2")"
+  fi
+  [ ! -s "$TMP/dump" ] || others "$1" "$TMP/dump" "$ENABLED/$1.conf" "$ENABLED/$2.conf" | sed 's/^/other /'
+  sed -n 's/^server = /acme /p' "$LINEAGES/renewal/$1.conf" 2>/dev/null || :
+  [ "$3" = - ] || [ ! -f "$3" ] || look_certificate "$3"
+  if [ "$4" != - ]; then
+    find_address "$AVAILABLE/$1.conf"
+    if proves "$1" "$4" "$5"; then echo 'proved yes'; fi
+  fi
+}
+look_certificate() {
+  echo 'cert_is there'
+  openssl x509 -in "$1" -noout -dates -fingerprint -sha256 -issuer -ext subjectAltName -nameopt RFC2253,-esc_msb,utf8 2>/dev/null | while read -r line; do
+    case $line in
+      notBefore=*) echo "cert_not_before $(date -d "${line#*=}" +%s)" ;;
+      notAfter=*) echo "cert_not_after $(date -d "${line#*=}" +%s)" ;;
+      *'Fingerprint='*) echo "cert_sha256 $(echo "${line#*=}" | tr -d : | tr A-F a-f)" ;;
+      issuer=*) echo "cert_issuer ${line#*=}" ;;
+      DNS:*) echo "$line" | tr ',' '\n' | sed -n 's/^ *DNS:\([A-Za-z0-9*._-]*\)$/cert_name \1/p' | head -n 100 ;;
+    esac
+  done
+}
+
+main() {
+  set -u
+  [ "$(id -u)" = 0 ] || fail not_root "This needs root, but it ran as $(id -un)."
+  TMP=$(mktemp -d /run/lamplighter-look.XXXXXX); trap 'rm -rf "$TMP"' EXIT
+  look site_nginx look_site_nginx
+  look site_files look_site_files
+  mark end
+}

@@ -1,0 +1,46 @@
+# site-remove: nothing answers for NAME any more, or everything is as before. Values: NAME, EXPECT.
+
+FILE=$AVAILABLE/$NAME.conf LINK=$ENABLED/$NAME.conf
+
+is_gone() { [ ! -e "$FILE" ] && [ ! -L "$FILE" ] && [ ! -e "$LINK" ] && [ ! -L "$LINK" ]; }
+
+look_site_expected() { expected "$NAME" "$EXPECT"; }
+test_without() {
+  stage_begin
+  rm -f "$STAGE/available/$NAME.conf" "$STAGE/enabled/$NAME.conf"
+  stage_judge 'nginx does not take its configuration without the site.'
+  TESTED=yes
+}
+look_site_tested() { [ -n "${TESTED:-}" ]; }
+arm_site() { arm "$FILE" "$LINK"; }
+look_site_gone() { [ -n "${GONE:-}" ]; }
+take_away() {
+  rm -f "$LINK" "$FILE"
+  go
+  wait_until silent || fail site_not_served "nginx was told to let go of $NAME, but it still answers for it."
+  GONE=yes
+}
+# shellcheck disable=SC2086  # path and body
+silent() { turned && { [ -z "$BEFORE" ] || ! proves $BEFORE; }; }
+
+look_site_certificate_gone() { [ ! -e "$CERTS/$NAME" ] && [ ! -L "$CERTS/$NAME" ] && ! grep -qF "$WEBROOT" "$LINEAGES/renewal/$NAME.conf" 2>/dev/null; }
+drop_certificate() { sweep_pairs "$NAME" ''; sweep_lineage "$NAME"; }
+
+main() {
+  begin
+  look system look_system
+  step site_healed look_site_healed heal
+  if is_gone; then
+    for id in nginx_before site_expected site_tested site_armed site_gone site_kept; do skip "$id"; done
+  else
+    find_address "$FILE"
+    look nginx_before look_site_before
+    look_before "$NAME"
+    look site_expected look_site_expected
+    step site_tested look_site_tested test_without
+    step site_armed look_site_armed arm_site
+    step site_gone look_site_gone take_away
+    step site_kept look_site_kept keep_site
+  fi
+  step site_certificate_gone look_site_certificate_gone drop_certificate
+}

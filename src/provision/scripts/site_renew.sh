@@ -1,0 +1,40 @@
+# site-renew: certbot renews its certificate for NAME when it is due, or now (FORCE). nginx serves it afterwards.
+
+CHAIN_FILE=$LINEAGES/live/$NAME/fullchain.pem
+
+look_site_lineage() {
+  { command -v certbot >/dev/null && [ -s "$LINEAGES/renewal/$NAME.conf" ] && [ -s "$CHAIN_FILE" ]; } ||
+    fail no_lineage "certbot keeps no certificate for $NAME on this server."
+}
+# Without a terminal certbot would sleep up to eight minutes first.
+site_renew() {
+  STEP=site_renewed; mark step site_renewed running
+  before=$(leaf <"$CHAIN_FILE") || before=''
+  set -- certbot renew -n --cert-name "$NAME" --no-random-sleep-on-renew
+  [ -z "$FORCE" ] || set -- "$@" --force-renewal
+  certbot_run "$@" || certbot_failed
+  if [ "$(leaf <"$CHAIN_FILE")" = "$before" ]; then mark step site_renewed ok; else mark step site_renewed changed; fi
+  STEP=''
+}
+shown() { served_tls "$NAME" / '' "$CHAIN_FILE"; }
+look_site_proved() {
+  find_address "$ENABLED/$NAME.conf"
+  # The deploy hook has told nginx, unless this certificate was made without one.
+  tries=0
+  until shown; do
+    tries=$((tries + 1))
+    [ "$tries" != 20 ] || run systemctl reload nginx.service || :
+    [ "$tries" -lt 60 ] || fail site_not_served "nginx does not serve the certificate that certbot keeps for $NAME: $WHY."
+    sleep 0.1
+  done
+  tls_facts
+}
+
+main() {
+  begin
+  look system look_system
+  look site_lineage look_site_lineage
+  look nginx_before look_nginx_before
+  site_renew
+  look site_proved look_site_proved
+}

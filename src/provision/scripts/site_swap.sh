@@ -1,0 +1,328 @@
+# The swap of a site: shown to nginx before it is live, with the way back on disk before the first change.
+#
+# $UNDO_DIR holds that way back while a change is unproved: "list" (what to do about which path) and "revert" (does it).
+# What was there before lies beside itself as .NAME.lamplighter-old, a hard link: going back takes no space on the disk.
+# Three things run "revert": this job when it fails; a process that waits for this job's lock, which the kernel frees
+# however the job ends; and a unit before nginx.service when the server starts again.
+
+CERTS=/etc/lamplighter/certs PAIRS=/etc/lamplighter/pairs
+WEBROOT=/var/www/lamplighter
+LOG=/var/log/nginx/error.log
+UNDO_DIR=/var/lib/lamplighter/undo
+BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
+BOOT_LINK=/etc/systemd/system/nginx.service.wants/lamplighter-undo.service
+ARMED='' BEFORE='' LOG_AT=0 WORKERS='' BACK='The site was not touched.'
+
+# --- the way back ---------------------------------------------------------------------------------------------------
+
+look_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ] && [ ! -e "$UNDO_DIR.new" ]; }
+heal() {
+  if [ -e "$UNDO_DIR" ]; then
+    echo 'An earlier job ended here before its change was proved: what it left is put back.'
+    run sh "$UNDO_DIR/revert" || fail step_failed 'What an earlier job has left cannot be put back.'
+    fact healed yes
+  fi
+  disarm_half
+  forget_undo
+}
+
+# will_change PATH...: notes how each of them is put back. Before anything changes.
+will_change() {
+  for path; do
+    old=${path%/*}/.${path##*/}.lamplighter-old
+    rm -f "$old"
+    how=gone
+    if [ -e "$path" ] || [ -L "$path" ]; then how=back; fi
+    # The note first: whoever cleans up must know of the link.
+    echo "$how $path" >>"$UNDO_DIR.new/list" || no_room "$UNDO_DIR.new/list"
+    [ "$how" = gone ] || ln -P "$path" "$old" || no_room "$old"
+  done
+}
+no_room() { fail write_failed "$1 cannot be written."; }
+
+arm() { # PATH...
+  rm -rf "$UNDO_DIR.new"
+  on_undo disarm_half
+  (umask 077; mkdir -p "$UNDO_DIR.new") || no_room "$UNDO_DIR.new"
+  cat >"$UNDO_DIR.new/revert" <<'REVERT' || no_room "$UNDO_DIR.new"
+# Puts the sites of nginx back as they were before a change that nobody has proved. Twice is as good as once.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8; export PATH LC_ALL
+undo=/var/lib/lamplighter/undo
+[ -e "$undo/list" ] || exit 0
+while read -r how path; do
+  old=${path%/*}/.${path##*/}.lamplighter-old
+  rm -f "${old%old}new"
+  case $how in
+    # What was not changed yet is the same file by two names, and mv leaves both.
+    back)
+      if [ -e "$old" ] || [ -L "$old" ]; then
+        if [ "$(stat -c %d:%i "$old")" = "$(stat -c %d:%i "$path" 2>/dev/null)" ]; then rm -f "$old"; else mv -fT "$old" "$path"; fi
+      fi ;;
+    gone) rm -f "$path" ;;
+  esac
+done <"$undo/list"
+sync /etc/nginx/sites-available /etc/nginx/sites-enabled
+# At the start of the server nginx is not there yet; it reads the old files when it comes. Without waiting: while the server
+# goes down, systemd would wait for our session and we for systemd.
+if [ "${1:-}" != boot ] && nginx -t; then systemctl --no-block reload nginx.service; fi
+rm -f /etc/systemd/system/nginx.service.wants/lamplighter-undo.service /etc/systemd/system/lamplighter-undo.service
+rmdir /etc/systemd/system/nginx.service.wants 2>/dev/null
+rm -rf "$undo"
+REVERT
+  will_change "$@"
+  mkdir -p "${BOOT_LINK%/*}" || no_room "${BOOT_LINK%/*}"
+  cat >"$BOOT_UNIT" <<'UNIT' || no_room "$BOOT_UNIT"
+# Written by Lamplighter for as long as a change of a site is not proved.
+[Unit]
+Description=Put an unproved nginx site of Lamplighter back
+Before=nginx.service
+RequiresMountsFor=/var/lib/lamplighter /etc/nginx
+
+[Service]
+Type=oneshot
+ExecStart=-/bin/sh /var/lib/lamplighter/undo/revert boot
+UNIT
+  ln -sf "$BOOT_UNIT" "$BOOT_LINK" || no_room "$BOOT_LINK"
+  sync "$UNDO_DIR.new/list" "$UNDO_DIR.new/revert" "$BOOT_UNIT" "${BOOT_LINK%/*}" "$AVAILABLE" "$ENABLED"
+  on_undo put_site_back
+  # Not in our session: it outlives us, and the connection. It waits for our lock, and only then looks whether there is
+  # anything to be put back.
+  # shellcheck disable=SC2016  # for the shell inside
+  run systemd-run --quiet --collect --unit="lamplighter-undo-$$" --property=Restart=no \
+    flock /run/lamplighter-provision.lock sh -c '[ ! -e "$0" ] || sh "$0"' "$UNDO_DIR/revert" || fail step_failed 'The way back cannot be watched.'
+  ARMED=yes
+  mv -T "$UNDO_DIR.new" "$UNDO_DIR"
+  sync "${UNDO_DIR%/*}"
+}
+look_site_armed() { [ -n "$ARMED" ]; }
+
+# A way back that was not finished is none, and nothing was changed yet.
+disarm_half() {
+  [ -d "$UNDO_DIR.new" ] || return 0
+  [ ! -e "$UNDO_DIR.new/list" ] || while read -r _ path; do rm -f "${path%/*}/.${path##*/}.lamplighter-old"; done <"$UNDO_DIR.new/list"
+  rm -rf "$UNDO_DIR.new" "$BOOT_LINK" "$BOOT_UNIT"; rmdir "${BOOT_LINK%/*}" 2>/dev/null || :
+}
+
+# The change is proved: from the first line on nobody goes back.
+keep_site() {
+  mv -T "$UNDO_DIR" "$UNDO_DIR.done"
+  ARMED='' KEPT=yes BACK=''
+  forget_undo
+}
+look_site_kept() { [ -n "${KEPT:-}" ] || [ -z "$ARMED" ]; }
+forget_undo() {
+  [ ! -e "$UNDO_DIR.done/list" ] || while read -r _ path; do rm -f "${path%/*}/.${path##*/}.lamplighter-old"; done <"$UNDO_DIR.done/list"
+  rm -f "$BOOT_LINK" "$BOOT_UNIT"
+  rmdir "${BOOT_LINK%/*}" 2>/dev/null || :
+  rm -rf "$UNDO_DIR.done" "$UNDO_DIR.new"
+}
+
+# look_before NAME...: the first of these sites that answers as its file says; the way back must lead there.
+look_before() {
+  for site; do
+    proof=$(proof_in "$AVAILABLE/$site.conf")
+    # shellcheck disable=SC2086  # path and body
+    if [ -n "$proof" ] && proves "$site" $proof; then BEFORE="$site $proof"; return 0; fi
+  done
+}
+
+# By `finish` of a job that fails. Tells how it went in BACK.
+put_site_back() {
+  [ -n "$ARMED" ] && [ -e "$UNDO_DIR" ] || return 0
+  if ! nginx_takes_back; then
+    BACK='The files were put back, but nginx cannot read its configuration: another file is faulty now. What ran before goes on running; repair that file.'
+  elif gone_back; then
+    if [ -n "$BEFORE" ]; then BACK='Everything was put back, and the site that was there before answers again.'
+    else BACK='Everything was put back: nothing of the new site is left.'; fi
+  else BACK='The files were put back and nginx was told to reload, but it does not answer as it did before: the server needs a person.'; fi
+}
+nginx_takes_back() { WORKERS=$(workers); sh "$UNDO_DIR/revert"; nginx -t; }
+gone_back() {
+  tries=0
+  [ -e /run/nginx.pid ] || return 1
+  until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  tries=0
+  while [ "$tries" -lt 100 ]; do
+    # shellcheck disable=SC2086  # path and body
+    if [ -n "$BEFORE" ]; then proves $BEFORE && return 0
+    elif ! proves "$NAME" "${PROOF:-/}" "${PROOF_BODY:--}" && { [ -z "${FIRST_PROOF:-}" ] || ! proves "$NAME" "$FIRST_PROOF" "$FIRST_BODY"; }; then return 0; fi
+    sleep 0.05; tries=$((tries + 1))
+  done
+  return 1
+}
+
+# --- the test -------------------------------------------------------------------------------------------------------
+
+# The folders as they will be: copies, changed by the job before `stage_test`.
+stage_begin() {
+  STAGE=$TMP/stage
+  rm -rf "$STAGE"; mkdir "$STAGE"
+  { cp -a "$AVAILABLE/." "$STAGE/available" && cp -a "$ENABLED/." "$STAGE/enabled"; } || no_room "$STAGE"
+  if [ -d "$CERTS" ]; then cp -a "$CERTS" "$STAGE/certs"; fi
+}
+
+# nginx -t with the new folders where the old ones are: in a mount namespace of its own, so that every path, include and
+# message is the real one and nobody else sees them. Where a container may not do that, in a copy of /etc/nginx whose paths
+# are rewritten. Messages in $TMP/said; the caller judges.
+stage_test() {
+  running nginx -t
+  RC=0; staged >"$TMP/said" 2>&1 || RC=$?
+  case $RC in
+    0 | 121) fact tested namespace ;;
+    *) RC=0; copied >"$TMP/said" 2>&1 || RC=$?; fact tested copy ;;
+  esac
+  cat "$TMP/said" >&2
+  ran
+}
+# shellcheck disable=SC2016  # for the shell inside
+staged() {
+  unshare -m sh -c '
+    mount --bind "$1/available" /etc/nginx/sites-available && mount --bind "$1/enabled" /etc/nginx/sites-enabled || exit 120
+    if [ -d "$1/certs" ]; then mount --bind "$1/certs" /etc/lamplighter/certs || exit 120; fi
+    nginx -t || exit 121' sh "$STAGE" </dev/null 9>&-
+}
+COPY_MAX_KIB=65536 # nobody has so much text; /run is memory
+copied() {
+  COPY=$TMP/copy
+  [ "$(du -skL /etc/nginx 2>/dev/null | cut -f 1)" -le "$COPY_MAX_KIB" ] || { echo '/etc/nginx is too large to be copied for the test.'; return 1; }
+  rm -rf "$COPY"; mkdir "$COPY"
+  cp -rL /etc/nginx/. "$COPY/" 2>/dev/null || : # a link to nothing is not copied
+  rm -rf "$COPY/sites-available" "$COPY/sites-enabled"; mkdir "$COPY/sites-enabled"
+  cp -rL "$STAGE/available" "$COPY/sites-available" || return 1
+  for file in "$STAGE/enabled"/*; do
+    case $(readlink "$file" || :) in
+      "$AVAILABLE"/*) aim=$(readlink "$file"); aim=$STAGE/available/${aim##*/} ;;
+      *) aim=$file ;;
+    esac
+    [ ! -e "$aim" ] || cp -rL "$aim" "$COPY/sites-enabled/${file##*/}" || return 1
+  done
+  find "$COPY" -type f -exec sed -i "s|/etc/nginx/|$COPY/|g;s|$CERTS/|$STAGE/certs/|g" {} +
+  RC=0; nginx -t -c "$COPY/nginx.conf" >"$TMP/copied" 2>&1 </dev/null 9>&- || RC=$?
+  sed "s|$COPY/|/etc/nginx/|g;s|$STAGE/certs/|$CERTS/|g" "$TMP/copied"
+  return "$RC"
+}
+
+# The new folders must be green, and nobody else may answer for NAME. $1: how the sentence begins.
+stage_judge() {
+  if ! stage_test; then
+    place=$(blame "$TMP/said")
+    case ${place%:*} in
+      "$ENABLED"/* | "$AVAILABLE"/*) file=${place%:*}; file=$STAGE/available/${file##*/} ;;
+      *) file=${place%:*} ;;
+    esac
+    fail site_red "$1${place:+ Line $place: “$(line_of "$place" "$file")”.}"
+  fi
+  if [ -n "${NAME:-}" ] && grep -qF "conflicting server name \"$NAME\"" "$TMP/said"; then
+    who=$(others "$NAME" "$TMP/dump" "$ENABLED/$NAME.conf" "$ENABLED/${OLD_NAME:-$NAME}.conf" | paste -sd ' ')
+    fail foreign_site "Another file on this server answers for $NAME already${who:+: $who}."
+  fi
+}
+
+# nginx_says -t|-T: nginx on its configuration as it is; messages in $TMP/said, its text (-T) in $TMP/dump.
+nginx_says() {
+  running nginx "$1"
+  RC=0; nginx "$1" >"$TMP/dump.new" 2>"$TMP/said" </dev/null 9>&- || RC=$?
+  [ "$1" = -t ] || mv "$TMP/dump.new" "$TMP/dump"
+  cat "$TMP/said" >&2
+  ran
+}
+
+# The configuration as it is. A fault in a file that is about to go is no obstacle.
+look_site_before() {
+  if nginx_says -T; then return 0; fi
+  place=$(blame "$TMP/said")
+  case ${place%:*} in
+    "$ENABLED/$NAME.conf" | "$ENABLED/${OLD_NAME:-$NAME}.conf") echo 'That is the file which is being replaced.'; return 0 ;;
+  esac
+  fail nginx_red "The server's nginx configuration was already faulty before anything was changed.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
+}
+
+# expected NAME HASH: the file is the one the plan saw (empty: none).
+expected() {
+  sum=$(file_sum "$AVAILABLE/$1.conf")
+  [ "$sum" = "${2:--}" ] || fail site_changed "$AVAILABLE/$1.conf was changed by somebody since the plan was made."
+  ours "$1"
+}
+# What stands in sites-enabled under our name is our link or nothing.
+ours() {
+  state=$(link_state "$1")
+  case $state in yes | no) ;; *) fail foreign_site "$ENABLED/$1.conf is not Lamplighter's link: it is or points to $state." ;; esac
+}
+
+# --- the swap -------------------------------------------------------------------------------------------------------
+
+# put_in_place PATH FILE: FILE's bytes as PATH, at once.
+put_in_place() {
+  ! cmp -s "$1" "$2" || return 0
+  fresh=${1%/*}/.${1##*/}.lamplighter-new
+  on_undo rm -f "$fresh"
+  rm -f "$fresh"
+  { cp "$2" "$fresh" && chmod 644 "$fresh" && sync -d "$fresh" && mv -fT "$fresh" "$1"; } || no_room "$1"
+  echo "written: $1"
+}
+# link_in_place PATH AIM
+link_in_place() {
+  [ "$(readlink "$1" || :)" != "$2" ] || return 0
+  fresh=${1%/*}/.${1##*/}.lamplighter-new
+  on_undo rm -f "$fresh"
+  { ln -sfn "$2" "$fresh" && mv -fT "$fresh" "$1"; } || no_room "$1"
+  echo "linked: $1"
+}
+
+# The configuration is live: once more as a whole, for others write there too; then nginx is told.
+go() {
+  if ! nginx_says -t; then
+    place=$(blame "$TMP/said")
+    fail site_red "The configuration became faulty while the site was put there.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
+  fi
+  LOG_AT=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
+  WORKERS=$(workers)
+  run systemctl reload nginx.service || {
+    why journalctl --no-pager -o cat -n 5 -u nginx.service
+    fail nginx_not_running 'nginx does not take the new configuration.'
+  }
+}
+# For a moment old and new workers take requests side by side (ngx_master_process_cycle starts the new ones, waits and only
+# then tells the old ones): nothing is proved before the old ones have let go.
+workers() {
+  read -r master 2>/dev/null </run/nginx.pid || return 0
+  for pid in $(grep -lsazx 'nginx: worker process' /proc/[0-9]*/cmdline | cut -d / -f 3); do
+    # Those of containers are no children of this master.
+    ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"
+  done
+}
+turned() {
+  for pid in $WORKERS; do
+    # The old title with a tail: "… is shutting down".
+    ! grep -qsazx 'nginx: worker process' "/proc/$pid/cmdline" || return 1
+  done
+}
+
+# What nginx has logged as a reason since it was told; it reloads on its own time.
+refusal() { tail -c "+$((LOG_AT + 1))" "$LOG" 2>/dev/null | grep -F '[emerg]'; }
+
+# wait_until COMMAND...: up to 10 s, or until nginx says why not.
+wait_until() {
+  tries=0
+  until "$@"; do
+    tries=$((tries + 1))
+    if [ "$tries" = 150 ] || refusal >&2; then return 1; fi
+    sleep 0.05
+  done
+}
+
+# --- after ----------------------------------------------------------------------------------------------------------
+
+# sweep_pairs NAME PAIR: uploaded certificates of NAME but this one.
+sweep_pairs() {
+  [ -n "$2" ] || rm -f "$CERTS/$1"
+  for pair in "$PAIRS/$1".*; do
+    # A name may be another's beginning: what follows the last dot is the hash.
+    [ "${pair%.*}" != "$PAIRS/$1" ] || [ "$pair" = "$2" ] || rm -rf "$pair"
+  done
+}
+# A certificate that certbot has got over our folder: nobody serves that name any more, so renewing it would fail for ever.
+sweep_lineage() {
+  grep -qF "$WEBROOT" "$LINEAGES/renewal/$1.conf" 2>/dev/null || return 0
+  run certbot delete -n --cert-name "$1" || echo "certbot cannot delete its certificate for $1; it will try to renew it in vain."
+}

@@ -1,0 +1,127 @@
+//! The servers of the lab (`tests/lab`), as a test sees them.
+
+use super::{Client, House, eventually, said};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+pub fn script(name: &str, args: &[&str]) -> String {
+    let lab = std::env::var_os("LAMPLIGHTER_LAB").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab"),
+        PathBuf::from,
+    );
+    let out = Command::new(lab.join(name)).args(args).output().unwrap();
+    assert!(out.status.success(), "{name} {args:?}: {}", said(&out));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// As root on the host itself, not over ssh. What it prints; it must go well.
+pub fn on(host: &str, command: &str) -> String {
+    script("on", &["--direct", host, "sh", "-c", command])
+        .trim()
+        .to_string()
+}
+
+pub fn key(name: &str) -> String {
+    let dir = std::env::var_os("LAB_DIR").map_or("/var/tmp/lamplighter-lab".into(), PathBuf::from);
+    fs::read_to_string(dir.join("keys").join(name)).unwrap()
+}
+
+pub fn address(host: &str) -> String {
+    format!("10.77.0.1{}", &host[1..])
+}
+
+/// The hosts are shared by the stories of a file: one story at a time.
+static LAB: Mutex<()> = Mutex::new(());
+
+/// Servers of the lab with clean disks. Healed when dropped.
+pub struct Hosts(
+    pub &'static [&'static str],
+    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
+);
+
+impl Hosts {
+    pub fn fresh(names: &'static [&'static str], layer: Option<&str>) -> Hosts {
+        let alone = LAB.lock().unwrap_or_else(|e| e.into_inner());
+        let mut args = names.to_vec();
+        args.push("--fresh");
+        args.extend(layer.iter().flat_map(|layer| ["--layer", layer]));
+        script("up", &args);
+        Hosts(names, alone)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|host| drop(script("fault", &[host, "heal"])));
+    }
+}
+
+/// Adds a server with its host key, so that nobody has to accept it.
+pub fn add(admin: &Client, host: &str, name: &str) -> i64 {
+    let host_key = on(host, "cat /etc/ssh/ssh_host_ed25519_key.pub");
+    let host_key: Vec<&str> = host_key.split(' ').take(2).collect();
+    let wanted = json!({
+        "name": name, "host": address(host), "username": "root", "ssh_key": key("id_ed25519"),
+        "host_key": host_key.join(" "),
+    });
+    admin.post("/api/servers", &wanted).is(201)["id"].as_i64().unwrap()
+}
+
+/// Installing takes longer than a story's usual patience.
+pub fn ended(house: &House, task: i64) -> Value {
+    let path = format!("/api/tasks/{task}");
+    let until = Instant::now() + Duration::from_secs(300);
+    loop {
+        let after = house.admin().get(&format!("{path}/logs?after=999999&wait=20")).is(200);
+        if !after["end"].is_null() || Instant::now() > until {
+            return house.admin().get(&path).is(200);
+        }
+    }
+}
+
+#[track_caller]
+pub fn changes(task: &Value) -> i64 {
+    assert_eq!(task["status"], "ok", "{task}");
+    task["changed"].as_i64().unwrap()
+}
+
+/// Asks a web server for a page by this name; status and body. None: it does not answer, or answers nonsense.
+pub fn fetch(host: &str, name: &str, path: &str) -> Option<(u16, String)> {
+    use std::io::{Read, Write};
+    let at = format!("{}:80", address(host)).parse().unwrap();
+    let mut wire = std::net::TcpStream::connect_timeout(&at, Duration::from_secs(3)).ok()?;
+    wire.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    let ask = format!("GET {path} HTTP/1.0\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+    wire.write_all(ask.as_bytes()).ok()?;
+    let mut text = String::new();
+    wire.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_string()))
+}
+
+/// A back end on the server that answers everything with `word`.
+pub fn back_end(host: &str, port: u16, word: &str) {
+    let answer = format!("HTTP/1.0 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\n{word}");
+    on(
+        host,
+        &format!(
+            "systemctl is-active -q be-{port} || systemd-run -q --unit be-{port} python3 -c '
+import socketserver
+class H(socketserver.StreamRequestHandler):
+    def handle(self):
+        while self.rfile.readline().strip(): pass
+        self.wfile.write(b\"{answer}\")
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer((\"127.0.0.1\", {port}), H).serve_forever()'"
+        ),
+    );
+    eventually("the back end listens", || {
+        let open = on(host, &format!("ss -Hltn sport = :{port}"));
+        (!open.is_empty()).then_some(())
+    });
+}

@@ -1,0 +1,322 @@
+//! Domains on real servers, from the form to the request through the proxy and back again. Needs the lab (`tests/lab`),
+//! hosts h1 and h2.
+
+mod common;
+
+use common::lab::{Hosts, add, back_end, changes, ended, fetch, on};
+use common::*;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const NAME: &str = "www.alpha.test";
+
+/// A house with these hosts as servers 1, 2, …, and one upstream.
+fn house(hosts: &Hosts) -> House {
+    let house = House::new();
+    let admin = house.admin();
+    for host in hosts.0 {
+        add(&admin, host, host);
+        back_end(host, 9000, "first");
+        back_end(host, 9001, "second");
+    }
+    let settings = json!({ "acme.directory": "https://acme.lab.test:14000/dir", "acme.email": "ops@example.org", "dns.resolvers": "10.77.0.2" });
+    admin.put("/api/settings", &settings).is(200);
+    let upstream = json!({ "name": "app", "targets": ["127.0.0.1:9000"] });
+    admin.post("/api/upstreams", &upstream).is(201);
+    house
+}
+
+fn domain(house: &House, fields: Value) -> i64 {
+    let mut wanted = json!({ "domain": NAME, "server_ids": [1], "upstream_id": 1 });
+    for (key, value) in fields.as_object().unwrap() {
+        wanted[key] = value.clone();
+    }
+    house.admin().post("/api/domains", &wanted).is(201)["id"]
+        .as_i64()
+        .unwrap()
+}
+
+fn start(house: &House, id: i64, choice: Value) -> i64 {
+    let answer = house.admin().post(&format!("/api/domains/{id}/deploy"), &choice);
+    answer.is(202)["task_id"].as_i64().unwrap()
+}
+
+fn deploy(house: &House, id: i64) -> Value {
+    ended(house, start(house, id, json!({})))
+}
+
+fn change(house: &House, path: &str, fields: Value) {
+    house.admin().patch(path, &fields).is(200);
+}
+
+fn plan(house: &House, id: i64) -> Value {
+    house
+        .admin()
+        .post(&format!("/api/domains/{id}/plan"), &json!({}))
+        .is(200)
+}
+
+fn what(plan: &Value, server: usize) -> Vec<String> {
+    let steps = plan["servers"][server]["steps"].as_array().unwrap();
+    steps.iter().map(|s| s["what"].as_str().unwrap().to_string()).collect()
+}
+
+fn sites(host: &str) -> Vec<String> {
+    on(
+        host,
+        "ls /etc/nginx/sites-enabled /etc/nginx/sites-available 2>/dev/null",
+    )
+    .split_whitespace()
+    .filter(|w| w.ends_with(".conf"))
+    .map(String::from)
+    .collect()
+}
+
+/// Nothing of a deploy is left on a server: no way back, no lock, no test copy.
+#[track_caller]
+fn tidy(host: &str) {
+    let left = on(
+        host,
+        "ls -A /var/lib/lamplighter /run/lamplighter-job.* 2>/dev/null; systemctl list-units --all 'lamplighter-*' --no-legend --plain | grep -v glances; true",
+    );
+    assert_eq!(left, "", "left on {host}");
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn a_domain_is_planned_deployed_browsed_changed_renamed_and_removed() {
+    let hosts = Hosts::fresh(&["h1"], None);
+    let house = house(&hosts);
+    let admin = house.admin();
+    let id = domain(&house, json!({}));
+
+    let first = plan(&house, id);
+    assert_eq!(
+        (&first["ok"], &first["preflight"]["checks"][0]["verdict"]),
+        (&json!(true), &json!("ok")),
+        "{first}"
+    );
+    assert_eq!(what(&first, 0), ["nginx", "create", "enable", "reload"]);
+    assert!(
+        first["servers"][0]["diff"]
+            .as_str()
+            .unwrap()
+            .contains("+    server_name www.alpha.test;\n")
+    );
+    assert!(sites("h1").is_empty(), "a plan changes nothing");
+
+    assert!(changes(&deploy(&house, id)) > 0);
+    assert_eq!(fetch("h1", NAME, "/"), Some((200, "first".into())));
+    assert_eq!(changes(&deploy(&house, id)), 0, "the second time");
+    let again = plan(&house, id);
+    assert_eq!((what(&again, 0), &again["servers"][0]["diff"]), (vec![], &json!("")));
+    tidy("h1");
+
+    let config = format!("/api/domains/{id}/nginx-config");
+    let (here, there) = (admin.get(&config), admin.get(&format!("{config}?live=1")));
+    assert_eq!(here.text(), there.text());
+    assert_eq!(
+        here.text().trim_end(),
+        on("h1", "cat /etc/nginx/sites-available/www.alpha.test.conf")
+    );
+
+    // Two targets, one of them with three times the requests.
+    let targets = json!({ "targets": ["127.0.0.1:9000", { "host": "127.0.0.1", "port": 9001, "weight": 3 }] });
+    change(&house, "/api/upstreams/1", targets);
+    assert_eq!(what(&plan(&house, id), 0), ["change", "reload"]);
+    assert!(changes(&deploy(&house, id)) > 0);
+    let words: Vec<String> = (0..8).filter_map(|_| Some(fetch("h1", NAME, "/")?.1)).collect();
+    let count = |word: &str| words.iter().filter(|w| *w == word).count();
+    assert_eq!((count("first"), count("second")), (2, 6), "{words:?}");
+
+    // Another name: the old site goes in the same step.
+    change(
+        &house,
+        &format!("/api/domains/{id}"),
+        json!({ "domain": "münchen.alpha.test" }),
+    );
+    assert_eq!(what(&plan(&house, id), 0), ["create", "enable", "remove", "reload"]);
+    assert!(changes(&deploy(&house, id)) > 0);
+    let punycode = "xn--mnchen-3ya.alpha.test";
+    assert_eq!(sites("h1"), [format!("{punycode}.conf"), format!("{punycode}.conf")]);
+    assert_eq!(fetch("h1", punycode, "/").map(|a| a.0), Some(200));
+    assert_ne!(fetch("h1", NAME, "/").map(|a| a.1), Some("first".into()));
+
+    let task = admin.delete(&format!("/api/domains/{id}")).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
+    assert!(changes(&ended(&house, task)) > 0);
+    assert!(sites("h1").is_empty());
+    admin.get(&format!("/api/domains/{id}")).is(404);
+    tidy("h1");
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn what_somebody_else_changes_is_seen_shown_and_never_overwritten_silently() {
+    let hosts = Hosts::fresh(&["h1"], Some("web"));
+    let house = house(&hosts);
+    let admin = house.admin();
+    let id = domain(&house, json!({}));
+    let path = format!("/api/domains/{id}");
+    changes(&deploy(&house, id));
+    let file = "/etc/nginx/sites-available/www.alpha.test.conf";
+    on("h1", &format!("sed -i 's/300s/301s/' {file}"));
+
+    let seen = plan(&house, id);
+    assert_eq!(seen["ok"], false);
+    assert_eq!(seen["servers"][0]["faults"][0]["code"], "site_edited");
+    let refused = deploy(&house, id);
+    assert_eq!(refused["error"]["code"], "site_edited", "{refused}");
+    assert!(on("h1", &format!("cat {file}")).contains("301s"));
+
+    // The watch finds it too, says where, and raises an alert.
+    let drifted = look(&house, id);
+    assert_eq!(drifted["sites"][0]["state"], "drifted", "{drifted}");
+    let say = drifted["sites"][0]["error"]["message"].as_str().unwrap().to_string();
+    assert!(say.contains(file) && say.contains("line "), "{say}");
+    let open = || {
+        admin.get("/api/alerts?state=open").is(200)["items"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let kinds = || {
+        open()
+            .iter()
+            .map(|a| a["kind"].as_str().unwrap().to_string())
+            .collect::<Vec<_>>()
+    };
+    eventually("an alert tells of it", || {
+        kinds().contains(&"domain.drifted".into()).then_some(())
+    });
+
+    // Accepted: then it is as it should be, and the next deploy asks again.
+    admin.post(&format!("{path}/adopt"), &json!({ "server_id": 1 })).is(204);
+    eventually("the alert is over", || {
+        (!kinds().contains(&"domain.drifted".into())).then_some(())
+    });
+    assert_eq!(look(&house, id)["sites"][0]["state"], "live");
+    assert_eq!(plan(&house, id)["servers"][0]["faults"][0]["code"], "site_adopted");
+
+    let back = ended(&house, start(&house, id, json!({ "overwrite": true })));
+    assert!(changes(&back) > 0);
+    assert!(on("h1", &format!("cat {file}")).contains("300s"));
+    assert_eq!(changes(&deploy(&house, id)), 0);
+
+    // Gone altogether, and only its link gone.
+    on("h1", &format!("rm {file}"));
+    assert_eq!(look(&house, id)["sites"][0]["error"]["code"], "site_lost");
+    changes(&ended(&house, start(&house, id, json!({ "overwrite": true }))));
+    on("h1", "rm /etc/nginx/sites-enabled/www.alpha.test.conf");
+    assert_eq!(look(&house, id)["sites"][0]["error"]["code"], "site_off");
+    changes(&deploy(&house, id));
+    assert_eq!(fetch("h1", NAME, "/").map(|a| a.0), Some(200));
+    eventually("a good deploy ends the alert", || {
+        (!kinds().contains(&"domain.drifted".into())).then_some(())
+    });
+}
+
+/// The domain after a look at its servers that began now.
+fn look(house: &House, id: i64) -> Value {
+    let before = lamplighter::base::clock::rfc3339(lamplighter::base::clock::now());
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE domain_sites SET looked_at = 0", [])
+        .unwrap();
+    // The watch beats once a minute.
+    let until = Instant::now() + Duration::from_secs(90);
+    loop {
+        let domain = house.admin().get(&format!("/api/domains/{id}")).is(200);
+        if domain["sites"][0]["looked_at"].as_str().is_some_and(|at| *at > *before) {
+            return domain;
+        }
+        assert!(Instant::now() < until, "nobody looked: {domain}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn a_certificate_is_had_from_an_acme_server_and_a_failure_leaves_the_site_as_it_was() {
+    let hosts = Hosts::fresh(&["h1"], Some("web"));
+    let house = house(&hosts);
+    let admin = house.admin();
+    let id = domain(&house, json!({}));
+    changes(&deploy(&house, id));
+    let path = format!("/api/domains/{id}");
+
+    // A name that leads elsewhere: the name servers are asked before any server is touched.
+    let elsewhere = domain(&house, json!({ "domain": "www.beta.test", "ssl": true }));
+    let refused = deploy(&house, elsewhere);
+    assert_eq!(refused["error"]["code"], "preflight", "{refused}");
+    // Without asking them it is the ACME server who says no, and nothing is left behind.
+    change(
+        &house,
+        &format!("/api/domains/{elsewhere}"),
+        json!({ "preflight": "off" }),
+    );
+    let refused = deploy(&house, elsewhere);
+    assert_eq!(refused["status"], "failed", "{refused}");
+    assert!(
+        refused["error"]["code"].as_str().unwrap().starts_with("acme_"),
+        "{refused}"
+    );
+    assert_eq!(sites("h1").len(), 2, "only the other one");
+
+    change(&house, &path, json!({ "ssl": true, "hsts": true }));
+    assert_eq!(what(&plan(&house, id), 0), ["issue", "change", "reload"]);
+    assert!(changes(&deploy(&house, id)) > 0);
+    assert_eq!(fetch("h1", NAME, "/").map(|a| a.0), Some(301));
+    let root = "curl -sk https://10.77.0.2:15000/roots/0 -o /tmp/root.pem 2>/dev/null || python3 -c 'import ssl,urllib.request; open(\"/tmp/root.pem\",\"wb\").write(urllib.request.urlopen(\"https://10.77.0.2:15000/roots/0\",context=ssl._create_unverified_context()).read())'";
+    on("h1", root);
+    let shown = on(
+        "h1",
+        "printf 'GET / HTTP/1.1\\r\\nHost: www.alpha.test\\r\\nConnection: close\\r\\n\\r\\n' | timeout 10 openssl s_client -quiet -connect 10.77.0.11:443 -servername www.alpha.test -verify_hostname www.alpha.test -verify_return_error -CAfile /tmp/root.pem 2>/dev/null",
+    );
+    assert!(
+        shown.contains("Strict-Transport-Security: max-age=31536000") && shown.ends_with("first"),
+        "{shown}"
+    );
+    assert_eq!(changes(&deploy(&house, id)), 0);
+    tidy("h1");
+
+    // Renewal is certbot's; asked for at once it happens at once.
+    let sum = || on("h1", "sha256sum </etc/letsencrypt/live/www.alpha.test/fullchain.pem");
+    let before = sum();
+    let task = admin.post(&format!("{path}/renew"), &json!({ "force": true })).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
+    changes(&ended(&house, task));
+    assert_ne!(sum(), before);
+}
+
+#[test]
+#[ignore = "lab: h1, h2"]
+fn several_servers_are_served_one_first_and_the_first_failure_stops_the_rest() {
+    let hosts = Hosts::fresh(&["h1", "h2"], Some("web"));
+    let house = house(&hosts);
+    let id = domain(&house, json!({ "server_ids": [1, 2], "preflight": "warn" }));
+    on("h1", "echo 'oops;' >/etc/nginx/conf.d/broken.conf");
+    let seen = plan(&house, id);
+    assert_eq!(seen["servers"][0]["faults"][0]["code"], "nginx_red");
+    assert_eq!(seen["servers"][0]["canary"], true);
+    let red = deploy(&house, id);
+    assert_eq!(red["error"]["code"], "nginx_red", "{red}");
+    assert!(red["error"]["message"].as_str().unwrap().starts_with("h1: "), "{red}");
+    assert!(sites("h1").is_empty() && sites("h2").is_empty(), "nobody was touched");
+
+    on("h1", "rm /etc/nginx/conf.d/broken.conf");
+    assert!(changes(&deploy(&house, id)) > 0);
+    for host in hosts.0 {
+        assert_eq!(fetch(host, NAME, "/"), Some((200, "first".into())));
+    }
+    assert_eq!(changes(&deploy(&house, id)), 0);
+
+    // Off one of them again.
+    change(&house, &format!("/api/domains/{id}"), json!({ "server_ids": [2] }));
+    assert!(changes(&deploy(&house, id)) > 0);
+    assert!(sites("h1").is_empty());
+    assert_eq!(fetch("h2", NAME, "/"), Some((200, "first".into())));
+    house.admin().delete("/api/servers/2").fails(409, "server_used");
+}
