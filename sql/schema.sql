@@ -136,6 +136,13 @@ CREATE TABLE events (
   data        TEXT    NOT NULL              -- JSON object, no secrets
 ) STRICT;
 
+CREATE TABLE exporter (
+  name       TEXT    PRIMARY KEY CHECK (name IN ('token','push')),
+  value      BLOB    NOT NULL,
+  changed_at INTEGER NOT NULL,
+  changed_by TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE groups (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   kind       TEXT    NOT NULL DEFAULT 'domain' CHECK (kind IN ('domain','host')),

@@ -840,7 +840,7 @@ fn rows_that_somebody_has_yet_to_read_stay_as_they_are() {
     let folder = Folder::new();
     let store = folder.store();
     let held = (T0 / 1000) as u32 + 100 * 30;
-    store.hold_from(Some(held));
+    store.hold_from(Some(held)).unwrap();
     for n in 0..500 {
         put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
     }
@@ -850,7 +850,12 @@ fn rows_that_somebody_has_yet_to_read_stay_as_they_are() {
     };
     assert_eq!(hot(), 400);
     assert_eq!(counted(&folder, ROLLED[0].number, "cpu"), 500);
-    store.hold_from(None);
+    assert_eq!(
+        store.polls(1, held + 30, held + 90).unwrap()[0].points.len(),
+        2,
+        "and may be read"
+    );
+    store.hold_from(None).unwrap();
     for n in 500..800 {
         put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
     }

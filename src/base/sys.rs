@@ -54,7 +54,9 @@ pub fn few_heaps() {
     // SAFETY: plain integers; elsewhere than with glibc there is nothing to set.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2)
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        // Set, it stays: else one large answer would teach malloc to keep all later ones in the heap, for ever.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 512 << 10)
     };
 }
 
@@ -131,6 +133,38 @@ pub fn disk(path: &Path) -> io::Result<(u64, u64)> {
         0 => Ok((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// What this process uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// Bytes of memory, without what is swapped out.
+    pub resident: u64,
+    /// User and system, of ended threads as well.
+    pub cpu_s: f64,
+    /// Threads.
+    pub threads: u64,
+    /// Open descriptors.
+    pub files: u64,
+}
+
+/// Reads it from /proc (proc_pid_stat(5)).
+pub fn usage() -> io::Result<Usage> {
+    let odd = || io::Error::from(io::ErrorKind::InvalidData);
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The second field is the program's name in parentheses, which may hold anything.
+    let (_, rest) = stat.rsplit_once(") ").ok_or_else(odd)?;
+    let fields: Vec<u64> = rest.split(' ').map(|field| field.trim().parse().unwrap_or(0)).collect();
+    let field = |number: usize| fields.get(number - 3).copied().ok_or_else(odd);
+    let files = std::fs::read_dir("/proc/self/fd")?.count() as u64;
+    // SAFETY: plain integers; both names are known on every Linux.
+    let (page, tick) = unsafe { (libc::sysconf(libc::_SC_PAGESIZE), libc::sysconf(libc::_SC_CLK_TCK)) };
+    Ok(Usage {
+        resident: field(24)? * u64::try_from(page).unwrap_or(4_096),
+        cpu_s: (field(14)? + field(15)?) as f64 / tick.max(1) as f64,
+        threads: field(20)?,
+        files: files.saturating_sub(1), // the one that looked
+    })
 }
 
 /// The effective user id of this process.

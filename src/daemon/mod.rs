@@ -24,6 +24,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::metrics::FEATURE,
     &features::alerts::FEATURE,
     &features::tasks::FEATURE,
+    &features::exporter::FEATURE,
     &features::settings::FEATURE,
     &features::health::FEATURE,
     &features::home::FEATURE,

@@ -12,6 +12,7 @@ pub mod certwatch;
 pub mod metrics;
 pub mod alerts;
 pub mod tasks;
+pub mod exporter;
 pub mod settings;
 pub mod health;
 pub mod home;

@@ -50,9 +50,52 @@ pub fn https_url(text: &str) -> Result<(), String> {
     }
 }
 
+/// Where samples are pushed to: `http://` or `https://`, a host, perhaps a port and a path; or nothing.
+pub fn engine(text: &str) -> Result<(), String> {
+    let as_https = text.strip_prefix("http://").map(|rest| format!("https://{rest}"));
+    match https_url(as_https.as_deref().unwrap_or(text)) {
+        Err(_) if !text.is_empty() => Err(format!(
+            "“{}” is not an address like http://192.0.2.5:8428.",
+            one_line(text, 60)
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A user name that HTTP Basic can carry, or nothing.
+pub fn http_user(text: &str) -> Result<(), String> {
+    match text.contains(':') {
+        true => Err("A user name has no colon: it would end there.".into()),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_has_an_address() {
+        for good in [
+            "",
+            "http://10.0.0.5:8428",
+            "https://vm.example/insert/0/prometheus",
+            "http://[2001:db8::1]:1",
+        ] {
+            assert_eq!(engine(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "vm:8428",
+            "ftp://vm",
+            "http://",
+            "http://u:p@vm",
+            "http://vm/?x=1",
+            "http://vm/../x",
+        ] {
+            assert!(engine(bad).is_err(), "{bad}");
+        }
+        assert!(http_user("a:b").is_err() && http_user("lamp").is_ok());
+    }
 
     #[test]
     fn addresses_are_mailable_and_harmless() {

@@ -17,7 +17,8 @@ mod api;
 mod pages;
 
 use crate::feature::Feature;
-pub use watch::Watching;
+pub use poll::Doing;
+pub use watch::{Watching, doing, offline_since};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

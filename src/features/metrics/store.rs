@@ -40,6 +40,19 @@ const FOLD_ROWS: u32 = 120;
 /// Longer than twice the slowest interval: something was missed, and the line has a gap.
 const SILENCE_MS: Ms = 150 * SECOND;
 
+/// One series as it was polled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// As in [`METRICS`], or `disk:` and a mount point.
+    pub key: String,
+    /// Unix seconds and value.
+    pub points: Vec<(u32, f64)>,
+}
+
+/// Where it is noted from when on polls are not folded, and how long that may be: whoever wanted them may be gone.
+const HELD: &str = "hold.from";
+const HELD_MAX_S: u32 = 3 * 24 * 3_600;
+
 /// Where the time is noted that the clean-up believes.
 const BELIEVED: &str = "clock.believed";
 
@@ -57,8 +70,6 @@ struct Writing {
     age: Option<Age>,
     /// See [`Store::trusting`].
     trusting: bool,
-    /// Rows of this second and later stay as they are: somebody has yet to read them.
-    hold_from: Option<u32>,
 }
 
 /// What is kept in memory of a server that is being written.
@@ -96,9 +107,47 @@ impl Store {
         self.writing().keep = keep;
     }
 
-    /// Polls of this second and later are not folded; `None` ends that. It is for who reads polls as they came ([`Store::polls`]).
-    pub fn hold_from(&self, second: Option<u32>) {
-        self.writing().hold_from = second;
+    /// Polls of this second and later are not folded, for three days at most; `None` ends that. It is for who reads polls
+    /// as they came ([`Store::polls`]), in whichever process.
+    pub fn hold_from(&self, second: Option<u32>) -> Result<()> {
+        self.set_note(HELD, second.map(i64::from))
+    }
+
+    /// What a server measured in these seconds (the first included, the last not), as far as it is not folded yet.
+    pub fn polls(&self, server: i64, from: u32, to: u32) -> Result<Vec<Track>> {
+        self.db.read(|conn| {
+            let rows = queries::hot(conn, server, from, to.saturating_sub(1))?;
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
+            let known = queries::series(conn, server)?;
+            let place: HashMap<u32, usize> = known.iter().enumerate().map(|(i, (id, _))| (*id, i)).collect();
+            let of = |(_, key)| Track {
+                key,
+                points: Vec::new(),
+            };
+            let mut tracks: Vec<Track> = known.into_iter().map(of).collect();
+            for (at, data) in rows {
+                for (id, steps) in chunk::read_row(&data).unwrap_or_default() {
+                    if let Some(track) = place.get(&id).and_then(|i| tracks.get_mut(*i)) {
+                        let value = series::unit(&track.key).of_steps(steps as f64);
+                        track.points.push((at, value));
+                    }
+                }
+            }
+            tracks.retain(|track| !track.points.is_empty());
+            Ok(tracks)
+        })
+    }
+
+    /// A text that was noted.
+    pub fn note_text(&self, key: &str) -> Result<Option<String>> {
+        self.db.read(|conn| queries::note(conn, key))
+    }
+
+    /// Notes a text.
+    pub fn set_note_text(&self, key: &str, text: &str) -> Result<()> {
+        self.db.write(|tx| queries::set_note(tx, key, Some(text)))
     }
 
     /// Keeps polls, all or (with an error) none of them.
@@ -231,7 +280,8 @@ impl Writing {
 
     /// Moves a server's hot rows into chunks of every tier and drops what is too old. Says how many rows were held back.
     fn fold(&mut self, tx: &Tx, server: i64, now: Ms) -> Result<u32> {
-        let before = self.hold_from.unwrap_or(u32::MAX);
+        let held = queries::note(tx, HELD)?.and_then(|text| text.parse::<u32>().ok());
+        let before = held.map_or(u32::MAX, |held| held.max(seconds(now).saturating_sub(HELD_MAX_S)));
         let now = seconds(self.believed(tx, now)?);
         fold(tx, server, before)?;
         for (id, _) in queries::series(tx, server)? {

@@ -3,7 +3,7 @@
 
 use super::lamp::{self, Change};
 use super::ownnet::{OwnNet, Turn};
-use super::poll::{PollSink, Poller};
+use super::poll::{Doing, PollSink, Poller};
 use super::probe::{self, Outcome, PollAuth, PollTarget};
 use super::rollup::Keep;
 use super::store::Store;
@@ -13,7 +13,7 @@ use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::log;
-use crate::db::{Conn, Tx};
+use crate::db::{Conn, Db, Tx};
 use crate::events::outbox;
 use crate::features::servers::{self, Polled};
 use crate::net::dial;
@@ -26,6 +26,8 @@ use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this; a changed setting takes as long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often it is noted how polling goes, for whichever process is asked.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// How often what belongs to no server any more is cleaned up.
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 /// Threads that poll when there is little to do.
@@ -91,7 +93,7 @@ impl Keeper {
         let wake = &self.app.wakes.events;
         let mut seen_list = None;
         let mut polled = HashSet::new();
-        let mut tidied: Option<Instant> = None;
+        let (mut tidied, mut noted): (Option<Instant>, Option<Instant>) = (None, None);
         while !self.stop.load(Ordering::SeqCst) {
             let seen = wake.count();
             if let Err(e) = self.beat(&poller, &mut seen_list, &mut polled) {
@@ -112,9 +114,24 @@ impl Keeper {
                     );
                 }
             }
+            if noted.is_none_or(|at| at.elapsed() >= NOTE_EVERY) {
+                noted = Some(clock::mono());
+                if let Err(e) = self.note(&poller.doing()) {
+                    log::error(
+                        "metrics",
+                        "how polling goes could not be noted",
+                        &[("error", &e.to_string())],
+                    );
+                }
+            }
             wake.wait(seen, LOOK_AGAIN);
         }
         poller.stop();
+    }
+
+    fn note(&self, doing: &Doing) -> Result<()> {
+        let text = serde_json::to_string(doing).map_err(Error::internal)?;
+        self.store.set_note_text(DOING, &text)
     }
 
     fn tidy(&self, polled: &HashSet<Id<Server>>) -> Result<()> {
@@ -211,6 +228,20 @@ struct Lamps {
     app: Arc<App>,
     store: Arc<Store>,
     own_net: Arc<Mutex<OwnNet>>,
+}
+
+/// Where it is noted how polling goes.
+const DOING: &str = "poll.doing";
+
+/// How polling goes, as noted within the last seconds by the process that polls.
+pub fn doing(metrics: &Arc<Db>) -> Result<Option<Doing>> {
+    let text = Store::new(metrics.clone()).note_text(DOING)?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Since when our own network seems to be down, unix ms.
+pub fn offline_since(metrics: &Arc<Db>) -> Result<Option<Ms>> {
+    Store::new(metrics.clone()).note(OFFLINE_SINCE)
 }
 
 /// Where it is noted that we are offline: after a restart nobody has answered yet, and the alert is still open.
