@@ -4,6 +4,7 @@ mod ca;
 mod common;
 
 use ca::{Authority, Shop};
+use common::inputs::{body as encoded, inputs};
 use common::*;
 use lamplighter::base::clock::{self, DAY, HOUR};
 use lamplighter::base::host::Host;
@@ -222,7 +223,9 @@ fn no_paste_makes_the_judge_fall_and_nothing_damaged_passes() {
 
 #[test]
 fn what_would_not_serve_is_told_in_its_own_words() {
-    let cases: &[(&str, &[&str], &str, (&str, &str))] = &[
+    // What, the certificates, the key; which field complains of what.
+    type Case<'a> = (&'a str, &'a [&'a str], &'a str, (&'a str, &'a str));
+    let cases: &[Case] = &[
         ("another's key", &["ec", "ca"], "rsa.key", ("key", "key_differs")),
         ("weak", &["weak", "ca"], "weak.key", ("key", "key_weak")),
         ("weak, and another's key", &["weak"], "ec.key", ("key", "key_weak")),
@@ -407,6 +410,55 @@ fn what_a_server_shows_is_read_whatever_it_is_and_judged_as_a_browser_would() {
 }
 
 #[test]
+fn no_server_makes_us_wait_and_what_is_no_tls_is_told() {
+    let listen = |answer: &'static [u8]| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let until = Instant::now() + Duration::from_secs(20);
+                    while std::io::Write::write_all(&mut client, answer).is_ok() && Instant::now() < until {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                });
+            }
+        });
+        port
+    };
+    // Says nothing; begins a record and lets it drip; is no TLS at all.
+    for (answer, code) in [
+        (&b""[..], "read_timeout"),
+        (&b"\x16\x03\x03\x40"[..], "tls_not_spoken"),
+        (&b"\x16"[..], "tls_not_spoken"),
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "tls_not_spoken"),
+    ] {
+        let began = Instant::now();
+        let host = Host::parse("127.0.0.1").unwrap();
+        let call = Call {
+            host: &host,
+            port: listen(answer),
+            security: Security::Plain,
+            policy: Policy::Server,
+            connect_max: Duration::from_secs(2),
+            until: clock::mono() + Duration::from_secs(1),
+        };
+        let error = served(&call, "shop.example").unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(5), "{answer:?}");
+        assert!(
+            [code, "read_timeout", "tls_failed"].contains(&error.code),
+            "{answer:?}: {error}"
+        );
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    assert_eq!(look(free, "shop.example").unwrap_err().code, "refused");
+}
+
+#[test]
 fn the_names_of_a_certificate_are_read_as_browsers_read_them() {
     let (root, now) = (Authority::root("Lab"), clock::now());
     let shop = Shop::open("127.0.0.1:0");
@@ -564,6 +616,68 @@ fn a_certificate_that_a_domain_is_served_with_stays_and_keeps_covering_it() {
     let other = admin.put(&at, &body("Shops", &text(&["rsa", "ca"]), &text(&["rsa.key"])));
     assert_eq!(other.is(422)["fields"][0]["code"], "not_covering");
     assert_eq!(admin.get(&at).is(200)["key_type"], "ECDSA P-256", "nothing was changed");
+}
+
+#[test]
+fn a_domain_takes_no_certificate_that_is_not_for_it() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let made = admin.post(
+        "/api/certificates",
+        &body("Shops", &text(&["ec", "ca"]), &text(&["ec.key"])),
+    );
+    let id = made.is(201)["id"].clone();
+    let domain = |name: &str| json!({ "domain": name, "ssl": true, "certificate_id": id });
+    for good in ["shop.example", "www.shop.example", "пример.example"] {
+        admin.post("/api/domains", &domain(good)).is(201);
+    }
+    for bad in ["a.b.shop.example", "shop.example.org", "пример.shop.org"] {
+        let refused = admin.post("/api/domains", &domain(bad));
+        assert_eq!(refused.is(422)["fields"][0]["code"], "not_covering", "{bad}");
+        assert_eq!(refused.wrong_fields(), ["certificate_id"]);
+    }
+    let mut moved = domain("shop.example");
+    moved["domain"] = json!("else.example");
+    admin.put("/api/domains/1", &moved).is(422);
+    assert_eq!(
+        admin.get("/api/certificates/1").is(200)["used_by"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+}
+
+#[test]
+fn nothing_odd_is_stored_whatever_field_it_comes_in() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let good = body("Shops", &text(&["ec", "ca"]), &text(&["ec.key"]));
+    admin.post("/api/certificates", &good).is(201);
+    let before = admin.get("/api/certificates/1").text();
+    let odd = ["nginx_in_any_field", "shell_in_any_field", "secret_values"];
+    let odd = odd.iter().flat_map(|of| inputs(of, ""));
+    let names = inputs("name", "bad");
+    let mut tried = 0;
+    for (field, value) in odd
+        .flat_map(|v| [("chain", v.clone()), ("key", v)])
+        .chain(names.into_iter().map(|v| ("name", v)))
+    {
+        let mut wanted = json!({});
+        wanted[field] = value;
+        let answer = admin.send(
+            "PATCH",
+            "/api/certificates/1",
+            Some(("application/json", &encoded(&wanted))),
+        );
+        assert!([400, 422].contains(&answer.status), "{wanted}: {}", answer.text());
+        if answer.status == 422 {
+            assert_eq!(answer.wrong_fields(), [field], "{wanted}");
+        }
+        tried += 1;
+    }
+    assert!(tried > 60, "{tried}");
+    assert_eq!(admin.get("/api/certificates/1").text(), before);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod fake;
 
 use fake::dns::{CAA, NameServer};
 use lamplighter::base::process::Cancel;
+use lamplighter::features::domains::preflight::{self, Verdict};
 use lamplighter::features::nswatch::look::{Look, State, look};
 use lamplighter::net::dns::{Data, Fault, Question, Resolver, Type, query};
 use serde_json::{Value, json};
@@ -303,6 +304,36 @@ fn addresses_are_found_through_aliases_and_both_kinds_count() {
 }
 
 #[test]
+fn a_preflight_wants_every_address_to_be_a_servers() {
+    let server = NameServer::of_fixtures();
+    let cancel = Cancel::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    let ip = |text: &Value| text.as_str().unwrap().parse::<IpAddr>().unwrap();
+    let book: Value = serde_json::from_slice(&fake::data("dns/cases.json")).unwrap();
+    for (n, case) in book["a_checks"].as_array().unwrap().iter().enumerate() {
+        let name = format!("a{n}.example");
+        server.set(&format!("{name}."), json!({ "A": case["answers"] }));
+        let report =
+            preflight::look_at_addresses(&[server.address], &name, &[ip(&case["server_ip"])], until, &cancel).unwrap();
+        let expect = case["expect"].as_str().unwrap();
+        let good = match expect {
+            "pass" => report.verdict() == Verdict::Ok,
+            e if e.contains("fail") => report.verdict() == Verdict::Bad,
+            other => panic!("a new expectation: {other}"),
+        };
+        assert!(good, "{case}: {report:?}");
+        let found: Vec<_> = case["answers"].as_array().unwrap().iter().map(ip).collect();
+        assert_eq!(report.addresses, found);
+        assert_eq!(report.first_bad().is_some(), report.verdict() == Verdict::Bad);
+        assert!(
+            report.lines().iter().all(|line| line.contains(&name)),
+            "{:?}",
+            report.lines()
+        );
+    }
+}
+
+#[test]
 fn rules_about_certificates_are_those_of_the_nearest_name() {
     let server = NameServer::of_fixtures();
     let cancel = Cancel::new();
@@ -354,7 +385,7 @@ fn without_recursion_only_the_servers_own_word_counts() {
 
 #[test]
 fn names_that_dns_has_no_room_for_are_not_asked() {
-    let server = NameServer::new();
+    let server = NameServer::default();
     let cancel = Cancel::new();
     let dns = resolver(&[server.address], &cancel);
     for name in [

@@ -1,12 +1,14 @@
 //! Sites on real servers: put there, proved, taken away, and every way that can go wrong leaving what was there before.
 //! Needs the lab (`tests/lab`), hosts h4, h5 and infra.
 
-use lamplighter::base::error::{Error, Result};
+use lamplighter::base::error::Result;
 use lamplighter::base::host::{Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
 use lamplighter::base::text::hex;
-use lamplighter::features::domains::site::{Rendered, Site, Target as To, Tls, proof_in, render};
+use lamplighter::features::domains::nginx;
+use lamplighter::features::domains::site::{Rendered, Site, Tls, render};
+use lamplighter::features::upstreams::model::Target as To;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Seen, Sum, Wanted};
 use lamplighter::provision::{self, Outcome, Recipe, Report, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const NAME: &str = "app.h4.lab.test";
 const DIRECTORY: &str = "https://acme.lab.test:14000/dir";
@@ -119,6 +121,76 @@ fn a_container_that_may_not_mount_tests_a_copy() {
         refused.say
     );
     server.same(&before, "");
+}
+
+/// The oracle of our reader and writer is nginx itself: what it answers is what it has read.
+#[test]
+#[ignore = "lab: h4"]
+fn nginx_reads_our_words_as_we_do() {
+    let server = Server::ready();
+    let pieces = [
+        "a", ";", "{", "}", "#", "\"", "'", "\\", " ", "\t", "\n", "\r", "é", ")", "(", "*", "\\n", "\\\"", "%", "=",
+    ];
+    let mut words: Vec<String> = pieces
+        .iter()
+        .flat_map(|a| pieces.iter().map(move |b| format!("{a}{b}x")))
+        .collect();
+    words.extend(pieces.iter().map(|piece| format!("x{piece}")));
+    let locations = words.iter().enumerate().map(|(n, word)| {
+        nginx::block(
+            ["location", "=", &format!("/{n}")],
+            vec![nginx::line(["return", "200", &format!("<{word}>")])],
+        )
+    });
+    // The same words without our quotes, read by both.
+    let raw = [
+        "a\\;b",
+        "a\\\"b",
+        "a#b",
+        "a\"b\"",
+        "a'b",
+        "\"a\\tb\"",
+        "'a\\qb'",
+        "'a\"b'",
+        "a\\ b",
+        "a}b",
+        "\\a",
+        "\"\\\\\"",
+    ];
+    let mut text = nginx::print(&[nginx::block(
+        ["server"],
+        [nginx::line(["listen", "8099"])].into_iter().chain(locations).collect(),
+    )]);
+    text.push_str("server { listen 8098;\n");
+    for (n, word) in raw.iter().enumerate() {
+        text.push_str(&format!("location = /{n} {{ return 200 {word}; }}\n"));
+    }
+    text.push_str("}\n");
+    let file = format!("{}/disk/host-h4/etc/nginx/conf.d/words.conf", lab_dir().display());
+    fs::write(file, &text).unwrap();
+    server.on("nginx -t && systemctl reload nginx && sleep 0.5");
+    let read = nginx::parse(&text).unwrap();
+    let said = |port: u16, n: usize| {
+        let out = Command::new("curl")
+            .args(["-s", &format!("http://10.77.0.14:{port}/{n}")])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let word = |server: usize, n: usize| {
+        let location = &read[server].block.as_ref().unwrap()[n + 1];
+        location.block.as_ref().unwrap()[0].words[2].clone()
+    };
+    for (n, meant) in words.iter().enumerate() {
+        assert_eq!(
+            (said(8099, n), word(0, n)),
+            (format!("<{meant}>"), format!("<{meant}>")),
+            "{meant:?}"
+        );
+    }
+    for (n, raw) in raw.iter().enumerate() {
+        assert_eq!(said(8098, n), word(1, n), "{raw}");
+    }
 }
 
 // --- stories: what stands in the way --------------------------------------------------------------------------------
@@ -425,6 +497,399 @@ fn a_cancelled_job_takes_its_site_back_itself() {
     assert!(!server.get("http", NAME, "/").starts_with("502"));
 }
 
+#[test]
+#[ignore = "lab: h4"]
+fn two_jobs_at_once_come_one_after_the_other() {
+    let server = Server::ready();
+    server.backend(8001, "one");
+    let names: Vec<String> = (0..6).map(|n| format!("site-{n}.h4.lab.test")).collect();
+    thread::scope(|scope| {
+        let jobs: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let server = &server;
+                scope.spawn(move || {
+                    let site = server.named(name, 1, "127.0.0.1:8001 127.0.0.1:8001");
+                    let recipe = site::apply(&Apply {
+                        name,
+                        ..wish(&site, None)
+                    })
+                    .unwrap();
+                    server.run("root", &recipe)
+                })
+            })
+            .collect();
+        for job in jobs {
+            job.join().unwrap().unwrap();
+        }
+    });
+    for name in &names {
+        assert!(server.get("http", name, "/").contains("one"), "{name}");
+    }
+    // A name that is too long for nginx as it is set up: nginx's own words say what to do.
+    let name = format!("{}.h4.lab.test", "a".repeat(60));
+    let site = server.named(&name, 1, "127.0.0.1:8001");
+    let recipe = site::apply(&Apply {
+        name: &name,
+        ..wish(&site, None)
+    })
+    .unwrap();
+    let refused = server.run("root", &recipe).unwrap_err();
+    assert_eq!(refused.code, "site_red");
+    assert!(refused.say.contains("so long a name"), "{}", refused.say);
+}
+
+// --- stories: certificates ------------------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "lab: h4"]
+fn a_certificate_is_issued_over_the_old_site_and_renewed() {
+    let server = Server::ready();
+    server.backend(8001, "one");
+    let old = server.plain(1, "127.0.0.1:8001");
+    let new = server.secure(NAME, 2, "127.0.0.1:8001", site::acme_paths(NAME));
+
+    // Killed while certbot runs, on a server that had nothing: nothing is left.
+    let before = server.tree();
+    server.hold("certbot", "");
+    thread::scope(|scope| {
+        let job = scope.spawn(|| server.run("root", &acme(NAME, &new, &old, None)));
+        server.wait("[ -e /run/held ]");
+        assert!(server.get("http", NAME, "/").contains("one"), "the first text is live");
+        server.on(&format!("{KILL_JOB}; rm -f /usr/local/sbin/certbot"));
+        assert_eq!(job.join().unwrap().unwrap_err().code, "broken_off");
+    });
+    server.wait("[ ! -e /var/lib/lamplighter/undo ]");
+    server.same(&before, "killed in certbot");
+    server.on("rm -f /run/hold; while pgrep certbot; do sleep 0.2; done");
+
+    let since = Instant::now();
+    let first = server.run("root", &acme(NAME, &new, &old, None)).unwrap();
+    println!("FIGURE first TLS deploy: {} ms", since.elapsed().as_millis());
+    assert_eq!(first.facts["answer"], "200");
+    assert_eq!(first.facts["tls_chain"], "own", "nobody's list has pebble's root");
+    assert!(first.facts["tls_issuer"].contains("Pebble"), "{:?}", first.facts);
+    // Verified by another machine.
+    let root = server.pebble_root();
+    let verified = ["-D", "-", "--cacert", root.to_str().unwrap()];
+    let page = get("h4", "https", NAME, "/", &verified);
+    assert!(page.starts_with("200") && page.contains("one"), "{page}");
+    assert!(
+        page.contains("HTTP/2 200") && page.contains("strict-transport-security: max-age=600"),
+        "{page}"
+    );
+    let moved = get("h4", "http", NAME, "/x?y=1", &["-D", "-"]);
+    assert!(moved.contains("Location: https://app.h4.lab.test/x?y=1"), "{moved}");
+    assert!(
+        get("h4", "https", NAME, "/no-such-page", &verified).contains("strict-transport"),
+        "on errors too"
+    );
+
+    for _ in 0..2 {
+        let since = Instant::now();
+        let again = server.run("root", &acme(NAME, &new, &old, None)).unwrap();
+        println!("FIGURE second TLS deploy: {} ms", since.elapsed().as_millis());
+        assert_eq!(again.changed, 0, "{:?}", again.steps);
+    }
+    // Another target needs no new certificate.
+    server.backend(8002, "two");
+    let other = server.secure(NAME, 3, "127.0.0.1:8002", site::acme_paths(NAME));
+    let changed = server
+        .run("root", &acme(NAME, &other, &old, Some(&sum(&new.text))))
+        .unwrap();
+    let state = |outcome: &Outcome, id: &str| outcome.steps.iter().find(|s| s.id == id).map(|s| s.state);
+    assert_eq!(state(&changed, "site_certificate"), Some(State::Ok));
+    assert_eq!(changed.facts["tls_sha256"], first.facts["tls_sha256"]);
+    assert!(get("h4", "https", NAME, "/", &verified).contains("two"));
+
+    let wanted = [Wanted {
+        name: NAME,
+        chain: Some(&site::acme_paths(NAME).0),
+        proof: Some(&other.proof),
+        ..Wanted::default()
+    }];
+    let seen = site::seen(&server.run("root", &site::look(&wanted).unwrap()).unwrap(), &wanted);
+    let certificate = seen.sites[0].certificate.clone().unwrap();
+    assert_eq!(certificate.names, [NAME]);
+    assert_eq!(certificate.sha256, first.facts["tls_sha256"]);
+    assert!(certificate.not_after > certificate.not_before && certificate.issuer.contains("Pebble"));
+    assert_eq!(seen.sites[0].acme.as_deref(), Some(DIRECTORY));
+    assert!(seen.sites[0].proved);
+
+    let kept = server.run("root", &site::renew(NAME, false).unwrap()).unwrap();
+    assert_eq!(
+        (kept.changed, &kept.facts["tls_sha256"]),
+        (0, &first.facts["tls_sha256"])
+    );
+    let renewed = server.run("root", &site::renew(NAME, true).unwrap()).unwrap();
+    assert_eq!(renewed.changed, 1);
+    assert_ne!(renewed.facts["tls_sha256"], first.facts["tls_sha256"]);
+    assert!(get("h4", "https", NAME, "/", &verified).starts_with("200"));
+    let unknown = server
+        .run("root", &site::renew("other.h4.lab.test", false).unwrap())
+        .unwrap_err();
+    assert_eq!(unknown.code, "no_lineage");
+
+    // Renamed: the new name has all, of the old one nothing is left, not even what certbot would renew in vain.
+    let name = "new.h4.lab.test";
+    let moved = server.secure(name, 4, "127.0.0.1:8002", site::acme_paths(name));
+    let first = server.named(name, 4, "127.0.0.1:8002");
+    let recipe = |expect: Option<&str>| {
+        site::apply(&Apply {
+            name,
+            old_name: Some(NAME),
+            old_expect: Some(&sum(&other.text)),
+            certificate: Certificate::Acme {
+                email: "ops@lab.test",
+                directory: DIRECTORY,
+                first: (&first.text, &first.proof),
+            },
+            ..wish(&moved, expect)
+        })
+        .unwrap()
+    };
+    server.run("root", &recipe(None)).unwrap();
+    assert!(get("h4", "https", name, "/", &verified).contains("two"));
+    assert!(!get("h4", "https", NAME, "/", &["-k"]).contains(&other.proof.body));
+    assert_eq!(
+        server.on("ls /etc/nginx/sites-available /etc/nginx/sites-enabled /etc/letsencrypt/live | grep app || true"),
+        ""
+    );
+    assert_eq!(server.run("root", &recipe(None)).unwrap().changed, 0);
+
+    // Taken away.
+    let gone = server
+        .run("root", &site::remove(name, Some(&sum(&moved.text))).unwrap())
+        .unwrap();
+    assert!(gone.changed >= 4, "{:?}", gone.steps);
+    assert_eq!(
+        server
+            .on("ls /etc/nginx/sites-available /etc/nginx/sites-enabled /etc/letsencrypt/live | grep lab.test || true"),
+        ""
+    );
+    assert_eq!(
+        server.run("root", &site::remove(name, None).unwrap()).unwrap().changed,
+        0
+    );
+}
+
+#[test]
+#[ignore = "lab: h4 h5"]
+fn a_certificate_that_is_not_to_be_had_leaves_the_site_as_it_was() {
+    let server = Server::ready();
+    script("up", &["h4", "h5", "--layer", "web"]);
+    server.backend(8001, "one");
+    let refused = |name: &str, directory: &str, shim: &str, code: &str, words: &[&str]| {
+        let old = server.named(name, 1, "127.0.0.1:8001");
+        let recipe = |certificate, site: &Rendered, expect: Option<&str>| {
+            site::apply(&Apply {
+                name,
+                certificate,
+                ..wish(site, expect)
+            })
+            .unwrap()
+        };
+        server.run("root", &recipe(Certificate::None, &old, None)).unwrap();
+        let before = server.tree();
+        if !shim.is_empty() {
+            server.on(&format!(
+                "printf '%s\\n' '#!/bin/sh' 'cat <<E' \"{shim}\" E 'exit 1' >/usr/local/sbin/certbot; chmod 755 /usr/local/sbin/certbot"
+            ));
+        }
+        let new = server.secure(name, 2, "127.0.0.1:8001", site::acme_paths(name));
+        let wanted = Certificate::Acme {
+            email: "",
+            directory,
+            first: (&old.text, &old.proof),
+        };
+        let live = sum(&old.text);
+        let e = server.run("root", &recipe(wanted, &new, Some(&live))).unwrap_err();
+        server.on("rm -f /usr/local/sbin/certbot");
+        println!("SAID {}", e.say);
+        assert_eq!(e.code, code, "{e:?}");
+        for word in words {
+            assert!(e.say.contains(word), "{word}: {}", e.say);
+        }
+        server.same(&before, code);
+        assert!(server.get("http", name, "/").contains("one"), "{code}");
+        server.run("root", &site::remove(name, Some(&live)).unwrap()).unwrap();
+    };
+    refused(
+        "wrong.h5.lab.test",
+        DIRECTORY,
+        "",
+        "acme_wrong_address",
+        &["404", "must point to this server"],
+    );
+    refused(
+        "no-address.lab.test",
+        DIRECTORY,
+        "",
+        "acme_no_address",
+        &["no-address.lab.test", "Create the A or AAAA record"],
+    );
+    let away = "https://acme.lab.test:14999/dir";
+    refused(NAME, away, "", "acme_unreachable", &["cannot be reached"]);
+    let limit = "Error creating new order :: too many certificates (5) already issued for this exact set of domains in the \
+                 last 168h0m0s: app.h4.lab.test, retry after 2026-11-22 10:00:00 UTC";
+    refused(NAME, DIRECTORY, limit, "acme_rate_limited", &["Wait until the time"]);
+    let account = "An unexpected error occurred:
+AttributeError: can\u{27}t set attribute";
+    refused(NAME, DIRECTORY, account, "acme_account", &["/etc/letsencrypt/accounts"]);
+}
+
+#[test]
+#[ignore = "lab: h4"]
+fn certbot_is_fetched_when_it_is_not_there() {
+    let server = Server::start("h4", &["h4", "--fresh"]);
+    server.run("root", &recipes::nginx()).unwrap();
+    server.backend(8001, "one");
+    let old = server.plain(1, "127.0.0.1:8001");
+    server.deploy(&old).unwrap();
+    let new = server.secure(NAME, 2, "127.0.0.1:8001", site::acme_paths(NAME));
+    let recipe = acme(NAME, &new, &old, Some(&sum(&old.text)));
+
+    server.on("cp /etc/apt/sources.list /root/; echo 'deb [trusted=yes] file:/srv/gone ./' >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*");
+    let before = server.tree();
+    let refused = server.run("root", &recipe).unwrap_err();
+    assert_eq!(refused.code, "apt_failed", "{refused:?}");
+    server.same(&before, "no package");
+    assert!(server.get("http", NAME, "/").contains("one"));
+
+    server.on(
+        "cp /root/sources.list /etc/apt/; systemd-run -q --unit=updates python3 -c 'import fcntl, time; \
+         f = open(\"/var/lib/dpkg/lock-frontend\", \"w\"); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(5)' && sleep 1",
+    );
+    let mut waited = false;
+    let outcome = server.watch("root", &recipe, &mut |report| {
+        waited |= matches!(report, Report::Line { text, .. } if text.contains("waiting for the package system"));
+    });
+    assert!(outcome.unwrap().changed >= 5 && waited);
+    assert!(server.get("https", NAME, "/").contains("one"));
+}
+
+#[test]
+#[ignore = "lab: h4"]
+fn a_certificate_of_ones_own_is_swapped_as_a_pair() {
+    let server = Server::ready();
+    server.backend(8001, "one");
+    let site = server.secure(NAME, 1, "127.0.0.1:8001", site::uploaded_paths(NAME));
+    let (chain, key) = server.pair("first");
+    let (chain_2, key_2) = server.pair("second");
+    let files = |chain: &str, key: &Secret, expect: Option<&str>| {
+        site::apply(&Apply {
+            certificate: Certificate::Files { chain, key },
+            ..wish(&site, expect)
+        })
+        .unwrap()
+    };
+    // A key of another certificate: nginx sees it before anything is live.
+    let before = server.tree();
+    let refused = server.run("root", &files(&chain, &key_2, None)).unwrap_err();
+    assert_eq!(refused.code, "site_red");
+    assert!(refused.say.contains("key values mismatch"), "{}", refused.say);
+    assert_eq!(server.on("ls /etc/lamplighter/pairs"), "");
+    server.on("rm -r /etc/lamplighter");
+    server.same(&before, "mismatch");
+
+    let first = server.run("root", &files(&chain, &key, None)).unwrap();
+    assert_eq!(first.facts["tls_chain"], "own");
+    let ca = server.dir.join("ca.pem");
+    let verified = ["--cacert", ca.to_str().unwrap()];
+    assert!(get("h4", "https", NAME, "/", &verified).contains("one"));
+    assert_eq!(server.run("root", &files(&chain, &key, None)).unwrap().changed, 0);
+    let (path, key_path) = site::uploaded_paths(NAME);
+    assert_eq!(
+        server.on(&format!("stat -L -c '%a %U' {key_path} $(dirname {path})")),
+        "600 root\n700 root\n"
+    );
+
+    let live = sum(&site.text);
+    let second = server.run("root", &files(&chain_2, &key_2, Some(&live))).unwrap();
+    assert_ne!(second.facts["tls_sha256"], first.facts["tls_sha256"]);
+    assert_eq!(
+        server.on("ls /etc/lamplighter/pairs | wc -l"),
+        "1\n",
+        "the old pair is gone"
+    );
+    assert!(get("h4", "https", NAME, "/", &verified).contains("one"));
+    // Of the key there is no other copy.
+    let secret = key_2.reveal_text_for("the test").lines().nth(1).unwrap().to_string();
+    let copies = server.on(&format!("grep -rlF '{secret}' /etc /run /var /tmp 2>/dev/null || true"));
+    assert_eq!(copies.lines().count(), 1, "{copies}");
+
+    // Without TLS again: the pair goes with it.
+    let plain = server.plain(2, "127.0.0.1:8001");
+    server.deploy_on(&plain, Some(&live)).unwrap();
+    assert_eq!(
+        server.on("ls /etc/lamplighter/certs /etc/lamplighter/pairs | grep lab || true"),
+        ""
+    );
+    let e = server
+        .run("root", &site::remove(NAME, Some(&live)).unwrap())
+        .unwrap_err();
+    assert_eq!(e.code, "site_changed");
+    server
+        .run("root", &site::remove(NAME, Some(&sum(&plain.text))).unwrap())
+        .unwrap();
+    assert!(!server.get("http", NAME, "/").contains("one"));
+}
+
+// --- stories: watching ----------------------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "lab: h4"]
+fn a_file_that_was_edited_by_hand_is_seen_at_once() {
+    let server = Server::ready();
+    let site = server.plain(1, "127.0.0.1:8001");
+    server.deploy(&site).unwrap();
+    let known = sum(&site.text);
+    let names: Vec<String> = (0..40).map(|n| format!("site-{n}.example.com")).collect();
+    let mut asked = vec![Sum {
+        name: NAME,
+        known: Some(&known),
+    }];
+    asked.extend(names.iter().map(|name| Sum { name, known: None }));
+    let floor = || {
+        let since = Instant::now();
+        server.run("root", &site::sums(&[]).unwrap()).unwrap();
+        println!("FIGURE a job that does nothing: {} ms", since.elapsed().as_millis());
+    };
+    let look = || {
+        floor();
+        let since = Instant::now();
+        let outcome = server.run("root", &site::sums(&asked).unwrap()).unwrap();
+        println!("FIGURE sums of {}: {} ms", asked.len(), since.elapsed().as_millis());
+        assert_eq!(outcome.changed, 0);
+        site::summed(&outcome, &asked).unwrap()
+    };
+    look();
+    let seen = look();
+    assert_eq!(seen.len(), 41);
+    assert_eq!(
+        (seen[0].file.sha256.as_deref(), &seen[0].file.enabled),
+        (Some(&*known), &Enabled::Yes)
+    );
+    assert_eq!((&seen[0].text, &seen[1].file.sha256), (&None, &None));
+    let file = "/etc/nginx/sites-available/app.h4.lab.test.conf";
+    server.on(&format!(
+        "echo '# by hand ☃' >>{file}; rm /etc/nginx/sites-enabled/app.h4.lab.test.conf"
+    ));
+    server.on("echo '# theirs' >/etc/nginx/sites-enabled/site-3.example.com.conf");
+    let seen = look();
+    let edited = format!("{}# by hand ☃\n", site.text);
+    assert_eq!(seen[0].text.as_deref(), Some(&*edited));
+    assert_eq!(
+        (seen[0].file.sha256.as_deref(), &seen[0].file.enabled),
+        (Some(&*sum(&edited)), &Enabled::No)
+    );
+    assert!(matches!(&seen[4].file.enabled, Enabled::Foreign(path) if path.ends_with("site-3.example.com.conf")));
+    // Put back on request: the hash that was seen is the permission.
+    server.on("rm /etc/nginx/sites-enabled/site-3.example.com.conf");
+    server.deploy_on(&site, Some(&sum(&edited))).unwrap();
+    assert_eq!(look()[0].file.sha256.as_deref(), Some(&*known));
+}
+
 // --- the bed --------------------------------------------------------------------------------------------------------
 
 /// A host on a new disk with nginx and certbot, and a machine to reach it. When dropped it checks that nothing was left.
@@ -558,6 +1023,35 @@ impl Server {
         site::seen(&outcome, &wanted)
     }
 
+    // -- certificates
+
+    /// Another machine trusts pebble: its root as a file.
+    fn pebble_root(&self) -> PathBuf {
+        let file = self.dir.join("pebble.pem");
+        let out = Command::new("curl")
+            .args(["-sk", "https://10.77.0.2:15000/roots/0"])
+            .output()
+            .unwrap();
+        fs::write(&file, out.stdout).unwrap();
+        file
+    }
+
+    /// Chain and key of a certificate for [`NAME`] by a private authority, which is `ca.pem` in our folder.
+    fn pair(&self, which: &str) -> (String, Secret) {
+        let script = format!(
+            "cd {dir} && [ -e ca.pem ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 \
+             -subj '/CN=a private CA' -keyout ca.key -out ca.pem; \
+             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={NAME} -keyout {which}.key | \
+             openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out {which}.pem -extfile ext && cat ca.pem >>{which}.pem",
+            dir = self.dir.display()
+        );
+        fs::write(self.dir.join("ext"), format!("subjectAltName=DNS:{NAME}\n")).unwrap();
+        let out = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        let read = |end: &str| fs::read_to_string(self.dir.join(format!("{which}.{end}"))).unwrap();
+        (read("pem"), Secret::new(read("key")))
+    }
+
     // -- the host
 
     fn on(&self, command: &str) -> String {
@@ -641,6 +1135,19 @@ fn wish<'a>(site: &'a Rendered, expect: Option<&'a str>) -> Apply<'a> {
         old_name: None,
         old_expect: None,
     }
+}
+
+fn acme(name: &str, site: &Rendered, first: &Rendered, expect: Option<&str>) -> Recipe {
+    site::apply(&Apply {
+        name,
+        certificate: Certificate::Acme {
+            email: "ops@lab.test",
+            directory: DIRECTORY,
+            first: (&first.text, &first.proof),
+        },
+        ..wish(site, expect)
+    })
+    .unwrap()
 }
 
 /// The shells of a job, all at once and without a word.

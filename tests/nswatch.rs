@@ -423,10 +423,31 @@ fn from_the_pages_it_is_one_form_without_script() {
         (303, Some(format!("/domains/{id}#nameservers").as_str()))
     );
     assert_eq!(history(&house, id).len(), 1);
+    let page = client.get(&format!("/domains/{id}")).text();
+    let (_, card) = page
+        .split_once("id=\"nameservers\"")
+        .expect("the card on the domain's page");
+    for text in [
+        "1 of 2 does not fit",
+        "reg.<wbr>ru",
+        "Check again",
+        "Each must have <code>dnspod</code> in its name",
+    ] {
+        assert!(card.contains(text), "{text}: {card}");
+    }
+    // Several from the list: one page tells of all.
     let other = add(&house, "shop-one.example", "dnspod");
-    let answer = client.form("/domains/verify-dns", &format!("csrf={token}&ids={id}&ids={other}"));
-    assert_eq!(
-        (answer.status, answer.header("location")),
-        (303, Some("/domains?verified=1&unverified=1"))
-    );
+    let form = format!("csrf={token}&q=&ids={id}&ids={other}&ids=999");
+    let page = client.form("/domains/verify-dns", &form);
+    assert_eq!(page.status, 200);
+    for text in [
+        "2 of 3 are not as they must be",
+        "1 of 2 does not fit the policy",
+        "ns1.reg.ru",
+        "There is nothing at this address",
+    ] {
+        assert!(page.text().contains(text), "{text}: {}", page.text());
+    }
+    let answer = client.form("/domains/verify-dns", &format!("csrf={token}&ids=x"));
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/domains")));
 }

@@ -5,7 +5,7 @@ mod support;
 use support::{Answer, Browser, Daemon};
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 28] = [
+const PAGES: [&str; 30] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -32,6 +32,8 @@ const PAGES: [&str; 28] = [
     "/logs?status=failed&server=1",
     "/tasks/1",
     "/alerts?state=resolved",
+    "/certificates",
+    "/certificates/new",
     "/settings",
     "/prefs",
 ];

@@ -6,7 +6,7 @@ use lamplighter::base::host::Cidr;
 use lamplighter::base::process::Stream::{self, Stderr, Stdout};
 use lamplighter::base::secret::Secret;
 use lamplighter::provision::progress::Progress;
-use lamplighter::provision::site::{self, Apply, Certificate, Proof, Wanted};
+use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Proof, Sum, Wanted};
 use lamplighter::provision::steps::{FAILURES, STEPS};
 use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Recipe, Report, State, recipes};
 use std::collections::BTreeSet;
@@ -419,6 +419,174 @@ fn a_lying_server_can_say_little() {
     assert!(outcome.facts.len() < 100 && outcome.facts["long"].len() <= 1024);
     assert_eq!(outcome.facts["esc"], "[31mred");
     assert!(!outcome.facts.contains_key("clock_skew_ms") && !outcome.facts.contains_key("empty"));
+}
+
+#[test]
+fn whole_texts_arrive_whole_or_not_at_all() {
+    let piece = |bytes: &[u8]| lamplighter::base::text::base64(bytes);
+    let mut lines: Vec<(Stream, String)> = vec![
+        (Stdout, format!("@ text live {}", piece("первая\n".as_bytes()))),
+        (
+            Stdout,
+            format!("@ text live {}", piece(format!("{NONCE} end\n").as_bytes())),
+        ),
+        (Stdout, "@ text empty ".into()),
+        (Stdout, format!("@ text bad {}", piece(b"good"))),
+        (Stdout, "@ text bad !!!".into()),
+        (Stdout, format!("@ text bad {}", piece(b"good"))),
+        (Stdout, format!("@ text UPPER {}", piece(b"x"))),
+        (Stdout, format!("@ text raw {}", piece(b"\xff\x00\x1b"))),
+        (Stderr, format!("@ text other {}", piece(b"x"))),
+    ];
+    // One that goes beyond the room for all of them: it is left out, the others stay.
+    let long = "x".repeat(3000);
+    lines.extend((0..100).map(|_| (Stdout, format!("@ text flood {}", piece(long.as_bytes())))));
+    lines.push((Stdout, format!("@ text late {}", piece(b"late"))));
+    lines.extend((0..2000).map(|n| (Stdout, format!("@ text many_{n} {}", piece(b"x")))));
+    lines.push((Stdout, "@ end".into()));
+    let lines: Vec<(Stream, &str)> = lines.iter().map(|(stream, line)| (*stream, line.as_str())).collect();
+    let seen = read(&lines, 0);
+    assert!(
+        seen.told.is_empty() || seen.told.iter().all(|line| line.starts_with("Std")),
+        "{:?}",
+        seen.told
+    );
+    let texts = seen.result.unwrap().texts;
+    assert_eq!(
+        texts["live"],
+        format!("первая\n{NONCE} end\n"),
+        "a mark in a text is text"
+    );
+    assert_eq!(
+        (&*texts["empty"], &*texts["late"], &*texts["raw"]),
+        ("", "late", "\u{fffd}\0\u{1b}")
+    );
+    for key in ["bad", "UPPER", "other", "flood"] {
+        assert!(!texts.contains_key(key), "{key}");
+    }
+    assert!(texts.len() <= 600 && texts.values().map(String::len).sum::<usize>() <= 256 * 1024);
+}
+
+#[test]
+fn a_failure_tells_how_the_way_back_went() {
+    let seen = read(
+        &[
+            (Stdout, "@ step nginx_test running"),
+            (Stdout, "@ fail nginx_red It is faulty."),
+            (Stdout, "@ step nginx_test failed"),
+            (Stdout, "@ back Everything was put back."),
+        ],
+        1,
+    );
+    let said = seen.result.unwrap_err().say;
+    assert!(
+        said.starts_with("It is faulty. Everything was put back. (Step"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_a_server_says_of_its_sites_is_read_with_care() {
+    let wanted = [Wanted::default(), Wanted::default()];
+    let sum = "a".repeat(64);
+    let text = format!(
+        "sha256 {sum}\nenabled /etc/x\u{1b}[31m\nold_sha256 zz\nold_enabled yes\nother /a\nother /b\nacme https://x\nproved no\n\
+         cert_not_after 1800000000\ncert_not_before 99999999999999999999\ncert_name a.test\ncert_issuer CN=x\nnonsense\ncert_new y\n"
+    );
+    let mut outcome = Outcome::default();
+    outcome.texts.insert("site_0".into(), text);
+    outcome.facts.insert("nginx_version".into(), "no version".into());
+    let seen = site::seen(&outcome, &wanted);
+    assert_eq!((seen.nginx, seen.sites.len()), (None, 2));
+    let first = &seen.sites[0];
+    assert_eq!(first.file.sha256.as_deref(), Some(&*sum));
+    assert_eq!(first.file.enabled, Enabled::Foreign("/etc/x [31m".into()));
+    assert_eq!((&first.old.sha256, &first.old.enabled), (&None, &Enabled::Yes));
+    assert_eq!((first.others.len(), first.proved), (2, false));
+    let certificate = first.certificate.as_ref().unwrap();
+    assert_eq!(
+        (certificate.not_after, certificate.not_before),
+        (Some(1_800_000_000_000), None)
+    );
+    assert_eq!(seen.sites[1].certificate, None);
+
+    let sums = |told: &str| {
+        let mut outcome = Outcome::default();
+        outcome.texts.insert("sums".into(), told.into());
+        let asked = [
+            Sum {
+                name: "a.test",
+                known: None,
+            },
+            Sum {
+                name: "b.test",
+                known: None,
+            },
+        ];
+        site::summed(&outcome, &asked)
+    };
+    let told = sums(&format!("{sum} yes\n- /etc/other\n")).unwrap();
+    assert_eq!(told[0].file.sha256.as_deref(), Some(&*sum));
+    assert_eq!(told[1].file.enabled, Enabled::Foreign("/etc/other".into()));
+    assert_eq!(
+        sums("- no\n").unwrap_err().code,
+        "broken_off",
+        "one is missing: neither is believed"
+    );
+    assert_eq!(sums("").unwrap_err().code, "broken_off");
+}
+
+#[test]
+fn only_names_and_addresses_of_their_grammar_become_a_job() {
+    let proof = Proof::new("/.well-known/lamplighter/0123456789abcdef", &"0".repeat(32)).unwrap();
+    let wish = |name, email, directory| {
+        let first = ("server {}\n", &proof);
+        site::apply(&Apply {
+            name,
+            text: "server {}\n",
+            proof: &proof,
+            target_names: &[],
+            certificate: Certificate::Acme {
+                email,
+                directory,
+                first,
+            },
+            expect: None,
+            old_name: None,
+            old_expect: None,
+        })
+        .err()
+        .map(|e| e.code)
+    };
+    let url = "https://acme.example.com/dir";
+    assert_eq!(wish("app.example.com", "", url), None);
+    assert_eq!(wish("app.example.com", "ops+x@example.com", url), None);
+    for name in ["10.0.0.1", "-a.test", "a/../b", "a b", "App.test", "a.test\n", ""] {
+        assert_eq!(wish(name, "", url), Some("internal"), "{name:?}");
+    }
+    for email in ["--config=x@y", "a@b@c", "a b@c", "a", "a@b\n", "'@x"] {
+        assert_eq!(wish("a.test", email, url), Some("bad_acme_email"), "{email:?}");
+    }
+    for url in ["http://acme.test", "--server", "https://a b", "https://a\n", ""] {
+        assert_eq!(wish("a.test", "", url), Some("bad_acme_directory"), "{url:?}");
+    }
+    assert!(
+        site::sums(&[Sum {
+            name: "a.test,b",
+            known: None
+        }])
+        .is_err()
+    );
+    assert!(
+        site::sums(&vec![
+            Sum {
+                name: "a.test",
+                known: None
+            };
+            257
+        ])
+        .is_err()
+    );
 }
 
 #[test]

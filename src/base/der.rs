@@ -51,7 +51,7 @@ impl<'a> Der<'a> {
     }
 
     /// The next value; `None` when there is none or it is not DER.
-    pub fn next(&mut self) -> Option<Value<'a>> {
+    pub fn value(&mut self) -> Option<Value<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         if tag & 0x1f == 0x1f {
@@ -81,13 +81,13 @@ impl<'a> Der<'a> {
 
     /// The next value, which must have this tag.
     pub fn take(&mut self, tag: u8) -> Option<Value<'a>> {
-        self.next().filter(|value| value.tag == tag)
+        self.value().filter(|value| value.tag == tag)
     }
 
     /// The next value if it has this tag; the outer `None` is broken DER.
     pub fn maybe(&mut self, tag: u8) -> Option<Option<Value<'a>>> {
         match self.peek() {
-            Some(found) if found == tag => self.next().map(Some),
+            Some(found) if found == tag => self.value().map(Some),
             _ => Some(None),
         }
     }
@@ -112,7 +112,7 @@ mod tests {
         let long = [&[0x30, 0x81, 0x80][..], &[0; 0x80]].concat();
         for good in [&[0x02, 0x01, 0x05][..], &[0x05, 0x00], &long] {
             let mut der = Der::new(good);
-            let value = der.next().unwrap();
+            let value = der.value().unwrap();
             assert_eq!(value.whole, good);
             assert_eq!(der.end(), Some(()));
         }
@@ -127,7 +127,7 @@ mod tests {
             &[0x04, 0x84, 0xff, 0xff, 0xff, 0xff], // 4 GiB
             &[0x04, 0xff],
         ] {
-            assert_eq!(Der::new(bad).next(), None, "{bad:02x?}");
+            assert_eq!(Der::new(bad).value(), None, "{bad:02x?}");
         }
     }
 }

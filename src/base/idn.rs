@@ -371,7 +371,8 @@ fn spelled(label: &str) -> Result<(), String> {
             ));
         }
         let plain = c == '-' || c.is_alphanumeric() && !is_in(DISGUISED, c);
-        if !plain && !(is_in(SIGNS, c) && before.is_some_and(|b| b.is_alphanumeric() || is_in(SIGNS, b))) {
+        let sign = is_in(SIGNS, c) && before.is_some_and(|b| b.is_alphanumeric() || is_in(SIGNS, b));
+        if !plain && !sign {
             return Err(format!(
                 "“{c}” ({}) cannot stand in a domain name: only letters, digits and hyphens can.",
                 code(c)

@@ -44,6 +44,7 @@ templates![
     "domains/list.html",
     "domains/plan.html",
     "domains/show.html",
+    "domains/verified.html",
     "error.html",
     "groups/list.html",
     "home/dashboard.html",

@@ -128,6 +128,14 @@ impl Fault {
         }
     }
 
+    /// Did the server say nothing that can be used?
+    fn is_no_word(self) -> bool {
+        matches!(
+            self,
+            Fault::Timeout | Fault::Unreachable | Fault::BadAnswer | Fault::Truncated
+        )
+    }
+
     /// Is it a word about the name itself, which another server would only repeat?
     fn is_final(self) -> bool {
         matches!(self, Fault::NxDomain | Fault::NoData | Fault::Cancelled)
@@ -523,10 +531,10 @@ pub fn query(server: SocketAddr, question: Question, until: Instant, cancel: &Ca
     match asked.by_udp(&wait(until))? {
         Some(answer) => Ok(answer),
         None => match asked.by_tcp(&wait(until)) {
-            Err(failure) if !failure.fault.is_final() && failure.fault != Fault::ServFail => {
+            Err(failure) if failure.fault.is_no_word() => {
                 let mut whole = asked.fail(
                     Fault::Truncated,
-                    "an answer that is too long for a datagram, and over TCP:",
+                    "an answer that does not fit into a datagram, and over TCP none",
                 );
                 whole.evidence.extend(failure.evidence);
                 Err(whole)

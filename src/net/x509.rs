@@ -130,7 +130,7 @@ impl<'a> Certificate<'a> {
         }
         let issuer = body.take(SEQUENCE)?;
         let mut validity = body.open(SEQUENCE)?;
-        let (not_before, not_after) = (time(validity.next()?)?, time(validity.next()?)?);
+        let (not_before, not_after) = (time(validity.value()?)?, time(validity.value()?)?);
         validity.end()?;
         let subject = body.take(SEQUENCE)?;
         let mut key = body.open(SEQUENCE)?;
@@ -270,7 +270,7 @@ fn name(content: &[u8]) -> Option<String> {
         while !set.is_empty() {
             let mut pair = set.open(SEQUENCE)?;
             let kind = pair.take(OID)?.content;
-            let value = pair.next()?;
+            let value = pair.value()?;
             let wanted = [COMMON_NAME, ORGANIZATION, UNIT].iter().position(|k| *k == kind);
             if let Some(slot) = wanted {
                 found[slot] = Some(words(value)).filter(|w| !w.is_empty());
@@ -313,7 +313,7 @@ fn key_kind(algorithm: &[u8], key: &[u8]) -> Option<Key> {
         return Some(Key::Rsa((modulus.len() - leading) * 8 - first.leading_zeros() as usize));
     }
     if kind == EC {
-        let curve = parts.next()?;
+        let curve = parts.value()?;
         let curves = [(P256, 256), (P384, 384), (P521, 521)];
         let known = curves.iter().find(|(oid, _)| *oid == curve.content);
         return Some(known.map_or(Key::Other, |(_, size)| Key::Ecdsa(*size)));
@@ -348,7 +348,7 @@ fn alt_names(content: &[u8]) -> Option<Vec<String>> {
     outer.end()?;
     let (mut names, mut addresses) = (Vec::new(), Vec::new());
     while !list.is_empty() {
-        let value = list.next()?;
+        let value = list.value()?;
         match value.tag {
             SAN_DNS => names.extend(dns_name(value.content)),
             SAN_IP => addresses.extend(address(value.content)),

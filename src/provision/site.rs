@@ -352,12 +352,11 @@ pub enum Certificate<'a> {
 
 /// Puts a site there and proves it, or puts everything back as it was. A second run changes nothing.
 ///
-/// Facts: `tested` (`namespace` or `copy`: how nginx was shown the new file before it went live; absent when nothing
-/// changed) · `proved` (the address that was asked) · `answer` (status of `GET /` through the proxy, `502` included; `none`
-/// when nothing came within 15 s; absent when nothing changed) · with TLS `tls_sha256` (of the served leaf, hex),
-/// `tls_not_after` (unix s), `tls_issuer` and `tls_chain` (`system`: the server's own list of authorities vouches for it;
-/// `own`: only the certificate's own chain does) · `healed` (`yes`: an earlier job had died here; what it left was put back
-/// first).
+/// Facts: `proved`: the address that was asked · `healed` (`yes`): an earlier job had died here; what it left was put back
+/// first. When something changed also `tested` (`namespace` or `copy`): how nginx was shown the new file before it went
+/// live · `answer`: status of `GET /` through the proxy, `502` included; `none` when nothing came within 15 s · with TLS
+/// `tls_sha256` (of the served leaf, hex), `tls_not_after` (unix s), `tls_issuer` and `tls_chain` (`system`: the server's own
+/// list of authorities vouches for it; `own`: only the certificate's own chain does).
 pub fn apply(wish: &Apply) -> Result<Recipe> {
     let mut plan = vec![
         "system",

@@ -54,9 +54,9 @@ pub struct NameServer {
     stop: Arc<AtomicBool>,
 }
 
-impl NameServer {
+impl Default for NameServer {
     /// With nothing to tell.
-    pub fn new() -> NameServer {
+    fn default() -> NameServer {
         let (udp, tcp) = (0..100)
             .find_map(|_| {
                 let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -97,10 +97,12 @@ impl NameServer {
         });
         server
     }
+}
 
+impl NameServer {
     /// With the zone and the rules of the fixtures.
     pub fn of_fixtures() -> NameServer {
-        let server = NameServer::new();
+        let server = NameServer::default();
         let read = |name: &str| -> Value { serde_json::from_slice(&super::data(name)).unwrap() };
         for (name, records) in read("dns/zone.json").as_object().unwrap() {
             server.set(name, records.clone());

@@ -43,11 +43,11 @@ pub fn left(not_before: Ms, not_after: Ms, now: Ms, of: i64) -> i64 {
 }
 
 /// The whole length of a drawn life.
-const WIDTH: i64 = 780;
+const WIDTH: i64 = 600;
 /// What the words of one moment take.
-const WORDS: i64 = 118;
+const WORDS: i64 = 90;
 
-/// A life as a line of 780 units: issued at 0, renewal from two thirds on, its end at 780. All figures are places on it.
+/// A life as a line of 600 units: issued at 0, renewal from two thirds on, its end at 600. All figures are places on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// Where the last third begins.
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_line_keeps_now_on_it() {
-        assert_eq!(line(0, 90 * DAY, 45 * DAY).now, 390);
-        assert_eq!(line(0, 90 * DAY, 100 * DAY).now, 780);
+        assert_eq!(line(0, 90 * DAY, 45 * DAY).now, 300);
+        assert_eq!(line(0, 90 * DAY, 100 * DAY).now, 600);
         assert_eq!(line(0, 90 * DAY, -DAY).now, 0);
         assert!(line(0, 90 * DAY, 85 * DAY).now_before);
         assert_eq!(line(0, 90 * DAY, 0).renew_at, 60 * DAY);

@@ -125,7 +125,7 @@ pub(super) fn same(sites: &[Site]) -> bool {
     all.all(|other| Some(&other) == first.as_ref())
 }
 
-/// Looks now and answers when it is done: 20 s at most.
+/// Looks now and answers when it is done: 16 s at most.
 fn check(ctx: &Ctx) -> Result<Reply> {
     Input::read(ctx.request)?.finish(&[])?;
     let id = ctx.id(0, "domain")?;

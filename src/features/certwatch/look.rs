@@ -17,8 +17,8 @@ use crate::net::x509;
 const PORT: u16 = 443;
 /// A packet's way around the world and back takes a third of a second, a lost one is sent again after one.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// One address, from look-up to the end of the handshake.
-const LOOK_MAX: Duration = Duration::from_secs(6);
+/// All addresses of a server together, from look-up to the end of the handshake.
+const LOOK_MAX: Duration = Duration::from_secs(8);
 /// Addresses tried for one server: two of its public ones, and that by which we reach it.
 const ADDRESSES_MAX: usize = 3;
 
@@ -85,6 +85,7 @@ pub fn look(site: &Site, trust: Trust) -> Result<Seen> {
 /// The first of the server's addresses that shows a certificate. What the first one said counts when none does.
 fn reach(site: &Site) -> Result<(Served, String)> {
     let mut first: Option<Error> = None;
+    let until = clock::mono() + LOOK_MAX;
     for address in site.addresses.iter().take(ADDRESSES_MAX) {
         let host = Host::parse(address).map_err(Error::internal)?;
         let call = Call {
@@ -93,7 +94,7 @@ fn reach(site: &Site) -> Result<(Served, String)> {
             security: Security::Tls,
             policy: Policy::Server,
             connect_max: CONNECT_MAX,
-            until: clock::mono() + LOOK_MAX,
+            until,
         };
         match served::served(&call, &site.name) {
             Ok(served) => return Ok((served, address.clone())),

@@ -4,8 +4,8 @@
 //! asked as a browser would ask, often enough that a certificate of an hour is seen to age like one of a year.
 
 mod judge;
-mod look;
 mod queries;
+mod look;
 mod watch;
 mod api;
 mod pages;

@@ -55,6 +55,9 @@ struct Row {
     server_id: i64,
     server: String,
     lamp: &'static str,
+    /// Of a good one: `ok`, `soon` or `urgent`.
+    state: Option<State>,
+    private: bool,
     code: String,
     say: String,
     /// Failed once: looked at again before anybody is woken.
@@ -77,6 +80,8 @@ fn row(site: &Site, now: Ms) -> Row {
         server_id: site.server.get(),
         server: site.server_name.clone(),
         lamp,
+        state: state.filter(|_| seen.code.is_empty()),
+        private: seen.private,
         is_first: !seen.code.is_empty() && state != Some(State::Bad),
         serial: seen.shown.as_ref().map(|c| c.serial.clone()).unwrap_or_default(),
         not_after: seen.shown.as_ref().map(|c| c.not_after),

@@ -26,10 +26,12 @@ pub const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Long(beat),
 }];
 
-/// Looks at the same time. They only wait; one that nobody answers takes up to 20 s.
+/// Looks at the same time. They only wait; one that nobody answers takes 8 s.
 const THREADS_MAX: usize = 8;
 /// No look begins later in a beat, so that the next beat is not late. What is left is the oldest then.
-const BEGIN_MAX: Duration = Duration::from_secs(40);
+const BEAT_MAX: Duration = Duration::from_secs(40);
+/// Nor when a person waits for the answer; 8 servers are looked at once, and hardly a domain is on more.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// A beat is not to the millisecond, and what is due a little later should not wait for the next one.
 const SLACK: Ms = 5_000;
 
@@ -44,14 +46,14 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         Some(seen) => seen.looked_at + judge::every(seen, usual) - SLACK <= now,
         None => true,
     };
-    look_at(app, sites.into_iter().filter(is_due).collect(), cancel)
+    look_at(app, sites.into_iter().filter(is_due).collect(), BEAT_MAX, cancel)
 }
 
 /// Looks at all sites of one domain at once, for somebody who waits; says whether there is any.
 pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
     let any = !sites.is_empty();
-    look_at(app, sites, &Cancel::new())?;
+    look_at(app, sites, PATIENCE, &Cancel::new())?;
     Ok(any)
 }
 
@@ -60,12 +62,12 @@ fn trust(conn: &Conn) -> Result<Trust> {
 }
 
 /// Looks at all of them by a few threads; each look is kept as soon as it is there.
-fn look_at(app: &App, sites: Vec<Site>, cancel: &Cancel) -> Result<()> {
+fn look_at(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) -> Result<()> {
     if sites.is_empty() {
         return Ok(());
     }
     let trust = app.db.read(trust)?;
-    let begin_until = clock::mono() + BEGIN_MAX;
+    let begin_until = clock::mono() + begin_max;
     let next = AtomicUsize::new(0);
     let (send, looks) = mpsc::channel::<Result<(usize, Seen)>>();
     thread::scope(|scope| {

@@ -19,12 +19,14 @@ pub mod pages;
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id, Task};
+use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::events::wake::Wake;
 use crate::feature::Feature;
+use crate::features::certificates;
 use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
 use model::{Fields, Valid};
@@ -44,7 +46,8 @@ pub const FEATURE: Feature = Feature {
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "domains.drift",
-    every: Duration::from_secs(60),
+    // A short look at our own rows; the servers' turn comes by `drift.interval_min`.
+    every: Duration::from_secs(20),
     run: Work::Long(drift::beat),
 }];
 
@@ -192,10 +195,24 @@ pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: audit::By) ->
 }
 
 fn refuse_missing(conn: &Conn, fields: &Fields) -> Result<()> {
-    match queries::missing(conn, fields)? {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(Error::invalid(missing)),
+    let missing = queries::missing(conn, fields)?;
+    if !missing.is_empty() {
+        return Err(Error::invalid(missing));
     }
+    let Some(id) = fields.certificate_id else {
+        return Ok(());
+    };
+    let certificate = certificates::get(conn, id)?;
+    if certificates::covers(&certificate.names, fields.domain.ascii()) {
+        return Ok(());
+    }
+    let message = format!(
+        "The certificate “{}” is for {}, not for this domain. Choose another one.",
+        certificate.name,
+        text::one_line(&certificate.names.join(", "), 200)
+    );
+    let (field, code) = ("certificate_id", "not_covering");
+    Err(Error::invalid(vec![Field { field, code, message }]))
 }
 
 fn refuse_removing(domain: &Domain) -> Result<()> {

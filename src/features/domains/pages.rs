@@ -16,7 +16,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
-use crate::task::{self, queue};
+use crate::task::{self, Status, queue};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ pub const ROUTES: &[Route] = &[
 
 /// How a domain's lamp stands, and why.
 #[derive(Serialize)]
-struct Why {
+pub struct Why {
     /// `lit`, `flick`, `dark` or `unlit`.
     lamp: &'static str,
     /// Names the words.
@@ -67,6 +67,8 @@ fn why(d: &Domain) -> Why {
         "drifted" => (troubled().filter_map(|s| s.looked_at).min(), of_sites()),
         "ns_mismatch" | "ns_error" => (d.ns_at, said(&d.ns_say)),
         "cert_bad" | "cert_urgent" | "cert_soon" => (None, said(&d.cert_say)),
+        "not_deployed" => (Some(d.created_at), Vec::new()),
+        "removing" | "partly" => (Some(d.updated_at), Vec::new()),
         "lit" => (d.sites.iter().filter_map(|s| s.deployed_at).max(), said(&d.cert_say)),
         _ => (None, Vec::new()),
     };
@@ -77,6 +79,37 @@ fn why(d: &Domain) -> Why {
         evidence,
         days: days(d).unwrap_or(0),
     }
+}
+
+/// A domain that needs a person, for the overview.
+#[derive(Serialize)]
+pub struct Need {
+    id: i64,
+    name: String,
+    why: Why,
+}
+
+/// The domains that need a person, the dark ones first: at most `max`, and how many more there are.
+pub fn needs(conn: &Conn, max: usize) -> Result<(Vec<Need>, usize)> {
+    let mut found = Vec::new();
+    let mut total = 0;
+    for state in ["dark", "flick"] {
+        let filter = Filter {
+            state,
+            limit: max as i64,
+            ..Filter::default()
+        };
+        let (domains, count) = super::list(conn, &filter)?;
+        total += count as usize;
+        found.extend(domains.iter().map(|d| Need {
+            id: d.id.get(),
+            name: d.name(),
+            why: why(d),
+        }));
+    }
+    found.truncate(max);
+    let more = total - found.len();
+    Ok((found, more))
 }
 
 /// Whole days that the certificate still has; negative when it is over.
@@ -420,8 +453,15 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         Ok((domain, view, queue::list(conn, &of_domain)?.0))
     })?;
     let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let mut why = why(&domain);
+    if matches!(why.reason, "deploy_failed" | "never_worked") {
+        let failed = tasks
+            .iter()
+            .find(|t| t.kind == super::tasks::DEPLOY && t.status == Status::Failed);
+        why.since = failed.and_then(|t| t.finished_at);
+    }
     let content = Show {
-        why: why(&domain),
+        why,
         plan: act::pages::card(ctx, &domain)?,
         domain: view,
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),

@@ -419,10 +419,20 @@ fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Opti
     plan.before = here.text.clone().unwrap_or_default();
     plan.certificate = here.certificate.clone();
     if let Some(red) = &seen.red {
-        let message = "nginx on this server does not accept its own configuration, before anything was changed. Mend what it names first.";
+        let ours = |name: &str| red.contains(&format!("/etc/nginx/sites-enabled/{name}.conf"));
+        let (level, message) = match ours(wish.name()) || old_name.is_some_and(ours) {
+            true => (
+                Level::Warn,
+                "nginx on this server does not accept the file that is about to be replaced.",
+            ),
+            false => (
+                Level::Stop,
+                "nginx on this server does not accept its own configuration, before anything was changed. Mend what it names first.",
+            ),
+        };
         plan.faults.push(Fault {
             evidence: text::cut(red, EVIDENCE_MAX).to_string(),
-            ..Fault::new(Level::Stop, "nginx_red", message.to_string())
+            ..Fault::new(level, "nginx_red", message.to_string())
         });
     }
     if !row.wanted {

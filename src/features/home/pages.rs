@@ -171,6 +171,7 @@ struct Dashboard<'a> {
     nums: Nums,
     streets: Vec<Street<'a>>,
     needs: Vec<Need<'a>>,
+    domain_needs: Vec<domains::pages::Need>,
     needs_more: usize,
     tasks: Vec<TaskRow>,
     alerts: Vec<alerts::pages::Row>,
@@ -186,30 +187,36 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         dark: count("dark"),
         unlit: count("unlit"),
     };
+    let needy: Vec<_> = all
+        .iter()
+        .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
+        .collect();
     let since = clock::now() - DAY;
-    let (tasks, recent_alerts, firing, acknowledged, (domains, domains_tls)) = ctx.app.db.read(|conn| {
-        let tasks = task::Filter {
-            limit: TASKS_COUNTED,
-            ..task::Filter::default()
-        };
-        let alerts = alerts::Filter {
-            limit: 500,
-            since,
-            ..alerts::Filter::default()
-        };
-        let acked = alerts::Filter {
-            state: "acknowledged",
-            limit: 1,
-            ..alerts::Filter::default()
-        };
-        Ok((
-            queue::list(conn, &tasks)?.0,
-            alerts::list(conn, &alerts)?.0,
-            alerts::firing(conn)?,
-            alerts::list(conn, &acked)?.1,
-            domains::totals(conn)?,
-        ))
-    })?;
+    let (tasks, recent_alerts, firing, acknowledged, (domains, domains_tls), domain_needs) =
+        ctx.app.db.read(|conn| {
+            let tasks = task::Filter {
+                limit: TASKS_COUNTED,
+                ..task::Filter::default()
+            };
+            let alerts = alerts::Filter {
+                limit: 500,
+                since,
+                ..alerts::Filter::default()
+            };
+            let acked = alerts::Filter {
+                state: "acknowledged",
+                limit: 1,
+                ..alerts::Filter::default()
+            };
+            Ok((
+                queue::list(conn, &tasks)?.0,
+                alerts::list(conn, &alerts)?.0,
+                alerts::firing(conn)?,
+                alerts::list(conn, &acked)?.1,
+                domains::totals(conn)?,
+                domains::pages::needs(conn, ROWS.saturating_sub(needy.len()).max(ROWS / 3))?,
+            ))
+        })?;
     let day: Vec<_> = tasks.iter().filter(|t| t.created_at >= since).collect();
     let ended = |status| day.iter().filter(|t| t.status == status).count();
     let fullest = all
@@ -250,10 +257,6 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         ]
         .join("|"),
     };
-    let needy: Vec<_> = all
-        .iter()
-        .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
-        .collect();
     let longest = all
         .iter()
         .filter(|k| k.why.lamp == "dark")
@@ -268,7 +271,8 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         last_poll: all.iter().filter_map(|k| Some(k.sample.as_ref()?.at)).max(),
         nums,
         streets: streets(ctx, lang, all)?,
-        needs_more: needy.len().saturating_sub(ROWS),
+        needs_more: needy.len().saturating_sub(ROWS) + domain_needs.1,
+        domain_needs: domain_needs.0,
         needs: needy
             .iter()
             .take(ROWS)

@@ -46,7 +46,6 @@ struct View<'a> {
 }
 
 fn view(v: &Verified) -> View<'_> {
-    let of_addresses = v.addresses.checks.iter().flat_map(|c| &c.evidence);
     View {
         id: v.domain.id,
         domain: v.domain.fields.domain.ascii(),
@@ -60,7 +59,7 @@ fn view(v: &Verified) -> View<'_> {
         ns_state: v.look.state.name(),
         ns_code: &v.look.code,
         reason: v.reason(),
-        evidence: of_addresses.chain(&v.look.evidence).map(String::as_str).collect(),
+        evidence: v.evidence().collect(),
     }
 }
 
@@ -69,17 +68,6 @@ fn verify_one(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
     let verified = verify::verify(ctx.app, id, clock::mono() + WAIT)?;
     Reply::json(&view(&verified))
-}
-
-/// The domains of a bulk request.
-pub fn read_ids(ctx: &Ctx) -> Result<Vec<Id<Domain>>> {
-    let mut input = Input::read(ctx.request)?;
-    let ids = input.links("ids", BULK_MAX).unwrap_or_default();
-    if ids.is_empty() && !input.has_error("ids") {
-        input.wrong("ids", "required", "Choose at least one domain.");
-    }
-    input.finish(&[])?;
-    Ok(ids)
 }
 
 /// One that fails keeps none of the others from its answer.
@@ -92,7 +80,12 @@ struct Failed<'a> {
 }
 
 fn verify_several(ctx: &Ctx) -> Result<Reply> {
-    let ids = read_ids(ctx)?;
+    let mut input = Input::read(ctx.request)?;
+    let ids = input.links("ids", BULK_MAX).unwrap_or_default();
+    if ids.is_empty() && !input.has_error("ids") {
+        input.wrong("ids", "required", "Choose at least one domain.");
+    }
+    input.finish(&[])?;
     let done = verify::verify_all(ctx.app, &ids, clock::mono() + WAIT);
     let item = |(id, result): &(Id<Domain>, Result<Verified>)| match result {
         Ok(verified) => serde_json::to_value(view(verified)),

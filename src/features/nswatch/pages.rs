@@ -1,17 +1,20 @@
 //! The card on a domain's page, and looking again from there or from the list.
 
+use super::api;
 use super::look::{Look, State};
 use super::policy::Policy;
-use super::{api, verify};
+use super::verify::{self, Verified};
 use crate::access::Right;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
-use crate::base::id::Id;
+use crate::base::id::{Domain, Id};
 use crate::features::domains;
 use crate::http::input::Input;
+use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Post;
 use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::words::{self, Lang};
 use serde::Serialize;
 
 /// See [`Route`].
@@ -134,15 +137,54 @@ fn verify_one(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::see_other(format!("/domains/{id}#nameservers")))
 }
 
+/// What came of one domain of several.
+#[derive(Serialize)]
+struct Outcome {
+    id: i64,
+    /// Empty when the domain is gone.
+    name: String,
+    glyph: &'static str,
+    /// Sentences: what is not as it must be, or nothing.
+    says: Vec<String>,
+    evidence: Vec<String>,
+}
+
 fn verify_several(ctx: &Ctx) -> Result<Reply> {
-    let ids = api::read_ids(ctx)?;
-    let done = verify::verify_all(ctx.app, &ids, clock::mono() + api::WAIT);
-    let (mut good, mut bad) = (0, 0);
-    for (_, result) in done {
-        match result {
-            Ok(verified) if verified.is_ok() => good += 1,
-            _ => bad += 1,
-        }
+    // The list's form has more fields than the boxes.
+    let form = ctx.request.form()?;
+    let picked = form.iter().filter(|(name, _)| name == "ids");
+    let mut ids: Vec<Id<Domain>> = picked.filter_map(|(_, id)| Id::parse(id)).collect();
+    ids.dedup();
+    ids.truncate(api::BULK_MAX);
+    if ids.is_empty() {
+        return Ok(Reply::see_other("/domains"));
     }
-    Ok(Reply::see_other(format!("/domains?verified={good}&unverified={bad}")))
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let done = verify::verify_all(ctx.app, &ids, clock::mono() + api::WAIT);
+    let items: Vec<_> = done.into_iter().map(|(id, result)| outcome(lang, id, result)).collect();
+    let good = items.iter().filter(|i| i.glyph == "ok").count();
+    let content = serde_json::json!({ "items": items, "good": good, "bad": items.len() - good });
+    page::show(ctx, "domains/verified.html", content)
+}
+
+fn outcome(lang: Lang, id: Id<Domain>, result: Result<Verified>) -> Outcome {
+    match result {
+        Ok(verified) => Outcome {
+            id: id.get(),
+            glyph: if verified.is_ok() { "ok" } else { "dark" },
+            says: verified.says(lang),
+            evidence: match verified.is_ok() {
+                true => Vec::new(),
+                false => verified.evidence().map(String::from).collect(),
+            },
+            name: verified.domain.name(),
+        },
+        Err(e) => Outcome {
+            id: id.get(),
+            name: String::new(),
+            glyph: "flick",
+            says: vec![words::word(lang, &format!("err.{}", e.code), None).map_or(e.say, String::from)],
+            evidence: Vec::new(),
+        },
+    }
 }

@@ -1,16 +1,17 @@
 //! What a person asks for: look now, at the name servers and at the addresses, and say whether all is as it must be.
 
 use super::look::{Look, State, look};
+use super::policy::Policy;
 use super::{keep, periodic};
 use crate::app::App;
 use crate::base::clock::{self, Instant};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::parallel;
 use crate::base::process::{self, Cancel};
 use crate::features::domains::preflight::{self, Report, Verdict};
 use crate::features::domains::{self, Domain};
-use crate::http::words::Lang;
+use crate::http::words::{self, Lang};
 use crate::net::dns::Resolver;
 
 /// What was seen.
@@ -29,41 +30,77 @@ impl Verified {
         self.addresses.verdict() < Verdict::Bad && self.look.state == State::Ok
     }
 
-    /// What is not, in sentences; empty when all is.
+    /// What is not, in sentences for the log and the API; empty when all is.
     pub fn reason(&self) -> String {
-        let checks = self.addresses.checks.iter();
-        let mut says: Vec<_> = checks
-            .filter(|c| c.verdict == Verdict::Bad)
-            .map(|c| c.say(Lang::En))
-            .collect();
+        let mut says = self.misled(Lang::En);
         if self.look.state != State::Ok {
             says.push(self.look.say());
         }
         says.join(" ")
     }
+
+    /// What is not, in sentences for a person; none when all is.
+    pub fn says(&self, lang: Lang) -> Vec<String> {
+        let mut says = self.misled(lang);
+        let word = |id: &str, n: Option<i64>| words::word(lang, id, n).unwrap_or_default().to_string();
+        match self.look.state {
+            State::Ok => {}
+            State::Error => says.push(word(&format!("ns.code.{}", self.look.code), None)),
+            State::Mismatch => {
+                let rule = Policy::parse(&self.look.policy);
+                let misfits = self.look.ns.iter().filter(|host| !rule.fits(host)).count();
+                let value = |out: &mut String, name: &str| {
+                    let n = if name == "n" { misfits } else { self.look.ns.len() };
+                    out.push_str(&n.to_string());
+                    true
+                };
+                let text = word("ns.mismatch", Some(misfits as i64));
+                says.push(words::fill(&text, value, |out, plain| out.push_str(plain)));
+            }
+        }
+        says
+    }
+
+    /// Where the addresses lead wrongly.
+    fn misled(&self, lang: Lang) -> Vec<String> {
+        let bad = self.addresses.checks.iter().filter(|c| c.verdict == Verdict::Bad);
+        bad.map(|c| c.say(lang)).collect()
+    }
+
+    /// The raw sentences.
+    pub fn evidence(&self) -> impl Iterator<Item = &str> {
+        let of_addresses = self.addresses.checks.iter().flat_map(|c| &c.evidence);
+        of_addresses.chain(&self.look.evidence).map(String::as_str)
+    }
 }
 
-/// Looks, keeps what was seen of the name servers, and tells. Waits until `until` at most.
+/// Looks, keeps what was seen of the name servers, and tells. Waits until `until` at most. Error `not_in_time`: the time
+/// for all of them was over before it was up for this one, so nothing is known and nothing is kept.
 pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified> {
     let domain = app.db.read(|conn| domains::get(conn, id))?;
     let cancel = Cancel::new();
     let servers = preflight::name_servers(app)?;
     let name = domain.fields.domain.ascii();
+    let look_until = (clock::mono() + periodic::LOOK_MAX).min(until);
     let (seen, addresses) = std::thread::scope(|scope| {
         let seen = scope.spawn(|| {
             let resolver = Resolver {
                 servers: servers.clone(),
-                until,
+                until: look_until,
                 cancel: &cancel,
             };
             look(&resolver, name, &domain.fields.ns_policy)
         });
         let addresses = preflight::expected(app, &domain.fields.server_ids)
-            .and_then(|expected| preflight::look_at_addresses(&servers, name, &expected, until, &cancel));
+            .and_then(|expected| preflight::look_at_addresses(&servers, name, &expected, look_until, &cancel));
         (seen.join(), addresses)
     });
     let seen = seen.map_err(|_| Error::internal("a look panicked"))?;
     let look = seen.ok_or_else(process::cancelled)?;
+    if look.state == State::Error && clock::mono() >= until {
+        let say = "There was no time left to look at this domain. Look at fewer at once, or again.";
+        return Err(Error::new(Kind::Timeout, "not_in_time", say));
+    }
     app.db.write(|tx| keep(app, tx, &domain, &look, clock::now()))?;
     Ok(Verified {
         addresses: addresses?,

@@ -47,10 +47,10 @@ look_addresses() {
 
 # Versions come from package records and file names: starting Glances takes a second.
 look_software() {
+  PACKAGES='glances python3 certbot ufw'
   command -v nginx >/dev/null && fact nginx "$(nginx -v 2>&1 | sed -n 's/^nginx version: //p')"
   glances_find && fact glances "$GLANCES_VERSION" && fact glances_path "$GLANCES"
-  dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' python3 certbot ufw 2>/dev/null |
-    while read -r status package version; do [ "$status" != installed ] || fact "$package" "${version%%[-+]*}"; done
+  for name in python3 certbot ufw; do package "$name" && fact "$name" "$VALUE"; done
   return 0
 }
 

@@ -1,7 +1,5 @@
 # Which Glances is on this server. Nothing is started to find out: a program of somebody else must not run as root.
 
-deb_version() { dpkg-query -W -f '${Version}\n' "$1" 2>/dev/null | sed 's/^[0-9]*://;s/[-+].*//' | grep .; }
-
 # glances_find: sets GLANCES and GLANCES_VERSION. A Glances 4 or newer from PyPI (venv in /opt/glances, or installed into
 # /usr/local) goes before Debian's.
 glances_find() {
@@ -14,6 +12,6 @@ glances_find() {
       return 0
     done
   done
-  GLANCES=/usr/bin/glances
-  GLANCES_VERSION=$(deb_version glances) && [ -x "$GLANCES" ]
+  GLANCES=/usr/bin/glances GLANCES_VERSION=''
+  [ -x "$GLANCES" ] && package glances && GLANCES_VERSION=$VALUE
 }

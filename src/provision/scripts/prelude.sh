@@ -9,6 +9,8 @@ DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
 STEP='' TMP='' UNDO='' BACK='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
+# Asked once, and again after a command of ours has run: what systemd says of UNITS, dpkg of PACKAGES, what a recipe has PROVEN.
+UNITS='' SAID='' PACKAGES='' RECORDS='' PROVEN=''
 NL='
 '
 
@@ -26,13 +28,14 @@ run() {
   ran
 }
 running() { mark cmd "$*"; printf '%s\n' "$NONCE" >&2; }
-ran() { [ "$RC" != 0 ] || printf '%s\n' "$NONCE" >&2; mark rc "$RC"; return "$RC"; }
+ran() { SAID='' RECORDS='' PROVEN=''; [ "$RC" != 0 ] || printf '%s\n' "$NONCE" >&2; mark rc "$RC"; return "$RC"; }
 
 # sheltered COMMAND...: like `run`, for dpkg, which must not be cut in the middle. In a session of its own and without the
 # job's sign in its environment it is not ended with the job: it finishes what it began. When the link is gone its output
 # goes on into nothing instead of breaking it with SIGPIPE.
 sheltered() {
   running "$@"
+  tmp
   [ -p "$TMP/out" ] || mkfifo "$TMP/out" "$TMP/err"
   apart tee -p /dev/null <"$TMP/out" 9>&- & OUT_PID=$!
   apart tee -p /dev/null <"$TMP/err" >&2 9>&- & ERR_PID=$!
@@ -89,12 +92,12 @@ finish() {
 begin() {
   set -eu
   trap finish EXIT; trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 141' PIPE; trap 'exit 143' TERM
-  [ "$(id -u)" = 0 ] || fail not_root "This needs root, but it ran as $(id -un)."
+  [ -w /run ] || fail not_root "This needs root, but it ran as $(id -un)."
   exec 9>/run/lamplighter-provision.lock
   flock -w 30 9 || fail job_running 'Another job of Lamplighter is changing this server.'
-  rm -rf /run/lamplighter-job.* # of jobs that were killed
-  TMP=$(mktemp -d /run/lamplighter-job.XXXXXX)
+  for left in /run/lamplighter-job.*; do [ ! -e "$left" ] || rm -rf "$left"; done # of jobs that were killed
 }
+tmp() { [ -n "$TMP" ] || TMP=$(mktemp -d /run/lamplighter-job.XXXXXX); }
 
 look_system() {
   [ -d /run/systemd/system ] || fail no_systemd 'This server was not started by systemd.'
@@ -120,12 +123,13 @@ put_file() {
   fi
   keep "$1"
   mv -T "$fresh" "$1"
-  TOUCHED="$TOUCHED$1 "
+  TOUCHED="$TOUCHED$1 " PROVEN=''
   echo "written: $1"
 }
 
 keep() {
   FILES=$((FILES + 1))
+  tmp
   if [ -e "$1" ] || [ -L "$1" ]; then cp -a "$1" "$TMP/$FILES"; fi
   on_undo put_back "$FILES" "$1"
 }
@@ -137,11 +141,16 @@ put_back() {
 
 # --- packages ------------------------------------------------------------------------------------------------------
 
-installed() {
-  for package; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || return 1
-  done
+# package NAME: is it installed? Sets VALUE to its version, without epoch and revision. All in PACKAGES are asked for at once.
+package() {
+  case " $PACKAGES " in *" $1 "*) ;; *) PACKAGES="$PACKAGES $1" RECORDS='' ;; esac
+  # shellcheck disable=SC2086  # a list of packages
+  [ -n "$RECORDS" ] || RECORDS=$NL$(dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' $PACKAGES 2>/dev/null || :)$NL
+  VALUE=${RECORDS#*"$NL$1 installed "}
+  [ "$VALUE" != "$RECORDS" ] || return 1
+  VALUE=${VALUE%%"$NL"*}; VALUE=${VALUE#*:}; VALUE=${VALUE%%[-+]*}
 }
+installed() { for name; do package "$name" || return 1; done; }
 
 # Who holds one of apt's locks: /proc/locks has their inode numbers (fuser is not on every server).
 lock_holder() {
@@ -203,20 +212,35 @@ fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --n
 
 # --- services ------------------------------------------------------------------------------------------------------
 
-enabled() { [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ]; }
-active() { [ "$(systemctl is-active "$1" 2>/dev/null)" = active ]; }
+# said UNIT PROPERTY: sets VALUE to what systemd says of it. All units of a job are asked at once, since starting systemctl
+# costs more than its answer, and again after a command has run. The answers, a paragraph each, come in the order of UNITS.
+said() {
+  case " $UNITS " in *" $1 "*) ;; *) UNITS="$UNITS $1"; SAID='' ;; esac
+  # shellcheck disable=SC2086  # a list of units
+  [ -n "$SAID" ] || SAID=$(TZ=UTC systemctl show -p ActiveState,UnitFileState,FragmentPath,MainPID,StateChangeTimestamp $UNITS || :)
+  rest=$SAID$NL$NL
+  for unit in $UNITS; do
+    [ "$unit" != "$1" ] || break
+    rest=${rest#*"$NL$NL"}
+  done
+  VALUE=$NL${rest%%"$NL$NL"*}$NL
+  case $VALUE in *"$NL$2="*) VALUE=${VALUE#*"$NL$2="}; VALUE=${VALUE%%"$NL"*} ;; *) VALUE='' ;; esac
+}
+enabled() { said "$1" UnitFileState; [ "$VALUE" = enabled ]; }
+active() { said "$1" ActiveState; [ "$VALUE" = active ]; }
+active_now() { SAID=''; active "$1"; }
 
 # fresh UNIT FILE...: the unit runs and has (re)started or reloaded since each file was changed. Times are whole seconds,
 # so a file this job has written counts as newer until `applied` says otherwise.
 fresh() {
-  state=$(TZ=UTC systemctl show -p ActiveState -p StateChangeTimestamp "$1")
-  case $NL$state in *"${NL}ActiveState=active"*) ;; *) return 1 ;; esac
-  since=${state#*StateChangeTimestamp=}; since=$(date -d "${since%%"$NL"*}" +%s) || return 1
+  active "$1" || return 1
+  said "$1" StateChangeTimestamp; since=$VALUE
   shift
   for file; do
     case $TOUCHED in *" $file "*) return 1 ;; esac
-    [ ! -e "$file" ] || [ "$(stat -c %Y "$file")" -le "$since" ] || return 1
+    shift; [ ! -e "$file" ] || set -- "$@" "$file"
   done
+  [ $# = 0 ] || { newer=$(find "$@" -newermt "$since 1 second") && [ -z "$newer" ]; }
 }
 applied() { TOUCHED=' '; }
 
@@ -232,4 +256,7 @@ connection() {
 }
 
 # listener PORT: who listens there, as "name (process N)"; nothing when nobody does.
-listener() { ss -Hltnp "sport = :$1" 2>/dev/null | sed -n '/users:/{s/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p;q}'; }
+listener() {
+  who=$(ss -Hltnp "sport = :$1" 2>/dev/null)
+  case $who in *'users:(("'*) who=${who#*'users:(("'}; pid=${who#*'",pid='}; echo "${who%%'"'*} (process ${pid%%,*})" ;; esac
+}

@@ -13,7 +13,7 @@ certbot_failed() {
   detail=$(sed -n 's/^ *Detail: //p' "$TMP/certbot" | head -n 1 | cut -c 1-250)
   detail=${detail:+ It said: $detail}
   said() { grep -qiE "$1" "$TMP/certbot"; }
-  tail -n 3 "$TMP/certbot" >&2
+  [ -n "$detail" ] || grep -v -e '^Ask for help' -e '^$' "$TMP/certbot" | tail -n 3 >&2 || :
   if said "AttributeError: can't set attribute|accountDoesNotExist|error:unauthorized.*account"; then
     fail acme_account "The ACME server does not know the account that this server has with it."
   elif said 'error:rateLimited|too many (certificates|failed|new orders|currently|registrations)|rate limit'; then

@@ -61,7 +61,8 @@ look_certificate() {
 main() {
   set -u
   [ "$(id -u)" = 0 ] || fail not_root "This needs root, but it ran as $(id -un)."
-  TMP=$(mktemp -d /run/lamplighter-look.XXXXXX); trap 'rm -rf "$TMP"' EXIT
+  find /run -maxdepth 1 -name 'lamplighter-look.*' -mmin +60 -exec rm -rf {} + # of looks that were killed
+  TMP=$(mktemp -d /run/lamplighter-look.XXXXXX); trap 'rm -rf "$TMP"' EXIT; trap 'exit 143' HUP INT PIPE TERM
   look site_nginx look_site_nginx
   look site_files look_site_files
   mark end

@@ -27,7 +27,7 @@ look_site_proved() {
     [ "$tries" -lt 60 ] || fail site_not_served "nginx does not serve the certificate that certbot keeps for $NAME: $WHY."
     sleep 0.1
   done
-  tls_facts
+  tls_facts "$CHAIN_FILE"
 }
 
 main() {

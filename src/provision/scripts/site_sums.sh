@@ -9,8 +9,9 @@ main() {
   # One process for all of them; what cannot be read has no line.
   # shellcheck disable=SC2086  # names without blanks
   all=$(sha256sum -- ${files#,} 2>/dev/null)
-  for site in $SITES; do
-    unset IFS # the list is spread out by now, and marks are joined with it
+  # shellcheck disable=SC2086  # the same
+  set -- $SITES; unset IFS
+  for site; do
     name=${site%% *} known=${site#* } sum=-
     case $NL$all$NL in *"  $name.conf$NL"*) sum=${all%%"  $name.conf"*} sum=${sum##*"$NL"} ;; esac
     link=/etc/nginx/sites-enabled/$name.conf aim=no

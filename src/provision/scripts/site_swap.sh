@@ -105,7 +105,10 @@ disarm_half() {
 
 # The change is proved: from the first line on nobody goes back.
 keep_site() {
+  # In this order on the disk, too: a power cut must not bring a way back that was closed.
+  sync "$AVAILABLE" "$ENABLED"
   mv -T "$UNDO_DIR" "$UNDO_DIR.done"
+  sync "${UNDO_DIR%/*}"
   ARMED='' KEPT=yes BACK=''
   forget_undo
 }
@@ -205,6 +208,8 @@ copied() {
 # The new folders must be green, and nobody else may answer for NAME. $1: how the sentence begins.
 stage_judge() {
   if ! stage_test; then
+    ! grep -qF 'could not build server_names_hash' "$TMP/said" ||
+      fail site_red "This server's nginx is not set up for so long a name: “server_names_hash_bucket_size 128;” is missing in the http block of /etc/nginx/nginx.conf."
     place=$(blame "$TMP/said")
     case ${place%:*} in
       "$ENABLED"/* | "$AVAILABLE"/*) file=${place%:*}; file=$STAGE/available/${file##*/} ;;
@@ -234,6 +239,11 @@ look_site_before() {
   case ${place%:*} in
     "$ENABLED/$NAME.conf" | "$ENABLED/${OLD_NAME:-$NAME}.conf") echo 'That is the file which is being replaced.'; return 0 ;;
   esac
+  for site in "$NAME" "${OLD_NAME:-$NAME}"; do
+    if [ -L "$ENABLED/$site.conf" ] && grep -qF "open() \"$ENABLED/$site.conf\" failed" "$TMP/said"; then
+      echo 'That is the file which somebody has taken away, and which comes back.'; return 0
+    fi
+  done
   fail nginx_red "The server's nginx configuration was already faulty before anything was changed.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
 }
 
@@ -286,7 +296,7 @@ go() {
 # then tells the old ones): nothing is proved before the old ones have let go.
 workers() {
   read -r master 2>/dev/null </run/nginx.pid || return 0
-  for pid in $(grep -lsazx 'nginx: worker process' /proc/[0-9]*/cmdline | cut -d / -f 3); do
+  grep -lsazx 'nginx: worker process' /proc/[0-9]*/cmdline | cut -d / -f 3 | while read -r pid; do
     # Those of containers are no children of this master.
     ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"
   done
