@@ -16,7 +16,6 @@ use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
 use crate::settings;
 use ring::digest;
-use std::net::IpAddr;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
@@ -54,7 +53,7 @@ fn sight(ctx: &Ctx) -> Result<Option<Sight>> {
         return Ok(fits.then_some(Sight::All));
     }
     let local = ctx.app.db.read(|conn| settings::number(conn, "exporter.local"))?;
-    Ok(match is_local(ctx.request) {
+    Ok(match ctx.request.local {
         true if local == 2 => Some(Sight::All),
         true if local == 1 => Some(Sight::Own),
         _ => None,
@@ -68,16 +67,6 @@ fn bearer(request: &Request) -> Option<&str> {
 
 fn hash_of(token: &str) -> Vec<u8> {
     digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
-}
-
-/// From this machine, and not through a proxy on it: those say whom they speak for.
-fn is_local(request: &Request) -> bool {
-    const PROXIED: [&str; 5] = ["x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via"];
-    let near = request
-        .ip
-        .parse::<IpAddr>()
-        .is_ok_and(|ip| ip.to_canonical().is_loopback());
-    near && PROXIED.iter().all(|name| request.header(name).is_none())
 }
 
 /// A new token for scrapers, shown once; the one before it ends.

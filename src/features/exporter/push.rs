@@ -59,11 +59,11 @@ pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
     while !cancel.is_cancelled() {
         let until = clock::now() - SETTLED_MS;
         // A clock that was put back must not silence us until it has caught up.
-        let from = store
-            .note(CURSOR)?
-            .map_or(until, |s| s * SECOND)
-            .min(until)
-            .max(until - buffer_ms);
+        let noted = store.note(CURSOR)?;
+        let from = noted.map_or(until, |s| s * SECOND).min(until).max(until - buffer_ms);
+        if noted.is_none() {
+            store.set_note(CURSOR, Some(i64::from(seconds(from))))?; // from now on
+        }
         store.hold_from(Some(seconds(from)))?;
         let to = until.min(from + PART_MS);
         if to - from < SECOND {
