@@ -110,7 +110,7 @@ pub const TABLE: &[Setting] = &[
     ),
     number!(
         "poll.threads_max",
-        64,
+        128,
         4..=512,
         "",
         "Most threads that poll at the same time; taken over at start.",

@@ -21,9 +21,11 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// The columns of the table, as the series are named.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 12] = [
     "cpu",
+    "iowait",
     "mem",
+    "swap",
     "load1",
     "load5",
     "load15",
@@ -31,6 +33,7 @@ const COLUMNS: [&str; 9] = [
     "net_tx",
     "disk_read",
     "disk_write",
+    "poll",
 ];
 /// More rows than this nobody reads; every n-th is shown then.
 const ROWS_MAX: usize = 120;
