@@ -1,4 +1,4 @@
-//! The longer ago, the coarser: every value is in five tiers, each with its own stretch of time and its own end. A tier is
+//! The longer ago, the coarser: every value is in six tiers, each with its own stretch of time and its own end. A tier is
 //! made when values leave the hot rows, never once a night, and a value is in each of them exactly once.
 
 use super::chunk::{Bucket, Point};
@@ -27,8 +27,8 @@ pub const RAW: Tier = Tier {
     span_s: 2 * H,
 };
 
-/// The coarser ones, finest first (B-62).
-pub const ROLLED: [Tier; 4] = [
+/// The coarser ones, finest first (B-62, and days).
+pub const ROLLED: [Tier; 5] = [
     Tier {
         number: 2,
         bucket_s: 60,
@@ -49,16 +49,22 @@ pub const ROLLED: [Tier; 4] = [
         bucket_s: H,
         span_s: 14 * D,
     },
+    // A year of hours is 8 760 buckets a line; of days it is read in a millisecond.
+    Tier {
+        number: 6,
+        bucket_s: D,
+        span_s: 360 * D,
+    },
 ];
 
 /// How long each tier is kept, in seconds, the finest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep([u32; 5]);
+pub struct Keep([u32; 6]);
 
 impl Default for Keep {
     /// B-62.
     fn default() -> Keep {
-        Keep([H, D, 7 * D, 30 * D, 365 * D])
+        Keep([H, D, 7 * D, 30 * D, 365 * D, 365 * D])
     }
 }
 
@@ -75,6 +81,7 @@ impl Keep {
             times("retention.minute_hours", H)?,
             times("retention.five_minute_days", D)?,
             times("retention.half_hour_days", D)?,
+            times("retention.hour_days", D)?,
             times("retention.hour_days", D)?,
         ]))
     }
@@ -262,7 +269,7 @@ mod tests {
                 ("7d", 900, 672, 300),
                 ("30d", 3_600, 720, 3_600),
                 ("90d", 10_800, 720, 3_600),
-                ("1y", 86_400, 365, 3_600),
+                ("1y", 86_400, 365, 86_400),
             ]
         );
         for tier in ROLLED {
@@ -277,9 +284,9 @@ mod tests {
         let w = Window::new(NOW - 26 * H, NOW - 26 * H + 600, NOW, &keep);
         assert_eq!((w.step_s, w.steps, w.tier().bucket_s), (300, 2, 300));
         // Raw values kept for two days show six hours finely; minutes kept for one hour only leave the next tier.
-        let long = Keep([48 * H, D, 7 * D, 30 * D, 365 * D]);
+        let long = Keep([48 * H, D, 7 * D, 30 * D, 365 * D, 365 * D]);
         assert_eq!(Window::last(PERIODS[1].1, NOW, &long).step_s, 30);
-        let short = Keep([H, H, 7 * D, 30 * D, 365 * D]);
+        let short = Keep([H, H, 7 * D, 30 * D, 365 * D, 365 * D]);
         assert_eq!(Window::last(PERIODS[1].1, NOW, &short).tier().bucket_s, 300);
         // Nonsense does no harm.
         for (from, to) in [
@@ -290,7 +297,7 @@ mod tests {
             (u32::MAX, u32::MAX),
             (0, 1),
         ] {
-            for keep in [keep, Keep([0; 5])] {
+            for keep in [keep, Keep([0; 6])] {
                 let w = Window::new(from, to, NOW, &keep);
                 assert!((1..=POINTS_MAX).contains(&w.steps), "{from} to {to}: {w:?}");
             }
