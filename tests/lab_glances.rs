@@ -95,6 +95,7 @@ fn target(port: u16) -> PollTarget {
         fail_threshold: 3,
         misses: 0,
         far: true,
+        line: Default::default(),
     }
 }
 

@@ -67,6 +67,7 @@ fn target(fake: &Fake) -> PollTarget {
         fail_threshold: 3,
         misses: 0,
         far: false,
+        line: Default::default(),
     }
 }
 
@@ -150,6 +151,71 @@ fn credentials_are_sent_as_the_server_wants_them() {
     }
     let line_break = poll(PollAuth::Token(Secret::new("a\r\nX-Evil: 1"))).unwrap_err();
     assert_eq!(line_break.code, "bad_request");
+}
+
+#[test]
+fn a_tls_connection_is_kept_and_its_end_in_between_is_nobodys_failure() {
+    let asked = Arc::new(Mutex::new(0));
+    let (count, whole) = (asked.clone(), data("glances/3.4.0.5/full/all.json"));
+    let fake = Fake::tls(move |_, peer| {
+        // Three answers a connection: then the first connection is closed, and from the second on it falls silent.
+        for n in 0.. {
+            *count.lock().unwrap() += 1;
+            if peer
+                .write_all(&http("200 OK", "application/json", &whole))
+                .and_then(|()| peer.flush())
+                .is_err()
+            {
+                return;
+            }
+            let closes = *count.lock().unwrap() <= 3;
+            if n == 2 && closes {
+                return;
+            }
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") {
+                match peer.read(&mut byte) {
+                    Ok(1) => head.push(byte[0]),
+                    _ => return,
+                }
+            }
+            if n == 2 {
+                std::thread::sleep(Duration::from_secs(20));
+                return;
+            }
+        }
+    });
+    let mut target = PollTarget {
+        security: probe::security("https", fake::FINGERPRINT).unwrap(),
+        ..target(&fake)
+    };
+    let mut poll = || {
+        let outcome = probe::poll(&mut target, &mut Buffer::default());
+        assert_eq!(
+            outcome.result.as_ref().map(|s| s.sample.cpu_percent).unwrap(),
+            Some(97.9)
+        );
+        outcome.took_ms
+    };
+    for _ in 0..3 {
+        poll();
+    }
+    assert_eq!(fake.seen().len(), 1, "one connection for three polls");
+    assert!(fake.seen()[0].contains("Connection: keep-alive"));
+    for _ in 0..3 {
+        poll();
+    }
+    assert_eq!(
+        fake.seen().len(),
+        2,
+        "it was closed in between, and a new one was made within the poll"
+    );
+    assert!(
+        poll() >= 1_900,
+        "a connection that was forgotten is given up in time for a new one"
+    );
+    assert_eq!((fake.seen().len(), *asked.lock().unwrap()), (3, 7));
 }
 
 #[test]

@@ -192,6 +192,11 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
 }
 
 impl Wire {
+    /// The next exchange over the same connection has until then.
+    pub(super) fn renew(&mut self, until: Instant) {
+        self.tcp.until = until;
+    }
+
     /// Agrees on TLS as `call` wants it, with `call.host`, over what is connected already: at once, after STARTTLS, or
     /// through a proxy's tunnel.
     pub(super) fn secure(self, call: &Call) -> Result<Wire> {

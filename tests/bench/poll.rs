@@ -138,6 +138,7 @@ fn target(server: i64, port: u16) -> PollTarget {
         fail_threshold: 3,
         misses: 0,
         far: false,
+        line: Default::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::db::{Conn, Db, Tx};
 use crate::events::outbox;
 use crate::features::servers::{self, Polled};
 use crate::net::dial;
+use crate::net::get::Line;
 use crate::schedule::pool::Bounds;
 use crate::settings;
 use std::collections::HashSet;
@@ -220,6 +221,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         fail_threshold: settings::number(conn, "poll.fail_threshold")? as u32,
         misses: u32::try_from(server.lamp.fail_count).unwrap_or(0),
         far: !near,
+        line: Line::default(),
     })
 }
 
