@@ -74,6 +74,15 @@ impl Street {
         self.admin.post(&at, &json!({})).is(200)
     }
 
+    /// The domain's page.
+    fn page(&self, domain: i64) -> String {
+        let signed_in = self.house.sign_in(ADMIN, &self.house.password);
+        let browser = self.house.client().by(Who::cookie(&signed_in, self.house.address));
+        let page = browser.get(&format!("/domains/{domain}"));
+        assert_eq!(page.status, 200, "{}", page.text());
+        page.text()
+    }
+
     /// Kind and level of the alerts in this state about a domain.
     fn alerts(&self, domain: i64, state: &str) -> Vec<(String, String)> {
         let list = self.admin.get(&format!("/api/alerts?state={state}&limit=500")).is(200);
@@ -275,12 +284,19 @@ fn a_certificate_of_ones_own_is_held_against_its_own_chain() {
         (&json!("ok"), &json!(true)),
         "{told}"
     );
+    assert_eq!(told["served"][0]["is_stored"], true);
     // Renewed by hand, by the same authority.
     shop.show(
         "shop.example",
         &mine.issue(&["shop.example"], now - DAY, now + 99 * DAY),
     );
-    assert_eq!(street.look(domain)["state"], "ok");
+    let told = street.look(domain);
+    assert_eq!(
+        (&told["state"], &told["served"][0]["is_stored"]),
+        (&json!("ok"), &json!(false)),
+        "{told}"
+    );
+    assert!(street.page(domain).contains("It is not the one that is stored here"));
     // Somebody else's: that the place has its own ACME server is no excuse here.
     street.private_acme();
     shop.show(
@@ -323,6 +339,16 @@ fn the_worst_of_several_servers_decides_and_differences_are_told() {
         "{told}"
     );
     assert!(told["say"].as_str().unwrap().starts_with("edge-2: "), "{told}");
+    let page = street.page(domain);
+    for part in [
+        "id=\"certificate\"",
+        "class=\"cert\"",
+        "The servers show different",
+        "edge-2",
+        "To be renewed",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     two.show("both.example", &fresh);
     let told = street.look(domain);
     assert_eq!(
@@ -412,6 +438,7 @@ fn the_watch_looks_by_itself_and_forgets_what_is_not_served_any_more() {
     street.house.restart_first(true);
     eventually("nothing is known of it", || (state(domain) == "unknown").then_some(()));
     street.open_alert(domain, "", "");
+    assert!(!street.page(domain).contains("id=\"certificate\""), "no TLS, no card");
     let rows: i64 = db
         .query_row("SELECT count(*) FROM certwatch_served", [], |r| r.get(0))
         .unwrap();

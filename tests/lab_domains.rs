@@ -72,12 +72,13 @@ fn sites(host: &str) -> Vec<String> {
     .collect()
 }
 
-/// Nothing of a deploy is left on a server: no way back, no job, no unit.
+/// Nothing of a deploy is left on a server: no way back, no job, no unit. (A look that was killed leaves its folder on
+/// the tmpfs to the next look's sweep.)
 #[track_caller]
 fn tidy(host: &str) {
     let left = on(
         host,
-        "find /var/lib/lamplighter /run -mindepth 1 -path '*lamplighter*' ! -name '*.lock' ! -path '*glances*' ! -path '*/cgroup/*' 2>/dev/null
+        "find /var/lib/lamplighter /run -mindepth 1 -path '*lamplighter*' ! -name '*.lock' ! -path '*lamplighter-look*' ! -path '*glances*' ! -path '*/cgroup/*' 2>/dev/null
          ls -d /etc/systemd/system/lamplighter-[!g]* 2>/dev/null; true",
     );
     assert_eq!(left, "", "left on {host}");

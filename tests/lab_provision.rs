@@ -303,6 +303,75 @@ fn glances_answers_behind_tls_and_a_password() {
 }
 
 #[test]
+#[ignore = "lab: h3"]
+fn a_second_run_notices_what_has_changed_since_the_first() {
+    let server = Server::with_packages("h3");
+    let recipe = recipes::glances(&front()).unwrap();
+    let first = server.run("root", &recipe).unwrap();
+    let mut pin = first.facts["tls_sha256"].clone();
+    let certificate = |days: u32| {
+        format!(
+            "cd /etc/nginx/lamplighter && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+             -days {days} -subj /CN=other -keyout glances.key -out glances.crt 2>/dev/null"
+        )
+    };
+    for (damage, healed, new_pin) in [
+        ("systemctl stop lamplighter-glances", vec!["glances_running"], false),
+        (
+            "systemctl -q disable lamplighter-glances",
+            vec!["glances_running"],
+            false,
+        ),
+        (
+            "systemctl kill -s STOP lamplighter-glances",
+            vec!["glances_running"],
+            false,
+        ),
+        (
+            "sed -i s/127.0.0.1/0.0.0.0/ /etc/systemd/system/lamplighter-glances.service",
+            vec!["glances_unit", "glances_running"],
+            false,
+        ),
+        ("systemctl -q enable glances", vec!["glances_stock_off"], false),
+        ("dpkg --force-depends -r python3-bottle", vec!["glances_package"], false),
+        ("systemctl stop nginx", vec!["front_running"], false),
+        ("systemctl -q disable nginx", vec!["front_running"], false),
+        (
+            "sed -i /auth_basic/d /etc/nginx/conf.d/lamplighter-glances.conf; systemctl reload nginx",
+            vec!["front_conf", "front_running"],
+            false,
+        ),
+        (
+            "chmod 644 /etc/nginx/lamplighter/glances.htpasswd",
+            vec!["front_password"],
+            false,
+        ),
+        (
+            "echo lamp:nonsense >/etc/nginx/lamplighter/glances.htpasswd",
+            vec!["front_password"],
+            false,
+        ),
+        (&*certificate(29), vec!["front_cert", "front_running"], true),
+        (&*certificate(400), vec!["front_running"], true),
+    ] {
+        // Files of the second before count as loaded by what was restarted in it.
+        thread::sleep(Duration::from_millis(1100));
+        server.on(damage);
+        let again = server
+            .run("root", &recipe)
+            .unwrap_or_else(|e| panic!("{damage}: {e:?}"));
+        let changed: Vec<_> = again.steps.iter().filter(|s| s.state == State::Changed).collect();
+        assert!(changed.iter().map(|s| s.id).eq(healed), "{damage}: {:?}", again.steps);
+        assert_eq!(again.facts["tls_sha256"] != pin, new_pin, "{damage}");
+        pin = again.facts["tls_sha256"].clone();
+        let url = "https://10.77.0.13:61443/api/3/mem";
+        assert!(server.get(url, &["-u", &format!("lamp:{PASSWORD}")]).starts_with("200"));
+        assert!(server.get(url, &[]).starts_with("401"), "{damage}");
+        assert_eq!(server.run("root", &recipe).unwrap().changed, 0, "{damage}");
+    }
+}
+
+#[test]
 #[ignore = "lab: h4"]
 fn a_glances_4_that_is_there_already_is_used() {
     let server = Server::fresh("h4");

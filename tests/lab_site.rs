@@ -239,6 +239,18 @@ fn what_is_not_right_before_is_told_and_nothing_is_touched() {
         "echo 'server {{ listen 8080; server_name {NAME}; }}' >{theirs}"
     ));
     assert!(server.look(None).sites[0].others.is_empty());
+    // A look tells all of it beforehand.
+    server.on(&format!(
+        "echo 'server {{ listen [::]:80; server_name a.test {NAME}; }}' >{theirs}"
+    ));
+    assert_eq!(server.look(None).sites[0].others, [theirs]);
+    server.on(&format!("echo 'server {{ lisen 81; }}' >{theirs}"));
+    let seen = server.look(None);
+    assert!(
+        seen.red.as_deref().unwrap().contains("sites-enabled/theirs:1"),
+        "{seen:?}"
+    );
+    assert_eq!(seen.sites[0].text.as_deref(), Some(&*old.text));
     server.on(&format!("rm {theirs}"));
     refused(
         "true",
@@ -309,6 +321,20 @@ fn another_web_server_on_port_80_is_named() {
             .unwrap()
             .starts_with("python3")
     );
+    // The same with the other port, which only TLS takes.
+    server.on("systemctl stop other-web; systemctl start nginx; systemd-run -q --unit=other-tls python3 -m http.server 443 && sleep 1");
+    let (first, site) = (
+        server.plain(1, "127.0.0.1:8001"),
+        server.secure(NAME, 1, "127.0.0.1:8001", site::acme_paths(NAME)),
+    );
+    let refused = server.run("root", &acme(NAME, &site, &first, None)).unwrap_err();
+    assert_eq!(refused.code, "port_taken");
+    assert!(
+        refused.say.contains("Port 443") && refused.say.contains("python3"),
+        "{}",
+        refused.say
+    );
+    server.same(&before, "443");
 }
 
 #[test]
@@ -371,7 +397,6 @@ fn a_full_disk_leaves_the_old_site() {
     server.deploy(&old).unwrap();
     let several = server.plain(2, &vec!["127.0.0.1:8002"; 60].join(" "));
     for dir in ["/etc/nginx", "/var/lib"] {
-        server.on("mkdir -p /var/lib/lamplighter");
         let before = server.tree();
         let full = Fault::new("h4", &["full", dir]);
         let refused = server.deploy_on(&several, Some(&sum(&old.text))).unwrap_err();
@@ -394,7 +419,7 @@ fn a_job_that_is_killed_at_any_step_leaves_the_old_site_or_the_new_one() {
     let old = server.plain(1, "127.0.0.1:8001");
     let new = server.plain(2, "127.0.0.1:8002");
     server.deploy(&old).unwrap();
-    let armed = "[ -e /var/lib/lamplighter/undo ] &&";
+    let armed = "[ -e /var/lib/lamplighter-undo ] &&";
     let places = [
         // (the program it is killed in, when, whether the new site is complete then)
         ("unshare", "", false),
@@ -403,7 +428,7 @@ fn a_job_that_is_killed_at_any_step_leaves_the_old_site_or_the_new_one() {
         ("nginx", armed, false),
         ("systemctl", armed, false),
         ("timeout", armed, false),
-        ("rm", "[ -e /var/lib/lamplighter/undo.done ] &&", true),
+        ("rm", "[ -e /var/lib/lamplighter-undo.done ] &&", true),
     ];
     for (program, when, complete) in places {
         let before = server.tree();
@@ -421,7 +446,7 @@ fn a_job_that_is_killed_at_any_step_leaves_the_old_site_or_the_new_one() {
             "curl -s -H 'Host: {NAME}' http://10.77.0.14/ | grep -q {says}"
         ));
         if !complete && !["unshare", "systemd-run"].contains(&program) {
-            server.wait("[ ! -e /var/lib/lamplighter/undo ]");
+            server.wait("[ ! -e /var/lib/lamplighter-undo ]");
             server.same(&before, program);
         }
         // The next job cleans up whatever is left, and goes through.
@@ -443,7 +468,7 @@ fn a_reboot_between_swap_and_proof_brings_the_old_site_back() {
     for how in ["reboot", "crash"] {
         server.hold(
             "systemctl",
-            "[ -e /var/lib/lamplighter/undo ] && [ \"$1\" = reload ] &&",
+            "[ -e /var/lib/lamplighter-undo ] && [ \"$1\" = reload ] &&",
         );
         thread::scope(|scope| {
             let job = scope.spawn(|| server.deploy_on(&server.plain(2, "127.0.0.1:8002"), Some(&sum(&old.text))));
@@ -473,7 +498,7 @@ fn a_reboot_between_swap_and_proof_brings_the_old_site_back() {
 #[ignore = "lab: h4"]
 fn a_cancelled_job_takes_its_site_back_itself() {
     let server = Server::ready();
-    server.hold("timeout", "[ -e /var/lib/lamplighter/undo ] &&");
+    server.hold("timeout", "[ -e /var/lib/lamplighter-undo ] &&");
     let before = server.tree();
     let cancel = Cancel::new();
     thread::scope(|scope| {
@@ -492,7 +517,7 @@ fn a_cancelled_job_takes_its_site_back_itself() {
         assert_eq!(job.join().unwrap().unwrap_err().code, "cancelled");
     });
     server.on("rm -f /run/hold /usr/local/sbin/timeout");
-    server.wait("[ ! -e /var/lib/lamplighter/undo ]");
+    server.wait("[ ! -e /var/lib/lamplighter-undo ]");
     server.same(&before, "");
     assert!(!server.get("http", NAME, "/").starts_with("502"));
 }
@@ -559,7 +584,7 @@ fn a_certificate_is_issued_over_the_old_site_and_renewed() {
         server.on(&format!("{KILL_JOB}; rm -f /usr/local/sbin/certbot"));
         assert_eq!(job.join().unwrap().unwrap_err().code, "broken_off");
     });
-    server.wait("[ ! -e /var/lib/lamplighter/undo ]");
+    server.wait("[ ! -e /var/lib/lamplighter-undo ]");
     server.same(&before, "killed in certbot");
     server.on("rm -f /run/hold; while pgrep certbot; do sleep 0.2; done");
 
@@ -788,12 +813,18 @@ fn a_certificate_of_ones_own_is_swapped_as_a_pair() {
     let refused = server.run("root", &files(&chain, &key_2, None)).unwrap_err();
     assert_eq!(refused.code, "site_red");
     assert!(refused.say.contains("key values mismatch"), "{}", refused.say);
-    assert_eq!(server.on("ls /etc/lamplighter/pairs"), "");
+    assert_eq!(
+        server.on("ls /etc/lamplighter/pairs; stat -c %a /etc/lamplighter /etc/lamplighter/pairs"),
+        "755\n700\n"
+    );
     server.on("rm -r /etc/lamplighter");
     server.same(&before, "mismatch");
 
     let first = server.run("root", &files(&chain, &key, None)).unwrap();
-    assert_eq!(first.facts["tls_chain"], "own");
+    assert_eq!(
+        (&*first.facts["tls_chain"], &*first.facts["tested"]),
+        ("own", "namespace")
+    );
     let ca = server.dir.join("ca.pem");
     let verified = ["--cacert", ca.to_str().unwrap()];
     assert!(get("h4", "https", NAME, "/", &verified).contains("one"));
@@ -1097,7 +1128,7 @@ impl Server {
     /// Every file below with its mode and hash.
     fn tree(&self) -> String {
         self.on(
-            "cd / && find etc/nginx etc/lamplighter etc/systemd/system var/lib/lamplighter -mindepth 1 -printf '%p %M %u %g %l ' -type f \
+            "cd / && find etc/nginx etc/lamplighter etc/systemd/system -mindepth 1 -printf '%p %M %u %g %l ' -type f \
              -exec sha256sum {} \\; -o -printf '\\n' 2>/dev/null | sort",
         )
     }
@@ -1201,7 +1232,7 @@ impl Drop for Server {
         let _ = fs::remove_dir_all(&self.dir);
         if !thread::panicking() {
             assert_eq!(
-                self.on("ls -d /run/lamplighter-job.* /run/lamplighter-look.* /var/lib/lamplighter/undo* 2>/dev/null || true"),
+                self.on("ls -d /run/lamplighter-job.* /run/lamplighter-look.* /var/lib/lamplighter-undo* 2>/dev/null || true"),
                 "",
                 "a job left its folder"
             );

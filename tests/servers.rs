@@ -83,15 +83,19 @@ fn a_server_is_added_shown_changed_and_removed() {
     assert_eq!(changed, made);
     let back = admin.put(&at(id), &made).is(200);
     assert_eq!((&back["tags"], &back["has_password"]), (&made["tags"], &json!(true)));
-    // PUT takes defaults for what is not sent, but never secrets away.
+    // PUT takes defaults for what is not sent, but no secret away that is still meant for the same place.
     let put = admin.put(
         &at(id),
-        &json!({ "name": "web", "host": "h", "username": "u", "auth_type": "password" }),
+        &json!({
+            "name": "web", "host": "web-1.example.net", "ssh_port": 2222, "username": "deploy", "auth_type": "password",
+            "glances_scheme": "https", "glances_host": "10.0.0.7", "glances_port": 61209,
+            "glances_tls_pin": "AB".repeat(32),
+        }),
     );
     let put = put.is(200);
     assert_eq!(
-        (&put["ssh_port"], &put["tags"], &put["glances_path"]),
-        (&json!(22), &json!([]), &json!("/api/3/all"))
+        (&put["poll_interval_s"], &put["tags"], &put["glances_path"]),
+        (&json!(30), &json!([]), &json!("/api/3/all"))
     );
     assert_eq!(
         (&put["has_password"], &put["has_glances_password"]),
@@ -267,12 +271,89 @@ fn a_host_key_given_with_the_server_is_pinned_at_once() {
     }
     // A new address is a new machine.
     let moved = admin
-        .patch(&at(made["id"].as_i64().unwrap()), &json!({ "host": "localhost" }))
+        .patch(
+            &at(made["id"].as_i64().unwrap()),
+            &json!({ "host": "localhost", "password": "some password" }),
+        )
         .is(200);
     assert_eq!(
         (&moved["host_key_state"], &moved["host_key_fingerprint"]),
         (&json!("unknown"), &Value::Null)
     );
+}
+
+#[test]
+fn a_stored_secret_goes_to_no_other_place_than_it_was_given_for() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let mut wanted = server("web", 22);
+    wanted["host_key"] = json!(Door::new(1).key_line());
+    wanted["glances_auth_type"] = json!("basic");
+    wanted["glances_username"] = json!("lamp");
+    wanted["glances_password"] = json!(house.canary("glances password"));
+    wanted["glances_token"] = json!(house.canary("glances token"));
+    wanted["glances_host"] = json!("10.0.0.7");
+    let id = admin.post("/api/servers", &wanted).is(201)["id"].as_i64().unwrap();
+    let refused = |change: Value, fields: &[&str]| {
+        let answer = admin.patch(&at(id), &change);
+        answer.is(422);
+        assert_eq!(answer.wrong_fields(), fields, "{change}");
+        assert!(answer.text().contains("not sent anywhere else"), "{change}");
+    };
+    // Where the password for the login goes: as a login, and as sudo's beside a key.
+    let key = String::from_utf8(data("ssh-keys/ed25519")).unwrap();
+    for (field, value) in [
+        ("host", json!("192.0.2.66")),
+        ("ssh_port", json!(2222)),
+        ("username", json!("eve")),
+    ] {
+        refused(json!({ field: value }), &["password"]);
+        refused(
+            json!({ field: value, "auth_type": "ssh_key", "ssh_key": key }),
+            &["password"],
+        );
+    }
+    // Where Glances' goes; the host is no part of it here. Whoever changes the pin may stand in between.
+    for (field, value) in [
+        ("glances_host", json!("192.0.2.66")),
+        ("glances_port", json!(666)),
+        ("glances_scheme", json!("https")),
+        ("glances_tls_pin", json!("ab".repeat(32))),
+    ] {
+        refused(json!({ field: value }), &["glances_password"]);
+        refused(
+            json!({ field: value, "glances_auth_type": "token" }),
+            &["glances_token"],
+        );
+    }
+    assert_eq!(admin.get(&at(id)).is(200)["host_key_state"], "pinned");
+
+    // Given again it may go, and the new machine's key is looked at first.
+    let moved = json!({ "host": "192.0.2.66", "password": house.canary("given again") });
+    let moved = admin.patch(&at(id), &moved).is(200);
+    assert_eq!(
+        (&moved["host_key_state"], &moved["has_glances_password"]),
+        (&json!("unknown"), &json!(true))
+    );
+    // Glances follows the host: so does the question.
+    let here = json!({ "glances_host": "", "glances_password": house.canary("glances again") });
+    assert_eq!(
+        admin.patch(&at(id), &here).is(200)["has_glances_token"],
+        false,
+        "it was not in use"
+    );
+    refused(
+        json!({ "host": "192.0.2.67", "password": house.canary("and again") }),
+        &["glances_password"],
+    );
+    // The detour by "no login" leads nowhere: what is not in use does not move along.
+    let gone = json!({ "glances_auth_type": "none", "glances_port": 667 });
+    assert_eq!(admin.patch(&at(id), &gone).is(200)["has_glances_password"], false);
+    // A key tells nothing to the machine that asks for it.
+    let keyed = json!({ "auth_type": "ssh_key", "ssh_key": key, "password": null });
+    admin.patch(&at(id), &keyed).is(200);
+    let moved = admin.patch(&at(id), &json!({ "host": "192.0.2.68" })).is(200);
+    assert_eq!(moved["has_ssh_key"], true);
 }
 
 // ---- hostile input ---------------------------------------------------------------------------------------------------
@@ -613,7 +694,7 @@ fn a_server_that_is_worked_on_neither_goes_nor_moves() {
     .unwrap();
     admin.delete(&path).fails(409, "task_open");
     admin
-        .patch(&path, &json!({ "host": "192.0.2.1" }))
+        .patch(&path, &json!({ "host": "192.0.2.1", "password": "some password" }))
         .fails(409, "task_open");
     assert_eq!(
         admin.patch(&path, &json!({ "description": "x" })).is(200)["description"],

@@ -197,10 +197,8 @@ impl<'a> Talk<'a> {
                 let Some(password) = &self.target.sudo_password else {
                     return refused("sudo_password_needed", "");
                 };
-                // Twice: tried alone, then for the sudo that runs the script. After a no nothing there reads on.
                 let line = one_line(password)?;
                 self.running.send(b"password\n");
-                self.running.send(line.reveal_for("sudo's stdin"));
                 self.running.send(line.reveal_for("sudo's stdin"));
             }
         }
@@ -221,7 +219,7 @@ impl<'a> Talk<'a> {
         };
         let (mut until, mut cancel) = (until, cancel.clone());
         let (mut ready, mut ended) = ([false; 2], [false; 2]);
-        let (mut rc, mut broken_off, mut gone) = (None, None, false);
+        let (mut rc, mut broken_off, mut gone, mut denied) = (None, None, false, false);
         while !gone && (broken_off.is_some() || ended != [true; 2]) {
             match self.hear(until, &cancel) {
                 Heard::Other(stream, line) if ready[stream as usize] => output.line(stream, line),
@@ -230,7 +228,11 @@ impl<'a> Talk<'a> {
                     output.empty[stream as usize] = false; // it belongs to the mark
                     match words.split_once(' ').unwrap_or((&words, "")) {
                         ("ready", _) => ready[stream as usize] = true,
-                        ("denied", why) => return Err(error::sudo(self.target, why)),
+                        // It is said after sudo's own end, too. sudo's words may still be on their way.
+                        ("denied", _) => {
+                            denied = !ready[0];
+                            self.running.close();
+                        }
                         ("gone", _) => gone = true,
                         (_, code) => {
                             ended[stream as usize] = true;
@@ -262,7 +264,8 @@ impl<'a> Talk<'a> {
                 self.running.exited_within(PARTING);
                 Ok(rc)
             }
-            // The password alone was right, but the sudo that should run the script did not come up.
+            (None, None) if denied => Err(error::sudo(self.target, &self.evidence())),
+            // The sudo that wanted no password a moment ago has changed its mind.
             (None, None) if !ready[0] && self.noise.iter().any(|line| line.starts_with("sudo")) => {
                 Err(error::sudo(self.target, &self.evidence()))
             }

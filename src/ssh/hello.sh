@@ -19,9 +19,11 @@ case $go in
   free) exec sudo -k -n -- /bin/sh -c "$next" ;;
   password)
     IFS= read -r password
-    # Alone first: after a wrong one sudo would read what follows as second and third try.
-    if why=$(printf '%s\n' "$password" | sudo -k -S -p '' true 2>&1); then
-      exec sudo -k -S -p '' -- /bin/sh -c "$next"
-    fi
-    printf '\n%s denied %s\n' "$mark" "$(printf %s "$why" | tr '\n' ' ')" ;;
+    # sudo's stdin holds the password and ends: after a wrong one there is nothing it could take for a second and third
+    # try. What it starts reads on from ours, through a pipe: a socket cannot be opened by its place in /proc.
+    cat | {
+      read -r pid _ </proc/self/stat
+      printf '%s\n' "$password" | sudo -k -S -p '' -- /bin/sh -c "exec </proc/$pid/fd/0; $next"
+      printf '\n%s denied\n' "$mark"
+    } ;;
 esac

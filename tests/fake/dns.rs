@@ -36,6 +36,8 @@ pub struct Asked {
     pub port: u16,
 }
 
+type Spoil = Box<dyn FnMut(&mut Vec<u8>) + Send>;
+
 #[derive(Default)]
 struct Book {
     zone: BTreeMap<String, Value>,
@@ -44,7 +46,7 @@ struct Book {
     counts: HashMap<(String, u16), u64>,
     asked: Vec<Asked>,
     /// Changes the bytes of each answer at the last moment.
-    spoil: Option<Box<dyn FnMut(&mut Vec<u8>) + Send>>,
+    spoil: Option<Spoil>,
 }
 
 /// The server; it ends when dropped.

@@ -36,6 +36,9 @@ struct View<'a> {
     code: &'a str,
     say: &'a str,
     private_ca: bool,
+    /// Is it the one that is stored for the domain? If not, that waits for its deploy. Only where one is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_stored: Option<bool>,
     names: &'a [String],
     issuer: &'a str,
     serial: &'a str,
@@ -68,6 +71,7 @@ fn view<'a>(domain: Option<DomainView<'a>>, server: ServerView<'a>, seen: Option
         code: seen.map_or("", |s| &s.code),
         say: seen.map_or("", |s| &s.say),
         private_ca: seen.is_some_and(|s| s.private),
+        is_stored: None,
         names: shown.map_or(&[], |c| &c.names),
         issuer: shown.map_or("", |c| &c.issuer),
         serial: shown.map_or("", |c| &c.serial),
@@ -102,7 +106,10 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
                 id: site.server,
                 name: &site.server_name,
             };
-            view(None, server, site.before.as_ref(), now)
+            View {
+                is_stored: site.own.as_ref().map(|_| !site.shows_another()),
+                ..view(None, server, site.before.as_ref(), now)
+            }
         })
         .collect();
     let served = serde_json::value::to_raw_value(&served).map_err(Error::internal)?;

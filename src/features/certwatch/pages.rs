@@ -58,6 +58,8 @@ struct Row {
     /// Of a good one: `ok`, `soon` or `urgent`.
     state: Option<State>,
     private: bool,
+    /// Not the one that is stored here.
+    another: bool,
     code: String,
     say: String,
     /// Failed once: looked at again before anybody is woken.
@@ -82,6 +84,7 @@ fn row(site: &Site, now: Ms) -> Row {
         lamp,
         state: state.filter(|_| seen.code.is_empty()),
         private: seen.private,
+        another: site.shows_another(),
         is_first: !seen.code.is_empty() && state != Some(State::Bad),
         serial: seen.shown.as_ref().map(|c| c.serial.clone()).unwrap_or_default(),
         not_after: seen.shown.as_ref().map(|c| c.not_after),

@@ -28,6 +28,17 @@ pub struct Site {
     pub before: Option<Seen>,
 }
 
+impl Site {
+    /// Does the server show another certificate than the one that is stored for this domain? (It waits for its deploy.)
+    pub fn shows_another(&self) -> bool {
+        let shown = self.before.as_ref().and_then(|seen| seen.shown.as_ref());
+        match (&self.own_sha256, shown) {
+            (Some(own), Some(shown)) => *own != shown.sha256,
+            _ => false,
+        }
+    }
+}
+
 const SEEN: &str = "w.looked_at, w.code, w.say, w.misses, w.private, w.names, w.issuer, w.serial, w.key_type, w.sha256,
     w.not_before, w.not_after";
 

@@ -1,15 +1,16 @@
 //! Drift: somebody else changes a file of ours. Every server with sites is looked at now and then over its warm
 //! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
 
+use super::plan::{WIDTH, sum};
 use super::sites::{self, Drift, Row, State};
-use super::{plan::WIDTH, tasks};
+use super::tasks;
 use crate::app::App;
 use crate::base::clock::{self, Ms};
 use crate::base::diff::{Change, diff};
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
+use crate::base::parallel;
 use crate::base::process::Cancel;
-use crate::base::{parallel, text};
 use crate::db::Tx;
 use crate::events::outbox;
 use crate::features::servers::reach::Way;
@@ -59,10 +60,6 @@ pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
         }
         Ok(())
     })
-}
-
-fn sum(text: &str) -> String {
-    text::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
 /// What was found, held against what should be there. Pure.

@@ -177,6 +177,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Domain>> {
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Domain>> {
     refuse_missing(tx, &valid.fields)?;
     let id = queries::insert(tx, &valid.fields, clock::now())?;
+    sites::want(tx, id, &valid.fields.server_ids)?;
     note(app, tx, by, ("domain.create", "domain.created"), id, &valid.fields)?;
     Ok(id)
 }
@@ -191,6 +192,7 @@ pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: audit::By) ->
     }
     refuse_missing(tx, &valid.fields)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
+    sites::want(tx, old.id, &valid.fields.server_ids)?;
     note(app, tx, by, ("domain.update", "domain.changed"), old.id, &valid.fields)
 }
 
@@ -230,7 +232,7 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<O
         let say = format!("Task {task} still works on this domain. Wait for it or cancel it first.");
         return Err(Error::new(Kind::Conflict, "task_open", say));
     }
-    if !queries::deployed(tx, id)? {
+    if !sites::deployed(tx, id)? {
         let object = format!("domain {id} {}", domain.fields.domain);
         let data = serde_json::json!({ "name": domain.name() });
         audit::append(tx, &app.vault, by, "domain.delete", &object, &data)?;

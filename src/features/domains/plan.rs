@@ -1,7 +1,7 @@
 //! What a deploy would do on each server, found out by looking and changing nothing. A deploy makes the same plan, stops
 //! where the plan says stop, and does the rest.
 
-use super::preflight;
+use super::preflight::{self, Verdict};
 use super::site::{self, Rendered, Site, Tls};
 use super::sites::Row;
 use super::{Domain, model::Preflight};
@@ -18,6 +18,7 @@ use crate::db::Conn;
 use crate::features::servers::{self, Server, reach::Way};
 use crate::features::upstreams::model::Target;
 use crate::features::{certificates, upstreams};
+use crate::http::words::Lang;
 use crate::net::x509;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
@@ -186,7 +187,6 @@ pub struct Fault {
     /// What was seen and what to do.
     pub message: String,
     /// Raw words of the server.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub evidence: String,
 }
 
@@ -323,7 +323,12 @@ pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<
         }
     };
     let report = preflight::look(app, wish.name(), &expected, cancel);
-    if let Some(bad) = report.first_bad() {
+    if cancel.is_cancelled() {
+        return (None, faults);
+    }
+    // Who may issue matters only where somebody is asked to.
+    let matters = |c: &&preflight::Check| c.verdict == Verdict::Bad && (issues || c.id != "caa");
+    if let Some(bad) = report.checks.iter().find(matters).map(|c| c.say(Lang::En)) {
         // Only an ACME server has to find the way here already. Everything else may be made ready before the move.
         let level = match wish.domain.fields.preflight {
             Preflight::Strict if issues => Level::Stop,
@@ -457,7 +462,8 @@ fn site_path(name: &str) -> String {
     format!("/etc/nginx/sites-available/{name}.conf")
 }
 
-fn sum(text: &str) -> String {
+/// SHA-256 of a file, hex.
+pub fn sum(text: &str) -> String {
     text::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 

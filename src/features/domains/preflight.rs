@@ -113,12 +113,6 @@ impl Report {
         }
     }
 
-    /// The first thing that is wrong, in a sentence.
-    pub fn first_bad(&self) -> Option<String> {
-        let bad = self.checks.iter().find(|c| c.verdict == Verdict::Bad);
-        bad.map(|c| c.say(Lang::En))
-    }
-
     /// All of it, for a log.
     pub fn lines(&self) -> Vec<String> {
         let of = |c: &Check| [&[c.say(Lang::En)], &c.evidence[..]].concat();

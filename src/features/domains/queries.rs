@@ -316,9 +316,7 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Domain>> {
         ],
     )
     .map_err(told_duplicate(f))?;
-    let id = Id::new(conn.last_insert_rowid());
-    set_servers(conn, id, &f.server_ids)?;
-    Ok(id)
+    Ok(Id::new(conn.last_insert_rowid()))
 }
 
 pub fn update(conn: &Conn, id: Id<id::Domain>, f: &Fields, at: Ms) -> Result<()> {
@@ -340,38 +338,7 @@ pub fn update(conn: &Conn, id: Id<id::Domain>, f: &Fields, at: Ms) -> Result<()>
         ],
     )
     .map_err(told_duplicate(f))?;
-    set_servers(conn, id, &f.server_ids)
-}
-
-/// Where the domain is wanted from now on. What lies on a server that is wanted no more is taken off by the next deploy, so
-/// its row stays until then.
-fn set_servers(conn: &Conn, id: Id<id::Domain>, servers: &[Id<id::Server>]) -> Result<()> {
-    let wanted = serde_json::json!(servers).to_string();
-    conn.execute(
-        "DELETE FROM domain_sites WHERE domain_id = ?1 AND name = ''
-           AND server_id NOT IN (SELECT value FROM json_each(?2))",
-        params![id.get(), wanted],
-    )?;
-    conn.execute(
-        "UPDATE domain_sites SET wanted = 0 WHERE domain_id = ?1
-           AND server_id NOT IN (SELECT value FROM json_each(?2))",
-        params![id.get(), wanted],
-    )?;
-    let mut statement = conn.prepare_cached(
-        "INSERT INTO domain_sites (domain_id, server_id, position) VALUES (?1, ?2, ?3)
-         ON CONFLICT (domain_id, server_id) DO UPDATE SET position = excluded.position, wanted = 1",
-    )?;
-    for (position, server) in servers.iter().enumerate() {
-        statement.execute(params![id.get(), server.get(), position as i64])?;
-    }
     Ok(())
-}
-
-/// Does a file of this domain lie on any server?
-pub fn deployed(conn: &Conn, id: Id<id::Domain>) -> Result<bool> {
-    let mut statement =
-        conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM domain_sites WHERE domain_id = ?1 AND name <> '')")?;
-    Ok(statement.query_row([id.get()], |r| r.get(0))?)
 }
 
 pub fn set_removing(conn: &Conn, id: Id<id::Domain>, at: Ms) -> Result<()> {

@@ -2,6 +2,7 @@
 //! itself; several servers are served one first, then the rest, and the first red one stops those not yet begun.
 
 use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
+use super::site::Rendered;
 use super::sites::{self, Put, Row};
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
@@ -103,6 +104,14 @@ fn finish(run: &Run, wish: &Wish, result: Result<u32>) -> Result<Outcome> {
             Err(e)
         }
     }
+}
+
+/// What is put on a server, and what the plan saw there.
+struct Text<'a> {
+    rendered: &'a Rendered,
+    first: Option<&'a Rendered>,
+    expect: Option<&'a str>,
+    old_expect: Option<&'a str>,
 }
 
 struct Deploy<'a> {
@@ -228,6 +237,9 @@ impl Deploy<'_> {
     fn put(&self, row: &Row, server: &Server) -> Result<u32> {
         let run = self.run;
         let way = self.way(server)?;
+        if let Some(changed) = self.put_again(&way, row, server)? {
+            return Ok(changed);
+        }
         let mut changed = 0;
         let mut plan = self.look(&way, row, server)?;
         if plan.work.as_ref().is_some_and(|work| work.set_up) {
@@ -242,7 +254,13 @@ impl Deploy<'_> {
         };
         let nginx = work.nginx.ok_or_else(|| Error::internal("nginx without a version"))?;
         if !plan.steps.is_empty() {
-            changed += self.apply(&way, row, server, &plan)?;
+            let text = Text {
+                rendered: &work.rendered,
+                first: work.first.as_ref(),
+                expect: plan.found.as_deref(),
+                old_expect: plan.found_old.as_deref(),
+            };
+            changed += self.apply(&way, row, server, &text)?;
         }
         let put = Put {
             name: self.wish.name(),
@@ -256,13 +274,36 @@ impl Deploy<'_> {
         Ok(changed)
     }
 
-    fn apply(&self, way: &Way, row: &Row, server: &Server, plan: &ServerPlan) -> Result<u32> {
-        let (run, wish) = (self.run, self.wish);
-        let Some(work) = plan.work.as_ref() else {
-            return Err(Error::internal("a plan without work"));
+    /// The text that should be there already: one job proves it, or puts it right. None: there is more to be looked at.
+    fn put_again(&self, way: &Way, row: &Row, server: &Server) -> Result<Option<u32>> {
+        let Some(nginx) = row.nginx.filter(|_| row.state == sites::State::Live && !row.adopted) else {
+            return Ok(None);
         };
+        let rendered = self.wish.render(row, Some(nginx))?;
+        if rendered.text != row.text || row.name != self.wish.name() {
+            return Ok(None);
+        }
+        let first = match self.wish.is_acme() {
+            true => Some(self.wish.render_first(row, nginx)?),
+            false => None,
+        };
+        let text = Text {
+            rendered: &rendered,
+            first: first.as_ref(),
+            expect: Some(&plan::sum(&row.text)),
+            old_expect: None,
+        };
+        match self.apply(way, row, server, &text) {
+            Ok(changed) => Ok(Some(changed)),
+            Err(e) if e.code == "site_changed" || e.code == "proxy_not_ready" => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn apply(&self, way: &Way, row: &Row, server: &Server, text: &Text) -> Result<u32> {
+        let (run, wish) = (self.run, self.wish);
         let names: Vec<&str> = wish.target_names().collect();
-        let certificate = match (&wish.own, &work.first) {
+        let certificate = match (&wish.own, text.first) {
             (Some(own), _) => {
                 run.log.hide(&own.key);
                 Certificate::Files {
@@ -279,13 +320,13 @@ impl Deploy<'_> {
         };
         let recipe = remote::apply(&Apply {
             name: wish.name(),
-            text: &work.rendered.text,
-            proof: &work.rendered.proof,
+            text: &text.rendered.text,
+            proof: &text.rendered.proof,
             target_names: &names,
             certificate,
-            expect: plan.found.as_deref(),
+            expect: text.expect,
             old_name: Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name()),
-            old_expect: plan.found_old.as_deref(),
+            old_expect: text.old_expect,
         })?;
         let done = way.run(run.app, &recipe, run.cancel, &mut |report| {
             tell(run, self.on(server), report)

@@ -1,7 +1,7 @@
 //! The servers' JSON API.
 
 use super::latest::{self, Latest, Line};
-use super::model::{self, Fields, Has};
+use super::model::{self, Fields};
 use super::{Filter, Server};
 use crate::access::{Actor, Right};
 use crate::app::App;
@@ -189,7 +189,7 @@ fn show_server(app: &App, server: &Server) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let valid = model::read(Input::read(ctx.request)?, Fields::default(), Has::default(), true)?;
+    let valid = model::read(Input::read(ctx.request)?, Fields::default(), None)?;
     check_stored_key(ctx.app, None, &valid.secrets)?;
     let actor = ctx.actor()?;
     let server = ctx.app.db.write(|tx| {
@@ -205,7 +205,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |server| server.fields.clone())
 }
 
-/// `PUT` replaces the plain fields: what is not sent falls back to its default. Secrets stay unless they are sent.
+/// `PUT` replaces the plain fields: what is not sent falls back to its default. Secrets stay unless they are sent or their address changes.
 fn replace(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |_| Fields::default())
 }
@@ -232,9 +232,7 @@ pub fn save(
     loop {
         tries -= 1;
         let old = app.db.read(|conn| super::get(conn, id))?;
-        let fields = base(&old);
-        let is_new = fields.name.is_empty();
-        let valid = model::read(input.clone(), fields, old.has, is_new)?;
+        let valid = model::read(input.clone(), base(&old), Some((&old.fields, old.has)))?;
         check_stored_key(app, Some(id), &valid.secrets)?;
         let saved = app.db.write(|tx| {
             super::update(app, tx, &old, &valid, actor.by())?;

@@ -109,6 +109,22 @@ pub struct Secrets {
     pub glances_token: Option<Option<Secret>>,
 }
 
+impl Fields {
+    /// Where the password for the login, or for sudo, is sent: to whom it would be told.
+    fn login_at(&self) -> (&str, u16, &str) {
+        (&self.host, self.ssh_port, &self.username)
+    }
+
+    /// Where the password or token for Glances is sent, and by whose certificate that is known.
+    fn glances_at(&self) -> (&str, &str, u16, &str) {
+        let host = match self.glances_host.as_str() {
+            "" => &self.host,
+            other => other,
+        };
+        (self.glances_scheme, host, self.glances_port, &self.glances_tls_pin)
+    }
+}
+
 /// Which secrets a server has already.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Has {
@@ -162,9 +178,10 @@ pub const READ_ONLY: &[&str] = &[
     "revision",
 ];
 
-/// Reads a draft over `base`: what is not sent stays as it is there.
-pub fn read(mut input: Input, base: Fields, has: Has, is_new: bool) -> Result<Valid> {
-    let old_host = base.host.clone();
+/// Reads a draft over `base`: what is not sent stays as it is there. `old` is what is stored of the server, if it is.
+pub fn read(mut input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Result<Valid> {
+    let is_new = base.name.is_empty();
+    let has = old.map(|(_, has)| has).unwrap_or_default();
     let mut f = base;
     let i = &mut input;
     set(&mut f.name, i.parse("name", "bad_name", name));
@@ -231,10 +248,13 @@ pub fn read(mut input: Input, base: Fields, has: Has, is_new: bool) -> Result<Va
         }
     });
     // The API shows the host where none was given; sent back, it must follow the host as before.
-    if f.glances_host == f.host || f.glances_host == old_host {
+    if f.glances_host == f.host || old.is_some_and(|(old, _)| f.glances_host == old.host) {
         f.glances_host.clear();
     }
     required(i, &f, is_new);
+    if let Some((old, has)) = old {
+        keep_at_home(i, &f, &mut secrets, old, has);
+    }
     check_secrets(i, &f, &mut secrets, has);
     input.finish(READ_ONLY)?;
     Ok(Valid {
@@ -258,6 +278,43 @@ fn required(i: &mut Input, f: &Fields, is_new: bool) {
     ] {
         if is_new && value.is_empty() && !i.has_error(field) {
             i.wrong(field, "required", say);
+        }
+    }
+}
+
+/// A stored secret goes where it was meant for. Else whoever may edit a server could have it sent to a machine of their
+/// own and read it there. So with a new address it is given again; one that is not in use is forgotten. (A private key
+/// tells nothing to the machine that asks for it.)
+fn keep_at_home(i: &mut Input, f: &Fields, secrets: &mut Secrets, old: &Fields, has: Has) {
+    let moved = f.login_at() != old.login_at() && !i.has_error("host") && !i.has_error("username");
+    if moved && has.password && secrets.password.is_none() {
+        i.wrong(
+            "password",
+            "moved",
+            "Address, port or login name has changed. Give the password again: the stored one is not sent anywhere else.",
+        );
+    }
+    if f.glances_at() == old.glances_at() {
+        return;
+    }
+    for (field, stored, change, auth) in [
+        (
+            "glances_password",
+            has.glances_password,
+            &mut secrets.glances_password,
+            "basic",
+        ),
+        ("glances_token", has.glances_token, &mut secrets.glances_token, "token"),
+    ] {
+        match stored && change.is_none() {
+            true if f.glances_auth_type == auth => i.wrong(
+                field,
+                "moved",
+                "Glances' address or certificate has changed. Give this again: the stored one is not sent anywhere else. \
+                 If nobody knows it, choose no sign-in and install Glances again.",
+            ),
+            true => *change = Some(None),
+            false => {}
         }
     }
 }

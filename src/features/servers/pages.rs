@@ -2,7 +2,7 @@
 //! back with what was typed, except secrets.
 
 use super::latest::{self, Latest, Spark};
-use super::model::{self, Fields, Has};
+use super::model::{self, Fields};
 use super::{Filter, HostKeyState, Server, api, tasks};
 use crate::access::Right;
 use crate::base::clock::{self, HOUR, Ms};
@@ -690,7 +690,7 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let actor = ctx.actor()?;
-    let added = model::read(input(&pairs), Fields::default(), Has::default(), true).and_then(|valid| {
+    let added = model::read(input(&pairs), Fields::default(), None).and_then(|valid| {
         api::check_stored_key(ctx.app, None, &valid.secrets)?;
         let id = ctx.app.db.write(|tx| super::create(ctx.app, tx, &valid, actor.by()))?;
         Ok((id, valid.host_key.is_some()))

@@ -167,10 +167,14 @@ run_glances() {
 
 # --- the front: nginx with TLS and a password ----------------------------------------------------------------------
 
-# A front that is as it should be and passes the right answer on proves most of the rest. Asked once until something changes.
+# A front that is as it should be and passes the right answer on proves much of the rest at once.
 front_works() {
   [ -n "${FRONT_PORT:-}" ] || return 1
-  [ -n "$PROVEN" ] || { front_is_written && front_is_loaded && front_answers && PROVEN=1; }
+  if [ -z "$PROVEN" ]; then
+    PROVEN=no
+    if front_is_written && front_is_loaded && front_answers; then PROVEN=yes; fi
+  fi
+  [ "$PROVEN" = yes ]
 }
 
 look_front_port() {
@@ -268,7 +272,7 @@ look_front_answers() {
       why ask_front "$API"
       fail glances_not_answering "nginx does not pass Glances on at port $FRONT_PORT."
     fi
-    sleep 0.5 # a reload returns before the new workers listen
+    sleep 0.5; PROVEN='' # a reload returns before the new workers listen
   done
 }
 

@@ -8,7 +8,7 @@ LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
-STEP='' TMP='' UNDO='' BACK='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
+STEP='' UNDO='' BACK='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
 # Asked once, and again after a command of ours has run: what systemd says of UNITS, dpkg of PACKAGES, what a recipe has PROVEN.
 UNITS='' SAID='' PACKAGES='' RECORDS='' PROVEN=''
 NL='
@@ -83,7 +83,7 @@ finish() {
     undo
     [ -z "$BACK" ] || mark back "$BACK"
   fi
-  [ -z "$TMP" ] || rm -rf "$TMP"
+  [ -z "${TMP:-}" ] || rm -rf "$TMP"
   [ "$rc" != 0 ] || mark end
   exit "$rc"
 }
@@ -97,7 +97,8 @@ begin() {
   flock -w 30 9 || fail job_running 'Another job of Lamplighter is changing this server.'
   for left in /run/lamplighter-job.*; do [ ! -e "$left" ] || rm -rf "$left"; done # of jobs that were killed
 }
-tmp() { [ -n "$TMP" ] || TMP=$(mktemp -d /run/lamplighter-job.XXXXXX); }
+# A folder for this job alone, made when it is needed. Until then TMP is not set at all, so that nothing can mean "/…".
+tmp() { [ -n "${TMP:-}" ] || TMP=$(mktemp -d /run/lamplighter-job.XXXXXX); }
 
 look_system() {
   [ -d /run/systemd/system ] || fail no_systemd 'This server was not started by systemd.'
@@ -247,6 +248,7 @@ applied() { TOUCHED=' '; }
 # "CLIENT CLIENT_PORT SERVER SERVER_PORT" of this connection: sudo takes it out of the environment, so it is looked for among
 # our ancestors.
 connection() {
+  if [ -n "${SSH_CONNECTION:-}" ]; then echo "$SSH_CONNECTION"; return 0; fi
   pid=$$
   while [ "${pid:-0}" -gt 1 ]; do
     tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p' | grep . && return 0

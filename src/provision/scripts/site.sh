@@ -36,19 +36,21 @@ find_address() {
 }
 
 # HTTP/1.0: neither chunks nor waiting for more.
-request() { printf 'GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: Lamplighter\r\n\r\n' "$2" "$1"; }
+REQUEST='GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: Lamplighter\r\n\r\n'
 
-# ask NAME PATH [SECONDS]: the whole answer of port 80. By bash: curl is not on every server.
+# ask NAME PATH [SECONDS]: the first 64 KiB of port 80's answer. By bash: curl is not on every server.
 # shellcheck disable=SC2016  # for bash
 ask() {
-  request "$1" "$2" | timeout "${3:-5}" bash -c 'exec 3<>"/dev/tcp/$1/80" && cat >&3 && exec head -c 65536 <&3' bash "$ADDRESS" 2>/dev/null 9>&-
+  timeout "${3:-5}" bash -c 'exec 3<>"/dev/tcp/$1/80" && printf "$2" "$3" "$4" >&3 && { IFS= read -r -d "" -n 65536 all <&3; printf "%s" "$all"; }' \
+    bash "$ADDRESS" "$REQUEST" "$2" "$1" 2>/dev/null 9>&-
 }
 
 # ask_tls NAME PATH SECONDS [OPTION...]: what openssl says about port 443, and the answer.
 ask_tls() {
   where=$ADDRESS; case $where in *:*) where="[$where]" ;; esac
   name=$1 path=$2 seconds=$3; shift 3
-  request "$name" "$path" | timeout "$seconds" openssl s_client -connect "$where:443" -servername "$name" -verify_hostname "$name" -ign_eof "$@" 2>/dev/null 9>&- | head -c 131072
+  # shellcheck disable=SC2059  # a format of ours
+  printf "$REQUEST" "$path" "$name" | timeout "$seconds" openssl s_client -connect "$where:443" -servername "$name" -verify_hostname "$name" -ign_eof "$@" 2>/dev/null 9>&- | head -c 131072
 }
 
 # proves NAME PATH BODY: port 80 runs the text that has this proof.

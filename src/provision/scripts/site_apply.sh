@@ -86,18 +86,18 @@ look_site_targets() {
 
 # stage FILE [final]
 stage() {
+  [ "$CERT" != files ] || private "$CERTS" # there must be something to put the copy over
   stage_begin
   cp "$1" "$STAGE/available/$NAME.conf"
   ln -sfn "$FILE" "$STAGE/enabled/$NAME.conf"
   if [ -n "${2:-}" ]; then
     [ -z "$OLD_NAME" ] || rm -f "$STAGE/available/$OLD_NAME.conf" "$STAGE/enabled/$OLD_NAME.conf"
-    if [ "$CERT" = files ]; then mkdir -p "$STAGE/certs"; ln -sfn "$PAIR" "$STAGE/certs/$NAME"; fi
+    if [ "$CERT" = files ]; then ln -sfn "$PAIR" "$STAGE/certs/$NAME"; fi
   fi
   stage_judge 'nginx does not take the new site.'
 }
 arm_site() {
   [ -z "$ARMED" ] || return 0
-  if [ "$CERT" = files ]; then (umask 077; mkdir -p "$CERTS"); fi
   # The old name first: on the way back, too, no moment is without a site.
   set -- "$FILE" "$LINK"
   [ -z "$OLD_NAME" ] || set -- "$AVAILABLE/$OLD_NAME.conf" "$ENABLED/$OLD_NAME.conf" "$@"
@@ -134,7 +134,8 @@ look_site_certificate() { case $CERT in acme) lineage_right ;; files) pair_right
 get_certificate() { case $CERT in acme) issue ;; files) put_pair ;; esac; }
 put_pair() {
   on_undo rm -rf "$PAIR"
-  { (umask 077; rm -rf "$PAIR"; mkdir -p "$PAIRS"; cp -r "$TMP/new/pair" "$PAIR") && sync "$PAIR/fullchain.pem" "$PAIR/privkey.pem"; } || no_room "$PAIR"
+  private "$PAIRS"
+  { (umask 077; rm -rf "$PAIR"; cp -r "$TMP/new/pair" "$PAIR") && sync "$PAIR/fullchain.pem" "$PAIR/privkey.pem"; } || no_room "$PAIR"
 }
 issue() {
   set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$NAME" -d "$NAME" \
@@ -174,7 +175,7 @@ sweep() {
 }
 
 main() {
-  begin
+  begin; tmp
   unpack
   look system look_system
   step site_healed look_site_healed heal

@@ -27,7 +27,7 @@ look_site_certificate_gone() { [ ! -e "$CERTS/$NAME" ] && [ ! -L "$CERTS/$NAME" 
 drop_certificate() { sweep_pairs "$NAME" ''; sweep_lineage "$NAME"; }
 
 main() {
-  begin
+  begin; tmp
   look system look_system
   step site_healed look_site_healed heal
   if is_gone; then

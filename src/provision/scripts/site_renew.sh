@@ -31,7 +31,7 @@ look_site_proved() {
 }
 
 main() {
-  begin
+  begin; tmp
   look system look_system
   look site_lineage look_site_lineage
   look nginx_before look_nginx_before

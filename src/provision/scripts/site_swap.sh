@@ -8,7 +8,7 @@
 CERTS=/etc/lamplighter/certs PAIRS=/etc/lamplighter/pairs
 WEBROOT=/var/www/lamplighter
 LOG=/var/log/nginx/error.log
-UNDO_DIR=/var/lib/lamplighter/undo
+UNDO_DIR=/var/lib/lamplighter-undo # not below a folder that a daemon of ours may own: root runs what is in it
 BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
 BOOT_LINK=/etc/systemd/system/nginx.service.wants/lamplighter-undo.service
 ARMED='' BEFORE='' LOG_AT=0 WORKERS='' BACK='The site was not touched.'
@@ -19,7 +19,9 @@ look_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ] && [ ! -e
 heal() {
   if [ -e "$UNDO_DIR" ]; then
     echo 'An earlier job ended here before its change was proved: what it left is put back.'
+    WORKERS=$(workers)
     run sh "$UNDO_DIR/revert" || fail step_failed 'What an earlier job has left cannot be put back.'
+    let_go
     fact healed yes
   fi
   disarm_half
@@ -38,16 +40,18 @@ will_change() {
     [ "$how" = gone ] || ln -P "$path" "$old" || no_room "$old"
   done
 }
+# private PATH: a folder for root alone, in one that is not.
+private() { [ -d "$1" ] || { mkdir -p "${1%/*}" && mkdir -m 700 "$1"; } || no_room "$1"; }
 no_room() { fail write_failed "$1 cannot be written."; }
 
 arm() { # PATH...
   rm -rf "$UNDO_DIR.new"
   on_undo disarm_half
-  (umask 077; mkdir -p "$UNDO_DIR.new") || no_room "$UNDO_DIR.new"
+  private "$UNDO_DIR.new"
   cat >"$UNDO_DIR.new/revert" <<'REVERT' || no_room "$UNDO_DIR.new"
 # Puts the sites of nginx back as they were before a change that nobody has proved. Twice is as good as once.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8; export PATH LC_ALL
-undo=/var/lib/lamplighter/undo
+undo=/var/lib/lamplighter-undo
 [ -e "$undo/list" ] || exit 0
 while read -r how path; do
   old=${path%/*}/.${path##*/}.lamplighter-old
@@ -76,11 +80,11 @@ REVERT
 [Unit]
 Description=Put an unproved nginx site of Lamplighter back
 Before=nginx.service
-RequiresMountsFor=/var/lib/lamplighter /etc/nginx
+RequiresMountsFor=/var/lib /etc/nginx
 
 [Service]
 Type=oneshot
-ExecStart=-/bin/sh /var/lib/lamplighter/undo/revert boot
+ExecStart=-/bin/sh /var/lib/lamplighter-undo/revert boot
 UNIT
   ln -sf "$BOOT_UNIT" "$BOOT_LINK" || no_room "$BOOT_LINK"
   sync "$UNDO_DIR.new/list" "$UNDO_DIR.new/revert" "$BOOT_UNIT" "${BOOT_LINK%/*}" "$AVAILABLE" "$ENABLED"
@@ -88,7 +92,7 @@ UNIT
   # Not in our session: it outlives us, and the connection. It waits for our lock, and only then looks whether there is
   # anything to be put back.
   # shellcheck disable=SC2016  # for the shell inside
-  run systemd-run --quiet --collect --unit="lamplighter-undo-$$" --property=Restart=no \
+  run systemd-run --quiet --collect --unit="lamplighter-undo-${TMP##*.}" --property=Restart=no \
     flock /run/lamplighter-provision.lock sh -c '[ ! -e "$0" ] || sh "$0"' "$UNDO_DIR/revert" || fail step_failed 'The way back cannot be watched.'
   ARMED=yes
   mv -T "$UNDO_DIR.new" "$UNDO_DIR"
@@ -125,7 +129,7 @@ look_before() {
   for site; do
     proof=$(proof_in "$AVAILABLE/$site.conf")
     # shellcheck disable=SC2086  # path and body
-    if [ -n "$proof" ] && proves "$site" $proof; then BEFORE="$site $proof"; return 0; fi
+    if [ "${proof#* }" != "$proof" ] && proves "$site" $proof; then BEFORE="$site $proof"; return 0; fi
   done
 }
 
@@ -141,9 +145,8 @@ put_site_back() {
 }
 nginx_takes_back() { WORKERS=$(workers); sh "$UNDO_DIR/revert"; nginx -t; }
 gone_back() {
-  tries=0
   [ -e /run/nginx.pid ] || return 1
-  until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  let_go
   tries=0
   while [ "$tries" -lt 100 ]; do
     # shellcheck disable=SC2086  # path and body
@@ -209,7 +212,7 @@ copied() {
 stage_judge() {
   if ! stage_test; then
     ! grep -qF 'could not build server_names_hash' "$TMP/said" ||
-      fail site_red "This server's nginx is not set up for so long a name: “server_names_hash_bucket_size 128;” is missing in the http block of /etc/nginx/nginx.conf."
+      fail site_red "This server's nginx is not set up for so long a name: server_names_hash_bucket_size 128 is missing in the http block of /etc/nginx/nginx.conf."
     place=$(blame "$TMP/said")
     case ${place%:*} in
       "$ENABLED"/* | "$AVAILABLE"/*) file=${place%:*}; file=$STAGE/available/${file##*/} ;;
@@ -301,6 +304,7 @@ workers() {
     ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"
   done
 }
+let_go() { tries=0; until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done; }
 turned() {
   for pid in $WORKERS; do
     # The old title with a tail: "… is shutting down".

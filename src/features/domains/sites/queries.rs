@@ -66,13 +66,13 @@ pub fn insert(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>, posit
     Ok(())
 }
 
-/// Those not wanted any more go, unless something of theirs is still on its server.
 pub fn want_none(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
     conn.prepare_cached("UPDATE domain_sites SET wanted = 0 WHERE domain_id = ?1")?
         .execute([domain.get()])?;
     Ok(())
 }
 
+/// Those not wanted any more go, unless something of theirs is still on its server.
 pub fn sweep(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
     conn.prepare_cached("DELETE FROM domain_sites WHERE domain_id = ?1 AND wanted = 0 AND name = ''")?
         .execute([domain.get()])?;
