@@ -239,10 +239,9 @@ pub struct CertificateSeen {
 pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
     let fact = |key: &str| outcome.facts.get(key).cloned();
     let yes = |key: &str| fact(key).as_deref() == Some("yes");
-    let version = fact("nginx_version").unwrap_or_default();
     Seen {
-        nginx: Nginx::of(&version, &fact("nginx_openssl").unwrap_or_default(), yes("ipv6")),
-        version,
+        nginx: nginx(outcome),
+        version: fact("nginx_version").unwrap_or_default(),
         ready: yes("nginx_ready"),
         running: yes("nginx_running"),
         red: outcome.texts.get("nginx_red").cloned(),
@@ -250,6 +249,12 @@ pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
         listeners: [fact("port_80"), fact("port_443")],
         sites: (0..sites.len()).map(|n| site_seen(outcome, n)).collect(),
     }
+}
+
+/// What the nginx of a server understands, as [`look`] tells it, and [`apply`] when nothing was to be changed.
+pub fn nginx(outcome: &Outcome) -> Option<Nginx> {
+    let fact = |key: &str| outcome.facts.get(key).map_or("", String::as_str);
+    Nginx::of(fact("nginx_version"), fact("nginx_openssl"), fact("ipv6") == "yes")
 }
 
 fn site_seen(outcome: &Outcome, n: usize) -> SiteSeen {

@@ -12,8 +12,8 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::features::servers::reach::Way;
 use crate::features::servers::{Server, tasks::tell};
-use crate::provision::recipes;
 use crate::provision::site::{self as remote, Apply, Certificate};
+use crate::provision::{self, recipes};
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome, queue};
 use serde::{Deserialize, Serialize};
@@ -260,7 +260,7 @@ impl Deploy<'_> {
                 expect: plan.found.as_deref(),
                 old_expect: plan.found_old.as_deref(),
             };
-            changed += self.apply(&way, row, server, &text)?;
+            changed += self.apply(&way, row, server, &text)?.changed;
         }
         let put = Put {
             name: self.wish.name(),
@@ -294,13 +294,15 @@ impl Deploy<'_> {
             old_expect: None,
         };
         match self.apply(way, row, server, &text) {
-            Ok(changed) => Ok(Some(changed)),
+            // Another nginx since: its text may have to be another one, too.
+            Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok(None),
+            Ok(done) => Ok(Some(done.changed)),
             Err(e) if e.code == "site_changed" || e.code == "proxy_not_ready" => Ok(None),
             Err(e) => Err(e),
         }
     }
 
-    fn apply(&self, way: &Way, row: &Row, server: &Server, text: &Text) -> Result<u32> {
+    fn apply(&self, way: &Way, row: &Row, server: &Server, text: &Text) -> Result<provision::Outcome> {
         let (run, wish) = (self.run, self.wish);
         let names: Vec<&str> = wish.target_names().collect();
         let certificate = match (&wish.own, text.first) {
@@ -328,10 +330,9 @@ impl Deploy<'_> {
             old_name: Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name()),
             old_expect: text.old_expect,
         })?;
-        let done = way.run(run.app, &recipe, run.cancel, &mut |report| {
+        way.run(run.app, &recipe, run.cancel, &mut |report| {
             tell(run, self.on(server), report)
-        })?;
-        Ok(done.changed)
+        })
     }
 
     fn take_off(&self, row: &Row, server: &Server) -> Result<u32> {

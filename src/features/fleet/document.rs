@@ -8,7 +8,6 @@ use crate::base::id::{self, Id};
 use crate::base::idn::DomainName;
 use crate::base::text;
 use crate::db::{Conn, Tx};
-use crate::features::servers::model::Has;
 use crate::features::{certificates, domains, groups, servers, upstreams};
 use crate::http::input::Input;
 use serde::{Deserialize, Serialize};
@@ -192,22 +191,14 @@ impl Names {
     }
 
     fn put_server(&mut self, app: &App, tx: &Tx, name: &str, input: Input, by: audit::By) -> Result<Done> {
-        // A document carries no secrets: whoever reads it in gives them afterwards, and is told so until then.
-        let later = Has {
-            password: true,
-            ssh_key: true,
-            ssh_key_passphrase: true,
-            glances_password: true,
-            glances_token: true,
-        };
         let Some(id) = self.servers.get(&folded(name)) else {
-            let valid = servers::model::read(input, servers::model::Fields::default(), later, true)?;
+            let valid = servers::model::read_entry(input, servers::model::Fields::default(), None)?;
             let id = servers::create(app, tx, &valid, by)?;
             self.servers.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
         };
         let old = servers::get(tx, *id)?;
-        let mut valid = servers::model::read(input, old.fields.clone(), later, false)?;
+        let mut valid = servers::model::read_entry(input, old.fields.clone(), Some((&old.fields, old.has)))?;
         if valid.host_key.as_ref() == Some(&old.host_key) {
             valid.host_key = None;
         }

@@ -179,7 +179,17 @@ pub const READ_ONLY: &[&str] = &[
 ];
 
 /// Reads a draft over `base`: what is not sent stays as it is there. `old` is what is stored of the server, if it is.
-pub fn read(mut input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Result<Valid> {
+pub fn read(input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Result<Valid> {
+    read_with(input, base, old, false)
+}
+
+/// As [`read`], for an entry of a document, which carries no secrets: whoever reads it in gives them afterwards, and is
+/// told so until then.
+pub fn read_entry(input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Result<Valid> {
+    read_with(input, base, old, true)
+}
+
+fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secrets_later: bool) -> Result<Valid> {
     let is_new = base.name.is_empty();
     let has = old.map(|(_, has)| has).unwrap_or_default();
     let mut f = base;
@@ -255,7 +265,14 @@ pub fn read(mut input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Resu
     if let Some((old, has)) = old {
         keep_at_home(i, &f, &mut secrets, old, has);
     }
-    check_secrets(i, &f, &mut secrets, has);
+    let all = Has {
+        password: true,
+        ssh_key: true,
+        ssh_key_passphrase: true,
+        glances_password: true,
+        glances_token: true,
+    };
+    check_secrets(i, &f, &mut secrets, if secrets_later { all } else { has });
     input.finish(READ_ONLY)?;
     Ok(Valid {
         fields: f,

@@ -138,3 +138,11 @@ others() {
       }
     }' "$dump" | head -n 20
 }
+
+# What decides how a site is written for this nginx.
+nginx_kind() {
+  build=$(nginx -V 2>&1)
+  fact nginx_version "$(printf '%s\n' "$build" | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')"
+  fact nginx_openssl "$(printf '%s\n' "$build" | sed -n 's/^built with OpenSSL \([0-9.]*\).*/\1/p;s/.*(running with OpenSSL \([0-9.]*\).*/\1/p' | tail -n 1)"
+  [ ! -s /proc/net/if_inet6 ] || fact ipv6 yes
+}

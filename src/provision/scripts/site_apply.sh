@@ -184,6 +184,7 @@ main() {
   if files_right && { [ "$CERT" = none ] || certificate_put; } && served; then
     # Those that are not in this job's plan are not heard.
     for id in site_ready nginx_before site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
+    nginx_kind
     SERVED=yes
     look site_proved look_site_proved
     skip site_kept

@@ -4,10 +4,7 @@ text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$pie
 
 look_site_nginx() {
   command -v nginx >/dev/null || return 0
-  build=$(nginx -V 2>&1)
-  fact nginx_version "$(printf '%s\n' "$build" | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')"
-  fact nginx_openssl "$(printf '%s\n' "$build" | sed -n 's/^built with OpenSSL \([0-9.]*\).*/\1/p;s/.*(running with OpenSSL \([0-9.]*\).*/\1/p' | tail -n 1)"
-  [ ! -s /proc/net/if_inet6 ] || fact ipv6 yes
+  nginx_kind
   if look_nginx_dirs && look_nginx_conf; then fact nginx_ready yes; fi
   if active nginx.service; then fact nginx_running yes; fi
   if command -v certbot >/dev/null; then
