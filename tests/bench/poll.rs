@@ -37,7 +37,10 @@ fn main() {
     let number = |n: usize, default: usize| args.get(n).map_or(default, |a| a.parse().unwrap());
     match word {
         "serve" => return fleet::serve(number(1, 0), number(2, 0) as u64),
-        "fleet" => return drop(fleet::watch(number(1, 10_000), 0, number(2, 120) as u64)),
+        "fleet" => {
+            fleet::watch(number(1, 10_000), 0, number(2, 120) as u64);
+            return;
+        }
         "rogues" => return rogues(number(1, 2_000), number(2, 120) as u64),
         "ceiling" => return ceiling(),
         "year" => return stored::year(&Folder::new(), number(1, 1_000)),

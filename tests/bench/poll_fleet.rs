@@ -27,7 +27,7 @@ enum Manner {
 fn manner(n: usize, one_in: usize) -> Manner {
     match one_in {
         0 => Manner::Good,
-        k if n % k != 0 => Manner::Good,
+        k if !n.is_multiple_of(k) => Manner::Good,
         k => [Manner::Hangs, Manner::Drips, Manner::Endless, Manner::BlackHole][n / k % 4],
     }
 }

@@ -23,8 +23,10 @@ fn wave(kind: usize, series: usize, at: u32) -> i64 {
     400 + series as i64 * 10 + slow as i64 + random::below(60) as i64
 }
 
-/// The chunks of one tier, as long as it is kept: span and bytes.
-fn chunks(tier: &Tier, kind: usize, series: usize) -> Vec<(u32, Vec<u8>)> {
+/// Of one series in one tier, as long as it is kept: span and bytes.
+type Chunks = Vec<(u32, Vec<u8>)>;
+
+fn chunks(tier: &Tier, kind: usize, series: usize) -> Chunks {
     let (now, step) = (
         (NOW / 1000) as u32,
         if tier.number == RAW.number { 30 } else { tier.bucket_s },
@@ -65,7 +67,8 @@ pub fn year(folder: &Folder, servers: usize) {
     let began = Instant::now();
     let keys: Vec<&str> = METRICS.iter().map(|m| m.key).chain(DISKS).collect();
     let tiers: Vec<&Tier> = ROLLED.iter().chain([&RAW]).collect();
-    let made: Vec<Vec<Vec<Vec<(u32, Vec<u8>)>>>> = (0..KINDS.min(servers))
+    // By kind, tier and series.
+    let made: Vec<Vec<Vec<Chunks>>> = (0..KINDS.min(servers))
         .map(|kind| {
             let of = |tier: &&Tier| (0..keys.len()).map(|s| chunks(tier, kind, s)).collect();
             tiers.iter().map(of).collect()

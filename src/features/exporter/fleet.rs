@@ -122,7 +122,8 @@ fn file_systems(out: &mut Text, all: &[Server]) {
         d.percent
             .map(|p| Unit::Percent.of_steps(Unit::Percent.to_steps(p) as f64))
     };
-    let families: [(&Name, &dyn Fn(&Disk) -> Option<f64>); 3] = [
+    type Of<'a> = &'a dyn Fn(&Disk) -> Option<f64>;
+    let families: [(&Name, Of); 3] = [
         (ratio, &percent),
         (&USED, &|d| d.used.map(|n| n as f64)),
         (&SIZE, &|d| d.size.map(|n| n as f64)),

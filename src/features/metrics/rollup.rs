@@ -199,7 +199,7 @@ impl Window {
         let enough = |step: &&u32| length.div_ceil(**step) <= POINTS_MAX;
         // The coarsest tier that fits a step is the quickest to read and says the same.
         let tiers = || ROLLED.iter().rev().chain([&RAW]);
-        let fits = |step: u32| tiers().find(|tier| step % tier.bucket_s == 0 && keep.of(tier) >= age);
+        let fits = |step: u32| tiers().find(|tier| step.is_multiple_of(tier.bucket_s) && keep.of(tier) >= age);
         let found = STEPS.iter().filter(enough).find_map(|step| Some((*step, fits(*step)?)));
         // Older than all that is kept: what there is of it is in the last tier.
         let (step_s, tier) = found.unwrap_or_else(|| {
