@@ -131,6 +131,21 @@ fn metrics_are_for_who_may_read_them() {
     assert_eq!(read(&by(&next)).0, 401);
     admin.delete("/api/exporter/token").fails(404, "not_found");
 
+    // The same on the page of settings: shown once, and then only since when there is one.
+    let answer = house.sign_in(ADMIN, &house.password);
+    let browser = house.client().by(Who::cookie(&answer, house.address));
+    let page = browser.form("/exporter/token", "");
+    assert_eq!(page.status, 200, "{}", page.text());
+    let text = page.text();
+    let shown = text.split("<code>").nth(1).unwrap().split("</code>").next().unwrap();
+    let shown = house.canary(shown);
+    assert!(servers(read(&by(&shown))));
+    let settings = browser.get("/settings").text();
+    assert!(settings.contains("/exporter/token/end") && !settings.contains(&shown));
+    assert_eq!(browser.form("/exporter/token/end", "").status, 303);
+    assert_eq!(read(&by(&shown)).0, 401);
+    assert!(!browser.get("/settings").text().contains("/exporter/token/end"));
+
     admin.put("/api/settings", &json!({ "exporter.local": 2 })).is(200);
     assert!(servers(read(&nobody)));
     admin.put("/api/settings", &json!({ "exporter.local": 0 })).is(200);
