@@ -40,6 +40,8 @@ pub struct Wakes {
     pub tasks: Wake,
     /// There are new events.
     pub events: Wake,
+    /// There is something to send.
+    pub messages: Wake,
     logs: [Wake; LOG_WAKES],
     over: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Wakes {
         Wakes {
             tasks: Wake::new(),
             events: Wake::new(),
+            messages: Wake::new(),
             logs: std::array::from_fn(|_| Wake::new()),
             over: AtomicBool::new(false),
         }
@@ -75,7 +78,7 @@ impl Wakes {
 
     /// Rings all: somebody outside this process has written.
     pub fn ring_all(&self) {
-        for wake in [&self.tasks, &self.events].into_iter().chain(&self.logs) {
+        for wake in [&self.tasks, &self.events, &self.messages].into_iter().chain(&self.logs) {
             wake.ring();
         }
     }

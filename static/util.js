@@ -33,7 +33,7 @@ const en = {
   rate: ['B/s', 'kB/s', 'MB/s', 'GB/s'], series: { mem: 'RAM', swap: 'swap', load1: '1 min', load5: '5 min', load15: '15 min', net_rx: 'in', net_tx: 'out', disk_read: 'read', disk_write: 'written' },
   probed: ms => `Answered in ${ms}\u00a0ms.`, add: 'Add server', toggle: 'Switch theme', commands: 'Commands', servers: 'Servers', failed: 'The server did not answer. Try again.', signIn: 'You are signed out.', step: (a, b) => `Step ${a} of ${b}`, ended: { ok: 'Done', failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Interrupted' },
   pal: ['Search or run a command', 'A server, a page, a command', 'Nothing has this name. Try part of a host or a tag.', 'choose', 'open', 'all shortcuts'],
-  keys: { t: 'Keyboard shortcuts', off: 'Single-letter keys can be switched off in Preferences.', l: [['Ctrl K', 'Search or run a command'], ['g h s d l a', 'Then one letter: overview, servers, domains, tasks, alerts'], ['/', 'Search on this page'], ['j k Enter', 'Next row, previous row, open'], ['← →', 'Along a chart or a street of lamps'], ['?', 'This list']] },
+  keys: { t: 'Keyboard shortcuts', off: 'Single-letter keys can be switched off in Preferences.', l: [['Ctrl K', 'Search or run a command'], ['g h s d l a m', 'Then one letter: overview, servers, domains, tasks, alerts, messages'], ['/', 'Search on this page'], ['j k Enter', 'Next row, previous row, open'], ['← →', 'Along a chart or a street of lamps'], ['?', 'This list']] },
 };
 const ru = {
   u: ['с', 'мин', 'ч', 'д'], ago: 'назад', undo: 'Отменить', close: 'Закрыть', copied: 'Скопировано', go: 'Перейти', live: 'На связи', wait: 'Переподключение', off: 'Нет связи', dataIs: 'данным', old: '', never: 'Ещё не опрашивался',
@@ -42,7 +42,7 @@ const ru = {
   rate: ['Б/с', 'кБ/с', 'МБ/с', 'ГБ/с'], series: { mem: 'ОЗУ', swap: 'подкачка', load1: '1 мин', load5: '5 мин', load15: '15 мин', net_rx: 'приём', net_tx: 'отдача', disk_read: 'чтение', disk_write: 'запись' },
   probed: ms => `Ответ за ${ms}\u00a0мс.`, add: 'Добавить сервер', toggle: 'Сменить тему', commands: 'Команды', servers: 'Серверы', failed: 'Сервер не ответил. Повторите.', signIn: 'Вы вышли из системы.', step: (a, b) => `Шаг ${a} из ${b}`, ended: { ok: 'Готово', failed: 'Ошибка', cancelled: 'Отменено', interrupted: 'Прервано' },
   pal: ['Найти или выполнить', 'Сервер, страница, команда', 'Ничего с таким именем. Попробуйте часть имени узла или метку.', 'выбор', 'открыть', 'все клавиши'],
-  keys: { t: 'Горячие клавиши', off: 'Однобуквенные клавиши отключаются в личных настройках.', l: [['Ctrl K', 'Найти или выполнить'], ['g h s d l a', 'Затем буква: обзор, серверы, домены, задачи, тревоги'], ['/', 'Поиск на странице'], ['j k Enter', 'Следующая строка, предыдущая, открыть'], ['← →', 'По графику или по ряду фонарей'], ['?', 'Этот список']] },
+  keys: { t: 'Горячие клавиши', off: 'Однобуквенные клавиши отключаются в личных настройках.', l: [['Ctrl K', 'Найти или выполнить'], ['g h s d l a m', 'Затем буква: обзор, серверы, домены, задачи, тревоги, сообщения'], ['/', 'Поиск на странице'], ['j k Enter', 'Следующая строка, предыдущая, открыть'], ['← →', 'По графику или по ряду фонарей'], ['?', 'Этот список']] },
 };
 export const t = html.lang === 'ru' ? ru : en;
 

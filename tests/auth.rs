@@ -170,6 +170,28 @@ fn the_sixth_wrong_try_waits_and_only_those_concerned_wait() {
 }
 
 #[test]
+fn a_flood_of_failed_sign_ins_does_not_fill_the_audit() {
+    let house = behind_a_proxy();
+    // A new name and a new address each time: nobody has to wait.
+    for n in 0..80 {
+        let wrong = credentials(&format!("guess-{n}"), "wrong");
+        from(&house, &format!("192.0.2.{n}"))
+            .post("/api/auth/login", &wrong)
+            .fails(401, "wrong_login");
+    }
+    let db = house.database("lamplighter.db");
+    let count = |sql: &str| db.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
+    // One may have come back while this ran, with the count of those before it.
+    let rows = count("SELECT count(*) FROM audit WHERE action = 'auth.login_failed'");
+    assert!((60..=65).contains(&rows), "{rows}");
+    assert_eq!(
+        count("SELECT count(*) FROM events WHERE kind = 'auth.login_failed'"),
+        rows
+    );
+    house.sign_in(ADMIN, &house.password).is(200);
+}
+
+#[test]
 fn a_refresh_token_changes_at_each_use_and_a_stolen_one_ends_its_family() {
     let house = House::new();
     let refresh = |token: &Value| {

@@ -255,6 +255,16 @@ fn a_configuration_file_is_judged_line_by_line() {
     for bad in ["localhost:80", "127.0.0.1", "127.0.0.1:99999", ":80"] {
         fails(&run(&["check-config", "--listen", bad]), 78, bad);
     }
+    // A mistyped variable is as wrong as a mistyped line.
+    for command in ["check-config", "serve"] {
+        let mut mistyped = lamplighter(&[command, "--data-dir", "/flag"]);
+        mistyped.env("LAMPLIGHTER_WORKER", "3");
+        fails(
+            &finish(mistyped, ""),
+            78,
+            "unknown key LAMPLIGHTER_WORKER. Did you mean LAMPLIGHTER_WORKERS?",
+        );
+    }
 }
 
 #[test]

@@ -127,9 +127,11 @@ fn a_domain_is_planned_deployed_browsed_changed_renamed_and_removed() {
     change(&house, "/api/upstreams/1", targets);
     assert_eq!(what(&plan(&house, id), 0), ["change", "reload"]);
     assert!(changes(&deploy(&house, id)) > 0);
-    let words: Vec<String> = (0..8).filter_map(|_| Some(fetch("h1", NAME, "/")?.1)).collect();
+    let words: Vec<String> = (0..40).filter_map(|_| Some(fetch("h1", NAME, "/")?.1)).collect();
     let count = |word: &str| words.iter().filter(|w| *w == word).count();
-    assert_eq!((count("first"), count("second")), (2, 6), "{words:?}");
+    // Each process of nginx goes around by itself, so a few may be off.
+    assert_eq!(count("first") + count("second"), 40, "{words:?}");
+    assert!((7..=13).contains(&count("first")), "a quarter of them: {words:?}");
 
     // Another name: the old site goes in the same step.
     change(

@@ -300,7 +300,7 @@ fn what_is_not_right_before_is_told_and_nothing_is_touched() {
         &new,
         Some(&live),
         "proxy_not_ready",
-        &["Set the proxy up"],
+        &["Deploy reverse proxy"],
         "true",
     );
 }

@@ -5,7 +5,7 @@ mod support;
 use support::{Answer, Browser, Daemon};
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 30] = [
+const PAGES: [&str; 35] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -34,6 +34,11 @@ const PAGES: [&str; 30] = [
     "/alerts?state=resolved",
     "/certificates",
     "/certificates/new",
+    "/notifications",
+    "/notifications/log?status=dead",
+    "/notifications/new?type=telegram",
+    "/notifications/new?type=email",
+    "/notifications/new?type=webhook",
     "/settings",
     "/prefs",
 ];

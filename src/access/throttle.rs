@@ -1,5 +1,6 @@
 //! Slows down guessing: five sign-ins a minute for each name and each address (/64 for IPv6), then one try after 1, 2,
 //! 4 … up to 15 minutes. Nobody is locked out for good, or locking out would be the attack. Kept in memory, bounded.
+//! Who brings a new name and address each time never waits; for that the rows about failures are rationed.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -13,9 +14,26 @@ const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// More names and addresses than this are an attack in itself; those with the fewest tries are forgotten.
 const ENTRIES_MAX: usize = 10_000;
 
+/// Failed sign-ins that are told each by itself, and how long it takes until there may be one more. The audit keeps its
+/// rows for good, and anybody can fail: this is 0.5 MB a day at the very most.
+const ROWS_MAX: u32 = 60;
+const ROW_EVERY: Duration = Duration::from_secs(60);
+
 /// Counts of failed sign-ins.
 #[derive(Default)]
-pub struct Throttle(Mutex<HashMap<String, Entry>>);
+pub struct Throttle {
+    tries: Mutex<HashMap<String, Entry>>,
+    rows: Mutex<Rows>,
+}
+
+#[derive(Default)]
+struct Rows {
+    /// Of [`ROWS_MAX`].
+    used: u32,
+    /// When one of them came back last.
+    since: Option<Instant>,
+    untold: u64,
+}
 
 struct Entry {
     fails: u32,
@@ -31,14 +49,23 @@ impl Throttle {
 
     /// A right password: the name and address start afresh.
     pub fn forgive(&self, login: &str, ip: &str) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys(login, ip) {
             map.remove(&key);
         }
     }
 
+    /// Shall this failure be written down? Then with how many before it that were only counted. It is the same for a name
+    /// that exists and one that does not, or the time it takes would tell them apart.
+    pub fn tell_failure(&self) -> Option<u64> {
+        self.rows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next(clock::mono())
+    }
+
     fn attempt(&self, login: &str, ip: &str, now: Instant) -> Result<()> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = keys(login, ip);
         let wait = keys
             .iter()
@@ -75,6 +102,21 @@ impl Throttle {
             }
         }
         Ok(())
+    }
+}
+
+impl Rows {
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        let since = *self.since.get_or_insert(now);
+        let back = (now - since).as_secs() / ROW_EVERY.as_secs();
+        self.since = Some(since + ROW_EVERY * back as u32);
+        self.used = self.used.saturating_sub(back as u32);
+        if self.used == ROWS_MAX {
+            self.untold += 1;
+            return None;
+        }
+        self.used += 1;
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -159,7 +201,19 @@ mod tests {
                 clock::mono(),
             );
         }
-        assert!(throttle.0.lock().unwrap().len() <= ENTRIES_MAX);
+        assert!(throttle.tries.lock().unwrap().len() <= ENTRIES_MAX);
         assert!(throttle.attempt("anna", "192.0.2.9", clock::mono()).is_err());
+    }
+
+    #[test]
+    fn a_flood_of_failures_is_told_once_a_minute_with_its_count() {
+        let (mut rows, start) = (Rows::default(), clock::mono());
+        let told = (0..1_000).filter_map(|_| rows.next(start)).collect::<Vec<_>>();
+        assert_eq!(told, [0; 60]);
+        assert_eq!(rows.next(start + ROW_EVERY), Some(940));
+        assert_eq!(rows.next(start + ROW_EVERY), None);
+        assert_eq!(rows.next(start + 2 * ROW_EVERY), Some(1));
+        let rested = start + 90 * ROW_EVERY;
+        assert_eq!((0..1_000).filter_map(|_| rows.next(rested)).count(), 60);
     }
 }

@@ -1,11 +1,12 @@
 //! Where the daemon lives and listens: `LAMPLIGHTER_*` variables, from the environment or from a commented
 //! `KEY=value` file (`packaging/lamplighter.env`). Precedence: flag, environment, file, default. Every key is known;
-//! an unknown one is an error with its line and the nearest name. What can change while it runs is a setting, not a key.
+//! an unknown one is an error with its place and the nearest name. What can change while it runs is a setting, not a key.
 
 use super::error::{Error, Kind, Result};
 use super::file;
 use super::host::Cidr;
 use super::log::Level;
+use super::secret::Secret;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,9 +78,26 @@ pub const KEYS: &[Key] = &[
         default: "0",
         help: "1 writes one JSON object a line.",
     },
+    Key {
+        name: "TELEGRAM_BOT_TOKEN",
+        default: "",
+        help: "Token of a Telegram bot: makes an endpoint for messages, until somebody changes that endpoint on its page.",
+    },
+    Key {
+        name: "TELEGRAM_CHAT_ID",
+        default: "",
+        help: "Chats that the bot writes to, separated by commas.",
+    },
 ];
 
+/// Keys that are also known without the prefix: the names that the field uses.
+const BARE: [&str; 3] = ["JSON_LOGS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"];
+
 const PREFIX: &str = "LAMPLIGHTER_";
+
+/// No key, but no mistake either: what a job of Lamplighter's starts on a server has it (`ssh/run.sh`), and that may be
+/// another Lamplighter.
+const JOB: &str = "LAMPLIGHTER_JOB";
 
 /// The configuration, read and checked.
 #[derive(Debug, Clone)]
@@ -104,6 +122,8 @@ pub struct Config {
     pub log_level: Level,
     /// One JSON object a line.
     pub json_logs: bool,
+    /// A Telegram bot's token and its chats, as written.
+    pub telegram: Option<(Secret, String)>,
 }
 
 impl Config {
@@ -133,18 +153,17 @@ impl Config {
                             wrong.push(format!("{place}: {name} stands there twice."))
                         }
                         Some(key) => drop(values.insert(key, (value, place))),
-                        None => wrong.push(format!(
-                            "{place}: unknown key {name}. Did you mean {PREFIX}{}?",
-                            nearest(name)
-                        )),
+                        None => wrong.push(unknown(&place, name)),
                     },
                     Err(why) => wrong.push(format!("{place}: {why}")),
                 }
             }
         }
         for (name, value) in env {
-            if let Some(key) = known(name) {
-                values.insert(key, (value.clone(), format!("environment variable {name}")));
+            match known(name) {
+                Some(key) => drop(values.insert(key, (value.clone(), format!("environment variable {name}")))),
+                None if name.starts_with(PREFIX) && name != JOB => wrong.push(unknown("environment", name)),
+                None => {}
             }
         }
         for (name, value) in flags {
@@ -252,6 +271,15 @@ impl Config {
                 false
             }
         };
+        let telegram = match (text("TELEGRAM_BOT_TOKEN"), text("TELEGRAM_CHAT_ID")) {
+            (token, chats) if !token.is_empty() && !chats.is_empty() => Some((Secret::new(token), chats)),
+            (token, chats) => {
+                if token.is_empty() != chats.is_empty() {
+                    wrong.push("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID go together: one of them is missing.".into());
+                }
+                None
+            }
+        };
         let allowed_hosts = list("ALLOWED_HOSTS").iter().map(|h| h.to_ascii_lowercase()).collect();
         Config {
             data_dir,
@@ -264,6 +292,7 @@ impl Config {
             workers,
             log_level,
             json_logs,
+            telegram,
         }
     }
 }
@@ -272,9 +301,9 @@ fn config_error(say: String) -> Error {
     Error::new(Kind::Config, "config", say)
 }
 
-/// The key's short name when `name` (with prefix, or the seed's `JSON_LOGS`) is one of ours.
+/// The key's short name when `name` (with prefix, or one of [`BARE`]) is one of ours.
 fn known(name: &str) -> Option<&'static str> {
-    let short = if name == "JSON_LOGS" {
+    let short = if BARE.contains(&name) {
         name
     } else {
         name.strip_prefix(PREFIX)?
@@ -294,6 +323,10 @@ fn file_line(line: &str) -> std::result::Result<Option<(&str, String)>, String> 
         .iter()
         .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q));
     Ok(Some((name.trim(), inner.unwrap_or(value).to_string())))
+}
+
+fn unknown(place: &str, name: &str) -> String {
+    format!("{place}: unknown key {name}. Did you mean {PREFIX}{}?", nearest(name))
 }
 
 fn nearest(name: &str) -> &'static str {
@@ -367,6 +400,13 @@ mod tests {
         assert!(
             told.say.contains("line 2") && told.say.contains("LAMPLIGHTER_LISTEN"),
             "{told}"
+        );
+        let env = [(JOB, "0123"), ("LISTN", "x"), ("LAMPLIGHTER_LISTN", "127.0.0.1:1")];
+        let env = env.map(|(name, value)| (name.to_string(), value.to_string())).into();
+        let told = Config::load(&[], None, &env).unwrap_err();
+        assert_eq!(
+            told.say,
+            "environment: unknown key LAMPLIGHTER_LISTN. Did you mean LAMPLIGHTER_LISTEN?"
         );
     }
 

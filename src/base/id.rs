@@ -22,6 +22,10 @@ pub enum Group {}
 pub enum Certificate {}
 /// Marker of domains.
 pub enum Domain {}
+/// Marker of those whom messages are sent to.
+pub enum Endpoint {}
+/// Marker of messages to one recipient.
+pub enum Delivery {}
 
 impl<T> Id<T> {
     /// Wraps a number that came from the database.

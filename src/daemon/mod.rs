@@ -22,6 +22,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::nswatch::FEATURE,
     &features::certwatch::FEATURE,
     &features::metrics::FEATURE,
+    &features::notifications::FEATURE,
     &features::alerts::FEATURE,
     &features::tasks::FEATURE,
     &features::exporter::FEATURE,

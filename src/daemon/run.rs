@@ -10,6 +10,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::{file, log, sys};
 use crate::cli::client;
 use crate::features::metrics::Watching;
+use crate::features::notifications::Messenger;
 use crate::features::{self, users};
 use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
 use crate::http::kept::Kept;
@@ -239,6 +240,7 @@ struct SchedulerHalf {
     _lock: File,
     reactor: Reactor,
     watching: Watching,
+    messenger: Messenger,
     workers: Workers,
     scheduler: Scheduler,
 }
@@ -247,6 +249,7 @@ impl SchedulerHalf {
     fn start(app: &Arc<App>, lock: File) -> Result<SchedulerHalf> {
         let reactor = Reactor::start(app.clone(), FEATURES)?;
         let watching = Watching::start(app.clone())?;
+        let messenger = Messenger::start(app.clone())?;
         let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();
         let workers = Workers::start(app.clone(), kinds, app.config.workers)?;
         let scheduler = Scheduler::start(app.clone(), FEATURES.iter().flat_map(|f| f.periodic).collect())?;
@@ -254,6 +257,7 @@ impl SchedulerHalf {
             _lock: lock,
             reactor,
             watching,
+            messenger,
             workers,
             scheduler,
         })
@@ -264,6 +268,7 @@ impl SchedulerHalf {
         self.watching.stop();
         self.workers.stop();
         self.reactor.stop();
+        self.messenger.stop();
     }
 }
 

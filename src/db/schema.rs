@@ -18,6 +18,7 @@ pub const STATE: &[Step] = steps![
     "0008_domains.sql",
     "0009_nswatch.sql",
     "0010_certwatch.sql",
+    "0011_notifications.sql",
     "0012_exporter.sql",
 ];
 

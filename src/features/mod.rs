@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod nswatch;
 pub mod certwatch;
 pub mod metrics;
+pub mod notifications;
 pub mod alerts;
 pub mod tasks;
 pub mod exporter;

@@ -52,6 +52,10 @@ templates![
     "home/welcome.html",
     "metrics/probed.html",
     "metrics/table.html",
+    "notifications/delete.html",
+    "notifications/form.html",
+    "notifications/list.html",
+    "notifications/log.html",
     "servers/_delete.html",
     "servers/_glances.html",
     "servers/_why.html",
@@ -744,7 +748,7 @@ mod tests {
 
     #[test]
     fn every_word_of_a_template_is_in_the_list_and_the_list_has_no_other() {
-        let mut prefixes = vec!["err.", "alert.", "wrong.", "setting.", "preflight."]; // found by data, not by a template's text
+        let mut prefixes = vec!["err.", "alert.", "wrong.", "setting.", "preflight.", "event.", "over.", "msg."]; // found by data, not by a template's text
         let mut used = std::collections::BTreeSet::new();
         for (name, source) in TEMPLATES {
             for call in ["t('", "t_or('"] {

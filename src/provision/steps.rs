@@ -286,7 +286,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "proxy_not_ready",
         Kind::Conflict,
-        "Set the proxy up on this server first (“Set up nginx”), then try again.",
+        "Choose “Deploy reverse proxy” on the server’s page first, then try again.",
     ),
     failure(
         "site_changed",

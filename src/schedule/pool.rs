@@ -73,8 +73,8 @@ pub struct Figures {
     pub late_ms: u64,
 }
 
-/// A batch is handed on when it is so old …
-const BATCH_AGE: Duration = Duration::from_secs(1);
+/// A batch is handed on when it is so old (who waits for a message about a dark lamp waits for this first) …
+const BATCH_AGE: Duration = Duration::from_millis(400);
 /// … or so long.
 const BATCH_LEN: usize = 128;
 /// With so many results waiting to be taken, threads wait too: the disk is slower than the network.

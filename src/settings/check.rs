@@ -1,7 +1,7 @@
 //! What the texts among the settings must be. Addresses and URLs here reach `certbot`'s arguments on a server, so their
 //! grammar is as narrow as their use.
 
-use crate::base::host::{self, Host};
+use crate::base::host::{self, Cidr, Host};
 use crate::base::text::one_line;
 
 /// An e-mail address, or nothing. Quoted local parts and address literals are not taken: nobody has one.
@@ -50,16 +50,25 @@ pub fn https_url(text: &str) -> Result<(), String> {
     }
 }
 
-/// Where samples are pushed to: `http://` or `https://`, a host, perhaps a port and a path; or nothing.
-pub fn engine(text: &str) -> Result<(), String> {
-    let as_https = text.strip_prefix("http://").map(|rest| format!("https://{rest}"));
-    match https_url(as_https.as_deref().unwrap_or(text)) {
+/// `http://` or `https://`, a host, perhaps a port and a path; or nothing. What links begin with.
+pub fn base_url(text: &str) -> Result<(), String> {
+    let https = text.strip_prefix("http://").map(|rest| format!("https://{rest}"));
+    match https_url(https.as_deref().unwrap_or(text)) {
         Err(_) if !text.is_empty() => Err(format!(
-            "“{}” is not an address like http://192.0.2.5:8428.",
+            "“{}” is not an address like https://lamp.example.com.",
             one_line(text, 60)
         )),
         _ => Ok(()),
     }
+}
+
+/// Up to eight blocks of addresses with spaces between.
+pub fn networks(text: &str) -> Result<(), String> {
+    let blocks: Vec<_> = text.split_whitespace().collect();
+    if blocks.len() > 8 {
+        return Err(format!("At most 8 blocks; these are {}.", blocks.len()));
+    }
+    blocks.into_iter().try_for_each(|block| Cidr::parse(block).map(drop))
 }
 
 /// A user name that HTTP Basic can carry, or nothing.
@@ -82,7 +91,7 @@ mod tests {
             "https://vm.example/insert/0/prometheus",
             "http://[2001:db8::1]:1",
         ] {
-            assert_eq!(engine(good), Ok(()), "{good}");
+            assert_eq!(base_url(good), Ok(()), "{good}");
         }
         for bad in [
             "vm:8428",
@@ -92,7 +101,7 @@ mod tests {
             "http://vm/?x=1",
             "http://vm/../x",
         ] {
-            assert!(engine(bad).is_err(), "{bad}");
+            assert!(base_url(bad).is_err(), "{bad}");
         }
         assert!(http_user("a:b").is_err() && http_user("lamp").is_ok());
     }
@@ -125,6 +134,29 @@ mod tests {
             "$(id)@example.com",
         ] {
             assert!(email(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn links_begin_with_an_address_and_networks_are_blocks() {
+        for good in ["", "https://lamp.example.com", "http://10.0.0.1:8080/lamp/"] {
+            assert_eq!(base_url(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "lamp.example.com",
+            "ftp://x",
+            "https://a/?b",
+            "javascript:alert(1)",
+            "http://",
+            "https://a b",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+        for good in ["", "10.0.0.0/8", "127.0.0.1  ::1 fd00::/8"] {
+            assert_eq!(networks(good), Ok(()), "{good}");
+        }
+        for bad in ["10.0.0.1/8", "localhost", "1.1.1.1,2.2.2.2", &"::1 ".repeat(9)] {
+            assert!(networks(bad).is_err(), "{bad}");
         }
     }
 

@@ -172,6 +172,46 @@ pub const TABLE: &[Setting] = &[
         "How long browsers remember that a domain with HSTS is asked by TLS only.",
         "Как долго браузеры помнят, что домен с HSTS доступен только по TLS."
     ),
+    text!(
+        "site.public_url",
+        "",
+        300, // room for a long name and a path
+        check::base_url,
+        "Where people find this Lamplighter, like https://lamp.example.com: messages link there. Empty: no links.",
+        "Где люди находят этот Lamplighter, например https://lamp.example.com: туда ведут ссылки из сообщений. Пусто: без ссылок."
+    ),
+    number!(
+        "messages.min_interval_s",
+        300,
+        0..=86400,
+        "s",
+        "The same thing is told to the same receiver at most this often; what comes in between is counted.",
+        "Об одном и том же один получатель узнаёт не чаще; сообщения между ними подсчитываются."
+    ),
+    number!(
+        "messages.max_age_h",
+        24,
+        1..=168,
+        "h",
+        "How long an undelivered message is tried again.",
+        "Как долго повторять попытки доставить сообщение."
+    ),
+    text!(
+        "messages.networks",
+        "",
+        300, // eight IPv6 blocks
+        check::networks,
+        "Messages go to public addresses only. Networks of your own that they may go to as well: up to eight blocks like 10.0.0.0/8 or 127.0.0.1, with spaces between.",
+        "Сообщения уходят только на общедоступные адреса. Ваши сети, куда им тоже можно: до восьми блоков через пробел, например 10.0.0.0/8 или 127.0.0.1."
+    ),
+    number!(
+        "retention.delivery_days",
+        30,
+        1..=3650,
+        "d",
+        "How long the log of sent messages is kept.",
+        "Сколько хранить журнал отправленных сообщений."
+    ),
     number!(
         "retention.task_days",
         30,
@@ -248,7 +288,7 @@ pub const TABLE: &[Setting] = &[
         "push.url",
         "",
         300, // room for a long name and path
-        check::engine,
+        check::base_url,
         "Where measured values are pushed to: a VictoriaMetrics, like http://192.0.2.5:8428. They go to /api/v1/import below it. Empty: nowhere.",
         "Куда отправлять измеренные значения: VictoriaMetrics, например http://192.0.2.5:8428. Они идут на /api/v1/import под ним. Пусто: никуда."
     ),

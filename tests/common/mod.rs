@@ -300,6 +300,12 @@ impl House {
         }
     }
 
+    /// From the next start on this variable has this value.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.into(), value.into()));
+    }
+
     pub fn dir(&self) -> &str {
         self.folder.path().to_str().unwrap()
     }

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod dns;
+pub mod receiver;
+pub mod smtp;
+pub mod telegram;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,6 +24,19 @@ pub const FINGERPRINT: &str =
 pub fn data(path: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// TLS with the certificate of `tests/data/tls`.
+pub fn tls_config() -> Arc<rustls::ServerConfig> {
+    let chain = vec![CertificateDer::from_pem_slice(&data("tls/selfsigned.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(&data("tls/selfsigned.key")).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(config)
 }
 
 /// The other end of a connection.
@@ -49,15 +65,7 @@ impl Fake {
 
     /// The same behind TLS.
     pub fn tls(answer: impl Fn(&str, &mut dyn Peer) + Send + Sync + 'static) -> Fake {
-        let chain = vec![CertificateDer::from_pem_slice(&data("tls/selfsigned.crt")).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(&data("tls/selfsigned.key")).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        Fake::start("127.0.0.1:0", Some(Arc::new(config)), Arc::new(answer))
+        Fake::start("127.0.0.1:0", Some(tls_config()), Arc::new(answer))
     }
 
     fn start(at: &str, tls: Option<Arc<rustls::ServerConfig>>, answer: Arc<Answer>) -> Fake {

@@ -12,6 +12,7 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
+use crate::features::notifications;
 use crate::schedule::{Periodic, Work};
 use crate::{audit, settings};
 use std::time::Duration;
@@ -103,6 +104,19 @@ const RULES: &[Rule] = &[
         event: "server.recovered",
         then: Then::Resolve {
             kind: "server.unreachable",
+        },
+    },
+    Rule {
+        event: notifications::catalogue::DEAD,
+        then: Then::Raise {
+            level: "WARNING",
+            title: |name| format!("Messages to {name} do not get through"),
+        },
+    },
+    Rule {
+        event: notifications::catalogue::RECOVERED,
+        then: Then::Resolve {
+            kind: notifications::catalogue::DEAD,
         },
     },
     Rule {
@@ -230,13 +244,33 @@ const RULES: &[Rule] = &[
     },
 ];
 
-fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
+/// Says what became of an alert, with all that a message needs: kind, level, state, title, target (type, id, name),
+/// evidence, count, first_at and last_at (unix ms), and muted: another alert tells of it. Who tells people reads this and not
+/// the alerts.
+fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, muted: bool) -> Result<()> {
+    let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
+    let data = serde_json::json!({
+        "kind": alert.kind, "level": alert.level, "state": alert.state, "title": alert.title,
+        "target": { "type": alert.target.0, "id": alert.target.1, "name": alert.target.2 },
+        "evidence": evidence, "count": alert.count, "first_at": alert.first_at, "last_at": alert.last_at, "muted": muted,
+    });
+    outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
+}
+
+fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let over =
+        |alerts: Vec<Alert>, muted| (alerts.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, muted));
     if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
-        return queries::resolve_all(tx, (gone, event.target_id), event.at);
+        return over(queries::resolve_all(tx, (gone, event.target_id), event.at)?, false);
     }
+    // What ends because something else begins with the same thing is not good news.
+    let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
     if event.target_type == "domain" && event.kind.starts_with("certificate.") {
         for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
-            queries::resolve(tx, kind, ("domain", event.target_id), event.at)?;
+            over(
+                queries::resolve(tx, kind, ("domain", event.target_id), event.at)?,
+                raises,
+            )?;
         }
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
@@ -256,9 +290,13 @@ fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
             Then::Raise { level, title } => {
                 let level = worse(event).unwrap_or(level);
                 let target = (event.target_type.as_str(), event.target_id, name.as_str());
-                queries::raise(tx, rule.event, level, target, &title(&name), &evidence(event), event.at)?;
+                let alert = queries::raise(tx, rule.event, level, target, &title(&name), &evidence(event), event.at)?;
+                tell(app, tx, "alert.raised", &alert, false)?;
             }
-            Then::Resolve { kind } => queries::resolve(tx, kind, (&event.target_type, event.target_id), event.at)?,
+            Then::Resolve { kind } => {
+                let target = (event.target_type.as_str(), event.target_id);
+                over(queries::resolve(tx, kind, target, event.at)?, raises)?;
+            }
         }
     }
     Ok(())
@@ -320,4 +358,21 @@ pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Resu
     let data = serde_json::json!({ "kind": alert.kind, "target": alert.target.2 });
     audit::append(tx, &app.vault, by, "alert.acknowledge", &format!("alert {id}"), &data)?;
     outbox::emit(tx, &app.wakes.events, "alert.acknowledged", ("alert", id.get()), &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alert_can_be_subscribed_to() {
+        for rule in RULES.iter().filter(|r| matches!(r.then, Then::Raise { .. })) {
+            let known = notifications::catalogue::KINDS.iter().find(|k| k.name == rule.event);
+            assert!(
+                known.is_some_and(|k| k.is_alert),
+                "{} is missing in notifications/catalogue.rs",
+                rule.event
+            );
+        }
+    }
 }

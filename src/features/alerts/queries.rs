@@ -78,33 +78,46 @@ pub fn raise(
     title: &str,
     evidence: &str,
     at: Ms,
-) -> Result<()> {
+) -> Result<Alert> {
     let fingerprint = format!("{kind}|{}|{}", target.0, target.1);
-    conn.execute(
+    let mut statement = conn.prepare_cached(&format!(
         "INSERT INTO alerts (fingerprint, kind, level, state, target_type, target_id, target_name, title, evidence, first_at, last_at)
          VALUES (?1, ?2, ?3, 'firing', ?4, ?5, ?6, ?7, ?8, ?9, ?9)
          ON CONFLICT (fingerprint) WHERE state <> 'resolved'
-         DO UPDATE SET count = count + 1, last_at = ?9, evidence = ?8, title = ?7, target_name = ?6",
-        params![fingerprint, kind, level, target.0, target.1, target.2, title, evidence, at],
-    )?;
-    Ok(())
+         DO UPDATE SET count = count + 1, last_at = ?9, evidence = ?8, title = ?7, target_name = ?6 RETURNING {COLUMNS}"
+    ))?;
+    let values = params![
+        fingerprint,
+        kind,
+        level,
+        target.0,
+        target.1,
+        target.2,
+        title,
+        evidence,
+        at
+    ];
+    Ok(statement.query_row(values, read)?)
 }
 
-pub fn resolve(conn: &Conn, kind: &str, target: (&str, i64), at: Ms) -> Result<()> {
-    conn.execute(
-        "UPDATE alerts SET state = 'resolved', resolved_at = ?2, last_at = ?2 WHERE fingerprint = ?1 AND state <> 'resolved'",
-        params![format!("{kind}|{}|{}", target.0, target.1), at],
-    )?;
-    Ok(())
+/// Gives what is over now.
+pub fn resolve(conn: &Conn, kind: &str, target: (&str, i64), at: Ms) -> Result<Vec<Alert>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "UPDATE alerts SET state = 'resolved', resolved_at = ?2, last_at = ?2 WHERE fingerprint = ?1 AND state <> 'resolved'
+         RETURNING {COLUMNS}"
+    ))?;
+    let over = statement.query_map(params![format!("{kind}|{}|{}", target.0, target.1), at], read)?;
+    Ok(over.collect::<rusqlite::Result<_>>()?)
 }
 
-pub fn resolve_all(conn: &Conn, target: (&str, i64), at: Ms) -> Result<()> {
-    conn.execute(
+/// Gives what is over now.
+pub fn resolve_all(conn: &Conn, target: (&str, i64), at: Ms) -> Result<Vec<Alert>> {
+    let mut statement = conn.prepare_cached(&format!(
         "UPDATE alerts SET state = 'resolved', resolved_at = ?3, last_at = ?3
-         WHERE target_type = ?1 AND target_id = ?2 AND state <> 'resolved'",
-        params![target.0, target.1, at],
-    )?;
-    Ok(())
+         WHERE target_type = ?1 AND target_id = ?2 AND state <> 'resolved' RETURNING {COLUMNS}"
+    ))?;
+    let over = statement.query_map(params![target.0, target.1, at], read)?;
+    Ok(over.collect::<rusqlite::Result<_>>()?)
 }
 
 pub fn acknowledge(conn: &Conn, id: Id<id::Alert>, by: &str, at: Ms) -> Result<()> {

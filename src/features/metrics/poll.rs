@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who minds the lamps.
 pub trait PollSink: Send + Sync + 'static {
-    /// What came of the polls of about a second, samples already stored. One transaction for all of them is enough.
+    /// What came of the polls of about half a second, samples already stored. One transaction for all of them is enough.
     fn polled(&self, batch: Vec<Outcome>);
 }
 

@@ -153,24 +153,9 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Or
             Ok(account)
         }
         _ => {
-            let shown = crate::base::text::one_line(login, 64);
-            app.db.write(|tx| {
-                let data = serde_json::json!({ "login": shown, "ip": from.ip });
-                let by = audit::By {
-                    actor: "nobody",
-                    ip: from.ip,
-                    request_id: from.request_id,
-                };
-                audit::append(
-                    tx,
-                    &app.vault,
-                    by,
-                    "auth.login_failed",
-                    &format!("login {shown}"),
-                    &data,
-                )?;
-                outbox::emit(tx, &app.wakes.events, "auth.login_failed", ("user", 0), &data)
-            })?;
+            if let Some(untold) = app.throttle.tell_failure() {
+                tell_failure(app, login, untold, from)?;
+            }
             Err(Error::new(
                 Kind::Unauthorized,
                 "wrong_login",
@@ -178,6 +163,22 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Or
             ))
         }
     }
+}
+
+/// `untold`: so many failed before this one without a row of their own.
+fn tell_failure(app: &App, login: &str, untold: u64, from: access::Origin) -> Result<()> {
+    let shown = crate::base::text::one_line(login, 64);
+    let data = serde_json::json!({ "login": shown, "ip": from.ip, "untold": untold });
+    let by = audit::By {
+        actor: "nobody",
+        ip: from.ip,
+        request_id: from.request_id,
+    };
+    let object = format!("login {shown}");
+    app.db.write(|tx| {
+        audit::append(tx, &app.vault, by, "auth.login_failed", &object, &data)?;
+        outbox::emit(tx, &app.wakes.events, "auth.login_failed", ("user", 0), &data)
+    })
 }
 
 /// The setup token's file: only who can read the data folder or the log gets in first.

@@ -124,6 +124,7 @@ put_file() {
   fi
   keep "$1"
   mv -T "$fresh" "$1"
+  # shellcheck disable=SC2034  # recipes read it
   TOUCHED="$TOUCHED$1 " PROVEN=''
   echo "written: $1"
 }

@@ -1,0 +1,362 @@
+//! Mail, handed to one server (a relay or a provider's submission port). Each recipient gets a letter of their own: one
+//! address that is gone does not keep the others from being told. `Message-ID` stays the same from attempt to attempt, so
+//! that a mail that comes twice is shown once by most programs.
+
+use super::channel::{Channel, Outcome, Sending};
+use super::telegram::texts;
+use super::text::{Message, cut_units};
+use super::url::{self, Url};
+use crate::base::clock::{self, DAY, Duration, HOUR, MINUTE, SECOND};
+use crate::base::host::Host;
+use crate::base::text::{base64, one_line};
+use crate::http::input::Input;
+use crate::http::words::Lang;
+use crate::net::dial::Security;
+use crate::net::smtp::{self, Encryption, Letter};
+use crate::net::tls::Pin;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// See [`Channel`]. RFC 5321 §4.5.3.2 is more patient than a person who waits for an alert; a greylisting server answers
+/// within seconds all the same.
+pub const CHANNEL: Channel = Channel {
+    name: "email",
+    secrets: &["password"],
+    needs: |config| match config.get("username").and_then(Value::as_str) {
+        None | Some("") => &[],
+        Some(_) => &["password"],
+    },
+    read,
+    check: |_, text| match text.contains(['\r', '\n', '\0']) {
+        true => Err("A password has no line breaks. Paste it without the end of the line.".into()),
+        false => Ok(()),
+    },
+    recipients: |config| texts(config, "to"),
+    may_gather: true,
+    pace_ms: 1_000,
+    deadline: Duration::from_secs(30),
+    send,
+};
+
+/// Who wants to write to more people has a mailing list.
+const RECIPIENTS_MAX: usize = 20;
+
+#[derive(Serialize, Deserialize)]
+struct Config {
+    host: String,
+    port: u16,
+    /// `tls`, `starttls` or `none`.
+    encryption: String,
+    /// Empty: no login.
+    username: String,
+    from: String,
+    to: Vec<String>,
+    tls_pin: String,
+}
+
+fn read(i: &mut Input, base: &Value) -> Value {
+    let text = |name: &str, usual: &str| base.get(name).and_then(Value::as_str).unwrap_or(usual).to_string();
+    let encryption = (i.choice("encryption", &["starttls", "tls", "none"]))
+        .map_or_else(|| text("encryption", "starttls"), String::from);
+    let usual_port = match encryption.as_str() {
+        "tls" => 465,
+        "starttls" => 587,
+        _ => 25,
+    };
+    let port = i.number("port", 1..=65535).map(|n| n as u16);
+    let kept = base
+        .get("port")
+        .and_then(Value::as_u64)
+        .and_then(|n| u16::try_from(n).ok());
+    let to = match i.list("to", RECIPIENTS_MAX, 254) {
+        Some(given) => {
+            let bad = given.iter().find(|a| address(a).is_err());
+            if let Some(bad) = bad {
+                let say = format!("“{}” is not an e-mail address.", one_line(bad, 60));
+                i.wrong("to", "bad_address", say);
+            }
+            let mut seen = std::collections::HashSet::new();
+            let unique = given.into_iter().filter(|a| seen.insert(a.to_ascii_lowercase()));
+            unique.collect()
+        }
+        None => texts(base, "to"),
+    };
+    let host = i.parse("host", "bad_host", |t| Host::parse(t).map(|h| h.to_string()));
+    let from = i.parse("from", "bad_address", |t| address(t).map(|()| t.to_string()));
+    let username = i.parse("username", "bad_user", |t| {
+        match t.len() <= 200 && !t.contains(['\r', '\n', '\0']) {
+            true => Ok(t.to_string()),
+            false => Err("A user name has at most 200 bytes on one line.".into()),
+        }
+    });
+    let config = Config {
+        host: host.unwrap_or_else(|| text("host", "")),
+        port: port.or(kept).unwrap_or(usual_port),
+        encryption,
+        username: username.unwrap_or_else(|| text("username", "")),
+        from: from.unwrap_or_else(|| text("from", "")),
+        to,
+        tls_pin: (i.parse("tls_pin", "bad_pin", url::pin)).unwrap_or_else(|| text("tls_pin", "")),
+    };
+    for (field, missing, say) in [
+        (
+            "host",
+            config.host.is_empty(),
+            "Give the mail server's name or address.",
+        ),
+        (
+            "from",
+            config.from.is_empty(),
+            "Give the address that the mails come from.",
+        ),
+        ("to", config.to.is_empty(), "Give at least one address to send to."),
+    ] {
+        if missing && !i.has_error(field) {
+            i.wrong(field, "required", say);
+        }
+    }
+    if config.encryption == "none" && !config.username.is_empty() {
+        let say =
+            "A user name and a password are sent under TLS only. Choose STARTTLS or TLS, or leave the user name empty.";
+        i.wrong("encryption", "login_needs_tls", say);
+    }
+    json!(config)
+}
+
+/// An address as it may stand in an envelope and a header. The error is a sentence.
+fn address(text: &str) -> Result<(), String> {
+    let local = |l: &str| {
+        (1..=64).contains(&l.len())
+            && l.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._%+-'=/!#$&*?^`{|}~".contains(&b))
+            && !l.starts_with('.')
+            && !l.ends_with('.')
+            && !l.contains("..")
+    };
+    match text.split_once('@') {
+        Some((l, d)) if text.len() <= 254 && local(l) && Host::parse(d).is_ok_and(|h| h.ip().is_none()) => Ok(()),
+        _ => Err(format!("“{}” is not an e-mail address.", one_line(text, 60))),
+    }
+}
+
+fn send(s: &Sending) -> Outcome {
+    attempt(s).unwrap_or_else(|outcome| outcome)
+}
+
+fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
+    let config: Config = s.config()?;
+    let host = Host::parse(&config.host).map_err(Outcome::Never)?;
+    let (encryption, security) = match (config.encryption.as_str(), Pin::parse(&config.tls_pin)) {
+        ("none", _) => (Encryption::Plain, Security::Plain),
+        (when, pin) => {
+            let when = if when == "tls" {
+                Encryption::Implicit
+            } else {
+                Encryption::StartTls
+            };
+            (when, pin.map_or(Security::Tls, Security::Pinned))
+        }
+    };
+    let login = match config.username.as_str() {
+        "" => None,
+        user => Some((user, s.secret("password")?)),
+    };
+    let own = Url::parse(s.public_url).map(|url| url.host.to_string());
+    // A name of ours when we know one; servers that check it are told the truth in the settings.
+    let hello = own.unwrap_or_else(|_| "localhost".into());
+    let at = clock::civil(s.now_s.div_euclid(DAY / SECOND));
+    let message = compose(&Mail {
+        from: &config.from,
+        to: s.recipient,
+        lang: s.lang,
+        key: s.key,
+        date: &date(at, s.now_s),
+        message: s.message,
+    });
+    let letter = Letter {
+        encryption,
+        hello: &hello,
+        login,
+        from: &config.from,
+        to: s.recipient,
+        message: &message,
+    };
+    smtp::send(&s.call(&host, config.port, security), &letter).map_or_else(
+        |refused| {
+            let doubt = match refused.is_unknown {
+                true => " It may have arrived all the same, and will come twice then.",
+                false => "",
+            };
+            let why = format!("{}{doubt}", refused.error.say);
+            Err(match (refused.is_final, refused.error.code) {
+                (true, _) => Outcome::Never(why),
+                (false, "address_refused") => super::channel::failed(&refused.error),
+                (false, _) => Outcome::Later { why, wait_s: None },
+            })
+        },
+        |said| Ok(Outcome::Sent(said)),
+    )
+}
+
+/// What a mail is made of.
+pub struct Mail<'a> {
+    /// An address.
+    pub from: &'a str,
+    /// An address.
+    pub to: &'a str,
+    /// For `Content-Language`.
+    pub lang: Lang,
+    /// For `Message-ID`.
+    pub key: &'a str,
+    /// As RFC 5322 §3.3 has it.
+    pub date: &'a str,
+    /// What it says.
+    pub message: &'a Message,
+}
+
+/// Headers and body, all ASCII, no line longer than 76: what is not ASCII stands in encoded words (RFC 2047) and base64.
+pub fn compose(mail: &Mail) -> String {
+    let m = mail.message;
+    // A subject of a few words is read; what is cut stands in the body.
+    let subject = cut_units(&format!("[{}] {}", m.tag, m.title), 150);
+    let domain = mail.from.rsplit('@').next().unwrap_or("localhost");
+    let mut out = String::new();
+    for (name, value) in [
+        ("From", format!("Lamplighter <{}>", mail.from)),
+        ("To", format!("<{}>", mail.to)),
+        ("Subject", encoded(&subject)),
+        ("Date", mail.date.to_string()),
+        ("Message-ID", format!("<{}@{domain}>", mail.key)),
+        ("MIME-Version", "1.0".into()),
+        ("Content-Type", "text/plain; charset=utf-8".into()),
+        ("Content-Language", mail.lang.tag().into()),
+        ("Content-Transfer-Encoding", "base64".into()),
+        // RFC 3834: no out-of-office answers.
+        ("Auto-Submitted", "auto-generated".into()),
+        ("X-Auto-Response-Suppress", "All".into()),
+    ] {
+        // Nothing that a person or a server has said can begin a line of its own here.
+        let value: String = value.chars().filter(|c| !c.is_control() || *c == '\n').collect();
+        out.push_str(&format!("{name}: {}\r\n", value.replace('\n', "\r\n ")));
+    }
+    out.push_str("\r\n");
+    let body = m.plain().replace('\n', "\r\n") + "\r\n";
+    for line in base64(body.as_bytes()).as_bytes().chunks(76) {
+        out.push_str(&String::from_utf8_lossy(line));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// A header's value: as it is when it is short printable ASCII, else encoded words of at most 75 characters with a line
+/// break between each two. The text has no control characters then.
+fn encoded(text: &str) -> String {
+    let plain = |c: char| c == ' ' || c.is_ascii_graphic();
+    if text.len() <= 60 && text.chars().all(plain) && !text.contains("=?") {
+        return text.into();
+    }
+    // A line has 76 (RFC 2047 §2); less `Subject: `, `=?utf-8?B?` and `?=` that is 55: 39 bytes make 52.
+    const BYTES_MAX: usize = 39;
+    let mut words = Vec::new();
+    let mut word = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if word.len() + c.len_utf8() > BYTES_MAX {
+            words.push(std::mem::take(&mut word)); // never in the middle of a character (RFC 2047 §5)
+        }
+        word.push(c);
+    }
+    words.push(word);
+    let words: Vec<_> = words
+        .iter()
+        .map(|w| format!("=?utf-8?B?{}?=", base64(w.as_bytes())))
+        .collect();
+    words.join("\n")
+}
+
+fn date((year, month, day): (i64, u32, u32), now_s: i64) -> String {
+    let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1 January 1970 was a Thursday
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let ms = now_s * SECOND;
+    let time = ms.rem_euclid(DAY);
+    format!(
+        "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
+        days[ms.div_euclid(DAY).rem_euclid(7) as usize],
+        months[month as usize - 1],
+        time / HOUR,
+        time / MINUTE % 60,
+        time / SECOND % 60,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::text::unbase64;
+
+    fn mail(title: &str, evidence: &str) -> String {
+        let message = Message {
+            mark: "🔴",
+            tag: "CRITICAL",
+            title: title.into(),
+            lines: vec!["Since then.".into()],
+            evidence: vec![evidence.into()],
+            link: None,
+        };
+        compose(&Mail {
+            from: "lamp@example.org",
+            to: "ops@example.org",
+            lang: Lang::Ru,
+            key: "k",
+            date: "Sat, 21 Nov 2026 10:39:22 +0000",
+            message: &message,
+        })
+    }
+
+    #[test]
+    fn a_subject_in_any_script_is_read_back_whole() {
+        let title = "Сервер «web-01» не горит: Glances не отвечает 🚨 и ещё очень много слов, чтобы хватило на строки";
+        let text = mail(title, "x");
+        assert!(text.is_ascii() && text.lines().all(|l| l.len() <= 76), "{text}");
+        let subject = text
+            .split("Subject: ")
+            .nth(1)
+            .unwrap()
+            .split("\r\nDate")
+            .next()
+            .unwrap();
+        let read: Vec<u8> = (subject.split("\r\n "))
+            .flat_map(|word| {
+                assert!(word.len() <= 75, "{word}");
+                unbase64(word.strip_prefix("=?utf-8?B?").unwrap().strip_suffix("?=").unwrap()).unwrap()
+            })
+            .collect();
+        assert_eq!(String::from_utf8(read).unwrap(), format!("[CRITICAL] {title}"));
+    }
+
+    #[test]
+    fn no_word_of_an_alert_becomes_a_header() {
+        for evil in [
+            "x\r\nBcc: thief@example.net",
+            "x\nBcc: t@example.net\n\nbody",
+            "x\rBcc: t@e",
+            "=?utf-8?Q?x=0D=0ABcc?=",
+        ] {
+            let text = mail(evil, evil);
+            let head = text.split("\r\n\r\n").next().unwrap();
+            let names: Vec<_> = head
+                .split("\r\n")
+                .filter(|l| !l.starts_with(' '))
+                .map(|l| l.split(':').next().unwrap())
+                .collect();
+            assert_eq!(names.len(), 11, "{head}");
+            assert!(!names.contains(&"Bcc") && !head.contains("=?utf-8?Q?x"), "{head}");
+        }
+    }
+
+    #[test]
+    fn the_date_is_that_of_rfc_5322() {
+        assert_eq!(date((2026, 11, 21), 1_795_257_562), "Sat, 21 Nov 2026 10:39:22 +0000");
+    }
+}

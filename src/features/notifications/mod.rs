@@ -1,0 +1,297 @@
+//! Messages to people and machines: whom to tell (endpoints), of what, and what became of it.
+//!
+//! An alert becomes a row of the queue for each endpoint and recipient in the transaction that reads its event, so none is
+//! lost and none is made twice. Rows are sent by threads of their own, one an endpoint, so a slow receiver delays nobody
+//! else. What fails for now is tried again with growing pauses until it is too old; what fails for good, or too long, is a
+//! dead letter: it stays to be seen and can be sent again. A kill while a row is being sent sends it again with the same
+//! key: a webhook can tell a copy by it, a mail program by its Message-ID; Telegram and Slack cannot, so there a message
+//! may come twice. None is lost.
+
+pub mod catalogue;
+pub mod text;
+pub mod url;
+mod channel;
+pub mod telegram;
+mod webhook;
+mod slack;
+mod email;
+mod model;
+mod queries;
+mod queue;
+mod sender;
+mod api;
+mod pages;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, DAY, Ms};
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::host::Cidr;
+use crate::base::id::{self, Id};
+use crate::base::log;
+use crate::base::secret::Secret;
+use crate::db::{Conn, Tx};
+use crate::feature::Feature;
+use crate::net::policy::{Opened, Policy};
+use crate::schedule::{Periodic, Work};
+use crate::settings;
+use crate::vault::Place;
+use channel::Channel;
+use model::{Fields, Valid};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+pub use sender::Messenger;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    periodic: PERIODIC,
+    react: Some(queue::react),
+    ..Feature::named("notifications")
+};
+
+/// Every way of sending; one row each.
+const CHANNELS: &[&Channel] = &[&telegram::CHANNEL, &email::CHANNEL, &slack::CHANNEL, &webhook::CHANNEL];
+
+/// One thread may be busy with each; who needs more has a webhook that spreads further.
+const ENDPOINTS_MAX: i64 = 32;
+/// Rows of the log that are kept whatever their age, of those that have ended: about 20 MB.
+const KEPT_MAX: i64 = 20_000;
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "notifications.purge",
+    every: Duration::from_secs(3600),
+    run: Work::Short(|app| {
+        let days = app.db.read(|conn| settings::number(conn, "retention.delivery_days"))?;
+        app.db
+            .write(|tx| queries::purge(tx, clock::now() - days * DAY, KEPT_MAX))
+    }),
+}];
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Look at it some time.
+    Warning,
+    /// Something does not work.
+    Error,
+    /// Now.
+    Critical,
+}
+
+impl Level {
+    const NAMES: [&'static str; 4] = ["INFO", "WARNING", "ERROR", "CRITICAL"];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        Level::NAMES[self as usize]
+    }
+
+    /// Reads the name.
+    pub fn parse(name: &str) -> Option<Level> {
+        let all = [Level::Info, Level::Warning, Level::Error, Level::Critical];
+        all.into_iter().find(|l| l.name() == name)
+    }
+}
+
+/// Somebody to tell.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Number.
+    pub id: Id<id::Endpoint>,
+    channel: &'static Channel,
+    fields: Fields,
+    /// Which secrets are stored.
+    has: Vec<&'static str>,
+    /// Nothing before this, unix ms.
+    blocked_until: Ms,
+    /// The last message died.
+    failing: bool,
+    created_at: Ms,
+    updated_at: Ms,
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn channel(name: &str) -> Option<&'static Channel> {
+    CHANNELS.iter().copied().find(|c| c.name == name)
+}
+
+/// One endpoint, or a 404.
+fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Endpoint> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("endpoint"))
+}
+
+fn place(id: Id<id::Endpoint>, column: &'static str) -> Place {
+    Place {
+        table: "notification_endpoints",
+        column,
+        row: id.get(),
+    }
+}
+
+fn secret(app: &App, conn: &Conn, id: Id<id::Endpoint>, column: &'static str) -> Result<Option<Secret>> {
+    let sealed = queries::sealed(conn, id, column)?;
+    sealed
+        .map(|sealed| app.vault.open_sealed(place(id, column), &sealed))
+        .transpose()
+}
+
+fn store_secrets(app: &App, tx: &Tx, id: Id<id::Endpoint>, secrets: &[(&'static str, Option<Secret>)]) -> Result<()> {
+    for (column, value) in secrets {
+        let sealed = value
+            .as_ref()
+            .map(|v| app.vault.seal(place(id, column), v))
+            .transpose()?;
+        queries::set_sealed(tx, id, column, sealed.as_deref())?;
+    }
+    Ok(())
+}
+
+fn create(app: &App, tx: &Tx, channel: &'static Channel, valid: &Valid, by: audit::By) -> Result<Id<id::Endpoint>> {
+    if queries::count(tx)? >= ENDPOINTS_MAX {
+        let say = format!("There are {ENDPOINTS_MAX} endpoints already; remove one first.");
+        return Err(Error::new(Kind::Conflict, "too_many_endpoints", say));
+    }
+    let id = queries::insert(tx, channel.name, &valid.fields, clock::now())?;
+    store_secrets(app, tx, id, &valid.secrets)?;
+    note(app, tx, by, "notification.create", id, channel.name, &valid.fields)?;
+    Ok(id)
+}
+
+/// Changes an endpoint. What waits for it goes out with the new settings, at once.
+fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: audit::By) -> Result<()> {
+    queries::update(tx, old.id, &valid.fields, clock::now())?;
+    store_secrets(app, tx, old.id, &valid.secrets)?;
+    queries::hurry(tx, old.id, clock::now())?;
+    queries::seed_is_ours(tx, old.id)?;
+    wake(app, tx);
+    note(
+        app,
+        tx,
+        by,
+        "notification.update",
+        old.id,
+        old.channel.name,
+        &valid.fields,
+    )
+}
+
+fn delete(app: &App, tx: &Tx, old: &Endpoint, by: audit::By) -> Result<()> {
+    queries::seed_is_ours(tx, old.id)?;
+    queue::works_again(app, tx, old)?; // what was raised about it is over
+    queries::remove(tx, old.id)?;
+    note(
+        app,
+        tx,
+        by,
+        "notification.delete",
+        old.id,
+        old.channel.name,
+        &old.fields,
+    )
+}
+
+fn note(app: &App, tx: &Tx, by: audit::By, action: &str, id: Id<id::Endpoint>, kind: &str, f: &Fields) -> Result<()> {
+    let data = serde_json::json!({ "name": f.name, "type": kind, "enabled": f.enabled, "min_level": f.min_level });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        action,
+        &format!("notification {id} {}", f.name),
+        &data,
+    )
+}
+
+/// Rings for the senders when the transaction has been committed.
+fn wake(app: &App, tx: &Tx) {
+    let wake = app.wakes.messages.clone();
+    tx.after_commit(move || wake.ring());
+}
+
+/// Which addresses messages may be sent to.
+fn policy(conn: &Conn) -> Result<Policy> {
+    let text = settings::text(conn, "messages.networks")?;
+    let mut opened = Opened::default();
+    for (slot, block) in opened.iter_mut().zip(text.split_whitespace()) {
+        *slot = Cidr::parse(block).ok();
+    }
+    Ok(Policy::PublicAnd(opened))
+}
+
+/// The endpoint that `TELEGRAM_BOT_TOKEN` and `TELEGRAM_CHAT_ID` ask for. It follows them until a person changes or removes
+/// it: from then on the environment is not looked at any more.
+fn seed(app: &App) -> Result<()> {
+    let Some((token, chats)) = &app.config.telegram else {
+        return Ok(());
+    };
+    let wrong = |why: String| Error::new(Kind::Config, "telegram", format!("TELEGRAM_CHAT_ID: {why}"));
+    let config = telegram::seeded(chats).map_err(wrong)?;
+    let by = audit::By {
+        actor: "system",
+        ip: "",
+        request_id: "",
+    };
+    app.db.write(|tx| {
+        let known = queries::seed(tx)?;
+        let fields = |name: String, base: Fields| Fields { name, config, ..base };
+        let token = vec![("token", Some(token.clone()))];
+        match known {
+            Some((state, _)) if state == "ui" => Ok(()),
+            Some((_, id)) => {
+                let old = get(tx, id)?;
+                let same = secret(app, tx, id, "token")?.as_ref() == token[0].1.as_ref();
+                let now = fields(old.fields.name.clone(), old.fields.clone());
+                if same && now.config == old.fields.config {
+                    return Ok(());
+                }
+                queries::update(tx, id, &now, clock::now())?;
+                store_secrets(app, tx, id, &token)?;
+                queries::hurry(tx, id, clock::now())?;
+                note(app, tx, by, "notification.update", id, "telegram", &now)
+            }
+            None => {
+                let valid = Valid {
+                    fields: fields(String::from("Telegram"), Fields::default()),
+                    secrets: token,
+                };
+                match create(app, tx, &telegram::CHANNEL, &valid, by) {
+                    Ok(id) => queries::set_seed(tx, id),
+                    Err(e) if e.kind == Kind::Conflict => {
+                        log::warning(
+                            "notifications",
+                            "the environment's Telegram is not used",
+                            &[("why", &e.say)],
+                        );
+                        Ok(())
+                    }
+                    Err(e) => Err(e),
+                }
+            }
+        }
+    })
+}
+
+/// There is one of this name.
+fn duplicate(name: &str) -> Error {
+    let message = format!("There is an endpoint “{name}” already.");
+    let field = Field {
+        field: "name",
+        code: "taken",
+        message: message.clone(),
+    };
+    Error {
+        fields: vec![field],
+        ..Error::new(Kind::Conflict, "duplicate", message)
+    }
+}

@@ -1,0 +1,195 @@
+//! An endpoint's fields and the only way to make them valid; a message's row.
+
+use super::Level;
+use super::catalogue;
+use super::channel::Channel;
+use super::text::Facts;
+use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::base::id::{self, Id};
+use crate::base::secret::Secret;
+use crate::http::input::Input;
+use crate::http::words::Lang;
+use serde_json::Value;
+
+/// Plain fields, valid.
+#[derive(Debug, Clone)]
+pub struct Fields {
+    /// What people call it; unique whatever its case.
+    pub name: String,
+    /// Is anything sent?
+    pub enabled: bool,
+    /// The language of its messages.
+    pub lang: Lang,
+    /// Nothing below this.
+    pub min_level: Level,
+    /// Kinds it has subscribed to ([`catalogue`]); empty: every alert and no news.
+    pub events: Vec<String>,
+    /// Only about servers with one of these; empty: about anything.
+    pub tags: Vec<String>,
+    /// The channel's own settings.
+    pub config: Value,
+}
+
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            name: String::new(),
+            enabled: true,
+            lang: Lang::En,
+            min_level: Level::Warning,
+            events: Vec::new(),
+            tags: Vec::new(),
+            config: Value::Null,
+        }
+    }
+}
+
+/// Proof that a draft fits.
+#[derive(Debug)]
+pub struct Valid {
+    /// All plain fields.
+    pub fields: Fields,
+    /// Columns whose secret changes; `None` removes it.
+    pub secrets: Vec<(&'static str, Option<Secret>)>,
+}
+
+/// Fields of the answer that may be sent back and are not ours to set.
+pub const READ_ONLY: &[&str] = &[
+    "id",
+    "type",
+    "address",
+    "has_token",
+    "has_url",
+    "has_secret",
+    "has_password",
+    "from_environment",
+    "state",
+    "created_at",
+    "updated_at",
+];
+
+/// Secrets are as long as people make them; URLs are the longest.
+const SECRET_MAX: usize = 4_096;
+
+/// Reads a draft over `base`: what is not sent stays as it is there. `has` are the columns that are filled now.
+pub fn read(mut input: Input, channel: &'static Channel, base: Fields, has: &[&str]) -> Result<Valid> {
+    let i = &mut input;
+    let mut f = base;
+    set(&mut f.name, i.parse("name", "bad_name", name));
+    set(&mut f.enabled, i.flag("enabled"));
+    set(&mut f.lang, i.choice("lang", &["en", "ru"]).and_then(Lang::parse));
+    set(
+        &mut f.min_level,
+        i.choice("min_level", &Level::NAMES).and_then(Level::parse),
+    );
+    let events = i.list("events", 64, 64);
+    if let Some(unknown) = events.iter().flatten().find(|e| !catalogue::is_known(e)) {
+        let known: Vec<_> = catalogue::KINDS.iter().map(|k| k.name).collect();
+        let say = format!(
+            "“{unknown}” is not something to subscribe to. Known are: {}.",
+            known.join(", ")
+        );
+        i.wrong("events", "bad_choice", say);
+    }
+    set(&mut f.events, events);
+    set(&mut f.tags, i.list("tags", 32, 64));
+    let mut secrets = Vec::new();
+    for column in channel.secrets.iter().copied() {
+        let Some(change) = i.secret(column, SECRET_MAX) else {
+            continue;
+        };
+        let text = change.as_ref().map(|s| s.reveal_text_for("looking at its form"));
+        match text.map_or(Ok(()), |text| (channel.check)(column, text)) {
+            Ok(()) => secrets.push((column, change)),
+            Err(say) => i.wrong(column, "bad_secret", say),
+        }
+    }
+    f.config = (channel.read)(i, &f.config);
+    if f.name.is_empty() && !i.has_error("name") {
+        i.wrong("name", "nameless", "Give it a name.");
+    }
+    for column in (channel.needs)(&f.config) {
+        let given = secrets.iter().find(|(name, _)| name == column);
+        let will_have = given.map_or(has.contains(column), |(_, value)| value.is_some());
+        if !will_have && !i.has_error(column) {
+            i.wrong(column, "required", format!("The {column} is missing."));
+        }
+    }
+    input.finish(READ_ONLY)?;
+    Ok(Valid { fields: f, secrets })
+}
+
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn name(text: &str) -> std::result::Result<String, String> {
+    let good =
+        (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control) && !text.trim().is_empty();
+    match good {
+        true => Ok(text.into()),
+        false => Err("A name has 1 to 100 characters on one line.".into()),
+    }
+}
+
+/// Where a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Waits for its time.
+    Queued,
+    /// An attempt runs.
+    Sending,
+    /// The receiver has it.
+    Sent,
+    /// Refused for good, or too old.
+    Dead,
+    /// Was over before its time came: nobody needs it.
+    Held,
+}
+
+impl Status {
+    const ALL: [Status; 5] = [
+        Status::Queued,
+        Status::Sending,
+        Status::Sent,
+        Status::Dead,
+        Status::Held,
+    ];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        ["queued", "sending", "sent", "dead", "held"][self as usize]
+    }
+
+    /// Reads the name.
+    pub fn parse(name: &str) -> Status {
+        Status::ALL
+            .into_iter()
+            .find(|s| s.name() == name)
+            .unwrap_or(Status::Dead)
+    }
+}
+
+/// One message to one recipient.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub id: Id<id::Delivery>,
+    pub endpoint: Id<id::Endpoint>,
+    pub endpoint_name: String,
+    pub endpoint_type: String,
+    pub recipient: String,
+    pub key: String,
+    pub facts: Facts,
+    pub status: Status,
+    pub attempts: i64,
+    pub created_at: Ms,
+    /// Its age counts from here.
+    pub since: Ms,
+    pub next_at: Ms,
+    pub ended_at: Option<Ms>,
+    pub answer: String,
+    pub event: i64,
+}

@@ -1,0 +1,441 @@
+//! The endpoints as pages: list, form by type, the test's answer, and the log with its dead letters.
+
+use super::channel::Channel;
+use super::model::{Fields, Row, Status};
+use super::queries::{self, Counts};
+use super::queue;
+use super::text;
+use super::{CHANNELS, Endpoint, Level, api, catalogue, channel, sender};
+use crate::access::Right;
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::http::input::Input;
+use crate::http::page::{self, query};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use crate::http::view::Errors;
+use crate::http::words::Lang;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/notifications", Right::Read, list),
+    route(Post, "/notifications", Right::Edit, create),
+    route(Get, "/notifications/new", Right::Edit, new),
+    route(Get, "/notifications/log", Right::Read, log),
+    route(Post, "/notifications/log/{id}/resend", Right::Act, resend),
+    route(Get, "/notifications/{id}", Right::Edit, edit),
+    route(Post, "/notifications/{id}", Right::Edit, change),
+    route(Post, "/notifications/{id}/test", Right::Act, test),
+    route(Get, "/notifications/{id}/delete", Right::Edit, ask_delete),
+    route(Post, "/notifications/{id}/delete", Right::Edit, delete),
+];
+
+#[derive(Serialize)]
+struct Item {
+    id: i64,
+    kind: &'static str,
+    name: String,
+    address: String,
+    /// Which glyph stands for its state, and which word.
+    glyph: &'static str,
+    state: &'static str,
+    counts: Counts,
+    min_level: Level,
+    /// How many kinds of alerts it has subscribed to; 0: all.
+    alerts: usize,
+    news: usize,
+    tags: Vec<String>,
+    from_environment: bool,
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let (items, dead, networks) = ctx.app.db.read(|conn| {
+        let mut counts = queries::counts(conn)?;
+        let seed = queries::seed(conn)?;
+        let items = queries::all(conn)?.into_iter().map(|e| {
+            let counts = counts.remove(&e.id.get()).unwrap_or_default();
+            let (glyph, state) = match (e.fields.enabled, e.failing, counts.last_error.is_some()) {
+                (false, ..) => ("unlit", "off"),
+                (true, true, _) => ("dark", "failing"),
+                (true, false, true) => ("flick", "trying"),
+                (true, false, false) if counts.last_sent_at.is_some() => ("lit", "works"),
+                _ => ("wait", "fresh"),
+            };
+            let news = e.fields.events.iter().filter(|k| catalogue::is_news(k)).count();
+            Ok(Item {
+                address: api::address(ctx.app, conn, &e)?,
+                from_environment: seed.as_ref().is_some_and(|(state, id)| state == "env" && *id == e.id),
+                id: e.id.get(),
+                kind: e.channel.name,
+                glyph,
+                state,
+                counts,
+                min_level: e.fields.min_level,
+                alerts: e.fields.events.len() - news,
+                news,
+                tags: e.fields.tags,
+                name: e.fields.name,
+            })
+        });
+        let items = items.collect::<Result<Vec<_>>>()?;
+        let url = crate::settings::text(conn, "site.public_url")?;
+        Ok((items, queries::dead(conn)?, url.is_empty()))
+    })?;
+    let kinds: Vec<_> = CHANNELS.iter().map(|c| c.name).collect();
+    let content = json!({ "items": items, "dead": dead, "kinds": kinds, "no_url": networks });
+    page::show(ctx, "notifications/list.html", content)
+}
+
+/// The form as it was typed, or as the endpoint's row has it. Secrets never come back.
+#[derive(Serialize)]
+struct Form {
+    id: Option<i64>,
+    kind: &'static str,
+    /// Its name before editing.
+    was: String,
+    has: Vec<&'static str>,
+    values: Map<String, Value>,
+    alerts: Vec<&'static str>,
+    news: Vec<&'static str>,
+    tested: Vec<Tested>,
+    address: String,
+    from_environment: bool,
+}
+
+/// What came of a test, for the page that is shown after it.
+#[derive(Serialize)]
+struct Tested {
+    recipient: String,
+    ok: bool,
+    answer: String,
+    at: Ms,
+}
+
+fn names(alerts: bool) -> Vec<&'static str> {
+    let fitting = catalogue::KINDS.iter().filter(|k| k.is_alert == alerts);
+    fitting.map(|k| k.name).collect()
+}
+
+fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>) -> Result<Form> {
+    let fresh = Fields {
+        lang: page::lang(ctx.request, ctx.maybe_actor()),
+        ..Fields::default()
+    };
+    let f = endpoint.map_or(&fresh, |e| &e.fields);
+    let mut values = match &f.config {
+        Value::Object(config) => config.clone(),
+        // What the channel itself takes for granted; that the rest is missing is no mistake yet.
+        _ => match (channel.read)(&mut Input::of(Map::new()), &Value::Null) {
+            Value::Object(usual) => usual,
+            _ => Map::new(),
+        },
+    };
+    for value in values.values_mut() {
+        match value {
+            Value::Array(items) => {
+                let texts: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+                *value = texts.join(", ").into();
+            }
+            Value::Number(n) if n.as_i64() == Some(0) => *value = "".into(),
+            Value::Number(n) => *value = n.to_string().into(),
+            _ => {}
+        }
+    }
+    if endpoint.is_none() && values.contains_key("port") {
+        values.insert("port".into(), "".into()); // the usual one of whatever is chosen
+    }
+    values.insert("name".into(), f.name.clone().into());
+    values.insert("enabled".into(), f.enabled.into());
+    values.insert("lang".into(), json!(f.lang));
+    values.insert("min_level".into(), json!(f.min_level));
+    values.insert("events".into(), json!(f.events));
+    values.insert("tags".into(), f.tags.join(", ").into());
+    let (address, seeded, tested) = match endpoint {
+        None => (String::new(), false, Vec::new()),
+        Some(e) => ctx.app.db.read(|conn| {
+            let seeded = queries::seed(conn)?.is_some_and(|(state, id)| state == "env" && id == e.id);
+            Ok((api::address(ctx.app, conn, e)?, seeded, last_tests(ctx, conn, e)?))
+        })?,
+    };
+    Ok(Form {
+        id: endpoint.map(|e| e.id.get()),
+        kind: channel.name,
+        was: f.name.clone(),
+        has: endpoint.map_or_else(Vec::new, |e| e.has.clone()),
+        values,
+        alerts: names(true),
+        news: names(false),
+        tested,
+        address,
+        from_environment: seeded,
+    })
+}
+
+/// What the test has brought that this page was led to.
+fn last_tests(ctx: &Ctx, conn: &crate::db::Conn, e: &Endpoint) -> Result<Vec<Tested>> {
+    let asked = ctx
+        .request
+        .param("tested")
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(Id::parse);
+    let mut out = Vec::new();
+    for id in asked.take(32) {
+        let row = queries::delivery(conn, id)?.filter(|r| r.endpoint == e.id && r.facts.what == text::What::Test);
+        out.extend(row.map(|r| Tested {
+            recipient: r.recipient,
+            ok: r.status == Status::Sent,
+            answer: r.answer,
+            at: r.created_at,
+        }));
+    }
+    Ok(out)
+}
+
+fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
+    page::show(
+        ctx,
+        "notifications/form.html",
+        json!({ "form": form, "errors": errors }),
+    )
+}
+
+fn new(ctx: &Ctx) -> Result<Reply> {
+    let kind = ctx.request.param("type").unwrap_or_default();
+    let channel = channel(kind).ok_or_else(|| Error::not_found("way of sending"))?;
+    form_page(ctx, &form_of(ctx, channel, None)?, Errors::default())
+}
+
+fn edit(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "endpoint")?;
+    let endpoint = ctx.app.db.read(|conn| super::get(conn, id))?;
+    form_page(
+        ctx,
+        &form_of(ctx, endpoint.channel, Some(&endpoint))?,
+        Errors::default(),
+    )
+}
+
+/// Fields of the form that hold several values on one line.
+const LISTS: [&str; 3] = ["tags", "chats", "to"];
+const SECRETS: [&str; 4] = ["token", "url", "secret", "password"];
+
+/// The form as the API takes it: lists split at commas and spaces, boxes that are not ticked said to be off, a secret that
+/// was not typed not sent.
+fn input(pairs: &[(String, String)]) -> Input {
+    let mut object = Map::new();
+    object.insert("enabled".into(), false.into());
+    object.insert("events".into(), json!([]));
+    for (name, value) in pairs {
+        let value = match name.as_str() {
+            "csrf" => continue,
+            secret if SECRETS.contains(&secret) && value.is_empty() => continue,
+            list if LISTS.contains(&list) => value
+                .split([',', ';', ' ', '\n', '\r'])
+                .filter(|t| !t.is_empty())
+                .collect(),
+            "events" => {
+                if let Some(Value::Array(events)) = object.get_mut("events") {
+                    events.push(value.as_str().into());
+                }
+                continue;
+            }
+            // An empty port is the usual one.
+            "port" if value.trim().is_empty() => continue,
+            _ => Value::from(value.as_str()),
+        };
+        object.insert(name.clone(), value);
+    }
+    Input::of(object)
+}
+
+/// The same form again with its mistakes, or the error itself when it is not about fields.
+fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
+    if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
+        return Err(error);
+    }
+    let events: Vec<_> = pairs
+        .iter()
+        .filter(|(name, _)| name == "events")
+        .map(|(_, v)| v.clone())
+        .collect();
+    form.values
+        .insert("enabled".into(), pairs.iter().any(|(name, _)| name == "enabled").into());
+    let typed = pairs.into_iter().filter(|(name, _)| {
+        !SECRETS.contains(&name.as_str()) && !["csrf", "type", "enabled", "events"].contains(&name.as_str())
+    });
+    form.values.extend(typed.map(|(name, value)| (name, value.into())));
+    form.values.insert("events".into(), json!(events));
+    Ok(form_page(ctx, &form, Errors::of(&error))?.with_status(422))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let pairs = ctx.request.form()?;
+    let channel = api::channel_of(&mut input(&pairs))?;
+    match api::add(ctx.app, input(&pairs), ctx.actor()?) {
+        Ok(id) => Ok(Reply::see_other(format!("/notifications/{id}"))),
+        Err(e) => again(ctx, form_of(ctx, channel, None)?, pairs, e),
+    }
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "endpoint")?;
+    let pairs = ctx.request.form()?;
+    match api::save(ctx.app, id, &input(&pairs), |e| e.fields.clone(), ctx.actor()?) {
+        Ok(()) => Ok(Reply::see_other("/notifications")),
+        Err(e) => {
+            let endpoint = ctx.app.db.read(|conn| super::get(conn, id))?;
+            again(ctx, form_of(ctx, endpoint.channel, Some(&endpoint))?, pairs, e)
+        }
+    }
+}
+
+fn test(ctx: &Ctx) -> Result<Reply> {
+    let id: Id<id::Endpoint> = ctx.id(0, "endpoint")?;
+    let results = sender::test(ctx.app, id)?;
+    let ids: Vec<_> = results
+        .iter()
+        .filter_map(|t| t.row.map(|row| row.to_string()))
+        .collect();
+    Ok(Reply::see_other(format!(
+        "/notifications/{id}{}",
+        query(&[("tested", ids.join(","))])
+    )))
+}
+
+fn ask(ctx: &Ctx, id: Id<id::Endpoint>) -> Result<Reply> {
+    let content = ctx.app.db.read(|conn| {
+        let e = super::get(conn, id)?;
+        let waiting = queries::counts(conn)?.get(&id.get()).map_or(0, |c| c.waiting);
+        Ok(json!({ "id": id, "name": e.fields.name, "waiting": waiting }))
+    })?;
+    page::show(ctx, "notifications/delete.html", content)
+}
+
+fn ask_delete(ctx: &Ctx) -> Result<Reply> {
+    ask(ctx, ctx.id(0, "endpoint")?)
+}
+
+fn delete(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "endpoint")?;
+    let actor = ctx.actor()?;
+    ctx.app
+        .db
+        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, actor.by()))?;
+    Ok(Reply::see_other("/notifications"))
+}
+
+#[derive(Serialize)]
+struct Line {
+    id: i64,
+    glyph: &'static str,
+    status: &'static str,
+    title: String,
+    mark: &'static str,
+    endpoint: i64,
+    endpoint_name: String,
+    recipient: String,
+    attempts: i64,
+    answer: String,
+    created_at: Ms,
+    next_at: Option<Ms>,
+    may_resend: bool,
+}
+
+fn line(lang: Lang, row: Row) -> Line {
+    let message = text::message(lang, std::slice::from_ref(&row.facts), "");
+    let glyph = match row.status {
+        Status::Queued if row.attempts > 0 => "flick",
+        Status::Queued => "wait",
+        Status::Sending => "run",
+        Status::Sent => "ok",
+        Status::Dead => "dark",
+        Status::Held => "skip",
+    };
+    Line {
+        id: row.id.get(),
+        glyph,
+        status: row.status.name(),
+        title: message.title,
+        mark: message.tag,
+        endpoint: row.endpoint.get(),
+        endpoint_name: row.endpoint_name,
+        recipient: row.recipient,
+        attempts: row.attempts,
+        answer: row.answer,
+        created_at: row.created_at,
+        next_at: (row.status == Status::Queued).then_some(row.next_at),
+        may_resend: row.status == Status::Dead && row.facts.what != text::What::Test,
+    }
+}
+
+fn log(ctx: &Ctx) -> Result<Reply> {
+    let filter = api::filter(ctx.request)?;
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let (limit, offset) = (filter.limit, filter.offset);
+    let (rows, total, counts, name) = ctx.app.db.read(|conn| {
+        let (rows, total) = queries::deliveries(conn, &filter)?;
+        let mut counts = BTreeMap::new();
+        for status in ["", "open", "sent", "dead", "held"] {
+            let of = queries::Filter {
+                status,
+                limit: 1,
+                offset: 0,
+                ..filter
+            };
+            let name = if status.is_empty() { "all" } else { status };
+            counts.insert(name, queries::deliveries(conn, &of)?.1);
+        }
+        let name = match filter.endpoint {
+            0 => None,
+            id => queries::get(conn, Id::new(id))?.map(|e| e.fields.name),
+        };
+        Ok((rows, total, counts, name))
+    })?;
+    let of = if filter.endpoint > 0 {
+        filter.endpoint.to_string()
+    } else {
+        String::new()
+    };
+    let at = |offset: i64| {
+        query(&[
+            ("status", filter.status),
+            ("endpoint", &of),
+            ("offset", &offset.to_string()),
+        ])
+    };
+    let facets: BTreeMap<_, _> = (["all", "open", "sent", "dead", "held"].into_iter())
+        .map(|s| {
+            (
+                s,
+                query(&[("status", if s == "all" { "" } else { s }), ("endpoint", &of)]),
+            )
+        })
+        .collect();
+    let first = if rows.is_empty() { 0 } else { offset + 1 };
+    let content = json!({
+        "state": if filter.status.is_empty() { "all" } else { filter.status },
+        "counts": counts,
+        "facets": facets,
+        "endpoint": name,
+        "first": first,
+        "last": offset + rows.len() as i64,
+        "total": total,
+        "items": rows.into_iter().map(|row| line(lang, row)).collect::<Vec<_>>(),
+        "prev": (offset > 0).then(|| at((offset - limit).max(0))),
+        "next": (offset + limit < total).then(|| at(offset + limit)),
+        "query": query(&[("status", filter.status), ("endpoint", &of)]),
+    });
+    page::show(ctx, "notifications/log.html", content)
+}
+
+fn resend(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "message")?;
+    ctx.app.db.write(|tx| queue::resend(ctx.app, tx, id, clock::now()))?;
+    Ok(Reply::see_other("/notifications/log"))
+}

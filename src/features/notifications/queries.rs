@@ -1,0 +1,487 @@
+//! SQL of the endpoints, their queue, and what each was told.
+
+use super::model::{Fields, Row, Status};
+use super::text::{Facts, What};
+use super::{Endpoint, Level, channel};
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::db::{self, Conn};
+use crate::http::words::Lang;
+use rusqlite::{OptionalExtension, params};
+use std::collections::HashMap;
+
+const COLUMNS: &str =
+    "id, type, name, enabled, lang, min_level, events, tags, config, token IS NOT NULL, url IS NOT NULL,
+    secret IS NOT NULL, password IS NOT NULL, blocked_until, failing, created_at, updated_at";
+
+/// `None`: of a type that this version does not know.
+fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
+    let Some(channel) = channel(&r.get::<_, String>(1)?) else {
+        return Ok(None);
+    };
+    let list = |text: String| serde_json::from_str(&text).unwrap_or_default();
+    let mut has = Vec::new();
+    for (at, column) in ["token", "url", "secret", "password"].into_iter().enumerate() {
+        if r.get(9 + at)? {
+            has.push(column);
+        }
+    }
+    Ok(Some(Endpoint {
+        id: Id::new(r.get(0)?),
+        channel,
+        fields: Fields {
+            name: r.get(2)?,
+            enabled: r.get(3)?,
+            lang: Lang::parse(&r.get::<_, String>(4)?).unwrap_or_default(),
+            min_level: Level::parse(&r.get::<_, String>(5)?).unwrap_or(Level::Info),
+            events: list(r.get(6)?),
+            tags: list(r.get(7)?),
+            config: serde_json::from_str(&r.get::<_, String>(8)?).unwrap_or_default(),
+        },
+        has,
+        blocked_until: r.get(13)?,
+        failing: r.get(14)?,
+        created_at: r.get(15)?,
+        updated_at: r.get(16)?,
+    }))
+}
+
+pub fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Option<Endpoint>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM notification_endpoints WHERE id = ?1"))?;
+    Ok(statement.query_row([id.get()], endpoint).optional()?.flatten())
+}
+
+pub fn all(conn: &Conn) -> Result<Vec<Endpoint>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM notification_endpoints ORDER BY name, id"
+    ))?;
+    let rows = statement
+        .query_map([], endpoint)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+pub fn count(conn: &Conn) -> Result<i64> {
+    Ok(conn.query_row("SELECT count(*) FROM notification_endpoints", [], |r| r.get(0))?)
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(Error::internal)
+}
+
+fn told_apart(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    move |e| match db::is_duplicate(&e) {
+        true => super::duplicate(name),
+        false => e.into(),
+    }
+}
+
+pub fn insert(conn: &Conn, channel: &str, f: &Fields, at: Ms) -> Result<Id<id::Endpoint>> {
+    conn.execute(
+        "INSERT INTO notification_endpoints (type, name, enabled, lang, min_level, events, tags, config, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+        params![
+            channel, f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at
+        ],
+    )
+    .map_err(told_apart(&f.name))?;
+    Ok(Id::new(conn.last_insert_rowid()))
+}
+
+pub fn update(conn: &Conn, id: Id<id::Endpoint>, f: &Fields, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE notification_endpoints SET name = ?2, enabled = ?3, lang = ?4, min_level = ?5, events = ?6, tags = ?7, config = ?8,
+         updated_at = ?9, revision = revision + 1 WHERE id = ?1",
+        params![
+            id.get(), f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at
+        ],
+    )
+    .map_err(told_apart(&f.name))?;
+    Ok(())
+}
+
+pub fn remove(conn: &Conn, id: Id<id::Endpoint>) -> Result<()> {
+    conn.execute("DELETE FROM notification_endpoints WHERE id = ?1", [id.get()])?;
+    Ok(())
+}
+
+pub fn sealed(conn: &Conn, id: Id<id::Endpoint>, column: &'static str) -> Result<Option<Vec<u8>>> {
+    let sql = format!("SELECT {column} FROM notification_endpoints WHERE id = ?1");
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row([id.get()], |r| r.get(0))
+        .optional()?
+        .flatten())
+}
+
+pub fn set_sealed(conn: &Conn, id: Id<id::Endpoint>, column: &'static str, sealed: Option<&[u8]>) -> Result<()> {
+    let sql = format!("UPDATE notification_endpoints SET {column} = ?2 WHERE id = ?1");
+    conn.execute(&sql, params![id.get(), sealed])?;
+    Ok(())
+}
+
+pub fn block(conn: &Conn, id: Id<id::Endpoint>, until: Ms) -> Result<()> {
+    conn.prepare_cached("UPDATE notification_endpoints SET blocked_until = ?2 WHERE id = ?1")?
+        .execute(params![id.get(), until])?;
+    Ok(())
+}
+
+/// Says whether that is new.
+pub fn set_failing(conn: &Conn, id: Id<id::Endpoint>, failing: bool) -> Result<bool> {
+    let changed = conn
+        .prepare_cached("UPDATE notification_endpoints SET failing = ?2 WHERE id = ?1 AND failing <> ?2")?
+        .execute(params![id.get(), failing])?;
+    Ok(changed > 0)
+}
+
+// ---- the environment's endpoint --------------------------------------------------------------------------------------
+
+pub fn seed(conn: &Conn) -> Result<Option<(String, Id<id::Endpoint>)>> {
+    let row = conn.query_row("SELECT state, endpoint_id FROM notification_seed", [], |r| {
+        Ok((r.get(0)?, Id::new(r.get(1)?)))
+    });
+    Ok(row.optional()?)
+}
+
+pub fn set_seed(conn: &Conn, id: Id<id::Endpoint>) -> Result<()> {
+    conn.execute(
+        "INSERT INTO notification_seed (one, state, endpoint_id) VALUES (1, 'env', ?1)",
+        [id.get()],
+    )?;
+    Ok(())
+}
+
+pub fn seed_is_ours(conn: &Conn, id: Id<id::Endpoint>) -> Result<()> {
+    conn.execute(
+        "UPDATE notification_seed SET state = 'ui' WHERE endpoint_id = ?1",
+        [id.get()],
+    )?;
+    Ok(())
+}
+
+// ---- the queue -------------------------------------------------------------------------------------------------------
+
+const ROW: &str =
+    "q.id, q.endpoint_id, e.name, e.type, q.recipient, q.key, q.what, q.kind, q.level, q.facts, q.status, q.attempts,
+    q.created_at, q.since, q.next_at, q.ended_at, q.answer, q.event_id";
+const FROM: &str = "notification_queue q JOIN notification_endpoints e ON e.id = q.endpoint_id";
+
+fn row(r: &rusqlite::Row) -> rusqlite::Result<Row> {
+    let facts: String = r.get(9)?;
+    let facts: Facts = serde_json::from_str(&facts)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(9, rusqlite::types::Type::Text, e.into()))?;
+    Ok(Row {
+        id: Id::new(r.get(0)?),
+        endpoint: Id::new(r.get(1)?),
+        endpoint_name: r.get(2)?,
+        endpoint_type: r.get(3)?,
+        recipient: r.get(4)?,
+        key: r.get(5)?,
+        facts,
+        status: Status::parse(&r.get::<_, String>(10)?),
+        attempts: r.get(11)?,
+        created_at: r.get(12)?,
+        since: r.get(13)?,
+        next_at: r.get(14)?,
+        ended_at: r.get(15)?,
+        answer: r.get(16)?,
+        event: r.get(17)?,
+    })
+}
+
+/// A row that does not exist yet.
+pub struct New<'a> {
+    pub endpoint: Id<id::Endpoint>,
+    pub recipient: &'a str,
+    pub event: i64,
+    pub fingerprint: &'a str,
+    pub key: &'a str,
+    pub facts: &'a Facts,
+    pub status: Status,
+    pub at: Ms,
+    pub next_at: Ms,
+    pub answer: &'a str,
+}
+
+pub fn enqueue(conn: &Conn, new: &New) -> Result<Id<id::Delivery>> {
+    let ended = (new.status != Status::Queued).then_some(new.at);
+    conn.prepare_cached(
+        "INSERT INTO notification_queue (endpoint_id, recipient, event_id, fingerprint, key, what, kind, level, facts, status,
+         attempts, created_at, since, next_at, ended_at, answer)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        new.endpoint.get(),
+        new.recipient,
+        new.event,
+        new.fingerprint,
+        new.key,
+        new.facts.what.name(),
+        new.facts.kind,
+        new.facts.level.name(),
+        json(new.facts)?,
+        new.status.name(),
+        i64::from(new.status != Status::Queued),
+        new.at,
+        new.next_at,
+        ended,
+        new.answer,
+    ])?;
+    Ok(Id::new(conn.last_insert_rowid()))
+}
+
+/// Rows about the beginning of this that nobody has tried to send yet.
+pub fn waiting(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Result<Vec<Row>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {ROW} FROM {FROM} WHERE q.endpoint_id = ?1 AND q.fingerprint = ?2 AND q.what = ?3 AND q.status = 'queued' AND q.attempts = 0"
+    ))?;
+    let rows = statement.query_map(params![endpoint.get(), fingerprint, What::Raised.name()], row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn set_facts(conn: &Conn, id: Id<id::Delivery>, facts: &Facts) -> Result<()> {
+    conn.prepare_cached("UPDATE notification_queue SET facts = ?2, level = ?3 WHERE id = ?1")?
+        .execute(params![id.get(), json(facts)?, facts.level.name()])?;
+    Ok(())
+}
+
+/// Endpoints with something to send now, and when the next one will have.
+pub fn due(conn: &Conn, now: Ms) -> Result<(Vec<Id<id::Endpoint>>, Option<Ms>)> {
+    let mut statement = conn.prepare_cached(
+        "SELECT q.endpoint_id, min(max(q.next_at, e.blocked_until)) FROM notification_queue q
+         JOIN notification_endpoints e ON e.id = q.endpoint_id
+         WHERE q.status IN ('queued', 'sending') AND q.status = 'queued' AND e.enabled GROUP BY q.endpoint_id",
+    )?;
+    let rows = statement.query_map([], |r| Ok((Id::new(r.get(0)?), r.get::<_, Ms>(1)?)))?;
+    let (mut now_due, mut next) = (Vec::new(), None::<Ms>);
+    for pair in rows {
+        let (id, at) = pair?;
+        match at <= now {
+            true => now_due.push(id),
+            false => next = Some(next.map_or(at, |n| n.min(at))),
+        }
+    }
+    Ok((now_due, next))
+}
+
+/// What an endpoint is to be sent now, oldest first. Of one thing's messages to one recipient a later one waits for the
+/// earlier: nobody reads that something is over before they read that it began.
+pub fn due_rows(conn: &Conn, endpoint: Id<id::Endpoint>, now: Ms, limit: i64) -> Result<Vec<Row>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {ROW} FROM {FROM} WHERE q.endpoint_id = ?1 AND q.status IN ('queued', 'sending') AND q.status = 'queued'
+         AND q.next_at <= ?2 AND e.blocked_until <= ?2 AND e.enabled
+         AND NOT EXISTS (SELECT 1 FROM notification_queue b WHERE b.endpoint_id = q.endpoint_id AND b.status IN ('queued', 'sending')
+                         AND b.id < q.id AND b.recipient = q.recipient AND b.fingerprint = q.fingerprint)
+         ORDER BY q.id LIMIT ?3"
+    ))?;
+    let rows = statement.query_map(params![endpoint.get(), now, limit], row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn set_sending(conn: &Conn, id: Id<id::Delivery>) -> Result<()> {
+    conn.prepare_cached("UPDATE notification_queue SET status = 'sending', attempts = attempts + 1 WHERE id = ?1")?
+        .execute([id.get()])?;
+    Ok(())
+}
+
+/// Rows in the middle of an attempt: those of `busy` endpoints are really being sent, the others were when we died.
+pub fn lost(conn: &Conn, is_busy: impl Fn(i64) -> bool) -> Result<Vec<i64>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, endpoint_id FROM notification_queue WHERE status IN ('queued', 'sending') AND status = 'sending'",
+    )?;
+    let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get::<_, i64>(1)?)))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows
+        .into_iter()
+        .filter(|(_, of)| !is_busy(*of))
+        .map(|(id, _)| id)
+        .collect())
+}
+
+pub fn put_back(conn: &Conn, id: i64, at: Ms, why: &str) -> Result<()> {
+    conn.execute(
+        "UPDATE notification_queue SET status = 'queued', next_at = ?2, answer = ?3 WHERE id = ?1 AND status = 'sending'",
+        params![id, at, why],
+    )?;
+    Ok(())
+}
+
+pub fn end(conn: &Conn, id: Id<id::Delivery>, status: Status, at: Ms, answer: &str) -> Result<()> {
+    conn.prepare_cached("UPDATE notification_queue SET status = ?2, ended_at = ?3, answer = ?4 WHERE id = ?1")?
+        .execute(params![id.get(), status.name(), at, answer])?;
+    Ok(())
+}
+
+pub fn later(conn: &Conn, id: Id<id::Delivery>, next_at: Ms, answer: &str) -> Result<()> {
+    conn.prepare_cached("UPDATE notification_queue SET status = 'queued', next_at = ?2, answer = ?3 WHERE id = ?1")?
+        .execute(params![id.get(), next_at, answer])?;
+    Ok(())
+}
+
+/// All that waits for this recipient goes to another one, at once.
+pub fn move_recipient(conn: &Conn, endpoint: Id<id::Endpoint>, from: &str, to: &str, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE OR IGNORE notification_queue SET recipient = ?3, status = 'queued', next_at = min(next_at, ?4)
+         WHERE endpoint_id = ?1 AND recipient = ?2 AND status IN ('queued', 'sending')",
+        params![endpoint.get(), from, to, at],
+    )?;
+    // What that one is told anyway.
+    conn.execute(
+        "DELETE FROM notification_queue WHERE endpoint_id = ?1 AND recipient = ?2 AND status IN ('queued', 'sending')",
+        params![endpoint.get(), from],
+    )?;
+    Ok(())
+}
+
+/// What was put off because of an error is tried now; what was held back waits on.
+pub fn hurry(conn: &Conn, endpoint: Id<id::Endpoint>, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE notification_endpoints SET blocked_until = 0 WHERE id = ?1",
+        [endpoint.get()],
+    )?;
+    conn.execute(
+        "UPDATE notification_queue SET next_at = ?2 WHERE endpoint_id = ?1 AND status = 'queued' AND attempts > 0",
+        params![endpoint.get(), at],
+    )?;
+    Ok(())
+}
+
+/// A dead letter lives again; says whether it was one.
+pub fn revive(conn: &Conn, id: Id<id::Delivery>, at: Ms) -> Result<bool> {
+    let changed = conn.execute(
+        "UPDATE notification_queue SET status = 'queued', attempts = 0, since = ?2, next_at = ?2, ended_at = NULL
+         WHERE id = ?1 AND status = 'dead'",
+        params![id.get(), at],
+    )?;
+    Ok(changed > 0)
+}
+
+pub fn delivery(conn: &Conn, id: Id<id::Delivery>) -> Result<Option<Row>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {ROW} FROM {FROM} WHERE q.id = ?1"))?;
+    Ok(statement.query_row([id.get()], row).optional()?)
+}
+
+/// What a list of deliveries asks for.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    /// A status, `open` for what waits or is being sent; empty: any.
+    pub status: &'a str,
+    /// Only of this endpoint; 0: all.
+    pub endpoint: i64,
+    pub limit: i64,
+    pub offset: i64,
+}
+
+pub fn deliveries(conn: &Conn, f: &Filter) -> Result<(Vec<Row>, i64)> {
+    let wheres = "(?1 = '' OR q.status = ?1 OR (?1 = 'open' AND q.status IN ('queued', 'sending'))) AND (?2 = 0 OR q.endpoint_id = ?2)";
+    let total = conn
+        .prepare_cached(&format!("SELECT count(*) FROM {FROM} WHERE {wheres}"))?
+        .query_row(params![f.status, f.endpoint], |r| r.get(0))?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {ROW} FROM {FROM} WHERE {wheres} ORDER BY q.id DESC LIMIT ?3 OFFSET ?4"
+    ))?;
+    let rows = statement.query_map(params![f.status, f.endpoint, f.limit, f.offset], row)?;
+    Ok((rows.collect::<rusqlite::Result<_>>()?, total))
+}
+
+/// What became of an endpoint's messages.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Counts {
+    /// Not yet sent.
+    pub waiting: i64,
+    /// Dead letters.
+    pub dead: i64,
+    /// Sent.
+    pub sent: i64,
+    /// When the last one was sent, unix ms.
+    pub last_sent_at: Option<Ms>,
+    /// The last words of whoever refused, when that was the last that happened.
+    pub last_error: Option<String>,
+}
+
+pub fn counts(conn: &Conn) -> Result<HashMap<i64, Counts>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT endpoint_id, sum(status IN ('queued', 'sending')), sum(status = 'dead'), sum(status = 'sent'),
+                max(CASE WHEN status = 'sent' THEN ended_at END)
+         FROM notification_queue GROUP BY endpoint_id",
+    )?;
+    let rows = statement.query_map([], |r| {
+        let counts = Counts {
+            waiting: r.get(1)?,
+            dead: r.get(2)?,
+            sent: r.get(3)?,
+            last_sent_at: r.get(4)?,
+            last_error: None,
+        };
+        Ok((r.get::<_, i64>(0)?, counts))
+    })?;
+    let mut all = rows.collect::<rusqlite::Result<HashMap<_, _>>>()?;
+    let mut last = conn.prepare_cached(
+        "SELECT answer FROM notification_queue WHERE endpoint_id = ?1 AND attempts > 0 AND status IN ('queued', 'dead')
+         AND id > coalesce((SELECT max(id) FROM notification_queue WHERE endpoint_id = ?1 AND status = 'sent'), 0)
+         ORDER BY id DESC LIMIT 1",
+    )?;
+    for (id, counts) in &mut all {
+        counts.last_error = last.query_row([id], |r| r.get(0)).optional()?;
+    }
+    Ok(all)
+}
+
+/// How many dead letters there are.
+pub fn dead(conn: &Conn) -> Result<i64> {
+    Ok(conn
+        .prepare_cached("SELECT count(*) FROM notification_queue WHERE status = 'dead'")?
+        .query_row([], |r| r.get(0))?)
+}
+
+// ---- what was told ---------------------------------------------------------------------------------------------------
+
+/// When an endpoint was last told of something.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// The alert; 0: that one is over.
+    pub alert: i64,
+    /// When it was told, or will be.
+    pub at: Ms,
+    /// Held back since.
+    pub held: i64,
+}
+
+pub fn told(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Result<Option<Told>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT alert_id, at, held FROM notification_told WHERE endpoint_id = ?1 AND fingerprint = ?2",
+    )?;
+    let told = statement.query_row(params![endpoint.get(), fingerprint], |r| {
+        Ok(Told {
+            alert: r.get(0)?,
+            at: r.get(1)?,
+            held: r.get(2)?,
+        })
+    });
+    Ok(told.optional()?)
+}
+
+pub fn set_told(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str, told: Told) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO notification_told (endpoint_id, fingerprint, alert_id, at, held) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (endpoint_id, fingerprint) DO UPDATE SET alert_id = ?3, at = ?4, held = ?5",
+    )?
+    .execute(params![endpoint.get(), fingerprint, told.alert, told.at, told.held])?;
+    Ok(())
+}
+
+/// Removes what has ended before `before`, and of the rest all but the newest `keep`.
+pub fn purge(conn: &Conn, before: Ms, keep: i64) -> Result<()> {
+    conn.execute(
+        "DELETE FROM notification_queue WHERE status IN ('sent', 'dead', 'held') AND ended_at < ?1",
+        [before],
+    )?;
+    conn.execute(
+        "DELETE FROM notification_queue WHERE status IN ('sent', 'dead', 'held')
+         AND id <= (SELECT id FROM notification_queue ORDER BY id DESC LIMIT 1 OFFSET ?1)",
+        [keep],
+    )?;
+    conn.execute("DELETE FROM notification_told WHERE at < ?1 AND alert_id = 0", [before])?;
+    Ok(())
+}

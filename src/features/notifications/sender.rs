@@ -1,0 +1,330 @@
+//! The threads that send. One looks what is due; each endpoint that has something gets a thread of its own as long as it
+//! has. So a receiver that hangs costs itself its time and nobody else anything; idle endpoints cost nothing.
+
+use super::channel::{Channel, Outcome, Sending};
+use super::model::Row;
+use super::queue::{self, Tested};
+use super::text::{self, Facts, What};
+use super::{Endpoint, Level, policy, queries};
+use crate::app::App;
+use crate::base::clock::{self, Duration, Instant, Ms, SECOND};
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::base::redact::Scrub;
+use crate::base::secret::Secret;
+use crate::base::text::one_line;
+use crate::base::{log, random};
+use crate::db::Conn;
+use crate::net::policy::Policy;
+use crate::settings;
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// A lost wake-up costs at most this.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a stop waits for attempts under way. One that takes longer is sent again at the next start.
+const STOP_MAX: Duration = Duration::from_secs(8);
+/// Bytes of a receiver's words that are kept.
+const ANSWER_MAX: usize = 500;
+
+/// The running threads.
+pub struct Messenger {
+    app: Arc<App>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Endpoints that have a thread now.
+    busy: Mutex<HashSet<i64>>,
+}
+
+impl Shared {
+    fn busy(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+impl Messenger {
+    /// Starts sending; makes the environment's endpoint first, if it asks for one.
+    pub fn start(app: Arc<App>) -> Result<Messenger> {
+        super::seed(&app)?;
+        let shared = Arc::new(Shared::default());
+        let (inside, state) = (app.clone(), shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("messages".into())
+            .spawn(move || look_and_send(&inside, &state))?;
+        Ok(Messenger { app, shared, thread })
+    }
+
+    /// Begins no further attempt and waits a while for those that run.
+    pub fn stop(self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.app.wakes.messages.ring();
+        let _ = self.thread.join();
+        let until = clock::mono() + STOP_MAX;
+        while !self.shared.busy().is_empty() && clock::mono() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn look_and_send(app: &Arc<App>, shared: &Arc<Shared>) {
+    let wake = &app.wakes.messages;
+    while !shared.stops() {
+        let seen = wake.count();
+        let pause = match beat(app, shared) {
+            Ok(next) => next.map_or(LOOK_AGAIN, |at| {
+                Duration::from_millis((at - clock::now()).max(1) as u64).min(LOOK_AGAIN)
+            }),
+            Err(e) => {
+                log::error("notifications", "messages wait", &[("error", &e.to_string())]);
+                LOOK_AGAIN
+            }
+        };
+        wake.wait(seen, pause);
+    }
+}
+
+/// Starts a thread for each endpoint that has something due and none yet; when the next one will have.
+fn beat(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
+    let now = clock::now();
+    let (lost, (due, next)) = app.db.read(|conn| {
+        // Asked first: a thread that claims now is busy before it does.
+        let lost = queries::lost(conn, |id| shared.busy().contains(&id))?;
+        Ok((lost, queries::due(conn, now)?))
+    })?;
+    if !lost.is_empty() {
+        app.db.write(|tx| {
+            let still = queries::lost(tx, |id| shared.busy().contains(&id))?;
+            for row in still.iter().filter(|row| lost.contains(row)) {
+                let why = "Lamplighter stopped while this was being sent; it may come twice.";
+                queries::put_back(tx, *row, now, why)?;
+            }
+            Ok(())
+        })?;
+        app.wakes.messages.ring();
+    }
+    for id in due {
+        if shared.busy().insert(id.get()) {
+            let (inside, state) = (app.clone(), shared.clone());
+            let started = std::thread::Builder::new()
+                .name(format!("message-{id}"))
+                .spawn(move || serve(&inside, &state, id));
+            if let Err(e) = started {
+                shared.busy().remove(&id.get());
+                return Err(e.into());
+            }
+        }
+    }
+    Ok(next)
+}
+
+/// Sends what an endpoint has due, one after the other, and ends.
+fn serve(app: &App, shared: &Shared, id: Id<id::Endpoint>) {
+    let all = || -> Result<()> {
+        while !shared.stops() && send_next(app, id)? {}
+        Ok(())
+    };
+    let ended = catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| Err(Error::internal("a sender panicked")));
+    if let Err(e) = &ended {
+        log::error(
+            "notifications",
+            "messages wait",
+            &[("endpoint", &id.to_string()), ("error", &e.to_string())],
+        );
+        std::thread::sleep(Duration::from_secs(1)); // a full disk is not full a thousand times a second
+    }
+    shared.busy().remove(&id.get());
+    app.wakes.messages.ring(); // there may be something since the last look
+}
+
+/// One attempt; `false` when nothing is due.
+fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
+    let claimed = app.db.write(|tx| {
+        let Some(endpoint) = queries::get(tx, id)? else {
+            return Ok(None);
+        };
+        let rows = queue::claim(app, tx, &endpoint, clock::now())?;
+        let post = Post::open(app, tx, &endpoint);
+        Ok(Some((endpoint, rows, post)))
+    })?;
+    let Some((endpoint, rows, post)) = claimed else {
+        return Ok(false);
+    };
+    let Some(first) = rows.first() else { return Ok(false) };
+    let facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
+    let outcome = match post {
+        Ok(post) => post.send(&endpoint, &first.recipient, &facts, &first.key),
+        // Trying again opens no secret that does not open.
+        Err(e) => Outcome::Never(e.say),
+    };
+    tell_log(&endpoint, &rows, &outcome);
+    app.db.write(|tx| match queries::get(tx, id)? {
+        Some(_) => queue::finish(app, tx, &endpoint, &rows, &outcome, clock::now()),
+        None => Ok(()), // removed meanwhile, its rows with it
+    })?;
+    Ok(true)
+}
+
+fn tell_log(endpoint: &Endpoint, rows: &[Row], outcome: &Outcome) {
+    let (id, n) = (endpoint.id.to_string(), rows.len().to_string());
+    let attempt = rows.first().map_or(0, |row| row.attempts + 1).to_string();
+    let fields = |why| {
+        [
+            ("endpoint", id.as_str()),
+            ("messages", &n),
+            ("attempt", &attempt),
+            ("answer", why),
+        ]
+    };
+    match outcome {
+        Outcome::Sent(answer) => log::info("notifications", "sent", &fields(answer)),
+        Outcome::Later { why, .. } => log::warning("notifications", "not sent, tries again", &fields(why)),
+        Outcome::Never(why) => log::error("notifications", "not sent, given up", &fields(why)),
+        Outcome::Moved(_) => log::info("notifications", "the chat has another number now", &fields("")),
+    }
+}
+
+/// What an endpoint needs for sending, out of the database.
+struct Post {
+    secrets: HashMap<&'static str, Secret>,
+    policy: Policy,
+    public_url: String,
+}
+
+impl Post {
+    fn open(app: &App, conn: &Conn, endpoint: &Endpoint) -> Result<Post> {
+        let mut secrets = HashMap::new();
+        for column in endpoint.channel.secrets.iter().copied() {
+            if let Some(secret) = super::secret(app, conn, endpoint.id, column)? {
+                secrets.insert(column, secret);
+            }
+        }
+        Ok(Post {
+            secrets,
+            policy: policy(conn)?,
+            public_url: settings::text(conn, "site.public_url")?
+                .trim_end_matches('/')
+                .to_string(),
+        })
+    }
+
+    fn send(&self, endpoint: &Endpoint, recipient: &str, facts: &[Facts], key: &str) -> Outcome {
+        let channel: &Channel = endpoint.channel;
+        let lang = endpoint.fields.lang;
+        let message = text::message(lang, facts, &self.public_url);
+        let sending = Sending {
+            config: &endpoint.fields.config,
+            secrets: &self.secrets,
+            recipient,
+            message: &message,
+            facts,
+            lang,
+            key,
+            public_url: &self.public_url,
+            policy: self.policy,
+            now_s: clock::now() / SECOND,
+            until: clock::mono() + channel.deadline,
+        };
+        // A panic must not leave the row to be sent, and to panic, for ever.
+        let outcome = catch_unwind(AssertUnwindSafe(|| (channel.send)(&sending)))
+            .unwrap_or_else(|_| Outcome::Never("Lamplighter failed at sending this. The log has the cause.".into()));
+        self.clean(outcome)
+    }
+
+    /// A receiver may say back what it was told: no secret of ours gets into the log that way.
+    fn clean(&self, outcome: Outcome) -> Outcome {
+        let mut scrub = Scrub::new();
+        for secret in self.secrets.values() {
+            scrub.add(secret);
+            // The parts that are secret of what is not secret as a whole.
+            let text = secret.reveal_text_for("the log's filter");
+            for part in [text.split_once(':').map(|(_, key)| key), text.splitn(4, '/').nth(3)] {
+                if let Some(part) = part.filter(|p| p.len() >= 8) {
+                    scrub.add(&Secret::new(part));
+                }
+            }
+        }
+        let mut clean = |text: String| scrub.line(&one_line(&text, ANSWER_MAX)).into_owned();
+        match outcome {
+            Outcome::Sent(text) => Outcome::Sent(clean(text)),
+            Outcome::Later { why, wait_s } => Outcome::Later {
+                why: clean(why),
+                wait_s,
+            },
+            Outcome::Never(why) => Outcome::Never(clean(why)),
+            moved => moved,
+        }
+    }
+}
+
+/// Sends a test to every recipient, now, and gives what each has answered.
+pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
+    let (endpoint, post) = app.db.read(|conn| {
+        let endpoint = super::get(conn, id)?;
+        let post = Post::open(app, conn, &endpoint)?;
+        Ok((endpoint, post))
+    })?;
+    let mut results = Vec::new();
+    // One deadline for all: a person waits.
+    let until: Instant = clock::mono() + endpoint.channel.deadline;
+    for recipient in (endpoint.channel.recipients)(&endpoint.fields.config) {
+        let now = clock::now();
+        let facts = Facts {
+            what: What::Test,
+            kind: "test".into(),
+            level: Level::Info,
+            name: endpoint.fields.name.clone(),
+            title: String::new(),
+            target: ("notification".into(), id.get()),
+            alert: 0,
+            evidence: Vec::new(),
+            since: now,
+            at: now,
+            count: 1,
+            held: 0,
+        };
+        let key = random::name();
+        let began = clock::mono();
+        let outcome = match began < until {
+            true => post.send(&endpoint, &recipient, std::slice::from_ref(&facts), &key),
+            false => Outcome::Never("Not tried: the ones before took too long.".into()),
+        };
+        let (is_sent, answer) = match outcome {
+            Outcome::Sent(answer) => (true, answer),
+            Outcome::Later { why, wait_s: Some(s) } => (false, format!("{why} (wait {s} s)")),
+            Outcome::Later { why, wait_s: None } | Outcome::Never(why) => (false, why),
+            Outcome::Moved(to) => (
+                false,
+                format!("This group is a supergroup now; its number is {to}. Enter that."),
+            ),
+        };
+        results.push(Tested {
+            recipient,
+            key,
+            facts,
+            is_sent,
+            answer,
+            took_ms: began.elapsed().as_millis() as i64,
+            row: None,
+        });
+    }
+    app.db.write(|tx| {
+        let endpoint = super::get(tx, id)?;
+        for test in &mut results {
+            test.row = Some(queue::tested(app, tx, &endpoint, test)?);
+        }
+        Ok(())
+    })?;
+    Ok(results)
+}

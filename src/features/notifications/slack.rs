@@ -1,0 +1,119 @@
+//! Slack's incoming webhooks (and what speaks like them: Mattermost, Rocket.Chat). The address is the secret. Slack knows
+//! no idempotency.
+
+use super::channel::{Channel, Outcome, Sending, answer, by_status};
+use super::url::{self, Url};
+use crate::base::clock::Duration;
+use crate::http::input::Input;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// See [`Channel`]. Slack takes about one message a second.
+pub const CHANNEL: Channel = Channel {
+    name: "slack",
+    secrets: &["url"],
+    needs: |_| &["url"],
+    read,
+    check: |_, text| Url::parse(text).map(drop),
+    recipients: |_| vec![String::new()],
+    may_gather: true,
+    pace_ms: 1_050,
+    deadline: Duration::from_secs(15),
+    send,
+};
+
+/// Slack takes more, but shows the rest only on demand.
+const TEXT_MAX: usize = 3_000;
+
+#[derive(Serialize, Deserialize)]
+struct Config {
+    tls_pin: String,
+}
+
+fn read(i: &mut Input, base: &Value) -> Value {
+    let kept = base.get("tls_pin").and_then(Value::as_str).unwrap_or_default();
+    let tls_pin = i.parse("tls_pin", "bad_pin", url::pin);
+    json!(Config {
+        tls_pin: tls_pin.unwrap_or_else(|| kept.into())
+    })
+}
+
+/// The three characters that Slack's markup escapes. Its marks count at the edge of a word only; there a zero-width space
+/// keeps them from pairing up. Inside a word (`web_1`) nothing is added: names are copied out of messages.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut before = ' ';
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let inside = before.is_alphanumeric() && chars.peek().is_some_and(|next| next.is_alphanumeric());
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '*' | '_' | '~' | '`' if !inside => {
+                out.push('\u{200b}');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+        before = c;
+    }
+    out
+}
+
+/// As in code: there only the three characters count, and a backtick would end it.
+fn code(text: &str) -> String {
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('`', "'");
+    format!("`{text}`")
+}
+
+fn send(s: &Sending) -> Outcome {
+    attempt(s).unwrap_or_else(|outcome| outcome)
+}
+
+fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
+    let config: Config = s.config()?;
+    let url = Url::parse(s.secret("url")?.reveal_text_for("where to send")).map_err(Outcome::Never)?;
+    let small = s.message.fit(TEXT_MAX);
+    let link = small.link.clone();
+    let sentence = |text: &str| match &link {
+        // Not escaped letter by letter: an underscore in a link belongs there.
+        Some(link) if link == text => format!("<{}>", text.replace('&', "&amp;")),
+        _ => escape(text),
+    };
+    let text = small.with(|t| format!("*{}*", escape(t)), sentence, code);
+    let said = s.post(
+        &url,
+        &config.tls_pin,
+        &[],
+        json!({ "text": text }).to_string().as_bytes(),
+        None,
+    )?;
+    Ok(match by_status(&said) {
+        // A portal in between also says 200.
+        Outcome::Sent(_) if said.body.trim_ascii() != b"ok" => Outcome::Later {
+            why: format!("{} This is not an answer of Slack.", answer(&said)),
+            wait_s: None,
+        },
+        outcome => outcome,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_at_the_edge_of_a_word_are_disarmed_and_names_stay_as_they_are() {
+        assert_eq!(escape("web_1 a*b"), "web_1 a*b");
+        assert_eq!(
+            escape("*x* <!here> & _y_"),
+            "\u{200b}*x\u{200b}* &lt;!here&gt; &amp; \u{200b}_y\u{200b}_"
+        );
+        assert_eq!(code("a`b<c"), "`a'b&lt;c`");
+    }
+}

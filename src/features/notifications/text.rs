@@ -1,0 +1,331 @@
+//! What a message says: one sentence of what happened, since when, the evidence, where to look; a recovery says of what.
+//! The facts are stored without words and get them when they are sent, in the endpoint's language.
+
+use super::Level;
+use crate::base::clock::Ms;
+use crate::base::text::{cut, one_line};
+use crate::http::view::{day, duration, time_of_day};
+use crate::http::words::{self, Lang};
+use serde::{Deserialize, Serialize};
+
+/// What became of the thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// An alert began, or happened again.
+    Raised,
+    /// It is over.
+    Resolved,
+    /// News.
+    Event,
+    /// Somebody wants to see whether it works.
+    Test,
+}
+
+impl What {
+    /// As stored.
+    pub fn name(self) -> &'static str {
+        ["raised", "resolved", "event", "test"][self as usize]
+    }
+}
+
+/// What happened, without words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Facts {
+    /// What became of it.
+    pub what: What,
+    /// `server.unreachable`, …
+    pub kind: String,
+    /// How bad.
+    pub level: Level,
+    /// Of whom, as people call it.
+    pub name: String,
+    /// The English sentence, where the words have none.
+    pub title: String,
+    /// Type and number of whom.
+    pub target: (String, i64),
+    /// The alert's number; 0: none.
+    pub alert: i64,
+    /// Raw sentences.
+    pub evidence: Vec<String>,
+    /// When it began, unix ms.
+    pub since: Ms,
+    /// When this was noted, unix ms.
+    pub at: Ms,
+    /// How often it has happened.
+    pub count: i64,
+    /// Messages of the same that were held back before this one.
+    #[serde(default)]
+    pub held: i64,
+}
+
+/// A message in words, not yet in the form of any channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// A coloured disc, for where there are colours.
+    pub mark: &'static str,
+    /// `ERROR`, or `OK` for a recovery: for subjects and machines.
+    pub tag: &'static str,
+    /// One sentence without its full stop.
+    pub title: String,
+    /// Sentences.
+    pub lines: Vec<String>,
+    /// Raw sentences, each on a line of its own.
+    pub evidence: Vec<String>,
+    /// Where to look.
+    pub link: Option<String>,
+}
+
+/// Lines of evidence in a message; the page has all.
+const EVIDENCE_MAX: usize = 8;
+/// Bytes of one.
+const LINE_MAX: usize = 400;
+/// Titles in one message about many things.
+const TITLES_MAX: usize = 30;
+
+/// One message about these things; `public_url` may be empty.
+pub fn message(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
+    match facts {
+        [one] => about(lang, one, public_url),
+        many => digest(lang, many, public_url),
+    }
+}
+
+fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
+    let title = title(lang, f);
+    let mut lines = Vec::new();
+    let shown = match f.what {
+        What::Raised => {
+            let level = words::word(lang, &format!("level.{}", f.level.name()), None).unwrap_or(f.level.name());
+            lines.push(say(
+                lang,
+                "msg.since",
+                &[("level", level), ("at", &when(lang, f.since))],
+            ));
+            if f.count > 1 {
+                lines.push(counted(lang, "msg.count", f.count, &[("at", &when(lang, f.at))]));
+            }
+            title
+        }
+        What::Resolved => {
+            let took = duration(lang, f.at - f.since).replace('\u{a0}', " ");
+            let (from, to) = (when(lang, f.since), when(lang, f.at));
+            lines.push(say(
+                lang,
+                "msg.over_lasted",
+                &[("title", &title), ("took", &took), ("from", &from), ("to", &to)],
+            ));
+            let good = words::word(lang, &format!("over.{}", f.kind), None);
+            good.map_or_else(
+                || say(lang, "msg.over", &[("title", &title)]),
+                |text| fill(text, &[("name", &f.name)]),
+            )
+        }
+        What::Event => {
+            lines.push(say(lang, "msg.at", &[("at", &when(lang, f.at))]));
+            title
+        }
+        What::Test => {
+            lines.push(say(lang, "msg.test", &[("name", &f.name)]));
+            lines.push(say(lang, "msg.at", &[("at", &when(lang, f.at))]));
+            title
+        }
+    };
+    if f.held > 0 {
+        lines.push(counted(lang, "msg.held", f.held, &[]));
+    }
+    Message {
+        mark: mark(f),
+        tag: tag(f),
+        title: shown,
+        lines,
+        evidence: evidence(lang, f),
+        link: link(f, public_url),
+    }
+}
+
+fn digest(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
+    let worst = facts
+        .iter()
+        .filter(|f| f.what != What::Resolved)
+        .max_by_key(|f| f.level);
+    let mut evidence: Vec<String> = (facts.iter().take(TITLES_MAX))
+        .map(|f| {
+            let one = about(lang, f, "");
+            format!("{} {}", one.mark, cut(&one.title, LINE_MAX))
+        })
+        .collect();
+    if facts.len() > TITLES_MAX {
+        evidence.push(counted(lang, "msg.more", (facts.len() - TITLES_MAX) as i64, &[]));
+    }
+    Message {
+        mark: worst.map_or("🟢", mark),
+        tag: worst.map_or("OK", tag),
+        title: counted(lang, "msg.many", facts.len() as i64, &[]),
+        lines: Vec::new(),
+        evidence,
+        link: (!public_url.is_empty()).then(|| format!("{public_url}/alerts")),
+    }
+}
+
+/// What happened, in words when there are some.
+pub fn title(lang: Lang, f: &Facts) -> String {
+    let id = match f.what {
+        What::Raised | What::Resolved => format!("alert.{}", f.kind),
+        What::Event => format!("event.{}", f.kind),
+        What::Test => "msg.test_title".into(),
+    };
+    let name = if f.name.is_empty() { "?" } else { &f.name };
+    let text = words::word(lang, &id, None).map(|text| fill(text, &[("name", name)]));
+    one_line(&text.unwrap_or_else(|| f.title.clone()), LINE_MAX)
+}
+
+fn evidence(lang: Lang, f: &Facts) -> Vec<String> {
+    let given = if f.what == What::Resolved {
+        &[]
+    } else {
+        f.evidence.as_slice()
+    };
+    let mut out: Vec<_> = given.iter().take(EVIDENCE_MAX).map(|e| one_line(e, LINE_MAX)).collect();
+    out.retain(|e| !e.is_empty());
+    if given.len() > EVIDENCE_MAX {
+        out.push(counted(lang, "msg.more", (given.len() - EVIDENCE_MAX) as i64, &[]));
+    }
+    out
+}
+
+fn link(f: &Facts, public_url: &str) -> Option<String> {
+    let (what, id) = (f.target.0.as_str(), f.target.1);
+    let path = match (what, f.what) {
+        (_, What::Test) => format!("/notifications/{id}"),
+        ("server", _) if f.kind != "server.deleted" => format!("/servers/{id}"),
+        ("domain", _) if f.kind != "domain.deleted" => format!("/domains/{id}"),
+        ("notification", _) => format!("/notifications/{id}"),
+        ("task", _) => format!("/tasks/{id}"),
+        _ if f.alert > 0 => "/alerts".into(),
+        _ => String::from("/"),
+    };
+    (!public_url.is_empty()).then(|| format!("{public_url}{path}"))
+}
+
+fn mark(f: &Facts) -> &'static str {
+    match (f.what, f.level) {
+        (What::Resolved, _) => "🟢",
+        (What::Test, _) | (_, Level::Info) => "🔵",
+        (_, Level::Warning) => "🟡",
+        (_, Level::Error) => "🟠",
+        (_, Level::Critical) => "🔴",
+    }
+}
+
+fn tag(f: &Facts) -> &'static str {
+    match f.what {
+        What::Resolved => "OK",
+        What::Test => "TEST",
+        What::Raised | What::Event => f.level.name(),
+    }
+}
+
+fn when(lang: Lang, at: Ms) -> String {
+    format!("{}, {} UTC", day(lang, at), time_of_day(at)).replace('\u{a0}', " ")
+}
+
+fn say(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
+    fill(words::word(lang, id, None).unwrap_or(id), values)
+}
+
+fn counted(lang: Lang, id: &str, n: i64, values: &[(&str, &str)]) -> String {
+    let text = words::word(lang, id, Some(n)).unwrap_or(id);
+    let n = n.to_string();
+    fill(text, &[values, &[("n", &*n)]].concat())
+}
+
+fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    let put = |out: &mut String, name: &str| {
+        let value = values.iter().find(|(known, _)| *known == name);
+        value.map(|(_, value)| out.push_str(value)).is_some()
+    };
+    words::fill(text, put, |out, plain| out.push_str(plain))
+}
+
+impl Message {
+    /// Without any markup; what a count of characters counts.
+    pub fn plain(&self) -> String {
+        self.with(str::to_string, str::to_string, str::to_string)
+    }
+
+    /// Put together; the title, ordinary text and raw text are each turned into a channel's markup by its function.
+    pub fn with(
+        &self,
+        title: impl Fn(&str) -> String,
+        text: impl Fn(&str) -> String,
+        raw: impl Fn(&str) -> String,
+    ) -> String {
+        let mut out = format!("{} {}", self.mark, title(&self.title));
+        for line in &self.lines {
+            out.push('\n');
+            out.push_str(&text(line));
+        }
+        if !self.evidence.is_empty() {
+            out.push('\n');
+        }
+        for line in &self.evidence {
+            out.push('\n');
+            out.push_str(&raw(line));
+        }
+        if let Some(link) = &self.link {
+            out.push_str("\n\n");
+            out.push_str(&text(link));
+        }
+        out
+    }
+
+    /// The same with at most `max` UTF-16 units of plain text: evidence goes first, from its end, then the sentences, then
+    /// the title is cut. The link stays as long as it can.
+    pub fn fit(&self, max: usize) -> Message {
+        let mut small = self.clone();
+        let long = |m: &Message| units(&m.plain()) > max;
+        while long(&small) && small.evidence.pop().is_some() {}
+        if small.evidence.len() < self.evidence.len() {
+            // In place of what does not fit; when not even this fits, nothing.
+            small.evidence.push("…".into());
+            if long(&small) {
+                small.evidence.pop();
+            }
+        }
+        while long(&small) && small.lines.pop().is_some() {}
+        if long(&small) {
+            small.link = None;
+        }
+        if long(&small) {
+            let over = units(&small.plain()) - max;
+            let left = units(&small.title).saturating_sub(over);
+            small.title = cut_units(&small.title, left);
+        }
+        small
+    }
+}
+
+/// How long a text is as Telegram counts.
+pub fn units(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// At most `max` UTF-16 units, never half a character; what was cut ends with `…`.
+pub fn cut_units(text: &str, max: usize) -> String {
+    if units(text) <= max {
+        return text.into();
+    }
+    let mut left = max.saturating_sub(1); // for the ellipsis
+    let mut out: String = (text.chars())
+        .take_while(|c| {
+            let fits = c.len_utf16() <= left;
+            left = if fits { left - c.len_utf16() } else { 0 };
+            fits
+        })
+        .collect();
+    if max > 0 {
+        out.push('…');
+    }
+    out
+}

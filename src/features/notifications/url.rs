@@ -1,0 +1,143 @@
+//! Addresses of receivers, as people paste them: `https://host[:port]/path?query`. No user in it, no fragment, nothing that
+//! a request line cannot carry.
+
+use crate::base::host::{self, Host};
+use crate::net::dial::Security;
+use crate::net::tls::Pin;
+
+/// A web address taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Is it https?
+    pub tls: bool,
+    /// Name or address.
+    pub host: Host,
+    /// TCP port.
+    pub port: u16,
+    /// With its query; starts with `/`.
+    pub path: String,
+}
+
+/// Longer addresses exist, but nobody pastes them.
+const LENGTH_MAX: usize = 2_000;
+
+impl Url {
+    /// Reads one. The error is a sentence that does not repeat the address: it may be a secret.
+    pub fn parse(text: &str) -> Result<Url, String> {
+        let wrong = |why: &str| Err(format!("An address like https://host/path is wanted; this one {why}."));
+        if text.len() > LENGTH_MAX {
+            return wrong("is too long");
+        }
+        let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            _ => return wrong("does not begin with https:// or http://"),
+        };
+        if !rest
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&b))
+        {
+            return wrong("has spaces or characters that must be written as %XX");
+        }
+        if rest.contains('#') {
+            return wrong("has a fragment (#…)");
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        if authority.contains('@') {
+            return wrong("has a user name in it");
+        }
+        // The colon of a port stands behind the bracket of an IPv6 address.
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (name, Some(port)),
+            _ => (authority, None),
+        };
+        let bare_ipv6 = name.contains(':') && !name.starts_with('[');
+        let Some(host) = Host::parse(name).ok().filter(|_| !bare_ipv6) else {
+            return wrong("names no host");
+        };
+        let port = match port.map(host::port) {
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(Ok(port)) => port,
+            Some(Err(_)) => return wrong("has a port that is none"),
+        };
+        let path = match path.as_bytes().first() {
+            Some(b'/') => path.to_string(),
+            _ => format!("/{path}"),
+        };
+        Ok(Url { tls, host, port, path })
+    }
+
+    /// `https://host:port`, which is no secret.
+    pub fn origin(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => format!("{scheme}://{}", self.host.in_url()),
+            (_, port) => format!("{scheme}://{}:{port}", self.host.in_url()),
+        }
+    }
+
+    /// Who vouches for it; `pin` is empty for the system's authorities.
+    pub fn security(&self, pin: &str) -> Security {
+        match (self.tls, Pin::parse(pin)) {
+            (false, _) => Security::Plain,
+            (true, Ok(pin)) => Security::Pinned(pin),
+            (true, Err(_)) => Security::Tls,
+        }
+    }
+}
+
+/// A certificate's SHA-256 as it is stored, or nothing.
+pub fn pin(text: &str) -> Result<String, String> {
+    match text {
+        "" => Ok(String::new()),
+        text => Pin::parse(text).map(|pin| pin.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        for (text, origin, path) in [
+            ("https://hooks.example/a/b?c=d", "https://hooks.example", "/a/b?c=d"),
+            ("http://10.0.0.1:8080", "http://10.0.0.1:8080", "/"),
+            ("https://[2001:db8::1]:8443/x", "https://[2001:db8::1]:8443", "/x"),
+            ("https://[2001:db8::1]", "https://[2001:db8::1]", "/"),
+            ("https://Host.Example:443?x", "https://host.example", "/?x"),
+        ] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!((url.origin().as_str(), url.path.as_str()), (origin, path), "{text}");
+        }
+        for bad in [
+            "",
+            "ftp://a/",
+            "HTTPS://a/",
+            "https://",
+            "https:///x",
+            "https://user:pw@host/x",
+            "https://host@evil/x",
+            "https://host/x#y",
+            "https://host/a b",
+            "https://host/\r\nX: y",
+            "https://host:0/",
+            "https://host:99999/",
+            "https://2001:db8::1/x",
+            "https://-host/",
+            "https://hö.example/",
+            "https://host\\@evil/",
+            &format!("https://host/{}", "x".repeat(2_000)),
+        ] {
+            let told = Url::parse(bad).expect_err(bad);
+            assert!(bad.len() < 10 || !told.contains(&bad[8..]), "{told}");
+        }
+    }
+}
