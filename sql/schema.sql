@@ -136,6 +136,13 @@ CREATE TABLE events (
   data        TEXT    NOT NULL              -- JSON object, no secrets
 ) STRICT;
 
+CREATE TABLE exporter (
+  name       TEXT    PRIMARY KEY CHECK (name IN ('token','push')),
+  value      BLOB    NOT NULL,
+  changed_at INTEGER NOT NULL,
+  changed_by TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE groups (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   kind       TEXT    NOT NULL DEFAULT 'domain' CHECK (kind IN ('domain','host')),
@@ -396,6 +403,11 @@ CREATE TABLE hot (
   id   INTEGER PRIMARY KEY,         -- server << 32 | unix seconds
   data BLOB NOT NULL
 ) STRICT;
+
+CREATE TABLE note (
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE series (
   id     INTEGER PRIMARY KEY,

@@ -59,6 +59,17 @@ if (here.kind === 'server') {
       last = i;
     }
   };
+  // Which lines these are is known only now: their names go into the caption, each with its dash.
+  const keys = (f, names) => {
+    const N = 'http://www.w3.org/2000/svg';
+    const key = (name, k) => {
+      const s = document.createElementNS(N, 'svg'), p = document.createElementNS(N, 'path'), dash = [null, '5 3', '2 3'][k];
+      s.setAttribute('viewBox', '0 0 20 8'); s.setAttribute('aria-hidden', 'true'); p.setAttribute('d', 'M0 4h20'); p.setAttribute('stroke', 'currentColor'); p.setAttribute('stroke-width', '2'); if (dash) p.setAttribute('stroke-dasharray', dash);
+      s.append(p); return el('span', { cls: `key k${k + 1}` }, s, name);
+    };
+    for (const old of $$('.key', f)) old.remove();
+    if (names.length > 1) $('figcaption', f).append(...names.map(key));
+  };
   const draw = d => {
     const ms = x => typeof x === 'string' ? Date.parse(x) : x, from = ms(d.from), dt = d.step_s * 1000, gap = 2 * 1000 * Math.max(d.step_s, d.interval_s || 0), n = Math.max(2, Math.round((ms(d.to) - from) / dt)), by = new Map(d.series.map(s => [s.key, s]));
     const mean = d.period !== '1h', reach = Math.max(1, Math.ceil(2.5 * d.interval_s * 1000 / dt));
@@ -74,8 +85,9 @@ if (here.kind === 'server') {
           v[i] = a; lo[i] = l; hi[i] = h; last = i; was = at;
         }
         for (const line of [v, lo, hi]) bridge(line, reach);
-        return { name: t.series[k] || (k.startsWith('disk:') ? k.slice(5) : $('b', f).textContent), v, ...(mean && names.length === 1 ? { lo, hi } : {}) };
+        return { name: t.series[k] || (k.startsWith('disk:') ? k.slice(5) : $('b', f).textContent), v, ...(mean && k === names[0] ? { lo, hi } : {}) };
       });
+      if (f.dataset.series.endsWith('*')) keys(f, lines.map(l => l.name));
       const u = f.dataset.unit, first = Math.min(...got.flatMap(s => s.points.length ? [s.points[0][0]] : []));
       charts.get(f.id).set({ t0: from, dt, unit: u, max: u === '%' ? 100 : 0, series: lines, since: Number.isFinite(first) && first > from + dt * 2 ? first : 0 });
     }
@@ -92,7 +104,7 @@ if (here.kind === 'server') {
     if (lampOf(s) !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
     if (m && !seg) return renew();
     if (!m) return;
-    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'] };
+    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'], iowait: [m.iowait_percent, '%'], poll: [m.took_ms, 'ms'] };
     for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); }
     stamp($('#seen time') || $('.pill time'), m.ts);
     if (Date.parse(m.ts) > last) { last = Date.parse(m.ts); load(); }

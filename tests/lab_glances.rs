@@ -93,6 +93,9 @@ fn target(port: u16) -> PollTarget {
         auth: PollAuth::None,
         interval: Duration::from_secs(30),
         fail_threshold: 3,
+        misses: 0,
+        far: true,
+        line: Default::default(),
     }
 }
 

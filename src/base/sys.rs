@@ -1,8 +1,10 @@
 //! The only file with `unsafe`: the few system calls that the standard library does not offer.
 #![expect(unsafe_code, reason = "libc calls; each is checked beside the call")]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Write end of the pipe that the signal handler writes to.
@@ -52,7 +54,9 @@ pub fn few_heaps() {
     // SAFETY: plain integers; elsewhere than with glibc there is nothing to set.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2)
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        // Set, it stays: else one large answer would teach malloc to keep all later ones in the heap, for ever.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 512 << 10)
     };
 }
 
@@ -115,6 +119,52 @@ pub fn listen_backlog(listener: &impl AsRawFd, backlog: i32) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Bytes that this user may still write to the disk that `path` lies on, and the disk's size.
+pub fn disk(path: &Path) -> io::Result<(u64, u64)> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: a zeroed statvfs is valid and large enough; the path ends with NUL.
+    let (rc, found) = unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &raw mut found), found)
+    };
+    match rc {
+        0 => Ok((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What this process uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// Bytes of memory, without what is swapped out.
+    pub resident: u64,
+    /// User and system, of ended threads as well.
+    pub cpu_s: f64,
+    /// Threads.
+    pub threads: u64,
+    /// Open descriptors.
+    pub files: u64,
+}
+
+/// Reads it from /proc (proc_pid_stat(5)).
+pub fn usage() -> io::Result<Usage> {
+    let odd = || io::Error::from(io::ErrorKind::InvalidData);
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The second field is the program's name in parentheses, which may hold anything.
+    let (_, rest) = stat.rsplit_once(") ").ok_or_else(odd)?;
+    let fields: Vec<u64> = rest.split(' ').map(|field| field.trim().parse().unwrap_or(0)).collect();
+    let field = |number: usize| fields.get(number - 3).copied().ok_or_else(odd);
+    let files = std::fs::read_dir("/proc/self/fd")?.count() as u64;
+    // SAFETY: plain integers; both names are known on every Linux.
+    let (page, tick) = unsafe { (libc::sysconf(libc::_SC_PAGESIZE), libc::sysconf(libc::_SC_CLK_TCK)) };
+    Ok(Usage {
+        resident: field(24)? * u64::try_from(page).unwrap_or(4_096),
+        cpu_s: (field(14)? + field(15)?) as f64 / tick.max(1) as f64,
+        threads: field(20)?,
+        files: files.saturating_sub(1), // the one that looked
+    })
 }
 
 /// The effective user id of this process.

@@ -25,6 +25,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::notifications::FEATURE,
     &features::alerts::FEATURE,
     &features::tasks::FEATURE,
+    &features::exporter::FEATURE,
     &features::settings::FEATURE,
     &features::health::FEATURE,
     &features::home::FEATURE,

@@ -35,6 +35,22 @@ pub struct Db {
     watcher: Mutex<Connection>,
 }
 
+/// Bytes of a database on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// The file.
+    pub file: i64,
+    /// Of that, pages with nothing in them.
+    pub free: i64,
+    /// Its write-ahead log beside it.
+    pub wal: i64,
+}
+
+/// Less than this is not worth the moving of pages, in bytes.
+const WORTH_SHRINKING: i64 = 1 << 20;
+/// Pages given back in one transaction: some 10 ms.
+const SHRINK_PAGES: u32 = 500;
+
 /// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for wake-ups, which must not come earlier.
 pub struct Tx<'a> {
     inner: rusqlite::Transaction<'a>,
@@ -110,6 +126,47 @@ impl Db {
             idle.push(reader);
         }
         out
+    }
+
+    /// What it takes of the disk.
+    pub fn size(&self) -> Result<Size> {
+        let (page, pages, free) = self.read(|conn| {
+            let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
+            Ok((pragma("page_size")?, pragma("page_count")?, pragma("freelist_count")?))
+        })?;
+        let wal = std::fs::metadata(self.path.with_extension("db-wal")).map_or(0, |m| m.len());
+        Ok(Size {
+            file: pages * page,
+            free: free * page,
+            wal: i64::try_from(wal).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// Gives pages that nothing is in back to the disk, when they are worth it; says how many bytes. A few at a time, so
+    /// that no writer waits long.
+    pub fn shrink(&self) -> Result<i64> {
+        let before = self.size()?;
+        // What was freed is mostly filled again: a tenth of the file may stay empty.
+        if before.free < WORTH_SHRINKING || before.free * 10 < before.file {
+            return Ok(0);
+        }
+        loop {
+            let left = self.write(|tx| {
+                // It removes one page a step, so it has to be stepped to its end.
+                let mut statement = tx.prepare(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+                let mut rows = statement.query([])?;
+                while rows.next()?.is_some() {}
+                Ok(tx.query_row("PRAGMA freelist_count", [], |r| r.get::<_, i64>(0))?)
+            })?;
+            let size = self.size()?;
+            if left == 0 || size.free * 20 < size.file {
+                break;
+            }
+        }
+        // The file itself becomes shorter when the log has been copied into it. Readers may be in the way: then later.
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        lock(&self.writer).query_row(checkpoint, [], |_| Ok(()))?;
+        Ok(before.file - self.size()?.file)
     }
 
     /// Changes whenever anybody has committed, this or another process: cheap enough to ask for every request.

@@ -19,7 +19,8 @@ pub const STATE: &[Step] = steps![
     "0009_nswatch.sql",
     "0010_certwatch.sql",
     "0011_notifications.sql",
+    "0012_exporter.sql",
 ];
 
 /// `metrics.db`.
-pub const METRICS: &[Step] = steps!["metrics/0001_series.sql"];
+pub const METRICS: &[Step] = steps!["metrics/0001_series.sql", "metrics/0002_notes.sql"];

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod notifications;
 pub mod alerts;
 pub mod tasks;
+pub mod exporter;
 pub mod settings;
 pub mod health;
 pub mod home;

@@ -67,6 +67,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The client's address.
     pub ip: String,
+    /// Did a program on this machine send it, and not a proxy for somebody else?
+    pub local: bool,
     /// Did it come over TLS (here or at a trusted proxy)?
     pub tls: bool,
     /// Its id, also in the answer and the log.
@@ -153,9 +155,9 @@ impl Request {
     }
 
     /// Does the client rather want JSON than a page? Who sends a token is a program: led to the sign-in page, it would
-    /// take the page's 200 for a yes.
+    /// take the page's 200 for a yes. Nobody but programs asks for `/metrics`.
     pub fn wants_json(&self) -> bool {
-        self.path.starts_with("/api/") || self.header("authorization").is_some()
+        self.path.starts_with("/api/") || self.path == "/metrics" || self.header("authorization").is_some()
     }
 }
 

@@ -116,6 +116,7 @@ fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Reques
         headers,
         body,
         ip: info.peer.ip().to_string(),
+        local: info.local,
         tls: info.tls,
         id: info.request_id,
     })

@@ -65,6 +65,7 @@ templates![
     "servers/row.html",
     "servers/show.html",
     "settings/list.html",
+    "settings/token.html",
     "tasks/_dialog.html",
     "tasks/_log.html",
     "tasks/list.html",

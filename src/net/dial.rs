@@ -10,7 +10,7 @@ use crate::base::host::Host;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 
 /// Is there TLS, and who vouches for the peer?
@@ -47,7 +47,7 @@ pub struct Wire {
     tls: Option<Box<ClientConnection>>,
 }
 
-/// Connects. Errors: `name_unknown`, `name_slow`, `address_refused`, `refused`, `no_route`, `connect_timeout`,
+/// Connects. Errors: `name_unknown`, `name_slow`, `address_refused`, `refused`, `no_route`, `no_network`, `connect_timeout`,
 /// `tls_certificate`, `tls_not_spoken`, `tls_failed`, and those of [`explain`].
 pub fn dial(call: &Call) -> Result<Wire> {
     let tcp = reach(call)?;
@@ -115,6 +115,19 @@ fn connect(call: &Call, ips: &[IpAddr]) -> Result<TcpStream> {
     Err(last.unwrap_or_else(|| Error::internal("a name without addresses")))
 }
 
+/// Is this address one of this machine's own? Nothing is sent: the kernel only picks the address it would send from.
+pub fn is_own(ip: IpAddr) -> bool {
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?; // discard; any port does
+        socket.local_addr()
+    });
+    ip.is_loopback() || from.is_ok_and(|from| from.ip() == ip)
+}
+
 fn named(call: &Call, ip: IpAddr) -> String {
     match call.host.ip() {
         Some(_) => ip.to_string(),
@@ -135,10 +148,16 @@ fn explain_connect(call: &Call, ip: IpAddr, e: &io::Error) -> Error {
             "connect_timeout",
             format!("{whom} does not answer on port {port}: the machine is off, or a firewall drops the packets."),
         ),
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => (
+        ErrorKind::HostUnreachable => (
             Kind::Upstream,
             "no_route",
             format!("There is no way to {whom} from here: no route, or the machine is off."),
+        ),
+        // Our kernel's own word: no packet was sent.
+        ErrorKind::NetworkUnreachable => (
+            Kind::Upstream,
+            "no_network",
+            format!("Lamplighter's own machine has no route to {whom}."),
         ),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => return reset(call),
         // Ours, not the server's: no free port, too many open files, a local firewall.
@@ -173,6 +192,11 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
 }
 
 impl Wire {
+    /// The next exchange over the same connection has until then.
+    pub(super) fn renew(&mut self, until: Instant) {
+        self.tcp.until = until;
+    }
+
     /// Agrees on TLS as `call` wants it, with `call.host`, over what is connected already: at once, after STARTTLS, or
     /// through a proxy's tunnel.
     pub(super) fn secure(self, call: &Call) -> Result<Wire> {

@@ -2,11 +2,13 @@
 //! body bounded, no compression, nothing followed. It stands here instead of `ureq` because
 //! policy, pin and deadline are ours anyway, and a poll costs a fifth to a third less CPU (`tests/bench/poll.rs` prints both).
 
-use super::dial::{self, Call, Wire};
+use super::dial::{self, Call, Security, Wire};
+use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::text;
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Status line and headers together.
 const HEAD_MAX: usize = 16 << 10;
@@ -65,24 +67,100 @@ pub fn get<'b>(
     body_max: usize,
     buffer: &'b mut Buffer,
 ) -> Result<Answer<'b>> {
-    let request = request(call, path, authorization)?;
-    let mut wire = dial::dial(call)?;
-    wire.write_all(&request)
-        .and_then(|()| wire.flush())
-        .map_err(|e| dial::explain(call, &e))?;
-    drop(Secret::new(request)); // wiped: the header was in it
+    let request = Secret::new(request(call, path, authorization, "close")?);
     buffer.trim();
-    let read = Input::new(call, wire, &mut buffer.0).answer(body_max);
-    let (head, (at, end)) = read.inspect_err(|_| buffer.trim())?;
-    Ok(Answer {
-        status: head.status,
-        content_type: head.content_type,
-        location: head.location,
-        body: &buffer.0[at..end],
-    })
+    let read = exchange(call, dial::dial(call)?, &request, body_max, buffer);
+    let (head, (at, end), _) = read.inspect_err(|_| buffer.trim())?;
+    Ok(head.with(&buffer.0[at..end]))
 }
 
-fn request(call: &Call, path: &str, authorization: Option<&Secret>) -> Result<Vec<u8>> {
+/// A connection kept from one GET to the next by the same caller. Only with TLS, where a handshake costs more than all the
+/// rest of a poll; without it a new connection costs some µs and no memory in between. A clone has none.
+#[derive(Default)]
+pub struct Line(Option<(Wire, Seat)>);
+
+/// Kept connections of the whole process: each holds some kB and a descriptor.
+const LINES_MAX: usize = 512;
+/// A kept connection that a firewall has forgotten swallows the question: then there must be time for a new one.
+const KEPT_MAX: Duration = Duration::from_secs(2);
+
+static LINES: AtomicUsize = AtomicUsize::new(0);
+
+/// One of [`LINES_MAX`].
+struct Seat;
+
+impl Seat {
+    fn take() -> Option<Seat> {
+        let one_more = |n| (n < LINES_MAX).then_some(n + 1);
+        let taken = LINES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then_some(Seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        LINES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Line {
+    fn clone(&self) -> Line {
+        Line::default()
+    }
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Line(kept)" } else { "Line" })
+    }
+}
+
+/// As [`get`], over the kept connection if there is one that still works, and keeps it when the peer does not mind.
+pub fn get_over<'b>(
+    call: &Call,
+    path: &str,
+    authorization: Option<&Secret>,
+    body_max: usize,
+    buffer: &'b mut Buffer,
+    line: &mut Line,
+) -> Result<Answer<'b>> {
+    if call.security == Security::Plain {
+        return get(call, path, authorization, body_max, buffer);
+    }
+    let request = Secret::new(request(call, path, authorization, "keep-alive")?);
+    let mut read = None;
+    if let Some((mut wire, _)) = line.0.take() {
+        buffer.trim();
+        wire.renew(call.until.min(clock::mono() + KEPT_MAX));
+        // Closed in the meantime, or forgotten by something in between: that says nothing about the peer.
+        read = match exchange(call, wire, &request, body_max, buffer) {
+            Err(e) if ["empty", "reset", "read_timeout"].contains(&e.code) => None,
+            other => Some(other),
+        };
+    }
+    let read = match read {
+        Some(read) => read,
+        None => {
+            buffer.trim();
+            dial::dial(call).and_then(|wire| exchange(call, wire, &request, body_max, buffer))
+        }
+    };
+    let (head, (at, end), wire) = read.inspect_err(|_| buffer.trim())?;
+    line.0 = wire.zip(Seat::take());
+    Ok(head.with(&buffer.0[at..end]))
+}
+
+/// The answer's head, where its body lies in the buffer, and the connection if it may be used again.
+type Exchanged = (Head, (usize, usize), Option<Wire>);
+
+fn exchange(call: &Call, mut wire: Wire, request: &Secret, body_max: usize, buffer: &mut Buffer) -> Result<Exchanged> {
+    wire.write_all(request.reveal_for("the wire"))
+        .and_then(|()| wire.flush())
+        .map_err(|e| dial::explain(call, &e))?;
+    Input::new(call, wire, &mut buffer.0).answer(body_max)
+}
+
+fn request(call: &Call, path: &str, authorization: Option<&Secret>, connection: &str) -> Result<Vec<u8>> {
     let token = |bytes: &[u8]| bytes.iter().all(|b| (0x20..0x7f).contains(b));
     let target = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
     let authorization = authorization.map(|a| a.reveal_for("request header"));
@@ -94,7 +172,7 @@ fn request(call: &Call, path: &str, authorization: Option<&Secret>) -> Result<Ve
     let host = call.host.in_url();
     write!(
         out,
-        "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: lamplighter/{}\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: close\r\n",
+        "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: lamplighter/{}\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: {connection}\r\n",
         call.port,
         env!("CARGO_PKG_VERSION"),
     )?;
@@ -116,6 +194,19 @@ pub(super) struct Head {
     /// Seconds; a date there is not read (nobody who throttles machines sends one).
     pub(super) retry_after: Option<u32>,
     framing: Framing,
+    /// The peer does not mind another request on the same connection.
+    keeps: bool,
+}
+
+impl Head {
+    fn with(self, body: &[u8]) -> Answer<'_> {
+        Answer {
+            status: self.status,
+            content_type: self.content_type,
+            location: self.location,
+            body,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -157,14 +248,20 @@ impl<'a> Input<'a> {
         Ok((head, body))
     }
 
-    /// The head, and where the body lies in the buffer.
-    fn answer(mut self, body_max: usize) -> Result<(Head, (usize, usize))> {
+    /// The head, where the body lies in the buffer, and the connection if nothing is left on it and it may be used again.
+    fn answer(mut self, body_max: usize) -> Result<Exchanged> {
         let head = self.head()?;
         let max = if head.status == 200 { body_max } else { EXCUSE_MAX };
         match self.body(&head, max) {
             // The status says enough; that its page is long or broken does not matter.
-            Err(_) if head.status != 200 => Ok((head, (0, 0))),
-            body => Ok((head, body?)),
+            Err(_) if head.status != 200 => Ok((head, (0, 0), None)),
+            body => {
+                let (at, end) = body?;
+                // In chunks there is more to read before the next answer; nobody who matters sends those here.
+                let whole = matches!(head.framing, Framing::Length(_)) && end == self.end;
+                let again = head.keeps && whole && !self.eof;
+                Ok((head, (at, end), again.then_some(self.wire)))
+            }
         }
     }
 
@@ -357,6 +454,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static st
         location: None,
         retry_after: None,
         framing: Framing::Close,
+        keeps: bytes.starts_with(b"HTTP/1.1"),
     };
     let (mut length, mut chunked) = (None, false);
     for line in lines {
@@ -392,6 +490,8 @@ pub(super) fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static st
             head.content_type = text::one_line(&String::from_utf8_lossy(kind), 100).to_ascii_lowercase();
         } else if is("location") {
             head.location = Some(text::one_line(&String::from_utf8_lossy(value), 200));
+        } else if is("connection") {
+            head.keeps &= !value.eq_ignore_ascii_case(b"close");
         } else if is("retry-after") {
             head.retry_after = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
         }

@@ -1,6 +1,8 @@
-//! A pool for many small jobs that come round and wait for the network: each item has its own interval and phase, is never
-//! run twice at once, and a hanging one holds one thread for its deadline and nobody else. Threads are added when items are
-//! due and all are busy, and leave when there is nothing to do. What comes out is handed on in batches.
+//! A pool for many small jobs that come round and wait for the network: each item has its own interval and a random phase
+//! that it keeps, is never run twice at once, and a hanging one holds one thread for its deadline and nobody else. Threads
+//! are added when items are due and all are busy, and leave when there is nothing to do. Items that were slow share half of
+//! the threads among themselves: however many of them there are, the quick ones find the other half free. What comes out is
+//! handed on in batches.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::{log, random};
@@ -19,11 +21,20 @@ pub trait Work: Send + Sync + 'static {
     /// What a thread keeps from run to run (a buffer).
     type Room: Default;
 
-    /// Runs one item. It must end by a deadline of its own.
-    fn run(&self, item: &mut Self::Item, room: &mut Self::Room) -> Self::Done;
+    /// Runs one item, and says when it is to come round again. It must end by a deadline of its own.
+    fn run(&self, item: &mut Self::Item, room: &mut Self::Room) -> (Self::Done, Next);
 
     /// Takes what has come together in about a second. Never called twice at once.
     fn done(&self, batch: Vec<Self::Done>);
+}
+
+/// What one run says about the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Next {
+    /// Rounds to leave out: 1 doubles the interval.
+    pub skip: u32,
+    /// It held its thread for long: it waits for its like from now on, until it is quick again.
+    pub slow: bool,
 }
 
 /// One item of the list given to [`Pool::set`].
@@ -56,7 +67,9 @@ pub struct Figures {
     pub threads: usize,
     /// Threads that run an item right now.
     pub busy: usize,
-    /// How late the item is that has waited longest, ms.
+    /// Items that were slow the last time.
+    pub slow: usize,
+    /// How late the quick item is that has waited longest, ms.
     pub late_ms: u64,
 }
 
@@ -98,7 +111,7 @@ impl<W: Work> Pool<W> {
         let inner = Arc::new(Inner {
             work,
             bounds,
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(bounds.max)),
             due: Condvar::new(),
             results: Mutex::new(Results {
                 waiting: Vec::new(),
@@ -196,7 +209,7 @@ impl<W: Work> Inner<W> {
         while !state.stopping {
             let now = clock::mono();
             match state.next(now) {
-                Next::Run(mut run) => {
+                Step::Run(mut run) => {
                     // One thread is always free to watch: all others may hang at the same time.
                     if state.idle == 0 && state.threads < this.bounds.max {
                         Inner::hire(this, &mut state);
@@ -206,16 +219,22 @@ impl<W: Work> Inner<W> {
                     state.busy += 1;
                     drop(state);
                     let done = catch_unwind(AssertUnwindSafe(|| this.work.run(&mut run.item, &mut room)));
-                    match done {
-                        Ok(done) => this.put(done),
-                        Err(_) => log::error("pool", "a run panicked", &[("key", &run.key.to_string())]),
-                    }
+                    let next = match done {
+                        Ok((done, next)) => {
+                            this.put(done);
+                            next
+                        }
+                        Err(_) => {
+                            log::error("pool", "a run panicked", &[("key", &run.key.to_string())]);
+                            Next::default()
+                        }
+                    };
                     state = this.lock();
                     state.busy -= 1;
-                    state.finish(run, clock::mono());
+                    state.finish(run, next, clock::mono());
                     free_since = clock::mono();
                 }
-                Next::Wait(until) => {
+                Step::Wait(until) => {
                     if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.watch.is_some() {
                         break;
                     }
@@ -289,8 +308,11 @@ impl<W: Work> Inner<W> {
 /// Who is due when. Nothing here reads a clock.
 struct State<I> {
     slots: HashMap<i64, Slot<I>>,
-    /// Due times; an entry that its slot no longer agrees with is passed over.
-    order: BinaryHeap<Reverse<(Instant, i64)>>,
+    /// Due times of the quick and of the slow ones; an entry that its slot no longer agrees with is passed over.
+    order: [BinaryHeap<Reverse<(Instant, i64)>>; 2],
+    /// Slow ones that run, and how many may at the same time.
+    slow_busy: usize,
+    slow_max: usize,
     threads: usize,
     hired: Vec<JoinHandle<()>>,
     idle: usize,
@@ -306,25 +328,30 @@ struct Slot<I> {
     due: Instant,
     item: Option<I>,
     running: bool,
+    slow: bool,
 }
 
 struct Run<I> {
     key: i64,
     revision: i64,
     item: I,
+    /// It has one of the slow ones' places.
+    slow: bool,
 }
 
-enum Next<I> {
+enum Step<I> {
     Run(Run<I>),
     /// Until then, or until something is added.
     Wait(Option<Instant>),
 }
 
 impl<I> State<I> {
-    fn new() -> State<I> {
+    fn new(threads_max: usize) -> State<I> {
         State {
             slots: HashMap::new(),
-            order: BinaryHeap::new(),
+            order: Default::default(),
+            slow_busy: 0,
+            slow_max: (threads_max / 2).max(1),
             threads: 0,
             hired: Vec::new(),
             idle: 0,
@@ -357,6 +384,7 @@ impl<I> State<I> {
                         due: now + Duration::from_millis(random::below(late + 1)),
                         item: Some(entry.item),
                         running: before.is_some_and(|b| b.running),
+                        slow: false,
                     }
                 }
             };
@@ -374,68 +402,99 @@ impl<I> State<I> {
                     },
                 )
             }));
-        self.order = self.slots.iter().map(|(key, slot)| Reverse((slot.due, *key))).collect();
-    }
-
-    fn next(&mut self, now: Instant) -> Next<I> {
-        while let Some(Reverse((due, key))) = self.order.peek().copied() {
-            let slot = self
-                .slots
-                .get_mut(&key)
-                .filter(|s| s.due == due && !s.running && s.item.is_some());
-            match slot {
-                Some(_) if due > now => return Next::Wait(Some(due)),
-                Some(slot) => {
-                    self.order.pop();
-                    slot.running = true;
-                    if let Some(item) = slot.item.take() {
-                        return Next::Run(Run {
-                            key,
-                            revision: slot.revision,
-                            item,
-                        });
-                    }
-                }
-                None => drop(self.order.pop()),
-            }
+        self.order = Default::default();
+        for (key, slot) in &self.slots {
+            self.order[usize::from(slot.slow)].push(Reverse((slot.due, *key)));
         }
-        Next::Wait(None)
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        self.order.peek().is_some_and(|Reverse((due, _))| *due <= now)
+    /// The first that agrees with its slot; what stands before it is thrown away.
+    fn head(&mut self, slow: bool) -> Option<(Instant, i64)> {
+        let order = &mut self.order[usize::from(slow)];
+        while let Some(Reverse((due, key))) = order.peek().copied() {
+            let slot = self.slots.get(&key);
+            if slot.is_some_and(|s| s.due == due && s.slow == slow && !s.running && s.item.is_some()) {
+                return Some((due, key));
+            }
+            order.pop();
+        }
+        None
     }
 
-    fn finish(&mut self, run: Run<I>, now: Instant) {
+    fn next(&mut self, now: Instant) -> Step<I> {
+        let quick = self.head(false);
+        // When all their places are taken, whoever of them ends looks again.
+        let slow = (self.slow_busy < self.slow_max).then(|| self.head(true)).flatten();
+        let Some((due, key)) = quick.into_iter().chain(slow).min() else {
+            return Step::Wait(None);
+        };
+        if due > now {
+            return Step::Wait(Some(due));
+        }
+        let Some(slot) = self.slots.get_mut(&key) else {
+            return Step::Wait(None);
+        };
+        let Some(item) = slot.item.take() else {
+            return Step::Wait(None);
+        };
+        slot.running = true;
+        self.order[usize::from(slot.slow)].pop();
+        self.slow_busy += usize::from(slot.slow);
+        Step::Run(Run {
+            key,
+            revision: slot.revision,
+            item,
+            slow: slot.slow,
+        })
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let slow = self.slow_busy < self.slow_max;
+        self.head(false).is_some_and(|(due, _)| due <= now)
+            || slow && self.head(true).is_some_and(|(due, _)| due <= now)
+    }
+
+    fn finish(&mut self, run: Run<I>, next: Next, now: Instant) {
+        self.slow_busy -= usize::from(run.slow);
         let Some(slot) = self.slots.get_mut(&run.key) else {
             return;
         };
         slot.running = false;
         if slot.revision == run.revision && slot.item.is_none() {
             slot.item = Some(run.item);
-            // Its phase stays; what was missed is not caught up on.
-            slot.due += slot.every;
-            if slot.due <= now {
-                slot.due = now + slot.every;
-            }
+            slot.slow = next.slow;
+            slot.due = next_due(slot.due, slot.every, next.skip, now);
         }
         match slot.item {
-            Some(_) => self.order.push(Reverse((slot.due, run.key))),
+            Some(_) => self.order[usize::from(slot.slow)].push(Reverse((slot.due, run.key))),
             None => drop(self.slots.remove(&run.key)), // it was taken off the list meanwhile
         }
     }
 
-    fn figures(&self, now: Instant) -> Figures {
+    fn figures(&mut self, now: Instant) -> Figures {
         let late = self
-            .order
-            .peek()
-            .map_or(Duration::ZERO, |Reverse((due, _))| now.saturating_duration_since(*due));
+            .head(false)
+            .map_or(Duration::ZERO, |(due, _)| now.saturating_duration_since(due));
         Figures {
             items: self.slots.values().filter(|s| s.item.is_some() || s.running).count(),
             threads: self.threads,
             busy: self.busy,
+            slow: self.slots.values().filter(|s| s.slow).count(),
             late_ms: late.as_millis() as u64,
         }
+    }
+}
+
+/// The phase stays, so that what was spread stays spread, also when all were late together (a suspended machine); what was
+/// missed is not caught up on.
+fn next_due(due: Instant, every: Duration, skip: u32, now: Instant) -> Instant {
+    let next = due + every * (skip + 1);
+    match now.checked_duration_since(next) {
+        Some(behind) if !every.is_zero() => {
+            let rounds = behind.as_nanos() / every.as_nanos() + 1;
+            next + every * u32::try_from(rounds).unwrap_or(u32::MAX)
+        }
+        _ => next,
     }
 }
 
@@ -454,47 +513,98 @@ mod tests {
         }
     }
 
+    const QUICK: Next = Next { skip: 0, slow: false };
+    const SLOW: Next = Next { skip: 0, slow: true };
+
     fn run(state: &mut State<&'static str>, now: Instant) -> Option<Run<&'static str>> {
         match state.next(now) {
-            Next::Run(run) => Some(run),
-            Next::Wait(_) => None,
+            Step::Run(run) => Some(run),
+            Step::Wait(_) => None,
         }
     }
 
     #[test]
     fn an_item_comes_round_at_its_interval_and_never_twice_at_once() {
         let t = clock::mono();
-        let mut state = State::new();
+        let mut state = State::new(8);
         state.set(vec![entry(1, 1)], t);
         let first = run(&mut state, t).unwrap();
         assert!(run(&mut state, t + 100 * S).is_none(), "it is still running");
-        state.finish(first, t + 2 * S);
+        state.finish(first, QUICK, t + 2 * S);
         assert!(run(&mut state, t + 29 * S).is_none());
         let second = run(&mut state, t + 30 * S).unwrap();
-        state.finish(second, t + 95 * S); // two rounds missed
+        state.finish(second, QUICK, t + 95 * S); // two rounds missed
         assert!(
-            run(&mut state, t + 124 * S).is_none(),
+            run(&mut state, t + 119 * S).is_none(),
             "what was missed is not caught up on"
         );
-        assert!(run(&mut state, t + 125 * S).is_some());
+        assert!(run(&mut state, t + 120 * S).is_some(), "the phase stays");
+    }
+
+    #[test]
+    fn rounds_are_left_out_and_the_spread_survives_a_long_sleep() {
+        let t = clock::mono();
+        let mut state = State::new(8);
+        state.set(vec![entry(1, 1)], t);
+        let first = run(&mut state, t).unwrap();
+        state.finish(first, Next { skip: 1, slow: false }, t + S);
+        assert!(run(&mut state, t + 59 * S).is_none());
+        assert!(run(&mut state, t + 60 * S).is_some(), "two intervals later");
+
+        let mut state = State::new(8);
+        state.set((0..1000).map(|k| entry(k, 1)).collect(), t);
+        // All late together: an hour went by. Each is run once, quickly one after the other.
+        let mut late = t + 3_600 * S;
+        while let Some(next) = run(&mut state, late) {
+            late += S / 1000;
+            state.finish(next, QUICK, late);
+        }
+        let third = (0..1000).filter(|k| state.slots[k].due <= late + 10 * S).count();
+        assert!((250..420).contains(&third), "{third} of 1000 in the first third");
+    }
+
+    #[test]
+    fn slow_ones_wait_for_their_like_and_never_for_all_threads() {
+        let t = clock::mono();
+        let mut state = State::new(4);
+        state.set((0..10).map(|k| entry(k, 1)).collect(), t);
+        while let Some(next) = run(&mut state, t + S) {
+            let slow = next.key < 8;
+            state.finish(next, if slow { SLOW } else { QUICK }, t + S);
+        }
+        let now = t + 40 * S;
+        let running: Vec<_> = std::iter::from_fn(|| run(&mut state, now)).collect();
+        let (slow, quick): (Vec<_>, Vec<_>) = running.into_iter().partition(|r| r.key < 8);
+        assert_eq!(
+            (slow.len(), quick.len()),
+            (2, 2),
+            "half of four threads; the quick ones all"
+        );
+        assert!(!state.is_due(now), "six are due, and there is no place for them");
+        assert_eq!(state.figures(now).slow, 8);
+        for one in slow {
+            state.finish(one, QUICK, now);
+        }
+        assert!(state.is_due(now), "their places are free again");
+        assert_eq!(state.figures(now).slow, 6);
     }
 
     #[test]
     fn a_changed_item_is_run_soon_but_after_the_old_one_has_ended() {
         let t = clock::mono();
-        let mut state = State::new();
+        let mut state = State::new(8);
         state.set(vec![entry(1, 1)], t);
         let old = run(&mut state, t).unwrap();
         state.set(vec![entry(1, 2)], t + S);
         assert!(run(&mut state, t + 2 * S).is_none());
-        state.finish(old, t + 3 * S);
+        state.finish(old, QUICK, t + 3 * S);
         assert_eq!(run(&mut state, t + 3 * S).unwrap().revision, 2);
     }
 
     #[test]
     fn a_removed_item_is_gone_and_may_come_back() {
         let t = clock::mono();
-        let mut state = State::new();
+        let mut state = State::new(8);
         state.set(vec![entry(1, 1), entry(2, 1)], t);
         let running = run(&mut state, t + S).unwrap();
         let (stays, goes) = (3 - running.key, running.key);
@@ -502,9 +612,9 @@ mod tests {
         state.set(vec![entry(stays, 1), entry(goes, 1)], t + S);
         let other = run(&mut state, t + 2 * S).unwrap();
         assert_eq!(other.key, stays, "the same key is not run beside its former self");
-        state.finish(running, t + 2 * S);
+        state.finish(running, QUICK, t + 2 * S);
         assert_eq!(run(&mut state, t + 2 * S).unwrap().key, goes);
-        state.finish(other, t + 2 * S);
+        state.finish(other, QUICK, t + 2 * S);
         state.set(Vec::new(), t + 2 * S);
         assert!(run(&mut state, t + 200 * S).is_none());
     }
@@ -512,7 +622,7 @@ mod tests {
     #[test]
     fn an_unchanged_list_changes_nothing() {
         let t = clock::mono();
-        let mut state = State::new();
+        let mut state = State::new(8);
         state.set((0..100).map(|k| entry(k, 1)).collect(), t);
         let before: Vec<Instant> = (0..100).map(|k| state.slots[&k].due).collect();
         assert!(before.iter().all(|due| *due <= t + 3 * S) && before.iter().any(|due| *due != before[0]));
@@ -534,10 +644,11 @@ mod tests {
         type Done = ();
         type Room = ();
 
-        fn run(&self, gate: &mut Gate, _: &mut ()) {
+        fn run(&self, gate: &mut Gate, _: &mut ()) -> ((), Next) {
             gate.runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             let (open, opened) = &*gate.open;
             drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+            ((), QUICK)
         }
 
         fn done(&self, _: Vec<()>) {}

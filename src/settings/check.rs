@@ -71,9 +71,40 @@ pub fn networks(text: &str) -> Result<(), String> {
     blocks.into_iter().try_for_each(|block| Cidr::parse(block).map(drop))
 }
 
+/// A user name that HTTP Basic can carry, or nothing.
+pub fn http_user(text: &str) -> Result<(), String> {
+    match text.contains(':') {
+        true => Err("A user name has no colon: it would end there.".into()),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_has_an_address() {
+        for good in [
+            "",
+            "http://10.0.0.5:8428",
+            "https://vm.example/insert/0/prometheus",
+            "http://[2001:db8::1]:1",
+        ] {
+            assert_eq!(base_url(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "vm:8428",
+            "ftp://vm",
+            "http://",
+            "http://u:p@vm",
+            "http://vm/?x=1",
+            "http://vm/../x",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+        assert!(http_user("a:b").is_err() && http_user("lamp").is_ok());
+    }
 
     #[test]
     fn addresses_are_mailable_and_harmless() {

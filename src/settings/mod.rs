@@ -110,7 +110,7 @@ pub const TABLE: &[Setting] = &[
     ),
     number!(
         "poll.threads_max",
-        64,
+        128,
         4..=512,
         "",
         "Most threads that poll at the same time; taken over at start.",
@@ -235,6 +235,78 @@ pub const TABLE: &[Setting] = &[
         "",
         "Live streams one user may hold open.",
         "Сколько живых потоков может открыть один пользователь."
+    ),
+    number!(
+        "retention.raw_hours",
+        1,
+        1..=168,
+        "h",
+        "How long every single measured value is kept.",
+        "Сколько хранить каждое измеренное значение."
+    ),
+    number!(
+        "retention.minute_hours",
+        24,
+        1..=720,
+        "h",
+        "How long minutes are kept: least, greatest and mean value.",
+        "Сколько хранить минуты: наименьшее, наибольшее и среднее значение."
+    ),
+    number!(
+        "retention.five_minute_days",
+        7,
+        1..=365,
+        "d",
+        "How long stretches of five minutes are kept.",
+        "Сколько хранить отрезки по пять минут."
+    ),
+    number!(
+        "retention.half_hour_days",
+        30,
+        1..=1095,
+        "d",
+        "How long half hours are kept.",
+        "Сколько хранить получасовые отрезки."
+    ),
+    number!(
+        "retention.hour_days",
+        365,
+        1..=3650,
+        "d",
+        "How long hours are kept: the longest that a chart can look back.",
+        "Сколько хранить часы: насколько далеко назад может показать график."
+    ),
+    number!(
+        "exporter.local",
+        1,
+        0..=2,
+        "",
+        "What programs on this machine read at /metrics without a token. 0: nothing. 1: Lamplighter's own figures. 2: the servers' as well. Set 0 when a proxy on this machine passes everything on and adds no X-Forwarded-For.",
+        "Что программы на этой машине читают на /metrics без токена. 0: ничего. 1: показатели самого Lamplighter. 2: и серверов тоже. Ставьте 0, если прокси на этой машине пропускает всё и не добавляет X-Forwarded-For."
+    ),
+    text!(
+        "push.url",
+        "",
+        300, // room for a long name and path
+        check::base_url,
+        "Where measured values are pushed to: a VictoriaMetrics, like http://192.0.2.5:8428. They go to /api/v1/import below it. Empty: nowhere.",
+        "Куда отправлять измеренные значения: VictoriaMetrics, например http://192.0.2.5:8428. Они идут на /api/v1/import под ним. Пусто: никуда."
+    ),
+    text!(
+        "push.user",
+        "",
+        100, // nobody's login is longer
+        check::http_user,
+        "Its user, when it wants user and password. Empty: the secret is sent as a bearer token.",
+        "Его пользователь, если нужны имя и пароль. Пусто: секрет отправляется как bearer-токен."
+    ),
+    number!(
+        "push.buffer_hours",
+        6,
+        1..=72,
+        "h",
+        "How long values wait for an engine that does not answer; older ones are not pushed any more.",
+        "Сколько значения ждут хранилище, которое не отвечает; более старые уже не отправляются."
     ),
 ];
 

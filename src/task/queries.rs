@@ -43,6 +43,12 @@ pub fn insert(conn: &Conn, new: &New, by: By, at: Ms) -> Result<Id<Task>> {
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
+pub fn counts(conn: &Conn) -> Result<Vec<(String, i64)>> {
+    let mut statement = conn.prepare_cached("SELECT status, count(*) FROM tasks GROUP BY status ORDER BY status")?;
+    let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub fn get(conn: &Conn, id: Id<Task>) -> Result<Option<Row>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?;
     Ok(statement.query_row([id.get()], read).optional()?)

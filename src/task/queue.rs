@@ -72,6 +72,11 @@ pub fn cancel(tx: &Tx, wakes: &Wakes, id: Id<Task>) -> Result<()> {
     Ok(())
 }
 
+/// How many tasks there are in each status that occurs.
+pub fn counts(conn: &Conn) -> Result<Vec<(String, i64)>> {
+    queries::counts(conn)
+}
+
 /// Newest first, and how many there are in all.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
     queries::list(conn, filter)

@@ -1,62 +1,85 @@
-//! What watching costs: CPU and memory of polls, bytes of samples, time of queries. Prints figures, judges nothing.
-//! `cargo bench --bench poll` takes about two minutes; `-- quick` leaves out the minute at real pace.
+//! What watching costs: CPU and memory of polls, how evenly they come, bytes of samples, time of queries. Prints figures,
+//! judges nothing. `cargo bench --bench poll` takes about ten minutes. Parts of it, after `--`:
+//! `quick` (what needs no real pace) · `fleet SERVERS SECONDS` · `rogues SERVERS SECONDS` · `ceiling` · `year SERVERS` ·
+//! `disk`. The machine's load stands beside each figure that depends on it.
 
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "poll_fleet.rs"]
+mod fleet;
+#[path = "poll_store.rs"]
+mod stored;
+
+use fleet::Town;
 use lamplighter::base::clock::{self, Duration, Ms};
 use lamplighter::base::host::Host;
 use lamplighter::base::id::Id;
-use lamplighter::base::random;
+use lamplighter::base::{random, sys};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::metrics::glances::{self, Disk, Sample};
 use lamplighter::features::metrics::poll::{PollSink, Poller, THREADS};
 use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
-use lamplighter::features::metrics::rollup::Period;
+use lamplighter::features::metrics::rollup::{Keep, PERIODS, Window};
 use lamplighter::features::metrics::store::{Polled, Store};
 use lamplighter::features::servers::latest;
 use lamplighter::net::dial::Security;
 use lamplighter::net::get::Buffer;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    if args.iter().any(|a| a == "serve") {
-        return serve();
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let word = args.first().map_or("", String::as_str);
+    let number = |n: usize, default: usize| args.get(n).map_or(default, |a| a.parse().unwrap());
+    match word {
+        "serve" => return fleet::serve(number(1, 0), number(2, 0) as u64),
+        "fleet" => {
+            fleet::watch(number(1, 10_000), 0, number(2, 120) as u64);
+            return;
+        }
+        "rogues" => return rogues(number(1, 2_000), number(2, 120) as u64),
+        "ceiling" => return ceiling(),
+        "year" => return stored::year(&Folder::new(), number(1, 1_000)),
+        "disk" => return stored::disk(&Folder::new(), &glances::parse(&body()).unwrap()),
+        _ => {}
     }
-    let quick = args.iter().any(|a| a == "quick");
+    sys::few_heaps(); // as the daemon does
     let body = body();
-    println!("body {} kB", body.len() / 1000);
-
+    println!("body {} kB (load {})", body.len() / 1000, fleet::load());
     let each = time(2_000, || drop(glances::parse(&body).unwrap()));
     println!("parse: {:.0} µs", each * 1e6);
 
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg("serve")
-        .stdout(Stdio::piped())
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut port = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut port).unwrap();
-    let port: u16 = port.trim().parse().unwrap();
-
     println!("CPU-s per 1000 requests in a tight loop, parsed, nothing stored:");
-    sockets(port);
-    ours(port);
-    through_ureq(port);
+    let town = Town::start(0, 0);
+    sockets(town.port);
+    ours(town.port);
+    through_ureq(town.port);
+    drop(town);
 
     let folder = Folder::new();
     storing(&folder, &body);
     queries(&folder);
-    if !quick {
-        real_pace(&folder, port);
+    stored::disk(&folder, &glances::parse(&body).unwrap());
+    stored::year(&folder, if word == "quick" { 50 } else { 1_000 });
+    ceiling();
+    if word != "quick" {
+        fleet::watch(10_000, 0, 120);
+        fleet::watch(5_000, 0, 60);
+        rogues(2_000, 120);
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+fn rogues(servers: usize, seconds: u64) {
+    let alone = fleet::watch(servers, 0, seconds);
+    let with = fleet::watch(servers, 20, seconds);
+    println!(
+        "  memory with the bad ones: {:.2} × of that without",
+        with.rss_mb / alone.rss_mb
+    );
 }
 
 /// A real answer of Glances 3.4 with as many processes as make it 44 kB (a server with some 90 of them).
@@ -70,30 +93,15 @@ fn body() -> Vec<u8> {
     serde_json::to_vec(&all).unwrap()
 }
 
-/// The other process: its CPU is not ours.
-fn serve() {
-    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-    println!("{}", listener.local_addr().unwrap().port());
-    let mut answer = Vec::new();
-    let body = body();
-    write!(
-        answer,
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    )
-    .unwrap();
-    answer.extend(body);
-    std::thread::scope(|s| {
-        for _ in 0..4 {
-            s.spawn(|| {
-                for client in listener.incoming() {
-                    let mut client: TcpStream = client.unwrap();
-                    let _ = client.read(&mut [0; 4096]);
-                    let _ = client.write_all(&answer);
-                }
-            });
-        }
-    });
+/// The same of Glances 4.3.
+fn body_4() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/glances/4.3.3/full/all.json");
+    let mut all: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let one = all["processlist"][0].clone();
+    while serde_json::to_string(&all).unwrap().len() < 44_000 {
+        all["processlist"].as_array_mut().unwrap().push(one.clone());
+    }
+    serde_json::to_vec(&all).unwrap()
 }
 
 /// Seconds of one call.
@@ -124,13 +132,16 @@ fn target(server: i64, port: u16) -> PollTarget {
         server: Id::new(server),
         revision: 1,
         security: Security::Plain,
-        host: Host::parse(&format!("127.0.{}.{}", server / 250, 1 + server % 250)).unwrap(),
+        host: Host::parse(&format!("127.9.{}.{}", server / 250, 1 + server % 250)).unwrap(),
         port,
-        path: "/api/3/all".into(),
+        path: format!("/api/{}/all", 3 + server % 2),
         path_seen: None,
         auth: PollAuth::None,
         interval: Duration::from_secs(30),
         fail_threshold: 3,
+        misses: 0,
+        far: false,
+        line: Default::default(),
     }
 }
 
@@ -249,7 +260,7 @@ const NOW: Ms = 1_800_000_000_000;
 fn storing(folder: &Folder, body: &[u8]) {
     let base = glances::parse(body).unwrap();
     // Many servers in random order, as they come.
-    let store = Store::new(folder.db("order.db"));
+    let store = Store::trusting(folder.db("order.db"));
     let samples: Vec<Sample> = (0..1000).map(|s| sample(&base, s, NOW)).collect();
     let (rounds, before) = (24, cpu());
     for round in 0..rounds {
@@ -275,7 +286,7 @@ fn storing(folder: &Folder, body: &[u8]) {
     );
 
     // A month of a few servers, all foldings included.
-    let store = Store::new(folder.db("month.db"));
+    let store = Store::trusting(folder.db("month.db"));
     let (servers, days) = (4i64, 31i64);
     let (before, mut polls) = (cpu(), 0);
     for i in 0..days * 24 * 120 {
@@ -297,12 +308,12 @@ fn storing(folder: &Folder, body: &[u8]) {
         "a month, folded: {:.3} CPU-s per 1000 polls (making the samples included)",
         (cpu() - before) / polls as f64 * 1000.0
     );
-    let (used, all) = store.size().unwrap();
+    let size = folder.db("month.db").size().unwrap();
     println!(
         "a month of {servers} servers: {} kB in use, {} kB file ({} kB a server)",
-        used / 1000,
-        all / 1000,
-        used / 1000 / servers
+        (size.file - size.free) / 1000,
+        size.file / 1000,
+        (size.file - size.free) / 1000 / servers
     );
 
     // The raw tier alone, as if all of a day were kept in it.
@@ -334,17 +345,12 @@ fn storing(folder: &Folder, body: &[u8]) {
 }
 
 fn queries(folder: &Folder) {
-    let store = Store::new(folder.db("month.db"));
-    for (name, period) in [
-        ("1h", Period::Hour),
-        ("6h", Period::SixHours),
-        ("24h", Period::Day),
-        ("7d", Period::Week),
-        ("30d", Period::Month),
-    ] {
+    let store = Store::trusting(folder.db("month.db"));
+    for (name, length) in PERIODS {
+        let window = Window::last(length, (NOW / 1000) as u32, &Keep::default());
         let mut points = 0;
         let each = time(50, || {
-            let all = store.history(Id::new(2), period, NOW).unwrap();
+            let all = store.history(Id::new(2), &window).unwrap();
             points = all.iter().map(|s| s.points.len()).max().unwrap_or(0);
         });
         println!("history {name:3}: {:.2} ms, {points} points a series", each * 1e3);
@@ -374,25 +380,29 @@ impl PollSink for Count {
     }
 }
 
-fn real_pace(folder: &Folder, port: u16) {
+/// As many polls as two cores can do, answers made on the same two cores included.
+fn ceiling() {
+    sys::few_heaps();
+    let (town, folder) = (Town::start(0, 0), Folder::new());
     let count = Arc::new(AtomicUsize::new(0));
-    let store = Arc::new(Store::new(folder.db("pace.db")));
+    let store = Arc::new(Store::new(folder.db("ceiling.db")));
     let poller = Poller::start(store, Box::new(Count(count.clone())), THREADS).unwrap();
-    println!(
-        "before: RSS {:.1} MB (with what this benchmark left behind)",
-        memory("VmRSS")
-    );
-    poller.set_targets((1..=1000).map(|s| target(s, port)).collect());
-    std::thread::sleep(Duration::from_secs(31)); // until the first round is over
-    let (before, first) = (cpu(), count.load(Ordering::Relaxed));
-    std::thread::sleep(Duration::from_secs(60));
+    let often = |server: i64| PollTarget {
+        interval: Duration::from_millis(200),
+        ..target(server, town.port)
+    };
+    poller.set_targets((1..=2_000).map(often).collect());
+    std::thread::sleep(Duration::from_secs(3));
+    let (before, first, began) = (cpu(), count.load(Ordering::Relaxed), Instant::now());
+    std::thread::sleep(Duration::from_secs(15));
     let polls = count.load(Ordering::Relaxed) - first;
     println!(
-        "1000 servers at 30 s: {polls} polls in 60 s, {:.3} CPU-s per 1000 polls, RSS {:.1} MB, peak {:.1} MB, {:?}",
+        "ceiling: {:.0} polls/s stored, {:.3} CPU-s per 1000 polls, RSS {:.1} MB, {} threads (load {})",
+        polls as f64 / began.elapsed().as_secs_f64(),
         (cpu() - before) / polls as f64 * 1000.0,
         memory("VmRSS"),
-        memory("VmHWM"),
-        poller.figures()
+        poller.figures().threads,
+        fleet::load()
     );
     poller.stop();
 }

@@ -55,16 +55,21 @@ type Answer = dyn Fn(&str, &mut dyn Peer) + Send + Sync;
 impl Fake {
     /// Answers each request (its head as text) by writing to the peer; the connection is closed afterwards.
     pub fn new(answer: impl Fn(&str, &mut dyn Peer) + Send + Sync + 'static) -> Fake {
-        Fake::start(None, Arc::new(answer))
+        Fake::start("127.0.0.1:0", None, Arc::new(answer))
+    }
+
+    /// The same on all addresses of the machine (or of the network namespace that the calling thread is in).
+    pub fn everywhere(answer: impl Fn(&str, &mut dyn Peer) + Send + Sync + 'static) -> Fake {
+        Fake::start("0.0.0.0:0", None, Arc::new(answer))
     }
 
     /// The same behind TLS.
     pub fn tls(answer: impl Fn(&str, &mut dyn Peer) + Send + Sync + 'static) -> Fake {
-        Fake::start(Some(tls_config()), Arc::new(answer))
+        Fake::start("127.0.0.1:0", Some(tls_config()), Arc::new(answer))
     }
 
-    fn start(tls: Option<Arc<rustls::ServerConfig>>, answer: Arc<Answer>) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn start(at: &str, tls: Option<Arc<rustls::ServerConfig>>, answer: Arc<Answer>) -> Fake {
+        let listener = TcpListener::bind(at).unwrap();
         let fake = Fake {
             port: listener.local_addr().unwrap().port(),
             seen: Arc::default(),

@@ -229,6 +229,19 @@ const RULES: &[Rule] = &[
             title: |name| format!("A refresh token of {name} was used twice: somebody else may have it"),
         },
     },
+    Rule {
+        event: "controller.offline",
+        then: Then::Raise {
+            level: "CRITICAL",
+            title: |_| "No server can be reached: Lamplighter's own network seems to be down".into(),
+        },
+    },
+    Rule {
+        event: "controller.online",
+        then: Then::Resolve {
+            kind: "controller.offline",
+        },
+    },
 ];
 
 /// Says what became of an alert, with all that a message needs: kind, level, state, title, target (type, id, name),

@@ -1,11 +1,11 @@
 //! Charts and the poll on demand.
 
 use super::probe;
-use super::rollup::Period;
+use super::rollup::{Keep, PERIODS, Window};
 use super::store::{Series, Store};
 use super::watch;
 use crate::access::Right;
-use crate::base::clock::{self, rfc3339};
+use crate::base::clock::{self, SECOND, rfc3339};
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
 use crate::features::servers;
@@ -23,8 +23,9 @@ pub const ROUTES: &[Route] = &[
 
 #[derive(Serialize)]
 struct History {
+    /// Empty when `from` was asked for.
     period: &'static str,
-    step_s: i64,
+    step_s: u32,
     /// From poll to poll: two points further apart than twice this have a gap between them.
     interval_s: i64,
     from: String,
@@ -32,41 +33,59 @@ struct History {
     series: Vec<Series>,
 }
 
-fn period(text: &str) -> Result<(&'static str, Period)> {
-    let names = ["1h", "6h", "24h", "7d", "30d"];
-    let name = names.into_iter().find(|name| *name == text);
-    name.and_then(|name| Some((name, Period::parse(name)?))).ok_or_else(|| {
+/// `?period=`, or `?from=` and `?to=` in unix seconds.
+fn window(ctx: &Ctx) -> Result<(&'static str, Window)> {
+    let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
+    let keep = ctx.app.db.read(Keep::read)?;
+    if ctx.request.param("from").is_some() {
+        let seconds = 0..=i64::from(u32::MAX);
+        let to = ctx.request.number("to", i64::from(now), seconds.clone())?;
+        let from = ctx.request.number("from", 0, seconds)?;
+        let message = "from is before to, both in unix seconds.".to_string();
+        let field = Field {
+            field: "from",
+            code: "bad_choice",
+            message,
+        };
+        return match (u32::try_from(from), u32::try_from(to)) {
+            (Ok(from), Ok(to)) if from < to => Ok(("", Window::new(from, to, now, &keep))),
+            _ => Err(Error::invalid(vec![field])),
+        };
+    }
+    let text = ctx.request.param("period").unwrap_or("1h");
+    let found = PERIODS.iter().find(|(name, _)| *name == text);
+    let (name, length) = found.ok_or_else(|| {
+        let names: Vec<_> = PERIODS.iter().map(|(name, _)| *name).collect();
         let message = format!("period is one of: {}.", names.join(", "));
         Error::invalid(vec![Field {
             field: "period",
             code: "bad_choice",
             message,
         }])
-    })
+    })?;
+    Ok((name, Window::last(*length, now, &keep)))
 }
 
-/// The server's series over `?period=`; where nothing was measured there is no point.
+/// The server's series over `?period=` (or `?from=` and `?to=`, unix seconds); where nothing was measured there is no point.
 fn history(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
-    let now = clock::now();
-    let (name, series) = asked(ctx, id)?;
-    let (_, period) = period(name)?;
+    let (period, window, series) = asked(ctx, id)?;
     Reply::json(&History {
-        period: name,
-        step_s: period.step_ms() / 1_000,
+        period,
+        step_s: window.step_s,
         interval_s: server.fields.poll_interval_s,
-        from: rfc3339(now - period.length_ms()),
-        to: rfc3339(now),
+        from: rfc3339(i64::from(window.from_s()) * SECOND),
+        to: rfc3339(i64::from(window.to_s()) * SECOND),
         series,
     })
 }
 
-/// The period that the request asks for, and a server's series over it.
-pub(super) fn asked(ctx: &Ctx, id: Id<id::Server>) -> Result<(&'static str, Vec<Series>)> {
-    let (name, period) = period(ctx.request.param("period").unwrap_or("1h"))?;
-    let series = Store::new(ctx.app.metrics.clone()).history(id, period, clock::now())?;
-    Ok((name, series))
+/// The period that the request asks for (empty: from and to), and a server's series over it.
+pub(super) fn asked(ctx: &Ctx, id: Id<id::Server>) -> Result<(&'static str, Window, Vec<Series>)> {
+    let (name, window) = window(ctx)?;
+    let series = Store::new(ctx.app.metrics.clone()).history(id, &window)?;
+    Ok((name, window, series))
 }
 
 /// Polls a server once.

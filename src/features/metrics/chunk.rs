@@ -219,6 +219,11 @@ impl<'a> In<'a> {
     }
 
     fn varint(&mut self) -> Option<u64> {
+        // Nearly all are one byte.
+        if let Some((byte, rest)) = self.0.split_first().filter(|(byte, _)| **byte < 0x80) {
+            self.0 = rest;
+            return Some(u64::from(*byte));
+        }
         let mut n = 0;
         for (i, byte) in self.0.iter().enumerate().take(10) {
             n |= u64::from(byte & 0x7f).checked_shl(7 * i as u32)?;
@@ -235,11 +240,11 @@ impl<'a> In<'a> {
         let mut out = Vec::with_capacity(n);
         while out.len() < n {
             let value = self.varint()?;
-            let more = if counted(value) {
-                usize::try_from(self.varint()?).ok()?
-            } else {
-                0
-            };
+            if !counted(value) {
+                out.push(value);
+                continue;
+            }
+            let more = usize::try_from(self.varint()?).ok()?;
             if more >= n - out.len() {
                 return None;
             }

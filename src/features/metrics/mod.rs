@@ -5,17 +5,20 @@ pub mod glances;
 pub mod chunk;
 pub mod series;
 pub mod rollup;
+pub mod age;
 mod queries;
 pub mod store;
 pub mod lamp;
 pub mod probe;
 pub mod poll;
+mod ownnet;
 mod watch;
 mod api;
 mod pages;
 
 use crate::feature::Feature;
-pub use watch::Watching;
+pub use poll::Doing;
+pub use watch::{Watching, doing, offline_since};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

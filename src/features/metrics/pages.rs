@@ -1,6 +1,7 @@
 //! The charts' numbers as a table, for who sees no charts, and the answer to a poll on demand.
 
 use super::api::{asked, probe};
+use super::rollup::PERIODS;
 use super::store::Series;
 use crate::access::Right;
 use crate::base::clock::Ms;
@@ -20,9 +21,11 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// The columns of the table, as the series are named.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 12] = [
     "cpu",
+    "iowait",
     "mem",
+    "swap",
     "load1",
     "load5",
     "load15",
@@ -30,6 +33,7 @@ const COLUMNS: [&str; 9] = [
     "net_tx",
     "disk_read",
     "disk_write",
+    "poll",
 ];
 /// More rows than this nobody reads; every n-th is shown then.
 const ROWS_MAX: usize = 120;
@@ -55,11 +59,12 @@ fn rows(series: &[Series]) -> Vec<Row> {
 fn table(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
-    let (period, series) = asked(ctx, id)?;
+    let (period, _, series) = asked(ctx, id)?;
     let content = serde_json::json!({
         "id": id,
         "name": server.fields.name,
         "period": period,
+        "periods": PERIODS.map(|(name, _)| name),
         "columns": COLUMNS,
         "rows": rows(&series),
     });

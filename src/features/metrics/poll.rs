@@ -5,8 +5,10 @@ use super::store::{Polled, Store};
 use crate::base::error::Result;
 use crate::base::log;
 use crate::net::get::Buffer;
-use crate::schedule::pool::{Bounds, Entry, Figures, Pool, Work};
+use crate::schedule::pool::{Bounds, Entry, Figures, Next, Pool, Work};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who minds the lamps.
 pub trait PollSink: Send + Sync + 'static {
@@ -14,8 +16,10 @@ pub trait PollSink: Send + Sync + 'static {
     fn polled(&self, batch: Vec<Outcome>);
 }
 
-/// Threads that poll. A real Glances takes 50 to 500 ms, nearly all of it waiting.
-pub const THREADS: Bounds = Bounds { min: 8, max: 64 };
+/// Threads that poll. A real Glances takes 50 to 500 ms, nearly all of it waiting: 10 000 of them at 30 s need about 100.
+pub const THREADS: Bounds = Bounds { min: 4, max: 128 };
+/// Who takes longer, with or without an answer, gets in line with its like. Glances behind a slow line takes a second.
+const SLOW_MS: u32 = 1_500;
 
 /// The running poller.
 pub struct Poller(Pool<Polling>);
@@ -23,12 +27,43 @@ pub struct Poller(Pool<Polling>);
 struct Polling {
     store: Arc<Store>,
     sink: Box<dyn PollSink>,
+    good: AtomicU64,
+    bad: AtomicU64,
+    took_ms: AtomicU64,
+}
+
+/// How polling goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doing {
+    /// Polls that brought a sample, since the start.
+    pub ok: u64,
+    /// Polls that did not.
+    pub failed: u64,
+    /// How long all of them took together.
+    pub took_ms: u64,
+    /// Servers that are polled.
+    pub targets: usize,
+    /// Of those, slow the last time.
+    pub slow: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Of those, busy.
+    pub busy: usize,
+    /// How late the latest of the quick ones is.
+    pub late_ms: u64,
 }
 
 impl Poller {
     /// Starts with nothing to poll.
     pub fn start(store: Arc<Store>, sink: Box<dyn PollSink>, threads: Bounds) -> Result<Poller> {
-        Ok(Poller(Pool::start(Polling { store, sink }, threads)?))
+        let polling = Polling {
+            store,
+            sink,
+            good: AtomicU64::new(0),
+            bad: AtomicU64::new(0),
+            took_ms: AtomicU64::new(0),
+        };
+        Ok(Poller(Pool::start(polling, threads)?))
     }
 
     /// These are polled from now on, and no others. To be called at start and whenever a server changed.
@@ -47,6 +82,21 @@ impl Poller {
         self.0.figures()
     }
 
+    /// The same with what came of the polls.
+    pub fn doing(&self) -> Doing {
+        let (figures, polling) = (self.0.figures(), self.0.work());
+        Doing {
+            ok: polling.good.load(Ordering::Relaxed),
+            failed: polling.bad.load(Ordering::Relaxed),
+            took_ms: polling.took_ms.load(Ordering::Relaxed),
+            targets: figures.items,
+            slow: figures.slow,
+            threads: figures.threads,
+            busy: figures.busy,
+            late_ms: figures.late_ms,
+        }
+    }
+
     /// Lets running polls end (5 s at most) and hands on the rest.
     pub fn stop(self) {
         self.0.stop();
@@ -58,8 +108,18 @@ impl Work for Polling {
     type Done = Outcome;
     type Room = Buffer;
 
-    fn run(&self, target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
-        probe::poll(target, buffer)
+    /// A dark host is asked every second round: its return is still noticed within two intervals, and a fleet's worth of
+    /// hanging hosts holds half as many threads.
+    fn run(&self, target: &mut PollTarget, buffer: &mut Buffer) -> (Outcome, Next) {
+        let outcome = probe::poll(target, buffer);
+        let count = if outcome.result.is_ok() { &self.good } else { &self.bad };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.took_ms.fetch_add(u64::from(outcome.took_ms), Ordering::Relaxed);
+        let next = Next {
+            skip: u32::from(target.is_dark()),
+            slow: outcome.took_ms >= SLOW_MS,
+        };
+        (outcome, next)
     }
 
     fn done(&self, batch: Vec<Outcome>) {

@@ -8,7 +8,7 @@ use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::secret::Secret;
 use crate::net::dial::{Call, Security};
-use crate::net::get::{self, Answer, Buffer};
+use crate::net::get::{self, Answer, Buffer, Line};
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 
@@ -52,6 +52,19 @@ pub struct PollTarget {
     pub interval: Duration,
     /// Failures in a row that make the lamp dark.
     pub fail_threshold: u32,
+    /// Failures in a row so far.
+    pub misses: u32,
+    /// Is it another machine than ours? Only then its answer proves that our network works.
+    pub far: bool,
+    /// The connection, where it is kept until the next poll.
+    pub line: Line,
+}
+
+impl PollTarget {
+    /// Is it known to be dark?
+    pub fn is_dark(&self) -> bool {
+        self.misses >= self.fail_threshold.max(1)
+    }
 }
 
 /// What came of a poll.
@@ -63,6 +76,8 @@ pub struct Outcome {
     pub revision: i64,
     /// Of the target that was polled.
     pub fail_threshold: u32,
+    /// Of the target that was polled.
+    pub far: bool,
     /// When it began, by our clock.
     pub at_ms: Ms,
     /// How long it took.
@@ -96,26 +111,38 @@ const TOTAL_MAX: Duration = Duration::from_secs(5);
 const PROBE_MAX: Duration = Duration::from_secs(10);
 /// An answer is 50 to 300 kB.
 const BODY_MAX: usize = 4 << 20;
+/// Between two polls further apart than this no connection is kept.
+const KEPT_BETWEEN: Duration = Duration::from_secs(60);
 /// Before the second try: long enough for a service that is being restarted to answer differently.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks once, and once more when the connection failed in a way that passes.
+/// Asks once, and once more when the connection failed in a way that passes (not of a host that is known to be dark).
 pub fn poll(target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
     let (began, at_ms) = (clock::mono(), clock::now());
     let until = began + TOTAL_MAX;
-    let mut result = look(target, until, buffer);
-    if result.as_ref().is_err_and(passes) && clock::mono() + 2 * PAUSE < until {
+    let mut line = std::mem::take(&mut target.line);
+    let mut result = look(target, until, buffer, &mut line);
+    if result.as_ref().is_err_and(passes) && !target.is_dark() && clock::mono() + 2 * PAUSE < until {
         std::thread::sleep(PAUSE);
-        result = look(target, until, buffer);
+        result = look(target, until, buffer, &mut line);
     }
-    if let Ok(seen) = &result {
-        target.path_seen = (seen.path != target.path).then(|| seen.path.clone());
+    // Web servers close what nobody has used for 60 to 75 s (nginx, Apache with patience).
+    if target.interval <= KEPT_BETWEEN && result.is_ok() {
+        target.line = line;
+    }
+    match &result {
+        Ok(seen) => {
+            target.path_seen = (seen.path != target.path).then(|| seen.path.clone());
+            target.misses = 0;
+        }
+        Err(_) => target.misses = target.misses.saturating_add(1),
     }
     let took_ms = began.elapsed().as_millis() as u32;
     Outcome {
         server: target.server,
         revision: target.revision,
         fail_threshold: target.fail_threshold,
+        far: target.far,
         at_ms,
         took_ms,
         result,
@@ -129,7 +156,7 @@ pub fn probe(target: &PollTarget) -> Result<Probed> {
         ..target.clone()
     };
     let began = clock::mono();
-    let seen = look(&fresh, began + PROBE_MAX, &mut Buffer::default())?;
+    let seen = look(&fresh, began + PROBE_MAX, &mut Buffer::default(), &mut Line::default())?;
     let took_ms = began.elapsed().as_millis() as u32;
     let version = seen
         .sample
@@ -167,7 +194,7 @@ fn wrong_path(e: &Error) -> bool {
     ["glances_path", "glances_html", "glances_nothing"].contains(&e.code)
 }
 
-fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer) -> Result<Seen> {
+fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer, line: &mut Line) -> Result<Seen> {
     let mut paths = vec![target.path_seen.as_deref().unwrap_or(&target.path)];
     for path in [target.path.as_str(), "/api/4/all", "/api/3/all"] {
         if !paths.contains(&path) {
@@ -176,7 +203,7 @@ fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer) -> Result<Seen
     }
     let mut first: Option<Error> = None;
     for path in paths {
-        match ask(target, path, until, buffer) {
+        match ask(target, path, until, buffer, line) {
             Ok(sample) => {
                 return Ok(Seen {
                     sample,
@@ -192,7 +219,7 @@ fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer) -> Result<Seen
     Err(first.unwrap_or_else(|| Error::internal("no path was tried")))
 }
 
-fn ask(target: &PollTarget, path: &str, until: Instant, buffer: &mut Buffer) -> Result<Sample> {
+fn ask(target: &PollTarget, path: &str, until: Instant, buffer: &mut Buffer, line: &mut Line) -> Result<Sample> {
     let authorization = match &target.auth {
         PollAuth::None => None,
         PollAuth::Basic { user, password } => Some(get::basic(user, password)),
@@ -206,7 +233,7 @@ fn ask(target: &PollTarget, path: &str, until: Instant, buffer: &mut Buffer) -> 
         connect_max: CONNECT_MAX,
         until,
     };
-    let answer = get::get(&call, path, authorization.as_ref(), BODY_MAX, buffer)?;
+    let answer = get::get_over(&call, path, authorization.as_ref(), BODY_MAX, buffer, line)?;
     if let Some((code, end)) = judge(target, path, &answer) {
         let say = format!("{}:{} {end}", target.host.in_url(), target.port);
         return Err(Error::new(Kind::Upstream, code, say));

@@ -55,10 +55,10 @@ pub fn hot_count(conn: &Conn, server: i64) -> Result<u32> {
     Ok(statement.query_row([hot_id(server, 0), hot_id(server, u32::MAX)], |r| r.get(0))?)
 }
 
-/// Forgets a server's hot rows.
-pub fn drop_hot(conn: &Conn, server: i64) -> Result<()> {
+/// Forgets a server's hot rows of before this second.
+pub fn drop_hot(conn: &Conn, server: i64, before: u32) -> Result<()> {
     conn.prepare_cached("DELETE FROM hot WHERE id BETWEEN ?1 AND ?2")?
-        .execute([hot_id(server, 0), hot_id(server, u32::MAX)])?;
+        .execute([hot_id(server, 0), hot_id(server, before.saturating_sub(1))])?;
     Ok(())
 }
 
@@ -107,9 +107,19 @@ pub fn forget(conn: &Conn, server: i64) -> Result<()> {
     Ok(())
 }
 
-/// Bytes in use by samples and chunks, and of the file as a whole.
-pub fn size(conn: &Conn) -> Result<(i64, i64)> {
-    let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
-    let (page, pages, free) = (pragma("page_size")?, pragma("page_count")?, pragma("freelist_count")?);
-    Ok(((pages - free) * page, pages * page))
+/// What was noted under this key.
+pub fn note(conn: &Conn, key: &str) -> Result<Option<String>> {
+    let mut statement = conn.prepare_cached("SELECT value FROM note WHERE key = ?1")?;
+    Ok(statement.query_row([key], |r| r.get(0)).optional()?)
+}
+
+/// Notes a value, or forgets it.
+pub fn set_note(conn: &Conn, key: &str, value: Option<&str>) -> Result<()> {
+    match value {
+        Some(value) => conn
+            .prepare_cached("INSERT OR REPLACE INTO note (key, value) VALUES (?1, ?2)")?
+            .execute([key, value])?,
+        None => conn.prepare_cached("DELETE FROM note WHERE key = ?1")?.execute([key])?,
+    };
+    Ok(())
 }

@@ -1,8 +1,11 @@
-//! The longer ago, the coarser: every value is in five tiers, each with its own stretch of time and its own end. A tier is
+//! The longer ago, the coarser: every value is in six tiers, each with its own stretch of time and its own end. A tier is
 //! made when values leave the hot rows, never once a night, and a value is in each of them exactly once.
 
 use super::chunk::{Bucket, Point};
-use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
+use crate::base::clock::Duration;
+use crate::base::error::Result;
+use crate::db::Conn;
+use crate::settings;
 
 /// One resolution.
 pub struct Tier {
@@ -12,8 +15,6 @@ pub struct Tier {
     pub bucket_s: u32,
     /// Seconds that one chunk covers: long enough to be small, short enough to be rewritten cheaply.
     pub span_s: u32,
-    /// Seconds until it may go.
-    pub keep_s: u32,
 }
 
 const H: u32 = 3_600;
@@ -24,36 +25,72 @@ pub const RAW: Tier = Tier {
     number: 1,
     bucket_s: 1,
     span_s: 2 * H,
-    keep_s: H,
 };
 
-/// The coarser ones, finest first (B-62).
-pub const ROLLED: [Tier; 4] = [
+/// The coarser ones, finest first (B-62, and days).
+pub const ROLLED: [Tier; 5] = [
     Tier {
         number: 2,
         bucket_s: 60,
         span_s: 6 * H,
-        keep_s: D,
     },
     Tier {
         number: 3,
         bucket_s: 5 * 60,
         span_s: D,
-        keep_s: 7 * D,
     },
     Tier {
         number: 4,
         bucket_s: 30 * 60,
         span_s: 7 * D,
-        keep_s: 30 * D,
     },
     Tier {
         number: 5,
         bucket_s: H,
         span_s: 14 * D,
-        keep_s: 365 * D,
+    },
+    // A year of hours is 8 760 buckets a line; of days it is read in a millisecond.
+    Tier {
+        number: 6,
+        bucket_s: D,
+        span_s: 360 * D,
     },
 ];
+
+/// How long each tier is kept, in seconds, the finest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep([u32; 6]);
+
+impl Default for Keep {
+    /// B-62.
+    fn default() -> Keep {
+        Keep([H, D, 7 * D, 30 * D, 365 * D, 365 * D])
+    }
+}
+
+impl Keep {
+    /// As it is set.
+    pub fn read(conn: &Conn) -> Result<Keep> {
+        let times = |key, unit: u32| -> Result<u32> {
+            Ok(u32::try_from(settings::number(conn, key)?)
+                .unwrap_or(0)
+                .saturating_mul(unit))
+        };
+        Ok(Keep([
+            times("retention.raw_hours", H)?,
+            times("retention.minute_hours", H)?,
+            times("retention.five_minute_days", D)?,
+            times("retention.half_hour_days", D)?,
+            times("retention.hour_days", D)?,
+            times("retention.hour_days", D)?,
+        ]))
+    }
+
+    /// Of this tier.
+    pub fn of(&self, tier: &Tier) -> u32 {
+        self.0[tier.number as usize - 1]
+    }
+}
 
 impl Tier {
     /// The beginning of the chunk that holds this second.
@@ -103,64 +140,101 @@ pub fn merge_points(mut old: Vec<Point>, new: &[Point]) -> Vec<Point> {
     old
 }
 
-/// How far back a chart looks.
+/// The lengths of time that charts offer, as they stand in a URL.
+pub const PERIODS: [(&str, Duration); 7] = [
+    ("1h", Duration::from_secs(H as u64)),
+    ("6h", Duration::from_secs(6 * H as u64)),
+    ("24h", Duration::from_secs(D as u64)),
+    ("7d", Duration::from_secs(7 * D as u64)),
+    ("30d", Duration::from_secs(30 * D as u64)),
+    ("90d", Duration::from_secs(90 * D as u64)),
+    ("1y", Duration::from_secs(365 * D as u64)),
+];
+
+/// Points of one line at most: a wide screen shows no more.
+pub const POINTS_MAX: u32 = 720;
+
+/// What one point may cover, in seconds.
+const STEPS: [u32; 19] = [
+    5,
+    10,
+    30,
+    60,
+    2 * 60,
+    5 * 60,
+    10 * 60,
+    15 * 60,
+    30 * 60,
+    H,
+    2 * H,
+    3 * H,
+    4 * H,
+    6 * H,
+    12 * H,
+    D,
+    2 * D,
+    7 * D,
+    30 * D,
+];
+
+/// A stretch of time as a chart shows it: a whole number of steps, the last of which holds the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Period {
-    /// `1h`
-    Hour,
-    /// `6h`
-    SixHours,
-    /// `24h`
-    Day,
-    /// `7d`
-    Week,
-    /// `30d`
-    Month,
+pub struct Window {
+    /// The first step, counted from 1970.
+    pub first: u32,
+    /// How many steps.
+    pub steps: u32,
+    /// What one of them covers, in seconds.
+    pub step_s: u32,
+    /// The tier's number where it is read from.
+    tier: i64,
 }
 
-impl Period {
-    /// As it stands in a URL.
-    pub fn parse(text: &str) -> Option<Period> {
-        Some(match text {
-            "1h" => Period::Hour,
-            "6h" => Period::SixHours,
-            "24h" => Period::Day,
-            "7d" => Period::Week,
-            "30d" => Period::Month,
-            _ => return None,
-        })
-    }
-
-    /// How long it is.
-    pub fn length_ms(self) -> Ms {
-        match self {
-            Period::Hour => HOUR,
-            Period::SixHours => 6 * HOUR,
-            Period::Day => 24 * HOUR,
-            Period::Week => 7 * 24 * HOUR,
-            Period::Month => 30 * 24 * HOUR,
+impl Window {
+    /// From one second to another, with the finest step that gives at most [`POINTS_MAX`] points and whose values are kept
+    /// so long. `now` is for that: what is not kept any more is not there.
+    pub fn new(from_s: u32, to_s: u32, now_s: u32, keep: &Keep) -> Window {
+        let length = to_s.saturating_sub(from_s).max(1);
+        let age = now_s.saturating_sub(from_s);
+        let enough = |step: &&u32| length.div_ceil(**step) <= POINTS_MAX;
+        // The coarsest tier that fits a step is the quickest to read and says the same.
+        let tiers = || ROLLED.iter().rev().chain([&RAW]);
+        let fits = |step: u32| tiers().find(|tier| step.is_multiple_of(tier.bucket_s) && keep.of(tier) >= age);
+        let found = STEPS.iter().filter(enough).find_map(|step| Some((*step, fits(*step)?)));
+        // Older than all that is kept: what there is of it is in the last tier.
+        let (step_s, tier) = found.unwrap_or_else(|| {
+            let last = &ROLLED[ROLLED.len() - 1];
+            let step = STEPS.iter().filter(enough).find(|step| **step >= last.bucket_s);
+            (*step.unwrap_or(&STEPS[STEPS.len() - 1]), last)
+        });
+        let steps = length.div_ceil(step_s).min(POINTS_MAX);
+        Window {
+            first: (to_s / step_s).saturating_sub(steps - 1),
+            steps,
+            step_s,
+            tier: tier.number,
         }
     }
 
-    /// What one point of the chart covers: at most 720 of them.
-    pub fn step_ms(self) -> Ms {
-        match self {
-            Period::Hour => 5 * SECOND,
-            Period::SixHours => MINUTE,
-            Period::Day => 2 * MINUTE,
-            Period::Week => 15 * MINUTE,
-            Period::Month => HOUR,
-        }
+    /// So much until now.
+    pub fn last(length: Duration, now_s: u32, keep: &Keep) -> Window {
+        let length = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
+        Window::new(now_s.saturating_sub(length), now_s, now_s, keep)
     }
 
     /// Where it is read from.
-    pub fn tier(self) -> &'static Tier {
-        match self {
-            Period::Hour => &RAW,
-            Period::SixHours | Period::Day => &ROLLED[0],
-            Period::Week => &ROLLED[1],
-            Period::Month => &ROLLED[2],
-        }
+    pub fn tier(&self) -> &'static Tier {
+        ROLLED.iter().find(|tier| tier.number == self.tier).unwrap_or(&RAW)
+    }
+
+    /// Its first second.
+    pub fn from_s(&self) -> u32 {
+        self.first * self.step_s
+    }
+
+    /// The first second after it.
+    pub fn to_s(&self) -> u32 {
+        (self.first + self.steps).saturating_mul(self.step_s)
     }
 }
 
@@ -168,20 +242,65 @@ impl Period {
 mod tests {
     use super::*;
 
+    const NOW: u32 = 1_800_000_123;
+
     #[test]
     fn every_period_has_at_most_720_points_and_a_tier_that_is_kept_so_long() {
-        for text in ["1h", "6h", "24h", "7d", "30d"] {
-            let period = Period::parse(text).unwrap();
-            assert!(period.length_ms() / period.step_ms() <= 720, "{text}");
-            assert!(i64::from(period.tier().keep_s) * SECOND >= period.length_ms(), "{text}");
-            assert_eq!(
-                period.step_ms() % (i64::from(period.tier().bucket_s) * SECOND),
-                0,
-                "{text}"
-            );
-        }
+        let steps: Vec<_> = PERIODS
+            .iter()
+            .map(|(name, length)| {
+                let w = Window::last(*length, NOW, &Keep::default());
+                assert!(w.steps <= POINTS_MAX, "{name}");
+                assert!(Keep::default().of(w.tier()) >= length.as_secs() as u32, "{name}");
+                assert!(
+                    (w.from_s()..w.to_s()).contains(&NOW) && w.to_s() - NOW <= w.step_s,
+                    "{name}"
+                );
+                assert_eq!(w.step_s % w.tier().bucket_s, 0, "{name}");
+                (*name, w.step_s, w.steps, w.tier().bucket_s)
+            })
+            .collect();
+        assert_eq!(
+            steps,
+            [
+                ("1h", 5, 720, 1),
+                ("6h", 60, 360, 60),
+                ("24h", 120, 720, 60),
+                ("7d", 900, 672, 300),
+                ("30d", 3_600, 720, 3_600),
+                ("90d", 10_800, 720, 3_600),
+                ("1y", 86_400, 365, 86_400),
+            ]
+        );
         for tier in ROLLED {
             assert_eq!(tier.span_s % tier.bucket_s, 0);
+        }
+    }
+
+    #[test]
+    fn any_stretch_of_time_is_shown_from_what_is_still_kept() {
+        let keep = Keep::default();
+        // Ten minutes, a day ago: the minutes are gone, the five minutes are there.
+        let w = Window::new(NOW - 26 * H, NOW - 26 * H + 600, NOW, &keep);
+        assert_eq!((w.step_s, w.steps, w.tier().bucket_s), (300, 2, 300));
+        // Raw values kept for two days show six hours finely; minutes kept for one hour only leave the next tier.
+        let long = Keep([48 * H, D, 7 * D, 30 * D, 365 * D, 365 * D]);
+        assert_eq!(Window::last(PERIODS[1].1, NOW, &long).step_s, 30);
+        let short = Keep([H, H, 7 * D, 30 * D, 365 * D, 365 * D]);
+        assert_eq!(Window::last(PERIODS[1].1, NOW, &short).tier().bucket_s, 300);
+        // Nonsense does no harm.
+        for (from, to) in [
+            (0, u32::MAX),
+            (0, 0),
+            (NOW, NOW),
+            (NOW, 5),
+            (u32::MAX, u32::MAX),
+            (0, 1),
+        ] {
+            for keep in [keep, Keep([0; 6])] {
+                let w = Window::new(from, to, NOW, &keep);
+                assert!((1..=POINTS_MAX).contains(&w.steps), "{from} to {to}: {w:?}");
+            }
         }
     }
 

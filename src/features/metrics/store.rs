@@ -1,13 +1,15 @@
 //! Samples on disk. A poll is one row until about two hours' worth of a server's rows are folded into chunks, in one
-//! transaction with all rollups: whatever is killed when, each poll is either whole or not there, and counted once. The
-//! folding of a server is also its clean-up, so nothing ever happens to all servers at the same time.
+//! transaction with all rollups: whatever is killed when, each poll is either whole or not there, and counted once. Of two
+//! polls in the same second the newer counts, unless the older one is folded already. The folding of a server is also its
+//! clean-up, so nothing ever happens to all servers at the same time.
 
+use super::age::Age;
 use super::chunk::{self, Bucket, Point};
 use super::glances::Sample;
 use super::queries;
-use super::rollup::{self, Period, RAW, ROLLED, Tier};
+use super::rollup::{self, Keep, RAW, ROLLED, Tier, Window};
 use super::series::{self, DISK, DISKS_MAX, METRICS, Unit};
-use crate::base::clock::{Ms, SECOND};
+use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
 use crate::base::{log, random};
@@ -16,7 +18,7 @@ use crate::features::servers::latest::{self, Spark};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A poll that brought a sample.
 #[derive(Debug, Clone)]
@@ -38,10 +40,36 @@ const FOLD_ROWS: u32 = 120;
 /// Longer than twice the slowest interval: something was missed, and the line has a gap.
 const SILENCE_MS: Ms = 150 * SECOND;
 
+/// One series as it was polled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// As in [`METRICS`], or `disk:` and a mount point.
+    pub key: String,
+    /// Unix seconds and value.
+    pub points: Vec<(u32, f64)>,
+}
+
+/// Where it is noted from when on polls are not folded, and how long that may be: whoever wanted them may be gone.
+const HELD: &str = "hold.from";
+const HELD_MAX_S: u32 = 3 * 24 * 3_600;
+
+/// Where the time is noted that the clean-up believes.
+const BELIEVED: &str = "clock.believed";
+
 /// See the module's documentation.
 pub struct Store {
     db: Arc<Db>,
-    known: Mutex<HashMap<i64, Known>>,
+    writing: Mutex<Writing>,
+}
+
+/// What the one who writes keeps in memory.
+#[derive(Default)]
+struct Writing {
+    known: HashMap<i64, Known>,
+    keep: Keep,
+    age: Option<Age>,
+    /// See [`Store::trusting`].
+    trusting: bool,
 }
 
 /// What is kept in memory of a server that is being written.
@@ -59,18 +87,77 @@ impl Store {
     pub fn new(db: Arc<Db>) -> Store {
         Store {
             db,
-            known: Mutex::default(),
+            writing: Mutex::default(),
         }
+    }
+
+    /// Believes every time at once, for stories and benchmarks that tell of years in seconds.
+    pub fn trusting(db: Arc<Db>) -> Store {
+        let store = Store::new(db);
+        store.writing().trusting = true;
+        store
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the tiers are kept from now on.
+    pub fn set_keep(&self, keep: Keep) {
+        self.writing().keep = keep;
+    }
+
+    /// Polls of this second and later are not folded, for three days at most; `None` ends that. It is for who reads polls
+    /// as they came ([`Store::polls`]), in whichever process.
+    pub fn hold_from(&self, second: Option<u32>) -> Result<()> {
+        self.set_note(HELD, second.map(i64::from))
+    }
+
+    /// What a server measured in these seconds (the first included, the last not), as far as it is not folded yet.
+    pub fn polls(&self, server: i64, from: u32, to: u32) -> Result<Vec<Track>> {
+        self.db.read(|conn| {
+            let rows = queries::hot(conn, server, from, to.saturating_sub(1))?;
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
+            let known = queries::series(conn, server)?;
+            let place: HashMap<u32, usize> = known.iter().enumerate().map(|(i, (id, _))| (*id, i)).collect();
+            let of = |(_, key)| Track {
+                key,
+                points: Vec::new(),
+            };
+            let mut tracks: Vec<Track> = known.into_iter().map(of).collect();
+            for (at, data) in rows {
+                for (id, steps) in chunk::read_row(&data).unwrap_or_default() {
+                    if let Some(track) = place.get(&id).and_then(|i| tracks.get_mut(*i)) {
+                        let value = series::unit(&track.key).of_steps(steps as f64);
+                        track.points.push((at, value));
+                    }
+                }
+            }
+            tracks.retain(|track| !track.points.is_empty());
+            Ok(tracks)
+        })
+    }
+
+    /// A text that was noted.
+    pub fn note_text(&self, key: &str) -> Result<Option<String>> {
+        self.db.read(|conn| queries::note(conn, key))
+    }
+
+    /// Notes a text.
+    pub fn set_note_text(&self, key: &str, text: &str) -> Result<()> {
+        self.db.write(|tx| queries::set_note(tx, key, Some(text)))
     }
 
     /// Keeps polls, all or (with an error) none of them.
     pub fn add(&self, polls: &[Polled]) -> Result<()> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.writing();
         let done = self
             .db
-            .write(|tx| polls.iter().try_for_each(|poll| add(tx, &mut known, poll)));
+            .write(|tx| polls.iter().try_for_each(|poll| writing.add(tx, poll)));
         if done.is_err() {
-            known.clear(); // it may know of rows that were rolled back
+            writing.known.clear(); // it may know of rows that were rolled back
         }
         done
     }
@@ -84,43 +171,49 @@ impl Store {
                 continue;
             }
             let last = latest::of(&self.db, [Id::new(server)])?.into_values().next();
-            if last.is_none_or(|last| now - last.at_ms > i64::from(RAW.keep_s) * SECOND) {
-                self.known
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&server);
-                self.db.write(|tx| fold(tx, server, seconds(now)))?;
+            if last.is_none_or(|last| (now - last.at_ms).abs() > clock::HOUR) {
+                let mut writing = self.writing();
+                writing.known.remove(&server);
+                self.db.write(|tx| writing.fold(tx, server, now).map(drop))?;
             }
         }
-        Ok(())
+        let mut writing = self.writing();
+        self.db.write(|tx| {
+            let believed = writing.believed(tx, now)?;
+            queries::set_note(tx, BELIEVED, Some(&believed.to_string()))
+        })
     }
 
     /// Forgets a server.
     pub fn forget(&self, server: Id<Server>) -> Result<()> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&server.get());
+        self.writing().known.remove(&server.get());
         self.db.write(|tx| {
             for (id, _) in queries::series(tx, server.get())? {
                 for tier in ROLLED.iter().chain([&RAW]) {
                     queries::drop_chunks(tx, tier, id, u32::MAX)?;
                 }
             }
-            queries::drop_hot(tx, server.get())?;
+            queries::drop_hot(tx, server.get(), u32::MAX)?;
             latest::forget(tx, server)?;
             queries::forget(tx, server.get())
         })
     }
 
     /// A server's charts. A stretch without values has no point.
-    pub fn history(&self, server: Id<Server>, period: Period, now: Ms) -> Result<Vec<Series>> {
-        self.db.read(|conn| history(conn, server.get(), period, now))
+    pub fn history(&self, server: Id<Server>, window: &Window) -> Result<Vec<Series>> {
+        self.db.read(|conn| history(conn, server.get(), window))
     }
 
-    /// Bytes of the file: in use, and in all.
-    pub fn size(&self) -> Result<(i64, i64)> {
-        self.db.read(queries::size)
+    /// A number that was noted.
+    pub fn note(&self, key: &str) -> Result<Option<i64>> {
+        let text = self.db.read(|conn| queries::note(conn, key))?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    /// Notes a number for the time after a restart, or forgets it.
+    pub fn set_note(&self, key: &str, value: Option<i64>) -> Result<()> {
+        let text = value.map(|n| n.to_string());
+        self.db.write(|tx| queries::set_note(tx, key, text.as_deref()))
     }
 }
 
@@ -128,42 +221,82 @@ fn seconds(at_ms: Ms) -> u32 {
     u32::try_from(at_ms / SECOND).unwrap_or(0)
 }
 
-fn add(tx: &Tx, known: &mut HashMap<i64, Known>, poll: &Polled) -> Result<()> {
-    let server = poll.server.get();
-    let k = match known.entry(server) {
-        Entry::Occupied(there) => there.into_mut(),
-        Entry::Vacant(empty) => empty.insert(Known::load(tx, server)?),
-    };
+impl Writing {
+    fn add(&mut self, tx: &Tx, poll: &Polled) -> Result<()> {
+        let server = poll.server.get();
+        let k = match self.known.entry(server) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(empty) => empty.insert(Known::load(tx, server)?),
+        };
 
-    let mut values = Vec::with_capacity(METRICS.len() + poll.sample.disks.len().min(DISKS_MAX));
-    for (i, value) in series::values(poll.sample, poll.took_ms) {
-        values.push((k.metric(tx, server, i)?, value));
-    }
-    for (mount, value) in series::disks(poll.sample) {
-        if let Some(id) = k.disk(tx, server, mount)? {
-            values.push((id, value));
+        let mut values = Vec::with_capacity(METRICS.len() + poll.sample.disks.len().min(DISKS_MAX));
+        for (i, value) in series::values(poll.sample, poll.took_ms) {
+            values.push((k.metric(tx, server, i)?, value));
         }
-    }
-    values.sort_unstable_by_key(|(id, _)| *id);
-    queries::put_hot(tx, server, seconds(poll.at_ms), &chunk::row(&values))?;
+        for (mount, value) in series::disks(poll.sample) {
+            if let Some(id) = k.disk(tx, server, mount)? {
+                values.push((id, value));
+            }
+        }
+        values.sort_unstable_by_key(|(id, _)| *id);
+        queries::put_hot(tx, server, seconds(poll.at_ms), &chunk::row(&values))?;
 
-    k.shine(poll);
-    let summary = Sample {
-        disks: Vec::new(),
-        ..poll.sample.clone()
-    };
-    let sample = serde_json::to_string(&summary).map_err(Error::internal)?;
-    let disks =
-        serde_json::to_string(&poll.sample.disks[..poll.sample.disks.len().min(64)]).map_err(Error::internal)?;
-    latest::put(tx, poll.server, (poll.at_ms, poll.took_ms), &sample, &k.spark, &disks)?;
+        k.shine(poll);
+        let summary = Sample {
+            disks: Vec::new(),
+            ..poll.sample.clone()
+        };
+        let sample = serde_json::to_string(&summary).map_err(Error::internal)?;
+        let disks =
+            serde_json::to_string(&poll.sample.disks[..poll.sample.disks.len().min(64)]).map_err(Error::internal)?;
+        latest::put(tx, poll.server, (poll.at_ms, poll.took_ms), &sample, &k.spark, &disks)?;
 
-    k.rows += 1;
-    if k.rows >= k.fold_at {
-        fold(tx, server, seconds(poll.at_ms))?;
-        k.rows = 0;
-        k.fold_at = fold_at();
+        k.rows += 1;
+        if k.rows >= k.fold_at {
+            let left = self.fold(tx, server, poll.at_ms)?;
+            if let Some(k) = self.known.get_mut(&server) {
+                k.rows = left;
+                k.fold_at = left + fold_at();
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// The time to clean up by.
+    fn believed(&mut self, conn: &Conn, now: Ms) -> Result<Ms> {
+        if self.trusting {
+            return Ok(now);
+        }
+        let mono = clock::mono();
+        let age = match &mut self.age {
+            Some(age) => age,
+            None => {
+                let noted = queries::note(conn, BELIEVED)?.and_then(|text| text.parse().ok());
+                self.age.insert(Age::new(noted.unwrap_or(now), now, mono))
+            }
+        };
+        Ok(age.at(now, mono))
+    }
+
+    /// Moves a server's hot rows into chunks of every tier and drops what is too old. Says how many rows were held back.
+    fn fold(&mut self, tx: &Tx, server: i64, now: Ms) -> Result<u32> {
+        let held = queries::note(tx, HELD)?.and_then(|text| text.parse::<u32>().ok());
+        let before = held.map_or(u32::MAX, |held| held.max(seconds(now).saturating_sub(HELD_MAX_S)));
+        let now = seconds(self.believed(tx, now)?);
+        fold(tx, server, before)?;
+        for (id, _) in queries::series(tx, server)? {
+            for tier in ROLLED.iter().chain([&RAW]) {
+                // A chunk goes when its last second is too old.
+                queries::drop_chunks(
+                    tx,
+                    tier,
+                    id,
+                    now.saturating_sub(self.keep.of(tier).saturating_add(tier.span_s)),
+                )?;
+            }
+        }
+        queries::hot_count(tx, server)
+    }
 }
 
 fn fold_at() -> u32 {
@@ -226,37 +359,41 @@ impl Known {
     }
 }
 
-/// Moves a server's hot rows into chunks of every tier and drops what is too old.
-fn fold(tx: &Tx, server: i64, now: u32) -> Result<()> {
+/// Moves a server's hot rows of before this second into chunks of every tier.
+fn fold(tx: &Tx, server: i64, before: u32) -> Result<()> {
     let mut by_series: HashMap<u32, Vec<Point>> = HashMap::new();
-    for (at, data) in queries::hot(tx, server, 0, u32::MAX)? {
+    for (at, data) in queries::hot(tx, server, 0, before.saturating_sub(1))? {
         for (id, value) in chunk::read_row(&data).unwrap_or_default() {
             by_series.entry(id).or_default().push(Point { at, value });
         }
     }
-    for (id, points) in &by_series {
+    for (id, mut points) in by_series {
+        let mut chunks = Vec::new();
         for part in points.chunk_by(|a, b| RAW.span(a.at) == RAW.span(b.at)) {
             let span = RAW.span(part[0].at);
-            let old = old(queries::chunk(tx, &RAW, *id, span)?, chunk::read_points, *id);
-            queries::put_chunk(tx, &RAW, *id, span, &chunk::points(&rollup::merge_points(old, part)))?;
+            chunks.push((span, old(queries::chunk(tx, &RAW, id, span)?, chunk::read_points, id)));
+        }
+        // What is in a chunk is in the rollups as well: a second one of the same second would be counted twice.
+        points.retain(|p| {
+            let there = chunks.iter().find(|(span, _)| *span == RAW.span(p.at));
+            there.is_none_or(|(_, old)| old.binary_search_by_key(&p.at, |o| o.at).is_err())
+        });
+        for (span, old) in chunks {
+            let new: Vec<Point> = points.iter().filter(|p| RAW.span(p.at) == span).copied().collect();
+            if !new.is_empty() {
+                queries::put_chunk(tx, &RAW, id, span, &chunk::points(&rollup::merge_points(old, &new)))?;
+            }
         }
         for tier in &ROLLED {
-            let new = rollup::roll(points, tier.bucket_s);
+            let new = rollup::roll(&points, tier.bucket_s);
             for part in new.chunk_by(|a, b| tier.span(a.at) == tier.span(b.at)) {
                 let span = tier.span(part[0].at);
-                let old = old(queries::chunk(tx, tier, *id, span)?, chunk::read_buckets, *id);
-                queries::put_chunk(tx, tier, *id, span, &chunk::buckets(&rollup::merge_buckets(old, part)))?;
+                let old = old(queries::chunk(tx, tier, id, span)?, chunk::read_buckets, id);
+                queries::put_chunk(tx, tier, id, span, &chunk::buckets(&rollup::merge_buckets(old, part)))?;
             }
         }
     }
-    queries::drop_hot(tx, server)?;
-    for (id, _) in queries::series(tx, server)? {
-        for tier in ROLLED.iter().chain([&RAW]) {
-            // A chunk goes when its last second is too old.
-            queries::drop_chunks(tx, tier, id, now.saturating_sub(tier.keep_s + tier.span_s))?;
-        }
-    }
-    Ok(())
+    queries::drop_hot(tx, server, before)
 }
 
 /// A chunk that cannot be read is lost, and said so; what comes after it is kept.
@@ -285,29 +422,24 @@ pub struct Series {
     pub points: Vec<(Ms, f64, f64, f64)>,
 }
 
-fn history(conn: &Conn, server: i64, period: Period, now: Ms) -> Result<Vec<Series>> {
-    let step = (period.step_ms() / SECOND) as u32;
-    let slots = (period.length_ms() / period.step_ms()) as usize;
-    let last = seconds(now) / step;
-    let first = last.saturating_sub(slots as u32 - 1);
-    let from = first * step;
+fn history(conn: &Conn, server: i64, window: &Window) -> Result<Vec<Series>> {
+    let (step, tier) = (window.step_s, window.tier());
+    let (from, to) = (window.from_s(), window.to_s().saturating_sub(1));
 
     let known = queries::series(conn, server)?;
     let mut lines: Vec<Line> = known
         .iter()
         .map(|_| Line {
-            first,
-            slots: vec![None; slots],
+            first: window.first,
+            slots: vec![None; window.steps as usize],
         })
         .collect();
-    let tier = period.tier();
     for ((id, _), line) in known.iter().zip(&mut lines) {
-        let range = (tier.span(from), seconds(now));
-        queries::chunks(conn, tier, *id, range.0, range.1, |data| line.take(tier, data, step))?;
+        queries::chunks(conn, tier, *id, tier.span(from), to, |data| line.take(tier, data, step))?;
     }
     // What is not folded yet is in no tier.
     let place: HashMap<u32, usize> = known.iter().enumerate().map(|(i, (id, _))| (*id, i)).collect();
-    for (at, data) in queries::hot(conn, server, from, seconds(now))? {
+    for (at, data) in queries::hot(conn, server, from, to)? {
         for (id, value) in chunk::read_row(&data).unwrap_or_default() {
             if let Some(i) = place.get(&id) {
                 lines[*i].put(&Bucket::of(at, value), step);

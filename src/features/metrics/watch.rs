@@ -2,8 +2,10 @@
 //! (from which the alert is made) and its evidence are one transaction.
 
 use super::lamp::{self, Change};
-use super::poll::{PollSink, Poller};
+use super::ownnet::{OwnNet, Turn};
+use super::poll::{Doing, PollSink, Poller};
 use super::probe::{self, Outcome, PollAuth, PollTarget};
+use super::rollup::Keep;
 use super::store::Store;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
@@ -11,18 +13,22 @@ use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::log;
-use crate::db::{Conn, Tx};
+use crate::db::{Conn, Db, Tx};
 use crate::events::outbox;
 use crate::features::servers::{self, Polled};
+use crate::net::dial;
+use crate::net::get::Line;
 use crate::schedule::pool::Bounds;
 use crate::settings;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this; a changed setting takes as long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often it is noted how polling goes, for whichever process is asked.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// How often what belongs to no server any more is cleaned up.
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 /// Threads that poll when there is little to do.
@@ -40,7 +46,12 @@ impl Watching {
     pub fn start(app: Arc<App>) -> Result<Watching> {
         let max = app.db.read(|conn| settings::number(conn, "poll.threads_max"))? as usize;
         let store = Arc::new(Store::new(app.metrics.clone()));
-        let sink = Box::new(Lamps { app: app.clone() });
+        let own_net = Arc::new(Mutex::new(OwnNet::resume(store.note(OFFLINE_SINCE)?)));
+        let sink = Box::new(Lamps {
+            app: app.clone(),
+            store: store.clone(),
+            own_net: own_net.clone(),
+        });
         let poller = Poller::start(
             store.clone(),
             sink,
@@ -53,6 +64,7 @@ impl Watching {
         let keeper = Keeper {
             app: app.clone(),
             store,
+            own_net,
             stop: stop.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -73,6 +85,7 @@ impl Watching {
 struct Keeper {
     app: Arc<App>,
     store: Arc<Store>,
+    own_net: Arc<Mutex<OwnNet>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -81,7 +94,7 @@ impl Keeper {
         let wake = &self.app.wakes.events;
         let mut seen_list = None;
         let mut polled = HashSet::new();
-        let mut tidied: Option<Instant> = None;
+        let (mut tidied, mut noted): (Option<Instant>, Option<Instant>) = (None, None);
         while !self.stop.load(Ordering::SeqCst) {
             let seen = wake.count();
             if let Err(e) = self.beat(&poller, &mut seen_list, &mut polled) {
@@ -94,7 +107,7 @@ impl Keeper {
             // Without a list nobody may be taken for gone.
             if seen_list.is_some() && tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
                 tidied = Some(clock::mono());
-                if let Err(e) = self.store.tidy(clock::now(), |id| polled.contains(&id)) {
+                if let Err(e) = self.tidy(&polled) {
                     log::error(
                         "metrics",
                         "old samples could not be tidied",
@@ -102,9 +115,29 @@ impl Keeper {
                     );
                 }
             }
+            if noted.is_none_or(|at| at.elapsed() >= NOTE_EVERY) {
+                noted = Some(clock::mono());
+                if let Err(e) = self.note(&poller.doing()) {
+                    log::error(
+                        "metrics",
+                        "how polling goes could not be noted",
+                        &[("error", &e.to_string())],
+                    );
+                }
+            }
             wake.wait(seen, LOOK_AGAIN);
         }
         poller.stop();
+    }
+
+    fn note(&self, doing: &Doing) -> Result<()> {
+        let text = serde_json::to_string(doing).map_err(Error::internal)?;
+        self.store.set_note_text(DOING, &text)
+    }
+
+    fn tidy(&self, polled: &HashSet<Id<Server>>) -> Result<()> {
+        self.store.set_keep(self.app.db.read(Keep::read)?);
+        self.store.tidy(clock::now(), |id| polled.contains(&id))
     }
 
     /// Makes a new list when a server was added, removed or is to be asked in another way.
@@ -124,12 +157,15 @@ impl Keeper {
         let targets = self.app.db.read(|conn| {
             let all = servers::all(conn)?;
             let known: HashSet<_> = all.iter().map(|s| s.id).collect();
-            Ok((
-                all.iter().filter_map(|s| target_or_note(&self.app, conn, s)).collect(),
-                known,
-            ))
+            let targets: Vec<_> = all.iter().filter_map(|s| target_or_note(&self.app, conn, s)).collect();
+            // Whoever was missed once already says nothing about our network, nor does our own machine.
+            let far: HashSet<_> = targets.iter().filter(|t| t.far).map(|t| t.server).collect();
+            let lit = |s: &servers::Server| (s.id.get(), s.lamp.status == "ok" && s.lamp.fail_count == 0);
+            let lit: Vec<_> = all.iter().filter(|s| far.contains(&s.id)).map(lit).collect();
+            Ok((targets, known, lit))
         })?;
-        let (targets, known): (Vec<PollTarget>, HashSet<_>) = targets;
+        let (targets, known, lit) = targets;
+        lock(&self.own_net).know(&lit);
         poller.set_targets(targets);
         for gone in polled.difference(&known) {
             self.store.forget(*gone)?;
@@ -170,29 +206,104 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         "token" => PollAuth::Token(stored("glances_token")?),
         _ => PollAuth::None,
     };
+    let host = Host::parse(host).map_err(Error::internal)?;
+    let near = host.as_str() == "localhost" || host.ip().is_some_and(dial::is_own);
     Ok(PollTarget {
         server: server.id,
         revision: server.poll_revision,
         security: probe::security(f.glances_scheme, &f.glances_tls_pin).map_err(Error::internal)?,
-        host: Host::parse(host).map_err(Error::internal)?,
+        host,
         port: f.glances_port,
         path: f.glances_path.clone(),
         path_seen: server.glances_path_seen.clone().filter(|seen| *seen != f.glances_path),
         auth,
         interval: Duration::from_secs(f.poll_interval_s.max(1) as u64),
         fail_threshold: settings::number(conn, "poll.fail_threshold")? as u32,
+        misses: u32::try_from(server.lamp.fail_count).unwrap_or(0),
+        far: !near,
+        line: Line::default(),
     })
 }
 
 /// Minds the lamps.
 struct Lamps {
     app: Arc<App>,
+    store: Arc<Store>,
+    own_net: Arc<Mutex<OwnNet>>,
+}
+
+/// Where it is noted how polling goes.
+const DOING: &str = "poll.doing";
+
+/// How polling goes, as noted within the last seconds by the process that polls.
+pub fn doing(metrics: &Arc<Db>) -> Result<Option<Doing>> {
+    let text = Store::new(metrics.clone()).note_text(DOING)?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Since when our own network seems to be down, unix ms.
+pub fn offline_since(metrics: &Arc<Db>) -> Result<Option<Ms>> {
+    Store::new(metrics.clone()).note(OFFLINE_SINCE)
+}
+
+/// Where it is noted that we are offline: after a restart nobody has answered yet, and the alert is still open.
+const OFFLINE_SINCE: &str = "controller.offline_since";
+
+fn lock(own_net: &Mutex<OwnNet>) -> std::sync::MutexGuard<'_, OwnNet> {
+    own_net.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl PollSink for Lamps {
-    fn polled(&self, batch: Vec<Outcome>) {
+    fn polled(&self, mut batch: Vec<Outcome>) {
+        let mut own_net = lock(&self.own_net);
+        let turns = own_net.weigh(&batch);
+        batch.retain(|outcome| !own_net.excuses(outcome));
+        drop(own_net);
+        for turn in turns {
+            if let Err(e) = self.turn(&turn) {
+                log::error(
+                    "metrics",
+                    "the controller's own state could not be written",
+                    &[("error", &e.to_string())],
+                );
+            }
+        }
         if let Err(e) = mind(&self.app, &batch) {
             log::error("metrics", "lamps could not be written", &[("error", &e.to_string())]);
+        }
+    }
+}
+
+impl Lamps {
+    /// The note comes before the alarm and goes after the all-clear: killed in between, we say one of them twice.
+    fn turn(&self, turn: &Turn) -> Result<()> {
+        let emit = |kind, data: &serde_json::Value| {
+            let wake = &self.app.wakes.events;
+            self.app
+                .db
+                .write(|tx| outbox::emit(tx, wake, kind, ("controller", 0), data))
+        };
+        match turn {
+            Turn::Lost(since, evidence) => {
+                log::error(
+                    "metrics",
+                    "no server can be reached: our own network seems to be down",
+                    &[],
+                );
+                self.store.set_note(OFFLINE_SINCE, Some(*since))?;
+                let data = serde_json::json!({ "name": "Lamplighter", "since": rfc3339(*since), "evidence": evidence });
+                emit("controller.offline", &data)
+            }
+            Turn::Back(after_ms, first) => {
+                log::info(
+                    "metrics",
+                    "servers can be reached again",
+                    &[("after_s", &(after_ms / 1_000).to_string())],
+                );
+                let data = serde_json::json!({ "name": "Lamplighter", "after_s": after_ms / 1_000, "first": first });
+                emit("controller.online", &data)?;
+                self.store.set_note(OFFLINE_SINCE, None)
+            }
         }
     }
 }

@@ -112,6 +112,36 @@ pub fn of(metrics: &Db, servers: impl IntoIterator<Item = Id<Server>>) -> Result
     })
 }
 
+/// A server's last poll as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    /// Whose.
+    pub server: i64,
+    /// When it began, unix ms.
+    pub at_ms: Ms,
+    /// How long it took.
+    pub took_ms: u32,
+    /// JSON, without its disks.
+    pub sample: &'a str,
+    /// A JSON array.
+    pub disks: &'a str,
+}
+
+/// Shows every server's last poll, one after the other, without keeping any.
+pub fn each(metrics: &Db, mut look: impl FnMut(Text)) -> Result<()> {
+    metrics.read(|conn| {
+        queries::each_latest(conn, |server, at_ms, took_ms, sample, disks| {
+            look(Text {
+                server,
+                at_ms,
+                took_ms,
+                sample,
+                disks,
+            })
+        })
+    })
+}
+
 /// The disks of a server's last poll: a JSON array of `{"mount","device","used","size","percent"}`.
 pub fn disks(metrics: &Db, server: Id<Server>) -> Result<Option<Box<RawValue>>> {
     let text = metrics.read(|conn| queries::latest_disks(conn, server))?;

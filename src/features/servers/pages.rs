@@ -536,7 +536,7 @@ const TASKS_SHOWN: i64 = 5;
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let periods = ["1h", "6h", "24h", "7d", "30d"];
+    let periods = ["1h", "6h", "24h", "7d", "30d", "90d", "1y"];
     let asked = ctx.request.param("period").unwrap_or_default();
     let (server, tasks) = ctx.app.db.read(|conn| {
         let of_server = task::Filter {

@@ -168,6 +168,19 @@ pub fn poll_fingerprint(conn: &Conn) -> Result<(i64, i64)> {
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
+/// Number, name, status and interval of polls (s) of every server.
+pub type LampRow = (i64, String, &'static str, i64);
+
+/// See [`LampRow`].
+pub fn lamps(conn: &Conn) -> Result<Vec<LampRow>> {
+    let mut statement = conn.prepare_cached("SELECT id, name, status, poll_interval_s FROM servers ORDER BY name")?;
+    let rows = statement.query_map([], |r| {
+        let status = word(r.get_ref(2)?.as_str()?, &["provisioning", "ok", "unreachable"]);
+        Ok((r.get(0)?, r.get(1)?, status, r.get(3)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Name, poll revision, lamp, and the API version and path seen last.
 pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
     let mut statement = conn.prepare_cached(
@@ -365,6 +378,23 @@ pub fn latest(conn: &Conn, server: Id<id::Server>) -> Result<Option<LatestRow>> 
         conn.prepare_cached("SELECT at_ms, took_ms, sample, spark FROM server_latest WHERE server = ?1")?;
     let row = statement.query_row([server.get()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)));
     Ok(row.optional()?)
+}
+
+/// Every server's last poll, text by text: server, when, how long, sample, disks.
+pub fn each_latest(conn: &Conn, mut each: impl FnMut(i64, Ms, u32, &str, &str)) -> Result<()> {
+    let mut statement = conn.prepare_cached("SELECT server, at_ms, took_ms, sample, disks FROM server_latest")?;
+    let mut rows = statement.query([])?;
+    while let Some(r) = rows.next()? {
+        let (sample, disks) = (r.get_ref(3)?, r.get_ref(4)?);
+        each(
+            r.get(0)?,
+            r.get(1)?,
+            r.get(2)?,
+            sample.as_str().unwrap_or_default(),
+            disks.as_str().unwrap_or_default(),
+        );
+    }
+    Ok(())
 }
 
 pub fn latest_disks(conn: &Conn, server: Id<id::Server>) -> Result<Option<String>> {

@@ -59,6 +59,7 @@ struct Content {
     sections: Vec<Section>,
     errors: Errors,
     saved: bool,
+    panels: serde_json::Map<String, serde_json::Value>,
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
@@ -67,6 +68,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         sections: sections(ctx, &HashMap::new())?,
         errors: Errors::default(),
         saved,
+        panels: ctx.panels("settings", 0)?,
     };
     page::show(ctx, "settings/list.html", content)
 }
@@ -89,6 +91,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
                 sections: sections(ctx, &typed)?,
                 errors: Errors::of(&e),
                 saved: false,
+                panels: ctx.panels("settings", 0)?,
             };
             Ok(page::show(ctx, "settings/list.html", content)?.with_status(422))
         }

@@ -16,6 +16,8 @@ pub const CONN_HEADER: &str = "X-Lamplighter-Conn";
 pub struct ConnInfo {
     /// The client: the socket's other end, or whom a trusted proxy named (its port is then 0).
     pub peer: SocketAddr,
+    /// Is the socket's other end a program on this machine that speaks for nobody else? A proxy here says whom it speaks for.
+    pub local: bool,
     /// Did the client speak TLS, to us or to a trusted proxy?
     pub tls: bool,
     /// The name of this request in logs and error answers.
@@ -156,6 +158,7 @@ mod tests {
         let peers = Peers::new();
         let info = ConnInfo {
             peer: "192.0.2.1:5".parse().unwrap(),
+            local: false,
             tls: true,
             request_id: "r".into(),
         };
@@ -171,6 +174,7 @@ mod tests {
         let (peers, memory) = (Peers::new(), Gauge::new(10));
         let info = ConnInfo {
             peer: "192.0.2.1:5".parse().unwrap(),
+            local: false,
             tls: false,
             request_id: "r".into(),
         };

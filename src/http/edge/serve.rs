@@ -149,10 +149,21 @@ struct Exchange {
     method: &'static str,
     path: String,
     peer: SocketAddr,
+    local: bool,
     tls: bool,
     id: String,
     close: bool,
 }
+
+/// What a proxy adds; one that adds none of them is configured to hide its clients.
+const SPEAKS_FOR: [&str; 6] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-real-ip",
+    "forwarded",
+    "via",
+];
 
 impl Exchange {
     fn new(peer: SocketAddr, tls: bool) -> Exchange {
@@ -161,6 +172,7 @@ impl Exchange {
             method: "-",
             path: "-".into(),
             peer,
+            local: false,
             tls,
             id: random::name(),
             close: false,
@@ -177,6 +189,8 @@ impl Exchange {
         {
             self.id = id.into();
         }
+        let near = self.peer.ip().to_canonical().is_loopback();
+        self.local = near && SPEAKS_FOR.iter().all(|name| head.all(name).is_empty());
         if peers::trusted(&config.trusted_proxies, self.peer.ip()) {
             self.tls |= head.all("x-forwarded-proto") == ["https"];
             self.peer = peers::behind(&config.trusted_proxies, self.peer, &head.all("x-forwarded-for"));
@@ -217,6 +231,7 @@ impl Session<'_> {
         }
         let info = ConnInfo {
             peer: self.now.peer,
+            local: self.now.local,
             tls: self.now.tls,
             request_id: self.now.id.clone(),
         };

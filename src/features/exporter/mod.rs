@@ -1,0 +1,40 @@
+//! Figures for others: `/metrics` in Prometheus' text format, and samples pushed to an engine that speaks VictoriaMetrics'
+//! import, for who keeps more than one machine can. Both give the same names.
+
+mod queries;
+pub mod text;
+pub mod names;
+mod fleet;
+mod push;
+mod own;
+mod api;
+mod pages;
+
+use crate::feature::Feature;
+use crate::schedule::{Periodic, Work};
+use crate::vault::Place;
+use std::time::Duration;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    panels: pages::PANELS,
+    periodic: PERIODIC,
+    ..Feature::named("exporter")
+};
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "exporter.push",
+    every: Duration::from_secs(15),
+    run: Work::Long(push::run),
+}];
+
+/// The rows of the table.
+const TOKEN: &str = "token";
+const PUSH: &str = "push";
+const PUSH_PLACE: Place = Place {
+    table: "exporter",
+    column: "value",
+    row: 1,
+};

@@ -1,0 +1,165 @@
+//! Lamplighter's own figures: what it uses, what waits, what failed. No names of servers or people are in them.
+
+use super::push;
+use super::text::{Kind, Text};
+use crate::base::error::Result;
+use crate::base::sys;
+use crate::features::{alerts, metrics, servers};
+use crate::http::route::Ctx;
+use crate::schedule;
+use crate::task::queue;
+
+/// Appends all of it.
+pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
+    let app = ctx.app;
+    out.family(
+        "lamplighter_build_info",
+        Kind::Gauge,
+        "Always 1; the version is the label.",
+    );
+    out.value("lamplighter_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    process(out, app.started_at as f64 / 1e3);
+
+    out.family(
+        "lamplighter_database_size_bytes",
+        Kind::Gauge,
+        "Size of a database with its log.",
+    );
+    let databases = [("state", app.db.size()?), ("metrics", app.metrics.size()?)];
+    for (name, size) in databases {
+        let bytes = (size.file + size.wal) as f64;
+        out.value("lamplighter_database_size_bytes", &[("database", name)], bytes);
+    }
+    out.family("lamplighter_database_free_bytes", Kind::Gauge, "Of that, empty pages.");
+    for (name, size) in databases {
+        out.value(
+            "lamplighter_database_free_bytes",
+            &[("database", name)],
+            size.free as f64,
+        );
+    }
+    if let Ok((free, _)) = sys::disk(&app.config.data_dir) {
+        let help = "Left on the disk of the databases.";
+        out.one("lamplighter_disk_free_bytes", Kind::Gauge, help, free as f64);
+    }
+
+    let clients = ctx.web.streams.taken() as f64;
+    out.one(
+        "lamplighter_stream_clients",
+        Kind::Gauge,
+        "Live streams that are open.",
+        clients,
+    );
+    let (lamps, tasks, firing, beats) = app.db.read(|conn| {
+        Ok((
+            servers::counts(conn)?,
+            queue::counts(conn)?,
+            alerts::firing(conn)?,
+            schedule::beats(conn)?,
+        ))
+    })?;
+    out.family(
+        "lamplighter_servers",
+        Kind::Gauge,
+        "Servers by the state of their lamp.",
+    );
+    for (status, n) in ["provisioning", "ok", "unreachable"].iter().zip(lamps) {
+        out.value("lamplighter_servers", &[("status", status)], n as f64);
+    }
+    out.family(
+        "lamplighter_tasks",
+        Kind::Gauge,
+        "Tasks that are kept, by status; queued ones wait.",
+    );
+    for (status, n) in &tasks {
+        out.value("lamplighter_tasks", &[("status", status)], *n as f64);
+    }
+    let help = "Alerts that nobody has looked after.";
+    out.one("lamplighter_alerts_firing", Kind::Gauge, help, firing as f64);
+    let help = "When a periodic work last ended.";
+    out.family("lamplighter_periodic_last_run_timestamp_seconds", Kind::Gauge, help);
+    for beat in &beats {
+        let name = "lamplighter_periodic_last_run_timestamp_seconds";
+        out.value(name, &[("name", &beat.name)], beat.last_at as f64 / 1e3);
+    }
+    let help = "1: the last run of a periodic work failed.";
+    out.family("lamplighter_periodic_failed", Kind::Gauge, help);
+    for beat in &beats {
+        let failed = f64::from(u8::from(beat.error.is_some()));
+        out.value("lamplighter_periodic_failed", &[("name", &beat.name)], failed);
+    }
+    polls(ctx, out)?;
+    push::figures(app, out)
+}
+
+fn process(out: &mut Text, started_s: f64) {
+    out.one(
+        "process_start_time_seconds",
+        Kind::Gauge,
+        "When it was started.",
+        started_s,
+    );
+    let Ok(usage) = sys::usage() else { return };
+    let help = "Memory in use, without what is swapped out.";
+    out.one(
+        "process_resident_memory_bytes",
+        Kind::Gauge,
+        help,
+        usage.resident as f64,
+    );
+    let help = "CPU time used, user and system.";
+    out.one("process_cpu_seconds_total", Kind::Counter, help, usage.cpu_s);
+    out.one("process_threads", Kind::Gauge, "Threads.", usage.threads as f64);
+    out.one(
+        "process_open_fds",
+        Kind::Gauge,
+        "Open file descriptors.",
+        usage.files as f64,
+    );
+}
+
+fn polls(ctx: &Ctx, out: &mut Text) -> Result<()> {
+    let offline = metrics::offline_since(&ctx.app.metrics)?;
+    let help = "1: Lamplighter's own network seems to be down.";
+    let down = f64::from(u8::from(offline.is_some()));
+    out.one("lamplighter_controller_offline", Kind::Gauge, help, down);
+    let Some(doing) = metrics::doing(&ctx.app.metrics)? else {
+        return Ok(());
+    };
+    let help = "Polls since the poller was started, by how they ended.";
+    out.family("lamplighter_polls_total", Kind::Counter, help);
+    for (result, n) in [("ok", doing.ok), ("failed", doing.failed)] {
+        out.value("lamplighter_polls_total", &[("result", result)], n as f64);
+    }
+    let help = "How long polls took, good and bad.";
+    out.family("lamplighter_poll_duration_seconds", Kind::Summary, help);
+    out.value("lamplighter_poll_duration_seconds_sum", &[], doing.took_ms as f64 / 1e3);
+    out.value(
+        "lamplighter_poll_duration_seconds_count",
+        &[],
+        (doing.ok + doing.failed) as f64,
+    );
+    let gauges: [(&str, &str, f64); 5] = [
+        (
+            "lamplighter_poll_targets",
+            "Servers that are polled.",
+            doing.targets as f64,
+        ),
+        (
+            "lamplighter_poll_slow_targets",
+            "Of those, slow the last time.",
+            doing.slow as f64,
+        ),
+        ("lamplighter_poll_threads", "Threads that poll.", doing.threads as f64),
+        ("lamplighter_poll_busy_threads", "Of those, busy.", doing.busy as f64),
+        (
+            "lamplighter_poll_late_seconds",
+            "How late the latest poll was.",
+            doing.late_ms as f64 / 1e3,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        out.one(name, Kind::Gauge, help, value);
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The exporter's card on the page of settings: the scrapers' token, which is shown once, and the push engine's secret.
+
+use super::{api, push, queries};
+use crate::access::Right;
+use crate::base::error::{Error, Kind, Result};
+use crate::http::input::Input;
+use crate::http::page;
+use crate::http::reply::Reply;
+use crate::http::request::Method::Post;
+use crate::http::route::{Ctx, Panel, Route, route};
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Post, "/exporter/token", Right::Administer, new_token),
+    route(Post, "/exporter/token/end", Right::Administer, drop_token),
+    route(Post, "/exporter/push-secret", Right::Administer, set_push_secret),
+];
+
+/// See [`Panel`].
+pub const PANELS: &[Panel] = &[Panel {
+    on: "settings",
+    slot: "exporter",
+    data: |ctx, _| {
+        let token = ctx.app.db.read(|conn| queries::get(conn, super::TOKEN))?;
+        let (lag_s, secret) = push::state(ctx.app)?;
+        Ok(serde_json::json!({ "token_at": token.map(|(_, at)| at), "lag_s": lag_s, "secret": secret }))
+    },
+}];
+
+fn new_token(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    let token = api::make_token(ctx)?;
+    page::show(ctx, "settings/token.html", serde_json::json!({ "token": token }))
+}
+
+fn drop_token(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    match api::end_token(ctx) {
+        Err(Error {
+            kind: Kind::NotFound, ..
+        })
+        | Ok(()) => Ok(Reply::see_other("/settings?saved=1#s-secrets")),
+        Err(e) => Err(e),
+    }
+}
+
+fn set_push_secret(ctx: &Ctx) -> Result<Reply> {
+    api::keep_push_secret(ctx)?;
+    Ok(Reply::see_other("/settings?saved=1#s-secrets"))
+}

@@ -1,0 +1,310 @@
+//! Figures for others: who may read `/metrics`, whether it is what Prometheus expects, and what is pushed.
+
+mod common;
+mod fake;
+
+use common::*;
+use fake::{Fake, data, http};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Reads an exposition as strictly as Prometheus does and gives its series by name and labels.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let mut out = BTreeMap::new();
+    let mut families = BTreeSet::new();
+    let mut family = String::new();
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+            && !name.as_bytes()[0].is_ascii_digit()
+    };
+    assert!(text.ends_with('\n'), "the last line ends");
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, words) = help.split_once(' ').unwrap();
+            assert!(is_name(name) && words.ends_with('.'), "{line}");
+            assert!(families.insert(name.to_string()), "{name} comes twice");
+            let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
+            assert!(["counter", "gauge", "summary"].contains(&kind), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+            family = name.into();
+            continue;
+        }
+        let (labelled, value) = line.rsplit_once(' ').unwrap();
+        let name = labelled.split('{').next().unwrap();
+        let base = name
+            .strip_suffix("_sum")
+            .or_else(|| name.strip_suffix("_count"))
+            .unwrap_or(name);
+        assert!(
+            is_name(name) && (name == family || base == family),
+            "{line} stands in {family}"
+        );
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        assert!(
+            out.insert(labelled.to_string(), value).is_none(),
+            "{labelled} comes twice"
+        );
+    }
+    out
+}
+
+fn glances() -> Fake {
+    Fake::new(|_, peer| {
+        let body = data("glances/3.4.0.5/full/all.json");
+        let _ = peer.write_all(&http("200 OK", "application/json", &body));
+    })
+}
+
+fn add(house: &House, name: &str, port: u16) -> i64 {
+    let mut wanted = server(name, 1);
+    wanted["glances_port"] = json!(port);
+    wanted["poll_interval_s"] = json!(5);
+    house.admin().post("/api/servers", &wanted).is(201)["id"]
+        .as_i64()
+        .unwrap()
+}
+
+#[test]
+fn metrics_are_for_who_may_read_them() {
+    let (house, glances) = (House::new(), glances());
+    add(&house, "web-1", glances.port);
+    let admin = house.admin();
+    let read = |client: &Client| {
+        let answer = client.get("/metrics");
+        (answer.status, answer.text())
+    };
+    let servers = |(status, text): (u16, String)| {
+        assert_eq!(status, 200, "{text}");
+        let all = series(&text);
+        assert!(all.contains_key("lamplighter_servers{status=\"ok\"}"));
+        assert!(all["process_resident_memory_bytes"] > 1e6 && all["process_threads"] > 3.0);
+        text.contains("web-1")
+    };
+    eventually("the lamp is lit", || servers(read(&admin)).then_some(()));
+
+    let nobody = house.client();
+    assert!(
+        !servers(read(&nobody)),
+        "on this machine: Lamplighter's own figures, and no server's name"
+    );
+    for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"] {
+        let proxied = house.client().with(header, "198.51.100.7");
+        assert_eq!(read(&proxied).0, 401, "through a proxy it is somebody else ({header})");
+    }
+    assert!(servers(read(&house.somebody("viewer"))));
+
+    // The scraper's token: made by an administrator, shown once, and good for nothing else.
+    house
+        .somebody("operator")
+        .post("/api/exporter/token", &json!({}))
+        .fails(403, "forbidden");
+    let token = house.canary(
+        admin.post("/api/exporter/token", &json!({})).is(201)["token"]
+            .as_str()
+            .unwrap(),
+    );
+    let by = |token: &str| {
+        house
+            .client()
+            .with("Authorization", &format!("Bearer {token}"))
+            .with("X-Forwarded-For", "198.51.100.7")
+    };
+    assert!(servers(read(&by(&token))));
+    by(&token).get("/api/servers").fails(401, "unauthorized");
+    assert_eq!(read(&by(&token[1..])).0, 401);
+    let next = house.canary(
+        admin.post("/api/exporter/token", &json!({})).is(201)["token"]
+            .as_str()
+            .unwrap(),
+    );
+    assert_eq!(read(&by(&token)).0, 401, "a new one ends the old one");
+    assert!(servers(read(&by(&next))));
+    assert_eq!(admin.delete("/api/exporter/token").status, 204);
+    assert_eq!(read(&by(&next)).0, 401);
+    admin.delete("/api/exporter/token").fails(404, "not_found");
+
+    // The same on the page of settings: shown once, and then only since when there is one.
+    let answer = house.sign_in(ADMIN, &house.password);
+    let browser = house.client().by(Who::cookie(&answer, house.address));
+    let page = browser.form("/exporter/token", "");
+    assert_eq!(page.status, 200, "{}", page.text());
+    let text = page.text();
+    let shown = text.split("<code>").nth(1).unwrap().split("</code>").next().unwrap();
+    let shown = house.canary(shown);
+    assert!(servers(read(&by(&shown))));
+    let settings = browser.get("/settings").text();
+    assert!(settings.contains("/exporter/token/end") && !settings.contains(&shown));
+    assert_eq!(browser.form("/exporter/token/end", "").status, 303);
+    assert_eq!(read(&by(&shown)).0, 401);
+    assert!(!browser.get("/settings").text().contains("/exporter/token/end"));
+
+    admin.put("/api/settings", &json!({ "exporter.local": 2 })).is(200);
+    assert!(servers(read(&nobody)));
+    admin.put("/api/settings", &json!({ "exporter.local": 0 })).is(200);
+    assert_eq!(read(&nobody).0, 401);
+    assert!(servers(read(&admin)));
+}
+
+#[test]
+fn the_fleets_values_are_written_as_prometheus_wants_them() {
+    let (house, glances) = (House::new(), glances());
+    add(&house, "web-1", glances.port);
+    add(&house, "never-lit", 9);
+    let admin = house.admin();
+    let all = eventually("it is polled", || {
+        let all = series(&admin.get("/metrics").text());
+        all.contains_key("lamplighter_server_up{server=\"web-1\"}")
+            .then_some(all)
+    });
+    let of = |name: &str| all[&format!("lamplighter_server_{name}{{server=\"web-1\"}}")];
+    assert_eq!(of("up"), 1.0);
+    assert_eq!(of("cpu_usage_ratio"), 0.979);
+    assert!((0.0..=1.0).contains(&of("memory_usage_ratio")) && of("memory_size_bytes") > 1e8);
+    assert!(of("uptime_seconds") > 0.0 && of("poll_duration_seconds") < 5.0);
+    let root = "lamplighter_server_filesystem_usage_ratio{server=\"web-1\",mountpoint=\"/\"}";
+    assert!((0.0..=1.0).contains(&all[root]), "{all:?}");
+    assert!(
+        !all.keys().any(|k| k.contains("server=\"never-lit\"")),
+        "who was never seen has no values"
+    );
+    let without = admin.get("/metrics?fleet=0").text();
+    assert!(!without.contains("web-1"));
+    // What the poller notes comes with the next note.
+    eventually("polls are counted", || {
+        let own = series(&admin.get("/metrics?fleet=0").text());
+        (own.get("lamplighter_polls_total{result=\"ok\"}").copied()? >= 1.0).then_some(())
+    });
+    let own = series(&without);
+    assert!(own["lamplighter_database_size_bytes{database=\"state\"}"] > 4096.0);
+    assert_eq!(own["lamplighter_controller_offline"], 0.0);
+    assert!(own.keys().any(|k| k.starts_with("lamplighter_tasks{status=")));
+}
+
+/// An engine that takes (or refuses) what is pushed: heads and bodies.
+struct Engine {
+    port: u16,
+    requests: Arc<Mutex<Vec<(String, String)>>>,
+    refuses: Arc<Mutex<bool>>,
+}
+
+impl Engine {
+    fn new() -> Engine {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let engine = Engine {
+            port: listener.local_addr().unwrap().port(),
+            requests: Arc::default(),
+            refuses: Arc::default(),
+        };
+        let (requests, refuses) = (engine.requests.clone(), engine.refuses.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                let mut bytes = Vec::new();
+                let head = loop {
+                    let mut byte = [0];
+                    if client.read(&mut byte).unwrap_or(0) == 0 {
+                        break String::new();
+                    }
+                    bytes.push(byte[0]);
+                    if bytes.ends_with(b"\r\n\r\n") {
+                        break String::from_utf8(bytes).unwrap();
+                    }
+                };
+                let length = head
+                    .lines()
+                    .find_map(|l| l.strip_prefix("Content-Length: "))
+                    .unwrap_or("0");
+                let mut body = vec![0; length.parse().unwrap()];
+                client.read_exact(&mut body).unwrap();
+                let refuse = *refuses.lock().unwrap();
+                if !refuse {
+                    requests.lock().unwrap().push((head, String::from_utf8(body).unwrap()));
+                }
+                let status = if refuse { "503 Busy" } else { "204 No Content" };
+                let _ = client.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+            }
+        });
+        engine
+    }
+
+    /// The times of one series' samples in the order they came, in s.
+    fn times(&self, name: &str) -> Vec<i64> {
+        let requests = self.requests.lock().unwrap();
+        let lines = requests.iter().flat_map(|(_, body)| body.lines());
+        lines
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter(|line| line["metric"]["__name__"] == name)
+            .flat_map(|line| line["timestamps"].as_array().unwrap().clone())
+            .map(|at| at.as_i64().unwrap() / 1000)
+            .collect()
+    }
+}
+
+#[test]
+fn what_is_pushed_waits_for_the_engine_and_goes_once() {
+    let (mut house, glances, engine) = (House::new(), glances(), Engine::new());
+    add(&house, "web-1", glances.port);
+    let admin = house.admin();
+    let secret = house.canary("push password 1");
+    let basic = house.canary(lamplighter::base::text::base64(format!("lamp:{secret}").as_bytes()));
+    let wrong = json!({ "push.url": "http://u:p@vm" });
+    admin.put("/api/settings", &wrong).fails(422, "invalid");
+    let url = format!("http://127.0.0.1:{}/insert/0/prometheus/", engine.port);
+    admin
+        .put("/api/settings", &json!({ "push.url": url, "push.user": "lamp" }))
+        .is(200);
+    assert_eq!(
+        admin
+            .put("/api/exporter/push-secret", &json!({ "secret": secret }))
+            .status,
+        204
+    );
+    let cpu = "lamplighter_server_cpu_usage_ratio";
+    eventually("the first samples come", || {
+        (!engine.times(cpu).is_empty()).then_some(())
+    });
+    {
+        let requests = engine.requests.lock().unwrap();
+        let head = &requests[0].0;
+        assert!(
+            head.starts_with("POST /insert/0/prometheus/api/v1/import HTTP/1.1\r\n"),
+            "{head}"
+        );
+        assert!(head.contains(&format!("authorization: Basic {basic}\r\n")), "{head}");
+        assert!(requests[0].1.contains("\"server\":\"web-1\"") && requests[0].1.contains("0.979"));
+    }
+    // An outage, with a restart in the middle of it.
+    *engine.refuses.lock().unwrap() = true;
+    thread::sleep(std::time::Duration::from_secs(20));
+    house.stop();
+    house.start();
+    let before = engine.times(cpu).len();
+    *engine.refuses.lock().unwrap() = false;
+    eventually("it is caught up on", || {
+        (engine.times(cpu).len() >= before + 4).then_some(())
+    });
+    let metrics = house.database("metrics.db");
+    let mut statement = metrics.prepare("SELECT id & 4294967295 FROM hot ORDER BY id").unwrap();
+    let kept: Vec<i64> = statement
+        .query_map([], |r| r.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let pushed = engine.times(cpu);
+    let once: BTreeSet<i64> = pushed.iter().copied().collect();
+    assert_eq!(once.len(), pushed.len(), "none twice");
+    let (first, last) = (pushed[0], *pushed.last().unwrap());
+    let wanted: Vec<i64> = kept.into_iter().filter(|at| (first..=last).contains(at)).collect();
+    assert_eq!(pushed, wanted, "all of them, in order");
+    let own = series(&house.admin().get("/metrics").text());
+    assert!(own["lamplighter_push_samples_total"] > 20.0 && own["lamplighter_push_failures_total"] >= 1.0);
+    house.admin().put("/api/settings", &json!({ "push.url": "" })).is(200);
+}
