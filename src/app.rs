@@ -78,7 +78,10 @@ impl Wakes {
 
     /// Rings all: somebody outside this process has written.
     pub fn ring_all(&self) {
-        for wake in [&self.tasks, &self.events, &self.messages].into_iter().chain(&self.logs) {
+        for wake in [&self.tasks, &self.events, &self.messages]
+            .into_iter()
+            .chain(&self.logs)
+        {
             wake.ring();
         }
     }

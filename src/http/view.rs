@@ -748,7 +748,16 @@ mod tests {
 
     #[test]
     fn every_word_of_a_template_is_in_the_list_and_the_list_has_no_other() {
-        let mut prefixes = vec!["err.", "alert.", "wrong.", "setting.", "preflight.", "event.", "over.", "msg."]; // found by data, not by a template's text
+        let mut prefixes = vec![
+            "err.",
+            "alert.",
+            "wrong.",
+            "setting.",
+            "preflight.",
+            "event.",
+            "over.",
+            "msg.",
+        ]; // found by data, not by a template's text
         let mut used = std::collections::BTreeSet::new();
         for (name, source) in TEMPLATES {
             for call in ["t('", "t_or('"] {

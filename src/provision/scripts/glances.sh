@@ -185,7 +185,8 @@ look_front_port() {
 
 # Self-signed and pinned by its fingerprint: names in it mean nothing. Renewed a month before its end.
 look_front_cert() {
-  [ -s "$FRONT_DIR/glances.key" ] && [ "$(stat -c %a:%U "$FRONT_DIR/glances.key")" = 600:root ] || return 1
+  [ -s "$FRONT_DIR/glances.key" ] && mode_of "$FRONT_DIR/glances.key" || return 1
+  case $VALUE in 600:root:*) ;; *) return 1 ;; esac
   # The second time in a certificate is its end, with two digits for the years to 2049 (RFC 5280, 4.1). asn1parse starts in
   # an eighth of the time of x509.
   times=$(openssl asn1parse -in "$FRONT_DIR/glances.crt" 2>/dev/null) || return 1
@@ -208,7 +209,8 @@ make_front_cert() {
 nginx_group() { id -gn "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([^;[:space:]]*\).*/\1/p' /etc/nginx/nginx.conf | head -n 1)" 2>/dev/null || echo www-data; }
 hashed() { printf '%s\n' "$FRONT_PASSWORD" | openssl passwd -6 -stdin "$@"; }
 look_front_password() {
-  mode=$(stat -c %a:%U:%G "$FRONT_DIR/glances.htpasswd" 2>/dev/null)
+  mode_of "$FRONT_DIR/glances.htpasswd" || return 1
+  mode=$VALUE
   # nginx lets this user in, so it can read the file and the password is right.
   case $mode in 640:root:*) front_works && return 0 ;; esac
   [ "$mode" = "640:root:$(nginx_group)" ] || return 1
@@ -286,6 +288,7 @@ remove_front() {
 
 main() {
   UNITS="$UNIT glances.service nginx.service" PACKAGES='glances python3-bottle python3-uvicorn python3-jinja2'
+  PATHS="$UNIT_FILE $FRONT_CONF $FRONT_DIR/glances.key $FRONT_DIR/glances.htpasswd"
   begin
   look system look_system
   if [ -n "${FRONT_PORT:-}" ]; then

@@ -9,8 +9,10 @@ DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
 STEP='' UNDO='' BACK='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
-# Asked once, and again after a command of ours has run: what systemd says of UNITS, dpkg of PACKAGES, what a recipe has PROVEN.
-UNITS='' SAID='' PACKAGES='' RECORDS='' PROVEN=''
+# Starting a program costs more than its answer. So it is asked for all at once, and again only after a change of ours:
+# systemd for UNITS, dpkg for PACKAGES, the file system for the modes of PATHS. PROVEN is a recipe's own.
+UNITS='' SAID='' PACKAGES='' RECORDS='' PATHS='' MODES='' PROVEN=''
+changed() { SAID='' RECORDS='' MODES='' PROVEN=''; }
 NL='
 '
 
@@ -28,7 +30,7 @@ run() {
   ran
 }
 running() { mark cmd "$*"; printf '%s\n' "$NONCE" >&2; }
-ran() { SAID='' RECORDS='' PROVEN=''; [ "$RC" != 0 ] || printf '%s\n' "$NONCE" >&2; mark rc "$RC"; return "$RC"; }
+ran() { changed; [ "$RC" != 0 ] || printf '%s\n' "$NONCE" >&2; mark rc "$RC"; return "$RC"; }
 
 # sheltered COMMAND...: like `run`, for dpkg, which must not be cut in the middle. In a session of its own and without the
 # job's sign in its environment it is not ended with the job: it finishes what it began. When the link is gone its output
@@ -112,7 +114,16 @@ look_system() {
 # --- files ---------------------------------------------------------------------------------------------------------
 
 # file_is PATH MODE OWNER:GROUP CONTENT
-file_is() { [ -f "$1" ] && [ "$(stat -c %a:%U:%G "$1" && cat "$1")" = "$2:$3$NL$4" ]; }
+file_is() { [ -f "$1" ] && mode_of "$1" && [ "$VALUE" = "$2:$3" ] && [ "$(cat "$1")" = "$4" ]; }
+# mode_of PATH: sets VALUE to mode and owners, like 644:root:root.
+mode_of() {
+  case " $PATHS " in *" $1 "*) ;; *) PATHS="$PATHS $1" MODES='' ;; esac
+  # shellcheck disable=SC2086  # a list of paths of ours
+  [ -n "$MODES" ] || MODES=$NL$(stat -c '%n %a:%U:%G' $PATHS 2>/dev/null || :)$NL
+  VALUE=${MODES#*"$NL$1 "}
+  [ "$VALUE" != "$MODES" ] || return 1
+  VALUE=${VALUE%%"$NL"*}
+}
 
 # put_file PATH MODE OWNER:GROUP CONTENT: written beside and renamed, so that the old or the new text is there at any
 # moment; what was there before comes back when the job fails.
@@ -124,8 +135,7 @@ put_file() {
   fi
   keep "$1"
   mv -T "$fresh" "$1"
-  # shellcheck disable=SC2034  # recipes read it
-  TOUCHED="$TOUCHED$1 " PROVEN=''
+  TOUCHED="$TOUCHED$1 "; changed
   echo "written: $1"
 }
 
@@ -143,7 +153,7 @@ put_back() {
 
 # --- packages ------------------------------------------------------------------------------------------------------
 
-# package NAME: is it installed? Sets VALUE to its version, without epoch and revision. All in PACKAGES are asked for at once.
+# package NAME: is it installed? Sets VALUE to its version, without epoch and revision.
 package() {
   case " $PACKAGES " in *" $1 "*) ;; *) PACKAGES="$PACKAGES $1" RECORDS='' ;; esac
   # shellcheck disable=SC2086  # a list of packages
@@ -214,8 +224,7 @@ fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --n
 
 # --- services ------------------------------------------------------------------------------------------------------
 
-# said UNIT PROPERTY: sets VALUE to what systemd says of it. All units of a job are asked at once, since starting systemctl
-# costs more than its answer, and again after a command has run. The answers, a paragraph each, come in the order of UNITS.
+# said UNIT PROPERTY: sets VALUE to what systemd says of it: a paragraph for each of UNITS, in their order.
 said() {
   case " $UNITS " in *" $1 "*) ;; *) UNITS="$UNITS $1"; SAID='' ;; esac
   # shellcheck disable=SC2086  # a list of units
