@@ -19,6 +19,7 @@ const fn news(name: &'static str) -> Kind {
 /// All of them, in the order of the form. A test of the alerts holds their rules against this.
 pub const KINDS: &[Kind] = &[
     alert("server.unreachable"),
+    alert("controller.offline"),
     alert("host.key_changed"),
     alert("auth.refresh_reused"),
     alert("deploy.failed"),
