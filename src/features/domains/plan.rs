@@ -186,6 +186,10 @@ pub struct Fault {
     pub code: &'static str,
     /// What was seen and what to do.
     pub message: String,
+    /// What it is about: a file, or a port.
+    pub on: String,
+    /// Who or what stands there.
+    pub by: String,
     /// Raw words of the server.
     pub evidence: String,
 }
@@ -345,7 +349,17 @@ impl Fault {
             level,
             code,
             message,
+            on: String::new(),
+            by: String::new(),
             evidence: String::new(),
+        }
+    }
+
+    fn on(self, on: impl ToString, by: impl ToString) -> Fault {
+        Fault {
+            on: on.to_string(),
+            by: by.to_string(),
+            ..self
         }
     }
 }
@@ -484,7 +498,8 @@ impl ServerPlan {
                 "{} was changed on the server by somebody else. Say that it may go all the same, or look at it first.",
                 site_path(&row.name)
             );
-            self.faults.push(Fault::new(Level::Ask, "site_edited", message));
+            let fault = Fault::new(Level::Ask, "site_edited", message);
+            self.faults.push(fault.on(site_path(&row.name), ""));
         }
         self.steps.push(Step::new('-', "remove", site_path(&row.name)));
         self.steps.push(Step::new('r', "reload", ""));
@@ -498,7 +513,8 @@ impl ServerPlan {
             };
             if port == 80 || wish.domain.fields.ssl {
                 let message = format!("Port {port} of this server is in use by {who}. nginx cannot listen there.");
-                self.faults.push(Fault::new(Level::Stop, "port_taken", message));
+                self.faults
+                    .push(Fault::new(Level::Stop, "port_taken", message).on(port, who));
             }
         }
         for other in &here.others {
@@ -506,14 +522,17 @@ impl ServerPlan {
                 "{other} answers for {} already. nginx would listen to one of the two only. Take the name out there, or delete that file.",
                 wish.name()
             );
-            self.faults.push(Fault::new(Level::Stop, "foreign_site", message));
+            self.faults
+                .push(Fault::new(Level::Stop, "foreign_site", message).on(wish.name(), other));
         }
         if let Enabled::Foreign(place) = &here.file.enabled {
             let message = format!(
                 "/etc/nginx/sites-enabled/{}.conf is not our link, but {place}. Take it away first.",
                 wish.name()
             );
-            self.faults.push(Fault::new(Level::Stop, "foreign_link", message));
+            let link = format!("/etc/nginx/sites-enabled/{}.conf", wish.name());
+            self.faults
+                .push(Fault::new(Level::Stop, "foreign_link", message).on(link, place));
         }
     }
 
@@ -543,7 +562,8 @@ impl ServerPlan {
                     "{} has a text that a person accepted. Say that it may be overwritten.",
                     site_path(wish.name())
                 );
-                self.faults.push(Fault::new(Level::Ask, "site_adopted", message));
+                let fault = Fault::new(Level::Ask, "site_adopted", message);
+                self.faults.push(fault.on(site_path(wish.name()), ""));
             }
             _ => {}
         }
@@ -554,7 +574,8 @@ impl ServerPlan {
                 "{}, the file under the old name, was changed on the server. Say that it may go all the same.",
                 site_path(old)
             );
-            self.faults.push(Fault::new(Level::Ask, "site_edited", message));
+            let fault = Fault::new(Level::Ask, "site_edited", message);
+            self.faults.push(fault.on(site_path(old), ""));
         }
     }
 
