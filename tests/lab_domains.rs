@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::lab::{Hosts, add, back_end, changes, ended, fetch, on};
+use common::lab::{self, Hosts, add, back_end, changes, ended, fetch, on};
 use common::*;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -412,4 +412,48 @@ fn a_daemon_that_is_killed_at_any_step_leaves_the_old_site_or_the_new_one() {
         }
     }
     assert!(cut_short > 0, "no kill came in time");
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn a_link_that_drops_in_the_middle_is_no_harm_and_two_deploys_at_once_take_turns() {
+    let hosts = Hosts::fresh(&["h1"], Some("web"));
+    let house = house(&hosts);
+    let id = domain(&house, json!({}));
+    changes(&deploy(&house, id));
+    let second = json!({ "targets": ["127.0.0.1:9001"] });
+    change(&house, "/api/upstreams/1", second);
+    let visitor = Visitor::comes("h1");
+    let task = start(&house, id, json!({}));
+    let mut stream = house.admin().stream(&format!("/api/tasks/{task}/stream"), None);
+    while let Some(event) = stream.next(Duration::from_secs(60)) {
+        if event.name == "end" || (event.name == "progress" && event.json()["name"] == "site_tested") {
+            break;
+        }
+    }
+    drop(stream);
+    lab::script("fault", &["h1", "drop", "22"]);
+    let cut = ended(&house, task);
+    lab::script("fault", &["h1", "heal"]);
+    if cut["status"] != "ok" {
+        assert!(cut["error"]["code"].as_str().unwrap().starts_with("ssh_"), "{cut}");
+    }
+    eventually("it is deployed over a new connection", || {
+        Some(deploy(&house, id)).filter(|task| task["status"] == "ok")
+    });
+    visitor.leaves();
+    assert_eq!(fetch("h1", NAME, "/"), Some((200, "second".into())));
+    tidy("h1");
+
+    // Two domains on one server at the same moment.
+    let other = domain(&house, json!({ "domain": "other.alpha.test" }));
+    change(&house, "/api/upstreams/1", json!({ "targets": ["127.0.0.1:9000"] }));
+    let both = [start(&house, id, json!({})), start(&house, other, json!({}))];
+    for task in both {
+        assert!(changes(&ended(&house, task)) > 0);
+    }
+    for name in [NAME, "other.alpha.test"] {
+        assert_eq!(fetch("h1", name, "/"), Some((200, "first".into())), "{name}");
+    }
+    tidy("h1");
 }
