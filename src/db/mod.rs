@@ -71,6 +71,11 @@ impl Deref for Tx<'_> {
     }
 }
 
+/// A transaction that ended well has done its work, once.
+fn done<T>(out: Option<T>) -> Result<T> {
+    out.ok_or_else(|| Error::internal("a transaction without its work"))
+}
+
 /// Readers kept open when idle; more are opened under load and closed again.
 const IDLE_READERS: usize = 4;
 
@@ -96,22 +101,43 @@ impl Db {
 
     /// Runs `f` in one Immediate transaction: committed when it is `Ok`, rolled back when it is `Err` or panics.
     pub fn write<T>(&self, f: impl FnOnce(&Tx) -> Result<T>) -> Result<T> {
-        let (out, after) = {
+        let (mut f, mut out) = (Some(f), None);
+        self.write_with(&mut |tx| {
+            out = f.take().map(|f| f(tx)).transpose()?;
+            Ok(())
+        })?;
+        done(out)
+    }
+
+    /// Runs `f` on one snapshot.
+    pub fn read<T>(&self, f: impl FnOnce(&Conn) -> Result<T>) -> Result<T> {
+        let (mut f, mut out) = (Some(f), None);
+        self.read_with(&mut |conn| {
+            out = f.take().map(|f| f(conn)).transpose()?;
+            Ok(())
+        })?;
+        done(out)
+    }
+
+    // The two are called from hundreds of places. What is the same in all of them is in the binary once, not hundreds of
+    // times.
+
+    fn write_with(&self, f: &mut dyn FnMut(&Tx) -> Result<()>) -> Result<()> {
+        let after = {
             let mut writer = lock(&self.writer);
             let tx = Tx {
                 inner: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
                 after: RefCell::default(),
             };
-            let out = f(&tx)?;
+            f(&tx)?;
             tx.inner.commit()?;
-            (out, tx.after.into_inner())
+            tx.after.into_inner()
         };
         after.into_iter().for_each(|f| f()); // the writer is free again: what wakes may write at once
-        Ok(out)
+        Ok(())
     }
 
-    /// Runs `f` on one snapshot.
-    pub fn read<T>(&self, f: impl FnOnce(&Conn) -> Result<T>) -> Result<T> {
+    fn read_with(&self, f: &mut dyn FnMut(&Conn) -> Result<()>) -> Result<()> {
         let idle = lock(&self.readers).pop();
         let mut reader = match idle {
             Some(reader) => reader,
