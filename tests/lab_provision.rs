@@ -664,10 +664,7 @@ fn a_job_beside_plain_ssh() {
     let server = Server::with_packages("h3");
     server.run("root", &recipes::nginx()).unwrap();
     server.run("root", &recipes::glances(&front()).unwrap()).unwrap();
-    let median = |mut of: Vec<Duration>| {
-        of.sort();
-        of[of.len() / 2].as_secs_f64() * 1000.0
-    };
+    let at = |of: &[Duration], n: usize| of[n].as_secs_f64() * 1000.0;
     for (name, recipe) in [
         ("check", recipes::check()),
         ("nginx, second run", recipes::nginx()),
@@ -686,9 +683,15 @@ fn a_job_beside_plain_ssh() {
             cold.push(time(&mut || run()));
             warm.push(time(&mut || run()));
         }
-        let [plain, cold, warm] = [plain, cold, warm].map(median);
-        let (by_cold, by_warm) = (cold / plain, warm / plain);
-        println!("{name}: plain ssh {plain:.0} ms, cold {cold:.0} ms = {by_cold:.2}, warm {warm:.0} ms = {by_warm:.2}");
+        [&mut plain, &mut cold, &mut warm].map(|times| times.sort());
+        // The best tells more than the median where others use the machine, too.
+        for (of, n) in [("best", 0), ("median", plain.len() / 2)] {
+            let [plain, cold, warm] = [&plain, &cold, &warm].map(|times| at(times, n));
+            let (by_cold, by_warm) = (cold / plain, warm / plain);
+            println!(
+                "{name}, {of}: plain ssh {plain:.0} ms, cold {cold:.0} ms = {by_cold:.2}, warm {warm:.0} ms = {by_warm:.2}"
+            );
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::host::Cidr;
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::shell;
+use crate::base::text;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// One job: what to run and what it will say.
@@ -160,10 +161,13 @@ pub fn glances(wish: &Glances) -> Result<Recipe> {
         Profile::Bind(address) => *address,
         Profile::Front { port, user, password } => {
             check_front(wish.port, *port, user, password)?;
+            let login = Secret::new(format!("{user}:{}", password.reveal_text_for("HTTP's form of it")));
+            let login = Secret::new(text::base64(login.reveal_for("HTTP's form of it")));
             values.push_str(&shell::assignments(&[
                 ("FRONT_PORT", &port.to_string()),
                 ("FRONT_USER", user),
                 ("FRONT_PASSWORD", password.reveal_text_for("the password file of nginx")),
+                ("FRONT_LOGIN", login.reveal_text_for("the question to nginx")),
             ])?);
             plan.extend(["nginx_before", "port_80", "front_port"]);
             Ipv4Addr::LOCALHOST.into()

@@ -1,5 +1,6 @@
 # install-glances: Glances' web server as our own unit. Values: PORT, BIND; with an nginx front also FRONT_PORT, FRONT_USER,
-# FRONT_PASSWORD and ALLOW (blocks of addresses, separated by spaces; empty: everyone who knows the password).
+# FRONT_PASSWORD, FRONT_LOGIN (both as HTTP sends them) and ALLOW (blocks of addresses, separated by spaces; empty: everyone
+# who knows the password).
 
 UNIT=lamplighter-glances.service
 UNIT_FILE=/etc/systemd/system/$UNIT
@@ -12,8 +13,23 @@ look_address() {
   ip -o addr show | grep -qF " $BIND/" || fail address_missing "This server has no address $BIND, so Glances cannot listen there."
 }
 
+# works: all of it is as it should be and answers, so most looks need not go further. Of two programs that want one port the
+# second starts again and again: where ours never did, it is ours that answers.
+works() {
+  if [ -z "$PROVEN" ]; then
+    PROVEN=no
+    if glances_known && unit_is_written && unit_is_loaded && said "$UNIT" NRestarts && [ "$VALUE" = 0 ] && works_outside; then PROVEN=yes; fi
+  fi
+  [ "$PROVEN" = yes ]
+}
+works_outside() {
+  if [ -n "${FRONT_PORT:-}" ]; then front_is_written && front_is_loaded && front_answers
+  else answers ask_glances status mem; fi
+}
+
 # The port must be free, or ours.
 look_glances_port() {
+  works && return 0
   who=$(listener "$PORT")
   said "$UNIT" MainPID
   case $who in '' | *" (process $VALUE)") return 0 ;; esac
@@ -113,7 +129,8 @@ $network
 [Install]
 WantedBy=multi-user.target"
 }
-look_glances_unit() { file_is "$UNIT_FILE" 644 root:root "$(unit_text)"; }
+unit_is_written() { file_is "$UNIT_FILE" 644 root:root "$(unit_text)"; }
+look_glances_unit() { works || unit_is_written; }
 put_unit() {
   on_undo unit_undone
   put_file "$UNIT_FILE" 644 root:root "$(unit_text)"
@@ -125,39 +142,42 @@ unit_undone() {
   else systemctl stop "$UNIT"; rm -f "/etc/systemd/system/multi-user.target.wants/$UNIT"; fi
 }
 
-# What the poller will ask, in a tenth of the time that Python takes to start.
-# ask API HEADER...: one question; the last of a connection says so.
-ask() { printf 'GET /api/%s/mem HTTP/1.1\r\nHost: 127.0.0.1\r\n' "$1"; shift; printf '%s\r\n' "$@" ''; }
+# ask PATH HEADER...: one question, without the time that Python takes to start; the last of a connection says so.
+ask() { printf 'GET /api/%s HTTP/1.1\r\nHost: 127.0.0.1\r\n' "$1"; shift; printf '%s\r\n' "$@" ''; }
 # bash is on every Debian; a program that just speaks TCP is not.
 ask_glances() {
   case $BIND in 0.0.0.0) address=127.0.0.1 ;; ::) address=::1 ;; *) address=$BIND ;; esac
   # shellcheck disable=SC2016  # bash's own variables
   ask "$1" 'Connection: close' | timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2" && cat >&3 && exec cat <&3' ask "$address" "$PORT"
 }
-is_memory() {
-  case $1 in "HTTP/1."[01]" 200 "*'"total":'[1-9]* | "HTTP/1."[01]" 200 "*'"total": '[1-9]*) ;; *) return 1 ;; esac
-}
-# answers QUESTION: sets API and REPLY; the likely version is asked first.
+# answers QUESTION WHAT...: sets API and REPLY. "status" is there from 3.3 on and costs Glances nothing, while "mem" makes it
+# look at the whole machine, as the poller does.
 answers() {
+  question=$1; shift
   glances_known || :
   case $GLANCES_VERSION in [0-3].*) apis='3 4' ;; *) apis='4 3' ;; esac
   for API in $apis; do
-    REPLY=$("$1" "$API" 2>/dev/null) || :
-    ! is_memory "$REPLY" || return 0
+    for what; do
+      REPLY=$("$question" "$API/$what" 2>/dev/null) || :
+      case $what,$REPLY in
+        status,"HTTP/1."[01]" 200 "* | mem,"HTTP/1."[01]" 200 "*'"total":'[1-9]* | mem,"HTTP/1."[01]" 200 "*'"total": '[1-9]*) return 0 ;;
+      esac
+    done
   done
   return 1
 }
 
-look_glances_running() { enabled "$UNIT" && fresh "$UNIT" "$UNIT_FILE" && { front_works || answers ask_glances; }; }
+unit_is_loaded() { enabled "$UNIT" && fresh "$UNIT" "$UNIT_FILE"; }
+look_glances_running() { works || { unit_is_loaded && answers ask_glances mem; }; }
 run_glances() {
   run systemctl --quiet enable "$UNIT"
   run systemctl restart "$UNIT" || fail glances_not_answering 'The Glances service does not start.'
   applied
   tries=0
-  until answers ask_glances; do
+  until answers ask_glances mem; do
     tries=$((tries + 1))
     if [ "$tries" -ge 60 ] || ! active_now "$UNIT"; then
-      why ask_glances "$API"
+      why ask_glances "$API/mem"
       journalctl --no-pager -o cat -n 5 -u "$UNIT" >&2 || :
       fail glances_not_answering "Glances was started, but does not answer at port $PORT."
     fi
@@ -167,18 +187,8 @@ run_glances() {
 
 # --- the front: nginx with TLS and a password ----------------------------------------------------------------------
 
-# A front that is as it should be and passes the right answer on proves much of the rest at once.
-front_works() {
-  [ -n "${FRONT_PORT:-}" ] || return 1
-  if [ -z "$PROVEN" ]; then
-    PROVEN=no
-    if front_is_written && front_is_loaded && front_answers; then PROVEN=yes; fi
-  fi
-  [ "$PROVEN" = yes ]
-}
-
 look_front_port() {
-  front_works || grep -qs "listen $FRONT_PORT ssl;" "$FRONT_CONF" && return 0
+  works || grep -qs "listen $FRONT_PORT ssl;" "$FRONT_CONF" && return 0
   who=$(listener "$FRONT_PORT")
   [ -z "$who" ] || fail port_taken "Port $FRONT_PORT of this server is in use by $who."
 }
@@ -212,7 +222,7 @@ look_front_password() {
   mode_of "$FRONT_DIR/glances.htpasswd" || return 1
   mode=$VALUE
   # nginx lets this user in, so it can read the file and the password is right.
-  case $mode in 640:root:*) front_works && return 0 ;; esac
+  case $mode in 640:root:*) works && return 0 ;; esac
   [ "$mode" = "640:root:$(nginx_group)" ] || return 1
   IFS=: read -r user hash <"$FRONT_DIR/glances.htpasswd" || return 1
   salt=${hash#?6?}; salt=${salt%%[!A-Za-z0-9./]*}
@@ -249,32 +259,31 @@ server {
 }"
 }
 front_is_written() { file_is "$FRONT_CONF" 644 root:root "$(front_text)"; }
-look_front_conf() { front_works || front_is_written; }
+look_front_conf() { works || front_is_written; }
 put_front_conf() { on_undo reload_nginx; put_file "$FRONT_CONF" 644 root:root "$(front_text)"; }
 look_front_test() { look_nginx_after; look_nginx_read "$FRONT_CONF"; }
 front_is_loaded() { enabled nginx.service && fresh nginx.service "$FRONT_CONF" "$FRONT_DIR/glances.key" "$FRONT_DIR/glances.crt"; }
-look_front_running() { front_works || front_is_loaded; }
+look_front_running() { works || front_is_loaded; }
 run_front() { run systemctl --quiet enable nginx.service; run_nginx; }
 # Twice over one connection: nobody may get in without the password.
 ask_front() {
-  login=$(printf '%s:%s' "$FRONT_USER" "$FRONT_PASSWORD" | base64 -w 0)
-  { ask "$1" "Authorization: Basic $login"; ask "$1" 'Connection: close'; } |
+  { ask "$1" "Authorization: Basic $FRONT_LOGIN"; ask "$1" 'Connection: close'; } |
     timeout 5 openssl s_client -quiet -no-CAfile -no-CApath -connect "127.0.0.1:$FRONT_PORT"
 }
 front_answers() {
-  answers ask_front || return 1
+  answers ask_front status mem || return 1
   case $REPLY in *"HTTP/1.1 401 "*) ;; *) return 1 ;; esac
 }
 look_front_answers() {
   tries=0
-  until front_works; do
+  until works || front_answers; do
     tries=$((tries + 1))
     if [ "$tries" -ge 10 ]; then
-      ! is_memory "$REPLY" || fail glances_not_answering "nginx lets everybody in at port $FRONT_PORT, without a password."
-      why ask_front "$API"
+      why ask_front "$API/mem"
+      case $REPLY in "HTTP/1.1 200 "*) fail glances_not_answering "nginx lets everybody in at port $FRONT_PORT, without a password." ;; esac
       fail glances_not_answering "nginx does not pass Glances on at port $FRONT_PORT."
     fi
-    sleep 0.5; PROVEN='' # a reload returns before the new workers listen
+    sleep 0.5 # a reload returns before the new workers listen
   done
 }
 

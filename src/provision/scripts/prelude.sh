@@ -229,7 +229,7 @@ fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --n
 said() {
   case " $UNITS " in *" $1 "*) ;; *) UNITS="$UNITS $1"; SAID='' ;; esac
   # shellcheck disable=SC2086  # a list of units
-  [ -n "$SAID" ] || SAID=$(TZ=UTC systemctl show -p ActiveState,UnitFileState,FragmentPath,MainPID,StateChangeTimestamp $UNITS || :)
+  [ -n "$SAID" ] || SAID=$(TZ=UTC systemctl show -p ActiveState,UnitFileState,FragmentPath,MainPID,NRestarts,StateChangeTimestamp $UNITS || :)
   rest=$SAID$NL$NL
   for unit in $UNITS; do
     [ "$unit" != "$1" ] || break
