@@ -12,6 +12,7 @@ STEP='' TMP='' UNDO='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
 # Starting a program costs more than its answer. So it is asked for all at once, and again only after a change of ours:
 # systemd for UNITS, dpkg for PACKAGES, the file system for the modes of PATHS. PROVEN is a recipe's own.
 UNITS='' SAID='' PACKAGES='' RECORDS='' PATHS='' MODES='' PROVEN=''
+# shellcheck disable=SC2034  # what is proven only the recipe knows
 changed() { SAID='' RECORDS='' MODES='' PROVEN=''; }
 NL='
 '
