@@ -52,7 +52,7 @@ pub(super) fn run(
     let until = started + job.deadline;
     let script = whole(job.script)?;
     let mut seat = ssh.seat(target, until, cancel)?;
-    let met = Talk::open(ssh, target, &seat.socket).and_then(|mut talk| {
+    let met = Talk::open(ssh, target, &seat).and_then(|mut talk| {
         let sudo = talk.meet(until.min(started + LOGIN), cancel)?;
         Ok((talk, sudo))
     });
@@ -64,7 +64,11 @@ pub(super) fn run(
         }
     })?;
     talk.go(job.root, &sudo, &script, until)?;
-    let rc = talk.listen(until, cancel, on_line)?;
+    let ended = talk.listen(until, cancel, on_line);
+    if job.root {
+        seat.remember(ended.is_ok() && sudo == Sudo::Password);
+    }
+    let rc = ended?;
     Ok(Done {
         rc,
         user_is_root: sudo == Sudo::Root,
@@ -114,7 +118,7 @@ enum Heard {
 }
 
 impl<'a> Talk<'a> {
-    fn open(ssh: &'a Ssh, target: &'a Target, socket: &str) -> Result<Talk<'a>> {
+    fn open(ssh: &'a Ssh, target: &'a Target, seat: &master::Seat) -> Result<Talk<'a>> {
         let new = |bytes: &[u8]| TempFile::new(&ssh.dir.join(FILES), bytes);
         let known_hosts = new(known_hosts(target)?.as_bytes())?;
         let log = new(b"")?;
@@ -130,7 +134,7 @@ impl<'a> Talk<'a> {
             .transpose()?;
         let key_path = key.as_ref().map(relative);
         let paths = argv::Paths {
-            master: socket,
+            master: &seat.socket,
             known_hosts: &relative(&known_hosts),
             key: key_path.as_deref(),
             log: &relative(&log),
@@ -144,7 +148,8 @@ impl<'a> Talk<'a> {
         .map_err(error::ours)?;
         let mark = random::name();
         running.send(&block(HELLO));
-        running.send(format!("{mark}\n").as_bytes());
+        let known = if seat.password_taken { "password" } else { "" };
+        running.send(format!("{mark} {known}\n").as_bytes());
         Ok(Talk {
             ssh,
             target,

@@ -1,9 +1,10 @@
 # Says who we are and what sudo gives us, then does nothing until told. `sh` has parsed all of this before it runs.
 LC_ALL=C; export LC_ALL
-IFS= read -r mark
+read -r mark known
 uid=$(id -u)
 if [ "$uid" = 0 ]; then can=root
 elif ! command -v sudo >/dev/null; then can=absent
+elif [ -n "$known" ]; then can=$known
 elif why=$(sudo -k -n true 2>&1 </dev/null); then can=free
 else
   case $why in

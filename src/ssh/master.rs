@@ -40,6 +40,8 @@ struct Line {
     /// How many logins have failed, and the last reason: those who waited for it share it.
     failed: u64,
     why: Option<Error>,
+    /// Here sudo took a password for the last job.
+    password_taken: bool,
 }
 
 impl Default for Masters {
@@ -58,6 +60,8 @@ pub(super) struct Seat<'a> {
     /// The socket, relative to the runtime folder.
     pub(super) socket: String,
     opens: bool,
+    /// sudo took a password for the last job of this connection: it need not be asked whether it wants one.
+    pub(super) password_taken: bool,
 }
 
 impl Ssh {
@@ -76,6 +80,7 @@ impl Ssh {
             opening: false,
             failed: 0,
             why: None,
+            password_taken: false,
         });
         line.seats += 1;
         let failed = line.failed;
@@ -83,6 +88,7 @@ impl Ssh {
             masters: &self.masters,
             socket,
             opens: false,
+            password_taken: line.password_taken,
         };
         loop {
             let line = lines.get_mut(&seat.socket).expect("a line with a seat taken stays");
@@ -235,6 +241,13 @@ impl Seat<'_> {
             }
         }
         self.masters.moved.notify_all();
+    }
+
+    /// What the next job of this connection may count on.
+    pub(super) fn remember(&mut self, password_taken: bool) {
+        if let Some(line) = self.masters.lines().get_mut(&self.socket) {
+            line.password_taken = password_taken;
+        }
     }
 }
 
