@@ -51,14 +51,34 @@ enable_nginx() { run systemctl --quiet enable nginx.service; }
 
 look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf; }
 run_nginx() {
+  WORKERS=$(workers)
   run systemctl reload-or-restart nginx.service || {
     why journalctl --no-pager -o cat -n 5 -u nginx.service
     fail nginx_not_running 'nginx does not start.'
   }
+  let_go
   applied
 }
 # Without waiting: while the server goes down, systemd would wait for our session and we for systemd.
 reload_nginx() { nginx -t && systemctl --no-block reload nginx.service; }
+
+WORKERS=''
+# For a moment old and new workers take requests side by side (ngx_master_process_cycle starts the new ones, waits and only
+# then tells the old ones): nothing is proved before the old ones have let go.
+workers() {
+  read -r master 2>/dev/null </run/nginx.pid || return 0
+  grep -lsazx 'nginx: worker process' /proc/[0-9]*/cmdline | cut -d / -f 3 | while read -r pid; do
+    # Those of containers are no children of this master.
+    ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"
+  done
+}
+let_go() { tries=0; until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done; }
+turned() {
+  for pid in $WORKERS; do
+    # The old title with a tail: "… is shutting down".
+    ! grep -qsazx 'nginx: worker process' "/proc/$pid/cmdline" || return 1
+  done
+}
 
 # http2 is a parameter of "listen" below 1.25.1 and a directive from there on.
 nginx_facts() {

@@ -11,7 +11,7 @@ LOG=/var/log/nginx/error.log
 UNDO_DIR=/var/lib/lamplighter-undo # not below a folder that a daemon of ours may own: root runs what is in it
 BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
 BOOT_LINK=/etc/systemd/system/nginx.service.wants/lamplighter-undo.service
-ARMED='' BEFORE='' LOG_AT=0 WORKERS='' BACK='The site was not touched.'
+ARMED='' BEFORE='' LOG_AT=0 BACK='The site was not touched.'
 
 # --- the way back ---------------------------------------------------------------------------------------------------
 
@@ -295,23 +295,6 @@ go() {
     fail nginx_not_running 'nginx does not take the new configuration.'
   }
 }
-# For a moment old and new workers take requests side by side (ngx_master_process_cycle starts the new ones, waits and only
-# then tells the old ones): nothing is proved before the old ones have let go.
-workers() {
-  read -r master 2>/dev/null </run/nginx.pid || return 0
-  grep -lsazx 'nginx: worker process' /proc/[0-9]*/cmdline | cut -d / -f 3 | while read -r pid; do
-    # Those of containers are no children of this master.
-    ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"
-  done
-}
-let_go() { tries=0; until turned || [ "$tries" = 100 ]; do sleep 0.05; tries=$((tries + 1)); done; }
-turned() {
-  for pid in $WORKERS; do
-    # The old title with a tail: "… is shutting down".
-    ! grep -qsazx 'nginx: worker process' "/proc/$pid/cmdline" || return 1
-  done
-}
-
 # What nginx has logged as a reason since it was told; it reloads on its own time.
 refusal() { tail -c "+$((LOG_AT + 1))" "$LOG" 2>/dev/null | grep -F '[emerg]'; }
 
