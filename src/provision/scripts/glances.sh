@@ -292,7 +292,10 @@ look_front_gone() { [ ! -e "$FRONT_CONF" ] && [ ! -e "$FRONT_DIR/glances.htpassw
 remove_front() {
   on_undo reload_nginx
   for file in "$FRONT_CONF" "$FRONT_DIR/glances.htpasswd" "$FRONT_DIR/glances.key" "$FRONT_DIR/glances.crt"; do keep "$file"; rm -f "$file"; done
-  run nginx -t && run systemctl reload nginx.service || echo 'nginx was not reloaded: its configuration has a fault of its own' >&2
+  WORKERS=$(workers)
+  if run nginx -t && run systemctl reload nginx.service; then let_go; else
+    echo 'nginx was not reloaded: its configuration has a fault of its own' >&2
+  fi
 }
 
 main() {
