@@ -239,6 +239,11 @@ CREATE TABLE ns_checks (
 
 CREATE INDEX ns_checks_domain ON ns_checks (domain_id, last_at);
 
+CREATE TABLE ns_resolvers_silent (
+  one   INTEGER PRIMARY KEY CHECK (one = 1),
+  since INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE periodic (
   name     TEXT PRIMARY KEY,
   every_ms INTEGER NOT NULL,

@@ -451,3 +451,48 @@ fn from_the_pages_it_is_one_form_without_script() {
     let answer = client.form("/domains/verify-dns", &format!("csrf={token}&ids=x"));
     assert_eq!((answer.status, answer.header("location")), (303, Some("/domains")));
 }
+
+#[test]
+fn silent_resolvers_are_one_alert_and_no_word_about_any_domain() {
+    let dns = NameServer::of_fixtures();
+    let mut house = house_asking(&dns);
+    let ids = ["shop-one.example", "n1.example", "n2.example"].map(|name| {
+        dns.set(&format!("{name}."), json!({ "NS": GOOD }));
+        add(&house, name, "dnspod")
+    });
+    for id in ids {
+        assert_eq!(verify(&house, id)["ns_ok"], true);
+    }
+    // A port where nothing listens: refused at once, as by a name server that is down.
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let asking = |address: String| json!({ "dns.resolvers": address });
+    house.admin().put("/api/settings", &asking(nobody.to_string())).is(200);
+    for id in ids.into_iter().chain(ids) {
+        let answer = verify(&house, id);
+        assert_eq!(
+            (&answer["ns_ok"], &answer["ns_code"]),
+            (&json!(false), &json!("unreachable"))
+        );
+    }
+    let alert = open_alerts(&house, &[("resolver.silent", "ERROR")]).remove(0);
+    assert!(
+        alert["title"].as_str().unwrap().contains(&nobody.to_string()),
+        "{alert}"
+    );
+    assert!(alert["evidence"].to_string().contains("NS of ."), "{alert}");
+    later(&mut house);
+    open_alerts(&house, &[("resolver.silent", "ERROR")]);
+    for id in ids {
+        assert_eq!(domain(&house, id)["ns_state"], "ok", "what was known stays known");
+        assert_eq!(history(&house, id).len(), 1);
+    }
+    assert_eq!(events(&house, "resolver.silent").len(), 1);
+    // They speak again.
+    house
+        .admin()
+        .put("/api/settings", &asking(dns.address.to_string()))
+        .is(200);
+    later(&mut house);
+    open_alerts(&house, &[]);
+    assert_eq!(events(&house, "resolver.recovered").len(), 1);
+}

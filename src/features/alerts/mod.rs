@@ -237,6 +237,19 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "resolver.silent",
+        then: Then::Raise {
+            level: "ERROR",
+            title: |name| format!("The name servers that Lamplighter asks do not answer: {name}"),
+        },
+    },
+    Rule {
+        event: "resolver.recovered",
+        then: Then::Resolve {
+            kind: "resolver.silent",
+        },
+    },
+    Rule {
         event: "controller.online",
         then: Then::Resolve {
             kind: "controller.offline",

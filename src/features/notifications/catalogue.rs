@@ -20,6 +20,7 @@ const fn news(name: &'static str) -> Kind {
 pub const KINDS: &[Kind] = &[
     alert("server.unreachable"),
     alert("controller.offline"),
+    alert("resolver.silent"),
     alert("host.key_changed"),
     alert("auth.refresh_reused"),
     alert("deploy.failed"),

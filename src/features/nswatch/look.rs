@@ -1,7 +1,8 @@
 //! One look at the name servers of one name, and what it comes to.
 
 use super::policy::Policy;
-use crate::net::dns::{Fault, Resolver};
+use crate::base::clock::{self, Duration};
+use crate::net::dns::{Fault, Resolver, Type};
 
 /// What a look comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +59,36 @@ impl Look {
             == (other.state, &other.code, &other.zone, &other.ns, &other.policy)
     }
 
+    /// Did nobody say anything at all?
+    pub fn is_silence(&self) -> bool {
+        is_silence(&self.code)
+    }
+
     /// All of it on one line.
     pub fn say(&self) -> String {
         self.evidence.join(" ")
     }
+}
+
+fn is_silence(code: &str) -> bool {
+    [Fault::Timeout, Fault::Unreachable]
+        .iter()
+        .any(|fault| fault.code() == code)
+}
+
+/// Time to ask for the root: two servers, twice.
+const ROOT_MAX: Duration = Duration::from_secs(6);
+
+/// Do our own name servers say nothing at all, not even about the root? Then silence about a name tells of them, not of
+/// the name. Gives what was seen of it.
+pub fn silent_resolvers(resolver: &Resolver) -> Option<Vec<String>> {
+    let asked = Resolver {
+        servers: resolver.servers.clone(),
+        until: clock::mono() + ROOT_MAX,
+        cancel: resolver.cancel,
+    };
+    let failure = asked.ask(".", Type::Ns).err()?;
+    is_silence(failure.fault.code()).then_some(failure.evidence)
 }
 
 /// Asks for the name servers of `name` (A-labels) and holds them against `policy`. `None` when it was cancelled.

@@ -13,14 +13,16 @@ mod api;
 mod pages;
 
 use crate::app::App;
-use crate::base::clock::Ms;
+use crate::base::clock::{self, Ms};
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::features::domains::{self, Domain};
+use crate::net::dns::Resolver;
 use look::{Look, State};
+use std::net::SocketAddr;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -48,6 +50,44 @@ pub struct Row {
 /// The newest `limit` results of a domain after the first `offset`, newest first, and how many there are.
 pub fn list(conn: &Conn, domain: Id<id::Domain>, limit: i64, offset: i64) -> Result<(Vec<Row>, i64)> {
     queries::list(conn, domain, limit, offset)
+}
+
+/// Keeps what a look came to. Where nobody said anything, the name servers that we ask are looked at first: when they are
+/// silent about everything, that is told once, and of the domain nothing new is known.
+fn weigh(app: &App, resolver: &Resolver, seen: &Domain, look: &Look) -> Result<()> {
+    let silent = if look.is_silence() {
+        look::silent_resolvers(resolver)
+    } else {
+        None
+    };
+    let at = clock::now();
+    app.db.write(|tx| match &silent {
+        Some(evidence) => tell_silence(app, tx, &resolver.servers, evidence, at),
+        None => {
+            if !look.is_silence() {
+                tell_end_of_silence(app, tx, at)?;
+            }
+            keep(app, tx, seen, look, at)
+        }
+    })
+}
+
+fn tell_silence(app: &App, tx: &Tx, servers: &[SocketAddr], evidence: &[String], at: Ms) -> Result<()> {
+    if !queries::note_silence(tx, at)? {
+        return Ok(());
+    }
+    let servers: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
+    let data = serde_json::json!({ "name": servers.join(", "), "evidence": evidence });
+    outbox::emit(tx, &app.wakes.events, "resolver.silent", ("controller", 0), &data)
+}
+
+fn tell_end_of_silence(app: &App, tx: &Tx, at: Ms) -> Result<()> {
+    let Some(since) = queries::silent_since(tx)? else {
+        return Ok(());
+    };
+    queries::forget_silence(tx)?;
+    let data = serde_json::json!({ "name": "Lamplighter", "after_s": (at - since).max(0) / 1_000 });
+    outbox::emit(tx, &app.wakes.events, "resolver.recovered", ("controller", 0), &data)
 }
 
 /// Keeps what a look at `seen` came to, and tells whom it concerns. Nothing is kept when the domain is gone, or has got

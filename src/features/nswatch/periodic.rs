@@ -1,8 +1,8 @@
 //! When to look: each minute at the domains whose last look is too old, the oldest first, by a few threads. A slow name
 //! holds one of them for 20 s at most and the others not at all.
 
-use super::look::look;
-use super::{keep, queries};
+use super::look::{look, silent_resolvers};
+use super::{queries, weigh};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, MINUTE, Ms};
 use crate::base::error::Result;
@@ -63,6 +63,15 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     due.sort_by_key(|(at, d)| (*at, d.id));
     due.truncate(share(all, interval));
     let servers = preflight::name_servers(app)?;
+    let resolver = Resolver {
+        servers: servers.clone(),
+        until: clock::mono() + LOOK_MAX,
+        cancel,
+    };
+    // As long as they are silent, one question a beat is enough.
+    if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&resolver).is_some() {
+        return Ok(());
+    }
     let begin_until = clock::mono() + BEGIN_MAX;
     parallel::map(&due, THREADS_MAX, |(_, domain)| {
         if clock::mono() >= begin_until || cancel.is_cancelled() {
@@ -77,7 +86,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         let Some(seen) = look(&resolver, name, &domain.fields.ns_policy) else {
             return;
         };
-        if let Err(e) = app.db.write(|tx| keep(app, tx, domain, &seen, clock::now())) {
+        if let Err(e) = weigh(app, &resolver, domain, &seen) {
             log::error(
                 "nswatch",
                 "a look could not be kept",

@@ -94,3 +94,21 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
         [before],
     )?)
 }
+
+/// Since when our own name servers say nothing, unix ms.
+pub fn silent_since(conn: &Conn) -> Result<Option<Ms>> {
+    let mut statement = conn.prepare_cached("SELECT since FROM ns_resolvers_silent")?;
+    Ok(statement.query_row([], |r| r.get(0)).optional()?)
+}
+
+/// Notes that they say nothing; false when that was noted already.
+pub fn note_silence(conn: &Conn, at: Ms) -> Result<bool> {
+    let sql = "INSERT OR IGNORE INTO ns_resolvers_silent (one, since) VALUES (1, ?1)";
+    Ok(conn.execute(sql, [at])? == 1)
+}
+
+/// Notes that they speak again.
+pub fn forget_silence(conn: &Conn) -> Result<()> {
+    conn.execute("DELETE FROM ns_resolvers_silent", [])?;
+    Ok(())
+}

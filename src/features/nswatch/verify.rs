@@ -2,7 +2,7 @@
 
 use super::look::{Look, State, look};
 use super::policy::Policy;
-use super::{keep, periodic};
+use super::{periodic, weigh};
 use crate::app::App;
 use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -82,15 +82,13 @@ pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
     let servers = preflight::name_servers(app)?;
     let name = domain.fields.domain.ascii();
     let look_until = (clock::mono() + periodic::LOOK_MAX).min(until);
+    let resolver = Resolver {
+        servers: servers.clone(),
+        until: look_until,
+        cancel: &cancel,
+    };
     let (seen, addresses) = std::thread::scope(|scope| {
-        let seen = scope.spawn(|| {
-            let resolver = Resolver {
-                servers: servers.clone(),
-                until: look_until,
-                cancel: &cancel,
-            };
-            look(&resolver, name, &domain.fields.ns_policy)
-        });
+        let seen = scope.spawn(|| look(&resolver, name, &domain.fields.ns_policy));
         let addresses = preflight::expected(app, &domain.fields.server_ids)
             .and_then(|expected| preflight::look_at_addresses(&servers, name, &expected, look_until, &cancel));
         (seen.join(), addresses)
@@ -101,7 +99,7 @@ pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
         let say = "There was no time left to look at this domain. Look at fewer at once, or again.";
         return Err(Error::new(Kind::Timeout, "not_in_time", say));
     }
-    app.db.write(|tx| keep(app, tx, &domain, &look, clock::now()))?;
+    weigh(app, &resolver, &domain, &look)?;
     Ok(Verified {
         addresses: addresses?,
         domain,
