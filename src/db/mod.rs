@@ -5,7 +5,7 @@
 pub mod migrate;
 pub mod schema;
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::log;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::cell::RefCell;
@@ -269,8 +269,25 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// Is this a breach of a UNIQUE constraint? (A duplicate name is the person's, not ours.)
-pub fn is_duplicate(e: &rusqlite::Error) -> bool {
+/// For `map_err`: a breach of a UNIQUE constraint is the person's mistake in `field`, told as `say`; the rest is ours.
+pub fn told_duplicate(field: &'static str, say: String) -> impl FnOnce(rusqlite::Error) -> Error {
+    move |e| match is_duplicate(&e) {
+        true => {
+            let field = Field {
+                field,
+                code: "duplicate",
+                message: say.clone(),
+            };
+            Error {
+                fields: vec![field],
+                ..Error::new(Kind::Conflict, "duplicate", say)
+            }
+        }
+        false => e.into(),
+    }
+}
+
+fn is_duplicate(e: &rusqlite::Error) -> bool {
     matches!(e, rusqlite::Error::SqliteFailure(f, _)
         if [rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY].contains(&f.extended_code))
 }

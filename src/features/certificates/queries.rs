@@ -3,7 +3,7 @@
 use super::model::Judged;
 use super::{Certificate, User};
 use crate::base::clock::Ms;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
@@ -81,22 +81,11 @@ pub fn all_users(conn: &Conn) -> Result<HashMap<i64, Vec<User>>> {
     Ok(out)
 }
 
-fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
-    move |e| match db::is_duplicate(&e) {
-        true => {
-            let message = format!("There is a certificate called “{name}” already. Give this one another name.");
-            let field = Field {
-                field: "name",
-                code: "duplicate",
-                message: message.clone(),
-            };
-            Error {
-                fields: vec![field],
-                ..Error::new(Kind::Conflict, "duplicate", message)
-            }
-        }
-        false => e.into(),
-    }
+fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::told_duplicate(
+        "name",
+        format!("There is a certificate called “{name}” already. Give this one another name."),
+    )
 }
 
 fn json(names: &[String]) -> String {

@@ -3,7 +3,7 @@
 use super::model::{Fields, Preflight};
 use super::{Domain, REASONS, Reason, Site};
 use crate::base::clock::Ms;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
 use crate::base::idn::DomainName;
 use crate::db::{self, Conn};
@@ -280,22 +280,11 @@ pub fn missing(conn: &Conn, f: &Fields) -> Result<Vec<Field>> {
     Ok(out)
 }
 
-fn told_duplicate(f: &Fields) -> impl Fn(rusqlite::Error) -> Error + '_ {
-    move |e| match db::is_duplicate(&e) {
-        true => {
-            let message = format!("{} is there already. Change that one.", f.domain.unicode());
-            let field = Field {
-                field: "domain",
-                code: "duplicate",
-                message: message.clone(),
-            };
-            Error {
-                fields: vec![field],
-                ..Error::new(Kind::Conflict, "duplicate", message)
-            }
-        }
-        false => e.into(),
-    }
+fn told_duplicate(f: &Fields) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::told_duplicate(
+        "domain",
+        format!("{} is there already. Change that one.", f.domain.unicode()),
+    )
 }
 
 pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Domain>> {

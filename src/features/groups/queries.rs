@@ -3,7 +3,7 @@
 use super::model::{Fields, KINDS};
 use super::{Counts, Group};
 use crate::base::clock::Ms;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
@@ -74,22 +74,11 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Group>, i64)> {
     Ok((rows, total))
 }
 
-fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
-    move |e| match db::is_duplicate(&e) {
-        true => {
-            let message = format!("There is a group called “{name}” already. Give this one another name.");
-            let field = Field {
-                field: "name",
-                code: "duplicate",
-                message: message.clone(),
-            };
-            Error {
-                fields: vec![field],
-                ..Error::new(Kind::Conflict, "duplicate", message)
-            }
-        }
-        false => e.into(),
-    }
+fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::told_duplicate(
+        "name",
+        format!("There is a group called “{name}” already. Give this one another name."),
+    )
 }
 
 pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Group>> {

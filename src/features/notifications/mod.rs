@@ -25,7 +25,7 @@ mod pages;
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Cidr;
 use crate::base::id::{self, Id};
 use crate::base::log;
@@ -280,18 +280,4 @@ fn seed(app: &App) -> Result<()> {
             }
         }
     })
-}
-
-/// There is one of this name.
-fn duplicate(name: &str) -> Error {
-    let message = format!("There is an endpoint “{name}” already.");
-    let field = Field {
-        field: "name",
-        code: "taken",
-        message: message.clone(),
-    };
-    Error {
-        fields: vec![field],
-        ..Error::new(Kind::Conflict, "duplicate", message)
-    }
 }

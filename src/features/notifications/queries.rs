@@ -70,11 +70,8 @@ fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(Error::internal)
 }
 
-fn told_apart(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
-    move |e| match db::is_duplicate(&e) {
-        true => super::duplicate(name),
-        false => e.into(),
-    }
+fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::told_duplicate("name", format!("There is an endpoint “{name}” already."))
 }
 
 pub fn insert(conn: &Conn, channel: &str, f: &Fields, at: Ms) -> Result<Id<id::Endpoint>> {
@@ -85,7 +82,7 @@ pub fn insert(conn: &Conn, channel: &str, f: &Fields, at: Ms) -> Result<Id<id::E
             channel, f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at
         ],
     )
-    .map_err(told_apart(&f.name))?;
+    .map_err(told_duplicate(&f.name))?;
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
@@ -97,7 +94,7 @@ pub fn update(conn: &Conn, id: Id<id::Endpoint>, f: &Fields, at: Ms) -> Result<(
             id.get(), f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at
         ],
     )
-    .map_err(told_apart(&f.name))?;
+    .map_err(told_duplicate(&f.name))?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::model::{AuthType, Fields, Has};
 use super::{HostKeyState, Lamp, Polled, Server};
 use crate::base::clock::Ms;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
@@ -207,22 +207,11 @@ pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
     Ok(row.optional()?)
 }
 
-fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
-    move |e| match db::is_duplicate(&e) {
-        true => {
-            let message = format!("There is a server called “{name}” already. Give this one another name.");
-            let field = Field {
-                field: "name",
-                code: "duplicate",
-                message: message.clone(),
-            };
-            Error {
-                fields: vec![field],
-                ..Error::new(crate::base::error::Kind::Conflict, "duplicate", message)
-            }
-        }
-        false => e.into(),
-    }
+fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::told_duplicate(
+        "name",
+        format!("There is a server called “{name}” already. Give this one another name."),
+    )
 }
 
 pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Server>> {

@@ -3,7 +3,7 @@
 use super::Upstream;
 use super::model::{Fields, Target};
 use crate::base::clock::Ms;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
@@ -100,22 +100,11 @@ fn targets(conn: &Conn, ids: impl Iterator<Item = Id<id::Upstream>>) -> Result<H
     Ok(out)
 }
 
-fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {
-    move |e| match db::is_duplicate(&e) {
-        true => {
-            let message = format!("There is an upstream called “{name}” already. Give this one another name.");
-            let field = Field {
-                field: "name",
-                code: "duplicate",
-                message: message.clone(),
-            };
-            Error {
-                fields: vec![field],
-                ..Error::new(Kind::Conflict, "duplicate", message)
-            }
-        }
-        false => e.into(),
-    }
+fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::told_duplicate(
+        "name",
+        format!("There is an upstream called “{name}” already. Give this one another name."),
+    )
 }
 
 pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Upstream>> {

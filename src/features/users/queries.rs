@@ -1,7 +1,7 @@
 //! SQL of the users.
 
 use crate::base::clock::Ms;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::Result;
 use crate::base::id::{Id, User};
 use crate::db::{self, Conn};
 use rusqlite::params;
@@ -11,21 +11,10 @@ pub fn insert(conn: &Conn, login: &str, hash: &str, role: &str, at: Ms) -> Resul
         "INSERT INTO users (login, password_hash, role, created_at) VALUES (?1, ?2, ?3, ?4)",
         params![login, hash, role, at],
     )
-    .map_err(|e| match db::is_duplicate(&e) {
-        true => {
-            let message = format!("There is an account “{login}” already.");
-            let field = Field {
-                field: "login",
-                code: "duplicate",
-                message: message.clone(),
-            };
-            Error {
-                fields: vec![field],
-                ..Error::new(Kind::Conflict, "duplicate", message)
-            }
-        }
-        false => e.into(),
-    })?;
+    .map_err(db::told_duplicate(
+        "login",
+        format!("There is an account “{login}” already."),
+    ))?;
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
