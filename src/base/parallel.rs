@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 /// them goes on here, after the others have ended.
 pub fn map<T: Sync, R: Send>(items: &[T], width: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let results: Mutex<Vec<Option<R>>> = Mutex::new(items.iter().map(|_| None).collect());
     let lock = || results.lock().unwrap_or_else(PoisonError::into_inner);
     let take_all = || {
         while let Some((n, item)) = next_of(items, &next) {
             let result = work(item);
-            lock().push((n, result));
+            lock()[n] = Some(result);
         }
     };
     std::thread::scope(|scope| {
@@ -22,9 +22,8 @@ pub fn map<T: Sync, R: Send>(items: &[T], width: usize, work: impl Fn(&T) -> R +
         }
         take_all();
     });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(n, _)| *n);
-    results.into_iter().map(|(_, result)| result).collect()
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_iter().flatten().collect()
 }
 
 fn next_of<'a, T>(items: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)> {
