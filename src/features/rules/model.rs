@@ -368,6 +368,7 @@ pub fn read_new(mut input: Input) -> Result<Valid> {
 /// Reads a draft over `base`: what is not sent stays as it is there.
 pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
     let (i, mut f) = (&mut input, base);
+    let is_new = f.name.is_empty() && !builtin;
     match read_watches(i) {
         Some(watches) if watches.name() != f.watches.name() => {
             i.wrong(
@@ -400,13 +401,13 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
         );
     }
     if let Watches::Series(series) = f.watches {
-        read_limit(i, series, &mut f.limit);
+        read_limit(i, series, &mut f.limit, is_new);
     }
     input.finish(READ_ONLY)?;
     Ok(Valid { fields: f })
 }
 
-fn read_limit(i: &mut Input, series: &Series, limit: &mut Limit) {
+fn read_limit(i: &mut Input, series: &Series, limit: &mut Limit, is_new: bool) {
     if series.is_of_disks() {
         set(&mut limit.mount, i.parse("mount", "bad_mount", mount));
     }
@@ -416,8 +417,13 @@ fn read_limit(i: &mut Input, series: &Series, limit: &mut Limit) {
         Some(true) => &["below"],
     };
     set(&mut limit.below, i.choice("direction", words).map(|way| way == "below"));
-    set(&mut limit.threshold, i.decimal("threshold", series.unit.bounds()));
-    set(&mut limit.clear, i.decimal("clear", series.unit.bounds()));
+    let threshold = i.decimal("threshold", series.unit.bounds());
+    let clear = i.decimal("clear", series.unit.bounds());
+    if is_new && threshold.is_some() && clear.is_none() {
+        limit.clear = f64::NAN; // not the built-in rule's, whose threshold this is not
+    }
+    set(&mut limit.threshold, threshold);
+    set(&mut limit.clear, clear);
     if series.key != DISK_TREND {
         set(&mut limit.for_s, i.number("for_s", 0..=FOR_MAX_S));
     }
