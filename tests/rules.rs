@@ -339,8 +339,11 @@ fn load_is_counted_by_the_core_and_two_processes_know_the_same_rules() {
 
 // ---- how disks fill ------------------------------------------------------------------------------------------------------
 
+/// Percent by the hours before now.
+type Fill = fn(f64) -> f64;
+
 /// Writes the last days of a server's disks as polls of five minutes; each gets its hours before now.
-fn past(house: &House, server: i64, days: f64, disks: &[(&str, fn(f64) -> f64)]) {
+fn past(house: &House, server: i64, days: f64, disks: &[(&str, Fill)]) {
     let path = house.folder.path().join("metrics.db");
     let db = Arc::new(Db::open(&path, Durability::Normal, schema::METRICS).unwrap());
     let store = Store::new(db);
@@ -348,7 +351,7 @@ fn past(house: &House, server: i64, days: f64, disks: &[(&str, fn(f64) -> f64)])
     let mut at: Ms = now - (days * 24.0) as Ms * HOUR;
     while at < now {
         let hours = (now - at) as f64 / HOUR as f64;
-        let disk = |(n, (mount, fill)): (usize, &(&str, fn(f64) -> f64))| {
+        let disk = |(n, (mount, fill)): (usize, &(&str, Fill))| {
             let percent = (fill(hours) * 10.0).round() / 10.0;
             Disk {
                 mount: mount.to_string(),

@@ -51,7 +51,7 @@ impl Watching {
         let store = Arc::new(Store::new(app.metrics.clone()));
         let own_net = Arc::new(Mutex::new(OwnNet::resume(store.note(OFFLINE_SINCE)?)));
         let rules = Arc::new(rules::Watch::new(app.clone()));
-        rules.refresh()?;
+        rules.refresh(app.db.read(servers::poll_fingerprint)?)?;
         let sink = Box::new(Lamps {
             app: app.clone(),
             rules: rules.clone(),
@@ -112,14 +112,6 @@ impl Keeper {
                     &[("error", &e.to_string())],
                 );
             }
-            if let Err(e) = self.rules.refresh() {
-                let error = e.to_string();
-                log::error(
-                    "metrics",
-                    "the rules of alerts are not up to date",
-                    &[("error", &error)],
-                );
-            }
             // Without a list nobody may be taken for gone.
             if seen_list.is_some() && tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
                 tidied = Some(clock::mono());
@@ -167,6 +159,7 @@ impl Keeper {
             let (revisions, ids) = servers::poll_fingerprint(conn)?;
             Ok((revisions, ids, settings::number(conn, "poll.fail_threshold")?))
         })?;
+        self.rules.refresh((now.0, now.1))?;
         if *seen_list == Some(now) {
             return Ok(());
         }

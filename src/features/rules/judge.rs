@@ -376,7 +376,11 @@ mod tests {
             let look = Look {
                 server: Id::new(7),
                 // Somebody sets the wall clock back and forth all the time.
-                at: if self.s % 60 == 0 { 1 } else { 1_900_000_000_000 },
+                at: if self.s.is_multiple_of(60) {
+                    1
+                } else {
+                    1_900_000_000_000
+                },
                 seen: answer.as_ref().map(|a| a as &dyn Measured),
                 misses_max: 3,
             };

@@ -56,10 +56,10 @@ pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Option<Rule>> {
 }
 
 /// Moves whenever a rule is added, changed or removed.
-pub fn fingerprint(conn: &Conn) -> Result<(i64, i64, i64)> {
+pub fn fingerprint(conn: &Conn) -> Result<[i64; 3]> {
     let mut statement = conn
         .prepare_cached("SELECT count(*), coalesce(sum(revision), 0), coalesce(sum(updated_at), 0) FROM alert_rules")?;
-    Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?)
+    Ok(statement.query_row([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?]))?)
 }
 
 fn told_duplicate(name: &str) -> impl Fn(rusqlite::Error) -> Error + '_ {

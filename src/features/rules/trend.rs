@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_jump_a_saw_and_noise_say_nothing() {
-        let cases: [(&str, fn(f64) -> f64); 8] = [
+        type Fill = fn(f64) -> f64;
+        let cases: [(&str, Fill); 8] = [
             ("one big copy", |h| if h < 3.0 { 40.0 } else { 80.0 }),
             ("a copy that took an hour", |h| 40.0 + 40.0 * (h - 2.0).clamp(0.0, 1.0)),
             ("rotated every two hours", |h| 80.0 + 5.0 * (h % 2.0)),

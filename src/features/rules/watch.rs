@@ -6,7 +6,6 @@ use crate::app::App;
 use crate::base::clock;
 use crate::base::error::Result;
 use crate::base::log;
-use crate::features::servers;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Holds polls against the rules.
@@ -18,7 +17,7 @@ pub struct Watch {
 #[derive(Default)]
 struct Inner {
     /// Of the rules, and of the servers (their tags among the rest).
-    seen: Option<((i64, i64, i64), (i64, i64))>,
+    seen: Option<([i64; 3], (i64, i64))>,
     judge: Judge,
 }
 
@@ -35,11 +34,11 @@ impl Watch {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the rules again when they or the servers have changed.
-    pub fn refresh(&self) -> Result<()> {
+    /// Reads the rules again when they or the servers have changed; those have this fingerprint now.
+    pub fn refresh(&self, servers: (i64, i64)) -> Result<()> {
         let mut inner = self.inner();
         self.app.db.read(|conn| {
-            let now = (queries::fingerprint(conn)?, servers::poll_fingerprint(conn)?);
+            let now = (queries::fingerprint(conn)?, servers);
             if inner.seen == Some(now) {
                 return Ok(());
             }
