@@ -498,6 +498,67 @@ fn of_an_event_the_worst_rule_that_holds_decides() {
     assert_eq!(open(&house), [""; 0]);
 }
 
+#[test]
+fn a_domain_is_told_of_by_its_groups_rule_and_as_bad_as_the_event_says_unless_somebody_says_otherwise() {
+    let house = House::new();
+    let admin = house.admin();
+    let group = admin.post("/api/groups", &json!({ "name": "shops" })).is(201)["id"].clone();
+    let domain = |name: &str, group: Value| {
+        let made = admin
+            .post("/api/domains", &json!({ "domain": name, "group_id": group }))
+            .is(201);
+        made["id"].as_i64().unwrap()
+    };
+    let (shop, blog) = (
+        domain("shop.example", group.clone()),
+        domain("blog.example", Value::Null),
+    );
+    let happens = |kind: &str, id: i64, name: &str, more: Value| {
+        let mut data = more;
+        data["name"] = json!(name);
+        let sql = "INSERT INTO events (at, kind, target_type, target_id, data) VALUES (?1, ?2, 'domain', ?3, ?4)";
+        let values = rusqlite::params![clock::now(), kind, id, data.to_string()];
+        house.database("lamplighter.db").execute(sql, values).unwrap();
+    };
+    let level = |kind: &str| {
+        let all = alerts(&house, "open");
+        all.iter().find(|a| a["kind"] == kind).unwrap()["level"].clone()
+    };
+    admin
+        .patch(&builtin(&house, "deploy.failed"), &json!({ "groups": [group] }))
+        .is(200);
+    happens("deploy.failed", blog, "blog.example", json!({}));
+    happens("deploy.failed", shop, "shop.example", json!({}));
+    becomes(&house, &["deploy.failed shop.example"]);
+
+    let bad = builtin(&house, "certificate.bad");
+    happens("certificate.bad", blog, "blog.example", json!({ "level": "CRITICAL" }));
+    becomes(&house, &["certificate.bad blog.example", "deploy.failed shop.example"]);
+    assert_eq!(level("certificate.bad"), "CRITICAL");
+    happens("certificate.good", blog, "blog.example", json!({}));
+    becomes(&house, &["deploy.failed shop.example"]);
+    admin.patch(&bad, &json!({ "level": "INFO" })).is(200);
+    happens("certificate.bad", blog, "blog.example", json!({ "level": "CRITICAL" }));
+    becomes(&house, &["certificate.bad blog.example", "deploy.failed shop.example"]);
+    assert_eq!(level("certificate.bad"), "INFO");
+
+    // A group that is gone has no domains; the rule says so and is not suddenly everybody's.
+    admin.delete(&format!("/api/groups/{group}")).is(200);
+    let rule = admin.get(&builtin(&house, "deploy.failed")).is(200);
+    assert_eq!(
+        rule["sentence"],
+        "A deploy failed; only domains of a group that is gone"
+    );
+    happens("deploy.ok", shop, "shop.example", json!({}));
+    happens("deploy.failed", shop, "shop.example", json!({}));
+    happens("deploy.failed", blog, "blog.example", json!({}));
+    happens("ns.resolve_failed", blog, "blog.example", json!({}));
+    becomes(
+        &house,
+        &["certificate.bad blog.example", "ns.resolve_failed blog.example"],
+    );
+}
+
 // ---- who may say so ------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -230,14 +230,15 @@ const RULES: &[Rule] = &[
 ];
 
 /// Says what became of an alert, with all that a message needs: kind, level, state, title, target (type, id, name),
-/// evidence, count, first_at and last_at (unix ms), part: with kind and target what makes it the same, and muted: another alert tells of it. Who tells people reads this and not
-/// the alerts.
+/// evidence, count, first_at and last_at (unix ms), part (with kind and target what makes it the same one), and muted:
+/// another alert tells of it. Who tells people reads this and not the alerts.
 fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, muted: bool) -> Result<()> {
     let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
     let data = serde_json::json!({
         "kind": alert.kind, "level": alert.level, "state": alert.state, "title": alert.title,
         "target": { "type": alert.target.0, "id": alert.target.1, "name": alert.target.2 },
-        "part": alert.part, "evidence": evidence, "count": alert.count, "first_at": alert.first_at, "last_at": alert.last_at, "muted": muted,
+        "part": alert.part, "evidence": evidence, "count": alert.count, "first_at": alert.first_at,
+        "last_at": alert.last_at, "muted": muted,
     });
     outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
 }
@@ -298,14 +299,8 @@ fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     }
     let (name, title, level) = (text(event, "name"), text(event, "title"), text(event, "level"));
     let what = (kind.as_str(), part.as_str(), level.as_str());
-    let alert = queries::raise(
-        tx,
-        what,
-        (target.0, target.1, &name),
-        &title,
-        &evidence(event),
-        event.at,
-    )?;
+    let target = (target.0, target.1, name.as_str());
+    let alert = queries::raise(tx, what, target, &title, &evidence(event), event.at)?;
     tell(app, tx, "alert.raised", &alert, false)
 }
 
