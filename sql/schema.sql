@@ -1,5 +1,35 @@
 -- lamplighter.db
 
+CREATE TABLE alert_rule_firing (
+  rule_id    INTEGER NOT NULL,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  part       TEXT    NOT NULL,               -- a mount point, or empty
+  revision   INTEGER NOT NULL,               -- of the rule that fired
+  PRIMARY KEY (rule_id, server_id, part)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX alert_rule_firing_server ON alert_rule_firing (server_id);
+
+CREATE TABLE alert_rules (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL DEFAULT '' COLLATE NOCASE,  -- empty: a built-in one
+  watches    TEXT    NOT NULL,               -- an event, or a series of the polls
+  enabled    INTEGER NOT NULL CHECK (enabled IN (0,1)),
+  level      TEXT    NOT NULL CHECK (level IN ('INFO','WARNING','ERROR','CRITICAL')),
+  tags       TEXT    NOT NULL DEFAULT '[]',  -- only servers with one of these
+  groups     TEXT    NOT NULL DEFAULT '[]',  -- only domains in one of these (numbers)
+  mount      TEXT    NOT NULL DEFAULT '',    -- empty: any
+  below      INTEGER NOT NULL DEFAULT 0 CHECK (below IN (0,1)),
+  threshold  REAL    NOT NULL DEFAULT 0,
+  clear      REAL    NOT NULL DEFAULT 0,
+  for_s      INTEGER NOT NULL DEFAULT 0,
+  revision   INTEGER NOT NULL DEFAULT 1,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX alert_rules_name ON alert_rules (name) WHERE name <> '';
+
 CREATE TABLE alerts (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   fingerprint  TEXT    NOT NULL,             -- kind and target: one open alert each
@@ -17,7 +47,7 @@ CREATE TABLE alerts (
   acked_by     TEXT,
   acked_at     INTEGER,
   resolved_at  INTEGER
-) STRICT;
+, part TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE UNIQUE INDEX alerts_open ON alerts (fingerprint) WHERE state <> 'resolved';
 

@@ -133,6 +133,8 @@ fn every_page_is_clean_in_all_four_looks() {
         "/logs",
         "/tasks/1",
         "/alerts",
+        "/alert-rules",
+        "/alert-rules/new?watches=disk",
         "/certificates",
         "/certificates/new",
         "/settings",

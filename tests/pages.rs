@@ -5,7 +5,7 @@ mod support;
 use support::{Answer, Browser, Daemon};
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 35] = [
+const PAGES: [&str; 40] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -32,6 +32,11 @@ const PAGES: [&str; 35] = [
     "/logs?status=failed&server=1",
     "/tasks/1",
     "/alerts?state=resolved",
+    "/alert-rules",
+    "/alert-rules/new?watches=disk",
+    "/alert-rules/new?watches=ns.mismatch",
+    "/alert-rules/1",
+    "/alert-rules/6",
     "/certificates",
     "/certificates/new",
     "/notifications",

@@ -14,6 +14,8 @@ pub enum Task {}
 pub enum User {}
 /// Marker of alerts.
 pub enum Alert {}
+/// Marker of the rules that raise them.
+pub enum Rule {}
 /// Marker of upstreams.
 pub enum Upstream {}
 /// Marker of groups.

@@ -21,6 +21,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::fleet::FEATURE,
     &features::nswatch::FEATURE,
     &features::certwatch::FEATURE,
+    &features::rules::FEATURE,
     &features::metrics::FEATURE,
     &features::notifications::FEATURE,
     &features::alerts::FEATURE,

@@ -130,6 +130,22 @@ impl Input {
         good
     }
 
+    /// A number with a fraction, as a JSON number or as text.
+    pub fn decimal(&mut self, name: &'static str, bounds: RangeInclusive<f64>) -> Option<f64> {
+        let number = match self.take(name)? {
+            Value::Number(n) => n.as_f64(),
+            // A comma is a decimal point in half of the world.
+            Value::String(digits) => digits.trim_matches(' ').replace(',', ".").parse().ok(),
+            _ => None,
+        };
+        let good = number.filter(|n| bounds.contains(n));
+        if good.is_none() {
+            let (from, to) = (bounds.start(), bounds.end());
+            self.wrong(name, "bad_decimal", format!("{name} is a number from {from} to {to}."));
+        }
+        good
+    }
+
     /// Yes or no: JSON's, or the words of a form.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
         let flag = match self.take(name)? {
@@ -261,6 +277,11 @@ impl Input {
     /// Is something wrong with this field already?
     pub fn has_error(&self, field: &str) -> bool {
         self.errors.iter().any(|e| e.field == field)
+    }
+
+    /// The mistakes so far as an error, where nothing else can be read.
+    pub fn refuse(self) -> Error {
+        Error::invalid(self.errors)
     }
 
     /// The end: all mistakes as one error. `read_only` names may be sent back as they were got; anything else that

@@ -56,6 +56,8 @@ templates![
     "notifications/form.html",
     "notifications/list.html",
     "notifications/log.html",
+    "rules/form.html",
+    "rules/list.html",
     "servers/_delete.html",
     "servers/_glances.html",
     "servers/_why.html",
@@ -756,6 +758,7 @@ mod tests {
             "preflight.",
             "event.",
             "over.",
+            "rule.",
             "msg.",
         ]; // found by data, not by a template's text
         let mut used = std::collections::BTreeSet::new();

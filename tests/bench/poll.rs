@@ -324,7 +324,7 @@ fn storing(folder: &Folder, body: &[u8]) {
         let s = sample(&base, 1, at_ms);
         let values = series::values(&s, 40)
             .map(|(_, v)| v)
-            .chain(series::disks(&s).into_iter().map(|(_, v)| v));
+            .chain(series::disks(&s).map(|(_, percent)| series::Unit::Percent.to_steps(percent)));
         for (n, value) in values.enumerate() {
             columns.resize(columns.len().max(n + 1), Vec::new());
             columns[n].push(chunk::Point {

@@ -12,7 +12,7 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
-use crate::features::notifications;
+use crate::features::{notifications, rules};
 use crate::schedule::{Periodic, Work};
 use crate::{audit, settings};
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub struct Alert {
     pub state: String,
     /// Type, number and name of what it is about.
     pub target: (String, i64, String),
+    /// Which rule it is from and which part of the target it is about; empty: there is only one of its kind.
+    pub part: String,
     /// One sentence.
     pub title: String,
     /// JSON array of raw sentences.
@@ -72,31 +74,25 @@ pub struct Alert {
     pub resolved_at: Option<Ms>,
 }
 
-/// What an event means for the alerts.
+/// What an event means for the alerts. Whether it raises one, and how bad that is, say the [`rules`].
 struct Rule {
     event: &'static str,
     then: Then,
 }
 
 enum Then {
-    Raise {
-        level: &'static str,
-        title: fn(name: &str) -> String,
-    },
-    Resolve {
-        kind: &'static str,
-    },
+    Raise { title: fn(name: &str) -> String },
+    Resolve { kind: &'static str },
 }
 
 /// A domain's certificates are in one of these states; each ends the alert of the others, any other event all of them.
 const CERTIFICATE: [&str; 3] = ["certificate.soon", "certificate.urgent", "certificate.bad"];
 
-/// All rules there are. A later issue makes them rows; these stay the built-in ones.
+/// All events that mean something.
 const RULES: &[Rule] = &[
     Rule {
         event: "server.unreachable",
         then: Then::Raise {
-            level: "ERROR",
             title: |name| format!("{name} is dark: Glances does not answer"),
         },
     },
@@ -109,7 +105,6 @@ const RULES: &[Rule] = &[
     Rule {
         event: notifications::catalogue::DEAD,
         then: Then::Raise {
-            level: "WARNING",
             title: |name| format!("Messages to {name} do not get through"),
         },
     },
@@ -122,7 +117,6 @@ const RULES: &[Rule] = &[
     Rule {
         event: "host.key_changed",
         then: Then::Raise {
-            level: "CRITICAL",
             title: |name| format!("{name} shows another host key than the accepted one"),
         },
     },
@@ -147,7 +141,6 @@ const RULES: &[Rule] = &[
     Rule {
         event: "deploy.failed",
         then: Then::Raise {
-            level: "ERROR",
             title: |name| format!("{name} could not be deployed; what was there before is still there"),
         },
     },
@@ -158,7 +151,6 @@ const RULES: &[Rule] = &[
     Rule {
         event: "domain.drifted",
         then: Then::Raise {
-            level: "WARNING",
             title: |name| format!("The file of {name} was changed on a server by somebody else"),
         },
     },
@@ -173,28 +165,24 @@ const RULES: &[Rule] = &[
     Rule {
         event: "certificate.soon",
         then: Then::Raise {
-            level: "WARNING",
             title: |name| format!("The certificate of {name} is in its last third: it should have been renewed"),
         },
     },
     Rule {
         event: "certificate.urgent",
         then: Then::Raise {
-            level: "ERROR",
             title: |name| format!("The certificate of {name} is about to end"),
         },
     },
     Rule {
         event: "certificate.bad",
         then: Then::Raise {
-            level: "ERROR", // the event lifts it when the certificate is out of date
             title: |name| format!("Browsers refuse {name}: its certificate is not good"),
         },
     },
     Rule {
         event: "ns.mismatch",
         then: Then::Raise {
-            level: "ERROR",
             title: |name| format!("{name} has name servers that do not fit its policy"),
         },
     },
@@ -208,7 +196,6 @@ const RULES: &[Rule] = &[
     Rule {
         event: "ns.resolve_failed",
         then: Then::Raise {
-            level: "WARNING",
             title: |name| format!("The name servers of {name} cannot be looked up"),
         },
     },
@@ -225,21 +212,18 @@ const RULES: &[Rule] = &[
     Rule {
         event: "auth.refresh_reused",
         then: Then::Raise {
-            level: "CRITICAL",
             title: |name| format!("A refresh token of {name} was used twice: somebody else may have it"),
         },
     },
     Rule {
         event: "controller.offline",
         then: Then::Raise {
-            level: "CRITICAL",
             title: |_| "No server can be reached: Lamplighter's own network seems to be down".into(),
         },
     },
     Rule {
         event: "resolver.silent",
         then: Then::Raise {
-            level: "ERROR",
             title: |name| format!("The name servers that Lamplighter asks do not answer: {name}"),
         },
     },
@@ -258,14 +242,15 @@ const RULES: &[Rule] = &[
 ];
 
 /// Says what became of an alert, with all that a message needs: kind, level, state, title, target (type, id, name),
-/// evidence, count, first_at and last_at (unix ms), and muted: another alert tells of it. Who tells people reads this and not
-/// the alerts.
+/// evidence, count, first_at and last_at (unix ms), part (with kind and target what makes it the same one), and muted:
+/// another alert tells of it. Who tells people reads this and not the alerts.
 fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, muted: bool) -> Result<()> {
     let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
     let data = serde_json::json!({
         "kind": alert.kind, "level": alert.level, "state": alert.state, "title": alert.title,
         "target": { "type": alert.target.0, "id": alert.target.1, "name": alert.target.2 },
-        "evidence": evidence, "count": alert.count, "first_at": alert.first_at, "last_at": alert.last_at, "muted": muted,
+        "part": alert.part, "evidence": evidence, "count": alert.count, "first_at": alert.first_at,
+        "last_at": alert.last_at, "muted": muted,
     });
     outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
 }
@@ -276,43 +261,77 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
         return over(queries::resolve_all(tx, (gone, event.target_id), event.at)?, false);
     }
+    if event.kind.starts_with("metric.") {
+        return figure(app, tx, event);
+    }
+    if event.kind == rules::CHANGED {
+        return unruled(app, tx, event);
+    }
     // What ends because something else begins with the same thing is not good news.
     let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
     if event.target_type == "domain" && event.kind.starts_with("certificate.") {
         for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
             over(
-                queries::resolve(tx, kind, ("domain", event.target_id), event.at)?,
+                queries::resolve(tx, kind, "", ("domain", event.target_id), event.at)?,
                 raises,
             )?;
         }
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
-        let text = |key: &str| {
-            event
-                .data
-                .get(key)
-                .and_then(|v| v.as_str())
-                .unwrap_or_default()
-                .to_string()
-        };
-        let name = [text("name"), text("login")]
+        let name = [text(event, "name"), text(event, "login")]
             .into_iter()
             .find(|t| !t.is_empty())
             .unwrap_or_default();
         match rule.then {
-            Then::Raise { level, title } => {
-                let level = worse(event).unwrap_or(level);
+            Then::Raise { title } => {
                 let target = (event.target_type.as_str(), event.target_id, name.as_str());
-                let alert = queries::raise(tx, rule.event, level, target, &title(&name), &evidence(event), event.at)?;
+                let Some(level) = rules::level(tx, rule.event, (target.0, target.1), worse(event))? else {
+                    continue;
+                };
+                let what = (rule.event, "", level);
+                let alert = queries::raise(tx, what, target, &title(&name), &evidence(event), event.at)?;
                 tell(app, tx, "alert.raised", &alert, false)?;
             }
             Then::Resolve { kind } => {
                 let target = (event.target_type.as_str(), event.target_id);
-                over(queries::resolve(tx, kind, target, event.at)?, raises)?;
+                over(queries::resolve(tx, kind, "", target, event.at)?, raises)?;
             }
         }
     }
     Ok(())
+}
+
+/// A figure is beyond its limit, or fine again. The rule has decided everything.
+fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let part = format!("{}:{}", event.data["rule"], text(event, "part"));
+    let (kind, target) = (text(event, "kind"), (event.target_type.as_str(), event.target_id));
+    if event.kind == rules::CLEARED {
+        let over = queries::resolve(tx, &kind, &part, target, event.at)?;
+        return (over.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, false));
+    }
+    let (name, title, level) = (text(event, "name"), text(event, "title"), text(event, "level"));
+    let what = (kind.as_str(), part.as_str(), level.as_str());
+    let target = (target.0, target.1, name.as_str());
+    let alert = queries::raise(tx, what, target, &title, &evidence(event), event.at)?;
+    tell(app, tx, "alert.raised", &alert, false)
+}
+
+/// What no rule holds for any more is over.
+fn unruled(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let kind = text(event, "kind");
+    for (target, id) in queries::open(tx, &kind)? {
+        let target = (target.as_str(), id);
+        if rules::level(tx, &kind, target, None)?.is_none() {
+            let over = queries::resolve(tx, &kind, "", target, event.at)?;
+            (over.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, false))?;
+        }
+    }
+    Ok(())
+}
+
+fn text(event: &Event, key: &str) -> String {
+    let value = event.data.get(key).and_then(|v| v.as_str());
+    value.unwrap_or_default().to_string()
 }
 
 /// How bad the event itself says it is, when it says so.
@@ -378,14 +397,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_alert_can_be_subscribed_to() {
-        for rule in RULES.iter().filter(|r| matches!(r.then, Then::Raise { .. })) {
-            let known = notifications::catalogue::KINDS.iter().find(|k| k.name == rule.event);
+    fn every_alert_can_be_subscribed_to_and_has_a_rule() {
+        use rules::model::{BUILTIN, SERIES};
+        let raising = || {
+            RULES
+                .iter()
+                .filter(|r| matches!(r.then, Then::Raise { .. }))
+                .map(|r| r.event)
+        };
+        for kind in raising().chain(SERIES.iter().map(|s| s.kind)) {
+            let known = notifications::catalogue::KINDS.iter().find(|k| k.name == kind);
             assert!(
                 known.is_some_and(|k| k.is_alert),
-                "{} is missing in notifications/catalogue.rs",
-                rule.event
+                "{kind} is missing in notifications/catalogue.rs"
             );
         }
+        let mut ruled: Vec<_> = BUILTIN.iter().filter_map(|b| b.event().map(|e| e.name)).collect();
+        let mut raised: Vec<_> = raising().collect();
+        ruled.sort_unstable();
+        raised.sort_unstable();
+        assert_eq!(ruled, raised);
     }
 }

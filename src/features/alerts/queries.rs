@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str =
     "id, kind, level, state, target_type, target_id, target_name, title, evidence, count, first_at, last_at,
-    acked_by, acked_at, resolved_at";
+    acked_by, acked_at, resolved_at, part";
 
 fn read(r: &Row) -> rusqlite::Result<Alert> {
     Ok(Alert {
@@ -26,6 +26,7 @@ fn read(r: &Row) -> rusqlite::Result<Alert> {
         acked_by: r.get(12)?,
         acked_at: r.get(13)?,
         resolved_at: r.get(14)?,
+        part: r.get(15)?,
     })
 }
 
@@ -70,19 +71,28 @@ pub fn firing(conn: &Conn) -> Result<i64> {
         .query_row([], |r| r.get(0))?)
 }
 
+/// One open alert has it: of this kind, from this rule and about this part, if there are several, and about this target.
+fn fingerprint(kind: &str, part: &str, target: (&str, i64)) -> String {
+    match part {
+        "" => format!("{kind}|{}|{}", target.0, target.1),
+        part => format!("{kind}|{}|{}|{part}", target.0, target.1),
+    }
+}
+
+/// `what` is kind, part and level.
 pub fn raise(
     conn: &Conn,
-    kind: &str,
-    level: &str,
+    what: (&str, &str, &str),
     target: (&str, i64, &str),
     title: &str,
     evidence: &str,
     at: Ms,
 ) -> Result<Alert> {
-    let fingerprint = format!("{kind}|{}|{}", target.0, target.1);
+    let (kind, part, level) = what;
+    let fingerprint = fingerprint(kind, part, (target.0, target.1));
     let mut statement = conn.prepare_cached(&format!(
-        "INSERT INTO alerts (fingerprint, kind, level, state, target_type, target_id, target_name, title, evidence, first_at, last_at)
-         VALUES (?1, ?2, ?3, 'firing', ?4, ?5, ?6, ?7, ?8, ?9, ?9)
+        "INSERT INTO alerts (fingerprint, kind, level, state, target_type, target_id, target_name, title, evidence, first_at, last_at, part)
+         VALUES (?1, ?2, ?3, 'firing', ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)
          ON CONFLICT (fingerprint) WHERE state <> 'resolved'
          DO UPDATE SET count = count + 1, last_at = ?9, evidence = ?8, title = ?7, target_name = ?6 RETURNING {COLUMNS}"
     ))?;
@@ -95,18 +105,28 @@ pub fn raise(
         target.2,
         title,
         evidence,
-        at
+        at,
+        part
     ];
     Ok(statement.query_row(values, read)?)
 }
 
+/// Type and number of what has an open alert of this kind that is made from an event.
+pub fn open(conn: &Conn, kind: &str) -> Result<Vec<(String, i64)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT target_type, target_id FROM alerts WHERE kind = ?1 AND part = '' AND state <> 'resolved'",
+    )?;
+    let rows = statement.query_map([kind], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Gives what is over now.
-pub fn resolve(conn: &Conn, kind: &str, target: (&str, i64), at: Ms) -> Result<Vec<Alert>> {
+pub fn resolve(conn: &Conn, kind: &str, part: &str, target: (&str, i64), at: Ms) -> Result<Vec<Alert>> {
     let mut statement = conn.prepare_cached(&format!(
         "UPDATE alerts SET state = 'resolved', resolved_at = ?2, last_at = ?2 WHERE fingerprint = ?1 AND state <> 'resolved'
          RETURNING {COLUMNS}"
     ))?;
-    let over = statement.query_map(params![format!("{kind}|{}|{}", target.0, target.1), at], read)?;
+    let over = statement.query_map(params![fingerprint(kind, part, target), at], read)?;
     Ok(over.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -13,6 +13,7 @@ pub mod probe;
 pub mod poll;
 mod ownnet;
 mod watch;
+mod filling;
 mod api;
 mod pages;
 
@@ -24,5 +25,6 @@ pub use watch::{Watching, doing, offline_since};
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    periodic: filling::PERIODIC,
     ..Feature::named("metrics")
 };

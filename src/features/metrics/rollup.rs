@@ -216,6 +216,18 @@ impl Window {
         }
     }
 
+    /// In steps of this many seconds, from the coarsest tier that has them, however little of it is kept.
+    pub fn of_steps(step_s: u32, from_s: u32, to_s: u32) -> Window {
+        let fits = |tier: &&Tier| step_s.is_multiple_of(tier.bucket_s);
+        let first = from_s / step_s;
+        Window {
+            first,
+            steps: (to_s / step_s).saturating_sub(first).min(POINTS_MAX - 1) + 1,
+            step_s,
+            tier: ROLLED.iter().rev().find(fits).unwrap_or(&RAW).number,
+        }
+    }
+
     /// So much until now.
     pub fn last(length: Duration, now_s: u32, keep: &Keep) -> Window {
         let length = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);

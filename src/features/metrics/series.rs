@@ -1,7 +1,8 @@
 //! What is measured: one row of [`METRICS`] a metric, and one series for each file system. Stored values are whole
 //! numbers; the scale says what one of them is worth.
 
-use super::glances::Sample;
+use super::glances::{Disk, Sample};
+use crate::features::rules::{self, judge::Measured};
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -91,30 +92,50 @@ pub fn values(sample: &Sample, took_ms: u32) -> impl Iterator<Item = (usize, i64
         .filter_map(move |(i, m)| Some((i, m.unit.to_steps((m.of)(sample, took_ms)?))))
 }
 
-/// Each device once, by its shortest mount point: a bind mount says nothing new. Mount point and value in steps.
-pub fn disks(sample: &Sample) -> Vec<(&str, i64)> {
-    let mut out: Vec<(&str, &str, i64)> = Vec::new();
-    for disk in &sample.disks {
-        let Some(percent) = disk.percent else { continue };
-        let value = Unit::Percent.to_steps(percent);
-        let new = (disk.device.as_str(), disk.mount.as_str(), value);
-        match out
-            .iter()
-            .position(|(device, ..)| !device.is_empty() && *device == new.0)
-        {
-            Some(i) if new.1.len() < out[i].1.len() => out[i] = new,
-            Some(_) => {}
-            None if out.len() < DISKS_MAX => out.push(new),
-            None => {}
+/// Each device once, by its shortest mount point: a bind mount says nothing new. Mount point and percent.
+pub fn disks(sample: &Sample) -> impl Iterator<Item = (&str, f64)> {
+    let all = &sample.disks;
+    let known = |d: &Disk| d.percent.is_some() && !d.device.is_empty();
+    let is_another = move |(i, d): (usize, &Disk)| {
+        let shorter = |(o, other): (usize, &Disk)| {
+            let better = (other.mount.len(), o) < (d.mount.len(), i);
+            better && known(other) && other.device == d.device
+        };
+        !d.device.is_empty() && all.iter().enumerate().any(shorter)
+    };
+    let own = all.iter().enumerate().filter(move |disk| !is_another(*disk));
+    own.filter_map(|(_, d)| Some((d.mount.as_str(), d.percent?)))
+        .take(DISKS_MAX)
+}
+
+/// A poll's figures as the rules see them.
+pub struct Figures<'a> {
+    /// What the poll brought.
+    pub sample: &'a Sample,
+    /// How long it took.
+    pub took_ms: u32,
+}
+
+impl Measured for Figures<'_> {
+    /// Loads are of one core; without their number nobody knows whether they are much. Uptimes are minutes.
+    fn value(&self, series: &rules::model::Series) -> Option<f64> {
+        let metric = METRICS.iter().find(|m| m.key == series.key)?;
+        let value = (metric.of)(self.sample, self.took_ms)?;
+        match metric.unit {
+            Unit::Load => Some(value / f64::from(self.sample.cpu_cores.filter(|n| *n > 0)?)),
+            Unit::Seconds => Some(value / 60.0),
+            _ => Some(value),
         }
     }
-    out.into_iter().map(|(_, mount, value)| (mount, value)).collect()
+
+    fn disks(&self, each: &mut dyn FnMut(&str, f64)) {
+        disks(self.sample).for_each(|(mount, percent)| each(mount, percent));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::metrics::glances::Disk;
 
     #[test]
     fn steps_keep_the_digits_that_glances_sends() {
@@ -140,7 +161,36 @@ mod tests {
             ],
             ..Sample::default()
         };
-        let mounts: Vec<&str> = disks(&sample).into_iter().map(|(mount, _)| mount).collect();
+        let mounts: Vec<&str> = disks(&sample).map(|(mount, _)| mount).collect();
         assert_eq!(mounts, ["/", "/a", "/b"]);
+    }
+
+    #[test]
+    fn every_series_that_a_rule_may_watch_is_measured() {
+        for series in rules::model::SERIES.iter().filter(|s| !s.is_of_disks()) {
+            assert!(METRICS.iter().any(|m| m.key == series.key), "{}", series.key);
+        }
+        let sample = Sample {
+            load5: Some(6.0),
+            cpu_cores: Some(4),
+            uptime_seconds: Some(90),
+            ..Sample::default()
+        };
+        let value = |sample, key: &str| {
+            let series = rules::model::SERIES.iter().find(|s| s.key == key).unwrap();
+            Figures { sample, took_ms: 40 }.value(series)
+        };
+        let [load, uptime, poll, cpu] = ["load5", "uptime", "poll", "cpu"].map(|key| value(&sample, key));
+        assert_eq!((load, uptime, poll, cpu), (Some(1.5), Some(1.5), Some(40.0), None));
+        assert_eq!(
+            value(
+                &Sample {
+                    cpu_cores: None,
+                    ..sample.clone()
+                },
+                "load5"
+            ),
+            None
+        );
     }
 }

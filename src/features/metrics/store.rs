@@ -201,7 +201,13 @@ impl Store {
 
     /// A server's charts. A stretch without values has no point.
     pub fn history(&self, server: Id<Server>, window: &Window) -> Result<Vec<Series>> {
-        self.db.read(|conn| history(conn, server.get(), window))
+        self.db.read(|conn| history(conn, server.get(), window, |_| true))
+    }
+
+    /// The same of its disks alone.
+    pub fn disks(&self, server: Id<Server>, window: &Window) -> Result<Vec<Series>> {
+        self.db
+            .read(|conn| history(conn, server.get(), window, |key| key.starts_with(DISK)))
     }
 
     /// A number that was noted.
@@ -233,9 +239,9 @@ impl Writing {
         for (i, value) in series::values(poll.sample, poll.took_ms) {
             values.push((k.metric(tx, server, i)?, value));
         }
-        for (mount, value) in series::disks(poll.sample) {
+        for (mount, percent) in series::disks(poll.sample) {
             if let Some(id) = k.disk(tx, server, mount)? {
-                values.push((id, value));
+                values.push((id, Unit::Percent.to_steps(percent)));
             }
         }
         values.sort_unstable_by_key(|(id, _)| *id);
@@ -422,11 +428,15 @@ pub struct Series {
     pub points: Vec<(Ms, f64, f64, f64)>,
 }
 
-fn history(conn: &Conn, server: i64, window: &Window) -> Result<Vec<Series>> {
+fn history(conn: &Conn, server: i64, window: &Window, wanted: fn(&str) -> bool) -> Result<Vec<Series>> {
     let (step, tier) = (window.step_s, window.tier());
     let (from, to) = (window.from_s(), window.to_s().saturating_sub(1));
 
-    let known = queries::series(conn, server)?;
+    let mut known = queries::series(conn, server)?;
+    known.retain(|(_, key)| wanted(key));
+    if known.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut lines: Vec<Line> = known
         .iter()
         .map(|_| Line {

@@ -6,6 +6,7 @@ use super::ownnet::{OwnNet, Turn};
 use super::poll::{Doing, PollSink, Poller};
 use super::probe::{self, Outcome, PollAuth, PollTarget};
 use super::rollup::Keep;
+use super::series::Figures;
 use super::store::Store;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
@@ -15,6 +16,8 @@ use crate::base::id::{Id, Server};
 use crate::base::log;
 use crate::db::{Conn, Db, Tx};
 use crate::events::outbox;
+use crate::features::rules;
+use crate::features::rules::judge::{Look, Measured};
 use crate::features::servers::{self, Polled};
 use crate::net::dial;
 use crate::net::get::Line;
@@ -47,8 +50,11 @@ impl Watching {
         let max = app.db.read(|conn| settings::number(conn, "poll.threads_max"))? as usize;
         let store = Arc::new(Store::new(app.metrics.clone()));
         let own_net = Arc::new(Mutex::new(OwnNet::resume(store.note(OFFLINE_SINCE)?)));
+        let rules = Arc::new(rules::Watch::new(app.clone()));
+        rules.refresh(app.db.read(servers::poll_fingerprint)?)?;
         let sink = Box::new(Lamps {
             app: app.clone(),
+            rules: rules.clone(),
             store: store.clone(),
             own_net: own_net.clone(),
         });
@@ -63,6 +69,7 @@ impl Watching {
         let stop = Arc::new(AtomicBool::new(false));
         let keeper = Keeper {
             app: app.clone(),
+            rules,
             store,
             own_net,
             stop: stop.clone(),
@@ -84,6 +91,7 @@ impl Watching {
 /// Keeps the poller's list in step with the servers.
 struct Keeper {
     app: Arc<App>,
+    rules: Arc<rules::Watch>,
     store: Arc<Store>,
     own_net: Arc<Mutex<OwnNet>>,
     stop: Arc<AtomicBool>,
@@ -151,6 +159,7 @@ impl Keeper {
             let (revisions, ids) = servers::poll_fingerprint(conn)?;
             Ok((revisions, ids, settings::number(conn, "poll.fail_threshold")?))
         })?;
+        self.rules.refresh((now.0, now.1))?;
         if *seen_list == Some(now) {
             return Ok(());
         }
@@ -228,6 +237,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
 /// Minds the lamps.
 struct Lamps {
     app: Arc<App>,
+    rules: Arc<rules::Watch>,
     store: Arc<Store>,
     own_net: Arc<Mutex<OwnNet>>,
 }
@@ -255,6 +265,7 @@ fn lock(own_net: &Mutex<OwnNet>) -> std::sync::MutexGuard<'_, OwnNet> {
 
 impl PollSink for Lamps {
     fn polled(&self, mut batch: Vec<Outcome>) {
+        self.judge(&batch);
         let mut own_net = lock(&self.own_net);
         let turns = own_net.weigh(&batch);
         batch.retain(|outcome| !own_net.excuses(outcome));
@@ -275,6 +286,18 @@ impl PollSink for Lamps {
 }
 
 impl Lamps {
+    /// Holds the figures against the rules of alerts.
+    fn judge(&self, batch: &[Outcome]) {
+        let figures: Vec<Option<Figures>> = batch.iter().map(figures).collect();
+        let looks = batch.iter().zip(&figures).map(|(outcome, figures)| Look {
+            server: outcome.server,
+            at: outcome.at_ms,
+            seen: figures.as_ref().map(|figures| figures as &dyn Measured),
+            misses_max: outcome.fail_threshold,
+        });
+        self.rules.look(looks);
+    }
+
     /// The note comes before the alarm and goes after the all-clear: killed in between, we say one of them twice.
     fn turn(&self, turn: &Turn) -> Result<()> {
         let emit = |kind, data: &serde_json::Value| {
@@ -306,6 +329,14 @@ impl Lamps {
             }
         }
     }
+}
+
+fn figures(outcome: &Outcome) -> Option<Figures<'_>> {
+    let seen = outcome.result.as_ref().ok()?;
+    Some(Figures {
+        sample: &seen.sample,
+        took_ms: outcome.took_ms,
+    })
 }
 
 /// Most polls change nothing: those are found on a reader, and only the rest costs a commit.

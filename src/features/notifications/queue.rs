@@ -39,7 +39,10 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 }
 
 fn fingerprint(f: &Facts) -> String {
-    format!("{}|{}|{}", f.kind, f.target.0, f.target.1)
+    match f.part.as_str() {
+        "" => format!("{}|{}|{}", f.kind, f.target.0, f.target.1),
+        part => format!("{}|{}|{}|{part}", f.kind, f.target.0, f.target.1),
+    }
 }
 
 fn text(data: &Value, key: &str) -> String {
@@ -66,6 +69,7 @@ fn of_alert(what: What, event: &Event) -> Facts {
         name: text(target, "name"),
         title: text(data, "title"),
         target: (text(target, "type"), number(target, "id")),
+        part: text(data, "part"),
         alert: event.target_id,
         evidence: strings(data, "evidence"),
         since: number(data, "first_at"),
@@ -217,6 +221,7 @@ fn news(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         title: format!("{}: {name}", event.kind),
         name,
         target: (event.target_type.clone(), event.target_id),
+        part: String::new(),
         alert: 0,
         evidence: strings(data, "evidence"),
         since: event.at,

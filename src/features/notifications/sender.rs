@@ -287,6 +287,7 @@ pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
             name: endpoint.fields.name.clone(),
             title: String::new(),
             target: ("notification".into(), id.get()),
+            part: String::new(),
             alert: 0,
             evidence: Vec::new(),
             since: now,

@@ -44,6 +44,9 @@ pub struct Facts {
     pub title: String,
     /// Type and number of whom.
     pub target: (String, i64),
+    /// Of several alerts of one kind about one target, which one; empty: there is only one.
+    #[serde(default)]
+    pub part: String,
     /// The alert's number; 0: none.
     pub alert: i64,
     /// Raw sentences.

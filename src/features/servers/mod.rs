@@ -28,7 +28,7 @@ use crate::task::{self, queue};
 use crate::vault::Place;
 use model::{AuthType, Fields, Has, Secrets, Valid};
 
-pub use queries::{Filter, LampRow, counts, lamps, poll_fingerprint, polled, tags};
+pub use queries::{Filter, LampRow, counts, lamps, poll_fingerprint, polled, tagged, tags};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

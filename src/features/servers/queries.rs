@@ -7,6 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::HashSet;
 
 const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type, s.description, s.tags, s.public_ips,
     s.glances_scheme, s.glances_host, s.glances_port, s.glances_path, s.glances_auth_type, s.glances_username,
@@ -158,6 +159,15 @@ pub fn tags(conn: &Conn) -> Result<Vec<(String, i64)>> {
         .prepare_cached("SELECT tag, count(*) FROM server_tags GROUP BY tag ORDER BY count(*) DESC, tag LIMIT 200")?;
     Ok(statement
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// The numbers of the servers that have one of these tags.
+pub fn tagged(conn: &Conn, tags: &[String]) -> Result<HashSet<i64>> {
+    let mut statement =
+        conn.prepare_cached("SELECT server_id FROM server_tags WHERE tag IN (SELECT value FROM json_each(?1))")?;
+    Ok(statement
+        .query_map([serde_json::json!(tags).to_string()], |r| r.get(0))?
         .collect::<rusqlite::Result<_>>()?)
 }
 

@@ -1,0 +1,543 @@
+//! Holds polls against the rules. Nothing is kept of what is ordinary: a figure beyond its limit has a state until it is
+//! fine again, and a poll without one costs a comparison a rule. Time is the monotonic clock's: a step of the other one
+//! makes nothing fire. No data is neither good nor bad: it does not end what fires, and a server that went dark begins its
+//! time anew. What no answer of a server holds any more is gone after some of them.
+
+use super::model::{DISK, DISK_TREND, Series, Watches};
+use super::{Firing, Rule};
+use crate::base::clock::{Duration, Instant, Ms};
+use crate::base::id::{self, Id, Server};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A good answer of a server.
+pub trait Measured {
+    /// A figure; `None`: it is not there.
+    fn value(&self, series: &Series) -> Option<f64>;
+    /// Each disk by its mount point, in percent.
+    fn disks(&self, each: &mut dyn FnMut(&str, f64));
+}
+
+/// A poll.
+pub struct Look<'a> {
+    /// Whose.
+    pub server: Id<Server>,
+    /// When it began, by the wall clock: only for people to read.
+    pub at: Ms,
+    /// `None`: it was in vain.
+    pub seen: Option<&'a dyn Measured>,
+    /// Polls in vain, one after the other, that make a server dark.
+    pub misses_max: u32,
+}
+
+/// Something fires, or does not any more.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// By which rule.
+    pub rule: Arc<Rule>,
+    /// On which server.
+    pub server: Id<Server>,
+    /// Of which disk; empty: of the server.
+    pub part: Box<str>,
+    /// It does.
+    pub fires: bool,
+    /// What was measured, oldest first.
+    pub values: Vec<(Ms, f64)>,
+    /// Why, where the values do not say it.
+    pub why: Option<String>,
+}
+
+impl Turn {
+    /// As it is stored.
+    pub fn firing(&self) -> Firing {
+        Firing {
+            rule: self.rule.id,
+            server: self.server,
+            part: self.part.clone(),
+            revision: self.rule.revision,
+        }
+    }
+}
+
+/// A rule and where it holds.
+pub struct InForce {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// `None`: on every server.
+    pub servers: Option<HashSet<i64>>,
+}
+
+/// Answers without the figure after which it is gone: an unmounted disk, swap switched off. A plug-in of Glances that
+/// hiccups comes back sooner.
+const GONE_AFTER: u32 = 10;
+/// Values kept as evidence: the first one and the latest.
+const VALUES: usize = 6;
+
+struct State {
+    rule: Id<id::Rule>,
+    part: Box<str>,
+    /// Of the rule that it fires by, or would.
+    revision: i64,
+    since: Instant,
+    fires: bool,
+    /// Its turn is being written.
+    turning: bool,
+    values: Vec<(Ms, f64)>,
+    /// Answers without it.
+    absent: u32,
+    seen: bool,
+}
+
+impl State {
+    fn note(&mut self, at: Ms, value: f64) {
+        if self.values.len() >= VALUES {
+            self.values.remove(1);
+        }
+        self.values.push((at, value));
+    }
+}
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Judge {
+    rules: Vec<InForce>,
+    states: HashMap<i64, Vec<State>>,
+    misses: HashMap<i64, u32>,
+}
+
+impl Judge {
+    /// These rules hold from now on, and this is what fires. Whatever waited for its time by a rule that is not there any
+    /// more, or is another one now, is forgotten.
+    pub fn set(&mut self, rules: Vec<InForce>, firing: Vec<Firing>, now: Instant) {
+        self.rules = rules;
+        let rules = &self.rules;
+        let holds = |server: i64, rule: Id<id::Rule>, part: &str| {
+            let mine = rules.iter().find(|r| r.rule.id == rule);
+            mine.filter(|r| r.holds_on(server) && r.wants(part))
+                .map(|r| r.rule.revision)
+        };
+        for (server, states) in &mut self.states {
+            states.retain(|s| !s.fires && holds(*server, s.rule, &s.part) == Some(s.revision));
+        }
+        for f in firing {
+            if holds(f.server.get(), f.rule, &f.part).is_some() {
+                let states = self.states.entry(f.server.get()).or_default();
+                states.push(State {
+                    rule: f.rule,
+                    part: f.part,
+                    revision: f.revision,
+                    since: now,
+                    fires: true,
+                    turning: false,
+                    values: Vec::new(),
+                    absent: 0,
+                    seen: false,
+                });
+            }
+        }
+        self.states.retain(|_, states| !states.is_empty());
+    }
+
+    /// Looks at a poll. Each turn is to be written and then told to [`Judge::written`].
+    pub fn look(&mut self, look: &Look, now: Instant, turns: &mut Vec<Turn>) {
+        let server = look.server.get();
+        let Some(seen) = look.seen else {
+            self.miss(server, look.misses_max);
+            return;
+        };
+        if !self.misses.is_empty() {
+            self.misses.remove(&server);
+        }
+        let mut states = self.states.remove(&server).unwrap_or_default();
+        for held in self.rules.iter().filter(|held| held.holds_on(server)) {
+            let Watches::Series(series) = held.rule.fields.watches else {
+                continue;
+            };
+            let mut step = |part: &str, value| held.step(look, now, (part, value), &mut states, turns);
+            if series.key == DISK {
+                seen.disks(&mut |mount, value| {
+                    if held.wants(mount) {
+                        step(mount, value);
+                    }
+                });
+            } else if let Some(value) = seen.value(series) {
+                step("", value);
+            }
+        }
+        if !states.is_empty() {
+            self.miss_parts(look, &mut states, turns);
+            self.states.insert(server, states);
+        }
+    }
+
+    /// What this answer did not hold.
+    fn miss_parts(&self, look: &Look, states: &mut Vec<State>, turns: &mut Vec<Turn>) {
+        states.retain_mut(|s| {
+            if std::mem::take(&mut s.seen) || s.turning {
+                return true;
+            }
+            s.absent += 1;
+            let rule = self.rules.iter().find(|r| r.rule.id == s.rule);
+            match rule.filter(|_| s.fires) {
+                None => s.absent < GONE_AFTER && rule.is_some(),
+                Some(held) if s.absent >= GONE_AFTER => {
+                    s.turning = true;
+                    let why = format!("not in the last {GONE_AFTER} answers any more");
+                    turns.push(held.turn(look, s, false, Some(why)));
+                    true
+                }
+                Some(_) => true,
+            }
+        });
+    }
+
+    fn miss(&mut self, server: i64, misses_max: u32) {
+        let Some(states) = self.states.get_mut(&server).filter(|s| s.iter().any(|s| !s.fires)) else {
+            return;
+        };
+        let misses = self.misses.entry(server).or_default();
+        *misses += 1;
+        if *misses >= misses_max.max(1) {
+            states.retain(|s| s.fires);
+            self.misses.remove(&server);
+            self.states.retain(|_, states| !states.is_empty());
+        }
+    }
+
+    /// These turns were written, or (false) not: then they come again with the next poll.
+    pub fn written(&mut self, turns: &[Turn], are: bool) {
+        for turn in turns {
+            let Some(states) = self.states.get_mut(&turn.server.get()) else {
+                continue;
+            };
+            states.retain_mut(|s| {
+                if s.rule != turn.rule.id || s.part != turn.part {
+                    return true;
+                }
+                s.turning = false;
+                s.fires = if are { turn.fires } else { s.fires };
+                turn.fires || !are
+            });
+        }
+        self.states.retain(|_, states| !states.is_empty());
+    }
+}
+
+impl InForce {
+    /// Does it hold on this server?
+    pub fn holds_on(&self, server: i64) -> bool {
+        self.servers.as_ref().is_none_or(|servers| servers.contains(&server))
+    }
+
+    /// Is this disk one that it watches?
+    pub fn wants(&self, part: &str) -> bool {
+        let mount = &self.rule.fields.limit.mount;
+        mount.is_empty() || mount == part
+    }
+
+    fn step(
+        &self,
+        look: &Look,
+        now: Instant,
+        (part, value): (&str, f64),
+        states: &mut Vec<State>,
+        turns: &mut Vec<Turn>,
+    ) {
+        let limit = &self.rule.fields.limit;
+        let bad = limit.is_bad(value);
+        let place = states.iter().position(|s| s.rule == self.rule.id && *s.part == *part);
+        let place = match place {
+            None if !bad => return,
+            None => {
+                states.push(State {
+                    rule: self.rule.id,
+                    part: part.into(),
+                    revision: self.rule.revision,
+                    since: now,
+                    fires: false,
+                    turning: false,
+                    values: Vec::new(),
+                    absent: 0,
+                    seen: true,
+                });
+                states.len() - 1
+            }
+            Some(place) => place,
+        };
+        let s = &mut states[place];
+        (s.seen, s.absent) = (true, 0);
+        s.note(look.at, value);
+        if s.turning {
+            return;
+        }
+        match s.fires {
+            false if !bad => drop(states.swap_remove(place)),
+            false if now.saturating_duration_since(s.since) >= Duration::from_secs(limit.for_s as u64) => {
+                s.turning = true;
+                turns.push(self.turn(look, s, true, None));
+            }
+            false => {}
+            // Fired by the rule as it was: what it is now decides without the benefit of the doubt.
+            true if s.revision != self.rule.revision && bad => s.revision = self.rule.revision,
+            true if limit.is_fine(value) || s.revision != self.rule.revision => {
+                s.turning = true;
+                turns.push(self.turn(look, s, false, None));
+            }
+            true => {}
+        }
+    }
+
+    fn turn(&self, look: &Look, s: &State, fires: bool, why: Option<String>) -> Turn {
+        Turn {
+            rule: self.rule.clone(),
+            server: look.server,
+            part: s.part.clone(),
+            fires,
+            values: s.values.clone(),
+            why,
+        }
+    }
+}
+
+/// Is this looked at in polls?
+pub fn is_judged(rule: &Rule) -> bool {
+    matches!(rule.fields.watches, Watches::Series(series) if series.key != DISK_TREND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Fields, Watches};
+    use super::*;
+
+    struct Answer<'a> {
+        cpu: Option<f64>,
+        disks: &'a [(&'a str, f64)],
+    }
+
+    impl Measured for Answer<'_> {
+        fn value(&self, series: &Series) -> Option<f64> {
+            self.cpu.filter(|_| series.key == "cpu")
+        }
+
+        fn disks(&self, each: &mut dyn FnMut(&str, f64)) {
+            self.disks.iter().for_each(|(mount, percent)| each(mount, *percent));
+        }
+    }
+
+    fn rule(watches: &str, revision: i64, change: impl FnOnce(&mut Fields)) -> Arc<Rule> {
+        let mut fields = Fields::blank(Watches::parse(watches).unwrap());
+        (fields.limit.threshold, fields.limit.clear, fields.limit.for_s) = (90.0, 85.0, 60);
+        change(&mut fields);
+        Arc::new(Rule {
+            id: Id::new(if watches == "cpu" { 1000 } else { 1001 }),
+            builtin: None,
+            fields,
+            revision,
+            created_at: 0,
+            updated_at: 0,
+        })
+    }
+
+    /// A judge, its clock, and what it said.
+    struct Court {
+        judge: Judge,
+        zero: Instant,
+        s: u64,
+    }
+
+    impl Court {
+        fn new(rules: &[&Arc<Rule>], firing: Vec<Firing>) -> Court {
+            let mut court = Court {
+                judge: Judge::default(),
+                zero: crate::base::clock::mono(),
+                s: 0,
+            };
+            court.set(rules, firing);
+            court
+        }
+
+        fn set(&mut self, rules: &[&Arc<Rule>], firing: Vec<Firing>) {
+            let hold = |rule: &&Arc<Rule>| InForce {
+                rule: (*rule).clone(),
+                servers: None,
+            };
+            self.judge.set(rules.iter().map(hold).collect(), firing, self.zero);
+        }
+
+        /// Half a minute later; gives what began (`+/srv`) and what is over (`-/srv`).
+        fn poll(&mut self, answer: Option<Answer>) -> Vec<String> {
+            let turns = self.poll_unwritten(answer);
+            self.judge.written(&turns, true);
+            said(&turns)
+        }
+
+        fn poll_unwritten(&mut self, answer: Option<Answer>) -> Vec<Turn> {
+            self.s += 30;
+            let look = Look {
+                server: Id::new(7),
+                // Somebody sets the wall clock back and forth all the time.
+                at: if self.s.is_multiple_of(60) {
+                    1
+                } else {
+                    1_900_000_000_000
+                },
+                seen: answer.as_ref().map(|a| a as &dyn Measured),
+                misses_max: 3,
+            };
+            let mut turns = Vec::new();
+            self.judge
+                .look(&look, self.zero + Duration::from_secs(self.s), &mut turns);
+            turns
+        }
+
+        fn cpu(&mut self, values: &[f64]) -> Vec<Vec<String>> {
+            values
+                .iter()
+                .map(|v| {
+                    self.poll(Some(Answer {
+                        cpu: Some(*v),
+                        disks: &[],
+                    }))
+                })
+                .collect()
+        }
+    }
+
+    fn said(turns: &[Turn]) -> Vec<String> {
+        turns
+            .iter()
+            .map(|t| format!("{}{}", if t.fires { '+' } else { '-' }, t.part))
+            .collect()
+    }
+
+    fn fired(rule: &Rule, part: &str) -> Firing {
+        Firing {
+            rule: rule.id,
+            server: Id::new(7),
+            part: part.into(),
+            revision: rule.revision,
+        }
+    }
+
+    const NOTHING: Vec<String> = Vec::new();
+
+    #[test]
+    fn it_fires_after_its_time_and_until_it_is_fine() {
+        let rule = rule("cpu", 1, |_| ());
+        let mut court = Court::new(&[&rule], vec![]);
+        let told = court.cpu(&[95.0, 95.0, 89.0, 95.0, 95.0, 91.0, 99.0, 86.0, 91.0, 85.0, 99.0]);
+        let (plus, minus) = (vec!["+".to_string()], vec!["-".to_string()]);
+        let nothing = NOTHING;
+        let expected = [
+            &nothing, &nothing, &nothing, &nothing, &nothing, &plus, &nothing, &nothing, &nothing, &minus, &nothing,
+        ];
+        assert_eq!(told.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_ordinary_leaves_nothing_behind() {
+        let (cpu, disk) = (rule("cpu", 1, |_| ()), rule("disk", 1, |_| ()));
+        let mut court = Court::new(&[&cpu, &disk], vec![]);
+        for _ in 0..3 {
+            court.poll(Some(Answer {
+                cpu: Some(50.0),
+                disks: &[("/", 10.0), ("/srv", 90.0)],
+            }));
+            court.poll(None);
+        }
+        assert!(court.judge.states.is_empty() && court.judge.misses.is_empty());
+        court.cpu(&[95.0, 50.0]);
+        assert!(court.judge.states.is_empty());
+    }
+
+    #[test]
+    fn silence_is_neither_good_nor_bad_and_a_dark_server_begins_anew() {
+        let rule = rule("cpu", 1, |_| ());
+        let mut court = Court::new(&[&rule], vec![]);
+        court.cpu(&[95.0]);
+        // Two missed polls are no darkness.
+        assert_eq!([court.poll(None), court.poll(None)], [NOTHING, NOTHING]);
+        assert_eq!(court.cpu(&[95.0]), [["+"]]);
+        for _ in 0..50 {
+            assert_eq!(court.poll(None), NOTHING);
+            assert_eq!(
+                court.poll(Some(Answer {
+                    cpu: Some(86.0),
+                    disks: &[]
+                })),
+                NOTHING
+            );
+        }
+        assert_eq!(court.cpu(&[10.0, 95.0]), [vec!["-".to_string()], vec![]]);
+        (0..3).for_each(|_| drop(court.poll(None)));
+        assert_eq!(court.cpu(&[95.0, 95.0, 95.0]), [vec![], vec![], vec!["+".to_string()]]);
+    }
+
+    #[test]
+    fn each_disk_is_for_itself_and_one_that_is_gone_is_over() {
+        let any = rule("disk", 1, |f| f.limit.for_s = 0);
+        let mut court = Court::new(&[&any], vec![]);
+        let both: &[(&str, f64)] = &[("/", 95.0), ("/srv", 99.0)];
+        let one: &[(&str, f64)] = &[("/", 95.0)];
+        let answer = |disks| Some(Answer { cpu: None, disks });
+        assert_eq!(court.poll(answer(both)), ["+/", "+/srv"]);
+        for _ in 1..GONE_AFTER {
+            assert_eq!(court.poll(answer(one)), NOTHING);
+        }
+        assert_eq!(court.poll(answer(one)), ["-/srv"]);
+        assert_eq!(court.poll(answer(&[("/", 5.0)])), ["-/"]);
+        let srv = rule("disk", 1, |f| (f.limit.for_s, f.limit.mount) = (0, "/srv".into()));
+        assert_eq!(Court::new(&[&srv], vec![]).poll(answer(both)), ["+/srv"]);
+    }
+
+    #[test]
+    fn after_a_restart_it_is_not_told_again_and_its_end_is() {
+        let disk = rule("disk", 3, |f| f.limit.for_s = 0);
+        let mut court = Court::new(&[&disk], vec![fired(&disk, "/")]);
+        let full = |percent| {
+            Some(Answer {
+                cpu: None,
+                disks: if percent { &[("/", 95.0)] } else { &[("/", 80.0)] },
+            })
+        };
+        assert_eq!(court.poll(full(true)), NOTHING);
+        assert_eq!(court.poll(full(false)), ["-/"]);
+        // Of a rule that is not there any more nothing is left.
+        let mut court = Court::new(&[], vec![fired(&disk, "/")]);
+        assert_eq!(court.poll(full(false)), NOTHING);
+        assert!(court.judge.states.is_empty());
+    }
+
+    #[test]
+    fn a_changed_rule_decides_by_what_it_says_now() {
+        let old = rule("cpu", 1, |_| ());
+        let milder = rule("cpu", 2, |f| f.limit.threshold = 97.0);
+        let mut court = Court::new(&[&milder], vec![fired(&old, "")]);
+        assert_eq!(court.cpu(&[95.0]), [["-"]], "neither bad now, nor fine as it was");
+        let mut court = Court::new(&[&milder], vec![fired(&old, "")]);
+        assert_eq!(court.cpu(&[98.0, 95.0, 85.0]), [vec![], vec![], vec!["-".to_string()]]);
+        // What waited by the old one begins anew.
+        let mut court = Court::new(&[&old], vec![]);
+        court.cpu(&[99.0, 99.0]);
+        court.set(&[&milder], vec![]);
+        assert_eq!(court.cpu(&[99.0, 99.0, 99.0]), [vec![], vec![], vec!["+".to_string()]]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_again() {
+        let rule = rule("cpu", 1, |f| f.limit.for_s = 0);
+        let mut court = Court::new(&[&rule], vec![]);
+        let bad = || {
+            Some(Answer {
+                cpu: Some(99.0),
+                disks: &[],
+            })
+        };
+        let turns = court.poll_unwritten(bad());
+        assert_eq!(said(&turns), ["+"]);
+        assert_eq!(said(&court.poll_unwritten(bad())), NOTHING, "it is being written");
+        court.judge.written(&turns, false);
+        assert_eq!(court.poll(bad()), ["+"]);
+        assert_eq!(court.poll(bad()), NOTHING);
+    }
+}

@@ -1,0 +1,145 @@
+//! SQL of the rules and of what fires by them.
+
+use super::model::{Builtin, Fields, LEVELS, Limit, Watches};
+use super::{Firing, Rule};
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::db::{self, Conn};
+use rusqlite::{OptionalExtension, Row, params};
+
+const COLUMNS: &str =
+    "id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s, revision,
+    created_at, updated_at";
+
+/// `None`: it watches what this version does not know.
+fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
+    let id: i64 = r.get(0)?;
+    let Some(watches) = Watches::parse(r.get_ref(2)?.as_str()?) else {
+        return Ok(None);
+    };
+    let level = r.get_ref(4)?.as_str()?;
+    Ok(Some(Rule {
+        id: Id::new(id),
+        builtin: Builtin::find(id),
+        fields: Fields {
+            name: r.get(1)?,
+            watches,
+            enabled: r.get(3)?,
+            level: LEVELS.into_iter().find(|l| *l == level).unwrap_or("WARNING"),
+            tags: serde_json::from_str(&r.get::<_, String>(5)?).unwrap_or_default(),
+            groups: serde_json::from_str(&r.get::<_, String>(6)?).unwrap_or_default(),
+            limit: Limit {
+                mount: r.get(7)?,
+                below: r.get(8)?,
+                threshold: r.get(9)?,
+                clear: r.get(10)?,
+                for_s: r.get(11)?,
+            },
+        },
+        revision: r.get(12)?,
+        created_at: r.get(13)?,
+        updated_at: r.get(14)?,
+    }))
+}
+
+/// People's own rules and the built-in ones that were changed, by number.
+pub fn all(conn: &Conn) -> Result<Vec<Rule>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM alert_rules ORDER BY id"))?;
+    let rows = statement.query_map([], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Option<Rule>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM alert_rules WHERE id = ?1"))?;
+    Ok(statement.query_row([id.get()], read).optional()?.flatten())
+}
+
+/// Moves whenever a rule is added, changed or removed.
+pub fn fingerprint(conn: &Conn) -> Result<[i64; 3]> {
+    let mut statement = conn
+        .prepare_cached("SELECT count(*), coalesce(sum(revision), 0), coalesce(sum(updated_at), 0) FROM alert_rules")?;
+    Ok(statement.query_row([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?]))?)
+}
+
+fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    let say = format!("There is a rule called “{name}” already. Give this one another name.");
+    db::told_duplicate("name", say)
+}
+
+/// Writes a rule: under a number of its own, or in place of what has this one.
+pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<Id<id::Rule>> {
+    let (tags, groups) = (
+        serde_json::json!(f.tags).to_string(),
+        serde_json::json!(f.groups).to_string(),
+    );
+    let limit = &f.limit;
+    conn.execute(
+        "INSERT INTO alert_rules (id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s,
+           created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)
+         ON CONFLICT (id) DO UPDATE SET name = ?2, enabled = ?4, level = ?5, tags = ?6, groups = ?7, mount = ?8, below = ?9,
+           threshold = ?10, clear = ?11, for_s = ?12, updated_at = ?13, revision = revision + 1",
+        params![
+            id.map(Id::get),
+            f.name,
+            f.watches.name(),
+            f.enabled,
+            f.level,
+            tags,
+            groups,
+            limit.mount,
+            limit.below,
+            limit.threshold,
+            limit.clear,
+            limit.for_s,
+            at
+        ],
+    )
+    .map_err(told_duplicate(&f.name))?;
+    Ok(id.unwrap_or_else(|| Id::new(conn.last_insert_rowid())))
+}
+
+pub fn remove(conn: &Conn, id: Id<id::Rule>) -> Result<()> {
+    conn.execute("DELETE FROM alert_rules WHERE id = ?1", [id.get()])?;
+    Ok(())
+}
+
+/// What fires: by this rule and on this server, where they are given.
+pub fn firing(conn: &Conn, rule: Option<Id<id::Rule>>, server: Option<i64>) -> Result<Vec<Firing>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT rule_id, server_id, part, revision FROM alert_rule_firing
+         WHERE (?1 IS NULL OR rule_id = ?1) AND (?2 IS NULL OR server_id = ?2)",
+    )?;
+    let rows = statement.query_map(params![rule.map(Id::get), server], |r| {
+        Ok(Firing {
+            rule: Id::new(r.get(0)?),
+            server: Id::new(r.get(1)?),
+            part: r.get::<_, String>(2)?.into(),
+            revision: r.get(3)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How much fires by each rule.
+pub fn counts(conn: &Conn) -> Result<Vec<(i64, i64)>> {
+    let mut statement = conn.prepare_cached("SELECT rule_id, count(*) FROM alert_rule_firing GROUP BY rule_id")?;
+    let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// False: it fired already.
+pub fn set_firing(conn: &Conn, f: &Firing) -> Result<bool> {
+    let mut statement = conn.prepare_cached(
+        "INSERT OR IGNORE INTO alert_rule_firing (rule_id, server_id, part, revision) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    Ok(statement.execute(params![f.rule.get(), f.server.get(), f.part, f.revision])? == 1)
+}
+
+/// False: it did not fire.
+pub fn clear_firing(conn: &Conn, f: &Firing) -> Result<bool> {
+    let mut statement =
+        conn.prepare_cached("DELETE FROM alert_rule_firing WHERE rule_id = ?1 AND server_id = ?2 AND part = ?3")?;
+    Ok(statement.execute(params![f.rule.get(), f.server.get(), f.part])? == 1)
+}

@@ -1,0 +1,96 @@
+//! A rule as one plain sentence, in each language; evidence is always English.
+
+use super::Rule;
+use super::model::{DISK_TREND, Series, Unit, Watches};
+use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
+use crate::http::view::{duration, rate};
+use crate::http::words::{self, Lang};
+
+/// A word with its values.
+pub fn word(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
+    let put = |out: &mut String, name: &str| {
+        let value = values.iter().find(|(known, _)| *known == name);
+        value.map(|(_, value)| out.push_str(value)).is_some()
+    };
+    words::fill(words::word(lang, id, None).unwrap_or(id), put, |out, plain| {
+        out.push_str(plain)
+    })
+}
+
+/// What people call a rule.
+pub fn name(lang: Lang, rule: &Rule) -> String {
+    match rule.builtin {
+        Some(_) => word(lang, &format!("kind.{}", rule.fields.watches.kind()), &[]),
+        None => rule.fields.name.clone(),
+    }
+}
+
+/// A figure with its unit.
+pub fn value(lang: Lang, unit: Unit, value: f64) -> String {
+    let digits = || Unit::digits(lang, value);
+    match unit {
+        Unit::Percent => format!("{}\u{a0}%", digits()),
+        Unit::PerCore => word(lang, "rule.per_core", &[("n", &digits())]),
+        Unit::Milliseconds => word(lang, "rule.ms", &[("n", &digits())]),
+        Unit::BytesPerSecond => rate(lang, value),
+        Unit::Minutes => duration(lang, (value * MINUTE as f64) as Ms),
+        Unit::Hours => duration(lang, (value * HOUR as f64) as Ms),
+    }
+}
+
+fn what(lang: Lang, series: &Series, mount: &str) -> String {
+    match mount {
+        "" => word(lang, &format!("rule.what.{}", series.key), &[]),
+        mount => word(lang, "rule.what.disk_at", &[("mount", mount)]),
+    }
+}
+
+/// `Any disk above 90 % for 5 min, until 85 %; only servers with web`. `group` names a group, if it is still there.
+pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) -> String {
+    let f = &rule.fields;
+    let mut say = match f.watches {
+        Watches::Event(event) => word(lang, &format!("kind.{}", event.name), &[]),
+        Watches::Series(series) => {
+            let limit = &f.limit;
+            let id = match (series.key, limit.below, limit.for_s) {
+                (DISK_TREND, ..) => "rule.trend",
+                (_, false, 0) => "rule.above",
+                (_, false, _) => "rule.above_for",
+                (_, true, 0) => "rule.below",
+                (_, true, _) => "rule.below_for",
+            };
+            let values = [
+                ("what", &*what(lang, series, &limit.mount)),
+                ("bad", &value(lang, series.unit, limit.threshold)),
+                ("fine", &value(lang, series.unit, limit.clear)),
+                ("span", &duration(lang, limit.for_s * SECOND)),
+            ];
+            word(lang, id, &values)
+        }
+    };
+    if !f.tags.is_empty() {
+        say = word(lang, "rule.only_tags", &[("say", &say), ("tags", &f.tags.join(", "))]);
+    }
+    if !f.groups.is_empty() {
+        let gone = || word(lang, "rule.group_gone", &[]);
+        let names: Vec<String> = f.groups.iter().map(|id| group(*id).unwrap_or_else(gone)).collect();
+        say = word(
+            lang,
+            "rule.only_groups",
+            &[("say", &say), ("groups", &names.join(", "))],
+        );
+    }
+    let mut letters = say.chars();
+    letters
+        .next()
+        .map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The same for evidence: English, with plain spaces, and whose rule it is.
+pub fn reason(rule: &Rule) -> String {
+    let say = sentence(Lang::En, rule, |_| None).replace('\u{a0}', " ");
+    match rule.builtin {
+        Some(_) => format!("rule: {say}"),
+        None => format!("rule “{}”: {say}", rule.fields.name),
+    }
+}
