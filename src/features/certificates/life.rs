@@ -2,6 +2,7 @@
 //! alike: renewal belongs into the last third (as certbot does it), and the last tenth is late.
 
 use crate::base::clock::{DAY, Ms};
+use crate::provision::site::RENEW_TWELFTHS;
 use serde::Serialize;
 
 /// Where in its life a certificate is.
@@ -28,6 +29,11 @@ pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
         left if left <= whole / 3 => Stage::Soon,
         _ => Stage::Ok,
     }
+}
+
+/// It should be renewed, although nobody has to worry yet.
+pub fn is_due(not_before: Ms, not_after: Ms, now: Ms) -> bool {
+    left(not_before, not_after, now, 12) < RENEW_TWELFTHS
 }
 
 /// Whole days left; negative when it is over.

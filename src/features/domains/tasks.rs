@@ -400,7 +400,8 @@ fn remove(run: &Run) -> Result<Outcome> {
     }
 }
 
-/// certbot's own timer renews what is due; this is for those who cannot wait, and for short-lived certificates.
+/// certbot's own timer renews what is due; this is for those who cannot wait, and for lives too short for a timer that beats
+/// twice a day.
 fn renew(run: &Run) -> Result<Outcome> {
     let choice: Renewal = run.input()?;
     let wish = Wish::load(run.app, Id::new(run.target()))?;

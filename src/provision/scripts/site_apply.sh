@@ -144,6 +144,7 @@ issue() {
   # certbot takes a certificate of another server for one that is not due.
   if [ -e "$LINEAGES/renewal/$NAME.conf" ] && ! lineage_server_right; then set -- "$@" --force-renewal; fi
   certbot_run "$@" || certbot_failed
+  tell_when_due
 }
 
 # --- all of it ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ look_site_lineage() {
 site_renew() {
   STEP=site_renewed; mark step site_renewed running
   before=$(leaf <"$CHAIN_FILE") || before=''
+  tell_when_due
   set -- certbot renew -n --cert-name "$NAME" --no-random-sleep-on-renew
   [ -z "$FORCE" ] || set -- "$@" --force-renewal
   certbot_run "$@" || certbot_failed
