@@ -316,27 +316,38 @@ fn a_short_lived_certificate_is_renewed_when_its_share_of_life_says_so() {
     assert!(changes(&deploy(&house, alone)) > 0);
     change(&house, &format!("/api/domains/{alone}"), json!({ "ssl": false }));
 
-    // An hour may outlive a token.
-    let admin = || house.client().by(Who::bearer(&house.sign_in(ADMIN, &house.password)));
+    // An hour outlives a token.
+    let admin = || house.admin();
     let served = || admin().get(&format!("/api/domains/{id}/certificate")).is(200)["served"][0].clone();
     let first = eventually("the watch has looked", || {
         Some(served()).filter(|seen| seen["ok"] == true)
     });
     let times = || -> (i64, i64) {
         let sql = "SELECT not_before, not_after FROM certwatch_served WHERE domain_id = ?1";
-        let row = house.database("lamplighter.db").query_row(sql, [id], |r| Ok((r.get(0)?, r.get(1)?)));
+        let row = house
+            .database("lamplighter.db")
+            .query_row(sql, [id], |r| Ok((r.get(0)?, r.get(1)?)));
         row.unwrap()
     };
     let (begin, end) = times();
     assert!(((end - begin) / 1000 - life().as_secs() as i64).abs() <= 60, "{first}");
-    let line = |name: &str| on("h8", &format!("grep -c '^renew_before_expiry = [0-9]* seconds$' /etc/letsencrypt/renewal/{name}.conf"));
+    let line = |name: &str| {
+        on(
+            "h8",
+            &format!("grep -c '^renew_before_expiry = [0-9]* seconds$' /etc/letsencrypt/renewal/{name}.conf"),
+        )
+    };
     assert_eq!((line(name), line(other)), ("1".into(), "1".into()));
     // What certbot's timer starts. Without that line it would renew at once, for less than 30 days are left.
     let on_disk = |name: &str| on("h8", &format!("sha256sum </etc/letsencrypt/live/{name}/fullchain.pem"));
     let timer = || on("h8", "systemctl start certbot.service");
     let (of_name, of_other) = (on_disk(name), on_disk(other));
     timer();
-    assert_eq!((on_disk(name), on_disk(other)), (of_name, of_other.clone()), "too early");
+    assert_eq!(
+        (on_disk(name), on_disk(other)),
+        (of_name, of_other.clone()),
+        "too early"
+    );
 
     let renewed = {
         let until = Instant::now() + life();
@@ -351,13 +362,23 @@ fn a_short_lived_certificate_is_renewed_when_its_share_of_life_says_so() {
     };
     let (whole, left) = (end - begin, end - times().0);
     println!("FIGURE renewed with {left} of {whole} ms left");
-    assert!(left > 0 && left <= whole * 5 / 12 + 2_000, "{left} of {whole} ms were left");
+    assert!(
+        left > 0 && left <= whole * 5 / 12 + 2_000,
+        "{left} of {whole} ms were left"
+    );
     assert_eq!(renewed["ok"], true, "{renewed}");
     let admin = admin();
     let task = &admin.get("/api/tasks?kind=domain.renew").is(200)["items"][0];
-    assert_eq!((&task["status"], &task["changed"], &task["created_by"]), (&json!("ok"), &json!(1), &json!("system")), "{task}");
+    assert_eq!(
+        (&task["status"], &task["changed"], &task["created_by"]),
+        (&json!("ok"), &json!(1), &json!("system")),
+        "{task}"
+    );
     let page = admin.get(&format!("/domains/{id}")).text();
-    for shown in [renewed["serial"].as_str().unwrap(), renewed["not_after"].as_str().unwrap()] {
+    for shown in [
+        renewed["serial"].as_str().unwrap(),
+        renewed["not_after"].as_str().unwrap(),
+    ] {
         assert!(page.contains(shown), "{shown} is not on the page");
     }
     // Looked at twelve times in its life it is renewed before anybody would worry; what the beat of a minute lets through
@@ -379,7 +400,8 @@ fn a_short_lived_certificate_is_renewed_when_its_share_of_life_says_so() {
     assert_ne!(on_disk(other), of_other);
     assert_eq!(on_disk(name), of_name);
     let leaf = |what: &str| format!("{what} | openssl x509 -noout -serial");
-    let connect = format!("timeout 10 openssl s_client -connect 10.77.0.18:443 -servername {other} </dev/null 2>/dev/null");
+    let connect =
+        format!("timeout 10 openssl s_client -connect 10.77.0.18:443 -servername {other} </dev/null 2>/dev/null");
     let disk = on("h8", &leaf(&format!("cat /etc/letsencrypt/live/{other}/cert.pem")));
     eventually("nginx serves it", || (on("h8", &leaf(&connect)) == disk).then_some(()));
 }

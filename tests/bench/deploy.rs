@@ -47,14 +47,28 @@ fn main() {
     admin.post("/api/upstreams", &upstream).is(201);
 
     let play = Playbook::new(&hosts);
+    // `-- one` or `-- many` for half of it.
+    let wanted = |what: &str| {
+        let mut named = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
+        named.peek().is_none() || named.any(|arg| arg == what)
+    };
+    if wanted("one") {
+        one_server(&house, &play, hosts[0]);
+    }
+    if wanted("many") {
+        many_servers(&house, &play, &hosts);
+    }
+}
+
+fn one_server(house: &House, play: &Playbook, host: &str) {
     let (mut ours, mut theirs) = (Times::default(), Times::default());
     for round in 0..ROUNDS {
-        let id = domain(&house, &format!("ours-{round}.alpha.test"), &[1]);
-        ours.first.push(deploy(&house, id, true));
-        ours.again.push(deploy(&house, id, false));
+        let id = domain(house, &format!("ours-{round}.alpha.test"), &[1]);
+        ours.first.push(deploy(house, id, true));
+        ours.again.push(deploy(house, id, false));
         let name = format!("theirs-{round}.alpha.test");
-        theirs.first.push(play.run(&name, &hosts[..1]));
-        theirs.again.push(play.run(&name, &hosts[..1]));
+        theirs.first.push(play.run(&name, &[host]));
+        theirs.again.push(play.run(&name, &[host]));
     }
     for (what, ours, theirs) in [
         ("first deploy, plain HTTP", &mut ours.first, &mut theirs.first),
@@ -64,15 +78,17 @@ fn main() {
         let times = theirs.as_secs_f64() / ours.as_secs_f64();
         println!("{what}: {ours:?}, ansible {theirs:?}: {times:.1} times");
     }
+}
 
+fn many_servers(house: &House, play: &Playbook, hosts: &[&str]) {
     let ids: Vec<i64> = (1..=hosts.len() as i64).collect();
     let (mut ours, mut same, mut five) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let id = domain(&house, &format!("all-{round}.alpha.test"), &ids);
+        let id = domain(house, &format!("all-{round}.alpha.test"), &ids);
         let times = (
-            deploy(&house, id, true),
-            play.plain(&hosts, &deploy_script(&format!("same-{round}.alpha.test"))),
-            play.plain(&hosts, &five_lines(&format!("five-{round}.alpha.test"))),
+            deploy(house, id, true),
+            play.plain(hosts, &deploy_script(&format!("same-{round}.alpha.test"))),
+            play.plain(hosts, &five_lines(&format!("five-{round}.alpha.test"))),
         );
         // The first round opens the connections.
         if round > 0 {

@@ -62,6 +62,8 @@ look_site_ready() {
 look_site_expected() {
   if cmp -s "$FILE" "$TMP/new/text"; then ours "$NAME"; else expected "$NAME" "$EXPECT"; fi
   if [ -n "$OLD_NAME" ] && ! old_gone; then expected "$OLD_NAME" "$OLD_EXPECT"; fi
+  # nginx itself sees a conflict only where both listen on the very same address.
+  ! grep -qiF "$NAME" "$TMP/dump" || no_others
 }
 look_site_ports() {
   for port in 80 443; do
@@ -180,12 +182,12 @@ main() {
   unpack
   look system look_system
   step site_healed look_site_healed heal
+  ! command -v nginx >/dev/null || nginx_kind
   find_address "$TMP/new/text"
   # What answers rightly is ready and green; nothing is tested where nothing changes.
   if files_right && { [ "$CERT" = none ] || certificate_put; } && served; then
     # Those that are not in this job's plan are not heard.
     for id in site_ready nginx_before site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
-    nginx_kind
     SERVED=yes
     look site_proved look_site_proved
     skip site_kept

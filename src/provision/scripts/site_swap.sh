@@ -221,9 +221,14 @@ stage_judge() {
     fail site_red "$1${place:+ Line $place: “$(line_of "$place" "$file")”.}"
   fi
   if [ -n "${NAME:-}" ] && grep -qF "conflicting server name \"$NAME\"" "$TMP/said"; then
-    who=$(others "$NAME" "$TMP/dump" "$ENABLED/$NAME.conf" "$ENABLED/${OLD_NAME:-$NAME}.conf" | paste -sd ' ')
-    fail foreign_site "Another file on this server answers for $NAME already${who:+: $who}."
+    no_others
+    fail foreign_site "Another file on this server answers for $NAME already."
   fi
+}
+# By the last dump.
+no_others() {
+  who=$(others "$NAME" "$TMP/dump" "$ENABLED/$NAME.conf" "$ENABLED/${OLD_NAME:-$NAME}.conf" | paste -sd ' ')
+  [ -z "$who" ] || fail foreign_site "Another file on this server answers for $NAME already: $who."
 }
 
 # nginx_says -t|-T: nginx on its configuration as it is; messages in $TMP/said, its text (-T) in $TMP/dump.
