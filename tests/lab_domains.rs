@@ -436,6 +436,191 @@ fn several_servers_are_served_one_first_and_the_first_failure_stops_the_rest() {
     house.admin().delete("/api/servers/2").fails(409, "server_used");
 }
 
+/// Status and body over TLS, as a machine that trusts the ACME server's root sees them.
+fn fetch_tls(host: &str, name: &str) -> (String, String) {
+    let shown = on(
+        host,
+        &format!(
+            "curl -sk https://10.77.0.2:15000/roots/0 -o /tmp/root.pem
+             curl -s --cacert /tmp/root.pem --resolve {name}:443:{} -w '\\n%{{http_code}}' https://{name}/; true",
+            lab::address(host)
+        ),
+    );
+    let (body, status) = shown.rsplit_once('\n').unwrap_or(("", &shown));
+    (status.into(), body.into())
+}
+
+/// Issue 3's “Seen”, by script.
+#[test]
+#[ignore = "lab: h6, h7, infra"]
+fn two_servers_serve_five_domains_and_whatever_breaks_is_told_and_put_back() {
+    let hosts = Hosts::fresh(&["h6", "h7"], Some("web"));
+    let house = house(&hosts);
+    let admin = house.admin();
+    let two = json!({ "name": "two", "targets": ["127.0.0.1:9000", "127.0.0.1:9001"] });
+    admin.post("/api/upstreams", &two).is(201);
+    let idn = domain(&house, json!({ "domain": "почта.h6.lab.test" }));
+    let pair = domain(&house, json!({ "domain": "pair.h6.lab.test", "upstream_id": 2 }));
+    let shop = domain(&house, json!({ "domain": "shop.h6.lab.test", "ssl": true }));
+    let mail = domain(
+        &house,
+        json!({ "domain": "mail.h7.lab.test", "ssl": true, "server_ids": [2] }),
+    );
+    let both = domain(&house, json!({ "domain": "both.h6.lab.test", "server_ids": [1, 2] }));
+    let all = [idn, pair, shop, mail, both];
+
+    let all_is_well = |said: &str| {
+        let here = |host: &str, name: &str| fetch(host, name, "/");
+        let first = Some((200, "first".to_string()));
+        assert_eq!(here("h6", "xn--80a1acny.h6.lab.test"), first, "{said}");
+        let words: Vec<_> = (0..12)
+            .filter_map(|_| Some(here("h6", "pair.h6.lab.test")?.1))
+            .collect();
+        assert!(
+            words.contains(&"first".into()) && words.contains(&"second".into()),
+            "{said}: {words:?}"
+        );
+        for (host, name) in [("h6", "shop.h6.lab.test"), ("h7", "mail.h7.lab.test")] {
+            assert_eq!(fetch_tls(host, name), ("200".into(), "first".into()), "{said}: {name}");
+            assert_eq!(here(host, name).map(|a| a.0), Some(301), "{said}: {name}");
+        }
+        for host in hosts.0 {
+            assert_eq!(here(host, "both.h6.lab.test"), first, "{said}: {host}");
+        }
+    };
+    for id in all {
+        let planned = plan(&house, id);
+        assert_eq!(planned["ok"], true, "{planned}");
+        assert!(changes(&deploy(&house, id)) > 0);
+    }
+    all_is_well("deployed");
+    for id in all {
+        assert_eq!(changes(&deploy(&house, id)), 0);
+    }
+    // The page of a server lists what it serves.
+    let page = admin.get("/servers/1").text();
+    let listed = |id: &i64| page.contains(&format!("href=\"/domains/{id}\""));
+    assert_eq!(
+        all.iter().map(listed).collect::<Vec<_>>(),
+        [true, true, true, false, true]
+    );
+
+    // What breaks on a server: the code that the plan names, whether a person must allow it to be overwritten.
+    let site = |name: &str| format!("/etc/nginx/sites-available/{name}.conf");
+    let link = |name: &str| format!("/etc/nginx/sites-enabled/{name}.conf");
+    let live = |name: &str| format!("/etc/letsencrypt/live/{name}");
+    for (id, server, host, harm, fault, overwrite) in [
+        (
+            idn,
+            0,
+            "h6",
+            format!("sed -i 's/50m/51m/' {}", site("xn--80a1acny.h6.lab.test")),
+            "site_edited",
+            true,
+        ),
+        (
+            pair,
+            0,
+            "h6",
+            format!("rm {}", site("pair.h6.lab.test")),
+            "nginx_red",
+            false,
+        ),
+        (shop, 0, "h6", format!("rm {}", link("shop.h6.lab.test")), "", false),
+        (
+            shop,
+            0,
+            "h6",
+            format!(
+                "cd {} && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=other -keyout privkey.pem -out fullchain.pem 2>/dev/null",
+                live("shop.h6.lab.test")
+            ),
+            "",
+            false,
+        ),
+        (
+            mail,
+            0,
+            "h7",
+            format!("rm -r {}", live("mail.h7.lab.test")),
+            "nginx_red",
+            false,
+        ),
+        (
+            both,
+            1,
+            "h7",
+            format!("echo >>{}", site("both.h6.lab.test")),
+            "site_edited",
+            true,
+        ),
+    ] {
+        on(host, &format!("{harm}; systemctl reload nginx; true"));
+        let planned = plan(&house, id);
+        let place = &planned["servers"][server];
+        assert!(!place["steps"].as_array().unwrap().is_empty(), "{harm}: {planned}");
+        let found = place["faults"][0]["code"].as_str().unwrap_or_default();
+        assert_eq!(found, fault, "{harm}: {planned}");
+        if overwrite {
+            assert_eq!(deploy(&house, id)["error"]["code"], fault);
+        }
+        let put_back = ended(&house, start(&house, id, json!({ "overwrite": overwrite })));
+        assert!(changes(&put_back) > 0, "{harm}: {put_back}");
+        all_is_well(&harm);
+    }
+
+    // What stands in the way of a change: it is refused, and everything answers as before.
+    change(&house, "/api/upstreams/1", json!({ "targets": ["127.0.0.1:9001"] }));
+    let theirs = "/etc/nginx/conf.d/theirs.conf";
+    for (harm, mend, code) in [
+        (format!("echo 'oops;' >{theirs}"), format!("rm {theirs}"), "nginx_red"),
+        (
+            format!("echo 'server {{ listen 10.77.0.17:80; server_name both.h6.lab.test; }}' >{theirs}"),
+            format!("rm {theirs}"),
+            "foreign_site",
+        ),
+        (
+            "systemctl stop nginx; systemd-run -q --unit taker python3 -m http.server 80; sleep 1".into(),
+            "systemctl stop taker; systemctl start nginx".into(),
+            "port_taken",
+        ),
+    ] {
+        on("h7", &harm);
+        // The first server is served before the second one says no.
+        let refused = deploy(&house, both);
+        assert_eq!(refused["error"]["code"], code, "{harm}: {refused}");
+        assert!(
+            refused["error"]["message"].as_str().unwrap().starts_with("h7: "),
+            "{refused}"
+        );
+        on("h7", &mend);
+        assert_eq!(
+            fetch("h6", "both.h6.lab.test", "/"),
+            Some((200, "second".into())),
+            "{harm}"
+        );
+        assert_eq!(
+            fetch("h7", "both.h6.lab.test", "/"),
+            Some((200, "first".into())),
+            "{harm}"
+        );
+    }
+    change(
+        &house,
+        "/api/upstreams/1",
+        json!({ "targets": ["nowhere.lab.test:9000"] }),
+    );
+    for id in [idn, mail] {
+        assert_eq!(deploy(&house, id)["error"]["code"], "target_unresolved");
+    }
+    change(&house, "/api/upstreams/1", json!({ "targets": ["127.0.0.1:9000"] }));
+    for id in all {
+        changes(&deploy(&house, id));
+    }
+    all_is_well("mended");
+    hosts.0.iter().for_each(|host| tidy(host));
+}
+
 /// Rounds for each step. A nightly run may want more: LAMPLIGHTER_ROUNDS=20.
 fn rounds() -> usize {
     std::env::var("LAMPLIGHTER_ROUNDS")

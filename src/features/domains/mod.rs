@@ -41,6 +41,7 @@ pub const FEATURE: Feature = Feature {
     periodic: PERIODIC,
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    panels: pages::PANELS,
     ..Feature::named("domains")
 };
 

@@ -143,8 +143,11 @@ issue() {
   set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$NAME" -d "$NAME" \
     --keep-until-expiring --deploy-hook 'systemctl reload nginx.service'
   if [ -n "$EMAIL" ]; then set -- "$@" -m "$EMAIL" --no-eff-email; else set -- "$@" --register-unsafely-without-email; fi
-  # certbot takes a certificate of another server for one that is not due.
-  if [ -e "$LINEAGES/renewal/$NAME.conf" ] && ! lineage_server_right; then set -- "$@" --force-renewal; fi
+  # Of a lineage whose files are gone certbot makes neither head nor tail. One that is of another server, or that somebody
+  # has written over, it takes for one that is not due.
+  if [ -e "$LINEAGES/renewal/$NAME.conf" ]; then
+    if [ -e "$CHAIN_FILE" ]; then set -- "$@" --force-renewal; else run certbot delete -n --cert-name "$NAME" || :; fi
+  fi
   certbot_run "$@" || certbot_failed
   tell_when_due
 }

@@ -247,6 +247,7 @@ look_site_before() {
   case ${place%:*} in
     "$ENABLED/$NAME.conf" | "$ENABLED/${OLD_NAME:-$NAME}.conf") echo 'That is the file which is being replaced.'; return 0 ;;
   esac
+  if grep -qF -e "\"$LINEAGES/live/$NAME/" -e "\"$CERTS/$NAME/" "$TMP/said"; then echo 'That is the certificate of this very site.'; return 0; fi
   for site in "$NAME" "${OLD_NAME:-$NAME}"; do
     if [ -L "$ENABLED/$site.conf" ] && grep -qF "open() \"$ENABLED/$site.conf\" failed" "$TMP/said"; then
       echo 'That is the file which somebody has taken away, and which comes back.'; return 0
