@@ -195,6 +195,53 @@ fn a_certificate_of_an_hour_ages_ends_and_is_renewed() {
 }
 
 #[test]
+fn what_comes_near_its_last_third_is_renewed_by_the_house_but_not_tried_at_every_beat() {
+    if !may_serve() {
+        return;
+    }
+    let mut street = Street::new(Rooms::One);
+    street.private_acme();
+    let ca = Authority::root("Pebble Root").below("Pebble R1");
+    let shop = Shop::open("127.0.1.21:443");
+    let server = street.server("edge-21", "127.0.1.21");
+    let name = "short.example";
+    let domain = street.domain(name, &[server]);
+    // Each start begins with a beat.
+    let beat = |street: &mut Street, left: Option<Ms>| {
+        if let Some(left) = left {
+            shop.show(name, &aged(&ca, name, left));
+            street.look(domain);
+        }
+        street.house.stop();
+        let began = clock::now();
+        street.house.start();
+        let admin = street.house.admin();
+        eventually("the watch has looked", || {
+            let last = "SELECT last_at FROM periodic WHERE name = 'certwatch.look'";
+            let db = street.house.database("lamplighter.db");
+            let at: Ms = db.query_row(last, [], |r| r.get(0)).unwrap();
+            (at > began).then_some(())
+        });
+        let tasks = admin.get("/api/tasks?kind=domain.renew").is(200)["items"].clone();
+        let tasks = tasks.as_array().unwrap().clone();
+        for task in &tasks {
+            assert_eq!(
+                (&task["created_by"], &task["target"]["id"]),
+                (&json!("system"), &json!(domain))
+            );
+            street.house.wait_for(task["id"].as_i64().unwrap());
+        }
+        tasks.len()
+    };
+    assert_eq!(beat(&mut street, Some(26 * MINUTE)), 0, "it has time");
+    assert_eq!(beat(&mut street, Some(24 * MINUTE)), 1, "before anybody is alarmed");
+    assert_eq!(beat(&mut street, None), 1, "it was tried just now");
+    let earlier = "UPDATE tasks SET created_at = created_at - 300000 WHERE kind = 'domain.renew'";
+    street.house.database("lamplighter.db").execute(earlier, []).unwrap();
+    assert_eq!(beat(&mut street, None), 2, "a twelfth of its life later");
+}
+
+#[test]
 fn what_is_wrong_is_told_apart_and_alarms_when_it_is_seen_twice() {
     if !may_serve() {
         return;

@@ -295,6 +295,117 @@ fn a_certificate_is_had_from_an_acme_server_and_a_failure_leaves_the_site_as_it_
     assert_ne!(sum(), before);
 }
 
+/// How long the certificates of this story live. By hand: LAMPLIGHTER_LIFE_S=3600.
+fn life() -> Duration {
+    let wanted = std::env::var("LAMPLIGHTER_LIFE_S").ok().and_then(|s| s.parse().ok());
+    Duration::from_secs(wanted.unwrap_or(240))
+}
+
+#[test]
+#[ignore = "lab: h8, infra"]
+fn a_short_lived_certificate_is_renewed_when_its_share_of_life_says_so() {
+    let hosts = Hosts::fresh(&["h8"], Some("web"));
+    let _acme = lab::ShortLived::of(life());
+    let house = house(&hosts);
+    let secure = |name: &str| domain(&house, json!({ "domain": name, "ssl": true }));
+    let (name, other) = ("life.h8.lab.test", "other.h8.lab.test");
+    let id = secure(name);
+    assert!(changes(&deploy(&house, id)) > 0);
+    // The watch knows nothing of this one any more: it is left to certbot's own timer.
+    let alone = secure(other);
+    assert!(changes(&deploy(&house, alone)) > 0);
+    change(&house, &format!("/api/domains/{alone}"), json!({ "ssl": false }));
+
+    // An hour outlives a token.
+    let admin = || house.admin();
+    let served = || admin().get(&format!("/api/domains/{id}/certificate")).is(200)["served"][0].clone();
+    let first = eventually("the watch has looked", || {
+        Some(served()).filter(|seen| seen["ok"] == true)
+    });
+    let times = || -> (i64, i64) {
+        let sql = "SELECT not_before, not_after FROM certwatch_served WHERE domain_id = ?1";
+        let row = house
+            .database("lamplighter.db")
+            .query_row(sql, [id], |r| Ok((r.get(0)?, r.get(1)?)));
+        row.unwrap()
+    };
+    let (begin, end) = times();
+    assert!(((end - begin) / 1000 - life().as_secs() as i64).abs() <= 60, "{first}");
+    let line = |name: &str| {
+        on(
+            "h8",
+            &format!("grep -c '^renew_before_expiry = [0-9]* seconds$' /etc/letsencrypt/renewal/{name}.conf"),
+        )
+    };
+    assert_eq!((line(name), line(other)), ("1".into(), "1".into()));
+    // What certbot's timer starts. Without that line it would renew at once, for less than 30 days are left.
+    let on_disk = |name: &str| on("h8", &format!("sha256sum </etc/letsencrypt/live/{name}/fullchain.pem"));
+    let timer = || on("h8", "systemctl start certbot.service");
+    let (of_name, of_other) = (on_disk(name), on_disk(other));
+    timer();
+    assert_eq!(
+        (on_disk(name), on_disk(other)),
+        (of_name, of_other.clone()),
+        "too early"
+    );
+
+    let renewed = {
+        let until = Instant::now() + life();
+        loop {
+            let seen = served();
+            if seen["serial"] != first["serial"] {
+                break seen;
+            }
+            assert!(Instant::now() < until, "nobody renewed it: {seen}");
+            std::thread::sleep(life() / 400);
+        }
+    };
+    let (whole, left) = (end - begin, end - times().0);
+    println!("FIGURE renewed with {left} of {whole} ms left");
+    assert!(
+        left > 0 && left <= whole * 5 / 12 + 2_000,
+        "{left} of {whole} ms were left"
+    );
+    assert_eq!(renewed["ok"], true, "{renewed}");
+    let admin = admin();
+    let task = &admin.get("/api/tasks?kind=domain.renew").is(200)["items"][0];
+    assert_eq!(
+        (&task["status"], &task["changed"], &task["created_by"]),
+        (&json!("ok"), &json!(1), &json!("system")),
+        "{task}"
+    );
+    let page = admin.get(&format!("/domains/{id}")).text();
+    for shown in [
+        renewed["serial"].as_str().unwrap(),
+        renewed["not_after"].as_str().unwrap(),
+    ] {
+        assert!(page.contains(shown), "{shown} is not on the page");
+    }
+    // Looked at twelve times in its life it is renewed before anybody would worry; what the beat of a minute lets through
+    // for shorter ones is over.
+    let alerts = |state: &str| {
+        let all = admin.get(&format!("/api/alerts?state={state}")).is(200)["items"].clone();
+        let about = |alert: &&Value| alert["kind"].as_str().unwrap().starts_with("certificate.");
+        all.as_array().unwrap().iter().filter(about).count()
+    };
+    eventually("no alert stays", || (alerts("open") == 0).then_some(()));
+    if life() >= Duration::from_secs(12 * 60) {
+        assert_eq!(alerts("resolved"), 0);
+    }
+
+    // The other one is due as well: certbot's own timer renews it, tells nginx, and lets the fresh one alone.
+    assert_eq!(on_disk(other), of_other);
+    let of_name = on_disk(name);
+    timer();
+    assert_ne!(on_disk(other), of_other);
+    assert_eq!(on_disk(name), of_name);
+    let leaf = |what: &str| format!("{what} | openssl x509 -noout -serial");
+    let connect =
+        format!("timeout 10 openssl s_client -connect 10.77.0.18:443 -servername {other} </dev/null 2>/dev/null");
+    let disk = on("h8", &leaf(&format!("cat /etc/letsencrypt/live/{other}/cert.pem")));
+    eventually("nginx serves it", || (on("h8", &leaf(&connect)) == disk).then_some(()));
+}
+
 #[test]
 #[ignore = "lab: h1, h2"]
 fn several_servers_are_served_one_first_and_the_first_failure_stops_the_rest() {
@@ -323,6 +434,191 @@ fn several_servers_are_served_one_first_and_the_first_failure_stops_the_rest() {
     assert!(sites("h1").is_empty());
     assert_eq!(fetch("h2", NAME, "/"), Some((200, "first".into())));
     house.admin().delete("/api/servers/2").fails(409, "server_used");
+}
+
+/// Status and body over TLS, as a machine that trusts the ACME server's root sees them.
+fn fetch_tls(host: &str, name: &str) -> (String, String) {
+    let shown = on(
+        host,
+        &format!(
+            "curl -sk https://10.77.0.2:15000/roots/0 -o /tmp/root.pem
+             curl -s --cacert /tmp/root.pem --resolve {name}:443:{} -w '\\n%{{http_code}}' https://{name}/; true",
+            lab::address(host)
+        ),
+    );
+    let (body, status) = shown.rsplit_once('\n').unwrap_or(("", &shown));
+    (status.into(), body.into())
+}
+
+/// Issue 3's “Seen”, by script.
+#[test]
+#[ignore = "lab: h6, h7, infra"]
+fn two_servers_serve_five_domains_and_whatever_breaks_is_told_and_put_back() {
+    let hosts = Hosts::fresh(&["h6", "h7"], Some("web"));
+    let house = house(&hosts);
+    let admin = house.admin();
+    let two = json!({ "name": "two", "targets": ["127.0.0.1:9000", "127.0.0.1:9001"] });
+    admin.post("/api/upstreams", &two).is(201);
+    let idn = domain(&house, json!({ "domain": "почта.h6.lab.test" }));
+    let pair = domain(&house, json!({ "domain": "pair.h6.lab.test", "upstream_id": 2 }));
+    let shop = domain(&house, json!({ "domain": "shop.h6.lab.test", "ssl": true }));
+    let mail = domain(
+        &house,
+        json!({ "domain": "mail.h7.lab.test", "ssl": true, "server_ids": [2] }),
+    );
+    let both = domain(&house, json!({ "domain": "both.h6.lab.test", "server_ids": [1, 2] }));
+    let all = [idn, pair, shop, mail, both];
+
+    let all_is_well = |said: &str| {
+        let here = |host: &str, name: &str| fetch(host, name, "/");
+        let first = Some((200, "first".to_string()));
+        assert_eq!(here("h6", "xn--80a1acny.h6.lab.test"), first, "{said}");
+        let words: Vec<_> = (0..12)
+            .filter_map(|_| Some(here("h6", "pair.h6.lab.test")?.1))
+            .collect();
+        assert!(
+            words.contains(&"first".into()) && words.contains(&"second".into()),
+            "{said}: {words:?}"
+        );
+        for (host, name) in [("h6", "shop.h6.lab.test"), ("h7", "mail.h7.lab.test")] {
+            assert_eq!(fetch_tls(host, name), ("200".into(), "first".into()), "{said}: {name}");
+            assert_eq!(here(host, name).map(|a| a.0), Some(301), "{said}: {name}");
+        }
+        for host in hosts.0 {
+            assert_eq!(here(host, "both.h6.lab.test"), first, "{said}: {host}");
+        }
+    };
+    for id in all {
+        let planned = plan(&house, id);
+        assert_eq!(planned["ok"], true, "{planned}");
+        assert!(changes(&deploy(&house, id)) > 0);
+    }
+    all_is_well("deployed");
+    for id in all {
+        assert_eq!(changes(&deploy(&house, id)), 0);
+    }
+    // The page of a server lists what it serves.
+    let page = admin.get("/servers/1").text();
+    let listed = |id: &i64| page.contains(&format!("href=\"/domains/{id}\""));
+    assert_eq!(
+        all.iter().map(listed).collect::<Vec<_>>(),
+        [true, true, true, false, true]
+    );
+
+    // What breaks on a server: the code that the plan names, whether a person must allow it to be overwritten.
+    let site = |name: &str| format!("/etc/nginx/sites-available/{name}.conf");
+    let link = |name: &str| format!("/etc/nginx/sites-enabled/{name}.conf");
+    let live = |name: &str| format!("/etc/letsencrypt/live/{name}");
+    for (id, server, host, harm, fault, overwrite) in [
+        (
+            idn,
+            0,
+            "h6",
+            format!("sed -i 's/50m/51m/' {}", site("xn--80a1acny.h6.lab.test")),
+            "site_edited",
+            true,
+        ),
+        (
+            pair,
+            0,
+            "h6",
+            format!("rm {}", site("pair.h6.lab.test")),
+            "nginx_red",
+            false,
+        ),
+        (shop, 0, "h6", format!("rm {}", link("shop.h6.lab.test")), "", false),
+        (
+            shop,
+            0,
+            "h6",
+            format!(
+                "cd {} && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=other -keyout privkey.pem -out fullchain.pem 2>/dev/null",
+                live("shop.h6.lab.test")
+            ),
+            "",
+            false,
+        ),
+        (
+            mail,
+            0,
+            "h7",
+            format!("rm -r {}", live("mail.h7.lab.test")),
+            "nginx_red",
+            false,
+        ),
+        (
+            both,
+            1,
+            "h7",
+            format!("echo >>{}", site("both.h6.lab.test")),
+            "site_edited",
+            true,
+        ),
+    ] {
+        on(host, &format!("{harm}; systemctl reload nginx; true"));
+        let planned = plan(&house, id);
+        let place = &planned["servers"][server];
+        assert!(!place["steps"].as_array().unwrap().is_empty(), "{harm}: {planned}");
+        let found = place["faults"][0]["code"].as_str().unwrap_or_default();
+        assert_eq!(found, fault, "{harm}: {planned}");
+        if overwrite {
+            assert_eq!(deploy(&house, id)["error"]["code"], fault);
+        }
+        let put_back = ended(&house, start(&house, id, json!({ "overwrite": overwrite })));
+        assert!(changes(&put_back) > 0, "{harm}: {put_back}");
+        all_is_well(&harm);
+    }
+
+    // What stands in the way of a change: it is refused, and everything answers as before.
+    change(&house, "/api/upstreams/1", json!({ "targets": ["127.0.0.1:9001"] }));
+    let theirs = "/etc/nginx/conf.d/theirs.conf";
+    for (harm, mend, code) in [
+        (format!("echo 'oops;' >{theirs}"), format!("rm {theirs}"), "nginx_red"),
+        (
+            format!("echo 'server {{ listen 10.77.0.17:80; server_name both.h6.lab.test; }}' >{theirs}"),
+            format!("rm {theirs}"),
+            "foreign_site",
+        ),
+        (
+            "systemctl stop nginx; systemd-run -q --unit taker python3 -m http.server 80; sleep 1".into(),
+            "systemctl stop taker; systemctl start nginx".into(),
+            "port_taken",
+        ),
+    ] {
+        on("h7", &harm);
+        // The first server is served before the second one says no.
+        let refused = deploy(&house, both);
+        assert_eq!(refused["error"]["code"], code, "{harm}: {refused}");
+        assert!(
+            refused["error"]["message"].as_str().unwrap().starts_with("h7: "),
+            "{refused}"
+        );
+        on("h7", &mend);
+        assert_eq!(
+            fetch("h6", "both.h6.lab.test", "/"),
+            Some((200, "second".into())),
+            "{harm}"
+        );
+        assert_eq!(
+            fetch("h7", "both.h6.lab.test", "/"),
+            Some((200, "first".into())),
+            "{harm}"
+        );
+    }
+    change(
+        &house,
+        "/api/upstreams/1",
+        json!({ "targets": ["nowhere.lab.test:9000"] }),
+    );
+    for id in [idn, mail] {
+        assert_eq!(deploy(&house, id)["error"]["code"], "target_unresolved");
+    }
+    change(&house, "/api/upstreams/1", json!({ "targets": ["127.0.0.1:9000"] }));
+    for id in all {
+        changes(&deploy(&house, id));
+    }
+    all_is_well("mended");
+    hosts.0.iter().for_each(|host| tidy(host));
 }
 
 /// Rounds for each step. A nightly run may want more: LAMPLIGHTER_ROUNDS=20.

@@ -34,6 +34,7 @@ templates![
     "domains/_delete.html",
     "domains/_diff.html",
     "domains/_nameservers.html",
+    "domains/_on_server.html",
     "domains/_path.html",
     "domains/_plan.html",
     "domains/_sites.html",

@@ -24,6 +24,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Sites in one look or one sum: a few lines each, so that their texts fit into one job's.
 pub const SITES_MAX: usize = 256;
 
+/// Twelfths of a certificate's life that are left when it is renewed: a third, and a twelfth before that, so that whoever
+/// alarms in the last third (and looks twelve times in a life) hears only of those that were not renewed.
+pub const RENEW_TWELFTHS: i64 = 5;
+
 /// Path of chain and key that certbot keeps for a domain.
 pub fn acme_paths(name: &str) -> (String, String) {
     let dir = format!("/etc/letsencrypt/live/{name}");
@@ -417,6 +421,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         ),
         ("TARGETS", &targets.join(" ")),
         ("CERT", kind),
+        ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
         ("EMAIL", email),
         ("DIRECTORY", directory),
     ])?;
@@ -465,7 +470,7 @@ pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
     })
 }
 
-/// Has certbot renew a domain's certificate when it is due, or now (`force`). Facts: `tls_…` as with [`apply`], of what is
+/// Has certbot renew a domain's certificate when it is due (see [`RENEW_TWELFTHS`]), or now (`force`). Facts: `tls_…` as with [`apply`], of what is
 /// served afterwards.
 pub fn renew(domain: &str, force: bool) -> Result<Recipe> {
     Ok(Recipe {
@@ -475,6 +480,7 @@ pub fn renew(domain: &str, force: bool) -> Result<Recipe> {
         plan: vec!["system", "site_lineage", "nginx_before", "site_renewed", "site_proved"],
         values: Secret::new(shell::assignments(&[
             ("NAME", name(domain)?),
+            ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
             ("FORCE", if force { "yes" } else { "" }),
         ])?),
         text: script!("prelude.sh", "nginx.sh", "site.sh", "site_certbot.sh", "site_renew.sh"),

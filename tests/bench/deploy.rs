@@ -1,16 +1,22 @@
 //! A domain's deploy against `ansible-playbook` (pipelining, no facts, its own kept connection) doing the same steps on the
-//! same server in turn, and on several servers at once against plain ssh. Prints figures, judges nothing. Needs root, the
-//! lab and ansible-core: `cargo bench --bench deploy`; LAMPLIGHTER_HOSTS="h1 h2 h6" says which hosts of the lab.
+//! same server in turn; and one domain on twenty servers against plain ssh, eight at a time over connections that are kept
+//! open like ours, both with the very script that a deploy runs there and with the five lines that a person would write.
+//! Prints figures, judges nothing. Needs root, the lab and ansible-core: `cargo bench --bench deploy`;
+//! LAMPLIGHTER_HOSTS="h1 h2 h6" says which hosts of the lab.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 use common::lab::{add, address, back_end, changes, ended, key, script};
 use common::{Folder, House};
+use lamplighter::base::parallel;
+use lamplighter::features::domains::site::{Site, render};
+use lamplighter::features::upstreams::model::Target;
+use lamplighter::provision::site::{Apply, Certificate, Nginx, apply};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
@@ -21,7 +27,8 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    let hosts = std::env::var("LAMPLIGHTER_HOSTS").unwrap_or_else(|_| "h1 h2".into());
+    let twenty = || (1..=20).map(|n| format!("h{n}")).collect::<Vec<_>>().join(" ");
+    let hosts = std::env::var("LAMPLIGHTER_HOSTS").unwrap_or_else(|_| twenty());
     let hosts: Vec<&str> = hosts.split_whitespace().collect();
     let mut up = hosts.clone();
     up.extend(["--fresh", "--layer", "web"]);
@@ -40,14 +47,28 @@ fn main() {
     admin.post("/api/upstreams", &upstream).is(201);
 
     let play = Playbook::new(&hosts);
+    // `-- one` or `-- many` for half of it.
+    let wanted = |what: &str| {
+        let mut named = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
+        named.peek().is_none() || named.any(|arg| arg == what)
+    };
+    if wanted("one") {
+        one_server(&house, &play, hosts[0]);
+    }
+    if wanted("many") {
+        many_servers(&house, &play, &hosts);
+    }
+}
+
+fn one_server(house: &House, play: &Playbook, host: &str) {
     let (mut ours, mut theirs) = (Times::default(), Times::default());
     for round in 0..ROUNDS {
-        let id = domain(&house, &format!("ours-{round}.alpha.test"), &[1]);
-        ours.first.push(deploy(&house, id, true));
-        ours.again.push(deploy(&house, id, false));
+        let id = domain(house, &format!("ours-{round}.alpha.test"), &[1]);
+        ours.first.push(deploy(house, id, true));
+        ours.again.push(deploy(house, id, false));
         let name = format!("theirs-{round}.alpha.test");
-        theirs.first.push(play.run(&name, &hosts[..1]));
-        theirs.again.push(play.run(&name, &hosts[..1]));
+        theirs.first.push(play.run(&name, &[host]));
+        theirs.again.push(play.run(&name, &[host]));
     }
     for (what, ours, theirs) in [
         ("first deploy, plain HTTP", &mut ours.first, &mut theirs.first),
@@ -57,18 +78,31 @@ fn main() {
         let times = theirs.as_secs_f64() / ours.as_secs_f64();
         println!("{what}: {ours:?}, ansible {theirs:?}: {times:.1} times");
     }
+}
 
+fn many_servers(house: &House, play: &Playbook, hosts: &[&str]) {
     let ids: Vec<i64> = (1..=hosts.len() as i64).collect();
-    let (mut ours, mut plain) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let id = domain(&house, &format!("all-{round}.alpha.test"), &ids);
-        ours.push(deploy(&house, id, true));
-        plain.push(play.plain(&format!("plain-{round}.alpha.test"), &hosts));
+    let (mut ours, mut same, mut five) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let id = domain(house, &format!("all-{round}.alpha.test"), &ids);
+        let times = (
+            deploy(house, id, true),
+            play.plain(hosts, &deploy_script(&format!("same-{round}.alpha.test"))),
+            play.plain(hosts, &five_lines(&format!("five-{round}.alpha.test"))),
+        );
+        // The first round opens the connections.
+        if round > 0 {
+            ours.push(times.0);
+            same.push(times.1);
+            five.push(times.2);
+        }
     }
-    let (ours, plain) = (median(&mut ours), median(&mut plain));
-    let times = ours.as_secs_f64() / plain.as_secs_f64();
-    let n = hosts.len();
-    println!("{n} servers at once: {ours:?}, plain ssh {WIDTH} at a time {plain:?}: {times:.2} times");
+    let (n, ours) = (hosts.len(), median(&mut ours));
+    for (what, plain) in [("the same script", &mut same), ("five lines", &mut five)] {
+        let plain = median(plain);
+        let times = ours.as_secs_f64() / plain.as_secs_f64();
+        println!("{n} servers at once: {ours:?}, {what} by plain ssh {WIDTH} at a time {plain:?}: {times:.2} times");
+    }
 }
 
 #[derive(Default)]
@@ -123,6 +157,44 @@ const PLAY: &str = r#"
       ansible.builtin.service: { name: nginx, state: reloaded }
 "#;
 
+/// What a deploy runs on a server: test, way back, swap, reload, proof.
+fn deploy_script(name: &str) -> String {
+    let upstream = [Target {
+        host: "127.0.0.1".into(),
+        port: 9000,
+        weight: None,
+    }];
+    let site = Site {
+        domain: name,
+        id: 1,
+        generation: 1,
+        upstream: &upstream,
+        tls: None,
+        nginx: Nginx::DEBIAN_12,
+    };
+    let rendered = render(&site).unwrap();
+    let wish = Apply {
+        name,
+        text: &rendered.text,
+        proof: &rendered.proof,
+        target_names: &[],
+        certificate: Certificate::None,
+        expect: None,
+        old_name: None,
+        old_expect: None,
+    };
+    let script = apply(&wish).unwrap().script("nonce").unwrap();
+    script.reveal_text_for("a benchmark").to_string()
+}
+
+/// What a person would write: file, link, test, reload, request.
+fn five_lines(name: &str) -> String {
+    format!(
+        "set -e; cat >/etc/nginx/sites-available/{name}.conf <<'X'\n{}X\nln -sf /etc/nginx/sites-available/{name}.conf /etc/nginx/sites-enabled/{name}.conf\nnginx -t\nsystemctl reload nginx\nsleep 0.1\nbash -c 'exec 3<>/dev/tcp/127.0.0.1/80; printf \"GET / HTTP/1.0\\r\\nHost: {name}\\r\\n\\r\\n\" >&3; cat <&3'\n",
+        Playbook::site(name)
+    )
+}
+
 struct Playbook {
     folder: Folder,
     key: PathBuf,
@@ -168,45 +240,28 @@ impl Playbook {
         took
     }
 
-    /// One script a server over plain ssh, some at a time.
-    fn plain(&self, name: &str, hosts: &[&str]) -> Duration {
-        let script = format!(
-            "set -e; cat >/etc/nginx/sites-available/{name}.conf <<'X'\n{}X\nln -sf /etc/nginx/sites-available/{name}.conf /etc/nginx/sites-enabled/{name}.conf\nnginx -t\nsystemctl reload nginx\nsleep 0.1\nbash -c 'exec 3<>/dev/tcp/127.0.0.1/80; printf \"GET / HTTP/1.0\\r\\nHost: {name}\\r\\n\\r\\n\" >&3; cat <&3'\n",
-            Playbook::site(name)
-        );
-        let file = self.folder.file(&format!("{name}.sh"), script);
+    /// One script on each server over plain ssh, some at a time.
+    fn plain(&self, hosts: &[&str], script: &str) -> Duration {
+        let file = self.folder.file("plain.sh", script);
         let began = Instant::now();
-        for some in hosts.chunks(WIDTH) {
-            let mut running: Vec<_> = some.iter().map(|host| self.ssh(host, &file)).collect();
-            running
-                .iter_mut()
-                .for_each(|ssh| assert!(ssh.wait().unwrap().success()));
-        }
+        parallel::map(hosts, WIDTH, |host| {
+            let out = self.ssh(host, &file).output().unwrap();
+            assert!(out.status.success(), "{host}: {}", common::said(&out));
+        });
         began.elapsed()
     }
 
-    fn ssh(&self, host: &str, script: &Path) -> std::process::Child {
-        Command::new("ssh")
-            .args([
-                "-F",
-                "none",
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-                "-o",
-                "LogLevel=ERROR",
-                "-i",
-            ])
+    fn ssh(&self, host: &str, script: &Path) -> Command {
+        let mut ssh = Command::new("ssh");
+        let options = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ControlMaster=auto -o ControlPersist=600";
+        ssh.args(options.split(' '))
+            .arg("-o")
+            .arg(format!("ControlPath={}/%C", self.path().display()))
+            .arg("-i")
             .arg(&self.key)
             .args(["-l", "root", "--", &address(host), "sh", "-s"])
-            .stdin(std::fs::File::open(script).unwrap())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+            .stdin(std::fs::File::open(script).unwrap());
+        ssh
     }
 
     fn path(&self) -> &Path {

@@ -9,12 +9,20 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 pub fn script(name: &str, args: &[&str]) -> String {
+    ran(Command::new(place(name)).args(args))
+}
+
+fn place(name: &str) -> PathBuf {
     let lab = std::env::var_os("LAMPLIGHTER_LAB").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab"),
         PathBuf::from,
     );
-    let out = Command::new(lab.join(name)).args(args).output().unwrap();
-    assert!(out.status.success(), "{name} {args:?}: {}", said(&out));
+    lab.join(name)
+}
+
+fn ran(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{command:?}: {}", said(&out));
     String::from_utf8(out.stdout).unwrap()
 }
 
@@ -31,7 +39,7 @@ pub fn key(name: &str) -> String {
 }
 
 pub fn address(host: &str) -> String {
-    format!("10.77.0.1{}", &host[1..])
+    format!("10.77.0.{}", 10 + host[1..].parse::<u8>().unwrap())
 }
 
 /// The hosts are shared by the stories of a file: one story at a time.
@@ -57,6 +65,25 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         self.0.iter().for_each(|host| drop(script("fault", &[host, "heal"])));
+    }
+}
+
+/// An ACME server whose certificates live so long; the usual one when dropped.
+pub struct ShortLived;
+
+impl ShortLived {
+    pub fn of(life: Duration) -> ShortLived {
+        let seconds = life.as_secs().to_string();
+        ran(Command::new(place("up"))
+            .args(["infra", "--fresh"])
+            .env("ACME_SECONDS", seconds));
+        ShortLived
+    }
+}
+
+impl Drop for ShortLived {
+    fn drop(&mut self) {
+        script("up", &["infra", "--fresh"]);
     }
 }
 

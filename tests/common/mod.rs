@@ -266,7 +266,8 @@ pub struct House {
     pub daemons: Vec<Daemon>,
     earlier: String,
     canaries: Mutex<Vec<String>>,
-    admin: Mutex<Option<Who>>,
+    /// With the time of its login: a token lives a quarter of an hour, a story may live longer.
+    admin: Mutex<Option<(Who, Instant)>>,
 }
 
 impl House {
@@ -410,7 +411,14 @@ impl House {
     /// The administrator with a bearer token.
     pub fn admin(&self) -> Client {
         let mut admin = self.admin.lock().unwrap();
-        let who = admin.get_or_insert_with(|| Who::bearer(&self.sign_in(ADMIN, &self.password)));
+        if admin
+            .as_ref()
+            .is_none_or(|(_, at)| at.elapsed() > Duration::from_secs(600))
+        {
+            let who = Who::bearer(&self.sign_in(ADMIN, &self.password));
+            *admin = Some((who, Instant::now()));
+        }
+        let (who, _) = admin.as_ref().unwrap();
         self.client().by(who.clone())
     }
 

@@ -8,7 +8,7 @@ LAB_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 NET=10.77.0                                       # IPv4 /24
 NET6=fd77                                         # IPv6 /64
 BR=rlab0                                          # bridge on this machine, holds $NET.1
-MAX=8                                             # h1..h8 = $NET.11..18
+MAX=20                                            # h1..h20 = $NET.11..30
 DISK=$LAB_DIR/disk                                # one btrfs in a sparse file: a host's disk is a snapshot, made in milliseconds
 RUN=$LAB_DIR/run                                  # per host: pid, image, console.log
 KEYS=$LAB_DIR/keys
@@ -32,12 +32,11 @@ wait_for() { # SECONDS COMMAND...: until it succeeds
   until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.05; done
 }
 
+is_server() { case " ${HOSTS[*]} " in *" $1 "*) ;; *) return 1 ;; esac; }
+is_host() { [ "$1" = infra ] || is_server "$1"; }
 octet() {
-  case $1 in
-    infra) echo 2 ;;
-    h[1-8]) echo $((10 + ${1#h})) ;;
-    *) die "unknown host '$1' (infra, h1..h$MAX)" ;;
-  esac
+  is_host "$1" || die "unknown host '$1' (infra, h1..h$MAX)"
+  if [ "$1" = infra ]; then echo 2; else echo $((10 + ${1#h})); fi
 }
 addr() { local o; o=$(octet "$1") && echo "$NET.$o"; }
 

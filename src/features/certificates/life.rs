@@ -2,6 +2,7 @@
 //! alike: renewal belongs into the last third (as certbot does it), and the last tenth is late.
 
 use crate::base::clock::{DAY, Ms};
+use crate::provision::site::RENEW_TWELFTHS;
 use serde::Serialize;
 
 /// Where in its life a certificate is.
@@ -28,6 +29,22 @@ pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
         left if left <= whole / 3 => Stage::Soon,
         _ => Stage::Ok,
     }
+}
+
+/// When what [`stage`] says began, unix ms. None: all is well.
+pub fn since(not_before: Ms, not_after: Ms, now: Ms) -> Option<Ms> {
+    let whole = not_after.saturating_sub(not_before).max(1);
+    match stage(not_before, not_after, now) {
+        Stage::Ok => None,
+        Stage::Soon => Some(not_after.saturating_sub(whole / 3)),
+        Stage::Urgent => Some(not_after.saturating_sub(whole / 10)),
+        Stage::Over => Some(not_after),
+    }
+}
+
+/// It should be renewed, although nobody has to worry yet.
+pub fn is_due(not_before: Ms, not_after: Ms, now: Ms) -> bool {
+    left(not_before, not_after, now, 12) < RENEW_TWELFTHS
 }
 
 /// Whole days left; negative when it is over.
@@ -96,6 +113,19 @@ mod tests {
         assert_eq!(stage(10 * DAY, 11 * DAY, 0), Stage::Ok);
         assert_eq!(stage(5, 5, 5), Stage::Urgent);
         assert_eq!(stage(Ms::MIN, Ms::MAX, 0), Stage::Ok);
+    }
+
+    #[test]
+    fn it_is_known_since_when_and_a_renewal_comes_a_look_before_the_last_third() {
+        for whole in [HOUR, 90 * DAY] {
+            let at = |twelfths: Ms| whole / 12 * twelfths;
+            assert_eq!(since(0, whole, at(7)), None);
+            assert_eq!(since(0, whole, at(9)), Some(at(8)));
+            assert_eq!(since(0, whole, whole), Some(whole - whole / 10));
+            assert_eq!(since(0, whole, whole + 1), Some(whole));
+            assert!(!is_due(0, whole, at(7)) && is_due(0, whole, at(7) + 1) && is_due(0, whole, whole + 1));
+        }
+        assert!(!is_due(DAY, 2 * DAY, 0), "its time has not come");
     }
 
     #[test]

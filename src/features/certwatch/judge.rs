@@ -114,6 +114,12 @@ pub fn every(seen: &Seen, usual: Ms) -> Ms {
     usual.min(life).min(soon).clamp(MINUTE, 24 * HOUR)
 }
 
+/// The least time from one attempt to renew to the next: that of certbot's own timer, or what a short life allows.
+pub fn renewal_every(shown: &Shown) -> Ms {
+    let life = shown.not_after.saturating_sub(shown.not_before);
+    (life / LOOKS_IN_A_LIFE).clamp(MINUTE, 12 * HOUR)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,10 +27,10 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("certwatch")
 };
 
-/// After a deploy there may be another certificate, and a person waits to see it.
+/// After a deploy or a renewal there may be another certificate, and a person waits to see it.
 fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
-        "deploy.ok" => queries::make_due(tx, Id::new(event.target_id)),
+        "deploy.ok" | "domain.renewed" => queries::make_due(tx, Id::new(event.target_id)),
         _ => Ok(()),
     }
 }

@@ -31,6 +31,8 @@ struct Card {
     lamp: &'static str,
     /// The certificate whose line is drawn: the one that ends first.
     main: Option<Main>,
+    /// Since when it is late, or over.
+    since: Option<Ms>,
     /// When the newest look was.
     looked_at: Option<Ms>,
     same: bool,
@@ -120,8 +122,14 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
     let ends_first = seen()
         .filter(|s| s.shown.is_some())
         .min_by_key(|s| s.shown.as_ref().map(|c| c.not_after));
+    // What is bad for another reason is so since nobody knows when.
+    let since = ends_first
+        .and_then(|s| s.shown.as_ref())
+        .filter(|c| told.state < State::Bad || c.not_after < now)
+        .and_then(|c| life::since(c.not_before, c.not_after, now));
     let card = Card {
         id,
+        since,
         state: told.state,
         lamp: api::lamp(told.state),
         main: ends_first.and_then(|s| main_of(s, now)),

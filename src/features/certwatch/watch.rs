@@ -1,4 +1,5 @@
-//! The beat: looks at what is due, keeps it, and tells the domains what it comes to. Changes of state are events.
+//! The beat: looks at what is due, keeps it, and tells the domains what it comes to. Changes of state are events. A
+//! certificate of an ACME server that comes near its last third is renewed.
 
 use super::judge::{self, Seen, State};
 use super::look::{self, Trust};
@@ -11,10 +12,11 @@ use crate::base::idn::DomainName;
 use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
+use crate::features::certificates::life;
 use crate::features::domains;
 use crate::schedule::{Periodic, Work};
 use crate::settings;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -46,7 +48,26 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         Some(seen) => seen.looked_at + judge::every(seen, usual) - SLACK <= now,
         None => true,
     };
-    look_at(app, sites.into_iter().filter(is_due).collect(), BEAT_MAX, cancel)
+    look_at(app, sites.into_iter().filter(is_due).collect(), BEAT_MAX, cancel)?;
+    renew_due(app, now)
+}
+
+/// Has certbot renew what is due, as far as it is certbot's.
+fn renew_due(app: &App, now: Ms) -> Result<()> {
+    let attempt = |site: &Site| {
+        let shown = site.before.as_ref()?.shown.as_ref()?;
+        let is_due = site.own.is_none() && life::is_due(shown.not_before, shown.not_after, now);
+        is_due.then(|| (site.domain.get(), judge::renewal_every(shown)))
+    };
+    let sites = app.db.read(|conn| queries::sites(conn, None))?;
+    let due: BTreeMap<i64, Ms> = sites.iter().filter_map(attempt).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        due.into_iter()
+            .try_for_each(|(id, every)| domains::renew_due(app, tx, Id::new(id), now - every + SLACK))
+    })
 }
 
 /// Looks at all sites of one domain at once, for somebody who waits; says whether there is any.

@@ -41,6 +41,7 @@ pub const FEATURE: Feature = Feature {
     periodic: PERIODIC,
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    panels: pages::PANELS,
     ..Feature::named("domains")
 };
 
@@ -275,6 +276,27 @@ pub fn renew(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &tasks::Renewal, by
     let domain = get(tx, id)?;
     refuse_removing(&domain)?;
     start(app, tx, &domain, tasks::RENEW, choice, by)
+}
+
+/// As [`renew`], by the house itself: not while anything else works on the domain, nor when it was tried after `since`.
+pub fn renew_due(app: &App, tx: &Tx, id: Id<id::Domain>, since: Ms) -> Result<()> {
+    let target = ("domain", id.get());
+    let tried = task::Filter {
+        kind: Some(tasks::RENEW),
+        target: Some(target),
+        limit: 1,
+        ..task::Filter::default()
+    };
+    let lately = queue::list(tx, &tried)?.0.iter().any(|task| task.created_at > since);
+    if lately || queue::open(tx, target, |_| true)?.is_some() {
+        return Ok(());
+    }
+    let by = audit::By {
+        actor: "system",
+        ip: "",
+        request_id: "",
+    };
+    renew(app, tx, id, &tasks::Renewal::default(), by).map(drop)
 }
 
 fn start(

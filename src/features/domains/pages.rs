@@ -14,7 +14,7 @@ use crate::http::input::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Route, route};
+use crate::http::route::{Ctx, Panel, Route, route};
 use crate::http::view::Errors;
 use crate::task::{self, Status, queue};
 use serde::Serialize;
@@ -170,6 +170,36 @@ fn row(d: &Domain) -> Row {
 
 fn wanted(d: &Domain) -> impl Iterator<Item = &Site> {
     d.sites.iter().filter(|s| s.wanted)
+}
+
+/// See [`Panel`]; shown by `domains/_on_server.html`.
+pub const PANELS: &[Panel] = &[Panel {
+    on: "server",
+    slot: "domains",
+    data: on_server,
+}];
+
+/// Domains on a server's page.
+const ON_SERVER: i64 = 12;
+
+#[derive(Serialize)]
+struct OnServer {
+    rows: Vec<Row>,
+    total: i64,
+}
+
+fn on_server(ctx: &Ctx, id: i64) -> Result<Value> {
+    let filter = Filter {
+        server: Some(Id::new(id)),
+        limit: ON_SERVER,
+        ..Filter::default()
+    };
+    let (domains, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+    if total == 0 {
+        return Ok(Value::Null);
+    }
+    let rows = domains.iter().map(row).collect();
+    serde_json::to_value(OnServer { rows, total }).map_err(Error::internal)
 }
 
 /// Domains on one page of the table.

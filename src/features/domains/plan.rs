@@ -439,10 +439,13 @@ fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Opti
     plan.certificate = here.certificate.clone();
     if let Some(red) = &seen.red {
         let ours = |name: &str| red.contains(&format!("/etc/nginx/sites-enabled/{name}.conf"));
-        let (level, message) = match ours(wish.name()) || old_name.is_some_and(ours) {
+        let chains = [remote::acme_paths(wish.name()), remote::uploaded_paths(wish.name())];
+        let lost = |(chain, key): &(String, String)| red.contains(chain) || red.contains(key);
+        let is_ours = ours(wish.name()) || old_name.is_some_and(ours) || chains.iter().any(lost);
+        let (level, message) = match is_ours {
             true => (
                 Level::Warn,
-                "nginx on this server does not accept the file that is about to be replaced.",
+                "nginx on this server does not accept a file that is about to be replaced.",
             ),
             false => (
                 Level::Stop,

@@ -12,7 +12,7 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::features::servers::reach::Way;
 use crate::features::servers::{Server, tasks::tell};
-use crate::provision::site::{self as remote, Apply, Certificate};
+use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
 use crate::provision::{self, recipes};
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome, queue};
@@ -113,6 +113,10 @@ struct Text<'a> {
     expect: Option<&'a str>,
     old_expect: Option<&'a str>,
 }
+
+/// Why a job has left everything as it was, where a look knows better or says more: a person may have allowed to overwrite,
+/// a cut-off deploy may have left the very text, nginx may be missing or have become another one.
+const LOOK_FIRST: [&str; 4] = ["site_changed", "proxy_not_ready", "site_red", "foreign_site"];
 
 struct Deploy<'a> {
     run: &'a Run<'a>,
@@ -237,10 +241,10 @@ impl Deploy<'_> {
     fn put(&self, row: &Row, server: &Server) -> Result<u32> {
         let run = self.run;
         let way = self.way(server)?;
-        if let Some(changed) = self.put_again(&way, row, server)? {
+        let (mut changed, settled) = self.put_unseen(&way, row, server)?;
+        if settled {
             return Ok(changed);
         }
-        let mut changed = 0;
         let mut plan = self.look(&way, row, server)?;
         if plan.work.as_ref().is_some_and(|work| work.set_up) {
             let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
@@ -262,42 +266,56 @@ impl Deploy<'_> {
             };
             changed += self.apply(&way, row, server, &text)?.changed;
         }
-        let put = Put {
-            name: self.wish.name(),
-            generation: work.generation,
-            text: &work.rendered.text,
-            nginx,
-        };
-        run.app
-            .db
-            .write(|tx| sites::live(tx, &fresh(tx, row)?, &put, clock::now()))?;
+        self.keep(row, &work.rendered.text, work.generation, nginx)?;
         Ok(changed)
     }
 
-    /// The text that should be there already: one job proves it, or puts it right. None: there is more to be looked at.
-    fn put_again(&self, way: &Way, row: &Row, server: &Server) -> Result<Option<u32>> {
-        let Some(nginx) = row.nginx.filter(|_| row.state == sites::State::Live && !row.adopted) else {
-            return Ok(None);
+    fn keep(&self, row: &Row, text: &str, generation: i64, nginx: Nginx) -> Result<()> {
+        let put = Put {
+            name: self.wish.name(),
+            generation,
+            text,
+            nginx,
         };
-        let rendered = self.wish.render(row, Some(nginx))?;
-        if rendered.text != row.text || row.name != self.wish.name() {
-            return Ok(None);
-        }
-        let first = match self.wish.is_acme() {
-            true => Some(self.wish.render_first(row, nginx)?),
+        let keep = |tx: &Tx| sites::live(tx, &fresh(tx, row)?, &put, clock::now());
+        self.run.app.db.write(keep)
+    }
+
+    /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
+    /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
+    fn put_unseen(&self, way: &Way, row: &Row, server: &Server) -> Result<(u32, bool)> {
+        let wish = self.wish;
+        let is_renamed = !row.name.is_empty() && row.name != wish.name();
+        let known = match row.nginx {
+            Some(nginx) => Some(nginx),
+            None => self.run.app.db.read(|conn| sites::nginx_on(conn, server.id))?,
+        };
+        let Some(nginx) = known.filter(|_| !is_renamed && !row.adopted) else {
+            return Ok((0, false));
+        };
+        let rendered = wish.render(row, Some(nginx))?;
+        let first = match wish.is_acme() {
+            true => Some(wish.render_first(row, nginx)?),
             false => None,
         };
+        let there = (!row.name.is_empty()).then(|| plan::sum(&row.text));
         let text = Text {
             rendered: &rendered,
             first: first.as_ref(),
-            expect: Some(&plan::sum(&row.text)),
+            expect: there.as_deref(),
             old_expect: None,
         };
         match self.apply(way, row, server, &text) {
             // Another nginx since: its text may have to be another one, too.
-            Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok(None),
-            Ok(done) => Ok(Some(done.changed)),
-            Err(e) if e.code == "site_changed" || e.code == "proxy_not_ready" => Ok(None),
+            Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok((done.changed, false)),
+            Ok(done) => {
+                if done.changed > 0 || row.state != sites::State::Live || row.text != rendered.text {
+                    let generation = super::site::marker(&rendered.text).map_or(row.generation, |m| m.generation);
+                    self.keep(row, &rendered.text, generation, nginx)?;
+                }
+                Ok((done.changed, true))
+            }
+            Err(e) if LOOK_FIRST.contains(&e.code) => Ok((0, false)),
             Err(e) => Err(e),
         }
     }
@@ -400,7 +418,8 @@ fn remove(run: &Run) -> Result<Outcome> {
     }
 }
 
-/// certbot's own timer renews what is due; this is for those who cannot wait, and for short-lived certificates.
+/// certbot's own timer renews what is due; this is for those who cannot wait, and for lives too short for a timer that beats
+/// twice a day.
 fn renew(run: &Run) -> Result<Outcome> {
     let choice: Renewal = run.input()?;
     let wish = Wish::load(run.app, Id::new(run.target()))?;

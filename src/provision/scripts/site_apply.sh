@@ -62,6 +62,8 @@ look_site_ready() {
 look_site_expected() {
   if cmp -s "$FILE" "$TMP/new/text"; then ours "$NAME"; else expected "$NAME" "$EXPECT"; fi
   if [ -n "$OLD_NAME" ] && ! old_gone; then expected "$OLD_NAME" "$OLD_EXPECT"; fi
+  # nginx itself sees a conflict only where both listen on the very same address.
+  ! grep -qiF "$NAME" "$TMP/dump" || no_others
 }
 look_site_ports() {
   for port in 80 443; do
@@ -141,9 +143,13 @@ issue() {
   set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$NAME" -d "$NAME" \
     --keep-until-expiring --deploy-hook 'systemctl reload nginx.service'
   if [ -n "$EMAIL" ]; then set -- "$@" -m "$EMAIL" --no-eff-email; else set -- "$@" --register-unsafely-without-email; fi
-  # certbot takes a certificate of another server for one that is not due.
-  if [ -e "$LINEAGES/renewal/$NAME.conf" ] && ! lineage_server_right; then set -- "$@" --force-renewal; fi
+  # Of a lineage whose files are gone certbot makes neither head nor tail. One that is of another server, or that somebody
+  # has written over, it takes for one that is not due.
+  if [ -e "$LINEAGES/renewal/$NAME.conf" ]; then
+    if [ -e "$CHAIN_FILE" ]; then set -- "$@" --force-renewal; else run certbot delete -n --cert-name "$NAME" || :; fi
+  fi
   certbot_run "$@" || certbot_failed
+  tell_when_due
 }
 
 # --- all of it ------------------------------------------------------------------------------------------------------
@@ -179,12 +185,12 @@ main() {
   unpack
   look system look_system
   step site_healed look_site_healed heal
+  ! command -v nginx >/dev/null || nginx_kind
   find_address "$TMP/new/text"
   # What answers rightly is ready and green; nothing is tested where nothing changes.
   if files_right && { [ "$CERT" = none ] || certificate_put; } && served; then
     # Those that are not in this job's plan are not heard.
     for id in site_ready nginx_before site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
-    nginx_kind
     SERVED=yes
     look site_proved look_site_proved
     skip site_kept

@@ -10,13 +10,16 @@ look_site_lineage() {
 site_renew() {
   STEP=site_renewed; mark step site_renewed running
   before=$(leaf <"$CHAIN_FILE") || before=''
+  tell_when_due
   set -- certbot renew -n --cert-name "$NAME" --no-random-sleep-on-renew
   [ -z "$FORCE" ] || set -- "$@" --force-renewal
+  before_reload=$(workers)
   certbot_run "$@" || certbot_failed
-  if [ "$(leaf <"$CHAIN_FILE")" = "$before" ]; then mark step site_renewed ok; else mark step site_renewed changed; fi
+  if [ "$(leaf <"$CHAIN_FILE")" = "$before" ]; then mark step site_renewed ok; else mark step site_renewed changed; WORKERS=$before_reload; fi
   STEP=''
 }
-shown() { served_tls "$NAME" / '' "$CHAIN_FILE"; }
+# Old processes of nginx would show the old certificate for a moment yet.
+shown() { WHY='old processes of nginx do not let go'; turned && served_tls "$NAME" / '' "$CHAIN_FILE"; }
 look_site_proved() {
   find_address "$ENABLED/$NAME.conf"
   # The deploy hook has told nginx, unless this certificate was made without one.

@@ -221,9 +221,14 @@ stage_judge() {
     fail site_red "$1${place:+ Line $place: “$(line_of "$place" "$file")”.}"
   fi
   if [ -n "${NAME:-}" ] && grep -qF "conflicting server name \"$NAME\"" "$TMP/said"; then
-    who=$(others "$NAME" "$TMP/dump" "$ENABLED/$NAME.conf" "$ENABLED/${OLD_NAME:-$NAME}.conf" | paste -sd ' ')
-    fail foreign_site "Another file on this server answers for $NAME already${who:+: $who}."
+    no_others
+    fail foreign_site "Another file on this server answers for $NAME already."
   fi
+}
+# By the last dump.
+no_others() {
+  who=$(others "$NAME" "$TMP/dump" "$ENABLED/$NAME.conf" "$ENABLED/${OLD_NAME:-$NAME}.conf" | paste -sd ' ')
+  [ -z "$who" ] || fail foreign_site "Another file on this server answers for $NAME already: $who."
 }
 
 # nginx_says -t|-T: nginx on its configuration as it is; messages in $TMP/said, its text (-T) in $TMP/dump.
@@ -242,6 +247,7 @@ look_site_before() {
   case ${place%:*} in
     "$ENABLED/$NAME.conf" | "$ENABLED/${OLD_NAME:-$NAME}.conf") echo 'That is the file which is being replaced.'; return 0 ;;
   esac
+  if grep -qF -e "\"$LINEAGES/live/$NAME/" -e "\"$CERTS/$NAME/" "$TMP/said"; then echo 'That is the certificate of this very site.'; return 0; fi
   for site in "$NAME" "${OLD_NAME:-$NAME}"; do
     if [ -L "$ENABLED/$site.conf" ] && grep -qF "open() \"$ENABLED/$site.conf\" failed" "$TMP/said"; then
       echo 'That is the file which somebody has taken away, and which comes back.'; return 0

@@ -85,6 +85,11 @@ pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Row>> {
     queries::on(conn, server)
 }
 
+/// What the nginx of a server understands, as last seen with any of its sites.
+pub fn nginx_on(conn: &Conn, server: Id<id::Server>) -> Result<Option<Nginx>> {
+    queries::nginx_on(conn, server)
+}
+
 /// Servers with sites that nobody has looked at since `before`, the longest unseen first.
 pub fn due(conn: &Conn, before: Ms) -> Result<Vec<Id<id::Server>>> {
     queries::due(conn, before)

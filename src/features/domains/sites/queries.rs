@@ -5,7 +5,8 @@ use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::Conn;
-use rusqlite::params;
+use crate::provision::site::Nginx;
+use rusqlite::{OptionalExtension, params};
 
 const COLUMNS: &str = "domain_id, server_id, position, wanted, state, name, generation, text, adopted, seen, code, say,
     deployed_at, looked_at, nginx";
@@ -46,6 +47,14 @@ pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Row>> {
 
 pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Row>> {
     rows(conn, "name <> '' AND server_id = ?1", server.get())
+}
+
+pub fn nginx_on(conn: &Conn, server: Id<id::Server>) -> Result<Option<Nginx>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT nginx FROM domain_sites WHERE server_id = ?1 AND name <> '' AND nginx <> '' ORDER BY deployed_at DESC LIMIT 1",
+    )?;
+    let found: Option<String> = statement.query_row([server.get()], |r| r.get(0)).optional()?;
+    Ok(found.and_then(|found| serde_json::from_str(&found).ok()))
 }
 
 pub fn due(conn: &Conn, before: Ms) -> Result<Vec<Id<id::Server>>> {
