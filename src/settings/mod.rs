@@ -213,6 +213,14 @@ pub const TABLE: &[Setting] = &[
         "Сколько хранить журнал отправленных сообщений."
     ),
     number!(
+        "retention.deliveries_max",
+        20_000,
+        1_000..=1_000_000,
+        "",
+        "How many sent messages are kept at most; the oldest go first. What still waits to be sent is never counted.",
+        "Сколько отправленных сообщений хранить самое большее; первыми уходят старые. Ждущие отправки не считаются."
+    ),
+    number!(
         "retention.task_days",
         30,
         1..=3650,
@@ -221,12 +229,36 @@ pub const TABLE: &[Setting] = &[
         "Сколько хранить завершённые задачи и их журналы."
     ),
     number!(
+        "retention.tasks_max",
+        20_000,
+        100..=1_000_000,
+        "",
+        "How many finished tasks are kept at most; the oldest go first, with their logs.",
+        "Сколько завершённых задач хранить самое большее; первыми уходят старые, вместе с журналами."
+    ),
+    number!(
+        "retention.log_lines_max",
+        2_000_000,
+        100_000..=100_000_000, // one task writes up to 50 000
+        "",
+        "How many lines the logs of all finished tasks may have together; the oldest tasks go first.",
+        "Сколько строк могут занимать журналы всех завершённых задач; первыми уходят старые задачи."
+    ),
+    number!(
         "retention.event_days",
         90,
         1..=3650,
         "d",
         "How long events and resolved alerts are kept.",
         "Сколько хранить события и закрытые оповещения."
+    ),
+    number!(
+        "retention.events_max",
+        200_000,
+        1_000..=10_000_000,
+        "",
+        "How many events are kept at most; the oldest go first.",
+        "Сколько событий хранить самое большее; первыми уходят старые."
     ),
     number!(
         "streams.per_user",

@@ -45,9 +45,12 @@ pub fn set_cursor(conn: &Conn, reader: &str, event: i64) -> Result<()> {
     Ok(())
 }
 
-pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
-    Ok(conn.execute(
-        "DELETE FROM events WHERE at < ?1 AND id <= (SELECT coalesce(min(event_id), 0) FROM event_cursors)",
-        [before],
-    )?)
+/// Numbers grow without gaps: the newest so many are those above the last number less so many.
+pub fn remove_old(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Result<usize> {
+    let mut statement = conn.prepare_cached(
+        "DELETE FROM events WHERE id IN (
+           SELECT id FROM events WHERE (at < ?1 OR id <= (SELECT max(id) FROM events) - ?2)
+           AND id <= (SELECT coalesce(min(event_id), 0) FROM event_cursors) ORDER BY id LIMIT ?3)",
+    )?;
+    Ok(statement.execute(params![since, keep, rows_max as i64])?)
 }
