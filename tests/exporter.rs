@@ -32,17 +32,15 @@ fn series(text: &str) -> BTreeMap<String, f64> {
             assert!(is_name(name) && words.ends_with('.'), "{line}");
             assert!(families.insert(name.to_string()), "{name} comes twice");
             let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
-            assert!(["counter", "gauge", "summary"].contains(&kind), "{line}");
+            assert!(["counter", "gauge", "summary", "histogram"].contains(&kind), "{line}");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
             family = name.into();
             continue;
         }
         let (labelled, value) = line.rsplit_once(' ').unwrap();
         let name = labelled.split('{').next().unwrap();
-        let base = name
-            .strip_suffix("_sum")
-            .or_else(|| name.strip_suffix("_count"))
-            .unwrap_or(name);
+        let parts = ["_sum", "_count", "_bucket"];
+        let base = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
         assert!(
             is_name(name) && (name == family || base == family),
             "{line} stands in {family}"
@@ -186,6 +184,96 @@ fn the_fleets_values_are_written_as_prometheus_wants_them() {
     assert!(own["lamplighter_database_size_bytes{database=\"state\"}"] > 4096.0);
     assert_eq!(own["lamplighter_controller_offline"], 0.0);
     assert!(own.keys().any(|k| k.starts_with("lamplighter_tasks{status=")));
+}
+
+#[test]
+fn requests_are_counted_by_route_and_nobody_can_make_up_another() {
+    let house = House::new();
+    let admin = house.admin();
+    let read = || series(&admin.get("/metrics?fleet=0").text());
+    let before = read();
+    let door = admin.post("/api/servers", &server("web-1", 1)).is(201)["id"].clone();
+    for _ in 0..7 {
+        admin.get(&format!("/api/servers/{door}")).is(200);
+    }
+    admin.get("/api/servers/77").fails(404, "not_found");
+    for n in 0..300 {
+        let path = ["/made/up", "/api/nothing", "/api/servers/x/y/z"][n % 3];
+        assert_eq!(admin.get(&format!("{path}/{n}?a=\"b")).status, 404);
+    }
+    admin.delete("/metrics").fails(405, "method_not_allowed");
+    let after = read();
+    let requests = |labels: &str| after[&format!("lamplighter_http_requests_total{{{labels}}}")];
+    let of_server = "method=\"GET\",route=\"/api/servers/{id}\"";
+    assert_eq!(requests(&format!("{of_server},status=\"2xx\"")), 7.0);
+    assert_eq!(requests(&format!("{of_server},status=\"4xx\"")), 1.0);
+    assert_eq!(requests("method=\"POST\",route=\"/api/servers\",status=\"2xx\""), 1.0);
+    assert_eq!(requests("method=\"other\",route=\"other\",status=\"4xx\""), 301.0);
+    // Ours only: what was asked for is in no label.
+    let names: BTreeSet<_> = after.keys().filter(|k| !before.contains_key(*k)).collect();
+    assert!(
+        names.len() < 60 && !names.iter().any(|k| k.contains("made") || k.contains("nothing")),
+        "{names:?}"
+    );
+
+    let took = |part: &str| after[&format!("lamplighter_http_request_duration_seconds_{part}")];
+    assert_eq!(took(&format!("count{{{of_server}}}")), 8.0);
+    assert!((0.0..10.0).contains(&took(&format!("sum{{{of_server}}}"))));
+    let bounds = [
+        "0.001", "0.0025", "0.005", "0.01", "0.05", "0.25", "1", "5", "30", "+Inf",
+    ];
+    let buckets = bounds.map(|le| took(&format!("bucket{{{of_server},le=\"{le}\"}}")));
+    assert!(buckets.is_sorted() && buckets[9] == 8.0, "{buckets:?}");
+
+    // What is turned away at the door comes to no route.
+    let mut raw = std::net::TcpStream::connect(house.address).unwrap();
+    raw.write_all(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    let _ = raw.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let own = read();
+    assert!(
+        own.iter()
+            .any(|(k, n)| k.starts_with("lamplighter_http_refused_total{") && *n >= 1.0)
+    );
+    assert!(own["lamplighter_http_connections"] >= 1.0 && own["lamplighter_http_requests_in_flight"] >= 1.0);
+    assert_eq!(own["lamplighter_stream_clients"], 0.0);
+    assert_eq!(own["lamplighter_messages_waiting"], 0.0);
+    for status in ["queued", "running", "failed"] {
+        assert!(
+            own.contains_key(&format!("lamplighter_tasks{{status=\"{status}\"}}")),
+            "{status}"
+        );
+    }
+}
+
+/// The judge of Prometheus itself, where it is installed.
+#[test]
+fn promtool_has_nothing_to_say() {
+    let house = House::new();
+    let admin = house.admin();
+    let glances = glances();
+    add(&house, "web-1", glances.port);
+    eventually("it is polled", || {
+        admin.get("/metrics").text().contains("server=\"web-1\"").then_some(())
+    });
+    let text = admin.get("/metrics").text();
+    let Ok(mut child) = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+    else {
+        println!(
+            "promtool is not installed: {} lines were read by our own reader only",
+            series(&text).len()
+        );
+        return;
+    };
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
 }
 
 /// An engine that takes (or refuses) what is pushed: heads and bodies.

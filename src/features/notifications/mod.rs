@@ -41,6 +41,7 @@ use model::{Fields, Valid};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+pub use queries::backlog;
 pub use sender::Messenger;
 
 /// The feature's declaration.

@@ -428,6 +428,13 @@ pub fn counts(conn: &Conn) -> Result<HashMap<i64, Counts>> {
     Ok(all)
 }
 
+/// How many messages are still to be sent, to endpoints that are switched off as well.
+pub fn backlog(conn: &Conn) -> Result<i64> {
+    Ok(conn
+        .prepare_cached("SELECT count(*) FROM notification_queue WHERE status IN ('queued','sending')")?
+        .query_row([], |r| r.get(0))?)
+}
+
 /// How many dead letters there are.
 pub fn dead(conn: &Conn) -> Result<i64> {
     Ok(conn
