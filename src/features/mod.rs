@@ -9,6 +9,7 @@ pub mod domains;
 pub mod fleet;
 pub mod nswatch;
 pub mod certwatch;
+pub mod engine;
 pub mod metrics;
 pub mod notifications;
 pub mod alerts;

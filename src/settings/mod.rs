@@ -325,6 +325,14 @@ pub const TABLE: &[Setting] = &[
         "Куда отправлять измеренные значения: VictoriaMetrics, например http://192.0.2.5:8428. Они идут на /api/v1/import под ним. Пусто: никуда."
     ),
     text!(
+        "push.read_url",
+        "",
+        300, // as above
+        check::base_url,
+        "Where charts read what is not kept here any more: mostly the same address; of a cluster, that of its queries, like http://192.0.2.5:8481/select/0/prometheus. It is shown the same user and secret. Empty: charts show what is kept here.",
+        "Откуда графики берут то, что здесь уже не хранится: обычно тот же адрес; у кластера — адрес запросов, например http://192.0.2.5:8481/select/0/prometheus. Имя и секрет те же. Пусто: графики показывают то, что хранится здесь."
+    ),
+    text!(
         "push.user",
         "",
         100, // nobody's login is longer
