@@ -251,9 +251,12 @@ mod tests {
         Window::beyond(1_800_000_000 - 90 * 86_400, 1_800_000_000)
     }
 
-    fn answer(lines: &[(&str, &str, &[(i64, &str)])]) -> String {
+    /// Labels, part, and values by the number of their step.
+    type Told<'a> = (&'a str, &'a str, &'a [(i64, &'a str)]);
+
+    fn answer(lines: &[Told]) -> String {
         let w = window();
-        let line = |(labels, part, points): &(&str, &str, &[(i64, &str)])| {
+        let line = |(labels, part, points): &Told| {
             let at = |n: i64| i64::from(w.from_s()) + (n + 1) * i64::from(w.step_s);
             let points: Vec<_> = points.iter().map(|(n, v)| format!("[{},{v}]", at(*n))).collect();
             format!(
