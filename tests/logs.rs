@@ -41,7 +41,9 @@ fn live(house: &House) -> Vec<String> {
     refused(admin.get("/nothing%22,%22level%22:%22ERROR%22%E2%80%A8"));
     let token = house.canary("token-in-a-query-1");
     refused(admin.get(&format!("/api/nothing?token={token}")));
-    let strange = admin.with("User-Agent", "x\tforged").with("X-Request-Id", "forged id=1");
+    let strange = admin
+        .with("User-Agent", "x\tforged")
+        .with("X-Request-Id", "forged id=1");
     refused(strange.get("/api/servers/77"));
     let admin = house.admin();
     // A task that fails, on a server whose password must not be told.

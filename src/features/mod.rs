@@ -13,6 +13,7 @@ pub mod engine;
 pub mod metrics;
 pub mod notifications;
 pub mod alerts;
+pub mod events;
 pub mod tasks;
 pub mod exporter;
 pub mod settings;

@@ -37,6 +37,11 @@ pub fn after(conn: &Conn, after: i64, limit: usize) -> Result<Vec<Event>> {
     queries::after(conn, after, limit)
 }
 
+/// The number of the newest event, 0 when there is none.
+pub fn newest(conn: &Conn) -> Result<i64> {
+    queries::newest(conn)
+}
+
 /// How far a reader has come; a new reader starts at the end of what there is.
 pub fn cursor(conn: &Conn, reader: &str) -> Result<i64> {
     queries::cursor(conn, reader)

@@ -33,8 +33,13 @@ pub fn cursor(conn: &Conn, reader: &str) -> Result<i64> {
     let mut statement = conn.prepare_cached("SELECT event_id FROM event_cursors WHERE reader = ?1")?;
     match statement.query_row([reader], |r| r.get(0)).optional()? {
         Some(id) => Ok(id),
-        None => Ok(conn.query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))?),
+        None => newest(conn),
     }
+}
+
+pub fn newest(conn: &Conn) -> Result<i64> {
+    let mut statement = conn.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?;
+    Ok(statement.query_row([], |r| r.get(0))?)
 }
 
 pub fn set_cursor(conn: &Conn, reader: &str, event: i64) -> Result<()> {

@@ -2,16 +2,14 @@
 
 use crate::access::Right;
 use crate::app::App;
-use crate::base::clock::{self, DAY, Duration, rfc3339};
+use crate::base::clock::{self, Duration, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::{log, sys};
-use crate::events::outbox;
 use crate::feature::Feature;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Panel, Route, route};
 use crate::schedule::{self, Beat, Periodic, Work};
-use crate::settings;
 use serde::Serialize;
 
 /// The feature's declaration.
@@ -28,37 +26,24 @@ const PANELS: &[Panel] = &[Panel {
     data: |ctx, _| serde_json::to_value(storage_of(ctx.app)?).map_err(Error::internal),
 }];
 
-const PERIODIC: &[Periodic] = &[
-    Periodic {
-        name: "events.purge",
-        every: Duration::from_secs(3600),
-        run: Work::Short(|app| {
-            let (days, keep) = app.db.read(|conn| {
-                let days = settings::number(conn, "retention.event_days")?;
-                Ok((days, settings::number(conn, "retention.events_max")?))
-            })?;
-            outbox::clean_up(&app.db, clock::now() - days * DAY, keep).map(drop)
-        }),
-    },
-    Periodic {
-        name: "databases.shrink",
-        every: Duration::from_secs(3600),
-        run: Work::Short(|app| {
-            for db in [&app.db, &app.metrics] {
-                let bytes = db.shrink()?;
-                if bytes > 0 {
-                    let name = db.path().display().to_string();
-                    log::info(
-                        "db",
-                        "gave room back",
-                        &[("file", &name), ("bytes", &bytes.to_string())],
-                    );
-                }
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "databases.shrink",
+    every: Duration::from_secs(3600),
+    run: Work::Short(|app| {
+        for db in [&app.db, &app.metrics] {
+            let bytes = db.shrink()?;
+            if bytes > 0 {
+                let name = db.path().display().to_string();
+                log::info(
+                    "db",
+                    "gave room back",
+                    &[("file", &name), ("bytes", &bytes.to_string())],
+                );
             }
-            Ok(())
-        }),
-    },
-];
+        }
+        Ok(())
+    }),
+}];
 
 const ROUTES: &[Route] = &[
     route(Get, "/health", Right::Public, health),
