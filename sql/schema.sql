@@ -152,6 +152,13 @@ CREATE INDEX domains_group ON domains (group_id);
 
 CREATE INDEX domains_upstream ON domains (upstream_id);
 
+CREATE TABLE engine (
+  one        INTEGER PRIMARY KEY CHECK (one = 1),
+  secret     BLOB    NOT NULL,              -- sealed
+  changed_at INTEGER NOT NULL,
+  changed_by TEXT    NOT NULL
+) STRICT;
+
 CREATE TABLE event_cursors (
   reader      TEXT PRIMARY KEY,
   event_id    INTEGER NOT NULL

@@ -72,6 +72,7 @@ if (here.kind === 'server') {
   };
   const draw = d => {
     const ms = x => typeof x === 'string' ? Date.parse(x) : x, from = ms(d.from), dt = d.step_s * 1000, gap = 2 * 1000 * Math.max(d.step_s, d.interval_s || 0), n = Math.max(2, Math.round((ms(d.to) - from) / dt)), by = new Map(d.series.map(s => [s.key, s]));
+    for (const p of $$('[data-far]')) { p.hidden = !d[p.dataset.far]; if (d.notice) put($('span', p), d.notice); }
     const mean = d.period !== '1h', reach = Math.max(1, Math.ceil(2.5 * d.interval_s * 1000 / dt));
     for (const f of $$('figure.chart')) {
       const names = f.dataset.series.endsWith('*') ? fullest(d.series, f.dataset.series.slice(0, -1)) : f.dataset.series.split(' '), got = names.map(k => by.get(k)).filter(Boolean);

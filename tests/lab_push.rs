@@ -25,6 +25,7 @@ impl Engine {
                 "-httpAuth.username=lamp",
                 "-httpAuth.password=engine password 1",
                 "-search.latencyOffset=0s",
+                "-retentionPeriod=100y",
             ])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -115,4 +116,111 @@ fn a_victoria_metrics_gets_every_sample_through_an_outage() {
     );
     println!("{} samples of one series, none missing, none twice", there.len());
     drop(engine);
+}
+
+#[test]
+#[ignore = "lab: no host, victoria-metrics"]
+fn years_are_read_back_from_a_victoria_metrics() {
+    const HOUR: i64 = 3_600;
+    const DAY: i64 = 24 * HOUR;
+    let folder = Folder::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _engine = Engine::start(port, &folder.path().join("vm"));
+    let house = House::new();
+    let admin = house.admin();
+    let secret = house.canary("engine password 1");
+    admin.put("/api/exporter/push-secret", &json!({ "secret": secret }));
+    let url = format!("http://127.0.0.1:{port}");
+    let settings = json!({ "push.read_url": url, "push.user": "lamp" });
+    admin.put("/api/settings", &settings).is(200);
+    let id = admin.post("/api/servers", &server("web \"1\" \\ ü", 1)).is(201)["id"].clone();
+
+    // Two years of a value every ten minutes that says when it was measured, without the days 100 to 160.
+    let end = lamplighter::base::clock::now() / 1000 / DAY * DAY;
+    let start = end - 730 * DAY;
+    let times: Vec<i64> = (start..end)
+        .step_by(600)
+        .filter(|at| !(100 * DAY..160 * DAY).contains(&(at - start)))
+        .collect();
+    let day = |at: i64| (at - start) / DAY;
+    let hour = |at: i64| at % DAY / HOUR;
+    let line = |name: &str, more: &[(&str, &str)], value: &dyn Fn(i64) -> f64| {
+        let mut metric = json!({ "__name__": name, "server": "web \"1\" \\ ü" });
+        for (label, text) in more {
+            metric[*label] = json!(text);
+        }
+        let values: Vec<f64> = times.iter().map(|at| value(*at)).collect();
+        let times: Vec<i64> = times.iter().map(|at| at * 1000).collect();
+        json!({ "metric": metric, "values": values, "timestamps": times }).to_string() + "\n"
+    };
+    let load = line("lamplighter_server_load1", &[], &|at| (day(at) * 100 + hour(at)) as f64);
+    let srv = [("mountpoint", "/srv")];
+    let disk = line("lamplighter_server_filesystem_usage_ratio", &srv, &|_| 0.25);
+    let authorization = lamplighter::base::text::base64(b"lamp:engine password 1");
+    let engine = Client::new(([127, 0, 0, 1], port).into()).with("Authorization", &format!("Basic {authorization}"));
+    let body = load + &disk;
+    let taken = engine.send("POST", "/api/v1/import", Some(("application/json", body.as_bytes())));
+    assert_eq!(taken.status, 204);
+
+    let chart = |from: i64, to: i64| {
+        let began = std::time::Instant::now();
+        let chart = admin
+            .get(&format!("/api/servers/{}/metrics?from={from}&to={to}", id))
+            .is(200);
+        assert_eq!((&chart["notice"], &chart["engine"]), (&json!(null), &json!(true)));
+        (chart, began.elapsed())
+    };
+    let lines = |chart: &Value| -> Vec<(String, Vec<(i64, f64, f64, f64)>)> {
+        let point = |p: &Value| {
+            let n = |i: usize| p[i].as_f64().unwrap();
+            (n(0) as i64 / 1000, n(1), n(2), n(3))
+        };
+        let all = chart["series"].as_array().unwrap().iter();
+        all.map(|s| {
+            let points = s["points"].as_array().unwrap().iter().map(point).collect();
+            (s["key"].as_str().unwrap().to_string(), points)
+        })
+        .collect()
+    };
+    let seen = eventually("the import is to be seen", || {
+        let (chart, took) = chart(start, end - 1);
+        let all = lines(&chart);
+        (all.len() == 2 && all.iter().all(|(_, points)| points.len() > 300)).then_some((chart, took))
+    });
+    let (whole, took) = seen;
+    let step = whole["step_s"].as_i64().unwrap();
+    assert_eq!(step, 2 * DAY, "730 days are at most 720 points");
+    let all = lines(&whole);
+    assert_eq!(
+        all.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(),
+        ["disk:/srv", "load1"]
+    );
+    assert!(all[0].1.iter().all(|p| (p.1, p.2, p.3) == (25.0, 25.0, 25.0)));
+    let load = &all[1].1;
+    assert!(
+        (330..=336).contains(&load.len()),
+        "{} points, the gap is one",
+        load.len()
+    );
+    for (at, mean, least, greatest) in load.iter().filter(|p| p.0 >= start && p.0 + step <= end) {
+        // The gap may begin or end within a step.
+        if ![98, 99, 100, 158, 159, 160].contains(&day(*at)) {
+            assert_eq!(*least, (day(*at) * 100) as f64, "the first hour of its two days");
+            assert_eq!(*greatest, ((day(*at) + 1) * 100 + 23) as f64, "the last one");
+            assert!((mean - (*least + *greatest) / 2.0).abs() < 0.01, "{mean}");
+        }
+    }
+    println!("two years: {} points, {took:?}", load.len());
+
+    // Half an hour to the second: every value stands in its own step.
+    let from = start + 30 * DAY + 5 * HOUR;
+    let (fine, _) = chart(from, from + 1_799);
+    let load = &lines(&fine).iter().find(|(key, _)| key == "load1").unwrap().1.clone();
+    assert_eq!(fine["step_s"], 5);
+    let there: Vec<_> = load.iter().map(|p| (p.0, p.1)).collect();
+    assert_eq!(there, [(from, 3_005.0), (from + 600, 3_005.0), (from + 1_200, 3_005.0)]);
+    // Another server's name finds nothing of it.
+    let other = admin.post("/api/servers", &server("web", 2)).is(201)["id"].clone();
+    let path = format!("/api/servers/{other}/metrics?from={start}&to={end}");
+    assert_eq!(admin.get(&path).is(200)["series"], json!([]));
 }

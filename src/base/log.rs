@@ -4,6 +4,7 @@
 
 use super::clock;
 use std::io::Write;
+use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// How much a line matters.
@@ -26,6 +27,19 @@ static AS_JSON: AtomicBool = AtomicBool::new(false);
 pub fn init(least: Level, as_json: bool) {
     LEAST.store(least as u8, Ordering::Relaxed);
     AS_JSON.store(as_json, Ordering::Relaxed);
+    std::panic::set_hook(Box::new(panicked));
+}
+
+/// A mistake of ours is one line like everything else, and not the several that Rust would write.
+fn panicked(info: &PanicHookInfo) {
+    let thread = std::thread::current();
+    let at = info.location().map(ToString::to_string).unwrap_or_default();
+    let fields = [
+        ("thread", thread.name().unwrap_or("")),
+        ("at", &at),
+        ("what", info.payload_as_str().unwrap_or("")),
+    ];
+    error("panic", "a thread panicked", &fields);
 }
 
 /// Would a line of this level be written? For callers whose line costs something to make.

@@ -25,6 +25,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::metrics::FEATURE,
     &features::notifications::FEATURE,
     &features::alerts::FEATURE,
+    &features::events::FEATURE,
     &features::tasks::FEATURE,
     &features::exporter::FEATURE,
     &features::settings::FEATURE,

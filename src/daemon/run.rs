@@ -27,7 +27,7 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
 /// Which half runs.
@@ -113,6 +113,7 @@ impl ApiHalf {
             nav: features::home::pages::nav,
             kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
             panels: FEATURES.iter().flat_map(|f| f.panels).collect(),
+            door: OnceLock::new(),
         });
         let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
         let mut listeners = Vec::new();
@@ -129,13 +130,14 @@ impl ApiHalf {
         }
         let peers = Peers::new();
         let socket = config.runtime_dir.join("http.sock");
-        let server = Server::start(&socket, web, peers.clone(), page::failure)?;
+        let server = Server::start(&socket, web.clone(), peers.clone(), page::failure)?;
         let edge_config = EdgeConfig {
             hosts: allowed_hosts(config),
             trusted_proxies: config.trusted_proxies.clone(),
             ..EdgeConfig::new(socket)
         };
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
+        let _ = web.door.set(edge.door()); // nobody else does
         if let Some(token) = users::setup_token(app)? {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);

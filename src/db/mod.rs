@@ -5,6 +5,7 @@
 pub mod migrate;
 pub mod schema;
 
+use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::log;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -50,6 +51,13 @@ pub struct Size {
 const WORTH_SHRINKING: i64 = 1 << 20;
 /// Pages given back in one transaction: some 10 ms.
 const SHRINK_PAGES: u32 = 500;
+
+/// Rows that a clean-up touches in one transaction: some 10 ms.
+const PART_ROWS: usize = 1_000;
+/// Between two of them, so that those who wait for the writer come in.
+const PART_PAUSE: Duration = Duration::from_millis(2);
+/// What is not cleaned up by then waits for the next time.
+const PARTS_MAX: Duration = Duration::from_secs(15);
 
 /// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for wake-ups, which must not come earlier.
 pub struct Tx<'a> {
@@ -154,6 +162,21 @@ impl Db {
         out
     }
 
+    /// Removes much in small transactions, so that no writer waits long. `remove` is told how many rows it may remove and
+    /// says how many it did; fewer mean that there are no more.
+    pub fn clean_up(&self, remove: &dyn Fn(&Tx, usize) -> Result<usize>) -> Result<usize> {
+        let until = clock::mono() + PARTS_MAX;
+        let mut removed = 0;
+        loop {
+            let n = self.write(|tx| remove(tx, PART_ROWS))?;
+            removed += n;
+            if n < PART_ROWS || clock::mono() >= until {
+                return Ok(removed);
+            }
+            std::thread::sleep(PART_PAUSE);
+        }
+    }
+
     /// What it takes of the disk.
     pub fn size(&self) -> Result<Size> {
         let (page, pages, free) = self.read(|conn| {
@@ -225,7 +248,7 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     };
     let conn = Connection::open_with_flags(path, flags).map_err(told)?;
     conn.set_prepared_statement_cache_capacity(64);
-    conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(told)?;
+    conn.busy_timeout(Duration::from_secs(5)).map_err(told)?;
     // The kernel keeps the pages anyway; a copy in each of a dozen connections is memory for nobody.
     let cache_kib = if write { 1024 } else { 128 };
     let synchronous = if durability == Durability::Full {

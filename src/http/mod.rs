@@ -10,6 +10,7 @@ pub mod words;
 pub mod asset;
 pub mod view;
 pub mod kept;
+pub mod tally;
 pub mod route;
 pub mod guard;
 pub mod page;

@@ -1,17 +1,19 @@
 //! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
 //! whose pattern is odd, does not boot.
 
+use super::edge::Door;
 use super::kept::Kept;
 use super::reply::Reply;
 use super::request::{Method, Request};
 use super::sse::Streams;
+use super::tally::{Counted, Tally};
 use super::view::{Nav, View};
 use super::words::Lang;
 use crate::access::{Actor, Right, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::Id;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One row of a feature's `ROUTES`.
 pub struct Route {
@@ -64,6 +66,8 @@ pub struct Web {
     pub streams: Streams,
     /// All routes of all features.
     pub routes: Routes,
+    /// The door in front, as soon as it is open.
+    pub door: OnceLock<Door>,
 }
 
 /// What one handler gets.
@@ -123,7 +127,26 @@ impl<'a> Ctx<'a> {
 }
 
 /// The table, checked.
-pub struct Routes(Vec<(Vec<Segment>, &'static Route)>);
+pub struct Routes {
+    table: Vec<Entry>,
+    /// Of all requests that no row takes: what anybody may make up must not make a counter.
+    astray: Tally,
+}
+
+struct Entry {
+    segments: Vec<Segment>,
+    route: &'static Route,
+    tally: Tally,
+}
+
+/// A row that fits.
+pub struct Found<'r, 'p> {
+    /// The row.
+    pub route: &'static Route,
+    /// The values of its pattern's names, in order.
+    pub args: Vec<&'p str>,
+    tally: &'r Tally,
+}
 
 enum Segment {
     Literal(&'static str),
@@ -133,7 +156,7 @@ enum Segment {
 impl Routes {
     /// Checks and takes over the rows of all features.
     pub fn new(rows: impl IntoIterator<Item = &'static Route>) -> Result<Routes> {
-        let mut table: Vec<(Vec<Segment>, &'static Route)> = Vec::new();
+        let mut table: Vec<Entry> = Vec::new();
         for row in rows {
             let bad = |why: &str| Error::internal(format!("route {} {}: {why}", row.method.name(), row.path));
             let Some(rest) = row.path.strip_prefix('/') else {
@@ -151,30 +174,45 @@ impl Routes {
                 .collect();
             if table
                 .iter()
-                .any(|(other, r)| r.method == row.method && same(other, &segments))
+                .any(|other| other.route.method == row.method && same(&other.segments, &segments))
             {
                 return Err(bad("stands there twice"));
             }
-            table.push((segments, row));
+            table.push(Entry {
+                segments,
+                route: row,
+                tally: Tally::default(),
+            });
         }
-        Ok(Routes(table))
+        Ok(Routes {
+            table,
+            astray: Tally::default(),
+        })
     }
 
     /// The row for a path and method, with the values of its names. A literal segment wins over a name.
-    pub fn find<'p>(&self, method: Method, path: &'p str) -> Result<(&'static Route, Vec<&'p str>)> {
+    pub fn find<'p>(&self, method: Method, path: &'p str) -> Result<Found<'_, 'p>> {
         let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-        let fits = || self.0.iter().filter(|(segments, _)| fit(segments, &parts));
+        let fits = || self.table.iter().filter(|entry| fit(&entry.segments, &parts));
         let best = fits()
-            .filter(|(_, r)| r.method == method)
-            .max_by_key(|(segments, _)| literals(segments));
+            .filter(|entry| entry.route.method == method)
+            .max_by_key(|entry| literals(&entry.segments));
         match best {
-            Some((segments, row)) => {
-                let named = segments.iter().zip(&parts).filter(|(s, _)| matches!(s, Segment::Name));
-                Ok((row, named.map(|(_, part)| *part).collect()))
+            Some(entry) => {
+                let named = entry
+                    .segments
+                    .iter()
+                    .zip(&parts)
+                    .filter(|(s, _)| matches!(s, Segment::Name));
+                Ok(Found {
+                    route: entry.route,
+                    args: named.map(|(_, part)| *part).collect(),
+                    tally: &entry.tally,
+                })
             }
             None => match fits().next() {
                 Some(_) => {
-                    let allowed: Vec<_> = fits().map(|(_, r)| r.method.name()).collect();
+                    let allowed: Vec<_> = fits().map(|entry| entry.route.method.name()).collect();
                     let allowed = allowed.join(", ");
                     let say = format!("This address takes {allowed}, not {}.", method.name());
                     // The list comes back as the answer's `Allow` (RFC 9110 §15.5.6).
@@ -191,7 +229,18 @@ impl Routes {
 
     /// All rows, for the API's description and for tests.
     pub fn rows(&self) -> impl Iterator<Item = &'static Route> {
-        self.0.iter().map(|(_, row)| *row)
+        self.table.iter().map(|entry| entry.route)
+    }
+
+    /// Where an answer is counted.
+    pub fn tally<'r>(&'r self, found: &Result<Found<'r, '_>>) -> &'r Tally {
+        found.as_ref().map_or(&self.astray, |found| found.tally)
+    }
+
+    /// What was counted: method and pattern, and nothing for what no row took.
+    pub fn counted(&self) -> impl Iterator<Item = (Option<&'static Route>, Counted)> {
+        let rows = self.table.iter().map(|entry| (Some(entry.route), entry.tally.read()));
+        rows.chain([(None, self.astray.read())])
     }
 }
 

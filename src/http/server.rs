@@ -5,7 +5,7 @@ use super::edge::{CONN_HEADER, ConnInfo, Peers};
 use super::guard;
 use super::reply::{self, Reply};
 use super::request::{self, Method, Request};
-use super::route::{Ctx, Web};
+use super::route::{Ctx, Found, Web};
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::log;
@@ -139,9 +139,12 @@ fn unreadable(path: &str) -> String {
 }
 
 fn handle(web: &Web, request: &Request, error_page: ErrorPage) -> Reply {
-    let result = catch_unwind(AssertUnwindSafe(|| answer(web, request)))
+    let began = clock::mono();
+    let found = find(web, request);
+    let tally = web.routes.tally(&found);
+    let result = catch_unwind(AssertUnwindSafe(|| answer(web, request, found?)))
         .unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
-    result.unwrap_or_else(|e| {
+    let reply = result.unwrap_or_else(|e| {
         if e.kind == Kind::Internal {
             log::error(
                 "http",
@@ -154,10 +157,12 @@ fn handle(web: &Web, request: &Request, error_page: ErrorPage) -> Reply {
             );
         }
         error_page(web, request, &e)
-    })
+    });
+    tally.count(reply.status, began.elapsed());
+    reply
 }
 
-fn answer(web: &Web, request: &Request) -> Result<Reply> {
+fn find<'r, 'p>(web: &'r Web, request: &'p Request) -> Result<Found<'r, 'p>> {
     if request.path.ends_with('\0') {
         return Err(Error::new(
             Kind::Malformed,
@@ -165,9 +170,12 @@ fn answer(web: &Web, request: &Request) -> Result<Reply> {
             "This address cannot be read: a broken escape, or a dot or empty segment.",
         ));
     }
-    let (route, args) = web.routes.find(request.method, &request.path)?;
-    let actor = guard::admit(&web.app, request, route.right)?;
-    (route.handler)(&Ctx::new(web, request, args, actor))
+    web.routes.find(request.method, &request.path)
+}
+
+fn answer(web: &Web, request: &Request, found: Found) -> Result<Reply> {
+    let actor = guard::admit(&web.app, request, found.route.right)?;
+    (found.route.handler)(&Ctx::new(web, request, found.args, actor))
 }
 
 /// A body up to this travels with its head: the edge gets both by one read.

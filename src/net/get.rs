@@ -93,7 +93,7 @@ impl Seat {
     fn take() -> Option<Seat> {
         let one_more = |n| (n < LINES_MAX).then_some(n + 1);
         let taken = LINES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then_some(Seat)
+        taken.is_ok().then(|| Seat) // not then_some: a seat that nobody got would give one back
     }
 }
 
@@ -514,6 +514,18 @@ mod tests {
 
     fn head(text: &str) -> std::result::Result<Head, &'static str> {
         parse_head(text.as_bytes()).map_err(|(code, _)| code)
+    }
+
+    #[test]
+    fn lines_are_kept_up_to_their_number() {
+        let mut taken: Vec<Seat> = std::iter::from_fn(Seat::take).take(LINES_MAX + 1).collect();
+        assert!((1..=LINES_MAX).contains(&taken.len()), "{}", taken.len());
+        assert!(
+            Seat::take().is_none() && Seat::take().is_none(),
+            "who got none gives none back"
+        );
+        taken.pop();
+        assert!(Seat::take().is_some());
     }
 
     #[test]

@@ -213,6 +213,14 @@ pub const TABLE: &[Setting] = &[
         "Сколько хранить журнал отправленных сообщений."
     ),
     number!(
+        "retention.deliveries_max",
+        20_000,
+        1_000..=1_000_000,
+        "",
+        "How many sent messages are kept at most; the oldest go first. What still waits to be sent is never counted.",
+        "Сколько отправленных сообщений хранить самое большее; первыми уходят старые. Ждущие отправки не считаются."
+    ),
+    number!(
         "retention.task_days",
         30,
         1..=3650,
@@ -221,12 +229,36 @@ pub const TABLE: &[Setting] = &[
         "Сколько хранить завершённые задачи и их журналы."
     ),
     number!(
+        "retention.tasks_max",
+        20_000,
+        100..=1_000_000,
+        "",
+        "How many finished tasks are kept at most; the oldest go first, with their logs.",
+        "Сколько завершённых задач хранить самое большее; первыми уходят старые, вместе с журналами."
+    ),
+    number!(
+        "retention.log_lines_max",
+        2_000_000,
+        100_000..=100_000_000, // one task writes up to 50 000
+        "",
+        "How many lines the logs of all finished tasks may have together; the oldest tasks go first.",
+        "Сколько строк могут занимать журналы всех завершённых задач; первыми уходят старые задачи."
+    ),
+    number!(
         "retention.event_days",
         90,
         1..=3650,
         "d",
         "How long events and resolved alerts are kept.",
         "Сколько хранить события и закрытые оповещения."
+    ),
+    number!(
+        "retention.events_max",
+        200_000,
+        1_000..=10_000_000,
+        "",
+        "How many events are kept at most; the oldest go first.",
+        "Сколько событий хранить самое большее; первыми уходят старые."
     ),
     number!(
         "streams.per_user",
@@ -291,6 +323,14 @@ pub const TABLE: &[Setting] = &[
         check::base_url,
         "Where measured values are pushed to: a VictoriaMetrics, like http://192.0.2.5:8428. They go to /api/v1/import below it. Empty: nowhere.",
         "Куда отправлять измеренные значения: VictoriaMetrics, например http://192.0.2.5:8428. Они идут на /api/v1/import под ним. Пусто: никуда."
+    ),
+    text!(
+        "push.read_url",
+        "",
+        300, // as above
+        check::base_url,
+        "Where charts read what is not kept here any more: mostly the same address; of a cluster, that of its queries, like http://192.0.2.5:8481/select/0/prometheus. It is shown the same user and secret. Empty: charts show what is kept here.",
+        "Откуда графики берут то, что здесь уже не хранится: обычно тот же адрес; у кластера — адрес запросов, например http://192.0.2.5:8481/select/0/prometheus. Имя и секрет те же. Пусто: графики показывают то, что хранится здесь."
     ),
     text!(
         "push.user",

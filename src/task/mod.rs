@@ -60,7 +60,8 @@ pub enum Status {
 }
 
 impl Status {
-    const NAMES: [(Status, &'static str); 6] = [
+    /// All of them, as stored and shown.
+    pub const NAMES: [(Status, &'static str); 6] = [
         (Status::Queued, "queued"),
         (Status::Running, "running"),
         (Status::Ok, "ok"),

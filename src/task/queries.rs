@@ -219,8 +219,48 @@ pub fn lines(conn: &Conn, id: Id<Task>, after: i64, limit: i64) -> Result<Vec<Li
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
-    Ok(conn.execute("DELETE FROM tasks WHERE finished_at < ?1", [before])?)
+/// The newest of the ended tasks that are too many, or whose logs are; 0 when none are.
+pub fn surplus(conn: &Conn, tasks_max: i64, lines_max: i64) -> Result<i64> {
+    let mut statement = conn.prepare_cached(
+        // A log's lines are numbered without a gap: its last number is its length, found without reading it.
+        "SELECT id, (SELECT coalesce(max(seq), 0) FROM task_logs WHERE task_id = tasks.id)
+         FROM tasks WHERE finished_at IS NOT NULL ORDER BY id DESC",
+    )?;
+    let mut rows = statement.query([])?;
+    let (mut tasks, mut lines) = (0, 0);
+    while let Some(r) = rows.next()? {
+        tasks += 1;
+        lines += r.get::<_, i64>(1)?;
+        if tasks > tasks_max || lines > lines_max {
+            return Ok(r.get(0)?);
+        }
+    }
+    Ok(0)
+}
+
+/// Removes at most so many rows of tasks that ended before `since` or are not newer than task `surplus`; says how many. Of
+/// a long log a part may go first: its task is the last to go.
+pub fn remove_ended(conn: &Conn, since: Ms, surplus: i64, rows_max: usize) -> Result<usize> {
+    let mut oldest = conn.prepare_cached(
+        "SELECT id FROM tasks WHERE finished_at IS NOT NULL AND (finished_at < ?1 OR id <= ?2) ORDER BY id LIMIT 1",
+    )?;
+    let mut lines = conn.prepare_cached(
+        "DELETE FROM task_logs WHERE task_id = ?1 AND seq < (SELECT min(seq) FROM task_logs WHERE task_id = ?1) + ?2",
+    )?;
+    let mut task = conn.prepare_cached("DELETE FROM tasks WHERE id = ?1")?;
+    let mut removed = 0;
+    while removed < rows_max {
+        let Some(id) = oldest.query_row([since, surplus], |r| r.get::<_, i64>(0)).optional()? else {
+            break;
+        };
+        let room = rows_max - removed;
+        let n = lines.execute(params![id, room as i64])?;
+        removed += n;
+        if n < room {
+            removed += task.execute([id])?;
+        }
+    }
+    Ok(removed)
 }
 
 pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<Task>>> {

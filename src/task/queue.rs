@@ -6,7 +6,7 @@ use crate::audit::By;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
-use crate::db::{Conn, Tx};
+use crate::db::{Conn, Db, Tx};
 use crate::events::outbox;
 use crate::events::wake::Wake;
 
@@ -82,9 +82,21 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
     queries::list(conn, filter)
 }
 
-/// Removes ended tasks (with their logs) that ended before `before`.
-pub fn purge(tx: &Tx, before: Ms) -> Result<usize> {
-    queries::purge(tx, before)
+/// How long ended tasks are kept, and how much of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// What ended before goes.
+    pub since: Ms,
+    /// Tasks.
+    pub tasks_max: i64,
+    /// Lines of all their logs together.
+    pub lines_max: i64,
+}
+
+/// Removes ended tasks with their logs, the oldest first, until the rest is within `keep`. Says how many rows that were.
+pub fn clean_up(db: &Db, keep: Keep) -> Result<usize> {
+    let surplus = db.read(|conn| queries::surplus(conn, keep.tasks_max, keep.lines_max))?;
+    db.clean_up(&|tx, rows_max| queries::remove_ended(tx, keep.since, surplus, rows_max))
 }
 
 /// The newest task about this type and number that waits or runs and whose kind `fits`.

@@ -159,7 +159,7 @@ fn talk(feed: &Feed) {
         let at = start + Duration::from_micros(n * 1_000_000 / PER_SECOND);
         thread::sleep(at.saturating_duration_since(Instant::now()));
         let line = format!(
-            r#"{{"t":{},"stream":"stdout","text":"Setting up libc-bin (2.36-9+deb12u10) and so on"}}"#,
+            r#"{{"t":{},"n":{n},"stream":"stdout","text":"Setting up libc-bin (2.36-9+deb12u10) and so on"}}"#,
             micros()
         );
         feed.lines.lock().unwrap().push(line.into());
@@ -219,30 +219,36 @@ fn listeners(address: &str, count: usize) {
         })
         .collect();
     std::io::stdin().lock().read_line(&mut String::new()).unwrap();
-    let mut all = Vec::new();
+    let (mut all, mut whole) = (Vec::new(), 0);
     for (socket, reader) in clients {
         let _ = socket.shutdown(std::net::Shutdown::Both);
-        all.append(&mut reader.join().unwrap());
+        let (mut ages, numbers) = reader.join().unwrap();
+        // Each line once and in its order, from the first to the last.
+        whole += usize::from(numbers.iter().copied().eq(0..PER_SECOND * SECONDS));
+        all.append(&mut ages);
     }
     let n = all.len();
     all.sort();
     println!(
-        "{n} events arrived, age p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+        "{n} events arrived, {whole} of {count} clients have each once and in order; age p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
         all[n / 2] as f64 / 1e3,
         all[n * 99 / 100] as f64 / 1e3,
         all[n - 1] as f64 / 1e3
     );
 }
 
-fn ages(socket: TcpStream) -> Vec<u64> {
-    let mut ages = Vec::new();
+/// How old each event was, and its number.
+fn ages(socket: TcpStream) -> (Vec<u64>, Vec<u64>) {
+    let (mut ages, mut numbers) = (Vec::new(), Vec::new());
     for line in BufReader::with_capacity(4096, socket).lines().map_while(Result::ok) {
         if let Some(rest) = line.strip_prefix(r#"data: {"t":"#) {
-            let sent: u64 = rest.split(',').next().unwrap().parse().unwrap();
+            let mut parts = rest.split(',');
+            let sent: u64 = parts.next().unwrap().parse().unwrap();
             ages.push(micros().saturating_sub(sent));
+            numbers.push(parts.next().unwrap()[4..].parse().unwrap());
         }
     }
-    ages
+    (ages, numbers)
 }
 
 /// Clients that never read.

@@ -1,12 +1,14 @@
 //! What watching costs: CPU and memory of polls, how evenly they come, bytes of samples, time of queries. Prints figures,
 //! judges nothing. `cargo bench --bench poll` takes about ten minutes. Parts of it, after `--`:
 //! `quick` (what needs no real pace) · `fleet SERVERS SECONDS` · `rogues SERVERS SECONDS` · `ceiling` · `year SERVERS` ·
-//! `disk`. The machine's load stands beside each figure that depends on it.
+//! `disk` (with peers) · `peers SERVERS SECONDS`. The machine's load stands beside each figure that depends on it.
 
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "poll_fleet.rs"]
 mod fleet;
+#[path = "poll_peers.rs"]
+mod peers;
 #[path = "poll_store.rs"]
 mod stored;
 
@@ -44,7 +46,16 @@ fn main() {
         "rogues" => return rogues(number(1, 2_000), number(2, 120) as u64),
         "ceiling" => return ceiling(),
         "year" => return stored::year(&Folder::new(), number(1, 1_000)),
-        "disk" => return stored::disk(&Folder::new(), &glances::parse(&body()).unwrap()),
+        "disk" => {
+            let folder = Folder::new();
+            let tracks = stored::disk(&folder, &glances::parse(&body()).unwrap());
+            return peers::disk(&folder, &tracks);
+        }
+        "peers" => {
+            let (servers, seconds) = (number(1, 2_000), number(2, 60) as u64);
+            fleet::watch(servers, 0, seconds);
+            return peers::scrape(servers, seconds);
+        }
         _ => {}
     }
     sys::few_heaps(); // as the daemon does
@@ -63,13 +74,16 @@ fn main() {
     let folder = Folder::new();
     storing(&folder, &body);
     queries(&folder);
-    stored::disk(&folder, &glances::parse(&body).unwrap());
+    let tracks = stored::disk(&folder, &glances::parse(&body).unwrap());
+    peers::disk(&folder, &tracks);
+    drop(tracks);
     stored::year(&folder, if word == "quick" { 50 } else { 1_000 });
     ceiling();
     if word != "quick" {
         fleet::watch(10_000, 0, 120);
         fleet::watch(5_000, 0, 60);
         rogues(2_000, 120);
+        peers::scrape(5_000, 60);
     }
 }
 

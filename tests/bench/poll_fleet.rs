@@ -2,6 +2,7 @@
 //! apart the polls of each host were: what the daemon thinks of that does not matter.
 
 use super::common::House;
+use super::peers::exposition;
 use super::{body, body_4};
 use lamplighter::base::clock::{self, Duration};
 use std::collections::HashMap;
@@ -32,7 +33,8 @@ fn manner(n: usize, one_in: usize) -> Manner {
     }
 }
 
-fn address(n: usize) -> Ipv4Addr {
+/// Where a host lives.
+pub fn address(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 9, (n / 250) as u8, 1 + (n % 250) as u8)
 }
 
@@ -67,9 +69,15 @@ pub fn serve(one_in: usize, delay_ms: u64) {
         .collect();
     println!("{} {hole_port}", listener.local_addr().unwrap().port());
 
-    let answers: Arc<[Vec<u8>; 2]> = Arc::new([body(), body_4()].map(|body| {
+    let json = "application/json";
+    let whole = [
+        (body(), json),
+        (body_4(), json),
+        (exposition(), "text/plain; version=0.0.4"),
+    ];
+    let answers: Arc<[Vec<u8>; 3]> = Arc::new(whole.map(|(body, kind)| {
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
         [head.into_bytes(), body].concat()
@@ -96,11 +104,13 @@ pub fn serve(one_in: usize, delay_ms: u64) {
             }
             match manner(n, one_in) {
                 Manner::Good | Manner::BlackHole => {
-                    let _ = client.read(&mut [0; 4096]);
+                    let mut head = [0; 4096];
+                    let _ = client.read(&mut head);
+                    let scraped = head.starts_with(b"GET /metrics ");
                     if delay_ms > 0 {
                         thread::sleep(Duration::from_millis(n as u64 * 7_919 % (2 * delay_ms)));
                     }
-                    let _ = client.write_all(&answers[n % 2]);
+                    let _ = client.write_all(&answers[if scraped { 2 } else { n % 2 }]);
                 }
                 Manner::Hangs => hanging.lock().unwrap().push((at, client)),
                 Manner::Drips => {
@@ -179,12 +189,12 @@ impl Town {
         }
     }
 
-    fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.say.write_all(b"reset\n").unwrap();
     }
 
     /// Polls, then the gaps of the good ones in ms: median, p99, p99.9, greatest.
-    fn report(&mut self) -> [u32; 5] {
+    pub fn report(&mut self) -> [u32; 5] {
         self.say.write_all(b"report\n").unwrap();
         let mut line = String::new();
         self.hear.read_line(&mut line).unwrap();
@@ -203,7 +213,7 @@ impl Drop for Town {
 // ---- the daemon ------------------------------------------------------------------------------------------------------
 
 /// CPU seconds and memory in MB (now, greatest) of a process.
-fn usage(pid: u32) -> (f64, f64, f64) {
+pub fn usage(pid: u32) -> (f64, f64, f64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     let cpu = (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0;

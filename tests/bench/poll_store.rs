@@ -1,6 +1,7 @@
 //! A year of a large fleet, written straight into the file as the store would have made it, and what a chart costs then;
 //! what a value costs on the disk.
 
+use super::peers::{self, Track};
 use super::{Folder, NOW, sample};
 use lamplighter::base::clock::{Duration, Ms};
 use lamplighter::base::id::Id;
@@ -8,8 +9,9 @@ use lamplighter::base::random;
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::metrics::chunk::{self, Bucket, Point};
 use lamplighter::features::metrics::glances::Sample;
+use lamplighter::features::metrics::names;
 use lamplighter::features::metrics::rollup::{Keep, PERIODS, RAW, ROLLED, Tier, Window};
-use lamplighter::features::metrics::series::METRICS;
+use lamplighter::features::metrics::series::{self, DISK, METRICS, Unit};
 use lamplighter::features::metrics::store::{Polled, Store};
 use std::sync::Arc;
 use std::time::Instant;
@@ -167,7 +169,8 @@ fn thread_cpu() -> Duration {
 }
 
 /// Bytes of a raw value in the file: real values as the store keeps them, and the raw chunks alone in a file of their own.
-pub fn disk(folder: &Folder, base: &Sample) {
+/// Gives the values for others to keep.
+pub fn disk(folder: &Folder, base: &Sample) -> Vec<Track> {
     const SERVERS: i64 = 50;
     const HOURS: i64 = 12;
     let path = folder.0.join("disk.db");
@@ -178,7 +181,7 @@ pub fn disk(folder: &Folder, base: &Sample) {
     )
     .unwrap();
     store.set_keep(Keep::read(&conn).unwrap());
-    let mut values = 0;
+    let (mut values, mut tracks) = (0, Vec::<Track>::new());
     let start: Ms = NOW;
     for n in 0..HOURS * 120 {
         for server in 1..=SERVERS {
@@ -190,8 +193,24 @@ pub fn disk(folder: &Folder, base: &Sample) {
                 took_ms: 40 + random::below(20) as u32,
                 sample: &sample,
             };
+            let each: Vec<(String, i64)> = series::values(&sample, polled.took_ms)
+                .map(|(i, value)| (METRICS[i].key.to_string(), value))
+                .chain(
+                    series::disks(&sample)
+                        .map(|(mount, percent)| (format!("{DISK}{mount}"), Unit::Percent.to_steps(percent))),
+                )
+                .collect();
             store.add(&[polled]).unwrap();
-            values += 16;
+            values += each.len();
+            for (key, steps) in each {
+                let name = peers::name_of(&key);
+                let value = names::convert(name, series::unit(&key).of_steps(steps as f64));
+                let point = ((at_ms / 1000) as u32, value);
+                match tracks.iter_mut().find(|(s, k, _)| *s == server && *k == key) {
+                    Some((.., points)) => points.push(point),
+                    None => tracks.push((server, key, vec![point])),
+                }
+            }
         }
     }
     store.tidy(start + HOURS * 3_600_000 + 2 * 3_600_000, |_| true).unwrap();
@@ -217,4 +236,5 @@ pub fn disk(folder: &Folder, base: &Sample) {
         sum as f64 / values as f64,
         size(&path) / values as f64
     );
+    tracks
 }

@@ -325,7 +325,14 @@ impl House {
     fn start_first(&mut self) -> Daemon {
         let command = if self.rooms == Rooms::One { "serve" } else { "run-api" };
         let mut daemon = self.half(command, &["--listen", &self.address.to_string()]);
-        self.address = daemon.word_after("address=http://").parse().unwrap();
+        let as_json = self.env.contains(&("JSON_LOGS".into(), "1".into()));
+        let mark = if as_json {
+            "\"address\":\"http://"
+        } else {
+            "address=http://"
+        };
+        let word = daemon.word_after(mark);
+        self.address = word.split('"').next().unwrap().parse().unwrap();
         daemon
     }
 

@@ -4,7 +4,7 @@ mod queries;
 
 use crate::base::clock::{self, Ms};
 use crate::base::error::Result;
-use crate::db::{Conn, Tx};
+use crate::db::{Conn, Db, Tx};
 use crate::events::wake::Wake;
 
 /// Something that happened.
@@ -37,6 +37,11 @@ pub fn after(conn: &Conn, after: i64, limit: usize) -> Result<Vec<Event>> {
     queries::after(conn, after, limit)
 }
 
+/// The number of the newest event, 0 when there is none.
+pub fn newest(conn: &Conn) -> Result<i64> {
+    queries::newest(conn)
+}
+
 /// How far a reader has come; a new reader starts at the end of what there is.
 pub fn cursor(conn: &Conn, reader: &str) -> Result<i64> {
     queries::cursor(conn, reader)
@@ -47,7 +52,8 @@ pub fn set_cursor(tx: &Tx, reader: &str, event: i64) -> Result<()> {
     queries::set_cursor(tx, reader, event)
 }
 
-/// Removes events older than `before` that every reader has seen.
-pub fn purge(tx: &Tx, before: Ms) -> Result<usize> {
-    queries::purge(tx, before)
+/// Removes events that are older than `since`, and of the rest all but the newest `keep`: but only what every reader has
+/// seen. Says how many.
+pub fn clean_up(db: &Db, since: Ms, keep: i64) -> Result<usize> {
+    db.clean_up(&|tx, rows_max| queries::remove_old(tx, since, keep, rows_max))
 }

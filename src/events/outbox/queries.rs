@@ -33,8 +33,13 @@ pub fn cursor(conn: &Conn, reader: &str) -> Result<i64> {
     let mut statement = conn.prepare_cached("SELECT event_id FROM event_cursors WHERE reader = ?1")?;
     match statement.query_row([reader], |r| r.get(0)).optional()? {
         Some(id) => Ok(id),
-        None => Ok(conn.query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))?),
+        None => newest(conn),
     }
+}
+
+pub fn newest(conn: &Conn) -> Result<i64> {
+    let mut statement = conn.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?;
+    Ok(statement.query_row([], |r| r.get(0))?)
 }
 
 pub fn set_cursor(conn: &Conn, reader: &str, event: i64) -> Result<()> {
@@ -45,9 +50,12 @@ pub fn set_cursor(conn: &Conn, reader: &str, event: i64) -> Result<()> {
     Ok(())
 }
 
-pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
-    Ok(conn.execute(
-        "DELETE FROM events WHERE at < ?1 AND id <= (SELECT coalesce(min(event_id), 0) FROM event_cursors)",
-        [before],
-    )?)
+/// Numbers grow without gaps: the newest so many are those above the last number less so many.
+pub fn remove_old(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Result<usize> {
+    let mut statement = conn.prepare_cached(
+        "DELETE FROM events WHERE id IN (
+           SELECT id FROM events WHERE (at < ?1 OR id <= (SELECT max(id) FROM events) - ?2)
+           AND id <= (SELECT coalesce(min(event_id), 0) FROM event_cursors) ORDER BY id LIMIT ?3)",
+    )?;
+    Ok(statement.execute(params![since, keep, rows_max as i64])?)
 }

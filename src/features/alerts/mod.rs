@@ -34,10 +34,7 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Short(|app| {
         let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
         let before = clock::now() - days * DAY;
-        app.db.write(|tx| {
-            queries::purge(tx, before)?;
-            outbox::purge(tx, before).map(drop)
-        })
+        app.db.write(|tx| queries::purge(tx, before))
     }),
 }];
 

@@ -9,6 +9,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::random;
 use crate::base::secret::Secret;
+use crate::features::engine;
 use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
@@ -113,13 +114,7 @@ pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
     input.finish(&[])?;
     let actor = ctx.actor()?;
     ctx.app.db.write(|tx| {
-        match &secret {
-            Some(secret) => {
-                let sealed = ctx.app.vault.seal(super::PUSH_PLACE, secret)?;
-                queries::put(tx, super::PUSH, &sealed, clock::now(), actor.login())?;
-            }
-            None => drop(queries::remove(tx, super::PUSH)?),
-        }
+        engine::set_secret(ctx.app, tx, secret.as_ref(), actor.login())?;
         let detail = serde_json::json!({ "set": secret.is_some() });
         audit::append(
             tx,

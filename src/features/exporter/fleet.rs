@@ -1,12 +1,12 @@
 //! The fleet's last values. Read in one pass and written family by family, as the format wants it; what is too old to be
 //! true is left out, so that a dark server's line ends instead of lying flat.
 
-use super::names::{self, NAMES, Name};
 use super::text::{Kind, Text};
 use crate::app::App;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::Result;
 use crate::features::metrics::glances::{Disk, Sample};
+use crate::features::metrics::names::{self, NAMES, Name};
 use crate::features::metrics::series::{self, METRICS, Unit};
 use crate::features::servers::{self, latest};
 use std::collections::HashMap;

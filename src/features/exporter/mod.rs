@@ -3,7 +3,6 @@
 
 mod queries;
 pub mod text;
-pub mod names;
 mod fleet;
 mod push;
 mod own;
@@ -12,7 +11,6 @@ mod pages;
 
 use crate::feature::Feature;
 use crate::schedule::{Periodic, Work};
-use crate::vault::Place;
 use std::time::Duration;
 
 /// The feature's declaration.
@@ -30,11 +28,5 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Long(push::run),
 }];
 
-/// The rows of the table.
+/// The row of the table.
 const TOKEN: &str = "token";
-const PUSH: &str = "push";
-const PUSH_PLACE: Place = Place {
-    table: "exporter",
-    column: "value",
-    row: 1,
-};

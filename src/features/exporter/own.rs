@@ -4,10 +4,12 @@ use super::push;
 use super::text::{Kind, Text};
 use crate::base::error::Result;
 use crate::base::sys;
-use crate::features::{alerts, metrics, servers};
-use crate::http::route::Ctx;
+use crate::features::{alerts, metrics, notifications, servers};
+use crate::http::edge::Door;
+use crate::http::route::{Ctx, Route};
+use crate::http::tally::{BOUNDS_US, CLASSES};
 use crate::schedule;
-use crate::task::queue;
+use crate::task::{Status, queue};
 
 /// Appends all of it.
 pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
@@ -43,17 +45,12 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
         out.one("lamplighter_disk_free_bytes", Kind::Gauge, help, free as f64);
     }
 
-    let clients = ctx.web.streams.taken() as f64;
-    out.one(
-        "lamplighter_stream_clients",
-        Kind::Gauge,
-        "Live streams that are open.",
-        clients,
-    );
-    let (lamps, tasks, firing, beats) = app.db.read(|conn| {
+    requests(ctx, out);
+    let (lamps, tasks, messages, firing, beats) = app.db.read(|conn| {
         Ok((
             servers::counts(conn)?,
             queue::counts(conn)?,
+            notifications::backlog(conn)?,
             alerts::firing(conn)?,
             schedule::beats(conn)?,
         ))
@@ -71,9 +68,17 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
         Kind::Gauge,
         "Tasks that are kept, by status; queued ones wait.",
     );
-    for (status, n) in &tasks {
-        out.value("lamplighter_tasks", &[("status", status)], *n as f64);
+    // A status that nothing has is a zero: a series that comes and goes cannot be watched.
+    for (_, status) in Status::NAMES {
+        let n = tasks.iter().find(|(name, _)| name == status).map_or(0, |(_, n)| *n);
+        out.value("lamplighter_tasks", &[("status", status)], n as f64);
     }
+    out.one(
+        "lamplighter_messages_waiting",
+        Kind::Gauge,
+        "Messages to be sent.",
+        messages as f64,
+    );
     let help = "Alerts that nobody has looked after.";
     out.one("lamplighter_alerts_firing", Kind::Gauge, help, firing as f64);
     let help = "When a periodic work last ended.";
@@ -115,6 +120,84 @@ fn process(out: &mut Text, started_s: f64) {
         Kind::Gauge,
         "Open file descriptors.",
         usage.files as f64,
+    );
+}
+
+/// Requests by route as far as one was asked, and what the edge let in and turned away.
+fn requests(ctx: &Ctx, out: &mut Text) {
+    let asked: Vec<_> = ctx
+        .web
+        .routes
+        .counted()
+        .filter(|(_, c)| c.classes != [0; CLASSES.len()])
+        .collect();
+    let labels = |route: &Option<&Route>| route.map_or(("other", "other"), |r| (r.method.name(), r.path));
+    let name = "lamplighter_http_requests_total";
+    out.family(name, Kind::Counter, "Requests answered, by route and class of status.");
+    for (route, counted) in &asked {
+        let (method, path) = labels(route);
+        for (class, n) in CLASSES.iter().zip(counted.classes).filter(|(_, n)| *n > 0) {
+            out.value(
+                name,
+                &[("method", method), ("route", path), ("status", class)],
+                n as f64,
+            );
+        }
+    }
+    let help = "How long answers took to make, by route; a stream counts until it is handed over.";
+    out.family("lamplighter_http_request_duration_seconds", Kind::Histogram, help);
+    let bounds = BOUNDS_US.map(|us| (us as f64 / 1e6).to_string());
+    for (route, counted) in &asked {
+        let (method, path) = labels(route);
+        let mut n = 0;
+        for (bound, more) in bounds.iter().map(String::as_str).chain(["+Inf"]).zip(counted.buckets) {
+            n += more;
+            let labels = [("method", method), ("route", path), ("le", bound)];
+            out.value("lamplighter_http_request_duration_seconds_bucket", &labels, n as f64);
+        }
+        let labels = [("method", method), ("route", path)];
+        let sum = counted.sum_us as f64 / 1e6;
+        out.value("lamplighter_http_request_duration_seconds_sum", &labels, sum);
+        out.value("lamplighter_http_request_duration_seconds_count", &labels, n as f64);
+    }
+    let Some(door) = ctx.web.door.get().map(Door::stats) else {
+        return;
+    };
+    let name = "lamplighter_http_refused_total";
+    out.family(
+        name,
+        Kind::Counter,
+        "Requests that were turned away at the door, by why.",
+    );
+    for (why, n) in door.refused {
+        out.value(name, &[("reason", why)], n as f64);
+    }
+    let gauges: [(&str, &str, usize); 3] = [
+        (
+            "lamplighter_http_connections",
+            "Connections that are open.",
+            door.connections,
+        ),
+        (
+            "lamplighter_http_requests_in_flight",
+            "Requests being answered.",
+            door.in_flight,
+        ),
+        (
+            "lamplighter_stream_clients",
+            "Live streams that are open.",
+            door.streams,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        out.one(name, Kind::Gauge, help, value as f64);
+    }
+    let help = "Live streams that were begun.";
+    out.one(
+        "lamplighter_streams_total",
+        Kind::Counter,
+        help,
+        door.streams_served as f64,
     );
 }
 

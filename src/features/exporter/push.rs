@@ -3,24 +3,17 @@
 //! how far we have come. It moves when the engine has taken everything up to it: after a failure some samples go twice,
 //! with the same time and value, which the engine takes for one.
 
-use super::names::{self, NAMES, Name};
-use super::queries;
 use super::text::{Kind, Text};
 use crate::app::App;
-use crate::base::clock::{self, Duration, HOUR, MINUTE, Ms, SECOND};
+use crate::base::clock::{self, HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Result};
-use crate::base::host::{self, Host};
 use crate::base::log;
 use crate::base::process::Cancel;
-use crate::base::secret::Secret;
-use crate::base::text;
+use crate::features::engine::{self, Engine};
+use crate::features::metrics::names::{self, NAMES, Name};
 use crate::features::metrics::series::DISK;
 use crate::features::metrics::store::{Store, Track};
 use crate::features::servers;
-use crate::net::dial::{Call, Security};
-use crate::net::get;
-use crate::net::policy::Policy;
-use crate::net::post::{self, Post};
 use crate::settings;
 use std::fmt::Write;
 
@@ -34,21 +27,11 @@ const SETTLED_MS: Ms = 15 * SECOND;
 const PART_MS: Ms = 10 * MINUTE;
 /// One request.
 const BODY_MAX: usize = 1 << 20;
-const ANSWER_IN: Duration = Duration::from_secs(20);
-const CONNECT_IN: Duration = Duration::from_secs(5);
-
-struct Engine {
-    host: Host,
-    port: u16,
-    security: Security,
-    path: Secret,
-    authorization: Option<Secret>,
-}
 
 /// One beat: everything up to now, in parts.
 pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
     let store = Store::new(app.metrics.clone());
-    let Some(engine) = engine(app)? else {
+    let Some(engine) = engine::to_push(app)? else {
         if store.note(CURSOR)?.is_some() {
             store.set_note(CURSOR, None)?;
             store.hold_from(None)?;
@@ -89,52 +72,6 @@ pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
 
 fn seconds(at: Ms) -> u32 {
     u32::try_from(at / SECOND).unwrap_or(0)
-}
-
-/// Where to, or nothing when nobody wants it.
-fn engine(app: &App) -> Result<Option<Engine>> {
-    let (url, user, sealed) = app.db.read(|conn| {
-        let secret = queries::get(conn, super::PUSH)?;
-        Ok((
-            settings::text(conn, "push.url")?,
-            settings::text(conn, "push.user")?,
-            secret,
-        ))
-    })?;
-    if url.is_empty() {
-        return Ok(None);
-    }
-    let secret = sealed
-        .map(|(sealed, _)| app.vault.open_sealed(super::PUSH_PLACE, &sealed))
-        .transpose()?;
-    let authorization = secret.map(|secret| match user.is_empty() {
-        true => get::bearer(&secret),
-        false => get::basic(&user, &secret),
-    });
-    address(&url, authorization)
-        .map(Some)
-        .ok_or_else(|| Error::internal("push.url is no address"))
-}
-
-/// The setting's grammar has been checked: scheme, host, perhaps a port, perhaps a path.
-fn address(url: &str, authorization: Option<Secret>) -> Option<Engine> {
-    let (scheme, rest) = url.split_once("://")?;
-    let (security, usual) = match scheme {
-        "https" => (Security::Tls, 443),
-        _ => (Security::Plain, 80),
-    };
-    let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (name, port) = match authority.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, host::port(port).ok()?),
-        _ => (authority, usual),
-    };
-    Some(Engine {
-        host: Host::parse(name).ok()?,
-        port,
-        security,
-        path: Secret::new(format!("{}/api/v1/import", base.trim_end_matches('/'))),
-        authorization,
-    })
 }
 
 /// Sends what was measured in these seconds (the first included, the last not); how many samples that were.
@@ -201,53 +138,11 @@ fn list<T: std::fmt::Display>(out: &mut String, key: &str, items: impl Iterator<
 }
 
 fn send(engine: &Engine, body: &str) -> Result<()> {
-    let call = Call {
-        host: &engine.host,
-        port: engine.port,
-        security: engine.security,
-        // The administrator's own engine, most likely in the same private network.
-        policy: Policy::Server,
-        connect_max: CONNECT_IN,
-        until: clock::mono() + ANSWER_IN,
-    };
-    let authorization = engine.authorization.as_ref();
-    let headers: Vec<_> = authorization
-        .map(|a| ("authorization", a.reveal_text_for("push header").to_string()))
-        .into_iter()
-        .collect();
-    let said = post::post(
-        &call,
-        &Post {
-            path: &engine.path,
-            content_type: "application/json",
-            headers: &headers,
-            body: body.as_bytes(),
-            proxy: None,
-        },
-    );
-    drop(
-        headers
-            .into_iter()
-            .map(|(_, value)| Secret::new(value))
-            .collect::<Vec<_>>(),
-    ); // wiped
-    let said = said?;
-    if (200..300).contains(&said.status) {
-        return Ok(());
-    }
-    let answer = text::one_line(&String::from_utf8_lossy(&said.body), 200);
-    let place = format!("{}:{}", engine.host.in_url(), engine.port);
-    log::warning(
-        "exporter",
-        "samples were not taken",
-        &[
-            ("engine", &place),
-            ("status", &said.status.to_string()),
-            ("answer", &answer),
-        ],
-    );
-    let say = format!("{place} did not take the samples (status {}): {answer}", said.status);
-    Err(Error::new(crate::base::error::Kind::Upstream, "push_refused", say))
+    engine.import(body).inspect_err(|e| {
+        let fields = [("engine", engine.place()), ("error", e.to_string())];
+        let fields = fields.each_ref().map(|(key, value)| (*key, value.as_str()));
+        log::warning("exporter", "samples were not taken", &fields);
+    })
 }
 
 /// How the push is doing, for [`super::own`].
@@ -277,28 +172,13 @@ pub fn figures(app: &App, out: &mut Text) -> Result<()> {
 /// How the push is doing, for people: its lag in seconds, and whether there is a secret.
 pub fn state(app: &App) -> Result<(Option<i64>, bool)> {
     let cursor = Store::new(app.metrics.clone()).note(CURSOR)?;
-    let secret = app.db.read(|conn| queries::get(conn, super::PUSH))?.is_some();
+    let secret = app.db.read(engine::has_secret)?;
     Ok((cursor.map(|c| (clock::now() / SECOND - c).max(0)), secret))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_taken_apart() {
-        let of =
-            |url| address(url, None).map(|e| (e.host.in_url(), e.port, e.path.reveal_text_for("test").to_string()));
-        let path = "/api/v1/import".to_string();
-        assert_eq!(
-            of("http://10.0.0.5:8428"),
-            Some(("10.0.0.5".into(), 8428, path.clone()))
-        );
-        assert_eq!(of("https://vm.example/"), Some(("vm.example".into(), 443, path)));
-        let cluster = "http://[2001:db8::1]:8480/insert/0/prometheus";
-        let below = "/insert/0/prometheus/api/v1/import".to_string();
-        assert_eq!(of(cluster), Some(("[2001:db8::1]".into(), 8480, below)));
-    }
 
     #[test]
     fn a_series_is_one_line_of_json() {

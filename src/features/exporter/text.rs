@@ -15,6 +15,8 @@ pub enum Kind {
     Gauge,
     /// A sum and a count.
     Summary,
+    /// The same with buckets.
+    Histogram,
 }
 
 /// An exposition being written.
@@ -28,6 +30,7 @@ impl Text {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Summary => "summary",
+            Kind::Histogram => "histogram",
         };
         for part in ["# HELP ", name, " "] {
             self.0.push_str(part);

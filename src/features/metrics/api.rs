@@ -1,14 +1,14 @@
 //! Charts and the poll on demand.
 
+use super::afar;
 use super::probe;
 use super::rollup::{Keep, PERIODS, Window};
 use super::store::{Series, Store};
 use super::watch;
 use crate::access::Right;
 use crate::base::clock::{self, SECOND, rfc3339};
-use crate::base::error::{Error, Field, Result};
-use crate::base::id::{self, Id};
-use crate::features::servers;
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::features::{engine, servers};
 use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
@@ -30,13 +30,24 @@ struct History {
     interval_s: i64,
     from: String,
     to: String,
+    /// A part of it comes from the engine.
+    engine: bool,
+    /// Why a part is missing that the engine may have.
+    notice: Option<String>,
     series: Vec<Series>,
 }
 
-/// `?period=`, or `?from=` and `?to=` in unix seconds.
-fn window(ctx: &Ctx) -> Result<(&'static str, Window)> {
+/// What is asked for, in unix seconds: `?period=`, or `?from=` and `?to=`.
+struct Asked {
+    /// Empty for from and to.
+    period: &'static str,
+    from: u32,
+    to: u32,
+    now: u32,
+}
+
+fn span(ctx: &Ctx) -> Result<Asked> {
     let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
-    let keep = ctx.app.db.read(Keep::read)?;
     if ctx.request.param("from").is_some() {
         let seconds = 0..=i64::from(u32::MAX);
         let to = ctx.request.number("to", i64::from(now), seconds.clone())?;
@@ -48,13 +59,18 @@ fn window(ctx: &Ctx) -> Result<(&'static str, Window)> {
             message,
         };
         return match (u32::try_from(from), u32::try_from(to)) {
-            (Ok(from), Ok(to)) if from < to => Ok(("", Window::new(from, to, now, &keep))),
+            (Ok(from), Ok(to)) if from < to => Ok(Asked {
+                period: "",
+                from,
+                to,
+                now,
+            }),
             _ => Err(Error::invalid(vec![field])),
         };
     }
     let text = ctx.request.param("period").unwrap_or("1h");
     let found = PERIODS.iter().find(|(name, _)| *name == text);
-    let (name, length) = found.ok_or_else(|| {
+    let (period, length) = found.ok_or_else(|| {
         let names: Vec<_> = PERIODS.iter().map(|(name, _)| *name).collect();
         let message = format!("period is one of: {}.", names.join(", "));
         Error::invalid(vec![Field {
@@ -63,29 +79,92 @@ fn window(ctx: &Ctx) -> Result<(&'static str, Window)> {
             message,
         }])
     })?;
-    Ok((name, Window::last(*length, now, &keep)))
+    let from = now.saturating_sub(u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
+    Ok(Asked {
+        period,
+        from,
+        to: now,
+        now,
+    })
 }
 
 /// The server's series over `?period=` (or `?from=` and `?to=`, unix seconds); where nothing was measured there is no point.
 fn history(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
-    let (period, window, series) = asked(ctx, id)?;
+    let chart = chart(ctx, &server)?;
     Reply::json(&History {
-        period,
-        step_s: window.step_s,
+        period: chart.period,
+        step_s: chart.window.step_s,
         interval_s: server.fields.poll_interval_s,
-        from: rfc3339(i64::from(window.from_s()) * SECOND),
-        to: rfc3339(i64::from(window.to_s()) * SECOND),
-        series,
+        from: rfc3339(i64::from(chart.window.from_s()) * SECOND),
+        to: rfc3339(i64::from(chart.window.to_s()) * SECOND),
+        engine: chart.engine,
+        notice: chart.notice,
+        series: chart.series,
     })
 }
 
-/// The period that the request asks for (empty: from and to), and a server's series over it.
-pub(super) fn asked(ctx: &Ctx, id: Id<id::Server>) -> Result<(&'static str, Window, Vec<Series>)> {
-    let (name, window) = window(ctx)?;
-    let series = Store::new(ctx.app.metrics.clone()).history(id, &window)?;
-    Ok((name, window, series))
+/// What a request for charts comes to.
+pub(super) struct Chart {
+    /// Empty: from and to.
+    pub period: &'static str,
+    pub window: Window,
+    pub series: Vec<Series>,
+    /// Did the engine add to it?
+    pub engine: bool,
+    /// Why a part is missing that the engine may have.
+    pub notice: Option<String>,
+}
+
+/// A server's series as far as they are kept here; what is not is asked of the engine, when there is one.
+pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
+    let asked = span(ctx)?;
+    let keep = ctx.app.db.read(Keep::read)?;
+    let store = Store::new(ctx.app.metrics.clone());
+    let mut notice = None;
+    if is_missing(&asked, &keep, &store, server)?
+        && let Some(engine) = engine::to_read(ctx.app)?
+    {
+        let window = Window::beyond(asked.from, asked.to);
+        match afar::history(&store, &engine, &server.fields.name, &window) {
+            Ok(far) => {
+                return Ok(Chart {
+                    period: asked.period,
+                    series: afar::joined(store.history(server.id, &window)?, far),
+                    window,
+                    engine: true,
+                    notice: None,
+                });
+            }
+            Err(e) if e.kind == Kind::Internal => return Err(e),
+            Err(e) => notice = Some(e.say),
+        }
+    }
+    let window = Window::new(asked.from, asked.to, asked.now, &keep);
+    Ok(Chart {
+        period: asked.period,
+        series: store.history(server.id, &window)?,
+        window,
+        engine: false,
+        notice,
+    })
+}
+
+/// A server that was added earlier than anything is kept of it has lost something: its file, or what was too old. A new one
+/// has a first poll soon.
+const FIRST_POLL_S: u32 = 2 * 3_600;
+
+/// Does the beginning lie before what is kept here?
+fn is_missing(asked: &Asked, keep: &Keep, store: &Store, server: &servers::Server) -> Result<bool> {
+    if asked.now.saturating_sub(asked.from) > keep.longest().saturating_add(FIRST_POLL_S) {
+        return Ok(true);
+    }
+    let added = u32::try_from(server.created_at / SECOND)
+        .unwrap_or(0)
+        .saturating_add(FIRST_POLL_S);
+    let since = store.since(server.id)?.unwrap_or(asked.now);
+    Ok(asked.from.max(added) < since)
 }
 
 /// Polls a server once.

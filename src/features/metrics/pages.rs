@@ -1,6 +1,6 @@
 //! The charts' numbers as a table, for who sees no charts, and the answer to a poll on demand.
 
-use super::api::{asked, probe};
+use super::api::{chart, probe};
 use super::rollup::PERIODS;
 use super::store::Series;
 use crate::access::Right;
@@ -59,14 +59,16 @@ fn rows(series: &[Series]) -> Vec<Row> {
 fn table(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
-    let (period, _, series) = asked(ctx, id)?;
+    let chart = chart(ctx, &server)?;
     let content = serde_json::json!({
         "id": id,
         "name": server.fields.name,
-        "period": period,
+        "period": chart.period,
         "periods": PERIODS.map(|(name, _)| name),
         "columns": COLUMNS,
-        "rows": rows(&series),
+        "rows": rows(&chart.series),
+        "engine": chart.engine,
+        "notice": chart.notice,
     });
     page::show(ctx, "metrics/table.html", content)
 }

@@ -13,7 +13,8 @@ pub struct Broken {
     pub why: &'static str,
 }
 
-type Result<T> = std::result::Result<T, Broken>;
+/// What reading comes to.
+pub type Result<T> = std::result::Result<T, Broken>;
 
 /// Deeper than any real answer (they have 6 levels), shallow enough to never matter.
 const DEPTH_MAX: usize = 64;
@@ -67,14 +68,19 @@ impl<'a> Pull<'a> {
     }
 
     /// An array: `each` must read an item. False: no array.
-    pub fn array(&mut self, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<bool> {
+    pub fn array(&mut self, each: impl FnMut(&mut Self) -> Result<()>) -> Result<bool> {
+        self.array_of(ITEMS_MAX, each)
+    }
+
+    /// The same with another number of items at most; the rest is skipped.
+    pub fn array_of(&mut self, items_max: usize, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<bool> {
         if self.peek()? != b'[' {
             return self.skip().map(|()| false);
         }
         let mut n = 0;
         self.items(b']', |pull| {
             n += 1;
-            if n > ITEMS_MAX { pull.skip() } else { each(pull) }
+            if n > items_max { pull.skip() } else { each(pull) }
         })
         .map(|()| true)
     }

@@ -70,6 +70,23 @@ pub fn chunk(conn: &Conn, tier: &Tier, series: u32, span: u32) -> Result<Option<
         .optional()?)
 }
 
+/// The oldest chunk.
+pub fn first_chunk(conn: &Conn, tier: &Tier, series: u32) -> Result<Option<Vec<u8>>> {
+    let mut statement = conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1")?;
+    let all = [chunk_id(tier, series, 0), chunk_id(tier, series, u32::MAX)];
+    Ok(statement.query_row(all, |r| r.get(0)).optional()?)
+}
+
+/// The second of a server's oldest hot row.
+pub fn first_hot(conn: &Conn, server: i64) -> Result<Option<u32>> {
+    let mut statement = conn.prepare_cached("SELECT id FROM hot WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1")?;
+    let all = [hot_id(server, 0), hot_id(server, u32::MAX)];
+    Ok(statement
+        .query_row(all, |r| r.get::<_, i64>(0))
+        .optional()?
+        .map(|id| id as u32))
+}
+
 /// Writes it, in place of an older one.
 pub fn put_chunk(conn: &Conn, tier: &Tier, series: u32, span: u32, data: &[u8]) -> Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO chunk (id, data) VALUES (?1, ?2)")?

@@ -86,6 +86,11 @@ impl Keep {
         ]))
     }
 
+    /// How far back anything reaches, in seconds.
+    pub fn longest(&self) -> u32 {
+        self.0.into_iter().max().unwrap_or(0)
+    }
+
     /// Of this tier.
     pub fn of(&self, tier: &Tier) -> u32 {
         self.0[tier.number as usize - 1]
@@ -226,6 +231,12 @@ impl Window {
             step_s,
             tier: ROLLED.iter().rev().find(fits).unwrap_or(&RAW).number,
         }
+    }
+
+    /// The same with the finest step whatever is kept, for values that come from elsewhere; of what is kept, the coarsest
+    /// tier that fits adds what there is.
+    pub fn beyond(from_s: u32, to_s: u32) -> Window {
+        Window::new(from_s, to_s, to_s, &Keep([u32::MAX; 6]))
     }
 
     /// So much until now.

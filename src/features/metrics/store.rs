@@ -210,6 +210,11 @@ impl Store {
             .read(|conn| history(conn, server.get(), window, |key| key.starts_with(DISK)))
     }
 
+    /// Since when anything is kept of a server, in unix seconds; nothing when there is nothing.
+    pub fn since(&self, server: Id<Server>) -> Result<Option<u32>> {
+        self.db.read(|conn| since(conn, server.get()))
+    }
+
     /// A number that was noted.
     pub fn note(&self, key: &str) -> Result<Option<i64>> {
         let text = self.db.read(|conn| queries::note(conn, key))?;
@@ -462,6 +467,20 @@ fn history(conn: &Conn, server: i64, window: &Window, wanted: fn(&str) -> bool) 
         .filter(|(_, line)| line.slots.iter().any(Option::is_some))
         .map(|((_, key), line)| line.finish(key, step))
         .collect())
+}
+
+/// The first hour of the first series: a server that has one has nearly always all.
+fn since(conn: &Conn, server: i64) -> Result<Option<u32>> {
+    let hours = &ROLLED[3];
+    for (id, _) in queries::series(conn, server)? {
+        if let Some(data) = queries::first_chunk(conn, hours, id)? {
+            let first = chunk::read_buckets(&data).and_then(|buckets| Some(buckets.first()?.at));
+            if first.is_some() {
+                return Ok(first);
+            }
+        }
+    }
+    queries::first_hot(conn, server)
 }
 
 struct Line {

@@ -41,6 +41,7 @@ use model::{Fields, Valid};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+pub use queries::backlog;
 pub use sender::Messenger;
 
 /// The feature's declaration.
@@ -57,16 +58,19 @@ const CHANNELS: &[&Channel] = &[&telegram::CHANNEL, &email::CHANNEL, &slack::CHA
 
 /// One thread may be busy with each; who needs more has a webhook that spreads further.
 const ENDPOINTS_MAX: i64 = 32;
-/// Rows of the log that are kept whatever their age, of those that have ended: about 20 MB.
-const KEPT_MAX: i64 = 20_000;
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "notifications.purge",
     every: Duration::from_secs(3600),
     run: Work::Short(|app| {
-        let days = app.db.read(|conn| settings::number(conn, "retention.delivery_days"))?;
+        let (days, keep) = app.db.read(|conn| {
+            let days = settings::number(conn, "retention.delivery_days")?;
+            Ok((days, settings::number(conn, "retention.deliveries_max")?))
+        })?;
+        let since = clock::now() - days * DAY;
         app.db
-            .write(|tx| queries::purge(tx, clock::now() - days * DAY, KEPT_MAX))
+            .clean_up(&|tx, rows_max| queries::remove_ended(tx, since, keep, rows_max))?;
+        app.db.write(|tx| queries::forget_told(tx, since))
     }),
 }];
 

@@ -425,6 +425,13 @@ pub fn counts(conn: &Conn) -> Result<HashMap<i64, Counts>> {
     Ok(all)
 }
 
+/// How many messages are still to be sent, to endpoints that are switched off as well.
+pub fn backlog(conn: &Conn) -> Result<i64> {
+    Ok(conn
+        .prepare_cached("SELECT count(*) FROM notification_queue WHERE status IN ('queued','sending')")?
+        .query_row([], |r| r.get(0))?)
+}
+
 /// How many dead letters there are.
 pub fn dead(conn: &Conn) -> Result<i64> {
     Ok(conn
@@ -468,17 +475,20 @@ pub fn set_told(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str, told
     Ok(())
 }
 
-/// Removes what has ended before `before`, and of the rest all but the newest `keep`.
-pub fn purge(conn: &Conn, before: Ms, keep: i64) -> Result<()> {
-    conn.execute(
-        "DELETE FROM notification_queue WHERE status IN ('sent', 'dead', 'held') AND ended_at < ?1",
-        [before],
+/// Removes at most `rows_max` of what ended before `since` or is, of what has ended, not among the newest `keep`; the
+/// oldest first. Says how many.
+pub fn remove_ended(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Result<usize> {
+    let mut statement = conn.prepare_cached(
+        "DELETE FROM notification_queue WHERE id IN (
+           SELECT id FROM notification_queue WHERE ended_at IS NOT NULL AND (ended_at < ?1 OR id <=
+             (SELECT id FROM notification_queue WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?2))
+           AND status IN ('sent', 'dead', 'held') ORDER BY id LIMIT ?3)",
     )?;
-    conn.execute(
-        "DELETE FROM notification_queue WHERE status IN ('sent', 'dead', 'held')
-         AND id <= (SELECT id FROM notification_queue ORDER BY id DESC LIMIT 1 OFFSET ?1)",
-        [keep],
-    )?;
+    Ok(statement.execute(params![since, keep, rows_max as i64])?)
+}
+
+/// Forgets when somebody was told of what was no alert.
+pub fn forget_told(conn: &Conn, before: Ms) -> Result<()> {
     conn.execute("DELETE FROM notification_told WHERE at < ?1 AND alert_id = 0", [before])?;
     Ok(())
 }

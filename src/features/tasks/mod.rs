@@ -23,8 +23,14 @@ const PERIODIC: &[Periodic] = &[Periodic {
     name: "tasks.purge",
     every: Duration::from_secs(3600),
     run: Work::Short(|app| {
-        let days = app.db.read(|conn| settings::number(conn, "retention.task_days"))?;
-        app.db.write(|tx| queue::purge(tx, clock::now() - days * DAY)).map(drop)
+        let keep = app.db.read(|conn| {
+            Ok(queue::Keep {
+                since: clock::now() - settings::number(conn, "retention.task_days")? * DAY,
+                tasks_max: settings::number(conn, "retention.tasks_max")?,
+                lines_max: settings::number(conn, "retention.log_lines_max")?,
+            })
+        })?;
+        queue::clean_up(&app.db, keep).map(drop)
     }),
 }];
 

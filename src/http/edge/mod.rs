@@ -104,6 +104,21 @@ impl Edge {
 
     /// What was seen since the start, and what is going on now.
     pub fn stats(&self) -> EdgeStats {
+        self.door().stats()
+    }
+
+    /// Who looks at the figures without holding the edge open.
+    pub fn door(&self) -> Door {
+        Door(Arc::clone(&self.shared))
+    }
+}
+
+/// See [`Edge::door`].
+pub struct Door(Arc<Shared>);
+
+impl Door {
+    /// See [`Edge::stats`].
+    pub fn stats(&self) -> EdgeStats {
         let Shared {
             seats,
             in_flight,
@@ -111,7 +126,7 @@ impl Edge {
             streams,
             counts,
             ..
-        } = &*self.shared;
+        } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EdgeStats {
             connections: seats.taken(),

@@ -1,0 +1,191 @@
+//! The engine beside us, for who keeps more than one machine can: a VictoriaMetrics, or what speaks its import and its
+//! queries. Where it is and how it is asked stands here; what is pushed there is the exporter's, what is read back the
+//! metrics'.
+
+mod queries;
+
+use crate::app::App;
+use crate::base::clock::{self, Duration};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::{self, Host};
+use crate::base::secret::Secret;
+use crate::base::text;
+use crate::db::{Conn, Tx};
+use crate::net::dial::{Call, Security};
+use crate::net::get::{self, Buffer};
+use crate::net::policy::Policy;
+use crate::net::post::{self, Post};
+use crate::settings;
+use crate::vault::Place;
+
+/// Where the secret lay when it was first sealed: a sealed value is bound to its place for good.
+const PLACE: Place = Place {
+    table: "exporter",
+    column: "value",
+    row: 1,
+};
+
+/// A long import may take a while.
+const TAKES_IN: Duration = Duration::from_secs(20);
+const CONNECTS_IN: Duration = Duration::from_secs(5);
+/// Somebody looks at an empty chart meanwhile.
+const ANSWERS_IN: Duration = Duration::from_secs(5);
+const CALLED_IN: Duration = Duration::from_secs(2);
+
+/// See the module's documentation.
+pub struct Engine {
+    host: Host,
+    port: u16,
+    security: Security,
+    /// Path of its API, without a slash at the end.
+    base: String,
+    authorization: Option<Secret>,
+}
+
+/// Where values are pushed to, or nothing when nobody wants that.
+pub fn to_push(app: &App) -> Result<Option<Engine>> {
+    of(app, "push.url")
+}
+
+/// Where long charts are read from, or nothing when nobody wants that. With a cluster that is another address.
+pub fn to_read(app: &App) -> Result<Option<Engine>> {
+    of(app, "push.read_url")
+}
+
+fn of(app: &App, setting: &'static str) -> Result<Option<Engine>> {
+    let (url, user, sealed) = app.db.read(|conn| {
+        let user = settings::text(conn, "push.user")?;
+        Ok((settings::text(conn, setting)?, user, queries::secret(conn)?))
+    })?;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let secret = sealed.map(|sealed| app.vault.open_sealed(PLACE, &sealed)).transpose()?;
+    let authorization = secret.map(|secret| match user.is_empty() {
+        true => get::bearer(&secret),
+        false => get::basic(&user, &secret),
+    });
+    Engine::at(&url, authorization)
+        .map(Some)
+        .ok_or_else(|| Error::internal(format!("{setting} is no address")))
+}
+
+/// Is there a secret for it?
+pub fn has_secret(conn: &Conn) -> Result<bool> {
+    Ok(queries::secret(conn)?.is_some())
+}
+
+/// Keeps its secret, or forgets it.
+pub fn set_secret(app: &App, tx: &Tx, secret: Option<&Secret>, by: &str) -> Result<()> {
+    match secret {
+        Some(secret) => queries::put_secret(tx, &app.vault.seal(PLACE, secret)?, clock::now(), by),
+        None => queries::forget_secret(tx),
+    }
+}
+
+impl Engine {
+    /// The setting's grammar has been checked: scheme, host, perhaps a port, perhaps a path.
+    fn at(url: &str, authorization: Option<Secret>) -> Option<Engine> {
+        let (scheme, rest) = url.split_once("://")?;
+        let (security, usual) = match scheme {
+            "https" => (Security::Tls, 443),
+            _ => (Security::Plain, 80),
+        };
+        let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (name, host::port(port).ok()?),
+            _ => (authority, usual),
+        };
+        Some(Engine {
+            host: Host::parse(name).ok()?,
+            port,
+            security,
+            base: base.trim_end_matches('/').to_string(),
+            authorization,
+        })
+    }
+
+    /// Host and port, for people.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.host.in_url(), self.port)
+    }
+
+    fn call(&self, connect_max: Duration, all_max: Duration) -> Call<'_> {
+        Call {
+            host: &self.host,
+            port: self.port,
+            security: self.security,
+            // The administrator's own engine, most likely in the same private network.
+            policy: Policy::Server,
+            connect_max,
+            until: clock::mono() + all_max,
+        }
+    }
+
+    /// Sends lines of JSON to be imported.
+    pub fn import(&self, body: &str) -> Result<()> {
+        let authorization = self.authorization.as_ref();
+        let headers: Vec<_> = authorization
+            .map(|a| ("authorization", a.reveal_text_for("push header").to_string()))
+            .into_iter()
+            .collect();
+        let said = post::post(
+            &self.call(CONNECTS_IN, TAKES_IN),
+            &Post {
+                path: &Secret::new(format!("{}/api/v1/import", self.base)),
+                content_type: "application/json",
+                headers: &headers,
+                body: body.as_bytes(),
+                proxy: None,
+            },
+        );
+        let wiped = headers.into_iter().map(|(_, value)| Secret::new(value));
+        drop(wiped.collect::<Vec<_>>());
+        let said = said?;
+        self.good(said.status, &said.body, "did not take the samples")
+    }
+
+    /// Asks for a range of `query` with these steps, all in unix seconds; gives the answer's JSON.
+    pub fn query_range<'b>(
+        &self,
+        query: &str,
+        (from, to, step): (u32, u32, u32),
+        body_max: usize,
+        buffer: &'b mut Buffer,
+    ) -> Result<&'b [u8]> {
+        let query = text::percent_encode(query);
+        // A range that stands still: what another asked for must not shift the steps.
+        let path = format!(
+            "{}/api/v1/query_range?query={query}&start={from}&end={to}&step={step}s&nocache=1",
+            self.base
+        );
+        let call = self.call(CALLED_IN, ANSWERS_IN);
+        let answer = get::get(&call, &path, self.authorization.as_ref(), body_max, buffer)?;
+        self.good(answer.status, answer.body, "did not answer the question")?;
+        Ok(answer.body)
+    }
+
+    fn good(&self, status: u16, body: &[u8], failed: &str) -> Result<()> {
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        let answer = text::one_line(&String::from_utf8_lossy(body), 200);
+        let say = format!("{} {failed} (status {status}): {answer}", self.place());
+        Err(Error::new(Kind::Upstream, "engine_refused", say))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let of = |url| Engine::at(url, None).map(|e| (e.place(), e.base));
+        let found = |place: &str, base: &str| Some((place.to_string(), base.to_string()));
+        assert_eq!(of("http://10.0.0.5:8428"), found("10.0.0.5:8428", ""));
+        assert_eq!(of("https://vm.example/"), found("vm.example:443", ""));
+        let cluster = "http://[2001:db8::1]:8480/insert/0/prometheus";
+        assert_eq!(of(cluster), found("[2001:db8::1]:8480", "/insert/0/prometheus"));
+    }
+}

@@ -1,0 +1,100 @@
+//! What happens, as a stream: every event in its order, once, from where the client has come to. The rows are cleaned up
+//! by age and number.
+
+use crate::access::Right;
+use crate::app::App;
+use crate::base::clock::{self, DAY, Duration, rfc3339};
+use crate::base::error::Result;
+use crate::events::outbox::{self, Event};
+use crate::events::wake::Wake;
+use crate::feature::Feature;
+use crate::http::reply::Reply;
+use crate::http::request::Method::Get;
+use crate::http::route::{Ctx, Route, route};
+use crate::http::sse::{self, Flow, Source};
+use crate::schedule::{Periodic, Work};
+use crate::settings;
+use std::sync::Arc;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: ROUTES,
+    periodic: PERIODIC,
+    ..Feature::named("events")
+};
+
+const ROUTES: &[Route] = &[route(Get, "/api/events/stream", Right::Read, stream)];
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "events.purge",
+    every: Duration::from_secs(3600),
+    run: Work::Short(|app| {
+        let (days, keep) = app.db.read(|conn| {
+            let days = settings::number(conn, "retention.event_days")?;
+            Ok((days, settings::number(conn, "retention.events_max")?))
+        })?;
+        outbox::clean_up(&app.db, clock::now() - days * DAY, keep).map(drop)
+    }),
+}];
+
+/// Events that one look at the database takes.
+const LOOK_MAX: usize = 100;
+
+/// One client's place among the events.
+struct News {
+    app: Arc<App>,
+    after: i64,
+    /// Who signed in from where is for administrators.
+    all: bool,
+}
+
+/// Every event from now on, or after the number in `Last-Event-ID` or `?after=`: each an SSE event named `event`, its
+/// number as id.
+fn stream(ctx: &Ctx) -> Result<Reply> {
+    let newest = ctx.app.db.read(outbox::newest)?;
+    let after = match ctx.request.header("last-event-id").and_then(|t| t.parse().ok()) {
+        Some(seen) => seen,
+        None => ctx.request.number("after", newest, 0..=i64::MAX)?,
+    };
+    let actor = ctx.actor()?;
+    let news = News {
+        app: ctx.web.app.clone(),
+        // A number from another database must not make us wait for years.
+        after: after.min(newest),
+        all: actor.role().may(Right::Administer),
+    };
+    let ticket = ctx.web.streams.offer(actor.user().get(), Box::new(news))?;
+    Ok(Reply::stream(ticket))
+}
+
+impl Source for News {
+    fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+        loop {
+            let events = self.app.db.read(|conn| outbox::after(conn, self.after, LOOK_MAX))?;
+            for event in &events {
+                self.after = event.id;
+                if self.all || !event.kind.starts_with("auth.") {
+                    sse::frame(out, Some(event.id), "event", &told(event));
+                }
+            }
+            if events.len() < LOOK_MAX || out.len() >= sse::BATCH {
+                return Ok(Flow::More);
+            }
+        }
+    }
+
+    fn wake(&self) -> &Wake {
+        &self.app.wakes.events
+    }
+}
+
+fn told(event: &Event) -> String {
+    serde_json::json!({
+        "id": event.id,
+        "ts": rfc3339(event.at),
+        "kind": event.kind,
+        "target": { "type": event.target_type, "id": event.target_id },
+        "data": event.data,
+    })
+    .to_string()
+}

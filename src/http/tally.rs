@@ -1,0 +1,78 @@
+//! How often a route was asked, how it answered and how long that took. Plain counters beside the route: to count is a
+//! handful of additions, and nobody waits for anybody.
+
+use crate::base::clock::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Upper bounds of the buckets in µs; what took longer is in a last one. A page takes some ms, what waits for another
+/// machine up to some seconds, a long poll half a minute.
+pub const BOUNDS_US: [u64; 9] = [
+    1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000, 30_000_000,
+];
+
+/// The first digits of a status.
+pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Tally {
+    classes: [AtomicU64; CLASSES.len()],
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+/// What a [`Tally`] has counted.
+#[derive(Debug, Clone, Default)]
+pub struct Counted {
+    /// By [`CLASSES`].
+    pub classes: [u64; CLASSES.len()],
+    /// By [`BOUNDS_US`], and longer; each answer in one.
+    pub buckets: [u64; BOUNDS_US.len() + 1],
+    /// All together.
+    pub sum_us: u64,
+}
+
+impl Tally {
+    /// One more answer.
+    pub fn count(&self, status: u16, took: Duration) {
+        let us = took.as_micros() as u64;
+        let class = usize::from(status / 100).clamp(2, 5) - 2;
+        let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
+        self.classes[class].fetch_add(1, Ordering::Relaxed);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// As it stands. Answers that are being counted may be in one number and not yet in another.
+    pub fn read(&self) -> Counted {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counted {
+            classes: self.classes.each_ref().map(read),
+            buckets: self.buckets.each_ref().map(read),
+            sum_us: read(&self.sum_us),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_in_one_class_and_one_bucket() {
+        let tally = Tally::default();
+        for (status, us) in [
+            (200, 1_000),
+            (204, 1_001),
+            (303, 0),
+            (499, 30_000_001),
+            (500, 30_000_000),
+        ] {
+            tally.count(status, Duration::from_micros(us));
+        }
+        let counted = tally.read();
+        assert_eq!(counted.classes, [2, 1, 1, 1]);
+        assert_eq!(counted.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(counted.sum_us, 60_002_002);
+    }
+}

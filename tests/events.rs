@@ -1,0 +1,104 @@
+//! What happens, as a stream: in order, each once, on from where one was; and only for who may read it.
+
+mod common;
+
+use common::*;
+use serde_json::json;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Something that ends in an event: a task about a new server that fails.
+fn happen(house: &House, name: &str) -> i64 {
+    let id = house.admin().post("/api/servers", &server(name, 1)).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let task = house.newest_task(id, "server.look_host_key");
+    house.wait_for(task);
+    task
+}
+
+fn next_task(stream: &mut Sse) -> (i64, i64) {
+    loop {
+        let event = stream.next(SOON).expect("an event comes");
+        let told = event.json();
+        assert_eq!((event.name.as_str(), told["id"].as_i64()), ("event", event.id));
+        if told["kind"] == "task.ended" {
+            assert_eq!(told["target"]["type"], "task");
+            assert!(told["ts"].as_str().unwrap().ends_with('Z') && told["data"]["kind"].is_string());
+            return (event.id.unwrap(), told["target"]["id"].as_i64().unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_event_comes_once_and_in_order_also_after_a_break() {
+    let mut house = House::new();
+    let before = happen(&house, "before");
+    let viewer = house.somebody("viewer");
+    let mut stream = viewer.stream("/api/events/stream", None);
+    let kind = stream
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    assert!(kind.is_some_and(|(_, kind)| kind.starts_with("text/event-stream")));
+    let first = happen(&house, "first");
+    let (seen, task) = next_task(&mut stream);
+    assert_eq!(task, first, "what was before is not told unasked");
+    drop(stream);
+
+    let second = happen(&house, "second");
+    house.stop();
+    house.start();
+    let third = happen(&house, "third");
+    let mut stream = viewer.stream("/api/events/stream", Some(seen));
+    assert_eq!(
+        [next_task(&mut stream).1, next_task(&mut stream).1],
+        [second, third],
+        "none missed, none twice"
+    );
+    let mut all = viewer.stream("/api/events/stream?after=0", None);
+    assert_eq!(next_task(&mut all).1, before);
+    // A number from another life is no reason to wait for years.
+    let mut odd = viewer.stream("/api/events/stream", Some(i64::MAX));
+    let fourth = happen(&house, "fourth");
+    for stream in [&mut stream, &mut odd] {
+        assert_eq!(next_task(stream).1, fourth);
+    }
+}
+
+#[test]
+fn who_signed_in_from_where_is_for_administrators() {
+    let house = House::new();
+    house.client().get("/api/events/stream").fails(401, "unauthorized");
+    house.admin().get("/api/events/stream?after=x").fails(422, "invalid");
+    let mut viewer = house.somebody("viewer").stream("/api/events/stream", None);
+    let mut admin = house.admin().stream("/api/events/stream", None);
+    house.sign_in(ADMIN, "not the password");
+    let told = admin.next(SOON).unwrap().json();
+    assert_eq!(
+        (&told["kind"], &told["data"]["login"]),
+        (&json!("auth.login_failed"), &json!(ADMIN))
+    );
+    let task = happen(&house, "web");
+    assert_eq!(next_task(&mut admin).1, task);
+    let mut seen = Vec::new();
+    loop {
+        let told = viewer.next(SOON).unwrap().json();
+        seen.push(told["kind"].as_str().unwrap().to_string());
+        if told["kind"] == "task.ended" {
+            break;
+        }
+    }
+    assert!(!seen.iter().any(|kind| kind.starts_with("auth.")), "{seen:?}");
+}
+
+#[test]
+fn who_is_signed_out_is_told_nothing_more() {
+    let house = House::new();
+    let viewer = house.somebody("viewer");
+    let mut stream = viewer.stream("/api/events/stream", None);
+    assert_eq!(viewer.post("/api/auth/logout", &json!({})).status, 204);
+    happen(&house, "web");
+    assert_eq!(stream.rest(), []);
+}
