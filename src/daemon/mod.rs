@@ -23,6 +23,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::certwatch::FEATURE,
     &features::metrics::FEATURE,
     &features::notifications::FEATURE,
+    &features::silences::FEATURE,
     &features::alerts::FEATURE,
     &features::tasks::FEATURE,
     &features::exporter::FEATURE,

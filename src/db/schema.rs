@@ -20,6 +20,7 @@ pub const STATE: &[Step] = steps![
     "0010_certwatch.sql",
     "0011_notifications.sql",
     "0012_exporter.sql",
+    "0014_silences.sql",
 ];
 
 /// `metrics.db`.

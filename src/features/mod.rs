@@ -11,6 +11,7 @@ pub mod nswatch;
 pub mod certwatch;
 pub mod metrics;
 pub mod notifications;
+pub mod silences;
 pub mod alerts;
 pub mod tasks;
 pub mod exporter;

@@ -529,6 +529,7 @@ struct Show {
     period: &'static str,
     tasks: Vec<TaskRow>,
     open_task: Option<i64>,
+    panels: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Tasks on a server's page.
@@ -570,6 +571,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         period: periods.into_iter().find(|p| *p == asked).unwrap_or(usual),
         open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
+        panels: ctx.panels("server", id.get())?,
     };
     page::show(ctx, "servers/show.html", content)
 }
