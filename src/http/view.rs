@@ -23,6 +23,7 @@ templates![
     "_bare.html",
     "_base.html",
     "_parts.html",
+    "alerts/_hanging.html",
     "alerts/list.html",
     "certificates/_life.html",
     "certificates/delete.html",

@@ -201,5 +201,5 @@ fn of_server(ctx: &Ctx, id: i64) -> Result<Value> {
         let subject = Subject::of(conn, "server.unreachable", ("server", id))?;
         super::covering(conn, &subject)
     })?;
-    Ok(json!({ "now": silence.map(row) }))
+    Ok(json!(silence.map(row)))
 }
