@@ -494,9 +494,10 @@ pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::words::{self, Lang};
 
     #[test]
-    fn every_alert_can_be_subscribed_to() {
+    fn every_alert_can_be_subscribed_to_and_has_words() {
         for rule in RULES.iter().filter(|r| matches!(r.then, Then::Raise { .. })) {
             let known = notifications::catalogue::KINDS.iter().find(|k| k.name == rule.event);
             assert!(
@@ -504,6 +505,8 @@ mod tests {
                 "{} is missing in notifications/catalogue.rs",
                 rule.event
             );
+            let words = format!("alert.{}", rule.event);
+            assert!(words::word(Lang::Ru, &words, None).is_some(), "{words} has no words");
         }
     }
 }
