@@ -19,7 +19,7 @@ use crate::settings;
 const OFFLINE: &str = "controller.offline";
 const DARK: &str = "server.unreachable";
 /// Nothing but a person keeps these quiet: somebody may be breaking in just now.
-const NEVER: [&str; 3] = [OFFLINE, "auth.refresh_reused", "host.key_changed"];
+const ALARMS: [&str; 2] = ["auth.refresh_reused", "host.key_changed"];
 /// These hang on our own network and on no server.
 const FAR: [&str; 4] = [DARK, "ns.mismatch", "ns.resolve_failed", "notification.dead"];
 /// The watch over certificates looks each minute at what it was told to look at again.
@@ -36,7 +36,7 @@ pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
         note(app, tx, "alert.reopened", &alert, None)?;
     }
     let begun = match alert.count {
-        1 => flap::begins(tx, &alert, at)?,
+        1 if !ALARMS.contains(&alert.kind.as_str()) => flap::begins(tx, &alert, at)?,
         _ => None,
     };
     alert.flaps = begun.unwrap_or(alert.flaps);
@@ -202,7 +202,7 @@ fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Quiet>> {
 /// The alert that tells of the cause: our own network, or every server that it hangs on.
 fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
     let kind = subject.kind.as_str();
-    if NEVER.contains(&kind) {
+    if ALARMS.contains(&kind) || kind == OFFLINE {
         return Ok(None);
     }
     if let Some(id) = queries::burning(conn, OFFLINE, ("controller", 0))? {

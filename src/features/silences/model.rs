@@ -178,12 +178,13 @@ impl Scope {
     /// Is such an alert meant? Of something that lies on several servers: only when all of them are meant.
     pub fn covers(&self, subject: &Subject) -> bool {
         let servers = &subject.servers;
-        let on_all =
-            |fits: &dyn Fn(&(Id<id::Server>, Vec<String>)) -> bool| !servers.is_empty() && servers.iter().all(fits);
+        let lies = !servers.is_empty();
         let same_tag = |tag: &String| tag.to_lowercase() == self.tag.to_lowercase();
         (self.kind.is_empty() || self.kind == subject.kind)
-            && (self.tag.is_empty() || on_all(&|(_, tags)| tags.iter().any(same_tag)))
-            && self.server.is_none_or(|wanted| on_all(&|(id, _)| *id == wanted))
+            && (self.tag.is_empty() || (lies && servers.iter().all(|(_, tags)| tags.iter().any(same_tag))))
+            && self
+                .server
+                .is_none_or(|wanted| lies && servers.iter().all(|(id, _)| *id == wanted))
             && (self.domain.is_none() || self.domain == subject.domain)
             && (self.group.is_none() || self.group == subject.group)
     }
