@@ -47,9 +47,15 @@ CREATE TABLE alerts (
   acked_by     TEXT,
   acked_at     INTEGER,
   resolved_at  INTEGER
-, part TEXT NOT NULL DEFAULT '') STRICT;
+, part TEXT NOT NULL DEFAULT '', variant TEXT NOT NULL DEFAULT '', quiet TEXT NOT NULL DEFAULT '' CHECK (quiet IN ('','muted','silenced','flapping')), quiet_by INTEGER NOT NULL DEFAULT 0, quiet_until INTEGER, told TEXT NOT NULL DEFAULT '', flaps INTEGER NOT NULL DEFAULT 0, good_since INTEGER, changed_at INTEGER NOT NULL DEFAULT 0) STRICT;
+
+CREATE INDEX alerts_about ON alerts (target_type, target_id) WHERE state <> 'resolved';
+
+CREATE INDEX alerts_fingerprint ON alerts (fingerprint, first_at);
 
 CREATE UNIQUE INDEX alerts_open ON alerts (fingerprint) WHERE state <> 'resolved';
+
+CREATE INDEX alerts_quiet ON alerts (quiet) WHERE state <> 'resolved' AND quiet <> '';
 
 CREATE INDEX alerts_time ON alerts (last_at);
 
@@ -366,6 +372,26 @@ CREATE TABLE settings (
   changed_at  INTEGER NOT NULL,
   changed_by  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE silences (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  -- What it is about; all that is given must fit, nothing given means everything.
+  kind       TEXT    NOT NULL DEFAULT '',     -- of alerts
+  tag        TEXT    NOT NULL DEFAULT '' COLLATE NOCASE, -- of servers
+  server_id  INTEGER REFERENCES servers(id) ON DELETE CASCADE,
+  domain_id  INTEGER REFERENCES domains(id) ON DELETE CASCADE,
+  group_id   INTEGER REFERENCES groups(id) ON DELETE CASCADE, -- of domains
+  reason     TEXT    NOT NULL,
+  author     TEXT    NOT NULL,
+  starts_at  INTEGER NOT NULL,
+  ends_at    INTEGER NOT NULL CHECK (ends_at > starts_at),
+  state      TEXT    NOT NULL CHECK (state IN ('waiting','active','over')),
+  ended_at   INTEGER,                         -- when it really ended
+  ended_by   TEXT,                            -- who ended it early
+  created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX silences_state ON silences (state, starts_at);
 
 CREATE TABLE task_logs (
   task_id  INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,

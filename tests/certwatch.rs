@@ -511,3 +511,33 @@ fn viewers_read_and_only_operators_have_it_looked_at() {
     operator.post("/api/domains/99/certificate/check", &json!({})).is(404);
     street.house.client().get(&place).is(401);
 }
+
+#[test]
+fn what_a_server_showed_while_it_was_dark_is_looked_at_again_when_it_is_lit() {
+    let street = Street::new(Rooms::Two);
+    let (dark, other) = (street.server("dark", "127.0.0.1"), street.server("other", "127.0.0.1"));
+    let domain = street.domain("shop.example", &[dark, other]);
+    let db = street.house.database("lamplighter.db");
+    let now = clock::now();
+    for server in [dark, other] {
+        db.execute(
+            "INSERT OR REPLACE INTO certwatch_served (domain_id, server_id, looked_at, code, misses)
+             VALUES (?1, ?2, ?3, 'unreachable', 2)",
+            params![domain, server, now],
+        )
+        .unwrap();
+    }
+    let looked_at = |server: i64| -> Ms {
+        let sql = "SELECT looked_at FROM certwatch_served WHERE server_id = ?1";
+        db.query_row(sql, [server], |r| r.get(0)).unwrap()
+    };
+    db.execute(
+        "INSERT INTO events (at, kind, target_type, target_id, data) VALUES (?1, 'server.recovered', 'server', ?2, '{}')",
+        params![now, dark],
+    )
+    .unwrap();
+    eventually("it is due, or was just looked at", || {
+        (looked_at(dark) != now).then_some(())
+    });
+    assert_eq!(looked_at(other), now, "nothing is new about the other one");
+}

@@ -24,6 +24,7 @@ use lamplighter::net::tls::Pin;
 use ring::hmac;
 use serde_json::{Value, json};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -131,11 +132,19 @@ fn test(house: &House, id: i64) -> Value {
 #[test]
 fn telegram_is_told_within_a_second_of_the_third_missed_poll() {
     let house = house();
+    set(&house, "messages.min_interval_s", json!(0));
     let api = telegram::new();
     add_telegram(&house, &api, &["424242"]);
     let polls: Arc<Mutex<Vec<Instant>>> = Arc::default();
-    let kept = polls.clone();
-    let glances = Fake::new(move |_, _| kept.lock().unwrap().push(Instant::now()));
+    let answers = Arc::new(AtomicBool::new(false));
+    let (kept, will) = (polls.clone(), answers.clone());
+    let body = data("glances/4.3.3/full/all.json");
+    let glances = Fake::new(move |_, peer| {
+        kept.lock().unwrap().push(Instant::now());
+        if will.load(Ordering::SeqCst) {
+            let _ = peer.write_all(&fake::http("200 OK", "application/json", &body));
+        }
+    });
     let server = json!({
         "name": "web-1", "host": "127.0.0.1", "ssh_port": 9, "username": "root", "password": "some password",
         "glances_port": glances.port, "poll_interval_s": 5,
@@ -143,20 +152,28 @@ fn telegram_is_told_within_a_second_of_the_third_missed_poll() {
     let id = house.admin().post("/api/servers", &server).is(201)["id"]
         .as_i64()
         .unwrap();
-    let told = posts("the message", &api, 1).remove(0);
     // A poll may ask twice (another path): the third one ends with the last request before the message.
-    let last = polls
-        .lock()
-        .unwrap()
-        .iter()
-        .rfind(|at| **at < told.at)
-        .copied()
-        .unwrap();
-    let took = told.at - last;
-    println!("third failed poll to the request at Telegram: {} ms", took.as_millis());
-    assert!(took < Duration::from_secs(1), "{took:?}");
-    let text = told.json()["text"].as_str().unwrap().to_string();
-    println!("{text}");
+    let told = |n: usize| {
+        let told = posts("the message", &api, n).remove(n - 1);
+        let all = polls.lock().unwrap();
+        let last = all.iter().rfind(|at| **at < told.at).copied().unwrap();
+        let took = told.at - last;
+        println!("third failed poll to the request at Telegram: {} ms", took.as_millis());
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        let text = told.json()["text"].as_str().unwrap().to_string();
+        println!("{text}\n");
+        (told, text)
+    };
+    // Nobody has ever reached it: mostly its Glances is still to come, and no lamp has gone out.
+    let (_, text) = told(1);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "🟡 web-1 has never been reached: Glances does not answer");
+    assert!(lines[1].starts_with("Warning, since "), "{text}");
+    answers.store(true, Ordering::SeqCst);
+    assert!(told(2).1.starts_with("🟢 web-1 answers for the first time\n"));
+    // It was lit: now it is dark.
+    answers.store(false, Ordering::SeqCst);
+    let (told, text) = told(3);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "🟠 web-1 is dark: Glances does not answer");
     assert!(

@@ -5,7 +5,7 @@ mod support;
 use support::{Answer, Browser, Daemon};
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 40] = [
+const PAGES: [&str; 43] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -37,6 +37,9 @@ const PAGES: [&str; 40] = [
     "/alert-rules/new?watches=ns.mismatch",
     "/alert-rules/1",
     "/alert-rules/6",
+    "/silences",
+    "/silences?state=over",
+    "/silences?server=web-01&kind=server.unreachable",
     "/certificates",
     "/certificates/new",
     "/notifications",
@@ -389,6 +392,7 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
         "/groups?delete=1",
         "/domains",
         "/domains/1",
+        "/silences",
     ];
     for path in open {
         let page = vera.get(path);
@@ -434,6 +438,8 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
         "/domains/1",
         "/domains/1/delete",
         "/domains/bulk",
+        "/silences",
+        "/silences/1/end",
     ] {
         let form = [("confirm", "web-01"), ("name", "x"), ("ids", "1")];
         assert_eq!(vera.post(path, &form).status, 403, "{path}");
@@ -622,4 +628,64 @@ fn the_files_of_a_page_are_kept_for_ever() {
         (200, "text/css; charset=utf-8")
     );
     assert!(file.header("cache-control").contains("immutable"));
+}
+
+#[test]
+fn a_silence_is_made_and_ended_by_plain_forms() {
+    let daemon = Daemon::dev("pages-silences");
+    let mut browser = daemon.admin();
+    add_server(&mut browser, "web-01");
+    add_domain(&mut browser, "магазин.example");
+    // From the server's page, by its menu.
+    let page = browser.get("/servers/1");
+    assert!(
+        page.has("action=\"/silences\"") && page.has("name=\"server_id\" value=\"1\"") && !page.has("id=\"silenced\"")
+    );
+    let form = [("server_id", "1"), ("next", "/servers/1"), ("hours", "4")];
+    assert_eq!(browser.post("/silences", &form).header("location"), "/servers/1");
+    let page = browser.get("/servers/1");
+    assert!(page.has("id=\"silenced\"") && page.has("action=\"/silences/1/end\""));
+    let away = [("kind", "ns.mismatch"), ("next", "//evil.example"), ("hours", "1")];
+    assert_eq!(browser.post("/silences", &away).header("location"), "/");
+
+    // The long form names things; what was typed comes back with its mistakes.
+    let mut form = vec![
+        ("server", "no-such"),
+        ("domain", ""),
+        ("tag", "<b>"),
+        ("kind", ""),
+        ("reason", "kept \"words\""),
+        ("hours", ""),
+        ("starts_at", ""),
+        ("ends_at", "1999-01-01T00:00"),
+    ];
+    let refused = browser.post("/silences", &form);
+    assert_eq!(refused.status, 422);
+    assert!(refused.has("id=\"server-e\"") && refused.has("value=\"no-such\"") && !refused.has("<b>\""));
+    form[0].1 = "";
+    form[1].1 = "Магазин.example";
+    let refused = browser.post("/silences", &form);
+    assert!(
+        refused.has("id=\"ends_at-e\"") && refused.has("kept &quot;words&quot;"),
+        "{}",
+        refused.body
+    );
+    check_page("/silences", &Answer { status: 200, ..refused });
+    form[2].1 = "";
+    form[5].1 = "24";
+    form[7].1 = "";
+    assert_eq!(
+        browser.post("/silences", &form).header("location"),
+        "/silences?state=active"
+    );
+    let page = browser.get("/silences");
+    check_page("/silences", &page);
+    assert!(page.has("магазин.<wbr>example") && page.has("kept &quot;words&quot;") && page.has(">web-01<"));
+    assert_eq!(browser.post("/silences/1/end", &[]).header("location"), "/silences");
+    assert!(!browser.get("/servers/1").has("id=\"silenced\""));
+    for lang in ["en", "ru"] {
+        browser.post("/prefs", &[("lang", lang), ("back", "/")]);
+        check_page("/silences?state=over", &browser.get("/silences?state=over"));
+        check_page("/silences", &browser.get("/silences"));
+    }
 }

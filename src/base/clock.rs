@@ -73,9 +73,80 @@ pub fn civil(days: i64) -> (i64, u32, u32) {
     (yoe + era * 400 + i64::from(m <= 2), m, d)
 }
 
+/// Days since 1970-01-01 of a date; `None` when there is none like it. Source: as [`civil`], `days_from_civil`.
+fn days(y: i64, m: i64, d: i64) -> Option<i64> {
+    let shifted = y - i64::from(m <= 2);
+    let era = shifted.div_euclid(400);
+    let yoe = shifted.rem_euclid(400);
+    let doy = (153 * (m + if m > 2 { -3 } else { 9 }) + 2) / 5 + d - 1;
+    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+    (civil(days) == (y, u32::try_from(m).ok()?, u32::try_from(d).ok()?)).then_some(days)
+}
+
+/// Reads `2026-01-02T03:04`, with or without seconds, their parts and a `Z`: what [`rfc3339`] writes and what a form's
+/// field for a time gives. All of it is UTC.
+pub fn parse_utc(text: &str) -> Option<Ms> {
+    let (date, time) = text.strip_suffix('Z').unwrap_or(text).split_once('T')?;
+    let number = |part: &str, digits: usize| match part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()) {
+        true => part.parse::<i64>().ok(),
+        false => None,
+    };
+    let (time, ms) = match time.split_once('.') {
+        Some((time, part)) if time.len() == 8 => (time, number(part, 3)?),
+        Some(_) => return None,
+        None => (time, 0),
+    };
+    let date: Vec<&str> = date.split('-').collect();
+    let [y, m, d] = date[..] else { return None };
+    let time: Vec<&str> = time.split(':').collect();
+    let (h, min, s) = match time[..] {
+        [h, min] => (h, min, "00"),
+        [h, min, s] => (h, min, s),
+        _ => return None,
+    };
+    let days = days(number(y, 4)?, number(m, 2)?, number(d, 2)?)?;
+    let (h, min, s) = (number(h, 2)?, number(min, 2)?, number(s, 2)?);
+    let is_time = h < 24 && min < 60 && s < 60;
+    is_time.then_some(days * DAY + h * HOUR + min * MINUTE + s * SECOND + ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read_and_what_is_no_time_cannot() {
+        for at in [
+            0,
+            951_782_399_999,
+            951_782_400_000,
+            1_795_000_000_123,
+            4_102_444_800_000,
+        ] {
+            assert_eq!(parse_utc(&rfc3339(at)), Some(at));
+        }
+        assert_eq!(parse_utc("2026-11-21T14:30"), parse_utc("2026-11-21T14:30:00Z"));
+        for bad in [
+            "",
+            "T",
+            "2026-11-21",
+            "2026-02-29T10:00",
+            "2026-13-01T10:00",
+            "2026-00-01T10:00",
+            "2026-11-31T10:00",
+            "2026-11-21T24:00",
+            "2026-11-21T10:60",
+            "2026-11-21 10:00",
+            "2026-11-21T10:00+02:00",
+            "26-11-21T10:00",
+            "2026-11-21T1:00",
+            "2026-11-21T10:00:00.5Z",
+            "+026-11-21T10:00",
+            "2026-11-21T10:00:0é",
+        ] {
+            assert_eq!(parse_utc(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_written_as_rfc_3339() {

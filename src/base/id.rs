@@ -26,6 +26,8 @@ pub enum Certificate {}
 pub enum Domain {}
 /// Marker of those whom messages are sent to.
 pub enum Endpoint {}
+/// Marker of silences.
+pub enum Silence {}
 /// Marker of messages to one recipient.
 pub enum Delivery {}
 

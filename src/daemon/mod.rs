@@ -24,6 +24,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::rules::FEATURE,
     &features::metrics::FEATURE,
     &features::notifications::FEATURE,
+    &features::silences::FEATURE,
     &features::alerts::FEATURE,
     &features::events::FEATURE,
     &features::tasks::FEATURE,

@@ -21,6 +21,7 @@ pub const STATE: &[Step] = steps![
     "0011_notifications.sql",
     "0012_exporter.sql",
     "0013_rules.sql",
+    "0014_silences.sql",
     "0015_engine.sql",
     "0016_resolvers.sql",
 ];

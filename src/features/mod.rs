@@ -13,6 +13,7 @@ pub mod rules;
 pub mod engine;
 pub mod metrics;
 pub mod notifications;
+pub mod silences;
 pub mod alerts;
 pub mod events;
 pub mod tasks;

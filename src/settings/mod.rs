@@ -189,6 +189,30 @@ pub const TABLE: &[Setting] = &[
         "Об одном и том же один получатель узнаёт не чаще; сообщения между ними подсчитываются."
     ),
     number!(
+        "alerts.flap_count",
+        4,
+        2..=100,
+        "",
+        "How often an alert begins within the time below until it is taken to flap: one message says so, then there are none until it is calm.",
+        "Сколько раз тревога должна начаться за указанное ниже время, чтобы считаться мигающей: об этом одно сообщение, дальше тишина, пока не успокоится."
+    ),
+    number!(
+        "alerts.flap_window_min",
+        30,
+        1..=1440,
+        "min",
+        "Within which time an alert has to begin that often.",
+        "За какое время тревога должна начаться столько раз."
+    ),
+    number!(
+        "alerts.calm_min",
+        15,
+        1..=1440,
+        "min",
+        "How long an alert that flaps must stay as it is until its state is told.",
+        "Сколько мигающая тревога должна не меняться, чтобы о её состоянии сообщили."
+    ),
+    number!(
         "messages.max_age_h",
         24,
         1..=168,

@@ -1,6 +1,6 @@
 //! The alerts' JSON API.
 
-use super::{Alert, Filter};
+use super::{Alert, Filter, Hanging, Why};
 use crate::access::Right;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Result};
@@ -36,6 +36,20 @@ pub struct View<'a> {
     acked_by: Option<&'a str>,
     acked_at: Option<String>,
     resolved_at: Option<String>,
+    quiet: Option<QuietView>,
+    flapping: bool,
+    /// Of one alert alone, and only where something may hang on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hanging: Option<Hanging>,
+}
+
+/// Why an alert sends no messages: which other alert tells of its cause, or which silence it is under.
+#[derive(Serialize)]
+struct QuietView {
+    why: &'static str,
+    alert_id: Option<i64>,
+    silence_id: Option<i64>,
+    until: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -65,6 +79,14 @@ pub fn view(a: &Alert) -> View<'_> {
         acked_by: a.acked_by.as_deref(),
         acked_at: a.acked_at.map(rfc3339),
         resolved_at: a.resolved_at.map(rfc3339),
+        quiet: a.quiet.as_ref().map(|q| QuietView {
+            why: q.why.name(),
+            alert_id: (q.why == Why::Muted).then_some(q.by),
+            silence_id: (q.why == Why::Silenced).then_some(q.by),
+            until: q.until.map(rfc3339),
+        }),
+        flapping: a.flaps > 0 && a.state != "resolved",
+        hanging: None,
     }
 }
 
@@ -103,7 +125,16 @@ fn list(ctx: &Ctx) -> Result<Reply> {
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "alert")?;
-    Reply::json(&view(&ctx.app.db.read(|conn| super::get(conn, id))?))
+    let (alert, hanging) = ctx.app.db.read(|conn| {
+        let alert = super::get(conn, id)?;
+        let hanging = super::hanging(conn, &alert)?;
+        Ok((alert, hanging))
+    })?;
+    let hanging = (hanging != Hanging::default()).then_some(hanging);
+    Reply::json(&View {
+        hanging,
+        ..view(&alert)
+    })
 }
 
 fn acknowledge(ctx: &Ctx) -> Result<Reply> {

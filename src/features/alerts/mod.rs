@@ -1,7 +1,9 @@
 //! What needs a person. Alerts are made from events, one open alert for each kind and target; a new occurrence counts up.
-//! Recovery resolves them. Evidence is kept as raw sentences.
+//! Recovery resolves them. Evidence is kept as raw sentences. Which of them send a message is decided in `mute` and `flap`.
 
 mod queries;
+mod flap;
+mod mute;
 pub mod api;
 pub mod pages;
 
@@ -23,20 +25,28 @@ pub use queries::Filter;
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    panels: pages::PANELS,
     periodic: PERIODIC,
     react: Some(react),
     ..Feature::named("alerts")
 };
 
-const PERIODIC: &[Periodic] = &[Periodic {
-    name: "alerts.purge",
-    every: Duration::from_secs(3600),
-    run: Work::Short(|app| {
-        let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
-        let before = clock::now() - days * DAY;
-        app.db.write(|tx| queries::purge(tx, before))
-    }),
-}];
+const PERIODIC: &[Periodic] = &[
+    Periodic {
+        name: "alerts.settle",
+        every: Duration::from_secs(5),
+        run: Work::Short(mute::beat),
+    },
+    Periodic {
+        name: "alerts.purge",
+        every: Duration::from_secs(3600),
+        run: Work::Short(|app| {
+            let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+            let before = clock::now() - days * DAY;
+            app.db.write(|tx| queries::purge(tx, before))
+        }),
+    },
+];
 
 /// One alert.
 #[derive(Debug, Clone)]
@@ -69,6 +79,60 @@ pub struct Alert {
     pub acked_at: Option<Ms>,
     /// Unix ms.
     pub resolved_at: Option<Ms>,
+    /// Finds other words for the same kind; empty: the usual ones.
+    pub variant: String,
+    /// Why it sends no message.
+    pub quiet: Option<Quiet>,
+    /// The level that was told last; empty: people do not know of it.
+    pub told: String,
+    /// It flaps: so often it had begun when that was noticed; 0: it does not.
+    pub flaps: i64,
+    /// It flaps and is good at the moment, since then.
+    pub good_since: Option<Ms>,
+}
+
+/// Why an alert sends no message of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quiet {
+    /// See the type.
+    pub why: Why,
+    /// The alert that mutes it, or the silence; 0 where it flaps.
+    pub by: i64,
+    /// Until then, as far as that is known, unix ms.
+    pub until: Option<Ms>,
+}
+
+/// See [`Quiet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Another alert tells of the cause.
+    Muted,
+    /// Somebody wants to hear nothing.
+    Silenced,
+    /// It comes and goes.
+    Flapping,
+}
+
+impl Why {
+    const ALL: [Why; 3] = [Why::Muted, Why::Silenced, Why::Flapping];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        ["muted", "silenced", "flapping"][self as usize]
+    }
+
+    fn parse(name: &str) -> Option<Why> {
+        Why::ALL.into_iter().find(|w| w.name() == name)
+    }
+}
+
+/// What hangs on something that is down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Hanging {
+    /// Domains that no lit server serves.
+    pub domains: i64,
+    /// Open alerts that send no message because of it.
+    pub alerts: i64,
 }
 
 /// What an event means for the alerts. Whether it raises one, and how bad that is, say the [`rules`].
@@ -238,25 +302,74 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Says what became of an alert, with all that a message needs: kind, level, state, title, target (type, id, name),
-/// evidence, count, first_at and last_at (unix ms), part (with kind and target what makes it the same one), and muted:
-/// another alert tells of it. Who tells people reads this and not the alerts.
-fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, muted: bool) -> Result<()> {
+/// What is said beside the alert itself.
+#[derive(Default)]
+struct Saying {
+    /// Nobody is to be told.
+    muted: bool,
+    /// Why it is told now: `rose`, `cause_over`, `silence_over`, `calm`; empty: because it happened.
+    note: &'static str,
+    /// What hangs on it.
+    hanging: Hanging,
+}
+
+/// Says what became of an alert, with all that a message needs: kind, variant, level, state, title, target (type, id, name),
+/// part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms), flaps, and of
+/// [`Saying`] the rest. Who tells people reads this and not the alerts.
+fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Result<()> {
     let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
     let data = serde_json::json!({
-        "kind": alert.kind, "level": alert.level, "state": alert.state, "title": alert.title,
+        "kind": alert.kind, "variant": alert.variant, "level": alert.level, "state": alert.state, "title": alert.title,
         "target": { "type": alert.target.0, "id": alert.target.1, "name": alert.target.2 },
         "part": alert.part, "evidence": evidence, "count": alert.count, "first_at": alert.first_at,
-        "last_at": alert.last_at, "muted": muted,
+        "last_at": alert.last_at, "flaps": alert.flaps, "muted": saying.muted, "note": saying.note,
+        "hanging": saying.hanging,
     });
     outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
 }
 
+/// A change of state that nobody is told of unless they have subscribed to it.
+fn note(app: &App, tx: &Tx, event: &str, alert: &Alert, evidence: Option<String>) -> Result<()> {
+    let evidence = evidence.map(|line| vec![line]).unwrap_or_default();
+    let data = serde_json::json!({
+        "kind": alert.kind, "target": alert.target.2, "level": alert.level, "evidence": evidence,
+    });
+    outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
+}
+
+/// Alerts are over. People hear of it when they know of the alert and `muted` is not set; then what hung on it is looked at.
+fn over(app: &App, tx: &Tx, alerts: Vec<Alert>, muted: bool, at: Ms) -> Result<()> {
+    for alert in alerts {
+        if alert.state == "resolved" {
+            let muted = muted || alert.told.is_empty();
+            tell(
+                app,
+                tx,
+                "alert.resolved",
+                &alert,
+                &Saying {
+                    muted,
+                    ..Saying::default()
+                },
+            )?;
+        }
+        mute::cause_over(app, tx, &alert, at)?;
+    }
+    Ok(())
+}
+
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    let over =
-        |alerts: Vec<Alert>, muted| (alerts.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, muted));
+    match event.kind.as_str() {
+        "silence.began" | "silence.ended" => return mute::settle(app, tx, queries::open(tx)?, event.at),
+        // What lies where, and under whose silence, may be otherwise from now on.
+        "server.changed" | "domain.changed" | "group.deleted" | "deploy.ok" => {
+            mute::settle(app, tx, queries::quiet(tx)?, event.at)?;
+        }
+        _ => {}
+    }
     if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
-        return over(queries::resolve_all(tx, (gone, event.target_id), event.at)?, false);
+        let gone = queries::resolve_all(tx, (gone, event.target_id), event.at)?;
+        return over(app, tx, gone, false, event.at);
     }
     if event.kind.starts_with("metric.") {
         return figure(app, tx, event);
@@ -268,10 +381,8 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
     if event.target_type == "domain" && event.kind.starts_with("certificate.") {
         for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
-            over(
-                queries::resolve(tx, kind, "", ("domain", event.target_id), event.at)?,
-                raises,
-            )?;
+            let before = queries::resolve(tx, kind, "", ("domain", event.target_id), raises, event.at)?;
+            over(app, tx, before, raises, event.at)?;
         }
     }
     for rule in RULES.iter().filter(|r| r.event == event.kind) {
@@ -285,13 +396,24 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
                 let Some(level) = rules::level(tx, rule.event, (target.0, target.1), worse(event))? else {
                     continue;
                 };
-                let what = (rule.event, "", level);
-                let alert = queries::raise(tx, what, target, &title(&name), &evidence(event), event.at)?;
-                tell(app, tx, "alert.raised", &alert, false)?;
+                let variant = text(event, "variant");
+                let title = match &*variant {
+                    "never" => format!("{name} has never been reached: Glances does not answer"),
+                    _ => title(&name),
+                };
+                let what = queries::What {
+                    kind: rule.event,
+                    part: "",
+                    variant: &variant,
+                    level,
+                };
+                let raised = queries::raise(tx, what, target, &title, &evidence(event), event.at)?;
+                mute::raised(app, tx, raised, event.at)?;
             }
             Then::Resolve { kind } => {
                 let target = (event.target_type.as_str(), event.target_id);
-                over(queries::resolve(tx, kind, "", target, event.at)?, raises)?;
+                let alerts = queries::resolve(tx, kind, "", target, raises, event.at)?;
+                over(app, tx, alerts, raises, event.at)?;
             }
         }
     }
@@ -303,24 +425,29 @@ fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let part = format!("{}:{}", event.data["rule"], text(event, "part"));
     let (kind, target) = (text(event, "kind"), (event.target_type.as_str(), event.target_id));
     if event.kind == rules::CLEARED {
-        let over = queries::resolve(tx, &kind, &part, target, event.at)?;
-        return (over.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, false));
+        let cleared = queries::resolve(tx, &kind, &part, target, false, event.at)?;
+        return over(app, tx, cleared, false, event.at);
     }
     let (name, title, level) = (text(event, "name"), text(event, "title"), text(event, "level"));
-    let what = (kind.as_str(), part.as_str(), level.as_str());
+    let what = queries::What {
+        kind: &kind,
+        part: &part,
+        variant: "",
+        level: &level,
+    };
     let target = (target.0, target.1, name.as_str());
-    let alert = queries::raise(tx, what, target, &title, &evidence(event), event.at)?;
-    tell(app, tx, "alert.raised", &alert, false)
+    let raised = queries::raise(tx, what, target, &title, &evidence(event), event.at)?;
+    mute::raised(app, tx, raised, event.at)
 }
 
 /// What no rule holds for any more is over.
 fn unruled(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let kind = text(event, "kind");
-    for (target, id) in queries::open(tx, &kind)? {
+    for (target, id) in queries::targets(tx, &kind)? {
         let target = (target.as_str(), id);
         if rules::level(tx, &kind, target, None)?.is_none() {
-            let over = queries::resolve(tx, &kind, "", target, event.at)?;
-            (over.iter()).try_for_each(|alert| tell(app, tx, "alert.resolved", alert, false))?;
+            let unruled = queries::resolve(tx, &kind, "", target, true, event.at)?;
+            over(app, tx, unruled, false, event.at)?;
         }
     }
     Ok(())
@@ -371,6 +498,11 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Alert>, i64)> {
     queries::list(conn, filter)
 }
 
+/// What hangs on an alert that is open.
+pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Hanging> {
+    queries::hanging(conn, alert)
+}
+
 /// How many alerts nobody has looked after yet.
 pub fn firing(conn: &Conn) -> Result<i64> {
     queries::firing(conn)
@@ -392,9 +524,10 @@ pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::words::{self, Lang};
 
     #[test]
-    fn every_alert_can_be_subscribed_to_and_has_a_rule() {
+    fn every_alert_can_be_subscribed_to_and_has_words_and_a_rule() {
         use rules::model::{BUILTIN, SERIES};
         let raising = || {
             RULES
@@ -408,6 +541,9 @@ mod tests {
                 known.is_some_and(|k| k.is_alert),
                 "{kind} is missing in notifications/catalogue.rs"
             );
+        }
+        for words in raising().map(|kind| format!("alert.{kind}")) {
+            assert!(words::word(Lang::Ru, &words, None).is_some(), "{words} has no words");
         }
         let mut ruled: Vec<_> = BUILTIN.iter().filter_map(|b| b.event().map(|e| e.name)).collect();
         let mut raised: Vec<_> = raising().collect();

@@ -1,13 +1,16 @@
 //! The alerts as a page, and taking notice of one.
 
-use super::{Alert, Filter, api};
+use super::{Alert, Filter, Hanging, Why, api, mute, queries};
 use crate::access::Right;
 use crate::base::clock::Ms;
 use crate::base::error::Result;
+use crate::base::id::Id;
+use crate::db::Conn;
+use crate::features::silences;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Route, route};
+use crate::http::route::{Ctx, Panel, Route, route};
 use serde::Serialize;
 
 /// See [`Route`].
@@ -15,6 +18,27 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/alerts", Right::Read, list),
     route(Post, "/alerts/{id}/ack", Right::Edit, acknowledge),
 ];
+
+/// See [`Panel`]; shown by `servers/_quiet.html`.
+pub const PANELS: &[Panel] = &[Panel {
+    on: "server",
+    slot: "hanging",
+    data: |ctx, id| {
+        let hanging = ctx.app.db.read(|conn| mute::on_server(conn, id))?;
+        Ok(serde_json::json!(hanging))
+    },
+}];
+
+/// Why an alert sends no messages, as its row says it.
+#[derive(Serialize)]
+pub struct QuietRow {
+    why: &'static str,
+    /// The alert that mutes it: its number, kind and whom that is about.
+    cause: Option<(i64, String, String)>,
+    /// The silence it is under.
+    silence: Option<silences::pages::Row>,
+    until: Option<Ms>,
+}
 
 /// An alert as pages show it.
 #[derive(Serialize)]
@@ -25,8 +49,11 @@ pub struct Row {
     level: String,
     state: String,
     kind: String,
+    /// Its words: `alert.server.unreachable`, …
+    words: String,
     title: String,
     evidence: Vec<String>,
+    target: (String, i64),
     target_name: String,
     target_href: Option<String>,
     count: i64,
@@ -34,6 +61,35 @@ pub struct Row {
     last_at: Ms,
     acked_by: Option<String>,
     resolved_at: Option<Ms>,
+    flapping: bool,
+    good_since: Option<Ms>,
+    quiet: Option<QuietRow>,
+    hanging: Hanging,
+}
+
+/// The same with whatever keeps it quiet, and what hangs on it.
+fn full(conn: &Conn, a: Alert) -> Result<Row> {
+    let hanging = super::hanging(conn, &a)?;
+    let quiet = match a.quiet.clone() {
+        None => None,
+        Some(q) => Some(QuietRow {
+            why: q.why.name(),
+            cause: match q.why {
+                Why::Muted => queries::get(conn, Id::new(q.by))?.map(|c| (c.id.get(), c.kind, c.target.2)),
+                _ => None,
+            },
+            silence: match q.why {
+                Why::Silenced => silences::find(conn, Id::new(q.by))?.map(silences::pages::row),
+                _ => None,
+            },
+            until: q.until,
+        }),
+    };
+    Ok(Row {
+        quiet,
+        hanging,
+        ..row(a)
+    })
 }
 
 /// Puts a row together.
@@ -48,7 +104,16 @@ pub fn row(a: Alert) -> Row {
         id: a.id.get(),
         glyph,
         target_href: page::place((&a.target.0, a.target.1)),
+        words: match a.variant.as_str() {
+            "" => format!("alert.{}", a.kind),
+            variant => format!("alert.{}.{variant}", a.kind),
+        },
+        target: (a.target.0, a.target.1),
         target_name: a.target.2,
+        flapping: a.flaps > 0 && a.state != "resolved",
+        good_since: a.good_since,
+        quiet: None,
+        hanging: Hanging::default(),
         level: a.level,
         state: a.state,
         kind: a.kind,
@@ -88,8 +153,9 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     };
     let filter = Filter { state, ..asked };
     let (limit, offset) = (filter.limit, filter.offset);
-    let (alerts, total, counts) = ctx.app.db.read(|conn| {
+    let (items, total, counts) = ctx.app.db.read(|conn| {
         let (alerts, total) = super::list(conn, &filter)?;
+        let items = alerts.into_iter().map(|a| full(conn, a)).collect::<Result<Vec<_>>>()?;
         let count = |state| {
             super::list(
                 conn,
@@ -106,13 +172,13 @@ fn list(ctx: &Ctx) -> Result<Reply> {
             acknowledged: count("acknowledged")?,
             resolved: count("resolved")?,
         };
-        Ok((alerts, total, counts))
+        Ok((items, total, counts))
     })?;
     let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);
     let content = Content {
         state,
         counts,
-        items: alerts.into_iter().map(row).collect(),
+        items,
         prev: (offset > 0).then(|| at((offset - limit).max(0))),
         next: (offset + limit < total).then(|| at(offset + limit)),
     };

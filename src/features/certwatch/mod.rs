@@ -31,6 +31,8 @@ pub const FEATURE: Feature = Feature {
 fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
         "deploy.ok" | "domain.renewed" => queries::make_due(tx, Id::new(event.target_id)),
+        // What was seen while it was dark is soon not true any more.
+        "server.recovered" => queries::make_due_on(tx, Id::new(event.target_id)),
         _ => Ok(()),
     }
 }

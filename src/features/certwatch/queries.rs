@@ -202,6 +202,13 @@ pub fn make_due(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
     Ok(())
 }
 
+/// The same for what this server showed and was not good.
+pub fn make_due_on(conn: &Conn, server: Id<id::Server>) -> Result<()> {
+    conn.prepare_cached("UPDATE certwatch_served SET looked_at = 0 WHERE server_id = ?1 AND code <> ''")?
+        .execute([server.get()])?;
+    Ok(())
+}
+
 /// One row of the overview.
 #[derive(Debug, Clone)]
 pub struct Served {

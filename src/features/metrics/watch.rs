@@ -408,8 +408,11 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, weighed: &Weighed) -> Result<()>
         ("unreachable", _) => "server.recovered",
         _ => "server.lit",
     };
+    // Nobody's lamp has gone out: mostly it is a new server whose Glances is still to come.
+    let is_new = (change.from, change.to) == ("provisioning", "unreachable");
     let data = serde_json::json!({
         "name": weighed.before.name, "from": change.from, "to": change.to, "after_s": change.after_ms / 1_000,
+        "level": is_new.then_some("WARNING"), "variant": if is_new { "never" } else { "" },
         "evidence": evidence(outcome, weighed),
     });
     outbox::emit(tx, &app.wakes.events, kind, ("server", id.get()), &data)

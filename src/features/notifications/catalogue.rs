@@ -51,6 +51,14 @@ pub const KINDS: &[Kind] = &[
     news("domain.healed"),
     news("ns.changed"),
     news("alert.acknowledged"),
+    news("alert.reopened"),
+    news("alert.muted"),
+    news("alert.silenced"),
+    news("alert.audible"),
+    news("alert.calm"),
+    news("silence.created"),
+    news("silence.began"),
+    news("silence.ended"),
 ];
 
 /// Messages to an endpoint do not get through; over with [`RECOVERED`].
@@ -61,6 +69,11 @@ pub const RECOVERED: &str = "notification.recovered";
 /// Can somebody subscribe to this?
 pub fn is_known(name: &str) -> bool {
     KINDS.iter().any(|k| k.name == name)
+}
+
+/// Can there be an alert of this kind?
+pub fn is_alert(name: &str) -> bool {
+    KINDS.iter().any(|k| k.name == name && k.is_alert)
 }
 
 /// Is it told by itself, without an alert?

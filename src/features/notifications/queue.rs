@@ -31,7 +31,7 @@ const GATHER_MAX: i64 = 100;
 /// What the feature does when something has happened.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
-        "alert.raised" => raised(app, tx, event),
+        "alert.raised" | "alert.flapping" => raised(app, tx, event),
         "alert.resolved" => resolved(app, tx, event),
         kind if catalogue::is_news(kind) => news(app, tx, event),
         _ => Ok(()),
@@ -76,6 +76,12 @@ fn of_alert(what: What, event: &Event) -> Facts {
         at: event.at,
         count: number(data, "count"),
         held: 0,
+        variant: text(data, "variant"),
+        note: text(data, "note"),
+        hanging: data
+            .get("hanging")
+            .map_or((0, 0), |h| (number(h, "domains"), number(h, "alerts"))),
+        flaps: None,
     }
 }
 
@@ -132,41 +138,49 @@ fn is_muted(event: &Event) -> bool {
 }
 
 /// An alert began or happened again. The same is told at most once in an interval; what comes in between waits for the
-/// interval's end, for it may be over by then.
+/// interval's end, for it may be over by then. That it is worse than before, or that nothing more will be told, is not the
+/// same and does not wait.
 fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    let facts = of_alert(What::Raised, event);
+    let mut facts = of_alert(What::Raised, event);
     // Somebody looks after it, or another alert tells of the cause.
     if text(&event.data, "state") != "firing" || is_muted(event) {
         return Ok(());
     }
+    if event.kind == "alert.flapping" {
+        let minutes = |key| settings::number(tx, key);
+        let times = number(&event.data, "flaps");
+        facts.flaps = Some((times, minutes("alerts.flap_window_min")?, minutes("alerts.calm_min")?));
+    }
+    let at_once = facts.flaps.is_some() || facts.note == "rose";
     let pause = settings::number(tx, "messages.min_interval_s")? * SECOND;
     let print = fingerprint(&facts);
     for endpoint in queries::all(tx)? {
         if !wants(tx, &endpoint, &facts)? {
             continue;
         }
+        let before = queries::told(tx, endpoint.id, &print)?;
         let waiting = queries::waiting(tx, endpoint.id, &print)?;
         if !waiting.is_empty() {
             for row in &waiting {
                 // One that is told for the first time brings the latest count; that is no message held back.
                 let held = row.facts.held + i64::from(row.facts.alert != facts.alert);
                 queries::set_facts(tx, row.id, &Facts { held, ..facts.clone() })?;
+                if at_once {
+                    queries::later(tx, row.id, event.at, "")?;
+                    wake(app, tx);
+                }
             }
-            if let Some(told) = queries::told(tx, endpoint.id, &print)? {
-                queries::set_told(
-                    tx,
-                    endpoint.id,
-                    &print,
-                    Told {
-                        alert: facts.alert,
-                        ..told
-                    },
-                )?;
+            if let Some(told) = before {
+                let at = if at_once { event.at } else { told.at };
+                let alert = facts.alert;
+                queries::set_told(tx, endpoint.id, &print, Told { alert, at, ..told })?;
             }
             continue;
         }
-        let before = queries::told(tx, endpoint.id, &print)?;
-        let at = before.map_or(event.at, |told| (told.at + pause).max(event.at));
+        let at = match before {
+            Some(told) if !at_once => (told.at + pause).max(event.at),
+            _ => event.at,
+        };
         let held = before.map_or(0, |told| told.held);
         put(app, tx, &endpoint, event, &Facts { held, ..facts.clone() }, at)?;
         let told = Told {
@@ -228,6 +242,10 @@ fn news(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         at: event.at,
         count: 1,
         held: 0,
+        variant: String::new(),
+        note: String::new(),
+        hanging: (0, 0),
+        flaps: None,
     };
     for endpoint in queries::all(tx)? {
         if wants(tx, &endpoint, &facts)? {

@@ -294,6 +294,10 @@ pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
             at: now,
             count: 1,
             held: 0,
+            variant: String::new(),
+            note: String::new(),
+            hanging: (0, 0),
+            flaps: None,
         };
         let key = random::name();
         let began = clock::mono();

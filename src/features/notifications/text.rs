@@ -2,7 +2,7 @@
 //! The facts are stored without words and get them when they are sent, in the endpoint's language.
 
 use super::Level;
-use crate::base::clock::Ms;
+use crate::base::clock::{MINUTE, Ms};
 use crate::base::text::{cut, one_line};
 use crate::http::view::{day, duration, time_of_day};
 use crate::http::words::{self, Lang};
@@ -60,6 +60,18 @@ pub struct Facts {
     /// Messages of the same that were held back before this one.
     #[serde(default)]
     pub held: i64,
+    /// Finds other words for the same kind.
+    #[serde(default)]
+    pub variant: String,
+    /// Why an alert is told now and not when it was raised: `rose`, `cause_over`, `silence_over`, `calm`.
+    #[serde(default)]
+    pub note: String,
+    /// What hangs on it and sends no messages: domains, alerts.
+    #[serde(default)]
+    pub hanging: (i64, i64),
+    /// It flaps: how often it began, within how many minutes; it has to be calm for how many.
+    #[serde(default)]
+    pub flaps: Option<(i64, i64, i64)>,
 }
 
 /// A message in words, not yet in the form of any channel.
@@ -108,7 +120,19 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
             if f.count > 1 {
                 lines.push(counted(lang, "msg.count", f.count, &[("at", &when(lang, f.at))]));
             }
-            title
+            if !f.note.is_empty() {
+                lines.push(say(lang, &format!("msg.note.{}", f.note), &[]));
+            }
+            lines.extend(hanging(lang, f.hanging));
+            match f.flaps {
+                None => title,
+                Some((times, window, calm)) => {
+                    let minutes = |n: i64| duration(lang, n * MINUTE).replace('\u{a0}', " ");
+                    let values = [("window", &*minutes(window)), ("calm", &*minutes(calm))];
+                    lines.push(counted(lang, "msg.flaps", times, &values));
+                    say(lang, "msg.flapping", &[("title", &title)])
+                }
+            }
         }
         What::Resolved => {
             let took = duration(lang, f.at - f.since).replace('\u{a0}', " ");
@@ -118,7 +142,7 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
                 "msg.over_lasted",
                 &[("title", &title), ("took", &took), ("from", &from), ("to", &to)],
             ));
-            let good = words::word(lang, &format!("over.{}", f.kind), None);
+            let good = worded(lang, "over", f);
             good.map_or_else(
                 || say(lang, "msg.over", &[("title", &title)]),
                 |text| fill(text, &[("name", &f.name)]),
@@ -173,14 +197,34 @@ fn digest(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
 
 /// What happened, in words when there are some.
 pub fn title(lang: Lang, f: &Facts) -> String {
-    let id = match f.what {
-        What::Raised | What::Resolved => format!("alert.{}", f.kind),
-        What::Event => format!("event.{}", f.kind),
-        What::Test => "msg.test_title".into(),
+    let text = match f.what {
+        What::Raised | What::Resolved => worded(lang, "alert", f),
+        What::Event => worded(lang, "event", f),
+        What::Test => words::word(lang, "msg.test_title", None),
     };
     let name = if f.name.is_empty() { "?" } else { &f.name };
-    let text = words::word(lang, &id, None).map(|text| fill(text, &[("name", name)]));
+    let text = text.map(|text| fill(text, &[("name", name)]));
     one_line(&text.unwrap_or_else(|| f.title.clone()), LINE_MAX)
+}
+
+/// The words of a kind in its variant, or the usual ones.
+fn worded(lang: Lang, what: &str, f: &Facts) -> Option<&'static str> {
+    let varied = format!("{what}.{}.{}", f.kind, f.variant);
+    let usual = || words::word(lang, &format!("{what}.{}", f.kind), None);
+    match f.variant.is_empty() {
+        true => usual(),
+        false => words::word(lang, &varied, None).or_else(usual),
+    }
+}
+
+/// “3 domains, 2 other alerts”, when there is anything.
+fn hanging(lang: Lang, (domains, alerts): (i64, i64)) -> Option<String> {
+    let part = |id: &str, n: i64| (n > 0).then(|| counted(lang, id, n, &[]));
+    let parts: Vec<_> = [part("hang.domains", domains), part("hang.alerts", alerts)]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!parts.is_empty()).then(|| say(lang, "hang.on", &[("what", &parts.join(", "))]))
 }
 
 fn evidence(lang: Lang, f: &Facts) -> Vec<String> {

@@ -121,6 +121,9 @@ fn body(s: &Sending, f: &Facts) -> Value {
             "since": rfc3339(f.since),
             "count": f.count,
             "held_back": f.held,
+            "note": f.note,
+            "flapping": f.flaps.map(|(times, ..)| times),
+            "hanging": { "domains": f.hanging.0, "alerts": f.hanging.1 },
             "link": s.message.link,
         },
     })

@@ -1,0 +1,119 @@
+//! The silences' JSON API.
+
+use super::{Silence, model};
+use crate::access::{Actor, Right};
+use crate::app::App;
+use crate::base::clock::{self, rfc3339};
+use crate::base::error::{Error, Field, Result};
+use crate::base::id::{self, Id};
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/silences", Right::Read, list),
+    route(Post, "/api/silences", Right::Edit, create),
+    route(Get, "/api/silences/{id}", Right::Read, show),
+    route(Post, "/api/silences/{id}/end", Right::Edit, end),
+];
+
+/// In which one a silence is.
+pub const STATES: [&str; 3] = ["active", "waiting", "over"];
+
+/// A silence as the API shows it.
+#[derive(Serialize)]
+pub struct View<'a> {
+    id: Id<id::Silence>,
+    state: &'a str,
+    kind: &'a str,
+    tag: &'a str,
+    server_id: Option<Id<id::Server>>,
+    server: Option<&'a str>,
+    domain_id: Option<Id<id::Domain>>,
+    domain: Option<&'a str>,
+    group_id: Option<Id<id::Group>>,
+    group: Option<&'a str>,
+    reason: &'a str,
+    author: &'a str,
+    starts_at: String,
+    ends_at: String,
+    ended_at: Option<String>,
+    ended_by: Option<&'a str>,
+    created_at: String,
+}
+
+/// Puts the view together.
+pub fn view(s: &Silence) -> View<'_> {
+    let [server, domain, group] = &s.names;
+    View {
+        id: s.id,
+        state: &s.state,
+        kind: &s.scope.kind,
+        tag: &s.scope.tag,
+        server_id: s.scope.server,
+        server: server.as_deref(),
+        domain_id: s.scope.domain,
+        domain: domain.as_deref(),
+        group_id: s.scope.group,
+        group: group.as_deref(),
+        reason: &s.reason,
+        author: &s.author,
+        starts_at: rfc3339(s.starts_at),
+        ends_at: rfc3339(s.ends_at),
+        ended_at: s.ended_at.map(rfc3339),
+        ended_by: s.ended_by.as_deref(),
+        created_at: rfc3339(s.created_at),
+    }
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let (limit, offset) = ctx.request.page()?;
+    let state = ctx.request.param("state").unwrap_or_default();
+    if !state.is_empty() && !STATES.contains(&state) {
+        return Err(Error::invalid(vec![Field {
+            field: "state",
+            code: "bad_choice",
+            message: format!("state is one of: {}.", STATES.join(", ")),
+        }]));
+    }
+    let (rows, total) = ctx.app.db.read(|conn| super::list(conn, state, limit, offset))?;
+    let items: Vec<_> = rows.iter().map(view).collect();
+    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "silence")?;
+    Reply::json(&view(&ctx.app.db.read(|conn| super::get(conn, id))?))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let silence = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    Reply::created(format!("/api/silences/{}", silence.id), &view(&silence))
+}
+
+/// Reads a draft and stores it.
+pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Silence> {
+    let valid = model::read(input, clock::now())?;
+    app.db.write(|tx| {
+        let id = super::create(app, tx, &valid, actor.by())?;
+        super::get(tx, id)
+    })
+}
+
+fn end(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    Reply::json(&view(&stop(ctx)?))
+}
+
+/// Ends the one in the address.
+pub fn stop(ctx: &Ctx) -> Result<Silence> {
+    let id = ctx.id(0, "silence")?;
+    let actor = ctx.actor()?;
+    ctx.app.db.write(|tx| {
+        super::end(ctx.app, tx, id, actor.by())?;
+        super::get(tx, id)
+    })
+}
