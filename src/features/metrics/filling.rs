@@ -19,13 +19,13 @@ use crate::http::words::Lang;
 use crate::schedule::{Periodic, Work};
 
 /// A disk that fills within a day is seen in time.
-const EVERY: Duration = Duration::from_secs(600);
+const EVERY: Duration = Duration::from_secs(900);
 /// Polls of the last two hours may not be folded yet; whoever is silent for longer says nothing.
 const SILENT_MS: Ms = 2 * HOUR;
 /// Points of the last hours and of the days before, in seconds.
 const STEP_S: u32 = 600;
 const STEP_BEFORE_S: u32 = 3_600;
-/// Servers between two rests, and a rest: ten thousand of them take some twenty seconds.
+/// Servers between two rests, and a rest: ten thousand of them take ten seconds more.
 const SERVERS: usize = 50;
 const REST: Duration = Duration::from_millis(50);
 
