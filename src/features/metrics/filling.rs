@@ -75,7 +75,11 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
         let limit = &rule.rule.fields.limit;
         for fires in firing.iter().filter(|f| f.rule == rule.rule.id) {
             let disk = disks.iter().find(|d| *d.mount == *fires.part);
-            let hours = disk.and_then(|d| d.trend.as_ref()).map_or(f64::INFINITY, |t| t.hours);
+            let hours = match disk {
+                None => f64::INFINITY, // it is gone
+                Some(Filling { trend: Some(trend), .. }) => trend.hours,
+                Some(_) => continue, // nobody can tell: we were away
+            };
             let is_over = if fires.revision == rule.rule.revision {
                 limit.is_fine(hours)
             } else {
@@ -159,8 +163,10 @@ impl Filling<'_> {
 fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Turn {
     let why = match disk {
         None => format!("{} is not there any more", fires.part),
-        Some(disk) if disk.trend.is_none() => format!("{} does not fill any more", fires.part),
-        Some(_) => format!("{} fills more slowly", fires.part),
+        Some(disk) if disk.trend.as_ref().is_some_and(|t| t.hours.is_finite()) => {
+            format!("{} fills more slowly", fires.part)
+        }
+        Some(_) => format!("{} does not fill any more", fires.part),
     };
     Turn {
         rule: rule.rule.clone(),
