@@ -567,6 +567,76 @@ fn groups_are_made_renamed_and_deleted_in_their_list() {
 }
 
 #[test]
+fn a_rule_of_alerts_is_added_changed_and_switched_by_plain_forms() {
+    let daemon = Daemon::dev("pages-rules");
+    let mut browser = daemon.admin();
+    assert!(browser.get("/alerts").has("href=\"/alert-rules\""));
+    assert_eq!(browser.get("/alert-rules/new?watches=weather").status, 404);
+    let form = [
+        ("watches", "disk"),
+        ("name", "Database <b>"),
+        ("level", "ERROR"),
+        ("mount", "srv"),
+        ("threshold", "70,5"),
+        ("clear", "80"),
+        ("for_s", "60"),
+        ("tags", "db, prod"),
+        ("enabled", "on"),
+    ];
+    let bad = browser.post("/alert-rules", &form);
+    assert_eq!(bad.status, 422);
+    for kept in [
+        "id=\"mount-e\"",
+        "id=\"clear-e\"",
+        "value=\"Database &lt;b&gt;\"",
+        "value=\"70,5\"",
+        "value=\"db, prod\"",
+    ] {
+        assert!(bad.has(kept), "{kept}: {}", bad.body);
+    }
+    let good = form.map(|(name, value)| match name {
+        "mount" => (name, "/srv"),
+        "clear" => (name, ""),
+        _ => (name, value),
+    });
+    assert_eq!(browser.post("/alert-rules", &good).header("location"), "/alert-rules");
+    let list = browser.get("/alert-rules");
+    let sentence =
+        "Disk /srv above 70.5\u{a0}% for 60\u{a0}s, until 70.5\u{a0}% or below; only servers tagged db, prod";
+    assert!(list.has(sentence) && list.has("Database &lt;b&gt;"), "{}", list.body);
+
+    // A built-in one is changed, switched off, and what it was.
+    let memory = |browser: &mut Browser| browser.get("/alert-rules/7");
+    assert!(memory(&mut browser).has("value=\"90\"") && !memory(&mut browser).has("/alert-rules/7/reset"));
+    let form = [
+        ("level", "WARNING"),
+        ("threshold", "95"),
+        ("clear", "90"),
+        ("for_s", "600"),
+        ("tags", ""),
+    ];
+    assert_eq!(browser.post("/alert-rules/7", &form).status, 303);
+    let page = memory(&mut browser);
+    assert!(
+        page.has("value=\"95\"") && page.has("/alert-rules/7/reset"),
+        "{}",
+        page.body
+    );
+    assert!(
+        !page.has("name=\"enabled\" value=\"on\" checked"),
+        "a box that is not ticked is off"
+    );
+    browser.post("/alert-rules/7/switch", &[("enabled", "on")]);
+    assert!(memory(&mut browser).has("name=\"enabled\" value=\"on\" checked"));
+    assert_eq!(browser.post("/alert-rules/7/reset", &[]).status, 303);
+    assert!(memory(&mut browser).has("value=\"90\""));
+
+    assert_eq!(browser.post("/alert-rules/7/delete", &[]).status, 409);
+    assert_eq!(browser.post("/alert-rules/1000/delete", &[]).status, 303);
+    assert_eq!(browser.get("/alert-rules/1000").status, 404);
+}
+
+#[test]
 fn preferences_hold_and_lead_back_to_this_server_only() {
     let daemon = Daemon::dev("pages-prefs");
     let mut browser = daemon.admin();

@@ -22,7 +22,10 @@ use lamplighter::features::metrics::glances::{self, Disk, Sample};
 use lamplighter::features::metrics::poll::{PollSink, Poller, THREADS};
 use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
 use lamplighter::features::metrics::rollup::{Keep, PERIODS, Window};
+use lamplighter::features::metrics::series::Figures;
 use lamplighter::features::metrics::store::{Polled, Store};
+use lamplighter::features::rules;
+use lamplighter::features::rules::judge::{self, Judge, Look};
 use lamplighter::features::servers::latest;
 use lamplighter::net::dial::Security;
 use lamplighter::net::get::Buffer;
@@ -72,6 +75,7 @@ fn main() {
     drop(town);
 
     let folder = Folder::new();
+    judging(&folder, &body);
     storing(&folder, &body);
     queries(&folder);
     let tracks = stored::disk(&folder, &glances::parse(&body).unwrap());
@@ -269,6 +273,32 @@ fn sample(base: &Sample, server: i64, at: Ms) -> Sample {
     s
 }
 
+/// A poll held against the built-in rules: as it mostly is, and with two disks that wait for their time.
+fn judging(folder: &Folder, body: &[u8]) {
+    let db = Db::open(&folder.0.join("state.db"), Durability::Full, schema::STATE).unwrap();
+    let full = glances::parse(body).unwrap();
+    let usual = sample(&full, 1, NOW);
+    for (what, sample) in [("ordinary", &usual), ("two full disks", &full)] {
+        let mut judge = Judge::default();
+        judge.set(
+            db.read(|conn| rules::in_force(conn, judge::is_judged)).unwrap(),
+            Vec::new(),
+            clock::mono(),
+        );
+        let (figures, mut turns, now) = (Figures { sample, took_ms: 40 }, Vec::new(), clock::mono());
+        let each = time(100_000, || {
+            let look = Look {
+                server: Id::new(1),
+                at: NOW,
+                seen: Some(&figures),
+                misses_max: 3,
+            };
+            judge.look(&look, now, &mut turns);
+        });
+        println!("rules, {what}: {:.2} µs a poll, {} fire", each * 1e6, turns.len());
+    }
+}
+
 const NOW: Ms = 1_800_000_000_000;
 
 fn storing(folder: &Folder, body: &[u8]) {
@@ -369,6 +399,14 @@ fn queries(folder: &Folder) {
         });
         println!("history {name:3}: {:.2} ms, {points} points a series", each * 1e3);
     }
+    let (now, mut lines) = ((NOW / 1000) as u32, 0);
+    let each = time(200, || {
+        lines = store
+            .disks(Id::new(2), &Window::of_steps(600, now - 6 * 3_600, now))
+            .unwrap()
+            .len();
+    });
+    println!("how a server's {lines} disks filled in 6 h: {:.2} ms", each * 1e3);
     let db = folder.db("order.db");
     let mut bytes = 0;
     let each = time(200, || {

@@ -19,13 +19,13 @@ use crate::http::words::Lang;
 use crate::schedule::{Periodic, Work};
 
 /// A disk that fills within a day is seen in time.
-const EVERY: Duration = Duration::from_secs(600);
+const EVERY: Duration = Duration::from_secs(900);
 /// Polls of the last two hours may not be folded yet; whoever is silent for longer says nothing.
 const SILENT_MS: Ms = 2 * HOUR;
 /// Points of the last hours and of the days before, in seconds.
 const STEP_S: u32 = 600;
 const STEP_BEFORE_S: u32 = 3_600;
-/// Servers between two rests, and a rest: ten thousand of them take some twenty seconds.
+/// Servers between two rests, and a rest: ten thousand of them take ten seconds more.
 const SERVERS: usize = 50;
 const REST: Duration = Duration::from_millis(50);
 
@@ -75,7 +75,11 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
         let limit = &rule.rule.fields.limit;
         for fires in firing.iter().filter(|f| f.rule == rule.rule.id) {
             let disk = disks.iter().find(|d| *d.mount == *fires.part);
-            let hours = disk.and_then(|d| d.trend.as_ref()).map_or(f64::INFINITY, |t| t.hours);
+            let hours = match disk {
+                None => f64::INFINITY, // it is gone
+                Some(Filling { trend: Some(trend), .. }) => trend.hours,
+                Some(_) => continue, // nobody can tell: we were away
+            };
             let is_over = if fires.revision == rule.rule.revision {
                 limit.is_fine(hours)
             } else {
@@ -159,8 +163,10 @@ impl Filling<'_> {
 fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Turn {
     let why = match disk {
         None => format!("{} is not there any more", fires.part),
-        Some(disk) if disk.trend.is_none() => format!("{} does not fill any more", fires.part),
-        Some(_) => format!("{} fills more slowly", fires.part),
+        Some(disk) if disk.trend.as_ref().is_some_and(|t| t.hours.is_finite()) => {
+            format!("{} fills more slowly", fires.part)
+        }
+        Some(_) => format!("{} does not fill any more", fires.part),
     };
     Turn {
         rule: rule.rule.clone(),

@@ -4,7 +4,7 @@ use crate::base::error::Result;
 use crate::base::text;
 use crate::http::input::Input;
 use crate::http::view::number;
-use crate::http::words::Lang;
+use crate::http::words::{self, Lang};
 
 /// How bad, the mildest first.
 pub const LEVELS: [&str; 4] = ["INFO", "WARNING", "ERROR", "CRITICAL"];
@@ -381,7 +381,10 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
         _ => {}
     }
     match i.parse("name", "bad_name", name) {
-        Some(_) if builtin => {} // its kind's words; sent back as it was got
+        // Sent back as it was got.
+        Some(name) if builtin && Some(&*name) == words::word(Lang::En, &format!("kind.{}", f.watches.kind()), None) => {
+        }
+        Some(_) if builtin => i.wrong("name", "fixed", "A built-in rule keeps its name."),
         Some(name) => f.name = name,
         None if f.name.is_empty() && !builtin && !i.has_error("name") => {
             i.wrong("name", "required", "Give the rule a name.");

@@ -8,7 +8,7 @@
 pub struct Trend {
     /// Percent in an hour.
     pub per_hour: f64,
-    /// Hours until it is full.
+    /// Hours until it is full; without end when it does not fill.
     pub hours: f64,
     /// What that is judged by: unix seconds and percent of each step.
     pub steps: Vec<(i64, f64)>,
@@ -28,7 +28,7 @@ const RISE_MIN: f64 = 1.0;
 /// Percent above the fullest of the days before.
 const ABOVE: f64 = 2.0;
 
-/// How it fills by these points (unix seconds and percent, in order of time); `None`: it does not, or nobody can tell.
+/// How it fills by these points (unix seconds and percent, in order of time); `None`: nobody can tell.
 pub fn estimate(points: &[(i64, f64)]) -> Option<Trend> {
     let steps = steps(points);
     let level = points.last()?.1;
@@ -39,12 +39,14 @@ pub fn estimate(points: &[(i64, f64)]) -> Option<Trend> {
         .min(line(&steps))
         .min(line(&steps[steps.len() - LATEST..]));
     let span_h = hours(steps.first()?.0, steps.last()?.0);
-    if per_hour * span_h < RISE_MIN || fall(&steps) >= per_hour.max(RISE_MIN) {
-        return None;
-    }
+    let fills = per_hour * span_h >= RISE_MIN && fall(&steps) < per_hour.max(RISE_MIN);
     Some(Trend {
         per_hour,
-        hours: ((100.0 - level) / per_hour).max(0.0),
+        hours: if fills {
+            ((100.0 - level) / per_hour).max(0.0)
+        } else {
+            f64::INFINITY
+        },
         steps,
     })
 }
@@ -138,7 +140,8 @@ mod tests {
             ("emptied slowly", |h| 90.0 - h),
         ];
         for (what, fill) in cases {
-            assert_eq!(estimate(&disk(fill)), None, "{what}");
+            let trend = estimate(&disk(fill)).unwrap();
+            assert!(trend.hours.is_infinite(), "{what}: {trend:?}");
         }
     }
 
