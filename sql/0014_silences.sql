@@ -26,6 +26,7 @@ ALTER TABLE alerts ADD COLUMN told TEXT NOT NULL DEFAULT '';          -- the lev
 ALTER TABLE alerts ADD COLUMN flaps INTEGER NOT NULL DEFAULT 0;       -- how often it had begun when it was taken to flap
 ALTER TABLE alerts ADD COLUMN good_since INTEGER;                     -- it flaps, and is good at the moment
 ALTER TABLE alerts ADD COLUMN changed_at INTEGER NOT NULL DEFAULT 0;  -- last to bad or good
+ALTER TABLE alerts ADD COLUMN for_good INTEGER NOT NULL DEFAULT 0;    -- ended by what a person did: no coming and going
 UPDATE alerts SET told = level, changed_at = first_at;
 CREATE INDEX alerts_fingerprint ON alerts (fingerprint, first_at);
 CREATE INDEX alerts_about ON alerts (target_type, target_id) WHERE state <> 'resolved';

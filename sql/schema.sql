@@ -47,7 +47,7 @@ CREATE TABLE alerts (
   acked_by     TEXT,
   acked_at     INTEGER,
   resolved_at  INTEGER
-, part TEXT NOT NULL DEFAULT '', variant TEXT NOT NULL DEFAULT '', quiet TEXT NOT NULL DEFAULT '' CHECK (quiet IN ('','muted','silenced','flapping')), quiet_by INTEGER NOT NULL DEFAULT 0, quiet_until INTEGER, told TEXT NOT NULL DEFAULT '', flaps INTEGER NOT NULL DEFAULT 0, good_since INTEGER, changed_at INTEGER NOT NULL DEFAULT 0) STRICT;
+, part TEXT NOT NULL DEFAULT '', variant TEXT NOT NULL DEFAULT '', quiet TEXT NOT NULL DEFAULT '' CHECK (quiet IN ('','muted','silenced','flapping')), quiet_by INTEGER NOT NULL DEFAULT 0, quiet_until INTEGER, told TEXT NOT NULL DEFAULT '', flaps INTEGER NOT NULL DEFAULT 0, good_since INTEGER, changed_at INTEGER NOT NULL DEFAULT 0, for_good INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX alerts_about ON alerts (target_type, target_id) WHERE state <> 'resolved';
 

@@ -461,12 +461,18 @@ fn what_flaps_is_told_once_and_again_when_it_is_calm() {
     assert_eq!(street.last(17), "resolved server.unreachable web-1 ERROR");
     assert_eq!((street.events("alert.flapping"), street.events("alert.calm")), (2, 2));
 
+    // Nor is it flapping when a person tries again and again.
+    for _ in 0..5 {
+        flip(&street, "deploy.failed");
+        flip(&street, "deploy.ok");
+    }
+    assert_eq!(street.last(27), "resolved deploy.failed web-1 ERROR");
     // Whoever stands in between does not silence the alarm by coming and going.
     for _ in 0..5 {
         flip(&street, "host.key_changed");
         flip(&street, "host.key_restored");
     }
-    assert_eq!(street.last(27), "resolved host.key_changed web-1 CRITICAL");
+    assert_eq!(street.last(37), "resolved host.key_changed web-1 CRITICAL");
 }
 
 #[test]

@@ -412,7 +412,8 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
             }
             Then::Resolve { kind } => {
                 let target = (event.target_type.as_str(), event.target_id);
-                let alerts = queries::resolve(tx, kind, "", target, raises, event.at)?;
+                let for_good = raises || event.kind == "deploy.ok";
+                let alerts = queries::resolve(tx, kind, "", target, for_good, event.at)?;
                 over(app, tx, alerts, raises, event.at)?;
             }
         }

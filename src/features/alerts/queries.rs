@@ -177,13 +177,14 @@ pub fn targets(conn: &Conn, kind: &str) -> Result<Vec<(String, i64)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Gives what is over now. What flaps stays open, good for the moment, unless it ends `for_good`.
+/// Gives what is over now. What flaps stays open, good for the moment, unless it ends `for_good`: because of what a person
+/// did, or of something worse.
 pub fn resolve(conn: &Conn, kind: &str, part: &str, target: (&str, i64), for_good: bool, at: Ms) -> Result<Vec<Alert>> {
     let mut statement = conn.prepare_cached(&format!(
         "UPDATE alerts SET last_at = ?2, changed_at = CASE WHEN good_since IS NULL THEN ?2 ELSE changed_at END,
            good_since = CASE WHEN flaps = 0 OR ?3 THEN NULL ELSE coalesce(good_since, ?2) END,
            resolved_at = CASE WHEN flaps = 0 OR ?3 THEN ?2 END,
-           state = CASE WHEN flaps = 0 OR ?3 THEN 'resolved' ELSE state END
+           state = CASE WHEN flaps = 0 OR ?3 THEN 'resolved' ELSE state END, for_good = ?3
          WHERE fingerprint = ?1 AND state <> 'resolved' RETURNING {COLUMNS}"
     ))?;
     let over = statement.query_map(params![fingerprint(kind, part, target), at, for_good], read)?;
@@ -234,10 +235,10 @@ pub fn burning(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Option<i6
         .optional()?)
 }
 
-/// How often an alert like this has begun since then.
+/// How often an alert like this has begun since then, those left out that a person has ended.
 pub fn begun(conn: &Conn, alert: &Alert, since: Ms) -> Result<i64> {
     Ok(conn
-        .prepare_cached("SELECT count(*) FROM alerts WHERE fingerprint = ?1 AND first_at >= ?2")?
+        .prepare_cached("SELECT count(*) FROM alerts WHERE fingerprint = ?1 AND first_at >= ?2 AND NOT for_good")?
         .query_row(
             params![
                 fingerprint(&alert.kind, &alert.part, (&alert.target.0, alert.target.1)),
