@@ -170,7 +170,9 @@ fn years_are_read_back_from_a_victoria_metrics() {
         assert_eq!((&chart["notice"], &chart["engine"]), (&json!(null), &json!(true)));
         (chart, began.elapsed())
     };
-    let lines = |chart: &Value| -> Vec<(String, Vec<(i64, f64, f64, f64)>)> {
+    /// Unix seconds, mean, least and greatest value.
+    type Point = (i64, f64, f64, f64);
+    let lines = |chart: &Value| -> Vec<(String, Vec<Point>)> {
         let point = |p: &Value| {
             let n = |i: usize| p[i].as_f64().unwrap();
             (n(0) as i64 / 1000, n(1), n(2), n(3))
