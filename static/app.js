@@ -131,7 +131,7 @@ if (pal) {
   };
   const draw = () => {
     const q = inp.value.trim().toLowerCase(); ul.replaceChildren(); at = 0;
-    shown = [...(q ? found : []), ...fixed].map(x => ({ x, m: score(x.n, q) || (x.st && { s: 0, hit: [] }) })).filter(y => y.m).sort((a, b) => q ? b.m.s - a.m.s : 0).slice(0, 30).map(y => ({ ...y.x, hit: q ? y.m.hit : [] }));
+    shown = [...(q ? found : []), ...fixed].map(x => ({ x, m: score(x.n, q) || (x.f && { s: 0, hit: [] }) })).filter(y => y.m).sort((a, b) => q ? b.m.s - a.m.s : 0).slice(0, 30).map(y => ({ ...y.x, hit: q ? y.m.hit : [] }));
     let sec;
     shown.forEach((x, n) => {
       if (x.s !== sec && !q) ul.append(el('li', { role: 'presentation' }, sec = x.s));
@@ -145,7 +145,14 @@ if (pal) {
   const run = x => { pal.close(); if (x.h) location = x.h; else if (x.a === 'theme') setTheme(next(html.dataset.theme || 'auto')); else if (x.a) open(x.a); };
   const search = async () => {
     const q = inp.value.trim(); if (!q) { found = []; return draw(); }
-    try { const d = await api(`/servers?limit=8&q=${encodeURIComponent(q)}`); if (inp.value.trim() === q) { found = d.items.map(s => ({ s: t.servers, n: s.name, d: s.host, st: lampOf(s), h: `/servers/${s.id}` })); draw(); } } catch { /* pages and commands still serve */ }
+    try {
+      const [lamps, all] = await Promise.all([api(`/servers?limit=8&q=${encodeURIComponent(q)}`), api(`/search?q=${encodeURIComponent(q)}`)]);
+      if (inp.value.trim() !== q) return;
+      const menu = kind => fixed.find(x => x.h === (kind === 'tasks' ? '/logs' : '/' + kind)) || {};
+      found = [...lamps.items.map(s => ({ s: t.servers, n: s.name, d: s.host, st: lampOf(s), h: `/servers/${s.id}`, f: 1 })),
+        ...all.items.filter(x => x.kind !== 'servers').map(x => ({ s: menu(x.kind).n, n: x.name, d: x.detail, i: menu(x.kind).i || 'link', h: x.href, f: 1 }))];
+      draw();
+    } catch { /* pages and commands still serve */ }
   };
   pal.addEventListener('open', () => { inp.value = ''; found = []; draw(); inp.focus(); });
   inp.addEventListener('input', () => { draw(); clearTimeout(ask); ask = setTimeout(search, 150); });

@@ -15,9 +15,6 @@ use std::time::Duration;
 
 struct Engine(Child);
 
-/// Seconds, then the least, the middle and the highest value.
-type Point = (i64, f64, f64, f64);
-
 impl Engine {
     fn start(port: u16, folder: &Path) -> Engine {
         let program = std::env::var("LAMPLIGHTER_VICTORIA").unwrap_or_else(|_| "victoria-metrics".into());
@@ -173,6 +170,8 @@ fn years_are_read_back_from_a_victoria_metrics() {
         assert_eq!((&chart["notice"], &chart["engine"]), (&json!(null), &json!(true)));
         (chart, began.elapsed())
     };
+    /// Unix seconds, mean, least and greatest value.
+    type Point = (i64, f64, f64, f64);
     let lines = |chart: &Value| -> Vec<(String, Vec<Point>)> {
         let point = |p: &Value| {
             let n = |i: usize| p[i].as_f64().unwrap();

@@ -51,6 +51,7 @@ templates![
     "groups/list.html",
     "home/dashboard.html",
     "home/lamp.html",
+    "home/search.html",
     "home/welcome.html",
     "metrics/probed.html",
     "metrics/table.html",

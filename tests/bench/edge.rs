@@ -33,6 +33,7 @@ fn main() {
 // ---- the server --------------------------------------------------------------------------------------------------
 
 fn server() {
+    lamplighter::base::sys::few_heaps(); // as the daemon does
     let socket = std::env::temp_dir().join(format!("edge-bench-{}.sock", std::process::id()));
     let inner = Arc::new(Server::from_listener(UnixListener::bind(&socket).unwrap(), None).unwrap());
     let streams = Streams::new(1000, 1000);
@@ -299,9 +300,10 @@ fn cpu() -> Duration {
     Duration::from_millis(10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()))
 }
 
+/// Memory of our own: what is read of the program's file is shared by all clients.
 fn rss_kb() -> usize {
     let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 

@@ -1,11 +1,13 @@
 //! The first page: the state of the fleet in a sentence, the wall of lamps, what needs a person. It owns no data.
 
 pub mod pages;
+mod search;
 
 use crate::feature::Feature;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    routes: search::ROUTES,
     pages: pages::ROUTES,
     ..Feature::named("home")
 };

@@ -1,5 +1,6 @@
 //! The overview, the first run, and what the menu of every page counts.
 
+use super::search;
 use crate::access::Right;
 use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
@@ -19,7 +20,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// See [`Route`].
-pub const ROUTES: &[Route] = &[route(Get, "/", Right::Read, home)];
+pub const ROUTES: &[Route] = &[
+    route(Get, "/", Right::Read, home),
+    route(Get, "/search", Right::Read, search::show),
+];
 
 /// What the menu counts.
 pub fn nav(app: &App, lang: Lang, web: &crate::http::route::Web) -> Result<Nav> {
