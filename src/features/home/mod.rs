@@ -1,7 +1,7 @@
 //! The first page: the state of the fleet in a sentence, the wall of lamps, what needs a person. It owns no data.
 
-pub mod pages;
 mod search;
+pub mod pages;
 
 use crate::feature::Feature;
 
