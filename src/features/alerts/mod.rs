@@ -426,7 +426,7 @@ fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let part = format!("{}:{}", event.data["rule"], text(event, "part"));
     let (kind, target) = (text(event, "kind"), (event.target_type.as_str(), event.target_id));
     if event.kind == rules::CLEARED {
-        let cleared = queries::resolve(tx, &kind, &part, target, false, event.at)?;
+        let cleared = queries::resolve(tx, &kind, &part, target, event.data["for_good"] == true, event.at)?;
         return over(app, tx, cleared, false, event.at);
     }
     let (name, title, level) = (text(event, "name"), text(event, "title"), text(event, "level"));

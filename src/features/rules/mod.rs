@@ -37,7 +37,7 @@ pub const FEATURE: Feature = Feature {
 };
 
 /// A figure that was beyond its limit is fine again; it began with an event of the alert's kind. Both say `kind`, `rule`
-/// (its number), `part`, `name`, `title`, `level` and `evidence`.
+/// (its number), `part`, `name`, `title`, `level`, `evidence`, and whether it is over `for_good`.
 pub const CLEARED: &str = "metric.cleared";
 /// A rule was made, changed or removed; says of which `kind`.
 pub const CHANGED: &str = "rule.changed";
@@ -260,6 +260,7 @@ fn emit(app: &App, tx: &Tx, turn: &Turn, server: &str) -> Result<()> {
         "kind": kind, "rule": rule.id, "part": part, "name": name, "level": rule.fields.level,
         "title": say::word(Lang::En, &format!("alert.{kind}"), &[("name", &name)]),
         "evidence": evidence(turn),
+        "for_good": !turn.fires && turn.values.is_empty(), // the rule has changed and not the figure
     });
     let event = if turn.fires { kind } else { CLEARED };
     outbox::emit(tx, &app.wakes.events, event, ("server", turn.server.get()), &data)
