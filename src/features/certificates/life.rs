@@ -64,10 +64,19 @@ const WIDTH: i64 = 600;
 /// What the words of one moment take.
 const WORDS: i64 = 90;
 
-/// A life as a line of 600 units: issued at 0, renewal from two thirds on, its end at 600. All figures are places on it.
+/// Who sees to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// We do, somewhat before the last third.
+    ByUs,
+    /// A person, in the last third.
+    ByHand,
+}
+
+/// A life as a line of 600 units: issued at 0, its end at 600. All figures are places on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Where the last third begins.
+    /// Where the time of renewal begins.
     window: i64,
     /// How long it is.
     window_width: i64,
@@ -75,21 +84,25 @@ pub struct Line {
     now: i64,
     /// The word for now ends at its mark instead of beginning there.
     now_before: bool,
-    /// When the last third begins, unix ms.
+    /// When the time of renewal begins, unix ms.
     renew_at: Ms,
 }
 
 /// See [`Line`].
-pub fn line(not_before: Ms, not_after: Ms, now: Ms) -> Line {
+pub fn line(not_before: Ms, not_after: Ms, renewed: Renewed, now: Ms) -> Line {
     let whole = not_after.saturating_sub(not_before).max(1);
     let now = WIDTH - left(not_before, not_after, now, WIDTH);
-    let window = WIDTH * 2 / 3;
+    let twelfths = match renewed {
+        Renewed::ByUs => RENEW_TWELFTHS,
+        Renewed::ByHand => 4,
+    };
+    let window = WIDTH - WIDTH * twelfths / 12;
     Line {
         window,
         window_width: WIDTH - window,
         now,
         now_before: now > WIDTH - WORDS,
-        renew_at: not_before + whole - whole / 3,
+        renew_at: not_after.saturating_sub(whole / 12 * twelfths),
     }
 }
 
@@ -137,10 +150,12 @@ mod tests {
 
     #[test]
     fn a_line_keeps_now_on_it() {
-        assert_eq!(line(0, 90 * DAY, 45 * DAY).now, 300);
-        assert_eq!(line(0, 90 * DAY, 100 * DAY).now, 600);
-        assert_eq!(line(0, 90 * DAY, -DAY).now, 0);
-        assert!(line(0, 90 * DAY, 85 * DAY).now_before);
-        assert_eq!(line(0, 90 * DAY, 0).renew_at, 60 * DAY);
+        assert_eq!(line(0, 90 * DAY, Renewed::ByHand, 45 * DAY).now, 300);
+        assert_eq!(line(0, 90 * DAY, Renewed::ByHand, 100 * DAY).now, 600);
+        assert_eq!(line(0, 90 * DAY, Renewed::ByHand, -DAY).now, 0);
+        assert!(line(0, 90 * DAY, Renewed::ByHand, 85 * DAY).now_before);
+        assert_eq!(line(0, 90 * DAY, Renewed::ByHand, 0).renew_at, 60 * DAY);
+        let ours = line(0, 90 * DAY, Renewed::ByUs, 0);
+        assert_eq!((ours.window, ours.renew_at), (350, 52 * DAY + DAY / 2));
     }
 }

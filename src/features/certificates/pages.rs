@@ -1,7 +1,7 @@
 //! The certificates' pages. A form that is refused comes back with what was typed, except the key, and except a chain
 //! that has a key in it.
 
-use super::life::{self, Line, Stage};
+use super::life::{self, Line, Renewed, Stage};
 use super::model::{self, Note};
 use super::{Certificate, User, api, queries, shown};
 use crate::access::Right;
@@ -145,7 +145,7 @@ fn details(ctx: &Ctx, template: &str, unconfirmed: bool) -> Result<Reply> {
         subject,
         serial,
         key_type,
-        line: life::line(c.not_before, c.not_after, now),
+        line: life::line(c.not_before, c.not_after, Renewed::ByHand, now),
         chain: c.chain,
         notes,
         unconfirmed,

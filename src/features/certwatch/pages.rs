@@ -8,7 +8,7 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
 use crate::features::certificates;
-use crate::features::certificates::life::{self, Line};
+use crate::features::certificates::life::{self, Line, Renewed};
 use crate::http::reply::Reply;
 use crate::http::request::Method::Post;
 use crate::http::route::{Ctx, Panel, Route, route};
@@ -96,7 +96,7 @@ fn row(site: &Site, now: Ms) -> Row {
     }
 }
 
-fn main_of(seen: &Seen, now: Ms) -> Option<Main> {
+fn main_of(seen: &Seen, renewed: Renewed, now: Ms) -> Option<Main> {
     let c = seen.shown.as_ref()?;
     Some(Main {
         issuer: c.issuer.clone(),
@@ -107,7 +107,7 @@ fn main_of(seen: &Seen, now: Ms) -> Option<Main> {
         private: seen.private,
         not_before: c.not_before,
         not_after: c.not_after,
-        line: life::line(c.not_before, c.not_after, now),
+        line: life::line(c.not_before, c.not_after, renewed, now),
     })
 }
 
@@ -127,12 +127,16 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
         .and_then(|s| s.shown.as_ref())
         .filter(|c| told.state < State::Bad || c.not_after < now)
         .and_then(|c| life::since(c.not_before, c.not_after, now));
+    let renewed = match sites.iter().any(|s| s.own.is_some()) {
+        true => Renewed::ByHand,
+        false => Renewed::ByUs,
+    };
     let card = Card {
         id,
         since,
         state: told.state,
         lamp: api::lamp(told.state),
-        main: ends_first.and_then(|s| main_of(s, now)),
+        main: ends_first.and_then(|s| main_of(s, renewed, now)),
         looked_at: seen().map(|s| s.looked_at).max().filter(|at| *at > 0),
         same: api::same(&sites),
         sites: sites.iter().map(|site| row(site, now)).collect(),
