@@ -45,9 +45,10 @@ impl Around {
         })
     }
 
-    /// How much fires by a rule.
-    pub fn firing(&self, rule: &Rule) -> i64 {
-        self.firing.get(&rule.id.get()).copied().unwrap_or(0)
+    /// How much fires by a rule of a figure; of an event the alerts know.
+    pub fn firing(&self, rule: &Rule) -> Option<i64> {
+        let is_figure = matches!(rule.fields.watches, Watches::Series(_));
+        is_figure.then(|| self.firing.get(&rule.id.get()).copied().unwrap_or(0))
     }
 
     /// The rule in words.

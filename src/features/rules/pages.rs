@@ -39,7 +39,7 @@ struct Row {
     glyph: &'static str,
     enabled: bool,
     changed: bool,
-    firing: i64,
+    firing: Option<i64>,
 }
 
 fn row(lang: Lang, rule: Rule, around: &Around) -> Row {
