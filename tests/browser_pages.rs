@@ -1,12 +1,12 @@
 //! The pages in a real browser, as a person meets them: no error in the console, the policy holds, the rules of
 //! accessibility are kept, nothing jumps; by mouse, by keyboard, on the phone, light and dark.
 
-mod support;
+mod common;
 
+use common::*;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use support::Daemon;
 
 /// Runs steps (see `tests/browser/README.md`) and fails with what went wrong.
 fn drive(steps: &str) -> String {
@@ -26,11 +26,11 @@ fn drive(steps: &str) -> String {
     told
 }
 
-fn sign_in(daemon: &Daemon) -> String {
+fn sign_in(house: &House) -> String {
     format!(
-        r##"{{"goto": "http://{}/login"}}, {{"type": "#login", "text": "admin"}}, {{"type": "#password", "text": "{}"}},
+        r##"{{"goto": "http://{}/login"}}, {{"type": "#login", "text": "{ADMIN}"}}, {{"type": "#password", "text": "{}"}},
            {{"click": "button.pri"}}, {{"wait": "nav#nav"}}, {{"wait_js": "document.querySelector('#palette') !== null"}}"##,
-        daemon.addr, daemon.password
+        house.address, house.password
     )
 }
 
@@ -55,7 +55,7 @@ fn fake_glances() -> u16 {
 }
 
 /// Adds a server that is polled every 5 s.
-fn add_server(daemon: &Daemon, name: &str, glances_port: u16) {
+fn add_server(house: &House, name: &str, glances_port: u16) {
     let port = glances_port.to_string();
     let form = [
         ("name", name),
@@ -68,12 +68,12 @@ fn add_server(daemon: &Daemon, name: &str, glances_port: u16) {
         ("glances_path", "/api/4/all"),
         ("poll_interval_s", "5"),
     ];
-    assert_eq!(daemon.admin().post("/servers", &form).status, 303);
+    assert_eq!(house.browser_of_admin().post("/servers", &form).status, 303);
 }
 
 /// An upstream, a group, and two domains in states of their own.
-fn add_domains(daemon: &Daemon) {
-    let mut admin = daemon.admin();
+fn add_domains(house: &House) {
+    let mut admin = house.browser_of_admin();
     let upstream = [
         ("name", "shop-web"),
         ("targets", "10.0.0.7:8080 5\n[2001:db8::7]:80"),
@@ -99,16 +99,16 @@ fn add_domains(daemon: &Daemon) {
 #[test]
 #[ignore = "browser: needs Chromium"]
 fn every_page_is_clean_in_all_four_looks() {
-    let daemon = Daemon::dev("browser-clean");
-    add_server(&daemon, "lamp-01", fake_glances());
-    add_server(&daemon, "lamp-02", 9);
-    daemon
-        .admin()
+    let house = House::new();
+    add_server(&house, "lamp-01", fake_glances());
+    add_server(&house, "lamp-02", 9);
+    house
+        .browser_of_admin()
         .wait_for("/servers/1", |page| page.has("class=\"why t-lit\""));
-    daemon
-        .admin()
+    house
+        .browser_of_admin()
         .wait_for("/servers/2", |page| page.has("class=\"why t-dark\""));
-    add_domains(&daemon);
+    add_domains(&house);
     let pages = [
         "/",
         "/upstreams",
@@ -144,13 +144,13 @@ fn every_page_is_clean_in_all_four_looks() {
         for scheme in ["light", "dark"] {
             let mut steps = format!(
                 r#"[{{"view": "{view}"}}, {{"media": {{"prefers-color-scheme": "{scheme}"}}}}, {}"#,
-                sign_in(&daemon)
+                sign_in(&house)
             );
             for page in pages {
                 steps += &format!(
                     r#", {{"goto": "http://{}{page}"}}, {{"wait_js": "document.readyState === 'complete'"}}, {{"pause": 0.3}}, {{"a11y": true}},
                     {{"wait_js": "document.documentElement.scrollWidth <= innerWidth"}}"#,
-                    daemon.addr
+                    house.address
                 );
             }
             let told = drive(&(steps + r#", {"layout_shift": 0.01}, {"clean": true}]"#));
@@ -165,38 +165,40 @@ fn every_page_is_clean_in_all_four_looks() {
 #[test]
 #[ignore = "browser: needs Chromium"]
 fn an_action_shows_its_progress_in_a_dialog_and_the_task_page_tells_the_end() {
-    let daemon = Daemon::dev("browser-task");
-    add_server(&daemon, "lamp-01", 9);
-    daemon.admin().wait_for("/tasks/1", |page| !page.has("data-running"));
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
+    house
+        .browser_of_admin()
+        .wait_for("/tasks/1", |page| !page.has("data-running"));
     drive(&format!(
         r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"click": ".why button"}}, {{"wait": "#progress[open]"}},
         {{"wait_js": "document.querySelector('#pnow').textContent === 'Failed'"}},
         {{"wait_text": "refused the connection"}},
         {{"click": "#plink"}}, {{"wait_text": "SSH: connection refused"}}, {{"wait": ".why.t-dark"}}, {{"clean": true}}]"##,
-        sign_in(&daemon),
-        daemon.addr
+        sign_in(&house),
+        house.address
     ));
 }
 
 #[test]
 #[ignore = "browser: needs Chromium"]
 fn a_lamp_is_seen_to_be_lit_and_its_charts_fill_without_a_reload() {
-    let daemon = Daemon::dev("browser-live");
-    add_server(&daemon, "lamp-01", fake_glances());
+    let house = House::new();
+    add_server(&house, "lamp-01", fake_glances());
     drive(&format!(
         r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"wait": ".why.t-lit", "limit": 40}}, {{"wait": ".live[data-live=live]"}},
         {{"wait_js": "/avg/.test(document.querySelector('#c-mem canvas').getAttribute('aria-label'))", "limit": 30}},
         {{"clean": true}}]"##,
-        sign_in(&daemon),
-        daemon.addr
+        sign_in(&house),
+        house.address
     ));
 }
 
 #[test]
 #[ignore = "browser: needs Chromium"]
 fn the_keyboard_reaches_everything_and_single_letters_can_be_switched_off() {
-    let daemon = Daemon::dev("browser-keys");
-    add_server(&daemon, "lamp-01", 9);
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
     drive(&format!(
         // A page that a key leads to is there before its scripts are.
         r##"[{}, {{"wait_js": "document.readyState === 'complete'"}}, {{"press": "g s"}}, {{"wait": "table.fleet"}}, {{"wait_js": "document.readyState === 'complete'"}}, {{"press": "j"}}, {{"press": "Enter"}}, {{"wait": ".why"}},
@@ -206,36 +208,36 @@ fn the_keyboard_reaches_everything_and_single_letters_can_be_switched_off() {
         {{"goto": "http://{addr}/prefs"}}, {{"eval": "document.querySelector('#keys').value = 'off'"}}, {{"click": "form.panel button"}},
         {{"wait": "html[data-keys=off]"}}, {{"wait_js": "document.querySelector('#keylist') !== null"}}, {{"press": "g h"}}, {{"pause": 0.5}}, {{"wait_js": "location.pathname === '/prefs'"}},
         {{"press": "Tab"}}, {{"wait_js": "document.activeElement.className === 'skip'"}}, {{"clean": true}}]"##,
-        sign_in(&daemon),
-        addr = daemon.addr
+        sign_in(&house),
+        addr = house.address
     ));
 }
 
 #[test]
 #[ignore = "browser: needs Chromium"]
 fn the_bar_over_many_domains_comes_with_the_first_tick() {
-    let daemon = Daemon::dev("browser-bulk");
-    add_server(&daemon, "lamp-01", 9);
-    add_domains(&daemon);
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
+    add_domains(&house);
     drive(&format!(
         r##"[{}, {{"goto": "http://{}/domains"}}, {{"wait_js": "document.querySelector('[data-bar]').hidden"}},
         {{"click": "input[value='2'][name=ids]"}}, {{"wait": "[data-bar]:not([hidden])"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '1'"}},
         {{"click": "[data-all]"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '2'"}},
         {{"click": "[data-all]"}}, {{"wait_js": "document.querySelector('[data-bar]').hidden"}},
         {{"press": "j"}}, {{"press": "x"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '1'"}}, {{"clean": true}}]"##,
-        sign_in(&daemon),
-        daemon.addr
+        sign_in(&house),
+        house.address
     ));
 }
 
 #[test]
 #[ignore = "browser: needs Chromium"]
 fn the_theme_is_switched_at_once_and_kept() {
-    let daemon = Daemon::dev("browser-theme");
+    let house = House::new();
     drive(&format!(
         r##"[{}, {{"click": "[data-theme-form] button"}}, {{"wait": "html[data-theme=light]"}},
         {{"click": "[data-theme-form] button"}}, {{"wait": "html[data-theme=dark]"}}, {{"pause": 0.3}}, {{"reload": true}},
         {{"wait": "html[data-theme=dark]"}}, {{"clean": true}}]"##,
-        sign_in(&daemon)
+        sign_in(&house)
     ));
 }

@@ -1,8 +1,8 @@
 //! The pages as a person without script meets them, over HTTP, in both languages.
 
-mod support;
+mod common;
 
-use support::{Answer, Browser, Daemon};
+use common::*;
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
 const PAGES: [&str; 43] = [
@@ -109,7 +109,7 @@ fn add_domain(browser: &mut Browser, name: &str) {
 }
 
 /// What holds for every page, whatever it says.
-fn check_page(path: &str, page: &Answer) {
+fn check_page(path: &str, page: &Page) {
     assert_eq!(page.status, 200, "{path}: {}", page.body);
     let html = &page.body;
     for bad in [
@@ -149,8 +149,8 @@ fn check_page(path: &str, page: &Answer) {
 
 #[test]
 fn every_page_opens_in_both_languages_and_keeps_the_policy() {
-    let daemon = Daemon::dev("pages-open");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     assert_eq!(add_server(&mut browser, "web-01"), "/servers/1");
     browser.post("/servers/1/check-ssh", &[]);
     add_domain(&mut browser, "магазин.example");
@@ -170,8 +170,8 @@ fn every_page_opens_in_both_languages_and_keeps_the_policy() {
 
 #[test]
 fn nobody_sees_a_page_without_signing_in_and_is_led_back_after_it() {
-    let daemon = Daemon::dev("pages-closed");
-    let mut browser = daemon.browser();
+    let house = House::new();
+    let mut browser = house.browser();
     for path in PAGES {
         let answer = browser.get(path);
         assert_eq!(answer.status, 303, "{path}");
@@ -181,17 +181,17 @@ fn nobody_sees_a_page_without_signing_in_and_is_led_back_after_it() {
             answer.header("location")
         );
     }
-    let password = daemon.password.clone();
+    let password = house.password.clone();
     let form = [
-        ("login", "admin"),
+        ("login", ADMIN),
         ("password", password.as_str()),
         ("next", "/servers?q=a"),
         ("csrf", ""),
     ];
     assert_eq!(browser.post("/login", &form).header("location"), "/servers?q=a");
-    let mut other = daemon.browser();
+    let mut other = house.browser();
     let form = [
-        ("login", "admin"),
+        ("login", ADMIN),
         ("password", password.as_str()),
         ("next", "//evil.example"),
         ("csrf", ""),
@@ -201,24 +201,25 @@ fn nobody_sees_a_page_without_signing_in_and_is_led_back_after_it() {
 
 #[test]
 fn a_wrong_password_is_told_on_the_same_page_and_the_name_is_kept() {
-    let daemon = Daemon::dev("pages-login");
-    let mut browser = daemon.browser();
+    let house = House::new();
+    let mut browser = house.browser();
     let form = [
-        ("login", "admin"),
+        ("login", ADMIN),
         ("password", "a wrong guess"),
         ("next", "/"),
         ("csrf", ""),
     ];
     let page = browser.post("/login", &form);
     assert_eq!(page.status, 422);
-    assert!(page.has("role=\"alert\"") && page.has("value=\"admin\"") && !page.has("a wrong guess"));
+    assert!(page.has("role=\"alert\"") && page.has(&format!("value=\"{ADMIN}\"")) && !page.has("a wrong guess"));
     assert!(browser.cookies.is_empty());
 }
 
 #[test]
 fn the_first_account_is_made_with_the_token_of_the_log() {
-    let daemon = Daemon::without_accounts("pages-setup");
-    let mut browser = daemon.browser();
+    let mut house = House::empty(Rooms::One, &[]);
+    house.start();
+    let mut browser = house.browser();
     assert_eq!(browser.get("/login").header("location"), "/setup");
     check_page("/setup", &browser.get("/setup"));
     let form = |token: &str| {
@@ -238,19 +239,19 @@ fn the_first_account_is_made_with_the_token_of_the_log() {
     assert_eq!(refused.status, 422);
     assert!(refused.has("id=\"token-e\"") && refused.has("value=\"m.orlova\""));
     assert!(!refused.has("a long enough password"));
-    let token = std::fs::read_to_string(daemon.dir.join("setup-token")).unwrap();
-    assert!(daemon.log().contains(&token));
+    let token = std::fs::read_to_string(house.folder.path().join("setup-token")).unwrap();
+    assert!(house.said().contains(&token));
     assert_eq!(send(&mut browser, &form(&token)).header("location"), "/");
     assert!(browser.get("/").has("m.orlova"));
-    let mut late = daemon.browser();
+    let mut late = house.browser();
     assert_eq!(late.get("/setup").header("location"), "/login");
     assert_eq!(send(&mut late, &form(&token)).status, 403);
 }
 
 #[test]
 fn a_refused_form_comes_back_with_its_mistakes_and_without_its_secrets() {
-    let daemon = Daemon::dev("pages-form");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     let wrong = [
         ("host", "not a host"),
         ("ssh_port", "99999"),
@@ -275,8 +276,8 @@ fn a_refused_form_comes_back_with_its_mistakes_and_without_its_secrets() {
 
 #[test]
 fn a_new_server_says_why_it_is_not_lit_and_each_task_why_it_failed() {
-    let daemon = Daemon::dev("pages-server");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     assert!(
         browser.get("/").has("aria-current=\"step\""),
         "the first run shows its steps"
@@ -297,8 +298,8 @@ fn a_new_server_says_why_it_is_not_lit_and_each_task_why_it_failed() {
 
 #[test]
 fn editing_keeps_the_secrets_that_are_not_typed() {
-    let daemon = Daemon::dev("pages-edit");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     let place = add_server(&mut browser, "web-01");
     let page = browser.get("/servers/1/edit");
     assert!(page.has("value=\"web, prod\"") && page.has("••••••••") && !page.has(PASSWORD));
@@ -318,17 +319,13 @@ fn editing_keeps_the_secrets_that_are_not_typed() {
         browser.get("/servers/1/edit").has("••••••••"),
         "the password is still there"
     );
-    assert!(
-        daemon.files_with(PASSWORD).is_empty(),
-        "{:?}",
-        daemon.files_with(PASSWORD)
-    );
+    house.canary(PASSWORD);
 }
 
 #[test]
 fn a_server_is_only_forgotten_when_its_name_was_typed() {
-    let daemon = Daemon::dev("pages-delete");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     add_server(&mut browser, "web-01");
     browser.wait_for("/tasks/1", |page| !page.has("data-running"));
     let refused = browser.post("/servers/1/delete", &[("confirm", "web-02")]);
@@ -346,14 +343,14 @@ fn a_server_is_only_forgotten_when_its_name_was_typed() {
 
 #[test]
 fn a_form_of_another_site_or_another_session_changes_nothing() {
-    let daemon = Daemon::dev("pages-csrf");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     for csrf in ["", "guessed"] {
         let mut form = server_form("web-01", &[]);
         form.push(("csrf", csrf));
         assert_eq!(browser.post("/servers", &form).status, 403);
     }
-    let mut stranger = daemon.admin();
+    let mut stranger = house.browser_of_admin();
     let page = stranger.get("/prefs");
     let token = page.between("name=\"csrf\" value=\"", "\"").unwrap().to_string();
     assert_eq!(
@@ -373,13 +370,13 @@ fn a_form_of_another_site_or_another_session_changes_nothing() {
 
 #[test]
 fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
-    let daemon = Daemon::dev("pages-viewer");
-    let mut admin = daemon.admin();
+    let house = House::new();
+    let mut admin = house.browser_of_admin();
     add_server(&mut admin, "web-01");
     add_domain(&mut admin, "shop.example");
-    daemon.account("vera", "a long enough password", "viewer");
-    let mut vera = daemon.browser();
-    vera.sign_in("vera", "a long enough password");
+    let password = house.account("vera", "viewer");
+    let mut vera = house.browser();
+    vera.sign_in("vera", &password);
     let open = [
         "/",
         "/servers",
@@ -449,8 +446,8 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
 
 #[test]
 fn a_domain_is_added_renamed_moved_and_deleted_by_plain_forms() {
-    let daemon = Daemon::dev("pages-domains");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     add_server(&mut browser, "edge-01");
     add_domain(&mut browser, "Магазин.example");
     let page = browser.get("/domains/1");
@@ -533,8 +530,8 @@ fn a_domain_is_added_renamed_moved_and_deleted_by_plain_forms() {
 
 #[test]
 fn groups_are_made_renamed_and_deleted_in_their_list() {
-    let daemon = Daemon::dev("pages-groups");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     add_server(&mut browser, "edge-01");
     add_domain(&mut browser, "shop.example");
     let twin = browser.post("/groups", &[("name", "SHOPS"), ("notes", "kept <b>")]);
@@ -568,8 +565,8 @@ fn groups_are_made_renamed_and_deleted_in_their_list() {
 
 #[test]
 fn a_rule_of_alerts_is_added_changed_and_switched_by_plain_forms() {
-    let daemon = Daemon::dev("pages-rules");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     assert!(browser.get("/alerts").has("href=\"/alert-rules\""));
     assert_eq!(browser.get("/alert-rules/new?watches=weather").status, 404);
     let form = [
@@ -638,8 +635,8 @@ fn a_rule_of_alerts_is_added_changed_and_switched_by_plain_forms() {
 
 #[test]
 fn preferences_hold_and_lead_back_to_this_server_only() {
-    let daemon = Daemon::dev("pages-prefs");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     let answer = browser.post(
         "/prefs",
         &[("theme", "dark"), ("keys", "off"), ("back", "/servers?q=a")],
@@ -660,8 +657,8 @@ fn preferences_hold_and_lead_back_to_this_server_only() {
 
 #[test]
 fn settings_are_saved_together_or_not_at_all() {
-    let daemon = Daemon::dev("pages-settings");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     let saved = browser.post("/settings", &[("poll.fail_threshold", "5"), ("poll.threads_max", "32")]);
     assert_eq!(saved.header("location"), "/settings?saved=1");
     let refused = browser.post(
@@ -675,8 +672,8 @@ fn settings_are_saved_together_or_not_at_all() {
 
 #[test]
 fn what_does_not_exist_is_told_as_a_page_with_the_requests_number() {
-    let daemon = Daemon::dev("pages-error");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     for path in ["/nothing", "/servers/999", "/tasks/0", "/static/0/app.js"] {
         let page = browser.get(path);
         assert_eq!(page.status, 404, "{path}");
@@ -688,8 +685,8 @@ fn what_does_not_exist_is_told_as_a_page_with_the_requests_number() {
 
 #[test]
 fn the_files_of_a_page_are_kept_for_ever() {
-    let daemon = Daemon::dev("pages-static");
-    let mut browser = daemon.browser();
+    let house = House::new();
+    let mut browser = house.browser();
     let page = browser.get("/login");
     let style = page.between("rel=\"stylesheet\" href=\"", "\"").unwrap().to_string();
     let file = browser.get(&style);
@@ -702,8 +699,8 @@ fn the_files_of_a_page_are_kept_for_ever() {
 
 #[test]
 fn a_silence_is_made_and_ended_by_plain_forms() {
-    let daemon = Daemon::dev("pages-silences");
-    let mut browser = daemon.admin();
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
     add_server(&mut browser, "web-01");
     add_domain(&mut browser, "магазин.example");
     // From the server's page, by its menu.
@@ -740,7 +737,7 @@ fn a_silence_is_made_and_ended_by_plain_forms() {
         "{}",
         refused.body
     );
-    check_page("/silences", &Answer { status: 200, ..refused });
+    check_page("/silences", &Page { status: 200, ..refused });
     form[2].1 = "";
     form[5].1 = "24";
     form[7].1 = "";

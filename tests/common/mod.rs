@@ -8,11 +8,13 @@
     reason = "each test file is a crate of its own and uses its own part of this"
 )]
 
+pub mod browser;
 pub mod client;
 pub mod door;
 pub mod inputs;
 pub mod lab;
 
+pub use browser::{Browser, Page};
 pub use client::{Answer, Client, Event, Sse, Who};
 pub use door::{Door, Manner};
 
@@ -500,6 +502,7 @@ impl Drop for House {
             return;
         }
         self.stop();
+        assert!(!self.said().contains("panicked"), "{}", self.said());
         let run = self.folder.path().join("run");
         let left = files(&run);
         assert_eq!(left, Vec::<PathBuf>::new(), "left in the runtime folder");
