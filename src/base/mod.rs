@@ -7,6 +7,7 @@ pub mod sys;
 pub mod text;
 pub mod diff;
 pub mod parallel;
+pub mod places;
 pub mod id;
 pub mod random;
 pub mod secret;

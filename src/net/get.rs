@@ -5,10 +5,10 @@
 use super::dial::{self, Call, Security, Wire};
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::places::{Place, Places};
 use crate::base::secret::Secret;
 use crate::base::text;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Status line and headers together.
 const HEAD_MAX: usize = 16 << 10;
@@ -77,31 +77,14 @@ pub fn get<'b>(
 /// A connection kept from one GET to the next by the same caller. Only with TLS, where a handshake costs more than all the
 /// rest of a poll; without it a new connection costs some µs and no memory in between. A clone has none.
 #[derive(Default)]
-pub struct Line(Option<(Wire, Seat)>);
+pub struct Line(Option<(Wire, Place)>);
 
 /// Kept connections of the whole process: each holds some kB and a descriptor.
 const LINES_MAX: usize = 512;
 /// A kept connection that a firewall has forgotten swallows the question: then there must be time for a new one.
 const KEPT_MAX: Duration = Duration::from_secs(2);
 
-static LINES: AtomicUsize = AtomicUsize::new(0);
-
-/// One of [`LINES_MAX`].
-struct Seat;
-
-impl Seat {
-    fn take() -> Option<Seat> {
-        let one_more = |n| (n < LINES_MAX).then_some(n + 1);
-        let taken = LINES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then(|| Seat) // not then_some: a seat that nobody got would give one back
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        LINES.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+static LINES: Places = Places::new(LINES_MAX);
 
 impl Clone for Line {
     fn clone(&self) -> Line {
@@ -146,7 +129,7 @@ pub fn get_over<'b>(
         }
     };
     let (head, (at, end), wire) = read.inspect_err(|_| buffer.trim())?;
-    line.0 = wire.zip(Seat::take());
+    line.0 = wire.zip(LINES.take());
     Ok(head.with(&buffer.0[at..end]))
 }
 
@@ -518,14 +501,14 @@ mod tests {
 
     #[test]
     fn lines_are_kept_up_to_their_number() {
-        let mut taken: Vec<Seat> = std::iter::from_fn(Seat::take).take(LINES_MAX + 1).collect();
+        let mut taken: Vec<Place> = std::iter::from_fn(|| LINES.take()).take(LINES_MAX + 1).collect();
         assert!((1..=LINES_MAX).contains(&taken.len()), "{}", taken.len());
         assert!(
-            Seat::take().is_none() && Seat::take().is_none(),
+            LINES.take().is_none() && LINES.take().is_none(),
             "who got none gives none back"
         );
         taken.pop();
-        assert!(Seat::take().is_some());
+        assert!(LINES.take().is_some());
     }
 
     #[test]

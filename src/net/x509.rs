@@ -247,18 +247,7 @@ fn time(value: Value) -> Option<Ms> {
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    Some(date(year, month, day)? * DAY + hour * HOUR + minute * MINUTE + second * SECOND)
-}
-
-/// Days since 1970-01-01. Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
-fn date(year: i64, month: i64, day: i64) -> Option<i64> {
-    let y = year - i64::from(month <= 2);
-    let era = y.div_euclid(400);
-    let yoe = y.rem_euclid(400);
-    let doy = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
-    // There and back again: 30 February is no day.
-    (clock::civil(days) == (year, u32::try_from(month).ok()?, u32::try_from(day).ok()?)).then_some(days)
+    Some(clock::days(year, month, day)? * DAY + hour * HOUR + minute * MINUTE + second * SECOND)
 }
 
 /// A distinguished name for people: organisation and common name, without saying the same twice.

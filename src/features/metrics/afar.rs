@@ -10,10 +10,10 @@ use super::series::{self, DISK, DISKS_MAX, METRICS};
 use super::store::{Series, Store};
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::places::Places;
 use crate::features::engine::Engine;
 use crate::net::get::Buffer;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Every series with three lines of [`POINTS_MAX`] values of some 35 bytes are 3.6 MB.
 const BODY_MAX: usize = 6 << 20;
@@ -21,27 +21,10 @@ const BODY_MAX: usize = 6 << 20;
 const LINES_MAX: usize = METRICS.len() + DISKS_MAX;
 /// Threads that may wait for an engine: a quarter of those that answer pages.
 const ASKING_MAX: usize = 4;
-static ASKING: AtomicUsize = AtomicUsize::new(0);
+static ASKING: Places = Places::new(ASKING_MAX);
 /// Where it is noted until when the engine is left alone, in unix ms, and what it said.
 const RESTS: &str = "engine.rests";
 const REST_MS: Ms = 30 * SECOND;
-
-/// One of [`ASKING_MAX`].
-struct Seat;
-
-impl Seat {
-    fn take() -> Option<Seat> {
-        let one_more = |n| (n < ASKING_MAX).then_some(n + 1);
-        let taken = ASKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then(|| Seat) // not then_some: a seat that nobody got would give one back
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        ASKING.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// As the engine calls them. (Its `rollup` would do the same, but looks further back than it is told where values are rare:
 /// a gap would be filled.)
@@ -55,8 +38,9 @@ pub fn history(store: &Store, engine: &Engine, server: &str, window: &Window) ->
     {
         return Err(Error::new(Kind::Upstream, "engine_rests", say));
     }
-    let _seat =
-        Seat::take().ok_or_else(|| Error::new(Kind::Busy, "engine_busy", "Too many ask the engine just now."))?;
+    let _seat = ASKING
+        .take()
+        .ok_or_else(|| Error::new(Kind::Busy, "engine_busy", "Too many ask the engine just now."))?;
     let asked = ask(engine, server, window);
     if let Err(e) = &asked {
         store.set_note_text(RESTS, &format!("{} {}", now + REST_MS, e.say))?;
@@ -341,9 +325,9 @@ mod tests {
     #[test]
     fn there_are_so_many_seats_and_no_more() {
         for _ in 0..3 {
-            let taken: Vec<_> = (0..ASKING_MAX).map_while(|_| Seat::take()).collect();
+            let taken: Vec<_> = (0..ASKING_MAX).map_while(|_| ASKING.take()).collect();
             assert_eq!(taken.len(), ASKING_MAX);
-            assert!(Seat::take().is_none() && Seat::take().is_none());
+            assert!(ASKING.take().is_none() && ASKING.take().is_none());
         }
     }
 

@@ -495,7 +495,8 @@ fn instant(text: &str) -> Option<Ms> {
     };
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (h, m, s) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || h > 23 || m > 59 || s > 60 {
+    let days = clock::days(year, month, day)?;
+    if h > 23 || m > 59 || s > 60 {
         return None;
     }
     let fraction = text
@@ -514,11 +515,6 @@ fn instant(text: &str) -> Option<Ms> {
             sign * (two(1)? * 60 + two(if b.get(3) == Some(&b':') { 4 } else { 3 })?)
         }
     };
-    // Days from civil, the inverse of `clock::civil` (same source).
-    let y = if month <= 2 { year - 1 } else { year };
-    let yoe = y.rem_euclid(400);
-    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let days = y.div_euclid(400) * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
     Some(days * clock::DAY + h * clock::HOUR + (m - zone_minutes) * clock::MINUTE + s * clock::SECOND)
 }
 

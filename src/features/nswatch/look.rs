@@ -2,7 +2,9 @@
 
 use super::policy::Policy;
 use crate::base::clock::{self, Duration};
+use crate::base::process::Cancel;
 use crate::net::dns::{Fault, Resolver, Type};
+use std::net::SocketAddr;
 
 /// What a look comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +83,11 @@ const ROOT_MAX: Duration = Duration::from_secs(6);
 
 /// Do our own name servers say nothing at all, not even about the root? Then silence about a name tells of them, not of
 /// the name. Gives what was seen of it.
-pub fn silent_resolvers(resolver: &Resolver) -> Option<Vec<String>> {
+pub fn silent_resolvers(servers: &[SocketAddr], cancel: &Cancel) -> Option<Vec<String>> {
     let asked = Resolver {
-        servers: resolver.servers.clone(),
+        servers: servers.to_vec(),
         until: clock::mono() + ROOT_MAX,
-        cancel: resolver.cancel,
+        cancel,
     };
     let failure = asked.ask(".", Type::Ns).err()?;
     is_silence(failure.fault.code()).then_some(failure.evidence)

@@ -56,7 +56,7 @@ pub fn list(conn: &Conn, domain: Id<id::Domain>, limit: i64, offset: i64) -> Res
 /// silent about everything, that is told once, and of the domain nothing new is known.
 fn weigh(app: &App, resolver: &Resolver, seen: &Domain, look: &Look) -> Result<()> {
     let silent = if look.is_silence() {
-        look::silent_resolvers(resolver)
+        look::silent_resolvers(&resolver.servers, resolver.cancel)
     } else {
         None
     };

@@ -63,13 +63,8 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     due.sort_by_key(|(at, d)| (*at, d.id));
     due.truncate(share(all, interval));
     let servers = preflight::name_servers(app)?;
-    let resolver = Resolver {
-        servers: servers.clone(),
-        until: clock::mono() + LOOK_MAX,
-        cancel,
-    };
     // As long as they are silent, one question a beat is enough.
-    if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&resolver).is_some() {
+    if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&servers, cancel).is_some() {
         return Ok(());
     }
     let begin_until = clock::mono() + BEGIN_MAX;

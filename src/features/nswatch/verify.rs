@@ -74,7 +74,8 @@ impl Verified {
     }
 }
 
-/// Looks, keeps what was seen of the name servers, and tells. Waits until `until` at most. Error `not_in_time`: the time
+/// Looks, keeps what was seen of the name servers, and tells. Waits until `until` at most, and where nobody said anything
+/// six seconds more to hear whether our own name servers say anything at all. Error `not_in_time`: the time
 /// for all of them was over before it was up for this one, so nothing is known and nothing is kept.
 pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified> {
     let domain = app.db.read(|conn| domains::get(conn, id))?;
