@@ -263,6 +263,7 @@ impl Source for View {
             match line.as_str() {
                 "END" => return Ok(Flow::End),
                 "FAIL" => return Err(Error::internal("the rows are gone")),
+                "PANIC" => panic!("as a defect would"),
                 _ => {}
             }
             sse::frame(out, Some(self.next as i64), "line", line);
@@ -1407,13 +1408,19 @@ fn who_hangs_up_frees_the_place() {
 #[test]
 fn a_source_that_fails_ends_its_streams_so_that_browsers_come_back() {
     let house = House::new();
-    let mut client = events(&house, "");
-    client.head();
-    house.inside.feed.say("one");
-    client.up_to("data: one\n\n");
-    house.inside.feed.say("FAIL");
-    client.up_to(": end\n\n");
-    assert!(client.at_end());
+    for (failure, from) in [("FAIL", 0), ("PANIC", 2)] {
+        let mut clients: Vec<_> = (0..8)
+            .map(|_| events(&house, &format!("Last-Event-ID: {from}\r\n")))
+            .collect();
+        clients.iter_mut().for_each(|c| drop(c.head()));
+        house.inside.feed.say("one");
+        clients.iter_mut().for_each(|c| drop(c.up_to("data: one\n\n")));
+        house.inside.feed.say(failure);
+        for client in &mut clients {
+            client.up_to(": end\n\n");
+            assert!(client.at_end());
+        }
+    }
 }
 
 #[test]
@@ -1550,6 +1557,14 @@ fn everything_works_over_tls_too() {
         client.head();
         house.inside.feed.say("secretly");
         client.up_to("data: secretly\n\n");
+        // More than the client takes at once.
+        for _ in 0..400 {
+            house.inside.feed.say("x".repeat(10_000));
+        }
+        house.inside.feed.say("at last");
+        thread::sleep(Duration::from_millis(300));
+        let all = client.up_to("data: at last\n\n");
+        assert_eq!(all.matches("x\n\n").count(), 400);
     }
     house.inside.feed.say("END");
     house.until("streams end", |s| s.streams == 0);

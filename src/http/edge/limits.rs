@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// Caps and deadlines. The defaults fit a fleet's control panel on a small machine.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Client connections at once; one thread and one descriptor each.
+    /// Client connections at once; one descriptor each, and one thread for all but streams.
     pub connections_max: usize,
     /// Of one IPv4 address or IPv6 /64; loopback and trusted proxies are exempt.
     pub connections_per_ip_max: usize,
@@ -36,7 +36,7 @@ pub struct Limits {
     pub stall: Duration,
     /// A stream without events sends a comment this often.
     pub heartbeat: Duration,
-    /// Between two writes of one stream: a thread woken for every event costs three times the CPU.
+    /// Between two writes of one stream: a write costs more than the events in it.
     pub gather: Duration,
     /// A stream ends after this; the browser comes back by itself with its last id.
     pub stream_age: Duration,

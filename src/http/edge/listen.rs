@@ -116,7 +116,7 @@ fn welcome(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, tls: Optio
     let started = thread::Builder::new()
         .name("edge".into())
         .stack_size(STACK)
-        .spawn(move || serve::connection(&inside, &seat, wire, peer, tls.as_deref()));
+        .spawn(move || serve::connection(&inside, seat, wire, peer, tls.as_deref()));
     if started.is_err() {
         count(&shared.counts.thread_errors);
         turn_away(shared, &socket, Refusal::Full, plain);

@@ -34,6 +34,7 @@ use serve::{Counts, Shared};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use stream::Rounds;
 
 /// A running edge; dropped, it ends at once.
 pub struct Edge {
@@ -60,13 +61,13 @@ impl Edge {
         }
         let limits = &config.limits;
         let shared = Arc::new(Shared {
-            started: clock::mono(),
             seats: Seats::new(limits.connections_max, limits.connections_per_ip_max),
             handshakes: Gauge::new(limits.handshakes_max),
             in_flight: Gauge::new(limits.in_flight_max),
             buffered: Gauge::new(limits.buffered_max),
             peers,
             streams,
+            rounds: Rounds::start(limits)?,
             counts: Counts::default(),
             config,
         });
@@ -99,7 +100,9 @@ impl Edge {
         let acceptors = std::mem::take(&mut *self.acceptors.lock().unwrap_or_else(PoisonError::into_inner));
         acceptors.into_iter().for_each(Acceptor::stop);
         self.shared.streams.close();
-        self.shared.seats.close(clock::mono() + limit)
+        let cut = self.shared.seats.close(clock::mono() + limit);
+        self.shared.rounds.stop();
+        cut
     }
 
     /// What was seen since the start, and what is going on now.

@@ -7,7 +7,7 @@ use super::peers::{self, CONN_HEADER, ConnInfo, Named, Peers};
 use super::refusal::{REFUSALS, Refusal};
 use super::relay::Inner;
 use super::seats::{Seat, Seats};
-use super::stream;
+use super::stream::{self, Live, Rounds};
 use super::wire::{Tls, Wire};
 use crate::base::clock::{self, Instant};
 use crate::base::host::Cidr;
@@ -17,6 +17,7 @@ use crate::http::sse::{STREAM_HEADER, Stream, Streams};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest body a request of that method and path (not decoded) may bring, in bytes.
@@ -58,13 +59,13 @@ impl Config {
 /// What all connections share.
 pub struct Shared {
     pub config: Config,
-    pub started: Instant,
     pub seats: Seats,
     pub handshakes: Gauge,
     pub in_flight: Gauge,
     pub buffered: Gauge,
     pub peers: Peers,
     pub streams: Streams,
+    pub rounds: Rounds,
     pub counts: Counts,
 }
 
@@ -93,8 +94,8 @@ impl Shared {
     }
 }
 
-/// Serves a connection until its end.
-pub fn connection(shared: &Shared, seat: &Seat, mut wire: Wire, socket: SocketAddr, tls: Option<&Tls>) {
+/// Serves a connection until its end, or until it has become a stream.
+pub fn connection(shared: &Arc<Shared>, seat: Seat, mut wire: Wire, socket: SocketAddr, tls: Option<&Tls>) {
     let accepted = clock::mono();
     if let Some(tls) = tls {
         let place = shared.handshakes.one();
@@ -207,8 +208,8 @@ impl Exchange {
 }
 
 struct Session<'a> {
-    shared: &'a Shared,
-    seat: &'a Seat,
+    shared: &'a Arc<Shared>,
+    seat: Seat,
     wire: Wire,
     socket: SocketAddr,
     /// Read, but not yet used: the next request of an eager client.
@@ -406,20 +407,21 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn stream(mut self, stream: Option<Stream>, head: Vec<u8>) {
+    fn stream(mut self, stream: Option<Stream>, mut head: Vec<u8>) {
         let limits = &self.shared.config.limits;
-        let Some(mut stream) = stream else {
-            let sent = self.wire.write(&head, clock::mono() + limits.stall);
+        if stream.is_some() {
+            count(&self.shared.counts.streams);
+            stream::begin(&mut head);
+        }
+        let sent = self.wire.write(&head, clock::mono() + limits.stall);
+        let (Some(stream), Ok(())) = (stream, &sent) else {
             self.log(200, 0, sent.is_err());
             return self.wire.linger();
         };
-        count(&self.shared.counts.streams);
-        self.carry = Vec::new();
-        let Ok(mut to) = self.wire.into_stream() else { return };
-        let bytes = stream::serve(&mut stream, &mut to, head, limits, self.shared.started);
-        drop(stream);
-        to.close();
-        access_line(&self.now, self.shared, 200, bytes, false);
+        let Ok(to) = self.wire.into_stream() else { return };
+        let (shared, now) = (Arc::clone(self.shared), self.now);
+        let told = Box::new(move |bytes| access_line(&now, &shared, 200, bytes, false));
+        self.shared.rounds.serve(Live::new(stream, to, self.seat, limits, told));
     }
 
     fn refuse(mut self, why: Refusal) {

@@ -1,123 +1,267 @@
-//! Serves one stream of events on its client's own socket. The first event goes out at once; then events gather for a
-//! moment, so that the cost follows the number of writes and not of events.
+//! Serves the streams of events on their clients' own sockets, many to a thread. Each thread goes its round at a fixed
+//! pace and never waits for a client, so the cost follows the number of writes and not of events, and a stream at rest
+//! costs some hundred bytes. (A thread for each stream cost three times the CPU, and its stack.)
 
 use super::limits::Limits;
-use super::wire::Pusher;
+use super::seats::Seat;
+use super::wire::{Pushed, Pusher};
 use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::http::sse::{BATCH, Flow, Stream};
-use std::io;
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+/// Threads; one slow look at the database holds up a quarter of the streams.
+const ROUNDS: usize = 4;
 
 /// Buffers between us and the browser hold back the first 2 kB of an answer; a comment fills them.
 const PADDING: usize = 2048;
 
-/// A stream keeps no more memory than this for its next frames; the padding and a backlog are exceptions.
-const KEEP: usize = 2 << 10;
+/// Has the client hung up? Where events flow, a write tells; else it takes a look, this often.
+const GLANCE: Duration = Duration::from_secs(1);
 
-/// The streams' pauses end on multiples of this, together: one timer interrupt for many threads saves a fifth of the
-/// CPU of an event (5.1 → 4.1 µs), and a hundredth of the streams at once stands in nobody's way.
-const GRID: Duration = Duration::from_millis(5);
+/// A round's buffer shrinks to this after a larger batch.
+const KEEP: usize = 2 * BATCH;
 
-/// Sends `head`, then the stream until its end, and returns the bytes sent. `zero` is where the grid of pauses begins.
-pub fn serve(stream: &mut Stream, to: &mut Pusher, head: Vec<u8>, limits: &Limits, zero: Instant) -> u64 {
-    let mut sent = Sent {
-        to,
-        bytes: 0,
-        at: clock::mono(),
-    };
-    // A client that is gone is an end like any other.
-    let _ = events(stream, &mut sent, head, limits, zero);
-    sent.bytes
-}
-
-fn events(
-    stream: &mut Stream,
-    sent: &mut Sent<'_>,
-    mut out: Vec<u8>,
-    limits: &Limits,
-    zero: Instant,
-) -> io::Result<()> {
-    let until = clock::mono() + limits.stream_age;
+/// What goes out before the first event.
+pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: 3000\n:");
     out.resize(out.len() + PADDING, b' ');
     out.extend_from_slice(b"\n\n");
-    loop {
-        // Before the look: what is written after it moves the counter and is not missed.
-        let seen = stream.source.wake().count();
-        let now = clock::mono();
-        // Who was signed out is told nothing more.
-        let flow = if stream.over() || now >= until {
-            Flow::End
-        } else {
-            stream.source.fill(&mut out).unwrap_or_else(|e| {
-                log::warning("http", "a stream failed", &[("cause", &e.to_string())]);
-                Flow::End
-            })
+}
+
+/// All threads.
+pub struct Rounds {
+    doors: Vec<Arc<Door>>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    next: AtomicUsize,
+}
+
+/// Where streams come to a thread.
+#[derive(Default)]
+struct Door {
+    waiting: Mutex<Waiting>,
+    knocked: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    streams: Vec<Live>,
+    over: bool,
+}
+
+impl Rounds {
+    /// Begins.
+    pub fn start(limits: &Limits) -> io::Result<Rounds> {
+        let rounds = Rounds {
+            doors: (0..ROUNDS).map(|_| Arc::default()).collect(),
+            threads: Mutex::default(),
+            next: AtomicUsize::new(0),
         };
-        if flow == Flow::End {
-            out.extend_from_slice(b": end\n\n");
-            return sent.send(&mut out);
+        for door in &rounds.doors {
+            let (door, limits) = (Arc::clone(door), limits.clone());
+            let thread = thread::Builder::new()
+                .name("edge-streams".into())
+                .spawn(move || go(&door, &limits))?;
+            rounds.threads().push(thread);
         }
-        if !out.is_empty() {
-            let backlog = out.len() >= BATCH;
-            sent.send(&mut out)?;
-            if !backlog {
-                thread::sleep(pause(limits.gather, clock::mono() - zero));
-            }
-            continue;
+        Ok(rounds)
+    }
+
+    /// From now on this stream is served.
+    pub fn serve(&self, live: Live) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let door = &self.doors[turn % self.doors.len()];
+        let mut waiting = door.waiting();
+        if !waiting.over {
+            waiting.streams.push(live);
+            door.knocked.notify_one();
         }
-        // Where events flow, a write tells; here it takes a look.
-        if sent.to.gone() {
-            return Ok(());
+    }
+
+    /// Ends at once, whoever is still there.
+    pub fn stop(&self) {
+        for door in &self.doors {
+            door.waiting().over = true;
+            door.knocked.notify_one();
         }
-        let quiet = now.saturating_duration_since(sent.at);
-        if quiet >= limits.heartbeat {
-            out.extend_from_slice(b": ping\n\n");
-            sent.send(&mut out)?;
-            continue;
+        for thread in self.threads().drain(..) {
+            let _ = thread.join();
         }
-        let rest: Duration = (limits.heartbeat - quiet).min(until.saturating_duration_since(now));
-        stream.source.wake().wait(seen, rest);
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// At most `gather`, at least that without one step of the grid.
-fn pause(gather: Duration, age: Duration) -> Duration {
-    let past = Duration::from_nanos((age.as_nanos() % GRID.as_nanos()) as u64);
-    gather.saturating_sub(past)
+impl Door {
+    /// Those who came; with `wait`, when somebody has come. `None`: it is over.
+    fn arrived(&self, wait: bool) -> Option<Vec<Live>> {
+        let mut waiting = self.waiting();
+        while wait && waiting.streams.is_empty() && !waiting.over {
+            waiting = self.knocked.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!waiting.over).then(|| std::mem::take(&mut waiting.streams))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-struct Sent<'a> {
-    to: &'a mut Pusher,
+fn go(door: &Door, limits: &Limits) {
+    let mut streams = Vec::new();
+    let mut out = Vec::new();
+    while let Some(arrived) = door.arrived(streams.is_empty()) {
+        let until = clock::mono() + limits.gather;
+        streams.extend(arrived);
+        streams.retain_mut(|s: &mut Live| s.goes_on(&mut out, limits));
+        // Who is behind catches up in the time that is left.
+        while clock::mono() < until && streams.iter().any(|s| s.behind) {
+            streams.retain_mut(|s| !s.behind || s.goes_on(&mut out, limits));
+        }
+        thread::sleep(until.saturating_duration_since(clock::mono()));
+    }
+}
+
+/// Told of a stream that has ended how many bytes were sent.
+pub type Told = Box<dyn FnOnce(u64) + Send>;
+
+/// A stream and its client.
+pub struct Live {
+    stream: Stream,
+    to: Pusher,
+    _seat: Seat,
+    told: Option<Told>,
+    until: Instant,
+    /// When something was sent last.
+    sent_at: Instant,
     bytes: u64,
-    at: Instant,
+    /// What the wake said at the last look; `None`: look in any case.
+    seen: Option<u64>,
+    glance_at: Instant,
+    /// What the client has not taken yet, and since when it takes nothing.
+    rest: Vec<u8>,
+    stuck: Option<Instant>,
+    /// There was more than one batch.
+    behind: bool,
+    /// The last has been written.
+    ending: bool,
 }
 
-impl Sent<'_> {
-    fn send(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        self.to.push(out)?;
-        self.bytes += out.len() as u64;
-        self.at = clock::mono();
+impl Live {
+    /// The answer's head and [`begin`] are sent.
+    pub fn new(stream: Stream, to: Pusher, seat: Seat, limits: &Limits, told: Told) -> Live {
+        let now = clock::mono();
+        Live {
+            stream,
+            to,
+            _seat: seat,
+            told: Some(told),
+            until: now + limits.stream_age,
+            sent_at: now,
+            bytes: 0,
+            seen: None,
+            glance_at: now + GLANCE,
+            rest: Vec::new(),
+            stuck: None,
+            behind: false,
+            ending: false,
+        }
+    }
+
+    /// Its turn in the round. `out` is the round's buffer.
+    fn goes_on(&mut self, out: &mut Vec<u8>, limits: &Limits) -> bool {
         out.clear();
+        // A client that is gone is an end like any other.
+        let goes_on = self.turn(out, limits).unwrap_or(false);
         if out.capacity() > KEEP {
             *out = Vec::new();
         }
-        Ok(())
+        goes_on
+    }
+
+    fn turn(&mut self, out: &mut Vec<u8>, limits: &Limits) -> io::Result<bool> {
+        let now = clock::mono();
+        if self.stuck.is_some() {
+            let mut rest = std::mem::take(&mut self.rest);
+            let done = self.send(&mut rest, now, limits)?;
+            self.rest = rest;
+            if !done {
+                return Ok(true);
+            }
+        }
+        if self.ending {
+            return Ok(false);
+        }
+        if now >= self.glance_at {
+            self.glance_at = now + GLANCE;
+            if self.to.gone() {
+                return Ok(false);
+            }
+        }
+        // Before the look: what is written after it moves the counter and is not missed.
+        let count = self.stream.source.wake().count();
+        let quiet = now.saturating_duration_since(self.sent_at) >= limits.heartbeat;
+        // Who was signed out is told nothing more.
+        self.ending = self.stream.over() || now >= self.until;
+        if !self.ending && (self.seen != Some(count) || quiet) {
+            self.ending = self.fill(out) == Flow::End;
+        }
+        self.behind = out.len() >= BATCH;
+        self.seen = (!self.behind).then_some(count);
+        if self.ending {
+            out.extend_from_slice(b": end\n\n");
+        } else if out.is_empty() && quiet {
+            out.extend_from_slice(b": ping\n\n");
+        }
+        if out.is_empty() || self.send(out, now, limits)? {
+            return Ok(!self.ending);
+        }
+        self.behind = false;
+        self.rest = out.split_off(0);
+        Ok(true)
+    }
+
+    fn fill(&mut self, out: &mut Vec<u8>) -> Flow {
+        // One that panics ends alone.
+        let filled: Result<Flow> = catch_unwind(AssertUnwindSafe(|| self.stream.source.fill(out)))
+            .unwrap_or_else(|_| Err(Error::internal("a stream's source panicked")));
+        filled.unwrap_or_else(|e| {
+            log::warning("http", "a stream failed", &[("cause", &e.to_string())]);
+            Flow::End
+        })
+    }
+
+    /// Sends what the client takes and leaves the rest. Is it all gone? An error when it has taken nothing for too long.
+    fn send(&mut self, out: &mut Vec<u8>, now: Instant, limits: &Limits) -> io::Result<bool> {
+        let before = out.len();
+        let pushed = self.to.push(out)?;
+        self.bytes += (before - out.len()) as u64;
+        if pushed != Pushed::Nothing {
+            (self.sent_at, self.stuck) = (now, None);
+        }
+        if pushed == Pushed::All {
+            return Ok(true);
+        }
+        let since = *self.stuck.get_or_insert(now);
+        if now.saturating_duration_since(since) >= limits.stall {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(false)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_end_together_and_are_never_longer_than_asked() {
-        let ms = Duration::from_millis;
-        for age in [0, 1, 4, 5, 12_344] {
-            let end = ms(age) + pause(ms(50), ms(age));
-            assert!(end.as_millis().is_multiple_of(5) && end <= ms(age) + ms(50) && end > ms(age) + ms(45));
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.to.close();
+        if let Some(told) = self.told.take() {
+            told(self.bytes);
         }
-        assert_eq!(pause(ms(1), ms(4)), ms(0));
     }
 }

@@ -120,7 +120,7 @@ impl Wire {
         }
     }
 
-    /// From here on only [`Wire::push`] and [`Wire::gone`] are used: the socket no longer blocks.
+    /// From here on it only sends, and never waits.
     pub fn into_stream(self) -> io::Result<Pusher> {
         self.socket.set_nonblocking(true)?;
         Ok(Pusher(self))
@@ -161,28 +161,49 @@ impl Wire {
     }
 }
 
-/// A client's socket that only sends, event by event.
+/// A client's socket that only sends, and never waits.
 pub struct Pusher(Wire);
 
+/// How much the kernel has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// Everything.
+    All,
+    /// Some of it.
+    Some,
+    /// Nothing: the client does not read.
+    Nothing,
+}
+
 impl Pusher {
-    /// All of it: at once where the kernel takes it, else with up to a stall time for each bit of progress.
-    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Wire { socket, tls, stall } = &mut self.0;
-        let mut eager = Eager { socket, stall: *stall };
-        match tls {
-            None => eager.write_all(bytes),
-            Some(tls) => {
-                let mut left = bytes;
-                while !left.is_empty() || tls.wants_write() {
-                    let taken = tls.writer().write(left)?;
-                    left = &left[taken..];
-                    while tls.wants_write() {
-                        tls.write_tls(&mut eager)?;
-                    }
+    /// Sends what goes without waiting and takes it from the front of `out`.
+    pub fn push(&mut self, out: &mut Vec<u8>) -> io::Result<Pushed> {
+        let Wire { socket, tls, .. } = &mut self.0;
+        let mut to = Counted(socket, 0);
+        let mut taken = 0;
+        let all = loop {
+            let left = &out[taken..];
+            let step = match tls {
+                _ if left.is_empty() && !tls.as_ref().is_some_and(|tls| tls.wants_write()) => break true,
+                None => to.write(left).map(|n| taken += n),
+                Some(tls) => {
+                    taken += tls.writer().write(left)?;
+                    tls.write_tls(&mut to).map(drop)
                 }
-                Ok(())
+            };
+            match step {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break false,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                step => step?,
             }
-        }
+        };
+        let moved = to.1 > 0;
+        out.drain(..taken);
+        Ok(match (all, moved) {
+            (true, _) => Pushed::All,
+            (_, true) => Pushed::Some,
+            (_, false) => Pushed::Nothing,
+        })
     }
 
     /// Has the client hung up? What it sends on a stream is thrown away. Never waits.
@@ -204,7 +225,7 @@ impl Pusher {
     }
 
     /// The end.
-    pub fn close(mut self) {
+    pub fn close(&mut self) {
         self.0.end();
     }
 }
@@ -249,24 +270,14 @@ impl Write for Timed<'_> {
     }
 }
 
-/// A non-blocking socket that blocks, up to the stall time, only when it must.
-struct Eager<'a> {
-    socket: &'a TcpStream,
-    stall: Duration,
-}
+/// A non-blocking socket, and how many bytes it took.
+struct Counted<'a>(&'a TcpStream, usize);
 
-impl Write for Eager<'_> {
+impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match (&mut &*self.socket).write(bytes) {
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                self.socket.set_nonblocking(false)?;
-                self.socket.set_write_timeout(Some(self.stall))?;
-                let written = (&mut &*self.socket).write(bytes).map_err(in_time);
-                self.socket.set_nonblocking(true)?;
-                written
-            }
-            done => done,
-        }
+        let taken = self.0.write(bytes)?;
+        self.1 += taken;
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -323,14 +334,32 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_nothing_is_given_up_after_the_stall_time() {
+    fn who_takes_nothing_of_an_answer_is_given_up_after_the_stall_time() {
         let far = clock::mono() + Duration::from_secs(600);
         let large = vec![0; 64 << 20];
         let (mut wire, _other) = pair(STEP);
         assert_eq!(wire.write(&large, far).unwrap_err().kind(), ErrorKind::TimedOut);
-        let (wire, _other) = pair(STEP);
+    }
+
+    #[test]
+    fn a_stream_sends_what_is_taken_and_keeps_the_rest_in_order() {
+        let (wire, mut other) = pair(STEP);
         let mut pusher = wire.into_stream().unwrap();
-        assert_eq!(pusher.push(&large).unwrap_err().kind(), ErrorKind::TimedOut);
+        let whole: Vec<u8> = (0..16_u32 << 20).map(|n| (n >> 8) as u8).collect();
+        let mut left = whole.clone();
+        assert_eq!(pusher.push(&mut left).unwrap(), Pushed::Some);
+        assert_eq!(pusher.push(&mut left).unwrap(), Pushed::Nothing);
+        let reader = thread::spawn(move || {
+            let mut seen = Vec::new();
+            other.read_to_end(&mut seen).unwrap();
+            seen
+        });
+        while pusher.push(&mut left).unwrap() != Pushed::All {
+            thread::yield_now();
+        }
+        assert!(left.is_empty());
+        pusher.close();
+        assert!(reader.join().unwrap() == whole);
     }
 
     #[test]
