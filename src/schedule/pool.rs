@@ -6,8 +6,7 @@
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::{log, random};
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -79,6 +78,8 @@ const BATCH_AGE: Duration = Duration::from_millis(400);
 const BATCH_LEN: usize = 128;
 /// With so many results waiting to be taken, threads wait too: the disk is slower than the network.
 const WAITING_MAX: usize = 1_024;
+/// So many idle threads wait each for a due time of its own; the rest sleep.
+const WATCHING_MAX: usize = 16;
 /// A thread above the least leaves after this.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// New items start this far apart on average, so that a large list does not begin with a burst.
@@ -199,8 +200,8 @@ impl<W: Work> Inner<W> {
         }
     }
 
-    /// A thread's life. Of the threads without work one, the watch, waits for the next due time and the others for the
-    /// watch: not all of them wake for every item.
+    /// A thread's life. Each of the threads without work waits for a due time of its own, the next that nobody waits for:
+    /// none has to be woken by another, save when all who waited are busy and the first in line would be missed.
     fn serve(this: &Arc<Self>) {
         let mut room = W::Room::default();
         let mut state = this.lock();
@@ -208,57 +209,50 @@ impl<W: Work> Inner<W> {
         let mut free_since = clock::mono();
         while !state.stopping {
             let now = clock::mono();
-            match state.next(now) {
-                Step::Run(mut run) => {
-                    // One thread is always free to watch: all others may hang at the same time.
-                    if state.idle == 0 && state.threads < this.bounds.max {
-                        Inner::hire(this, &mut state);
-                    } else if state.is_due(now) || state.watch.is_none() {
-                        this.due.notify_one();
-                    }
-                    state.busy += 1;
-                    drop(state);
-                    let done = catch_unwind(AssertUnwindSafe(|| this.work.run(&mut run.item, &mut room)));
-                    let next = match done {
-                        Ok((done, next)) => {
-                            this.put(done);
-                            next
-                        }
-                        Err(_) => {
-                            log::error("pool", "a run panicked", &[("key", &run.key.to_string())]);
-                            Next::default()
-                        }
-                    };
-                    state = this.lock();
-                    state.busy -= 1;
-                    state.finish(run, next, clock::mono());
-                    free_since = clock::mono();
+            if let Some(mut run) = state.next(now) {
+                // One thread is always free to watch: all others may hang at the same time.
+                if state.idle == 0 && state.threads < this.bounds.max {
+                    Inner::hire(this, &mut state);
+                } else if !state.is_watched() {
+                    this.due.notify_one();
                 }
-                Step::Wait(until) => {
-                    if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.watch.is_some() {
-                        break;
+                state.busy += 1;
+                drop(state);
+                let done = catch_unwind(AssertUnwindSafe(|| this.work.run(&mut run.item, &mut room)));
+                let next = match done {
+                    Ok((done, next)) => {
+                        this.put(done);
+                        next
                     }
-                    let enough = now + IDLE_MAX;
-                    let until = until.unwrap_or(enough).min(enough);
-                    // Whoever knows of something earlier takes the watch over.
-                    let watch = state.watch.is_none_or(|other| until < other);
-                    if watch {
-                        state.watch = Some(until);
+                    Err(_) => {
+                        log::error("pool", "a run panicked", &[("key", &run.key.to_string())]);
+                        Next::default()
                     }
-                    let wait = if watch { until } else { enough }.saturating_duration_since(now);
-                    state.idle += 1;
-                    state = this
-                        .due
-                        .wait_timeout(state, wait)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0;
-                    state.idle -= 1;
-                    state.watch = state.watch.filter(|time| !watch || *time != until);
-                }
+                };
+                state = this.lock();
+                state.busy -= 1;
+                state.finish(run, next, clock::mono());
+                free_since = clock::mono();
+                continue;
+            }
+            if state.threads > this.bounds.min && now >= free_since + IDLE_MAX && state.is_watched() {
+                break;
+            }
+            let watches = state.unwatched();
+            state.watched.extend(watches);
+            let until = watches.map_or(IDLE_MAX, |(due, _)| due.saturating_duration_since(now).min(IDLE_MAX));
+            state.idle += 1;
+            state = this
+                .due
+                .wait_timeout(state, until)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            state.idle -= 1;
+            if let Some(turn) = watches {
+                state.watched.remove(&turn);
             }
         }
         state.threads -= 1;
-        this.due.notify_one(); // whoever watched is gone
     }
 
     fn put(&self, done: W::Done) {
@@ -308,8 +302,10 @@ impl<W: Work> Inner<W> {
 /// Who is due when. Nothing here reads a clock.
 struct State<I> {
     slots: HashMap<i64, Slot<I>>,
-    /// Due times of the quick and of the slow ones; an entry that its slot no longer agrees with is passed over.
-    order: [BinaryHeap<Reverse<(Instant, i64)>>; 2],
+    /// The quick and the slow ones that do not run.
+    order: [BTreeSet<Turn>; 2],
+    /// Those for which a thread waits.
+    watched: BTreeSet<Turn>,
     /// Slow ones that run, and how many may at the same time.
     slow_busy: usize,
     slow_max: usize,
@@ -317,10 +313,11 @@ struct State<I> {
     hired: Vec<JoinHandle<()>>,
     idle: usize,
     busy: usize,
-    /// Until when the watch sleeps.
-    watch: Option<Instant>,
     stopping: bool,
 }
+
+/// When it is due, and its key.
+type Turn = (Instant, i64);
 
 struct Slot<I> {
     revision: i64,
@@ -339,12 +336,6 @@ struct Run<I> {
     slow: bool,
 }
 
-enum Step<I> {
-    Run(Run<I>),
-    /// Until then, or until something is added.
-    Wait(Option<Instant>),
-}
-
 impl<I> State<I> {
     fn new(threads_max: usize) -> State<I> {
         State {
@@ -356,7 +347,7 @@ impl<I> State<I> {
             hired: Vec::new(),
             idle: 0,
             busy: 0,
-            watch: None,
+            watched: BTreeSet::new(),
             stopping: false,
         }
     }
@@ -403,44 +394,31 @@ impl<I> State<I> {
                 )
             }));
         self.order = Default::default();
-        for (key, slot) in &self.slots {
-            self.order[usize::from(slot.slow)].push(Reverse((slot.due, *key)));
+        for (key, slot) in self.slots.iter().filter(|(_, slot)| !slot.running) {
+            self.order[usize::from(slot.slow)].insert((slot.due, *key));
         }
     }
 
-    /// The first that agrees with its slot; what stands before it is thrown away.
-    fn head(&mut self, slow: bool) -> Option<(Instant, i64)> {
-        let order = &mut self.order[usize::from(slow)];
-        while let Some(Reverse((due, key))) = order.peek().copied() {
-            let slot = self.slots.get(&key);
-            if slot.is_some_and(|s| s.due == due && s.slow == slow && !s.running && s.item.is_some()) {
-                return Some((due, key));
-            }
-            order.pop();
-        }
-        None
+    /// The first in line that may run. When all places of the slow ones are taken, whoever of them ends looks again.
+    fn head(&self) -> Option<Turn> {
+        self.first(|_| true)
     }
 
-    fn next(&mut self, now: Instant) -> Step<I> {
-        let quick = self.head(false);
-        // When all their places are taken, whoever of them ends looks again.
-        let slow = (self.slow_busy < self.slow_max).then(|| self.head(true)).flatten();
-        let Some((due, key)) = quick.into_iter().chain(slow).min() else {
-            return Step::Wait(None);
-        };
-        if due > now {
-            return Step::Wait(Some(due));
-        }
-        let Some(slot) = self.slots.get_mut(&key) else {
-            return Step::Wait(None);
-        };
-        let Some(item) = slot.item.take() else {
-            return Step::Wait(None);
-        };
+    fn first(&self, of: impl Fn(&Turn) -> bool) -> Option<Turn> {
+        let [quick, slow] = &self.order;
+        let slow = Some(slow).filter(|_| self.slow_busy < self.slow_max);
+        let firsts = [Some(quick), slow].map(|order| order?.iter().find(|turn| of(turn)).copied());
+        firsts.into_iter().flatten().min()
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Run<I>> {
+        let (due, key) = self.head().filter(|(due, _)| *due <= now)?;
+        let slot = self.slots.get_mut(&key)?;
+        self.order[usize::from(slot.slow)].remove(&(due, key));
+        let item = slot.item.take()?;
         slot.running = true;
-        self.order[usize::from(slot.slow)].pop();
         self.slow_busy += usize::from(slot.slow);
-        Step::Run(Run {
+        Some(Run {
             key,
             revision: slot.revision,
             item,
@@ -448,10 +426,15 @@ impl<I> State<I> {
         })
     }
 
-    fn is_due(&mut self, now: Instant) -> bool {
-        let slow = self.slow_busy < self.slow_max;
-        self.head(false).is_some_and(|(due, _)| due <= now)
-            || slow && self.head(true).is_some_and(|(due, _)| due <= now)
+    /// Will a thread wake for the first in line?
+    fn is_watched(&self) -> bool {
+        self.head().is_none_or(|turn| self.watched.contains(&turn))
+    }
+
+    /// What an idle thread should wait for: the first that nobody waits for.
+    fn unwatched(&self) -> Option<Turn> {
+        let enough = self.watched.len() >= WATCHING_MAX && self.is_watched();
+        self.first(|turn| !self.watched.contains(turn)).filter(|_| !enough)
     }
 
     fn finish(&mut self, run: Run<I>, next: Next, now: Instant) {
@@ -466,15 +449,15 @@ impl<I> State<I> {
             slot.due = next_due(slot.due, slot.every, next.skip, now);
         }
         match slot.item {
-            Some(_) => self.order[usize::from(slot.slow)].push(Reverse((slot.due, run.key))),
+            Some(_) => drop(self.order[usize::from(slot.slow)].insert((slot.due, run.key))),
             None => drop(self.slots.remove(&run.key)), // it was taken off the list meanwhile
         }
     }
 
-    fn figures(&mut self, now: Instant) -> Figures {
-        let late = self
-            .head(false)
-            .map_or(Duration::ZERO, |(due, _)| now.saturating_duration_since(due));
+    fn figures(&self, now: Instant) -> Figures {
+        let late = self.order[0]
+            .first()
+            .map_or(Duration::ZERO, |(due, _)| now.saturating_duration_since(*due));
         Figures {
             items: self.slots.values().filter(|s| s.item.is_some() || s.running).count(),
             threads: self.threads,
@@ -516,29 +499,19 @@ mod tests {
     const QUICK: Next = Next { skip: 0, slow: false };
     const SLOW: Next = Next { skip: 0, slow: true };
 
-    fn run(state: &mut State<&'static str>, now: Instant) -> Option<Run<&'static str>> {
-        match state.next(now) {
-            Step::Run(run) => Some(run),
-            Step::Wait(_) => None,
-        }
-    }
-
     #[test]
     fn an_item_comes_round_at_its_interval_and_never_twice_at_once() {
         let t = clock::mono();
         let mut state = State::new(8);
         state.set(vec![entry(1, 1)], t);
-        let first = run(&mut state, t).unwrap();
-        assert!(run(&mut state, t + 100 * S).is_none(), "it is still running");
+        let first = state.next(t).unwrap();
+        assert!(state.next(t + 100 * S).is_none(), "it is still running");
         state.finish(first, QUICK, t + 2 * S);
-        assert!(run(&mut state, t + 29 * S).is_none());
-        let second = run(&mut state, t + 30 * S).unwrap();
+        assert!(state.next(t + 29 * S).is_none());
+        let second = state.next(t + 30 * S).unwrap();
         state.finish(second, QUICK, t + 95 * S); // two rounds missed
-        assert!(
-            run(&mut state, t + 119 * S).is_none(),
-            "what was missed is not caught up on"
-        );
-        assert!(run(&mut state, t + 120 * S).is_some(), "the phase stays");
+        assert!(state.next(t + 119 * S).is_none(), "what was missed is not caught up on");
+        assert!(state.next(t + 120 * S).is_some(), "the phase stays");
     }
 
     #[test]
@@ -546,16 +519,16 @@ mod tests {
         let t = clock::mono();
         let mut state = State::new(8);
         state.set(vec![entry(1, 1)], t);
-        let first = run(&mut state, t).unwrap();
+        let first = state.next(t).unwrap();
         state.finish(first, Next { skip: 1, slow: false }, t + S);
-        assert!(run(&mut state, t + 59 * S).is_none());
-        assert!(run(&mut state, t + 60 * S).is_some(), "two intervals later");
+        assert!(state.next(t + 59 * S).is_none());
+        assert!(state.next(t + 60 * S).is_some(), "two intervals later");
 
         let mut state = State::new(8);
         state.set((0..1000).map(|k| entry(k, 1)).collect(), t);
         // All late together: an hour went by. Each is run once, quickly one after the other.
         let mut late = t + 3_600 * S;
-        while let Some(next) = run(&mut state, late) {
+        while let Some(next) = state.next(late) {
             late += S / 1000;
             state.finish(next, QUICK, late);
         }
@@ -568,24 +541,27 @@ mod tests {
         let t = clock::mono();
         let mut state = State::new(4);
         state.set((0..10).map(|k| entry(k, 1)).collect(), t);
-        while let Some(next) = run(&mut state, t + S) {
+        while let Some(next) = state.next(t + S) {
             let slow = next.key < 8;
             state.finish(next, if slow { SLOW } else { QUICK }, t + S);
         }
         let now = t + 40 * S;
-        let running: Vec<_> = std::iter::from_fn(|| run(&mut state, now)).collect();
+        let running: Vec<_> = std::iter::from_fn(|| state.next(now)).collect();
         let (slow, quick): (Vec<_>, Vec<_>) = running.into_iter().partition(|r| r.key < 8);
         assert_eq!(
             (slow.len(), quick.len()),
             (2, 2),
             "half of four threads; the quick ones all"
         );
-        assert!(!state.is_due(now), "six are due, and there is no place for them");
+        assert!(state.head().is_none(), "six are due, and there is no place for them");
         assert_eq!(state.figures(now).slow, 8);
         for one in slow {
             state.finish(one, QUICK, now);
         }
-        assert!(state.is_due(now), "their places are free again");
+        assert!(
+            state.head().is_some_and(|(due, _)| due <= now),
+            "their places are free again"
+        );
         assert_eq!(state.figures(now).slow, 6);
     }
 
@@ -594,11 +570,11 @@ mod tests {
         let t = clock::mono();
         let mut state = State::new(8);
         state.set(vec![entry(1, 1)], t);
-        let old = run(&mut state, t).unwrap();
+        let old = state.next(t).unwrap();
         state.set(vec![entry(1, 2)], t + S);
-        assert!(run(&mut state, t + 2 * S).is_none());
+        assert!(state.next(t + 2 * S).is_none());
         state.finish(old, QUICK, t + 3 * S);
-        assert_eq!(run(&mut state, t + 3 * S).unwrap().revision, 2);
+        assert_eq!(state.next(t + 3 * S).unwrap().revision, 2);
     }
 
     #[test]
@@ -606,17 +582,17 @@ mod tests {
         let t = clock::mono();
         let mut state = State::new(8);
         state.set(vec![entry(1, 1), entry(2, 1)], t);
-        let running = run(&mut state, t + S).unwrap();
+        let running = state.next(t + S).unwrap();
         let (stays, goes) = (3 - running.key, running.key);
         state.set(vec![entry(stays, 1)], t + S);
         state.set(vec![entry(stays, 1), entry(goes, 1)], t + S);
-        let other = run(&mut state, t + 2 * S).unwrap();
+        let other = state.next(t + 2 * S).unwrap();
         assert_eq!(other.key, stays, "the same key is not run beside its former self");
         state.finish(running, QUICK, t + 2 * S);
-        assert_eq!(run(&mut state, t + 2 * S).unwrap().key, goes);
+        assert_eq!(state.next(t + 2 * S).unwrap().key, goes);
         state.finish(other, QUICK, t + 2 * S);
         state.set(Vec::new(), t + 2 * S);
-        assert!(run(&mut state, t + 200 * S).is_none());
+        assert!(state.next(t + 200 * S).is_none());
     }
 
     #[test]
@@ -629,6 +605,29 @@ mod tests {
         state.set((0..100).map(|k| entry(k, 1)).collect(), t + S);
         assert_eq!(before, (0..100).map(|k| state.slots[&k].due).collect::<Vec<_>>());
         assert_eq!(state.figures(t + 4 * S).items, 100);
+    }
+
+    #[test]
+    fn idle_threads_wait_for_one_turn_each_and_the_first_in_line_is_never_missed() {
+        let t = clock::mono();
+        let mut state = State::new(64);
+        state.set((0..100).map(|k| entry(k, 1)).collect(), t);
+        let early = state.next(t + S).unwrap();
+        let mut waiting = 0;
+        while let Some(turn) = state.unwatched() {
+            assert!(state.watched.insert(turn), "each for another");
+            waiting += 1;
+        }
+        assert!(waiting == WATCHING_MAX && state.is_watched());
+        assert!(
+            state.watched.iter().eq(state.order[0].iter().take(waiting)),
+            "the first in line"
+        );
+        // A short interval comes back in front of all of them: that is waited for, however many wait already.
+        state.slots.get_mut(&early.key).unwrap().every = Duration::ZERO;
+        state.finish(early, QUICK, t);
+        assert!(!state.is_watched());
+        assert_eq!(state.unwatched(), state.head());
     }
 
     /// Runs an item for as long as its gate is closed, and counts.
