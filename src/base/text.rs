@@ -114,8 +114,11 @@ pub fn cut(text: &str, max: usize) -> &str {
 /// One line of plain text out of anything a machine sent: control characters become spaces, ends are trimmed, at most
 /// `max` bytes stay.
 pub fn one_line(text: &str, max: usize) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    cut(clean.trim(), max).to_string()
+    let line = cut(text.trim_matches(|c: char| c.is_control() || c.is_whitespace()), max);
+    match line.contains(char::is_control) {
+        true => line.replace(char::is_control, " "),
+        false => line.to_string(),
+    }
 }
 
 /// `a, b and 3 more`: the first `max` names, the rest counted.

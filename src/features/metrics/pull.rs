@@ -3,6 +3,7 @@
 //! process's name must not cost the whole answer. What it never forgives is a structure that does not close.
 
 use crate::base::text;
+use std::borrow::Cow;
 
 /// The structure is broken at this byte: cut short, or not JSON.
 #[derive(Debug, PartialEq)]
@@ -234,10 +235,10 @@ fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & (ONES << 7)
 }
 
-fn unescape(raw: &[u8]) -> String {
+fn unescape(raw: &[u8]) -> Cow<'_, str> {
     let plain = String::from_utf8_lossy(raw);
     if !raw.contains(&b'\\') {
-        return plain.into_owned();
+        return plain;
     }
     let mut out = String::with_capacity(raw.len());
     let mut rest = plain.chars();
@@ -268,7 +269,7 @@ fn unescape(raw: &[u8]) -> String {
         }
     }
     out.extend(high.map(|_| '\u{fffd}'));
-    out
+    out.into()
 }
 
 #[cfg(test)]
