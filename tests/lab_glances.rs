@@ -6,7 +6,6 @@ use lamplighter::base::id::Id;
 use lamplighter::base::secret::Secret;
 use lamplighter::features::metrics::probe::{self, PollAuth, PollTarget, Seen};
 use lamplighter::net::dial::Security;
-use lamplighter::net::get::Buffer;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
@@ -103,7 +102,7 @@ fn target(port: u16) -> PollTarget {
 fn measured(target: &mut PollTarget) -> Seen {
     let until = Instant::now() + Duration::from_secs(90);
     loop {
-        let outcome = probe::poll(target, &mut Buffer::default());
+        let outcome = probe::poll(target);
         match outcome.result {
             Ok(seen) if seen.sample.cpu_percent.is_some() => return seen,
             Ok(_) => {}
@@ -164,7 +163,7 @@ fn a_password_is_taken_by_both_and_its_lack_is_told() {
             (basic("wröng"), "beyond ASCII"),
             (PollAuth::Token(Secret::new("wrong")), "does not accept this token"),
         ] {
-            let e = probe::poll(&mut PollTarget { auth, ..target(port) }, &mut Buffer::default())
+            let e = probe::poll(&mut PollTarget { auth, ..target(port) })
                 .result
                 .unwrap_err();
             assert_eq!(e.code, "glances_auth", "{port}: {e}");
@@ -181,7 +180,7 @@ fn a_stopped_glances_refuses_and_comes_back_as_another_version() {
     let mut target = target(61320);
     assert_eq!(measured(&mut target).sample.api, 3);
     on("systemctl stop lab-swap");
-    let e = probe::poll(&mut target, &mut Buffer::default()).result.unwrap_err();
+    let e = probe::poll(&mut target).result.unwrap_err();
     assert_eq!(e.code, "refused", "{e}");
     unit("swap", 61320, "/opt/g4/bin/glances", "/opt/home4", "");
     assert_eq!(measured(&mut target).sample.api, 4);

@@ -19,7 +19,6 @@ use lamplighter::features::metrics::rollup::{Keep, PERIODS, ROLLED, Window};
 use lamplighter::features::metrics::store::{Polled, Series, Store};
 use lamplighter::features::servers::{Lamp, latest};
 use lamplighter::net::dial::Security;
-use lamplighter::net::get::Buffer;
 use lamplighter::schedule::pool::Bounds;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
@@ -82,7 +81,7 @@ fn paths(fake: &Fake) -> Vec<String> {
 fn a_glances_4_behind_the_default_path_is_found_and_remembered() {
     let fake = glances("4.3.3");
     let mut target = target(&fake);
-    let first = probe::poll(&mut target, &mut Buffer::default());
+    let first = probe::poll(&mut target);
     let seen = first.result.as_ref().unwrap();
     assert_eq!(
         (seen.path.as_str(), seen.sample.api, seen.sample.version.as_deref()),
@@ -90,7 +89,7 @@ fn a_glances_4_behind_the_default_path_is_found_and_remembered() {
     );
     assert_eq!(seen.sample.hostname.as_deref(), Some("web-01.example.net"));
     assert!(first.skew_ms().is_some());
-    probe::poll(&mut target, &mut Buffer::default()).result.unwrap();
+    probe::poll(&mut target).result.unwrap();
     assert_eq!(
         paths(&fake),
         ["/api/3/all", "/api/4/all", "/api/4/all"],
@@ -112,7 +111,7 @@ fn a_downgrade_is_noticed() {
         path_seen: Some("/api/4/all".into()),
         ..target(&fake)
     };
-    let seen = probe::poll(&mut target, &mut Buffer::default()).result.unwrap();
+    let seen = probe::poll(&mut target).result.unwrap();
     assert_eq!((seen.path.as_str(), seen.sample.api), ("/api/3/all", 3));
     assert_eq!(target.path_seen, None);
     assert_eq!(probe::probe(&target).unwrap().say, "Glances 3.x answers at /api/3/all.");
@@ -137,7 +136,7 @@ fn credentials_are_sent_as_the_server_wants_them() {
         user: "monitor".into(),
         password: Secret::new(password),
     };
-    let poll = |auth| probe::poll(&mut PollTarget { auth, ..target(&fake) }, &mut Buffer::default()).result;
+    let poll = |auth| probe::poll(&mut PollTarget { auth, ..target(&fake) }).result;
     assert!(poll(basic("pa:ss wörd")).is_ok());
     assert!(poll(PollAuth::Token(Secret::new("t0ken"))).is_ok());
     for (auth, words) in [
@@ -191,7 +190,7 @@ fn a_tls_connection_is_kept_and_its_end_in_between_is_nobodys_failure() {
         ..target(&fake)
     };
     let mut poll = || {
-        let outcome = probe::poll(&mut target, &mut Buffer::default());
+        let outcome = probe::poll(&mut target);
         assert_eq!(
             outcome.result.as_ref().map(|s| s.sample.cpu_percent).unwrap(),
             Some(97.9)
@@ -294,7 +293,7 @@ fn every_way_to_fail_has_its_own_sentence() {
     ];
     for (code, words, bytes) in cases {
         let fake = Fake::new(move |_, peer| drop(peer.write_all(&bytes)));
-        let outcome = probe::poll(&mut target(&fake), &mut Buffer::default());
+        let outcome = probe::poll(&mut target(&fake));
         let e = outcome.result.expect_err(code);
         assert_eq!(e.code, code, "{e}");
         assert!(e.say.contains(words) && e.say.starts_with("127.0.0.1:"), "{}", e.say);
@@ -309,10 +308,10 @@ fn a_poll_tries_once_more_when_the_line_broke() {
             answer("3.4.0.5", head, peer);
         }
     });
-    assert!(probe::poll(&mut target(&fake), &mut Buffer::default()).result.is_ok());
+    assert!(probe::poll(&mut target(&fake)).result.is_ok());
     assert_eq!(fake.seen().len(), 2);
     let wrong = Fake::new(|_, peer| drop(peer.write_all(&http("401 No", "text/html", b""))));
-    assert!(probe::poll(&mut target(&wrong), &mut Buffer::default()).result.is_err());
+    assert!(probe::poll(&mut target(&wrong)).result.is_err());
     assert_eq!(wrong.seen().len(), 1, "a wrong password is wrong the second time too");
 }
 

@@ -8,7 +8,7 @@ use lamplighter::base::error::{Error, Kind, Result};
 use lamplighter::base::host::Host;
 use lamplighter::base::secret::Secret;
 use lamplighter::net::dial::{Call, Security};
-use lamplighter::net::get::{self, Buffer};
+use lamplighter::net::get;
 use lamplighter::net::policy::Policy;
 use lamplighter::net::tls::Pin;
 use std::io::Write;
@@ -43,9 +43,8 @@ fn ask(ask: Ask) -> Result<(u16, String, Vec<u8>)> {
         connect_max: Duration::from_secs(10),
         until: clock::mono() + ask.patience,
     };
-    let mut buffer = Buffer::default();
     let token = Secret::new("Bearer c4n4ry");
-    let answer = get::get(&call, "/secret/path?q=1", Some(&token), 1 << 20, &mut buffer);
+    let answer = get::get(&call, "/secret/path?q=1", Some(&token), 1 << 20);
     let answer =
         answer.inspect_err(|e| assert!(!e.to_string().contains("c4n4ry") && !e.to_string().contains("secret")))?;
     Ok((answer.status, answer.content_type.clone(), answer.body.to_vec()))

@@ -5,7 +5,7 @@ use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::net::dial::{Call, Security};
-use crate::net::get::{self, Buffer};
+use crate::net::get;
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -38,13 +38,12 @@ pub fn ask(config: &Config, listen: SocketAddr, path: &str) -> Result<Answer> {
         connect_max: Duration::from_secs(3),
         until: clock::mono() + Duration::from_secs(10),
     };
-    let mut buffer = Buffer::default();
-    let answer = get::get(&call, path, None, 1 << 20, &mut buffer).map_err(|e| {
+    let answer = get::get(&call, path, None, 1 << 20).map_err(|e| {
         let say = format!("Lamplighter does not answer at {listen}. {}", e.say);
         Error::new(Kind::Upstream, "daemon_unreachable", say)
     })?;
     Ok(Answer {
         status: answer.status,
-        body: String::from_utf8_lossy(answer.body).into_owned(),
+        body: String::from_utf8_lossy(&answer.body).into_owned(),
     })
 }

@@ -197,6 +197,18 @@ impl Wire {
         self.tcp.until = until;
     }
 
+    /// Waits until there is something to read, or the end. Not with TLS, where it may have been read already.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        if self.tls.is_none() {
+            self.tcp.stream.set_read_timeout(self.tcp.left()?)?;
+            return match self.tcp.stream.peek(&mut [0]) {
+                Err(e) if e.kind() != ErrorKind::Interrupted => Err(timed_out(e)),
+                _ => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
     /// Agrees on TLS as `call` wants it, with `call.host`, over what is connected already: at once, after STARTTLS, or
     /// through a proxy's tunnel.
     pub(super) fn secure(self, call: &Call) -> Result<Wire> {

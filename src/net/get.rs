@@ -9,6 +9,8 @@ use crate::base::places::{Place, Places};
 use crate::base::secret::Secret;
 use crate::base::text;
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 
 /// Status line and headers together.
 const HEAD_MAX: usize = 16 << 10;
@@ -16,12 +18,14 @@ const HEAD_MAX: usize = 16 << 10;
 const EXCUSE_MAX: usize = 4 << 10;
 /// Read at a time; a Glances answer takes two or three.
 const STEP: usize = 32 << 10;
-/// What a buffer may keep between two requests; one huge answer must not stay in memory for ever.
+/// What is kept for the next answer; one huge answer must not stay in memory for ever.
 const KEEP_MAX: usize = 128 << 10;
+/// Rooms kept while nobody reads.
+const ROOMS_MAX: usize = 8;
 
-/// An answer. The body lies in the buffer it was read with.
+/// An answer.
 #[derive(Debug)]
-pub struct Answer<'b> {
+pub struct Answer {
     /// 200 to 599.
     pub status: u16,
     /// The media type, lower case, without parameters; empty when there is none.
@@ -29,17 +33,52 @@ pub struct Answer<'b> {
     /// Of a redirect; one line, never followed.
     pub location: Option<String>,
     /// Decoded from its framing, nothing else.
-    pub body: &'b [u8],
+    pub body: Body,
 }
 
-/// Room for answers, kept by a worker from request to request.
-#[derive(Default)]
-pub struct Buffer(Vec<u8>);
+/// A body, in the room that it was read into.
+pub struct Body {
+    room: Room,
+    at: usize,
+    end: usize,
+}
 
-impl Buffer {
-    fn trim(&mut self) {
-        if self.0.len() > KEEP_MAX {
-            self.0 = Vec::new();
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.room.0[self.at..self.end]
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({} bytes)", self.len())
+    }
+}
+
+/// Room to read into. Many wait for answers at the same time and few read: what one gives back the next one takes, still
+/// warm in the processor's cache.
+#[derive(Default)]
+struct Room(Vec<u8>);
+
+static ROOMS: Mutex<Vec<Room>> = Mutex::new(Vec::new());
+
+impl Room {
+    fn take() -> Room {
+        let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.pop().unwrap_or_default()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.0);
+        if (1..=KEEP_MAX).contains(&bytes.len()) {
+            let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
+            if rooms.len() < ROOMS_MAX {
+                rooms.push(Room(bytes));
+            }
         }
     }
 }
@@ -60,18 +99,10 @@ pub fn bearer(token: &Secret) -> Secret {
 
 /// Asks for `path` (with its query). `authorization` is a header's value; it goes to this one peer.
 /// Errors: those of [`dial::dial`], `not_http`, `tls_expected`, `empty`, `cut_short`, `too_large`, `encoded`, `bad_request`.
-pub fn get<'b>(
-    call: &Call,
-    path: &str,
-    authorization: Option<&Secret>,
-    body_max: usize,
-    buffer: &'b mut Buffer,
-) -> Result<Answer<'b>> {
+pub fn get(call: &Call, path: &str, authorization: Option<&Secret>, body_max: usize) -> Result<Answer> {
     let request = Secret::new(request(call, path, authorization, "close")?);
-    buffer.trim();
-    let read = exchange(call, dial::dial(call)?, &request, body_max, buffer);
-    let (head, (at, end), _) = read.inspect_err(|_| buffer.trim())?;
-    Ok(head.with(&buffer.0[at..end]))
+    let (head, body, _) = exchange(call, dial::dial(call)?, &request, body_max)?;
+    Ok(head.with(body))
 }
 
 /// A connection kept from one GET to the next by the same caller. Only with TLS, where a handshake costs more than all the
@@ -99,48 +130,42 @@ impl std::fmt::Debug for Line {
 }
 
 /// As [`get`], over the kept connection if there is one that still works, and keeps it when the peer does not mind.
-pub fn get_over<'b>(
+pub fn get_over(
     call: &Call,
     path: &str,
     authorization: Option<&Secret>,
     body_max: usize,
-    buffer: &'b mut Buffer,
     line: &mut Line,
-) -> Result<Answer<'b>> {
+) -> Result<Answer> {
     if call.security == Security::Plain {
-        return get(call, path, authorization, body_max, buffer);
+        return get(call, path, authorization, body_max);
     }
     let request = Secret::new(request(call, path, authorization, "keep-alive")?);
     let mut read = None;
     if let Some((mut wire, _)) = line.0.take() {
-        buffer.trim();
         wire.renew(call.until.min(clock::mono() + KEPT_MAX));
         // Closed in the meantime, or forgotten by something in between: that says nothing about the peer.
-        read = match exchange(call, wire, &request, body_max, buffer) {
+        read = match exchange(call, wire, &request, body_max) {
             Err(e) if ["empty", "reset", "read_timeout"].contains(&e.code) => None,
             other => Some(other),
         };
     }
-    let read = match read {
-        Some(read) => read,
-        None => {
-            buffer.trim();
-            dial::dial(call).and_then(|wire| exchange(call, wire, &request, body_max, buffer))
-        }
+    let (head, body, wire) = match read {
+        Some(read) => read?,
+        None => exchange(call, dial::dial(call)?, &request, body_max)?,
     };
-    let (head, (at, end), wire) = read.inspect_err(|_| buffer.trim())?;
     line.0 = wire.zip(LINES.take());
-    Ok(head.with(&buffer.0[at..end]))
+    Ok(head.with(body))
 }
 
-/// The answer's head, where its body lies in the buffer, and the connection if it may be used again.
-type Exchanged = (Head, (usize, usize), Option<Wire>);
+/// The answer's head, its body, and the connection if it may be used again.
+type Exchanged = (Head, Body, Option<Wire>);
 
-fn exchange(call: &Call, mut wire: Wire, request: &Secret, body_max: usize, buffer: &mut Buffer) -> Result<Exchanged> {
+fn exchange(call: &Call, mut wire: Wire, request: &Secret, body_max: usize) -> Result<Exchanged> {
     wire.write_all(request.reveal_for("the wire"))
         .and_then(|()| wire.flush())
         .map_err(|e| dial::explain(call, &e))?;
-    Input::new(call, wire, &mut buffer.0).answer(body_max)
+    Input::new(call, wire).answer(body_max)
 }
 
 fn request(call: &Call, path: &str, authorization: Option<&Secret>, connection: &str) -> Result<Vec<u8>> {
@@ -182,7 +207,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    fn with(self, body: &[u8]) -> Answer<'_> {
+    fn with(self, body: Body) -> Answer {
         Answer {
             status: self.status,
             content_type: self.content_type,
@@ -204,19 +229,19 @@ enum Framing {
 pub(super) struct Input<'a> {
     call: &'a Call<'a>,
     wire: Wire,
-    bytes: &'a mut Vec<u8>,
-    /// Not yet consumed is `bytes[at..end]`.
+    /// Not yet consumed is `room[at..end]`.
+    room: Room,
     at: usize,
     end: usize,
     eof: bool,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(call: &'a Call<'a>, wire: Wire, bytes: &'a mut Vec<u8>) -> Input<'a> {
+    pub(super) fn new(call: &'a Call<'a>, wire: Wire) -> Input<'a> {
         Input {
             call,
             wire,
-            bytes,
+            room: Room::default(),
             at: 0,
             end: 0,
             eof: false,
@@ -225,34 +250,36 @@ impl<'a> Input<'a> {
 
     /// For who wants to know what became of a request: the head counts; a body that is longer than `max`, broken or does
     /// not end in time is read as empty.
-    pub(super) fn verdict(mut self, max: usize) -> Result<(Head, (usize, usize))> {
+    pub(super) fn verdict(mut self, max: usize) -> Result<(Head, Body)> {
         let head = self.head()?;
-        let body = self.body(&head, max).unwrap_or((0, 0));
-        Ok((head, body))
+        let (at, end) = self.body(&head, max).unwrap_or_default();
+        let room = self.room;
+        Ok((head, Body { room, at, end }))
     }
 
-    /// The head, where the body lies in the buffer, and the connection if nothing is left on it and it may be used again.
+    /// The head, the body, and the connection if nothing is left on it and it may be used again.
     fn answer(mut self, body_max: usize) -> Result<Exchanged> {
         let head = self.head()?;
         let max = if head.status == 200 { body_max } else { EXCUSE_MAX };
-        match self.body(&head, max) {
+        let (at, end, whole) = match self.body(&head, max) {
             // The status says enough; that its page is long or broken does not matter.
-            Err(_) if head.status != 200 => Ok((head, (0, 0), None)),
+            Err(_) if head.status != 200 => (0, 0, false),
             body => {
                 let (at, end) = body?;
                 // In chunks there is more to read before the next answer; nobody who matters sends those here.
-                let whole = matches!(head.framing, Framing::Length(_)) && end == self.end;
-                let again = head.keeps && whole && !self.eof;
-                Ok((head, (at, end), again.then_some(self.wire)))
+                (at, end, matches!(head.framing, Framing::Length(_)) && end == self.end)
             }
-        }
+        };
+        let again = head.keeps && whole && !self.eof;
+        let room = self.room;
+        Ok((head, Body { room, at, end }, again.then_some(self.wire)))
     }
 
     fn head(&mut self) -> Result<Head> {
         loop {
             let mut searched = self.at;
             let end = loop {
-                match find_head_end(&self.bytes[searched..self.end]) {
+                match find_head_end(&self.room.0[searched..self.end]) {
                     Some(n) => break searched + n,
                     None if self.end - self.at > HEAD_MAX => return Err(self.broken("sends endless headers")),
                     None if self.eof => return Err(self.ended()),
@@ -262,7 +289,7 @@ impl<'a> Input<'a> {
                     }
                 }
             };
-            let head = parse_head(&self.bytes[self.at..end]).map_err(|what| self.refused(what))?;
+            let head = parse_head(&self.room.0[self.at..end]).map_err(|what| self.refused(what))?;
             self.at = end;
             // 1xx are announcements of the real answer. No peer has a reason for many, and they are in HEAD_MAX together.
             if head.status >= 200 {
@@ -307,15 +334,15 @@ impl<'a> Input<'a> {
                 return Err(self.too_large(max));
             }
             self.need(size + 2)?;
-            if self.bytes[self.at + size..][..2] != *b"\r\n" {
+            if self.room.0[self.at + size..][..2] != *b"\r\n" {
                 return Err(self.broken("sends broken chunks"));
             }
-            self.bytes.copy_within(self.at..self.at + size, out);
+            self.room.0.copy_within(self.at..self.at + size, out);
             out += size;
             self.at += size + 2;
             // Framing that is larger than its content may not fill the memory: what is decoded is given back.
             if self.at - out > STEP {
-                self.bytes.copy_within(self.at..self.end, out);
+                self.room.0.copy_within(self.at..self.end, out);
                 self.end -= self.at - out;
                 self.at = out;
             }
@@ -325,7 +352,7 @@ impl<'a> Input<'a> {
     fn chunk_size(&mut self) -> Result<usize> {
         const LINE_MAX: usize = 256; // extensions are allowed by the standard and sent by nobody
         loop {
-            let line = &self.bytes[self.at..self.end];
+            let line = &self.room.0[self.at..self.end];
             if let Some(n) = line.windows(2).take(LINE_MAX).position(|w| w == b"\r\n") {
                 let digits = line[..n].split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
                 let size = (digits.len() <= 8 && !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit))
@@ -357,10 +384,14 @@ impl<'a> Input<'a> {
     }
 
     fn fill(&mut self) -> Result<()> {
-        if self.bytes.len() < self.end + STEP / 2 {
-            self.bytes.resize(self.end + STEP, 0);
+        if self.end == 0 {
+            self.wire.wait().map_err(|e| dial::explain(self.call, &e))?;
+            self.room = Room::take();
         }
-        match read(&mut self.wire, &mut self.bytes[self.end..]) {
+        if self.room.0.len() < self.end + STEP / 2 {
+            self.room.0.resize(self.end + STEP, 0);
+        }
+        match read(&mut self.wire, &mut self.room.0[self.end..]) {
             Ok(0) => self.eof = true,
             Ok(n) => self.end += n,
             Err(e) => return Err(dial::explain(self.call, &e)),
@@ -385,7 +416,7 @@ impl<'a> Input<'a> {
     }
 
     fn ended(&self) -> Error {
-        let (code, what) = match &self.bytes[..self.end] {
+        let (code, what) = match &self.room.0[..self.end] {
             [] => ("empty", "closed the connection without an answer"),
             // A TLS alert: our request was no handshake.
             [0x15, 0x03, ..] => ("tls_expected", "speaks TLS on this port. Set the scheme to https"),

@@ -70,10 +70,9 @@ pub fn post(call: &Call, post: &Post) -> Result<Said> {
         .write_all(request.reveal_for("the wire"))
         .and_then(|()| wire.flush());
     drop(request);
-    let mut bytes = Vec::new();
     // Who refuses early may have answered before it was sent everything: its answer says more than the broken pipe.
-    let read = Input::new(call, wire, &mut bytes).verdict(ANSWER_MAX);
-    let (head, (at, end)) = match (sent, read) {
+    let read = Input::new(call, wire).verdict(ANSWER_MAX);
+    let (head, body) = match (sent, read) {
         (_, Ok(read)) => read,
         (Err(e), Err(_)) => return Err(dial::explain(call, &e)),
         (Ok(()), Err(e)) => return Err(e),
@@ -83,7 +82,7 @@ pub fn post(call: &Call, post: &Post) -> Result<Said> {
         content_type: head.content_type,
         location: head.location,
         retry_after: head.retry_after,
-        body: bytes[at..end].to_vec(),
+        body: body.to_vec(),
     })
 }
 

@@ -17,11 +17,9 @@ pub trait Work: Send + Sync + 'static {
     type Item: Send + 'static;
     /// What comes of one run.
     type Done: Send + 'static;
-    /// What a thread keeps from run to run (a buffer).
-    type Room: Default;
 
     /// Runs one item, and says when it is to come round again. It must end by a deadline of its own.
-    fn run(&self, item: &mut Self::Item, room: &mut Self::Room) -> (Self::Done, Next);
+    fn run(&self, item: &mut Self::Item) -> (Self::Done, Next);
 
     /// Takes what has come together in about a second. Never called twice at once.
     fn done(&self, batch: Vec<Self::Done>);
@@ -203,7 +201,6 @@ impl<W: Work> Inner<W> {
     /// A thread's life. Each of the threads without work waits for a due time of its own, the next that nobody waits for:
     /// none has to be woken by another, save when all who waited are busy and the first in line would be missed.
     fn serve(this: &Arc<Self>) {
-        let mut room = W::Room::default();
         let mut state = this.lock();
         state.idle -= 1;
         let mut free_since = clock::mono();
@@ -218,7 +215,7 @@ impl<W: Work> Inner<W> {
                 }
                 state.busy += 1;
                 drop(state);
-                let done = catch_unwind(AssertUnwindSafe(|| this.work.run(&mut run.item, &mut room)));
+                let done = catch_unwind(AssertUnwindSafe(|| this.work.run(&mut run.item)));
                 let next = match done {
                     Ok((done, next)) => {
                         this.put(done);
@@ -641,9 +638,8 @@ mod tests {
     impl Work for Gates {
         type Item = Gate;
         type Done = ();
-        type Room = ();
 
-        fn run(&self, gate: &mut Gate, _: &mut ()) -> ((), Next) {
+        fn run(&self, gate: &mut Gate) -> ((), Next) {
             gate.runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             let (open, opened) = &*gate.open;
             drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());

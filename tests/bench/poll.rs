@@ -28,7 +28,6 @@ use lamplighter::features::rules;
 use lamplighter::features::rules::judge::{self, Judge, Look};
 use lamplighter::features::servers::latest;
 use lamplighter::net::dial::Security;
-use lamplighter::net::get::Buffer;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -186,9 +185,9 @@ fn sockets(port: u16) {
 
 fn ours(port: u16) {
     let before = cpu();
-    let (mut target, mut buffer) = (target(1, port), Buffer::default());
+    let mut target = target(1, port);
     for _ in 0..LOOP {
-        assert!(probe::poll(&mut target, &mut buffer).result.is_ok());
+        assert!(probe::poll(&mut target).result.is_ok());
     }
     report("ours", before);
 }

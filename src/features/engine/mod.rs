@@ -12,7 +12,7 @@ use crate::base::secret::Secret;
 use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::net::dial::{Call, Security};
-use crate::net::get::{self, Buffer};
+use crate::net::get::{self, Body};
 use crate::net::policy::Policy;
 use crate::net::post::{self, Post};
 use crate::settings;
@@ -146,13 +146,7 @@ impl Engine {
     }
 
     /// Asks for a range of `query` with these steps, all in unix seconds; gives the answer's JSON.
-    pub fn query_range<'b>(
-        &self,
-        query: &str,
-        (from, to, step): (u32, u32, u32),
-        body_max: usize,
-        buffer: &'b mut Buffer,
-    ) -> Result<&'b [u8]> {
+    pub fn query_range(&self, query: &str, (from, to, step): (u32, u32, u32), body_max: usize) -> Result<Body> {
         let query = text::percent_encode(query);
         // A range that stands still: what another asked for must not shift the steps.
         let path = format!(
@@ -160,8 +154,8 @@ impl Engine {
             self.base
         );
         let call = self.call(CALLED_IN, ANSWERS_IN);
-        let answer = get::get(&call, &path, self.authorization.as_ref(), body_max, buffer)?;
-        self.good(answer.status, answer.body, "did not answer the question")?;
+        let answer = get::get(&call, &path, self.authorization.as_ref(), body_max)?;
+        self.good(answer.status, &answer.body, "did not answer the question")?;
         Ok(answer.body)
     }
 

@@ -12,7 +12,6 @@ use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::places::Places;
 use crate::features::engine::Engine;
-use crate::net::get::Buffer;
 use std::fmt::Write;
 
 /// Every series with three lines of [`POINTS_MAX`] values of some 35 bytes are 3.6 MB.
@@ -62,10 +61,9 @@ fn ask(engine: &Engine, server: &str, window: &Window) -> Result<Vec<Series>> {
          {{__name__=~\"lamplighter_server_.+\",server={}}}[{step}s] offset 1ms) keep_metric_names",
         quoted(server)
     );
-    let mut buffer = Buffer::default();
     let range = (window.from_s() + step, window.to_s(), step);
-    let body = engine.query_range(&query, range, BODY_MAX, &mut buffer)?;
-    read(body, window).ok_or_else(|| {
+    let body = engine.query_range(&query, range, BODY_MAX)?;
+    read(&body, window).ok_or_else(|| {
         let say = format!(
             "{} answered with something else than a range of values.",
             engine.place()

@@ -4,7 +4,6 @@ use super::probe::{self, Outcome, PollTarget};
 use super::store::{Polled, Store};
 use crate::base::error::Result;
 use crate::base::log;
-use crate::net::get::Buffer;
 use crate::schedule::pool::{Bounds, Entry, Figures, Next, Pool, Work};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -106,12 +105,11 @@ impl Poller {
 impl Work for Polling {
     type Item = PollTarget;
     type Done = Outcome;
-    type Room = Buffer;
 
     /// A dark host is asked every second round: its return is still noticed within two intervals, and a fleet's worth of
     /// hanging hosts holds half as many threads.
-    fn run(&self, target: &mut PollTarget, buffer: &mut Buffer) -> (Outcome, Next) {
-        let outcome = probe::poll(target, buffer);
+    fn run(&self, target: &mut PollTarget) -> (Outcome, Next) {
+        let outcome = probe::poll(target);
         let count = if outcome.result.is_ok() { &self.good } else { &self.bad };
         count.fetch_add(1, Ordering::Relaxed);
         self.took_ms.fetch_add(u64::from(outcome.took_ms), Ordering::Relaxed);

@@ -8,7 +8,7 @@ use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::secret::Secret;
 use crate::net::dial::{Call, Security};
-use crate::net::get::{self, Answer, Buffer, Line};
+use crate::net::get::{self, Answer, Line};
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 
@@ -117,14 +117,14 @@ const KEPT_BETWEEN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Asks once, and once more when the connection failed in a way that passes (not of a host that is known to be dark).
-pub fn poll(target: &mut PollTarget, buffer: &mut Buffer) -> Outcome {
+pub fn poll(target: &mut PollTarget) -> Outcome {
     let (began, at_ms) = (clock::mono(), clock::now());
     let until = began + TOTAL_MAX;
     let mut line = std::mem::take(&mut target.line);
-    let mut result = look(target, until, buffer, &mut line);
+    let mut result = look(target, until, &mut line);
     if result.as_ref().is_err_and(passes) && !target.is_dark() && clock::mono() + 2 * PAUSE < until {
         std::thread::sleep(PAUSE);
-        result = look(target, until, buffer, &mut line);
+        result = look(target, until, &mut line);
     }
     // Web servers close what nobody has used for 60 to 75 s (nginx, Apache with patience).
     if target.interval <= KEPT_BETWEEN && result.is_ok() {
@@ -156,7 +156,7 @@ pub fn probe(target: &PollTarget) -> Result<Probed> {
         ..target.clone()
     };
     let began = clock::mono();
-    let seen = look(&fresh, began + PROBE_MAX, &mut Buffer::default(), &mut Line::default())?;
+    let seen = look(&fresh, began + PROBE_MAX, &mut Line::default())?;
     let took_ms = began.elapsed().as_millis() as u32;
     let version = seen
         .sample
@@ -194,7 +194,7 @@ fn wrong_path(e: &Error) -> bool {
     ["glances_path", "glances_html", "glances_nothing"].contains(&e.code)
 }
 
-fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer, line: &mut Line) -> Result<Seen> {
+fn look(target: &PollTarget, until: Instant, line: &mut Line) -> Result<Seen> {
     let mut paths = vec![target.path_seen.as_deref().unwrap_or(&target.path)];
     for path in [target.path.as_str(), "/api/4/all", "/api/3/all"] {
         if !paths.contains(&path) {
@@ -203,7 +203,7 @@ fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer, line: &mut Lin
     }
     let mut first: Option<Error> = None;
     for path in paths {
-        match ask(target, path, until, buffer, line) {
+        match ask(target, path, until, line) {
             Ok(sample) => {
                 return Ok(Seen {
                     sample,
@@ -219,7 +219,7 @@ fn look(target: &PollTarget, until: Instant, buffer: &mut Buffer, line: &mut Lin
     Err(first.unwrap_or_else(|| Error::internal("no path was tried")))
 }
 
-fn ask(target: &PollTarget, path: &str, until: Instant, buffer: &mut Buffer, line: &mut Line) -> Result<Sample> {
+fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut Line) -> Result<Sample> {
     let authorization = match &target.auth {
         PollAuth::None => None,
         PollAuth::Basic { user, password } => Some(get::basic(user, password)),
@@ -233,12 +233,12 @@ fn ask(target: &PollTarget, path: &str, until: Instant, buffer: &mut Buffer, lin
         connect_max: CONNECT_MAX,
         until,
     };
-    let answer = get::get_over(&call, path, authorization.as_ref(), BODY_MAX, buffer, line)?;
+    let answer = get::get_over(&call, path, authorization.as_ref(), BODY_MAX, line)?;
     if let Some((code, end)) = judge(target, path, &answer) {
         let say = format!("{}:{} {end}", target.host.in_url(), target.port);
         return Err(Error::new(Kind::Upstream, code, say));
     }
-    glances::parse(answer.body).map_err(|e| {
+    glances::parse(&answer.body).map_err(|e| {
         let say = format!(
             "{}:{} answers at {path}, but: {}",
             target.host.in_url(),
