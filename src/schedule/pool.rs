@@ -298,7 +298,8 @@ impl<W: Work> Inner<W> {
 
 /// Who is due when. Nothing here reads a clock.
 struct State<I> {
-    slots: HashMap<i64, Slot<I>>,
+    /// Boxed: a table is half empty, and a slot is large.
+    slots: HashMap<i64, Box<Slot<I>>>,
     /// The quick and the slow ones that do not run.
     order: [BTreeSet<Turn>; 2],
     /// Those for which a thread waits.
@@ -366,30 +367,23 @@ impl<I> State<I> {
                 }
                 before => {
                     let late = spread.min(entry.every).as_millis() as u64;
-                    Slot {
+                    Box::new(Slot {
                         revision: entry.revision,
                         every: entry.every,
                         due: now + Duration::from_millis(random::below(late + 1)),
                         item: Some(entry.item),
                         running: before.is_some_and(|b| b.running),
                         slow: false,
-                    }
+                    })
                 }
             };
             self.slots.insert(entry.key, slot);
         }
         // What runs is remembered to its end, so that the same key coming back is not run beside it.
-        self.slots
-            .extend(old.into_iter().filter(|(_, slot)| slot.running).map(|(key, slot)| {
-                (
-                    key,
-                    Slot {
-                        item: None,
-                        revision: i64::MIN,
-                        ..slot
-                    },
-                )
-            }));
+        for (key, mut slot) in old.into_iter().filter(|(_, slot)| slot.running) {
+            (slot.item, slot.revision) = (None, i64::MIN);
+            self.slots.insert(key, slot);
+        }
         self.order = Default::default();
         for (key, slot) in self.slots.iter().filter(|(_, slot)| !slot.running) {
             self.order[usize::from(slot.slow)].insert((slot.due, *key));
