@@ -1,5 +1,5 @@
-// What keeps a page true while it is open: JSON every 10 s, and for a task its stream. The pill says what is known, with
-// the age of the data. A page says in `<body data-live>` what it shows; nothing else knows where the news comes from.
+// What keeps a page true while it is open: the live view of the JSON that it shows, and for a task its log. The pill says
+// what is known, with the age of the data. A page says in `<body data-live>` what it shows; nothing else knows where the news comes from.
 import { $, $$, html, t, now, ago } from './util.js';
 
 export const pill = {
@@ -41,6 +41,30 @@ export function poll(path, every, use) {
   return beat;
 }
 
+// What a page shows: told when it changes, and of a list only what has changed (`items`, `gone`). Where streams do not get
+// through, or there are too many, it is asked for every 10 s instead. A hidden tab is quiet after a minute.
+export function watch(path, use) {
+  let es, quiet, away, silent = 0;
+  const heard = () => { silent = 0; pill.fresh(); listen(20e3); };
+  const listen = ms => { clearTimeout(quiet); quiet = setTimeout(mute, ms); };
+  const mute = () => { es.close(); if (document.hidden) return; if (++silent < 2) open(); else { es = null; poll(path, 1e4, use); } };
+  const open = () => {
+    es = new EventSource('/api/live?of=' + encodeURIComponent('/api' + path));
+    es.addEventListener('data', e => { heard(); use(JSON.parse(e.data)); });
+    es.addEventListener('beat', heard); es.onopen = () => listen(20e3);
+    es.onerror = () => { pill.set('wait'); if (es.readyState === EventSource.CLOSED) listen(3e3); };
+    listen(20e3);
+  };
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(away);
+    if (!es) return;
+    if (document.hidden) away = setTimeout(() => { clearTimeout(quiet); es.close(); }, 60e3);
+    else if (es.readyState === EventSource.CLOSED) { silent = 0; open(); }
+  });
+  addEventListener('pagehide', () => es?.close());
+  open();
+}
+
 // A task's news: its stream, and when that stays silent twice for 20 s (a proxy that holds it back), the long-poll twin.
 // `on` has log({seq, ts, level, source, stream, line}), progress({step, steps, name, state}), end({status, …}).
 export function follow(id, after, on) {
@@ -73,9 +97,10 @@ export function follow(id, after, on) {
 export const page = () => ({ kind: document.body.dataset.live, id: document.body.dataset.id, acts: document.body.dataset.acts !== undefined });
 // A change that the words of the page do not tell any more: load it afresh, unless somebody is in the middle of something.
 // Not more often than every 20 s, whatever the server says.
+let later;
 export function renew() {
   const busy = $('dialog[open]') || $('.menu[open]') || /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName) || !getSelection().isCollapsed;
-  if (busy || Date.now() - (sessionStorage.renewed || 0) < 20e3) return;
+  if (busy || Date.now() - (sessionStorage.renewed || 0) < 20e3) { clearTimeout(later); later = setTimeout(renew, 5e3); return; }
   sessionStorage.renewed = Date.now(); location.reload();
 }
 // How a server's lamp stands; `features/servers/pages.rs` has the same rule.

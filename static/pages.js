@@ -1,6 +1,6 @@
 // What each live page does with its news. Numbers change in place, rows never move, words that would lie are fetched anew.
 import { $, $$, el, t, now, ago, toast, unit } from './util.js';
-import { LIMIT, api, follow, lampOf, page, poll, put, renew, rows } from './live.js';
+import { LIMIT, api, follow, lampOf, page, put, renew, rows, watch } from './live.js';
 import { charts, pack, spark } from './chart.js';
 import { logs } from './log.js';
 
@@ -27,13 +27,13 @@ function row(tr, s) {
 }
 if (here.kind === 'servers') {
   const known = rows();
-  poll('/servers' + document.body.dataset.query, 1e4, d => { for (const s of d.items) { const tr = known.get(String(s.id)); if (tr && !row(tr, s)) return renew(); } });
+  watch('/servers' + document.body.dataset.query, d => { for (const s of d.items) { const tr = known.get(String(s.id)); if (tr && !row(tr, s)) return renew(); } });
 }
 
 /* overview: the lamps of the wall; a lamp that changes its state changes the sentence, too */
 if (here.kind === 'home') {
   const lamps = new Map($$('.lamps a').map(a => [a.dataset.id, a]));
-  poll('/servers?limit=500', 1e4, d => {
+  watch('/servers?limit=500', d => {
     for (const s of d.items) {
       const a = lamps.get(String(s.id)), m = s.last_sample; if (!a || !a.classList.contains('s-' + lampOf(s))) return renew();
       if (m) { a.dataset.t = Date.parse(m.ts); a.dataset.m = [m.cpu_percent, m.mem_percent, m.disk_percent].map(v => v == null ? '' : Math.round(v)).join(' '); }
@@ -100,7 +100,7 @@ if (here.kind === 'server') {
     history.replaceState(null, '', a.href); load();
   });
   let last = 0;
-  poll(`/servers/${here.id}`, 1e4, s => {
+  watch(`/servers/${here.id}`, s => {
     const m = s.last_sample;
     if (lampOf(s) !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
     if (m && !seg) return renew();
@@ -171,5 +171,5 @@ document.addEventListener('submit', async e => {
 }, true);
 
 /* lists that only need to know that something is new */
-if (here.kind === 'tasks') { const all = $$('tr[data-id]'); poll('/tasks' + document.body.dataset.query, 1e4, d => { const first = d.items[0]; if (first && (String(first.id) !== all[0]?.dataset.id || d.items.some((k, i) => all[i] && all[i].dataset.status !== k.status))) renew(); }); }
-if (here.kind === 'alerts') poll('/alerts?state=firing&limit=1', 1e4, d => { if (String(d.total) !== document.body.dataset.count) renew(); });
+if (here.kind === 'tasks') { const known = rows(); watch('/tasks' + document.body.dataset.query, d => { if (d.gone?.length || d.items.some(k => known.get(String(k.id))?.dataset.status !== k.status)) renew(); }); }
+if (here.kind === 'alerts') watch('/alerts?state=firing&limit=1', d => { if (String(d.total) !== document.body.dataset.count) renew(); });

@@ -274,8 +274,8 @@ impl Source for View {
         Ok(Flow::More)
     }
 
-    fn wake(&self) -> &Wake {
-        &self.feed.wake
+    fn moved(&self) -> u64 {
+        self.feed.wake.count()
     }
 }
 

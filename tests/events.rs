@@ -1,4 +1,5 @@
-//! What happens, as a stream: in order, each once, on from where one was; and only for who may read it.
+//! What happens, as a stream: in order, each once, on from where one was; and only for who may read it. And an answer
+//! that is watched: told whole, then what changes of it.
 
 mod common;
 
@@ -101,4 +102,81 @@ fn who_is_signed_out_is_told_nothing_more() {
     assert_eq!(viewer.post("/api/auth/logout", &json!({})).status, 204);
     happen(&house, "web");
     assert_eq!(stream.rest(), []);
+}
+
+#[test]
+fn a_watched_answer_is_told_whole_and_then_as_it_changes() {
+    let house = House::new();
+    let admin = house.admin();
+    let add = |name: &str| {
+        admin.post("/api/servers", &server(name, 1)).is(201)["id"]
+            .as_i64()
+            .unwrap()
+    };
+    let (kept, gone) = (add("kept"), add("gone"));
+    for id in [kept, gone] {
+        house.wait_for(house.newest_task(id, "server.look_host_key"));
+    }
+    let viewer = house.somebody("viewer");
+    let mut list = viewer.stream("/api/live?of=/api/servers%3Fq=e", None);
+    let mut one = viewer.stream(&format!("/api/live?of=/api/servers/{kept}"), None);
+    let data = |stream: &mut Sse| loop {
+        let event = stream.next(SOON).expect("it moves");
+        if event.name == "data" {
+            return event.json();
+        }
+    };
+    let whole = data(&mut list);
+    assert_eq!(whole["items"], viewer.get("/api/servers?q=e").is(200)["items"]);
+    assert_eq!((&whole["total"], &whole["gone"]), (&json!(2), &json!([])));
+    assert_eq!(data(&mut one)["name"], "kept");
+
+    admin
+        .patch(&format!("/api/servers/{kept}"), &json!({ "name": "kept-on" }))
+        .is(200);
+    // Polls fail meanwhile, and are told as well.
+    let named =
+        |news: &serde_json::Value, name: &str| news["items"].as_array().unwrap().iter().any(|i| i["name"] == name);
+    while !named(&data(&mut list), "kept-on") {}
+    while data(&mut one)["name"] != "kept-on" {}
+
+    admin.delete(&format!("/api/servers/{gone}")).is(204);
+    let last = loop {
+        let news = data(&mut list);
+        if news["gone"] == json!([gone]) {
+            break news;
+        }
+    };
+    assert_eq!(last["total"], 1);
+    let beat = loop {
+        let event = one.next(SOON).expect("a beat where nothing changes");
+        if event.name == "beat" {
+            break event;
+        }
+    };
+    assert_eq!(beat.id, None);
+}
+
+#[test]
+fn only_what_is_cheap_and_allowed_can_be_watched() {
+    let house = House::new();
+    let viewer = house.somebody("viewer");
+    house
+        .client()
+        .get("/api/live?of=/api/servers")
+        .fails(401, "unauthorized");
+    viewer.get("/api/live").fails(400, "bad_address");
+    viewer.get("/api/live?of=/api/../x").fails(400, "bad_address");
+    viewer.get("/api/live?of=/api/nothing").fails(404, "no_such_page");
+    viewer.get("/api/live?of=/api/servers/77").fails(404, "not_found");
+    viewer.get("/api/live?of=/api/servers%3Flimit=0").fails(422, "invalid");
+    // It would wait, on a thread that many share.
+    viewer
+        .get("/api/live?of=/api/tasks/1/logs%3Fwait=20")
+        .fails(422, "not_live");
+    viewer.get("/api/live?of=/api/events/stream").fails(422, "not_live");
+    viewer
+        .get("/api/live?of=/api/live%3Fof=/api/live")
+        .fails(422, "not_live");
+    viewer.get("/api/live?of=/servers").fails(422, "not_live");
 }

@@ -31,18 +31,23 @@ pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>
         }
     }
     match &actor {
-        Some(actor) if actor.role().may(right) => {}
+        Some(actor) => allow(actor, right)?,
         None if right == Right::Public => {}
-        Some(actor) => {
-            let say = format!(
-                "The role {} may not do this. Ask an administrator.",
-                actor.role().name()
-            );
-            return Err(Error::new(Kind::Forbidden, "forbidden", say));
-        }
         None => return Err(token::unauthorized()),
     }
     Ok(actor)
+}
+
+/// May this one do that? Error: `forbidden`.
+pub fn allow(actor: &Actor, right: Right) -> Result<()> {
+    if actor.role().may(right) {
+        return Ok(());
+    }
+    let say = format!(
+        "The role {} may not do this. Ask an administrator.",
+        actor.role().name()
+    );
+    Err(Error::new(Kind::Forbidden, "forbidden", say))
 }
 
 fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {

@@ -13,5 +13,6 @@ pub mod kept;
 pub mod tally;
 pub mod route;
 pub mod guard;
+pub mod live;
 pub mod page;
 pub mod server;

@@ -25,6 +25,15 @@ pub struct Route {
     pub right: Right,
     /// What answers.
     pub handler: fn(&Ctx) -> Result<Reply>,
+    /// May the answer be watched ([`super::live`])?
+    pub live: bool,
+}
+
+impl Route {
+    /// The same, to be watched as well.
+    pub const fn live(self) -> Route {
+        Route { live: true, ..self }
+    }
 }
 
 /// Shorthand for a row.
@@ -34,6 +43,7 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         path,
         right,
         handler,
+        live: false,
     }
 }
 
@@ -75,7 +85,7 @@ pub struct Ctx<'a> {
     /// All machines.
     pub app: &'a App,
     /// What handlers share.
-    pub web: &'a Web,
+    pub web: &'a Arc<Web>,
     /// The request.
     pub request: &'a Request,
     /// Values of the pattern's names, in order.
@@ -85,7 +95,7 @@ pub struct Ctx<'a> {
 
 impl<'a> Ctx<'a> {
     /// Put together after the guard has let the request through.
-    pub fn new(web: &'a Web, request: &'a Request, args: Vec<&'a str>, actor: Option<Actor>) -> Ctx<'a> {
+    pub fn new(web: &'a Arc<Web>, request: &'a Request, args: Vec<&'a str>, actor: Option<Actor>) -> Ctx<'a> {
         Ctx {
             app: &web.app,
             web,

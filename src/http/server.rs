@@ -62,7 +62,7 @@ impl Server {
     }
 }
 
-fn serve(server: &tiny_http::Server, web: &Web, peers: &Peers, error_page: ErrorPage) {
+fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, error_page: ErrorPage) {
     // `recv` fails when it is unblocked, and when accepting has ended for good; the daemon's self-probe sees the latter.
     while let Ok(mut inner) = server.recv() {
         let conn = header(&inner, CONN_HEADER);
@@ -138,7 +138,7 @@ fn unreadable(path: &str) -> String {
     }
 }
 
-fn handle(web: &Web, request: &Request, error_page: ErrorPage) -> Reply {
+fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
     let began = clock::mono();
     let found = find(web, request);
     let tally = web.routes.tally(&found);
@@ -173,7 +173,7 @@ fn find<'r, 'p>(web: &'r Web, request: &'p Request) -> Result<Found<'r, 'p>> {
     web.routes.find(request.method, &request.path)
 }
 
-fn answer(web: &Web, request: &Request, found: Found) -> Result<Reply> {
+fn answer(web: &Arc<Web>, request: &Request, found: Found) -> Result<Reply> {
     let actor = guard::admit(&web.app, request, found.route.right)?;
     (found.route.handler)(&Ctx::new(web, request, found.args, actor))
 }

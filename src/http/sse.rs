@@ -2,12 +2,11 @@
 //! [`STREAM_HEADER`]; the edge takes the source and serves it on the client's connection, many to a thread. So a stream
 //! costs no thread of its own, and a slow client only its own connection.
 //!
-//! The rows are the truth: a source reads what came after its last id, the [`Wake`] is only the hint to look again.
+//! The rows are the truth: a source reads what came after its last id; that something moved is only the hint to look.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::random;
-use crate::events::wake::Wake;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,8 +39,8 @@ pub trait Source: Send {
     /// with its last id.
     fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow>;
 
-    /// What rings when there may be more; its count is looked at often.
-    fn wake(&self) -> &Wake;
+    /// Moves when there may be more; looked at often.
+    fn moved(&self) -> u64;
 }
 
 /// Appends one event. No text can break out of its field: line ends in `data` become further `data:` lines (the browser
@@ -270,19 +269,19 @@ impl Drop for Stream {
 mod tests {
     use super::*;
 
-    struct Quiet(Wake);
+    struct Quiet;
 
     impl Source for Quiet {
         fn fill(&mut self, _: &mut Vec<u8>) -> Result<Flow> {
             Ok(Flow::More)
         }
-        fn wake(&self) -> &Wake {
-            &self.0
+        fn moved(&self) -> u64 {
+            0
         }
     }
 
     fn quiet() -> Box<dyn Source> {
-        Box::new(Quiet(Wake::new()))
+        Box::new(Quiet)
     }
 
     #[test]

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/alerts", Right::Read, list),
-    route(Get, "/api/alerts/{id}", Right::Read, show),
+    route(Get, "/api/alerts", Right::Read, list).live(),
+    route(Get, "/api/alerts/{id}", Right::Read, show).live(),
     route(Post, "/api/alerts/{id}/ack", Right::Edit, acknowledge),
 ];
 

@@ -1,13 +1,13 @@
-//! What happens, as a stream: every event in its order, once, from where the client has come to. The rows are cleaned up
-//! by age and number.
+//! What happens, as a stream: every event in its order, once, from where the client has come to; and what a page shows, as
+//! it changes. The events' rows are cleaned up by age and number.
 
 use crate::access::Right;
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
 use crate::events::outbox::{self, Event};
-use crate::events::wake::Wake;
 use crate::feature::Feature;
+use crate::http::live::Watched;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
@@ -23,7 +23,10 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("events")
 };
 
-const ROUTES: &[Route] = &[route(Get, "/api/events/stream", Right::Read, stream)];
+const ROUTES: &[Route] = &[
+    route(Get, "/api/events/stream", Right::Read, stream),
+    route(Get, "/api/live", Right::Read, live),
+];
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "events.purge",
@@ -67,6 +70,13 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::stream(ticket))
 }
 
+/// The answer at `?of=`, live ([`Watched`]).
+fn live(ctx: &Ctx) -> Result<Reply> {
+    let watched = Watched::new(ctx, ctx.request.param("of").unwrap_or_default())?;
+    let ticket = ctx.web.streams.offer(ctx.actor()?.user().get(), Box::new(watched))?;
+    Ok(Reply::stream(ticket))
+}
+
 impl Source for News {
     fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
         loop {
@@ -83,8 +93,8 @@ impl Source for News {
         }
     }
 
-    fn wake(&self) -> &Wake {
-        &self.app.wakes.events
+    fn moved(&self) -> u64 {
+        self.app.wakes.events.count()
     }
 }
 

@@ -20,9 +20,9 @@ use serde_json::value::RawValue;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/servers", Right::Read, list),
+    route(Get, "/api/servers", Right::Read, list).live(),
     route(Post, "/api/servers", Right::Edit, create),
-    route(Get, "/api/servers/{id}", Right::Read, show),
+    route(Get, "/api/servers/{id}", Right::Read, show).live(),
     route(Put, "/api/servers/{id}", Right::Edit, replace),
     route(Patch, "/api/servers/{id}", Right::Edit, change),
     route(Delete, "/api/servers/{id}", Right::Edit, remove),

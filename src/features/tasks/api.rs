@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/tasks", Right::Read, list),
-    route(Get, "/api/tasks/{id}", Right::Read, show),
+    route(Get, "/api/tasks", Right::Read, list).live(),
+    route(Get, "/api/tasks/{id}", Right::Read, show).live(),
     route(Post, "/api/tasks/{id}/cancel", Right::Act, cancel),
     route(Get, "/api/tasks/{id}/stream", Right::Read, stream),
     route(Get, "/api/tasks/{id}/logs", Right::Read, logs),

@@ -91,8 +91,8 @@ impl Source for TaskLog {
         }
     }
 
-    fn wake(&self) -> &Wake {
-        &self.wake
+    fn moved(&self) -> u64 {
+        self.wake.count()
     }
 }
 

@@ -142,7 +142,7 @@ pub struct Live {
     /// When something was sent last.
     sent_at: Instant,
     bytes: u64,
-    /// What the wake said at the last look; `None`: look in any case.
+    /// How far it had moved at the last look; `None`: look in any case.
     seen: Option<u64>,
     glance_at: Instant,
     /// What the client has not taken yet, and since when it takes nothing.
@@ -206,7 +206,7 @@ impl Live {
             }
         }
         // Before the look: what is written after it moves the counter and is not missed.
-        let count = self.stream.source.wake().count();
+        let count = self.stream.source.moved();
         let quiet = now.saturating_duration_since(self.sent_at) >= limits.heartbeat;
         // Who was signed out is told nothing more.
         self.ending = self.stream.over() || now >= self.until;

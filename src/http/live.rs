@@ -1,0 +1,182 @@
+//! A JSON answer as a live view: told whole at first, then what has changed of it, about a second after it was committed.
+//! Only rows of the table that say so ([`Route::live`](super::route::Route)) can be watched: their answers wait for
+//! nothing and are cheap to make again and again.
+
+use super::guard;
+use super::request::{self, Method, Request};
+use super::route::{Ctx, Web};
+use super::sse::{self, Flow, Source};
+use crate::access::Actor;
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+/// Silence shorter than what a page takes for a broken line.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// One client's view of one answer. Its events: `data`, the answer; of a list `{"items","total","gone"}` with the items
+/// that are new or different and the numbers of those that are not in it any more. `beat`: nothing is new.
+pub struct Watched {
+    web: Arc<Web>,
+    request: Request,
+    actor: Actor,
+    /// What both databases said at the last look.
+    versions: Option<(i64, i64)>,
+    told: Told,
+    began: Instant,
+    told_at: Instant,
+}
+
+impl Watched {
+    /// Watches what `of` (path and query) answers to the one who asks. Errors: those of that answer; `not_live`.
+    pub fn new(ctx: &Ctx, of: &str) -> Result<Watched> {
+        let (path, query) = of.split_once('?').unwrap_or((of, ""));
+        let unreadable = || {
+            Error::new(
+                Kind::Malformed,
+                "bad_address",
+                "`of` is the address of an answer: /api/servers",
+            )
+        };
+        let request = Request {
+            method: Method::Get,
+            path: request::decode_path(path).ok_or_else(unreadable)?,
+            query: request::pairs(query).ok_or_else(unreadable)?,
+            headers: Vec::new(),
+            body: Vec::new(),
+            ip: ctx.request.ip.clone(),
+            local: ctx.request.local,
+            tls: ctx.request.tls,
+            id: ctx.request.id.clone(),
+        };
+        let now = clock::mono();
+        let watched = Watched {
+            web: ctx.web.clone(),
+            request,
+            actor: ctx.actor()?.clone(),
+            versions: None,
+            told: Told::default(),
+            began: now,
+            told_at: now,
+        };
+        watched.look().map(|_| watched)
+    }
+
+    fn look(&self) -> Result<Arc<Vec<u8>>> {
+        let found = self.web.routes.find(Method::Get, &self.request.path)?;
+        if !found.route.live {
+            let say = "This answer cannot be watched. Ask for it when you need it.";
+            return Err(Error::new(Kind::Invalid, "not_live", say));
+        }
+        guard::allow(&self.actor, found.route.right)?;
+        let ctx = Ctx::new(&self.web, &self.request, found.args, Some(self.actor.clone()));
+        Ok((found.route.handler)(&ctx)?.body)
+    }
+}
+
+impl Source for Watched {
+    fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+        let now = clock::mono();
+        let app = &self.web.app;
+        // Asked before the look: what is committed meanwhile makes it old.
+        let versions = Some((app.db.version()?, app.metrics.version()?));
+        if self.versions != versions {
+            let body = self.look()?;
+            self.versions = versions;
+            if let Some(news) = self.told.news(&body)? {
+                sse::frame(out, None, "data", &news);
+                self.told_at = now;
+            }
+        }
+        if now.saturating_duration_since(self.told_at) >= BEAT {
+            sse::frame(out, None, "beat", "{}");
+            self.told_at = now;
+        }
+        Ok(Flow::More)
+    }
+
+    /// Every second.
+    fn moved(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+}
+
+/// What the client knows.
+#[derive(Default)]
+struct Told {
+    hash: RandomState,
+    whole: Option<u64>,
+    items: HashMap<i64, u64>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct List<'a> {
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+    total: i64,
+    #[serde(default)]
+    gone: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    id: i64,
+}
+
+impl Told {
+    fn news(&mut self, body: &[u8]) -> Result<Option<String>> {
+        let whole = Some(self.hash.hash_one(body));
+        if self.whole == whole {
+            return Ok(None);
+        }
+        self.whole = whole;
+        let Ok(mut list) = serde_json::from_slice::<List>(body) else {
+            return Ok(Some(String::from_utf8_lossy(body).into_owned()));
+        };
+        let (mut items, mut new) = (HashMap::with_capacity(list.items.len()), Vec::new());
+        for item in list.items {
+            let Item { id } = serde_json::from_str(item.get()).map_err(Error::internal)?;
+            let hash = self.hash.hash_one(item.get());
+            if self.items.remove(&id) != Some(hash) {
+                new.push(item);
+            }
+            items.insert(id, hash);
+        }
+        list.items = new;
+        list.gone = self.items.keys().copied().collect();
+        self.items = items;
+        serde_json::to_string(&list).map(Some).map_err(Error::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_told_whole_and_then_by_what_has_changed() {
+        let mut told = Told::default();
+        let mut news = |body: &str| told.news(body.as_bytes()).unwrap();
+        let whole = r#"{"items":[{"id":2,"a":1},{"id":1,"a":1}],"total":2}"#;
+        let first = r#"{"items":[{"id":2,"a":1},{"id":1,"a":1}],"total":2,"gone":[]}"#;
+        assert_eq!(news(whole).as_deref(), Some(first), "in its order");
+        assert_eq!(news(whole), None);
+        let next = r#"{"items":[{"id":3,"a":1},{"id":1,"a":1}],"total":9}"#;
+        assert_eq!(
+            news(next).as_deref(),
+            Some(r#"{"items":[{"id":3,"a":1}],"total":9,"gone":[2]}"#)
+        );
+    }
+
+    #[test]
+    fn anything_else_is_told_whole_when_it_has_changed() {
+        let mut told = Told::default();
+        assert_eq!(told.news(br#"{"id":1}"#).unwrap().as_deref(), Some(r#"{"id":1}"#));
+        assert_eq!(told.news(br#"{"id":1}"#).unwrap(), None);
+        assert_eq!(told.news(br#"{"id":2}"#).unwrap().as_deref(), Some(r#"{"id":2}"#));
+    }
+}
