@@ -188,6 +188,7 @@ fn a_lamp_is_seen_to_be_lit_and_its_charts_fill_without_a_reload() {
     drive(&format!(
         r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"wait": ".why.t-lit", "limit": 40}}, {{"wait": ".live[data-live=live]"}},
         {{"wait_js": "/avg/.test(document.querySelector('#c-mem canvas').getAttribute('aria-label'))", "limit": 30}},
+        {{"wait_js": "!performance.getEntriesByType('resource').some(e => new URL(e.name).pathname === '/api/servers/1')"}},
         {{"clean": true}}]"##,
         sign_in(&house),
         house.address
