@@ -750,6 +750,17 @@ fn a_silence_is_made_and_ended_by_plain_forms() {
     assert!(page.has("магазин.<wbr>example") && page.has("kept &quot;words&quot;") && page.has(">web-01<"));
     assert_eq!(browser.post("/silences/1/end", &[]).header("location"), "/silences");
     assert!(!browser.get("/servers/1").has("id=\"silenced\""));
+    // On the domain's page the one that was made for it, and the way to another.
+    let page = browser.get("/domains/1");
+    check_page("/domains/1", &page);
+    assert!(
+        page.has("id=\"silenced\"") && page.has("kept &quot;words&quot;"),
+        "{}",
+        page.body
+    );
+    assert!(page.has("name=\"domain_id\" value=\"1\""));
+    let form = [("domain_id", "1"), ("next", "/domains/1"), ("hours", "4")];
+    assert_eq!(browser.post("/silences", &form).header("location"), "/domains/1");
     for lang in ["en", "ru"] {
         browser.post("/prefs", &[("lang", lang), ("back", "/")]);
         check_page("/silences?state=over", &browser.get("/silences?state=over"));

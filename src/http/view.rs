@@ -73,6 +73,7 @@ templates![
     "settings/list.html",
     "settings/token.html",
     "silences/_act.html",
+    "silences/_now.html",
     "silences/_what.html",
     "silences/list.html",
     "tasks/_dialog.html",

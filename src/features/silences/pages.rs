@@ -1,4 +1,4 @@
-//! The silences on one page: what is silent now, what will be, what was, and the form; and a card on a server's page.
+//! The silences on one page: what is silent now, what will be, what was, and the form; and a card on the page of a server or a domain.
 
 use super::model::Subject;
 use super::{Silence, api};
@@ -26,12 +26,19 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/silences/{id}/end", Right::Edit, end),
 ];
 
-/// See [`Panel`]; shown by `servers/_quiet.html`.
-pub const PANELS: &[Panel] = &[Panel {
-    on: "server",
-    slot: "silence",
-    data: of_server,
-}];
+/// See [`Panel`]; shown by `silences/_now.html`.
+pub const PANELS: &[Panel] = &[
+    Panel {
+        on: "server",
+        slot: "silence",
+        data: |ctx, id| over(ctx, "server.unreachable", ("server", id)),
+    },
+    Panel {
+        on: "domain",
+        slot: "silence",
+        data: |ctx, id| over(ctx, "", ("domain", id)),
+    },
+];
 
 /// A silence as pages show it.
 #[derive(Serialize)]
@@ -195,11 +202,11 @@ fn end(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::see_other(next.unwrap_or("/silences").to_string()))
 }
 
-/// The silence that a server is under, if any.
-fn of_server(ctx: &Ctx, id: i64) -> Result<Value> {
-    let silence = ctx.app.db.read(|conn| {
-        let subject = Subject::of(conn, "server.unreachable", ("server", id))?;
-        super::covering(conn, &subject)
-    })?;
+/// The silence that alerts of this kind about something are under, if any.
+fn over(ctx: &Ctx, kind: &str, target: (&str, i64)) -> Result<Value> {
+    let silence = ctx
+        .app
+        .db
+        .read(|conn| super::covering(conn, &Subject::of(conn, kind, target)?))?;
     Ok(json!(silence.map(row)))
 }
