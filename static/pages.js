@@ -42,6 +42,17 @@ if (here.kind === 'home') {
   });
 }
 
+/* the first hour: the page becomes the overview when a lamp is lit */
+if (here.kind === 'welcome') {
+  const lamps = new Map(); let was;
+  watch('/servers?limit=500', d => {
+    for (const s of d.items) lamps.set(s.id, lampOf(s) + s.host_key_state);
+    for (const id of d.gone ?? []) lamps.delete(id);
+    const is = JSON.stringify([...lamps]); if (was !== undefined && was !== is) renew();
+    was = is;
+  });
+}
+
 /* one server */
 if (here.kind === 'server') {
   const b = document.body;

@@ -197,6 +197,22 @@ fn a_lamp_is_seen_to_be_lit_and_its_charts_fill_without_a_reload() {
 
 #[test]
 #[ignore = "browser: needs Chromium"]
+fn the_first_page_becomes_the_overview_when_the_first_lamp_is_lit() {
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
+    let sign_in = sign_in(&house);
+    let steps = format!(
+        r##"[{sign_in}, {{"goto": "http://{}/"}}, {{"wait": "body[data-live=welcome]"}}, {{"wait": ".live[data-live=live]"}},
+        {{"eval": "fetch('/api/servers/1', {{method: 'PATCH', headers: {{'Content-Type': 'application/json', 'X-CSRF-Token': document.documentElement.dataset.csrf}}, body: '{{\"glances_port\": {}}}'}}).then(r => r.status)"}},
+        {{"wait": "body[data-live=home]", "limit": 60}}, {{"wait": ".live[data-live=live]"}}, {{"clean": true}}]"##,
+        house.address,
+        fake_glances()
+    );
+    drive(&steps);
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
 fn the_keyboard_reaches_everything_and_single_letters_can_be_switched_off() {
     let house = House::new();
     add_server(&house, "lamp-01", 9);
