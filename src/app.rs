@@ -88,6 +88,11 @@ impl Wakes {
 }
 
 impl App {
+    /// Of both databases; another pair whenever anybody has committed to one of them.
+    pub fn versions(&self) -> Result<(i64, i64)> {
+        Ok((self.db.version()?, self.metrics.version()?))
+    }
+
     /// Opens everything. The data folder must exist with its key (`init-db` and `dev` make them).
     pub fn open(config: Config) -> Result<App> {
         let master = vault::read_master_key(&config.master_key_file)?;

@@ -1,5 +1,6 @@
 // What keeps a page true while it is open: the live view of the JSON that it shows, and for a task its log. The pill says
-// what is known, with the age of the data. A page says in `<body data-live>` what it shows; nothing else knows where the news comes from.
+// what is known, with the age of the data. A page says in `<body data-live>` what it shows; nothing else knows where the
+// news comes from.
 import { $, $$, html, t, now, ago } from './util.js';
 
 export const pill = {
@@ -41,46 +42,42 @@ export function poll(path, every, use) {
   return beat;
 }
 
-// What a page shows: told when it changes, and of a list only what has changed (`items`, `gone`). Where streams do not get
-// through, or there are too many, it is asked for every 10 s instead. A hidden tab is quiet after a minute.
-export function watch(path, use) {
-  let es, quiet, away, silent = 0;
-  const heard = () => { silent = 0; pill.fresh(); listen(20e3); };
-  const listen = ms => { clearTimeout(quiet); quiet = setTimeout(mute, ms); };
-  const mute = () => { es.close(); if (document.hidden) return; if (++silent < 2) open(); else { es = null; poll(path, 1e4, use); } };
+// A stream of events, begun anew when it was silent for 20 s; silent twice (a proxy that holds it back, or too many of them)
+// it is left, and `leave` goes on in another way. `on` has what each event is good for.
+function hear(url, on, leave) {
+  let es, quiet, silent = 0;
+  const listen = ms => { clearTimeout(quiet); quiet = setTimeout(() => { es.close(); if (++silent < 2) open(); else leave(); }, ms); };
   const open = () => {
-    es = new EventSource('/api/live?of=' + encodeURIComponent('/api' + path));
-    es.addEventListener('data', e => { heard(); use(JSON.parse(e.data)); });
-    es.addEventListener('beat', heard); es.onopen = () => listen(20e3);
+    es = new EventSource(url());
+    for (const [name, use] of Object.entries(on)) es.addEventListener(name, e => { silent = 0; pill.fresh(); listen(20e3); use(JSON.parse(e.data), +e.lastEventId); });
+    es.onopen = () => { pill.fresh(); listen(20e3); };
     es.onerror = () => { pill.set('wait'); if (es.readyState === EventSource.CLOSED) listen(3e3); };
     listen(20e3);
   };
-  document.addEventListener('visibilitychange', () => {
-    clearTimeout(away);
-    if (!es) return;
-    if (document.hidden) away = setTimeout(() => { clearTimeout(quiet); es.close(); }, 60e3);
-    else if (es.readyState === EventSource.CLOSED) { silent = 0; open(); }
-  });
-  addEventListener('pagehide', () => es?.close());
+  const close = () => { clearTimeout(quiet); es.close(); };
+  addEventListener('pagehide', close);
   open();
+  return { close, again() { if (es.readyState === EventSource.CLOSED) { silent = 0; open(); } } };
 }
 
-// A task's news: its stream, and when that stays silent twice for 20 s (a proxy that holds it back), the long-poll twin.
-// `on` has log({seq, ts, level, source, stream, line}), progress({step, steps, name, state}), end({status, …}).
+// What a page shows: told when it changes, and of a list only what has changed (`items`, `gone`). Where streams do not get
+// through it is asked for every 10 s instead. A hidden tab is quiet after a minute.
+export function watch(path, use) {
+  let away, left = false;
+  const stream = hear(() => '/api/live?of=' + encodeURIComponent('/api' + path), { data: use, beat: () => {} }, () => { left = true; poll(path, 1e4, use); });
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(away);
+    if (left) return;
+    if (document.hidden) away = setTimeout(stream.close, 60e3); else stream.again();
+  });
+}
+
+// A task's news: its stream, or the long-poll twin. `on` has log({seq, ts, level, source, stream, line}),
+// progress({step, steps, name, state}), end({status, …}).
 export function follow(id, after, on) {
-  let seq = after, done = false, es, quiet, silent = 0;
-  const heard = () => { pill.fresh(); clearTimeout(quiet); quiet = setTimeout(mute, 20e3); };
-  const mute = () => { if (done) return; if (++silent < 2) { es.close(); stream(); } else { es.close(); ask(); } };
-  const finish = e => { done = true; clearTimeout(quiet); es?.close(); on.end(e); };
+  let seq = after, done = false;
+  const finish = e => { done = true; stream.close(); on.end(e); };
   const log = d => { if (d.seq > seq) { seq = d.seq; on.log(d); } };
-  const stream = () => {
-    es = new EventSource(`/api/tasks/${id}/stream?after=${seq}`);
-    const at = (name, use) => es.addEventListener(name, e => { silent = 0; heard(); use(JSON.parse(e.data), +e.lastEventId); });
-    at('log', (d, n) => log({ ...d, seq: n })); at('progress', on.progress); at('end', finish); at('ping', () => {});
-    es.onopen = heard;
-    es.onerror = () => { if (done) return; pill.set('wait'); if (es.readyState === EventSource.CLOSED) { clearTimeout(quiet); quiet = setTimeout(mute, 3e3); } };
-    clearTimeout(quiet); quiet = setTimeout(mute, 20e3);
-  };
   const ask = async () => {
     while (!done) {
       try {
@@ -90,8 +87,7 @@ export function follow(id, after, on) {
       } catch (e) { if (e.status === undefined) throw e; pill.set('wait'); if (e.status === 401 || e.status === 404) { pill.set('off'); return; } await new Promise(r => setTimeout(r, 5e3)); }
     }
   };
-  addEventListener('pagehide', () => es?.close());
-  stream();
+  const stream = hear(() => `/api/tasks/${id}/stream?after=${seq}`, { log: (d, n) => log({ ...d, seq: n }), progress: on.progress, end: finish }, ask);
 }
 
 export const page = () => ({ kind: document.body.dataset.live, id: document.body.dataset.id, acts: document.body.dataset.acts !== undefined });

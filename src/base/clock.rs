@@ -73,7 +73,8 @@ pub fn civil(days: i64) -> (i64, u32, u32) {
     (yoe + era * 400 + i64::from(m <= 2), m, d)
 }
 
-/// Days since 1970-01-01 of a date; `None` when there is none like it (30 February). Source: as [`civil`], `days_from_civil`.
+/// Days since 1970-01-01 of a date; `None` when there is none like it (30 February). Source: as [`civil`],
+/// `days_from_civil`.
 pub fn days(y: i64, m: i64, d: i64) -> Option<i64> {
     let shifted = y - i64::from(m <= 2);
     let era = shifted.div_euclid(400);

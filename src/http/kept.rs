@@ -24,7 +24,7 @@ impl Kept {
     /// What `key` names, from before or made now. Two who ask at the same time may both make it.
     pub fn get<T: Any + Send + Sync>(&self, app: &App, key: &str, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         // Asked before it is made: what is committed meanwhile makes it old.
-        let now = (app.db.version()?, app.metrics.version()?);
+        let now = app.versions()?;
         let known = self
             .lock()
             .get(key)

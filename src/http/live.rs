@@ -27,6 +27,8 @@ pub struct Watched {
     /// What both databases said at the last look.
     versions: Option<(i64, i64)>,
     told: Told,
+    /// What was seen and is not sent yet.
+    news: Option<String>,
     began: Instant,
     told_at: Instant,
 }
@@ -54,19 +56,27 @@ impl Watched {
             id: ctx.request.id.clone(),
         };
         let now = clock::mono();
-        let watched = Watched {
+        let mut watched = Watched {
             web: ctx.web.clone(),
             request,
             actor: ctx.actor()?.clone(),
             versions: None,
             told: Told::default(),
+            news: None,
             began: now,
             told_at: now,
         };
-        watched.look().map(|_| watched)
+        watched.look()?;
+        Ok(watched)
     }
 
-    fn look(&self) -> Result<Arc<Vec<u8>>> {
+    /// Asks again when somebody has committed, and keeps what is new.
+    fn look(&mut self) -> Result<()> {
+        // Asked before the look: what is committed meanwhile makes it old.
+        let versions = Some(self.web.app.versions()?);
+        if self.versions == versions {
+            return Ok(());
+        }
         let found = self.web.routes.find(Method::Get, &self.request.path)?;
         if !found.route.live {
             let say = "This answer cannot be watched. Ask for it when you need it.";
@@ -74,28 +84,26 @@ impl Watched {
         }
         guard::allow(&self.actor, found.route.right)?;
         let ctx = Ctx::new(&self.web, &self.request, found.args, Some(self.actor.clone()));
-        Ok((found.route.handler)(&ctx)?.body)
+        let reply = (found.route.handler)(&ctx)?;
+        self.versions = versions;
+        self.news = self.told.news(&reply.body)?;
+        Ok(())
     }
 }
 
 impl Source for Watched {
     fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+        if self.news.is_none() {
+            self.look()?;
+        }
         let now = clock::mono();
-        let app = &self.web.app;
-        // Asked before the look: what is committed meanwhile makes it old.
-        let versions = Some((app.db.version()?, app.metrics.version()?));
-        if self.versions != versions {
-            let body = self.look()?;
-            self.versions = versions;
-            if let Some(news) = self.told.news(&body)? {
-                sse::frame(out, None, "data", &news);
-                self.told_at = now;
-            }
+        let quiet = now.saturating_duration_since(self.told_at) >= BEAT;
+        match self.news.take() {
+            Some(news) => sse::frame(out, None, "data", &news),
+            None if quiet => sse::frame(out, None, "beat", "{}"),
+            None => return Ok(Flow::More),
         }
-        if now.saturating_duration_since(self.told_at) >= BEAT {
-            sse::frame(out, None, "beat", "{}");
-            self.told_at = now;
-        }
+        self.told_at = now;
         Ok(Flow::More)
     }
 

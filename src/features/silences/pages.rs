@@ -1,4 +1,5 @@
-//! The silences on one page: what is silent now, what will be, what was, and the form; and a card on the page of a server or a domain.
+//! The silences on one page: what is silent now, what will be, what was, and the form; and a card on the page of a server
+//! or a domain.
 
 use super::model::Subject;
 use super::{Silence, api};

@@ -36,16 +36,16 @@ pub fn begin(out: &mut Vec<u8>) {
 
 /// All threads.
 pub struct Rounds {
-    doors: Vec<Arc<Door>>,
+    lobbies: Vec<Arc<Lobby>>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     next: AtomicUsize,
 }
 
 /// Where streams come to a thread.
 #[derive(Default)]
-struct Door {
+struct Lobby {
     waiting: Mutex<Waiting>,
-    knocked: Condvar,
+    came: Condvar,
 }
 
 #[derive(Default)]
@@ -58,15 +58,15 @@ impl Rounds {
     /// Begins.
     pub fn start(limits: &Limits) -> io::Result<Rounds> {
         let rounds = Rounds {
-            doors: (0..ROUNDS).map(|_| Arc::default()).collect(),
+            lobbies: (0..ROUNDS).map(|_| Arc::default()).collect(),
             threads: Mutex::default(),
             next: AtomicUsize::new(0),
         };
-        for door in &rounds.doors {
-            let (door, limits) = (Arc::clone(door), limits.clone());
+        for lobby in &rounds.lobbies {
+            let (lobby, limits) = (Arc::clone(lobby), limits.clone());
             let thread = thread::Builder::new()
                 .name("edge-streams".into())
-                .spawn(move || go(&door, &limits))?;
+                .spawn(move || go(&lobby, &limits))?;
             rounds.threads().push(thread);
         }
         Ok(rounds)
@@ -75,19 +75,19 @@ impl Rounds {
     /// From now on this stream is served.
     pub fn serve(&self, live: Live) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let door = &self.doors[turn % self.doors.len()];
-        let mut waiting = door.waiting();
+        let lobby = &self.lobbies[turn % self.lobbies.len()];
+        let mut waiting = lobby.waiting();
         if !waiting.over {
             waiting.streams.push(live);
-            door.knocked.notify_one();
+            lobby.came.notify_one();
         }
     }
 
     /// Ends at once, whoever is still there.
     pub fn stop(&self) {
-        for door in &self.doors {
-            door.waiting().over = true;
-            door.knocked.notify_one();
+        for lobby in &self.lobbies {
+            lobby.waiting().over = true;
+            lobby.came.notify_one();
         }
         for thread in self.threads().drain(..) {
             let _ = thread.join();
@@ -99,12 +99,12 @@ impl Rounds {
     }
 }
 
-impl Door {
+impl Lobby {
     /// Those who came; with `wait`, when somebody has come. `None`: it is over.
     fn arrived(&self, wait: bool) -> Option<Vec<Live>> {
         let mut waiting = self.waiting();
         while wait && waiting.streams.is_empty() && !waiting.over {
-            waiting = self.knocked.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         (!waiting.over).then(|| std::mem::take(&mut waiting.streams))
     }
@@ -114,10 +114,10 @@ impl Door {
     }
 }
 
-fn go(door: &Door, limits: &Limits) {
+fn go(lobby: &Lobby, limits: &Limits) {
     let mut streams = Vec::new();
     let mut out = Vec::new();
-    while let Some(arrived) = door.arrived(streams.is_empty()) {
+    while let Some(arrived) = lobby.arrived(streams.is_empty()) {
         let until = clock::mono() + limits.gather;
         streams.extend(arrived);
         streams.retain_mut(|s: &mut Live| s.goes_on(&mut out, limits));
@@ -190,9 +190,8 @@ impl Live {
         let now = clock::mono();
         if self.stuck.is_some() {
             let mut rest = std::mem::take(&mut self.rest);
-            let done = self.send(&mut rest, now, limits)?;
-            self.rest = rest;
-            if !done {
+            if !self.send(&mut rest, now, limits)? {
+                self.rest = rest;
                 return Ok(true);
             }
         }
