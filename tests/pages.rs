@@ -401,7 +401,7 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
             "/cancel\"",
             "\"/settings\"",
             "/domains/new\"",
-            "/domains/bulk\"><input type=\"checkbox",
+            "action=\"/domains/plan\"",
             "/upstreams/new\"",
             "name=\"name\"",
             "name=\"ids\"",
@@ -435,6 +435,7 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
         "/domains/1",
         "/domains/1/delete",
         "/domains/bulk",
+        "/domains/plan",
         "/silences",
         "/silences/1/end",
     ] {
@@ -525,6 +526,79 @@ fn a_domain_is_added_renamed_moved_and_deleted_by_plain_forms() {
     assert_eq!(
         browser.post("/upstreams/1/delete", &[]).header("location"),
         "/upstreams"
+    );
+}
+
+#[test]
+fn a_deploy_of_many_shows_first_what_it_would_do_and_a_used_server_lists_its_users() {
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
+    add_server(&mut browser, "edge-01");
+    add_domain(&mut browser, "shop.example");
+    let second = [
+        ("domain", "blog.example"),
+        ("upstream_id", "1"),
+        ("server_ids", "1"),
+        ("ssl", "false"),
+        ("preflight", "off"),
+    ];
+    assert_eq!(browser.post("/domains", &second).header("location"), "/domains/2");
+
+    // Every deploy begins on the page that shows what it would do.
+    assert!(browser.get("/domains").has("action=\"/domains/plan\""));
+    let page = browser.get("/domains/1");
+    assert!(page.has("href=\"/domains/1/plan\"") && !page.has("/domains/1/deploy"));
+    let one = browser.post("/domains/plan", &[("ids", "2")]);
+    assert_eq!(one.header("location"), "/domains/2/plan");
+
+    // The server's host key was never accepted: both would stop, for the one reason, with the way to mend it.
+    let plan = browser.post("/domains/plan", &[("ids", "1"), ("ids", "2"), ("ids", "99")]);
+    assert_eq!(plan.status, 200, "{}", plan.body);
+    for text in [
+        "Plan for 2 domains",
+        "Would stop",
+        "href=\"/domains/1/plan\"",
+        "href=\"/domains/2/plan\"",
+        "<a href=\"/servers/1\">Open edge-01</a>",
+        "None of these deploys can begin.",
+    ] {
+        assert!(plan.has(text), "{text}: {}", plan.body);
+    }
+    assert!(!plan.has("action=\"/domains/bulk\""), "{}", plan.body);
+    assert_eq!(
+        house.admin().get("/api/tasks?kind=domain.deploy").is(200)["total"],
+        0,
+        "a plan puts no deploy in"
+    );
+
+    // What is used cannot be deleted: the page lists the users instead of asking for the name.
+    let ask = browser.get("/servers/1/delete");
+    for text in ["It serves 2 domains.", "href=\"/domains/1\"", "href=\"/domains/2\""] {
+        assert!(ask.has(text), "{text}: {}", ask.body);
+    }
+    assert!(!ask.has("name=\"confirm\""));
+    assert_eq!(browser.post("/servers/1/delete", &[("confirm", "edge-01")]).status, 409);
+    for id in ["1", "2"] {
+        let name = ["shop.example", "blog.example"][usize::from(id == "2")];
+        browser.post(&format!("/domains/{id}/delete"), &[("confirm", name)]);
+    }
+    assert!(browser.get("/servers/1/delete").has("name=\"confirm\""));
+}
+
+#[test]
+fn an_error_keeps_menu_and_search_for_who_is_signed_in() {
+    let house = House::new();
+    let lost = house.browser_of_admin().get("/domains/7");
+    assert_eq!(lost.status, 404);
+    for text in ["<nav id=\"nav\"", "href=\"/servers\"", "href=\"/search\""] {
+        assert!(lost.has(text), "{text}: {}", lost.body);
+    }
+    let stranger = house.browser().get("/no/such/page");
+    assert_eq!(stranger.status, 404);
+    assert!(
+        !stranger.has("<nav id=\"nav\"") && !stranger.has("href=\"/servers\""),
+        "{}",
+        stranger.body
     );
 }
 

@@ -50,6 +50,11 @@ pub fn allow(actor: &Actor, right: Right) -> Result<()> {
     Err(Error::new(Kind::Forbidden, "forbidden", say))
 }
 
+/// Who asks, if that can be told: for a page that shows an error. Grants nothing.
+pub fn who(app: &App, request: &Request) -> Option<Actor> {
+    identify(app, request).ok().flatten()
+}
+
 fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
     let from = Origin {
         ip: &request.ip,

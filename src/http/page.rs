@@ -1,6 +1,7 @@
 //! What a page needs besides its content: who looks, in which language and colours, and the way back. A failure becomes a
 //! page here, too, or for somebody who is not signed in the way to the sign-in.
 
+use super::guard;
 use super::reply::{self, Reply};
 use super::request::Request;
 use super::route::{Ctx, Web};
@@ -20,13 +21,17 @@ pub fn show(ctx: &Ctx, template: &str, content: impl Serialize) -> Result<Reply>
 
 /// The frame of the page that this request asks for.
 pub fn frame(ctx: &Ctx) -> Result<Page> {
-    let mut page = bare(ctx.request, ctx.maybe_actor());
-    if let Some(actor) = ctx.maybe_actor() {
+    frame_for(ctx.web, ctx.request, ctx.maybe_actor())
+}
+
+fn frame_for(web: &Web, request: &Request, actor: Option<&Actor>) -> Result<Page> {
+    let mut page = bare(request, actor);
+    if let Some(actor) = actor {
         page.user = actor.login().to_string();
         page.role = actor.role().name().to_string();
         page.csrf = actor.csrf().unwrap_or_default().to_string();
         let key = format!("nav {}", page.lang.tag());
-        let nav = (ctx.web.kept).get(ctx.app, &key, || (ctx.web.nav)(ctx.app, page.lang, ctx.web))?;
+        let nav = (web.kept).get(&web.app, &key, || (web.nav)(&web.app, page.lang, web))?;
         page.nav = Nav::clone(&nav);
     }
     Ok(page)
@@ -122,7 +127,10 @@ pub fn failure(web: &Web, request: &Request, error: &Error) -> Reply {
         "request_id": request.id,
         "retry": request.method.is_safe() && status >= 429,
     });
-    match web.view.render("error.html", &bare(request, None), content) {
+    // Who is signed in keeps menu and search. When even these cannot be read, the error stands alone.
+    let actor = guard::who(&web.app, request);
+    let page = frame_for(web, request, actor.as_ref()).unwrap_or_else(|_| bare(request, None));
+    match web.view.render("error.html", &page, content) {
         Ok(page) => reply::with_retry(Reply::html(page), error),
         Err(_) => reply::error_json(error, request),
     }

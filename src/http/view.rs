@@ -22,6 +22,7 @@ macro_rules! templates {
 templates![
     "_bare.html",
     "_base.html",
+    "_error.html",
     "_parts.html",
     "alerts/_hanging.html",
     "alerts/list.html",
@@ -34,6 +35,7 @@ templates![
     "domains/_certificate.html",
     "domains/_delete.html",
     "domains/_diff.html",
+    "domains/_faults.html",
     "domains/_nameservers.html",
     "domains/_on_server.html",
     "domains/_path.html",
@@ -45,6 +47,7 @@ templates![
     "domains/form.html",
     "domains/list.html",
     "domains/plan.html",
+    "domains/plans.html",
     "domains/show.html",
     "domains/verified.html",
     "error.html",

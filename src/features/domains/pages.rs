@@ -27,6 +27,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/domains", Right::Edit, create),
     route(Get, "/domains/new", Right::Edit, new),
     route(Post, "/domains/bulk", Right::Act, bulk),
+    route(Post, "/domains/plan", Right::Act, act::pages::show_plans),
     route(Get, "/domains/{id}", Right::Read, show),
     route(Post, "/domains/{id}", Right::Edit, change),
     route(Get, "/domains/{id}/edit", Right::Edit, edit),
@@ -705,13 +706,7 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
 
 /// Deploys the ticked domains and says what became of each.
 fn bulk(ctx: &Ctx) -> Result<Reply> {
-    let mut ids: Vec<Id<id::Domain>> = Vec::new();
-    for (name, value) in ctx.request.form()? {
-        if let ("ids", Some(id)) = (name.as_str(), Id::parse(&value)) {
-            ids.push(id);
-        }
-    }
-    let bulk = api::deploy_all(ctx.app, &ids, ctx.actor()?)?;
+    let bulk = api::deploy_all(ctx.app, &act::pages::picked(ctx)?, ctx.actor()?)?;
     if let ([one], []) = (&bulk.tasks[..], &bulk.refused[..]) {
         return Ok(Reply::see_other(format!("/tasks/{}", one.task_id)));
     }

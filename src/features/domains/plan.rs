@@ -23,8 +23,9 @@ use crate::net::x509;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
 use crate::settings;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Servers looked at, or worked on, at the same time.
 pub const WIDTH: usize = 8;
@@ -288,19 +289,70 @@ const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Looks at every server and at the name servers.
 pub fn make(app: &App, wish: &Wish, cancel: &Cancel) -> Plan {
-    let servers = parallel::map(&wish.sites, WIDTH, |(row, server)| {
-        Way::of(app, server.id)
-            .and_then(|way| on_server(app, &way, wish, row, cancel, &mut |_| ()))
-            .unwrap_or_else(|e| ServerPlan::failed(wish, row, server, &e))
+    let all = clock::mono() + LOOK_LIMIT * u32::try_from(wish.sites.len()).unwrap_or(u32::MAX).max(1);
+    make_all(app, std::slice::from_ref(wish), all, cancel).remove(0)
+}
+
+/// The plans of several domains, in the order of `wishes`. Servers are looked at side by side, the domains of one server
+/// one after the other. Where a server cannot be reached, its other domains get the same fault without another wait;
+/// what is not looked at before `until` gets the fault `not_looked_at`.
+pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> Vec<Plan> {
+    let mut by_server: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
+    for (w, wish) in wishes.iter().enumerate() {
+        for (s, (_, server)) in wish.sites.iter().enumerate() {
+            by_server.entry(server.id.get()).or_default().push((w, s));
+        }
+    }
+    let groups: Vec<Vec<(usize, usize)>> = by_server.into_values().collect();
+    let looked = parallel::map(&groups, WIDTH, |sites| {
+        let mut refused: Option<Error> = None;
+        let look = |&(w, s): &(usize, usize)| {
+            let wish = &wishes[w];
+            let (row, server) = &wish.sites[s];
+            if let Some(e) = &refused {
+                return ((w, s), ServerPlan::failed(wish, row, server, e));
+            }
+            let plan = in_time(until)
+                .and_then(|()| Way::of(app, server.id))
+                .and_then(|way| on_server(app, &way, wish, row, cancel, &mut |_| ()))
+                .unwrap_or_else(|e| {
+                    let plan = ServerPlan::failed(wish, row, server, &e);
+                    refused = Some(e).filter(|e| e.code.starts_with("ssh_"));
+                    plan
+                });
+            ((w, s), plan)
+        };
+        sites.iter().map(look).collect::<Vec<_>>()
     });
-    let issues = servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
-    let (preflight, faults) = before(app, wish, issues, cancel);
-    Plan {
-        made_at: clock::now(),
+    let mut looked: BTreeMap<(usize, usize), ServerPlan> = looked.into_iter().flatten().collect();
+    let servers: Vec<Vec<ServerPlan>> = (0..wishes.len())
+        .map(|w| {
+            let sites = 0..wishes[w].sites.len();
+            sites.filter_map(|s| looked.remove(&(w, s))).collect()
+        })
+        .collect();
+    let issues = |servers: &[ServerPlan]| servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
+    let pairs: Vec<_> = wishes.iter().zip(&servers).collect();
+    let asked = parallel::map(&pairs, WIDTH, |(wish, servers)| match in_time(until) {
+        Ok(()) => before(app, wish, issues(servers), cancel),
+        Err(e) => (None, vec![Fault::new(Level::Warn, e.code, e.say)]),
+    });
+    let made_at = clock::now();
+    let plan = |((preflight, faults), servers)| Plan {
+        made_at,
         preflight,
         faults,
         servers,
+    };
+    asked.into_iter().zip(servers).map(plan).collect()
+}
+
+fn in_time(until: Instant) -> Result<()> {
+    if clock::mono() < until {
+        return Ok(());
     }
+    let say = "There was no time to look here. Make the plan for fewer domains, or open the plan of this one.";
+    Err(Error::new(Kind::Timeout, "not_looked_at", say))
 }
 
 /// What is asked before any server is touched: the name servers, and whether there is anything to do at all.

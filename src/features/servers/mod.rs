@@ -297,14 +297,20 @@ fn refuse_while_worked_on(conn: &Conn, id: Id<id::Server>) -> Result<()> {
 /// Names in a refusal; the rest is counted.
 const NAMED: usize = 5;
 
+/// Number and name, as people write it, of the domains that this server serves.
+pub fn serves(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
+    let shown = |d: String| DomainName::parse(&d).map_or(d, |name| name.unicode());
+    let domains = queries::used_by(conn, id)?.into_iter();
+    Ok(domains.map(|(id, name)| (id, shown(name))).collect())
+}
+
 /// A server that serves domains cannot be forgotten: nobody could take their sites off it any more.
 fn refuse_while_used(conn: &Conn, id: Id<id::Server>) -> Result<()> {
-    let domains = queries::used_by(conn, id)?;
+    let domains: Vec<String> = serves(conn, id)?.into_iter().map(|(_, name)| name).collect();
     if domains.is_empty() {
         return Ok(());
     }
-    let shown = |d: String| DomainName::parse(&d).map_or(d, |name| name.unicode());
-    let named = text::first_of(&domains.into_iter().map(shown).collect::<Vec<_>>(), NAMED);
+    let named = text::first_of(&domains, NAMED);
     let say = format!("This server serves {named}. Move them to another server or remove them first.");
     Err(Error::new(Kind::Conflict, "server_used", say))
 }

@@ -529,6 +529,8 @@ struct Show {
     period: &'static str,
     tasks: Vec<TaskRow>,
     open_task: Option<i64>,
+    /// Domains that keep it from being deleted.
+    serves: Vec<(i64, String)>,
     panels: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -539,13 +541,14 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let periods = ["1h", "6h", "24h", "7d", "30d", "90d", "1y"];
     let asked = ctx.request.param("period").unwrap_or_default();
-    let (server, tasks) = ctx.app.db.read(|conn| {
+    let (server, tasks, serves) = ctx.app.db.read(|conn| {
         let of_server = task::Filter {
             target: Some(("server", id.get())),
             limit: TASKS_SHOWN,
             ..task::Filter::default()
         };
-        Ok((super::get(conn, id)?, queue::list(conn, &of_server)?.0))
+        let tasks = queue::list(conn, &of_server)?.0;
+        Ok((super::get(conn, id)?, tasks, super::serves(conn, id)?))
     })?;
     let latest = latest::of(&ctx.app.metrics, [id])?;
     let disks = latest::disks(&ctx.app.metrics, id)?;
@@ -571,6 +574,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         period: periods.into_iter().find(|p| *p == asked).unwrap_or(usual),
         open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
+        serves,
         panels: ctx.panels("server", id.get())?,
     };
     page::show(ctx, "servers/show.html", content)
@@ -722,8 +726,8 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn ask(ctx: &Ctx, what: &str, unconfirmed: bool) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let server = ctx.app.db.read(|conn| super::get(conn, id))?;
-    let content = serde_json::json!({ "ask": what, "server": view(server, None).0, "unconfirmed": unconfirmed });
+    let (server, serves) = (ctx.app.db).read(|conn| Ok((super::get(conn, id)?, super::serves(conn, id)?)))?;
+    let content = serde_json::json!({ "ask": what, "server": view(server, None).0, "serves": serves, "unconfirmed": unconfirmed });
     page::show(ctx, "servers/ask.html", content)
 }
 

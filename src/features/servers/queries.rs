@@ -279,13 +279,13 @@ pub fn remove(conn: &Conn, id: Id<id::Server>) -> Result<()> {
     Ok(())
 }
 
-/// The stored names of the domains that are served by this server, or still lie on it.
-pub fn used_by(conn: &Conn, id: Id<id::Server>) -> Result<Vec<String>> {
+/// Number and stored name of the domains that are served by this server, or still lie on it.
+pub fn used_by(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
     let mut statement = conn.prepare_cached(
-        "SELECT d.domain FROM domain_sites s JOIN domains d ON d.id = s.domain_id WHERE s.server_id = ?1 ORDER BY d.domain",
+        "SELECT d.id, d.domain FROM domain_sites s JOIN domains d ON d.id = s.domain_id WHERE s.server_id = ?1 ORDER BY d.domain",
     )?;
     Ok(statement
-        .query_map([id.get()], |r| r.get(0))?
+        .query_map([id.get()], |r| Ok((r.get(0)?, r.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?)
 }
 

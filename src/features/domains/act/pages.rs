@@ -1,9 +1,9 @@
 //! The same as pages.
 
-use crate::base::clock::Ms;
+use crate::base::clock::{self, Ms};
 use crate::base::diff::{Change, Diff};
-use crate::base::error::{Error, Field, Result};
-use crate::base::id::{Id, Task};
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::{self, Id, Task};
 use crate::base::process::Cancel;
 use crate::features::domains::plan::{self, Fault, Level, Plan, ServerPlan, Step, Wish};
 use crate::features::domains::preflight::{self, Verdict};
@@ -16,6 +16,8 @@ use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use crate::http::words::Lang;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// One line of a difference, as the table shows it.
 #[derive(Serialize)]
@@ -138,6 +140,111 @@ pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
             .collect(),
     };
     page::show(ctx, "domains/plan.html", content)
+}
+
+/// Of a plan for several domains: one domain on one server.
+#[derive(Serialize)]
+struct SiteLine<'a> {
+    id: i64,
+    domain: &'a str,
+    canary: bool,
+    leaves: bool,
+    steps: &'a [Step],
+    faults: &'a [Fault],
+}
+
+#[derive(Serialize)]
+struct OnServer<'a> {
+    id: i64,
+    name: &'a str,
+    changes: usize,
+    sites: Vec<SiteLine<'a>>,
+}
+
+/// A domain whose deploy would stop, and what of it as a whole is the reason.
+#[derive(Serialize)]
+struct Stopped<'a> {
+    id: i64,
+    name: &'a str,
+    faults: &'a [Fault],
+}
+
+#[derive(Serialize)]
+struct PlansPage<'a> {
+    made_at: Ms,
+    changes: usize,
+    servers: Vec<OnServer<'a>>,
+    /// Their deploy can begin.
+    ready: Vec<i64>,
+    stopped: Vec<Stopped<'a>>,
+}
+
+/// Looking at many servers may take this long; what is left then is told as not looked at.
+const PLANS_LIMIT: Duration = Duration::from_secs(25);
+
+/// `POST /domains/plan` with `ids`: what a deploy of all of these would do, by server. Changes nothing.
+pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
+    let ids = picked(ctx)?;
+    match ids[..] {
+        [] => return Ok(Reply::see_other("/domains")),
+        [one] => return Ok(Reply::see_other(format!("/domains/{one}/plan"))),
+        _ => {}
+    }
+    let mut wishes = Vec::new();
+    for id in ids {
+        match Wish::load(ctx.app, id) {
+            Ok(wish) => wishes.push(wish),
+            Err(e) if e.kind == Kind::NotFound => {} // deleted since the list was shown
+            Err(e) => return Err(e),
+        }
+    }
+    let plans = plan::make_all(ctx.app, &wishes, clock::mono() + PLANS_LIMIT, &Cancel::new());
+    let names: Vec<String> = wishes.iter().map(|wish| wish.domain.name()).collect();
+    let mut servers: BTreeMap<(&str, i64), OnServer> = BTreeMap::new();
+    let (mut ready, mut stopped) = (Vec::new(), Vec::new());
+    for ((wish, plan), name) in wishes.iter().zip(&plans).zip(&names) {
+        let id = wish.domain.id.get();
+        match plan.stops() {
+            false => ready.push(id),
+            true => stopped.push(Stopped {
+                id,
+                name,
+                faults: &plan.faults,
+            }),
+        }
+        for s in &plan.servers {
+            let server = servers.entry((&s.name, s.server.get())).or_insert_with(|| OnServer {
+                id: s.server.get(),
+                name: &s.name,
+                changes: 0,
+                sites: Vec::new(),
+            });
+            server.changes += s.steps.len();
+            server.sites.push(SiteLine {
+                id,
+                domain: name,
+                canary: s.canary,
+                leaves: s.leaves,
+                steps: &s.steps,
+                faults: &s.faults,
+            });
+        }
+    }
+    let content = PlansPage {
+        made_at: plans.first().map_or_else(clock::now, |plan| plan.made_at),
+        changes: plans.iter().filter(|plan| !plan.stops()).map(Plan::changes).sum(),
+        servers: servers.into_values().collect(),
+        ready,
+        stopped,
+    };
+    page::show(ctx, "domains/plans.html", content)
+}
+
+/// The ticked domains of a list.
+pub fn picked(ctx: &Ctx) -> Result<Vec<Id<id::Domain>>> {
+    let form = ctx.request.form()?;
+    let ids = form.iter().filter(|(name, _)| name == "ids");
+    Ok(ids.filter_map(|(_, value)| Id::parse(value)).collect())
 }
 
 fn follow(task: Id<Task>) -> Reply {
