@@ -150,7 +150,8 @@ if (pal) {
       if (inp.value.trim() !== q) return;
       const menu = kind => fixed.find(x => x.h === (kind === 'tasks' ? '/logs' : '/' + kind)) || {};
       found = [...lamps.items.map(s => ({ s: t.servers, n: s.name, d: s.host, st: lampOf(s), h: `/servers/${s.id}`, f: 1 })),
-        ...all.items.filter(x => x.kind !== 'servers').map(x => ({ s: menu(x.kind).n, n: x.name, d: x.detail, i: menu(x.kind).i || 'link', h: x.href, f: 1 }))];
+        ...all.items.filter(x => x.kind !== 'servers').map(x => ({ s: menu(x.kind).n, n: x.name, d: x.detail, i: menu(x.kind).i || 'link', h: x.href, f: 1 })),
+        ...(all.total > all.items.length ? [{ s: t.servers, n: t.more(all.total), i: 'search', h: `/search?q=${encodeURIComponent(q)}`, f: 1 }] : [])];
       draw();
     } catch { /* pages and commands still serve */ }
   };

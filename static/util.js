@@ -32,7 +32,7 @@ const en = {
   cpu: 'CPU', mem: 'RAM', disk: 'disk', nodata: 'no data', from: 'Collecting since', min: 'min', avg: 'avg', max: 'max', table: 'Time', lines: n => `${n} new line${n === 1 ? '' : 's'}`, of: 'of', none: 'none', times: ['Time: clock', 'Time: since start', 'Time: off'],
   rate: ['B/s', 'kB/s', 'MB/s', 'GB/s'], series: { mem: 'RAM', swap: 'swap', load1: '1 min', load5: '5 min', load15: '15 min', net_rx: 'in', net_tx: 'out', disk_read: 'read', disk_write: 'written' },
   probed: ms => `Answered in ${ms}\u00a0ms.`, add: 'Add server', toggle: 'Switch theme', commands: 'Commands', servers: 'Servers', failed: 'The server did not answer. Try again.', signIn: 'You are signed out.', step: (a, b) => `Step ${a} of ${b}`, ended: { ok: 'Done', failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Interrupted' },
-  pal: ['Search or run a command', 'A server, a page, a command', 'Nothing has this name. Try part of a host or a tag.', 'choose', 'open', 'all shortcuts'],
+  more: n => `All ${n} that fit`, pal: ['Search or run a command', 'A server, a page, a command', 'Nothing has this name. Try part of a host or a tag.', 'choose', 'open', 'all shortcuts'],
   keys: { t: 'Keyboard shortcuts', off: 'Single-letter keys can be switched off in Preferences.', l: [['Ctrl K', 'Search or run a command'], ['g h s d l a m', 'Then one letter: overview, servers, domains, tasks, alerts, messages'], ['/', 'Search on this page'], ['j k Enter', 'Next row, previous row, open'], ['← →', 'Along a chart or a street of lamps'], ['?', 'This list']] },
 };
 const ru = {
@@ -41,7 +41,7 @@ const ru = {
   cpu: 'ЦП', mem: 'ОЗУ', disk: 'диск', nodata: 'нет данных', from: 'Сбор начат', min: 'мин', avg: 'сред', max: 'макс', table: 'Время', lines: n => `новых строк: ${n}`, of: 'из', none: 'нет', times: ['Время: часы', 'Время: от начала', 'Время: скрыто'],
   rate: ['Б/с', 'кБ/с', 'МБ/с', 'ГБ/с'], series: { mem: 'ОЗУ', swap: 'подкачка', load1: '1 мин', load5: '5 мин', load15: '15 мин', net_rx: 'приём', net_tx: 'отдача', disk_read: 'чтение', disk_write: 'запись' },
   probed: ms => `Ответ за ${ms}\u00a0мс.`, add: 'Добавить сервер', toggle: 'Сменить тему', commands: 'Команды', servers: 'Серверы', failed: 'Сервер не ответил. Повторите.', signIn: 'Вы вышли из системы.', step: (a, b) => `Шаг ${a} из ${b}`, ended: { ok: 'Готово', failed: 'Ошибка', cancelled: 'Отменено', interrupted: 'Прервано' },
-  pal: ['Найти или выполнить', 'Сервер, страница, команда', 'Ничего с таким именем. Попробуйте часть имени узла или метку.', 'выбор', 'открыть', 'все клавиши'],
+  more: n => `Все найденные: ${n}`, pal: ['Найти или выполнить', 'Сервер, страница, команда', 'Ничего с таким именем. Попробуйте часть имени узла или метку.', 'выбор', 'открыть', 'все клавиши'],
   keys: { t: 'Горячие клавиши', off: 'Однобуквенные клавиши отключаются в личных настройках.', l: [['Ctrl K', 'Найти или выполнить'], ['g h s d l a m', 'Затем буква: обзор, серверы, домены, задачи, тревоги, сообщения'], ['/', 'Поиск на странице'], ['j k Enter', 'Следующая строка, предыдущая, открыть'], ['← →', 'По графику или по ряду фонарей'], ['?', 'Этот список']] },
 };
 export const t = html.lang === 'ru' ? ru : en;

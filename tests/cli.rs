@@ -308,6 +308,24 @@ fn dev_sets_up_once_and_says_its_password_once() {
     second.signal("INT");
     assert!(second.wait(PATIENCE).success(), "Ctrl-C is a proper stop");
     assert_eq!(files(&dir.join("run")), Vec::<std::path::PathBuf>::new());
+
+    // What the README says about the fleet as a document works as it is pasted.
+    let pasted = include_str!("../README.md").lines().map(str::trim);
+    let pasted: Vec<_> = pasted
+        .filter(|line| line.starts_with("cargo run") && line.contains("fleet.json"))
+        .collect();
+    assert_eq!(pasted.len(), 2);
+    for line in pasted {
+        let line = line.replace("cargo run -q --release --", env!("CARGO_BIN_EXE_lamplighter"));
+        let output = std::process::Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {}", said(&output));
+    }
+    let fleet = fs::read_to_string(folder.path().join("fleet.json")).unwrap();
+    assert!(fleet.contains("\"kept\""), "{fleet}");
 }
 
 #[test]

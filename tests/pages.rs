@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 43] = [
+const PAGES: [&str; 45] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -33,6 +33,7 @@ const PAGES: [&str; 43] = [
     "/tasks/1",
     "/alerts?state=resolved",
     "/alert-rules",
+    "/alert-rules/new",
     "/alert-rules/new?watches=disk",
     "/alert-rules/new?watches=ns.mismatch",
     "/alert-rules/1",
@@ -44,6 +45,7 @@ const PAGES: [&str; 43] = [
     "/certificates/new",
     "/notifications",
     "/notifications/log?status=dead",
+    "/notifications/new",
     "/notifications/new?type=telegram",
     "/notifications/new?type=email",
     "/notifications/new?type=webhook",

@@ -58,3 +58,63 @@ fn everything_with_a_name_is_found() {
     );
     assert!(browser.get("/search").text().contains("name=\"q\""));
 }
+
+#[test]
+fn a_search_tells_that_there_are_more_than_it_shows() {
+    let house = House::new();
+    let admin = house.admin();
+    for n in 1..=11 {
+        admin.post("/api/servers", &server(&format!("many-{n:02}"), n)).is(201);
+    }
+    for n in 1..=8 {
+        admin
+            .post("/api/groups", &json!({ "name": format!("many {n}"), "kind": "domain" }))
+            .is(201);
+    }
+    let list = admin.get("/api/search?q=many").is(200);
+    let of = |kind: &str| {
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|i| i["kind"] == kind)
+            .count()
+    };
+    assert_eq!((of("servers"), of("groups"), of("tasks")), (8, 8, 8), "{list}");
+    // Every server has a task that looks at its host key.
+    assert_eq!(list["more"], json!({ "servers": 11, "tasks": 11 }));
+    assert_eq!(list["total"], 30);
+    let one = admin.get("/api/search?q=many-07").is(200);
+    assert_eq!((&one["total"], &one["more"]), (&json!(2), &json!({})));
+
+    let answer = house.sign_in(ADMIN, &house.password);
+    let browser = house.client().by(Who::cookie(&answer, house.address));
+    let page = browser.get("/search?q=many").text();
+    assert!(
+        page.contains("The first 8 of 11.") && page.contains("href=\"/servers?q=many\""),
+        "{page}"
+    );
+    assert!(!browser.get("/search?q=many-07").text().contains("The first"));
+}
+
+#[test]
+fn a_list_of_servers_in_which_nothing_fits_keeps_its_box() {
+    let house = House::new();
+    let admin = house.admin();
+    let answer = house.sign_in(ADMIN, &house.password);
+    let browser = house.client().by(Who::cookie(&answer, house.address));
+    let empty = browser.get("/servers?q=zzz").text();
+    assert!(empty.contains("No servers yet"), "{empty}");
+    admin.post("/api/servers", &server("web", 1)).is(201);
+    for question in ["q=zzz", "tag=zzz", "q=web&tag=zzz", "state=dark"] {
+        let page = browser.get(&format!("/servers?{question}")).text();
+        assert!(
+            page.contains("No server matches this filter") && !page.contains("No servers yet"),
+            "{question}"
+        );
+        assert!(
+            page.contains("name=\"q\"") && page.contains("show all 1"),
+            "{question}: {page}"
+        );
+    }
+}

@@ -86,8 +86,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let url = crate::settings::text(conn, "site.public_url")?;
         Ok((items, queries::dead(conn)?, url.is_empty()))
     })?;
-    let kinds: Vec<_> = CHANNELS.iter().map(|c| c.name).collect();
-    let content = json!({ "items": items, "dead": dead, "kinds": kinds, "no_url": networks });
+    let content = json!({ "items": items, "dead": dead, "kinds": kinds(), "no_url": networks });
     page::show(ctx, "notifications/list.html", content)
 }
 
@@ -205,8 +204,16 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     )
 }
 
+/// The ways of sending, in the order they are offered.
+fn kinds() -> Vec<&'static str> {
+    CHANNELS.iter().map(|c| c.name).collect()
+}
+
+/// Without a kind, a page to choose one.
 fn new(ctx: &Ctx) -> Result<Reply> {
-    let kind = ctx.request.param("type").unwrap_or_default();
+    let Some(kind) = ctx.request.param("type") else {
+        return page::show(ctx, "notifications/choose.html", json!({ "kinds": kinds() }));
+    };
     let channel = channel(kind).ok_or_else(|| Error::not_found("way of sending"))?;
     form_page(ctx, &form_of(ctx, channel, None)?, Errors::default())
 }

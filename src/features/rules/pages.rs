@@ -184,9 +184,13 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     page::show(ctx, "rules/form.html", json!({ "form": form, "errors": errors }))
 }
 
+/// Without something to watch, a page to choose it.
 fn new(ctx: &Ctx) -> Result<Reply> {
-    let watches = Watches::parse(ctx.request.param("watches").unwrap_or_default());
-    let watches = watches.ok_or_else(|| Error::not_found("thing to watch"))?;
+    let Some(key) = ctx.request.param("watches") else {
+        let lang = page::lang(ctx.request, ctx.maybe_actor());
+        return page::show(ctx, "rules/choose.html", json!({ "choices": choices(lang) }));
+    };
+    let watches = Watches::parse(key).ok_or_else(|| Error::not_found("thing to watch"))?;
     form_page(ctx, &form_of(ctx, None, &Fields::blank(watches))?, Errors::default())
 }
 

@@ -217,6 +217,8 @@ struct List<'a> {
     /// As the page's script asks the API.
     query: String,
     counts: Counts,
+    /// All servers there are, whatever was asked for.
+    fleet: i64,
     facets: HashMap<&'static str, String>,
     rows: Markup,
     total: usize,
@@ -323,6 +325,10 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         .collect();
     facets.insert("all", link("", tag, 0));
     facets.insert("untagged", link(state, "", 0));
+    let (misses, fleet) = ctx.app.db.read(|conn| {
+        let misses = crate::settings::number(conn, "poll.fail_threshold")?;
+        Ok((misses, super::counts(conn)?.iter().sum()))
+    })?;
     let content = List {
         q,
         state,
@@ -336,10 +342,8 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         last: offset + shown.len(),
         prev: (offset > 0).then(|| link(state, tag, offset.saturating_sub(PAGE))),
         next: (offset + PAGE < found.len()).then(|| link(state, tag, offset + PAGE)),
-        misses: ctx
-            .app
-            .db
-            .read(|conn| crate::settings::number(conn, "poll.fail_threshold"))?,
+        misses,
+        fleet,
     };
     page::show(ctx, "servers/list.html", content)
 }
