@@ -11,7 +11,7 @@ use lamplighter::base::random;
 use lamplighter::base::secret::Secret;
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::metrics::chunk;
-use lamplighter::features::metrics::glances::{Disk, Sample};
+use lamplighter::features::metrics::glances::{self, Disk, Sample};
 use lamplighter::features::metrics::lamp;
 use lamplighter::features::metrics::poll::{PollSink, Poller};
 use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
@@ -102,6 +102,73 @@ fn a_glances_4_behind_the_default_path_is_found_and_remembered() {
         probed.say,
         "Nothing is at /api/3/all, but /api/4/all works: Glances 4.3.3. Lamplighter uses that."
     );
+}
+
+#[test]
+fn nothing_outside_of_the_given_prefix_is_asked() {
+    // A proxy with box-a below /a/ and another machine at its root.
+    let fake = Fake::new(|head, peer| {
+        let out = match head.split(' ').nth(1).unwrap_or_default() {
+            "/a/api/4/all" | "/api/4/all" => http("200 OK", "application/json", &data("field/ok.json")),
+            _ => http("404 Not Found", "text/html", b""),
+        };
+        let _ = peer.write_all(&out);
+    });
+    let poll = |path: &str, seen: Option<&str>| {
+        let before = fake.seen().len();
+        let mut target = PollTarget {
+            path: path.into(),
+            path_seen: seen.map(str::to_string),
+            ..target(&fake)
+        };
+        let found = probe::poll(&mut target)
+            .result
+            .map(|seen| seen.path)
+            .unwrap_or_default();
+        (found, paths(&fake).split_off(before).join(" "))
+    };
+    let a = || "/a/api/4/all".to_string();
+    assert_eq!(poll("/a/api/3/all", None), (a(), format!("/a/api/3/all {}", a())));
+    assert_eq!(poll("/a/", None), (a(), format!("/a/ {}", a())));
+    assert_eq!(poll("/a", None), (a(), format!("/a {}", a())));
+    assert_eq!(poll("/a/api/", None), (a(), format!("/a/api/ {}", a())));
+    // What was remembered from elsewhere is forgotten.
+    assert_eq!(poll("/a/api/3/all", Some("/api/4/all")).0, a());
+    assert_eq!(
+        poll("/b/api/3/all", Some("/api/4/all")),
+        (String::new(), "/b/api/3/all /b/api/4/all".into())
+    );
+    assert_eq!(
+        poll("/api/b", None),
+        (String::new(), "/api/b /api/b/api/4/all /api/b/api/3/all".into())
+    );
+}
+
+#[test]
+fn bytes_are_counted_once_where_layers_lie_above_each_other() {
+    let seen = |file: &str| glances::parse(&data(&format!("field/{file}.json"))).unwrap();
+    assert_eq!(seen("net-bond-lacp").net_rx, Some(100e6));
+    assert_eq!(seen("net-vlan-bridge").net_rx, Some(100e6));
+    assert_eq!(seen("diskio-zvol-drbd").disk_read, Some(50e6));
+    assert_eq!(seen("ok").net_rx, Some(1_000.0), "no loopback");
+    // Who has nothing else keeps the lowest of what there is.
+    let only = |names: &[&str]| {
+        let one = |name: &&str| format!(r#"{{"interface_name":"{name}","bytes_recv_rate_per_sec":7.0}}"#);
+        let all: Vec<String> = names.iter().map(one).collect();
+        let body = format!(r#"{{"uptime":"1:00:00","network":[{}]}}"#, all.join(","));
+        glances::parse(body.as_bytes()).unwrap().net_rx
+    };
+    assert_eq!(only(&["lo", "veth0"]), Some(7.0));
+    assert_eq!(only(&["lo", "bond0", "bond0.20"]), Some(7.0));
+    assert_eq!(only(&["lo", "eth1.20"]), Some(7.0), "a VLAN given to a container");
+    assert_eq!(only(&["lo"]), None);
+}
+
+#[test]
+fn what_is_read_only_with_nothing_free_cannot_fill() {
+    let sample = glances::parse(&data("field/fs-images-always-full.json")).unwrap();
+    let mounts: Vec<&str> = sample.disks.iter().map(|d| d.mount.as_str()).collect();
+    assert_eq!(mounts, ["/"]);
 }
 
 #[test]
@@ -310,6 +377,28 @@ fn a_poll_tries_once_more_when_the_line_broke() {
     });
     assert!(probe::poll(&mut target(&fake)).result.is_ok());
     assert_eq!(fake.seen().len(), 2);
+    // So does one whose server failed for once, with whatever said so.
+    let failed = AtomicBool::new(false);
+    let restarting = Fake::new(move |head, peer| {
+        if failed.swap(true, Ordering::SeqCst) {
+            return answer("3.4.0.5", head, peer);
+        }
+        let _ = peer.write_all(&http("503 Service Unavailable", "text/html", b""));
+    });
+    let outcome = probe::poll(&mut target(&restarting));
+    assert_eq!(
+        (outcome.result.is_ok(), outcome.tries, restarting.seen().len()),
+        (true, 2, 2)
+    );
+    let slept = AtomicBool::new(false);
+    let slow = Fake::new(move |head, peer| {
+        if !slept.swap(true, Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_secs(6)); // longer than a try may take
+        }
+        answer("3.4.0.5", head, peer);
+    });
+    let outcome = probe::poll(&mut target(&slow));
+    assert_eq!((outcome.result.is_ok(), outcome.tries), (true, 2));
     let wrong = Fake::new(|_, peer| drop(peer.write_all(&http("401 No", "text/html", b""))));
     assert!(probe::poll(&mut target(&wrong)).result.is_err());
     assert_eq!(wrong.seen().len(), 1, "a wrong password is wrong the second time too");
@@ -460,7 +549,7 @@ fn rogues() -> Vec<(&'static str, Fake)> {
         ),
         ("encoded", says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n")),
         (
-            "glances_status",
+            "glances_failed",
             says(b"HTTP/1.1 500 Oh\r\nContent-Length: 50000000\r\n\r\nx"),
         ),
         ("not_http", says(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n")),
@@ -543,7 +632,8 @@ fn a_dark_host_is_asked_less_often_and_its_return_is_noticed_within_two_interval
     poller.set_targets(vec![every(1, &steady), every(2, &fake)]);
     // The steady one's polls are the clock: what holds for their number holds on a slow machine too.
     let asked = |fake: &Fake| fake.seen().len();
-    eventually("it is dark", || (asked(&fake) >= 3).then_some(()));
+    // Three polls of two tries each; of a dark host there is only one.
+    eventually("it is dark", || (asked(&fake) >= 6).then_some(()));
     let (ticks, tries) = (asked(&steady), asked(&fake));
     eventually("twenty rounds", || (asked(&steady) >= ticks + 20).then_some(()));
     let more = asked(&fake) - tries;
@@ -648,6 +738,7 @@ impl Drop for Folder {
 /// 2027-01-15 08:00 UTC, in ms.
 const T0: Ms = 1_800_000_000_000;
 const ONE: Id<Server> = Id::new(1);
+const TWO: Id<Server> = Id::new(2);
 
 fn cpu(percent: f64) -> Sample {
     Sample {
@@ -1020,8 +1111,28 @@ fn disks_have_charts_of_their_own_up_to_a_limit() {
         put(&store, ONE, T0 + round * 30_000, &sample);
     }
     let all = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
-    assert_eq!(all.iter().filter(|s| s.key.starts_with("disk:")).count(), 32);
+    assert_eq!(all.iter().filter(|s| s.key.starts_with("disk:")).count(), 100);
     assert!(all.iter().any(|s| s.key == "disk:/mnt/0-3" && s.points[0].1 == 10.0));
+
+    // Of one poll the fullest, in whatever order they are sent.
+    let disk = |n: i64| Disk {
+        mount: format!("/srv/{n}"),
+        device: format!("/dev/{n}"),
+        percent: Some(if n == 49 { 99.0 } else { n as f64 }),
+        ..Disk::default()
+    };
+    let sample = Sample {
+        disks: (0..50).map(disk).collect(),
+        ..cpu(1.0)
+    };
+    put(&store, TWO, T0, &sample);
+    let all = store.history(TWO, &window("1h", T0 + HOUR / 2)).unwrap();
+    let keys: Vec<&str> = all.iter().filter_map(|s| s.key.strip_prefix("disk:/srv/")).collect();
+    assert_eq!(keys.len(), 32);
+    assert!(
+        keys.contains(&"49") && keys.contains(&"18") && !keys.contains(&"17"),
+        "{keys:?}"
+    );
 }
 
 #[test]

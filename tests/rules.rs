@@ -18,11 +18,12 @@ use std::time::Duration;
 
 // ---- a server whose figures are as the story wants them ----------------------------------------------------------------
 
-/// Disks by mount point and percent, and the load of five minutes on two cores.
+/// Disks by mount point and percent, the load of five minutes on two cores, and the CPU in percent.
 #[derive(Clone, Default)]
 struct Figures {
     disks: Vec<(&'static str, f64)>,
     load: f64,
+    cpu: f64,
     silent: bool,
 }
 
@@ -36,6 +37,7 @@ impl Machine {
         let figures = Arc::new(Mutex::new(Figures {
             disks: disks.to_vec(),
             load: 0.5,
+            cpu: 95.0,
             silent: false,
         }));
         let (all, now) = (data("glances/4.3.3/full/all.json"), figures.clone());
@@ -50,6 +52,7 @@ impl Machine {
                     "used": (percent * 1e9) as u64, "free": ((100.0 - percent) * 1e9) as u64, "percent": percent })
             };
             all["fs"] = figures.disks.iter().enumerate().map(disk).collect();
+            all["cpu"] = json!({ "total": figures.cpu, "idle": 100.0 - figures.cpu, "iowait": 0.0, "cpucore": 2 });
             all["load"] = json!({ "min1": figures.load, "min5": figures.load, "min15": figures.load, "cpucore": 2 });
             let _ = peer.write_all(&http("200 OK", "application/json", &serde_json::to_vec(&all).unwrap()));
         });
@@ -162,9 +165,11 @@ fn a_disk_beyond_its_limit_is_told_after_its_time_and_until_there_is_room() {
         .collect();
     assert_eq!(evidence[0], "rule: Any disk above 90 % for 4 s, until 85 % or below");
     assert!(
-        evidence.len() >= 3 && evidence[1..].iter().all(|line| line.ends_with("Z 95.5 %")),
+        evidence.len() >= 4 && evidence[2..].iter().all(|line| line.ends_with("Z 95.5 %")),
         "{evidence:?}"
     );
+    assert_eq!(evidence[1], "/dev/vd1 at /srv: 88.9 GiB used of 93.1 GiB, 4.2 GiB free");
+    assert_eq!(alert["target"]["disk"], "/srv");
     assert_eq!(admin.get(&disk).is(200)["firing"], 1);
 
     // At the limit nothing changes; a second full disk is a second alert; both are told.
@@ -182,6 +187,50 @@ fn a_disk_beyond_its_limit_is_told_after_its_time_and_until_there_is_room() {
     said.sort();
     assert_eq!(said.len(), 4, "{said:?}");
     assert_eq!(alerts(&house, "resolved").len(), 2);
+}
+
+#[test]
+fn what_shares_a_name_is_told_apart_and_what_shares_its_room_is_told_once() {
+    let (house, admin) = {
+        let house = House::new();
+        let admin = house.admin();
+        (house, admin)
+    };
+    admin.patch(&builtin(&house, "disk"), &json!({ "for_s": 0 })).is(200);
+    let machine = |file: &str| {
+        let body = data(&format!("field/{file}.json"));
+        let glances = Fake::new(move |_, peer| drop(peer.write_all(&http("200 OK", "application/json", &body))));
+        Machine {
+            glances,
+            figures: Arc::default(),
+        }
+    };
+    let (memory, pool, images, container) = (
+        machine("fs-two-tmpfs"),
+        machine("fs-zfs-one-pool"),
+        machine("fs-images-always-full"),
+        machine("load-of-the-host-in-lxc"),
+    );
+    admin.patch(&builtin(&house, "load5"), &json!({ "for_s": 0 })).is(200);
+    add(&house, "images", &images, &[]);
+    add(&house, "lxc", &container, &[]);
+    add(&house, "memory", &memory, &[]);
+    add(&house, "pool", &pool, &[]);
+    becomes(
+        &house,
+        &[
+            "metric.disk memory /dev/shm",
+            "metric.disk memory /srv/bb",
+            "metric.disk pool /tank/ct/0",
+        ],
+    );
+    images.asked(2);
+    container.asked(2);
+    assert_eq!(open(&house).len(), 3);
+    let all = alerts(&house, "open");
+    let of_pool = all.iter().find(|a| a["target"]["disk"] == "/tank/ct/0").unwrap();
+    let line = of_pool["evidence"][1].as_str().unwrap();
+    assert!(line.contains("with 11 other datasets of its pool"), "{line}");
 }
 
 #[test]
@@ -326,7 +375,17 @@ fn load_is_counted_by_the_core_and_two_processes_know_the_same_rules() {
     machine.figures.lock().unwrap().load = 3.9; // two cores bear that
     machine.asked(2);
     assert_eq!(open(&house), [""; 0]);
-    machine.figures.lock().unwrap().load = 4.2;
+    // A container shows the load of its host: its own CPU tells that it is not its own.
+    {
+        let mut figures = machine.figures.lock().unwrap();
+        (figures.load, figures.cpu) = (15.2, 3.0);
+    }
+    machine.asked(2);
+    assert_eq!(open(&house), [""; 0]);
+    {
+        let mut figures = machine.figures.lock().unwrap();
+        (figures.load, figures.cpu) = (4.2, 95.0);
+    }
     becomes(&house, &["metric.load calc"]);
     admin.patch(&load, &json!({ "threshold": 3, "clear": 2.5 })).is(200);
     becomes(&house, &[]);
@@ -359,6 +418,7 @@ fn past(house: &House, server: i64, days: f64, disks: &[(&str, Fill)]) {
                 used: Some((percent * 1e9) as u64),
                 size: Some(100_000_000_000),
                 percent: Some(percent),
+                ..Disk::default()
             }
         };
         let sample = Sample {

@@ -57,6 +57,9 @@ struct Target<'a> {
     r#type: &'a str,
     id: i64,
     name: &'a str,
+    /// The mount point, of an alert about a disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<&'a str>,
 }
 
 /// Puts the view together.
@@ -71,6 +74,7 @@ pub fn view(a: &Alert) -> View<'_> {
             r#type: &a.target.0,
             id: a.target.1,
             name: &a.target.2,
+            disk: a.disk(),
         },
         evidence: serde_json::from_str(&a.evidence).ok(),
         count: a.count,

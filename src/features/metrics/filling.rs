@@ -107,6 +107,7 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
                     part: disk.mount.into(),
                     fires: true,
                     values: disk.values(),
+                    disk: None,
                     why: Some(disk.words(trend, capacity(app, server, disk.mount)?)),
                 });
             }
@@ -174,6 +175,7 @@ fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Turn {
         part: fires.part.clone(),
         fires: false,
         values: disk.map_or_else(Vec::new, Filling::values),
+        disk: None,
         why: Some(why),
     }
 }

@@ -1,6 +1,7 @@
 //! What Glances 3 and 4 answer at `/api/N/all`, read into a [`Sample`]. Absent, null or impossible is "no data", never 0;
 //! one bad field never costs the rest. Facts about both versions: requirements T-3 and the captures in `tests/data/glances`.
 
+use super::kinds::{self, Layer};
 use super::pull::{Broken, Pull};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -55,13 +56,18 @@ pub struct Sample {
     pub api: u8,
     /// The server's clock, when it says in which zone it is.
     pub remote_now: Option<Ms>,
-    /// Real file systems in the order sent; no images that are always full (squashfs).
+    /// File systems that can fill, in the order sent; of more than [`DISKS_MAX`] the fullest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Disk>,
 }
 
+/// File systems read of one answer, and interfaces or block devices.
+pub const DISKS_MAX: usize = 512;
+const FLOWS_MAX: usize = 1_024;
+
 /// One mounted file system.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Disk {
     /// Where it is mounted: text from outside, one line.
     pub mount: String,
@@ -71,8 +77,29 @@ pub struct Disk {
     pub used: Option<u64>,
     /// Of the whole file system.
     pub size: Option<u64>,
+    /// What users may still write.
+    pub free: Option<u64>,
     /// As `df` counts it: used of what users may use.
     pub percent: Option<f64>,
+    /// The file system's type, as the server calls it.
+    pub kind: String,
+}
+
+/// Keeps the fullest, in the order they were in; the root is always one of them.
+pub fn keep_fullest(disks: &mut Vec<Disk>, max: usize) {
+    if disks.len() <= max {
+        return;
+    }
+    let rank = |d: &Disk| (d.mount == "/", d.percent.unwrap_or(-1.0));
+    let mut order: Vec<usize> = (0..disks.len()).collect();
+    order.sort_by(|a, b| {
+        let (a, b) = (rank(&disks[*a]), rank(&disks[*b]));
+        b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+    });
+    order.truncate(max);
+    let kept: std::collections::HashSet<usize> = order.into_iter().collect();
+    let mut place = 0..;
+    disks.retain(|_| place.next().is_some_and(|i| kept.contains(&i)));
 }
 
 /// Reads an answer. Errors: `glances_not_json` (with where and why), `glances_nothing` (JSON, but not Glances').
@@ -225,14 +252,18 @@ impl Raw {
             b"version" => self.version = pull.text()?,
             b"fs" => {
                 self.disks.clear();
-                pull.array(|pull| {
+                pull.array_of(usize::MAX, |pull| {
                     self.disks.extend(disk(pull)?);
+                    if self.disks.len() >= 2 * DISKS_MAX {
+                        keep_fullest(&mut self.disks, DISKS_MAX);
+                    }
                     Ok(())
                 })?;
+                keep_fullest(&mut self.disks, DISKS_MAX);
             }
             b"network" => {
                 self.interfaces.clear();
-                pull.array(|pull| {
+                pull.array_of(FLOWS_MAX, |pull| {
                     let (flow, shape_of_4) = flow(pull, &NETWORK)?;
                     self.shape_of_4 |= shape_of_4;
                     self.interfaces.push(flow);
@@ -241,7 +272,7 @@ impl Raw {
             }
             b"diskio" => {
                 self.devices.clear();
-                pull.array(|pull| {
+                pull.array_of(FLOWS_MAX, |pull| {
                     self.devices.push(flow(pull, &DISKIO)?.0);
                     Ok(())
                 })?;
@@ -266,8 +297,8 @@ impl Raw {
                 ..Cpu::default()
             },
         };
-        let (net_rx, net_tx) = sum(real_interfaces(&self.interfaces));
-        let (disk_read, disk_write) = sum(real_devices(&self.devices));
+        let (net_rx, net_tx) = sum(&self.interfaces, kinds::interface);
+        let (disk_read, disk_write) = sum(&self.devices, kinds::device);
         let mem_total = self.mem.total.and_then(bytes).filter(|n| *n > 0);
         let no_swap = self.swap.total == Some(0.0);
         let [os, distribution] = self.os;
@@ -345,26 +376,49 @@ impl Memory {
 
 fn disk(pull: &mut Pull) -> std::result::Result<Option<Disk>, Broken> {
     let mut disk = Disk::default();
-    let (mut kind, mut free, mut sent) = (None, None, None);
+    let (mut read_only, mut sent) = (false, None);
     pull.object(|pull, key| {
         match key {
             b"mnt_point" => disk.mount = pull.text()?.unwrap_or_default(),
             b"device_name" => disk.device = pull.text()?.unwrap_or_default(),
-            b"fs_type" => kind = pull.text()?,
+            b"fs_type" => disk.kind = pull.text()?.unwrap_or_default(),
+            b"options" => read_only = pull.text()?.is_some_and(|all| all.split(',').any(|o| o == "ro")),
             b"size" => disk.size = pull.number()?.and_then(bytes),
             b"used" => disk.used = pull.number()?.and_then(bytes),
-            b"free" => free = pull.number()?.and_then(bytes),
+            b"free" => disk.free = pull.number()?.and_then(bytes),
             b"percent" => sent = pull.number()?,
             _ => pull.skip()?,
         }
         Ok(())
     })?;
     // df's way: what is reserved for root counts neither as used nor as free. So the sent value first.
-    let counted = || Some(100.0 * disk.used? as f64 / (disk.used?.checked_add(free?).filter(|n| *n > 0)?) as f64);
+    let counted = || Some(100.0 * disk.used? as f64 / (disk.used?.checked_add(disk.free?).filter(|n| *n > 0)?) as f64);
     disk.percent = sent.or_else(counted).and_then(percent).filter(|_| disk.size != Some(0));
-    // Snap packages and CD images are full by nature.
-    let image = matches!(kind.as_deref(), Some("squashfs" | "iso9660" | "erofs")) || disk.mount.starts_with("/snap/");
-    Ok((!disk.mount.is_empty() && !image).then_some(disk))
+    Ok((!disk.mount.is_empty() && !is_image(&disk, read_only)).then_some(disk))
+}
+
+/// Full by nature and for ever: read-only with nothing free. Older versions do not send the options; then the type says
+/// that nobody writes there.
+fn is_image(disk: &Disk, read_only: bool) -> bool {
+    /// Types that the kernel or FUSE can only read.
+    const WRITTEN_ONCE: [&str; 9] = [
+        "squashfs",
+        "iso9660",
+        "erofs",
+        "cramfs",
+        "romfs",
+        "cd9660",
+        "cdfs",
+        "fuse.squashfuse",
+        "fuse.snapfuse",
+    ];
+    /// May be written on some media: only when nothing is free.
+    const DISCS: [&str; 1] = ["udf"];
+    let kind = disk.kind.to_ascii_lowercase();
+    let left = || disk.size?.checked_sub(disk.used?);
+    let nothing_free = disk.free.or_else(left) == Some(0);
+    let by_type = WRITTEN_ONCE.contains(&kind.as_str()) || kind.ends_with(".appimage");
+    by_type || disk.mount.starts_with("/snap/") || nothing_free && (read_only || DISCS.contains(&kind.as_str()))
 }
 
 /// The names of a flow's fields: its name, then for each direction the amounts of 3.x and 4.x and the rate of 4.x.
@@ -418,44 +472,18 @@ impl Flow {
     }
 }
 
-/// Without loopback, and without bridges and virtual ends, which count the same bytes a second time. A server that has
-/// nothing else (a container) is measured by what it has.
-fn real_interfaces(all: &[Flow]) -> Vec<&Flow> {
-    const VIRTUAL: [&str; 8] = ["veth", "docker", "br-", "virbr", "vnet", "lxc", "cali", "podman"];
-    let outside: Vec<&Flow> = all.iter().filter(|f| f.name != "lo").collect();
-    let real: Vec<&Flow> = outside
-        .iter()
-        .copied()
-        .filter(|f| !VIRTUAL.iter().any(|v| f.name.starts_with(v)))
-        .collect();
-    if real.is_empty() { outside } else { real }
-}
-
-/// Without memory disks and mapped devices, and without partitions: their disk has counted the bytes already.
-fn real_devices(all: &[Flow]) -> Vec<&Flow> {
-    const VIRTUAL: [&str; 6] = ["loop", "ram", "zram", "dm-", "md", "sr"];
-    let is_part = |name: &str| {
-        all.iter().any(|disk| {
-            name.strip_prefix(disk.name.as_str()).is_some_and(|rest| {
-                let number = rest.strip_prefix('p').unwrap_or(rest);
-                !disk.name.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
-            })
-        })
-    };
-    all.iter()
-        .filter(|f| !VIRTUAL.iter().any(|v| f.name.starts_with(v)) && !is_part(&f.name))
-        .collect()
-}
-
-/// Both directions; a direction that nobody knows is not known.
-fn sum(flows: Vec<&Flow>) -> (Option<f64>, Option<f64>) {
-    let of = |i: usize| {
-        flows
-            .iter()
-            .filter_map(|f| f.rate(i))
+/// Both directions of the lowest layer that is seen; a direction that nobody knows is not known.
+fn sum(all: &[Flow], layer: fn(&str, &[&str]) -> Layer) -> (Option<f64>, Option<f64>) {
+    let names: Vec<&str> = all.iter().map(|f| f.name.as_str()).collect();
+    let of: Vec<Layer> = names.iter().map(|name| layer(name, &names)).collect();
+    let lowest = of.iter().min().filter(|layer| **layer < Layer::Inside);
+    let sum = |i: usize| {
+        let counted = all.iter().zip(&of).filter(|(_, layer)| Some(*layer) == lowest);
+        counted
+            .filter_map(|(f, _)| f.rate(i))
             .fold(None, |sum, r| Some(sum.unwrap_or(0.0) + r))
     };
-    (of(0), of(1))
+    (sum(0), sum(1))
 }
 
 /// Above 100 is rounding or hyper-threading; below 0 is nonsense.
@@ -651,6 +679,26 @@ mod tests {
                 );
             }
             assert!(sample.disks.len() <= 512);
+        }
+        // None of the fullest is lost behind others.
+        let many = |at: usize| {
+            let disk = |n| {
+                format!(
+                    r#"{{"mnt_point":"/d{n}","device_name":"d{n}","percent":{}}}"#,
+                    if n == at { 99 } else { 3 }
+                )
+            };
+            let disks: Vec<String> = (0..3_000).map(disk).collect();
+            parse(format!(r#"{{"fs":[{}]}}"#, disks.join(",")).as_bytes())
+                .unwrap()
+                .disks
+        };
+        for at in [0, 511, 512, 1_500, 2_999] {
+            let disks = many(at);
+            assert!(
+                disks.len() == DISKS_MAX && disks.iter().any(|d| d.percent == Some(99.0)),
+                "{at}"
+            );
         }
         // A snap is full by nature: nothing to raise an alarm about.
         assert_eq!(parse(&read("bent/fs-only-snaps.json")).unwrap().disks, []);

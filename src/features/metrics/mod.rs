@@ -1,6 +1,7 @@
 //! Watching: what Glances says becomes samples, samples become series, silence becomes a dark lamp.
 
 pub mod pull;
+mod kinds;
 pub mod glances;
 pub mod chunk;
 pub mod series;

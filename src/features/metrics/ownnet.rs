@@ -161,6 +161,8 @@ mod tests {
             fail_threshold: 3,
             far: true,
             at_ms: second * 1_000,
+            tries: 1,
+            misses: 0,
             took_ms: 1,
             result: match code {
                 SEEN => Ok(seen),

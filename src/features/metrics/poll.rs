@@ -102,6 +102,28 @@ impl Poller {
     }
 }
 
+/// A poll in vain, and one that only its second try brought, are a line each; of a dark server the journal knows already.
+fn note(outcome: &Outcome) {
+    let server = outcome.server.to_string();
+    match &outcome.result {
+        Err(e) if outcome.misses <= outcome.fail_threshold.max(1) => {
+            let (misses, took) = (outcome.misses.to_string(), outcome.took_ms.to_string());
+            let fields = [
+                ("server", server.as_str()),
+                ("misses", &misses),
+                ("tries", if outcome.tries > 1 { "2" } else { "1" }),
+                ("took_ms", &took),
+                ("error", &e.say),
+            ];
+            log::warning("metrics", "a poll was missed", &fields);
+        }
+        Ok(_) if outcome.tries > 1 => {
+            log::info("metrics", "a poll needed a second try", &[("server", &server)]);
+        }
+        _ => {}
+    }
+}
+
 impl Work for Polling {
     type Item = PollTarget;
     type Done = Outcome;
@@ -134,6 +156,7 @@ impl Work for Polling {
         if let Err(e) = self.store.add(&good.collect::<Vec<_>>()) {
             log::error("metrics", "samples could not be stored", &[("error", &e.to_string())]);
         }
+        batch.iter().for_each(note);
         self.sink.polled(batch);
     }
 }

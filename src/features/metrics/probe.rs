@@ -1,5 +1,6 @@
 //! One poll: ask, judge the answer, say in plain words what was seen. Glances 3 answers only at `/api/3/all`, 4 only at
-//! `/api/4/all` (T-1): where the given path is not there, both are tried; the person's path is never changed, only told of.
+//! `/api/4/all` (T-1): where the given path is not there, both are tried below the same prefix; the person's path is never
+//! changed, only told of.
 
 use super::glances::{self, Sample};
 use crate::base::clock::{self, Duration, Instant, Ms};
@@ -82,6 +83,10 @@ pub struct Outcome {
     pub at_ms: Ms,
     /// How long it took.
     pub took_ms: u32,
+    /// 1, or 2: the first one failed in a way that passes.
+    pub tries: u32,
+    /// Polls in vain in a row, this one included.
+    pub misses: u32,
     /// The sample and the path that gave it.
     pub result: Result<Seen>,
 }
@@ -105,8 +110,10 @@ impl Outcome {
 
 /// Limits of one poll (requirements §10).
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// From look-up to last byte, both tries together.
-const TOTAL_MAX: Duration = Duration::from_secs(5);
+/// From look-up to last byte of a try.
+const TRY_MAX: Duration = Duration::from_secs(5);
+/// Both tries together.
+const TOTAL_MAX: Duration = Duration::from_secs(8);
 /// A person who presses "probe" waits for up to three paths.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 /// An answer is 50 to 300 kB.
@@ -116,15 +123,16 @@ const KEPT_BETWEEN: Duration = Duration::from_secs(60);
 /// Before the second try: long enough for a service that is being restarted to answer differently.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks once, and once more when the connection failed in a way that passes (not of a host that is known to be dark).
+/// Asks once, and once more when that failed in a way that passes: the connection, the time, the server's own fault (not of a host that is known to be dark).
 pub fn poll(target: &mut PollTarget) -> Outcome {
     let (began, at_ms) = (clock::mono(), clock::now());
-    let until = began + TOTAL_MAX;
+    let mut tries = 1;
     let mut line = std::mem::take(&mut target.line);
-    let mut result = look(target, until, &mut line);
-    if result.as_ref().is_err_and(passes) && !target.is_dark() && clock::mono() + 2 * PAUSE < until {
+    let mut result = look(target, began + TRY_MAX, &mut line);
+    if result.as_ref().is_err_and(passes) && !target.is_dark() {
         std::thread::sleep(PAUSE);
-        result = look(target, until, &mut line);
+        result = look(target, began + TOTAL_MAX, &mut line);
+        tries = 2;
     }
     // Web servers close what nobody has used for 60 to 75 s (nginx, Apache with patience).
     if target.interval <= KEPT_BETWEEN && result.is_ok() {
@@ -145,6 +153,8 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
         far: target.far,
         at_ms,
         took_ms,
+        tries,
+        misses: target.misses,
         result,
     }
 }
@@ -186,7 +196,17 @@ pub struct Probed {
 
 /// May it be different a moment later?
 fn passes(e: &Error) -> bool {
-    ["refused", "reset", "empty", "cut_short"].contains(&e.code)
+    const CODES: [&str; 8] = [
+        "refused",
+        "reset",
+        "empty",
+        "cut_short",
+        "connect_timeout",
+        "read_timeout",
+        "glances_proxy",
+        "glances_failed",
+    ];
+    CODES.contains(&e.code)
 }
 
 /// Is it the path that is wrong, and not the server?
@@ -194,10 +214,30 @@ fn wrong_path(e: &Error) -> bool {
     ["glances_path", "glances_html", "glances_nothing"].contains(&e.code)
 }
 
+/// Where both versions would answer beside the given path: below the same prefix, for what is outside of it belongs to
+/// somebody else and must see no password. `/a/api/3/all` and `/a/` both lie below `/a`.
+fn beside(given: &str) -> [String; 2] {
+    let is_version = |rest: &str| {
+        let number = rest.split('/').next().unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    let versioned = given.rfind("/api/").filter(|at| is_version(&given[at + 5..]));
+    let prefix = versioned.map_or_else(
+        || {
+            let whole = given.trim_end_matches('/');
+            whole.strip_suffix("/api").unwrap_or(whole)
+        },
+        |at| &given[..at],
+    );
+    [4, 3].map(|version| format!("{prefix}/api/{version}/all"))
+}
+
 fn look(target: &PollTarget, until: Instant, line: &mut Line) -> Result<Seen> {
-    let mut paths = vec![target.path_seen.as_deref().unwrap_or(&target.path)];
-    for path in [target.path.as_str(), "/api/4/all", "/api/3/all"] {
-        if !paths.contains(&path) {
+    let beside = beside(&target.path);
+    let seen = target.path_seen.as_ref().filter(|seen| beside.contains(seen));
+    let mut paths = vec![seen.map_or(target.path.as_str(), String::as_str)];
+    for path in std::iter::once(&target.path).chain(&beside) {
+        if !paths.contains(&path.as_str()) {
             paths.push(path);
         }
     }
@@ -207,7 +247,7 @@ fn look(target: &PollTarget, until: Instant, line: &mut Line) -> Result<Seen> {
             Ok(sample) => {
                 return Ok(Seen {
                     sample,
-                    path: path.into(),
+                    path: path.to_string(),
                 });
             }
             // Nothing anywhere: the person wants to hear of the path they gave (or that used to work).
@@ -291,6 +331,7 @@ fn judge(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static s
             "glances_proxy",
             format!("is a proxy that does not reach Glances behind it ({code}). Is Glances running there?"),
         ),
+        code @ 500..=599 => ("glances_failed", format!("answers {code} at {path}: Glances itself, or what is in front of it, failed.")),
         code => ("glances_status", format!("answers {code} at {path}.")),
     };
     Some(told)

@@ -2,7 +2,8 @@
 //! numbers; the scale says what one of them is worth.
 
 use super::glances::{Disk, Sample};
-use crate::features::rules::{self, judge::Measured};
+use crate::features::rules;
+use crate::features::rules::judge::{self, Measured};
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -74,8 +75,10 @@ pub const METRICS: &[Metric] = metrics! {
     "poll"       Milliseconds   |_, took_ms| Some(f64::from(took_ms));
 };
 
-/// File systems kept of one server, ever: containers come and go with mounts of their own.
-pub const DISKS_MAX: usize = 32;
+/// File systems charted of one poll: the fullest.
+pub const CHARTED_MAX: usize = 32;
+/// File systems that ever had a chart, of one server: containers come and go with mounts of their own.
+pub const DISKS_MAX: usize = 128;
 /// In a series' key before the mount point.
 pub const DISK: &str = "disk:";
 
@@ -92,20 +95,83 @@ pub fn values(sample: &Sample, took_ms: u32) -> impl Iterator<Item = (usize, i64
         .filter_map(move |(i, m)| Some((i, m.unit.to_steps((m.of)(sample, took_ms)?))))
 }
 
-/// Each device once, by its shortest mount point: a bind mount says nothing new. Mount point and percent.
-pub fn disks(sample: &Sample) -> impl Iterator<Item = (&str, f64)> {
-    let all = &sample.disks;
-    let known = |d: &Disk| d.percent.is_some() && !d.device.is_empty();
-    let is_another = move |(i, d): (usize, &Disk)| {
-        let shorter = |(o, other): (usize, &Disk)| {
-            let better = (other.mount.len(), o) < (d.mount.len(), i);
-            better && known(other) && other.device == d.device
-        };
-        !d.device.is_empty() && all.iter().enumerate().any(shorter)
+/// A file system as it is judged and charted.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// Its shortest mount point stands for it.
+    pub disk: &'a Disk,
+    /// As `df` counts it; of a pool, of all that its datasets hold.
+    pub percent: f64,
+    /// Datasets of one pool that stand behind it.
+    pub datasets: usize,
+}
+
+/// Each file system once: a bind mount says nothing new, and datasets that share what is free fill together.
+pub fn disks(sample: &Sample) -> Vec<Judged<'_>> {
+    let mut order: Vec<&Disk> = sample.disks.iter().filter(|d| d.percent.is_some()).collect();
+    order.sort_by_key(|d| d.mount.len());
+    let mut groups: Vec<Vec<&Disk>> = Vec::new();
+    for disk in order {
+        let group = groups
+            .iter_mut()
+            .find(|g| g.iter().any(|d| is_same(d, disk)) || shares(g[0], disk));
+        match group {
+            Some(group) if group.iter().any(|d| is_same(d, disk)) => {}
+            Some(group) => group.push(disk),
+            None => groups.push(vec![disk]),
+        }
+    }
+    groups.sort_by_key(|g| sample.disks.iter().position(|d| std::ptr::eq(d, g[0])));
+    groups.iter().filter_map(|group| judged(group)).collect()
+}
+
+fn judged<'a>(group: &[&'a Disk]) -> Option<Judged<'a>> {
+    let disk = *group.first()?;
+    let own = disk.percent?;
+    let used = group.iter().filter_map(|d| d.used).fold(0, u64::saturating_add) as f64;
+    let both = used + disk.free.unwrap_or(0) as f64;
+    let percent = match group.len() {
+        1 => own,
+        _ if both > 0.0 => (1_000.0 * used / both).round() / 10.0,
+        _ => own,
     };
-    let own = all.iter().enumerate().filter(move |disk| !is_another(*disk));
-    own.filter_map(|(_, d)| Some((d.mount.as_str(), d.percent?)))
-        .take(DISKS_MAX)
+    Some(Judged {
+        disk,
+        percent,
+        datasets: group.len(),
+    })
+}
+
+/// Is it the same file system, mounted twice? A name alone is none: every tmpfs is called so. A block device is one, but a
+/// quota of its folder makes another size, and while somebody writes two looks are never quite equal.
+fn is_same(a: &Disk, b: &Disk) -> bool {
+    if a.device.is_empty() || a.device != b.device || a.size != b.size {
+        return false;
+    }
+    let grain = if a.device.starts_with("/dev/") {
+        a.size.unwrap_or(0) / 1_000
+    } else {
+        0
+    };
+    let near = |a: Option<u64>, b: Option<u64>| match (a, b) {
+        (Some(a), Some(b)) => a.abs_diff(b) <= grain,
+        (a, b) => a == b,
+    };
+    near(a.used, b.used) && near(a.free, b.free) && (a.used.is_some() || a.percent == b.percent)
+}
+
+/// Are they datasets of one ZFS pool that share what is free? One with a quota of its own has its own.
+fn shares(a: &Disk, b: &Disk) -> bool {
+    let pool = |d: &Disk| d.device.split('/').next().unwrap_or_default().to_string();
+    a.kind == "zfs" && b.kind == "zfs" && a.free.is_some() && a.free == b.free && pool(a) == pool(b)
+}
+
+/// Those that are charted: the fullest.
+pub fn charted(sample: &Sample) -> Vec<Judged<'_>> {
+    let mut all = disks(sample);
+    all.sort_by(|a, b| b.percent.total_cmp(&a.percent));
+    all.truncate(CHARTED_MAX);
+    all
 }
 
 /// A poll's figures as the rules see them.
@@ -128,8 +194,25 @@ impl Measured for Figures<'_> {
         }
     }
 
-    fn disks(&self, each: &mut dyn FnMut(&str, f64)) {
-        disks(self.sample).for_each(|(mount, percent)| each(mount, percent));
+    fn disks(&self, mount: &str, each: &mut dyn FnMut(judge::Disk)) {
+        let facts = |disk: &Disk, percent, datasets| judge::Disk {
+            mount: disk.mount.clone(),
+            device: disk.device.clone(),
+            percent,
+            size: disk.size,
+            used: disk.used,
+            free: disk.free,
+            datasets,
+        };
+        if mount.is_empty() {
+            disks(self.sample)
+                .iter()
+                .for_each(|j| each(facts(j.disk, j.percent, j.datasets)));
+        } else if let Some(disk) = self.sample.disks.iter().find(|d| d.mount == mount)
+            && let Some(percent) = disk.percent
+        {
+            each(facts(disk, percent, 1));
+        }
     }
 }
 
@@ -161,8 +244,28 @@ mod tests {
             ],
             ..Sample::default()
         };
-        let mounts: Vec<&str> = disks(&sample).map(|(mount, _)| mount).collect();
+        let mounts: Vec<&str> = disks(&sample).iter().map(|j| j.disk.mount.as_str()).collect();
         assert_eq!(mounts, ["/", "/a", "/b"]);
+        // A block device while somebody writes; a folder of it with a quota; two of the same name in memory.
+        let sized = |device: &str, mount: &str, size: u64, used: u64| Disk {
+            size: Some(size),
+            used: Some(used),
+            free: Some(size - used),
+            ..disk(device, mount)
+        };
+        let sample = Sample {
+            disks: vec![
+                sized("/dev/vda", "/", 1_000_000, 500_000),
+                sized("/dev/vda", "/bind", 1_000_000, 500_400),
+                sized("/dev/vda", "/quota", 10_000, 500),
+                sized("tmpfs", "/run", 1_000_000, 1),
+                sized("tmpfs", "/tmp", 1_000_000, 2),
+                sized("tmpfs", "/tmp/again", 1_000_000, 2),
+            ],
+            ..Sample::default()
+        };
+        let mounts: Vec<&str> = disks(&sample).iter().map(|j| j.disk.mount.as_str()).collect();
+        assert_eq!(mounts, ["/", "/quota", "/run", "/tmp"]);
     }
 
     #[test]

@@ -5,10 +5,10 @@
 
 use super::age::Age;
 use super::chunk::{self, Bucket, Point};
-use super::glances::Sample;
+use super::glances::{self, Sample};
 use super::queries;
 use super::rollup::{self, Keep, RAW, ROLLED, Tier, Window};
-use super::series::{self, DISK, DISKS_MAX, METRICS, Unit};
+use super::series::{self, CHARTED_MAX, DISK, DISKS_MAX, METRICS, Unit};
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
@@ -36,6 +36,9 @@ pub struct Polled<'a> {
 /// Rows after which a server is folded: at least so many, and up to twice, drawn anew each time, so that servers which
 /// started together do not stay together.
 const FOLD_ROWS: u32 = 120;
+
+/// File systems of the last poll kept for pages and programs: the fullest.
+const SHOWN_MAX: usize = 64;
 
 /// Longer than twice the slowest interval: something was missed, and the line has a gap.
 const SILENCE_MS: Ms = 150 * SECOND;
@@ -78,6 +81,8 @@ struct Known {
     disks: Vec<(Box<str>, u32)>,
     spark: Spark,
     last_ms: Ms,
+    /// As the server calls itself.
+    hostname: Option<String>,
     rows: u32,
     fold_at: u32,
 }
@@ -240,26 +245,28 @@ impl Writing {
             Entry::Vacant(empty) => empty.insert(Known::load(tx, server)?),
         };
 
-        let mut values = Vec::with_capacity(METRICS.len() + poll.sample.disks.len().min(DISKS_MAX));
+        let mut values = Vec::with_capacity(METRICS.len() + poll.sample.disks.len().min(CHARTED_MAX));
         for (i, value) in series::values(poll.sample, poll.took_ms) {
             values.push((k.metric(tx, server, i)?, value));
         }
-        for (mount, percent) in series::disks(poll.sample) {
-            if let Some(id) = k.disk(tx, server, mount)? {
-                values.push((id, Unit::Percent.to_steps(percent)));
+        for judged in series::charted(poll.sample) {
+            if let Some(id) = k.disk(tx, server, &judged.disk.mount)? {
+                values.push((id, Unit::Percent.to_steps(judged.percent)));
             }
         }
         values.sort_unstable_by_key(|(id, _)| *id);
         queries::put_hot(tx, server, seconds(poll.at_ms), &chunk::row(&values))?;
 
+        k.name(poll);
         k.shine(poll);
         let summary = Sample {
             disks: Vec::new(),
             ..poll.sample.clone()
         };
         let sample = serde_json::to_string(&summary).map_err(Error::internal)?;
-        let disks =
-            serde_json::to_string(&poll.sample.disks[..poll.sample.disks.len().min(64)]).map_err(Error::internal)?;
+        let mut disks = poll.sample.disks.clone();
+        glances::keep_fullest(&mut disks, SHOWN_MAX);
+        let disks = serde_json::to_string(&disks).map_err(Error::internal)?;
         latest::put(tx, poll.server, (poll.at_ms, poll.took_ms), &sample, &k.spark, &disks)?;
 
         k.rows += 1;
@@ -321,6 +328,7 @@ impl Known {
             disks: Vec::new(),
             spark: Spark::default(),
             last_ms: 0,
+            hostname: None,
             rows: queries::hot_count(conn, server)?,
             fold_at: fold_at(),
         };
@@ -334,6 +342,8 @@ impl Known {
         if let Some(last) = latest::get(conn, Id::new(server))? {
             known.last_ms = last.at_ms;
             known.spark = last.spark;
+            let sample: Sample = serde_json::from_str(last.sample.get()).unwrap_or_default();
+            known.hostname = sample.hostname;
         }
         Ok(known)
     }
@@ -359,6 +369,23 @@ impl Known {
         let id = queries::add_series(tx, server, &format!("{DISK}{mount}"))?;
         self.disks.push((mount.into(), id));
         Ok(Some(id))
+    }
+
+    /// A host name that changes between two polls is told: it may be another machine that answers now.
+    fn name(&mut self, poll: &Polled) {
+        let Some(now) = &poll.sample.hostname else { return };
+        if self.hostname.as_ref() == Some(now) {
+            return;
+        }
+        if let Some(before) = self.hostname.replace(now.clone()) {
+            let server = poll.server.to_string();
+            let fields = [("server", server.as_str()), ("before", &before), ("now", now)];
+            log::warning(
+                "metrics",
+                "a server calls itself by another name than at its last poll",
+                &fields,
+            );
+        }
     }
 
     fn shine(&mut self, poll: &Polled) {

@@ -403,6 +403,17 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, weighed: &Weighed) -> Result<()>
         servers::set_glances_seen(tx, id, *api, path)?;
     }
     let Some(change) = weighed.change else { return Ok(()) };
+    let (name, after_s) = (&weighed.before.name, (change.after_ms / 1_000).to_string());
+    let fields = [
+        ("server", name.as_str()),
+        ("from", change.from),
+        ("to", change.to),
+        ("after_s", &after_s),
+    ];
+    match change.to {
+        "unreachable" => log::warning("metrics", "a lamp went dark", &fields),
+        _ => log::info("metrics", "a lamp is lit", &fields),
+    }
     let kind = match (change.from, change.to) {
         (_, "unreachable") => "server.unreachable",
         ("unreachable", _) => "server.recovered",

@@ -3,10 +3,11 @@
 //! makes nothing fire. No data is neither good nor bad: it does not end what fires, and a server that went dark begins its
 //! time anew. What no answer of a server holds any more is gone after some of them.
 
-use super::model::{DISK, DISK_TREND, Series, Watches};
+use super::model::{DISK, DISK_TREND, SERIES, Series, Watches};
 use super::{Firing, Rule};
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::id::{self, Id, Server};
+use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,8 +15,27 @@ use std::sync::Arc;
 pub trait Measured {
     /// A figure; `None`: it is not there.
     fn value(&self, series: &Series) -> Option<f64>;
-    /// Each disk by its mount point, in percent.
-    fn disks(&self, each: &mut dyn FnMut(&str, f64));
+    /// Each disk once; with a mount point, that one alone.
+    fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk));
+}
+
+/// A disk as it was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Disk {
+    /// Where it is mounted.
+    pub mount: String,
+    /// What is mounted.
+    pub device: String,
+    /// As `df` counts it.
+    pub percent: f64,
+    /// Bytes of the whole file system.
+    pub size: Option<u64>,
+    /// Bytes in use.
+    pub used: Option<u64>,
+    /// Bytes that users may still write.
+    pub free: Option<u64>,
+    /// Datasets of one pool that share what is free: this one stands for them.
+    pub datasets: usize,
 }
 
 /// A poll.
@@ -43,6 +63,8 @@ pub struct Turn {
     pub fires: bool,
     /// What was measured, oldest first.
     pub values: Vec<(Ms, f64)>,
+    /// The disk as it was measured last.
+    pub disk: Option<Disk>,
     /// Why, where the values do not say it.
     pub why: Option<String>,
 }
@@ -73,6 +95,37 @@ const GONE_AFTER: u32 = 10;
 /// Values kept as evidence: the first one and the latest.
 const VALUES: usize = 6;
 
+/// Percent of the CPU in use or waiting for disks from which on a load is this machine's own, and below which it is not
+/// any more. A container without lxcfs shows the load of its host beside its own cores and its own CPU.
+pub const BUSY: f64 = 50.0;
+const IDLE: f64 = 25.0;
+
+/// How much of the CPU is in use or waits for disks, in percent.
+fn busy(seen: &dyn Measured) -> Option<f64> {
+    let value = |key: &str| seen.value(SERIES.iter().find(|s| s.key == key)?);
+    Some(value("cpu")? + value("iowait").unwrap_or(0.0))
+}
+
+/// One figure of a poll.
+struct Figure {
+    part: Box<str>,
+    value: f64,
+    disk: Option<Disk>,
+    /// Of the CPU, where the rule asks for it and it is known.
+    busy: Option<f64>,
+}
+
+impl Figure {
+    fn of_disk(disk: Disk) -> Figure {
+        Figure {
+            part: disk.mount.as_str().into(),
+            value: disk.percent,
+            disk: Some(disk),
+            busy: None,
+        }
+    }
+}
+
 struct State {
     rule: Id<id::Rule>,
     part: Box<str>,
@@ -83,6 +136,7 @@ struct State {
     /// Its turn is being written.
     turning: bool,
     values: Vec<(Ms, f64)>,
+    disk: Option<Disk>,
     /// Answers without it.
     absent: u32,
     seen: bool,
@@ -130,6 +184,7 @@ impl Judge {
                     fires: true,
                     turning: false,
                     values: Vec::new(),
+                    disk: None,
                     absent: 0,
                     seen: false,
                 });
@@ -153,15 +208,17 @@ impl Judge {
             let Watches::Series(series) = held.rule.fields.watches else {
                 continue;
             };
-            let mut step = |part: &str, value| held.step(look, now, (part, value), &mut states, turns);
+            let busy = held.asks_for_busy().then(|| busy(seen)).flatten();
+            let mut step = |figure| held.step(look, now, figure, &mut states, turns);
             if series.key == DISK {
-                seen.disks(&mut |mount, value| {
-                    if held.wants(mount) {
-                        step(mount, value);
-                    }
-                });
+                seen.disks(&held.rule.fields.limit.mount, &mut |disk| step(Figure::of_disk(disk)));
             } else if let Some(value) = seen.value(series) {
-                step("", value);
+                step(Figure {
+                    part: "".into(),
+                    value,
+                    disk: None,
+                    busy,
+                });
             }
         }
         if !states.is_empty() {
@@ -229,34 +286,40 @@ impl InForce {
         self.servers.as_ref().is_none_or(|servers| servers.contains(&server))
     }
 
+    /// Does it need a CPU in use besides? The load of a container is often that of its host.
+    fn asks_for_busy(&self) -> bool {
+        self.rule.asks_for_busy()
+    }
+
     /// Is this disk one that it watches?
     pub fn wants(&self, part: &str) -> bool {
         let mount = &self.rule.fields.limit.mount;
         mount.is_empty() || mount == part
     }
 
-    fn step(
-        &self,
-        look: &Look,
-        now: Instant,
-        (part, value): (&str, f64),
-        states: &mut Vec<State>,
-        turns: &mut Vec<Turn>,
-    ) {
+    fn step(&self, look: &Look, now: Instant, figure: Figure, states: &mut Vec<State>, turns: &mut Vec<Turn>) {
         let limit = &self.rule.fields.limit;
-        let bad = limit.is_bad(value);
-        let place = states.iter().position(|s| s.rule == self.rule.id && *s.part == *part);
+        let Figure {
+            part,
+            value,
+            disk,
+            busy,
+        } = figure;
+        let bad = limit.is_bad(value) && busy.is_none_or(|busy| busy >= BUSY);
+        let fine = limit.is_fine(value) || busy.is_some_and(|busy| busy < IDLE);
+        let place = states.iter().position(|s| s.rule == self.rule.id && s.part == part);
         let place = match place {
             None if !bad => return,
             None => {
                 states.push(State {
                     rule: self.rule.id,
-                    part: part.into(),
+                    part,
                     revision: self.rule.revision,
                     since: now,
                     fires: false,
                     turning: false,
                     values: Vec::new(),
+                    disk: None,
                     absent: 0,
                     seen: true,
                 });
@@ -267,6 +330,7 @@ impl InForce {
         let s = &mut states[place];
         (s.seen, s.absent) = (true, 0);
         s.note(look.at, value);
+        s.disk = disk;
         if s.turning {
             return;
         }
@@ -279,7 +343,7 @@ impl InForce {
             false => {}
             // Fired by the rule as it was: what it is now decides without the benefit of the doubt.
             true if s.revision != self.rule.revision && bad => s.revision = self.rule.revision,
-            true if limit.is_fine(value) || s.revision != self.rule.revision => {
+            true if fine || s.revision != self.rule.revision => {
                 s.turning = true;
                 turns.push(self.turn(look, s, false, None));
             }
@@ -294,6 +358,7 @@ impl InForce {
             part: s.part.clone(),
             fires,
             values: s.values.clone(),
+            disk: s.disk.clone(),
             why,
         }
     }
@@ -319,8 +384,19 @@ mod tests {
             self.cpu.filter(|_| series.key == "cpu")
         }
 
-        fn disks(&self, each: &mut dyn FnMut(&str, f64)) {
-            self.disks.iter().for_each(|(mount, percent)| each(mount, *percent));
+        fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk)) {
+            let wanted = self.disks.iter().filter(|(m, _)| mount.is_empty() || *m == mount);
+            wanted.for_each(|(mount, percent)| {
+                each(Disk {
+                    mount: mount.to_string(),
+                    device: String::new(),
+                    percent: *percent,
+                    size: None,
+                    used: None,
+                    free: None,
+                    datasets: 1,
+                })
+            });
         }
     }
 

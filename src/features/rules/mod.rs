@@ -21,6 +21,7 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
 use crate::features::{domains, servers};
+use crate::http::view::bytes;
 use crate::http::words::Lang;
 use judge::{InForce, Turn};
 use model::{About, BUILTIN, Builtin, DISK_TREND, Fields, LEVELS, Unit, Valid, Watches};
@@ -60,6 +61,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Does it need a CPU in use besides its figure? The built-in one of loads does; a person's own says what it says.
+    pub fn asks_for_busy(&self) -> bool {
+        let is_load = matches!(self.fields.watches, Watches::Series(series) if series.unit == Unit::PerCore);
+        self.builtin.is_some() && is_load
+    }
+
     fn as_it_came(builtin: &'static Builtin) -> Rule {
         Rule {
             id: Id::new(builtin.id),
@@ -259,7 +266,7 @@ fn emit(app: &App, tx: &Tx, turn: &Turn, server: &str) -> Result<()> {
     let data = serde_json::json!({
         "kind": kind, "rule": rule.id, "part": part, "name": name, "level": rule.fields.level,
         "title": say::word(Lang::En, &format!("alert.{kind}"), &[("name", &name)]),
-        "evidence": evidence(turn),
+        "evidence": evidence(turn), "disk": turn.disk,
         "for_good": !turn.fires && turn.values.is_empty(), // the rule has changed and not the figure
     });
     let event = if turn.fires { kind } else { CLEARED };
@@ -278,8 +285,25 @@ fn evidence(turn: &Turn) -> Vec<String> {
     };
     let mut out = vec![say::reason(&turn.rule)];
     out.extend(turn.why.clone());
+    out.extend(turn.disk.as_ref().map(disk_line));
     out.extend(turn.values.iter().map(line));
     out
+}
+
+/// `/dev/vdb at /srv: 95.5 GiB used of 100 GiB, 4.5 GiB free`
+fn disk_line(disk: &judge::Disk) -> String {
+    let size = |n: Option<u64>| n.map_or("?".into(), |n| bytes(Lang::En, n as f64));
+    let (used, all, free) = (size(disk.used), size(disk.size), size(disk.free));
+    let pool = match disk.datasets {
+        0 | 1 => String::new(),
+        n => format!("; with {} other datasets of its pool, which share what is free", n - 1),
+    };
+    let device = if disk.device.is_empty() {
+        "a file system"
+    } else {
+        &disk.device
+    };
+    format!("{device} at {}: {used} used of {all}, {free} free{pool}", disk.mount).replace('\u{a0}', " ")
 }
 
 /// Ends what fires by a rule that is switched off or does not hold there any more; on one server, where it is given.
@@ -302,6 +326,7 @@ fn settle(app: &App, tx: &Tx, rule: &Rule, server: Option<i64>) -> Result<()> {
                 part: firing.part,
                 fires: false,
                 values: Vec::new(),
+                disk: None,
                 why: Some(why.into()),
             });
         }

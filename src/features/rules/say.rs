@@ -68,6 +68,10 @@ pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) 
             word(lang, id, &values)
         }
     };
+    if rule.asks_for_busy() {
+        let busy = value(lang, Unit::Percent, super::judge::BUSY);
+        say = word(lang, "rule.while_busy", &[("say", &say), ("busy", &busy)]);
+    }
     if !f.tags.is_empty() {
         say = word(lang, "rule.only_tags", &[("say", &say), ("tags", &f.tags.join(", "))]);
     }
