@@ -365,9 +365,10 @@ fn storing(folder: &Folder, body: &[u8]) {
     for i in 0..2_880i64 {
         let at_ms = NOW + i * 30_000 + random::below(40) as i64;
         let s = sample(&base, 1, at_ms);
+        let disks = series::disks(&s);
         let values = series::values(&s, 40)
             .map(|(_, v)| v)
-            .chain(series::disks(&s).map(|(_, percent)| series::Unit::Percent.to_steps(percent)));
+            .chain(disks.iter().map(|j| series::Unit::Percent.to_steps(j.percent)));
         for (n, value) in values.enumerate() {
             columns.resize(columns.len().max(n + 1), Vec::new());
             columns[n].push(chunk::Point {

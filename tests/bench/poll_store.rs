@@ -197,7 +197,8 @@ pub fn disk(folder: &Folder, base: &Sample) -> Vec<Track> {
                 .map(|(i, value)| (METRICS[i].key.to_string(), value))
                 .chain(
                     series::disks(&sample)
-                        .map(|(mount, percent)| (format!("{DISK}{mount}"), Unit::Percent.to_steps(percent))),
+                        .iter()
+                        .map(|j| (format!("{DISK}{}", j.disk.mount), Unit::Percent.to_steps(j.percent))),
                 )
                 .collect();
             store.add(&[polled]).unwrap();

@@ -3,7 +3,7 @@
 //! makes nothing fire. No data is neither good nor bad: it does not end what fires, and a server that went dark begins its
 //! time anew. What no answer of a server holds any more is gone after some of them.
 
-use super::model::{DISK, DISK_TREND, SERIES, Series, Watches};
+use super::model::{BUSY, DISK, DISK_TREND, IDLE, SERIES, Series, Watches};
 use super::{Firing, Rule};
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::id::{self, Id, Server};
@@ -94,11 +94,6 @@ pub struct InForce {
 const GONE_AFTER: u32 = 10;
 /// Values kept as evidence: the first one and the latest.
 const VALUES: usize = 6;
-
-/// Percent of the CPU in use or waiting for disks from which on a load is this machine's own, and below which it is not
-/// any more. A container without lxcfs shows the load of its host beside its own cores and its own CPU.
-pub const BUSY: f64 = 50.0;
-const IDLE: f64 = 25.0;
 
 /// How much of the CPU is in use or waits for disks, in percent.
 fn busy(seen: &dyn Measured) -> Option<f64> {

@@ -31,6 +31,12 @@ pub const DISK: &str = "disk";
 /// How long until a disk is full, by how it filled in the last hours; looked at now and then, not at every poll.
 pub const DISK_TREND: &str = "disk_trend";
 
+/// Percent of the CPU in use or waiting for disks from which on a load is this machine's own, and below which it is not
+/// any more. A container without lxcfs shows the load of its host beside its own cores and its own CPU.
+pub const BUSY: f64 = 50.0;
+/// See [`BUSY`].
+pub const IDLE: f64 = 25.0;
+
 /// One thing that polls measure.
 #[derive(Debug, PartialEq)]
 pub struct Series {

@@ -1,7 +1,7 @@
 //! A rule as one plain sentence, in each language; evidence is always English.
 
 use super::Rule;
-use super::model::{DISK_TREND, Series, Unit, Watches};
+use super::model::{BUSY, DISK_TREND, Series, Unit, Watches};
 use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
 use crate::http::view::{duration, rate};
 use crate::http::words::{self, Lang};
@@ -69,7 +69,7 @@ pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) 
         }
     };
     if rule.asks_for_busy() {
-        let busy = value(lang, Unit::Percent, super::judge::BUSY);
+        let busy = value(lang, Unit::Percent, BUSY);
         say = word(lang, "rule.while_busy", &[("say", &say), ("busy", &busy)]);
     }
     if !f.tags.is_empty() {
