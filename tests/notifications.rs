@@ -130,6 +130,115 @@ fn test(house: &House, id: i64) -> Value {
 // ---- what people get -----------------------------------------------------------------------------------------------------
 
 #[test]
+fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_success() {
+    let house = house();
+    set(&house, "messages.min_interval_s", json!(0));
+    let receiver = hook();
+    add_webhook(&house, "ops", &receiver);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let admin = house.admin();
+    let mut wanted = server("web-1", closed);
+    wanted["host_key"] = json!(Door::new(1).key_line());
+    let id = admin.post("/api/servers", &wanted).is(201)["id"].as_i64().unwrap();
+    let fails = |action: &str| {
+        let path = format!("/api/servers/{id}/{action}");
+        let task = admin.post(&path, &json!({})).is(202)["task_id"].as_i64().unwrap();
+        assert_eq!(house.wait_for(task)["status"], "failed");
+    };
+    let open = || {
+        let list = admin.get("/api/alerts?state=open").is(200);
+        let items = list["items"].as_array().unwrap().iter();
+        let of_work = items.filter(|a| a["kind"] == "server.deploy_failed");
+        of_work.cloned().collect::<Vec<_>>()
+    };
+
+    // Whoever sets a server up sees by himself that it does not answer yet.
+    fails("check-ssh");
+    fails("deploy-proxy");
+    fails("deploy-proxy");
+    fails("install-glances");
+    eventually("one alert for each kind of work", || {
+        let counts: Vec<_> = open().iter().map(|a| a["count"].as_i64().unwrap()).collect();
+        (counts.len() == 2 && counts.iter().sum::<i64>() == 3).then_some(())
+    });
+    let first = &open()[0];
+    assert_eq!(
+        (&first["level"], &first["target"]["name"]),
+        (&json!("ERROR"), &json!("web-1"))
+    );
+    let posts = posts("both are told", &receiver, 2);
+    let bodies: Vec<_> = posts.iter().map(|p| p.body.as_str()).collect();
+    assert!(
+        bodies
+            .iter()
+            .all(|b| b.contains("server.deploy_failed") && b.contains("web-1")),
+        "{bodies:?}"
+    );
+    assert!(bodies.iter().any(|b| b.contains("Deploy reverse proxy")), "{bodies:?}");
+    assert!(bodies.iter().any(|b| b.contains("Install Glances")), "{bodies:?}");
+
+    // The success of one kind of work says nothing about the other.
+    let succeeds = |kind: &str| {
+        let data = json!({ "kind": kind, "status": "ok", "target_id": id, "target_name": "web-1" });
+        house
+            .database("lamplighter.db")
+            .execute(
+                "INSERT INTO events (at, kind, target_type, target_id, data) VALUES (?1, 'task.ended', 'task', 1, ?2)",
+                rusqlite::params![clock::now(), data.to_string()],
+            )
+            .unwrap();
+    };
+    succeeds("server.deploy_proxy");
+    eventually("the proxy's is over", || (open().len() == 1).then_some(()));
+    succeeds("server.install_glances");
+    eventually("both are over", || open().is_empty().then_some(()));
+
+    // A server that let us in before and does not now: that is told.
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE servers SET facts_at = 1 WHERE id = ?1", [id])
+        .unwrap();
+    fails("check-ssh");
+    eventually("the check is told, too", || (open().len() == 1).then_some(()));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_had_is_told_as_such_and_not_as_a_failed_deploy() {
+    let house = House::new();
+    let admin = house.admin();
+    let body = json!({ "domain": "shop.example" });
+    let id = admin.post("/api/domains", &body).is(201)["id"].as_i64().unwrap();
+    let ended = |kind: &str, code: &str| {
+        let data = json!({
+            "kind": kind, "status": "failed", "target_id": id, "target_name": "shop.example",
+            "error": { "code": code, "message": "It says why." },
+        });
+        house
+            .database("lamplighter.db")
+            .execute(
+                "INSERT INTO events (at, kind, target_type, target_id, data) VALUES (?1, 'task.ended', 'task', 1, ?2)",
+                rusqlite::params![clock::now(), data.to_string()],
+            )
+            .unwrap();
+    };
+    let open = || {
+        let list = admin.get("/api/alerts?state=open").is(200);
+        let kinds = list["items"].as_array().unwrap().iter();
+        let mut kinds: Vec<_> = kinds.map(|a| a["kind"].as_str().unwrap().to_string()).collect();
+        kinds.sort();
+        kinds
+    };
+    ended("domain.renew", "not_acme");
+    ended("domain.deploy", "acme_rate_limited");
+    eventually("the certificate", || (open() == ["certificate.failed"]).then_some(()));
+    ended("domain.renew", "ssh_unreachable");
+    ended("domain.deploy", "nginx_refused");
+    eventually("and the deploy", || {
+        (open() == ["certificate.failed", "deploy.failed"]).then_some(())
+    });
+}
+
+#[test]
 fn telegram_is_told_within_a_second_of_the_third_missed_poll() {
     let house = house();
     set(&house, "messages.min_interval_s", json!(0));

@@ -7,8 +7,11 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::db::{Conn, Db, Tx};
-use crate::events::outbox;
+use crate::events::outbox::{self, Event};
 use crate::events::wake::Wake;
+
+/// The event of a task's end.
+const ENDED: &str = "task.ended";
 
 /// Puts a task in, in the transaction of its reason. The lane is its target. A twin that waits or runs already is a
 /// conflict that names it: a double click must not run twice.
@@ -47,7 +50,38 @@ pub(super) fn end(
         "target_type": row.target.0, "target_id": row.target.1, "target_name": row.target.2,
         "error": error.map(|(code, say)| serde_json::json!({"code": code, "message": say})),
     });
-    outbox::emit(tx, &wakes.events, "task.ended", ("task", row.id.get()), &data)
+    outbox::emit(tx, &wakes.events, ENDED, ("task", row.id.get()), &data)
+}
+
+/// What the event of a task's end tells.
+pub struct Ended {
+    /// [`super::Kind::name`].
+    pub kind: String,
+    /// Ended well?
+    pub ok: bool,
+    /// What it was about: number and name.
+    pub target: (i64, String),
+    /// Code and sentence, when it failed or lost its worker. A person's cancel is neither good nor a failure.
+    pub failure: Option<(String, String)>,
+}
+
+impl Ended {
+    /// Reads it off an event; of any other event it is nothing.
+    pub fn of(event: &Event) -> Option<Ended> {
+        if event.kind != ENDED {
+            return None;
+        }
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+        let data = &event.data;
+        let status = Status::parse(&text(&data["status"]))?;
+        let failed = matches!(status, Status::Failed | Status::Interrupted);
+        Some(Ended {
+            kind: text(&data["kind"]),
+            ok: status == Status::Ok,
+            target: (data["target_id"].as_i64()?, text(&data["target_name"])),
+            failure: failed.then(|| (text(&data["error"]["code"]), text(&data["error"]["message"]))),
+        })
+    }
 }
 
 /// Asks a task to end: a waiting one ends at once, a running one as soon as its worker has ended what runs remotely.

@@ -146,7 +146,8 @@ enum Then {
     Resolve { kind: &'static str },
 }
 
-/// A domain's certificates are in one of these states; each ends the alert of the others, any other event all of them.
+/// A domain's certificates are in one of these states; each ends the alert of the others, any other event of a look at them
+/// all of them. That one could not be had (`certificate.failed`) says nothing about the one that is served.
 const CERTIFICATE: [&str; 3] = ["certificate.soon", "certificate.urgent", "certificate.bad"];
 
 /// All events that mean something.
@@ -197,6 +198,36 @@ const RULES: &[Rule] = &[
         event: "host.key_restored",
         then: Then::Resolve {
             kind: "host.key_changed",
+        },
+    },
+    Rule {
+        event: "server.deploy_failed",
+        then: Then::Raise {
+            title: |name| format!("Work on {name} failed: its task says at which step"),
+        },
+    },
+    Rule {
+        event: "server.deploy_ok",
+        then: Then::Resolve {
+            kind: "server.deploy_failed",
+        },
+    },
+    Rule {
+        event: "certificate.failed",
+        then: Then::Raise {
+            title: |name| format!("The certificate of {name} could not be issued or renewed"),
+        },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve {
+            kind: "certificate.failed",
+        },
+    },
+    Rule {
+        event: "domain.renewed",
+        then: Then::Resolve {
+            kind: "certificate.failed",
         },
     },
     Rule {
@@ -388,7 +419,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     }
     // What ends because something else begins with the same thing is not good news.
     let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
-    if event.target_type == "domain" && event.kind.starts_with("certificate.") {
+    if event.target_type == "domain" && event.kind.starts_with("certificate.") && event.kind != "certificate.failed" {
         for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
             let before = queries::resolve(tx, kind, "", ("domain", event.target_id), raises, event.at)?;
             over(app, tx, before, raises, event.at)?;
@@ -399,6 +430,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
             .into_iter()
             .find(|t| !t.is_empty())
             .unwrap_or_default();
+        let part = text(event, "part");
         match rule.then {
             Then::Raise { title } => {
                 let target = (event.target_type.as_str(), event.target_id, name.as_str());
@@ -412,7 +444,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
                 };
                 let what = queries::What {
                     kind: rule.event,
-                    part: "",
+                    part: &part,
                     variant: &variant,
                     level,
                 };
@@ -422,7 +454,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
             Then::Resolve { kind } => {
                 let target = (event.target_type.as_str(), event.target_id);
                 let for_good = raises || event.kind == "deploy.ok";
-                let alerts = queries::resolve(tx, kind, "", target, for_good, event.at)?;
+                let alerts = queries::resolve(tx, kind, &part, target, for_good, event.at)?;
                 over(app, tx, alerts, raises, event.at)?;
             }
         }
@@ -453,10 +485,10 @@ fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 /// What no rule holds for any more is over.
 fn unruled(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let kind = text(event, "kind");
-    for (target, id) in queries::targets(tx, &kind)? {
+    for (target, id, part) in queries::targets(tx, &kind)? {
         let target = (target.as_str(), id);
         if rules::level(tx, &kind, target, None)?.is_none() {
-            let unruled = queries::resolve(tx, &kind, "", target, true, event.at)?;
+            let unruled = queries::resolve(tx, &kind, &part, target, true, event.at)?;
             over(app, tx, unruled, false, event.at)?;
         }
     }

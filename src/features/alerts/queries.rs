@@ -169,11 +169,11 @@ pub fn raise(
 }
 
 /// Type and number of what has an open alert of this kind that is made from an event.
-pub fn targets(conn: &Conn, kind: &str) -> Result<Vec<(String, i64)>> {
+pub fn targets(conn: &Conn, kind: &str) -> Result<Vec<(String, i64, String)>> {
     let mut statement = conn.prepare_cached(
-        "SELECT target_type, target_id FROM alerts WHERE kind = ?1 AND part = '' AND state <> 'resolved'",
+        "SELECT target_type, target_id, part FROM alerts WHERE kind = ?1 AND kind NOT LIKE 'metric.%' AND state <> 'resolved'",
     )?;
-    let rows = statement.query_map([kind], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let rows = statement.query_map([kind], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -38,6 +38,7 @@ pub use queries::{Filter, Sort, certificates, counts, totals};
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     tasks: tasks::TASKS,
+    react: Some(tasks::react),
     periodic: PERIODIC,
     routes: api::ROUTES,
     pages: pages::ROUTES,

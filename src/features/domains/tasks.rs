@@ -4,18 +4,20 @@
 use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
 use super::site::Rendered;
 use super::sites::{self, Put, Row};
+use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
 use crate::base::parallel;
 use crate::db::{Conn, Tx};
-use crate::events::outbox;
+use crate::events::outbox::{self, Event};
 use crate::features::servers::reach::Way;
 use crate::features::servers::{Server, tasks::tell};
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
 use crate::provision::{self, recipes};
+use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
-use crate::task::{Kind, Outcome, queue};
+use crate::task::{Kind, Outcome};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,6 +28,9 @@ pub const DEPLOY: &str = "domain.deploy";
 pub const REMOVE: &str = "domain.remove";
 /// Name of a kind.
 pub const RENEW: &str = "domain.renew";
+
+const NOT_ACME: &str = "not_acme";
+const NOT_DEPLOYED: &str = "not_deployed";
 
 /// All kinds. Each may run twice: a server that has died in between has put itself back, and the look comes first.
 pub const TASKS: &[Kind] = &[
@@ -80,30 +85,38 @@ fn deploy(run: &Run) -> Result<Outcome> {
     finish(run, &wish, result)
 }
 
-/// Ends with the event that the alerts live by.
+/// Ends with the event that ends the alerts.
 fn finish(run: &Run, wish: &Wish, result: Result<u32>) -> Result<Outcome> {
     let target = ("domain", wish.domain.id.get());
-    let name = wish.domain.fields.domain.unicode();
-    match result {
-        Ok(changed) => {
-            let wake = run.app.wakes.events.clone();
-            let data = serde_json::json!({ "name": name, "changed": changed });
-            Ok(Outcome {
-                changed,
-                commit: Some(Box::new(move |tx| outbox::emit(tx, &wake, "deploy.ok", target, &data))),
-            })
-        }
-        // Somebody wanted it to end, or the daemon stops: nothing failed.
-        Err(e) if run.cancel.is_cancelled() => Err(e),
-        Err(e) => {
-            let data = serde_json::json!({ "name": name, "evidence": [e.say, e.code] });
-            let wake = &run.app.wakes.events;
-            run.app
-                .db
-                .write(|tx| outbox::emit(tx, wake, "deploy.failed", target, &data))?;
-            Err(e)
-        }
+    let changed = result?;
+    let wake = run.app.wakes.events.clone();
+    let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
+    Ok(Outcome {
+        changed,
+        commit: Some(Box::new(move |tx| outbox::emit(tx, &wake, "deploy.ok", target, &data))),
+    })
+}
+
+/// Tells of work on a domain that failed, also at its deadline or without its worker: what the ACME server or certbot
+/// refused is the certificate's failure, anything else the deploy's. Asking for a renewal where there is none is neither.
+pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let Some(ended) = Ended::of(event) else { return Ok(()) };
+    let Some((code, say)) = ended.failure else {
+        return Ok(());
+    };
+    let kind = match ended.kind.as_str() {
+        RENEW if code == NOT_ACME || code == NOT_DEPLOYED => return Ok(()),
+        RENEW => "certificate.failed",
+        DEPLOY if code.starts_with("acme_") => "certificate.failed",
+        DEPLOY | REMOVE => "deploy.failed",
+        _ => return Ok(()),
+    };
+    let (id, name) = ended.target;
+    if let Err(e) = super::get(tx, Id::new(id)) {
+        return if e.kind == Failure::NotFound { Ok(()) } else { Err(e) }; // removed since
     }
+    let data = serde_json::json!({ "name": name, "evidence": [say, code] });
+    outbox::emit(tx, &app.wakes.events, kind, ("domain", id), &data)
 }
 
 /// What is put on a server, and what the plan saw there.
@@ -414,7 +427,7 @@ fn remove(run: &Run) -> Result<Outcome> {
                 commit: Some(Box::new(commit)),
             })
         }
-        Err(e) => finish(run, &wish, Err(e)),
+        Err(e) => Err(e),
     }
 }
 
@@ -425,7 +438,7 @@ fn renew(run: &Run) -> Result<Outcome> {
     let wish = Wish::load(run.app, Id::new(run.target()))?;
     if !wish.is_acme() {
         let say = "This domain has no certificate from an ACME server, so there is nothing to renew.";
-        return Err(Error::new(Failure::Conflict, "not_acme", say));
+        return Err(Error::new(Failure::Conflict, NOT_ACME, say));
     }
     let work = Deploy {
         run,
@@ -439,7 +452,7 @@ fn renew(run: &Run) -> Result<Outcome> {
         .collect();
     if live.is_empty() {
         let say = "This domain is on no server yet. Deploy it first: that also gets its certificate.";
-        return Err(Error::new(Failure::Conflict, "not_deployed", say));
+        return Err(Error::new(Failure::Conflict, NOT_DEPLOYED, say));
     }
     let mut changed = 0;
     for (row, server) in live {

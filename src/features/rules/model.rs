@@ -238,6 +238,8 @@ pub const BUILTIN: &[Builtin] = &[
     event(15, "ERROR", "certificate.bad", About::Domain),
     event(16, "WARNING", "notification.dead", About::Other),
     event(17, "ERROR", "resolver.silent", About::Other),
+    event(18, "ERROR", "server.deploy_failed", About::Server),
+    event(19, "ERROR", "certificate.failed", About::Domain),
 ];
 
 impl Builtin {

@@ -35,6 +35,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     tasks: tasks::TASKS,
+    react: Some(tasks::react),
     ..Feature::named("servers")
 };
 

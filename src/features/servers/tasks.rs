@@ -3,15 +3,19 @@
 
 use super::reach::{self, Way};
 use super::{HostKeyState, Server, queries};
+use crate::app::App;
 use crate::base::clock;
-use crate::base::error::{Error, Result};
+use crate::base::error::{self, Error, Result};
 use crate::base::host::Cidr;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
+use crate::db::Tx;
+use crate::events::outbox::{self, Event};
 use crate::http::input::Input;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::{self, Glances, Profile, Recipe, Report, State, recipes};
 use crate::ssh::{Job, Stream, Target};
+use crate::task::queue::Ended;
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome, StepView};
 use serde::{Deserialize, Serialize};
@@ -59,6 +63,32 @@ pub const TASKS: &[Kind] = &[
     },
 ];
 
+/// Tells of work on a server that failed, and of the next success of the same kind; both name it in `part`. A check says
+/// nothing about a server that never passed one: whoever sets it up is looking at it. A host key has an alert of its own.
+pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let Some(ended) = Ended::of(event) else { return Ok(()) };
+    let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind && k.name != LOOK_HOST_KEY) else {
+        return Ok(());
+    };
+    let (id, name) = &ended.target;
+    let known = match super::get(tx, Id::new(*id)) {
+        Err(e) if e.kind == error::Kind::NotFound => return Ok(()), // removed since
+        server => server?.facts_at.is_some(),
+    };
+    let mut data = serde_json::json!({ "name": name, "part": kind.name });
+    let event = match ended.failure {
+        None if ended.ok => "server.deploy_ok",
+        None => return Ok(()),
+        Some((code, _)) if code.starts_with("ssh_host_key") => return Ok(()),
+        Some(_) if kind.name == CHECK_SSH && !known => return Ok(()),
+        Some((code, say)) => {
+            data["evidence"] = serde_json::json!([kind.title[0], say, code]);
+            "server.deploy_failed"
+        }
+    };
+    outbox::emit(tx, &app.wakes.events, event, ("server", *id), &data)
+}
+
 fn load(run: &Run) -> Result<Server> {
     run.app.db.read(|conn| super::get(conn, Id::new(run.target())))
 }
@@ -82,7 +112,7 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
         key.kind(),
         key.fingerprint
     ));
-    let commit = move |tx: &crate::db::Tx| super::offer_host_key(tx, &server, &key.line);
+    let commit = move |tx: &Tx| super::offer_host_key(tx, &server, &key.line);
     Ok(Outcome {
         changed: 0,
         commit: Some(Box::new(commit)),
@@ -172,7 +202,7 @@ fn check_ssh(run: &Run) -> Result<Outcome> {
     }
     let id = way.server.id;
     let json = facts_json(&facts);
-    let commit = move |tx: &crate::db::Tx| queries::set_facts(tx, id, &json, clock::now());
+    let commit = move |tx: &Tx| queries::set_facts(tx, id, &json, clock::now());
     Ok(Outcome {
         changed: 0,
         commit: Some(Box::new(commit)),
@@ -208,10 +238,7 @@ fn deploy_proxy(run: &Run) -> Result<Outcome> {
 }
 
 /// Adds what was found out to the facts that are stored by the time the task ends.
-fn keep_facts(
-    server: &Server,
-    fresh: BTreeMap<String, String>,
-) -> impl FnOnce(&crate::db::Tx) -> Result<()> + Send + use<> {
+fn keep_facts(server: &Server, fresh: BTreeMap<String, String>) -> impl FnOnce(&Tx) -> Result<()> + Send + use<> {
     let id = server.id;
     move |tx| {
         let stored = super::get(tx, id)?;
@@ -364,14 +391,14 @@ fn keep_glances(run: &Run, server: &Server, wish: Glances, done: provision::Outc
     let facts = keep_facts(server, done.facts);
     let wake = run.app.wakes.events.clone();
     let name = server.fields.name.clone();
-    let commit = move |tx: &crate::db::Tx| {
+    let commit = move |tx: &Tx| {
         queries::set_glances(tx, id, &f, profile)?;
         if let Some(sealed) = &sealed {
             queries::set_sealed(tx, id, "glances_password", Some(sealed))?;
         }
         facts(tx)?;
         let data = serde_json::json!({ "name": name, "profile": profile });
-        crate::events::outbox::emit(tx, &wake, "server.provisioned", ("server", id.get()), &data)
+        outbox::emit(tx, &wake, "server.provisioned", ("server", id.get()), &data)
     };
     Ok(Outcome {
         changed: done.changed,
