@@ -652,7 +652,10 @@ fn redirects_floods_and_certificates_of_strangers() {
     assert!(tls.posts().is_empty(), "nothing was sent to a stranger");
     house
         .admin()
-        .patch(&format!("/api/notifications/{id}"), &json!({ "tls_pin": FINGERPRINT }))
+        .patch(
+            &format!("/api/notifications/{id}"),
+            &json!({ "tls_pin": FINGERPRINT, "url": url }),
+        )
         .is(200);
     assert_eq!(test(&house, id)["ok"], true);
     // Without a secret nothing is signed.
