@@ -397,6 +397,34 @@ fn what_is_pushed_waits_for_the_engine_and_goes_once() {
     house.admin().put("/api/settings", &json!({ "push.url": "" })).is(200);
 }
 
+#[test]
+fn the_engine_s_secret_goes_to_no_place_that_it_was_not_given_for() {
+    let house = House::new();
+    let admin = house.admin();
+    let (home, away) = ("http://192.0.2.5:8428", "http://192.0.2.6:8428");
+    for (change, kept) in [
+        (json!({ "push.url": format!("{home}/insert") }), true),
+        (json!({ "push.read_url": home }), true),
+        (json!({ "push.read_url": away }), false),
+        (json!({ "push.url": away }), false),
+        (json!({ "push.url": "https://192.0.2.5:8428" }), false),
+        (json!({ "push.url": null }), false),
+    ] {
+        admin
+            .put("/api/settings", &json!({ "push.url": home, "push.read_url": null }))
+            .is(200);
+        admin
+            .put("/api/exporter/push-secret", &json!({ "secret": "an engine's s3cret" }))
+            .is(204);
+        admin.put("/api/settings", &change).is(200);
+        let sealed: i64 = house
+            .database("lamplighter.db")
+            .query_row("SELECT count(*) FROM engine", [], |r| r.get(0))
+            .unwrap();
+        assert_eq!(sealed == 1, kept, "{change}");
+    }
+}
+
 /// Values that only an engine has: `at` in unix seconds of each step's end.
 fn range(name: &str, values: impl Fn(i64) -> Option<f64>, from: i64, to: i64, step: i64) -> String {
     let parts = ["avg_over_time", "min_over_time", "max_over_time"].map(|part| {

@@ -761,7 +761,10 @@ fn redirects_floods_and_certificates_of_strangers() {
     assert!(tls.posts().is_empty(), "nothing was sent to a stranger");
     house
         .admin()
-        .patch(&format!("/api/notifications/{id}"), &json!({ "tls_pin": FINGERPRINT }))
+        .patch(
+            &format!("/api/notifications/{id}"),
+            &json!({ "tls_pin": FINGERPRINT, "url": url }),
+        )
         .is(200);
     assert_eq!(test(&house, id)["ok"], true);
     // Without a secret nothing is signed.
@@ -908,7 +911,10 @@ fn the_bot_api_s_answers_are_understood_and_its_token_is_told_to_nobody() {
         (&shown["has_token"], &shown["has_password"]),
         (&json!(true), &json!(false))
     );
-    house.admin().put(&path, &shown).is(422); // the secret part of what is shown is missing nowhere …
+    // What the API gives may be sent back, and changes nothing.
+    let mut again = house.admin().put(&path, &shown).is(200);
+    again["updated_at"] = shown["updated_at"].clone();
+    assert_eq!(again, shown);
 }
 
 #[test]
@@ -970,6 +976,135 @@ fn slack_s_answers_are_understood_and_its_markup_is_escaped() {
                 deliveries(&house, "status=open").is_empty().then_some(())
             });
         }
+    }
+}
+
+#[test]
+fn what_speaks_like_slack_is_told_once_unless_it_says_no_and_a_doubt_is_repeated_twice() {
+    let house = house();
+    set(&house, "messages.min_interval_s", json!(0));
+    let slack = Receiver::new(|_| answer("200 OK", "", b"ok"));
+    add(
+        &house,
+        json!({ "type": "slack", "name": "team", "url": format!("http://127.0.0.1:{}/x", slack.port()) }),
+    );
+    let cases: Vec<Value> = serde_json::from_slice(&data("field/slack-compatible-answers.json")).unwrap();
+    for (n, case) in cases.iter().enumerate() {
+        let (who, expect) = (case["who"].as_str().unwrap(), case["expect"].as_str().unwrap());
+        let head = format!("Content-Type: {}\r\n", case["content_type"].as_str().unwrap());
+        let says = || Turn::Say(answer("200 OK", &head, case["body"].as_str().unwrap().as_bytes()));
+        let (times, wanted) = match expect {
+            "sent once" => (1, "sent"),
+            "not sent" => (1, "dead"),
+            _ => (3, "dead"),
+        };
+        let before = slack.posts().len();
+        slack.then((0..times).map(|_| says()));
+        goes_dark(&house, 100 + n as i64, who);
+        let find = || deliveries(&house, "").into_iter().find(|d| d["target"]["name"] == who);
+        let row = eventually(who, || find().filter(|d| d["status"] == wanted));
+        assert_eq!(
+            (slack.posts().len() - before, row["attempts"].as_u64().unwrap()),
+            (times, times as u64),
+            "{row}"
+        );
+        let is_doubtful = row["answer"].as_str().unwrap().starts_with("Doubtful");
+        assert_eq!(is_doubtful, times == 3, "{row}");
+    }
+}
+
+#[test]
+fn a_stored_secret_is_not_sent_to_an_address_that_it_was_not_given_for() {
+    let house = house();
+    let admin = house.admin();
+    let pin = "ab".repeat(32);
+    let telegram = json!({
+        "type": "telegram", "name": "t", "token": telegram::TOKEN, "chats": ["1"], "proxy": "http://192.0.2.1:3128",
+        "proxy_user": "u", "password": "proxy-s3cret",
+    });
+    let email = json!({
+        "type": "email", "name": "e", "host": "mail.example.org", "username": "u", "password": "mail-s3cret",
+        "from": "a@example.org", "to": ["b@example.org"],
+    });
+    let url = "https://hooks.example.org/s3cret";
+    for (made, moves) in [
+        (
+            telegram,
+            vec![
+                (json!({ "api_base": "https://api.example.net" }), "token"),
+                (json!({ "tls_pin": pin }), "token"),
+                (json!({ "proxy": "http://192.0.2.2:3128" }), "password"),
+            ],
+        ),
+        (
+            email,
+            vec![
+                (json!({ "host": "mail.example.net" }), "password"),
+                (json!({ "port": 2525 }), "password"),
+                (json!({ "tls_pin": pin }), "password"),
+            ],
+        ),
+        (
+            json!({ "type": "slack", "name": "s", "url": url }),
+            vec![(json!({ "tls_pin": pin }), "url")],
+        ),
+        (
+            json!({ "type": "webhook", "name": "w", "url": url }),
+            vec![(json!({ "tls_pin": pin }), "url")],
+        ),
+    ] {
+        let secret = |column: &str| made[column].clone();
+        let path = format!("/api/notifications/{}", add(&house, made.clone()));
+        for (change, column) in moves {
+            let shown = admin.get(&path).is(200);
+            let refused = admin.patch(&path, &change);
+            refused.is(422);
+            assert_eq!(refused.wrong_fields(), [column], "{change}");
+            let mut whole = shown.clone();
+            whole
+                .as_object_mut()
+                .unwrap()
+                .extend(change.as_object().unwrap().clone());
+            let refused = admin.put(&path, &whole);
+            refused.is(422);
+            assert_eq!(refused.wrong_fields(), [column], "{change}");
+            assert_eq!(admin.get(&path).is(200), shown, "nothing has changed");
+            let mut given = change.clone();
+            given[column] = secret(column);
+            admin.patch(&path, &given).is(200);
+        }
+        if made["type"] == "telegram" {
+            let without = admin.patch(&path, &json!({ "proxy": "" })).is(200);
+            assert_eq!(without["has_password"], false, "what is sent nowhere is forgotten");
+        }
+    }
+}
+
+#[test]
+fn the_general_topic_is_named_by_no_number() {
+    let house = house();
+    let api = Receiver::new(|_| {
+        answer(
+            "200 OK",
+            "Content-Type: application/json\r\n",
+            b"{\"ok\":true,\"result\":true}",
+        )
+    });
+    let case: Value = serde_json::from_slice(&data("field/telegram-general-topic.json")).unwrap();
+    let mut endpoint = case["endpoint"].clone();
+    endpoint["api_base"] = format!("http://127.0.0.1:{}", api.port()).into();
+    let id = add(&house, endpoint);
+    let topic = |id| {
+        assert_eq!(test(&house, id)["ok"], true);
+        api.posts().last().unwrap().json()["message_thread_id"].clone()
+    };
+    assert_eq!(topic(id), json!(null));
+    for given in [json!("7"), json!(7)] {
+        house
+            .admin()
+            .patch(&format!("/api/notifications/{id}"), &json!({ "thread_id": given }))
+            .is(200);
+        assert_eq!(topic(id), 7);
     }
 }
 

@@ -274,6 +274,27 @@ impl Input {
         }
     }
 
+    /// A stored secret goes where it was meant for. Else whoever may edit a row could have it sent to a machine of their
+    /// own and read it there. So, once where it goes has changed, it is given again; one that is not in use is forgotten.
+    pub fn keep_at_home(&mut self, kept: Kept, change: &mut Option<Option<Secret>>) {
+        if !kept.moved || !kept.stored || change.is_some() || self.has_error(kept.field) {
+            return;
+        }
+        match kept.in_use {
+            true => self.wrong(kept.field, "moved", kept.say),
+            false => *change = Some(None),
+        }
+    }
+
+    /// A whole number or none: JSON `null` and an empty text are none.
+    pub fn maybe_number(&mut self, name: &'static str, bounds: RangeInclusive<i64>) -> Option<Option<i64>> {
+        let is_none = |v: &Value| v.is_null() || v.as_str() == Some("");
+        match self.values.get(name).is_some_and(is_none) {
+            true => self.take(name).map(|_| None),
+            false => self.number(name, bounds).map(Some),
+        }
+    }
+
     /// Is something wrong with this field already?
     pub fn has_error(&self, field: &str) -> bool {
         self.errors.iter().any(|e| e.field == field)
@@ -300,6 +321,20 @@ impl Input {
             }
         }
     }
+}
+
+/// A stored secret and what a draft does to the place that it is sent to ([`Input::keep_at_home`]).
+pub struct Kept<'s> {
+    /// The field that holds it.
+    pub field: &'static str,
+    /// Is there one?
+    pub stored: bool,
+    /// Is it sent with the draft's settings?
+    pub in_use: bool,
+    /// Does the draft change the place: address, port, certificate, proxy, login?
+    pub moved: bool,
+    /// The sentence that asks for it again.
+    pub say: &'s str,
 }
 
 fn id_of<T>(value: &Value) -> Option<Id<T>> {

@@ -75,6 +75,27 @@ pub fn has_secret(conn: &Conn) -> Result<bool> {
     Ok(queries::secret(conn)?.is_some())
 }
 
+/// The places that its secret is sent to now: scheme, host and port.
+pub fn homes(conn: &Conn) -> Result<Vec<String>> {
+    let mut homes = Vec::new();
+    for setting in ["push.url", "push.read_url"] {
+        let engine = Engine::at(&settings::text(conn, setting)?, None);
+        homes.extend(engine.map(|e| format!("{:?} {}", e.security, e.place())));
+    }
+    Ok(homes)
+}
+
+/// Forgets the secret when it would be sent to a place that it was not given for, or to none any more; says whether it did.
+pub fn keep_at_home(tx: &Tx, before: &[String]) -> Result<bool> {
+    let now = homes(tx)?;
+    let stays = before.is_empty() || !now.is_empty() && now.iter().all(|home| before.contains(home));
+    if stays || !has_secret(tx)? {
+        return Ok(false);
+    }
+    queries::forget_secret(tx)?;
+    Ok(true)
+}
+
 /// Keeps its secret, or forgets it.
 pub fn set_secret(app: &App, tx: &Tx, secret: Option<&Secret>, by: &str) -> Result<()> {
     match secret {

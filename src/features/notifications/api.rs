@@ -121,7 +121,7 @@ pub fn channel_of(input: &mut Input) -> Result<&'static Channel> {
 /// Adds one; gives its number.
 pub fn add(app: &App, mut input: Input, actor: &Actor) -> Result<Id<id::Endpoint>> {
     let channel = channel_of(&mut input)?;
-    let valid = model::read(input, channel, Fields::default(), &[])?;
+    let valid = model::read(input, channel, Fields::default(), None)?;
     app.db.write(|tx| super::create(app, tx, channel, &valid, actor.by()))
 }
 
@@ -135,7 +135,12 @@ pub fn save(
 ) -> Result<()> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
-        let valid = model::read(input.clone(), old.channel, base(&old), &old.has)?;
+        let valid = model::read(
+            input.clone(),
+            old.channel,
+            base(&old),
+            Some((&old.fields.config, &old.has)),
+        )?;
         super::update(app, tx, &old, &valid, actor.by())
     })
 }

@@ -28,6 +28,8 @@ pub struct Channel {
     pub read: fn(&mut Input, &Value) -> Value,
     /// What is wrong with a secret that was entered for this column; the error is a sentence without the secret.
     pub check: fn(&str, &str) -> Result<(), String>,
+    /// Where a secret is sent with these settings, and whether it is sent at all. Once that changes, it is given again.
+    pub home: fn(&Value, &str) -> (String, bool),
     /// Whom it reaches; each gets a row of the queue. One empty name where the address is the endpoint itself.
     pub recipients: fn(&Value) -> Vec<String>,
     /// Several things at once may be told in one message. (Machines want each for itself.)
@@ -78,6 +80,8 @@ pub enum Outcome {
         /// Seconds it asked us to wait, with everything.
         wait_s: Option<u32>,
     },
+    /// The answer says neither yes nor no: a few more attempts and no more, for each may be one more copy.
+    Doubtful(String),
     /// Not this, however often.
     Never(String),
     /// The recipient is called so from now on; to be sent there at once.
@@ -148,6 +152,11 @@ pub fn failed(e: &Error) -> Outcome {
         why: format!("{}{doubt}{opened}", e.say),
         wait_s: None,
     }
+}
+
+/// A text of the settings; empty when there is none.
+pub fn text_of<'v>(config: &'v Value, name: &str) -> &'v str {
+    config.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Status and the beginning of the body, as one line.

@@ -2,7 +2,7 @@
 //! address that is gone does not keep the others from being told. `Message-ID` stays the same from attempt to attempt, so
 //! that a mail that comes twice is shown once by most programs.
 
-use super::channel::{Channel, Outcome, Sending};
+use super::channel::{Channel, Outcome, Sending, text_of};
 use super::telegram::texts;
 use super::text::{Message, cut_units};
 use super::url::{self, Url};
@@ -30,6 +30,11 @@ pub const CHANNEL: Channel = Channel {
     check: |_, text| match text.contains(['\r', '\n', '\0']) {
         true => Err("A password has no line breaks. Paste it without the end of the line.".into()),
         false => Ok(()),
+    },
+    home: |config, _| {
+        let port = config.get("port").and_then(Value::as_u64).unwrap_or_default();
+        let at = format!("{}:{port} {}", text_of(config, "host"), text_of(config, "tls_pin"));
+        (at, !text_of(config, "username").is_empty())
     },
     recipients: |config| texts(config, "to"),
     may_gather: true,

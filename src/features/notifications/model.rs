@@ -8,7 +8,7 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
-use crate::http::input::Input;
+use crate::http::input::{Input, Kept};
 use crate::http::words::Lang;
 use serde_json::Value;
 
@@ -72,8 +72,15 @@ pub const READ_ONLY: &[&str] = &[
 /// Secrets are as long as people make them; URLs are the longest.
 const SECRET_MAX: usize = 4_096;
 
-/// Reads a draft over `base`: what is not sent stays as it is there. `has` are the columns that are filled now.
-pub fn read(mut input: Input, channel: &'static Channel, base: Fields, has: &[&str]) -> Result<Valid> {
+/// Reads a draft over `base`: what is not sent stays as it is there. `old` is what is stored: the channel's settings and
+/// the columns that are filled.
+pub fn read(
+    mut input: Input,
+    channel: &'static Channel,
+    base: Fields,
+    old: Option<(&Value, &[&'static str])>,
+) -> Result<Valid> {
+    let has = old.map_or(&[][..], |(_, has)| has);
     let i = &mut input;
     let mut f = base;
     set(&mut f.name, i.parse("name", "bad_name", name));
@@ -106,6 +113,26 @@ pub fn read(mut input: Input, channel: &'static Channel, base: Fields, has: &[&s
         }
     }
     f.config = (channel.read)(i, &f.config);
+    for field in has.iter().copied() {
+        let Some((config, _)) = old else { break };
+        let (home, in_use) = (channel.home)(&f.config, field);
+        let say = format!(
+            "The address, the proxy or the certificate has changed. Give the {field} again: the stored one is not sent anywhere else."
+        );
+        let kept = Kept {
+            field,
+            stored: true,
+            in_use,
+            moved: home != (channel.home)(config, field).0,
+            say: &say,
+        };
+        let given = secrets.iter().any(|(name, _)| *name == field);
+        let mut change = given.then_some(None);
+        i.keep_at_home(kept, &mut change);
+        if !given && change.is_some() {
+            secrets.push((field, None));
+        }
+    }
     if f.name.is_empty() && !i.has_error("name") {
         i.wrong("name", "nameless", "Give it a name.");
     }

@@ -21,6 +21,8 @@ use serde_json::Value;
 const PAUSE_FIRST: Ms = 2 * SECOND;
 /// The longest: an hour's outage is noticed to be over within this.
 const PAUSE_MAX: Ms = 15 * MINUTE;
+/// With so many attempts a message whose receiver says neither yes nor no is given up: each may have been a copy.
+const DOUBTS_MAX: i64 = 3;
 /// A receiver that asks for more than this has lost its mind, or means: never.
 const WAIT_MAX: Ms = 6 * HOUR;
 /// From so many on, waiting messages to one recipient become one: nobody reads forty.
@@ -305,6 +307,20 @@ pub fn finish(app: &App, tx: &Tx, endpoint: &Endpoint, rows: &[Row], outcome: &O
                 queries::later(tx, row.id, now + asked.unwrap_or_else(|| pause(row.attempts + 1)), why)?;
             }
             Ok(())
+        }
+        Outcome::Doubtful(why) => {
+            let why = format!("Doubtful, it may have arrived: {why}");
+            let (done, again): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.attempts >= DOUBTS_MAX - 1);
+            for row in again {
+                queries::later(tx, row.id, now + pause(row.attempts + 1), &why)?;
+            }
+            for row in &done {
+                queries::end(tx, row.id, Status::Dead, now, &why)?;
+            }
+            match done.is_empty() {
+                true => Ok(()),
+                false => fails(app, tx, endpoint, &why),
+            }
         }
         Outcome::Never(why) => {
             for row in rows {

@@ -190,6 +190,7 @@ fn tell_log(endpoint: &Endpoint, rows: &[Row], outcome: &Outcome) {
     match outcome {
         Outcome::Sent(answer) => log::info("notifications", "sent", &fields(answer)),
         Outcome::Later { why, .. } => log::warning("notifications", "not sent, tries again", &fields(why)),
+        Outcome::Doubtful(why) => log::warning("notifications", "may be sent, the answer is doubtful", &fields(why)),
         Outcome::Never(why) => log::error("notifications", "not sent, given up", &fields(why)),
         Outcome::Moved(_) => log::info("notifications", "the chat has another number now", &fields("")),
     }
@@ -262,6 +263,7 @@ impl Post {
                 why: clean(why),
                 wait_s,
             },
+            Outcome::Doubtful(why) => Outcome::Doubtful(clean(why)),
             Outcome::Never(why) => Outcome::Never(clean(why)),
             moved => moved,
         }
@@ -309,6 +311,7 @@ pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
             Outcome::Sent(answer) => (true, answer),
             Outcome::Later { why, wait_s: Some(s) } => (false, format!("{why} (wait {s} s)")),
             Outcome::Later { why, wait_s: None } | Outcome::Never(why) => (false, why),
+            Outcome::Doubtful(why) => (false, format!("Doubtful, it may have arrived: {why}")),
             Outcome::Moved(to) => (
                 false,
                 format!("This group is a supergroup now; its number is {to}. Enter that."),

@@ -1,10 +1,11 @@
 //! Slack's incoming webhooks (and what speaks like them: Mattermost, Rocket.Chat). The address is the secret. Slack knows
 //! no idempotency.
 
-use super::channel::{Channel, Outcome, Sending, answer, by_status};
+use super::channel::{Channel, Outcome, Sending, answer, by_status, text_of};
 use super::url::{self, Url};
 use crate::base::clock::Duration;
 use crate::http::input::Input;
+use crate::net::post::Said;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -15,6 +16,8 @@ pub const CHANNEL: Channel = Channel {
     needs: |_| &["url"],
     read,
     check: |_, text| Url::parse(text).map(drop),
+    // The address is the secret itself; the certificate says who gets it.
+    home: |config, _| (text_of(config, "tls_pin").into(), true),
     recipients: |_| vec![String::new()],
     may_gather: true,
     pace_ms: 1_050,
@@ -94,13 +97,41 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
         None,
     )?;
     Ok(match by_status(&said) {
-        // A portal in between also says 200.
-        Outcome::Sent(_) if said.body.trim_ascii() != b"ok" => Outcome::Later {
-            why: format!("{} This is not an answer of Slack.", answer(&said)),
-            wait_s: None,
-        },
+        Outcome::Sent(_) => judge(&said),
         outcome => outcome,
     })
+}
+
+/// What speaks like Slack says yes in many ways (`ok`, nothing, `{"success":true}`, `{"result":"success"}`); no is said by
+/// a field. What is neither (a portal in between also says 200) is in doubt.
+fn judge(said: &Said) -> Outcome {
+    let body = said.body.trim_ascii();
+    if body.is_empty() || body.eq_ignore_ascii_case(b"ok") || body.eq_ignore_ascii_case(b"success") {
+        return Outcome::Sent(answer(said));
+    }
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return Outcome::Doubtful(format!("{} This says neither yes nor no.", answer(said)));
+    };
+    let says = |name: &str, words: &[&str]| match fields.get(name) {
+        Some(Value::Bool(yes)) => Some(*yes),
+        Some(Value::String(word)) => Some(words.contains(&word.to_ascii_lowercase().as_str())),
+        _ => None,
+    };
+    let good = ["ok", "success", "true"];
+    let no = ["ok", "success", "result", "status"]
+        .iter()
+        .any(|name| says(name, &good) == Some(false));
+    let error = says("error", &[""]) == Some(false) && fields.get("error").is_some_and(Value::is_string);
+    if !no && !error {
+        return Outcome::Sent(answer(said));
+    }
+    match text_of(&Value::Object(fields), "error") {
+        "ratelimited" | "rate_limited" | "internal_error" | "service_unavailable" => Outcome::Later {
+            why: answer(said),
+            wait_s: said.retry_after,
+        },
+        _ => Outcome::Never(answer(said)),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! idempotency: what may have arrived is sent again and may come twice. Other API servers (a country that blocks the
 //! first, an air gap with its own) and an HTTP proxy are settings.
 
-use super::channel::{Channel, Outcome, Sending, answer, by_status};
+use super::channel::{Channel, Outcome, Sending, answer, by_status, text_of};
 use super::text::Message;
 use super::url::{self, Url};
 use crate::base::clock::Duration;
@@ -20,6 +20,18 @@ pub const CHANNEL: Channel = Channel {
     needs: |_| &["token"],
     read,
     check,
+    home: |config, column| {
+        let (api, proxy) = (text_of(config, "api_base"), text_of(config, "proxy"));
+        match column {
+            "password" => (
+                proxy.into(),
+                !proxy.is_empty() && !text_of(config, "proxy_user").is_empty(),
+            ),
+            // The tunnel's maker reads what is not encrypted.
+            _ if !api.to_ascii_lowercase().starts_with("https:") => (format!("{api} {proxy}"), true),
+            _ => (format!("{api} {}", text_of(config, "tls_pin")), true),
+        }
+    },
     recipients: |config| texts(config, "chats"),
     may_gather: true,
     pace_ms: 1_050,
@@ -96,14 +108,7 @@ fn read(i: &mut Input, base: &Value) -> Value {
             kept
         }
     };
-    let thread_id = i.parse("thread_id", "bad_number", |t| match t {
-        "" => Ok(0),
-        t => t
-            .parse::<i64>()
-            .ok()
-            .filter(|n| (1..=i64::from(i32::MAX)).contains(n))
-            .ok_or_else(|| "A topic is a whole number, as in the address of its messages.".to_string()),
-    });
+    let thread_id = (i.maybe_number("thread_id", 0..=i64::from(i32::MAX))).map(Option::unwrap_or_default);
     let api_base = i.parse("api_base", "bad_url", |t| match t {
         "" => Ok(API_BASE.to_string()),
         t => Url::parse(t).and_then(|url| match url.path.contains('?') {
@@ -210,7 +215,8 @@ fn body(config: &Config, recipient: &str, message: &Message) -> Value {
     if let Some(mode) = mode {
         body["parse_mode"] = mode.into();
     }
-    if config.thread_id > 0 {
+    // Topic 1 is General, to which the API finds no thread: what names none goes there.
+    if config.thread_id > 1 {
         body["message_thread_id"] = config.thread_id.into();
     }
     body
@@ -258,7 +264,9 @@ struct Reply {
     #[serde(default)]
     description: String,
     parameters: Option<Parameters>,
-    result: Option<Sent>,
+    /// The message; other servers of the API give `true` or nothing.
+    #[serde(default)]
+    result: Value,
 }
 
 #[derive(Deserialize)]
@@ -267,27 +275,17 @@ struct Parameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-#[derive(Deserialize)]
-struct Sent {
-    message_id: i64,
-}
-
 fn judge(said: &Said) -> Outcome {
     let Ok(reply) = serde_json::from_slice::<Reply>(&said.body) else {
         // Not the Bot API's words: a gateway's, a captive portal's. A 200 of theirs is no message sent.
         return match by_status(said) {
-            Outcome::Sent(_) => Outcome::Later {
-                why: format!("{} This is not an answer of the Bot API.", answer(said)),
-                wait_s: None,
-            },
+            Outcome::Sent(_) => Outcome::Doubtful(format!("{} This is not an answer of the Bot API.", answer(said))),
             other => other,
         };
     };
-    if reply.ok && said.status == 200 {
-        let id = reply
-            .result
-            .map(|r| format!(", message {}", r.message_id))
-            .unwrap_or_default();
+    if reply.ok && (200..300).contains(&said.status) {
+        let id = reply.result.get("message_id").and_then(Value::as_i64);
+        let id = id.map_or_else(String::new, |id| format!(", message {id}"));
         return Outcome::Sent(format!("200 ok{id}"));
     }
     let why = one_line(&format!("{} {}", said.status, reply.description), 300);

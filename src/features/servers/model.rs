@@ -3,7 +3,7 @@
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Host, UserName};
 use crate::base::secret::Secret;
-use crate::http::input::Input;
+use crate::http::input::{Input, Kept};
 use crate::ssh::{hostkey, keys};
 
 /// How to sign in on the server.
@@ -299,21 +299,17 @@ fn required(i: &mut Input, f: &Fields, is_new: bool) {
     }
 }
 
-/// A stored secret goes where it was meant for. Else whoever may edit a server could have it sent to a machine of their
-/// own and read it there. So with a new address it is given again; one that is not in use is forgotten. (A private key
-/// tells nothing to the machine that asks for it.)
+/// What is stored stays with its machine ([`Input::keep_at_home`]). A private key tells nothing to the machine that asks for
+/// it.
 fn keep_at_home(i: &mut Input, f: &Fields, secrets: &mut Secrets, old: &Fields, has: Has) {
-    let moved = f.login_at() != old.login_at() && !i.has_error("host") && !i.has_error("username");
-    if moved && has.password && secrets.password.is_none() {
-        i.wrong(
-            "password",
-            "moved",
-            "Address, port or login name has changed. Give the password again: the stored one is not sent anywhere else.",
-        );
-    }
-    if f.glances_at() == old.glances_at() {
-        return;
-    }
+    let login = Kept {
+        field: "password",
+        stored: has.password,
+        in_use: true,
+        moved: f.login_at() != old.login_at() && !i.has_error("host") && !i.has_error("username"),
+        say: "Address, port or login name has changed. Give the password again: the stored one is not sent anywhere else.",
+    };
+    i.keep_at_home(login, &mut secrets.password);
     for (field, stored, change, auth) in [
         (
             "glances_password",
@@ -323,16 +319,15 @@ fn keep_at_home(i: &mut Input, f: &Fields, secrets: &mut Secrets, old: &Fields, 
         ),
         ("glances_token", has.glances_token, &mut secrets.glances_token, "token"),
     ] {
-        match stored && change.is_none() {
-            true if f.glances_auth_type == auth => i.wrong(
-                field,
-                "moved",
-                "Glances' address or certificate has changed. Give this again: the stored one is not sent anywhere else. \
-                 If nobody knows it, choose no sign-in and install Glances again.",
-            ),
-            true => *change = Some(None),
-            false => {}
-        }
+        let kept = Kept {
+            field,
+            stored,
+            in_use: f.glances_auth_type == auth,
+            moved: f.glances_at() != old.glances_at(),
+            say: "Glances' address or certificate has changed. Give this again: the stored one is not sent anywhere else. \
+                  If nobody knows it, choose no sign-in and install Glances again.",
+        };
+        i.keep_at_home(kept, change);
     }
 }
 

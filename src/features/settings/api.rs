@@ -4,6 +4,7 @@ use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::audit;
 use crate::base::error::{self, Error, Result};
+use crate::features::engine;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
@@ -77,10 +78,14 @@ pub fn all(app: &App) -> Result<Vec<View>> {
 /// Sets several at once: all or none. An empty value takes the default back.
 pub fn set_all(app: &App, changes: &[(String, Option<String>)], actor: &Actor) -> Result<()> {
     app.db.write(|tx| {
+        let homes = engine::homes(tx)?;
         for (key, value) in changes {
             settings::set(tx, key, value.as_deref(), actor.login())?;
         }
-        let detail: serde_json::Map<_, _> = changes.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+        let mut detail: serde_json::Map<_, _> = changes.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+        if engine::keep_at_home(tx, &homes)? {
+            detail.insert("push_secret_forgotten".into(), true.into());
+        }
         audit::append(
             tx,
             &app.vault,
