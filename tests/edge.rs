@@ -8,7 +8,8 @@ use lamplighter::events::wake::Wake;
 use lamplighter::http::edge::{CONN_HEADER, Config, Edge, EdgeStats, Listener, Peers, Tls, tls_config};
 use lamplighter::http::sse::{self, Flow, STREAM_HEADER, Source, Streams};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,6 +57,7 @@ impl House {
         let path = folder.join("http.sock");
         let server = Arc::new(Server::from_listener(UnixListener::bind(&path).unwrap(), None).unwrap());
         let mut config = Config::new(path);
+        config.known = Box::new(|fields, _| fields.iter().all(|(name, _)| *name != "Stranger"));
         change(&mut config);
         let inside = Arc::new(Inside {
             peers: Peers::new(),
@@ -1161,6 +1163,7 @@ fn a_handler_that_takes_too_long_is_given_up() {
 fn a_full_house_answers_busy() {
     let house = House::with(|config| {
         config.limits.in_flight_max = 2;
+        config.limits.in_flight_each_max = 2;
         config.limits.queue = Duration::from_millis(300);
     });
     let slow: Vec<_> = (0..2)
@@ -1248,31 +1251,129 @@ fn a_newcomer_takes_the_longest_idle_seat_or_is_told_to_wait() {
     let house = House::with(|config| config.limits.connections_max = 4);
     let mut idle = house.client();
     assert_eq!(idle.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
-    let begun: Vec<_> = (0..3)
-        .map(|_| {
-            let mut socket = connect(house.address());
-            socket.write_all(b"GET /hello HTTP/1.1\r\n").unwrap();
+    let mut sending = connect(house.address());
+    sending
+        .write_all(b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n1")
+        .unwrap();
+    house.until("it has begun", |s| s.buffered_bytes == 1);
+    let slow = || {
+        let inside = house.edge.stats().in_flight;
+        let mut client = house.client();
+        client.send("GET /slow?4000 HTTP/1.1\r\nHost: h\r\n\r\n");
+        house.until("inside", |s| s.in_flight == inside + 1);
+        client
+    };
+    let mut busy = vec![slow(), slow()];
+    busy.push(slow());
+    assert_eq!(rest(&mut idle.socket), "", "the idle one went first");
+    busy.push(slow());
+    assert_eq!(rest(&mut sending), "", "then the one that kept us waiting");
+    assert_eq!(house.edge.stats().evicted, 2);
+    let sixth = Client::new(connect(house.address())).answer(false);
+    assert_eq!((sixth.status, sixth.field("retry-after")), (503, Some("2")));
+    for mut client in busy {
+        assert_eq!(client.answer(false).body, b"slow", "and the busy ones are served");
+    }
+    house.until("gone", |s| s.connections == 0);
+}
+
+/// A connection that comes from this address of the loopback network.
+fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+    let domain = libc::AF_INET;
+    let source: Ipv4Addr = source.parse().unwrap();
+    let at = |ip: Ipv4Addr, port: u16| libc::sockaddr_in {
+        sin_family: domain as libc::sa_family_t,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from(ip).to_be(),
+        },
+        sin_zero: [0; 8],
+    };
+    let (from, to) = (at(source, 0), at(Ipv4Addr::LOCALHOST, address.port()));
+    let size = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: both addresses outlive their calls and have the size given; the descriptor is owned by nobody else.
+    unsafe {
+        let fd = libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        assert!(fd >= 0);
+        let socket = TcpStream::from_raw_fd(fd);
+        assert_eq!(libc::bind(fd, (&raw const from).cast(), size), 0);
+        assert_eq!(libc::connect(fd, (&raw const to).cast(), size), 0);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+}
+
+#[test]
+fn one_address_that_fills_the_house_with_silence_pays_for_its_own_newcomers() {
+    let (house, _, address) = tls_house(|config| config.limits.connections_max = 16);
+    let mut kept = house.client();
+    assert_eq!(kept.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    let strangers: Vec<_> = (0..60)
+        .map(|n| {
+            let (door, word): (_, &[u8]) = match n % 3 {
+                0 => (address, &[22, 3, 1, 2, 0, 1]),
+                1 => (house.address(), b"GET /hello HTTP/1.1\r\nHos"),
+                _ => (
+                    house.address(),
+                    b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\nx",
+                ),
+            };
+            let mut socket = connect_from("127.0.0.2", door);
+            let _ = socket.write_all(word); // it may have been ended already, for the next one
             socket
         })
         .collect();
-    house.until("four", |s| s.connections == 4);
-    // The three have begun a request, as soon as their threads have seen it; the first one sleeps.
-    thread::sleep(Duration::from_millis(300));
-    let mut fifth = connect(house.address());
-    fifth.write_all(b"GET /hello HTTP/1.1\r\n").unwrap();
-    assert_eq!(rest(&mut idle.socket), "", "the idle one went");
-    assert_eq!(house.edge.stats().evicted, 1);
-    thread::sleep(Duration::from_millis(300));
-    let sixth = Client::new(connect(house.address())).answer(false);
-    assert_eq!((sixth.status, sixth.field("retry-after")), (503, Some("2")));
-    for socket in begun.into_iter().chain([fifth]) {
-        assert_eq!(
-            Client::new(socket).ask("Host: h\r\n\r\n").body,
-            b"hello",
-            "and the busy ones are served"
-        );
+    house.until("all came", |s| s.accepted >= 61);
+    for _ in 0..5 {
+        assert_eq!(house.get("/hello").body, b"hello", "a newcomer of another address");
+        let mut secure = tls_client(address, CERT, rustls::ALL_VERSIONS);
+        assert_eq!(secure.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").body, b"hello");
     }
-    house.until("gone", |s| s.connections == 0);
+    let again = kept.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(again.status, 200, "who was there before kept the seat");
+    drop(strangers);
+}
+
+#[test]
+fn one_address_gets_a_share_of_the_places_inside_and_of_the_memory() {
+    let house = House::with(|config| {
+        config.limits.in_flight_max = 4;
+        config.limits.in_flight_each_max = 3;
+        config.limits.buffered_max = 300_000;
+        config.limits.buffered_each_max = 200_000;
+    });
+    let slow: Vec<_> = (0..6)
+        .map(|_| {
+            let mut client = Client::new(connect_from("127.0.0.2", house.address()));
+            client.send("GET /slow?500 HTTP/1.1\r\nHost: h\r\n\r\n");
+            client
+        })
+        .collect();
+    house.until("its share is taken", |s| s.in_flight == 3);
+    assert_eq!(house.get("/hello").body, b"hello", "there is a place for others");
+    for mut client in slow {
+        assert_eq!(client.answer(false).status, 200, "its own wait for one another");
+    }
+    let mut greedy = connect_from("127.0.0.2", house.address());
+    let head = "POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 250000\r\n\r\n";
+    let _ = greedy.write_all(format!("{head}{}", "x".repeat(249_999)).as_bytes());
+    assert!(rest(&mut greedy).starts_with("HTTP/1.1 503 "));
+    let body = "y".repeat(100_000);
+    let text = format!("POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n{body}");
+    assert_eq!(house.client().ask(&text).text(), body);
+}
+
+#[test]
+fn a_large_body_is_taken_only_of_who_is_known() {
+    let house = House::new();
+    let ask = |length: usize, more: &str| {
+        let text = format!("POST /form HTTP/1.1\r\nHost: h\r\n{more}Content-Length: {length}\r\n\r\n");
+        let said = house.shout(format!("{text}{}", "x".repeat(length)).as_bytes());
+        said[9..12].to_string()
+    };
+    assert_eq!(ask(64 << 10, "Stranger: 1\r\n"), "200");
+    assert_eq!(ask((64 << 10) + 1, "Stranger: 1\r\n"), "401");
+    assert_eq!(ask(1 << 20, ""), "200");
 }
 
 #[test]

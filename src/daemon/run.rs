@@ -4,18 +4,18 @@
 use super::FEATURES;
 use super::reactor::Reactor;
 use crate::app::App;
-use crate::base::clock::Duration;
+use crate::base::clock::{self, Duration};
 use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::{file, log, sys};
-use crate::cli::client;
 use crate::features::metrics::Watching;
 use crate::features::notifications::Messenger;
 use crate::features::{self, users};
-use crate::http::edge::{Config as EdgeConfig, Edge, Listener, Peers, Tls, tls_config};
+use crate::http::edge::{Config as EdgeConfig, Door, Edge, Gauge, Listener, Peers, Tls, tls_config};
+use crate::http::guard;
 use crate::http::kept::Kept;
 use crate::http::page;
-use crate::http::route::{Routes, Web};
+use crate::http::route::{OUTBOUND_MAX, Routes, Web};
 use crate::http::server::Server;
 use crate::http::sse::Streams;
 use crate::http::view::View;
@@ -24,9 +24,9 @@ use crate::settings;
 use crate::task::worker::Workers;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
@@ -114,6 +114,7 @@ impl ApiHalf {
             kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
             panels: FEATURES.iter().flat_map(|f| f.panels).collect(),
             door: OnceLock::new(),
+            outbound: Gauge::new(OUTBOUND_MAX.0, OUTBOUND_MAX.1),
         });
         let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
         let mut listeners = Vec::new();
@@ -134,6 +135,10 @@ impl ApiHalf {
         let edge_config = EdgeConfig {
             hosts: allowed_hosts(config),
             trusted_proxies: config.trusted_proxies.clone(),
+            known: {
+                let app = app.clone();
+                Box::new(move |fields, info| guard::knows(&app, fields, info))
+            },
             ..EdgeConfig::new(socket)
         };
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
@@ -142,7 +147,7 @@ impl ApiHalf {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);
         }
-        let probe = Probe::start(app.clone(), edge.addresses()[0])?;
+        let probe = Probe::start(edge.door(), edge.addresses()[0], server.beat())?;
         Ok(ApiHalf {
             _lock: lock,
             probe,
@@ -185,8 +190,8 @@ fn allowed_hosts(config: &Config) -> Vec<String> {
     hosts
 }
 
-/// Asks the own door for its health, as a client would: through the listener, the edge, the inner server and the
-/// database. A daemon that lives but does not answer is worse than one that systemd starts again.
+/// Looks whether the listener takes connections and the inner server takes requests, past all clients. A daemon that
+/// lives but does neither is worse than one that systemd starts again; one that is only busy goes on.
 struct Probe {
     stop: mpsc::Sender<()>,
     thread: JoinHandle<()>,
@@ -194,21 +199,33 @@ struct Probe {
 
 impl Probe {
     const EVERY: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(5);
     const MISSES_MAX: u32 = 3;
 
-    fn start(app: Arc<App>, door: SocketAddr) -> Result<Probe> {
+    fn start(door: Door, listen: SocketAddr, beat: Arc<AtomicU64>) -> Result<Probe> {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("self-probe".into()).spawn(move || {
-            let mut misses = 0;
+            let (mut misses, mut beats) = (0, 0);
             while stopped.recv_timeout(Probe::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                match client::ask(&app.config, door, "/healthz") {
-                    Ok(answer) if answer.status == 200 => misses = 0,
-                    Ok(answer) => log::warning("daemon", "unhealthy", &[("status", &answer.status.to_string())]),
-                    Err(e) => {
-                        misses += 1;
-                        log::error("daemon", "the own door does not answer", &[("error", &e.to_string())]);
+                let inside = door.ask_inside("/healthz", Probe::PATIENCE);
+                let moved = beat.load(Ordering::Relaxed) != std::mem::replace(&mut beats, beat.load(Ordering::Relaxed));
+                let is_alive = match inside {
+                    Ok(200) => true,
+                    Ok(status) => {
+                        log::warning("daemon", "unhealthy", &[("status", &status.to_string())]);
+                        true
                     }
+                    Err(why) => {
+                        log::warning("daemon", "no handler answers the self-probe", &[("error", why.code())]);
+                        moved
+                    }
+                };
+                if is_alive && Probe::is_open(&door, listen) {
+                    misses = 0;
+                    continue;
                 }
+                misses += 1;
+                log::error("daemon", "the own door does not answer", &[]);
                 if misses >= Probe::MISSES_MAX {
                     log::error("daemon", "giving up, to be started again", &[]);
                     std::process::exit(70); // EX_SOFTWARE
@@ -216,6 +233,23 @@ impl Probe {
             }
         })?;
         Ok(Probe { stop, thread })
+    }
+
+    /// Is anything accepted, if only to be turned away? A connection of our own gives a quiet listener something to accept.
+    fn is_open(door: &Door, listen: SocketAddr) -> bool {
+        let ip = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let before = door.accepted();
+        // What came of it is told by the count: a full backlog that is being emptied is a living listener.
+        let _knock = TcpStream::connect_timeout(&SocketAddr::new(ip, listen.port()), Probe::PATIENCE);
+        let until = clock::mono() + Probe::PATIENCE;
+        while door.accepted() == before && clock::mono() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        door.accepted() != before
     }
 
     fn stop(self) {

@@ -3,7 +3,8 @@
 //! A browser sends its cookie with every request, also with one that another site made it send. So whatever changes
 //! something needs, with a cookie: a same-origin request by `Sec-Fetch-Site` (or `Origin`), and the session's CSRF token.
 
-use super::request::Request;
+use super::edge::ConnInfo;
+use super::request::{Method, Request};
 use crate::access::{Actor, Origin, Right, session, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
@@ -53,6 +54,26 @@ pub fn allow(actor: &Actor, right: Right) -> Result<()> {
 /// Who asks, if that can be told: for a page that shows an error. Grants nothing.
 pub fn who(app: &App, request: &Request) -> Option<Actor> {
     identify(app, request).ok().flatten()
+}
+
+/// Is somebody behind these headers? For the edge, before it takes a large body.
+pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
+    let who = ["authorization", "cookie"];
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_string()));
+    let request = Request {
+        method: Method::Get,
+        path: String::new(),
+        query: Vec::new(),
+        headers: fields.filter(|(name, _)| who.contains(&name.as_str())).collect(),
+        body: Vec::new(),
+        ip: info.peer.ip().to_string(),
+        local: info.local,
+        tls: info.tls,
+        id: info.request_id.clone(),
+    };
+    matches!(identify(app, &request), Ok(Some(_)))
 }
 
 fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {

@@ -87,9 +87,11 @@ pub fn query<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> String {
 
 /// A place to go back to that came from a form: a path of this server, or `/`.
 pub fn local(place: &str) -> &str {
-    // `//host` and `/\host` are other servers to a browser.
-    let is_local = place.starts_with('/') && !place[1..].starts_with(['/', '\\']);
-    if is_local { place } else { "/" }
+    // `//host` and `/\host` are other servers to a browser, and so is `/<tab>/host`: it (and whoever writes the header)
+    // leaves control characters out. What an address needs beyond printable ASCII is written as %XX.
+    let printable = place.bytes().all(|b| b.is_ascii_graphic());
+    let is_local = place.starts_with('/') && !place.starts_with("//") && !place.contains('\\');
+    if printable && is_local { place } else { "/" }
 }
 
 /// The page of what a task or an alert is about, by type and number; not everything has one.
@@ -149,6 +151,11 @@ mod tests {
             "/\\evil.example",
             "https://evil.example",
             "javascript:alert(1)",
+            "/\t/evil.example",
+            "/\n//evil.example",
+            "/ /evil.example",
+            "/servers\\..\\evil",
+            "/\u{a0}/evil.example",
         ] {
             assert_eq!(local(bad), "/", "{bad}");
         }

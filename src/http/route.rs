@@ -1,7 +1,7 @@
 //! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
 //! whose pattern is odd, does not boot.
 
-use super::edge::Door;
+use super::edge::{Door, Gauge};
 use super::kept::Kept;
 use super::reply::Reply;
 use super::request::{Method, Request};
@@ -11,9 +11,11 @@ use super::view::{Nav, View};
 use super::words::Lang;
 use crate::access::{Actor, Right, token};
 use crate::app::App;
+use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::Id;
-use std::sync::{Arc, OnceLock};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock, mpsc};
 
 /// One row of a feature's `ROUTES`.
 pub struct Route {
@@ -78,7 +80,15 @@ pub struct Web {
     pub routes: Routes,
     /// The door in front, as soon as it is open.
     pub door: OnceLock<Door>,
+    /// Places for [`Ctx::outbound`].
+    pub outbound: Gauge,
 }
+
+/// Handlers that may wait for other machines at once, in all and of one client's network: most threads must stay free.
+pub const OUTBOUND_MAX: (usize, usize) = (4, 2);
+
+/// How long such a handler waits: shorter than the edge does.
+const OUTBOUND_WAIT: Duration = Duration::from_secs(25);
 
 /// What one handler gets.
 pub struct Ctx<'a> {
@@ -103,6 +113,31 @@ impl<'a> Ctx<'a> {
             args,
             actor,
         }
+    }
+
+    /// Does what asks other machines on a thread of its own, and waits for it. Error: `outbound_busy` without a free place,
+    /// `outbound_timeout` when it takes too long; its place is then free when it has really ended.
+    pub fn outbound<T: Send + 'static>(&self, work: impl FnOnce(&App) -> Result<T> + Send + 'static) -> Result<T> {
+        let ip = self.request.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let place = self.web.outbound.one(ip).ok_or_else(|| {
+            let say = "Other machines are being asked already, as many as may be at once. Try again in a moment.";
+            Error::new(Kind::Busy, "outbound_busy", say)
+        })?;
+        let app = Arc::clone(&self.web.app);
+        let (tell, told) = mpsc::sync_channel(1);
+        std::thread::Builder::new().name("outbound".into()).spawn(move || {
+            let _place = place;
+            let _ = tell.send(work(&app)); // nobody listens after the timeout
+        })?;
+        told.recv_timeout(OUTBOUND_WAIT).unwrap_or_else(|e| {
+            Err(match e {
+                mpsc::RecvTimeoutError::Timeout => {
+                    let say = format!("The other machine gave no answer within {} s.", OUTBOUND_WAIT.as_secs());
+                    Error::new(Kind::Timeout, "outbound_timeout", say)
+                }
+                mpsc::RecvTimeoutError::Disconnected => Error::internal("what asked other machines panicked"),
+            })
+        })
     }
 
     /// Who asks. On every route but the public ones there is somebody.

@@ -14,6 +14,7 @@ use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 /// Threads that answer. More do not answer faster; the number bounds what may wait for a slow disk or a long poll.
@@ -27,6 +28,7 @@ pub struct Server {
     inner: Arc<tiny_http::Server>,
     threads: Vec<JoinHandle<()>>,
     socket: PathBuf,
+    taken: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -38,16 +40,23 @@ impl Server {
         let inner = tiny_http::Server::from_listener(listener, None).map_err(Error::internal)?;
         let inner = Arc::new(inner);
         let mut threads = Vec::new();
+        let taken = Arc::new(AtomicU64::new(0));
         for n in 0..THREADS {
-            let (inner, web, peers) = (inner.clone(), web.clone(), peers.clone());
+            let (inner, web, peers, taken) = (inner.clone(), web.clone(), peers.clone(), taken.clone());
             let thread = std::thread::Builder::new().name(format!("http-{n}"));
-            threads.push(thread.spawn(move || serve(&inner, &web, &peers, error_page))?);
+            threads.push(thread.spawn(move || serve(&inner, &web, &peers, &taken, error_page))?);
         }
         Ok(Server {
             inner,
             threads,
             socket: socket.into(),
+            taken,
         })
+    }
+
+    /// Counts requests as a thread takes them: while it moves, the server is not dead.
+    pub fn beat(&self) -> Arc<AtomicU64> {
+        self.taken.clone()
     }
 
     /// Lets what has come in be answered, then ends the threads.
@@ -62,9 +71,10 @@ impl Server {
     }
 }
 
-fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, error_page: ErrorPage) {
+fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, taken: &AtomicU64, error_page: ErrorPage) {
     // `recv` fails when it is unblocked, and when accepting has ended for good; the daemon's self-probe sees the latter.
     while let Ok(mut inner) = server.recv() {
+        taken.fetch_add(1, Ordering::Relaxed);
         let conn = header(&inner, CONN_HEADER);
         let answer = match read(&mut inner, peers.get(&conn)) {
             Ok(request) => handle(web, &request, error_page),

@@ -169,7 +169,8 @@ fn is_missing(asked: &Asked, keep: &Keep, store: &Store, server: &servers::Serve
 
 /// Polls a server once.
 pub(super) fn probe(ctx: &Ctx, server: &servers::Server) -> Result<probe::Probed> {
-    probe::probe(&ctx.app.db.read(|conn| watch::target(ctx.app, conn, server))?)
+    let target = ctx.app.db.read(|conn| watch::target(ctx.app, conn, server))?;
+    ctx.outbound(move |_| probe::probe(&target))
 }
 
 /// One poll now, for a person who waits: what was seen, or why not. It does not count for the lamp.

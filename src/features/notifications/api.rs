@@ -177,7 +177,8 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 /// `{"ok": true, "results": [{"recipient", "ok", "answer", "took_ms"}]}`: the receiver's own words.
 fn test(ctx: &Ctx) -> Result<Reply> {
     Input::read(ctx.request)?.finish(&[])?;
-    let results = sender::test(ctx.app, ctx.id(0, "endpoint")?)?;
+    let id = ctx.id(0, "endpoint")?;
+    let results = ctx.outbound(move |app| sender::test(app, id))?;
     let of =
         |t: &Tested| json!({ "recipient": t.recipient, "ok": t.is_sent, "answer": t.answer, "took_ms": t.took_ms });
     Reply::json(&json!({

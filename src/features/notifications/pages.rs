@@ -304,7 +304,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn test(ctx: &Ctx) -> Result<Reply> {
     let id: Id<id::Endpoint> = ctx.id(0, "endpoint")?;
-    let results = sender::test(ctx.app, id)?;
+    let results = ctx.outbound(move |app| sender::test(app, id))?;
     let ids: Vec<_> = results
         .iter()
         .filter_map(|t| t.row.map(|row| row.to_string()))

@@ -66,7 +66,7 @@ fn view(v: &Verified) -> View<'_> {
 fn verify_one(ctx: &Ctx) -> Result<Reply> {
     Input::read(ctx.request)?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    let verified = verify::verify(ctx.app, id, clock::mono() + WAIT)?;
+    let verified = ctx.outbound(move |app| verify::verify(app, id, clock::mono() + WAIT))?;
     Reply::json(&view(&verified))
 }
 
@@ -86,7 +86,7 @@ fn verify_several(ctx: &Ctx) -> Result<Reply> {
         input.wrong("ids", "required", "Choose at least one domain.");
     }
     input.finish(&[])?;
-    let done = verify::verify_all(ctx.app, &ids, clock::mono() + WAIT);
+    let done = ctx.outbound(move |app| Ok(verify::verify_all(app, &ids, clock::mono() + WAIT)))?;
     let item = |(id, result): &(Id<Domain>, Result<Verified>)| match result {
         Ok(verified) => serde_json::to_value(view(verified)),
         Err(e) => serde_json::to_value(Failed {

@@ -133,7 +133,7 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
 fn verify_one(ctx: &Ctx) -> Result<Reply> {
     Input::read(ctx.request)?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    verify::verify(ctx.app, id, clock::mono() + api::WAIT)?;
+    ctx.outbound(move |app| verify::verify(app, id, clock::mono() + api::WAIT))?;
     Ok(Reply::see_other(format!("/domains/{id}#nameservers")))
 }
 
@@ -160,7 +160,7 @@ fn verify_several(ctx: &Ctx) -> Result<Reply> {
         return Ok(Reply::see_other("/domains"));
     }
     let lang = page::lang(ctx.request, ctx.maybe_actor());
-    let done = verify::verify_all(ctx.app, &ids, clock::mono() + api::WAIT);
+    let done = ctx.outbound(move |app| Ok(verify::verify_all(app, &ids, clock::mono() + api::WAIT)))?;
     let items: Vec<_> = done.into_iter().map(|(id, result)| outcome(lang, id, result)).collect();
     let good = items.iter().filter(|i| i.glyph == "ok").count();
     let content = serde_json::json!({ "items": items, "good": good, "bad": items.len() - good });

@@ -91,6 +91,9 @@ pub fn refusal(why: Refusal, about: About<'_>, bodiless: bool) -> Vec<u8> {
     if why.status() == 503 {
         fields.push(("Retry-After", "2"));
     }
+    if why.status() == 401 {
+        fields.push(("WWW-Authenticate", "Bearer"));
+    }
     let mut out = Vec::with_capacity(1536);
     let about = About { close: true, ..about };
     head(

@@ -1,6 +1,8 @@
 //! How much and how long: every number that bounds what a client can take from us, and the gauges that hold them.
 
 use crate::base::clock::{self, Duration, Instant};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Caps and deadlines. The defaults fit a fleet's control panel on a small machine.
@@ -10,12 +12,16 @@ pub struct Limits {
     pub connections_max: usize,
     /// Of one IPv4 address or IPv6 /64; loopback and trusted proxies are exempt.
     pub connections_per_ip_max: usize,
-    /// TLS handshakes at once: half a millisecond of CPU each, for the asking.
-    pub handshakes_max: usize,
     /// Requests inside at once; far below the inner socket's backlog, since connecting has no deadline.
     pub in_flight_max: usize,
+    /// Of one IPv4 address or IPv6 /64; fewer than there are handlers, so that nobody holds them all.
+    pub in_flight_each_max: usize,
     /// Bytes of bodies and answers in memory at once, over all connections.
     pub buffered_max: usize,
+    /// Of one IPv4 address or IPv6 /64.
+    pub buffered_each_max: usize,
+    /// A body of somebody who is not known. All connections together stay below [`Limits::buffered_max`] with it.
+    pub anonymous_body_max: u64,
     /// Answers up to this are taken whole from the handler, so that a slow client holds memory, never a handler.
     pub spool_max: usize,
     /// From `accept` to the end of the TLS handshake.
@@ -48,9 +54,11 @@ impl Default for Limits {
         Limits {
             connections_max: 512,
             connections_per_ip_max: 64,
-            handshakes_max: 64,
             in_flight_max: 64,
+            in_flight_each_max: 12,
             buffered_max: 64 << 20,
+            buffered_each_max: 32 << 20,
+            anonymous_body_max: 64 << 10,
             spool_max: 1 << 20,
             handshake: seconds(5),
             head: seconds(10),
@@ -92,40 +100,72 @@ pub fn allowance(base: Duration, bytes: u64) -> Instant {
     clock::mono() + base + Duration::from_secs(bytes.saturating_sub(1 << 20).min(1 << 40) >> 16)
 }
 
-/// So much of something, shared by all connections.
+/// What one subscriber line or one server has: an IPv4 address, an IPv6 /64.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+/// So much of something, shared by all connections, and less of it for the connections of one network.
 #[derive(Clone)]
 pub struct Gauge(Arc<Inner>);
 
 struct Inner {
     max: usize,
-    used: Mutex<usize>,
+    each_max: usize,
+    used: Mutex<Used>,
     freed: Condvar,
 }
 
+#[derive(Default)]
+struct Used {
+    all: usize,
+    of: HashMap<IpAddr, usize>,
+}
+
+impl Inner {
+    fn take(&self, used: &mut Used, network: IpAddr, n: usize) -> bool {
+        let own = used.of.get(&network).copied().unwrap_or(0);
+        let fits = used.all + n <= self.max && own + n <= self.each_max;
+        if fits && n > 0 {
+            used.all += n;
+            used.of.insert(network, own + n);
+        }
+        fits
+    }
+}
+
 impl Gauge {
-    /// Nothing taken of `max`.
-    pub fn new(max: usize) -> Gauge {
+    /// Nothing taken of `max`, of which one network gets `each_max`.
+    pub fn new(max: usize, each_max: usize) -> Gauge {
         Gauge(Arc::new(Inner {
             max,
-            used: Mutex::new(0),
+            each_max,
+            used: Mutex::default(),
             freed: Condvar::new(),
         }))
     }
 
     /// A share that holds nothing yet.
-    pub fn share(&self) -> Share {
-        Share(self.clone(), 0)
+    pub fn share(&self, ip: IpAddr) -> Share {
+        Share(self.clone(), network(ip), 0)
     }
 
     /// Takes one, or nothing at once.
-    pub fn one(&self) -> Option<Share> {
-        self.one_until(clock::mono())
+    pub fn one(&self, ip: IpAddr) -> Option<Share> {
+        self.one_until(ip, clock::mono())
     }
 
     /// Takes one, waiting for it until then.
-    pub fn one_until(&self, until: Instant) -> Option<Share> {
+    pub fn one_until(&self, ip: IpAddr, until: Instant) -> Option<Share> {
+        let network = network(ip);
         let mut used = self.used();
-        while *used >= self.0.max {
+        while !self.0.take(&mut used, network, 1) {
             let left = until.saturating_duration_since(clock::mono());
             if left.is_zero() {
                 return None;
@@ -137,31 +177,29 @@ impl Gauge {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        *used += 1;
-        Some(Share(self.clone(), 1))
+        Some(Share(self.clone(), network, 1))
     }
 
     /// How much is taken.
     pub fn taken(&self) -> usize {
-        *self.used()
+        self.used().all
     }
 
-    fn used(&self) -> MutexGuard<'_, usize> {
+    fn used(&self) -> MutexGuard<'_, Used> {
         self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What one connection took of a gauge; dropped, it goes back.
-pub struct Share(Gauge, usize);
+pub struct Share(Gauge, IpAddr, usize);
 
 impl Share {
     /// Takes `n` more, or nothing.
     pub fn grow(&mut self, n: usize) -> bool {
         let mut used = self.0.used();
-        let fits = *used + n <= self.0.0.max;
+        let fits = self.0.0.take(&mut used, self.1, n);
         if fits {
-            *used += n;
-            self.1 += n;
+            self.2 += n;
         }
         fits
     }
@@ -169,10 +207,20 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if self.1 > 0 {
-            *self.0.used() -= self.1;
-            self.0.0.freed.notify_one();
+        if self.2 == 0 {
+            return;
         }
+        let mut used = self.0.used();
+        used.all -= self.2;
+        if let Some(own) = used.of.get_mut(&self.1) {
+            *own -= self.2;
+            if *own == 0 {
+                used.of.remove(&self.1);
+            }
+        }
+        drop(used);
+        // All: the first in line may be of a network that has its share.
+        self.0.0.freed.notify_all();
     }
 }
 
@@ -182,22 +230,26 @@ mod tests {
 
     #[test]
     fn a_gauge_gives_what_it_has_and_takes_it_back() {
-        let gauge = Gauge::new(10);
-        let (mut a, mut b) = (gauge.share(), gauge.share());
-        assert!(a.grow(6) && !b.grow(5) && b.grow(4));
-        assert!(gauge.one().is_none());
+        let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let gauge = Gauge::new(10, 6);
+        let (mut a, mut b) = (gauge.share(here), gauge.share(there));
+        assert!(a.grow(6) && !b.grow(5));
+        assert!(gauge.one(here).is_none(), "one network has its share, and no more");
+        assert!(b.grow(4) && gauge.one(there).is_none());
         drop(a);
         assert_eq!(gauge.taken(), 4);
         drop(b);
         assert_eq!(gauge.taken(), 0);
+        assert!(gauge.used().of.is_empty());
     }
 
     #[test]
     fn who_waits_for_a_place_gets_it() {
-        let gauge = Gauge::new(1);
-        let held = gauge.one();
+        let ip = "192.0.2.1".parse().unwrap();
+        let gauge = Gauge::new(1, 1);
+        let held = gauge.one(ip);
         let other = gauge.clone();
-        let waiter = std::thread::spawn(move || other.one_until(clock::mono() + Duration::from_secs(60)).is_some());
+        let waiter = std::thread::spawn(move || other.one_until(ip, clock::mono() + Duration::from_secs(60)).is_some());
         drop(held);
         assert!(waiter.join().unwrap());
         assert_eq!(gauge.taken(), 0);

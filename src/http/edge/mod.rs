@@ -16,7 +16,7 @@ mod stream;
 mod serve;
 mod listen;
 
-pub use limits::Limits;
+pub use limits::{Gauge, Limits};
 pub use listen::Listener;
 pub use peers::{CONN_HEADER, ConnInfo, Peers};
 pub use refusal::Refusal;
@@ -25,13 +25,13 @@ pub use wire::{Tls, tls_config};
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::Result;
-use crate::base::log;
+use crate::base::{log, random};
 use crate::http::sse::Streams;
-use limits::Gauge;
 use listen::Acceptor;
+use relay::Inner;
 use seats::Seats;
 use serve::{Counts, Shared};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use stream::Rounds;
@@ -62,9 +62,8 @@ impl Edge {
         let limits = &config.limits;
         let shared = Arc::new(Shared {
             seats: Seats::new(limits.connections_max, limits.connections_per_ip_max),
-            handshakes: Gauge::new(limits.handshakes_max),
-            in_flight: Gauge::new(limits.in_flight_max),
-            buffered: Gauge::new(limits.buffered_max),
+            in_flight: Gauge::new(limits.in_flight_max, limits.in_flight_each_max),
+            buffered: Gauge::new(limits.buffered_max, limits.buffered_each_max),
             peers,
             streams,
             rounds: Rounds::start(limits)?,
@@ -120,6 +119,28 @@ impl Edge {
 pub struct Door(Arc<Shared>);
 
 impl Door {
+    /// Asks the inner server past all clients and caps, and gives the status of its answer; an error says what failed.
+    pub fn ask_inside(&self, path: &str, limit: Duration) -> std::result::Result<u16, Refusal> {
+        let info = ConnInfo {
+            peer: (Ipv4Addr::LOCALHOST, 0).into(),
+            local: true,
+            tls: false,
+            request_id: random::name(),
+        };
+        let named = self.0.peers.name(info, &self.0.buffered);
+        let request = format!(
+            "GET {path} HTTP/1.0\r\nHost: localhost\r\n{CONN_HEADER}: {}\r\nConnection: close\r\n\r\n",
+            named.as_str()
+        );
+        let inner = Inner::ask(&self.0.config.inner, request.as_bytes(), &[], clock::mono() + limit)?;
+        inner.answer().map(|answer| answer.status).ok_or(Refusal::Internal)
+    }
+
+    /// Connections accepted since the start, those included that were turned away.
+    pub fn accepted(&self) -> u64 {
+        self.0.counts.accepted.load(Ordering::Relaxed)
+    }
+
     /// See [`Edge::stats`].
     pub fn stats(&self) -> EdgeStats {
         let Shared {

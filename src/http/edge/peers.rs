@@ -66,8 +66,8 @@ impl Peers {
     pub(super) fn name(&self, info: ConnInfo, memory: &Gauge) -> Named {
         let name = random::name();
         let inside = Inside {
+            held: memory.share(info.peer.ip()),
             info,
-            held: memory.share(),
             body: None,
         };
         self.table().insert(name.clone(), inside);
@@ -162,7 +162,7 @@ mod tests {
             tls: true,
             request_id: "r".into(),
         };
-        let named = peers.name(info.clone(), &Gauge::new(0));
+        let named = peers.name(info.clone(), &Gauge::new(0, 0));
         assert_eq!(peers.get(named.as_str()), Some(info));
         let name = named.as_str().to_string();
         drop(named);
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_body_is_handed_over_while_somebody_waits_for_it_and_memory_is_left() {
-        let (peers, memory) = (Peers::new(), Gauge::new(10));
+        let (peers, memory) = (Peers::new(), Gauge::new(10, 10));
         let info = ConnInfo {
             peer: "192.0.2.1:5".parse().unwrap(),
             local: false,

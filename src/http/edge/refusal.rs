@@ -22,6 +22,8 @@ pub enum Refusal {
     Target,
     /// A body where none is read.
     Body,
+    /// A large body of somebody who is not signed in.
+    Unknown,
     /// The head, or the body, did not arrive in time.
     Slow,
     /// The body is longer than this route takes.
@@ -57,7 +59,7 @@ pub enum Refusal {
 use Refusal::*;
 
 /// In the order of the variants (a test holds it so).
-pub const REFUSALS: [(Refusal, u16, &str, &str); 24] = [
+pub const REFUSALS: [(Refusal, u16, &str, &str); 25] = [
     (
         RequestLine,
         400,
@@ -106,6 +108,12 @@ pub const REFUSALS: [(Refusal, u16, &str, &str); 24] = [
         400,
         "unexpected_body",
         "A request with this method takes no body.",
+    ),
+    (
+        Unknown,
+        401,
+        "unauthorized",
+        "A request with so large a body needs a valid session or token. Sign in first.",
     ),
     (Slow, 408, "request_timeout", "The request did not arrive in time."),
     (
@@ -199,6 +207,7 @@ impl Refusal {
     pub fn reason(self) -> &'static str {
         match self.status() {
             400 => "Bad Request",
+            401 => "Unauthorized",
             408 => "Request Timeout",
             413 => "Content Too Large",
             414 => "URI Too Long",

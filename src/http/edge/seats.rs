@@ -1,10 +1,13 @@
 //! Who sits at the table: every client connection has a seat or is turned away. When all seats of an address, or all
-//! seats, are taken, the connection that has been idle for longest gives up its own.
+//! seats, are taken, one that keeps us waiting gives up its own: of the network that holds the most, an idle one before
+//! one in the middle of sending, and of those the one that has been so for longest.
 
+use super::limits::network;
 use super::refusal::Refusal;
 use crate::base::clock::{self, Duration, Instant};
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,11 +18,13 @@ const LEAVING_MAX: usize = 64;
 struct Chair {
     socket: Arc<TcpStream>,
     ip: IpAddr,
-    /// When it became idle, counted by `Shared::turn`; [`BUSY`] in the middle of a request, [`LEAVING`] when evicted.
-    idle_since: AtomicU64,
+    /// Since when it keeps us waiting, counted by `Shared::turn` in steps of two, plus [`SENDING`] in the middle of a
+    /// head or body; [`BUSY`] while we work for it, [`LEAVING`] when evicted.
+    waiting_since: AtomicU64,
 }
 
 const BUSY: u64 = 0;
+const SENDING: u64 = 1;
 const LEAVING: u64 = u64::MAX;
 
 /// All seats.
@@ -31,7 +36,7 @@ struct Shared {
     per_ip_max: usize,
     room: Mutex<Room>,
     left: Condvar,
-    /// Ticks once each time somebody becomes idle: an order of idleness needs no clock.
+    /// Ticks by two each time somebody begins to keep us waiting: an order needs no clock.
     turn: AtomicU64,
     evicted: AtomicU64,
 }
@@ -54,7 +59,7 @@ impl Seats {
             per_ip_max,
             room: Mutex::default(),
             left: Condvar::new(),
-            turn: AtomicU64::new(1),
+            turn: AtomicU64::new(2),
             evicted: AtomicU64::new(0),
         }))
     }
@@ -67,16 +72,16 @@ impl Seats {
             return Err(Refusal::Full);
         }
         let of_ip = room.per_ip.get(&ip).copied().unwrap_or(0);
-        if !exempt && of_ip >= self.0.per_ip_max && !self.evict(&mut room, |chair| chair.ip == ip) {
+        if !exempt && of_ip >= self.0.per_ip_max && !self.evict(&mut room, |chair, _| chair.ip == ip) {
             return Err(Refusal::PeerFull);
         }
-        if room.chairs.len() >= self.0.total_max && !self.evict(&mut room, |_| true) {
+        if room.chairs.len() >= self.0.total_max && !self.evict(&mut room, |_, _| true) {
             return Err(Refusal::Full);
         }
         let chair = Arc::new(Chair {
             socket,
             ip,
-            idle_since: AtomicU64::new(self.0.turn.fetch_add(1, Ordering::Relaxed)),
+            waiting_since: AtomicU64::new(self.0.turn.fetch_add(2, Ordering::Relaxed)),
         });
         room.last_id += 1;
         room.threads += 1;
@@ -90,21 +95,21 @@ impl Seats {
         })
     }
 
-    /// Ends the longest idle connection of those that `may`. Its seat is free at once, its thread leaves soon.
-    fn evict(&self, room: &mut Room, may: impl Fn(&Chair) -> bool) -> bool {
+    /// Ends a connection that keeps us waiting, of those that `may`. Its seat is free at once, its thread leaves soon.
+    fn evict(&self, room: &mut Room, may: impl Fn(&Chair, u64) -> bool) -> bool {
         loop {
-            let oldest = room
+            let first = room
                 .chairs
                 .iter()
-                .filter(|(_, chair)| may(chair))
-                .map(|(id, chair)| (chair.idle_since.load(Ordering::SeqCst), *id))
-                .filter(|(since, _)| *since != BUSY && *since != LEAVING)
+                .map(|(id, chair)| (chair, chair.waiting_since.load(Ordering::SeqCst), *id))
+                .filter(|(chair, since, _)| *since != BUSY && *since != LEAVING && may(chair, *since))
+                .map(|(chair, since, id)| (Reverse(room.per_ip.get(&chair.ip)), since & SENDING, since, id))
                 .min();
-            let Some((since, id)) = oldest else { return false };
+            let Some((_, _, since, id)) = first else { return false };
             let chair = &room.chairs[&id];
             // It may have become busy this very moment: then the next one.
             if chair
-                .idle_since
+                .waiting_since
                 .compare_exchange(since, LEAVING, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
             {
@@ -120,7 +125,7 @@ impl Seats {
     pub fn close(&self, until: Instant) -> usize {
         let mut room = self.room();
         room.closing = true;
-        while self.evict(&mut room, |_| true) {}
+        while self.evict(&mut room, |_, since| since & SENDING == 0) {}
         drop(room);
         if self.wait_empty(until) {
             return 0;
@@ -178,17 +183,6 @@ fn leave(room: &mut Room, id: u64) {
     }
 }
 
-/// What one subscriber line or one server has: an IPv4 address, an IPv6 /64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
-}
-
 /// A connection's own seat, held by its thread.
 pub struct Seat {
     seats: Seats,
@@ -199,16 +193,25 @@ pub struct Seat {
 impl Seat {
     /// Between two requests: may be ended at any time. `false`: it is over, now.
     pub fn idle(&self) -> bool {
-        let turn = self.seats.0.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = self.turn();
         // Under the lock: either the closing sees this chair idle, or this sees the closing.
         let room = self.seats.room();
         !room.closing && self.turn_to(BUSY, turn)
     }
 
-    /// A request has begun. `false`: too late, the connection was ended just before.
+    /// A request has begun to arrive: may be ended for a newcomer. `false`: too late, the connection was ended just before.
+    pub fn sending(&self) -> bool {
+        let turn = self.turn() | SENDING;
+        self.turn_to(self.chair.waiting_since.load(Ordering::SeqCst), turn)
+    }
+
+    /// The request has arrived and the work begins. `false`: too late, the connection was ended just before.
     pub fn busy(&self) -> bool {
-        let since = self.chair.idle_since.load(Ordering::SeqCst);
-        since == BUSY || self.turn_to(since, BUSY)
+        self.turn_to(self.chair.waiting_since.load(Ordering::SeqCst), BUSY)
+    }
+
+    fn turn(&self) -> u64 {
+        self.seats.0.turn.fetch_add(2, Ordering::Relaxed)
     }
 
     /// Is the edge closing? Then this answer is the connection's last.
@@ -220,7 +223,7 @@ impl Seat {
         from != LEAVING
             && self
                 .chair
-                .idle_since
+                .waiting_since
                 .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
     }

@@ -2,7 +2,7 @@
 
 use super::answer::{self, About};
 use super::limits::{Gauge, Limits, Share, allowance};
-use super::parse::{self, Head, Scan};
+use super::parse::{self, Field, Head, Scan};
 use super::peers::{self, CONN_HEADER, ConnInfo, Named, Peers};
 use super::refusal::{REFUSALS, Refusal};
 use super::relay::Inner;
@@ -23,6 +23,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The largest body a request of that method and path (not decoded) may bring, in bytes.
 pub type BodyMax = Box<dyn Fn(&str, &str) -> u64 + Send + Sync>;
 
+/// Is somebody behind these headers, by a session or token that is good now?
+pub type Known = Box<dyn Fn(&[Field<'_>], &ConnInfo) -> bool + Send + Sync>;
+
 /// So much of a body that lies apart from its head is copied behind it: most answers then leave in one write.
 const WITH_HEAD: usize = 16 << 10;
 
@@ -41,6 +44,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// Routes that take larger bodies say so here.
     pub body_max: BodyMax,
+    /// Only who is known may bring more than [`Limits::anonymous_body_max`].
+    pub known: Known,
 }
 
 impl Config {
@@ -52,6 +57,7 @@ impl Config {
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             body_max: Box::new(|_, _| BODY_MAX),
+            known: Box::new(|_, _| false),
         }
     }
 }
@@ -60,7 +66,6 @@ impl Config {
 pub struct Shared {
     pub config: Config,
     pub seats: Seats,
-    pub handshakes: Gauge,
     pub in_flight: Gauge,
     pub buffered: Gauge,
     pub peers: Peers,
@@ -97,11 +102,14 @@ impl Shared {
 /// Serves a connection until its end, or until it has become a stream.
 pub fn connection(shared: &Arc<Shared>, seat: Seat, mut wire: Wire, socket: SocketAddr, tls: Option<&Tls>) {
     let accepted = clock::mono();
-    if let Some(tls) = tls {
-        let place = shared.handshakes.one();
-        if place.is_none() || wire.shake(tls, accepted + shared.config.limits.handshake).is_err() {
-            return count(&shared.counts.handshake_errors);
+    if let Some(tls) = tls
+        && let Err(e) = wire.shake(tls, accepted + shared.config.limits.handshake)
+    {
+        // Who leaves without a word has tried nothing.
+        if e.kind() != ErrorKind::ConnectionAborted {
+            count(&shared.counts.handshake_errors);
         }
+        return;
     }
     let mut session = Session {
         now: Exchange::new(socket, wire.tls()),
@@ -236,18 +244,25 @@ impl Session<'_> {
             tls: self.now.tls,
             request_id: self.now.id.clone(),
         };
+        if head.length > config.limits.anonymous_body_max && !(config.known)(&head.fields, &info) {
+            return Err(Refusal::Unknown.into());
+        }
+        let ip = info.peer.ip();
         let named = self.shared.peers.name(info, &self.shared.buffered);
         let request = clean(&head, named.as_str(), &self.now.id);
         let (length, expects) = (head.length, head.expects);
         self.carry.drain(..end);
 
-        let mut held = self.shared.buffered.share();
+        let mut held = self.shared.buffered.share(ip);
         let body = self.body(length, expects, &mut held)?;
         let place = self
             .shared
             .in_flight
-            .one_until(clock::mono() + config.limits.queue)
+            .one_until(ip, clock::mono() + config.limits.queue)
             .ok_or(Refusal::Busy)?;
+        if !self.seat.busy() {
+            return Err(Stop::Gone);
+        }
         let until = clock::mono() + config.limits.handler;
         let inner = Inner::ask(&config.inner, &request, &body, until)?;
         drop((body, request));
@@ -269,7 +284,7 @@ impl Session<'_> {
                 return Err(Stop::Gone);
             }
         }
-        if !self.seat.busy() {
+        if !self.seat.sending() {
             return Err(Stop::Gone);
         }
         self.now = Exchange::new(self.socket, self.wire.tls());
