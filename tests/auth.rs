@@ -91,7 +91,7 @@ fn who_may_not_sign_in_hears_the_same_words_whatever_the_reason() {
         .database("lamplighter.db")
         .execute("UPDATE users SET disabled = 1 WHERE login = 'blocked'", [])
         .unwrap();
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(60_000);
     let mut answers = Vec::new();
     for (n, (login, password)) in [
         (ADMIN, "not the password"),
@@ -126,7 +126,6 @@ fn what_is_missing_or_too_much_is_told_by_field() {
         (json!({ "login": "", "password": "x" }), "login"),
         (json!({ "login": ["a"], "password": "x" }), "login"),
         (json!({ "login": ADMIN, "password": { "a": 1 } }), "password"),
-        (json!({ "login": ADMIN, "password": "x".repeat(100_001) }), "password"),
         (json!({ "login": "x".repeat(300), "password": "x" }), "login"),
     ]
     .into_iter()
@@ -136,6 +135,11 @@ fn what_is_missing_or_too_much_is_told_by_field() {
         answer.is(422);
         assert_eq!(answer.wrong_fields(), [field], "{}", answer.text());
     }
+    // More than anybody needs to sign in is not even read.
+    let flood = json!({ "login": ADMIN, "password": "x".repeat(100_001) });
+    from(&house, "192.0.2.98")
+        .post("/api/auth/login", &flood)
+        .fails(401, "unauthorized");
     // The rule for case is: it does not matter, and the answer has the login as it was made.
     let shouted = from(&house, "192.0.2.99").post("/api/auth/login", &credentials("ROOT-Admin", &house.password));
     assert_eq!(shouted.is(200)["user"]["login"], ADMIN);

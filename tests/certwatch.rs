@@ -102,8 +102,14 @@ impl Street {
             "" => vec![],
             kind => vec![(kind.to_string(), level.to_string())],
         };
+        // A renewal that the watch starts fails here, for nobody listens on the ssh port, and is told as such: that alert
+        // has a story of its own (tests/notifications.rs).
+        let of_watch = |alerts: Vec<(String, String)>| -> Vec<_> {
+            let others = alerts.into_iter().filter(|(kind, _)| kind != "certificate.failed");
+            others.collect()
+        };
         eventually(&format!("{wanted:?} is open"), || {
-            (self.alerts(domain, "open") == wanted).then_some(())
+            (of_watch(self.alerts(domain, "open")) == wanted).then_some(())
         });
     }
 }
