@@ -319,6 +319,8 @@ fn dev_sets_up_once_and_says_its_password_once() {
         let line = line.replace("cargo run -q --release --", env!("CARGO_BIN_EXE_lamplighter"));
         let output = std::process::Command::new("sh")
             .args(["-c", &line])
+            .env_clear() // as in `lamplighter()`: the tests' own variables are no keys of its configuration
+            .env("PATH", "/usr/bin:/bin")
             .current_dir(folder.path())
             .output()
             .unwrap();
