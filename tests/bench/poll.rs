@@ -284,7 +284,7 @@ fn judging(folder: &Folder, body: &[u8]) {
             Vec::new(),
             clock::mono(),
         );
-        let (figures, mut turns, now) = (Figures { sample, took_ms: 40 }, Vec::new(), clock::mono());
+        let (figures, mut turns, now) = (Figures::of(sample, 40), Vec::new(), clock::mono());
         let each = time(100_000, || {
             let look = Look {
                 server: Id::new(1),

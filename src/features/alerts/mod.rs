@@ -353,9 +353,8 @@ impl Alert {
 }
 
 /// Says what became of an alert, with all that a message needs: kind, variant, level, state, title, target (type, id,
-/// name, disk),
-/// part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms), flaps, and of
-/// [`Saying`] the rest. Who tells people reads this and not the alerts.
+/// name, disk), part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms),
+/// flaps, and of [`Saying`] the rest. Who tells people reads this and not the alerts.
 fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Result<()> {
     let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
     let data = serde_json::json!({

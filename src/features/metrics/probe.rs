@@ -123,7 +123,8 @@ const KEPT_BETWEEN: Duration = Duration::from_secs(60);
 /// Before the second try: long enough for a service that is being restarted to answer differently.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks once, and once more when that failed in a way that passes: the connection, the time, the server's own fault (not of a host that is known to be dark).
+/// Asks once, and once more when that failed in a way that passes: the connection, the time, the server's own fault. (A
+/// host that is known to be dark is asked once.)
 pub fn poll(target: &mut PollTarget) -> Outcome {
     let (began, at_ms) = (clock::mono(), clock::now());
     let mut tries = 1;

@@ -4,6 +4,7 @@
 use super::glances::{Disk, Sample};
 use crate::features::rules;
 use crate::features::rules::judge::{self, Measured};
+use std::cell::OnceCell;
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -112,16 +113,16 @@ pub fn disks(sample: &Sample) -> Vec<Judged<'_>> {
     order.sort_by_key(|d| d.mount.len());
     let mut groups: Vec<Vec<&Disk>> = Vec::new();
     for disk in order {
-        let group = groups
-            .iter_mut()
-            .find(|g| g.iter().any(|d| is_same(d, disk)) || shares(g[0], disk));
-        match group {
-            Some(group) if group.iter().any(|d| is_same(d, disk)) => {}
+        if groups.iter().flatten().any(|d| is_same(d, disk)) {
+            continue;
+        }
+        match groups.iter_mut().find(|g| shares(g[0], disk)) {
             Some(group) => group.push(disk),
             None => groups.push(vec![disk]),
         }
     }
-    groups.sort_by_key(|g| sample.disks.iter().position(|d| std::ptr::eq(d, g[0])));
+    // In the order sent: they lie in one slice.
+    groups.sort_by_key(|g| std::ptr::from_ref(g[0]));
     groups.iter().filter_map(|group| judged(group)).collect()
 }
 
@@ -162,7 +163,9 @@ fn is_same(a: &Disk, b: &Disk) -> bool {
 
 /// Are they datasets of one ZFS pool that share what is free? One with a quota of its own has its own.
 fn shares(a: &Disk, b: &Disk) -> bool {
-    let pool = |d: &Disk| d.device.split('/').next().unwrap_or_default().to_string();
+    fn pool(d: &Disk) -> Option<&str> {
+        d.device.split('/').next()
+    }
     a.kind == "zfs" && b.kind == "zfs" && a.free.is_some() && a.free == b.free && pool(a) == pool(b)
 }
 
@@ -180,6 +183,19 @@ pub struct Figures<'a> {
     pub sample: &'a Sample,
     /// How long it took.
     pub took_ms: u32,
+    /// What [`disks`] makes of it: the same for all rules.
+    judged: OnceCell<Vec<Judged<'a>>>,
+}
+
+impl<'a> Figures<'a> {
+    /// Of a poll.
+    pub fn of(sample: &'a Sample, took_ms: u32) -> Figures<'a> {
+        Figures {
+            sample,
+            took_ms,
+            judged: OnceCell::new(),
+        }
+    }
 }
 
 impl Measured for Figures<'_> {
@@ -194,20 +210,21 @@ impl Measured for Figures<'_> {
         }
     }
 
-    fn disks(&self, mount: &str, each: &mut dyn FnMut(judge::Disk)) {
-        let facts = |disk: &Disk, percent, datasets| judge::Disk {
-            mount: disk.mount.clone(),
-            device: disk.device.clone(),
-            percent,
-            size: disk.size,
-            used: disk.used,
-            free: disk.free,
-            datasets,
-        };
+    fn disks(&self, mount: &str, each: &mut dyn FnMut(judge::Disk<'_>)) {
+        fn facts(disk: &Disk, percent: f64, datasets: usize) -> judge::Disk<'_> {
+            judge::Disk {
+                mount: disk.mount.as_str().into(),
+                device: disk.device.as_str().into(),
+                percent,
+                size: disk.size,
+                used: disk.used,
+                free: disk.free,
+                datasets,
+            }
+        }
         if mount.is_empty() {
-            disks(self.sample)
-                .iter()
-                .for_each(|j| each(facts(j.disk, j.percent, j.datasets)));
+            let judged = self.judged.get_or_init(|| disks(self.sample));
+            judged.iter().for_each(|j| each(facts(j.disk, j.percent, j.datasets)));
         } else if let Some(disk) = self.sample.disks.iter().find(|d| d.mount == mount)
             && let Some(percent) = disk.percent
         {
@@ -281,7 +298,7 @@ mod tests {
         };
         let value = |sample, key: &str| {
             let series = rules::model::SERIES.iter().find(|s| s.key == key).unwrap();
-            Figures { sample, took_ms: 40 }.value(series)
+            Figures::of(sample, 40).value(series)
         };
         let [load, uptime, poll, cpu] = ["load5", "uptime", "poll", "cpu"].map(|key| value(&sample, key));
         assert_eq!((load, uptime, poll, cpu), (Some(1.5), Some(1.5), Some(40.0), None));

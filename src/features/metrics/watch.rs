@@ -333,10 +333,7 @@ impl Lamps {
 
 fn figures(outcome: &Outcome) -> Option<Figures<'_>> {
     let seen = outcome.result.as_ref().ok()?;
-    Some(Figures {
-        sample: &seen.sample,
-        took_ms: outcome.took_ms,
-    })
+    Some(Figures::of(&seen.sample, outcome.took_ms))
 }
 
 /// Most polls change nothing: those are found on a reader, and only the rest costs a commit.

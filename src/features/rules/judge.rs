@@ -8,6 +8,7 @@ use super::{Firing, Rule};
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::id::{self, Id, Server};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,16 +17,16 @@ pub trait Measured {
     /// A figure; `None`: it is not there.
     fn value(&self, series: &Series) -> Option<f64>;
     /// Each disk once; with a mount point, that one alone.
-    fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk));
+    fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk<'_>));
 }
 
-/// A disk as it was measured.
+/// A disk as it was measured. Its names are the poll's own: nearly all disks are fine, and of these nothing is kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Disk {
+pub struct Disk<'a> {
     /// Where it is mounted.
-    pub mount: String,
+    pub mount: Cow<'a, str>,
     /// What is mounted.
-    pub device: String,
+    pub device: Cow<'a, str>,
     /// As `df` counts it.
     pub percent: f64,
     /// Bytes of the whole file system.
@@ -36,6 +37,17 @@ pub struct Disk {
     pub free: Option<u64>,
     /// Datasets of one pool that share what is free: this one stands for them.
     pub datasets: usize,
+}
+
+impl Disk<'_> {
+    /// To be kept beyond the poll.
+    fn into_owned(self) -> Disk<'static> {
+        Disk {
+            mount: self.mount.into_owned().into(),
+            device: self.device.into_owned().into(),
+            ..self
+        }
+    }
 }
 
 /// A poll.
@@ -64,7 +76,7 @@ pub struct Turn {
     /// What was measured, oldest first.
     pub values: Vec<(Ms, f64)>,
     /// The disk as it was measured last.
-    pub disk: Option<Disk>,
+    pub disk: Option<Disk<'static>>,
     /// Why, where the values do not say it.
     pub why: Option<String>,
 }
@@ -102,22 +114,17 @@ fn busy(seen: &dyn Measured) -> Option<f64> {
 }
 
 /// One figure of a poll.
-struct Figure {
-    part: Box<str>,
+struct Figure<'a> {
     value: f64,
-    disk: Option<Disk>,
+    disk: Option<Disk<'a>>,
     /// Of the CPU, where the rule asks for it and it is known.
     busy: Option<f64>,
 }
 
-impl Figure {
-    fn of_disk(disk: Disk) -> Figure {
-        Figure {
-            part: disk.mount.as_str().into(),
-            value: disk.percent,
-            disk: Some(disk),
-            busy: None,
-        }
+impl Figure<'_> {
+    /// See [`Turn::part`].
+    fn part(&self) -> &str {
+        self.disk.as_ref().map_or("", |disk| &disk.mount)
     }
 }
 
@@ -131,7 +138,7 @@ struct State {
     /// Its turn is being written.
     turning: bool,
     values: Vec<(Ms, f64)>,
-    disk: Option<Disk>,
+    disk: Option<Disk<'static>>,
     /// Answers without it.
     absent: u32,
     seen: bool,
@@ -203,13 +210,18 @@ impl Judge {
             let Watches::Series(series) = held.rule.fields.watches else {
                 continue;
             };
-            let busy = held.asks_for_busy().then(|| busy(seen)).flatten();
-            let mut step = |figure| held.step(look, now, figure, &mut states, turns);
+            let mut step = |figure: Figure| held.step(look, now, figure, &mut states, turns);
             if series.key == DISK {
-                seen.disks(&held.rule.fields.limit.mount, &mut |disk| step(Figure::of_disk(disk)));
+                seen.disks(&held.rule.fields.limit.mount, &mut |disk| {
+                    step(Figure {
+                        value: disk.percent,
+                        disk: Some(disk),
+                        busy: None,
+                    })
+                });
             } else if let Some(value) = seen.value(series) {
+                let busy = held.rule.asks_for_busy().then(|| busy(seen)).flatten();
                 step(Figure {
-                    part: "".into(),
                     value,
                     disk: None,
                     busy,
@@ -281,11 +293,6 @@ impl InForce {
         self.servers.as_ref().is_none_or(|servers| servers.contains(&server))
     }
 
-    /// Does it need a CPU in use besides? The load of a container is often that of its host.
-    fn asks_for_busy(&self) -> bool {
-        self.rule.asks_for_busy()
-    }
-
     /// Is this disk one that it watches?
     pub fn wants(&self, part: &str) -> bool {
         let mount = &self.rule.fields.limit.mount;
@@ -294,21 +301,18 @@ impl InForce {
 
     fn step(&self, look: &Look, now: Instant, figure: Figure, states: &mut Vec<State>, turns: &mut Vec<Turn>) {
         let limit = &self.rule.fields.limit;
-        let Figure {
-            part,
-            value,
-            disk,
-            busy,
-        } = figure;
+        let (value, busy) = (figure.value, figure.busy);
         let bad = limit.is_bad(value) && busy.is_none_or(|busy| busy >= BUSY);
         let fine = limit.is_fine(value) || busy.is_some_and(|busy| busy < IDLE);
-        let place = states.iter().position(|s| s.rule == self.rule.id && s.part == part);
+        let place = states
+            .iter()
+            .position(|s| s.rule == self.rule.id && *s.part == *figure.part());
         let place = match place {
             None if !bad => return,
             None => {
                 states.push(State {
                     rule: self.rule.id,
-                    part,
+                    part: figure.part().into(),
                     revision: self.rule.revision,
                     since: now,
                     fires: false,
@@ -325,7 +329,7 @@ impl InForce {
         let s = &mut states[place];
         (s.seen, s.absent) = (true, 0);
         s.note(look.at, value);
-        s.disk = disk;
+        s.disk = figure.disk.map(Disk::into_owned);
         if s.turning {
             return;
         }
@@ -379,12 +383,12 @@ mod tests {
             self.cpu.filter(|_| series.key == "cpu")
         }
 
-        fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk)) {
+        fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk<'_>)) {
             let wanted = self.disks.iter().filter(|(m, _)| mount.is_empty() || *m == mount);
             wanted.for_each(|(mount, percent)| {
                 each(Disk {
-                    mount: mount.to_string(),
-                    device: String::new(),
+                    mount: (*mount).into(),
+                    device: "".into(),
                     percent: *percent,
                     size: None,
                     used: None,

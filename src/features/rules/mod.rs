@@ -298,10 +298,9 @@ fn disk_line(disk: &judge::Disk) -> String {
         0 | 1 => String::new(),
         n => format!("; with {} other datasets of its pool, which share what is free", n - 1),
     };
-    let device = if disk.device.is_empty() {
-        "a file system"
-    } else {
-        &disk.device
+    let device = match &*disk.device {
+        "" => "a file system",
+        device => device,
     };
     format!("{device} at {}: {used} used of {all}, {free} free{pool}", disk.mount).replace('\u{a0}', " ")
 }
