@@ -41,6 +41,7 @@ templates![
     "domains/_path.html",
     "domains/_plan.html",
     "domains/_sites.html",
+    "domains/_steps.html",
     "domains/_why.html",
     "domains/ask.html",
     "domains/bulk.html",

@@ -272,7 +272,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 }
 
 /// Domains of one bulk action: as many as one list shows at most.
-const BULK_MAX: usize = 500;
+pub const BULK_MAX: usize = 500;
 
 /// What became of a bulk action: tasks that were put in, and domains for which none was.
 #[derive(Default, Serialize)]

@@ -704,9 +704,23 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
+/// The ticked domains of a list, each once and no more than so many. (The list's form has more fields than the boxes.)
+pub fn picked(ctx: &Ctx, count_max: usize) -> Result<Vec<Id<id::Domain>>> {
+    let mut ids = Vec::new();
+    for (_, value) in ctx.request.form()?.iter().filter(|(name, _)| name == "ids") {
+        if let Some(id) = Id::parse(value)
+            && ids.len() < count_max
+            && !ids.contains(&id)
+        {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
 /// Deploys the ticked domains and says what became of each.
 fn bulk(ctx: &Ctx) -> Result<Reply> {
-    let bulk = api::deploy_all(ctx.app, &act::pages::picked(ctx)?, ctx.actor()?)?;
+    let bulk = api::deploy_all(ctx.app, &picked(ctx, api::BULK_MAX)?, ctx.actor()?)?;
     if let ([one], []) = (&bulk.tasks[..], &bulk.refused[..]) {
         return Ok(Reply::see_other(format!("/tasks/{}", one.task_id)));
     }

@@ -81,14 +81,8 @@ fn deploy(run: &Run) -> Result<Outcome> {
         wish: &wish,
         choice,
     };
-    let result = work.everywhere();
-    finish(run, &wish, result)
-}
-
-/// Ends with the event that ends the alerts.
-fn finish(run: &Run, wish: &Wish, result: Result<u32>) -> Result<Outcome> {
+    let changed = work.everywhere()?;
     let target = ("domain", wish.domain.id.get());
-    let changed = result?;
     let wake = run.app.wakes.events.clone();
     let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
     Ok(Outcome {
@@ -417,18 +411,13 @@ fn remove(run: &Run) -> Result<Outcome> {
             (row, server.clone())
         })
         .collect();
-    let result = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off);
-    match result {
-        Ok(changed) => {
-            let (wake, domain) = (run.app.wakes.events.clone(), wish.domain);
-            let commit = move |tx: &Tx| super::forget(tx, &wake, &domain);
-            Ok(Outcome {
-                changed,
-                commit: Some(Box::new(commit)),
-            })
-        }
-        Err(e) => Err(e),
-    }
+    let changed = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off)?;
+    let (wake, domain) = (run.app.wakes.events.clone(), wish.domain);
+    let commit = move |tx: &Tx| super::forget(tx, &wake, &domain);
+    Ok(Outcome {
+        changed,
+        commit: Some(Box::new(commit)),
+    })
 }
 
 /// certbot's own timer renews what is due; this is for those who cannot wait, and for lives too short for a timer that beats

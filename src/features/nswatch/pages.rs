@@ -150,12 +150,7 @@ struct Outcome {
 }
 
 fn verify_several(ctx: &Ctx) -> Result<Reply> {
-    // The list's form has more fields than the boxes.
-    let form = ctx.request.form()?;
-    let picked = form.iter().filter(|(name, _)| name == "ids");
-    let mut ids: Vec<Id<Domain>> = picked.filter_map(|(_, id)| Id::parse(id)).collect();
-    ids.dedup();
-    ids.truncate(api::BULK_MAX);
+    let ids = domains::pages::picked(ctx, api::BULK_MAX)?;
     if ids.is_empty() {
         return Ok(Reply::see_other("/domains"));
     }

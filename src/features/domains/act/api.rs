@@ -4,7 +4,7 @@ use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
-use crate::features::domains::plan::{self, Plan, ServerPlan, Wish};
+use crate::features::domains::plan::{self, ServerPlan, Wish};
 use crate::features::domains::tasks::{Choice, Renewal};
 use crate::features::domains::{self, preflight};
 use crate::features::servers::reach::Way;
@@ -70,7 +70,7 @@ fn server(s: &ServerPlan) -> ServerView<'_> {
 pub fn plan(ctx: &Ctx) -> Result<Reply> {
     Input::read(ctx.request)?.finish(&[])?;
     let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
-    let plan: Plan = plan::make(ctx.app, &wish, &Cancel::new());
+    let plan = ctx.outbound(move |app| Ok(plan::make(app, &wish, &Cancel::new())))?;
     Reply::json(&PlanView {
         made_at: rfc3339(plan.made_at),
         ok: !plan.stops(),

@@ -3,7 +3,7 @@
 use crate::base::clock::{self, Ms};
 use crate::base::diff::{Change, Diff};
 use crate::base::error::{Error, Field, Kind, Result};
-use crate::base::id::{self, Id, Task};
+use crate::base::id::{Id, Task};
 use crate::base::process::Cancel;
 use crate::features::domains::plan::{self, Fault, Level, Plan, ServerPlan, Step, Wish};
 use crate::features::domains::preflight::{self, Verdict};
@@ -52,14 +52,32 @@ fn lines<'a>(diff: &Diff<'a>) -> Vec<DiffLine<'a>> {
     out
 }
 
+/// What is to be done with one domain on one server.
 #[derive(Serialize)]
-struct ServerCard<'a> {
-    id: i64,
-    name: &'a str,
+struct Work<'a> {
     canary: bool,
     leaves: bool,
     steps: &'a [Step],
     faults: &'a [Fault],
+}
+
+impl<'a> Work<'a> {
+    fn of(s: &'a ServerPlan) -> Work<'a> {
+        Work {
+            canary: s.canary,
+            leaves: s.leaves,
+            steps: &s.steps,
+            faults: &s.faults,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ServerCard<'a> {
+    id: i64,
+    name: &'a str,
+    #[serde(flatten)]
+    work: Work<'a>,
     diff: Vec<DiffLine<'a>>,
 }
 
@@ -68,10 +86,7 @@ impl<'a> ServerCard<'a> {
         ServerCard {
             id: s.server.get(),
             name: &s.name,
-            canary: s.canary,
-            leaves: s.leaves,
-            steps: &s.steps,
-            faults: &s.faults,
+            work: Work::of(s),
             diff: lines(diff),
         }
     }
@@ -114,7 +129,10 @@ struct PlanPage<'a> {
 /// `GET /domains/{id}/plan`: looks at the servers, which takes a moment.
 pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
     let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
-    let plan: Plan = plan::make(ctx.app, &wish, &Cancel::new());
+    let (wish, plan) = ctx.outbound(move |app| {
+        let plan = plan::make(app, &wish, &Cancel::new());
+        Ok((wish, plan))
+    })?;
     let diffs: Vec<Diff> = plan.servers.iter().map(ServerPlan::diff).collect();
     let faults = || plan.faults.iter().chain(plan.servers.iter().flat_map(|s| &s.faults));
     let lang = page::lang(ctx.request, ctx.maybe_actor());
@@ -147,10 +165,8 @@ pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
 struct SiteLine<'a> {
     id: i64,
     domain: &'a str,
-    canary: bool,
-    leaves: bool,
-    steps: &'a [Step],
-    faults: &'a [Fault],
+    #[serde(flatten)]
+    work: Work<'a>,
 }
 
 #[derive(Serialize)]
@@ -179,12 +195,12 @@ struct PlansPage<'a> {
     stopped: Vec<Stopped<'a>>,
 }
 
-/// Looking at many servers may take this long; what is left then is told as not looked at.
-const PLANS_LIMIT: Duration = Duration::from_secs(25);
+/// When looking at many servers has taken this long, no other look begins: what is left is told as not looked at.
+const PLANS_LIMIT: Duration = Duration::from_secs(15);
 
 /// `POST /domains/plan` with `ids`: what a deploy of all of these would do, by server. Changes nothing.
 pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
-    let ids = picked(ctx)?;
+    let ids = domains::pages::picked(ctx, domains::api::BULK_MAX)?;
     match ids[..] {
         [] => return Ok(Reply::see_other("/domains")),
         [one] => return Ok(Reply::see_other(format!("/domains/{one}/plan"))),
@@ -198,7 +214,11 @@ pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
             Err(e) => return Err(e),
         }
     }
-    let plans = plan::make_all(ctx.app, &wishes, clock::mono() + PLANS_LIMIT, &Cancel::new());
+    let until = clock::mono() + PLANS_LIMIT;
+    let (wishes, plans) = ctx.outbound(move |app| {
+        let plans = plan::make_all(app, &wishes, until, &Cancel::new());
+        Ok((wishes, plans))
+    })?;
     let names: Vec<String> = wishes.iter().map(|wish| wish.domain.name()).collect();
     let mut servers: BTreeMap<(&str, i64), OnServer> = BTreeMap::new();
     let (mut ready, mut stopped) = (Vec::new(), Vec::new());
@@ -223,10 +243,7 @@ pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
             server.sites.push(SiteLine {
                 id,
                 domain: name,
-                canary: s.canary,
-                leaves: s.leaves,
-                steps: &s.steps,
-                faults: &s.faults,
+                work: Work::of(s),
             });
         }
     }
@@ -238,13 +255,6 @@ pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
         stopped,
     };
     page::show(ctx, "domains/plans.html", content)
-}
-
-/// The ticked domains of a list.
-pub fn picked(ctx: &Ctx) -> Result<Vec<Id<id::Domain>>> {
-    let form = ctx.request.form()?;
-    let ids = form.iter().filter(|(name, _)| name == "ids");
-    Ok(ids.filter_map(|(_, value)| Id::parse(value)).collect())
 }
 
 fn follow(task: Id<Task>) -> Reply {
