@@ -208,7 +208,8 @@ impl Probe {
             let (mut misses, mut beats) = (0, 0);
             while stopped.recv_timeout(Probe::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let inside = door.ask_inside("/healthz", Probe::PATIENCE);
-                let moved = beat.load(Ordering::Relaxed) != std::mem::replace(&mut beats, beat.load(Ordering::Relaxed));
+                let taken = beat.load(Ordering::Relaxed);
+                let moved = taken != std::mem::replace(&mut beats, taken);
                 let is_alive = match inside {
                     Ok(200) => true,
                     Ok(status) => {

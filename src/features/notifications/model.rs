@@ -113,24 +113,25 @@ pub fn read(
         }
     }
     f.config = (channel.read)(i, &f.config);
-    for field in has.iter().copied() {
-        let Some((config, _)) = old else { break };
-        let (home, in_use) = (channel.home)(&f.config, field);
-        let say = format!(
-            "The address, the proxy or the certificate has changed. Give the {field} again: the stored one is not sent anywhere else."
-        );
-        let kept = Kept {
-            field,
-            stored: true,
-            in_use,
-            moved: home != (channel.home)(config, field).0,
-            say: &say,
-        };
-        let given = secrets.iter().any(|(name, _)| *name == field);
-        let mut change = given.then_some(None);
-        i.keep_at_home(kept, &mut change);
-        if !given && change.is_some() {
-            secrets.push((field, None));
+    if let Some((config, has)) = old {
+        for &field in has {
+            if secrets.iter().any(|(given, _)| *given == field) {
+                continue;
+            }
+            let (home, in_use) = (channel.home)(&f.config, field);
+            let say = format!(
+                "The address, the proxy or the certificate has changed. Give the {field} again: the stored one is not sent anywhere else."
+            );
+            let kept = Kept {
+                field,
+                stored: true,
+                in_use,
+                moved: home != (channel.home)(config, field).0,
+                say: &say,
+            };
+            let mut change = None;
+            i.keep_at_home(kept, &mut change);
+            secrets.extend(change.map(|change| (field, change)));
         }
     }
     if f.name.is_empty() && !i.has_error("name") {

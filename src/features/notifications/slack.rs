@@ -109,23 +109,20 @@ fn judge(said: &Said) -> Outcome {
     if body.is_empty() || body.eq_ignore_ascii_case(b"ok") || body.eq_ignore_ascii_case(b"success") {
         return Outcome::Sent(answer(said));
     }
-    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+    let fields: Value = serde_json::from_slice(body).unwrap_or_default();
+    if !fields.is_object() {
         return Outcome::Doubtful(format!("{} This says neither yes nor no.", answer(said)));
+    }
+    let is_no = |name: &str| match &fields[name] {
+        Value::Bool(yes) => !yes,
+        Value::String(word) => !["ok", "success", "true"].contains(&word.to_ascii_lowercase().as_str()),
+        _ => false,
     };
-    let says = |name: &str, words: &[&str]| match fields.get(name) {
-        Some(Value::Bool(yes)) => Some(*yes),
-        Some(Value::String(word)) => Some(words.contains(&word.to_ascii_lowercase().as_str())),
-        _ => None,
-    };
-    let good = ["ok", "success", "true"];
-    let no = ["ok", "success", "result", "status"]
-        .iter()
-        .any(|name| says(name, &good) == Some(false));
-    let error = says("error", &[""]) == Some(false) && fields.get("error").is_some_and(Value::is_string);
-    if !no && !error {
+    let error = text_of(&fields, "error");
+    if error.is_empty() && !["ok", "success", "result", "status"].into_iter().any(is_no) {
         return Outcome::Sent(answer(said));
     }
-    match text_of(&Value::Object(fields), "error") {
+    match error {
         "ratelimited" | "rate_limited" | "internal_error" | "service_unavailable" => Outcome::Later {
             why: answer(said),
             wait_s: said.retry_after,
