@@ -35,6 +35,40 @@ fn at(id: i64) -> String {
 }
 
 #[test]
+fn who_asks_silent_machines_again_and_again_is_told_to_wait_and_nobody_else_is() {
+    let house = House::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // takes connections and never says a word
+    let mut server = server("silent", 9);
+    server["glances_port"] = silent.local_addr().unwrap().port().into();
+    let id = house.admin().post("/api/servers", &server).is(201)["id"].clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (tell, admin) = (tell.clone(), house.admin());
+            let path = format!("/api/servers/{id}/probe-glances");
+            scope.spawn(move || tell.send(admin.post(&path, &json!({}))));
+        }
+        // Two of one address may wait for other machines at once; the third one hears so while they do.
+        let first = told.recv_timeout(PATIENCE).unwrap();
+        first.fails(503, "outbound_busy");
+        assert!(first.header("retry-after").is_some());
+        house.admin().get("/healthz").is(200);
+        drop(silent);
+        for _ in 0..2 {
+            assert_ne!(told.recv_timeout(PATIENCE).unwrap().status, 503);
+        }
+    });
+    // Their places are free again.
+    assert_ne!(
+        house
+            .admin()
+            .post(&format!("/api/servers/{id}/probe-glances"), &json!({}))
+            .status,
+        503
+    );
+}
+
+#[test]
 fn a_server_is_added_shown_changed_and_removed() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();
