@@ -561,7 +561,7 @@ fn a_deploy_of_many_shows_first_what_it_would_do_and_a_used_server_lists_its_use
         "Would stop",
         "href=\"/domains/1/plan\"",
         "href=\"/domains/2/plan\"",
-        "<a href=\"/servers/1\">Open edge-01</a>",
+        "<a class=\"btn sm\" href=\"/servers/1\">Open edge-01</a>",
         "None of these deploys can begin.",
     ] {
         assert!(plan.has(text), "{text}: {}", plan.body);
