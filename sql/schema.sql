@@ -103,7 +103,7 @@ CREATE TABLE certwatch_served (
   key_type   TEXT    NOT NULL DEFAULT '',
   sha256     TEXT    NOT NULL DEFAULT '',     -- hex; empty: none was ever shown
   not_before INTEGER,
-  not_after  INTEGER,
+  not_after  INTEGER, good_until INTEGER, ends_by TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (domain_id, server_id),
   FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;

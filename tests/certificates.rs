@@ -3,7 +3,7 @@
 mod ca;
 mod common;
 
-use ca::{Authority, Shop};
+use ca::{Authority, Issued, Shop};
 use common::inputs::{body as encoded, inputs};
 use common::*;
 use lamplighter::base::clock::{self, DAY, HOUR};
@@ -14,7 +14,7 @@ use lamplighter::features::certificates::{covers, model};
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::policy::Policy;
 use lamplighter::net::served::{Served, served};
-use lamplighter::net::tls::Distrust;
+use lamplighter::net::tls::{Distrust, End};
 use lamplighter::net::x509::{Certificate, Key, Link};
 use rusqlite::params;
 use serde_json::{Value, json};
@@ -407,6 +407,60 @@ fn what_a_server_shows_is_read_whatever_it_is_and_judged_as_a_browser_would() {
         "not a byte is said"
     );
     assert!(shop.visits.load(std::sync::atomic::Ordering::SeqCst) >= 10);
+}
+
+#[test]
+fn a_chain_is_good_until_the_first_end_on_the_way_that_is_used() {
+    let now = clock::now() / 1000 * 1000;
+    let (soon, later, ended) = (now + 3 * DAY, now + 60 * DAY, now - DAY);
+    let (root, other) = (Authority::root("Root"), Authority::root("Other Root"));
+    let old_root = Authority::root_until("Old Root", soon);
+    let short = root.below_until("R1", soon);
+    let long = root.below("R2");
+    let of = |above: &Authority, between: &[&[u8]]| Issued {
+        between: between.iter().map(|der| der.to_vec()).collect(),
+        ..above.issue(&["shop.example"], now - DAY, later)
+    };
+    let by_old_root = old_root.below("R3");
+    let crossed = of(&short, &[&short.der, &other.cross(&short, now + 900 * DAY)]);
+    let roots: &[&[u8]] = &[&root.der, &other.der, &old_root.der];
+    let shop = Shop::open("127.0.0.1:0");
+    for (story, shown, end, whose) in [
+        ("its own end comes first", of(&long, &[&long.der]), later, None),
+        ("the one above it", of(&short, &[&short.der]), soon, Some("R1")),
+        (
+            "the root",
+            of(&by_old_root, &[&by_old_root.der]),
+            soon,
+            Some("Old Root"),
+        ),
+        ("there is a way round it", crossed, later, None),
+        ("it is not on the way", of(&long, &[&short.der, &long.der]), later, None),
+    ] {
+        shop.show("shop.example", &shown);
+        let seen = look(shop.port, "shop.example").unwrap();
+        assert_eq!(seen.verdict(roots, now).unwrap(), Ok(()), "{story}");
+        let told = seen.good_until(roots, now).unwrap().unwrap();
+        assert_eq!((told.at, told.whose.as_deref()), (end, whose), "{story}");
+        let after = seen.verdict(roots, end + 1_000).unwrap();
+        assert!(after.is_err(), "{story}");
+    }
+    let gone = root.below_until("R0", ended);
+    let gone_root = Authority::root_until("Gone Root", ended);
+    let below = gone_root.below("R4");
+    for (shown, whose) in [
+        (of(&gone, &[&gone.der]), "R0"),
+        (of(&below, &[&below.der]), "Gone Root"),
+    ] {
+        shop.show("shop.example", &shown);
+        let seen = look(shop.port, "shop.example").unwrap();
+        let end = End {
+            at: ended,
+            whose: Some(whose.into()),
+        };
+        let told = seen.verdict(&[&root.der, &gone_root.der], now).unwrap();
+        assert_eq!(told, Err(Distrust::IssuerExpired(end)));
+    }
 }
 
 #[test]

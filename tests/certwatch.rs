@@ -366,6 +366,65 @@ fn a_certificate_of_ones_own_is_held_against_its_own_chain() {
 }
 
 #[test]
+fn a_chain_ends_where_its_first_certificate_ends() {
+    if !may_serve() {
+        return;
+    }
+    let street = Street::new(Rooms::One);
+    street.private_acme();
+    let shop = Shop::open("127.0.1.8:443");
+    let server = street.server("edge-1", "127.0.1.8");
+    let domain = street.domain("chain.example", &[server]);
+    let (now, root) = (clock::now() / 1000 * 1000, Authority::root("Lab Root"));
+    let show = |end: Ms| {
+        let between = root.below_until("Lab R1", end);
+        shop.show(
+            "chain.example",
+            &between.issue_chain(&["chain.example"], now - DAY, now + 60 * DAY),
+        );
+        street.look(domain)
+    };
+    let end = now + 3 * DAY;
+    let told = show(end);
+    assert_eq!(
+        (&told["state"], &told["days_left"]),
+        (&json!("urgent"), &json!(2)),
+        "{told}"
+    );
+    assert_eq!(told["not_after"], clock::rfc3339(end));
+    let served = &told["served"][0];
+    assert_eq!(
+        (&served["good_until"], &served["ends_by"]),
+        (&json!(clock::rfc3339(end)), &json!("Lab R1"))
+    );
+    assert_eq!(
+        served["not_after"],
+        clock::rfc3339(now + 60 * DAY),
+        "its own end stays its own"
+    );
+    assert!(
+        served["say"].as_str().unwrap().contains("“Lab R1” in its chain ends"),
+        "{told}"
+    );
+    street.open_alert(domain, "certificate.urgent", "ERROR");
+    let alert = street.admin.get("/api/alerts?state=open").text();
+    assert!(alert.contains("“Lab R1” in its chain, to "), "{alert}");
+    let page = street.page(domain);
+    assert!(page.contains("“Lab R1” in its chain ends first"), "{page}");
+    // Over: nobody has to look twice at a clock.
+    let told = show(now - HOUR);
+    let served = &told["served"][0];
+    assert_eq!(
+        (&told["state"], &served["code"]),
+        (&json!("bad"), &json!("issuer_expired")),
+        "{told}"
+    );
+    street.open_alert(domain, "certificate.bad", "CRITICAL");
+    assert_eq!(show(now + 900 * DAY)["state"], "ok");
+    street.open_alert(domain, "", "");
+}
+
+#[test]
 fn the_worst_of_several_servers_decides_and_differences_are_told() {
     if !may_serve() {
         return;

@@ -24,6 +24,7 @@ pub const STATE: &[Step] = steps![
     "0014_silences.sql",
     "0015_engine.sql",
     "0016_resolvers.sql",
+    "0017_chain.sql",
 ];
 
 /// `metrics.db`.

@@ -3,7 +3,7 @@
 //! would judge it by.
 
 use super::dial::{self, Call};
-use super::tls::{self, Distrust};
+use super::tls::{self, Distrust, End};
 use super::x509::SIZE_MAX;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Kind, Result};
@@ -51,5 +51,10 @@ impl Served {
     /// Would a browser trust it at this moment, with these authorities (DER) besides those of this machine?
     pub fn verdict(&self, extra: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distrust>> {
         tls::judge(&self.chain, &self.name, extra, at)
+    }
+
+    /// Until when, if it does now. See [`tls::good_until`].
+    pub fn good_until(&self, extra: &[&[u8]], at: Ms) -> Result<Option<End>> {
+        tls::good_until(&self.chain().collect::<Vec<_>>(), extra, at)
     }
 }

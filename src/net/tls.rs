@@ -4,7 +4,7 @@
 //! [`super::served`].
 
 use super::x509::Certificate;
-use crate::base::clock::{Duration, Ms};
+use crate::base::clock::{Duration, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::text;
@@ -82,8 +82,68 @@ pub(super) fn onlooker() -> Arc<ClientConfig> {
 /// Whom this machine trusts.
 struct Authorities {
     stamp: Stamp,
-    roots: Arc<RootCertStore>,
+    anchors: Arc<Anchors>,
     client: Arc<ClientConfig>,
+}
+
+/// Authorities with their ends, which rustls does not keep: it takes one that has ended, where OpenSSL and Firefox refuse.
+#[derive(Clone)]
+struct Anchors {
+    roots: Arc<RootCertStore>,
+    /// Of each root in turn.
+    ends: Vec<End>,
+}
+
+impl Anchors {
+    fn read<'a>(ders: impl Iterator<Item = CertificateDer<'a>>) -> Anchors {
+        let (mut roots, mut ends) = (RootCertStore::empty(), Vec::new());
+        for der in ders {
+            // What rustls takes and we cannot read has no end that we know of.
+            let (at, whose) = Certificate::parse(&der).map_or((Ms::MAX, None), |c| (c.not_after, Some(c.subject)));
+            if roots.add(der.into_owned()).is_ok() {
+                ends.push(End { at, whose });
+            }
+        }
+        let roots = Arc::new(roots);
+        Anchors { roots, ends }
+    }
+
+    fn and(&self, more: Anchors) -> Anchors {
+        let (mut roots, mut ends) = ((*more.roots).clone(), more.ends);
+        roots.extend(self.roots.roots.iter().cloned());
+        ends.extend_from_slice(&self.ends);
+        let roots = Arc::new(roots);
+        Anchors { roots, ends }
+    }
+
+    /// Those that have not ended.
+    fn alive(&self, at: Ms) -> Arc<RootCertStore> {
+        if self.ends.iter().all(|end| end.at >= at) {
+            return self.roots.clone();
+        }
+        let all = self.roots.roots.iter().zip(&self.ends);
+        Arc::new(
+            all.filter(|(_, end)| end.at >= at)
+                .map(|(root, _)| root.clone())
+                .collect(),
+        )
+    }
+
+    /// Those that have, each alone.
+    fn ended(&self, at: Ms) -> impl Iterator<Item = (RootCertStore, &End)> {
+        let all = self.roots.roots.iter().zip(&self.ends);
+        all.filter(move |(_, end)| end.at < at)
+            .map(|(root, end)| (std::iter::once(root.clone()).collect(), end))
+    }
+}
+
+/// When a certificate stops to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Unix ms.
+    pub at: Ms,
+    /// The certificate above it that ends then; `None`: it does itself.
+    pub whose: Option<String>,
 }
 
 /// Time and size of the bundle: `update-ca-certificates` changes them.
@@ -106,15 +166,13 @@ fn authorities() -> Result<Arc<Authorities>> {
     if let Some(known) = known.as_ref().filter(|k| k.stamp == stamp) {
         return Ok(known.clone());
     }
-    let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(BUNDLE).map_err(|e| told(e.to_string()))?;
-    roots.add_parsable_certificates(found.flatten());
-    let roots = Arc::new(roots);
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), PROVIDER.clone())
+    let anchors = Arc::new(Anchors::read(found.flatten()));
+    let verifier = WebPkiServerVerifier::builder_with_provider(anchors.roots.clone(), PROVIDER.clone())
         .build()
         .map_err(|e| told(e.to_string()))?;
     let client = config(Trust::Authorities(verifier));
-    let made = Arc::new(Authorities { stamp, roots, client });
+    let made = Arc::new(Authorities { stamp, anchors, client });
     *known = Some(made.clone());
     Ok(made)
 }
@@ -132,8 +190,8 @@ pub enum Distrust {
     SelfSigned,
     /// No authority that this machine trusts signed it, or a certificate in between was not sent.
     UnknownIssuer,
-    /// A certificate in between is out of date.
-    IssuerExpired,
+    /// One of those who signed is out of date.
+    IssuerExpired(End),
     /// Anything else; the end of the sentence "its certificate …".
     Unusable(String),
 }
@@ -169,10 +227,8 @@ pub fn judge(
         )) => return Ok(Err(Distrust::WrongName)),
         Err(e) => return Ok(Err(Distrust::Unusable(in_words(&e)))),
     }
-    if vouches(&parsed, rest, &anchors(extra), at).is_ok() {
-        return Ok(Ok(()));
-    }
-    Ok(vouches(&parsed, rest, &authorities()?.roots, at).map_err(|e| in_doubt(&read, &e)))
+    let trusted = trusted(extra)?;
+    Ok(stands(&read, &parsed, rest, &trusted, at))
 }
 
 /// Does an authority that this machine trusts vouch for this chain (DER), whatever its names and its own dates?
@@ -185,19 +241,84 @@ pub fn vouched(chain: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distru
     let (Some(read), Ok(parsed)) = (Certificate::parse(leaf), ParsedCertificate::try_from(leaf)) else {
         return unreadable();
     };
-    Ok(vouches(&parsed, rest, &authorities()?.roots, at).map_err(|e| in_doubt(&read, &e)))
+    let trusted = trusted(&[])?;
+    Ok(stands(&read, &parsed, rest, &trusted, at))
 }
 
-fn in_doubt(leaf: &Certificate, e: &rustls::Error) -> Distrust {
-    let rustls::Error::InvalidCertificate(why) = e else {
-        return Distrust::Unusable(in_words(e));
+/// Until when a chain that is trusted now stays so: the first end on the way that is used. One that ends with another
+/// way round it, as a cross-signed root has, ends nothing. All DER. `None`: it is not trusted now.
+pub fn good_until(chain: &[&[u8]], extra: &[&[u8]], at: Ms) -> Result<Option<End>> {
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
+    let Some((leaf, rest)) = chain.split_first() else {
+        return Ok(None);
     };
-    match why {
-        _ if leaf.is_self_issued() => Distrust::SelfSigned,
-        CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Distrust::IssuerExpired,
-        _ => Distrust::Unusable(in_words(e)),
+    let (Some(read), Ok(parsed)) = (Certificate::parse(leaf), ParsedCertificate::try_from(leaf)) else {
+        return Ok(None);
+    };
+    let trusted = trusted(extra)?;
+    if stands(&read, &parsed, rest, &trusted, at).is_err() {
+        return Ok(None);
     }
+    let between = rest.iter().filter_map(|der| Certificate::parse(der)).map(|c| End {
+        at: c.not_after,
+        whose: Some(c.subject),
+    });
+    let mut ends: Vec<End> = between.chain(trusted.ends.iter().cloned()).collect();
+    ends.retain(|end| at <= end.at && end.at < read.not_after);
+    ends.sort_by_key(|end| end.at);
+    // A second later it has ended.
+    let outlived = ends.partition_point(|end| stands(&read, &parsed, rest, &trusted, end.at + SECOND).is_ok());
+    let own = End {
+        at: read.not_after,
+        whose: None,
+    };
+    Ok(Some(ends.into_iter().nth(outlived).unwrap_or(own)))
+}
+
+/// Those this machine trusts and these (DER).
+fn trusted(extra: &[&[u8]]) -> Result<Arc<Anchors>> {
+    let known = authorities()?.anchors.clone();
+    Ok(match extra {
+        [] => known,
+        _ => Arc::new(known.and(anchors(extra))),
+    })
+}
+
+fn stands(
+    leaf: &Certificate,
+    parsed: &ParsedCertificate,
+    between: &[CertificateDer],
+    trusted: &Anchors,
+    at: Ms,
+) -> std::result::Result<(), Distrust> {
+    use CertificateError::{Expired, ExpiredContext, UnknownIssuer};
+    let why = match vouches(parsed, between, &trusted.alive(at), at) {
+        Ok(()) => return Ok(()),
+        Err(rustls::Error::InvalidCertificate(why)) => why,
+        Err(e) => return Err(Distrust::Unusable(in_words(&e))),
+    };
+    let ended = match why {
+        UnknownIssuer => {
+            let mut ended = trusted.ended(at);
+            let used = ended.find(|(root, _)| vouches(parsed, between, root, at).is_ok());
+            used.map(|(_, end)| end.clone())
+        }
+        Expired | ExpiredContext { .. } => {
+            let read = between.iter().filter_map(|der| Certificate::parse(der));
+            let ended = read.filter(|c| c.not_after < at).max_by_key(|c| c.not_after);
+            ended.map(|c| End {
+                at: c.not_after,
+                whose: Some(c.subject),
+            })
+        }
+        _ => None,
+    };
+    Err(match (ended, why) {
+        (Some(end), _) => Distrust::IssuerExpired(end),
+        (None, _) if leaf.is_self_issued() => Distrust::SelfSigned,
+        (None, UnknownIssuer) => Distrust::UnknownIssuer,
+        (None, why) => Distrust::Unusable(in_words(&rustls::Error::InvalidCertificate(why))),
+    })
 }
 
 /// Does `anchor` vouch for the leaf by way of those in between, for use by a server, at this moment? The error is the end
@@ -206,13 +327,11 @@ pub fn holds(leaf: &[u8], between: &[&[u8]], anchor: &[u8], at: Ms) -> std::resu
     let leaf = CertificateDer::from(leaf);
     let parsed = ParsedCertificate::try_from(&leaf).map_err(|e| in_words(&e))?;
     let between: Vec<_> = between.iter().map(|der| CertificateDer::from(*der)).collect();
-    vouches(&parsed, &between, &anchors(&[anchor]), at).map_err(|e| in_words(&e))
+    vouches(&parsed, &between, &anchors(&[anchor]).roots, at).map_err(|e| in_words(&e))
 }
 
-fn anchors(extra: &[&[u8]]) -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(extra.iter().map(|der| CertificateDer::from(*der)));
-    roots
+fn anchors(ders: &[&[u8]]) -> Anchors {
+    Anchors::read(ders.iter().map(|der| CertificateDer::from(*der)))
 }
 
 fn vouches(

@@ -54,9 +54,12 @@ fn new_key() -> (Vec<u8>, EcdsaKeyPair) {
 impl Authority {
     /// Signed by itself, valid for years around now.
     pub fn root(name: &str) -> Authority {
+        Authority::root_until(name, clock::now() + 4_000 * DAY)
+    }
+
+    pub fn root_until(name: &str, end: Ms) -> Authority {
         let (_, key) = new_key();
-        let now = clock::now();
-        let dates = (now - 400 * DAY, now + 4_000 * DAY);
+        let dates = (clock::now() - 400 * DAY, end);
         let der = certificate(name, &key, name, key.public_key().as_ref(), dates, &[ca()]);
         Authority {
             name: name.into(),
@@ -67,15 +70,25 @@ impl Authority {
 
     /// An authority below this one.
     pub fn below(&self, name: &str) -> Authority {
+        self.below_until(name, clock::now() + 3_000 * DAY)
+    }
+
+    pub fn below_until(&self, name: &str, end: Ms) -> Authority {
         let (_, key) = new_key();
-        let now = clock::now();
-        let dates = (now - 300 * DAY, now + 3_000 * DAY);
+        let dates = (clock::now() - 300 * DAY, end);
         let der = certificate(&self.name, &self.key, name, key.public_key().as_ref(), dates, &[ca()]);
         Authority {
             name: name.into(),
             key,
             der,
         }
+    }
+
+    /// Another certificate for that authority's key, signed by this one (DER).
+    pub fn cross(&self, other: &Authority, end: Ms) -> Vec<u8> {
+        let public = other.key.public_key().as_ref();
+        let dates = (clock::now() - 300 * DAY, end);
+        certificate(&self.name, &self.key, &other.name, public, dates, &[ca()])
     }
 
     pub fn pem(&self) -> String {

@@ -6,8 +6,9 @@ use crate::base::error::{Error, Result};
 use crate::base::pem::{self, Block};
 use crate::base::secret::Secret;
 use crate::http::input::Input;
-use crate::net::tls::{self, Distrust, KeyForm, ServerKey};
+use crate::net::tls::{self, Distrust, End, KeyForm, ServerKey};
 use crate::net::x509::{self, Link};
+use std::borrow::Cow;
 
 /// Proof that a draft fits.
 #[derive(Debug)]
@@ -418,17 +419,33 @@ fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) ->
 /// Something worth knowing that does not stand in the way.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Note {
-    /// `self_signed`, `private_ca`, `not_yet_valid`, `ed25519`, `reordered`.
+    /// `self_signed`, `private_ca`, `not_yet_valid`, `ends_by`, `ed25519`, `reordered`.
     pub code: &'static str,
     /// One sentence.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
+    /// Of `ends_by`: the certificate of the chain that ends first.
+    pub ends_by: Option<String>,
+    /// And when, unix ms.
+    #[serde(skip)]
+    pub good_until: Option<Ms>,
+}
+
+impl Note {
+    const fn new(code: &'static str, message: &'static str) -> Note {
+        Note {
+            code,
+            message: Cow::Borrowed(message),
+            ends_by: None,
+            good_until: None,
+        }
+    }
 }
 
 /// The certificates came in another order than servers send them.
-pub const REORDERED: Note = Note {
-    code: "reordered",
-    message: "The certificates came in another order. They were put right: the server's own first, each signed by the next.",
-};
+pub const REORDERED: Note = Note::new(
+    "reordered",
+    "The certificates came in another order. They were put right: the server's own first, each signed by the next.",
+);
 
 /// What is worth knowing of a stored chain.
 pub fn notes(chain: &str, now: Ms) -> Result<Vec<Note>> {
@@ -440,7 +457,7 @@ pub fn notes(chain: &str, now: Ms) -> Result<Vec<Note>> {
     let leaf = x509::Certificate::parse(ders.first().copied().unwrap_or_default())
         .ok_or_else(|| Error::internal("a stored certificate cannot be read"))?;
     let mut out = Vec::new();
-    let mut note = |code, message| out.push(Note { code, message });
+    let mut note = |code, message| out.push(Note::new(code, message));
     if leaf.is_self_issued() {
         note(
             "self_signed",
@@ -465,6 +482,23 @@ pub fn notes(chain: &str, now: Ms) -> Result<Vec<Note>> {
             "ed25519",
             "The key is Ed25519, which browsers do not take for certificates; other programs may.",
         );
+    }
+    let top = ders
+        .split_last()
+        .filter(|(_, below)| !below.is_empty())
+        .map(|(top, _)| *top);
+    let at = now.max(leaf.not_before);
+    if let Some(End { at, whose: Some(whose) }) = tls::good_until(&ders, top.as_slice(), at)? {
+        out.push(Note {
+            code: "ends_by",
+            message: format!(
+                "“{whose}” in the chain ends first, on {}. From then on browsers refuse the certificate, too. Take the chain that is given out today.",
+                rfc3339(at)
+            )
+            .into(),
+            ends_by: Some(whose),
+            good_until: Some(at),
+        });
     }
     Ok(out)
 }

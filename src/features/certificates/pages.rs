@@ -116,6 +116,8 @@ struct Show {
     key_type: String,
     chain: String,
     notes: Vec<Note>,
+    /// Of the note on a chain that ends first.
+    good_until: Option<Ms>,
     line: Line,
     unconfirmed: bool,
 }
@@ -147,6 +149,7 @@ fn details(ctx: &Ctx, template: &str, unconfirmed: bool) -> Result<Reply> {
         key_type,
         line: life::line(c.not_before, c.not_after, Renewed::ByHand, now),
         chain: c.chain,
+        good_until: notes.iter().find_map(|note| note.good_until),
         notes,
         unconfirmed,
     };

@@ -46,6 +46,10 @@ struct View<'a> {
     sha256: &'a str,
     not_before: Option<String>,
     not_after: Option<String>,
+    /// When it stops to be taken: its own end, or that of a certificate above it which ends first.
+    good_until: Option<String>,
+    /// That certificate; `None`: it ends first itself.
+    ends_by: Option<&'a str>,
     days_left: Option<i64>,
 }
 
@@ -79,7 +83,9 @@ fn view<'a>(domain: Option<DomainView<'a>>, server: ServerView<'a>, seen: Option
         sha256: shown.map_or("", |c| &c.sha256),
         not_before: shown.map(|c| rfc3339(c.not_before)),
         not_after: shown.map(|c| rfc3339(c.not_after)),
-        days_left: shown.map(|c| life::days_left(c.not_after, now)),
+        good_until: shown.map(|c| rfc3339(c.good_until)),
+        ends_by: shown.map(|c| c.ends_by.as_str()).filter(|whose| !whose.is_empty()),
+        days_left: shown.map(|c| life::days_left(c.good_until, now)),
     }
 }
 

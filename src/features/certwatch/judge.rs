@@ -38,6 +38,19 @@ pub struct Shown {
     pub not_before: Ms,
     /// Unix ms.
     pub not_after: Ms,
+    /// When it stops to be taken, unix ms: its own end, or one above it that comes first.
+    pub good_until: Ms,
+    /// The certificate above it that ends first; empty: it does itself.
+    pub ends_by: String,
+}
+
+impl Shown {
+    /// From when to when it counts as living: as long as its authority meant, up to the end that comes first. So three days
+    /// left are as late for a certificate of yesterday as for one of last month.
+    pub fn life(&self) -> (Ms, Ms) {
+        let whole = self.not_after.saturating_sub(self.not_before);
+        (self.good_until.saturating_sub(whole), self.good_until)
+    }
 }
 
 /// How a domain's certificates stand.
@@ -68,7 +81,11 @@ pub const MISSES: i64 = 2;
 
 /// What a site's last look says. `None`: nothing yet, or a first failure, which has to be seen again.
 pub fn state(seen: &Seen, now: Ms) -> Option<State> {
-    let stage = seen.shown.as_ref().map(|c| life::stage(c.not_before, c.not_after, now));
+    let stage = seen
+        .shown
+        .as_ref()
+        .map(Shown::life)
+        .map(|(from, to)| life::stage(from, to, now));
     match (seen.code.as_str(), stage) {
         // Time is no accident, and nobody has to look twice at a clock.
         (_, Some(Stage::Over)) | ("expired", _) => Some(State::Bad),
@@ -132,6 +149,7 @@ mod tests {
             shown: Some(Shown {
                 not_before: left - life,
                 not_after: left,
+                good_until: left,
                 ..Shown::default()
             }),
             ..Seen::default()

@@ -10,7 +10,7 @@ use crate::base::text;
 use crate::net::dial::{Call, Security};
 use crate::net::policy::Policy;
 use crate::net::served::{self, Served};
-use crate::net::tls::Distrust;
+use crate::net::tls::{Distrust, End};
 use crate::net::x509;
 
 /// Where browsers ask.
@@ -61,7 +61,7 @@ pub fn look(site: &Site, trust: Trust) -> Result<Seen> {
             });
         }
     };
-    let shown = x509::Certificate::parse(served.leaf()).map(|c| Shown {
+    let mut shown = x509::Certificate::parse(served.leaf()).map(|c| Shown {
         names: c.names,
         issuer: c.issuer,
         serial: c.serial,
@@ -69,8 +69,13 @@ pub fn look(site: &Site, trust: Trust) -> Result<Seen> {
         sha256: c.sha256,
         not_before: c.not_before,
         not_after: c.not_after,
+        good_until: c.not_after,
+        ends_by: String::new(),
     });
-    let verdict = verdict(site, trust, &served, shown.as_ref(), at)?;
+    let (verdict, end) = verdict(site, trust, &served, shown.as_ref(), at)?;
+    if let (Some(shown), Some(End { at, whose: Some(whose) })) = (&mut shown, end) {
+        (shown.good_until, shown.ends_by) = (at, whose);
+    }
     let (code, say) = told(&verdict, shown.as_ref(), &site.name, &address);
     Ok(Seen {
         looked_at: at,
@@ -113,8 +118,15 @@ enum Verdict {
 }
 
 /// A domain with a certificate of a person's own may be signed by whoever signed that; one from an ACME server of the
-/// person's choice by an authority that only that place knows. All others must be known to this machine.
-fn verdict(site: &Site, trust: Trust, served: &Served, shown: Option<&Shown>, at: Ms) -> Result<Verdict> {
+/// person's choice by an authority that only that place knows. All others must be known to this machine. With the verdict
+/// comes the end of what it relies on.
+fn verdict(
+    site: &Site,
+    trust: Trust,
+    served: &Served,
+    shown: Option<&Shown>,
+    at: Ms,
+) -> Result<(Verdict, Option<End>)> {
     let own = match &site.own {
         Some(chain) => pem::blocks(chain, usize::MAX)?,
         None => Vec::new(),
@@ -123,22 +135,30 @@ fn verdict(site: &Site, trust: Trust, served: &Served, shown: Option<&Shown>, at
         .iter()
         .map(|b| b.der.reveal_for("a certificate is public"))
         .collect();
-    let known = served.verdict(&[], at)?;
-    let Err(doubt) = known else {
-        return Ok(Verdict::Good);
+    let doubt = match served.verdict(&[], at)? {
+        Ok(()) => return Ok((Verdict::Good, served.good_until(&[], at)?)),
+        Err(doubt) => doubt,
     };
-    let by_nobody_known = matches!(doubt, Distrust::UnknownIssuer | Distrust::SelfSigned);
-    if let (Some(top), true) = (own.last(), by_nobody_known) {
+    let top = match doubt {
+        Distrust::UnknownIssuer if own.is_empty() && !trust.acme_is_public => served.chain().last(),
         // A certificate that came alone vouches for itself and has nobody else to.
-        let is_itself = own.len() == 1 && shown.is_some_and(|s| Some(&s.sha256) == site.own_sha256.as_ref());
-        if is_itself || served.verdict(&[top], at)?.is_ok() {
-            return Ok(Verdict::Private);
+        Distrust::UnknownIssuer | Distrust::SelfSigned
+            if own.len() == 1 && shown.is_some_and(|s| Some(&s.sha256) == site.own_sha256.as_ref()) =>
+        {
+            return Ok((Verdict::Private, None));
         }
-    }
-    if own.is_empty() && !trust.acme_is_public && doubt == Distrust::UnknownIssuer {
-        return Ok(Verdict::Private);
-    }
-    Ok(Verdict::Bad(doubt))
+        Distrust::UnknownIssuer | Distrust::SelfSigned => own.last().copied(),
+        _ => None,
+    };
+    Ok(match (top.map(|top| served.verdict(&[top], at)).transpose()?, doubt) {
+        (Some(Ok(())), _) => (Verdict::Private, served.good_until(top.as_slice(), at)?),
+        (Some(Err(Distrust::IssuerExpired(end))), _) | (None, Distrust::IssuerExpired(end)) => {
+            (Verdict::Bad(Distrust::IssuerExpired(end.clone())), Some(end))
+        }
+        // Only its own authority knows what comes above it, and that is not always sent.
+        (Some(Err(_)), Distrust::UnknownIssuer) if own.is_empty() => (Verdict::Private, None),
+        (_, doubt) => (Verdict::Bad(doubt), None),
+    })
 }
 
 /// Code and sentence.
@@ -153,15 +173,23 @@ fn told(verdict: &Verdict, shown: Option<&Shown>, name: &str, address: &str) -> 
             + " UTC"
     };
     let ends = shown.map(|c| day(c.not_after)).unwrap_or_default();
+    let until = match shown {
+        Some(c) if !c.ends_by.is_empty() => format!(
+            "{}: then “{}” in its chain ends, before the certificate itself ({ends})",
+            day(c.good_until),
+            c.ends_by
+        ),
+        _ => ends.clone(),
+    };
     let issuer = shown.map(|c| c.issuer.as_str()).unwrap_or_default();
     match verdict {
         Verdict::Good => (
             "",
-            format!("{address} shows a certificate by {issuer} that is good until {ends}."),
+            format!("{address} shows a certificate by {issuer} that is good until {until}."),
         ),
         Verdict::Private => (
             "",
-            format!("{address} shows a certificate by a private authority ({issuer}) that is good until {ends}."),
+            format!("{address} shows a certificate by a private authority ({issuer}) that is good until {until}."),
         ),
         Verdict::Bad(Distrust::Expired) => (
             "expired",
@@ -193,9 +221,13 @@ fn told(verdict: &Verdict, shown: Option<&Shown>, name: &str, address: &str) -> 
                 "The certificate that {address} shows is signed by “{issuer}”, and no authority that browsers know stands behind that; or an intermediate certificate is missing."
             ),
         ),
-        Verdict::Bad(Distrust::IssuerExpired) => (
-            "untrusted",
-            format!("An intermediate certificate that {address} shows is out of date."),
+        Verdict::Bad(Distrust::IssuerExpired(end)) => (
+            "issuer_expired",
+            format!(
+                "“{}” in the chain of the certificate that {address} shows ended on {}. Renew the certificate, or give it today's chain.",
+                end.whose.as_deref().unwrap_or_default(),
+                day(end.at)
+            ),
         ),
         Verdict::Bad(Distrust::Unusable(why)) => ("unusable", format!("The certificate that {address} shows {why}.")),
     }

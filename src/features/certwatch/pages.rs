@@ -1,7 +1,7 @@
 //! What is served, hung on a domain's page.
 
 use super::api;
-use super::judge::{self, Seen, State};
+use super::judge::{self, Seen, Shown, State};
 use super::queries::Site;
 use crate::access::Right;
 use crate::base::clock::{self, Ms};
@@ -49,6 +49,9 @@ struct Main {
     private: bool,
     not_before: Ms,
     not_after: Ms,
+    good_until: Ms,
+    /// The certificate above it that ends first.
+    ends_by: String,
     line: Line,
 }
 
@@ -89,7 +92,7 @@ fn row(site: &Site, now: Ms) -> Row {
         another: site.shows_another(),
         is_first: !seen.code.is_empty() && state != Some(State::Bad),
         serial: seen.shown.as_ref().map(|c| c.serial.clone()).unwrap_or_default(),
-        not_after: seen.shown.as_ref().map(|c| c.not_after),
+        not_after: seen.shown.as_ref().map(|c| c.good_until),
         looked_at: (seen.looked_at > 0).then_some(seen.looked_at),
         code: seen.code,
         say: seen.say,
@@ -107,7 +110,9 @@ fn main_of(seen: &Seen, renewed: Renewed, now: Ms) -> Option<Main> {
         private: seen.private,
         not_before: c.not_before,
         not_after: c.not_after,
-        line: life::line(c.not_before, c.not_after, renewed, now),
+        good_until: c.good_until,
+        ends_by: c.ends_by.clone(),
+        line: life::line(c.not_before, c.good_until, renewed, now),
     })
 }
 
@@ -121,12 +126,13 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
     let seen = || sites.iter().filter_map(|s| s.before.as_ref());
     let ends_first = seen()
         .filter(|s| s.shown.is_some())
-        .min_by_key(|s| s.shown.as_ref().map(|c| c.not_after));
+        .min_by_key(|s| s.shown.as_ref().map(|c| c.good_until));
     // What is bad for another reason is so since nobody knows when.
     let since = ends_first
         .and_then(|s| s.shown.as_ref())
-        .filter(|c| told.state < State::Bad || c.not_after < now)
-        .and_then(|c| life::since(c.not_before, c.not_after, now));
+        .filter(|c| told.state < State::Bad || c.good_until < now)
+        .map(Shown::life)
+        .and_then(|(from, to)| life::since(from, to, now));
     let renewed = match sites.iter().any(|s| s.own.is_some()) {
         true => Renewed::ByHand,
         false => Renewed::ByUs,

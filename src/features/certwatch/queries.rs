@@ -40,7 +40,7 @@ impl Site {
 }
 
 const SEEN: &str = "w.looked_at, w.code, w.say, w.misses, w.private, w.names, w.issuer, w.serial, w.key_type, w.sha256,
-    w.not_before, w.not_after";
+    w.not_before, w.not_after, w.good_until, w.ends_by";
 
 /// Reads the columns of [`SEEN`] from number `n` on; the first is NULL when nobody has looked yet.
 fn seen(r: &Row, n: usize) -> rusqlite::Result<Option<Seen>> {
@@ -58,6 +58,8 @@ fn seen(r: &Row, n: usize) -> rusqlite::Result<Option<Seen>> {
             sha256,
             not_before: r.get::<_, Option<Ms>>(n + 10)?.unwrap_or_default(),
             not_after: r.get::<_, Option<Ms>>(n + 11)?.unwrap_or_default(),
+            good_until: r.get::<_, Option<Ms>>(n + 12)?.unwrap_or_default(),
+            ends_by: r.get(n + 13)?,
         }),
     };
     Ok(Some(Seen {
@@ -106,8 +108,8 @@ pub fn put(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>, s: &Seen
     let is_known = s.shown.is_some();
     conn.prepare_cached(
         "INSERT OR REPLACE INTO certwatch_served (domain_id, server_id, looked_at, code, say, misses, private, names, issuer,
-           serial, key_type, sha256, not_before, not_after)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14
+           serial, key_type, sha256, not_before, not_after, good_until, ends_by)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16
          WHERE EXISTS (SELECT 1 FROM domain_sites WHERE domain_id = ?1 AND server_id = ?2 AND name <> '')",
     )?
     .execute(params![
@@ -125,6 +127,8 @@ pub fn put(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>, s: &Seen
         c.sha256,
         is_known.then_some(c.not_before),
         is_known.then_some(c.not_after),
+        is_known.then_some(c.good_until),
+        c.ends_by,
     ])?;
     Ok(())
 }
@@ -224,17 +228,17 @@ pub struct Served {
     pub seen: Seen,
 }
 
-/// What is served everywhere and ends before `until`, what ends first in front, and how many there are. What nobody could
+/// What is served everywhere and is good until `until` at most, what ends first in front, and how many there are. What nobody could
 /// read has no end and comes first.
 pub fn overview(conn: &Conn, until: Ms, limit: i64, offset: i64) -> Result<(Vec<Served>, i64)> {
-    let wheres = "coalesce(w.not_after, 0) <= ?1";
+    let wheres = "coalesce(w.good_until, 0) <= ?1";
     let total = conn
         .prepare_cached(&format!("SELECT count(*) FROM certwatch_served w WHERE {wheres}"))?
         .query_row([until], |r| r.get(0))?;
     let mut statement = conn.prepare_cached(&format!(
         "SELECT w.domain_id, d.domain, w.server_id, s.name, {SEEN} FROM certwatch_served w
          JOIN domains d ON d.id = w.domain_id JOIN servers s ON s.id = w.server_id
-         WHERE {wheres} ORDER BY coalesce(w.not_after, 0), d.domain, w.server_id LIMIT ?2 OFFSET ?3"
+         WHERE {wheres} ORDER BY coalesce(w.good_until, 0), d.domain, w.server_id LIMIT ?2 OFFSET ?3"
     ))?;
     let rows = statement.query_map(params![until, limit, offset], |r| {
         Ok(Served {

@@ -142,9 +142,9 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     let seen: Vec<(&Site, &Seen)> = sites.iter().filter_map(|s| Some((s, s.before.as_ref()?))).collect();
     let all: Vec<&Seen> = seen.iter().map(|(_, seen)| *seen).collect();
     let state = judge::worst(&all, before.state, now);
-    let not_after = all.iter().filter_map(|s| Some(s.shown.as_ref()?.not_after)).min();
+    let not_after = all.iter().filter_map(|s| Some(s.shown.as_ref()?.good_until)).min();
     let decisive = seen.iter().max_by_key(|(_, s)| {
-        let ends = s.shown.as_ref().map_or(0, |c| c.not_after);
+        let ends = s.shown.as_ref().map_or(0, |c| c.good_until);
         (judge::state(s, now), std::cmp::Reverse(ends))
     });
     let say = decisive
@@ -192,6 +192,10 @@ fn evidence(site: &Site, seen: &Seen) -> Vec<String> {
             rfc3339(c.not_before),
             rfc3339(c.not_after)
         ));
+        if !c.ends_by.is_empty() {
+            let (server, whose, end) = (&site.server_name, &c.ends_by, rfc3339(c.good_until));
+            out.push(format!("{server}: “{whose}” in its chain, to {end}"));
+        }
     }
     out
 }
