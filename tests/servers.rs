@@ -69,6 +69,52 @@ fn who_asks_silent_machines_again_and_again_is_told_to_wait_and_nobody_else_is()
 }
 
 #[test]
+fn nothing_has_a_name_that_looks_like_another_one() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let resources = [
+        ("/api/servers", server("", 9)),
+        ("/api/groups", json!({})),
+        (
+            "/api/alert-rules",
+            json!({ "watches": "disk", "threshold": 80, "clear": 75 }),
+        ),
+        ("/api/certificates", json!({})),
+        (
+            "/api/notifications",
+            json!({ "type": "webhook", "url": "https://example.org/x" }),
+        ),
+    ];
+    // Zero width, direction, tags, fillers; a joiner, though scripts and emoji are spelled with it.
+    for c in
+        "\u{200b}\u{2060}\u{feff}\u{ad}\u{202e}\u{2066}\u{200f}\u{61c}\u{e0041}\u{3164}\u{200c}\u{200d}\u{fe0f}".chars()
+    {
+        for (path, body) in &resources {
+            let mut body = body.clone();
+            body["name"] = json!(format!("we{c}b"));
+            let answer = admin.post(path, &body);
+            let wrong = answer.is(422)["fields"].clone();
+            let name = wrong.as_array().unwrap().iter().find(|f| f["field"] == "name");
+            let name = name.unwrap_or_else(|| panic!("{path} took {c:?}"));
+            let code = format!(
+                "Character 3 of name cannot be seen or turns the reading direction (U+{:04X})",
+                c as u32
+            );
+            assert!(name["message"].as_str().unwrap().starts_with(&code), "{name}");
+        }
+    }
+    let mut tagged = server("web", 9);
+    tagged["tags"] = json!(["prod", "pro\u{200b}d"]);
+    assert_eq!(admin.post("/api/servers", &tagged).wrong_fields(), ["tags"]);
+    // Running text is spelled as its script wants, and nothing in it turns around.
+    let mut described = server("Сервер №1 ✓", 9);
+    described["description"] = json!("می\u{200c}خواهم 👩\u{200d}💻");
+    let id = admin.post("/api/servers", &described).is(201)["id"].as_i64().unwrap();
+    let turned = admin.patch(&at(id), &json!({ "description": "ab\u{202e}cd" }));
+    assert_eq!(turned.wrong_fields(), ["description"]);
+}
+
+#[test]
 fn a_server_is_added_shown_changed_and_removed() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();

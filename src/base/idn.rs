@@ -163,27 +163,6 @@ fn lower(label: &str) -> String {
 /// IDNA 2003 read these as dots; nobody types them on purpose.
 const OTHER_DOTS: [char; 3] = ['\u{3002}', '\u{ff0e}', '\u{ff61}'];
 
-/// What shows nothing, or changes the order of what is around it.
-const UNSEEN: &[RangeInclusive<char>] = &[
-    '\u{ad}'..='\u{ad}',
-    '\u{34f}'..='\u{34f}',
-    '\u{61c}'..='\u{61c}',
-    '\u{115f}'..='\u{1160}',
-    '\u{17b4}'..='\u{17b5}',
-    '\u{180b}'..='\u{180f}',
-    '\u{200b}'..='\u{200f}',
-    '\u{2028}'..='\u{202e}',
-    '\u{2060}'..='\u{206f}',
-    '\u{3164}'..='\u{3164}',
-    '\u{fe00}'..='\u{fe0f}',
-    '\u{feff}'..='\u{feff}',
-    '\u{ffa0}'..='\u{ffa0}',
-    '\u{fff0}'..='\u{fffb}',
-    '\u{1bca0}'..='\u{1bca3}',
-    '\u{1d173}'..='\u{1d17a}',
-    '\u{e0000}'..='\u{e0fff}',
-];
-
 /// Marks that NFC joins with the letter before them, and letters that it joins with each other.
 const UNCOMPOSED: &[RangeInclusive<char>] = &[
     '\u{300}'..='\u{36f}',
@@ -354,7 +333,7 @@ fn spelled(label: &str) -> Result<(), String> {
         if c.is_control() || c.is_whitespace() {
             return Err("A domain name has no spaces, line breaks or control characters.".into());
         }
-        if is_in(UNSEEN, c) {
+        if text::unseen(c) {
             return Err(format!(
                 "The name has a character in it that cannot be seen ({}). Type it again.",
                 code(c)

@@ -2,6 +2,8 @@
 //! [`CUT`] when there was more; broken UTF-8 is read as U+FFFD. Of all escape sequences only colours (SGR) stay: a log
 //! must not move a cursor, set a clipboard or hide its own text.
 
+use super::text;
+
 /// Longest line that is kept. What a person can read in one is far below.
 pub const LINE_MAX: usize = 16 * 1024;
 
@@ -69,15 +71,15 @@ impl Lines {
     }
 }
 
-/// The text without control characters, escape sequences (but SGR) and characters that change the reading direction or
-/// are not seen. Tabs stay.
-pub fn plain(text: &str) -> String {
+/// The text without control characters, escape sequences (but SGR) and characters that change the reading direction
+/// (CVE-2021-42574, "Trojan Source") or are not seen. Tabs stay.
+pub fn plain(line: &str) -> String {
     // Nearly all lines are plain: one look, one copy.
-    if text.bytes().all(|b| matches!(b, b'\t' | 0x20..=0x7e)) {
-        return text.to_string();
+    if line.bytes().all(|b| matches!(b, b'\t' | 0x20..=0x7e)) {
+        return line.to_string();
     }
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             '\u{1b}' => match chars.next() {
@@ -90,7 +92,7 @@ pub fn plain(text: &str) -> String {
             '\u{9b}' => sequence(&mut chars, &mut out),
             '\u{9d}' | '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => string(&mut chars),
             '\t' => out.push(c),
-            c if c.is_control() || unseen(c) => {}
+            c if c.is_control() || text::unseen(c) && !text::is_joiner(c) => {}
             c => out.push(c),
         }
     }
@@ -125,12 +127,6 @@ fn string(chars: &mut Chars) {
             _ => {}
         }
     }
-}
-
-/// Marks of direction (CVE-2021-42574, "Trojan Source"), line separators, zero width, byte order mark, tags.
-fn unseen(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

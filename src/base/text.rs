@@ -1,4 +1,4 @@
-//! Encodings and small text work: hex, base64, percent, cutting at a character.
+//! Encodings and small text work: hex, base64, percent, cutting at a character, what cannot be seen.
 
 use std::fmt::Write;
 
@@ -111,12 +111,30 @@ pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-/// One line of plain text out of anything a machine sent: control characters become spaces, ends are trimmed, at most
-/// `max` bytes stay.
+/// Shows nothing, or changes the order of what is around it: two names that look the same would not be the same, and a text
+/// would not read as it is (Unicode's Default_Ignorable_Code_Point, its separators and annotations, and the empty braille
+/// pattern). [`is_joiner`] tells those that scripts and emoji need within words.
+pub fn unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// ZWNJ and ZWJ, which Persian, Indic scripts and emoji are spelled with, and variation selectors. In running text they
+/// mean something; a name does without them, for with them and without it looks the same.
+pub fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+/// One line of plain text out of anything a machine sent: control characters and what is not seen become spaces, ends are
+/// trimmed, at most `max` bytes stay.
 pub fn one_line(text: &str, max: usize) -> String {
-    let line = cut(text.trim_matches(|c: char| c.is_control() || c.is_whitespace()), max);
-    match line.contains(char::is_control) {
-        true => line.replace(char::is_control, " "),
+    let odd = |c: char| c.is_control() || unseen(c) && !is_joiner(c);
+    let line = cut(text.trim_matches(|c: char| odd(c) || c.is_whitespace()), max);
+    match line.contains(odd) {
+        true => line.replace(odd, " "),
         false => line.to_string(),
     }
 }

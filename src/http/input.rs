@@ -68,6 +68,31 @@ impl Input {
         });
     }
 
+    /// What a person calls something: 1 to 100 characters on one line, all of them seen.
+    pub fn name(&mut self, name: &'static str) -> Option<String> {
+        let text = self.parse(name, "bad_name", |text| {
+            let good = (1..=100).contains(&text.chars().count()) && !text.contains(char::is_control);
+            match good && !text.trim().is_empty() {
+                true => Ok(text.to_string()),
+                false => Err("A name has 1 to 100 characters on one line.".into()),
+            }
+        })?;
+        self.seen(name, &text, text::unseen).then_some(text)
+    }
+
+    /// Can all of it be seen, but for what `unseen` lets pass? Else notes which character cannot.
+    fn seen(&mut self, name: &'static str, text: &str, unseen: impl Fn(char) -> bool) -> bool {
+        let Some((at, bad)) = text.chars().enumerate().find(|(_, c)| unseen(*c)) else {
+            return true;
+        };
+        let (code, at) = (bad as u32, at + 1);
+        let say = format!(
+            "Character {at} of {name} cannot be seen or turns the reading direction (U+{code:04X}). Take it out."
+        );
+        self.wrong(name, "unseen", say);
+        false
+    }
+
     /// Text, outer spaces cut; `None` when absent.
     pub fn text(&mut self, name: &'static str, bytes_max: usize) -> Option<String> {
         match self.take(name)? {
@@ -81,7 +106,8 @@ impl Input {
                     );
                     return None;
                 }
-                Some(text.to_string())
+                self.seen(name, text, |c| text::unseen(c) && !text::is_joiner(c))
+                    .then(|| text.to_string())
             }
             _ => {
                 self.wrong(name, "not_text", format!("{name} is text."));
@@ -254,7 +280,7 @@ impl Input {
             );
             return None;
         }
-        Some(items)
+        items.iter().all(|t| self.seen(name, t, text::unseen)).then_some(items)
     }
 
     /// A secret: `None` keeps what is stored, `Some(None)` (JSON `null` or an empty text) removes it.

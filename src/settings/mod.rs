@@ -6,6 +6,7 @@ mod queries;
 
 use crate::base::clock;
 use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::text::unseen;
 use crate::db::{Conn, Tx};
 use crate::net::dns;
 use std::fmt;
@@ -399,9 +400,10 @@ impl Setting {
                 self.key,
                 text.len()
             )),
-            Type::Text { .. } if text.contains(char::is_control) => {
-                Err(format!("{} is one line without control characters.", self.key))
-            }
+            Type::Text { .. } if text.contains(|c: char| c.is_control() || unseen(c)) => Err(format!(
+                "{} is one line without control or invisible characters.",
+                self.key
+            )),
             Type::Text { check, .. } => check(text).map(|()| Value::Text(text.into())),
         }
     }

@@ -83,7 +83,7 @@ const RSA_BITS_MIN: usize = 2048;
 /// given out and so cannot be sent back).
 pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result<Valid> {
     let i = &mut input;
-    let name = i.parse("name", "bad_name", name);
+    let name = i.name("name");
     let chain = i.text("chain", CHAIN_MAX);
     let key = i.secret("key", KEY_MAX);
     let kept = old.filter(|_| !whole);
@@ -124,14 +124,6 @@ pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result
     input.finish(READ_ONLY)?;
     let name = name.or(old.map(|old| old.name.to_string())).unwrap_or_default();
     Ok(Valid { name, judged })
-}
-
-fn name(text: &str) -> std::result::Result<String, String> {
-    let good = (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    match good {
-        true => Ok(text.into()),
-        false => Err("A name has 1 to 100 characters on one line.".into()),
-    }
 }
 
 /// What is wrong with which field. Neither certificates nor keys are quoted.

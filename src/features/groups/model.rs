@@ -48,7 +48,7 @@ pub fn read(mut input: Input, base: Fields, is_new: bool) -> Result<Valid> {
         Some(kind) => f.kind = kind,
         None => {}
     }
-    if let Some(name) = i.parse("name", "bad_name", name) {
+    if let Some(name) = i.name("name") {
         f.name = name;
     }
     if let Some(notes) = i.text("notes", 2_000) {
@@ -59,14 +59,4 @@ pub fn read(mut input: Input, base: Fields, is_new: bool) -> Result<Valid> {
     }
     input.finish(READ_ONLY)?;
     Ok(Valid { fields: f })
-}
-
-fn name(text: &str) -> std::result::Result<String, String> {
-    let good =
-        (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control) && !text.trim().is_empty();
-    if good {
-        Ok(text.into())
-    } else {
-        Err("A name has 1 to 100 characters on one line.".into())
-    }
 }

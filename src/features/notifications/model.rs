@@ -83,7 +83,7 @@ pub fn read(
     let has = old.map_or(&[][..], |(_, has)| has);
     let i = &mut input;
     let mut f = base;
-    set(&mut f.name, i.parse("name", "bad_name", name));
+    set(&mut f.name, i.name("name"));
     set(&mut f.enabled, i.flag("enabled"));
     set(&mut f.lang, i.choice("lang", &["en", "ru"]).and_then(Lang::parse));
     set(
@@ -151,15 +151,6 @@ pub fn read(
 fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
-    }
-}
-
-fn name(text: &str) -> std::result::Result<String, String> {
-    let good =
-        (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control) && !text.trim().is_empty();
-    match good {
-        true => Ok(text.into()),
-        false => Err("A name has 1 to 100 characters on one line.".into()),
     }
 }
 

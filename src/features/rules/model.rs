@@ -388,7 +388,7 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
         }
         _ => {}
     }
-    match i.parse("name", "bad_name", name) {
+    match i.name("name") {
         // Sent back as it was got.
         Some(name) if builtin && Some(&*name) == words::word(Lang::En, &format!("kind.{}", f.watches.kind()), None) => {
         }
@@ -460,14 +460,6 @@ fn read_limit(i: &mut Input, series: &Series, limit: &mut Limit, is_new: bool) {
 fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
-    }
-}
-
-fn name(typed: &str) -> std::result::Result<String, String> {
-    let good = (1..=100).contains(&typed.chars().count()) && !typed.chars().any(char::is_control);
-    match good {
-        true => Ok(typed.into()),
-        false => Err("A name has 1 to 100 characters on one line.".into()),
     }
 }
 

@@ -194,7 +194,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
     let has = old.map(|(_, has)| has).unwrap_or_default();
     let mut f = base;
     let i = &mut input;
-    set(&mut f.name, i.parse("name", "bad_name", name));
+    set(&mut f.name, i.name("name"));
     set(
         &mut f.host,
         i.parse("host", "bad_host", |t| Host::parse(t).map(|h| h.to_string())),
@@ -381,16 +381,6 @@ fn check_secrets(i: &mut Input, f: &Fields, secrets: &mut Secrets, has: Has) {
             Ok(key) => secrets.ssh_key = Some(Some(key)),
             Err(e) => i.wrong("ssh_key", e.code, e.say),
         }
-    }
-}
-
-fn name(text: &str) -> std::result::Result<String, String> {
-    let good =
-        (1..=100).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control()) && !text.trim().is_empty();
-    if good {
-        Ok(text.into())
-    } else {
-        Err("A name has 1 to 100 characters on one line.".into())
     }
 }
 
