@@ -43,7 +43,7 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
         return Ok(None);
     }
     if session.seen_at + SEEN_STEP < now
-        && let Err(e) = db.write(|tx| queries::touch_session(tx, &hash, now))
+        && let Err(e) = db.write_reserved(|tx| queries::touch_session(tx, &hash, now))
     {
         // Whoever comes to see why the disk is full must get in.
         log::warning(

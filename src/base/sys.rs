@@ -135,6 +135,17 @@ pub fn disk(path: &Path) -> io::Result<(u64, u64)> {
     }
 }
 
+/// Makes a file this long and takes the room for it on the disk. A file system that cannot promise room gives the length.
+pub fn allocate(file: &std::fs::File, bytes: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+    // SAFETY: plain integers; the descriptor is open.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
+        0 => Ok(()),
+        libc::EINVAL | libc::EOPNOTSUPP => file.set_len(bytes),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
 /// What this process uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {

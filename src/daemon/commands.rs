@@ -13,6 +13,7 @@ use crate::features::fleet::commands as fleet;
 use crate::features::users::{self, NewUser};
 use crate::features::{alerts, health, servers, users::commands as user_commands};
 
+use crate::http::words::Lang;
 use crate::task::{self, Status, queue};
 use crate::vault;
 use std::collections::BTreeMap;
@@ -253,13 +254,19 @@ fn ask_health(asked: &Asked, config: &Config) -> Result<u8> {
         .listen
         .first()
         .ok_or_else(|| Error::internal("no address to ask"))?;
-    let answer = client::ask(config, listen, "/health/scheduler")?;
-    let healthy = answer.status == 200;
-    match asked.json() {
-        true => print(&answer.body),
-        false => print(if healthy { "healthy" } else { "unhealthy" }),
-    }
-    Ok(if healthy { 0 } else { 4 })
+    let answer = client::ask(config, listen, "/health")?;
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let status = match body["status"].as_str() {
+        Some("healthy") => health::Status::Healthy,
+        Some("degraded") => health::Status::Degraded,
+        _ => health::Status::Unhealthy,
+    };
+    print(if asked.json() { &answer.body } else { status.name() });
+    Ok(exit_code(status))
+}
+
+fn exit_code(status: health::Status) -> u8 {
+    [0, 3, 4][status as usize]
 }
 
 fn status(asked: &Asked, app: &App) -> Result<u8> {
@@ -282,25 +289,26 @@ fn status(asked: &Asked, app: &App) -> Result<u8> {
             alerts::firing(conn)?,
         ))
     })?;
-    let (beats, good) = health::beats(app)?;
-    let state = if !good {
-        "unhealthy"
-    } else if unreachable + firing > 0 {
-        "degraded"
-    } else {
-        "healthy"
+    let own = health::own(app);
+    let (beats, _) = health::beats(app)?;
+    let fleet = match unreachable + firing {
+        0 => health::Status::Healthy,
+        _ => health::Status::Degraded,
     };
+    let state = own.status.max(fleet);
     if asked.json() {
         let body = serde_json::json!({
             "status": state,
             "servers": { "ok": ok, "unreachable": unreachable, "provisioning": provisioning },
             "tasks": { "running": running, "queued": queued },
             "alerts_firing": firing,
+            "reasons": own.reasons.iter().map(|reason| reason.say(Lang::En)).collect::<Vec<_>>(),
             "periodic": beats,
         });
         print(&body.to_string());
     } else {
-        print(state);
+        print(state.name());
+        own.reasons.iter().for_each(|reason| print(&reason.say(Lang::En)));
         print(&format!(
             "servers: {ok} lit, {unreachable} dark, {provisioning} not yet lit"
         ));
@@ -308,9 +316,5 @@ fn status(asked: &Asked, app: &App) -> Result<u8> {
             "tasks: {running} running, {queued} waiting; alerts firing: {firing}"
         ));
     }
-    Ok(match state {
-        "healthy" => 0,
-        "degraded" => 3,
-        _ => 4,
-    })
+    Ok(exit_code(state))
 }

@@ -32,7 +32,7 @@ impl Reactor {
     pub fn start(app: Arc<App>, features: &'static [&'static Feature]) -> Result<Reactor> {
         // A new reader begins at the end of what there is; from then on its cursor is remembered.
         app.db
-            .write(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))?;
+            .write_reserved(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))?;
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (app.clone(), stop.clone());
         let thread = std::thread::Builder::new().name("reactor".into()).spawn(move || {

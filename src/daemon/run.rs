@@ -205,15 +205,16 @@ impl Probe {
     fn start(door: Door, listen: SocketAddr, beat: Arc<AtomicU64>) -> Result<Probe> {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("self-probe".into()).spawn(move || {
-            let (mut misses, mut beats) = (0, 0);
+            let (mut misses, mut beats, mut seen) = (0, 0, 200);
             while stopped.recv_timeout(Probe::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let inside = door.ask_inside("/healthz", Probe::PATIENCE);
                 let taken = beat.load(Ordering::Relaxed);
                 let moved = taken != std::mem::replace(&mut beats, taken);
                 let is_alive = match inside {
-                    Ok(200) => true,
                     Ok(status) => {
-                        log::warning("daemon", "unhealthy", &[("status", &status.to_string())]);
+                        if status != std::mem::replace(&mut seen, status) {
+                            log::warning("daemon", "health changed", &[("status", &status.to_string())]);
+                        }
                         true
                     }
                     Err(why) => {

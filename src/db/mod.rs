@@ -4,10 +4,13 @@
 
 pub mod migrate;
 pub mod schema;
+mod room;
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::log;
+use crate::base::process::Cancel;
+use room::Room;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -34,6 +37,26 @@ pub struct Db {
     readers: Mutex<Vec<Connection>>,
     /// Never writes, so that it sees every commit as somebody else's.
     watcher: Mutex<Connection>,
+    room: Room,
+    faults: Mutex<Faults>,
+}
+
+/// What was seen of the file by those who used it.
+#[derive(Default)]
+struct Faults {
+    damage: Option<String>,
+    failing: Option<String>,
+}
+
+/// What is wrong with a database file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// Pages of it are not what SQLite wrote.
+    Damaged(String),
+    /// No room: only [`Db::write_reserved`] writes.
+    Full,
+    /// The last write failed for another reason of the disk's (read-only, a quota, an I/O error).
+    Failing(String),
 }
 
 /// Bytes of a database on the disk.
@@ -62,7 +85,7 @@ const PARTS_MAX: Duration = Duration::from_secs(15);
 /// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for wake-ups, which must not come earlier.
 pub struct Tx<'a> {
     inner: rusqlite::Transaction<'a>,
-    after: RefCell<Vec<Box<dyn FnOnce()>>>,
+    after: RefCell<After>,
 }
 
 impl Tx<'_> {
@@ -79,6 +102,28 @@ impl Deref for Tx<'_> {
     }
 }
 
+/// What wakes others after a commit.
+type After = Vec<Box<dyn FnOnce()>>;
+
+/// One transaction. Without room nothing may be changed in it; one that had nothing to change ends well.
+fn write_on(
+    writer: &mut Connection,
+    f: &mut dyn FnMut(&Tx) -> Result<()>,
+    has_room: impl FnOnce() -> bool,
+) -> Result<After> {
+    let before = writer.total_changes();
+    let tx = Tx {
+        inner: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
+        after: RefCell::default(),
+    };
+    f(&tx)?;
+    if tx.inner.total_changes() != before && !has_room() {
+        return Err(disk_full());
+    }
+    tx.inner.commit()?;
+    Ok(tx.after.into_inner())
+}
+
 /// A transaction that ended well has done its work, once.
 fn done<T>(out: Option<T>) -> Result<T> {
     out.ok_or_else(|| Error::internal("a transaction without its work"))
@@ -90,15 +135,27 @@ const IDLE_READERS: usize = 4;
 impl Db {
     /// Opens (or makes) the file and brings its schema up to date.
     pub fn open(path: &Path, durability: Durability, steps: &[migrate::Step]) -> Result<Db> {
-        let mut writer = connect(path, durability, true)?;
-        migrate::run(&mut writer, path, steps)?;
-        let readers = Mutex::new(Vec::new());
+        let room = Room::beside(path);
+        let open = || -> Result<_> {
+            let mut writer = connect(path, durability, true)?;
+            migrate::run(&mut writer, path, steps)?;
+            Ok((writer, connect(path, durability, false)?))
+        };
+        let opened = match open() {
+            // Even to read, SQLite needs some kB beside the file.
+            Err(e) if e.code == DISK_FULL && room.give_up() => open(),
+            opened => opened,
+        };
+        let (writer, watcher) = opened?;
+        room.is_there();
         Ok(Db {
             path: path.into(),
             durability,
             writer: Mutex::new(writer),
-            readers,
-            watcher: Mutex::new(connect(path, durability, false)?),
+            readers: Mutex::default(),
+            watcher: Mutex::new(watcher),
+            room,
+            faults: Mutex::default(),
         })
     }
 
@@ -110,10 +167,26 @@ impl Db {
     /// Runs `f` in one Immediate transaction: committed when it is `Ok`, rolled back when it is `Err` or panics.
     pub fn write<T>(&self, f: impl FnOnce(&Tx) -> Result<T>) -> Result<T> {
         let (mut f, mut out) = (Some(f), None);
-        self.write_with(&mut |tx| {
+        self.write_with(false, &mut |tx| {
             out = f.take().map(|f| f(tx)).transpose()?;
             Ok(())
         })?;
+        done(out)
+    }
+
+    /// The same for what must be possible on a full disk: signing in, cleaning up, starting. Little is written there.
+    pub fn write_reserved<T>(&self, f: impl Fn(&Tx) -> Result<T>) -> Result<T> {
+        let mut out = None;
+        let mut once = || {
+            self.write_with(true, &mut |tx| {
+                out = Some(f(tx)?);
+                Ok(())
+            })
+        };
+        match once() {
+            Err(e) if e.code == DISK_FULL => once()?, // the reserve has just been given up
+            done => done?,
+        }
         done(out)
     }
 
@@ -130,19 +203,61 @@ impl Db {
     // The two are called from hundreds of places. What is the same in all of them is in the binary once, not hundreds of
     // times.
 
-    fn write_with(&self, f: &mut dyn FnMut(&Tx) -> Result<()>) -> Result<()> {
-        let after = {
-            let mut writer = lock(&self.writer);
-            let tx = Tx {
-                inner: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
-                after: RefCell::default(),
-            };
-            f(&tx)?;
-            tx.inner.commit()?;
-            tx.after.into_inner()
-        };
-        after.into_iter().for_each(|f| f()); // the writer is free again: what wakes may write at once
+    fn write_with(&self, reserved: bool, f: &mut dyn FnMut(&Tx) -> Result<()>) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        let done = write_on(&mut writer, f, || reserved || self.room.is_there());
+        drop(writer);
+        if done.as_ref().is_err_and(|e| e.code == DISK_FULL) {
+            self.room.give_up();
+        }
+        self.note(done.as_ref().err());
+        for f in done? {
+            f(); // the writer is free again: what wakes may write at once
+        }
         Ok(())
+    }
+
+    /// Remembers what a use of the file showed about it.
+    fn note(&self, e: Option<&Error>) {
+        let mut faults = lock(&self.faults);
+        match e {
+            Some(e) if e.code == DAMAGED => faults.damage = Some(e.log.clone()),
+            Some(e) if e.code == FAILING => faults.failing = Some(e.log.clone()),
+            Some(_) => {}
+            None => faults.failing = None,
+        }
+    }
+
+    /// What is wrong with the file, as far as it was seen.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let faults = lock(&self.faults);
+        let damaged = faults.damage.clone().map(Trouble::Damaged);
+        let full = || (!self.room.is_there()).then_some(Trouble::Full);
+        damaged
+            .or_else(full)
+            .or_else(|| faults.failing.clone().map(Trouble::Failing))
+    }
+
+    /// Reads the whole file and says what SQLite finds wrong with it; remembered for [`Db::trouble`]. It ends early, with
+    /// nothing found, when it is cancelled.
+    pub fn check(&self, cancel: &Cancel) -> Result<Option<String>> {
+        let mut conn = connect(&self.path, self.durability, false)?;
+        let cancelled = cancel.clone();
+        conn.progress_handler(100_000, Some(move || cancelled.is_cancelled()))?;
+        let look = || -> Result<Vec<String>> {
+            let mut statement = conn.prepare("PRAGMA quick_check(3)")?;
+            let rows = statement.query_map([], |r| r.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        };
+        let damage = match look() {
+            _ if cancel.is_cancelled() => return Ok(None),
+            Ok(lines) if lines == ["ok"] => None,
+            Ok(lines) => Some(lines.join("; ")),
+            Err(e) if e.code == DAMAGED => Some(e.log),
+            Err(e) => return Err(e),
+        };
+        lock(&self.faults).damage.clone_from(&damage);
+        Ok(damage)
     }
 
     fn read_with(&self, f: &mut dyn FnMut(&Conn) -> Result<()>) -> Result<()> {
@@ -151,10 +266,13 @@ impl Db {
             Some(reader) => reader,
             None => connect(&self.path, self.durability, false)?,
         };
-        let out = {
-            let snapshot = reader.transaction()?;
-            f(&snapshot)
+        let out = match reader.transaction() {
+            Ok(snapshot) => f(&snapshot),
+            Err(e) => Err(e.into()),
         };
+        if let Err(e) = &out {
+            self.note(Some(e));
+        }
         let mut idle = lock(&self.readers);
         if idle.len() < IDLE_READERS {
             idle.push(reader);
@@ -168,7 +286,7 @@ impl Db {
         let until = clock::mono() + PARTS_MAX;
         let mut removed = 0;
         loop {
-            let n = self.write(|tx| remove(tx, PART_ROWS))?;
+            let n = self.write_reserved(|tx| remove(tx, PART_ROWS))?;
             removed += n;
             if n < PART_ROWS || clock::mono() >= until {
                 return Ok(removed);
@@ -200,7 +318,7 @@ impl Db {
             return Ok(0);
         }
         loop {
-            let left = self.write(|tx| {
+            let left = self.write_reserved(|tx| {
                 // It removes one page a step, so it has to be stepped to its end.
                 let mut statement = tx.prepare(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
                 let mut rows = statement.query([])?;
@@ -236,15 +354,13 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     if write {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
-    let told = |e: rusqlite::Error| {
-        Error::new(
-            Kind::Config,
-            "database",
-            format!(
-                "The database {} cannot be opened: {e}. Check that the folder exists and is yours.",
-                path.display()
-            ),
-        )
+    let told = |e: rusqlite::Error| match is_full(&e) {
+        true => disk_full().log(e),
+        false => {
+            let file = path.display();
+            let say = format!("The database {file} cannot be opened: {e}. Check that the folder exists and is yours.");
+            Error::new(Kind::Config, "database", say)
+        }
     };
     let conn = Connection::open_with_flags(path, flags).map_err(told)?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -267,21 +383,49 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     Ok(conn)
 }
 
-/// SQLite's failures in our words. A full disk and a busy file are said as such; the rest is ours.
+const DISK_FULL: &str = "own_disk_full";
+const DAMAGED: &str = "database_damaged";
+const FAILING: &str = "database_failing";
+
+fn disk_full() -> Error {
+    let say = "The disk of Lamplighter's own machine is full. Nothing was changed; make room and try again.";
+    Error::new(Kind::Busy, DISK_FULL, say)
+}
+
+fn is_full(e: &rusqlite::Error) -> bool {
+    // The second is a full disk as well: the index of the write-ahead log could not grow.
+    e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        || e.sqlite_error()
+            .is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// SQLite's failures in our words. What is wrong with the disk, the file or somebody who holds it is said as such; the
+/// rest is ours.
 impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Error {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+        use rusqlite::ErrorCode::{
+            DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, ReadOnly, SystemIoFailure,
+        };
+        if is_full(&e) {
+            return disk_full().log(e);
+        }
         match e.sqlite_error_code() {
-            Some(DiskFull) => Error::new(
-                Kind::Busy,
-                "disk_full",
-                "The disk of Lamplighter's own machine is full. Nothing was changed; make room and try again.",
-            )
-            .log(e),
             Some(DatabaseBusy | DatabaseLocked) => Error::new(
                 Kind::Busy,
                 "database_busy",
                 "The database is busy. Nothing was changed; try again.",
+            )
+            .log(e),
+            Some(DatabaseCorrupt | NotADatabase) => Error::new(
+                Kind::Internal,
+                DAMAGED,
+                "A database file of Lamplighter is damaged. Its health says which one and what to do.",
+            )
+            .log(e),
+            Some(SystemIoFailure | ReadOnly) => Error::new(
+                Kind::Busy,
+                FAILING,
+                "The disk of Lamplighter's own machine does not take what is written. Nothing was changed.",
             )
             .log(e),
             _ => {

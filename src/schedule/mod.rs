@@ -66,7 +66,7 @@ impl Scheduler {
     pub fn start(app: Arc<App>, work: Vec<&'static Periodic>) -> Result<Scheduler> {
         let work: Vec<_> = std::iter::once(&HEART).chain(work).collect();
         app.db
-            .write(|tx| queries::keep_only(tx, &work.iter().map(|w| w.name).collect::<Vec<_>>()))?;
+            .write_reserved(|tx| queries::keep_only(tx, &work.iter().map(|w| w.name).collect::<Vec<_>>()))?;
         let (short, long): (Vec<_>, Vec<_>) = work.into_iter().partition(|w| matches!(w.run, Work::Short(_)));
         let mut scheduler = Scheduler {
             cancel: Cancel::new(),
@@ -131,7 +131,7 @@ fn beat(app: &App, work: &Periodic, cancel: &Cancel) {
         last_ms: started.elapsed().as_millis() as i64,
         error,
     };
-    if let Err(e) = app.db.write(|tx| queries::put(tx, &beat)) {
+    if let Err(e) = app.db.write_reserved(|tx| queries::put(tx, &beat)) {
         log::error(
             "schedule",
             "cannot note a beat",

@@ -118,7 +118,7 @@ impl Shared {
     }
 
     fn adopt_orphans(&self) -> Result<()> {
-        self.app.db.write(|tx| {
+        self.app.db.write_reserved(|tx| {
             for row in queries::running(tx)? {
                 let again = self.kind(&row.kind).is_some_and(|k| k.twice_ok) && !row.cancel_asked;
                 if again && queries::attempts(tx, row.id)? < ATTEMPTS_MAX {
@@ -253,7 +253,7 @@ impl Shared {
             ],
         );
         let kind = self.kind(&row.kind);
-        self.app.db.write(|tx| {
+        self.app.db.write_reserved(|tx| {
             let asked = queries::is_cancel_asked(tx, row.id)?;
             let (status, code, say) = match was_cancelled {
                 false => (Status::Failed, e.code, e.say.clone()),

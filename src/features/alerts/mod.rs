@@ -43,7 +43,7 @@ const PERIODIC: &[Periodic] = &[
         run: Work::Short(|app| {
             let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
             let before = clock::now() - days * DAY;
-            app.db.write(|tx| queries::purge(tx, before))
+            app.db.write_reserved(|tx| queries::purge(tx, before))
         }),
     },
 ];

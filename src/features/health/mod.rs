@@ -1,14 +1,16 @@
 //! Is it alive? `/health` and its aliases for load balancers and humans, `/health/scheduler` for the background work.
 
-use crate::access::Right;
+use crate::access::{self, Right};
 use crate::app::App;
-use crate::base::clock::{self, Duration, rfc3339};
-use crate::base::error::{Error, Result};
+use crate::base::clock::{self, Duration};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::{log, sys};
+use crate::db::Trouble;
 use crate::feature::Feature;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::words::{self, Lang};
 use crate::schedule::{self, Beat, Periodic, Work};
 use serde::Serialize;
 
@@ -26,24 +28,42 @@ const PANELS: &[Panel] = &[Panel {
     data: |ctx, _| serde_json::to_value(storage_of(ctx.app)?).map_err(Error::internal),
 }];
 
-const PERIODIC: &[Periodic] = &[Periodic {
-    name: "databases.shrink",
-    every: Duration::from_secs(3600),
-    run: Work::Short(|app| {
-        for db in [&app.db, &app.metrics] {
-            let bytes = db.shrink()?;
-            if bytes > 0 {
-                let name = db.path().display().to_string();
-                log::info(
-                    "db",
-                    "gave room back",
-                    &[("file", &name), ("bytes", &bytes.to_string())],
-                );
+const PERIODIC: &[Periodic] = &[
+    Periodic {
+        name: "databases.shrink",
+        every: Duration::from_secs(3600),
+        run: Work::Short(|app| {
+            for db in [&app.db, &app.metrics] {
+                let bytes = db.shrink()?;
+                if bytes > 0 {
+                    let name = db.path().display().to_string();
+                    log::info(
+                        "db",
+                        "gave room back",
+                        &[("file", &name), ("bytes", &bytes.to_string())],
+                    );
+                }
             }
-        }
-        Ok(())
-    }),
-}];
+            Ok(())
+        }),
+    },
+    Periodic {
+        name: "databases.check",
+        every: Duration::from_secs(24 * 3600),
+        run: Work::Long(|app, cancel| {
+            let mut damage = Vec::new();
+            for db in [&app.db, &app.metrics] {
+                if let Some(what) = db.check(cancel)? {
+                    damage.push(format!("{} is damaged: {what}.", db.path().display()));
+                }
+            }
+            match damage.is_empty() {
+                true => Ok(()),
+                false => Err(Error::new(Kind::Internal, "database_damaged", damage.join(" "))),
+            }
+        }),
+    },
+];
 
 const ROUTES: &[Route] = &[
     route(Get, "/health", Right::Public, health),
@@ -53,16 +73,128 @@ const ROUTES: &[Route] = &[
     route(Get, "/api/health/storage", Right::Read, storage),
 ];
 
-/// Healthy means: a query was answered. Nobody needs to be signed in, so nothing else is told.
+/// A new house has no beats yet.
+const FIRST_BEATS: Duration = Duration::from_secs(30);
+
+/// How somebody or something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All is well.
+    Healthy,
+    /// It works, but not all of it: see the reasons.
+    Degraded,
+    /// It does not.
+    Unhealthy,
+}
+
+impl Status {
+    /// As shown.
+    pub fn name(self) -> &'static str {
+        ["healthy", "degraded", "unhealthy"][self as usize]
+    }
+
+    /// For a load balancer: is it worth asking?
+    pub fn code(self) -> u16 {
+        if self == Status::Unhealthy { 503 } else { 200 }
+    }
+}
+
+/// Something that is wrong with Lamplighter itself. `code` is a word of the catalogue below `health.`.
+#[derive(Debug, Clone)]
+pub struct Reason {
+    code: &'static str,
+    /// How bad it is.
+    pub status: Status,
+    what: String,
+    error: String,
+}
+
+impl Reason {
+    fn new(code: &'static str, status: Status, what: impl Into<String>, error: impl Into<String>) -> Reason {
+        Reason {
+            code,
+            status,
+            what: what.into(),
+            error: error.into(),
+        }
+    }
+
+    /// What was seen and what to do.
+    pub fn say(&self, lang: Lang) -> String {
+        let word = words::word(lang, &format!("health.{}", self.code), None).unwrap_or(self.code);
+        let value = |out: &mut String, name: &str| {
+            out.push_str(if name == "what" { &self.what } else { &self.error });
+            true
+        };
+        words::fill(word, value, |out, plain| out.push_str(plain))
+    }
+}
+
+/// How Lamplighter itself is.
+pub struct Own {
+    /// The worst of the reasons.
+    pub status: Status,
+    /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both files.
+    pub database: &'static str,
+    /// What is wrong, the worst first.
+    pub reasons: Vec<Reason>,
+}
+
+/// See [`Own`]. It looks at what is known and costs a query.
+pub fn own(app: &App) -> Own {
+    let mut reasons = Vec::new();
+    // Without the samples the servers are still looked after.
+    for (db, worst) in [(&app.db, Status::Unhealthy), (&app.metrics, Status::Degraded)] {
+        let file = || db.path().file_name().unwrap_or_default().to_string_lossy();
+        match db.trouble() {
+            Some(Trouble::Damaged(e)) => reasons.push(Reason::new("damaged", worst, file(), e)),
+            Some(Trouble::Failing(e)) => reasons.push(Reason::new("failing", Status::Degraded, file(), e)),
+            Some(Trouble::Full) if reasons.iter().any(|r| r.code == "full") => {} // it is the same disk
+            Some(Trouble::Full) => reasons.push(Reason::new("full", Status::Degraded, folder(app), "")),
+            None => {}
+        }
+    }
+    if let Err(e) = app.db.read(access::accounts) {
+        reasons.push(Reason::new(
+            "unreadable",
+            Status::Unhealthy,
+            "lamplighter.db",
+            e.to_string(),
+        ));
+    }
+    let of_files = |r: &&Reason| r.code;
+    let database = reasons.iter().max_by_key(|r| r.status).as_ref().map_or("ok", of_files);
+    match beats(app) {
+        Ok((beats, _)) if beats.is_empty() && app.started.elapsed() < FIRST_BEATS => {}
+        Ok((beats, _)) => reasons.extend(unwell(&beats)),
+        Err(e) => log::warning("health", "the beats cannot be read", &[("error", &e.to_string())]),
+    }
+    reasons.sort_by_key(|r| std::cmp::Reverse(r.status));
+    Own {
+        status: reasons.first().map_or(Status::Healthy, |r| r.status),
+        database,
+        reasons,
+    }
+}
+
+fn folder(app: &App) -> String {
+    app.config.data_dir.display().to_string()
+}
+
+/// Anybody may ask how it is; why is for those who are signed in.
 fn health(ctx: &Ctx) -> Result<Reply> {
-    let db = ctx.app.db.read(crate::access::accounts).is_ok();
-    let body = serde_json::json!({
-        "status": if db { "healthy" } else { "unhealthy" },
+    let own = own(ctx.app);
+    let mut body = serde_json::json!({
+        "status": own.status,
         "version": env!("CARGO_PKG_VERSION"),
-        "uptime": ctx.app.started.elapsed().as_secs(),
-        "timestamp": rfc3339(clock::now()),
+        "database": own.database,
+        "uptime_seconds": ctx.app.started.elapsed().as_secs(),
     });
-    Ok(Reply::json(&body)?.with_status(if db { 200 } else { 503 }))
+    if ctx.maybe_actor().is_some() {
+        body["reasons"] = own.reasons.iter().map(|r| r.say(Lang::En)).collect();
+    }
+    Ok(Reply::json(&body)?.with_status(own.status.code()))
 }
 
 /// The beats of the background work, in whichever process it runs; 503 when one is late or there is none.
@@ -71,6 +203,19 @@ pub fn beats(app: &App) -> Result<(Vec<Beat>, bool)> {
     let now = clock::now();
     let good = !beats.is_empty() && beats.iter().all(|b| !b.is_late(now));
     Ok((beats, good))
+}
+
+fn unwell(beats: &[Beat]) -> impl Iterator<Item = Reason> {
+    let now = clock::now();
+    let reason = move |beat: &Beat| match &beat.error {
+        _ if beat.is_late(now) => Some(Reason::new("late", Status::Degraded, &beat.name, "")),
+        Some(e) => Some(Reason::new("fails", Status::Degraded, &beat.name, e)),
+        None => None,
+    };
+    let none = beats
+        .is_empty()
+        .then(|| Reason::new("no_beats", Status::Degraded, "", ""));
+    none.into_iter().chain(beats.iter().filter_map(reason))
 }
 
 /// What Lamplighter takes of its own machine's disk, in bytes.

@@ -42,7 +42,8 @@ const PERIODIC: &[Periodic] = &[
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
             let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
-            app.db.write(|tx| queries::purge(tx, clock::now() - days * clock::DAY))
+            app.db
+                .write_reserved(|tx| queries::purge(tx, clock::now() - days * clock::DAY))
         }),
     },
 ];

@@ -57,7 +57,7 @@ fn login(ctx: &Ctx) -> Result<Reply> {
 /// Starts a session, too, so that a page may sign in by `fetch`.
 fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
     let app = ctx.app;
-    let (pair, cookie) = app.db.write(|tx| {
+    let (pair, cookie) = app.db.write_reserved(|tx| {
         let by = audit::By {
             actor: &account.login,
             ip: &ctx.request.ip,
@@ -128,7 +128,7 @@ fn refresh(ctx: &Ctx) -> Result<Reply> {
             "This refresh token is not good any more. Sign in again.",
         )
     };
-    let outcome = app.db.write(|tx| {
+    let outcome = app.db.write_reserved(|tx| {
         let outcome = token::refresh(tx, app.vault.access_key(), &sent)?;
         if let Refreshed::Reused(account) = &outcome {
             reused(app, tx, account, ctx.request)?;
@@ -173,7 +173,7 @@ fn logout(ctx: &Ctx) -> Result<Reply> {
     input.finish(&[])?;
     end_session(ctx)?;
     if let Some(refresh) = refresh {
-        ctx.app.db.write(|tx| token::end(tx, &refresh))?;
+        ctx.app.db.write_reserved(|tx| token::end(tx, &refresh))?;
     }
     Ok(Reply::status(204).header("Set-Cookie", clear_cookie(ctx.request)))
 }
@@ -182,7 +182,7 @@ fn logout(ctx: &Ctx) -> Result<Reply> {
 /// by themselves.
 pub fn end_session(ctx: &Ctx) -> Result<()> {
     if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
-        ctx.app.db.write(|tx| session::end(tx, cookie))?;
+        ctx.app.db.write_reserved(|tx| session::end(tx, cookie))?;
     }
     if let Some(actor) = ctx.maybe_actor() {
         ctx.web.streams.end_of(actor.user().get());

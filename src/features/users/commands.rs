@@ -39,7 +39,8 @@ pub fn reset_password(app: &App, asked: &Asked) -> Result<String> {
     let account =
         account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", format!("There is no account “{login}”.")))?;
     let user = NewUser::new(app, &account.login, &password(asked, true)?, account.role)?;
-    app.db.write(|tx| super::set_password(app, tx, &account, &user, BY))?;
+    app.db
+        .write_reserved(|tx| super::set_password(app, tx, &account, &user, BY))?;
     Ok(format!(
         "The account {} has a new password; its sessions have ended.",
         account.login

@@ -13,7 +13,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{Id, User};
 use crate::base::secret::Secret;
-use crate::base::{file, random};
+use crate::base::{file, log, random};
 use crate::db::Tx;
 use crate::events::outbox;
 use crate::feature::Feature;
@@ -33,7 +33,7 @@ pub const FEATURE: Feature = Feature {
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "users.purge_sessions",
     every: Duration::from_secs(3600),
-    run: Work::Short(|app| app.db.write(access::purge)),
+    run: Work::Short(|app| app.db.write_reserved(access::purge)),
 }];
 
 /// Shortest password that is taken. Length is what counts (NIST SP 800-63B §5.1.1); 1 000 bytes bound the hashing.
@@ -153,8 +153,11 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Or
             Ok(account)
         }
         _ => {
-            if let Some(untold) = app.throttle.tell_failure() {
-                tell_failure(app, login, untold, from)?;
+            if let Some(untold) = app.throttle.tell_failure()
+                && let Err(e) = tell_failure(app, login, untold, from)
+            {
+                // A wrong password stays one when the disk is full.
+                log::warning("users", "a failed sign-in is not noted", &[("error", &e.to_string())]);
             }
             Err(Error::new(
                 Kind::Unauthorized,

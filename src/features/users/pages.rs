@@ -104,7 +104,7 @@ fn credentials(input: &mut Input) -> (String, Secret) {
 /// Starts a session and goes on to `next`.
 fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<Reply> {
     let app = ctx.app;
-    let cookie = app.db.write(|tx| {
+    let cookie = app.db.write_reserved(|tx| {
         let by = audit::By {
             actor: &account.login,
             ip: &ctx.request.ip,
