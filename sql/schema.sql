@@ -219,11 +219,18 @@ CREATE TABLE notification_endpoints (
   secret        BLOB,                         -- sealed
   password      BLOB,                         -- sealed
   blocked_until INTEGER NOT NULL DEFAULT 0,   -- the receiver has asked us to wait
-  failing       INTEGER NOT NULL DEFAULT 0,   -- the last message died
   revision      INTEGER NOT NULL DEFAULT 1,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE notification_gone (
+  endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
+  recipient   TEXT    NOT NULL,               -- as in the queue
+  since       INTEGER NOT NULL,
+  answer      TEXT    NOT NULL,               -- the last words of whoever refused
+  PRIMARY KEY (endpoint_id, recipient)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE notification_queue (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -243,7 +250,7 @@ CREATE TABLE notification_queue (
   next_at     INTEGER NOT NULL,
   ended_at    INTEGER,
   answer      TEXT    NOT NULL DEFAULT ''     -- the receiver's last words, or why there are none
-) STRICT;
+, doubts INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX notification_queue_due ON notification_queue (next_at) WHERE status IN ('queued','sending');
 

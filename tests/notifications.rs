@@ -653,6 +653,69 @@ fn what_is_refused_for_good_is_a_dead_letter_that_others_hear_of_and_that_can_be
 }
 
 #[test]
+fn a_recipient_that_is_gone_is_one_lasting_alert_that_names_it_and_the_others_are_told() {
+    let house = house();
+    set(&house, "messages.min_interval_s", json!(0));
+    let (api, hook) = (telegram::new(), hook());
+    let id = add_telegram(&house, &api, &["13", "424242"]);
+    add_webhook(&house, "machine", &hook);
+    let dead = |state: &str| {
+        let list = house.admin().get(&format!("/api/alerts?state={state}")).is(200);
+        let items = list["items"].as_array().unwrap().iter();
+        let dead = items.filter(|a| a["kind"] == "notification.dead");
+        dead.cloned().collect::<Vec<_>>()
+    };
+    for n in 1..=6 {
+        goes_dark(&house, n, &format!("web-{n}"));
+        eventually("refused for the one", || {
+            let rows = deliveries(&house, "status=dead");
+            rows.iter()
+                .any(|d| d["target"]["name"] == format!("web-{n}"))
+                .then_some(())
+        });
+    }
+    eventually("the other has all six, and hears of the one", || {
+        let told: String = telegram::shown(&api).into_iter().map(|(_, text)| text).collect();
+        let all = (1..=6).all(|n| told.contains(&format!("web-{n} is dark")));
+        (all && told.contains("Messages to phones 13 424242 (13) do not get through")).then_some(())
+    });
+    let told = posts("six, and one about the one", &hook, 7);
+    let about: Vec<_> = (told.iter().map(Post::json))
+        .filter(|p| p["data"]["kind"] == "notification.dead")
+        .collect();
+    assert_eq!(about.len(), 1, "{about:?}");
+    assert_eq!(about[0]["data"]["target"]["recipient"], "13");
+    let open = dead("open");
+    assert_eq!(
+        (open.len(), &open[0]["count"], &open[0]["state"]),
+        (1, &json!(1), &json!("firing"))
+    );
+    assert_eq!(open[0]["target"]["recipient"], "13");
+    assert!(dead("resolved").is_empty(), "nothing came and went");
+    let state = endpoint(&house, id)["state"].clone();
+    assert_eq!(
+        (&state["failing"], &state["gone"][0]["recipient"]),
+        (&json!(true), &json!("13")),
+        "{state}"
+    );
+    assert!(state["last_error"].as_str().unwrap().contains("blocked"), "{state}");
+    let page = house.admin().get("/notifications");
+    assert!(page.text().contains("Does not reach 13"), "{}", page.text());
+    // Taken out, it is nobody's trouble any more.
+    let path = format!("/api/notifications/{id}");
+    house.admin().patch(&path, &json!({ "chats": ["424242"] })).is(200);
+    eventually("over", || {
+        (dead("open").is_empty() && dead("resolved").len() == 1).then_some(())
+    });
+    let state = endpoint(&house, id)["state"].clone();
+    assert_eq!(
+        (&state["failing"], &state["last_error"]),
+        (&json!(false), &json!(null)),
+        "{state}"
+    );
+}
+
+#[test]
 fn a_group_that_became_a_supergroup_is_followed() {
     let house = house();
     let api = telegram::new();
@@ -1008,9 +1071,30 @@ fn what_speaks_like_slack_is_told_once_unless_it_says_no_and_a_doubt_is_repeated
             (times, times as u64),
             "{row}"
         );
-        let is_doubtful = row["answer"].as_str().unwrap().starts_with("Doubtful");
-        assert_eq!(is_doubtful, times == 3, "{row}");
+        assert_eq!(row["doubtful"], times == 3, "{row}");
+        assert_eq!(
+            row["answer"].as_str().unwrap().starts_with("Doubtful"),
+            times == 3,
+            "{row}"
+        );
     }
+    // What was refused for the time being before has left no copy: the doubts alone are counted.
+    let no = || Turn::Say(answer("503 Service Unavailable", "", b""));
+    let maybe = || Turn::Say(answer("200 OK", "Content-Type: text/html\r\n", b"<html>"));
+    slack.then([no(), no(), no(), maybe(), maybe(), maybe()]);
+    let before = slack.posts().len();
+    goes_dark(&house, 99, "late");
+    let row = eventually("the third doubt is the last", || {
+        // Saved again, what waits is tried at once.
+        house
+            .admin()
+            .patch("/api/notifications/1", &json!({ "enabled": true }))
+            .is(200);
+        let dead = deliveries(&house, "status=dead");
+        dead.into_iter().find(|d| d["target"]["name"] == "late")
+    });
+    assert_eq!((&row["attempts"], &row["doubtful"]), (&json!(6), &json!(true)), "{row}");
+    assert_eq!(slack.posts().len() - before, 6);
 }
 
 #[test]

@@ -182,10 +182,22 @@ fn a_disk_beyond_its_limit_is_told_after_its_time_and_until_there_is_room() {
     let told = eventually("four messages", || Some(hook.posts()).filter(|p| p.len() == 4));
     let mut said: Vec<String> = told
         .iter()
-        .map(|p| format!("{} {}", p.json()["event"], p.json()["target"]["name"]))
+        .map(|p| {
+            let event = p.json();
+            let about = &event["data"]["target"];
+            format!("{} {} {}", event["type"], about["name"], about["disk"]).replace('"', "")
+        })
         .collect();
     said.sort();
-    assert_eq!(said.len(), 4, "{said:?}");
+    assert_eq!(
+        said,
+        [
+            "alert.raised db-1 / /",
+            "alert.raised db-1 /srv /srv",
+            "alert.resolved db-1 / /",
+            "alert.resolved db-1 /srv /srv"
+        ]
+    );
     assert_eq!(alerts(&house, "resolved").len(), 2);
 }
 

@@ -25,6 +25,7 @@ pub const STATE: &[Step] = steps![
     "0015_engine.sql",
     "0016_resolvers.sql",
     "0017_chain.sql",
+    "0018_recipients.sql",
 ];
 
 /// `metrics.db`.

@@ -28,7 +28,7 @@ pub struct View<'a> {
     level: &'a str,
     state: &'a str,
     title: &'a str,
-    target: Target<'a>,
+    target: serde_json::Value,
     evidence: Option<&'a RawValue>,
     count: i64,
     first_at: String,
@@ -52,16 +52,6 @@ struct QuietView {
     until: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Target<'a> {
-    r#type: &'a str,
-    id: i64,
-    name: &'a str,
-    /// The mount point, of an alert about a disk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disk: Option<&'a str>,
-}
-
 /// Puts the view together.
 pub fn view(a: &Alert) -> View<'_> {
     View {
@@ -70,12 +60,7 @@ pub fn view(a: &Alert) -> View<'_> {
         level: &a.level,
         state: &a.state,
         title: &a.title,
-        target: Target {
-            r#type: &a.target.0,
-            id: a.target.1,
-            name: &a.target.2,
-            disk: a.disk(),
-        },
+        target: a.about(),
         evidence: serde_json::from_str(&a.evidence).ok(),
         count: a.count,
         first_at: rfc3339(a.first_at),

@@ -345,21 +345,21 @@ struct Saying {
 }
 
 impl Alert {
-    /// The mount point of the disk that it is about.
-    pub fn disk(&self) -> Option<&str> {
-        let (_rule, mount) = self.part.split_once(':')?;
-        (self.kind.starts_with("metric.disk") && !mount.is_empty()).then_some(mount)
+    /// What it is about, for machines.
+    fn about(&self) -> serde_json::Value {
+        let (what, id, name) = &self.target;
+        notifications::catalogue::target(&self.kind, (what, *id, name), &self.part)
     }
 }
 
 /// Says what became of an alert, with all that a message needs: kind, variant, level, state, title, target (type, id,
-/// name, disk), part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms),
+/// name, and its disk or recipient), part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms),
 /// flaps, and of [`Saying`] the rest. Who tells people reads this and not the alerts.
 fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Result<()> {
     let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
     let data = serde_json::json!({
         "kind": alert.kind, "variant": alert.variant, "level": alert.level, "state": alert.state, "title": alert.title,
-        "target": { "type": alert.target.0, "id": alert.target.1, "name": alert.target.2, "disk": alert.disk() },
+        "target": alert.about(),
         "part": alert.part, "evidence": evidence, "count": alert.count, "first_at": alert.first_at,
         "last_at": alert.last_at, "flaps": alert.flaps, "muted": saying.muted, "note": saying.note,
         "hanging": saying.hanging,

@@ -70,12 +70,13 @@ fn view(app: &App, conn: &Conn, e: &Endpoint, counts: &Counts) -> Result<Value> 
     put(
         "state",
         json!({
-            "failing": e.failing,
+            "failing": !e.gone.is_empty(),
+            "gone": e.gone.iter().map(|g| json!({ "recipient": g.recipient, "since": rfc3339(g.since), "answer": g.answer })).collect::<Vec<_>>(),
             "waiting": counts.waiting,
             "dead": counts.dead,
             "sent": counts.sent,
             "last_sent_at": counts.last_sent_at.map(rfc3339),
-            "last_error": counts.last_error,
+            "last_error": e.last_error(counts),
             "blocked_until": (e.blocked_until > clock::now()).then(|| rfc3339(e.blocked_until)),
         }),
     );
@@ -219,9 +220,10 @@ fn delivery(row: &Row) -> Value {
         "what": row.facts.what,
         "kind": row.facts.kind,
         "level": row.facts.level,
-        "target": { "type": row.facts.target.0, "id": row.facts.target.1, "name": row.facts.name },
+        "target": row.facts.about(),
         "status": row.status.name(),
         "attempts": row.attempts,
+        "doubtful": row.is_doubtful(),
         "answer": row.answer,
         "held_back": row.facts.held,
         "created_at": rfc3339(row.created_at),

@@ -1,19 +1,35 @@
 //! What an endpoint can subscribe to. Alerts come with their recovery; news are single events that ask for nothing.
 
+use serde_json::{Value, json};
+
 /// Something that a message may tell of.
 pub struct Kind {
     /// The event's name.
     pub name: &'static str,
     /// Raised and resolved by `alerts`, or told once.
     pub is_alert: bool,
+    /// Where several alerts of the kind may be open about one target: what each is about. Empty: there is only one.
+    pub part: &'static str,
 }
 
 const fn alert(name: &'static str) -> Kind {
-    Kind { name, is_alert: true }
+    alert_for_each(name, "")
+}
+
+const fn alert_for_each(name: &'static str, part: &'static str) -> Kind {
+    Kind {
+        name,
+        is_alert: true,
+        part,
+    }
 }
 
 const fn news(name: &'static str) -> Kind {
-    Kind { name, is_alert: false }
+    Kind {
+        name,
+        is_alert: false,
+        part: "",
+    }
 }
 
 /// All of them, in the order of the form. A test of the alerts holds their rules against this.
@@ -23,7 +39,7 @@ pub const KINDS: &[Kind] = &[
     alert("resolver.silent"),
     alert("host.key_changed"),
     alert("auth.refresh_reused"),
-    alert("server.deploy_failed"),
+    alert_for_each("server.deploy_failed", "work"),
     alert("deploy.failed"),
     alert("domain.drifted"),
     alert("ns.mismatch"),
@@ -32,9 +48,9 @@ pub const KINDS: &[Kind] = &[
     alert("certificate.urgent"),
     alert("certificate.bad"),
     alert("certificate.failed"),
-    alert(DEAD),
-    alert("metric.disk"),
-    alert("metric.disk_trend"),
+    alert_for_each(DEAD, "recipient"),
+    alert_for_each("metric.disk", "disk"),
+    alert_for_each("metric.disk_trend", "disk"),
     alert("metric.mem"),
     alert("metric.swap"),
     alert("metric.cpu"),
@@ -63,10 +79,25 @@ pub const KINDS: &[Kind] = &[
     news("silence.ended"),
 ];
 
-/// Messages to an endpoint do not get through; over with [`RECOVERED`].
+/// Messages to a recipient do not get through; over with [`RECOVERED`].
 pub const DEAD: &str = "notification.dead";
 /// They do again.
 pub const RECOVERED: &str = "notification.recovered";
+
+/// What an alert is about, for machines: type, number and name, and which part of it (its disk, its recipient).
+pub fn target(kind: &str, target: (&str, i64, &str), part: &str) -> Value {
+    let mut out = json!({ "type": target.0, "id": target.1, "name": target.2 });
+    // A figure's part begins with the number of its rule.
+    let part = match kind.starts_with("metric.") {
+        true => part.split_once(':').map_or("", |(_, part)| part),
+        false => part,
+    };
+    let named = KINDS.iter().find(|k| k.name == kind).map_or("", |k| k.part);
+    if !named.is_empty() && !part.is_empty() {
+        out[named] = part.into();
+    }
+    out
+}
 
 /// Can somebody subscribe to this?
 pub fn is_known(name: &str) -> bool {

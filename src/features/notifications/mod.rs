@@ -114,10 +114,28 @@ pub struct Endpoint {
     has: Vec<&'static str>,
     /// Nothing before this, unix ms.
     blocked_until: Ms,
-    /// The last message died.
-    failing: bool,
+    /// To whom the last message died.
+    gone: Vec<Gone>,
     created_at: Ms,
     updated_at: Ms,
+}
+
+/// A recipient that messages do not get through to.
+#[derive(Debug, Clone)]
+struct Gone {
+    recipient: String,
+    /// Unix ms.
+    since: Ms,
+    /// The last words of whoever refused.
+    answer: String,
+}
+
+impl Endpoint {
+    /// What does not work at the moment, in the receiver's words.
+    fn last_error<'a>(&'a self, counts: &'a queries::Counts) -> Option<&'a str> {
+        let latest = self.gone.iter().max_by_key(|g| g.since);
+        latest.map_or(counts.last_error.as_deref(), |g| Some(&g.answer))
+    }
 }
 
 impl std::fmt::Debug for Channel {
@@ -176,6 +194,10 @@ fn create(app: &App, tx: &Tx, channel: &'static Channel, valid: &Valid, by: audi
 fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: audit::By) -> Result<()> {
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     store_secrets(app, tx, old.id, &valid.secrets)?;
+    let reached = (old.channel.recipients)(&valid.fields.config);
+    for gone in old.gone.iter().filter(|g| !reached.contains(&g.recipient)) {
+        queue::works_again(app, tx, old, &gone.recipient)?; // taken out
+    }
     queries::hurry(tx, old.id, clock::now())?;
     queries::seed_is_ours(tx, old.id)?;
     wake(app, tx);
@@ -192,7 +214,9 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: audit::By) -> R
 
 fn delete(app: &App, tx: &Tx, old: &Endpoint, by: audit::By) -> Result<()> {
     queries::seed_is_ours(tx, old.id)?;
-    queue::works_again(app, tx, old)?; // what was raised about it is over
+    for gone in &old.gone {
+        queue::works_again(app, tx, old, &gone.recipient)?; // what was raised about it is over
+    }
     queries::remove(tx, old.id)?;
     note(
         app,

@@ -204,6 +204,8 @@ pub struct Row {
     pub facts: Facts,
     pub status: Status,
     pub attempts: i64,
+    /// How many of their answers said neither yes nor no.
+    pub doubts: i64,
     pub created_at: Ms,
     /// Its age counts from here.
     pub since: Ms,
@@ -211,4 +213,14 @@ pub struct Row {
     pub ended_at: Option<Ms>,
     pub answer: String,
     pub event: i64,
+}
+
+/// So many doubtful answers to a message are enough: each attempt may have been one more copy.
+pub const DOUBTS_MAX: i64 = 3;
+
+impl Row {
+    /// Given up though it may have arrived.
+    pub fn is_doubtful(&self) -> bool {
+        self.status == Status::Dead && self.doubts >= DOUBTS_MAX
+    }
 }

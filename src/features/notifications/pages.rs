@@ -45,6 +45,9 @@ struct Item {
     glyph: &'static str,
     state: &'static str,
     counts: Counts,
+    /// To whom nothing gets through, and the last words about that.
+    gone: Vec<String>,
+    last_error: Option<String>,
     min_level: Level,
     /// How many kinds of alerts it has subscribed to; 0: all.
     alerts: usize,
@@ -59,7 +62,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let seed = queries::seed(conn)?;
         let items = queries::all(conn)?.into_iter().map(|e| {
             let counts = counts.remove(&e.id.get()).unwrap_or_default();
-            let (glyph, state) = match (e.fields.enabled, e.failing, counts.last_error.is_some()) {
+            let (glyph, state) = match (e.fields.enabled, !e.gone.is_empty(), counts.last_error.is_some()) {
                 (false, ..) => ("unlit", "off"),
                 (true, true, _) => ("dark", "failing"),
                 (true, false, true) => ("flick", "trying"),
@@ -74,6 +77,13 @@ fn list(ctx: &Ctx) -> Result<Reply> {
                 kind: e.channel.name,
                 glyph,
                 state,
+                last_error: e.last_error(&counts).map(String::from),
+                gone: e
+                    .gone
+                    .iter()
+                    .map(|g| g.recipient.clone())
+                    .filter(|r| !r.is_empty())
+                    .collect(),
                 counts,
                 min_level: e.fields.min_level,
                 alerts: e.fields.events.len() - news,
@@ -361,13 +371,18 @@ fn line(lang: Lang, row: Row) -> Line {
         Status::Queued => "wait",
         Status::Sending => "run",
         Status::Sent => "ok",
+        Status::Dead if row.is_doubtful() => "flick",
         Status::Dead => "dark",
         Status::Held => "skip",
     };
     Line {
         id: row.id.get(),
         glyph,
-        status: row.status.name(),
+        status: if row.is_doubtful() {
+            "doubtful"
+        } else {
+            row.status.name()
+        },
         title: message.title,
         mark: message.tag,
         endpoint: row.endpoint.get(),

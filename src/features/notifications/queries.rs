@@ -2,7 +2,7 @@
 
 use super::model::{Fields, Row, Status};
 use super::text::{Facts, What};
-use super::{Endpoint, Level, channel};
+use super::{Endpoint, Gone, Level, channel};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -13,7 +13,8 @@ use std::collections::HashMap;
 
 const COLUMNS: &str =
     "id, type, name, enabled, lang, min_level, events, tags, config, token IS NOT NULL, url IS NOT NULL,
-    secret IS NOT NULL, password IS NOT NULL, blocked_until, failing, created_at, updated_at";
+    secret IS NOT NULL, password IS NOT NULL, blocked_until, created_at, updated_at,
+    (SELECT json_group_array(json_array(g.recipient, g.since, g.answer)) FROM notification_gone g WHERE g.endpoint_id = id)";
 
 /// `None`: of a type that this version does not know.
 fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
@@ -41,10 +42,20 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
         },
         has,
         blocked_until: r.get(13)?,
-        failing: r.get(14)?,
-        created_at: r.get(15)?,
-        updated_at: r.get(16)?,
+        created_at: r.get(14)?,
+        updated_at: r.get(15)?,
+        gone: gone(&r.get::<_, String>(16)?),
     }))
+}
+
+fn gone(rows: &str) -> Vec<Gone> {
+    let rows: Vec<(String, Ms, String)> = serde_json::from_str(rows).unwrap_or_default();
+    let gone = |(recipient, since, answer)| Gone {
+        recipient,
+        since,
+        answer,
+    };
+    rows.into_iter().map(gone).collect()
 }
 
 pub fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Option<Endpoint>> {
@@ -124,11 +135,20 @@ pub fn block(conn: &Conn, id: Id<id::Endpoint>, until: Ms) -> Result<()> {
     Ok(())
 }
 
-/// Says whether that is new.
-pub fn set_failing(conn: &Conn, id: Id<id::Endpoint>, failing: bool) -> Result<bool> {
+/// Messages do not get through to this recipient; says whether that is new.
+pub fn set_gone(conn: &Conn, id: Id<id::Endpoint>, recipient: &str, at: Ms, answer: &str) -> Result<bool> {
+    let mut statement = conn.prepare_cached(
+        "INSERT INTO notification_gone (endpoint_id, recipient, since, answer) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (endpoint_id, recipient) DO UPDATE SET answer = ?4 RETURNING since = ?3",
+    )?;
+    Ok(statement.query_row(params![id.get(), recipient, at, answer], |r| r.get(0))?)
+}
+
+/// They do, or it is none any more; says whether that is new.
+pub fn set_back(conn: &Conn, id: Id<id::Endpoint>, recipient: &str) -> Result<bool> {
     let changed = conn
-        .prepare_cached("UPDATE notification_endpoints SET failing = ?2 WHERE id = ?1 AND failing <> ?2")?
-        .execute(params![id.get(), failing])?;
+        .prepare_cached("DELETE FROM notification_gone WHERE endpoint_id = ?1 AND recipient = ?2")?
+        .execute(params![id.get(), recipient])?;
     Ok(changed > 0)
 }
 
@@ -161,7 +181,7 @@ pub fn seed_is_ours(conn: &Conn, id: Id<id::Endpoint>) -> Result<()> {
 
 const ROW: &str =
     "q.id, q.endpoint_id, e.name, e.type, q.recipient, q.key, q.what, q.kind, q.level, q.facts, q.status, q.attempts,
-    q.created_at, q.since, q.next_at, q.ended_at, q.answer, q.event_id";
+    q.created_at, q.since, q.next_at, q.ended_at, q.answer, q.event_id, q.doubts";
 const FROM: &str = "notification_queue q JOIN notification_endpoints e ON e.id = q.endpoint_id";
 
 fn row(r: &rusqlite::Row) -> rusqlite::Result<Row> {
@@ -184,6 +204,7 @@ fn row(r: &rusqlite::Row) -> rusqlite::Result<Row> {
         ended_at: r.get(15)?,
         answer: r.get(16)?,
         event: r.get(17)?,
+        doubts: r.get(18)?,
     })
 }
 
@@ -316,6 +337,13 @@ pub fn later(conn: &Conn, id: Id<id::Delivery>, next_at: Ms, answer: &str) -> Re
     Ok(())
 }
 
+/// It was answered neither yes nor no.
+pub fn doubt(conn: &Conn, id: Id<id::Delivery>) -> Result<()> {
+    conn.prepare_cached("UPDATE notification_queue SET doubts = doubts + 1 WHERE id = ?1")?
+        .execute([id.get()])?;
+    Ok(())
+}
+
 /// All that waits for this recipient goes to another one, at once.
 pub fn move_recipient(conn: &Conn, endpoint: Id<id::Endpoint>, from: &str, to: &str, at: Ms) -> Result<()> {
     conn.execute(
@@ -347,7 +375,7 @@ pub fn hurry(conn: &Conn, endpoint: Id<id::Endpoint>, at: Ms) -> Result<()> {
 /// A dead letter lives again; says whether it was one.
 pub fn revive(conn: &Conn, id: Id<id::Delivery>, at: Ms) -> Result<bool> {
     let changed = conn.execute(
-        "UPDATE notification_queue SET status = 'queued', attempts = 0, since = ?2, next_at = ?2, ended_at = NULL
+        "UPDATE notification_queue SET status = 'queued', attempts = 0, doubts = 0, since = ?2, next_at = ?2, ended_at = NULL
          WHERE id = ?1 AND status = 'dead'",
         params![id.get(), at],
     )?;
@@ -393,7 +421,7 @@ pub struct Counts {
     pub sent: i64,
     /// When the last one was sent, unix ms.
     pub last_sent_at: Option<Ms>,
-    /// The last words of whoever refused, when that was the last that happened.
+    /// Why something waits, or why the last test failed, in the words of whoever refused.
     pub last_error: Option<String>,
 }
 
@@ -415,9 +443,11 @@ pub fn counts(conn: &Conn) -> Result<HashMap<i64, Counts>> {
     })?;
     let mut all = rows.collect::<rusqlite::Result<HashMap<_, _>>>()?;
     let mut last = conn.prepare_cached(
-        "SELECT answer FROM notification_queue WHERE endpoint_id = ?1 AND attempts > 0 AND status IN ('queued', 'dead')
-         AND id > coalesce((SELECT max(id) FROM notification_queue WHERE endpoint_id = ?1 AND status = 'sent'), 0)
-         ORDER BY id DESC LIMIT 1",
+        "SELECT q.answer FROM notification_queue q JOIN notification_endpoints e ON e.id = q.endpoint_id
+         WHERE q.endpoint_id = ?1 AND q.attempts > 0 AND (q.status = 'queued' OR (q.status = 'dead' AND q.what = 'test'
+           AND q.ended_at >= e.updated_at AND NOT EXISTS (SELECT 1 FROM notification_queue s WHERE s.endpoint_id = q.endpoint_id
+             AND s.id > q.id AND s.recipient = q.recipient AND s.status = 'sent')))
+         ORDER BY q.id DESC LIMIT 1",
     )?;
     for (id, counts) in &mut all {
         counts.last_error = last.query_row([id], |r| r.get(0)).optional()?;

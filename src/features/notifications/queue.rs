@@ -2,7 +2,7 @@
 //! threads are in [`super::sender`].
 
 use super::channel::Outcome;
-use super::model::{Row, Status};
+use super::model::{DOUBTS_MAX, Row, Status};
 use super::queries::{self, New, Told};
 use super::text::{Facts, What};
 use super::{Endpoint, Level, catalogue, wake};
@@ -21,8 +21,6 @@ use serde_json::Value;
 const PAUSE_FIRST: Ms = 2 * SECOND;
 /// The longest: an hour's outage is noticed to be over within this.
 const PAUSE_MAX: Ms = 15 * MINUTE;
-/// With so many attempts a message whose receiver says neither yes nor no is given up: each may have been a copy.
-const DOUBTS_MAX: i64 = 3;
 /// A receiver that asks for more than this has lost its mind, or means: never.
 const WAIT_MAX: Ms = 6 * HOUR;
 /// From so many on, waiting messages to one recipient become one: nobody reads forty.
@@ -94,9 +92,7 @@ fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
         What::Event => e.events.contains(&f.kind),
         _ => f.level >= e.min_level && catalogue::takes_alert(&e.events, &f.kind),
     };
-    // Nobody can be told by a way that does not work that it does not work.
-    let about_itself = f.target == ("notification".to_string(), endpoint.id.get());
-    if !e.enabled || !subscribed || about_itself {
+    if !e.enabled || !subscribed {
         return Ok(false);
     }
     if e.tags.is_empty() {
@@ -116,7 +112,12 @@ fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
 }
 
 fn put(app: &App, tx: &Tx, endpoint: &Endpoint, event: &Event, facts: &Facts, next_at: Ms) -> Result<()> {
+    let about_itself = facts.target == ("notification".to_string(), endpoint.id.get());
     for recipient in (endpoint.channel.recipients)(&endpoint.fields.config) {
+        // Nobody can be told by a way that does not work that it does not work.
+        if about_itself && recipient == facts.part {
+            continue;
+        }
         let new = New {
             endpoint: endpoint.id,
             recipient: &recipient,
@@ -285,18 +286,21 @@ fn give_up(app: &App, tx: &Tx, endpoint: &Endpoint, row: &Row, now: Ms) -> Resul
         last => format!("Given up: too old. The last answer was: {last}"),
     };
     queries::end(tx, row.id, Status::Dead, now, &answer)?;
-    fails(app, tx, endpoint, &answer)
+    fails(app, tx, endpoint, &row.recipient, &answer, now)
 }
 
-/// What an outcome means for the rows of one message, for the endpoint, and for who should hear that it does not work.
+/// What an outcome means for the rows of one message, for its recipient, and for who should hear that it does not work.
 pub fn finish(app: &App, tx: &Tx, endpoint: &Endpoint, rows: &[Row], outcome: &Outcome, now: Ms) -> Result<()> {
+    let Some(recipient) = rows.first().map(|row| &row.recipient) else {
+        return Ok(());
+    };
     match outcome {
         Outcome::Sent(answer) => {
             for row in rows {
                 queries::end(tx, row.id, Status::Sent, now, answer)?;
             }
             queries::block(tx, endpoint.id, now + endpoint.channel.pace_ms)?;
-            works_again(app, tx, endpoint)
+            works_again(app, tx, endpoint, recipient)
         }
         Outcome::Later { why, wait_s } => {
             let asked = wait_s.map(|s| (i64::from(s) * SECOND).min(WAIT_MAX));
@@ -310,27 +314,26 @@ pub fn finish(app: &App, tx: &Tx, endpoint: &Endpoint, rows: &[Row], outcome: &O
         }
         Outcome::Doubtful(why) => {
             let why = format!("Doubtful, it may have arrived: {why}");
-            let (done, again): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.attempts >= DOUBTS_MAX - 1);
-            for row in again {
-                queries::later(tx, row.id, now + pause(row.attempts + 1), &why)?;
+            for row in rows {
+                queries::doubt(tx, row.id)?;
+                if row.doubts + 1 < DOUBTS_MAX {
+                    queries::later(tx, row.id, now + pause(row.attempts + 1), &why)?;
+                } else {
+                    queries::end(tx, row.id, Status::Dead, now, &why)?;
+                    fails(app, tx, endpoint, recipient, &why, now)?;
+                }
             }
-            for row in &done {
-                queries::end(tx, row.id, Status::Dead, now, &why)?;
-            }
-            match done.is_empty() {
-                true => Ok(()),
-                false => fails(app, tx, endpoint, &why),
-            }
+            Ok(())
         }
         Outcome::Never(why) => {
             for row in rows {
                 queries::end(tx, row.id, Status::Dead, now, why)?;
             }
-            fails(app, tx, endpoint, why)
+            fails(app, tx, endpoint, recipient, why, now)
         }
         Outcome::Moved(to) => {
-            let Some(row) = rows.first() else { return Ok(()) };
-            moved(tx, endpoint, &row.recipient, to, now)
+            moved(tx, endpoint, recipient, to, now)?;
+            works_again(app, tx, endpoint, recipient)
         }
     }
 }
@@ -354,29 +357,39 @@ fn moved(tx: &Tx, endpoint: &Endpoint, from: &str, to: &str, now: Ms) -> Result<
     queries::move_recipient(tx, endpoint.id, from, to, now)
 }
 
-/// The first dead letter is an event, of which others can be told; the next ones are not.
-fn fails(app: &App, tx: &Tx, endpoint: &Endpoint, why: &str) -> Result<()> {
-    if !queries::set_failing(tx, endpoint.id, true)? {
-        return Ok(());
+/// A recipient's first dead letter is an event, of which others can be told; the next ones are not.
+fn fails(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str, why: &str, now: Ms) -> Result<()> {
+    let reached = (endpoint.channel.recipients)(&endpoint.fields.config);
+    if !reached.iter().any(|r| r == recipient) {
+        return Ok(()); // taken out meanwhile, or an old letter sent again
     }
-    let data = serde_json::json!({ "name": endpoint.fields.name, "evidence": [why] });
-    let target = ("notification", endpoint.id.get());
-    outbox::emit(tx, &app.wakes.events, catalogue::DEAD, target, &data)
+    match queries::set_gone(tx, endpoint.id, recipient, now, why)? {
+        true => about_recipient(app, tx, endpoint, recipient, catalogue::DEAD, &[why]),
+        false => Ok(()),
+    }
 }
 
-pub fn works_again(app: &App, tx: &Tx, endpoint: &Endpoint) -> Result<()> {
-    if !queries::set_failing(tx, endpoint.id, false)? {
-        return Ok(());
+/// A recipient works again, or is none any more.
+pub fn works_again(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str) -> Result<()> {
+    match queries::set_back(tx, endpoint.id, recipient)? {
+        true => about_recipient(app, tx, endpoint, recipient, catalogue::RECOVERED, &[]),
+        false => Ok(()),
     }
-    let data = serde_json::json!({ "name": endpoint.fields.name });
-    let target = ("notification", endpoint.id.get());
-    outbox::emit(tx, &app.wakes.events, catalogue::RECOVERED, target, &data)
 }
 
-/// Writes down what came of a test. One that worked shows that the endpoint works.
+fn about_recipient(app: &App, tx: &Tx, e: &Endpoint, recipient: &str, event: &str, evidence: &[&str]) -> Result<()> {
+    let name = match recipient {
+        "" => e.fields.name.clone(),
+        _ => format!("{} ({recipient})", e.fields.name),
+    };
+    let data = serde_json::json!({ "name": name, "part": recipient, "evidence": evidence });
+    outbox::emit(tx, &app.wakes.events, event, ("notification", e.id.get()), &data)
+}
+
+/// Writes down what came of a test. One that worked shows that its recipient works.
 pub fn tested(app: &App, tx: &Tx, endpoint: &Endpoint, test: &Tested) -> Result<Id<id::Delivery>> {
     if test.is_sent {
-        works_again(app, tx, endpoint)?;
+        works_again(app, tx, endpoint, &test.recipient)?;
     }
     let new = New {
         endpoint: endpoint.id,

@@ -170,7 +170,7 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
     };
     tell_log(&endpoint, &rows, &outcome);
     app.db.write(|tx| match queries::get(tx, id)? {
-        Some(_) => queue::finish(app, tx, &endpoint, &rows, &outcome, clock::now()),
+        Some(endpoint) => queue::finish(app, tx, &endpoint, &rows, &outcome, clock::now()),
         None => Ok(()), // removed meanwhile, its rows with it
     })?;
     Ok(true)

@@ -1,12 +1,13 @@
 //! What a message says: one sentence of what happened, since when, the evidence, where to look; a recovery says of what.
 //! The facts are stored without words and get them when they are sent, in the endpoint's language.
 
-use super::Level;
+use super::{Level, catalogue};
 use crate::base::clock::{MINUTE, Ms};
 use crate::base::text::{cut, one_line};
 use crate::http::view::{day, duration, time_of_day};
 use crate::http::words::{self, Lang};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What became of the thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub struct Facts {
     pub title: String,
     /// Type and number of whom.
     pub target: (String, i64),
-    /// Of several alerts of one kind about one target, which one; empty: there is only one.
+    /// Of several alerts of one kind about one target, which one (see [`super::catalogue::target`]); empty: there is only one.
     #[serde(default)]
     pub part: String,
     /// The alert's number; 0: none.
@@ -72,6 +73,13 @@ pub struct Facts {
     /// It flaps: how often it began, within how many minutes; it has to be calm for how many.
     #[serde(default)]
     pub flaps: Option<(i64, i64, i64)>,
+}
+
+impl Facts {
+    /// Of whom, for machines.
+    pub fn about(&self) -> Value {
+        catalogue::target(&self.kind, (&self.target.0, self.target.1, &self.name), &self.part)
+    }
 }
 
 /// A message in words, not yet in the form of any channel.

@@ -121,7 +121,7 @@ fn body(s: &Sending, f: &Facts) -> Value {
             "title": text::title(s.lang, f),
             "text": s.message.plain(),
             "alert_id": (f.alert > 0).then_some(f.alert),
-            "target": { "type": f.target.0, "id": f.target.1, "name": f.name },
+            "target": f.about(),
             "evidence": f.evidence,
             "since": rfc3339(f.since),
             "count": f.count,
