@@ -42,17 +42,18 @@ export function poll(path, every, use) {
   return beat;
 }
 
-// A stream of events, begun anew when it was silent for 20 s; silent twice (a proxy that holds it back, or too many of them)
-// it is left, and `leave` goes on in another way. `on` has what each event is good for.
+// A stream of events. The first comes at once and a `beat` after 15 s at the latest: one that says nothing for longer is
+// begun anew, and one that said nothing at all twice (a proxy holds it back, or there are too many of them) is left, and
+// `leave` goes on in another way. `on` has what each event is good for.
+const FIRST = 5e3, QUIET = 20e3;
 function hear(url, on, leave) {
   let es, quiet, silent = 0;
   const listen = ms => { clearTimeout(quiet); quiet = setTimeout(() => { es.close(); if (++silent < 2) open(); else leave(); }, ms); };
   const open = () => {
     es = new EventSource(url());
-    for (const [name, use] of Object.entries(on)) es.addEventListener(name, e => { silent = 0; pill.fresh(); listen(20e3); use(JSON.parse(e.data), +e.lastEventId); });
-    es.onopen = () => { pill.fresh(); listen(20e3); };
-    es.onerror = () => { pill.set('wait'); if (es.readyState === EventSource.CLOSED) listen(3e3); };
-    listen(20e3);
+    for (const [name, use] of Object.entries({ beat: () => {}, ...on })) es.addEventListener(name, e => { silent = 0; pill.fresh(); listen(QUIET); use(JSON.parse(e.data), +e.lastEventId); });
+    es.onerror = () => { pill.set('wait'); listen(es.readyState === EventSource.CLOSED ? 3e3 : QUIET); };
+    listen(FIRST);
   };
   const close = () => { clearTimeout(quiet); es.close(); };
   addEventListener('pagehide', close);
@@ -64,7 +65,7 @@ function hear(url, on, leave) {
 // through it is asked for every 10 s instead. A hidden tab is quiet after a minute.
 export function watch(path, use) {
   let away, left = false;
-  const stream = hear(() => '/api/live?of=' + encodeURIComponent('/api' + path), { data: use, beat: () => {} }, () => { left = true; poll(path, 1e4, use); });
+  const stream = hear(() => '/api/live?of=' + encodeURIComponent('/api' + path), { data: use }, () => { left = true; poll(path, 1e4, use); });
   document.addEventListener('visibilitychange', () => {
     clearTimeout(away);
     if (left) return;
@@ -77,17 +78,19 @@ export function watch(path, use) {
 export function follow(id, after, on) {
   let seq = after, done = false;
   const finish = e => { done = true; stream.close(); on.end(e); };
-  const log = d => { if (d.seq > seq) { seq = d.seq; on.log(d); } };
+  // A line, or a step as one: what was told is not told again, whichever way it comes.
+  const tell = (n, use) => { if (n > seq) { seq = n; use(); } };
   const ask = async () => {
     while (!done) {
       try {
         const d = await api(`/tasks/${id}/logs?after=${seq}&wait=20`); pill.fresh();
-        for (const l of d.items) log(l);
-        if (!d.items.length) { const task = await api(`/tasks/${id}`); if (!['queued', 'running'].includes(task.status)) finish(task); }
+        for (const l of d.items) tell(l.seq, () => l.source === 'progress' ? on.progress(JSON.parse(l.line)) : on.log(l));
+        if (d.end) finish(d.end);
+        else if (!d.items.length) await new Promise(r => setTimeout(r, 1e3)); // too many wait: it was answered at once
       } catch (e) { if (e.status === undefined) throw e; pill.set('wait'); if (e.status === 401 || e.status === 404) { pill.set('off'); return; } await new Promise(r => setTimeout(r, 5e3)); }
     }
   };
-  const stream = hear(() => `/api/tasks/${id}/stream?after=${seq}`, { log: (d, n) => log({ ...d, seq: n }), progress: on.progress, end: finish }, ask);
+  const stream = hear(() => `/api/tasks/${id}/stream?after=${seq}`, { log: (d, n) => tell(n, () => on.log({ ...d, seq: n })), progress: (d, n) => tell(n, () => on.progress(d)), end: finish }, ask);
 }
 
 export const page = () => ({ kind: document.body.dataset.live, id: document.body.dataset.id, acts: document.body.dataset.acts !== undefined });

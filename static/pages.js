@@ -139,7 +139,7 @@ function step(list, p) {
 }
 if (here.kind === 'task' && document.body.dataset.running !== undefined) {
   const log = logs.get('log'), list = $('#steps'); log.live = true;
-  follow(here.id, +document.body.dataset.seq, { log: l => l.source === 'progress' || line(log, l), progress: p => step(list, p), end: () => location.reload() });
+  follow(here.id, +document.body.dataset.seq, { log: l => line(log, l), progress: p => step(list, p), end: () => location.reload() });
 }
 
 /* an action whose form names a task: started through the API, shown in the dialog; without the dialog the form goes on */
@@ -153,7 +153,7 @@ if (dialog) {
     clearInterval(tick); tick = setInterval(() => put($('#pel'), ago(now() - t0)), 500);
     dialog.showModal();
     follow(id, 0, {
-      log: l => { if (l.source !== 'progress') line(log, l); },
+      log: l => line(log, l),
       progress: p => { step(list, p); put($('#pnow'), t.step(p.step, p.steps)); },
       end: e => {
         ended = true; clearInterval(tick); dialog.querySelector('header .g').className = 'g s-' + (END[e.status] || 'fail');

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -149,7 +149,7 @@ fn a_watched_answer_is_told_whole_and_then_as_it_changes() {
     };
     assert_eq!(last["total"], 1);
     let beat = loop {
-        let event = one.next(SOON).expect("a beat where nothing changes");
+        let event = one.event(Instant::now() + SOON).expect("a beat where nothing changes");
         if event.name == "beat" {
             break event;
         }

@@ -7,7 +7,7 @@ use super::request::{self, Method, Request};
 use super::route::{Ctx, Web};
 use super::sse::{self, Flow, Source};
 use crate::access::Actor;
-use crate::base::clock::{self, Duration, Instant};
+use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,11 +15,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// Silence shorter than what a page takes for a broken line.
-const BEAT: Duration = Duration::from_secs(10);
-
 /// One client's view of one answer. Its events: `data`, the answer; of a list `{"items","total","gone"}` with the items
-/// that are new or different and the numbers of those that are not in it any more. `beat`: nothing is new.
+/// that are new or different and the numbers of those that are not in it any more.
 pub struct Watched {
     web: Arc<Web>,
     request: Request,
@@ -30,7 +27,6 @@ pub struct Watched {
     /// What was seen and is not sent yet.
     news: Option<String>,
     began: Instant,
-    told_at: Instant,
 }
 
 impl Watched {
@@ -55,7 +51,6 @@ impl Watched {
             tls: ctx.request.tls,
             id: ctx.request.id.clone(),
         };
-        let now = clock::mono();
         let mut watched = Watched {
             web: ctx.web.clone(),
             request,
@@ -63,8 +58,7 @@ impl Watched {
             versions: None,
             told: Told::default(),
             news: None,
-            began: now,
-            told_at: now,
+            began: clock::mono(),
         };
         watched.look()?;
         Ok(watched)
@@ -96,14 +90,9 @@ impl Source for Watched {
         if self.news.is_none() {
             self.look()?;
         }
-        let now = clock::mono();
-        let quiet = now.saturating_duration_since(self.told_at) >= BEAT;
-        match self.news.take() {
-            Some(news) => sse::frame(out, None, "data", &news),
-            None if quiet => sse::frame(out, None, "beat", "{}"),
-            None => return Ok(Flow::More),
+        if let Some(news) = self.news.take() {
+            sse::frame(out, None, "data", &news);
         }
-        self.told_at = now;
         Ok(Flow::More)
     }
 

@@ -305,9 +305,14 @@ pub struct Sse {
 }
 
 impl Sse {
-    /// The next event; `None` at the stream's end, or when nothing comes within `limit`.
+    /// The next event but for beats; `None` at the stream's end, or when nothing comes within `limit`.
     pub fn next(&mut self, limit: Duration) -> Option<Event> {
         let until = Instant::now() + limit;
+        std::iter::from_fn(|| self.event(until)).find(|event| event.name != "beat")
+    }
+
+    /// The next one, whatever it is.
+    pub fn event(&mut self, until: Instant) -> Option<Event> {
         let mut event = Event::default();
         loop {
             let line = self.next_line(until)?;

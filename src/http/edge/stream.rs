@@ -27,11 +27,16 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// A round's buffer shrinks to this after a larger batch.
 const KEEP: usize = 2 * BATCH;
 
+/// Sent at first and when all is quiet, so that a page knows whether its stream gets through. An event, because browsers
+/// tell their scripts nothing of comments.
+const BEAT: &[u8] = b"event: beat\ndata: {}\n\n";
+
 /// What goes out before the first event.
 pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: 3000\n:");
     out.resize(out.len() + PADDING, b' ');
     out.extend_from_slice(b"\n\n");
+    out.extend_from_slice(BEAT);
 }
 
 /// All threads.
@@ -217,7 +222,7 @@ impl Live {
         if self.ending {
             out.extend_from_slice(b": end\n\n");
         } else if out.is_empty() && quiet {
-            out.extend_from_slice(b": ping\n\n");
+            out.extend_from_slice(BEAT);
         }
         if out.is_empty() || self.send(out, now, limits)? {
             return Ok(!self.ending);
