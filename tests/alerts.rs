@@ -65,6 +65,59 @@ fn a_stolen_refresh_token_is_a_critical_alert() {
     for key in ["first_at", "last_at"] {
         assert!(alert[key].as_str().unwrap().ends_with('Z'), "{alert}");
     }
+    // Whose it is, and from where it was used, is for administrators; that it happened is for all, wherever they look.
+    house
+        .admin()
+        .post(
+            "/api/notifications",
+            &json!({ "type": "webhook", "name": "hook", "url": "https://192.0.2.1/", "min_level": "CRITICAL" }),
+        )
+        .is(201);
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE refresh_tokens SET used_at = used_at - 11000", [])
+        .unwrap();
+    let again = house.sign_in(ADMIN, &house.password).json();
+    for expected in [200, 401] {
+        house
+            .client()
+            .post("/api/auth/refresh", &json!({ "refresh_token": again["refresh_token"] }))
+            .is(expected);
+        let db = house.database("lamplighter.db");
+        db.execute("UPDATE refresh_tokens SET used_at = used_at - 11000", [])
+            .unwrap();
+    }
+    let mut last = server("last", 9);
+    last["host"] = json!("192.0.2.9");
+    house.admin().post("/api/servers", &last).is(201);
+    for role in ["viewer", "operator"] {
+        let password = house.account(role, role);
+        let page = house
+            .client()
+            .by(Who::cookie(&house.sign_in(role, &password), house.address));
+        let sees = house.client().by(Who::bearer(&house.sign_in(role, &password)));
+        let mut events = sees.stream("/api/events/stream?after=0", None);
+        let mut told = String::new();
+        while !told.contains("server.created") {
+            told += &events.next(PATIENCE).unwrap().data;
+        }
+        let path = format!("/api/alerts/{}", alert["id"]);
+        let seen = sees.get(&path).is(200);
+        assert_eq!(
+            (&seen["kind"], &seen["target"]["name"], &seen["evidence"]),
+            (&json!("auth.refresh_reused"), &json!("•••"), &json!([]))
+        );
+        for place in ["/", "/alerts", "/notifications/log"] {
+            let text = page.get(place).text();
+            assert!(!text.contains(ADMIN) && !text.contains("ip: 127"), "{place}: {text}");
+        }
+        for place in ["/api/alerts", "/api/notifications/deliveries", &path] {
+            told += &sees.get(place).text();
+        }
+        let live = sees.stream("/api/live?of=/api/alerts", None).next(PATIENCE).unwrap();
+        told += &live.data;
+        assert!(!told.contains(ADMIN) && !told.contains("127.0.0.1"), "{told}");
+    }
 }
 
 #[test]

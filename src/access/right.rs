@@ -49,6 +49,20 @@ pub enum Right {
     Administer,
 }
 
+impl Right {
+    /// What it takes to see an event of this kind and what is made of it: alerts, messages. Who signed in, and from where,
+    /// is for administrators.
+    pub fn to_see(kind: &str) -> Right {
+        match kind.starts_with("auth.") {
+            true => Right::Administer,
+            false => Right::Read,
+        }
+    }
+}
+
+/// Stands for a name that the reader may not see.
+pub const WITHHELD: &str = "•••";
+
 impl Role {
     /// The matrix of requirements §8.4.
     pub fn may(self, right: Right) -> bool {

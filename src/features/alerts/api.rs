@@ -106,7 +106,8 @@ fn choice(request: &Request, name: &'static str, words: &[&'static str]) -> Resu
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx.request)?;
-    let (alerts, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
+    let role = ctx.actor()?.role();
+    let (alerts, total) = ctx.app.db.read(|conn| super::list(conn, &filter, role))?;
     let items =
         serde_json::value::to_raw_value(&alerts.iter().map(view).collect::<Vec<_>>()).map_err(Error::internal)?;
     Reply::json(&serde_json::json!({ "items": items, "total": total }))
@@ -114,8 +115,9 @@ fn list(ctx: &Ctx) -> Result<Reply> {
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "alert")?;
+    let role = ctx.actor()?.role();
     let (alert, hanging) = ctx.app.db.read(|conn| {
-        let alert = super::get(conn, id)?;
+        let alert = super::get(conn, id, role)?;
         let hanging = super::hanging(conn, &alert)?;
         Ok((alert, hanging))
     })?;
@@ -132,7 +134,7 @@ fn acknowledge(ctx: &Ctx) -> Result<Reply> {
     let actor = ctx.actor()?;
     let alert = ctx.app.db.write(|tx| {
         super::acknowledge(ctx.app, tx, id, actor.by())?;
-        super::get(tx, id)
+        super::get(tx, id, actor.role())
     })?;
     Reply::json(&view(&alert))
 }

@@ -7,6 +7,8 @@ mod mute;
 pub mod api;
 pub mod pages;
 
+use crate::access::right::WITHHELD;
+use crate::access::{Right, Role};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -350,6 +352,20 @@ impl Alert {
         let (what, id, name) = &self.target;
         notifications::catalogue::target(&self.kind, (what, *id, name), &self.part)
     }
+
+    /// Everybody who may look sees that it is there; whom it is about, perhaps not.
+    fn for_eyes_of(mut self, role: Role) -> Alert {
+        if !role.may(Right::to_see(&self.kind)) {
+            let title = RULES.iter().find_map(|r| match r.then {
+                Then::Raise { title } if r.event == self.kind => Some(title),
+                _ => None,
+            });
+            self.title = title.map_or(WITHHELD.into(), |title| title(WITHHELD));
+            (self.target.1, self.target.2) = (0, WITHHELD.into());
+            self.evidence = "[]".into();
+        }
+        self
+    }
 }
 
 /// Says what became of an alert, with all that a message needs: kind, variant, level, state, title, target (type, id,
@@ -529,14 +545,19 @@ fn evidence(event: &Event) -> String {
     serde_json::json!(lines).to_string()
 }
 
-/// One alert, or a 404.
-pub fn get(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
+/// One alert as this role may see it, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Alert>, role: Role) -> Result<Alert> {
+    Ok(find(conn, id)?.for_eyes_of(role))
+}
+
+fn find(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("alert"))
 }
 
-/// Newest first, and how many there are.
-pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Alert>, i64)> {
-    queries::list(conn, filter)
+/// Newest first, as this role may see them, and how many there are.
+pub fn list(conn: &Conn, filter: &Filter, role: Role) -> Result<(Vec<Alert>, i64)> {
+    let (alerts, total) = queries::list(conn, filter)?;
+    Ok((alerts.into_iter().map(|a| a.for_eyes_of(role)).collect(), total))
 }
 
 /// What hangs on an alert that is open.
@@ -551,7 +572,7 @@ pub fn firing(conn: &Conn) -> Result<i64> {
 
 /// Somebody has taken notice.
 pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Result<()> {
-    let alert = get(tx, id)?;
+    let alert = find(tx, id)?;
     if alert.state != "firing" {
         let say = format!("This alert is {} already.", alert.state);
         return Err(Error::new(Kind::Conflict, "alert_not_firing", say));

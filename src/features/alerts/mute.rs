@@ -98,7 +98,7 @@ pub fn on_server(conn: &Conn, server: i64) -> Result<Option<Hanging>> {
     let Some(id) = queries::burning(conn, DARK, ("server", server))? else {
         return Ok(None);
     };
-    let alert = super::get(conn, Id::new(id))?;
+    let alert = super::find(conn, Id::new(id))?;
     queries::hanging(conn, &alert).map(Some)
 }
 

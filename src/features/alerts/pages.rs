@@ -153,8 +153,9 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     };
     let filter = Filter { state, ..asked };
     let (limit, offset) = (filter.limit, filter.offset);
+    let role = ctx.actor()?.role();
     let (items, total, counts) = ctx.app.db.read(|conn| {
-        let (alerts, total) = super::list(conn, &filter)?;
+        let (alerts, total) = super::list(conn, &filter, role)?;
         let items = alerts.into_iter().map(|a| full(conn, a)).collect::<Result<Vec<_>>>()?;
         let count = |state| {
             super::list(
@@ -164,6 +165,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
                     limit: 1,
                     ..Filter::default()
                 },
+                role,
             )
             .map(|(_, n)| n)
         };

@@ -1,7 +1,7 @@
 //! What happens, as a stream: every event in its order, once, from where the client has come to; and what a page shows, as
 //! it changes. The events' rows are cleaned up by age and number.
 
-use crate::access::Right;
+use crate::access::{Right, Role};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
@@ -47,8 +47,7 @@ const LOOK_MAX: usize = 100;
 struct News {
     app: Arc<App>,
     after: i64,
-    /// Who signed in from where is for administrators.
-    all: bool,
+    role: Role,
 }
 
 /// Every event from now on, or after the number in `Last-Event-ID` or `?after=`: each an SSE event named `event`, its
@@ -64,7 +63,7 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
         app: ctx.web.app.clone(),
         // A number from another database must not make us wait for years.
         after: after.min(newest),
-        all: actor.role().may(Right::Administer),
+        role: actor.role(),
     };
     let ticket = ctx.web.streams.offer(actor.user().get(), Box::new(news))?;
     Ok(Reply::stream(ticket))
@@ -83,7 +82,9 @@ impl Source for News {
             let events = self.app.db.read(|conn| outbox::after(conn, self.after, LOOK_MAX))?;
             for event in &events {
                 self.after = event.id;
-                if self.all || !event.kind.starts_with("auth.") {
+                // What became of an alert names that alert's kind.
+                let of = event.data["kind"].as_str().unwrap_or_default();
+                if [&event.kind, of].iter().all(|kind| self.role.may(Right::to_see(kind))) {
                     sse::frame(out, Some(event.id), "event", &told(event));
                 }
             }

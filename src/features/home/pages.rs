@@ -196,6 +196,7 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
         .collect();
     let since = clock::now() - DAY;
+    let role = ctx.actor()?.role();
     let (tasks, recent_alerts, firing, acknowledged, (domains, domains_tls), domain_needs) =
         ctx.app.db.read(|conn| {
             let tasks = task::Filter {
@@ -214,9 +215,9 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
             };
             Ok((
                 queue::list(conn, &tasks)?.0,
-                alerts::list(conn, &alerts)?.0,
+                alerts::list(conn, &alerts, role)?.0,
                 alerts::firing(conn)?,
-                alerts::list(conn, &acked)?.1,
+                alerts::list(conn, &acked, role)?.1,
                 domains::totals(conn)?,
                 domains::pages::needs(conn, ROWS.saturating_sub(needy.len()).max(ROWS / 3))?,
             ))

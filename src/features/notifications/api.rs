@@ -234,7 +234,8 @@ fn delivery(row: &Row) -> Value {
 
 fn deliveries(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx.request)?;
-    let (rows, total) = ctx.app.db.read(|conn| queries::deliveries(conn, &filter))?;
+    let role = ctx.actor()?.role();
+    let (rows, total) = ctx.app.db.read(|conn| queries::deliveries(conn, &filter, role))?;
     Reply::json(&json!({ "total": total, "items": rows.iter().map(delivery).collect::<Vec<_>>() }))
 }
 

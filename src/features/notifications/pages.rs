@@ -400,8 +400,9 @@ fn log(ctx: &Ctx) -> Result<Reply> {
     let filter = api::filter(ctx.request)?;
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let (limit, offset) = (filter.limit, filter.offset);
+    let role = ctx.actor()?.role();
     let (rows, total, counts, name) = ctx.app.db.read(|conn| {
-        let (rows, total) = queries::deliveries(conn, &filter)?;
+        let (rows, total) = queries::deliveries(conn, &filter, role)?;
         let mut counts = BTreeMap::new();
         for status in ["", "open", "sent", "dead", "held"] {
             let of = queries::Filter {
@@ -411,7 +412,7 @@ fn log(ctx: &Ctx) -> Result<Reply> {
                 ..filter
             };
             let name = if status.is_empty() { "all" } else { status };
-            counts.insert(name, queries::deliveries(conn, &of)?.1);
+            counts.insert(name, queries::deliveries(conn, &of, role)?.1);
         }
         let name = match filter.endpoint {
             0 => None,

@@ -3,6 +3,8 @@
 use super::model::{Fields, Row, Status};
 use super::text::{Facts, What};
 use super::{Endpoint, Gone, Level, channel};
+use crate::access::right::WITHHELD;
+use crate::access::{Right, Role};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -398,7 +400,8 @@ pub struct Filter<'a> {
     pub offset: i64,
 }
 
-pub fn deliveries(conn: &Conn, f: &Filter) -> Result<(Vec<Row>, i64)> {
+/// Newest first, as this role may see them, and how many there are.
+pub fn deliveries(conn: &Conn, f: &Filter, role: Role) -> Result<(Vec<Row>, i64)> {
     let wheres = "(?1 = '' OR q.status = ?1 OR (?1 = 'open' AND q.status IN ('queued', 'sending'))) AND (?2 = 0 OR q.endpoint_id = ?2)";
     let total = conn
         .prepare_cached(&format!("SELECT count(*) FROM {FROM} WHERE {wheres}"))?
@@ -407,7 +410,14 @@ pub fn deliveries(conn: &Conn, f: &Filter) -> Result<(Vec<Row>, i64)> {
         "SELECT {ROW} FROM {FROM} WHERE {wheres} ORDER BY q.id DESC LIMIT ?3 OFFSET ?4"
     ))?;
     let rows = statement.query_map(params![f.status, f.endpoint, f.limit, f.offset], row)?;
-    Ok((rows.collect::<rusqlite::Result<_>>()?, total))
+    let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    for facts in rows.iter_mut().map(|row| &mut row.facts) {
+        if !role.may(Right::to_see(&facts.kind)) {
+            (facts.name, facts.title) = (WITHHELD.into(), WITHHELD.into());
+            facts.target.1 = 0;
+        }
+    }
+    Ok((rows, total))
 }
 
 /// What became of an endpoint's messages.
