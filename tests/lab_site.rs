@@ -52,7 +52,7 @@ fn a_first_deploy_is_proved_and_a_second_changes_nothing() {
     }
 
     let seen = server.look(Some(&site));
-    assert!(seen.ready && seen.running && seen.red.is_none(), "{seen:?}");
+    assert!(seen.ready && seen.state == "active" && seen.red.is_none(), "{seen:?}");
     assert_eq!(seen.sites[0].file.enabled, Enabled::Yes);
     assert_eq!(seen.sites[0].text.as_deref(), Some(&*site.text));
     assert!(seen.sites[0].proved && seen.sites[0].others.is_empty(), "{seen:?}");

@@ -349,15 +349,15 @@ fn a_good_job_is_told_step_by_step() {
     assert_eq!(
         seen.told,
         [
-            "1/9 system Running 0",
-            "1/9 system Ok 10",
-            "2/9 nginx_before Skipped 0",
-            "4/9 nginx_package Running 0",
+            "1/10 system Running 0",
+            "1/10 system Ok 10",
+            "2/10 nginx_before Skipped 0",
+            "5/10 nginx_package Running 0",
             "$ apt-get install nginx",
             "Stdout Unpacking",
             "Stderr W: old",
             "$ apt-get install nginx = 0 40",
-            "4/9 nginx_package Changed 60",
+            "5/10 nginx_package Changed 60",
             "Stdout no line end",
             "nginx_version=1.22.1",
             "clock_skew_ms=250",
@@ -617,7 +617,7 @@ fn a_failure_says_what_where_and_what_to_do() {
         "{}",
         e.log
     );
-    assert_eq!(seen.told.last().unwrap(), "2/9 nginx_before Failed 90");
+    assert_eq!(seen.told.last().unwrap(), "2/10 nginx_before Failed 90");
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub fn nginx() -> Recipe {
         plan: vec![
             "system",
             "nginx_before",
+            "nginx_mended",
             "port_80",
             "nginx_package",
             "nginx_dirs",
@@ -81,7 +82,7 @@ pub fn nginx() -> Recipe {
             "nginx_running",
         ],
         values: Secret::default(),
-        text: script!("prelude.sh", "nginx.sh", "deploy_proxy.sh"),
+        text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "deploy_proxy.sh"),
     }
 }
 
@@ -169,7 +170,7 @@ pub fn glances(wish: &Glances) -> Result<Recipe> {
                 ("FRONT_PASSWORD", password.reveal_text_for("the password file of nginx")),
                 ("FRONT_LOGIN", login.reveal_text_for("the question to nginx")),
             ])?);
-            plan.extend(["nginx_before", "port_80", "front_port"]);
+            plan.extend(["nginx_before", "nginx_mended", "port_80", "front_port"]);
             Ipv4Addr::LOCALHOST.into()
         }
     };
@@ -201,7 +202,14 @@ pub fn glances(wish: &Glances) -> Result<Recipe> {
         deadline: 20 * MINUTE,
         plan,
         values: Secret::new(values),
-        text: script!("prelude.sh", "found.sh", "nginx.sh", "glances.sh"),
+        text: script!(
+            "prelude.sh",
+            "found.sh",
+            "nginx.sh",
+            "site.sh",
+            "stage.sh",
+            "glances.sh"
+        ),
     })
 }
 

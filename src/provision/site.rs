@@ -9,7 +9,7 @@
 //! Names here are A-labels, lower case. The texts come from whoever renders them; this looks at their proof only.
 
 use super::recipes::{Recipe, script};
-use super::{Outcome, progress::TEXTS_SIZE_MAX};
+use super::{Outcome, Report, progress::TEXTS_SIZE_MAX};
 use crate::base::clock::{Duration, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
@@ -159,7 +159,7 @@ pub fn look(sites: &[Wanted]) -> Result<Recipe> {
         deadline: 2 * MINUTE,
         plan: vec!["site_nginx", "site_files"],
         values: Secret::new(shell::assignments(&[("SITES", &list(lines)?)])?),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_look.sh"),
+        text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "site_look.sh"),
     })
 }
 
@@ -172,16 +172,51 @@ pub struct Seen {
     pub version: String,
     /// The folders and the file that sites rely on are there: deploy-proxy has done its work.
     pub ready: bool,
-    /// nginx runs.
-    pub running: bool,
+    /// Of its service: `active`, `failed`, `inactive` (stopped by a person), …
+    pub state: String,
     /// The configuration as it is now is faulty: what nginx says about it.
     pub red: Option<String>,
+    /// The fault is in files of ours alone: a job that changes something switches these off. None: it is elsewhere.
+    pub off: Option<Vec<Off>>,
     /// certbot's version.
     pub certbot: Option<String>,
     /// Who listens on port 80 and on 443, `nginx (process 7)`.
     pub listeners: [Option<String>; 2],
     /// In the order they were asked for.
     pub sites: Vec<SiteSeen>,
+}
+
+/// A file of ours that nginx does not take. Switched off, it is not read any more; a site's text stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Off {
+    /// A link of `sites-enabled`, or a file in `conf.d`.
+    pub path: String,
+    /// In nginx's words.
+    pub why: String,
+}
+
+impl Off {
+    /// Of a fact that a job tells when it has switched a file off.
+    pub fn told(report: &Report) -> Option<Off> {
+        match report {
+            Report::Fact { key, value } if key.starts_with("off_") => Off::read(value),
+            _ => None,
+        }
+    }
+
+    fn read(line: &str) -> Option<Off> {
+        let (path, why) = line.split_once(' ')?;
+        Some(Off {
+            path: text::one_line(path, VALUE_SIZE_MAX),
+            why: text::one_line(why, VALUE_SIZE_MAX),
+        })
+    }
+
+    /// The domain (A-labels) whose site it is; None: it is no site.
+    pub fn site(&self) -> Option<&str> {
+        let file = self.path.strip_prefix("/etc/nginx/sites-enabled/")?;
+        name(file.strip_suffix(".conf")?).ok()
+    }
 }
 
 /// One site as [`look`] saw it. Everything in it is what the server says.
@@ -247,8 +282,12 @@ pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
         nginx: nginx(outcome),
         version: fact("nginx_version").unwrap_or_default(),
         ready: yes("nginx_ready"),
-        running: yes("nginx_running"),
+        state: fact("nginx_state").unwrap_or_default(),
         red: outcome.texts.get("nginx_red").cloned(),
+        off: yes("nginx_mendable").then(|| {
+            let lines = outcome.texts.get("nginx_off").map_or("", String::as_str).lines();
+            lines.filter_map(Off::read).collect()
+        }),
         certbot: fact("certbot"),
         listeners: [fact("port_80"), fact("port_443")],
         sites: (0..sites.len()).map(|n| site_seen(outcome, n)).collect(),
@@ -372,6 +411,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         "site_healed",
         "site_ready",
         "nginx_before",
+        "nginx_mended",
         "site_expected",
         "site_ports",
     ];
@@ -437,6 +477,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
             "prelude.sh",
             "nginx.sh",
             "site.sh",
+            "stage.sh",
             "site_certbot.sh",
             "site_swap.sh",
             "site_apply.sh"
@@ -455,6 +496,7 @@ pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
             "system",
             "site_healed",
             "nginx_before",
+            "nginx_mended",
             "site_expected",
             "site_tested",
             "site_armed",
@@ -466,7 +508,14 @@ pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
             ("NAME", name(domain)?),
             ("EXPECT", expect.map(sha256).transpose()?.unwrap_or_default()),
         ])?),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_swap.sh", "site_remove.sh"),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "stage.sh",
+            "site_swap.sh",
+            "site_remove.sh"
+        ),
     })
 }
 
@@ -477,13 +526,27 @@ pub fn renew(domain: &str, force: bool) -> Result<Recipe> {
         name: "site-renew",
         root: true,
         deadline: 15 * MINUTE,
-        plan: vec!["system", "site_lineage", "nginx_before", "site_renewed", "site_proved"],
+        plan: vec![
+            "system",
+            "site_lineage",
+            "nginx_before",
+            "nginx_mended",
+            "site_renewed",
+            "site_proved",
+        ],
         values: Secret::new(shell::assignments(&[
             ("NAME", name(domain)?),
             ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
             ("FORCE", if force { "yes" } else { "" }),
         ])?),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_certbot.sh", "site_renew.sh"),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "stage.sh",
+            "site_certbot.sh",
+            "site_renew.sh"
+        ),
     })
 }
 

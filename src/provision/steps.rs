@@ -36,6 +36,11 @@ pub const STEPS: &[Step] = &[
         "Конфигурация nginx до изменений",
     ),
     name(
+        "nginx_mended",
+        "No file of ours keeps nginx down",
+        "Ни один наш файл не мешает nginx",
+    ),
+    name(
         "port_80",
         "Port 80 is free or nginx’s",
         "Порт 80 свободен или занят nginx",

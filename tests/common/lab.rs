@@ -152,3 +152,74 @@ socketserver.ThreadingTCPServer((\"127.0.0.1\", {port}), H).serve_forever()'"
         (!open.is_empty()).then_some(())
     });
 }
+
+/// A house with these hosts as servers 1, 2, …, and the lab's name servers and ACME server.
+pub fn house(hosts: &Hosts) -> House {
+    let house = House::new();
+    let admin = house.admin();
+    for host in hosts.0 {
+        add(&admin, host, host);
+    }
+    let settings = json!({ "acme.directory": "https://acme.lab.test:14000/dir", "acme.email": "ops@example.org", "dns.resolvers": "10.77.0.2" });
+    admin.put("/api/settings", &settings).is(200);
+    house
+}
+
+/// Adds an upstream.
+pub fn upstream(house: &House, name: &str, targets: &[&str]) -> i64 {
+    let wanted = json!({ "name": name, "targets": targets });
+    house.admin().post("/api/upstreams", &wanted).is(201)["id"]
+        .as_i64()
+        .unwrap()
+}
+
+/// Adds a domain on server 1.
+pub fn domain(house: &House, name: &str, upstream: i64, more: &Value) -> i64 {
+    let mut wanted = json!({ "domain": name, "server_ids": [1], "upstream_id": upstream });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        wanted[key] = value.clone();
+    }
+    house.admin().post("/api/domains", &wanted).is(201)["id"]
+        .as_i64()
+        .unwrap()
+}
+
+/// Posts to a path that answers with a task, and waits for its end.
+#[track_caller]
+pub fn act(house: &House, path: &str, body: &Value) -> Value {
+    let task = house.admin().post(path, body).is(202)["task_id"].as_i64().unwrap();
+    ended(house, task)
+}
+
+#[track_caller]
+pub fn deploy(house: &House, domain: i64) -> Value {
+    act(house, &format!("/api/domains/{domain}/deploy"), &json!({}))
+}
+
+#[track_caller]
+pub fn remove(house: &House, domain: i64) -> Value {
+    let answer = house.admin().delete(&format!("/api/domains/{domain}"));
+    ended(house, answer.is(202)["task_id"].as_i64().unwrap())
+}
+
+#[track_caller]
+pub fn plan(house: &House, domain: i64) -> Value {
+    let path = format!("/api/domains/{domain}/plan");
+    house.admin().post(&path, &json!({})).is(200)
+}
+
+/// What a plan would do on its first server.
+pub fn steps(plan: &Value) -> Vec<&str> {
+    let steps = plan["servers"][0]["steps"].as_array().unwrap();
+    steps.iter().map(|s| s["what"].as_str().unwrap()).collect()
+}
+
+pub fn get(house: &House, domain: i64) -> Value {
+    house.admin().get(&format!("/api/domains/{domain}")).is(200)
+}
+
+/// The log of a task as text.
+pub fn log(house: &House, task: &Value) -> String {
+    let path = format!("/api/tasks/{}/log.txt", task["id"]);
+    house.admin().get(&path).text().to_string()
+}

@@ -12,9 +12,9 @@ use crate::base::id::{self, Id};
 use crate::base::parallel;
 use crate::base::process::Cancel;
 use crate::db::Tx;
-use crate::events::outbox;
-use crate::features::servers::reach::Way;
-use crate::provision::site::{self as remote, Enabled, Sum, Summed};
+use crate::events::outbox::{self, Event};
+use crate::features::servers::reach::{SITES_OFF, Way};
+use crate::provision::site::{self as remote, Enabled, Off, Sum, Summed};
 use crate::settings;
 
 /// The beat: servers whose time has come.
@@ -83,12 +83,47 @@ fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
             })
         }
         (Some(_), Enabled::Yes) => None,
+        (Some(_), Enabled::No) if is_switched_off(row) => Some(Drift {
+            code: SWITCHED_OFF,
+            say: row.problem.as_ref().map(|(_, say)| say.clone()).unwrap_or_default(),
+            seen: row.text.clone(),
+        }),
         (Some(_), _) => Some(Drift {
             code: "site_off",
             say: format!("{path} is as it should be, but no link in /etc/nginx/sites-enabled leads to it."),
             seen: row.text.clone(),
         }),
     }
+}
+
+/// Its link was taken away by a job of ours, because nginx did not take the file.
+const SWITCHED_OFF: &str = "site_switched_off";
+
+fn is_switched_off(row: &Row) -> bool {
+    row.problem.as_ref().is_some_and(|(code, _)| code == SWITCHED_OFF)
+}
+
+/// A job has switched sites off: told at once and with nginx's reason, not by the next look.
+pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    if event.kind != SITES_OFF {
+        return Ok(());
+    }
+    let off: Vec<Off> = serde_json::from_value(event.data["off"].clone()).unwrap_or_default();
+    for row in sites::on(tx, Id::new(event.target_id))? {
+        let Some(off) = off.iter().find(|off| off.site() == Some(&row.name)) else {
+            continue;
+        };
+        if row.deployed_at.is_some_and(|at| at >= event.at) {
+            continue; // the same job has put it there anew
+        }
+        let drift = Drift {
+            code: SWITCHED_OFF,
+            say: format!("{} was switched off, so that nginx can run: {}", off.path, off.why),
+            seen: row.text.clone(),
+        };
+        note(app, tx, &row, Some(&drift), event.at)?;
+    }
+    Ok(())
 }
 
 /// The first line of the new text that is another than in the old one (where it goes on, when lines are missing there).

@@ -23,7 +23,7 @@ use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::text;
 use crate::db::{Conn, Tx};
-use crate::events::outbox;
+use crate::events::outbox::{self, Event};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
 use crate::features::certificates;
@@ -38,13 +38,18 @@ pub use queries::{Filter, Sort, certificates, counts, totals};
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     tasks: tasks::TASKS,
-    react: Some(tasks::react),
+    react: Some(react),
     periodic: PERIODIC,
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,
     ..Feature::named("domains")
 };
+
+fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    tasks::react(app, tx, event)?;
+    drift::react(app, tx, event)
+}
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "domains.drift",

@@ -200,7 +200,7 @@ pub struct Fault {
 pub struct Step {
     /// `+` makes, `~` changes, `-` takes away, `r` reloads.
     pub op: char,
-    /// Names the words: `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `put_certificate`, `enable`, `reload`.
+    /// Names the words: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `put_certificate`, `enable`, `reload`.
     pub what: &'static str,
     /// The file, or the ACME server.
     pub on: String,
@@ -489,26 +489,8 @@ fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Opti
     let here = seen.sites.pop().unwrap_or_default();
     plan.before = here.text.clone().unwrap_or_default();
     plan.certificate = here.certificate.clone();
-    if let Some(red) = &seen.red {
-        let ours = |name: &str| red.contains(&format!("/etc/nginx/sites-enabled/{name}.conf"));
-        let chains = [remote::acme_paths(wish.name()), remote::uploaded_paths(wish.name())];
-        let lost = |(chain, key): &(String, String)| red.contains(chain) || red.contains(key);
-        let is_ours = ours(wish.name()) || old_name.is_some_and(ours) || chains.iter().any(lost);
-        let (level, message) = match is_ours {
-            true => (
-                Level::Warn,
-                "nginx on this server does not accept a file that is about to be replaced.",
-            ),
-            false => (
-                Level::Stop,
-                "nginx on this server does not accept its own configuration, before anything was changed. Mend what it names first.",
-            ),
-        };
-        plan.faults.push(Fault {
-            evidence: text::cut(red, EVIDENCE_MAX).to_string(),
-            ..Fault::new(level, "nginx_red", message.to_string())
-        });
-    }
+    let replaced = [Some(wish.name()), old_name];
+    plan.find_red(row, &seen, &replaced);
     if !row.wanted {
         plan.leave(row, &here);
         return Ok(plan);
@@ -558,6 +540,52 @@ impl ServerPlan {
         }
         self.steps.push(Step::new('-', "remove", site_path(&row.name)));
         self.steps.push(Step::new('r', "reload", ""));
+    }
+
+    /// A configuration that is already faulty, and a service that is down: both are mended where files of ours alone are
+    /// the reason.
+    fn find_red(&mut self, row: &Row, seen: &Seen, replaced: &[Option<&str>]) {
+        let evidence = text::cut(seen.red.as_deref().unwrap_or_default(), EVIDENCE_MAX);
+        let red = |level, message: &str| Fault {
+            evidence: evidence.to_string(),
+            ..Fault::new(level, "nginx_red", message.to_string())
+        };
+        match &seen.off {
+            None if seen.red.is_some() => self.faults.push(red(
+                Level::Stop,
+                "nginx on this server does not accept its own configuration, before anything was changed. Mend what it names first.",
+            )),
+            None => {}
+            Some(off) => {
+                let (own, others): (Vec<_>, Vec<_>) = off.iter().partition(|off| replaced.contains(&off.site()));
+                if !own.is_empty() || others.is_empty() {
+                    let message = "nginx on this server does not accept a file that is about to be replaced.";
+                    self.faults.push(red(Level::Warn, message));
+                }
+                for off in others {
+                    let message = format!(
+                        "nginx does not accept {}, a file of Lamplighter’s. It is switched off, so that the others are served.",
+                        off.path
+                    );
+                    let fault = Fault::new(Level::Warn, "own_file_red", message).on(&off.path, "");
+                    self.faults.push(Fault {
+                        evidence: off.why.clone(),
+                        ..fault
+                    });
+                    self.steps.push(Step::new('-', "switch_off", off.path.clone()));
+                }
+            }
+        }
+        match seen.state.as_str() {
+            "failed" => self.steps.push(Step::new('+', "start", "")),
+            "inactive" if seen.ready && row.wanted => {
+                let message =
+                    "nginx does not run on this server: somebody has stopped it. “Deploy reverse proxy” starts it.";
+                self.faults
+                    .push(Fault::new(Level::Stop, "nginx_not_running", message.to_string()));
+            }
+            _ => {}
+        }
     }
 
     /// Others who hold the ports, or the name.
@@ -643,7 +671,7 @@ impl ServerPlan {
         old_name: Option<&str>,
         rendered: &Rendered,
     ) -> Result<()> {
-        let mut steps = Vec::new();
+        let mut steps = std::mem::take(&mut self.steps);
         let same_text = here.text.as_deref() == Some(rendered.text.as_str());
         if !seen.ready {
             steps.push(Step::new('+', "nginx", ""));

@@ -123,7 +123,13 @@ struct Text<'a> {
 
 /// Why a job has left everything as it was, where a look knows better or says more: a person may have allowed to overwrite,
 /// a cut-off deploy may have left the very text, nginx may be missing or have become another one.
-const LOOK_FIRST: [&str; 4] = ["site_changed", "proxy_not_ready", "site_red", "foreign_site"];
+const LOOK_FIRST: [&str; 5] = [
+    "site_changed",
+    "proxy_not_ready",
+    "nginx_not_running",
+    "site_red",
+    "foreign_site",
+];
 
 struct Deploy<'a> {
     run: &'a Run<'a>,

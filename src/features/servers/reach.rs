@@ -8,12 +8,17 @@ use crate::base::host::Host;
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
+use crate::events::outbox;
+use crate::provision::site::Off;
 use crate::provision::{self, Outcome, Recipe, Report};
 use crate::ssh::{Auth, Target, hostkey};
 use std::time::Duration;
 
 /// How long a server may take to show its host key.
 const SCAN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Event: a job has switched sites of ours off, because nginx did not take them.
+pub const SITES_OFF: &str = "server.sites_off";
 
 /// A server with what opens it.
 pub struct Way {
@@ -53,9 +58,20 @@ impl Way {
             .flatten()
     }
 
-    /// Runs a recipe there. A changed host key raises its alert.
+    /// Runs a recipe there. A changed host key raises its alert; sites that the job has switched off are told, however it
+    /// ends.
     pub fn run(&self, app: &App, recipe: &Recipe, cancel: &Cancel, tell: &mut dyn FnMut(Report)) -> Result<Outcome> {
-        let result = provision::run(&app.ssh, &self.target, recipe, cancel, tell);
+        let mut off = Vec::new();
+        let result = provision::run(&app.ssh, &self.target, recipe, cancel, &mut |report| {
+            off.extend(Off::told(&report));
+            tell(report);
+        });
+        if !off.is_empty() {
+            let data = serde_json::json!({ "name": self.server.fields.name, "off": off });
+            let of = ("server", self.server.id.get());
+            app.db
+                .write(|tx| outbox::emit(tx, &app.wakes.events, SITES_OFF, of, &data))?;
+        }
         self.watch(app, cancel, result)
     }
 

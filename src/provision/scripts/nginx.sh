@@ -3,13 +3,6 @@
 
 NGINX_CONF=/etc/nginx/conf.d/lamplighter.conf
 
-# -T is -t, and gives all that nginx reads; that is not shown, for the files of others may hold anything.
-NGINX_READS=''
-test_nginx() { running nginx -T; RC=0; NGINX_READS=$(nginx -T </dev/null 9>&-) || RC=$?; ran; }
-
-look_nginx_before() { test_nginx || fail nginx_red "The server's nginx configuration was already faulty before anything was changed."; }
-step_nginx_before() { if command -v nginx >/dev/null; then look nginx_before look_nginx_before; else skip nginx_before; fi; }
-
 look_port_80() {
   active nginx.service && return 0
   who=$(listener 80)
@@ -36,14 +29,13 @@ put_nginx_conf() { on_undo reload_nginx; put_file "$NGINX_CONF" 644 root:root "$
 
 # When nothing was written, the look before still holds.
 look_nginx_after() {
-  [ "$TOUCHED" != ' ' ] || [ -z "$NGINX_READS" ] || return 0
-  test_nginx || fail nginx_red "nginx does not accept the configuration with Lamplighter's file in it; the file was taken back."
+  tmp
+  [ "$TOUCHED" != ' ' ] || [ ! -s "$TMP/dump" ] || return 0
+  nginx_says -T || fail nginx_red "nginx does not accept the configuration with Lamplighter's file in it; the file was taken back."
 }
 look_nginx_read() {
-  case $NGINX_READS in
-    *"# configuration file $1:$NL"*) ;;
-    *) fail nginx_not_read "nginx does not read /etc/nginx/conf.d/*.conf: its nginx.conf has no such include line." ;;
-  esac
+  grep -qxF "# configuration file $1:" "$TMP/dump" ||
+    fail nginx_not_read "nginx does not read /etc/nginx/conf.d/*.conf: its nginx.conf has no such include line."
 }
 
 look_nginx_enabled() { enabled nginx.service; }

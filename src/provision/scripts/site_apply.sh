@@ -56,7 +56,8 @@ look_site_ready() {
   { look_nginx_dirs && look_nginx_conf; } || fail proxy_not_ready "nginx of this server has not been prepared for sites."
   active nginx.service || {
     who=$(listener 80)
-    case $who in '' | nginx\ *) fail nginx_not_running 'nginx does not run.' ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
+    case $who in '' | nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
+    failed nginx.service || fail nginx_not_running 'nginx does not run: somebody has stopped it.'
   }
 }
 look_site_expected() {
@@ -190,7 +191,7 @@ main() {
   # What answers rightly is ready and green; nothing is tested where nothing changes.
   if files_right && { [ "$CERT" = none ] || certificate_put; } && served; then
     # Those that are not in this job's plan are not heard.
-    for id in site_ready nginx_before site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
+    for id in site_ready nginx_before nginx_mended site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
     SERVED=yes
     look site_proved look_site_proved
     skip site_kept
@@ -198,7 +199,7 @@ main() {
   fi
   look site_ready look_site_ready
   look_before "$NAME" ${OLD_NAME:+"$OLD_NAME"}
-  look nginx_before look_site_before
+  step_nginx_before
   look site_expected look_site_expected
   look site_ports look_site_ports
   [ "$CERT" = none ] || step site_tools look_site_tools get_site_tools

@@ -6,12 +6,14 @@ look_site_nginx() {
   command -v nginx >/dev/null || return 0
   nginx_kind
   if look_nginx_dirs && look_nginx_conf; then fact nginx_ready yes; fi
-  if active nginx.service; then fact nginx_running yes; fi
+  said nginx.service ActiveState; fact nginx_state "$VALUE"
   if command -v certbot >/dev/null; then
     fact certbot "$(dpkg-query -W -f '${Version}' certbot 2>/dev/null | sed 's/[-+].*//' | grep . || echo installed)"
   fi
   for port in 80 443; do who=$(listener "$port"); [ -z "$who" ] || fact "port_$port" "$who"; done
-  nginx -T >"$TMP/dump" 2>"$TMP/said" || text nginx_red <"$TMP/said"
+  if nginx -T >"$TMP/dump" 2>"$TMP/said" </dev/null; then return 0; fi
+  text nginx_red <"$TMP/said"
+  if sound; then printf '%s' "$OFF" | text nginx_off; fact nginx_mendable yes; fi
 }
 
 look_site_files() {

@@ -31,10 +31,10 @@ main() {
   look system look_system
   step site_healed look_site_healed heal
   if is_gone; then
-    for id in nginx_before site_expected site_tested site_armed site_gone site_kept; do skip "$id"; done
+    for id in nginx_before nginx_mended site_expected site_tested site_armed site_gone site_kept; do skip "$id"; done
   else
     find_address "$FILE"
-    look nginx_before look_site_before
+    step_nginx_before
     look_before "$NAME"
     look site_expected look_site_expected
     step site_tested look_site_tested test_without

@@ -37,7 +37,7 @@ main() {
   begin; tmp
   look system look_system
   look site_lineage look_site_lineage
-  look nginx_before look_nginx_before
+  step_nginx_before
   site_renew
   look site_proved look_site_proved
 }

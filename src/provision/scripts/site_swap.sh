@@ -42,7 +42,6 @@ will_change() {
 }
 # private PATH: a folder for root alone, in one that is not.
 private() { [ -d "$1" ] || { mkdir -p "${1%/*}" && mkdir -m 700 "$1"; } || no_room "$1"; }
-no_room() { fail write_failed "$1 cannot be written."; }
 
 arm() { # PATH...
   rm -rf "$UNDO_DIR.new"
@@ -137,7 +136,8 @@ look_before() {
 put_site_back() {
   [ -n "$ARMED" ] && [ -e "$UNDO_DIR" ] || return 0
   if ! nginx_takes_back; then
-    BACK='The files were put back, but nginx cannot read its configuration: another file is faulty now. What ran before goes on running; repair that file.'
+    if [ -n "$REPLACED" ]; then BACK='The old file was put back. nginx did not take it before either; what ran before goes on running.'
+    else BACK='The files were put back, but nginx cannot read its configuration: another file is faulty now. What ran before goes on running; repair that file.'; fi
   elif gone_back; then
     if [ -n "$BEFORE" ]; then BACK='Everything was put back, and the site that was there before answers again.'
     else BACK='Everything was put back: nothing of the new site is left.'; fi
@@ -157,60 +157,11 @@ gone_back() {
   return 1
 }
 
-# --- the test -------------------------------------------------------------------------------------------------------
-
-# The folders as they will be: copies, changed by the job before `stage_test`.
-stage_begin() {
-  STAGE=$TMP/stage
-  rm -rf "$STAGE"; mkdir "$STAGE"
-  { cp -a "$AVAILABLE/." "$STAGE/available" && cp -a "$ENABLED/." "$STAGE/enabled"; } || no_room "$STAGE"
-  if [ -d "$CERTS" ]; then cp -a "$CERTS" "$STAGE/certs"; fi
-}
-
-# nginx -t with the new folders where the old ones are: in a mount namespace of its own, so that every path, include and
-# message is the real one and nobody else sees them. Where a container may not do that, in a copy of /etc/nginx whose paths
-# are rewritten. Messages in $TMP/said; the caller judges.
-stage_test() {
-  running nginx -t
-  RC=0; staged >"$TMP/said" 2>&1 || RC=$?
-  case $RC in
-    0 | 121) fact tested namespace ;;
-    *) RC=0; copied >"$TMP/said" 2>&1 || RC=$?; fact tested copy ;;
-  esac
-  cat "$TMP/said" >&2
-  ran
-}
-# shellcheck disable=SC2016  # for the shell inside
-staged() {
-  unshare -m sh -c '
-    mount --bind "$1/available" /etc/nginx/sites-available && mount --bind "$1/enabled" /etc/nginx/sites-enabled || exit 120
-    if [ -d "$1/certs" ]; then mount --bind "$1/certs" /etc/lamplighter/certs || exit 120; fi
-    nginx -t || exit 121' sh "$STAGE" </dev/null 9>&-
-}
-COPY_MAX_KIB=65536 # nobody has so much text; /run is memory
-copied() {
-  COPY=$TMP/copy
-  [ "$(du -skL /etc/nginx 2>/dev/null | cut -f 1)" -le "$COPY_MAX_KIB" ] || { echo '/etc/nginx is too large to be copied for the test.'; return 1; }
-  rm -rf "$COPY"; mkdir "$COPY"
-  cp -rL /etc/nginx/. "$COPY/" 2>/dev/null || : # a link to nothing is not copied
-  rm -rf "$COPY/sites-available" "$COPY/sites-enabled"; mkdir "$COPY/sites-enabled"
-  cp -rL "$STAGE/available" "$COPY/sites-available" || return 1
-  for file in "$STAGE/enabled"/*; do
-    case $(readlink "$file" || :) in
-      "$AVAILABLE"/*) aim=$(readlink "$file"); aim=$STAGE/available/${aim##*/} ;;
-      *) aim=$file ;;
-    esac
-    [ ! -e "$aim" ] || cp -rL "$aim" "$COPY/sites-enabled/${file##*/}" || return 1
-  done
-  find "$COPY" -type f -exec sed -i "s|/etc/nginx/|$COPY/|g;s|$CERTS/|$STAGE/certs/|g" {} +
-  RC=0; nginx -t -c "$COPY/nginx.conf" >"$TMP/copied" 2>&1 </dev/null 9>&- || RC=$?
-  sed "s|$COPY/|/etc/nginx/|g;s|$STAGE/certs/|$CERTS/|g" "$TMP/copied"
-  return "$RC"
-}
+# --- before -------------------------------------------------------------------------------------------------------
 
 # The new folders must be green, and nobody else may answer for NAME. $1: how the sentence begins.
 stage_judge() {
-  if ! stage_test; then
+  if ! stage_test -t; then
     ! grep -qF 'could not build server_names_hash' "$TMP/said" ||
       fail site_red "This server's nginx is not set up for so long a name: server_names_hash_bucket_size 128 is missing in the http block of /etc/nginx/nginx.conf."
     place=$(blame "$TMP/said")
@@ -229,31 +180,6 @@ stage_judge() {
 no_others() {
   who=$(others "$NAME" "$TMP/dump" "$ENABLED/$NAME.conf" "$ENABLED/${OLD_NAME:-$NAME}.conf" | paste -sd ' ')
   [ -z "$who" ] || fail foreign_site "Another file on this server answers for $NAME already: $who."
-}
-
-# nginx_says -t|-T: nginx on its configuration as it is; messages in $TMP/said, its text (-T) in $TMP/dump.
-nginx_says() {
-  running nginx "$1"
-  RC=0; nginx "$1" >"$TMP/dump.new" 2>"$TMP/said" </dev/null 9>&- || RC=$?
-  [ "$1" = -t ] || mv "$TMP/dump.new" "$TMP/dump"
-  cat "$TMP/said" >&2
-  ran
-}
-
-# The configuration as it is. A fault in a file that is about to go is no obstacle.
-look_site_before() {
-  if nginx_says -T; then return 0; fi
-  place=$(blame "$TMP/said")
-  case ${place%:*} in
-    "$ENABLED/$NAME.conf" | "$ENABLED/${OLD_NAME:-$NAME}.conf") echo 'That is the file which is being replaced.'; return 0 ;;
-  esac
-  if grep -qF -e "\"$LINEAGES/live/$NAME/" -e "\"$CERTS/$NAME/" "$TMP/said"; then echo 'That is the certificate of this very site.'; return 0; fi
-  for site in "$NAME" "${OLD_NAME:-$NAME}"; do
-    if [ -L "$ENABLED/$site.conf" ] && grep -qF "open() \"$ENABLED/$site.conf\" failed" "$TMP/said"; then
-      echo 'That is the file which somebody has taken away, and which comes back.'; return 0
-    fi
-  done
-  fail nginx_red "The server's nginx configuration was already faulty before anything was changed.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
 }
 
 # expected NAME HASH: the file is the one the plan saw (empty: none).

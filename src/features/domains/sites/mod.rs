@@ -155,7 +155,7 @@ pub fn gone(tx: &Tx, row: &Row) -> Result<()> {
 
 /// What is there instead of what should be.
 pub struct Drift {
-    /// `site_edited`, `site_lost` or `site_off`.
+    /// `site_edited`, `site_lost`, `site_off` or `site_switched_off`.
     pub code: &'static str,
     /// One sentence: which file, which line.
     pub say: String,
