@@ -4,7 +4,7 @@
 mod common;
 
 use common::lab::{
-    Hosts, act, back_end, changes, deploy, domain, fetch, get, house, on, plan, remove, steps, upstream,
+    Hosts, act, back_end, changes, deploy, domain, ended, fetch, get, house, on, plan, remove, script, steps, upstream,
 };
 use common::*;
 use serde_json::json;
@@ -115,4 +115,66 @@ fn a_file_of_ours_that_keeps_nginx_down_is_switched_off_by_whatever_is_pressed()
             .contains("sites-enabled/theirs:1"),
         "{refused}"
     );
+}
+
+#[test]
+#[ignore = "lab: h1, h2"]
+fn a_server_that_burned_down_is_moved_away_from_and_forgotten() {
+    let hosts = Hosts::fresh(&["h1", "h2"], Some("web"));
+    let house = house(&hosts);
+    let admin = house.admin();
+    ["h1", "h2"].iter().for_each(|host| back_end(host, 9000, host));
+    upstream(&house, "app", &["127.0.0.1:9000"]);
+    let on_second = json!({ "server_ids": [2], "preflight": "off" });
+    let id = domain(&house, "moved.alpha.test", 1, &on_second);
+    let lost = domain(&house, "lost.alpha.test", 1, &on_second);
+    let other = domain(&house, "other.alpha.test", 1, &on_second);
+    for id in [id, lost, other] {
+        changes(&deploy(&house, id));
+    }
+    script("fault", &["h2", "unplug"]);
+
+    // It moves; what is left there is told, and the plan is no obstacle.
+    let path = format!("/api/domains/{id}");
+    admin.patch(&path, &json!({ "server_ids": [1] })).is(200);
+    assert_eq!(plan(&house, id)["ok"], true);
+    assert!(changes(&deploy(&house, id)) > 0);
+    assert_eq!(page("h1", "moved.alpha.test"), "h1");
+    let told = || {
+        let open = admin.get("/api/alerts?state=open").is(200);
+        let kinds = open["items"].as_array().unwrap().iter().map(|a| a["kind"].clone());
+        kinds.filter(|kind| kind == "domain.left_behind").count()
+    };
+    eventually("an alert says what is left", || (told() == 1).then_some(()));
+
+    // Forgotten there, by itself.
+    admin
+        .post(&format!("{path}/forget"), &json!({ "server_id": 2 }))
+        .is(204);
+    assert_eq!(get(&house, id)["reason"], "lit");
+    eventually("the alert is over", || (told() == 0).then_some(()));
+
+    // A domain is taken off where that can be done, and says what to do where not.
+    let refused = remove(&house, lost);
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("forgotten there"),
+        "{refused}"
+    );
+    let again = admin.delete(&format!("/api/domains/{lost}?forget=1")).is(202);
+    changes(&ended(&house, again["task_id"].as_i64().unwrap()));
+    admin.get(&format!("/api/domains/{lost}")).is(404);
+
+    // And the server with all that is still on it.
+    admin.delete("/api/servers/2").fails(409, "server_used");
+    admin.delete("/api/servers/2?forget=1").is(204);
+    assert_eq!(get(&house, other)["sites"], json!([]));
+    let db = house.database("lamplighter.db");
+    for action in ["domain.forget_site", "server.forget"] {
+        let sql = "SELECT count(*) FROM audit WHERE action = ?1";
+        let count: i64 = db.query_row(sql, [action], |r| r.get(0)).unwrap();
+        assert_eq!(count, 1, "{action}");
+    }
 }

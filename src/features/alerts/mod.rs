@@ -243,9 +243,31 @@ const RULES: &[Rule] = &[
         then: Then::Resolve { kind: "deploy.failed" },
     },
     Rule {
+        event: "domain.left_behind",
+        then: Then::Raise {
+            title: |name| {
+                format!(
+                    "{name} could not be taken off a server that cannot be reached; if that is gone for good, forget it there"
+                )
+            },
+        },
+    },
+    Rule {
+        event: "domain.taken_off",
+        then: Then::Resolve {
+            kind: "domain.left_behind",
+        },
+    },
+    Rule {
+        event: "domain.site_forgotten",
+        then: Then::Resolve {
+            kind: "domain.left_behind",
+        },
+    },
+    Rule {
         event: "domain.drifted",
         then: Then::Raise {
-            title: |name| format!("The file of {name} was changed on a server by somebody else"),
+            title: |name| format!("What lies on a server for {name} is not what was put there"),
         },
     },
     Rule {

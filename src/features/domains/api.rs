@@ -28,6 +28,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/api/domains/{id}/deploy", Right::Act, act::api::deploy),
     route(Post, "/api/domains/{id}/renew", Right::Act, act::api::renew),
     route(Post, "/api/domains/{id}/adopt", Right::Act, act::api::adopt),
+    route(Post, "/api/domains/{id}/forget", Right::Edit, act::api::forget),
     route(
         Get,
         "/api/domains/{id}/nginx-config",
@@ -262,10 +263,17 @@ pub fn save(
     })
 }
 
+/// `?overwrite=1`: a file that somebody else has changed may go, too; `?forget=1`: what lies on a server that cannot be
+/// reached is forgotten.
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
     let by = ctx.actor()?.by();
-    match ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))? {
+    let yes = |name| Ok::<_, Error>(ctx.request.number(name, 0, 0..=1)? == 1);
+    let choice = Choice {
+        overwrite: yes("overwrite")?,
+        forget: yes("forget")?,
+    };
+    match ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, &choice, by))? {
         None => Ok(Reply::status(204)),
         Some(task) => Reply::accepted(task),
     }

@@ -26,7 +26,7 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
-use crate::features::certificates;
+use crate::features::{certificates, servers};
 use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
 use model::{Fields, Valid};
@@ -233,7 +233,7 @@ fn refuse_removing(domain: &Domain) -> Result<()> {
 }
 
 /// Deletes a domain: at once when nothing of it lies on a server, else by a task that takes it off first.
-pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<Option<Id<Task>>> {
+pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Option<Id<Task>>> {
     let domain = get(tx, id)?;
     if let Some(task) = queue::open(tx, ("domain", id.get()), |_| true)? {
         let say = format!("Task {task} still works on this domain. Wait for it or cancel it first.");
@@ -247,7 +247,32 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, by: audit::By) -> Result<O
         return Ok(None);
     }
     queries::set_removing(tx, id, clock::now())?;
-    start(app, tx, &domain, tasks::REMOVE, &Choice::default(), by).map(Some)
+    start(app, tx, &domain, tasks::REMOVE, choice, by).map(Some)
+}
+
+/// Forgets what lies of a domain on one server: that is gone for good, and nothing is done on it. Wanted there, it is as if
+/// it had never been deployed.
+pub fn forget_site(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
+    let domain = get(tx, id)?;
+    if let Some(task) = queue::open(tx, ("domain", id.get()), |_| true)? {
+        let say = format!("Task {task} still works on this domain. Wait for it or cancel it first.");
+        return Err(Error::new(Kind::Conflict, "task_open", say));
+    }
+    let row = sites::at(tx, id, server)?;
+    let name = domain.name();
+    let on = servers::get(tx, server)?.fields.name;
+    sites::gone(tx, &row)?;
+    let say = format!("What lay on {on} was forgotten, not taken off.");
+    let data = serde_json::json!({ "name": name, "server_id": server, "evidence": [say] });
+    let object = format!("domain {id} {}", domain.fields.domain);
+    audit::append(tx, &app.vault, by, "domain.forget_site", &object, &data)?;
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "domain.site_forgotten",
+        ("domain", id.get()),
+        &data,
+    )
 }
 
 /// Forgets a domain of which nothing lies on a server any more.
@@ -320,7 +345,7 @@ fn start(
         input: serde_json::to_value(choice).map_err(Error::internal)?,
     };
     let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
-    let data = serde_json::json!({ "task": task });
+    let data = serde_json::json!({ "task": task, "choice": choice });
     audit::append(tx, &app.vault, by, kind, &format!("domain {} {name}", domain.id), &data)?;
     Ok(task)
 }

@@ -37,6 +37,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/domains/{id}/deploy", Right::Act, act::pages::deploy),
     route(Post, "/domains/{id}/renew", Right::Act, act::pages::renew),
     route(Post, "/domains/{id}/adopt", Right::Act, act::pages::adopt),
+    route(Post, "/domains/{id}/forget", Right::Edit, act::pages::forget),
 ];
 
 /// How a domain's lamp stands, and why.
@@ -375,6 +376,8 @@ struct SiteView {
     looked_at: Option<Ms>,
     code: Option<String>,
     say: String,
+    /// Something lies there, and the last try did not get through.
+    unreached: bool,
 }
 
 fn site(d: &Domain, s: &Site) -> SiteView {
@@ -396,6 +399,7 @@ fn site(d: &Domain, s: &Site) -> SiteView {
         adopted: s.adopted,
         deployed_at: s.deployed_at,
         looked_at: s.looked_at,
+        unreached: !s.name.is_empty() && code.as_deref().is_some_and(|code| code.starts_with("ssh_")),
         code,
         say: say.unwrap_or_default(),
     }
@@ -690,12 +694,17 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
         .iter()
         .find(|(name, _)| name == "confirm")
         .map(|(_, value)| value.trim());
+    let ticked = |name| pairs.iter().any(|(n, value)| n == name && value == "true");
+    let choice = super::tasks::Choice {
+        overwrite: ticked("overwrite"),
+        forget: ticked("forget"),
+    };
     let deleted = ctx.app.db.write(|tx| {
         let domain = super::get(tx, id)?;
         if typed != Some(&*domain.name()) && typed != Some(domain.fields.domain.ascii()) {
             return Ok(None);
         }
-        super::delete(ctx.app, tx, id, by).map(Some)
+        super::delete(ctx.app, tx, id, &choice, by).map(Some)
     })?;
     match deleted {
         None => Ok(ask(ctx, true)?.with_status(422)),

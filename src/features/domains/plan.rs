@@ -439,7 +439,12 @@ impl ServerPlan {
     fn failed(wish: &Wish, row: &Row, server: &Server, e: &Error) -> ServerPlan {
         let mut plan = ServerPlan::empty(wish, row, server);
         plan.before = row.text.clone();
-        plan.faults.push(Fault::new(Level::Stop, e.code, e.say.clone()));
+        // A dead server keeps nobody from moving away from it.
+        let level = match plan.leaves && e.code.starts_with("ssh_") {
+            true => Level::Warn,
+            false => Level::Stop,
+        };
+        plan.faults.push(Fault::new(level, e.code, e.say.clone()));
         plan
     }
 

@@ -19,6 +19,7 @@ use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome};
 use serde::{Deserialize, Serialize};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub const DEPLOY: &str = "domain.deploy";
 pub const REMOVE: &str = "domain.remove";
 /// Name of a kind.
 pub const RENEW: &str = "domain.renew";
+
+/// Event: a site that is wanted no more lies on a server that cannot be reached.
+pub const LEFT_BEHIND: &str = "domain.left_behind";
 
 const NOT_ACME: &str = "not_acme";
 const NOT_DEPLOYED: &str = "not_deployed";
@@ -63,6 +67,9 @@ pub struct Choice {
     /// Texts that somebody else wrote may be overwritten.
     #[serde(default)]
     pub overwrite: bool,
+    /// A server that cannot be reached is gone for good: what lies there is forgotten.
+    #[serde(default)]
+    pub forget: bool,
 }
 
 /// What a person chose for a renewal.
@@ -76,18 +83,24 @@ pub struct Renewal {
 fn deploy(run: &Run) -> Result<Outcome> {
     let choice: Choice = run.input()?;
     let wish = Wish::load(run.app, Id::new(run.target()))?;
-    let work = Deploy {
-        run,
-        wish: &wish,
-        choice,
-    };
+    let work = Deploy::new(run, &wish, choice);
     let changed = work.everywhere()?;
     let target = ("domain", wish.domain.id.get());
     let wake = run.app.wakes.events.clone();
-    let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
+    let name = wish.domain.fields.domain.unicode();
+    let left = work.left();
+    let commit = move |tx: &Tx| {
+        let data = serde_json::json!({ "name": name, "changed": changed });
+        outbox::emit(tx, &wake, "deploy.ok", target, &data)?;
+        let (kind, data) = match left.is_empty() {
+            true => ("domain.taken_off", serde_json::json!({ "name": name })),
+            false => (LEFT_BEHIND, serde_json::json!({ "name": name, "evidence": left })),
+        };
+        outbox::emit(tx, &wake, kind, target, &data)
+    };
     Ok(Outcome {
         changed,
-        commit: Some(Box::new(move |tx| outbox::emit(tx, &wake, "deploy.ok", target, &data))),
+        commit: Some(Box::new(commit)),
     })
 }
 
@@ -135,9 +148,24 @@ struct Deploy<'a> {
     run: &'a Run<'a>,
     wish: &'a Wish,
     choice: Choice,
+    /// What could not be taken off, and why.
+    left: Mutex<Vec<String>>,
 }
 
-impl Deploy<'_> {
+impl<'a> Deploy<'a> {
+    fn new(run: &'a Run<'a>, wish: &'a Wish, choice: Choice) -> Deploy<'a> {
+        Deploy {
+            run,
+            wish,
+            choice,
+            left: Mutex::default(),
+        }
+    }
+
+    fn left(&self) -> Vec<String> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
     fn everywhere(&self) -> Result<u32> {
         let (leaving, wanted): (Vec<_>, Vec<_>) = self.wish.sites.iter().partition(|(row, _)| !row.wanted);
         self.look_before(&wanted)?;
@@ -147,7 +175,7 @@ impl Deploy<'_> {
             changed += self.all(rest, Self::put)?;
         }
         // Last: until the others serve, the old places still do.
-        Ok(changed + self.all(&leaving, Self::take_off)?)
+        Ok(changed + self.all(&leaving, Self::leave)?)
     }
 
     /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
@@ -366,6 +394,41 @@ impl Deploy<'_> {
         })
     }
 
+    /// As [`Deploy::take_off`]. A server that cannot be reached keeps nobody from moving away: what lies there is left for the
+    /// next deploy, or to be forgotten.
+    fn leave(&self, row: &Row, server: &Server) -> Result<u32> {
+        let e = match self.take_off(row, server) {
+            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => self.failed(row, server, e),
+            done => return done,
+        };
+        let say = format!("It could not be taken off {}: {}", server.fields.name, e.say);
+        self.run.log.line("warning", "task", "", &say);
+        self.left.lock().unwrap_or_else(|e| e.into_inner()).push(say);
+        Ok(0)
+    }
+
+    /// For a removal: where a person has said so, a site on a server that cannot be reached is forgotten.
+    fn take_off_or_forget(&self, row: &Row, server: &Server) -> Result<u32> {
+        match self.take_off(row, server) {
+            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => match self.choice.forget {
+                true => {
+                    let say = format!("What lies on {} is forgotten: {}", server.fields.name, e.say);
+                    self.run.log.line("warning", "task", "", &say);
+                    self.run.app.db.write(|tx| sites::gone(tx, row))?;
+                    Ok(0)
+                }
+                false => Err(Error {
+                    say: format!(
+                        "{} If that server is gone for good, delete the domain again and say that it may be forgotten there.",
+                        e.say
+                    ),
+                    ..e
+                }),
+            },
+            done => done,
+        }
+    }
+
     fn take_off(&self, row: &Row, server: &Server) -> Result<u32> {
         let mut changed = 0;
         if !row.name.is_empty() {
@@ -389,6 +452,11 @@ impl Deploy<'_> {
     }
 }
 
+/// The server did not let us in, for whatever reason.
+pub(super) fn is_unreached(e: &Error) -> bool {
+    e.code.starts_with("ssh_")
+}
+
 /// The row as it is now: a person may have taken the server off the domain meanwhile.
 fn fresh(tx: &Tx, row: &Row) -> Result<Row> {
     let rows = sites::of(tx, row.domain)?;
@@ -401,11 +469,7 @@ fn fresh(tx: &Tx, row: &Row) -> Result<Row> {
 fn remove(run: &Run) -> Result<Outcome> {
     let choice: Choice = run.input()?;
     let wish = Wish::load(run.app, Id::new(run.target()))?;
-    let work = Deploy {
-        run,
-        wish: &wish,
-        choice,
-    };
+    let work = Deploy::new(run, &wish, choice);
     let all: Vec<_> = wish.sites.iter().collect();
     let leaving: Vec<(Row, Server)> = all
         .into_iter()
@@ -417,7 +481,7 @@ fn remove(run: &Run) -> Result<Outcome> {
             (row, server.clone())
         })
         .collect();
-    let changed = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off)?;
+    let changed = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off_or_forget)?;
     let (wake, domain) = (run.app.wakes.events.clone(), wish.domain);
     let commit = move |tx: &Tx| super::forget(tx, &wake, &domain);
     Ok(Outcome {
@@ -435,11 +499,7 @@ fn renew(run: &Run) -> Result<Outcome> {
         let say = "This domain has no certificate from an ACME server, so there is nothing to renew.";
         return Err(Error::new(Failure::Conflict, NOT_ACME, say));
     }
-    let work = Deploy {
-        run,
-        wish: &wish,
-        choice: Choice::default(),
-    };
+    let work = Deploy::new(run, &wish, Choice::default());
     let live: Vec<_> = wish
         .sites
         .iter()

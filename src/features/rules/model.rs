@@ -240,6 +240,7 @@ pub const BUILTIN: &[Builtin] = &[
     event(17, "ERROR", "resolver.silent", About::Other),
     event(18, "ERROR", "server.deploy_failed", About::Server),
     event(19, "ERROR", "certificate.failed", About::Domain),
+    event(20, "WARNING", "domain.left_behind", About::Domain),
 ];
 
 impl Builtin {

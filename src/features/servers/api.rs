@@ -272,12 +272,14 @@ pub fn check_stored_key(app: &App, id: Option<Id<id::Server>>, secrets: &model::
     }
 }
 
+/// `?forget=1`: it is gone for good, and the domains on it are forgotten there.
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let actor = ctx.actor()?;
+    let forget = ctx.request.number("forget", 0, 0..=1)? == 1;
     ctx.app
         .db
-        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, actor.by()))?;
+        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, forget, actor.by()))?;
     ctx.app.ssh.forget(id.get());
     Ok(Reply::status(204))
 }

@@ -305,31 +305,36 @@ pub fn serves(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
     Ok(domains.map(|(id, name)| (id, shown(name))).collect())
 }
 
-/// A server that serves domains cannot be forgotten: nobody could take their sites off it any more.
-fn refuse_while_used(conn: &Conn, id: Id<id::Server>) -> Result<()> {
-    let domains: Vec<String> = serves(conn, id)?.into_iter().map(|(_, name)| name).collect();
-    if domains.is_empty() {
-        return Ok(());
-    }
+/// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it; and while domains are on it,
+/// for nobody could take their sites off any more, unless `forget` says that it is gone for good and they with it.
+pub fn delete(app: &App, tx: &Tx, server: &Server, forget: bool, by: audit::By) -> Result<()> {
+    let (id, name) = (server.id, &server.fields.name);
+    refuse_while_worked_on(tx, id)?;
+    let domains: Vec<String> = serves(tx, id)?.into_iter().map(|(_, name)| name).collect();
     let named = text::first_of(&domains, NAMED);
-    let say = format!("This server serves {named}. Move them to another server or remove them first.");
-    Err(Error::new(Kind::Conflict, "server_used", say))
-}
-
-/// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it or a domain uses it.
-pub fn delete(app: &App, tx: &Tx, server: &Server, by: audit::By) -> Result<()> {
-    refuse_while_worked_on(tx, server.id)?;
-    refuse_while_used(tx, server.id)?;
-    queries::remove(tx, server.id)?;
-    note(
-        app,
+    if domains.is_empty() {
+        queries::remove(tx, id)?;
+        return note(app, tx, by, "server.delete", id, name, "server.deleted");
+    }
+    if !forget {
+        let say = format!(
+            "This server serves {named}. Move them to another server or remove them first; or say that it is gone for good and they are forgotten there."
+        );
+        return Err(Error::new(Kind::Conflict, "server_used", say));
+    }
+    queries::forget_sites(tx, id)?;
+    queries::remove(tx, id)?;
+    let say = format!("It served {named}: forgotten there, not taken off.");
+    let data = serde_json::json!({ "name": name, "evidence": [say], "forgotten": domains });
+    audit::append(
         tx,
+        &app.vault,
         by,
-        "server.delete",
-        server.id,
-        &server.fields.name,
-        "server.deleted",
-    )
+        "server.forget",
+        &format!("server {id} {name}"),
+        &data,
+    )?;
+    outbox::emit(tx, &app.wakes.events, "server.deleted", ("server", id.get()), &data)
 }
 
 fn note(app: &App, tx: &Tx, by: audit::By, action: &str, id: Id<id::Server>, name: &str, event: &str) -> Result<()> {

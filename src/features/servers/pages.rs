@@ -743,18 +743,15 @@ fn ask_delete(ctx: &Ctx) -> Result<Reply> {
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let actor = ctx.actor()?;
-    let typed = ctx
-        .request
-        .form()?
-        .into_iter()
-        .find(|(name, _)| name == "confirm")
-        .map(|(_, value)| value);
+    let pairs = ctx.request.form()?;
+    let value = |name| pairs.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    let (typed, forget) = (value("confirm"), value("forget") == Some("true"));
     let deleted = ctx.app.db.write(|tx| {
         let server = super::get(tx, id)?;
-        if typed.as_deref().map(str::trim) != Some(server.fields.name.as_str()) {
+        if typed.map(str::trim) != Some(server.fields.name.as_str()) {
             return Ok(false);
         }
-        super::delete(ctx.app, tx, &server, actor.by())?;
+        super::delete(ctx.app, tx, &server, forget, actor.by())?;
         Ok(true)
     })?;
     if !deleted {

@@ -289,6 +289,12 @@ pub fn used_by(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
+/// What lies on this server is not there any more.
+pub fn forget_sites(conn: &Conn, id: Id<id::Server>) -> Result<()> {
+    conn.execute("DELETE FROM domain_sites WHERE server_id = ?1", [id.get()])?;
+    Ok(())
+}
+
 /// The sealed value of one secret column. `column` is one of [`SECRETS`].
 pub fn sealed(conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<Option<Vec<u8>>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {column} FROM servers WHERE id = ?1"))?;

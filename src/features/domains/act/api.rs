@@ -88,7 +88,10 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     let by = ctx.actor()?.by();
-    let choice = Choice { overwrite };
+    let choice = Choice {
+        overwrite,
+        ..Choice::default()
+    };
     Reply::accepted(ctx.app.db.write(|tx| domains::deploy(ctx.app, tx, id, &choice, by))?)
 }
 
@@ -133,16 +136,27 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /api/domains/{id}/adopt` `{"server_id":1}`: the file as the last look found it is accepted.
 pub fn adopt(ctx: &Ctx) -> Result<Reply> {
+    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.actor()?.by());
+    ctx.app.db.write(|tx| super::accept(ctx.app, tx, id, server, by))?;
+    Ok(Reply::status(204))
+}
+
+/// `POST /api/domains/{id}/forget` `{"server_id":1}`: that server is gone for good; nothing is done there.
+pub fn forget(ctx: &Ctx) -> Result<Reply> {
+    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.actor()?.by());
+    ctx.app
+        .db
+        .write(|tx| domains::forget_site(ctx.app, tx, id, server, by))?;
+    Ok(Reply::status(204))
+}
+
+/// The `server_id` of a body that has nothing else.
+pub(super) fn which_server(ctx: &Ctx) -> Result<Id<id::Server>> {
     let mut input = Input::read(ctx.request)?;
     let server = input.number("server_id", 1..=i64::MAX);
     if server.is_none() && !input.has_error("server_id") {
         input.wrong("server_id", "required", "Say on which server.");
     }
     input.finish(&[])?;
-    let id = ctx.id(0, "domain")?;
-    let by = ctx.actor()?.by();
-    ctx.app
-        .db
-        .write(|tx| super::accept(ctx.app, tx, id, Id::new(server.unwrap_or_default()), by))?;
-    Ok(Reply::status(204))
+    Ok(Id::new(server.unwrap_or_default()))
 }

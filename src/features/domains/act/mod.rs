@@ -5,7 +5,7 @@ pub mod pages;
 
 use crate::app::App;
 use crate::audit;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::db::Tx;
 use crate::events::outbox;
@@ -16,14 +16,7 @@ use crate::features::domains::sites::{self, State};
 /// asks before it overwrites it.
 pub fn accept(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
     let domain = domains::get(tx, id)?;
-    let rows = sites::of(tx, id)?;
-    let Some(row) = rows.iter().find(|row| row.server == server) else {
-        return Err(Error::invalid(vec![Field {
-            field: "server_id",
-            code: "no_site",
-            message: "This domain is not on that server.".into(),
-        }]));
-    };
+    let row = &sites::at(tx, id, server)?;
     let conflict = |code, say| Err(Error::new(Kind::Conflict, code, say));
     let seen = match (&row.seen, row.state) {
         (Some(seen), State::Drifted) if !seen.is_empty() && *seen != row.text => seen,

@@ -1,8 +1,9 @@
 //! The same as pages.
 
+use super::api;
 use crate::base::clock::{self, Ms};
 use crate::base::diff::{Change, Diff};
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::base::process::Cancel;
 use crate::features::domains::plan::{self, Fault, Level, Plan, ServerPlan, Step, Wish};
@@ -264,14 +265,14 @@ fn follow(task: Id<Task>) -> Reply {
 /// `POST /domains/{id}/deploy`; `overwrite=true` is the person's word.
 pub fn deploy(ctx: &Ctx) -> Result<Reply> {
     let mut input = Input::read(ctx.request)?;
-    let overwrite = input.flag("overwrite").unwrap_or(false);
+    let choice = Choice {
+        overwrite: input.flag("overwrite").unwrap_or(false),
+        ..Choice::default()
+    };
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     let by = ctx.actor()?.by();
-    let task = ctx
-        .app
-        .db
-        .write(|tx| domains::deploy(ctx.app, tx, id, &Choice { overwrite }, by))?;
+    let task = ctx.app.db.write(|tx| domains::deploy(ctx.app, tx, id, &choice, by))?;
     Ok(follow(task))
 }
 
@@ -291,20 +292,17 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /domains/{id}/adopt`, with `server_id`.
 pub fn adopt(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
-    let server = input.number("server_id", 1..=i64::MAX);
-    input.finish(&[])?;
-    let (id, by) = (ctx.id(0, "domain")?, ctx.actor()?.by());
-    let Some(server) = server else {
-        return Err(Error::invalid(vec![Field {
-            field: "server_id",
-            code: "required",
-            message: "Say on which server.".into(),
-        }]));
-    };
+    let (id, server, by) = (ctx.id(0, "domain")?, api::which_server(ctx)?, ctx.actor()?.by());
+    ctx.app.db.write(|tx| super::accept(ctx.app, tx, id, server, by))?;
+    Ok(Reply::see_other(format!("/domains/{id}")))
+}
+
+/// `POST /domains/{id}/forget`, with `server_id`.
+pub fn forget(ctx: &Ctx) -> Result<Reply> {
+    let (id, server, by) = (ctx.id(0, "domain")?, api::which_server(ctx)?, ctx.actor()?.by());
     ctx.app
         .db
-        .write(|tx| super::accept(ctx.app, tx, id, Id::new(server), by))?;
+        .write(|tx| domains::forget_site(ctx.app, tx, id, server, by))?;
     Ok(Reply::see_other(format!("/domains/{id}")))
 }
 

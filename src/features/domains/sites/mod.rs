@@ -3,7 +3,7 @@
 mod queries;
 
 use crate::base::clock::Ms;
-use crate::base::error::Result;
+use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::provision::site::Nginx;
@@ -78,6 +78,18 @@ impl Row {
 /// All sites of a domain, the canary first; those that are to be taken off too.
 pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Row>> {
     queries::of(conn, domain)
+}
+
+/// The site on this server, or a field error.
+pub fn at(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>) -> Result<Row> {
+    let rows = of(conn, domain)?;
+    rows.into_iter().find(|row| row.server == server).ok_or_else(|| {
+        Error::invalid(vec![Field {
+            field: "server_id",
+            code: "no_site",
+            message: "This domain is not on that server.".into(),
+        }])
+    })
 }
 
 /// What is on a server.
