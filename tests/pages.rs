@@ -573,18 +573,18 @@ fn a_deploy_of_many_shows_first_what_it_would_do_and_a_used_server_lists_its_use
         "a plan puts no deploy in"
     );
 
-    // What is used cannot be deleted: the page lists the users instead of asking for the name.
+    // What is used is not deleted by its name alone: the page lists the users, and asks whether they are to be forgotten.
     let ask = browser.get("/servers/1/delete");
     for text in ["It serves 2 domains.", "href=\"/domains/1\"", "href=\"/domains/2\""] {
         assert!(ask.has(text), "{text}: {}", ask.body);
     }
-    assert!(!ask.has("name=\"confirm\""));
+    assert!(ask.has("name=\"forget\""));
     assert_eq!(browser.post("/servers/1/delete", &[("confirm", "edge-01")]).status, 409);
     for id in ["1", "2"] {
         let name = ["shop.example", "blog.example"][usize::from(id == "2")];
         browser.post(&format!("/domains/{id}/delete"), &[("confirm", name)]);
     }
-    assert!(browser.get("/servers/1/delete").has("name=\"confirm\""));
+    assert!(!browser.get("/servers/1/delete").has("name=\"forget\""));
 }
 
 #[test]
