@@ -13,6 +13,7 @@ look_site_nginx() {
   for port in 80 443; do who=$(listener "$port"); [ -z "$who" ] || fact "port_$port" "$who"; done
   if nginx -T >"$TMP/dump" 2>"$TMP/said" </dev/null; then return 0; fi
   text nginx_red <"$TMP/said"
+  MINE=$(printf '%s\n' "$SITES" | tr , '\n' | cut -d ' ' -f 1,2 | tr '\n' ' ')
   if sound; then printf '%s' "$OFF" | text nginx_off; fact nginx_mendable yes; fi
 }
 

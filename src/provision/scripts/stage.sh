@@ -74,14 +74,14 @@ real_paths() { sed "s|$COPY/|/etc/nginx/|g;s|$STAGE/certs/|/etc/lamplighter/cert
 emerg() { sed -n 's/.*\[emerg\] *\([0-9#]*: \)\{0,1\}//p' "$TMP/said" | head -n 1 | cut -c 1-300; }
 
 # is_own FILE: a link of sites-enabled to a file that begins with our mark, or a file of ours in conf.d. One that this job
-# replaces or takes away goes by its name.
+# is about goes by its name: MINE, or NAME and OLD_NAME.
 is_own() {
   name=${1##*/} name=${name%.conf}
   case $1 in
     "$CONF_D"/lamplighter*.conf) [ "$1" != "$NGINX_CONF" ] || [ "$(cat "$STAGE/conf.d/lamplighter.conf" 2>/dev/null)" != "$(nginx_conf)" ] ;;
     "$ENABLED"/*.conf)
       { [ -L "$1" ] && [ -L "$STAGE/enabled/$name.conf" ]; } || return 1
-      case $name in "${NAME:--}" | "${OLD_NAME:--}") return 0 ;; esac
+      case " ${MINE:-} ${NAME:-} ${OLD_NAME:-} " in *" $name "*) return 0 ;; esac
       [ "$(link_state "$name")" = yes ] && head -n 1 "$1" | grep -q '^# lamplighter domain=[0-9]' ;;
     *) return 1 ;;
   esac
