@@ -5,6 +5,7 @@ use crate::base::clock::{self, Instant, Ms};
 use crate::base::config::Config;
 use crate::base::error::Result;
 use crate::base::id::{Id, Task};
+use crate::base::pulse::Pulses;
 use crate::db::{Db, Durability, schema};
 use crate::events::wake::Wake;
 use crate::ssh::Ssh;
@@ -26,6 +27,8 @@ pub struct App {
     pub ssh: Ssh,
     /// Hints that there is something new.
     pub wakes: Wakes,
+    /// Signs of life of this process's background work.
+    pub pulses: Pulses,
     /// Failed sign-ins.
     pub throttle: Throttle,
     /// Monotonic start.
@@ -107,6 +110,7 @@ impl App {
             vault,
             ssh,
             wakes: Wakes::new(),
+            pulses: Pulses::default(),
             throttle: Throttle::default(),
             started: clock::mono(),
             started_at: clock::now(),

@@ -377,11 +377,11 @@ fn health_and_status_tell_scripts_how_it_is() {
         (Some(3), &"degraded".into())
     );
     // The scheduler's heart has stood still for long.
-    db.execute("UPDATE periodic SET last_at = last_at - 86400000 * 30", [])
+    db.execute("UPDATE periodic SET alive_at = alive_at - 86400000 * 30", [])
         .unwrap();
     let mut scheduler = house.daemons.pop().unwrap();
     assert!(scheduler.stop().success());
-    db.execute("UPDATE periodic SET last_at = 0", []).unwrap();
+    db.execute("UPDATE periodic SET alive_at = 0", []).unwrap();
     for bad in [status(), health(&["--json"])] {
         assert_eq!(
             (bad.status.code(), &json(&bad)["status"]),

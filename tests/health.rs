@@ -158,6 +158,8 @@ fn a_damaged_file_is_found_and_told() {
             (told.json()["status"] == status).then_some(told)
         });
         assert_eq!(told.is(code)["database"], "damaged");
+        let scheduler = house.client().get("/health/scheduler");
+        assert!(scheduler.is(503)["items"].to_string().contains("\"failed\":true"));
         let why = told.json()["reasons"][0].to_string();
         assert!(why.contains(file) && why.contains("is damaged"), "{why}");
         let asked = run(&["health", "--listen", &house.address.to_string()]);
@@ -168,4 +170,42 @@ fn a_damaged_file_is_found_and_told() {
             said(&asked)
         );
     }
+}
+
+#[test]
+fn work_that_fails_again_and_again_is_not_healthy() {
+    let house = House::new();
+    let admin = house.admin();
+    let is = |status: &str| {
+        eventually(status, || {
+            let told = admin.get("/health").is(200);
+            (told["status"] == status).then(|| told["reasons"].to_string())
+        })
+    };
+    is("healthy");
+    // The periodic work of one and the thread of the other find nothing to work with.
+    let tables = ["silences", "notification_queue"];
+    let db = house.database("lamplighter.db");
+    let rename = |from: &str, to: &str| {
+        let sql = format!("PRAGMA legacy_alter_table=ON; ALTER TABLE {from} RENAME TO {to}");
+        db.execute_batch(&sql).unwrap();
+    };
+    tables.iter().for_each(|table| rename(table, &format!("{table}_gone")));
+    let both = [
+        "Begin and end of silences: it has failed",
+        "Sending of messages: it has failed",
+    ];
+    eventually("both are told", || {
+        let why = admin.get("/health").json()["reasons"].to_string();
+        both.iter().all(|work| why.contains(work)).then_some(())
+    });
+    let scheduler = house.client().get("/health/scheduler");
+    assert_eq!(scheduler.is(503)["status"], "unhealthy");
+    let page = admin.get("/settings").text();
+    assert!(
+        page.contains("Sending of messages") && page.contains("in a row"),
+        "{page}"
+    );
+    tables.iter().for_each(|table| rename(&format!("{table}_gone"), table));
+    is("healthy");
 }

@@ -417,7 +417,7 @@ struct Lamps {
 struct Sink(Arc<Mutex<Lamps>>);
 
 impl PollSink for Sink {
-    fn polled(&self, batch: Vec<Outcome>) {
+    fn polled(&self, batch: Vec<Outcome>) -> lamplighter::base::error::Result<()> {
         let mut lamps = self.0.lock().unwrap();
         for outcome in batch {
             let server = outcome.server.get();
@@ -435,6 +435,7 @@ impl PollSink for Sink {
             lamps.changes.extend(change.map(|c| (server, c.to, code)));
             lamps.lamps.insert(server, after);
         }
+        Ok(())
     }
 }
 

@@ -21,4 +21,5 @@ pub mod lines;
 pub mod redact;
 pub mod process;
 pub mod log;
+pub mod pulse;
 pub mod config;

@@ -19,6 +19,7 @@ const READER: &str = "reactor";
 /// A lost wake-up costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const BATCH: usize = 100;
+const PULSE: (&str, Duration) = ("events.react", LOOK_AGAIN);
 
 /// The running thread.
 pub struct Reactor {
@@ -33,13 +34,14 @@ impl Reactor {
         // A new reader begins at the end of what there is; from then on its cursor is remembered.
         app.db
             .write_reserved(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))?;
+        app.pulses.expect(PULSE.0, PULSE.1);
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (app.clone(), stop.clone());
         let thread = std::thread::Builder::new().name("reactor".into()).spawn(move || {
             let wake = &shared.wakes.events;
             while !stopped.load(Ordering::SeqCst) {
                 let seen = wake.count();
-                match react(&shared, features) {
+                match shared.pulses.round(PULSE.0, PULSE.1, || react(&shared, features)) {
                     Ok(BATCH) => {}
                     Ok(_) => drop(wake.wait(seen, LOOK_AGAIN)),
                     Err(e) => {

@@ -26,6 +26,7 @@ pub const STATE: &[Step] = steps![
     "0016_resolvers.sql",
     "0017_chain.sql",
     "0018_recipients.sql",
+    "0019_pulses.sql",
 ];
 
 /// `metrics.db`.

@@ -1,14 +1,15 @@
 //! Periodic work: short beats, each alone, in one thread; work that waits for other machines has a thread of its own.
-//! What ran when is kept in a table, so that any process can answer for the scheduler's health.
+//! What ran when, and how, is kept in a table, so that any process can answer for the scheduler's health.
 
 pub mod pool;
 mod queries;
 
 use crate::app::App;
-use crate::base::clock::{self, Duration, Instant, Ms};
+use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::base::process::Cancel;
+use crate::base::pulse::Beat;
 use crate::db::Conn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -33,30 +34,16 @@ pub enum Work {
     Long(fn(&App, &Cancel) -> Result<()>),
 }
 
-/// What is known of one periodic work.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Beat {
-    /// Its name.
-    pub name: String,
-    /// Its interval in ms.
-    pub every_ms: i64,
-    /// When it last ended, unix ms.
-    pub last_at: Ms,
-    /// How long it took.
-    pub last_ms: i64,
-    /// What went wrong, if it did.
-    pub error: Option<String>,
-}
-
-/// The heart: its own beat shows that the thread lives.
+/// The heart: it writes down how all are, and so shows that the thread lives.
 const HEART: Periodic = Periodic {
     name: "scheduler",
     every: Duration::from_secs(10),
-    run: Work::Short(|_| Ok(())),
+    run: Work::Short(write_down),
 };
 
 /// The running threads.
 pub struct Scheduler {
+    app: Arc<App>,
     cancel: Cancel,
     threads: Vec<JoinHandle<()>>,
 }
@@ -65,10 +52,13 @@ impl Scheduler {
     /// Starts the threads. Each work runs once at start, then at its interval.
     pub fn start(app: Arc<App>, work: Vec<&'static Periodic>) -> Result<Scheduler> {
         let work: Vec<_> = std::iter::once(&HEART).chain(work).collect();
-        app.db
-            .write_reserved(|tx| queries::keep_only(tx, &work.iter().map(|w| w.name).collect::<Vec<_>>()))?;
+        work.iter().for_each(|w| app.pulses.expect(w.name, w.every));
+        app.pulses.resume(app.db.read(queries::all)?);
+        let all = app.pulses.all();
+        app.db.write_reserved(|tx| queries::keep_only(tx, &all))?;
         let (short, long): (Vec<_>, Vec<_>) = work.into_iter().partition(|w| matches!(w.run, Work::Short(_)));
         let mut scheduler = Scheduler {
+            app: app.clone(),
             cancel: Cancel::new(),
             threads: Vec::new(),
         };
@@ -94,6 +84,9 @@ impl Scheduler {
         for thread in self.threads {
             let _ = thread.join();
         }
+        if let Err(e) = write_down(&self.app) {
+            log::error("schedule", "cannot note the beats", &[("error", &e.to_string())]);
+        }
     }
 }
 
@@ -114,40 +107,30 @@ fn in_turn(app: &App, work: &[&'static Periodic], cancel: &Cancel) {
 }
 
 fn beat(app: &App, work: &Periodic, cancel: &Cancel) {
-    let started = clock::mono();
     let run = || match work.run {
         Work::Short(run) => run(app),
         Work::Long(run) => run(app, cancel),
     };
-    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(Error::internal("it panicked")));
-    let error = result.err().map(|e| e.to_string());
-    if let Some(e) = &error {
-        log::error("schedule", "periodic work failed", &[("name", work.name), ("error", e)]);
+    let caught = || catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(Error::internal("it panicked")));
+    if let Err(e) = app.pulses.round(work.name, work.every, caught) {
+        let fields = [("name", work.name), ("error", &e.to_string())];
+        log::error("schedule", "periodic work failed", &fields);
     }
-    let beat = Beat {
-        name: work.name.into(),
-        every_ms: work.every.as_millis() as i64,
-        last_at: clock::now(),
-        last_ms: started.elapsed().as_millis() as i64,
-        error,
-    };
-    if let Err(e) = app.db.write_reserved(|tx| queries::put(tx, &beat)) {
-        log::error(
-            "schedule",
-            "cannot note a beat",
-            &[("name", work.name), ("error", &e.to_string())],
-        );
+    if work.every >= SELDOM
+        && let Err(e) = write_down(app)
+    {
+        log::error("schedule", "cannot note the beats", &[("error", &e.to_string())]);
     }
 }
 
-/// Every periodic work as last seen. It is late when `last_at` is more than twice its interval (and 30 s) ago.
+/// What comes round more often is written down by the heart alone: an idle machine's disk may rest.
+const SELDOM: Duration = Duration::from_secs(60);
+
+fn write_down(app: &App) -> Result<()> {
+    app.db.write_reserved(|tx| queries::put(tx, &app.pulses.all()))
+}
+
+/// All background work as it was last written down.
 pub fn beats(conn: &Conn) -> Result<Vec<Beat>> {
     queries::all(conn)
-}
-
-impl Beat {
-    /// Did it miss its time at `now`?
-    pub fn is_late(&self, now: Ms) -> bool {
-        now - self.last_at > 2 * self.every_ms + 30_000
-    }
 }

@@ -16,6 +16,10 @@ use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A task that was told to end, and has not after this, is told by health.
+const END_MAX: Duration = Duration::from_secs(60);
+const PULSE: (&str, Duration) = ("tasks.work", LOOK_AGAIN);
+
 /// How often a task that lost its worker is tried again.
 const ATTEMPTS_MAX: i64 = 3;
 
@@ -55,6 +59,10 @@ struct Shared {
     kinds: Vec<&'static Kind>,
     stop: AtomicBool,
     running: Mutex<HashMap<Id<Task>, Running>>,
+    /// Each worker holds one for as long as it lives.
+    alive: Arc<()>,
+    /// Why the last look for a task was in vain.
+    fault: Mutex<Option<Error>>,
 }
 
 #[derive(Clone)]
@@ -71,22 +79,25 @@ impl Workers {
             kinds,
             stop: AtomicBool::new(false),
             running: Mutex::default(),
+            alive: Arc::default(),
+            fault: Mutex::default(),
         });
+        shared.app.pulses.expect(PULSE.0, PULSE.1);
         shared.adopt_orphans()?;
         let mut threads = Vec::new();
         for n in 0..count {
-            let shared = shared.clone();
-            threads.push(
-                std::thread::Builder::new()
-                    .name(format!("task-{n}"))
-                    .spawn(move || shared.work_loop())?,
-            );
+            let (shared, alive) = (shared.clone(), shared.alive.clone());
+            let work = move || {
+                let _alive = alive; // dropped however it ends
+                shared.work_loop();
+            };
+            threads.push(std::thread::Builder::new().name(format!("task-{n}")).spawn(work)?);
         }
         let keeper = shared.clone();
         threads.push(
             std::thread::Builder::new()
                 .name("task-keeper".into())
-                .spawn(move || keeper.keep_loop())?,
+                .spawn(move || keeper.keep_loop(count))?,
         );
         Ok(Workers { shared, threads })
     }
@@ -137,7 +148,9 @@ impl Shared {
         let wake = &self.app.wakes.tasks;
         while !self.stopping() {
             let seen = wake.count();
-            match self.app.db.write(|tx| queries::claim(tx, clock::now())) {
+            let claimed = self.app.db.write(|tx| queries::claim(tx, clock::now()));
+            *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = claimed.as_ref().err().cloned();
+            match claimed {
                 Ok(Some(row)) => {
                     self.run(&row);
                     wake.ring(); // its lane is free: another worker may take the next
@@ -152,20 +165,36 @@ impl Shared {
     }
 
     /// Cancels what somebody asked to end, in this process or another, and what is over its deadline.
-    fn keep_loop(&self) {
+    fn keep_loop(&self, workers: usize) {
         let wake = &self.app.wakes.tasks;
         while !self.stopping() {
             let seen = wake.count();
-            let running = self.running().clone();
-            if !running.is_empty() {
-                let asked = self.app.db.read(queries::cancel_asked).unwrap_or_default();
-                let now = clock::mono();
-                let ends = |id, until| asked.contains(id) || until <= now;
-                for (_, running) in running.iter().filter(|(id, r)| ends(id, r.until)) {
-                    running.cancel.cancel();
-                }
-            }
+            // What is wrong here is told by health, and by whoever saw it.
+            let _ = self.app.pulses.round(PULSE.0, PULSE.1, || self.keep(workers));
             wake.wait(seen, LOOK_AGAIN);
+        }
+    }
+
+    fn keep(&self, workers: usize) -> Result<()> {
+        let running = self.running().clone();
+        let now = clock::mono();
+        if !running.is_empty() {
+            let asked = self.app.db.read(queries::cancel_asked)?;
+            let ends = |id, until| asked.contains(id) || until <= now;
+            for (_, running) in running.iter().filter(|(id, r)| ends(id, r.until)) {
+                running.cancel.cancel();
+            }
+        }
+        let alive = Arc::strong_count(&self.alive) - 1;
+        if alive < workers {
+            return Err(Error::internal(format!("{alive} of {workers} workers are left")));
+        }
+        if let Some((id, _)) = running.iter().find(|(_, r)| now > r.until + END_MAX) {
+            return Err(Error::internal(format!("task {id} does not end")));
+        }
+        match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(e) => Err(e.clone()),
+            None => Ok(()),
         }
     }
 

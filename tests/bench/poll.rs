@@ -426,9 +426,10 @@ fn queries(folder: &Folder) {
 struct Count(Arc<AtomicUsize>);
 
 impl PollSink for Count {
-    fn polled(&self, batch: Vec<Outcome>) {
+    fn polled(&self, batch: Vec<Outcome>) -> lamplighter::base::error::Result<()> {
         self.0
             .fetch_add(batch.iter().filter(|o| o.result.is_ok()).count(), Ordering::Relaxed);
+        Ok(())
     }
 }
 

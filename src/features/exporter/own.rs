@@ -83,15 +83,18 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
     out.one("lamplighter_alerts_firing", Kind::Gauge, help, firing as f64);
     let help = "When a periodic work last ended.";
     out.family("lamplighter_periodic_last_run_timestamp_seconds", Kind::Gauge, help);
-    for beat in &beats {
+    for beat in beats.iter().filter(|beat| beat.last_at > 0) {
         let name = "lamplighter_periodic_last_run_timestamp_seconds";
         out.value(name, &[("name", &beat.name)], beat.last_at as f64 / 1e3);
     }
-    let help = "1: the last run of a periodic work failed.";
+    let help = "Rounds in a row that a periodic work has failed.";
     out.family("lamplighter_periodic_failed", Kind::Gauge, help);
     for beat in &beats {
-        let failed = f64::from(u8::from(beat.error.is_some()));
-        out.value("lamplighter_periodic_failed", &[("name", &beat.name)], failed);
+        out.value(
+            "lamplighter_periodic_failed",
+            &[("name", &beat.name)],
+            beat.fails as f64,
+        );
     }
     polls(ctx, out)?;
     push::figures(app, out)

@@ -2,16 +2,18 @@
 
 use crate::access::{self, Right};
 use crate::app::App;
-use crate::base::clock::{self, Duration};
+use crate::base::clock::{self, Duration, Ms};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::pulse::Beat;
 use crate::base::{log, sys};
 use crate::db::Trouble;
 use crate::feature::Feature;
+use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Panel, Route, route};
 use crate::http::words::{self, Lang};
-use crate::schedule::{self, Beat, Periodic, Work};
+use crate::schedule::{self, Periodic, Work};
 use serde::Serialize;
 
 /// The feature's declaration.
@@ -22,11 +24,18 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("health")
 };
 
-const PANELS: &[Panel] = &[Panel {
-    on: "settings",
-    slot: "storage",
-    data: |ctx, _| serde_json::to_value(storage_of(ctx.app)?).map_err(Error::internal),
-}];
+const PANELS: &[Panel] = &[
+    Panel {
+        on: "settings",
+        slot: "storage",
+        data: |ctx, _| serde_json::to_value(storage_of(ctx.app)?).map_err(Error::internal),
+    },
+    Panel {
+        on: "settings",
+        slot: "own",
+        data: |ctx, _| serde_json::to_value(panel(ctx)?).map_err(Error::internal),
+    },
+];
 
 const PERIODIC: &[Periodic] = &[
     Periodic {
@@ -108,6 +117,7 @@ pub struct Reason {
     pub status: Status,
     what: String,
     error: String,
+    n: i64,
 }
 
 impl Reason {
@@ -117,14 +127,34 @@ impl Reason {
             status,
             what: what.into(),
             error: error.into(),
+            n: 0,
+        }
+    }
+
+    /// What a beat says, if it is not well.
+    fn of(beat: &Beat, now: Ms) -> Option<Reason> {
+        let reason = |code, error| Reason {
+            n: beat.fails,
+            ..Reason::new(code, Status::Degraded, &beat.name, error)
+        };
+        match &beat.error {
+            _ if beat.is_late(now) => Some(reason("late", "")),
+            Some(e) if beat.is_failing() => Some(reason("fails", e)),
+            _ => None,
         }
     }
 
     /// What was seen and what to do.
     pub fn say(&self, lang: Lang) -> String {
-        let word = words::word(lang, &format!("health.{}", self.code), None).unwrap_or(self.code);
+        let word = words::word(lang, &format!("health.{}", self.code), Some(self.n)).unwrap_or(self.code);
+        let what = words::word(lang, &format!("beat.{}", self.what), None).unwrap_or(&self.what);
+        let n = self.n.to_string();
         let value = |out: &mut String, name: &str| {
-            out.push_str(if name == "what" { &self.what } else { &self.error });
+            out.push_str(match name {
+                "what" => what,
+                "n" => &n,
+                _ => &self.error,
+            });
             true
         };
         words::fill(word, value, |out, plain| out.push_str(plain))
@@ -165,9 +195,10 @@ pub fn own(app: &App) -> Own {
     }
     let of_files = |r: &&Reason| r.code;
     let database = reasons.iter().max_by_key(|r| r.status).as_ref().map_or("ok", of_files);
-    match beats(app) {
-        Ok((beats, _)) if beats.is_empty() && app.started.elapsed() < FIRST_BEATS => {}
-        Ok((beats, _)) => reasons.extend(unwell(&beats)),
+    match app.db.read(schedule::beats) {
+        Ok(beats) if beats.is_empty() && app.started.elapsed() < FIRST_BEATS => {}
+        Ok(beats) if beats.is_empty() => reasons.push(Reason::new("no_beats", Status::Degraded, "", "")),
+        Ok(beats) => reasons.extend(beats.iter().filter_map(|beat| Reason::of(beat, clock::now()))),
         Err(e) => log::warning("health", "the beats cannot be read", &[("error", &e.to_string())]),
     }
     reasons.sort_by_key(|r| std::cmp::Reverse(r.status));
@@ -197,25 +228,34 @@ fn health(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::json(&body)?.with_status(own.status.code()))
 }
 
-/// The beats of the background work, in whichever process it runs; 503 when one is late or there is none.
-pub fn beats(app: &App) -> Result<(Vec<Beat>, bool)> {
-    let beats = app.db.read(schedule::beats)?;
-    let now = clock::now();
-    let good = !beats.is_empty() && beats.iter().all(|b| !b.is_late(now));
-    Ok((beats, good))
+/// How Lamplighter is, and each of its background works, for a page.
+#[derive(Serialize)]
+struct Shown {
+    status: Status,
+    reasons: Vec<String>,
+    beats: Vec<ShownBeat>,
 }
 
-fn unwell(beats: &[Beat]) -> impl Iterator<Item = Reason> {
-    let now = clock::now();
-    let reason = move |beat: &Beat| match &beat.error {
-        _ if beat.is_late(now) => Some(Reason::new("late", Status::Degraded, &beat.name, "")),
-        Some(e) => Some(Reason::new("fails", Status::Degraded, &beat.name, e)),
-        None => None,
+#[derive(Serialize)]
+struct ShownBeat {
+    #[serde(flatten)]
+    beat: Beat,
+    /// `late`, `fails`, or nothing.
+    trouble: Option<&'static str>,
+}
+
+fn panel(ctx: &Ctx) -> Result<Shown> {
+    let (own, now) = (own(ctx.app), clock::now());
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let shown = |beat| ShownBeat {
+        trouble: Reason::of(&beat, now).map(|reason| reason.code),
+        beat,
     };
-    let none = beats
-        .is_empty()
-        .then(|| Reason::new("no_beats", Status::Degraded, "", ""));
-    none.into_iter().chain(beats.iter().filter_map(reason))
+    Ok(Shown {
+        status: own.status,
+        reasons: own.reasons.iter().map(|reason| reason.say(lang)).collect(),
+        beats: ctx.app.db.read(schedule::beats)?.into_iter().map(shown).collect(),
+    })
 }
 
 /// What Lamplighter takes of its own machine's disk, in bytes.
@@ -260,15 +300,17 @@ fn storage(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&storage_of(ctx.app)?)
 }
 
+/// 503 when one is late, fails, or there is none.
 fn scheduler(ctx: &Ctx) -> Result<Reply> {
-    let (beats, good) = beats(ctx.app)?;
+    let beats = ctx.app.db.read(schedule::beats)?;
     let now = clock::now();
+    let good = !beats.is_empty() && beats.iter().all(|beat| Reason::of(beat, now).is_none());
     let items: Vec<_> = beats
         .iter()
         .map(|b| {
             serde_json::json!({
-                "name": b.name, "every_s": b.every_ms / 1000, "age_s": (now - b.last_at) / 1000, "took_ms": b.last_ms,
-                "late": b.is_late(now), "failed": b.error.is_some(),
+                "name": b.name, "every_s": b.every_ms / 1000, "age_s": (now - b.alive_at) / 1000, "took_ms": b.last_ms,
+                "late": b.is_late(now), "failed": b.error.is_some(), "fails": b.fails,
             })
         })
         .collect();

@@ -2,23 +2,27 @@
 
 use super::probe::{self, Outcome, PollTarget};
 use super::store::{Polled, Store};
-use crate::base::error::Result;
+use crate::base::clock::Duration;
+use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::schedule::pool::{Bounds, Entry, Figures, Next, Pool, Work};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who minds the lamps.
 pub trait PollSink: Send + Sync + 'static {
     /// What came of the polls of about half a second, samples already stored. One transaction for all of them is enough.
-    fn polled(&self, batch: Vec<Outcome>);
+    fn polled(&self, batch: Vec<Outcome>) -> Result<()>;
 }
 
 /// Threads that poll. A real Glances takes 50 to 500 ms, nearly all of it waiting: 10 000 of them at 30 s need about 100.
 pub const THREADS: Bounds = Bounds { min: 4, max: 128 };
 /// Who takes longer, with or without an answer, gets in line with its like. Glances behind a slow line takes a second.
 const SLOW_MS: u32 = 1_500;
+
+/// Quick servers that wait longer than this say that the pool is stuck.
+const LATE_MAX: Duration = Duration::from_secs(120);
 
 /// The running poller.
 pub struct Poller(Pool<Polling>);
@@ -29,6 +33,8 @@ struct Polling {
     good: AtomicU64,
     bad: AtomicU64,
     took_ms: AtomicU64,
+    /// Why the last batch could not be kept.
+    fault: Mutex<Option<Error>>,
 }
 
 /// How polling goes.
@@ -61,6 +67,7 @@ impl Poller {
             good: AtomicU64::new(0),
             bad: AtomicU64::new(0),
             took_ms: AtomicU64::new(0),
+            fault: Mutex::default(),
         };
         Ok(Poller(Pool::start(polling, threads)?))
     }
@@ -94,6 +101,16 @@ impl Poller {
             busy: figures.busy,
             late_ms: figures.late_ms,
         }
+    }
+
+    /// Does it poll in time, and is kept what comes of it?
+    pub fn check(&self) -> Result<()> {
+        let late = Duration::from_millis(self.figures().late_ms);
+        if late > LATE_MAX {
+            return Err(Error::internal(format!("polls are {} s late", late.as_secs())));
+        }
+        let fault = self.0.work().fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.clone().map_or(Ok(()), Err)
     }
 
     /// Lets running polls end (5 s at most) and hands on the rest.
@@ -153,10 +170,12 @@ impl Work for Polling {
             })
         });
         // Lamps are more than charts: without the samples the rest goes on.
-        if let Err(e) = self.store.add(&good.collect::<Vec<_>>()) {
+        let kept = self.store.add(&good.collect::<Vec<_>>());
+        if let Err(e) = &kept {
             log::error("metrics", "samples could not be stored", &[("error", &e.to_string())]);
         }
         batch.iter().for_each(note);
-        self.sink.polled(batch);
+        let told = self.sink.polled(batch);
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = kept.and(told).err();
     }
 }

@@ -34,6 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// How often what belongs to no server any more is cleaned up.
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
+const PULSE: (&str, Duration) = ("metrics.poll", LOOK_AGAIN);
 /// Threads that poll when there is little to do.
 const THREADS_MIN: usize = 4;
 
@@ -66,6 +67,7 @@ impl Watching {
                 max,
             },
         )?;
+        app.pulses.expect(PULSE.0, PULSE.1);
         let stop = Arc::new(AtomicBool::new(false));
         let keeper = Keeper {
             app: app.clone(),
@@ -105,13 +107,18 @@ impl Keeper {
         let (mut tidied, mut noted): (Option<Instant>, Option<Instant>) = (None, None);
         while !self.stop.load(Ordering::SeqCst) {
             let seen = wake.count();
-            if let Err(e) = self.beat(&poller, &mut seen_list, &mut polled) {
-                log::error(
-                    "metrics",
-                    "the list of servers to poll is not up to date",
-                    &[("error", &e.to_string())],
-                );
-            }
+            let round = || {
+                self.beat(&poller, &mut seen_list, &mut polled).inspect_err(|e| {
+                    log::error(
+                        "metrics",
+                        "the list of servers to poll is not up to date",
+                        &[("error", &e.to_string())],
+                    );
+                })?;
+                poller.check()
+            };
+            // What is wrong is told by health, and was logged where it was seen.
+            let _ = self.app.pulses.round(PULSE.0, PULSE.1, round);
             // Without a list nobody may be taken for gone.
             if seen_list.is_some() && tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
                 tidied = Some(clock::mono());
@@ -264,24 +271,25 @@ fn lock(own_net: &Mutex<OwnNet>) -> std::sync::MutexGuard<'_, OwnNet> {
 }
 
 impl PollSink for Lamps {
-    fn polled(&self, mut batch: Vec<Outcome>) {
+    fn polled(&self, mut batch: Vec<Outcome>) -> Result<()> {
         self.judge(&batch);
         let mut own_net = lock(&self.own_net);
         let turns = own_net.weigh(&batch);
         batch.retain(|outcome| !own_net.excuses(outcome));
         drop(own_net);
+        let mut told = Ok(());
         for turn in turns {
-            if let Err(e) = self.turn(&turn) {
+            told = told.and(self.turn(&turn).inspect_err(|e| {
                 log::error(
                     "metrics",
                     "the controller's own state could not be written",
                     &[("error", &e.to_string())],
                 );
-            }
+            }));
         }
-        if let Err(e) = mind(&self.app, &batch) {
+        told.and(mind(&self.app, &batch).inspect_err(|e| {
             log::error("metrics", "lamps could not be written", &[("error", &e.to_string())]);
-        }
+        }))
     }
 }
 

@@ -27,6 +27,7 @@ use std::thread::JoinHandle;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long a stop waits for attempts under way. One that takes longer is sent again at the next start.
 const STOP_MAX: Duration = Duration::from_secs(8);
+const PULSE: (&str, Duration) = ("notifications.send", LOOK_AGAIN);
 /// Bytes of a receiver's words that are kept.
 const ANSWER_MAX: usize = 500;
 
@@ -42,11 +43,17 @@ struct Shared {
     stop: AtomicBool,
     /// Endpoints that have a thread now.
     busy: Mutex<HashSet<i64>>,
+    /// Why a thread could not send what is due; not what a receiver said.
+    fault: Mutex<Option<Error>>,
 }
 
 impl Shared {
     fn busy(&self) -> MutexGuard<'_, HashSet<i64>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<Error>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stops(&self) -> bool {
@@ -58,6 +65,7 @@ impl Messenger {
     /// Starts sending; makes the environment's endpoint first, if it asks for one.
     pub fn start(app: Arc<App>) -> Result<Messenger> {
         super::seed(&app)?;
+        app.pulses.expect(PULSE.0, PULSE.1);
         let shared = Arc::new(Shared::default());
         let (inside, state) = (app.clone(), shared.clone());
         let thread = std::thread::Builder::new()
@@ -82,7 +90,11 @@ fn look_and_send(app: &Arc<App>, shared: &Arc<Shared>) {
     let wake = &app.wakes.messages;
     while !shared.stops() {
         let seen = wake.count();
-        let pause = match beat(app, shared) {
+        let look = || {
+            let next = beat(app, shared)?;
+            shared.fault().clone().map_or(Ok(next), Err)
+        };
+        let pause = match app.pulses.round(PULSE.0, PULSE.1, look) {
             Ok(next) => next.map_or(LOOK_AGAIN, |at| {
                 Duration::from_millis((at - clock::now()).max(1) as u64).min(LOOK_AGAIN)
             }),
@@ -114,6 +126,9 @@ fn beat(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
         })?;
         app.wakes.messages.ring();
     }
+    if due.is_empty() {
+        *shared.fault() = None; // what could not be sent is gone
+    }
     for id in due {
         if shared.busy().insert(id.get()) {
             let (inside, state) = (app.clone(), shared.clone());
@@ -136,6 +151,7 @@ fn serve(app: &App, shared: &Shared, id: Id<id::Endpoint>) {
         Ok(())
     };
     let ended = catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| Err(Error::internal("a sender panicked")));
+    *shared.fault() = ended.as_ref().err().cloned();
     if let Err(e) = &ended {
         log::error(
             "notifications",
