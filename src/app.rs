@@ -45,6 +45,8 @@ pub struct Wakes {
     pub events: Wake,
     /// There is something to send.
     pub messages: Wake,
+    /// A session has ended or an account was changed, here: see [`crate::access::Standing`].
+    pub access: Wake,
     logs: [Wake; LOG_WAKES],
     over: AtomicBool,
 }
@@ -58,6 +60,7 @@ impl Wakes {
             tasks: Wake::new(),
             events: Wake::new(),
             messages: Wake::new(),
+            access: Wake::new(),
             logs: std::array::from_fn(|_| Wake::new()),
             over: AtomicBool::new(false),
         }

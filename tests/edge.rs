@@ -1,6 +1,11 @@
 //! The edge from outside: a real edge on a loopback port, a real `tiny_http` behind it, and clients of every kind, most
 //! of them bad. Behind every story the house checks itself: nothing open, nothing held, nobody inside.
 
+#[path = "common/guest.rs"]
+mod guest;
+
+use guest::Guest;
+use lamplighter::access::Actor;
 use lamplighter::base::error::{Error, Result as LampResult};
 use lamplighter::base::host::Cidr;
 use lamplighter::base::random;
@@ -35,6 +40,7 @@ struct House {
 struct Inside {
     peers: Peers,
     streams: Streams,
+    guest: Guest,
     feed: Arc<Feed>,
     paths: Mutex<Vec<String>>,
     late: AtomicUsize,
@@ -62,6 +68,7 @@ impl House {
         let inside = Arc::new(Inside {
             peers: Peers::new(),
             streams: Streams::new(20, 8),
+            guest: Guest::new(&folder),
             feed: Arc::default(),
             paths: Mutex::default(),
             late: AtomicUsize::new(0),
@@ -221,8 +228,8 @@ impl Inside {
                     feed: Arc::clone(&self.feed),
                     next: after,
                 };
-                match self.streams.offer(1, Box::new(view)) {
-                    Ok(ticket) => plain(String::new()).with_header(raw_header(STREAM_HEADER, &ticket)),
+                match self.streams.offer(self.guest.standing(), Box::new(view)) {
+                    Ok(ticket) => plain(String::new()).with_header(raw_header(STREAM_HEADER, ticket.text())),
                     Err(e) => Response::from_string(e.code).with_status_code(503).boxed(),
                 }
             }
@@ -258,7 +265,7 @@ struct View {
 }
 
 impl Source for View {
-    fn fill(&mut self, out: &mut Vec<u8>) -> LampResult<Flow> {
+    fn fill(&mut self, _: &Actor, out: &mut Vec<u8>) -> LampResult<Flow> {
         let lines = self.feed.lines.lock().unwrap();
         while let Some(line) = lines.get(self.next) {
             self.next += 1;

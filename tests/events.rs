@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use serde_json::json;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -94,14 +95,87 @@ fn who_signed_in_from_where_is_for_administrators() {
     assert!(!seen.iter().any(|kind| kind.starts_with("auth.")), "{seen:?}");
 }
 
+/// Whatever answers for long, opened by one client: the streams, and a long poll that would else wait for 25 s.
+struct Lasting(Vec<Sse>, thread::JoinHandle<Answer>);
+
+impl Lasting {
+    fn open(house: &House, who: &Who, task: i64) -> Lasting {
+        let client = house.client().by(who.clone());
+        let streams = ["events/stream", "live?of=/api/servers", &format!("tasks/{task}/stream")]
+            .map(|path| client.stream(&format!("/api/{path}"), None));
+        let poll = thread::spawn(move || client.get(&format!("/api/tasks/{task}/logs?after=9&wait=25")));
+        Lasting(streams.into(), poll)
+    }
+
+    #[track_caller]
+    fn end(self, status: u16) {
+        for mut stream in self.0 {
+            assert!(stream.ends());
+        }
+        self.1.join().unwrap().is(status);
+    }
+}
+
 #[test]
-fn who_is_signed_out_is_told_nothing_more() {
+fn whatever_answers_for_long_ends_with_the_right_to_see_it() {
     let house = House::new();
-    let viewer = house.somebody("viewer");
-    let mut stream = viewer.stream("/api/events/stream", None);
-    assert_eq!(viewer.post("/api/auth/logout", &json!({})).status, 204);
-    happen(&house, "web");
-    assert_eq!(stream.rest(), []);
+    let door = Door::new(1);
+    door.shut();
+    let id = house.admin().post("/api/servers", &server("web", door.port)).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let task = house.newest_task(id, "server.look_host_key");
+    let database = house.database("lamplighter.db");
+    let set = |what: &str| {
+        let sql = format!("UPDATE users SET {what} WHERE login = 'v'");
+        assert_eq!(database.execute(&sql, []).unwrap(), 1);
+    };
+    let password = house.account("v", "viewer");
+    let lasting = || {
+        let answer = house.sign_in("v", &password);
+        let whos = [Who::bearer(&answer), Who::cookie(&answer, house.address)];
+        whos.map(|who| Lasting::open(&house, &who, task))
+    };
+
+    for (change, undo, status) in [
+        ("role = 'automation'", "role = 'viewer'", 403),
+        ("disabled = 1", "disabled = 0", 401),
+    ] {
+        let all = lasting();
+        set(change);
+        all.into_iter().for_each(|each| each.end(status));
+        set(undo);
+    }
+
+    // Signed out is signed out at once, and only there.
+    let sessions = [0, 1].map(|_| Who::cookie(&house.sign_in("v", &password), house.address));
+    let [mine, other] = sessions.map(|who| house.client().by(who));
+    let [mut told, mut still] = [&mine, &other].map(|client| client.stream("/api/events/stream", None));
+    assert_eq!(mine.post("/api/auth/logout", &json!({})).status, 204);
+    let after = happen(&house, "after");
+    assert_eq!(next_task(&mut still).1, after);
+    assert!(
+        !told
+            .rest()
+            .iter()
+            .any(|event| event.name == "event" && event.json()["target"]["id"] == after)
+    );
+
+    let all = lasting();
+    let file = house.folder.file("pw", house.canary("another good password"));
+    let args = [
+        "reset-password",
+        "--data-dir",
+        house.dir(),
+        "--login",
+        "v",
+        "--password-file",
+    ];
+    let reset = run(&[&args[..], &[file.to_str().unwrap()]].concat());
+    assert!(reset.status.success(), "{}", said(&reset));
+    std::fs::remove_file(file).unwrap();
+    all.into_iter().for_each(|each| each.end(401));
+    door.open();
 }
 
 #[test]

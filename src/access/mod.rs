@@ -6,12 +6,16 @@ mod queries;
 pub mod session;
 pub mod token;
 pub mod throttle;
+pub mod standing;
 
 use crate::audit::By;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, User};
+use crate::db::{Conn, Db, Tx};
 pub use right::{Right, Role};
+pub use standing::Standing;
 
-/// Somebody who has proved who they are. Not `Debug`: the session's CSRF token is in it.
+/// Somebody who has proved who they are, as it was at that moment. Not `Debug`: the session's CSRF token is in it.
 #[derive(Clone)]
 pub struct Actor {
     user: Id<User>,
@@ -21,6 +25,14 @@ pub struct Actor {
     ip: String,
     request_id: String,
     csrf: Option<String>,
+    proof: Proof,
+}
+
+/// By what they have proved it.
+#[derive(Clone)]
+enum Proof {
+    Session(session::Hash),
+    Token(token::Claims),
 }
 
 impl Actor {
@@ -47,6 +59,27 @@ impl Actor {
     /// The session's CSRF token; `None` when a bearer token speaks (a browser never sends one by itself).
     pub fn csrf(&self) -> Option<&str> {
         self.csrf.as_deref()
+    }
+
+    /// May they do that? Error: `forbidden`.
+    pub fn may(&self, right: Right) -> Result<()> {
+        if self.role.may(right) {
+            return Ok(());
+        }
+        let say = format!("The role {} may not do this. Ask an administrator.", self.role.name());
+        Err(Error::new(Kind::Forbidden, "forbidden", say))
+    }
+
+    /// Asks the database again: the same one as they are now, if what they have proved it by still holds.
+    fn again(&self, db: &Db) -> Result<Option<Actor>> {
+        let from = Origin {
+            ip: &self.ip,
+            request_id: &self.request_id,
+        };
+        match &self.proof {
+            Proof::Session(hash) => Ok(session::look(db, hash, from)?.map(|(actor, _)| actor)),
+            Proof::Token(claims) => token::look(db, claims, from),
+        }
     }
 
     /// As the audit wants it.
@@ -88,7 +121,7 @@ pub struct Account {
 }
 
 impl Account {
-    fn actor(self, from: Origin, csrf: Option<String>) -> Actor {
+    fn actor(self, from: Origin, csrf: Option<String>, proof: Proof) -> Actor {
         Actor {
             user: self.id,
             login: self.login,
@@ -97,22 +130,23 @@ impl Account {
             ip: from.ip.into(),
             request_id: from.request_id.into(),
             csrf,
+            proof,
         }
     }
 }
 
 /// The account of a login, whatever its case.
-pub fn account(conn: &crate::db::Conn, login: &str) -> crate::base::error::Result<Option<Account>> {
+pub fn account(conn: &Conn, login: &str) -> Result<Option<Account>> {
     queries::account_by_login(conn, login)
 }
 
 /// How many accounts there are: none means first run.
-pub fn accounts(conn: &crate::db::Conn) -> crate::base::error::Result<i64> {
+pub fn accounts(conn: &Conn) -> Result<i64> {
     queries::accounts(conn)
 }
 
 /// Removes what has ended by age; called now and then.
-pub fn purge(tx: &crate::db::Tx) -> crate::base::error::Result<()> {
+pub fn purge(tx: &Tx) -> Result<()> {
     let now = crate::base::clock::now();
     queries::purge(
         tx,

@@ -1,7 +1,7 @@
 //! Browser sessions: an opaque cookie of 256 bits, of which the database holds only the SHA-256. A session ends after
 //! 12 h without use (a working day), after 7 days at the latest, and at once when the password or role changes.
 
-use super::{Account, Actor, Origin, queries};
+use super::{Account, Actor, Origin, Proof, queries};
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms};
 use crate::base::error::Result;
 use crate::base::log;
@@ -16,7 +16,10 @@ pub const AGE_MAX: Ms = 7 * DAY;
 /// How exactly the last use is remembered: not every click is a write.
 const SEEN_STEP: Ms = 5 * MINUTE;
 
-pub(super) fn hash(token: &str) -> Vec<u8> {
+/// Of a cookie or refresh token.
+pub(super) type Hash = Vec<u8>;
+
+pub(super) fn hash(token: &str) -> Hash {
     digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
 }
 
@@ -28,21 +31,13 @@ pub fn start(tx: &Tx, account: &Account, ip: &str) -> Result<String> {
     Ok(token)
 }
 
-/// The actor behind a cookie, if the session lives.
+/// The actor behind a cookie, if the session lives. This is a use of it.
 pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
-    let hash = hash(cookie);
-    let now = clock::now();
-    let Some((account, session)) = db.read(|conn| queries::session(conn, &hash))? else {
+    let (hash, now) = (hash(cookie), clock::now());
+    let Some((actor, seen_at)) = look(db, &hash, from)? else {
         return Ok(None);
     };
-    let alive = session.seen_at + IDLE_MAX > now
-        && session.created_at + AGE_MAX > now
-        && session.generation == account.generation
-        && !account.disabled;
-    if !alive {
-        return Ok(None);
-    }
-    if session.seen_at + SEEN_STEP < now
+    if seen_at + SEEN_STEP < now
         && let Err(e) = db.write_reserved(|tx| queries::touch_session(tx, &hash, now))
     {
         // Whoever comes to see why the disk is full must get in.
@@ -52,7 +47,23 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
             &[("error", &e.to_string())],
         );
     }
-    Ok(Some(account.actor(from, Some(session.csrf))))
+    Ok(Some(actor))
+}
+
+/// The actor of a session that lives, and when it was used last.
+pub(super) fn look(db: &Db, hash: &Hash, from: Origin) -> Result<Option<(Actor, Ms)>> {
+    let now = clock::now();
+    let found = db.read(|conn| queries::session(conn, hash))?;
+    let alive = found.filter(|(account, session)| {
+        session.seen_at + IDLE_MAX > now
+            && session.created_at + AGE_MAX > now
+            && session.generation == account.generation
+            && !account.disabled
+    });
+    Ok(alive.map(|(account, session)| {
+        let actor = account.actor(from, Some(session.csrf), Proof::Session(hash.clone()));
+        (actor, session.seen_at)
+    }))
 }
 
 /// Ends one session.

@@ -3,7 +3,7 @@
 //! the answer try again.
 
 use super::session::hash;
-use super::{Account, Actor, Origin, queries};
+use super::{Account, Actor, Origin, Proof, queries};
 use crate::base::clock::{self, DAY, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::{random, text};
@@ -22,8 +22,9 @@ const ISSUER: &str = "lamplighter";
 /// Clocks of one machine do not differ; a token "from the future" is forged or the clock was set back.
 const SKEW_S: i64 = 5;
 
-#[derive(Serialize, Deserialize)]
-struct Claims {
+/// What an access token says.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Claims {
     iss: String,
     sub: i64,
     generation: i64,
@@ -94,15 +95,24 @@ pub fn end(tx: &Tx, token: &str) -> Result<()> {
     }
 }
 
-/// The actor behind an access token. The account is looked up each time: a changed password or role counts at once.
+/// The actor behind an access token.
 pub fn find(db: &Db, key: &hmac::Key, token: &str, from: Origin) -> Result<Option<Actor>> {
-    let Some(claims) = verify(key, token, clock::now() / SECOND) else {
+    match verify(key, token, clock::now() / SECOND) {
+        Some(claims) => look(db, &claims, from),
+        None => Ok(None),
+    }
+}
+
+/// The actor of claims that were signed by us. The account is looked up each time: a changed password or role counts at
+/// once.
+pub(super) fn look(db: &Db, claims: &Claims, from: Origin) -> Result<Option<Actor>> {
+    if claims.exp <= clock::now() / SECOND {
         return Ok(None);
-    };
+    }
     let account = db.read(|conn| queries::account(conn, claims.sub))?;
     Ok(account
         .filter(|a| !a.disabled && a.generation == claims.generation)
-        .map(|a| a.actor(from, None)))
+        .map(|a| a.actor(from, None, Proof::Token(claims.clone()))))
 }
 
 fn sign(key: &hmac::Key, account: &Account) -> Result<String> {

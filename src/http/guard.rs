@@ -32,23 +32,11 @@ pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>
         }
     }
     match &actor {
-        Some(actor) => allow(actor, right)?,
+        Some(actor) => actor.may(right)?,
         None if right == Right::Public => {}
         None => return Err(token::unauthorized()),
     }
     Ok(actor)
-}
-
-/// May this one do that? Error: `forbidden`.
-pub fn allow(actor: &Actor, right: Right) -> Result<()> {
-    if actor.role().may(right) {
-        return Ok(());
-    }
-    let say = format!(
-        "The role {} may not do this. Ask an administrator.",
-        actor.role().name()
-    );
-    Err(Error::new(Kind::Forbidden, "forbidden", say))
 }
 
 /// Who asks, if that can be told: for a page that shows an error. Grants nothing.

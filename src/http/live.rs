@@ -2,7 +2,6 @@
 //! Only rows of the table that say so ([`Route::live`](super::route::Route)) can be watched: their answers wait for
 //! nothing and are cheap to make again and again.
 
-use super::guard;
 use super::request::{self, Method, Request};
 use super::route::{Ctx, Web};
 use super::sse::{self, Flow, Source};
@@ -20,7 +19,6 @@ use std::sync::Arc;
 pub struct Watched {
     web: Arc<Web>,
     request: Request,
-    actor: Actor,
     /// What both databases said at the last look.
     versions: Option<(i64, i64)>,
     told: Told,
@@ -54,18 +52,17 @@ impl Watched {
         let mut watched = Watched {
             web: ctx.web.clone(),
             request,
-            actor: ctx.actor()?.clone(),
             versions: None,
             told: Told::default(),
             news: None,
             began: clock::mono(),
         };
-        watched.look()?;
+        watched.look(ctx.actor()?)?;
         Ok(watched)
     }
 
     /// Asks again when somebody has committed, and keeps what is new.
-    fn look(&mut self) -> Result<()> {
+    fn look(&mut self, by: &Actor) -> Result<()> {
         // Asked before the look: what is committed meanwhile makes it old.
         let versions = Some(self.web.app.versions()?);
         if self.versions == versions {
@@ -76,9 +73,9 @@ impl Watched {
             let say = "This answer cannot be watched. Ask for it when you need it.";
             return Err(Error::new(Kind::Invalid, "not_live", say));
         }
-        guard::allow(&self.actor, found.route.right)?;
-        let ctx = Ctx::new(&self.web, &self.request, found.args, Some(self.actor.clone()));
-        let reply = (found.route.handler)(&ctx)?;
+        by.may(found.route.right)?;
+        let handler = found.route.handler;
+        let reply = handler(&Ctx::new(&self.web, &self.request, found, Some(by.clone())))?;
         self.versions = versions;
         self.news = self.told.news(&reply.body)?;
         Ok(())
@@ -86,9 +83,9 @@ impl Watched {
 }
 
 impl Source for Watched {
-    fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+    fn fill(&mut self, by: &Actor, out: &mut Vec<u8>) -> Result<Flow> {
         if self.news.is_none() {
-            self.look()?;
+            self.look(by)?;
         }
         if let Some(news) = self.news.take() {
             sse::frame(out, None, "data", &news);

@@ -1,6 +1,7 @@
 //! What a handler answers, and the one place where an [`Error`] becomes a status and a body.
 
 use super::request::Request;
+use super::sse::{STREAM_HEADER, Ticket};
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use serde::Serialize;
@@ -70,8 +71,8 @@ impl Reply {
     }
 
     /// A live stream, served by the edge itself ([`super::sse`]).
-    pub fn stream(ticket: String) -> Reply {
-        Reply::status(200).header("X-Lamplighter-Stream", ticket)
+    pub fn stream(ticket: &Ticket) -> Reply {
+        Reply::status(200).header(STREAM_HEADER, ticket.text())
     }
 
     /// The same with another status.

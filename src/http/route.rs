@@ -5,11 +5,11 @@ use super::edge::{Door, Gauge};
 use super::kept::Kept;
 use super::reply::Reply;
 use super::request::{Method, Request};
-use super::sse::Streams;
+use super::sse::{Source, Streams};
 use super::tally::{Counted, Tally};
 use super::view::{Nav, View};
 use super::words::Lang;
-use crate::access::{Actor, Right, token};
+use crate::access::{Actor, Right, Standing, token};
 use crate::app::App;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
@@ -100,36 +100,39 @@ pub struct Ctx<'a> {
     pub request: &'a Request,
     /// Values of the pattern's names, in order.
     pub args: Vec<&'a str>,
+    right: Right,
     actor: Option<Actor>,
 }
 
 impl<'a> Ctx<'a> {
     /// Put together after the guard has let the request through.
-    pub fn new(web: &'a Arc<Web>, request: &'a Request, args: Vec<&'a str>, actor: Option<Actor>) -> Ctx<'a> {
+    pub fn new(web: &'a Arc<Web>, request: &'a Request, found: Found<'_, 'a>, actor: Option<Actor>) -> Ctx<'a> {
         Ctx {
             app: &web.app,
             web,
             request,
-            args,
+            args: found.args,
+            right: found.route.right,
             actor,
         }
     }
 
     /// Does what asks other machines on a thread of its own, and waits for it. Error: `outbound_busy` without a free place,
-    /// `outbound_timeout` when it takes too long; its place is then free when it has really ended.
+    /// `outbound_timeout` when it takes too long; its place is then free when it has really ended; `unauthorized` when who
+    /// asks was signed out meanwhile.
     pub fn outbound<T: Send + 'static>(&self, work: impl FnOnce(&App) -> Result<T> + Send + 'static) -> Result<T> {
         let ip = self.request.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let place = self.web.outbound.one(ip).ok_or_else(|| {
             let say = "Other machines are being asked already, as many as may be at once. Try again in a moment.";
             Error::new(Kind::Busy, "outbound_busy", say)
         })?;
-        let app = Arc::clone(&self.web.app);
+        let (app, mut standing) = (Arc::clone(&self.web.app), self.standing()?);
         let (tell, told) = mpsc::sync_channel(1);
         std::thread::Builder::new().name("outbound".into()).spawn(move || {
             let _place = place;
             let _ = tell.send(work(&app)); // nobody listens after the timeout
         })?;
-        told.recv_timeout(OUTBOUND_WAIT).unwrap_or_else(|e| {
+        let done = told.recv_timeout(OUTBOUND_WAIT).unwrap_or_else(|e| {
             Err(match e {
                 mpsc::RecvTimeoutError::Timeout => {
                     let say = format!("The other machine gave no answer within {} s.", OUTBOUND_WAIT.as_secs());
@@ -137,12 +140,26 @@ impl<'a> Ctx<'a> {
                 }
                 mpsc::RecvTimeoutError::Disconnected => Error::internal("what asked other machines panicked"),
             })
-        })
+        });
+        standing.ask()?;
+        done
     }
 
     /// Who asks. On every route but the public ones there is somebody.
     pub fn actor(&self) -> Result<&Actor> {
         self.actor.as_ref().ok_or_else(token::unauthorized)
+    }
+
+    /// Who asks, to be asked again by what takes long.
+    pub fn standing(&self) -> Result<Standing> {
+        let changed = &self.app.wakes.access;
+        Ok(Standing::new(&self.app.db, changed, self.actor()?, self.right))
+    }
+
+    /// Answers with a live stream, for as long as who asks is signed in and may see it.
+    pub fn stream(&self, source: impl Source + 'static) -> Result<Reply> {
+        let ticket = self.web.streams.offer(self.standing()?, Box::new(source))?;
+        Ok(Reply::stream(&ticket))
     }
 
     /// Who asks, if anybody.

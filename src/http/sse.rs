@@ -3,9 +3,12 @@
 //! costs no thread of its own, and a slow client only its own connection.
 //!
 //! The rows are the truth: a source reads what came after its last id; that something moved is only the hint to look.
+//! Who looks is asked for again and again ([`Standing`]): a stream ends with the sign-in that opened it.
 
+use crate::access::{Actor, Standing};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{Id, User};
 use crate::base::random;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +39,8 @@ pub enum Flow {
 pub trait Source: Send {
     /// Appends ready-made frames ([`frame`]) for what came after the last call; may append nothing. About [`BATCH`]
     /// bytes are enough: the next call follows when they are sent. An error ends the stream, and the browser comes back
-    /// with its last id.
-    fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow>;
+    /// with its last id. `by` is who looks, as they are now.
+    fn fill(&mut self, by: &Actor, out: &mut Vec<u8>) -> Result<Flow>;
 
     /// Moves when there may be more; looked at often.
     fn moved(&self) -> u64;
@@ -77,7 +80,15 @@ pub fn frame(out: &mut Vec<u8>, id: Option<i64>, event: &str, data: &str) {
 }
 
 /// Good for one stream, for ten seconds.
-pub type Ticket = String;
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(String);
+
+impl Ticket {
+    /// As it stands in [`STREAM_HEADER`].
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
 
 /// All streams: those offered and those being served. Clones share them.
 #[derive(Clone)]
@@ -87,28 +98,20 @@ struct Registry {
     total_max: usize,
     per_owner_max: usize,
     table: Mutex<Table>,
+    closing: AtomicBool,
 }
 
 #[derive(Default)]
 struct Table {
-    offered: HashMap<Ticket, Offer>,
-    served: HashMap<u64, Served>,
-    per_owner: HashMap<i64, usize>,
+    offered: HashMap<String, Offer>,
+    per_owner: HashMap<Id<User>, usize>,
     total: usize,
-    last_id: u64,
-    closing: bool,
 }
 
 struct Offer {
-    owner: i64,
+    standing: Box<Standing>,
     source: Box<dyn Source>,
     until: Instant,
-    over: Arc<AtomicBool>,
-}
-
-struct Served {
-    owner: i64,
-    over: Arc<AtomicBool>,
 }
 
 impl Streams {
@@ -118,24 +121,25 @@ impl Streams {
             total_max,
             per_owner_max,
             table: Mutex::default(),
+            closing: AtomicBool::new(false),
         }))
     }
 
-    /// Offers a stream to the user `owner`; the ticket goes into [`STREAM_HEADER`].
-    pub fn offer(&self, owner: i64, source: Box<dyn Source>) -> Result<Ticket> {
+    /// Offers a stream to who stands there; the ticket goes into [`STREAM_HEADER`].
+    pub fn offer(&self, standing: Standing, source: Box<dyn Source>) -> Result<Ticket> {
         let now = clock::mono();
         // Declared first, so dropped after the lock is free: what a source does on its way out is its own affair.
         let _late;
         let mut table = self.table();
         _late = table.expire(now);
-        if table.closing || table.total >= self.0.total_max {
+        if self.closing() || table.total >= self.0.total_max {
             return Err(Error::new(
                 Kind::Busy,
                 "too_many_streams",
                 "All live views are taken. Try again in a moment.",
             ));
         }
-        let of_owner = table.per_owner.entry(owner).or_default();
+        let of_owner = table.per_owner.entry(standing.actor().user()).or_default();
         if *of_owner >= self.0.per_owner_max {
             return Err(Error::new(
                 Kind::TooMany(RETRY_S),
@@ -146,17 +150,14 @@ impl Streams {
         *of_owner += 1;
         table.total += 1;
         let ticket = random::name();
-        let until = now + TICKET_LIFE;
-        let over = Arc::new(AtomicBool::new(false));
         let offer = Offer {
-            owner,
+            standing: Box::new(standing),
             source,
-            until,
-            over,
+            until: now + TICKET_LIFE,
         };
         table.offered.insert(ticket.clone(), offer);
         drop(table);
-        Ok(ticket)
+        Ok(Ticket(ticket))
     }
 
     /// Takes the offered stream, once.
@@ -164,46 +165,22 @@ impl Streams {
         let _late;
         let mut table = self.table();
         _late = table.expire(clock::mono());
-        let Offer {
-            owner, source, over, ..
-        } = table.offered.remove(ticket)?;
-        table.last_id += 1;
-        let id = table.last_id;
-        let served = Served {
-            owner,
-            over: Arc::clone(&over),
-        };
-        table.served.insert(id, served);
+        let Offer { standing, source, .. } = table.offered.remove(ticket)?;
         drop(table);
         Some(Stream {
             source,
-            over,
-            owner,
-            id,
+            standing,
             streams: self.clone(),
         })
     }
 
-    /// Ends all streams of one owner (signed out, blocked, rights changed); the browser comes back and is asked who it
-    /// is.
-    pub fn end_of(&self, owner: i64) {
-        self.end(|of| of == owner);
-    }
-
     /// Ends all streams and takes no more: the daemon stops.
     pub fn close(&self) {
-        self.table().closing = true;
-        self.end(|_| true);
+        self.0.closing.store(true, Ordering::SeqCst);
     }
 
-    fn end(&self, of: impl Fn(i64) -> bool) {
-        let table = self.table();
-        for offer in table.offered.values().filter(|o| of(o.owner)) {
-            offer.over.store(true, Ordering::SeqCst); // its first look at itself will be its last
-        }
-        for served in table.served.values().filter(|s| of(s.owner)) {
-            served.over.store(true, Ordering::SeqCst);
-        }
+    fn closing(&self) -> bool {
+        self.0.closing.load(Ordering::SeqCst)
     }
 
     /// Streams offered or served now.
@@ -224,12 +201,12 @@ impl Table {
             .map(|(_, offer)| offer)
             .collect();
         for offer in &late {
-            self.give_back(offer.owner);
+            self.give_back(offer.standing.actor().user());
         }
         late
     }
 
-    fn give_back(&mut self, owner: i64) {
+    fn give_back(&mut self, owner: Id<User>) {
         self.total -= 1;
         if let Some(count) = self.per_owner.get_mut(&owner) {
             *count -= 1;
@@ -242,37 +219,43 @@ impl Table {
 
 /// A stream being served; dropped, its place is free.
 pub(super) struct Stream {
-    /// Where the frames come from.
-    pub(super) source: Box<dyn Source>,
-    over: Arc<AtomicBool>,
-    owner: i64,
-    id: u64,
+    source: Box<dyn Source>,
+    standing: Box<Standing>,
     streams: Streams,
 }
 
 impl Stream {
-    /// Has somebody ended it?
-    pub(super) fn over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+    /// Shall it end? So for who is not signed in any more, or may not look any more.
+    pub(super) fn over(&mut self) -> bool {
+        self.streams.closing() || self.standing.ask().is_err()
+    }
+
+    /// See [`Source::fill`].
+    pub(super) fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+        self.source.fill(self.standing.ask()?, out)
+    }
+
+    /// See [`Source::moved`].
+    pub(super) fn moved(&self) -> u64 {
+        self.source.moved()
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut table = self.streams.table();
-        table.served.remove(&self.id);
-        table.give_back(self.owner);
+        self.streams.table().give_back(self.standing.actor().user());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::standing;
 
     struct Quiet;
 
     impl Source for Quiet {
-        fn fill(&mut self, _: &mut Vec<u8>) -> Result<Flow> {
+        fn fill(&mut self, _: &Actor, _: &mut Vec<u8>) -> Result<Flow> {
             Ok(Flow::More)
         }
         fn moved(&self) -> u64 {
@@ -280,8 +263,8 @@ mod tests {
         }
     }
 
-    fn quiet() -> Box<dyn Source> {
-        Box::new(Quiet)
+    fn offer(streams: &Streams, owner: i64) -> Result<Ticket> {
+        streams.offer(standing::tests::standing(owner), Box::new(Quiet))
     }
 
     #[test]
@@ -300,21 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn who_signs_out_loses_the_views_on_their_way_too() {
-        let streams = Streams::new(9, 9);
-        let (mine, theirs) = (streams.offer(1, quiet()).unwrap(), streams.offer(2, quiet()).unwrap());
-        streams.end_of(1);
-        assert!(streams.take(&mine).unwrap().over());
-        assert!(!streams.take(&theirs).unwrap().over());
-    }
-
-    #[test]
     fn a_ticket_is_good_for_one_stream() {
         let streams = Streams::new(9, 9);
-        let ticket = streams.offer(1, quiet()).unwrap();
+        let ticket = offer(&streams, 1).unwrap();
         assert!(streams.take("other").is_none());
-        let stream = streams.take(&ticket);
-        assert!(stream.is_some() && streams.take(&ticket).is_none());
+        let stream = streams.take(&ticket.0);
+        assert!(stream.is_some() && streams.take(&ticket.0).is_none());
         assert_eq!(streams.taken(), 1);
         drop(stream);
         assert_eq!(streams.taken(), 0);
@@ -324,31 +298,30 @@ mod tests {
     #[test]
     fn an_old_ticket_is_worth_nothing_and_gives_its_place_back() {
         let streams = Streams::new(1, 1);
-        let ticket = streams.offer(1, quiet()).unwrap();
-        assert!(streams.offer(2, quiet()).is_err());
+        let ticket = offer(&streams, 1).unwrap();
+        assert!(offer(&streams, 2).is_err());
         drop(streams.table().expire(clock::mono() + TICKET_LIFE * 2));
-        assert!(streams.take(&ticket).is_none());
-        assert!(streams.offer(2, quiet()).is_ok());
+        assert!(streams.take(&ticket.0).is_none());
+        assert!(offer(&streams, 2).is_ok());
     }
 
     #[test]
     fn caps_tell_whose_fault_it_is() {
         let streams = Streams::new(3, 2);
-        let tickets: Vec<_> = [1, 1, 2].map(|owner| streams.offer(owner, quiet()).unwrap()).into();
-        assert_eq!(streams.offer(2, quiet()).unwrap_err().kind, Kind::Busy);
-        drop(streams.take(&tickets[2]));
-        assert_eq!(streams.offer(1, quiet()).unwrap_err().kind, Kind::TooMany(RETRY_S));
-        assert!(streams.offer(2, quiet()).is_ok());
+        let tickets = [1, 1, 2].map(|owner| offer(&streams, owner).unwrap());
+        assert_eq!(offer(&streams, 2).unwrap_err().kind, Kind::Busy);
+        drop(streams.take(&tickets[2].0));
+        assert_eq!(offer(&streams, 1).unwrap_err().kind, Kind::TooMany(RETRY_S));
+        assert!(offer(&streams, 2).is_ok());
     }
 
     #[test]
-    fn streams_end_by_owner_or_all_at_once() {
+    fn closed_is_closed_for_those_who_are_there_and_those_who_come() {
         let streams = Streams::new(9, 9);
-        let [a, b] = [1, 2].map(|owner| streams.take(&streams.offer(owner, quiet()).unwrap()).unwrap());
-        streams.end_of(2);
-        assert!(!a.over() && b.over());
+        let mut stream = streams.take(&offer(&streams, 1).unwrap().0).unwrap();
+        assert!(!stream.over());
         streams.close();
-        assert!(a.over());
-        assert!(streams.offer(3, quiet()).is_err());
+        assert!(stream.over());
+        assert!(offer(&streams, 1).is_err());
     }
 }

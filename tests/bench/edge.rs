@@ -3,6 +3,11 @@
 //!
 //! `cargo bench --bench edge`
 
+#[path = "../common/guest.rs"]
+mod guest;
+
+use guest::Guest;
+use lamplighter::access::Actor;
 use lamplighter::base::error::Result as LampResult;
 use lamplighter::events::wake::Wake;
 use lamplighter::http::edge::{Config, Edge, Listener, Peers};
@@ -34,13 +39,17 @@ fn main() {
 
 fn server() {
     lamplighter::base::sys::few_heaps(); // as the daemon does
-    let socket = std::env::temp_dir().join(format!("edge-bench-{}.sock", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("edge-bench-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let socket = folder.join("http.sock");
+    let guest = Arc::new(Guest::new(&folder));
     let inner = Arc::new(Server::from_listener(UnixListener::bind(&socket).unwrap(), None).unwrap());
     let streams = Streams::new(1000, 1000);
     let feed = Arc::new(Feed::default());
     for _ in 0..16 {
-        let (inner, streams, feed) = (Arc::clone(&inner), streams.clone(), Arc::clone(&feed));
-        thread::spawn(move || handle(&inner, &streams, &feed));
+        let (inner, streams) = (Arc::clone(&inner), streams.clone());
+        let (guest, feed) = (Arc::clone(&guest), Arc::clone(&feed));
+        thread::spawn(move || handle(&inner, &streams, &guest, &feed));
     }
     let mut config = Config::new(socket.clone());
     config.limits.connections_max = 1000;
@@ -106,10 +115,10 @@ fn server() {
     wait(|| edge.stats().connections == 0 && edge.stats().streams == 0);
     wait(|| threads() <= base.0 && files() <= base.1);
     println!("  all back to base: {} threads, {} files", threads(), files());
-    std::fs::remove_file(socket).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
-fn handle(inner: &Server, streams: &Streams, feed: &Arc<Feed>) {
+fn handle(inner: &Server, streams: &Streams, guest: &Guest, feed: &Arc<Feed>) {
     while let Ok(request) = inner.recv() {
         let answer = match request.url()[1..].parse() {
             Ok(size) => Response::from_data(vec![b'x'; size]),
@@ -119,8 +128,8 @@ fn handle(inner: &Server, streams: &Streams, feed: &Arc<Feed>) {
                     feed: Arc::clone(feed),
                     next,
                 };
-                let ticket = streams.offer(1, Box::new(source)).unwrap();
-                Response::from_data([]).with_header(Header::from_bytes(STREAM_HEADER, ticket).unwrap())
+                let ticket = streams.offer(guest.standing(), Box::new(source)).unwrap();
+                Response::from_data([]).with_header(Header::from_bytes(STREAM_HEADER, ticket.text()).unwrap())
             }
         };
         let _ = request.respond(answer);
@@ -139,7 +148,7 @@ struct View {
 }
 
 impl Source for View {
-    fn fill(&mut self, out: &mut Vec<u8>) -> LampResult<Flow> {
+    fn fill(&mut self, _: &Actor, out: &mut Vec<u8>) -> LampResult<Flow> {
         let lines: Vec<Arc<str>> = self.feed.lines.lock().unwrap()[self.next..].to_vec();
         for line in &lines {
             self.next += 1;

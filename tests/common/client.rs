@@ -334,6 +334,12 @@ impl Sse {
         std::iter::from_fn(|| self.next(ANSWER_MAX)).collect()
     }
 
+    /// Does it end by itself?
+    pub fn ends(&mut self) -> bool {
+        self.from.get_ref().set_read_timeout(Some(ANSWER_MAX)).unwrap();
+        self.from.read_to_end(&mut Vec::new()).is_ok()
+    }
+
     fn next_line(&mut self, until: Instant) -> Option<String> {
         loop {
             let left = until.checked_duration_since(Instant::now())?;

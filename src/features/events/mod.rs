@@ -1,7 +1,7 @@
 //! What happens, as a stream: every event in its order, once, from where the client has come to; and what a page shows, as
 //! it changes. The events' rows are cleaned up by age and number.
 
-use crate::access::{Right, Role};
+use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
@@ -47,7 +47,6 @@ const LOOK_MAX: usize = 100;
 struct News {
     app: Arc<App>,
     after: i64,
-    role: Role,
 }
 
 /// Every event from now on, or after the number in `Last-Event-ID` or `?after=`: each an SSE event named `event`, its
@@ -58,33 +57,27 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
         Some(seen) => seen,
         None => ctx.request.number("after", newest, 0..=i64::MAX)?,
     };
-    let actor = ctx.actor()?;
-    let news = News {
+    ctx.stream(News {
         app: ctx.web.app.clone(),
         // A number from another database must not make us wait for years.
         after: after.min(newest),
-        role: actor.role(),
-    };
-    let ticket = ctx.web.streams.offer(actor.user().get(), Box::new(news))?;
-    Ok(Reply::stream(ticket))
+    })
 }
 
 /// The answer at `?of=`, live ([`Watched`]).
 fn live(ctx: &Ctx) -> Result<Reply> {
-    let watched = Watched::new(ctx, ctx.request.param("of").unwrap_or_default())?;
-    let ticket = ctx.web.streams.offer(ctx.actor()?.user().get(), Box::new(watched))?;
-    Ok(Reply::stream(ticket))
+    ctx.stream(Watched::new(ctx, ctx.request.param("of").unwrap_or_default())?)
 }
 
 impl Source for News {
-    fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+    fn fill(&mut self, by: &Actor, out: &mut Vec<u8>) -> Result<Flow> {
         loop {
             let events = self.app.db.read(|conn| outbox::after(conn, self.after, LOOK_MAX))?;
             for event in &events {
                 self.after = event.id;
                 // What became of an alert names that alert's kind.
                 let of = event.data["kind"].as_str().unwrap_or_default();
-                if [&event.kind, of].iter().all(|kind| self.role.may(Right::to_see(kind))) {
+                if [&event.kind, of].iter().all(|kind| by.role().may(Right::to_see(kind))) {
                     sse::frame(out, Some(event.id), "event", &told(event));
                 }
             }

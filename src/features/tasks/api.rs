@@ -2,7 +2,7 @@
 
 use super::outcome;
 use super::stream::TaskLog;
-use crate::access::Right;
+use crate::access::{Right, Standing};
 use crate::audit;
 use crate::base::clock::{self, Duration, Instant, rfc3339};
 use crate::base::error::{Error, Field, Result};
@@ -158,9 +158,7 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
         Some(seen) => seen,
         None => ctx.request.number("after", 0, 0..=i64::MAX)?,
     };
-    let source = TaskLog::new(&ctx.web.app, id, after);
-    let ticket = ctx.web.streams.offer(ctx.actor()?.user().get(), Box::new(source))?;
-    Ok(Reply::stream(ticket))
+    ctx.stream(TaskLog::new(&ctx.web.app, id, after))
 }
 
 #[derive(Serialize)]
@@ -205,7 +203,9 @@ fn logs(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn wait_for_lines(ctx: &Ctx, id: Id<Task>, after: i64, wake: &Wake, until: Instant) -> Result<(Row, Vec<Line>)> {
+    let mut standing = ctx.standing()?;
     loop {
+        standing.ask()?;
         let seen = wake.count();
         let (row, lines) = ctx
             .app
@@ -215,7 +215,7 @@ fn wait_for_lines(ctx: &Ctx, id: Id<Task>, after: i64, wake: &Wake, until: Insta
         if !lines.is_empty() || row.status.is_final() || left.is_zero() || ctx.app.wakes.are_over() {
             return Ok((row, lines));
         }
-        wake.wait(seen, left);
+        wake.wait(seen, left.min(Standing::EVERY));
     }
 }
 

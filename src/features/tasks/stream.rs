@@ -1,6 +1,7 @@
 //! A task's log as a live stream. All readers of one task share what has been read and rendered: the first who comes
 //! asks the database, the others copy. A reader that is too far behind asks the database itself.
 
+use crate::access::Actor;
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::Result;
@@ -81,7 +82,7 @@ impl TaskLog {
 }
 
 impl Source for TaskLog {
-    fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
+    fn fill(&mut self, _: &Actor, out: &mut Vec<u8>) -> Result<Flow> {
         loop {
             match self.feed.step(&mut self.after, &self.wake, out)? {
                 Step::Again if out.len() < sse::BATCH => {}
@@ -220,6 +221,7 @@ fn end(row: &Row) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::standing::tests::standing;
     use crate::audit::By;
     use crate::base::config::Config;
     use crate::base::{file, random};
@@ -255,10 +257,11 @@ mod tests {
 
         let mut knowing = TaskLog::new(&app, task, 1);
         let mut fresh = TaskLog::new(&app, task, 0);
-        let mut told = Vec::new();
-        assert_eq!(knowing.fill(&mut told).unwrap(), Flow::End);
+        let (mut told, mut by) = (Vec::new(), standing(1));
+        let by = by.ask().unwrap();
+        assert_eq!(knowing.fill(by, &mut told).unwrap(), Flow::End);
         told.clear();
-        assert_eq!(fresh.fill(&mut told).unwrap(), Flow::End);
+        assert_eq!(fresh.fill(by, &mut told).unwrap(), Flow::End);
         let told = String::from_utf8(told).unwrap();
         assert!(told.contains("hello") && told.contains("event: end"), "{told}");
         std::fs::remove_dir_all(&dir).unwrap();

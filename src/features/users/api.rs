@@ -178,15 +178,12 @@ fn logout(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204).header("Set-Cookie", clear_cookie(ctx.request)))
 }
 
-/// Ends the session of this request's cookie, and with it the live views: those of the user's other sessions come back
-/// by themselves.
+/// Ends the session of this request's cookie, and with it its live views.
 pub fn end_session(ctx: &Ctx) -> Result<()> {
     if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
         ctx.app.db.write_reserved(|tx| session::end(tx, cookie))?;
     }
-    if let Some(actor) = ctx.maybe_actor() {
-        ctx.web.streams.end_of(actor.user().get());
-    }
+    ctx.app.wakes.access.ring();
     Ok(())
 }
 

@@ -193,7 +193,12 @@ impl Live {
 
     fn turn(&mut self, out: &mut Vec<u8>, limits: &Limits) -> io::Result<bool> {
         let now = clock::mono();
+        // Who is not signed in any more is told nothing more.
+        let over = self.stream.over();
         if self.stuck.is_some() {
+            if over {
+                return Ok(false);
+            }
             let mut rest = std::mem::take(&mut self.rest);
             if !self.send(&mut rest, now, limits)? {
                 self.rest = rest;
@@ -210,10 +215,9 @@ impl Live {
             }
         }
         // Before the look: what is written after it moves the counter and is not missed.
-        let count = self.stream.source.moved();
+        let count = self.stream.moved();
         let quiet = now.saturating_duration_since(self.sent_at) >= limits.heartbeat;
-        // Who was signed out is told nothing more.
-        self.ending = self.stream.over() || now >= self.until;
+        self.ending = over || now >= self.until;
         if !self.ending && (self.seen != Some(count) || quiet) {
             self.ending = self.fill(out) == Flow::End;
         }
@@ -234,7 +238,7 @@ impl Live {
 
     fn fill(&mut self, out: &mut Vec<u8>) -> Flow {
         // One that panics ends alone.
-        let filled: Result<Flow> = catch_unwind(AssertUnwindSafe(|| self.stream.source.fill(out)))
+        let filled: Result<Flow> = catch_unwind(AssertUnwindSafe(|| self.stream.fill(out)))
             .unwrap_or_else(|_| Err(Error::internal("a stream's source panicked")));
         filled.unwrap_or_else(|e| {
             log::warning("http", "a stream failed", &[("cause", &e.to_string())]);

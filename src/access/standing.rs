@@ -1,0 +1,113 @@
+//! Let in for long is not let in for good. Whatever serves one request for longer than a moment (a live view, a long
+//! poll) holds a [`Standing`] and asks it before each look: does the session or token still stand, is the account still
+//! enabled, does its role still have the right? What this process has changed counts at once, what another has (the
+//! command line) within [`Standing::EVERY`].
+
+use super::{Actor, Right, token};
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::Result;
+use crate::db::Db;
+use crate::events::wake::Wake;
+use std::sync::Arc;
+
+/// Somebody who was let in, with what it takes to ask again. There is no other way to hold a stream open.
+pub struct Standing {
+    db: Arc<Db>,
+    changed: Wake,
+    actor: Actor,
+    right: Right,
+    /// The count of `changed`, and when it was asked last.
+    asked: (u64, Instant),
+}
+
+impl Standing {
+    /// Who was let in before a change elsewhere is noticed no later than this. One query each time: 500 streams cost 1 %
+    /// of a core.
+    pub const EVERY: Duration = Duration::from_secs(1);
+
+    /// Of one whom the guard has let through to something that asks for `right`. `changed` is rung when this process has
+    /// ended a session or changed an account.
+    pub fn new(db: &Arc<Db>, changed: &Wake, actor: &Actor, right: Right) -> Standing {
+        Standing {
+            db: Arc::clone(db),
+            changed: changed.clone(),
+            actor: actor.clone(),
+            right,
+            // What happened between the guard's look and now is seen at the first asking.
+            asked: (changed.count().wrapping_sub(1), clock::mono()),
+        }
+    }
+
+    /// Who it was when it was asked last.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Who it is now. Errors: `unauthorized`, `forbidden`.
+    pub fn ask(&mut self) -> Result<&Actor> {
+        // Counted before the look: what changes meanwhile is seen at the next.
+        let now = (self.changed.count(), clock::mono());
+        if self.asked.0 != now.0 || now.1.saturating_duration_since(self.asked.1) >= Standing::EVERY {
+            self.actor = self.actor.again(&self.db)?.ok_or_else(token::unauthorized)?;
+            self.actor.may(self.right)?;
+            self.asked = now;
+        }
+        Ok(&self.actor)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::access::{Origin, account, session};
+    use crate::base::random;
+    use crate::db::{Durability, schema};
+
+    /// A viewer of this number, who has just signed in to a database of their own.
+    pub(crate) fn standing(user: i64) -> Standing {
+        let path = std::env::temp_dir().join(format!("{}.db", random::name()));
+        let db = Arc::new(Db::open(&path, Durability::Normal, schema::STATE).unwrap());
+        let cookie = db
+            .write(|tx| {
+                let row =
+                    "INSERT INTO users (id, login, password_hash, role, created_at) VALUES (?1, 'v', '', 'viewer', 0)";
+                tx.execute(row, [user])?;
+                session::start(tx, &account(tx, "v")?.unwrap(), "192.0.2.1")
+            })
+            .unwrap();
+        let from = Origin {
+            ip: "192.0.2.1",
+            request_id: "r",
+        };
+        let actor = session::find(&db, &cookie, from).unwrap().unwrap();
+        for file in [
+            path.clone(),
+            path.with_extension("db-wal"),
+            path.with_extension("db-shm"),
+        ] {
+            let _ = std::fs::remove_file(file); // the open one goes on
+        }
+        Standing::new(&db, &Wake::new(), &actor, Right::Read)
+    }
+
+    #[test]
+    fn it_looks_once_a_second_and_at_once_when_something_was_changed_here() {
+        let mut standing = standing(1);
+        assert_eq!(standing.ask().unwrap().login(), "v");
+        standing.asked.1 += Standing::EVERY * 3_600; // however slow this machine is
+        let db = Arc::clone(&standing.db);
+        let role = |role: &str| {
+            db.write(|tx| Ok(tx.execute("UPDATE users SET role = ?1", [role])?))
+                .unwrap()
+        };
+        role("automation");
+        assert!(standing.ask().is_ok(), "asked a moment ago");
+        standing.changed.ring();
+        assert_eq!(standing.ask().err().map(|e| e.code), Some("forbidden"));
+        role("operator");
+        assert_eq!(standing.ask().unwrap().role().name(), "operator");
+        role("viewer");
+        standing.asked.1 = clock::mono() - Standing::EVERY;
+        assert_eq!(standing.ask().unwrap().role().name(), "viewer");
+    }
+}
