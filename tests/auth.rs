@@ -435,7 +435,10 @@ fn each_role_signs_in_as_what_it_is_but_programs_do_not() {
     for (flags, input, code, word) in [
         (&["--login", ADMIN][..], "a long password", 1, "already"),
         (&["--login", "x", "--role", "king"], "a long password", 2, "king"),
-        (&["--login", "x"], "short", 1, "bytes"),
+        (&["--login", "x"], "short", 1, "characters"),
+        (&["--login", "x"], "короткий", 1, "characters"),
+        (&["--login", "root-two"], "root-two-root", 1, "login"),
+        (&["--login", "x"], "P@ssw0rd2024!", 1, "guessers"),
         (&["--login", "two words"], "a long password", 1, "login"),
         (&[], "a long password", 2, "--login"),
     ] {
@@ -443,6 +446,18 @@ fn each_role_signs_in_as_what_it_is_but_programs_do_not() {
         assert_eq!(refused.status.code(), Some(code), "{flags:?}: {}", said(&refused));
         assert!(said(&refused).contains(word), "{}", said(&refused));
     }
+}
+
+#[test]
+fn a_password_opens_one_account_whatever_is_carried_where_in_the_database() {
+    let house = House::new();
+    let password = house.account("viewer", "viewer");
+    let db = house.database("lamplighter.db");
+    let carry =
+        "UPDATE users SET password_hash = (SELECT password_hash FROM users WHERE login = 'viewer') WHERE login = ?1";
+    assert_eq!(db.execute(carry, [ADMIN]).unwrap(), 1);
+    house.sign_in("viewer", &password).is(200);
+    house.sign_in(ADMIN, &password).fails(401, "wrong_login");
 }
 
 #[test]

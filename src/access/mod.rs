@@ -7,6 +7,7 @@ pub mod session;
 pub mod token;
 pub mod throttle;
 pub mod standing;
+pub mod weak;
 
 use crate::audit::By;
 use crate::base::error::{Error, Kind, Result};

@@ -101,6 +101,7 @@ impl ApiHalf {
     fn start(app: &Arc<App>) -> Result<ApiHalf> {
         let config = &app.config;
         let lock = lock(app, "api.lock")?;
+        users::place_hashes(app)?;
         let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
         let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)))?;

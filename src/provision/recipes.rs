@@ -238,11 +238,11 @@ fn check_front(port: u16, front_port: u16, user: &str, password: &Secret) -> Res
         );
     }
     let password = password.reveal_text_for("its form");
-    if !(8..=128).contains(&password.len()) || password.contains(char::is_control) {
+    if password.chars().count() < 8 || password.len() > 128 || password.contains(char::is_control) {
         bad(
             "password",
             "bad_password",
-            "The password has 8 to 128 bytes and no control characters.",
+            "The password has at least 8 characters, at most 128 bytes and no control characters.",
         );
     }
     match wrong.is_empty() {

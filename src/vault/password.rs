@@ -1,8 +1,8 @@
-//! Password hashes: `$pbkdf2-sha256$i=600000$salt$hash`, peppered with a keyring key, so that a thief of the database
-//! cannot even guess. One check costs about 0.15 s of CPU; at most two run at once, or signing in would be the denial
+//! Password hashes: `$pbkdf2-sha256-placed$i=600000$salt$tag`, peppered with a keyring key, so that a thief of the database
+//! cannot even guess, and bound to their place, so that nobody's hash opens another account. One check costs about 0.15 s of CPU; at most two run at once, or signing in would be the denial
 //! of service. An unknown user costs the same as a wrong password.
 
-use super::Vault;
+use super::{Place, Vault, aad};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{random, text};
@@ -19,36 +19,67 @@ const QUEUE_MAX: usize = 4;
 static RUNNING: Mutex<(usize, usize)> = Mutex::new((0, 0)); // running, waiting
 static FREED: Condvar = Condvar::new();
 
-/// A password's hash, ready to be stored.
-pub fn hash(vault: &Vault, password: &Secret) -> Result<String> {
+const PLACED: &str = "$pbkdf2-sha256-placed$i=";
+/// As an older version stored it: the hash itself in the tag's place.
+const UNPLACED: &str = "$pbkdf2-sha256$i=";
+
+/// A password's hash that has no place yet: hashing takes its time before the row is written and has a number.
+pub struct Hash {
+    iterations: u32,
+    salt: Vec<u8>,
+    out: Vec<u8>,
+}
+
+/// Hashes a new password.
+pub fn hash(vault: &Vault, password: &Secret) -> Result<Hash> {
     let salt = random::bytes::<16>();
-    let out = derive(vault, password, &salt, ITERATIONS)?;
-    Ok(format!(
-        "$pbkdf2-sha256$i={ITERATIONS}${}${}",
-        text::base64url(&salt),
-        text::base64url(&out)
-    ))
+    Ok(Hash {
+        iterations: ITERATIONS,
+        salt: salt.to_vec(),
+        out: derive(vault, password, &salt, ITERATIONS)?.to_vec(),
+    })
 }
 
-/// Does the password match? `None` for an unknown user: the same work, always `false`.
-pub fn verify(vault: &Vault, password: &Secret, stored: Option<&str>) -> Result<bool> {
-    let parsed = stored.and_then(parse);
-    let (iterations, salt, want) = parsed.unwrap_or((ITERATIONS, vec![0; 16], vec![0; 32]));
-    let got = derive(vault, password, &salt, iterations)?;
-    // Compared through a MAC under a random key: constant time with what ring still offers.
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>());
-    let same = hmac::verify(&key, &want, hmac::sign(&key, &got).as_ref()).is_ok();
-    Ok(same && stored.is_some())
+impl Hash {
+    /// Ready to be stored there, and good nowhere else.
+    pub fn at(&self, vault: &Vault, place: Place) -> String {
+        let tag = hmac::sign(&vault.pepper, &placed(&self.out, place));
+        format!(
+            "{PLACED}{}${}${}",
+            self.iterations,
+            text::base64url(&self.salt),
+            text::base64url(tag.as_ref())
+        )
+    }
+
+    /// What an older version has stored; `None`: nothing of that kind.
+    pub fn unplaced(stored: &str) -> Option<Hash> {
+        parse(stored, UNPLACED)
+    }
 }
 
-fn parse(stored: &str) -> Option<(u32, Vec<u8>, Vec<u8>)> {
-    let mut parts = stored.strip_prefix("$pbkdf2-sha256$i=")?.split('$');
-    let iterations = parts.next()?.parse().ok().filter(|n| *n > 0)?;
-    Some((
-        iterations,
-        text::unbase64(parts.next()?)?,
-        text::unbase64(parts.next()?)?,
-    ))
+/// Does the password match what is stored there? `None` for an unknown user: the same work, always `false`.
+pub fn verify(vault: &Vault, password: &Secret, stored: Option<(Place, &str)>) -> Result<bool> {
+    let known = stored.and_then(|(place, text)| Some((place, parse(text, PLACED)?)));
+    let (iterations, salt) = known
+        .as_ref()
+        .map_or((ITERATIONS, &[0; 16][..]), |(_, hash)| (hash.iterations, &hash.salt));
+    let got = derive(vault, password, salt, iterations)?;
+    Ok(known.is_some_and(|(place, hash)| hmac::verify(&vault.pepper, &placed(&got, place), &hash.out).is_ok()))
+}
+
+fn placed(out: &[u8], place: Place) -> Vec<u8> {
+    [aad(place, 0).as_bytes(), b"|", out].concat()
+}
+
+/// Iterations, salt, and tag or hash.
+fn parse(stored: &str, form: &str) -> Option<Hash> {
+    let mut parts = stored.strip_prefix(form)?.split('$');
+    Some(Hash {
+        iterations: parts.next()?.parse().ok().filter(|n| *n > 0)?,
+        salt: text::unbase64(parts.next()?)?,
+        out: text::unbase64(parts.next()?)?,
+    })
 }
 
 fn derive(vault: &Vault, password: &Secret, salt: &[u8], iterations: u32) -> Result<[u8; 32]> {
@@ -86,5 +117,43 @@ impl Drop for Turn {
     fn drop(&mut self) {
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).0 -= 1;
         FREED.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Db, Durability, schema};
+
+    #[test]
+    fn a_hash_is_good_for_one_row_and_an_older_one_is_given_its_place() {
+        let dir = std::env::temp_dir().join(format!("ll-pw-{}", random::name()));
+        std::fs::create_dir(&dir).unwrap();
+        let db = Db::open(&dir.join("x.db"), Durability::Full, schema::STATE).unwrap();
+        let vault = Vault::open(&db, &super::super::new_master_key()).unwrap();
+        let (password, other) = (Secret::new("a long password"), Secret::new("another password"));
+        let row = |row| Place {
+            table: "users",
+            column: "password_hash",
+            row,
+        };
+        let hash = hash(&vault, &password).unwrap();
+        let stored = hash.at(&vault, row(1));
+        let good = |password, row, stored: &str| verify(&vault, password, Some((row, stored))).unwrap();
+        assert!(good(&password, row(1), &stored));
+        assert!(!good(&password, row(2), &stored), "carried to another row");
+        assert!(!good(&other, row(1), &stored));
+        assert!(!verify(&vault, &password, None).unwrap());
+        let old = format!(
+            "{UNPLACED}{}${}${}",
+            hash.iterations,
+            text::base64url(&hash.salt),
+            text::base64url(&hash.out)
+        );
+        assert!(!good(&password, row(1), &old), "of no place");
+        let given = Hash::unplaced(&old).unwrap().at(&vault, row(1));
+        assert_eq!(given, stored);
+        assert!(Hash::unplaced(&stored).is_none());
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -6,7 +6,7 @@ pub mod api;
 pub mod pages;
 pub mod commands;
 
-use crate::access::{self, Account, Role};
+use crate::access::{self, Account, Role, weak};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock;
@@ -14,11 +14,11 @@ use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{Id, User};
 use crate::base::secret::Secret;
 use crate::base::{file, log, random};
-use crate::db::Tx;
+use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::schedule::{Periodic, Work};
-use crate::vault::password;
+use crate::vault::{Place, password};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Short(|app| app.db.write_reserved(access::purge)),
 }];
 
-/// Shortest password that is taken. Length is what counts (NIST SP 800-63B §5.1.1); 1 000 bytes bound the hashing.
+/// Characters of the shortest password that is taken, and of the longest. Length is what counts, and that it is not among
+/// the first guesses (NIST SP 800-63B §5.1.1); the bound is the hashing's.
 const PASSWORD_MIN: usize = 10;
 const PASSWORD_MAX: usize = 1_000;
 
@@ -58,33 +59,48 @@ pub fn check_login(login: &str) -> std::result::Result<(), Field> {
     }
 }
 
-/// Checks a new password.
-pub fn check_password(password: &Secret) -> std::result::Result<(), Field> {
-    let length = password.reveal_for("measuring its length").len();
-    let message = format!("A password has {PASSWORD_MIN} to {PASSWORD_MAX} bytes.");
-    let good = (PASSWORD_MIN..=PASSWORD_MAX).contains(&length);
-    if good {
-        Ok(())
-    } else {
+/// Checks a new password for this login.
+pub fn check_password(login: &str, password: &Secret) -> std::result::Result<(), Field> {
+    let text = password.reveal_text_for("judging its strength");
+    let wrong = |code, message| {
         Err(Field {
             field: "password",
-            code: "bad_password",
+            code,
             message,
         })
+    };
+    if !(PASSWORD_MIN..=PASSWORD_MAX).contains(&text.chars().count()) {
+        return wrong(
+            "bad_length",
+            format!("A password has {PASSWORD_MIN} to {PASSWORD_MAX} characters."),
+        );
+    }
+    match weak::why(login, text) {
+        Some((code, say)) => wrong(code, say.into()),
+        None => Ok(()),
     }
 }
 
 /// A login and password that fit, hashed. Hashing is slow and done outside any transaction.
 pub struct NewUser {
     login: String,
-    hash: String,
+    hash: password::Hash,
     role: Role,
+}
+
+/// Where the hash of a user's password stands.
+fn place(id: Id<User>) -> Place {
+    Place {
+        table: "users",
+        column: "password_hash",
+        row: id.get(),
+    }
 }
 
 impl NewUser {
     /// Checks and hashes.
     pub fn new(app: &App, login: &str, password: &Secret, role: Role) -> Result<NewUser> {
-        let wrong: Vec<_> = [check_login(login), check_password(password)]
+        let wrong: Vec<_> = [check_login(login), check_password(login, password)]
             .into_iter()
             .filter_map(std::result::Result::err)
             .collect();
@@ -101,7 +117,8 @@ impl NewUser {
 
 /// Adds an account.
 pub fn create(app: &App, tx: &Tx, user: &NewUser, by: audit::By) -> Result<Account> {
-    let id = queries::insert(tx, &user.login, &user.hash, user.role.name(), clock::now())?;
+    let id = queries::insert(tx, &user.login, user.role.name(), clock::now())?;
+    queries::set_hash(tx, id, &user.hash.at(&app.vault, place(id)))?;
     let data = serde_json::json!({ "login": user.login, "role": user.role.name() });
     audit::append(
         tx,
@@ -129,9 +146,30 @@ fn closed() -> Error {
 
 /// Sets a new password and ends all sessions and tokens of the account.
 pub fn set_password(app: &App, tx: &Tx, account: &Account, new: &NewUser, by: audit::By) -> Result<()> {
-    queries::set_password(tx, account.id, &new.hash)?;
+    queries::set_hash(tx, account.id, &new.hash.at(&app.vault, place(account.id)))?;
+    queries::end_sign_ins(tx, account.id)?;
     let object = format!("user {} {}", account.id, account.login);
     audit::append(tx, &app.vault, by, "user.set_password", &object, &serde_json::json!({}))
+}
+
+/// Binds the hashes of an older version to their rows; called before anybody can sign in. One that comes into the table
+/// later is good for nothing until then.
+pub fn place_hashes(app: &App) -> Result<()> {
+    let of_old = |conn: &Conn| -> Result<Vec<_>> {
+        let all = queries::hashes(conn)?.into_iter();
+        Ok(all
+            .filter_map(|(id, stored)| Some((id, password::Hash::unplaced(&stored)?)))
+            .collect())
+    };
+    if app.db.read(of_old)?.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        for (id, hash) in of_old(tx)? {
+            queries::set_hash(tx, id, &hash.at(&app.vault, place(id)))?;
+        }
+        Ok(())
+    })
 }
 
 /// Remembers a user's language.
@@ -143,8 +181,8 @@ pub fn set_lang(tx: &Tx, id: Id<User>, lang: &str) -> Result<()> {
 pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Origin) -> Result<Account> {
     app.throttle.try_sign_in(login, from.ip)?;
     let account = app.db.read(|conn| access::account(conn, login))?;
-    let known = account.as_ref().map(|a| a.password_hash.as_str());
-    let long = password.reveal_for("measuring its length").len() > PASSWORD_MAX;
+    let known = account.as_ref().map(|a| (place(a.id), a.password_hash.as_str()));
+    let long = password.reveal_for("measuring its length").len() > 4 * PASSWORD_MAX; // bytes
     let good = !long && password::verify(&app.vault, password, known)?;
     match account {
         // Programs have tokens; a disabled account is told nothing that a wrong password would not be told.

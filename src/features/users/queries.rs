@@ -6,10 +6,11 @@ use crate::base::id::{Id, User};
 use crate::db::{self, Conn};
 use rusqlite::params;
 
-pub fn insert(conn: &Conn, login: &str, hash: &str, role: &str, at: Ms) -> Result<Id<User>> {
+/// Nobody signs in until [`set_hash`].
+pub fn insert(conn: &Conn, login: &str, role: &str, at: Ms) -> Result<Id<User>> {
     conn.execute(
-        "INSERT INTO users (login, password_hash, role, created_at) VALUES (?1, ?2, ?3, ?4)",
-        params![login, hash, role, at],
+        "INSERT INTO users (login, password_hash, role, created_at) VALUES (?1, '', ?2, ?3)",
+        params![login, role, at],
     )
     .map_err(db::told_duplicate(
         "login",
@@ -18,11 +19,22 @@ pub fn insert(conn: &Conn, login: &str, hash: &str, role: &str, at: Ms) -> Resul
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
-pub fn set_password(conn: &Conn, id: Id<User>, hash: &str) -> Result<()> {
+pub fn set_hash(conn: &Conn, id: Id<User>, hash: &str) -> Result<()> {
     conn.execute(
-        "UPDATE users SET password_hash = ?2, generation = generation + 1 WHERE id = ?1",
+        "UPDATE users SET password_hash = ?2 WHERE id = ?1",
         params![id.get(), hash],
     )?;
+    Ok(())
+}
+
+pub fn hashes(conn: &Conn) -> Result<Vec<(Id<User>, String)>> {
+    let mut statement = conn.prepare("SELECT id, password_hash FROM users")?;
+    let rows = statement.query_map([], |r| Ok((Id::new(r.get(0)?), r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn end_sign_ins(conn: &Conn, id: Id<User>) -> Result<()> {
+    conn.execute("UPDATE users SET generation = generation + 1 WHERE id = ?1", [id.get()])?;
     conn.execute("DELETE FROM sessions WHERE user_id = ?1", [id.get()])?;
     conn.execute("DELETE FROM refresh_tokens WHERE user_id = ?1", [id.get()])?;
     Ok(())
