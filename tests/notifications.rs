@@ -6,7 +6,7 @@ mod fake;
 
 use common::*;
 use fake::receiver::{Post, Receiver, Turn, answer};
-use fake::smtp::{LOGIN, Office, Smtp, dialogues};
+use fake::smtp::{LOGIN, Mail, Office, Smtp, dialogues};
 use fake::{FINGERPRINT, Fake, data, telegram};
 use lamplighter::base::clock::{self, DAY};
 use lamplighter::base::host::Host;
@@ -1248,6 +1248,24 @@ fn a_mail_is_handed_over_encrypted_and_reads_as_it_should() {
             .find(|d| d["recipient"] == "gone@example.org" && d["what"] == "raised")
     });
     assert!(dead["answer"].as_str().unwrap().contains("550"), "{dead}");
+    // That it is over belongs to that it began: programs show both as one thread.
+    is_lit_again(&house, 1, "web-1");
+    let header = |mail: &Mail, name: &str| {
+        let line = mail.text.lines().find_map(|l| l.strip_prefix(&format!("{name}: ")));
+        line.map(String::from)
+    };
+    let over = eventually("the other mail", || {
+        let mails = office.mails();
+        mails.into_iter().find(|m| header(m, "References").is_some())
+    });
+    let began = header(&mail, "Message-ID").unwrap();
+    assert_eq!(
+        (header(&mail, "References"), header(&mail, "In-Reply-To")),
+        (None, None)
+    );
+    assert_ne!(header(&over, "Message-ID").unwrap(), began);
+    assert_eq!(header(&over, "References").as_ref(), Some(&began), "{}", over.text);
+    assert_eq!(header(&over, "In-Reply-To").as_ref(), Some(&began));
     let path = format!("/api/notifications/{id}");
     let answer = house.admin().patch(&path, &json!({ "encryption": "none" }));
     answer.is(422);
@@ -1289,7 +1307,8 @@ fn send_mail(port: u16, encryption: Encryption, login: bool, to: &str, patience:
     };
     let letter = Letter {
         encryption,
-        hello: "lamplighter.example.org",
+        hello: Some("lamplighter.example.org"),
+        machine: "web-1",
         login: login.then_some((LOGIN.0, &password)),
         from: "lamplighter@example.org",
         to,
@@ -1370,6 +1389,191 @@ fn every_recorded_mail_dialogue_ends_as_it_must() {
         Duration::from_secs(2),
     );
     assert_eq!(fate, Err(("read_timeout", false, true)));
+}
+
+#[test]
+fn each_way_to_sign_in_that_is_offered_is_tried() {
+    let good = dialogues()
+        .into_iter()
+        .find(|(name, _)| name == "starttls-auth-plain-ok")
+        .unwrap()
+        .1;
+    let at = good
+        .iter()
+        .position(|(_, line)| line.starts_with("AUTH PLAIN"))
+        .unwrap();
+    let (both, user, password) = (base64(b"\0alerts\0s3cret"), base64(b"alerts"), base64(b"s3cret"));
+    let plain = format!("> AUTH PLAIN {both}");
+    let login = [
+        "> AUTH LOGIN",
+        "< 334 VXNlcm5hbWU6",
+        &format!("> {user}"),
+        "< 334 UGFzc3dvcmQ6",
+        &format!("> {password}"),
+    ]
+    .join("\n");
+    let goes = |said: &[&str]| {
+        let lines = said.join("\n");
+        let lines = lines.lines().map(|l| (l.starts_with('>'), l[2..].to_string()));
+        let dialogue = good[..at]
+            .iter()
+            .cloned()
+            .chain(lines)
+            .chain(good[at + 2..].iter().cloned());
+        let server = Smtp::playing(dialogue.collect());
+        send_mail(
+            server.port,
+            Encryption::StartTls,
+            true,
+            "ops@example.org",
+            Duration::from_secs(10),
+        )
+        .map(drop)
+    };
+    for no in [
+        "504 5.5.4 Unrecognized authentication type",
+        "535 5.7.8 no",
+        "553 5.3.0 Auth failure",
+    ] {
+        assert_eq!(goes(&[&plain, &format!("< {no}"), &login, "< 235 ok"]), Ok(()), "{no}");
+    }
+    assert_eq!(goes(&[&plain, "< 334 ", &format!("> {both}"), "< 235 ok"]), Ok(()));
+    let twice = goes(&[
+        &plain,
+        "< 334 ",
+        &format!("> {both}"),
+        "< 334 ",
+        "> *",
+        "< 501 cancelled",
+        &login,
+        "< 235 ok",
+    ]);
+    assert_eq!(twice, Ok(()));
+    // Only when none works is the password to blame; not when no way is known at all, nor for the moment.
+    let wrong = Err(("smtp_login", true, false));
+    assert_eq!(goes(&[&plain, "< 504 unknown", &login, "< 535 5.7.8 no"]), wrong);
+    assert_eq!(
+        goes(&[&plain, "< 535 5.7.8 no", "> AUTH LOGIN", "< 504 unknown"]),
+        wrong
+    );
+    assert_eq!(
+        goes(&[&plain, "< 504 unknown", "> AUTH LOGIN", "< 504 unknown"]),
+        Err(("smtp_refused", true, false))
+    );
+    assert_eq!(
+        goes(&[&plain, "< 454 4.7.0 later"]),
+        Err(("smtp_refused", false, false))
+    );
+}
+
+#[test]
+fn a_mail_server_is_greeted_with_a_name_that_it_can_take() {
+    let house = house();
+    let plain = dialogues()
+        .into_iter()
+        .find(|(name, _)| name == "no-starttls-offered")
+        .unwrap()
+        .1;
+    let server = Smtp::playing(plain);
+    let id = add(
+        &house,
+        json!({
+            "type": "email", "name": "relay", "host": "127.0.0.1", "port": server.port, "encryption": "none",
+            "from": "lamplighter@example.org", "to": ["ops@example.org"],
+        }),
+    );
+    let greeting = |public: &str, name: &str| {
+        let settings = json!({ "site.public_url": public, "messages.mail_name": name });
+        house.admin().put("/api/settings", &settings).is(200);
+        assert_eq!(test(&house, id)["ok"], true);
+        let heard = server.heard();
+        let greeting = heard.iter().rev().find_map(|l| l.strip_prefix("EHLO "));
+        greeting.unwrap().to_string()
+    };
+    assert_eq!(greeting("http://192.0.2.7:8080", ""), "[192.0.2.7]");
+    assert_eq!(greeting("http://[2001:db8::7]:8080", ""), "[IPv6:2001:db8::7]");
+    assert_eq!(greeting("https://lamp.example.org", ""), "lamp.example.org");
+    assert_eq!(
+        greeting("https://lamp.example.org", "out.example.net"),
+        "out.example.net"
+    );
+    assert_eq!(greeting("", "2001:db8::1"), "[IPv6:2001:db8::1]");
+    // Nothing is known: this machine's own name, or on a wire where that is none the address.
+    for public in ["", "http://localhost:8080"] {
+        let own = greeting(public, "");
+        assert!(own != "localhost" && !own.is_empty(), "{own}");
+        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert!(own.starts_with(hostname.trim()) || own.starts_with('['), "{own}");
+    }
+}
+
+#[test]
+fn addresses_may_be_in_any_script() {
+    let house = house();
+    let office = Office::new();
+    let id = add(
+        &house,
+        json!({
+            "type": "email", "name": "почта", "host": "127.0.0.1", "port": office.port, "username": LOGIN.0,
+            "password": LOGIN.1, "from": "lamp@пример.рф", "to": ["ops@ПОЧТА.рф", "пётр@почта.рф"], "tls_pin": FINGERPRINT,
+        }),
+    );
+    assert_eq!(endpoint(&house, id)["to"], json!(["ops@почта.рф", "пётр@почта.рф"]));
+    let results = test(&house, id)["results"].clone();
+    assert_eq!(
+        (&results[0]["ok"], &results[1]["ok"]),
+        (&json!(true), &json!(false)),
+        "{results}"
+    );
+    let why = results[1]["answer"].as_str().unwrap();
+    assert!(why.contains("SMTPUTF8") && why.contains("пётр@"), "{why}");
+    let mail = &office.mails()[0];
+    assert_eq!(
+        (&*mail.from, &*mail.to),
+        ("lamp@xn--e1afmkfd.xn--p1ai", "ops@xn--80a1acny.xn--p1ai")
+    );
+    assert!(mail.text.is_ascii());
+    // Who offers to take it gets it.
+    let offers = dialogues()
+        .into_iter()
+        .find(|(name, _)| name == "starttls-auth-plain-ok")
+        .unwrap()
+        .1;
+    let offers = offers
+        .into_iter()
+        .map(|(of, line)| (of, line.replace("ENHANCEDSTATUSCODES", "SMTPUTF8")));
+    let server = Smtp::playing(offers.collect());
+    let to = "пётр@xn--80a1acny.xn--p1ai";
+    assert!(send_mail(server.port, Encryption::StartTls, true, to, Duration::from_secs(10)).is_ok());
+    let heard = server.heard().join("\n");
+    assert!(
+        heard.contains("BODY=8BITMIME SMTPUTF8") && heard.contains(&format!("RCPT TO:<{to}>")),
+        "{heard}"
+    );
+    let hook = add(
+        &house,
+        json!({ "type": "webhook", "name": "hook", "url": "https://hö.example/x" }),
+    );
+    assert_eq!(endpoint(&house, hook)["address"], "https://xn--h-1ga.example");
+    let mut wanted = server_in_its_script();
+    let made = house.admin().post("/api/servers", &wanted).is(201);
+    assert_eq!(made["host"], "xn--80azckq6c.xn--p1ai");
+    assert!(
+        house
+            .admin()
+            .get(&format!("/servers/{}", made["id"]))
+            .text()
+            .contains("фонарь.рф")
+    );
+    wanted["name"] = "look-alike".into();
+    wanted["host"] = "pаypal.com".into(); // with a Cyrillic а
+    house.admin().post("/api/servers", &wanted).is(422);
+}
+
+fn server_in_its_script() -> Value {
+    let mut wanted = server("lamp", 22);
+    wanted["host"] = "фонарь.рф".into();
+    wanted
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Names and numbers that reach `ssh`, `nginx` or a URL: strict grammars, parsed once, proof inside.
 
+use super::idn;
 use std::fmt;
 use std::net::IpAddr;
 
-/// A host: an IP address or a DNS name in LDH form (RFC 1123), lower case, without final dot. Never starts with `-`
+/// A host: an IP address or a DNS name in LDH form (RFC 1123), lower case, without final dot; what is typed in another script
+/// becomes that form. Never starts with `-`
 /// (which `ssh` would read as an option) and has no user, port or zone in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host(String);
@@ -15,7 +17,11 @@ impl Host {
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(Host(ip.to_string()));
         }
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let name = match name.is_ascii() || name.len() > 4 * 253 {
+            true => name.to_ascii_lowercase(),
+            false => idn::labels(name)?.join("."),
+        };
         let label = |l: &str| {
             (1..=63).contains(&l.len())
                 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
@@ -47,6 +53,11 @@ impl Host {
         &self.0
     }
 
+    /// As people see it: in its own script.
+    pub fn shown(&self) -> String {
+        idn::unicode(&self.0)
+    }
+
     /// The address when it is one.
     pub fn ip(&self) -> Option<IpAddr> {
         self.0.parse().ok()
@@ -66,6 +77,24 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// This machine's full name: its host name where that has a domain, else what `/etc/hosts` says is the full form of it (where
+/// Debian's installer writes it).
+pub fn full_name(hostname: &str, hosts: &str) -> Option<Host> {
+    let full = |name: &str| {
+        let host = Host::parse(name)
+            .ok()
+            .filter(|h| h.ip().is_none() && name.contains('.'));
+        host.filter(|h| !h.as_str().starts_with("localhost.") && !h.as_str().ends_with(".localdomain"))
+    };
+    let written = || {
+        let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let mut lines = lines.map(|line| line.split_ascii_whitespace().skip(1));
+        let mut names = lines.find(|names| names.clone().any(|n| n.eq_ignore_ascii_case(hostname)))?;
+        names.find_map(full)
+    };
+    full(hostname).or_else(written)
 }
 
 /// A login name on a server: `[a-z_][a-z0-9_-]{0,31}` as `useradd` makes them (Debian also allows dots and capitals;
@@ -179,6 +208,8 @@ mod tests {
             ("Web-1.Example.COM.", "web-1.example.com"),
             ("[FD00::1]", "fd00::1"),
             ("xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"),
+            ("Пример.РФ.", "xn--e1afmkfd.xn--p1ai"),
+            ("сервер", "xn--b1afb6bcb"),
         ] {
             assert_eq!(Host::parse(typed).unwrap().as_str(), kept);
         }
@@ -197,10 +228,31 @@ mod tests {
             "a-.b",
             "a/b",
             "a\nb",
-            "пример.рф",
+            "пример рф",
+            "пример。рф",
+            "pаypal.com",
+            "$(пример)",
             "$(x)",
         ] {
             assert!(Host::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_s_full_name_is_its_own_or_the_written_one() {
+        let hosts = "127.0.0.1 localhost\n127.0.1.1\tweb-1.example.org web-1 # its own\n192.0.2.1 x.example y\n";
+        let of = |hostname| full_name(hostname, hosts).map(|h| h.to_string());
+        assert_eq!(of("lamp.example.net").as_deref(), Some("lamp.example.net"));
+        assert_eq!(of("Web-1").as_deref(), Some("web-1.example.org"));
+        for none in [
+            "",
+            "localhost",
+            "web-2",
+            "localhost.localdomain",
+            "a_b.example",
+            "10.0.0.1",
+        ] {
+            assert_eq!(of(none), None, "{none}");
         }
     }
 

@@ -39,12 +39,7 @@ impl DomainName {
         if bare.contains(':') {
             return Err("Give only the name: without a port.".into());
         }
-        if let Some(dot) = bare.chars().find(|c| OTHER_DOTS.contains(c)) {
-            return Err(format!(
-                "“{dot}” is not the dot of domain names. Write a plain full stop."
-            ));
-        }
-        let labels: Vec<String> = bare.split('.').map(to_ascii).collect::<Result<_, _>>()?;
+        let labels = labels(bare)?;
         let Some(last) = labels.last().filter(|_| labels.len() > 1) else {
             return Err(format!(
                 "“{bare}” is a single word. A site's name has at least two parts, like {bare}.example."
@@ -78,8 +73,7 @@ impl DomainName {
     /// In its own script. A label that would be refused in its own script (it mixes look-alikes, say) stays an A-label, as
     /// browsers show it.
     pub fn unicode(&self) -> String {
-        let shown: Vec<String> = self.0.split('.').map(to_unicode).collect();
-        shown.join(".")
+        unicode(&self.0)
     }
 }
 
@@ -93,6 +87,22 @@ impl serde::Serialize for DomainName {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&self.0)
     }
+}
+
+/// A typed name's labels as DNS knows them. The error is a sentence.
+pub fn labels(name: &str) -> Result<Vec<String>, String> {
+    if let Some(dot) = name.chars().find(|c| OTHER_DOTS.contains(c)) {
+        return Err(format!(
+            "“{dot}” is not the dot of domain names. Write a plain full stop."
+        ));
+    }
+    name.split('.').map(to_ascii).collect()
+}
+
+/// A name that is kept as DNS knows it, as people see it ([`DomainName::unicode`]).
+pub fn unicode(name: &str) -> String {
+    let shown: Vec<String> = name.split('.').map(to_unicode).collect();
+    shown.join(".")
 }
 
 /// One typed label as DNS knows it.

@@ -121,6 +121,21 @@ pub fn listen_backlog(listener: &impl AsRawFd, backlog: i32) -> io::Result<()> {
     }
 }
 
+/// What this machine calls itself; empty when it does not say.
+pub fn hostname() -> String {
+    let mut name = [0_u8; 256];
+    // SAFETY: the last byte stays NUL.
+    match unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) } {
+        0 => name
+            .split(|b| *b == 0)
+            .next()
+            .map(String::from_utf8_lossy)
+            .unwrap_or_default()
+            .into_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Bytes that this user may still write to the disk that `path` lies on, and the disk's size.
 pub fn disk(path: &Path) -> io::Result<(u64, u64)> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;

@@ -192,6 +192,11 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
 }
 
 impl Wire {
+    /// Ours, on this connection.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        self.tcp.stream.local_addr().ok().map(|at| at.ip().to_canonical())
+    }
+
     /// The next exchange over the same connection has until then.
     pub(super) fn renew(&mut self, until: Instant) {
         self.tcp.until = until;

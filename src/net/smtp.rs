@@ -7,6 +7,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::text::{base64, one_line};
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
 
 /// RFC 5321 §4.5.3.1.5 allows 512 bytes; some servers are more talkative.
 const LINE_MAX: usize = 2_048;
@@ -30,13 +31,15 @@ pub enum Encryption {
 pub struct Letter<'a> {
     /// When TLS begins. `call.security` says who vouches for the server and must not be [`Security::Plain`] with TLS.
     pub encryption: Encryption,
-    /// Our name in EHLO: a host name.
-    pub hello: &'a str,
+    /// Our name in EHLO: a full host name or an address literal. None: the connection's own address.
+    pub hello: Option<&'a str>,
+    /// What this machine calls itself: said instead of an address that means nothing elsewhere.
+    pub machine: &'a str,
     /// User name and password.
     pub login: Option<(&'a str, &'a Secret)>,
-    /// Envelope sender: an ASCII address.
+    /// Envelope sender. Letters beyond ASCII before the `@` need a server that offers SMTPUTF8.
     pub from: &'a str,
-    /// Envelope recipient: an ASCII address.
+    /// Envelope recipient; the same holds.
     pub to: &'a str,
     /// Headers and body; lines end with CRLF, LF or CR.
     pub message: &'a str,
@@ -66,9 +69,9 @@ impl From<Error> for Refused {
 type Result<T> = std::result::Result<T, Refused>;
 
 /// Hands the message over; gives the server's last word. Codes of errors: those of [`dial::dial`], `smtp_not_spoken`,
-/// `smtp_no_tls`, `smtp_no_login`, `smtp_login`, `smtp_refused`, `smtp_injected`, `smtp_bad_address`.
+/// `smtp_no_tls`, `smtp_no_login`, `smtp_login`, `smtp_refused`, `smtp_injected`, `smtp_bad_address`, `smtp_no_utf8`.
 pub fn send(call: &Call, letter: &Letter) -> Result<String> {
-    if [letter.from, letter.to].iter().any(|a| !is_address(a)) || !is_word(letter.hello) {
+    if [letter.from, letter.to].iter().any(|a| !is_address(a)) || !letter.hello.is_none_or(is_word) {
         return Err(final_error(
             "smtp_bad_address",
             "This is no address that a mail server can be told.",
@@ -85,8 +88,14 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
         wire,
         read: Vec::new(),
     };
+    let own = talk
+        .wire
+        .own_address()
+        .filter(|ip| !ip.is_loopback() || !is_word(letter.machine));
+    let own = own.map_or_else(|| letter.machine.to_string(), literal);
+    let hello = letter.hello.unwrap_or(&own);
     talk.expect("greeting", &[220])?;
-    let mut offers = talk.hello(letter.hello)?;
+    let mut offers = talk.hello(hello)?;
     if letter.encryption == Encryption::StartTls {
         if !offers.has("STARTTLS") {
             let say = format!(
@@ -97,7 +106,7 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
         }
         talk.command("STARTTLS", "STARTTLS", &[220])?;
         talk = talk.secure()?;
-        offers = talk.hello(letter.hello)?; // RFC 3207 §4.2: what was said before is forgotten
+        offers = talk.hello(hello)?; // RFC 3207 §4.2: what was said before is forgotten
     }
     if let Some((user, password)) = letter.login {
         if letter.encryption == Encryption::Plain {
@@ -105,12 +114,26 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
         }
         talk.sign_in(&offers, user, password)?;
     }
-    let message = stuffed(letter.message)?;
+    let beyond = [letter.to, letter.from].into_iter().find(|a| !a.is_ascii());
+    if let Some(address) = beyond.filter(|_| !offers.has("SMTPUTF8")) {
+        let say = format!(
+            "{} takes no address with letters beyond ASCII before the @ (it offers no SMTPUTF8): {address}. Nothing was sent.",
+            talk.whom()
+        );
+        return Err(final_error("smtp_no_utf8", &say));
+    }
+    let message = stuffed(letter.message, beyond.is_some())?;
     let size = match offers.has("SIZE") {
         true => format!(" SIZE={}", message.len()),
         false => String::new(),
     };
-    talk.command("MAIL FROM", &format!("MAIL FROM:<{}>{size}", letter.from), &[250])?;
+    // RFC 6531 §3.1: who offers the one offers the other.
+    let utf8 = if beyond.is_some() {
+        " BODY=8BITMIME SMTPUTF8"
+    } else {
+        ""
+    };
+    talk.command("MAIL FROM", &format!("MAIL FROM:<{}>{size}{utf8}", letter.from), &[250])?;
     talk.command("RCPT TO", &format!("RCPT TO:<{}>", letter.to), &[250, 251, 252])?;
     talk.command("DATA", "DATA", &[354])?;
     talk.write(message.as_bytes())?;
@@ -124,14 +147,24 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
     Ok(taken.text())
 }
 
-/// `a@b` in printable ASCII without what would end an argument.
+/// `a@b` without what would end an argument; letters of any script before the `@`.
 fn is_address(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_graphic() && !b"<>()[]\\,;:\"".contains(&b);
+    let plain = |c: char| c.is_ascii_graphic() && !"<>()[]\\,;:\"@".contains(c);
+    let parts = text
+        .split_once('@')
+        .filter(|(local, host)| !local.is_empty() && !host.is_empty());
     text.len() <= 254
-        && text.bytes().all(plain)
-        && text
-            .split_once('@')
-            .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'))
+        && parts.is_some_and(|(local, host)| {
+            local.chars().all(|c| plain(c) || !c.is_ascii() && c.is_alphanumeric()) && host.chars().all(plain)
+        })
+}
+
+/// An address as EHLO wants it (RFC 5321 §4.1.3).
+pub fn literal(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("[{ip}]"),
+        IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
+    }
 }
 
 fn is_word(text: &str) -> bool {
@@ -139,11 +172,11 @@ fn is_word(text: &str) -> bool {
 }
 
 /// As it goes over the wire: CRLF everywhere (a lone CR or LF is how mails are smuggled), dots doubled, a final dot.
-fn stuffed(message: &str) -> Result<String> {
+fn stuffed(message: &str, utf8: bool) -> Result<String> {
     let unix = message.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(unix.len() + unix.len() / 32);
     for line in unix.strip_suffix('\n').unwrap_or(&unix).split('\n') {
-        if line.len() > TEXT_LINE_MAX || !line.is_ascii() || line.contains('\0') {
+        if line.len() > TEXT_LINE_MAX || !(utf8 || line.is_ascii()) || line.contains('\0') {
             return Err(Error::internal("a mail's line that no server must take").into());
         }
         if line.starts_with('.') {
@@ -325,27 +358,61 @@ impl<'a> Talk<'a> {
         })
     }
 
+    /// By each way that it offers and we know, until one works: some servers offer what they do not do.
     fn sign_in(&mut self, offers: &Offers, user: &str, password: &Secret) -> Result<()> {
-        let ways = offers.words("AUTH").unwrap_or_default();
-        let has = |way: &str| ways.iter().any(|w| w == way);
+        let offered = offers.words("AUTH").unwrap_or_default();
         let password = password.reveal_for("SMTP AUTH");
-        let coded = |bytes: &[u8]| Secret::new(base64(bytes));
-        if has("PLAIN") {
-            let both = Secret::new([b"\0", user.as_bytes(), b"\0", password].concat());
-            let both = coded(both.reveal_for("SMTP AUTH"));
-            let line = Secret::new([b"AUTH PLAIN ", both.reveal_for("SMTP AUTH"), b"\r\n"].concat());
-            self.write(line.reveal_for("SMTP AUTH"))?;
-        } else if has("LOGIN") {
-            self.command("AUTH", "AUTH LOGIN", &[334])?;
-            self.command("AUTH", &base64(user.as_bytes()), &[334])?;
-            let line = Secret::new([coded(password).reveal_for("SMTP AUTH"), b"\r\n"].concat());
-            self.write(line.reveal_for("SMTP AUTH"))?;
-        } else {
-            let say = format!("{} offers neither AUTH PLAIN nor AUTH LOGIN.", self.whom());
-            return Err(Error::new(Kind::Upstream, "smtp_no_login", say).into());
+        let mut refused: Option<Refused> = None;
+        for way in ["PLAIN", "LOGIN"]
+            .into_iter()
+            .filter(|way| offered.iter().any(|o| o == way))
+        {
+            let tried = match way {
+                "PLAIN" => self.plain(user, password),
+                _ => self.login(user, password),
+            };
+            match (tried, refused.take()) {
+                (Ok(()), _) => return Ok(()),
+                // What it said before says more than that it hangs up or has had enough of us, or knows no other way.
+                (Err(now), Some(before)) if !now.is_final || before.error.code == "smtp_login" => return Err(before),
+                (Err(now), _) if !now.is_final => return Err(now),
+                (Err(now), _) => refused = Some(now),
+            }
         }
-        let reply = self.reply()?;
+        Err(refused.unwrap_or_else(|| {
+            let say = format!("{} offers neither AUTH PLAIN nor AUTH LOGIN.", self.whom());
+            Error::new(Kind::Upstream, "smtp_no_login", say).into()
+        }))
+    }
+
+    fn plain(&mut self, user: &str, password: &[u8]) -> Result<()> {
+        let both = Secret::new([b"\0", user.as_bytes(), b"\0", password].concat());
+        self.secret_line("AUTH PLAIN ", both.reveal_for("SMTP AUTH"))?;
+        let mut reply = self.reply()?;
+        if reply.code == 334 {
+            // It does not look at what stands behind the command, and asks for it (RFC 4954 §4).
+            self.secret_line("", both.reveal_for("SMTP AUTH"))?;
+            reply = self.reply()?;
+        }
+        if reply.code == 334 {
+            self.write(b"*\r\n")?;
+            reply = self.reply()?;
+        }
         self.check("AUTH", reply, &[235]).map(drop)
+    }
+
+    fn login(&mut self, user: &str, password: &[u8]) -> Result<()> {
+        self.command("AUTH", "AUTH LOGIN", &[334])?;
+        self.command("AUTH", &base64(user.as_bytes()), &[334])?;
+        self.secret_line("", password)?;
+        self.expect("AUTH", &[235]).map(drop)
+    }
+
+    /// A command and something in base64 that is wiped afterwards.
+    fn secret_line(&mut self, command: &str, secret: &[u8]) -> Result<()> {
+        let coded = Secret::new(base64(secret));
+        let line = Secret::new([command.as_bytes(), coded.reveal_for("SMTP AUTH"), b"\r\n"].concat());
+        self.write(line.reveal_for("SMTP AUTH"))
     }
 }
 
@@ -355,6 +422,7 @@ mod tests {
 
     #[test]
     fn what_goes_over_the_wire_has_whole_lines_and_doubled_dots() {
+        let stuffed = |text: &str| stuffed(text, false);
         assert_eq!(stuffed("a\n.b\r\n..c\rd\n").unwrap(), "a\r\n..b\r\n...c\r\nd\r\n.\r\n");
         assert_eq!(stuffed(".").unwrap(), "..\r\n.\r\n");
         assert_eq!(stuffed("").unwrap(), "\r\n.\r\n");
@@ -365,7 +433,7 @@ mod tests {
 
     #[test]
     fn an_address_carries_no_second_command() {
-        for good in ["a@b", "anna.o'hara+x=y@mail.example.com"] {
+        for good in ["a@b", "ä@b", "anna.o'hara+x=y@mail.example.com"] {
             assert!(is_address(good), "{good}");
         }
         for bad in [
@@ -378,7 +446,8 @@ mod tests {
             "a@b>\r\nDATA",
             "a@b\n",
             "<a@b>",
-            "ä@b",
+            "a@ä",
+            "a\u{2028}@b",
             "a@b SIZE=1",
         ] {
             assert!(!is_address(bad), "{bad:?}");

@@ -1,11 +1,12 @@
-//! What the texts among the settings must be. Addresses and URLs here reach `certbot`'s arguments on a server, so their
+//! What the texts among the settings must be, and the form they are kept in. Addresses and URLs here reach `certbot`'s arguments on a server, so their
 //! grammar is as narrow as their use.
 
-use crate::base::host::{self, Cidr, Host};
+use crate::base::host::{Cidr, Host};
 use crate::base::text::one_line;
+use crate::base::url::Url;
 
 /// An e-mail address, or nothing. Quoted local parts and address literals are not taken: nobody has one.
-pub fn email(text: &str) -> Result<(), String> {
+pub fn email(text: &str) -> Result<String, String> {
     let local = |l: &str| {
         (1..=64).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b"._%+-".contains(&b))
@@ -13,10 +14,10 @@ pub fn email(text: &str) -> Result<(), String> {
             && !l.ends_with('.')
             && !l.contains("..")
     };
-    let domain = |d: &str| Host::parse(d).is_ok_and(|h| h.ip().is_none());
-    match text.split_once('@') {
-        _ if text.is_empty() => Ok(()),
-        Some((l, d)) if local(l) && domain(d) => Ok(()),
+    let domain = |d: &str| Host::parse(d).ok().filter(|h| h.ip().is_none());
+    match text.split_once('@').map(|(l, d)| (l, domain(d))) {
+        None if text.is_empty() => Ok(String::new()),
+        Some((l, Some(d))) if local(l) => Ok(format!("{l}@{d}")),
         _ => Err(format!(
             "“{}” is not an e-mail address like anna@example.com.",
             one_line(text, 60)
@@ -24,58 +25,59 @@ pub fn email(text: &str) -> Result<(), String> {
     }
 }
 
+/// A web address with a plain path and nothing behind it.
+fn plain_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
+    (url.path.bytes().all(plain) && url.path.split('/').all(|segment| segment != "..")).then_some(url)
+}
+
 /// `https://host[:port]/path`, without user, query or fragment.
-pub fn https_url(text: &str) -> Result<(), String> {
-    let wrong = || {
+pub fn https_url(text: &str) -> Result<String, String> {
+    let url = plain_url(text).filter(|url| url.tls);
+    url.map(|url| url.to_string()).ok_or_else(|| {
         format!(
             "“{}” is not an address like https://acme.example.com/directory (https, a host, perhaps a port, a path).",
             one_line(text, 60)
         )
-    };
-    let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    // The colon of a port stands behind the bracket of an IPv6 address.
-    let (name, port) = match authority.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, Some(port)),
-        _ => (authority, None),
-    };
-    let bare_ipv6 = name.contains(':') && !name.starts_with('[');
-    if bare_ipv6 || Host::parse(name).is_err() || port.is_some_and(|p| host::port(p).is_err()) {
-        return Err(wrong());
-    }
-    let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._~-".contains(&b));
-    match plain && path.split('/').all(|segment| segment != "..") {
-        true => Ok(()),
-        false => Err(wrong()),
-    }
+    })
 }
 
 /// `http://` or `https://`, a host, perhaps a port and a path; or nothing. What links begin with.
-pub fn base_url(text: &str) -> Result<(), String> {
-    let https = text.strip_prefix("http://").map(|rest| format!("https://{rest}"));
-    match https_url(https.as_deref().unwrap_or(text)) {
-        Err(_) if !text.is_empty() => Err(format!(
+pub fn base_url(text: &str) -> Result<String, String> {
+    match plain_url(text) {
+        None if text.is_empty() => Ok(String::new()),
+        Some(url) => Ok(url.to_string()),
+        None => Err(format!(
             "“{}” is not an address like https://lamp.example.com.",
             one_line(text, 60)
         )),
-        _ => Ok(()),
+    }
+}
+
+/// A name that Lamplighter calls itself by, or nothing.
+pub fn own_name(text: &str) -> Result<String, String> {
+    match text {
+        "" => Ok(String::new()),
+        name => Host::parse(name).map(|host| host.to_string()),
     }
 }
 
 /// Up to eight blocks of addresses with spaces between.
-pub fn networks(text: &str) -> Result<(), String> {
+pub fn networks(text: &str) -> Result<String, String> {
     let blocks: Vec<_> = text.split_whitespace().collect();
     if blocks.len() > 8 {
         return Err(format!("At most 8 blocks; these are {}.", blocks.len()));
     }
-    blocks.into_iter().try_for_each(|block| Cidr::parse(block).map(drop))
+    blocks.iter().try_for_each(|block| Cidr::parse(block).map(drop))?;
+    Ok(blocks.join(" "))
 }
 
 /// A user name that HTTP Basic can carry, or nothing.
-pub fn http_user(text: &str) -> Result<(), String> {
+pub fn http_user(text: &str) -> Result<String, String> {
     match text.contains(':') {
         true => Err("A user name has no colon: it would end there.".into()),
-        false => Ok(()),
+        false => Ok(text.into()),
     }
 }
 
@@ -91,7 +93,7 @@ mod tests {
             "https://vm.example/insert/0/prometheus",
             "http://[2001:db8::1]:1",
         ] {
-            assert_eq!(base_url(good), Ok(()), "{good}");
+            assert!(base_url(good).is_ok(), "{good}");
         }
         for bad in [
             "vm:8428",
@@ -103,6 +105,8 @@ mod tests {
         ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }
+        let kept = base_url("HTTPS://Лампа.РФ:443/lamp/");
+        assert_eq!(kept.as_deref(), Ok("https://xn--80aa5afp.xn--p1ai/lamp/"));
         assert!(http_user("a:b").is_err() && http_user("lamp").is_ok());
     }
 
@@ -114,8 +118,9 @@ mod tests {
             "a.b+c@x.example",
             "ops_1%x@xn--e1afmkfd.xn--p1ai",
         ] {
-            assert_eq!(email(good), Ok(()), "{good}");
+            assert!(email(good).is_ok(), "{good}");
         }
+        assert_eq!(email("anna@Пример.рф").as_deref(), Ok("anna@xn--e1afmkfd.xn--p1ai"));
         for bad in [
             "anna",
             "@example.com",
@@ -130,7 +135,7 @@ mod tests {
             "\"a b\"@example.com",
             "a;id@example.com",
             "a@exam ple.com",
-            "анна@пример.рф",
+            "анна@example.com",
             "$(id)@example.com",
         ] {
             assert!(email(bad).is_err(), "{bad}");
@@ -140,7 +145,7 @@ mod tests {
     #[test]
     fn links_begin_with_an_address_and_networks_are_blocks() {
         for good in ["", "https://lamp.example.com", "http://10.0.0.1:8080/lamp/"] {
-            assert_eq!(base_url(good), Ok(()), "{good}");
+            assert!(base_url(good).is_ok(), "{good}");
         }
         for bad in [
             "lamp.example.com",
@@ -153,7 +158,7 @@ mod tests {
             assert!(base_url(bad).is_err(), "{bad}");
         }
         for good in ["", "10.0.0.0/8", "127.0.0.1  ::1 fd00::/8"] {
-            assert_eq!(networks(good), Ok(()), "{good}");
+            assert!(networks(good).is_ok(), "{good}");
         }
         for bad in ["10.0.0.1/8", "localhost", "1.1.1.1,2.2.2.2", &"::1 ".repeat(9)] {
             assert!(networks(bad).is_err(), "{bad}");
@@ -170,12 +175,11 @@ mod tests {
             "https://[2001:db8::1]/dir",
             "https://ca.example",
         ] {
-            assert_eq!(https_url(good), Ok(()), "{good}");
+            assert!(https_url(good).is_ok(), "{good}");
         }
         for bad in [
             "",
             "http://ca.example/dir",
-            "HTTPS://ca.example/dir",
             "https://",
             "https:///dir",
             "https://user@ca.example/dir",

@@ -31,8 +31,8 @@ pub enum Type {
         max: usize,
         /// See the type.
         default: &'static str,
-        /// What else it must be; the error is a sentence. Sees neither control characters nor outer spaces.
-        check: fn(&str) -> std::result::Result<(), String>,
+        /// The form it is kept in, or a sentence about what it must be. Sees neither control characters nor outer spaces.
+        check: fn(&str) -> std::result::Result<String, String>,
     },
 }
 
@@ -121,7 +121,7 @@ pub const TABLE: &[Setting] = &[
         "dns.resolvers",
         "",
         300, // six IPv6 addresses with brackets and ports
-        |text| dns::parse_servers(text).map(drop),
+        |text| dns::parse_servers(text).map(|_| text.into()),
         "The name servers that Lamplighter asks: up to six addresses, like 192.0.2.1 or [2001:db8::1]:53, with spaces between. Empty: those of /etc/resolv.conf.",
         "Серверы имён, которые спрашивает Lamplighter: до шести адресов через пробел, например 192.0.2.1 или [2001:db8::1]:53. Пусто: из /etc/resolv.conf."
     ),
@@ -228,6 +228,14 @@ pub const TABLE: &[Setting] = &[
         check::networks,
         "Messages go to public addresses only. Networks of your own that they may go to as well: up to eight blocks like 10.0.0.0/8 or 127.0.0.1, with spaces between.",
         "Сообщения уходят только на общедоступные адреса. Ваши сети, куда им тоже можно: до восьми блоков через пробел, например 10.0.0.0/8 или 127.0.0.1."
+    ),
+    text!(
+        "messages.mail_name",
+        "",
+        253, // a DNS name
+        check::own_name,
+        "The name that Lamplighter greets mail servers with, or an address. Empty: its public address, else this machine's own name.",
+        "Имя или адрес, которым Lamplighter приветствует почтовые серверы. Пусто: его публичный адрес, а без него собственное имя машины."
     ),
     number!(
         "retention.delivery_days",
@@ -404,7 +412,7 @@ impl Setting {
                 "{} is one line without control or invisible characters.",
                 self.key
             )),
-            Type::Text { check, .. } => check(text).map(|()| Value::Text(text.into())),
+            Type::Text { check, .. } => check(text).map(Value::Text),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::process::{self, Cancel};
+use crate::base::url::Url;
 use crate::features::servers;
 use crate::http::words::{self, Lang};
 use crate::net::dns::{self, Addresses, Authorities, Caa, Failure, Fault, Resolver};
@@ -314,8 +315,8 @@ struct Authority {
 
 /// Source: https://letsencrypt.org/docs/caa/. Of any other directory (a private CA, a test server) nothing is assumed.
 fn authority(directory: &str) -> Option<Authority> {
-    let host = directory.strip_prefix("https://")?.split(['/', ':']).next()?;
-    host.ends_with(".api.letsencrypt.org").then_some(Authority {
+    let host = Url::parse(directory).ok()?.host;
+    host.as_str().ends_with(".api.letsencrypt.org").then_some(Authority {
         name: "Let's Encrypt",
         caa: "letsencrypt.org",
     })

@@ -7,9 +7,10 @@ mod queries;
 use crate::app::App;
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::host::{self, Host};
+use crate::base::host::Host;
 use crate::base::secret::Secret;
 use crate::base::text;
+use crate::base::url::Url;
 use crate::db::{Conn, Tx};
 use crate::net::dial::{Call, Security};
 use crate::net::get::{self, Body};
@@ -105,23 +106,13 @@ pub fn set_secret(app: &App, tx: &Tx, secret: Option<&Secret>, by: &str) -> Resu
 }
 
 impl Engine {
-    /// The setting's grammar has been checked: scheme, host, perhaps a port, perhaps a path.
     fn at(url: &str, authorization: Option<Secret>) -> Option<Engine> {
-        let (scheme, rest) = url.split_once("://")?;
-        let (security, usual) = match scheme {
-            "https" => (Security::Tls, 443),
-            _ => (Security::Plain, 80),
-        };
-        let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (name, port) = match authority.rsplit_once(':') {
-            Some((name, port)) if !port.contains(']') => (name, host::port(port).ok()?),
-            _ => (authority, usual),
-        };
+        let url = Url::parse(url).ok()?;
         Some(Engine {
-            host: Host::parse(name).ok()?,
-            port,
-            security,
-            base: base.trim_end_matches('/').to_string(),
+            security: if url.tls { Security::Tls } else { Security::Plain },
+            base: url.path.trim_end_matches('/').to_string(),
+            host: url.host,
+            port: url.port,
             authorization,
         })
     }
@@ -199,7 +190,7 @@ mod tests {
         let of = |url| Engine::at(url, None).map(|e| (e.place(), e.base));
         let found = |place: &str, base: &str| Some((place.to_string(), base.to_string()));
         assert_eq!(of("http://10.0.0.5:8428"), found("10.0.0.5:8428", ""));
-        assert_eq!(of("https://vm.example/"), found("vm.example:443", ""));
+        assert_eq!(of("HTTPS://vm.example/"), found("vm.example:443", ""));
         let cluster = "http://[2001:db8::1]:8480/insert/0/prometheus";
         assert_eq!(of(cluster), found("[2001:db8::1]:8480", "/insert/0/prometheus"));
     }

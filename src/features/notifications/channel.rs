@@ -2,17 +2,18 @@
 //! form of a message, sends it once, and says what to think of the answer. Waiting, repeating and giving up are not its job.
 
 use super::text::{Facts, Message};
-use super::url::Url;
 use crate::base::clock::{Duration, Instant};
 use crate::base::error::Error;
 use crate::base::host::Host;
 use crate::base::secret::Secret;
 use crate::base::text::one_line;
+use crate::base::url::Url;
 use crate::http::input::Input;
 use crate::http::words::Lang;
 use crate::net::dial::{Call, Security};
 use crate::net::policy::Policy;
 use crate::net::post::{self, Post, Proxy, Said};
+use crate::net::tls::Pin;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -58,8 +59,12 @@ pub struct Sending<'a> {
     pub lang: Lang,
     /// The same for every attempt of this message.
     pub key: &'a str,
+    /// The key of the first message about the same alert to the same recipient, when this is not it.
+    pub thread: Option<&'a str>,
     /// Where Lamplighter itself is found; may be empty.
     pub public_url: &'a str,
+    /// What it calls itself before mail servers; empty: whatever it is called.
+    pub mail_name: &'a str,
     /// Which addresses may be connected to.
     pub policy: Policy,
     /// Unix seconds.
@@ -133,7 +138,7 @@ impl Sending<'_> {
             body,
             proxy,
         };
-        post::post(&self.call(&url.host, url.port, url.security(pin)), &request).map_err(|e| failed(&e))
+        post::post(&self.call(&url.host, url.port, security(url, pin)), &request).map_err(|e| failed(&e))
     }
 }
 
@@ -151,6 +156,23 @@ pub fn failed(e: &Error) -> Outcome {
     Outcome::Later {
         why: format!("{}{doubt}{opened}", e.say),
         wait_s: None,
+    }
+}
+
+/// Who vouches for an address; `pin` is empty for the system's authorities.
+fn security(url: &Url, pin: &str) -> Security {
+    match (url.tls, Pin::parse(pin)) {
+        (false, _) => Security::Plain,
+        (true, Ok(pin)) => Security::Pinned(pin),
+        (true, Err(_)) => Security::Tls,
+    }
+}
+
+/// A certificate's SHA-256 as it is stored, or nothing.
+pub fn pin(text: &str) -> Result<String, String> {
+    match text {
+        "" => Ok(String::new()),
+        text => Pin::parse(text).map(|pin| pin.to_string()),
     }
 }
 

@@ -2,13 +2,14 @@
 //! address that is gone does not keep the others from being told. `Message-ID` stays the same from attempt to attempt, so
 //! that a mail that comes twice is shown once by most programs.
 
-use super::channel::{Channel, Outcome, Sending, text_of};
+use super::channel::{Channel, Outcome, Sending, pin, text_of};
 use super::telegram::texts;
 use super::text::{Message, cut_units};
-use super::url::{self, Url};
 use crate::base::clock::{self, DAY, Duration, HOUR, MINUTE, SECOND};
-use crate::base::host::Host;
+use crate::base::host::{self, Host};
+use crate::base::sys;
 use crate::base::text::{base64, one_line};
+use crate::base::url::Url;
 use crate::http::input::Input;
 use crate::http::words::Lang;
 use crate::net::dial::Security;
@@ -75,19 +76,19 @@ fn read(i: &mut Input, base: &Value) -> Value {
         .and_then(|n| u16::try_from(n).ok());
     let to = match i.list("to", RECIPIENTS_MAX, 254) {
         Some(given) => {
-            let bad = given.iter().find(|a| address(a).is_err());
-            if let Some(bad) = bad {
-                let say = format!("“{}” is not an e-mail address.", one_line(bad, 60));
+            let read: Result<Vec<_>, _> = given.iter().map(|a| address(a)).collect();
+            let mut to = read.unwrap_or_else(|say| {
                 i.wrong("to", "bad_address", say);
-            }
+                Vec::new()
+            });
             let mut seen = std::collections::HashSet::new();
-            let unique = given.into_iter().filter(|a| seen.insert(a.to_ascii_lowercase()));
-            unique.collect()
+            to.retain(|a| seen.insert(a.to_lowercase()));
+            to
         }
         None => texts(base, "to"),
     };
     let host = i.parse("host", "bad_host", |t| Host::parse(t).map(|h| h.to_string()));
-    let from = i.parse("from", "bad_address", |t| address(t).map(|()| t.to_string()));
+    let from = i.parse("from", "bad_address", address);
     let username = i.parse("username", "bad_user", |t| {
         match t.len() <= 200 && !t.contains(['\r', '\n', '\0']) {
             true => Ok(t.to_string()),
@@ -101,7 +102,7 @@ fn read(i: &mut Input, base: &Value) -> Value {
         username: username.unwrap_or_else(|| text("username", "")),
         from: from.unwrap_or_else(|| text("from", "")),
         to,
-        tls_pin: (i.parse("tls_pin", "bad_pin", url::pin)).unwrap_or_else(|| text("tls_pin", "")),
+        tls_pin: (i.parse("tls_pin", "bad_pin", pin)).unwrap_or_else(|| text("tls_pin", "")),
     };
     for (field, missing, say) in [
         (
@@ -128,20 +129,44 @@ fn read(i: &mut Input, base: &Value) -> Value {
     json!(config)
 }
 
-/// An address as it may stand in an envelope and a header. The error is a sentence.
-fn address(text: &str) -> Result<(), String> {
+/// An address as it may stand in an envelope and a header, its domain in its own script. The error is a sentence.
+fn address(text: &str) -> Result<String, String> {
+    let letter = |c: char| match c.is_ascii() {
+        true => c.is_ascii_alphanumeric() || "._%+-'=/!#$&*?^`{|}~".contains(c),
+        false => c.is_alphanumeric(),
+    };
     let local = |l: &str| {
         (1..=64).contains(&l.len())
-            && l.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._%+-'=/!#$&*?^`{|}~".contains(&b))
+            && l.chars().all(letter)
             && !l.starts_with('.')
             && !l.ends_with('.')
             && !l.contains("..")
     };
-    match text.split_once('@') {
-        Some((l, d)) if text.len() <= 254 && local(l) && Host::parse(d).is_ok_and(|h| h.ip().is_none()) => Ok(()),
+    let domain = |d: &str| Host::parse(d).ok().filter(|h| h.ip().is_none());
+    match text.split_once('@').map(|(l, d)| (l, domain(d))) {
+        Some((l, Some(d))) if local(l) && l.len() + d.as_str().len() < 254 => Ok(format!("{l}@{}", d.shown())),
         _ => Err(format!("“{}” is not an e-mail address.", one_line(text, 60))),
     }
+}
+
+/// The same as mail servers know it: its domain as DNS has it.
+fn on_the_wire(address: &str) -> Result<String, Outcome> {
+    let (local, domain) = address.split_once('@').unwrap_or_default();
+    let domain = Host::parse(domain).map_err(Outcome::Never)?;
+    Ok(format!("{local}@{domain}"))
+}
+
+/// The name for EHLO: what the settings say, else our public address, else this machine's full name. Without any, the
+/// connection's own address is said (RFC 5321 §4.1.4).
+fn own_name(s: &Sending) -> Option<String> {
+    let public = || Url::parse(s.public_url).ok().map(|url| url.host);
+    let public = || public().filter(|host| host.ip().is_some() || host.as_str().contains('.'));
+    let machine = || {
+        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        host::full_name(&sys::hostname(), &hosts)
+    };
+    let host = Host::parse(s.mail_name).ok().or_else(public).or_else(machine)?;
+    Some(host.ip().map_or_else(|| host.to_string(), smtp::literal))
 }
 
 fn send(s: &Sending) -> Outcome {
@@ -166,24 +191,25 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
         "" => None,
         user => Some((user, s.secret("password")?)),
     };
-    let own = Url::parse(s.public_url).map(|url| url.host.to_string());
-    // A name of ours when we know one; servers that check it are told the truth in the settings.
-    let hello = own.unwrap_or_else(|_| "localhost".into());
+    let (from, to) = (on_the_wire(&config.from)?, on_the_wire(s.recipient)?);
+    let hello = own_name(s);
     let at = clock::civil(s.now_s.div_euclid(DAY / SECOND));
     let message = compose(&Mail {
-        from: &config.from,
-        to: s.recipient,
+        from: &from,
+        to: &to,
         lang: s.lang,
         key: s.key,
+        thread: s.thread,
         date: &date(at, s.now_s),
         message: s.message,
     });
     let letter = Letter {
         encryption,
-        hello: &hello,
+        hello: hello.as_deref(),
+        machine: &sys::hostname(),
         login,
-        from: &config.from,
-        to: s.recipient,
+        from: &from,
+        to: &to,
         message: &message,
     };
     smtp::send(&s.call(&host, config.port, security), &letter).map_or_else(
@@ -213,25 +239,33 @@ pub struct Mail<'a> {
     pub lang: Lang,
     /// For `Message-ID`.
     pub key: &'a str,
+    /// The key of the mail that this one belongs to: programs show both as one thread.
+    pub thread: Option<&'a str>,
     /// As RFC 5322 §3.3 has it.
     pub date: &'a str,
     /// What it says.
     pub message: &'a Message,
 }
 
-/// Headers and body, all ASCII, no line longer than 76: what is not ASCII stands in encoded words (RFC 2047) and base64.
+/// Headers and body, no line longer than 76: what is not ASCII stands in encoded words (RFC 2047) and base64. Only an address
+/// may be beyond ASCII, and then all of the mail goes by RFC 6532.
 pub fn compose(mail: &Mail) -> String {
     let m = mail.message;
     // A subject of a few words is read; what is cut stands in the body.
     let subject = cut_units(&format!("[{}] {}", m.tag, m.title), 150);
     let domain = mail.from.rsplit('@').next().unwrap_or("localhost");
     let mut out = String::new();
-    for (name, value) in [
+    let id = |key: &str| format!("<{key}@{domain}>");
+    let thread = mail.thread.map(id);
+    let thread = ["In-Reply-To", "References"]
+        .into_iter()
+        .filter_map(|name| Some((name, thread.clone()?)));
+    let headers = [
         ("From", format!("Lamplighter <{}>", mail.from)),
         ("To", format!("<{}>", mail.to)),
         ("Subject", encoded(&subject)),
         ("Date", mail.date.to_string()),
-        ("Message-ID", format!("<{}@{domain}>", mail.key)),
+        ("Message-ID", id(mail.key)),
         ("MIME-Version", "1.0".into()),
         ("Content-Type", "text/plain; charset=utf-8".into()),
         ("Content-Language", mail.lang.tag().into()),
@@ -239,7 +273,8 @@ pub fn compose(mail: &Mail) -> String {
         // RFC 3834: no out-of-office answers.
         ("Auto-Submitted", "auto-generated".into()),
         ("X-Auto-Response-Suppress", "All".into()),
-    ] {
+    ];
+    for (name, value) in headers.into_iter().chain(thread) {
         // Nothing that a person or a server has said can begin a line of its own here.
         let value: String = value.chars().filter(|c| !c.is_control() || *c == '\n').collect();
         out.push_str(&format!("{name}: {}\r\n", value.replace('\n', "\r\n ")));
@@ -314,6 +349,7 @@ mod tests {
             to: "ops@example.org",
             lang: Lang::Ru,
             key: "k",
+            thread: None,
             date: "Sat, 21 Nov 2026 10:39:22 +0000",
             message: &message,
         })

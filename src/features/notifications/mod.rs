@@ -9,7 +9,6 @@
 
 pub mod catalogue;
 pub mod text;
-pub mod url;
 mod channel;
 pub mod telegram;
 mod webhook;

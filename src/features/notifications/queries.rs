@@ -210,6 +210,19 @@ fn row(r: &rusqlite::Row) -> rusqlite::Result<Row> {
     })
 }
 
+/// The key of the message that told this recipient first of the alert that `row` is about.
+pub fn first_key(conn: &Conn, row: &Row) -> Result<Option<String>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT f.key FROM notification_queue f JOIN notification_queue q ON q.id = ?1 AND f.endpoint_id = q.endpoint_id
+           AND f.recipient = q.recipient AND f.fingerprint = q.fingerprint AND f.id < q.id
+         WHERE f.what = ?2 AND f.status = 'sent' AND json_extract(f.facts, '$.alert') = ?3 ORDER BY f.id LIMIT 1",
+    )?;
+    let key = statement.query_row(params![row.id.get(), What::Raised.name(), row.facts.alert], |r| {
+        r.get(0)
+    });
+    Ok(key.optional()?)
+}
+
 /// A row that does not exist yet.
 pub struct New<'a> {
     pub endpoint: Id<id::Endpoint>,
@@ -330,6 +343,13 @@ pub fn put_back(conn: &Conn, id: i64, at: Ms, why: &str) -> Result<()> {
 pub fn end(conn: &Conn, id: Id<id::Delivery>, status: Status, at: Ms, answer: &str) -> Result<()> {
     conn.prepare_cached("UPDATE notification_queue SET status = ?2, ended_at = ?3, answer = ?4 WHERE id = ?1")?
         .execute(params![id.get(), status.name(), at, answer])?;
+    Ok(())
+}
+
+/// It went out in the message that has this key.
+pub fn set_key(conn: &Conn, id: Id<id::Delivery>, key: &str) -> Result<()> {
+    conn.prepare_cached("UPDATE notification_queue SET key = ?2 WHERE id = ?1")?
+        .execute(params![id.get(), key])?;
     Ok(())
 }
 

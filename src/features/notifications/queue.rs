@@ -291,12 +291,13 @@ fn give_up(app: &App, tx: &Tx, endpoint: &Endpoint, row: &Row, now: Ms) -> Resul
 
 /// What an outcome means for the rows of one message, for its recipient, and for who should hear that it does not work.
 pub fn finish(app: &App, tx: &Tx, endpoint: &Endpoint, rows: &[Row], outcome: &Outcome, now: Ms) -> Result<()> {
-    let Some(recipient) = rows.first().map(|row| &row.recipient) else {
+    let Some(Row { recipient, key, .. }) = rows.first() else {
         return Ok(());
     };
     match outcome {
         Outcome::Sent(answer) => {
             for row in rows {
+                queries::set_key(tx, row.id, key)?;
                 queries::end(tx, row.id, Status::Sent, now, answer)?;
             }
             queries::block(tx, endpoint.id, now + endpoint.channel.pace_ms)?;

@@ -172,15 +172,19 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
         };
         let rows = queue::claim(app, tx, &endpoint, clock::now())?;
         let post = Post::open(app, tx, &endpoint);
-        Ok(Some((endpoint, rows, post)))
+        let thread = match rows.as_slice() {
+            [one] if one.facts.alert > 0 => queries::first_key(tx, one)?,
+            _ => None,
+        };
+        Ok(Some((endpoint, rows, post, thread)))
     })?;
-    let Some((endpoint, rows, post)) = claimed else {
+    let Some((endpoint, rows, post, thread)) = claimed else {
         return Ok(false);
     };
     let Some(first) = rows.first() else { return Ok(false) };
     let facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
     let outcome = match post {
-        Ok(post) => post.send(&endpoint, &first.recipient, &facts, &first.key),
+        Ok(post) => post.send(&endpoint, &first.recipient, &facts, &first.key, thread.as_deref()),
         // Trying again opens no secret that does not open.
         Err(e) => Outcome::Never(e.say),
     };
@@ -217,6 +221,7 @@ struct Post {
     secrets: HashMap<&'static str, Secret>,
     policy: Policy,
     public_url: String,
+    mail_name: String,
 }
 
 impl Post {
@@ -233,10 +238,11 @@ impl Post {
             public_url: settings::text(conn, "site.public_url")?
                 .trim_end_matches('/')
                 .to_string(),
+            mail_name: settings::text(conn, "messages.mail_name")?,
         })
     }
 
-    fn send(&self, endpoint: &Endpoint, recipient: &str, facts: &[Facts], key: &str) -> Outcome {
+    fn send(&self, endpoint: &Endpoint, recipient: &str, facts: &[Facts], key: &str, thread: Option<&str>) -> Outcome {
         let channel: &Channel = endpoint.channel;
         let lang = endpoint.fields.lang;
         let message = text::message(lang, facts, &self.public_url);
@@ -248,7 +254,9 @@ impl Post {
             facts,
             lang,
             key,
+            thread,
             public_url: &self.public_url,
+            mail_name: &self.mail_name,
             policy: self.policy,
             now_s: clock::now() / SECOND,
             until: clock::mono() + channel.deadline,
@@ -320,7 +328,7 @@ pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
         let key = random::name();
         let began = clock::mono();
         let outcome = match began < until {
-            true => post.send(&endpoint, &recipient, std::slice::from_ref(&facts), &key),
+            true => post.send(&endpoint, &recipient, std::slice::from_ref(&facts), &key, None),
             false => Outcome::Never("Not tried: the ones before took too long.".into()),
         };
         let (is_sent, answer) = match outcome {

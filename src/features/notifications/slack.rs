@@ -1,9 +1,9 @@
 //! Slack's incoming webhooks (and what speaks like them: Mattermost, Rocket.Chat). The address is the secret. Slack knows
 //! no idempotency.
 
-use super::channel::{Channel, Outcome, Sending, answer, by_status, text_of};
-use super::url::{self, Url};
+use super::channel::{Channel, Outcome, Sending, answer, by_status, pin, text_of};
 use crate::base::clock::Duration;
+use crate::base::url::Url;
 use crate::http::input::Input;
 use crate::net::post::Said;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ struct Config {
 
 fn read(i: &mut Input, base: &Value) -> Value {
     let kept = base.get("tls_pin").and_then(Value::as_str).unwrap_or_default();
-    let tls_pin = i.parse("tls_pin", "bad_pin", url::pin);
+    let tls_pin = i.parse("tls_pin", "bad_pin", pin);
     json!(Config {
         tls_pin: tls_pin.unwrap_or_else(|| kept.into())
     })

@@ -2,11 +2,11 @@
 //! idempotency: what may have arrived is sent again and may come twice. Other API servers (a country that blocks the
 //! first, an air gap with its own) and an HTTP proxy are settings.
 
-use super::channel::{Channel, Outcome, Sending, answer, by_status, text_of};
+use super::channel::{Channel, Outcome, Sending, answer, by_status, pin, text_of};
 use super::text::Message;
-use super::url::{self, Url};
 use crate::base::clock::Duration;
 use crate::base::text::one_line;
+use crate::base::url::Url;
 use crate::http::input::Input;
 use crate::net::get;
 use crate::net::post::{Proxy, Said};
@@ -137,7 +137,7 @@ fn read(i: &mut Input, base: &Value) -> Value {
         api_base: api_base.unwrap_or_else(|| text("api_base", API_BASE)),
         proxy: proxy.unwrap_or_else(|| text("proxy", "")),
         proxy_user: proxy_user.unwrap_or_else(|| text("proxy_user", "")),
-        tls_pin: (i.parse("tls_pin", "bad_pin", url::pin)).unwrap_or_else(|| text("tls_pin", "")),
+        tls_pin: (i.parse("tls_pin", "bad_pin", pin)).unwrap_or_else(|| text("tls_pin", "")),
     };
     json!(config)
 }

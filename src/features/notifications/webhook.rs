@@ -8,12 +8,12 @@
 //!
 //! `Idempotency-Key` repeats the id for receivers that know that header. Any 2xx means: taken.
 
-use super::channel::{Channel, Outcome, Sending, by_status, text_of};
+use super::channel::{Channel, Outcome, Sending, by_status, pin, text_of};
 use super::text::{self, Facts};
-use super::url::{self, Url};
 use crate::base::clock::{Duration, rfc3339};
 use crate::base::secret::Secret;
 use crate::base::text::{base64, unbase64};
+use crate::base::url::Url;
 use crate::http::input::Input;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ const SECRET_MIN: usize = 16;
 
 fn read(i: &mut Input, base: &Value) -> Value {
     let kept = base.get("tls_pin").and_then(Value::as_str).unwrap_or_default();
-    let tls_pin = i.parse("tls_pin", "bad_pin", url::pin);
+    let tls_pin = i.parse("tls_pin", "bad_pin", pin);
     json!(Config {
         tls_pin: tls_pin.unwrap_or_else(|| kept.into())
     })

@@ -8,6 +8,7 @@ use crate::access::Right;
 use crate::base::clock::{self, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
+use crate::base::idn;
 use crate::http::input::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
@@ -177,7 +178,7 @@ fn crossed(s: &Sample) -> Option<(&'static str, f64, f64)> {
 struct Row<'a> {
     id: i64,
     name: &'a str,
-    host: &'a str,
+    host: String,
     tags: &'a [String],
     why: &'a Why,
     sample: Option<&'a Sample>,
@@ -306,7 +307,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let row = move || Row {
             id: k.server.id.get(),
             name: &k.server.fields.name,
-            host: &k.server.fields.host,
+            host: idn::unicode(&k.server.fields.host),
             tags: &k.server.fields.tags,
             why: &k.why,
             sample: k.sample.as_ref(),
@@ -445,7 +446,7 @@ fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
         ssh_port: f.ssh_port,
         poll_interval_s: f.poll_interval_s,
         name: s.fields.name,
-        host: s.fields.host,
+        host: idn::unicode(&s.fields.host),
         username: s.fields.username,
         tags: s.fields.tags,
         public_ips: s.fields.public_ips,

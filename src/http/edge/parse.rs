@@ -248,6 +248,9 @@ fn token(text: &str) -> bool {
 
 /// `name`, `name:port`, `[v6]:port`, without the port and in its one spelling.
 fn host(text: &str) -> Option<Host> {
+    if !text.is_ascii() {
+        return None;
+    }
     let (name, port) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
         Some((v6, rest)) => (v6.parse::<std::net::Ipv6Addr>().ok()?.to_string(), rest),
         None => {

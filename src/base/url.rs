@@ -1,9 +1,8 @@
-//! Addresses of receivers, as people paste them: `https://host[:port]/path?query`. No user in it, no fragment, nothing that
-//! a request line cannot carry.
+//! Web addresses, as people paste them: `https://host[:port]/path?query`, the scheme in any case, the host in any script. No
+//! user in it, no fragment, nothing that a request line cannot carry.
 
-use crate::base::host::{self, Host};
-use crate::net::dial::Security;
-use crate::net::tls::Pin;
+use super::host::{self, Host};
+use std::fmt;
 
 /// A web address taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +32,15 @@ impl Url {
         if !tls && !scheme.eq_ignore_ascii_case("http") {
             return wrong("does not begin with https:// or http://");
         }
-        if !rest
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&b))
-        {
-            return wrong("has spaces or characters that must be written as %XX");
-        }
         if rest.contains('#') {
             return wrong("has a fragment (#…)");
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
+        let plain = |b: u8| b.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&b);
+        if !path.bytes().all(plain) {
+            return wrong("has spaces or characters that must be written as %XX");
+        }
         if authority.contains('@') {
             return wrong("has a user name in it");
         }
@@ -82,22 +79,13 @@ impl Url {
             (_, port) => format!("{scheme}://{}:{port}", self.host.in_url()),
         }
     }
-
-    /// Who vouches for it; `pin` is empty for the system's authorities.
-    pub fn security(&self, pin: &str) -> Security {
-        match (self.tls, Pin::parse(pin)) {
-            (false, _) => Security::Plain,
-            (true, Ok(pin)) => Security::Pinned(pin),
-            (true, Err(_)) => Security::Tls,
-        }
-    }
 }
 
-/// A certificate's SHA-256 as it is stored, or nothing.
-pub fn pin(text: &str) -> Result<String, String> {
-    match text {
-        "" => Ok(String::new()),
-        text => Pin::parse(text).map(|pin| pin.to_string()),
+impl fmt::Display for Url {
+    /// As it is kept: the scheme and the host in lower case and as DNS knows it, the port only where it must be said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path == "/" { "" } else { &self.path };
+        write!(f, "{}{path}", self.origin())
     }
 }
 
@@ -114,6 +102,7 @@ mod tests {
             ("https://[2001:db8::1]", "https://[2001:db8::1]", "/"),
             ("HTTPS://a/", "https://a", "/"),
             ("https://Host.Example:443?x", "https://host.example", "/?x"),
+            ("https://hö.example/x", "https://xn--h-1ga.example", "/x"),
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!((url.origin().as_str(), url.path.as_str()), (origin, path), "{text}");
@@ -132,7 +121,8 @@ mod tests {
             "https://host:99999/",
             "https://2001:db8::1/x",
             "https://-host/",
-            "https://hö.example/",
+            "https://host/ö",
+            "https://pаypal.example/",
             "https://host\\@evil/",
             &format!("https://host/{}", "x".repeat(2_000)),
         ] {
