@@ -9,11 +9,21 @@ use lamplighter::http::request::Method;
 use lamplighter::http::route::Route;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fs;
 
 const VERBS: [Method; 5] = [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
 fn routes() -> Vec<&'static Route> {
     FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)).collect()
+}
+
+/// Every address with its verbs.
+fn addresses() -> BTreeMap<&'static str, Vec<Method>> {
+    let mut known: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for route in routes() {
+        known.entry(route.path).or_default().push(route.method);
+    }
+    known
 }
 
 /// The address with a number that nothing has, so that whoever gets in changes nothing; nor does it stream without an end.
@@ -105,10 +115,7 @@ fn a_verb_that_the_table_does_not_name_is_refused_by_everybody_alike() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();
     let stranger = house.client();
-    let mut known: BTreeMap<&str, Vec<Method>> = BTreeMap::new();
-    for route in routes() {
-        known.entry(route.path).or_default().push(route.method);
-    }
+    let known = addresses();
     for (path, methods) in &known {
         for verb in VERBS.iter().filter(|v| !methods.contains(v)) {
             // Another row may fit the same address: /servers/new is also /servers/{id}.
@@ -294,4 +301,74 @@ fn a_method_that_no_route_has_is_said_as_such() {
     let told = house.admin().send("OPTIONS", "/api/servers", None);
     let told = told.fails(405, "method_not_allowed");
     assert!(told["detail"].as_str().unwrap().contains("GET, POST"), "{told}");
+}
+
+/// A thing to send back for each resource that can be got and changed.
+fn specimen(house: &House, path: &str) -> String {
+    let make = |list: &str, body: serde_json::Value| {
+        let made = house.admin().post(list, &body).is(201);
+        format!("{list}/{}", made["id"])
+    };
+    let pem = |name: &str| String::from_utf8(fs::read(format!("tests/data/certs/{name}.pem")).unwrap()).unwrap();
+    let list = path.strip_suffix("/{id}").unwrap_or(path);
+    match list {
+        "/api/settings" => list.into(),
+        "/api/servers" => make(list, server("web-1", 9)),
+        "/api/groups" => make(list, json!({ "name": "shops", "notes": "all" })),
+        "/api/upstreams" => make(
+            list,
+            json!({ "name": "shop", "targets": ["10.0.0.1:80", { "host": "b.example", "port": 81, "weight": 2 }] }),
+        ),
+        "/api/certificates" => make(list, json!({ "name": "own", "chain": pem("ec"), "key": pem("ec.key") })),
+        "/api/domains" => make(
+            list,
+            json!({ "domain": "пример.рф", "ns_policy": { "match": "any", "names": ["ns1.example.org"] } }),
+        ),
+        "/api/alert-rules" => make(
+            list,
+            json!({ "name": "databases", "watches": "disk", "threshold": 80, "for_s": 600, "tags": ["db"] }),
+        ),
+        "/api/notifications" => make(
+            list,
+            json!({
+                "type": "email", "name": "office", "host": "почта.рф", "username": "alerts", "password": "some password",
+                "from": "lamp@example.org", "to": ["ops@почта.рф", "anna@example.org"], "events": ["deploy.ok"], "tags": ["db"],
+            }),
+        ),
+        other => panic!("{other} can be got and changed: give it a specimen here"),
+    }
+}
+
+/// Whoever gets a thing, changes one field, and sends it back, changes that field alone.
+#[test]
+fn what_get_gives_put_and_patch_take_and_change_nothing() {
+    let house = House::new();
+    let admin = house.admin();
+    let mut seen = 0;
+    for (path, verbs) in addresses() {
+        let changing = verbs.iter().filter(|v| matches!(v, Method::Put | Method::Patch));
+        let changing: Vec<_> = changing.filter(|_| verbs.contains(&Method::Get)).collect();
+        if changing.is_empty() || !path.starts_with("/api/") {
+            continue;
+        }
+        let at = specimen(&house, path);
+        for verb in changing {
+            let plain = |mut it: serde_json::Value| {
+                let fields = it.as_object_mut().unwrap();
+                fields.retain(|name, _| name != "updated_at" && name != "revision");
+                it
+            };
+            let got = admin.get(&at).is(200);
+            let body = got.to_string();
+            let answer = admin.send(verb.name(), &at, Some(("application/json", body.as_bytes())));
+            assert_eq!(answer.status, 200, "{} {at}: {}", verb.name(), answer.text());
+            assert_eq!(plain(admin.get(&at).is(200)), plain(got), "{} {at}", verb.name());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen}: the table was not found");
+    let set: i64 = (house.database("lamplighter.db"))
+        .query_row("SELECT count(*) FROM settings", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(set, 0, "a default that was sent back is one still");
 }

@@ -447,9 +447,11 @@ pub fn text(conn: &Conn, key: &'static str) -> Result<String> {
     }
 }
 
-/// Sets one value after checking it; `None` takes the default back.
-pub fn set(tx: &Tx, key: &str, value: Option<&str>, by: &str) -> Result<()> {
+/// Sets one value after checking it; `None` takes the default back. Says whether another one holds now: what is sent back as
+/// it was got leaves a default a default.
+pub fn set(tx: &Tx, key: &str, value: Option<&str>, by: &str) -> Result<bool> {
     let setting = find(key).ok_or_else(|| Error::not_found("setting"))?;
+    let before = self::value(tx, key)?;
     match value {
         Some(text) => {
             let value = setting.parse(text).map_err(|message| Error {
@@ -463,8 +465,14 @@ pub fn set(tx: &Tx, key: &str, value: Option<&str>, by: &str) -> Result<()> {
                 }],
                 ..Error::new(Kind::Invalid, "invalid", message)
             })?;
-            queries::put(tx, key, &value.to_string(), by, clock::now())
+            if value != before {
+                queries::put(tx, key, &value.to_string(), by, clock::now())?;
+            }
+            Ok(value != before)
         }
-        None => queries::remove(tx, key),
+        None => {
+            queries::remove(tx, key)?;
+            Ok(setting.default() != before)
+        }
     }
 }

@@ -79,12 +79,17 @@ pub fn all(app: &App) -> Result<Vec<View>> {
 pub fn set_all(app: &App, changes: &[(String, Option<String>)], actor: &Actor) -> Result<()> {
     app.db.write(|tx| {
         let homes = engine::homes(tx)?;
+        let mut detail = serde_json::Map::new();
         for (key, value) in changes {
-            settings::set(tx, key, value.as_deref(), actor.login())?;
+            if settings::set(tx, key, value.as_deref(), actor.login())? {
+                detail.insert(key.clone(), value.clone().into());
+            }
         }
-        let mut detail: serde_json::Map<_, _> = changes.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
         if engine::keep_at_home(tx, &homes)? {
             detail.insert("push_secret_forgotten".into(), true.into());
+        }
+        if detail.is_empty() {
+            return Ok(());
         }
         audit::append(
             tx,
@@ -103,10 +108,21 @@ fn list(ctx: &Ctx) -> Result<Reply> {
 }
 
 /// `{"poll.fail_threshold": 5, "dns.resolvers": "192.0.2.1", "retention.task_days": null}`: `null` takes the default back.
+/// Or the list as it was got: of each its key and value.
 fn change(ctx: &Ctx) -> Result<Reply> {
-    let body: serde_json::Map<String, serde_json::Value> = ctx.request.json()?;
+    let mut body: serde_json::Map<String, serde_json::Value> = ctx.request.json()?;
+    let pairs: Vec<_> = match body.get_mut("items") {
+        Some(serde_json::Value::Array(items)) => {
+            let pair = |item: &mut serde_json::Value| {
+                let key = item["key"].as_str().unwrap_or_default().to_string();
+                (key, item["value"].take())
+            };
+            items.iter_mut().filter(|item| item.is_object()).map(pair).collect()
+        }
+        _ => body.into_iter().collect(),
+    };
     let mut changes = Vec::new();
-    for (key, value) in body {
+    for (key, value) in pairs {
         let value = match value {
             serde_json::Value::Null => None,
             serde_json::Value::Number(n) => Some(n.to_string()),
