@@ -320,10 +320,7 @@ fn specimen(house: &House, path: &str) -> String {
             json!({ "name": "shop", "targets": ["10.0.0.1:80", { "host": "b.example", "port": 81, "weight": 2 }] }),
         ),
         "/api/certificates" => make(list, json!({ "name": "own", "chain": pem("ec"), "key": pem("ec.key") })),
-        "/api/domains" => make(
-            list,
-            json!({ "domain": "пример.рф", "ns_policy": { "match": "any", "names": ["ns1.example.org"] } }),
-        ),
+        "/api/domains" => make(list, json!({ "domain": "пример.рф" })),
         "/api/alert-rules" => make(
             list,
             json!({ "name": "databases", "watches": "disk", "threshold": 80, "for_s": 600, "tags": ["db"] }),
