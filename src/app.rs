@@ -2,7 +2,7 @@
 
 use crate::access::throttle::Throttle;
 use crate::base::clock::{self, Instant, Ms};
-use crate::base::config::Config;
+use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::Result;
 use crate::base::id::{Id, Task};
 use crate::base::pulse::Pulses;
@@ -123,7 +123,7 @@ impl App {
 
 /// Opens both files, making them and bringing their schema up to date.
 pub fn open_databases(config: &Config) -> Result<(Db, Db)> {
-    let state = Db::open(&config.data_dir.join("lamplighter.db"), Durability::Full, schema::STATE)?;
+    let state = Db::open(&config.data_dir.join(STATE_FILE), Durability::Full, schema::STATE)?;
     let metrics = Db::open(&config.data_dir.join("metrics.db"), Durability::Normal, schema::METRICS)?;
     Ok((state, metrics))
 }

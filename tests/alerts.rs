@@ -57,6 +57,15 @@ fn a_stolen_refresh_token_is_a_critical_alert() {
         (&json!("auth.refresh_reused"), &json!("firing"))
     );
     assert_eq!((&alert["target"]["name"], &alert["count"]), (&json!(ADMIN), &json!(1)));
+    let said = eventually("it is a line of the log", || {
+        let said = house.said();
+        let line = said.lines().find(|line| line.contains("ERROR alerts alert.raised"))?;
+        Some(line.to_string())
+    });
+    assert!(
+        said.contains("kind=auth.refresh_reused") && !said.contains(ADMIN),
+        "{said}"
+    );
     assert!(alert["title"].as_str().unwrap().contains("refresh token"), "{alert}");
     assert!(
         alert["evidence"].to_string().contains("127.0.0.1"),

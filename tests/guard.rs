@@ -168,6 +168,44 @@ fn fits(pattern: &str, path: &str) -> bool {
 }
 
 #[test]
+fn a_bare_path_of_the_api_leads_to_its_one_address() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let token = house.sign_in(ADMIN, &house.password);
+    let curl = house.client().by(Who::bearer(&token)).with("Accept", "*/*");
+    let own: Vec<_> = FEATURES.iter().flat_map(|f| f.routes).collect();
+    let pages: Vec<_> = FEATURES.iter().flat_map(|f| f.pages).collect();
+    for row in own.iter().filter(|row| row.path.starts_with("/api/")) {
+        let (whole, bare) = (nowhere(row.path), nowhere(row.path)["/api".len()..].to_string());
+        let path = bare.split('?').next().unwrap();
+        // What a program may mean as it stands: `/health`.
+        if own
+            .iter()
+            .any(|other| other.method == row.method && fits(other.path, path))
+        {
+            continue;
+        }
+        let lives = pages.iter().any(|page| fits(page.path, path));
+        let answer = curl.send(row.method.name(), &bare, None);
+        let told = (answer.status, answer.header("location"));
+        assert_eq!(told, (if lives { 307 } else { 308 }, Some(&*whole)), "{bare}");
+    }
+    // As pasted: method and body go along, nobody has to be known for it.
+    let anybody = house.client().with("Accept", "*/*");
+    let sent = json!({ "login": ADMIN, "password": house.password });
+    let moved = anybody.post("/auth/login", &sent);
+    assert_eq!((moved.status, moved.header("location")), (308, Some("/api/auth/login")));
+    // A person sees pages, also one that is not there.
+    let person = house.client().by(Who::cookie(&token, house.address));
+    assert_eq!(person.get("/servers").status, 200);
+    assert_eq!(person.get("/tasks/7/stream").status, 404);
+    let program = house.client().with("Accept", "application/json");
+    assert_eq!(
+        program.get("/servers?q=a%26b").header("location"),
+        Some("/api/servers?q=a%26b")
+    );
+}
+
+#[test]
 fn a_browser_that_another_site_drives_changes_nothing() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let answer = house.sign_in(ADMIN, &house.password);

@@ -90,8 +90,51 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-/// Keys that are also known without the prefix: the names that the field uses.
-const BARE: [&str; 3] = ["JSON_LOGS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"];
+/// Names without the prefix that the field uses. Some are keys of ours; HOST and PORT stand for LISTEN, and the databases'
+/// place for DATA_DIR: ours win.
+const BARE: [&str; 8] = [
+    "HOST",
+    "PORT",
+    "DATABASE_URL",
+    "DATABASE_PATH",
+    "LOG_LEVEL",
+    "JSON_LOGS",
+    "TELEGRAM_BOT_TOKEN",
+    "TELEGRAM_CHAT_ID",
+];
+
+/// Names of the field that a file may hold and that are answered, not taken. `*` ends a family.
+const NOT_TAKEN: &[(&str, &str)] = &[
+    ("ENV", "there is one mode: what a client is told never holds internals"),
+    (
+        "ENABLE_MOCK_DATA",
+        "nothing is made up; servers to try it on come from tests/lab",
+    ),
+    (
+        "ACCESS_TOKEN",
+        "there are accounts: make one with `lamplighter create-admin`",
+    ),
+    (
+        "JWT_SECRET",
+        "tokens are signed with a key that is derived from the master key",
+    ),
+    (
+        "ENV_MASTER_KEY",
+        "the master key lies in a file: see LAMPLIGHTER_MASTER_KEY_FILE",
+    ),
+    (
+        "METRICS_INTERVAL_*",
+        "each server has its interval, the settings have the default",
+    ),
+    ("METRICS_RETENTION_*", "the settings say how long what is kept"),
+    ("PROXMOX_*", NO_SUCH_PART),
+    ("FRIGATE_*", NO_SUCH_PART),
+    ("MQTT_*", NO_SUCH_PART),
+    ("AUTOMATION_*", NO_SUCH_PART),
+    ("AI_HUB_*", NO_SUCH_PART),
+    ("WORKER_*", NO_SUCH_PART),
+];
+const NO_SUCH_PART: &str = "this version has nothing that it is for";
 
 const PREFIX: &str = "LAMPLIGHTER_";
 
@@ -124,6 +167,8 @@ pub struct Config {
     pub json_logs: bool,
     /// A Telegram bot's token and its chats, as written.
     pub telegram: Option<(Secret, String)>,
+    /// What the file says and nothing is made of, each with the reason.
+    pub notes: Vec<String>,
 }
 
 impl Config {
@@ -134,7 +179,7 @@ impl Config {
         file: Option<&Path>,
         env: &BTreeMap<String, String>,
     ) -> Result<Config> {
-        let mut wrong = Vec::new();
+        let (mut wrong, mut notes) = (Vec::new(), Vec::new());
         let mut values: BTreeMap<&str, (String, String)> = BTreeMap::new(); // key → (value, where it stands)
         if let Some(path) = file {
             let bytes = file::read_limited(path, 64 << 10).map_err(|e| {
@@ -153,13 +198,18 @@ impl Config {
                             wrong.push(format!("{place}: {name} stands there twice."))
                         }
                         Some(key) => drop(values.insert(key, (value, place))),
-                        None => wrong.push(unknown(&place, name)),
+                        None => match not_taken(name) {
+                            Some(why) => notes.push(format!("{place}: {name} is not taken: {why}.")),
+                            None => wrong.push(unknown(&place, name)),
+                        },
                     },
                     Err(why) => wrong.push(format!("{place}: {why}")),
                 }
             }
         }
-        for (name, value) in env {
+        // The prefix wins: it is meant for nobody else.
+        let (ours, bare): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| name.starts_with(PREFIX));
+        for (name, value) in bare.into_iter().chain(ours) {
             match known(name) {
                 Some(key) => drop(values.insert(key, (value.clone(), format!("environment variable {name}")))),
                 None if name.starts_with(PREFIX) && name != JOB => wrong.push(unknown("environment", name)),
@@ -169,7 +219,10 @@ impl Config {
         for (name, value) in flags {
             values.insert(name, (value.clone(), format!("flag for {name}")));
         }
-        let config = Config::build(&values, env, &mut wrong);
+        let config = Config {
+            notes,
+            ..Config::build(&values, env, &mut wrong)
+        };
         match wrong.is_empty() {
             true => Ok(config),
             false => Err(config_error(wrong.join("\n"))),
@@ -199,7 +252,18 @@ impl Config {
                 .map(String::from)
                 .collect()
         };
-        let data_dir = absolute(&text("DATA_DIR"));
+        let given = |name: &str| Some(text(name)).filter(|value| !value.is_empty());
+        let names_data_dir = values
+            .get("DATA_DIR")
+            .is_some_and(|(value, _)| !value.trim().is_empty());
+        let database = match given("DATABASE_URL") {
+            _ if names_data_dir => None,
+            Some(url) => sqlite_path(&url)
+                .map_err(|why| wrong.push(format!("{}: {why}", place("DATABASE_URL"))))
+                .ok(),
+            None => given("DATABASE_PATH"),
+        };
+        let data_dir = database.map_or_else(|| absolute(&text("DATA_DIR")), |path| folder_of(absolute(&path)));
         let runtime_dir = match (text("RUNTIME_DIR").as_str(), env.get("RUNTIME_DIRECTORY")) {
             ("", Some(systemd)) => PathBuf::from(systemd),
             ("", None) => short_enough(data_dir.join("run")),
@@ -215,7 +279,24 @@ impl Config {
             (given, _) => absolute(given),
         };
         let mut listen = Vec::new();
-        for item in list("LISTEN") {
+        let (host, port) = (given("HOST"), given("PORT"));
+        let is_parted = !values.contains_key("LISTEN") && (host.is_some() || port.is_some());
+        if is_parted {
+            let host = host
+                .unwrap_or_else(|| "127.0.0.1".into())
+                .replace("localhost", "127.0.0.1");
+            match host.trim_matches(['[', ']']).parse() {
+                Ok(ip) => match port.as_deref().unwrap_or("8080").parse() {
+                    Ok(port) => listen.push(SocketAddr::new(ip, port)),
+                    Err(_) => wrong.push(format!("{}: PORT is a number from 0 to 65535.", place("PORT"))),
+                },
+                Err(_) => wrong.push(format!(
+                    "{}: “{host}” is not an address like 0.0.0.0 or 127.0.0.1; {PREFIX}LISTEN wins over HOST and PORT.",
+                    place("HOST")
+                )),
+            }
+        }
+        for item in list("LISTEN").iter().filter(|_| !is_parted) {
             match item.parse() {
                 Ok(addr) => listen.push(addr),
                 Err(_) => wrong.push(format!(
@@ -293,22 +374,65 @@ impl Config {
             log_level,
             json_logs,
             telegram,
+            notes: Vec::new(),
         }
     }
 }
+
+/// The path in a URL as SQLAlchemy writes it: three slashes and a relative path, four and an absolute one. The URL is not
+/// repeated in what is said: a password may be in it.
+fn sqlite_path(url: &str) -> std::result::Result<String, String> {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    let declined = match scheme
+        .split('+')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "sqlite" => match rest.strip_prefix("///") {
+            Some(path) if !path.is_empty() && !path.contains([':', '?']) => return Ok(path.into()),
+            _ => "Write sqlite:///PATH, with four slashes for an absolute path",
+        },
+        "postgres" | "postgresql" => {
+            "PostgreSQL is declined: everything lies in two SQLite files, so that there is no second service to install, \
+             to secure and to keep in step with this one, and one folder is the whole backup. Take DATABASE_URL away, or \
+             write sqlite:///PATH"
+        }
+        _ => "Only SQLite is taken: sqlite:///PATH",
+    };
+    Err(format!("{declined}."))
+}
+
+/// The databases are two files in one folder: the path is that folder, or our file in it.
+fn folder_of(path: PathBuf) -> PathBuf {
+    match path.file_name() {
+        Some(name) if name == STATE_FILE => path.parent().unwrap_or(&path).into(),
+        _ => path,
+    }
+}
+
+/// The database of everything but samples, in the data folder.
+pub const STATE_FILE: &str = "lamplighter.db";
 
 fn config_error(say: String) -> Error {
     Error::new(Kind::Config, "config", say)
 }
 
-/// The key's short name when `name` (with prefix, or one of [`BARE`]) is one of ours.
+/// The key's short name when `name` (with prefix, or one of [`BARE`]) is taken.
 fn known(name: &str) -> Option<&'static str> {
-    let short = if BARE.contains(&name) {
-        name
-    } else {
-        name.strip_prefix(PREFIX)?
+    let ours = |short| KEYS.iter().find(|k| k.name == short).map(|k| k.name);
+    let bare = BARE.into_iter().find(|bare| *bare == name);
+    bare.or_else(|| ours(name.strip_prefix(PREFIX)?))
+}
+
+fn not_taken(name: &str) -> Option<&'static str> {
+    let fits = |known: &str| {
+        known
+            .strip_suffix('*')
+            .map_or(known == name, |family| name.starts_with(family))
     };
-    KEYS.iter().find(|k| k.name == short).map(|k| k.name)
+    NOT_TAKEN.iter().find(|(known, _)| fits(known)).map(|(_, why)| *why)
 }
 
 /// `# comment`, an empty line, or `KEY=value` with optional quotes around the value.
@@ -422,6 +546,47 @@ mod tests {
         let config = load("LAMPLIGHTER_LISTEN=\nLAMPLIGHTER_WORKERS=\n").unwrap();
         assert_eq!((config.listen[0].port(), config.workers), (8080, 8));
         assert!(load("LAMPLIGHTER_LISTEN=,\n").unwrap_err().say.contains("line 1"));
+    }
+
+    #[test]
+    fn names_of_the_field_are_taken_or_answered() {
+        let config =
+            load("HOST=0.0.0.0\nPORT=8000\nLOG_LEVEL=DEBUG\nDATABASE_URL=sqlite:///./app.db\nENV=production\n");
+        let config = config.unwrap();
+        assert_eq!(config.listen, ["0.0.0.0:8000".parse().unwrap()]);
+        assert_eq!(
+            (config.log_level, config.notes.len()),
+            (Level::Debug, 1),
+            "{:?}",
+            config.notes
+        );
+        assert_eq!(config.data_dir, absolute("./app.db"));
+        let at = |file: &str| load(file).unwrap().data_dir;
+        assert_eq!(
+            at("DATABASE_URL=sqlite+aiosqlite:////srv/l/lamplighter.db"),
+            Path::new("/srv/l")
+        );
+        assert_eq!(
+            at("DATABASE_PATH=/srv/p\nLAMPLIGHTER_DATA_DIR=/srv/d"),
+            Path::new("/srv/d")
+        );
+        assert_eq!(load("PORT=9000").unwrap().listen, ["127.0.0.1:9000".parse().unwrap()]);
+        let ours = load("PORT=9000\nLAMPLIGHTER_LISTEN=[::1]:1").unwrap();
+        assert_eq!(ours.listen, ["[::1]:1".parse().unwrap()]);
+        let told = load("DATABASE_URL=postgresql+psycopg://me:hush-hush@db/x\nHOST=web\n").unwrap_err();
+        assert_eq!(told.say.lines().count(), 2, "{told}");
+        assert!(
+            told.say.contains("PostgreSQL is declined") && !told.say.contains("hush"),
+            "{told}"
+        );
+        let env = [
+            ("LOG_LEVEL", "error"),
+            ("LAMPLIGHTER_LOG_LEVEL", "debug"),
+            ("PROXMOX_X", "not ours"),
+        ];
+        let env = env.map(|(name, value)| (name.to_string(), value.to_string())).into();
+        let config = Config::load(&[], None, &env).unwrap();
+        assert_eq!((config.log_level, config.notes.len()), (Level::Debug, 0));
     }
 
     #[test]

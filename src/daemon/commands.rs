@@ -4,7 +4,7 @@ use super::run::{self, Halves};
 use crate::access::{self, Role};
 use crate::app::{self, App};
 use crate::audit::By;
-use crate::base::config::Config;
+use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{file, log, random, sys};
@@ -31,6 +31,7 @@ pub fn run(asked: &Asked) -> Result<u8> {
     }
     let config = config(asked)?;
     log::init(config.log_level, config.json_logs);
+    config.notes.iter().for_each(|note| log::warning("config", note, &[]));
     sys::private_umask();
     sys::few_heaps();
     sys::undumpable();
@@ -123,9 +124,10 @@ fn check_config(asked: &Asked) -> Result<u8> {
     ];
     if asked.json() {
         let map: BTreeMap<_, _> = lines.into_iter().collect();
-        print(&serde_json::json!({ "ok": true, "config": map }).to_string());
+        print(&serde_json::json!({ "ok": true, "config": map, "notes": config.notes }).to_string());
     } else {
         lines.iter().for_each(|(key, value)| print(&format!("{key}: {value}")));
+        config.notes.iter().for_each(|note| print(note));
         print("The configuration is good.");
     }
     Ok(0)
@@ -168,7 +170,7 @@ fn write_key(path: &Path, line: &[u8]) -> Result<()> {
 fn prepare(config: &Config) -> Result<()> {
     file::private_dir(&config.data_dir)?;
     if !config.master_key_file.exists() {
-        if config.data_dir.join("lamplighter.db").exists() {
+        if config.data_dir.join(STATE_FILE).exists() {
             let say = format!(
                 "{} is missing, but the databases exist. Put the key back; a new one could not open their secrets.",
                 config.master_key_file.display()

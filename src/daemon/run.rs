@@ -104,7 +104,10 @@ impl ApiHalf {
         users::place_hashes(app)?;
         let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
-        let routes = Routes::new(FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)))?;
+        let routes = Routes::new(
+            FEATURES.iter().flat_map(|f| f.routes),
+            FEATURES.iter().flat_map(|f| f.pages),
+        )?;
         let web = Arc::new(Web {
             app: app.clone(),
             view: View::new(),

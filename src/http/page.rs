@@ -61,7 +61,7 @@ pub fn lang(request: &Request, actor: Option<&Actor>) -> Lang {
 }
 
 /// Path and query of this request, as they stand in an address. A form's page is where the form was got from.
-fn here(request: &Request) -> String {
+pub fn here(request: &Request) -> String {
     request
         .path
         .split('/')

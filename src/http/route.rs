@@ -197,6 +197,7 @@ pub struct Routes {
 
 struct Entry {
     segments: Vec<Segment>,
+    is_page: bool,
     route: &'static Route,
     tally: Tally,
 }
@@ -217,9 +218,13 @@ enum Segment {
 
 impl Routes {
     /// Checks and takes over the rows of all features.
-    pub fn new(rows: impl IntoIterator<Item = &'static Route>) -> Result<Routes> {
+    pub fn new(
+        rows: impl IntoIterator<Item = &'static Route>,
+        pages: impl IntoIterator<Item = &'static Route>,
+    ) -> Result<Routes> {
         let mut table: Vec<Entry> = Vec::new();
-        for row in rows {
+        let rows = rows.into_iter().map(|row| (row, false));
+        for (row, is_page) in rows.chain(pages.into_iter().map(|row| (row, true))) {
             let bad = |why: &str| Error::internal(format!("route {} {}: {why}", row.method.name(), row.path));
             let Some(rest) = row.path.strip_prefix('/') else {
                 return Err(bad("does not start with /"));
@@ -242,6 +247,7 @@ impl Routes {
             }
             table.push(Entry {
                 segments,
+                is_page,
                 route: row,
                 tally: Tally::default(),
             });
@@ -287,6 +293,36 @@ impl Routes {
                 )),
             },
         }
+    }
+
+    /// Programs of the field ask for API paths without `/api`. Where a row below it has this path, and nothing else was
+    /// meant, gives the status that sends them there: 307 (not to be remembered) where a page lives here, else 308.
+    pub fn moved(&self, request: &Request) -> Option<u16> {
+        let accepts = |kind| request.header("accept").is_some_and(|all| all.contains(kind));
+        let bare = request.path.strip_prefix('/')?;
+        // A browser's address line says what it wants, and so does a path that is whole.
+        if accepts("text/html") || bare.starts_with("api/") {
+            return None;
+        }
+        let at = |parts: &[&str]| {
+            self.table
+                .iter()
+                .filter(|entry| fit(&entry.segments, parts))
+                .collect::<Vec<_>>()
+        };
+        let here = at(&bare.split('/').collect::<Vec<_>>());
+        let takes = |entry: &&&Entry| entry.route.method == request.method;
+        let is_program = request.header("authorization").is_some() || accepts("application/json");
+        if here
+            .iter()
+            .find(takes)
+            .is_some_and(|entry| !entry.is_page || !is_program)
+        {
+            return None;
+        }
+        let there = at(&["api"].into_iter().chain(bare.split('/')).collect::<Vec<_>>());
+        there.iter().find(takes)?;
+        Some(if here.is_empty() { 308 } else { 307 })
     }
 
     /// All rows, for the API's description and for tests.

@@ -3,6 +3,7 @@
 
 use super::edge::{CONN_HEADER, ConnInfo, Peers};
 use super::guard;
+use super::page;
 use super::reply::{self, Reply};
 use super::request::{self, Method, Request};
 use super::route::{Ctx, Found, Web};
@@ -152,8 +153,11 @@ fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
     let began = clock::mono();
     let found = find(web, request);
     let tally = web.routes.tally(&found);
-    let result = catch_unwind(AssertUnwindSafe(|| answer(web, request, found?)))
-        .unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
+    let result = catch_unwind(AssertUnwindSafe(|| match web.routes.moved(request) {
+        Some(status) => Ok(Reply::status(status).header("Location", format!("/api{}", page::here(request)))),
+        None => answer(web, request, found?),
+    }))
+    .unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
     let reply = result.unwrap_or_else(|e| {
         if e.kind == Kind::Internal {
             log::error(

@@ -30,6 +30,8 @@ pub trait Work: Send + Sync + 'static {
 pub struct Next {
     /// Rounds to leave out: 1 doubles the interval.
     pub skip: u32,
+    /// Whatever its interval, it comes round again within this.
+    pub within: Option<Duration>,
     /// It held its thread for long: it waits for its like from now on, until it is quick again.
     pub slow: bool,
 }
@@ -438,6 +440,9 @@ impl<I> State<I> {
             slot.item = Some(run.item);
             slot.slow = next.slow;
             slot.due = next_due(slot.due, slot.every, next.skip, now);
+            if let Some(within) = next.within {
+                slot.due = slot.due.min(now + within);
+            }
         }
         match slot.item {
             Some(_) => drop(self.order[usize::from(slot.slow)].insert((slot.due, run.key))),
@@ -487,8 +492,12 @@ mod tests {
         }
     }
 
-    const QUICK: Next = Next { skip: 0, slow: false };
-    const SLOW: Next = Next { skip: 0, slow: true };
+    const QUICK: Next = Next {
+        skip: 0,
+        within: None,
+        slow: false,
+    };
+    const SLOW: Next = Next { slow: true, ..QUICK };
 
     #[test]
     fn an_item_comes_round_at_its_interval_and_never_twice_at_once() {
@@ -511,9 +520,17 @@ mod tests {
         let mut state = State::new(8);
         state.set(vec![entry(1, 1)], t);
         let first = state.next(t).unwrap();
-        state.finish(first, Next { skip: 1, slow: false }, t + S);
+        state.finish(first, Next { skip: 1, ..QUICK }, t + S);
         assert!(state.next(t + 59 * S).is_none());
-        assert!(state.next(t + 60 * S).is_some(), "two intervals later");
+        let second = state.next(t + 60 * S).expect("two intervals later");
+        let soon = Next {
+            skip: 1_000,
+            within: Some(10 * S),
+            ..QUICK
+        };
+        state.finish(second, soon, t + 61 * S);
+        assert!(state.next(t + 70 * S).is_none());
+        assert!(state.next(t + 71 * S).is_some(), "whatever its interval");
 
         let mut state = State::new(8);
         state.set((0..1000).map(|k| entry(k, 1)).collect(), t);

@@ -202,6 +202,10 @@ impl Client {
                 }
             }
         }
+        let is_said = self.extra.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept"));
+        if !path.starts_with("/api") && !is_said {
+            head += "Accept: text/html\r\n"; // a page is wanted, and not what a program is sent to
+        }
         for (name, value) in &self.extra {
             head += &format!("{name}: {value}\r\n");
         }

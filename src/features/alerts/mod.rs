@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
+use crate::base::log::{self, Ration};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
@@ -358,7 +359,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// What is said beside the alert itself.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 struct Saying {
     /// Nobody is to be told.
     muted: bool,
@@ -390,6 +391,35 @@ impl Alert {
     }
 }
 
+/// A fleet that goes dark at once is not written out.
+static LINES: Ration = Ration::new(60, Duration::from_secs(1));
+
+/// The same for the daemon's log: what everybody may see of it.
+fn tell_log(event: &str, alert: Alert, saying: Saying) {
+    let Some(untold) = LINES.next() else { return };
+    let alert = alert.for_eyes_of(Role::Viewer);
+    let (what, id, name) = &alert.target;
+    let (id, target) = (alert.id.to_string(), format!("{what} {id} {name}"));
+    let mut fields = vec![
+        ("alert", id.as_str()),
+        ("level", &alert.level),
+        ("kind", &alert.kind),
+        ("target", &target),
+        ("title", &alert.title),
+        ("muted", if saying.muted { "yes" } else { "no" }),
+    ];
+    let untold = untold.to_string();
+    if untold != "0" {
+        fields.push(("untold", &untold));
+    }
+    let level = match (event, alert.level.as_str()) {
+        ("alert.resolved", _) | (_, "INFO") => log::Level::Info,
+        (_, "WARNING") => log::Level::Warning,
+        _ => log::Level::Error,
+    };
+    log::line(level, "alerts", event, &fields);
+}
+
 /// Says what became of an alert, with all that a message needs: kind, variant, level, state, title, target (type, id,
 /// name, and its disk or recipient), part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms),
 /// flaps, and of [`Saying`] the rest. Who tells people reads this and not the alerts.
@@ -402,7 +432,10 @@ fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Resu
         "last_at": alert.last_at, "flaps": alert.flaps, "muted": saying.muted, "note": saying.note,
         "hanging": saying.hanging,
     });
-    outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
+    outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)?;
+    let (event, alert, saying) = (event.to_string(), alert.clone(), *saying);
+    tx.after_commit(move || tell_log(&event, alert, saying));
+    Ok(())
 }
 
 /// A change of state that nobody is told of unless they have subscribed to it.

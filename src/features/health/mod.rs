@@ -3,6 +3,7 @@
 use crate::access::{self, Right};
 use crate::app::App;
 use crate::base::clock::{self, Duration, Ms};
+use crate::base::config::STATE_FILE;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::pulse::Beat;
 use crate::base::{log, sys};
@@ -186,12 +187,7 @@ pub fn own(app: &App) -> Own {
         }
     }
     if let Err(e) = app.db.read(access::accounts) {
-        reasons.push(Reason::new(
-            "unreadable",
-            Status::Unhealthy,
-            "lamplighter.db",
-            e.to_string(),
-        ));
+        reasons.push(Reason::new("unreadable", Status::Unhealthy, STATE_FILE, e.to_string()));
     }
     let of_files = |r: &&Reason| r.code;
     let database = reasons.iter().max_by_key(|r| r.status).as_ref().map_or("ok", of_files);

@@ -21,6 +21,8 @@ pub const THREADS: Bounds = Bounds { min: 4, max: 128 };
 /// Who takes longer, with or without an answer, gets in line with its like. Glances behind a slow line takes a second.
 const SLOW_MS: u32 = 1_500;
 
+/// Who looks for what is dark waits no longer for its light, however seldom it is asked otherwise.
+const DARK_MAX: Duration = Duration::from_secs(60);
 /// Quick servers that wait longer than this say that the pool is stuck.
 const LATE_MAX: Duration = Duration::from_secs(120);
 
@@ -145,7 +147,7 @@ impl Work for Polling {
     type Item = PollTarget;
     type Done = Outcome;
 
-    /// A dark host is asked every second round: its return is still noticed within two intervals, and a fleet's worth of
+    /// A dark host is asked every second round, and once a minute at least: its return is still noticed within two intervals, and a fleet's worth of
     /// hanging hosts holds half as many threads.
     fn run(&self, target: &mut PollTarget) -> (Outcome, Next) {
         let outcome = probe::poll(target);
@@ -154,6 +156,7 @@ impl Work for Polling {
         self.took_ms.fetch_add(u64::from(outcome.took_ms), Ordering::Relaxed);
         let next = Next {
             skip: u32::from(target.is_dark()),
+            within: target.is_dark().then_some(DARK_MAX),
             slow: outcome.took_ms >= SLOW_MS,
         };
         (outcome, next)
