@@ -3,6 +3,8 @@
 mod common;
 
 use common::*;
+use lamplighter::daemon::FEATURES;
+use lamplighter::http::words::{self, Lang};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
@@ -170,6 +172,13 @@ fn a_damaged_file_is_found_and_told() {
             said(&asked)
         );
     }
+}
+
+#[test]
+fn all_periodic_work_has_a_name_for_people() {
+    let unnamed = |name: &&str| words::word(Lang::En, &format!("beat.{name}"), None).is_none();
+    let work = FEATURES.iter().flat_map(|f| f.periodic).map(|work| work.name);
+    assert_eq!(work.filter(unnamed).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]

@@ -772,6 +772,7 @@ mod tests {
             "setting.",
             "preflight.",
             "event.",
+            "health.",
             "over.",
             "rule.",
             "msg.",
