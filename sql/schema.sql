@@ -123,7 +123,7 @@ CREATE TABLE domain_sites (
   code        TEXT,                           -- of the last failure
   say         TEXT,
   deployed_at INTEGER,
-  looked_at   INTEGER,
+  looked_at   INTEGER, stands TEXT NOT NULL DEFAULT '', issued INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (domain_id, server_id)
 ) STRICT, WITHOUT ROWID;
 

@@ -273,6 +273,12 @@ fn a_certificate_is_had_from_an_acme_server_and_a_failure_leaves_the_site_as_it_
         "{refused}"
     );
     assert_eq!(sites("h1").len(), 2, "only the other one");
+    let left = admin.get(&format!("/api/domains/{elsewhere}")).is(200)["sites"][0].clone();
+    assert_eq!(
+        (&left["stands"], &left["certificate_issued"]),
+        (&json!("empty"), &json!(false)),
+        "{left}"
+    );
 
     change(&house, &path, json!({ "ssl": true, "hsts": true }));
     assert_eq!(what(&plan(&house, id), 0), ["issue", "change", "reload"]);

@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use serde_json::json;
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
 const PAGES: [&str; 45] = [
@@ -585,6 +586,65 @@ fn a_deploy_of_many_shows_first_what_it_would_do_and_a_used_server_lists_its_use
         browser.post(&format!("/domains/{id}/delete"), &[("confirm", name)]);
     }
     assert!(!browser.get("/servers/1/delete").has("name=\"forget\""));
+}
+
+#[test]
+fn a_deploy_that_failed_tells_what_is_on_each_server_now() {
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
+    add_server(&mut browser, "edge-1");
+    add_server(&mut browser, "edge-2");
+    let admin = house.admin();
+    let wanted = json!({ "domain": "shop.example", "server_ids": [1, 2], "preflight": "off" });
+    let upstream = json!({ "name": "web", "targets": ["10.0.0.7:80"] });
+    let upstream = admin.post("/api/upstreams", &upstream).is(201)["id"].clone();
+    let id = admin.post("/api/domains", &wanted).is(201)["id"].clone();
+    let domain = format!("/api/domains/{id}");
+    admin.patch(&domain, &json!({ "upstream_id": upstream })).is(200);
+    let task = admin.post(&format!("{domain}/deploy"), &json!({})).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
+    assert_eq!(house.wait_for(task)["status"], "failed");
+    let sites = admin.get(&domain).is(200)["sites"].clone();
+    let told = |n: usize| (sites[n]["state"].as_str().unwrap(), sites[n]["stands"].as_str());
+    assert_eq!(
+        (told(0), told(1)),
+        (("failed", Some("untouched")), ("none", None)),
+        "{sites}"
+    );
+    let place = format!("/tasks/{task}");
+    let page = browser.get(&place);
+    assert!(page.has("What is on the servers now"), "{}", page.body);
+    assert_eq!(page.body.matches("Nothing of this domain, as before.").count(), 2);
+
+    // As two jobs may have told: one put everything back after it had got a certificate, one was through.
+    let db = house.database("lamplighter.db");
+    for (server, row) in [
+        (
+            1,
+            "name = 'shop.example', state = 'failed', stands = 'back', issued = 1, deployed_at = 1",
+        ),
+        (2, "name = 'shop.example', state = 'live', deployed_at = 9e15"),
+    ] {
+        let sql = format!("UPDATE domain_sites SET {row} WHERE server_id = {server}");
+        db.execute(&sql, []).unwrap();
+    }
+    let page = browser.get(&place);
+    for words in [
+        "The file that was there before is back, and the site answers.",
+        "A certificate was issued and stays there for the next try.",
+        "The new file is there, and the site answers.",
+    ] {
+        assert!(page.has(words), "{words}: {}", page.body);
+    }
+    assert!(
+        browser
+            .get(&format!("/domains/{id}"))
+            .has("A certificate was issued and stays")
+    );
+    db.execute("UPDATE tasks SET status = 'ok' WHERE id = ?1", [task])
+        .unwrap();
+    assert!(!browser.get(&place).has("What is on the servers now"), "all went well");
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub const STATE: &[Step] = steps![
     "0017_chain.sql",
     "0018_recipients.sql",
     "0019_pulses.sql",
+    "0020_stands.sql",
 ];
 
 /// `metrics.db`.

@@ -38,6 +38,7 @@ templates![
     "domains/_faults.html",
     "domains/_nameservers.html",
     "domains/_on_server.html",
+    "domains/_stands.html",
     "domains/_path.html",
     "domains/_plan.html",
     "domains/_sites.html",

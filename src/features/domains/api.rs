@@ -1,6 +1,6 @@
 //! The domains' JSON API.
 
-use super::model::{self, Fields};
+use super::model::{self, Fields, Stands};
 use super::tasks::Choice;
 use super::{Domain, Filter, Site, Sort, act};
 use crate::access::{Actor, Right};
@@ -83,6 +83,10 @@ struct SiteView<'a> {
     deployed_at: Option<String>,
     looked_at: Option<String>,
     error: Option<Problem<'a>>,
+    /// What the failed deploy left there: `untouched`, `back`, `empty`, `red`, `stuck`, `new`, `gone` or `unseen`.
+    stands: Option<&'static str>,
+    /// It got a certificate before it failed, which stays.
+    certificate_issued: bool,
 }
 
 #[derive(Serialize)]
@@ -103,6 +107,8 @@ fn site(s: &Site) -> SiteView<'_> {
         deployed_at: s.deployed_at.map(rfc3339),
         looked_at: s.looked_at.map(rfc3339),
         error: s.error.as_ref().map(|(code, message)| Problem { code, message }),
+        stands: s.stands.map(Stands::name),
+        certificate_issued: s.issued,
     }
 }
 

@@ -29,7 +29,7 @@ use crate::feature::Feature;
 use crate::features::{certificates, servers};
 use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
-use model::{Fields, Valid};
+use model::{Fields, Stands, Valid};
 use std::time::Duration;
 use tasks::Choice;
 
@@ -110,6 +110,10 @@ pub struct Site {
     pub looked_at: Option<Ms>,
     /// Code and sentence of the last failure.
     pub error: Option<(String, String)>,
+    /// Of state `failed`: what is there now.
+    pub stands: Option<Stands>,
+    /// A certificate was issued before it failed.
+    pub issued: bool,
 }
 
 /// A domain's row.

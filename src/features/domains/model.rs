@@ -205,6 +205,50 @@ pub fn ns_policy(typed: &str) -> std::result::Result<String, String> {
     })
 }
 
+/// What a deploy or a removal that failed has left on a server, as its job told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// It has changed nothing.
+    Untouched,
+    /// The file that was there before, and it answers.
+    Back,
+    /// Nothing, as before.
+    Empty,
+    /// The files of before, which nginx cannot read: what it had read goes on.
+    Red,
+    /// The files of before, but nginx does not answer as before.
+    Stuck,
+    /// The new file; what came after it failed.
+    New,
+    /// The file is off; what came after that failed.
+    Gone,
+    /// The job was cut off: the server puts back what was there, and nobody has seen it.
+    Unseen,
+}
+
+impl Stands {
+    const ALL: [Stands; 8] = [
+        Stands::Untouched,
+        Stands::Back,
+        Stands::Empty,
+        Stands::Red,
+        Stands::Stuck,
+        Stands::New,
+        Stands::Gone,
+        Stands::Unseen,
+    ];
+
+    /// As a job says it, and as stored and shown.
+    pub fn name(self) -> &'static str {
+        ["untouched", "back", "empty", "red", "stuck", "new", "gone", "unseen"][self as usize]
+    }
+
+    /// See [`Stands::name`].
+    pub fn parse(name: &str) -> Option<Stands> {
+        Stands::ALL.into_iter().find(|s| s.name() == name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

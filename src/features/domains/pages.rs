@@ -1,7 +1,7 @@
 //! The domains' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
 //! back with what was typed. The cards of other features stand in slots of the domain's page.
 
-use super::model::{Fields, Preflight};
+use super::model::{Fields, Preflight, Stands};
 use super::{Domain, Filter, Site, act, api};
 use crate::access::Right;
 use crate::base::clock::{self, DAY, Ms};
@@ -174,12 +174,71 @@ fn wanted(d: &Domain) -> impl Iterator<Item = &Site> {
     d.sites.iter().filter(|s| s.wanted)
 }
 
-/// See [`Panel`]; shown by `domains/_on_server.html`.
-pub const PANELS: &[Panel] = &[Panel {
-    on: "server",
-    slot: "domains",
-    data: on_server,
-}];
+/// See [`Panel`]; shown by `domains/_on_server.html` and `domains/_stands.html`.
+pub const PANELS: &[Panel] = &[
+    Panel {
+        on: "server",
+        slot: "domains",
+        data: on_server,
+    },
+    Panel {
+        on: "task",
+        slot: "stands",
+        data: after_failure,
+    },
+];
+
+/// How a domain stands on one of its servers.
+#[derive(Serialize)]
+struct Standing<'a> {
+    server_id: i64,
+    server: &'a str,
+    glyph: &'static str,
+    /// Finds the words.
+    what: &'static str,
+    deployed_at: Option<Ms>,
+    issued: bool,
+}
+
+/// What is there, by the words for it: as the job told where a deploy failed, else as the row says.
+fn stands_as(s: &Site) -> &'static str {
+    match (s.state, s.stands) {
+        ("drifted", _) => "drifted",
+        (_, Some(stands)) if stands != Stands::Untouched => stands.name(),
+        _ if s.name.is_empty() => "nothing",
+        _ => "there",
+    }
+}
+
+fn standing<'a>(d: &Domain, s: &'a Site, since: Option<Ms>) -> Standing<'a> {
+    let is_new = s.state == "live" && since.is_some() && s.deployed_at >= since;
+    Standing {
+        server_id: s.server.get(),
+        server: &s.server_name,
+        glyph: site(d, s).glyph,
+        what: if is_new { "fresh" } else { stands_as(s) },
+        deployed_at: s.deployed_at,
+        issued: s.issued,
+    }
+}
+
+/// On the page of a domain's task that did not end well: what is on its servers now.
+fn after_failure(ctx: &Ctx, id: i64) -> Result<Value> {
+    let domain = ctx.app.db.read(|conn| {
+        let task = queue::get(conn, Id::new(id))?;
+        let is_told = task.status.is_final() && task.status != Status::Ok && task.target.0 == "domain";
+        let domain = match is_told {
+            true => super::find(conn, Id::new(task.target.1))?,
+            false => None,
+        };
+        Ok(domain.map(|domain| (domain, task.started_at)))
+    })?;
+    let Some((domain, since)) = domain.filter(|(d, _)| !d.sites.is_empty()) else {
+        return Ok(Value::Null);
+    };
+    let sites: Vec<_> = domain.sites.iter().map(|s| standing(&domain, s, since)).collect();
+    serde_json::to_value(sites).map_err(Error::internal)
+}
 
 /// Domains on a server's page.
 const ON_SERVER: i64 = 12;
@@ -378,6 +437,9 @@ struct SiteView {
     say: String,
     /// Something lies there, and the last try did not get through.
     unreached: bool,
+    /// Of a failed deploy: what is there now, by its words.
+    stands: Option<&'static str>,
+    issued: bool,
 }
 
 fn site(d: &Domain, s: &Site) -> SiteView {
@@ -402,6 +464,8 @@ fn site(d: &Domain, s: &Site) -> SiteView {
         unreached: !s.name.is_empty() && code.as_deref().is_some_and(|code| code.starts_with("ssh_")),
         code,
         say: say.unwrap_or_default(),
+        stands: s.stands.map(|_| stands_as(s)),
+        issued: s.issued,
     }
 }
 

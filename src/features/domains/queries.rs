@@ -1,6 +1,6 @@
 //! SQL of the domains. (That of what lies on the servers is in `sites`.)
 
-use super::model::{Fields, Preflight};
+use super::model::{Fields, Preflight, Stands};
 use super::{Domain, REASONS, Reason, Site};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Field, Result};
@@ -83,6 +83,7 @@ fn reason(name: &str) -> &'static Reason {
 
 fn read_site(r: &Row) -> rusqlite::Result<(i64, Site)> {
     let code: Option<String> = r.get(10)?;
+    let is_failed = r.get_ref(4)?.as_str()? == "failed";
     let site = Site {
         server: Id::new(r.get(1)?),
         server_name: r.get(2)?,
@@ -96,6 +97,8 @@ fn read_site(r: &Row) -> rusqlite::Result<(i64, Site)> {
         error: code
             .map(|code| Ok::<_, rusqlite::Error>((code, r.get::<_, Option<String>>(11)?.unwrap_or_default())))
             .transpose()?,
+        stands: Stands::parse(r.get_ref(12)?.as_str()?).filter(|_| is_failed),
+        issued: r.get::<_, bool>(13)? && is_failed,
     };
     Ok((r.get(0)?, site))
 }
@@ -105,7 +108,7 @@ fn with_sites(conn: &Conn, mut domains: Vec<Domain>) -> Result<Vec<Domain>> {
     let ids = serde_json::json!(domains.iter().map(|d| d.id).collect::<Vec<_>>()).to_string();
     let mut statement = conn.prepare_cached(
         "SELECT s.domain_id, s.server_id, v.name, s.wanted, s.state, s.name, s.generation, s.adopted, s.deployed_at,
-           s.looked_at, s.code, s.say
+           s.looked_at, s.code, s.say, s.stands, s.issued
          FROM domain_sites s JOIN servers v ON v.id = s.server_id
          WHERE s.domain_id IN (SELECT value FROM json_each(?1)) ORDER BY s.domain_id, s.wanted DESC, s.position",
     )?;

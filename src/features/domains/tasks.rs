@@ -1,6 +1,7 @@
 //! Domains put on servers, taken off, and their certificates renewed. What is not proved is put back by the server
 //! itself; several servers are served one first, then the rest, and the first red one stops those not yet begun.
 
+use super::model::Stands;
 use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
 use super::site::Rendered;
 use super::sites::{self, Put, Row};
@@ -14,13 +15,14 @@ use crate::events::outbox::{self, Event};
 use crate::features::servers::reach::Way;
 use crate::features::servers::{Server, tasks::tell};
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
-use crate::provision::{self, recipes};
+use crate::provision::{self, Recipe, Report, recipes};
 use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome};
 use serde::{Deserialize, Serialize};
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Name of a kind.
@@ -150,6 +152,29 @@ struct Deploy<'a> {
     choice: Choice,
     /// What could not be taken off, and why.
     left: Mutex<Vec<String>>,
+    /// What the last job on a server (by its number) told of the site.
+    told: Mutex<HashMap<i64, Told>>,
+}
+
+/// What a job has told of the site so far.
+#[derive(Clone, Copy)]
+struct Told {
+    stands: Stands,
+    issued: bool,
+}
+
+impl Told {
+    fn hear(&mut self, report: &Report) {
+        match report {
+            Report::Fact { key: "stands", value } => self.stands = Stands::parse(value).unwrap_or(self.stands),
+            Report::Step {
+                step,
+                state: provision::State::Changed,
+                ..
+            } if step.id == "site_certificate" => self.issued = true,
+            _ => {}
+        }
+    }
 }
 
 impl<'a> Deploy<'a> {
@@ -159,11 +184,34 @@ impl<'a> Deploy<'a> {
             wish,
             choice,
             left: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
     fn left(&self) -> Vec<String> {
         std::mem::take(&mut *self.left.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    fn told_by(&self) -> MutexGuard<'_, HashMap<i64, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a job that changes the site. One that never says how it stands was cut off.
+    fn job(&self, way: &Way, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
+        let run = self.run;
+        let mut told = Told {
+            stands: Stands::Unseen,
+            issued: false,
+        };
+        let done = way.run(run.app, recipe, run.cancel, &mut |report| {
+            told.hear(&report);
+            tell(run, self.on(server), report);
+        });
+        match done {
+            Ok(_) => drop(self.told_by().remove(&server.id.get())),
+            Err(_) => drop(self.told_by().insert(server.id.get(), told)),
+        }
+        done
     }
 
     fn everywhere(&self) -> Result<u32> {
@@ -234,7 +282,15 @@ impl<'a> Deploy<'a> {
         if self.run.cancel.is_cancelled() {
             return e;
         }
-        if let Err(lost) = self.run.app.db.write(|tx| sites::failed(tx, row, e.code, &e.say)) {
+        // Without a job nothing was changed.
+        let told = self.told_by().remove(&server.id.get());
+        let failure = sites::Failure {
+            code: e.code,
+            say: &e.say,
+            stands: told.map_or(Stands::Untouched, |told| told.stands),
+            issued: told.is_some_and(|told| told.issued),
+        };
+        if let Err(lost) = self.run.app.db.write(|tx| sites::failed(tx, row, &failure)) {
             crate::base::log::error(
                 "domains",
                 "cannot note a failed deploy",
@@ -362,11 +418,11 @@ impl<'a> Deploy<'a> {
     }
 
     fn apply(&self, way: &Way, row: &Row, server: &Server, text: &Text) -> Result<provision::Outcome> {
-        let (run, wish) = (self.run, self.wish);
+        let wish = self.wish;
         let names: Vec<&str> = wish.target_names().collect();
         let certificate = match (&wish.own, text.first) {
             (Some(own), _) => {
-                run.log.hide(&own.key);
+                self.run.log.hide(&own.key);
                 Certificate::Files {
                     chain: &own.chain,
                     key: &own.key,
@@ -389,9 +445,7 @@ impl<'a> Deploy<'a> {
             old_name: Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name()),
             old_expect: text.old_expect,
         })?;
-        way.run(run.app, &recipe, run.cancel, &mut |report| {
-            tell(run, self.on(server), report)
-        })
+        self.job(way, server, &recipe)
     }
 
     /// As [`Deploy::take_off`]. A server that cannot be reached keeps nobody from moving away: what lies there is left for the
@@ -443,12 +497,8 @@ impl<'a> Deploy<'a> {
     }
 
     fn remove(&self, way: &Way, row: &Row, server: &Server, plan: &ServerPlan) -> Result<u32> {
-        let run = self.run;
         let recipe = remote::remove(&row.name, plan.found.as_deref())?;
-        let done = way.run(run.app, &recipe, run.cancel, &mut |report| {
-            tell(run, self.on(server), report)
-        })?;
-        Ok(done.changed)
+        Ok(self.job(way, server, &recipe)?.changed)
     }
 }
 

@@ -177,6 +177,7 @@ struct Show {
     lines: Vec<Line>,
     evidence: Vec<Line>,
     again: Option<Again>,
+    panels: serde_json::Map<String, serde_json::Value>,
 }
 
 /// More lines than this are in the text file only: a page should open at once.
@@ -214,6 +215,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         seq,
         earlier: (seq - LINES_SHOWN).max(0),
         lines,
+        panels: ctx.panels("task", id.get())?,
     };
     page::show(ctx, "tasks/show.html", content)
 }

@@ -84,7 +84,8 @@ finish() {
   if [ "$rc" != 0 ]; then
     [ -z "$STEP" ] || mark step "$STEP" failed
     undo
-    [ -z "$BACK" ] || mark back "$BACK"
+    # One word for the program and a sentence for people.
+    [ -z "$BACK" ] || { fact stands "${BACK%% *}"; mark back "${BACK#* }"; }
   fi
   [ -z "${TMP:-}" ] || rm -rf "$TMP"
   [ "$rc" != 0 ] || mark end

@@ -211,5 +211,6 @@ main() {
   step site_live look_site_live put_site
   look site_proved look_site_proved
   step site_kept look_site_kept keep_site
+  BACK='new The new site is in place and answers.'
   sweep
 }

@@ -42,5 +42,6 @@ main() {
     step site_gone look_site_gone take_away
     step site_kept look_site_kept keep_site
   fi
+  BACK='gone The site is not served any more.'
   step site_certificate_gone look_site_certificate_gone drop_certificate
 }

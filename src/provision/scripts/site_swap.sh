@@ -11,7 +11,7 @@ LOG=/var/log/nginx/error.log
 UNDO_DIR=/var/lib/lamplighter-undo # not below a folder that a daemon of ours may own: root runs what is in it
 BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
 BOOT_LINK=/etc/systemd/system/nginx.service.wants/lamplighter-undo.service
-ARMED='' BEFORE='' LOG_AT=0 BACK='The site was not touched.'
+ARMED='' BEFORE='' LOG_AT=0 BACK='untouched The site was not touched.'
 
 # --- the way back ---------------------------------------------------------------------------------------------------
 
@@ -136,12 +136,12 @@ look_before() {
 put_site_back() {
   [ -n "$ARMED" ] && [ -e "$UNDO_DIR" ] || return 0
   if ! nginx_takes_back; then
-    if [ -n "$REPLACED" ]; then BACK='The old file was put back. nginx did not take it before either; what ran before goes on running.'
-    else BACK='The files were put back, but nginx cannot read its configuration: another file is faulty now. What ran before goes on running; repair that file.'; fi
+    if [ -n "$REPLACED" ]; then BACK='red The old file was put back. nginx did not take it before either; what ran before goes on running.'
+    else BACK='red The files were put back, but nginx cannot read its configuration: another file is faulty now. What ran before goes on running; repair that file.'; fi
   elif gone_back; then
-    if [ -n "$BEFORE" ]; then BACK='Everything was put back, and the site that was there before answers again.'
-    else BACK='Everything was put back: nothing of the new site is left.'; fi
-  else BACK='The files were put back and nginx was told to reload, but it does not answer as it did before: the server needs a person.'; fi
+    if [ -n "$BEFORE" ]; then BACK='back Everything was put back, and the site that was there before answers again.'
+    else BACK='empty Everything was put back: nothing of the new site is left.'; fi
+  else BACK='stuck The files were put back and nginx was told to reload, but it does not answer as it did before: the server needs a person.'; fi
 }
 nginx_takes_back() { WORKERS=$(workers); sh "$UNDO_DIR/revert"; nginx -t; }
 gone_back() {

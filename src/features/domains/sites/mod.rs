@@ -2,6 +2,7 @@
 
 mod queries;
 
+use super::model::Stands;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
@@ -15,7 +16,7 @@ pub enum State {
     None,
     /// As it was put there.
     Live,
-    /// The last deploy failed; what was there before is still there.
+    /// The last deploy failed; see [`Stands`].
     Failed,
     /// Somebody else has changed the file.
     Drifted,
@@ -32,6 +33,18 @@ impl State {
     fn parse(name: &str) -> State {
         State::ALL.into_iter().find(|s| s.name() == name).unwrap_or(State::None)
     }
+}
+
+/// A failure at a site.
+pub struct Failure<'a> {
+    /// Stable code.
+    pub code: &'a str,
+    /// One sentence.
+    pub say: &'a str,
+    /// What is there now.
+    pub stands: Stands,
+    /// A certificate was issued before it failed, and stays.
+    pub issued: bool,
 }
 
 /// One row.
@@ -154,9 +167,9 @@ pub fn live(tx: &Tx, row: &Row, put: &Put, at: Ms) -> Result<()> {
     )
 }
 
-/// A deploy failed; what was there before is there again.
-pub fn failed(tx: &Tx, row: &Row, code: &str, say: &str) -> Result<()> {
-    queries::failed(tx, row.key(), code, say)
+/// A deploy or a removal failed there.
+pub fn failed(tx: &Tx, row: &Row, failure: &Failure) -> Result<()> {
+    queries::failed(tx, row.key(), failure)
 }
 
 /// It was taken off. The row goes too, unless the domain is wanted there.

@@ -1,6 +1,6 @@
 //! SQL of the sites.
 
-use super::{Key, Row, State};
+use super::{Failure, Key, Row, State};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -107,11 +107,19 @@ pub fn live(conn: &Conn, row: &Row) -> Result<()> {
     Ok(())
 }
 
-pub fn failed(conn: &Conn, key: Key, code: &str, say: &str) -> Result<()> {
+pub fn failed(conn: &Conn, key: Key, failure: &Failure) -> Result<()> {
     conn.prepare_cached(
-        "UPDATE domain_sites SET state = 'failed', code = ?3, say = ?4 WHERE domain_id = ?1 AND server_id = ?2",
+        "UPDATE domain_sites SET state = 'failed', code = ?3, say = ?4, stands = ?5, issued = ?6
+         WHERE domain_id = ?1 AND server_id = ?2",
     )?
-    .execute(params![key.0.get(), key.1.get(), code, say])?;
+    .execute(params![
+        key.0.get(),
+        key.1.get(),
+        failure.code,
+        failure.say,
+        failure.stands.name(),
+        failure.issued
+    ])?;
     Ok(())
 }
 
