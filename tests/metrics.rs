@@ -1114,6 +1114,8 @@ fn disks_have_charts_of_their_own_up_to_a_limit() {
     let all = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
     assert_eq!(all.iter().filter(|s| s.key.starts_with("disk:")).count(), 100);
     assert!(all.iter().any(|s| s.key == "disk:/mnt/0-3" && s.points[0].1 == 10.0));
+    let whole = json_of(&folder, ONE);
+    assert!(whole.get("uncharted").is_none(), "{whole}");
 
     // Of one poll the fullest, in whatever order they are sent.
     let disk = |n: i64| Disk {
@@ -1133,6 +1135,71 @@ fn disks_have_charts_of_their_own_up_to_a_limit() {
     assert!(
         keys.contains(&"49") && keys.contains(&"18") && !keys.contains(&"17"),
         "{keys:?}"
+    );
+    // The others are named, the fullest first.
+    let uncharted = &json_of(&folder, TWO)["uncharted"];
+    assert_eq!(
+        (&uncharted["count"], uncharted["mounts"].as_array().unwrap().len()),
+        (&18.into(), 12)
+    );
+    assert_eq!(uncharted["mounts"][0], "/srv/17");
+}
+
+/// A server's last sample as the API gives it.
+fn json_of(folder: &Folder, server: Id<Server>) -> serde_json::Value {
+    let latest = latest::of(&folder.db(), [server]).unwrap().remove(&server).unwrap();
+    serde_json::from_str(latest.sample.get()).unwrap()
+}
+
+#[test]
+fn of_disks_that_come_and_go_the_one_not_seen_for_longest_makes_room() {
+    let folder = Folder::new();
+    let mut store = folder.store();
+    let disk = |mount: String| Disk {
+        device: mount.clone(),
+        mount,
+        percent: Some(10.0),
+        ..Disk::default()
+    };
+    let poll = |store: &Store, round: i64| {
+        // One stays; each round has 20 new ones.
+        let mut disks: Vec<Disk> = (0..20).map(|n| disk(format!("/mnt/{round}-{n}"))).collect();
+        disks.push(disk("/data".into()));
+        put(store, ONE, T0 + round * 30_000, &Sample { disks, ..cpu(1.0) });
+    };
+    let charted = |store: &Store| -> Vec<String> {
+        let all = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
+        all.into_iter()
+            .filter_map(|s| s.key.strip_prefix("disk:").map(String::from))
+            .collect()
+    };
+    (0..6).for_each(|round| poll(&store, round));
+    assert_eq!(charted(&store).len(), 121);
+    store = folder.store(); // a restart: when they were seen is known by what is kept of them
+    (6..9).for_each(|round| poll(&store, round));
+    let kept = charted(&store);
+    assert_eq!(kept.len(), 128, "{kept:?}");
+    let of = |round: i64| kept.iter().filter(|m| m.starts_with(&format!("/mnt/{round}-"))).count();
+    assert!(
+        kept.contains(&"/data".into()) && (6..9).all(|round| of(round) == 20),
+        "{kept:?}"
+    );
+    let data = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
+    let data = data.iter().find(|s| s.key == "disk:/data").unwrap();
+    assert_eq!(
+        data.points
+            .iter()
+            .map(|(at, ..)| at)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
+        9
+    );
+    let db = rusqlite::Connection::open(folder.file()).unwrap();
+    let strays = "SELECT count(*) FROM chunk WHERE (id >> 32) & 0xfffffff NOT IN (SELECT id FROM series)";
+    assert_eq!(
+        db.query_row(strays, [], |r| r.get(0)),
+        Ok(0),
+        "nothing of the others is left"
     );
 }
 

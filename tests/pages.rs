@@ -648,6 +648,37 @@ fn a_deploy_that_failed_tells_what_is_on_each_server_now() {
 }
 
 #[test]
+fn a_server_says_what_has_no_chart_and_whose_load_it_shows() {
+    let house = House::new();
+    let mut browser = house.browser_of_admin();
+    add_server(&mut browser, "edge-1");
+    let (main, metrics) = (house.database("lamplighter.db"), house.database("metrics.db"));
+    let facts = r#"{"container":"lxc","load":"host"}"#;
+    main.execute("UPDATE servers SET facts = ?1, facts_at = 1 WHERE id = 1", [facts])
+        .unwrap();
+    let sample =
+        r#"{"ts":"2027-01-15T08:00:00.000Z","load1":15.2,"uncharted":{"count":18,"mounts":["/srv/17","/srv/16"]}}"#;
+    let row = "INSERT OR REPLACE INTO server_latest VALUES (1, 1800000000000, 9, ?1, x'', '[]')";
+    metrics.execute(row, [sample]).unwrap();
+    let page = browser.get("/servers/1");
+    for words in [
+        "The load is that of the host",
+        "18 more file systems",
+        "/srv/17, /srv/16, …",
+        "lxc",
+    ] {
+        assert!(page.has(words), "{words}: {}", page.body);
+    }
+    let admin = house.admin();
+    assert_eq!(admin.get("/api/servers/1").is(200)["facts"]["load"], "host");
+    assert_eq!(admin.get("/api/servers/1/metrics").is(200)["uncharted"]["count"], 18);
+    // With the own load of a container, or of a machine, there is nothing to say.
+    main.execute(r#"UPDATE servers SET facts = '{"container":"lxc","load":"own"}'"#, [])
+        .unwrap();
+    assert!(!browser.get("/servers/1").has("The load is that of the host"));
+}
+
+#[test]
 fn an_error_keeps_menu_and_search_for_who_is_signed_in() {
     let house = House::new();
     let lost = house.browser_of_admin().get("/domains/7");

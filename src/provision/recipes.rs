@@ -55,7 +55,7 @@ pub fn check() -> Recipe {
         name: "check",
         root: false,
         deadline: MINUTE,
-        plan: vec!["who", "machine", "disks", "addresses", "software"],
+        plan: vec!["who", "machine", "container", "disks", "addresses", "software"],
         values: Secret::default(),
         text: script!("prelude.sh", "found.sh", "check.sh"),
     }

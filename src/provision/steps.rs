@@ -26,6 +26,7 @@ const fn name(id: &'static str, en: &'static str, ru: &'static str) -> Step {
 pub const STEPS: &[Step] = &[
     name("who", "Who we are there", "Кто мы там"),
     name("machine", "System and hardware", "Система и железо"),
+    name("container", "Container", "Контейнер"),
     name("disks", "Disks", "Диски"),
     name("addresses", "Addresses", "Адреса"),
     name("software", "Installed programs", "Установленные программы"),

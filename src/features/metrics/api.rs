@@ -1,6 +1,7 @@
 //! Charts and the poll on demand.
 
 use super::afar;
+use super::glances::{Sample, Uncharted};
 use super::probe;
 use super::rollup::{Keep, PERIODS, Window};
 use super::store::{Series, Store};
@@ -8,6 +9,7 @@ use super::watch;
 use crate::access::Right;
 use crate::base::clock::{self, SECOND, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
+use crate::features::servers::latest;
 use crate::features::{engine, servers};
 use crate::http::input::Input;
 use crate::http::reply::Reply;
@@ -35,6 +37,8 @@ struct History {
     /// Why a part is missing that the engine may have.
     notice: Option<String>,
     series: Vec<Series>,
+    /// File systems of the last poll that have no chart.
+    uncharted: Option<Uncharted>,
 }
 
 /// What is asked for, in unix seconds: `?period=`, or `?from=` and `?to=`.
@@ -93,6 +97,7 @@ fn history(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
     let chart = chart(ctx, &server)?;
+    let last = latest::of(&ctx.app.metrics, [id])?.remove(&id);
     Reply::json(&History {
         period: chart.period,
         step_s: chart.window.step_s,
@@ -102,6 +107,7 @@ fn history(ctx: &Ctx) -> Result<Reply> {
         engine: chart.engine,
         notice: chart.notice,
         series: chart.series,
+        uncharted: last.and_then(|last| serde_json::from_str::<Sample>(last.sample.get()).ok()?.uncharted),
     })
 }
 

@@ -59,7 +59,22 @@ pub struct Sample {
     /// File systems that can fill, in the order sent; of more than [`DISKS_MAX`] the fullest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Disk>,
+    /// Of the last sample as it is kept: what has no chart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncharted: Option<Uncharted>,
 }
+
+/// File systems that rules judge and charts do not show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Uncharted {
+    /// How many.
+    pub count: usize,
+    /// Mount points of the first [`NAMED_MAX`], the fullest first.
+    pub mounts: Vec<String>,
+}
+
+/// So many say which kind they are.
+pub const NAMED_MAX: usize = 12;
 
 /// File systems read of one answer, and interfaces or block devices.
 pub const DISKS_MAX: usize = 512;
@@ -339,6 +354,7 @@ impl Raw {
             version: self.version.map(|v| text::one_line(&v, 20)).filter(|t| !t.is_empty()),
             remote_now: self.now.as_deref().and_then(instant),
             disks: self.disks,
+            uncharted: None,
         }
     }
 }

@@ -77,6 +77,20 @@ pub fn first_chunk(conn: &Conn, tier: &Tier, series: u32) -> Result<Option<Vec<u
     Ok(statement.query_row(all, |r| r.get(0)).optional()?)
 }
 
+/// The second when the newest chunk begins; 0 without any.
+pub fn last_chunk(conn: &Conn, tier: &Tier, series: u32) -> Result<u32> {
+    let mut statement = conn.prepare_cached("SELECT max(id) FROM chunk WHERE id BETWEEN ?1 AND ?2")?;
+    let all = [chunk_id(tier, series, 0), chunk_id(tier, series, u32::MAX)];
+    let id: Option<i64> = statement.query_row(all, |r| r.get(0))?;
+    Ok(id.unwrap_or(0) as u32) // the lower half of the key
+}
+
+/// Forgets one series; its chunks go before.
+pub fn drop_series(conn: &Conn, series: u32) -> Result<()> {
+    conn.execute("DELETE FROM series WHERE id = ?1", [series])?;
+    Ok(())
+}
+
 /// The second of a server's oldest hot row.
 pub fn first_hot(conn: &Conn, server: i64) -> Result<Option<u32>> {
     let mut statement = conn.prepare_cached("SELECT id FROM hot WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1")?;

@@ -1,7 +1,7 @@
 //! What is measured: one row of [`METRICS`] a metric, and one series for each file system. Stored values are whole
 //! numbers; the scale says what one of them is worth.
 
-use super::glances::{Disk, Sample};
+use super::glances::{Disk, NAMED_MAX, Sample, Uncharted};
 use crate::features::rules;
 use crate::features::rules::judge::{self, Measured};
 use std::cell::OnceCell;
@@ -78,7 +78,8 @@ pub const METRICS: &[Metric] = metrics! {
 
 /// File systems charted of one poll: the fullest.
 pub const CHARTED_MAX: usize = 32;
-/// File systems that ever had a chart, of one server: containers come and go with mounts of their own.
+/// File systems with a chart, of one server. Containers come and go with mounts of their own: who was not seen for longest
+/// makes room.
 pub const DISKS_MAX: usize = 128;
 /// In a series' key before the mount point.
 pub const DISK: &str = "disk:";
@@ -169,12 +170,16 @@ fn shares(a: &Disk, b: &Disk) -> bool {
     a.kind == "zfs" && b.kind == "zfs" && a.free.is_some() && a.free == b.free && pool(a) == pool(b)
 }
 
-/// Those that are charted: the fullest.
-pub fn charted(sample: &Sample) -> Vec<Judged<'_>> {
+/// Those that are charted, the fullest, and the others.
+pub fn charted(sample: &Sample) -> (Vec<Judged<'_>>, Option<Uncharted>) {
     let mut all = disks(sample);
     all.sort_by(|a, b| b.percent.total_cmp(&a.percent));
-    all.truncate(CHARTED_MAX);
-    all
+    let rest = all.split_off(all.len().min(CHARTED_MAX));
+    let uncharted = Uncharted {
+        count: rest.len(),
+        mounts: rest.iter().take(NAMED_MAX).map(|j| j.disk.mount.clone()).collect(),
+    };
+    (all, Some(uncharted).filter(|u| u.count > 0))
 }
 
 /// A poll's figures as the rules see them.

@@ -75,10 +75,18 @@ struct Writing {
     trusting: bool,
 }
 
+/// A file system's series.
+struct DiskSeries {
+    mount: Box<str>,
+    id: u32,
+    /// The second when it was polled last since the start.
+    seen: u32,
+}
+
 /// What is kept in memory of a server that is being written.
 struct Known {
     metrics: Vec<Option<u32>>,
-    disks: Vec<(Box<str>, u32)>,
+    disks: Vec<DiskSeries>,
     spark: Spark,
     last_ms: Ms,
     /// As the server calls itself.
@@ -249,10 +257,10 @@ impl Writing {
         for (i, value) in series::values(poll.sample, poll.took_ms) {
             values.push((k.metric(tx, server, i)?, value));
         }
-        for judged in series::charted(poll.sample) {
-            if let Some(id) = k.disk(tx, server, &judged.disk.mount)? {
-                values.push((id, Unit::Percent.to_steps(judged.percent)));
-            }
+        let (charted, uncharted) = series::charted(poll.sample);
+        for judged in charted {
+            let id = k.disk(tx, server, &judged.disk.mount, seconds(poll.at_ms))?;
+            values.push((id, Unit::Percent.to_steps(judged.percent)));
         }
         values.sort_unstable_by_key(|(id, _)| *id);
         queries::put_hot(tx, server, seconds(poll.at_ms), &chunk::row(&values))?;
@@ -261,6 +269,7 @@ impl Writing {
         k.shine(poll);
         let summary = Sample {
             disks: Vec::new(),
+            uncharted,
             ..poll.sample.clone()
         };
         let sample = serde_json::to_string(&summary).map_err(Error::internal)?;
@@ -334,7 +343,11 @@ impl Known {
         };
         for (id, key) in queries::series(conn, server)? {
             if let Some(mount) = key.strip_prefix(DISK) {
-                known.disks.push((mount.into(), id));
+                known.disks.push(DiskSeries {
+                    mount: mount.into(),
+                    id,
+                    seen: 0,
+                });
             } else if let Some(i) = METRICS.iter().position(|m| m.key == key) {
                 known.metrics[i] = Some(id);
             }
@@ -359,16 +372,40 @@ impl Known {
         }
     }
 
-    fn disk(&mut self, tx: &Tx, server: i64, mount: &str) -> Result<Option<u32>> {
-        if let Some((_, id)) = self.disks.iter().find(|(known, _)| **known == *mount) {
-            return Ok(Some(*id));
+    fn disk(&mut self, tx: &Tx, server: i64, mount: &str, now: u32) -> Result<u32> {
+        if let Some(disk) = self.disks.iter_mut().find(|disk| *disk.mount == *mount) {
+            disk.seen = now;
+            return Ok(disk.id);
         }
-        if self.disks.len() >= DISKS_MAX {
-            return Ok(None);
+        while self.disks.len() >= DISKS_MAX {
+            self.let_go(tx, server)?;
         }
         let id = queries::add_series(tx, server, &format!("{DISK}{mount}"))?;
-        self.disks.push((mount.into(), id));
-        Ok(Some(id))
+        self.disks.push(DiskSeries {
+            mount: mount.into(),
+            id,
+            seen: now,
+        });
+        Ok(id)
+    }
+
+    /// Forgets the disk that was not seen for longest, with its history.
+    fn let_go(&mut self, tx: &Tx, server: i64) -> Result<()> {
+        // What is in rows of whole polls cannot be dropped for one series.
+        fold(tx, server, u32::MAX)?;
+        self.rows = 0;
+        let mut oldest = (0, (u32::MAX, u32::MAX));
+        for (place, disk) in self.disks.iter().enumerate() {
+            let seen = (disk.seen, queries::last_chunk(tx, &RAW, disk.id)?);
+            if seen < oldest.1 {
+                oldest = (place, seen);
+            }
+        }
+        let gone = self.disks.swap_remove(oldest.0);
+        for tier in ROLLED.iter().chain([&RAW]) {
+            queries::drop_chunks(tx, tier, gone.id, u32::MAX)?;
+        }
+        queries::drop_series(tx, gone.id)
     }
 
     /// A host name that changes between two polls is told: it may be another machine that answers now.

@@ -65,6 +65,17 @@ pub struct Sample {
     pub disk_read: Option<f64>,
     /// File systems.
     pub disks: Vec<Disk>,
+    /// Those without a chart: how many, and the first mount points.
+    pub uncharted: Option<Uncharted>,
+}
+
+/// See [`Sample::uncharted`].
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Uncharted {
+    /// How many.
+    pub count: usize,
+    /// Some of them.
+    pub mounts: Vec<String>,
 }
 
 /// One file system.
@@ -363,6 +374,8 @@ struct View {
     description: String,
     os: Option<String>,
     cores: Option<i64>,
+    /// A container that shows the load of its host.
+    load_of_host: bool,
     memory: Option<i64>,
     host_key_state: &'static str,
     host_key_fingerprint: Option<String>,
@@ -388,10 +401,11 @@ struct Fact {
 }
 
 /// The facts that are shown, in this order, as `check-ssh` and the installs name them.
-const FACTS: [&str; 10] = [
+const FACTS: [&str; 11] = [
     "kernel",
     "arch",
     "cpu_model",
+    "container",
     "hostname",
     "addresses",
     "user",
@@ -431,6 +445,7 @@ fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
         host_key_state: s.host_key_state.name(),
         os: fact("os_name"),
         cores: number("cpu_count"),
+        load_of_host: fact("load").as_deref() == Some("host"),
         memory: number("mem_kib").map(|kib| kib * 1024),
         glances_api: s.glances_api,
         glances_path_seen: s.glances_path_seen.clone(),

@@ -26,6 +26,17 @@ look_machine() {
   if [ -d /run/systemd/system ]; then fact systemd "$(systemctl is-system-running 2>/dev/null)"; else fact systemd none; fi
 }
 
+# The kernel counts one load for all. A container shows it as its own, unless what stands in for /proc counts for itself
+# (lxcfs -l): then it counts the threads that are seen here, and not those of the whole host.
+look_container() {
+  kind=$(systemd-detect-virt -c 2>/dev/null) || :
+  case $kind in '' | none) return 0 ;; esac
+  fact container "$kind"
+  read -r _ _ _ threads _ </proc/loadavg
+  set -- /proc/[0-9]*/task/[0-9]*
+  if [ "${threads#*/}" -gt $(($# * 3 / 2 + 20)) ]; then fact load host; else fact load own; fi
+}
+
 # disk_N: type, size and use in KiB, mount point (last, for it may hold spaces).
 look_disks() {
   timeout 5 df -lPkT -x tmpfs -x devtmpfs -x overlay -x squashfs -x efivarfs 2>/dev/null | sed 1d | {
@@ -58,6 +69,7 @@ main() {
   set -u
   look who look_who
   look machine look_machine
+  look container look_container
   look disks look_disks
   look addresses look_addresses
   look software look_software
