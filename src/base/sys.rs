@@ -60,6 +60,28 @@ pub fn few_heaps() {
     };
 }
 
+/// Gives the system what was freed in these heaps. By itself malloc gives back only the free end of a heap, and one small
+/// piece that is in use keeps all below it.
+pub fn give_back() {
+    // SAFETY: a plain integer; it takes the heaps' own locks.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+/// Is there anything to read from this descriptor, or is there soon? True also when a signal comes in between.
+pub fn readable(fd: &impl AsRawFd, within: std::time::Duration) -> bool {
+    let mut asked = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let ms = libc::c_int::try_from(within.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one pollfd of ours.
+    unsafe { libc::poll(&raw mut asked, 1, ms) != 0 }
+}
+
 /// No core dump and no ptrace by other processes of the user: memory holds keys.
 pub fn undumpable() {
     // SAFETY: plain integers; a failure changes nothing and is harmless.

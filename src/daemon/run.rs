@@ -77,9 +77,17 @@ pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Resu
     Ok(())
 }
 
+/// How often what a burst has left in the heaps is given back. It takes a millisecond where there is nothing.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(15);
+
+/// The first thread has nothing else to do, so it also tidies the heaps.
 fn wait_for_stop(signals: &mut File) {
     let mut byte = [0];
     loop {
+        if !sys::readable(signals, GIVE_BACK_EVERY) {
+            sys::give_back();
+            continue;
+        }
         match signals.read(&mut byte) {
             // SIGHUP has nothing to reload: settings hold at once, configuration needs a restart.
             Ok(1) if i32::from(byte[0]) == libc::SIGHUP => {}

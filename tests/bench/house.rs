@@ -1,5 +1,5 @@
 //! What the whole daemon costs: start, memory, pages and API on one kept-alive connection. Prints figures, judges nothing.
-//! `cargo bench --bench house`, or `cargo bench --bench house -- requests` without the minutes of polling.
+//! `cargo bench --bench house`; `-- requests` leaves out the minutes of polling, `-- load` shows what load leaves behind.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -8,7 +8,7 @@ use common::{Client, House};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -34,6 +34,9 @@ fn main() {
     let admin = house.admin();
     add_servers(&admin, 0..200, port, 30);
     common::eventually("all lamps lit", || lit(&admin, 200));
+    if std::env::args().any(|arg| arg == "load") {
+        return load(&house, &admin);
+    }
     let page = browser(&house);
     for (who, client, path) in [
         ("page, 200 servers", &page, "/servers"),
@@ -128,6 +131,74 @@ fn requests(house: &House, who: &str, client: &Client, path: &str) {
         took[COUNT / 2].as_secs_f64() * 1e3,
         took[COUNT * 99 / 100].as_secs_f64() * 1e3
     );
+}
+
+/// Memory before a burst, at its end, and in the minute after it.
+fn load(house: &House, admin: &Client) {
+    let page = browser(house);
+    for _ in 0..20 {
+        page.get("/"); // what is made once is made
+        admin.get("/api/servers?limit=200");
+    }
+    std::thread::sleep(Duration::from_secs(40));
+    let for_20_s = |path: &'static str, client: fn(&House) -> Client| {
+        let clients: Vec<Client> = (0..8).map(|_| client(house)).collect();
+        let until = Instant::now() + Duration::from_secs(20);
+        let (cpu, mut count) = (cpu_ms(house), 0);
+        std::thread::scope(|scope| {
+            let clients = clients.into_iter().map(|client| {
+                scope.spawn(move || {
+                    let asked = (0..).take_while(|_| Instant::now() < until);
+                    asked.inspect(|_| assert_eq!(client.get(path).status, 200)).count()
+                })
+            });
+            let clients: Vec<_> = clients.collect();
+            count = clients.into_iter().map(|client| client.join().unwrap()).sum();
+        });
+        format!(
+            "{count} requests, CPU {:.2} ms each",
+            (cpu_ms(house) - cpu) / count as f64
+        )
+    };
+    let bodies = || {
+        let head =
+            "POST /api/servers HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n";
+        let crowd: Vec<_> = (0..500).map(|_| TcpStream::connect(house.address).unwrap()).collect();
+        for mut client in &crowd {
+            let _ = client
+                .write_all(head.as_bytes())
+                .and_then(|()| client.write_all(&[b' '; 50_000]));
+        }
+        std::thread::sleep(Duration::from_secs(10));
+        "500 connections for 10 s".to_string()
+    };
+    let streams = || {
+        let watched = (0..60).map(|_| admin.stream("/api/live?of=/api/servers%3Flimit=200", None));
+        let mut watched: Vec<_> = watched.collect();
+        watched.iter_mut().for_each(|s| drop(s.next(Duration::from_secs(10))));
+        std::thread::sleep(Duration::from_secs(10));
+        format!("{} live lists for 10 s", watched.len())
+    };
+    let bursts: [(&str, &dyn Fn() -> String); 4] = [
+        ("API, 200 servers, 8 clients", &|| {
+            for_20_s("/api/servers?limit=200", House::admin)
+        }),
+        ("page, overview, 8 clients", &|| for_20_s("/", browser)),
+        ("bodies that never end", &bodies),
+        ("streams", &streams),
+    ];
+    for (what, burst) in bursts {
+        let before = memory(house);
+        println!(
+            "{what}: {}\n  before      {before}\n  at its end  {}",
+            burst(),
+            memory(house)
+        );
+        for (pause, after) in [(10, 10), (20, 30), (30, 60)] {
+            std::thread::sleep(Duration::from_secs(pause));
+            println!("  {after} s later  {}", memory(house));
+        }
+    }
 }
 
 fn memory(house: &House) -> String {
