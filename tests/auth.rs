@@ -8,6 +8,7 @@ use lamplighter::db::{Db, Durability, schema};
 use lamplighter::vault::{self, Vault};
 use ring::hmac;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -174,12 +175,100 @@ fn the_sixth_wrong_try_waits_and_only_those_concerned_wait() {
 }
 
 #[test]
+fn nobody_can_keep_another_from_signing_in() {
+    let house = behind_a_proxy();
+    let mallory = house.account("mallory", "viewer");
+    let right = credentials(ADMIN, &house.password);
+    let try_from = |ip: &str, login: &str, password: &str| {
+        from(&house, ip)
+            .post("/api/auth/login", &credentials(login, password))
+            .status
+    };
+    // From one address, where signing in as oneself between the guesses is of no use …
+    for guess in 0..4 {
+        assert_eq!(try_from("198.51.100.7", ADMIN, &format!("guess {guess}")), 401);
+        assert_eq!(try_from("198.51.100.7", "mallory", &mallory), 200);
+    }
+    assert_eq!(try_from("198.51.100.7", ADMIN, "guess 5"), 401);
+    assert_eq!(try_from("198.51.100.7", ADMIN, "guess 6"), 429);
+    // … and from many fresh networks at once, while the owner signs in from where nobody knows them.
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for n in 0..10 {
+            let (try_from, over) = (&try_from, &over);
+            scope.spawn(move || {
+                for m in 0..2_000 {
+                    if over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let guess = try_from(&format!("2001:db8:{n:x}:{m:x}::1"), ADMIN, "a guess");
+                    assert!([401, 429].contains(&guess), "{guess}");
+                }
+            });
+        }
+        let owner = from(&house, "192.0.2.5").post("/api/auth/login", &right);
+        // At the guesser's own address the device is known that has signed in before, and no other login's.
+        let device = owner.cookies().into_iter().find(|c| c.contains("_device="));
+        let elsewhere = |login: &str, password: &str| {
+            from(&house, "198.51.100.7")
+                .with("Cookie", device.as_deref().unwrap_or_default())
+                .post("/api/auth/login", &credentials(login, password))
+                .status
+        };
+        let there = (elsewhere(ADMIN, &house.password), elsewhere("root", "x"));
+        over.store(true, Ordering::SeqCst);
+        owner.is(200);
+        assert_eq!(there, (200, 429));
+    });
+}
+
+#[test]
+fn nobody_can_keep_the_first_administrator_out() {
+    let mut house = House::empty(Rooms::One, &[("LAMPLIGHTER_TRUSTED_PROXIES", "127.0.0.1")]);
+    house.start();
+    let token = house.daemons[0].word_after("setup_token=");
+    let password = house.canary("a password for the first one");
+    let register = |ip: &str, token: &str| {
+        let body = json!({ "login": "owner", "password": password, "setup_token": token });
+        from(&house, ip).post("/api/auth/register", &body)
+    };
+    for _ in 0..5 {
+        register("198.51.100.7", "a guess").fails(403, "wrong_setup_token");
+    }
+    register("198.51.100.7", &token).fails(429, "too_many_sign_ins");
+    register("192.0.2.5", &token).is(201);
+}
+
+#[test]
+fn a_password_typed_as_the_login_is_written_nowhere() {
+    let house = House::new();
+    let typed = house.canary("correct horse battery staple");
+    house.sign_in(&typed, "x").fails(401, "wrong_login");
+    house
+        .client()
+        .form("/login", "login=correct+horse+battery+staple&password=x");
+    house.sign_in(ADMIN, "wrong").fails(401, "wrong_login");
+    let db = house.database("lamplighter.db");
+    let mut statement = db
+        .prepare("SELECT object, detail FROM audit WHERE action = 'auth.login_failed' ORDER BY seq")
+        .unwrap();
+    let told: Vec<(String, String)> = statement
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let who: Vec<_> = told.iter().map(|(object, _)| object.as_str()).collect();
+    assert_eq!(who, ["login (unknown)", "login (unknown)", "login root-admin"]);
+    assert!(told[0].1.contains(r#""login":"(unknown)""#), "{}", told[0].1);
+}
+
+#[test]
 fn a_flood_of_failed_sign_ins_does_not_fill_the_audit() {
     let house = behind_a_proxy();
     // A new name and a new address each time: nobody has to wait.
     for n in 0..80 {
         let wrong = credentials(&format!("guess-{n}"), "wrong");
-        from(&house, &format!("192.0.2.{n}"))
+        from(&house, &format!("10.0.{n}.1"))
             .post("/api/auth/login", &wrong)
             .fails(401, "wrong_login");
     }

@@ -5,12 +5,14 @@ pub mod right;
 mod queries;
 pub mod session;
 pub mod token;
+pub mod device;
 pub mod throttle;
 pub mod standing;
 pub mod weak;
 
 use crate::audit::By;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::host;
 use crate::base::id::{Id, User};
 use crate::db::{Conn, Db, Tx};
 pub use right::{Right, Role};
@@ -139,6 +141,14 @@ impl Account {
 /// The account of a login, whatever its case.
 pub fn account(conn: &Conn, login: &str) -> Result<Option<Account>> {
     queries::account_by_login(conn, login)
+}
+
+/// Is somebody signed in to this account from the same network?
+pub fn is_here(conn: &Conn, user: Id<User>, ip: &str) -> Result<bool> {
+    let network = |ip: &str| ip.parse().ok().map(host::network);
+    let here = network(ip);
+    let all = queries::session_addresses(conn, user, crate::base::clock::now() - session::IDLE_MAX)?;
+    Ok(here.is_some() && all.iter().any(|ip| network(ip) == here))
 }
 
 /// How many accounts there are: none means first run.

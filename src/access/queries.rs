@@ -83,6 +83,16 @@ pub fn session(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, SessionRow)>
     Ok(row.optional()?)
 }
 
+/// Of the account's sessions that were used since then.
+pub fn session_addresses(conn: &Conn, user: Id<User>, since: Ms) -> Result<Vec<String>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT DISTINCT s.ip FROM sessions s JOIN users u ON u.id = s.user_id
+         WHERE s.user_id = ?1 AND s.seen_at > ?2 AND s.generation = u.generation LIMIT 1000",
+    )?;
+    let rows = statement.query_map(params![user.get(), since], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub fn touch_session(conn: &Conn, hash: &[u8], at: Ms) -> Result<()> {
     conn.execute("UPDATE sessions SET seen_at = ?2 WHERE hash = ?1", params![hash, at])?;
     Ok(())

@@ -1,17 +1,29 @@
-//! Slows down guessing: five sign-ins a minute for each name and each address (/64 for IPv6), then one try after 1, 2,
-//! 4 … up to 15 minutes. Nobody is locked out for good, or locking out would be the attack. Kept in memory, bounded.
-//! Who brings a new name and address each time never waits; for that the rows about failures are rationed.
+//! Slows down guessing, and locks nobody out: what one client does never makes another wait who has done nothing.
+//!
+//! Failures are counted for a login at an address, for the address and for the site around it, never for a login alone.
+//! Five are free; then there is one try after 1, 2, 4 … up to 15 minutes, and each 15 minutes without one halve the count.
+//! Who is known is counted by that alone ([`Known`]), whatever others at the same address do. A success takes back what
+//! it was counted itself and forgives the login there; the address keeps what it has earned, or guessing would go on
+//! between sign-ins of the guesser's own. Kept in memory, bounded; of names only a keyed hash.
+//!
+//! Who brings a new address each time hardly waits here. For that, strangers have one place for the hashing and the one
+//! with the fewest failures and tries around goes first ([`Attempt::rank`]), and the rows about failures are rationed.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::host::{block, network};
+use crate::vault::password::Rank;
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const FREE_TRIES: u32 = 5;
+/// Of an IPv6 /48 or IPv4 /24: whoever has one has fresh addresses without end, but neighbours may be in it, too.
+const FREE_TRIES_OF_SITE: u32 = 50;
 const WINDOW: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
-/// More names and addresses than this are an attack in itself; those with the fewest tries are forgotten.
+/// More names and addresses than this are an attack in itself; those with the fewest failures are forgotten.
 const ENTRIES_MAX: usize = 10_000;
 
 /// Failed sign-ins that are told each by itself, and how long it takes until there may be one more. The audit keeps its
@@ -22,8 +34,20 @@ const ROW_EVERY: Duration = Duration::from_secs(60);
 /// Counts of failed sign-ins.
 #[derive(Default)]
 pub struct Throttle {
-    tries: Mutex<HashMap<String, Entry>>,
+    counts: Mutex<HashMap<u64, Count>>,
+    hash: RandomState,
     rows: Mutex<Rows>,
+}
+
+/// What is known of who tries, beside the name they give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known<'a> {
+    /// Nothing.
+    No,
+    /// Somebody with this login is signed in from the same network.
+    Here,
+    /// They bring the cookie of a device that has signed in with this login ([`super::device`]): its own number.
+    Device(&'a str),
 }
 
 #[derive(Default)]
@@ -35,24 +59,59 @@ struct Rows {
     untold: u64,
 }
 
-struct Entry {
+#[derive(Clone, Copy)]
+struct Count {
     fails: u32,
-    since: Instant,
-    free_at: Instant,
+    /// The last of them.
+    at: Instant,
+    /// Tries that have begun and not ended.
+    open: u32,
+}
+
+impl Count {
+    /// What is left of it by now.
+    fn decayed(self, now: Instant) -> Count {
+        let quiet = now.saturating_duration_since(self.at);
+        let halvings = (quiet.as_secs() / WAIT_MAX.as_secs()).min(31);
+        let fails = match self.fails {
+            few if few < FREE_TRIES && quiet > WINDOW => 0,
+            fails => fails >> halvings,
+        };
+        Count { fails, ..self }
+    }
+
+    /// How long from now until the next try.
+    fn wait(self, free: u32, now: Instant) -> Duration {
+        if self.fails + self.open < free {
+            return Duration::ZERO;
+        }
+        // As many at once as are left, then one by one.
+        let one_by_one = if self.open > 0 {
+            Duration::from_secs(1)
+        } else {
+            Duration::ZERO
+        };
+        let Some(over) = self.fails.checked_sub(free) else {
+            return one_by_one;
+        };
+        let wait = (WINDOW * 2u32.pow(over.min(8))).min(WAIT_MAX);
+        wait.saturating_sub(now.saturating_duration_since(self.at))
+            .max(one_by_one)
+    }
+}
+
+/// One try. Nothing is counted unless it is said to have [`Attempt::failed`]: who was turned away because we are busy has
+/// not guessed.
+pub struct Attempt<'a> {
+    throttle: &'a Throttle,
+    keys: Vec<(u64, u32)>,
+    rank: Rank,
 }
 
 impl Throttle {
-    /// May this name from this address try now? Counts the try; [`Throttle::forgive`] takes it back after a success.
-    pub fn try_sign_in(&self, login: &str, ip: &str) -> Result<()> {
-        self.attempt(login, ip, clock::mono())
-    }
-
-    /// A right password: the name and address start afresh.
-    pub fn forgive(&self, login: &str, ip: &str) {
-        let mut map = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys(login, ip) {
-            map.remove(&key);
-        }
+    /// May this login be tried from this address now? Error: `too_many_sign_ins`.
+    pub fn admit(&self, login: &str, ip: &str, known: Known) -> Result<Attempt<'_>> {
+        self.admit_at(login, ip, known, clock::mono())
     }
 
     /// Shall this failure be written down? Then with how many before it that were only counted. It is the same for a name
@@ -64,44 +123,111 @@ impl Throttle {
             .next(clock::mono())
     }
 
-    fn attempt(&self, login: &str, ip: &str, now: Instant) -> Result<()> {
-        let mut map = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = keys(login, ip);
-        let wait = keys
-            .iter()
-            .filter_map(|k| map.get(k))
-            .map(|e| e.free_at.saturating_duration_since(now))
-            .max();
-        if let Some(wait) = wait.filter(|w| !w.is_zero()) {
-            let seconds = wait.as_secs() as u32 + 1;
+    /// What is counted, the login's own first, with what is free of each.
+    fn keys(&self, login: &str, ip: &str, known: Known) -> Vec<(u64, u32)> {
+        let ip = ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let login = login.to_lowercase();
+        let pair = (self.hash.hash_one(("login", &login, network(ip))), FREE_TRIES);
+        match known {
+            Known::Device(number) => vec![(self.hash.hash_one(("device", number)), FREE_TRIES)],
+            Known::Here => vec![pair],
+            Known::No => vec![
+                pair,
+                (self.hash.hash_one(("network", network(ip))), FREE_TRIES),
+                (self.hash.hash_one(("site", block(ip, 24, 48))), FREE_TRIES_OF_SITE),
+                // Never waited for: it only tells who goes first.
+                (self.hash.hash_one(("provider", block(ip, 16, 32))), u32::MAX),
+            ],
+        }
+    }
+
+    fn admit_at(&self, login: &str, ip: &str, known: Known, now: Instant) -> Result<Attempt<'_>> {
+        let keys = self.keys(login, ip, known);
+        let mut counts = self.counts();
+        let of = |key: &u64| counts.get(key).map(|count| count.decayed(now));
+        let found = || keys.iter().filter_map(|(key, free)| Some((of(key)?, *free)));
+        let wait = found().map(|(count, free)| count.wait(free, now)).max();
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            let seconds = wait.as_millis().div_ceil(1_000) as u32;
             return Err(Error::new(
                 Kind::TooMany(seconds),
                 "too_many_sign_ins",
                 format!("Too many failed sign-ins. Try again in {seconds} s."),
             ));
         }
-        if map.len() + keys.len() > ENTRIES_MAX {
-            map.retain(|_, e| e.since + WINDOW > now || e.free_at > now);
-            while map.len() + keys.len() > ENTRIES_MAX {
-                forget_half(&mut map);
+        let rank = match known {
+            Known::No => 1 + found().map(|(count, _)| count.fails + count.open).sum::<u32>(),
+            _ => 0,
+        };
+        if counts.len() + keys.len() > ENTRIES_MAX {
+            counts.retain(|_, count| count.open > 0 || count.decayed(now).fails > 0);
+            while counts.len() + keys.len() > ENTRIES_MAX {
+                forget_half(&mut counts);
             }
         }
-        for key in keys {
-            let entry = map.entry(key).or_insert(Entry {
+        for (key, _) in &keys {
+            let fresh = Count {
                 fails: 0,
-                since: now,
-                free_at: now,
-            });
-            if entry.since + WINDOW < now && entry.fails < FREE_TRIES {
-                (entry.fails, entry.since) = (0, now);
-            }
-            entry.fails += 1;
-            if entry.fails >= FREE_TRIES {
-                let doublings = (entry.fails - FREE_TRIES).min(8);
-                entry.free_at = now + (WINDOW * 2u32.pow(doublings)).min(WAIT_MAX);
+                at: now,
+                open: 0,
+            };
+            counts.entry(*key).or_insert(fresh).open += 1;
+        }
+        drop(counts);
+        Ok(Attempt {
+            throttle: self,
+            keys,
+            rank,
+        })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<u64, Count>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt<'_> {
+    /// When the password is hashed: the known first, then who comes from where the fewest fail and try.
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// It was a guess.
+    pub fn failed(self) {
+        self.failed_at(clock::mono());
+    }
+
+    fn failed_at(self, now: Instant) {
+        let mut counts = self.throttle.counts();
+        for (key, _) in &self.keys {
+            if let Some(count) = counts.get_mut(key) {
+                *count = count.decayed(now);
+                (count.fails, count.at) = (count.fails.saturating_add(1), now);
             }
         }
-        Ok(())
+    }
+
+    /// It was right.
+    pub fn succeeded(self) {
+        if let Some((own, _)) = self.keys.first()
+            && let Some(count) = self.throttle.counts().get_mut(own)
+        {
+            count.fails = 0;
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.throttle.counts();
+        for (key, _) in &self.keys {
+            if let Some(count) = counts.get_mut(key) {
+                count.open = count.open.saturating_sub(1);
+                if count.open == 0 && count.fails == 0 {
+                    counts.remove(key);
+                }
+            }
+        }
     }
 }
 
@@ -121,88 +247,144 @@ impl Rows {
 }
 
 /// Whoever guesses hardest is remembered: a flood of fresh names and addresses must not set the target's count free.
-fn forget_half(map: &mut HashMap<String, Entry>) {
-    let mut order: Vec<_> = map.values().map(|e| (e.fails, e.since)).collect();
+fn forget_half(counts: &mut HashMap<u64, Count>) {
+    let mut order: Vec<_> = counts.values().map(|c| (c.fails, c.at)).collect();
     let middle = order.len() / 2;
     let (_, limit, _) = order.select_nth_unstable(middle);
     let (limit, mut surplus) = (*limit, middle + 1);
-    map.retain(|_, e| {
-        let goes = surplus > 0 && (e.fails, e.since) <= limit;
+    counts.retain(|_, c| {
+        let goes = surplus > 0 && (c.fails, c.at) <= limit;
         surplus -= usize::from(goes);
         !goes
     });
-}
-
-fn keys(login: &str, ip: &str) -> [String; 2] {
-    let net = match ip.parse::<IpAddr>() {
-        Ok(IpAddr::V6(v6)) => format!("{:x?}", &v6.segments()[..4]),
-        _ => ip.to_string(),
-    };
-    [format!("login {}", login.to_lowercase()), format!("ip {net}")]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_sixth_try_in_a_minute_waits_and_the_wait_grows() {
-        let throttle = Throttle::default();
-        let start = clock::mono();
-        for n in 0..5 {
-            throttle
-                .attempt("anna", "192.0.2.1", start)
-                .unwrap_or_else(|e| panic!("try {n}: {e}"));
+    struct Story {
+        throttle: Throttle,
+        now: Instant,
+    }
+
+    impl Story {
+        fn new() -> Story {
+            Story {
+                throttle: Throttle::default(),
+                now: clock::mono(),
+            }
         }
-        assert!(
-            throttle.attempt("anna", "192.0.2.9", start).is_err(),
-            "same name, other address"
-        );
-        assert!(
-            throttle.attempt("bert", "192.0.2.1", start).is_err(),
-            "same address, other name"
-        );
-        assert!(throttle.attempt("bert", "192.0.2.9", start).is_ok());
-        let later = start + WINDOW + Duration::from_secs(1);
-        assert!(
-            throttle.attempt("anna", "192.0.2.1", later).is_ok(),
-            "one more after a minute"
-        );
-        assert!(
-            throttle.attempt("anna", "192.0.2.1", later + WINDOW).is_err(),
-            "and then two minutes' wait"
-        );
-        throttle.forgive("anna", "192.0.2.1");
-        assert!(throttle.attempt("anna", "192.0.2.1", later).is_ok());
+
+        /// A wrong password, if it may be tried at all.
+        fn fails(&self, login: &str, ip: &str, known: Known) -> bool {
+            let attempt = self.throttle.admit_at(login, ip, known, self.now);
+            attempt.map(|attempt| attempt.failed_at(self.now)).is_ok()
+        }
+
+        fn may(&self, login: &str, ip: &str, known: Known) -> bool {
+            self.throttle.admit_at(login, ip, known, self.now).is_ok()
+        }
     }
 
     #[test]
-    fn neighbours_in_an_ipv6_net_count_as_one() {
-        let throttle = Throttle::default();
-        for n in 0..5 {
-            throttle
-                .attempt(&format!("u{n}"), &format!("2001:db8::{n}"), clock::mono())
-                .unwrap();
+    fn the_sixth_try_in_a_minute_waits_longer_each_time_and_is_forgotten_in_the_end() {
+        let mut story = Story::new();
+        assert!((0..5).all(|_| story.fails("anna", "192.0.2.1", Known::No)));
+        for (wait, next) in [(1, 2), (2, 4), (4, 8)] {
+            story.now += WINDOW * wait - Duration::from_secs(1);
+            assert!(!story.may("Anna", "192.0.2.1", Known::No), "{wait} min");
+            story.now += Duration::from_secs(1);
+            assert!(
+                story.fails("anna", "192.0.2.1", Known::No),
+                "one more, and then {next} min"
+            );
         }
-        assert!(throttle.attempt("u9", "2001:db8::ffff", clock::mono()).is_err());
-        assert!(throttle.attempt("u9", "2001:db8:0:1::1", clock::mono()).is_ok());
+        story.now += WAIT_MAX * 3;
+        assert!(
+            (0..4).all(|_| story.fails("anna", "192.0.2.1", Known::No)),
+            "8 have become 1"
+        );
+        assert!(!story.may("anna", "192.0.2.1", Known::No));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_others_did() {
+        let story = Story::new();
+        for n in 0..200 {
+            story.fails("anna", &format!("198.51.100.{n}"), Known::No);
+            story.fails("anna", &format!("2001:db8:0:{n:x}::1"), Known::No);
+        }
+        assert!(story.may("anna", "192.0.2.1", Known::No), "the name is free elsewhere");
+        assert!(story.may("anna", "2001:db8:1::1", Known::No));
+        // At the very address of the guesser, too, for those who are known.
+        assert!((0..5).all(|_| story.fails("bert", "192.0.2.9", Known::No)));
+        assert!(!story.may("anna", "192.0.2.9", Known::No), "the address waits");
+        assert!(story.may("anna", "192.0.2.9", Known::Here));
+        assert!(!story.may("bert", "192.0.2.9", Known::Here), "that is the pair");
+        assert!(story.may("bert", "192.0.2.9", Known::Device("7")));
+        // And what is known is no way to guess on.
+        assert!((0..5).all(|_| story.fails("bert", "192.0.2.9", Known::Device("7"))));
+        assert!(!story.may("bert", "203.0.113.1", Known::Device("7")));
+    }
+
+    #[test]
+    fn a_sign_in_of_ones_own_does_not_set_the_address_free() {
+        let story = Story::new();
+        for _ in 0..4 {
+            assert!(story.fails("anna", "192.0.2.1", Known::No));
+            let own = story.throttle.admit_at("mallory", "192.0.2.1", Known::No, story.now);
+            own.unwrap_or_else(|e| panic!("{e}")).succeeded();
+        }
+        assert!(story.fails("anna", "192.0.2.1", Known::No));
+        assert!(!story.may("anna", "192.0.2.1", Known::No) && !story.may("bert", "192.0.2.1", Known::No));
+    }
+
+    #[test]
+    fn who_was_turned_away_has_not_guessed_and_many_at_once_are_no_way_around() {
+        let story = Story::new();
+        for _ in 0..20 {
+            assert!(
+                story.may("anna", "192.0.2.1", Known::No),
+                "let in, and then we were busy"
+            );
+        }
+        let open: Vec<_> = (0..8)
+            .filter_map(|_| story.throttle.admit_at("anna", "192.0.2.1", Known::No, story.now).ok())
+            .collect();
+        assert_eq!(open.len(), 5);
+        drop(open);
+        assert!(story.throttle.counts().is_empty());
+    }
+
+    #[test]
+    fn neighbours_in_an_ipv6_net_count_as_one_and_many_nets_of_a_site_in_the_end() {
+        let story = Story::new();
+        assert!((0..5).all(|n| story.fails(&format!("u{n}"), &format!("2001:db8::{n}"), Known::No)));
+        assert!(!story.may("u9", "2001:db8::ffff", Known::No));
+        let tried = (1..=99).filter(|n| story.fails("anna", &format!("2001:db8:0:{n:x}::1"), Known::No));
+        assert_eq!(tried.count(), 45, "and 5 before");
+        // Who comes from elsewhere goes before them, most of all from another provider.
+        let rank = |ip| {
+            story
+                .throttle
+                .admit_at("anna", ip, Known::No, story.now)
+                .map(|a| a.rank())
+                .ok()
+        };
+        assert_eq!(rank("2001:db8:7::1"), Some(51));
+        assert_eq!(rank("192.0.2.1"), Some(1));
     }
 
     #[test]
     fn a_flood_of_names_neither_grows_the_table_nor_sets_the_target_free() {
-        let throttle = Throttle::default();
-        for _ in 0..FREE_TRIES {
-            throttle.attempt("anna", "192.0.2.1", clock::mono()).unwrap();
-        }
+        let story = Story::new();
+        assert!((0..5).all(|_| story.fails("anna", "192.0.2.1", Known::No)));
         for n in 0..30_000u32 {
-            let _ = throttle.attempt(
-                &format!("u{n}"),
-                &std::net::Ipv4Addr::from(n).to_string(),
-                clock::mono(),
-            );
+            story.fails(&format!("u{n}"), &Ipv4Addr::from(n << 8).to_string(), Known::No);
         }
-        assert!(throttle.tries.lock().unwrap().len() <= ENTRIES_MAX);
-        assert!(throttle.attempt("anna", "192.0.2.9", clock::mono()).is_err());
+        assert!(story.throttle.counts().len() <= ENTRIES_MAX);
+        assert!(!story.may("anna", "192.0.2.1", Known::No));
     }
 
     #[test]

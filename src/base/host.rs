@@ -189,6 +189,26 @@ impl fmt::Display for Cidr {
     }
 }
 
+/// The first address of the block that this one lies in, with a prefix of so many bits for IPv4 and for IPv6: what is
+/// counted as one. An IPv4 address in IPv6 clothes is an IPv4 address.
+pub fn block(ip: IpAddr, v4: u8, v6: u8) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(v4)).unwrap_or(0);
+            IpAddr::V4((u32::from(ip) & mask).into())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(v6)).unwrap_or(0);
+            IpAddr::V6((u128::from(ip) & mask).into())
+        }
+    }
+}
+
+/// What one subscriber line or one server has: an IPv4 address, an IPv6 /64.
+pub fn network(ip: IpAddr) -> IpAddr {
+    block(ip, 32, 64)
+}
+
 /// A TCP port, 1 to 65535. The error is a sentence.
 pub fn port(text: &str) -> Result<u16, String> {
     match text.parse::<u16>() {

@@ -18,6 +18,15 @@ pub fn cookie_name(tls: bool) -> &'static str {
     }
 }
 
+/// Name of the cookie of a device that is known ([`crate::access::device`]).
+pub fn device_cookie_name(tls: bool) -> &'static str {
+    if tls {
+        "__Host-lamplighter_device"
+    } else {
+        "lamplighter_device"
+    }
+}
+
 /// Lets the request through, or says why not. `None` is somebody who is not signed in, on a public route.
 pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>> {
     let actor = match identify(app, request) {

@@ -1,23 +1,33 @@
 //! Password hashes: `$pbkdf2-sha256-placed$i=600000$salt$tag`, peppered with a keyring key, so that a thief of the database
-//! cannot even guess, and bound to their place, so that nobody's hash opens another account. One check costs about 0.15 s of CPU; at most two run at once, or signing in would be the denial
-//! of service. An unknown user costs the same as a wrong password.
+//! cannot even guess, and bound to their place, so that nobody's hash opens another account. One check costs about 0.15 s
+//! of CPU; at most two run at once, or signing in would be the denial of service, and one of the two is kept for those who
+//! are known. An unknown user costs the same as a wrong password.
 
 use super::{Place, Vault, aad};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{random, text};
 use ring::{hmac, pbkdf2};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// OWASP's floor for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, 2023 and later).
 const ITERATIONS: u32 = 600_000;
 const AT_ONCE: usize = 2;
-/// Who waits longer than this many others is turned away instead of queueing for seconds.
+/// Who comes when so many wait is turned away, or the last in rank, instead of queueing for seconds.
 const QUEUE_MAX: usize = 4;
 
-static RUNNING: Mutex<(usize, usize)> = Mutex::new((0, 0)); // running, waiting
-static FREED: Condvar = Condvar::new();
+/// Who is served first: the lowest, and of equals who came first. 0 are those who are known.
+pub type Rank = u32;
+
+static LINE: Mutex<Line> = Mutex::new(Line {
+    known: 0,
+    strangers: 0,
+    waiting: BTreeSet::new(),
+    last: 0,
+});
+static MOVED: Condvar = Condvar::new();
 
 const PLACED: &str = "$pbkdf2-sha256-placed$i=";
 /// As an older version stored it: the hash itself in the tag's place.
@@ -36,7 +46,7 @@ pub fn hash(vault: &Vault, password: &Secret) -> Result<Hash> {
     Ok(Hash {
         iterations: ITERATIONS,
         salt: salt.to_vec(),
-        out: derive(vault, password, &salt, ITERATIONS)?.to_vec(),
+        out: derive(vault, password, &salt, ITERATIONS, 0)?.to_vec(),
     })
 }
 
@@ -58,13 +68,14 @@ impl Hash {
     }
 }
 
-/// Does the password match what is stored there? `None` for an unknown user: the same work, always `false`.
-pub fn verify(vault: &Vault, password: &Secret, stored: Option<(Place, &str)>) -> Result<bool> {
+/// Does the password match what is stored there? `None` for an unknown user: the same work, always `false`. Error:
+/// `busy_signing_in`.
+pub fn verify(vault: &Vault, password: &Secret, stored: Option<(Place, &str)>, rank: Rank) -> Result<bool> {
     let known = stored.and_then(|(place, text)| Some((place, parse(text, PLACED)?)));
     let (iterations, salt) = known
         .as_ref()
         .map_or((ITERATIONS, &[0; 16][..]), |(_, hash)| (hash.iterations, &hash.salt));
-    let got = derive(vault, password, salt, iterations)?;
+    let got = derive(vault, password, salt, iterations, rank)?;
     Ok(known.is_some_and(|(place, hash)| hmac::verify(&vault.pepper, &placed(&got, place), &hash.out).is_ok()))
 }
 
@@ -82,8 +93,8 @@ fn parse(stored: &str, form: &str) -> Option<Hash> {
     })
 }
 
-fn derive(vault: &Vault, password: &Secret, salt: &[u8], iterations: u32) -> Result<[u8; 32]> {
-    let _turn = Turn::take()?;
+fn derive(vault: &Vault, password: &Secret, salt: &[u8], iterations: u32, rank: Rank) -> Result<[u8; 32]> {
+    let _turn = Turn::take(rank)?;
     let peppered = hmac::sign(&vault.pepper, password.reveal_for("hashing a password"));
     let mut out = [0; 32];
     let rounds = NonZeroU32::new(iterations).ok_or_else(|| Error::internal("no iterations"))?;
@@ -91,32 +102,68 @@ fn derive(vault: &Vault, password: &Secret, salt: &[u8], iterations: u32) -> Res
     Ok(out)
 }
 
+/// Who is served and who waits, by rank and arrival.
+struct Line {
+    known: usize,
+    strangers: usize,
+    waiting: BTreeSet<(Rank, u64)>,
+    last: u64,
+}
+
+impl Line {
+    /// Takes a place in the queue, if need be of the last in rank.
+    fn enter(&mut self, rank: Rank) -> Option<(Rank, u64)> {
+        self.last += 1;
+        let me = (rank, self.last);
+        self.waiting.insert(me);
+        if self.waiting.len() > QUEUE_MAX && !self.is_free(self.waiting.first().map_or(0, |first| first.0)) {
+            self.waiting.pop_last();
+        }
+        self.waiting.contains(&me).then_some(me)
+    }
+
+    fn is_free(&self, rank: Rank) -> bool {
+        self.known + self.strangers < AT_ONCE && (rank == 0 || self.strangers < AT_ONCE - 1)
+    }
+
+    fn running(&mut self, rank: Rank) -> &mut usize {
+        if rank == 0 {
+            &mut self.known
+        } else {
+            &mut self.strangers
+        }
+    }
+}
+
 /// One of the [`AT_ONCE`] places.
-struct Turn;
+struct Turn(Rank);
 
 impl Turn {
-    fn take() -> Result<Turn> {
-        let mut state = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 >= AT_ONCE && state.1 >= QUEUE_MAX {
-            return Err(Error::new(
-                Kind::TooMany(5),
-                "busy_signing_in",
-                "Too many people are signing in. Try again in a moment.",
-            ));
+    fn take(rank: Rank) -> Result<Turn> {
+        let busy = || {
+            let say = "Too many people are signing in. Try again in a moment.";
+            Error::new(Kind::TooMany(5), "busy_signing_in", say)
+        };
+        let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let me = line.enter(rank).ok_or_else(busy)?;
+        MOVED.notify_all(); // somebody may have lost their place to this one
+        while line.waiting.first() != Some(&me) || !line.is_free(rank) {
+            line = MOVED.wait(line).unwrap_or_else(PoisonError::into_inner);
+            if !line.waiting.contains(&me) {
+                return Err(busy());
+            }
         }
-        state.1 += 1;
-        while state.0 >= AT_ONCE {
-            state = FREED.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        *state = (state.0 + 1, state.1 - 1);
-        Ok(Turn)
+        line.waiting.remove(&me);
+        *line.running(rank) += 1;
+        MOVED.notify_all();
+        Ok(Turn(rank))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).0 -= 1;
-        FREED.notify_one();
+        *LINE.lock().unwrap_or_else(PoisonError::into_inner).running(self.0) -= 1;
+        MOVED.notify_all();
     }
 }
 
@@ -139,11 +186,11 @@ mod tests {
         };
         let hash = hash(&vault, &password).unwrap();
         let stored = hash.at(&vault, row(1));
-        let good = |password, row, stored: &str| verify(&vault, password, Some((row, stored))).unwrap();
+        let good = |password, row, stored: &str| verify(&vault, password, Some((row, stored)), 0).unwrap();
         assert!(good(&password, row(1), &stored));
         assert!(!good(&password, row(2), &stored), "carried to another row");
         assert!(!good(&other, row(1), &stored));
-        assert!(!verify(&vault, &password, None).unwrap());
+        assert!(!verify(&vault, &password, None, 0).unwrap());
         let old = format!(
             "{UNPLACED}{}${}${}",
             hash.iterations,

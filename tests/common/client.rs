@@ -99,6 +99,17 @@ impl Answer {
         fields.map(|f| f["field"].as_str().unwrap().to_string()).collect()
     }
 
+    /// All cookies it sets, as a browser sends them back.
+    pub fn cookies(&self) -> Vec<String> {
+        let lines = self
+            .headers
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie"));
+        lines
+            .filter_map(|(_, line)| line.split(';').next().map(str::to_string))
+            .collect()
+    }
+
     /// Name and value of the first cookie it sets.
     #[track_caller]
     pub fn cookie(&self) -> (String, String) {

@@ -1,14 +1,14 @@
 //! Signing in and out over JSON.
 
 use crate::access::token::{self, ACCESS_AGE_S, Pair, Refreshed};
-use crate::access::{Account, Origin, Right, session};
+use crate::access::{Account, Right, device, session};
 use crate::app::App;
 use crate::audit;
-use crate::base::clock::SECOND;
+use crate::base::clock::{Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::events::outbox;
-use crate::http::guard::cookie_name;
+use crate::http::guard::{cookie_name, device_cookie_name};
 use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
@@ -38,19 +38,11 @@ pub fn credentials(input: &mut Input) -> (String, Secret) {
     (login, password)
 }
 
-/// From where this request came.
-pub fn origin(request: &Request) -> Origin<'_> {
-    Origin {
-        ip: &request.ip,
-        request_id: &request.id,
-    }
-}
-
 fn login(ctx: &Ctx) -> Result<Reply> {
     let mut input = Input::read(ctx.request)?;
     let (login, password) = credentials(&mut input);
     input.finish(&[])?;
-    let account = super::check_sign_in(ctx.app, &login, &password, origin(ctx.request))?;
+    let account = super::check_sign_in(ctx.app, &login, &password, ctx.request)?;
     signed_in(ctx, &account, "auth.login")
 }
 
@@ -76,7 +68,22 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
             session::start(tx, account, &ctx.request.ip)?,
         ))
     })?;
-    Ok(tokens(&pair, account)?.header("Set-Cookie", set_cookie(ctx.request, &cookie)))
+    Ok(with_cookies(tokens(&pair, account)?, ctx, account, &cookie))
+}
+
+/// The session's cookie and the device's.
+pub fn with_cookies(reply: Reply, ctx: &Ctx, account: &Account, session: &str) -> Reply {
+    let tls = ctx.request.tls;
+    let device = device::make(ctx.app.vault.access_key(), account.id);
+    reply
+        .header(
+            "Set-Cookie",
+            set_cookie(tls, cookie_name(tls), session, session::AGE_MAX),
+        )
+        .header(
+            "Set-Cookie",
+            set_cookie(tls, device_cookie_name(tls), &device, device::AGE_MAX),
+        )
 }
 
 fn tokens(pair: &Pair, account: &Account) -> Result<Reply> {
@@ -89,23 +96,16 @@ fn tokens(pair: &Pair, account: &Account) -> Result<Reply> {
     }))
 }
 
-/// The session cookie: not for scripts, not for other sites, and over TLS only when we are.
-pub fn set_cookie(request: &Request, value: &str) -> String {
-    let secure = if request.tls { "; Secure" } else { "" };
-    let age_s = session::AGE_MAX / SECOND;
-    format!(
-        "{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}{secure}",
-        cookie_name(request.tls)
-    )
+/// A cookie: not for scripts, not for other sites, and over TLS only when we are.
+fn set_cookie(tls: bool, name: &str, value: &str, age: Ms) -> String {
+    let secure = if tls { "; Secure" } else { "" };
+    let age_s = age / SECOND;
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}{secure}")
 }
 
 /// A `Set-Cookie` that removes the session cookie.
 pub fn clear_cookie(request: &Request) -> String {
-    let secure = if request.tls { "; Secure" } else { "" };
-    format!(
-        "{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}",
-        cookie_name(request.tls)
-    )
+    set_cookie(request.tls, cookie_name(request.tls), "", 0)
 }
 
 fn refresh_token(ctx: &Ctx) -> Result<String> {
@@ -192,7 +192,7 @@ fn register(ctx: &Ctx) -> Result<Reply> {
     let (login, password) = credentials(&mut input);
     let token = input.text("setup_token", 200).unwrap_or_default();
     input.finish(&[])?;
-    let account = super::register_first(ctx.app, &login, &password, &token, origin(ctx.request))?;
+    let account = super::register_first(ctx.app, &login, &password, &token, ctx.request)?;
     Ok(signed_in(ctx, &account, "auth.register")?.with_status(201))
 }
 

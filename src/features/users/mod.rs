@@ -6,7 +6,8 @@ pub mod api;
 pub mod pages;
 pub mod commands;
 
-use crate::access::{self, Account, Role, weak};
+use crate::access::throttle::Known;
+use crate::access::{self, Account, Role, device, weak};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock;
@@ -17,6 +18,8 @@ use crate::base::{file, log, random};
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::http::guard;
+use crate::http::request::Request;
 use crate::schedule::{Periodic, Work};
 use crate::vault::{Place, password};
 use std::path::PathBuf;
@@ -178,21 +181,32 @@ pub fn set_lang(tx: &Tx, id: Id<User>, lang: &str) -> Result<()> {
 }
 
 /// Who signs in with what; the same time and words for an unknown login and a wrong password.
-pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Origin) -> Result<Account> {
-    app.throttle.try_sign_in(login, from.ip)?;
+pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Request) -> Result<Account> {
     let account = app.db.read(|conn| access::account(conn, login))?;
-    let known = account.as_ref().map(|a| (place(a.id), a.password_hash.as_str()));
+    let cookie = request.cookie(guard::device_cookie_name(request.tls));
+    let device = |a: &Account| device::number(app.vault.access_key(), cookie?, a.id);
+    let known = match &account {
+        Some(account) => match device(account) {
+            Some(number) => Known::Device(number),
+            None if app.db.read(|conn| access::is_here(conn, account.id, &request.ip))? => Known::Here,
+            None => Known::No,
+        },
+        None => Known::No,
+    };
+    let attempt = app.throttle.admit(login, &request.ip, known)?;
+    let stored = account.as_ref().map(|a| (place(a.id), a.password_hash.as_str()));
     let long = password.reveal_for("measuring its length").len() > 4 * PASSWORD_MAX; // bytes
-    let good = !long && password::verify(&app.vault, password, known)?;
+    let good = !long && password::verify(&app.vault, password, stored, attempt.rank())?;
     match account {
         // Programs have tokens; a disabled account is told nothing that a wrong password would not be told.
         Some(account) if good && !account.disabled && account.role != Role::Automation => {
-            app.throttle.forgive(login, from.ip);
+            attempt.succeeded();
             Ok(account)
         }
-        _ => {
+        account => {
+            attempt.failed();
             if let Some(untold) = app.throttle.tell_failure()
-                && let Err(e) = tell_failure(app, login, untold, from)
+                && let Err(e) = tell_failure(app, account.as_ref(), untold, request)
             {
                 // A wrong password stays one when the disk is full.
                 log::warning("users", "a failed sign-in is not noted", &[("error", &e.to_string())]);
@@ -206,20 +220,33 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, from: access::Or
     }
 }
 
+/// How a login is told of that nobody has. What was typed may be a password, in the wrong field.
+const NOBODYS: &str = "(unknown)";
+
 /// `untold`: so many failed before this one without a row of their own.
-fn tell_failure(app: &App, login: &str, untold: u64, from: access::Origin) -> Result<()> {
-    let shown = crate::base::text::one_line(login, 64);
-    let data = serde_json::json!({ "login": shown, "ip": from.ip, "untold": untold });
-    let by = audit::By {
-        actor: "nobody",
-        ip: from.ip,
-        request_id: from.request_id,
-    };
-    let object = format!("login {shown}");
+fn tell_failure(app: &App, account: Option<&Account>, untold: u64, request: &Request) -> Result<()> {
+    let login = account.map_or(NOBODYS, |a| a.login.as_str());
+    let data = serde_json::json!({ "login": login, "ip": request.ip, "untold": untold });
+    let object = format!("login {login}");
     app.db.write(|tx| {
-        audit::append(tx, &app.vault, by, "auth.login_failed", &object, &data)?;
+        audit::append(
+            tx,
+            &app.vault,
+            by("nobody", request),
+            "auth.login_failed",
+            &object,
+            &data,
+        )?;
         outbox::emit(tx, &app.wakes.events, "auth.login_failed", ("user", 0), &data)
     })
+}
+
+fn by<'a>(actor: &'a str, request: &'a Request) -> audit::By<'a> {
+    audit::By {
+        actor,
+        ip: &request.ip,
+        request_id: &request.id,
+    }
 }
 
 /// The setup token's file: only who can read the data folder or the log gets in first.
@@ -253,28 +280,26 @@ pub fn setup_token(app: &App) -> Result<Option<String>> {
 }
 
 /// Registers the first administrator with the setup token.
-pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, from: access::Origin) -> Result<Account> {
-    app.throttle.try_sign_in("setup", from.ip)?;
+pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, request: &Request) -> Result<Account> {
     if app.db.read(access::accounts)? > 0 {
         return Err(closed());
     }
+    let attempt = app.throttle.admit(NOBODYS, &request.ip, Known::No)?;
     let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
     let is_right = |wanted: String| digest(&wanted).as_ref() == digest(token.trim()).as_ref();
     if !stored_setup_token(app).is_some_and(is_right) {
+        attempt.failed();
         return Err(Error::new(
             Kind::Forbidden,
             "wrong_setup_token",
             "This is not the setup token. It stands in Lamplighter's log (journalctl -u lamplighter) and in the file setup-token of its data folder.",
         ));
     }
+    attempt.succeeded();
     let user = NewUser::new(app, login, password, Role::Admin)?;
-    let by = audit::By {
-        actor: login,
-        ip: from.ip,
-        request_id: from.request_id,
-    };
-    let account = app.db.write(|tx| create_first(app, tx, &user, by))?;
+    let account = app
+        .db
+        .write(|tx| create_first(app, tx, &user, by(&user.login, request)))?;
     let _ = std::fs::remove_file(setup_token_file(app)); // useless now: an account exists
-    app.throttle.forgive("setup", from.ip);
     Ok(account)
 }

@@ -73,7 +73,7 @@ fn login(ctx: &Ctx) -> Result<Reply> {
     let (login, password) = credentials(&mut input);
     let next = input.text("next", 2_000).unwrap_or_default();
     input.finish(&[])?;
-    match super::check_sign_in(ctx.app, &login, &password, api::origin(ctx.request)) {
+    match super::check_sign_in(ctx.app, &login, &password, ctx.request) {
         Ok(account) => signed_in(ctx, &account, "auth.login", page::local(&next)),
         Err(e) if matches!(e.kind, Kind::Unauthorized | Kind::TooMany(_)) => {
             let content = Login {
@@ -114,7 +114,7 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<R
         audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))?;
         session::start(tx, account, &ctx.request.ip)
     })?;
-    Ok(Reply::see_other(next).header("Set-Cookie", api::set_cookie(ctx.request, &cookie)))
+    Ok(api::with_cookies(Reply::see_other(next), ctx, account, &cookie))
 }
 
 fn logout(ctx: &Ctx) -> Result<Reply> {
@@ -140,7 +140,7 @@ fn setup(ctx: &Ctx) -> Result<Reply> {
     let (login, password) = credentials(&mut input);
     let token = input.text("token", 200).unwrap_or_default();
     input.finish(&[])?;
-    let wrong = match super::register_first(ctx.app, &login, &password, &token, api::origin(ctx.request)) {
+    let wrong = match super::register_first(ctx.app, &login, &password, &token, ctx.request) {
         Ok(account) => return signed_in(ctx, &account, "auth.register", "/"),
         Err(e) => e,
     };

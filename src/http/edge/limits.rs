@@ -1,8 +1,9 @@
 //! How much and how long: every number that bounds what a client can take from us, and the gauges that hold them.
 
 use crate::base::clock::{self, Duration, Instant};
+use crate::base::host::network;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Caps and deadlines. The defaults fit a fleet's control panel on a small machine.
@@ -98,17 +99,6 @@ pub fn files_max() -> Option<usize> {
 /// download over a thin line gets through, and a dripping peer does not.
 pub fn allowance(base: Duration, bytes: u64) -> Instant {
     clock::mono() + base + Duration::from_secs(bytes.saturating_sub(1 << 20).min(1 << 40) >> 16)
-}
-
-/// What one subscriber line or one server has: an IPv4 address, an IPv6 /64.
-pub fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
 }
 
 /// So much of something, shared by all connections, and less of it for the connections of one network.

@@ -2,9 +2,9 @@
 //! seats, are taken, one that keeps us waiting gives up its own: of the network that holds the most, an idle one before
 //! one in the middle of sending, and of those the one that has been so for longest.
 
-use super::limits::network;
 use super::refusal::Refusal;
 use crate::base::clock::{self, Duration, Instant};
+use crate::base::host::network;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
