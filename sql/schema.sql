@@ -252,6 +252,8 @@ CREATE TABLE notification_queue (
   answer      TEXT    NOT NULL DEFAULT ''     -- the receiver's last words, or why there are none
 , doubts INTEGER NOT NULL DEFAULT 0) STRICT;
 
+CREATE INDEX notification_queue_about ON notification_queue (fingerprint, id);
+
 CREATE INDEX notification_queue_due ON notification_queue (next_at) WHERE status IN ('queued','sending');
 
 CREATE INDEX notification_queue_endpoint ON notification_queue (endpoint_id, id);
@@ -359,7 +361,12 @@ CREATE TABLE servers (
   poll_revision     INTEGER NOT NULL DEFAULT 1,    -- grows when Glances is to be asked in another way
   created_at        INTEGER NOT NULL,
   updated_at        INTEGER NOT NULL
-) STRICT;
+, alerts_open INTEGER NOT NULL DEFAULT 0, alerts_kinds TEXT NOT NULL DEFAULT '', alert_id INTEGER, alerts_since INTEGER NOT NULL DEFAULT 0, missed_since INTEGER, host_seen TEXT, state TEXT NOT NULL GENERATED ALWAYS AS (
+  CASE WHEN status = 'unreachable' THEN 'down' WHEN alert_id IS NOT NULL THEN 'degraded' WHEN status = 'ok' THEN 'up' ELSE 'pending' END
+) VIRTUAL, state_since INTEGER NOT NULL GENERATED ALWAYS AS (
+  CASE WHEN status = 'unreachable' THEN status_since WHEN alert_id IS NOT NULL THEN alerts_since
+  ELSE max(status_since, alerts_since) END
+) VIRTUAL) STRICT;
 
 CREATE TABLE sessions (
   hash        BLOB PRIMARY KEY,

@@ -3,7 +3,7 @@
 import { $, $$, el, icon, iconRef, html, t, now, ago, toast } from './util.js';
 import './chart.js';
 import './log.js';
-import { api, lampOf, page } from './live.js';
+import { LAMP, api, page } from './live.js';
 import './pages.js';
 
 /* relative times: one clock, the server's */
@@ -68,7 +68,7 @@ const showTip = a => {
   const [cpu, mem, disk] = (a.dataset.m || '').split(' '), st = stateOf(a), at = a.dataset.t;
   tip.replaceChildren(
     el('b', {}, a.textContent.split(',')[0]),
-    el('span', { cls: 'state s-' + st }, el('i', { cls: 'g' }), t.states[st]), a.dataset.r ? el('small', {}, a.dataset.r) : '',
+    el('span', { cls: 'state s-' + st }, el('i', { cls: 'g' }), t.states[st]), a.classList.contains('hush') ? el('small', {}, t.hush) : '', a.dataset.r ? el('small', {}, a.dataset.r) : '',
     el('small', {}, at ? `${t.cpu} ${cpu || '–'} % · ${t.mem} ${mem || '–'} % · ${t.disk} ${disk || '–'} % · ${ago(now() - at, 'ago')}` : t.never));
   tip.hidden = false;
   const r = a.getBoundingClientRect(), w = tip.offsetWidth, h = tip.offsetHeight;
@@ -86,7 +86,7 @@ for (const w of $$('.lamps')) {
 }
 for (const l of $$('[data-only]')) for (const ev of ['mouseenter', 'focus', 'mouseleave', 'blur']) l.addEventListener(ev, () => {
   const on = ev === 'mouseenter' || ev === 'focus';
-  for (const s of $$('.lamps')) { s.classList.toggle('dim', on); for (const a of s.children) a.classList.toggle('on', on && a.classList.contains('s-' + l.dataset.only)); }
+  for (const s of $$('.lamps')) { s.classList.toggle('dim', on); for (const a of s.children) a.classList.toggle('on', on && a.classList.contains(l.dataset.only)); }
 });
 
 /* tables: j k Enter; a table may be drawn closer */
@@ -149,7 +149,7 @@ if (pal) {
       const [lamps, all] = await Promise.all([api(`/servers?limit=8&q=${encodeURIComponent(q)}`), api(`/search?q=${encodeURIComponent(q)}`)]);
       if (inp.value.trim() !== q) return;
       const menu = kind => fixed.find(x => x.h === (kind === 'tasks' ? '/logs' : '/' + kind)) || {};
-      found = [...lamps.items.map(s => ({ s: t.servers, n: s.name, d: s.host, st: lampOf(s), h: `/servers/${s.id}`, f: 1 })),
+      found = [...lamps.items.map(s => ({ s: t.servers, n: s.name, d: s.host, st: LAMP[s.state], h: `/servers/${s.id}`, f: 1 })),
         ...all.items.filter(x => x.kind !== 'servers').map(x => ({ s: menu(x.kind).n, n: x.name, d: x.detail, i: menu(x.kind).i || 'link', h: x.href, f: 1 })),
         ...(all.total > all.items.length ? [{ s: t.servers, n: t.more(all.total), i: 'search', h: `/search?q=${encodeURIComponent(q)}`, f: 1 }] : [])];
       draw();

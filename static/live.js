@@ -102,13 +102,9 @@ export function renew() {
   if (busy || Date.now() - (sessionStorage.renewed || 0) < 20e3) { clearTimeout(later); later = setTimeout(renew, 5e3); return; }
   sessionStorage.renewed = Date.now(); location.reload();
 }
-// How a server's lamp stands; `features/servers/pages.rs` has the same rule.
-export const LIMIT = (html.dataset.limits || '').split(' ').map(Number);
-export function lampOf(s) {
-  const m = s.last_sample, over = m && [m.cpu_percent, m.mem_percent, m.disk_percent].some((v, i) => v != null && v >= LIMIT[i]);
-  if (s.status === 'unreachable') return 'dark';
-  if (s.status === 'ok') return s.host_key_state === 'changed' || s.fail_count > 0 || over ? 'flick' : 'lit';
-  return s.host_key_state === 'changed' ? 'dark' : 'unlit';
-}
+// What is drawn for a server's state, and whether a page shows it as it is now: its lamp, its silence, its open alerts.
+export const LAMP = { up: 'lit', pending: 'unlit', degraded: 'flick', down: 'dark' };
+export const alertsOf = s => `${s.alerts.worst?.id ?? ''}/${s.alerts.open}`;
+export const shows = (e, lamp, s) => lamp.classList.contains('s-' + LAMP[s.state]) && lamp.classList.contains('hush') === !!s.silenced_until && e.dataset.a === alertsOf(s);
 export const put = (e, text) => { if (e && e.textContent !== text) e.textContent = text; };
 export const rows = () => new Map($$('tr[data-id]').map(r => [r.dataset.id, r]));

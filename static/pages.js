@@ -1,25 +1,26 @@
 // What each live page does with its news. Numbers change in place, rows never move, words that would lie are fetched anew.
 import { $, $$, el, t, now, ago, toast, unit } from './util.js';
-import { LIMIT, api, follow, lampOf, page, put, renew, rows, watch } from './live.js';
+import { LAMP, alertsOf, api, follow, page, put, renew, rows, shows, watch } from './live.js';
 import { charts, pack, spark } from './chart.js';
 import { logs } from './log.js';
 
 const here = page();
 
 /* servers: the same question as the page's, answered as JSON */
-const hot = (td, v, limit) => {
+const hot = (td, v, isHot) => {
   const n = td?.firstElementChild; if (!n) return;
-  const want = v != null && v >= limit ? 'B' : 'SPAN', e = n.tagName === want ? n : el(want.toLowerCase());
+  const want = v != null && isHot ? 'B' : 'SPAN', e = n.tagName === want ? n : el(want.toLowerCase());
   put(e, unit(v, '%')); if (e !== n) n.replaceWith(e);
 };
 const stamp = (e, at) => { if (e && at && e.dateTime !== at) { e.dateTime = at; put(e, ago(now() - Date.parse(at), e.dataset.ago)); } };
 function row(tr, s) {
-  const c = tr.cells, m = s.last_sample, was = [...c[0].classList].find(k => k.startsWith('s-'));
-  if (was !== 's-' + lampOf(s)) return false;
+  const c = tr.cells, m = s.last_sample, open = kind => s.alerts.kinds.includes(kind);
+  if (!shows(tr, c[0], s)) return false;
   if (!m) return c.length < 8 || !$('time', c[7]);
   if (!$('time', c[7])) return false;
-  hot(c[2], m.cpu_percent, LIMIT[0]); hot(c[3], m.mem_percent, LIMIT[1]); hot(c[4], m.disk_percent, LIMIT[2]);
-  const bar = $('meter', c[4]); if (bar) bar.value = (m.disk_percent ?? 0) / 100;
+  const disk = m.disk_max_percent ?? m.disk_percent;
+  hot(c[2], m.cpu_percent, open('metric.cpu')); hot(c[3], m.mem_percent, open('metric.mem')); hot(c[4], disk, open('metric.disk'));
+  const bar = $('meter', c[4]); if (bar) bar.value = (disk ?? 0) / 100;
   const line = $('canvas', c[2]); if (line && s.spark_cpu) { line.dataset.s = pack(s.spark_cpu); spark(line); }
   if (m.load1 != null) put(c[5].firstChild, unit(m.load1, ''));
   stamp($('time', c[7]), m.ts);
@@ -35,8 +36,8 @@ if (here.kind === 'home') {
   const lamps = new Map($$('.lamps a').map(a => [a.dataset.id, a]));
   watch('/servers?limit=500', d => {
     for (const s of d.items) {
-      const a = lamps.get(String(s.id)), m = s.last_sample; if (!a || !a.classList.contains('s-' + lampOf(s))) return renew();
-      if (m) { a.dataset.t = Date.parse(m.ts); a.dataset.m = [m.cpu_percent, m.mem_percent, m.disk_percent].map(v => v == null ? '' : Math.round(v)).join(' '); }
+      const a = lamps.get(String(s.id)), m = s.last_sample; if (!a || !shows(a, a, s)) return renew();
+      if (m) { a.dataset.t = Date.parse(m.ts); a.dataset.m = [m.cpu_percent, m.mem_percent, m.disk_max_percent ?? m.disk_percent].map(v => v == null ? '' : Math.round(v)).join(' '); }
     }
     if (d.total !== lamps.size && d.total <= 500) renew();
   });
@@ -46,7 +47,7 @@ if (here.kind === 'home') {
 if (here.kind === 'welcome') {
   const lamps = new Map(); let was;
   watch('/servers?limit=500', d => {
-    for (const s of d.items) lamps.set(s.id, lampOf(s) + s.host_key_state);
+    for (const s of d.items) lamps.set(s.id, s.state + s.host_key_state);
     for (const id of d.gone ?? []) lamps.delete(id);
     const is = JSON.stringify([...lamps]); if (was !== undefined && was !== is) renew();
     was = is;
@@ -57,8 +58,8 @@ if (here.kind === 'welcome') {
 if (here.kind === 'server') {
   const b = document.body;
   const seg = $('[data-periods]'), period = () => $('[aria-current]', seg).dataset.v;
-  const fullest = (series, prefix) => { // at most three lines are told apart; the root goes first
-    const last = s => s.key === prefix + '/' ? 101 : s.points.at(-1)?.[1] ?? -1, all = series.filter(s => s.key.startsWith(prefix)).sort((a, b) => last(b) - last(a));
+  const fullest = (series, prefix) => { // at most three lines are told apart
+    const last = s => s.points.at(-1)?.[1] ?? -1, all = series.filter(s => s.key.startsWith(prefix)).sort((a, b) => last(b) - last(a));
     return all.length ? all.slice(0, 3).map(s => s.key) : [prefix];
   };
   // Polls are further apart than the chart's steps: what lies between two that belong together is no gap.
@@ -113,10 +114,10 @@ if (here.kind === 'server') {
   let last = 0;
   watch(`/servers/${here.id}`, s => {
     const m = s.last_sample;
-    if (lampOf(s) !== b.dataset.lamp || s.host_key_state !== b.dataset.key) return renew();
+    if (LAMP[s.state] + (s.silenced_until ? ' hush' : '') !== b.dataset.lamp || alertsOf(s) !== b.dataset.a || s.host_key_state !== b.dataset.key) return renew();
     if (m && !seg) return renew();
     if (!m) return;
-    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'], iowait: [m.iowait_percent, '%'], poll: [m.took_ms, 'ms'] };
+    const value = { cpu: [m.cpu_percent, '%'], mem: [m.mem_percent, '%'], disk: [m.disk_max_percent ?? m.disk_percent, '%'], load: [m.load1, ''], net: [m.net_rx, 'B/s'], io: [m.disk_read, 'B/s'], iowait: [m.iowait_percent, '%'], poll: [m.took_ms, 'ms'] };
     for (const f of $$('figure.chart')) { const [v, u] = value[f.id.slice(2)]; charts.get(f.id).tell(unit(v, u)); }
     stamp($('#seen time') || $('.pill time'), m.ts);
     if (Date.parse(m.ts) > last) { last = Date.parse(m.ts); load(); }

@@ -27,8 +27,8 @@ const skew = html.dataset.now ? Date.parse(html.dataset.now) - Date.now() : 0;
 export const now = () => Date.now() + skew;
 
 const en = {
-  u: ['s', 'min', 'h', 'd'], ago: 'ago', undo: 'Undo', close: 'Close', copied: 'Copied', go: 'Go to', live: 'Live', wait: 'Reconnecting', off: 'Offline', dataIs: 'data is', old: 'old', never: 'Never polled',
-  theme: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' }, states: { lit: 'Lit', flick: 'Flickering', dark: 'Dark', unlit: 'Not yet lit', cover: 'Covered', run: 'Running', ok: 'Done', fail: 'Failed', wait: 'Waiting', skip: 'Skipped' },
+  u: ['s', 'min', 'h', 'd'], ago: 'ago', undo: 'Undo', close: 'Close', copied: 'Copied', go: 'Go to', live: 'Live', wait: 'Reconnecting', off: 'Offline', dataIs: 'data is', old: 'old', never: 'Never polled', hush: 'Silenced',
+  theme: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' }, states: { lit: 'Lit', flick: 'Flickering', dark: 'Dark', unlit: 'Not yet lit', run: 'Running', ok: 'Done', fail: 'Failed', wait: 'Waiting', skip: 'Skipped' },
   cpu: 'CPU', mem: 'RAM', disk: 'disk', nodata: 'no data', from: 'Collecting since', min: 'min', avg: 'avg', max: 'max', table: 'Time', lines: n => `${n} new line${n === 1 ? '' : 's'}`, of: 'of', none: 'none', times: ['Time: clock', 'Time: since start', 'Time: off'],
   rate: ['B/s', 'kB/s', 'MB/s', 'GB/s'], series: { mem: 'RAM', swap: 'swap', load1: '1 min', load5: '5 min', load15: '15 min', net_rx: 'in', net_tx: 'out', disk_read: 'read', disk_write: 'written' },
   probed: ms => `Answered in ${ms}\u00a0ms.`, add: 'Add server', toggle: 'Switch theme', commands: 'Commands', servers: 'Servers', failed: 'The server did not answer. Try again.', signIn: 'You are signed out.', step: (a, b) => `Step ${a} of ${b}`, ended: { ok: 'Done', failed: 'Failed', cancelled: 'Cancelled', interrupted: 'Interrupted' },
@@ -36,8 +36,8 @@ const en = {
   keys: { t: 'Keyboard shortcuts', off: 'Single-letter keys can be switched off in Preferences.', l: [['Ctrl K', 'Search or run a command'], ['g h s d l a m', 'Then one letter: overview, servers, domains, tasks, alerts, messages'], ['/', 'Search on this page'], ['j k Enter', 'Next row, previous row, open'], ['← →', 'Along a chart or a street of lamps'], ['?', 'This list']] },
 };
 const ru = {
-  u: ['с', 'мин', 'ч', 'д'], ago: 'назад', undo: 'Отменить', close: 'Закрыть', copied: 'Скопировано', go: 'Перейти', live: 'На связи', wait: 'Переподключение', off: 'Нет связи', dataIs: 'данным', old: '', never: 'Ещё не опрашивался',
-  theme: { auto: 'Тема: как в системе', light: 'Тема: светлая', dark: 'Тема: тёмная' }, states: { lit: 'Горит', flick: 'Мерцает', dark: 'Не горит', unlit: 'Ещё не зажжён', cover: 'Накрыт', run: 'Выполняется', ok: 'Готово', fail: 'Ошибка', wait: 'Ожидает', skip: 'Пропущено' },
+  u: ['с', 'мин', 'ч', 'д'], ago: 'назад', undo: 'Отменить', close: 'Закрыть', copied: 'Скопировано', go: 'Перейти', live: 'На связи', wait: 'Переподключение', off: 'Нет связи', dataIs: 'данным', old: '', never: 'Ещё не опрашивался', hush: 'Без сообщений',
+  theme: { auto: 'Тема: как в системе', light: 'Тема: светлая', dark: 'Тема: тёмная' }, states: { lit: 'Горит', flick: 'Мерцает', dark: 'Не горит', unlit: 'Ещё не зажжён', run: 'Выполняется', ok: 'Готово', fail: 'Ошибка', wait: 'Ожидает', skip: 'Пропущено' },
   cpu: 'ЦП', mem: 'ОЗУ', disk: 'диск', nodata: 'нет данных', from: 'Сбор начат', min: 'мин', avg: 'сред', max: 'макс', table: 'Время', lines: n => `новых строк: ${n}`, of: 'из', none: 'нет', times: ['Время: часы', 'Время: от начала', 'Время: скрыто'],
   rate: ['Б/с', 'кБ/с', 'МБ/с', 'ГБ/с'], series: { mem: 'ОЗУ', swap: 'подкачка', load1: '1 мин', load5: '5 мин', load15: '15 мин', net_rx: 'приём', net_tx: 'отдача', disk_read: 'чтение', disk_write: 'запись' },
   probed: ms => `Ответ за ${ms}\u00a0мс.`, add: 'Добавить сервер', toggle: 'Сменить тему', commands: 'Команды', servers: 'Серверы', failed: 'Сервер не ответил. Повторите.', signIn: 'Вы вышли из системы.', step: (a, b) => `Шаг ${a} из ${b}`, ended: { ok: 'Готово', failed: 'Ошибка', cancelled: 'Отменено', interrupted: 'Прервано' },

@@ -369,13 +369,16 @@ fn health_and_status_tell_scripts_how_it_is() {
         (Some(0), &"healthy".into())
     );
     house.admin().post("/api/servers", &server("dark", 9)).is(201);
-    assert_eq!(json(&status())["servers"]["provisioning"], 1);
+    assert_eq!(json(&status())["parts"]["servers"]["pending"], 1);
     let db = house.database("lamplighter.db");
     db.execute("UPDATE servers SET status = 'unreachable'", []).unwrap();
     assert_eq!(
         (status().status.code(), &json(&status())["status"]),
-        (Some(3), &"degraded".into())
+        (Some(4), &"unhealthy".into()),
+        "the worst of its parts"
     );
+    db.execute("UPDATE servers SET status = 'ok'", []).unwrap();
+    assert_eq!(status().status.code(), Some(0));
     // The scheduler's heart has stood still for long.
     db.execute("UPDATE periodic SET alive_at = alive_at - 86400000 * 30", [])
         .unwrap();

@@ -82,7 +82,7 @@ fn metrics_are_for_who_may_read_them() {
     let servers = |(status, text): (u16, String)| {
         assert_eq!(status, 200, "{text}");
         let all = series(&text);
-        assert!(all.contains_key("lamplighter_servers{status=\"ok\"}"));
+        assert!(all.contains_key("lamplighter_servers{state=\"up\"}"));
         assert!(all["process_resident_memory_bytes"] > 1e6 && all["process_threads"] > 3.0);
         text.contains("web-1")
     };

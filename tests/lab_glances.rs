@@ -93,6 +93,7 @@ fn target(port: u16) -> PollTarget {
         interval: Duration::from_secs(30),
         fail_threshold: 3,
         misses: 0,
+        ssh: (Host::parse("127.0.0.1").unwrap(), 9),
         far: true,
         line: Default::default(),
     }

@@ -65,6 +65,7 @@ fn target(fake: &Fake) -> PollTarget {
         interval: Duration::from_secs(30),
         fail_threshold: 3,
         misses: 0,
+        ssh: (Host::parse("127.0.0.1").unwrap(), 9),
         far: false,
         line: Default::default(),
     }
@@ -162,6 +163,26 @@ fn bytes_are_counted_once_where_layers_lie_above_each_other() {
     assert_eq!(only(&["lo", "bond0", "bond0.20"]), Some(7.0));
     assert_eq!(only(&["lo", "eth1.20"]), Some(7.0), "a VLAN given to a container");
     assert_eq!(only(&["lo"]), None);
+}
+
+#[test]
+fn who_goes_dark_is_looked_at_from_the_other_doors() {
+    let fake = Fake::new(|_, peer| drop(peer.write_all(&http("404 Not Found", "text/html", b""))));
+    let sshd = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = sshd.local_addr().unwrap().port();
+    let mut target = PollTarget {
+        ssh: (Host::parse("127.0.0.1").unwrap(), port),
+        ..target(&fake)
+    };
+    let mut look = || probe::poll(&mut target).host;
+    assert_eq!((look(), look()), (None, None));
+    let seen = look().expect("the third miss makes it dark");
+    assert!(
+        seen.contains(&format!("Z ssh port {port} answers, web port 80 ")),
+        "{seen}"
+    );
+    assert_eq!((0..9).filter_map(|_| look()).count(), 0);
+    assert!(look().is_some(), "now and then it is looked at again");
 }
 
 #[test]
@@ -426,7 +447,9 @@ impl PollSink for Sink {
                 status: "provisioning",
                 since: 0,
                 fail_count: 0,
+                missed_since: None,
                 error: None,
+                host: None,
             };
             let before = lamps.lamps.get(&server).cloned().unwrap_or(fresh);
             let result = outcome.result.as_ref().map(drop);

@@ -10,12 +10,11 @@ use crate::base::secret::Secret;
 use crate::base::{file, log, random, sys};
 use crate::cli::{Asked, client};
 use crate::features::fleet::commands as fleet;
+use crate::features::health::{self, overall::Overall};
+use crate::features::users::commands as user_commands;
 use crate::features::users::{self, NewUser};
-use crate::features::{alerts, health, servers, users::commands as user_commands};
 
-use crate::http::words::Lang;
 use crate::schedule;
-use crate::task::{self, Status, queue};
 use crate::vault;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -273,51 +272,33 @@ fn exit_code(status: health::Status) -> u8 {
 }
 
 fn status(asked: &Asked, app: &App) -> Result<u8> {
-    let ([provisioning, ok, unreachable], running, queued, firing) = app.db.read(|conn| {
-        let count = |status| -> Result<i64> {
-            Ok(queue::list(
-                conn,
-                &task::Filter {
-                    status: Some(status),
-                    limit: 1,
-                    ..Default::default()
-                },
-            )?
-            .1)
-        };
-        Ok((
-            servers::counts(conn)?,
-            count(Status::Running)?,
-            count(Status::Queued)?,
-            alerts::firing(conn)?,
-        ))
-    })?;
-    let own = health::own(app);
+    let overall = Overall::of(app)?;
     let beats = app.db.read(schedule::beats)?;
-    let fleet = match unreachable + firing {
-        0 => health::Status::Healthy,
-        _ => health::Status::Degraded,
-    };
-    let state = own.status.max(fleet);
     if asked.json() {
-        let body = serde_json::json!({
-            "status": state,
-            "servers": { "ok": ok, "unreachable": unreachable, "provisioning": provisioning },
-            "tasks": { "running": running, "queued": queued },
-            "alerts_firing": firing,
-            "reasons": own.reasons.iter().map(|reason| reason.say(Lang::En)).collect::<Vec<_>>(),
-            "periodic": beats,
-        });
-        print(&body.to_string());
+        #[derive(serde::Serialize)]
+        struct View<'a, Beat> {
+            #[serde(flatten)]
+            overall: &'a Overall,
+            periodic: Vec<Beat>,
+        }
+        let view = View {
+            overall: &overall,
+            periodic: beats,
+        };
+        print(&serde_json::to_string(&view).map_err(Error::internal)?);
     } else {
-        print(state.name());
-        own.reasons.iter().for_each(|reason| print(&reason.say(Lang::En)));
+        let (parts, tasks) = (&overall.parts, &overall.tasks);
+        let n = &parts.servers.counts;
+        print(overall.status.name());
+        parts.lamplighter.reasons.iter().for_each(|reason| print(reason));
         print(&format!(
-            "servers: {ok} lit, {unreachable} dark, {provisioning} not yet lit"
+            "servers: {} up, {} degraded, {} down, {} pending; {} of all {} silenced",
+            n.up, n.degraded, n.down, n.pending, n.silenced, n.total
         ));
         print(&format!(
-            "tasks: {running} running, {queued} waiting; alerts firing: {firing}"
+            "tasks: {} running, {} waiting; alerts: {} open, {} not acknowledged",
+            tasks.running, tasks.queued, overall.alerts_open, overall.alerts_firing
         ));
     }
-    Ok(exit_code(state))
+    Ok(exit_code(overall.status))
 }

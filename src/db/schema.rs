@@ -28,6 +28,7 @@ pub const STATE: &[Step] = steps![
     "0018_recipients.sql",
     "0019_pulses.sql",
     "0020_stands.sql",
+    "0021_state.sql",
 ];
 
 /// `metrics.db`.

@@ -17,7 +17,7 @@ pub mod silences;
 pub mod alerts;
 pub mod events;
 pub mod tasks;
+pub mod health;
 pub mod exporter;
 pub mod settings;
-pub mod health;
 pub mod home;

@@ -56,6 +56,8 @@ pub const ASSETS: &[Asset] = &[
     js("pages.js", include_str!("../../static/pages.js")),
     svg("icons.svg", include_str!("../../static/icons.svg")),
     svg("icon.svg", include_str!("../../static/icon.svg")),
+    svg("icon-degraded.svg", include_str!("../../static/icon-degraded.svg")),
+    svg("icon-down.svg", include_str!("../../static/icon-down.svg")),
 ];
 
 /// 16 hex digits of the SHA-256 of all files.
@@ -112,6 +114,28 @@ mod tests {
             ] {
                 let found = asset.body.replace("http://www.w3.org/2000/svg", "").contains(word);
                 assert!(!found, "{word} in {}", asset.name);
+            }
+        }
+    }
+
+    /// How a server is says the API; a script that knew limits would say something else.
+    #[test]
+    fn scripts_know_no_limits_of_figures() {
+        for asset in ASSETS.iter().filter(|a| a.name.ends_with(".js")) {
+            for figure in ["_percent", "load1", "load5", "fail_count"] {
+                for (at, _) in asset.body.match_indices(figure) {
+                    let after = asset.body[at + figure.len()..].trim_start();
+                    let judged = ["<", ">", "=="].iter().any(|sign| after.starts_with(sign));
+                    assert!(
+                        !judged,
+                        "{} judges {figure}: {}",
+                        asset.name,
+                        &after[..after.len().min(30)]
+                    );
+                }
+            }
+            for word in ["dataset.limits", "'unreachable'", "'provisioning'"] {
+                assert!(!asset.body.contains(word), "{word} in {}", asset.name);
             }
         }
     }

@@ -25,6 +25,7 @@ templates![
     "_error.html",
     "_parts.html",
     "alerts/_hanging.html",
+    "alerts/_open.html",
     "alerts/list.html",
     "certificates/_life.html",
     "certificates/delete.html",
@@ -97,24 +98,6 @@ templates![
     "users/setup.html",
 ];
 
-/// From here on a share, in percent, stands out and its lamp flickers.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Limits {
-    /// A busy processor is no fault; a full one is.
-    pub cpu: f64,
-    /// Beyond it the kernel begins to kill.
-    pub mem: f64,
-    /// Leaves a day or two to make room.
-    pub disk: f64,
-}
-
-/// The limits that hold for every server.
-pub const LIMITS: Limits = Limits {
-    cpu: 95.0,
-    mem: 90.0,
-    disk: 90.0,
-};
-
 /// Light, dark, or as the system has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -185,6 +168,10 @@ impl Page {
 pub struct Nav {
     /// Servers in all.
     pub servers: u64,
+    /// How the fleet and Lamplighter itself are: `up`, `degraded` or `down`; what is silenced is left out.
+    pub state: &'static str,
+    /// Servers that are in that state, if any are; what is silenced is left out.
+    pub state_count: i64,
     /// Alerts that fire and nobody has acknowledged.
     pub alerts_open: u64,
     /// Tasks that run now, newest first, a handful at most.
@@ -344,7 +331,6 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
 /// What templates can call. Those that make markup escape what they are given.
 fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_global("lang", lang.tag());
-    env.add_global("limits", Value::from(Serde(LIMITS)));
     env.add_function("t", move |id: &str, values: Kwargs| say(lang, id, None, &values));
     env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| {
         say(lang, id, Some(other), &values)
@@ -359,7 +345,7 @@ fn functions(env: &mut Environment<'static>, lang: Lang) {
         markup(format!("<i class=\"g s-{}\"></i>", escape(state)))
     });
     env.add_function("lamp_of", move |state: &str| lamp(lang, state));
-    env.add_function("hot", move |v: Option<f64>, limit: f64| hot(lang, v, limit));
+    env.add_function("hot", move |v: Option<f64>, is_hot: bool| hot(lang, v, is_hot));
     env.add_function("lantern", |state: &str| {
         let sheet = asset::url("icons.svg").unwrap_or_default();
         let state = escape(state);
@@ -459,11 +445,11 @@ fn lamp(lang: Lang, state: &str) -> Drawn {
     )))
 }
 
-/// A share that stands out from its limit on.
-fn hot(lang: Lang, value: Option<f64>, limit: f64) -> Value {
+/// A share, which stands out when an alert about it is open.
+fn hot(lang: Lang, value: Option<f64>, is_hot: bool) -> Value {
     match value {
         None => markup("<span>–</span>".into()),
-        Some(v) if v >= limit => markup(format!("<b>{}</b>", percent(lang, v))),
+        Some(v) if is_hot => markup(format!("<b>{}</b>", percent(lang, v))),
         Some(v) => markup(format!("<span>{}</span>", percent(lang, v))),
     }
 }
@@ -850,7 +836,8 @@ mod tests {
     #[test]
     fn a_row_is_made_again_only_when_its_stamp_changes() {
         let view = View::new();
-        let lamp = |name: &str| context! { id => 7, name, lamp => "lit", seen => 5, shares => "1 2 3", why => "" };
+        let why = context! { lamp => "lit", stamp => "/0", silenced => (), say => "" };
+        let lamp = |name: &str| context! { id => 7, name, seen => 5, shares => "1 2 3", why => why.clone() };
         let made = |stamp, name: &str| {
             let rows = std::iter::once((7, stamp, || lamp(name)));
             view.rows("home/lamp.html", Lang::En, rows).unwrap().0.to_string()

@@ -157,6 +157,7 @@ fn target(server: i64, port: u16) -> PollTarget {
         interval: Duration::from_secs(30),
         fail_threshold: 3,
         misses: 0,
+        ssh: (Host::parse("127.0.0.1").unwrap(), 9),
         far: false,
         line: Default::default(),
     }

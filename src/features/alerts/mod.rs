@@ -72,7 +72,7 @@ pub struct Alert {
     pub evidence: String,
     /// How often it was raised.
     pub count: i64,
-    /// Unix ms.
+    /// When the condition began, unix ms.
     pub first_at: Ms,
     /// Unix ms.
     pub last_at: Ms,
@@ -517,8 +517,11 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
                     part: &part,
                     variant: &variant,
                     level,
+                    title: &title,
+                    evidence: &evidence(event),
+                    since: since(event),
                 };
-                let raised = queries::raise(tx, what, target, &title, &evidence(event), event.at)?;
+                let raised = queries::raise(tx, what, target, event.at)?;
                 mute::raised(app, tx, raised, event.at)?;
             }
             Then::Resolve { kind } => {
@@ -546,9 +549,12 @@ fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         part: &part,
         variant: "",
         level: &level,
+        title: &title,
+        evidence: &evidence(event),
+        since: since(event),
     };
     let target = (target.0, target.1, name.as_str());
-    let raised = queries::raise(tx, what, target, &title, &evidence(event), event.at)?;
+    let raised = queries::raise(tx, what, target, event.at)?;
     mute::raised(app, tx, raised, event.at)
 }
 
@@ -568,6 +574,11 @@ fn unruled(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 fn text(event: &Event, key: &str) -> String {
     let value = event.data.get(key).and_then(|v| v.as_str());
     value.unwrap_or_default().to_string()
+}
+
+/// When the condition began: what waits for its time, or for some polls in vain, is told later than that.
+fn since(event: &Event) -> Ms {
+    clock::parse_utc(&text(event, "since")).unwrap_or(event.at)
 }
 
 /// How bad the event itself says it is, when it says so.
@@ -618,6 +629,11 @@ pub fn list(conn: &Conn, filter: &Filter, role: Role) -> Result<(Vec<Alert>, i64
 /// What hangs on an alert that is open.
 pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Hanging> {
     queries::hanging(conn, alert)
+}
+
+/// How many alerts are not over.
+pub fn open(conn: &Conn) -> Result<i64> {
+    queries::count_open(conn)
 }
 
 /// How many alerts nobody has looked after yet.

@@ -3,9 +3,11 @@
 use super::{Alert, Filter, Hanging, Why, api, mute, queries};
 use crate::access::Right;
 use crate::base::clock::Ms;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::id::Id;
 use crate::db::Conn;
+use crate::features::notifications::{self, Level, catalogue};
+use crate::features::servers::pages::words;
 use crate::features::silences;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
@@ -20,14 +22,56 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// See [`Panel`]; shown by `servers/_quiet.html`.
-pub const PANELS: &[Panel] = &[Panel {
-    on: "server",
-    slot: "hanging",
-    data: |ctx, id| {
-        let hanging = ctx.app.db.read(|conn| mute::on_server(conn, id))?;
-        Ok(serde_json::json!(hanging))
+pub const PANELS: &[Panel] = &[
+    Panel {
+        on: "server",
+        slot: "hanging",
+        data: |ctx, id| {
+            let hanging = ctx.app.db.read(|conn| mute::on_server(conn, id))?;
+            Ok(serde_json::json!(hanging))
+        },
     },
-}];
+    Panel {
+        on: "server",
+        slot: "alerts",
+        data: |ctx, id| open_about(ctx, ("server", id)),
+    },
+    Panel {
+        on: "domain",
+        slot: "alerts",
+        data: |ctx, id| open_about(ctx, ("domain", id)),
+    },
+];
+
+/// What is open about one thing; shown by `alerts/_open.html`.
+#[derive(Serialize)]
+struct Open {
+    /// The worst first, of several the oldest.
+    rows: Vec<Row>,
+    /// The mount points of disks among them.
+    disks: Vec<String>,
+}
+
+fn open_about(ctx: &Ctx, target: (&str, i64)) -> Result<serde_json::Value> {
+    let open = ctx.app.db.read(|conn| {
+        let mut open = queries::about(conn, target)?;
+        open.sort_by_key(|a| (std::cmp::Reverse(Level::parse(&a.level)), a.first_at, a.id.get()));
+        let disk = |a: &Alert| {
+            Some(
+                catalogue::target(&a.kind, ("", 0, ""), &a.part)["disk"]
+                    .as_str()?
+                    .to_string(),
+            )
+        };
+        let disks = open.iter().filter_map(disk).collect();
+        let rows = open.into_iter().map(|a| full(conn, a)).collect::<Result<Vec<_>>>()?;
+        Ok(Open { rows, disks })
+    })?;
+    match open.rows.is_empty() {
+        true => Ok(serde_json::Value::Null),
+        false => serde_json::to_value(open).map_err(Error::internal),
+    }
+}
 
 /// Why an alert sends no messages, as its row says it.
 #[derive(Serialize)]
@@ -65,11 +109,16 @@ pub struct Row {
     good_since: Option<Ms>,
     quiet: Option<QuietRow>,
     hanging: Hanging,
+    /// The rule that raised it, where it is one of figures.
+    rule: Option<i64>,
+    /// Whom a message has reached, and when.
+    told: Vec<(String, Ms)>,
 }
 
 /// The same with whatever keeps it quiet, and what hangs on it.
 fn full(conn: &Conn, a: Alert) -> Result<Row> {
     let hanging = super::hanging(conn, &a)?;
+    let told = notifications::told_of(conn, (&a.kind, &a.part), (&a.target.0, a.target.1), a.first_at)?;
     let quiet = match a.quiet.clone() {
         None => None,
         Some(q) => Some(QuietRow {
@@ -88,6 +137,7 @@ fn full(conn: &Conn, a: Alert) -> Result<Row> {
     Ok(Row {
         quiet,
         hanging,
+        told,
         ..row(a)
     })
 }
@@ -104,16 +154,18 @@ pub fn row(a: Alert) -> Row {
         id: a.id.get(),
         glyph,
         target_href: page::place((&a.target.0, a.target.1)),
-        words: match a.variant.as_str() {
-            "" => format!("alert.{}", a.kind),
-            variant => format!("alert.{}.{variant}", a.kind),
-        },
+        words: words(&a.kind, &a.variant),
         target: (a.target.0, a.target.1),
         target_name: a.target.2,
         flapping: a.flaps > 0 && a.state != "resolved",
         good_since: a.good_since,
         quiet: None,
         hanging: Hanging::default(),
+        rule: match a.part.split_once(':') {
+            Some((rule, _)) if a.kind.starts_with("metric.") => rule.parse().ok(),
+            _ => None,
+        },
+        told: Vec::new(),
         level: a.level,
         state: a.state,
         kind: a.kind,

@@ -6,6 +6,7 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::Conn;
 use crate::features::notifications::Level;
+use crate::features::servers;
 use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str =
@@ -73,6 +74,12 @@ pub fn get(conn: &Conn, id: Id<id::Alert>) -> Result<Option<Alert>> {
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
+pub fn count_open(conn: &Conn) -> Result<i64> {
+    Ok(conn
+        .prepare_cached("SELECT count(*) FROM alerts WHERE state <> 'resolved'")?
+        .query_row([], |r| r.get(0))?)
+}
+
 pub fn firing(conn: &Conn) -> Result<i64> {
     Ok(conn
         .prepare_cached("SELECT count(*) FROM alerts WHERE state = 'firing'")?
@@ -105,6 +112,12 @@ pub struct What<'a> {
     pub variant: &'a str,
     /// See [`Alert`].
     pub level: &'a str,
+    /// See [`Alert`].
+    pub title: &'a str,
+    /// See [`Alert`].
+    pub evidence: &'a str,
+    /// See [`Alert::first_at`].
+    pub since: Ms,
 }
 
 /// What was raised.
@@ -117,15 +130,16 @@ pub struct Raised {
     pub reopened: bool,
 }
 
+/// What hangs on a target's alerts is told that they have changed: each function that raises or ends one comes here.
+fn changed(conn: &Conn, target: (&str, i64), at: Ms) -> Result<()> {
+    match target.0 {
+        "server" => servers::alerts_changed(conn, target.1, at),
+        _ => Ok(()),
+    }
+}
+
 /// A new alert, or the open one once more. The level of an open one rises and never falls; then it needs a person again.
-pub fn raise(
-    conn: &Conn,
-    what: What,
-    target: (&str, i64, &str),
-    title: &str,
-    evidence: &str,
-    at: Ms,
-) -> Result<Raised> {
+pub fn raise(conn: &Conn, what: What, target: (&str, i64, &str), at: Ms) -> Result<Raised> {
     let fingerprint = fingerprint(what.kind, what.part, (target.0, target.1));
     let before = rows(conn, "fingerprint = ?1", [&fingerprint])?.into_iter().next();
     let rose = before
@@ -139,7 +153,7 @@ pub fn raise(
     let mut statement = conn.prepare_cached(&format!(
         "INSERT INTO alerts (fingerprint, kind, level, state, target_type, target_id, target_name, title, evidence, first_at, last_at,
            variant, changed_at, part)
-         VALUES (?1, ?2, ?3, 'firing', ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?9, ?12)
+         VALUES (?1, ?2, ?3, 'firing', ?4, ?5, ?6, ?7, ?8, ?13, ?9, ?10, ?9, ?12)
          ON CONFLICT (fingerprint) WHERE state <> 'resolved'
          DO UPDATE SET count = count + 1, last_at = ?9, evidence = ?8, title = ?7, target_name = ?6, variant = ?10, level = ?3,
            changed_at = CASE WHEN good_since IS NULL THEN changed_at ELSE ?9 END, good_since = NULL,
@@ -154,18 +168,17 @@ pub fn raise(
         target.0,
         target.1,
         target.2,
-        title,
-        evidence,
+        what.title,
+        what.evidence,
         at,
         what.variant,
         reopened,
-        what.part
+        what.part,
+        what.since.min(at)
     ];
-    Ok(Raised {
-        alert: statement.query_row(values, read)?,
-        rose,
-        reopened,
-    })
+    let alert = statement.query_row(values, read)?;
+    changed(conn, (target.0, target.1), at)?;
+    Ok(Raised { alert, rose, reopened })
 }
 
 /// Type and number of what has an open alert of this kind that is made from an event.
@@ -187,13 +200,23 @@ pub fn resolve(conn: &Conn, kind: &str, part: &str, target: (&str, i64), for_goo
            state = CASE WHEN flaps = 0 OR ?3 THEN 'resolved' ELSE state END, for_good = ?3
          WHERE fingerprint = ?1 AND state <> 'resolved' RETURNING {COLUMNS}"
     ))?;
-    let over = statement.query_map(params![fingerprint(kind, part, target), at, for_good], read)?;
-    Ok(over.collect::<rusqlite::Result<_>>()?)
+    let over = statement
+        .query_map(params![fingerprint(kind, part, target), at, for_good], read)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    if !over.is_empty() {
+        changed(conn, target, at)?;
+    }
+    Ok(over)
 }
 
 /// All that are open.
 pub fn open(conn: &Conn) -> Result<Vec<Alert>> {
     rows(conn, "true ORDER BY id", [])
+}
+
+/// All that are open about this, by type and number.
+pub fn about(conn: &Conn, target: (&str, i64)) -> Result<Vec<Alert>> {
+    rows(conn, "target_type = ?1 AND target_id = ?2", params![target.0, target.1])
 }
 
 /// All that are open and send no messages.
@@ -291,8 +314,11 @@ pub fn resolve_all(conn: &Conn, target: (&str, i64), at: Ms) -> Result<Vec<Alert
         "UPDATE alerts SET state = 'resolved', resolved_at = ?3, last_at = ?3, good_since = NULL
          WHERE target_type = ?1 AND target_id = ?2 AND state <> 'resolved' RETURNING {COLUMNS}"
     ))?;
-    let over = statement.query_map(params![target.0, target.1, at], read)?;
-    Ok(over.collect::<rusqlite::Result<_>>()?)
+    let over = statement
+        .query_map(params![target.0, target.1, at], read)?
+        .collect::<rusqlite::Result<_>>()?;
+    changed(conn, target, at)?;
+    Ok(over)
 }
 
 pub fn acknowledge(conn: &Conn, id: Id<id::Alert>, by: &str, at: Ms) -> Result<()> {

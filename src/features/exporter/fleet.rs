@@ -8,15 +8,27 @@ use crate::base::error::Result;
 use crate::features::metrics::glances::{Disk, Sample};
 use crate::features::metrics::names::{self, NAMES, Name};
 use crate::features::metrics::series::{self, METRICS, Unit};
-use crate::features::servers::{self, latest};
+use crate::features::servers::{self, LampRow, State, latest};
 use std::collections::HashMap;
 
 /// Older values are nobody's last ones: the slowest poll is an hour, the usual one half a minute.
 const STALE_MS: Ms = 300 * SECOND;
 
+/// What a state's number says.
+pub const STATE_HELP: &str = "0: up. 1: degraded, an alert is open. 2: down. Who has not answered yet has none.";
+
+/// A state as a number.
+pub fn state(state: State) -> Option<f64> {
+    match state {
+        State::Up => Some(0.0),
+        State::Degraded => Some(1.0),
+        State::Down => Some(2.0),
+        State::Pending => None,
+    }
+}
+
 struct Server {
-    name: String,
-    up: Option<bool>,
+    row: LampRow,
     last: Option<Last>,
 }
 
@@ -52,14 +64,9 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
     let list = app.db.read(servers::lamps)?;
     let mut place = HashMap::with_capacity(list.len());
     let mut all = Vec::with_capacity(list.len());
-    for (id, name, status, interval_s) in list {
-        place.insert(id, (all.len(), STALE_MS.max(3 * interval_s * SECOND)));
-        let up = match status {
-            "ok" => Some(true),
-            "unreachable" => Some(false),
-            _ => None,
-        };
-        all.push(Server { name, up, last: None });
+    for row in list {
+        place.insert(row.id, (all.len(), STALE_MS.max(3 * row.interval_s * SECOND)));
+        all.push(Server { row, last: None });
     }
     let now = clock::now();
     latest::each(&app.metrics, |last| {
@@ -75,12 +82,23 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
         out.family(name, Kind::Gauge, help);
         for server in &all {
             if let Some(value) = of(server) {
-                out.value(name, &[("server", &server.name)], value);
+                out.value(name, &[("server", &server.row.name)], value);
             }
         }
     };
-    let up = |s: &Server| s.up.map(|up| f64::from(u8::from(up)));
-    family("lamplighter_server_up", "1: Glances answers. 0: the lamp is dark.", &up);
+    let known = |s: &Server| s.row.status != "provisioning";
+    let flag = |is: bool| Some(f64::from(u8::from(is)));
+    family("lamplighter_server_up", "1: Glances answers. 0: it is down.", &|s| {
+        flag(s.row.status == "ok").filter(|_| known(s))
+    });
+    family("lamplighter_server_state", STATE_HELP, &|s| state(s.row.state));
+    let alerts = |s: &Server| Some(s.row.alerts as f64).filter(|_| known(s));
+    family("lamplighter_server_alerts_open", "Open alerts about a server.", &alerts);
+    family(
+        "lamplighter_server_silenced",
+        "1: nobody wants a message about it.",
+        &|s| flag(s.row.silenced).filter(|_| known(s)),
+    );
     let at = |s: &Server| Some(s.last.as_ref()?.at_ms as f64 / 1e3);
     family(
         "lamplighter_server_last_poll_timestamp_seconds",
@@ -138,7 +156,10 @@ fn file_systems(out: &mut Text, all: &[Server]) {
                     continue;
                 };
                 seen.push(&disk.mount);
-                let labels = [("server", server.name.as_str()), ("mountpoint", disk.mount.as_str())];
+                let labels = [
+                    ("server", server.row.name.as_str()),
+                    ("mountpoint", disk.mount.as_str()),
+                ];
                 out.value(name.name, &labels, names::convert(name, value));
             }
         }

@@ -1,10 +1,12 @@
 //! Lamplighter's own figures: what it uses, what waits, what failed. No names of servers or people are in them.
 
-use super::push;
 use super::text::{Kind, Text};
+use super::{fleet, push};
 use crate::base::error::Result;
 use crate::base::sys;
-use crate::features::{alerts, metrics, notifications, servers};
+use crate::features::health::overall::Overall;
+use crate::features::servers::State;
+use crate::features::{metrics, notifications};
 use crate::http::edge::Door;
 use crate::http::route::{Ctx, Route};
 use crate::http::tally::{BOUNDS_US, CLASSES};
@@ -46,23 +48,27 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
     }
 
     requests(ctx, out);
-    let (lamps, tasks, messages, firing, beats) = app.db.read(|conn| {
+    let overall = Overall::of(app)?;
+    let (tasks, messages, beats) = app.db.read(|conn| {
         Ok((
-            servers::counts(conn)?,
             queue::counts(conn)?,
             notifications::backlog(conn)?,
-            alerts::firing(conn)?,
             schedule::beats(conn)?,
         ))
     })?;
-    out.family(
-        "lamplighter_servers",
-        Kind::Gauge,
-        "Servers by the state of their lamp.",
-    );
-    for (status, n) in ["provisioning", "ok", "unreachable"].iter().zip(lamps) {
-        out.value("lamplighter_servers", &[("status", status)], n as f64);
+    let name = "lamplighter_state";
+    out.family(name, Kind::Gauge, fleet::STATE_HELP);
+    for (part, state) in overall.parts().into_iter().chain([("all", overall.state)]) {
+        out.value(name, &[("part", part)], fleet::state(state).unwrap_or(0.0));
     }
+    out.family("lamplighter_servers", Kind::Gauge, "Servers by their state.");
+    for state in State::ALL {
+        let n = overall.parts.servers.counts.of(state);
+        out.value("lamplighter_servers", &[("state", state.name())], n as f64);
+    }
+    let silenced = overall.parts.servers.counts.silenced as f64;
+    let help = "Servers that nobody wants a message about.";
+    out.one("lamplighter_servers_silenced", Kind::Gauge, help, silenced);
     out.family(
         "lamplighter_tasks",
         Kind::Gauge,
@@ -79,8 +85,11 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
         "Messages to be sent.",
         messages as f64,
     );
+    let help = "Alerts that are not over.";
+    out.one("lamplighter_alerts_open", Kind::Gauge, help, overall.alerts_open as f64);
     let help = "Alerts that nobody has looked after.";
-    out.one("lamplighter_alerts_firing", Kind::Gauge, help, firing as f64);
+    let firing = overall.alerts_firing as f64;
+    out.one("lamplighter_alerts_firing", Kind::Gauge, help, firing);
     let help = "When a periodic work last ended.";
     out.family("lamplighter_periodic_last_run_timestamp_seconds", Kind::Gauge, help);
     for beat in beats.iter().filter(|beat| beat.last_at > 0) {

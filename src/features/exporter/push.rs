@@ -13,7 +13,7 @@ use crate::features::engine::{self, Engine};
 use crate::features::metrics::names::{self, NAMES, Name};
 use crate::features::metrics::series::DISK;
 use crate::features::metrics::store::{Store, Track};
-use crate::features::servers;
+use crate::features::servers::{self, LampRow};
 use crate::settings;
 use std::fmt::Write;
 
@@ -78,7 +78,7 @@ fn seconds(at: Ms) -> u32 {
 fn send_all(app: &App, store: &Store, engine: &Engine, (from, to): (u32, u32), cancel: &Cancel) -> Result<i64> {
     let list = app.db.read(servers::lamps)?;
     let (mut body, mut sent, mut waiting) = (String::new(), 0, 0);
-    for (id, name, ..) in &list {
+    for LampRow { id, name, .. } in &list {
         for track in store.polls(*id, from, to)? {
             waiting += track.points.len() as i64;
             write_track(&mut body, name, &track);

@@ -1,5 +1,7 @@
 //! Is it alive? `/health` and its aliases for load balancers and humans, `/health/scheduler` for the background work.
 
+pub mod overall;
+
 use crate::access::{self, Right};
 use crate::app::App;
 use crate::base::clock::{self, Duration, Ms};
@@ -80,6 +82,7 @@ const ROUTES: &[Route] = &[
     route(Get, "/healthz", Right::Public, health),
     route(Get, "/api/health", Right::Public, health),
     route(Get, "/health/scheduler", Right::Public, scheduler),
+    route(Get, "/api/status", Right::Read, overall::show),
     route(Get, "/api/health/storage", Right::Read, storage),
 ];
 

@@ -5,9 +5,10 @@ use crate::access::Right;
 use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
+use crate::features::health::overall;
 use crate::features::servers::latest::Line;
-use crate::features::servers::pages::{Known, TaskRow, Why, known, task_row, task_title};
-use crate::features::servers::{self, HostKeyState};
+use crate::features::servers::pages::{Known, TaskRow, Why, count, known, lamps, task_row, task_title};
+use crate::features::servers::{self, HostKeyState, State};
 use crate::features::{alerts, domains};
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -17,7 +18,7 @@ use crate::http::view::{Markup, Nav, Running, bars, spark};
 use crate::http::words::Lang;
 use crate::task::{self, Status, queue};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
@@ -27,6 +28,7 @@ pub const ROUTES: &[Route] = &[
 
 /// What the menu counts.
 pub fn nav(app: &App, lang: Lang, web: &crate::http::route::Web) -> Result<Nav> {
+    let own = overall::own(app);
     app.db.read(|conn| {
         let running = task::Filter {
             status: Some(Status::Running),
@@ -34,8 +36,14 @@ pub fn nav(app: &App, lang: Lang, web: &crate::http::route::Web) -> Result<Nav> 
             ..task::Filter::default()
         };
         let (running, _) = queue::list(conn, &running)?;
+        let counts = servers::counts(conn)?;
+        let faults = [State::Down, State::Degraded].into_iter();
+        let worst = faults.map(|s| (s, counts.loud[s as usize])).find(|(_, n)| *n > 0);
+        let (state, state_count) = worst.unwrap_or((State::Up, 0));
         Ok(Nav {
-            servers: servers::counts(conn)?.iter().sum::<i64>() as u64,
+            servers: counts.total as u64,
+            state: state.max(own.state).name(),
+            state_count: if state >= own.state { state_count } else { 0 },
             alerts_open: alerts::firing(conn)? as u64,
             running: running
                 .into_iter()
@@ -102,15 +110,6 @@ fn welcome(ctx: &Ctx, first: Option<&Known>) -> Result<Reply> {
     page::show(ctx, "home/welcome.html", content)
 }
 
-#[derive(Default, Serialize)]
-struct Counts {
-    all: u64,
-    lit: u64,
-    flick: u64,
-    dark: u64,
-    unlit: u64,
-}
-
 /// The counters with their small figures.
 #[derive(Default, Serialize)]
 struct Nums {
@@ -147,10 +146,9 @@ struct Street<'a> {
 struct Lamp<'a> {
     id: i64,
     name: &'a str,
-    lamp: &'static str,
     seen: Option<Ms>,
     shares: String,
-    why: &'a str,
+    why: &'a Why,
 }
 
 #[derive(Serialize)]
@@ -169,7 +167,7 @@ struct Longest<'a> {
 
 #[derive(Serialize)]
 struct Dashboard<'a> {
-    counts: Counts,
+    counts: HashMap<&'static str, i64>,
     longest: Option<Longest<'a>>,
     last_poll: Option<Ms>,
     nums: Nums,
@@ -183,17 +181,12 @@ struct Dashboard<'a> {
 
 fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
     let lang = page::lang(ctx.request, ctx.maybe_actor());
-    let count = |lamp| all.iter().filter(|k| k.why.lamp == lamp).count() as u64;
-    let counts = Counts {
-        all: all.len() as u64,
-        lit: count("lit"),
-        flick: count("flick"),
-        dark: count("dark"),
-        unlit: count("unlit"),
-    };
+    let counts = count(all);
+    // Who is silenced needs nobody: that was said.
     let needy: Vec<_> = all
         .iter()
-        .filter(|k| matches!(k.why.lamp, "dark" | "flick") || matches!(k.why.kind, "key_pending" | "key_changed"))
+        .filter(|k| k.server.silenced_until.is_none())
+        .filter(|k| k.server.state >= State::Degraded || matches!(k.why.kind, "key_pending" | "key_changed"))
         .collect();
     let since = clock::now() - DAY;
     let role = ctx.actor()?.role();
@@ -226,10 +219,14 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
     let ended = |status| day.iter().filter(|t| t.status == status).count();
     let fullest = all
         .iter()
-        .filter_map(|k| Some((k.sample.as_ref()?.disk_percent?, &k.server.fields.name)));
+        .filter_map(|k| Some((k.sample.as_ref()?.disk_max_percent?, k)));
     let fullest = fullest.max_by(|a, b| a.0.total_cmp(&b.0));
     let share = |pick: fn(&Known) -> Option<f64>| {
-        let mut v: Vec<f64> = all.iter().filter(|k| k.why.lamp != "dark").filter_map(pick).collect();
+        let mut v: Vec<f64> = all
+            .iter()
+            .filter(|k| k.server.state != State::Down)
+            .filter_map(pick)
+            .collect();
         v.sort_by(f64::total_cmp);
         let at = |part: f64| v.get(((v.len() as f64 - 1.0) * part).round() as usize).copied();
         (at(0.5), at(0.95))
@@ -238,7 +235,7 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
     let (mem, mem_95) = share(|k| k.sample.as_ref()?.mem_percent);
     let failed = |t: &&&crate::task::Row| matches!(t.status, Status::Failed | Status::Interrupted);
     let nums = Nums {
-        answer: counts.lit + counts.flick,
+        answer: all.iter().filter(|k| k.server.lamp.status == "ok").count() as u64,
         cpu,
         cpu_95,
         cpu_spark: medians(all, |k| k.spark.cpu()),
@@ -246,7 +243,7 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         mem_95,
         mem_spark: medians(all, |k| k.spark.mem()),
         disk: fullest.map(|(v, _)| v),
-        disk_name: fullest.map(|(_, name)| name.clone()).unwrap_or_default(),
+        disk_name: fullest.map(|(_, k)| place_of_disk(k)).unwrap_or_default(),
         domains,
         domains_tls,
         alerts: firing,
@@ -264,14 +261,14 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
     };
     let longest = all
         .iter()
-        .filter(|k| k.why.lamp == "dark")
-        .min_by_key(|k| k.server.lamp.since);
+        .filter(|k| k.server.state == State::Down)
+        .min_by_key(|k| k.server.state_since);
     let content = Dashboard {
-        counts,
+        counts: lamps(&counts),
         longest: longest.map(|k| Longest {
             id: k.server.id.get(),
             name: &k.server.fields.name,
-            since: k.server.lamp.since,
+            since: k.server.state_since,
         }),
         last_poll: all.iter().filter_map(|k| Some(k.sample.as_ref()?.at)).max(),
         nums,
@@ -295,6 +292,15 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         alerts: recent_alerts.into_iter().take(ROWS).map(alerts::pages::row).collect(),
     };
     page::show(ctx, "home/dashboard.html", content)
+}
+
+/// `web-1 /srv`; the root goes without saying.
+fn place_of_disk(k: &Known) -> String {
+    let mount = k.sample.as_ref().and_then(|s| s.disk_max_mount.as_deref());
+    match mount.filter(|mount| *mount != "/") {
+        Some(mount) => format!("{} {mount}", k.server.fields.name),
+        None => k.server.fields.name.clone(),
+    }
 }
 
 /// Tasks looked at for the counter of a day.
@@ -353,22 +359,21 @@ fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&'a Kn
         Lamp {
             id: k.server.id.get(),
             name: &k.server.fields.name,
-            lamp: k.why.lamp,
             seen: s.map(|s| s.at),
             shares: s.map_or(String::new(), |s| {
                 format!(
                     "{} {} {}",
                     whole(s.cpu_percent),
                     whole(s.mem_percent),
-                    whole(s.disk_percent)
+                    whole(s.disk_max_percent)
                 )
             }),
-            why: &k.why.say,
+            why: &k.why,
         }
     };
     let rows = lamps.iter().map(|k| (k.server.id.get(), k.stamp(), || lamp(k)));
     let markup = ctx.web.view.rows("home/lamp.html", lang, rows)?;
-    let lit = lamps.iter().filter(|k| k.why.lamp == "lit").count();
+    let lit = lamps.iter().filter(|k| k.server.state == State::Up).count();
     Ok(Street {
         tag,
         lit,

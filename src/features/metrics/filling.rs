@@ -45,8 +45,8 @@ fn look(app: &App, cancel: &Cancel) -> Result<()> {
     let store = Store::new(app.metrics.clone());
     for part in all.chunks(SERVERS) {
         let mut turns = Vec::new();
-        for server in part.iter().filter(|(_, _, status, _)| *status == "ok") {
-            turns.extend(turns_of(app, &store, &in_force, Id::new(server.0))?);
+        for server in part.iter().filter(|server| server.status == "ok") {
+            turns.extend(turns_of(app, &store, &in_force, Id::new(server.id))?);
         }
         if !turns.is_empty() {
             app.db.write(|tx| rules::tell(app, tx, &turns))?;

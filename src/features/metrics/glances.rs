@@ -38,6 +38,10 @@ pub struct Sample {
     pub uptime_seconds: Option<u64>,
     /// Of the file system at `/`, as `df` counts it.
     pub disk_percent: Option<f64>,
+    /// Of the fullest file system, where all of them are known.
+    pub disk_max_percent: Option<f64>,
+    /// Where that is mounted.
+    pub disk_max_mount: Option<String>,
     /// Received by all real interfaces together.
     pub net_rx: Option<f64>,
     /// Sent by them.
@@ -340,6 +344,8 @@ impl Raw {
                 .map(|n| *n as u32),
             uptime_seconds: self.uptime.as_deref().and_then(uptime),
             disk_percent: self.disks.iter().find(|d| d.mount == "/").and_then(|d| d.percent),
+            disk_max_percent: None,
+            disk_max_mount: None,
             net_rx,
             net_tx,
             disk_read,

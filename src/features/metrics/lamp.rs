@@ -21,11 +21,14 @@ pub fn step(lamp: &Lamp, poll: Result<(), &Error>, at: Ms, fail_threshold: u32) 
     match poll {
         Ok(()) => {
             next.fail_count = 0;
+            next.missed_since = None;
             next.error = None;
+            next.host = None;
             next.status = "ok";
         }
         Err(e) => {
             next.fail_count += 1;
+            next.missed_since.get_or_insert(at);
             next.error = Some((e.code.into(), e.say.clone()));
             if next.fail_count >= i64::from(fail_threshold.max(1)) {
                 next.status = "unreachable";
@@ -35,11 +38,11 @@ pub fn step(lamp: &Lamp, poll: Result<(), &Error>, at: Ms, fail_threshold: u32) 
     if next.status == lamp.status {
         return (next, None);
     }
-    next.since = at;
+    next.since = next.missed_since.unwrap_or(at);
     let change = Change {
         from: lamp.status,
         to: next.status,
-        after_ms: (at - lamp.since).max(0),
+        after_ms: (next.since - lamp.since).max(0),
     };
     (next, Some(change))
 }
@@ -56,7 +59,9 @@ mod tests {
             status: "ok",
             since: 0,
             fail_count: 0,
+            missed_since: None,
             error: None,
+            host: None,
         };
         let mut changes = Vec::new();
         for (at, good) in [false, false, true, false, false, false, false, true, true]
@@ -69,7 +74,8 @@ mod tests {
             lamp = next;
             assert_eq!(lamp.error.is_some(), !good);
         }
-        assert_eq!(changes, [(5, "ok", "unreachable", 5), (7, "unreachable", "ok", 2)]);
+        // Dark since the first of the three, and said after the third.
+        assert_eq!(changes, [(5, "ok", "unreachable", 3), (7, "unreachable", "ok", 4)]);
         assert_eq!((lamp.fail_count, lamp.since), (0, 7));
     }
 
@@ -80,7 +86,9 @@ mod tests {
             status: "provisioning",
             since: 0,
             fail_count: 0,
+            missed_since: None,
             error: None,
+            host: None,
         };
         for n in 1..=3 {
             let (next, change) = step(&lamp, Err(&bad), n, 3);
@@ -92,7 +100,9 @@ mod tests {
             status: "provisioning",
             since: 0,
             fail_count: 0,
+            missed_since: None,
             error: None,
+            host: None,
         };
         assert_eq!(step(&fresh, Ok(()), 1, 3).0.status, "ok");
     }

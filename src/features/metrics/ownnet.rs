@@ -168,6 +168,7 @@ mod tests {
                 SEEN => Ok(seen),
                 code => Err(Error::new(Kind::Timeout, code, format!("{server}: {code}."))),
             },
+            host: None,
         }
     }
 

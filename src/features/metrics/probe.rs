@@ -3,12 +3,12 @@
 //! changed, only told of.
 
 use super::glances::{self, Sample};
-use crate::base::clock::{self, Duration, Instant, Ms};
+use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::secret::Secret;
-use crate::net::dial::{Call, Security};
+use crate::net::dial::{self, Call, Security};
 use crate::net::get::{self, Answer, Line};
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
@@ -55,6 +55,8 @@ pub struct PollTarget {
     pub fail_threshold: u32,
     /// Failures in a row so far.
     pub misses: u32,
+    /// Where its sshd listens.
+    pub ssh: (Host, u16),
     /// Is it another machine than ours? Only then its answer proves that our network works.
     pub far: bool,
     /// The connection, where it is kept until the next poll.
@@ -89,6 +91,8 @@ pub struct Outcome {
     pub misses: u32,
     /// The sample and the path that gave it.
     pub result: Result<Seen>,
+    /// Where the miss makes it dark, and now and then while it is: which other ports of the host answer.
+    pub host: Option<String>,
 }
 
 /// A good answer.
@@ -120,6 +124,11 @@ const PROBE_MAX: Duration = Duration::from_secs(10);
 const BODY_MAX: usize = 4 << 20;
 /// Between two polls further apart than this no connection is kept.
 const KEPT_BETWEEN: Duration = Duration::from_secs(60);
+/// While a host stays dark, its other ports are looked at once in so many polls.
+const LOOK_AROUND: u32 = 10;
+/// Each of them is given this long.
+const AROUND_MAX: Duration = Duration::from_millis(1_500);
+
 /// Before the second try: long enough for a service that is being restarted to answer differently.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -147,6 +156,9 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
         Err(_) => target.misses = target.misses.saturating_add(1),
     }
     let took_ms = began.elapsed().as_millis() as u32;
+    let past = target.misses.checked_sub(target.fail_threshold.max(1));
+    let is_due = result.is_err() && past.is_some_and(|past| past.is_multiple_of(LOOK_AROUND));
+    let host = is_due.then(|| look_around(target));
     Outcome {
         server: target.server,
         revision: target.revision,
@@ -157,7 +169,30 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
         tries,
         misses: target.misses,
         result,
+        host,
     }
+}
+
+/// Is only Glances gone, or the whole host? Its ssh and web ports are connected to and nothing is sent.
+fn look_around(target: &PollTarget) -> String {
+    let (host, ssh) = &target.ssh;
+    let seen = [("ssh", *ssh), ("web", 80), ("web", 443)].map(|(what, port)| {
+        let call = Call {
+            host,
+            port,
+            security: Security::Plain,
+            policy: Policy::Server,
+            connect_max: AROUND_MAX,
+            until: clock::mono() + AROUND_MAX,
+        };
+        let is = match dial::dial(&call) {
+            Ok(_) => "answers",
+            Err(e) if e.code == "refused" => "refuses",
+            Err(_) => "does not answer",
+        };
+        format!("{what} port {port} {is}")
+    });
+    format!("{} {}", rfc3339(clock::now()), seen.join(", "))
 }
 
 /// Asks at once for a person, and says what was found beside the person's path.

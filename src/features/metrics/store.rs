@@ -258,7 +258,7 @@ impl Writing {
             values.push((k.metric(tx, server, i)?, value));
         }
         let (charted, uncharted) = series::charted(poll.sample);
-        for judged in charted {
+        for judged in &charted {
             let id = k.disk(tx, server, &judged.disk.mount, seconds(poll.at_ms))?;
             values.push((id, Unit::Percent.to_steps(judged.percent)));
         }
@@ -267,7 +267,10 @@ impl Writing {
 
         k.name(poll);
         k.shine(poll);
+        let fullest = charted.first();
         let summary = Sample {
+            disk_max_percent: fullest.map(|f| f.percent),
+            disk_max_mount: fullest.map(|f| f.disk.mount.clone()),
             disks: Vec::new(),
             uncharted,
             ..poll.sample.clone()

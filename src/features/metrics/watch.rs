@@ -236,6 +236,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         interval: Duration::from_secs(f.poll_interval_s.max(1) as u64),
         fail_threshold: settings::number(conn, "poll.fail_threshold")? as u32,
         misses: u32::try_from(server.lamp.fail_count).unwrap_or(0),
+        ssh: (Host::parse(&f.host).map_err(Error::internal)?, f.ssh_port),
         far: !near,
         line: Line::default(),
     })
@@ -382,7 +383,10 @@ fn weigh(conn: &Conn, outcome: &Outcome) -> Result<Option<Weighed>> {
     let before = servers::polled(conn, outcome.server)?.filter(|p| p.revision == outcome.revision);
     let Some(before) = before else { return Ok(None) };
     let poll = outcome.result.as_ref().map(drop);
-    let (lamp, change) = lamp::step(&before.lamp, poll, outcome.at_ms, outcome.fail_threshold);
+    let (mut lamp, change) = lamp::step(&before.lamp, poll, outcome.at_ms, outcome.fail_threshold);
+    if let Some(host) = &outcome.host {
+        lamp.host = Some(host.clone());
+    }
     let seen = outcome
         .result
         .as_ref()
@@ -428,7 +432,8 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, weighed: &Weighed) -> Result<()>
     let is_new = (change.from, change.to) == ("provisioning", "unreachable");
     let data = serde_json::json!({
         "name": weighed.before.name, "from": change.from, "to": change.to, "after_s": change.after_ms / 1_000,
-        "level": is_new.then_some("WARNING"), "variant": if is_new { "never" } else { "" },
+        "since": rfc3339(weighed.lamp.since), "level": is_new.then_some("WARNING"),
+        "variant": if is_new { "never" } else { "" },
         "evidence": evidence(outcome, weighed),
     });
     outbox::emit(tx, &app.wakes.events, kind, ("server", id.get()), &data)
@@ -448,6 +453,7 @@ fn evidence(outcome: &Outcome, weighed: &Weighed) -> Vec<String> {
                 "{} polls in a row missed, the last took {} ms",
                 weighed.lamp.fail_count, outcome.took_ms
             ));
+            out.extend(outcome.host.clone());
         }
         Ok(seen) => out.push(line(
             outcome.at_ms,

@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub use queries::backlog;
+pub use queue::told_of;
 pub use sender::Messenger;
 
 /// The feature's declaration.

@@ -535,6 +535,16 @@ pub fn set_told(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str, told
     Ok(())
 }
 
+/// Name of the endpoint, and when the last message reached it.
+pub fn told_of(conn: &Conn, fingerprint: &str, since: Ms) -> Result<Vec<(String, Ms)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT e.name, max(q.ended_at) FROM notification_queue q JOIN notification_endpoints e ON e.id = q.endpoint_id
+         WHERE q.fingerprint = ?1 AND q.what = 'raised' AND q.status = 'sent' AND q.created_at >= ?2 GROUP BY e.id ORDER BY 2",
+    )?;
+    let rows = statement.query_map(params![fingerprint, since], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Removes at most `rows_max` of what ended before `since` or is, of what has ended, not among the newest `keep`; the
 /// oldest first. Says how many.
 pub fn remove_ended(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Result<usize> {

@@ -39,10 +39,20 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 }
 
 fn fingerprint(f: &Facts) -> String {
-    match f.part.as_str() {
-        "" => format!("{}|{}|{}", f.kind, f.target.0, f.target.1),
-        part => format!("{}|{}|{}|{part}", f.kind, f.target.0, f.target.1),
+    about((&f.kind, &f.part), (&f.target.0, f.target.1))
+}
+
+fn about((kind, part): (&str, &str), target: (&str, i64)) -> String {
+    match part {
+        "" => format!("{kind}|{}|{}", target.0, target.1),
+        part => format!("{kind}|{}|{}|{part}", target.0, target.1),
     }
+}
+
+/// Which endpoints a message about such an alert has reached since it began, and when the last one did: kind and part of
+/// the alert, type and number of what it is about.
+pub fn told_of(conn: &Conn, what: (&str, &str), target: (&str, i64), since: Ms) -> Result<Vec<(String, Ms)>> {
+    queries::told_of(conn, &about(what, target), since)
 }
 
 fn text(data: &Value, key: &str) -> String {

@@ -82,6 +82,12 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// When the figure went beyond its limit, by the wall clock; of a trend nobody can say.
+    pub fn began(&self) -> Option<Ms> {
+        let (at, _) = self.values.first().filter(|_| is_judged(&self.rule))?;
+        Some(*at)
+    }
+
     /// As it is stored.
     pub fn firing(&self) -> Firing {
         Firing {
@@ -507,6 +513,19 @@ mod tests {
             &nothing, &nothing, &nothing, &nothing, &nothing, &plus, &nothing, &nothing, &nothing, &minus, &nothing,
         ];
         assert_eq!(told.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_processor_that_is_full_now_and_then_is_no_fault_and_one_that_stays_full_is() {
+        let builtin = super::super::model::BUILTIN
+            .iter()
+            .find(|b| b.fields().watches.name() == "cpu");
+        let rule = Arc::new(Rule::as_it_came(builtin.unwrap()));
+        let mut court = Court::new(&[&rule], vec![]);
+        assert_eq!(court.cpu(&[100.0, 40.0].repeat(60)).concat(), NOTHING);
+        let told = court.cpu(&[100.0; 25]);
+        assert_eq!((told[..20].concat(), told.concat()), (NOTHING, vec!["+".to_string()]));
+        assert_eq!(court.cpu(&[40.0]).concat(), ["-"]);
     }
 
     #[test]

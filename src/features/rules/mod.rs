@@ -266,7 +266,7 @@ fn emit(app: &App, tx: &Tx, turn: &Turn, server: &str) -> Result<()> {
     let data = serde_json::json!({
         "kind": kind, "rule": rule.id, "part": part, "name": name, "level": rule.fields.level,
         "title": say::word(Lang::En, &format!("alert.{kind}"), &[("name", &name)]),
-        "evidence": evidence(turn), "disk": turn.disk,
+        "evidence": evidence(turn), "disk": turn.disk, "since": turn.began().map(rfc3339),
         "for_good": !turn.fires && turn.values.is_empty(), // the rule has changed and not the figure
     });
     let event = if turn.fires { kind } else { CLEARED };

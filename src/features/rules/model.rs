@@ -227,6 +227,8 @@ pub const BUILTIN: &[Builtin] = &[
     figure(5, "WARNING", DISK, (90.0, 85.0, 300)),
     figure(6, "ERROR", DISK_TREND, (24.0, 36.0, 0)),
     figure(7, "WARNING", "mem", (90.0, 85.0, 600)),
+    // A full processor is what a build or a backup makes of it; one that stays full has a process that does not end.
+    figure(21, "WARNING", "cpu", (95.0, 85.0, 600)),
     // Twice as much to do as cores to do it; of five minutes, because one minute's is nobody's business.
     figure(8, "WARNING", "load5", (2.0, 1.5, 600)),
     event(9, "ERROR", "deploy.failed", About::Domain),
@@ -541,9 +543,9 @@ mod tests {
 
     #[test]
     fn a_limit_that_would_never_be_fine_again_is_refused() {
-        let cpu = Fields::blank(Watches::parse("cpu").unwrap());
+        let traffic = Fields::blank(Watches::parse("net_rx").unwrap());
         let wrong = |body| {
-            let told = read(input(body), cpu.clone(), false).unwrap_err();
+            let told = read(input(body), traffic.clone(), false).unwrap_err();
             told.fields.iter().map(|f| (f.field, f.code)).collect::<Vec<_>>()
         };
         assert_eq!(wrong(json!({ "name": "x" })), [("threshold", "required")]);
@@ -554,7 +556,7 @@ mod tests {
         let below = json!({ "name": "x", "direction": "below", "threshold": 5, "clear": 4.5 });
         assert_eq!(wrong(below), [("clear", "crossed")]);
         assert_eq!(
-            wrong(json!({ "threshold": 101, "for_s": -1, "level": "BAD" })),
+            wrong(json!({ "threshold": -1, "for_s": -1, "level": "BAD" })),
             [
                 ("name", "required"),
                 ("level", "bad_choice"),
@@ -562,7 +564,12 @@ mod tests {
                 ("for_s", "bad_number")
             ]
         );
-        let good = read(input(json!({ "name": "x", "threshold": "90,5" })), cpu.clone(), false).unwrap();
+        let good = read(
+            input(json!({ "name": "x", "threshold": "90,5" })),
+            traffic.clone(),
+            false,
+        )
+        .unwrap();
         assert_eq!((good.fields.limit.threshold, good.fields.limit.clear), (90.5, 90.5));
     }
 

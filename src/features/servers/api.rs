@@ -2,7 +2,7 @@
 
 use super::latest::{self, Latest, Line};
 use super::model::{self, Fields};
-use super::{Filter, Server};
+use super::{Filter, Server, State, Worst};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
@@ -62,8 +62,13 @@ pub struct View<'a> {
     poll_interval_s: i64,
     status: &'static str,
     status_since: String,
+    state: State,
+    state_since: String,
+    silenced_until: Option<String>,
+    alerts: AlertsView<'a>,
     fail_count: i64,
     last_error: Option<ErrorView<'a>>,
+    host_seen: Option<&'a str>,
     host_key_state: &'static str,
     host_key_fingerprint: Option<String>,
     last_sample: Option<&'a RawValue>,
@@ -73,6 +78,14 @@ pub struct View<'a> {
     facts_at: Option<String>,
     created_at: String,
     updated_at: String,
+}
+
+/// The open alerts: how many, of which kinds, and the one that makes the state.
+#[derive(Serialize)]
+struct AlertsView<'a> {
+    open: i64,
+    kinds: Vec<&'a str>,
+    worst: Option<&'a Worst>,
 }
 
 #[derive(Serialize)]
@@ -116,8 +129,17 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         poll_interval_s: f.poll_interval_s,
         status: s.lamp.status,
         status_since: rfc3339(s.lamp.since),
+        state: s.state,
+        state_since: rfc3339(s.state_since),
+        silenced_until: s.silenced_until.map(rfc3339),
+        alerts: AlertsView {
+            open: s.alerts.open,
+            kinds: s.alerts.kinds.split_whitespace().collect(),
+            worst: s.alerts.worst.as_ref(),
+        },
         fail_count: s.lamp.fail_count,
         last_error: s.lamp.error.as_ref().map(|(code, message)| ErrorView { code, message }),
+        host_seen: s.lamp.host.as_deref(),
         host_key_state: s.host_key_state.name(),
         host_key_fingerprint: s.fingerprint(),
         last_sample: latest.map(|l| &*l.sample),
@@ -138,6 +160,13 @@ pub fn filter(request: &Request) -> Result<Filter<'_>> {
         known @ ("" | "provisioning" | "ok" | "unreachable") => known,
         _ => return Err(wrong("status", "status is one of: provisioning, ok, unreachable.")),
     };
+    let state = match word("state") {
+        "" => "",
+        asked => match State::ALL.into_iter().find(|s| s.name() == asked) {
+            Some(state) => state.name(),
+            None => return Err(wrong("state", "state is one of: up, pending, degraded, down.")),
+        },
+    };
     let descending = match word("sort") {
         "" | "name" => false,
         "-name" => true,
@@ -147,6 +176,7 @@ pub fn filter(request: &Request) -> Result<Filter<'_>> {
         q: word("q"),
         tag: word("tag"),
         status,
+        state,
         descending,
         limit,
         offset,

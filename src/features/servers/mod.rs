@@ -27,8 +27,9 @@ use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
 use crate::vault::Place;
 use model::{AuthType, Fields, Has, Secrets, Valid};
+use serde::Serialize;
 
-pub use queries::{Filter, LampRow, counts, lamps, poll_fingerprint, polled, tagged, tags};
+pub use queries::{Counts, Filter, LampRow, alerts_changed, counts, lamps, poll_fingerprint, polled, tagged, tags};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -73,17 +74,86 @@ impl HostKeyState {
     }
 }
 
+/// How a server is: from whether it answers and from the open alerts about it. The rule stands in its table
+/// (`sql/0021_state.sql`); pages, commands, the API and the metrics tell what it says and have none of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It answers, and no alert from WARNING on is open.
+    Up,
+    /// It has not answered yet.
+    Pending,
+    /// An alert from WARNING on is open.
+    Degraded,
+    /// It does not answer.
+    Down,
+}
+
+impl State {
+    /// From the best to the worst.
+    pub const ALL: [State; 4] = [State::Up, State::Pending, State::Degraded, State::Down];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        ["up", "pending", "degraded", "down"][self as usize]
+    }
+
+    /// What pages draw for it.
+    pub fn lamp(self) -> &'static str {
+        ["lit", "unlit", "flick", "dark"][self as usize]
+    }
+
+    fn parse(name: &str) -> State {
+        let known = State::ALL.into_iter().find(|s| s.name() == name);
+        known.unwrap_or(State::Pending)
+    }
+}
+
+/// The open alerts about a server.
+#[derive(Debug, Clone, Default)]
+pub struct Alerts {
+    /// How many.
+    pub open: i64,
+    /// Their kinds, with spaces between.
+    pub kinds: String,
+    /// The one that makes the state: the worst, of several the oldest.
+    pub worst: Option<Worst>,
+}
+
+/// See [`Alerts`].
+#[derive(Debug, Clone, Serialize)]
+pub struct Worst {
+    /// Number.
+    pub id: i64,
+    /// `metric.disk`, …
+    pub kind: String,
+    /// `WARNING`, `ERROR` or `CRITICAL`.
+    pub level: String,
+    /// Finds other words for the same kind.
+    #[serde(skip)]
+    pub variant: String,
+    /// One sentence.
+    pub title: String,
+    /// What it is about, as the alert calls it: `web-1 /srv`.
+    #[serde(skip)]
+    pub name: String,
+}
+
 /// Whether Glances answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lamp {
     /// `provisioning`, `ok` or `unreachable`.
     pub status: &'static str,
-    /// Since when, unix ms.
+    /// Since when, unix ms: it has been dark since the first of the polls that were missed.
     pub since: Ms,
     /// Missed polls in a row.
     pub fail_count: i64,
+    /// When the first of these began, unix ms.
+    pub missed_since: Option<Ms>,
     /// Code and sentence of the last missed poll.
     pub error: Option<(String, String)>,
+    /// While it is dark: which of the host's other ports answered, and when that was seen.
+    pub host: Option<String>,
 }
 
 /// A server's row.
@@ -105,6 +175,14 @@ pub struct Server {
     pub host_key_state: HostKeyState,
     /// Whether Glances answers.
     pub lamp: Lamp,
+    /// How it is, all in all.
+    pub state: State,
+    /// Since when, unix ms.
+    pub state_since: Ms,
+    /// What is open about it.
+    pub alerts: Alerts,
+    /// Nobody wants a message about it until then, unix ms; how it is does not change by that.
+    pub silenced_until: Option<Ms>,
     /// API version last seen, 3 or 4.
     pub glances_api: Option<i64>,
     /// The path that answered.

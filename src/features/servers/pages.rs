@@ -3,7 +3,7 @@
 
 use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields};
-use super::{Filter, HostKeyState, Server, api, tasks};
+use super::{Alerts, Counts, Filter, HostKeyState, Server, State, api, tasks};
 use crate::access::Right;
 use crate::base::clock::{self, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -14,7 +14,7 @@ use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, Web, route};
-use crate::http::view::{Errors, LIMITS, Markup, spark};
+use crate::http::view::{Errors, Markup, spark};
 use crate::http::words::Lang;
 use crate::provision;
 use crate::ssh::hostkey;
@@ -51,8 +51,12 @@ pub struct Sample {
     pub cpu_percent: Option<f64>,
     /// 0 to 100.
     pub mem_percent: Option<f64>,
-    /// 0 to 100.
+    /// 0 to 100, of the root.
     pub disk_percent: Option<f64>,
+    /// 0 to 100, of the fullest.
+    pub disk_max_percent: Option<f64>,
+    /// Where that is mounted.
+    pub disk_max_mount: Option<String>,
     /// Load average.
     pub load1: Option<f64>,
     /// Logical cores.
@@ -98,90 +102,94 @@ pub fn sample(latest: Option<&Latest>) -> Option<Sample> {
     let sample: Sample = serde_json::from_str(latest.sample.get()).ok()?;
     Some(Sample {
         at: latest.at_ms,
+        disk_max_percent: sample.disk_max_percent.or(sample.disk_percent),
         ..sample
     })
 }
 
-/// How a lamp stands, and why: the first of the reasons that holds.
+/// How a server is, and why.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Why {
-    /// `lit`, `flick`, `dark` or `unlit`.
+    /// `lit`, `flick`, `dark` or `unlit`: what is drawn for its state.
     pub lamp: &'static str,
-    /// Names the words: `key_changed`, `key_pending`, `new`, `unchecked`, `no_glances`, `dark`, `missed`, `cpu`, `mem`, `disk`, `lit`.
+    /// Names the words: `alert`, `key_changed`, `key_pending`, `new`, `unchecked`, `no_glances`, `dark`, `missed`, `lit`.
     pub kind: &'static str,
-    /// The server's name.
+    /// What it is about: the server, or of an alert its disk.
     pub name: String,
-    /// Code and sentence of the last missed poll.
+    /// Code of the last missed poll, while it is dark.
     pub code: Option<String>,
-    /// See `code`.
+    /// The kind of the alert that makes the state.
+    pub alert: Option<String>,
+    /// Its words.
+    pub words: Option<String>,
+    /// One English sentence, where there are no words.
     pub say: String,
-    /// What was measured and its limit, when a limit is crossed.
-    pub value: Option<i64>,
-    /// See `value`.
-    pub limit: i64,
     /// Missed polls.
     pub count: i64,
     /// Since when.
     pub since: Option<Ms>,
+    /// Until when nobody wants a message.
+    pub silenced: Option<Ms>,
+    /// Open alerts.
+    pub open: i64,
+    /// The alert that makes the state, and how many are open: a page that shows others is old.
+    pub stamp: String,
     /// Raw facts.
     pub evidence: Vec<String>,
 }
 
 /// See [`Why`].
-pub fn why(server: &Server, sample: Option<&Sample>) -> Why {
+pub fn why(server: &Server) -> Why {
+    let (alerts, lamp) = (&server.alerts, &server.lamp);
     let mut why = Why {
+        lamp: server.state.lamp(),
         name: server.fields.name.clone(),
-        since: Some(server.lamp.since),
+        count: lamp.fail_count,
+        since: (server.state != State::Pending).then_some(server.state_since),
+        silenced: server.silenced_until,
+        open: alerts.open,
+        stamp: stamp(alerts),
         ..Why::default()
     };
-    if let Some((code, say)) = &server.lamp.error {
-        why.evidence.push(say.clone());
-        why.evidence.push(code.clone());
+    if let Some((code, say)) = &lamp.error {
+        why.evidence.extend([say.clone(), code.clone()]);
     }
-    why.count = server.lamp.fail_count;
-    (why.lamp, why.kind) = match (server.lamp.status, server.host_key_state) {
-        ("unreachable", HostKeyState::Changed) => ("dark", "key_changed"),
-        ("unreachable", _) => ("dark", "dark"),
-        ("ok", HostKeyState::Changed) => ("flick", "key_changed"),
-        ("ok", _) if why.count > 0 => ("flick", "missed"),
-        ("ok", _) => match sample.and_then(crossed) {
-            Some((kind, value, limit)) => {
-                why.value = Some(value.round() as i64);
-                why.limit = limit as i64;
-                why.evidence.push(format!("{kind}_percent {value:.1}"));
-                why.since = sample.map(|s| s.at);
-                ("flick", kind)
-            }
-            None => ("lit", "lit"),
-        },
-        (_, HostKeyState::Unknown) => ("unlit", "new"),
-        (_, HostKeyState::Pending) => ("unlit", "key_pending"),
-        (_, HostKeyState::Changed) => ("dark", "key_changed"),
-        (_, HostKeyState::Pinned) if server.facts_at.is_none() => ("unlit", "unchecked"),
-        (_, HostKeyState::Pinned) => ("unlit", "no_glances"),
+    why.kind = match (server.state, server.host_key_state) {
+        (State::Down | State::Degraded, HostKeyState::Changed) => "key_changed",
+        (State::Down, _) => "dark",
+        (State::Degraded, _) => "alert",
+        (State::Up, _) if why.count > 0 => "missed",
+        (State::Up, _) => "lit",
+        (State::Pending, HostKeyState::Changed) => "key_changed",
+        (State::Pending, HostKeyState::Unknown) => "new",
+        (State::Pending, HostKeyState::Pending) => "key_pending",
+        (State::Pending, HostKeyState::Pinned) if server.facts_at.is_none() => "unchecked",
+        (State::Pending, HostKeyState::Pinned) => "no_glances",
     };
-    if why.kind == "dark" {
-        (why.code, why.say) = server
-            .lamp
-            .error
-            .clone()
-            .map_or((None, String::new()), |(code, say)| (Some(code), say));
-    }
-    if why.lamp == "unlit" {
-        why.since = None;
+    match (why.kind, &lamp.error, &alerts.worst) {
+        ("dark", Some((code, say)), _) => (why.code, why.say) = (Some(code.clone()), say.clone()),
+        ("alert", _, Some(worst)) => {
+            why.alert = Some(worst.kind.clone());
+            why.words = Some(words(&worst.kind, &worst.variant));
+            (why.say, why.name) = (worst.title.clone(), worst.name.clone());
+        }
+        _ => {}
     }
     why
 }
 
-fn crossed(s: &Sample) -> Option<(&'static str, f64, f64)> {
-    let shares = [
-        ("mem", s.mem_percent, LIMITS.mem),
-        ("disk", s.disk_percent, LIMITS.disk),
-        ("cpu", s.cpu_percent, LIMITS.cpu),
-    ];
-    shares
-        .into_iter()
-        .find_map(|(kind, value, limit)| value.filter(|v| *v >= limit).map(|v| (kind, v, limit)))
+/// See [`Why::stamp`]; the pages' script puts the same together from the API's answer.
+fn stamp(alerts: &Alerts) -> String {
+    let worst = alerts.worst.as_ref().map_or(String::new(), |w| w.id.to_string());
+    format!("{worst}/{}", alerts.open)
+}
+
+/// Where an alert's words are found.
+pub fn words(kind: &str, variant: &str) -> String {
+    match variant {
+        "" => format!("alert.{kind}"),
+        variant => format!("alert.{kind}.{variant}"),
+    }
 }
 
 /// A row of the table.
@@ -193,32 +201,36 @@ struct Row<'a> {
     tags: &'a [String],
     why: &'a Why,
     sample: Option<&'a Sample>,
+    /// Figures that an open alert is about.
+    open: Hot,
     spark: String,
 }
 
-#[derive(Default, Serialize)]
-struct Counts {
-    all: usize,
-    lit: usize,
-    flick: usize,
-    dark: usize,
-    unlit: usize,
+/// See [`Row::open`].
+#[derive(Serialize)]
+struct Hot {
+    cpu: bool,
+    mem: bool,
+    disk: bool,
 }
 
-impl Counts {
-    fn of<'a>(lamps: impl Iterator<Item = &'a Why>) -> Counts {
-        let mut c = Counts::default();
-        for why in lamps {
-            c.all += 1;
-            *match why.lamp {
-                "lit" => &mut c.lit,
-                "flick" => &mut c.flick,
-                "dark" => &mut c.dark,
-                _ => &mut c.unlit,
-            } += 1;
+impl Hot {
+    fn of(alerts: &Alerts) -> Hot {
+        let is_open = |kind: &str| alerts.kinds.split(' ').any(|open| open == kind);
+        Hot {
+            cpu: is_open("metric.cpu"),
+            mem: is_open("metric.mem"),
+            disk: is_open("metric.disk"),
         }
-        c
     }
+}
+
+/// How many of these servers each lamp is drawn for, and how many are silenced, as a page's facets name them.
+pub fn lamps(counts: &Counts) -> HashMap<&'static str, i64> {
+    let each = State::ALL.map(|state| (state.lamp(), counts.of(state)));
+    each.into_iter()
+        .chain([("all", counts.total), ("silenced", counts.silenced)])
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -228,7 +240,7 @@ struct List<'a> {
     tag: &'a str,
     /// As the page's script asks the API.
     query: String,
-    counts: Counts,
+    counts: HashMap<&'static str, i64>,
     /// All servers there are, whatever was asked for.
     fleet: i64,
     facets: HashMap<&'static str, String>,
@@ -258,11 +270,13 @@ impl Known {
     /// Changes with everything that a row or a lamp shows.
     pub fn stamp(&self) -> u64 {
         let at = self.sample.as_ref().map_or(0, |s| s.at);
-        (self.server.revision as u64) << 42 ^ at as u64
+        let silenced = self.server.silenced_until.unwrap_or(0) as u64;
+        (self.server.revision as u64) << 42 ^ at as u64 ^ silenced.rotate_left(20)
     }
 }
 
-/// Servers with their lamps, what needs a person first: dark, flickering, not yet lit, lit; then by name.
+/// Servers with their lamps, what needs a person first: dark, flickering, not yet lit, lit; then by name. What is silenced
+/// comes after what is not.
 pub fn known(ctx: &Ctx, q: &str, tag: &str) -> Result<Arc<Vec<Known>>> {
     let key = format!("servers {q}\n{tag}");
     ctx.web.kept.get(ctx.app, &key, || look(ctx, q, tag))
@@ -282,7 +296,7 @@ fn look(ctx: &Ctx, q: &str, tag: &str) -> Result<Vec<Known>> {
         .map(|server| {
             let latest = latest.remove(&server.id);
             let sample = sample(latest.as_ref());
-            let why = why(&server, sample.as_ref());
+            let why = why(&server);
             let spark = latest.map(|l| l.spark).unwrap_or_default();
             Known {
                 server,
@@ -293,12 +307,23 @@ fn look(ctx: &Ctx, q: &str, tag: &str) -> Result<Vec<Known>> {
         })
         .collect();
     let order = |k: &Known| {
-        ["dark", "flick", "unlit", "lit"]
+        let lit = k.server.state == State::Up;
+        let place = ["dark", "flick", "unlit", "lit"]
             .iter()
-            .position(|lamp| *lamp == k.why.lamp)
+            .position(|lamp| *lamp == k.why.lamp);
+        (lit, k.why.silenced.is_some(), place)
     };
     all.sort_by_key(order); // stable: names stay in order
     Ok(all)
+}
+
+/// How many of these are in which state.
+pub fn count(all: &[Known]) -> Counts {
+    let mut counts = Counts::default();
+    for k in all {
+        counts.add(k.server.state, k.server.silenced_until.is_some());
+    }
+    counts
 }
 
 /// Servers on one page of the table.
@@ -309,8 +334,13 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let (q, tag, state) = (word("q"), word("tag"), word("state"));
     let offset = ctx.request.number("offset", 0, 0..=1_000_000)? as usize;
     let all = known(ctx, q, tag)?;
-    let counts = Counts::of(all.iter().map(|k| &k.why));
-    let found: Vec<_> = all.iter().filter(|k| state.is_empty() || k.why.lamp == state).collect();
+    let counts = count(&all);
+    let is_asked = |k: &&Known| match state {
+        "" => true,
+        "silenced" => k.why.silenced.is_some(),
+        lamp => k.why.lamp == lamp,
+    };
+    let found: Vec<_> = all.iter().filter(is_asked).collect();
     let shown = found.get(offset..).unwrap_or_default();
     let shown = &shown[..shown.len().min(PAGE)];
     let lang = page::lang(ctx.request, ctx.maybe_actor());
@@ -322,6 +352,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
             tags: &k.server.fields.tags,
             why: &k.why,
             sample: k.sample.as_ref(),
+            open: Hot::of(&k.server.alerts),
             spark: spark(k.spark.cpu().points().map(|v| v.map(f64::from))),
         };
         (k.server.id.get(), k.stamp(), row)
@@ -331,7 +362,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let offset = if offset == 0 { String::new() } else { offset.to_string() };
         query(&[("q", q), ("state", state), ("tag", tag), ("offset", &offset)])
     };
-    let mut facets: HashMap<_, _> = ["lit", "flick", "dark", "unlit"]
+    let mut facets: HashMap<_, _> = ["lit", "flick", "dark", "unlit", "silenced"]
         .into_iter()
         .map(|lamp| (lamp, link(lamp, tag, 0)))
         .collect();
@@ -339,14 +370,14 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     facets.insert("untagged", link(state, "", 0));
     let (misses, fleet) = ctx.app.db.read(|conn| {
         let misses = crate::settings::number(conn, "poll.fail_threshold")?;
-        Ok((misses, super::counts(conn)?.iter().sum()))
+        Ok((misses, super::counts(conn)?.total))
     })?;
     let content = List {
         q,
         state,
         tag,
         query: query(&[("q", q), ("tag", tag), ("limit", "500")]),
-        counts,
+        counts: lamps(&counts),
         facets,
         rows,
         total: found.len(),
@@ -577,15 +608,23 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         .unwrap_or_default();
     let sample = sample(latest.get(&id)).map(|sample| Sample { disks, ..sample });
     let lang = page::lang(ctx.request, ctx.maybe_actor());
-    let mut why = why(&server, sample.as_ref());
+    let mut why = why(&server);
     // A young server's longer charts would be empty.
     let young = clock::now() - server.created_at < 6 * HOUR;
+    let host = server.lamp.host.clone();
     let (server, facts) = view(server, sample);
     if let (true, Some(latest)) = (why.evidence.is_empty(), latest.get(&id)) {
         why.evidence.push(format!("GET {}", server.glances_url));
         why.evidence.push(format!("200, {} ms", latest.took_ms));
     }
     let usual = if young { "1h" } else { "6h" };
+    let panels = ctx.panels("server", id.get())?;
+    if let Some(facts) = evidence(&panels, &why) {
+        why.evidence = facts;
+    }
+    // What was seen since the alert was raised.
+    let later = host.filter(|line| !why.evidence.contains(line));
+    why.evidence.extend(later);
     let content = Show {
         server,
         facts,
@@ -595,9 +634,22 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
         serves,
-        panels: ctx.panels("server", id.get())?,
+        panels,
     };
     page::show(ctx, "servers/show.html", content)
+}
+
+/// The raw facts of the alert that the page is about, as the alerts' panel has them.
+fn evidence(panels: &serde_json::Map<String, serde_json::Value>, why: &Why) -> Option<Vec<String>> {
+    let kind = match why.kind {
+        "dark" => "server.unreachable",
+        "key_changed" => "host.key_changed",
+        "alert" => why.alert.as_deref()?,
+        _ => return None,
+    };
+    let rows = panels.get("alerts")?.get("rows")?.as_array()?;
+    let row = rows.iter().find(|row| row["kind"] == kind)?;
+    serde_json::from_value(row["evidence"].clone()).ok()
 }
 
 /// The form as it was typed, or as the server's row has it. Secrets never come back.

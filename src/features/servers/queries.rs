@@ -1,12 +1,13 @@
 //! SQL of the servers.
 
 use super::model::{AuthType, Fields, Has};
-use super::{HostKeyState, Lamp, Polled, Server};
+use super::{Alerts, HostKeyState, Lamp, Polled, Server, State, Worst};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
+use serde::Serialize;
 use std::collections::HashSet;
 
 const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type, s.description, s.tags, s.public_ips,
@@ -15,7 +16,15 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.status_since, s.fail_count, s.last_error_code, s.last_error_say, s.glances_api, s.glances_path_seen, s.facts,
     s.facts_at, s.revision, s.created_at, s.updated_at, s.password IS NOT NULL, s.ssh_key IS NOT NULL,
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
-    s.poll_revision";
+    s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
+    a.title, a.target_name, s.host_seen";
+const FROM: &str = "servers s LEFT JOIN alerts a ON a.id = s.alert_id";
+
+/// When the silence of a whole server ends, of several the last; one about some kind of alerts alone is none.
+const SILENCED: &str =
+    "(SELECT max(q.ends_at) FROM silences q WHERE q.state = 'active' AND q.kind = '' AND q.domain_id IS NULL
+      AND q.group_id IS NULL AND (q.server_id IS NULL OR q.server_id = s.id)
+      AND (q.tag = '' OR EXISTS (SELECT 1 FROM server_tags t WHERE t.tag = q.tag AND t.server_id = s.id)))";
 
 fn strings(json: String) -> Vec<String> {
     serde_json::from_str(&json).unwrap_or_default()
@@ -55,10 +64,20 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             status: word(r.get_ref(21)?.as_str()?, &["provisioning", "ok", "unreachable"]),
             since: r.get(22)?,
             fail_count: r.get(23)?,
+            missed_since: r.get(39)?,
             error: error_code
                 .map(|code| Ok::<_, rusqlite::Error>((code, r.get(25)?)))
                 .transpose()?,
+            host: r.get(50)?,
         },
+        state: State::parse(r.get_ref(40)?.as_str()?),
+        state_since: r.get(41)?,
+        alerts: Alerts {
+            open: r.get(42)?,
+            kinds: r.get(43)?,
+            worst: r.get::<_, Option<i64>>(44)?.map(|id| worst(r, id)).transpose()?,
+        },
+        silenced_until: r.get(51)?,
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
         facts: r.get(28)?,
@@ -77,8 +96,19 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
     })
 }
 
+fn worst(r: &Row, id: i64) -> rusqlite::Result<Worst> {
+    Ok(Worst {
+        id,
+        kind: r.get(45)?,
+        level: r.get(46)?,
+        variant: r.get(47)?,
+        title: r.get(48)?,
+        name: r.get(49)?,
+    })
+}
+
 pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Option<Server>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM servers s WHERE s.id = ?1"))?;
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS}, {SILENCED} FROM {FROM} WHERE s.id = ?1"))?;
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
@@ -91,6 +121,8 @@ pub struct Filter<'a> {
     pub tag: &'a str,
     /// `provisioning`, `ok` or `unreachable`.
     pub status: &'a str,
+    /// The name of a [`State`].
+    pub state: &'a str,
     /// From Z to A.
     pub descending: bool,
     /// At most so many.
@@ -110,6 +142,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
         ),
         when(!filter.tag.is_empty(), "EXISTS (SELECT 1 FROM server_tags t WHERE t.tag = ?2 AND t.server_id = s.id)", "?2 IS ?2"),
         when(!filter.status.is_empty(), "s.status = ?3", "?3 IS ?3"),
+        when(!filter.state.is_empty(), "s.state = ?4", "?4 IS ?4"),
     ]
     .join(" AND ");
     let like = format!(
@@ -118,14 +151,21 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
     );
     let total = conn
         .prepare_cached(&format!("SELECT count(*) FROM servers s WHERE {wheres}"))?
-        .query_row(params![like, filter.tag, filter.status], |r| r.get(0))?;
+        .query_row(params![like, filter.tag, filter.status, filter.state], |r| r.get(0))?;
     let order = if filter.descending { "DESC" } else { "ASC" };
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM servers s WHERE {wheres} ORDER BY s.name {order}, s.id LIMIT ?4 OFFSET ?5"
+        "SELECT {COLUMNS}, {SILENCED} FROM {FROM} WHERE {wheres} ORDER BY s.name {order}, s.id LIMIT ?5 OFFSET ?6"
     ))?;
     let rows = statement
         .query_map(
-            params![like, filter.tag, filter.status, filter.limit, filter.offset],
+            params![
+                like,
+                filter.tag,
+                filter.status,
+                filter.state,
+                filter.limit,
+                filter.offset
+            ],
             read,
         )?
         .collect::<rusqlite::Result<_>>()?;
@@ -134,23 +174,90 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
 
 /// Every server, for the wall and the poller.
 pub fn all(conn: &Conn) -> Result<Vec<Server>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM servers s ORDER BY s.name, s.id"))?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS}, {SILENCED} FROM {FROM} ORDER BY s.name, s.id"
+    ))?;
     Ok(statement.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many servers are in each state: provisioning, ok, unreachable.
-pub fn counts(conn: &Conn) -> Result<[i64; 3]> {
-    let mut out = [0; 3];
-    let mut statement = conn.prepare_cached("SELECT status, count(*) FROM servers GROUP BY status")?;
-    let rows = statement.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?)))?;
-    for row in rows {
-        let (status, n) = row?;
-        out[["provisioning", "ok", "unreachable"]
-            .iter()
-            .position(|s| *s == status)
-            .unwrap_or(0)] = n;
+/// How many there are of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All there are.
+    pub total: i64,
+    /// See [`State`].
+    pub up: i64,
+    /// See [`State`].
+    pub degraded: i64,
+    /// See [`State`].
+    pub down: i64,
+    /// See [`State`].
+    pub pending: i64,
+    /// Of all these, under a silence.
+    pub silenced: i64,
+    /// Those of each state that are not, in the order of [`State::ALL`].
+    #[serde(skip)]
+    pub loud: [i64; 4],
+}
+
+impl Counts {
+    /// One more.
+    pub fn add(&mut self, state: State, silenced: bool) {
+        self.total += 1;
+        self.silenced += i64::from(silenced);
+        self.loud[state as usize] += i64::from(!silenced);
+        *match state {
+            State::Up => &mut self.up,
+            State::Degraded => &mut self.degraded,
+            State::Down => &mut self.down,
+            State::Pending => &mut self.pending,
+        } += 1;
     }
-    Ok(out)
+
+    /// How many are in this one.
+    pub fn of(&self, state: State) -> i64 {
+        match state {
+            State::Up => self.up,
+            State::Degraded => self.degraded,
+            State::Down => self.down,
+            State::Pending => self.pending,
+        }
+    }
+
+    /// The worst that any server is in; who has not answered yet is no fault.
+    pub fn worst(&self) -> State {
+        let faults = [State::Down, State::Degraded];
+        faults.into_iter().find(|s| self.of(*s) > 0).unwrap_or(State::Up)
+    }
+}
+
+/// How many servers are in which state.
+pub fn counts(conn: &Conn) -> Result<Counts> {
+    let mut counts = Counts::default();
+    let mut statement = conn.prepare_cached(&format!("SELECT s.state, {SILENCED} IS NOT NULL FROM servers s"))?;
+    let mut rows = statement.query([])?;
+    while let Some(r) = rows.next()? {
+        counts.add(State::parse(r.get_ref(0)?.as_str().unwrap_or_default()), r.get(1)?);
+    }
+    Ok(counts)
+}
+
+/// Alerts about this server were raised or are over: counts them again.
+pub fn alerts_changed(conn: &Conn, id: i64, at: Ms) -> Result<()> {
+    let mut statement = conn.prepare_cached(
+        "WITH open AS (SELECT id, kind, level, first_at FROM alerts
+           WHERE target_type = 'server' AND target_id = ?1 AND state <> 'resolved'),
+         worst AS (SELECT id, first_at FROM open WHERE level <> 'INFO'
+           ORDER BY instr('WARNING ERROR CRITICAL', level) DESC, first_at, id LIMIT 1)
+         UPDATE servers SET alerts_open = (SELECT count(*) FROM open),
+           alerts_kinds = (SELECT coalesce(group_concat(kind, ' '), '') FROM (SELECT DISTINCT kind FROM open ORDER BY kind)),
+           alert_id = (SELECT id FROM worst),
+           alerts_since = coalesce((SELECT first_at FROM worst), CASE WHEN alert_id IS NULL THEN alerts_since ELSE ?2 END),
+           revision = revision + 1
+         WHERE id = ?1",
+    )?;
+    statement.execute(params![id, at])?;
+    Ok(())
 }
 
 /// Every tag with how many servers have it.
@@ -178,15 +285,41 @@ pub fn poll_fingerprint(conn: &Conn) -> Result<(i64, i64)> {
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
-/// Number, name, status and interval of polls (s) of every server.
-pub type LampRow = (i64, String, &'static str, i64);
+/// What the metrics tell of every server.
+#[derive(Debug)]
+pub struct LampRow {
+    /// Number.
+    pub id: i64,
+    /// Name.
+    pub name: String,
+    /// See [`Lamp`].
+    pub status: &'static str,
+    /// See [`State`].
+    pub state: State,
+    /// Open alerts.
+    pub alerts: i64,
+    /// Under a silence.
+    pub silenced: bool,
+    /// Interval of polls, seconds.
+    pub interval_s: i64,
+}
 
 /// See [`LampRow`].
 pub fn lamps(conn: &Conn) -> Result<Vec<LampRow>> {
-    let mut statement = conn.prepare_cached("SELECT id, name, status, poll_interval_s FROM servers ORDER BY name")?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT s.id, s.name, s.status, s.state, s.alerts_open, {SILENCED} IS NOT NULL, s.poll_interval_s
+         FROM servers s ORDER BY s.name"
+    ))?;
     let rows = statement.query_map([], |r| {
-        let status = word(r.get_ref(2)?.as_str()?, &["provisioning", "ok", "unreachable"]);
-        Ok((r.get(0)?, r.get(1)?, status, r.get(3)?))
+        Ok(LampRow {
+            id: r.get(0)?,
+            name: r.get(1)?,
+            status: word(r.get_ref(2)?.as_str()?, &["provisioning", "ok", "unreachable"]),
+            state: State::parse(r.get_ref(3)?.as_str()?),
+            alerts: r.get(4)?,
+            silenced: r.get(5)?,
+            interval_s: r.get(6)?,
+        })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -195,7 +328,7 @@ pub fn lamps(conn: &Conn) -> Result<Vec<LampRow>> {
 pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
     let mut statement = conn.prepare_cached(
         "SELECT name, poll_revision, status, status_since, fail_count, last_error_code, last_error_say, glances_api,
-           glances_path_seen FROM servers WHERE id = ?1",
+           glances_path_seen, missed_since, host_seen FROM servers WHERE id = ?1",
     )?;
     let row = statement.query_row([id.get()], |r| {
         let code: Option<String> = r.get(5)?;
@@ -206,9 +339,11 @@ pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
                 status: word(r.get_ref(2)?.as_str()?, &["provisioning", "ok", "unreachable"]),
                 since: r.get(3)?,
                 fail_count: r.get(4)?,
+                missed_since: r.get(9)?,
                 error: code
                     .map(|code| Ok::<_, rusqlite::Error>((code, r.get(6)?)))
                     .transpose()?,
+                host: r.get(10)?,
             },
             glances_api: r.get(7)?,
             glances_path_seen: r.get(8)?,
@@ -331,7 +466,7 @@ pub fn set_facts(conn: &Conn, id: Id<id::Server>, facts: &str, at: Ms) -> Result
 pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -> Result<()> {
     conn.execute(
         "UPDATE servers SET glances_scheme = ?2, glances_host = ?3, glances_port = ?4, glances_path = ?5, glances_auth_type = ?6,
-           glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, fail_count = 0,
+           glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, fail_count = 0, missed_since = NULL,
            glances_path_seen = NULL, revision = revision + 1, poll_revision = poll_revision + 1
          WHERE id = ?1",
         params![
@@ -346,9 +481,18 @@ pub fn set_lamp(conn: &Conn, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
     let (code, say) = lamp.error.as_ref().map(|(c, s)| (c.as_str(), s.as_str())).unzip();
     conn.prepare_cached(
         "UPDATE servers SET status = ?2, status_since = ?3, fail_count = ?4, last_error_code = ?5, last_error_say = ?6,
-           revision = revision + 1 WHERE id = ?1",
+           missed_since = ?7, host_seen = ?8, revision = revision + 1 WHERE id = ?1",
     )?
-    .execute(params![id.get(), lamp.status, lamp.since, lamp.fail_count, code, say])?;
+    .execute(params![
+        id.get(),
+        lamp.status,
+        lamp.since,
+        lamp.fail_count,
+        code,
+        say,
+        lamp.missed_since,
+        lamp.host
+    ])?;
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub const PANELS: &[Panel] = &[
     Panel {
         on: "server",
         slot: "silence",
-        data: |ctx, id| over(ctx, "server.unreachable", ("server", id)),
+        data: |ctx, id| over(ctx, "", ("server", id)),
     },
     Panel {
         on: "domain",

@@ -1,0 +1,145 @@
+//! How everything is: the worst of its parts, which are the servers and Lamplighter itself. `GET /api/status`, the command
+//! `status`, the metrics and the frame of every page say what is said here. A silence hides nothing from a program; only
+//! people, who have asked for it, see what is silenced apart.
+
+use super::Status;
+use crate::app::App;
+use crate::base::error::Result;
+use crate::features::alerts;
+use crate::features::servers::{self, Counts, State};
+use crate::http::reply::Reply;
+use crate::http::route::Ctx;
+use crate::http::words::Lang;
+use crate::task::{self, queue};
+use serde::Serialize;
+
+/// See the module's documentation.
+#[derive(Debug, Serialize)]
+pub struct Overall {
+    /// `healthy`, `degraded` or `unhealthy`: the same as `state`, for who knows these words.
+    pub status: Status,
+    /// The worst of the parts.
+    pub state: State,
+    /// What it is made of.
+    pub parts: Parts,
+    /// Alerts that are not over.
+    pub alerts_open: i64,
+    /// Of these, those that nobody has acknowledged.
+    pub alerts_firing: i64,
+    /// What is done and what waits.
+    pub tasks: Tasks,
+}
+
+/// See [`Overall`].
+#[derive(Debug, Serialize)]
+pub struct Parts {
+    /// All servers together.
+    pub servers: Servers,
+    /// Lamplighter itself.
+    pub lamplighter: Own,
+}
+
+/// See [`Parts`].
+#[derive(Debug, Serialize)]
+pub struct Servers {
+    /// The worst that any of them is in.
+    pub state: State,
+    /// How many are in which.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// See [`Parts`].
+#[derive(Debug, Serialize)]
+pub struct Own {
+    /// As its health says.
+    pub state: State,
+    /// What is wrong.
+    pub reasons: Vec<String>,
+}
+
+/// See [`Overall`].
+#[derive(Debug, Serialize)]
+pub struct Tasks {
+    /// Being done.
+    pub running: i64,
+    /// Waiting.
+    pub queued: i64,
+}
+
+impl Overall {
+    /// How it is now.
+    pub fn of(app: &App) -> Result<Overall> {
+        let lamplighter = own(app);
+        app.db.read(|conn| {
+            let counts = servers::counts(conn)?;
+            let tasks = queue::counts(conn)?;
+            let count = |status: task::Status| {
+                let known = tasks.iter().find(|(name, _)| *name == status.name());
+                known.map_or(0, |(_, n)| *n)
+            };
+            let state = counts.worst().max(lamplighter.state);
+            Ok(Overall {
+                status: status(state),
+                state,
+                parts: Parts {
+                    servers: Servers {
+                        state: counts.worst(),
+                        counts,
+                    },
+                    lamplighter,
+                },
+                alerts_open: alerts::open(conn)?,
+                alerts_firing: alerts::firing(conn)?,
+                tasks: Tasks {
+                    running: count(task::Status::Running),
+                    queued: count(task::Status::Queued),
+                },
+            })
+        })
+    }
+
+    /// Its parts by name, with their states.
+    pub fn parts(&self) -> [(&'static str, State); 2] {
+        let parts = &self.parts;
+        [
+            ("servers", parts.servers.state),
+            ("lamplighter", parts.lamplighter.state),
+        ]
+    }
+}
+
+fn status(state: State) -> Status {
+    match state {
+        State::Up | State::Pending => Status::Healthy,
+        State::Degraded => Status::Degraded,
+        State::Down => Status::Unhealthy,
+    }
+}
+
+/// How Lamplighter itself is.
+pub fn own(app: &App) -> Own {
+    let own = super::own(app);
+    Own {
+        state: match own.status {
+            Status::Healthy => State::Up,
+            Status::Degraded => State::Degraded,
+            Status::Unhealthy => State::Down,
+        },
+        reasons: own.reasons.iter().map(|reason| reason.say(Lang::En)).collect(),
+    }
+}
+
+/// `GET /api/status`.
+pub fn show(ctx: &Ctx) -> Result<Reply> {
+    #[derive(Serialize)]
+    struct View {
+        #[serde(flatten)]
+        overall: Overall,
+        uptime_seconds: u64,
+    }
+    Reply::json(&View {
+        overall: Overall::of(ctx.app)?,
+        uptime_seconds: ctx.app.started.elapsed().as_secs(),
+    })
+}
