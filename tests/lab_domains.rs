@@ -298,7 +298,12 @@ fn a_certificate_is_had_from_an_acme_server_and_a_failure_leaves_the_site_as_it_
     tidy("h1");
 
     // Renewal is certbot's; asked for at once it happens at once.
-    let sum = || on("h1", "sha256sum </etc/letsencrypt/live/www.alpha.test/fullchain.pem");
+    let sum = || {
+        on(
+            "h1",
+            "sha256sum </etc/letsencrypt/live/lamplighter-www.alpha.test/fullchain.pem",
+        )
+    };
     let before = sum();
     let task = admin.post(&format!("{path}/renew"), &json!({ "force": true })).is(202)["task_id"]
         .as_i64()
@@ -346,12 +351,19 @@ fn a_short_lived_certificate_is_renewed_when_its_share_of_life_says_so() {
     let line = |name: &str| {
         on(
             "h8",
-            &format!("grep -c '^renew_before_expiry = [0-9]* seconds$' /etc/letsencrypt/renewal/{name}.conf"),
+            &format!(
+                "grep -c '^renew_before_expiry = [0-9]* seconds$' /etc/letsencrypt/renewal/lamplighter-{name}.conf"
+            ),
         )
     };
     assert_eq!((line(name), line(other)), ("1".into(), "1".into()));
     // What certbot's timer starts. Without that line it would renew at once, for less than 30 days are left.
-    let on_disk = |name: &str| on("h8", &format!("sha256sum </etc/letsencrypt/live/{name}/fullchain.pem"));
+    let on_disk = |name: &str| {
+        on(
+            "h8",
+            &format!("sha256sum </etc/letsencrypt/live/lamplighter-{name}/fullchain.pem"),
+        )
+    };
     let timer = || on("h8", "systemctl start certbot.service");
     let (of_name, of_other) = (on_disk(name), on_disk(other));
     timer();
@@ -414,7 +426,10 @@ fn a_short_lived_certificate_is_renewed_when_its_share_of_life_says_so() {
     let leaf = |what: &str| format!("{what} | openssl x509 -noout -serial");
     let connect =
         format!("timeout 10 openssl s_client -connect 10.77.0.18:443 -servername {other} </dev/null 2>/dev/null");
-    let disk = on("h8", &leaf(&format!("cat /etc/letsencrypt/live/{other}/cert.pem")));
+    let disk = on(
+        "h8",
+        &leaf(&format!("cat /etc/letsencrypt/live/lamplighter-{other}/cert.pem")),
+    );
     eventually("nginx serves it", || (on("h8", &leaf(&connect)) == disk).then_some(()));
 }
 
@@ -520,7 +535,7 @@ fn two_servers_serve_five_domains_and_whatever_breaks_is_told_and_put_back() {
     // What breaks on a server: the code that the plan names, whether a person must allow it to be overwritten.
     let site = |name: &str| format!("/etc/nginx/sites-available/{name}.conf");
     let link = |name: &str| format!("/etc/nginx/sites-enabled/{name}.conf");
-    let live = |name: &str| format!("/etc/letsencrypt/live/{name}");
+    let live = |name: &str| format!("/etc/letsencrypt/live/lamplighter-{name}");
     for (id, server, host, harm, fault, overwrite) in [
         (
             idn,

@@ -325,7 +325,7 @@ fn another_web_server_on_port_80_is_named() {
     server.on("systemctl stop other-web; systemctl start nginx; systemd-run -q --unit=other-tls python3 -m http.server 443 && sleep 1");
     let (first, site) = (
         server.plain(1, "127.0.0.1:8001"),
-        server.secure(NAME, 1, "127.0.0.1:8001", site::acme_paths(NAME)),
+        server.secure(NAME, 1, "127.0.0.1:8001", site::acme_paths(&site::lineage(NAME))),
     );
     let refused = server.run("root", &acme(NAME, &site, &first, None)).unwrap_err();
     assert_eq!(refused.code, "port_taken");
@@ -572,7 +572,7 @@ fn a_certificate_is_issued_over_the_old_site_and_renewed() {
     let server = Server::ready();
     server.backend(8001, "one");
     let old = server.plain(1, "127.0.0.1:8001");
-    let new = server.secure(NAME, 2, "127.0.0.1:8001", site::acme_paths(NAME));
+    let new = server.secure(NAME, 2, "127.0.0.1:8001", site::acme_paths(&site::lineage(NAME)));
 
     // Killed while certbot runs, on a server that had nothing: nothing is left.
     let before = server.tree();
@@ -618,7 +618,7 @@ fn a_certificate_is_issued_over_the_old_site_and_renewed() {
     }
     // Another target needs no new certificate.
     server.backend(8002, "two");
-    let other = server.secure(NAME, 3, "127.0.0.1:8002", site::acme_paths(NAME));
+    let other = server.secure(NAME, 3, "127.0.0.1:8002", site::acme_paths(&site::lineage(NAME)));
     let changed = server
         .run("root", &acme(NAME, &other, &old, Some(&sum(&new.text))))
         .unwrap();
@@ -629,7 +629,7 @@ fn a_certificate_is_issued_over_the_old_site_and_renewed() {
 
     let wanted = [Wanted {
         name: NAME,
-        chain: Some(&site::acme_paths(NAME).0),
+        certificate: site::Look::Acme(DIRECTORY),
         proof: Some(&other.proof),
         ..Wanted::default()
     }];
@@ -638,26 +638,34 @@ fn a_certificate_is_issued_over_the_old_site_and_renewed() {
     assert_eq!(certificate.names, [NAME]);
     assert_eq!(certificate.sha256, first.facts["tls_sha256"]);
     assert!(certificate.not_after > certificate.not_before && certificate.issuer.contains("Pebble"));
-    assert_eq!(seen.sites[0].acme.as_deref(), Some(DIRECTORY));
+    assert_eq!(seen.sites[0].lineage, Some(site::lineage(NAME)));
+    assert_eq!(seen.sites[0].lacks, None);
     assert!(seen.sites[0].proved);
 
-    let kept = server.run("root", &site::renew(NAME, false).unwrap()).unwrap();
+    let kept = server
+        .run("root", &site::renew(NAME, &site::lineage(NAME), false).unwrap())
+        .unwrap();
     assert_eq!(
         (kept.changed, &kept.facts["tls_sha256"]),
         (0, &first.facts["tls_sha256"])
     );
-    let renewed = server.run("root", &site::renew(NAME, true).unwrap()).unwrap();
+    let renewed = server
+        .run("root", &site::renew(NAME, &site::lineage(NAME), true).unwrap())
+        .unwrap();
     assert_eq!(renewed.changed, 1);
     assert_ne!(renewed.facts["tls_sha256"], first.facts["tls_sha256"]);
     assert!(get("h4", "https", NAME, "/", &verified).starts_with("200"));
     let unknown = server
-        .run("root", &site::renew("other.h4.lab.test", false).unwrap())
+        .run(
+            "root",
+            &site::renew("other.h4.lab.test", "other.h4.lab.test", false).unwrap(),
+        )
         .unwrap_err();
     assert_eq!(unknown.code, "no_lineage");
 
     // Renamed: the new name has all, of the old one nothing is left, not even what certbot would renew in vain.
     let name = "new.h4.lab.test";
-    let moved = server.secure(name, 4, "127.0.0.1:8002", site::acme_paths(name));
+    let moved = server.secure(name, 4, "127.0.0.1:8002", site::acme_paths(&site::lineage(name)));
     let first = server.named(name, 4, "127.0.0.1:8002");
     let recipe = |expect: Option<&str>| {
         site::apply(&Apply {
@@ -667,6 +675,7 @@ fn a_certificate_is_issued_over_the_old_site_and_renewed() {
             certificate: Certificate::Acme {
                 email: "ops@lab.test",
                 directory: DIRECTORY,
+                lineage: &site::lineage(name),
                 first: (&first.text, &first.proof),
             },
             ..wish(&moved, expect)
@@ -721,10 +730,11 @@ fn a_certificate_that_is_not_to_be_had_leaves_the_site_as_it_was() {
                 "printf '%s\\n' '#!/bin/sh' 'cat <<E' \"{shim}\" E 'exit 1' >/usr/local/sbin/certbot; chmod 755 /usr/local/sbin/certbot"
             ));
         }
-        let new = server.secure(name, 2, "127.0.0.1:8001", site::acme_paths(name));
+        let new = server.secure(name, 2, "127.0.0.1:8001", site::acme_paths(&site::lineage(name)));
         let wanted = Certificate::Acme {
             email: "",
             directory,
+            lineage: &site::lineage(name),
             first: (&old.text, &old.proof),
         };
         let live = sum(&old.text);
@@ -771,7 +781,7 @@ fn certbot_is_fetched_when_it_is_not_there() {
     server.backend(8001, "one");
     let old = server.plain(1, "127.0.0.1:8001");
     server.deploy(&old).unwrap();
-    let new = server.secure(NAME, 2, "127.0.0.1:8001", site::acme_paths(NAME));
+    let new = server.secure(NAME, 2, "127.0.0.1:8001", site::acme_paths(&site::lineage(NAME)));
     let recipe = acme(NAME, &new, &old, Some(&sum(&old.text)));
 
     server.on("cp /etc/apt/sources.list /root/; echo 'deb [trusted=yes] file:/srv/gone ./' >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*");
@@ -879,8 +889,13 @@ fn a_file_that_was_edited_by_hand_is_seen_at_once() {
     let mut asked = vec![Sum {
         name: NAME,
         known: Some(&known),
+        lineage: None,
     }];
-    asked.extend(names.iter().map(|name| Sum { name, known: None }));
+    asked.extend(names.iter().map(|name| Sum {
+        name,
+        known: None,
+        lineage: None,
+    }));
     let floor = || {
         let since = Instant::now();
         server.run("root", &site::sums(&[]).unwrap()).unwrap();
@@ -1174,6 +1189,7 @@ fn acme(name: &str, site: &Rendered, first: &Rendered, expect: Option<&str>) -> 
         certificate: Certificate::Acme {
             email: "ops@lab.test",
             directory: DIRECTORY,
+            lineage: &site::lineage(name),
             first: (&first.text, &first.proof),
         },
         ..wish(site, expect)

@@ -94,6 +94,7 @@ fn site_recipes() -> Vec<Recipe> {
     let acme = Certificate::Acme {
         email: "ops@example.com",
         directory: "https://acme.example.com:14000/dir",
+        lineage: "lamplighter-app.example.com",
         first: ("server {}\n", &proof),
     };
     let files = Certificate::Files {
@@ -106,7 +107,7 @@ fn site_recipes() -> Vec<Recipe> {
         site::apply(&wish(acme)).unwrap(),
         site::apply(&wish(files)).unwrap(),
         site::remove("app.example.com", None).unwrap(),
-        site::renew("app.example.com", true).unwrap(),
+        site::renew("app.example.com", "lamplighter-app.example.com", true).unwrap(),
         site::sums(&[]).unwrap(),
     ]
 }
@@ -490,7 +491,7 @@ fn what_a_server_says_of_its_sites_is_read_with_care() {
     let wanted = [Wanted::default(), Wanted::default()];
     let sum = "a".repeat(64);
     let text = format!(
-        "sha256 {sum}\nenabled /etc/x\u{1b}[31m\nold_sha256 zz\nold_enabled yes\nother /a\nother /b\nacme https://x\nproved no\n\
+        "sha256 {sum}\nenabled /etc/x\u{1b}[31m\nold_sha256 zz\nold_enabled yes\nother /a\nother /b\nlineage ../x\nlacks ended\nstranger /x a.test b.test\ngoes y\nproved no\n\
          cert_not_after 1800000000\ncert_not_before 99999999999999999999\ncert_name a.test\ncert_issuer CN=x\nnonsense\ncert_new y\n"
     );
     let mut outcome = Outcome::default();
@@ -503,6 +504,9 @@ fn what_a_server_says_of_its_sites_is_read_with_care() {
     assert_eq!(first.file.enabled, Enabled::Foreign("/etc/x [31m".into()));
     assert_eq!((&first.old.sha256, &first.old.enabled), (&None, &Enabled::Yes));
     assert_eq!((first.others.len(), first.proved), (2, false));
+    assert_eq!((&first.lineage, first.lacks.as_deref()), (&None, Some("ended")));
+    assert_eq!(first.stranger, Some(("/x".into(), "a.test b.test".into())));
+    assert_eq!(first.goes, [("y".into(), String::new())]);
     let certificate = first.certificate.as_ref().unwrap();
     assert_eq!(
         (certificate.not_after, certificate.not_before),
@@ -517,19 +521,23 @@ fn what_a_server_says_of_its_sites_is_read_with_care() {
             Sum {
                 name: "a.test",
                 known: None,
+                lineage: None,
             },
             Sum {
                 name: "b.test",
                 known: None,
+                lineage: None,
             },
         ];
         site::summed(&outcome, &asked)
     };
-    let told = sums(&format!("{sum} yes\n- /etc/other\n")).unwrap();
+    let told = sums(&format!("{sum} lost yes\n- - /etc/other\n")).unwrap();
     assert_eq!(told[0].file.sha256.as_deref(), Some(&*sum));
+    assert_eq!(told[0].unrenewed.as_deref(), Some("lost"));
+    assert_eq!(told[1].unrenewed, None);
     assert_eq!(told[1].file.enabled, Enabled::Foreign("/etc/other".into()));
     assert_eq!(
-        sums("- no\n").unwrap_err().code,
+        sums("- - no\n").unwrap_err().code,
         "broken_off",
         "one is missing: neither is believed"
     );
@@ -549,6 +557,7 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
             certificate: Certificate::Acme {
                 email,
                 directory,
+                lineage: "lamplighter-a.test",
                 first,
             },
             expect: None,
@@ -573,7 +582,8 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
     assert!(
         site::sums(&[Sum {
             name: "a.test,b",
-            known: None
+            known: None,
+            lineage: None,
         }])
         .is_err()
     );
@@ -581,7 +591,8 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
         site::sums(&vec![
             Sum {
                 name: "a.test",
-                known: None
+                known: None,
+                lineage: None,
             };
             257
         ])

@@ -28,9 +28,22 @@ pub const SITES_MAX: usize = 256;
 /// alarms in the last third (and looks twelve times in a life) hears only of those that were not renewed.
 pub const RENEW_TWELFTHS: i64 = 5;
 
-/// Path of chain and key that certbot keeps for a domain.
-pub fn acme_paths(name: &str) -> (String, String) {
-    let dir = format!("/etc/letsencrypt/live/{name}");
+const LIVE: &str = "/etc/letsencrypt/live/";
+
+/// What certbot calls a domain's certificate: a name that nobody else gives to his.
+pub fn lineage(name: &str) -> String {
+    format!("lamplighter-{name}")
+}
+
+/// The lineage of certbot that a site's text names.
+pub fn lineage_in(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once(LIVE)?.1.split_once('/')?;
+    self::name(name).ok()
+}
+
+/// Path of chain and key that certbot keeps for a lineage.
+pub fn acme_paths(lineage: &str) -> (String, String) {
+    let dir = format!("{LIVE}{lineage}");
     (format!("{dir}/fullchain.pem"), format!("{dir}/privkey.pem"))
 }
 
@@ -133,10 +146,24 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// What its file was named after so far.
     pub old_name: Option<&'a str>,
-    /// Path of the certificate it uses or would use.
-    pub chain: Option<&'a str>,
+    /// The certificate it uses or would use.
+    pub certificate: Look<'a>,
     /// Of the text that should be running.
     pub proof: Option<&'a Proof>,
+    /// A name whose site is to go: what certbot keeps for it is looked for.
+    pub goes: Option<&'a str>,
+}
+
+/// See [`Wanted::certificate`].
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Look<'a> {
+    /// It uses none.
+    #[default]
+    None,
+    /// The chain at this path.
+    Chain(&'a str),
+    /// What certbot keeps, or would, from the ACME server with this directory.
+    Acme(&'a str),
 }
 
 /// What is there. Changes nothing; read the outcome with [`seen`].
@@ -144,12 +171,17 @@ pub fn look(sites: &[Wanted]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
         lines.push(format!(
-            "{} {} {} {} {}",
+            "{} {} {} {} {} {}",
             name(site.name)?,
             site.old_name.map(name).transpose()?.unwrap_or("-"),
-            site.chain.map(path).transpose()?.unwrap_or("-"),
+            match site.certificate {
+                Look::None => "-",
+                Look::Chain(chain) => path(chain)?,
+                Look::Acme(directory) => acme_directory(directory)?,
+            },
             site.proof.map_or("-", |proof| &proof.path),
             site.proof.map_or("-", |proof| &proof.body),
+            site.goes.map(name).transpose()?.unwrap_or("-"),
         ));
     }
     Ok(Recipe {
@@ -230,10 +262,18 @@ pub struct SiteSeen {
     pub old: FileSeen,
     /// Other files that answer for the same name on port 80 or 443.
     pub others: Vec<String>,
-    /// The certificate at the path that was asked for.
+    /// The certificate that was asked for.
     pub certificate: Option<CertificateSeen>,
-    /// The ACME server that certbot has this domain's certificate from.
-    pub acme: Option<String>,
+    /// certbot's name for it; None: every place that we might give it is taken by what certbot does not recognise.
+    pub lineage: Option<String>,
+    /// Why another has to be issued: `none`, `server`, `ended`, `name`. None: it is good.
+    pub lacks: Option<String>,
+    /// Files in those places.
+    pub leftovers: Vec<String>,
+    /// Somebody else's certificate by this name: where it is, and its names.
+    pub stranger: Option<(String, String)>,
+    /// What certbot keeps for the name that goes, and a file that uses it besides (empty: none does, and it goes, too).
+    pub goes: Vec<(String, String)>,
     /// The running nginx gives the proof that was asked for.
     pub proved: bool,
 }
@@ -314,7 +354,11 @@ fn site_seen(outcome: &Outcome, n: usize) -> SiteSeen {
             "old_sha256" => site.old.sha256 = hash(&value),
             "old_enabled" => site.old.enabled = enabled(&value),
             "other" => site.others.push(value),
-            "acme" => site.acme = Some(value),
+            "lineage" => site.lineage = name(&value).ok().map(String::from),
+            "lacks" => site.lacks = Some(value),
+            "leftover" => site.leftovers.push(value),
+            "stranger" => site.stranger = Some(two(&value)),
+            "goes" => site.goes.push(two(&value)),
             "proved" => site.proved = value == "yes",
             _ => {
                 if let Some(key) = key.strip_prefix("cert_") {
@@ -324,6 +368,12 @@ fn site_seen(outcome: &Outcome, n: usize) -> SiteSeen {
         }
     }
     site
+}
+
+/// The first word, and the rest.
+fn two(value: &str) -> (String, String) {
+    let (first, rest) = value.split_once(' ').unwrap_or((value, ""));
+    (first.to_string(), rest.to_string())
 }
 
 /// One line of a site, as it is shown.
@@ -386,6 +436,8 @@ pub enum Certificate<'a> {
         email: &'a str,
         /// URL of the ACME server's directory.
         directory: &'a str,
+        /// certbot's name for it.
+        lineage: &'a str,
         /// The text on port 80 alone that is put there while the first certificate is being issued, and its proof.
         first: (&'a str, &'a Proof),
     },
@@ -415,16 +467,18 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         "site_expected",
         "site_ports",
     ];
-    let (mut kind, mut email, mut directory, mut first) = ("none", "", "", None);
+    let (mut kind, mut email, mut directory, mut lineage, mut first) = ("none", "", "", "", None);
     let mut secret = String::new();
     match &wish.certificate {
         Certificate::None => {}
         Certificate::Acme {
             email: to,
             directory: url,
+            lineage: kept,
             first: text,
         } => {
             (kind, email, directory, first) = ("acme", acme_email(to)?, acme_directory(url)?, Some(text));
+            lineage = name(kept)?;
             plan.extend(["site_tools", "site_targets", "site_first", "site_certificate"]);
         }
         Certificate::Files { chain, key } => {
@@ -464,6 +518,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
         ("EMAIL", email),
         ("DIRECTORY", directory),
+        ("LINEAGE", lineage),
     ])?;
     values.push_str(&secret);
     Ok(Recipe {
@@ -485,7 +540,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
     })
 }
 
-/// Takes a site away: link, file, its uploaded certificate and the certificate that certbot keeps for it over our folder.
+/// Takes a site away: link, file, its uploaded certificate and the certificate that certbot keeps for it alone, unless somebody else uses that.
 /// `expect` as in [`Apply::expect`]; a site that is not there is fine. Fact `healed` as with [`apply`].
 pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
     Ok(Recipe {
@@ -519,9 +574,9 @@ pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
     })
 }
 
-/// Has certbot renew a domain's certificate when it is due (see [`RENEW_TWELFTHS`]), or now (`force`). Facts: `tls_…` as with [`apply`], of what is
+/// Has certbot renew a domain's certificate, which it calls `lineage`, when it is due (see [`RENEW_TWELFTHS`]), or now (`force`). Facts: `tls_…` as with [`apply`], of what is
 /// served afterwards.
-pub fn renew(domain: &str, force: bool) -> Result<Recipe> {
+pub fn renew(domain: &str, lineage: &str, force: bool) -> Result<Recipe> {
     Ok(Recipe {
         name: "site-renew",
         root: true,
@@ -536,6 +591,7 @@ pub fn renew(domain: &str, force: bool) -> Result<Recipe> {
         ],
         values: Secret::new(shell::assignments(&[
             ("NAME", name(domain)?),
+            ("LINEAGE", name(lineage)?),
             ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
             ("FORCE", if force { "yes" } else { "" }),
         ])?),
@@ -559,6 +615,8 @@ pub struct Sum<'a> {
     pub name: &'a str,
     /// SHA-256 of the text that should be there, hex. When another is there, that text is told too; None: no text is.
     pub known: Option<&'a str>,
+    /// certbot's name for its certificate, when it has one.
+    pub lineage: Option<&'a str>,
 }
 
 /// The hash of each site's file and whether nginx reads it. Changes nothing; read the outcome with [`summed`].
@@ -566,7 +624,13 @@ pub fn sums(sites: &[Sum]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
         let known = site.known.map(sha256).transpose()?;
-        lines.push(format!("{} {}", name(site.name)?, known.unwrap_or("-")));
+        let lineage = site.lineage.map(name).transpose()?;
+        lines.push(format!(
+            "{} {} {}",
+            name(site.name)?,
+            known.unwrap_or("-"),
+            lineage.unwrap_or("-")
+        ));
     }
     Ok(Recipe {
         name: "site-sums",
@@ -574,7 +638,7 @@ pub fn sums(sites: &[Sum]) -> Result<Recipe> {
         deadline: MINUTE,
         plan: vec!["site_sums"],
         values: Secret::new(shell::assignments(&[("SITES", &list(lines)?)])?),
-        text: script!("prelude.sh", "site_sums.sh"),
+        text: script!("prelude.sh", "site.sh", "site_sums.sh"),
     })
 }
 
@@ -583,6 +647,8 @@ pub fn sums(sites: &[Sum]) -> Result<Recipe> {
 pub struct Summed {
     /// Its hash and whether nginx reads it.
     pub file: FileSeen,
+    /// Why certbot will never renew its certificate: `lost`, `off` or `astray`.
+    pub unrenewed: Option<String>,
     /// Its text, when it was asked for and differs. None with another hash: too long to be told.
     pub text: Option<String>,
 }
@@ -600,8 +666,10 @@ pub fn summed(outcome: &Outcome, sites: &[Sum]) -> Result<Vec<Summed>> {
         .log(format!("{} of {} sums", lines.len(), sites.len())));
     }
     let one = |(n, line): (usize, &&str)| {
-        let (sum, link) = line.split_once(' ').unwrap_or((line, "no"));
+        let (sum, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (renewal, link) = rest.split_once(' ').unwrap_or(("-", "no"));
         Summed {
+            unrenewed: (renewal != "-").then(|| text::one_line(renewal, VALUE_SIZE_MAX)),
             file: FileSeen {
                 sha256: hash(sum),
                 enabled: enabled(&text::one_line(link, VALUE_SIZE_MAX)),

@@ -362,6 +362,16 @@ pub const FAILURES: &[Failure] = &[
         "/var/log/letsencrypt/letsencrypt.log on the server says more.",
     ),
     failure(
+        "lineage_changed",
+        Kind::Conflict,
+        "Look at the new plan, then deploy again.",
+    ),
+    failure(
+        "lineage_leftovers",
+        Kind::Conflict,
+        "Put back what is missing there, or remove these when nothing uses them, then try again.",
+    ),
+    failure(
         "no_lineage",
         Kind::Conflict,
         "Deploy the domain: that gets a certificate.",

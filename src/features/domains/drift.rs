@@ -40,6 +40,7 @@ pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
         .map(|(row, sum)| Sum {
             name: &row.name,
             known: Some(sum),
+            lineage: remote::lineage_in(&row.text),
         })
         .collect();
     let ask = |asked: &[Sum]| {
@@ -82,7 +83,11 @@ fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
                 seen,
             })
         }
-        (Some(_), Enabled::Yes) => None,
+        (Some(_), Enabled::Yes) => found.unrenewed.as_ref().map(|why| Drift {
+            code: "renewal_lost",
+            say: unrenewed(remote::lineage_in(&row.text).unwrap_or_default(), why),
+            seen: row.text.clone(),
+        }),
         (Some(_), Enabled::No) if is_switched_off(row) => Some(Drift {
             code: SWITCHED_OFF,
             say: row.problem.as_ref().map(|(_, say)| say.clone()).unwrap_or_default(),
@@ -124,6 +129,21 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         note(app, tx, &row, Some(&drift), event.at)?;
     }
     Ok(())
+}
+
+/// Why a certificate will not be renewed, and what helps.
+fn unrenewed(lineage: &str, why: &str) -> String {
+    let file = format!("/etc/letsencrypt/renewal/{lineage}.conf");
+    match why {
+        "off" => format!("{file} says “autorenew = False”, so the certificate will end. Take that line out."),
+        "astray" => format!(
+            "{file} has the name proved another way than over Lamplighter's folder, which cannot work here, so the certificate will end. Put back the line “authenticator = webroot” with {}.",
+            remote::WEBROOT
+        ),
+        _ => format!(
+            "certbot does not recognise its certificate {lineage} any more ({file} or one of its links is missing), so it will end. Put back what is missing, or deploy the domain: it gets another one."
+        ),
+    }
 }
 
 /// The first line of the new text that is another than in the old one (where it goes on, when lines are missing there).

@@ -19,7 +19,6 @@ use crate::features::servers::{self, Server, reach::Way};
 use crate::features::upstreams::model::Target;
 use crate::features::{certificates, upstreams};
 use crate::http::words::Lang;
-use crate::net::x509;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
 use crate::settings;
@@ -107,39 +106,50 @@ impl Wish {
         self.domain.fields.ssl && self.own.is_none()
     }
 
+    /// certbot's name for its certificate on a server, as far as is known without a look: that of the text there.
+    pub fn lineage(&self, row: &Row) -> String {
+        let there = remote::lineage_in(&row.text).filter(|_| row.name == self.name());
+        there.map_or_else(|| remote::lineage(self.name()), String::from)
+    }
+
     /// Where chain and key are on a server.
-    fn certificate_paths(&self) -> (String, String) {
+    fn certificate_paths(&self, lineage: &str) -> (String, String) {
         match self.own {
             Some(_) => remote::uploaded_paths(self.name()),
-            None => remote::acme_paths(self.name()),
+            None => remote::acme_paths(lineage),
         }
     }
 
     /// The file for one server. `None` for the nginx there: as if it were Debian 12's, to have something to show.
     pub fn render(&self, row: &Row, nginx: Option<Nginx>) -> Result<Rendered> {
-        self.render_as(row, nginx, self.domain.fields.ssl)
+        self.render_with(row, nginx, &self.lineage(row))
+    }
+
+    /// The same with the certificate that certbot keeps by this name.
+    pub fn render_with(&self, row: &Row, nginx: Option<Nginx>, lineage: &str) -> Result<Rendered> {
+        self.render_as(row, nginx, self.domain.fields.ssl.then_some(lineage))
     }
 
     /// The text on port 80 alone, for the time while the first certificate is being issued.
     pub fn render_first(&self, row: &Row, nginx: Nginx) -> Result<Rendered> {
-        self.render_as(row, Some(nginx), false)
+        self.render_as(row, Some(nginx), None)
     }
 
-    fn render_as(&self, row: &Row, nginx: Option<Nginx>, ssl: bool) -> Result<Rendered> {
+    fn render_as(&self, row: &Row, nginx: Option<Nginx>, lineage: Option<&str>) -> Result<Rendered> {
         if self.targets.is_empty() {
             let say = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
             return Err(Error::new(Kind::Conflict, "no_upstream", say));
         }
-        let (chain, key) = self.certificate_paths();
+        let paths = lineage.map(|lineage| self.certificate_paths(lineage));
         let site = |generation| Site {
             domain: self.name(),
             id: self.domain.id.get(),
             generation,
             upstream: &self.targets,
-            tls: ssl.then_some(Tls {
+            tls: paths.as_ref().map(|(chain, key)| Tls {
                 hsts_max_age_s: self.domain.fields.hsts.then_some(self.hsts_max_age_s),
-                chain: &chain,
-                key: &key,
+                chain,
+                key,
             }),
             nginx: nginx.unwrap_or(Nginx::DEBIAN_12),
         };
@@ -200,7 +210,8 @@ pub struct Fault {
 pub struct Step {
     /// `+` makes, `~` changes, `-` takes away, `r` reloads.
     pub op: char,
-    /// Names the words: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `put_certificate`, `enable`, `reload`.
+    /// Names the words: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `take_over`,
+    /// `put_certificate`, `drop_certificate`, `enable`, `reload`.
     pub what: &'static str,
     /// The file, or the ACME server.
     pub on: String,
@@ -257,6 +268,7 @@ pub(super) struct Work {
     pub rendered: Rendered,
     pub generation: i64,
     pub first: Option<Rendered>,
+    pub lineage: String,
 }
 
 /// A domain's plan.
@@ -472,14 +484,19 @@ pub(super) fn on_server(
     cancel: &Cancel,
     tell: &mut dyn FnMut(Report),
 ) -> Result<ServerPlan> {
-    let (chain, _) = wish.certificate_paths();
+    let (chain, _) = remote::uploaded_paths(wish.name());
     let proof = site::proof_in(&row.text);
     let old_name = Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name());
     let wanted = [Wanted {
         name: wish.name(),
         old_name,
-        chain: wish.domain.fields.ssl.then_some(chain.as_str()),
+        certificate: match (&wish.own, row.wanted && wish.domain.fields.ssl) {
+            (_, false) => remote::Look::None,
+            (Some(_), true) => remote::Look::Chain(&chain),
+            (None, true) => remote::Look::Acme(&wish.acme_directory),
+        },
         proof: proof.as_ref(),
+        goes: old_name.or((!row.wanted).then_some(wish.name())),
     }];
     let mut recipe = remote::look(&wanted)?;
     recipe.deadline = LOOK_LIMIT;
@@ -505,9 +522,11 @@ fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Opti
     if wish.targets.is_empty() {
         return Ok(plan);
     }
-    let rendered = wish.render(row, seen.nginx)?;
+    let lineage = here.lineage.clone().unwrap_or_else(|| wish.lineage(row));
+    plan.find_lineages(wish, &here, &lineage);
+    let rendered = wish.render_with(row, seen.nginx, &lineage)?;
     plan.after = rendered.text.clone();
-    plan.plan_steps(wish, row, &seen, &here, old_name, &rendered)?;
+    plan.plan_steps(wish, row, &seen, &here, old_name, &rendered, lineage)?;
     Ok(plan)
 }
 
@@ -545,6 +564,50 @@ impl ServerPlan {
         }
         self.steps.push(Step::new('-', "remove", site_path(&row.name)));
         self.steps.push(Step::new('r', "reload", ""));
+        self.let_go(here);
+    }
+
+    /// What certbot keeps for a name that goes, goes too; not what somebody else uses.
+    fn let_go(&mut self, here: &SiteSeen) {
+        for (lineage, user) in &here.goes {
+            let path = remote::acme_paths(lineage).0;
+            if user.is_empty() {
+                self.steps.push(Step::new('-', "drop_certificate", path));
+                continue;
+            }
+            let message = format!(
+                "{user} uses {path}, so that certificate stays. certbot cannot renew it over this server's port 80 any more."
+            );
+            self.faults
+                .push(Fault::new(Level::Warn, "certificate_used", message).on(path, user));
+        }
+    }
+
+    /// Certificates that certbot keeps, and whose they are.
+    fn find_lineages(&mut self, wish: &Wish, here: &SiteSeen, lineage: &str) {
+        if !wish.is_acme() {
+            return;
+        }
+        if !here.leftovers.is_empty() {
+            let level = match here.lineage {
+                None => Level::Stop,
+                Some(_) => Level::Warn,
+            };
+            let places = here.leftovers.join(" ");
+            let message = format!(
+                "certbot does not recognise what lies at {places} (its four files as links, and its renewal file). It is not used. Put back what is missing, or remove these when nothing uses them."
+            );
+            self.faults
+                .push(Fault::new(level, "lineage_leftovers", message).on(places, lineage));
+        }
+        if let Some((path, names)) = &here.stranger {
+            let message = format!(
+                "{path} is a certificate of somebody else, for {names}. It stays as it is, and this site gets its own, {lineage}. If it is for {} too, take that name out of it: its renewal asks at this site from now on.",
+                wish.name()
+            );
+            let fault = Fault::new(Level::Warn, "lineage_foreign", message);
+            self.faults.push(fault.on(path, names));
+        }
     }
 
     /// A configuration that is already faulty, and a service that is down: both are mended where files of ours alone are
@@ -675,23 +738,25 @@ impl ServerPlan {
         here: &SiteSeen,
         old_name: Option<&str>,
         rendered: &Rendered,
+        lineage: String,
     ) -> Result<()> {
         let mut steps = std::mem::take(&mut self.steps);
         let same_text = here.text.as_deref() == Some(rendered.text.as_str());
         if !seen.ready {
             steps.push(Step::new('+', "nginx", ""));
         }
-        let certificate_stands = here.certificate.as_ref().is_some_and(|c| is_good(c, wish.name()));
-        if wish.is_acme() && !certificate_stands {
-            if seen.certbot.is_none() {
-                steps.push(Step::new('+', "certbot", ""));
-            }
+        if wish.is_acme() && seen.certbot.is_none() {
+            steps.push(Step::new('+', "certbot", ""));
+        }
+        if wish.is_acme() && (here.lacks.is_some() || here.lineage.is_none()) {
             steps.push(Step::new('+', "issue", wish.acme_directory.clone()));
+        } else if wish.is_acme() && remote::lineage_in(&row.text) != Some(&lineage) {
+            steps.push(Step::new('~', "take_over", remote::acme_paths(&lineage).0));
         }
         if let Some(own) = &wish.own
             && here.certificate.as_ref().is_none_or(|c| c.sha256 != own.sha256)
         {
-            steps.push(Step::new('~', "put_certificate", wish.certificate_paths().0));
+            steps.push(Step::new('~', "put_certificate", wish.certificate_paths(&lineage).0));
         }
         if !same_text {
             let told = diff::diff(&self.before, &rendered.text);
@@ -721,6 +786,7 @@ impl ServerPlan {
             steps.push(Step::new('r', "reload", ""));
         }
         self.steps = steps;
+        self.let_go(here);
         let nginx = seen.nginx;
         let generation = site::marker(&rendered.text).map_or(row.generation, |m| m.generation);
         self.work = Some(Work {
@@ -732,6 +798,7 @@ impl ServerPlan {
                 (true, Some(nginx)) => Some(wish.render_first(row, nginx)?),
                 _ => None,
             },
+            lineage,
         });
         self.found = here.file.sha256.clone();
         self.found_old = here.old.sha256.clone();
@@ -748,12 +815,4 @@ impl ServerPlan {
 fn is_ours(wish: &Wish, here: &SiteSeen) -> bool {
     let marker = here.text.as_deref().and_then(site::marker);
     marker.is_some_and(|marker| marker.id == wish.domain.id.get())
-}
-
-/// Covers the name and is within its days. (Whether it is due for renewal is certbot's to know.)
-fn is_good(certificate: &remote::CertificateSeen, name: &str) -> bool {
-    let now = clock::now();
-    certificate.not_before.is_some_and(|at| at <= now)
-        && certificate.not_after.is_some_and(|at| at > now)
-        && x509::covers(&certificate.names, name)
 }

@@ -134,16 +134,19 @@ struct Text<'a> {
     first: Option<&'a Rendered>,
     expect: Option<&'a str>,
     old_expect: Option<&'a str>,
+    /// certbot's name for the certificate.
+    lineage: &'a str,
 }
 
 /// Why a job has left everything as it was, where a look knows better or says more: a person may have allowed to overwrite,
 /// a cut-off deploy may have left the very text, nginx may be missing or have become another one.
-const LOOK_FIRST: [&str; 5] = [
+const LOOK_FIRST: [&str; 6] = [
     "site_changed",
     "proxy_not_ready",
     "nginx_not_running",
     "site_red",
     "foreign_site",
+    "lineage_changed",
 ];
 
 struct Deploy<'a> {
@@ -360,6 +363,7 @@ impl<'a> Deploy<'a> {
                 first: work.first.as_ref(),
                 expect: plan.found.as_deref(),
                 old_expect: plan.found_old.as_deref(),
+                lineage: &work.lineage,
             };
             changed += self.apply(&way, row, server, &text)?.changed;
         }
@@ -401,6 +405,7 @@ impl<'a> Deploy<'a> {
             first: first.as_ref(),
             expect: there.as_deref(),
             old_expect: None,
+            lineage: &wish.lineage(row),
         };
         match self.apply(way, row, server, &text) {
             // Another nginx since: its text may have to be another one, too.
@@ -431,6 +436,7 @@ impl<'a> Deploy<'a> {
             (None, Some(first)) => Certificate::Acme {
                 email: &wish.acme_email,
                 directory: &wish.acme_directory,
+                lineage: text.lineage,
                 first: (&first.text, &first.proof),
             },
             (None, None) => Certificate::None,
@@ -561,7 +567,8 @@ fn renew(run: &Run) -> Result<Outcome> {
     }
     let mut changed = 0;
     for (row, server) in live {
-        let recipe = remote::renew(&row.name, choice.force)?;
+        let lineage = remote::lineage_in(&row.text).map_or_else(|| remote::lineage(&row.name), String::from);
+        let recipe = remote::renew(&row.name, &lineage, choice.force)?;
         let done = work.way(server)?.run(run.app, &recipe, run.cancel, &mut |report| {
             tell(run, work.on(server), report)
         })?;

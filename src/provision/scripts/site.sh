@@ -1,7 +1,7 @@
 # Sites of nginx: what the jobs about them have in common. Nothing here changes a site.
 
 AVAILABLE=/etc/nginx/sites-available ENABLED=/etc/nginx/sites-enabled
-LINEAGES=/etc/letsencrypt
+LINEAGES=/etc/letsencrypt WEBROOT=/var/www/lamplighter
 
 # file_sum FILE: its SHA-256, "-" when there is none.
 file_sum() { if [ -f "$1" ]; then sum=$(sha256sum <"$1"); printf '%s\n' "${sum%% *}"; else echo -; fi; }
@@ -96,6 +96,88 @@ tls_facts() {
   fact tls_not_after "${first#* }"
   fact tls_issuer "${leaf#*"$NL"}"
   if openssl verify -untrusted "$1" "$1" >/dev/null 2>&1; then fact tls_chain system; else fact tls_chain own; fi
+}
+
+# --- lineages: what certbot keeps -----------------------------------------------------------------------------------
+# A lineage is its maker's. Ours are named lamplighter-NAME. One of another name is ours when certbot gets it over our folder
+# and for NAME alone: so an earlier Lamplighter has made them. Any other is somebody else's, even with NAME among its names:
+# it is not issued anew, not used, not deleted.
+
+names_of() { openssl x509 -in "$1" -noout -ext subjectAltName 2>/dev/null | tr ',' '\n' | sed -n 's/^ *DNS://p'; }
+# lineage_names NAME: those a lineage for NAME alone may have.
+lineage_names() { echo "lamplighter-$1 lamplighter2-$1 lamplighter3-$1 $1"; }
+lineage_is_ours() { # LINEAGE NAME
+  lineage_is_whole "$1" || return 1
+  case $1,$HOW in "$2,"*' ours '*) ;; "$2,"*) return 1 ;; esac
+  [ "$(names_of "$LINEAGES/live/$1/fullchain.pem")" = "$2" ]
+}
+# lineage_is_whole LINEAGE: all that certbot wants to see of one. What is not whole it passes over: it would order a
+# certificate, find its place taken, and order the next one the next time. Sets HOW to how it is renewed.
+lineage_is_whole() {
+  whole='' HOW=' '
+  [ -r "$LINEAGES/renewal/$1.conf" ] || return 1
+  while read -r key _ value; do
+    case $key in
+      cert | privkey | chain | fullchain) if [ "$value" = "$LINEAGES/live/$1/$key.pem" ] && [ -L "$value" ] && [ -s "$value" ]; then whole=$whole+; fi ;;
+      authenticator | autorenew) HOW="$HOW$key=$value " ;;
+    esac
+    case $value in "$WEBROOT" | "$WEBROOT",) HOW="${HOW}ours " ;; esac
+  done <"$LINEAGES/renewal/$1.conf"
+  [ "$whole" = ++++ ]
+}
+# renewal_fault LINEAGE: sets VALUE to why certbot will never renew it, or to "-". Starts no program.
+renewal_fault() {
+  VALUE=-
+  lineage_is_whole "$1" || { VALUE=lost; return 0; }
+  case $HOW in
+    *' autorenew=False '*) VALUE=off ;;
+    *' authenticator=standalone '*) VALUE=astray ;; # nginx has the port
+    *' authenticator=webroot '*) case $HOW in *' ours '*) ;; *) VALUE=astray ;; esac ;;
+  esac
+}
+# What lies where it would be.
+lineage_places() {
+  for place in "$LINEAGES/live/$1" "$LINEAGES/archive/$1" "$LINEAGES/renewal/$1.conf"; do
+    if [ -e "$place" ] || [ -L "$place" ]; then echo "$place"; fi
+  done
+}
+# lineage_of NAME: the one that its site uses or will use; nothing when every place is taken by something unknown.
+lineage_of() {
+  if [ -z "$(lineage_places "lamplighter-$1")" ] && lineage_is_ours "$1" "$1"; then echo "$1"; return; fi
+  for lineage in "lamplighter-$1" "lamplighter2-$1" "lamplighter3-$1"; do
+    if [ -z "$(lineage_places "$lineage")" ] || lineage_is_ours "$lineage" "$1"; then echo "$lineage"; return; fi
+  done
+}
+# lineage_leftovers NAME: what lies in our places and is passed over.
+lineage_leftovers() {
+  for lineage in "lamplighter-$1" "lamplighter2-$1" "lamplighter3-$1"; do
+    lineage_is_ours "$lineage" "$1" || lineage_places "$lineage"
+  done
+}
+# lineage_lacks LINEAGE NAME DIRECTORY: why NAME needs another certificate than is there; nothing when it is good.
+lineage_lacks() {
+  if ! lineage_is_whole "$1"; then echo none
+  elif ! grep -qsxF "server = $3" "$LINEAGES/renewal/$1.conf"; then echo server
+  elif ! openssl x509 -in "$LINEAGES/live/$1/fullchain.pem" -noout -checkend 0 >/dev/null 2>&1; then echo ended
+  elif ! openssl x509 -in "$LINEAGES/live/$1/fullchain.pem" -noout -checkhost "$2" 2>/dev/null | grep -q 'does match certificate'; then echo name
+  fi
+}
+# lineages_of NAME: ours for it that are there.
+lineages_of() {
+  for lineage in $(lineage_names "$1"); do
+    ! lineage_is_ours "$lineage" "$1" || echo "$lineage"
+  done
+}
+# user_of LINEAGE NAME: who else uses it: a file that nginx reads, by the last dump, or one of another program.
+user_of() {
+  {
+    awk -v live="letsencrypt/live/$1/" -v archive="letsencrypt/archive/$1/" -v own="$ENABLED/$2.conf" '
+      /^# configuration file \/.*:$/ { file = substr($0, 22, length($0) - 22); next }
+      /^[ \t]*#/ || file == own { next }
+      index($0, live) || index($0, archive) { print file; exit }' "$TMP/dump"
+    grep -rIlsF --exclude-dir=letsencrypt --exclude-dir=nginx -e "letsencrypt/live/$1/" -e "letsencrypt/archive/$1/" /etc || :
+    find /etc -path "$LINEAGES" -prune -o -type l \( -lname "*letsencrypt/live/$1/*" -o -lname "*letsencrypt/archive/$1/*" \) -print 2>/dev/null
+  } | head -n 1
 }
 
 # --- whole configurations -------------------------------------------------------------------------------------------

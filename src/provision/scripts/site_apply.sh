@@ -2,7 +2,7 @@
 
 FILE=$AVAILABLE/$NAME.conf LINK=$ENABLED/$NAME.conf
 case $CERT in
-  acme) CHAIN_FILE=$LINEAGES/live/$NAME/fullchain.pem ;;
+  acme) CHAIN_FILE=$LINEAGES/live/$LINEAGE/fullchain.pem ;;
   files) CHAIN_FILE=$CERTS/$NAME/fullchain.pem ;;
   *) CHAIN_FILE='' ;;
 esac
@@ -25,18 +25,12 @@ old_gone() { [ -z "$OLD_NAME" ] || { [ ! -e "$AVAILABLE/$OLD_NAME.conf" ] && [ !
 # Whether it is good, who is shown it sees.
 certificate_put() {
   case $CERT in
-    acme) lineage_server_right ;;
+    acme) lineage_is_whole "$LINEAGE" && [ "$(lineage_of "$NAME")" = "$LINEAGE" ] && grep -qxF "server = $DIRECTORY" "$LINEAGES/renewal/$LINEAGE.conf" ;;
     files) pair_right && [ "$(readlink "$CERTS/$NAME" || :)" = "$PAIR" ] ;;
   esac
 }
-# Good for NAME today, and from the server that is wanted. Whether it is due is certbot's affair.
-lineage_right() {
-  [ -s "$CHAIN_FILE" ] && [ -s "${CHAIN_FILE%/*}/privkey.pem" ] || return 1
-  lineage_server_right || return 1
-  openssl x509 -in "$CHAIN_FILE" -noout -checkend 0 >/dev/null 2>&1 || return 1
-  openssl x509 -in "$CHAIN_FILE" -noout -checkhost "$NAME" 2>/dev/null | grep -q 'does match certificate'
-}
-lineage_server_right() { grep -qxF "server = $DIRECTORY" "$LINEAGES/renewal/$NAME.conf" 2>/dev/null; }
+# Whether it is due is certbot's affair.
+lineage_right() { [ -z "$(lineage_lacks "$LINEAGE" "$NAME" "$DIRECTORY")" ]; }
 pair_right() {
   cmp -s "$PAIR/fullchain.pem" "$TMP/new/pair/fullchain.pem" && cmp -s "$PAIR/privkey.pem" "$TMP/new/pair/privkey.pem" &&
     [ "$(stat -c %a:%U "$PAIR" "$PAIR/privkey.pem" | paste -sd ' ')" = '700:root 600:root' ]
@@ -65,6 +59,13 @@ look_site_expected() {
   if [ -n "$OLD_NAME" ] && ! old_gone; then expected "$OLD_NAME" "$OLD_EXPECT"; fi
   # nginx itself sees a conflict only where both listen on the very same address.
   ! grep -qiF "$NAME" "$TMP/dump" || no_others
+  [ "$CERT" != acme ] || look_lineage
+}
+# The text names the lineage, so it was chosen before: by the look, or by what was there the last time.
+look_lineage() {
+  now=$(lineage_of "$NAME")
+  [ -n "$now" ] || fail lineage_leftovers "certbot would not recognise what lies where it would keep the certificate for $NAME: $(lineage_leftovers "$NAME" | paste -sd ' ')."
+  [ "$now" = "$LINEAGE" ] || fail lineage_changed "The certificate for $NAME is another one now: certbot keeps it as $now, and not as $LINEAGE."
 }
 look_site_ports() {
   for port in 80 443; do
@@ -141,14 +142,11 @@ put_pair() {
   { (umask 077; rm -rf "$PAIR"; cp -r "$TMP/new/pair" "$PAIR") && sync "$PAIR/fullchain.pem" "$PAIR/privkey.pem"; } || no_room "$PAIR"
 }
 issue() {
-  set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$NAME" -d "$NAME" \
+  set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$LINEAGE" -d "$NAME" \
     --keep-until-expiring --deploy-hook 'systemctl reload nginx.service'
   if [ -n "$EMAIL" ]; then set -- "$@" -m "$EMAIL" --no-eff-email; else set -- "$@" --register-unsafely-without-email; fi
-  # Of a lineage whose files are gone certbot makes neither head nor tail. One that is of another server, or that somebody
-  # has written over, it takes for one that is not due.
-  if [ -e "$LINEAGES/renewal/$NAME.conf" ]; then
-    if [ -e "$CHAIN_FILE" ]; then set -- "$@" --force-renewal; else run certbot delete -n --cert-name "$NAME" || :; fi
-  fi
+  # One that is of another server, or that somebody has written over, certbot takes for one that is not due.
+  if lineage_is_whole "$LINEAGE"; then set -- "$@" --force-renewal; fi
   certbot_run "$@" || certbot_failed
   tell_when_due
 }
@@ -178,7 +176,7 @@ look_site_proved() {
 # What only the replaced site needed.
 sweep() {
   if [ "$CERT" = files ]; then sweep_pairs "$NAME" "$PAIR"; else sweep_pairs "$NAME" ''; fi
-  if [ -n "$OLD_NAME" ]; then sweep_pairs "$OLD_NAME" ''; sweep_lineage "$OLD_NAME"; fi
+  if [ -n "$OLD_NAME" ]; then sweep_pairs "$OLD_NAME" ''; sweep_lineages "$OLD_NAME"; fi
 }
 
 main() {

@@ -8,13 +8,13 @@ certbot_run() {
   ran
 }
 
-# certbot's own timer renews NAME's certificate by the share of its life that is left, too. Untold, certbot 2 calls due what
+# certbot's own timer renews the certificate of LINEAGE by the share of its life that is left, too. Untold, certbot 2 calls due what
 # ends within 30 days: one of six days at every beat of the timer, until the ACME server refuses, and one of a year late.
 # Only where the challenge goes over our folder: other lineages are somebody else's. certbot keeps the line.
 tell_when_due() {
-  conf=$LINEAGES/renewal/$NAME.conf fresh=$LINEAGES/renewal/.$NAME.conf.lamplighter-new
-  grep -qF /var/www/lamplighter "$conf" 2>/dev/null || return 0
-  dates=$(openssl x509 -in "$LINEAGES/live/$NAME/fullchain.pem" -noout -dates 2>/dev/null) || return 0
+  conf=$LINEAGES/renewal/$LINEAGE.conf fresh=$LINEAGES/renewal/.$LINEAGE.conf.lamplighter-new
+  grep -qF "$WEBROOT" "$conf" 2>/dev/null || return 0
+  dates=$(openssl x509 -in "$CHAIN_FILE" -noout -dates 2>/dev/null) || return 0
   from=${dates#*notBefore=} until=${dates#*notAfter=}
   whole=$(($(date -d "${until%%"$NL"*}" +%s) - $(date -d "${from%%"$NL"*}" +%s)))
   line="renew_before_expiry = $((whole * TWELFTHS / 12)) seconds"

@@ -1,4 +1,5 @@
-# site-look: what nginx and the sites in SITES ("NAME OLD CHAIN PROOF BODY", with commas between) are like. Changes nothing.
+# site-look: what nginx and the sites in SITES ("NAME OLD CERTIFICATE PROOF BODY GOES", with commas between) are like. CERTIFICATE
+# is a chain's path, or the ACME server that it is to be had from. Changes nothing.
 
 text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$piece"; while read -r piece; do mark text "$1" "$piece"; done; }; }
 
@@ -20,7 +21,7 @@ look_site_nginx() {
 look_site_files() {
   n=0
   set -f; IFS=,; for site in $SITES; do
-    IFS=' '
+    IFS=" $NL"
     # shellcheck disable=SC2086  # words without globs
     look_one $site >"$TMP/site"
     text "site_$n" <"$TMP/site"
@@ -38,12 +39,30 @@ look_one() {
     echo "old_enabled $(link_state "$2")"
   fi
   [ ! -s "$TMP/dump" ] || others "$1" "$TMP/dump" "$ENABLED/$1.conf" "$ENABLED/$2.conf" | sed 's/^/other /'
-  sed -n 's/^server = /acme /p' "$LINEAGES/renewal/$1.conf" 2>/dev/null || :
-  [ "$3" = - ] || [ ! -f "$3" ] || look_certificate "$3"
+  case $3 in
+    -) ;;
+    https:*) look_lineage "$1" "$3" ;;
+    *) [ ! -f "$3" ] || look_certificate "$3" ;;
+  esac
+  [ "$6" = - ] || look_goes "$6"
   if [ "$4" != - ]; then
     find_address "$AVAILABLE/$1.conf"
     if proves "$1" "$4" "$5"; then echo 'proved yes'; fi
   fi
+}
+look_lineage() {
+  lineage_leftovers "$1" | sed 's/^/leftover /'
+  lineage=$(lineage_of "$1")
+  [ -n "$lineage" ] || return 0
+  echo "lineage $lineage"
+  lacks=$(lineage_lacks "$lineage" "$1" "$2"); [ -z "$lacks" ] || echo "lacks $lacks"
+  [ "$lineage" = "$1" ] || [ ! -e "$LINEAGES/live/$1" ] || lineage_is_ours "$1" "$1" ||
+    echo "stranger $LINEAGES/live/$1 $(names_of "$LINEAGES/live/$1/fullchain.pem" | paste -sd ' ')"
+  [ ! -f "$LINEAGES/live/$lineage/fullchain.pem" ] || look_certificate "$LINEAGES/live/$lineage/fullchain.pem"
+}
+# What certbot keeps for a site that goes, and who else uses it.
+look_goes() {
+  for lineage in $(lineages_of "$1"); do echo "goes $lineage $(user_of "$lineage" "$1")"; done
 }
 look_certificate() {
   echo 'cert_is there'

@@ -23,8 +23,8 @@ take_away() {
 # shellcheck disable=SC2086  # path and body
 silent() { turned && { [ -z "$BEFORE" ] || ! proves $BEFORE; }; }
 
-look_site_certificate_gone() { [ ! -e "$CERTS/$NAME" ] && [ ! -L "$CERTS/$NAME" ] && ! grep -qF "$WEBROOT" "$LINEAGES/renewal/$NAME.conf" 2>/dev/null; }
-drop_certificate() { sweep_pairs "$NAME" ''; sweep_lineage "$NAME"; }
+look_site_certificate_gone() { [ ! -e "$CERTS/$NAME" ] && [ ! -L "$CERTS/$NAME" ] && { [ -n "${SWEPT:-}" ] || [ -z "$(lineages_of "$NAME")" ]; }; }
+drop_certificate() { sweep_pairs "$NAME" ''; sweep_lineages "$NAME"; SWEPT=yes; }
 
 main() {
   begin; tmp

@@ -1,17 +1,17 @@
-# site-renew: certbot renews its certificate for NAME when it is due, or now (FORCE). nginx serves it afterwards.
+# site-renew: certbot renews its certificate LINEAGE for NAME when it is due, or now (FORCE). nginx serves it afterwards.
 
-CHAIN_FILE=$LINEAGES/live/$NAME/fullchain.pem
+CHAIN_FILE=$LINEAGES/live/$LINEAGE/fullchain.pem
 
 look_site_lineage() {
-  { command -v certbot >/dev/null && [ -s "$LINEAGES/renewal/$NAME.conf" ] && [ -s "$CHAIN_FILE" ]; } ||
-    fail no_lineage "certbot keeps no certificate for $NAME on this server."
+  { command -v certbot >/dev/null && lineage_is_whole "$LINEAGE"; } ||
+    fail no_lineage "certbot keeps no certificate $LINEAGE for $NAME on this server."
 }
 # Without a terminal certbot would sleep up to eight minutes first.
 site_renew() {
   STEP=site_renewed; mark step site_renewed running
   before=$(leaf <"$CHAIN_FILE") || before=''
   tell_when_due
-  set -- certbot renew -n --cert-name "$NAME" --no-random-sleep-on-renew
+  set -- certbot renew -n --cert-name "$LINEAGE" --no-random-sleep-on-renew
   [ -z "$FORCE" ] || set -- "$@" --force-renewal
   before_reload=$(workers)
   certbot_run "$@" || certbot_failed

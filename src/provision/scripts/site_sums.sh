@@ -1,4 +1,4 @@
-# site-sums: hash and link of each file in SITES ("NAME HASH", with commas between); the text of those with another hash.
+# site-sums: hash, renewal and link of each file in SITES ("NAME HASH LINEAGE", with commas between); the text of those with another hash.
 
 main() {
   set -uf
@@ -12,7 +12,9 @@ main() {
   # shellcheck disable=SC2086  # the same
   set -- $SITES; unset IFS
   for site; do
-    name=${site%% *} known=${site#* } sum=-
+    name=${site%% *} known=${site#* } lineage=${site##* } sum=- VALUE=-
+    known=${known% *}
+    [ "$lineage" = - ] || renewal_fault "$lineage"
     case $NL$all$NL in *"  $name.conf$NL"*) sum=${all%%"  $name.conf"*} sum=${sum##*"$NL"} ;; esac
     link=/etc/nginx/sites-enabled/$name.conf aim=no
     # shellcheck disable=SC3013  # the sh of Debian and Ubuntu has it
@@ -20,7 +22,7 @@ main() {
     elif [ -L "$link" ] && [ ! -e "$link" ]; then aim=no
     elif [ -L "$link" ]; then aim=$(readlink "$link")
     elif [ -e "$link" ]; then aim=$link; fi
-    told="$told$sum $aim$NL"
+    told="$told$sum $VALUE $aim$NL"
     if [ "$known" != - ] && [ "$sum" != - ] && [ "$known" != "$sum" ] && [ "$(stat -Lc %s "$name.conf")" -le 65536 ]; then
       mark text "live_$n" ''
       base64 -w 4000 "$name.conf" | while read -r piece; do mark text "live_$n" "$piece"; done

@@ -6,7 +6,6 @@
 # however the job ends; and a unit before nginx.service when the server starts again.
 
 CERTS=/etc/lamplighter/certs PAIRS=/etc/lamplighter/pairs
-WEBROOT=/var/www/lamplighter
 LOG=/var/log/nginx/error.log
 UNDO_DIR=/var/lib/lamplighter-undo # not below a folder that a daemon of ours may own: root runs what is in it
 BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
@@ -250,8 +249,30 @@ sweep_pairs() {
     [ "${pair%.*}" != "$PAIRS/$1" ] || [ "$pair" = "$2" ] || rm -rf "$pair"
   done
 }
-# A certificate that certbot has got over our folder: nobody serves that name any more, so renewing it would fail for ever.
-sweep_lineage() {
-  grep -qF "$WEBROOT" "$LINEAGES/renewal/$1.conf" 2>/dev/null || return 0
-  run certbot delete -n --cert-name "$1" || echo "certbot cannot delete its certificate for $1; it will try to renew it in vain."
+# Nobody serves NAME any more, so renewing its lineages would fail for ever. Only ours, and only where nobody else uses them;
+# nginx itself has the last word.
+sweep_lineages() {
+  [ -n "$(lineages_of "$1")" ] || return 0
+  : >"$TMP/dump"
+  if command -v nginx >/dev/null && ! nginx_says -T; then
+    echo "The certificates that certbot keeps for $1 are left: nginx does not accept its configuration, so nobody can say who uses them."
+    return 0
+  fi
+  for lineage in $(lineages_of "$1"); do
+    user=$(user_of "$lineage" "$1")
+    if [ -z "$user" ]; then drop_lineage "$lineage"
+    else echo "certbot's $lineage is left: $user uses it. certbot cannot renew it over this server's port 80 any more."; fi
+  done
+}
+drop_lineage() {
+  kept=$TMP/lineage
+  (umask 077; rm -rf "$kept"; mkdir -p "$kept/live" "$kept/archive" "$kept/renewal")
+  for place in "live/$1" "archive/$1" "renewal/$1.conf"; do
+    [ ! -e "$LINEAGES/$place" ] || cp -a "$LINEAGES/$place" "$kept/$place" || return 0
+  done
+  run certbot delete -n --cert-name "$1" || { echo "certbot cannot delete $1; it will try to renew it in vain."; return 0; }
+  ! command -v nginx >/dev/null || nginx_says -t || {
+    for place in "live/$1" "archive/$1" "renewal/$1.conf"; do cp -a "$kept/$place" "$LINEAGES/$place"; done
+    echo "nginx needs certbot's $1: it was put back."
+  }
 }

@@ -180,7 +180,7 @@ pub fn gone(tx: &Tx, row: &Row) -> Result<()> {
 
 /// What is there instead of what should be.
 pub struct Drift {
-    /// `site_edited`, `site_lost`, `site_off` or `site_switched_off`.
+    /// `site_edited`, `site_lost`, `site_off`, `site_switched_off` or `renewal_lost`.
     pub code: &'static str,
     /// One sentence: which file, which line.
     pub say: String,
