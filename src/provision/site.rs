@@ -268,6 +268,8 @@ pub struct SiteSeen {
     pub lineage: Option<String>,
     /// Why another has to be issued: `none`, `server`, `ended`, `name`. None: it is good.
     pub lacks: Option<String>,
+    /// What somebody has set for all of certbot's runs: `stop` (it cannot be taken back) or `warn`, and the line.
+    pub settings: Vec<(String, String)>,
     /// Files in those places.
     pub leftovers: Vec<String>,
     /// Somebody else's certificate by this name: where it is, and its names.
@@ -356,6 +358,7 @@ fn site_seen(outcome: &Outcome, n: usize) -> SiteSeen {
             "other" => site.others.push(value),
             "lineage" => site.lineage = name(&value).ok().map(String::from),
             "lacks" => site.lacks = Some(value),
+            "settings" => site.settings.push(two(&value)),
             "leftover" => site.leftovers.push(value),
             "stranger" => site.stranger = Some(two(&value)),
             "goes" => site.goes.push(two(&value)),

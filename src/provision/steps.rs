@@ -355,6 +355,11 @@ pub const FAILURES: &[Failure] = &[
         "Remove that server’s folder below /etc/letsencrypt/accounts on the server, then try again: a new account is made.",
     ),
     failure("acme_email", Kind::Conflict, "Correct the address in the settings."),
+    failure(
+        "acme_settings",
+        Kind::Conflict,
+        "Take that line out of the file, then try again.",
+    ),
     failure("acme_busy", Kind::Conflict, "Wait for it to end, then try again."),
     failure(
         "acme_failed",

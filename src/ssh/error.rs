@@ -172,9 +172,9 @@ pub(super) fn ours(e: Error) -> Error {
     }
 }
 
-/// Why there was no login, by what ssh wrote. Order matters: the special before the general.
-pub(super) fn login(target: &Target, seen: &str) -> Error {
-    let has = |words: &[&str]| words.iter().any(|w| seen.contains(w));
+/// Why there was no login, by what ssh itself said; `seen` goes to the log. Order matters: the special before the general.
+pub(super) fn login(target: &Target, said: &str, seen: &str) -> Error {
+    let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
     let code = if has(&[
         "HOST IDENTIFICATION HAS CHANGED",
         "host key is known for",

@@ -304,10 +304,15 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// What ssh itself said. A server's banner is none of it: that goes to stderr.
+    fn said(&self) -> String {
+        let log = file::read_limited(self.log.path(), LOG_MAX).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// What ssh and the server said, for the log.
     fn evidence(&self) -> String {
-        let log = file::read_limited(self.log.path(), LOG_MAX).unwrap_or_default();
-        let mut said = String::from_utf8_lossy(&log).into_owned();
+        let mut said = self.said();
         self.noise.iter().for_each(|line| said.extend([line.as_str(), "\n"]));
         said
     }
@@ -319,10 +324,11 @@ impl<'a> Talk<'a> {
         if let Some(question) = asked {
             return error("ssh_second_factor", self.target, &question);
         }
-        if file::read_limited(self.log.path(), LOG_MAX).is_ok_and(|log| log.is_empty()) {
+        let said = self.said();
+        if said.is_empty() {
             return error("ssh_no_shell", self.target, &seen);
         }
-        match (error::login(self.target, &seen), &self.target.auth) {
+        match (error::login(self.target, &said, &seen), &self.target.auth) {
             // ssh says the same for a wrong passphrase; only opening the key tells.
             (e, Auth::Key { pem, passphrase }) if e.code.starts_with("ssh_key_") => {
                 self.ssh.inspect(pem, passphrase.as_ref()).err().unwrap_or(e)

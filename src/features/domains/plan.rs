@@ -600,6 +600,26 @@ impl ServerPlan {
             self.faults
                 .push(Fault::new(level, "lineage_leftovers", message).on(places, lineage));
         }
+        let issues = here.lacks.is_some();
+        for (how, line) in here.settings.iter().filter(|(how, _)| how != "stop" || issues) {
+            let (level, code, message) = match how.as_str() {
+                "stop" => (
+                    Level::Stop,
+                    "acme_settings",
+                    format!(
+                        "certbot on this server has a setting that cannot be taken back for this site: {line}. Take it out."
+                    ),
+                ),
+                _ => (
+                    Level::Warn,
+                    "acme_settings_timer",
+                    format!(
+                        "certbot on this server is set for all its runs: {line}. It does not count here, but it does where certbot's own timer renews."
+                    ),
+                ),
+            };
+            self.faults.push(Fault::new(level, code, message).on(line, ""));
+        }
         if let Some((path, names)) = &here.stranger {
             let message = format!(
                 "{path} is a certificate of somebody else, for {names}. It stays as it is, and this site gets its own, {lineage}. If it is for {} too, take that name out of it: its renewal asks at this site from now on.",

@@ -49,7 +49,8 @@ look_glances_package() {
 }
 install_glances() {
   if ! installed glances; then GLANCES_NEW=1; fi
-  version=$(candidate glances) || { wait_dpkg_lock; apt update || fail apt_failed 'The package lists cannot be read anew.'; version=$(candidate glances || :); }
+  on_undo packages_back
+  version=$(candidate glances) || { wait_dpkg_lock; apt_update; version=$(candidate glances || :); }
   # shellcheck disable=SC2046
   apt_install glances $(web_packages "${version:-3.}")
   GLANCES_VERSION=''
@@ -172,7 +173,7 @@ look_glances_running() { works || { unit_is_loaded && answers ask_glances mem; }
 run_glances() {
   run systemctl --quiet enable "$UNIT"
   run systemctl restart "$UNIT" || fail glances_not_answering 'The Glances service does not start.'
-  applied
+  applied "$UNIT" "$UNIT_FILE"
   tries=0
   until answers ask_glances mem; do
     tries=$((tries + 1))

@@ -4,13 +4,12 @@
 NGINX_CONF=/etc/nginx/conf.d/lamplighter.conf
 
 look_port_80() {
-  active nginx.service && return 0
   who=$(listener 80)
   case $who in '' | nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
 }
 
 look_nginx_package() { { command -v nginx >/dev/null && [ -d /etc/nginx/conf.d ]; } || installed nginx; }
-install_nginx() { apt_install nginx; }
+install_nginx() { on_undo packages_back; apt_install nginx; }
 
 NGINX_DIRS='/etc/nginx/conf.d /etc/nginx/sites-available /etc/nginx/sites-enabled /var/www/lamplighter'
 look_nginx_dirs() { for dir in $NGINX_DIRS; do [ -d "$dir" ] || return 1; done; }
@@ -30,7 +29,7 @@ put_nginx_conf() { on_undo reload_nginx; put_file "$NGINX_CONF" 644 root:root "$
 # When nothing was written, the look before still holds.
 look_nginx_after() {
   tmp
-  [ "$TOUCHED" != ' ' ] || [ ! -s "$TMP/dump" ] || return 0
+  [ -n "$TOUCHED" ] || [ ! -s "$TMP/dump" ] || return 0
   nginx_says -T || fail nginx_red "nginx does not accept the configuration with Lamplighter's file in it; the file was taken back."
 }
 look_nginx_read() {
@@ -49,7 +48,7 @@ run_nginx() {
     fail nginx_not_running 'nginx does not start.'
   }
   let_go
-  applied
+  applied nginx.service /etc/nginx/conf.d/lamplighter*.conf /etc/nginx/lamplighter/glances.*
 }
 # Without waiting: while the server goes down, systemd would wait for our session and we for systemd.
 reload_nginx() { nginx -t && systemctl --no-block reload nginx.service; }

@@ -8,7 +8,7 @@ LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
-STEP='' UNDO='' BACK='' FILES=0 TOUCHED=' ' SPACE_MIN_KIB=102400
+STEP='' UNDO='' BACK='' FILES=0 TOUCHED='' ADDED='' RETURNED='' SPACE_MIN_KIB=102400
 # Starting a program costs more than its answer. So it is asked for all at once, and again only after a change of ours:
 # systemd for UNITS, dpkg for PACKAGES, the file system for the modes of PATHS. PROVEN is a recipe's own.
 UNITS='' SAID='' PACKAGES='' RECORDS='' PATHS='' MODES='' PROVEN=''
@@ -136,8 +136,10 @@ put_file() {
     rm -f "$fresh"; fail write_failed "$1 cannot be written."
   fi
   keep "$1"
+  # Whoever ran with the file as it was runs with another one from here on, even if this job dies.
+  grep -lsF "  $1" "$APPLIED"/* | xargs -r rm -f
   mv -T "$fresh" "$1"
-  TOUCHED="$TOUCHED$1 "; changed
+  TOUCHED=yes; changed
   echo "written: $1"
 }
 
@@ -209,18 +211,42 @@ apt_install() {
   updated=''
   for package; do
     if ! candidate "$package" >/dev/null; then
-      [ -n "$updated" ] || apt update || fail apt_failed 'The package lists cannot be read anew.'
+      [ -n "$updated" ] || apt_update
       updated=1
-      candidate "$package" >/dev/null || fail package_missing "The package sources of this server have no package $package."
+      candidate "$package" >/dev/null || {
+        [ -z "$UPDATE_FAILED" ] || fail apt_failed "The package lists cannot be read anew, and those of this server have no package $package."
+        fail package_missing "The package sources of this server have no package $package."
+      }
     fi
   done
   # The download can be cut at any time, so a job is rarely stopped in the sheltered part.
   if ! fetch "$@"; then
     [ -z "$updated" ] || fail apt_failed "The packages cannot be fetched: $*."
     # Old lists name versions that the mirror does not have any more.
-    { apt update && fetch "$@"; } || fail apt_failed "The packages cannot be fetched: $*."
+    apt_update
+    fetch "$@" || fail apt_failed "The packages cannot be fetched: $*."
   fi
-  apt install "$@" || fail apt_failed "The packages cannot be installed: $*."
+  note_new "$@"
+  apt install "$@" || {
+    packages_back >/dev/null 2>&1 # its words are not the reason
+    fail apt_failed "The packages cannot be installed: $*. What was installed of them was taken back."
+  }
+}
+# One source of somebody else that is dead does not matter where the others have what is wanted.
+UPDATE_FAILED=''
+apt_update() { apt update || { UPDATE_FAILED=yes; echo 'Not all package lists could be read anew.'; }; }
+# What apt would install anew: ADDED, and RETURNED where an earlier removal has left settings.
+note_new() {
+  for name in $(apt-get -s -q --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do
+    if dpkg-query -W "$name" >/dev/null 2>&1; then RETURNED="$RETURNED $name"; else ADDED="$ADDED $name"; fi
+  done
+}
+# packages_back: what this job has installed goes, with its services.
+# shellcheck disable=SC2086  # lists of packages
+packages_back() {
+  [ -z "$ADDED" ] || sheltered dpkg --purge $ADDED || :
+  [ -z "$RETURNED" ] || sheltered dpkg --remove $RETURNED || :
+  ADDED='' RETURNED=''
 }
 fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --no-install-recommends --download-only install "$@"; }
 
@@ -230,7 +256,7 @@ fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --n
 said() {
   case " $UNITS " in *" $1 "*) ;; *) UNITS="$UNITS $1"; SAID='' ;; esac
   # shellcheck disable=SC2086  # a list of units
-  [ -n "$SAID" ] || SAID=$(TZ=UTC systemctl show -p ActiveState,UnitFileState,FragmentPath,MainPID,NRestarts,StateChangeTimestamp $UNITS || :)
+  [ -n "$SAID" ] || SAID=$(TZ=UTC systemctl show -p ActiveState,UnitFileState,FragmentPath,MainPID,NRestarts $UNITS || :)
   rest=$SAID$NL$NL
   for unit in $UNITS; do
     [ "$unit" != "$1" ] || break
@@ -243,19 +269,21 @@ enabled() { said "$1" UnitFileState; [ "$VALUE" = enabled ]; }
 active() { said "$1" ActiveState; [ "$VALUE" = active ]; }
 active_now() { SAID=''; active "$1"; }
 
-# fresh UNIT FILE...: the unit runs and has (re)started or reloaded since each file was changed. Times are whole seconds,
-# so a file this job has written counts as newer until `applied` says otherwise.
-fresh() {
-  active "$1" || return 1
-  said "$1" StateChangeTimestamp; since=$VALUE
-  shift
-  for file; do
-    case $TOUCHED in *" $file "*) return 1 ;; esac
-    shift; [ ! -e "$file" ] || set -- "$@" "$file"
-  done
-  [ $# = 0 ] || { newer=$(find "$@" -newermt "$since 1 second") && [ -z "$newer" ]; }
+# What a unit has read is known by the hashes of its files when it was last started or reloaded from here. Their times say
+# nothing: a clock was wrong, a backup was unpacked.
+APPLIED=/var/lib/lamplighter-applied
+# applied UNIT FILE...: it has just been started or reloaded with these.
+applied() {
+  TOUCHED=''; unit=$1; shift
+  { mkdir -p "$APPLIED" && sha256sum "$@" >"$APPLIED/.$unit" 2>/dev/null; mv -f "$APPLIED/.$unit" "$APPLIED/$unit"; } || fail write_failed "$APPLIED cannot be written."
 }
-applied() { TOUCHED=' '; }
+# fresh UNIT FILE...: it runs, and with these files as they are.
+fresh() {
+  active "$1" && [ -r "$APPLIED/$1" ] || return 1
+  unit=$1; shift
+  for file; do shift; [ ! -e "$file" ] || set -- "$@" "$file"; done
+  [ $# = 0 ] || ! sha256sum "$@" | grep -qvxF -f "$APPLIED/$unit"
+}
 
 # "CLIENT CLIENT_PORT SERVER SERVER_PORT" of this connection: sudo takes it out of the environment, so it is looked for among
 # our ancestors.
@@ -269,8 +297,24 @@ connection() {
   return 0
 }
 
-# listener PORT: who listens there, as "name (process N)"; nothing when nobody does.
+# listener PORT: who listens there, as "name (process N)"; nothing when nobody does. A name says little, for containers and
+# GitLab bring an nginx of their own: only the one of nginx.service is called so, and anybody else is told before it.
 listener() {
-  who=$(ss -Hltnp "sport = :$1" 2>/dev/null)
-  case $who in *'users:(("'*) who=${who#*'users:(("'}; pid=${who#*'",pid='}; echo "${who%%'"'*} (process ${pid%%,*})" ;; esac
+  said nginx.service MainPID; main=$VALUE
+  [ "$main" != 0 ] || main=none
+  ss -Hltnp "sport = :$1" 2>/dev/null | {
+    ours=''
+    while read -r who; do
+      case $who in *'users:(("'*) ;; *) continue ;; esac
+      who=${who#*'users:(("'}; pid=${who#*'",pid='}; pid=${pid%%,*}
+      case ${who%%'"'*} in
+        nginx)
+          if [ "$pid" = "$main" ] || grep -qsx "PPid:[[:space:]]*$main" "/proc/$pid/status"; then ours="nginx (process $pid)"; continue; fi
+          echo "an nginx that is not the service nginx.service (process $pid)" ;;
+        *) echo "${who%%'"'*} (process $pid)" ;;
+      esac
+      exit 0
+    done
+    [ -z "$ours" ] || echo "$ours"
+  }
 }

@@ -180,6 +180,23 @@ user_of() {
   } | head -n 1
 }
 
+# cli_ini: what somebody has set for every run of certbot on this server, after the words "stop" (our command line cannot take
+# it back) or "warn" (it can, but not where certbot's own timer renews).
+cli_ini() {
+  for file in "$LINEAGES/cli.ini" "${XDG_CONFIG_HOME:-${HOME:-/root}/.config}/letsencrypt/cli.ini"; do
+    [ -r "$file" ] || continue
+    while read -r line || [ -n "$line" ]; do
+      key=${line%%[ =:#]*} value=${line##*[ =:]}
+      case $key,$value in
+        *,false | *,False | *,no | a,webroot | authenticator,webroot) ;;
+        dry-run,* | staging,* | test-cert,* | must-staple,* | no-autorenew,* | csr,* | installer,* | i,*) echo "stop $file: $line" ;;
+        *-hook,* | preferred-challenges,* | a,* | authenticator,* | standalone,* | manual,* | nginx,* | apache,* | dns-*,* | w,* | webroot-path,* | webroot-map,* | server,*)
+          echo "warn $file: $line" ;;
+      esac
+    done <"$file"
+  done
+}
+
 # --- whole configurations -------------------------------------------------------------------------------------------
 
 # blame FILE: the place that nginx names in its messages, "PATH:LINE"; nothing when it names none.

@@ -142,8 +142,9 @@ put_pair() {
   { (umask 077; rm -rf "$PAIR"; cp -r "$TMP/new/pair" "$PAIR") && sync "$PAIR/fullchain.pem" "$PAIR/privkey.pem"; } || no_room "$PAIR"
 }
 issue() {
-  set -- certbot certonly --webroot -w "$WEBROOT" -n --agree-tos --server "$DIRECTORY" --cert-name "$LINEAGE" -d "$NAME" \
-    --keep-until-expiring --deploy-hook 'systemctl reload nginx.service'
+  stop=$(cli_ini | sed -n '/^stop /{s///p;q;}')
+  [ -z "$stop" ] || fail acme_settings "This server's certbot has a setting that no command line takes back: “$stop”."
+  set -- certbot certonly -n --agree-tos --server "$DIRECTORY" --cert-name "$LINEAGE" -d "$NAME" --keep-until-expiring
   if [ -n "$EMAIL" ]; then set -- "$@" -m "$EMAIL" --no-eff-email; else set -- "$@" --register-unsafely-without-email; fi
   # One that is of another server, or that somebody has written over, certbot takes for one that is not due.
   if lineage_is_whole "$LINEAGE"; then set -- "$@" --force-renewal; fi

@@ -1,7 +1,9 @@
 # certbot, watched: its words as they come, and what they mean when it fails.
 
-# certbot_run COMMAND...: its words are heard as they come, and kept.
+# certbot_run COMMAND...: its words are heard as they come, and kept. Over our folder and with our reload alone, whatever
+# somebody has set for all runs.
 certbot_run() {
+  set -- "$@" -a webroot -w "$WEBROOT" --preferred-challenges http --pre-hook '' --post-hook '' --deploy-hook 'systemctl reload nginx.service'
   running "$@"
   { { RC=0; "$@" </dev/null 2>&1 || RC=$?; echo "$RC" >"$TMP/rc"; } | tee "$TMP/certbot"; } 9>&-
   RC=$(cat "$TMP/rc")

@@ -51,6 +51,7 @@ look_one() {
   fi
 }
 look_lineage() {
+  cli_ini | sed 's/^/settings /'
   lineage_leftovers "$1" | sed 's/^/leftover /'
   lineage=$(lineage_of "$1")
   [ -n "$lineage" ] || return 0
