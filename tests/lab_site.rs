@@ -1025,6 +1025,7 @@ impl Server {
             generation,
             upstream: &to(targets),
             tls: None,
+            peers: &[],
             nginx: self.facts(),
         })
         .unwrap()
@@ -1041,6 +1042,7 @@ impl Server {
                 chain: &chain,
                 key: &key,
             }),
+            peers: &[],
             nginx: self.facts(),
         })
         .unwrap()

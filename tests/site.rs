@@ -5,6 +5,7 @@ use lamplighter::features::domains::site::{self, Rendered, Site, Tls, render};
 use lamplighter::features::upstreams::model::Target;
 use lamplighter::provision::site::{Http2, Nginx, Proof};
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 const BOOKWORM: Nginx = Nginx {
@@ -29,6 +30,7 @@ fn plain<'a>(domain: &'a str, upstream: &'a [Target]) -> Site<'a> {
         generation: 3,
         upstream,
         tls: None,
+        peers: &[],
         nginx: BOOKWORM,
     }
 }
@@ -42,6 +44,10 @@ fn secure<'a>(domain: &'a str, upstream: &'a [Target], hsts_max_age_s: Option<i6
         }),
         ..plain(domain, upstream)
     }
+}
+
+fn peers() -> [IpAddr; 2] {
+    ["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()]
 }
 
 fn one() -> Vec<Target> {
@@ -84,6 +90,13 @@ fn every_kind_of_site_has_its_file() {
         },
     );
     golden("tls-hsts.conf", &secure("app.example.com", &one(), Some(31_536_000)));
+    golden(
+        "tls-peers.conf",
+        &Site {
+            peers: &peers(),
+            ..secure("app.example.com", &several, None)
+        },
+    );
     golden("idn.conf", &plain("xn--e1afmkfd.xn--p1ai", &one()));
 }
 
@@ -168,8 +181,34 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
         line(["server_name", site.domain]),
         words("server_tokens off"),
         proof(made),
-        challenge(),
     ]);
+    let mut answer = challenge();
+    if !site.peers.is_empty() {
+        let name = format!("lamplighter_challenge_{}", site.domain);
+        let at = |ip: &IpAddr| match ip {
+            IpAddr::V4(ip) => format!("server {ip}:80"),
+            IpAddr::V6(ip) => format!("server [{ip}]:80"),
+        };
+        out.push(block(
+            ["upstream", &name],
+            site.peers.iter().map(|ip| words(&at(ip))).collect(),
+        ));
+        plain.push(block(
+            ["location", "@lamplighter_challenge"],
+            vec![
+                block(["if", "($http_lamplighter_challenge)"], vec![words("return 404")]),
+                words(&format!("proxy_pass http://{name}")),
+                words(&format!("proxy_set_header Host {}", site.domain)),
+                words("proxy_set_header Lamplighter-Challenge passed"),
+                words("proxy_next_upstream error timeout http_404"),
+                words("proxy_connect_timeout 2s"),
+                words("proxy_read_timeout 2s"),
+            ],
+        ));
+        let inside = answer.block.as_mut().unwrap();
+        inside.push(words("try_files $uri @lamplighter_challenge"));
+    }
+    plain.push(answer);
     let Some(tls) = &site.tls else {
         plain.push(pass(&place, false));
         out.push(block(["server"], plain));
@@ -293,6 +332,21 @@ fn every_difference_has_a_proof_of_its_own() {
             "{path}"
         );
     }
+}
+
+#[test]
+fn whom_a_text_asks_and_its_pair_are_read_from_it() {
+    let (one, peers) = (one(), peers());
+    let site = Site {
+        peers: &peers,
+        ..secure("app.example.com", &one, None)
+    };
+    let text = render(&site).unwrap().text;
+    assert_eq!(site::peers_in(&text), peers);
+    let tls = site.tls.as_ref().unwrap();
+    assert_eq!(site::pair_in(&text), Some((tls.chain.into(), tls.key.into())));
+    let text = render(&plain("app.example.com", &one)).unwrap().text;
+    assert_eq!((site::peers_in(&text), site::pair_in(&text)), (vec![], None));
 }
 
 #[test]
@@ -461,6 +515,7 @@ fn whatever_comes_in_is_refused_or_means_exactly_itself() {
             generation: dice.roll(1000) as i64,
             upstream: &upstream,
             tls,
+            peers: &peers()[..dice.roll(3)],
             nginx: Nginx {
                 http2: [Http2::Listen, Http2::Directive][dice.roll(2)],
                 tickets_off: dice.roll(2) == 1,

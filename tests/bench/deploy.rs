@@ -169,6 +169,7 @@ fn deploy_script(name: &str) -> String {
         id: 1,
         generation: 1,
         upstream: &upstream,
+        peers: &[],
         tls: None,
         nginx: Nginx::DEBIAN_12,
     };

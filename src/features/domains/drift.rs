@@ -40,7 +40,8 @@ pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
         .map(|(row, sum)| Sum {
             name: &row.name,
             known: Some(sum),
-            lineage: remote::lineage_in(&row.text),
+            // A text that a person accepted may use somebody else's.
+            lineage: remote::lineage_in(&row.text).filter(|_| !row.adopted),
         })
         .collect();
     let ask = |asked: &[Sum]| {

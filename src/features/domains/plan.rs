@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::base::clock::{self, Ms};
 use crate::base::diff;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
 use crate::base::id::{self, Id};
 use crate::base::parallel;
 use crate::base::process::Cancel;
@@ -112,6 +113,10 @@ impl Wish {
         there.map_or_else(|| remote::lineage(self.name()), String::from)
     }
 
+    fn lineage_seen(&self, row: &Row, here: &SiteSeen) -> String {
+        here.lineage.clone().unwrap_or_else(|| self.lineage(row))
+    }
+
     /// Where chain and key are on a server.
     fn certificate_paths(&self, lineage: &str) -> (String, String) {
         match self.own {
@@ -135,12 +140,42 @@ impl Wish {
         self.render_as(row, Some(nginx), None)
     }
 
+    /// An ACME server may ask any of the domain's servers for the challenge of another, and this one would not pass it on.
+    pub fn needs_bridge(&self, row: &Row) -> bool {
+        let peers = self.peers(row);
+        !peers.is_empty() && (row.name != self.name() || site::peers_in(&row.text) != peers)
+    }
+
+    /// The text that passes challenges on, with the certificate that is there now.
+    pub fn render_bridge(&self, row: &Row, nginx: Nginx) -> Result<Rendered> {
+        let pair = site::pair_in(&row.text).filter(|_| row.name == self.name());
+        self.render_pair(row, Some(nginx), pair)
+    }
+
+    /// Addresses of the domain's other servers, when its certificate comes from an ACME server.
+    fn peers(&self, row: &Row) -> Vec<IpAddr> {
+        let others = self
+            .sites
+            .iter()
+            .filter(|(other, _)| other.wanted && other.server != row.server);
+        let mut peers: Vec<IpAddr> = others.flat_map(|(_, server)| addresses(server)).collect();
+        peers.retain(|_| self.is_acme() && row.wanted);
+        peers.sort_unstable();
+        peers.dedup();
+        peers.truncate(site::PEERS_MAX);
+        peers
+    }
+
     fn render_as(&self, row: &Row, nginx: Option<Nginx>, lineage: Option<&str>) -> Result<Rendered> {
+        self.render_pair(row, nginx, lineage.map(|lineage| self.certificate_paths(lineage)))
+    }
+
+    fn render_pair(&self, row: &Row, nginx: Option<Nginx>, paths: Option<(String, String)>) -> Result<Rendered> {
         if self.targets.is_empty() {
             let say = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
             return Err(Error::new(Kind::Conflict, "no_upstream", say));
         }
-        let paths = lineage.map(|lineage| self.certificate_paths(lineage));
+        let peers = self.peers(row);
         let site = |generation| Site {
             domain: self.name(),
             id: self.domain.id.get(),
@@ -151,6 +186,7 @@ impl Wish {
                 chain,
                 key,
             }),
+            peers: &peers,
             nginx: nginx.unwrap_or(Nginx::DEBIAN_12),
         };
         let same = site::render(&site(row.generation))?;
@@ -174,6 +210,16 @@ impl Wish {
         let same = |rendered: Rendered| rendered.text == row.text && row.name == self.name();
         self.render(row, row.nginx).map_or(true, |rendered| !same(rendered))
     }
+}
+
+/// What another server reaches this one by: what we do, and what the world does. A name is none: nginx would not start
+/// without its name server.
+fn addresses(server: &Server) -> impl Iterator<Item = IpAddr> {
+    let own = Host::parse(&server.fields.host).ok().and_then(|host| host.ip());
+    let public = server.fields.public_ips.iter().filter_map(|ip| ip.parse().ok());
+    own.into_iter()
+        .chain(public)
+        .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
 /// How bad something found is.
@@ -378,11 +424,20 @@ pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<
         let message = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
         faults.push(Fault::new(Level::Stop, "no_upstream", message.to_string()));
     }
+    let wanted = || wish.sites.iter().filter(|(row, _)| row.wanted);
+    if wish.is_acme() && wanted().count() > 1 {
+        for (_, server) in wanted().filter(|(_, server)| addresses(server).next().is_none()) {
+            let message = format!(
+                "The ACME server may ask any server of this domain, and the others cannot pass its question on to {}: its address is not known here. Give its public address on its page.",
+                server.fields.name
+            );
+            faults.push(Fault::new(Level::Warn, "peer_unknown", message).on(&server.fields.name, ""));
+        }
+    }
     if wish.domain.fields.preflight == Preflight::Off {
         return (None, faults);
     }
-    let wanted = wish.sites.iter().filter(|(row, _)| row.wanted);
-    let servers: Vec<_> = wanted.map(|(row, _)| row.server).collect();
+    let servers: Vec<_> = wanted().map(|(row, _)| row.server).collect();
     let expected = match preflight::expected(app, &servers) {
         Ok(expected) => expected,
         Err(e) => {
@@ -522,11 +577,11 @@ fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Opti
     if wish.targets.is_empty() {
         return Ok(plan);
     }
-    let lineage = here.lineage.clone().unwrap_or_else(|| wish.lineage(row));
+    let lineage = wish.lineage_seen(row, &here);
     plan.find_lineages(wish, &here, &lineage);
     let rendered = wish.render_with(row, seen.nginx, &lineage)?;
     plan.after = rendered.text.clone();
-    plan.plan_steps(wish, row, &seen, &here, old_name, &rendered, lineage)?;
+    plan.plan_steps(wish, row, &seen, &here, old_name, &rendered)?;
     Ok(plan)
 }
 
@@ -758,8 +813,8 @@ impl ServerPlan {
         here: &SiteSeen,
         old_name: Option<&str>,
         rendered: &Rendered,
-        lineage: String,
     ) -> Result<()> {
+        let lineage = wish.lineage_seen(row, here);
         let mut steps = std::mem::take(&mut self.steps);
         let same_text = here.text.as_deref() == Some(rendered.text.as_str());
         if !seen.ready {
@@ -823,6 +878,12 @@ impl ServerPlan {
         self.found = here.file.sha256.clone();
         self.found_old = here.old.sha256.clone();
         Ok(())
+    }
+
+    /// What the nginx there understands.
+    pub(super) fn nginx(&self) -> Result<Nginx> {
+        let nginx = self.work.as_ref().and_then(|work| work.nginx);
+        nginx.ok_or_else(|| Error::internal("nginx without a version"))
     }
 
     /// What only the wanted text answers.

@@ -15,6 +15,7 @@ use crate::base::text::hex;
 use crate::features::upstreams::model::Target;
 use crate::provision::site::{Http2, Nginx, Proof, WEBROOT};
 use ring::digest::{SHA256, digest};
+use std::net::{IpAddr, SocketAddr};
 
 /// What a site is made of.
 #[derive(Debug, Clone)]
@@ -29,6 +30,9 @@ pub struct Site<'a> {
     pub upstream: &'a [Target],
     /// None: port 80 alone, which is also the text for issuing the first certificate.
     pub tls: Option<Tls<'a>>,
+    /// Addresses of the domain's other servers, when an ACME server may ask any of them: a challenge that is not here is
+    /// looked for there.
+    pub peers: &'a [IpAddr],
     /// What the server's nginx can do.
     pub nginx: Nginx,
 }
@@ -42,6 +46,24 @@ pub struct Tls<'a> {
     pub chain: &'a str,
     /// Absolute path of the key.
     pub key: &'a str,
+}
+
+/// The peers that a text passes challenges on to.
+pub fn peers_in(text: &str) -> Vec<IpAddr> {
+    let all = parse(text).unwrap_or_default();
+    let passing = |d: &&Directive| d.words.len() == 2 && d.words[0] == "upstream" && d.words[1].starts_with(CHALLENGE);
+    let servers = all.iter().filter(passing).flat_map(|d| d.block.iter().flatten());
+    let address = |d: &Directive| d.words.get(1)?.parse::<SocketAddr>().ok();
+    servers.filter_map(address).map(|at| at.ip()).collect()
+}
+
+/// Chain and key that a text names.
+pub fn pair_in(text: &str) -> Option<(String, String)> {
+    let of = |word: &str| {
+        let mut lines = text.lines().map(str::trim).filter_map(|line| line.strip_prefix(word));
+        Some(lines.next()?.trim().strip_suffix(';')?.to_string())
+    };
+    Some((of("ssl_certificate ")?, of("ssl_certificate_key ")?))
 }
 
 /// A finished file.
@@ -72,6 +94,9 @@ const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256
 const CURVES: &str = "X25519:prime256v1:secp384r1";
 /// An OpenSSL that does not know a name in this list keeps nginx from starting.
 const CURVES_MLKEM: &str = "X25519MLKEM768:X25519:prime256v1:secp384r1";
+
+/// Begins the names of what passes challenges on.
+const CHALLENGE: &str = "lamplighter_challenge_";
 
 const COMMENT: &str =
     "# Written by Lamplighter from the domain's form. A change made here is noticed and shown there.\n";
@@ -159,6 +184,7 @@ fn check(site: &Site) -> Result<()> {
         && site.domain.contains('.')
         && site.id > 0
         && site.generation >= 0
+        && site.peers.len() <= PEERS_MAX
         && !site.upstream.is_empty()
         && site.upstream.len() <= TARGETS_MAX
         && site
@@ -173,6 +199,9 @@ fn check(site: &Site) -> Result<()> {
         false => Err(Error::internal(format!("a value outside its grammar: {site:?}"))),
     }
 }
+
+/// Addresses that challenges are passed on to: more would take longer than an ACME server waits.
+pub const PEERS_MAX: usize = 32;
 
 /// Targets of one upstream. nginx has no limit; a longer list is a mistake of somebody's program.
 pub const TARGETS_MAX: usize = 64;
@@ -194,10 +223,18 @@ fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
     let pass = pass(&place, site.tls.as_ref());
     let mut plain = listen(site, "80", &[]);
     plain.extend(common(site, proof));
-    plain.push(block(
-        ["location", "^~", "/.well-known/acme-challenge/"],
-        vec![line(["root", WEBROOT]), line(["default_type", "text/plain"])],
-    ));
+    let mut challenge = vec![line(["root", WEBROOT]), line(["default_type", "text/plain"])];
+    if !site.peers.is_empty() {
+        challenge.push(line(["try_files", "$uri", "@lamplighter_challenge"]));
+        let name = format!("{CHALLENGE}{}", site.domain);
+        plain.push(block(["location", "@lamplighter_challenge"], elsewhere(site, &name)));
+        let servers = site
+            .peers
+            .iter()
+            .map(|ip| line(["server", &SocketAddr::new(*ip, 80).to_string()]));
+        out.push(block(["upstream", &name], servers.collect()));
+    }
+    plain.push(block(["location", "^~", "/.well-known/acme-challenge/"], challenge));
     let Some(tls) = &site.tls else {
         plain.push(pass);
         out.push(block(["server"], plain));
@@ -242,6 +279,20 @@ fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
     secure.push(pass);
     out.push(block(["server"], secure));
     out
+}
+
+/// Asks the other servers for a challenge, once: what one of them asks is not asked on.
+fn elsewhere(site: &Site, name: &str) -> Vec<Directive> {
+    vec![
+        block(["if", "($http_lamplighter_challenge)"], vec![line(["return", "404"])]),
+        line(["proxy_pass", &format!("http://{name}")]),
+        line(["proxy_set_header", "Host", site.domain]),
+        line(["proxy_set_header", "Lamplighter-Challenge", "passed"]),
+        line(["proxy_next_upstream", "error", "timeout", "http_404"]),
+        // The ACME server does not wait longer than ten seconds either.
+        line(["proxy_connect_timeout", "2s"]),
+        line(["proxy_read_timeout", "2s"]),
+    ]
 }
 
 fn address(target: &Target) -> String {

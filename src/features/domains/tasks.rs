@@ -10,6 +10,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
 use crate::base::parallel;
+use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::features::servers::reach::Way;
@@ -22,7 +23,7 @@ use crate::task::{Kind, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Name of a kind.
@@ -133,6 +134,7 @@ struct Text<'a> {
     rendered: &'a Rendered,
     first: Option<&'a Rendered>,
     expect: Option<&'a str>,
+    old_name: Option<&'a str>,
     old_expect: Option<&'a str>,
     /// certbot's name for the certificate.
     lineage: &'a str,
@@ -157,6 +159,8 @@ struct Deploy<'a> {
     left: Mutex<Vec<String>>,
     /// What the last job on a server (by its number) told of the site.
     told: Mutex<HashMap<i64, Told>>,
+    /// Texts that pass challenges on, where they were put.
+    bridges: Mutex<Vec<(Id<id::Server>, String)>>,
 }
 
 /// What a job has told of the site so far.
@@ -180,6 +184,9 @@ impl Told {
     }
 }
 
+/// Work on one server; gives the number of changes.
+type Work<T> = fn(&T, &Row, &Server) -> Result<u32>;
+
 impl<'a> Deploy<'a> {
     fn new(run: &'a Run<'a>, wish: &'a Wish, choice: Choice) -> Deploy<'a> {
         Deploy {
@@ -188,15 +195,16 @@ impl<'a> Deploy<'a> {
             choice,
             left: Mutex::default(),
             told: Mutex::default(),
+            bridges: Mutex::default(),
         }
     }
 
     fn left(&self) -> Vec<String> {
-        std::mem::take(&mut *self.left.lock().unwrap_or_else(|e| e.into_inner()))
+        std::mem::take(&mut *lock(&self.left))
     }
 
     fn told_by(&self) -> MutexGuard<'_, HashMap<i64, Told>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 
     /// Runs a job that changes the site. One that never says how it stands was cut off.
@@ -220,13 +228,96 @@ impl<'a> Deploy<'a> {
     fn everywhere(&self) -> Result<u32> {
         let (leaving, wanted): (Vec<_>, Vec<_>) = self.wish.sites.iter().partition(|(row, _)| !row.wanted);
         self.look_before(&wanted)?;
-        let mut changed = 0;
-        if let Some((canary, rest)) = wanted.split_first() {
-            changed += self.all(&[*canary], Self::put)?;
-            changed += self.all(rest, Self::put)?;
-        }
+        let mut changed = self.bridge(&wanted)?;
+        changed += self
+            .canary_first(&wanted, Self::put)
+            .inspect_err(|_| self.unbridge(&wanted))?;
         // Last: until the others serve, the old places still do.
         Ok(changed + self.all(&leaving, Self::leave)?)
+    }
+
+    fn canary_first(&self, wanted: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
+        match wanted.split_first() {
+            Some((canary, rest)) => Ok(self.all(&[*canary], work)? + self.all(rest, work)?),
+            None => Ok(0),
+        }
+    }
+
+    /// An ACME server may ask any of several servers: before it does, each passes on the challenges of the others.
+    /// Nothing of this is recorded: what takes its place is.
+    fn bridge(&self, wanted: &[&(Row, Server)]) -> Result<u32> {
+        let without: Vec<_> = wanted
+            .iter()
+            .copied()
+            .filter(|(row, _)| self.wish.needs_bridge(row))
+            .collect();
+        let put = |this: &Self, row: &Row, server: &Server| this.put_bridge(row, server);
+        self.canary_first(&without, put).inspect_err(|_| self.unbridge(wanted))
+    }
+
+    fn put_bridge(&self, row: &Row, server: &Server) -> Result<u32> {
+        let way = self.way(server)?;
+        let (changed, plan) = self.made_ready(&way, row, server)?;
+        let rendered = self.wish.render_bridge(row, plan.nginx()?)?;
+        lock(&self.bridges).push((server.id, rendered.text.clone()));
+        let text = Text {
+            rendered: &rendered,
+            first: None,
+            expect: plan.found.as_deref(),
+            old_name: None,
+            old_expect: None,
+            lineage: "",
+        };
+        Ok(changed + self.apply(&way, server, &text)?.changed)
+    }
+
+    /// What stood there before the bridges stands there again, but where the deploy went well.
+    fn unbridge(&self, wanted: &[&(Row, Server)]) {
+        let bridges = std::mem::take(&mut *lock(&self.bridges));
+        for (row, server) in wanted {
+            let bridge = bridges.iter().find(|(on, _)| *on == server.id);
+            if let Some((_, text)) = bridge
+                && let Err(e) = self.put_back(row, server, text)
+            {
+                self.run
+                    .log
+                    .line("warning", "task", "", &format!("{}: {}", server.fields.name, e.say));
+            }
+        }
+    }
+
+    fn put_back(&self, row: &Row, server: &Server, bridge: &str) -> Result<()> {
+        if self
+            .run
+            .app
+            .db
+            .read(|conn| sites::of(conn, row.domain))?
+            .iter()
+            .any(|now| now.server == row.server && now.text != row.text)
+        {
+            return Ok(());
+        }
+        let (name, sum) = (self.wish.name(), plan::sum(bridge));
+        let recipe = match (row.name == name, super::site::proof_in(&row.text)) {
+            (false, _) => remote::remove(name, Some(&sum))?,
+            (true, None) => return Ok(()),
+            (true, Some(proof)) => remote::apply(&Apply {
+                name,
+                text: &row.text,
+                proof: &proof,
+                target_names: &[],
+                certificate: Certificate::None,
+                expect: Some(&sum),
+                old_name: None,
+                old_expect: None,
+            })?,
+        };
+        // A cancelled deploy is put back, too.
+        let (run, cancel) = (self.run, Cancel::new());
+        let done = self.way(server)?.run(run.app, &recipe, &cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        });
+        done.map(drop)
     }
 
     /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
@@ -247,7 +338,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// Does the work on several servers, a few at a time. After the first failure no further one is begun.
-    fn all(&self, sites: &[&(Row, Server)], work: fn(&Self, &Row, &Server) -> Result<u32>) -> Result<u32> {
+    fn all(&self, sites: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
         let red = AtomicBool::new(false);
         let results = parallel::map(sites, WIDTH, |(row, server)| {
             if red.load(Ordering::SeqCst) || self.run.cancel.is_cancelled() {
@@ -339,36 +430,43 @@ impl<'a> Deploy<'a> {
     }
 
     fn put(&self, row: &Row, server: &Server) -> Result<u32> {
-        let run = self.run;
         let way = self.way(server)?;
         let (mut changed, settled) = self.put_unseen(&way, row, server)?;
         if settled {
             return Ok(changed);
         }
-        let mut plan = self.look(&way, row, server)?;
-        if plan.work.as_ref().is_some_and(|work| work.set_up) {
-            let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
-                tell(run, self.on(server), report)
-            })?;
-            changed += done.changed;
-            plan = self.look(&way, row, server)?;
-        }
+        let (set_up, plan) = self.made_ready(&way, row, server)?;
+        changed += set_up;
+        let nginx = plan.nginx()?;
         let Some(work) = plan.work.as_ref() else {
             return Err(Error::internal("a plan without work"));
         };
-        let nginx = work.nginx.ok_or_else(|| Error::internal("nginx without a version"))?;
         if !plan.steps.is_empty() {
             let text = Text {
                 rendered: &work.rendered,
                 first: work.first.as_ref(),
                 expect: plan.found.as_deref(),
+                old_name: self.old_name(row),
                 old_expect: plan.found_old.as_deref(),
                 lineage: &work.lineage,
             };
-            changed += self.apply(&way, row, server, &text)?.changed;
+            changed += self.apply(&way, server, &text)?.changed;
         }
         self.keep(row, &work.rendered.text, work.generation, nginx)?;
         Ok(changed)
+    }
+
+    /// The plan for a server whose nginx is ready for sites, which is seen to.
+    fn made_ready(&self, way: &Way, row: &Row, server: &Server) -> Result<(u32, ServerPlan)> {
+        let run = self.run;
+        let plan = self.look(way, row, server)?;
+        if !plan.work.as_ref().is_some_and(|work| work.set_up) {
+            return Ok((0, plan));
+        }
+        let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        Ok((done.changed, self.look(way, row, server)?))
     }
 
     fn keep(&self, row: &Row, text: &str, generation: i64, nginx: Nginx) -> Result<()> {
@@ -404,10 +502,11 @@ impl<'a> Deploy<'a> {
             rendered: &rendered,
             first: first.as_ref(),
             expect: there.as_deref(),
+            old_name: None,
             old_expect: None,
             lineage: &wish.lineage(row),
         };
-        match self.apply(way, row, server, &text) {
+        match self.apply(way, server, &text) {
             // Another nginx since: its text may have to be another one, too.
             Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok((done.changed, false)),
             Ok(done) => {
@@ -422,7 +521,11 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn apply(&self, way: &Way, row: &Row, server: &Server, text: &Text) -> Result<provision::Outcome> {
+    fn old_name<'r>(&self, row: &'r Row) -> Option<&'r str> {
+        Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != self.wish.name())
+    }
+
+    fn apply(&self, way: &Way, server: &Server, text: &Text) -> Result<provision::Outcome> {
         let wish = self.wish;
         let names: Vec<&str> = wish.target_names().collect();
         let certificate = match (&wish.own, text.first) {
@@ -448,7 +551,7 @@ impl<'a> Deploy<'a> {
             target_names: &names,
             certificate,
             expect: text.expect,
-            old_name: Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name()),
+            old_name: text.old_name,
             old_expect: text.old_expect,
         })?;
         self.job(way, server, &recipe)
@@ -463,7 +566,7 @@ impl<'a> Deploy<'a> {
         };
         let say = format!("It could not be taken off {}: {}", server.fields.name, e.say);
         self.run.log.line("warning", "task", "", &say);
-        self.left.lock().unwrap_or_else(|e| e.into_inner()).push(say);
+        lock(&self.left).push(say);
         Ok(0)
     }
 
@@ -511,6 +614,10 @@ impl<'a> Deploy<'a> {
 /// The server did not let us in, for whatever reason.
 pub(super) fn is_unreached(e: &Error) -> bool {
     e.code.starts_with("ssh_")
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// The row as it is now: a person may have taken the server off the domain meanwhile.

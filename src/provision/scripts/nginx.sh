@@ -48,7 +48,7 @@ run_nginx() {
     fail nginx_not_running 'nginx does not start.'
   }
   let_go
-  applied nginx.service /etc/nginx/conf.d/lamplighter*.conf /etc/nginx/lamplighter/glances.*
+  applied nginx.service /etc/nginx/conf.d/lamplighter*.conf /etc/nginx/lamplighter/glances.key /etc/nginx/lamplighter/glances.crt
 }
 # Without waiting: while the server goes down, systemd would wait for our session and we for systemd.
 reload_nginx() { nginx -t && systemctl --no-block reload nginx.service; }

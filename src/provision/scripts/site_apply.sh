@@ -176,7 +176,8 @@ look_site_proved() {
 }
 # What only the replaced site needed.
 sweep() {
-  if [ "$CERT" = files ]; then sweep_pairs "$NAME" "$PAIR"; else sweep_pairs "$NAME" ''; fi
+  if [ "$CERT" = files ]; then sweep_pairs "$NAME" "$PAIR"
+  elif ! grep -qF "$CERTS/$NAME/" "$TMP/new/text"; then sweep_pairs "$NAME" ''; fi
   if [ -n "$OLD_NAME" ]; then sweep_pairs "$OLD_NAME" ''; sweep_lineages "$OLD_NAME"; fi
 }
 

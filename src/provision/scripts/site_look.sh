@@ -4,6 +4,7 @@
 text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$piece"; while read -r piece; do mark text "$1" "$piece"; done; }; }
 
 look_site_nginx() {
+  for port in 80 443; do who=$(listener "$port"); [ -z "$who" ] || fact "port_$port" "$who"; done
   command -v nginx >/dev/null || return 0
   nginx_kind
   if look_nginx_dirs && look_nginx_conf; then fact nginx_ready yes; fi
@@ -11,7 +12,6 @@ look_site_nginx() {
   if command -v certbot >/dev/null; then
     fact certbot "$(dpkg-query -W -f '${Version}' certbot 2>/dev/null | sed 's/[-+].*//' | grep . || echo installed)"
   fi
-  for port in 80 443; do who=$(listener "$port"); [ -z "$who" ] || fact "port_$port" "$who"; done
   if nginx -T >"$TMP/dump" 2>"$TMP/said" </dev/null; then return 0; fi
   text nginx_red <"$TMP/said"
   MINE=$(printf '%s\n' "$SITES" | tr , '\n' | cut -d ' ' -f 1,2 | tr '\n' ' ')
