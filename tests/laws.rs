@@ -1,6 +1,6 @@
 //! The house rules that a compiler does not check, read off the sources' text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -281,4 +281,54 @@ fn only_the_crates_of_the_design_card_are_used() {
         "ureq",
     ];
     assert_eq!(crates, card);
+}
+
+/// What a call's second argument is, when it is a literal.
+fn second_literal(arguments: &str) -> Option<&str> {
+    let mut depth = 0;
+    let comma = arguments.find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0 || depth < 0
+    })?;
+    let (literal, _) = arguments[comma + 1..].trim_start().strip_prefix('"')?.split_once('"')?;
+    Some(literal)
+}
+
+#[test]
+fn what_a_person_is_refused_has_words_and_advice() {
+    const KINDS: [&str; 8] = [
+        "NotFound",
+        "Conflict",
+        "Forbidden",
+        "Unauthorized",
+        "TooMany",
+        "Busy",
+        "Timeout",
+        "Method",
+    ];
+    let words: BTreeSet<&str> = include_str!("../src/http/words.txt").lines().collect();
+    let mut missing = BTreeSet::new();
+    for (path, text) in &sources() {
+        let file = short(path);
+        // Those talk to a terminal.
+        if ["cli/", "daemon/"].iter().any(|room| file.starts_with(room)) || file.ends_with("commands.rs") {
+            continue;
+        }
+        let code = code(text);
+        for arguments in code.split("Error::new(").skip(1) {
+            let kind = arguments.trim_start().split_once("::").map_or("", |(_, rest)| rest);
+            if !KINDS.iter().any(|k| kind.starts_with(k)) {
+                continue;
+            }
+            let Some(name) = second_literal(arguments) else {
+                continue;
+            };
+            for key in [format!("err.{name}"), format!("err.{name}.do")] {
+                if !words.contains(key.as_str()) {
+                    missing.insert(format!("{file}: {key}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no words for:\n{missing:#?}");
 }

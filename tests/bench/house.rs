@@ -161,8 +161,10 @@ fn load(house: &House, admin: &Client) {
         )
     };
     let bodies = || {
-        let head =
-            "POST /api/servers HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n";
+        let head = format!(
+            "POST /api/auth/login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n",
+            house.address
+        );
         let crowd: Vec<_> = (0..500).map(|_| TcpStream::connect(house.address).unwrap()).collect();
         for mut client in &crowd {
             let _ = client
@@ -173,7 +175,7 @@ fn load(house: &House, admin: &Client) {
         "500 connections for 10 s".to_string()
     };
     let streams = || {
-        let watched = (0..60).map(|_| admin.stream("/api/live?of=/api/servers%3Flimit=200", None));
+        let watched = (0..8).map(|_| admin.stream("/api/live?of=/api/servers%3Flimit=200", None));
         let mut watched: Vec<_> = watched.collect();
         watched.iter_mut().for_each(|s| drop(s.next(Duration::from_secs(10))));
         std::thread::sleep(Duration::from_secs(10));
