@@ -3,9 +3,10 @@
 use crate::access::throttle::Throttle;
 use crate::base::clock::{self, Instant, Ms};
 use crate::base::config::{Config, STATE_FILE};
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::base::pulse::Pulses;
+use crate::base::{file, log};
 use crate::db::{Db, Durability, schema};
 use crate::events::wake::Wake;
 use crate::ssh::Ssh;
@@ -101,6 +102,7 @@ impl App {
 
     /// Opens everything. The data folder must exist with its key (`init-db` and `dev` make them).
     pub fn open(config: Config) -> Result<App> {
+        keep_private(&config)?;
         let master = vault::read_master_key(&config.master_key_file)?;
         let (db, metrics) = open_databases(&config)?;
         let vault = Vault::open(&db, &master)?;
@@ -119,6 +121,27 @@ impl App {
             started_at: clock::now(),
         })
     }
+}
+
+/// The folder and what lies in it is ours alone: unpacking a backup, or a careless `chmod`, opens it to others.
+fn keep_private(config: &Config) -> Result<()> {
+    let dir = &config.data_dir;
+    let names = [STATE_FILE, "metrics.db"];
+    let files = names
+        .iter()
+        .flat_map(|name| ["", "-wal", "-shm"].map(|end| dir.join(format!("{name}{end}"))));
+    for path in [dir.clone(), dir.join("setup-token")].into_iter().chain(files) {
+        let shown = path.display().to_string();
+        match file::make_private(&path) {
+            Ok(false) => {}
+            Ok(true) => log::warning("daemon", "others could read this; not any more", &[("path", &shown)]),
+            Err(e) => {
+                let say = format!("{shown} can be read by others, and that cannot be changed: {e}. Whose is it?");
+                return Err(Error::new(Kind::Config, "data_dir", say));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Opens both files, making them and bringing their schema up to date.

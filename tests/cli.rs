@@ -98,6 +98,31 @@ fn a_fresh_folder_is_made_ready_and_stays_as_it_is() {
 }
 
 #[test]
+fn what_a_careless_hand_has_opened_to_others_is_closed_or_refused_at_start() {
+    let house = House::empty(Rooms::One, &[]);
+    let dir = house.folder.path();
+    for (name, open) in [("", 0o755), ("lamplighter.db", 0o644), ("metrics.db", 0o666)] {
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(open)).unwrap();
+    }
+    let told = run(&["status", "--data-dir", house.dir()]);
+    assert!(said(&told).contains("lamplighter.db"), "{}", said(&told));
+    for (name, wanted) in [("", 0o700), ("lamplighter.db", 0o600), ("metrics.db", 0o600)] {
+        assert_eq!(mode(&dir.join(name)), wanted, "{name}");
+    }
+    // A key for TLS is somebody else's file: it is not changed, and not used either.
+    let key = house.folder.file("tls.key", "x");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    for command in ["serve", "check-config"] {
+        let mut command = lamplighter(&[command, "--data-dir", house.dir()]);
+        command
+            .env("LAMPLIGHTER_TLS_KEY_FILE", &key)
+            .env("LAMPLIGHTER_TLS_CERT_FILE", &key);
+        fails(&finish(command, ""), 78, "chmod 600");
+    }
+    assert_eq!(mode(&key), 0o644);
+}
+
+#[test]
 fn a_key_that_is_wrong_missing_or_open_to_others_is_told_and_never_replaced() {
     let house = House::empty(Rooms::One, &[]);
     let (dir, key) = (house.dir(), house.folder.path().join("master.key"));

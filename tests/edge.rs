@@ -521,20 +521,46 @@ fn every_answer_has_the_security_headers_and_an_id() {
 }
 
 #[test]
-fn a_good_request_id_is_kept_and_a_bad_one_replaced() {
+fn a_request_has_our_id_and_a_clients_own_one_comes_back_beside_it() {
     let house = House::new();
-    let id = |given: &str| {
+    let own = |given: &str| {
         let answer = house.client().ask(&format!(
             "GET /peer HTTP/1.1\r\nHost: h\r\nX-Request-Id: {given}\r\n\r\n"
         ));
         let id = answer.field("x-request-id").unwrap().to_string();
         assert!(answer.text().ends_with(&id), "the handler knows the same one");
-        id
+        assert!(id.len() == 32 && id != given);
+        answer.field("x-client-request-id").map(String::from)
     };
-    assert_eq!(id("a-1_B.2"), "a-1_B.2");
+    assert_eq!(own("a-1_B.2").as_deref(), Some("a-1_B.2"));
+    assert_eq!(
+        own(&"0".repeat(32)),
+        Some("0".repeat(32)),
+        "of our own look, but not ours"
+    );
     for bad in ["", "a b", "a/b", &"x".repeat(65), "<x>"] {
-        assert_eq!(id(bad).len(), 32, "{bad}");
+        assert_eq!(own(bad), None, "{bad}");
     }
+}
+
+#[test]
+fn who_asks_for_a_websocket_is_told_what_there_is_instead() {
+    let house = House::new();
+    let ask = |version: &str, protocol: &str| {
+        house.client().ask(&format!(
+            "GET /hello HTTP/{version}\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+        ))
+    };
+    for protocol in ["websocket", "WebSocket", "h2c, websocket"] {
+        let answer = ask("1.1", protocol);
+        assert_eq!((answer.status, answer.field("upgrade")), (426, Some("HTTP/1.1")));
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body["error_code"], "no_websocket");
+        assert!(body["detail"].as_str().unwrap().contains("/api/events/stream"));
+    }
+    // A protocol that can be done without is, and HTTP/1.0 knows of none.
+    assert_eq!(ask("1.1", "h2c").status, 200);
+    assert_eq!(ask("1.0", "websocket").status, 200);
 }
 
 #[test]
@@ -698,8 +724,8 @@ fn headers_between_neighbours_stay_outside() {
 
 #[test]
 fn only_the_hosts_that_are_ours_are_served() {
-    let house =
-        House::with(|config| config.hosts = vec!["lamp.example".into(), "127.0.0.1".into(), "::1".into(), "h".into()]);
+    let ours = ["lamp.example", "127.0.0.1", "::1", "h"];
+    let house = House::with(|config| config.hosts = Box::new(move |host| ours.contains(&host.as_str())));
     let status = |host: &str| {
         house
             .client()

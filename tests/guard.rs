@@ -407,3 +407,63 @@ fn what_get_gives_put_and_patch_take_and_change_nothing() {
         .unwrap();
     assert_eq!(set, 0, "a default that was sent back is one still");
 }
+
+#[test]
+fn a_foreign_name_that_means_this_address_opens_no_page() {
+    let house = House::new();
+    let status = |host: &str| {
+        let answer = door(
+            house.address,
+            &format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+        );
+        (answer[9..12].to_string(), answer)
+    };
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for ours in [
+        "127.0.0.1:8080",
+        "localhost",
+        "192.0.2.7",
+        "[2001:db8::1]:443",
+        machine.trim(),
+    ] {
+        assert_eq!(status(ours).0, "200", "{ours}");
+    }
+    for other in ["rebound.example", "localhost.evil.example", "lamp.example.org"] {
+        let (code, answer) = status(other);
+        assert!(
+            code == "421" && answer.contains("LAMPLIGHTER_ALLOWED_HOSTS"),
+            "{answer}"
+        );
+    }
+    let url = json!({ "site.public_url": "https://lamp.example.org:8443/" });
+    house.admin().patch("/api/settings", &url).is(200);
+    assert_eq!(status("lamp.example.org:8443").0, "200");
+    assert_eq!(status("rebound.example").0, "421");
+}
+
+#[test]
+fn a_flood_of_bad_requests_is_told_in_a_few_short_lines() {
+    let mut house = House::new();
+    let path = "x".repeat(4_000);
+    for n in 0..300 {
+        house.client().get(&format!("/{n}{path}")).is(404);
+    }
+    house.stop();
+    let lines: Vec<_> = house
+        .said()
+        .lines()
+        .filter(|l| l.contains("status=404"))
+        .map(String::from)
+        .collect();
+    assert!((1..60).contains(&lines.len()), "{} lines", lines.len());
+    assert!(lines.iter().all(|line| line.len() < 500), "{lines:?}");
+}
+
+fn door(at: std::net::SocketAddr, request: &str) -> String {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(at).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}

@@ -12,6 +12,7 @@
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::{block, network};
+use crate::base::ration::Ration;
 use crate::vault::password::Rank;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -36,7 +37,7 @@ const ROW_EVERY: Duration = Duration::from_secs(60);
 pub struct Throttle {
     counts: Mutex<HashMap<u64, Count>>,
     hash: RandomState,
-    rows: Mutex<Rows>,
+    rows: Mutex<Ration>,
 }
 
 /// What is known of who tries, beside the name they give.
@@ -48,15 +49,6 @@ pub enum Known<'a> {
     Here,
     /// They bring the cookie of a device that has signed in with this login ([`super::device`]): its own number.
     Device(&'a str),
-}
-
-#[derive(Default)]
-struct Rows {
-    /// Of [`ROWS_MAX`].
-    used: u32,
-    /// When one of them came back last.
-    since: Option<Instant>,
-    untold: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -120,7 +112,7 @@ impl Throttle {
         self.rows
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .next(clock::mono())
+            .next(ROWS_MAX, ROW_EVERY, clock::mono())
     }
 
     /// What is counted, the login's own first, with what is free of each.
@@ -228,21 +220,6 @@ impl Drop for Attempt<'_> {
                 }
             }
         }
-    }
-}
-
-impl Rows {
-    fn next(&mut self, now: Instant) -> Option<u64> {
-        let since = *self.since.get_or_insert(now);
-        let back = (now - since).as_secs() / ROW_EVERY.as_secs();
-        self.since = Some(since + ROW_EVERY * back as u32);
-        self.used = self.used.saturating_sub(back as u32);
-        if self.used == ROWS_MAX {
-            self.untold += 1;
-            return None;
-        }
-        self.used += 1;
-        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -385,17 +362,5 @@ mod tests {
         }
         assert!(story.throttle.counts().len() <= ENTRIES_MAX);
         assert!(!story.may("anna", "192.0.2.1", Known::No));
-    }
-
-    #[test]
-    fn a_flood_of_failures_is_told_once_a_minute_with_its_count() {
-        let (mut rows, start) = (Rows::default(), clock::mono());
-        let told = (0..1_000).filter_map(|_| rows.next(start)).collect::<Vec<_>>();
-        assert_eq!(told, [0; 60]);
-        assert_eq!(rows.next(start + ROW_EVERY), Some(940));
-        assert_eq!(rows.next(start + ROW_EVERY), None);
-        assert_eq!(rows.next(start + 2 * ROW_EVERY), Some(1));
-        let rested = start + 90 * ROW_EVERY;
-        assert_eq!((0..1_000).filter_map(|_| rows.next(rested)).count(), 60);
     }
 }

@@ -56,7 +56,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "ALLOWED_HOSTS",
         default: "",
-        help: "Names this server answers to, separated by commas; empty takes any (then put a proxy in front).",
+        help: "Names this server answers to, separated by commas; empty: any address, localhost, this machine's own name and that of site.public_url.",
     },
     Key {
         name: "TRUSTED_PROXIES",

@@ -3,7 +3,7 @@
 use super::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Makes the folder (and its parents) for its owner only. An existing one is narrowed to 0700.
@@ -15,6 +15,34 @@ pub fn private_dir(path: &Path) -> Result<()> {
         .create(path)
         .map_err(told)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(told)
+}
+
+/// What is there is for its owner only from now on; says whether it was not. Nothing there is fine.
+pub fn make_private(path: &Path) -> std::io::Result<bool> {
+    let meta = match fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        meta => meta?,
+    };
+    let open = meta.mode() & 0o077 != 0;
+    if open {
+        fs::set_permissions(path, fs::Permissions::from_mode(meta.mode() & 0o700))?;
+    }
+    Ok(open)
+}
+
+/// May nobody read this file but its owner? A file of root's may be lent to a group: Debian's `ssl-cert`, or a systemd
+/// credential, where the mask of the ACL for us stands in place of the group's bits. The error is a sentence.
+pub fn check_secret(path: &Path) -> std::result::Result<(), String> {
+    let meta = fs::metadata(path).map_err(|e| format!("{} cannot be read: {e}.", path.display()))?;
+    let lent = meta.uid() == 0 && super::sys::uid() != 0;
+    match meta.mode() & if lent { 0o037 } else { 0o077 } {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{0} can be read by others (mode {1:04o}). Run: chmod 600 {0}",
+            path.display(),
+            meta.mode() & 0o7777
+        )),
+    }
 }
 
 /// Writes a new file, 0600, and refuses an existing one.

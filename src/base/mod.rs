@@ -21,6 +21,7 @@ pub mod file;
 pub mod lines;
 pub mod redact;
 pub mod process;
+pub mod ration;
 pub mod log;
 pub mod pulse;
 pub mod config;

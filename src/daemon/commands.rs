@@ -106,6 +106,9 @@ fn config(asked: &Asked) -> Result<Config> {
 
 fn check_config(asked: &Asked) -> Result<u8> {
     let config = config(asked)?;
+    if let Some((cert, key)) = &config.tls {
+        run::read_tls(cert, key)?;
+    }
     let lines = [
         ("data_dir", config.data_dir.display().to_string()),
         ("runtime_dir", config.runtime_dir.display().to_string()),

@@ -5,13 +5,13 @@ use super::FEATURES;
 use super::reactor::Reactor;
 use crate::app::App;
 use crate::base::clock::{self, Duration};
-use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
 use crate::base::{file, log, sys};
 use crate::features::metrics::Watching;
 use crate::features::notifications::Messenger;
 use crate::features::{self, users};
-use crate::http::edge::{Config as EdgeConfig, Door, Edge, Gauge, Listener, Peers, Tls, tls_config};
+use crate::http::edge::{Config as EdgeConfig, Door, Edge, Gauge, Hosts, Listener, Peers, Tls, tls_config};
 use crate::http::guard;
 use crate::http::kept::Kept;
 use crate::http::page;
@@ -145,7 +145,7 @@ impl ApiHalf {
         let socket = config.runtime_dir.join("http.sock");
         let server = Server::start(&socket, web.clone(), peers.clone(), page::failure)?;
         let edge_config = EdgeConfig {
-            hosts: allowed_hosts(config),
+            hosts: hosts(app),
             trusted_proxies: config.trusted_proxies.clone(),
             known: {
                 let app = app.clone();
@@ -190,16 +190,36 @@ impl ApiHalf {
 
 /// The names that were configured, and our own addresses: no foreign name can be made to mean those (DNS rebinding),
 /// and the self-probe and `lamplighter health` ask by them.
-fn allowed_hosts(config: &Config) -> Vec<String> {
-    let mut hosts = config.allowed_hosts.clone();
-    if !hosts.is_empty() {
-        hosts.extend(["127.0.0.1".into(), "[::1]".into()]);
-        hosts.extend(config.listen.iter().map(|addr| match addr.ip() {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        }));
-    }
-    hosts
+///
+/// Where no names were configured: any address, this machine's own names, and that of the `site.public_url`.
+fn hosts(app: &Arc<App>) -> Hosts {
+    let app = app.clone();
+    let named: Vec<Host> = (app.config.allowed_hosts.iter())
+        .filter_map(|name| Host::parse(name.trim_matches(['[', ']'])).ok())
+        .collect();
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = Host::parse(machine.trim()).ok();
+    Box::new(move |host| match host.ip() {
+        _ if named.contains(host) => true,
+        None if named.is_empty() => {
+            host.as_str() == "localhost" || machine.as_ref() == Some(host) || public_host(&app).as_ref() == Some(host)
+        }
+        None => false,
+        Some(_) if named.is_empty() => true,
+        Some(ip) => ip.is_loopback() || app.config.listen.iter().any(|addr| addr.ip() == ip),
+    })
+}
+
+/// The host of the address that people are told in messages.
+fn public_host(app: &App) -> Option<Host> {
+    let url = app.db.read(|conn| settings::text(conn, "site.public_url")).ok()?;
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => authority,
+    };
+    Host::parse(name.trim_matches(['[', ']'])).ok()
 }
 
 /// Looks whether the listener takes connections and the inner server takes requests, past all clients. A daemon that
@@ -272,7 +292,9 @@ impl Probe {
     }
 }
 
-fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
+/// Certificate and key from their files; a key that others can read is none (as sshd has it).
+pub fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
+    file::check_secret(key).map_err(|say| Error::new(Kind::Config, "tls_files", say))?;
     let read = |path: &Path| {
         file::read_limited(path, 1 << 20).map_err(|e| {
             Error::new(

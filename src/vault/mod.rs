@@ -7,7 +7,7 @@ mod queries;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
-use crate::base::{clock, file, random, sys, text};
+use crate::base::{clock, file, random, text};
 use crate::db::{Db, Tx};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
@@ -103,21 +103,14 @@ impl Vault {
 
 /// Reads the master key: 32 raw bytes or 64 hex digits; the file must be its owner's alone (or a systemd credential).
 pub fn read_master_key(path: &Path) -> Result<Secret> {
-    use std::os::unix::fs::MetadataExt;
     let shown = path.display();
     let config = |say: String| Error::new(Kind::Config, "master_key", say);
-    let meta = std::fs::metadata(path).map_err(|e| {
-        config(format!(
-            "The master key {shown} cannot be read: {e}. Make one with `lamplighter encrypt-keygen --out {shown}`."
-        ))
-    })?;
-    // systemd hands a credential over as root's file with an ACL for us; the ACL's mask stands where the group's bits are.
-    let handed_over = (meta.uid(), meta.gid()) == (0, 0) && sys::uid() != 0;
-    if meta.mode() & if handed_over { 0o037 } else { 0o077 } != 0 {
+    if let Err(e) = std::fs::metadata(path) {
         return Err(config(format!(
-            "The master key {shown} can be read by others. Run: chmod 600 {shown}"
+            "The master key {shown} cannot be read: {e}. Make one with `lamplighter encrypt-keygen --out {shown}`."
         )));
     }
+    file::check_secret(path).map_err(|say| config(format!("The master key {say}")))?;
     let bytes =
         file::read_limited(path, 200).map_err(|e| config(format!("The master key {shown} cannot be read: {e}.")))?;
     parse_master_key(bytes).ok_or_else(|| {

@@ -39,6 +39,8 @@ const SAID_HERE: [&str; 8] = [
 pub struct About<'a> {
     /// The request's name.
     pub id: &'a str,
+    /// What the client calls it, when that is a plain word.
+    pub client_id: Option<&'a str>,
     /// Did the client speak TLS?
     pub tls: bool,
     /// Is this the connection's last answer?
@@ -57,6 +59,9 @@ pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], 
         "\r\n",
         SECURITY,
     ]);
+    if let Some(theirs) = about.client_id {
+        line(&["X-Client-Request-Id: ", theirs, "\r\n"]);
+    }
     if about.tls {
         line(&[HSTS]);
     }
@@ -67,6 +72,9 @@ pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], 
         if !parse::ours(name) && !SAID_HERE.iter().any(|said| name.eq_ignore_ascii_case(said)) {
             line(&[name, ": ", value, "\r\n"]);
         }
+    }
+    if status == 426 {
+        line(&["Upgrade: HTTP/1.1\r\nConnection: Upgrade\r\n"]); // RFC 9110 §15.5.22: to what
     }
     if let Some(length) = length {
         line(&["Content-Length: ", &length.to_string(), "\r\n"]);
@@ -131,6 +139,7 @@ mod tests {
 
     const ABOUT: About<'_> = About {
         id: "r-1",
+        client_id: None,
         tls: false,
         close: false,
     };

@@ -131,6 +131,7 @@ fn turn_away(shared: &Shared, socket: &TcpStream, why: Refusal, plain: bool) {
     }
     let about = About {
         id: &random::name(),
+        client_id: None,
         tls: false,
         close: true,
     };

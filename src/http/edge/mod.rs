@@ -20,17 +20,18 @@ pub use limits::{Gauge, Limits};
 pub use listen::Listener;
 pub use peers::{CONN_HEADER, ConnInfo, Peers};
 pub use refusal::Refusal;
-pub use serve::{BODY_MAX, BodyMax, Config};
+pub use serve::{BODY_MAX, BodyMax, Config, Hosts};
 pub use wire::{Tls, tls_config};
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::Result;
+use crate::base::ration::Rations;
 use crate::base::{log, random};
 use crate::http::sse::Streams;
 use listen::Acceptor;
 use relay::Inner;
 use seats::Seats;
-use serve::{Counts, Shared};
+use serve::{Counts, LINE_EVERY, LINES_MAX, Shared};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +69,7 @@ impl Edge {
             streams,
             rounds: Rounds::start(limits)?,
             counts: Counts::default(),
+            told: Rations::new(LINES_MAX, LINE_EVERY),
             config,
         });
         let edge = Edge {

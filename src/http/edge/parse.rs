@@ -167,6 +167,12 @@ pub fn request(head: &[u8]) -> Result<Head<'_>, Refusal> {
         (Some(_), None) => return Err(Refusal::Coding),
         _ => {}
     }
+    // Others, like h2c, may be ignored (RFC 9110 §7.8); who asks for a WebSocket waits for one.
+    let wants_websocket = (find(&fields, "upgrade").into_iter().flat_map(|value| value.split(',')))
+        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"));
+    if wants_websocket && !old {
+        return Err(Refusal::Upgrade);
+    }
     let length = given.map_or(Ok(0), content_length)?;
     if length > 0 && BODILESS.contains(&method) {
         return Err(Refusal::Body);

@@ -34,6 +34,8 @@ pub enum Refusal {
     Expectation,
     /// A `Host` that is not ours (DNS rebinding, a stray virtual host).
     NotOurs,
+    /// WebSocket is not spoken here.
+    Upgrade,
     /// The head is larger than 16 KiB or has more than 64 headers.
     HeadLarge,
     /// The handler's answer is not well framed.
@@ -59,7 +61,7 @@ pub enum Refusal {
 use Refusal::*;
 
 /// In the order of the variants (a test holds it so).
-pub const REFUSALS: [(Refusal, u16, &str, &str); 25] = [
+pub const REFUSALS: [(Refusal, u16, &str, &str); 26] = [
     (
         RequestLine,
         400,
@@ -138,7 +140,13 @@ pub const REFUSALS: [(Refusal, u16, &str, &str); 25] = [
         NotOurs,
         421,
         "unknown_host",
-        "This server does not answer under that host name; the setting of allowed hosts names those it does.",
+        "This server does not answer under that host name. Add it to LAMPLIGHTER_ALLOWED_HOSTS, or make it the site.public_url of the settings.",
+    ),
+    (
+        Upgrade,
+        426,
+        "no_websocket",
+        "WebSocket is not spoken here. What is live comes as server-sent events over plain HTTP: GET /api/events/stream, /api/tasks/{id}/stream, /api/live?of=…",
     ),
     (
         HeadLarge,
@@ -213,6 +221,7 @@ impl Refusal {
             414 => "URI Too Long",
             417 => "Expectation Failed",
             421 => "Misdirected Request",
+            426 => "Upgrade Required",
             431 => "Request Header Fields Too Large",
             501 => "Not Implemented",
             503 => "Service Unavailable",

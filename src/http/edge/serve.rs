@@ -9,19 +9,23 @@ use super::relay::Inner;
 use super::seats::{Seat, Seats};
 use super::stream::{self, Live, Rounds};
 use super::wire::{Tls, Wire};
-use crate::base::clock::{self, Instant};
-use crate::base::host::Cidr;
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::host::{Cidr, Host, network};
 use crate::base::log::{self, Level};
-use crate::base::random;
+use crate::base::ration::Rations;
+use crate::base::{random, text};
 use crate::http::sse::{STREAM_HEADER, Stream, Streams};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest body a request of that method and path (not decoded) may bring, in bytes.
 pub type BodyMax = Box<dyn Fn(&str, &str) -> u64 + Send + Sync>;
+
+/// Does this server answer under that name?
+pub type Hosts = Box<dyn Fn(&Host) -> bool + Send + Sync>;
 
 /// Is somebody behind these headers, by a session or token that is good now?
 pub type Known = Box<dyn Fn(&[Field<'_>], &ConnInfo) -> bool + Send + Sync>;
@@ -38,8 +42,8 @@ pub struct Config {
     pub inner: PathBuf,
     /// Caps and deadlines.
     pub limits: Limits,
-    /// The host names (and addresses) served, lower case, without port; none: every well-formed one.
-    pub hosts: Vec<String>,
+    /// Is this host name (or address) ours?
+    pub hosts: Hosts,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<Cidr>,
     /// Routes that take larger bodies say so here.
@@ -54,7 +58,7 @@ impl Config {
         Config {
             inner,
             limits: Limits::default(),
-            hosts: Vec::new(),
+            hosts: Box::new(|_| true),
             trusted_proxies: Vec::new(),
             body_max: Box::new(|_, _| BODY_MAX),
             known: Box::new(|_, _| false),
@@ -72,6 +76,8 @@ pub struct Shared {
     pub streams: Streams,
     pub rounds: Rounds,
     pub counts: Counts,
+    /// Lines about requests that came to nothing, for each network and status.
+    pub told: Rations<(IpAddr, u16)>,
 }
 
 /// What was seen since the start.
@@ -161,8 +167,17 @@ struct Exchange {
     local: bool,
     tls: bool,
     id: String,
+    /// What the client calls it: it comes back and stands in the log, but names nothing of ours.
+    client_id: Option<String>,
     close: bool,
 }
+
+/// So much of a path stands in the log.
+const PATH_TOLD: usize = 200;
+
+/// Lines about requests that came to nothing: so many at once for one network and status, and one more after each so long.
+pub const LINES_MAX: u32 = 20;
+pub const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// What a proxy adds; one that adds none of them is configured to hide its clients.
 const SPEAKS_FOR: [&str; 6] = [
@@ -184,19 +199,20 @@ impl Exchange {
             local: false,
             tls,
             id: random::name(),
+            client_id: None,
             close: false,
         }
     }
 
     fn learn(&mut self, head: &Head<'_>, config: &Config) {
         self.method = head.method;
-        self.path = head.path().into();
+        self.path = text::cut(head.path(), PATH_TOLD).into();
         self.close = head.close;
         if let [id] = head.all("x-request-id")[..]
             && (1..=64).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         {
-            self.id = id.into();
+            self.client_id = Some(id.into());
         }
         let near = self.peer.ip().to_canonical().is_loopback();
         self.local = near && SPEAKS_FOR.iter().all(|name| head.all(name).is_empty());
@@ -209,6 +225,7 @@ impl Exchange {
     fn about(&self) -> About<'_> {
         About {
             id: &self.id,
+            client_id: self.client_id.as_deref(),
             tls: self.tls,
             close: self.close,
         }
@@ -232,7 +249,7 @@ impl Session<'_> {
         let head = parse::request(&self.carry[..end])?;
         let config = &self.shared.config;
         self.now.learn(&head, config);
-        if !config.hosts.is_empty() && !config.hosts.iter().any(|host| host == head.host.as_str()) {
+        if !(config.hosts)(&head.host) {
             return Err(Refusal::NotOurs.into());
         }
         if head.length > (config.body_max)(head.method, head.path()) {
@@ -497,27 +514,38 @@ fn entity(name: &str) -> bool {
 
 fn access_line(now: &Exchange, shared: &Shared, status: u16, bytes: u64, cut: bool) {
     count(&shared.counts.requests);
-    let level = if status < 400 && !cut {
-        Level::Debug
-    } else {
-        Level::Info
-    };
+    let good = status < 400 && !cut;
+    // The audit knows a change by our id: here is what the client calls it.
+    let changed = now.client_id.is_some() && !matches!(now.method, "GET" | "HEAD" | "-");
+    let level = if good && !changed { Level::Debug } else { Level::Info };
     if !log::enabled(level) {
         return; // the lines of a busy day are not even put together
     }
+    let left_out = match good || log::enabled(Level::Debug) {
+        true => Some(0),
+        false => shared.told.next((network(now.peer.ip()), status), clock::mono()),
+    };
+    let Some(left_out) = left_out.map(|n| n.to_string()) else {
+        return;
+    };
     let took = (clock::mono() - now.started).as_millis();
-    log::line(
-        level,
-        "http",
-        if cut { "answer broken off" } else { "request" },
-        &[
-            ("peer", &now.peer.ip().to_string()),
-            ("method", now.method),
-            ("path", &now.path),
-            ("status", &status.to_string()),
-            ("bytes", &bytes.to_string()),
-            ("ms", &took.to_string()),
-            ("request_id", &now.id),
-        ],
-    );
+    let (peer, status) = (now.peer.ip().to_string(), status.to_string());
+    let (bytes, took) = (bytes.to_string(), took.to_string());
+    let mut fields = vec![
+        ("peer", peer.as_str()),
+        ("method", now.method),
+        ("path", &now.path),
+        ("status", &status),
+        ("bytes", &bytes),
+        ("ms", &took),
+    ];
+    if left_out != "0" {
+        fields.push(("left_out_before", &left_out));
+    }
+    if let Some(theirs) = &now.client_id {
+        fields.push(("client_request_id", theirs));
+    }
+    fields.push(("request_id", &now.id));
+    let message = if cut { "answer broken off" } else { "request" };
+    log::line(level, "http", message, &fields);
 }
