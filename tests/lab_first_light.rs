@@ -305,6 +305,48 @@ fn the_same_job_is_done_by_whoever_may_become_root() {
 
 #[test]
 #[ignore = "lab: h8"]
+fn who_may_ask_is_kept_by_the_next_installation() {
+    let _host = Host::fresh("h8");
+    let house = House::new();
+    let id = add(&house, "h8", "ops", "web-8");
+    let install = |body: Value| changes(&ended(&house, start(&house, id, "install-glances", &body)));
+    let allowed = || {
+        on(
+            "h8",
+            "grep -o 'allow [^;]*' /etc/nginx/conf.d/*glances* | cut -d' ' -f2 | tr '\\n' ' '",
+        )
+    };
+    let list = json!(["controller", "192.0.2.0/24"]);
+    assert!(install(json!({ "allow": list })) > 0);
+    assert_eq!(show(&house, id)["glances_allow"], list);
+    assert_eq!(allowed(), "127.0.0.0/8 ::1 10.77.0.1 192.0.2.0/24");
+    lamp(&house, id, "ok");
+    assert_eq!(install(json!({})), 0, "nobody had to say it again");
+    // On one address without a login a firewall does the same.
+    let bind = json!({ "profile": "bind", "address": address("h8") });
+    assert!(install(bind) > 0);
+    let rules = || {
+        on(
+            "h8",
+            "ufw show added | grep -c \"61208.*comment 'lamplighter'\" || true",
+        )
+    };
+    assert_eq!(rules(), "3", "two may, all others may not");
+    assert_eq!(show(&house, id)["glances_bind"], address("h8"));
+    lamp(&house, id, "ok");
+    assert_eq!(install(json!({})), 0);
+    // Back behind the login, and open to everyone who knows it.
+    assert!(install(json!({ "profile": "protected", "allow": [] })) > 0);
+    assert_eq!(
+        (rules(), show(&house, id)["glances_bind"].clone()),
+        ("0".into(), json!(""))
+    );
+    assert_eq!(allowed(), "");
+    lamp(&house, id, "ok");
+}
+
+#[test]
+#[ignore = "lab: h8"]
 fn glances_4_is_found_though_the_path_says_3() {
     let _host = Host::fresh("h8");
     on(

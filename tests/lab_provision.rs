@@ -2,7 +2,7 @@
 //! Needs the lab (`tests/lab`), hosts h3 and h4.
 
 use lamplighter::base::error::Result;
-use lamplighter::base::host::{Cidr, Host, UserName};
+use lamplighter::base::host::{Guest, Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
 use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Recipe, Report, State, recipes};
@@ -276,7 +276,7 @@ fn glances_answers_behind_tls_and_a_password() {
     assert!(server.get(url, &["-u", &format!("lamp:{PASSWORD}")]).starts_with("401"));
 
     // nginx keeps the list of who may ask at all.
-    other.allow = vec![Cidr::parse("10.77.0.14").unwrap()];
+    other.allow = vec![Guest::parse("10.77.0.14").unwrap()];
     server.run("root", &recipes::glances(&other).unwrap()).unwrap();
     assert!(server.get(url, &["-u", "lamp:another-one"]).starts_with("403"));
 
@@ -545,7 +545,7 @@ fn wall(allow: &[&str], revert_s: u64) -> Firewall {
     Firewall {
         ssh_port: 22,
         port: 61208,
-        allow: allow.iter().map(|block| Cidr::parse(block).unwrap()).collect(),
+        allow: allow.iter().map(|block| Guest::parse(block).unwrap()).collect(),
         revert: Duration::from_secs(revert_s),
     }
 }

@@ -2,7 +2,7 @@
 
 use lamplighter::base::clock::{self, Duration};
 use lamplighter::base::error::{Error, Kind};
-use lamplighter::base::host::Cidr;
+use lamplighter::base::host::Guest;
 use lamplighter::base::process::Stream::{self, Stderr, Stdout};
 use lamplighter::base::secret::Secret;
 use lamplighter::provision::progress::Progress;
@@ -39,7 +39,7 @@ fn front(password: &str, allow: &[&str]) -> Glances {
             user: "lamp".into(),
             password: Secret::new(password),
         },
-        allow: allow.iter().map(|block| Cidr::parse(block).unwrap()).collect(),
+        allow: allow.iter().map(|block| Guest::parse(block).unwrap()).collect(),
     }
 }
 
@@ -56,7 +56,7 @@ fn all_recipes() -> Vec<Recipe> {
     let wall = Firewall {
         ssh_port: 22,
         port: 61208,
-        allow: vec![Cidr::parse("10.0.0.0/8").unwrap()],
+        allow: vec![Guest::parse("10.0.0.0/8").unwrap()],
         revert: Firewall::REVERT,
     };
     let mut all = vec![
@@ -275,15 +275,15 @@ fn the_scripts_are_clean() {
 
 #[test]
 fn the_firewall_is_only_asked_for_where_nginx_does_not_do_it() {
-    let allow = vec![Cidr::parse("192.0.2.7").unwrap()];
+    let allow = vec![Guest::parse("192.0.2.7").unwrap()];
     let wish = |profile, allow| Glances {
         port: 61208,
         profile,
         allow,
     };
-    assert!(wish(Profile::front(), allow.clone()).firewall(22).is_none());
-    assert!(wish(Profile::Open, vec![]).firewall(22).is_none());
-    let wall = wish(Profile::Open, allow).firewall(2222).unwrap();
+    assert!(wish(Profile::front(), allow.clone()).firewall(22, false).is_none());
+    assert!(wish(Profile::Open, vec![]).firewall(22, false).is_none());
+    let wall = wish(Profile::Open, allow).firewall(2222, false).unwrap();
     assert_eq!(
         (wall.ssh_port, wall.port, wall.revert),
         (2222, 61208, Duration::from_secs(90))

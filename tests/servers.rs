@@ -115,6 +115,67 @@ fn nothing_has_a_name_that_looks_like_another_one() {
 }
 
 #[test]
+fn who_may_ask_glances_is_kept_from_one_installation_to_the_next() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let given = |server: &Value| [server["glances_allow"].clone(), server["glances_bind"].clone()];
+    let made = admin.post("/api/servers", &server("plain", 22)).is(201);
+    assert_eq!(given(&made), [json!([]), json!("")]);
+    admin
+        .put("/api/settings", &json!({ "glances.allow": "controller, 10.0.0.0/8" }))
+        .is(200);
+    let refused = admin.put("/api/settings", &json!({ "glances.allow": "10.0.0.1/8" }));
+    assert!(refused.is(422)["detail"].as_str().unwrap().contains("first address"));
+    let made = admin.post("/api/servers", &server("fresh", 22)).is(201);
+    let (id, list) = (made["id"].as_i64().unwrap(), json!(["controller", "10.0.0.0/8"]));
+    assert_eq!(given(&made), [list.clone(), json!("")]);
+    assert_eq!(given(&admin.put(&at(id), &made).is(200)), given(&made));
+
+    // The next installation does as is written there, whoever starts it; what is sent with it wins.
+    let wish = |body: Value| {
+        let path = format!("{}/install-glances", at(id));
+        let task = admin.post(&path, &body).is(202)["task_id"].as_i64().unwrap();
+        let sql = "SELECT input FROM tasks WHERE id = ?1";
+        let input: String = house
+            .database("lamplighter.db")
+            .query_row(sql, [task], |r| r.get(0))
+            .unwrap();
+        serde_json::from_str::<Value>(&input).unwrap()
+    };
+    let plain = wish(json!({}));
+    assert_eq!((&plain["profile"], &plain["allow"]), (&json!("protected"), &list));
+    assert_eq!(wish(json!({ "allow": [] }))["allow"], json!([]));
+    assert_eq!(
+        wish(json!({ "allow": "192.0.2.7, fd00::/8" }))["allow"],
+        json!(["192.0.2.7", "fd00::/8"])
+    );
+    admin
+        .patch(
+            &at(id),
+            &json!({ "glances_bind": "10.0.0.7", "glances_allow": ["controller"] }),
+        )
+        .is(200);
+    let bound = wish(json!({}));
+    assert_eq!(
+        bound,
+        json!({ "profile": "bind", "address": "10.0.0.7", "allow": ["controller"] })
+    );
+    let wrong = admin.patch(&at(id), &json!({ "glances_bind": "eth0", "glances_allow": ["me"] }));
+    assert_eq!(wrong.wrong_fields(), ["glances_allow", "glances_bind"]);
+    let page = admin.get(&format!("/servers/{id}/install-glances")).text();
+    assert!(
+        page.contains("value=\"controller\"") && page.contains("value=\"10.0.0.7\""),
+        "{page}"
+    );
+    let export = run(&["export", "--data-dir", house.dir()]);
+    assert!(
+        said(&export).contains("\"glances_bind\": \"10.0.0.7\""),
+        "{}",
+        said(&export)
+    );
+}
+
+#[test]
 fn a_server_is_added_shown_changed_and_removed() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();

@@ -217,6 +217,25 @@ pub fn port(text: &str) -> Result<u16, String> {
     }
 }
 
+/// Somebody who may ask: a block of addresses, or this Lamplighter, at the address that the asked server sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guest {
+    /// Written `controller`.
+    Controller,
+    /// A block.
+    Block(Cidr),
+}
+
+impl Guest {
+    /// Reads one. The error is a sentence.
+    pub fn parse(text: &str) -> Result<Guest, String> {
+        match text {
+            "controller" => Ok(Guest::Controller),
+            block => Cidr::parse(block).map(Guest::Block),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

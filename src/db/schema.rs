@@ -29,6 +29,7 @@ pub const STATE: &[Step] = steps![
     "0019_pulses.sql",
     "0020_stands.sql",
     "0021_state.sql",
+    "0022_guests.sql",
 ];
 
 /// `metrics.db`.

@@ -127,6 +127,16 @@ impl Input {
         parse(&text).map_err(|message| self.wrong(name, code, message)).ok()
     }
 
+    /// A list, or one text with commas or spaces between the entries, as a form has it.
+    pub fn words(&mut self, name: &'static str, count_max: usize, bytes_max: usize) -> Option<Vec<String>> {
+        if let Some(Value::String(text)) = self.values.get(name) {
+            let words: Vec<_> = text.split([',', ' ']).filter(|word| !word.is_empty()).collect();
+            let words = Value::from(words);
+            self.values.insert(name.into(), words);
+        }
+        self.list(name, count_max, bytes_max)
+    }
+
     /// One of a few words.
     pub fn choice(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
         self.parse(name, "bad_choice", |text| {

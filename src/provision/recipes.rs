@@ -2,7 +2,7 @@
 
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Field, Result};
-use crate::base::host::Cidr;
+use crate::base::host::Guest;
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::shell;
@@ -95,7 +95,7 @@ pub struct Glances {
     pub profile: Profile,
     /// Blocks of addresses that may ask; empty: everyone. With [`Profile::Front`] nginx sees to it; otherwise it takes
     /// a firewall, see [`Glances::firewall`].
-    pub allow: Vec<Cidr>,
+    pub allow: Vec<Guest>,
 }
 
 /// Who can reach Glances.
@@ -133,18 +133,19 @@ impl Profile {
 }
 
 impl Glances {
-    /// The firewall that this wish takes: none with [`Profile::Front`], or when everyone may ask.
-    pub fn firewall(&self, ssh_port: u16) -> Option<Firewall> {
-        match self.profile {
-            Profile::Front { .. } => None,
-            _ if self.allow.is_empty() => None,
-            _ => Some(Firewall {
-                ssh_port,
-                port: self.port,
-                allow: self.allow.clone(),
-                revert: Firewall::REVERT,
-            }),
-        }
+    /// The firewall that this wish takes: none with [`Profile::Front`], or when everyone may ask. `had`: there is one, and
+    /// then its rules are taken away.
+    pub fn firewall(&self, ssh_port: u16, had: bool) -> Option<Firewall> {
+        let allow = match self.profile {
+            Profile::Front { .. } => Vec::new(),
+            _ => self.allow.clone(),
+        };
+        (had || !allow.is_empty()).then_some(Firewall {
+            ssh_port,
+            port: self.port,
+            allow,
+            revert: Firewall::REVERT,
+        })
     }
 }
 
@@ -259,7 +260,7 @@ pub struct Firewall {
     /// The port that only some may reach.
     pub port: u16,
     /// Who may. Nobody named: our rules are taken away again.
-    pub allow: Vec<Cidr>,
+    pub allow: Vec<Guest>,
     /// After this time the firewall is as before, unless [`confirm`] came. Whole seconds.
     pub revert: Duration,
 }
@@ -308,9 +309,12 @@ pub fn confirm() -> Recipe {
     }
 }
 
-/// As ufw and nginx write them: a single address without its length.
-fn blocks(allow: &[Cidr]) -> String {
-    let word = |block: &Cidr| {
+/// As ufw and nginx write them: a single address without its length. Who `controller` is, the server knows.
+fn blocks(allow: &[Guest]) -> String {
+    let word = |guest: &Guest| {
+        let Guest::Block(block) = guest else {
+            return "controller".into();
+        };
         let text = block.to_string();
         match text.strip_suffix(if text.contains(':') { "/128" } else { "/32" }) {
             Some(single) => single.to_string(),

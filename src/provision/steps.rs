@@ -260,6 +260,11 @@ pub const FAILURES: &[Failure] = &[
         "Choose one of the server’s own addresses.",
     ),
     failure(
+        "controller_unknown",
+        Kind::Conflict,
+        "Write the address itself instead of “controller” into the list of who may ask.",
+    ),
+    failure(
         "nginx_red",
         Kind::Conflict,
         "Repair that line on the server (“nginx -t” must be silent about errors), then try again.",

@@ -1,9 +1,20 @@
 //! What the texts among the settings must be, and the form they are kept in. Addresses and URLs here reach `certbot`'s arguments on a server, so their
 //! grammar is as narrow as their use.
 
-use crate::base::host::{Cidr, Host};
+use crate::base::host::{Cidr, Guest, Host};
 use crate::base::text::one_line;
 use crate::base::url::Url;
+
+/// Who may ask, separated by commas or spaces; or nothing.
+pub fn guests(text: &str) -> Result<String, String> {
+    words(text).try_for_each(|word| Guest::parse(word).map(drop))?;
+    Ok(words(text).collect::<Vec<_>>().join(", "))
+}
+
+/// The entries of a text that is a list.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|word| !word.is_empty())
+}
 
 /// An e-mail address, or nothing. Quoted local parts and address literals are not taken: nobody has one.
 pub fn email(text: &str) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! Every setting that can change while the daemon runs: one row of one table. Page, API, validation and defaults read it
 //! from here. A setting is asked for where it is used, so a change holds from the next use on.
 
-mod check;
+pub mod check;
 mod queries;
 
 use crate::base::clock;
@@ -148,6 +148,14 @@ pub const TABLE: &[Setting] = &[
         "min",
         "How often the sites on the servers are compared with what was deployed.",
         "Как часто сравнивать сайты на серверах с тем, что было развёрнуто."
+    ),
+    text!(
+        "glances.allow",
+        "",
+        1_000,
+        check::guests,
+        "Who may ask Glances on a server that is added from now on: addresses and blocks like 10.0.0.0/8, with spaces or commas between; controller is this Lamplighter, as the server sees it. Empty: everyone. Each server has a list of its own, which holds from its next installation of Glances on.",
+        "Кто может спрашивать Glances на серверах, добавленных с этого момента: адреса и сети вида 10.0.0.0/8 через пробел или запятую; controller — этот Lamplighter, каким его видит сервер. Пусто: все. У каждого сервера свой список, он действует со следующей установки Glances."
     ),
     text!(
         "acme.email",

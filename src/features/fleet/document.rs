@@ -192,7 +192,7 @@ impl Names {
 
     fn put_server(&mut self, app: &App, tx: &Tx, name: &str, input: Input, by: audit::By) -> Result<Done> {
         let Some(id) = self.servers.get(&folded(name)) else {
-            let valid = servers::model::read_entry(input, servers::model::Fields::default(), None)?;
+            let valid = servers::model::read_entry(input, servers::fresh(tx)?, None)?;
             let id = servers::create(app, tx, &valid, by)?;
             self.servers.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
@@ -353,7 +353,7 @@ fn server_entry(f: &servers::model::Fields, host_key: &str) -> Map<String, Value
         "glances_scheme": f.glances_scheme, "glances_host": f.glances_host, "glances_port": f.glances_port,
         "glances_path": f.glances_path, "glances_auth_type": f.glances_auth_type,
         "glances_username": f.glances_username, "glances_tls_pin": f.glances_tls_pin,
-        "poll_interval_s": f.poll_interval_s,
+        "glances_allow": f.glances_allow, "glances_bind": f.glances_bind, "poll_interval_s": f.poll_interval_s,
     }));
     if !host_key.is_empty() {
         entry.insert("host_key".into(), host_key.into());

@@ -57,6 +57,8 @@ pub struct View<'a> {
     glances_username: &'a str,
     glances_tls_pin: &'a str,
     glances_profile: &'static str,
+    glances_allow: &'a [String],
+    glances_bind: &'a str,
     glances_api_version: Option<i64>,
     glances_path_seen: Option<&'a str>,
     poll_interval_s: i64,
@@ -124,6 +126,8 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         glances_username: &f.glances_username,
         glances_tls_pin: &f.glances_tls_pin,
         glances_profile: s.glances_profile,
+        glances_allow: &f.glances_allow,
+        glances_bind: &f.glances_bind,
         glances_api_version: s.glances_api,
         glances_path_seen: s.glances_path_seen.as_deref(),
         poll_interval_s: f.poll_interval_s,
@@ -219,7 +223,8 @@ fn show_server(app: &App, server: &Server) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let valid = model::read(Input::read(ctx.request)?, Fields::default(), None)?;
+    let fresh = ctx.app.db.read(super::fresh)?;
+    let valid = model::read(Input::read(ctx.request)?, fresh, None)?;
     check_stored_key(ctx.app, None, &valid.secrets)?;
     let actor = ctx.actor()?;
     let server = ctx.app.db.write(|tx| {
@@ -237,7 +242,8 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 /// `PUT` replaces the plain fields: what is not sent falls back to its default. Secrets stay unless they are sent or their address changes.
 fn replace(ctx: &Ctx) -> Result<Reply> {
-    edit(ctx, |_| Fields::default())
+    let fresh = ctx.app.db.read(super::fresh)?;
+    edit(ctx, |_| fresh.clone())
 }
 
 fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
@@ -346,8 +352,15 @@ fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn install_glances(ctx: &Ctx) -> Result<Reply> {
-    let plan = super::tasks::read_install(Input::read(ctx.request)?)?;
-    Reply::accepted(start(ctx, super::tasks::INSTALL_GLANCES, plan)?)
+    Reply::accepted(start_install(ctx)?)
+}
+
+/// The same for the page.
+pub fn start_install(ctx: &Ctx) -> Result<Id<Task>> {
+    let id = ctx.id(0, "server")?;
+    let server = ctx.app.db.read(|conn| super::get(conn, id))?;
+    let plan = super::tasks::read_install(Input::read(ctx.request)?, &server.fields)?;
+    start_on(ctx, id, super::tasks::INSTALL_GLANCES, plan)
 }
 
 /// Puts a task about the server of this request in.

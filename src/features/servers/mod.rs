@@ -23,6 +23,7 @@ use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::settings;
 use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
 use crate::vault::Place;
@@ -567,6 +568,15 @@ fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
 /// Pushed by `metrics`: what the last polls came to.
 pub fn set_lamp(tx: &Tx, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
     queries::set_lamp(tx, id, lamp)
+}
+
+/// What a new server is when nobody says more: some of it stands in the settings.
+pub fn fresh(conn: &Conn) -> Result<Fields> {
+    let allow = settings::text(conn, "glances.allow")?;
+    Ok(Fields {
+        glances_allow: settings::check::words(&allow).map(String::from).collect(),
+        ..Fields::default()
+    })
 }
 
 /// Pushed by `metrics`: the API version and path that answered.

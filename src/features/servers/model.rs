@@ -1,10 +1,11 @@
 //! A server's fields and the only way to make them valid.
 
 use crate::base::error::{Error, Field, Kind, Result};
-use crate::base::host::{Host, UserName};
+use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
 use crate::http::input::{Input, Kept};
 use crate::ssh::{hostkey, keys};
+use std::net::IpAddr;
 
 /// How to sign in on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,10 @@ pub struct Fields {
     pub glances_username: String,
     /// SHA-256 of its certificate in hex; empty: the system's certificate authorities.
     pub glances_tls_pin: String,
+    /// Who may ask it ([`Guest`]), from its next installation on; empty: everyone.
+    pub glances_allow: Vec<String>,
+    /// The one address that it listens on, from its next installation on; empty: as the profile says.
+    pub glances_bind: String,
     /// Seconds between two polls, 30 to 60 (5 and up is taken for laboratories).
     pub poll_interval_s: i64,
 }
@@ -89,6 +94,8 @@ impl Default for Fields {
             glances_auth_type: "none",
             glances_username: String::new(),
             glances_tls_pin: String::new(),
+            glances_allow: Vec::new(),
+            glances_bind: String::new(),
             poll_interval_s: 30,
         }
     }
@@ -183,6 +190,31 @@ pub const READ_ONLY: &[&str] = &[
     "revision",
 ];
 
+/// Who may ask: a list, or one text with commas or spaces between.
+pub fn guests(i: &mut Input, name: &'static str) -> Option<Vec<String>> {
+    let list = i.words(name, 64, 50)?;
+    match list.iter().find_map(|guest| Guest::parse(guest).err()) {
+        Some(why) => {
+            i.wrong(
+                name,
+                "bad_block",
+                format!("{why} This Lamplighter itself is “controller”."),
+            );
+            None
+        }
+        None => Some(unique(list)),
+    }
+}
+
+/// One of the server's own addresses, or nothing.
+pub fn bind(i: &mut Input, name: &'static str) -> Option<String> {
+    i.parse(name, "bad_address", |text| match text.parse::<IpAddr>() {
+        _ if text.is_empty() => Ok(String::new()),
+        Ok(ip) => Ok(ip.to_string()),
+        Err(_) => Err("Give one of the server's own IP addresses.".into()),
+    })
+}
+
 /// Reads a draft over `base`: what is not sent stays as it is there. `old` is what is stored of the server, if it is.
 pub fn read(input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Result<Valid> {
     read_with(input, base, old, false)
@@ -240,6 +272,8 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
         i.parse("glances_username", "bad_user", one_line),
     );
     set(&mut f.glances_tls_pin, i.parse("glances_tls_pin", "bad_pin", pin));
+    set(&mut f.glances_allow, guests(i, "glances_allow"));
+    set(&mut f.glances_bind, bind(i, "glances_bind"));
     set(&mut f.poll_interval_s, i.number("poll_interval_s", 5..=3600));
     let mut secrets = Secrets {
         password: i.secret("password", 1_024),

@@ -418,6 +418,8 @@ struct View {
     glances_api: Option<i64>,
     glances_auth_type: &'static str,
     glances_profile: &'static str,
+    glances_allow: Vec<String>,
+    glances_bind: String,
     poll_interval_s: i64,
     facts_at: Option<Ms>,
     created_at: Ms,
@@ -481,6 +483,8 @@ fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
         glances_api: s.glances_api,
         glances_path_seen: s.glances_path_seen.clone(),
         glances_profile: s.glances_profile,
+        glances_allow: f.glances_allow.clone(),
+        glances_bind: f.glances_bind.clone(),
         facts_at: s.facts_at,
         created_at: s.created_at,
         last_ok_at: sample
@@ -768,7 +772,8 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let actor = ctx.actor()?;
-    let added = model::read(input(&pairs), Fields::default(), None).and_then(|valid| {
+    let fresh = ctx.app.db.read(super::fresh)?;
+    let added = model::read(input(&pairs), fresh, None).and_then(|valid| {
         api::check_stored_key(ctx.app, None, &valid.secrets)?;
         let id = ctx.app.db.write(|tx| super::create(ctx.app, tx, &valid, actor.by()))?;
         Ok((id, valid.host_key.is_some()))
@@ -862,6 +867,5 @@ fn ask_glances(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn install_glances(ctx: &Ctx) -> Result<Reply> {
-    let plan = tasks::read_install(Input::read(ctx.request)?)?;
-    Ok(follow(api::start(ctx, tasks::INSTALL_GLANCES, plan)?))
+    Ok(follow(api::start_install(ctx)?))
 }

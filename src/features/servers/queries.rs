@@ -17,7 +17,7 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.facts_at, s.revision, s.created_at, s.updated_at, s.password IS NOT NULL, s.ssh_key IS NOT NULL,
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
     s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
-    a.title, a.target_name, s.host_seen";
+    a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind";
 const FROM: &str = "servers s LEFT JOIN alerts a ON a.id = s.alert_id";
 
 /// When the silence of a whole server ends, of several the last; one about some kind of alerts alone is none.
@@ -54,6 +54,8 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             glances_auth_type: word(r.get_ref(13)?.as_str()?, &["none", "basic", "token"]),
             glances_username: r.get(14)?,
             glances_tls_pin: r.get(15)?,
+            glances_allow: strings(r.get(51)?),
+            glances_bind: r.get(52)?,
             poll_interval_s: r.get(17)?,
         },
         glances_profile: word(r.get_ref(16)?.as_str()?, &["unknown", "protected", "open"]),
@@ -77,7 +79,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             kinds: r.get(43)?,
             worst: r.get::<_, Option<i64>>(44)?.map(|id| worst(r, id)).transpose()?,
         },
-        silenced_until: r.get(51)?,
+        silenced_until: r.get(53)?,
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
         facts: r.get(28)?,
@@ -363,12 +365,12 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Server>> {
     conn.execute(
         "INSERT INTO servers (name, host, ssh_port, username, auth_type, description, tags, public_ips, glances_scheme,
            glances_host, glances_port, glances_path, glances_auth_type, glances_username, glances_tls_pin, poll_interval_s,
-           status, status_since, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, 'provisioning', ?17, ?17, ?17)",
+           glances_allow, glances_bind, status, status_since, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?18, ?19, 'provisioning', ?17, ?17, ?17)",
         params![
             f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags), json(&f.public_ips),
             f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type, f.glances_username,
-            f.glances_tls_pin, f.poll_interval_s, at
+            f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind
         ],
     )
     .map_err(told_duplicate(&f.name))?;
@@ -382,12 +384,13 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
         "UPDATE servers SET name = ?2, host = ?3, ssh_port = ?4, username = ?5, auth_type = ?6, description = ?7, tags = ?8,
            public_ips = ?9, glances_scheme = ?10, glances_host = ?11, glances_port = ?12, glances_path = ?13,
            glances_auth_type = ?14, glances_username = ?15, glances_tls_pin = ?16, poll_interval_s = ?17, updated_at = ?18,
+           glances_allow = ?19, glances_bind = ?20,
            revision = revision + 1, poll_revision = poll_revision + 1
          WHERE id = ?1",
         params![
             id.get(), f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags),
             json(&f.public_ips), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
-            f.glances_username, f.glances_tls_pin, f.poll_interval_s, at
+            f.glances_username, f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind
         ],
     )
     .map_err(told_duplicate(&f.name))?;
@@ -466,12 +469,13 @@ pub fn set_facts(conn: &Conn, id: Id<id::Server>, facts: &str, at: Ms) -> Result
 pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -> Result<()> {
     conn.execute(
         "UPDATE servers SET glances_scheme = ?2, glances_host = ?3, glances_port = ?4, glances_path = ?5, glances_auth_type = ?6,
-           glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, fail_count = 0, missed_since = NULL,
+           glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, glances_allow = ?10,
+           glances_bind = ?11, fail_count = 0, missed_since = NULL,
            glances_path_seen = NULL, revision = revision + 1, poll_revision = poll_revision + 1
          WHERE id = ?1",
         params![
             id.get(), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
-            f.glances_username, f.glances_tls_pin, profile
+            f.glances_username, f.glances_tls_pin, profile, json(&f.glances_allow), f.glances_bind
         ],
     )?;
     Ok(())

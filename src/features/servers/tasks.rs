@@ -1,12 +1,13 @@
 //! The work done on servers over ssh. Every task looks at the host key first: an unknown one is kept for a person, a
 //! changed one stops everything.
 
+use super::model::{self, Fields};
 use super::reach::{self, Way};
 use super::{HostKeyState, Server, queries};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{self, Error, Result};
-use crate::base::host::Cidr;
+use crate::base::host::Guest;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::db::Tx;
@@ -261,24 +262,17 @@ struct Install {
     allow: Vec<String>,
 }
 
-/// Reads `{"profile":"protected|bind|open","port","front_port","address","allow":["10.0.0.0/8"]}`; all may be absent.
-pub fn read_install(mut input: Input) -> Result<serde_json::Value> {
+/// Reads `{"profile":"protected|bind|open","port","front_port","address","allow":["controller","10.0.0.0/8"]}`; all may be
+/// absent. Then the address and who may ask are as stored of the server.
+pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
     let i = &mut input;
-    let profile = i
-        .choice("profile", &["protected", "bind", "open"])
-        .unwrap_or("protected");
+    let profile = i.choice("profile", &["protected", "bind", "open"]);
+    let profile = profile.unwrap_or(if f.glances_bind.is_empty() { "protected" } else { "bind" });
     let port = i.number("port", 1..=65535).map(|n| n as u16);
     let front_port = i.number("front_port", 1..=65535).map(|n| n as u16);
-    let address = i.parse("address", "bad_address", |t| {
-        t.parse::<std::net::IpAddr>()
-            .map(|ip| ip.to_string())
-            .map_err(|_| "Give one of the server's own IP addresses.".to_string())
-    });
-    let allow = i.list("allow", 64, 50).unwrap_or_default();
-    if let Some(why) = allow.iter().find_map(|t| Cidr::parse(t).err()) {
-        i.wrong("allow", "bad_block", why);
-    }
-    if profile == "bind" && address.is_none() && !i.has_error("address") {
+    let address = model::bind(i, "address").unwrap_or_else(|| f.glances_bind.clone());
+    let allow = model::guests(i, "allow").unwrap_or_else(|| f.glances_allow.clone());
+    if profile == "bind" && address.is_empty() && !i.has_error("address") {
         i.wrong(
             "address",
             "required",
@@ -290,7 +284,7 @@ pub fn read_install(mut input: Input) -> Result<serde_json::Value> {
         profile: profile.into(),
         port,
         front_port,
-        address,
+        address: Some(address).filter(|_| profile == "bind"),
         allow,
     };
     serde_json::to_value(install).map_err(Error::internal)
@@ -305,13 +299,14 @@ fn install_glances(run: &Run) -> Result<Outcome> {
         run.log.hide(password);
     }
     let mut done = provision(run, &way, &recipes::glances(&wish)?)?;
-    if let Some(firewall) = wish.firewall(server.fields.ssh_port) {
+    let had = !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http";
+    if let Some(firewall) = wish.firewall(server.fields.ssh_port, had) {
         let result = provision::firewall(&run.app.ssh, &way.target, &firewall, run.cancel, &mut |report| {
             tell(run, "", report)
         });
         done.changed += way.watch(run.app, run.cancel, result)?.changed;
     }
-    keep_glances(run, server, wish, done)
+    keep_glances(run, server, choice.allow, wish, done)
 }
 
 /// The choice made complete: what is stored already is used again, so that a second run changes nothing.
@@ -349,15 +344,23 @@ fn wish(run: &Run, server: &Server, choice: &Install) -> Result<Glances> {
     let port = choice
         .port
         .unwrap_or(if is_plain { f.glances_port } else { GLANCES_PORT });
-    let allow = choice.allow.iter().filter_map(|t| Cidr::parse(t).ok()).collect();
+    let allow = choice.allow.iter().filter_map(|t| Guest::parse(t).ok()).collect();
     Ok(Glances { port, profile, allow })
 }
 
 /// From now on the poller asks where Glances was put, with the credentials it was given.
-fn keep_glances(run: &Run, server: &Server, wish: Glances, done: provision::Outcome) -> Result<Outcome> {
+fn keep_glances(
+    run: &Run,
+    server: &Server,
+    allow: Vec<String>,
+    wish: Glances,
+    done: provision::Outcome,
+) -> Result<Outcome> {
     let fact = |key: &str| done.facts.get(key).cloned().unwrap_or_default();
     let mut f = server.fields.clone();
     f.glances_host = String::new();
+    f.glances_allow = allow;
+    f.glances_bind = String::new();
     f.glances_tls_pin = String::new();
     f.glances_username = String::new();
     f.glances_scheme = "http";
@@ -368,6 +371,7 @@ fn keep_glances(run: &Run, server: &Server, wish: Glances, done: provision::Outc
         Profile::Open => "open",
         Profile::Bind(address) => {
             f.glances_host = address.to_string();
+            f.glances_bind = address.to_string();
             "protected"
         }
         Profile::Front {

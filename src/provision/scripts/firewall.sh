@@ -87,6 +87,7 @@ switch_on() {
 
 main() {
   begin
+  ALLOW=$(guests) || fail controller_unknown 'The server does not tell from which address this connection comes; write the address instead of “controller”.'
   look system look_system
   look firewall_free look_firewall_free
   if [ -z "$ALLOW" ] && ! look_firewall_package; then

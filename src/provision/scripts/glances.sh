@@ -303,6 +303,7 @@ main() {
   UNITS="$UNIT glances.service nginx.service" PACKAGES='glances python3-bottle python3-uvicorn python3-jinja2'
   PATHS="$UNIT_FILE $FRONT_CONF $FRONT_DIR/glances.key $FRONT_DIR/glances.htpasswd"
   begin
+  ALLOW=$(guests) || fail controller_unknown 'The server does not tell from which address this connection comes; write the address instead of “controller”.'
   look system look_system
   if [ -n "${FRONT_PORT:-}" ]; then
     step_nginx_before

@@ -297,6 +297,17 @@ connection() {
   return 0
 }
 
+# The blocks in ALLOW, "controller" being the address that this connection comes from. False when that is not known: an empty
+# list would let in everybody.
+guests() {
+  case " $ALLOW " in
+    *' controller '*) from=$(connection | sed 's/[ %].*//'); [ -n "$from" ] || return 1 ;;
+  esac
+  for guest in $ALLOW; do
+    if [ "$guest" = controller ]; then echo "$from"; else echo "$guest"; fi
+  done | awk '!seen[$0]++' | tr '\n' ' '
+}
+
 # listener PORT: who listens there, as "name (process N)"; nothing when nobody does. A name says little, for containers and
 # GitLab bring an nginx of their own: only the one of nginx.service is called so, and anybody else is told before it.
 listener() {
