@@ -4,8 +4,8 @@
 mod common;
 
 use common::lab::{
-    Hosts, act, address, back_end, changes, deploy, domain, ended, fetch, get, house, log, on, plan, remove, script,
-    steps, upstream,
+    Hosts, act, address, back_end, back_end_at, changes, deploy, domain, ended, fetch, get, house, log, on, plan,
+    remove, script, steps, upstream,
 };
 use common::*;
 use serde_json::{Value, json};
@@ -24,6 +24,70 @@ fn page(host: &str, name: &str) -> String {
         200 => body,
         other => other.to_string(),
     })
+}
+
+// --- what others share is not ours ----------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "lab: h1"]
+fn who_answers_for_what_nobody_named_and_how_stays_as_it_was() {
+    let hosts = Hosts::fresh(&["h1"], Some("web"));
+    let house = prepared(&hosts);
+    let shop = "/etc/nginx/sites-enabled/shop";
+    on(
+        "h1",
+        "rm /etc/nginx/sites-enabled/default; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 -subj /CN=shop -addext subjectAltName=DNS:shop.beta.test -keyout /etc/ssl/shop.key -out /etc/ssl/shop.pem 2>/dev/null",
+    );
+    on(
+        "h1",
+        &format!(
+            "printf 'server {{\n listen 80;\n listen 443 ssl;\n server_name shop.beta.test;\n ssl_certificate /etc/ssl/shop.pem;\n ssl_certificate_key /etc/ssl/shop.key;\n return 200 shop;\n}}\n' >{shop}; systemctl reload nginx"
+        ),
+    );
+    let protocol = || {
+        on(
+            "h1",
+            "openssl s_client -connect 127.0.0.1:443 -servername shop.beta.test -alpn h2,http/1.1 </dev/null 2>/dev/null | grep -i '^ALPN'",
+        )
+    };
+    let before = protocol();
+    assert!(before.contains("http/1.1"), "{before}");
+
+    // A name that sorts before it: the plan says what would change, and nothing does without a person's word.
+    let id = domain(&house, "api.alpha.test", 1, &json!({ "ssl": true }));
+    let seen = plan(&house, id);
+    let faults = seen["servers"][0]["faults"].as_array().unwrap();
+    let ports: Vec<_> = faults
+        .iter()
+        .filter(|f| f["code"] == "would_be_default")
+        .map(|f| f["on"].clone())
+        .collect();
+    assert_eq!(ports, ["80", "443"], "{seen}");
+    let refused = deploy(&house, id);
+    assert_eq!(refused["error"]["code"], "would_be_default", "{refused}");
+    assert_eq!(page("h1", "old-name.beta.test"), "shop");
+
+    // Once the other file says what it is, the site is put there and nobody else notices: not even its protocol changes.
+    on(
+        "h1",
+        &format!(
+            "sed -i 's/listen 80;/listen 80 default_server;/; s/443 ssl/443 ssl default_server/' {shop}; systemctl reload nginx"
+        ),
+    );
+    changes(&deploy(&house, id));
+    assert_eq!(
+        (page("h1", "old-name.beta.test"), page("h1", "10.77.0.11")),
+        ("shop".into(), "shop".into())
+    );
+    assert_eq!(protocol(), before);
+    assert_eq!(changes(&deploy(&house, id)), 0, "the second time");
+    // One that sorts behind changes nothing either way.
+    on(
+        "h1",
+        &format!("sed -i 's/ default_server//' {shop}; systemctl reload nginx"),
+    );
+    let behind = domain(&house, "zoo.alpha.test", 1, &json!({}));
+    changes(&deploy(&house, behind));
 }
 
 // --- no dead ends ---------------------------------------------------------------------------------------------------
@@ -577,4 +641,143 @@ fn each_server_of_a_name_gets_its_certificate_whichever_is_asked() {
     changes(&deploy(&house, id));
     assert!(!on("h1", "cat /etc/nginx/sites-available/multi.alpha.test.conf").contains("challenge_"));
     assert_eq!(files("h2"), "");
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn a_target_given_by_name_is_followed_and_harms_nobody_when_it_is_gone() {
+    let hosts = Hosts::fresh(&["h1"], Some("web"));
+    let house = prepared(&hosts);
+    let name_is = |address: Option<&str>| {
+        script("dns", &["del", "lab.test", "^back "]);
+        address.map(|to| script("dns", &["add", "lab.test", &format!("back IN A {to}")]))
+    };
+    name_is(Some("127.0.0.2"));
+    back_end_at("h1", "127.0.0.2", 9002, "old");
+    back_end_at("h1", "127.0.0.3", 9002, "new");
+    let by_name = upstream(&house, "by-name", &["back.lab.test:9002"]);
+    on("h1", "echo '127.0.0.3 known-here.lab.test' >>/etc/hosts");
+    let in_hosts = upstream(&house, "in-hosts", &["known-here.lab.test:9002"]);
+    let (moving, known, other) = (
+        domain(&house, "www.alpha.test", by_name, &json!({})),
+        domain(&house, "known.alpha.test", in_hosts, &json!({})),
+        domain(&house, "other.alpha.test", 1, &json!({})),
+    );
+    changes(&deploy(&house, moving));
+    changes(&deploy(&house, known));
+    assert_eq!(
+        (page("h1", "www.alpha.test"), page("h1", "known.alpha.test")),
+        ("old".into(), "new".into())
+    );
+    assert_eq!(
+        changes(&deploy(&house, moving)) + changes(&deploy(&house, known)),
+        0,
+        "the second time"
+    );
+
+    name_is(Some("127.0.0.3"));
+    eventually("nginx follows the name", || {
+        (page("h1", "www.alpha.test") == "new").then_some(())
+    });
+
+    name_is(None);
+    eventually("the name is gone", || {
+        (page("h1", "www.alpha.test") == "502").then_some(())
+    });
+    changes(&deploy(&house, other));
+    on("h1", "systemctl restart nginx");
+    let pages = ["www", "known", "other"].map(|name| page("h1", &format!("{name}.alpha.test")));
+    assert_eq!(pages, ["502", "new", "app"]);
+    name_is(Some("127.0.0.2"));
+    eventually("and back", || (page("h1", "www.alpha.test") == "old").then_some(()));
+}
+
+// --- looked where it counts -----------------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "lab: h1"]
+fn an_include_that_is_missing_or_double_is_said_before_anything_is_called_ready() {
+    let hosts = Hosts::fresh(&["h1"], Some("web"));
+    let house = house(&hosts);
+    back_end("h1", 9000, "app");
+    upstream(&house, "app", &["127.0.0.1:9000"]);
+    let prepare = || act(&house, "/api/servers/1/deploy-proxy", &json!({}));
+    let refused = |code: &str, words: &[&str]| {
+        let task = prepare();
+        assert_eq!(task["error"]["code"], code, "{task}");
+        let say = task["error"]["message"].as_str().unwrap();
+        assert!(words.iter().all(|word| say.contains(word)), "{say}");
+        assert_eq!(on("h1", "ls /etc/nginx/conf.d"), on("h1", "cat /tmp/before"));
+    };
+    let made = |text: &str| {
+        on(
+            "h1",
+            &format!("{text}; ls /etc/nginx/conf.d >/tmp/before; nginx -t 2>/dev/null"),
+        )
+    };
+
+    // Twice: by nginx.conf and by a file of conf.d.
+    on(
+        "h1",
+        "cp -a /etc/nginx /root/nginx; rm /etc/nginx/sites-enabled/default",
+    );
+    made("echo 'include /etc/nginx/sites-enabled/*;' >/etc/nginx/conf.d/00-sites.conf");
+    refused(
+        "nginx_read_twice",
+        &[
+            "nginx.conf: include /etc/nginx/sites-enabled/*;",
+            "00-sites.conf: include",
+        ],
+    );
+
+    // Not read, and another's file lies there that would be switched on.
+    made(
+        "rm /etc/nginx/conf.d/00-sites.conf; sed -i '/sites-enabled/d' /etc/nginx/nginx.conf; echo 'server { listen 81; }' >/etc/nginx/sites-enabled/old.conf",
+    );
+    refused(
+        "nginx_not_read",
+        &["/etc/nginx/sites-enabled/old.conf, which is not ours"],
+    );
+
+    // conf.d itself is not read.
+    made("rm /etc/nginx/sites-enabled/old.conf; sed -i '/conf.d/d' /etc/nginx/nginx.conf");
+    refused("nginx_not_read", &["/etc/nginx/conf.d/*.conf", "/etc/nginx/nginx.conf"]);
+
+    // By the admin's own way, once: nothing of ours is added. By a pattern that passes ours over: ours is.
+    on(
+        "h1",
+        "rm -r /etc/nginx; cp -a /root/nginx /etc/nginx; rm /etc/nginx/sites-enabled/default; sed -i '/sites-enabled/d' /etc/nginx/nginx.conf; echo 'include /etc/nginx/sites-enabled/*;' >/etc/nginx/conf.d/00-sites.conf; systemctl restart nginx",
+    );
+    assert!(changes(&prepare()) > 0);
+    assert!(!on("h1", "cat /etc/nginx/conf.d/lamplighter.conf").contains("include"));
+    let id = domain(&house, "www.alpha.test", 1, &json!({}));
+    changes(&deploy(&house, id));
+    assert_eq!(page("h1", "www.alpha.test"), "app");
+    on(
+        "h1",
+        "sed -i 's/\\*;/*.vhost;/' /etc/nginx/conf.d/00-sites.conf; echo 'server { listen 81; }' >/etc/nginx/sites-enabled/theirs.vhost",
+    );
+    assert!(changes(&prepare()) > 0);
+    assert_eq!(changes(&prepare()), 0, "the second time");
+    assert_eq!(page("h1", "www.alpha.test"), "app");
+
+    // An nginx of somebody's own, which the service runs: nothing is installed beside it.
+    on("h1", "systemctl stop nginx; mkdir -p /opt/nginx; cp /usr/sbin/nginx /opt/nginx/; printf 'pid /run/nginx.pid;\nevents {}\nhttp { server { listen 80; return 200 own; } }\n' >/opt/nginx/own.conf
+        mkdir -p /etc/systemd/system/nginx.service.d; printf '[Service]\nExecStartPre=\nExecStart=\nExecStart=/opt/nginx/nginx -c /opt/nginx/own.conf\n' >/etc/systemd/system/nginx.service.d/own.conf
+        systemctl daemon-reload; systemctl start nginx; dpkg -l | sha256sum >/tmp/packages");
+    let task = prepare();
+    let say = task["error"]["message"].as_str().unwrap_or_default();
+    assert!(
+        say.contains("/opt/nginx/nginx") && say.contains("/opt/nginx/own.conf"),
+        "{task}"
+    );
+    assert_eq!(page("h1", "any.alpha.test"), "own");
+    // With the line that was named it is as good as any.
+    on(
+        "h1",
+        "sed -i 's|http {|http { include /etc/nginx/conf.d/*.conf;|' /opt/nginx/own.conf; systemctl reload-or-restart nginx",
+    );
+    changes(&prepare());
+    changes(&deploy(&house, id));
+    assert_eq!(page("h1", "www.alpha.test"), "app");
 }

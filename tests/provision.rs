@@ -90,6 +90,7 @@ fn site_recipes() -> Vec<Recipe> {
         expect: None,
         old_name: Some("old.example.com"),
         old_expect: Some("0000000000000000000000000000000000000000000000000000000000000000"),
+        shadow: false,
     };
     let acme = Certificate::Acme {
         email: "ops@example.com",
@@ -102,7 +103,7 @@ fn site_recipes() -> Vec<Recipe> {
         key: &key,
     };
     vec![
-        site::look(&[Wanted::default()][..0]).unwrap(),
+        site::look(&[Wanted::default()][..0], &[]).unwrap(),
         site::apply(&wish(Certificate::None)).unwrap(),
         site::apply(&wish(acme)).unwrap(),
         site::apply(&wish(files)).unwrap(),
@@ -350,15 +351,15 @@ fn a_good_job_is_told_step_by_step() {
     assert_eq!(
         seen.told,
         [
-            "1/10 system Running 0",
-            "1/10 system Ok 10",
-            "2/10 nginx_before Skipped 0",
-            "5/10 nginx_package Running 0",
+            "1/11 system Running 0",
+            "1/11 system Ok 10",
+            "2/11 nginx_before Skipped 0",
+            "5/11 nginx_package Running 0",
             "$ apt-get install nginx",
             "Stdout Unpacking",
             "Stderr W: old",
             "$ apt-get install nginx = 0 40",
-            "5/10 nginx_package Changed 60",
+            "5/11 nginx_package Changed 60",
             "Stdout no line end",
             "nginx_version=1.22.1",
             "clock_skew_ms=250",
@@ -563,6 +564,7 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
             expect: None,
             old_name: None,
             old_expect: None,
+            shadow: false,
         })
         .err()
         .map(|e| e.code)
@@ -628,7 +630,7 @@ fn a_failure_says_what_where_and_what_to_do() {
         "{}",
         e.log
     );
-    assert_eq!(seen.told.last().unwrap(), "2/10 nginx_before Failed 90");
+    assert_eq!(seen.told.last().unwrap(), "2/11 nginx_before Failed 90");
 }
 
 #[test]

@@ -8,12 +8,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-const BOOKWORM: Nginx = Nginx {
-    http2: Http2::Listen,
-    tickets_off: true,
-    mlkem: false,
-    ipv6: true,
-};
+const BOOKWORM: Nginx = Nginx::DEBIAN_12;
 
 fn target(host: &str, port: u16, weight: Option<u16>) -> Target {
     Target {
@@ -80,6 +75,30 @@ fn every_kind_of_site_has_its_file() {
         target("backend.internal", 80, Some(1)),
     ];
     golden("http-several.conf", &plain("app.example.com", &several));
+    // A name is resolved when it is asked for; among several only by an nginx that can, and never what the server knows itself.
+    let name = [target("backend.internal", 80, None)];
+    golden("http-name.conf", &plain("app.example.com", &name));
+    let own = Site {
+        nginx: Nginx {
+            own_names: vec!["backend.internal".into()],
+            ..BOOKWORM
+        },
+        ..plain("app.example.com", &name)
+    };
+    assert!(
+        render(&own)
+            .unwrap()
+            .text
+            .contains("proxy_pass http://backend.internal:80;")
+    );
+    let new = Nginx::of("1.27.3", "3.5.1", false).unwrap();
+    golden(
+        "http-names.conf",
+        &Site {
+            nginx: new,
+            ..plain("app.example.com", &several)
+        },
+    );
     golden("tls-listen.conf", &secure("app.example.com", &one(), None));
     let new = Nginx::of("1.26.3", "3.5.1", false).unwrap();
     golden(
@@ -125,8 +144,16 @@ fn challenge() -> Directive {
     )
 }
 
-fn pass(place: &str, hsts: bool) -> Directive {
-    let mut lines = vec![line(["proxy_pass", &format!("http://{place}")])];
+fn pass(place: &str, asked: Option<&str>, hsts: bool) -> Directive {
+    let mut lines = match asked {
+        None => vec![line(["proxy_pass", &format!("http://{place}")])],
+        Some(name) => vec![
+            words("include /etc/nginx/lamplighter/resolver.conf"),
+            line(["set", "$lamplighter_target", name]),
+            words("proxy_pass http://$lamplighter_target"),
+            line(["proxy_redirect", &format!("http://{name}/"), "/"]),
+        ],
+    };
     for text in [
         "proxy_http_version 1.1",
         "proxy_set_header Host $host",
@@ -159,17 +186,29 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
         Ok(_) => format!("[{}]:{}", t.host, t.port),
         Err(_) => format!("{}:{}", t.host, t.port),
     };
-    let alone = site.upstream.len() == 1 && site.upstream[0].weight.is_none();
+    let is_asked = |t: &Target| t.host.parse::<std::net::IpAddr>().is_err() && !site.nginx.own_names.contains(&t.host);
+    let first = &site.upstream[0];
+    let alone = site.upstream.len() == 1;
+    let asked = (alone && is_asked(first)).then(|| at(first));
+    let alone = alone && first.weight.is_none();
     let place = match alone {
-        true => at(&site.upstream[0]),
+        true => at(first),
         false => format!("lamplighter_{}", site.domain),
     };
-    if !alone {
-        let server = |t: &Target| match t.weight {
-            Some(weight) => line(["server", &at(t), &format!("weight={weight}")]),
-            None => line(["server", &at(t)]),
-        };
-        out.push(block(["upstream", &place], site.upstream.iter().map(server).collect()));
+    if !alone && asked.is_none() {
+        let resolves = |t: &Target| site.nginx.resolve && is_asked(t);
+        let mut lines = Vec::new();
+        if site.upstream.iter().any(resolves) {
+            lines.push(words(&format!("zone {place} 256k")));
+            lines.push(words("include /etc/nginx/lamplighter/resolver.conf"));
+        }
+        lines.extend(site.upstream.iter().map(|t| {
+            let mut text = vec!["server".to_string(), at(t)];
+            text.extend(resolves(t).then(|| "resolve".to_string()));
+            text.extend(t.weight.map(|weight| format!("weight={weight}")));
+            line(text)
+        }));
+        out.push(block(["upstream", &place], lines));
     }
     let listen = |text: &str| {
         let mut lines = vec![words(&format!("listen {text}"))];
@@ -210,7 +249,7 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
     }
     plain.push(answer);
     let Some(tls) = &site.tls else {
-        plain.push(pass(&place, false));
+        plain.push(pass(&place, asked.as_deref(), false));
         out.push(block(["server"], plain));
         return out;
     };
@@ -220,6 +259,7 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
     ));
     out.push(block(["server"], plain));
     let mut secure = match site.nginx.http2 {
+        Http2::Off => listen("443 ssl"),
         Http2::Listen => listen("443 ssl http2"),
         Http2::Directive => [listen("443 ssl"), vec![words("http2 on")]].concat(),
     };
@@ -253,7 +293,7 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
         ])
     }));
     secure.push(proof(made));
-    secure.push(pass(&place, tls.hsts_max_age_s.is_some()));
+    secure.push(pass(&place, asked.as_deref(), tls.hsts_max_age_s.is_some()));
     out.push(block(["server"], secure));
     out
 }
@@ -517,10 +557,16 @@ fn whatever_comes_in_is_refused_or_means_exactly_itself() {
             tls,
             peers: &peers()[..dice.roll(3)],
             nginx: Nginx {
-                http2: [Http2::Listen, Http2::Directive][dice.roll(2)],
+                http2: [Http2::Listen, Http2::Directive, Http2::Off][dice.roll(3)],
                 tickets_off: dice.roll(2) == 1,
                 mlkem: dice.roll(2) == 1,
                 ipv6: dice.roll(2) == 1,
+                resolve: dice.roll(2) == 1,
+                own_names: upstream
+                    .iter()
+                    .filter(|_| dice.roll(2) == 1)
+                    .map(|t| t.host.clone())
+                    .collect(),
             },
         };
         match render(&site) {

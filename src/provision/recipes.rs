@@ -76,6 +76,7 @@ pub fn nginx() -> Recipe {
             "port_80",
             "nginx_package",
             "nginx_dirs",
+            "nginx_reads",
             "nginx_conf",
             "nginx_test",
             "nginx_enabled",

@@ -56,7 +56,7 @@ pub fn uploaded_paths(name: &str) -> (String, String) {
 // --- what is shared with the renderer -------------------------------------------------------------------------------
 
 /// What this nginx understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nginx {
     /// How HTTP/2 is switched on.
     pub http2: Http2,
@@ -66,6 +66,12 @@ pub struct Nginx {
     pub mlkem: bool,
     /// The server speaks IPv6.
     pub ipv6: bool,
+    /// From 1.27.3 on: the names of an upstream's servers can be resolved anew.
+    #[serde(default)]
+    pub resolve: bool,
+    /// Names of targets that nginx cannot ask name servers for: they stand in files of this server.
+    #[serde(default)]
+    pub own_names: Vec<String>,
 }
 
 /// See [`Nginx::http2`].
@@ -75,6 +81,8 @@ pub enum Http2 {
     Listen,
     /// `http2 on;` from there on.
     Directive,
+    /// Not at all: with the parameter the others on the port would speak it, too.
+    Off,
 }
 
 impl Nginx {
@@ -84,6 +92,8 @@ impl Nginx {
         tickets_off: true,
         mlkem: false,
         ipv6: true,
+        resolve: false,
+        own_names: Vec::new(),
     };
 
     /// By the versions of nginx and its OpenSSL, `1.22.1` and `3.0.17`; None when the first is no version.
@@ -97,6 +107,8 @@ impl Nginx {
             tickets_off: nginx < [1, 23, 2],
             mlkem: version(openssl).is_some_and(|openssl| openssl >= [3, 5, 0]),
             ipv6,
+            resolve: nginx >= [1, 27, 3],
+            own_names: Vec::new(),
         })
     }
 }
@@ -166,8 +178,8 @@ pub enum Look<'a> {
     Acme(&'a str),
 }
 
-/// What is there. Changes nothing; read the outcome with [`seen`].
-pub fn look(sites: &[Wanted]) -> Result<Recipe> {
+/// What is there, and which of these names of targets the server knows by itself. Changes nothing; read the outcome with [`seen`].
+pub fn look(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
         lines.push(format!(
@@ -190,7 +202,10 @@ pub fn look(sites: &[Wanted]) -> Result<Recipe> {
         // nginx -t asks the name server for every target there is.
         deadline: 2 * MINUTE,
         plan: vec!["site_nginx", "site_files"],
-        values: Secret::new(shell::assignments(&[("SITES", &list(lines)?)])?),
+        values: Secret::new(shell::assignments(&[
+            ("SITES", &list(lines)?),
+            ("TARGETS", &names(target_names)?),
+        ])?),
         text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "site_look.sh"),
     })
 }
@@ -204,6 +219,8 @@ pub struct Seen {
     pub version: String,
     /// The folders and the file that sites rely on are there: deploy-proxy has done its work.
     pub ready: bool,
+    /// Why nginx would not read our files, with its code; known only while it is not ready.
+    pub unread: Option<(String, String)>,
     /// Of its service: `active`, `failed`, `inactive` (stopped by a person), …
     pub state: String,
     /// The configuration as it is now is faulty: what nginx says about it.
@@ -262,6 +279,8 @@ pub struct SiteSeen {
     pub old: FileSeen,
     /// Other files that answer for the same name on port 80 or 443.
     pub others: Vec<String>,
+    /// Files of others that answer for what nobody serves, with the port: this site would come before them.
+    pub shadows: Vec<(String, String)>,
     /// The certificate that was asked for.
     pub certificate: Option<CertificateSeen>,
     /// certbot's name for it; None: every place that we might give it is taken by what certbot does not recognise.
@@ -324,6 +343,10 @@ pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
         nginx: nginx(outcome),
         version: fact("nginx_version").unwrap_or_default(),
         ready: yes("nginx_ready"),
+        unread: fact("nginx_unread").and_then(|told| {
+            let (code, why) = told.split_once(' ')?;
+            Some((code.to_string(), why.to_string()))
+        }),
         state: fact("nginx_state").unwrap_or_default(),
         red: outcome.texts.get("nginx_red").cloned(),
         off: yes("nginx_mendable").then(|| {
@@ -339,7 +362,14 @@ pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
 /// What the nginx of a server understands, as [`look`] tells it, and [`apply`] when nothing was to be changed.
 pub fn nginx(outcome: &Outcome) -> Option<Nginx> {
     let fact = |key: &str| outcome.facts.get(key).map_or("", String::as_str);
-    Nginx::of(fact("nginx_version"), fact("nginx_openssl"), fact("ipv6") == "yes")
+    let known = Nginx::of(fact("nginx_version"), fact("nginx_openssl"), fact("ipv6") == "yes")?;
+    let names = fact("own_names").split(' ').filter(|name| !name.is_empty());
+    let shared = fact("http2_shared") == "no" && known.http2 == Http2::Listen;
+    Some(Nginx {
+        http2: if shared { Http2::Off } else { known.http2 },
+        own_names: names.map(String::from).collect(),
+        ..known
+    })
 }
 
 fn site_seen(outcome: &Outcome, n: usize) -> SiteSeen {
@@ -362,6 +392,9 @@ fn site_seen(outcome: &Outcome, n: usize) -> SiteSeen {
             "leftover" => site.leftovers.push(value),
             "stranger" => site.stranger = Some(two(&value)),
             "goes" => site.goes.push(two(&value)),
+            "shadows" => site
+                .shadows
+                .extend(value.split_once(' ').map(|(port, file)| (port.into(), file.into()))),
             "proved" => site.proved = value == "yes",
             _ => {
                 if let Some(key) = key.strip_prefix("cert_") {
@@ -427,6 +460,8 @@ pub struct Apply<'a> {
     pub old_name: Option<&'a str>,
     /// As `expect`, for the file of that name.
     pub old_expect: Option<&'a str>,
+    /// It may become the one that answers for names that nobody serves, where a file of somebody else does now.
+    pub shadow: bool,
 }
 
 /// See [`Apply::certificate`].
@@ -497,10 +532,6 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
         plan.push("site_targets");
     }
     plan.extend(["site_tested", "site_armed", "site_live", "site_proved", "site_kept"]);
-    let mut targets = Vec::new();
-    for target in wish.target_names {
-        targets.push(name(target)?);
-    }
     let (first_text, first_proof) = first.map_or(("", None), |(text, proof)| (*text, Some(*proof)));
     let mut values = shell::assignments(&[
         ("NAME", name(wish.name)?),
@@ -516,7 +547,8 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
             "OLD_EXPECT",
             wish.old_expect.map(sha256).transpose()?.unwrap_or_default(),
         ),
-        ("TARGETS", &targets.join(" ")),
+        ("TARGETS", &names(wish.target_names)?),
+        ("SHADOW", if wish.shadow { "yes" } else { "" }),
         ("CERT", kind),
         ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
         ("EMAIL", email),
@@ -691,6 +723,11 @@ fn name(text: &str) -> Result<&str> {
         Ok(host) if host.as_str() == text && host.ip().is_none() => Ok(text),
         _ => Err(Error::internal(format!("not a DNS name: {text:?}"))),
     }
+}
+
+fn names(texts: &[&str]) -> Result<String> {
+    let names = texts.iter().map(|text| name(text));
+    Ok(names.collect::<Result<Vec<_>>>()?.join(" "))
 }
 
 fn path(text: &str) -> Result<&str> {

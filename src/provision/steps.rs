@@ -48,6 +48,11 @@ pub const STEPS: &[Step] = &[
     ),
     name("nginx_package", "Package nginx", "Пакет nginx"),
     name("nginx_dirs", "Folders for sites", "Каталоги для сайтов"),
+    name(
+        "nginx_reads",
+        "nginx reads the folders, each once",
+        "nginx читает каталоги, каждый один раз",
+    ),
     name("nginx_conf", "Lamplighter’s nginx file", "Файл Lamplighter для nginx"),
     name(
         "nginx_test",
@@ -272,7 +277,12 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "nginx_not_read",
         Kind::Conflict,
-        "Add the line to the http block of /etc/nginx/nginx.conf.",
+        "Add the line there (“include /etc/nginx/conf.d/*.conf;”), then try again.",
+    ),
+    failure(
+        "nginx_read_twice",
+        Kind::Conflict,
+        "Take one of these lines away, so that each file is read once, then try again.",
     ),
     failure(
         "nginx_not_running",
@@ -308,6 +318,16 @@ pub const FAILURES: &[Failure] = &[
         "foreign_site",
         Kind::Conflict,
         "Remove the name or the file there, then try again: nginx would listen to one of the two only.",
+    ),
+    failure(
+        "would_be_default",
+        Kind::Conflict,
+        "Add default_server to that file’s listen line, or deploy again and say that this may change.",
+    ),
+    failure(
+        "http2_shared",
+        Kind::Conflict,
+        "Deploy again: the site is written without it.",
     ),
     failure(
         "site_red",

@@ -183,6 +183,7 @@ fn deploy_script(name: &str) -> String {
         expect: None,
         old_name: None,
         old_expect: None,
+        shadow: false,
     };
     let script = apply(&wish).unwrap().script("nonce").unwrap();
     script.reveal_text_for("a benchmark").to_string()

@@ -133,22 +133,31 @@ pub fn fetch(host: &str, name: &str, path: &str) -> Option<(u16, String)> {
 
 /// A back end on the server that answers everything with `word`.
 pub fn back_end(host: &str, port: u16, word: &str) {
+    back_end_at(host, "127.0.0.1", port, word);
+}
+
+/// The same on another address of it.
+pub fn back_end_at(host: &str, at: &str, port: u16, word: &str) {
+    let unit = match at {
+        "127.0.0.1" => format!("be-{port}"),
+        at => format!("be-{port}-{at}"),
+    };
     let answer = format!("HTTP/1.0 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\n{word}");
     on(
         host,
         &format!(
-            "systemctl is-active -q be-{port} || systemd-run -q --unit be-{port} python3 -c '
+            "systemctl is-active -q {unit} || systemd-run -q --unit {unit} python3 -c '
 import socketserver
 class H(socketserver.StreamRequestHandler):
     def handle(self):
         while self.rfile.readline().strip(): pass
         self.wfile.write(b\"{answer}\")
 socketserver.ThreadingTCPServer.allow_reuse_address = True
-socketserver.ThreadingTCPServer((\"127.0.0.1\", {port}), H).serve_forever()'"
+socketserver.ThreadingTCPServer((\"{at}\", {port}), H).serve_forever()'"
         ),
     );
     eventually("the back end listens", || {
-        let open = on(host, &format!("ss -Hltn sport = :{port}"));
+        let open = on(host, &format!("ss -Hltn src {at}:{port}"));
         (!open.is_empty()).then_some(())
     });
 }

@@ -22,6 +22,7 @@ use crate::features::{certificates, upstreams};
 use crate::http::words::Lang;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
+use crate::provision::steps::failure_of;
 use crate::settings;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -126,17 +127,17 @@ impl Wish {
     }
 
     /// The file for one server. `None` for the nginx there: as if it were Debian 12's, to have something to show.
-    pub fn render(&self, row: &Row, nginx: Option<Nginx>) -> Result<Rendered> {
+    pub fn render(&self, row: &Row, nginx: Option<&Nginx>) -> Result<Rendered> {
         self.render_with(row, nginx, &self.lineage(row))
     }
 
     /// The same with the certificate that certbot keeps by this name.
-    pub fn render_with(&self, row: &Row, nginx: Option<Nginx>, lineage: &str) -> Result<Rendered> {
+    pub fn render_with(&self, row: &Row, nginx: Option<&Nginx>, lineage: &str) -> Result<Rendered> {
         self.render_as(row, nginx, self.domain.fields.ssl.then_some(lineage))
     }
 
     /// The text on port 80 alone, for the time while the first certificate is being issued.
-    pub fn render_first(&self, row: &Row, nginx: Nginx) -> Result<Rendered> {
+    pub fn render_first(&self, row: &Row, nginx: &Nginx) -> Result<Rendered> {
         self.render_as(row, Some(nginx), None)
     }
 
@@ -147,7 +148,7 @@ impl Wish {
     }
 
     /// The text that passes challenges on, with the certificate that is there now.
-    pub fn render_bridge(&self, row: &Row, nginx: Nginx) -> Result<Rendered> {
+    pub fn render_bridge(&self, row: &Row, nginx: &Nginx) -> Result<Rendered> {
         let pair = site::pair_in(&row.text).filter(|_| row.name == self.name());
         self.render_pair(row, Some(nginx), pair)
     }
@@ -166,11 +167,11 @@ impl Wish {
         peers
     }
 
-    fn render_as(&self, row: &Row, nginx: Option<Nginx>, lineage: Option<&str>) -> Result<Rendered> {
+    fn render_as(&self, row: &Row, nginx: Option<&Nginx>, lineage: Option<&str>) -> Result<Rendered> {
         self.render_pair(row, nginx, lineage.map(|lineage| self.certificate_paths(lineage)))
     }
 
-    fn render_pair(&self, row: &Row, nginx: Option<Nginx>, paths: Option<(String, String)>) -> Result<Rendered> {
+    fn render_pair(&self, row: &Row, nginx: Option<&Nginx>, paths: Option<(String, String)>) -> Result<Rendered> {
         if self.targets.is_empty() {
             let say = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
             return Err(Error::new(Kind::Conflict, "no_upstream", say));
@@ -187,7 +188,7 @@ impl Wish {
                 key,
             }),
             peers: &peers,
-            nginx: nginx.unwrap_or(Nginx::DEBIAN_12),
+            nginx: nginx.cloned().unwrap_or(Nginx::DEBIAN_12),
         };
         let same = site::render(&site(row.generation))?;
         match site::marker(&row.text) {
@@ -208,7 +209,8 @@ impl Wish {
             return !row.name.is_empty();
         }
         let same = |rendered: Rendered| rendered.text == row.text && row.name == self.name();
-        self.render(row, row.nginx).map_or(true, |rendered| !same(rendered))
+        self.render(row, row.nginx.as_ref())
+            .map_or(true, |rendered| !same(rendered))
     }
 }
 
@@ -553,7 +555,7 @@ pub(super) fn on_server(
         proof: proof.as_ref(),
         goes: old_name.or((!row.wanted).then_some(wish.name())),
     }];
-    let mut recipe = remote::look(&wanted)?;
+    let mut recipe = remote::look(&wanted, &wish.target_names().collect::<Vec<_>>())?;
     recipe.deadline = LOOK_LIMIT;
     let outcome = way.run(app, &recipe, cancel, tell)?;
     let seen = remote::seen(&outcome, &wanted);
@@ -574,12 +576,13 @@ fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Opti
     }
     plan.find_strangers(wish, &seen, &here);
     plan.find_edits(wish, row, &here, old_name);
+    plan.find_names(wish, &seen);
     if wish.targets.is_empty() {
         return Ok(plan);
     }
     let lineage = wish.lineage_seen(row, &here);
     plan.find_lineages(wish, &here, &lineage);
-    let rendered = wish.render_with(row, seen.nginx, &lineage)?;
+    let rendered = wish.render_with(row, seen.nginx.as_ref(), &lineage)?;
     plan.after = rendered.text.clone();
     plan.plan_steps(wish, row, &seen, &here, old_name, &rendered)?;
     Ok(plan)
@@ -719,6 +722,13 @@ impl ServerPlan {
                 }
             }
         }
+        if let Some((code, why)) = &seen.unread {
+            let code = failure_of(code).code;
+            self.faults.push(Fault {
+                evidence: why.clone(),
+                ..Fault::new(Level::Stop, code, why.clone())
+            });
+        }
         match seen.state.as_str() {
             "failed" => self.steps.push(Step::new('+', "start", "")),
             "inactive" if seen.ready && row.wanted => {
@@ -750,6 +760,17 @@ impl ServerPlan {
             );
             self.faults
                 .push(Fault::new(Level::Stop, "foreign_site", message).on(wish.name(), other));
+        }
+        for (port, file) in here
+            .shadows
+            .iter()
+            .filter(|(port, _)| port == "80" || wish.domain.fields.ssl)
+        {
+            let message = format!(
+                "Names that nobody serves, and the bare address, are answered by {file} on port {port}, because it is the first that nginx reads. This site would come before it. Add default_server to the listen line there, or say that this may change."
+            );
+            self.faults
+                .push(Fault::new(Level::Ask, "would_be_default", message).on(port, file));
         }
         if let Enabled::Foreign(place) = &here.file.enabled {
             let message = format!(
@@ -803,6 +824,31 @@ impl ServerPlan {
             let fault = Fault::new(Level::Ask, "site_edited", message);
             self.faults.push(fault.on(site_path(old), ""));
         }
+    }
+
+    /// Names of targets that are only resolved when nginx starts: this one cannot do better.
+    fn find_names(&mut self, wish: &Wish, seen: &Seen) {
+        let Some(nginx) = seen
+            .nginx
+            .as_ref()
+            .filter(|nginx| !nginx.resolve && wish.targets.len() > 1)
+        else {
+            return;
+        };
+        let once: Vec<&str> = wish
+            .target_names()
+            .filter(|name| !nginx.own_names.iter().any(|own| own == name))
+            .collect();
+        if once.is_empty() {
+            return;
+        }
+        let names = once.join(", ");
+        let message = format!(
+            "nginx {} resolves {names} once, when it starts: a new address is not noticed, and a name that is gone keeps it from starting. Give addresses, or one name alone; nginx 1.27.3 can do it.",
+            seen.version
+        );
+        self.faults
+            .push(Fault::new(Level::Warn, "resolved_once", message).on(names, &seen.version));
     }
 
     fn plan_steps(
@@ -862,14 +908,14 @@ impl ServerPlan {
         }
         self.steps = steps;
         self.let_go(here);
-        let nginx = seen.nginx;
+        let nginx = seen.nginx.clone();
         let generation = site::marker(&rendered.text).map_or(row.generation, |m| m.generation);
         self.work = Some(Work {
             nginx,
             set_up: !seen.ready,
             rendered: rendered.clone(),
             generation,
-            first: match (wish.is_acme(), nginx) {
+            first: match (wish.is_acme(), &seen.nginx) {
                 (true, Some(nginx)) => Some(wish.render_first(row, nginx)?),
                 _ => None,
             },
@@ -882,7 +928,7 @@ impl ServerPlan {
 
     /// What the nginx there understands.
     pub(super) fn nginx(&self) -> Result<Nginx> {
-        let nginx = self.work.as_ref().and_then(|work| work.nginx);
+        let nginx = self.work.as_ref().and_then(|work| work.nginx.clone());
         nginx.ok_or_else(|| Error::internal("nginx without a version"))
     }
 

@@ -209,15 +209,27 @@ pub const TARGETS_MAX: usize = 64;
 fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
     let mut out = Vec::new();
     let place = match site.upstream {
-        [only] if only.weight.is_none() => address(only),
+        [only] if is_asked_for(site, only) => Place::Asked(address(only)),
+        [only] if only.weight.is_none() => Place::Known(address(only)),
         several => {
             let name = format!("lamplighter_{}", site.domain);
-            let servers = several.iter().map(|target| {
+            let is_asked = |target: &Target| site.nginx.resolve && is_asked_for(site, target);
+            let mut lines = Vec::new();
+            if several.iter().any(is_asked) {
+                lines.extend([line(["zone", &name, "256k"]), line(["include", RESOLVER])]);
+            }
+            lines.extend(several.iter().map(|target| {
+                let resolve = is_asked(target).then(|| "resolve".to_string());
                 let weight = target.weight.map(|weight| format!("weight={weight}"));
-                line(["server".to_string(), address(target)].into_iter().chain(weight))
-            });
-            out.push(block(["upstream", &name], servers.collect()));
-            name
+                line(
+                    ["server".to_string(), address(target)]
+                        .into_iter()
+                        .chain(resolve)
+                        .chain(weight),
+                )
+            }));
+            out.push(block(["upstream", &name], lines));
+            Place::Known(name)
         }
     };
     let pass = pass(&place, site.tls.as_ref());
@@ -247,6 +259,7 @@ fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
 
     let mut secure = match site.nginx.http2 {
         Http2::Listen => listen(site, "443", &["ssl", "http2"]),
+        Http2::Off => listen(site, "443", &["ssl"]),
         Http2::Directive => {
             let mut lines = listen(site, "443", &["ssl"]);
             lines.push(line(["http2", "on"]));
@@ -295,6 +308,21 @@ fn elsewhere(site: &Site, name: &str) -> Vec<Directive> {
     ]
 }
 
+/// The server's own name servers, as nginx wants them; `nginx.sh` looks after the file.
+const RESOLVER: &str = "/etc/nginx/lamplighter/resolver.conf";
+
+/// Where requests go.
+enum Place {
+    /// An address or an upstream: known when nginx starts.
+    Known(String),
+    /// A name with its port, resolved when it is asked for: its address may move, and one that is gone harms nobody else.
+    Asked(String),
+}
+
+fn is_asked_for(site: &Site, target: &Target) -> bool {
+    Host::parse(&target.host).is_ok_and(|host| host.ip().is_none()) && !site.nginx.own_names.contains(&target.host)
+}
+
 fn address(target: &Target) -> String {
     match target.host.contains(':') {
         true => format!("[{}]:{}", target.host, target.port),
@@ -327,11 +355,18 @@ fn common(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
 
 /// Everything else goes to the targets. Connections to them are not kept: the map behind `Connection` closes them unless
 /// they are upgraded.
-fn pass(place: &str, tls: Option<&Tls>) -> Directive {
-    let mut lines = vec![
-        line(["proxy_pass", &format!("http://{place}")]),
-        line(["proxy_http_version", "1.1"]),
-    ];
+fn pass(place: &Place, tls: Option<&Tls>) -> Directive {
+    let mut lines = match place {
+        Place::Known(place) => vec![line(["proxy_pass", &format!("http://{place}")])],
+        Place::Asked(name) => vec![
+            line(["include", RESOLVER]),
+            // A variable is what makes nginx ask; it also takes the usual rewriting of Location away.
+            line(["set", "$lamplighter_target", name]),
+            line(["proxy_pass", "http://$lamplighter_target"]),
+            line(["proxy_redirect", &format!("http://{name}/"), "/"]),
+        ],
+    };
+    lines.push(line(["proxy_http_version", "1.1"]));
     lines.extend(
         [
             ("Host", "$host"),

@@ -142,7 +142,9 @@ struct Text<'a> {
 
 /// Why a job has left everything as it was, where a look knows better or says more: a person may have allowed to overwrite,
 /// a cut-off deploy may have left the very text, nginx may be missing or have become another one.
-const LOOK_FIRST: [&str; 6] = [
+const LOOK_FIRST: [&str; 8] = [
+    "would_be_default",
+    "http2_shared",
     "site_changed",
     "proxy_not_ready",
     "nginx_not_running",
@@ -258,7 +260,7 @@ impl<'a> Deploy<'a> {
     fn put_bridge(&self, row: &Row, server: &Server) -> Result<u32> {
         let way = self.way(server)?;
         let (changed, plan) = self.made_ready(&way, row, server)?;
-        let rendered = self.wish.render_bridge(row, plan.nginx()?)?;
+        let rendered = self.wish.render_bridge(row, &plan.nginx()?)?;
         lock(&self.bridges).push((server.id, rendered.text.clone()));
         let text = Text {
             rendered: &rendered,
@@ -310,6 +312,7 @@ impl<'a> Deploy<'a> {
                 expect: Some(&sum),
                 old_name: None,
                 old_expect: None,
+                shadow: true,
             })?,
         };
         // A cancelled deploy is put back, too.
@@ -485,16 +488,16 @@ impl<'a> Deploy<'a> {
     fn put_unseen(&self, way: &Way, row: &Row, server: &Server) -> Result<(u32, bool)> {
         let wish = self.wish;
         let is_renamed = !row.name.is_empty() && row.name != wish.name();
-        let known = match row.nginx {
-            Some(nginx) => Some(nginx),
+        let known = match &row.nginx {
+            Some(nginx) => Some(nginx.clone()),
             None => self.run.app.db.read(|conn| sites::nginx_on(conn, server.id))?,
         };
         let Some(nginx) = known.filter(|_| !is_renamed && !row.adopted) else {
             return Ok((0, false));
         };
-        let rendered = wish.render(row, Some(nginx))?;
+        let rendered = wish.render(row, Some(&nginx))?;
         let first = match wish.is_acme() {
-            true => Some(wish.render_first(row, nginx)?),
+            true => Some(wish.render_first(row, &nginx)?),
             false => None,
         };
         let there = (!row.name.is_empty()).then(|| plan::sum(&row.text));
@@ -553,6 +556,7 @@ impl<'a> Deploy<'a> {
             expect: text.expect,
             old_name: text.old_name,
             old_expect: text.old_expect,
+            shadow: self.choice.overwrite,
         })?;
         self.job(way, server, &recipe)
     }

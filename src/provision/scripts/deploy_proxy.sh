@@ -9,6 +9,7 @@ main() {
   look port_80 look_port_80
   step nginx_package look_nginx_package install_nginx
   step nginx_dirs look_nginx_dirs make_nginx_dirs
+  look nginx_reads look_nginx_reads
   step nginx_conf look_nginx_conf put_nginx_conf
   look nginx_test look_nginx_test
   step nginx_enabled look_nginx_enabled enable_nginx

@@ -2,29 +2,85 @@
 # of somebody else is never changed, and a configuration that is already red is left exactly as it was found.
 
 NGINX_CONF=/etc/nginx/conf.d/lamplighter.conf
+NGINX='' NGINX_ARGS='' NGINX_MAIN='' NO_NGINX=''
+
+# has_nginx: finds the nginx that nginx.service runs, which need not be the one in PATH, and the configuration it is told to
+# read. From here on `nginx` means that one.
+has_nginx() {
+  [ -z "$NGINX" ] || return 0
+  NO_NGINX=''
+  start=$(systemctl show -p ExecStart --value nginx.service 2>/dev/null | head -n 1)
+  NGINX=$(printf '%s\n' "$start" | sed -n 's/^{ path=\([^ ]*\) ;.*/\1/p')
+  case ${NGINX##*/} in
+    '')
+      start=''
+      for dir in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin; do
+        if [ -x "$dir/nginx" ]; then NGINX=$dir/nginx; break; fi
+      done ;;
+    nginx* | openresty* | angie*) ;;
+    *) NO_NGINX=$NGINX NGINX='' ;; # one in a container, or somebody's script
+  esac
+  [ -x "$NGINX" ] || { NGINX=''; return 1; }
+  start=${start#*argv\[\]=} start=${start%% ; ignore_errors=*} word=''
+  set -f
+  for next in $start; do
+    case $word in -c | -p) NGINX_ARGS="$NGINX_ARGS $word $next"; [ "$word" = -p ] || NGINX_MAIN=$next ;; esac
+    word=$next
+  done
+  set +f
+  [ -n "$NGINX_MAIN" ] || NGINX_MAIN=$("$NGINX" -V 2>&1 | tr ' ' '\n' | sed -n 's/^--conf-path=//p')
+}
+# shellcheck disable=SC2086  # words
+nginx() { has_nginx || return 127; "$NGINX" $NGINX_ARGS "$@"; }
 
 look_port_80() {
   who=$(listener 80)
   case $who in '' | nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
 }
 
-look_nginx_package() { { command -v nginx >/dev/null && [ -d /etc/nginx/conf.d ]; } || installed nginx; }
+look_nginx_package() {
+  if has_nginx; then return 0; fi
+  [ -z "$NO_NGINX" ] || fail nginx_not_read "nginx.service of this server runs $NO_NGINX, which is no nginx that Lamplighter can look after."
+  installed nginx
+}
 install_nginx() { on_undo packages_back; apt_install nginx; }
 
-NGINX_DIRS='/etc/nginx/conf.d /etc/nginx/sites-available /etc/nginx/sites-enabled /var/www/lamplighter'
+NGINX_DIRS='/etc/nginx/conf.d /etc/nginx/lamplighter /etc/nginx/sites-available /etc/nginx/sites-enabled /var/www/lamplighter'
 look_nginx_dirs() { for dir in $NGINX_DIRS; do [ -d "$dir" ] || return 1; done; }
-# shellcheck disable=SC2086  # a list of folders
-make_nginx_dirs() { run mkdir -p $NGINX_DIRS; }
+make_nginx_dirs() {
+  for dir in /etc/nginx $NGINX_DIRS; do [ -d "$dir" ] || on_undo rmdir "$dir"; done
+  # shellcheck disable=SC2086  # a list of folders
+  run mkdir -p $NGINX_DIRS
+}
 
-# The file that every site of ours relies on. nginx's own packages do not read sites-enabled: then we do.
+# The file that every site of ours relies on. nginx's own packages do not read sites-enabled: then we do, as a probe has
+# found (SITES_READ); whoever has not probed leaves it as it is.
+OUR_INCLUDE='include /etc/nginx/sites-enabled/*.conf;' SITES_READ=''
 nginx_conf() {
   # shellcheck disable=SC2016  # variables of nginx
   printf '%s\n' '# Written by Lamplighter. Changes made here are overwritten.' 'map $http_upgrade $lamplighter_connection {' \
     '    default upgrade;' "    ''      close;" '}'
-  grep -Eq '^[[:space:]]*include[[:space:]]+[^;#]*sites-enabled/' /etc/nginx/nginx.conf || echo 'include /etc/nginx/sites-enabled/*;'
+  case $SITES_READ in
+    yes) ;;
+    no) echo "$OUR_INCLUDE" ;;
+    *) ! grep -qsxF "$OUR_INCLUDE" "$NGINX_CONF" || echo "$OUR_INCLUDE" ;;
+  esac
 }
-look_nginx_conf() { file_is "$NGINX_CONF" 644 root:root "$(nginx_conf)"; }
-put_nginx_conf() { on_undo reload_nginx; put_file "$NGINX_CONF" 644 root:root "$(nginx_conf)"; }
+# The names of targets are resolved when they are asked for, by this server's own name servers. nginx reads no resolv.conf.
+RESOLVER_CONF=/etc/nginx/lamplighter/resolver.conf
+resolver_conf() {
+  servers=$(sed -n 's/^nameserver[[:space:]]\{1,\}\([0-9A-Fa-f:.]*\)[[:space:]]*$/\1/p' /etc/resolv.conf 2>/dev/null | sed 's/.*:.*/[&]/' | paste -sd ' ')
+  # Without an address of its own it would try IPv6 in vain.
+  v6=' ipv6=off'; ! ip -6 -o addr show scope global 2>/dev/null | grep -q . || v6=''
+  printf '%s\n' "# Written by Lamplighter from this server's /etc/resolv.conf. Changes made here are overwritten." \
+    "resolver ${servers:-127.0.0.1}$v6;" 'resolver_timeout 5s;'
+}
+look_nginx_conf() { file_is "$NGINX_CONF" 644 root:root "$(nginx_conf)" && file_is "$RESOLVER_CONF" 644 root:root "$(resolver_conf)"; }
+put_nginx_conf() {
+  on_undo reload_nginx
+  put_file "$NGINX_CONF" 644 root:root "$(nginx_conf)"
+  put_file "$RESOLVER_CONF" 644 root:root "$(resolver_conf)"
+}
 
 # When nothing was written, the look before still holds.
 look_nginx_after() {
@@ -34,13 +90,13 @@ look_nginx_after() {
 }
 look_nginx_read() {
   grep -qxF "# configuration file $1:" "$TMP/dump" ||
-    fail nginx_not_read "nginx does not read /etc/nginx/conf.d/*.conf: its nginx.conf has no such include line."
+    fail nginx_not_read "nginx does not read $1: no include line in the http block of $NGINX_MAIN leads there."
 }
 
 look_nginx_enabled() { enabled nginx.service; }
 enable_nginx() { run systemctl --quiet enable nginx.service; }
 
-look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf; }
+look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF"; }
 run_nginx() {
   WORKERS=$(workers)
   run systemctl reload-or-restart nginx.service || {
@@ -48,7 +104,7 @@ run_nginx() {
     fail nginx_not_running 'nginx does not start.'
   }
   let_go
-  applied nginx.service /etc/nginx/conf.d/lamplighter*.conf /etc/nginx/lamplighter/glances.key /etc/nginx/lamplighter/glances.crt
+  applied nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF" /etc/nginx/lamplighter/glances.key /etc/nginx/lamplighter/glances.crt
 }
 # Without waiting: while the server goes down, systemd would wait for our session and we for systemd.
 reload_nginx() { nginx -t && systemctl --no-block reload nginx.service; }
@@ -57,7 +113,8 @@ WORKERS=''
 # For a moment old and new workers take requests side by side (ngx_master_process_cycle starts the new ones, waits and only
 # then tells the old ones): nothing is proved before the old ones have let go.
 workers() {
-  read -r master 2>/dev/null </run/nginx.pid || return 0
+  said nginx.service MainPID; master=$VALUE
+  [ "${master:-0}" != 0 ] || return 0
   grep -lsazx 'nginx: worker process' /proc/[0-9]*/cmdline | cut -d / -f 3 | while read -r pid; do
     # Those of containers are no children of this master.
     ! grep -qsx "PPid:[[:space:]]*$master" "/proc/$pid/status" || echo "$pid"

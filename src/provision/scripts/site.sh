@@ -205,22 +205,25 @@ blame() { sed -n 's/.*\[emerg\].* in \(\/[^ ]*:[0-9]*\)$/\1/p' "$1" | head -n 1;
 # The line itself. $1: PATH:LINE, $2: where that file's text is to be read.
 line_of() { sed -n "${1##*:}{s/^[[:space:]]*//;p;q;}" "$2" 2>/dev/null | cut -c 1-200; }
 
-# others NAME DUMP FILE...: files in a dump of nginx -T, besides FILE..., with a server of this name on port 80 or 443.
+# listens DUMP: in a dump of nginx -T, each place where a server listens: "FILE KEY FLAGS NAMES", with tabs between. KEY is like
+# *:80 or [::]:443, NAMES has commas around each.
 # shellcheck disable=SC2016  # for awk
-others() {
-  name=$1 dump=$2; shift 2
-  awk -v name="$name" -v own="$*" '
-    function server_ends() {
-      if (named && (here || !listens) && index(" " own " ", " " file " ") == 0 && !(file in told)) { print file; told[file] = 1 }
+listens() {
+  awk -v OFS='\t' '
+    function server_ends(   i) {
+      if (!places) place[++places] = "*:80"
+      for (i = 1; i <= places; i++) print file, place[i], "," flags[i], names
       inside = 0
     }
-    function ends(   i, port) {
+    function ends(   i, at) {
       if (inside && depth == inside) {
-        if (word[1] == "server_name") for (i = 2; i <= words; i++) if (tolower(word[i]) == name || tolower(word[i]) == "." name) named = 1
+        if (word[1] == "server_name") for (i = 2; i <= words; i++) names = names tolower(word[i]) ","
         if (word[1] == "listen") {
-          listens = 1; port = word[2]
-          if (port ~ /^unix:/) port = ""; else if (port ~ /:[0-9]+$/) sub(/.*:/, "", port); else if (port !~ /^[0-9]+$/) port = 80
-          if (port == 80 || port == 443) here = 1
+          at = word[2]
+          if (at ~ /^[0-9]+$/) at = "*:" at; else if (at !~ /^unix:/ && at !~ /:[0-9]+$/) at = at ":80"
+          sub(/^0\.0\.0\.0:/, "*:", at)
+          place[++places] = at; flags[places] = ""
+          for (i = 3; i <= words; i++) flags[places] = flags[places] word[i] ","
         }
       }
       words = 0
@@ -231,11 +234,59 @@ others() {
       while (match(rest, /^[ \t\r]*("([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|[;{}]|#.*|([^ \t\r;{}"\047#$]|\$\{[^}]*\}|\$)([^ \t\r;{}$]|\$\{[^}]*\}|\$)*)/)) {
         token = substr(rest, 1, RLENGTH); rest = substr(rest, RLENGTH + 1); sub(/^[ \t\r]+/, "", token)
         if (token == ";") ends()
-        else if (token == "{") { depth++; if (word[1] == "server" && words == 1) { inside = depth; named = here = listens = 0 } words = 0 }
+        else if (token == "{") { depth++; if (word[1] == "server" && words == 1) { inside = depth; places = 0; names = "," } words = 0 }
         else if (token == "}") { if (inside == depth && inside) server_ends(); depth--; words = 0 }
         else if (token !~ /^#/) { gsub(/^["\047]|["\047]$/, "", token); word[++words] = token }
       }
-    }' "$dump" | head -n 20
+    }' "$1"
+}
+
+# others NAME DUMP FILE...: files, besides FILE..., with a server of this name on port 80 or 443.
+others() {
+  name=$1 dump=$2; shift 2
+  listens "$dump" | awk -F '\t' -v name="$name" -v own=" $* " '
+    $2 ~ /:(80|443)$/ && (index($4, "," name ",") || index($4, ",." name ",")) && !index(own, " " $1 " ") && !told[$1]++ { print $1 }' | head -n 20
+}
+
+is_marked() { head -n 1 "$1" 2>/dev/null | grep -q '^# lamplighter domain=[0-9]'; }
+
+# shadows LINK PORT...: who answers on these ports, by the last dump, for names that nobody serves and for the bare address,
+# and would not any more with LINK, for that is read before: "PORT FILE". A file of ours is no matter.
+shadows() {
+  link=$1; shift
+  included=''; ! grep -qsxF "$OUR_INCLUDE" "$NGINX_CONF" || included=$NGINX_CONF
+  listens "$TMP/dump" | awk -F '\t' -v link="$link" -v ports="$*" -v dir="$ENABLED/" -v included="$included" '
+    $3 ~ /,default(_server)?,/ { explicit[$2] = 1 }
+    !($2 in first) { first[$2] = $1 }
+    END {
+      count = split(ports, port, " ")
+      for (i = 1; i <= count; i++) for (v = 0; v < 2; v++) {
+        key = (v ? "[::]:" : "*:") port[i]; now = first[key]
+        if (now == "" || now == link || explicit[key] || told[port[i] now]++) continue
+        if (index(now, dir) == 1 ? link < now : included != "" && index(now, "/etc/nginx/conf.d/") == 1 && included < now) print port[i], now
+      }
+    }' | while read -r port file; do is_marked "$file" || echo "$port $file"; done
+}
+# lone_http2 LINK: others speak TLS where LINK would, and none of them HTTP/2, which below nginx 1.25.1 is the socket's.
+lone_http2() {
+  listens "$TMP/dump" | awk -F '\t' -v link="$1" '
+    $2 ~ /^(\*|\[::\]):443$/ && $1 != link && $3 ~ /,ssl,/ { print $1, ($3 ~ /,http2,/ ? "yes" : "no") }' | {
+    verdict=1
+    while read -r file http2; do
+      if [ "$http2" = yes ]; then exit 1; fi
+      is_marked "$file" || verdict=0
+    done
+    exit "$verdict"
+  }
+}
+
+# Those of TARGETS that this server knows from its own files, or completes to whole names: its name servers, whom nginx asks,
+# do not know them, or know another address.
+own_names() {
+  for target in $TARGETS; do
+    if getent -s files hosts "$target" >/dev/null; then echo "$target"
+    elif ! timeout 5 getent -s dns ahosts "$target." >/dev/null && timeout 5 getent ahosts "$target" >/dev/null; then echo "$target"; fi
+  done 9>&- | paste -sd ' '
 }
 
 # What decides how a site is written for this nginx.
@@ -244,4 +295,5 @@ nginx_kind() {
   fact nginx_version "$(printf '%s\n' "$build" | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')"
   fact nginx_openssl "$(printf '%s\n' "$build" | sed -n 's/^built with OpenSSL \([0-9.]*\).*/\1/p;s/.*(running with OpenSSL \([0-9.]*\).*/\1/p' | tail -n 1)"
   [ ! -s /proc/net/if_inet6 ] || fact ipv6 yes
+  fact own_names "$(own_names)"
 }

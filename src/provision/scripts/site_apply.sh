@@ -46,7 +46,7 @@ served() {
 # --- before ---------------------------------------------------------------------------------------------------------
 
 look_site_ready() {
-  command -v nginx >/dev/null || fail proxy_not_ready 'nginx is not installed on this server.'
+  has_nginx || fail proxy_not_ready 'nginx is not installed on this server.'
   { look_nginx_dirs && look_nginx_conf; } || fail proxy_not_ready "nginx of this server has not been prepared for sites."
   active nginx.service || {
     who=$(listener 80)
@@ -54,12 +54,26 @@ look_site_ready() {
     failed nginx.service || fail nginx_not_running 'nginx does not run: somebody has stopped it.'
   }
 }
+# shellcheck disable=SC2086  # words
 look_site_expected() {
   if cmp -s "$FILE" "$TMP/new/text"; then ours "$NAME"; else expected "$NAME" "$EXPECT"; fi
   if [ -n "$OLD_NAME" ] && ! old_gone; then expected "$OLD_NAME" "$OLD_EXPECT"; fi
   # nginx itself sees a conflict only where both listen on the very same address.
   ! grep -qiF "$NAME" "$TMP/dump" || no_others
   [ "$CERT" != acme ] || look_lineage
+  ports=80
+  if [ "$CERT" != none ]; then
+    ports='80 443'
+    if lone_http2 "$LINK"; then
+      fact http2_shared no
+      ! grep -q '^ *listen .* http2;' "$TMP/new/text" || fail http2_shared 'Other sites of this server do not speak HTTP/2, and would with this one: nginx has it for all of a port.'
+    fi
+  fi
+  [ -n "$SHADOW" ] || shadows "$LINK" $ports >"$TMP/shadows"
+  if [ -s "$TMP/shadows" ]; then
+    read -r port file <"$TMP/shadows"
+    fail would_be_default "Names that nobody serves, and the bare address, are answered by $file on port $port, because it is the first that nginx reads; this site would come before it."
+  fi
 }
 # The text names the lineage, so it was chosen before: by the look, or by what was there the last time.
 look_lineage() {
@@ -99,6 +113,7 @@ stage() {
     if [ "$CERT" = files ]; then ln -sfn "$PAIR" "$STAGE/certs/$NAME"; fi
   fi
   stage_judge 'nginx does not take the new site.'
+  is_read "$LINK" || fail nginx_not_read "nginx ($NGINX) does not read $LINK: no include line in the http block of $NGINX_MAIN leads there."
 }
 arm_site() {
   [ -z "$ARMED" ] || return 0
@@ -186,7 +201,7 @@ main() {
   unpack
   look system look_system
   step site_healed look_site_healed heal
-  ! command -v nginx >/dev/null || nginx_kind
+  ! has_nginx || nginx_kind
   find_address "$TMP/new/text"
   # What answers rightly is ready and green; nothing is tested where nothing changes.
   if files_right && { [ "$CERT" = none ] || certificate_put; } && served; then

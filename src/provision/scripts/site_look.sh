@@ -5,17 +5,23 @@ text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$pie
 
 look_site_nginx() {
   for port in 80 443; do who=$(listener "$port"); [ -z "$who" ] || fact "port_$port" "$who"; done
-  command -v nginx >/dev/null || return 0
+  has_nginx || return 0
   nginx_kind
-  if look_nginx_dirs && look_nginx_conf; then fact nginx_ready yes; fi
   said nginx.service ActiveState; fact nginx_state "$VALUE"
   if command -v certbot >/dev/null; then
     fact certbot "$(dpkg-query -W -f '${Version}' certbot 2>/dev/null | sed 's/[-+].*//' | grep . || echo installed)"
   fi
-  if nginx -T >"$TMP/dump" 2>"$TMP/said" </dev/null; then return 0; fi
+  if nginx -T >"$TMP/dump" 2>"$TMP/said" </dev/null; then look_nginx_ready; return 0; fi
+  look_nginx_ready
   text nginx_red <"$TMP/said"
   MINE=$(printf '%s\n' "$SITES" | tr , '\n' | cut -d ' ' -f 1,2 | tr '\n' ' ')
   if sound; then printf '%s' "$OFF" | text nginx_off; fact nginx_mendable yes; fi
+}
+
+look_nginx_ready() {
+  look_nginx_dirs || return 0
+  if look_nginx_conf; then fact nginx_ready yes; return 0; fi
+  [ ! -s "$TMP/dump" ] || probe || fact nginx_unread "$CODE $WHY"
 }
 
 look_site_files() {
@@ -24,6 +30,7 @@ look_site_files() {
     IFS=" $NL"
     # shellcheck disable=SC2086  # words without globs
     look_one $site >"$TMP/site"
+    if [ -s "$TMP/dump" ] && lone_http2 "$ENABLED/${site%% *}.conf"; then fact http2_shared no; fi
     text "site_$n" <"$TMP/site"
     # Much longer than any site: not told, as the reader of texts would drop it anyway.
     if [ -f "$AVAILABLE/${site%% *}.conf" ] && [ "$(stat -Lc %s "$AVAILABLE/${site%% *}.conf")" -le 65536 ]; then text "live_$n" <"$AVAILABLE/${site%% *}.conf"; fi
@@ -38,6 +45,7 @@ look_one() {
     echo "old_sha256 $(file_sum "$AVAILABLE/$2.conf")"
     echo "old_enabled $(link_state "$2")"
   fi
+  if [ -s "$TMP/dump" ]; then shadows "$ENABLED/$1.conf" 80 443 | sed 's/^/shadows /'; fi
   [ ! -s "$TMP/dump" ] || others "$1" "$TMP/dump" "$ENABLED/$1.conf" "$ENABLED/$2.conf" | sed 's/^/other /'
   case $3 in
     -) ;;

@@ -66,11 +66,15 @@ done <"$undo/list"
 sync /etc/nginx/sites-available /etc/nginx/sites-enabled
 # At the start of the server nginx is not there yet; it reads the old files when it comes. Without waiting: while the server
 # goes down, systemd would wait for our session and we for systemd.
-if [ "${1:-}" != boot ] && nginx -t; then systemctl --no-block reload nginx.service; fi
+[ "${1:-}" = boot ] || boot=no
+set --; while read -r word; do set -- "$@" "$word"; done <"$undo/nginx"
+if [ "${boot:-}" = no ] && "$@" -t; then systemctl --no-block reload nginx.service; fi
 rm -f /etc/systemd/system/nginx.service.wants/lamplighter-undo.service /etc/systemd/system/lamplighter-undo.service
 rmdir /etc/systemd/system/nginx.service.wants 2>/dev/null
 rm -rf "$undo"
 REVERT
+  # shellcheck disable=SC2086  # words
+  printf '%s\n' "$NGINX" $NGINX_ARGS >"$UNDO_DIR.new/nginx"
   will_change "$@"
   mkdir -p "${BOOT_LINK%/*}" || no_room "${BOOT_LINK%/*}"
   cat >"$BOOT_UNIT" <<'UNIT' || no_room "$BOOT_UNIT"
@@ -144,7 +148,7 @@ put_site_back() {
 }
 nginx_takes_back() { WORKERS=$(workers); sh "$UNDO_DIR/revert"; nginx -t; }
 gone_back() {
-  [ -e /run/nginx.pid ] || return 1
+  active_now nginx.service || return 1
   let_go
   tries=0
   while [ "$tries" -lt 100 ]; do
@@ -160,7 +164,7 @@ gone_back() {
 
 # The new folders must be green, and nobody else may answer for NAME. $1: how the sentence begins.
 stage_judge() {
-  if ! stage_test -t; then
+  if ! stage_test -T; then
     ! grep -qF 'could not build server_names_hash' "$TMP/said" ||
       fail site_red "This server's nginx is not set up for so long a name: server_names_hash_bucket_size 128 is missing in the http block of /etc/nginx/nginx.conf."
     place=$(blame "$TMP/said")

@@ -38,13 +38,14 @@ stage_test() {
   cat "$TMP/said" >&2
   ran
 }
-# shellcheck disable=SC2016  # for the shell inside
+# shellcheck disable=SC2016,SC2086  # for the shell inside; words
 staged() {
   unshare -m sh -c '
     put() { [ ! -d "$1" ] || mount --bind "$1" "$2" || exit 120; }
     put "$1/available" /etc/nginx/sites-available; put "$1/enabled" /etc/nginx/sites-enabled; put "$1/conf.d" /etc/nginx/conf.d
     put "$1/certs" /etc/lamplighter/certs
-    nginx "$2" || exit 121' sh "$STAGE" "$1" </dev/null 9>&-
+    what=$2; shift 2
+    "$@" "$what" || exit 121' sh "$STAGE" "$1" "$NGINX" $NGINX_ARGS </dev/null 9>&-
 }
 COPY_MAX_KIB=65536 # nobody has so much text; /run is memory
 copied() {
@@ -52,6 +53,7 @@ copied() {
   [ "$(du -skL /etc/nginx 2>/dev/null | cut -f 1)" -le "$COPY_MAX_KIB" ] || { echo '/etc/nginx is too large to be copied for the test.' >"$TMP/said"; return 1; }
   rm -rf "$COPY"; mkdir "$COPY"
   cp -rL /etc/nginx/. "$COPY/" 2>/dev/null || : # a link to nothing is not copied
+  case $NGINX_MAIN in /etc/nginx/nginx.conf) ;; *) cp "$NGINX_MAIN" "$COPY/nginx.conf" || return 1 ;; esac
   rm -rf "$COPY/sites-available" "$COPY/sites-enabled" "$COPY/conf.d"; mkdir "$COPY/sites-enabled"
   { cp -rL "$STAGE/available" "$COPY/sites-available" && cp -rL "$STAGE/conf.d" "$COPY/conf.d"; } || return 1
   for file in "$STAGE/enabled"/*; do
@@ -156,8 +158,68 @@ OFF_LIST
   }
 }
 
+# --- what is read ---------------------------------------------------------------------------------------------------
+
+# probe: would nginx read a file of ours in conf.d and one in sites-enabled, each once? An upstream of one name twice is an
+# error to it, while its dump shows a file once however often it is read. Sets SITES_READ; or CODE and WHY.
+probe() {
+  tmp
+  if [ -s "$TMP/dump" ]; then cp "$TMP/dump" "$TMP/dump.real"; else nginx -T >"$TMP/dump.real" 2>/dev/null </dev/null 9>&- || :; fi
+  RC=0; probe_read || RC=1
+  mv "$TMP/dump.real" "$TMP/dump"
+  return "$RC"
+}
+probe_read() {
+  SITES_READ=yes
+  probe_test || return 1
+  if is_read "$PROBE"; then return 0; fi
+  SITES_READ=no
+  probe_test || return 1
+  if ! is_read "$PROBE"; then unread "$PROBE"; return 1; fi
+  sed -n 's|^# configuration file \(/etc/nginx/sites-enabled/.*\):$|\1|p' "$TMP/dump" >"$TMP/reads"
+  while read -r file; do
+    if [ "$file" = "$PROBE" ] || is_own "$file" || grep -qxF "# configuration file $file:" "$TMP/dump.real"; then continue; fi
+    CODE=nginx_not_read WHY="nginx does not read /etc/nginx/sites-enabled. With an include line of Lamplighter’s it would begin to read $file, which is not ours: move that file away, or add “$OUR_INCLUDE” to the http block of $NGINX_MAIN yourself."
+    return 1
+  done <"$TMP/reads"
+}
+PROBE=$ENABLED/lamplighter-probe.conf
+probe_test() {
+  stage_begin
+  { nginx_conf; echo 'upstream lamplighter_probe_conf { server 127.0.0.1:9; }'; } >"$STAGE/conf.d/lamplighter.conf"
+  echo 'upstream lamplighter_probe_site { server 127.0.0.1:9; }' >"$STAGE/enabled/${PROBE##*/}"
+  if stage_test -T >/dev/null; then
+    if is_read "$NGINX_CONF"; then return 0; fi
+    unread "$NGINX_CONF"
+    return 1
+  fi
+  case $(emerg) in
+    *'"lamplighter_probe_site"'*) read_twice sites-enabled ;;
+    *'"lamplighter_probe_conf"'*) read_twice conf.d ;;
+    *) CODE=nginx_red WHY="nginx does not take a file of Lamplighter’s: $(emerg)." ;;
+  esac
+  return 1
+}
+is_read() { grep -qxF "# configuration file $1:" "$TMP/dump"; }
+unread() { CODE=nginx_not_read WHY="nginx ($NGINX) does not read ${1%/*}/*.conf: no include line in the http block of $NGINX_MAIN leads there."; }
+read_twice() {
+  CODE=nginx_read_twice
+  WHY=$(awk -v dir="$1/" '
+    /^# configuration file \/.*:$/ { file = substr($0, 22, length($0) - 22); next }
+    /^[ \t]*include[ \t]/ && index($0, dir) { sub(/^[ \t]+/, ""); sub(/;.*/, ";"); print file ": " $0 }' "$TMP/dump.real" | head -n 5 | paste -sd ',' | sed 's/,/, /g')
+  WHY="nginx reads the files of /etc/nginx/$1 twice: $WHY."
+}
+look_nginx_reads() {
+  if probe; then return 0; fi
+  case $CODE in
+    nginx_read_twice) fail nginx_read_twice "$WHY" ;;
+    nginx_red) fail nginx_red "$WHY It was taken back." ;;
+    *) fail nginx_not_read "$WHY" ;;
+  esac
+}
+
 step_nginx_before() {
-  if ! command -v nginx >/dev/null; then skip nginx_before; skip nginx_mended; return 0; fi
+  if ! has_nginx; then skip nginx_before; skip nginx_mended; return 0; fi
   tmp
   look nginx_before look_sound
   step nginx_mended look_mended mend

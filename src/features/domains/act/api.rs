@@ -121,7 +121,7 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
         return Err(Error::new(Kind::NotFound, "no_site", say));
     };
     if !live {
-        return Ok(Reply::text(wish.render(row, row.nginx)?.text));
+        return Ok(Reply::text(wish.render(row, row.nginx.as_ref())?.text));
     }
     let way = Way::of(ctx.app, row.server)?;
     let seen = plan::on_server(ctx.app, &way, &wish, row, &Cancel::new(), &mut |_| ())?;

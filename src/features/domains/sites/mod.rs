@@ -159,7 +159,7 @@ pub fn live(tx: &Tx, row: &Row, put: &Put, at: Ms) -> Result<()> {
             name: put.name.into(),
             generation: put.generation,
             text: put.text.into(),
-            nginx: Some(put.nginx),
+            nginx: Some(put.nginx.clone()),
             adopted: false,
             deployed_at: Some(at),
             ..row.clone()

@@ -89,7 +89,7 @@ pub fn sweep(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
 }
 
 pub fn live(conn: &Conn, row: &Row) -> Result<()> {
-    let nginx = row.nginx.map(|n| serde_json::to_string(&n)).transpose();
+    let nginx = row.nginx.as_ref().map(serde_json::to_string).transpose();
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'live', name = ?3, generation = ?4, text = ?5, adopted = ?6, seen = NULL,
          code = NULL, say = NULL, deployed_at = ?7, looked_at = ?7, nginx = ?8 WHERE domain_id = ?1 AND server_id = ?2",
