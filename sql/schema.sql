@@ -61,6 +61,8 @@ CREATE INDEX alerts_time ON alerts (last_at);
 
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows do not change'); END;
 
+CREATE TRIGGER audit_keeps_its_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are not removed'); END;
+
 CREATE TABLE audit (
   seq         INTEGER PRIMARY KEY,
   at          INTEGER NOT NULL,
@@ -311,7 +313,7 @@ CREATE TABLE refresh_tokens (
   generation  INTEGER NOT NULL,
   created_at  INTEGER NOT NULL,
   used_at     INTEGER
-) STRICT, WITHOUT ROWID;
+, parent BLOB, used_by BLOB) STRICT, WITHOUT ROWID;
 
 CREATE INDEX refresh_family ON refresh_tokens (family);
 
@@ -376,7 +378,9 @@ CREATE TABLE sessions (
   created_at  INTEGER NOT NULL,
   seen_at     INTEGER NOT NULL,
   ip          TEXT    NOT NULL
-) STRICT, WITHOUT ROWID;
+, family TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_family ON sessions (family);
 
 CREATE INDEX sessions_user ON sessions (user_id);
 

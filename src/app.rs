@@ -1,6 +1,7 @@
 //! Every machine, opened once at start and passed by reference; there are no globals.
 
 use crate::access::throttle::Throttle;
+use crate::audit;
 use crate::base::clock::{self, Instant, Ms};
 use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
@@ -106,6 +107,7 @@ impl App {
         let master = vault::read_master_key(&config.master_key_file)?;
         let (db, metrics) = open_databases(&config)?;
         let vault = Vault::open(&db, &master)?;
+        audit::begin(&db, &vault)?;
         let program = std::env::current_exe()?;
         let ssh = Ssh::open(config.runtime_dir.clone(), program)?;
         Ok(App {

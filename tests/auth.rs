@@ -317,6 +317,37 @@ fn a_refresh_token_changes_at_each_use_and_a_stolen_one_ends_its_family() {
 }
 
 #[test]
+fn a_refresh_token_never_forks() {
+    let house = House::new();
+    let refresh = |agent: &str, token: &Value| {
+        let client = house.client().with("User-Agent", agent);
+        client.post("/api/auth/refresh", &json!({ "refresh_token": token }))
+    };
+    let first = || house.sign_in(ADMIN, &house.password).json()["refresh_token"].clone();
+    let next = |answer: Answer| answer.is(200)["refresh_token"].clone();
+    // Another program brings it within the grace.
+    let token = first();
+    let mine = next(refresh("mine", &token));
+    refresh("thief", &token).fails(401, "refresh_token_dead");
+    refresh("mine", &mine).fails(401, "refresh_token_dead");
+    // The same one does, but the answer was not lost: it has been used.
+    let token = first();
+    let mine = next(refresh("mine", &token));
+    let further = next(refresh("mine", &mine));
+    refresh("mine", &token).fails(401, "refresh_token_dead");
+    refresh("mine", &further).fails(401, "refresh_token_dead");
+    // The answer that was lost turns up.
+    let token = first();
+    let lost = next(refresh("mine", &token));
+    let again = next(refresh("mine", &token));
+    refresh("mine", &lost).fails(401, "refresh_token_dead");
+    refresh("mine", &again).fails(401, "refresh_token_dead");
+    let db = house.database("lamplighter.db");
+    let sql = "SELECT count(*) FROM audit WHERE action = 'auth.refresh_reused'";
+    assert_eq!(db.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap(), 3);
+}
+
+#[test]
 fn signing_out_ends_the_session_and_the_refresh_token() {
     let house = House::new();
     let answer = house.sign_in(ADMIN, &house.password);
@@ -335,6 +366,23 @@ fn signing_out_ends_the_session_and_the_refresh_token() {
         .client()
         .post("/api/auth/refresh", &json!({ "refresh_token": token }))
         .fails(401, "refresh_token_dead");
+
+    // The tokens of a sign-in end with its cookie, and its cookie with its tokens: an access token at once.
+    for by_cookie in [true, false] {
+        let answer = house.sign_in(ADMIN, &house.password);
+        let [bearer, browser] =
+            [Who::bearer(&answer), Who::cookie(&answer, house.address)].map(|who| house.client().by(who));
+        let way = if by_cookie { &browser } else { &bearer };
+        assert_eq!(way.post("/api/auth/logout", &json!({})).status, 204);
+        for client in [&bearer, &browser] {
+            client.get("/api/auth/me").fails(401, "unauthorized");
+        }
+        let refresh = json!({ "refresh_token": answer.json()["refresh_token"] });
+        house
+            .client()
+            .post("/api/auth/refresh", &refresh)
+            .fails(401, "refresh_token_dead");
+    }
 
     // By the page's button, too.
     let browser = house
@@ -376,13 +424,28 @@ fn a_new_password_ends_sessions_and_tokens_at_once() {
 #[test]
 fn a_blocked_account_is_out_at_once() {
     let house = House::new();
-    let viewer = house.somebody("viewer");
-    viewer.get("/api/servers").is(200);
+    let password = house.account("viewer", "viewer");
+    let answer = house.sign_in("viewer", &password);
+    let clients = [Who::bearer(&answer), Who::cookie(&answer, house.address)].map(|who| house.client().by(who));
+    let account = |command: &str, login: &str| run(&[command, "--data-dir", house.dir(), "--login", login]);
+    let out = account("disable-user", "viewer");
+    assert!(
+        out.status.success() && said(&out).contains("disabled"),
+        "{}",
+        said(&out)
+    );
+    house.sign_in("viewer", &password).fails(401, "wrong_login");
+    assert!(account("enable-user", "viewer").status.success());
+    for client in &clients {
+        client.get("/api/servers").fails(401, "unauthorized"); // what has ended does not come back
+    }
+    let refresh = json!({ "refresh_token": answer.json()["refresh_token"] });
     house
-        .database("lamplighter.db")
-        .execute("UPDATE users SET disabled = 1 WHERE login = 'viewer'", [])
-        .unwrap();
-    viewer.get("/api/servers").fails(401, "unauthorized");
+        .client()
+        .post("/api/auth/refresh", &refresh)
+        .fails(401, "refresh_token_dead");
+    house.sign_in("viewer", &password).is(200);
+    assert_eq!(account("disable-user", "nobody").status.code(), Some(1));
 }
 
 #[test]

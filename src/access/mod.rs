@@ -14,6 +14,7 @@ use crate::audit::By;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host;
 use crate::base::id::{Id, User};
+use crate::base::random;
 use crate::db::{Conn, Db, Tx};
 pub use right::{Right, Role};
 pub use standing::Standing;
@@ -71,6 +72,14 @@ impl Actor {
         }
         let say = format!("The role {} may not do this. Ask an administrator.", self.role.name());
         Err(Error::new(Kind::Forbidden, "forbidden", say))
+    }
+
+    /// Signs them out: ends the session or the family of tokens by which they are here, and what began with it.
+    pub fn sign_out(&self, tx: &Tx) -> Result<()> {
+        match &self.proof {
+            Proof::Session(hash) => session::end_hash(tx, hash),
+            Proof::Token(claims) => queries::end_family(tx, claims.family()),
+        }
     }
 
     /// Asks the database again: the same one as they are now, if what they have proved it by still holds.
@@ -134,6 +143,24 @@ impl Account {
             request_id: from.request_id.into(),
             csrf,
             proof,
+        }
+    }
+}
+
+/// One sign-in. Its session and its tokens are one family and end together.
+pub struct SignIn<'a> {
+    account: &'a Account,
+    ip: &'a str,
+    family: String,
+}
+
+impl<'a> SignIn<'a> {
+    /// Of somebody whose password was right.
+    pub fn new(account: &'a Account, ip: &'a str) -> SignIn<'a> {
+        SignIn {
+            account,
+            ip,
+            family: random::name(),
         }
     }
 }

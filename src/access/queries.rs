@@ -1,6 +1,6 @@
 //! SQL of sessions, tokens and of the users' rows as far as signing in needs them.
 
-use super::{Account, Role};
+use super::{Account, Role, SignIn};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Id, User};
@@ -19,6 +19,7 @@ pub struct RefreshRow {
     pub generation: i64,
     pub created_at: Ms,
     pub used_at: Option<Ms>,
+    pub used_by: Option<Vec<u8>>,
 }
 
 const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang";
@@ -36,9 +37,13 @@ fn read_account(r: &Row) -> rusqlite::Result<Account> {
     })
 }
 
-pub fn account(conn: &Conn, id: i64) -> Result<Option<Account>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM users u WHERE id = ?1"))?;
-    Ok(statement.query_row([id], read_account).optional()?)
+/// Of a family of tokens that has not ended.
+pub fn account_of_family(conn: &Conn, id: i64, family: &str) -> Result<Option<Account>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {ACCOUNT} FROM users u
+         WHERE id = ?1 AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.family = ?2 AND t.user_id = u.id)"
+    ))?;
+    Ok(statement.query_row(params![id, family], read_account).optional()?)
 }
 
 pub fn account_by_login(conn: &Conn, login: &str) -> Result<Option<Account>> {
@@ -58,10 +63,19 @@ pub fn set_last_login(conn: &Conn, id: Id<User>, at: Ms) -> Result<()> {
     Ok(())
 }
 
-pub fn insert_session(conn: &Conn, hash: &[u8], account: &Account, csrf: &str, ip: &str, at: Ms) -> Result<()> {
+pub fn insert_session(conn: &Conn, hash: &[u8], by: &SignIn, csrf: &str, at: Ms) -> Result<()> {
     conn.execute(
-        "INSERT INTO sessions (hash, user_id, generation, csrf, created_at, seen_at, ip) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
-        params![hash, account.id.get(), account.generation, csrf, at, ip],
+        "INSERT INTO sessions (hash, user_id, generation, csrf, created_at, seen_at, ip, family)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
+        params![
+            hash,
+            by.account.id.get(),
+            by.account.generation,
+            csrf,
+            at,
+            by.ip,
+            by.family
+        ],
     )?;
     Ok(())
 }
@@ -98,22 +112,25 @@ pub fn touch_session(conn: &Conn, hash: &[u8], at: Ms) -> Result<()> {
     Ok(())
 }
 
-pub fn remove_session(conn: &Conn, hash: &[u8]) -> Result<()> {
-    conn.execute("DELETE FROM sessions WHERE hash = ?1", [hash])?;
-    Ok(())
-}
-
-pub fn insert_refresh(conn: &Conn, hash: &[u8], family: &str, account: &Account, at: Ms) -> Result<()> {
+/// `parent`: the token it is given for, if it is not the family's first.
+pub fn insert_refresh(
+    conn: &Conn,
+    hash: &[u8],
+    family: &str,
+    parent: Option<&[u8]>,
+    account: &Account,
+    at: Ms,
+) -> Result<()> {
     conn.execute(
-        "INSERT INTO refresh_tokens (hash, family, user_id, generation, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![hash, family, account.id.get(), account.generation, at],
+        "INSERT INTO refresh_tokens (hash, family, parent, user_id, generation, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![hash, family, parent, account.id.get(), account.generation, at],
     )?;
     Ok(())
 }
 
 pub fn refresh(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, RefreshRow)>> {
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {ACCOUNT}, t.family, t.generation, t.created_at, t.used_at
+        "SELECT {ACCOUNT}, t.family, t.generation, t.created_at, t.used_at, t.used_by
          FROM refresh_tokens t JOIN users u ON u.id = t.user_id WHERE t.hash = ?1"
     ))?;
     let row = statement.query_row([hash], |r| {
@@ -122,22 +139,44 @@ pub fn refresh(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, RefreshRow)>
             generation: r.get(8)?,
             created_at: r.get(9)?,
             used_at: r.get(10)?,
+            used_by: r.get(11)?,
         };
         Ok((read_account(r)?, token))
     });
     Ok(row.optional()?)
 }
 
-pub fn use_refresh(conn: &Conn, hash: &[u8], at: Ms) -> Result<()> {
+pub fn use_refresh(conn: &Conn, hash: &[u8], by: &[u8], at: Ms) -> Result<()> {
     conn.execute(
-        "UPDATE refresh_tokens SET used_at = coalesce(used_at, ?2) WHERE hash = ?1",
-        params![hash, at],
+        "UPDATE refresh_tokens SET used_at = ?2, used_by = ?3 WHERE hash = ?1",
+        params![hash, at, by],
     )?;
     Ok(())
 }
 
+/// Takes back what was given for a token, if nobody has used it: from now on it counts as used long ago. Was it unused?
+pub fn take_back(conn: &Conn, family: &str, parent: &[u8]) -> Result<bool> {
+    let used: bool = conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE family = ?1 AND parent = ?2 AND used_at > 0)",
+        params![family, parent],
+        |r| r.get(0),
+    )?;
+    conn.execute(
+        "UPDATE refresh_tokens SET used_at = 0 WHERE family = ?1 AND parent = ?2 AND used_at IS NULL",
+        params![family, parent],
+    )?;
+    Ok(!used)
+}
+
+/// Of a session that lives or not.
+pub fn family_of_session(conn: &Conn, hash: &[u8]) -> Result<Option<String>> {
+    let mut statement = conn.prepare_cached("SELECT family FROM sessions WHERE hash = ?1")?;
+    Ok(statement.query_row([hash], |r| r.get(0)).optional()?)
+}
+
 pub fn end_family(conn: &Conn, family: &str) -> Result<()> {
     conn.execute("DELETE FROM refresh_tokens WHERE family = ?1", [family])?;
+    conn.execute("DELETE FROM sessions WHERE family = ?1", [family])?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Browser sessions: an opaque cookie of 256 bits, of which the database holds only the SHA-256. A session ends after
 //! 12 h without use (a working day), after 7 days at the latest, and at once when the password or role changes.
 
-use super::{Account, Actor, Origin, Proof, queries};
+use super::{Actor, Origin, Proof, SignIn, queries};
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms};
 use crate::base::error::Result;
 use crate::base::log;
@@ -24,10 +24,10 @@ pub(super) fn hash(token: &str) -> Hash {
 }
 
 /// Starts a session. Returns the cookie's value, which exists nowhere else.
-pub fn start(tx: &Tx, account: &Account, ip: &str) -> Result<String> {
+pub fn start(tx: &Tx, by: &SignIn) -> Result<String> {
     let token = random::token();
-    queries::insert_session(tx, &hash(&token), account, &random::token(), ip, clock::now())?;
-    queries::set_last_login(tx, account.id, clock::now())?;
+    queries::insert_session(tx, &hash(&token), by, &random::token(), clock::now())?;
+    queries::set_last_login(tx, by.account.id, clock::now())?;
     Ok(token)
 }
 
@@ -66,7 +66,14 @@ pub(super) fn look(db: &Db, hash: &Hash, from: Origin) -> Result<Option<(Actor, 
     }))
 }
 
-/// Ends one session.
+/// Ends the sign-in that a session belongs to.
 pub fn end(tx: &Tx, cookie: &str) -> Result<()> {
-    queries::remove_session(tx, &hash(cookie))
+    end_hash(tx, &hash(cookie))
+}
+
+pub(super) fn end_hash(tx: &Tx, hash: &Hash) -> Result<()> {
+    match queries::family_of_session(tx, hash)? {
+        Some(family) => queries::end_family(tx, &family),
+        None => Ok(()),
+    }
 }

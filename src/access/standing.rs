@@ -59,7 +59,7 @@ impl Standing {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::access::{Origin, account, session};
+    use crate::access::{Origin, SignIn, account, session};
     use crate::base::random;
     use crate::db::{Durability, schema};
 
@@ -72,7 +72,7 @@ pub(crate) mod tests {
                 let row =
                     "INSERT INTO users (id, login, password_hash, role, created_at) VALUES (?1, 'v', '', 'viewer', 0)";
                 tx.execute(row, [user])?;
-                session::start(tx, &account(tx, "v")?.unwrap(), "192.0.2.1")
+                session::start(tx, &SignIn::new(&account(tx, "v")?.unwrap(), "192.0.2.1"))
             })
             .unwrap();
         let from = Origin {

@@ -1,12 +1,15 @@
-//! API tokens: a 15-minute access token (JWT, HS256 and nothing else) and a refresh token that changes at each use. A
-//! refresh token used twice means that somebody else has it: the whole family ends. 10 s of grace let a client that lost
-//! the answer try again.
+//! API tokens: a 15-minute access token (JWT, HS256 and nothing else) and a refresh token that changes at each use, one
+//! family a sign-in. Each request looks whether the family stands: signing out ends its access tokens, too.
+//!
+//! A refresh token used twice means that somebody else has it: the whole family ends. A client that has lost the answer
+//! may try again within 10 s: it comes from where it came, and nobody has used what was in the answer, which from then on
+//! counts as used. So a family never forks.
 
 use super::session::hash;
-use super::{Account, Actor, Origin, Proof, queries};
+use super::{Account, Actor, Origin, Proof, SignIn, queries};
 use crate::base::clock::{self, DAY, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::{random, text};
+use crate::base::{host, random, text};
 use crate::db::{Db, Tx};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
@@ -27,11 +30,18 @@ const SKEW_S: i64 = 5;
 pub(super) struct Claims {
     iss: String,
     sub: i64,
+    family: String,
     generation: i64,
     typ: String,
     iat: i64,
     exp: i64,
     jti: String,
+}
+
+impl Claims {
+    pub(super) fn family(&self) -> &str {
+        &self.family
+    }
 }
 
 /// What a sign-in over the API gets.
@@ -42,15 +52,21 @@ pub struct Pair {
     pub refresh: String,
 }
 
-/// A fresh pair and a fresh family.
-pub fn issue(tx: &Tx, key: &hmac::Key, account: &Account) -> Result<Pair> {
+/// The first pair of a family.
+pub fn issue(tx: &Tx, key: &hmac::Key, by: &SignIn) -> Result<Pair> {
     let refresh = random::token();
-    queries::insert_refresh(tx, &hash(&refresh), &random::name(), account, clock::now())?;
-    queries::set_last_login(tx, account.id, clock::now())?;
+    queries::insert_refresh(tx, &hash(&refresh), &by.family, None, by.account, clock::now())?;
+    queries::set_last_login(tx, by.account.id, clock::now())?;
     Ok(Pair {
-        access: sign(key, account)?,
+        access: sign(key, by.account, &by.family)?,
         refresh,
     })
+}
+
+/// Where a token came from, as far as it can be told: the network and the program's name.
+pub fn client(ip: &str, agent: &str) -> Vec<u8> {
+    let network = ip.parse().ok().map(host::network);
+    hash(&format!("{network:?} {agent}"))
 }
 
 /// What using a refresh token came to.
@@ -63,8 +79,8 @@ pub enum Refreshed {
     Dead,
 }
 
-/// Exchanges a refresh token.
-pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str) -> Result<Refreshed> {
+/// Exchanges a refresh token that this [`client`] has sent.
+pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str, client: &[u8]) -> Result<Refreshed> {
     let now = clock::now();
     let old = hash(token);
     let Some((account, row)) = queries::refresh(tx, &old)? else {
@@ -73,15 +89,20 @@ pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str) -> Result<Refreshed> {
     if row.created_at + REFRESH_AGE_MAX < now || row.generation != account.generation || account.disabled {
         return Ok(Refreshed::Dead);
     }
-    if row.used_at.is_some_and(|used| used + GRACE < now) {
-        queries::end_family(tx, &row.family)?;
-        return Ok(Refreshed::Reused(account));
+    match row.used_at {
+        None => queries::use_refresh(tx, &old, client, now)?,
+        Some(used) => {
+            let is_same = used + GRACE >= now && row.used_by.as_deref() == Some(client);
+            if !is_same || !queries::take_back(tx, &row.family, &old)? {
+                queries::end_family(tx, &row.family)?;
+                return Ok(Refreshed::Reused(account));
+            }
+        }
     }
-    queries::use_refresh(tx, &old, now)?;
     let next = random::token();
-    queries::insert_refresh(tx, &hash(&next), &row.family, &account, now)?;
+    queries::insert_refresh(tx, &hash(&next), &row.family, Some(&old), &account, now)?;
     let pair = Pair {
-        access: sign(key, &account)?,
+        access: sign(key, &account, &row.family)?,
         refresh: next,
     };
     Ok(Refreshed::Fresh(account, pair))
@@ -103,23 +124,24 @@ pub fn find(db: &Db, key: &hmac::Key, token: &str, from: Origin) -> Result<Optio
     }
 }
 
-/// The actor of claims that were signed by us. The account is looked up each time: a changed password or role counts at
-/// once.
+/// The actor of claims that were signed by us. Account and family are looked up each time: a changed password or role and
+/// a sign-out count at once.
 pub(super) fn look(db: &Db, claims: &Claims, from: Origin) -> Result<Option<Actor>> {
     if claims.exp <= clock::now() / SECOND {
         return Ok(None);
     }
-    let account = db.read(|conn| queries::account(conn, claims.sub))?;
+    let account = db.read(|conn| queries::account_of_family(conn, claims.sub, &claims.family))?;
     Ok(account
         .filter(|a| !a.disabled && a.generation == claims.generation)
         .map(|a| a.actor(from, None, Proof::Token(claims.clone()))))
 }
 
-fn sign(key: &hmac::Key, account: &Account) -> Result<String> {
+fn sign(key: &hmac::Key, account: &Account, family: &str) -> Result<String> {
     let now = clock::now() / SECOND;
     let claims = Claims {
         iss: ISSUER.into(),
         sub: account.id.get(),
+        family: family.into(),
         generation: account.generation,
         typ: "access".into(),
         iat: now,
@@ -176,7 +198,7 @@ mod tests {
     fn only_our_own_unexpired_hs256_tokens_are_taken() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"0123456789abcdef0123456789abcdef");
         let other = hmac::Key::new(hmac::HMAC_SHA256, b"another key, another key, another");
-        let good = sign(&key, &account()).unwrap();
+        let good = sign(&key, &account(), "f").unwrap();
         let now = clock::now() / SECOND;
         assert_eq!(verify(&key, &good, now).unwrap().sub, 7);
         assert!(verify(&key, &good, now + ACCESS_AGE_S + 1).is_none(), "expired");
@@ -203,7 +225,7 @@ mod tests {
         let body = format!(
             "{HEADER}.{}",
             header(&format!(
-                r#"{{"iss":"lamplighter","sub":7,"generation":1,"typ":"refresh","iat":{now},"exp":{},"jti":"x"}}"#,
+                r#"{{"iss":"lamplighter","sub":7,"family":"f","generation":1,"typ":"refresh","iat":{now},"exp":{},"jti":"x"}}"#,
                 now + 60
             ))
         );

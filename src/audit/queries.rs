@@ -33,13 +33,28 @@ pub fn insert(conn: &Conn, row: &Row) -> Result<()> {
     Ok(())
 }
 
-/// Calls `f` for each row in order until it says `false`.
-pub fn each(conn: &Conn, mut f: impl FnMut(Row) -> bool) -> Result<()> {
-    let mut statement =
-        conn.prepare("SELECT seq, at, actor, ip, action, object, detail, request_id, mac FROM audit ORDER BY seq")?;
-    let mut rows = statement.query([])?;
-    while let Some(r) = rows.next()? {
-        let row = Row {
+/// Is there a row of this action?
+pub fn has(conn: &Conn, action: &str) -> Result<bool> {
+    Ok(
+        conn.query_row("SELECT EXISTS (SELECT 1 FROM audit WHERE action = ?1)", [action], |r| {
+            r.get(0)
+        })?,
+    )
+}
+
+/// Of the row with this number.
+pub fn mac_of(conn: &Conn, seq: i64) -> Result<Option<Vec<u8>>> {
+    let mut statement = conn.prepare_cached("SELECT mac FROM audit WHERE seq = ?1")?;
+    Ok(statement.query_row([seq], |r| r.get(0)).optional()?)
+}
+
+/// The next rows in order.
+pub fn after(conn: &Conn, seq: i64, max: usize) -> Result<Vec<Row>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT seq, at, actor, ip, action, object, detail, request_id, mac FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![seq, max as i64], |r| {
+        Ok(Row {
             seq: r.get(0)?,
             at: r.get(1)?,
             actor: r.get(2)?,
@@ -49,10 +64,7 @@ pub fn each(conn: &Conn, mut f: impl FnMut(Row) -> bool) -> Result<()> {
             detail: r.get(6)?,
             request_id: r.get(7)?,
             mac: r.get(8)?,
-        };
-        if !f(row) {
-            break;
-        }
-    }
-    Ok(())
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -125,6 +125,16 @@ pub const COMMANDS: &[Command] = &[
         flags: &[LOGIN, PASSWORD],
     },
     Command {
+        name: "disable-user",
+        help: "Let an account in no more; its sessions, tokens and live views end at once.",
+        flags: &[LOGIN],
+    },
+    Command {
+        name: "enable-user",
+        help: "Let a disabled account in again.",
+        flags: &[LOGIN],
+    },
+    Command {
         name: "export",
         help: "Print servers, upstreams, groups and domains as one JSON document, without secrets.",
         flags: &[],
@@ -154,6 +164,15 @@ pub const COMMANDS: &[Command] = &[
                 help: "With --yes: deploy the domains that are new or changed.",
             },
         ],
+    },
+    Command {
+        name: "verify-audit",
+        help: "Check that no row of the audit was changed or removed; says the first that was.",
+        flags: &[Flag {
+            name: "accept",
+            value: "",
+            help: "A backup was put back: take the rows that are there as all, and note it.",
+        }],
     },
     Command {
         name: "encrypt-keygen",

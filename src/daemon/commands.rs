@@ -9,6 +9,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{file, log, random, sys};
 use crate::cli::{Asked, client};
+use crate::features;
 use crate::features::fleet::commands as fleet;
 use crate::features::health::{self, overall::Overall};
 use crate::features::users::commands as user_commands;
@@ -46,6 +47,9 @@ pub fn run(asked: &Asked) -> Result<u8> {
         }
         "create-admin" => done(asked, &user_commands::create_admin(&open(config)?, asked)?),
         "reset-password" => done(asked, &user_commands::reset_password(&open(config)?, asked)?),
+        "disable-user" => done(asked, &user_commands::set_disabled(&open(config)?, asked, true)?),
+        "enable-user" => done(asked, &user_commands::set_disabled(&open(config)?, asked, false)?),
+        "verify-audit" => done(asked, &features::audit::verify(&open(config)?, asked)?),
         "export" => {
             print(&fleet::export(&open(config)?)?);
             Ok(0)

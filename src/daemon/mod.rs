@@ -29,6 +29,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::events::FEATURE,
     &features::tasks::FEATURE,
     &features::exporter::FEATURE,
+    &features::audit::FEATURE,
     &features::settings::FEATURE,
     &features::health::FEATURE,
     &features::home::FEATURE,

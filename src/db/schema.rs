@@ -30,6 +30,8 @@ pub const STATE: &[Step] = steps![
     "0020_stands.sql",
     "0021_state.sql",
     "0022_guests.sql",
+    "0023_sign_ins.sql",
+    "0024_audit.sql",
 ];
 
 /// `metrics.db`.

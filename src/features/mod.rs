@@ -19,5 +19,6 @@ pub mod events;
 pub mod tasks;
 pub mod health;
 pub mod exporter;
+pub mod audit;
 pub mod settings;
 pub mod home;

@@ -1,6 +1,6 @@
 //! Somebody who is signed in, for tests of the edge alone: with a database of their own.
 
-use lamplighter::access::{Actor, Origin, Right, Standing, account, session};
+use lamplighter::access::{Actor, Origin, Right, SignIn, Standing, account, session};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::events::wake::Wake;
 use std::path::Path;
@@ -20,7 +20,7 @@ impl Guest {
             tx.execute_batch(
                 "INSERT INTO users (login, password_hash, role, created_at) VALUES ('v', '', 'viewer', 0)",
             )?;
-            session::start(tx, &account(tx, "v")?.unwrap(), "192.0.2.1")
+            session::start(tx, &SignIn::new(&account(tx, "v")?.unwrap(), "192.0.2.1"))
         });
         let from = Origin {
             ip: "192.0.2.1",

@@ -333,6 +333,16 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "audit.broken",
+        then: Then::Raise {
+            title: |_| "The audit was changed from outside: rows were altered or removed".into(),
+        },
+    },
+    Rule {
+        event: "audit.whole",
+        then: Then::Resolve { kind: "audit.broken" },
+    },
+    Rule {
         event: "controller.offline",
         then: Then::Raise {
             title: |_| "No server can be reached: Lamplighter's own network seems to be down".into(),
@@ -634,6 +644,11 @@ pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Hanging> {
 /// How many alerts are not over.
 pub fn open(conn: &Conn) -> Result<i64> {
     queries::count_open(conn)
+}
+
+/// Is there an open alert of this kind about this?
+pub fn is_open(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<bool> {
+    Ok(queries::burning(conn, kind, target)?.is_some())
 }
 
 /// How many alerts nobody has looked after yet.

@@ -19,7 +19,7 @@ use crate::settings;
 const OFFLINE: &str = "controller.offline";
 const DARK: &str = "server.unreachable";
 /// Nothing but a person keeps these quiet: somebody may be breaking in just now.
-const ALARMS: [&str; 2] = ["auth.refresh_reused", "host.key_changed"];
+const ALARMS: [&str; 3] = ["auth.refresh_reused", "host.key_changed", "audit.broken"];
 /// These hang on our own network and on no server.
 const FAR: [&str; 4] = [DARK, "ns.mismatch", "ns.resolve_failed", "notification.dead"];
 /// The watch over certificates looks each minute at what it was told to look at again.

@@ -39,6 +39,7 @@ pub const KINDS: &[Kind] = &[
     alert("resolver.silent"),
     alert("host.key_changed"),
     alert("auth.refresh_reused"),
+    alert("audit.broken"),
     alert_for_each("server.deploy_failed", "work"),
     alert("deploy.failed"),
     alert("domain.drifted"),

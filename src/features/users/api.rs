@@ -1,7 +1,7 @@
 //! Signing in and out over JSON.
 
 use crate::access::token::{self, ACCESS_AGE_S, Pair, Refreshed};
-use crate::access::{Account, Right, device, session};
+use crate::access::{Account, Right, SignIn, device, session};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{Ms, SECOND};
@@ -63,10 +63,8 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
             &format!("user {} {}", account.id, account.login),
             &serde_json::json!({}),
         )?;
-        Ok((
-            token::issue(tx, app.vault.access_key(), account)?,
-            session::start(tx, account, &ctx.request.ip)?,
-        ))
+        let by = SignIn::new(account, &ctx.request.ip);
+        Ok((token::issue(tx, app.vault.access_key(), &by)?, session::start(tx, &by)?))
     })?;
     Ok(with_cookies(tokens(&pair, account)?, ctx, account, &cookie))
 }
@@ -128,8 +126,9 @@ fn refresh(ctx: &Ctx) -> Result<Reply> {
             "This refresh token is not good any more. Sign in again.",
         )
     };
+    let client = token::client(&ctx.request.ip, ctx.request.header("user-agent").unwrap_or_default());
     let outcome = app.db.write_reserved(|tx| {
-        let outcome = token::refresh(tx, app.vault.access_key(), &sent)?;
+        let outcome = token::refresh(tx, app.vault.access_key(), &sent, &client)?;
         if let Refreshed::Reused(account) = &outcome {
             reused(app, tx, account, ctx.request)?;
         }
@@ -166,23 +165,26 @@ fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -
     )
 }
 
-/// Ends what is sent: the session of the cookie and the family of a refresh token, if there is one in the body.
+/// Ends the sign-ins of all that is sent: the cookie, the access token, and a refresh token in the body.
 fn logout(ctx: &Ctx) -> Result<Reply> {
     let mut input = Input::read(ctx.request)?;
     let refresh = input.text("refresh_token", 200);
     input.finish(&[])?;
-    end_session(ctx)?;
-    if let Some(refresh) = refresh {
-        ctx.app.db.write_reserved(|tx| token::end(tx, &refresh))?;
-    }
+    sign_out(ctx, refresh.as_deref())?;
     Ok(Reply::status(204).header("Set-Cookie", clear_cookie(ctx.request)))
 }
 
-/// Ends the session of this request's cookie, and with it its live views.
-pub fn end_session(ctx: &Ctx) -> Result<()> {
-    if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
-        ctx.app.db.write_reserved(|tx| session::end(tx, cookie))?;
-    }
+/// Ends the sign-ins by which this request has come, and that of a refresh token: session, tokens and live views.
+pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
+    ctx.app.db.write_reserved(|tx| {
+        if let Some(actor) = ctx.maybe_actor() {
+            actor.sign_out(tx)?;
+        }
+        if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
+            session::end(tx, cookie)?;
+        }
+        refresh.map_or(Ok(()), |refresh| token::end(tx, refresh))
+    })?;
     ctx.app.wakes.access.ring();
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! `create-admin` and `reset-password`: for whoever has the data folder.
+//! `create-admin`, `reset-password`, `disable-user` and `enable-user`: for whoever has the data folder.
 
 use super::NewUser;
-use crate::access::{self, Role};
+use crate::access::{self, Account, Role};
 use crate::app::App;
 use crate::audit::By;
 use crate::base::error::{Error, Kind, Result};
@@ -34,10 +34,7 @@ pub fn create_admin(app: &App, asked: &Asked) -> Result<String> {
 
 /// Sets a new password; all sessions and tokens of the account end.
 pub fn reset_password(app: &App, asked: &Asked) -> Result<String> {
-    let login = login(asked)?;
-    let account = app.db.read(|conn| access::account(conn, login))?;
-    let account =
-        account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", format!("There is no account “{login}”.")))?;
+    let account = account(app, asked)?;
     let user = NewUser::new(app, &account.login, &password(asked, true)?, account.role)?;
     app.db
         .write_reserved(|tx| super::set_password(app, tx, &account, &user, BY))?;
@@ -45,6 +42,26 @@ pub fn reset_password(app: &App, asked: &Asked) -> Result<String> {
         "The account {} has a new password; its sessions have ended.",
         account.login
     ))
+}
+
+/// The account may sign in, or not any more; then everybody who is signed in to it is out.
+pub fn set_disabled(app: &App, asked: &Asked, disabled: bool) -> Result<String> {
+    let account = account(app, asked)?;
+    app.db
+        .write_reserved(|tx| super::set_disabled(app, tx, &account, disabled, BY))?;
+    let login = &account.login;
+    Ok(match disabled {
+        true => format!(
+            "The account {login} is disabled; its sessions have ended. It is kept: enable-user lets it in again."
+        ),
+        false => format!("The account {login} may sign in."),
+    })
+}
+
+fn account(app: &App, asked: &Asked) -> Result<Account> {
+    let login = login(asked)?;
+    let account = app.db.read(|conn| access::account(conn, login))?;
+    account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", format!("There is no account “{login}”.")))
 }
 
 fn login(asked: &Asked) -> Result<&str> {

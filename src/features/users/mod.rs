@@ -175,6 +175,15 @@ pub fn place_hashes(app: &App) -> Result<()> {
     })
 }
 
+/// Lets an account in, or not any more: then all its sessions, tokens and live views end.
+pub fn set_disabled(app: &App, tx: &Tx, account: &Account, disabled: bool, by: audit::By) -> Result<()> {
+    queries::set_disabled(tx, account.id, disabled)?;
+    queries::end_sign_ins(tx, account.id)?;
+    let action = if disabled { "user.disable" } else { "user.enable" };
+    let object = format!("user {} {}", account.id, account.login);
+    audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))
+}
+
 /// Remembers a user's language.
 pub fn set_lang(tx: &Tx, id: Id<User>, lang: &str) -> Result<()> {
     queries::set_lang(tx, id, lang)

@@ -1,7 +1,7 @@
 //! Signing in and out, the first account, and how the pages look to one person.
 
 use super::api;
-use crate::access::{self, Account, Right, session};
+use crate::access::{self, Account, Right, SignIn, session};
 use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
@@ -112,13 +112,13 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<R
         };
         let object = format!("user {} {}", account.id, account.login);
         audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))?;
-        session::start(tx, account, &ctx.request.ip)
+        session::start(tx, &SignIn::new(account, &ctx.request.ip))
     })?;
     Ok(api::with_cookies(Reply::see_other(next), ctx, account, &cookie))
 }
 
 fn logout(ctx: &Ctx) -> Result<Reply> {
-    api::end_session(ctx)?;
+    api::sign_out(ctx, None)?;
     Ok(Reply::see_other("/login").header("Set-Cookie", api::clear_cookie(ctx.request)))
 }
 

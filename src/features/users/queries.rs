@@ -40,6 +40,14 @@ pub fn end_sign_ins(conn: &Conn, id: Id<User>) -> Result<()> {
     Ok(())
 }
 
+pub fn set_disabled(conn: &Conn, id: Id<User>, disabled: bool) -> Result<()> {
+    conn.execute(
+        "UPDATE users SET disabled = ?2 WHERE id = ?1",
+        params![id.get(), disabled],
+    )?;
+    Ok(())
+}
+
 pub fn set_lang(conn: &Conn, id: Id<User>, lang: &str) -> Result<()> {
     conn.execute("UPDATE users SET lang = ?2 WHERE id = ?1", params![id.get(), lang])?;
     Ok(())

@@ -1,0 +1,99 @@
+//! Where the chain ends, outside the database: a file beside it with number and MAC of the last row, under a MAC of its
+//! own. Without it nobody would miss rows that were cut off at the end, or the whole database put back to an older day.
+//!
+//! It may lag (a crash between commit and writing) and never leads. It only moves along the chain: when its row is not
+//! there as it was, it stays and [`super::verify`] tells.
+
+use super::{Row, queries};
+use crate::base::error::Result;
+use crate::base::{file, log, text};
+use crate::db::{Conn, Tx};
+use crate::vault::Vault;
+use ring::hmac;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Number and MAC of the last row that is known to have been written.
+pub struct Head {
+    pub seq: i64,
+    pub mac: Vec<u8>,
+}
+
+/// What the file says.
+pub enum Found {
+    Head(Head),
+    /// There is none.
+    Missing,
+    /// Not written by us, or not by the key of this database.
+    Forged,
+}
+
+fn path(conn: &Conn) -> Option<PathBuf> {
+    Some(Path::new(conn.path()?).with_extension("audit-head"))
+}
+
+pub fn read(conn: &Conn, vault: &Vault) -> Result<Found> {
+    let Some(path) = path(conn) else {
+        return Ok(Found::Missing);
+    };
+    let bytes = match file::read_limited(&path, 1_000) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
+        Err(e) => return Err(e.into()),
+    };
+    Ok(parse(&bytes, vault.audit_key()).map_or(Found::Forged, Found::Head))
+}
+
+fn parse(bytes: &[u8], key: &hmac::Key) -> Option<Head> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (said, tag) = text.trim_end().rsplit_once(' ')?;
+    hmac::verify(key, bound(said).as_bytes(), &text::unhex(tag)?).ok()?;
+    let (seq, mac) = said.split_once(' ')?;
+    Some(Head {
+        seq: seq.parse().ok()?,
+        mac: text::unhex(mac)?,
+    })
+}
+
+/// Always of the same length, so that one write replaces the other whole.
+fn line(row: &Row, key: &hmac::Key) -> String {
+    let said = format!("{:020} {}", row.seq, text::hex(&row.mac));
+    format!(
+        "{said} {}\n",
+        text::hex(hmac::sign(key, bound(&said).as_bytes()).as_ref())
+    )
+}
+
+fn bound(said: &str) -> String {
+    format!("head of the audit: {said}")
+}
+
+/// This row has been appended: as soon as it is committed the head moves there.
+pub fn follow(tx: &Tx, vault: &Vault, row: &Row) -> Result<()> {
+    if let Found::Head(head) = read(tx, vault)?
+        && head.seq < row.seq
+        && queries::mac_of(tx, head.seq)? == Some(head.mac)
+    {
+        put(tx, vault, row, |path, line| {
+            OpenOptions::new().write(true).open(path)?.write_all_at(line, 0)
+        });
+    }
+    Ok(())
+}
+
+/// From here on there is a head, whatever was there.
+pub fn begin(tx: &Tx, vault: &Vault, row: &Row) {
+    put(tx, vault, row, file::replace);
+}
+
+fn put(tx: &Tx, vault: &Vault, row: &Row, write: fn(&Path, &[u8]) -> io::Result<()>) {
+    let (path, line) = (path(tx), line(row, vault.audit_key()));
+    tx.after_commit(move || {
+        let written = path.map_or(Ok(()), |path| write(&path, line.as_bytes()));
+        if let Err(e) = written {
+            log::warning("audit", "the head is not noted", &[("error", &e.to_string())]);
+        }
+    });
+}
