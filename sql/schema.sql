@@ -224,7 +224,7 @@ CREATE TABLE notification_endpoints (
   revision      INTEGER NOT NULL DEFAULT 1,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL
-) STRICT;
+, headers BLOB) STRICT;
 
 CREATE TABLE notification_gone (
   endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,

@@ -18,7 +18,7 @@ use lamplighter::features::notifications::text::{Message, What, cut_units, units
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::get;
 use lamplighter::net::policy::Policy;
-use lamplighter::net::post::{self, Post as Request, Proxy};
+use lamplighter::net::post::{self, Method, Post as Request, Proxy};
 use lamplighter::net::smtp::{self, Encryption, Letter};
 use lamplighter::net::tls::Pin;
 use ring::hmac;
@@ -879,6 +879,213 @@ fn messages_go_to_public_addresses_unless_an_administrator_opens_a_network() {
     }
 }
 
+#[test]
+fn a_webhook_has_a_login_and_headers_that_are_sent_there_and_nowhere_else() {
+    let house = house();
+    let (hook, other) = (hook(), hook());
+    let at = |receiver: &Receiver| format!("http://127.0.0.1:{}/x", receiver.port());
+    let admin = house.admin();
+    let (password, key) = (house.canary("pass-c4n4ry"), house.canary("k3y-c4n4ry-1234"));
+    let case: Value = serde_json::from_slice(&data("field/webhook-with-login.json")).unwrap();
+    let url = case["url"].as_str().unwrap();
+    let url = url
+        .replace("https://", "http://")
+        .replace("hooks.example.org", &format!("127.0.0.1:{}", hook.port()));
+    let url = url.replace(":pass@", &format!(":{password}@"));
+    let id = add(
+        &house,
+        json!({ "type": "webhook", "name": "n8n", "url": url, "headers": format!("X-Api-Key: {key}\n") }),
+    );
+    let path = format!("/api/notifications/{id}");
+    let shown = endpoint(&house, id);
+    assert_eq!(
+        (&shown["username"], &shown["has_password"], &shown["has_headers"]),
+        (&json!("user"), &json!(true), &json!(true))
+    );
+    assert_eq!(test(&house, id)["ok"], true);
+    let post = hook.posts().remove(0);
+    let login = format!("Basic {}", base64(format!("user:{password}").as_bytes()));
+    assert_eq!(
+        (post.path(), post.header("authorization"), post.header("x-api-key")),
+        ("/x", Some(&*login), Some(&*key))
+    );
+    // An answer that says back what it was sent holds none of it.
+    hook.then([Turn::Say(answer(
+        "403 Forbidden",
+        "",
+        format!("no: {login} {key}").as_bytes(),
+    ))]);
+    let said = test(&house, id)["results"][0]["answer"].as_str().unwrap().to_string();
+    assert!(
+        said.starts_with("403 no: ") && !said.contains(&login[6..]) && !said.contains(&*key),
+        "{said}"
+    );
+    // Another receiver gets neither without being given them.
+    let moved = admin.patch(&path, &json!({ "url": at(&other) }));
+    moved.is(422);
+    assert_eq!(moved.wrong_fields(), ["password", "headers"]);
+    admin.patch(&path, &json!({ "url": at(&hook) })).is(200); // the same place
+    admin
+        .patch(
+            &path,
+            &json!({ "url": at(&other), "username": "", "password": null, "headers": null }),
+        )
+        .is(200);
+    assert_eq!(test(&house, id)["ok"], true);
+    let post = other.posts().remove(0);
+    assert_eq!((post.header("authorization"), post.header("x-api-key")), (None, None));
+    for (field, bad) in [
+        ("headers", json!("Host: evil.example")),
+        ("headers", json!("no colon")),
+        ("headers", json!("A: b\rC: d")),
+        ("username", json!("a:b")),
+        ("preset", json!("slack")),
+    ] {
+        let answer = admin.patch(&path, &json!({ field: bad }));
+        assert_eq!(
+            (answer.status, answer.wrong_fields()),
+            (422, vec![field.to_string()]),
+            "{bad}"
+        );
+    }
+}
+
+/// What ntfy, Gotify, Discord and a Matrix home server check of a request, and what they answer.
+fn preset_receiver() -> Receiver {
+    Receiver::new(|post| {
+        let (verb, body) = (post.head.split(' ').next().unwrap(), post.json());
+        let json = "Content-Type: application/json\r\n";
+        let yes = |text: &str| answer("200 OK", json, text.as_bytes());
+        let no = |status: &str, text: &str| answer(status, json, text.as_bytes());
+        let text = |name: &str| body[name].as_str().is_some_and(|t| !t.is_empty());
+        match (verb, post.path()) {
+            ("POST", "/") if post.header("authorization") != Some("Bearer tk_c4n4ry-ntfy") => {
+                no("403 Forbidden", r#"{"code":40301,"http":403,"error":"forbidden"}"#)
+            }
+            ("POST", "/") if !text("topic") || !(1..=5).contains(&body["priority"].as_i64().unwrap_or(3)) => no(
+                "400 Bad Request",
+                r#"{"code":40024,"http":400,"error":"invalid request"}"#,
+            ),
+            ("POST", "/") => yes(r#"{"id":"hwQ2YpKdmg","event":"message","topic":"lamps"}"#),
+            ("POST", "/gotify/message") if post.header("x-gotify-key") == Some("A.c4n4ry-gotify") => {
+                match text("message") {
+                    true => yes(r#"{"id":25,"appid":5}"#),
+                    false => no("400 Bad Request", r#"{"error":"Bad Request","errorCode":400}"#),
+                }
+            }
+            ("POST", "/gotify/message") => no("401 Unauthorized", r#"{"error":"Unauthorized","errorCode":401}"#),
+            ("POST", "/api/webhooks/1/discord-c4n4ry") => {
+                let embed = &body["embeds"][0];
+                let fits = |name: &str, max| {
+                    embed[name]
+                        .as_str()
+                        .is_some_and(|t| (1..=max).contains(&t.chars().count()))
+                };
+                let link = embed
+                    .get("url")
+                    .is_none_or(|u| u.as_str().is_some_and(|u| u.starts_with("http")));
+                match fits("title", 256) && fits("description", 4096) && link {
+                    true => answer("204 No Content", "", b""),
+                    false => no("400 Bad Request", r#"{"embeds":["0"]}"#),
+                }
+            }
+            ("PUT", path) => {
+                match path.strip_prefix("/_matrix/client/v3/rooms/%21abc%3Aexample.org/send/m.room.message/") {
+                    Some(id) if id.len() > 8 && body["msgtype"] == "m.text" && text("body") => {
+                        match post.header("authorization") {
+                            Some("Bearer syt_c4n4ry") => yes(r#"{"event_id":"$YUwRidLecu"}"#),
+                            _ => no(
+                                "401 Unauthorized",
+                                r#"{"errcode":"M_UNKNOWN_TOKEN","error":"Unrecognised access token"}"#,
+                            ),
+                        }
+                    }
+                    _ => no(
+                        "404 Not Found",
+                        r#"{"errcode":"M_UNRECOGNIZED","error":"Unrecognized request"}"#,
+                    ),
+                }
+            }
+            _ => no("404 Not Found", "{}"),
+        }
+    })
+}
+
+#[test]
+fn receivers_with_words_of_their_own_are_told_in_them() {
+    let house = house();
+    set(&house, "messages.min_interval_s", json!(0));
+    let receiver = preset_receiver();
+    let at = |path: &str| format!("http://127.0.0.1:{}{path}", receiver.port());
+    let room = "!abc:example.org";
+    for fields in [
+        json!({ "preset": "ntfy", "url": at(""), "room": "lamps", "token": house.canary("tk_c4n4ry-ntfy") }),
+        json!({ "preset": "gotify", "url": at("/gotify/"), "token": house.canary("A.c4n4ry-gotify") }),
+        json!({ "preset": "discord", "url": at(&format!("/api/webhooks/1/{}", house.canary("discord-c4n4ry"))) }),
+        json!({ "preset": "matrix", "url": at(""), "room": room, "token": house.canary("syt_c4n4ry") }),
+    ] {
+        let mut fields = fields;
+        (fields["type"], fields["name"]) = ("webhook".into(), fields["preset"].clone());
+        let id = add(&house, fields.clone());
+        let result = test(&house, id);
+        assert_eq!(result["ok"], true, "{fields}: {result}");
+        let got = endpoint(&house, id);
+        let put = house.admin().put(&format!("/api/notifications/{id}"), &got);
+        assert_eq!(put.status, 200, "{}", put.text());
+        let page = house.admin().get(&format!(
+            "/notifications/new?type=webhook&preset={}",
+            fields["preset"].as_str().unwrap()
+        ));
+        assert_eq!(page.status, 200);
+    }
+    let before = receiver.posts().len();
+    goes_dark(&house, 1, "web_1 *x*");
+    let told = posts("all four", &receiver, before + 4).split_off(before);
+    let find = |path: &str| told.iter().find(|p| p.path().starts_with(path)).unwrap().json();
+    let ntfy = told.iter().find(|p| p.path() == "/").unwrap().json();
+    assert_eq!((&ntfy["topic"], &ntfy["priority"]), (&json!("lamps"), &json!(4)));
+    assert_eq!(ntfy["title"], "🟠 web_1 *x* is dark: Glances does not answer");
+    assert_eq!(ntfy["click"], "https://lamplighter.example.org/servers/1");
+    assert!(ntfy["message"].as_str().unwrap().starts_with("Error, since "), "{ntfy}");
+    assert_eq!(find("/gotify")["priority"], 7);
+    assert_eq!(
+        find("/api/webhooks")["embeds"][0]["title"],
+        "🟠 web\\_1 \\*x\\* is dark: Glances does not answer"
+    );
+    assert!(find("/_matrix")["body"].as_str().unwrap().contains("web_1 *x* is dark"));
+    // Without our own address there is no link, and no empty one either.
+    house
+        .admin()
+        .put("/api/settings", &json!({ "site.public_url": null }))
+        .is(200);
+    let before = receiver.posts().len();
+    is_lit_again(&house, 1, "web_1 *x*");
+    let told = posts("and that it is over", &receiver, before + 4).split_off(before);
+    assert!(
+        told.iter().all(|p| !p.body.contains("http") && !p.body.contains("{}")),
+        "{told:?}"
+    );
+    eventually("each was taken", || {
+        let sent = deliveries(&house, "status=sent&limit=50");
+        (sent.iter().filter(|d| d["what"] != "test").count() == 8).then_some(())
+    });
+    for (field, bad) in [
+        ("room", json!({ "preset": "ntfy", "url": at("") })),
+        ("url", json!({ "preset": "ntfy", "url": at("/lamps"), "room": "lamps" })),
+        ("token", json!({ "preset": "gotify", "url": at("") })),
+    ] {
+        let mut bad = bad;
+        (bad["type"], bad["name"]) = ("webhook".into(), "bad".into());
+        let answer = house.admin().post("/api/notifications", &bad);
+        assert_eq!(
+            (answer.status, answer.wrong_fields()),
+            (422, vec![field.to_string()]),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
 // ---- the channels' own rules ---------------------------------------------------------------------------------------------
 
 #[test]
@@ -1678,6 +1885,7 @@ fn a_proxy_makes_the_tunnel_and_never_sees_the_path() {
             authorization,
         };
         let request = Request {
+            method: Method::Post,
             path: &Secret::new("/bot1:secret/sendMessage"),
             content_type: "application/json",
             headers: &[],

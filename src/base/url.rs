@@ -2,6 +2,7 @@
 //! user in it, no fragment, nothing that a request line cannot carry.
 
 use super::host::{self, Host};
+use super::text::percent_decode;
 use std::fmt;
 
 /// A web address taken apart.
@@ -69,6 +70,16 @@ impl Url {
             _ => format!("/{path}"),
         };
         Ok(Url { tls, host, port, path })
+    }
+
+    /// The user name and the password that people write before the host, and the address without them.
+    pub fn without_login(text: &str) -> Option<(String, String, String)> {
+        let (scheme, rest) = text.split_once("://")?;
+        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+        let (login, _) = authority.rsplit_once('@')?;
+        let (user, password) = login.split_once(':')?;
+        let bare = format!("{scheme}://{}", &rest[login.len() + 1..]);
+        Some((bare, percent_decode(user, false)?, percent_decode(password, false)?))
     }
 
     /// `https://host:port`, which is no secret.

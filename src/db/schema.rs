@@ -32,6 +32,7 @@ pub const STATE: &[Step] = steps![
     "0022_guests.sql",
     "0023_sign_ins.sql",
     "0024_audit.sql",
+    "0025_webhook_headers.sql",
 ];
 
 /// `metrics.db`.

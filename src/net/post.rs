@@ -1,4 +1,4 @@
-//! One POST over one connection, for messages that leave: what became of it is told by status and a few KiB of the answer;
+//! One POST (or PUT) over one connection, for messages that leave: what became of it is told by status and a few KiB of the answer;
 //! nothing is followed. Where a proxy is set (a country or a firewall that lets nothing else out), it is asked for a tunnel
 //! (CONNECT), so that it sees a name and a port and never the path, which may hold a token.
 //!
@@ -18,14 +18,25 @@ const ANSWER_MAX: usize = 16 << 10;
 /// A proxy's answer to CONNECT is a status line and a few headers.
 const TUNNEL_MAX: usize = 8 << 10;
 
+/// How it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Once more is one more.
+    Post,
+    /// Once more is the same.
+    Put,
+}
+
 /// What is sent.
 pub struct Post<'a> {
+    /// How it is asked.
+    pub method: Method,
     /// Path and query; it may hold a token, so it is in no error.
     pub path: &'a Secret,
     /// Media type of the body.
     pub content_type: &'a str,
     /// Further headers, lower case names; no control characters.
-    pub headers: &'a [(&'static str, String)],
+    pub headers: &'a [(&'a str, String)],
     /// The body as it is signed and sent.
     pub body: &'a [u8],
     /// Through which proxy, if any.
@@ -103,7 +114,11 @@ fn request(call: &Call, post: &Post) -> Result<Vec<u8>> {
         return Err(Error::new(Kind::Upstream, "bad_request", say));
     }
     let mut out = Vec::with_capacity(512 + post.body.len());
-    out.extend_from_slice(b"POST ");
+    let verb: &[u8] = match post.method {
+        Method::Post => b"POST ",
+        Method::Put => b"PUT ",
+    };
+    out.extend_from_slice(verb);
     out.extend_from_slice(path);
     write!(
         out,

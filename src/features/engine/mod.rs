@@ -144,6 +144,7 @@ impl Engine {
         let said = post::post(
             &self.call(CONNECTS_IN, TAKES_IN),
             &Post {
+                method: post::Method::Post,
                 path: &Secret::new(format!("{}/api/v1/import", self.base)),
                 content_type: "application/json",
                 headers: &headers,

@@ -12,10 +12,13 @@ use crate::http::input::Input;
 use crate::http::words::Lang;
 use crate::net::dial::{Call, Security};
 use crate::net::policy::Policy;
-use crate::net::post::{self, Post, Proxy, Said};
+use crate::net::post::{self, Method, Post, Proxy, Said};
 use crate::net::tls::Pin;
 use serde_json::Value;
 use std::collections::HashMap;
+
+/// Secrets that were given, by column; `None` removes one.
+pub type Secrets = Vec<(&'static str, Option<Secret>)>;
 
 /// One way of sending.
 pub struct Channel {
@@ -25,16 +28,16 @@ pub struct Channel {
     pub secrets: &'static [&'static str],
     /// Those of them that must be filled with these settings.
     pub needs: fn(&Value) -> &'static [&'static str],
-    /// Reads its settings over those there were; mistakes are noted in the input.
-    pub read: fn(&mut Input, &Value) -> Value,
+    /// Reads its settings over those there were; mistakes are noted in the input. May take a secret apart that was given.
+    pub read: fn(&mut Input, &Value, &mut Secrets) -> Value,
     /// What is wrong with a secret that was entered for this column; the error is a sentence without the secret.
     pub check: fn(&str, &str) -> Result<(), String>,
     /// Where a secret is sent with these settings, and whether it is sent at all. Once that changes, it is given again.
     pub home: fn(&Value, &str) -> (String, bool),
     /// Whom it reaches; each gets a row of the queue. One empty name where the address is the endpoint itself.
     pub recipients: fn(&Value) -> Vec<String>,
-    /// Several things at once may be told in one message. (Machines want each for itself.)
-    pub may_gather: bool,
+    /// May several things at once be told in one message? (Machines want each for itself.)
+    pub may_gather: fn(&Value) -> bool,
     /// The least time between two messages, ms.
     pub pace_ms: i64,
     /// How long one attempt may take.
@@ -122,16 +125,23 @@ impl Sending<'_> {
     }
 
     /// One POST of JSON to `url`, its path being a secret.
-    pub fn post(
+    pub fn post(&self, url: &Url, pin: &str, body: &[u8], proxy: Option<&Proxy>) -> Result<Said, Outcome> {
+        self.ask(Method::Post, url, pin, &[], body, proxy)
+    }
+
+    /// One request with JSON and further headers.
+    pub fn ask(
         &self,
+        method: Method,
         url: &Url,
         pin: &str,
-        headers: &[(&'static str, String)],
+        headers: &[(&str, String)],
         body: &[u8],
         proxy: Option<&Proxy>,
     ) -> Result<Said, Outcome> {
         let path = Secret::new(url.path.as_str());
         let request = Post {
+            method,
             path: &path,
             content_type: "application/json",
             headers,

@@ -2,7 +2,7 @@
 //! address that is gone does not keep the others from being told. `Message-ID` stays the same from attempt to attempt, so
 //! that a mail that comes twice is shown once by most programs.
 
-use super::channel::{Channel, Outcome, Sending, pin, text_of};
+use super::channel::{Channel, Outcome, Secrets, Sending, pin, text_of};
 use super::telegram::texts;
 use super::text::{Message, cut_units};
 use crate::base::clock::{self, DAY, Duration, HOUR, MINUTE, SECOND};
@@ -38,7 +38,7 @@ pub const CHANNEL: Channel = Channel {
         (at, !text_of(config, "username").is_empty())
     },
     recipients: |config| texts(config, "to"),
-    may_gather: true,
+    may_gather: |_| true,
     pace_ms: 1_000,
     deadline: Duration::from_secs(30),
     send,
@@ -60,7 +60,7 @@ struct Config {
     tls_pin: String,
 }
 
-fn read(i: &mut Input, base: &Value) -> Value {
+fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     let text = |name: &str, usual: &str| base.get(name).and_then(Value::as_str).unwrap_or(usual).to_string();
     let encryption = (i.choice("encryption", &["starttls", "tls", "none"]))
         .map_or_else(|| text("encryption", "starttls"), String::from);

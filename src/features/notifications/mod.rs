@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod text;
 mod channel;
 pub mod telegram;
+mod presets;
 mod webhook;
 mod slack;
 mod email;

@@ -63,6 +63,8 @@ pub const READ_ONLY: &[&str] = &[
     "has_url",
     "has_secret",
     "has_password",
+    "has_headers",
+    "origin",
     "from_environment",
     "state",
     "created_at",
@@ -112,7 +114,14 @@ pub fn read(
             Err(say) => i.wrong(column, "bad_secret", say),
         }
     }
-    f.config = (channel.read)(i, &f.config);
+    f.config = (channel.read)(i, &f.config, &mut secrets);
+    // Where the stored address leads is no field of a draft: it stays with the address.
+    if let Some((config, _)) = old
+        && !secrets.iter().any(|(column, _)| *column == "url")
+        && let Some(origin) = config.get("origin")
+    {
+        f.config["origin"] = origin.clone();
+    }
     if let Some((config, has)) = old {
         for &field in has {
             if secrets.iter().any(|(given, _)| *given == field) {

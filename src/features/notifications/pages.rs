@@ -1,7 +1,8 @@
 //! The endpoints as pages: list, form by type, the test's answer, and the log with its dead letters.
 
-use super::channel::Channel;
+use super::channel::{Channel, text_of};
 use super::model::{Fields, Row, Status};
+use super::presets::{PRESETS, preset};
 use super::queries::{self, Counts};
 use super::queue;
 use super::text;
@@ -74,7 +75,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
                 address: api::address(ctx.app, conn, &e)?,
                 from_environment: seed.as_ref().is_some_and(|(state, id)| state == "env" && *id == e.id),
                 id: e.id.get(),
-                kind: e.channel.name,
+                kind: preset(text_of(&e.fields.config, "preset")).map_or(e.channel.name, |p| p.name),
                 glyph,
                 state,
                 last_error: e.last_error(&counts).map(String::from),
@@ -130,7 +131,8 @@ fn names(alerts: bool) -> Vec<&'static str> {
     fitting.map(|k| k.name).collect()
 }
 
-fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>) -> Result<Form> {
+/// `preset`: of a new webhook.
+fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, preset: &str) -> Result<Form> {
     let fresh = Fields {
         lang: page::lang(ctx.request, ctx.maybe_actor()),
         ..Fields::default()
@@ -139,7 +141,11 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>) ->
     let mut values = match &f.config {
         Value::Object(config) => config.clone(),
         // What the channel itself takes for granted; that the rest is missing is no mistake yet.
-        _ => match (channel.read)(&mut Input::of(Map::new()), &Value::Null) {
+        _ => match (channel.read)(
+            &mut Input::of(Map::new()),
+            &json!({ "preset": preset }),
+            &mut Vec::new(),
+        ) {
             Value::Object(usual) => usual,
             _ => Map::new(),
         },
@@ -214,9 +220,13 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     )
 }
 
-/// The ways of sending, in the order they are offered.
-fn kinds() -> Vec<&'static str> {
-    CHANNELS.iter().map(|c| c.name).collect()
+/// The ways of sending, in the order they are offered: what each is called, and the query of its form.
+fn kinds() -> Vec<(&'static str, String)> {
+    let channels = CHANNELS.iter().map(|c| (c.name, query(&[("type", c.name)])));
+    let presets = PRESETS
+        .iter()
+        .map(|p| (p.name, query(&[("type", "webhook"), ("preset", p.name)])));
+    channels.chain(presets).collect()
 }
 
 /// Without a kind, a page to choose one.
@@ -225,7 +235,8 @@ fn new(ctx: &Ctx) -> Result<Reply> {
         return page::show(ctx, "notifications/choose.html", json!({ "kinds": kinds() }));
     };
     let channel = channel(kind).ok_or_else(|| Error::not_found("way of sending"))?;
-    form_page(ctx, &form_of(ctx, channel, None)?, Errors::default())
+    let preset = ctx.request.param("preset").unwrap_or_default();
+    form_page(ctx, &form_of(ctx, channel, None, preset)?, Errors::default())
 }
 
 fn edit(ctx: &Ctx) -> Result<Reply> {
@@ -233,14 +244,14 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     let endpoint = ctx.app.db.read(|conn| super::get(conn, id))?;
     form_page(
         ctx,
-        &form_of(ctx, endpoint.channel, Some(&endpoint))?,
+        &form_of(ctx, endpoint.channel, Some(&endpoint), "")?,
         Errors::default(),
     )
 }
 
 /// Fields of the form that hold several values on one line.
 const LISTS: [&str; 3] = ["tags", "chats", "to"];
-const SECRETS: [&str; 4] = ["token", "url", "secret", "password"];
+const SECRETS: [&str; 5] = ["token", "url", "secret", "password", "headers"];
 
 /// The form as the API takes it: lists split at commas and spaces, boxes that are not ticked said to be off, a secret that
 /// was not typed not sent.
@@ -296,7 +307,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     let channel = api::channel_of(&mut input(&pairs))?;
     match api::add(ctx.app, input(&pairs), ctx.actor()?) {
         Ok(id) => Ok(Reply::see_other(format!("/notifications/{id}"))),
-        Err(e) => again(ctx, form_of(ctx, channel, None)?, pairs, e),
+        Err(e) => again(ctx, form_of(ctx, channel, None, "")?, pairs, e),
     }
 }
 
@@ -307,7 +318,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
         Ok(()) => Ok(Reply::see_other("/notifications")),
         Err(e) => {
             let endpoint = ctx.app.db.read(|conn| super::get(conn, id))?;
-            again(ctx, form_of(ctx, endpoint.channel, Some(&endpoint))?, pairs, e)
+            again(ctx, form_of(ctx, endpoint.channel, Some(&endpoint), "")?, pairs, e)
         }
     }
 }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 const COLUMNS: &str =
     "id, type, name, enabled, lang, min_level, events, tags, config, token IS NOT NULL, url IS NOT NULL,
-    secret IS NOT NULL, password IS NOT NULL, blocked_until, created_at, updated_at,
+    secret IS NOT NULL, password IS NOT NULL, headers IS NOT NULL, blocked_until, created_at, updated_at,
     (SELECT json_group_array(json_array(g.recipient, g.since, g.answer)) FROM notification_gone g WHERE g.endpoint_id = id)";
 
 /// `None`: of a type that this version does not know.
@@ -25,7 +25,10 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
     };
     let list = |text: String| serde_json::from_str(&text).unwrap_or_default();
     let mut has = Vec::new();
-    for (at, column) in ["token", "url", "secret", "password"].into_iter().enumerate() {
+    for (at, column) in ["token", "url", "secret", "password", "headers"]
+        .into_iter()
+        .enumerate()
+    {
         if r.get(9 + at)? {
             has.push(column);
         }
@@ -43,10 +46,10 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
             config: serde_json::from_str(&r.get::<_, String>(8)?).unwrap_or_default(),
         },
         has,
-        blocked_until: r.get(13)?,
-        created_at: r.get(14)?,
-        updated_at: r.get(15)?,
-        gone: gone(&r.get::<_, String>(16)?),
+        blocked_until: r.get(14)?,
+        created_at: r.get(15)?,
+        updated_at: r.get(16)?,
+        gone: gone(&r.get::<_, String>(17)?),
     }))
 }
 

@@ -281,7 +281,7 @@ pub fn claim(app: &App, tx: &Tx, endpoint: &Endpoint, now: Ms) -> Result<Vec<Row
         return Ok(Vec::new());
     };
     due.retain(|row| row.recipient == first);
-    if !endpoint.channel.may_gather || due.len() < GATHER_MIN {
+    if !(endpoint.channel.may_gather)(&endpoint.fields.config) || due.len() < GATHER_MIN {
         due.truncate(1);
     }
     for row in &due {

@@ -1,7 +1,7 @@
 //! The threads that send. One looks what is due; each endpoint that has something gets a thread of its own as long as it
 //! has. So a receiver that hangs costs itself its time and nobody else anything; idle endpoints cost nothing.
 
-use super::channel::{Channel, Outcome, Sending};
+use super::channel::{Channel, Outcome, Sending, text_of};
 use super::model::Row;
 use super::queue::{self, Tested};
 use super::text::{self, Facts, What};
@@ -12,7 +12,7 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::redact::Scrub;
 use crate::base::secret::Secret;
-use crate::base::text::one_line;
+use crate::base::text::{base64, one_line};
 use crate::base::{log, random};
 use crate::db::Conn;
 use crate::net::policy::Policy;
@@ -264,21 +264,25 @@ impl Post {
         // A panic must not leave the row to be sent, and to panic, for ever.
         let outcome = catch_unwind(AssertUnwindSafe(|| (channel.send)(&sending)))
             .unwrap_or_else(|_| Outcome::Never("Lamplighter failed at sending this. The log has the cause.".into()));
-        self.clean(outcome)
+        self.clean(outcome, text_of(sending.config, "username"))
     }
 
     /// A receiver may say back what it was told: no secret of ours gets into the log that way.
-    fn clean(&self, outcome: Outcome) -> Outcome {
+    fn clean(&self, outcome: Outcome, user: &str) -> Outcome {
         let mut scrub = Scrub::new();
         for secret in self.secrets.values() {
             scrub.add(secret);
             // The parts that are secret of what is not secret as a whole.
             let text = secret.reveal_text_for("the log's filter");
-            for part in [text.split_once(':').map(|(_, key)| key), text.splitn(4, '/').nth(3)] {
-                if let Some(part) = part.filter(|p| p.len() >= 8) {
-                    scrub.add(&Secret::new(part));
+            for line in text.lines() {
+                let value = line.split_once(':').map(|(_, value)| value.trim());
+                for part in [value, line.splitn(4, '/').nth(3)].into_iter().flatten() {
+                    if part.len() >= 8 {
+                        scrub.add(&Secret::new(part));
+                    }
                 }
             }
+            scrub.add(&Secret::new(base64(format!("{user}:{text}").as_bytes())));
         }
         let mut clean = |text: String| scrub.line(&one_line(&text, ANSWER_MAX)).into_owned();
         match outcome {

@@ -1,7 +1,7 @@
 //! Slack's incoming webhooks (and what speaks like them: Mattermost, Rocket.Chat). The address is the secret. Slack knows
 //! no idempotency.
 
-use super::channel::{Channel, Outcome, Sending, answer, by_status, pin, text_of};
+use super::channel::{Channel, Outcome, Secrets, Sending, answer, by_status, pin, text_of};
 use crate::base::clock::Duration;
 use crate::base::url::Url;
 use crate::http::input::Input;
@@ -19,7 +19,7 @@ pub const CHANNEL: Channel = Channel {
     // The address is the secret itself; the certificate says who gets it.
     home: |config, _| (text_of(config, "tls_pin").into(), true),
     recipients: |_| vec![String::new()],
-    may_gather: true,
+    may_gather: |_| true,
     pace_ms: 1_050,
     deadline: Duration::from_secs(15),
     send,
@@ -33,7 +33,7 @@ struct Config {
     tls_pin: String,
 }
 
-fn read(i: &mut Input, base: &Value) -> Value {
+fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     let kept = base.get("tls_pin").and_then(Value::as_str).unwrap_or_default();
     let tls_pin = i.parse("tls_pin", "bad_pin", pin);
     json!(Config {
@@ -92,7 +92,6 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     let said = s.post(
         &url,
         &config.tls_pin,
-        &[],
         json!({ "text": text }).to_string().as_bytes(),
         None,
     )?;

@@ -2,7 +2,7 @@
 //! idempotency: what may have arrived is sent again and may come twice. Other API servers (a country that blocks the
 //! first, an air gap with its own) and an HTTP proxy are settings.
 
-use super::channel::{Channel, Outcome, Sending, answer, by_status, pin, text_of};
+use super::channel::{Channel, Outcome, Secrets, Sending, answer, by_status, pin, text_of};
 use super::text::Message;
 use crate::base::clock::Duration;
 use crate::base::text::one_line;
@@ -33,7 +33,7 @@ pub const CHANNEL: Channel = Channel {
         }
     },
     recipients: |config| texts(config, "chats"),
-    may_gather: true,
+    may_gather: |_| true,
     pace_ms: 1_050,
     deadline: Duration::from_secs(15),
     send,
@@ -79,7 +79,7 @@ pub fn texts(config: &Value, name: &str) -> Vec<String> {
     items.filter_map(Value::as_str).map(String::from).collect()
 }
 
-fn read(i: &mut Input, base: &Value) -> Value {
+fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     let text = |name: &str, usual: &str| base.get(name).and_then(Value::as_str).unwrap_or(usual).to_string();
     let chats = match i.list("chats", CHATS_MAX, 64) {
         Some(given) => {
@@ -200,7 +200,7 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
         }
     };
     let body = body(&config, s.recipient, s.message).to_string();
-    let said = s.post(&url, &config.tls_pin, &[], body.as_bytes(), proxy.as_ref())?;
+    let said = s.post(&url, &config.tls_pin, body.as_bytes(), proxy.as_ref())?;
     Ok(judge(&said))
 }
 

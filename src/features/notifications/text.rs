@@ -309,6 +309,13 @@ impl Message {
         self.with(str::to_string, str::to_string, str::to_string)
     }
 
+    /// What stands below the title, without the link.
+    pub fn below(&self) -> String {
+        let gap = (!self.lines.is_empty() && !self.evidence.is_empty()).then(String::new);
+        let all = self.lines.iter().chain(&gap).chain(&self.evidence);
+        all.map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
     /// Put together; the title, ordinary text and raw text are each turned into a channel's markup by its function.
     pub fn with(
         &self,

@@ -8,13 +8,16 @@
 //!
 //! `Idempotency-Key` repeats the id for receivers that know that header. Any 2xx means: taken.
 
-use super::channel::{Channel, Outcome, Sending, by_status, pin, text_of};
+use super::channel::{Channel, Outcome, Secrets, Sending, by_status, pin, text_of};
+use super::presets::{PRESETS, Preset, preset};
 use super::text::{self, Facts};
 use crate::base::clock::{Duration, rfc3339};
 use crate::base::secret::Secret;
 use crate::base::text::{base64, unbase64};
 use crate::base::url::Url;
 use crate::http::input::Input;
+use crate::net::get;
+use crate::net::post::Method;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,46 +25,172 @@ use serde_json::{Value, json};
 /// See [`Channel`].
 pub const CHANNEL: Channel = Channel {
     name: "webhook",
-    secrets: &["url", "secret"],
-    needs: |_| &["url"],
+    secrets: &["url", "secret", "token", "password", "headers"],
+    needs: |config| {
+        let needs_token = preset(text_of(config, "preset")).is_some_and(|p| p.needs_token);
+        match (needs_token, text_of(config, "username").is_empty()) {
+            (true, _) => &["url", "token"],
+            (false, false) => &["url", "password"],
+            (false, true) => &["url"],
+        }
+    },
     read,
     check,
     // The signing key is never sent. The address is a secret itself; the certificate says who gets it.
-    home: |config, column| match column {
-        "url" => (text_of(config, "tls_pin").into(), true),
-        _ => (String::new(), true),
+    home: |config, column| {
+        let pin = text_of(config, "tls_pin");
+        let at = || format!("{} {pin}", text_of(config, "origin"));
+        match column {
+            "url" => (pin.into(), true),
+            "secret" => (String::new(), true),
+            "password" => (at(), !text_of(config, "username").is_empty()),
+            _ => (at(), true),
+        }
     },
-    recipients: |_| vec![String::new()],
-    may_gather: false,
+    recipients: |config| vec![text_of(config, "room").into()],
+    may_gather: |config| preset(text_of(config, "preset")).is_some(),
     pace_ms: 0,
     deadline: Duration::from_secs(15),
     send,
 };
 
-#[derive(Serialize, Deserialize)]
+/// A room's name is the longest: 255 bytes (Matrix).
+const ROOM_MAX: usize = 255;
+/// Nobody's gateway asks for more.
+const HEADERS_MAX: usize = 8;
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Config {
+    /// A receiver with words of its own ([`super::presets`]); empty: whoever reads ours.
+    preset: String,
+    /// Topic or room, where the receiver has such.
+    room: String,
+    /// Empty: no login.
+    username: String,
+    /// Scheme, host and port of the address: whom the token, the password and the headers are for.
+    origin: String,
     tls_pin: String,
 }
 
 /// A key shorter than this can be tried out; RFC 2104 wants as much as the hash is long.
 const SECRET_MIN: usize = 16;
 
-fn read(i: &mut Input, base: &Value) -> Value {
-    let kept = base.get("tls_pin").and_then(Value::as_str).unwrap_or_default();
-    let tls_pin = i.parse("tls_pin", "bad_pin", pin);
-    json!(Config {
-        tls_pin: tls_pin.unwrap_or_else(|| kept.into())
-    })
+fn read(i: &mut Input, base: &Value, secrets: &mut Secrets) -> Value {
+    let mut config: Config = serde_json::from_value(base.clone()).unwrap_or_default();
+    let names = PRESETS.iter().map(|p| p.name).chain([""]);
+    let names: Vec<&'static str> = names.collect();
+    config.preset = i.choice("preset", &names).map_or(config.preset, String::from);
+    config.room = i.text("room", ROOM_MAX).unwrap_or(config.room);
+    let login = i.parse("username", "bad_user", |t| {
+        match t.len() <= 200 && !t.contains([':', '\r', '\n', '\0']) {
+            true => Ok(t.to_string()),
+            false => Err("A user name has at most 200 bytes on one line, and no colon.".into()),
+        }
+    });
+    config.tls_pin = i.parse("tls_pin", "bad_pin", pin).unwrap_or(config.tls_pin);
+    let also = login.as_ref().is_some_and(|l| !l.is_empty())
+        || secrets
+            .iter()
+            .any(|(column, value)| *column == "password" && value.is_some());
+    config.username = login.unwrap_or(config.username);
+    // A login in the address, as curl takes it, is kept as one.
+    let given = secrets
+        .iter()
+        .position(|(column, url)| *column == "url" && url.is_some());
+    if let Some(at) = given
+        && let Some(url) = secrets[at].1.take()
+    {
+        let text = url.reveal_text_for("taking it apart");
+        let parts = Url::without_login(text);
+        if parts.is_some() && also {
+            i.wrong(
+                "url",
+                "two_logins",
+                "The address has a user name in it, and there is another one beside it. Give one of them.",
+            );
+        }
+        let bare = match parts {
+            Some((bare, user, password)) => {
+                config.username = user;
+                secrets.retain(|(column, _)| *column != "password");
+                secrets.push(("password", Some(Secret::new(password))));
+                bare
+            }
+            None => text.to_string(),
+        };
+        if let Ok(url) = Url::parse(&bare) {
+            config.origin = url.origin();
+            if url.path != "/" && preset(&config.preset).is_some_and(Preset::is_at_root) {
+                i.wrong(
+                    "url",
+                    "has_path",
+                    "Give the server alone, like https://ntfy.sh: the topic has a field of its own.",
+                );
+            }
+        }
+        secrets.retain(|(column, _)| *column != "url");
+        secrets.push(("url", Some(Secret::new(bare))));
+    }
+    match preset(&config.preset) {
+        Some(p) if p.has_room && config.room.is_empty() && !i.has_error("room") => {
+            i.wrong(
+                "room",
+                "required",
+                "Give the topic or the room that the messages go to.",
+            );
+        }
+        Some(p) if p.has_room => {}
+        _ => config.room.clear(),
+    }
+    json!(config)
 }
 
 fn check(column: &str, secret: &str) -> Result<(), String> {
     match column {
-        "url" => Url::parse(secret).map(drop),
+        "url" => {
+            let bare = Url::without_login(secret).map(|(bare, ..)| bare);
+            Url::parse(bare.as_deref().unwrap_or(secret)).map(drop)
+        }
+        "headers" => headers(secret).map(drop),
+        "token" | "password"
+            if secret.bytes().all(|b| (0x20..0x7f).contains(&b))
+                || column == "password" && !secret.contains(['\r', '\n', '\0']) =>
+        {
+            Ok(())
+        }
+        "token" | "password" => Err(format!(
+            "A {column} has no line breaks. Paste it without the end of the line."
+        )),
         _ if key(secret).is_none_or(|key| key.len() < SECRET_MIN) => Err(format!(
             "A secret has at least {SECRET_MIN} characters, or is whsec_ and base64 as Standard Webhooks has it."
         )),
         _ => Ok(()),
     }
+}
+
+/// Further headers, one a line, as `Name: value`. The error is a sentence without the values.
+fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
+    let ours = [
+        "host",
+        "content-length",
+        "content-type",
+        "connection",
+        "transfer-encoding",
+        "accept-encoding",
+    ];
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let plain = value.bytes().all(|b| (0x20..0x7f).contains(&b));
+        (good && plain && !ours.contains(&&*name)).then(|| (name, value.to_string()))
+    };
+    let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    let read: Option<Vec<_>> = lines.iter().map(|line| header(line)).collect();
+    read.filter(|all| all.len() <= HEADERS_MAX).ok_or_else(|| {
+        format!("Up to {HEADERS_MAX} headers, one a line, as Name: value in ASCII; not those that belong to the request itself ({}).", ours.join(", "))
+    })
 }
 
 fn key(secret: &str) -> Option<Vec<u8>> {
@@ -85,25 +214,54 @@ fn send(s: &Sending) -> Outcome {
 
 fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     let config: Config = s.config()?;
-    let url = Url::parse(s.secret("url")?.reveal_text_for("where to send")).map_err(Outcome::Never)?;
-    let [facts] = s.facts else {
-        return Err(Outcome::Never("A webhook carries one event.".into()));
-    };
-    let body = body(s, facts).to_string();
-    let mut headers = vec![
-        ("webhook-id", s.key.to_string()),
-        ("webhook-timestamp", s.now_s.to_string()),
-        ("idempotency-key", s.key.to_string()),
-    ];
-    if let Some(secret) = s.secrets.get("secret") {
-        let unusable = || Outcome::Never("The webhook's secret cannot be used. Enter it again.".into());
-        headers.push((
-            "webhook-signature",
-            signature(secret, s.key, s.now_s, &body).ok_or_else(unusable)?,
-        ));
+    let mut url = Url::parse(s.secret("url")?.reveal_text_for("where to send")).map_err(Outcome::Never)?;
+    let preset = preset(&config.preset);
+    let body = match (preset, s.facts) {
+        (Some(preset), facts) => preset.body(s.message, facts, &config.room),
+        (None, [facts]) => body(s, facts),
+        (None, _) => return Err(Outcome::Never("A webhook carries one event.".into())),
     }
-    let said = s.post(&url, &config.tls_pin, &headers, body.as_bytes(), None)?;
-    Ok(by_status(&said))
+    .to_string();
+    let further = s
+        .secrets
+        .get("headers")
+        .map(|h| headers(h.reveal_text_for("a webhook's headers")));
+    let further = further.transpose().map_err(Outcome::Never)?.unwrap_or_default();
+    let mut headers: Vec<(&str, String)> = further
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    if !config.username.is_empty() {
+        let login = get::basic(&config.username, s.secret("password")?);
+        headers.push(("authorization", login.reveal_text_for("a webhook's login").into()));
+    }
+    if let Some(preset) = preset {
+        url.path = preset.path(&url.path, &config.room, s.key);
+        let (name, before) = preset.token;
+        if let Some(token) = s.secrets.get("token").filter(|_| !name.is_empty()) {
+            headers.push((name, format!("{before}{}", token.reveal_text_for("a webhook's token"))));
+        }
+    } else {
+        headers.extend([
+            ("webhook-id", s.key.to_string()),
+            ("webhook-timestamp", s.now_s.to_string()),
+            ("idempotency-key", s.key.to_string()),
+        ]);
+        if let Some(secret) = s.secrets.get("secret") {
+            let unusable = || Outcome::Never("The webhook's secret cannot be used. Enter it again.".into());
+            let signed = signature(secret, s.key, s.now_s, &body).ok_or_else(unusable)?;
+            headers.push(("webhook-signature", signed));
+        }
+    }
+    let method = preset.map_or(Method::Post, |p| p.method);
+    let said = s.ask(method, &url, &config.tls_pin, &headers, body.as_bytes(), None);
+    drop(
+        headers
+            .into_iter()
+            .map(|(_, value)| Secret::new(value))
+            .collect::<Vec<_>>(),
+    ); // wiped
+    Ok(by_status(&said?))
 }
 
 fn body(s: &Sending, f: &Facts) -> Value {
