@@ -87,6 +87,7 @@ fn target(port: u16) -> PollTarget {
         security: Security::Plain,
         host: Host::parse(HOST).unwrap(),
         port,
+        policy: lamplighter::net::policy::Policy::Server,
         path: "/api/3/all".into(),
         path_seen: None,
         auth: PollAuth::None,

@@ -59,6 +59,7 @@ fn target(fake: &Fake) -> PollTarget {
         security: Security::Plain,
         host: Host::parse("127.0.0.1").unwrap(),
         port: fake.port,
+        policy: lamplighter::net::policy::Policy::Server,
         path: "/api/3/all".into(),
         path_seen: None,
         auth: PollAuth::None,
@@ -601,6 +602,7 @@ fn a_fleet_with_every_kind_of_rogue_polls_the_good_ones_as_if_they_were_alone() 
         interval: Duration::from_millis(500),
         fail_threshold: 2,
         port,
+        policy: lamplighter::net::policy::Policy::Server,
         ..target(&good)
     };
     let mut targets: Vec<_> = (1..=4).map(|i| often(i, good.port)).collect();

@@ -172,3 +172,22 @@ fn a_daemon_that_cannot_listen_begins_no_work() {
         "not given up as interrupted"
     );
 }
+
+#[test]
+fn a_daemon_whose_door_is_dead_ends_to_be_started_again() {
+    let mut house = House::new();
+    // Not one more file or connection: nothing is accepted any more, and the daemon itself cannot reach its own inside.
+    let pid = house.daemons[0].pid().to_string();
+    let limited = std::process::Command::new("prlimit")
+        .args(["--pid", &pid, "--nofile=8:8"])
+        .status()
+        .unwrap();
+    assert!(limited.success());
+    // Three looks in vain, each 10 s after the other.
+    let ended = house.daemons[0].wait(2 * PATIENCE);
+    assert_eq!(ended.code(), Some(70), "{}", house.daemons[0].said());
+    assert!(house.daemons[0].said().contains("giving up, to be started again"));
+    house.kill();
+    house.start();
+    house.client().get("/healthz").is(200);
+}

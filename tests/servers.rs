@@ -69,6 +69,49 @@ fn who_asks_silent_machines_again_and_again_is_told_to_wait_and_nobody_else_is()
 }
 
 #[test]
+fn who_waits_for_a_silent_machine_is_told_in_time_that_it_is_silent() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // takes connections and never says a word
+    let mut server = server("silent", 9);
+    server["glances_port"] = silent.local_addr().unwrap().port().into();
+    let id = house.admin().post("/api/servers", &server).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let probed = house.admin().post(&format!("{}/probe-glances", at(id)), &json!({}));
+    probed.fails(504, "read_timeout");
+}
+
+#[test]
+fn what_is_given_as_another_machine_means_neither_this_one_nor_a_clouds_secrets() {
+    let house = House::with(Rooms::One, &[]);
+    let admin = house.admin();
+    let ours = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // some service that only this machine may ask
+    ours.set_nonblocking(true).unwrap();
+    let refused = |host: &str, glances_host: &str, port: u16| {
+        let mut wanted = server(&format!("{host} {glances_host} {port}"), 22);
+        wanted["host"] = json!(host);
+        wanted["glances_host"] = json!(glances_host);
+        wanted["glances_port"] = json!(port);
+        let id = admin.post("/api/servers", &wanted).is(201)["id"].as_i64().unwrap();
+        let probed = admin.post(&format!("{}/probe-glances", at(id)), &json!({})).json();
+        assert_eq!(
+            probed["error_code"], "address_refused",
+            "{host} {glances_host} {port}: {probed}"
+        );
+        id
+    };
+    // Our own door; a service of this machine; and who asks for those of a cloud.
+    refused("127.0.0.1", "127.0.0.1", house.address.port());
+    refused("192.0.2.1", "127.0.0.1", ours.local_addr().unwrap().port());
+    refused("192.0.2.2", "::ffff:127.0.0.1", ours.local_addr().unwrap().port());
+    let cloud = refused("169.254.169.254", "169.254.169.254", 80);
+    assert!(ours.accept().is_err(), "somebody was there");
+    let check = admin.post(&format!("{}/check-ssh", at(cloud)), &json!({})).is(202);
+    let ended = house.wait_for(check["task_id"].as_i64().unwrap());
+    assert!(ended.to_string().contains("address_refused"), "{ended}");
+}
+
+#[test]
 fn nothing_has_a_name_that_looks_like_another_one() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();

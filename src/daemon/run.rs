@@ -19,6 +19,7 @@ use crate::http::route::{OUTBOUND_MAX, Routes, Web};
 use crate::http::server::Server;
 use crate::http::sse::Streams;
 use crate::http::view::View;
+use crate::net::policy::set_own_doors;
 use crate::schedule::Scheduler;
 use crate::settings;
 use crate::task::worker::Workers;
@@ -60,6 +61,9 @@ pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Resu
         .then(|| ApiHalf::start(&app))
         .transpose()?;
     let scheduler = work_lock.map(|lock| SchedulerHalf::start(&app, lock)).transpose()?;
+    if api.is_none() {
+        set_own_doors(app.config.listen.clone()); // the other process's
+    }
     ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
     wait_for_stop(&mut signals);
     log::info("daemon", "stopping", &[]);
@@ -155,6 +159,7 @@ impl ApiHalf {
         };
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
         let _ = web.door.set(edge.door()); // nobody else does
+        set_own_doors(edge.addresses().to_vec());
         if let Some(token) = users::setup_token(app)? {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);

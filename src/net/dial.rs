@@ -2,7 +2,7 @@
 //! to the last byte is bounded by one deadline. Errors say which of the steps failed and never what was being asked.
 
 use super::names::{self, Answer};
-use super::policy::Policy;
+use super::policy::{self, Policy};
 use super::tls::{self, Pin};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -73,27 +73,50 @@ fn secure(call: &Call, tcp: Tcp, config: Arc<ClientConfig>, name: ServerName<'st
 
 /// Looks the name up and connects.
 fn reach(call: &Call) -> Result<Tcp> {
-    let ips = match call.host.ip() {
-        Some(ip) => vec![ip],
-        None => match names::look_up(call.host.as_str(), call.until) {
-            Answer::Known(ips) => ips,
-            Answer::Unknown(why) => {
-                let say = format!(
-                    "The name {} does not exist or cannot be looked up from here.",
-                    call.host
-                );
-                return Err(Error::new(Kind::Upstream, "name_unknown", say).log(why));
-            }
-            Answer::Slow => {
-                let say = format!("The name server did not answer for {} in time.", call.host);
-                return Err(Error::new(Kind::Timeout, "name_slow", say));
-            }
-        },
-    };
     Ok(Tcp {
-        stream: connect(call, &ips)?,
+        stream: connect(call, &addresses(call.host, call.until)?)?,
         until: call.until,
     })
+}
+
+fn addresses(host: &Host, until: Instant) -> Result<Vec<IpAddr>> {
+    if let Some(ip) = host.ip() {
+        return Ok(vec![ip]);
+    }
+    match names::look_up(host.as_str(), until) {
+        Answer::Known(ips) => Ok(ips),
+        Answer::Unknown(why) => {
+            let say = format!("The name {host} does not exist or cannot be looked up from here.");
+            Err(Error::new(Kind::Upstream, "name_unknown", say).log(why))
+        }
+        Answer::Slow => {
+            let say = format!("The name server did not answer for {host} in time.");
+            Err(Error::new(Kind::Timeout, "name_slow", say))
+        }
+    }
+}
+
+/// The first address of a host that may be connected to, for a program that makes the connection itself: given the name,
+/// it would ask again and perhaps hear something else. Errors: `name_unknown`, `name_slow`, `address_refused`.
+pub fn judged(host: &Host, port: u16, policy: Policy, until: Instant) -> Result<IpAddr> {
+    let mut last = None;
+    for ip in addresses(host, until)? {
+        match judge(host, ip, port, policy) {
+            Ok(()) => return Ok(ip),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::internal("a name without addresses")))
+}
+
+fn judge(host: &Host, ip: IpAddr, port: u16, policy: Policy) -> Result<()> {
+    let why = match policy.check(ip) {
+        Ok(()) if policy::is_own_door(ip, port, is_own) => "where Lamplighter itself listens",
+        Ok(()) => return Ok(()),
+        Err(why) => why,
+    };
+    let say = format!("{} is {why}; Lamplighter does not connect there.", named(host, ip));
+    Err(Error::new(Kind::Upstream, "address_refused", say))
 }
 
 /// Tries the addresses in the resolver's order; each gets an even share of the time that is left.
@@ -101,9 +124,8 @@ fn connect(call: &Call, ips: &[IpAddr]) -> Result<TcpStream> {
     let until = (clock::mono() + call.connect_max).min(call.until);
     let mut last = None;
     for (i, ip) in ips.iter().enumerate() {
-        if let Err(why) = call.policy.check(*ip) {
-            let say = format!("{} is {why}; Lamplighter does not connect there.", named(call, *ip));
-            last = Some(Error::new(Kind::Upstream, "address_refused", say));
+        if let Err(refused) = judge(call.host, *ip, call.port, call.policy) {
+            last = Some(refused);
             continue;
         }
         let left = until.saturating_duration_since(clock::mono()) / (ips.len() - i) as u32;
@@ -128,15 +150,15 @@ pub fn is_own(ip: IpAddr) -> bool {
     ip.is_loopback() || from.is_ok_and(|from| from.ip() == ip)
 }
 
-fn named(call: &Call, ip: IpAddr) -> String {
-    match call.host.ip() {
+fn named(host: &Host, ip: IpAddr) -> String {
+    match host.ip() {
         Some(_) => ip.to_string(),
-        None => format!("{} ({ip})", call.host),
+        None => format!("{host} ({ip})"),
     }
 }
 
 fn explain_connect(call: &Call, ip: IpAddr, e: &io::Error) -> Error {
-    let (whom, port) = (named(call, ip), call.port);
+    let (whom, port) = (named(call.host, ip), call.port);
     let (kind, code, say) = match e.kind() {
         ErrorKind::ConnectionRefused => (
             Kind::Upstream,

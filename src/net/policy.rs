@@ -1,8 +1,9 @@
 //! Which addresses may be connected to. Names are checked by what they resolve to, at the moment of connecting, so that a
 //! second answer of the resolver (DNS rebinding) changes nothing.
 
-use crate::base::host::Cidr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::base::host::{Cidr, Host};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::OnceLock;
 
 /// Blocks of addresses that an administrator has opened. More than a few are a sign that the list is meant otherwise; a
 /// fixed size keeps a policy a plain value.
@@ -13,13 +14,38 @@ pub type Opened = [Option<Cidr>; 8];
 pub enum Policy {
     /// A machine of the fleet: private and loopback addresses are where servers live.
     Server,
+    /// The same, but not this machine: a name, or an address beside the server's own, must not mean our own services.
+    Elsewhere,
     /// A service on the Internet (webhooks): only globally reachable unicast addresses.
     Public,
     /// The same, and what stands in these blocks; never a metadata, link-local or multicast address.
     PublicAnd(Opened),
 }
 
+/// Where this process takes connections: nothing is asked there, whatever a policy says.
+static OWN_DOORS: OnceLock<Vec<SocketAddr>> = OnceLock::new();
+
+/// Told once, as soon as the doors are open.
+pub fn set_own_doors(doors: Vec<SocketAddr>) {
+    let _ = OWN_DOORS.set(doors);
+}
+
+/// Is this one of them? `is_own` tells whether an address is this machine's.
+pub(super) fn is_own_door(ip: IpAddr, port: u16, is_own: impl Fn(IpAddr) -> bool) -> bool {
+    let doors = OWN_DOORS.get().map_or(&[][..], Vec::as_slice);
+    let ip = ip.to_canonical();
+    (doors.iter()).any(|door| door.port() == port && (door.ip() == ip || door.ip().is_unspecified() && is_own(ip)))
+}
+
 impl Policy {
+    /// For a server whose address was given like this: only who says that it is this machine may mean this machine.
+    pub fn of_server(host: &Host) -> Policy {
+        match host.as_str() == "localhost" || host.ip().is_some_and(|ip| ip.to_canonical().is_loopback()) {
+            true => Policy::Server,
+            false => Policy::Elsewhere,
+        }
+    }
+
     /// The reason why `ip` is refused, as the end of the sentence "10.0.0.1 is …".
     pub fn check(self, ip: IpAddr) -> Result<(), &'static str> {
         // An IPv6 form that carries an IPv4 address is judged by what it carries (Dozzle, Pulse 2026: the filter saw only
@@ -39,6 +65,7 @@ impl Policy {
     fn takes_private(self, ip: IpAddr) -> bool {
         match self {
             Policy::Server => true,
+            Policy::Elsewhere => !ip.is_loopback(),
             Policy::Public => false,
             Policy::PublicAnd(opened) => opened.iter().flatten().any(|block| block.contains(ip)),
         }
@@ -120,6 +147,29 @@ mod tests {
         for ip in private.split_whitespace() {
             assert!(ok(Policy::Server, ip), "{ip}");
             assert!(!ok(Policy::Public, ip), "{ip}");
+        }
+    }
+
+    #[test]
+    fn who_names_another_machine_does_not_mean_ours() {
+        let host = |text| Policy::of_server(&Host::parse(text).unwrap());
+        for here in ["127.0.0.1", "localhost", "::1"] {
+            assert_eq!(host(here), Policy::Server, "{here}");
+        }
+        for other in ["web.example", "10.0.0.1", "localhost.example"] {
+            assert_eq!(host(other), Policy::Elsewhere, "{other}");
+        }
+        for (ip, good) in [
+            ("10.0.0.1", true),
+            ("8.8.8.8", true),
+            ("fd00::1", true),
+            ("127.0.0.1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(ok(Policy::Elsewhere, ip), good, "{ip}");
+        }
+        for ip in ["::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "169.254.169.254"] {
+            assert!(!ok(Policy::Elsewhere, ip), "{ip}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! the user's or the system's ssh configuration is read; a server can call nothing back.
 
 use super::{Auth, Target};
+use crate::base::host::Host;
 use std::ffi::OsString;
 
 /// Accepted by every OpenSSH from 8.4 on (Debian 11, Ubuntu 22.04).
@@ -62,8 +63,8 @@ pub(super) struct Paths<'a> {
     pub(super) log: &'a str,
 }
 
-/// The arguments of a job.
-pub(super) fn job(target: &Target, paths: &Paths) -> Vec<OsString> {
+/// The arguments of a job on the server that is `to`: an address, so that ssh looks no name up.
+pub(super) fn job(target: &Target, to: &Host, paths: &Paths) -> Vec<OsString> {
     let mut args = common(paths.master);
     let mut option = |name: &str, value: &str| args.extend(["-o".into(), format!("{name}={value}").into()]);
     option("UserKnownHostsFile", paths.known_hosts);
@@ -84,7 +85,7 @@ pub(super) fn job(target: &Target, paths: &Paths) -> Vec<OsString> {
     args.extend(["-E".into(), paths.log.into()]);
     args.extend(["-p".into(), target.port.to_string().into()]);
     args.extend(["-l".into(), target.user.as_str().into()]);
-    args.extend(["--".into(), target.host.as_str().into(), COMMAND.into()]);
+    args.extend(["--".into(), to.as_str().into(), COMMAND.into()]);
     args
 }
 
@@ -114,7 +115,7 @@ fn common(socket: &str) -> Vec<OsString> {
 mod tests {
     use super::*;
     use crate::base::clock::Duration;
-    use crate::base::host::{Host, UserName};
+    use crate::base::host::UserName;
     use crate::base::process::{self, Cancel, Program};
     use crate::base::secret::Secret;
 
@@ -162,7 +163,7 @@ mod tests {
     fn ssh_understands_every_option_as_it_is_meant() {
         let host = Host::parse("web-1.example.com").unwrap();
         let user = UserName::parse("ops").unwrap();
-        let with = |auth| understood(job(&target(host.clone(), user.clone(), auth), &PATHS));
+        let with = |auth| understood(job(&target(host.clone(), user.clone(), auth), &host, &PATHS));
         for (auth, own) in [
             (
                 key(None),
@@ -258,7 +259,7 @@ mod tests {
             let host = host.unwrap_or_else(|_| Host::parse("h").unwrap());
             let user = user.unwrap_or_else(|_| UserName::parse("u").unwrap());
             let target = target(host, user, key(None));
-            let args = job(&target, &PATHS);
+            let args = job(&target, &target.host, &PATHS);
             let args: Vec<&str> = args.iter().map(|a| a.to_str().unwrap()).collect();
             let [.., l, user, dashes, host, command] = args[..] else {
                 panic!()

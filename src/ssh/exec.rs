@@ -10,7 +10,7 @@
 
 use super::askpass::{Answer, Expect};
 use super::error::{self, error};
-use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, master, relative};
+use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, master, relative, settled};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file::{self, TempFile};
@@ -52,7 +52,7 @@ pub(super) fn run(
     let until = started + job.deadline;
     let script = whole(job.script)?;
     let mut seat = ssh.seat(target, until, cancel)?;
-    let met = Talk::open(ssh, target, &seat).and_then(|mut talk| {
+    let met = Talk::open(ssh, target, &seat, until.min(started + LOGIN)).and_then(|mut talk| {
         let sudo = talk.meet(until.min(started + LOGIN), cancel)?;
         Ok((talk, sudo))
     });
@@ -118,7 +118,9 @@ enum Heard {
 }
 
 impl<'a> Talk<'a> {
-    fn open(ssh: &'a Ssh, target: &'a Target, seat: &master::Seat) -> Result<Talk<'a>> {
+    fn open(ssh: &'a Ssh, target: &'a Target, seat: &master::Seat, until: Instant) -> Result<Talk<'a>> {
+        let at = format!("{}@{}:{}", target.user.as_str(), target.host.in_url(), target.port);
+        let to = settled(&target.host, target.port, &at, until)?;
         let new = |bytes: &[u8]| TempFile::new(&ssh.dir.join(FILES), bytes);
         let known_hosts = new(known_hosts(target)?.as_bytes())?;
         let log = new(b"")?;
@@ -141,7 +143,7 @@ impl<'a> Talk<'a> {
         };
         let mut running = Running::start(Program {
             name: "ssh",
-            args: argv::job(target, &paths),
+            args: argv::job(target, &to, &paths),
             env: answer.as_ref().map(|a| a.env(ssh)).unwrap_or_default(),
             dir: Some(&ssh.dir),
         })

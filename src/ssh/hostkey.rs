@@ -2,7 +2,7 @@
 //! RSA exist here; DSA is dead and a certificate is not a key to pin.
 
 use super::error::{at_error, ours};
-use crate::base::clock::Duration;
+use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::process::{self, Cancel, Program};
@@ -71,6 +71,8 @@ pub(super) fn fingerprint(blob: &[u8]) -> String {
 /// (`ssh_refused`, `ssh_timeout`, …), or `cancelled`. A server that does not answer takes up to 5 s more.
 pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Result<Vec<HostKey>> {
     let seconds = deadline.as_secs().clamp(1, 60);
+    let at = format!("{}:{port}", host.in_url());
+    let to = super::settled(host, port, &at, clock::mono() + deadline)?;
     let args = [
         "-T",
         &seconds.to_string(),
@@ -79,7 +81,7 @@ pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Resu
         "-t",
         "ed25519,ecdsa,rsa",
         "--",
-        host.as_str(),
+        to.as_str(),
     ];
     let program = Program {
         name: "ssh-keyscan",
@@ -87,11 +89,10 @@ pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Resu
         env: vec![],
         dir: None,
     };
-    let at = format!("{}:{port}", host.in_url());
     let limit = Duration::from_secs(seconds + 1);
     let seen = match process::run(program, b"", limit, 64 * 1024, cancel) {
         Ok(seen) => seen,
-        Err(e) if e.code == "deadline" => return Err(why_not(host, port, &at, "ssh-keyscan did not end")),
+        Err(e) if e.code == "deadline" => return Err(why_not(&to, port, &at, "ssh-keyscan did not end")),
         Err(e) => return Err(ours(e)),
     };
     // `host ssh-ed25519 AAAA…`; a line that is no key of ours is nothing to us.
@@ -103,7 +104,7 @@ pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Resu
     keys.sort_by_key(|key| KINDS.iter().position(|kind| *kind == key.kind()));
     keys.dedup();
     match keys.is_empty() {
-        true => Err(why_not(host, port, &at, &seen.stderr)),
+        true => Err(why_not(&to, port, &at, &seen.stderr)),
         false => Ok(keys),
     }
 }

@@ -6,12 +6,14 @@
 //! ([`askpass`]) or the job's own stdin, after the server said that it wants one. No value ever becomes an argument or
 //! an environment variable. A job that is cancelled, late or cut off ends on the server too, with all its children.
 
-use crate::base::clock::Duration;
+use crate::base::clock::{Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file;
 use crate::base::host::{Host, UserName};
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
+use crate::net::dial;
+use crate::net::policy::Policy;
 use std::path::PathBuf;
 
 pub use crate::base::process::Stream;
@@ -158,6 +160,16 @@ impl Drop for Ssh {
         self.close(|_| true);
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Where a server is now: its address, judged like that of every other connection of ours, and then the only one that is
+/// gone to. Whose key is wanted is told by its number, not by its address.
+fn settled(host: &Host, port: u16, at: &str, until: Instant) -> Result<Host> {
+    let ip = dial::judged(host, port, Policy::of_server(host), until).map_err(|e| match e.code {
+        "name_unknown" => error::at_error("ssh_name_unknown", at, &e.log),
+        _ => e,
+    })?;
+    Host::parse(&ip.to_string()).map_err(Error::internal)
 }
 
 /// A socket's path has 107 bytes (`unix(7)`); ours have 50 after the runtime folder's.

@@ -151,6 +151,7 @@ fn target(server: i64, port: u16) -> PollTarget {
         security: Security::Plain,
         host: Host::parse(&format!("127.9.{}.{}", server / 250, 1 + server % 250)).unwrap(),
         port,
+        policy: lamplighter::net::policy::Policy::Server,
         path: format!("/api/{}/all", 3 + server % 2),
         path_seen: None,
         auth: PollAuth::None,

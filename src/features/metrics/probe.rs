@@ -43,6 +43,8 @@ pub struct PollTarget {
     pub host: Host,
     /// Its port.
     pub port: u16,
+    /// Where that may be.
+    pub policy: Policy,
     /// As the person gave it.
     pub path: String,
     /// The path that answered last, when it was another one: it is tried first.
@@ -305,7 +307,7 @@ fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut Line) -> Resu
         host: &target.host,
         port: target.port,
         security: target.security,
-        policy: Policy::Server,
+        policy: target.policy,
         connect_max: CONNECT_MAX,
         until,
     };

@@ -21,6 +21,7 @@ use crate::features::rules::judge::{Look, Measured};
 use crate::features::servers::{self, Polled};
 use crate::net::dial;
 use crate::net::get::Line;
+use crate::net::policy::Policy;
 use crate::schedule::pool::Bounds;
 use crate::settings;
 use std::collections::HashSet;
@@ -230,6 +231,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         security: probe::security(f.glances_scheme, &f.glances_tls_pin).map_err(Error::internal)?,
         host,
         port: f.glances_port,
+        policy: Policy::of_server(&Host::parse(&f.host).map_err(Error::internal)?),
         path: f.glances_path.clone(),
         path_seen: server.glances_path_seen.clone().filter(|seen| *seen != f.glances_path),
         auth,

@@ -225,8 +225,9 @@ fn show_server(app: &App, server: &Server) -> Result<Reply> {
 fn create(ctx: &Ctx) -> Result<Reply> {
     let fresh = ctx.app.db.read(super::fresh)?;
     let valid = model::read(Input::read(ctx.request)?, fresh, None)?;
-    check_stored_key(ctx.app, None, &valid.secrets)?;
     let actor = ctx.actor()?;
+    model::check_here(&valid.fields, None, actor.role())?;
+    check_stored_key(ctx.app, None, &valid.secrets)?;
     let server = ctx.app.db.write(|tx| {
         let id = super::create(ctx.app, tx, &valid, actor.by())?;
         super::get(tx, id)
@@ -269,6 +270,7 @@ pub fn save(
         tries -= 1;
         let old = app.db.read(|conn| super::get(conn, id))?;
         let valid = model::read(input.clone(), base(&old), Some((&old.fields, old.has)))?;
+        model::check_here(&valid.fields, Some(&old.fields), actor.role())?;
         check_stored_key(app, Some(id), &valid.secrets)?;
         let saved = app.db.write(|tx| {
             super::update(app, tx, &old, &valid, actor.by())?;

@@ -1,9 +1,11 @@
 //! A server's fields and the only way to make them valid.
 
+use crate::access::{Right, Role};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
 use crate::http::input::{Input, Kept};
+use crate::net::policy::Policy;
 use crate::ssh::{hostkey, keys};
 use std::net::IpAddr;
 
@@ -318,6 +320,21 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
         secrets,
         host_key: host_key.flatten(),
     })
+}
+
+/// What listens on this machine's loopback is for those who run it: a server that is this machine, and where on it Glances
+/// is asked, is an administrator's to name.
+pub fn check_here(f: &Fields, old: Option<&Fields>, role: Role) -> Result<()> {
+    let here = Host::parse(&f.host).is_ok_and(|host| Policy::of_server(&host) == Policy::Server);
+    let moved = old.is_none_or(|old| (&old.host, old.glances_at()) != (&f.host, f.glances_at()));
+    if !here || !moved || role.may(Right::Administer) {
+        return Ok(());
+    }
+    Err(Error::invalid(vec![Field {
+        field: "host",
+        code: "own_machine",
+        message: "This is the machine that Lamplighter runs on. Only an administrator may add or move it.".into(),
+    }]))
 }
 
 fn set<T>(slot: &mut T, value: Option<T>) {

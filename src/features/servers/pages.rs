@@ -774,6 +774,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     let actor = ctx.actor()?;
     let fresh = ctx.app.db.read(super::fresh)?;
     let added = model::read(input(&pairs), fresh, None).and_then(|valid| {
+        model::check_here(&valid.fields, None, actor.role())?;
         api::check_stored_key(ctx.app, None, &valid.secrets)?;
         let id = ctx.app.db.write(|tx| super::create(ctx.app, tx, &valid, actor.by()))?;
         Ok((id, valid.host_key.is_some()))
