@@ -210,11 +210,12 @@ fn work_that_fails_again_and_again_is_not_healthy() {
     });
     let scheduler = house.client().get("/health/scheduler");
     assert_eq!(scheduler.is(503)["status"], "unhealthy");
+    rename("silences_gone", "silences"); // every page reads them
     let page = admin.get("/settings").text();
     assert!(
         page.contains("Sending of messages") && page.contains("in a row"),
         "{page}"
     );
-    tables.iter().for_each(|table| rename(&format!("{table}_gone"), table));
+    rename("notification_queue_gone", "notification_queue");
     is("healthy");
 }

@@ -2,8 +2,8 @@
 //! change itself. Rows neither change nor go (triggers say so to the honest); [`verify`] finds a row that was altered, rows
 //! that are missing in front, in the middle or, by the [`head`], at the end.
 
-mod head;
 mod queries;
+mod head;
 
 use self::head::Found;
 use crate::base::clock::{self, Ms};

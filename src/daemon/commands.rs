@@ -49,7 +49,7 @@ pub fn run(asked: &Asked) -> Result<u8> {
         "reset-password" => done(asked, &user_commands::reset_password(&open(config)?, asked)?),
         "disable-user" => done(asked, &user_commands::set_disabled(&open(config)?, asked, true)?),
         "enable-user" => done(asked, &user_commands::set_disabled(&open(config)?, asked, false)?),
-        "verify-audit" => done(asked, &features::audit::verify(&open(config)?, asked)?),
+        "verify-audit" => done(asked, &features::audit::commands::verify(&open(config)?, asked)?),
         "export" => {
             print(&fleet::export(&open(config)?)?);
             Ok(0)

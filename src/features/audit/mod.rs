@@ -1,13 +1,14 @@
 //! The audit's chain is walked at start and each hour: what is wrong with it is an alert, and `lamplighter verify-audit`
 //! says which row.
 
+pub mod commands;
+
 use super::alerts;
 use crate::app::App;
-use crate::audit::{self, Broken, By};
+use crate::audit::{self, Broken};
 use crate::base::clock::Duration;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::Result;
 use crate::base::log;
-use crate::cli::Asked;
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::schedule::{Periodic, Work};
@@ -44,32 +45,4 @@ fn tell(app: &App, broken: Option<Broken>) -> Result<()> {
             None => Ok(()),
         }
     })
-}
-
-/// `verify-audit`: says how many rows there are, or fails with the first thing that is wrong.
-pub fn verify(app: &App, asked: &Asked) -> Result<String> {
-    let whole = |rows: i64| format!("The audit is whole: {rows} rows, none changed and none missing.");
-    let broken = match audit::verify(&app.db, &app.vault)? {
-        Ok(rows) => return Ok(whole(rows)),
-        Err(broken) => broken,
-    };
-    if asked.flag("accept").is_none() {
-        let hint = match broken.is_about_the_end() {
-            true => " If a backup was put back, that is why: lamplighter verify-audit --accept",
-            false => "",
-        };
-        let say = format!("The audit is broken. {broken}{hint}");
-        return Err(Error::new(Kind::Conflict, "audit_broken", say));
-    }
-    if !broken.is_about_the_end() {
-        let say = format!("{broken} That cannot be accepted, only known.");
-        return Err(Error::new(Kind::Conflict, "audit_broken", say));
-    }
-    let by = By {
-        actor: "cli",
-        ip: "",
-        request_id: "",
-    };
-    audit::accept(&app.db, &app.vault, by, &broken)?;
-    Ok(format!("{broken} That is noted in the audit, which goes on from here."))
 }

@@ -164,6 +164,7 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
     if endpoint.is_none() && values.contains_key("port") {
         values.insert("port".into(), "".into()); // the usual one of whatever is chosen
     }
+    values.entry("preset").or_insert("".into());
     values.insert("name".into(), f.name.clone().into());
     values.insert("enabled".into(), f.enabled.into());
     values.insert("lang".into(), json!(f.lang));

@@ -243,7 +243,7 @@ pub const BUILTIN: &[Builtin] = &[
     event(18, "ERROR", "server.deploy_failed", About::Server),
     event(19, "ERROR", "certificate.failed", About::Domain),
     event(20, "WARNING", "domain.left_behind", About::Domain),
-    event(21, "CRITICAL", "audit.broken", About::Other),
+    event(22, "CRITICAL", "audit.broken", About::Other),
 ];
 
 impl Builtin {

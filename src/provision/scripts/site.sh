@@ -108,8 +108,8 @@ names_of() { openssl x509 -in "$1" -noout -ext subjectAltName 2>/dev/null | tr '
 lineage_names() { echo "lamplighter-$1 lamplighter2-$1 lamplighter3-$1 $1"; }
 lineage_is_ours() { # LINEAGE NAME
   lineage_is_whole "$1" || return 1
-  case $1,$HOW in "$2,"*' ours '*) ;; "$2,"*) return 1 ;; esac
-  [ "$(names_of "$LINEAGES/live/$1/fullchain.pem")" = "$2" ]
+  [ "$1" = "$2" ] || return 0
+  case $HOW in *' ours '*) [ "$(names_of "$LINEAGES/live/$1/fullchain.pem")" = "$2" ] ;; *) return 1 ;; esac
 }
 # lineage_is_whole LINEAGE: all that certbot wants to see of one. What is not whole it passes over: it would order a
 # certificate, find its place taken, and order the next one the next time. Sets HOW to how it is renewed.

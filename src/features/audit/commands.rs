@@ -1,0 +1,34 @@
+//! `verify-audit`: for whoever has the data folder.
+
+use crate::app::App;
+use crate::audit::{self, By};
+use crate::base::error::{Error, Kind, Result};
+use crate::cli::Asked;
+
+/// `verify-audit`: says how many rows there are, or fails with the first thing that is wrong.
+pub fn verify(app: &App, asked: &Asked) -> Result<String> {
+    let whole = |rows: i64| format!("The audit is whole: {rows} rows, none changed and none missing.");
+    let broken = match audit::verify(&app.db, &app.vault)? {
+        Ok(rows) => return Ok(whole(rows)),
+        Err(broken) => broken,
+    };
+    if asked.flag("accept").is_none() {
+        let hint = match broken.is_about_the_end() {
+            true => " If a backup was put back, that is why: lamplighter verify-audit --accept",
+            false => "",
+        };
+        let say = format!("The audit is broken. {broken}{hint}");
+        return Err(Error::new(Kind::Conflict, "audit_broken", say));
+    }
+    if !broken.is_about_the_end() {
+        let say = format!("{broken} That cannot be accepted, only known.");
+        return Err(Error::new(Kind::Conflict, "audit_broken", say));
+    }
+    let by = By {
+        actor: "cli",
+        ip: "",
+        request_id: "",
+    };
+    audit::accept(&app.db, &app.vault, by, &broken)?;
+    Ok(format!("{broken} That is noted in the audit, which goes on from here."))
+}
