@@ -290,7 +290,7 @@ const SHARED: &str = "certbot certonly --webroot -w /var/www/html -n --agree-tos
      --server https://acme.lab.test:14000/dir --cert-name alpha.test -d www.alpha.test -d mail.alpha.test >/dev/null 2>&1
  printf 'server { listen 443 ssl; server_name www.alpha.test; ssl_certificate /etc/letsencrypt/live/alpha.test/fullchain.pem;
  ssl_certificate_key /etc/letsencrypt/live/alpha.test/privkey.pem; location / { proxy_pass http://127.0.0.1:9001; } }' \
- >/etc/nginx/sites-enabled/theirs; nginx -t && systemctl reload nginx";
+ >/etc/nginx/sites-enabled/a-theirs; nginx -t && systemctl reload nginx";
 const LIVE: &str = "/etc/letsencrypt/live";
 
 fn names(lineage: &str) -> String {
