@@ -40,7 +40,7 @@ fn what_nginx_really_shows_is_seen_not_what_lies_on_its_disk() {
     let _hosts = Hosts::fresh(&["h6"], Some("web"));
     nginx("");
     certbot("");
-    let live = format!("/etc/letsencrypt/live/lamplighter-{NAME}");
+    let live = format!("/etc/letsencrypt/live/{NAME}");
     let tls = format!(
         "server {{ listen 443 ssl http2; listen [::]:443 ssl http2; server_name {NAME}; ssl_certificate {live}/fullchain.pem; \
          ssl_certificate_key {live}/privkey.pem; return 204; }}"
