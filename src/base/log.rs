@@ -2,11 +2,10 @@
 //! Control characters are escaped, so that no text from outside can forge a line. Secrets never get here: what may hold
 //! one goes through [`super::redact`] first.
 
-use super::clock::{self, Duration, Instant};
+use super::clock;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,54 +91,6 @@ fn escape(text: &str) -> String {
         .collect()
 }
 
-/// So many lines at once, and then one more each so often: of a storm the rest is counted and not written.
-pub struct Ration {
-    max: u32,
-    every: Duration,
-    state: Mutex<State>,
-}
-
-struct State {
-    used: u32,
-    /// When one came back last.
-    since: Option<Instant>,
-    untold: u64,
-}
-
-impl Ration {
-    /// Full.
-    pub const fn new(max: u32, every: Duration) -> Ration {
-        Ration {
-            max,
-            every,
-            state: Mutex::new(State {
-                used: 0,
-                since: None,
-                untold: 0,
-            }),
-        }
-    }
-
-    /// Shall this line be written? Then with how many before it that were only counted.
-    pub fn next(&self) -> Option<u64> {
-        self.next_at(clock::mono())
-    }
-
-    fn next_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = *state.since.get_or_insert(now);
-        let back = u32::try_from((now - since).as_millis() / self.every.as_millis().max(1)).unwrap_or(u32::MAX);
-        state.since = Some(since + self.every.saturating_mul(back));
-        state.used = state.used.saturating_sub(back);
-        if state.used == self.max {
-            state.untold += 1;
-            return None;
-        }
-        state.used += 1;
-        Some(std::mem::take(&mut state.untold))
-    }
-}
-
 /// What happened.
 pub fn info(target: &str, message: &str, fields: &[(&str, &str)]) {
     line(Level::Info, target, message, fields);
@@ -153,20 +104,4 @@ pub fn warning(target: &str, message: &str, fields: &[(&str, &str)]) {
 /// What failed.
 pub fn error(target: &str, message: &str, fields: &[(&str, &str)]) {
     line(Level::Error, target, message, fields);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_storm_is_counted_and_not_written_out() {
-        let (ration, start) = (Ration::new(3, Duration::from_secs(1)), clock::mono());
-        let told: Vec<_> = (0..100).filter_map(|_| ration.next_at(start)).collect();
-        assert_eq!(told, [0; 3]);
-        let later = start + Duration::from_secs(1);
-        assert_eq!([ration.next_at(later), ration.next_at(later)], [Some(97), None]);
-        let rested = start + Duration::from_secs(60);
-        assert_eq!((0..100).filter_map(|_| ration.next_at(rested)).count(), 3);
-    }
 }

@@ -1,18 +1,22 @@
 //! The same work on many things, a few at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a mutex holds, also after a panic of whoever held it: for what is whole between any two statements.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Calls `work` for each item on at most `width` threads and gives the results in the items' order. A panic of one of
 /// them goes on here, after the others have ended.
 pub fn map<T: Sync, R: Send>(items: &[T], width: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Option<R>>> = Mutex::new(items.iter().map(|_| None).collect());
-    let lock = || results.lock().unwrap_or_else(PoisonError::into_inner);
     let take_all = || {
         while let Some((n, item)) = next_of(items, &next) {
             let result = work(item);
-            lock()[n] = Some(result);
+            lock(&results)[n] = Some(result);
         }
     };
     std::thread::scope(|scope| {

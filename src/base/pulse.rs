@@ -3,8 +3,9 @@
 
 use super::clock::{self, Duration, HOUR, Ms, SECOND};
 use super::error::Result;
+use super::parallel::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// What is known of one such work.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -100,6 +101,6 @@ impl Pulses {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

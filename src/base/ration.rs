@@ -1,9 +1,10 @@
 //! Lines about the same thing are rationed: some at once, then one now and then that tells how many were left out before it.
 
 use super::clock::{Duration, Instant};
+use super::parallel::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Of one thing.
 #[derive(Default)]
@@ -53,7 +54,7 @@ impl<K: Hash + Eq + Copy> Rations<K> {
 
     /// See [`Ration::next`].
     pub fn next(&self, thing: K, now: Instant) -> Option<u64> {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = lock(&self.of);
         if of.len() >= THINGS_MAX && !of.contains_key(&thing) {
             let oldest = of
                 .iter()

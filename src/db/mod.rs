@@ -9,13 +9,14 @@ mod room;
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::log;
+use crate::base::parallel::lock;
 use crate::base::process::Cancel;
 use room::Room;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// What a query gets: a connection inside a read transaction, or (by deref) a [`Tx`].
 pub type Conn = Connection;
@@ -33,6 +34,7 @@ pub enum Durability {
 pub struct Db {
     path: PathBuf,
     durability: Durability,
+    /// A panic inside a transaction rolls it back; the connection itself stays good.
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     /// Never writes, so that it sees every commit as somebody else's.
@@ -342,11 +344,6 @@ impl Db {
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |r| r.get(0))?)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic inside a transaction rolls it back; the connection itself stays good.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connection> {

@@ -8,13 +8,14 @@ use crate::base::error::Result;
 use crate::base::id::{Id, Task};
 use crate::base::lines;
 use crate::base::log as daemon_log;
+use crate::base::parallel::lock;
 use crate::base::redact::Scrub;
 use crate::base::secret::Secret;
 use crate::base::text;
 use crate::db::Db;
 use crate::events::wake::Wake;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// More lines than anybody reads; the rest would only fill the disk.
@@ -116,10 +117,6 @@ impl Drop for Log {
             let _ = writer.join();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_loop(db: &Db, wake: &Wake, task: Id<Task>, receive: &Receiver<Message>) {

@@ -13,13 +13,15 @@ use crate::app::App;
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
-use crate::base::log::{self, Ration};
+use crate::base::log;
+use crate::base::ration::Rations;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
 use crate::features::{notifications, rules};
 use crate::schedule::{Periodic, Work};
 use crate::{audit, settings};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use queries::Filter;
@@ -402,11 +404,13 @@ impl Alert {
 }
 
 /// A fleet that goes dark at once is not written out.
-static LINES: Ration = Ration::new(60, Duration::from_secs(1));
+static LINES: LazyLock<Rations<()>> = LazyLock::new(|| Rations::new(60, Duration::from_secs(1)));
 
 /// The same for the daemon's log: what everybody may see of it.
 fn tell_log(event: &str, alert: Alert, saying: Saying) {
-    let Some(untold) = LINES.next() else { return };
+    let Some(left_out) = LINES.next((), clock::mono()) else {
+        return;
+    };
     let alert = alert.for_eyes_of(Role::Viewer);
     let (what, id, name) = &alert.target;
     let (id, target) = (alert.id.to_string(), format!("{what} {id} {name}"));
@@ -418,9 +422,9 @@ fn tell_log(event: &str, alert: Alert, saying: Saying) {
         ("title", &alert.title),
         ("muted", if saying.muted { "yes" } else { "no" }),
     ];
-    let untold = untold.to_string();
-    if untold != "0" {
-        fields.push(("untold", &untold));
+    let left_out = left_out.to_string();
+    if left_out != "0" {
+        fields.push(("left_out_before", &left_out));
     }
     let level = match (event, alert.level.as_str()) {
         ("alert.resolved", _) | (_, "INFO") => log::Level::Info,

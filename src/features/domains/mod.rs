@@ -236,13 +236,20 @@ fn refuse_removing(domain: &Domain) -> Result<()> {
     Ok(())
 }
 
+fn refuse_while_worked_on(conn: &Conn, id: Id<id::Domain>) -> Result<()> {
+    match queue::open(conn, ("domain", id.get()), |_| true)? {
+        None => Ok(()),
+        Some(task) => {
+            let say = format!("Task {task} still works on this domain. Wait for it or cancel it first.");
+            Err(Error::new(Kind::Conflict, "task_open", say))
+        }
+    }
+}
+
 /// Deletes a domain: at once when nothing of it lies on a server, else by a task that takes it off first.
 pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Option<Id<Task>>> {
     let domain = get(tx, id)?;
-    if let Some(task) = queue::open(tx, ("domain", id.get()), |_| true)? {
-        let say = format!("Task {task} still works on this domain. Wait for it or cancel it first.");
-        return Err(Error::new(Kind::Conflict, "task_open", say));
-    }
+    refuse_while_worked_on(tx, id)?;
     if !sites::deployed(tx, id)? {
         let object = format!("domain {id} {}", domain.fields.domain);
         let data = serde_json::json!({ "name": domain.name() });
@@ -258,10 +265,7 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit
 /// it had never been deployed.
 pub fn forget_site(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
     let domain = get(tx, id)?;
-    if let Some(task) = queue::open(tx, ("domain", id.get()), |_| true)? {
-        let say = format!("Task {task} still works on this domain. Wait for it or cancel it first.");
-        return Err(Error::new(Kind::Conflict, "task_open", say));
-    }
+    refuse_while_worked_on(tx, id)?;
     let row = sites::at(tx, id, server)?;
     let name = domain.name();
     let on = servers::get(tx, server)?.fields.name;

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
-use crate::base::parallel;
+use crate::base::parallel::{self, lock};
 use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
@@ -289,14 +289,8 @@ impl<'a> Deploy<'a> {
     }
 
     fn put_back(&self, row: &Row, server: &Server, bridge: &str) -> Result<()> {
-        if self
-            .run
-            .app
-            .db
-            .read(|conn| sites::of(conn, row.domain))?
-            .iter()
-            .any(|now| now.server == row.server && now.text != row.text)
-        {
+        let now = self.run.app.db.read(|conn| sites::of(conn, row.domain))?;
+        if now.iter().any(|now| now.server == row.server && now.text != row.text) {
             return Ok(());
         }
         let (name, sum) = (self.wish.name(), plan::sum(bridge));
@@ -618,10 +612,6 @@ impl<'a> Deploy<'a> {
 /// The server did not let us in, for whatever reason.
 pub(super) fn is_unreached(e: &Error) -> bool {
     e.code.starts_with("ssh_")
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// The row as it is now: a person may have taken the server off the domain meanwhile.

@@ -14,6 +14,7 @@ use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::log;
+use crate::base::parallel::lock;
 use crate::db::{Conn, Db, Tx};
 use crate::events::outbox;
 use crate::features::rules;
@@ -26,7 +27,7 @@ use crate::schedule::pool::Bounds;
 use crate::settings;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this; a changed setting takes as long.
@@ -268,10 +269,6 @@ pub fn offline_since(metrics: &Arc<Db>) -> Result<Option<Ms>> {
 
 /// Where it is noted that we are offline: after a restart nobody has answered yet, and the alert is still open.
 const OFFLINE_SINCE: &str = "controller.offline_since";
-
-fn lock(own_net: &Mutex<OwnNet>) -> std::sync::MutexGuard<'_, OwnNet> {
-    own_net.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl PollSink for Lamps {
     fn polled(&self, mut batch: Vec<Outcome>) -> Result<()> {
