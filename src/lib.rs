@@ -1,7 +1,7 @@
 //! Lamplighter looks after a fleet of Debian and Ubuntu servers over the system `ssh`.
 //!
 //! The order of the modules below is the import law: a module may use only those declared above it
-//! (`tests/laws.rs`). Machines come first (what must exist once and has no URL), features last
+//! (`tests/it/laws.rs`). Machines come first (what must exist once and has no URL), features last
 //! (what a person asks for and has a URL).
 #![deny(unsafe_code)]
 #![warn(missing_docs)]

@@ -2,7 +2,7 @@
 //! size and time, reads requests by a strict grammar and whole, and hands each to the inner server as one clean request
 //! over one Unix-socket connection. Answers come back whole and leave with the security headers.
 //!
-//! `tiny_http` alone dies of one hostile request in a dozen ways; behind the edge it meets none (`tests/edge.rs`).
+//! `tiny_http` alone dies of one hostile request in a dozen ways; behind the edge it meets none (`tests/it/edge.rs`).
 
 mod refusal;
 mod limits;

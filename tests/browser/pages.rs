@@ -1,0 +1,313 @@
+//! The pages in a real browser, as a person meets them: no error in the console, the policy holds, the rules of
+//! accessibility are kept, nothing jumps; by mouse, by keyboard, on the phone, light and dark.
+
+use crate::{common, fake};
+
+use common::*;
+use fake::proxy;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+/// Runs steps (see `tests/browser/README.md`) and fails with what went wrong.
+fn drive(steps: &str) -> String {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.py");
+    let driver = std::env::var("LAMPLIGHTER_BROWSER").unwrap_or_else(|_| beside.into());
+    let mut child = Command::new(driver)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(steps.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    // The failed step is the last of a long list, and the problems come after it.
+    let end = told.floor_char_boundary(told.len().saturating_sub(2_000));
+    assert!(output.status.success(), "{}", &told[end..]);
+    told
+}
+
+fn sign_in(house: &House) -> String {
+    sign_in_at(house, house.address)
+}
+
+fn sign_in_at(house: &House, address: impl std::fmt::Display) -> String {
+    format!(
+        r##"{{"goto": "http://{address}/login"}}, {{"type": "#login", "text": "{ADMIN}"}}, {{"type": "#password", "text": "{}"}},
+           {{"click": "button.pri"}}, {{"wait": "nav#nav"}}, {{"wait_js": "document.querySelector('#palette') !== null"}}"##,
+        house.password
+    )
+}
+
+/// Glances of a fixture on a port of its own, for as long as the test runs.
+fn fake_glances() -> u16 {
+    let body = include_str!("../data/glances/4.3.3/full/all.json");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(body.as_bytes()));
+        }
+    });
+    port
+}
+
+/// Adds a server that is polled every 5 s.
+fn add_server(house: &House, name: &str, glances_port: u16) {
+    let port = glances_port.to_string();
+    let form = [
+        ("name", name),
+        ("host", "127.0.0.1"),
+        ("ssh_port", "9"),
+        ("username", "deploy"),
+        ("auth_type", "password"),
+        ("password", "not a secret here"),
+        ("glances_port", port.as_str()),
+        ("glances_path", "/api/4/all"),
+        ("poll_interval_s", "5"),
+    ];
+    assert_eq!(house.browser_of_admin().post("/servers", &form).status, 303);
+}
+
+/// An upstream, a group, and two domains in states of their own.
+fn add_domains(house: &House) {
+    let mut admin = house.browser_of_admin();
+    let upstream = [
+        ("name", "shop-web"),
+        ("targets", "10.0.0.7:8080 5\n[2001:db8::7]:80"),
+        ("notes", ""),
+    ];
+    assert_eq!(admin.post("/upstreams", &upstream).status, 303);
+    assert_eq!(admin.post("/groups", &[("name", "Shops")]).status, 303);
+    for (name, ssl) in [
+        ("магазин.northwind.example", "true"),
+        ("plain.northwind.example", "false"),
+    ] {
+        let domain = [
+            ("domain", name),
+            ("upstream_id", "1"),
+            ("group_id", "1"),
+            ("server_ids", "1"),
+            ("ssl", ssl),
+        ];
+        assert_eq!(admin.post("/domains", &domain).status, 303);
+    }
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn every_page_is_clean_in_all_four_looks() {
+    let house = House::new();
+    add_server(&house, "lamp-01", fake_glances());
+    add_server(&house, "lamp-02", 9);
+    house
+        .browser_of_admin()
+        .wait_for("/servers/1", |page| page.has("class=\"why t-lit\""));
+    house
+        .browser_of_admin()
+        .wait_for("/servers/2", |page| page.has("class=\"why t-dark\""));
+    add_domains(&house);
+    let pages = [
+        "/",
+        "/upstreams",
+        "/upstreams/new",
+        "/upstreams/1",
+        "/groups",
+        "/groups?edit=1",
+        "/groups?delete=1",
+        "/domains",
+        "/domains/new",
+        "/domains/1",
+        "/domains/1/edit",
+        "/domains/1/delete",
+        "/servers",
+        "/servers/new",
+        "/servers/1",
+        "/servers/2",
+        "/servers/1/edit",
+        "/servers/1/delete",
+        "/servers/1/install-glances",
+        "/servers/1/metrics",
+        "/logs",
+        "/tasks/1",
+        "/alerts",
+        "/alert-rules",
+        "/alert-rules/new?watches=disk",
+        "/certificates",
+        "/certificates/new",
+        "/settings",
+        "/prefs",
+    ];
+    for view in ["desktop", "phone"] {
+        for scheme in ["light", "dark"] {
+            let mut steps = format!(
+                r#"[{{"view": "{view}"}}, {{"media": {{"prefers-color-scheme": "{scheme}"}}}}, {}"#,
+                sign_in(&house)
+            );
+            for page in pages {
+                steps += &format!(
+                    r#", {{"goto": "http://{}{page}"}}, {{"wait_js": "document.readyState === 'complete'"}}, {{"pause": 0.3}}, {{"a11y": true}},
+                    {{"wait_js": "document.documentElement.scrollWidth <= innerWidth"}}"#,
+                    house.address
+                );
+            }
+            let told = drive(&(steps + r#", {"layout_shift": 0.01}, {"clean": true}]"#));
+            let rule = told
+                .find("\"rule\":")
+                .map(|at| &told[at..told.floor_char_boundary(at + 200)]);
+            assert_eq!(rule, None, "{view} {scheme}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn an_action_shows_its_progress_in_a_dialog_and_the_task_page_tells_the_end() {
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
+    house
+        .browser_of_admin()
+        .wait_for("/tasks/1", |page| !page.has("data-running"));
+    drive(&format!(
+        r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"click": ".why button"}}, {{"wait": "#progress[open]"}},
+        {{"wait_js": "document.querySelector('#pnow').textContent === 'Failed'"}},
+        {{"wait_text": "refused the connection"}},
+        {{"click": "#plink"}}, {{"wait_text": "SSH: connection refused"}}, {{"wait": ".why.t-dark"}}, {{"clean": true}}]"##,
+        sign_in(&house),
+        house.address
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn behind_a_proxy_that_holds_streams_back_a_task_is_followed_with_its_lines_steps_and_end() {
+    let house = House::new();
+    let door = Door::new(1);
+    let mut wanted = server("web", door.port);
+    wanted["host_key"] = serde_json::json!(door.key_line());
+    let admin = house.admin();
+    let id = admin.post("/api/servers", &wanted).is(201)["id"].clone();
+    door.hold_logins();
+    let path = format!("/api/servers/{id}/check-ssh");
+    let task = admin.post(&path, &serde_json::json!({})).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
+    eventually("ssh is at the door", || (door.logins() > 0).then_some(()));
+    let proxy = proxy::buffering(house.address);
+    let address = format!("127.0.0.1:{}", proxy.port);
+    let asked = |what: &str| {
+        let part = format!("/api/tasks/{task}/{what}?");
+        eventually(&part, || {
+            proxy.seen().iter().any(|head| head.contains(&part)).then_some(())
+        });
+    };
+    let steps = format!(
+        r##"[{}, {{"goto": "http://{address}/tasks/{task}"}},
+        {{"wait": "#steps li.bad[data-step=certbot]", "limit": 30}}, {{"wait_text": "told meanwhile"}},
+        {{"wait": ".why.t-dark", "limit": 30}}, {{"wait_gone": "body[data-running]"}}, {{"clean": true}}]"##,
+        sign_in_at(&house, &address),
+    );
+    std::thread::scope(|scope| {
+        scope.spawn(|| drive(&steps));
+        asked("stream");
+        // The step is told by no row but its line's, so it cannot come with a page that is loaded again.
+        let step = r#"{"step":1,"steps":2,"name":"certbot","title":"certbot","state":"failed","ms":5}"#;
+        for (seq, source, line) in [(900, "progress", step), (901, "task", "told meanwhile")] {
+            let sql = "INSERT INTO task_logs VALUES (?1, ?2, 1, 'info', ?3, '', ?4)";
+            let db = house.database("lamplighter.db");
+            db.execute(sql, rusqlite::params![task, seq, source, line]).unwrap();
+        }
+        asked("logs");
+        eventually("the lines were fetched", || {
+            let from = format!("/api/tasks/{task}/logs?after=901");
+            proxy.seen().iter().any(|head| head.contains(&from)).then_some(())
+        });
+        door.open();
+    });
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn a_lamp_is_seen_to_be_lit_and_its_charts_fill_without_a_reload() {
+    let house = House::new();
+    add_server(&house, "lamp-01", fake_glances());
+    drive(&format!(
+        r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"wait": ".why.t-lit", "limit": 40}}, {{"wait": ".live[data-live=live]"}},
+        {{"wait_js": "/avg/.test(document.querySelector('#c-mem canvas').getAttribute('aria-label'))", "limit": 30}},
+        {{"wait_js": "!performance.getEntriesByType('resource').some(e => new URL(e.name).pathname === '/api/servers/1')"}},
+        {{"clean": true}}]"##,
+        sign_in(&house),
+        house.address
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn the_first_page_becomes_the_overview_when_the_first_lamp_is_lit() {
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
+    let sign_in = sign_in(&house);
+    let steps = format!(
+        r##"[{sign_in}, {{"goto": "http://{}/"}}, {{"wait": "body[data-live=welcome]"}}, {{"wait": ".live[data-live=live]"}},
+        {{"eval": "fetch('/api/servers/1', {{method: 'PATCH', headers: {{'Content-Type': 'application/json', 'X-CSRF-Token': document.documentElement.dataset.csrf}}, body: '{{\"glances_port\": {}}}'}}).then(r => r.status)"}},
+        {{"wait": "body[data-live=home]", "limit": 60}}, {{"wait": ".live[data-live=live]"}}, {{"clean": true}}]"##,
+        house.address,
+        fake_glances()
+    );
+    drive(&steps);
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn the_keyboard_reaches_everything_and_single_letters_can_be_switched_off() {
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
+    drive(&format!(
+        // A page that a key leads to is there before its scripts are.
+        r##"[{}, {{"wait_js": "document.readyState === 'complete'"}}, {{"press": "g s"}}, {{"wait": "table.fleet"}}, {{"wait_js": "document.readyState === 'complete'"}}, {{"press": "j"}}, {{"press": "Enter"}}, {{"wait": ".why"}},
+        {{"wait_js": "document.querySelector('#palette') !== null"}}, {{"press": "Control+k"}}, {{"wait": "#palette[open]"}}, {{"type": "#palette input", "text": "alerts"}}, {{"press": "Enter"}},
+        {{"wait_text": "No alert is open"}}, {{"wait_js": "document.querySelector('#keylist') !== null"}}, {{"press": "?"}}, {{"wait": "#keylist[open]"}}, {{"press": "Escape"}},
+        {{"wait_gone": "#keylist[open]"}},
+        {{"goto": "http://{addr}/prefs"}}, {{"eval": "document.querySelector('#keys').value = 'off'"}}, {{"click": "form.panel button"}},
+        {{"wait": "html[data-keys=off]"}}, {{"wait_js": "document.querySelector('#keylist') !== null"}}, {{"press": "g h"}}, {{"pause": 0.5}}, {{"wait_js": "location.pathname === '/prefs'"}},
+        {{"press": "Tab"}}, {{"wait_js": "document.activeElement.className === 'skip'"}}, {{"clean": true}}]"##,
+        sign_in(&house),
+        addr = house.address
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn the_bar_over_many_domains_comes_with_the_first_tick() {
+    let house = House::new();
+    add_server(&house, "lamp-01", 9);
+    add_domains(&house);
+    drive(&format!(
+        r##"[{}, {{"goto": "http://{}/domains"}}, {{"wait_js": "document.querySelector('[data-bar]').hidden"}},
+        {{"click": "input[value='2'][name=ids]"}}, {{"wait": "[data-bar]:not([hidden])"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '1'"}},
+        {{"click": "[data-all]"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '2'"}},
+        {{"click": "[data-all]"}}, {{"wait_js": "document.querySelector('[data-bar]').hidden"}},
+        {{"press": "j"}}, {{"press": "x"}}, {{"wait_js": "document.querySelector('[data-picked]').textContent === '1'"}}, {{"clean": true}}]"##,
+        sign_in(&house),
+        house.address
+    ));
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn the_theme_is_switched_at_once_and_kept() {
+    let house = House::new();
+    drive(&format!(
+        r##"[{}, {{"click": "[data-theme-form] button"}}, {{"wait": "html[data-theme=light]"}},
+        {{"click": "[data-theme-form] button"}}, {{"wait": "html[data-theme=dark]"}}, {{"pause": 0.3}}, {{"reload": true}},
+        {{"wait": "html[data-theme=dark]"}}, {{"clean": true}}]"##,
+        sign_in(&house)
+    ));
+}

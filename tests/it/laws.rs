@@ -1,0 +1,334 @@
+//! The house rules that a compiler does not check, read off the sources' text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
+        let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                out.push((path, text));
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut out);
+    assert!(out.len() > 40, "the sources were not found");
+    out
+}
+
+fn short(path: &Path) -> String {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    path.strip_prefix(src).unwrap().to_string_lossy().into_owned()
+}
+
+/// Code without comments, so that a word in prose breaks no law.
+fn code(text: &str) -> String {
+    text.lines()
+        .map(|l| l.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// `ssh/keys.rs` → [`ssh`, `keys`]; `ssh/mod.rs` → [`ssh`]; `lib.rs` and `main.rs` → [].
+fn module_of(file: &str) -> Vec<String> {
+    let mut parts: Vec<String> = file.trim_end_matches(".rs").split('/').map(String::from).collect();
+    if parts.last().is_some_and(|p| p == "mod" || p == "lib" || p == "main") {
+        parts.pop();
+    }
+    parts
+}
+
+/// All `crate::…` and `super::…` paths of a source, groups spread out, as paths from the crate's root.
+fn paths(module: &[String], is_mod: bool, code: &str) -> Vec<Vec<String>> {
+    let mut out = Vec::new();
+    for (root, keyword) in [(Vec::new(), "crate::"), (parent(module, is_mod), "super::")] {
+        for (at, _) in code.match_indices(keyword) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            spread(&code[at + keyword.len()..], root.clone(), &mut out);
+        }
+    }
+    out
+}
+
+fn parent(module: &[String], _is_mod: bool) -> Vec<String> {
+    module[..module.len().saturating_sub(1)].to_vec()
+}
+
+/// Reads one path, or a `{…}` group of them, from the start of `text`; returns how much was read.
+fn spread(text: &str, prefix: Vec<String>, out: &mut Vec<Vec<String>>) -> usize {
+    let mut path = prefix;
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        if let Some(group) = rest.strip_prefix('{') {
+            at += 1;
+            let mut inner = 0;
+            loop {
+                let skip = group[inner..]
+                    .find(|c: char| !c.is_whitespace() && c != ',')
+                    .unwrap_or(0);
+                inner += skip;
+                if group[inner..].is_empty() || group[inner..].starts_with('}') {
+                    return at + inner + 1;
+                }
+                let read = spread(&group[inner..], path.clone(), out);
+                inner += read.max(1);
+            }
+        }
+        let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        at += word.len();
+        if word == "super" {
+            path.pop();
+        } else if !word.is_empty() && word != "self" {
+            path.push(word);
+        }
+        match text[at..].strip_prefix("::") {
+            Some(_) => at += 2,
+            None => {
+                out.push(path);
+                return at;
+            }
+        }
+    }
+}
+
+/// The children of each module in the order of their `mod` lines.
+fn orders(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Vec<String>> {
+    let mut out = BTreeMap::new();
+    for (path, text) in sources {
+        let children: Vec<String> = code(text)
+            .lines()
+            .filter_map(|l| {
+                let l = l.trim();
+                let l = l
+                    .strip_prefix("pub ")
+                    .or_else(|| l.strip_prefix("pub(super) "))
+                    .unwrap_or(l);
+                Some(l.strip_prefix("mod ")?.strip_suffix(';')?.to_string())
+            })
+            .collect();
+        if !children.is_empty() {
+            out.insert(module_of(&short(path)), children);
+        }
+    }
+    out
+}
+
+#[test]
+fn a_module_uses_only_modules_declared_above_it() {
+    let sources = sources();
+    let orders = orders(&sources);
+    let mut broken = Vec::new();
+    for (path, text) in &sources {
+        let file = short(path);
+        if file == "main.rs" {
+            continue;
+        }
+        let module = module_of(&file);
+        for target in paths(&module, file.ends_with("mod.rs"), &code(text)) {
+            // The first place where the two ways part decides.
+            let common = module.iter().zip(&target).take_while(|(a, b)| a == b).count();
+            let (Some(mine), Some(theirs)) = (module.get(common), target.get(common)) else {
+                continue;
+            };
+            let Some(order) = orders.get(&module[..common]) else {
+                continue;
+            };
+            let place = |name: &String| order.iter().position(|n| n == name);
+            if let (Some(mine_at), Some(theirs_at)) = (place(mine), place(theirs))
+                && theirs_at > mine_at
+            {
+                broken.push(format!(
+                    "{file} uses {} which is declared below {mine}",
+                    target.join("::")
+                ));
+            }
+        }
+    }
+    broken.sort();
+    broken.dedup();
+    assert!(broken.is_empty(), "the import law is broken:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn some_words_live_in_one_place_only() {
+    type Place = fn(&str) -> bool;
+    let laws: &[(&str, Place)] = &[
+        ("rusqlite", |f| f.starts_with("db/") || f.ends_with("queries.rs")),
+        ("Command::new", |f| f == "base/process.rs"),
+        ("SystemTime", |f| f == "base/clock.rs"),
+        ("Instant::now", |f| f == "base/clock.rs"),
+        ("minijinja", |f| f == "http/view.rs"),
+        ("domain::base", |f| f == "net/dns.rs"),
+        ("domain::rdata", |f| f == "net/dns.rs"),
+        ("ureq::", |f| f.starts_with("net/") || f.starts_with("cli/")),
+        ("tiny_http::", |f| f.starts_with("http/")),
+        ("unsafe ", |f| f == "base/sys.rs"),
+        ("allow(unsafe_code)", |_| false),
+        ("eprintln!", |f| {
+            f == "daemon/mod.rs" || f == "features/users/commands.rs"
+        }),
+        ("println!", |f| {
+            f == "daemon/mod.rs" || f == "features/users/commands.rs"
+        }),
+        ("todo!", |_| false),
+        ("unimplemented!", |_| false),
+        ("dbg!", |_| false),
+    ];
+    let mut broken = Vec::new();
+    for (path, text) in &sources() {
+        let file = short(path);
+        let code = code(text);
+        for (word, place) in laws {
+            if code.contains(word) && !place(&file) {
+                broken.push(format!("{file} says {word}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "words out of place:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_module_opens_with_its_promise() {
+    let silent: Vec<_> = sources()
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(path, _)| short(path))
+        .collect();
+    assert!(silent.is_empty(), "no //! at the top of: {silent:?}");
+}
+
+#[test]
+fn templates_never_switch_escaping_off() {
+    fn walk(dir: &Path, broken: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, broken);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for word in [
+                "|safe",
+                "| safe",
+                "autoescape",
+                "<script>",
+                " style=",
+                "onclick=",
+                "onload=",
+                "javascript:",
+            ] {
+                if text.contains(word) {
+                    broken.push(format!("{}: {word}", path.display()));
+                }
+            }
+        }
+    }
+    let mut broken = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("templates"), &mut broken);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn scripts_for_servers_are_constants() {
+    // A value reaches a script only through base::shell; nobody else quotes for a shell.
+    let broken: Vec<_> = sources()
+        .iter()
+        .filter(|(path, text)| code(text).contains(r"'\\''") && short(path) != "base/shell.rs")
+        .map(|(path, _)| short(path))
+        .collect();
+    assert!(broken.is_empty(), "own quoting in {broken:?}");
+}
+
+#[test]
+fn only_the_crates_of_the_design_card_are_used() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let section = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
+    let mut crates: Vec<_> = section
+        .lines()
+        .filter_map(|l| l.split_once('='))
+        .map(|(name, _)| name.trim())
+        .collect();
+    crates.retain(|name| !name.starts_with('#'));
+    crates.sort_unstable();
+    let card = [
+        "domain",
+        "lexopt",
+        "libc",
+        "minijinja",
+        "ring",
+        "rusqlite",
+        "rustls",
+        "serde",
+        "serde_json",
+        "tiny_http",
+        "ureq",
+    ];
+    assert_eq!(crates, card);
+}
+
+/// What a call's second argument is, when it is a literal.
+fn second_literal(arguments: &str) -> Option<&str> {
+    let mut depth = 0;
+    let comma = arguments.find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0 || depth < 0
+    })?;
+    let (literal, _) = arguments[comma + 1..].trim_start().strip_prefix('"')?.split_once('"')?;
+    Some(literal)
+}
+
+#[test]
+fn what_a_person_is_refused_has_words_and_advice() {
+    const KINDS: [&str; 8] = [
+        "NotFound",
+        "Conflict",
+        "Forbidden",
+        "Unauthorized",
+        "TooMany",
+        "Busy",
+        "Timeout",
+        "Method",
+    ];
+    let words: BTreeSet<&str> = include_str!("../../src/http/words.txt").lines().collect();
+    let mut missing = BTreeSet::new();
+    for (path, text) in &sources() {
+        let file = short(path);
+        // Those talk to a terminal.
+        if ["cli/", "daemon/"].iter().any(|room| file.starts_with(room)) || file.ends_with("commands.rs") {
+            continue;
+        }
+        let code = code(text);
+        for arguments in code.split("Error::new(").skip(1) {
+            let kind = arguments.trim_start().split_once("::").map_or("", |(_, rest)| rest);
+            if !KINDS.iter().any(|k| kind.starts_with(k)) {
+                continue;
+            }
+            let Some(name) = second_literal(arguments) else {
+                continue;
+            };
+            for key in [format!("err.{name}"), format!("err.{name}.do")] {
+                if !words.contains(key.as_str()) {
+                    missing.insert(format!("{file}: {key}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no words for:\n{missing:#?}");
+}

@@ -1,0 +1,48 @@
+//! What needs neither servers nor a browser: one program, a module a subject.
+
+#[path = "../ca/mod.rs"]
+mod ca;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../fake/mod.rs"]
+mod fake;
+#[path = "../common/guest.rs"]
+mod guest;
+
+mod alerts;
+mod audit;
+mod auth;
+mod certificates;
+mod certwatch;
+mod cli;
+mod dns;
+mod domains;
+mod edge;
+mod events;
+mod exporter;
+mod fleet;
+mod groups;
+mod guard;
+mod health;
+mod laws;
+mod logs;
+mod metrics;
+mod net;
+mod notifications;
+mod nswatch;
+mod pages;
+mod processes;
+mod provision;
+mod retention;
+mod rules;
+mod schema;
+mod search;
+mod secrets;
+mod servers;
+mod settings;
+mod silences;
+mod site;
+mod ssh;
+mod state;
+mod tasks;
+mod upstreams;

@@ -1,0 +1,351 @@
+//! What comes back from strangers, as seen by the one who asked.
+
+use crate::fake;
+
+use fake::{FINGERPRINT, Fake, data, endless, http};
+use lamplighter::base::clock::{self, Duration, Instant};
+use lamplighter::base::error::{Error, Kind, Result};
+use lamplighter::base::host::Host;
+use lamplighter::base::secret::Secret;
+use lamplighter::net::dial::{Call, Security};
+use lamplighter::net::get;
+use lamplighter::net::policy::Policy;
+use lamplighter::net::tls::Pin;
+use std::io::Write;
+use std::net::TcpListener;
+
+struct Ask {
+    host: &'static str,
+    port: u16,
+    security: Security,
+    policy: Policy,
+    patience: Duration,
+}
+
+fn of(fake: &Fake) -> Ask {
+    Ask {
+        host: "127.0.0.1",
+        port: fake.port,
+        security: Security::Plain,
+        policy: Policy::Server,
+        patience: Duration::from_secs(20),
+    }
+}
+
+/// Status, media type and body.
+fn ask(ask: Ask) -> Result<(u16, String, Vec<u8>)> {
+    let host = Host::parse(ask.host).unwrap();
+    let call = Call {
+        host: &host,
+        port: ask.port,
+        security: ask.security,
+        policy: ask.policy,
+        connect_max: Duration::from_secs(10),
+        until: clock::mono() + ask.patience,
+    };
+    let token = Secret::new("Bearer c4n4ry");
+    let answer = get::get(&call, "/secret/path?q=1", Some(&token), 1 << 20);
+    let answer =
+        answer.inspect_err(|e| assert!(!e.to_string().contains("c4n4ry") && !e.to_string().contains("secret")))?;
+    Ok((answer.status, answer.content_type.clone(), answer.body.to_vec()))
+}
+
+fn code(result: Result<(u16, String, Vec<u8>)>) -> &'static str {
+    result.expect_err("an error").code
+}
+
+#[test]
+fn an_answer_is_read_whatever_its_framing() {
+    let body = data("glances/3.4.0.5/full/all.json");
+    type Framing = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+    let framings: [(&str, Framing); 4] = [
+        (
+            "length",
+            Box::new(|b| http("200 OK", "application/json; charset=utf-8", b)),
+        ),
+        ("chunked", Box::new(|b| chunked(b, 1000))),
+        ("tiny chunks", Box::new(|b| chunked(b, 1))),
+        (
+            "until closed",
+            Box::new(|b| [b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n", b].concat()),
+        ),
+    ];
+    for (name, framing) in framings {
+        let bytes = framing(&body);
+        let fake = Fake::new(move |_, peer| drop(peer.write_all(&bytes)));
+        assert_eq!(
+            ask(of(&fake)).unwrap(),
+            (200, "application/json".into(), body.clone()),
+            "{name}"
+        );
+        let head = fake.seen().remove(0);
+        assert!(head.starts_with("GET /secret/path?q=1 HTTP/1.1\r\n"), "{head}");
+        for line in [
+            &format!("Host: 127.0.0.1:{}", fake.port),
+            "Connection: close",
+            "Authorization: Bearer c4n4ry",
+        ] {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{line} in {head}");
+        }
+    }
+}
+
+fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut out = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for part in body.chunks(size) {
+        write!(out, "{:X};ext=1\r\n", part.len()).unwrap();
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"0\r\nTrailer: x\r\n\r\n");
+    out
+}
+
+#[test]
+fn an_answer_that_drips_in_byte_by_byte_is_read_if_it_ends_in_time() {
+    let fake = Fake::new(|_, peer| {
+        for byte in [
+            b"HTTP/1.1 100 Continue\r\n\r\n".as_slice(),
+            &http("200 OK", "text/plain", b"slow"),
+        ]
+        .concat()
+        {
+            let _ = peer.write_all(&[byte]);
+        }
+    });
+    assert_eq!(ask(of(&fake)).unwrap().2, b"slow");
+}
+
+#[test]
+fn whatever_is_wrong_has_its_own_name() {
+    let cases: [(&str, &[u8]); 14] = [
+        ("empty", b""),
+        ("cut_short", b"HTTP/1.1 200 OK\r\nContent-Le"),
+        ("cut_short", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),
+        (
+            "cut_short",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
+        ),
+        (
+            "cut_short",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\nabc",
+        ),
+        ("not_http", b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n\r\n"),
+        ("not_http", b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n"),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n",
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n",
+        ),
+        (
+            "encoded",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b",
+        ),
+        ("too_large", b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"),
+        (
+            "too_large",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n",
+        ),
+    ];
+    for (name, bytes) in cases {
+        let fake = Fake::new(move |_, peer| drop(peer.write_all(bytes)));
+        assert_eq!(code(ask(of(&fake))), name, "{:?}", String::from_utf8_lossy(bytes));
+    }
+}
+
+#[test]
+fn no_peer_can_make_us_wait_or_grow() {
+    let endings: [(&str, &[u8], &[u8]); 5] = [
+        ("read_timeout", b"", b""),
+        (
+            "read_timeout",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+            b"x",
+        ),
+        ("read_timeout", b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x"),
+        (
+            "read_timeout",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1\r\nx\r\n",
+        ),
+        ("read_timeout", b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    ];
+    for (name, first, drip) in endings {
+        let fake = Fake::new(move |_, peer| {
+            let _ = peer.write_all(first);
+            match drip {
+                b"" => std::thread::sleep(Duration::from_secs(5)),
+                drip => endless(peer, drip, Duration::from_millis(20)),
+            }
+        });
+        let began = Instant::now();
+        assert_eq!(
+            code(ask(Ask {
+                patience: Duration::from_millis(400),
+                ..of(&fake)
+            })),
+            name
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "the deadline is for the whole, not for each byte"
+        );
+    }
+    // Fast and without end: the size stops it long before the time.
+    let floods: [(&str, &[u8], Vec<u8>); 4] = [
+        ("too_large", b"HTTP/1.1 200 OK\r\n\r\n", vec![b'x'; 60_000]),
+        (
+            "too_large",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            [b"EA60\r\n".as_slice(), &[b'x'; 60_000], b"\r\n"].concat(),
+        ),
+        (
+            "not_http",
+            b"HTTP/1.1 200 OK\r\n",
+            b"X-More: and more and more\r\n".repeat(100),
+        ),
+        ("not_http", b"", b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)),
+    ];
+    for (name, first, flood) in floods {
+        let fake = Fake::new(move |_, peer| {
+            let _ = peer.write_all(first);
+            endless(peer, &flood, Duration::ZERO);
+        });
+        assert_eq!(code(ask(of(&fake))), name);
+    }
+}
+
+#[test]
+fn the_page_of_an_error_is_read_as_far_as_it_helps() {
+    let fake = Fake::new(|_, peer| {
+        let _ = peer.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n");
+        endless(peer, &[b'x'; 1000], Duration::ZERO);
+    });
+    assert_eq!(ask(of(&fake)).unwrap(), (502, "text/html".into(), Vec::new()));
+    let fake = Fake::new(|_, peer| drop(peer.write_all(&http("400 Bad Request", "text/html", b"why"))));
+    assert_eq!(ask(of(&fake)).unwrap().2, b"why");
+}
+
+#[test]
+fn no_redirect_is_followed_and_no_credential_leaves() {
+    let other = Fake::new(|_, peer| drop(peer.write_all(&http("200 OK", "text/plain", b"caught"))));
+    let to = format!(
+        "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:{}/\r\nContent-Length: 0\r\n\r\n",
+        other.port
+    );
+    let fake = Fake::new(move |_, peer| drop(peer.write_all(to.as_bytes())));
+    assert_eq!(ask(of(&fake)).unwrap().0, 301);
+    assert!(other.seen().is_empty());
+}
+
+#[test]
+fn nobody_at_home_and_no_such_name_are_told_apart() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = |host, port| Ask {
+        host,
+        port,
+        security: Security::Plain,
+        policy: Policy::Server,
+        patience: Duration::from_secs(20),
+    };
+    assert_eq!(code(ask(nobody("127.0.0.1", free))), "refused");
+    assert!(["name_unknown", "name_slow"].contains(&code(ask(nobody("nobody.invalid", free)))));
+    for never in [
+        "169.254.169.254",
+        "0.0.0.0",
+        "255.255.255.255",
+        "224.0.0.1",
+        "::ffff:169.254.169.254",
+        "fe80::1",
+    ] {
+        assert_eq!(code(ask(nobody(never, 80))), "address_refused", "{never}");
+    }
+}
+
+#[test]
+fn a_name_is_judged_by_the_address_it_leads_to() {
+    let fake = Fake::new(|_, peer| drop(peer.write_all(&http("200 OK", "text/plain", b"inside"))));
+    let by_name = |policy| {
+        ask(Ask {
+            host: "localhost",
+            policy,
+            ..of(&fake)
+        })
+    };
+    assert_eq!(code(by_name(Policy::Public)), "address_refused");
+    assert!(fake.seen().is_empty(), "not a byte was sent");
+    assert_eq!(by_name(Policy::Server).unwrap().2, b"inside");
+}
+
+#[test]
+fn a_certificate_is_trusted_by_its_pin_alone() {
+    let fake = Fake::tls(|_, peer| drop(peer.write_all(&http("200 OK", "text/plain", b"sealed"))));
+    let pinned = |text: &str| Security::Pinned(Pin::parse(text).unwrap());
+    let right = pinned(&FINGERPRINT.to_lowercase().replace(':', ""));
+    assert_eq!(
+        ask(Ask {
+            security: right,
+            ..of(&fake)
+        })
+        .unwrap()
+        .2,
+        b"sealed"
+    );
+    assert_eq!(fake.seen().len(), 1);
+
+    let refused = |security| -> Error { ask(Ask { security, ..of(&fake) }).expect_err("a refusal") };
+    let wrong = refused(pinned(&"ab".repeat(32)));
+    assert_eq!((wrong.code, wrong.kind), ("tls_certificate", Kind::Upstream));
+    assert!(
+        wrong.say.contains("not the pinned one") && wrong.say.contains(FINGERPRINT),
+        "{}",
+        wrong.say
+    );
+
+    let unknown = refused(Security::Tls);
+    assert_eq!(unknown.code, "tls_certificate");
+    assert!(
+        unknown.say.contains(FINGERPRINT),
+        "what to compare and pin: {}",
+        unknown.say
+    );
+    assert_eq!(fake.seen().len(), 1, "no request was sent to a stranger");
+}
+
+#[test]
+fn plain_and_tls_mixed_up_are_told_apart() {
+    let plain = Fake::new(|_, peer| drop(peer.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    // Bytes of a TLS hello hold no empty line: this server waits, as many do, until the asker gives up, or answers at once.
+    let silent = code(ask(Ask {
+        security: Security::Tls,
+        patience: Duration::from_millis(500),
+        ..of(&plain)
+    }));
+    assert_eq!(silent, "read_timeout");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let _ = client.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let answer = ask(Ask {
+        security: Security::Tls,
+        port,
+        ..of(&plain)
+    });
+    assert_eq!(code(answer), "tls_not_spoken");
+    let tls = Fake::tls(|_, _| {});
+    assert_eq!(code(ask(of(&tls))), "tls_expected");
+}

@@ -1,0 +1,18 @@
+//! On real servers (see `README.md`): one program, a module a subject. Each test is `#[ignore = "lab: …"]` with the hosts it takes.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../fake/mod.rs"]
+mod fake;
+
+mod certwatch;
+mod dns;
+mod domains;
+mod first_light;
+mod glances;
+mod lived_in;
+mod own_network;
+mod provision;
+mod push;
+mod site;
+mod ssh;
