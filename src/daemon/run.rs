@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
+use crate::base::url::Url;
 use crate::base::{file, log, sys};
 use crate::features::metrics::Watching;
 use crate::features::notifications::Messenger;
@@ -218,13 +219,7 @@ fn hosts(app: &Arc<App>) -> Hosts {
 /// The host of the address that people are told in messages.
 fn public_host(app: &App) -> Option<Host> {
     let url = app.db.read(|conn| settings::text(conn, "site.public_url")).ok()?;
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let name = match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => authority,
-    };
-    Host::parse(name.trim_matches(['[', ']'])).ok()
+    Some(Url::parse(&url).ok()?.host)
 }
 
 /// Looks whether the listener takes connections and the inner server takes requests, past all clients. A daemon that

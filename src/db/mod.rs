@@ -12,6 +12,7 @@ use crate::base::log;
 use crate::base::parallel::lock;
 use crate::base::process::Cancel;
 use room::Room;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -361,6 +362,10 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     };
     let conn = Connection::open_with_flags(path, flags).map_err(told)?;
     conn.set_prepared_statement_cache_capacity(64);
+    // Otherwise a statement with a value that a partial index could ask for is prepared again whenever the value is bound
+    // anew, which costs more than running it (sqlite.org/c3ref/c_dbconfig_defensive.html, QPSG).
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(told)?;
     conn.busy_timeout(Duration::from_secs(5)).map_err(told)?;
     // The kernel keeps the pages anyway; a copy in each of a dozen connections is memory for nobody.
     let cache_kib = if write { 1024 } else { 128 };

@@ -228,6 +228,18 @@ impl Errors {
 #[serde(transparent)]
 pub struct Markup(Value);
 
+/// What a template is to show, made once and shown to many; see [`Kept`](super::kept::Kept).
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Prepared(Value);
+
+impl Prepared {
+    /// Takes what `content` says.
+    pub fn of(content: impl Serialize) -> Prepared {
+        Prepared(Value::from(Serde(content)))
+    }
+}
+
 /// The templates of every language that somebody has asked for, and the rows already made.
 #[derive(Default)]
 pub struct View {

@@ -1,7 +1,7 @@
 //! The overview, the first run, and what the menu of every page counts.
 
 use super::search;
-use crate::access::Right;
+use crate::access::{Right, Role};
 use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
@@ -14,7 +14,7 @@ use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
-use crate::http::view::{Markup, Nav, Running, bars, spark};
+use crate::http::view::{Markup, Nav, Prepared, Running, bars, spark};
 use crate::http::words::Lang;
 use crate::task::{self, Status, queue};
 use serde::Serialize;
@@ -65,11 +65,16 @@ const ROWS: usize = 6;
 const STREETS_MAX: usize = 12;
 
 fn home(ctx: &Ctx) -> Result<Reply> {
-    let all = known(ctx, "", "")?;
-    if all.iter().all(|k| k.sample.is_none()) && all.len() <= 1 {
-        return welcome(ctx, all.first());
-    }
-    dashboard(ctx, &all)
+    let (lang, role) = (page::lang(ctx.request, ctx.maybe_actor()), ctx.actor()?.role());
+    let key = format!("home {} {}", lang.tag(), role.name());
+    let kept = ctx.web.kept.get(ctx.app, &key, || {
+        let all = known(ctx, "", "")?;
+        Ok(match all.iter().all(|k| k.sample.is_none()) && all.len() <= 1 {
+            true => ("home/welcome.html", welcome(all.first())),
+            false => ("home/dashboard.html", dashboard(ctx, &all, lang, role)?),
+        })
+    })?;
+    page::show(ctx, kept.0, &kept.1)
 }
 
 #[derive(Serialize)]
@@ -86,7 +91,7 @@ struct Named<'a> {
 }
 
 /// The first run: three steps, each a lamp.
-fn welcome(ctx: &Ctx, first: Option<&Known>) -> Result<Reply> {
+fn welcome(first: Option<&Known>) -> Prepared {
     let reached = first.is_some_and(|k| k.server.host_key_state == HostKeyState::Pinned && k.server.facts_at.is_some());
     let done = [first.is_some(), reached, false];
     let now = done.iter().position(|d| !d).unwrap_or(0);
@@ -107,7 +112,7 @@ fn welcome(ctx: &Ctx, first: Option<&Known>) -> Result<Reply> {
         "steps": steps.collect::<Vec<_>>(),
         "server": first.map(|k| Named { id: k.server.id.get(), name: &k.server.fields.name }),
     });
-    page::show(ctx, "home/welcome.html", content)
+    Prepared::of(content)
 }
 
 /// The counters with their small figures.
@@ -179,8 +184,7 @@ struct Dashboard<'a> {
     alerts: Vec<alerts::pages::Row>,
 }
 
-fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
-    let lang = page::lang(ctx.request, ctx.maybe_actor());
+fn dashboard(ctx: &Ctx, all: &[Known], lang: Lang, role: Role) -> Result<Prepared> {
     let counts = count(all);
     // Who is silenced needs nobody: that was said.
     let needy: Vec<_> = all
@@ -189,7 +193,6 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
         .filter(|k| k.server.state >= State::Degraded || matches!(k.why.kind, "key_pending" | "key_changed"))
         .collect();
     let since = clock::now() - DAY;
-    let role = ctx.actor()?.role();
     let (tasks, recent_alerts, firing, acknowledged, (domains, domains_tls), domain_needs) =
         ctx.app.db.read(|conn| {
             let tasks = task::Filter {
@@ -291,7 +294,7 @@ fn dashboard(ctx: &Ctx, all: &[Known]) -> Result<Reply> {
             .collect(),
         alerts: recent_alerts.into_iter().take(ROWS).map(alerts::pages::row).collect(),
     };
-    page::show(ctx, "home/dashboard.html", content)
+    Ok(Prepared::of(content))
 }
 
 /// `web-1 /srv`; the root goes without saying.

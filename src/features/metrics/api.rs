@@ -1,7 +1,7 @@
 //! Charts and the poll on demand.
 
 use super::afar;
-use super::glances::{Sample, Uncharted};
+use super::glances::Uncharted;
 use super::probe;
 use super::rollup::{Keep, PERIODS, Window};
 use super::store::{Series, Store};
@@ -15,7 +15,7 @@ use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
@@ -38,6 +38,13 @@ struct History {
     notice: Option<String>,
     series: Vec<Series>,
     /// File systems of the last poll that have no chart.
+    uncharted: Option<Uncharted>,
+}
+
+/// Of a stored sample, what the charts do not show; the rest is passed over.
+#[derive(Deserialize)]
+struct Charted {
+    #[serde(default)]
     uncharted: Option<Uncharted>,
 }
 
@@ -107,7 +114,7 @@ fn history(ctx: &Ctx) -> Result<Reply> {
         engine: chart.engine,
         notice: chart.notice,
         series: chart.series,
-        uncharted: last.and_then(|last| serde_json::from_str::<Sample>(last.sample.get()).ok()?.uncharted),
+        uncharted: last.and_then(|last| serde_json::from_str::<Charted>(last.sample.get()).ok()?.uncharted),
     })
 }
 

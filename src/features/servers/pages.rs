@@ -7,14 +7,14 @@ use super::{Alerts, Counts, Filter, HostKeyState, Server, State, api, tasks};
 use crate::access::Right;
 use crate::base::clock::{self, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::id::{Id, Task};
+use crate::base::id::{self, Id, Task};
 use crate::base::idn;
 use crate::http::input::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, Web, route};
-use crate::http::view::{Errors, Markup, spark};
+use crate::http::view::{Errors, Markup, Prepared, spark};
 use crate::http::words::Lang;
 use crate::provision;
 use crate::ssh::hostkey;
@@ -596,6 +596,14 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let periods = ["1h", "6h", "24h", "7d", "30d", "90d", "1y"];
     let asked = ctx.request.param("period").unwrap_or_default();
+    let period = periods.into_iter().find(|p| *p == asked);
+    let (lang, role) = (page::lang(ctx.request, ctx.maybe_actor()), ctx.actor()?.role());
+    let key = format!("server {id} {} {} {period:?}", lang.tag(), role.name());
+    let content = (ctx.web.kept).get(ctx.app, &key, || content(ctx, id, lang, period))?;
+    page::show(ctx, "servers/show.html", &*content)
+}
+
+fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static str>) -> Result<Prepared> {
     let (server, tasks, serves) = ctx.app.db.read(|conn| {
         let of_server = task::Filter {
             target: Some(("server", id.get())),
@@ -611,7 +619,6 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         .and_then(|d| serde_json::from_str(d.get()).ok())
         .unwrap_or_default();
     let sample = sample(latest.get(&id)).map(|sample| Sample { disks, ..sample });
-    let lang = page::lang(ctx.request, ctx.maybe_actor());
     let mut why = why(&server);
     // A young server's longer charts would be empty.
     let young = clock::now() - server.created_at < 6 * HOUR;
@@ -634,13 +641,13 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         facts,
         lamp: why.lamp,
         why,
-        period: periods.into_iter().find(|p| *p == asked).unwrap_or(usual),
+        period: period.unwrap_or(usual),
         open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
         serves,
         panels,
     };
-    page::show(ctx, "servers/show.html", content)
+    Ok(Prepared::of(content))
 }
 
 /// The raw facts of the alert that the page is about, as the alerts' panel has them.
