@@ -5,6 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn sources() -> Vec<(PathBuf, String)> {
+    let out = below("src");
+    assert!(out.len() > 40, "the sources were not found");
+    out
+}
+
+/// The Rust files of a folder of the project, with their text.
+fn below(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
         let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
         entries.sort();
@@ -18,8 +25,7 @@ fn sources() -> Vec<(PathBuf, String)> {
         }
     }
     let mut out = Vec::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut out);
-    assert!(out.len() > 40, "the sources were not found");
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut out);
     out
 }
 
@@ -331,4 +337,65 @@ fn what_a_person_is_refused_has_words_and_advice() {
         }
     }
     assert!(missing.is_empty(), "no words for:\n{missing:#?}");
+}
+
+/// Sleeps of a second and more in tests: the file, how many, and why nothing shorter would do.
+const LONG_SLEEPS: &[(&str, usize, &str)] = &[
+    ("tests/it/auth.rs", 1, "the grace of a refresh token is ten seconds"),
+    (
+        "tests/it/exporter.rs",
+        2,
+        "an outage longer than two pushes; an engine that never answers",
+    ),
+    (
+        "tests/it/metrics.rs",
+        5,
+        "peers that never answer; rounds of polls are counted over ten seconds",
+    ),
+    ("tests/it/net.rs", 1, "a peer that never answers"),
+    ("tests/it/ssh.rs", 1, "children of other tests may be ending just now"),
+    ("tests/lab/glances.rs", 1, "Glances measures at most every two seconds"),
+    (
+        "tests/lab/own_network.rs",
+        2,
+        "silence must last longer than three rounds of polls with their deadlines",
+    ),
+    ("tests/lab/provision.rs", 1, "file times are whole seconds"),
+    ("tests/lab/push.rs", 1, "an outage longer than two pushes"),
+    (
+        "tests/lab/ssh.rs",
+        1,
+        "the server's own clock ends the command after ten seconds",
+    ),
+];
+
+#[test]
+fn a_test_that_sleeps_long_says_why() {
+    let long = |line: &&str| {
+        let Some((_, rest)) = line.split_once("sleep(") else {
+            return false;
+        };
+        let number = |unit: &str| {
+            let digits = rest.split_once(unit)?.1.split(')').next()?;
+            digits.replace('_', "").parse::<u64>().ok()
+        };
+        number("from_secs(").is_some_and(|s| s >= 1) || number("from_millis(").is_some_and(|ms| ms > 1_000)
+    };
+    let mut seen = BTreeMap::new();
+    for (path, text) in below("tests") {
+        let count = text.lines().filter(long).count();
+        if count > 0 {
+            let file = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+            seen.insert(file.to_string_lossy().into_owned(), count);
+        }
+    }
+    seen.retain(|file, _| !file.starts_with("tests/bench/"));
+    let listed: BTreeMap<_, _> = LONG_SLEEPS
+        .iter()
+        .map(|(file, n, _)| ((*file).to_string(), *n))
+        .collect();
+    assert_eq!(
+        seen, listed,
+        "wait for what happens with `eventually`, or say in LONG_SLEEPS why time must pass"
+    );
 }
