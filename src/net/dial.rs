@@ -96,17 +96,21 @@ fn addresses(host: &Host, until: Instant) -> Result<Vec<IpAddr>> {
     }
 }
 
-/// The first address of a host that may be connected to, for a program that makes the connection itself: given the name,
-/// it would ask again and perhaps hear something else. Errors: `name_unknown`, `name_slow`, `address_refused`.
-pub fn judged(host: &Host, port: u16, policy: Policy, until: Instant) -> Result<IpAddr> {
-    let mut last = None;
+/// The addresses of a host that may be connected to, in the resolver's order and never none, for a program that makes the
+/// connection itself: given the name, it would ask again and perhaps hear something else. Errors: `name_unknown`,
+/// `name_slow`, `address_refused`.
+pub fn judged(host: &Host, port: u16, policy: Policy, until: Instant) -> Result<Vec<IpAddr>> {
+    let (mut good, mut last) = (Vec::new(), None);
     for ip in addresses(host, until)? {
         match judge(host, ip, port, policy) {
-            Ok(()) => return Ok(ip),
+            Ok(()) => good.push(ip),
             Err(e) => last = Some(e),
         }
     }
-    Err(last.unwrap_or_else(|| Error::internal("a name without addresses")))
+    match good.is_empty() {
+        false => Ok(good),
+        true => Err(last.unwrap_or_else(|| Error::internal("a name without addresses"))),
+    }
 }
 
 fn judge(host: &Host, ip: IpAddr, port: u16, policy: Policy) -> Result<()> {
@@ -115,7 +119,13 @@ fn judge(host: &Host, ip: IpAddr, port: u16, policy: Policy) -> Result<()> {
         Ok(()) => return Ok(()),
         Err(why) => why,
     };
-    let say = format!("{} is {why}; Lamplighter does not connect there.", named(host, ip));
+    let way = match ip.to_canonical().is_loopback() && policy == Policy::Elsewhere {
+        true => {
+            " That is this machine and not the server: give an address at which the server itself answers. Glances that listens on the server's loopback only is installed from here behind nginx, and needs no tunnel."
+        }
+        false => "",
+    };
+    let say = format!("{} is {why}; Lamplighter does not connect there.{way}", named(host, ip));
     Err(Error::new(Kind::Upstream, "address_refused", say))
 }
 

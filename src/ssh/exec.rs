@@ -10,10 +10,11 @@
 
 use super::askpass::{Answer, Expect};
 use super::error::{self, error};
-use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, master, relative, settled};
+use super::{Auth, Done, FILES, Job, Ssh, Stream, Sudo, Target, argv, hostkey, master, not_there, relative, settled};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file::{self, TempFile};
+use crate::base::host::Host;
 use crate::base::process::{Cancel, Cap, Event, Program, Running};
 use crate::base::secret::Secret;
 use crate::base::{random, text};
@@ -52,10 +53,7 @@ pub(super) fn run(
     let until = started + job.deadline;
     let script = whole(job.script)?;
     let mut seat = ssh.seat(target, until, cancel)?;
-    let met = Talk::open(ssh, target, &seat, until.min(started + LOGIN)).and_then(|mut talk| {
-        let sudo = talk.meet(until.min(started + LOGIN), cancel)?;
-        Ok((talk, sudo))
-    });
+    let met = meet(ssh, target, &seat, until.min(started + LOGIN), cancel);
     // Who waits for this login shares its failure, but not that we were cancelled.
     seat.opened(met.as_ref().err().filter(|e| e.code != "cancelled"));
     let (mut talk, sudo) = met.inspect_err(|e| {
@@ -75,6 +73,29 @@ pub(super) fn run(
         sudo,
         ms: (clock::mono() - started).as_millis() as u64,
     })
+}
+
+/// Logs in at the first of the server's addresses where a connection can be made.
+fn meet<'a>(
+    ssh: &'a Ssh,
+    target: &'a Target,
+    seat: &master::Seat,
+    until: Instant,
+    cancel: &Cancel,
+) -> Result<(Talk<'a>, Sudo)> {
+    let at = format!("{}@{}:{}", target.user.as_str(), target.host.in_url(), target.port);
+    let mut last = None;
+    for to in settled(&target.host, target.port, &at, until)? {
+        let met = Talk::open(ssh, target, &to, seat).and_then(|mut talk| {
+            let sudo = talk.meet(until, cancel)?;
+            Ok((talk, sudo))
+        });
+        match met {
+            Err(e) if not_there(&e) && clock::mono() < until => last = Some(e),
+            met => return met,
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::internal("a server without addresses")))
 }
 
 /// The script in braces: the shell has parsed it to the end before any of it runs, so half a script does nothing; and
@@ -118,9 +139,7 @@ enum Heard {
 }
 
 impl<'a> Talk<'a> {
-    fn open(ssh: &'a Ssh, target: &'a Target, seat: &master::Seat, until: Instant) -> Result<Talk<'a>> {
-        let at = format!("{}@{}:{}", target.user.as_str(), target.host.in_url(), target.port);
-        let to = settled(&target.host, target.port, &at, until)?;
+    fn open(ssh: &'a Ssh, target: &'a Target, to: &Host, seat: &master::Seat) -> Result<Talk<'a>> {
         let new = |bytes: &[u8]| TempFile::new(&ssh.dir.join(FILES), bytes);
         let known_hosts = new(known_hosts(target)?.as_bytes())?;
         let log = new(b"")?;
@@ -143,7 +162,7 @@ impl<'a> Talk<'a> {
         };
         let mut running = Running::start(Program {
             name: "ssh",
-            args: argv::job(target, &to, &paths),
+            args: argv::job(target, to, &paths),
             env: answer.as_ref().map(|a| a.env(ssh)).unwrap_or_default(),
             dir: Some(&ssh.dir),
         })

@@ -70,9 +70,25 @@ pub(super) fn fingerprint(blob: &[u8]) -> String {
 /// Asks a server for its keys, best first. Nothing is sent to it and nobody logs in. Errors: those of a connection
 /// (`ssh_refused`, `ssh_timeout`, …), or `cancelled`. A server that does not answer takes up to 5 s more.
 pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Result<Vec<HostKey>> {
-    let seconds = deadline.as_secs().clamp(1, 60);
     let at = format!("{}:{port}", host.in_url());
-    let to = super::settled(host, port, &at, clock::mono() + deadline)?;
+    let all = super::settled(host, port, &at, clock::mono() + deadline)?;
+    // All together have the time that one has.
+    let each = (deadline / all.len() as u32).max(EACH_MIN);
+    let mut last = None;
+    for to in all {
+        match scan_at(&to, port, &at, each, cancel) {
+            Err(e) if super::not_there(&e) => last = Some(e),
+            done => return done,
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::internal("a server without addresses")))
+}
+
+/// Of several addresses each is given this at least.
+const EACH_MIN: Duration = Duration::from_secs(3);
+
+fn scan_at(to: &Host, port: u16, at: &str, deadline: Duration, cancel: &Cancel) -> Result<Vec<HostKey>> {
+    let seconds = deadline.as_secs().clamp(1, 60);
     let args = [
         "-T",
         &seconds.to_string(),
@@ -92,7 +108,7 @@ pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Resu
     let limit = Duration::from_secs(seconds + 1);
     let seen = match process::run(program, b"", limit, 64 * 1024, cancel) {
         Ok(seen) => seen,
-        Err(e) if e.code == "deadline" => return Err(why_not(&to, port, &at, "ssh-keyscan did not end")),
+        Err(e) if e.code == "deadline" => return Err(why_not(to, port, at, "ssh-keyscan did not end")),
         Err(e) => return Err(ours(e)),
     };
     // `host ssh-ed25519 AAAA…`; a line that is no key of ours is nothing to us.
@@ -104,7 +120,7 @@ pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Resu
     keys.sort_by_key(|key| KINDS.iter().position(|kind| *kind == key.kind()));
     keys.dedup();
     match keys.is_empty() {
-        true => Err(why_not(&to, port, &at, &seen.stderr)),
+        true => Err(why_not(to, port, at, &seen.stderr)),
         false => Ok(keys),
     }
 }

@@ -162,14 +162,20 @@ impl Drop for Ssh {
     }
 }
 
-/// Where a server is now: its address, judged like that of every other connection of ours, and then the only one that is
-/// gone to. Whose key is wanted is told by its number, not by its address.
-fn settled(host: &Host, port: u16, at: &str, until: Instant) -> Result<Host> {
-    let ip = dial::judged(host, port, Policy::of_server(host), until).map_err(|e| match e.code {
+/// Where a server is now: its addresses, judged like those of every other connection of ours, and then the only ones that
+/// are gone to, one after the other. Whose key is wanted is told by its number, not by its address.
+fn settled(host: &Host, port: u16, at: &str, until: Instant) -> Result<Vec<Host>> {
+    let ips = dial::judged(host, port, Policy::of_server(host), until).map_err(|e| match e.code {
         "name_unknown" => error::at_error("ssh_name_unknown", at, &e.log),
         _ => e,
     })?;
-    Host::parse(&ip.to_string()).map_err(Error::internal)
+    let hosts = ips.iter().map(|ip| Host::parse(&ip.to_string()));
+    hosts.collect::<std::result::Result<_, _>>().map_err(Error::internal)
+}
+
+/// Could no connection be made there? Then the next address may do.
+fn not_there(e: &Error) -> bool {
+    ["ssh_refused", "ssh_no_route", "ssh_timeout"].contains(&e.code)
 }
 
 /// A socket's path has 107 bytes (`unix(7)`); ours have 50 after the runtime folder's.

@@ -272,6 +272,8 @@ pub struct House {
     pub password: String,
     rooms: Rooms,
     env: Vec<(String, String)>,
+    /// Stands in place of the machine's `/etc/hosts`.
+    names: Option<PathBuf>,
     /// `serve` or `run-api`, then `run-scheduler`.
     pub daemons: Vec<Daemon>,
     earlier: String,
@@ -304,11 +306,31 @@ impl House {
             password: String::new(),
             rooms,
             env: env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            names: None,
             daemons: Vec::new(),
             earlier: String::new(),
             canaries: Mutex::default(),
             admin: Mutex::default(),
         }
+    }
+
+    /// In a world where names mean what these lines of a hosts file say. `None` where nobody may mount anything.
+    pub fn with_names(lines: &str) -> Option<House> {
+        let probe = Command::new("unshare").args(["-Urm", "true"]).status();
+        if !probe.is_ok_and(|s| s.success()) {
+            eprintln!("NOT RUN: names of its own need “unshare -Urm”, which is not allowed here");
+            return None;
+        }
+        let mut house = House::empty(Rooms::One, &[]);
+        house.names = Some(house.folder.file("names", lines));
+        house.password = house.account(ADMIN, "admin");
+        house.start();
+        Some(house)
+    }
+
+    /// What names mean from now on.
+    pub fn set_names(&self, lines: &str) {
+        fs::write(self.names.as_ref().unwrap(), lines).unwrap(); // the mounted file is this one, so it must stay
     }
 
     /// From the next start on this variable has this value.
@@ -349,7 +371,21 @@ impl House {
     fn half(&self, command: &str, flags: &[&str]) -> Daemon {
         let mut command = lamplighter(&[&[command, "--data-dir", self.dir()], flags].concat());
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
-        Daemon::start(command)
+        let Some(names) = &self.names else {
+            return Daemon::start(command);
+        };
+        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        let mut inside = Command::new("unshare");
+        inside.args(["-Urm", "sh", "-c", script]).arg(names);
+        inside.arg(command.get_program()).args(command.get_args()).env_clear();
+        inside.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        inside.envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .filter(|(name, _)| *name != "PATH"),
+        );
+        Daemon::start(inside)
     }
 
     /// Starts the process of the web server again; the other one, if there is one, goes on.
