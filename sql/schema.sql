@@ -73,7 +73,7 @@ CREATE TABLE audit (
   detail      TEXT    NOT NULL,             -- JSON object, secrets masked
   request_id  TEXT    NOT NULL,
   mac         BLOB    NOT NULL
-) STRICT;
+, client_request_id TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE certificates (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -224,7 +224,7 @@ CREATE TABLE notification_endpoints (
   revision      INTEGER NOT NULL DEFAULT 1,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL
-, headers BLOB) STRICT;
+, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator') STRICT;
 
 CREATE TABLE notification_gone (
   endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,

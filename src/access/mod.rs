@@ -28,6 +28,7 @@ pub struct Actor {
     lang: String,
     ip: String,
     request_id: String,
+    client_request_id: String,
     csrf: Option<String>,
     proof: Proof,
 }
@@ -87,6 +88,7 @@ impl Actor {
         let from = Origin {
             ip: &self.ip,
             request_id: &self.request_id,
+            client_request_id: &self.client_request_id,
         };
         match &self.proof {
             Proof::Session(hash) => Ok(session::look(db, hash, from)?.map(|(actor, _)| actor)),
@@ -100,6 +102,7 @@ impl Actor {
             actor: &self.login,
             ip: &self.ip,
             request_id: &self.request_id,
+            client_request_id: &self.client_request_id,
         }
     }
 }
@@ -111,6 +114,8 @@ pub struct Origin<'a> {
     pub ip: &'a str,
     /// The request's id.
     pub request_id: &'a str,
+    /// What the client called it; empty: nothing.
+    pub client_request_id: &'a str,
 }
 
 /// A user's row as far as signing in needs it. Not `Debug`: the password's hash is in it.
@@ -141,6 +146,7 @@ impl Account {
             lang: self.lang,
             ip: from.ip.into(),
             request_id: from.request_id.into(),
+            client_request_id: from.client_request_id.into(),
             csrf,
             proof,
         }

@@ -78,6 +78,7 @@ pub(crate) mod tests {
         let from = Origin {
             ip: "192.0.2.1",
             request_id: "r",
+            client_request_id: "",
         };
         let actor = session::find(&db, &cookie, from).unwrap().unwrap();
         for file in [

@@ -21,6 +21,20 @@ pub struct By<'a> {
     pub ip: &'a str,
     /// The request that carried it; empty for our own work.
     pub request_id: &'a str,
+    /// What the client called that request; empty: nothing.
+    pub client_request_id: &'a str,
+}
+
+impl<'a> By<'a> {
+    /// Of work that no request has carried.
+    pub const fn ours(actor: &'a str) -> By<'a> {
+        By {
+            actor,
+            ip: "",
+            request_id: "",
+            client_request_id: "",
+        }
+    }
 }
 
 /// One row.
@@ -42,6 +56,8 @@ pub struct Row {
     pub detail: String,
     /// The request's id.
     pub request_id: String,
+    /// What the client called it.
+    pub client_request_id: String,
     mac: Vec<u8>,
 }
 
@@ -62,6 +78,7 @@ fn insert(tx: &Tx, vault: &Vault, by: By, action: &str, object: &str, detail: &s
         object: object.into(),
         detail: detail.to_string(),
         request_id: by.request_id.into(),
+        client_request_id: by.client_request_id.into(),
         mac: Vec::new(),
     };
     row.mac = mac(vault.audit_key(), &before, &row);
@@ -72,11 +89,7 @@ fn insert(tx: &Tx, vault: &Vault, by: By, action: &str, object: &str, detail: &s
 /// The row with which the head begins. Where it is, a missing head is no new house.
 const BEGIN: &str = "audit.begin";
 
-const SYSTEM: By = By {
-    actor: "system",
-    ip: "",
-    request_id: "",
-};
+const SYSTEM: By = By::ours("system");
 
 /// Called when the database is opened: makes the head, once in its life.
 pub fn begin(db: &Db, vault: &Vault) -> Result<()> {
@@ -196,7 +209,7 @@ fn mac(key: &hmac::Key, before: &[u8], row: &Row) -> Vec<u8> {
     let mut context = hmac::Context::with_key(key);
     context.update(before);
     let (seq, at) = (row.seq.to_string(), row.at.to_string());
-    for part in [
+    let parts = [
         &seq,
         &at,
         &row.actor,
@@ -205,7 +218,10 @@ fn mac(key: &hmac::Key, before: &[u8], row: &Row) -> Vec<u8> {
         &row.object,
         &row.detail,
         &row.request_id,
-    ] {
+    ];
+    // Rows from before there was such a thing are as they were, and so is a row without one.
+    let theirs = (!row.client_request_id.is_empty()).then_some(&row.client_request_id);
+    for part in parts.into_iter().chain(theirs) {
         context.update(&(part.len() as u64).to_be_bytes()); // lengths keep `ab|c` and `a|bc` apart
         context.update(part.as_bytes());
     }

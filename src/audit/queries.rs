@@ -16,8 +16,8 @@ pub fn last(conn: &Conn) -> Result<(i64, Vec<u8>)> {
 
 pub fn insert(conn: &Conn, row: &Row) -> Result<()> {
     conn.prepare_cached(
-        "INSERT INTO audit (seq, at, actor, ip, action, object, detail, request_id, mac)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO audit (seq, at, actor, ip, action, object, detail, request_id, mac, client_request_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         row.seq,
@@ -28,7 +28,8 @@ pub fn insert(conn: &Conn, row: &Row) -> Result<()> {
         row.object,
         row.detail,
         row.request_id,
-        row.mac
+        row.mac,
+        row.client_request_id
     ])?;
     Ok(())
 }
@@ -51,7 +52,8 @@ pub fn mac_of(conn: &Conn, seq: i64) -> Result<Option<Vec<u8>>> {
 /// The next rows in order.
 pub fn after(conn: &Conn, seq: i64, max: usize) -> Result<Vec<Row>> {
     let mut statement = conn.prepare_cached(
-        "SELECT seq, at, actor, ip, action, object, detail, request_id, mac FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        "SELECT seq, at, actor, ip, action, object, detail, request_id, mac, client_request_id FROM audit
+         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let rows = statement.query_map(params![seq, max as i64], |r| {
         Ok(Row {
@@ -64,6 +66,7 @@ pub fn after(conn: &Conn, seq: i64, max: usize) -> Result<Vec<Row>> {
             detail: r.get(6)?,
             request_id: r.get(7)?,
             mac: r.get(8)?,
+            client_request_id: r.get(9)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -237,11 +237,7 @@ fn dev(config: Config) -> Result<u8> {
     if app.db.read(access::accounts)? == 0 {
         let password = random::token()[..20].to_string();
         let user = NewUser::new(&app, "admin", &Secret::new(password.as_str()), Role::Admin)?;
-        let by = By {
-            actor: "cli",
-            ip: "",
-            request_id: "",
-        };
+        let by = By::ours("cli");
         app.db.write(|tx| users::create_first(&app, tx, &user, by))?;
         // At once, not when we listen: should the port be taken, the next start has no password to show any more.
         print(&format!("Sign in as admin with the one-time password {password}"));

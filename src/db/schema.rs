@@ -33,6 +33,7 @@ pub const STATE: &[Step] = steps![
     "0023_sign_ins.sql",
     "0024_audit.sql",
     "0025_webhook_headers.sql",
+    "0026_told.sql",
 ];
 
 /// `metrics.db`.

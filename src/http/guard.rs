@@ -69,6 +69,7 @@ pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
         local: info.local,
         tls: info.tls,
         id: info.request_id.clone(),
+        client_id: info.client_request_id.clone(),
     };
     matches!(identify(app, &request), Ok(Some(_)))
 }
@@ -77,6 +78,7 @@ fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
     let from = Origin {
         ip: &request.ip,
         request_id: &request.id,
+        client_request_id: &request.client_id,
     };
     if let Some(header) = request.header("authorization") {
         let token = header

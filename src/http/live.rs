@@ -48,6 +48,7 @@ impl Watched {
             local: ctx.request.local,
             tls: ctx.request.tls,
             id: ctx.request.id.clone(),
+            client_id: ctx.request.client_id.clone(),
         };
         let mut watched = Watched {
             web: ctx.web.clone(),

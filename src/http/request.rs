@@ -73,6 +73,8 @@ pub struct Request {
     pub tls: bool,
     /// Its id, also in the answer and the log.
     pub id: String,
+    /// What the client called it; empty: nothing.
+    pub client_id: String,
 }
 
 impl Request {

@@ -130,6 +130,7 @@ fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Reques
         local: info.local,
         tls: info.tls,
         id: info.request_id,
+        client_id: info.client_request_id,
     })
 }
 

@@ -25,6 +25,7 @@ impl Guest {
         let from = Origin {
             ip: "192.0.2.1",
             request_id: "r",
+            client_request_id: "",
         };
         let actor = session::find(&db, &cookie.unwrap(), from).unwrap().unwrap();
         Guest { db, actor }

@@ -42,6 +42,38 @@ fn put_back(house: &House, bytes: &[u8]) {
 }
 
 #[test]
+fn what_a_client_called_its_request_stands_in_the_row_and_is_sealed_with_it() {
+    let mut house = House::new();
+    let named = house.admin().with("X-Request-Id", "deploy-2026-11-29.7");
+    named.post("/api/groups", &json!({ "name": "one" })).is(201);
+    house.admin().post("/api/groups", &json!({ "name": "two" })).is(201);
+    let rows = |house: &House| -> Vec<(String, String)> {
+        let db = house.database("lamplighter.db");
+        let mut rows = db
+            .prepare("SELECT request_id, client_request_id FROM audit WHERE action = 'group.create' ORDER BY seq")
+            .unwrap();
+        let rows = rows.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    let both = rows(&house);
+    assert_eq!([&*both[0].1, &*both[1].1], ["deploy-2026-11-29.7", ""]);
+    assert!(
+        both.iter().all(|(ours, theirs)| !ours.is_empty() && ours != theirs),
+        "{both:?}"
+    );
+    house.stop();
+    assert_eq!(verify(&house, &[]).0, Some(0));
+    for sql in [
+        "client_request_id = '' WHERE client_request_id <> ''",
+        "client_request_id = 'x' WHERE seq = 2",
+    ] {
+        let before = meddle(&house, &format!("UPDATE audit SET {sql}"));
+        broken(&house, "is not as it was written");
+        put_back(&house, &before);
+    }
+}
+
+#[test]
 fn what_was_done_to_the_audit_is_told() {
     let mut house = House::new();
     for n in 0..4 {

@@ -533,11 +533,7 @@ fn a_server_that_talks_without_end_fills_neither_disk_nor_memory() {
         target: ("server", 1, "web"),
         input: json!({}),
     };
-    let by = By {
-        actor: "system",
-        ip: "",
-        request_id: "",
-    };
+    let by = By::ours("system");
     let task = db.write(|tx| queue::enqueue(tx, &Wake::new(), &new, by)).unwrap();
     let flood = "y".repeat(16 << 10);
     // Twice: a task that runs again goes on where it stopped.

@@ -24,11 +24,7 @@ pub fn verify(app: &App, asked: &Asked) -> Result<String> {
         let say = format!("{broken} That cannot be accepted, only known.");
         return Err(Error::new(Kind::Conflict, "audit_broken", say));
     }
-    let by = By {
-        actor: "cli",
-        ip: "",
-        request_id: "",
-    };
+    let by = By::ours("cli");
     audit::accept(&app.db, &app.vault, by, &broken)?;
     Ok(format!("{broken} That is noted in the audit, which goes on from here."))
 }

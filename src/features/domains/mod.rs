@@ -330,11 +330,7 @@ pub fn renew_due(app: &App, tx: &Tx, id: Id<id::Domain>, since: Ms) -> Result<()
     if lately || queue::open(tx, target, |_| true)?.is_some() {
         return Ok(());
     }
-    let by = audit::By {
-        actor: "system",
-        ip: "",
-        request_id: "",
-    };
+    let by = audit::By::ours("system");
     renew(app, tx, id, &tasks::Renewal::default(), by).map(drop)
 }
 

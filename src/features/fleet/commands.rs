@@ -11,11 +11,7 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
 
-const BY: By = By {
-    actor: "cli",
-    ip: "",
-    request_id: "",
-};
+const BY: By = By::ours("cli");
 /// Larger than any fleet this program is made for.
 const SIZE_MAX: u64 = 64 << 20;
 

@@ -236,11 +236,7 @@ mod tests {
         file::write_new(&dir.join("master.key"), key.reveal_for("a test's key file")).unwrap();
         let flags = [("DATA_DIR", dir.display().to_string())];
         let app = Arc::new(App::open(Config::load(&flags, None, &Default::default()).unwrap()).unwrap());
-        let by = By {
-            actor: "system",
-            ip: "",
-            request_id: "",
-        };
+        let by = By::ours("system");
         let new = New {
             kind: "test",
             target: ("server", 1, "web"),

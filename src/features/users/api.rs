@@ -54,6 +54,7 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
             actor: &account.login,
             ip: &ctx.request.ip,
             request_id: &ctx.request.id,
+            client_request_id: &ctx.request.client_id,
         };
         audit::append(
             tx,
@@ -147,6 +148,7 @@ fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -
         actor: &account.login,
         ip: &request.ip,
         request_id: &request.id,
+        client_request_id: &request.client_id,
     };
     audit::append(
         tx,

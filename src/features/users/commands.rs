@@ -12,11 +12,7 @@ use crate::cli::Asked;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-const BY: By = By {
-    actor: "cli",
-    ip: "",
-    request_id: "",
-};
+const BY: By = By::ours("cli");
 
 /// Adds an account with the role asked for.
 pub fn create_admin(app: &App, asked: &Asked) -> Result<String> {

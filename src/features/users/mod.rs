@@ -255,6 +255,7 @@ fn by<'a>(actor: &'a str, request: &'a Request) -> audit::By<'a> {
         actor,
         ip: &request.ip,
         request_id: &request.id,
+        client_request_id: &request.client_id,
     }
 }
 

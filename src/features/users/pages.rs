@@ -109,6 +109,7 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<R
             actor: &account.login,
             ip: &ctx.request.ip,
             request_id: &ctx.request.id,
+            client_request_id: &ctx.request.client_id,
         };
         let object = format!("user {} {}", account.id, account.login);
         audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))?;

@@ -128,6 +128,7 @@ impl Door {
             local: true,
             tls: false,
             request_id: random::name(),
+            client_request_id: String::new(),
         };
         let named = self.0.peers.name(info, &self.0.buffered);
         let request = format!(

@@ -22,6 +22,8 @@ pub struct ConnInfo {
     pub tls: bool,
     /// The name of this request in logs and error answers.
     pub request_id: String,
+    /// What the client called it, where that is a name; empty: nothing.
+    pub client_request_id: String,
 }
 
 /// The requests that are inside now. Clones share the table.
@@ -161,6 +163,7 @@ mod tests {
             local: false,
             tls: true,
             request_id: "r".into(),
+            client_request_id: String::new(),
         };
         let named = peers.name(info.clone(), &Gauge::new(0, 0));
         assert_eq!(peers.get(named.as_str()), Some(info));
@@ -177,6 +180,7 @@ mod tests {
             local: false,
             tls: false,
             request_id: "r".into(),
+            client_request_id: String::new(),
         };
         let [first, second] = [peers.name(info.clone(), &memory), peers.name(info, &memory)];
         let body = Arc::new(vec![7; 6]);

@@ -260,6 +260,7 @@ impl Session<'_> {
             local: self.now.local,
             tls: self.now.tls,
             request_id: self.now.id.clone(),
+            client_request_id: self.now.client_id.clone().unwrap_or_default(),
         };
         if head.length > config.limits.anonymous_body_max && !(config.known)(&head.fields, &info) {
             return Err(Refusal::Unknown.into());
