@@ -81,7 +81,7 @@ fn one_by_one(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> 
                 let id = event.id.to_string();
                 let fields = [("event", &*id), ("kind", &*event.kind), ("error", &e.to_string())];
                 log::error("reactor", "an event is left behind", &fields);
-                app.db.write(|tx| outbox::set_cursor(tx, READER, event.id))?;
+                app.db.write_reserved(|tx| outbox::set_cursor(tx, READER, event.id))?;
             }
             other => other?,
         }
@@ -100,7 +100,9 @@ fn digest(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> {
         }
         outbox::set_cursor(tx, READER, last.id)
     };
-    catch_unwind(AssertUnwindSafe(|| app.db.write(all))).unwrap_or_else(|_| Err(Error::internal("a reaction panicked")))
+    // On a full disk little happens; that it is full must be told.
+    catch_unwind(AssertUnwindSafe(|| app.db.write_reserved(all)))
+        .unwrap_or_else(|_| Err(Error::internal("a reaction panicked")))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Health tells the truth: with a full disk people still get in and read, and a damaged file is seen.
 
-use crate::common;
+use crate::{common, fake};
 
 use common::*;
+use fake::receiver::{Receiver, answer};
 use lamplighter::daemon::FEATURES;
 use lamplighter::http::words::{self, Lang};
 use serde_json::json;
@@ -94,6 +95,27 @@ fn with_a_full_disk_people_sign_in_and_read_and_health_says_why() {
         |at, password: &str| Client::new(at).post("/api/auth/login", &json!({ "login": "anna", "password": password }));
     let admin = Client::new(at).by(Who::bearer(&sign_in(at, password)));
     admin.post("/api/servers", &server("before", 9)).is(201);
+    admin
+        .put("/api/settings", &json!({ "messages.networks": "127.0.0.0/8" }))
+        .is(200);
+    let hook = Receiver::new(|_| answer("204 No Content", "", b""));
+    let url = format!("http://127.0.0.1:{}/", hook.port());
+    admin
+        .post(
+            "/api/notifications",
+            &json!({ "type": "webhook", "name": "hook", "url": url }),
+        )
+        .is(201);
+    let raised = |what: &str| {
+        let look = || {
+            let posts = hook.posts();
+            let of_disk = posts.iter().map(|post| post.json());
+            of_disk
+                .filter(|told| told["data"]["kind"] == "controller.disk_full")
+                .find(|told| told["type"] == what)
+        };
+        eventually(&format!("it is told: {what}"), look)
+    };
 
     disk.run(
         &format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>/dev/null || true"),
@@ -112,6 +134,14 @@ fn with_a_full_disk_people_sign_in_and_read_and_health_says_why() {
     let told = anna.get("/health").is(200);
     assert_eq!([&told["status"], &told["database"]], ["degraded", "full"]);
     assert!(told["reasons"][0].as_str().unwrap().contains("is full"), "{told}");
+    let alarm = raised("alert.raised");
+    let alarm = &alarm["data"];
+    assert_eq!(
+        [&alarm["level"], &alarm["target"]["type"]],
+        [&json!("CRITICAL"), &json!("controller")]
+    );
+    let seen = alarm["evidence"][0].as_str().unwrap();
+    assert!(seen.contains(&dir) && seen.contains("free of 32.0 MiB"), "{alarm}");
     let page = Client::new(at).by(Who::cookie(&sign_in(at, password), at));
     assert!(page.get("/servers").text().contains("before"));
     assert_eq!(sign_in(at, "not this password").is(401)["error_code"], "wrong_login");
@@ -129,6 +159,10 @@ fn with_a_full_disk_people_sign_in_and_read_and_health_says_why() {
     anna.post("/api/servers", &server("after", 9)).is(201);
     let well = anna.get("/health").is(200);
     assert_eq!(well["database"], "ok", "{well}");
+    let over = raised("alert.resolved");
+    assert_eq!(over["data"]["alert_id"], alarm["alert_id"]);
+    let open = anna.get("/api/alerts?state=open").is(200);
+    assert!(!open.to_string().contains("controller.disk_full"), "{open}");
 }
 
 /// Writes over the first page of a table or index.

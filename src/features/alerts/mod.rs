@@ -351,6 +351,18 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        event: "controller.disk_full",
+        then: Then::Raise {
+            title: |_| "The disk that Lamplighter's data lies on is full, or nearly".into(),
+        },
+    },
+    Rule {
+        event: "controller.disk_room",
+        then: Then::Resolve {
+            kind: "controller.disk_full",
+        },
+    },
+    Rule {
         event: "resolver.silent",
         then: Then::Raise {
             title: |name| format!("The name servers that Lamplighter asks do not answer: {name}"),

@@ -111,7 +111,7 @@ pub fn beat(app: &App) -> Result<()> {
     if idle {
         return Ok(());
     }
-    app.db.write(|tx| {
+    app.db.write_reserved(|tx| {
         for alert in flap::calm(tx, now)? {
             let left = flap::end(app, tx, alert, now)?;
             settle(app, tx, left.into_iter().collect(), now)?;

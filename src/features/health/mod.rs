@@ -7,17 +7,22 @@ use crate::app::App;
 use crate::base::clock::{self, Duration, Ms};
 use crate::base::config::STATE_FILE;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::parallel::lock;
 use crate::base::pulse::Beat;
 use crate::base::{log, sys};
 use crate::db::Trouble;
+use crate::events::outbox;
 use crate::feature::Feature;
+use crate::features::alerts;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::view::bytes;
 use crate::http::words::{self, Lang};
 use crate::schedule::{self, Periodic, Work};
 use serde::Serialize;
+use std::sync::Mutex;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -58,6 +63,11 @@ const PERIODIC: &[Periodic] = &[
             }
             Ok(())
         }),
+    },
+    Periodic {
+        name: "databases.disk",
+        every: Duration::from_secs(10),
+        run: Work::Short(look_at_disk),
     },
     Periodic {
         name: "databases.check",
@@ -206,6 +216,56 @@ pub fn own(app: &App) -> Own {
         database,
         reasons,
     }
+}
+
+/// Event, and the alert that it raises: our own disk is full, or nearly.
+const DISK_FULL: &str = "controller.disk_full";
+/// Event: there is room again.
+const DISK_ROOM: &str = "controller.disk_room";
+const US: (&str, i64) = ("controller", 0);
+/// Nearly full is less than this part of it, and never more than so many bytes.
+const LOW: (u64, u64) = (20, 512 << 20);
+
+/// How bad it was said to be last; nothing: nobody has looked yet.
+static SAID: Mutex<Option<Option<&'static str>>> = Mutex::new(None);
+
+/// Tells when the disk that our data lies on fills, is full, and has room again. What is kept back on it is for this, too.
+fn look_at_disk(app: &App) -> Result<()> {
+    let is_full = [&app.db, &app.metrics]
+        .iter()
+        .any(|db| db.trouble() == Some(Trouble::Full));
+    let (free, size) = sys::disk(&app.config.data_dir)?;
+    let is_open = app.db.read(|conn| alerts::is_open(conn, DISK_FULL, US))?;
+    let mut said = lock(&SAID);
+    let before = said.unwrap_or(is_open.then_some("CRITICAL"));
+    let low = (size / LOW.0).min(LOW.1);
+    let enough = if before.is_some() { low + low / 2 } else { low };
+    let now = match (is_full, before) {
+        (true, _) => Some("CRITICAL"),
+        (false, before) if free < enough => before.or(Some("ERROR")),
+        (false, _) => None,
+    };
+    if now != before {
+        let shown = |n: u64| bytes(Lang::En, n as f64).replace('\u{a0}', " ");
+        let seen = format!(
+            "{} {}: {} free of {}",
+            clock::rfc3339(clock::now()),
+            folder(app),
+            shown(free),
+            shown(size)
+        );
+        let kept = "Only signing in, cleaning up and this alarm are written until there is room.";
+        let evidence: Vec<_> = [Some(seen.as_str()), is_full.then_some(kept)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let data = serde_json::json!({ "name": "Lamplighter", "level": now, "evidence": evidence });
+        let event = if now.is_some() { DISK_FULL } else { DISK_ROOM };
+        app.db
+            .write_reserved(|tx| outbox::emit(tx, &app.wakes.events, event, US, &data))?;
+    }
+    *said = Some(now);
+    Ok(())
 }
 
 fn folder(app: &App) -> String {

@@ -36,6 +36,7 @@ const fn news(name: &'static str) -> Kind {
 pub const KINDS: &[Kind] = &[
     alert("server.unreachable"),
     alert("controller.offline"),
+    alert("controller.disk_full"),
     alert("resolver.silent"),
     alert("host.key_changed"),
     alert("auth.refresh_reused"),

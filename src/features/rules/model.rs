@@ -244,6 +244,7 @@ pub const BUILTIN: &[Builtin] = &[
     event(19, "ERROR", "certificate.failed", About::Domain),
     event(20, "WARNING", "domain.left_behind", About::Domain),
     event(22, "CRITICAL", "audit.broken", About::Other),
+    event(23, "ERROR", "controller.disk_full", About::Other),
 ];
 
 impl Builtin {
