@@ -11,6 +11,14 @@ pub fn guests(text: &str) -> Result<String, String> {
     Ok(words(text).collect::<Vec<_>>().join(", "))
 }
 
+/// `host`, or nothing.
+pub fn bind(text: &str) -> Result<String, String> {
+    match text {
+        "" | "host" => Ok(text.into()),
+        _ => Err("This is “host”, or empty: an address belongs to one server.".into()),
+    }
+}
+
 /// The entries of a text that is a list.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|word| !word.is_empty())

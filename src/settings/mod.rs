@@ -158,6 +158,14 @@ pub const TABLE: &[Setting] = &[
         "Кто может спрашивать Glances на серверах, добавленных с этого момента: адреса и сети вида 10.0.0.0/8 через пробел или запятую; controller — этот Lamplighter, каким его видит сервер. Пусто: все. У каждого сервера свой список, он действует со следующей установки Glances."
     ),
     text!(
+        "glances.bind",
+        "",
+        4,
+        check::bind,
+        "Where Glances listens on a server that is added from now on: host is the one address that the server is known by, without a login, for a private network (a server that is known by a name gets the usual). Empty, the usual: behind nginx with TLS and a password. It holds from the next installation of Glances on; each server can be changed.",
+        "Где Glances слушает на серверах, добавленных с этого момента: host — один адрес, под которым сервер известен, без пароля, для частной сети (сервер, известный по имени, получает обычное). Пусто, обычное: за nginx с TLS и паролем. Действует со следующей установки Glances; у каждого сервера можно изменить."
+    ),
+    text!(
         "acme.email",
         "",
         200, // RFC 5321 allows 254; nobody's address is that long

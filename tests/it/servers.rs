@@ -112,6 +112,36 @@ fn what_is_given_as_another_machine_means_neither_this_one_nor_a_clouds_secrets(
 }
 
 #[test]
+fn a_server_is_reached_at_its_next_address_when_the_first_is_closed() {
+    let Some(house) = House::with_names("::1 localhost\n127.0.0.1 localhost\n") else {
+        return;
+    };
+    let (admin, door) = (house.admin(), Door::new(1)); // on 127.0.0.1 alone
+    let mut wanted = server("two", door.port);
+    wanted["host"] = json!("localhost");
+    let id = admin.post("/api/servers", &wanted).is(201)["id"].as_i64().unwrap();
+    eventually("its key is shown", || {
+        (admin.get(&at(id)).is(200)["host_key_fingerprint"] == door.fingerprint()).then_some(())
+    });
+    admin
+        .post(
+            &format!("{}/accept-host-key", at(id)),
+            &json!({ "fingerprint": door.fingerprint() }),
+        )
+        .is(200);
+    let check = || {
+        let task = admin.post(&format!("{}/check-ssh", at(id)), &json!({})).is(202);
+        house.wait_for(task["task_id"].as_i64().unwrap())
+    };
+    let ended = check();
+    assert_eq!(door.logins(), 1, "{ended}");
+    // Where no address answers, the last one says why.
+    drop(door);
+    let ended = check();
+    assert_eq!(ended["error"]["code"], "ssh_refused", "{ended}");
+}
+
+#[test]
 fn nothing_has_a_name_that_looks_like_another_one() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();
@@ -216,6 +246,47 @@ fn who_may_ask_glances_is_kept_from_one_installation_to_the_next() {
         said(&export).contains("\"glances_bind\": \"10.0.0.7\""),
         "{}",
         said(&export)
+    );
+
+    // The same in the form of the server, and for all that are added from now on.
+    let mut browser = house.browser_of_admin();
+    let form = browser.get(&format!("/servers/{id}/edit"));
+    for (field, value) in [("glances_allow", "controller"), ("glances_bind", "10.0.0.7")] {
+        let shown = format!("id=\"{field}\" name=\"{field}\" type=\"text\" value=\"{value}\"");
+        assert!(form.has(&shown), "{shown}: {}", form.body);
+    }
+    let typed = |bind| [("glances_allow", "controller 192.0.2.0/24"), ("glances_bind", bind)];
+    let refused = browser.post(&format!("/servers/{id}"), &typed("everywhere"));
+    assert!(
+        refused.status == 422 && refused.has("own IP addresses"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(browser.post(&format!("/servers/{id}"), &typed("host")).status, 303);
+    assert_eq!(
+        given(&admin.get(&at(id)).is(200)),
+        [json!(["controller", "192.0.2.0/24"]), json!("127.0.0.1")]
+    );
+    assert!(
+        admin
+            .put("/api/settings", &json!({ "glances.bind": "10.0.0.7" }))
+            .status
+            == 422
+    );
+    admin.put("/api/settings", &json!({ "glances.bind": "host" })).is(200);
+    assert!(
+        browser
+            .get("/servers/new")
+            .has("name=\"glances_bind\" type=\"text\" value=\"host\"")
+    );
+    let of = |name: &str, host: &str| {
+        let mut wanted = server(name, 22);
+        wanted["host"] = json!(host);
+        given(&admin.post("/api/servers", &wanted).is(201))[1].clone()
+    };
+    assert_eq!(
+        [of("numbered", "192.0.2.9"), of("named", "web.example")],
+        ["192.0.2.9", ""]
     );
 }
 

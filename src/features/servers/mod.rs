@@ -30,7 +30,9 @@ use crate::vault::Place;
 use model::{AuthType, Fields, Has, Secrets, Valid};
 use serde::Serialize;
 
-pub use queries::{Counts, Filter, LampRow, alerts_changed, counts, lamps, poll_fingerprint, polled, tagged, tags};
+pub use queries::{
+    Company, Counts, Filter, LampRow, alerts_changed, company, counts, lamps, poll_fingerprint, polled, tagged, tags,
+};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -575,6 +577,7 @@ pub fn fresh(conn: &Conn) -> Result<Fields> {
     let allow = settings::text(conn, "glances.allow")?;
     Ok(Fields {
         glances_allow: settings::check::words(&allow).map(String::from).collect(),
+        glances_bind: settings::text(conn, "glances.bind")?,
         ..Fields::default()
     })
 }

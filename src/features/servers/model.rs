@@ -208,12 +208,24 @@ pub fn guests(i: &mut Input, name: &'static str) -> Option<Vec<String>> {
     }
 }
 
-/// One of the server's own addresses, or nothing.
-pub fn bind(i: &mut Input, name: &'static str) -> Option<String> {
+/// In place of an address: the one that the server is known by.
+pub const OWN_HOST: &str = "host";
+
+/// The address that a server is known by, when it is one.
+fn own_address(host: &str) -> Option<String> {
+    let ip = Host::parse(host).ok()?.ip()?;
+    Some(ip.to_string())
+}
+
+/// One of the server's own addresses, [`OWN_HOST`] for the one that it is known by, or nothing.
+pub fn bind(i: &mut Input, name: &'static str, host: &str) -> Option<String> {
     i.parse(name, "bad_address", |text| match text.parse::<IpAddr>() {
         _ if text.is_empty() => Ok(String::new()),
+        _ if text == OWN_HOST => own_address(host).ok_or_else(|| {
+            "“host” is the address that the server is known by, and this one is known by a name. Give one of its own IP addresses, or nothing.".into()
+        }),
         Ok(ip) => Ok(ip.to_string()),
-        Err(_) => Err("Give one of the server's own IP addresses.".into()),
+        Err(_) => Err("Give one of the server's own IP addresses, or “host” for the one that it is known by.".into()),
     })
 }
 
@@ -275,7 +287,11 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
     );
     set(&mut f.glances_tls_pin, i.parse("glances_tls_pin", "bad_pin", pin));
     set(&mut f.glances_allow, guests(i, "glances_allow"));
-    set(&mut f.glances_bind, bind(i, "glances_bind"));
+    set(&mut f.glances_bind, bind(i, "glances_bind", &f.host));
+    if f.glances_bind == OWN_HOST {
+        // As the settings have it for every new server; one that is known by a name listens as usual.
+        f.glances_bind = own_address(&f.host).unwrap_or_default();
+    }
     set(&mut f.poll_interval_s, i.number("poll_interval_s", 5..=3600));
     let mut secrets = Secrets {
         password: i.secret("password", 1_024),

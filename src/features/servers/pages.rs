@@ -702,6 +702,8 @@ fn values(f: &Fields) -> HashMap<String, String> {
         ("glances_auth_type", f.glances_auth_type.to_string()),
         ("glances_username", f.glances_username.clone()),
         ("glances_tls_pin", f.glances_tls_pin.clone()),
+        ("glances_allow", f.glances_allow.join(", ")),
+        ("glances_bind", f.glances_bind.clone()),
         ("poll_interval_s", f.poll_interval_s.to_string()),
         ("host_key", String::new()),
     ]
@@ -709,13 +711,15 @@ fn values(f: &Fields) -> HashMap<String, String> {
     .into()
 }
 
-fn form_of(server: Option<&Server>) -> Form {
-    let Some(s) = server else {
-        return Form {
-            values: values(&Fields::default()),
-            ..Form::default()
-        };
-    };
+/// Of a server that is not there yet.
+fn blank(ctx: &Ctx) -> Result<Form> {
+    Ok(Form {
+        values: values(&ctx.app.db.read(super::fresh)?),
+        ..Form::default()
+    })
+}
+
+fn form_of(s: &Server) -> Form {
     Form {
         id: Some(s.id.get()),
         was: s.fields.name.clone(),
@@ -739,13 +743,13 @@ fn form_page(ctx: &Ctx, form: Form, errors: Errors) -> Result<Reply> {
 }
 
 fn new(ctx: &Ctx) -> Result<Reply> {
-    form_page(ctx, form_of(None), Errors::default())
+    form_page(ctx, blank(ctx)?, Errors::default())
 }
 
 fn edit(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| super::get(conn, id))?;
-    form_page(ctx, form_of(Some(&server)), Errors::default())
+    form_page(ctx, form_of(&server), Errors::default())
 }
 
 /// The form as the API takes it: lists split at commas and spaces, a secret that was not typed not sent.
@@ -793,7 +797,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
             Ok(Reply::see_other(format!("/tasks/{task}")))
         }
         Ok((id, _)) => Ok(Reply::see_other(format!("/servers/{id}"))),
-        Err(e) => again(ctx, form_of(None), pairs, e),
+        Err(e) => again(ctx, blank(ctx)?, pairs, e),
     }
 }
 
@@ -804,7 +808,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
         Ok(_) => Ok(Reply::see_other(format!("/servers/{id}"))),
         Err(e) => {
             let server = ctx.app.db.read(|conn| super::get(conn, id))?;
-            again(ctx, form_of(Some(&server)), pairs, e)
+            again(ctx, form_of(&server), pairs, e)
         }
     }
 }

@@ -244,6 +244,33 @@ pub fn counts(conn: &Conn) -> Result<Counts> {
     Ok(counts)
 }
 
+/// Who came at about the same time as a server, and how far they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Company {
+    /// Of those, not judged yet: too few polls so far.
+    pub pending: i64,
+    /// All of them.
+    pub young: i64,
+    /// Of all there are, whenever they came: those that have never answered and are known for it.
+    pub unreached: i64,
+}
+
+/// The other servers that were added since then.
+pub fn company(conn: &Conn, id: i64, since: Ms) -> Result<Company> {
+    let mut statement = conn.prepare_cached(
+        "SELECT coalesce(sum(created_at >= ?2 AND status = 'provisioning'), 0), coalesce(sum(created_at >= ?2), 0),
+           coalesce(sum(status = 'unreachable' AND glances_api IS NULL), 0) FROM servers WHERE id <> ?1",
+    )?;
+    let read = |r: &Row| {
+        Ok(Company {
+            pending: r.get(0)?,
+            young: r.get(1)?,
+            unreached: r.get(2)?,
+        })
+    };
+    Ok(statement.query_row(params![id, since], read)?)
+}
+
 /// Alerts about this server were raised or are over: counts them again.
 pub fn alerts_changed(conn: &Conn, id: i64, at: Ms) -> Result<()> {
     let mut statement = conn.prepare_cached(

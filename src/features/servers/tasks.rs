@@ -270,7 +270,7 @@ pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
     let profile = profile.unwrap_or(if f.glances_bind.is_empty() { "protected" } else { "bind" });
     let port = i.number("port", 1..=65535).map(|n| n as u16);
     let front_port = i.number("front_port", 1..=65535).map(|n| n as u16);
-    let address = model::bind(i, "address").unwrap_or_else(|| f.glances_bind.clone());
+    let address = model::bind(i, "address", &f.host).unwrap_or_else(|| f.glances_bind.clone());
     let allow = model::guests(i, "allow").unwrap_or_else(|| f.glances_allow.clone());
     if profile == "bind" && address.is_empty() && !i.has_error("address") {
         i.wrong(
