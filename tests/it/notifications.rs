@@ -165,16 +165,17 @@ fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_suc
         (&first["level"], &first["target"]["name"]),
         (&json!("ERROR"), &json!("web-1"))
     );
-    let posts = posts("both are told", &receiver, 2);
-    let bodies: Vec<_> = posts.iter().map(|p| p.body.as_str()).collect();
+    let bodies = eventually("both are told", || {
+        let bodies: Vec<_> = receiver.posts().into_iter().map(|p| p.body).collect();
+        let told = |work: &str| bodies.iter().any(|b| b.contains(work));
+        (told("Deploy reverse proxy") && told("Install Glances")).then_some(bodies)
+    });
     assert!(
         bodies
             .iter()
             .all(|b| b.contains("server.deploy_failed") && b.contains("web-1")),
         "{bodies:?}"
     );
-    assert!(bodies.iter().any(|b| b.contains("Deploy reverse proxy")), "{bodies:?}");
-    assert!(bodies.iter().any(|b| b.contains("Install Glances")), "{bodies:?}");
 
     // The success of one kind of work says nothing about the other.
     let succeeds = |kind: &str| {
@@ -458,6 +459,50 @@ fn each_endpoint_gets_what_it_has_subscribed_to_and_no_more() {
 }
 
 #[test]
+fn an_endpoint_is_told_what_who_saved_it_last_may_see() {
+    let house = house();
+    let operator = house.somebody("operator");
+    let (of_admin, of_operator) = (hook(), hook());
+    let ids = [&of_admin, &of_operator].map(|hook| add_webhook(&house, &format!("to {}", hook.port()), hook));
+    // Whatever is changed: who can change it can send it to themselves.
+    let wanted = json!({ "events": ["auth.refresh_reused", "alert.acknowledged"] });
+    let saved = |client: &Client, id: i64| client.patch(&format!("/api/notifications/{id}"), &wanted).is(200);
+    saved(&operator, ids[0]);
+    assert_eq!(saved(&house.admin(), ids[0])["saved_by"], "admin");
+    assert_eq!(saved(&operator, ids[1])["saved_by"], "operator");
+    let data = json!({ "login": "anna.from-sales", "ip": "203.0.113.77" });
+    house
+        .database("lamplighter.db")
+        .execute(
+            "INSERT INTO events (at, kind, target_type, target_id, data) VALUES (?1, 'auth.refresh_reused', 'user', 77, ?2)",
+            rusqlite::params![clock::now(), data.to_string()],
+        )
+        .unwrap();
+    let whole = posts("an administrator's", &of_admin, 1).remove(0).json().to_string();
+    assert!(
+        whole.contains("anna.from-sales") && whole.contains("203.0.113.77"),
+        "{whole}"
+    );
+    posts("an operator's", &of_operator, 1);
+    let alert = house.admin().get("/api/alerts?state=firing").is(200)["items"][0]["id"].clone();
+    house
+        .admin()
+        .post(&format!("/api/alerts/{alert}/ack"), &json!({}))
+        .is(200);
+    let whole = posts("that it is looked at", &of_admin, 2).remove(1).json().to_string();
+    assert!(whole.contains("anna.from-sales"), "{whole}");
+    let told: String = posts("the same", &of_operator, 2)
+        .iter()
+        .map(|post| post.json().to_string())
+        .collect();
+    assert!(told.contains("A refresh token of ••• was used twice"), "{told}");
+    assert!(
+        !told.contains("anna") && !told.contains("203.0.113.77") && !told.contains("77,"),
+        "{told}"
+    );
+}
+
+#[test]
 fn many_things_at_once_are_one_message_to_people_and_many_to_machines() {
     let house = house();
     let (api, hook) = (telegram::new(), hook());
@@ -480,6 +525,57 @@ fn many_things_at_once_are_one_message_to_people_and_many_to_machines() {
         deliveries(&house, "status=open").is_empty().then_some(())
     });
     assert_eq!(deliveries(&house, "status=sent&limit=500").len(), 80);
+}
+
+#[test]
+fn a_fleet_that_is_imported_and_not_reachable_yet_is_one_message_and_so_is_its_first_answer() {
+    let house = house();
+    set(&house, "poll.fail_threshold", json!(1));
+    let (api, hook) = (telegram::new(), hook());
+    add_telegram(&house, &api, &["424242"]);
+    add_webhook(&house, "machine", &hook);
+    let answers = Arc::new(AtomicBool::new(false));
+    let (will, body) = (answers.clone(), data("glances/4.3.3/full/all.json"));
+    let glances = Fake::new(move |_, peer| {
+        if will.load(Ordering::SeqCst) {
+            let _ = peer.write_all(&fake::http("200 OK", "application/json", &body));
+        }
+    });
+    let mut document = house.admin().get("/api/fleet").is(200);
+    let server = |n: usize| {
+        json!({
+            "name": format!("web-{n:02}"), "host": "127.0.0.1", "ssh_port": 9, "username": "root", "auth_type": "password",
+            "glances_port": glances.port, "poll_interval_s": 5,
+        })
+    };
+    document["servers"] = (1..=30).map(server).collect();
+    house.admin().post("/api/fleet?mode=apply", &document).is(200);
+    let all_named = |text: &str| (1..=30).all(|n| text.contains(&format!("web-{n:02} ")));
+    let told = |n: usize| {
+        posts("each for the machine", &hook, 30 * n);
+        posts("one for people", &api, n);
+        eventually("none is left", || {
+            deliveries(&house, "status=open").is_empty().then_some(())
+        });
+        let told = telegram::shown(&api);
+        assert_eq!(told.len(), n, "{told:#?}");
+        println!("{}", told[n - 1].1);
+        told[n - 1].1.clone()
+    };
+    let text = told(1);
+    assert!(
+        text.starts_with("🟡 30 servers have never been reached: web-"),
+        "{text}"
+    );
+    assert!(text.lines().next().unwrap().ends_with(" and 27 more"), "{text}");
+    assert!(all_named(&text), "{text}");
+    answers.store(true, Ordering::SeqCst);
+    let text = told(2);
+    assert!(
+        text.starts_with("🟢 30 servers answer for the first time: web-"),
+        "{text}"
+    );
+    assert!(all_named(&text), "{text}");
 }
 
 // ---- receivers that misbehave --------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ fn view(app: &App, conn: &Conn, e: &Endpoint, counts: &Counts) -> Result<Value> 
             "blocked_until": (e.blocked_until > clock::now()).then(|| rfc3339(e.blocked_until)),
         }),
     );
+    put("saved_by", e.saved_by.name().into());
     put("created_at", rfc3339(e.created_at).into());
     put("updated_at", rfc3339(e.updated_at).into());
     Ok(Value::Object(out))
@@ -123,7 +124,8 @@ pub fn channel_of(input: &mut Input) -> Result<&'static Channel> {
 pub fn add(app: &App, mut input: Input, actor: &Actor) -> Result<Id<id::Endpoint>> {
     let channel = channel_of(&mut input)?;
     let valid = model::read(input, channel, Fields::default(), None)?;
-    app.db.write(|tx| super::create(app, tx, channel, &valid, actor.by()))
+    app.db
+        .write(|tx| super::create(app, tx, channel, &valid, (actor.role(), actor.by())))
 }
 
 /// Reads a draft over `base` and stores it, in one transaction, so that nobody's change is taken back by another's.
@@ -142,7 +144,7 @@ pub fn save(
             base(&old),
             Some((&old.fields.config, &old.has)),
         )?;
-        super::update(app, tx, &old, &valid, actor.by())
+        super::update(app, tx, &old, &valid, actor)
     })
 }
 

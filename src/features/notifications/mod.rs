@@ -22,6 +22,7 @@ mod sender;
 mod api;
 mod pages;
 
+use crate::access::{Actor, Role};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
@@ -115,6 +116,8 @@ pub struct Endpoint {
     has: Vec<&'static str>,
     /// Nothing before this, unix ms.
     blocked_until: Ms,
+    /// Of who saved it last: its messages say what this role may see.
+    saved_by: Role,
     /// To whom the last message died.
     gone: Vec<Gone>,
     created_at: Ms,
@@ -180,20 +183,27 @@ fn store_secrets(app: &App, tx: &Tx, id: Id<id::Endpoint>, secrets: &[(&'static 
     Ok(())
 }
 
-fn create(app: &App, tx: &Tx, channel: &'static Channel, valid: &Valid, by: audit::By) -> Result<Id<id::Endpoint>> {
+fn create(
+    app: &App,
+    tx: &Tx,
+    channel: &'static Channel,
+    valid: &Valid,
+    (role, by): (Role, audit::By),
+) -> Result<Id<id::Endpoint>> {
     if queries::count(tx)? >= ENDPOINTS_MAX {
         let say = format!("There are {ENDPOINTS_MAX} endpoints already; remove one first.");
         return Err(Error::new(Kind::Conflict, "too_many_endpoints", say));
     }
-    let id = queries::insert(tx, channel.name, &valid.fields, clock::now())?;
+    let id = queries::insert(tx, channel.name, &valid.fields, role, clock::now())?;
     store_secrets(app, tx, id, &valid.secrets)?;
     note(app, tx, by, "notification.create", id, channel.name, &valid.fields)?;
     Ok(id)
 }
 
 /// Changes an endpoint. What waits for it goes out with the new settings, at once.
-fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: audit::By) -> Result<()> {
+fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, actor: &Actor) -> Result<()> {
     queries::update(tx, old.id, &valid.fields, clock::now())?;
+    queries::set_saved_by(tx, old.id, actor.role())?;
     store_secrets(app, tx, old.id, &valid.secrets)?;
     let reached = (old.channel.recipients)(&valid.fields.config);
     for gone in old.gone.iter().filter(|g| !reached.contains(&g.recipient)) {
@@ -205,7 +215,7 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: audit::By) -> R
     note(
         app,
         tx,
-        by,
+        actor.by(),
         "notification.update",
         old.id,
         old.channel.name,
@@ -266,11 +276,7 @@ fn seed(app: &App) -> Result<()> {
     };
     let wrong = |why: String| Error::new(Kind::Config, "telegram", format!("TELEGRAM_CHAT_ID: {why}"));
     let config = telegram::seeded(chats).map_err(wrong)?;
-    let by = audit::By {
-        actor: "system",
-        ip: "",
-        request_id: "",
-    };
+    let by = audit::By::ours("system");
     app.db.write(|tx| {
         let known = queries::seed(tx)?;
         let fields = |name: String, base: Fields| Fields { name, config, ..base };
@@ -294,7 +300,7 @@ fn seed(app: &App) -> Result<()> {
                     fields: fields(String::from("Telegram"), Fields::default()),
                     secrets: token,
                 };
-                match create(app, tx, &telegram::CHANNEL, &valid, by) {
+                match create(app, tx, &telegram::CHANNEL, &valid, (Role::Admin, by)) {
                     Ok(id) => queries::set_seed(tx, id),
                     Err(e) if e.kind == Kind::Conflict => {
                         log::warning(

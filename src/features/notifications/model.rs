@@ -66,6 +66,7 @@ pub const READ_ONLY: &[&str] = &[
     "has_headers",
     "origin",
     "from_environment",
+    "saved_by",
     "state",
     "created_at",
     "updated_at",

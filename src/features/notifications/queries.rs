@@ -3,8 +3,7 @@
 use super::model::{Fields, Row, Status};
 use super::text::{Facts, What};
 use super::{Endpoint, Gone, Level, channel};
-use crate::access::right::WITHHELD;
-use crate::access::{Right, Role};
+use crate::access::Role;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -16,7 +15,7 @@ use std::collections::HashMap;
 const COLUMNS: &str =
     "id, type, name, enabled, lang, min_level, events, tags, config, token IS NOT NULL, url IS NOT NULL,
     secret IS NOT NULL, password IS NOT NULL, headers IS NOT NULL, blocked_until, created_at, updated_at,
-    (SELECT json_group_array(json_array(g.recipient, g.since, g.answer)) FROM notification_gone g WHERE g.endpoint_id = id)";
+    (SELECT json_group_array(json_array(g.recipient, g.since, g.answer)) FROM notification_gone g WHERE g.endpoint_id = id), saved_by";
 
 /// `None`: of a type that this version does not know.
 fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
@@ -50,6 +49,8 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
         created_at: r.get(15)?,
         updated_at: r.get(16)?,
         gone: gone(&r.get::<_, String>(17)?),
+        // A role that this version does not know sees the least.
+        saved_by: Role::parse(&r.get::<_, String>(18)?).unwrap_or(Role::Automation),
     }))
 }
 
@@ -90,12 +91,13 @@ fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
     db::told_duplicate("name", format!("There is an endpoint “{name}” already."))
 }
 
-pub fn insert(conn: &Conn, channel: &str, f: &Fields, at: Ms) -> Result<Id<id::Endpoint>> {
+pub fn insert(conn: &Conn, channel: &str, f: &Fields, saved_by: Role, at: Ms) -> Result<Id<id::Endpoint>> {
     conn.execute(
-        "INSERT INTO notification_endpoints (type, name, enabled, lang, min_level, events, tags, config, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+        "INSERT INTO notification_endpoints (type, name, enabled, lang, min_level, events, tags, config, created_at, updated_at, saved_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)",
         params![
-            channel, f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at
+            channel, f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at,
+            saved_by.name()
         ],
     )
     .map_err(told_duplicate(&f.name))?;
@@ -111,6 +113,14 @@ pub fn update(conn: &Conn, id: Id<id::Endpoint>, f: &Fields, at: Ms) -> Result<(
         ],
     )
     .map_err(told_duplicate(&f.name))?;
+    Ok(())
+}
+
+pub fn set_saved_by(conn: &Conn, id: Id<id::Endpoint>, role: Role) -> Result<()> {
+    conn.execute(
+        "UPDATE notification_endpoints SET saved_by = ?2 WHERE id = ?1",
+        params![id.get(), role.name()],
+    )?;
     Ok(())
 }
 
@@ -276,6 +286,28 @@ pub fn waiting(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Re
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// What waits to be told of servers that never answered before: of one endpoint, or of all.
+const NEWCOMERS: &str =
+    "(?1 IS NULL OR endpoint_id = ?1) AND kind = 'server.unreachable' AND what = ?2 AND status = 'queued'
+    AND attempts = 0 AND json_extract(facts, '$.variant') = 'never'";
+
+/// When the first of that is due.
+pub fn newcomers_due(conn: &Conn, endpoint: Id<id::Endpoint>, what: What) -> Result<Option<Ms>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT min(next_at) FROM notification_queue WHERE {NEWCOMERS}"
+    ))?;
+    Ok(statement.query_row(params![endpoint.get(), what.name()], |r| r.get(0))?)
+}
+
+/// All of that is due then, or earlier.
+pub fn hurry_newcomers(conn: &Conn, endpoint: Option<Id<id::Endpoint>>, what: What, at: Ms) -> Result<()> {
+    conn.prepare_cached(&format!(
+        "UPDATE notification_queue SET next_at = min(next_at, ?3) WHERE {NEWCOMERS}"
+    ))?
+    .execute(params![endpoint.map(Id::get), what.name(), at])?;
+    Ok(())
+}
+
 pub fn set_facts(conn: &Conn, id: Id<id::Delivery>, facts: &Facts) -> Result<()> {
     conn.prepare_cached("UPDATE notification_queue SET facts = ?2, level = ?3 WHERE id = ?1")?
         .execute(params![id.get(), json(facts)?, facts.level.name()])?;
@@ -434,12 +466,7 @@ pub fn deliveries(conn: &Conn, f: &Filter, role: Role) -> Result<(Vec<Row>, i64)
     ))?;
     let rows = statement.query_map(params![f.status, f.endpoint, f.limit, f.offset], row)?;
     let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    for facts in rows.iter_mut().map(|row| &mut row.facts) {
-        if !role.may(Right::to_see(&facts.kind)) {
-            (facts.name, facts.title) = (WITHHELD.into(), WITHHELD.into());
-            facts.target.1 = 0;
-        }
-    }
+    rows.iter_mut().for_each(|row| row.facts.for_eyes_of(role));
     Ok((rows, total))
 }
 

@@ -26,13 +26,26 @@ const WAIT_MAX: Ms = 6 * HOUR;
 /// From so many on, waiting messages to one recipient become one: nobody reads forty.
 const GATHER_MIN: usize = 4;
 /// And at most so many.
-const GATHER_MAX: i64 = 100;
+const GATHER_MAX: i64 = 1_000;
+/// Where each is told by itself, so many are looked at: the first may be too old.
+const ONE_OF: i64 = 100;
+/// Of servers that came together and never answered, those that are judged wait for the rest, this long at most …
+const COMPANY_MAX: Ms = 3 * MINUTE;
+/// … and then a moment for who was judged just now; one that came alone does not wait.
+const MOMENT: Ms = 2 * SECOND;
+/// While some have still to answer, first answers are told once in this.
+const ANSWERS_EACH: Ms = MINUTE;
 
 /// What the feature does when something has happened.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
         "alert.raised" | "alert.flapping" => raised(app, tx, event),
         "alert.resolved" => resolved(app, tx, event),
+        "server.lit" => all_judged(app, tx, event),
+        "server.deleted" => {
+            all_judged(app, tx, event)?;
+            news(app, tx, event)
+        }
         kind if catalogue::is_news(kind) => news(app, tx, event),
         _ => Ok(()),
     }
@@ -75,6 +88,7 @@ fn of_alert(what: What, event: &Event) -> Facts {
     Facts {
         what,
         kind: text(data, "kind"),
+        of: String::new(),
         level: Level::parse(&text(data, "level")).unwrap_or(Level::Warning),
         name: text(target, "name"),
         title: text(data, "title"),
@@ -146,6 +160,34 @@ fn put(app: &App, tx: &Tx, endpoint: &Endpoint, event: &Event, facts: &Facts, ne
     Ok(())
 }
 
+/// When a message about a server that never answered before is due: with those about the others that came with it.
+fn with_company(tx: &Tx, endpoint: &Endpoint, facts: &Facts, at: Ms) -> Result<Ms> {
+    if !facts.is_of_newcomer() {
+        return Ok(at);
+    }
+    let company = servers::company(tx, facts.target.1, at - COMPANY_MAX)?;
+    let first = queries::newcomers_due(tx, endpoint.id, facts.what)?;
+    let wait = match facts.what {
+        What::Resolved if company.unreached > 0 => ANSWERS_EACH,
+        What::Resolved if first.is_some() => MOMENT,
+        What::Raised if company.pending > 0 => COMPANY_MAX,
+        What::Raised if company.young > 0 => MOMENT,
+        _ => 0,
+    };
+    let due = first.map_or(at + wait, |first| first.clamp(at, at + wait));
+    queries::hurry_newcomers(tx, Some(endpoint.id), facts.what, due)?;
+    Ok(due)
+}
+
+/// The last of those that came together has answered, or is gone: nobody waits for it any more.
+fn all_judged(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    if servers::company(tx, event.target_id, event.at - COMPANY_MAX)?.pending == 0 {
+        queries::hurry_newcomers(tx, None, What::Raised, event.at + MOMENT)?;
+        wake(app, tx);
+    }
+    Ok(())
+}
+
 fn is_muted(event: &Event) -> bool {
     event.data.get("muted").and_then(Value::as_bool) == Some(true)
 }
@@ -192,7 +234,7 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         }
         let at = match before {
             Some(told) if !at_once => (told.at + pause).max(event.at),
-            _ => event.at,
+            _ => with_company(tx, &endpoint, &facts, event.at)?,
         };
         let held = before.map_or(0, |told| told.held);
         put(app, tx, &endpoint, event, &Facts { held, ..facts.clone() }, at)?;
@@ -231,7 +273,8 @@ fn resolved(app: &App, tx: &Tx, event: &Event) -> Result<()> {
             queries::end(tx, row.id, Status::Held, event.at, "It was over before it was told.")?;
         }
         if held_back.is_empty() && endpoint.fields.enabled && !is_muted(event) {
-            put(app, tx, &endpoint, event, &facts, event.at)?;
+            let at = with_company(tx, &endpoint, &facts, event.at)?;
+            put(app, tx, &endpoint, event, &facts, at)?;
         }
     }
     Ok(())
@@ -244,6 +287,7 @@ fn news(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let facts = Facts {
         what: What::Event,
         kind: event.kind.clone(),
+        of: text(data, "kind"),
         level: Level::Info,
         title: format!("{}: {name}", event.kind),
         name,
@@ -272,7 +316,9 @@ fn news(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 /// Empty: nothing now. What is too old is given up.
 pub fn claim(app: &App, tx: &Tx, endpoint: &Endpoint, now: Ms) -> Result<Vec<Row>> {
     let age_max = settings::number(tx, "messages.max_age_h")? * HOUR;
-    let due = queries::due_rows(tx, endpoint.id, now, GATHER_MAX)?;
+    let may_gather = (endpoint.channel.may_gather)(&endpoint.fields.config);
+    let rows_max = if may_gather { GATHER_MAX } else { ONE_OF };
+    let due = queries::due_rows(tx, endpoint.id, now, rows_max)?;
     let (mut due, stale): (Vec<_>, Vec<_>) = due.into_iter().partition(|row| row.since + age_max > now);
     for row in &stale {
         give_up(app, tx, endpoint, row, now)?;
@@ -281,8 +327,16 @@ pub fn claim(app: &App, tx: &Tx, endpoint: &Endpoint, now: Ms) -> Result<Vec<Row
         return Ok(Vec::new());
     };
     due.retain(|row| row.recipient == first);
-    if !(endpoint.channel.may_gather)(&endpoint.fields.config) || due.len() < GATHER_MIN {
+    if !may_gather {
         due.truncate(1);
+    } else if due.len() < GATHER_MIN {
+        // A few are told one by one, save those that came together.
+        let head = due.remove(0);
+        due.retain(|row| {
+            let [one, other] = [&head.facts, &row.facts];
+            one.what == other.what && one.is_of_newcomer() && other.is_of_newcomer()
+        });
+        due.insert(0, head);
     }
     for row in &due {
         queries::set_sending(tx, row.id)?;

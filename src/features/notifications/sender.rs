@@ -116,7 +116,7 @@ fn beat(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
         Ok((lost, queries::due(conn, now)?))
     })?;
     if !lost.is_empty() {
-        app.db.write(|tx| {
+        app.db.write_reserved(|tx| {
             let still = queries::lost(tx, |id| shared.busy().contains(&id))?;
             for row in still.iter().filter(|row| lost.contains(row)) {
                 let why = "Lamplighter stopped while this was being sent; it may come twice.";
@@ -131,10 +131,15 @@ fn beat(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
     }
     for id in due {
         if shared.busy().insert(id.get()) {
-            let (inside, state) = (app.clone(), shared.clone());
+            let (inside, state, wake) = (app.clone(), shared.clone(), app.wakes.messages.clone());
             let started = std::thread::Builder::new()
                 .name(format!("message-{id}"))
-                .spawn(move || serve(&inside, &state, id));
+                .spawn(move || {
+                    serve(&inside, &state, id);
+                    drop(inside); // who waits for us to stop tidies up after the house
+                    state.busy().remove(&id.get());
+                    wake.ring(); // there may be something since the last look
+                });
             if let Err(e) = started {
                 shared.busy().remove(&id.get());
                 return Err(e.into());
@@ -160,13 +165,11 @@ fn serve(app: &App, shared: &Shared, id: Id<id::Endpoint>) {
         );
         std::thread::sleep(Duration::from_secs(1)); // a full disk is not full a thousand times a second
     }
-    shared.busy().remove(&id.get());
-    app.wakes.messages.ring(); // there may be something since the last look
 }
 
 /// One attempt; `false` when nothing is due.
 fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
-    let claimed = app.db.write(|tx| {
+    let claimed = app.db.write_reserved(|tx| {
         let Some(endpoint) = queries::get(tx, id)? else {
             return Ok(None);
         };
@@ -182,14 +185,15 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
         return Ok(false);
     };
     let Some(first) = rows.first() else { return Ok(false) };
-    let facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
+    let mut facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
+    facts.iter_mut().for_each(|f| f.for_eyes_of(endpoint.saved_by));
     let outcome = match post {
         Ok(post) => post.send(&endpoint, &first.recipient, &facts, &first.key, thread.as_deref()),
         // Trying again opens no secret that does not open.
         Err(e) => Outcome::Never(e.say),
     };
     tell_log(&endpoint, &rows, &outcome);
-    app.db.write(|tx| match queries::get(tx, id)? {
+    app.db.write_reserved(|tx| match queries::get(tx, id)? {
         Some(endpoint) => queue::finish(app, tx, &endpoint, &rows, &outcome, clock::now()),
         None => Ok(()), // removed meanwhile, its rows with it
     })?;
@@ -313,6 +317,7 @@ pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
         let facts = Facts {
             what: What::Test,
             kind: "test".into(),
+            of: String::new(),
             level: Level::Info,
             name: endpoint.fields.name.clone(),
             title: String::new(),

@@ -2,6 +2,8 @@
 //! The facts are stored without words and get them when they are sent, in the endpoint's language.
 
 use super::{Level, catalogue};
+use crate::access::right::WITHHELD;
+use crate::access::{Right, Role};
 use crate::base::clock::{MINUTE, Ms};
 use crate::base::text::{cut, one_line};
 use crate::http::view::{day, duration, time_of_day};
@@ -37,6 +39,9 @@ pub struct Facts {
     pub what: What,
     /// `server.unreachable`, …
     pub kind: String,
+    /// Of news about an alert, that alert's kind.
+    #[serde(default)]
+    pub of: String,
     /// How bad.
     pub level: Level,
     /// Of whom, as people call it.
@@ -76,6 +81,20 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// As this role may see them: that it happened, and perhaps not to whom.
+    pub fn for_eyes_of(&mut self, role: Role) {
+        if [&self.kind, &self.of].iter().any(|kind| !role.may(Right::to_see(kind))) {
+            (self.name, self.title) = (WITHHELD.into(), WITHHELD.into());
+            self.target.1 = 0;
+            self.evidence.clear();
+        }
+    }
+
+    /// Is it about a server that never answered before? Those of a new fleet are told of together.
+    pub fn is_of_newcomer(&self) -> bool {
+        self.kind == "server.unreachable" && self.variant == "never"
+    }
+
     /// Of whom, for machines.
     pub fn about(&self) -> Value {
         catalogue::target(&self.kind, (&self.target.0, self.target.1, &self.name), &self.part)
@@ -105,6 +124,8 @@ const EVIDENCE_MAX: usize = 8;
 const LINE_MAX: usize = 400;
 /// Titles in one message about many things.
 const TITLES_MAX: usize = 30;
+/// Names in its own title.
+const NAMES_MAX: usize = 3;
 
 /// One message about these things; `public_url` may be empty.
 pub fn message(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
@@ -196,11 +217,33 @@ fn digest(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
     Message {
         mark: worst.map_or("🟢", mark),
         tag: worst.map_or("OK", tag),
-        title: counted(lang, "msg.many", facts.len() as i64, &[]),
+        title: many(lang, facts),
         lines: Vec::new(),
         evidence,
         link: (!public_url.is_empty()).then(|| format!("{public_url}/alerts")),
     }
+}
+
+/// What happened to them all, with the first names, where one thing did and there are words for it.
+fn many(lang: Lang, facts: &[Facts]) -> String {
+    let n = facts.len() as i64;
+    let same = |f: &&Facts| (f.what, &f.kind, &f.variant) == (facts[0].what, &facts[0].kind, &facts[0].variant);
+    let what = if facts[0].what == What::Resolved {
+        "over"
+    } else {
+        "alert"
+    };
+    let id = format!("many.{what}.{}.{}", facts[0].kind, facts[0].variant);
+    let known = facts.iter().all(|f| same(&f)) && words::word(lang, &id, Some(n)).is_some();
+    if !known {
+        return counted(lang, "msg.many", n, &[]);
+    }
+    let mut names: Vec<_> = facts.iter().take(NAMES_MAX).map(|f| f.name.as_str()).collect();
+    let more = counted(lang, "msg.more", n - names.len() as i64, &[]);
+    if facts.len() > names.len() {
+        names.push(&more);
+    }
+    one_line(&counted(lang, &id, n, &[("names", &names.join(", "))]), LINE_MAX)
 }
 
 /// What happened, in words when there are some.
