@@ -60,7 +60,46 @@ const INTERFACES: &[(&str, Then, Layer)] = &[
     ("utun", Anything, Made), // macOS
     ("wg", Anything, Made),   // WireGuard
     ("tailscale", Anything, Made),
-    ("zt", Anything, Made),         // ZeroTier
+    ("zt", Anything, Made), // ZeroTier
+    ("nebula", Anything, Made),
+    ("nordlynx", End, Made),
+    ("hassio", End, Made), // Home Assistant
+    ("incusbr", Anything, Made),
+    ("vboxnet", Number, Made), // VirtualBox, VMware
+    ("vmnet", Number, Made),
+    ("weave", Anything, Made), // container networks: Weave, Antrea, OVN, AWS, Azure
+    ("antrea", Anything, Made),
+    ("genev_sys", Anything, Made),
+    ("ovn", Anything, Made),
+    ("eni", Anything, Made),
+    ("azv", Anything, Made),
+    ("nerdctl", Number, Made),
+    ("shim-", Anything, Made), // Unraid
+    ("vhost", Number, Made),
+    ("bat", Number, Made), // kernel: batman-adv
+    ("sit", Number, Made), // kernel: tunnels (ip-link(8)); the first of each stands there unused
+    ("tunl", Number, Made),
+    ("gre", Number, Made),
+    ("gretap", Number, Made),
+    ("erspan", Number, Made),
+    ("ip6tnl", Number, Made),
+    ("ip6gre", Number, Made),
+    ("ip6gretap", Number, Made),
+    ("ip_vti", Number, Made),
+    ("ip6_vti", Number, Made),
+    ("vti", Number, Made),
+    ("ipsec", Number, Made),
+    ("xfrm", Number, Made),
+    ("ppp", Number, Made), // PPPoE runs over another interface
+    ("pppoe", Anything, Made),
+    ("l2tp", Anything, Made),
+    ("geneve", Anything, Made),
+    ("gif", Number, Made), // BSD, macOS
+    ("stf", Number, Made),
+    ("epair", Number, Made),
+    ("enc", Number, Inside),
+    ("pflog", Number, Inside),
+    ("nlmon", Number, Inside),      // kernel: a tap on netlink
     ("vlan", Number, Stacked),      // netplan, systemd-networkd, ifupdown
     ("macvlan", Anything, Stacked), // kernel: on top of another interface
     ("macvtap", Anything, Stacked),
@@ -118,10 +157,20 @@ pub fn device(name: &str, all: &[&str]) -> Layer {
             !disk.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
         })
     };
-    if all.iter().any(is_part_of) {
+    if all.iter().any(is_part_of) || is_nvme_path(name) {
         return Inside;
     }
     named(DEVICES, name)
+}
+
+/// `nvme0c1n1` is one of the ways to `nvme0n1`, which has counted it (kernel: nvme/host/multipath.c).
+fn is_nvme_path(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let path = name.strip_prefix("nvme").and_then(|rest| rest.split_once('c'));
+    path.is_some_and(|(subsystem, rest)| {
+        let parts = rest.split_once('n');
+        number(subsystem) && parts.is_some_and(|(controller, space)| number(controller) && number(space))
+    })
 }
 
 #[cfg(test)]
@@ -131,19 +180,25 @@ mod tests {
     #[test]
     fn what_repeats_the_bytes_of_another_lies_above_it() {
         let all = "lo lo0 eth0 eth0.20 vlan20@eth0 bond0 bond0.7 br0 vmbr1 fwln100i0 tap100i0 wg0 veth12 eth9@if7 \
-                   broadcom0 lan.guest enp5s0f1np1 vlan7 dummy0";
+                   broadcom0 lan.guest enp5s0f1np1 vlan7 dummy0 sit0 ppp0 incusbr0 batlan";
         let all: Vec<&str> = all.split_whitespace().collect();
         let of = |layer| {
             let fits = |name: &&&str| interface(name, &all) == layer;
             all.iter().filter(fits).copied().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(of(Layer::Hardware), "eth0 eth9@if7 broadcom0 lan.guest enp5s0f1np1");
-        assert_eq!(of(Made), "bond0 br0 vmbr1 fwln100i0 tap100i0 wg0 veth12");
+        assert_eq!(
+            of(Layer::Hardware),
+            "eth0 eth9@if7 broadcom0 lan.guest enp5s0f1np1 batlan"
+        );
+        assert_eq!(
+            of(Made),
+            "bond0 br0 vmbr1 fwln100i0 tap100i0 wg0 veth12 sit0 ppp0 incusbr0"
+        );
         assert_eq!(of(Stacked), "eth0.20 vlan20@eth0 bond0.7 vlan7");
         assert_eq!(of(Inside), "lo lo0 dummy0");
 
         let all: Vec<&str> =
-            "sda sda1 nvme0n1 nvme0n1p2 mmcblk0 vdb md0 md127 md_d0 dm-3 zd0 zd0p1 drbd0 nbd0 rbd1 bcache0 loop7 sr0"
+            "sda sda1 nvme0n1 nvme0n1p2 nvme0c1n1 mmcblk0 vdb md0 md127 md_d0 dm-3 zd0 zd0p1 drbd0 nbd0 rbd1 bcache0 loop7 sr0"
                 .split_whitespace()
                 .collect();
         let of = |layer| {
@@ -153,6 +208,6 @@ mod tests {
         assert_eq!(of(Layer::Hardware), "sda nvme0n1 mmcblk0 vdb");
         assert_eq!(of(Made), "zd0 nbd0 rbd1");
         assert_eq!(of(Stacked), "md0 md127 md_d0 dm-3 drbd0 bcache0");
-        assert_eq!(of(Inside), "sda1 nvme0n1p2 zd0p1 loop7 sr0");
+        assert_eq!(of(Inside), "sda1 nvme0n1p2 nvme0c1n1 zd0p1 loop7 sr0");
     }
 }
