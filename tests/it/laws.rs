@@ -399,3 +399,22 @@ fn a_test_that_sleeps_long_says_why() {
         "wait for what happens with `eventually`, or say in LONG_SLEEPS why time must pass"
     );
 }
+
+#[test]
+fn every_migration_is_run() {
+    let named = lamplighter::db::schema::STATE
+        .iter()
+        .chain(lamplighter::db::schema::METRICS);
+    let named: BTreeSet<String> = named.map(|step| step.name.to_string()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let mut there = BTreeSet::new();
+    for (folder, prefix) in [(folder.clone(), ""), (folder.join("metrics"), "metrics/")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.starts_with(|c: char| c.is_ascii_digit()) {
+                there.insert(format!("{prefix}{name}"));
+            }
+        }
+    }
+    assert_eq!(there, named, "a file of sql/ needs its row in src/db/schema.rs");
+}

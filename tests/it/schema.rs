@@ -1,5 +1,5 @@
 //! The schema as a whole, where a change is seen in review: `sql/schema.sql` must be what the migrations make.
-//! After a new migration: `LAMPLIGHTER_ACCEPT=1 cargo test --test schema`, and look at the difference.
+//! After a new migration: `LAMPLIGHTER_ACCEPT=1 cargo test --test it schema::`, and look at the difference.
 
 use lamplighter::db::{Db, Durability, migrate, schema};
 
