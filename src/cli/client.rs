@@ -4,8 +4,9 @@ use crate::base::clock::{self, Duration};
 use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
+use crate::base::secret::Secret;
 use crate::net::dial::{Call, Security};
-use crate::net::get;
+use crate::net::http::{self, Method, Request};
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -38,7 +39,15 @@ pub fn ask(config: &Config, listen: SocketAddr, path: &str) -> Result<Answer> {
         connect_max: Duration::from_secs(3),
         until: clock::mono() + Duration::from_secs(10),
     };
-    let answer = get::get(&call, path, None, 1 << 20).map_err(|e| {
+    let request = Request {
+        method: Method::Get,
+        path: &Secret::new(path),
+        content_type: "application/json",
+        headers: &[],
+        body: b"",
+        proxy: None,
+    };
+    let answer = http::send(&call, &request, 1 << 20).map_err(|e| {
         let say = format!("Lamplighter does not answer at {listen}. {}", e.say);
         Error::new(Kind::Upstream, "daemon_unreachable", say)
     })?;

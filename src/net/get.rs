@@ -1,6 +1,6 @@
-//! One GET over one connection, as strict as a reader of a hostile answer must be: HTTP/1.x only, one framing, head and
-//! body bounded, no compression, nothing followed. It stands here instead of `ureq` because
-//! policy, pin and deadline are ours anyway, and a poll costs a fifth to a third less CPU (`tests/bench/poll.rs` prints both).
+//! The GET of the Glances poll over one connection, as strict as a reader of a hostile answer must be: HTTP/1.x only, one
+//! framing, head and body bounded, no compression, nothing followed. Everything else goes by [`http`](super::http); a poll
+//! costs half of what it does with `ureq` (`tests/bench/poll.rs` prints both).
 
 use super::dial::{self, Call, Security, Wire};
 use crate::base::clock::{self, Duration};
@@ -13,7 +13,7 @@ use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
 /// Status line and headers together.
-const HEAD_MAX: usize = 16 << 10;
+pub(super) const HEAD_MAX: usize = 16 << 10;
 /// Of an answer other than 200 this much is read, for the sentence that tells of it.
 const EXCUSE_MAX: usize = 4 << 10;
 /// Read at a time; a Glances answer takes two or three.
@@ -199,8 +199,6 @@ pub(super) struct Head {
     pub(super) status: u16,
     pub(super) content_type: String,
     pub(super) location: Option<String>,
-    /// Seconds; a date there is not read (nobody who throttles machines sends one).
-    pub(super) retry_after: Option<u32>,
     framing: Framing,
     /// The peer does not mind another request on the same connection.
     keeps: bool,
@@ -246,15 +244,6 @@ impl<'a> Input<'a> {
             end: 0,
             eof: false,
         }
-    }
-
-    /// For who wants to know what became of a request: the head counts; a body that is longer than `max`, broken or does
-    /// not end in time is read as empty.
-    pub(super) fn verdict(mut self, max: usize) -> Result<(Head, Body)> {
-        let head = self.head()?;
-        let (at, end) = self.body(&head, max).unwrap_or_default();
-        let room = self.room;
-        Ok((head, Body { room, at, end }))
     }
 
     /// The head, the body, and the connection if nothing is left on it and it may be used again.
@@ -466,7 +455,6 @@ pub(super) fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static st
         status,
         content_type: String::new(),
         location: None,
-        retry_after: None,
         framing: Framing::Close,
         keeps: bytes.starts_with(b"HTTP/1.1"),
     };
@@ -506,8 +494,6 @@ pub(super) fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static st
             head.location = Some(text::one_line(&String::from_utf8_lossy(value), 200));
         } else if is("connection") {
             head.keeps &= !value.eq_ignore_ascii_case(b"close");
-        } else if is("retry-after") {
-            head.retry_after = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
         }
     }
     head.framing = match (chunked, length) {

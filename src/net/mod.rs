@@ -12,5 +12,5 @@ pub mod tls;
 pub mod dial;
 pub mod served;
 pub mod get;
-pub mod post;
+pub mod http;
 pub mod smtp;

@@ -16,8 +16,8 @@ use lamplighter::features::notifications::telegram::render;
 use lamplighter::features::notifications::text::{Message, What, cut_units, units};
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::get;
+use lamplighter::net::http::{self, EXCUSE_MAX, Method, Proxy, Request};
 use lamplighter::net::policy::Policy;
-use lamplighter::net::post::{self, Method, Post as Request, Proxy};
 use lamplighter::net::smtp::{self, Encryption, Letter};
 use lamplighter::net::tls::Pin;
 use ring::hmac;
@@ -1987,7 +1987,7 @@ fn a_proxy_makes_the_tunnel_and_never_sees_the_path() {
             body: b"{}",
             proxy: Some(&proxy),
         };
-        post::post(&call, &request)
+        http::send(&call, &request, EXCUSE_MAX)
     };
     let said = send(Some(get::basic("u", &Secret::new("p"))), Policy::Server).unwrap();
     assert_eq!((said.status, said.body.as_slice()), (200, b"through".as_slice()));

@@ -13,9 +13,9 @@ use crate::base::text;
 use crate::base::url::Url;
 use crate::db::{Conn, Tx};
 use crate::net::dial::{Call, Security};
-use crate::net::get::{self, Body};
+use crate::net::get;
+use crate::net::http::{self, EXCUSE_MAX, Method, Request, Response};
 use crate::net::policy::Policy;
-use crate::net::post::{self, Post};
 use crate::settings;
 use crate::vault::Place;
 
@@ -136,40 +136,53 @@ impl Engine {
 
     /// Sends lines of JSON to be imported.
     pub fn import(&self, body: &str) -> Result<()> {
-        let authorization = self.authorization.as_ref();
-        let headers: Vec<_> = authorization
-            .map(|a| ("authorization", a.reveal_text_for("push header").to_string()))
-            .into_iter()
-            .collect();
-        let said = post::post(
+        let said = self.ask(
             &self.call(CONNECTS_IN, TAKES_IN),
-            &Post {
-                method: post::Method::Post,
-                path: &Secret::new(format!("{}/api/v1/import", self.base)),
-                content_type: "application/json",
-                headers: &headers,
-                body: body.as_bytes(),
-                proxy: None,
-            },
-        );
-        let wiped = headers.into_iter().map(|(_, value)| Secret::new(value));
-        drop(wiped.collect::<Vec<_>>());
-        let said = said?;
+            Method::Post,
+            format!("{}/api/v1/import", self.base),
+            body.as_bytes(),
+            EXCUSE_MAX,
+        )?;
         self.good(said.status, &said.body, "did not take the samples")
     }
 
     /// Asks for a range of `query` with these steps, all in unix seconds; gives the answer's JSON.
-    pub fn query_range(&self, query: &str, (from, to, step): (u32, u32, u32), body_max: usize) -> Result<Body> {
+    pub fn query_range(&self, query: &str, (from, to, step): (u32, u32, u32), body_max: usize) -> Result<Vec<u8>> {
         let query = text::percent_encode(query);
         // A range that stands still: what another asked for must not shift the steps.
         let path = format!(
             "{}/api/v1/query_range?query={query}&start={from}&end={to}&step={step}s&nocache=1",
             self.base
         );
-        let call = self.call(CALLED_IN, ANSWERS_IN);
-        let answer = get::get(&call, &path, self.authorization.as_ref(), body_max)?;
+        let answer = self.ask(&self.call(CALLED_IN, ANSWERS_IN), Method::Get, path, b"", body_max)?;
         self.good(answer.status, &answer.body, "did not answer the question")?;
-        Ok(answer.body)
+        match answer.fault {
+            None => Ok(answer.body),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    fn ask(&self, call: &Call, method: Method, path: String, body: &[u8], body_max: usize) -> Result<Response> {
+        let authorization = self.authorization.as_ref();
+        let headers: Vec<_> = authorization
+            .map(|a| ("authorization", a.reveal_text_for("engine header").to_string()))
+            .into_iter()
+            .collect();
+        let said = http::send(
+            call,
+            &Request {
+                method,
+                path: &Secret::new(path),
+                content_type: "application/json",
+                headers: &headers,
+                body,
+                proxy: None,
+            },
+            body_max,
+        );
+        let wiped = headers.into_iter().map(|(_, value)| Secret::new(value));
+        drop(wiped.collect::<Vec<_>>());
+        said
     }
 
     fn good(&self, status: u16, body: &[u8], failed: &str) -> Result<()> {

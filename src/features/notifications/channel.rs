@@ -11,8 +11,8 @@ use crate::base::url::Url;
 use crate::http::input::Input;
 use crate::http::words::Lang;
 use crate::net::dial::{Call, Security};
+use crate::net::http::{self, EXCUSE_MAX, Method, Proxy, Request, Response};
 use crate::net::policy::Policy;
-use crate::net::post::{self, Method, Post, Proxy, Said};
 use crate::net::tls::Pin;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -125,7 +125,7 @@ impl Sending<'_> {
     }
 
     /// One POST of JSON to `url`, its path being a secret.
-    pub fn post(&self, url: &Url, pin: &str, body: &[u8], proxy: Option<&Proxy>) -> Result<Said, Outcome> {
+    pub fn post(&self, url: &Url, pin: &str, body: &[u8], proxy: Option<&Proxy>) -> Result<Response, Outcome> {
         self.ask(Method::Post, url, pin, &[], body, proxy)
     }
 
@@ -138,9 +138,9 @@ impl Sending<'_> {
         headers: &[(&str, String)],
         body: &[u8],
         proxy: Option<&Proxy>,
-    ) -> Result<Said, Outcome> {
+    ) -> Result<Response, Outcome> {
         let path = Secret::new(url.path.as_str());
-        let request = Post {
+        let request = Request {
             method,
             path: &path,
             content_type: "application/json",
@@ -148,14 +148,15 @@ impl Sending<'_> {
             body,
             proxy,
         };
-        post::post(&self.call(&url.host, url.port, security(url, pin)), &request).map_err(|e| failed(&e))
+        let call = self.call(&url.host, url.port, security(url, pin));
+        http::send(&call, &request, EXCUSE_MAX).map_err(|e| failed(&e))
     }
 }
 
 /// A failure on the way. Whatever it is, it may be over later; a wrong address is put right by a person, and what waits
 /// then goes out.
 pub fn failed(e: &Error) -> Outcome {
-    let doubt = match post::may_have_arrived(e) {
+    let doubt = match http::may_have_arrived(e) {
         true => " It may have arrived all the same, and will come twice then.",
         false => "",
     };
@@ -192,7 +193,7 @@ pub fn text_of<'v>(config: &'v Value, name: &str) -> &'v str {
 }
 
 /// Status and the beginning of the body, as one line.
-pub fn answer(said: &Said) -> String {
+pub fn answer(said: &Response) -> String {
     let body = String::from_utf8_lossy(&said.body);
     // A gateway's page is of no use as a sentence.
     let body = match said.content_type.as_str() {
@@ -212,7 +213,7 @@ pub fn answer(said: &Said) -> String {
 }
 
 /// What a status means where nothing more is known: 2xx has it, 408, 425, 429 and 5xx later, anything else never.
-pub fn by_status(said: &Said) -> Outcome {
+pub fn by_status(said: &Response) -> Outcome {
     match said.status {
         200..=299 => Outcome::Sent(answer(said)),
         408 | 425 | 429 | 500.. => Outcome::Later {

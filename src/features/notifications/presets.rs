@@ -3,7 +3,7 @@
 use super::Level;
 use super::text::{Facts, Message, What, cut_units};
 use crate::base::text::percent_encode;
-use crate::net::post::Method;
+use crate::net::http::Method;
 use serde_json::{Map, Value};
 
 /// A receiver.

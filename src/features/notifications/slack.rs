@@ -5,7 +5,7 @@ use super::channel::{Channel, Outcome, Secrets, Sending, answer, by_status, pin,
 use crate::base::clock::Duration;
 use crate::base::url::Url;
 use crate::http::input::Input;
-use crate::net::post::Said;
+use crate::net::http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
 
 /// What speaks like Slack says yes in many ways (`ok`, nothing, `{"success":true}`, `{"result":"success"}`); no is said by
 /// a field. What is neither (a portal in between also says 200) is in doubt.
-fn judge(said: &Said) -> Outcome {
+fn judge(said: &Response) -> Outcome {
     let body = said.body.trim_ascii();
     if body.is_empty() || body.eq_ignore_ascii_case(b"ok") || body.eq_ignore_ascii_case(b"success") {
         return Outcome::Sent(answer(said));

@@ -9,7 +9,7 @@ use crate::base::text::one_line;
 use crate::base::url::Url;
 use crate::http::input::Input;
 use crate::net::get;
-use crate::net::post::{Proxy, Said};
+use crate::net::http::{Proxy, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -275,7 +275,7 @@ struct Parameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-fn judge(said: &Said) -> Outcome {
+fn judge(said: &Response) -> Outcome {
     let Ok(reply) = serde_json::from_slice::<Reply>(&said.body) else {
         // Not the Bot API's words: a gateway's, a captive portal's. A 200 of theirs is no message sent.
         return match by_status(said) {

@@ -17,7 +17,7 @@ use crate::base::text::{base64, unbase64};
 use crate::base::url::Url;
 use crate::http::input::Input;
 use crate::net::get;
-use crate::net::post::Method;
+use crate::net::http::Method;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
