@@ -55,7 +55,7 @@ pub fn dial(call: &Call) -> Result<Wire> {
 }
 
 /// Shakes hands as one who asks for `name` and takes whatever is shown; whatever `call` says of security is not looked at.
-/// Nothing may be sent over what this returns, so it stays in this module's house.
+/// No secret may be sent over what this returns, so it stays in this module's house.
 pub(super) fn look(call: &Call, name: ServerName<'static>) -> Result<Wire> {
     secure(call, reach(call)?, tls::onlooker(), name)
 }

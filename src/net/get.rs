@@ -159,7 +159,7 @@ pub fn get_over(
 }
 
 /// The answer's head, its body, and the connection if it may be used again.
-type Exchanged = (Head, Body, Option<Wire>);
+pub(super) type Exchanged = (Head, Body, Option<Wire>);
 
 fn exchange(call: &Call, mut wire: Wire, request: &Secret, body_max: usize) -> Result<Exchanged> {
     wire.write_all(request.reveal_for("the wire"))
@@ -205,7 +205,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    fn with(self, body: Body) -> Answer {
+    pub(super) fn with(self, body: Body) -> Answer {
         Answer {
             status: self.status,
             content_type: self.content_type,
@@ -247,7 +247,7 @@ impl<'a> Input<'a> {
     }
 
     /// The head, the body, and the connection if nothing is left on it and it may be used again.
-    fn answer(mut self, body_max: usize) -> Result<Exchanged> {
+    pub(super) fn answer(mut self, body_max: usize) -> Result<Exchanged> {
         let head = self.head()?;
         let max = if head.status == 200 { body_max } else { EXCUSE_MAX };
         let (at, end, whole) = match self.body(&head, max) {
@@ -262,6 +262,13 @@ impl<'a> Input<'a> {
         let again = head.keeps && whole && !self.eof;
         let room = self.room;
         Ok((head, Body { room, at, end }, again.then_some(self.wire)))
+    }
+
+    /// The answer to a HEAD, which no body follows whatever it says of one; and the connection, as above.
+    pub(super) fn lone_head(mut self) -> Result<(Head, Option<Wire>)> {
+        let head = self.head()?;
+        let again = head.keeps && self.at == self.end && !self.eof;
+        Ok((head, again.then_some(self.wire)))
     }
 
     fn head(&mut self) -> Result<Head> {

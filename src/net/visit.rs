@@ -1,0 +1,95 @@
+//! A visit to a web server, as whoever wants to see one of its sites makes it: over one connection to an address of our
+//! choice, for the names of its sites. TLS is spoken with whatever certificate is shown, so nothing may be asked that not
+//! everybody may ask; there is no header for a secret.
+
+use super::dial::{self, Call, Security, Wire};
+use super::get::{Answer, Head, Input};
+use crate::base::clock::{self, Duration};
+use crate::base::error::{Error, Result};
+use rustls::pki_types::ServerName;
+use std::io::Write;
+
+/// A connection, and how it is made anew when the server has closed it.
+pub struct Visit<'a> {
+    call: Call<'a>,
+    /// Asked for in the handshake; `None`: plain.
+    name: Option<&'a str>,
+    wire: Option<Wire>,
+}
+
+impl<'a> Visit<'a> {
+    /// Connects `within` this. `call.security` is not looked at: with a `name` it is TLS. Errors: those of [`dial::dial`].
+    pub fn begin(call: Call<'a>, name: Option<&'a str>, within: Duration) -> Result<Visit<'a>> {
+        let wire = connect(&ends(&call, within), name)?;
+        Ok(Visit {
+            call,
+            name,
+            wire: Some(wire),
+        })
+    }
+
+    /// Asks for `path` of the site `host`. Errors: those of [`super::get::get`].
+    pub fn get(&mut self, host: &str, path: &str, within: Duration, body_max: usize) -> Result<Answer> {
+        let (head, body, wire) = self.ask(("GET", host, path), within, |input| input.answer(body_max))?;
+        self.wire = wire;
+        Ok(head.with(body))
+    }
+
+    /// Asks for the head of `path` of the site `host`, and gives its status.
+    pub fn head(&mut self, host: &str, path: &str, within: Duration) -> Result<u16> {
+        let (head, wire): (Head, _) = self.ask(("HEAD", host, path), within, |input| input.lone_head())?;
+        self.wire = wire;
+        Ok(head.status)
+    }
+
+    fn ask<T>(
+        &mut self,
+        request: (&str, &str, &str),
+        within: Duration,
+        read: impl Fn(Input<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let call = ends(&self.call, within);
+        if let Some(wire) = self.wire.take() {
+            match exchange(&call, wire, request, &read) {
+                // Closed since the last answer: that says nothing about this question.
+                Err(e) if ["empty", "reset"].contains(&e.code) => {}
+                other => return other,
+            }
+        }
+        exchange(&call, connect(&call, self.name)?, request, &read)
+    }
+}
+
+fn ends<'a>(call: &Call<'a>, within: Duration) -> Call<'a> {
+    Call {
+        until: call.until.min(clock::mono() + within),
+        ..*call
+    }
+}
+
+fn connect(call: &Call, name: Option<&str>) -> Result<Wire> {
+    match name {
+        None => dial::dial(&Call {
+            security: Security::Plain,
+            ..*call
+        }),
+        Some(name) => dial::look(call, ServerName::try_from(name.to_owned()).map_err(Error::internal)?),
+    }
+}
+
+fn exchange<T>(
+    call: &Call,
+    mut wire: Wire,
+    (method, host, path): (&str, &str, &str),
+    read: impl Fn(Input<'_>) -> Result<T>,
+) -> Result<T> {
+    wire.renew(call.until);
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lamplighter/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: keep-alive\r\n\r\n",
+        env!("CARGO_PKG_VERSION"),
+    );
+    wire.write_all(request.as_bytes())
+        .and_then(|()| wire.flush())
+        .map_err(|e| dial::explain(call, &e))?;
+    read(Input::new(call, wire))
+}
