@@ -125,7 +125,7 @@ CREATE TABLE domain_sites (
   code        TEXT,                           -- of the last failure
   say         TEXT,
   deployed_at INTEGER,
-  looked_at   INTEGER, stands TEXT NOT NULL DEFAULT '', issued INTEGER NOT NULL DEFAULT 0,
+  looked_at   INTEGER, stands TEXT NOT NULL DEFAULT '', issued INTEGER NOT NULL DEFAULT 0, inside TEXT NOT NULL DEFAULT '', inside_say TEXT NOT NULL DEFAULT '', inside_at INTEGER,
   PRIMARY KEY (domain_id, server_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -152,7 +152,8 @@ CREATE TABLE domains (
   revision       INTEGER NOT NULL DEFAULT 1,
   created_at     INTEGER NOT NULL,
   updated_at     INTEGER NOT NULL
-) STRICT;
+, answer_state TEXT NOT NULL DEFAULT 'unknown'
+  CHECK (answer_state IN ('unknown','ok','partly','backend','shadowed','firewalled','unreachable','down')), answer_say TEXT NOT NULL DEFAULT '[]', answer_since INTEGER) STRICT;
 
 CREATE INDEX domains_certificate ON domains (certificate_id);
 
@@ -410,6 +411,19 @@ CREATE TABLE silences (
 ) STRICT;
 
 CREATE INDEX silences_state ON silences (state, starts_at);
+
+CREATE TABLE sitewatch_looks (
+  domain_id  INTEGER NOT NULL,
+  server_id  INTEGER NOT NULL,
+  looked_at  INTEGER NOT NULL,
+  code       TEXT    NOT NULL DEFAULT '',     -- empty: it answers; else refused, silent, mute, other, backend or unseen
+  say        TEXT    NOT NULL DEFAULT '',
+  misses     INTEGER NOT NULL DEFAULT 0,      -- looks in a row in vain
+  since      INTEGER,                         -- when the first of them was
+  state      TEXT    NOT NULL DEFAULT 'unknown', -- what the looks have come to
+  PRIMARY KEY (domain_id, server_id),
+  FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE task_logs (
   task_id  INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,

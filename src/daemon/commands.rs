@@ -298,6 +298,11 @@ fn status(asked: &Asked, app: &App) -> Result<u8> {
             "servers: {} up, {} degraded, {} down, {} pending; {} of all {} silenced",
             n.up, n.degraded, n.down, n.pending, n.silenced, n.total
         ));
+        let d = &parts.domains;
+        print(&format!(
+            "domains: {} lit, {} flicker, {} dark, {} not deployed",
+            d.lit, d.flick, d.dark, d.unlit
+        ));
         print(&format!(
             "tasks: {} running, {} waiting; alerts: {} open, {} not acknowledged",
             tasks.running, tasks.queued, overall.alerts_open, overall.alerts_firing

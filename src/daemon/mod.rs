@@ -23,6 +23,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::certwatch::FEATURE,
     &features::rules::FEATURE,
     &features::metrics::FEATURE,
+    &features::sitewatch::FEATURE,
     &features::notifications::FEATURE,
     &features::silences::FEATURE,
     &features::alerts::FEATURE,

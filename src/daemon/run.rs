@@ -11,6 +11,7 @@ use crate::base::url::Url;
 use crate::base::{file, log, sys};
 use crate::features::metrics::Watching;
 use crate::features::notifications::Messenger;
+use crate::features::sitewatch;
 use crate::features::{self, users};
 use crate::http::edge::{Config as EdgeConfig, Door, Edge, Gauge, Hosts, Listener, Peers, Tls, tls_config};
 use crate::http::guard;
@@ -312,6 +313,7 @@ struct SchedulerHalf {
     _lock: File,
     reactor: Reactor,
     watching: Watching,
+    sites: sitewatch::Watching,
     messenger: Messenger,
     workers: Workers,
     scheduler: Scheduler,
@@ -321,6 +323,7 @@ impl SchedulerHalf {
     fn start(app: &Arc<App>, lock: File) -> Result<SchedulerHalf> {
         let reactor = Reactor::start(app.clone(), FEATURES)?;
         let watching = Watching::start(app.clone())?;
+        let sites = sitewatch::Watching::start(app.clone())?;
         let messenger = Messenger::start(app.clone())?;
         let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();
         let workers = Workers::start(app.clone(), kinds, app.config.workers)?;
@@ -329,6 +332,7 @@ impl SchedulerHalf {
             _lock: lock,
             reactor,
             watching,
+            sites,
             messenger,
             workers,
             scheduler,
@@ -338,6 +342,7 @@ impl SchedulerHalf {
     fn stop(self) {
         self.scheduler.stop();
         self.watching.stop();
+        self.sites.stop();
         self.workers.stop();
         self.reactor.stop();
         self.messenger.stop();

@@ -34,6 +34,7 @@ pub const STATE: &[Step] = steps![
     "0024_audit.sql",
     "0025_webhook_headers.sql",
     "0026_told.sql",
+    "0027_sitewatch.sql",
 ];
 
 /// `metrics.db`.

@@ -12,6 +12,7 @@ pub mod certwatch;
 pub mod rules;
 pub mod engine;
 pub mod metrics;
+pub mod sitewatch;
 pub mod notifications;
 pub mod silences;
 pub mod alerts;

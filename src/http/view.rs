@@ -33,6 +33,8 @@ templates![
     "certificates/list.html",
     "certificates/show.html",
     "domains/_acts.html",
+    "domains/_again.html",
+    "domains/_answers.html",
     "domains/_certificate.html",
     "domains/_delete.html",
     "domains/_diff.html",

@@ -644,7 +644,7 @@ pub fn renew(domain: &str, lineage: &str, force: bool) -> Result<Recipe> {
 // --- watching -------------------------------------------------------------------------------------------------------
 
 /// A file to be compared.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Sum<'a> {
     /// The domain.
     pub name: &'a str,
@@ -652,19 +652,27 @@ pub struct Sum<'a> {
     pub known: Option<&'a str>,
     /// certbot's name for its certificate, when it has one.
     pub lineage: Option<&'a str>,
+    /// Of the text that should be running: is it?
+    pub proof: Option<&'a Proof>,
+    /// Port 443 should be listened on, too.
+    pub tls: bool,
 }
 
-/// The hash of each site's file and whether nginx reads it. Changes nothing; read the outcome with [`summed`].
+/// The hash of each site's file, whether nginx reads it, and whether it answers where this connection came in. Changes nothing; read
+/// the outcome with [`summed`].
 pub fn sums(sites: &[Sum]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
         let known = site.known.map(sha256).transpose()?;
         let lineage = site.lineage.map(name).transpose()?;
         lines.push(format!(
-            "{} {} {}",
+            "{} {} {} {} {} {}",
             name(site.name)?,
             known.unwrap_or("-"),
-            lineage.unwrap_or("-")
+            lineage.unwrap_or("-"),
+            site.proof.map_or("-", |proof| &proof.path),
+            site.proof.map_or("-", |proof| &proof.body),
+            if site.tls { "443" } else { "80" },
         ));
     }
     Ok(Recipe {
@@ -686,6 +694,50 @@ pub struct Summed {
     pub unrenewed: Option<String>,
     /// Its text, when it was asked for and differs. None with another hash: too long to be told.
     pub text: Option<String>,
+    /// How it answers on the server itself, and one sentence about that.
+    pub inside: Option<(Inside, String)>,
+}
+
+/// How a site answers when it is asked on its own server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// As it should.
+    Proved,
+    /// Something else answers.
+    Other,
+    /// Nothing listens.
+    Refused,
+    /// Nothing answers in time.
+    Silent,
+}
+
+impl Inside {
+    const ALL: [Inside; 4] = [Inside::Proved, Inside::Other, Inside::Refused, Inside::Silent];
+
+    /// As told and stored.
+    pub fn name(self) -> &'static str {
+        ["proved", "other", "refused", "silent"][self as usize]
+    }
+
+    /// None: it was not asked.
+    pub fn parse(name: &str) -> Option<Inside> {
+        Inside::ALL.into_iter().find(|inside| inside.name() == name)
+    }
+
+    fn say(self, address: &str, nginx: &str) -> String {
+        let what = match self {
+            Inside::Proved => "the site answers as it should",
+            Inside::Other => "something else answers for the site",
+            Inside::Refused => "the connection is refused",
+            Inside::Silent => "nothing answers in time",
+        };
+        let address = text::one_line(address, 64);
+        let address = if address.is_empty() { "there" } else { &address };
+        format!(
+            "Asked on the server itself, at {address}: {what}; systemd says of nginx.service: {}.",
+            text::one_line(nginx, 40)
+        )
+    }
 }
 
 /// What [`sums`] of these sites has found, in their order. Error `broken_off`: it did not speak of all of them.
@@ -700,7 +752,11 @@ pub fn summed(outcome: &Outcome, sites: &[Sum]) -> Result<Vec<Summed>> {
         )
         .log(format!("{} of {} sums", lines.len(), sites.len())));
     }
+    let fact = |key: &str| outcome.facts.get(key).map_or("", String::as_str);
+    let asked = outcome.texts.get("inside").map_or("", String::as_str);
+    let asked: Vec<&str> = asked.lines().collect();
     let one = |(n, line): (usize, &&str)| {
+        let inside = asked.get(n).and_then(|word| Inside::parse(word));
         let (sum, rest) = line.split_once(' ').unwrap_or((line, ""));
         let (renewal, link) = rest.split_once(' ').unwrap_or(("-", "no"));
         Summed {
@@ -710,6 +766,7 @@ pub fn summed(outcome: &Outcome, sites: &[Sum]) -> Result<Vec<Summed>> {
                 enabled: enabled(&text::one_line(link, VALUE_SIZE_MAX)),
             },
             text: outcome.texts.get(&format!("live_{n}")).cloned(),
+            inside: inside.map(|inside| (inside, inside.say(fact("address"), fact("nginx_state")))),
         }
     };
     Ok(lines.iter().enumerate().map(one).collect())

@@ -142,6 +142,14 @@ pub const TABLE: &[Setting] = &[
         "Как часто проверять сертификат, который показывает каждый домен."
     ),
     number!(
+        "sitewatch.interval_s",
+        60,
+        0..=3600,
+        "s",
+        "How often each site is asked from here whether it answers. 0: never, then nothing tells that it does not.",
+        "Как часто отсюда проверять, отвечает ли каждый сайт. 0: никогда, тогда об отказе ничто не сообщит."
+    ),
+    number!(
         "drift.interval_min",
         15,
         1..=1440,

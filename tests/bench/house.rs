@@ -1,5 +1,6 @@
 //! What the whole daemon costs: start, memory, pages and API on one kept-alive connection. Prints figures, judges nothing.
-//! `cargo bench --bench house`; `-- requests` leaves out the minutes of polling, `-- load` shows what load leaves behind.
+//! `cargo bench --bench house`; `-- requests` leaves out the minutes of polling, `-- load` shows what load leaves behind, `-- sites`
+//! has 500 domains on 25 servers asked whether they answer (as root, for port 80).
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -7,8 +8,10 @@ mod common;
 use common::{Client, House};
 use serde_json::json;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -17,6 +20,9 @@ fn main() {
         return;
     }
     let mut house = House::new();
+    if std::env::args().any(|arg| arg == "sites") {
+        return sites(&house);
+    }
     let mut starts: Vec<_> = (0..7).map(|_| start(&mut house)).collect();
     starts.sort();
     println!(
@@ -71,6 +77,89 @@ fn main() {
     println!(
         "1000 servers every 30 s, real bodies: {each:.2} ms CPU a poll ({each:.2} s per 1000), memory {}",
         memory(&house)
+    );
+}
+
+/// What the watch over answers costs: 500 domains on 25 servers, each asked every 10 s for its proof and its front page.
+fn sites(house: &House) {
+    const BODY: &str = "fedcba9876543210fedcba9876543210";
+    const PATH: &str = "/.well-known/lamplighter/0123456789abcdef";
+    let (servers, domains, every, seconds) = (25, 500, 10, 60);
+    let asked = Arc::new(AtomicUsize::new(0));
+    for n in 1..=servers {
+        let listener = TcpListener::bind(format!("127.0.3.{n}:80")).unwrap();
+        let asked = asked.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let asked = asked.clone();
+                std::thread::spawn(move || {
+                    let mut socket = BufReader::new(socket);
+                    let mut first = String::new();
+                    loop {
+                        let mut line = String::new();
+                        if !socket.read_line(&mut line).is_ok_and(|n| n > 0) {
+                            return;
+                        }
+                        if first.is_empty() {
+                            first = line;
+                        } else if line == "\r\n" {
+                            // A way of 20 ms, and a page that takes 100 ms.
+                            let is_proof = first.contains(PATH);
+                            std::thread::sleep(Duration::from_millis(if is_proof { 20 } else { 120 }));
+                            asked.fetch_add(usize::from(is_proof), Ordering::Relaxed);
+                            let body = if is_proof { BODY } else { "" };
+                            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                            let _ = socket.get_mut().write_all(answer.as_bytes());
+                            first.clear();
+                        }
+                    }
+                });
+            }
+        });
+    }
+    let admin = house.admin();
+    let off = json!({ "sitewatch.interval_s": 0 });
+    admin.put("/api/settings", &off).is(200);
+    let db = house.database("lamplighter.db");
+    for n in 1..=servers {
+        let body = json!({
+            "name": format!("s{n}"), "host": format!("127.0.3.{n}"), "ssh_port": 9, "username": "root", "password": "a password",
+            "glances_port": 9, "poll_interval_s": 3_600,
+        });
+        admin.post("/api/servers", &body).is(201);
+    }
+    for n in 0..domains {
+        let sql = "INSERT INTO domains (id, domain, created_at, updated_at) VALUES (?1, ?2, 1, 1)";
+        db.execute(sql, (n + 1, format!("n{n}.example"))).unwrap();
+        let text = format!("server {{ location = {PATH} {{ return 200 \"{BODY}\\n\"; }} }}\n");
+        let sql = "INSERT INTO domain_sites (domain_id, server_id, position, state, name, generation, text, deployed_at, looked_at)
+            VALUES (?1, ?2, 0, 'live', ?3, 1, ?4, 1, 9000000000000)";
+        db.execute(sql, (n + 1, n % servers + 1, format!("n{n}.example"), text))
+            .unwrap();
+    }
+    std::thread::sleep(Duration::from_secs(20));
+    let idle = cpu_ms(house);
+    std::thread::sleep(Duration::from_secs(seconds));
+    let idle = cpu_ms(house) - idle;
+    println!("at rest: {idle:.0} ms CPU in {seconds} s, {}", memory(house));
+    admin
+        .put("/api/settings", &json!({ "sitewatch.interval_s": every }))
+        .is(200);
+    std::thread::sleep(Duration::from_secs(20));
+    let (cpu, looks) = (cpu_ms(house), asked.load(Ordering::Relaxed));
+    let mut threads = 0;
+    for _ in 0..seconds {
+        std::thread::sleep(Duration::from_secs(1));
+        let tasks = fs::read_dir(format!("/proc/{}/task", house.daemons[0].pid())).unwrap();
+        let is_pool = |comm: &String| comm.trim() == "pool";
+        let names = tasks.filter_map(|t| fs::read_to_string(t.ok()?.path().join("comm")).ok());
+        threads = threads.max(names.filter(is_pool).count());
+    }
+    let (cpu, looks) = (cpu_ms(house) - cpu - idle, asked.load(Ordering::Relaxed) - looks);
+    println!(
+        "{domains} domains on {servers} servers every {every} s: {looks} looks in {seconds} s, {:.2} s CPU per 1000 looks, at most {threads} threads of pools (4 of them poll), {}",
+        cpu / looks as f64,
+        memory(house)
     );
 }
 

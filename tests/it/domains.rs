@@ -437,15 +437,22 @@ fn what_the_watches_push_shows_and_disturbs_nobody_who_edits() {
         schema::STATE,
     );
     let (db, id) = (db.unwrap(), Id::new(made["id"].as_i64().unwrap()));
-    for (ns, cert, reason, state) in [
-        ("ok", "ok", "lit", "lit"),
-        ("mismatch", "ok", "ns_mismatch", "flick"),
-        ("error", "soon", "ns_error", "flick"),
-        ("ok", "soon", "cert_soon", "flick"),
-        ("mismatch", "urgent", "cert_urgent", "flick"),
-        ("mismatch", "bad", "cert_bad", "dark"),
+    for (answers, ns, cert, reason, state) in [
+        ("unknown", "ok", "ok", "lit", "lit"),
+        ("ok", "mismatch", "ok", "ns_mismatch", "flick"),
+        ("ok", "error", "soon", "ns_error", "flick"),
+        ("ok", "ok", "soon", "cert_soon", "flick"),
+        ("ok", "mismatch", "urgent", "cert_urgent", "flick"),
+        ("partly", "mismatch", "urgent", "half_dark", "flick"),
+        ("partly", "mismatch", "bad", "cert_bad", "dark"),
+        ("backend", "mismatch", "bad", "backend", "dark"),
+        ("shadowed", "mismatch", "bad", "shadowed", "dark"),
+        ("firewalled", "mismatch", "bad", "firewalled", "dark"),
+        ("unreachable", "mismatch", "bad", "unreachable", "dark"),
+        ("down", "mismatch", "bad", "down", "dark"),
     ] {
         db.write(|tx| {
+            domains::set_answers(tx, id, answers, &["it said".into()], Some(3_000))?;
             domains::set_ns_status(tx, id, ns, "ns said", 1_000)?;
             domains::set_cert_status(tx, id, cert, "cert said", Some(2_000))
         })

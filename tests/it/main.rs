@@ -42,6 +42,7 @@ mod servers;
 mod settings;
 mod silences;
 mod site;
+mod sitewatch;
 mod ssh;
 mod state;
 mod tasks;

@@ -521,13 +521,11 @@ fn what_a_server_says_of_its_sites_is_read_with_care() {
         let asked = [
             Sum {
                 name: "a.test",
-                known: None,
-                lineage: None,
+                ..Sum::default()
             },
             Sum {
                 name: "b.test",
-                known: None,
-                lineage: None,
+                ..Sum::default()
             },
         ];
         site::summed(&outcome, &asked)
@@ -537,6 +535,11 @@ fn what_a_server_says_of_its_sites_is_read_with_care() {
     assert_eq!(told[0].unrenewed.as_deref(), Some("lost"));
     assert_eq!(told[1].unrenewed, None);
     assert_eq!(told[1].file.enabled, Enabled::Foreign("/etc/other".into()));
+    assert_eq!(
+        (told[0].inside.clone(), told[1].inside.clone()),
+        (None, None),
+        "nobody was asked"
+    );
     assert_eq!(
         sums("- - no\n").unwrap_err().code,
         "broken_off",
@@ -584,8 +587,7 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
     assert!(
         site::sums(&[Sum {
             name: "a.test,b",
-            known: None,
-            lineage: None,
+            ..Sum::default()
         }])
         .is_err()
     );
@@ -593,8 +595,7 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
         site::sums(&vec![
             Sum {
                 name: "a.test",
-                known: None,
-                lineage: None,
+                ..Sum::default()
             };
             257
         ])

@@ -10,6 +10,7 @@ mod dns;
 mod domains;
 mod first_light;
 mod glances;
+mod lit;
 mod lived_in;
 mod own_network;
 mod provision;

@@ -883,13 +883,9 @@ fn a_file_that_was_edited_by_hand_is_seen_at_once() {
     let mut asked = vec![Sum {
         name: NAME,
         known: Some(&known),
-        lineage: None,
+        ..Sum::default()
     }];
-    asked.extend(names.iter().map(|name| Sum {
-        name,
-        known: None,
-        lineage: None,
-    }));
+    asked.extend(names.iter().map(|name| Sum { name, ..Sum::default() }));
     let floor = || {
         let since = Instant::now();
         server.run("root", &site::sums(&[]).unwrap()).unwrap();

@@ -18,7 +18,8 @@ use crate::base::ration::Rations;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
-use crate::features::{notifications, rules};
+use crate::features::{notifications, rules, sitewatch};
+use crate::http::words::{self, Lang};
 use crate::schedule::{Periodic, Work};
 use crate::{audit, settings};
 use std::sync::LazyLock;
@@ -282,6 +283,20 @@ const RULES: &[Rule] = &[
         then: Then::Resolve { kind: "domain.drifted" },
     },
     Rule {
+        event: sitewatch::DARK,
+        then: Then::Raise {
+            title: |name| format!("{name} does not answer as it should"),
+        },
+    },
+    Rule {
+        event: "domain.answers",
+        then: Then::Resolve { kind: sitewatch::DARK },
+    },
+    Rule {
+        event: "domain.unwatched",
+        then: Then::Resolve { kind: sitewatch::DARK },
+    },
+    Rule {
         event: "certificate.soon",
         then: Then::Raise {
             title: |name| format!("The certificate of {name} is in its last third: it should have been renewed"),
@@ -534,10 +549,8 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
                     continue;
                 };
                 let variant = text(event, "variant");
-                let title = match &*variant {
-                    "never" => format!("{name} has never been reached: Glances does not answer"),
-                    _ => title(&name),
-                };
+                let varied = words::word(Lang::En, &format!("alert.{}.{variant}", rule.event), None);
+                let title = varied.map_or_else(|| title(&name), |words| words.replace("{name}", &name));
                 let what = queries::What {
                     kind: rule.event,
                     part: &part,
@@ -688,7 +701,6 @@ pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::words::{self, Lang};
 
     #[test]
     fn every_alert_can_be_subscribed_to_and_has_words_and_a_rule() {

@@ -214,8 +214,9 @@ fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
     let mut first = None;
     for (server, _) in &subject.servers {
         match queries::burning(conn, DARK, ("server", server.get()))? {
-            Some(id) => first = first.or(Some(id)),
-            None => return Ok(None),
+            // Where no Glances ever answered, its silence says nothing about the machine.
+            Some(id) if super::find(conn, Id::new(id))?.variant != "never" => first = first.or(Some(id)),
+            _ => return Ok(None),
         }
     }
     Ok(first)

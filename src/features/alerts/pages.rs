@@ -95,6 +95,7 @@ pub struct Row {
     kind: String,
     /// Its words: `alert.server.unreachable`, …
     words: String,
+    variant: String,
     title: String,
     evidence: Vec<String>,
     target: (String, i64),
@@ -155,6 +156,7 @@ pub fn row(a: Alert) -> Row {
         glyph,
         target_href: page::place((&a.target.0, a.target.1)),
         words: words(&a.kind, &a.variant),
+        variant: a.variant,
         target: (a.target.0, a.target.1),
         target_name: a.target.2,
         flapping: a.flaps > 0 && a.state != "resolved",

@@ -93,10 +93,11 @@ pub fn state(seen: &Seen, now: Ms) -> Option<State> {
         ("", Some(Stage::Soon)) => Some(State::Soon),
         ("", Some(Stage::Urgent)) => Some(State::Urgent),
         ("", None) => None,
-        _ if seen.misses >= MISSES => Some(State::Bad),
-        // Nothing answers for once: what was seen before still ages.
+        // No certificate was shown: what was seen before still ages. That nobody answers is told by `sitewatch`.
         ("unreachable" | "no_tls", Some(Stage::Soon)) => Some(State::Soon),
         ("unreachable" | "no_tls", Some(Stage::Urgent)) => Some(State::Urgent),
+        ("unreachable" | "no_tls", _) => None,
+        _ if seen.misses >= MISSES => Some(State::Bad),
         _ => None,
     }
 }
@@ -168,7 +169,8 @@ mod tests {
             (seen("unreachable", 1, 90 * DAY, -1), Some(State::Bad)),
             (seen("unreachable", 1, 90 * DAY, 60 * DAY), None),
             (seen("unreachable", 1, 90 * DAY, 9 * DAY), Some(State::Urgent)),
-            (seen("unreachable", 2, 90 * DAY, 60 * DAY), Some(State::Bad)),
+            (seen("unreachable", 9, 90 * DAY, 60 * DAY), None),
+            (seen("no_tls", 9, 90 * DAY, 30 * DAY), Some(State::Soon)),
             (seen("wrong_name", 1, 90 * DAY, 9 * DAY), None),
             (seen("wrong_name", 2, 90 * DAY, 60 * DAY), Some(State::Bad)),
             (seen("untrusted", 9, 90 * DAY, 60 * DAY), Some(State::Bad)),

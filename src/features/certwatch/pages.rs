@@ -90,7 +90,7 @@ fn row(site: &Site, now: Ms) -> Row {
         state: state.filter(|_| seen.code.is_empty()),
         private: seen.private,
         another: site.shows_another(),
-        is_first: !seen.code.is_empty() && state != Some(State::Bad),
+        is_first: seen.misses < judge::MISSES && !seen.code.is_empty() && state != Some(State::Bad),
         serial: seen.shown.as_ref().map(|c| c.serial.clone()).unwrap_or_default(),
         not_after: seen.shown.as_ref().map(|c| c.good_until),
         looked_at: (seen.looked_at > 0).then_some(seen.looked_at),

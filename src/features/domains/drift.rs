@@ -2,6 +2,7 @@
 //! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
 
 use super::plan::{WIDTH, sum};
+use super::site;
 use super::sites::{self, Drift, Row, State};
 use super::tasks;
 use crate::app::App;
@@ -14,7 +15,7 @@ use crate::base::process::Cancel;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
 use crate::features::servers::reach::{SITES_OFF, Way};
-use crate::provision::site::{self as remote, Enabled, Off, Sum, Summed};
+use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
 use crate::settings;
 
 /// The beat: servers whose time has come.
@@ -34,14 +35,21 @@ pub fn beat(app: &App, cancel: &Cancel) -> Result<()> {
 pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
     let rows = app.db.read(|conn| sites::on(conn, server))?;
     let sums: Vec<String> = rows.iter().map(|row| sum(&row.text)).collect();
+    let proofs: Vec<Option<Proof>> = rows
+        .iter()
+        .map(|row| row.is_as_text().then(|| site::proof_in(&row.text))?)
+        .collect();
     let asked: Vec<Sum> = rows
         .iter()
         .zip(&sums)
-        .map(|(row, sum)| Sum {
+        .zip(&proofs)
+        .map(|((row, sum), proof)| Sum {
             name: &row.name,
             known: Some(sum),
             // A text that a person accepted may use somebody else's.
             lineage: remote::lineage_in(&row.text).filter(|_| !row.adopted),
+            proof: proof.as_ref(),
+            tls: site::pair_in(&row.text).is_some(),
         })
         .collect();
     let ask = |asked: &[Sum]| {
@@ -58,6 +66,9 @@ pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
     }
     app.db.write(|tx| {
         for ((row, sum), found) in rows.iter().zip(&sums).zip(&found) {
+            if let Some(inside) = &found.inside {
+                sites::inside(tx, row, inside, clock::now())?;
+            }
             note(app, tx, row, judge(row, sum, found).as_ref(), clock::now())?;
         }
         Ok(())
@@ -76,7 +87,7 @@ fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
         (Some(sum), _) if sum != wanted => {
             let seen = found.text.clone().unwrap_or_default();
             Some(Drift {
-                code: "site_edited",
+                code: sites::EDITED,
                 say: match first_line(&row.text, &seen) {
                     Some(line) => format!("{path} differs from line {line} on."),
                     None => format!("{path} differs, and is too long to be shown."),

@@ -33,7 +33,7 @@ use model::{Fields, Stands, Valid};
 use std::time::Duration;
 use tasks::Choice;
 
-pub use queries::{Filter, Sort, certificates, counts, totals};
+pub use queries::{Filter, Sort, certificates, counts, lamps, totals};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -71,7 +71,13 @@ pub struct Reason {
 pub const REASONS: &[Reason] = &[
     reason("not_deployed", "unlit"),
     reason("never_worked", "dark"),
+    reason("down", "dark"),
+    reason("unreachable", "dark"),
+    reason("firewalled", "dark"),
+    reason("shadowed", "dark"),
+    reason("backend", "dark"),
     reason("cert_bad", "dark"),
+    reason("half_dark", "flick"),
     reason("deploy_failed", "flick"),
     reason("drifted", "flick"),
     reason("cert_urgent", "flick"),
@@ -143,6 +149,12 @@ pub struct Domain {
     pub cert_say: String,
     /// The earliest end of the certificates that are served, unix ms.
     pub cert_not_after: Option<Ms>,
+    /// Does it answer, as seen from outside: `unknown`, `ok`, `partly`, `backend`, `shadowed`, `firewalled`, `unreachable` or `down`.
+    pub answer_state: &'static str,
+    /// Why not, one sentence each.
+    pub answer_say: Vec<String>,
+    /// Since when not, unix ms.
+    pub answer_since: Option<Ms>,
     /// Deleted by a person, being taken off its servers.
     pub removing: bool,
     /// Grows with every change of a person.
@@ -364,6 +376,12 @@ pub fn set_ns_status(tx: &Tx, id: Id<id::Domain>, state: &str, say: &str, at: Ms
 /// `bad`; `not_after` is the earliest end. No change of the domain, as with [`set_ns_status`].
 pub fn set_cert_status(tx: &Tx, id: Id<id::Domain>, state: &str, say: &str, not_after: Option<Ms>) -> Result<()> {
     queries::set_cert_status(tx, id, state, say, not_after)
+}
+
+/// How the domain answers, pushed by the watch over that. `state` is as in [`Domain::answer_state`]. No change of the domain, as with
+/// [`set_ns_status`].
+pub fn set_answers(tx: &Tx, id: Id<id::Domain>, state: &str, say: &[String], since: Option<Ms>) -> Result<()> {
+    queries::set_answers(tx, id, state, say, since)
 }
 
 fn note(app: &App, tx: &Tx, by: audit::By, what: (&str, &str), id: Id<id::Domain>, fields: &Fields) -> Result<()> {

@@ -67,6 +67,9 @@ fn why(d: &Domain) -> Why {
     let (since, evidence) = match d.reason.name {
         "deploy_failed" | "never_worked" => (None, of_sites()),
         "drifted" => (troubled().filter_map(|s| s.looked_at).min(), of_sites()),
+        "down" | "unreachable" | "firewalled" | "shadowed" | "backend" | "half_dark" => {
+            (d.answer_since, d.answer_say.clone())
+        }
         "ns_mismatch" | "ns_error" => (d.ns_at, said(&d.ns_say)),
         "cert_bad" | "cert_urgent" | "cert_soon" => (None, said(&d.cert_say)),
         "not_deployed" => (Some(d.created_at), Vec::new()),

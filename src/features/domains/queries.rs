@@ -16,7 +16,9 @@ const REASON: &str = "CASE
     WHEN NOT EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.wanted AND s.name <> '') THEN
       CASE WHEN EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.wanted AND s.state = 'failed')
       THEN 'never_worked' ELSE 'not_deployed' END
+    WHEN d.answer_state IN ('down', 'unreachable', 'firewalled', 'shadowed', 'backend') THEN d.answer_state
     WHEN d.ssl AND d.cert_state = 'bad' THEN 'cert_bad'
+    WHEN d.answer_state = 'partly' THEN 'half_dark'
     WHEN EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.state = 'failed') THEN 'deploy_failed'
     WHEN EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.state = 'drifted') THEN 'drifted'
     WHEN d.ssl AND d.cert_state = 'urgent' THEN 'cert_urgent'
@@ -27,11 +29,22 @@ const REASON: &str = "CASE
       THEN 'partly'
     ELSE 'lit' END";
 
+const ANSWERS: [&str; 8] = [
+    "unknown",
+    "ok",
+    "partly",
+    "backend",
+    "shadowed",
+    "firewalled",
+    "unreachable",
+    "down",
+];
+
 fn select(wheres: &str) -> String {
     format!(
         "SELECT d.id, d.domain, d.upstream_id, d.group_id, d.ssl, d.hsts, d.certificate_id, d.ns_policy, d.preflight,
            d.notes, d.ns_state, d.ns_say, d.ns_at, d.cert_state, d.cert_say, d.cert_not_after, d.removing, d.revision,
-           d.created_at, d.updated_at, u.name, g.name, {REASON} AS reason
+           d.created_at, d.updated_at, u.name, g.name, {REASON} AS reason, d.answer_state, d.answer_say, d.answer_since
          FROM domains d LEFT JOIN upstreams u ON u.id = d.upstream_id LEFT JOIN groups g ON g.id = d.group_id
          WHERE {wheres}"
     )
@@ -73,6 +86,9 @@ fn read(r: &Row) -> rusqlite::Result<Domain> {
         upstream: r.get(20)?,
         group: r.get(21)?,
         reason: reason(r.get_ref(22)?.as_str()?),
+        answer_state: word(r.get_ref(23)?.as_str()?, &ANSWERS),
+        answer_say: serde_json::from_str(r.get_ref(24)?.as_str()?).unwrap_or_default(),
+        answer_since: r.get(25)?,
         sites: Vec::new(),
     })
 }
@@ -218,6 +234,13 @@ pub fn counts(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Every domain (A-labels) with its lamp.
+pub fn lamps(conn: &Conn) -> Result<Vec<(String, &'static str)>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT d.domain, {REASON} FROM domains d ORDER BY d.domain"))?;
+    let rows = statement.query_map([], |r| Ok((r.get(0)?, reason(r.get_ref(1)?.as_str()?).lamp)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Domains in all, and those with TLS.
 pub fn totals(conn: &Conn) -> Result<(i64, i64)> {
     let mut statement = conn.prepare_cached("SELECT count(*), coalesce(sum(ssl), 0) FROM domains")?;
@@ -355,5 +378,12 @@ pub fn set_ns_status(conn: &Conn, id: Id<id::Domain>, state: &str, say: &str, at
 pub fn set_cert_status(conn: &Conn, id: Id<id::Domain>, state: &str, say: &str, not_after: Option<Ms>) -> Result<()> {
     conn.prepare_cached("UPDATE domains SET cert_state = ?2, cert_say = ?3, cert_not_after = ?4 WHERE id = ?1")?
         .execute(params![id.get(), state, say, not_after])?;
+    Ok(())
+}
+
+pub fn set_answers(conn: &Conn, id: Id<id::Domain>, state: &str, say: &[String], since: Option<Ms>) -> Result<()> {
+    let say = serde_json::to_string(say).map_err(Error::internal)?;
+    conn.prepare_cached("UPDATE domains SET answer_state = ?2, answer_say = ?3, answer_since = ?4 WHERE id = ?1")?
+        .execute(params![id.get(), state, say, since])?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::text::{Kind, Text};
 use crate::app::App;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::Result;
+use crate::features::domains;
 use crate::features::metrics::glances::{Disk, Sample};
 use crate::features::metrics::names::{self, NAMES, Name};
 use crate::features::metrics::series::{self, METRICS, Unit};
@@ -119,6 +120,18 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
         s.last.as_ref()?.cores
     });
     file_systems(out, &all);
+    let name = "lamplighter_domain_state";
+    let help = "0: served as deployed. 1: it needs a person. 2: visitors do not get what they want. Who is not deployed has none.";
+    out.family(name, Kind::Gauge, help);
+    for (domain, lamp) in app.db.read(domains::lamps)? {
+        let value = match lamp {
+            "lit" => 0.0,
+            "flick" => 1.0,
+            "dark" => 2.0,
+            _ => continue,
+        };
+        out.value(name, &[("domain", domain.as_str())], value);
+    }
     Ok(())
 }
 

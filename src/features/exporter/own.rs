@@ -69,6 +69,10 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
     let silenced = overall.parts.servers.counts.silenced as f64;
     let help = "Servers that nobody wants a message about.";
     out.one("lamplighter_servers_silenced", Kind::Gauge, help, silenced);
+    out.family("lamplighter_domains", Kind::Gauge, "Domains by their lamp.");
+    for (lamp, n) in overall.parts.domains.by_lamp() {
+        out.value("lamplighter_domains", &[("state", lamp)], n as f64);
+    }
     out.family(
         "lamplighter_tasks",
         Kind::Gauge,

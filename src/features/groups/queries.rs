@@ -8,10 +8,11 @@ use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
 
-/// A domain fails when its certificate, its name servers or one of its sites needs a person.
+/// A domain fails when its certificate, its name servers, its answers or one of its sites needs a person.
 const COLUMNS: &str = "g.id, g.kind, g.name, g.notes, g.revision, g.created_at, g.updated_at, count(d.id),
     coalesce(sum(d.ssl), 0),
-    coalesce(sum(d.cert_state IN ('urgent', 'bad') OR d.ns_state IN ('mismatch', 'error') OR EXISTS (SELECT 1
+    coalesce(sum(d.cert_state IN ('urgent', 'bad') OR d.ns_state IN ('mismatch', 'error')
+      OR d.answer_state NOT IN ('unknown', 'ok') OR EXISTS (SELECT 1
       FROM domain_sites s WHERE s.domain_id = d.id AND s.state IN ('failed', 'drifted'))), 0)";
 
 const FROM: &str = "groups g LEFT JOIN domains d ON d.group_id = g.id";

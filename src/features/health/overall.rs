@@ -1,12 +1,13 @@
-//! How everything is: the worst of its parts, which are the servers and Lamplighter itself. `GET /api/status`, the command
-//! `status`, the metrics and the frame of every page say what is said here. A silence hides nothing from a program; only
+//! How everything is: the worst of its parts, which are the servers, the domains and Lamplighter itself. `GET /api/status`, the command
+//! `status` and the metrics say what is said here; the frame of every page counts the servers. A silence hides nothing from a program; only
 //! people, who have asked for it, see what is silenced apart.
 
 use super::Status;
 use crate::app::App;
 use crate::base::error::Result;
-use crate::features::alerts;
+use crate::db::Conn;
 use crate::features::servers::{self, Counts, State};
+use crate::features::{alerts, domains};
 use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use crate::http::words::Lang;
@@ -35,8 +36,55 @@ pub struct Overall {
 pub struct Parts {
     /// All servers together.
     pub servers: Servers,
+    /// All domains together.
+    pub domains: Domains,
     /// Lamplighter itself.
     pub lamplighter: Own,
+}
+
+/// See [`Parts`]: domains by their lamps.
+#[derive(Debug, Serialize)]
+pub struct Domains {
+    /// The worst that any of them is in.
+    pub state: State,
+    /// They are served as deployed.
+    pub lit: i64,
+    /// They need a person.
+    pub flick: i64,
+    /// Visitors do not get what they want.
+    pub dark: i64,
+    /// Not deployed.
+    pub unlit: i64,
+}
+
+impl Domains {
+    fn of(conn: &Conn) -> Result<Domains> {
+        let counts = domains::counts(conn)?;
+        let of = |lamp: &str| counts.iter().filter(|(r, _)| r.lamp == lamp).map(|(_, n)| n).sum();
+        let (lit, flick, dark, unlit) = (of("lit"), of("flick"), of("dark"), of("unlit"));
+        let state = match (dark, flick) {
+            (1.., _) => State::Down,
+            (_, 1..) => State::Degraded,
+            _ => State::Up,
+        };
+        Ok(Domains {
+            state,
+            lit,
+            flick,
+            dark,
+            unlit,
+        })
+    }
+
+    /// By lamp.
+    pub fn by_lamp(&self) -> [(&'static str, i64); 4] {
+        [
+            ("lit", self.lit),
+            ("flick", self.flick),
+            ("dark", self.dark),
+            ("unlit", self.unlit),
+        ]
+    }
 }
 
 /// See [`Parts`].
@@ -78,7 +126,8 @@ impl Overall {
                 let known = tasks.iter().find(|(name, _)| *name == status.name());
                 known.map_or(0, |(_, n)| *n)
             };
-            let state = counts.worst().max(lamplighter.state);
+            let domains = Domains::of(conn)?;
+            let state = counts.worst().max(domains.state).max(lamplighter.state);
             Ok(Overall {
                 status: status(state),
                 state,
@@ -87,6 +136,7 @@ impl Overall {
                         state: counts.worst(),
                         counts,
                     },
+                    domains,
                     lamplighter,
                 },
                 alerts_open: alerts::open(conn)?,
@@ -100,10 +150,11 @@ impl Overall {
     }
 
     /// Its parts by name, with their states.
-    pub fn parts(&self) -> [(&'static str, State); 2] {
+    pub fn parts(&self) -> [(&'static str, State); 3] {
         let parts = &self.parts;
         [
             ("servers", parts.servers.state),
+            ("domains", parts.domains.state),
             ("lamplighter", parts.lamplighter.state),
         ]
     }

@@ -43,6 +43,7 @@ pub const KINDS: &[Kind] = &[
     alert("audit.broken"),
     alert_for_each("server.deploy_failed", "work"),
     alert("deploy.failed"),
+    alert("domain.dark"),
     alert("domain.drifted"),
     alert("domain.left_behind"),
     alert("ns.mismatch"),

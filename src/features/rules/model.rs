@@ -232,6 +232,7 @@ pub const BUILTIN: &[Builtin] = &[
     // Twice as much to do as cores to do it; of five minutes, because one minute's is nobody's business.
     figure(8, "WARNING", "load5", (2.0, 1.5, 600)),
     event(9, "ERROR", "deploy.failed", About::Domain),
+    event(24, "ERROR", "domain.dark", About::Domain),
     event(10, "WARNING", "domain.drifted", About::Domain),
     event(11, "ERROR", "ns.mismatch", About::Domain),
     event(12, "WARNING", "ns.resolve_failed", About::Domain),

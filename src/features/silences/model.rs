@@ -5,7 +5,7 @@ use crate::base::error::{Kind, Result};
 use crate::base::id::{self, Id};
 use crate::db::Conn;
 use crate::features::notifications::catalogue;
-use crate::features::{domains, servers};
+use crate::features::{domains, servers, sitewatch};
 use crate::http::input::Input;
 
 /// What is longer is no silence but a rule that nobody needs.
@@ -156,6 +156,11 @@ impl Subject {
                     let lies = domain.sites.iter().any(|s| !s.name.is_empty());
                     let sites = domain.sites.iter().filter(|s| !lies || !s.name.is_empty());
                     on.extend(sites.map(|s| s.server));
+                }
+                if kind == sitewatch::DARK {
+                    // It is about those servers alone on which it does not answer.
+                    let dark = sitewatch::dark_on(conn, id)?;
+                    on.retain(|server| dark.is_empty() || dark.contains(server));
                 }
                 if kind.starts_with("ns.") {
                     on.clear(); // name servers are other people's machines

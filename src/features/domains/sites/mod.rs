@@ -7,7 +7,7 @@ use crate::base::clock::Ms;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
-use crate::provision::site::Nginx;
+use crate::provision::site::{Inside, Nginx};
 
 /// How a site stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,12 @@ type Key = (Id<id::Domain>, Id<id::Server>);
 impl Row {
     fn key(&self) -> Key {
         (self.domain, self.server)
+    }
+
+    /// Does the text say how it answers? Not one that somebody has changed on the server.
+    pub fn is_as_text(&self) -> bool {
+        self.state == State::Live
+            || self.problem.as_ref().is_none_or(|(code, _)| code != EDITED) && self.state == State::Drifted
     }
 }
 
@@ -178,6 +184,9 @@ pub fn gone(tx: &Tx, row: &Row) -> Result<()> {
     queries::sweep(tx, row.domain)
 }
 
+/// The code of a [`Drift`] where the text is another.
+pub const EDITED: &str = "site_edited";
+
 /// What is there instead of what should be.
 pub struct Drift {
     /// `site_edited`, `site_lost`, `site_off`, `site_switched_off` or `renewal_lost`.
@@ -207,6 +216,16 @@ pub fn looked(tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<(Stat
     }
     queries::looked(tx, &now)?;
     Ok((row.state, now.state))
+}
+
+/// How it answers when it is asked on its own server, and one sentence about that.
+pub fn inside(tx: &Tx, row: &Row, inside: &(Inside, String), at: Ms) -> Result<()> {
+    queries::inside(tx, row, (inside.0.name(), &inside.1), at)
+}
+
+/// The next beat looks at what lies on this server.
+pub fn make_due(tx: &Tx, server: Id<id::Server>) -> Result<()> {
+    queries::make_due(tx, server)
 }
 
 /// A look at this server was tried in vain: it is not its turn again at once.

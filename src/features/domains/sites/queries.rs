@@ -126,7 +126,7 @@ pub fn failed(conn: &Conn, key: Key, failure: &Failure) -> Result<()> {
 pub fn gone(conn: &Conn, key: Key) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'none', name = '', text = '', adopted = 0, seen = NULL, code = NULL, say = NULL,
-         deployed_at = NULL, looked_at = NULL WHERE domain_id = ?1 AND server_id = ?2",
+         deployed_at = NULL, looked_at = NULL, inside = '', inside_say = '', inside_at = NULL WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![key.0.get(), key.1.get()])?;
     Ok(())
@@ -147,6 +147,29 @@ pub fn looked(conn: &Conn, row: &Row) -> Result<()> {
         problem.map(|p| &p.0),
         problem.map(|p| &p.1),
     ])?;
+    Ok(())
+}
+
+/// Unless another text has been put there meanwhile.
+pub fn inside(conn: &Conn, row: &Row, (inside, say): (&str, &str), at: Ms) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE domain_sites SET inside = ?3, inside_say = ?4, inside_at = ?5
+         WHERE domain_id = ?1 AND server_id = ?2 AND generation = ?6",
+    )?
+    .execute(params![
+        row.domain.get(),
+        row.server.get(),
+        inside,
+        say,
+        at,
+        row.generation
+    ])?;
+    Ok(())
+}
+
+pub fn make_due(conn: &Conn, server: Id<id::Server>) -> Result<()> {
+    conn.prepare_cached("UPDATE domain_sites SET looked_at = NULL WHERE server_id = ?1")?
+        .execute([server.get()])?;
     Ok(())
 }
 

@@ -1,0 +1,32 @@
+//! Whether each site answers as it should: asked from outside, each minute, at the addresses of its servers, for the text that only
+//! it has ([`crate::provision::site::Proof`]) and for its front page; and on the server itself, by the look for drift. Both
+//! together tell apart a web server that is down, a firewall, somebody else's answer and a back end that is gone.
+
+mod judge;
+mod queries;
+mod look;
+mod watch;
+mod api;
+mod pages;
+
+use crate::base::error::Result;
+use crate::base::id::{self, Id};
+use crate::db::Conn;
+use crate::feature::Feature;
+
+pub use watch::{DARK, THREADS_MAX, Watching};
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    panels: pages::PANELS,
+    ..Feature::named("sitewatch")
+};
+
+/// The servers on which a domain does not answer as it should.
+pub fn dark_on(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Id<id::Server>>> {
+    let looks = queries::looks(conn, domain)?;
+    let bad = looks.iter().filter(|look| look.known.state.is_bad());
+    Ok(bad.map(|look| look.server).collect())
+}
