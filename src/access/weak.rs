@@ -1,5 +1,5 @@
 //! Passwords that a guesser tries first: the worst of the published lists of what people use, a word of them with digits
-//! and signs behind it, few different characters, and what has the login in it.
+//! and signs behind it, few different characters, and what is little more than the login.
 
 /// Passwords and words, in lower case; put together from published lists of the most used ones, of the words of our trade,
 /// and of keyboards' rows.
@@ -10,6 +10,9 @@ const TAIL_MAX: usize = 8;
 
 /// A shorter login is in half of all sentences.
 const LOGIN_MIN: usize = 3;
+
+/// With so many characters besides the login it is a password all the same.
+const BESIDES_MIN: usize = 10;
 
 /// Fewer different characters than this are a finger on a key.
 const DIFFERENT_MIN: usize = 5;
@@ -23,8 +26,12 @@ pub fn why(login: &str, password: &str) -> Option<(&'static str, &'static str)> 
     let word = low.trim_end_matches(|c: char| !c.is_alphabetic());
     let plain = plain(word);
     let is_word = low[word.len()..].chars().count() <= TAIL_MAX;
-    if login.chars().count() >= LOGIN_MIN && low.contains(&login) {
-        Some(("has_login", "A password does not have the login in it."))
+    let besides = || low.replace(&login, "").chars().count();
+    if login.chars().count() >= LOGIN_MIN && low.contains(&login) && besides() < BESIDES_MIN {
+        Some((
+            "has_login",
+            "Without the login in it, too little is left of this password.",
+        ))
     } else if different.len() < DIFFERENT_MIN {
         Some((
             "few_characters",
@@ -88,6 +95,7 @@ mod tests {
         ] {
             assert_eq!(why("anna", good), None, "{good}");
         }
+        assert_eq!(why("anna", "the lamp of anna was lit"), None, "enough besides");
         assert_eq!(why("an", "a banana for an ape"), None, "a short login is in many words");
     }
 

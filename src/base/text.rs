@@ -139,6 +139,28 @@ pub fn one_line(text: &str, max: usize) -> String {
     }
 }
 
+/// The lines of a program's output that tell why it failed: those that call themselves an error, else the last; at most three.
+pub fn telling<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    const MARKS: &[&str] = &["[emerg]", "[alert]", "[crit]", "[error]", "error:", " : Depends: "];
+    // Separators, and what certbot says whatever has happened.
+    const IDLE: &[&str] = &[
+        "Ask for help or search",
+        "See the logfile",
+        "Saving debug log to",
+        "If you like Certbot",
+        "* Donating to",
+        "Some challenges have failed",
+    ];
+    let idle = |line: &&str| !line.contains(char::is_alphanumeric) || IDLE.iter().any(|words| line.contains(words));
+    let lines: Vec<&str> = lines.map(str::trim).filter(|line| !idle(line)).collect();
+    let is_marked = |line: &&&str| {
+        MARKS.iter().any(|mark| line.contains(mark)) || ["E: ", "sudo: "].iter().any(|begin| line.starts_with(begin))
+    };
+    let marked: Vec<&str> = lines.iter().filter(is_marked).copied().collect();
+    let chosen = if marked.is_empty() { lines } else { marked };
+    chosen[chosen.len().saturating_sub(3)..].to_vec()
+}
+
 /// `a, b and 3 more`: the first `max` names, the rest counted.
 pub fn first_of(names: &[String], max: usize) -> String {
     let named = names[..names.len().min(max)].join(", ");

@@ -6,7 +6,7 @@ use super::steps::{self, Step};
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::process::Stream;
-use crate::base::text::{one_line, unbase64};
+use crate::base::text::{one_line, telling, unbase64};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What one job may state, and how long each may be in bytes.
@@ -116,6 +116,8 @@ pub struct Progress<'a> {
     failure: Option<(String, String)>,
     /// How the way back went, a sentence.
     back: Option<String>,
+    /// How far the server's clock was ahead of ours when the job failed.
+    ahead: Ms,
     /// By key; None: it was too long.
     texts: BTreeMap<String, Option<Vec<u8>>>,
     ended: bool,
@@ -134,6 +136,7 @@ impl<'a> Progress<'a> {
             reason: VecDeque::new(),
             failure: None,
             back: None,
+            ahead: 0,
             texts: BTreeMap::new(),
             ended: false,
             outcome: Outcome::default(),
@@ -188,6 +191,7 @@ impl<'a> Progress<'a> {
             "fail" if self.failure.is_none() => {
                 self.failure = Some((one_line(word, 32), one_line(text, SENTENCE_SIZE_MAX)));
             }
+            "time" => self.ahead = word.parse::<Ms>().map_or(0, |theirs| theirs.saturating_sub(wall)),
             "back" => self.back = Some(one_line(rest, SENTENCE_SIZE_MAX)),
             "text" => self.text(word, text),
             "end" => self.ended = true,
@@ -287,10 +291,11 @@ impl<'a> Progress<'a> {
             ("", None) => vec!["The step did not end well.".to_string()],
             (sentence, _) => vec![sentence.to_string()],
         };
-        let said = telling(&self.reason);
+        let said = telling(self.reason.iter().map(String::as_str));
         if !said.is_empty() {
             say.push(format!("The server said: “{}”.", said.join(" / ")));
         }
+        say.extend(clock_words(failure.code, self.ahead));
         say.extend(self.back.clone());
         if let Some((step, _)) = self.step {
             say.push(format!("(Step “{}”.)", step.en));
@@ -303,6 +308,21 @@ impl<'a> Progress<'a> {
             lines.join(" / ")
         ))
     }
+}
+
+/// A clock that is wrong makes certificates and package lists look too old or too new: it is told where those decide.
+fn clock_words(code: &str, ahead: Ms) -> Option<String> {
+    const JUDGED: &[&str] = &["apt_failed", "site_not_served", "step_failed", "glances_not_answering"];
+    const MINUTE: Ms = 60_000;
+    let size = match ahead.abs() / MINUTE {
+        0..5 => return None,
+        minutes @ 5..120 => format!("{minutes} minutes"),
+        minutes @ 120..2880 => format!("{} hours", (minutes + 30) / 60),
+        minutes => format!("{} days", (minutes + 720) / 1440),
+    };
+    let side = if ahead > 0 { "ahead of" } else { "behind" };
+    (code.starts_with("acme_") || JUDGED.contains(&code))
+        .then(|| format!("The server’s clock is {size} {side} this machine’s."))
 }
 
 fn key_like(key: &str) -> bool {
@@ -330,20 +350,4 @@ fn sharper<'a>(code: &'a str, reason: &VecDeque<String>) -> &'a str {
         .iter()
         .find(|(words, _)| reason.iter().any(|line| line.contains(words)))
         .map_or(code, |(_, sharp)| sharp)
-}
-
-/// The lines that tell most: those that call themselves an error, else the last; at most three.
-fn telling(reason: &VecDeque<String>) -> Vec<&str> {
-    let lines: Vec<&str> = reason
-        .iter()
-        .map(|line| line.trim())
-        .filter(|line| !line.is_empty())
-        .collect();
-    let marked: Vec<&str> = lines
-        .iter()
-        .copied()
-        .filter(|line| line.contains("[emerg]") || line.starts_with("E: ") || line.contains("error:"))
-        .collect();
-    let chosen = if marked.is_empty() { lines } else { marked };
-    chosen[chosen.len().saturating_sub(3)..].to_vec()
 }

@@ -245,6 +245,11 @@ pub const FAILURES: &[Failure] = &[
         "Add the missing section to the server’s package sources (on Ubuntu “universe”), then try again.",
     ),
     failure(
+        "package_barred",
+        Kind::Conflict,
+        "Change that file, or install the package by hand, then try again.",
+    ),
+    failure(
         "disk_full",
         Kind::Conflict,
         "Free some space on the server, then try again.",
@@ -337,7 +342,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "site_not_served",
         Kind::Upstream,
-        "Another site that listens on this very address, or another program on the port, may stand before it: “nginx -T” and “ss -ltnp” on the server show which.",
+        "“nginx -T” and “ss -ltnp” on the server show who answers there.",
     ),
     failure(
         "target_unresolved",

@@ -51,9 +51,14 @@ const OPTIONS: &[&str] = &[
     "SendEnv=none",
 ];
 
-/// The one command that any server is asked to run: it reads a block of stdin, then runs it. Whatever login shell the
-/// user has, it sees nothing but this. `dd` takes exactly a block; a shell that reads a script reads ahead.
-const COMMAND: &str = r#"exec /bin/sh -c 'eval "$(dd bs=4096 count=1 iflag=fullblock 2>/dev/null)"'"#;
+/// The one command that any server is asked to run: it reads lines of stdin up to [`GO`], then runs them. Whatever login
+/// shell the user has, it sees nothing but this. `read` takes exactly a line; a shell that reads a script reads ahead.
+///
+/// It is also the first two lines that are sent, and takes no notice of them: a start-up file of the user that reads a line
+/// gets one of those, and one that becomes another shell makes that read its commands from stdin, where it finds this.
+pub(super) const COMMAND: &str = r#"exec /bin/sh -c 'eval "$(while IFS= read -r l; do case $l in (": go") break ;; ("exec "*) ;; (*) printf "%s\n" "$l" ;; esac; done)"'"#;
+/// The line after what is to be run.
+pub(super) const GO: &str = ": go";
 
 /// Files of one login, relative to ssh's working folder.
 pub(super) struct Paths<'a> {

@@ -63,6 +63,26 @@ const TABLE: &[(&str, Kind, &str)] = &[
         "{at} did not answer in time: the machine is off, or a firewall drops the connection.",
     ),
     (
+        "ssh_login_slow",
+        Kind::Timeout,
+        "{at} answers, but did not let us in or refuse us in time: something that its sshd asks (PAM, a directory of users, a name server) hangs.",
+    ),
+    (
+        "ssh_shell_silent",
+        Kind::Timeout,
+        "{at} let us in, but its shell has not begun our command: a start-up file of this user, such as ~/.bashrc, does not end or waits for somebody to type. Put “case $- in *i*) ;; *) return ;; esac” at its top, as Debian's own has it.",
+    ),
+    (
+        "ssh_password_expired",
+        Kind::Upstream,
+        "{at} wants a new password to be chosen before anything else. Log in there once by hand, choose one, and store it here.",
+    ),
+    (
+        "ssh_other_user",
+        Kind::Upstream,
+        "{at} lets another user in instead of this one. Change the user name here.",
+    ),
+    (
         "ssh_name_unknown",
         Kind::Upstream,
         "The name of {at} cannot be resolved. Check its spelling and this machine's DNS.",
@@ -95,7 +115,7 @@ const TABLE: &[(&str, Kind, &str)] = &[
     (
         "ssh_no_shell",
         Kind::Upstream,
-        "The login at {at} worked, but its shell did not run our command. The account may be locked, expired or limited to other commands.",
+        "The login at {at} worked, but its shell did not run our command: the account is limited to other commands, or a start-up file such as ~/.bashrc ends the shell.",
     ),
     (
         "ssh_link_lost",
@@ -128,6 +148,16 @@ const TABLE: &[(&str, Kind, &str)] = &[
         "sudo at {at} does not let this user be root. Add the user to the group sudo, or log in as root.",
     ),
     (
+        "sudo_no_terminal",
+        Kind::Upstream,
+        "sudo at {at} works at a terminal only (requiretty), and there is none here. Add “Defaults:USER !requiretty” for this user to a file in /etc/sudoers.d, or log in as root.",
+    ),
+    (
+        "sudo_noexec",
+        Kind::Upstream,
+        "sudo at {at} starts a shell, but that may start no program (NOEXEC in sudoers). Allow this user EXEC, or log in as root.",
+    ),
+    (
         "sudo_absent",
         Kind::Upstream,
         "{at} has no sudo and the user is not root. Install sudo, or log in as root.",
@@ -151,6 +181,41 @@ pub(super) fn at_error(code: &'static str, at: &str, seen: &str) -> Error {
     let (_, kind, say) = TABLE.iter().find(|(c, ..)| *c == code).expect("a code of the table");
     Error::new(*kind, code, say.replace("{at}", at)).log(text::one_line(seen, 2_000))
 }
+
+/// The same, with what somebody said: the evidence that a person can judge it by.
+pub(super) fn said<'a>(mut e: Error, who: &str, lines: impl Iterator<Item = &'a str>) -> Error {
+    let telling = text::telling(lines);
+    if !telling.is_empty() {
+        let words = text::one_line(&telling.join(" / "), 400);
+        e.say.push_str(&format!(" {who} said: “{words}”."));
+    }
+    e
+}
+
+/// The login worked, and then the shell ended without our command. `lines`: what it said.
+pub(super) fn no_shell(target: &Target, status: Option<i32>, lines: &[&str], seen: &str) -> Error {
+    let has = |words: &[&str]| lines.iter().any(|line| words.iter().any(|w| line.contains(w)));
+    let code = if has(EXPIRED) {
+        "ssh_password_expired"
+    } else if has(&["Please login as the user"]) {
+        "ssh_other_user"
+    } else {
+        "ssh_no_shell"
+    };
+    let mut e = error(code, target, seen);
+    if let Some(status) = status.filter(|_| code == "ssh_no_shell") {
+        e.say.push_str(&format!(" It ended with code {status}."));
+    }
+    said(e, "The server", lines.iter().copied())
+}
+
+/// How sshd, PAM and sudo say that a password must be changed first.
+const EXPIRED: &[&str] = &[
+    "Password change required",
+    "assword has expired",
+    "required to change your password",
+    "password is expired",
+];
 
 /// A script was broken off (`cancelled`, `deadline`): did the server confirm that it has ended?
 pub(super) fn broken_off(code: &'static str, target: &Target, confirmed: bool) -> Error {
@@ -211,23 +276,40 @@ pub(super) fn login(target: &Target, said: &str, seen: &str) -> Error {
     } else {
         "ssh_failed"
     };
-    error(code, target, seen)
+    let e = error(code, target, seen);
+    match code {
+        // ssh's words about keys are a wall of text for a person at a terminal.
+        "ssh_host_key_changed" => e,
+        _ => self::said(e, "ssh", said.lines()),
+    }
 }
 
-/// Why sudo refused a password that it was given, by its words (in `LC_ALL=C`).
-pub(super) fn sudo(target: &Target, seen: &str) -> Error {
-    let barred = [
+/// Why sudo did not do it, by its words (in `LC_ALL=C`) and the code it ended with; `otherwise` where they tell nothing.
+pub(super) fn sudo<'a>(
+    target: &Target,
+    otherwise: &'static str,
+    status: &str,
+    lines: impl Iterator<Item = &'a str> + Clone,
+) -> Error {
+    let has = |words: &[&str]| lines.clone().any(|line| words.iter().any(|w| line.contains(w)));
+    let code = if status == "126" {
+        "sudo_noexec"
+    } else if has(&["have a tty"]) {
+        "sudo_no_terminal"
+    } else if has(EXPIRED) {
+        "ssh_password_expired"
+    } else if has(&[
         "sudoers",
         "may not run sudo",
         "not allowed to",
-        "have a tty",
         "afraid I can't do that",
-    ];
-    let code = match barred.iter().any(|w| seen.contains(w)) {
-        true => "sudo_not_allowed",
-        false => "sudo_password_wrong",
+    ]) {
+        "sudo_not_allowed"
+    } else {
+        otherwise
     };
-    error(code, target, seen)
+    let seen: Vec<&str> = lines.clone().collect();
+    said(error(code, target, &seen.join(" / ")), "The server", lines)
 }
 
 #[cfg(test)]

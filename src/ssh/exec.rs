@@ -18,12 +18,14 @@ use crate::base::host::Host;
 use crate::base::process::{Cancel, Cap, Event, Program, Running};
 use crate::base::secret::Secret;
 use crate::base::{random, text};
+use std::collections::VecDeque;
+use std::path::PathBuf;
 
 const HELLO: &str = include_str!("hello.sh");
 const RUN: &str = include_str!("run.sh");
 /// The size of the blocks that the remote `dd` takes.
 const BLOCK: usize = 4_096;
-const _: () = assert!(HELLO.len() <= BLOCK && RUN.len() <= BLOCK);
+const _: () = assert!(RUN.len() <= BLOCK);
 
 /// Longest script. What is larger is no script.
 const SCRIPT_MAX: usize = 1024 * 1024;
@@ -32,13 +34,15 @@ const OUTPUT_MAX: usize = 8 * 1024 * 1024;
 /// From the start of `ssh` to the hello: connecting (10 s), then PAM, a slow login shell, a sudo without its host's name
 /// in DNS.
 const LOGIN: Duration = Duration::from_secs(30);
+/// ssh itself gives up sooner when the server does not answer, or says nothing: beyond this it has answered.
+const ANSWER: Duration = Duration::from_secs(12);
 /// What an ended script gets: 3 s between TERM and KILL, and the way there and back.
 const ENDING: Duration = Duration::from_secs(6);
 /// How much later than we the server itself ends the script, should the connection be dead by then.
 const REMOTE_LATER: Duration = Duration::from_secs(10);
 /// The way of the last lines of one stream after the other has ended, and of ssh's own end after our bye.
 const PARTING: Duration = Duration::from_secs(1);
-/// How much is kept of what is not for the caller, as evidence.
+/// How much is kept of what is not for the caller, as evidence: the last of it.
 const NOISE_LINES: usize = 20;
 const LOG_MAX: u64 = 64 * 1024;
 
@@ -53,16 +57,19 @@ pub(super) fn run(
     let until = started + job.deadline;
     let script = whole(job.script)?;
     let mut seat = ssh.seat(target, until, cancel)?;
+    let opens = seat.opens;
     let met = meet(ssh, target, &seat, until.min(started + LOGIN), cancel);
     // Who waits for this login shares its failure, but not that we were cancelled.
     seat.opened(met.as_ref().err().filter(|e| e.code != "cancelled"));
-    let (mut talk, sudo) = met.inspect_err(|e| {
-        if e.code == "ssh_timeout" {
-            master::tell(&ssh.dir, "stop", &seat.socket); // a dead connection must not take the next job too
-        }
+    let (mut talk, sudo) = met.inspect_err(|e| match e.code {
+        // A dead connection must not take the next job, too.
+        "ssh_timeout" => master::tell(&ssh.dir, "stop", &seat.socket),
+        // Nor may one wait for a shell that never ends; nobody else has a place on it.
+        "ssh_shell_silent" if opens => master::tell(&ssh.dir, "exit", &seat.socket),
+        _ => {}
     })?;
     talk.go(job.root, &sudo, &script, until)?;
-    let ended = talk.listen(until, cancel, on_line);
+    let ended = talk.listen(&sudo, until, cancel, on_line);
     if job.root {
         seat.remember(ended.is_ok() && sudo == Sudo::Password);
     }
@@ -117,8 +124,13 @@ struct Talk<'a> {
     login: Option<Login>,
     /// ssh's own words.
     log: TempFile,
+    /// The master's socket: it is there from the login on.
+    socket: PathBuf,
+    /// This job logs in; otherwise it shares a connection of before.
+    opens: bool,
+    started: Instant,
     /// What the server wrote besides: a login shell's greeting, sudo's complaints.
-    noise: Vec<String>,
+    noise: VecDeque<(Stream, String)>,
 }
 
 /// What lies on disk for a login.
@@ -168,7 +180,11 @@ impl<'a> Talk<'a> {
         })
         .map_err(error::ours)?;
         let mark = random::name();
-        running.send(&block(HELLO));
+        running.send(
+            [argv::COMMAND, argv::COMMAND, HELLO, argv::GO, ""]
+                .join("\n")
+                .as_bytes(),
+        );
         let known = if seat.password_taken { "password" } else { "" };
         running.send(format!("{mark} {known}\n").as_bytes());
         Ok(Talk {
@@ -181,7 +197,10 @@ impl<'a> Talk<'a> {
                 answer,
             }),
             log,
-            noise: Vec::new(),
+            socket: ssh.dir.join(&seat.socket),
+            opens: seat.opens,
+            started: clock::mono(),
+            noise: VecDeque::new(),
         })
     }
 
@@ -202,10 +221,10 @@ impl<'a> Talk<'a> {
                         _ => Sudo::Refused(text::one_line(words.next().unwrap_or_default(), 300)),
                     });
                 }
-                Heard::Other(_, line) => self.noise(line),
+                Heard::Other(stream, line) => self.noise(stream, line),
                 Heard::End => return Err(self.no_login()),
                 Heard::Cancelled => return Err(error("cancelled", self.target, "before the login")),
-                Heard::Late => return Err(error("ssh_timeout", self.target, &self.evidence())),
+                Heard::Late => return Err(self.no_hello()),
             }
         }
     }
@@ -218,7 +237,14 @@ impl<'a> Talk<'a> {
             Sudo::Root => self.running.send(b"user\n"),
             Sudo::NoPassword => self.running.send(b"free\n"),
             Sudo::Absent => return refused("sudo_absent", ""),
-            Sudo::Refused(why) => return refused("sudo_not_allowed", why),
+            Sudo::Refused(why) => {
+                return Err(error::sudo(
+                    self.target,
+                    "sudo_not_allowed",
+                    "",
+                    [why.as_str()].into_iter(),
+                ));
+            }
             Sudo::Password => {
                 let Some(password) = &self.target.sudo_password else {
                     return refused("sudo_password_needed", "");
@@ -237,7 +263,13 @@ impl<'a> Talk<'a> {
     }
 
     /// Hands on the script's lines until both streams have said `end`; gives its exit code.
-    fn listen(&mut self, until: Instant, cancel: &Cancel, on_line: &mut dyn FnMut(Stream, &str)) -> Result<i32> {
+    fn listen(
+        &mut self,
+        sudo: &Sudo,
+        until: Instant,
+        cancel: &Cancel,
+        on_line: &mut dyn FnMut(Stream, &str),
+    ) -> Result<i32> {
         let mut output = Output {
             on_line,
             cap: Cap::new(OUTPUT_MAX),
@@ -245,18 +277,18 @@ impl<'a> Talk<'a> {
         };
         let (mut until, mut cancel) = (until, cancel.clone());
         let (mut ready, mut ended) = ([false; 2], [false; 2]);
-        let (mut rc, mut broken_off, mut gone, mut denied) = (None, None, false, false);
+        let (mut rc, mut broken_off, mut gone, mut denied) = (None, None, false, None);
         while !gone && (broken_off.is_some() || ended != [true; 2]) {
             match self.hear(until, &cancel) {
                 Heard::Other(stream, line) if ready[stream as usize] => output.line(stream, line),
-                Heard::Other(_, line) => self.noise(line),
+                Heard::Other(stream, line) => self.noise(stream, line),
                 Heard::Ours(stream, words) => {
                     output.empty[stream as usize] = false; // it belongs to the mark
                     match words.split_once(' ').unwrap_or((&words, "")) {
                         ("ready", _) => ready[stream as usize] = true,
                         // It is said after sudo's own end, too. sudo's words may still be on their way.
-                        ("denied", _) => {
-                            denied = !ready[0];
+                        ("denied", status) => {
+                            denied = (!ready[0]).then(|| status.to_string());
                             self.running.close();
                         }
                         ("gone", _) => gone = true,
@@ -282,6 +314,18 @@ impl<'a> Talk<'a> {
                 }
             }
         }
+        let refusal = match sudo {
+            Sudo::NoPassword => "sudo_not_allowed",
+            _ => "sudo_password_wrong",
+        };
+        let sudo_says = |status| {
+            error::sudo(
+                self.target,
+                refusal,
+                status,
+                self.noise.iter().map(|(_, line)| line.as_str()),
+            )
+        };
         match (broken_off, rc) {
             (Some(code), _) => Err(error::broken_off(code, self.target, gone)),
             (None, Some(rc)) => {
@@ -290,10 +334,10 @@ impl<'a> Talk<'a> {
                 self.running.exited_within(PARTING);
                 Ok(rc)
             }
-            (None, None) if denied => Err(error::sudo(self.target, &self.evidence())),
+            (None, None) if denied.is_some() => Err(sudo_says(&denied.unwrap_or_default())),
             // The sudo that wanted no password a moment ago has changed its mind.
-            (None, None) if !ready[0] && self.noise.iter().any(|line| line.starts_with("sudo")) => {
-                Err(error::sudo(self.target, &self.evidence()))
+            (None, None) if !ready[0] && self.noise.iter().any(|(_, line)| line.starts_with("sudo")) => {
+                Err(sudo_says(""))
             }
             (None, None) => {
                 let status = self.running.exited_within(PARTING);
@@ -319,10 +363,11 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn noise(&mut self, line: String) {
-        if self.noise.len() < NOISE_LINES && !line.is_empty() {
-            self.noise.push(text::one_line(&line, 300));
+    fn noise(&mut self, stream: Stream, line: String) {
+        if self.noise.len() == NOISE_LINES {
+            self.noise.pop_front();
         }
+        self.noise.push_back((stream, text::one_line(&line, 300)));
     }
 
     /// What ssh itself said. A server's banner is none of it: that goes to stderr.
@@ -334,8 +379,44 @@ impl<'a> Talk<'a> {
     /// What ssh and the server said, for the log.
     fn evidence(&self) -> String {
         let mut said = self.said();
-        self.noise.iter().for_each(|line| said.extend([line.as_str(), "\n"]));
+        self.noise
+            .iter()
+            .for_each(|(_, line)| said.extend([line.as_str(), "\n"]));
         said
+    }
+
+    /// What the server said before it was to say anything: on stdout, or else on stderr, where ssh shows its banner, too.
+    fn greeting(&self) -> Vec<&str> {
+        let of = |wanted| {
+            self.noise
+                .iter()
+                .filter(move |(stream, line)| *stream == wanted && !line.is_empty())
+        };
+        let stream = match of(Stream::Stdout).next() {
+            Some(_) => Stream::Stdout,
+            None => Stream::Stderr,
+        };
+        of(stream).map(|(_, line)| line.as_str()).collect()
+    }
+
+    /// No hello in time, and ssh still runs.
+    fn no_hello(&self) -> Error {
+        let waited = clock::mono() - self.started;
+        // Of a shared connection only the next login tells whether it still lives.
+        let code = match self.socket.exists() {
+            true if self.opens => "ssh_shell_silent",
+            false if waited > ANSWER => "ssh_login_slow",
+            _ => "ssh_timeout",
+        };
+        let mut e = error(code, self.target, &self.evidence());
+        let over = if self.opens {
+            ""
+        } else {
+            " over the connection of an earlier job"
+        };
+        e.say
+            .push_str(&format!(" Nothing came back{over} for {} s.", waited.as_secs()));
+        error::said(e, "The server", self.greeting().into_iter())
     }
 
     /// ssh has ended before a hello.
@@ -347,7 +428,8 @@ impl<'a> Talk<'a> {
         }
         let said = self.said();
         if said.is_empty() {
-            return error("ssh_no_shell", self.target, &seen);
+            let status = self.running.exited_within(PARTING).and_then(|status| status.code());
+            return error::no_shell(self.target, status, &self.greeting(), &seen);
         }
         match (error::login(self.target, &said, &seen), &self.target.auth) {
             // ssh says the same for a wrong passphrase; only opening the key tells.

@@ -13,11 +13,14 @@ else
   esac
 fi
 printf '\n%s hello %s %s\n' "$mark" "$uid" "$can"
-next='eval "$(dd bs=4096 count=1 iflag=fullblock 2>/dev/null)"'
+# A sudo that lets nothing be started shows itself here: code 126, and the shell's own words.
+next='eval "$(dd bs=4096 count=1 iflag=fullblock 2>/dev/null || echo "dd count=0; exit 126")"'
 IFS= read -r go
 case $go in
   user) eval "$next" ;;
-  free) exec sudo -k -n -- /bin/sh -c "$next" ;;
+  free)
+    sudo -k -n -- /bin/sh -c "$next"
+    printf '\n%s denied %s\n' "$mark" "$?" ;;
   password)
     IFS= read -r password
     # sudo's stdin holds the password and ends: after a wrong one there is nothing it could take for a second and third
@@ -25,6 +28,6 @@ case $go in
     cat | {
       read -r pid _ </proc/self/stat
       printf '%s\n' "$password" | sudo -k -S -p '' -- /bin/sh -c "exec </proc/$pid/fd/0; $next"
-      printf '\n%s denied\n' "$mark"
+      printf '\n%s denied %s\n' "$mark" "$?"
     } ;;
 esac

@@ -59,7 +59,8 @@ pub(super) struct Seat<'a> {
     masters: &'a Masters,
     /// The socket, relative to the runtime folder.
     pub(super) socket: String,
-    opens: bool,
+    /// It logs in.
+    pub(super) opens: bool,
     /// sudo took a password for the last job of this connection: it need not be asked whether it wants one.
     pub(super) password_taken: bool,
 }

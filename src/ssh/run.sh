@@ -7,7 +7,8 @@ script=$(dd bs="$size" count=1 iflag=fullblock 2>/dev/null)
 # Only a part of the mark is in the environment: a script that prints its own must not be able to say "end".
 tag=${mark#????????????????}
 {
-  printf '%s\n' "$script" | LAMPLIGHTER_JOB=$tag setsid -w /bin/sh -s
+  # Without what a shell's start-up files may have set for other shells, and for the language of messages.
+  printf '%s\n' "$script" | LAMPLIGHTER_JOB=$tag env -u BASH_ENV -u ENV -u CDPATH -u LANGUAGE -u POSIXLY_CORRECT setsid -w /bin/sh -s
   rc=$?
   printf '\n%s end\n' "$mark" >&2
   printf '\n%s end %s\n' "$mark" "$rc"

@@ -635,6 +635,47 @@ fn a_failure_says_what_where_and_what_to_do() {
 }
 
 #[test]
+fn what_a_program_says_in_any_case_is_no_reason_and_a_wrong_clock_is_told_where_it_matters() {
+    let said = |fail: &str, theirs: i64| {
+        let (fail, time) = (format!("@ fail {fail} It failed."), format!("@ time {theirs}"));
+        let lines = [
+            (Stdout, "@ cmd certbot certonly"),
+            (Stderr, "@"),
+            (Stderr, "Saving debug log to /var/log/letsencrypt/letsencrypt.log"),
+            (Stderr, "The hook ended with code 7"),
+            (Stderr, "- - - - - - - - - - - - - - - - - - - -"),
+            (Stderr, "If you like Certbot, please consider supporting our work by:"),
+            (
+                Stderr,
+                " * Donating to EFF:                    https://eff.org/donate-le",
+            ),
+            (Stderr, ""),
+            (Stdout, "@ rc 1"),
+            (Stdout, &fail),
+            (Stdout, &time),
+        ];
+        read(&lines, 1).result.unwrap_err().say
+    };
+    const HOUR: i64 = 3_600_000;
+    let plain = said("acme_failed", 1_000_000 + HOUR / 15);
+    assert!(
+        plain.starts_with("It failed. The server said: “The hook ended with code 7”. /var/log"),
+        "{plain}"
+    );
+    let ahead = said("acme_untrusted", 1_000_000 + 50 * HOUR);
+    assert!(
+        ahead.contains("The server’s clock is 2 days ahead of this machine’s."),
+        "{ahead}"
+    );
+    let behind = said("site_not_served", 1_000_000 - 3 * HOUR);
+    assert!(behind.contains("is 3 hours behind this machine’s."), "{behind}");
+    assert!(
+        !said("port_taken", 50 * HOUR).contains("clock"),
+        "it decides nothing there"
+    );
+}
+
+#[test]
 fn a_general_failure_is_made_sharper_by_what_the_server_said() {
     let code = |fail: &str, said: &str| {
         let fail = format!("@ fail {fail} Sentence.");

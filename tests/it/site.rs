@@ -140,7 +140,12 @@ fn proof(made: &Rendered) -> Directive {
 fn challenge() -> Directive {
     block(
         ["location", "^~", "/.well-known/acme-challenge/"],
-        vec![words("root /var/www/lamplighter"), words("default_type text/plain")],
+        vec![
+            words("auth_basic off"),
+            words("allow all"),
+            words("root /var/www/lamplighter"),
+            words("default_type text/plain"),
+        ],
     )
 }
 
@@ -235,6 +240,8 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
         plain.push(block(
             ["location", "@lamplighter_challenge"],
             vec![
+                words("auth_basic off"),
+                words("allow all"),
                 block(["if", "($http_lamplighter_challenge)"], vec![words("return 404")]),
                 words(&format!("proxy_pass http://{name}")),
                 words(&format!("proxy_set_header Host {}", site.domain)),

@@ -781,3 +781,127 @@ fn an_include_that_is_missing_or_double_is_said_before_anything_is_called_ready(
     changes(&deploy(&house, id));
     assert_eq!(page("h1", "www.alpha.test"), "app");
 }
+
+// --- the reason, always ---------------------------------------------------------------------------------------------
+
+/// What a refused task says; it has this code.
+#[track_caller]
+fn reason(task: &Value, code: &str) -> String {
+    assert_eq!(task["error"]["code"], code, "{task}");
+    task["error"]["message"].as_str().unwrap().to_string()
+}
+
+#[track_caller]
+fn says(said: &str, words: &[&str]) {
+    assert!(words.iter().all(|word| said.contains(word)), "{words:?} in: {said}");
+}
+
+#[test]
+#[ignore = "lab: h1 infra"]
+fn what_stands_before_a_site_or_a_challenge_is_passed_or_named() {
+    let all = "/etc/nginx/conf.d/00-all.conf";
+    let (house, _hosts) = lived_in(&format!(
+        "echo 'u:{{PLAIN}}p' >/etc/nginx/staff; echo 'auth_basic staff; auth_basic_user_file /etc/nginx/staff; allow 192.0.2.0/24; deny all;' >{all}; systemctl reload nginx"
+    ));
+    // A password and a list for all of nginx are not for the ACME server.
+    let id = domain(&house, "www.alpha.test", 1, &json!({ "ssl": true }));
+    let done = deploy(&house, id);
+    changes(&done);
+    says(
+        &log(&house, &done),
+        &[
+            "answer: 403",
+            &format!("{all} holds for this site, too: auth_basic staff"),
+        ],
+    );
+    assert_eq!(changes(&deploy(&house, id)), 0, "the second time");
+    on("h1", &format!("rm {all}; systemctl reload nginx"));
+
+    // A folder that nginx may not enter; and the clock of this server is wrong, too.
+    let id = domain(&house, "folder.alpha.test", 1, &json!({ "ssl": true }));
+    let shim = "/usr/local/sbin/date";
+    on(
+        "h1",
+        &format!(
+            "chmod 750 /var/www; printf '#!/bin/sh\nexec /usr/bin/date -d \"+400 days\" \"$@\"\n' >{shim}; chmod 755 {shim}"
+        ),
+    );
+    says(
+        &reason(&deploy(&house, id), "site_not_served"),
+        &[
+            "status 403",
+            "www-data, who may not enter /var/www (drwxr-x--- root:root)",
+            "Permission denied",
+            "clock is 400 days ahead",
+            "put back",
+        ],
+    );
+    on("h1", &format!("chmod 755 /var/www; rm {shim}"));
+    changes(&deploy(&house, id));
+
+    // Somebody's listen line holds for all of the port.
+    let id = domain(&house, "proxy.alpha.test", 1, &json!({}));
+    let kept = on("h1", "sha256sum /etc/nginx/sites-*/*");
+    on(
+        "h1",
+        &format!(
+            "echo 'server {{ listen 80 proxy_protocol; server_name lb.test; return 200 lb; }}' >{THEIRS}; systemctl restart nginx"
+        ),
+    );
+    says(
+        &reason(&deploy(&house, id), "site_not_served"),
+        &["PROXY protocol", THEIRS, "broken header"],
+    );
+    on("h1", &format!("rm {THEIRS}; systemctl restart nginx"));
+    assert_eq!(on("h1", "sha256sum /etc/nginx/sites-*/*"), kept);
+
+    // What lies between us and the file of nginx's own log.
+    on(
+        "h1",
+        &format!(
+            "echo 'server {{ listen {}:80; return 418; }}' >{THEIRS}; systemctl restart nginx",
+            address("h1")
+        ),
+    );
+    says(
+        &reason(&deploy(&house, id), "site_not_served"),
+        &["status 418", THEIRS, "that very address"],
+    );
+    green();
+}
+
+#[test]
+#[ignore = "lab: h1"]
+fn what_stops_a_package_is_named_and_what_does_not_stop_it_is_passed() {
+    let broken = "printf '#!/bin/sh\necho it-is-broken >&2; exit 1\n' >/var/lib/dpkg/info/less.postinst; chmod 755 /var/lib/dpkg/info/less.postinst
+         sed -i '/^Package: less$/,/^Status/s/^Status: .*/Status: install ok half-configured/' /var/lib/dpkg/status";
+    let pin = "/etc/apt/preferences.d/no-nginx";
+    let (house, _hosts) = unprepared(
+        None,
+        &format!(
+            "rm -rf /var/cache/apt; printf 'Package: nginx*\nPin: release *\nPin-Priority: -1\n' >{pin}; dpkg -s less | grep -q ^Status; {broken}; dpkg --audit | grep -q less"
+        ),
+    );
+    says(
+        &reason(&press(&house, "deploy-proxy"), "package_barred"),
+        &["nginx", pin],
+    );
+    // A package of somebody else that cannot be finished is told, and a folder that is missing is no full disk.
+    on("h1", &format!("rm {pin}"));
+    let task = press(&house, "deploy-proxy");
+    changes(&task);
+    says(&log(&house, &task), &["less is half-configured", "it-is-broken"]);
+    assert_eq!(changes(&press(&house, "deploy-proxy")), 0);
+    green();
+
+    // A unit that somebody has forbidden to start.
+    on(
+        "h1",
+        "systemctl stop nginx; systemctl disable -q nginx; systemctl mask -q nginx",
+    );
+    let said = press(&house, "deploy-proxy")["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    says(&said, &["nginx.service", "masked"]);
+}

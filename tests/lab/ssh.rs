@@ -324,7 +324,7 @@ fn sudo_is_asked_once_and_gets_only_what_it_asks_for() {
         "h2",
         "echo 'Defaults requiretty' >/etc/sudoers.d/zz-test; chmod 440 /etc/sudoers.d/zz-test",
     );
-    assert_eq!(code(bench.run(&ops, WHO, true)), "sudo_not_allowed");
+    assert_eq!(code(bench.run(&ops, WHO, true)), "sudo_no_terminal");
     // sudo that took a password for the last job of a connection may have changed its mind: then nobody reads it.
     on("h2", "rm /etc/sudoers.d/zz-test");
     bench.run(&ops, "true", true).unwrap();
@@ -441,7 +441,109 @@ fn a_noisy_or_strange_login_shell_does_no_harm() {
     on("h2", "chage -d 2026-01-01 plain");
     assert_eq!(dash.unwrap().1, "plain\n");
     assert_eq!(code(none), "ssh_no_shell");
-    assert_eq!(code(expired), "ssh_no_shell");
+    assert_eq!(code(expired), "ssh_password_expired");
+}
+
+/// Code and sentence of a refusal.
+#[track_caller]
+fn refusal(result: Result<(Done, String, String)>) -> (&'static str, String) {
+    let e = result.expect_err("this must fail");
+    (e.code, e.say)
+}
+
+#[test]
+#[ignore = "lab: h2"]
+fn start_up_files_of_others_do_not_reach_a_script_and_one_that_never_ends_is_named() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let plain = with_password("h2", "plain", "plain-pw");
+    on("h2", "cp ~plain/.bashrc /run/");
+    let begins_with = |line: &str| {
+        on(
+            "h2",
+            &format!("(cat <<'E'\n{line}\nE\ncat /run/.bashrc) >~plain/.bashrc"),
+        );
+        bench.ssh().forget(2); // of a connection that was there before nobody can say that its shell is silent
+        bench.run_for(&plain, "id -un; env", false, Duration::from_secs(6), &Cancel::new())
+    };
+    let (_, out, _) = begins_with("export BASH_ENV=/tmp/theirs LANGUAGE=de CDPATH=/tmp POSIXLY_CORRECT=1").unwrap();
+    assert!(out.starts_with("plain\n"), "{out}");
+    for name in ["BASH_ENV", "LANGUAGE", "CDPATH", "POSIXLY_CORRECT"] {
+        assert!(!out.contains(name), "{out}");
+    }
+    // It asks for a line, and it becomes another shell.
+    for line in ["read -r answer", "exec bash --norc"] {
+        let (_, out, _) = begins_with(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert!(out.starts_with("plain\n"), "{line}: {out}");
+    }
+    let silent = refusal(begins_with("echo mounting the home folder; sleep 99"));
+    let ends = refusal(begins_with("echo only for people; exit 3"));
+    on("h2", "cp /run/.bashrc ~plain/.bashrc; pkill -x sleep");
+    assert_eq!(silent.0, "ssh_shell_silent");
+    assert!(
+        silent.1.contains("~/.bashrc") && silent.1.contains("mounting the home folder"),
+        "{}",
+        silent.1
+    );
+    assert_eq!(ends.0, "ssh_no_shell");
+    assert!(
+        ends.1.contains("code 3") && ends.1.contains("only for people"),
+        "{}",
+        ends.1
+    );
+    // Nobody waits behind the shell that never ended.
+    assert_eq!(bench.run(&plain, "id -un", false).unwrap().1, "plain\n");
+}
+
+#[test]
+#[ignore = "lab: h2"]
+fn the_servers_own_sentence_is_the_reason() {
+    let _alone = alone();
+    let root = with_key("h2", "root", "id_ed25519");
+    let login = |prepare: &str, mend: &str| {
+        let bench = Bench::new();
+        on("h2", prepare);
+        let seen = refusal(bench.run(&root, WHO, true));
+        on("h2", mend);
+        seen
+    };
+    on(
+        "h2",
+        r#"printf '%s\n' 'echo "Please login as the user \"ubuntu\" rather than the user \"root\"."; exit 142' >/root/only"#,
+    );
+    let (code, say) = login(
+        r#"cd /root/.ssh; cp authorized_keys kept; sed -i 's|^|command="sh /root/only" |' authorized_keys"#,
+        "mv /root/.ssh/kept /root/.ssh/authorized_keys",
+    );
+    assert_eq!(code, "ssh_other_user", "{say}");
+    assert!(say.contains("Please login as the user \"ubuntu\""), "{say}");
+    let (code, say) = login("chage -d 0 root", "chage -d 2026-01-01 root");
+    assert_eq!(code, "ssh_password_expired", "{say}");
+    assert!(say.contains("assword"), "{say}");
+    let fault = Fault::new("h2", &["drop", "22"]);
+    let seen = refusal(Bench::new().run(&root, WHO, true));
+    drop(fault);
+    assert!(seen.1.contains("Connection timed out"), "{}", seen.1);
+
+    let deploy = with_password("h2", "deploy", "deploy-pw");
+    let ops = with_sudo(with_password("h2", "ops", "ops-pw"), "ops-pw");
+    for (defaults, code, words) in [
+        ("requiretty", "sudo_no_terminal", "you must have a tty"),
+        ("noexec", "sudo_noexec", "Permission denied"),
+    ] {
+        on("h2", &format!("echo 'Defaults {defaults}' >/etc/sudoers.d/zz-test"));
+        let seen = [&deploy, &ops].map(|target| Bench::new().run(target, WHO, true));
+        on("h2", "rm /etc/sudoers.d/zz-test");
+        for result in seen {
+            let (seen, say) = refusal(result);
+            assert_eq!(seen, code, "{say}");
+            assert!(say.contains(words), "{say}");
+        }
+    }
+    on("h2", "chage -d 0 deploy");
+    let (code, say) = refusal(Bench::new().run(&with_key("h2", "deploy", "id_ed25519"), WHO, true));
+    on("h2", "chage -d 2026-01-01 deploy");
+    assert_eq!(code, "ssh_password_expired", "{say}");
 }
 
 #[test]

@@ -113,10 +113,20 @@ pub const READ_ONLY: &[&str] = &[
     "updated_at",
 ];
 
+const SEVERAL: &str =
+    "Give one name: each name is a domain of its own here. Add the others after this one, with the same upstream.";
+
 /// Reads a draft over `base`: what is not sent stays as it is there, without a base it takes its default.
 pub fn read(mut input: Input, base: Option<Fields>) -> Result<Valid> {
     let i = &mut input;
-    let typed = i.parse("domain", "bad_domain", DomainName::parse);
+    let typed = i.text("domain", 4_096).and_then(|typed| {
+        let several = typed.split([' ', ',', ';']).filter(|name| !name.is_empty()).count() > 1;
+        let read = match several {
+            true => Err(("several", SEVERAL.to_string())),
+            false => DomainName::parse(&typed).map_err(|say| ("bad_domain", say)),
+        };
+        read.map_err(|(code, say)| i.wrong("domain", code, say)).ok()
+    });
     let known = typed.or_else(|| base.as_ref().map(|b| b.domain.clone()));
     if known.is_none() && !i.has_error("domain") {
         i.wrong("domain", "required", "Give the domain name, like shop.example.org.");

@@ -235,7 +235,8 @@ fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
     let pass = pass(&place, site.tls.as_ref());
     let mut plain = listen(site, "80", &[]);
     plain.extend(common(site, proof));
-    let mut challenge = vec![line(["root", WEBROOT]), line(["default_type", "text/plain"])];
+    let mut challenge = open();
+    challenge.extend([line(["root", WEBROOT]), line(["default_type", "text/plain"])]);
     if !site.peers.is_empty() {
         challenge.push(line(["try_files", "$uri", "@lamplighter_challenge"]));
         let name = format!("{CHALLENGE}{}", site.domain);
@@ -296,7 +297,8 @@ fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
 
 /// Asks the other servers for a challenge, once: what one of them asks is not asked on.
 fn elsewhere(site: &Site, name: &str) -> Vec<Directive> {
-    vec![
+    let mut lines = open();
+    lines.extend([
         block(["if", "($http_lamplighter_challenge)"], vec![line(["return", "404"])]),
         line(["proxy_pass", &format!("http://{name}")]),
         line(["proxy_set_header", "Host", site.domain]),
@@ -305,7 +307,13 @@ fn elsewhere(site: &Site, name: &str) -> Vec<Directive> {
         // The ACME server does not wait longer than ten seconds either.
         line(["proxy_connect_timeout", "2s"]),
         line(["proxy_read_timeout", "2s"]),
-    ]
+    ]);
+    lines
+}
+
+/// A password or a list of addresses that somebody has set for all of nginx is not for the ACME server.
+fn open() -> Vec<Directive> {
+    vec![line(["auth_basic", "off"]), line(["allow", "all"])]
 }
 
 /// The server's own name servers, as nginx wants them; `nginx.sh` looks after the file.

@@ -5,7 +5,7 @@ use crate::base::host::{self, Host};
 use crate::base::text;
 use crate::http::input::Input;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Where requests go to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -19,8 +19,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// `10.0.0.7:8080`, `app.internal:3000`, `[2001:db8::7]:8080`. The error is a sentence.
-    pub fn parse(typed: &str) -> std::result::Result<Target, String> {
+    /// `10.0.0.7:8080`, `app.internal:3000`, `[2001:db8::7]:8080`. The error is a code and a sentence.
+    pub fn parse(typed: &str) -> std::result::Result<Target, Refused> {
+        not_yet(typed)?;
+        Target::address_and_port(typed).map_err(bad)
+    }
+
+    fn address_and_port(typed: &str) -> std::result::Result<Target, String> {
         let seen = || text::one_line(typed, 60);
         let Some((host, port)) = typed.rsplit_once(':').filter(|(host, _)| !host.is_empty()) else {
             return Err(format!(
@@ -54,12 +59,20 @@ impl Target {
     }
 
     /// Text as [`Target::parse`] reads it, or an object with `host`, `port` and maybe `weight`.
-    fn read(value: &Value) -> std::result::Result<Target, String> {
-        let fields = match value {
-            Value::String(typed) => return Target::parse(typed.trim_matches(' ')),
-            Value::Object(fields) => fields,
-            _ => return Err("A target is \"host:port\" or {\"host\", \"port\", \"weight\"}.".into()),
-        };
+    fn read(value: &Value) -> std::result::Result<Target, Refused> {
+        match value {
+            Value::String(typed) => Target::parse(typed.trim_matches(' ')),
+            Value::Object(fields) => {
+                fields.get("host").and_then(Value::as_str).map_or(Ok(()), not_yet)?;
+                Target::of_fields(fields).map_err(bad)
+            }
+            _ => Err(bad(
+                "A target is \"host:port\" or {\"host\", \"port\", \"weight\"}.".into()
+            )),
+        }
+    }
+
+    fn of_fields(fields: &Map<String, Value>) -> std::result::Result<Target, String> {
         if let Some(odd) = fields
             .keys()
             .find(|k| !["host", "port", "weight"].contains(&k.as_str()))
@@ -86,6 +99,55 @@ impl Target {
             },
         })
     }
+}
+
+/// Why a target is none: a code and a sentence.
+type Refused = (&'static str, String);
+
+fn bad(say: String) -> Refused {
+    ("bad_target", say)
+}
+
+/// What people mean well and nginx is not told of yet: the sentence says what to write until then.
+fn not_yet(typed: &str) -> std::result::Result<(), Refused> {
+    let seen = text::one_line(typed, 60);
+    let (scheme, rest) = typed.split_once("://").unwrap_or(("", typed));
+    let place = rest.split('/').next().unwrap_or_default();
+    let host = text::one_line(place.split(':').next().unwrap_or_default(), 60);
+    let address = match place.contains(':') {
+        true => text::one_line(place, 60),
+        false => format!("{host}:80"),
+    };
+    let (code, say) = if scheme.eq_ignore_ascii_case("https") {
+        (
+            "target_tls",
+            format!(
+                "“{seen}” speaks TLS. A target is asked by plain HTTP; TLS towards targets is not there yet. Give a port that takes plain HTTP, like {host}:80, or put a proxy beside it that does."
+            ),
+        )
+    } else if !scheme.is_empty() || typed.contains('/') {
+        (
+            "target_link",
+            format!(
+                "“{seen}” is a link. Write host:port, like {address}, without a scheme and without a path: the path of a request is passed on as it is."
+            ),
+        )
+    } else if typed.contains([' ', ',', ';']) {
+        (
+            "target_several",
+            format!("“{seen}” is more than one target. Give each of them by itself."),
+        )
+    } else if typed.contains('_') {
+        (
+            "target_container",
+            format!(
+                "“{seen}” has an underscore, as names of containers have: only the network of containers knows it, and DNS has no such names. Publish the container's port and give the server's address, like 127.0.0.1:8080."
+            ),
+        )
+    } else {
+        return Ok(());
+    };
+    Err((code, say))
 }
 
 const WEIGHT: &str = "A weight is a whole number from 1 to 65535.";
@@ -152,8 +214,8 @@ fn targets(i: &mut Input, items: &[Value]) -> Option<Vec<Target>> {
                 return None;
             }
             Ok(t) => out.push(t),
-            Err(say) => {
-                i.wrong("targets", "bad_target", format!("Target {}: {say}", n + 1));
+            Err((code, say)) => {
+                i.wrong("targets", code, format!("Target {}: {say}", n + 1));
                 return None;
             }
         }
@@ -190,9 +252,35 @@ mod tests {
             (json!({ "host": "[::1]", "port": 80, "weight": null }), "[::1]:80", None),
             (json!({ "host": "a", "port": 80, "weight": 65535 }), "a:80", Some(65535)),
         ] {
-            let target = Target::read(&given).unwrap_or_else(|e| panic!("{given}: {e}"));
+            let target = Target::read(&given).unwrap_or_else(|e| panic!("{given}: {e:?}"));
             assert_eq!((&*target.address(), target.weight), (address, weight), "{given}");
             assert_eq!(Target::read(&serde_json::to_value(&target).unwrap()), Ok(target));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_yet_says_so_and_what_to_do_until_then() {
+        for (given, code, words) in [
+            (json!("https://10.0.0.7:8443/"), "target_tls", "like 10.0.0.7:80"),
+            (
+                json!("http://app.internal:3000"),
+                "target_link",
+                "like app.internal:3000,",
+            ),
+            (json!("10.0.0.7:8080/app"), "target_link", "without a path"),
+            (json!("10.0.0.7:80, 10.0.0.8:80"), "target_several", "by itself"),
+            (json!("10.0.0.7 8080"), "target_several", "by itself"),
+            (json!("my_app:3000"), "target_container", "127.0.0.1:8080"),
+            (
+                json!({ "host": "my_app", "port": 3000 }),
+                "target_container",
+                "127.0.0.1:8080",
+            ),
+            (json!({ "host": "https://a", "port": 443 }), "target_tls", "like a:80"),
+        ] {
+            let (seen, say) = Target::read(&given).expect_err("refused");
+            assert_eq!(seen, code, "{given}");
+            assert!(say.contains(words), "{given}: {say}");
         }
     }
 

@@ -46,8 +46,8 @@ missing() { wanted | while read -r rule; do has "$rule" || echo "$rule"; done; }
 guards_missing() { [ -z "$ALLOW" ] || ssh_guards | while read -r rule; do has "$rule" || echo "$rule"; done; }
 
 look_firewall_guard() { [ -z "$(guards_missing)" ]; }
-look_firewall_rules() { [ -z "$(stale)$(missing)" ]; }
-look_firewall_on() { [ -z "$ALLOW" ] || on; }
+look_firewall_rules() { wrong=$(missing; stale); [ -z "$wrong" ] || because "ufw's rules are not as they should be: $(echo "$wrong" | paste -sd ',')"; }
+look_firewall_on() { [ -z "$ALLOW" ] || on || because 'ufw does not call itself active'; }
 # A guard matters only when something is about to change.
 right() { look_firewall_rules && look_firewall_on; }
 

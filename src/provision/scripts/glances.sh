@@ -7,6 +7,7 @@ UNIT_FILE=/etc/systemd/system/$UNIT
 ACCOUNT=lamplighter-glances
 FRONT_CONF=/etc/nginx/conf.d/lamplighter-glances.conf
 FRONT_DIR=/etc/nginx/lamplighter
+HEED=127.0.0.1 # whom we ask nginx for
 
 look_address() {
   case $BIND in 0.0.0.0 | :: | 127.0.0.1) return 0 ;; esac
@@ -62,7 +63,7 @@ install_glances() {
 look_glances_stock_off() {
   said glances.service FragmentPath
   case $VALUE in /lib/systemd/* | /usr/lib/systemd/*) ;; *) return 0 ;; esac
-  ! enabled glances.service && ! active glances.service
+  if enabled glances.service || active glances.service; then because 'systemd calls glances.service enabled or active'; fi
 }
 stock_off() {
   if [ -z "${GLANCES_NEW:-}" ]; then on_undo systemctl enable --now glances.service; fi
@@ -149,7 +150,7 @@ ask() { printf 'GET /api/%s HTTP/1.1\r\nHost: 127.0.0.1\r\n' "$1"; shift; printf
 ask_glances() {
   case $BIND in 0.0.0.0) address=127.0.0.1 ;; ::) address=::1 ;; *) address=$BIND ;; esac
   # shellcheck disable=SC2016  # bash's own variables
-  ask "$1" 'Connection: close' | timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2" && cat >&3 && exec cat <&3' ask "$address" "$PORT"
+  ask "$1" 'Connection: close' | timeout 5 bash -pc 'exec 3<>"/dev/tcp/$1/$2" && cat >&3 && exec cat <&3' ask "$address" "$PORT"
 }
 # answers QUESTION WHAT...: sets API and REPLY. "status" is there from 3.3 on and costs Glances nothing, while "mem" makes it
 # look at the whole machine, as the poller does.
@@ -217,7 +218,7 @@ make_front_cert() {
 }
 
 # nginx's workers read the password file at each request, as the user that nginx.conf names.
-nginx_group() { id -gn "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([^;[:space:]]*\).*/\1/p' /etc/nginx/nginx.conf | head -n 1)" 2>/dev/null || echo www-data; }
+nginx_group() { id -gn "$(nginx_user)" 2>/dev/null || echo www-data; }
 hashed() { printf '%s\n' "$FRONT_PASSWORD" | openssl passwd -6 -stdin "$@"; }
 look_front_password() {
   mode_of "$FRONT_DIR/glances.htpasswd" || return 1
@@ -280,9 +281,9 @@ look_front_answers() {
   until works || front_answers; do
     tries=$((tries + 1))
     if [ "$tries" -ge 10 ]; then
-      why ask_front "$API/mem"
       case $REPLY in "HTTP/1.1 200 "*) fail glances_not_answering "nginx lets everybody in at port $FRONT_PORT, without a password." ;; esac
-      fail glances_not_answering "nginx does not pass Glances on at port $FRONT_PORT."
+      first=$(printf '%s\n' "$REPLY" | head -n 1 | tr -d '\r' | cut -c 1-100)
+      fail glances_not_answering "nginx does not pass Glances on at port $FRONT_PORT: it answers “${first:-nothing}”.$(for_all auth_request allow deny | sed 's/^\([^ ]*\) \(.*\)/ \1 holds for it, too: “\2”./' | head -n 2)"
     fi
     sleep 0.5 # a reload returns before the new workers listen
   done

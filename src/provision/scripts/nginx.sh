@@ -33,6 +33,11 @@ has_nginx() {
 # shellcheck disable=SC2086  # words
 nginx() { has_nginx || return 127; "$NGINX" $NGINX_ARGS "$@"; }
 
+nginx_user() {
+  user=$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([^;[:space:]]*\).*/\1/p' "${NGINX_MAIN:-/etc/nginx/nginx.conf}" 2>/dev/null | head -n 1)
+  echo "${user:-www-data}"
+}
+
 look_port_80() {
   who=$(listener 80)
   case $who in '' | nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
@@ -46,7 +51,7 @@ look_nginx_package() {
 install_nginx() { on_undo packages_back; apt_install nginx; }
 
 NGINX_DIRS='/etc/nginx/conf.d /etc/nginx/lamplighter /etc/nginx/sites-available /etc/nginx/sites-enabled /var/www/lamplighter'
-look_nginx_dirs() { for dir in $NGINX_DIRS; do [ -d "$dir" ] || return 1; done; }
+look_nginx_dirs() { for dir in $NGINX_DIRS; do [ -d "$dir" ] || { because "$dir is no folder"; return 1; }; done; }
 make_nginx_dirs() {
   for dir in /etc/nginx $NGINX_DIRS; do [ -d "$dir" ] || on_undo rmdir "$dir"; done
   # shellcheck disable=SC2086  # a list of folders
@@ -99,6 +104,7 @@ enable_nginx() { run systemctl --quiet enable nginx.service; }
 look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF"; }
 run_nginx() {
   WORKERS=$(workers)
+  heed_log
   run systemctl reload-or-restart nginx.service || {
     why journalctl --no-pager -o cat -n 5 -u nginx.service
     fail nginx_not_running 'nginx does not start.'
@@ -108,6 +114,30 @@ run_nginx() {
 }
 # Without waiting: while the server goes down, systemd would wait for our session and we for systemd.
 reload_nginx() { nginx -t && systemctl --no-block reload nginx.service; }
+
+# What nginx logs from here on is evidence of what we tell it.
+heed_log() {
+  LOGS=$(error_logs | while read -r file; do printf '%s %s\n' "$(stat -c %s "$file" 2>/dev/null || echo 0)" "$file"; done)
+  EVIDENCE=log_said
+}
+# Where it logs its own faults and those of all sites: by the last dump, or as it was built.
+error_logs() {
+  {
+    for_all error_log | while read -r _ _ file _; do echo "$file"; done
+    "$NGINX" -V 2>&1 | tr ' ' '\n' | sed -n 's/^--error-log-path=//p'
+  } | grep '^/' | awk '!seen[$0]++' | head -n 4
+}
+# for_all WORD...: lines of the last dump that begin with such a directive and stand in no server: "FILE DIRECTIVE".
+for_all() {
+  [ ! -s "${TMP:-/}/dump" ] || awk -v words=" $* " '
+    /^# configuration file \/.*:$/ { file = substr($0, 22, length($0) - 22); inside = 0; next }
+    /^[ \t]*server[ \t]*\{/ { inside = 1; depth = 0 }
+    inside { depth += gsub(/\{/, "{") - gsub(/\}/, "}"); if (depth < 1) inside = 0; next }
+    index(words, " " $1 " ") { sub(/^[ \t]+/, ""); sub(/;[^;]*$/, ""); print file, $0 }' "$TMP/dump"
+}
+new_in_log() { printf '%s\n' "$LOGS" | while read -r at file; do [ -z "$file" ] || tail -c "+$((at + 1))" "$file" 2>/dev/null; done; }
+# Of that, what may be a reason: no request for another site than NAME (or HEED).
+log_said() { new_in_log | grep -E '\[(emerg|alert|crit|error)\]' | awk -v host=", host: \"${HEED:-${NAME:--}}\"" 'index($0, host) || !/, host: "/' | tail -n 3 | cut -c 1-400; }
 
 WORKERS=''
 # For a moment old and new workers take requests side by side (ngx_master_process_cycle starts the new ones, waits and only

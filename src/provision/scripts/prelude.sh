@@ -8,7 +8,7 @@ LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
-STEP='' UNDO='' BACK='' FILES=0 TOUCHED='' ADDED='' RETURNED='' SPACE_MIN_KIB=102400
+STEP='' WHY='' EVIDENCE='' UNDO='' BACK='' FILES=0 TOUCHED='' ADDED='' RETURNED='' SPACE_MIN_KIB=102400
 # Starting a program costs more than its answer. So it is asked for all at once, and again only after a change of ours:
 # systemd for UNITS, dpkg for PACKAGES, the file system for the modes of PATHS. PROVEN is a recipe's own.
 UNITS='' SAID='' PACKAGES='' RECORDS='' PATHS='' MODES='' PROVEN=''
@@ -20,8 +20,11 @@ NL='
 mark() { printf '%s %s\n' "$NONCE" "$*"; }
 fact() { mark fact "$@"; }
 
-# fail CODE SENTENCE: ends the job; `finish` puts our files back.
-fail() { mark fail "$@"; exit 1; }
+# fail CODE SENTENCE: ends the job; `finish` puts our files back. What the command in EVIDENCE prints belongs to the reason.
+fail() { [ -z "$EVIDENCE" ] || "$EVIDENCE" >&2 || :; mark fail "$@"; exit 1; }
+
+# because CLAUSE: what a look has seen instead of what should be. It fails.
+because() { WHY=$1; return 1; }
 
 # run COMMAND...: its line, its output (both streams, each with its own mark, for they travel apart) and its exit code.
 # What stderr says after the last mark is why a job failed; so a command that went well ends with one more.
@@ -55,7 +58,8 @@ step() {
   mark step "$1" running
   if "$2"; then mark step "$1" ok; STEP=''; return 0; fi
   "$3"
-  if ! "$2"; then fail step_failed 'The change was made, but the server still does not show it.'; fi
+  WHY=''
+  if ! "$2"; then fail step_failed "The change was made, but the server still does not show it${WHY:+: $WHY}."; fi
   mark step "$1" changed
   STEP=''
 }
@@ -82,6 +86,7 @@ finish() {
   rc=$?
   trap '' HUP INT TERM PIPE; trap - EXIT; set +e
   if [ "$rc" != 0 ]; then
+    mark time "$(date +%s%3N)"
     [ -z "$STEP" ] || mark step "$STEP" failed
     undo
     # One word for the program and a sentence for people.
@@ -116,7 +121,11 @@ look_system() {
 # --- files ---------------------------------------------------------------------------------------------------------
 
 # file_is PATH MODE OWNER:GROUP CONTENT
-file_is() { [ -f "$1" ] && mode_of "$1" && [ "$VALUE" = "$2:$3" ] && [ "$(cat "$1")" = "$4" ]; }
+file_is() {
+  { [ -f "$1" ] && mode_of "$1"; } || { because "$1 is no file"; return 1; }
+  [ "$VALUE" = "$2:$3" ] || { because "$1 has the mode and owners $VALUE, and not $2:$3"; return 1; }
+  [ "$(cat "$1")" = "$4" ] || because "$1 has another text"
+}
 # mode_of PATH: sets VALUE to mode and owners, like 644:root:root.
 mode_of() {
   case " $PATHS " in *" $1 "*) ;; *) PATHS="$PATHS $1" MODES='' ;; esac
@@ -163,7 +172,11 @@ package() {
   # shellcheck disable=SC2086  # a list of packages
   [ -n "$RECORDS" ] || RECORDS=$NL$(dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' $PACKAGES 2>/dev/null || :)$NL
   VALUE=${RECORDS#*"$NL$1 installed "}
-  [ "$VALUE" != "$RECORDS" ] || return 1
+  if [ "$VALUE" = "$RECORDS" ]; then
+    state=${RECORDS#*"$NL$1 "}
+    if [ "$state" = "$RECORDS" ]; then state='not there'; else state=${state%% *}; fi
+    because "dpkg calls the package $1 $state"; return 1
+  fi
   VALUE=${VALUE%%"$NL"*}; VALUE=${VALUE#*:}; VALUE=${VALUE%%[-+]*}
 }
 installed() { for name; do package "$name" || return 1; done; }
@@ -201,12 +214,13 @@ apt() {
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '^(none)$'; }
 
 apt_install() {
-  free=$(df -Pk /var/cache/apt/archives | sed -n '2s/ *[0-9]*%.*//;2s/.* //p')
-  [ "${free:-0}" -ge "$SPACE_MIN_KIB" ] || fail disk_full "Only ${free:-0} KiB are free on this server's disk; installing packages needs $SPACE_MIN_KIB."
+  free=$(free_below /var/cache/apt/archives)
+  [ "${free:-$SPACE_MIN_KIB}" -ge "$SPACE_MIN_KIB" ] || fail disk_full "Only $free KiB are free on this server's disk; installing packages needs $SPACE_MIN_KIB."
   wait_dpkg_lock
-  # An installation that was broken off earlier (dpkg's word for it: interrupted) is finished first.
+  # An installation that was broken off earlier (dpkg's word for it: interrupted) is finished first. One that cannot be
+  # finished and is not ours is no matter where ours goes well.
   if [ -n "$(dpkg --audit 2>/dev/null)" ] || [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then
-    sheltered dpkg --force-confdef --force-confold --configure -a || fail apt_failed 'An earlier, broken-off installation cannot be finished.'
+    sheltered dpkg --force-confdef --force-confold --configure -a || echo "An earlier, broken-off installation cannot be finished$(unfinished)."
   fi
   updated=''
   for package; do
@@ -214,6 +228,7 @@ apt_install() {
       [ -n "$updated" ] || apt_update
       updated=1
       candidate "$package" >/dev/null || {
+        no_pin "$package"
         [ -z "$UPDATE_FAILED" ] || fail apt_failed "The package lists cannot be read anew, and those of this server have no package $package."
         fail package_missing "The package sources of this server have no package $package."
       }
@@ -224,13 +239,34 @@ apt_install() {
     [ -z "$updated" ] || fail apt_failed "The packages cannot be fetched: $*."
     # Old lists name versions that the mirror does not have any more.
     apt_update
-    fetch "$@" || fail apt_failed "The packages cannot be fetched: $*."
+    fetch "$@" || { unmet "$@" >&2; fail apt_failed "The packages cannot be fetched: $*."; }
   fi
   note_new "$@"
   apt install "$@" || {
+    if installed "$@"; then echo "These are installed; what else apt had to do failed$(unfinished)."; return 0; fi
+    left=$(unfinished)
     packages_back >/dev/null 2>&1 # its words are not the reason
-    fail apt_failed "The packages cannot be installed: $*. What was installed of them was taken back."
+    fail apt_failed "The packages cannot be installed: $*$left. What was installed of them was taken back."
   }
+}
+# KiB that are free where this folder is or would be; nothing when df does not know.
+free_below() {
+  dir=$1
+  while [ -n "$dir" ] && [ ! -d "$dir" ]; do dir=${dir%/*}; done
+  df -Pk "${dir:-/}" 2>/dev/null | sed -n '2s/ *[0-9]*%.*//;2s/.* //p'
+}
+# What dpkg has begun and not ended, as the end of a sentence.
+unfinished() {
+  # shellcheck disable=SC2016  # fields of dpkg
+  dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n '/^\(installed\|config-files\|not-installed\) /!s/\([^ ]*\) \(.*\)/\2 is \1/p' |
+    head -n 5 | paste -sd ',' | sed 's/,/, /g;s/./: &/'
+}
+# Why apt finds no way to install these.
+unmet() { apt-get -s -q --no-install-recommends install "$@" 2>/dev/null | grep -F ' : Depends: ' || :; }
+# no_pin PACKAGE: a source has it, but the server's own preferences forbid every version.
+no_pin() {
+  versions=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  *\([0-9][^ ]*\) -[0-9]*$/\1/p' | paste -sd ' ')
+  [ -z "$versions" ] || fail package_barred "The package sources have the package $1 ($versions), but this server's preferences forbid it: $(grep -lsE '^ *Pin-Priority: *-' /etc/apt/preferences /etc/apt/preferences.d/* | paste -sd ' ')."
 }
 # One source of somebody else that is dead does not matter where the others have what is wanted.
 UPDATE_FAILED=''
@@ -265,8 +301,8 @@ said() {
   VALUE=$NL${rest%%"$NL$NL"*}$NL
   case $VALUE in *"$NL$2="*) VALUE=${VALUE#*"$NL$2="}; VALUE=${VALUE%%"$NL"*} ;; *) VALUE='' ;; esac
 }
-enabled() { said "$1" UnitFileState; [ "$VALUE" = enabled ]; }
-active() { said "$1" ActiveState; [ "$VALUE" = active ]; }
+enabled() { said "$1" UnitFileState; [ "$VALUE" = enabled ] || because "systemd calls $1 ${VALUE:-unknown}, and not enabled"; }
+active() { said "$1" ActiveState; [ "$VALUE" = active ] || because "systemd calls $1 ${VALUE:-unknown}, and not active"; }
 active_now() { SAID=''; active "$1"; }
 
 # What a unit has read is known by the hashes of its files when it was last started or reloaded from here. Their times say
@@ -279,10 +315,11 @@ applied() {
 }
 # fresh UNIT FILE...: it runs, and with these files as they are.
 fresh() {
-  active "$1" && [ -r "$APPLIED/$1" ] || return 1
+  active "$1" || return 1
+  [ -r "$APPLIED/$1" ] || { because "it is not known what $1 was started with"; return 1; }
   unit=$1; shift
   for file; do shift; [ ! -e "$file" ] || set -- "$@" "$file"; done
-  [ $# = 0 ] || ! sha256sum "$@" | grep -qvxF -f "$APPLIED/$unit"
+  [ $# = 0 ] || ! sha256sum "$@" | grep -qvxF -f "$APPLIED/$unit" || because "$unit was started before one of these was changed: $*"
 }
 
 # "CLIENT CLIENT_PORT SERVER SERVER_PORT" of this connection: sudo takes it out of the environment, so it is looked for among

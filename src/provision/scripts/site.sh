@@ -41,7 +41,7 @@ REQUEST='GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: Lamplighter\r\n\r\n'
 # ask NAME PATH [SECONDS]: the first 64 KiB of port 80's answer. By bash: curl is not on every server.
 # shellcheck disable=SC2016  # for bash
 ask() {
-  timeout "${3:-5}" bash -c 'exec 3<>"/dev/tcp/$1/80" && printf "$2" "$3" "$4" >&3 && { IFS= read -r -d "" -n 65536 all <&3; printf "%s" "$all"; }' \
+  timeout "${3:-5}" bash -pc 'exec 3<>"/dev/tcp/$1/80" && printf "$2" "$3" "$4" >&3 && { IFS= read -r -d "" -n 65536 all <&3; printf "%s" "$all"; }' \
     bash "$ADDRESS" "$REQUEST" "$2" "$1" 2>/dev/null 9>&-
 }
 
@@ -53,10 +53,43 @@ ask_tls() {
   printf "$REQUEST" "$path" "$name" | timeout "$seconds" openssl s_client -connect "$where:443" -servername "$name" -verify_hostname "$name" -ign_eof "$@" 2>/dev/null 9>&- | head -c 131072
 }
 
-# proves NAME PATH BODY: port 80 runs the text that has this proof.
+# proves NAME PATH BODY: port 80 runs the text that has this proof. What came instead is in ANSWER.
 proves() {
-  answer=$(ask "$1" "$2") || :
-  [ "${answer##*"$NL"}" = "$3" ]
+  ANSWER=$(ask "$1" "$2") || :
+  WHY=''
+  [ "${ANSWER##*"$NL"}" = "$3" ]
+}
+# unproved [FILE]: what came instead of a proof (or of that file), as WHY.
+unproved() {
+  status=$(printf '%s\n' "$ANSWER" | status_of)
+  case $status in
+    none) silence ;;
+    401) because 'a password is asked for there (status 401)' ;;
+    403) because "it is forbidden there (status 403)$(barred "${1:-}")" ;;
+    404) because "there is no such file (status 404)$(barred "${1:-}")" ;;
+    30?) because "the request is sent on to $(printf '%s\n' "$ANSWER" | tr -d '\r' | sed -n 's/^[Ll]ocation: *//p' | head -n 1 | cut -c 1-200) (status $status)" ;;
+    *) because "another site answers there (status $status)" ;;
+  esac || :
+  nearer=''
+  [ ! -s "$TMP/dump" ] || nearer=$(listens "$TMP/dump" | awk -F '\t' -v at="$ADDRESS:80" -v own="$ENABLED/${NAME:-}.conf" '$2 == at && $1 != own { print $1; exit }')
+  [ -z "$nearer" ] || WHY="$WHY; $nearer listens on that very address"
+}
+silence() {
+  waits=''
+  [ ! -s "$TMP/dump" ] || waits=$(listens "$TMP/dump" | awk -F '\t' '$2 ~ /:80$/ && $3 ~ /,proxy_protocol,/ { print $1; exit }')
+  if [ -n "$waits" ]; then because "nginx hangs up there, because it waits for the PROXY protocol of a load balancer: $waits has proxy_protocol in a listen line, and it holds for all of the port"
+  elif [ -z "$(listener 80)" ]; then because 'nobody listens on port 80'
+  else because 'nothing comes back from there'; fi
+}
+# barred FILE: the first folder above it that nginx's user may not enter, as the end of a sentence.
+barred() {
+  user=$(nginx_user) place='' rest=${1#/}
+  while [ "$rest" != "${rest#*/}" ]; do
+    place=$place/${rest%%/*} rest=${rest#*/}
+    [ -d "$place" ] || return 0
+    runuser -u "$user" -- test -x "$place" 2>/dev/null 9>&- ||
+      { echo ": nginx runs as $user, who may not enter $place ($(stat -c '%A %U:%G' "$place"))"; return 0; }
+  done
 }
 
 # status of an answer, "none" without one.
@@ -161,6 +194,16 @@ lineage_lacks() {
   elif ! openssl x509 -in "$LINEAGES/live/$1/fullchain.pem" -noout -checkend 0 >/dev/null 2>&1; then echo ended
   elif ! openssl x509 -in "$LINEAGES/live/$1/fullchain.pem" -noout -checkhost "$2" 2>/dev/null | grep -q 'does match certificate'; then echo name
   fi
+}
+# lacks_words CODE LINEAGE: that in words.
+lacks_words() {
+  leaf=$LINEAGES/live/$2/fullchain.pem
+  case $1 in
+    none) because "certbot keeps no whole certificate $2" ;;
+    server) because "$LINEAGES/renewal/$2.conf is of another ACME server" ;;
+    ended) because "by this server's clock ($(date -u +%FT%TZ)) the certificate $leaf is over: $(openssl x509 -in "$leaf" -noout -enddate 2>/dev/null)" ;;
+    name) because "the certificate $leaf does not have this name, but $(names_of "$leaf" | paste -sd ' ')" ;;
+  esac
 }
 # lineages_of NAME: ours for it that are there.
 lineages_of() {

@@ -30,15 +30,16 @@ certificate_put() {
   esac
 }
 # Whether it is due is certbot's affair.
-lineage_right() { [ -z "$(lineage_lacks "$LINEAGE" "$NAME" "$DIRECTORY")" ]; }
+lineage_right() {
+  lacks=$(lineage_lacks "$LINEAGE" "$NAME" "$DIRECTORY")
+  [ -z "$lacks" ] || lacks_words "$lacks" "$LINEAGE"
+}
 pair_right() {
   cmp -s "$PAIR/fullchain.pem" "$TMP/new/pair/fullchain.pem" && cmp -s "$PAIR/privkey.pem" "$TMP/new/pair/privkey.pem" &&
-    [ "$(stat -c %a:%U "$PAIR" "$PAIR/privkey.pem" | paste -sd ' ')" = '700:root 600:root' ]
+    [ "$(stat -c %a:%U "$PAIR" "$PAIR/privkey.pem" | paste -sd ' ')" = '700:root 600:root' ] || because "$PAIR is not as it was written"
 }
 served() {
-  WHY='old processes of nginx do not let go'
-  turned || return 1
-  WHY='another site answers there'
+  turned || because 'old processes of nginx do not let go' || return 1
   proves "$NAME" "$PROOF" "$PROOF_BODY" || return 1
   [ "$CERT" = none ] || served_tls "$NAME" "$PROOF" "$PROOF_BODY" "$CHAIN_FILE"
 }
@@ -88,7 +89,10 @@ look_site_ports() {
     case $who in '' | nginx\ *) ;; *) fail port_taken "Port $port of this server is in use by $who." ;; esac
   done
 }
-look_site_tools() { command -v openssl >/dev/null && { [ "$CERT" != acme ] || command -v certbot >/dev/null; }; }
+look_site_tools() {
+  command -v openssl >/dev/null || because 'there is no program openssl' || return 1
+  [ "$CERT" != acme ] || command -v certbot >/dev/null || because 'there is no program certbot'
+}
 get_site_tools() {
   command -v openssl >/dev/null || apt_install openssl
   if [ "$CERT" = acme ] && ! command -v certbot >/dev/null; then apt_install certbot; fi
@@ -123,7 +127,10 @@ arm_site() {
   [ "$CERT" != files ] || set -- "$@" "$CERTS/$NAME"
   arm "$@"
 }
-not_served() { fail site_not_served "nginx runs with the new site, but a request for $NAME to $ADDRESS does not get it: $WHY."; }
+not_served() {
+  [ -n "$WHY" ] || unproved
+  fail site_not_served "nginx runs with the new site, but a request for $NAME to $ADDRESS does not get it: $WHY."
+}
 
 # --- a first certificate --------------------------------------------------------------------------------------------
 
@@ -133,7 +140,7 @@ challenge_served() {
   file=.well-known/acme-challenge/lamplighter-$$
   on_undo rm -f "$WEBROOT/$file"
   { mkdir -p "$WEBROOT/${file%/*}" && printf '%s' "$PROOF_BODY" >"$WEBROOT/$file"; } || no_room "$WEBROOT/$file"
-  RC=0; proves "$NAME" "/$file" "$PROOF_BODY" || RC=1
+  RC=0; proves "$NAME" "/$file" "$PROOF_BODY" || { RC=1; unproved "$WEBROOT/$file"; }
   rm -f "$WEBROOT/$file"
   return "$RC"
 }
@@ -143,11 +150,11 @@ put_first() {
   put_in_place "$FILE" "$TMP/new/first"
   link_in_place "$LINK" "$FILE"
   go
-  WHY='another site answers there'
   wait_until first_served || not_served
+  challenge_served || fail site_not_served "nginx runs with the new site, but a file below $WEBROOT, as the ACME server will ask for one, does not come: $WHY."
 }
 
-first_served() { turned && proves "$NAME" "$FIRST_PROOF" "$FIRST_BODY"; }
+first_served() { { turned || because 'old processes of nginx do not let go'; } && proves "$NAME" "$FIRST_PROOF" "$FIRST_BODY"; }
 
 look_site_certificate() { case $CERT in acme) lineage_right ;; files) pair_right ;; esac; }
 get_certificate() { case $CERT in acme) issue ;; files) put_pair ;; esac; }
@@ -187,7 +194,11 @@ look_site_proved() {
   [ "$CERT" = none ] || tls_facts "$CHAIN_FILE"
   # Whatever the targets say, an honest 502 too: told, not judged.
   if [ "$CERT" = none ]; then answer=$(ask "$NAME" / 15) || :; else answer=$(ask_tls "$NAME" / 15) || :; fi
-  fact answer "$(printf '%s\n' "$answer" | status_of)"
+  status=$(printf '%s\n' "$answer" | status_of)
+  fact answer "$status"
+  case $status in
+    401 | 403) for_all auth_basic auth_request allow deny | while read -r file words; do echo "$file holds for this site, too: $words"; done ;;
+  esac
 }
 # What only the replaced site needed.
 sweep() {

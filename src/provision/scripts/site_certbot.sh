@@ -30,13 +30,15 @@ certbot_failed() {
   detail=$(sed -n 's/^ *Detail: //p' "$TMP/certbot" | head -n 1 | cut -c 1-250)
   detail=${detail:+ It said: $detail}
   said() { grep -qiE "$1" "$TMP/certbot"; }
-  [ -n "$detail" ] || grep -v -e '^Ask for help' -e '^$' "$TMP/certbot" | tail -n 3 >&2 || :
+  # Its last words, the advertisements among them: which of them tell something is seen where they are read.
+  [ -n "$detail" ] || tail -n 12 "$TMP/certbot" >&2
+  verdict=$(sed -n 's/.*certificate verify failed: \([^(]*[^( ]\) *(_ssl.*/\1/p' "$TMP/certbot" | head -n 1)
   if said "AttributeError: can't set attribute|accountDoesNotExist|error:unauthorized.*account"; then
     fail acme_account "The ACME server does not know the account that this server has with it."
   elif said 'error:rateLimited|too many (certificates|failed|new orders|currently|registrations)|rate limit'; then
     fail acme_rate_limited "The ACME server has issued or refused too much for $NAME lately.$detail"
   elif said 'SSLError|CERTIFICATE_VERIFY_FAILED'; then
-    fail acme_untrusted 'This server does not trust the certificate of the ACME server.'
+    fail acme_untrusted "This server does not trust the certificate of the ACME server${verdict:+: $verdict (its clock says $(date -u +%FT%TZ))}."
   elif said 'Type: +dns|NXDOMAIN|could not resolve|no valid A records|SERVFAIL looking up'; then
     fail acme_no_address "The ACME server finds no address for $NAME.$detail"
   elif said 'Type: +caa|error:caa'; then

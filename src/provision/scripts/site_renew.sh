@@ -19,7 +19,7 @@ site_renew() {
   STEP=''
 }
 # Old processes of nginx would show the old certificate for a moment yet.
-shown() { WHY='old processes of nginx do not let go'; turned && served_tls "$NAME" / '' "$CHAIN_FILE"; }
+shown() { { turned || because 'old processes of nginx do not let go'; } && served_tls "$NAME" / '' "$CHAIN_FILE"; }
 look_site_proved() {
   find_address "$ENABLED/$NAME.conf"
   # The deploy hook has told nginx, unless this certificate was made without one.

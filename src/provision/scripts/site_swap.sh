@@ -6,11 +6,10 @@
 # however the job ends; and a unit before nginx.service when the server starts again.
 
 CERTS=/etc/lamplighter/certs PAIRS=/etc/lamplighter/pairs
-LOG=/var/log/nginx/error.log
 UNDO_DIR=/var/lib/lamplighter-undo # not below a folder that a daemon of ours may own: root runs what is in it
 BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
 BOOT_LINK=/etc/systemd/system/nginx.service.wants/lamplighter-undo.service
-ARMED='' BEFORE='' LOG_AT=0 BACK='untouched The site was not touched.'
+ARMED='' BEFORE='' BACK='untouched The site was not touched.'
 
 # --- the way back ---------------------------------------------------------------------------------------------------
 
@@ -223,7 +222,7 @@ go() {
     place=$(blame "$TMP/said")
     fail site_red "The configuration became faulty while the site was put there.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
   fi
-  LOG_AT=$(stat -c %s "$LOG" 2>/dev/null || echo 0)
+  heed_log
   WORKERS=$(workers)
   run systemctl reload nginx.service || {
     why journalctl --no-pager -o cat -n 5 -u nginx.service
@@ -231,14 +230,14 @@ go() {
   }
 }
 # What nginx has logged as a reason since it was told; it reloads on its own time.
-refusal() { tail -c "+$((LOG_AT + 1))" "$LOG" 2>/dev/null | grep -F '[emerg]'; }
+refusal() { new_in_log | grep -qF '[emerg]'; }
 
 # wait_until COMMAND...: up to 10 s, or until nginx says why not.
 wait_until() {
   tries=0
   until "$@"; do
     tries=$((tries + 1))
-    if [ "$tries" = 150 ] || refusal >&2; then return 1; fi
+    if [ "$tries" = 150 ] || refusal; then return 1; fi
     sleep 0.05
   done
 }
