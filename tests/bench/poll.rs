@@ -161,6 +161,7 @@ fn target(server: i64, port: u16) -> PollTarget {
         ssh: (Host::parse("127.0.0.1").unwrap(), 9),
         far: false,
         line: Default::default(),
+        meant: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The daemon's log from outside: one line an event with time, level and request id, as text or as JSON, at the level that
 //! was asked for; nobody forges a line, and no secret is in any.
 
-use crate::common;
+use crate::{common, fake};
 
 use common::*;
 use lamplighter::base::log::{self, Level};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
@@ -159,4 +160,28 @@ fn a_panic_is_one_line_too() {
     assert_eq!((&line["level"], &line["thread"]), (&json!("ERROR"), &json!("http-3")));
     assert_eq!(line["what"], "two\nlines");
     assert!(line["at"].as_str().unwrap().starts_with("tests/it/logs.rs:"), "{line}");
+}
+
+#[test]
+fn a_server_that_flaps_is_some_lines_and_then_none_for_a_while() {
+    let house = House::new();
+    let (asked, body) = (AtomicUsize::new(0), fake::data("glances/4.3.3/full/all.json"));
+    // Each poll asks twice when it must: of three requests, two are in vain and are one missed poll.
+    let glances = fake::Fake::new(move |_, peer| {
+        if asked.fetch_add(1, Ordering::SeqCst) % 3 == 2 {
+            let _ = peer.write_all(&fake::http("200 OK", "application/json", &body));
+        }
+    });
+    let mut wanted = server("flaps", 9);
+    wanted["glances_port"] = json!(glances.port);
+    let id = house.admin().post("/api/servers", &wanted).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let hurry = "UPDATE servers SET poll_interval_s = 1, poll_revision = poll_revision + 1 WHERE id = ?1";
+    house.database("lamplighter.db").execute(hurry, [id]).unwrap();
+    eventually("it was missed nine times", || (glances.seen().len() > 27).then_some(()));
+    let said = house.said();
+    let missed = said.lines().filter(|line| line.contains("a poll was missed")).count();
+    assert_eq!(missed, 5, "{said}");
+    assert!(said.contains("a lamp is lit"), "{said}");
 }

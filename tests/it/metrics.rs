@@ -69,6 +69,7 @@ fn target(fake: &Fake) -> PollTarget {
         ssh: (Host::parse("127.0.0.1").unwrap(), 9),
         far: false,
         line: Default::default(),
+        meant: Vec::new(),
     }
 }
 

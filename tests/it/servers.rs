@@ -1,6 +1,6 @@
 //! Adding, changing and removing servers over the API: what is stored, what is refused, what is never seen again.
 
-use crate::common;
+use crate::{common, fake};
 
 use common::inputs::{body, inputs};
 use common::*;
@@ -139,6 +139,78 @@ fn a_server_is_reached_at_its_next_address_when_the_first_is_closed() {
     drop(door);
     let ended = check();
     assert_eq!(ended["error"]["code"], "ssh_refused", "{ended}");
+}
+
+#[test]
+fn a_name_that_means_another_machine_is_told_once_and_a_round_robin_is_not() {
+    let Some(mut house) = House::with_names("127.0.0.1 localhost\n") else {
+        return;
+    };
+    let body = fake::data("glances/4.3.3/full/all.json");
+    let glances =
+        fake::Fake::everywhere(move |_, peer| drop(peer.write_all(&fake::http("200 OK", "application/json", &body))));
+    let mut wanted = server("moves", 9);
+    wanted["host"] = json!("localhost");
+    wanted["glances_port"] = json!(glances.port);
+    let id = house.admin().post("/api/servers", &wanted).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let polled = |house: &House, what: &str, good: &dyn Fn(&Value) -> bool| {
+        eventually(what, || Some(house.admin().get(&at(id)).is(200)).filter(good))
+    };
+    polled(&house, "it is lit", &|s| s["status"] == "ok");
+    let moves = |house: &House| -> i64 {
+        let sql = "SELECT count(*) FROM events WHERE kind = 'server.moved'";
+        house
+            .database("lamplighter.db")
+            .query_row(sql, [], |r| r.get(0))
+            .unwrap()
+    };
+    assert_eq!(moves(&house), 0);
+    // A name is looked up again within a minute; at a start it is at once.
+    let means = |house: &mut House, lines: &str| {
+        house.stop();
+        house.set_names(lines);
+        house.start();
+    };
+    means(&mut house, "127.0.0.2 localhost\n");
+    let shown = polled(&house, "the move is seen", &|s| s["moved_at"].is_string());
+    assert_eq!(shown["moved"], "its name means 127.0.0.2 now; it was 127.0.0.1");
+    assert_eq!(moves(&house), 1);
+    assert!(
+        house.said().contains("a server's name means another machine"),
+        "{}",
+        house.said()
+    );
+    let page = house.browser_of_admin().get(&format!("/servers/{id}"));
+    assert!(
+        page.has("its name means 127.0.0.2 now; it was 127.0.0.1"),
+        "{}",
+        page.body
+    );
+    // Some of several addresses in turn, or one that is known already, is no news.
+    for lines in [
+        "127.0.0.2 localhost\n127.0.0.3 localhost\n",
+        "127.0.0.3 localhost\n",
+        "127.0.0.1 localhost\n",
+    ] {
+        let before = house.admin().get(&at(id)).is(200)["last_sample"].clone();
+        means(&mut house, lines);
+        let sql = "SELECT addresses FROM servers WHERE id = ?1";
+        eventually("it is polled there", || {
+            let known: String = house
+                .database("lamplighter.db")
+                .query_row(sql, [id], |r| r.get(0))
+                .unwrap();
+            let now = house.admin().get(&at(id)).is(200);
+            (now["last_sample"] != before && known.contains("127.0.0.3")).then_some(())
+        });
+    }
+    assert_eq!(moves(&house), 1);
+    // Another host is another machine, and nothing is known of its name.
+    let elsewhere = json!({ "host": "127.0.0.1", "password": "some password" });
+    house.admin().patch(&at(id), &elsewhere).is(200);
+    assert_eq!(house.admin().get(&at(id)).is(200)["moved_at"], Value::Null);
 }
 
 #[test]

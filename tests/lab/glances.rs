@@ -97,6 +97,7 @@ fn target(port: u16) -> PollTarget {
         ssh: (Host::parse("127.0.0.1").unwrap(), 9),
         far: true,
         line: Default::default(),
+        meant: Vec::new(),
     }
 }
 

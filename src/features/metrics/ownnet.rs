@@ -169,6 +169,7 @@ mod tests {
                 code => Err(Error::new(Kind::Timeout, code, format!("{server}: {code}."))),
             },
             host: None,
+            means: Vec::new(),
         }
     }
 

@@ -2,13 +2,15 @@
 
 use super::probe::{self, Outcome, PollTarget};
 use super::store::{Polled, Store};
-use crate::base::clock::Duration;
+use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
-use crate::base::log;
+use crate::base::id::{Id, Server};
+use crate::base::log::{self, Level};
+use crate::base::ration::Rations;
 use crate::schedule::pool::{Bounds, Entry, Figures, Next, Pool, Work};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Who minds the lamps.
 pub trait PollSink: Send + Sync + 'static {
@@ -121,6 +123,19 @@ impl Poller {
     }
 }
 
+/// Who flaps is not written out: of one server some lines of a kind at once, then one now and then.
+static LINES: LazyLock<Rations<(i64, &'static str)>> = LazyLock::new(|| Rations::new(5, Duration::from_secs(600)));
+
+/// A line about a server, as far as there have not been too many of its kind.
+pub(super) fn tell_log(level: Level, server: Id<Server>, message: &'static str, fields: &[(&str, &str)]) {
+    if let Some(left_out) = LINES.next((server.get(), message), clock::mono()) {
+        let left_out = left_out.to_string();
+        let told = (left_out != "0").then_some(("left_out_before", left_out.as_str()));
+        let fields: Vec<_> = fields.iter().copied().chain(told).collect();
+        log::line(level, "metrics", message, &fields);
+    }
+}
+
 /// A poll in vain, and one that only its second try brought, are a line each; of a dark server the journal knows already.
 fn note(outcome: &Outcome) {
     let server = outcome.server.to_string();
@@ -134,10 +149,11 @@ fn note(outcome: &Outcome) {
                 ("took_ms", &took),
                 ("error", &e.say),
             ];
-            log::warning("metrics", "a poll was missed", &fields);
+            tell_log(Level::Warning, outcome.server, "a poll was missed", &fields);
         }
         Ok(_) if outcome.tries > 1 => {
-            log::info("metrics", "a poll needed a second try", &[("server", &server)]);
+            let fields = [("server", server.as_str())];
+            tell_log(Level::Info, outcome.server, "a poll needed a second try", &fields);
         }
         _ => {}
     }

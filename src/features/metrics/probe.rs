@@ -10,8 +10,10 @@ use crate::base::id::{Id, Server};
 use crate::base::secret::Secret;
 use crate::net::dial::{self, Call, Security};
 use crate::net::get::{self, Answer, Line};
+use crate::net::names;
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
+use std::net::IpAddr;
 
 /// How Glances (or the proxy in front of it) knows us.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +65,8 @@ pub struct PollTarget {
     pub far: bool,
     /// The connection, where it is kept until the next poll.
     pub line: Line,
+    /// What its host's name meant when that was looked up last.
+    pub meant: Vec<IpAddr>,
 }
 
 impl PollTarget {
@@ -95,6 +99,8 @@ pub struct Outcome {
     pub result: Result<Seen>,
     /// Where the miss makes it dark, and now and then while it is: which other ports of the host answer.
     pub host: Option<String>,
+    /// What the host's name means, where it is one and that is known now.
+    pub means: Vec<IpAddr>,
 }
 
 /// A good answer.
@@ -146,8 +152,9 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
         result = look(target, began + TOTAL_MAX, &mut line);
         tries = 2;
     }
+    let means = means(target);
     // Web servers close what nobody has used for 60 to 75 s (nginx, Apache with patience).
-    if target.interval <= KEPT_BETWEEN && result.is_ok() {
+    if target.interval <= KEPT_BETWEEN && result.is_ok() && !is_elsewhere(&target.meant, &means) {
         target.line = line;
     }
     match &result {
@@ -156,6 +163,9 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
             target.misses = 0;
         }
         Err(_) => target.misses = target.misses.saturating_add(1),
+    }
+    if !means.is_empty() {
+        target.meant.clone_from(&means);
     }
     let took_ms = began.elapsed().as_millis() as u32;
     let past = target.misses.checked_sub(target.fail_threshold.max(1));
@@ -172,7 +182,24 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
         misses: target.misses,
         result,
         host,
+        means,
     }
+}
+
+/// What the host's name means. Nobody waits for that: where it is not known any more, it is by the next poll.
+fn means(target: &PollTarget) -> Vec<IpAddr> {
+    if target.host.ip().is_some() {
+        return Vec::new();
+    }
+    match names::look_up(target.host.as_str(), clock::mono()) {
+        names::Answer::Known(ips) => ips,
+        names::Answer::Unknown(_) | names::Answer::Slow => Vec::new(),
+    }
+}
+
+/// Does a name mean none of what it meant before? Who has several addresses may be told some of them in turn.
+pub fn is_elsewhere(before: &[IpAddr], now: &[IpAddr]) -> bool {
+    !before.is_empty() && !now.is_empty() && !now.iter().any(|ip| before.contains(ip))
 }
 
 /// Is only Glances gone, or the whole host? Its ssh and web ports are connected to and nothing is sent.

@@ -66,6 +66,7 @@ pub const KINDS: &[Kind] = &[
     alert("metric.uptime"),
     news("server.created"),
     news("server.deleted"),
+    news("server.moved"),
     news("deploy.ok"),
     news("domain.created"),
     news("domain.changed"),

@@ -178,6 +178,8 @@ pub struct Server {
     pub host_key_state: HostKeyState,
     /// Whether Glances answers.
     pub lamp: Lamp,
+    /// When its name came to mean other addresses, unix ms, and a sentence of what was seen.
+    pub moved: Option<(Ms, String)>,
     /// How it is, all in all.
     pub state: State,
     /// Since when, unix ms.
@@ -217,6 +219,10 @@ pub struct Polled {
     pub glances_api: Option<i64>,
     /// The path that answered last.
     pub glances_path_seen: Option<String>,
+    /// What its name has meant so far, with spaces between, the latest first; empty: it has none, or nobody has looked.
+    pub addresses: String,
+    /// See [`Server::moved`].
+    pub moved: Option<(Ms, String)>,
 }
 
 impl Server {
@@ -570,6 +576,12 @@ fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
 /// Pushed by `metrics`: what the last polls came to.
 pub fn set_lamp(tx: &Tx, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
     queries::set_lamp(tx, id, lamp)
+}
+
+/// Pushed by `metrics`: what the server's name means, and, where that is another machine than before, what was seen.
+pub fn set_addresses(tx: &Tx, id: Id<id::Server>, addresses: &str, moved: Option<&(Ms, String)>) -> Result<()> {
+    queries::set_addresses(tx, id, addresses)?;
+    moved.map_or(Ok(()), |(at, seen)| queries::set_moved(tx, id, *at, seen))
 }
 
 /// What a new server is when nobody says more: some of it stands in the settings.

@@ -172,6 +172,8 @@ pub const READ_ONLY: &[&str] = &[
     "fail_count",
     "last_error",
     "host_seen",
+    "moved_at",
+    "moved",
     "host_key_state",
     "host_key_fingerprint",
     "glances_api_version",

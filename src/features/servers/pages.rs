@@ -5,7 +5,7 @@ use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields};
 use super::{Alerts, Counts, Filter, HostKeyState, Server, State, api, tasks};
 use crate::access::Right;
-use crate::base::clock::{self, HOUR, Ms};
+use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::idn;
@@ -589,6 +589,9 @@ struct Show {
     panels: serde_json::Map<String, serde_json::Value>,
 }
 
+/// So long it is worth a line that the server's name came to mean another machine.
+const MOVED_SHOWN: Ms = 7 * DAY;
+
 /// Tasks on a server's page.
 const TASKS_SHOWN: i64 = 5;
 
@@ -623,6 +626,8 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
     // A young server's longer charts would be empty.
     let young = clock::now() - server.created_at < 6 * HOUR;
     let host = server.lamp.host.clone();
+    let moved = server.moved.as_ref().filter(|(at, _)| clock::now() - at < MOVED_SHOWN);
+    let moved = moved.map(|(at, seen)| format!("{} {seen}", clock::rfc3339(*at)));
     let (server, facts) = view(server, sample);
     if let (true, Some(latest)) = (why.evidence.is_empty(), latest.get(&id)) {
         why.evidence.push(format!("GET {}", server.glances_url));
@@ -634,7 +639,8 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
         why.evidence = facts;
     }
     // What was seen since the alert was raised.
-    let later = host.filter(|line| !why.evidence.contains(line));
+    let later = [host, moved].into_iter().flatten();
+    let later: Vec<_> = later.filter(|line| !why.evidence.contains(line)).collect();
     why.evidence.extend(later);
     let content = Show {
         server,

@@ -17,7 +17,7 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.facts_at, s.revision, s.created_at, s.updated_at, s.password IS NOT NULL, s.ssh_key IS NOT NULL,
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
     s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
-    a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind";
+    a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved";
 const FROM: &str = "servers s LEFT JOIN alerts a ON a.id = s.alert_id";
 
 /// When the silence of a whole server ends, of several the last; one about some kind of alerts alone is none.
@@ -79,7 +79,8 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             kinds: r.get(43)?,
             worst: r.get::<_, Option<i64>>(44)?.map(|id| worst(r, id)).transpose()?,
         },
-        silenced_until: r.get(53)?,
+        moved: moved(r.get(53)?, r.get(54)?),
+        silenced_until: r.get(55)?,
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
         facts: r.get(28)?,
@@ -96,6 +97,10 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
         },
         poll_revision: r.get(38)?,
     })
+}
+
+fn moved(at: Option<Ms>, seen: String) -> Option<(Ms, String)> {
+    at.map(|at| (at, seen))
 }
 
 fn worst(r: &Row, id: i64) -> rusqlite::Result<Worst> {
@@ -357,7 +362,7 @@ pub fn lamps(conn: &Conn) -> Result<Vec<LampRow>> {
 pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
     let mut statement = conn.prepare_cached(
         "SELECT name, poll_revision, status, status_since, fail_count, last_error_code, last_error_say, glances_api,
-           glances_path_seen, missed_since, host_seen FROM servers WHERE id = ?1",
+           glances_path_seen, missed_since, host_seen, addresses, moved_at, moved FROM servers WHERE id = ?1",
     )?;
     let row = statement.query_row([id.get()], |r| {
         let code: Option<String> = r.get(5)?;
@@ -376,6 +381,8 @@ pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
             },
             glances_api: r.get(7)?,
             glances_path_seen: r.get(8)?,
+            addresses: r.get(11)?,
+            moved: moved(r.get(12)?, r.get(13)?),
         })
     });
     Ok(row.optional()?)
@@ -412,6 +419,8 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
            public_ips = ?9, glances_scheme = ?10, glances_host = ?11, glances_port = ?12, glances_path = ?13,
            glances_auth_type = ?14, glances_username = ?15, glances_tls_pin = ?16, poll_interval_s = ?17, updated_at = ?18,
            glances_allow = ?19, glances_bind = ?20,
+           addresses = CASE WHEN host = ?3 AND glances_host = ?11 THEN addresses ELSE '' END,
+           moved_at = CASE WHEN host = ?3 AND glances_host = ?11 THEN moved_at END,
            revision = revision + 1, poll_revision = poll_revision + 1
          WHERE id = ?1",
         params![
@@ -497,7 +506,7 @@ pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -
     conn.execute(
         "UPDATE servers SET glances_scheme = ?2, glances_host = ?3, glances_port = ?4, glances_path = ?5, glances_auth_type = ?6,
            glances_username = ?7, glances_tls_pin = ?8, glances_profile = ?9, glances_allow = ?10,
-           glances_bind = ?11, fail_count = 0, missed_since = NULL,
+           glances_bind = ?11, addresses = CASE WHEN glances_host = ?3 THEN addresses ELSE '' END, fail_count = 0, missed_since = NULL,
            glances_path_seen = NULL, revision = revision + 1, poll_revision = poll_revision + 1
          WHERE id = ?1",
         params![
@@ -524,6 +533,20 @@ pub fn set_lamp(conn: &Conn, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
         lamp.missed_since,
         lamp.host
     ])?;
+    Ok(())
+}
+
+/// What the server's name means, the latest first.
+pub fn set_addresses(conn: &Conn, id: Id<id::Server>, addresses: &str) -> Result<()> {
+    conn.prepare_cached("UPDATE servers SET addresses = ?2 WHERE id = ?1")?
+        .execute(params![id.get(), addresses])?;
+    Ok(())
+}
+
+/// It means something else than before; the sentence says what.
+pub fn set_moved(conn: &Conn, id: Id<id::Server>, at: Ms, seen: &str) -> Result<()> {
+    conn.prepare_cached("UPDATE servers SET moved_at = ?2, moved = ?3, revision = revision + 1 WHERE id = ?1")?
+        .execute(params![id.get(), at, seen])?;
     Ok(())
 }
 
