@@ -10,6 +10,17 @@ CREATE TABLE alert_rule_firing (
 
 CREATE INDEX alert_rule_firing_server ON alert_rule_firing (server_id);
 
+CREATE TABLE alert_rule_waiting (
+  rule_id    INTEGER NOT NULL,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  part       TEXT    NOT NULL,               -- as in alert_rule_firing
+  revision   INTEGER NOT NULL,
+  held_ms    INTEGER NOT NULL,               -- so long at the last poll, by the monotonic clock
+  seen_at    INTEGER NOT NULL,               -- when that poll was, unix ms
+  readings   TEXT    NOT NULL,               -- JSON: the values with their times, for the evidence
+  PRIMARY KEY (rule_id, server_id, part)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE alert_rules (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   name       TEXT    NOT NULL DEFAULT '' COLLATE NOCASE,  -- empty: a built-in one
@@ -125,7 +136,7 @@ CREATE TABLE domain_sites (
   code        TEXT,                           -- of the last failure
   say         TEXT,
   deployed_at INTEGER,
-  looked_at   INTEGER, stands TEXT NOT NULL DEFAULT '', issued INTEGER NOT NULL DEFAULT 0, inside TEXT NOT NULL DEFAULT '', inside_say TEXT NOT NULL DEFAULT '', inside_at INTEGER,
+  looked_at   INTEGER, stands TEXT NOT NULL DEFAULT '', issued INTEGER NOT NULL DEFAULT 0, inside TEXT NOT NULL DEFAULT '', inside_say TEXT NOT NULL DEFAULT '', inside_at INTEGER, since INTEGER,
   PRIMARY KEY (domain_id, server_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -153,7 +164,7 @@ CREATE TABLE domains (
   created_at     INTEGER NOT NULL,
   updated_at     INTEGER NOT NULL
 , answer_state TEXT NOT NULL DEFAULT 'unknown'
-  CHECK (answer_state IN ('unknown','ok','partly','backend','shadowed','firewalled','unreachable','down')), answer_say TEXT NOT NULL DEFAULT '[]', answer_since INTEGER) STRICT;
+  CHECK (answer_state IN ('unknown','ok','partly','backend','shadowed','firewalled','unreachable','down')), answer_say TEXT NOT NULL DEFAULT '[]', answer_since INTEGER, ns_since INTEGER, cert_since INTEGER) STRICT;
 
 CREATE INDEX domains_certificate ON domains (certificate_id);
 
@@ -369,7 +380,7 @@ CREATE TABLE servers (
 ) VIRTUAL, state_since INTEGER NOT NULL GENERATED ALWAYS AS (
   CASE WHEN status = 'unreachable' THEN status_since WHEN alert_id IS NOT NULL THEN alerts_since
   ELSE max(status_since, alerts_since) END
-) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '') STRICT;
+) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE sessions (
   hash        BLOB PRIMARY KEY,

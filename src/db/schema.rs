@@ -35,6 +35,8 @@ pub const STATE: &[Step] = steps![
     "0025_webhook_headers.sql",
     "0026_told.sql",
     "0027_sitewatch.sql",
+    "0028_addresses.sql",
+    "0029_since.sql",
 ];
 
 /// `metrics.db`.

@@ -138,17 +138,24 @@ fn a_certificate_of_an_hour_ages_ends_and_is_renewed() {
     let shows = |left: Ms| {
         shop.show(name, &aged(&ca, name, left));
         let told = street.look(domain);
-        let row: (String, Ms) = street
+        let row: (String, Ms, Ms) = street
             .house
             .database("lamplighter.db")
             .query_row(
-                "SELECT cert_state, cert_not_after FROM domains WHERE id = ?1",
+                "SELECT cert_state, cert_not_after, cert_since FROM domains WHERE id = ?1",
                 [domain],
-                |r| Ok((r.get(0)?, r.get(1)?)),
+                |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
             )
             .unwrap();
         assert_eq!(told["state"], row.0.as_str());
         assert_eq!(told["not_after"], clock::rfc3339(row.1));
+        // When its last third, its last tenth or nothing more began, whenever that was seen.
+        let left_then = [("soon", 20 * MINUTE), ("urgent", 6 * MINUTE), ("bad", 0)];
+        if let Some((_, left)) = left_then.iter().find(|(state, _)| *state == row.0) {
+            assert_eq!(row.2, row.1 - left, "{}", row.0);
+            let shown = street.admin.get(&format!("/api/domains/{domain}")).is(200);
+            assert_eq!(shown["state_since"], clock::rfc3339(row.2));
+        }
         row.0
     };
     assert_eq!(shows(55 * MINUTE), "ok");

@@ -5,8 +5,10 @@ use crate::common;
 
 use common::inputs::{body, inputs};
 use common::*;
+use lamplighter::base::clock::rfc3339;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 
 fn at(made: &Value) -> String {
     format!("/api/domains/{}", made["id"])
@@ -437,32 +439,47 @@ fn what_the_watches_push_shows_and_disturbs_nobody_who_edits() {
         schema::STATE,
     );
     let (db, id) = (db.unwrap(), Id::new(made["id"].as_i64().unwrap()));
-    for (answers, ns, cert, reason, state) in [
-        ("unknown", "ok", "ok", "lit", "lit"),
-        ("ok", "mismatch", "ok", "ns_mismatch", "flick"),
-        ("ok", "error", "soon", "ns_error", "flick"),
-        ("ok", "ok", "soon", "cert_soon", "flick"),
-        ("ok", "mismatch", "urgent", "cert_urgent", "flick"),
-        ("partly", "mismatch", "urgent", "half_dark", "flick"),
-        ("partly", "mismatch", "bad", "cert_bad", "dark"),
-        ("backend", "mismatch", "bad", "backend", "dark"),
-        ("shadowed", "mismatch", "bad", "shadowed", "dark"),
-        ("firewalled", "mismatch", "bad", "firewalled", "dark"),
-        ("unreachable", "mismatch", "bad", "unreachable", "dark"),
-        ("down", "mismatch", "bad", "down", "dark"),
-    ] {
+    let push = |answers: &str, ns: &str, cert: &'static str, since: Option<i64>, at: i64| {
         db.write(|tx| {
             domains::set_answers(tx, id, answers, &["it said".into()], Some(3_000))?;
-            domains::set_ns_status(tx, id, ns, "ns said", 1_000)?;
-            domains::set_cert_status(tx, id, cert, "cert said", Some(2_000))
+            domains::set_ns_status(tx, id, ns, "ns said", at)?;
+            let cert = domains::CertStatus {
+                state: cert,
+                say: "cert said",
+                not_after: Some(2_000),
+                since,
+            };
+            domains::set_cert_status(tx, id, &cert, at)
         })
         .unwrap();
+    };
+    // Since it is so, not since it was looked at.
+    for (at_s, (answers, ns, cert, reason, state, since_s)) in (1..).zip([
+        ("unknown", "ok", "ok", "lit", "lit", 0),
+        ("ok", "mismatch", "ok", "ns_mismatch", "flick", 2),
+        ("ok", "mismatch", "ok", "ns_mismatch", "flick", 2),
+        ("ok", "error", "soon", "ns_error", "flick", 4),
+        ("ok", "ok", "soon", "cert_soon", "flick", 4),
+        ("ok", "mismatch", "urgent", "cert_urgent", "flick", 6),
+        ("partly", "mismatch", "urgent", "half_dark", "flick", 3),
+        ("partly", "mismatch", "bad", "cert_bad", "dark", 8),
+        ("partly", "mismatch", "bad", "cert_bad", "dark", 8),
+        ("backend", "mismatch", "bad", "backend", "dark", 3),
+        ("shadowed", "mismatch", "bad", "shadowed", "dark", 3),
+        ("firewalled", "mismatch", "bad", "firewalled", "dark", 3),
+        ("unreachable", "mismatch", "bad", "unreachable", "dark", 3),
+        ("down", "mismatch", "bad", "down", "dark", 3),
+    ]) {
+        push(answers, ns, cert, None, at_s * 1_000);
         let shown = admin.get(&at(&made)).is(200);
         assert_eq!(
             (&shown["reason"], &shown["state"]),
             (&json!(reason), &json!(state)),
             "{ns} {cert}"
         );
+        if since_s > 0 {
+            assert_eq!(shown["state_since"], rfc3339(since_s * 1_000), "{shown}");
+        }
         assert_eq!(shown["revision"], made["revision"]);
         assert_eq!(
             (&shown["ns_say"], &shown["cert_say"]),
@@ -471,6 +488,40 @@ fn what_the_watches_push_shows_and_disturbs_nobody_who_edits() {
         assert_eq!(admin.get(&format!("/api/domains?state={state}")).is(200)["total"], 1);
     }
     admin.patch(&at(&made), &json!({ "notes": "still mine" })).is(200);
+    // The certificate itself may know it better.
+    push("ok", "ok", "bad", Some(500), 20_000);
+    assert_eq!(admin.get(&at(&made)).is(200)["state_since"], rfc3339(500));
+}
+
+#[test]
+fn a_deploy_that_fails_has_failed_since_the_first_time_over_restarts() {
+    let mut house = House::new();
+    let admin = house.admin();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut wanted = server("edge-1", closed);
+    wanted["host_key"] = json!(Door::new(1).key_line());
+    let edge = admin.post("/api/servers", &wanted).is(201)["id"].clone();
+    let upstream = json!({ "name": "web", "targets": ["10.0.0.7:80"] });
+    let upstream = admin.post("/api/upstreams", &upstream).is(201)["id"].clone();
+    let wanted = json!({ "domain": "a.example", "server_id": edge, "upstream_id": upstream, "preflight": "off" });
+    let made = admin.post("/api/domains", &wanted).is(201);
+    let fails = |house: &House| {
+        let task = house.admin().post(&format!("{}/deploy", at(&made)), &json!({})).is(202);
+        let ended = house.wait_for(task["task_id"].as_i64().unwrap());
+        assert_eq!(ended["status"], "failed", "{ended}");
+        let shown = house.admin().get(&at(&made)).is(200);
+        assert_eq!(shown["reason"], "never_worked", "{shown}");
+        assert_eq!(shown["sites"][0]["state_since"], shown["state_since"]);
+        shown["state_since"].as_str().unwrap().to_string()
+    };
+    let first = fails(&house);
+    assert!(first.as_str() > made["created_at"].as_str().unwrap(), "{first}");
+    assert_eq!(fails(&house), first);
+    house.stop();
+    house.start();
+    assert_eq!(fails(&house), first);
+    let page = house.browser_of_admin().get(&at(&made).replace("/api", ""));
+    assert!(!page.has("Not recorded") && page.has(&first[11..16]), "{}", page.body);
 }
 
 #[test]

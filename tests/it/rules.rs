@@ -201,6 +201,36 @@ fn a_disk_beyond_its_limit_is_told_after_its_time_and_until_there_is_room() {
 }
 
 #[test]
+fn a_restart_makes_nobody_wait_anew() {
+    let (mut house, machine) = (House::new(), Machine::new(&[("/", 95.5)]));
+    let disk = builtin(&house, "disk");
+    house.admin().patch(&disk, &json!({ "for_s": 10 })).is(200);
+    let id = add(&house, "db-1", &machine, &[]);
+    machine.asked(3);
+    house.stop();
+    let stopped = clock::now();
+    house.start();
+    becomes(&house, &["metric.disk db-1 /"]);
+    let alert = &alerts(&house, "open")[0];
+    let began = clock::parse_utc(alert["first_at"].as_str().unwrap()).unwrap();
+    assert!(began < stopped, "{alert}");
+    assert!(alert["evidence"].as_array().unwrap().len() > 3, "{alert}");
+    // What nobody has looked at for too long begins anew: three polls of a second each may be missed.
+    machine.disks(&[("/", 10.0)]);
+    becomes(&house, &[]);
+    machine.disks(&[("/", 95.5)]);
+    machine.asked(2);
+    house.stop();
+    let written = "UPDATE alert_rule_waiting SET seen_at = seen_at - 3000, held_ms = 9000 WHERE server_id = ?1";
+    assert_eq!(house.database("lamplighter.db").execute(written, [id]), Ok(1));
+    house.start();
+    let started = clock::now();
+    becomes(&house, &["metric.disk db-1 /"]);
+    let began = clock::parse_utc(alerts(&house, "open")[0]["first_at"].as_str().unwrap()).unwrap();
+    assert!(began >= started - 1_000, "{began} {started}");
+}
+
+#[test]
 fn what_shares_a_name_is_told_apart_and_what_shares_its_room_is_told_once() {
     let (house, admin) = {
         let house = House::new();

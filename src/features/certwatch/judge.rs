@@ -53,6 +53,19 @@ impl Shown {
     }
 }
 
+impl Seen {
+    /// When the stage of its life began that it is in; none: it is young, or none was seen.
+    pub fn since(&self, now: Ms) -> Option<Ms> {
+        let (from, to) = self.shown.as_ref()?.life();
+        life::since(from, to, now)
+    }
+
+    /// Is its time over?
+    pub fn is_over(&self, now: Ms) -> bool {
+        self.shown.as_ref().is_some_and(|c| c.good_until < now)
+    }
+}
+
 /// How a domain's certificates stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,7 @@
 //! What is served, hung on a domain's page.
 
 use super::api;
-use super::judge::{self, Seen, Shown, State};
+use super::judge::{self, Seen, State};
 use super::queries::Site;
 use crate::access::Right;
 use crate::base::clock::{self, Ms};
@@ -31,8 +31,6 @@ struct Card {
     lamp: &'static str,
     /// The certificate whose line is drawn: the one that ends first.
     main: Option<Main>,
-    /// Since when it is late, or over.
-    since: Option<Ms>,
     /// When the newest look was.
     looked_at: Option<Ms>,
     same: bool,
@@ -127,19 +125,12 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
     let ends_first = seen()
         .filter(|s| s.shown.is_some())
         .min_by_key(|s| s.shown.as_ref().map(|c| c.good_until));
-    // What is bad for another reason is so since nobody knows when.
-    let since = ends_first
-        .and_then(|s| s.shown.as_ref())
-        .filter(|c| told.state < State::Bad || c.good_until < now)
-        .map(Shown::life)
-        .and_then(|(from, to)| life::since(from, to, now));
     let renewed = match sites.iter().any(|s| s.own.is_some()) {
         true => Renewed::ByHand,
         false => Renewed::ByUs,
     };
     let card = Card {
         id,
-        since,
         state: told.state,
         lamp: api::lamp(told.state),
         main: ends_first.and_then(|s| main_of(s, renewed, now)),

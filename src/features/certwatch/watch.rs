@@ -13,7 +13,7 @@ use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::features::certificates::life;
-use crate::features::domains;
+use crate::features::domains::{self, CertStatus};
 use crate::schedule::{Periodic, Work};
 use crate::settings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,8 +150,17 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     let say = decisive
         .map(|(site, s)| format!("{}: {}", site.server_name, s.say))
         .unwrap_or_default();
+    // Age is told by the certificate; what is bad for another reason is so since it was seen to be.
+    let is_age = |s: &&Seen| judge::state(s, now) == Some(state) && (state < State::Bad || s.is_over(now));
+    let since = all.iter().copied().filter(is_age).filter_map(|s| s.since(now)).min();
     if (before.state, before.say.as_str(), before.not_after) != (state, say.as_str(), not_after) {
-        domains::set_cert_status(tx, id, state.name(), &say, not_after)?;
+        let status = CertStatus {
+            state: state.name(),
+            say: &say,
+            not_after,
+            since,
+        };
+        domains::set_cert_status(tx, id, &status, now)?;
     }
     let kind = match (before.state, state) {
         (before, after) if before == after => return Ok(()),
@@ -165,7 +174,7 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     let data = serde_json::json!({
         "name": shown(&before.domain), "domain": before.domain, "from": before.state, "to": state,
         "level": is_over.then_some("CRITICAL"), "not_after": not_after.map(rfc3339),
-        "evidence": seen.iter().flat_map(|(site, seen)| evidence(site, seen)).collect::<Vec<_>>(),
+        "since": since.map(rfc3339), "evidence": seen.iter().flat_map(|(site, seen)| evidence(site, seen)).collect::<Vec<_>>(),
     });
     outbox::emit(tx, &app.wakes.events, kind, ("domain", id.get()), &data)
 }
@@ -212,7 +221,13 @@ fn tidy(app: &App) -> Result<()> {
         queries::sweep(tx)?;
         for id in queries::unwatched(tx)? {
             let Some(told) = queries::told(tx, id)? else { continue };
-            domains::set_cert_status(tx, id, State::Unknown.name(), "", None)?;
+            let unknown = CertStatus {
+                state: State::Unknown.name(),
+                say: "",
+                not_after: None,
+                since: None,
+            };
+            domains::set_cert_status(tx, id, &unknown, clock::now())?;
             if told.state > State::Ok {
                 let data = serde_json::json!({
                     "name": shown(&told.domain), "domain": told.domain,

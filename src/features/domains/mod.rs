@@ -120,6 +120,8 @@ pub struct Site {
     pub stands: Option<Stands>,
     /// A certificate was issued before it failed.
     pub issued: bool,
+    /// Since when its state is what it is, unix ms.
+    pub since: Option<Ms>,
 }
 
 /// A domain's row.
@@ -141,12 +143,16 @@ pub struct Domain {
     pub ns_state: &'static str,
     /// One sentence about it.
     pub ns_say: String,
-    /// When that was seen, unix ms.
+    /// When that was seen last, unix ms.
     pub ns_at: Option<Ms>,
+    /// Since when it is so, unix ms.
+    pub ns_since: Option<Ms>,
     /// `unknown`, `ok`, `soon`, `urgent` or `bad`.
     pub cert_state: &'static str,
     /// One sentence about it.
     pub cert_say: String,
+    /// Since when it is so, unix ms.
+    pub cert_since: Option<Ms>,
     /// The earliest end of the certificates that are served, unix ms.
     pub cert_not_after: Option<Ms>,
     /// Does it answer, as seen from outside: `unknown`, `ok`, `partly`, `backend`, `shadowed`, `firewalled`, `unreachable` or `down`.
@@ -169,6 +175,24 @@ impl Domain {
     /// The name as people write it.
     pub fn name(&self) -> String {
         self.fields.domain.unicode()
+    }
+
+    /// Since when its lamp is as it is, and for that reason; unix ms.
+    pub fn since(&self) -> Option<Ms> {
+        let of_sites = |state: &str| {
+            let so = self.sites.iter().filter(|s| s.state == state);
+            so.filter_map(|s| s.since).min()
+        };
+        match self.reason.name {
+            "deploy_failed" | "never_worked" => of_sites("failed"),
+            "drifted" => of_sites("drifted"),
+            "down" | "unreachable" | "firewalled" | "shadowed" | "backend" | "half_dark" => self.answer_since,
+            "ns_mismatch" | "ns_error" => self.ns_since,
+            "cert_bad" | "cert_urgent" | "cert_soon" => self.cert_since,
+            "not_deployed" => Some(self.created_at),
+            "removing" | "partly" => Some(self.updated_at),
+            _ => self.sites.iter().filter_map(|s| s.deployed_at).max(),
+        }
     }
 }
 
@@ -372,10 +396,21 @@ pub fn set_ns_status(tx: &Tx, id: Id<id::Domain>, state: &str, say: &str, at: Ms
     queries::set_ns_status(tx, id, state, say, at)
 }
 
-/// What was seen of the certificates, pushed by the watch over them. `state` is `unknown`, `ok`, `soon`, `urgent` or
-/// `bad`; `not_after` is the earliest end. No change of the domain, as with [`set_ns_status`].
-pub fn set_cert_status(tx: &Tx, id: Id<id::Domain>, state: &str, say: &str, not_after: Option<Ms>) -> Result<()> {
-    queries::set_cert_status(tx, id, state, say, not_after)
+/// What was seen of a domain's certificates.
+pub struct CertStatus<'a> {
+    /// `unknown`, `ok`, `soon`, `urgent` or `bad`.
+    pub state: &'static str,
+    /// One sentence.
+    pub say: &'a str,
+    /// The earliest end.
+    pub not_after: Option<Ms>,
+    /// Since when it is so, where the certificate tells; else since that was seen first.
+    pub since: Option<Ms>,
+}
+
+/// Pushed by the watch over the certificates. No change of the domain, as with [`set_ns_status`].
+pub fn set_cert_status(tx: &Tx, id: Id<id::Domain>, status: &CertStatus, at: Ms) -> Result<()> {
+    queries::set_cert_status(tx, id, status, at)
 }
 
 /// How the domain answers, pushed by the watch over that. `state` is as in [`Domain::answer_state`]. No change of the domain, as with

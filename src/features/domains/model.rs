@@ -95,6 +95,7 @@ pub const READ_ONLY: &[&str] = &[
     "domain_unicode",
     "state",
     "reason",
+    "state_since",
     "sites",
     "upstream",
     "group",

@@ -64,23 +64,17 @@ fn why(d: &Domain) -> Why {
             .collect()
     };
     let said = |say: &str| Vec::from_iter((!say.is_empty()).then(|| say.to_string()));
-    let (since, evidence) = match d.reason.name {
-        "deploy_failed" | "never_worked" => (None, of_sites()),
-        "drifted" => (troubled().filter_map(|s| s.looked_at).min(), of_sites()),
-        "down" | "unreachable" | "firewalled" | "shadowed" | "backend" | "half_dark" => {
-            (d.answer_since, d.answer_say.clone())
-        }
-        "ns_mismatch" | "ns_error" => (d.ns_at, said(&d.ns_say)),
-        "cert_bad" | "cert_urgent" | "cert_soon" => (None, said(&d.cert_say)),
-        "not_deployed" => (Some(d.created_at), Vec::new()),
-        "removing" | "partly" => (Some(d.updated_at), Vec::new()),
-        "lit" => (d.sites.iter().filter_map(|s| s.deployed_at).max(), said(&d.cert_say)),
-        _ => (None, Vec::new()),
+    let evidence = match d.reason.name {
+        "deploy_failed" | "never_worked" | "drifted" => of_sites(),
+        "down" | "unreachable" | "firewalled" | "shadowed" | "backend" | "half_dark" => d.answer_say.clone(),
+        "ns_mismatch" | "ns_error" => said(&d.ns_say),
+        "cert_bad" | "cert_urgent" | "cert_soon" | "lit" => said(&d.cert_say),
+        _ => Vec::new(),
     };
     Why {
         lamp: d.reason.lamp,
         reason: d.reason.name,
-        since,
+        since: d.since(),
         evidence,
         days: days(d).unwrap_or(0),
     }

@@ -1,7 +1,7 @@
 //! SQL of the domains. (That of what lies on the servers is in `sites`.)
 
 use super::model::{Fields, Preflight, Stands};
-use super::{Domain, REASONS, Reason, Site};
+use super::{CertStatus, Domain, REASONS, Reason, Site};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
@@ -44,7 +44,8 @@ fn select(wheres: &str) -> String {
     format!(
         "SELECT d.id, d.domain, d.upstream_id, d.group_id, d.ssl, d.hsts, d.certificate_id, d.ns_policy, d.preflight,
            d.notes, d.ns_state, d.ns_say, d.ns_at, d.cert_state, d.cert_say, d.cert_not_after, d.removing, d.revision,
-           d.created_at, d.updated_at, u.name, g.name, {REASON} AS reason, d.answer_state, d.answer_say, d.answer_since
+           d.created_at, d.updated_at, u.name, g.name, {REASON} AS reason, d.answer_state, d.answer_say, d.answer_since, d.ns_since,
+           d.cert_since
          FROM domains d LEFT JOIN upstreams u ON u.id = d.upstream_id LEFT JOIN groups g ON g.id = d.group_id
          WHERE {wheres}"
     )
@@ -89,6 +90,8 @@ fn read(r: &Row) -> rusqlite::Result<Domain> {
         answer_state: word(r.get_ref(23)?.as_str()?, &ANSWERS),
         answer_say: serde_json::from_str(r.get_ref(24)?.as_str()?).unwrap_or_default(),
         answer_since: r.get(25)?,
+        ns_since: r.get(26)?,
+        cert_since: r.get(27)?,
         sites: Vec::new(),
     })
 }
@@ -115,6 +118,7 @@ fn read_site(r: &Row) -> rusqlite::Result<(i64, Site)> {
             .transpose()?,
         stands: Stands::parse(r.get_ref(12)?.as_str()?).filter(|_| is_failed),
         issued: r.get::<_, bool>(13)? && is_failed,
+        since: r.get(14)?,
     };
     Ok((r.get(0)?, site))
 }
@@ -124,7 +128,7 @@ fn with_sites(conn: &Conn, mut domains: Vec<Domain>) -> Result<Vec<Domain>> {
     let ids = serde_json::json!(domains.iter().map(|d| d.id).collect::<Vec<_>>()).to_string();
     let mut statement = conn.prepare_cached(
         "SELECT s.domain_id, s.server_id, v.name, s.wanted, s.state, s.name, s.generation, s.adopted, s.deployed_at,
-           s.looked_at, s.code, s.say, s.stands, s.issued
+           s.looked_at, s.code, s.say, s.stands, s.issued, s.since
          FROM domain_sites s JOIN servers v ON v.id = s.server_id
          WHERE s.domain_id IN (SELECT value FROM json_each(?1)) ORDER BY s.domain_id, s.wanted DESC, s.position",
     )?;
@@ -370,14 +374,27 @@ pub fn remove(conn: &Conn, id: Id<id::Domain>) -> Result<()> {
 }
 
 pub fn set_ns_status(conn: &Conn, id: Id<id::Domain>, state: &str, say: &str, at: Ms) -> Result<()> {
-    conn.prepare_cached("UPDATE domains SET ns_state = ?2, ns_say = ?3, ns_at = ?4 WHERE id = ?1")?
-        .execute(params![id.get(), state, say, at])?;
+    conn.prepare_cached(
+        "UPDATE domains SET ns_since = CASE WHEN ns_state = ?2 THEN coalesce(ns_since, ns_at, ?4) ELSE ?4 END,
+           ns_state = ?2, ns_say = ?3, ns_at = ?4 WHERE id = ?1",
+    )?
+    .execute(params![id.get(), state, say, at])?;
     Ok(())
 }
 
-pub fn set_cert_status(conn: &Conn, id: Id<id::Domain>, state: &str, say: &str, not_after: Option<Ms>) -> Result<()> {
-    conn.prepare_cached("UPDATE domains SET cert_state = ?2, cert_say = ?3, cert_not_after = ?4 WHERE id = ?1")?
-        .execute(params![id.get(), state, say, not_after])?;
+pub fn set_cert_status(conn: &Conn, id: Id<id::Domain>, status: &CertStatus, at: Ms) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE domains SET cert_since = coalesce(?5, CASE WHEN cert_state = ?2 THEN cert_since END, ?6),
+           cert_state = ?2, cert_say = ?3, cert_not_after = ?4 WHERE id = ?1",
+    )?
+    .execute(params![
+        id.get(),
+        status.state,
+        status.say,
+        status.not_after,
+        status.since,
+        at
+    ])?;
     Ok(())
 }
 

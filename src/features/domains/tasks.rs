@@ -381,7 +381,12 @@ impl<'a> Deploy<'a> {
             stands: told.map_or(Stands::Untouched, |told| told.stands),
             issued: told.is_some_and(|told| told.issued),
         };
-        if let Err(lost) = self.run.app.db.write(|tx| sites::failed(tx, row, &failure)) {
+        if let Err(lost) = self
+            .run
+            .app
+            .db
+            .write(|tx| sites::failed(tx, row, &failure, clock::now()))
+        {
             crate::base::log::error(
                 "domains",
                 "cannot note a failed deploy",

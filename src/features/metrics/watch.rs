@@ -3,18 +3,19 @@
 
 use super::lamp::{self, Change};
 use super::ownnet::{OwnNet, Turn};
-use super::poll::{Doing, PollSink, Poller};
+use super::poll::{Doing, PollSink, Poller, tell_log};
 use super::probe::{self, Outcome, PollAuth, PollTarget};
 use super::rollup::Keep;
 use super::series::Figures;
 use super::store::Store;
 use crate::app::App;
-use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
+use crate::base::clock::{self, DAY, Duration, Instant, Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
-use crate::base::log;
+use crate::base::log::{self, Level};
 use crate::base::parallel::lock;
+use crate::base::ration::Rations;
 use crate::db::{Conn, Db, Tx};
 use crate::events::outbox;
 use crate::features::rules;
@@ -26,8 +27,9 @@ use crate::net::policy::Policy;
 use crate::schedule::pool::Bounds;
 use crate::settings;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this; a changed setting takes as long.
@@ -134,7 +136,7 @@ impl Keeper {
             }
             if noted.is_none_or(|at| at.elapsed() >= NOTE_EVERY) {
                 noted = Some(clock::mono());
-                if let Err(e) = self.note(&poller.doing()) {
+                if let Err(e) = self.note(&poller.doing()).and(self.rules.note()) {
                     log::error(
                         "metrics",
                         "how polling goes could not be noted",
@@ -145,6 +147,9 @@ impl Keeper {
             wake.wait(seen, LOOK_AGAIN);
         }
         poller.stop();
+        if let Err(e) = self.rules.note() {
+            log::error("metrics", "what waits could not be noted", &[("error", &e.to_string())]);
+        }
     }
 
     fn note(&self, doing: &Doing) -> Result<()> {
@@ -242,6 +247,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         ssh: (Host::parse(&f.host).map_err(Error::internal)?, f.ssh_port),
         far: !near,
         line: Line::default(),
+        meant: Vec::new(),
     })
 }
 
@@ -375,6 +381,8 @@ struct Weighed {
     change: Option<Change>,
     /// API version and path, when they are other than before.
     seen: Option<(i64, String)>,
+    /// What the server's name means, when that is news, and what is to be said of it.
+    addresses: Option<(String, Option<(Ms, String)>)>,
 }
 
 /// `None`: nothing, or the outcome is about a server that is gone or was changed in between.
@@ -393,7 +401,8 @@ fn weigh(conn: &Conn, outcome: &Outcome) -> Result<Option<Weighed>> {
         .map(|s| (i64::from(s.sample.api), s.path.clone()));
     let known = before.glances_api.zip(before.glances_path_seen.clone());
     let seen = seen.filter(|seen| Some(seen) != known.as_ref());
-    if lamp == before.lamp && seen.is_none() {
+    let addresses = addresses(&before, outcome);
+    if lamp == before.lamp && seen.is_none() && addresses.is_none() {
         return Ok(None);
     }
     Ok(Some(Weighed {
@@ -401,7 +410,46 @@ fn weigh(conn: &Conn, outcome: &Outcome) -> Result<Option<Weighed>> {
         lamp,
         change,
         seen,
+        addresses,
     }))
+}
+
+/// Addresses that are kept of a name: a pool of machines behind one name is known after a while.
+const ADDRESSES_MAX: usize = 16;
+/// And of these are named.
+const ADDRESSES_NAMED: usize = 4;
+
+/// What the server's name has come to mean, if it has.
+fn addresses(before: &Polled, outcome: &Outcome) -> Option<(String, Option<(Ms, String)>)> {
+    let known: Vec<IpAddr> = before.addresses.split(' ').filter_map(|ip| ip.parse().ok()).collect();
+    if outcome.means.iter().all(|ip| known.contains(ip)) {
+        return None;
+    }
+    let named = |ips: &[IpAddr]| {
+        let named: Vec<_> = ips.iter().take(ADDRESSES_NAMED).map(IpAddr::to_string).collect();
+        named.join(", ")
+    };
+    let moved = probe::is_elsewhere(&known, &outcome.means).then(|| {
+        let (now, was) = (named(&outcome.means), named(&known));
+        (outcome.at_ms, format!("its name means {now} now; it was {was}"))
+    });
+    let earlier = known.iter().filter(|ip| !outcome.means.contains(ip));
+    let all = outcome.means.iter().chain(earlier).take(ADDRESSES_MAX);
+    let all: Vec<_> = all.map(IpAddr::to_string).collect();
+    Some((all.join(" "), moved))
+}
+
+/// A name that means something else each minute is told of now and then.
+static MOVES: LazyLock<Rations<i64>> = LazyLock::new(|| Rations::new(3, Duration::from_secs(3_600)));
+
+fn tell_moved(app: &App, tx: &Tx, id: Id<Server>, name: &str, seen: &str) -> Result<()> {
+    if MOVES.next(id.get(), clock::mono()).is_none() {
+        return Ok(());
+    }
+    let fields = [("server", name), ("seen", seen)];
+    log::warning("metrics", "a server's name means another machine", &fields);
+    let data = serde_json::json!({ "name": name, "evidence": [seen] });
+    outbox::emit(tx, &app.wakes.events, "server.moved", ("server", id.get()), &data)
 }
 
 fn write(app: &App, tx: &Tx, outcome: &Outcome, weighed: &Weighed) -> Result<()> {
@@ -409,6 +457,12 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, weighed: &Weighed) -> Result<()>
     servers::set_lamp(tx, id, &weighed.lamp)?;
     if let Some((api, path)) = &weighed.seen {
         servers::set_glances_seen(tx, id, *api, path)?;
+    }
+    if let Some((all, moved)) = &weighed.addresses {
+        servers::set_addresses(tx, id, all, moved.as_ref())?;
+        if let Some((_, seen)) = moved {
+            tell_moved(app, tx, id, &weighed.before.name, seen)?;
+        }
     }
     let Some(change) = weighed.change else { return Ok(()) };
     let (name, after_s) = (&weighed.before.name, (change.after_ms / 1_000).to_string());
@@ -419,8 +473,8 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, weighed: &Weighed) -> Result<()>
         ("after_s", &after_s),
     ];
     match change.to {
-        "unreachable" => log::warning("metrics", "a lamp went dark", &fields),
-        _ => log::info("metrics", "a lamp is lit", &fields),
+        "unreachable" => tell_log(Level::Warning, id, "a lamp went dark", &fields),
+        _ => tell_log(Level::Info, id, "a lamp is lit", &fields),
     }
     let kind = match (change.from, change.to) {
         (_, "unreachable") => "server.unreachable",
@@ -453,6 +507,13 @@ fn evidence(outcome: &Outcome, weighed: &Weighed) -> Vec<String> {
                 weighed.lamp.fail_count, outcome.took_ms
             ));
             out.extend(outcome.host.clone());
+            let moved = weighed.addresses.as_ref().and_then(|(_, moved)| moved.as_ref());
+            let moved = moved.or(weighed.before.moved.as_ref());
+            out.extend(
+                moved
+                    .filter(|(at, _)| outcome.at_ms - at < DAY)
+                    .map(|(at, seen)| line(*at, seen)),
+            );
         }
         Ok(seen) => out.push(line(
             outcome.at_ms,

@@ -4,7 +4,7 @@
 //! time anew. What no answer of a server holds any more is gone after some of them.
 
 use super::model::{BUSY, DISK, DISK_TREND, IDLE, SERIES, Series, Watches};
-use super::{Firing, Rule};
+use super::{Firing, Rule, Waiting};
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::id::{self, Id, Server};
 use serde::Serialize;
@@ -140,6 +140,8 @@ struct State {
     /// Of the rule that it fires by, or would.
     revision: i64,
     since: Instant,
+    /// When the last poll was.
+    seen_at: Instant,
     fires: bool,
     /// Its turn is being written.
     turning: bool,
@@ -189,6 +191,7 @@ impl Judge {
                     part: f.part,
                     revision: f.revision,
                     since: now,
+                    seen_at: now,
                     fires: true,
                     turning: false,
                     values: Vec::new(),
@@ -199,6 +202,62 @@ impl Judge {
             }
         }
         self.states.retain(|_, states| !states.is_empty());
+    }
+
+    /// What waits, to be written down.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let all = self
+            .states
+            .iter()
+            .flat_map(|(server, all)| all.iter().map(move |s| (*server, s)));
+        let waits = all.filter(|(_, s)| !s.fires && !s.turning);
+        waits
+            .filter_map(|(server, s)| {
+                Some(Waiting {
+                    firing: Firing {
+                        rule: s.rule,
+                        server: Id::new(server),
+                        part: s.part.clone(),
+                        revision: s.revision,
+                    },
+                    held: s.seen_at.saturating_duration_since(s.since),
+                    seen_at: s.values.last()?.0,
+                    values: s.values.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// This waited before the daemon began, and `ago` it was seen last: it goes on where its rule is still the same.
+    pub fn resume(&mut self, waited: Waiting, ago: Duration, now: Instant) {
+        let Firing {
+            rule,
+            server,
+            part,
+            revision,
+        } = waited.firing;
+        let same = |r: &&InForce| r.rule.id == rule && r.rule.revision == revision;
+        let holds = self.rules.iter().find(same);
+        let began = now.checked_sub(waited.held + ago);
+        let (Some(since), true) = (began, holds.is_some_and(|r| r.holds_on(server.get()) && r.wants(&part))) else {
+            return;
+        };
+        let states = self.states.entry(server.get()).or_default();
+        if !states.iter().any(|s| s.rule == rule && s.part == part) {
+            states.push(State {
+                rule,
+                part,
+                revision,
+                since,
+                seen_at: now,
+                fires: false,
+                turning: false,
+                values: waited.values,
+                disk: None,
+                absent: 0,
+                seen: false,
+            });
+        }
     }
 
     /// Looks at a poll. Each turn is to be written and then told to [`Judge::written`].
@@ -321,6 +380,7 @@ impl InForce {
                     part: figure.part().into(),
                     revision: self.rule.revision,
                     since: now,
+                    seen_at: now,
                     fires: false,
                     turning: false,
                     values: Vec::new(),
@@ -333,7 +393,7 @@ impl InForce {
             Some(place) => place,
         };
         let s = &mut states[place];
-        (s.seen, s.absent) = (true, 0);
+        (s.seen, s.seen_at, s.absent) = (true, now, 0);
         s.note(look.at, value);
         s.disk = figure.disk.map(Disk::into_owned);
         if s.turning {
@@ -600,6 +660,33 @@ mod tests {
         let mut court = Court::new(&[], vec![fired(&disk, "/")]);
         assert_eq!(court.poll(full(false)), NOTHING);
         assert!(court.judge.states.is_empty());
+    }
+
+    #[test]
+    fn what_waited_goes_on_waiting_and_not_anew() {
+        let rule = rule("cpu", 1, |f| f.limit.for_s = 300);
+        let mut before = Court::new(&[&rule], vec![]);
+        before.cpu(&[95.0; 8]); // three minutes and a half
+        let waits = before.judge.waiting();
+        assert_eq!((waits.len(), waits[0].held), (1, Duration::from_secs(210)));
+        let resumed = |rule: &Arc<Rule>, waited: &Waiting| {
+            let mut court = Court::new(&[rule], vec![]);
+            let now = court.zero + Duration::from_secs(1_000);
+            court.s = 1_000;
+            court.judge.resume(waited.clone(), Duration::from_secs(20), now);
+            court
+        };
+        // 20 s down, then at the third half minute: 320 s.
+        assert_eq!(resumed(&rule, &waits[0]).cpu(&[95.0; 3]).concat(), ["+"]);
+        assert_eq!(resumed(&rule, &waits[0]).cpu(&[95.0; 2]).concat(), NOTHING);
+        // What was fine in between begins anew.
+        assert_eq!(
+            resumed(&rule, &waits[0]).cpu(&[50.0, 95.0, 95.0, 95.0]).concat(),
+            NOTHING
+        );
+        // So does what waited for another rule than there is now.
+        let other = self::rule("cpu", 2, |f| f.limit.for_s = 300);
+        assert_eq!(resumed(&other, &waits[0]).cpu(&[95.0; 3]).concat(), NOTHING);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod pages;
 
 use crate::app::App;
 use crate::audit;
-use crate::base::clock::{self, Ms, rfc3339};
+use crate::base::clock::{self, Duration, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Server};
 use crate::db::{Conn, Tx};
@@ -90,6 +90,19 @@ pub struct Firing {
     pub part: Box<str>,
     /// The rule's, when it began.
     pub revision: i64,
+}
+
+/// Something that is beyond its limit and waits for its rule's time.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// What would fire.
+    pub firing: Firing,
+    /// So long it was beyond its limit at the last poll.
+    pub held: Duration,
+    /// When that poll was, by the wall clock.
+    pub seen_at: Ms,
+    /// What was measured, oldest first.
+    pub values: Vec<(Ms, f64)>,
 }
 
 /// Every rule: the built-in ones in their order, then people's own.

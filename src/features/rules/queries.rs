@@ -1,8 +1,8 @@
 //! SQL of the rules and of what fires by them.
 
 use super::model::{Builtin, Fields, LEVELS, Limit, Watches};
-use super::{Firing, Rule};
-use crate::base::clock::Ms;
+use super::{Firing, Rule, Waiting};
+use crate::base::clock::{Duration, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
@@ -142,4 +142,47 @@ pub fn clear_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     let mut statement =
         conn.prepare_cached("DELETE FROM alert_rule_firing WHERE rule_id = ?1 AND server_id = ?2 AND part = ?3")?;
     Ok(statement.execute(params![f.rule.get(), f.server.get(), f.part])? == 1)
+}
+
+/// What waited when that was last written down.
+pub fn waiting(conn: &Conn) -> Result<Vec<Waiting>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT rule_id, server_id, part, revision, held_ms, seen_at, readings FROM alert_rule_waiting",
+    )?;
+    let rows = statement.query_map([], |r| {
+        Ok(Waiting {
+            firing: Firing {
+                rule: Id::new(r.get(0)?),
+                server: Id::new(r.get(1)?),
+                part: r.get::<_, String>(2)?.into(),
+                revision: r.get(3)?,
+            },
+            held: Duration::from_millis(r.get::<_, i64>(4)?.max(0) as u64),
+            seen_at: r.get(5)?,
+            values: serde_json::from_str(&r.get::<_, String>(6)?).unwrap_or_default(),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// This waits, and nothing else. Of servers that are gone nothing is kept.
+pub fn set_waiting(conn: &Conn, all: &[Waiting]) -> Result<()> {
+    conn.prepare_cached("DELETE FROM alert_rule_waiting")?.execute([])?;
+    let mut statement = conn.prepare_cached(
+        "INSERT INTO alert_rule_waiting (rule_id, server_id, part, revision, held_ms, seen_at, readings)
+         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7 FROM servers WHERE id = ?2",
+    )?;
+    for w in all {
+        let f = &w.firing;
+        statement.execute(params![
+            f.rule.get(),
+            f.server.get(),
+            f.part,
+            f.revision,
+            w.held.as_millis() as i64,
+            w.seen_at,
+            serde_json::json!(w.values).to_string()
+        ])?;
+    }
+    Ok(())
 }

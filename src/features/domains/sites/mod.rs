@@ -174,8 +174,8 @@ pub fn live(tx: &Tx, row: &Row, put: &Put, at: Ms) -> Result<()> {
 }
 
 /// A deploy or a removal failed there.
-pub fn failed(tx: &Tx, row: &Row, failure: &Failure) -> Result<()> {
-    queries::failed(tx, row.key(), failure)
+pub fn failed(tx: &Tx, row: &Row, failure: &Failure, at: Ms) -> Result<()> {
+    queries::failed(tx, row.key(), failure, at)
 }
 
 /// It was taken off. The row goes too, unless the domain is wanted there.

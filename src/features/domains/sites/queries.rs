@@ -92,7 +92,8 @@ pub fn live(conn: &Conn, row: &Row) -> Result<()> {
     let nginx = row.nginx.as_ref().map(serde_json::to_string).transpose();
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'live', name = ?3, generation = ?4, text = ?5, adopted = ?6, seen = NULL,
-         code = NULL, say = NULL, deployed_at = ?7, looked_at = ?7, nginx = ?8 WHERE domain_id = ?1 AND server_id = ?2",
+         code = NULL, say = NULL, deployed_at = ?7, looked_at = ?7, nginx = ?8,
+         since = CASE WHEN state = 'live' THEN coalesce(since, ?7) ELSE ?7 END WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![
         row.domain.get(),
@@ -107,9 +108,11 @@ pub fn live(conn: &Conn, row: &Row) -> Result<()> {
     Ok(())
 }
 
-pub fn failed(conn: &Conn, key: Key, failure: &Failure) -> Result<()> {
+/// One more failure is no new one: it has failed since the first.
+pub fn failed(conn: &Conn, key: Key, failure: &Failure, at: Ms) -> Result<()> {
     conn.prepare_cached(
-        "UPDATE domain_sites SET state = 'failed', code = ?3, say = ?4, stands = ?5, issued = ?6
+        "UPDATE domain_sites SET since = CASE WHEN state = 'failed' THEN coalesce(since, ?7) ELSE ?7 END, state = 'failed',
+           code = ?3, say = ?4, stands = ?5, issued = ?6
          WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![
@@ -118,14 +121,15 @@ pub fn failed(conn: &Conn, key: Key, failure: &Failure) -> Result<()> {
         failure.code,
         failure.say,
         failure.stands.name(),
-        failure.issued
+        failure.issued,
+        at
     ])?;
     Ok(())
 }
 
 pub fn gone(conn: &Conn, key: Key) -> Result<()> {
     conn.prepare_cached(
-        "UPDATE domain_sites SET state = 'none', name = '', text = '', adopted = 0, seen = NULL, code = NULL, say = NULL,
+        "UPDATE domain_sites SET state = 'none', since = NULL, name = '', text = '', adopted = 0, seen = NULL, code = NULL, say = NULL,
          deployed_at = NULL, looked_at = NULL, inside = '', inside_say = '', inside_at = NULL WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![key.0.get(), key.1.get()])?;
@@ -135,7 +139,8 @@ pub fn gone(conn: &Conn, key: Key) -> Result<()> {
 pub fn looked(conn: &Conn, row: &Row) -> Result<()> {
     let problem = row.problem.as_ref();
     conn.prepare_cached(
-        "UPDATE domain_sites SET state = ?3, seen = ?4, looked_at = ?5, code = ?6, say = ?7
+        "UPDATE domain_sites SET since = CASE WHEN state = ?3 THEN since ELSE ?5 END, state = ?3, seen = ?4, looked_at = ?5,
+           code = ?6, say = ?7
          WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![
