@@ -117,6 +117,40 @@ fn hostile_targets_weights_and_names_are_refused_by_field_and_nothing_is_stored(
 }
 
 #[test]
+fn what_cannot_be_a_target_or_a_domain_yet_says_what_to_do_until_then() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let refused = |path: &str, wanted: Value| {
+        let answer = admin.post(path, &wanted).is(422);
+        let field = &answer["fields"][0];
+        (
+            field["code"].as_str().unwrap().to_string(),
+            field["message"].as_str().unwrap().to_string(),
+        )
+    };
+    for (target, code, words) in [
+        ("https://10.0.0.7:8443", "target_tls", "plain HTTP, like 10.0.0.7:80"),
+        (
+            "http://app.internal:3000/",
+            "target_link",
+            "Write host:port, like app.internal:3000",
+        ),
+        ("10.0.0.7:80,10.0.0.8:80", "target_several", "each of them by itself"),
+        ("my_app:3000", "target_container", "Publish the container's port"),
+    ] {
+        let (seen, say) = refused("/api/upstreams", json!({ "name": "x", "targets": ["a:1", target] }));
+        assert_eq!(seen, code, "{say}");
+        assert!(say.starts_with("Target 2: ") && say.contains(words), "{say}");
+    }
+    for typed in ["a.example, b.example", "a.example b.example", "a.example;b.example"] {
+        let (seen, say) = refused("/api/domains", json!({ "domain": typed, "server_ids": [] }));
+        assert_eq!(seen, "several", "{say}");
+        assert!(say.contains("Add the others after this one"), "{say}");
+    }
+    assert_eq!(total(&admin), 0);
+}
+
+#[test]
 fn two_upstreams_never_have_one_name() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();
