@@ -8,11 +8,12 @@ LAB_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 NET=10.77.0                                       # IPv4 /24
 NET6=fd77                                         # IPv6 /64
 BR=rlab0                                          # bridge on this machine, holds $NET.1
-MAX=20                                            # h1..h20 = $NET.11..30
+MAX=20                                            # h1..h20 = $NET.11..30, Debian 12
 DISK=$LAB_DIR/disk                                # one btrfs in a sparse file: a host's disk is a snapshot, made in milliseconds
 RUN=$LAB_DIR/run                                  # per host: pid, image, console.log
 KEYS=$LAB_DIR/keys
 HOSTS=(); for ((i = 1; i <= MAX; i++)); do HOSTS+=("h$i"); done
+HOSTS+=(d11 d13)                                  # = $NET.31 and 33: another Debian each, the one they are named after
 
 SSH_OPTS=(-F none -i "$KEYS/id_ed25519" -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=5
   -o StrictHostKeyChecking=yes -o UserKnownHostsFile="$LAB_DIR/known_hosts" -o GlobalKnownHostsFile=/dev/null)
@@ -35,9 +36,13 @@ wait_for() { # SECONDS COMMAND...: until it succeeds
 is_server() { case " ${HOSTS[*]} " in *" $1 "*) ;; *) return 1 ;; esac; }
 is_host() { [ "$1" = infra ] || is_server "$1"; }
 octet() {
-  is_host "$1" || die "unknown host '$1' (infra, h1..h$MAX)"
-  if [ "$1" = infra ]; then echo 2; else echo $((10 + ${1#h})); fi
+  case $1 in
+    infra) echo 2 ;;
+    *) is_server "$1" || die "unknown host '$1' (infra, h1..h$MAX, d11, d13)"
+      case $1 in d*) echo $((20 + ${1#d})) ;; *) echo $((10 + ${1#h})) ;; esac ;;
+  esac
 }
+suite_of() { case $1 in d11) echo bullseye ;; d13) echo trixie ;; esac; }   # HOST; nothing for Debian 12
 addr() { local o; o=$(octet "$1") && echo "$NET.$o"; }
 
 # -- cgroups: cgroup2, and the named v1 tree where a machine still has one. A host gets a cgroup of its
