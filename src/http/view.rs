@@ -75,6 +75,7 @@ templates![
     "servers/_delete.html",
     "servers/_glances.html",
     "servers/_quiet.html",
+    "servers/_remove.html",
     "servers/_why.html",
     "servers/ask.html",
     "servers/form.html",

@@ -14,9 +14,10 @@ pub mod steps;
 pub mod progress;
 pub mod recipes;
 pub mod site;
+pub mod wheels;
 
 pub use progress::{Outcome, Report, State, StepDone};
-pub use recipes::{Firewall, Glances, Profile, Recipe};
+pub use recipes::{Firewall, Glances, Profile, Recipe, Source};
 
 /// Runs a recipe on a server; `tell` hears everything as it happens.
 ///

@@ -49,7 +49,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Facts, each only when known: `user`, `uid`, `groups`, `clock_skew_ms` (theirs minus ours), `os_id`, `os_version`,
 /// `os_name`, `hostname`, `kernel`, `arch`, `cpu_count`, `cpu_model`, `mem_kib`, `swap_kib`, `uptime_s`, `systemd`
 /// (`running`, `degraded`, …, `none`), `disk_1`… (type, size and use in KiB, mount point), `addresses`, `nginx`,
-/// `glances` and `glances_path`, `certbot`, `ufw`, `python3` (versions).
+/// `glances`, `glances_path` and `glances_from` (`package`, `index`, `bundle SHA256`, or the folder of somebody else's), or
+/// `glances_next` (where an installation would take it from: `package VERSION`, `wheels`), `certbot`, `ufw`, `python3` (versions).
 pub fn check() -> Recipe {
     Recipe {
         name: "check",
@@ -97,7 +98,45 @@ pub struct Glances {
     /// Blocks of addresses that may ask; empty: everyone. With [`Profile::Front`] nginx sees to it; otherwise it takes
     /// a firewall, see [`Glances::firewall`].
     pub allow: Vec<Guest>,
+    /// Where the program comes from.
+    pub source: Source,
+    /// The SHA-256 of the bundle that wheels are taken from, once it is on the server; empty: pip asks the server's index.
+    pub bundle: String,
 }
+
+/// Where Glances comes from. Wheels go into a Python environment of their own, [`VENV`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// What is there; else the distribution's package, and where there is none, wheels.
+    #[default]
+    Auto,
+    /// The distribution's package or nothing.
+    Package,
+    /// Wheels, whatever else there is.
+    Wheels,
+}
+
+impl Source {
+    /// As people and scripts write them.
+    pub const NAMES: [&str; 3] = ["auto", "package", "wheels"];
+
+    /// See [`Source::NAMES`].
+    pub fn name(self) -> &'static str {
+        Source::NAMES[self as usize]
+    }
+
+    /// The source of this name.
+    pub fn of(name: &str) -> Source {
+        match name {
+            "package" => Source::Package,
+            "wheels" => Source::Wheels,
+            _ => Source::Auto,
+        }
+    }
+}
+
+/// Where wheels are unpacked to on a server.
+pub const VENV: &str = "/opt/lamplighter-glances";
 
 /// Who can reach Glances.
 #[derive(Debug, Clone)]
@@ -152,13 +191,18 @@ impl Glances {
 
 /// Glances' web server as `lamplighter-glances.service`.
 ///
-/// Facts: `glances_version`, `glances_api` (3 or 4), `glances_path`; with [`Profile::Front`] also `tls_sha256`, the
+/// Facts: `glances_version`, `glances_api` (3 or 4), `glances_path`, `glances_from`; with [`Profile::Front`] also `tls_sha256`, the
 /// fingerprint of the certificate (hex of its DER form's SHA-256).
 pub fn glances(wish: &Glances) -> Result<Recipe> {
     let port = wish.port.to_string();
     let allow = blocks(&wish.allow);
     let mut plan = vec!["system"];
-    let mut values = shell::assignments(&[("PORT", &port), ("ALLOW", &allow)])?;
+    let mut values = shell::assignments(&[
+        ("PORT", &port),
+        ("ALLOW", &allow),
+        ("SOURCE", wish.source.name()),
+        ("BUNDLE", &wish.bundle),
+    ])?;
     let bind = match &wish.profile {
         Profile::Open => Ipv4Addr::UNSPECIFIED.into(),
         Profile::Bind(address) => *address,
@@ -213,6 +257,48 @@ pub fn glances(wish: &Glances) -> Result<Recipe> {
             "glances.sh"
         ),
     })
+}
+
+/// Where [`glances`] would take the program from. Fact `way`: `there` (it has it already), `package VERSION`, `wheels`, or
+/// nothing while the server does not know its packages.
+pub fn glances_way(wish: &Glances) -> Result<Recipe> {
+    Ok(Recipe {
+        name: "glances_way",
+        root: false,
+        deadline: MINUTE,
+        plan: vec!["software"],
+        values: Secret::new(shell::assignments(&[
+            ("SOURCE", wish.source.name()),
+            ("BUNDLE", &wish.bundle),
+        ])?),
+        text: script!("prelude.sh", "found.sh", "glances_way.sh"),
+    })
+}
+
+/// Takes away what [`glances`] has made. Packages of the distribution stay.
+pub fn glances_gone() -> Recipe {
+    Recipe {
+        name: "glances_gone",
+        root: true,
+        deadline: 5 * MINUTE,
+        plan: vec![
+            "system",
+            "glances_gone",
+            "front_gone",
+            "glances_account_gone",
+            "glances_venv_gone",
+        ],
+        values: Secret::default(),
+        text: script!(
+            "prelude.sh",
+            "found.sh",
+            "nginx.sh",
+            "site.sh",
+            "stage.sh",
+            "glances.sh",
+            "glances_gone.sh"
+        ),
+    }
 }
 
 /// The password file is `user:hash`, one line; HTTP sends `user:password`.

@@ -117,6 +117,21 @@ pub const STEPS: &[Step] = &[
         "Прежний вход убран",
     ),
     name(
+        "glances_gone",
+        "Service of Lamplighter’s Glances is gone",
+        "Служба Glances от Lamplighter убрана",
+    ),
+    name(
+        "glances_account_gone",
+        "Account for Glances is gone",
+        "Учётная запись для Glances убрана",
+    ),
+    name(
+        "glances_venv_gone",
+        "Glances from wheels is gone",
+        "Glances из wheel-пакетов убран",
+    ),
+    name(
         "firewall_free",
         "The firewall is free to be changed",
         "Брандмауэр можно менять",
@@ -299,6 +314,27 @@ pub const FAILURES: &[Failure] = &[
         Kind::Upstream,
         "“journalctl -u lamplighter-glances” on the server says more. Files and services were put back as they were.",
     ),
+    failure(
+        "glances_no_package",
+        Kind::Conflict,
+        "This release may have none: choose “wheels” as the source. On Ubuntu it is in the section “universe”.",
+    ),
+    failure(
+        "wheels_unfit",
+        Kind::Conflict,
+        "Make a bundle of wheels with “pip download” on a machine with the server’s Python, and name it in the settings (glances.bundle).",
+    ),
+    failure(
+        "index_unreachable",
+        Kind::Upstream,
+        "Let the server reach its index (pip config), or name a bundle of wheels in the settings (glances.bundle).",
+    ),
+    failure(
+        "bundle_missing",
+        Kind::Upstream,
+        "Try again: what has arrived is sent once more.",
+    ),
+    failure("venv_foreign", Kind::Conflict, "Move that folder away, then try again."),
     failure(
         "other_firewall",
         Kind::Conflict,

@@ -92,6 +92,18 @@ pub fn networks(text: &str) -> Result<String, String> {
     Ok(blocks.join(" "))
 }
 
+/// The whole path of a tar on this machine, or nothing. What lies there is looked at when it is used.
+pub fn tar_path(text: &str) -> Result<String, String> {
+    let whole = text.starts_with('/') && text.ends_with(".tar") && text.split('/').all(|part| part != "..");
+    match whole || text.is_empty() {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "“{}” is not a whole path like /srv/glances.tar.",
+            one_line(text, 60)
+        )),
+    }
+}
+
 /// A user name that HTTP Basic can carry, or nothing.
 pub fn http_user(text: &str) -> Result<String, String> {
     match text.contains(':') {

@@ -174,6 +174,14 @@ pub const TABLE: &[Setting] = &[
         "Где Glances слушает на серверах, добавленных с этого момента: host — один адрес, под которым сервер известен, без пароля, для частной сети (сервер, известный по имени, получает обычное). Пусто, обычное: за nginx с TLS и паролем. Действует со следующей установки Glances; у каждого сервера можно изменить."
     ),
     text!(
+        "glances.bundle",
+        "",
+        300, // room for a long path
+        check::tar_path,
+        "For servers whose release has no Glances package: a tar of Python wheels on this machine, which Lamplighter puts on the server itself. Empty: pip on the server asks the index it is set up for. To make one: pip download --only-binary=:all: -d wheels 'glances[web]<5' with the server's version of Python, then tar -C wheels -cf glances.tar .",
+        "Для серверов, в чьём выпуске нет пакета Glances: tar-архив wheel-пакетов Python на этой машине, Lamplighter сам положит его на сервер. Пусто: pip на сервере спрашивает настроенный там индекс. Как собрать: pip download --only-binary=:all: -d wheels 'glances[web]<5' той же версией Python, что на сервере, затем tar -C wheels -cf glances.tar ."
+    ),
+    text!(
         "acme.email",
         "",
         200, // RFC 5321 allows 254; nobody's address is that long

@@ -38,8 +38,10 @@ pub fn key(name: &str) -> String {
     fs::read_to_string(dir.join("keys").join(name)).unwrap()
 }
 
+/// h1 … h20, and d11 and d13.
 pub fn address(host: &str) -> String {
-    format!("10.77.0.{}", 10 + host[1..].parse::<u8>().unwrap())
+    let above = if host.starts_with('d') { 20 } else { 10 };
+    format!("10.77.0.{}", above + host[1..].parse::<u8>().unwrap())
 }
 
 /// The hosts are shared by the stories of a file: one story at a time.
@@ -59,6 +61,18 @@ impl Hosts {
         args.extend(layer.iter().flat_map(|layer| ["--layer", layer]));
         script("up", &args);
         Hosts(names, alone)
+    }
+
+    /// The same; None, and said loudly, where a Debian of theirs cannot be fetched.
+    pub fn fetched(names: &'static [&'static str]) -> Option<Hosts> {
+        let alone = LAB.lock().unwrap_or_else(|e| e.into_inner());
+        let out = Command::new(place("up")).args(names).arg("--fresh").output().unwrap();
+        if out.status.code() == Some(3) {
+            eprintln!("NOT RUN on {names:?}: {}", said(&out));
+            return None;
+        }
+        assert!(out.status.success(), "{names:?}: {}", said(&out));
+        Some(Hosts(names, alone))
     }
 }
 
@@ -129,6 +143,20 @@ pub fn fetch(host: &str, name: &str, path: &str) -> Option<(u16, String)> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_string()))
+}
+
+/// Status and body over TLS, as a machine that trusts the ACME server's root sees them.
+pub fn fetch_tls(host: &str, name: &str) -> (String, String) {
+    let shown = on(
+        host,
+        &format!(
+            "curl -sk https://10.77.0.2:15000/roots/0 -o /tmp/root.pem
+             curl -s --cacert /tmp/root.pem --resolve {name}:443:{} -w '\\n%{{http_code}}' https://{name}/; true",
+            address(host)
+        ),
+    );
+    let (body, status) = shown.rsplit_once('\n').unwrap_or(("", &shown));
+    (status.into(), body.into())
 }
 
 /// A back end on the server that answers everything with `word`.

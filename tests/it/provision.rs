@@ -8,7 +8,7 @@ use lamplighter::base::secret::Secret;
 use lamplighter::provision::progress::Progress;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Proof, Sum, Wanted};
 use lamplighter::provision::steps::{FAILURES, STEPS};
-use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Recipe, Report, State, recipes};
+use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Recipe, Report, Source, State, recipes};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -40,6 +40,8 @@ fn front(password: &str, allow: &[&str]) -> Glances {
             password: Secret::new(password),
         },
         allow: allow.iter().map(|block| Guest::parse(block).unwrap()).collect(),
+        source: Source::Auto,
+        bundle: String::new(),
     }
 }
 
@@ -50,6 +52,8 @@ fn all_recipes() -> Vec<Recipe> {
             port: 1,
             profile,
             allow: vec![],
+            source: Source::Auto,
+            bundle: String::new(),
         })
         .unwrap()
     };
@@ -66,6 +70,8 @@ fn all_recipes() -> Vec<Recipe> {
         plain(bind("10.0.0.1")),
         plain(bind("fd00::1")),
         plain(Profile::front()),
+        recipes::glances_way(&front("password", &[])).unwrap(),
+        recipes::glances_gone(),
         recipes::firewall(&wall).unwrap(),
         recipes::confirm(),
     ];
@@ -197,6 +203,8 @@ fn what_cannot_be_a_login_is_refused() {
                 password: Secret::new(password),
             },
             allow: vec![],
+            source: Source::Auto,
+            bundle: String::new(),
         })
     };
     let wrong = |result: Result<Recipe, Error>| {
@@ -281,6 +289,8 @@ fn the_firewall_is_only_asked_for_where_nginx_does_not_do_it() {
         port: 61208,
         profile,
         allow,
+        source: Source::Auto,
+        bundle: String::new(),
     };
     assert!(wish(Profile::front(), allow.clone()).firewall(22, false).is_none());
     assert!(wish(Profile::Open, vec![]).firewall(22, false).is_none());

@@ -260,6 +260,84 @@ fn nothing_has_a_name_that_looks_like_another_one() {
 }
 
 #[test]
+fn where_glances_would_come_from_is_told_before_and_what_is_not_ours_stays() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let id = admin.post("/api/servers", &server("plain", 22)).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let path = format!("{}/install-glances", at(id));
+    let told = admin.get(&path).is(200);
+    assert_eq!((&told["next"], &told["bundle"]), (&json!(null), &json!(null)));
+    assert_eq!(
+        admin.post(&path, &json!({ "source": "pip" })).wrong_fields(),
+        ["source"]
+    );
+
+    for bad in ["glances.tar", "/srv/../etc/x.tar", "/etc/passwd"] {
+        let refused = admin.put("/api/settings", &json!({ "glances.bundle": bad }));
+        assert_eq!(refused.wrong_fields(), ["glances.bundle"], "{bad}");
+    }
+    // What lies there is looked at each time: nothing, something else, a bundle.
+    let dir = std::path::PathBuf::from(house.dir());
+    let file = dir.join("wheels.tar");
+    admin
+        .put("/api/settings", &json!({ "glances.bundle": file.to_str().unwrap() }))
+        .is(200);
+    let tar = |names: &[&str]| {
+        names
+            .iter()
+            .for_each(|name| std::fs::write(dir.join(name), name).unwrap());
+        let mut tar = std::process::Command::new("tar");
+        assert!(
+            tar.arg("-C")
+                .arg(&dir)
+                .arg("-cf")
+                .arg(&file)
+                .args(names)
+                .status()
+                .unwrap()
+                .success()
+        );
+        admin.get(&path).is(200)
+    };
+    let none = admin.get(&path).is(200);
+    assert!(
+        none["bundle_problem"].as_str().unwrap().contains("wheels.tar"),
+        "{none}"
+    );
+    for other in [
+        &["psutil-7.0-any.whl"][..],
+        &["glances-4.4.1-py3-none-any.whl", "setup.py"],
+    ] {
+        let seen = tar(other);
+        assert!(seen["bundle"].is_null() && seen["bundle_problem"].is_string(), "{seen}");
+    }
+    let seen = tar(&["glances-4.4.1-py3-none-any.whl", "psutil-7.0-any.whl"]);
+    let sum = std::process::Command::new("sha256sum").arg(&file).output().unwrap();
+    let sum = String::from_utf8_lossy(&sum.stdout)[..64].to_string();
+    assert_eq!(
+        (
+            &seen["bundle"]["sha256"],
+            &seen["bundle"]["glances"],
+            &seen["bundle"]["wheels"]
+        ),
+        (&json!(sum), &json!(["4.4.1"]), &json!(2)),
+        "{seen}"
+    );
+    assert!(
+        admin
+            .get(&format!("/servers/{id}/install-glances"))
+            .text()
+            .contains(&sum)
+    );
+
+    let remove = format!("{}/remove-glances", at(id));
+    admin.post(&remove, &json!({})).fails(409, "glances_not_ours");
+    assert_eq!(admin.get(&format!("/servers/{id}/remove-glances")).status, 200);
+}
+
+#[test]
 fn who_may_ask_glances_is_kept_from_one_installation_to_the_next() {
     let house = House::with(Rooms::ApiOnly, &[]);
     let admin = house.admin();

@@ -3,7 +3,7 @@
 
 use crate::common;
 
-use common::lab::{self, Hosts, add, back_end, changes, ended, fetch, on};
+use common::lab::{self, Hosts, add, back_end, changes, ended, fetch, fetch_tls, on};
 use common::*;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -461,20 +461,6 @@ fn several_servers_are_served_one_first_and_the_first_failure_stops_the_rest() {
     assert!(sites("h1").is_empty());
     assert_eq!(fetch("h2", NAME, "/"), Some((200, "first".into())));
     house.admin().delete("/api/servers/2").fails(409, "server_used");
-}
-
-/// Status and body over TLS, as a machine that trusts the ACME server's root sees them.
-fn fetch_tls(host: &str, name: &str) -> (String, String) {
-    let shown = on(
-        host,
-        &format!(
-            "curl -sk https://10.77.0.2:15000/roots/0 -o /tmp/root.pem
-             curl -s --cacert /tmp/root.pem --resolve {name}:443:{} -w '\\n%{{http_code}}' https://{name}/; true",
-            lab::address(host)
-        ),
-    );
-    let (body, status) = shown.rsplit_once('\n').unwrap_or(("", &shown));
-    (status.into(), body.into())
 }
 
 /// Issue 3's “Seen”, by script.

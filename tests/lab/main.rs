@@ -6,6 +6,7 @@ mod common;
 mod fake;
 
 mod certwatch;
+mod debians;
 mod dns;
 mod domains;
 mod first_light;

@@ -5,7 +5,7 @@ use lamplighter::base::error::Result;
 use lamplighter::base::host::{Guest, Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
-use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Recipe, Report, State, recipes};
+use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Recipe, Report, Source, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -285,6 +285,8 @@ fn glances_answers_behind_tls_and_a_password() {
         port: 61208,
         profile: Profile::Open,
         allow: vec![],
+        source: Source::Auto,
+        bundle: String::new(),
     };
     server.run("root", &recipes::glances(&open).unwrap()).unwrap();
     assert_eq!(
@@ -438,6 +440,8 @@ fn a_port_or_address_that_is_not_ours_is_refused_before_anything_changes() {
         port,
         profile,
         allow: vec![],
+        source: Source::Auto,
+        bundle: String::new(),
     };
     let refused = server
         .run("root", &recipes::glances(&wish(22, Profile::Open)).unwrap())
@@ -559,6 +563,8 @@ fn the_firewall_lets_in_who_is_named_and_ssh() {
         port: 61208,
         profile: Profile::Open,
         allow: vec![],
+        source: Source::Auto,
+        bundle: String::new(),
     };
     server.run("ops", &recipes::glances(&open).unwrap()).unwrap();
     let url = "http://10.77.0.13:61208/api/3/mem";
@@ -708,6 +714,8 @@ fn front() -> Glances {
             password: Secret::new(PASSWORD),
         },
         allow: vec![],
+        source: Source::Auto,
+        bundle: String::new(),
     }
 }
 

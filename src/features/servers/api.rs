@@ -6,7 +6,7 @@ use super::{Filter, Server, State, Worst};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
 use crate::http::input::Input;
@@ -14,9 +14,12 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
+use crate::provision::{recipes, wheels};
+use crate::settings;
 use crate::task::{self, queue};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
@@ -29,7 +32,9 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/api/servers/{id}/accept-host-key", Right::Edit, accept_host_key),
     route(Post, "/api/servers/{id}/check-ssh", Right::Act, check_ssh),
     route(Post, "/api/servers/{id}/deploy-proxy", Right::Act, deploy_proxy),
+    route(Get, "/api/servers/{id}/install-glances", Right::Act, look_install),
     route(Post, "/api/servers/{id}/install-glances", Right::Act, install_glances),
+    route(Post, "/api/servers/{id}/remove-glances", Right::Act, remove_glances),
 ];
 
 /// A server as the API shows it. No secret is in it: there is no field for one.
@@ -359,6 +364,60 @@ fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
 
 fn install_glances(ctx: &Ctx) -> Result<Reply> {
     Reply::accepted(start_install(ctx)?)
+}
+
+/// Where an installation of Glances would take the program from, as far as it is known before.
+#[derive(Serialize)]
+pub struct Sources {
+    /// What is there: `package`, `index`, `bundle SHA256`, or the folder of somebody else's.
+    from: Option<String>,
+    /// Where it would come from otherwise: `package VERSION` or `wheels`; unknown before the first check, and on a server
+    /// that has not read its package lists.
+    next: Option<String>,
+    /// What the setting names.
+    bundle: Option<wheels::Summary>,
+    /// Why that cannot be used.
+    bundle_problem: Option<String>,
+    /// Where wheels go on the server.
+    folder: &'static str,
+}
+
+/// See [`Sources`].
+pub fn sources(app: &App, server: &super::Server) -> Result<Sources> {
+    let facts: BTreeMap<String, String> = serde_json::from_str(&server.facts).unwrap_or_default();
+    let fact = |name: &str| facts.get(name).filter(|v| !v.is_empty()).cloned();
+    let path = app.db.read(|conn| settings::text(conn, "glances.bundle"))?;
+    let bundle = (!path.is_empty()).then(|| wheels::summary(&path)).transpose();
+    let bundle_problem = bundle.as_ref().err().map(|e| e.say.clone());
+    Ok(Sources {
+        from: fact("glances_from"),
+        next: fact("glances_next"),
+        bundle: bundle.unwrap_or_default(),
+        bundle_problem,
+        folder: recipes::VENV,
+    })
+}
+
+fn look_install(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let server = ctx.app.db.read(|conn| super::get(conn, id))?;
+    Reply::json(&sources(ctx.app, &server)?)
+}
+
+fn remove_glances(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    Reply::accepted(start_remove(ctx)?)
+}
+
+/// The same for the page. What somebody else has installed is not ours to take away.
+pub fn start_remove(ctx: &Ctx) -> Result<Id<Task>> {
+    let id = ctx.id(0, "server")?;
+    let server = ctx.app.db.read(|conn| super::get(conn, id))?;
+    if server.glances_profile == "unknown" {
+        let say = "Lamplighter has not installed Glances on this server, so it takes none away.";
+        return Err(Error::new(Kind::Conflict, "glances_not_ours", say));
+    }
+    start_on(ctx, id, super::tasks::REMOVE_GLANCES, serde_json::json!({}))
 }
 
 /// The same for the page.

@@ -38,6 +38,8 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/servers/{id}/deploy-proxy", Right::Act, deploy_proxy),
     route(Get, "/servers/{id}/install-glances", Right::Act, ask_glances),
     route(Post, "/servers/{id}/install-glances", Right::Act, install_glances),
+    route(Get, "/servers/{id}/remove-glances", Right::Act, ask_remove),
+    route(Post, "/servers/{id}/remove-glances", Right::Act, remove_glances),
 ];
 
 /// What a page reads out of a server's last sample. Absent is unknown, never 0.
@@ -434,7 +436,7 @@ struct Fact {
 }
 
 /// The facts that are shown, in this order, as `check-ssh` and the installs name them.
-const FACTS: [&str; 11] = [
+const FACTS: [&str; 12] = [
     "kernel",
     "arch",
     "cpu_model",
@@ -445,6 +447,7 @@ const FACTS: [&str; 11] = [
     "sudo_works",
     "nginx",
     "glances_version",
+    "glances_from",
     "systemd",
 ];
 
@@ -586,6 +589,7 @@ struct Show {
     open_task: Option<i64>,
     /// Domains that keep it from being deleted.
     serves: Vec<(i64, String)>,
+    sources: api::Sources,
     panels: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -628,6 +632,7 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
     let host = server.lamp.host.clone();
     let moved = server.moved.as_ref().filter(|(at, _)| clock::now() - at < MOVED_SHOWN);
     let moved = moved.map(|(at, seen)| format!("{} {seen}", clock::rfc3339(*at)));
+    let sources = api::sources(ctx.app, &server)?;
     let (server, facts) = view(server, sample);
     if let (true, Some(latest)) = (why.evidence.is_empty(), latest.get(&id)) {
         why.evidence.push(format!("GET {}", server.glances_url));
@@ -651,6 +656,7 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
         open_task: tasks.iter().find(|t| !t.status.is_final()).map(|t| t.id.get()),
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
         serves,
+        sources,
         panels,
     };
     Ok(Prepared::of(content))
@@ -822,7 +828,8 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 fn ask(ctx: &Ctx, what: &str, unconfirmed: bool) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let (server, serves) = (ctx.app.db).read(|conn| Ok((super::get(conn, id)?, super::serves(conn, id)?)))?;
-    let content = serde_json::json!({ "ask": what, "server": view(server, None).0, "serves": serves, "unconfirmed": unconfirmed });
+    let sources = api::sources(ctx.app, &server)?;
+    let content = serde_json::json!({ "ask": what, "server": view(server, None).0, "serves": serves, "unconfirmed": unconfirmed, "sources": sources });
     page::show(ctx, "servers/ask.html", content)
 }
 
@@ -882,6 +889,14 @@ fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
 
 fn ask_glances(ctx: &Ctx) -> Result<Reply> {
     ask(ctx, "glances", false)
+}
+
+fn ask_remove(ctx: &Ctx) -> Result<Reply> {
+    ask(ctx, "remove", false)
+}
+
+fn remove_glances(ctx: &Ctx) -> Result<Reply> {
+    Ok(follow(api::start_remove(ctx)?))
 }
 
 fn install_glances(ctx: &Ctx) -> Result<Reply> {

@@ -517,6 +517,16 @@ pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -
     Ok(())
 }
 
+/// Its Glances is still to come.
+pub fn set_newcomer(conn: &Conn, id: Id<id::Server>, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE servers SET status = 'provisioning', status_since = ?2, last_error_code = NULL, last_error_say = NULL,
+           host_seen = NULL, glances_api = NULL WHERE id = ?1",
+        params![id.get(), at],
+    )?;
+    Ok(())
+}
+
 pub fn set_lamp(conn: &Conn, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
     let (code, say) = lamp.error.as_ref().map(|(c, s)| (c.as_str(), s.as_str())).unzip();
     conn.prepare_cached(

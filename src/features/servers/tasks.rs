@@ -14,7 +14,9 @@ use crate::db::Tx;
 use crate::events::outbox::{self, Event};
 use crate::http::input::Input;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
-use crate::provision::{self, Glances, Profile, Recipe, Report, State, recipes};
+use crate::provision::wheels;
+use crate::provision::{self, Glances, Profile, Recipe, Report, Source, State, recipes};
+use crate::settings;
 use crate::ssh::{Job, Stream, Target};
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
@@ -31,6 +33,9 @@ pub const CHECK_SSH: &str = "server.check_ssh";
 pub const DEPLOY_PROXY: &str = "server.deploy_proxy";
 /// Name of a kind.
 pub const INSTALL_GLANCES: &str = "server.install_glances";
+
+/// Name of a kind.
+pub const REMOVE_GLANCES: &str = "server.remove_glances";
 
 /// All kinds. Each may run twice: its steps look before they change.
 pub const TASKS: &[Kind] = &[
@@ -61,6 +66,13 @@ pub const TASKS: &[Kind] = &[
         twice_ok: true,
         deadline: Duration::from_secs(40 * 60),
         run: install_glances,
+    },
+    Kind {
+        name: REMOVE_GLANCES,
+        title: ["Remove Glances", "Убрать Glances"],
+        twice_ok: true,
+        deadline: Duration::from_secs(20 * 60),
+        run: remove_glances,
     },
 ];
 
@@ -260,10 +272,13 @@ struct Install {
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     allow: Vec<String>,
+    /// Of [`Source::NAMES`]; absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
 }
 
-/// Reads `{"profile":"protected|bind|open","port","front_port","address","allow":["controller","10.0.0.0/8"]}`; all may be
-/// absent. Then the address and who may ask are as stored of the server.
+/// Reads `{"profile":"protected|bind|open","port","front_port","address","allow":["controller","10.0.0.0/8"],
+/// "source":"auto|package|wheels"}`; all may be absent. Then the address and who may ask are as stored of the server.
 pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
     let i = &mut input;
     let profile = i.choice("profile", &["protected", "bind", "open"]);
@@ -272,6 +287,9 @@ pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
     let front_port = i.number("front_port", 1..=65535).map(|n| n as u16);
     let address = model::bind(i, "address", &f.host).unwrap_or_else(|| f.glances_bind.clone());
     let allow = model::guests(i, "allow").unwrap_or_else(|| f.glances_allow.clone());
+    let source = i
+        .choice("source", &Source::NAMES)
+        .filter(|source| *source != Source::default().name());
     if profile == "bind" && address.is_empty() && !i.has_error("address") {
         i.wrong(
             "address",
@@ -286,6 +304,7 @@ pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
         front_port,
         address: Some(address).filter(|_| profile == "bind"),
         allow,
+        source: source.map(String::from),
     };
     serde_json::to_value(install).map_err(Error::internal)
 }
@@ -294,11 +313,23 @@ fn install_glances(run: &Run) -> Result<Outcome> {
     let choice: Install = run.input()?;
     let way = reach(run)?;
     let server = &way.server;
-    let wish = wish(run, server, &choice)?;
+    let mut wish = wish(run, server, &choice)?;
     if let Profile::Front { password, .. } = &wish.profile {
         run.log.hide(password);
     }
+    bring_wheels(run, &way, &mut wish)?;
     let mut done = provision(run, &way, &recipes::glances(&wish)?)?;
+    if let Some((port, from)) = done
+        .facts
+        .remove("front_walled")
+        .as_deref()
+        .and_then(|w| w.split_once(' '))
+    {
+        let say = format!(
+            "ufw is on there, and no rule of it lets anybody reach port {port}: the lamp stays dark until one does. On the server: ufw allow from {from} to any port {port} proto tcp"
+        );
+        run.log.line("warning", "task", "", &say);
+    }
     let had = !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http";
     if let Some(firewall) = wish.firewall(server.fields.ssh_port, had) {
         let result = provision::firewall(&run.app.ssh, &way.target, &firewall, run.cancel, &mut |report| {
@@ -307,6 +338,74 @@ fn install_glances(run: &Run) -> Result<Outcome> {
         done.changed += way.watch(run.app, run.cancel, result)?.changed;
     }
     keep_glances(run, server, choice.allow, wish, done)
+}
+
+/// Puts the bundle on a server that will need it, before the job that installs from it.
+fn bring_wheels(run: &Run, way: &Way, wish: &mut Glances) -> Result<()> {
+    let path = run.app.db.read(|conn| settings::text(conn, "glances.bundle"))?;
+    if path.is_empty() || wish.source == Source::Package {
+        return Ok(());
+    }
+    let bundle = wheels::summary(&path);
+    if let Ok(bundle) = &bundle {
+        wish.bundle = bundle.sha256.clone();
+    }
+    // A job of its own, but no step of this task: it only looks.
+    let looked = way.run(run.app, &recipes::glances_way(wish)?, run.cancel, &mut |_| {})?;
+    let from = looked.facts.get("way").map_or("", String::as_str);
+    if from == "there" || from.starts_with("package ") {
+        return Ok(());
+    }
+    let bundle = bundle?;
+    run.log.say(&format!(
+        "Glances {} comes from the bundle {}: {} wheels, SHA-256 {}. It goes to the server now.",
+        bundle.glances.join(", "),
+        bundle.path,
+        bundle.wheels,
+        bundle.sha256
+    ));
+    let pushed = wheels::push(&run.app.ssh, &way.target, &bundle, run.cancel);
+    way.watch(run.app, run.cancel, pushed)
+}
+
+/// What was installed goes; the server is then one whose Glances is still to come.
+fn remove_glances(run: &Run) -> Result<Outcome> {
+    let way = reach(run)?;
+    let server = &way.server;
+    let mut done = provision(run, &way, &recipes::glances_gone())?;
+    if !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http" {
+        let firewall = provision::Firewall {
+            ssh_port: server.fields.ssh_port,
+            port: server.fields.glances_port,
+            allow: Vec::new(),
+            revert: provision::Firewall::REVERT,
+        };
+        let result = provision::firewall(&run.app.ssh, &way.target, &firewall, run.cancel, &mut |report| {
+            tell(run, "", report)
+        });
+        done.changed += way.watch(run.app, run.cancel, result)?.changed;
+    }
+    let mut f = server.fields.clone();
+    f.glances_host = String::new();
+    f.glances_tls_pin = String::new();
+    f.glances_username = String::new();
+    f.glances_scheme = "http";
+    f.glances_port = GLANCES_PORT;
+    f.glances_auth_type = "none";
+    let id = server.id;
+    let commit = move |tx: &Tx| {
+        queries::set_glances(tx, id, &f, "unknown")?;
+        queries::set_sealed(tx, id, "glances_password", None)?;
+        queries::set_newcomer(tx, id, clock::now())?;
+        let stored = super::get(tx, id)?;
+        let mut facts: BTreeMap<String, String> = serde_json::from_str(&stored.facts).unwrap_or_default();
+        facts.retain(|key, _| !key.starts_with("glances") && key != "tls_sha256");
+        queries::set_facts(tx, id, &facts_json(&facts), stored.facts_at.unwrap_or_else(clock::now))
+    };
+    Ok(Outcome {
+        changed: done.changed,
+        commit: Some(Box::new(commit)),
+    })
 }
 
 /// The choice made complete: what is stored already is used again, so that a second run changes nothing.
@@ -345,7 +444,13 @@ fn wish(run: &Run, server: &Server, choice: &Install) -> Result<Glances> {
         .port
         .unwrap_or(if is_plain { f.glances_port } else { GLANCES_PORT });
     let allow = choice.allow.iter().filter_map(|t| Guest::parse(t).ok()).collect();
-    Ok(Glances { port, profile, allow })
+    Ok(Glances {
+        port,
+        profile,
+        allow,
+        source: Source::of(choice.source.as_deref().unwrap_or_default()),
+        bundle: String::new(),
+    })
 }
 
 /// From now on the poller asks where Glances was put, with the credentials it was given.

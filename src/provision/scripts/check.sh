@@ -60,8 +60,10 @@ look_addresses() {
 look_software() {
   PACKAGES='glances python3 certbot ufw'
   command -v nginx >/dev/null && fact nginx "$(nginx -v 2>&1 | sed -n 's/^nginx version: //p')"
-  glances_find && fact glances "$GLANCES_VERSION" && fact glances_path "$GLANCES"
+  if glances_find; then fact glances "$GLANCES_VERSION"; fact glances_path "$GLANCES"; fact glances_from "$(glances_from)"
+  else fact glances_next "$(glances_next)"; fi
   for name in python3 certbot ufw; do package "$name" && fact "$name" "$VALUE"; done
+  package certbot || ! command -v certbot >/dev/null || fact certbot "$(command -v certbot)"
   return 0
 }
 

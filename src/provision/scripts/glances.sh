@@ -1,6 +1,7 @@
-# install-glances: Glances' web server as our own unit. Values: PORT, BIND; with an nginx front also FRONT_PORT, FRONT_USER,
-# FRONT_PASSWORD, FRONT_LOGIN (both as HTTP sends them) and ALLOW (blocks of addresses, separated by spaces; empty: everyone
-# who knows the password).
+# install-glances: Glances' web server as our own unit. Values: PORT, BIND; SOURCE (auto: the distribution's package, where it
+# has one, else wheels; package; wheels), BUNDLE (the SHA-256 of a tar of wheels, whose parts lie in PARTS; empty: pip asks
+# the index that this server is set up for); with an nginx front also FRONT_PORT, FRONT_USER, FRONT_PASSWORD, FRONT_LOGIN
+# (both as HTTP sends them) and ALLOW (blocks of addresses, separated by spaces; empty: everyone who knows the password).
 
 UNIT=lamplighter-glances.service
 UNIT_FILE=/etc/systemd/system/$UNIT
@@ -39,22 +40,77 @@ look_glances_port() {
 
 # --- the program ---------------------------------------------------------------------------------------------------
 
-# The web server's own library is only a recommended package: bottle for Glances 3, uvicorn and jinja2 for 4.
-web_packages() { case $1 in [0-3].*) echo python3-bottle ;; *) echo python3-uvicorn python3-jinja2 ;; esac; }
-
 glances_known() { [ -n "${GLANCES_VERSION:-}" ] || glances_find; }
-# shellcheck disable=SC2046  # a list of packages
-look_glances_package() {
-  glances_known || return 1
-  [ "$GLANCES" != /usr/bin/glances ] || installed $(web_packages "$GLANCES_VERSION")
-}
+look_glances_package() { glances_suits; }
 install_glances() {
-  if ! installed glances; then GLANCES_NEW=1; fi
   on_undo packages_back
-  version=$(candidate glances) || { wait_dpkg_lock; apt_update; version=$(candidate glances || :); }
-  # shellcheck disable=SC2046
-  apt_install glances $(web_packages "${version:-3.}")
+  version=''
+  if [ "$SOURCE" != wheels ]; then
+    version=$(candidate glances) || { wait_dpkg_lock; apt_update; version=$(candidate glances || :); }
+    [ -n "$version" ] || [ "$SOURCE" = auto ] || fail glances_no_package 'The package sources of this server have no package glances.'
+  fi
+  if [ -n "$version" ]; then
+    if ! installed glances; then GLANCES_NEW=1; fi
+    # shellcheck disable=SC2046
+    apt_install glances $(web_packages "$version")
+  else
+    install_wheels
+  fi
   GLANCES_VERSION=''
+}
+
+# --- from wheels: a Python environment of its own, and nothing else of the server's Python is touched -----------------
+
+WHEELS_MIN_KIB=204800
+venv_is_ours() { [ -f "$VENV/lamplighter" ]; }
+venv_aside() {
+  [ -e "$VENV" ] || return 0
+  venv_is_ours || fail venv_foreign "$VENV is there, and Lamplighter has not made it."
+  rm -rf "$VENV.old"
+  on_undo venv_back
+  mv -T "$VENV" "$VENV.old"
+}
+venv_back() { [ ! -e "$VENV.old" ] || { rm -rf "$VENV"; mv -T "$VENV.old" "$VENV"; }; }
+install_wheels() {
+  installed python3-venv || apt_install python3-venv
+  free=$(df -Pk /opt | sed -n '2s/ *[0-9]*%.*//;2s/.* //p')
+  [ "${free:-0}" -ge "$WHEELS_MIN_KIB" ] || fail disk_full "Only ${free:-0} KiB are free at /opt; Glances from wheels needs $WHEELS_MIN_KIB."
+  venv_aside
+  on_undo rm -rf "$VENV"
+  { mkdir -m 755 "$VENV" && echo 'Made by Lamplighter, which also removes it as a whole.' >"$VENV/lamplighter"; } || fail write_failed "$VENV cannot be written."
+  run python3 -m venv "$VENV" || fail wheels_unfit "Python cannot make an environment in $VENV."
+  set --
+  if [ -n "$BUNDLE" ]; then
+    unpack_bundle
+    set -- --no-index --find-links "$VENV/wheels"
+  fi
+  # Wheels only: the code of a package that is to be built would run as root.
+  set -- "$VENV/bin/python3" -m pip install --disable-pip-version-check --no-input --no-cache-dir --progress-bar off --timeout 20 --retries 2 \
+    --only-binary=:all: "$@" 'glances[web]>=3.3,<5'
+  tmp
+  running "$@"
+  { { RC=0; "$@" </dev/null 2>&1 || RC=$?; echo "$RC" >"$TMP/rc"; } | tee "$TMP/pip"; } 9>&-
+  RC=$(cat "$TMP/rc")
+  ran || pip_failed
+  rm -rf "$VENV/wheels"
+  echo "${BUNDLE:+bundle }${BUNDLE:-index}" >"$VENV/from"
+}
+unpack_bundle() {
+  tmp
+  cat "$PARTS"/[0-9]* >"$TMP/bundle" 2>/dev/null || :
+  sum=$(sha256sum <"$TMP/bundle")
+  [ "${sum%% *}" = "$BUNDLE" ] || fail bundle_missing "The bundle of wheels did not arrive on this server: it has the SHA-256 ${sum%% *} there."
+  { mkdir "$VENV/wheels" && tar -xf "$TMP/bundle" -C "$VENV/wheels" --no-same-owner --no-same-permissions; } || fail write_failed "$VENV/wheels cannot be written."
+  rm -f "$TMP/bundle"
+}
+pip_failed() {
+  { sed -n "s/.*connection broken by '\(.*\)': .*/\1/p" "$TMP/pip" | tail -n 1; grep -E '^ *ERROR' "$TMP/pip" | tail -n 3; } >&2 || :
+  python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || :)
+  if [ -n "$BUNDLE" ]; then fail wheels_unfit "The bundle has not all that Glances needs with Python $python on $(uname -m)."
+  elif grep -qiE 'connection broken|NewConnectionError|Max retries|timed out|resolution|SSLError|ProxyError' "$TMP/pip"; then
+    fail index_unreachable 'pip does not reach the index that this server is set up for.'
+  fi
+  fail wheels_unfit "The index has no Glances that fits Python $python on $(uname -m)."
 }
 
 # Debian's unit runs another server (`glances -s`) and starts with the package. It is switched off, not masked: a mask would
@@ -79,6 +135,8 @@ make_account() {
   run useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$ACCOUNT"
 }
 
+# Debian's Glances 4 comes without the page that it serves, and ends at once unless it is told to serve none.
+no_page() { case $GLANCES_VERSION in [0-3].*) ;; *) [ -d "$GLANCES_LIB/outputs/static/public" ] || echo ' --disable-webui' ;; esac; }
 # Behind the front Glances talks to this machine alone; that also stops its questions about the public address.
 unit_text() {
   network=''
@@ -93,7 +151,7 @@ After=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart=$GLANCES -w -p $PORT -B $BIND --disable-check-update
+ExecStart=$GLANCES -w -p $PORT -B $BIND --disable-check-update$(no_page)
 Restart=always
 RestartSec=5s
 User=$ACCOUNT
@@ -266,7 +324,14 @@ put_front_conf() { on_undo reload_nginx; put_file "$FRONT_CONF" 644 root:root "$
 look_front_test() { look_nginx_after; look_nginx_read "$FRONT_CONF"; }
 front_is_loaded() { enabled nginx.service && fresh nginx.service "$FRONT_CONF" "$FRONT_DIR/glances.key" "$FRONT_DIR/glances.crt"; }
 look_front_running() { works || front_is_loaded; }
-run_front() { run systemctl --quiet enable nginx.service; run_nginx; }
+run_front() { run systemctl --quiet enable nginx.service; run_nginx; WALLS=look; }
+# A firewall that is on and has no rule for the entrance is somebody's will: told, with the rule that it takes.
+WALLS=''
+tell_wall() {
+  [ -n "$WALLS" ] && command -v ufw >/dev/null || return 0
+  case $(LC_ALL=C ufw status verbose 2>/dev/null) in *'Status: active'*'Default: '[dr]e[nj]*' (incoming)'*) ;; *) return 0 ;; esac
+  LC_ALL=C ufw show added 2>/dev/null | grep -qE "(^|[^0-9])$FRONT_PORT([^0-9]|\$)" || fact front_walled "$FRONT_PORT $(connection | sed 's/[ %].*//')"
+}
 # Twice over one connection: nobody may get in without the password.
 ask_front() {
   { ask "$1" "Authorization: Basic $FRONT_LOGIN"; ask "$1" 'Connection: close'; } |
@@ -301,9 +366,11 @@ remove_front() {
 }
 
 main() {
-  UNITS="$UNIT glances.service nginx.service" PACKAGES='glances python3-bottle python3-uvicorn python3-jinja2'
+  UNITS="$UNIT glances.service nginx.service" PACKAGES='glances python3-bottle python3-uvicorn python3-jinja2 python3-venv'
   PATHS="$UNIT_FILE $FRONT_CONF $FRONT_DIR/glances.key $FRONT_DIR/glances.htpasswd"
   begin
+  PARTS=/var/cache/lamplighter-wheels/$BUNDLE
+  [ -z "$BUNDLE" ] || on_undo rm -rf /var/cache/lamplighter-wheels
   ALLOW=$(guests) || fail controller_unknown 'The server does not tell from which address this connection comes; write the address instead of “controller”.'
   look system look_system
   if [ -n "${FRONT_PORT:-}" ]; then
@@ -327,6 +394,7 @@ main() {
     look front_test look_front_test
     step front_running look_front_running run_front
     look front_answers look_front_answers
+    tell_wall
     print=$(sed '0,/^-----BEGIN/d;/^-----END/,$d' "$FRONT_DIR/glances.crt" | base64 -d | sha256sum)
     fact tls_sha256 "${print%% *}"
   else
@@ -335,4 +403,8 @@ main() {
   fact glances_version "$GLANCES_VERSION"
   fact glances_api "$API"
   fact glances_path "$GLANCES"
+  fact glances_from "$(glances_from)"
+  # What this job has replaced.
+  rm -rf "$VENV.old" /var/cache/lamplighter-wheels
+  case $GLANCES in "$VENV"/*) ;; *) ! venv_is_ours || rm -rf "$VENV" ;; esac
 }

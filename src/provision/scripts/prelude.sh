@@ -3,7 +3,8 @@
 #
 # Lines that begin with $NONCE are for the program, everything else is output of commands. The nonce is new in every job
 # and never exported, so that no output can pass for a mark. (Commands run without it in argv or environment.)
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# At the end, for certbot: where it comes as a snap, Debian's beside it would renew the same certificates a second time.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin
 LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
@@ -274,14 +275,19 @@ apt_update() { apt update || { UPDATE_FAILED=yes; echo 'Not all package lists co
 # What apt would install anew: ADDED, and RETURNED where an earlier removal has left settings.
 note_new() {
   for name in $(apt-get -s -q --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do
-    if dpkg-query -W "$name" >/dev/null 2>&1; then RETURNED="$RETURNED $name"; else ADDED="$ADDED $name"; fi
+    # dpkg remembers names of which nothing is left, too.
+    case $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null || :) in
+      config-files) RETURNED="$RETURNED $name" ;;
+      *) ADDED="$ADDED $name" ;;
+    esac
   done
 }
 # packages_back: what this job has installed goes, with its services.
 # shellcheck disable=SC2086  # lists of packages
 packages_back() {
+  # All at once: some of either may need some of the other.
+  [ -z "$RETURNED" ] || sheltered dpkg --remove $RETURNED $ADDED || :
   [ -z "$ADDED" ] || sheltered dpkg --purge $ADDED || :
-  [ -z "$RETURNED" ] || sheltered dpkg --remove $RETURNED || :
   ADDED='' RETURNED=''
 }
 fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --no-install-recommends --download-only install "$@"; }

@@ -1,0 +1,234 @@
+//! A bundle: a tar of Python wheels on this machine, Glances among them, for servers whose release has no package of it.
+//! It goes to a server in parts, over the same way as all files, and is put together and checked there by the job.
+
+use crate::base::clock::Duration;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::file;
+use crate::base::parallel::lock;
+use crate::base::process::Cancel;
+use crate::base::{shell, text};
+use crate::ssh::put::{FILE_MAX, Put};
+use crate::ssh::{Job, Ssh, Target};
+use ring::digest;
+use serde::Serialize;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Largest bundle. Glances and all that it needs for one Python are some 15 MB.
+const BUNDLE_MAX: u64 = 96 * 1024 * 1024;
+/// Where its parts lie on a server, below a folder named after its hash; `glances.sh` takes them away.
+const PARTS: &str = "/var/cache/lamplighter-wheels";
+const PART_LIMIT: Duration = Duration::from_secs(120);
+
+/// What a bundle is, without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Where it lies on this machine.
+    pub path: String,
+    /// Of the whole tar, in hex.
+    pub sha256: String,
+    /// In bytes.
+    pub size: u64,
+    /// How many wheels it has.
+    pub wheels: usize,
+    /// The versions of Glances in it.
+    pub glances: Vec<String>,
+}
+
+/// What the file was like when it was read last, so that a page costs one look at its times.
+type Seen = (String, u64, u64, i64, i64);
+static KNOWN: Mutex<Option<(Seen, Summary)>> = Mutex::new(None);
+
+/// What lies at this path.
+pub fn summary(path: &str) -> Result<Summary> {
+    let meta = fs::metadata(path).map_err(|e| unusable(path, &e.to_string()))?;
+    let seen = (
+        path.to_string(),
+        meta.ino(),
+        meta.len(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+    );
+    if let Some((_, summary)) = lock(&KNOWN).as_ref().filter(|(known, _)| *known == seen) {
+        return Ok(summary.clone());
+    }
+    let (summary, _) = read(path)?;
+    *lock(&KNOWN) = Some((seen, summary.clone()));
+    Ok(summary)
+}
+
+fn read(path: &str) -> Result<(Summary, Vec<u8>)> {
+    let content = file::read_limited(Path::new(path), BUNDLE_MAX).map_err(|e| unusable(path, &e.to_string()))?;
+    let wheels = wheels(&content).map_err(|why| unusable(path, why))?;
+    let glances: Vec<String> = wheels
+        .iter()
+        .filter_map(|name| {
+            name.to_ascii_lowercase()
+                .strip_prefix("glances-")?
+                .split('-')
+                .next()
+                .map(String::from)
+        })
+        .collect();
+    if glances.is_empty() {
+        return Err(unusable(path, "there is no wheel of Glances in it"));
+    }
+    let summary = Summary {
+        path: path.into(),
+        sha256: text::hex(digest::digest(&digest::SHA256, &content).as_ref()),
+        size: content.len() as u64,
+        wheels: wheels.len(),
+        glances,
+    };
+    Ok((summary, content))
+}
+
+fn unusable(path: &str, why: &str) -> Error {
+    let say = format!("The bundle {} cannot be used: {why}.", text::one_line(path, 200));
+    Error::new(Kind::Conflict, "bundle_unusable", say)
+}
+
+/// The names in a tar that has wheels and nothing else, in one folder. What the server's `tar` makes of it is then known.
+fn wheels(tar: &[u8]) -> std::result::Result<Vec<String>, &'static str> {
+    const BLOCK: usize = 512;
+    let field = |header: &[u8], from: usize, len: usize| -> String {
+        let bytes = &header[from..from + len];
+        String::from_utf8_lossy(&bytes[..bytes.iter().position(|b| *b == 0).unwrap_or(len)]).into_owned()
+    };
+    let mut names = Vec::new();
+    // A name longer than 100 bytes stands before its member, in a member of its own (GNU: L; POSIX: x).
+    let mut long = None;
+    let mut at = 0;
+    while let Some(header) = tar.get(at..at + BLOCK) {
+        if header.iter().all(|b| *b == 0) {
+            return Ok(names);
+        }
+        if &header[257..262] != b"ustar" {
+            return Err("it is not a plain tar (not compressed)");
+        }
+        let size =
+            usize::from_str_radix(field(header, 124, 12).trim(), 8).map_err(|_| "a size in it cannot be read")?;
+        let content = tar.get(at + BLOCK..at + BLOCK + size).ok_or("it ends too early")?;
+        let kind = header[156];
+        match kind {
+            b'L' => long = Some(field(content, 0, content.len())),
+            b'x' | b'g' => long = path_record(content).or(long),
+            _ => {
+                let name = long.take().unwrap_or_else(|| field(header, 0, 100));
+                let name = name.strip_prefix("./").unwrap_or(&name);
+                // POSIX's other place for a name; GNU keeps times there.
+                let whole = &header[257..263] != b"ustar\0" || header[345] == 0;
+                match kind {
+                    b'5' if whole && name.is_empty() => {}
+                    b'0' | 0 if whole && name.ends_with(".whl") && !name.contains('/') && !name.starts_with('-') => {
+                        names.push(name.to_string());
+                    }
+                    _ => return Err("it may hold wheels (*.whl) and nothing else, without folders"),
+                }
+            }
+        }
+        at += BLOCK + size.div_ceil(BLOCK) * BLOCK;
+    }
+    Err("it ends too early")
+}
+
+/// The path among the records of a POSIX header, "LENGTH KEY=VALUE" each.
+fn path_record(content: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(content);
+    let path = text
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.1.strip_prefix("path="))
+        .next_back()?;
+    Some(path.to_string())
+}
+
+/// Puts a bundle on the server, for the job that follows. What is there from a try before stays.
+pub fn push(ssh: &Ssh, target: &Target, known: &Summary, cancel: &Cancel) -> Result<()> {
+    let (now, content) = read(&known.path)?;
+    if now.sha256 != known.sha256 {
+        return Err(unusable(&known.path, "it has been changed just now"));
+    }
+    let folder = format!("{PARTS}/{}", known.sha256);
+    let script = shell::assignments(&[("DIR", &folder)])? + "mkdir -p -m 700 -- \"$DIR\"\n";
+    let job = Job {
+        script: &script,
+        root: true,
+        deadline: PART_LIMIT,
+    };
+    let mut said = String::new();
+    let made = ssh.run(target, &job, cancel, &mut |_, line| said.extend([line, " "]))?;
+    if made.rc != 0 {
+        let say = format!("The server has no room for the bundle: {}", text::one_line(&said, 200));
+        return Err(Error::new(Kind::Upstream, "remote_write", say));
+    }
+    for (n, part) in content.chunks(FILE_MAX).enumerate() {
+        let file = Put {
+            path: &format!("{folder}/{n:04}"),
+            content: part,
+            mode: 0o600,
+            owner: "root:root",
+            root: true,
+        };
+        ssh.put(target, &file, PART_LIMIT, cancel)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut header = vec![0; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+        header[156] = kind;
+        header[257..262].copy_from_slice(b"ustar");
+        header.extend_from_slice(content);
+        header.resize(512 + content.len().div_ceil(512) * 512, 0);
+        header
+    }
+
+    #[test]
+    fn a_bundle_holds_wheels_and_nothing_else() {
+        let end = vec![0; 1024];
+        let glances = member("./glances-4.3.1-py3-none-any.whl", b'0', &[7; 700]);
+        let good = [
+            member("./", b'5', b""),
+            glances.clone(),
+            member("a.whl", b'0', b"x"),
+            end.clone(),
+        ]
+        .concat();
+        assert_eq!(wheels(&good).unwrap(), ["glances-4.3.1-py3-none-any.whl", "a.whl"]);
+        let long = format!("./{}.whl", "n".repeat(110));
+        let pax = format!("{} path={long}\n", long.len() + 10);
+        for before in [
+            member("././@LongLink", b'L', format!("{long}\0").as_bytes()),
+            member("./PaxHeaders/n", b'x', pax.as_bytes()),
+        ] {
+            let named = [before, member(&long[..99], b'0', b"x"), end.clone()].concat();
+            assert_eq!(wheels(&named).unwrap(), [&long[2..]]);
+        }
+        for bad in [
+            [
+                member("././@LongLink", b'L', b"../x.whl\0"),
+                member("x.whl", b'0', b"x"),
+            ]
+            .concat(),
+            member("a/b.whl", b'0', b"x"),
+            member("/b.whl", b'0', b"x"),
+            member("--index.whl", b'0', b"x"),
+            member("setup.py", b'0', b"x"),
+            member("a.whl", b'2', b""),
+            member("a", b'5', b""),
+            b"\x1f\x8b".repeat(256),
+        ] {
+            assert!(wheels(&[bad, glances.clone(), end.clone()].concat()).is_err());
+        }
+        assert!(wheels(&glances).is_err(), "cut");
+        assert!(wheels(&[]).is_err());
+    }
+}
