@@ -609,6 +609,23 @@ fn one_fault_is_one_message_outlives_a_restart_and_ends_with_the_next_good_look(
     assert_eq!(muted["quiet"]["why"], "muted", "{muted}");
     assert_eq!(street.told("alert.raised"), 1, "nobody is told again");
 
+    // Where no Glances ever answered, its silence says nothing about the machine.
+    let young = street.server("edge-2", "127.0.2.8");
+    let data = json!({ "name": "edge-2", "level": "WARNING", "variant": "never", "evidence": ["seen"] }).to_string();
+    street.sql(
+        "UPDATE servers SET status = 'unreachable', revision = revision + 1 WHERE id = ?1",
+        [young],
+    );
+    street.sql(sql, params![clock::now(), young, data]);
+    let shop = street.domain("shop.example", &[young], false);
+    street.inside(shop, "refused");
+    let told = eventually("it is raised", || street.alerts(shop, "open").pop());
+    assert_eq!(
+        (&told["quiet"], street.told("alert.raised")),
+        (&json!(null), 2),
+        "{told}"
+    );
+
     // Switched off, nothing is known and nothing is open.
     street
         .admin

@@ -171,7 +171,8 @@ impl Known {
             Code::Good => State::Ok,
             Code::Unseen => self.state,
             _ if self.misses < MISSES || waits => self.state,
-            code if code.is_silence() && self.wavers => self.state,
+            // A refusal is an answer: the machine is there.
+            Code::Silent | Code::Mute if self.wavers => self.state,
             Code::Backend => State::Backend,
             Code::Other => State::Shadowed,
             Code::Refused | Code::Mute if inside == Some(Inside::Proved) => State::Firewalled,
@@ -262,6 +263,10 @@ mod tests {
         };
         let twice = wavering.after(Code::Silent, first).after(Code::Silent, first + MINUTE);
         assert_eq!(twice.state, State::Ok);
+        let refused = wavering
+            .after(Code::Refused, first)
+            .after(Code::Refused, first + MINUTE);
+        assert_eq!(refused.state, State::Down);
         let other = wavering
             .after(Code::Backend, first)
             .after(Code::Backend, first + MINUTE);

@@ -17,6 +17,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 const PROOF_MAX: Duration = Duration::from_secs(5);
 /// A site gives a target that is away ten seconds before it says 504. Whoever takes longer than this is only slow.
 const FRONT_MAX: Duration = Duration::from_secs(12);
+/// After a 503.
+const PAUSE: Duration = Duration::from_millis(1_200);
 /// All sites of one look together; what time is not left for comes first the next time.
 const LOOK_MAX: Duration = Duration::from_secs(30);
 /// A proof is 33 bytes.
@@ -255,7 +257,13 @@ impl Round<'_> {
             }
         }
         // How a front page is, and how long it takes, is its owner's business.
-        match visit.head(name, "/", FRONT_MAX) {
+        let mut front = visit.head(name, "/", FRONT_MAX);
+        if front.as_ref().is_ok_and(|status| *status == 503) {
+            // A limit of requests says that, too, to whoever asks for many sites at once.
+            std::thread::sleep(PAUSE);
+            front = visit.head(name, "/", FRONT_MAX);
+        }
+        match front {
             Ok(status @ (502..=504)) => {
                 let say = format!(
                     "{whom} answers {status} for the front page of {name}: nginx runs, what is behind it does not answer."

@@ -199,7 +199,9 @@ fn keep(app: &App, seen: &[Seen]) -> Result<()> {
             if tasks::is_busy(tx, domain)? {
                 continue; // what is being worked on is looked at when that is done
             }
-            for look in queries::looks(tx, domain)? {
+            let before = queries::looks(tx, domain)?;
+            let bad = before.iter().filter(|look| look.known.state.is_bad()).count();
+            for look in before {
                 let of_text = |s: &&&Seen| s.server == look.server && s.generation == look.generation;
                 let Some(seen) = seen.iter().find(of_text) else {
                     continue;
@@ -223,7 +225,7 @@ fn keep(app: &App, seen: &[Seen]) -> Result<()> {
                 };
                 queries::put(tx, domain, &look)?;
             }
-            tell(app, tx, domain, now)?;
+            tell(app, tx, domain, bad, now)?;
         }
         to_ask
             .into_iter()
@@ -231,8 +233,8 @@ fn keep(app: &App, seen: &[Seen]) -> Result<()> {
     })
 }
 
-/// Tells a domain what its sites come to, and the house when its state has changed.
-fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
+/// Tells a domain what its sites come to, and the house when its state has changed, or when more of them are bad than `were`.
+fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, were: usize, now: Ms) -> Result<()> {
     let Some(before) = queries::told(tx, id)? else {
         return Ok(());
     };
@@ -243,14 +245,13 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     };
     let bad = || looks.iter().filter(|look| look.known.state.is_bad());
     let say: Vec<String> = bad().flat_map(evidence).collect();
-    // A single good look in between does not make it begin anew.
     let since = bad().filter_map(|look| look.known.since).min();
     if (before.state, &before.say, before.since) == (state, &say, since) {
         return Ok(());
     }
     domains::set_answers(tx, id, state.name(), &say, since)?;
     let kind = match (before.state, state) {
-        (before, after) if before == after => return Ok(()),
+        (before, after) if before == after && bad().count() <= were => return Ok(()),
         (_, after) if after.is_bad() => DARK,
         (before, _) if before.is_bad() => ANSWERS,
         _ => return Ok(()),
@@ -301,6 +302,6 @@ fn tidy(app: &App, is_off: bool) -> Result<()> {
         }
         // What one of its servers had said counts no more.
         let now = clock::now();
-        left.into_iter().try_for_each(|id| tell(app, tx, id, now))
+        left.into_iter().try_for_each(|id| tell(app, tx, id, usize::MAX, now))
     })
 }
