@@ -191,3 +191,18 @@ fn a_daemon_whose_door_is_dead_ends_to_be_started_again() {
     house.start();
     house.client().get("/healthz").is(200);
 }
+
+#[test]
+fn the_compiler_is_told_to_name_no_folder_of_the_machine() {
+    let home = Folder::new();
+    let folder = home.path().join("registry/src/index.example-0123");
+    std::fs::create_dir_all(&folder).unwrap();
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/rustc");
+    let asked = std::process::Command::new(wrapper)
+        .args(["echo", "--crate-name", "a b"])
+        .env("CARGO_HOME", home.path())
+        .output()
+        .unwrap();
+    let wanted = format!("--crate-name a b --remap-path-prefix {}/=\n", folder.display());
+    assert_eq!(String::from_utf8(asked.stdout).unwrap(), wanted);
+}
