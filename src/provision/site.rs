@@ -47,6 +47,18 @@ pub fn acme_paths(lineage: &str) -> (String, String) {
     (format!("{dir}/fullchain.pem"), format!("{dir}/privkey.pem"))
 }
 
+/// The file with the addresses of a target, `HOST:PORT` or `HOST:PORT:WEIGHT`, that the server looks up for nginx.
+pub fn target_file(spec: &str) -> String {
+    format!("{TARGETS}{spec}.conf")
+}
+
+const TARGETS: &str = "/etc/nginx/lamplighter/targets/";
+
+/// A text has the addresses of this name looked up by the server.
+pub fn follows(text: &str, host: &str) -> bool {
+    text.contains(&format!("{TARGETS}{host}:"))
+}
+
 /// Path of chain and key that a person uploaded for a domain.
 pub fn uploaded_paths(name: &str) -> (String, String) {
     let dir = format!("/etc/lamplighter/certs/{name}");
@@ -164,6 +176,8 @@ pub struct Wanted<'a> {
     pub proof: Option<&'a Proof>,
     /// A name whose site is to go: what certbot keeps for it is looked for.
     pub goes: Option<&'a str>,
+    /// The site is to be taken off this server.
+    pub leaves: bool,
 }
 
 /// See [`Wanted::certificate`].
@@ -183,7 +197,7 @@ pub fn look(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
         lines.push(format!(
-            "{} {} {} {} {} {}",
+            "{} {} {} {} {} {} {}",
             name(site.name)?,
             site.old_name.map(name).transpose()?.unwrap_or("-"),
             match site.certificate {
@@ -194,6 +208,7 @@ pub fn look(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
             site.proof.map_or("-", |proof| &proof.path),
             site.proof.map_or("-", |proof| &proof.body),
             site.goes.map(name).transpose()?.unwrap_or("-"),
+            if site.leaves { "yes" } else { "no" },
         ));
     }
     Ok(Recipe {
@@ -281,6 +296,8 @@ pub struct SiteSeen {
     pub others: Vec<String>,
     /// Files of others that answer for what nobody serves, with the port: this site would come before them.
     pub shadows: Vec<(String, String)>,
+    /// What a change does to our file that answers for what nobody named: `put` or `drop`, and the port or place.
+    pub defaults: Vec<(String, String)>,
     /// The certificate that was asked for.
     pub certificate: Option<CertificateSeen>,
     /// certbot's name for it; None: every place that we might give it is taken by what certbot does not recognise.
@@ -392,6 +409,7 @@ fn site_seen(outcome: &Outcome, n: usize) -> SiteSeen {
             "leftover" => site.leftovers.push(value),
             "stranger" => site.stranger = Some(two(&value)),
             "goes" => site.goes.push(two(&value)),
+            "default" => site.defaults.push(two(&value)),
             "shadows" => site
                 .shadows
                 .extend(value.split_once(' ').map(|(port, file)| (port.into(), file.into()))),
@@ -451,6 +469,8 @@ pub struct Apply<'a> {
     pub proof: &'a Proof,
     /// Host names (not addresses) of the targets: one that does not resolve would keep all of nginx from reloading.
     pub target_names: &'a [&'a str],
+    /// Targets whose addresses the server is to look up for nginx: the text includes their files, see [`target_file`].
+    pub followed: &'a [String],
     /// Where its certificate comes from; the text must name the paths of [`acme_paths`] or [`uploaded_paths`].
     pub certificate: Certificate<'a>,
     /// SHA-256 of the file that the plan saw, hex; None: it saw none. When another text is there now, and not the wanted
@@ -531,7 +551,14 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
     if kind == "none" {
         plan.push("site_targets");
     }
-    plan.extend(["site_tested", "site_armed", "site_live", "site_proved", "site_kept"]);
+    plan.extend([
+        "site_tested",
+        "site_armed",
+        "site_live",
+        "site_proved",
+        "site_neighbours",
+        "site_kept",
+    ]);
     let (first_text, first_proof) = first.map_or(("", None), |(text, proof)| (*text, Some(*proof)));
     let mut values = shell::assignments(&[
         ("NAME", name(wish.name)?),
@@ -548,6 +575,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
             wish.old_expect.map(sha256).transpose()?.unwrap_or_default(),
         ),
         ("TARGETS", &names(wish.target_names)?),
+        ("NAMED", &followed(wish.followed)?),
         ("SHADOW", if wish.shadow { "yes" } else { "" }),
         ("CERT", kind),
         ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
@@ -570,6 +598,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
             "stage.sh",
             "site_certbot.sh",
             "site_swap.sh",
+            "site_around.sh",
             "site_apply.sh"
         ),
     })
@@ -658,8 +687,29 @@ pub struct Sum<'a> {
     pub tls: bool,
 }
 
+/// What has moved on the server since its sites were put there: nginx asks the name servers of now, and the addresses of
+/// targets that it cannot follow itself are those of now.
+pub fn follow() -> Recipe {
+    Recipe {
+        name: "site-follow",
+        root: true,
+        deadline: 5 * MINUTE,
+        plan: vec![
+            "system",
+            "nginx_before",
+            "nginx_mended",
+            "followed",
+            "nginx_test",
+            "nginx_running",
+        ],
+        values: Secret::default(),
+        text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "site_follow.sh"),
+    }
+}
+
 /// The hash of each site's file, whether nginx reads it, and whether it answers where this connection came in. Changes nothing; read
-/// the outcome with [`summed`].
+/// the outcome with [`summed`]. Facts: `moved`: files that [`follow`] would write anew; `lost`: names of targets that do not resolve
+/// any more, with blanks between.
 pub fn sums(sites: &[Sum]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
@@ -681,7 +731,7 @@ pub fn sums(sites: &[Sum]) -> Result<Recipe> {
         deadline: MINUTE,
         plan: vec!["site_sums"],
         values: Secret::new(shell::assignments(&[("SITES", &list(lines)?)])?),
-        text: script!("prelude.sh", "site.sh", "site_sums.sh"),
+        text: script!("prelude.sh", "nginx.sh", "site.sh", "site_sums.sh"),
     })
 }
 
@@ -785,6 +835,18 @@ fn name(text: &str) -> Result<&str> {
 fn names(texts: &[&str]) -> Result<String> {
     let names = texts.iter().map(|text| name(text));
     Ok(names.collect::<Result<Vec<_>>>()?.join(" "))
+}
+
+fn followed(specs: &[String]) -> Result<String> {
+    for spec in specs {
+        let mut parts = spec.split(':');
+        name(parts.next().unwrap_or_default())?;
+        let numbers: Vec<Option<u32>> = parts.map(|part| part.parse().ok()).collect();
+        if !matches!(numbers[..], [Some(1..=65535)] | [Some(1..=65535), Some(1..)]) {
+            return Err(Error::internal(format!("not a target: {spec:?}")));
+        }
+    }
+    Ok(specs.join(" "))
 }
 
 fn path(text: &str) -> Result<&str> {

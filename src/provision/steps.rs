@@ -197,6 +197,16 @@ pub const STEPS: &[Step] = &[
     name("site_armed", "Way back is armed", "Путь назад подготовлен"),
     name("site_live", "New site is live", "Новый сайт включён"),
     name("site_proved", "Request through the proxy", "Запрос через прокси"),
+    name(
+        "followed",
+        "Name servers and addresses of targets are those of now",
+        "Серверы имён и адреса целей — нынешние",
+    ),
+    name(
+        "site_neighbours",
+        "Everybody else is answered as before",
+        "Остальным отвечают как раньше",
+    ),
     name("site_kept", "Change is kept", "Изменение закреплено"),
     name("site_gone", "Site is off", "Сайт выключен"),
     name(
@@ -364,6 +374,11 @@ pub const FAILURES: &[Failure] = &[
         "would_be_default",
         Kind::Conflict,
         "Add default_server to that file’s listen line, or deploy again and say that this may change.",
+    ),
+    failure(
+        "neighbour_changed",
+        Kind::Conflict,
+        "Look on the server who answers there and why (“nginx -T”), then try again.",
     ),
     failure(
         "http2_shared",

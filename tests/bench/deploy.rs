@@ -179,6 +179,7 @@ fn deploy_script(name: &str) -> String {
         text: &rendered.text,
         proof: &rendered.proof,
         target_names: &[],
+        followed: &[],
         certificate: Certificate::None,
         expect: None,
         old_name: None,

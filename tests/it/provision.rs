@@ -87,11 +87,13 @@ fn all_recipes() -> Vec<Recipe> {
 fn site_recipes() -> Vec<Recipe> {
     let proof = Proof::new("/.well-known/lamplighter/0123456789abcdef", &"0".repeat(32)).unwrap();
     let key = Secret::new("key");
+    let followed = ["backend.internal:80:3".to_string()];
     let wish = |certificate| Apply {
         name: "app.example.com",
         text: "server {\n    # it's $(reboot) `x` \\\n}\n",
         proof: &proof,
         target_names: &["backend.internal"],
+        followed: &followed,
         certificate,
         expect: None,
         old_name: Some("old.example.com"),
@@ -116,6 +118,7 @@ fn site_recipes() -> Vec<Recipe> {
         site::remove("app.example.com", None).unwrap(),
         site::renew("app.example.com", "lamplighter-app.example.com", true).unwrap(),
         site::sums(&[]).unwrap(),
+        site::follow(),
     ]
 }
 
@@ -568,6 +571,7 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
             text: "server {}\n",
             proof: &proof,
             target_names: &[],
+            followed: &[],
             certificate: Certificate::Acme {
                 email,
                 directory,
@@ -582,6 +586,30 @@ fn only_names_and_addresses_of_their_grammar_become_a_job() {
         .err()
         .map(|e| e.code)
     };
+    for spec in [
+        "a.test",
+        "a.test:0",
+        "10.0.0.1:80",
+        "a.test:80:0",
+        "a.test:80;",
+        "../a:80",
+        "a.test:80:1:1",
+    ] {
+        let followed = [spec.to_string()];
+        let wish = Apply {
+            name: "app.example.com",
+            text: "server {}\n",
+            proof: &proof,
+            target_names: &[],
+            followed: &followed,
+            certificate: Certificate::None,
+            expect: None,
+            old_name: None,
+            old_expect: None,
+            shadow: false,
+        };
+        assert!(site::apply(&wish).is_err(), "{spec}");
+    }
     let url = "https://acme.example.com/dir";
     assert_eq!(wish("app.example.com", "", url), None);
     assert_eq!(wish("app.example.com", "ops+x@example.com", url), None);

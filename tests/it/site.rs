@@ -75,7 +75,8 @@ fn every_kind_of_site_has_its_file() {
         target("backend.internal", 80, Some(1)),
     ];
     golden("http-several.conf", &plain("app.example.com", &several));
-    // A name is resolved when it is asked for; among several only by an nginx that can, and never what the server knows itself.
+    // A name is resolved when it is asked for; among several only by an nginx that can, and never what the server knows itself:
+    // those are in files that the server looks up.
     let name = [target("backend.internal", 80, None)];
     golden("http-name.conf", &plain("app.example.com", &name));
     let own = Site {
@@ -85,11 +86,11 @@ fn every_kind_of_site_has_its_file() {
         },
         ..plain("app.example.com", &name)
     };
+    let made = render(&own).unwrap();
+    assert_eq!(made.followed, ["backend.internal:80"]);
     assert!(
-        render(&own)
-            .unwrap()
-            .text
-            .contains("proxy_pass http://backend.internal:80;")
+        made.text
+            .contains("include /etc/nginx/lamplighter/targets/backend.internal:80.conf;")
     );
     let new = Nginx::of("1.27.3", "3.5.1", false).unwrap();
     golden(
@@ -195,19 +196,31 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
     let first = &site.upstream[0];
     let alone = site.upstream.len() == 1;
     let asked = (alone && is_asked(first)).then(|| at(first));
-    let alone = alone && first.weight.is_none();
+    let is_name = |t: &Target| t.host.parse::<std::net::IpAddr>().is_err();
+    let is_followed = |t: &Target| {
+        let among_several = site.upstream.len() > 1 && !site.nginx.resolve;
+        is_name(t) && (site.nginx.own_names.contains(&t.host) || among_several)
+    };
+    let alone = alone && first.weight.is_none() && !is_followed(first);
     let place = match alone {
         true => at(first),
         false => format!("lamplighter_{}", site.domain),
     };
     if !alone && asked.is_none() {
         let resolves = |t: &Target| site.nginx.resolve && is_asked(t);
+        let weight = |t: &Target| t.weight.map_or(String::new(), |weight| format!(":{weight}"));
         let mut lines = Vec::new();
         if site.upstream.iter().any(resolves) {
             lines.push(words(&format!("zone {place} 256k")));
             lines.push(words("include /etc/nginx/lamplighter/resolver.conf"));
         }
         lines.extend(site.upstream.iter().map(|t| {
+            if is_followed(t) {
+                let (host, port, weight) = (&t.host, t.port, weight(t));
+                return words(&format!(
+                    "include /etc/nginx/lamplighter/targets/{host}:{port}{weight}.conf"
+                ));
+            }
             let mut text = vec!["server".to_string(), at(t)];
             text.extend(resolves(t).then(|| "resolve".to_string()));
             text.extend(t.weight.map(|weight| format!("weight={weight}")));

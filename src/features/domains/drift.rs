@@ -6,17 +6,22 @@ use super::site;
 use super::sites::{self, Drift, Row, State};
 use super::tasks;
 use crate::app::App;
+use crate::audit;
 use crate::base::clock::{self, Ms};
 use crate::base::diff::{Change, diff};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::parallel;
 use crate::base::process::Cancel;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
-use crate::features::servers::reach::{SITES_OFF, Way};
+use crate::features::servers::{
+    self,
+    reach::{SITES_OFF, Way},
+};
 use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
 use crate::settings;
+use crate::task::{self, queue};
 
 /// The beat: servers whose time has come.
 pub fn beat(app: &App, cancel: &Cancel) -> Result<()> {
@@ -55,12 +60,17 @@ pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
     let ask = |asked: &[Sum]| {
         let way = Way::of(app, server)?;
         let outcome = way.run(app, &remote::sums(asked)?, cancel, &mut |_| ())?;
-        remote::summed(&outcome, asked)
+        Ok::<_, Error>((remote::summed(&outcome, asked)?, outcome.facts))
     };
     let mut found = Vec::with_capacity(asked.len());
+    let (mut moved, mut lost) = (String::new(), String::new());
     for some in asked.chunks(remote::SITES_MAX) {
         match ask(some) {
-            Ok(summed) => found.extend(summed),
+            Ok((summed, mut facts)) => {
+                found.extend(summed);
+                moved = facts.remove("moved").unwrap_or_default();
+                lost = facts.remove("lost").unwrap_or_default();
+            }
             Err(_) => return app.db.write(|tx| sites::tried(tx, server, clock::now())),
         }
     }
@@ -69,9 +79,52 @@ pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
             if let Some(inside) = &found.inside {
                 sites::inside(tx, row, inside, clock::now())?;
             }
-            note(app, tx, row, judge(row, sum, found).as_ref(), clock::now())?;
+            let drift = judge(row, sum, found).or_else(|| target_lost(row, &lost));
+            note(app, tx, row, drift.as_ref(), clock::now())?;
         }
-        Ok(())
+        if moved.is_empty() {
+            return Ok(());
+        }
+        follow(app, tx, server, &moved)
+    })
+}
+
+/// Names of this server have moved: nginx gets their addresses by a task, so that it is seen. Not while another one is at work.
+fn follow(app: &App, tx: &Tx, server: Id<id::Server>, moved: &str) -> Result<()> {
+    let target = ("server", server.get());
+    if queue::open(tx, target, |_| true)?.is_some() {
+        return Ok(());
+    }
+    let name = servers::get(tx, server)?.fields.name;
+    let by = audit::By::ours("system");
+    let new = task::New {
+        kind: tasks::FOLLOW,
+        target: (target.0, target.1, &name),
+        input: serde_json::json!({}),
+    };
+    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
+    let data = serde_json::json!({ "task": task, "files": moved });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        tasks::FOLLOW,
+        &format!("server {server} {name}"),
+        &data,
+    )
+}
+
+/// A name that this server looks up for nginx does not resolve any more.
+fn target_lost(row: &Row, lost: &str) -> Option<Drift> {
+    let host = lost
+        .split(' ')
+        .find(|host| !host.is_empty() && remote::follows(&row.text, host))?;
+    Some(Drift {
+        code: "target_lost",
+        say: format!(
+            "The target {host} cannot be resolved on this server any more. Requests go to the addresses that it had last."
+        ),
+        seen: row.text.clone(),
     })
 }
 

@@ -78,6 +78,7 @@ pub const REASONS: &[Reason] = &[
     reason("backend", "dark"),
     reason("cert_bad", "dark"),
     reason("half_dark", "flick"),
+    reason("incomplete", "flick"),
     reason("deploy_failed", "flick"),
     reason("drifted", "flick"),
     reason("cert_urgent", "flick"),

@@ -65,7 +65,7 @@ fn why(d: &Domain) -> Why {
     };
     let said = |say: &str| Vec::from_iter((!say.is_empty()).then(|| say.to_string()));
     let evidence = match d.reason.name {
-        "deploy_failed" | "never_worked" | "drifted" => of_sites(),
+        "deploy_failed" | "never_worked" | "incomplete" | "drifted" => of_sites(),
         "down" | "unreachable" | "firewalled" | "shadowed" | "backend" | "half_dark" => d.answer_say.clone(),
         "ns_mismatch" | "ns_error" => said(&d.ns_say),
         "cert_bad" | "cert_urgent" | "cert_soon" | "lit" => said(&d.cert_say),
@@ -550,7 +550,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     })?;
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let mut why = why(&domain);
-    if matches!(why.reason, "deploy_failed" | "never_worked") {
+    if matches!(why.reason, "deploy_failed" | "never_worked" | "incomplete") {
         let failed = tasks
             .iter()
             .find(|t| t.kind == super::tasks::DEPLOY && t.status == Status::Failed);

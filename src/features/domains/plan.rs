@@ -259,7 +259,7 @@ pub struct Step {
     /// `+` makes, `~` changes, `-` takes away, `r` reloads.
     pub op: char,
     /// Names the words: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `take_over`,
-    /// `put_certificate`, `drop_certificate`, `enable`, `reload`.
+    /// `put_certificate`, `drop_certificate`, `enable`, `default`, `default_gone`, `reload`.
     pub what: &'static str,
     /// The file, or the ACME server.
     pub on: String,
@@ -388,7 +388,9 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
     let servers: Vec<Vec<ServerPlan>> = (0..wishes.len())
         .map(|w| {
             let sites = 0..wishes[w].sites.len();
-            sites.filter_map(|s| looked.remove(&(w, s))).collect()
+            let mut servers = sites.filter_map(|s| looked.remove(&(w, s))).collect::<Vec<_>>();
+            leave_out(&mut servers);
+            servers
         })
         .collect();
     let issues = |servers: &[ServerPlan]| servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
@@ -405,6 +407,21 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
         servers,
     };
     asked.into_iter().zip(servers).map(plan).collect()
+}
+
+/// A server that cannot be reached is left out where another one can be.
+fn leave_out(servers: &mut [ServerPlan]) {
+    let is_dead = |plan: &ServerPlan| plan.faults.iter().any(|fault| fault.code.starts_with("ssh_"));
+    if servers.iter().all(|plan| plan.leaves || is_dead(plan)) {
+        return;
+    }
+    let dead = servers.iter_mut().filter(|plan| is_dead(plan));
+    for fault in dead
+        .flat_map(|plan| &mut plan.faults)
+        .filter(|fault| fault.code.starts_with("ssh_"))
+    {
+        fault.level = Level::Warn;
+    }
 }
 
 fn in_time(until: Instant) -> Result<()> {
@@ -554,6 +571,7 @@ pub(super) fn on_server(
         },
         proof: proof.as_ref(),
         goes: old_name.or((!row.wanted).then_some(wish.name())),
+        leaves: !row.wanted,
     }];
     let mut recipe = remote::look(&wanted, &wish.target_names().collect::<Vec<_>>())?;
     recipe.deadline = LOOK_LIMIT;
@@ -621,6 +639,7 @@ impl ServerPlan {
             self.faults.push(fault.on(site_path(&row.name), ""));
         }
         self.steps.push(Step::new('-', "remove", site_path(&row.name)));
+        self.steps.extend(defaults(here));
         self.steps.push(Step::new('r', "reload", ""));
         self.let_go(here);
     }
@@ -767,7 +786,7 @@ impl ServerPlan {
             .filter(|(port, _)| port == "80" || wish.domain.fields.ssl)
         {
             let message = format!(
-                "Names that nobody serves, and the bare address, are answered by {file} on port {port}, because it is the first that nginx reads. This site would come before it. Add default_server to the listen line there, or say that this may change."
+                "Names that nobody serves, and the bare address, are answered by {file} on port {port}, because it is the first that nginx reads. This site would come before it, and on 443 its TLS versions would hold for all. Add default_server to the listen line there, or say that this may change."
             );
             self.faults
                 .push(Fault::new(Level::Ask, "would_be_default", message).on(port, file));
@@ -826,7 +845,7 @@ impl ServerPlan {
         }
     }
 
-    /// Names of targets that are only resolved when nginx starts: this one cannot do better.
+    /// Several names in one upstream: only an nginx from 1.27.3 on can follow them by itself.
     fn find_names(&mut self, wish: &Wish, seen: &Seen) {
         let Some(nginx) = seen
             .nginx
@@ -844,7 +863,7 @@ impl ServerPlan {
         }
         let names = once.join(", ");
         let message = format!(
-            "nginx {} resolves {names} once, when it starts: a new address is not noticed, and a name that is gone keeps it from starting. Give addresses, or one name alone; nginx 1.27.3 can do it.",
+            "nginx {} cannot follow {names} among several targets. Lamplighter looks the addresses up, and again with each look at the server’s files; nginx is reloaded when one has moved. From 1.27.3 on nginx does it itself.",
             seen.version
         );
         self.faults
@@ -904,6 +923,7 @@ impl ServerPlan {
         // The proof that was asked for is that of the text we put there last: it counts when that is the wanted one.
         let runs = here.proved && site::proof_in(&row.text).as_ref() == Some(&rendered.proof);
         if !steps.is_empty() || !runs {
+            steps.extend(defaults(here));
             steps.push(Step::new('r', "reload", ""));
         }
         self.steps = steps;
@@ -936,6 +956,14 @@ impl ServerPlan {
     pub fn proof(&self) -> Option<&Proof> {
         self.work.as_ref().map(|w| &w.rendered.proof)
     }
+}
+
+/// What becomes of our file that answers for what nobody named.
+fn defaults(here: &SiteSeen) -> impl Iterator<Item = Step> + '_ {
+    here.defaults.iter().map(|(how, port)| match how.as_str() {
+        "put" => Step::new('+', "default", port),
+        _ => Step::new('-', "default_gone", port),
+    })
 }
 
 /// A text of ours for this very domain, whole and unedited.

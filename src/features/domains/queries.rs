@@ -19,7 +19,11 @@ const REASON: &str = "CASE
     WHEN d.answer_state IN ('down', 'unreachable', 'firewalled', 'shadowed', 'backend') THEN d.answer_state
     WHEN d.ssl AND d.cert_state = 'bad' THEN 'cert_bad'
     WHEN d.answer_state = 'partly' THEN 'half_dark'
-    WHEN EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.state = 'failed') THEN 'deploy_failed'
+    WHEN EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.state = 'failed') THEN
+      CASE WHEN EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.wanted AND s.state = 'live')
+        AND NOT EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.state = 'failed'
+          AND (NOT s.wanted OR s.code IS NULL OR substr(s.code, 1, 4) <> 'ssh_'))
+      THEN 'incomplete' ELSE 'deploy_failed' END
     WHEN EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.state = 'drifted') THEN 'drifted'
     WHEN d.ssl AND d.cert_state = 'urgent' THEN 'cert_urgent'
     WHEN d.ns_state = 'mismatch' THEN 'ns_mismatch'

@@ -13,7 +13,7 @@ use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::text::hex;
 use crate::features::upstreams::model::Target;
-use crate::provision::site::{Http2, Nginx, Proof, WEBROOT};
+use crate::provision::site::{Http2, Nginx, Proof, WEBROOT, target_file};
 use ring::digest::{SHA256, digest};
 use std::net::{IpAddr, SocketAddr};
 
@@ -75,6 +75,8 @@ pub struct Rendered {
     pub hash: String,
     /// What the running nginx answers once it has this text.
     pub proof: Proof,
+    /// Targets whose addresses the server looks up for nginx.
+    pub followed: Vec<String>,
 }
 
 /// The first line of a file of ours.
@@ -125,7 +127,13 @@ pub fn render(site: &Site) -> Result<Rendered> {
         "{MARKER}{} generation={} sha256={hash}\n{body}",
         site.id, site.generation
     );
-    Ok(Rendered { text, hash, proof })
+    let names = site.upstream.iter().filter(|target| is_followed(site, target));
+    Ok(Rendered {
+        text,
+        hash,
+        proof,
+        followed: names.map(spec).collect(),
+    })
 }
 
 /// The marker of a file, when it is one of ours, edited or not.
@@ -210,15 +218,18 @@ fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
     let mut out = Vec::new();
     let place = match site.upstream {
         [only] if is_asked_for(site, only) => Place::Asked(address(only)),
-        [only] if only.weight.is_none() => Place::Known(address(only)),
+        [only] if only.weight.is_none() && !is_followed(site, only) => Place::Known(address(only)),
         several => {
             let name = format!("lamplighter_{}", site.domain);
-            let is_asked = |target: &Target| site.nginx.resolve && is_asked_for(site, target);
+            let is_asked = |target: &Target| is_asked_for(site, target) && !is_followed(site, target);
             let mut lines = Vec::new();
             if several.iter().any(is_asked) {
                 lines.extend([line(["zone", &name, "256k"]), line(["include", RESOLVER])]);
             }
             lines.extend(several.iter().map(|target| {
+                if is_followed(site, target) {
+                    return line(["include", &target_file(&spec(target))]);
+                }
                 let resolve = is_asked(target).then(|| "resolve".to_string());
                 let weight = target.weight.map(|weight| format!("weight={weight}"));
                 line(
@@ -321,7 +332,7 @@ const RESOLVER: &str = "/etc/nginx/lamplighter/resolver.conf";
 
 /// Where requests go.
 enum Place {
-    /// An address or an upstream: known when nginx starts.
+    /// An address, or an upstream of addresses: known when nginx starts.
     Known(String),
     /// A name with its port, resolved when it is asked for: its address may move, and one that is gone harms nobody else.
     Asked(String),
@@ -329,6 +340,17 @@ enum Place {
 
 fn is_asked_for(site: &Site, target: &Target) -> bool {
     Host::parse(&target.host).is_ok_and(|host| host.ip().is_none()) && !site.nginx.own_names.contains(&target.host)
+}
+
+/// nginx would resolve this name once, when it starts, and not start when it is gone: the server looks it up instead.
+fn is_followed(site: &Site, target: &Target) -> bool {
+    let is_name = Host::parse(&target.host).is_ok_and(|host| host.ip().is_none());
+    is_name && (!is_asked_for(site, target) || (site.upstream.len() > 1 && !site.nginx.resolve))
+}
+
+fn spec(target: &Target) -> String {
+    let weight = target.weight.map_or(String::new(), |weight| format!(":{weight}"));
+    format!("{}:{}{weight}", target.host, target.port)
 }
 
 fn address(target: &Target) -> String {

@@ -33,11 +33,15 @@ pub const REMOVE: &str = "domain.remove";
 /// Name of a kind.
 pub const RENEW: &str = "domain.renew";
 
+/// Name of a kind.
+pub const FOLLOW: &str = "server.follow_names";
+
 /// Event: a site that is wanted no more lies on a server that cannot be reached.
 pub const LEFT_BEHIND: &str = "domain.left_behind";
 
 const NOT_ACME: &str = "not_acme";
 const NOT_DEPLOYED: &str = "not_deployed";
+const INCOMPLETE: &str = "incomplete";
 
 /// All kinds. Each may run twice: a server that has died in between has put itself back, and the look comes first.
 pub const TASKS: &[Kind] = &[
@@ -61,6 +65,13 @@ pub const TASKS: &[Kind] = &[
         twice_ok: true,
         deadline: Duration::from_secs(30 * 60),
         run: renew,
+    },
+    Kind {
+        name: FOLLOW,
+        title: ["Follow names that have moved", "Обновить адреса имён"],
+        twice_ok: true,
+        deadline: Duration::from_secs(10 * 60),
+        run: follow,
     },
 ];
 
@@ -115,7 +126,8 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         return Ok(());
     };
     let kind = match ended.kind.as_str() {
-        RENEW if code == NOT_ACME || code == NOT_DEPLOYED => return Ok(()),
+        // A server that cannot be reached is told of as such.
+        RENEW if [NOT_ACME, NOT_DEPLOYED, INCOMPLETE].contains(&code.as_str()) => return Ok(()),
         RENEW => "certificate.failed",
         DEPLOY if code.starts_with("acme_") => "certificate.failed",
         DEPLOY | REMOVE => "deploy.failed",
@@ -186,6 +198,8 @@ impl Told {
     }
 }
 
+type Sites<'s> = Vec<&'s (Row, Server)>;
+
 /// Work on one server; gives the number of changes.
 type Work<T> = fn(&T, &Row, &Server) -> Result<u32>;
 
@@ -230,12 +244,48 @@ impl<'a> Deploy<'a> {
     fn everywhere(&self) -> Result<u32> {
         let (leaving, wanted): (Vec<_>, Vec<_>) = self.wish.sites.iter().partition(|(row, _)| !row.wanted);
         self.look_before(&wanted)?;
-        let mut changed = self.bridge(&wanted)?;
+        let (wanted, missing) = self.reached(&wanted)?;
+        let mut changed = self.bridge(&wanted).map_err(|e| named_too(e, &missing))?;
         changed += self
             .canary_first(&wanted, Self::put)
-            .inspect_err(|_| self.unbridge(&wanted))?;
+            .inspect_err(|_| self.unbridge(&wanted))
+            .map_err(|e| named_too(e, &missing))?;
         // Last: until the others serve, the old places still do.
-        Ok(changed + self.all(&leaving, Self::leave)?)
+        changed += self.all(&leaving, Self::leave)?;
+        incomplete(&missing).map_or(Ok(changed), Err)
+    }
+
+    /// Of several servers those that let us in, and a sentence for each of the others, which are left out. When none does, that
+    /// is the error.
+    fn reached<'s>(&self, wanted: &[&'s (Row, Server)]) -> Result<(Sites<'s>, Vec<String>)> {
+        if wanted.len() < 2 {
+            return Ok((wanted.to_vec(), Vec::new()));
+        }
+        let knocked = parallel::map(wanted, WIDTH, |(_, server)| {
+            let nothing = remote::sums(&[])?;
+            self.way(server)?
+                .run(self.run.app, &nothing, self.run.cancel, &mut |_| ())
+        });
+        let (mut there, mut missing) = (Vec::new(), Vec::new());
+        for (site, knocked) in wanted.iter().zip(knocked) {
+            match knocked {
+                Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => missing.push((*site, e)),
+                // What else is wrong there its own work will say.
+                _ => there.push(*site),
+            }
+        }
+        let mut said = Vec::new();
+        for ((row, server), e) in missing {
+            let e = self.failed(row, server, e);
+            if there.is_empty() {
+                return Err(self.told(e, wanted.len() - 1));
+            }
+            self.run
+                .log
+                .line("warning", "task", "", &format!("{} It is left out.", e.say));
+            said.push(e.say);
+        }
+        Ok((there, said))
     }
 
     fn canary_first(&self, wanted: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
@@ -302,6 +352,7 @@ impl<'a> Deploy<'a> {
                 text: &row.text,
                 proof: &proof,
                 target_names: &[],
+                followed: &[],
                 certificate: Certificate::None,
                 expect: Some(&sum),
                 old_name: None,
@@ -551,6 +602,7 @@ impl<'a> Deploy<'a> {
             text: &text.rendered.text,
             proof: &text.rendered.proof,
             target_names: &names,
+            followed: &text.rendered.followed,
             certificate,
             expect: text.expect,
             old_name: text.old_name,
@@ -614,6 +666,27 @@ impl<'a> Deploy<'a> {
     }
 }
 
+/// The others are served; these sentences are about those that are not.
+fn incomplete(missing: &[String]) -> Option<Error> {
+    let say = format!("Done, but not everywhere. {}", missing.join(" "));
+    (!missing.is_empty()).then(|| Error::new(Failure::Upstream, INCOMPLETE, say))
+}
+
+/// What the ACME server refused may be the fault of a server that was left out: the name leads there, too.
+fn named_too(e: Error, missing: &[String]) -> Error {
+    match e.code.starts_with("acme_") && !missing.is_empty() {
+        true => Error {
+            say: format!(
+                "{} {} As long as the name has the address of a server that does not answer, the ACME server may ask there: take that address out of the name, then try again.",
+                e.say,
+                missing.join(" ")
+            ),
+            ..e
+        },
+        false => e,
+    }
+}
+
 /// The server did not let us in, for whatever reason.
 pub(super) fn is_unreached(e: &Error) -> bool {
     e.code.starts_with("ssh_")
@@ -671,14 +744,37 @@ fn renew(run: &Run) -> Result<Outcome> {
         let say = "This domain is on no server yet. Deploy it first: that also gets its certificate.";
         return Err(Error::new(Failure::Conflict, NOT_DEPLOYED, say));
     }
-    let mut changed = 0;
+    let (mut changed, mut missing) = (0, Vec::new());
+    let (wanted, several) = (live.len(), live.len() > 1);
     for (row, server) in live {
         let lineage = remote::lineage_in(&row.text).map_or_else(|| remote::lineage(&row.name), String::from);
         let recipe = remote::renew(&row.name, &lineage, choice.force)?;
-        let done = work.way(server)?.run(run.app, &recipe, run.cancel, &mut |report| {
-            tell(run, work.on(server), report)
-        })?;
-        changed += done.changed;
+        let renewed = work.way(server).and_then(|way| {
+            way.run(run.app, &recipe, run.cancel, &mut |report| {
+                tell(run, work.on(server), report)
+            })
+        });
+        match renewed {
+            Ok(done) => changed += done.changed,
+            // The others must not end with it.
+            Err(e) if several && is_unreached(&e) && !run.cancel.is_cancelled() => {
+                let say = format!("{}: {}", server.fields.name, e.say);
+                run.log.line("warning", "task", "", &format!("{say} It is left out."));
+                missing.push((say, e));
+            }
+            Err(e) => {
+                let said: Vec<String> = missing.into_iter().map(|(say, _)| say).collect();
+                return Err(named_too(e, &said));
+            }
+        }
+    }
+    if missing.len() == wanted {
+        let (say, e) = missing.remove(0);
+        return Err(Error { say, ..e });
+    }
+    let said: Vec<String> = missing.into_iter().map(|(say, _)| say).collect();
+    if let Some(e) = incomplete(&said) {
+        return Err(e);
     }
     let (wake, target) = (run.app.wakes.events.clone(), ("domain", wish.domain.id.get()));
     let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
@@ -687,6 +783,19 @@ fn renew(run: &Run) -> Result<Outcome> {
         commit: Some(Box::new(move |tx| {
             outbox::emit(tx, &wake, "domain.renewed", target, &data)
         })),
+    })
+}
+
+/// By the house itself, after a look at a server has found that names of it have moved.
+fn follow(run: &Run) -> Result<Outcome> {
+    let way = Way::of(run.app, Id::new(run.target()))?;
+    way.secrets().for_each(|secret| run.log.hide(secret));
+    let done = way.run(run.app, &remote::follow(), run.cancel, &mut |report| {
+        tell(run, "", report)
+    })?;
+    Ok(Outcome {
+        changed: done.changed,
+        commit: None,
     })
 }
 

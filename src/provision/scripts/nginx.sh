@@ -80,6 +80,40 @@ resolver_conf() {
   printf '%s\n' "# Written by Lamplighter from this server's /etc/resolv.conf. Changes made here are overwritten." \
     "resolver ${servers:-127.0.0.1}$v6;" 'resolver_timeout 5s;'
 }
+# Names that this nginx cannot follow by itself (several in one upstream below 1.27.3, and those that only this server's own
+# files know) are looked up by us: a file for each, named HOST:PORT or HOST:PORT:WEIGHT, with the addresses of now.
+TARGETS_DIR=/etc/nginx/lamplighter/targets
+addresses_of() {
+  timeout 8 getent ahosts "$1" 2>/dev/null 9>&- | awk -v v6="$(ip -6 -o addr show scope global 2>/dev/null | head -n 1)" '
+    $2 == "STREAM" { if ($1 ~ /:/) six = six $1 "\n"; else four = four $1 "\n" }
+    END { printf "%s%s", four, (v6 != "" || four == "" ? six : "") }' | sort -u
+}
+# target_text SPEC: nothing when the name does not resolve.
+target_text() {
+  port=${1#*:} weight=''
+  case $port in *:*) weight=" weight=${port#*:}" port=${port%%:*} ;; esac
+  found=$(addresses_of "${1%%:*}")
+  [ -n "$found" ] || return 1
+  echo "# Written by Lamplighter: the addresses of ${1%%:*}, looked up anew now and then. Changes made here are overwritten."
+  for address in $found; do
+    case $address in *:*) address="[$address]" ;; esac
+    echo "server $address:$port$weight;"
+  done
+}
+# target_is SPEC: its file is as it should be now.
+target_is() { file_is "$TARGETS_DIR/$1.conf" 644 root:root "$(target_text "$1")"; }
+put_target() {
+  text=$(target_text "$1") || return 1
+  [ -d "$TARGETS_DIR" ] || { on_undo rmdir "$TARGETS_DIR"; mkdir -p "$TARGETS_DIR"; }
+  put_file "$TARGETS_DIR/$1.conf" 644 root:root "$text"
+}
+# After a change of sites: what none of them reads any more.
+sweep_targets() {
+  for file in "$TARGETS_DIR"/*.conf; do
+    if [ -e "$file" ] && ! grep -rqsF "include $file;" "$AVAILABLE"; then rm -f "$file"; fi
+  done
+  rmdir "$TARGETS_DIR" 2>/dev/null || :
+}
 look_nginx_conf() { file_is "$NGINX_CONF" 644 root:root "$(nginx_conf)" && file_is "$RESOLVER_CONF" 644 root:root "$(resolver_conf)"; }
 put_nginx_conf() {
   on_undo reload_nginx
@@ -101,7 +135,7 @@ look_nginx_read() {
 look_nginx_enabled() { enabled nginx.service; }
 enable_nginx() { run systemctl --quiet enable nginx.service; }
 
-look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF"; }
+look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF" "$TARGETS_DIR"/*.conf; }
 run_nginx() {
   WORKERS=$(workers)
   heed_log
@@ -110,8 +144,9 @@ run_nginx() {
     fail nginx_not_running 'nginx does not start.'
   }
   let_go
-  applied nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF" /etc/nginx/lamplighter/glances.key /etc/nginx/lamplighter/glances.crt
+  applied_nginx
 }
+applied_nginx() { applied nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF" "$TARGETS_DIR"/*.conf /etc/nginx/lamplighter/glances.key /etc/nginx/lamplighter/glances.crt; }
 # Without waiting: while the server goes down, systemd would wait for our session and we for systemd.
 reload_nginx() { nginx -t && systemctl --no-block reload nginx.service; }
 

@@ -248,40 +248,84 @@ blame() { sed -n 's/.*\[emerg\].* in \(\/[^ ]*:[0-9]*\)$/\1/p' "$1" | head -n 1;
 # The line itself. $1: PATH:LINE, $2: where that file's text is to be read.
 line_of() { sed -n "${1##*:}{s/^[[:space:]]*//;p;q;}" "$2" 2>/dev/null | cut -c 1-200; }
 
-# listens DUMP: in a dump of nginx -T, each place where a server listens: "FILE KEY FLAGS NAMES", with tabs between. KEY is like
-# *:80 or [::]:443, NAMES has commas around each.
+# listens DUMP: in a dump of nginx -T, each place where a server of http listens, in the order in which nginx reads them, which
+# is not the dump's: "include" lines lead into the other files. "FILE KEY FLAGS NAMES OWN", with tabs between: KEY is like *:80
+# or [::]:443, NAMES has commas around each, OWN says whether the file is a site of ours. Of a file that stands there twice the
+# last text counts.
 # shellcheck disable=SC2016  # for awk
 listens() {
-  awk -v OFS='\t' '
+  awk -v OFS='\t' -v enabled="$ENABLED/" '
     function server_ends(   i) {
       if (!places) place[++places] = "*:80"
-      for (i = 1; i <= places; i++) print file, place[i], "," flags[i], names
+      for (i = 1; i <= places; i++) print at, place[i], "," flags[i], names, own[at]
       inside = 0
     }
-    function ends(   i, at) {
+    function ends(   i, where) {
       if (inside && depth == inside) {
         if (word[1] == "server_name") for (i = 2; i <= words; i++) names = names tolower(word[i]) ","
         if (word[1] == "listen") {
-          at = word[2]
-          if (at ~ /^[0-9]+$/) at = "*:" at; else if (at !~ /^unix:/ && at !~ /:[0-9]+$/) at = at ":80"
-          sub(/^0\.0\.0\.0:/, "*:", at)
-          place[++places] = at; flags[places] = ""
+          where = word[2]
+          if (where ~ /^[0-9]+$/) where = "*:" where; else if (where !~ /^unix:/ && where !~ /:[0-9]+$/) where = where ":80"
+          sub(/^0\.0\.0\.0:/, "*:", where)
+          place[++places] = where; flags[places] = ""
           for (i = 3; i <= words; i++) flags[places] = flags[places] word[i] ","
         }
       }
       words = 0
     }
-    /^# configuration file \/.*:$/ { file = substr($0, 22, length($0) - 22); depth = words = inside = 0; next }
-    {
-      rest = $0
-      while (match(rest, /^[ \t\r]*("([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|[;{}]|#.*|([^ \t\r;{}"\047#$]|\$\{[^}]*\}|\$)([^ \t\r;{}$]|\$\{[^}]*\}|\$)*)/)) {
-        token = substr(rest, 1, RLENGTH); rest = substr(rest, RLENGTH + 1); sub(/^[ \t\r]+/, "", token)
-        if (token == ";") ends()
-        else if (token == "{") { depth++; if (word[1] == "server" && words == 1) { inside = depth; places = 0; names = "," } words = 0 }
-        else if (token == "}") { if (inside == depth && inside) server_ends(); depth--; words = 0 }
-        else if (token !~ /^#/) { gsub(/^["\047]|["\047]$/, "", token); word[++words] = token }
+    # The files of a pattern, in the order of their names, as glob(3) gives them.
+    function include(pattern, level,   i, j, found, list, regex, name) {
+      if (pattern !~ /^\//) pattern = prefix pattern
+      if (pattern !~ /[*?\[]/) { if (pattern in lines) walk(pattern, level + 1); return }
+      regex = pattern
+      gsub(/[.+(){}^$|\\]/, "\\\\&", regex); gsub(/\*/, "[^/]*", regex); gsub(/\?/, "[^/]", regex); gsub(/\[!/, "[^", regex)
+      for (i = 1; i <= files; i++) {
+        if (file[i] !~ ("^" regex "$")) continue
+        for (j = ++found; j > 1 && list[j - 1] > file[i]; j--) list[j] = list[j - 1]
+        list[j] = file[i]
       }
+      for (i = 1; i <= found; i++) { name = list[i]; walk(name, level + 1) }
+    }
+    function walk(name, level,   n, rest, token, pattern) {
+      if (level > 30) return
+      for (n = 1; n <= lines[name]; n++) {
+        rest = text[name, n]
+        while (match(rest, /^[ \t\r]*("([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|[;{}]|#.*|([^ \t\r;{}"\047#$]|\$\{[^}]*\}|\$)([^ \t\r;{}$]|\$\{[^}]*\}|\$)*)/)) {
+          token = substr(rest, 1, RLENGTH); rest = substr(rest, RLENGTH + 1); sub(/^[ \t\r]+/, "", token)
+          if (token == ";") {
+            if (word[1] == "include" && words == 2) { pattern = word[2]; words = 0; include(pattern, level) } else ends()
+          } else if (token == "{") {
+            depth++
+            if (depth == 1) http = (word[1] == "http")
+            else if (http && !inside && word[1] == "server" && words == 1) { inside = depth; places = 0; names = ","; at = name }
+            words = 0
+          } else if (token == "}") { if (inside == depth && inside) server_ends(); depth--; words = 0 }
+          else if (token !~ /^#/) { gsub(/^["\047]|["\047]$/, "", token); word[++words] = token }
+        }
+      }
+    }
+    /^# configuration file \/.*:$/ {
+      now = substr($0, 22, length($0) - 22)
+      if (!(now in lines)) file[++files] = now
+      lines[now] = 0; own[now] = "no"
+      next
+    }
+    {
+      text[now, ++lines[now]] = $0
+      if (lines[now] == 1 && index(now, enabled) == 1 && /^# lamplighter domain=[0-9]/) own[now] = "yes"
+    }
+    END {
+      prefix = file[1]; sub(/[^\/]*$/, "", prefix)
+      if (files) walk(file[1], 1)
     }' "$1"
+}
+# defaults: of what `listens` says on stdin, who answers on each place for names that nobody serves and for the bare address, and
+# whether that is ours: "KEY FILE OWN", with tabs between.
+defaults() {
+  awk -F '\t' -v OFS='\t' '
+    !($2 in who) { key[++keys] = $2; who[$2] = $1; own[$2] = $5 }
+    $3 ~ /,default(_server)?,/ { who[$2] = $1; own[$2] = $5 }
+    END { for (i = 1; i <= keys; i++) print key[i], who[key[i]], own[key[i]] }'
 }
 
 # others NAME DUMP FILE...: files, besides FILE..., with a server of this name on port 80 or 443.
@@ -291,36 +335,93 @@ others() {
     $2 ~ /:(80|443)$/ && (index($4, "," name ",") || index($4, ",." name ",")) && !index(own, " " $1 " ") && !told[$1]++ { print $1 }' | head -n 20
 }
 
-is_marked() { head -n 1 "$1" 2>/dev/null | grep -q '^# lamplighter domain=[0-9]'; }
-
-# shadows LINK PORT...: who answers on these ports, by the last dump, for names that nobody serves and for the bare address,
-# and would not any more with LINK, for that is read before: "PORT FILE". A file of ours is no matter.
-shadows() {
-  link=$1; shift
-  included=''; ! grep -qsxF "$OUR_INCLUDE" "$NGINX_CONF" || included=$NGINX_CONF
-  listens "$TMP/dump" | awk -F '\t' -v link="$link" -v ports="$*" -v dir="$ENABLED/" -v included="$included" '
-    $3 ~ /,default(_server)?,/ { explicit[$2] = 1 }
-    !($2 in first) { first[$2] = $1 }
-    END {
-      count = split(ports, port, " ")
-      for (i = 1; i <= count; i++) for (v = 0; v < 2; v++) {
-        key = (v ? "[::]:" : "*:") port[i]; now = first[key]
-        if (now == "" || now == link || explicit[key] || told[port[i] now]++) continue
-        if (index(now, dir) == 1 ? link < now : included != "" && index(now, "/etc/nginx/conf.d/") == 1 && included < now) print port[i], now
-      }
-    }' | while read -r port file; do is_marked "$file" || echo "$port $file"; done
-}
 # lone_http2 LINK: others speak TLS where LINK would, and none of them HTTP/2, which below nginx 1.25.1 is the socket's.
 lone_http2() {
   listens "$TMP/dump" | awk -F '\t' -v link="$1" '
-    $2 ~ /^(\*|\[::\]):443$/ && $1 != link && $3 ~ /,ssl,/ { print $1, ($3 ~ /,http2,/ ? "yes" : "no") }' | {
-    verdict=1
-    while read -r file http2; do
-      if [ "$http2" = yes ]; then exit 1; fi
-      is_marked "$file" || verdict=0
-    done
-    exit "$verdict"
-  }
+    $2 ~ /^(\*|\[::\]):443$/ && $1 != link && $3 ~ /,ssl,/ { if ($3 ~ /,http2,/) http2 = 1; if ($5 != "yes" && $1 !~ /\/lamplighter-default\.conf$/) theirs = 1 }
+    END { exit !(theirs && !http2) }'
+}
+
+# --- who answers for what nobody named ------------------------------------------------------------------------------
+# Whoever is read first on a socket, unless somebody says default_server. Where sites of ours are alone on one, that is a file of
+# ours without a back end; it does not say default_server, or nginx would refuse that of whoever comes later.
+
+DEFAULT_CONF=/etc/nginx/conf.d/lamplighter-default.conf
+DEFAULT_KEYS='*:80 [::]:80 *:443 [::]:443' # a set of words
+
+# will_be NAME [TEXT [OLD_NAME]]: the dump as it will be, in $TMP/wished: with TEXT, a file, as the site of NAME (none: without the
+# site), without that of OLD_NAME, and without our default.
+will_be() {
+  {
+    cat "$TMP/dump"
+    printf '# configuration file %s:\n' "$ENABLED/$1.conf"
+    [ -z "${2:-}" ] || cat "$2"
+    [ -z "${3:-}" ] || printf '# configuration file %s:\n' "$ENABLED/$3.conf"
+    printf '# configuration file %s:\n' "$DEFAULT_CONF"
+  } >"$TMP/wished"
+  listens "$TMP/dump" >"$TMP/listens"
+  listens "$TMP/wished" >"$TMP/listens.wished"
+  default_wish
+}
+# default_wish: after `will_be`, sets HAD and KEYS: where our default listens, and where it shall. Where somebody else is, too, it
+# is only left where it is, and only when a site of ours would stand in for it.
+default_wish() {
+  HAD=$(awk -F '\t' -v conf="$DEFAULT_CONF" '$1 == conf { print $2 }' "$TMP/listens" | paste -sd ' ')
+  defaults <"$TMP/listens.wished" >"$TMP/defaults.wished"
+  KEYS=$(awk -F '\t' -v had=" $HAD " -v keys="$DEFAULT_KEYS" '
+    FILENAME == ARGV[1] { by[$1] = $3; next }
+    { if ($5 == "yes") ours[$2] = 1; else theirs[$2] = 1 }
+    END {
+      count = split(keys, key, " ")
+      for (i = 1; i <= count; i++) { k = key[i]; if (ours[k] && (!theirs[k] || (index(had, " " k " ") && by[k] == "yes"))) print k }
+    }' "$TMP/defaults.wished" "$TMP/listens.wished" | paste -sd ' ')
+  [ -n "$KEYS" ] || return 0
+  # Where sites are read before conf.d it would be no default, so it is left out.
+  { cat "$TMP/wished"; default_conf; } >"$TMP/wished.default"
+  late=$(listens "$TMP/wished.default" | defaults | awk -F '\t' -v conf="$DEFAULT_CONF" -v keys=" $KEYS " 'index(keys, " " $1 " ") && $2 != conf { print $1 }')
+  [ -z "$late" ] || KEYS=''
+}
+# default_conf: its text for KEYS, with the words for TLS of a site of ours, for nginx takes some of them from the default.
+default_conf() {
+  echo '# Written by Lamplighter: answers for names that no site of this server has, as long as all sites are its own. Changes made here are overwritten.'
+  for port in 80 443; do
+    places=''
+    case " $KEYS " in *" *:$port "*) places="$port" ;; esac
+    case " $KEYS " in *" [::]:$port "*) places="$places [::]:$port" ;; esac
+    [ -n "$places" ] || continue
+    echo 'server {'
+    for place in $places; do if [ "$port" = 443 ]; then echo "    listen $place ssl;"; else echo "    listen $place;"; fi; done
+    printf '%s\n' '    server_name _;' '    server_tokens off;'
+    if [ "$port" = 443 ]; then default_tls; fi
+    printf '%s\n' '    return 404;' '}'
+  done
+}
+DEFAULT_PAIR=/etc/nginx/lamplighter/default # .crt and .key, where nginx cannot do without
+default_tls() {
+  like=$(awk -F '\t' '$2 ~ /:443$/ && $5 == "yes" { print $1; exit }' "$TMP/listens.wished")
+  awk -v site="# configuration file $like:" '
+    /^# configuration file \/.*:$/ { here = ($0 == site); if (here) told = ""; next }
+    here && /^ *ssl_(protocols|ciphers|prefer_server_ciphers|ecdh_curve|session_timeout|session_cache|session_tickets) / { told = told $0 "\n" }
+    END { printf "%s", told }' "$TMP/wished"
+  if rejects_handshakes; then echo '    ssl_reject_handshake on;'
+  else printf '    %s;\n' "ssl_certificate $DEFAULT_PAIR.crt" "ssl_certificate_key $DEFAULT_PAIR.key"; fi
+}
+# From nginx 1.19.4 on.
+rejects_handshakes() {
+  version=$(nginx -v 2>&1 | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')
+  major=${version%%.*} minor=${version#*.} patch=${version##*.}; minor=${minor%%.*}
+  [ $((major * 1000000 + minor * 1000 + patch)) -ge 1019004 ]
+}
+
+# shadows PORT...: after `will_be`, files of others that answer now for what nobody named and would not any more, with the port.
+shadows() {
+  defaults <"$TMP/listens" >"$TMP/defaults"
+  awk -F '\t' -v ports=" $* " -v conf="$DEFAULT_CONF" '
+    FILENAME == ARGV[1] { now[$1] = $2; own[$1] = $3; next }
+    {
+      port = $1; sub(/.*:/, "", port)
+      if ($1 in now && index(ports, " " port " ") && own[$1] != "yes" && now[$1] != conf && now[$1] != $2 && !told[port now[$1]]++) print port, now[$1]
+    }' "$TMP/defaults" "$TMP/defaults.wished"
 }
 
 # Those of TARGETS that this server knows from its own files, or completes to whole names: its name servers, whom nginx asks,
@@ -332,11 +433,13 @@ own_names() {
   done 9>&- | paste -sd ' '
 }
 
+# Files in /proc have no size.
+has_ipv6() { grep -qs . /proc/net/if_inet6; }
 # What decides how a site is written for this nginx.
 nginx_kind() {
   build=$(nginx -V 2>&1)
   fact nginx_version "$(printf '%s\n' "$build" | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')"
   fact nginx_openssl "$(printf '%s\n' "$build" | sed -n 's/^built with OpenSSL \([0-9.]*\).*/\1/p;s/.*(running with OpenSSL \([0-9.]*\).*/\1/p' | tail -n 1)"
-  [ ! -s /proc/net/if_inet6 ] || fact ipv6 yes
+  ! has_ipv6 || fact ipv6 yes
   fact own_names "$(own_names)"
 }

@@ -70,11 +70,14 @@ look_site_expected() {
       ! grep -q '^ *listen .* http2;' "$TMP/new/text" || fail http2_shared 'Other sites of this server do not speak HTTP/2, and would with this one: nginx has it for all of a port.'
     fi
   fi
-  [ -n "$SHADOW" ] || shadows "$LINK" $ports >"$TMP/shadows"
-  if [ -s "$TMP/shadows" ]; then
+  will_be "$NAME" "$TMP/new/text" "$OLD_NAME"
+  shadows $ports >"$TMP/shadows"
+  if [ -z "$SHADOW" ] && [ -s "$TMP/shadows" ]; then
     read -r port file <"$TMP/shadows"
     fail would_be_default "Names that nobody serves, and the bare address, are answered by $file on port $port, because it is the first that nginx reads; this site would come before it."
   fi
+  wish_default
+  see_around
 }
 # The text names the lineage, so it was chosen before: by the look, or by what was there the last time.
 look_lineage() {
@@ -97,11 +100,16 @@ get_site_tools() {
   command -v openssl >/dev/null || apt_install openssl
   if [ "$CERT" = acme ] && ! command -v certbot >/dev/null; then apt_install certbot; fi
 }
-# One name that does not resolve, and nginx reloads nothing any more, whatever the other sites are.
 look_site_targets() {
   for target in $TARGETS; do
-    timeout 20 getent ahosts "$target" >/dev/null 9>&- || fail target_unresolved "The target $target cannot be resolved on this server, and nginx would refuse to reload because of it."
+    timeout 20 getent ahosts "$target" >/dev/null 9>&- || fail target_unresolved "The target $target cannot be resolved on this server."
   done
+  named_right
+}
+named_right() { for target in $NAMED; do target_is "$target" || return 1; done; }
+put_site_targets() {
+  for target in $NAMED; do target_is "$target" || put_target "$target" || fail target_unresolved "The target ${target%%:*} cannot be resolved on this server."; done
+  FOLLOWED=yes
 }
 
 # --- the way of a text ----------------------------------------------------------------------------------------------
@@ -115,6 +123,7 @@ stage() {
   if [ -n "${2:-}" ]; then
     [ -z "$OLD_NAME" ] || rm -f "$STAGE/available/$OLD_NAME.conf" "$STAGE/enabled/$OLD_NAME.conf"
     if [ "$CERT" = files ]; then ln -sfn "$PAIR" "$STAGE/certs/$NAME"; fi
+    stage_default
   fi
   stage_judge 'nginx does not take the new site.'
   is_read "$LINK" || fail nginx_not_read "nginx ($NGINX) does not read $LINK: no include line in the http block of $NGINX_MAIN leads there."
@@ -125,6 +134,7 @@ arm_site() {
   set -- "$FILE" "$LINK"
   [ -z "$OLD_NAME" ] || set -- "$AVAILABLE/$OLD_NAME.conf" "$ENABLED/$OLD_NAME.conf" "$@"
   [ "$CERT" != files ] || set -- "$@" "$CERTS/$NAME"
+  [ -z "$DEFAULT" ] || set -- "$@" "$DEFAULT_CONF"
   arm "$@"
 }
 not_served() {
@@ -184,6 +194,7 @@ put_site() {
   put_in_place "$FILE" "$TMP/new/text"
   link_in_place "$LINK" "$FILE"
   [ -z "$OLD_NAME" ] || rm -f "$ENABLED/$OLD_NAME.conf" "$AVAILABLE/$OLD_NAME.conf"
+  put_default
   go
   LIVE=yes
 }
@@ -202,6 +213,7 @@ look_site_proved() {
 }
 # What only the replaced site needed.
 sweep() {
+  sweep_targets
   if [ "$CERT" = files ]; then sweep_pairs "$NAME" "$PAIR"
   elif ! grep -qF "$CERTS/$NAME/" "$TMP/new/text"; then sweep_pairs "$NAME" ''; fi
   if [ -n "$OLD_NAME" ]; then sweep_pairs "$OLD_NAME" ''; sweep_lineages "$OLD_NAME"; fi
@@ -215,11 +227,12 @@ main() {
   ! has_nginx || nginx_kind
   find_address "$TMP/new/text"
   # What answers rightly is ready and green; nothing is tested where nothing changes.
-  if files_right && { [ "$CERT" = none ] || certificate_put; } && served; then
+  if files_right && named_right && { [ "$CERT" = none ] || certificate_put; } && served; then
     # Those that are not in this job's plan are not heard.
     for id in site_ready nginx_before nginx_mended site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
     SERVED=yes
     look site_proved look_site_proved
+    skip site_neighbours
     skip site_kept
     return 0
   fi
@@ -229,14 +242,16 @@ main() {
   look site_expected look_site_expected
   look site_ports look_site_ports
   [ "$CERT" = none ] || step site_tools look_site_tools get_site_tools
-  look site_targets look_site_targets
+  step site_targets look_site_targets put_site_targets
   [ "$CERT" != acme ] || step site_first look_site_first put_first
   [ "$CERT" = none ] || step site_certificate look_site_certificate get_certificate
   step site_tested look_site_tested test_site
   step site_armed look_site_armed arm_site
   step site_live look_site_live put_site
   look site_proved look_site_proved
+  look site_neighbours look_site_neighbours
   step site_kept look_site_kept keep_site
   BACK='new The new site is in place and answers.'
   sweep
+  default_loaded
 }

@@ -1,4 +1,4 @@
-# site-look: what nginx and the sites in SITES ("NAME OLD CERTIFICATE PROOF BODY GOES", with commas between) are like. CERTIFICATE
+# site-look: what nginx and the sites in SITES ("NAME OLD CERTIFICATE PROOF BODY GOES LEAVES", with commas between) are like. CERTIFICATE
 # is a chain's path, or the ACME server that it is to be had from. Changes nothing.
 
 text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$piece"; while read -r piece; do mark text "$1" "$piece"; done; }; }
@@ -45,7 +45,7 @@ look_one() {
     echo "old_sha256 $(file_sum "$AVAILABLE/$2.conf")"
     echo "old_enabled $(link_state "$2")"
   fi
-  if [ -s "$TMP/dump" ]; then shadows "$ENABLED/$1.conf" 80 443 | sed 's/^/shadows /'; fi
+  [ ! -s "$TMP/dump" ] || look_defaults "$1" "$2" "$3" "$7"
   [ ! -s "$TMP/dump" ] || others "$1" "$TMP/dump" "$ENABLED/$1.conf" "$ENABLED/$2.conf" | sed 's/^/other /'
   case $3 in
     -) ;;
@@ -57,6 +57,37 @@ look_one() {
     find_address "$AVAILABLE/$1.conf"
     if proves "$1" "$4" "$5"; then echo 'proved yes'; fi
   fi
+}
+# Who will answer for what nobody named.
+look_defaults() { # NAME OLD CERTIFICATE LEAVES
+  old=$2; [ "$old" != - ] || old=''
+  if [ "$4" = yes ]; then will_be "$1" '' "$old"
+  else
+    {
+      echo '# lamplighter domain=0'
+      for port in 80 443; do
+        ssl=''; if [ "$port" = 443 ]; then [ "$3" != - ] || break; ssl=' ssl'; fi
+        echo "server { server_name $1; listen $port$ssl;"
+        ! has_ipv6 || echo "listen [::]:$port$ssl;"
+        echo '}'
+      done
+    } >"$TMP/site.wished"
+    will_be "$1" "$TMP/site.wished" "$old"
+  fi
+  shadows 80 443 | sed 's/^/shadows /'
+  default_moves "$HAD" "$KEYS" put
+  default_moves "$KEYS" "$HAD" drop
+}
+# default_moves BEFORE AFTER WORD: what is in the second alone: the port where both families of addresses are, else the place.
+default_moves() {
+  for port in 80 443; do
+    moved=''
+    for family in '*' '[::]'; do
+      case " $1 " in *" $family:$port "*) continue ;; esac
+      case " $2 " in *" $family:$port "*) moved="$moved $family:$port" ;; esac
+    done
+    case $moved in ' '*' '*) echo "default $3 $port" ;; ' '*) echo "default $3${moved}" ;; esac
+  done
 }
 look_lineage() {
   cli_ini | sed 's/^/settings /'

@@ -4,18 +4,28 @@ FILE=$AVAILABLE/$NAME.conf LINK=$ENABLED/$NAME.conf
 
 is_gone() { [ ! -e "$FILE" ] && [ ! -L "$FILE" ] && [ ! -e "$LINK" ] && [ ! -L "$LINK" ]; }
 
-look_site_expected() { expected "$NAME" "$EXPECT"; }
+look_site_expected() {
+  expected "$NAME" "$EXPECT"
+  will_be "$NAME"
+  wish_default
+}
 test_without() {
   stage_begin
   rm -f "$STAGE/available/$NAME.conf" "$STAGE/enabled/$NAME.conf"
+  stage_default
   stage_judge 'nginx does not take its configuration without the site.'
   TESTED=yes
 }
 look_site_tested() { [ -n "${TESTED:-}" ]; }
-arm_site() { arm "$FILE" "$LINK"; }
+arm_site() {
+  set -- "$FILE" "$LINK"
+  [ -z "$DEFAULT" ] || set -- "$@" "$DEFAULT_CONF"
+  arm "$@"
+}
 look_site_gone() { [ -n "${GONE:-}" ]; }
 take_away() {
   rm -f "$LINK" "$FILE"
+  put_default
   go
   wait_until silent || fail site_not_served "nginx was told to let go of $NAME, but it still answers for it."
   GONE=yes
@@ -41,6 +51,8 @@ main() {
     step site_armed look_site_armed arm_site
     step site_gone look_site_gone take_away
     step site_kept look_site_kept keep_site
+    sweep_targets
+    default_loaded
   fi
   BACK='gone The site is not served any more.'
   step site_certificate_gone look_site_certificate_gone drop_certificate

@@ -22,6 +22,19 @@ ask_inside() {
     done' bash "$ADDRESS" "$REQUEST" "$NL" "$@" 2>/dev/null
 }
 
+# Facts: `moved`: what site-follow would change; `lost`: names that do not resolve, whose last addresses stay.
+look_names() {
+  moved='' lost=''
+  if [ -f "$RESOLVER_CONF" ] && [ "$(cat "$RESOLVER_CONF")" != "$(resolver_conf)" ]; then moved="$RESOLVER_CONF"; fi
+  for file in "$TARGETS_DIR"/*.conf; do
+    [ -f "$file" ] || continue
+    target=${file##*/} target=${target%.conf}
+    if text=$(target_text "$target"); then [ "$(cat "$file")" = "$text" ] || moved="$moved $file"; else lost="$lost ${target%%:*}"; fi
+  done
+  [ -z "$moved" ] || fact moved "${moved# }"
+  [ -z "$lost" ] || fact lost "${lost# }"
+}
+
 main() {
   set -uf
   mark step site_sums running
@@ -76,6 +89,8 @@ main() {
     n=$((n + 1))
   done
   [ -z "$asked" ] || printf '%s' "$inside" | base64 -w 4000 | while read -r piece; do mark text inside "$piece"; done
+  set +f
+  look_names
   printf '%s' "$told" | base64 -w 4000 | while read -r piece; do mark text sums "$piece"; done
   mark step site_sums ok
   mark end

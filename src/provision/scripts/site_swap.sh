@@ -216,6 +216,42 @@ link_in_place() {
   echo "linked: $1"
 }
 
+# --- our default ----------------------------------------------------------------------------------------------------
+
+# wish_default: after `will_be`: what is to be done with it, in DEFAULT: put, drop or nothing.
+DEFAULT=''
+wish_default() {
+  if [ "$HAD" = "$KEYS" ]; then return 0; fi
+  if [ -z "$KEYS" ]; then DEFAULT=drop; return 0; fi
+  case $KEYS in *:443*) rejects_handshakes || default_pair ;; esac
+  DEFAULT=put
+  default_conf >"$TMP/default"
+}
+default_pair() {
+  [ ! -s "$DEFAULT_PAIR.crt" ] || [ ! -s "$DEFAULT_PAIR.key" ] || return 0
+  on_undo rm -f "$DEFAULT_PAIR.crt" "$DEFAULT_PAIR.key"
+  (umask 077; run openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=nobody \
+    -keyout "$DEFAULT_PAIR.key" -out "$DEFAULT_PAIR.crt") || fail step_failed 'openssl cannot make a certificate.'
+}
+stage_default() {
+  case $DEFAULT in
+    put) cp "$TMP/default" "$STAGE/conf.d/${DEFAULT_CONF##*/}" ;;
+    drop) rm -f "$STAGE/conf.d/${DEFAULT_CONF##*/}" ;;
+  esac
+}
+put_default() {
+  case $DEFAULT in
+    put) put_in_place "$DEFAULT_CONF" "$TMP/default" ;;
+    drop) rm -f "$DEFAULT_CONF"; echo "removed: $DEFAULT_CONF" ;;
+  esac
+}
+# After the change is kept: nginx has been reloaded with it.
+default_loaded() {
+  [ -n "$DEFAULT${FOLLOWED:-}" ] || return 0
+  case "$KEYS" in *:443*) ;; *) rm -f "$DEFAULT_PAIR.crt" "$DEFAULT_PAIR.key" ;; esac
+  applied_nginx
+}
+
 # The configuration is live: once more as a whole, for others write there too; then nginx is told.
 go() {
   if ! nginx_says -t; then

@@ -189,7 +189,7 @@ pub const EDITED: &str = "site_edited";
 
 /// What is there instead of what should be.
 pub struct Drift {
-    /// `site_edited`, `site_lost`, `site_off`, `site_switched_off` or `renewal_lost`.
+    /// `site_edited`, `site_lost`, `site_off`, `site_switched_off`, `renewal_lost` or `target_lost`.
     pub code: &'static str,
     /// One sentence: which file, which line.
     pub say: String,
