@@ -117,7 +117,7 @@ pub fn ended(house: &House, task: i64) -> Value {
     let path = format!("/api/tasks/{task}");
     let until = Instant::now() + Duration::from_secs(300);
     loop {
-        let after = house.admin().get(&format!("{path}/logs?after=999999&wait=20")).is(200);
+        let after = house.admin().get(&format!("{path}/logs?after=999999&wait=10")).is(200);
         if !after["end"].is_null() || Instant::now() > until {
             return house.admin().get(&path).is(200);
         }

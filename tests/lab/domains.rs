@@ -281,7 +281,7 @@ fn a_certificate_is_had_from_an_acme_server_and_a_failure_leaves_the_site_as_it_
     );
 
     change(&house, &path, json!({ "ssl": true, "hsts": true }));
-    assert_eq!(what(&plan(&house, id), 0), ["issue", "change", "reload"]);
+    assert_eq!(what(&plan(&house, id), 0), ["issue", "change", "default", "reload"]);
     assert!(changes(&deploy(&house, id)) > 0);
     assert_eq!(fetch("h1", NAME, "/").map(|a| a.0), Some(301));
     let root = "curl -sk https://10.77.0.2:15000/roots/0 -o /tmp/root.pem 2>/dev/null || python3 -c 'import ssl,urllib.request; open(\"/tmp/root.pem\",\"wb\").write(urllib.request.urlopen(\"https://10.77.0.2:15000/roots/0\",context=ssl._create_unverified_context()).read())'";

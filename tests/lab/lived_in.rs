@@ -313,7 +313,11 @@ fn a_certificate_that_others_share_is_neither_issued_anew_nor_deleted() {
     let before = shared();
     let id = domain(&house, "alpha.test", 1, &json!({ "ssl": true }));
     let seen = plan(&house, id);
-    assert_eq!(steps(&seen), ["issue", "create", "enable", "reload"], "{seen}");
+    assert_eq!(
+        steps(&seen),
+        ["issue", "create", "enable", "default", "reload"],
+        "{seen}"
+    );
     assert_eq!(faults(&seen), ["lineage_foreign"], "{seen}");
     changes(&deploy(&house, id));
     assert_eq!(
@@ -356,7 +360,7 @@ fn what_an_earlier_lamplighter_has_issued_goes_on_and_goes_with_its_site_alone()
     let path = format!("/api/domains/{id}");
     house.admin().patch(&path, &json!({ "ssl": true })).is(200);
     let seen = plan(&house, id);
-    assert_eq!(steps(&seen), ["take_over", "change", "reload"], "{seen}");
+    assert_eq!(steps(&seen), ["take_over", "change", "default", "reload"], "{seen}");
     changes(&deploy(&house, id));
     assert_eq!(
         on("h1", &format!("cd {LIVE}; ls -d *test")),

@@ -13,6 +13,7 @@ mod first_light;
 mod glances;
 mod lit;
 mod lived_in;
+mod others;
 mod own_network;
 mod provision;
 mod push;

@@ -272,6 +272,7 @@ fn what_is_not_right_before_is_told_and_nothing_is_touched() {
     let unknown = server.plain(2, "no-such-host.lab.test:80");
     let recipe = site::apply(&Apply {
         target_names: &["no-such-host.lab.test"],
+        followed: &[],
         ..wish(&unknown, Some(&live))
     })
     .unwrap();
@@ -1168,6 +1169,7 @@ fn wish<'a>(site: &'a Rendered, expect: Option<&'a str>) -> Apply<'a> {
         text: &site.text,
         proof: &site.proof,
         target_names: &[],
+        followed: &[],
         certificate: Certificate::None,
         expect,
         old_name: None,

@@ -1,0 +1,3 @@
+# Debian's nginx as its package leaves it.
+# deploy: ok
+true
