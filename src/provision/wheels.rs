@@ -39,7 +39,7 @@ pub struct Summary {
 
 /// What the file was like when it was read last, so that a page costs one look at its times.
 type Seen = (String, u64, u64, i64, i64);
-static KNOWN: Mutex<Option<(Seen, Summary)>> = Mutex::new(None);
+static KNOWN: Mutex<Option<(Seen, std::result::Result<Summary, String>)>> = Mutex::new(None);
 
 /// What lies at this path.
 pub fn summary(path: &str) -> Result<Summary> {
@@ -51,12 +51,13 @@ pub fn summary(path: &str) -> Result<Summary> {
         meta.mtime(),
         meta.mtime_nsec(),
     );
-    if let Some((_, summary)) = lock(&KNOWN).as_ref().filter(|(known, _)| *known == seen) {
-        return Ok(summary.clone());
-    }
-    let (summary, _) = read(path)?;
-    *lock(&KNOWN) = Some((seen, summary.clone()));
-    Ok(summary)
+    let mut known = lock(&KNOWN);
+    let summary = match known.take().filter(|(before, _)| *before == seen) {
+        Some((_, summary)) => summary,
+        None => read(path).map(|(summary, _)| summary).map_err(|e| e.say),
+    };
+    *known = Some((seen, summary.clone()));
+    summary.map_err(|say| Error::new(Kind::Conflict, "bundle_unusable", say))
 }
 
 fn read(path: &str) -> Result<(Summary, Vec<u8>)> {

@@ -237,6 +237,12 @@ fn debian_11_has_no_glances_and_gets_it_from_wheels() {
         ),
         "lampl"
     );
+    // A job that was killed between taking the old one away and having the new one.
+    on(
+        "d11",
+        "cd /opt && mv lamplighter-glances lamplighter-glances.lamplighter-old && mkdir lamplighter-glances && touch lamplighter-glances/lamplighter",
+    );
+    assert_eq!(changes(&task(&house, "install-glances")), 0);
     // A bundle that has not what it takes: the one before goes on.
     on("d11", "mkdir /root/poor && cp /srv/labwheels/glances-* /root/poor");
     let poor = tar.with_file_name("poor.tar");

@@ -62,15 +62,16 @@ install_glances() {
 # --- from wheels: a Python environment of its own, and nothing else of the server's Python is touched -----------------
 
 WHEELS_MIN_KIB=204800
+ASIDE=$VENV.lamplighter-old
 venv_is_ours() { [ -f "$VENV/lamplighter" ]; }
 venv_aside() {
   [ -e "$VENV" ] || return 0
   venv_is_ours || fail venv_foreign "$VENV is there, and Lamplighter has not made it."
-  rm -rf "$VENV.old"
+  rm -rf "$ASIDE"
   on_undo venv_back
-  mv -T "$VENV" "$VENV.old"
+  mv -T "$VENV" "$ASIDE"
 }
-venv_back() { [ ! -e "$VENV.old" ] || { rm -rf "$VENV"; mv -T "$VENV.old" "$VENV"; }; }
+venv_back() { [ ! -e "$ASIDE" ] || { rm -rf "$VENV"; mv -T "$ASIDE" "$VENV"; }; }
 install_wheels() {
   installed python3-venv || apt_install python3-venv
   free=$(df -Pk /opt | sed -n '2s/ *[0-9]*%.*//;2s/.* //p')
@@ -369,6 +370,8 @@ main() {
   UNITS="$UNIT glances.service nginx.service" PACKAGES='glances python3-bottle python3-uvicorn python3-jinja2 python3-venv'
   PATHS="$UNIT_FILE $FRONT_CONF $FRONT_DIR/glances.key $FRONT_DIR/glances.htpasswd"
   begin
+  # A job that was killed has left a half one, and the whole one beside it.
+  [ -f "$VENV/from" ] || { [ -e "$VENV" ] && ! venv_is_ours; } || venv_back
   PARTS=/var/cache/lamplighter-wheels/$BUNDLE
   [ -z "$BUNDLE" ] || on_undo rm -rf /var/cache/lamplighter-wheels
   ALLOW=$(guests) || fail controller_unknown 'The server does not tell from which address this connection comes; write the address instead of “controller”.'
@@ -405,6 +408,6 @@ main() {
   fact glances_path "$GLANCES"
   fact glances_from "$(glances_from)"
   # What this job has replaced.
-  rm -rf "$VENV.old" /var/cache/lamplighter-wheels
+  rm -rf "$ASIDE" /var/cache/lamplighter-wheels
   case $GLANCES in "$VENV"/*) ;; *) ! venv_is_ours || rm -rf "$VENV" ;; esac
 }

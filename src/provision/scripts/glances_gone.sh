@@ -16,7 +16,7 @@ look_account_gone() { ! getent passwd "$ACCOUNT" >/dev/null; }
 remove_account() { run userdel "$ACCOUNT"; }
 
 look_venv_gone() { ! venv_is_ours; }
-remove_venv() { run rm -rf "$VENV" "$VENV.old" /var/cache/lamplighter-wheels; }
+remove_venv() { run rm -rf "$VENV" "$ASIDE" /var/cache/lamplighter-wheels; }
 
 main() {
   UNITS="$UNIT nginx.service"
