@@ -46,6 +46,8 @@ struct Asked {
     generation: i64,
     name: String,
     proof: Option<Proof>,
+    /// Looks in a row in vain.
+    misses: u32,
 }
 
 /// What was seen of one site.
@@ -74,6 +76,7 @@ impl Stop {
                     generation: site.generation,
                     name: site.name.clone(),
                     proof: site.proof.clone(),
+                    misses: 0,
                 };
                 match stops.last_mut() {
                     Some(stop) if stop.server == site.server && stop.tls == tls && stop.sites.len() < SITES_MAX => {
@@ -109,6 +112,11 @@ impl Stop {
             self.tls,
             sites.collect::<Vec<_>>().join(", ")
         )
+    }
+
+    /// Is it not settled yet what one of them is?
+    pub fn is_in_doubt(&self) -> bool {
+        self.sites.iter().any(|s| (1..=2).contains(&s.misses))
     }
 
     /// The first site's domain: no two stops have the same.
@@ -152,11 +160,16 @@ pub fn look(stop: &mut Stop) -> Vec<Seen> {
         }
     }
     let done = seen.iter().take_while(|s| s.is_some()).count();
-    let out = stop.sites.iter().zip(seen).filter_map(|(site, seen)| {
+    let server = stop.server;
+    let out = stop.sites.iter_mut().zip(seen).filter_map(|(site, seen)| {
         let (code, say) = seen?;
+        site.misses = match code {
+            Code::Good | Code::Unseen => 0,
+            _ => site.misses.saturating_add(1),
+        };
         Some(Seen {
             domain: site.domain,
-            server: stop.server,
+            server,
             generation: site.generation,
             code,
             say,

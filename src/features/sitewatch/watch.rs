@@ -32,6 +32,8 @@ pub const THREADS_MAX: usize = 16;
 const SLOW: Duration = Duration::from_millis(1_500);
 /// A lost wake-up costs at most this; a changed setting takes as long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// What is in doubt is looked at again within this: so a stopped web server is told in two minutes at most.
+const DOUBT_MAX: Duration = Duration::from_secs(30);
 /// Quick looks that are so much late say that the pool is stuck.
 const LATE_MAX: Duration = Duration::from_secs(120);
 const PULSE: (&str, Duration) = ("sitewatch.look", LOOK_AGAIN);
@@ -150,7 +152,8 @@ impl Work for Looking {
         let seen = look::look(stop);
         let next = Next {
             slow: begun.elapsed() >= SLOW,
-            ..Next::default()
+            within: stop.is_in_doubt().then_some(DOUBT_MAX),
+            skip: 0,
         };
         (seen, next)
     }
