@@ -34,6 +34,8 @@ const OUTPUT_MAX: usize = 8 * 1024 * 1024;
 /// From the start of `ssh` to the hello: connecting (10 s), then PAM, a slow login shell, a sudo without its host's name
 /// in DNS.
 const LOGIN: Duration = Duration::from_secs(30);
+/// The same where an earlier job has logged in already.
+const SHARED: Duration = Duration::from_secs(12);
 /// ssh itself gives up sooner when the server does not answer, or says nothing: beyond this it has answered.
 const ANSWER: Duration = Duration::from_secs(12);
 /// What an ended script gets: 3 s between TERM and KILL, and the way there and back.
@@ -57,16 +59,25 @@ pub(super) fn run(
     let until = started + job.deadline;
     let script = whole(job.script)?;
     let mut seat = ssh.seat(target, until, cancel)?;
-    let opens = seat.opens;
-    let met = meet(ssh, target, &seat, until.min(started + LOGIN), cancel);
+    let patience = if seat.opens {
+        LOGIN
+    } else {
+        SHARED.min(job.deadline / 2)
+    };
+    let mut met = meet(ssh, target, &seat, until.min(started + patience), cancel);
+    if !seat.opens && met.as_ref().is_err_and(|e| e.code == "ssh_timeout") && clock::mono() < until {
+        // Whether the connection of before is dead or the shell silent, a login of our own tells.
+        seat.leave(ssh);
+        drop(seat);
+        seat = ssh.seat(target, until, cancel)?;
+        met = meet(ssh, target, &seat, until.min(clock::mono() + LOGIN), cancel);
+    }
     // Who waits for this login shares its failure, but not that we were cancelled.
     seat.opened(met.as_ref().err().filter(|e| e.code != "cancelled"));
-    let (mut talk, sudo) = met.inspect_err(|e| match e.code {
-        // A dead connection must not take the next job, too.
-        "ssh_timeout" => master::tell(&ssh.dir, "stop", &seat.socket),
-        // Nor may one wait for a shell that never ends; nobody else has a place on it.
-        "ssh_shell_silent" if opens => master::tell(&ssh.dir, "exit", &seat.socket),
-        _ => {}
+    let (mut talk, sudo) = met.inspect_err(|e| {
+        if ["ssh_timeout", "ssh_shell_silent"].contains(&e.code) {
+            seat.leave(ssh); // the next job must not wait there, too
+        }
     })?;
     talk.go(job.root, &sudo, &script, until)?;
     let ended = talk.listen(&sudo, until, cancel, on_line);

@@ -229,6 +229,16 @@ impl Masters {
 }
 
 impl Seat<'_> {
+    /// Nobody is to take a place on this connection any more; where nobody else has one it ends.
+    pub(super) fn leave(&self, ssh: &Ssh) {
+        let alone = self
+            .masters
+            .lines()
+            .get(&self.socket)
+            .is_none_or(|line| line.seats <= 1);
+        tell(&ssh.dir, if alone { "exit" } else { "stop" }, &self.socket);
+    }
+
     /// The login is over: those who wait for it go on, or fail for the same reason.
     pub(super) fn opened(&mut self, failed: Option<&Error>) {
         if !std::mem::take(&mut self.opens) {

@@ -463,7 +463,6 @@ fn start_up_files_of_others_do_not_reach_a_script_and_one_that_never_ends_is_nam
             "h2",
             &format!("(cat <<'E'\n{line}\nE\ncat /run/.bashrc) >~plain/.bashrc"),
         );
-        bench.ssh().forget(2); // of a connection that was there before nobody can say that its shell is silent
         bench.run_for(&plain, "id -un; env", false, Duration::from_secs(6), &Cancel::new())
     };
     let (_, out, _) = begins_with("export BASH_ENV=/tmp/theirs LANGUAGE=de CDPATH=/tmp POSIXLY_CORRECT=1").unwrap();
