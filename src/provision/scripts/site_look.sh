@@ -19,8 +19,7 @@ look_site_nginx() {
 }
 
 look_nginx_ready() {
-  look_nginx_dirs || return 0
-  if look_nginx_conf; then fact nginx_ready yes; return 0; fi
+  if look_nginx_dirs && look_nginx_conf; then fact nginx_ready yes; return 0; fi
   [ ! -s "$TMP/dump" ] || probe || fact nginx_unread "$CODE $WHY"
 }
 

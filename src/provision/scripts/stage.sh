@@ -21,7 +21,7 @@ stage_begin() {
   { stage_copy "$AVAILABLE" available && stage_copy "$ENABLED" enabled && stage_copy "$CONF_D" conf.d; } || no_room "$STAGE"
   if [ -d "${CERTS:-}" ]; then cp -a "$CERTS" "$STAGE/certs"; fi
 }
-stage_copy() { [ ! -d "$1" ] || cp -a "$1/." "$STAGE/$2"; }
+stage_copy() { mkdir "$STAGE/$2" && { [ ! -d "$1" ] || cp -a "$1/." "$STAGE/$2"; }; }
 no_room() { fail write_failed "$1 cannot be written."; }
 
 # stage_test -t|-T: nginx with the new folders where the old ones are: in a mount namespace of its own, so that every path,
