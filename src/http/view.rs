@@ -171,10 +171,14 @@ impl Page {
 pub struct Nav {
     /// Servers in all.
     pub servers: u64,
-    /// How the fleet and Lamplighter itself are: `up`, `degraded` or `down`; what is silenced is left out.
+    /// How servers, domains and Lamplighter itself are: `up`, `degraded` or `down`; what is silenced is left out.
     pub state: &'static str,
-    /// Servers that are in that state, if any are; what is silenced is left out.
+    /// Servers and domains that are in that state, if any are; what is silenced is left out.
     pub state_count: i64,
+    /// The same of the servers alone.
+    pub servers_state: &'static str,
+    /// The same of the servers alone.
+    pub servers_count: i64,
     /// Alerts that fire and nobody has acknowledged.
     pub alerts_open: u64,
     /// Tasks that run now, newest first, a handful at most.
@@ -778,6 +782,7 @@ mod tests {
             "over.",
             "rule.",
             "msg.",
+            "many.",
         ]; // found by data, not by a template's text
         let mut used = std::collections::BTreeSet::new();
         for (name, source) in TEMPLATES {

@@ -33,7 +33,7 @@ use model::{Fields, Stands, Valid};
 use std::time::Duration;
 use tasks::Choice;
 
-pub use queries::{Filter, Sort, certificates, counts, lamps, totals};
+pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

@@ -235,8 +235,22 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
 
 /// How many domains there are for each reason, however they are filtered.
 pub fn counts(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
+    count(conn, "1")
+}
+
+/// The same without those under a silence of their own, of their group or of everything.
+pub fn loud(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
+    count(
+        conn,
+        "NOT EXISTS (SELECT 1 FROM silences q WHERE q.state = 'active' AND q.kind = '' AND q.tag = ''
+           AND q.server_id IS NULL AND (q.domain_id IS NULL OR q.domain_id = d.id)
+           AND (q.group_id IS NULL OR q.group_id = d.group_id))",
+    )
+}
+
+fn count(conn: &Conn, wanted: &str) -> Result<Vec<(&'static Reason, i64)>> {
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {REASON} AS reason, count(*) FROM domains d GROUP BY reason"
+        "SELECT {REASON} AS reason, count(*) FROM domains d WHERE {wanted} GROUP BY reason"
     ))?;
     let rows = statement.query_map([], |r| Ok((reason(r.get_ref(0)?.as_str()?), r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

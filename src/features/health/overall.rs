@@ -58,8 +58,7 @@ pub struct Domains {
 }
 
 impl Domains {
-    fn of(conn: &Conn) -> Result<Domains> {
-        let counts = domains::counts(conn)?;
+    fn of(counts: &[(&domains::Reason, i64)]) -> Domains {
         let of = |lamp: &str| counts.iter().filter(|(r, _)| r.lamp == lamp).map(|(_, n)| n).sum();
         let (lit, flick, dark, unlit) = (of("lit"), of("flick"), of("dark"), of("unlit"));
         let state = match (dark, flick) {
@@ -67,13 +66,27 @@ impl Domains {
             (_, 1..) => State::Degraded,
             _ => State::Up,
         };
-        Ok(Domains {
+        Domains {
             state,
             lit,
             flick,
             dark,
             unlit,
-        })
+        }
+    }
+
+    /// Those that are not silenced: what people see first.
+    pub fn loud(conn: &Conn) -> Result<Domains> {
+        Ok(Domains::of(&domains::loud(conn)?))
+    }
+
+    /// How many are in the state that is the worst of any.
+    pub fn worst(&self) -> i64 {
+        match self.state {
+            State::Down => self.dark,
+            State::Degraded => self.flick,
+            State::Up | State::Pending => 0,
+        }
     }
 
     /// By lamp.
@@ -126,7 +139,7 @@ impl Overall {
                 let known = tasks.iter().find(|(name, _)| *name == status.name());
                 known.map_or(0, |(_, n)| *n)
             };
-            let domains = Domains::of(conn)?;
+            let domains = Domains::of(&domains::counts(conn)?);
             let state = counts.worst().max(domains.state).max(lamplighter.state);
             Ok(Overall {
                 status: status(state),

@@ -39,11 +39,16 @@ pub fn nav(app: &App, lang: Lang, web: &crate::http::route::Web) -> Result<Nav> 
         let counts = servers::counts(conn)?;
         let faults = [State::Down, State::Degraded].into_iter();
         let worst = faults.map(|s| (s, counts.loud[s as usize])).find(|(_, n)| *n > 0);
-        let (state, state_count) = worst.unwrap_or((State::Up, 0));
+        let (of_servers, dark_servers) = worst.unwrap_or((State::Up, 0));
+        let domains = overall::Domains::loud(conn)?;
+        let state = of_servers.max(domains.state).max(own.state);
+        let parts = [(of_servers, dark_servers), (domains.state, domains.worst())];
         Ok(Nav {
             servers: counts.total as u64,
-            state: state.max(own.state).name(),
-            state_count: if state >= own.state { state_count } else { 0 },
+            state: state.name(),
+            state_count: parts.iter().filter(|(of, _)| *of == state).map(|(_, n)| n).sum(),
+            servers_state: of_servers.name(),
+            servers_count: dark_servers,
             alerts_open: alerts::firing(conn)? as u64,
             running: running
                 .into_iter()
