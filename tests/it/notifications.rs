@@ -7,10 +7,13 @@ use common::*;
 use fake::receiver::{Post, Receiver, Turn, answer};
 use fake::smtp::{LOGIN, Mail, Office, Smtp, dialogues};
 use fake::{FINGERPRINT, Fake, data, telegram};
+use lamplighter::audit::By;
 use lamplighter::base::clock::{self, DAY};
 use lamplighter::base::host::Host;
 use lamplighter::base::secret::Secret;
 use lamplighter::base::text::{base64, unbase64};
+use lamplighter::db::{Db, Durability, schema};
+use lamplighter::events::wake::Wake;
 use lamplighter::features::notifications::Level;
 use lamplighter::features::notifications::telegram::render;
 use lamplighter::features::notifications::text::{Message, What, cut_units, units};
@@ -20,9 +23,11 @@ use lamplighter::net::http::{self, EXCUSE_MAX, Method, Proxy, Request};
 use lamplighter::net::policy::Policy;
 use lamplighter::net::smtp::{self, Encryption, Letter};
 use lamplighter::net::tls::Pin;
+use lamplighter::task::{New, queue};
 use ring::hmac;
 use serde_json::{Value, json};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -200,6 +205,25 @@ fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_suc
         .unwrap();
     fails("check-ssh");
     eventually("the check is told, too", || (open().len() == 1).then_some(()));
+
+    // Nobody asks for this one: names of targets that have moved are followed by the look for drift.
+    let follow = New {
+        kind: "server.follow_names",
+        target: ("server", id, "web-1"),
+        input: json!({}),
+    };
+    let db = Db::open(
+        &Path::new(house.dir()).join("lamplighter.db"),
+        Durability::Normal,
+        schema::STATE,
+    )
+    .unwrap();
+    db.write(|tx| queue::enqueue(tx, &Wake::new(), &follow, By::ours("system")))
+        .unwrap();
+    eventually("it is told as well", || {
+        let evidence = open().iter().map(|a| a["evidence"].to_string()).collect::<String>();
+        evidence.contains("Follow names that have moved").then_some(())
+    });
 }
 
 #[test]

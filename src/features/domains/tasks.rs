@@ -14,7 +14,7 @@ use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::features::servers::reach::Way;
-use crate::features::servers::{Server, tasks::tell};
+use crate::features::servers::{self, Server, tasks::tell};
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
 use crate::provision::{self, Recipe, Report, recipes};
 use crate::task::queue::{self, Ended};
@@ -122,6 +122,9 @@ fn deploy(run: &Run) -> Result<Outcome> {
 /// refused is the certificate's failure, anything else the deploy's. Asking for a renewal where there is none is neither.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
+    if let Some(kind) = TASKS.iter().find(|k| k.name == FOLLOW && k.name == ended.kind) {
+        return servers::tasks::tell_work(app, tx, &ended, kind.title[0]);
+    }
     let Some((code, say)) = ended.failure else {
         return Ok(());
     };

@@ -83,19 +83,24 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind && k.name != LOOK_HOST_KEY) else {
         return Ok(());
     };
+    tell_work(app, tx, &ended, kind.title[0])
+}
+
+/// The same for another feature's kind of work on a server; `title` is the kind's.
+pub fn tell_work(app: &App, tx: &Tx, ended: &Ended, title: &str) -> Result<()> {
     let (id, name) = &ended.target;
     let known = match super::get(tx, Id::new(*id)) {
         Err(e) if e.kind == error::Kind::NotFound => return Ok(()), // removed since
         server => server?.facts_at.is_some(),
     };
-    let mut data = serde_json::json!({ "name": name, "part": kind.name });
-    let event = match ended.failure {
+    let mut data = serde_json::json!({ "name": name, "part": ended.kind });
+    let event = match &ended.failure {
         None if ended.ok => "server.deploy_ok",
         None => return Ok(()),
         Some((code, _)) if code.starts_with("ssh_host_key") => return Ok(()),
-        Some(_) if kind.name == CHECK_SSH && !known => return Ok(()),
+        Some(_) if ended.kind == CHECK_SSH && !known => return Ok(()),
         Some((code, say)) => {
-            data["evidence"] = serde_json::json!([kind.title[0], say, code]);
+            data["evidence"] = serde_json::json!([title, say, code]);
             "server.deploy_failed"
         }
     };
