@@ -10,7 +10,7 @@ use crate::base::secret::Secret;
 use crate::base::text;
 use ring::digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{
@@ -73,9 +73,14 @@ pub fn client(pin: Option<Pin>) -> Result<Arc<ClientConfig>> {
     }
 }
 
-/// The TLS client of [`super::served`]: takes whatever is shown, as long as the key of it signs the handshake.
+/// The TLS client of [`super::served`]: takes whatever is shown, as long as the key of it signs the handshake. No session is
+/// taken up again: then nothing would be shown, and the certificate of the time before taken for that of today.
 pub(super) fn onlooker() -> Arc<ClientConfig> {
-    static ONLOOKER: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| config(Trust::Anybody));
+    static ONLOOKER: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+        let mut config = Arc::unwrap_or_clone(config(Trust::Anybody));
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
+    });
     ONLOOKER.clone()
 }
 

@@ -11,9 +11,17 @@ use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::get;
 use lamplighter::net::http::{Method, Request, send};
 use lamplighter::net::policy::Policy;
+use lamplighter::net::served::served;
 use lamplighter::net::tls::Pin;
-use std::io::Write;
+use lamplighter::net::visit::Visit;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 struct Ask {
     host: &'static str,
@@ -372,4 +380,70 @@ fn plain_and_tls_mixed_up_are_told_apart() {
     assert_eq!(code(answer), "tls_not_spoken");
     let tls = Fake::tls(|_, _| {});
     assert_eq!(code(ask(of(&tls))), "tls_expected");
+}
+
+/// One server all the time, whose certificate changes: as nginx, it takes sessions up again after that.
+#[derive(Debug)]
+struct Renewed {
+    certificates: [Arc<CertifiedKey>; 2],
+    is_new: AtomicBool,
+}
+
+impl ResolvesServerCert for Renewed {
+    fn resolve(&self, _: ClientHello) -> Option<Arc<CertifiedKey>> {
+        Some(self.certificates[usize::from(self.is_new.load(Ordering::SeqCst))].clone())
+    }
+}
+
+#[test]
+fn a_look_at_a_certificate_takes_up_no_session_of_a_visit_before() {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certified = |cert: &str, key: &str| {
+        let chain = vec![CertificateDer::from_pem_slice(&data(cert)).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(&data(key)).unwrap();
+        Arc::new(CertifiedKey::from_der(chain, key, &provider).unwrap())
+    };
+    let renewed = Arc::new(Renewed {
+        certificates: [
+            certified("edge/cert.pem", "edge/key.pem"),
+            certified("edge/cert2.pem", "edge/key2.pem"),
+        ],
+        is_new: AtomicBool::new(false),
+    });
+    let config = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(renewed.clone());
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut tcp in listener.incoming().map_while(std::result::Result::ok) {
+            let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::Stream::new(&mut tls, &mut tcp);
+            let mut asked = [0; 1024];
+            if stream.read(&mut asked).is_ok_and(|n| n > 0) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        }
+    });
+    let host = Host::parse("127.0.0.1").unwrap();
+    let call = Call {
+        host: &host,
+        port,
+        security: Security::Plain,
+        policy: Policy::Server,
+        connect_max: Duration::from_secs(10),
+        until: clock::mono() + Duration::from_secs(20),
+    };
+    let shown = || served(&call, "site.example").unwrap().leaf().to_vec();
+    let leaf = |n: usize| renewed.certificates[n].cert[0].to_vec();
+    // An answer that is read brings the session's ticket with it.
+    let mut visit = Visit::begin(call, Some("site.example"), Duration::from_secs(5)).unwrap();
+    let answer = visit.get("site.example", "/", Duration::from_secs(5), 100).unwrap();
+    assert_eq!((answer.status, &*answer.body), (200, b"ok".as_slice()));
+    assert_eq!(shown(), leaf(0));
+    renewed.is_new.store(true, Ordering::SeqCst);
+    assert_eq!(shown(), leaf(1), "today's, not that of the visit");
 }
