@@ -1,6 +1,6 @@
 //! The GET of the Glances poll over one connection, as strict as a reader of a hostile answer must be: HTTP/1.x only, one
-//! framing, head and body bounded, no compression, nothing followed. Everything else goes by [`http`](super::http); a poll
-//! costs half of what it does with `ureq` (`tests/bench/poll.rs` prints both).
+//! framing, head and body bounded, no compression, nothing followed; a [`visit`](super::visit) reads by it, too. Everything
+//! else goes by [`http`](super::http); a poll costs half of what it does with `ureq` (`tests/bench/poll.rs` prints both).
 
 use super::dial::{self, Call, Security, Wire};
 use crate::base::clock::{self, Duration};
@@ -161,11 +161,23 @@ pub fn get_over(
 /// The answer's head, its body, and the connection if it may be used again.
 pub(super) type Exchanged = (Head, Body, Option<Wire>);
 
-fn exchange(call: &Call, mut wire: Wire, request: &Secret, body_max: usize) -> Result<Exchanged> {
-    wire.write_all(request.reveal_for("the wire"))
+fn exchange(call: &Call, wire: Wire, request: &Secret, body_max: usize) -> Result<Exchanged> {
+    ask(call, wire, request.reveal_for("the wire"), |input| {
+        input.answer(body_max)
+    })
+}
+
+/// Sends a whole request and has its answer read.
+pub(super) fn ask<'a, T>(
+    call: &'a Call<'a>,
+    mut wire: Wire,
+    request: &[u8],
+    read: impl FnOnce(Input<'a>) -> Result<T>,
+) -> Result<T> {
+    wire.write_all(request)
         .and_then(|()| wire.flush())
         .map_err(|e| dial::explain(call, &e))?;
-    Input::new(call, wire).answer(body_max)
+    read(Input::new(call, wire))
 }
 
 fn request(call: &Call, path: &str, authorization: Option<&Secret>, connection: &str) -> Result<Vec<u8>> {

@@ -12,11 +12,12 @@ use super::dial::{self, Call, Security, Wire};
 use super::get::{HEAD_MAX, parse_head};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
+use crate::base::parallel::lock;
 use crate::base::secret::Secret;
 use crate::base::text;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use ureq::http::{HeaderMap, header};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
@@ -249,7 +250,7 @@ impl Connector<()> for Once {
     type Out = Carrier;
 
     fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Carried<Option<Carrier>> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).take())
+        Ok(lock(&self.0).take())
     }
 }
 
@@ -349,7 +350,7 @@ struct Happened {
 
 impl Seen {
     fn lock(&self) -> std::sync::MutexGuard<'_, Happened> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn is_sent(&self) -> bool {

@@ -3,11 +3,10 @@
 //! everybody may ask; there is no header for a secret.
 
 use super::dial::{self, Call, Security, Wire};
-use super::get::{Answer, Head, Input};
+use super::get::{self, Answer, Head, Input};
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
 use rustls::pki_types::ServerName;
-use std::io::Write;
 
 /// A connection, and how it is made anew when the server has closed it.
 pub struct Visit<'a> {
@@ -88,8 +87,5 @@ fn exchange<T>(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lamplighter/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: keep-alive\r\n\r\n",
         env!("CARGO_PKG_VERSION"),
     );
-    wire.write_all(request.as_bytes())
-        .and_then(|()| wire.flush())
-        .map_err(|e| dial::explain(call, &e))?;
-    read(Input::new(call, wire))
+    get::ask(call, wire, request.as_bytes(), read)
 }

@@ -8,11 +8,10 @@ use crate::app::App;
 use crate::base::clock::{self, Duration, MINUTE, Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
-use crate::base::idn::DomainName;
 use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
-use crate::features::certificates::life;
+use crate::features::certificates::{self, life};
 use crate::features::domains::{self, CertStatus};
 use crate::schedule::{Periodic, Work};
 use crate::settings;
@@ -172,15 +171,11 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     };
     let is_over = not_after.is_some_and(|at| at < now);
     let data = serde_json::json!({
-        "name": shown(&before.domain), "domain": before.domain, "from": before.state, "to": state,
+        "name": certificates::shown(&before.domain), "domain": before.domain, "from": before.state, "to": state,
         "level": is_over.then_some("CRITICAL"), "not_after": not_after.map(rfc3339),
         "since": since.map(rfc3339), "evidence": seen.iter().flat_map(|(site, seen)| evidence(site, seen)).collect::<Vec<_>>(),
     });
     outbox::emit(tx, &app.wakes.events, kind, ("domain", id.get()), &data)
-}
-
-fn shown(domain: &str) -> String {
-    DomainName::parse(domain).map_or_else(|_| domain.into(), |d| d.unicode())
 }
 
 /// The raw facts of one site.
@@ -230,7 +225,7 @@ fn tidy(app: &App) -> Result<()> {
             domains::set_cert_status(tx, id, &unknown, clock::now())?;
             if told.state > State::Ok {
                 let data = serde_json::json!({
-                    "name": shown(&told.domain), "domain": told.domain,
+                    "name": certificates::shown(&told.domain), "domain": told.domain,
                     "evidence": ["It is not served with TLS any more."],
                 });
                 outbox::emit(

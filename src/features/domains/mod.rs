@@ -65,33 +65,54 @@ pub struct Reason {
     pub name: &'static str,
     /// `lit`, `flick`, `dark` or `unlit`.
     pub lamp: &'static str,
+    /// Where its evidence and its beginning are found.
+    about: About,
+}
+
+/// What a [`Reason`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// What a person has asked for.
+    Wish,
+    /// The last deploy or removal.
+    Deploy,
+    /// What lies on the servers.
+    Files,
+    /// How it answers.
+    Answers,
+    /// What is served as its certificate.
+    Certificate,
+    /// Who its name servers are.
+    NameServers,
+    /// Nothing is wrong.
+    Nothing,
 }
 
 /// All reasons there are. Which of them holds is asked in `queries`, so that lists can be filtered by it.
 pub const REASONS: &[Reason] = &[
-    reason("not_deployed", "unlit"),
-    reason("never_worked", "dark"),
-    reason("down", "dark"),
-    reason("unreachable", "dark"),
-    reason("firewalled", "dark"),
-    reason("shadowed", "dark"),
-    reason("backend", "dark"),
-    reason("cert_bad", "dark"),
-    reason("half_dark", "flick"),
-    reason("incomplete", "flick"),
-    reason("deploy_failed", "flick"),
-    reason("drifted", "flick"),
-    reason("cert_urgent", "flick"),
-    reason("ns_mismatch", "flick"),
-    reason("ns_error", "flick"),
-    reason("cert_soon", "flick"),
-    reason("partly", "flick"),
-    reason("removing", "flick"),
-    reason("lit", "lit"),
+    reason("not_deployed", "unlit", About::Wish),
+    reason("never_worked", "dark", About::Deploy),
+    reason("down", "dark", About::Answers),
+    reason("unreachable", "dark", About::Answers),
+    reason("firewalled", "dark", About::Answers),
+    reason("shadowed", "dark", About::Answers),
+    reason("backend", "dark", About::Answers),
+    reason("cert_bad", "dark", About::Certificate),
+    reason("half_dark", "flick", About::Answers),
+    reason("incomplete", "flick", About::Deploy),
+    reason("deploy_failed", "flick", About::Deploy),
+    reason("drifted", "flick", About::Files),
+    reason("cert_urgent", "flick", About::Certificate),
+    reason("ns_mismatch", "flick", About::NameServers),
+    reason("ns_error", "flick", About::NameServers),
+    reason("cert_soon", "flick", About::Certificate),
+    reason("partly", "flick", About::Wish),
+    reason("removing", "flick", About::Wish),
+    reason("lit", "lit", About::Nothing),
 ];
 
-const fn reason(name: &'static str, lamp: &'static str) -> Reason {
-    Reason { name, lamp }
+const fn reason(name: &'static str, lamp: &'static str, about: About) -> Reason {
+    Reason { name, lamp, about }
 }
 
 /// A domain on a server: whether it is wanted there, and what we last did about it.
@@ -184,15 +205,15 @@ impl Domain {
             let so = self.sites.iter().filter(|s| s.state == state);
             so.filter_map(|s| s.since).min()
         };
-        match self.reason.name {
-            "deploy_failed" | "never_worked" => of_sites("failed"),
-            "drifted" => of_sites("drifted"),
-            "down" | "unreachable" | "firewalled" | "shadowed" | "backend" | "half_dark" => self.answer_since,
-            "ns_mismatch" | "ns_error" => self.ns_since,
-            "cert_bad" | "cert_urgent" | "cert_soon" => self.cert_since,
-            "not_deployed" => Some(self.created_at),
-            "removing" | "partly" => Some(self.updated_at),
-            _ => self.sites.iter().filter_map(|s| s.deployed_at).max(),
+        match self.reason.about {
+            About::Deploy => of_sites("failed"),
+            About::Files => of_sites("drifted"),
+            About::Answers => self.answer_since,
+            About::NameServers => self.ns_since,
+            About::Certificate => self.cert_since,
+            About::Wish if self.reason.name == "not_deployed" => Some(self.created_at),
+            About::Wish => Some(self.updated_at),
+            About::Nothing => self.sites.iter().filter_map(|s| s.deployed_at).max(),
         }
     }
 }

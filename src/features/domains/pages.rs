@@ -2,7 +2,7 @@
 //! back with what was typed. The cards of other features stand in slots of the domain's page.
 
 use super::model::{Fields, Preflight, Stands};
-use super::{Domain, Filter, Site, act, api};
+use super::{About, Domain, Filter, Site, act, api};
 use crate::access::Right;
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -64,12 +64,12 @@ fn why(d: &Domain) -> Why {
             .collect()
     };
     let said = |say: &str| Vec::from_iter((!say.is_empty()).then(|| say.to_string()));
-    let evidence = match d.reason.name {
-        "deploy_failed" | "never_worked" | "incomplete" | "drifted" => of_sites(),
-        "down" | "unreachable" | "firewalled" | "shadowed" | "backend" | "half_dark" => d.answer_say.clone(),
-        "ns_mismatch" | "ns_error" => said(&d.ns_say),
-        "cert_bad" | "cert_urgent" | "cert_soon" | "lit" => said(&d.cert_say),
-        _ => Vec::new(),
+    let evidence = match d.reason.about {
+        About::Deploy | About::Files => of_sites(),
+        About::Answers => d.answer_say.clone(),
+        About::NameServers => said(&d.ns_say),
+        About::Certificate | About::Nothing => said(&d.cert_say),
+        About::Wish => Vec::new(),
     };
     Why {
         lamp: d.reason.lamp,

@@ -6,11 +6,12 @@ use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
 use crate::base::log::{self, Level};
+use crate::base::parallel::lock;
 use crate::base::ration::Rations;
 use crate::schedule::pool::{Bounds, Entry, Figures, Next, Pool, Work};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// Who minds the lamps.
 pub trait PollSink: Send + Sync + 'static {
@@ -113,7 +114,7 @@ impl Poller {
         if late > LATE_MAX {
             return Err(Error::internal(format!("polls are {} s late", late.as_secs())));
         }
-        let fault = self.0.work().fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let fault = lock(&self.0.work().fault);
         fault.clone().map_or(Ok(()), Err)
     }
 
@@ -195,6 +196,6 @@ impl Work for Polling {
         }
         batch.iter().for_each(note);
         let told = self.sink.polled(batch);
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = kept.and(told).err();
+        *lock(&self.fault) = kept.and(told).err();
     }
 }

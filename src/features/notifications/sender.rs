@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
+use crate::base::parallel::lock;
 use crate::base::redact::Scrub;
 use crate::base::secret::Secret;
 use crate::base::text::{base64, one_line};
@@ -20,7 +21,7 @@ use crate::settings;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this.
@@ -49,11 +50,11 @@ struct Shared {
 
 impl Shared {
     fn busy(&self) -> MutexGuard<'_, HashSet<i64>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.busy)
     }
 
     fn fault(&self) -> MutexGuard<'_, Option<Error>> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.fault)
     }
 
     fn stops(&self) -> bool {

@@ -6,10 +6,11 @@ use crate::app::App;
 use crate::base::clock::{self, Duration, SECOND};
 use crate::base::error::Result;
 use crate::base::log;
+use crate::base::parallel::lock;
 use crate::db::Conn;
 use crate::features::servers;
 use crate::settings;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Holds polls against the rules.
 pub struct Watch {
@@ -36,7 +37,7 @@ impl Watch {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Reads the rules again when they or the servers have changed; those have this fingerprint now.

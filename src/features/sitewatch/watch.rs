@@ -8,11 +8,11 @@ use crate::app::App;
 use crate::base::clock::{self, Duration, Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
-use crate::base::idn::DomainName;
 use crate::base::process::Cancel;
 use crate::base::{log, parallel};
 use crate::db::Tx;
 use crate::events::outbox;
+use crate::features::certificates;
 use crate::features::domains::{self, drift, sites, tasks};
 use crate::features::metrics;
 use crate::features::servers::tasks::DEPLOY_PROXY;
@@ -264,7 +264,7 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, were: usize, now: Ms) -> Result<
         _ => vec![format!("{} It answers as it should.", rfc3339(now))],
     };
     let data = serde_json::json!({
-        "name": shown(&before.domain), "domain": before.domain, "from": before.state.name(), "to": state.name(),
+        "name": certificates::shown(&before.domain), "domain": before.domain, "from": before.state.name(), "to": state.name(),
         "variant": state.name(), "level": (state == State::Partly).then_some("WARNING"), "since": since.map(rfc3339),
         "evidence": evidence,
     });
@@ -285,10 +285,6 @@ fn evidence(look: &Look) -> Vec<String> {
     out
 }
 
-fn shown(domain: &str) -> String {
-    DomainName::parse(domain).map_or_else(|_| domain.into(), |d| d.unicode())
-}
-
 /// What is watched no more is neither good nor bad any more.
 fn tidy(app: &App, is_off: bool) -> Result<()> {
     app.db.write(|tx| {
@@ -298,7 +294,7 @@ fn tidy(app: &App, is_off: bool) -> Result<()> {
             domains::set_answers(tx, id, State::Unknown.name(), &[], None)?;
             if told.state.is_bad() {
                 let data = serde_json::json!({
-                    "name": shown(&told.domain), "domain": told.domain, "evidence": ["It is not asked any more."],
+                    "name": certificates::shown(&told.domain), "domain": told.domain, "evidence": ["It is not asked any more."],
                 });
                 outbox::emit(tx, &app.wakes.events, "domain.unwatched", ("domain", id.get()), &data)?;
             }
