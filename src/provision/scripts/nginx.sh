@@ -193,10 +193,15 @@ turned() {
   done
 }
 
+# nginx_since NUMBER: is nginx this version (1025001 is 1.25.1) or a newer one? Sets VERSION, as nginx writes it.
+nginx_since() {
+  VERSION=$(nginx -v 2>&1 | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')
+  major=${VERSION%%.*} minor=${VERSION#*.} patch=${VERSION##*.}; minor=${minor%%.*}
+  [ $((major * 1000000 + minor * 1000 + patch)) -ge "$1" ]
+}
 # http2 is a parameter of "listen" below 1.25.1 and a directive from there on.
 nginx_facts() {
-  version=$(nginx -v 2>&1 | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')
-  fact nginx_version "$version"
-  major=${version%%.*} minor=${version#*.} patch=${version##*.}; minor=${minor%%.*}
-  if [ $((major * 1000000 + minor * 1000 + patch)) -ge 1025001 ]; then fact nginx_http2 directive; else fact nginx_http2 listen; fi
+  if nginx_since 1025001; then http2=directive; else http2=listen; fi
+  fact nginx_version "$VERSION"
+  fact nginx_http2 "$http2"
 }

@@ -406,12 +406,7 @@ default_tls() {
   if rejects_handshakes; then echo '    ssl_reject_handshake on;'
   else printf '    %s;\n' "ssl_certificate $DEFAULT_PAIR.crt" "ssl_certificate_key $DEFAULT_PAIR.key"; fi
 }
-# From nginx 1.19.4 on.
-rejects_handshakes() {
-  version=$(nginx -v 2>&1 | sed -n 's/^nginx version: [^/]*\/\([0-9.]*\).*/\1/p')
-  major=${version%%.*} minor=${version#*.} patch=${version##*.}; minor=${minor%%.*}
-  [ $((major * 1000000 + minor * 1000 + patch)) -ge 1019004 ]
-}
+rejects_handshakes() { nginx_since 1019004; }
 
 # shadows PORT...: after `will_be`, files of others that answer now for what nobody named and would not any more, with the port.
 shadows() {
