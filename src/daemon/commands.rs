@@ -10,10 +10,10 @@ use crate::base::secret::Secret;
 use crate::base::{file, log, random, sys};
 use crate::cli::{Asked, client};
 use crate::features;
-use crate::features::fleet::commands as fleet;
-use crate::features::health::{self, overall::Overall};
-use crate::features::users::commands as user_commands;
-use crate::features::users::{self, NewUser};
+use crate::features::front::document::commands as fleet;
+use crate::features::front::health::{self, overall::Overall};
+use crate::features::house::users::commands as user_commands;
+use crate::features::house::users::{self, NewUser};
 
 use crate::schedule;
 use crate::vault;
@@ -49,7 +49,7 @@ pub fn run(asked: &Asked) -> Result<u8> {
         "reset-password" => done(asked, &user_commands::reset_password(&open(config)?, asked)?),
         "disable-user" => done(asked, &user_commands::set_disabled(&open(config)?, asked, true)?),
         "enable-user" => done(asked, &user_commands::set_disabled(&open(config)?, asked, false)?),
-        "verify-audit" => done(asked, &features::audit::commands::verify(&open(config)?, asked)?),
+        "verify-audit" => done(asked, &features::house::audit::commands::verify(&open(config)?, asked)?),
         "export" => {
             print(&fleet::export(&open(config)?)?);
             Ok(0)

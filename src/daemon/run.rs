@@ -9,10 +9,11 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::url::Url;
 use crate::base::{file, log, sys};
-use crate::features::metrics::Watching;
-use crate::features::notifications::Messenger;
-use crate::features::sitewatch;
-use crate::features::{self, users};
+use crate::features;
+use crate::features::fleet::metrics::Watching;
+use crate::features::house::users;
+use crate::features::proxy::sitewatch;
+use crate::features::watch::notifications::Messenger;
 use crate::http::edge::{Config as EdgeConfig, Door, Edge, Gauge, Hosts, Listener, Peers, Tls, tls_config};
 use crate::http::guard;
 use crate::http::kept::Kept;
@@ -128,7 +129,7 @@ impl ApiHalf {
             kept: Kept::default(),
             streams: streams.clone(),
             routes,
-            nav: features::home::pages::nav,
+            nav: features::front::dashboard::pages::nav,
             kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
             panels: FEATURES.iter().flat_map(|f| f.panels).collect(),
             door: OnceLock::new(),

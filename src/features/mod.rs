@@ -1,25 +1,8 @@
-//! What people ask for. Each feature may use only those above it.
+//! What people ask for, in wings. Each wing, and in it each feature, may use only those above it. Containers and services
+//! will be a wing `workloads` below `proxy`, playbooks and terminals `automation` below that, integrations `home`.
 
-pub mod users;
-pub mod servers;
-pub mod groups;
-pub mod upstreams;
-pub mod certificates;
-pub mod domains;
+pub mod house;
 pub mod fleet;
-pub mod nswatch;
-pub mod certwatch;
-pub mod rules;
-pub mod engine;
-pub mod metrics;
-pub mod sitewatch;
-pub mod notifications;
-pub mod silences;
-pub mod alerts;
-pub mod events;
-pub mod tasks;
-pub mod health;
-pub mod exporter;
-pub mod audit;
-pub mod settings;
-pub mod home;
+pub mod proxy;
+pub mod watch;
+pub mod front;

@@ -57,10 +57,10 @@ templates![
     "domains/verified.html",
     "error.html",
     "groups/list.html",
-    "home/dashboard.html",
-    "home/lamp.html",
-    "home/search.html",
-    "home/welcome.html",
+    "dashboard/dashboard.html",
+    "dashboard/lamp.html",
+    "dashboard/search.html",
+    "dashboard/welcome.html",
     "metrics/probed.html",
     "metrics/table.html",
     "notifications/choose.html",
@@ -860,7 +860,7 @@ mod tests {
         let lamp = |name: &str| context! { id => 7, name, seen => 5, shares => "1 2 3", why => why.clone() };
         let made = |stamp, name: &str| {
             let rows = std::iter::once((7, stamp, || lamp(name)));
-            view.rows("home/lamp.html", Lang::En, rows).unwrap().0.to_string()
+            view.rows("dashboard/lamp.html", Lang::En, rows).unwrap().0.to_string()
         };
         assert!(made(1, "first").contains("first"));
         assert!(made(1, "second").contains("first"));

@@ -18,15 +18,15 @@ use lamplighter::base::host::Host;
 use lamplighter::base::id::Id;
 use lamplighter::base::{random, sys};
 use lamplighter::db::{Db, Durability, schema};
-use lamplighter::features::metrics::glances::{self, Disk, Sample};
-use lamplighter::features::metrics::poll::{PollSink, Poller, THREADS};
-use lamplighter::features::metrics::probe::{self, Outcome, PollAuth, PollTarget};
-use lamplighter::features::metrics::rollup::{Keep, PERIODS, Window};
-use lamplighter::features::metrics::series::Figures;
-use lamplighter::features::metrics::store::{Polled, Store};
-use lamplighter::features::rules;
-use lamplighter::features::rules::judge::{self, Judge, Look};
-use lamplighter::features::servers::latest;
+use lamplighter::features::fleet::metrics::glances::{self, Disk, Sample};
+use lamplighter::features::fleet::metrics::poll::{PollSink, Poller, THREADS};
+use lamplighter::features::fleet::metrics::probe::{self, Outcome, PollAuth, PollTarget};
+use lamplighter::features::fleet::metrics::rollup::{Keep, PERIODS, Window};
+use lamplighter::features::fleet::metrics::series::Figures;
+use lamplighter::features::fleet::metrics::store::{Polled, Store};
+use lamplighter::features::fleet::servers::latest;
+use lamplighter::features::watch::rules;
+use lamplighter::features::watch::rules::judge::{self, Judge, Look};
 use lamplighter::net::dial::Security;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -363,7 +363,7 @@ fn storing(folder: &Folder, body: &[u8]) {
     );
 
     // The raw tier alone, as if all of a day were kept in it.
-    use lamplighter::features::metrics::{chunk, series};
+    use lamplighter::features::fleet::metrics::{chunk, series};
     let mut columns: Vec<Vec<chunk::Point>> = Vec::new();
     for i in 0..2_880i64 {
         let at_ms = NOW + i * 30_000 + random::below(40) as i64;

@@ -4,8 +4,8 @@
 use super::Folder;
 use super::fleet::{self, Town};
 use lamplighter::base::clock::Duration;
-use lamplighter::features::metrics::names::{NAMES, Name};
-use lamplighter::features::metrics::series::DISK;
+use lamplighter::features::fleet::metrics::names::{NAMES, Name};
+use lamplighter::features::fleet::metrics::series::DISK;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};

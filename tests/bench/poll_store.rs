@@ -7,12 +7,12 @@ use lamplighter::base::clock::{Duration, Ms};
 use lamplighter::base::id::Id;
 use lamplighter::base::random;
 use lamplighter::db::{Db, Durability, schema};
-use lamplighter::features::metrics::chunk::{self, Bucket, Point};
-use lamplighter::features::metrics::glances::Sample;
-use lamplighter::features::metrics::names;
-use lamplighter::features::metrics::rollup::{Keep, PERIODS, RAW, ROLLED, Tier, Window};
-use lamplighter::features::metrics::series::{self, DISK, METRICS, Unit};
-use lamplighter::features::metrics::store::{Polled, Store};
+use lamplighter::features::fleet::metrics::chunk::{self, Bucket, Point};
+use lamplighter::features::fleet::metrics::glances::Sample;
+use lamplighter::features::fleet::metrics::names;
+use lamplighter::features::fleet::metrics::rollup::{Keep, PERIODS, RAW, ROLLED, Tier, Window};
+use lamplighter::features::fleet::metrics::series::{self, DISK, METRICS, Unit};
+use lamplighter::features::fleet::metrics::store::{Polled, Store};
 use std::sync::Arc;
 use std::time::Instant;
 

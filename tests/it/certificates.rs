@@ -9,7 +9,7 @@ use lamplighter::base::clock::{self, DAY, HOUR};
 use lamplighter::base::host::Host;
 use lamplighter::base::pem;
 use lamplighter::base::secret::Secret;
-use lamplighter::features::certificates::{covers, model};
+use lamplighter::features::proxy::certificates::{covers, model};
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::policy::Policy;
 use lamplighter::net::served::{Served, served};

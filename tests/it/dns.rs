@@ -5,8 +5,8 @@ use crate::fake;
 
 use fake::dns::{CAA, NameServer};
 use lamplighter::base::process::Cancel;
-use lamplighter::features::domains::preflight::{self, Verdict};
-use lamplighter::features::nswatch::look::{Look, State, look};
+use lamplighter::features::proxy::domains::preflight::{self, Verdict};
+use lamplighter::features::proxy::nswatch::look::{Look, State, look};
 use lamplighter::net::dns::{Data, Fault, Question, Resolver, Type, query};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr, UdpSocket};

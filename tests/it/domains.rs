@@ -426,7 +426,7 @@ fn many_are_deployed_at_once_and_who_cannot_be_says_why() {
 fn what_the_watches_push_shows_and_disturbs_nobody_who_edits() {
     use lamplighter::base::id::Id;
     use lamplighter::db::{Db, Durability, schema};
-    use lamplighter::features::domains;
+    use lamplighter::features::proxy::domains;
 
     let street = street();
     let admin = &street.admin;

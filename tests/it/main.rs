@@ -20,7 +20,7 @@ mod domains;
 mod edge;
 mod events;
 mod exporter;
-mod fleet;
+mod document;
 mod groups;
 mod guard;
 mod health;

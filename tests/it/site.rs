@@ -1,8 +1,8 @@
 //! A domain as an nginx file, without a server: what comes out, read back as nginx reads it, whatever goes in.
 
-use lamplighter::features::domains::nginx::{self, Directive, block, line};
-use lamplighter::features::domains::site::{self, Rendered, Site, Tls, render};
-use lamplighter::features::upstreams::model::Target;
+use lamplighter::features::proxy::domains::nginx::{self, Directive, block, line};
+use lamplighter::features::proxy::domains::site::{self, Rendered, Site, Tls, render};
+use lamplighter::features::proxy::upstreams::model::Target;
 use lamplighter::provision::site::{Http2, Nginx, Proof};
 use std::fs;
 use std::net::IpAddr;

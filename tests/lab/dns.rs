@@ -5,7 +5,7 @@ use crate::{common, fake};
 
 use common::*;
 use lamplighter::base::process::Cancel;
-use lamplighter::features::nswatch::look::{Look, State, look};
+use lamplighter::features::proxy::nswatch::look::{Look, State, look};
 use lamplighter::net::dns::{Fault, Question, Resolver, Type, query};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use lamplighter::base::clock::{self, Duration};
 use lamplighter::base::host::Host;
 use lamplighter::base::id::Id;
 use lamplighter::base::secret::Secret;
-use lamplighter::features::metrics::probe::{self, PollAuth, PollTarget, Seen};
+use lamplighter::features::fleet::metrics::probe::{self, PollAuth, PollTarget, Seen};
 use lamplighter::net::dial::Security;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,0 +1,368 @@
+//! Charts from the engine beside us, for what our own store keeps no more or never had. One question brings every series
+//! of a server, a mean, least and greatest value a step; what comes back is believed only as far as it fits the window.
+//! An engine that fails is left alone for half a minute, and only a few ask it at the same time: the charts wait for it,
+//! the rest of the house must not.
+
+use super::names::{NAMES, Name};
+use super::pull::Pull;
+use super::rollup::{POINTS_MAX, Window};
+use super::series::{self, DISK, DISKS_MAX, METRICS};
+use super::store::{Series, Store};
+use crate::base::clock::{self, Ms, SECOND};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::places::Places;
+use crate::features::house::remote_store::Engine;
+use std::fmt::Write;
+
+/// Every series with three lines of [`POINTS_MAX`] values of some 35 bytes are 3.6 MB.
+const BODY_MAX: usize = 6 << 20;
+/// As many as our own store has of a server.
+const LINES_MAX: usize = METRICS.len() + DISKS_MAX;
+/// Threads that may wait for an engine: a quarter of those that answer pages.
+const ASKING_MAX: usize = 4;
+static ASKING: Places = Places::new(ASKING_MAX);
+/// Where it is noted until when the engine is left alone, in unix ms, and what it said.
+const RESTS: &str = "engine.rests";
+const REST_MS: Ms = 30 * SECOND;
+
+/// As the engine calls them. (Its `rollup` would do the same, but looks further back than it is told where values are rare:
+/// a gap would be filled.)
+const PARTS: [&str; 3] = ["avg_over_time", "min_over_time", "max_over_time"];
+
+/// What the engine has of a server, by the name that it was pushed under.
+pub fn history(store: &Store, engine: &Engine, server: &str, window: &Window) -> Result<Vec<Series>> {
+    let now = clock::now();
+    if let Some((until, say)) = store.note_text(RESTS)?.and_then(|note| rest(&note))
+        && (now..=now + REST_MS).contains(&until)
+    {
+        return Err(Error::new(Kind::Upstream, "engine_rests", say));
+    }
+    let _seat = ASKING
+        .take()
+        .ok_or_else(|| Error::new(Kind::Busy, "engine_busy", "Too many ask the engine just now."))?;
+    let asked = ask(engine, server, window);
+    if let Err(e) = &asked {
+        store.set_note_text(RESTS, &format!("{} {}", now + REST_MS, e.say))?;
+    }
+    asked
+}
+
+fn rest(note: &str) -> Option<(Ms, String)> {
+    let (until, say) = note.split_once(' ')?;
+    Some((until.parse().ok()?, say.to_string()))
+}
+
+fn ask(engine: &Engine, server: &str, window: &Window) -> Result<Vec<Series>> {
+    let step = window.step_s;
+    // A range ends with its time and does not hold its beginning: ours hold the beginning and not the end, hence the
+    // millisecond, and the step by which every answer is later than ours.
+    let query = format!(
+        "aggr_over_time((\"avg_over_time\",\"min_over_time\",\"max_over_time\"), \
+         {{__name__=~\"lamplighter_server_.+\",server={}}}[{step}s] offset 1ms) keep_metric_names",
+        quoted(server)
+    );
+    let range = (window.from_s() + step, window.to_s(), step);
+    let body = engine.query_range(&query, range, BODY_MAX)?;
+    read(&body, window).ok_or_else(|| {
+        let say = format!(
+            "{} answered with something else than a range of values.",
+            engine.place()
+        );
+        Error::new(Kind::Upstream, "engine_odd", say)
+    })
+}
+
+/// As the query language takes a text.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => drop(write!(out, "\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Of one series: mean, least and greatest value of each step.
+struct Line {
+    key: String,
+    name: &'static Name,
+    parts: [Vec<Option<f64>>; 3],
+}
+
+/// The labels of one line of the answer: which series, and which part of it.
+#[derive(Default)]
+struct Labels {
+    name: String,
+    mount: String,
+    part: Option<usize>,
+}
+
+fn read(body: &[u8], window: &Window) -> Option<Vec<Series>> {
+    let (mut lines, mut good) = (Vec::<Line>::new(), false);
+    let mut pull = Pull::new(body);
+    let read = pull.object(|pull, key| match key {
+        b"data" => pull
+            .object(|pull, key| match key {
+                b"result" => {
+                    good = pull.array(|pull| one(pull, window, &mut lines))?;
+                    Ok(())
+                }
+                _ => pull.skip(),
+            })
+            .map(drop),
+        _ => pull.skip(),
+    });
+    (read == Ok(true) && good).then(|| lines.into_iter().map(|line| line.finish(window)).collect())
+}
+
+fn one(pull: &mut Pull, window: &Window, lines: &mut Vec<Line>) -> super::pull::Result<()> {
+    let mut labels = Labels::default();
+    let mut values = vec![None; window.steps as usize];
+    pull.object(|pull, key| match key {
+        b"metric" => pull
+            .object(|pull, key| {
+                match key {
+                    b"__name__" => labels.name = pull.text()?.unwrap_or_default(),
+                    b"mountpoint" => labels.mount = pull.text()?.unwrap_or_default(),
+                    b"rollup" => {
+                        let part = pull.text()?.unwrap_or_default();
+                        labels.part = PARTS.iter().position(|p| *p == part);
+                    }
+                    _ => pull.skip()?,
+                }
+                Ok(())
+            })
+            .map(drop),
+        b"values" => pull
+            .array_of(POINTS_MAX as usize + 1, |pull| {
+                let mut pair = [None; 2];
+                let mut n = 0;
+                pull.array(|pull| {
+                    let value = pull.number()?;
+                    if let Some(place) = pair.get_mut(n) {
+                        *place = value;
+                    }
+                    n += 1;
+                    Ok(())
+                })?;
+                let slot = pair[0].and_then(|at| slot(window, at)).and_then(|i| values.get_mut(i));
+                if let (Some(slot), Some(value)) = (slot, pair[1]) {
+                    *slot = Some(value);
+                }
+                Ok(())
+            })
+            .map(drop),
+        _ => pull.skip(),
+    })?;
+    let key = match labels.mount.is_empty() {
+        true => NAMES.iter().find(|n| n.name == labels.name).filter(|n| n.key != DISK),
+        false => NAMES.iter().find(|n| n.name == labels.name && n.key == DISK),
+    };
+    let (Some(name), Some(part)) = (key, labels.part) else {
+        return Ok(()); // another's series
+    };
+    let key = format!("{}{}", name.key, labels.mount);
+    if let Some(line) = lines.iter_mut().find(|line| line.key == key) {
+        line.parts[part] = values;
+    } else if lines.len() < LINES_MAX {
+        let mut parts = <[Vec<_>; 3]>::default();
+        parts[part] = values;
+        lines.push(Line { key, name, parts });
+    }
+    Ok(())
+}
+
+/// The step that an answer's time is the end of.
+fn slot(window: &Window, at: f64) -> Option<usize> {
+    let begins = at - f64::from(window.step_s) - f64::from(window.from_s());
+    let slot = begins / f64::from(window.step_s);
+    (slot >= 0.0 && slot < f64::from(window.steps)).then_some(slot as usize)
+}
+
+impl Line {
+    fn finish(self, window: &Window) -> Series {
+        let unit = series::unit(&self.key);
+        let as_kept = |value: f64| unit.of_steps(unit.to_steps(value / self.name.factor) as f64);
+        let of = |part: usize, i: usize| self.parts[part].get(i).copied().flatten().map(as_kept);
+        let point = |i: usize| {
+            let mean = of(0, i)?;
+            let at = i64::from(window.from_s()) + i as i64 * i64::from(window.step_s);
+            let (least, greatest) = (of(1, i).unwrap_or(mean), of(2, i).unwrap_or(mean));
+            Some((at * SECOND, mean, least.min(mean), greatest.max(mean)))
+        };
+        let points = (0..window.steps as usize).filter_map(point).collect();
+        Series {
+            key: self.key.clone(),
+            unit,
+            step_ms: i64::from(window.step_s) * SECOND,
+            points,
+        }
+    }
+}
+
+/// Both together: the engine's values, and from our own second one on ours. Our first one may have lost its beginning.
+pub fn joined(own: Vec<Series>, far: Vec<Series>) -> Vec<Series> {
+    let mut all = own;
+    for mut line in far {
+        match all.iter_mut().find(|there| there.key == line.key) {
+            None => all.push(line),
+            Some(there) => {
+                let first = there.points.first().map_or(Ms::MAX, |p| p.0);
+                line.points.retain(|p| p.0 <= first);
+                let last = line.points.last().map_or(Ms::MIN, |p| p.0);
+                there.points.retain(|p| p.0 > last);
+                line.points.append(&mut there.points);
+                there.points = line.points;
+            }
+        }
+    }
+    all.retain(|line| !line.points.is_empty());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::fleet::metrics::rollup::PERIODS;
+
+    fn window() -> Window {
+        Window::beyond(1_800_000_000 - 90 * 86_400, 1_800_000_000)
+    }
+
+    /// Labels, part, and values by the number of their step.
+    type Told<'a> = (&'a str, &'a str, &'a [(i64, &'a str)]);
+
+    fn answer(lines: &[Told]) -> String {
+        let w = window();
+        let line = |(labels, part, points): &Told| {
+            let at = |n: i64| i64::from(w.from_s()) + (n + 1) * i64::from(w.step_s);
+            let points: Vec<_> = points.iter().map(|(n, v)| format!("[{},{v}]", at(*n))).collect();
+            format!(
+                "{{\"metric\":{{{labels},\"rollup\":\"{part}\"}},\"values\":[{}]}}",
+                points.join(",")
+            )
+        };
+        let lines: Vec<_> = lines.iter().map(line).collect();
+        format!(
+            "{{\"status\":\"success\",\"data\":{{\"resultType\":\"matrix\",\"result\":[{}]}}}}",
+            lines.join(",")
+        )
+    }
+
+    #[test]
+    fn an_answer_becomes_lines_with_gaps() {
+        let cpu = "\"__name__\":\"lamplighter_server_cpu_usage_ratio\",\"server\":\"a\"";
+        let srv = "\"__name__\":\"lamplighter_server_filesystem_usage_ratio\",\"mountpoint\":\"/srv\"";
+        let text = answer(&[
+            (cpu, PARTS[0], &[(0, "\"0.25\""), (1, "\"0.5\""), (5, "\"0.979\"")]),
+            (cpu, PARTS[1], &[(0, "\"0\""), (5, "\"NaN\"")]),
+            (cpu, PARTS[2], &[(0, "\"1\""), (1, "\"0.75\""), (5, "\"+Inf\"")]),
+            (
+                srv,
+                PARTS[0],
+                &[
+                    (719, "\"0.4\""),
+                    (720, "\"0.4\""),
+                    (-1, "\"0.4\""),
+                    (1_000_000, "\"0.4\""),
+                ],
+            ),
+            ("\"__name__\":\"lamplighter_server_made_up\"", PARTS[0], &[(0, "\"1\"")]),
+            (cpu, "median", &[(2, "\"1\"")]),
+        ]);
+        let w = window();
+        let lines = read(text.as_bytes(), &w).unwrap();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let at = |n: i64| (i64::from(w.from_s()) + n * i64::from(w.step_s)) * SECOND;
+        assert_eq!(lines[0].key, "cpu");
+        assert_eq!(
+            lines[0].points,
+            [
+                (at(0), 25.0, 0.0, 100.0),
+                (at(1), 50.0, 50.0, 75.0),
+                (at(5), 97.9, 97.9, 97.9)
+            ]
+        );
+        assert_eq!((lines[1].key.as_str(), lines[1].points.len()), ("disk:/srv", 1));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none() {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "{\"data\":[]}",
+            "{\"data\":{\"result\":{}}}",
+            "{\"data\":{\"result\":[",
+            "<html>",
+        ] {
+            assert!(read(bad.as_bytes(), &window()).is_none(), "{bad}");
+        }
+        assert_eq!(read(answer(&[]).as_bytes(), &window()), Some(Vec::new()));
+        // Whatever stands in it, it is read to its end or given up.
+        let whole = answer(&[(
+            "\"__name__\":\"lamplighter_server_load1\"",
+            PARTS[0],
+            &[(0, "\"1\""), (1, "2")],
+        )]);
+        for n in 0..whole.len() {
+            assert!(read(&whole.as_bytes()[..n], &window()).is_none(), "cut at {n}");
+            for byte in [0, b'"', b'[', b'9', 0xff] {
+                let mut bent = whole.clone().into_bytes();
+                bent[n] = byte;
+                let _ = read(&bent, &window());
+            }
+        }
+    }
+
+    #[test]
+    fn there_are_so_many_seats_and_no_more() {
+        for _ in 0..3 {
+            let taken: Vec<_> = (0..ASKING_MAX).map_while(|_| ASKING.take()).collect();
+            assert_eq!(taken.len(), ASKING_MAX);
+            assert!(ASKING.take().is_none() && ASKING.take().is_none());
+        }
+    }
+
+    #[test]
+    fn names_cannot_leave_their_quotes() {
+        assert_eq!(quoted("web-1"), "\"web-1\"");
+        assert_eq!(quoted("a\"} or {b=\"\\\n"), "\"a\\\"} or {b=\\\"\\\\\\u000a\"");
+    }
+
+    #[test]
+    fn ours_go_on_where_the_engines_end() {
+        let line = |key: &str, at: &[i64], v: f64| Series {
+            key: key.into(),
+            unit: series::unit(key),
+            step_ms: 10,
+            points: at.iter().map(|at| (*at, v, v, v)).collect(),
+        };
+        let own = vec![line("cpu", &[50, 60, 80], 1.0), line("load1", &[50], 1.0)];
+        let far = vec![
+            line("cpu", &[10, 20, 50, 60, 70], 2.0),
+            line("mem", &[10], 2.0),
+            line("swap", &[], 2.0),
+        ];
+        let all = joined(own, far);
+        assert_eq!(
+            all.iter().map(|l| l.key.as_str()).collect::<Vec<_>>(),
+            ["cpu", "load1", "mem"]
+        );
+        let seen: Vec<_> = all[0].points.iter().map(|p| (p.0, p.1)).collect();
+        assert_eq!(seen, [(10, 2.0), (20, 2.0), (50, 2.0), (60, 1.0), (80, 1.0)]);
+    }
+
+    #[test]
+    fn every_window_is_a_question_of_at_most_720_points() {
+        for (_, length) in PERIODS {
+            let w = Window::beyond(1_800_000_000 - length.as_secs() as u32, 1_800_000_000);
+            assert!(w.steps <= POINTS_MAX && u64::from(w.steps * w.step_s) >= length.as_secs() / 2);
+        }
+    }
+}

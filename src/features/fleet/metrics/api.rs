@@ -1,0 +1,203 @@
+//! Charts and the poll on demand.
+
+use super::afar;
+use super::glances::Uncharted;
+use super::probe;
+use super::rollup::{Keep, PERIODS, Window};
+use super::store::{Series, Store};
+use super::watch;
+use crate::access::Right;
+use crate::base::clock::{self, SECOND, rfc3339};
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::features::fleet::servers;
+use crate::features::fleet::servers::latest;
+use crate::features::house::remote_store;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use serde::{Deserialize, Serialize};
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/servers/{id}/metrics", Right::Read, history),
+    route(Post, "/api/servers/{id}/probe-glances", Right::Act, probe_now),
+];
+
+#[derive(Serialize)]
+struct History {
+    /// Empty when `from` was asked for.
+    period: &'static str,
+    step_s: u32,
+    /// From poll to poll: two points further apart than twice this have a gap between them.
+    interval_s: i64,
+    from: String,
+    to: String,
+    /// A part of it comes from the engine.
+    engine: bool,
+    /// Why a part is missing that the engine may have.
+    notice: Option<String>,
+    series: Vec<Series>,
+    /// File systems of the last poll that have no chart.
+    uncharted: Option<Uncharted>,
+}
+
+/// Of a stored sample, what the charts do not show; the rest is passed over.
+#[derive(Deserialize)]
+struct Charted {
+    #[serde(default)]
+    uncharted: Option<Uncharted>,
+}
+
+/// What is asked for, in unix seconds: `?period=`, or `?from=` and `?to=`.
+struct Asked {
+    /// Empty for from and to.
+    period: &'static str,
+    from: u32,
+    to: u32,
+    now: u32,
+}
+
+fn span(ctx: &Ctx) -> Result<Asked> {
+    let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
+    if ctx.request.param("from").is_some() {
+        let seconds = 0..=i64::from(u32::MAX);
+        let to = ctx.request.number("to", i64::from(now), seconds.clone())?;
+        let from = ctx.request.number("from", 0, seconds)?;
+        let message = "from is before to, both in unix seconds.".to_string();
+        let field = Field {
+            field: "from",
+            code: "bad_choice",
+            message,
+        };
+        return match (u32::try_from(from), u32::try_from(to)) {
+            (Ok(from), Ok(to)) if from < to => Ok(Asked {
+                period: "",
+                from,
+                to,
+                now,
+            }),
+            _ => Err(Error::invalid(vec![field])),
+        };
+    }
+    let text = ctx.request.param("period").unwrap_or("1h");
+    let found = PERIODS.iter().find(|(name, _)| *name == text);
+    let (period, length) = found.ok_or_else(|| {
+        let names: Vec<_> = PERIODS.iter().map(|(name, _)| *name).collect();
+        let message = format!("period is one of: {}.", names.join(", "));
+        Error::invalid(vec![Field {
+            field: "period",
+            code: "bad_choice",
+            message,
+        }])
+    })?;
+    let from = now.saturating_sub(u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
+    Ok(Asked {
+        period,
+        from,
+        to: now,
+        now,
+    })
+}
+
+/// The server's series over `?period=` (or `?from=` and `?to=`, unix seconds); where nothing was measured there is no point.
+fn history(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
+    let chart = chart(ctx, &server)?;
+    let last = latest::of(&ctx.app.metrics, [id])?.remove(&id);
+    Reply::json(&History {
+        period: chart.period,
+        step_s: chart.window.step_s,
+        interval_s: server.fields.poll_interval_s,
+        from: rfc3339(i64::from(chart.window.from_s()) * SECOND),
+        to: rfc3339(i64::from(chart.window.to_s()) * SECOND),
+        engine: chart.engine,
+        notice: chart.notice,
+        series: chart.series,
+        uncharted: last.and_then(|last| serde_json::from_str::<Charted>(last.sample.get()).ok()?.uncharted),
+    })
+}
+
+/// What a request for charts comes to.
+pub(super) struct Chart {
+    /// Empty: from and to.
+    pub period: &'static str,
+    pub window: Window,
+    pub series: Vec<Series>,
+    /// Did the engine add to it?
+    pub engine: bool,
+    /// Why a part is missing that the engine may have.
+    pub notice: Option<String>,
+}
+
+/// A server's series as far as they are kept here; what is not is asked of the engine, when there is one.
+pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
+    let asked = span(ctx)?;
+    let keep = ctx.app.db.read(Keep::read)?;
+    let store = Store::new(ctx.app.metrics.clone());
+    let mut notice = None;
+    if is_missing(&asked, &keep, &store, server)?
+        && let Some(engine) = remote_store::to_read(ctx.app)?
+    {
+        let window = Window::beyond(asked.from, asked.to);
+        match afar::history(&store, &engine, &server.fields.name, &window) {
+            Ok(far) => {
+                return Ok(Chart {
+                    period: asked.period,
+                    series: afar::joined(store.history(server.id, &window)?, far),
+                    window,
+                    engine: true,
+                    notice: None,
+                });
+            }
+            Err(e) if e.kind == Kind::Internal => return Err(e),
+            Err(e) => notice = Some(e.say),
+        }
+    }
+    let window = Window::new(asked.from, asked.to, asked.now, &keep);
+    Ok(Chart {
+        period: asked.period,
+        series: store.history(server.id, &window)?,
+        window,
+        engine: false,
+        notice,
+    })
+}
+
+/// A server that was added earlier than anything is kept of it has lost something: its file, or what was too old. A new one
+/// has a first poll soon.
+const FIRST_POLL_S: u32 = 2 * 3_600;
+
+/// Does the beginning lie before what is kept here?
+fn is_missing(asked: &Asked, keep: &Keep, store: &Store, server: &servers::Server) -> Result<bool> {
+    if asked.now.saturating_sub(asked.from) > keep.longest().saturating_add(FIRST_POLL_S) {
+        return Ok(true);
+    }
+    let added = u32::try_from(server.created_at / SECOND)
+        .unwrap_or(0)
+        .saturating_add(FIRST_POLL_S);
+    let since = store.since(server.id)?.unwrap_or(asked.now);
+    Ok(asked.from.max(added) < since)
+}
+
+/// Polls a server once.
+pub(super) fn probe(ctx: &Ctx, server: &servers::Server) -> Result<probe::Probed> {
+    let target = ctx.app.db.read(|conn| watch::target(ctx.app, conn, server))?;
+    ctx.outbound(move |_| probe::probe(&target))
+}
+
+/// One poll now, for a person who waits: what was seen, or why not. It does not count for the lamp.
+fn probe_now(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    Input::read(ctx.request)?.finish(&[])?;
+    let probed = probe(ctx, &ctx.app.db.read(|conn| servers::get(conn, id))?)?;
+    Reply::json(&serde_json::json!({
+        "detail": probed.say,
+        "took_ms": probed.took_ms,
+        "glances_api_version": probed.seen.sample.api,
+        "glances_version": probed.seen.sample.version,
+        "path": probed.seen.path,
+        "sample": probed.seen.sample,
+    }))
+}

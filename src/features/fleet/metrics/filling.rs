@@ -1,0 +1,194 @@
+//! Looks at how the disks fill, for the rules that tell before one is full. A server that does not answer says nothing:
+//! what fires goes on. All servers are looked at in turn, with a rest after a few, so that polls do not wait.
+
+use super::glances::Disk;
+use super::rollup::Window;
+use super::series::DISK;
+use super::store::{Series, Store};
+use crate::app::App;
+use crate::base::clock::{self, Duration, HOUR, Ms, SECOND};
+use crate::base::error::Result;
+use crate::base::id::{Id, Server};
+use crate::base::process::Cancel;
+use crate::features::fleet::servers::{self, latest};
+use crate::features::watch::rules::judge::{InForce, Turn};
+use crate::features::watch::rules::trend::{self, BEFORE_S, Trend, WINDOW_S};
+use crate::features::watch::rules::{self, Firing};
+use crate::http::view::{bytes, duration, number};
+use crate::http::words::Lang;
+use crate::schedule::{Periodic, Work};
+
+/// A disk that fills within a day is seen in time.
+const EVERY: Duration = Duration::from_secs(900);
+/// Polls of the last two hours may not be folded yet; whoever is silent for longer says nothing.
+const SILENT_MS: Ms = 2 * HOUR;
+/// Points of the last hours and of the days before, in seconds.
+const STEP_S: u32 = 600;
+const STEP_BEFORE_S: u32 = 3_600;
+/// Servers between two rests, and a rest: ten thousand of them take ten seconds more.
+const SERVERS: usize = 50;
+const REST: Duration = Duration::from_millis(50);
+
+pub const PERIODIC: &[Periodic] = &[Periodic {
+    name: "metrics.filling",
+    every: EVERY,
+    run: Work::Long(look),
+}];
+
+fn look(app: &App, cancel: &Cancel) -> Result<()> {
+    let (in_force, all) = app
+        .db
+        .read(|conn| Ok((rules::in_force(conn, rules::is_trend)?, servers::lamps(conn)?)))?;
+    if in_force.is_empty() {
+        return Ok(());
+    }
+    let store = Store::new(app.metrics.clone());
+    for part in all.chunks(SERVERS) {
+        let mut turns = Vec::new();
+        for server in part.iter().filter(|server| server.status == "ok") {
+            turns.extend(turns_of(app, &store, &in_force, Id::new(server.id))?);
+        }
+        if !turns.is_empty() {
+            app.db.write(|tx| rules::tell(app, tx, &turns))?;
+        }
+        if cancel.wait(REST) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What begins and what is over on this server.
+fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) -> Result<Vec<Turn>> {
+    let mine: Vec<&InForce> = in_force.iter().filter(|rule| rule.holds_on(server.get())).collect();
+    let now = clock::now();
+    let last = latest::of(&app.metrics, [server])?.remove(&server);
+    if mine.is_empty() || last.is_none_or(|last| (now - last.at_ms).abs() > SILENT_MS) {
+        return Ok(Vec::new());
+    }
+    let mut turns = Vec::new();
+    let now_s = now / SECOND;
+    let lines = store.disks(server, &window(STEP_S, now_s - WINDOW_S, now_s))?;
+    let firing = app.db.read(|conn| rules::firing_on(conn, server))?;
+    let disks: Vec<Filling> = lines.iter().filter_map(|line| Filling::of(line, now)).collect();
+    for rule in mine {
+        let limit = &rule.rule.fields.limit;
+        for fires in firing.iter().filter(|f| f.rule == rule.rule.id) {
+            let disk = disks.iter().find(|d| *d.mount == *fires.part);
+            let hours = match disk {
+                None => f64::INFINITY, // it is gone
+                Some(Filling { trend: Some(trend), .. }) => trend.hours,
+                Some(_) => continue, // nobody can tell: we were away
+            };
+            let is_over = if fires.revision == rule.rule.revision {
+                limit.is_fine(hours)
+            } else {
+                !limit.is_bad(hours)
+            };
+            if is_over {
+                turns.push(over(rule, fires, disk));
+            }
+        }
+        for disk in disks.iter().filter(|d| rule.wants(d.mount)) {
+            let fires = || firing.iter().any(|f| f.rule == rule.rule.id && *f.part == *disk.mount);
+            let Some(trend) = disk.trend.as_ref().filter(|t| limit.is_bad(t.hours) && !fires()) else {
+                continue;
+            };
+            let before = store.disks(server, &window(STEP_BEFORE_S, now_s - BEFORE_S, now_s - WINDOW_S))?;
+            let most = before
+                .iter()
+                .filter(|line| line.key == disk.key)
+                .flat_map(|line| &line.points);
+            let most = most.map(|(.., most)| *most).max_by(f64::total_cmp);
+            if trend::is_new(disk.percent, most) {
+                turns.push(Turn {
+                    rule: rule.rule.clone(),
+                    server,
+                    part: disk.mount.into(),
+                    fires: true,
+                    values: disk.values(),
+                    disk: None,
+                    why: Some(disk.words(trend, capacity(app, server, disk.mount)?)),
+                });
+            }
+        }
+    }
+    Ok(turns)
+}
+
+fn window(step_s: u32, from: i64, to: i64) -> Window {
+    let second = |at: i64| u32::try_from(at).unwrap_or(0);
+    Window::of_steps(step_s, second(from), second(to))
+}
+
+/// A disk that was measured lately.
+struct Filling<'a> {
+    key: &'a str,
+    mount: &'a str,
+    percent: f64,
+    trend: Option<Trend>,
+}
+
+impl Filling<'_> {
+    fn of(line: &Series, now: Ms) -> Option<Filling<'_>> {
+        let points: Vec<(i64, f64)> = line.points.iter().map(|(at, mean, ..)| (at / SECOND, *mean)).collect();
+        let (at, ..) = line.points.last()?;
+        let (_, percent) = points.last()?;
+        (now - at <= SILENT_MS).then(|| Filling {
+            key: &line.key,
+            mount: line.key.strip_prefix(DISK).unwrap_or_default(),
+            percent: *percent,
+            trend: trend::estimate(&points),
+        })
+    }
+
+    /// Every hour's, of what it is judged by.
+    fn values(&self) -> Vec<(Ms, f64)> {
+        let steps = self.trend.iter().flat_map(|t| t.steps.iter().rev().step_by(2));
+        let mut values: Vec<(Ms, f64)> = steps
+            .map(|(at, value)| (at * SECOND, (value * 10.0).round() / 10.0))
+            .collect();
+        values.reverse();
+        values
+    }
+
+    /// `/srv fills by 3.2 GiB an hour and is full in 9 h`
+    fn words(&self, trend: &Trend, capacity: Option<f64>) -> String {
+        let percent = format!("{} %", number(Lang::En, trend.per_hour, 1));
+        let speed = capacity.map_or(percent, |all| bytes(Lang::En, all * trend.per_hour / 100.0));
+        let left = duration(Lang::En, (trend.hours * 60.0).round() as Ms * clock::MINUTE);
+        format!("{} fills by {speed} an hour and is full in {left}", self.mount).replace('\u{a0}', " ")
+    }
+}
+
+fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Turn {
+    let why = match disk {
+        None => format!("{} is not there any more", fires.part),
+        Some(disk) if disk.trend.as_ref().is_some_and(|t| t.hours.is_finite()) => {
+            format!("{} fills more slowly", fires.part)
+        }
+        Some(_) => format!("{} does not fill any more", fires.part),
+    };
+    Turn {
+        rule: rule.rule.clone(),
+        server: fires.server,
+        part: fires.part.clone(),
+        fires: false,
+        values: disk.map_or_else(Vec::new, Filling::values),
+        disk: None,
+        why: Some(why),
+    }
+}
+
+/// How much fits on it, in bytes, as users may use it.
+fn capacity(app: &App, server: Id<Server>, mount: &str) -> Result<Option<f64>> {
+    let Some(text) = latest::disks(&app.metrics, server)? else {
+        return Ok(None);
+    };
+    let disks: Vec<Disk> = serde_json::from_str(text.get()).unwrap_or_default();
+    let disk = disks.into_iter().find(|d| d.mount == mount);
+    Ok(disk.and_then(|d| {
+        let (used, percent) = (d.used?, d.percent.filter(|p| *p > 1.0)?);
+        Some(used as f64 / percent * 100.0)
+    }))
+}

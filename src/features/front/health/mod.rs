@@ -1,0 +1,378 @@
+//! Is it alive? `/health` and its aliases for load balancers and humans, `/health/scheduler` for the background work.
+
+pub mod overall;
+
+use crate::access::{self, Right};
+use crate::app::App;
+use crate::base::clock::{self, Duration, Ms};
+use crate::base::config::STATE_FILE;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::parallel::lock;
+use crate::base::pulse::Beat;
+use crate::base::{log, sys};
+use crate::db::Trouble;
+use crate::events::outbox;
+use crate::feature::Feature;
+use crate::features::watch::alerts;
+use crate::http::page;
+use crate::http::reply::Reply;
+use crate::http::request::Method::Get;
+use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::view::bytes;
+use crate::http::words::{self, Lang};
+use crate::schedule::{self, Periodic, Work};
+use serde::Serialize;
+use std::sync::Mutex;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: ROUTES,
+    panels: PANELS,
+    periodic: PERIODIC,
+    ..Feature::named("health")
+};
+
+const PANELS: &[Panel] = &[
+    Panel {
+        on: "settings",
+        slot: "storage",
+        data: |ctx, _| serde_json::to_value(storage_of(ctx.app)?).map_err(Error::internal),
+    },
+    Panel {
+        on: "settings",
+        slot: "own",
+        data: |ctx, _| serde_json::to_value(panel(ctx)?).map_err(Error::internal),
+    },
+];
+
+const PERIODIC: &[Periodic] = &[
+    Periodic {
+        name: "databases.shrink",
+        every: Duration::from_secs(3600),
+        run: Work::Short(|app| {
+            for db in [&app.db, &app.metrics] {
+                let bytes = db.shrink()?;
+                if bytes > 0 {
+                    let name = db.path().display().to_string();
+                    log::info(
+                        "db",
+                        "gave room back",
+                        &[("file", &name), ("bytes", &bytes.to_string())],
+                    );
+                }
+            }
+            Ok(())
+        }),
+    },
+    Periodic {
+        name: "databases.disk",
+        every: Duration::from_secs(10),
+        run: Work::Short(look_at_disk),
+    },
+    Periodic {
+        name: "databases.check",
+        every: Duration::from_secs(24 * 3600),
+        run: Work::Long(|app, cancel| {
+            let mut damage = Vec::new();
+            for db in [&app.db, &app.metrics] {
+                if let Some(what) = db.check(cancel)? {
+                    damage.push(format!("{} is damaged: {what}.", db.path().display()));
+                }
+            }
+            match damage.is_empty() {
+                true => Ok(()),
+                false => Err(Error::new(Kind::Internal, "database_damaged", damage.join(" "))),
+            }
+        }),
+    },
+];
+
+const ROUTES: &[Route] = &[
+    route(Get, "/health", Right::Public, health),
+    route(Get, "/healthz", Right::Public, health),
+    route(Get, "/api/health", Right::Public, health),
+    route(Get, "/health/scheduler", Right::Public, scheduler),
+    route(Get, "/api/status", Right::Read, overall::show),
+    route(Get, "/api/health/storage", Right::Read, storage),
+];
+
+/// A new house has no beats yet.
+const FIRST_BEATS: Duration = Duration::from_secs(30);
+
+/// How somebody or something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All is well.
+    Healthy,
+    /// It works, but not all of it: see the reasons.
+    Degraded,
+    /// It does not.
+    Unhealthy,
+}
+
+impl Status {
+    /// As shown.
+    pub fn name(self) -> &'static str {
+        ["healthy", "degraded", "unhealthy"][self as usize]
+    }
+
+    /// For a load balancer: is it worth asking?
+    pub fn code(self) -> u16 {
+        if self == Status::Unhealthy { 503 } else { 200 }
+    }
+}
+
+/// Something that is wrong with Lamplighter itself. `code` is a word of the catalogue below `health.`.
+#[derive(Debug, Clone)]
+pub struct Reason {
+    code: &'static str,
+    /// How bad it is.
+    pub status: Status,
+    what: String,
+    error: String,
+    n: i64,
+}
+
+impl Reason {
+    fn new(code: &'static str, status: Status, what: impl Into<String>, error: impl Into<String>) -> Reason {
+        Reason {
+            code,
+            status,
+            what: what.into(),
+            error: error.into(),
+            n: 0,
+        }
+    }
+
+    /// What a beat says, if it is not well.
+    fn of(beat: &Beat, now: Ms) -> Option<Reason> {
+        let reason = |code, error| Reason {
+            n: beat.fails,
+            ..Reason::new(code, Status::Degraded, &beat.name, error)
+        };
+        match &beat.error {
+            _ if beat.is_late(now) => Some(reason("late", "")),
+            Some(e) if beat.is_failing() => Some(reason("fails", e)),
+            _ => None,
+        }
+    }
+
+    /// What was seen and what to do.
+    pub fn say(&self, lang: Lang) -> String {
+        let word = words::word(lang, &format!("health.{}", self.code), Some(self.n)).unwrap_or(self.code);
+        let what = words::word(lang, &format!("beat.{}", self.what), None).unwrap_or(&self.what);
+        let n = self.n.to_string();
+        let value = |out: &mut String, name: &str| {
+            out.push_str(match name {
+                "what" => what,
+                "n" => &n,
+                _ => &self.error,
+            });
+            true
+        };
+        words::fill(word, value, |out, plain| out.push_str(plain))
+    }
+}
+
+/// How Lamplighter itself is.
+pub struct Own {
+    /// The worst of the reasons.
+    pub status: Status,
+    /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both files.
+    pub database: &'static str,
+    /// What is wrong, the worst first.
+    pub reasons: Vec<Reason>,
+}
+
+/// See [`Own`]. It looks at what is known and costs a query.
+pub fn own(app: &App) -> Own {
+    let mut reasons = Vec::new();
+    // Without the samples the servers are still looked after.
+    for (db, worst) in [(&app.db, Status::Unhealthy), (&app.metrics, Status::Degraded)] {
+        let file = || db.path().file_name().unwrap_or_default().to_string_lossy();
+        match db.trouble() {
+            Some(Trouble::Damaged(e)) => reasons.push(Reason::new("damaged", worst, file(), e)),
+            Some(Trouble::Failing(e)) => reasons.push(Reason::new("failing", Status::Degraded, file(), e)),
+            Some(Trouble::Full) if reasons.iter().any(|r| r.code == "full") => {} // it is the same disk
+            Some(Trouble::Full) => reasons.push(Reason::new("full", Status::Degraded, folder(app), "")),
+            None => {}
+        }
+    }
+    if let Err(e) = app.db.read(access::accounts) {
+        reasons.push(Reason::new("unreadable", Status::Unhealthy, STATE_FILE, e.to_string()));
+    }
+    let of_files = |r: &&Reason| r.code;
+    let database = reasons.iter().max_by_key(|r| r.status).as_ref().map_or("ok", of_files);
+    match app.db.read(schedule::beats) {
+        Ok(beats) if beats.is_empty() && app.started.elapsed() < FIRST_BEATS => {}
+        Ok(beats) if beats.is_empty() => reasons.push(Reason::new("no_beats", Status::Degraded, "", "")),
+        Ok(beats) => reasons.extend(beats.iter().filter_map(|beat| Reason::of(beat, clock::now()))),
+        Err(e) => log::warning("health", "the beats cannot be read", &[("error", &e.to_string())]),
+    }
+    reasons.sort_by_key(|r| std::cmp::Reverse(r.status));
+    Own {
+        status: reasons.first().map_or(Status::Healthy, |r| r.status),
+        database,
+        reasons,
+    }
+}
+
+/// Event, and the alert that it raises: our own disk is full, or nearly.
+const DISK_FULL: &str = "controller.disk_full";
+/// Event: there is room again.
+const DISK_ROOM: &str = "controller.disk_room";
+const US: (&str, i64) = ("controller", 0);
+/// Nearly full is less than this part of it, and never more than so many bytes.
+const LOW: (u64, u64) = (20, 512 << 20);
+
+/// How bad it was said to be last; nothing: nobody has looked yet.
+static SAID: Mutex<Option<Option<&'static str>>> = Mutex::new(None);
+
+/// Tells when the disk that our data lies on fills, is full, and has room again. What is kept back on it is for this, too.
+fn look_at_disk(app: &App) -> Result<()> {
+    let is_full = [&app.db, &app.metrics]
+        .iter()
+        .any(|db| db.trouble() == Some(Trouble::Full));
+    let (free, size) = sys::disk(&app.config.data_dir)?;
+    let is_open = app.db.read(|conn| alerts::is_open(conn, DISK_FULL, US))?;
+    let mut said = lock(&SAID);
+    let before = said.unwrap_or(is_open.then_some("CRITICAL"));
+    let low = (size / LOW.0).min(LOW.1);
+    let enough = if before.is_some() { low + low / 2 } else { low };
+    let now = match (is_full, before) {
+        (true, _) => Some("CRITICAL"),
+        (false, before) if free < enough => before.or(Some("ERROR")),
+        (false, _) => None,
+    };
+    if now != before {
+        let shown = |n: u64| bytes(Lang::En, n as f64).replace('\u{a0}', " ");
+        let seen = format!(
+            "{} {}: {} free of {}",
+            clock::rfc3339(clock::now()),
+            folder(app),
+            shown(free),
+            shown(size)
+        );
+        let kept = "Only signing in, cleaning up and this alarm are written until there is room.";
+        let evidence: Vec<_> = [Some(seen.as_str()), is_full.then_some(kept)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let data = serde_json::json!({ "name": "Lamplighter", "level": now, "evidence": evidence });
+        let event = if now.is_some() { DISK_FULL } else { DISK_ROOM };
+        app.db
+            .write_reserved(|tx| outbox::emit(tx, &app.wakes.events, event, US, &data))?;
+    }
+    *said = Some(now);
+    Ok(())
+}
+
+fn folder(app: &App) -> String {
+    app.config.data_dir.display().to_string()
+}
+
+/// Anybody may ask how it is; why is for those who are signed in.
+fn health(ctx: &Ctx) -> Result<Reply> {
+    let own = own(ctx.app);
+    let mut body = serde_json::json!({
+        "status": own.status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "database": own.database,
+        "uptime_seconds": ctx.app.started.elapsed().as_secs(),
+    });
+    if ctx.maybe_actor().is_some() {
+        body["reasons"] = own.reasons.iter().map(|r| r.say(Lang::En)).collect();
+    }
+    Ok(Reply::json(&body)?.with_status(own.status.code()))
+}
+
+/// How Lamplighter is, and each of its background works, for a page.
+#[derive(Serialize)]
+struct Shown {
+    status: Status,
+    reasons: Vec<String>,
+    beats: Vec<ShownBeat>,
+}
+
+#[derive(Serialize)]
+struct ShownBeat {
+    #[serde(flatten)]
+    beat: Beat,
+    /// `late`, `fails`, or nothing.
+    trouble: Option<&'static str>,
+}
+
+fn panel(ctx: &Ctx) -> Result<Shown> {
+    let (own, now) = (own(ctx.app), clock::now());
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let shown = |beat| ShownBeat {
+        trouble: Reason::of(&beat, now).map(|reason| reason.code),
+        beat,
+    };
+    Ok(Shown {
+        status: own.status,
+        reasons: own.reasons.iter().map(|reason| reason.say(lang)).collect(),
+        beats: ctx.app.db.read(schedule::beats)?.into_iter().map(shown).collect(),
+    })
+}
+
+/// What Lamplighter takes of its own machine's disk, in bytes.
+#[derive(Serialize)]
+pub struct Storage {
+    databases: Vec<Database>,
+    /// Left on the disk that they lie on, for this user.
+    disk_free: Option<u64>,
+    /// The whole disk.
+    disk_size: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Database {
+    name: String,
+    /// With its write-ahead log.
+    bytes: i64,
+    /// Of that, empty: it is filled again or given back.
+    empty: i64,
+}
+
+/// See [`Storage`].
+pub fn storage_of(app: &App) -> Result<Storage> {
+    let databases = [&app.db, &app.metrics].map(|db| {
+        let size = db.size()?;
+        let name = db.path().file_name().unwrap_or_default();
+        Ok(Database {
+            name: name.to_string_lossy().into_owned(),
+            bytes: size.file + size.wal,
+            empty: size.free,
+        })
+    });
+    let disk = sys::disk(&app.config.data_dir).ok();
+    Ok(Storage {
+        databases: databases.into_iter().collect::<Result<_>>()?,
+        disk_free: disk.map(|(free, _)| free),
+        disk_size: disk.map(|(_, size)| size),
+    })
+}
+
+fn storage(ctx: &Ctx) -> Result<Reply> {
+    Reply::json(&storage_of(ctx.app)?)
+}
+
+/// 503 when one is late, fails, or there is none.
+fn scheduler(ctx: &Ctx) -> Result<Reply> {
+    let beats = ctx.app.db.read(schedule::beats)?;
+    let now = clock::now();
+    let good = !beats.is_empty() && beats.iter().all(|beat| Reason::of(beat, now).is_none());
+    let items: Vec<_> = beats
+        .iter()
+        .map(|b| {
+            serde_json::json!({
+                "name": b.name, "every_s": b.every_ms / 1000, "age_s": (now - b.alive_at) / 1000, "took_ms": b.last_ms,
+                "late": b.is_late(now), "failed": b.error.is_some(), "fails": b.fails,
+            })
+        })
+        .collect();
+    let body = serde_json::json!({ "status": if good { "healthy" } else { "unhealthy" }, "items": items, "total": items.len() });
+    Ok(Reply::json(&body)?.with_status(if good { 200 } else { 503 }))
+}

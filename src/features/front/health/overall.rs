@@ -1,0 +1,210 @@
+//! How everything is: the worst of its parts, which are the servers, the domains and Lamplighter itself. `GET /api/status`, the command
+//! `status` and the metrics say what is said here; the frame of every page counts the servers. A silence hides nothing from a program; only
+//! people, who have asked for it, see what is silenced apart.
+
+use super::Status;
+use crate::app::App;
+use crate::base::error::Result;
+use crate::db::Conn;
+use crate::features::fleet::servers::{self, Counts, State};
+use crate::features::proxy::domains;
+use crate::features::watch::alerts;
+use crate::http::reply::Reply;
+use crate::http::route::Ctx;
+use crate::http::words::Lang;
+use crate::task::{self, queue};
+use serde::Serialize;
+
+/// See the module's documentation.
+#[derive(Debug, Serialize)]
+pub struct Overall {
+    /// `healthy`, `degraded` or `unhealthy`: the same as `state`, for who knows these words.
+    pub status: Status,
+    /// The worst of the parts.
+    pub state: State,
+    /// What it is made of.
+    pub parts: Parts,
+    /// Alerts that are not over.
+    pub alerts_open: i64,
+    /// Of these, those that nobody has acknowledged.
+    pub alerts_firing: i64,
+    /// What is done and what waits.
+    pub tasks: Tasks,
+}
+
+/// See [`Overall`].
+#[derive(Debug, Serialize)]
+pub struct Parts {
+    /// All servers together.
+    pub servers: Servers,
+    /// All domains together.
+    pub domains: Domains,
+    /// Lamplighter itself.
+    pub lamplighter: Own,
+}
+
+/// See [`Parts`]: domains by their lamps.
+#[derive(Debug, Serialize)]
+pub struct Domains {
+    /// The worst that any of them is in.
+    pub state: State,
+    /// They are served as deployed.
+    pub lit: i64,
+    /// They need a person.
+    pub flick: i64,
+    /// Visitors do not get what they want.
+    pub dark: i64,
+    /// Not deployed.
+    pub unlit: i64,
+}
+
+impl Domains {
+    fn of(counts: &[(&domains::Reason, i64)]) -> Domains {
+        let of = |lamp: &str| counts.iter().filter(|(r, _)| r.lamp == lamp).map(|(_, n)| n).sum();
+        let (lit, flick, dark, unlit) = (of("lit"), of("flick"), of("dark"), of("unlit"));
+        let state = match (dark, flick) {
+            (1.., _) => State::Down,
+            (_, 1..) => State::Degraded,
+            _ => State::Up,
+        };
+        Domains {
+            state,
+            lit,
+            flick,
+            dark,
+            unlit,
+        }
+    }
+
+    /// Those that are not silenced: what people see first.
+    pub fn loud(conn: &Conn) -> Result<Domains> {
+        Ok(Domains::of(&domains::loud(conn)?))
+    }
+
+    /// How many are in the state that is the worst of any.
+    pub fn worst(&self) -> i64 {
+        match self.state {
+            State::Down => self.dark,
+            State::Degraded => self.flick,
+            State::Up | State::Pending => 0,
+        }
+    }
+
+    /// By lamp.
+    pub fn by_lamp(&self) -> [(&'static str, i64); 4] {
+        [
+            ("lit", self.lit),
+            ("flick", self.flick),
+            ("dark", self.dark),
+            ("unlit", self.unlit),
+        ]
+    }
+}
+
+/// See [`Parts`].
+#[derive(Debug, Serialize)]
+pub struct Servers {
+    /// The worst that any of them is in.
+    pub state: State,
+    /// How many are in which.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// See [`Parts`].
+#[derive(Debug, Serialize)]
+pub struct Own {
+    /// As its health says.
+    pub state: State,
+    /// What is wrong.
+    pub reasons: Vec<String>,
+}
+
+/// See [`Overall`].
+#[derive(Debug, Serialize)]
+pub struct Tasks {
+    /// Being done.
+    pub running: i64,
+    /// Waiting.
+    pub queued: i64,
+}
+
+impl Overall {
+    /// How it is now.
+    pub fn of(app: &App) -> Result<Overall> {
+        let lamplighter = own(app);
+        app.db.read(|conn| {
+            let counts = servers::counts(conn)?;
+            let tasks = queue::counts(conn)?;
+            let count = |status: task::Status| {
+                let known = tasks.iter().find(|(name, _)| *name == status.name());
+                known.map_or(0, |(_, n)| *n)
+            };
+            let domains = Domains::of(&domains::counts(conn)?);
+            let state = counts.worst().max(domains.state).max(lamplighter.state);
+            Ok(Overall {
+                status: status(state),
+                state,
+                parts: Parts {
+                    servers: Servers {
+                        state: counts.worst(),
+                        counts,
+                    },
+                    domains,
+                    lamplighter,
+                },
+                alerts_open: alerts::open(conn)?,
+                alerts_firing: alerts::firing(conn)?,
+                tasks: Tasks {
+                    running: count(task::Status::Running),
+                    queued: count(task::Status::Queued),
+                },
+            })
+        })
+    }
+
+    /// Its parts by name, with their states.
+    pub fn parts(&self) -> [(&'static str, State); 3] {
+        let parts = &self.parts;
+        [
+            ("servers", parts.servers.state),
+            ("domains", parts.domains.state),
+            ("lamplighter", parts.lamplighter.state),
+        ]
+    }
+}
+
+fn status(state: State) -> Status {
+    match state {
+        State::Up | State::Pending => Status::Healthy,
+        State::Degraded => Status::Degraded,
+        State::Down => Status::Unhealthy,
+    }
+}
+
+/// How Lamplighter itself is.
+pub fn own(app: &App) -> Own {
+    let own = super::own(app);
+    Own {
+        state: match own.status {
+            Status::Healthy => State::Up,
+            Status::Degraded => State::Degraded,
+            Status::Unhealthy => State::Down,
+        },
+        reasons: own.reasons.iter().map(|reason| reason.say(Lang::En)).collect(),
+    }
+}
+
+/// `GET /api/status`.
+pub fn show(ctx: &Ctx) -> Result<Reply> {
+    #[derive(Serialize)]
+    struct View {
+        #[serde(flatten)]
+        overall: Overall,
+        uptime_seconds: u64,
+    }
+    Reply::json(&View {
+        overall: Overall::of(ctx.app)?,
+        uptime_seconds: ctx.app.started.elapsed().as_secs(),
+    })
+}

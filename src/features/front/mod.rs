@@ -1,0 +1,5 @@
+//! What is put together from all others: the document of the fleet, health, the dashboard.
+
+pub mod document;
+pub mod health;
+pub mod dashboard;

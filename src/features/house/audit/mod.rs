@@ -1,0 +1,48 @@
+//! The audit's chain is walked at start and each hour: what is wrong with it is an alert, and `lamplighter verify-audit`
+//! says which row.
+
+pub mod commands;
+
+use crate::app::App;
+use crate::audit::{self, Broken};
+use crate::base::clock::Duration;
+use crate::base::error::Result;
+use crate::base::log;
+use crate::events::outbox;
+use crate::feature::Feature;
+use crate::features::watch::alerts;
+use crate::schedule::{Periodic, Work};
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    periodic: PERIODIC,
+    ..Feature::named("audit")
+};
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "audit.verify",
+    every: Duration::from_secs(3600),
+    // Of its own thread: a million rows take some seconds.
+    run: Work::Long(|app, _| tell(app, audit::verify(&app.db, &app.vault)?.err())),
+}];
+
+const BROKEN: &str = "audit.broken";
+const US: (&str, i64) = ("controller", 0);
+
+fn tell(app: &App, broken: Option<Broken>) -> Result<()> {
+    app.db.write(|tx| {
+        let is_open = alerts::is_open(tx, BROKEN, US)?;
+        match &broken {
+            Some(broken) => {
+                log::error("audit", "the chain is broken", &[("what", &broken.to_string())]);
+                let data = serde_json::json!({ "name": "Lamplighter", "evidence": [broken.to_string()] });
+                outbox::emit(tx, &app.wakes.events, BROKEN, US, &data)
+            }
+            None if is_open => {
+                let data = serde_json::json!({ "name": "Lamplighter" });
+                outbox::emit(tx, &app.wakes.events, "audit.whole", US, &data)
+            }
+            None => Ok(()),
+        }
+    })
+}

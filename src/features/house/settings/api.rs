@@ -1,0 +1,142 @@
+//! The settings' JSON API.
+
+use crate::access::{Actor, Right};
+use crate::app::App;
+use crate::audit;
+use crate::base::error::{self, Error, Result};
+use crate::features::house::remote_store;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Put};
+use crate::http::route::{Ctx, Route, route};
+use crate::settings::{self, TABLE, Type, Value};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/settings", Right::Administer, list),
+    route(Put, "/api/settings", Right::Administer, change),
+];
+
+/// One setting as shown.
+#[derive(Serialize)]
+pub struct View {
+    /// `section.name`.
+    pub key: &'static str,
+    /// What holds now.
+    pub value: Value,
+    /// What holds when nobody has set it.
+    pub default: Value,
+    /// What it may be.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// One sentence.
+    pub help: &'static str,
+    /// The same in Russian.
+    pub help_ru: &'static str,
+}
+
+/// What a value may be, as shown.
+#[derive(Serialize, Clone, Copy)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Kind {
+    /// A whole number.
+    Number {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+        /// Unit, or empty.
+        unit: &'static str,
+    },
+    /// Text on one line.
+    Text {
+        /// Longest, in bytes.
+        length_max: usize,
+    },
+}
+
+/// Every setting with the value that holds now.
+pub fn all(app: &App) -> Result<Vec<View>> {
+    app.db.read(|conn| {
+        let view = |s: &'static settings::Setting| {
+            Ok(View {
+                key: s.key,
+                value: settings::value(conn, s.key)?,
+                default: s.default(),
+                kind: match s.kind {
+                    Type::Number { min, max, unit, .. } => Kind::Number { min, max, unit },
+                    Type::Text { max, .. } => Kind::Text { length_max: max },
+                },
+                help: s.help,
+                help_ru: s.help_ru,
+            })
+        };
+        TABLE.iter().map(view).collect()
+    })
+}
+
+/// Sets several at once: all or none. An empty value takes the default back.
+pub fn set_all(app: &App, changes: &[(String, Option<String>)], actor: &Actor) -> Result<()> {
+    app.db.write(|tx| {
+        let homes = remote_store::homes(tx)?;
+        let mut detail = serde_json::Map::new();
+        for (key, value) in changes {
+            if settings::set(tx, key, value.as_deref(), actor.login())? {
+                detail.insert(key.clone(), value.clone().into());
+            }
+        }
+        if remote_store::keep_at_home(tx, &homes)? {
+            detail.insert("push_secret_forgotten".into(), true.into());
+        }
+        if detail.is_empty() {
+            return Ok(());
+        }
+        audit::append(
+            tx,
+            &app.vault,
+            actor.by(),
+            "settings.change",
+            "settings",
+            &detail.into(),
+        )
+    })
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let items = all(ctx.app)?;
+    Reply::json(&serde_json::json!({ "total": items.len(), "items": items }))
+}
+
+/// `{"poll.fail_threshold": 5, "dns.resolvers": "192.0.2.1", "retention.task_days": null}`: `null` takes the default back.
+/// Or the list as it was got: of each its key and value.
+fn change(ctx: &Ctx) -> Result<Reply> {
+    let mut body: serde_json::Map<String, serde_json::Value> = ctx.request.json()?;
+    let pairs: Vec<_> = match body.get_mut("items") {
+        Some(serde_json::Value::Array(items)) => {
+            let pair = |item: &mut serde_json::Value| {
+                let key = item["key"].as_str().unwrap_or_default().to_string();
+                (key, item["value"].take())
+            };
+            items.iter_mut().filter(|item| item.is_object()).map(pair).collect()
+        }
+        _ => body.into_iter().collect(),
+    };
+    let mut changes = Vec::new();
+    for (key, value) in pairs {
+        let value = match value {
+            serde_json::Value::Null => None,
+            serde_json::Value::Number(n) => Some(n.to_string()),
+            serde_json::Value::String(text) => Some(text),
+            _ => {
+                return Err(Error::new(
+                    error::Kind::Malformed,
+                    "bad_json",
+                    "A setting is a number, a text or null.",
+                ));
+            }
+        };
+        changes.push((key, value));
+    }
+    set_all(ctx.app, &changes, ctx.actor()?)?;
+    list(ctx)
+}

@@ -1,0 +1,286 @@
+//! Tasks and their logs as pages. The newest lines are in the page; script adds what comes after them.
+
+use super::api;
+use crate::access::Right;
+use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::features::fleet::servers::pages::{Problem, glyph, step_title, task_title};
+use crate::http::page::{self, query};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use crate::task::{self, Filter, queue};
+use crate::task::{Row, Status, StepView, log};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/logs", Right::Read, list),
+    route(Get, "/tasks/{id}", Right::Read, show),
+    route(Post, "/tasks/{id}/cancel", Right::Act, cancel),
+];
+
+/// A row of the list and the head of a task's page.
+#[derive(Serialize)]
+struct View {
+    id: i64,
+    kind: String,
+    title: String,
+    glyph: &'static str,
+    status: Status,
+    error: Option<Problem>,
+    changed: i64,
+    target_name: String,
+    target_href: Option<String>,
+    created_by: String,
+    created_at: Ms,
+    started_at: Option<Ms>,
+    finished_at: Option<Ms>,
+    took_ms: Option<Ms>,
+}
+
+fn view(ctx: &Ctx, row: Row) -> View {
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    View {
+        id: row.id.get(),
+        title: task_title(ctx.web, &row.kind, lang),
+        kind: row.kind,
+        glyph: glyph(row.status),
+        status: row.status,
+        error: row.error.map(|(code, message)| Problem { code, message }),
+        changed: row.changed,
+        target_href: page::place((&row.target.0, row.target.1)),
+        target_name: row.target.2,
+        created_by: row.created_by,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        took_ms: row.finished_at.zip(row.started_at).map(|(end, start)| end - start),
+    }
+}
+
+/// A filter above the list.
+#[derive(Serialize)]
+struct Facet {
+    name: &'static str,
+    glyph: &'static str,
+    query: String,
+    on: bool,
+    count: i64,
+}
+
+#[derive(Serialize)]
+struct List {
+    query: String,
+    filters: Vec<Facet>,
+    /// Name of the server the list is narrowed to.
+    server: Option<String>,
+    items: Vec<View>,
+    first: i64,
+    last: i64,
+    total: i64,
+    prev: Option<String>,
+    next: Option<String>,
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let filter = api::filter(ctx.request)?;
+    let word = |name: &str| ctx.request.param(name).unwrap_or_default();
+    let (status, server) = (word("status"), word("server"));
+    let (rows, total, counts) = ctx.app.db.read(|conn| {
+        let (rows, total) = queue::list(conn, &filter)?;
+        let count = |status| {
+            let narrowed = Filter {
+                status,
+                target: filter.target,
+                limit: 1,
+                ..Filter::default()
+            };
+            queue::list(conn, &narrowed).map(|(_, n)| n)
+        };
+        let counts = [
+            count(None)?,
+            count(Some(Status::Running))?,
+            count(Some(Status::Queued))?,
+            count(Some(Status::Ok))?,
+            count(Some(Status::Failed))?,
+        ];
+        Ok((rows, total, counts))
+    })?;
+    let names = [
+        ("", ""),
+        ("running", "run"),
+        ("queued", "wait"),
+        ("ok", "ok"),
+        ("failed", "fail"),
+    ];
+    let filters = names.into_iter().zip(counts).map(|((name, glyph), count)| Facet {
+        name,
+        glyph,
+        query: query(&[("status", name), ("server", server)]),
+        on: status == name,
+        count,
+    });
+    let at = |offset: i64| query(&[("status", status), ("server", server), ("offset", &offset.to_string())]);
+    let items: Vec<_> = rows.into_iter().map(|row| view(ctx, row)).collect();
+    let content = List {
+        query: query(&[("status", status), ("server", server)]),
+        filters: filters.collect(),
+        server: filter
+            .target
+            .map(|_| items.first().map_or(String::new(), |k| k.target_name.clone())),
+        first: filter.offset + 1,
+        last: filter.offset + items.len() as i64,
+        total,
+        prev: (filter.offset > 0).then(|| at((filter.offset - filter.limit).max(0))),
+        next: (filter.offset + filter.limit < total).then(|| at(filter.offset + filter.limit)),
+        items,
+    };
+    page::show(ctx, "tasks/list.html", content)
+}
+
+/// A step as shown.
+#[derive(Serialize)]
+struct Step {
+    name: String,
+    title: String,
+    state: String,
+    glyph: &'static str,
+    ms: Option<u64>,
+}
+
+/// A line of the log as shown.
+#[derive(Serialize)]
+struct Line {
+    seq: i64,
+    at: Ms,
+    class: &'static str,
+    text: String,
+}
+
+/// Runs the same again: a form with the same choices.
+#[derive(Serialize)]
+struct Again {
+    href: String,
+    fields: Vec<(String, String)>,
+}
+
+#[derive(Serialize)]
+struct Show {
+    task: View,
+    running: bool,
+    steps: Vec<Step>,
+    /// Number of the last known line.
+    seq: i64,
+    /// Lines before the first shown.
+    earlier: i64,
+    lines: Vec<Line>,
+    evidence: Vec<Line>,
+    again: Option<Again>,
+    panels: serde_json::Map<String, serde_json::Value>,
+}
+
+/// More lines than this are in the text file only: a page should open at once.
+const LINES_SHOWN: i64 = 2_000;
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "task")?;
+    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let (row, lines, seq) = ctx.app.db.read(|conn| {
+        let seq = log::last_seq(conn, id)?;
+        Ok((
+            queue::get(conn, id)?,
+            log::after(conn, id, (seq - LINES_SHOWN).max(0), LINES_SHOWN)?,
+            seq,
+        ))
+    })?;
+    let steps: Vec<StepView> = serde_json::from_str(&row.steps).unwrap_or_default();
+    let lines: Vec<Line> = lines.into_iter().filter(|l| l.source != "progress").map(line).collect();
+    let said = row.error.as_ref().map_or("", |(_, say)| say);
+    let telling = |l: &&Line| l.class == "e" && l.text != said;
+    let evidence = lines.iter().rev().filter(telling).take(3).map(|l| Line {
+        text: l.text.clone(),
+        ..*l
+    });
+    let content = Show {
+        running: !row.status.is_final(),
+        again: again(&row),
+        evidence: if row.status == Status::Failed {
+            evidence.collect()
+        } else {
+            Vec::new()
+        },
+        task: view(ctx, row),
+        steps: steps.iter().map(|s| step(s, step_title(s, lang))).collect(),
+        seq,
+        earlier: (seq - LINES_SHOWN).max(0),
+        lines,
+        panels: ctx.panels("task", id.get())?,
+    };
+    page::show(ctx, "tasks/show.html", content)
+}
+
+fn step(s: &StepView, title: String) -> Step {
+    let glyph = match s.state.as_str() {
+        "running" => "run",
+        "ok" | "changed" => "ok",
+        "failed" => "fail",
+        "skipped" => "skip",
+        _ => "wait",
+    };
+    let ms = (!matches!(s.state.as_str(), "running" | "waiting" | "skipped")).then_some(s.ms);
+    Step {
+        name: s.name.clone(),
+        title,
+        state: s.state.clone(),
+        glyph,
+        ms,
+    }
+}
+
+/// How a line is marked at the edge; `static/pages.js` does the same for lines that come later.
+fn line(l: task::Line) -> Line {
+    let class = match (l.level.as_str(), l.source.as_str(), l.stream.as_str()) {
+        ("error", ..) => "e",
+        ("warning", ..) => "w",
+        (_, _, "stderr") => "x",
+        (_, "command", _) => "cmd",
+        (_, "step" | "task", _) => "st",
+        _ => "",
+    };
+    Line {
+        seq: l.seq,
+        at: l.at,
+        class,
+        text: l.line,
+    }
+}
+
+/// The page's form that would put the same task in again; the input of a task has no secrets.
+fn again(row: &Row) -> Option<Again> {
+    let action = row.kind.strip_prefix("server.")?.replace('_', "-");
+    if row.target.0 != "server" || !row.status.is_final() || action == "look-host-key" {
+        return None;
+    }
+    let input: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&row.input).ok()?;
+    let mut fields = Vec::new();
+    for (name, value) in input {
+        match value {
+            serde_json::Value::Array(all) => {
+                fields.extend(all.iter().filter_map(|v| Some((name.clone(), v.as_str()?.to_string()))));
+            }
+            serde_json::Value::String(text) => fields.push((name, text)),
+            serde_json::Value::Number(n) => fields.push((name, n.to_string())),
+            _ => {}
+        }
+    }
+    Some(Again {
+        href: format!("/servers/{}/{action}", row.target.1),
+        fields,
+    })
+}
+
+fn cancel(ctx: &Ctx) -> Result<Reply> {
+    let row = api::cancel_task(ctx)?;
+    Ok(Reply::see_other(format!("/tasks/{}", row.id)))
+}

@@ -1,0 +1,192 @@
+//! What is served, as JSON.
+
+use super::judge::{Seen, State};
+use super::queries::{self, Site, Told};
+use super::watch;
+use crate::access::Right;
+use crate::app::App;
+use crate::base::clock::{self, DAY, Ms, rfc3339};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::features::proxy::certificates::life;
+use crate::features::proxy::domains;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/domains/{id}/certificate", Right::Read, show),
+    route(Post, "/api/domains/{id}/certificate/check", Right::Act, check),
+    route(Get, "/api/certificates/served", Right::Read, overview),
+];
+
+/// What one server shows for a domain.
+#[derive(Serialize)]
+struct View<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<DomainView<'a>>,
+    server: ServerView<'a>,
+    /// When it was looked at; `None`: not yet.
+    looked_at: Option<String>,
+    /// Is it what a browser would take? `None`: nobody knows yet.
+    ok: Option<bool>,
+    code: &'a str,
+    say: &'a str,
+    private_ca: bool,
+    /// Is it the one that is stored for the domain? If not, that waits for its deploy. Only where one is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_stored: Option<bool>,
+    names: &'a [String],
+    issuer: &'a str,
+    serial: &'a str,
+    key_type: &'a str,
+    sha256: &'a str,
+    not_before: Option<String>,
+    not_after: Option<String>,
+    /// When it stops to be taken: its own end, or that of a certificate above it which ends first.
+    good_until: Option<String>,
+    /// That certificate; `None`: it ends first itself.
+    ends_by: Option<&'a str>,
+    days_left: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct DomainView<'a> {
+    id: Id<id::Domain>,
+    domain: &'a str,
+}
+
+#[derive(Serialize)]
+struct ServerView<'a> {
+    id: Id<id::Server>,
+    name: &'a str,
+}
+
+fn view<'a>(domain: Option<DomainView<'a>>, server: ServerView<'a>, seen: Option<&'a Seen>, now: Ms) -> View<'a> {
+    let shown = seen.and_then(|s| s.shown.as_ref());
+    View {
+        domain,
+        server,
+        looked_at: seen.filter(|s| s.looked_at > 0).map(|s| rfc3339(s.looked_at)),
+        ok: seen.map(|s| s.code.is_empty()),
+        code: seen.map_or("", |s| &s.code),
+        say: seen.map_or("", |s| &s.say),
+        private_ca: seen.is_some_and(|s| s.private),
+        is_stored: None,
+        names: shown.map_or(&[], |c| &c.names),
+        issuer: shown.map_or("", |c| &c.issuer),
+        serial: shown.map_or("", |c| &c.serial),
+        key_type: shown.map_or("", |c| &c.key_type),
+        sha256: shown.map_or("", |c| &c.sha256),
+        not_before: shown.map(|c| rfc3339(c.not_before)),
+        not_after: shown.map(|c| rfc3339(c.not_after)),
+        good_until: shown.map(|c| rfc3339(c.good_until)),
+        ends_by: shown.map(|c| c.ends_by.as_str()).filter(|whose| !whose.is_empty()),
+        days_left: shown.map(|c| life::days_left(c.good_until, now)),
+    }
+}
+
+/// All that is known of a domain's certificates.
+pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Told, Vec<Site>)> {
+    app.db.read(|conn| {
+        domains::get(conn, id)?;
+        let told = queries::told(conn, id)?.ok_or_else(|| Error::not_found("domain"))?;
+        Ok((told, queries::sites(conn, Some(id))?))
+    })
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    answer(ctx.app, ctx.id(0, "domain")?)
+}
+
+fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
+    let (told, sites) = of(app, id)?;
+    let now = clock::now();
+    let served: Vec<_> = sites
+        .iter()
+        .map(|site| {
+            let server = ServerView {
+                id: site.server,
+                name: &site.server_name,
+            };
+            View {
+                is_stored: site.own.as_ref().map(|_| !site.shows_another()),
+                ..view(None, server, site.before.as_ref(), now)
+            }
+        })
+        .collect();
+    let served = serde_json::value::to_raw_value(&served).map_err(Error::internal)?;
+    Reply::json(&serde_json::json!({
+        "domain": told.domain,
+        "state": told.state,
+        "say": told.say,
+        "not_after": told.not_after.map(rfc3339),
+        "days_left": told.not_after.map(|at| life::days_left(at, now)),
+        "same_everywhere": same(&sites),
+        "served": served,
+    }))
+}
+
+/// Do all servers show the same certificate?
+pub(super) fn same(sites: &[Site]) -> bool {
+    let shown = |site: &Site| Some(site.before.as_ref()?.shown.as_ref()?.sha256.clone());
+    let mut all = sites.iter().filter_map(shown);
+    let first = all.next();
+    all.all(|other| Some(&other) == first.as_ref())
+}
+
+/// Looks now and answers when it is done: 16 s at most.
+fn check(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    let id = ctx.id(0, "domain")?;
+    look(ctx.app, id)?;
+    answer(ctx.app, id)
+}
+
+/// Looks now; refuses when there is nothing to look at.
+pub(super) fn look(app: &App, id: Id<id::Domain>) -> Result<()> {
+    app.db.read(|conn| domains::get(conn, id))?;
+    if watch::look_now(app, id)? {
+        return Ok(());
+    }
+    let say = "This domain is not served with TLS on any server yet. Deploy it first.";
+    Err(Error::new(Kind::Conflict, "not_served", say))
+}
+
+/// What is served everywhere; with `days` only what ends within so many days.
+fn overview(ctx: &Ctx) -> Result<Reply> {
+    let (limit, offset) = ctx.request.page()?;
+    let days = ctx.request.number("days", -1, 0..=36_500)?;
+    let now = clock::now();
+    let until = if days < 0 { Ms::MAX } else { now + days * DAY };
+    let (served, total) = ctx.app.db.read(|conn| queries::overview(conn, until, limit, offset))?;
+    let items: Vec<_> = served
+        .iter()
+        .map(|s| {
+            let domain = DomainView {
+                id: s.domain,
+                domain: &s.name,
+            };
+            let server = ServerView {
+                id: s.server,
+                name: &s.server_name,
+            };
+            view(Some(domain), server, Some(&s.seen), now)
+        })
+        .collect();
+    let items = serde_json::value::to_raw_value(&items).map_err(Error::internal)?;
+    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+}
+
+/// As a lamp.
+pub(super) fn lamp(state: State) -> &'static str {
+    match state {
+        State::Unknown => "unlit",
+        State::Ok => "lit",
+        State::Soon => "flick",
+        State::Urgent | State::Bad => "dark",
+    }
+}

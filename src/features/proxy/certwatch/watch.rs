@@ -1,0 +1,242 @@
+//! The beat: looks at what is due, keeps it, and tells the domains what it comes to. Changes of state are events. A
+//! certificate of an ACME server that comes near its last third is renewed.
+
+use super::judge::{self, Seen, State};
+use super::look::{self, Trust};
+use super::queries::{self, Site};
+use crate::app::App;
+use crate::base::clock::{self, Duration, MINUTE, Ms, rfc3339};
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::base::process::Cancel;
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
+use crate::features::proxy::certificates::{self, life};
+use crate::features::proxy::domains::{self, CertStatus};
+use crate::schedule::{Periodic, Work};
+use crate::settings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+/// See [`Periodic`].
+pub const PERIODIC: &[Periodic] = &[Periodic {
+    name: "certwatch.look",
+    every: Duration::from_secs(60),
+    run: Work::Long(beat),
+}];
+
+/// Looks at the same time. They only wait; one that nobody answers takes 8 s.
+const THREADS_MAX: usize = 8;
+/// No look begins later in a beat, so that the next beat is not late. What is left is the oldest then.
+const BEAT_MAX: Duration = Duration::from_secs(40);
+/// Nor when a person waits for the answer; 8 servers are looked at once, and hardly a domain is on more.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// A beat is not to the millisecond, and what is due a little later should not wait for the next one.
+const SLACK: Ms = 5_000;
+
+fn beat(app: &App, cancel: &Cancel) -> Result<()> {
+    tidy(app)?;
+    let now = clock::now();
+    let (usual, sites) = app.db.read(|conn| {
+        let usual = settings::number(conn, "certwatch.interval_min")? * MINUTE;
+        Ok((usual, queries::sites(conn, None)?))
+    })?;
+    let is_due = |site: &Site| match &site.before {
+        Some(seen) => seen.looked_at + judge::every(seen, usual) - SLACK <= now,
+        None => true,
+    };
+    look_at(app, sites.into_iter().filter(is_due).collect(), BEAT_MAX, cancel)?;
+    renew_due(app, now)
+}
+
+/// Has certbot renew what is due, as far as it is certbot's.
+fn renew_due(app: &App, now: Ms) -> Result<()> {
+    let attempt = |site: &Site| {
+        let shown = site.before.as_ref()?.shown.as_ref()?;
+        let is_due = site.own.is_none() && life::is_due(shown.not_before, shown.not_after, now);
+        is_due.then(|| (site.domain.get(), judge::renewal_every(shown)))
+    };
+    let sites = app.db.read(|conn| queries::sites(conn, None))?;
+    let due: BTreeMap<i64, Ms> = sites.iter().filter_map(attempt).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        due.into_iter()
+            .try_for_each(|(id, every)| domains::renew_due(app, tx, Id::new(id), now - every + SLACK))
+    })
+}
+
+/// Looks at all sites of one domain at once, for somebody who waits; says whether there is any.
+pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
+    let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
+    let any = !sites.is_empty();
+    look_at(app, sites, PATIENCE, &Cancel::new())?;
+    Ok(any)
+}
+
+fn trust(conn: &Conn) -> Result<Trust> {
+    Ok(Trust::of_directory(&settings::text(conn, "acme.directory")?))
+}
+
+/// Looks at all of them by a few threads; each look is kept as soon as it is there.
+fn look_at(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) -> Result<()> {
+    if sites.is_empty() {
+        return Ok(());
+    }
+    let trust = app.db.read(trust)?;
+    let begin_until = clock::mono() + begin_max;
+    let next = AtomicUsize::new(0);
+    let (send, looks) = mpsc::channel::<Result<(usize, Seen)>>();
+    thread::scope(|scope| {
+        for _ in 0..sites.len().min(THREADS_MAX) {
+            let (send, sites, next) = (send.clone(), &sites, &next);
+            scope.spawn(move || {
+                while clock::mono() < begin_until && !cancel.is_cancelled() {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(site) = sites.get(n) else { return };
+                    let look = look::look(site, trust).map(|seen| (n, seen));
+                    if send.send(look).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        keep_all(app, &sites, &looks)
+    })
+}
+
+fn keep_all(app: &App, sites: &[Site], looks: &mpsc::Receiver<Result<(usize, Seen)>>) -> Result<()> {
+    let mut failed: Option<Error> = None;
+    while let Ok(first) = looks.recv() {
+        // What has come meanwhile goes into the same transaction.
+        let mut done = Vec::new();
+        for look in std::iter::once(first).chain(looks.try_iter()) {
+            match look {
+                Ok(look) => done.push(look),
+                Err(e) => drop(failed.get_or_insert(e)),
+            }
+        }
+        app.db.write(|tx| {
+            let domains: BTreeSet<_> = done.iter().map(|(n, _)| sites[*n].domain.get()).collect();
+            for (n, seen) in &done {
+                queries::put(tx, sites[*n].domain, sites[*n].server, seen)?;
+            }
+            let now = clock::now();
+            domains.into_iter().try_for_each(|id| tell(app, tx, Id::new(id), now))
+        })?;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Tells a domain what all its sites come to, and the house when its state has changed.
+fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
+    let Some(before) = queries::told(tx, id)? else {
+        return Ok(());
+    };
+    let sites = queries::sites(tx, Some(id))?;
+    let seen: Vec<(&Site, &Seen)> = sites.iter().filter_map(|s| Some((s, s.before.as_ref()?))).collect();
+    let all: Vec<&Seen> = seen.iter().map(|(_, seen)| *seen).collect();
+    let state = judge::worst(&all, before.state, now);
+    let not_after = all.iter().filter_map(|s| Some(s.shown.as_ref()?.good_until)).min();
+    let decisive = seen.iter().max_by_key(|(_, s)| {
+        let ends = s.shown.as_ref().map_or(0, |c| c.good_until);
+        (judge::state(s, now), std::cmp::Reverse(ends))
+    });
+    let say = decisive
+        .map(|(site, s)| format!("{}: {}", site.server_name, s.say))
+        .unwrap_or_default();
+    // Age is told by the certificate; what is bad for another reason is so since it was seen to be.
+    let is_age = |s: &&Seen| judge::state(s, now) == Some(state) && (state < State::Bad || s.is_over(now));
+    let since = all.iter().copied().filter(is_age).filter_map(|s| s.since(now)).min();
+    if (before.state, before.say.as_str(), before.not_after) != (state, say.as_str(), not_after) {
+        let status = CertStatus {
+            state: state.name(),
+            say: &say,
+            not_after,
+            since,
+        };
+        domains::set_cert_status(tx, id, &status, now)?;
+    }
+    let kind = match (before.state, state) {
+        (before, after) if before == after => return Ok(()),
+        (_, State::Soon) => "certificate.soon",
+        (_, State::Urgent) => "certificate.urgent",
+        (_, State::Bad) => "certificate.bad",
+        (State::Unknown, State::Ok) | (_, State::Unknown) => return Ok(()), // nothing was open
+        (_, State::Ok) => "certificate.good",
+    };
+    let is_over = not_after.is_some_and(|at| at < now);
+    let data = serde_json::json!({
+        "name": certificates::shown(&before.domain), "domain": before.domain, "from": before.state, "to": state,
+        "level": is_over.then_some("CRITICAL"), "not_after": not_after.map(rfc3339),
+        "since": since.map(rfc3339), "evidence": seen.iter().flat_map(|(site, seen)| evidence(site, seen)).collect::<Vec<_>>(),
+    });
+    outbox::emit(tx, &app.wakes.events, kind, ("domain", id.get()), &data)
+}
+
+/// The raw facts of one site.
+fn evidence(site: &Site, seen: &Seen) -> Vec<String> {
+    let mut out = vec![format!(
+        "{} {}: {}",
+        rfc3339(seen.looked_at),
+        site.server_name,
+        seen.say
+    )];
+    if let Some(c) = &seen.shown {
+        out.push(format!(
+            "{}: {} {}, serial {}, {} to {}",
+            site.server_name,
+            c.issuer,
+            c.key_type,
+            c.serial,
+            rfc3339(c.not_before),
+            rfc3339(c.not_after)
+        ));
+        if !c.ends_by.is_empty() {
+            let (server, whose, end) = (&site.server_name, &c.ends_by, rfc3339(c.good_until));
+            out.push(format!("{server}: “{whose}” in its chain, to {end}"));
+        }
+    }
+    out
+}
+
+/// What is watched no more is not good, bad or late any more.
+fn tidy(app: &App) -> Result<()> {
+    let (gone, strays) = app
+        .db
+        .read(|conn| Ok((queries::unwatched(conn)?, queries::has_strays(conn)?)))?;
+    if gone.is_empty() && !strays {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        queries::sweep(tx)?;
+        for id in queries::unwatched(tx)? {
+            let Some(told) = queries::told(tx, id)? else { continue };
+            let unknown = CertStatus {
+                state: State::Unknown.name(),
+                say: "",
+                not_after: None,
+                since: None,
+            };
+            domains::set_cert_status(tx, id, &unknown, clock::now())?;
+            if told.state > State::Ok {
+                let data = serde_json::json!({
+                    "name": certificates::shown(&told.domain), "domain": told.domain,
+                    "evidence": ["It is not served with TLS any more."],
+                });
+                outbox::emit(
+                    tx,
+                    &app.wakes.events,
+                    "certificate.unwatched",
+                    ("domain", id.get()),
+                    &data,
+                )?;
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,162 @@
+//! The same over the API.
+
+use crate::base::clock::rfc3339;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::base::process::Cancel;
+use crate::features::fleet::servers::reach::Way;
+use crate::features::proxy::domains::plan::{self, ServerPlan, Wish};
+use crate::features::proxy::domains::tasks::{Choice, Renewal};
+use crate::features::proxy::domains::{self, preflight};
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::route::Ctx;
+use serde::Serialize;
+
+/// A plan as the API shows it.
+#[derive(Serialize)]
+struct PlanView<'a> {
+    made_at: String,
+    /// A deploy would go through, as far as can be told.
+    ok: bool,
+    changes: usize,
+    preflight: Option<&'a preflight::Report>,
+    faults: &'a [plan::Fault],
+    servers: Vec<ServerView<'a>>,
+}
+
+#[derive(Serialize)]
+struct ServerView<'a> {
+    server_id: Id<id::Server>,
+    server: &'a str,
+    canary: bool,
+    leaves: bool,
+    steps: &'a [plan::Step],
+    faults: &'a [plan::Fault],
+    /// As `diff -u` shows it; empty when the file stays.
+    diff: String,
+    certificate: Option<CertificateView<'a>>,
+}
+
+#[derive(Serialize)]
+struct CertificateView<'a> {
+    not_before: Option<String>,
+    not_after: Option<String>,
+    names: &'a [String],
+    issuer: &'a str,
+    sha256: &'a str,
+}
+
+fn server(s: &ServerPlan) -> ServerView<'_> {
+    ServerView {
+        server_id: s.server,
+        server: &s.name,
+        canary: s.canary,
+        leaves: s.leaves,
+        steps: &s.steps,
+        faults: &s.faults,
+        diff: s.diff().to_string(),
+        certificate: s.certificate.as_ref().map(|c| CertificateView {
+            not_before: c.not_before.map(rfc3339),
+            not_after: c.not_after.map(rfc3339),
+            names: &c.names,
+            issuer: &c.issuer,
+            sha256: &c.sha256,
+        }),
+    }
+}
+
+/// `POST /api/domains/{id}/plan`: looks at servers and name servers, changes nothing.
+pub fn plan(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
+    let plan = ctx.outbound(move |app| Ok(plan::make(app, &wish, &Cancel::new())))?;
+    Reply::json(&PlanView {
+        made_at: rfc3339(plan.made_at),
+        ok: !plan.stops(),
+        changes: plan.changes(),
+        preflight: plan.preflight.as_ref(),
+        faults: &plan.faults,
+        servers: plan.servers.iter().map(server).collect(),
+    })
+}
+
+/// `POST /api/domains/{id}/deploy` `{"overwrite":false}`: 202 and the task.
+pub fn deploy(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let overwrite = input.flag("overwrite").unwrap_or(false);
+    input.finish(&[])?;
+    let id = ctx.id(0, "domain")?;
+    let by = ctx.actor()?.by();
+    let choice = Choice {
+        overwrite,
+        ..Choice::default()
+    };
+    Reply::accepted(ctx.app.db.write(|tx| domains::deploy(ctx.app, tx, id, &choice, by))?)
+}
+
+/// `POST /api/domains/{id}/renew` `{"force":false}`: 202 and the task.
+pub fn renew(ctx: &Ctx) -> Result<Reply> {
+    let mut input = Input::read(ctx.request)?;
+    let force = input.flag("force").unwrap_or(false);
+    input.finish(&[])?;
+    let id = ctx.id(0, "domain")?;
+    let by = ctx.actor()?.by();
+    let choice = Renewal { force };
+    Reply::accepted(ctx.app.db.write(|tx| domains::renew(ctx.app, tx, id, &choice, by))?)
+}
+
+/// `GET /api/domains/{id}/nginx-config`: the file as it would be put on the first server, or on `?server_id=`; with
+/// `?live=1` as it is there now.
+pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
+    let server = ctx.request.number("server_id", 0, 0..=i64::MAX)?;
+    let live = ctx.request.number("live", 0, 0..=1)? == 1;
+    let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
+    let wanted = wish.sites.iter().filter(|(row, _)| row.wanted || live);
+    let site = wanted
+        .clone()
+        .find(|(row, _)| server == 0 || row.server.get() == server);
+    let Some((row, _)) = site else {
+        let say = "This domain is not on that server, or on none at all.";
+        return Err(Error::new(Kind::NotFound, "no_site", say));
+    };
+    if !live {
+        return Ok(Reply::text(wish.render(row, row.nginx.as_ref())?.text));
+    }
+    let way = Way::of(ctx.app, row.server)?;
+    let seen = plan::on_server(ctx.app, &way, &wish, row, &Cancel::new(), &mut |_| ())?;
+    match seen.found {
+        Some(_) => Ok(Reply::text(seen.before)),
+        None => {
+            let say = "There is no such file on that server.";
+            Err(Error::new(Kind::NotFound, "no_file", say))
+        }
+    }
+}
+
+/// `POST /api/domains/{id}/adopt` `{"server_id":1}`: the file as the last look found it is accepted.
+pub fn adopt(ctx: &Ctx) -> Result<Reply> {
+    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.actor()?.by());
+    ctx.app.db.write(|tx| super::accept(ctx.app, tx, id, server, by))?;
+    Ok(Reply::status(204))
+}
+
+/// `POST /api/domains/{id}/forget` `{"server_id":1}`: that server is gone for good; nothing is done there.
+pub fn forget(ctx: &Ctx) -> Result<Reply> {
+    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.actor()?.by());
+    ctx.app
+        .db
+        .write(|tx| domains::forget_site(ctx.app, tx, id, server, by))?;
+    Ok(Reply::status(204))
+}
+
+/// The `server_id` of a body that has nothing else.
+pub(super) fn which_server(ctx: &Ctx) -> Result<Id<id::Server>> {
+    let mut input = Input::read(ctx.request)?;
+    let server = input.number("server_id", 1..=i64::MAX);
+    if server.is_none() && !input.has_error("server_id") {
+        input.wrong("server_id", "required", "Say on which server.");
+    }
+    input.finish(&[])?;
+    Ok(Id::new(server.unwrap_or_default()))
+}

@@ -1,0 +1,46 @@
+//! What is done with a domain's sites: plan, deploy, show the file, accept what somebody else wrote, renew.
+
+pub mod api;
+pub mod pages;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::db::Tx;
+use crate::events::outbox;
+use crate::features::proxy::domains;
+use crate::features::proxy::domains::sites::{self, State};
+
+/// Accepts a site's file as the last look found it: from now on it is as it should be, until the next deploy, which
+/// asks before it overwrites it.
+pub fn accept(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
+    let domain = domains::get(tx, id)?;
+    let row = &sites::at(tx, id, server)?;
+    let conflict = |code, say| Err(Error::new(Kind::Conflict, code, say));
+    let seen = match (&row.seen, row.state) {
+        (Some(seen), State::Drifted) if !seen.is_empty() && *seen != row.text => seen,
+        (Some(_), State::Drifted) => {
+            return conflict(
+                "nothing_to_adopt",
+                "There is no other text to accept. Deploy to put the file back, or take the server off this domain.",
+            );
+        }
+        _ => return conflict("not_drifted", "The file on that server is as it should be."),
+    };
+    sites::adopt(tx, row, seen)?;
+    let name = domain.name();
+    let data = serde_json::json!({ "name": name, "server_id": server });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "domain.adopt",
+        &format!("domain {id} {name}"),
+        &data,
+    )?;
+    match sites::drifted(tx, id)? {
+        true => Ok(()),
+        false => outbox::emit(tx, &app.wakes.events, "domain.healed", ("domain", id.get()), &data),
+    }
+}

@@ -1,0 +1,259 @@
+//! Drift: somebody else changes a file of ours. Every server with sites is looked at now and then over its warm
+//! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
+
+use super::plan::{WIDTH, sum};
+use super::site;
+use super::sites::{self, Drift, Row, State};
+use super::tasks;
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, Ms};
+use crate::base::diff::{Change, diff};
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::base::parallel;
+use crate::base::process::Cancel;
+use crate::db::Tx;
+use crate::events::outbox::{self, Event};
+use crate::features::fleet::servers::{
+    self,
+    reach::{SITES_OFF, Way},
+};
+use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
+use crate::settings;
+use crate::task::{self, queue};
+
+/// The beat: servers whose time has come.
+pub fn beat(app: &App, cancel: &Cancel) -> Result<()> {
+    let due = app.db.read(|conn| {
+        let minutes = settings::number(conn, "drift.interval_min")?;
+        sites::due(conn, clock::now() - minutes * 60_000)
+    })?;
+    let results = parallel::map(&due, WIDTH, |server| match cancel.is_cancelled() {
+        true => Ok(()),
+        false => look(app, *server, cancel),
+    });
+    results.into_iter().collect()
+}
+
+/// Looks at all sites of one server. That it cannot be reached is for its lamp to tell.
+pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
+    let rows = app.db.read(|conn| sites::on(conn, server))?;
+    let sums: Vec<String> = rows.iter().map(|row| sum(&row.text)).collect();
+    let proofs: Vec<Option<Proof>> = rows
+        .iter()
+        .map(|row| row.is_as_text().then(|| site::proof_in(&row.text))?)
+        .collect();
+    let asked: Vec<Sum> = rows
+        .iter()
+        .zip(&sums)
+        .zip(&proofs)
+        .map(|((row, sum), proof)| Sum {
+            name: &row.name,
+            known: Some(sum),
+            // A text that a person accepted may use somebody else's.
+            lineage: remote::lineage_in(&row.text).filter(|_| !row.adopted),
+            proof: proof.as_ref(),
+            tls: site::pair_in(&row.text).is_some(),
+        })
+        .collect();
+    let ask = |asked: &[Sum]| {
+        let way = Way::of(app, server)?;
+        let outcome = way.run(app, &remote::sums(asked)?, cancel, &mut |_| ())?;
+        Ok::<_, Error>((remote::summed(&outcome, asked)?, outcome.facts))
+    };
+    let mut found = Vec::with_capacity(asked.len());
+    let (mut moved, mut lost) = (String::new(), String::new());
+    for some in asked.chunks(remote::SITES_MAX) {
+        match ask(some) {
+            Ok((summed, mut facts)) => {
+                found.extend(summed);
+                moved = facts.remove("moved").unwrap_or_default();
+                lost = facts.remove("lost").unwrap_or_default();
+            }
+            Err(_) => return app.db.write(|tx| sites::tried(tx, server, clock::now())),
+        }
+    }
+    app.db.write(|tx| {
+        for ((row, sum), found) in rows.iter().zip(&sums).zip(&found) {
+            if let Some(inside) = &found.inside {
+                sites::inside(tx, row, inside, clock::now())?;
+            }
+            let drift = judge(row, sum, found).or_else(|| target_lost(row, &lost));
+            note(app, tx, row, drift.as_ref(), clock::now())?;
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        follow(app, tx, server, &moved)
+    })
+}
+
+/// Names of this server have moved: nginx gets their addresses by a task, so that it is seen. Not while another one is at work.
+fn follow(app: &App, tx: &Tx, server: Id<id::Server>, moved: &str) -> Result<()> {
+    let target = ("server", server.get());
+    if queue::open(tx, target, |_| true)?.is_some() {
+        return Ok(());
+    }
+    let name = servers::get(tx, server)?.fields.name;
+    let by = audit::By::ours("system");
+    let new = task::New {
+        kind: tasks::FOLLOW,
+        target: (target.0, target.1, &name),
+        input: serde_json::json!({}),
+    };
+    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
+    let data = serde_json::json!({ "task": task, "files": moved });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        tasks::FOLLOW,
+        &format!("server {server} {name}"),
+        &data,
+    )
+}
+
+/// A name that this server looks up for nginx does not resolve any more.
+fn target_lost(row: &Row, lost: &str) -> Option<Drift> {
+    let host = lost
+        .split(' ')
+        .find(|host| !host.is_empty() && remote::follows(&row.text, host))?;
+    Some(Drift {
+        code: "target_lost",
+        say: format!(
+            "The target {host} cannot be resolved on this server any more. Requests go to the addresses that it had last."
+        ),
+        seen: row.text.clone(),
+    })
+}
+
+/// What was found, held against what should be there. Pure.
+fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
+    let path = format!("/etc/nginx/sites-available/{}.conf", row.name);
+    match (&found.file.sha256, &found.file.enabled) {
+        (None, _) => Some(Drift {
+            code: "site_lost",
+            say: format!("{path} is gone."),
+            seen: String::new(),
+        }),
+        (Some(sum), _) if sum != wanted => {
+            let seen = found.text.clone().unwrap_or_default();
+            Some(Drift {
+                code: sites::EDITED,
+                say: match first_line(&row.text, &seen) {
+                    Some(line) => format!("{path} differs from line {line} on."),
+                    None => format!("{path} differs, and is too long to be shown."),
+                },
+                seen,
+            })
+        }
+        (Some(_), Enabled::Yes) => found.unrenewed.as_ref().map(|why| Drift {
+            code: "renewal_lost",
+            say: unrenewed(remote::lineage_in(&row.text).unwrap_or_default(), why),
+            seen: row.text.clone(),
+        }),
+        (Some(_), Enabled::No) if is_switched_off(row) => Some(Drift {
+            code: SWITCHED_OFF,
+            say: row.problem.as_ref().map(|(_, say)| say.clone()).unwrap_or_default(),
+            seen: row.text.clone(),
+        }),
+        (Some(_), _) => Some(Drift {
+            code: "site_off",
+            say: format!("{path} is as it should be, but no link in /etc/nginx/sites-enabled leads to it."),
+            seen: row.text.clone(),
+        }),
+    }
+}
+
+/// Its link was taken away by a job of ours, because nginx did not take the file.
+const SWITCHED_OFF: &str = "site_switched_off";
+
+fn is_switched_off(row: &Row) -> bool {
+    row.problem.as_ref().is_some_and(|(code, _)| code == SWITCHED_OFF)
+}
+
+/// A job has switched sites off: told at once and with nginx's reason, not by the next look.
+pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    if event.kind != SITES_OFF {
+        return Ok(());
+    }
+    let off: Vec<Off> = serde_json::from_value(event.data["off"].clone()).unwrap_or_default();
+    for row in sites::on(tx, Id::new(event.target_id))? {
+        let Some(off) = off.iter().find(|off| off.site() == Some(&row.name)) else {
+            continue;
+        };
+        if row.deployed_at.is_some_and(|at| at >= event.at) {
+            continue; // the same job has put it there anew
+        }
+        let drift = Drift {
+            code: SWITCHED_OFF,
+            say: format!("{} was switched off, so that nginx can run: {}", off.path, off.why),
+            seen: row.text.clone(),
+        };
+        note(app, tx, &row, Some(&drift), event.at)?;
+    }
+    Ok(())
+}
+
+/// Why a certificate will not be renewed, and what helps.
+fn unrenewed(lineage: &str, why: &str) -> String {
+    let file = format!("/etc/letsencrypt/renewal/{lineage}.conf");
+    match why {
+        "off" => format!("{file} says “autorenew = False”, so the certificate will end. Take that line out."),
+        "astray" => format!(
+            "{file} has the name proved another way than over Lamplighter's folder, which cannot work here, so the certificate will end. Put back the line “authenticator = webroot” with {}.",
+            remote::WEBROOT
+        ),
+        _ => format!(
+            "certbot does not recognise its certificate {lineage} any more ({file} or one of its links is missing), so it will end. Put back what is missing, or deploy the domain: it gets another one."
+        ),
+    }
+}
+
+/// The first line of the new text that is another than in the old one (where it goes on, when lines are missing there).
+fn first_line(old: &str, new: &str) -> Option<usize> {
+    let told = diff(old, new);
+    let lines = &told.hunks.first()?.lines;
+    let at = lines.iter().position(|l| l.change != Change::Same)?;
+    let next = lines[at..].iter().find_map(|l| l.new);
+    next.or_else(|| lines[at].old)
+}
+
+fn note(app: &App, tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<()> {
+    // A deploy may have come in between: then this look is about yesterday.
+    let now = sites::of(tx, row.domain)?
+        .into_iter()
+        .find(|now| now.server == row.server);
+    let Some(now) = now.filter(|now| now.text == row.text && now.name == row.name) else {
+        return Ok(());
+    };
+    if tasks::is_busy(tx, row.domain)? {
+        return Ok(());
+    }
+    let event = match sites::looked(tx, &now, drift, at)? {
+        (before, State::Drifted) if before != State::Drifted => "domain.drifted",
+        (State::Drifted, after) if after != State::Drifted && !sites::drifted(tx, row.domain)? => "domain.healed",
+        _ => return Ok(()),
+    };
+    let domain = super::get(tx, row.domain)?;
+    let evidence: Vec<&str> = drift.iter().map(|d| d.say.as_str()).collect();
+    let data = serde_json::json!({
+        "name": domain.fields.domain.unicode(), "server_id": row.server.get(), "evidence": evidence,
+    });
+    outbox::emit(tx, &app.wakes.events, event, ("domain", row.domain.get()), &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_differs_is_told_as_it_is_on_the_server() {
+        assert_eq!(first_line("a\nb\nc\n", "a\nB\nc\n"), Some(2));
+        assert_eq!(first_line("a\nb\nc\n", "a\nb\nc\nd\n"), Some(4));
+        assert_eq!(first_line("a\nb\nc\n", "b\nc\n"), Some(1));
+        assert_eq!(first_line("a\nb\n", "a\n"), Some(2));
+        assert_eq!(first_line("a\n", "a\n"), None);
+    }
+}

@@ -1,0 +1,450 @@
+//! Domains: a name, where it is served and from what; planned, deployed, proved or put back.
+//!
+//! What a person sets here reaches a server only with a deploy. A domain that lies on servers is taken off them before it
+//! is forgotten.
+
+pub mod nginx;
+pub mod site;
+pub mod model;
+mod queries;
+pub mod sites;
+pub mod preflight;
+pub mod plan;
+pub mod tasks;
+pub mod drift;
+pub mod act;
+pub mod api;
+pub mod pages;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::{self, Id, Task};
+use crate::base::text;
+use crate::db::{Conn, Tx};
+use crate::events::outbox::{self, Event};
+use crate::events::wake::Wake;
+use crate::feature::Feature;
+use crate::features::fleet::servers;
+use crate::features::proxy::certificates;
+use crate::schedule::{Periodic, Work};
+use crate::task::{self, queue};
+use model::{Fields, Stands, Valid};
+use std::time::Duration;
+use tasks::Choice;
+
+pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    tasks: tasks::TASKS,
+    react: Some(react),
+    periodic: PERIODIC,
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    panels: pages::PANELS,
+    ..Feature::named("domains")
+};
+
+fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    tasks::react(app, tx, event)?;
+    drift::react(app, tx, event)
+}
+
+const PERIODIC: &[Periodic] = &[Periodic {
+    name: "domains.drift",
+    // A short look at our own rows; the servers' turn comes by `drift.interval_min`.
+    every: Duration::from_secs(20),
+    run: Work::Long(drift::beat),
+}];
+
+/// Why a domain's lamp is as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Finds the words.
+    pub name: &'static str,
+    /// `lit`, `flick`, `dark` or `unlit`.
+    pub lamp: &'static str,
+    /// Where its evidence and its beginning are found.
+    about: About,
+}
+
+/// What a [`Reason`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// What a person has asked for.
+    Wish,
+    /// The last deploy or removal.
+    Deploy,
+    /// What lies on the servers.
+    Files,
+    /// How it answers.
+    Answers,
+    /// What is served as its certificate.
+    Certificate,
+    /// Who its name servers are.
+    NameServers,
+    /// Nothing is wrong.
+    Nothing,
+}
+
+/// All reasons there are. Which of them holds is asked in `queries`, so that lists can be filtered by it.
+pub const REASONS: &[Reason] = &[
+    reason("not_deployed", "unlit", About::Wish),
+    reason("never_worked", "dark", About::Deploy),
+    reason("down", "dark", About::Answers),
+    reason("unreachable", "dark", About::Answers),
+    reason("firewalled", "dark", About::Answers),
+    reason("shadowed", "dark", About::Answers),
+    reason("backend", "dark", About::Answers),
+    reason("cert_bad", "dark", About::Certificate),
+    reason("half_dark", "flick", About::Answers),
+    reason("incomplete", "flick", About::Deploy),
+    reason("deploy_failed", "flick", About::Deploy),
+    reason("drifted", "flick", About::Files),
+    reason("cert_urgent", "flick", About::Certificate),
+    reason("ns_mismatch", "flick", About::NameServers),
+    reason("ns_error", "flick", About::NameServers),
+    reason("cert_soon", "flick", About::Certificate),
+    reason("partly", "flick", About::Wish),
+    reason("removing", "flick", About::Wish),
+    reason("lit", "lit", About::Nothing),
+];
+
+const fn reason(name: &'static str, lamp: &'static str, about: About) -> Reason {
+    Reason { name, lamp, about }
+}
+
+/// A domain on a server: whether it is wanted there, and what we last did about it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The server.
+    pub server: Id<id::Server>,
+    /// Its name.
+    pub server_name: String,
+    /// `false`: to be taken off at the next deploy.
+    pub wanted: bool,
+    /// `none`, `live`, `failed` or `drifted`.
+    pub state: &'static str,
+    /// The domain its file there is named after; empty: there is none.
+    pub name: String,
+    /// Grows with every text that is put there.
+    pub generation: i64,
+    /// A person accepted a text that is not ours.
+    pub adopted: bool,
+    /// Unix ms.
+    pub deployed_at: Option<Ms>,
+    /// Unix ms.
+    pub looked_at: Option<Ms>,
+    /// Code and sentence of the last failure.
+    pub error: Option<(String, String)>,
+    /// Of state `failed`: what is there now.
+    pub stands: Option<Stands>,
+    /// A certificate was issued before it failed.
+    pub issued: bool,
+    /// Since when its state is what it is, unix ms.
+    pub since: Option<Ms>,
+}
+
+/// A domain's row.
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// Number.
+    pub id: Id<id::Domain>,
+    /// What a person set.
+    pub fields: Fields,
+    /// Its upstream's name.
+    pub upstream: Option<String>,
+    /// Its group's name.
+    pub group: Option<String>,
+    /// Where it lies or is wanted, the wanted ones first, in order.
+    pub sites: Vec<Site>,
+    /// Why its lamp is as it is.
+    pub reason: &'static Reason,
+    /// `unknown`, `ok`, `mismatch` or `error`.
+    pub ns_state: &'static str,
+    /// One sentence about it.
+    pub ns_say: String,
+    /// When that was seen last, unix ms.
+    pub ns_at: Option<Ms>,
+    /// Since when it is so, unix ms.
+    pub ns_since: Option<Ms>,
+    /// `unknown`, `ok`, `soon`, `urgent` or `bad`.
+    pub cert_state: &'static str,
+    /// One sentence about it.
+    pub cert_say: String,
+    /// Since when it is so, unix ms.
+    pub cert_since: Option<Ms>,
+    /// The earliest end of the certificates that are served, unix ms.
+    pub cert_not_after: Option<Ms>,
+    /// Does it answer, as seen from outside: `unknown`, `ok`, `partly`, `backend`, `shadowed`, `firewalled`, `unreachable` or `down`.
+    pub answer_state: &'static str,
+    /// Why not, one sentence each.
+    pub answer_say: Vec<String>,
+    /// Since when not, unix ms.
+    pub answer_since: Option<Ms>,
+    /// Deleted by a person, being taken off its servers.
+    pub removing: bool,
+    /// Grows with every change of a person.
+    pub revision: i64,
+    /// Unix ms.
+    pub created_at: Ms,
+    /// Unix ms.
+    pub updated_at: Ms,
+}
+
+impl Domain {
+    /// The name as people write it.
+    pub fn name(&self) -> String {
+        self.fields.domain.unicode()
+    }
+
+    /// Since when its lamp is as it is, and for that reason; unix ms.
+    pub fn since(&self) -> Option<Ms> {
+        let of_sites = |state: &str| {
+            let so = self.sites.iter().filter(|s| s.state == state);
+            so.filter_map(|s| s.since).min()
+        };
+        match self.reason.about {
+            About::Deploy => of_sites("failed"),
+            About::Files => of_sites("drifted"),
+            About::Answers => self.answer_since,
+            About::NameServers => self.ns_since,
+            About::Certificate => self.cert_since,
+            About::Wish if self.reason.name == "not_deployed" => Some(self.created_at),
+            About::Wish => Some(self.updated_at),
+            About::Nothing => self.sites.iter().filter_map(|s| s.deployed_at).max(),
+        }
+    }
+}
+
+/// One domain, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Domain>) -> Result<Domain> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("domain"))
+}
+
+/// One domain, if it is still there.
+pub fn find(conn: &Conn, id: Id<id::Domain>) -> Result<Option<Domain>> {
+    queries::get(conn, id)
+}
+
+/// A page of domains and how many there are.
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
+    queries::list(conn, filter)
+}
+
+/// Every domain by name.
+pub fn all(conn: &Conn) -> Result<Vec<Domain>> {
+    let filter = Filter {
+        limit: i64::MAX,
+        ..Filter::default()
+    };
+    Ok(list(conn, &filter)?.0)
+}
+
+/// Adds a domain. Nothing happens on any server.
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Domain>> {
+    refuse_missing(tx, &valid.fields)?;
+    let id = queries::insert(tx, &valid.fields, clock::now())?;
+    sites::want(tx, id, &valid.fields.server_ids)?;
+    note(app, tx, by, ("domain.create", "domain.created"), id, &valid.fields)?;
+    Ok(id)
+}
+
+/// Changes a domain, as long as it still is as `valid` was made from `old`. Nothing happens on any server.
+pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: audit::By) -> Result<()> {
+    let now = get(tx, old.id)?;
+    refuse_removing(&now)?;
+    if now.revision != old.revision {
+        let say = "Somebody has changed this domain in between. Load it again and repeat your change.";
+        return Err(Error::new(Kind::Conflict, "domain_changed", say));
+    }
+    refuse_missing(tx, &valid.fields)?;
+    queries::update(tx, old.id, &valid.fields, clock::now())?;
+    sites::want(tx, old.id, &valid.fields.server_ids)?;
+    note(app, tx, by, ("domain.update", "domain.changed"), old.id, &valid.fields)
+}
+
+fn refuse_missing(conn: &Conn, fields: &Fields) -> Result<()> {
+    let missing = queries::missing(conn, fields)?;
+    if !missing.is_empty() {
+        return Err(Error::invalid(missing));
+    }
+    let Some(id) = fields.certificate_id else {
+        return Ok(());
+    };
+    let certificate = certificates::get(conn, id)?;
+    if certificates::covers(&certificate.names, fields.domain.ascii()) {
+        return Ok(());
+    }
+    let message = format!(
+        "The certificate “{}” is for {}, not for this domain. Choose another one.",
+        certificate.name,
+        text::one_line(&certificate.names.join(", "), 200)
+    );
+    let (field, code) = ("certificate_id", "not_covering");
+    Err(Error::invalid(vec![Field { field, code, message }]))
+}
+
+fn refuse_removing(domain: &Domain) -> Result<()> {
+    if domain.removing {
+        let say = "This domain is being removed. Wait for that, then add it again.";
+        return Err(Error::new(Kind::Conflict, "domain_removing", say));
+    }
+    Ok(())
+}
+
+fn refuse_while_worked_on(conn: &Conn, id: Id<id::Domain>) -> Result<()> {
+    match queue::open(conn, ("domain", id.get()), |_| true)? {
+        None => Ok(()),
+        Some(task) => {
+            let say = format!("Task {task} still works on this domain. Wait for it or cancel it first.");
+            Err(Error::new(Kind::Conflict, "task_open", say))
+        }
+    }
+}
+
+/// Deletes a domain: at once when nothing of it lies on a server, else by a task that takes it off first.
+pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Option<Id<Task>>> {
+    let domain = get(tx, id)?;
+    refuse_while_worked_on(tx, id)?;
+    if !sites::deployed(tx, id)? {
+        let object = format!("domain {id} {}", domain.fields.domain);
+        let data = serde_json::json!({ "name": domain.name() });
+        audit::append(tx, &app.vault, by, "domain.delete", &object, &data)?;
+        forget(tx, &app.wakes.events, &domain)?;
+        return Ok(None);
+    }
+    queries::set_removing(tx, id, clock::now())?;
+    start(app, tx, &domain, tasks::REMOVE, choice, by).map(Some)
+}
+
+/// Forgets what lies of a domain on one server: that is gone for good, and nothing is done on it. Wanted there, it is as if
+/// it had never been deployed.
+pub fn forget_site(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
+    let domain = get(tx, id)?;
+    refuse_while_worked_on(tx, id)?;
+    let row = sites::at(tx, id, server)?;
+    let name = domain.name();
+    let on = servers::get(tx, server)?.fields.name;
+    sites::gone(tx, &row)?;
+    let say = format!("What lay on {on} was forgotten, not taken off.");
+    let data = serde_json::json!({ "name": name, "server_id": server, "evidence": [say] });
+    let object = format!("domain {id} {}", domain.fields.domain);
+    audit::append(tx, &app.vault, by, "domain.forget_site", &object, &data)?;
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "domain.site_forgotten",
+        ("domain", id.get()),
+        &data,
+    )
+}
+
+/// Forgets a domain of which nothing lies on a server any more.
+pub fn forget(tx: &Tx, wake: &Wake, domain: &Domain) -> Result<()> {
+    queries::remove(tx, domain.id)?;
+    let data = serde_json::json!({ "name": domain.name(), "domain": domain.fields.domain });
+    outbox::emit(tx, wake, "domain.deleted", ("domain", domain.id.get()), &data)
+}
+
+/// Puts a deploy in, when there is something to deploy.
+pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Id<Task>> {
+    let domain = get(tx, id)?;
+    refuse_removing(&domain)?;
+    let lacking = |code, say| Err(Error::new(Kind::Conflict, code, say));
+    if domain.sites.is_empty() {
+        return lacking(
+            "no_server",
+            "This domain has no server. Choose where it is to be served.",
+        );
+    }
+    if domain.sites.iter().any(|s| s.wanted) && domain.fields.upstream_id.is_none() {
+        return lacking(
+            "no_upstream",
+            "This domain has no upstream. Choose where its requests go.",
+        );
+    }
+    start(app, tx, &domain, tasks::DEPLOY, choice, by)
+}
+
+/// Has certbot look after a domain's certificates now.
+pub fn renew(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &tasks::Renewal, by: audit::By) -> Result<Id<Task>> {
+    let domain = get(tx, id)?;
+    refuse_removing(&domain)?;
+    start(app, tx, &domain, tasks::RENEW, choice, by)
+}
+
+/// As [`renew`], by the house itself: not while anything else works on the domain, nor when it was tried after `since`.
+pub fn renew_due(app: &App, tx: &Tx, id: Id<id::Domain>, since: Ms) -> Result<()> {
+    let target = ("domain", id.get());
+    let tried = task::Filter {
+        kind: Some(tasks::RENEW),
+        target: Some(target),
+        limit: 1,
+        ..task::Filter::default()
+    };
+    let lately = queue::list(tx, &tried)?.0.iter().any(|task| task.created_at > since);
+    if lately || queue::open(tx, target, |_| true)?.is_some() {
+        return Ok(());
+    }
+    let by = audit::By::ours("system");
+    renew(app, tx, id, &tasks::Renewal::default(), by).map(drop)
+}
+
+fn start(
+    app: &App,
+    tx: &Tx,
+    domain: &Domain,
+    kind: &'static str,
+    choice: &impl serde::Serialize,
+    by: audit::By,
+) -> Result<Id<Task>> {
+    let name = domain.name();
+    let new = task::New {
+        kind,
+        target: ("domain", domain.id.get(), &name),
+        input: serde_json::to_value(choice).map_err(Error::internal)?,
+    };
+    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
+    let data = serde_json::json!({ "task": task, "choice": choice });
+    audit::append(tx, &app.vault, by, kind, &format!("domain {} {name}", domain.id), &data)?;
+    Ok(task)
+}
+
+/// What was seen of the name servers, pushed by the watch over them. `state` is `ok`, `mismatch` or `error`. This is no
+/// change of the domain: nobody who edits it is disturbed.
+pub fn set_ns_status(tx: &Tx, id: Id<id::Domain>, state: &str, say: &str, at: Ms) -> Result<()> {
+    queries::set_ns_status(tx, id, state, say, at)
+}
+
+/// What was seen of a domain's certificates.
+pub struct CertStatus<'a> {
+    /// `unknown`, `ok`, `soon`, `urgent` or `bad`.
+    pub state: &'static str,
+    /// One sentence.
+    pub say: &'a str,
+    /// The earliest end.
+    pub not_after: Option<Ms>,
+    /// Since when it is so, where the certificate tells; else since that was seen first.
+    pub since: Option<Ms>,
+}
+
+/// Pushed by the watch over the certificates. No change of the domain, as with [`set_ns_status`].
+pub fn set_cert_status(tx: &Tx, id: Id<id::Domain>, status: &CertStatus, at: Ms) -> Result<()> {
+    queries::set_cert_status(tx, id, status, at)
+}
+
+/// How the domain answers, pushed by the watch over that. `state` is as in [`Domain::answer_state`]. No change of the domain, as with
+/// [`set_ns_status`].
+pub fn set_answers(tx: &Tx, id: Id<id::Domain>, state: &str, say: &[String], since: Option<Ms>) -> Result<()> {
+    queries::set_answers(tx, id, state, say, since)
+}
+
+fn note(app: &App, tx: &Tx, by: audit::By, what: (&str, &str), id: Id<id::Domain>, fields: &Fields) -> Result<()> {
+    let (name, ascii) = (fields.domain.unicode(), fields.domain.ascii());
+    let data = serde_json::json!({ "name": name, "domain": ascii });
+    audit::append(tx, &app.vault, by, what.0, &format!("domain {id} {ascii}"), &data)?;
+    outbox::emit(tx, &app.wakes.events, what.1, ("domain", id.get()), &data)
+}

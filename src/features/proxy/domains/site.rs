@@ -1,0 +1,425 @@
+//! A domain as an nginx file: typed values in, the whole text out. Pure.
+//!
+//! There is no free text in it: every value has a grammar, and the finished text is read back and compared with what was
+//! meant. The first line marks the file as ours; the rest is its body, and an equal body has an equal hash whatever the
+//! generation.
+//!
+//! Every server block answers one path of its own that only this very text has ([`Proof`]): its address is a hash of the
+//! rest of the body and its answer is another part of the same hash, so a back end that echoes what it was asked for
+//! proves nothing.
+
+use super::nginx::{Directive, block, line, parse, print};
+use crate::base::error::{Error, Result};
+use crate::base::host::Host;
+use crate::base::text::hex;
+use crate::features::proxy::upstreams::model::Target;
+use crate::provision::site::{Http2, Nginx, Proof, WEBROOT, target_file};
+use ring::digest::{SHA256, digest};
+use std::net::{IpAddr, SocketAddr};
+
+/// What a site is made of.
+#[derive(Debug, Clone)]
+pub struct Site<'a> {
+    /// The domain in A-labels, lower case.
+    pub domain: &'a str,
+    /// The domain's row.
+    pub id: i64,
+    /// Grows with every text that is put on the server.
+    pub generation: i64,
+    /// At least one.
+    pub upstream: &'a [Target],
+    /// None: port 80 alone, which is also the text for issuing the first certificate.
+    pub tls: Option<Tls<'a>>,
+    /// Addresses of the domain's other servers, when an ACME server may ask any of them: a challenge that is not here is
+    /// looked for there.
+    pub peers: &'a [IpAddr],
+    /// What the server's nginx can do.
+    pub nginx: Nginx,
+}
+
+/// TLS on port 443, and port 80 sends everybody there.
+#[derive(Debug, Clone)]
+pub struct Tls<'a> {
+    /// Strict-Transport-Security with this age; 0 tells browsers to forget it.
+    pub hsts_max_age_s: Option<i64>,
+    /// Absolute path of the chain, the leaf first.
+    pub chain: &'a str,
+    /// Absolute path of the key.
+    pub key: &'a str,
+}
+
+/// The peers that a text passes challenges on to.
+pub fn peers_in(text: &str) -> Vec<IpAddr> {
+    let all = parse(text).unwrap_or_default();
+    let passing = |d: &&Directive| d.words.len() == 2 && d.words[0] == "upstream" && d.words[1].starts_with(CHALLENGE);
+    let servers = all.iter().filter(passing).flat_map(|d| d.block.iter().flatten());
+    let address = |d: &Directive| d.words.get(1)?.parse::<SocketAddr>().ok();
+    servers.filter_map(address).map(|at| at.ip()).collect()
+}
+
+/// Chain and key that a text names.
+pub fn pair_in(text: &str) -> Option<(String, String)> {
+    let of = |word: &str| {
+        let mut lines = text.lines().map(str::trim).filter_map(|line| line.strip_prefix(word));
+        Some(lines.next()?.trim().strip_suffix(';')?.to_string())
+    };
+    Some((of("ssl_certificate ")?, of("ssl_certificate_key ")?))
+}
+
+/// A finished file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// All of it, the marker first.
+    pub text: String,
+    /// SHA-256 of the body, hex.
+    pub hash: String,
+    /// What the running nginx answers once it has this text.
+    pub proof: Proof,
+    /// Targets whose addresses the server looks up for nginx.
+    pub followed: Vec<String>,
+}
+
+/// The first line of a file of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// The domain's row.
+    pub id: i64,
+    /// The text's.
+    pub generation: i64,
+    /// Of the body, hex, as it was when we wrote it.
+    pub hash: String,
+}
+
+/// Mozilla's intermediate list 6.0: no DHE, so no parameters of our own.
+const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+    ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+const CURVES: &str = "X25519:prime256v1:secp384r1";
+/// An OpenSSL that does not know a name in this list keeps nginx from starting.
+const CURVES_MLKEM: &str = "X25519MLKEM768:X25519:prime256v1:secp384r1";
+
+/// Begins the names of what passes challenges on.
+const CHALLENGE: &str = "lamplighter_challenge_";
+
+const COMMENT: &str =
+    "# Written by Lamplighter from the domain's form. A change made here is noticed and shown there.\n";
+const MARKER: &str = "# lamplighter domain=";
+/// Longest HSTS age: two years, what browsers' preload lists ask for, with room.
+const HSTS_MAX: i64 = 10 * 365 * 24 * 3600;
+
+/// The file. Errors: a value outside its grammar, which whoever calls this should have refused before (`internal`).
+pub fn render(site: &Site) -> Result<Rendered> {
+    check(site)?;
+    // The hash of everything but the proof names the proof.
+    let bare = sha256(&print(&tree(site, None)));
+    let proof = Proof {
+        path: format!("{PROOF_DIR}{}", &bare[..16]),
+        body: bare[16..48].to_string(),
+    };
+    let meant = tree(site, Some(&proof));
+    let body = format!("{COMMENT}{}", print(&meant));
+    if parse(&body).as_ref() != Ok(&meant) {
+        return Err(Error::internal(format!(
+            "nginx would read another site than was meant: {body}"
+        )));
+    }
+    let hash = sha256(&body);
+    let text = format!(
+        "{MARKER}{} generation={} sha256={hash}\n{body}",
+        site.id, site.generation
+    );
+    let names = site.upstream.iter().filter(|target| is_followed(site, target));
+    Ok(Rendered {
+        text,
+        hash,
+        proof,
+        followed: names.map(spec).collect(),
+    })
+}
+
+/// The marker of a file, when it is one of ours, edited or not.
+pub fn marker(text: &str) -> Option<Marker> {
+    let mut words = text.lines().next()?.strip_prefix(MARKER)?.split(' ');
+    let id = words.next()?.parse().ok()?;
+    let generation = words.next()?.strip_prefix("generation=")?.parse().ok()?;
+    let hash = words.next()?.strip_prefix("sha256=")?;
+    let fits = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()) && words.next().is_none();
+    fits.then(|| Marker {
+        id,
+        generation,
+        hash: hash.to_string(),
+    })
+}
+
+/// Is it a file of ours that nobody has edited since?
+pub fn untouched(text: &str) -> bool {
+    let body = text.split_once('\n').map_or("", |(_, body)| body);
+    marker(text).is_some_and(|marker| marker.hash == sha256(body))
+}
+
+/// What proves that nginx runs this text: for a file that is put back. None for a text that is not ours.
+pub fn proof_in(text: &str) -> Option<Proof> {
+    fn find(directives: &[Directive]) -> Option<Proof> {
+        directives.iter().find_map(|directive| {
+            let inside = directive.block.as_ref()?;
+            let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
+            match words[..] {
+                ["location", "=", path] if path.starts_with(PROOF_DIR) => {
+                    let answer = inside.iter().find(|d| d.words.first().is_some_and(|w| w == "return"))?;
+                    let body = answer.words.get(2)?.strip_suffix('\n')?;
+                    Proof::new(path, body)
+                }
+                _ => find(inside),
+            }
+        })
+    }
+    find(&parse(text).ok()?)
+}
+
+/// Where the proofs live; in a place that RFC 8615 keeps free of the sites' own paths.
+const PROOF_DIR: &str = Proof::DIR;
+
+fn sha256(text: &str) -> String {
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+/// The grammars, once more: what passes here cannot mean anything else to nginx than itself.
+fn check(site: &Site) -> Result<()> {
+    let path =
+        |path: &str| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+    let name = |host: &str| Host::parse(host).is_ok_and(|parsed| parsed.as_str() == host);
+    let right = name(site.domain)
+        && Host::parse(site.domain).is_ok_and(|host| host.ip().is_none())
+        && site.domain.contains('.')
+        && site.id > 0
+        && site.generation >= 0
+        && site.peers.len() <= PEERS_MAX
+        && !site.upstream.is_empty()
+        && site.upstream.len() <= TARGETS_MAX
+        && site
+            .upstream
+            .iter()
+            .all(|t| name(&t.host) && t.port > 0 && t.weight != Some(0))
+        && site.tls.as_ref().is_none_or(|tls| {
+            path(tls.chain) && path(tls.key) && tls.hsts_max_age_s.is_none_or(|age| (0..=HSTS_MAX).contains(&age))
+        });
+    match right {
+        true => Ok(()),
+        false => Err(Error::internal(format!("a value outside its grammar: {site:?}"))),
+    }
+}
+
+/// Addresses that challenges are passed on to: more would take longer than an ACME server waits.
+pub const PEERS_MAX: usize = 32;
+
+/// Targets of one upstream. nginx has no limit; a longer list is a mistake of somebody's program.
+pub const TARGETS_MAX: usize = 64;
+
+fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
+    let mut out = Vec::new();
+    let place = match site.upstream {
+        [only] if is_asked_for(site, only) => Place::Asked(address(only)),
+        [only] if only.weight.is_none() && !is_followed(site, only) => Place::Known(address(only)),
+        several => {
+            let name = format!("lamplighter_{}", site.domain);
+            let is_asked = |target: &Target| is_asked_for(site, target) && !is_followed(site, target);
+            let mut lines = Vec::new();
+            if several.iter().any(is_asked) {
+                lines.extend([line(["zone", &name, "256k"]), line(["include", RESOLVER])]);
+            }
+            lines.extend(several.iter().map(|target| {
+                if is_followed(site, target) {
+                    return line(["include", &target_file(&spec(target))]);
+                }
+                let resolve = is_asked(target).then(|| "resolve".to_string());
+                let weight = target.weight.map(|weight| format!("weight={weight}"));
+                line(
+                    ["server".to_string(), address(target)]
+                        .into_iter()
+                        .chain(resolve)
+                        .chain(weight),
+                )
+            }));
+            out.push(block(["upstream", &name], lines));
+            Place::Known(name)
+        }
+    };
+    let pass = pass(&place, site.tls.as_ref());
+    let mut plain = listen(site, "80", &[]);
+    plain.extend(common(site, proof));
+    let mut challenge = open();
+    challenge.extend([line(["root", WEBROOT]), line(["default_type", "text/plain"])]);
+    if !site.peers.is_empty() {
+        challenge.push(line(["try_files", "$uri", "@lamplighter_challenge"]));
+        let name = format!("{CHALLENGE}{}", site.domain);
+        plain.push(block(["location", "@lamplighter_challenge"], elsewhere(site, &name)));
+        let servers = site
+            .peers
+            .iter()
+            .map(|ip| line(["server", &SocketAddr::new(*ip, 80).to_string()]));
+        out.push(block(["upstream", &name], servers.collect()));
+    }
+    plain.push(block(["location", "^~", "/.well-known/acme-challenge/"], challenge));
+    let Some(tls) = &site.tls else {
+        plain.push(pass);
+        out.push(block(["server"], plain));
+        return out;
+    };
+    // The name itself and not $host: whoever made us the default for other names is not sent around.
+    let there = format!("https://{}$request_uri", site.domain);
+    plain.push(block(["location", "/"], vec![line(["return", "301", &there])]));
+    out.push(block(["server"], plain));
+
+    let mut secure = match site.nginx.http2 {
+        Http2::Listen => listen(site, "443", &["ssl", "http2"]),
+        Http2::Off => listen(site, "443", &["ssl"]),
+        Http2::Directive => {
+            let mut lines = listen(site, "443", &["ssl"]);
+            lines.push(line(["http2", "on"]));
+            lines
+        }
+    };
+    let mut head = common(site, proof);
+    let proof = head.split_off(2);
+    secure.extend(head);
+    secure.extend([
+        line(["ssl_certificate", tls.chain]),
+        line(["ssl_certificate_key", tls.key]),
+        line(["ssl_protocols", "TLSv1.2", "TLSv1.3"]),
+        line(["ssl_ciphers", CIPHERS]),
+        line(["ssl_prefer_server_ciphers", "off"]),
+        line(["ssl_ecdh_curve", if site.nginx.mlkem { CURVES_MLKEM } else { CURVES }]),
+        line(["ssl_session_timeout", "1d"]),
+        line(["ssl_session_cache", "shared:lamplighter:10m"]),
+    ]);
+    if site.nginx.tickets_off {
+        // Before 1.23.2 nginx never changed the key of its tickets.
+        secure.push(line(["ssl_session_tickets", "off"]));
+    }
+    if let Some(age) = tls.hsts_max_age_s {
+        // Once for all locations: none of them adds a header of its own, which would drop this one.
+        let value = format!("max-age={age}");
+        secure.push(line(["add_header", "Strict-Transport-Security", &value, "always"]));
+    }
+    secure.extend(proof);
+    secure.push(pass);
+    out.push(block(["server"], secure));
+    out
+}
+
+/// Asks the other servers for a challenge, once: what one of them asks is not asked on.
+fn elsewhere(site: &Site, name: &str) -> Vec<Directive> {
+    let mut lines = open();
+    lines.extend([
+        block(["if", "($http_lamplighter_challenge)"], vec![line(["return", "404"])]),
+        line(["proxy_pass", &format!("http://{name}")]),
+        line(["proxy_set_header", "Host", site.domain]),
+        line(["proxy_set_header", "Lamplighter-Challenge", "passed"]),
+        line(["proxy_next_upstream", "error", "timeout", "http_404"]),
+        // The ACME server does not wait longer than ten seconds either.
+        line(["proxy_connect_timeout", "2s"]),
+        line(["proxy_read_timeout", "2s"]),
+    ]);
+    lines
+}
+
+/// A password or a list of addresses that somebody has set for all of nginx is not for the ACME server.
+fn open() -> Vec<Directive> {
+    vec![line(["auth_basic", "off"]), line(["allow", "all"])]
+}
+
+/// The server's own name servers, as nginx wants them; `nginx.sh` looks after the file.
+const RESOLVER: &str = "/etc/nginx/lamplighter/resolver.conf";
+
+/// Where requests go.
+enum Place {
+    /// An address, or an upstream of addresses: known when nginx starts.
+    Known(String),
+    /// A name with its port, resolved when it is asked for: its address may move, and one that is gone harms nobody else.
+    Asked(String),
+}
+
+fn is_asked_for(site: &Site, target: &Target) -> bool {
+    Host::parse(&target.host).is_ok_and(|host| host.ip().is_none()) && !site.nginx.own_names.contains(&target.host)
+}
+
+/// nginx would resolve this name once, when it starts, and not start when it is gone: the server looks it up instead.
+fn is_followed(site: &Site, target: &Target) -> bool {
+    let is_name = Host::parse(&target.host).is_ok_and(|host| host.ip().is_none());
+    is_name && (!is_asked_for(site, target) || (site.upstream.len() > 1 && !site.nginx.resolve))
+}
+
+fn spec(target: &Target) -> String {
+    let weight = target.weight.map_or(String::new(), |weight| format!(":{weight}"));
+    format!("{}:{}{weight}", target.host, target.port)
+}
+
+fn address(target: &Target) -> String {
+    match target.host.contains(':') {
+        true => format!("[{}]:{}", target.host, target.port),
+        false => format!("{}:{}", target.host, target.port),
+    }
+}
+
+fn listen(site: &Site, port: &str, more: &[&str]) -> Vec<Directive> {
+    let on = |place: String| line(["listen", &place].into_iter().chain(more.iter().copied()));
+    let mut lines = vec![on(port.to_string())];
+    lines.extend(site.nginx.ipv6.then(|| on(format!("[::]:{port}"))));
+    lines
+}
+
+/// Name and version first, two lines; then the proof, when it is known.
+fn common(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
+    let mut lines = vec![line(["server_name", site.domain]), line(["server_tokens", "off"])];
+    lines.extend(proof.map(|proof| {
+        block(
+            ["location", "=", &proof.path],
+            vec![
+                line(["access_log", "off"]),
+                line(["default_type", "text/plain"]),
+                line(["return", "200", &format!("{}\n", proof.body)]),
+            ],
+        )
+    }));
+    lines
+}
+
+/// Everything else goes to the targets. Connections to them are not kept: the map behind `Connection` closes them unless
+/// they are upgraded.
+fn pass(place: &Place, tls: Option<&Tls>) -> Directive {
+    let mut lines = match place {
+        Place::Known(place) => vec![line(["proxy_pass", &format!("http://{place}")])],
+        Place::Asked(name) => vec![
+            line(["include", RESOLVER]),
+            // A variable is what makes nginx ask; it also takes the usual rewriting of Location away.
+            line(["set", "$lamplighter_target", name]),
+            line(["proxy_pass", "http://$lamplighter_target"]),
+            line(["proxy_redirect", &format!("http://{name}/"), "/"]),
+        ],
+    };
+    lines.push(line(["proxy_http_version", "1.1"]));
+    lines.extend(
+        [
+            ("Host", "$host"),
+            ("X-Real-IP", "$remote_addr"),
+            ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
+            ("X-Forwarded-Proto", "$scheme"),
+            ("X-Forwarded-Host", "$host"),
+            ("X-Forwarded-Port", "$server_port"),
+            ("Upgrade", "$http_upgrade"),
+            ("Connection", "$lamplighter_connection"),
+        ]
+        .map(|(name, value)| line(["proxy_set_header", name, value])),
+    );
+    if tls.is_some_and(|tls| tls.hsts_max_age_s.is_some()) {
+        // Of two such headers browsers read the first (RFC 6797 §8.1); ours is meant.
+        lines.push(line(["proxy_hide_header", "Strict-Transport-Security"]));
+    }
+    lines.extend([
+        // A target that is away is told at once; a slow page, an upload or a quiet WebSocket has its time.
+        line(["proxy_connect_timeout", "10s"]),
+        line(["proxy_send_timeout", "60s"]),
+        line(["proxy_read_timeout", "300s"]),
+        line(["client_max_body_size", "50m"]),
+    ]);
+    block(["location", "/"], lines)
+}

@@ -1,0 +1,809 @@
+//! Domains put on servers, taken off, and their certificates renewed. What is not proved is put back by the server
+//! itself; several servers are served one first, then the rest, and the first red one stops those not yet begun.
+
+use super::model::Stands;
+use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
+use super::site::Rendered;
+use super::sites::{self, Put, Row};
+use crate::app::App;
+use crate::base::clock;
+use crate::base::error::{Error, Kind as Failure, Result};
+use crate::base::id::{self, Id};
+use crate::base::parallel::{self, lock};
+use crate::base::process::Cancel;
+use crate::db::{Conn, Tx};
+use crate::events::outbox::{self, Event};
+use crate::features::fleet::servers::reach::Way;
+use crate::features::fleet::servers::{self, Server, tasks::tell};
+use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
+use crate::provision::{self, Recipe, Report, recipes};
+use crate::task::queue::{self, Ended};
+use crate::task::worker::Run;
+use crate::task::{Kind, Outcome};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Name of a kind.
+pub const DEPLOY: &str = "domain.deploy";
+/// Name of a kind.
+pub const REMOVE: &str = "domain.remove";
+/// Name of a kind.
+pub const RENEW: &str = "domain.renew";
+
+/// Name of a kind.
+pub const FOLLOW: &str = "server.follow_names";
+
+/// Event: a site that is wanted no more lies on a server that cannot be reached.
+pub const LEFT_BEHIND: &str = "domain.left_behind";
+
+const NOT_ACME: &str = "not_acme";
+const NOT_DEPLOYED: &str = "not_deployed";
+const INCOMPLETE: &str = "incomplete";
+
+/// All kinds. Each may run twice: a server that has died in between has put itself back, and the look comes first.
+pub const TASKS: &[Kind] = &[
+    Kind {
+        name: DEPLOY,
+        title: ["Deploy domain", "Развернуть домен"],
+        twice_ok: true,
+        deadline: Duration::from_secs(60 * 60),
+        run: deploy,
+    },
+    Kind {
+        name: REMOVE,
+        title: ["Take domain off its servers", "Снять домен с серверов"],
+        twice_ok: true,
+        deadline: Duration::from_secs(30 * 60),
+        run: remove,
+    },
+    Kind {
+        name: RENEW,
+        title: ["Renew certificate", "Обновить сертификат"],
+        twice_ok: true,
+        deadline: Duration::from_secs(30 * 60),
+        run: renew,
+    },
+    Kind {
+        name: FOLLOW,
+        title: ["Follow names that have moved", "Обновить адреса имён"],
+        twice_ok: true,
+        deadline: Duration::from_secs(10 * 60),
+        run: follow,
+    },
+];
+
+/// What a person chose for a deploy or a removal.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub struct Choice {
+    /// Texts that somebody else wrote may be overwritten.
+    #[serde(default)]
+    pub overwrite: bool,
+    /// A server that cannot be reached is gone for good: what lies there is forgotten.
+    #[serde(default)]
+    pub forget: bool,
+}
+
+/// What a person chose for a renewal.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub struct Renewal {
+    /// Now, although it is not due.
+    #[serde(default)]
+    pub force: bool,
+}
+
+fn deploy(run: &Run) -> Result<Outcome> {
+    let choice: Choice = run.input()?;
+    let wish = Wish::load(run.app, Id::new(run.target()))?;
+    let work = Deploy::new(run, &wish, choice);
+    let changed = work.everywhere()?;
+    let target = ("domain", wish.domain.id.get());
+    let wake = run.app.wakes.events.clone();
+    let name = wish.domain.fields.domain.unicode();
+    let left = work.left();
+    let commit = move |tx: &Tx| {
+        let data = serde_json::json!({ "name": name, "changed": changed });
+        outbox::emit(tx, &wake, "deploy.ok", target, &data)?;
+        let (kind, data) = match left.is_empty() {
+            true => ("domain.taken_off", serde_json::json!({ "name": name })),
+            false => (LEFT_BEHIND, serde_json::json!({ "name": name, "evidence": left })),
+        };
+        outbox::emit(tx, &wake, kind, target, &data)
+    };
+    Ok(Outcome {
+        changed,
+        commit: Some(Box::new(commit)),
+    })
+}
+
+/// Tells of work on a domain that failed, also at its deadline or without its worker: what the ACME server or certbot
+/// refused is the certificate's failure, anything else the deploy's. Asking for a renewal where there is none is neither.
+pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let Some(ended) = Ended::of(event) else { return Ok(()) };
+    if let Some(kind) = TASKS.iter().find(|k| k.name == FOLLOW && k.name == ended.kind) {
+        return servers::tasks::tell_work(app, tx, &ended, kind.title[0]);
+    }
+    let Some((code, say)) = ended.failure else {
+        return Ok(());
+    };
+    let kind = match ended.kind.as_str() {
+        // A server that cannot be reached is told of as such.
+        RENEW if [NOT_ACME, NOT_DEPLOYED, INCOMPLETE].contains(&code.as_str()) => return Ok(()),
+        RENEW => "certificate.failed",
+        DEPLOY if code.starts_with("acme_") => "certificate.failed",
+        DEPLOY | REMOVE => "deploy.failed",
+        _ => return Ok(()),
+    };
+    let (id, name) = ended.target;
+    if let Err(e) = super::get(tx, Id::new(id)) {
+        return if e.kind == Failure::NotFound { Ok(()) } else { Err(e) }; // removed since
+    }
+    let data = serde_json::json!({ "name": name, "evidence": [say, code] });
+    outbox::emit(tx, &app.wakes.events, kind, ("domain", id), &data)
+}
+
+/// What is put on a server, and what the plan saw there.
+struct Text<'a> {
+    rendered: &'a Rendered,
+    first: Option<&'a Rendered>,
+    expect: Option<&'a str>,
+    old_name: Option<&'a str>,
+    old_expect: Option<&'a str>,
+    /// certbot's name for the certificate.
+    lineage: &'a str,
+}
+
+/// Why a job has left everything as it was, where a look knows better or says more: a person may have allowed to overwrite,
+/// a cut-off deploy may have left the very text, nginx may be missing or have become another one.
+const LOOK_FIRST: [&str; 8] = [
+    "would_be_default",
+    "http2_shared",
+    "site_changed",
+    "proxy_not_ready",
+    "nginx_not_running",
+    "site_red",
+    "foreign_site",
+    "lineage_changed",
+];
+
+struct Deploy<'a> {
+    run: &'a Run<'a>,
+    wish: &'a Wish,
+    choice: Choice,
+    /// What could not be taken off, and why.
+    left: Mutex<Vec<String>>,
+    /// What the last job on a server (by its number) told of the site.
+    told: Mutex<HashMap<i64, Told>>,
+    /// Texts that pass challenges on, where they were put.
+    bridges: Mutex<Vec<(Id<id::Server>, String)>>,
+}
+
+/// What a job has told of the site so far.
+#[derive(Clone, Copy)]
+struct Told {
+    stands: Stands,
+    issued: bool,
+}
+
+impl Told {
+    fn hear(&mut self, report: &Report) {
+        match report {
+            Report::Fact { key: "stands", value } => self.stands = Stands::parse(value).unwrap_or(self.stands),
+            Report::Step {
+                step,
+                state: provision::State::Changed,
+                ..
+            } if step.id == "site_certificate" => self.issued = true,
+            _ => {}
+        }
+    }
+}
+
+type Sites<'s> = Vec<&'s (Row, Server)>;
+
+/// Work on one server; gives the number of changes.
+type Work<T> = fn(&T, &Row, &Server) -> Result<u32>;
+
+impl<'a> Deploy<'a> {
+    fn new(run: &'a Run<'a>, wish: &'a Wish, choice: Choice) -> Deploy<'a> {
+        Deploy {
+            run,
+            wish,
+            choice,
+            left: Mutex::default(),
+            told: Mutex::default(),
+            bridges: Mutex::default(),
+        }
+    }
+
+    fn left(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.left))
+    }
+
+    fn told_by(&self) -> MutexGuard<'_, HashMap<i64, Told>> {
+        lock(&self.told)
+    }
+
+    /// Runs a job that changes the site. One that never says how it stands was cut off.
+    fn job(&self, way: &Way, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
+        let run = self.run;
+        let mut told = Told {
+            stands: Stands::Unseen,
+            issued: false,
+        };
+        let done = way.run(run.app, recipe, run.cancel, &mut |report| {
+            told.hear(&report);
+            tell(run, self.on(server), report);
+        });
+        match done {
+            Ok(_) => drop(self.told_by().remove(&server.id.get())),
+            Err(_) => drop(self.told_by().insert(server.id.get(), told)),
+        }
+        done
+    }
+
+    fn everywhere(&self) -> Result<u32> {
+        let (leaving, wanted): (Vec<_>, Vec<_>) = self.wish.sites.iter().partition(|(row, _)| !row.wanted);
+        self.look_before(&wanted)?;
+        let (wanted, missing) = self.reached(&wanted)?;
+        let mut changed = self.bridge(&wanted).map_err(|e| named_too(e, &missing))?;
+        changed += self
+            .canary_first(&wanted, Self::put)
+            .inspect_err(|_| self.unbridge(&wanted))
+            .map_err(|e| named_too(e, &missing))?;
+        // Last: until the others serve, the old places still do.
+        changed += self.all(&leaving, Self::leave)?;
+        incomplete(&missing).map_or(Ok(changed), Err)
+    }
+
+    /// Of several servers those that let us in, and a sentence for each of the others, which are left out. When none does, that
+    /// is the error.
+    fn reached<'s>(&self, wanted: &[&'s (Row, Server)]) -> Result<(Sites<'s>, Vec<String>)> {
+        if wanted.len() < 2 {
+            return Ok((wanted.to_vec(), Vec::new()));
+        }
+        let knocked = parallel::map(wanted, WIDTH, |(_, server)| {
+            let nothing = remote::sums(&[])?;
+            self.way(server)?
+                .run(self.run.app, &nothing, self.run.cancel, &mut |_| ())
+        });
+        let (mut there, mut missing) = (Vec::new(), Vec::new());
+        for (site, knocked) in wanted.iter().zip(knocked) {
+            match knocked {
+                Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => missing.push((*site, e)),
+                // What else is wrong there its own work will say.
+                _ => there.push(*site),
+            }
+        }
+        let mut said = Vec::new();
+        for ((row, server), e) in missing {
+            let e = self.failed(row, server, e);
+            if there.is_empty() {
+                return Err(self.told(e, wanted.len() - 1));
+            }
+            self.run
+                .log
+                .line("warning", "task", "", &format!("{} It is left out.", e.say));
+            said.push(e.say);
+        }
+        Ok((there, said))
+    }
+
+    fn canary_first(&self, wanted: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
+        match wanted.split_first() {
+            Some((canary, rest)) => Ok(self.all(&[*canary], work)? + self.all(rest, work)?),
+            None => Ok(0),
+        }
+    }
+
+    /// An ACME server may ask any of several servers: before it does, each passes on the challenges of the others.
+    /// Nothing of this is recorded: what takes its place is.
+    fn bridge(&self, wanted: &[&(Row, Server)]) -> Result<u32> {
+        let without: Vec<_> = wanted
+            .iter()
+            .copied()
+            .filter(|(row, _)| self.wish.needs_bridge(row))
+            .collect();
+        let put = |this: &Self, row: &Row, server: &Server| this.put_bridge(row, server);
+        self.canary_first(&without, put).inspect_err(|_| self.unbridge(wanted))
+    }
+
+    fn put_bridge(&self, row: &Row, server: &Server) -> Result<u32> {
+        let way = self.way(server)?;
+        let (changed, plan) = self.made_ready(&way, row, server)?;
+        let rendered = self.wish.render_bridge(row, &plan.nginx()?)?;
+        lock(&self.bridges).push((server.id, rendered.text.clone()));
+        let text = Text {
+            rendered: &rendered,
+            first: None,
+            expect: plan.found.as_deref(),
+            old_name: None,
+            old_expect: None,
+            lineage: "",
+        };
+        Ok(changed + self.apply(&way, server, &text)?.changed)
+    }
+
+    /// What stood there before the bridges stands there again, but where the deploy went well.
+    fn unbridge(&self, wanted: &[&(Row, Server)]) {
+        let bridges = std::mem::take(&mut *lock(&self.bridges));
+        for (row, server) in wanted {
+            let bridge = bridges.iter().find(|(on, _)| *on == server.id);
+            if let Some((_, text)) = bridge
+                && let Err(e) = self.put_back(row, server, text)
+            {
+                self.run
+                    .log
+                    .line("warning", "task", "", &format!("{}: {}", server.fields.name, e.say));
+            }
+        }
+    }
+
+    fn put_back(&self, row: &Row, server: &Server, bridge: &str) -> Result<()> {
+        let now = self.run.app.db.read(|conn| sites::of(conn, row.domain))?;
+        if now.iter().any(|now| now.server == row.server && now.text != row.text) {
+            return Ok(());
+        }
+        let (name, sum) = (self.wish.name(), plan::sum(bridge));
+        let recipe = match (row.name == name, super::site::proof_in(&row.text)) {
+            (false, _) => remote::remove(name, Some(&sum))?,
+            (true, None) => return Ok(()),
+            (true, Some(proof)) => remote::apply(&Apply {
+                name,
+                text: &row.text,
+                proof: &proof,
+                target_names: &[],
+                followed: &[],
+                certificate: Certificate::None,
+                expect: Some(&sum),
+                old_name: None,
+                old_expect: None,
+                shadow: true,
+            })?,
+        };
+        // A cancelled deploy is put back, too.
+        let (run, cancel) = (self.run, Cancel::new());
+        let done = self.way(server)?.run(run.app, &recipe, &cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        });
+        done.map(drop)
+    }
+
+    /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
+    fn look_before(&self, wanted: &[&(Row, Server)]) -> Result<()> {
+        let is_new = |(row, _): &&(Row, Server)| row.state == sites::State::None || row.name != self.wish.name();
+        let issues = self.wish.is_acme() && wanted.iter().any(is_new);
+        let (report, faults) = plan::before(self.run.app, self.wish, issues, self.run.cancel);
+        for line in report.iter().flat_map(|report| report.lines()) {
+            self.run.log.say(&line);
+        }
+        for fault in &faults {
+            match fault.level {
+                Level::Warn => self.run.log.line("warning", "task", "", &fault.message),
+                _ => return Err(Error::new(Failure::Conflict, fault.code, fault.message.clone())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the work on several servers, a few at a time. After the first failure no further one is begun.
+    fn all(&self, sites: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
+        let red = AtomicBool::new(false);
+        let results = parallel::map(sites, WIDTH, |(row, server)| {
+            if red.load(Ordering::SeqCst) || self.run.cancel.is_cancelled() {
+                return None;
+            }
+            let result = work(self, row, server).map_err(|e| self.failed(row, server, e));
+            if result.is_err() {
+                red.store(true, Ordering::SeqCst);
+            }
+            Some(result)
+        });
+        let left = results.iter().filter(|r| r.is_none()).count();
+        let mut changed = 0;
+        for result in results.into_iter().flatten() {
+            changed += result.map_err(|e| self.told(e, left))?;
+        }
+        match self.run.cancel.is_cancelled() && left > 0 {
+            true => Err(crate::base::process::cancelled()),
+            false => Ok(changed),
+        }
+    }
+
+    fn told(&self, e: Error, left: usize) -> Error {
+        match left {
+            0 => e,
+            n => Error {
+                say: format!("{} {n} more servers were not touched.", e.say),
+                ..e
+            },
+        }
+    }
+
+    /// Remembers the failure at the site and says where it was.
+    fn failed(&self, row: &Row, server: &Server, e: Error) -> Error {
+        if self.run.cancel.is_cancelled() {
+            return e;
+        }
+        // Without a job nothing was changed.
+        let told = self.told_by().remove(&server.id.get());
+        let failure = sites::Failure {
+            code: e.code,
+            say: &e.say,
+            stands: told.map_or(Stands::Untouched, |told| told.stands),
+            issued: told.is_some_and(|told| told.issued),
+        };
+        if let Err(lost) = self
+            .run
+            .app
+            .db
+            .write(|tx| sites::failed(tx, row, &failure, clock::now()))
+        {
+            crate::base::log::error(
+                "domains",
+                "cannot note a failed deploy",
+                &[("error", &lost.to_string())],
+            );
+        }
+        match self.wish.sites.len() {
+            1 => e,
+            _ => Error {
+                say: format!("{}: {}", server.fields.name, e.say),
+                ..e
+            },
+        }
+    }
+
+    /// How the log calls a server; with a single one it need not be said.
+    fn on<'s>(&self, server: &'s Server) -> &'s str {
+        match self.wish.sites.len() {
+            1 => "",
+            _ => &server.fields.name,
+        }
+    }
+
+    fn way(&self, server: &Server) -> Result<Way> {
+        let run = self.run;
+        let way = Way::settle(run.app, server.id, run.cancel, &mut |say| run.log.say(say))?;
+        way.secrets().for_each(|secret| run.log.hide(secret));
+        Ok(way)
+    }
+
+    fn look(&self, way: &Way, row: &Row, server: &Server) -> Result<ServerPlan> {
+        let run = self.run;
+        let plan = plan::on_server(run.app, way, self.wish, row, run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        if let Some(fault) = plan.stop(self.choice.overwrite) {
+            for line in fault.evidence.lines() {
+                run.log.line("warning", "ssh", "stderr", line);
+            }
+            return Err(Error::new(Failure::Conflict, fault.code, fault.message.clone()));
+        }
+        Ok(plan)
+    }
+
+    fn put(&self, row: &Row, server: &Server) -> Result<u32> {
+        let way = self.way(server)?;
+        let (mut changed, settled) = self.put_unseen(&way, row, server)?;
+        if settled {
+            return Ok(changed);
+        }
+        let (set_up, plan) = self.made_ready(&way, row, server)?;
+        changed += set_up;
+        let nginx = plan.nginx()?;
+        let Some(work) = plan.work.as_ref() else {
+            return Err(Error::internal("a plan without work"));
+        };
+        if !plan.steps.is_empty() {
+            let text = Text {
+                rendered: &work.rendered,
+                first: work.first.as_ref(),
+                expect: plan.found.as_deref(),
+                old_name: self.old_name(row),
+                old_expect: plan.found_old.as_deref(),
+                lineage: &work.lineage,
+            };
+            changed += self.apply(&way, server, &text)?.changed;
+        }
+        self.keep(row, &work.rendered.text, work.generation, nginx)?;
+        Ok(changed)
+    }
+
+    /// The plan for a server whose nginx is ready for sites, which is seen to.
+    fn made_ready(&self, way: &Way, row: &Row, server: &Server) -> Result<(u32, ServerPlan)> {
+        let run = self.run;
+        let plan = self.look(way, row, server)?;
+        if !plan.work.as_ref().is_some_and(|work| work.set_up) {
+            return Ok((0, plan));
+        }
+        let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        Ok((done.changed, self.look(way, row, server)?))
+    }
+
+    fn keep(&self, row: &Row, text: &str, generation: i64, nginx: Nginx) -> Result<()> {
+        let put = Put {
+            name: self.wish.name(),
+            generation,
+            text,
+            nginx,
+        };
+        let keep = |tx: &Tx| sites::live(tx, &fresh(tx, row)?, &put, clock::now());
+        self.run.app.db.write(keep)
+    }
+
+    /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
+    /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
+    fn put_unseen(&self, way: &Way, row: &Row, server: &Server) -> Result<(u32, bool)> {
+        let wish = self.wish;
+        let is_renamed = !row.name.is_empty() && row.name != wish.name();
+        let known = match &row.nginx {
+            Some(nginx) => Some(nginx.clone()),
+            None => self.run.app.db.read(|conn| sites::nginx_on(conn, server.id))?,
+        };
+        let Some(nginx) = known.filter(|_| !is_renamed && !row.adopted) else {
+            return Ok((0, false));
+        };
+        let rendered = wish.render(row, Some(&nginx))?;
+        let first = match wish.is_acme() {
+            true => Some(wish.render_first(row, &nginx)?),
+            false => None,
+        };
+        let there = (!row.name.is_empty()).then(|| plan::sum(&row.text));
+        let text = Text {
+            rendered: &rendered,
+            first: first.as_ref(),
+            expect: there.as_deref(),
+            old_name: None,
+            old_expect: None,
+            lineage: &wish.lineage(row),
+        };
+        match self.apply(way, server, &text) {
+            // Another nginx since: its text may have to be another one, too.
+            Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok((done.changed, false)),
+            Ok(done) => {
+                if done.changed > 0 || row.state != sites::State::Live || row.text != rendered.text {
+                    let generation = super::site::marker(&rendered.text).map_or(row.generation, |m| m.generation);
+                    self.keep(row, &rendered.text, generation, nginx)?;
+                }
+                Ok((done.changed, true))
+            }
+            Err(e) if LOOK_FIRST.contains(&e.code) => Ok((0, false)),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn old_name<'r>(&self, row: &'r Row) -> Option<&'r str> {
+        Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != self.wish.name())
+    }
+
+    fn apply(&self, way: &Way, server: &Server, text: &Text) -> Result<provision::Outcome> {
+        let wish = self.wish;
+        let names: Vec<&str> = wish.target_names().collect();
+        let certificate = match (&wish.own, text.first) {
+            (Some(own), _) => {
+                self.run.log.hide(&own.key);
+                Certificate::Files {
+                    chain: &own.chain,
+                    key: &own.key,
+                }
+            }
+            (None, Some(first)) => Certificate::Acme {
+                email: &wish.acme_email,
+                directory: &wish.acme_directory,
+                lineage: text.lineage,
+                first: (&first.text, &first.proof),
+            },
+            (None, None) => Certificate::None,
+        };
+        let recipe = remote::apply(&Apply {
+            name: wish.name(),
+            text: &text.rendered.text,
+            proof: &text.rendered.proof,
+            target_names: &names,
+            followed: &text.rendered.followed,
+            certificate,
+            expect: text.expect,
+            old_name: text.old_name,
+            old_expect: text.old_expect,
+            shadow: self.choice.overwrite,
+        })?;
+        self.job(way, server, &recipe)
+    }
+
+    /// As [`Deploy::take_off`]. A server that cannot be reached keeps nobody from moving away: what lies there is left for the
+    /// next deploy, or to be forgotten.
+    fn leave(&self, row: &Row, server: &Server) -> Result<u32> {
+        let e = match self.take_off(row, server) {
+            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => self.failed(row, server, e),
+            done => return done,
+        };
+        let say = format!("It could not be taken off {}: {}", server.fields.name, e.say);
+        self.run.log.line("warning", "task", "", &say);
+        lock(&self.left).push(say);
+        Ok(0)
+    }
+
+    /// For a removal: where a person has said so, a site on a server that cannot be reached is forgotten.
+    fn take_off_or_forget(&self, row: &Row, server: &Server) -> Result<u32> {
+        match self.take_off(row, server) {
+            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => match self.choice.forget {
+                true => {
+                    let say = format!("What lies on {} is forgotten: {}", server.fields.name, e.say);
+                    self.run.log.line("warning", "task", "", &say);
+                    self.run.app.db.write(|tx| sites::gone(tx, row))?;
+                    Ok(0)
+                }
+                false => Err(Error {
+                    say: format!(
+                        "{} If that server is gone for good, delete the domain again and say that it may be forgotten there.",
+                        e.say
+                    ),
+                    ..e
+                }),
+            },
+            done => done,
+        }
+    }
+
+    fn take_off(&self, row: &Row, server: &Server) -> Result<u32> {
+        let mut changed = 0;
+        if !row.name.is_empty() {
+            let way = self.way(server)?;
+            let plan = self.look(&way, row, server)?;
+            if !plan.steps.is_empty() {
+                changed = self.remove(&way, row, server, &plan)?;
+            }
+        }
+        self.run.app.db.write(|tx| sites::gone(tx, row))?;
+        Ok(changed)
+    }
+
+    fn remove(&self, way: &Way, row: &Row, server: &Server, plan: &ServerPlan) -> Result<u32> {
+        let recipe = remote::remove(&row.name, plan.found.as_deref())?;
+        Ok(self.job(way, server, &recipe)?.changed)
+    }
+}
+
+/// The others are served; these sentences are about those that are not.
+fn incomplete(missing: &[String]) -> Option<Error> {
+    let say = format!("Done, but not everywhere. {}", missing.join(" "));
+    (!missing.is_empty()).then(|| Error::new(Failure::Upstream, INCOMPLETE, say))
+}
+
+/// What the ACME server refused may be the fault of a server that was left out: the name leads there, too.
+fn named_too(e: Error, missing: &[String]) -> Error {
+    match e.code.starts_with("acme_") && !missing.is_empty() {
+        true => Error {
+            say: format!(
+                "{} {} As long as the name has the address of a server that does not answer, the ACME server may ask there: take that address out of the name, then try again.",
+                e.say,
+                missing.join(" ")
+            ),
+            ..e
+        },
+        false => e,
+    }
+}
+
+/// The server did not let us in, for whatever reason.
+pub(super) fn is_unreached(e: &Error) -> bool {
+    e.code.starts_with("ssh_")
+}
+
+/// The row as it is now: a person may have taken the server off the domain meanwhile.
+fn fresh(tx: &Tx, row: &Row) -> Result<Row> {
+    let rows = sites::of(tx, row.domain)?;
+    rows.into_iter()
+        .find(|now| now.server == row.server)
+        .ok_or_else(|| Error::not_found("site"))
+}
+
+/// A domain that a person has deleted: off every server, then out of the book.
+fn remove(run: &Run) -> Result<Outcome> {
+    let choice: Choice = run.input()?;
+    let wish = Wish::load(run.app, Id::new(run.target()))?;
+    let work = Deploy::new(run, &wish, choice);
+    let all: Vec<_> = wish.sites.iter().collect();
+    let leaving: Vec<(Row, Server)> = all
+        .into_iter()
+        .map(|(row, server)| {
+            let row = Row {
+                wanted: false,
+                ..row.clone()
+            };
+            (row, server.clone())
+        })
+        .collect();
+    let changed = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off_or_forget)?;
+    let (wake, domain) = (run.app.wakes.events.clone(), wish.domain);
+    let commit = move |tx: &Tx| super::forget(tx, &wake, &domain);
+    Ok(Outcome {
+        changed,
+        commit: Some(Box::new(commit)),
+    })
+}
+
+/// certbot's own timer renews what is due; this is for those who cannot wait, and for lives too short for a timer that beats
+/// twice a day.
+fn renew(run: &Run) -> Result<Outcome> {
+    let choice: Renewal = run.input()?;
+    let wish = Wish::load(run.app, Id::new(run.target()))?;
+    if !wish.is_acme() {
+        let say = "This domain has no certificate from an ACME server, so there is nothing to renew.";
+        return Err(Error::new(Failure::Conflict, NOT_ACME, say));
+    }
+    let work = Deploy::new(run, &wish, Choice::default());
+    let live: Vec<_> = wish
+        .sites
+        .iter()
+        .filter(|(row, _)| row.wanted && !row.name.is_empty())
+        .collect();
+    if live.is_empty() {
+        let say = "This domain is on no server yet. Deploy it first: that also gets its certificate.";
+        return Err(Error::new(Failure::Conflict, NOT_DEPLOYED, say));
+    }
+    let (mut changed, mut missing) = (0, Vec::new());
+    let (wanted, several) = (live.len(), live.len() > 1);
+    for (row, server) in live {
+        let lineage = remote::lineage_in(&row.text).map_or_else(|| remote::lineage(&row.name), String::from);
+        let recipe = remote::renew(&row.name, &lineage, choice.force)?;
+        let renewed = work.way(server).and_then(|way| {
+            way.run(run.app, &recipe, run.cancel, &mut |report| {
+                tell(run, work.on(server), report)
+            })
+        });
+        match renewed {
+            Ok(done) => changed += done.changed,
+            // The others must not end with it.
+            Err(e) if several && is_unreached(&e) && !run.cancel.is_cancelled() => {
+                let say = format!("{}: {}", server.fields.name, e.say);
+                run.log.line("warning", "task", "", &format!("{say} It is left out."));
+                missing.push((say, e));
+            }
+            Err(e) => {
+                let said: Vec<String> = missing.into_iter().map(|(say, _)| say).collect();
+                return Err(named_too(e, &said));
+            }
+        }
+    }
+    if missing.len() == wanted {
+        let (say, e) = missing.remove(0);
+        return Err(Error { say, ..e });
+    }
+    let said: Vec<String> = missing.into_iter().map(|(say, _)| say).collect();
+    if let Some(e) = incomplete(&said) {
+        return Err(e);
+    }
+    let (wake, target) = (run.app.wakes.events.clone(), ("domain", wish.domain.id.get()));
+    let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
+    Ok(Outcome {
+        changed,
+        commit: Some(Box::new(move |tx| {
+            outbox::emit(tx, &wake, "domain.renewed", target, &data)
+        })),
+    })
+}
+
+/// By the house itself, after a look at a server has found that names of it have moved.
+fn follow(run: &Run) -> Result<Outcome> {
+    let way = Way::of(run.app, Id::new(run.target()))?;
+    way.secrets().for_each(|secret| run.log.hide(secret));
+    let done = way.run(run.app, &remote::follow(), run.cancel, &mut |report| {
+        tell(run, "", report)
+    })?;
+    Ok(Outcome {
+        changed: done.changed,
+        commit: None,
+    })
+}
+
+/// Is anything about to change this domain's sites?
+pub fn is_busy(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
+    let open = queue::open(conn, ("domain", domain.get()), |kind| kind == DEPLOY || kind == REMOVE)?;
+    Ok(open.is_some())
+}

@@ -1,0 +1,189 @@
+//! The name servers of every domain, looked at now and then and held against its policy.
+//!
+//! A run of equal results is one row; a change begins a new one. A mismatch alarms at once: somebody may have taken the
+//! domain. A failed look-up alarms when the next look fails, too, and takes nothing back: what was known before stays
+//! known until there is an answer.
+
+pub mod policy;
+pub mod look;
+mod queries;
+mod periodic;
+mod verify;
+mod api;
+mod pages;
+
+use crate::app::App;
+use crate::base::clock::{self, Ms};
+use crate::base::error::Result;
+use crate::base::id::{self, Id};
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
+use crate::feature::Feature;
+use crate::features::proxy::domains::{self, Domain};
+use crate::net::dns::Resolver;
+use look::{Look, State};
+use std::net::SocketAddr;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    periodic: periodic::PERIODIC,
+    panels: pages::PANELS,
+    ..Feature::named("nswatch")
+};
+
+/// A run of equal results.
+#[derive(Debug, Clone)]
+pub struct Row {
+    id: i64,
+    /// Seen from here, unix ms,
+    pub first_at: Ms,
+    /// to here.
+    pub last_at: Ms,
+    /// So often.
+    pub count: i64,
+    /// The result, with the sentences of the last time.
+    pub look: Look,
+}
+
+/// The newest `limit` results of a domain after the first `offset`, newest first, and how many there are.
+pub fn list(conn: &Conn, domain: Id<id::Domain>, limit: i64, offset: i64) -> Result<(Vec<Row>, i64)> {
+    queries::list(conn, domain, limit, offset)
+}
+
+/// Keeps what a look came to. Where nobody said anything, the name servers that we ask are looked at first: when they are
+/// silent about everything, that is told once, and of the domain nothing new is known.
+fn weigh(app: &App, resolver: &Resolver, seen: &Domain, look: &Look) -> Result<()> {
+    let silent = if look.is_silence() {
+        look::silent_resolvers(&resolver.servers, resolver.cancel)
+    } else {
+        None
+    };
+    let at = clock::now();
+    app.db.write(|tx| match &silent {
+        Some(evidence) => tell_silence(app, tx, &resolver.servers, evidence, at),
+        None => {
+            if !look.is_silence() {
+                tell_end_of_silence(app, tx, at)?;
+            }
+            keep(app, tx, seen, look, at)
+        }
+    })
+}
+
+fn tell_silence(app: &App, tx: &Tx, servers: &[SocketAddr], evidence: &[String], at: Ms) -> Result<()> {
+    if !queries::note_silence(tx, at)? {
+        return Ok(());
+    }
+    let servers: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
+    let data = serde_json::json!({ "name": servers.join(", "), "evidence": evidence });
+    outbox::emit(tx, &app.wakes.events, "resolver.silent", ("controller", 0), &data)
+}
+
+fn tell_end_of_silence(app: &App, tx: &Tx, at: Ms) -> Result<()> {
+    let Some(since) = queries::silent_since(tx)? else {
+        return Ok(());
+    };
+    queries::forget_silence(tx)?;
+    let data = serde_json::json!({ "name": "Lamplighter", "after_s": (at - since).max(0) / 1_000 });
+    outbox::emit(tx, &app.wakes.events, "resolver.recovered", ("controller", 0), &data)
+}
+
+/// Keeps what a look at `seen` came to, and tells whom it concerns. Nothing is kept when the domain is gone, or has got
+/// another name or policy meanwhile: then it is looked at again.
+fn keep(app: &App, tx: &Tx, seen: &Domain, look: &Look, at: Ms) -> Result<()> {
+    let asked = |d: &Domain| (d.fields.domain.clone(), d.fields.ns_policy.clone());
+    let domain = match domains::find(tx, seen.id)? {
+        Some(now) if asked(&now) == asked(seen) => now,
+        _ => return Ok(()),
+    };
+    let answered = queries::last_answer(tx, domain.id)?;
+    let (rows, _) = queries::list(tx, domain.id, 1, 0)?;
+    let newest = rows.into_iter().next();
+    match &newest {
+        Some(row) if row.look.is_as(look) => queries::again(tx, row.id, look, at)?,
+        _ => queries::insert(tx, domain.id, look, at)?,
+    }
+    let emit = |kind: &str, evidence: &[String]| {
+        let data = serde_json::json!({
+            "name": domain.name(), "domain": domain.fields.domain.ascii(), "code": look.code, "zone": look.zone,
+            "ns": look.ns, "policy": look.policy, "evidence": evidence,
+        });
+        outbox::emit(tx, &app.wakes.events, kind, ("domain", domain.id.get()), &data)
+    };
+    if let Some(before) = answered.map(|row| row.look)
+        && look.state != State::Error
+        && before.ns != look.ns
+        && is_over(&before.zone, domain.fields.domain.ascii())
+    {
+        let was = format!("Before, name servers of {}: {}.", before.zone, before.ns.join(", "));
+        emit("ns.changed", &[&[was], &look.evidence[..]].concat())?;
+    }
+    let failed_before = newest.is_some_and(|row| row.look.state == State::Error);
+    let Some(event) = news(domain.ns_state, look.state, failed_before) else {
+        return Ok(());
+    };
+    if !event.is_empty() {
+        emit(event, &look.evidence)?;
+    }
+    domains::set_ns_status(tx, domain.id, look.state.name(), &look.say(), at)
+}
+
+/// What a result means for what was told last: nothing yet (`None`), the same again (no event), or news.
+fn news(told: &str, seen: State, failed_before: bool) -> Option<&'static str> {
+    match (told, seen) {
+        ("ok" | "unknown", State::Ok) => Some(""),
+        (_, State::Ok) => Some("ns.recovered"),
+        ("mismatch", State::Mismatch) => Some(""),
+        (_, State::Mismatch) => Some("ns.mismatch"),
+        (_, State::Error) if !failed_before => None,
+        ("error", State::Error) => Some(""),
+        (_, State::Error) => Some("ns.resolve_failed"),
+    }
+}
+
+/// Is `zone` the name itself or above it? If not, that was about the name the domain had before.
+fn is_over(zone: &str, name: &str) -> bool {
+    let head = name.strip_suffix(zone);
+    head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_is_told_once_and_a_single_failure_is_none() {
+        use State::{Error, Mismatch, Ok};
+        // Told so far, seen now, failed the time before: what is told.
+        for (told, seen, failed_before, news_) in [
+            ("unknown", Ok, false, Some("")),
+            ("ok", Ok, true, Some("")),
+            ("unknown", Mismatch, false, Some("ns.mismatch")),
+            ("ok", Mismatch, true, Some("ns.mismatch")),
+            ("mismatch", Mismatch, false, Some("")),
+            ("error", Mismatch, true, Some("ns.mismatch")),
+            ("mismatch", Ok, false, Some("ns.recovered")),
+            ("error", Ok, true, Some("ns.recovered")),
+            ("ok", Error, false, None),
+            ("unknown", Error, false, None),
+            ("mismatch", Error, false, None),
+            ("ok", Error, true, Some("ns.resolve_failed")),
+            ("mismatch", Error, true, Some("ns.resolve_failed")),
+            ("error", Error, true, Some("")),
+        ] {
+            assert_eq!(
+                news(told, seen, failed_before),
+                news_,
+                "{told} {seen:?} {failed_before}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_zone_is_over_its_names_only() {
+        assert!(is_over("example.org", "example.org") && is_over("example.org", "www.example.org"));
+        assert!(!is_over("example.org", "otherexample.org") && !is_over("www.example.org", "example.org"));
+    }
+}

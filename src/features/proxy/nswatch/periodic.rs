@@ -1,0 +1,112 @@
+//! When to look: each minute at the domains whose last look is too old, the oldest first, by a few threads. A slow name
+//! holds one of them for 20 s at most and the others not at all.
+
+use super::look::{look, silent_resolvers};
+use super::{queries, weigh};
+use crate::app::App;
+use crate::base::clock::{self, DAY, Duration, MINUTE, Ms};
+use crate::base::error::Result;
+use crate::base::process::Cancel;
+use crate::base::{log, parallel};
+use crate::features::proxy::domains::{self, Domain, preflight};
+use crate::net::dns::Resolver;
+use crate::schedule::{Periodic, Work};
+use crate::settings;
+
+pub const PERIODIC: &[Periodic] = &[
+    Periodic {
+        name: "nswatch.look",
+        every: Duration::from_secs(60),
+        run: Work::Long(beat),
+    },
+    Periodic {
+        name: "nswatch.purge",
+        every: Duration::from_secs(3600),
+        run: Work::Short(|app| {
+            let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+            app.db
+                .write(|tx| queries::purge(tx, clock::now() - days * DAY).map(drop))
+        }),
+    },
+];
+
+/// Looks at the same time. They wait nearly all the time, and name servers do not like a crowd.
+pub const THREADS_MAX: usize = 8;
+/// A look that takes longer has failed: the name, the zone above it, two servers, twice.
+pub const LOOK_MAX: Duration = Duration::from_secs(20);
+/// No look begins later in a beat, so that the next beat is not late.
+const BEGIN_MAX: Duration = Duration::from_secs(40);
+/// Looks of one beat, at least; see [`share`].
+const SHARE_MIN: usize = 16;
+
+fn beat(app: &App, cancel: &Cancel) -> Result<()> {
+    let (interval, mut due, all) = app.db.read(|conn| {
+        let interval = settings::number(conn, "nswatch.interval_min")?;
+        let last = queries::last_looks(conn)?;
+        let all: Vec<Domain> = domains::all(conn)?.into_iter().filter(|d| !d.removing).collect();
+        let count = all.len();
+        let seen = |d: &Domain| match last.get(&d.id) {
+            Some((at, policy)) if *policy == d.fields.ns_policy => *at,
+            _ => 0, // never looked at, or held against another policy
+        };
+        let late = clock::now() - interval * MINUTE;
+        let due: Vec<(Ms, Domain)> = all
+            .into_iter()
+            .map(|d| (seen(&d), d))
+            .filter(|(at, _)| *at <= late)
+            .collect();
+        Ok((interval, due, count))
+    })?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    due.sort_by_key(|(at, d)| (*at, d.id));
+    due.truncate(share(all, interval));
+    let servers = preflight::name_servers(app)?;
+    // As long as they are silent, one question a beat is enough.
+    if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&servers, cancel).is_some() {
+        return Ok(());
+    }
+    let begin_until = clock::mono() + BEGIN_MAX;
+    parallel::map(&due, THREADS_MAX, |(_, domain)| {
+        if clock::mono() >= begin_until || cancel.is_cancelled() {
+            return;
+        }
+        let resolver = Resolver {
+            servers: servers.clone(),
+            until: clock::mono() + LOOK_MAX,
+            cancel,
+        };
+        let name = domain.fields.domain.ascii();
+        let Some(seen) = look(&resolver, name, &domain.fields.ns_policy) else {
+            return;
+        };
+        if let Err(e) = weigh(app, &resolver, domain, &seen) {
+            log::error(
+                "nswatch",
+                "a look could not be kept",
+                &[("domain", name), ("error", &e.to_string())],
+            );
+        }
+    });
+    Ok(())
+}
+
+/// How many are looked at in one beat: twice what the interval needs, so that those added at the same time spread over
+/// the interval, and a gap is made up for.
+fn share(all: usize, interval_min: i64) -> usize {
+    (2 * all).div_ceil(interval_min.max(1) as usize).max(SHARE_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beat_takes_its_share_and_no_more() {
+        assert_eq!(share(5, 15), 16);
+        assert_eq!(share(1_500, 15), 200);
+        assert_eq!(share(1_500, 1), 3_000);
+        assert_eq!(share(1_440, 1_440), 16);
+    }
+}

@@ -1,0 +1,114 @@
+//! What a person asks for: look now, at the name servers and at the addresses, and say whether all is as it must be.
+
+use super::look::{Look, State, look};
+use super::policy::Policy;
+use super::{periodic, weigh};
+use crate::app::App;
+use crate::base::clock::{self, Instant};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::base::parallel;
+use crate::base::process::{self, Cancel};
+use crate::features::proxy::domains::preflight::{self, Report, Verdict};
+use crate::features::proxy::domains::{self, Domain};
+use crate::http::words::{self, Lang};
+use crate::net::dns::Resolver;
+
+/// What was seen.
+pub struct Verified {
+    /// The domain as it was looked at.
+    pub domain: Domain,
+    /// Its addresses, held against those of its servers.
+    pub addresses: Report,
+    /// Its name servers, held against its policy.
+    pub look: Look,
+}
+
+impl Verified {
+    /// Is all as it must be?
+    pub fn is_ok(&self) -> bool {
+        self.addresses.verdict() < Verdict::Bad && self.look.state == State::Ok
+    }
+
+    /// What is not, in sentences for the log and the API; empty when all is.
+    pub fn reason(&self) -> String {
+        let mut says = self.misled(Lang::En);
+        if self.look.state != State::Ok {
+            says.push(self.look.say());
+        }
+        says.join(" ")
+    }
+
+    /// What is not, in sentences for a person; none when all is.
+    pub fn says(&self, lang: Lang) -> Vec<String> {
+        let mut says = self.misled(lang);
+        let word = |id: &str, n: Option<i64>| words::word(lang, id, n).unwrap_or_default().to_string();
+        match self.look.state {
+            State::Ok => {}
+            State::Error => says.push(word(&format!("ns.code.{}", self.look.code), None)),
+            State::Mismatch => {
+                let rule = Policy::parse(&self.look.policy);
+                let misfits = self.look.ns.iter().filter(|host| !rule.fits(host)).count();
+                let value = |out: &mut String, name: &str| {
+                    let n = if name == "n" { misfits } else { self.look.ns.len() };
+                    out.push_str(&n.to_string());
+                    true
+                };
+                let text = word("ns.mismatch", Some(misfits as i64));
+                says.push(words::fill(&text, value, |out, plain| out.push_str(plain)));
+            }
+        }
+        says
+    }
+
+    /// Where the addresses lead wrongly.
+    fn misled(&self, lang: Lang) -> Vec<String> {
+        let bad = self.addresses.checks.iter().filter(|c| c.verdict == Verdict::Bad);
+        bad.map(|c| c.say(lang)).collect()
+    }
+
+    /// The raw sentences.
+    pub fn evidence(&self) -> impl Iterator<Item = &str> {
+        let of_addresses = self.addresses.checks.iter().flat_map(|c| &c.evidence);
+        of_addresses.chain(&self.look.evidence).map(String::as_str)
+    }
+}
+
+/// Looks, keeps what was seen of the name servers, and tells. Waits until `until` at most, and where nobody said anything
+/// six seconds more to hear whether our own name servers say anything at all. Error `not_in_time`: the time
+/// for all of them was over before it was up for this one, so nothing is known and nothing is kept.
+pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified> {
+    let domain = app.db.read(|conn| domains::get(conn, id))?;
+    let cancel = Cancel::new();
+    let servers = preflight::name_servers(app)?;
+    let name = domain.fields.domain.ascii();
+    let look_until = (clock::mono() + periodic::LOOK_MAX).min(until);
+    let resolver = Resolver {
+        servers: servers.clone(),
+        until: look_until,
+        cancel: &cancel,
+    };
+    let (seen, addresses) = std::thread::scope(|scope| {
+        let seen = scope.spawn(|| look(&resolver, name, &domain.fields.ns_policy));
+        let addresses = preflight::expected(app, &domain.fields.server_ids)
+            .and_then(|expected| preflight::look_at_addresses(&servers, name, &expected, look_until, &cancel));
+        (seen.join(), addresses)
+    });
+    let seen = seen.map_err(|_| Error::internal("a look panicked"))?;
+    let look = seen.ok_or_else(process::cancelled)?;
+    if look.state == State::Error && clock::mono() >= until {
+        let say = "There was no time left to look at this domain. Look at fewer at once, or again.";
+        return Err(Error::new(Kind::Timeout, "not_in_time", say));
+    }
+    weigh(app, &resolver, &domain, &look)?;
+    Ok(Verified {
+        addresses: addresses?,
+        domain,
+        look,
+    })
+}
+
+/// The same for several, in the order of `ids`.
+pub fn verify_all(app: &App, ids: &[Id<id::Domain>], until: Instant) -> Vec<(Id<id::Domain>, Result<Verified>)> {
+    parallel::map(ids, periodic::THREADS_MAX, |id| (*id, verify(app, *id, until)))
+}

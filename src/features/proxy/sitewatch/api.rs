@@ -1,0 +1,96 @@
+//! How a domain answers, as JSON.
+
+use super::queries::{self, Look};
+use super::watch;
+use crate::access::Right;
+use crate::app::App;
+use crate::base::clock::{Ms, rfc3339};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::features::proxy::domains::{self, Domain};
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/domains/{id}/answers", Right::Read, show),
+    route(Post, "/api/domains/{id}/answers/check", Right::Act, check),
+];
+
+/// How one server answers for a domain.
+#[derive(Serialize)]
+struct View<'a> {
+    server_id: Id<id::Server>,
+    server: &'a str,
+    /// What two looks have come to.
+    state: &'static str,
+    /// What the last look from outside saw; empty: it answers.
+    code: &'static str,
+    say: &'a str,
+    misses: i64,
+    since: Option<String>,
+    looked_at: Option<String>,
+    /// What the server itself has said.
+    inside: Option<&'static str>,
+    inside_say: &'a str,
+    inside_at: Option<String>,
+}
+
+fn view(look: &Look) -> View<'_> {
+    let at = |at: Option<Ms>| at.map(rfc3339);
+    View {
+        server_id: look.server,
+        server: &look.server_name,
+        state: look.known.state.name(),
+        code: look.known.code.name(),
+        say: &look.say,
+        misses: look.known.misses,
+        since: at(look.known.since),
+        looked_at: at(look.looked_at),
+        inside: look.known.inside.map(|(inside, _)| inside.name()),
+        inside_say: &look.inside_say,
+        inside_at: at(look.known.inside.map(|(_, at)| at)),
+    }
+}
+
+/// All that is known of how a domain answers.
+pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Domain, Vec<Look>)> {
+    app.db
+        .read(|conn| Ok((domains::get(conn, id)?, queries::looks(conn, id)?)))
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    answer(ctx.app, ctx.id(0, "domain")?)
+}
+
+fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
+    let (domain, looks) = of(app, id)?;
+    Reply::json(&serde_json::json!({
+        "domain": domain.fields.domain.ascii(),
+        "state": domain.answer_state,
+        "say": domain.answer_say,
+        "since": domain.answer_since.map(rfc3339),
+        "sites": looks.iter().map(view).collect::<Vec<_>>(),
+    }))
+}
+
+/// Looks now and answers when it is done.
+fn check(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    let id = ctx.id(0, "domain")?;
+    look(ctx.app, id)?;
+    answer(ctx.app, id)
+}
+
+/// Looks now; refuses when there is nothing to look at.
+pub(super) fn look(app: &App, id: Id<id::Domain>) -> Result<()> {
+    app.db.read(|conn| domains::get(conn, id))?;
+    if watch::look_now(app, id)? {
+        return Ok(());
+    }
+    let say = "This domain is not deployed on any server yet. Deploy it first.";
+    Err(Error::new(Kind::Conflict, "not_deployed", say))
+}

@@ -1,0 +1,190 @@
+//! SQL of the watch over answers.
+
+use super::judge::{Code, Known, State};
+use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::base::id::{self, Id};
+use crate::db::Conn;
+use crate::features::proxy::domains::site;
+use crate::features::proxy::domains::sites::EDITED;
+use crate::provision::site::{Inside, Proof};
+use rusqlite::{OptionalExtension, params};
+
+/// A site that is watched.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Of which domain.
+    pub domain: Id<id::Domain>,
+    /// On which server.
+    pub server: Id<id::Server>,
+    /// A-labels: the name that its file there is for.
+    pub name: String,
+    /// Of its text.
+    pub generation: i64,
+    /// Where to ask: the server's public addresses, then the one by which it is reached.
+    pub addresses: Vec<String>,
+    /// On port 443.
+    pub tls: bool,
+    /// What only its text answers; `None`: somebody else has made it what it is.
+    pub proof: Option<Proof>,
+}
+
+// What is to be taken off, or has no text of ours, is nobody's to answer for.
+const WATCHED: &str = "d.removing = 0 AND x.wanted = 1 AND x.name <> '' AND x.text <> ''";
+const FROM: &str = "domain_sites x JOIN domains d ON d.id = x.domain_id JOIN servers s ON s.id = x.server_id";
+
+/// The sites that are watched, of one domain or of all; those of one server together.
+pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT x.domain_id, x.server_id, x.name, x.generation, s.public_ips, s.host, x.text,
+           x.state = 'live' OR x.state = 'drifted' AND coalesce(x.code, '') <> ?2
+             OR x.state = 'failed' AND x.stands IN ('untouched', 'back')
+         FROM {FROM} WHERE {WATCHED} AND (?1 = 0 OR d.id = ?1) ORDER BY x.server_id, x.domain_id"
+    ))?;
+    let rows = statement.query_map(params![domain.map_or(0, Id::get), EDITED], |r| {
+        let mut addresses: Vec<String> = serde_json::from_str(r.get_ref(4)?.as_str()?).unwrap_or_default();
+        addresses.truncate(2);
+        addresses.push(r.get(5)?);
+        let text = r.get_ref(6)?.as_str()?;
+        let is_as_text: bool = r.get(7)?;
+        Ok(Site {
+            domain: Id::new(r.get(0)?),
+            server: Id::new(r.get(1)?),
+            name: r.get(2)?,
+            generation: r.get(3)?,
+            addresses,
+            tls: text.contains("ssl_certificate"),
+            proof: if is_as_text { site::proof_in(text) } else { None },
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Other numbers: another list.
+pub fn fingerprint(conn: &Conn) -> Result<[i64; 4]> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT count(*), coalesce(sum(x.domain_id + x.server_id), 0), coalesce(sum(x.generation * 16 + x.adopted * 8
+           + instr('live drifted failed', x.state)), 0) + coalesce(sum(x.deployed_at), 0), coalesce(sum(s.revision), 0)
+         FROM {FROM} WHERE {WATCHED}"
+    ))?;
+    Ok(statement.query_row([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?]))?)
+}
+
+/// What is known of a watched site.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// On which server.
+    pub server: Id<id::Server>,
+    /// Its name.
+    pub server_name: String,
+    /// Of the text there.
+    pub generation: i64,
+    /// When it was looked at last; `None`: not yet.
+    pub looked_at: Option<Ms>,
+    /// One sentence about that.
+    pub say: String,
+    /// What the server itself has said.
+    pub inside_say: String,
+    /// What it comes to.
+    pub known: Known,
+}
+
+/// All watched sites of a domain.
+pub fn looks(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Look>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT x.server_id, s.name, x.generation, w.looked_at, coalesce(w.code, ''), coalesce(w.say, ''),
+           coalesce(w.misses, 0), w.since, coalesce(w.state, 'unknown'), x.inside, x.inside_say, x.inside_at,
+           s.status = 'ok' AND s.fail_count > 0
+         FROM {FROM} LEFT JOIN sitewatch_looks w ON w.domain_id = x.domain_id AND w.server_id = x.server_id
+         WHERE {WATCHED} AND d.id = ?1 ORDER BY x.position, x.server_id"
+    ))?;
+    let rows = statement.query_map([domain.get()], |r| {
+        let inside = Inside::parse(r.get_ref(9)?.as_str()?);
+        Ok(Look {
+            server: Id::new(r.get(0)?),
+            server_name: r.get(1)?,
+            generation: r.get(2)?,
+            looked_at: r.get(3)?,
+            say: r.get(5)?,
+            inside_say: r.get(10)?,
+            known: Known {
+                code: Code::parse(r.get_ref(4)?.as_str()?),
+                misses: r.get(6)?,
+                since: r.get(7)?,
+                state: State::parse(r.get_ref(8)?.as_str()?),
+                inside: inside.zip(r.get::<_, Option<Ms>>(11)?),
+                wavers: r.get(12)?,
+            },
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Keeps a look.
+pub fn put(conn: &Conn, domain: Id<id::Domain>, look: &Look) -> Result<()> {
+    let known = &look.known;
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO sitewatch_looks (domain_id, server_id, looked_at, code, say, misses, since, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        domain.get(),
+        look.server.get(),
+        look.looked_at,
+        known.code.name(),
+        look.say,
+        known.misses,
+        known.since,
+        known.state.name()
+    ])?;
+    Ok(())
+}
+
+/// What was told of a domain last.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// A-labels.
+    pub domain: String,
+    /// Its state.
+    pub state: State,
+    /// Its sentences.
+    pub say: Vec<String>,
+    /// Since when it is bad.
+    pub since: Option<Ms>,
+}
+
+/// See [`Told`]; `None` when the domain is gone.
+pub fn told(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Told>> {
+    let mut statement =
+        conn.prepare_cached("SELECT domain, answer_state, answer_say, answer_since FROM domains WHERE id = ?1")?;
+    let row = statement.query_row([domain.get()], |r| {
+        Ok(Told {
+            domain: r.get(0)?,
+            state: State::parse(r.get_ref(1)?.as_str()?),
+            say: serde_json::from_str(r.get_ref(2)?.as_str()?).unwrap_or_default(),
+            since: r.get(3)?,
+        })
+    });
+    Ok(row.optional()?)
+}
+
+/// Domains of which something is known that is watched no more; all of them when nothing is watched.
+pub fn unwatched(conn: &Conn, is_off: bool) -> Result<Vec<Id<id::Domain>>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT o.id FROM domains o WHERE o.answer_state <> 'unknown' AND (?1 OR NOT EXISTS
+           (SELECT 1 FROM {FROM} WHERE d.id = o.id AND {WATCHED}))"
+    ))?;
+    let rows = statement.query_map([is_off], |r| r.get(0).map(Id::new))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Forgets what was seen at sites that are watched no more. Gives their domains.
+pub fn sweep(conn: &Conn, is_off: bool) -> Result<Vec<Id<id::Domain>>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "DELETE FROM sitewatch_looks WHERE ?1 OR NOT EXISTS (SELECT 1 FROM {FROM}
+           WHERE x.domain_id = sitewatch_looks.domain_id AND x.server_id = sitewatch_looks.server_id AND {WATCHED})
+         RETURNING domain_id"
+    ))?;
+    let rows = statement.query_map([is_off], |r| r.get(0).map(Id::new))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,306 @@
+//! The watch: a pool asks, what it sees is kept, and the domains are told what it comes to. Changes of state are events.
+//! Whoever does not answer is also asked on his server, by the next beat of the look for drift.
+
+use super::judge::{self, Code, State};
+use super::look::{self, Seen, Stop};
+use super::queries::{self, Look};
+use crate::app::App;
+use crate::base::clock::{self, Duration, Ms, rfc3339};
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
+use crate::base::process::Cancel;
+use crate::base::{log, parallel};
+use crate::db::Tx;
+use crate::events::outbox;
+use crate::features::fleet::metrics;
+use crate::features::fleet::servers::tasks::DEPLOY_PROXY;
+use crate::features::proxy::certificates;
+use crate::features::proxy::domains::{self, drift, sites, tasks};
+use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
+use crate::settings;
+use crate::task::queue;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// Threads that look, at most. They wait nearly all the time.
+pub const THREADS_MAX: usize = 16;
+/// Who holds a thread longer waits for his like: a front page that takes its time, a firewall.
+const SLOW: Duration = Duration::from_millis(1_500);
+/// A lost wake-up costs at most this; a changed setting takes as long.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// What is in doubt is looked at again within this: so a stopped web server is told in two minutes at most.
+const DOUBT_MAX: Duration = Duration::from_secs(30);
+/// Quick looks that are so much late say that the pool is stuck.
+const LATE_MAX: Duration = Duration::from_secs(120);
+const PULSE: (&str, Duration) = ("sitewatch.look", LOOK_AGAIN);
+/// Servers that a person's look visits at the same time.
+const WIDTH: usize = 8;
+
+/// The running watch.
+pub struct Watching {
+    app: Arc<App>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Watching {
+    /// Looks at every site there is and will be.
+    pub fn start(app: Arc<App>) -> Result<Watching> {
+        let looking = Looking {
+            app: app.clone(),
+            fault: Mutex::default(),
+        };
+        let bounds = Bounds {
+            min: 1,
+            max: THREADS_MAX,
+        };
+        let pool = Pool::start(looking, bounds)?;
+        app.pulses.expect(PULSE.0, PULSE.1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (keeper, stopped) = (app.clone(), stop.clone());
+        let thread = std::thread::Builder::new()
+            .name("site-list".into())
+            .spawn(move || keep_list(&keeper, pool, &stopped))?;
+        Ok(Watching { app, stop, thread })
+    }
+
+    /// Lets looks that run end, and keeps what they saw.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.app.wakes.events.ring();
+        let _ = self.thread.join();
+    }
+}
+
+/// Keeps the pool's list in step with what is deployed.
+fn keep_list(app: &App, pool: Pool<Looking>, stop: &AtomicBool) {
+    let wake = &app.wakes.events;
+    let mut listed = None;
+    while !stop.load(Ordering::SeqCst) {
+        let seen = wake.count();
+        let round = || {
+            refresh(app, &pool, &mut listed).inspect_err(|e| {
+                let fields = [("error", e.to_string())];
+                let fields = fields.each_ref().map(|(key, text)| (*key, text.as_str()));
+                log::error("sitewatch", "the list of sites to look at is not up to date", &fields);
+            })?;
+            let late = Duration::from_millis(pool.figures().late_ms);
+            if late > LATE_MAX {
+                return Err(Error::internal(format!(
+                    "sites are looked at {} s late",
+                    late.as_secs()
+                )));
+            }
+            parallel::lock(&pool.work().fault).clone().map_or(Ok(()), Err)
+        };
+        // What is wrong is told by health, and was logged where it was seen.
+        let _ = app.pulses.round(PULSE.0, PULSE.1, round);
+        wake.wait(seen, LOOK_AGAIN);
+    }
+    pool.stop();
+}
+
+type Listed = (i64, [i64; 4]);
+
+fn refresh(app: &App, pool: &Pool<Looking>, listed: &mut Option<Listed>) -> Result<()> {
+    let now = app.db.read(|conn| {
+        let every = settings::number(conn, "sitewatch.interval_s")?;
+        Ok((every, queries::fingerprint(conn)?))
+    })?;
+    if *listed == Some(now) {
+        return Ok(());
+    }
+    let is_off = now.0 == 0;
+    let sites = match is_off {
+        true => Vec::new(),
+        false => app.db.read(|conn| queries::sites(conn, None))?,
+    };
+    let entries = Stop::of(&sites)?.into_iter().map(|stop| Entry {
+        key: hash(&stop.key()),
+        revision: hash(&stop.print()),
+        every: Duration::from_secs(now.0.unsigned_abs()),
+        item: stop,
+    });
+    pool.set(entries.collect());
+    tidy(app, is_off)?;
+    *listed = Some(now);
+    Ok(())
+}
+
+fn hash(of: &impl Hash) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish() as i64
+}
+
+struct Looking {
+    app: Arc<App>,
+    /// Why the last batch could not be kept.
+    fault: Mutex<Option<Error>>,
+}
+
+impl Work for Looking {
+    type Item = Stop;
+    type Done = Vec<Seen>;
+
+    fn run(&self, stop: &mut Stop) -> (Vec<Seen>, Next) {
+        let begun = clock::mono();
+        let seen = look::look(stop);
+        let next = Next {
+            slow: begun.elapsed() >= SLOW,
+            within: stop.is_in_doubt().then_some(DOUBT_MAX),
+            skip: 0,
+        };
+        (seen, next)
+    }
+
+    fn done(&self, batch: Vec<Vec<Seen>>) {
+        let kept = keep(&self.app, &batch.into_iter().flatten().collect::<Vec<_>>()).inspect_err(|e| {
+            log::error("sitewatch", "looks could not be kept", &[("error", &e.to_string())]);
+        });
+        *parallel::lock(&self.fault) = kept.err();
+    }
+}
+
+/// Looks at all sites of one domain at once, for somebody who waits; whoever does not answer is asked on his server, too. Says
+/// whether there is any.
+pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
+    let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
+    let stops = Stop::of(&sites)?;
+    let seen = parallel::map(&stops, WIDTH, |stop| {
+        let seen = look::look(&mut stop.clone());
+        if seen.iter().any(|s| s.code.wants_inside()) {
+            drift::look(app, stop.server, &Cancel::new())?;
+        }
+        Ok(seen)
+    });
+    let seen: Vec<Vec<Seen>> = seen.into_iter().collect::<Result<_>>()?;
+    keep(app, &seen.concat())?;
+    Ok(!sites.is_empty())
+}
+
+/// Keeps what was seen, and tells the domains.
+fn keep(app: &App, seen: &[Seen]) -> Result<()> {
+    if seen.is_empty() {
+        return Ok(());
+    }
+    // While our own network is down, silence says nothing about anybody.
+    let is_offline = metrics::offline_since(&app.metrics)?.is_some();
+    let mut of_domains: BTreeMap<i64, Vec<&Seen>> = BTreeMap::new();
+    for seen in seen {
+        of_domains.entry(seen.domain.get()).or_default().push(seen);
+    }
+    app.db.write(|tx| {
+        let now = clock::now();
+        let mut to_ask = BTreeSet::new();
+        for (domain, seen) in &of_domains {
+            let domain = Id::new(*domain);
+            if tasks::is_busy(tx, domain)? {
+                continue; // what is being worked on is looked at when that is done
+            }
+            let before = queries::looks(tx, domain)?;
+            let bad = before.iter().filter(|look| look.known.state.is_bad()).count();
+            for look in before {
+                let of_text = |s: &&&Seen| s.server == look.server && s.generation == look.generation;
+                let Some(seen) = seen.iter().find(of_text) else {
+                    continue;
+                };
+                if queue::open(tx, ("server", look.server.get()), |kind| kind == DEPLOY_PROXY)?.is_some() {
+                    continue;
+                }
+                let code = match seen.code {
+                    code if is_offline && code.is_silence() => Code::Unseen,
+                    code => code,
+                };
+                let known = look.known.after(code, now);
+                if known.wants_inside(now) {
+                    to_ask.insert(look.server.get());
+                }
+                let look = Look {
+                    looked_at: Some(now),
+                    say: seen.say.clone(),
+                    known,
+                    ..look
+                };
+                queries::put(tx, domain, &look)?;
+            }
+            tell(app, tx, domain, bad, now)?;
+        }
+        to_ask
+            .into_iter()
+            .try_for_each(|server| sites::make_due(tx, Id::new(server)))
+    })
+}
+
+/// Tells a domain what its sites come to, and the house when its state has changed, or when more of them are bad than `were`.
+fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, were: usize, now: Ms) -> Result<()> {
+    let Some(before) = queries::told(tx, id)? else {
+        return Ok(());
+    };
+    let looks = queries::looks(tx, id)?;
+    let states: Vec<State> = looks.iter().map(|look| look.known.state).collect();
+    let Some(state) = judge::whole(&states) else {
+        return Ok(());
+    };
+    let bad = || looks.iter().filter(|look| look.known.state.is_bad());
+    let say: Vec<String> = bad().flat_map(evidence).collect();
+    let since = bad().filter_map(|look| look.known.since).min();
+    if (before.state, &before.say, before.since) == (state, &say, since) {
+        return Ok(());
+    }
+    domains::set_answers(tx, id, state.name(), &say, since)?;
+    let kind = match (before.state, state) {
+        (before, after) if before == after && bad().count() <= were => return Ok(()),
+        (_, after) if after.is_bad() => DARK,
+        (before, _) if before.is_bad() => ANSWERS,
+        _ => return Ok(()),
+    };
+    let evidence = match kind {
+        DARK => say.iter().map(|say| format!("{} {say}", rfc3339(now))).collect(),
+        _ => vec![format!("{} It answers as it should.", rfc3339(now))],
+    };
+    let data = serde_json::json!({
+        "name": certificates::shown(&before.domain), "domain": before.domain, "from": before.state.name(), "to": state.name(),
+        "variant": state.name(), "level": (state == State::Partly).then_some("WARNING"), "since": since.map(rfc3339),
+        "evidence": evidence,
+    });
+    outbox::emit(tx, &app.wakes.events, kind, ("domain", id.get()), &data)
+}
+
+/// A domain does not answer as it should.
+pub const DARK: &str = "domain.dark";
+const ANSWERS: &str = "domain.answers";
+
+/// The raw facts of one site.
+fn evidence(look: &Look) -> Vec<String> {
+    let line = |say: &str| format!("{}: {say}", look.server_name);
+    let mut out = vec![line(&look.say)];
+    if look.known.code.wants_inside() && look.known.inside.is_some_and(|(_, at)| Some(at) >= look.known.since) {
+        out.push(line(&look.inside_say));
+    }
+    out
+}
+
+/// What is watched no more is neither good nor bad any more.
+fn tidy(app: &App, is_off: bool) -> Result<()> {
+    app.db.write(|tx| {
+        let left = queries::sweep(tx, is_off)?;
+        for id in queries::unwatched(tx, is_off)? {
+            let Some(told) = queries::told(tx, id)? else { continue };
+            domains::set_answers(tx, id, State::Unknown.name(), &[], None)?;
+            if told.state.is_bad() {
+                let data = serde_json::json!({
+                    "name": certificates::shown(&told.domain), "domain": told.domain, "evidence": ["It is not asked any more."],
+                });
+                outbox::emit(tx, &app.wakes.events, "domain.unwatched", ("domain", id.get()), &data)?;
+            }
+        }
+        // What one of its servers had said counts no more.
+        let now = clock::now();
+        left.into_iter().try_for_each(|id| tell(app, tx, id, usize::MAX, now))
+    })
+}

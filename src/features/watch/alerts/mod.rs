@@ -1,0 +1,732 @@
+//! What needs a person. Alerts are made from events, one open alert for each kind and target; a new occurrence counts up.
+//! Recovery resolves them. Evidence is kept as raw sentences. Which of them send a message is decided in `mute` and `flap`.
+
+mod queries;
+mod flap;
+mod mute;
+pub mod api;
+pub mod pages;
+
+use crate::access::right::WITHHELD;
+use crate::access::{Right, Role};
+use crate::app::App;
+use crate::base::clock::{self, DAY, Ms};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::base::log;
+use crate::base::ration::Rations;
+use crate::db::{Conn, Tx};
+use crate::events::outbox::{self, Event};
+use crate::feature::Feature;
+use crate::features::proxy::sitewatch;
+use crate::features::watch::notifications;
+use crate::features::watch::rules;
+use crate::http::words::{self, Lang};
+use crate::schedule::{Periodic, Work};
+use crate::{audit, settings};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+pub use queries::Filter;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    panels: pages::PANELS,
+    periodic: PERIODIC,
+    react: Some(react),
+    ..Feature::named("alerts")
+};
+
+const PERIODIC: &[Periodic] = &[
+    Periodic {
+        name: "alerts.settle",
+        every: Duration::from_secs(5),
+        run: Work::Short(mute::beat),
+    },
+    Periodic {
+        name: "alerts.purge",
+        every: Duration::from_secs(3600),
+        run: Work::Short(|app| {
+            let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+            let before = clock::now() - days * DAY;
+            app.db.write_reserved(|tx| queries::purge(tx, before))
+        }),
+    },
+];
+
+/// One alert.
+#[derive(Debug, Clone)]
+pub struct Alert {
+    /// Number.
+    pub id: Id<id::Alert>,
+    /// `server.unreachable`, `host.key_changed`, …
+    pub kind: String,
+    /// `INFO`, `WARNING`, `ERROR`, `CRITICAL`.
+    pub level: String,
+    /// `firing`, `acknowledged`, `resolved`.
+    pub state: String,
+    /// Type, number and name of what it is about.
+    pub target: (String, i64, String),
+    /// Which rule it is from and which part of the target it is about; empty: there is only one of its kind.
+    pub part: String,
+    /// One sentence.
+    pub title: String,
+    /// JSON array of raw sentences.
+    pub evidence: String,
+    /// How often it was raised.
+    pub count: i64,
+    /// When the condition began, unix ms.
+    pub first_at: Ms,
+    /// Unix ms.
+    pub last_at: Ms,
+    /// Login.
+    pub acked_by: Option<String>,
+    /// Unix ms.
+    pub acked_at: Option<Ms>,
+    /// Unix ms.
+    pub resolved_at: Option<Ms>,
+    /// Finds other words for the same kind; empty: the usual ones.
+    pub variant: String,
+    /// Why it sends no message.
+    pub quiet: Option<Quiet>,
+    /// The level that was told last; empty: people do not know of it.
+    pub told: String,
+    /// It flaps: so often it had begun when that was noticed; 0: it does not.
+    pub flaps: i64,
+    /// It flaps and is good at the moment, since then.
+    pub good_since: Option<Ms>,
+}
+
+/// Why an alert sends no message of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quiet {
+    /// See the type.
+    pub why: Why,
+    /// The alert that mutes it, or the silence; 0 where it flaps.
+    pub by: i64,
+    /// Until then, as far as that is known, unix ms.
+    pub until: Option<Ms>,
+}
+
+/// See [`Quiet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Another alert tells of the cause.
+    Muted,
+    /// Somebody wants to hear nothing.
+    Silenced,
+    /// It comes and goes.
+    Flapping,
+}
+
+impl Why {
+    const ALL: [Why; 3] = [Why::Muted, Why::Silenced, Why::Flapping];
+
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        ["muted", "silenced", "flapping"][self as usize]
+    }
+
+    fn parse(name: &str) -> Option<Why> {
+        Why::ALL.into_iter().find(|w| w.name() == name)
+    }
+}
+
+/// What hangs on something that is down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Hanging {
+    /// Domains that no lit server serves.
+    pub domains: i64,
+    /// Open alerts that send no message because of it.
+    pub alerts: i64,
+}
+
+/// What an event means for the alerts. Whether it raises one, and how bad that is, say the [`rules`].
+struct Rule {
+    event: &'static str,
+    then: Then,
+}
+
+enum Then {
+    Raise { title: fn(name: &str) -> String },
+    Resolve { kind: &'static str },
+}
+
+/// A domain's certificates are in one of these states; each ends the alert of the others, any other event of a look at them
+/// all of them. That one could not be had (`certificate.failed`) says nothing about the one that is served.
+const CERTIFICATE: [&str; 3] = ["certificate.soon", "certificate.urgent", "certificate.bad"];
+
+/// All events that mean something.
+const RULES: &[Rule] = &[
+    Rule {
+        event: "server.unreachable",
+        then: Then::Raise {
+            title: |name| format!("{name} is dark: Glances does not answer"),
+        },
+    },
+    Rule {
+        event: "server.recovered",
+        then: Then::Resolve {
+            kind: "server.unreachable",
+        },
+    },
+    Rule {
+        event: notifications::catalogue::DEAD,
+        then: Then::Raise {
+            title: |name| format!("Messages to {name} do not get through"),
+        },
+    },
+    Rule {
+        event: notifications::catalogue::RECOVERED,
+        then: Then::Resolve {
+            kind: notifications::catalogue::DEAD,
+        },
+    },
+    Rule {
+        event: "host.key_changed",
+        then: Then::Raise {
+            title: |name| format!("{name} shows another host key than the accepted one"),
+        },
+    },
+    Rule {
+        event: "server.host_key_accepted",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
+    Rule {
+        event: "host.key_replaced",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
+    Rule {
+        event: "host.key_restored",
+        then: Then::Resolve {
+            kind: "host.key_changed",
+        },
+    },
+    Rule {
+        event: "server.deploy_failed",
+        then: Then::Raise {
+            title: |name| format!("Work on {name} failed: its task says at which step"),
+        },
+    },
+    Rule {
+        event: "server.deploy_ok",
+        then: Then::Resolve {
+            kind: "server.deploy_failed",
+        },
+    },
+    Rule {
+        event: "certificate.failed",
+        then: Then::Raise {
+            title: |name| format!("The certificate of {name} could not be issued or renewed"),
+        },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve {
+            kind: "certificate.failed",
+        },
+    },
+    Rule {
+        event: "domain.renewed",
+        then: Then::Resolve {
+            kind: "certificate.failed",
+        },
+    },
+    Rule {
+        event: "deploy.failed",
+        then: Then::Raise {
+            title: |name| format!("{name} could not be deployed; what was there before is still there"),
+        },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "deploy.failed" },
+    },
+    Rule {
+        event: "domain.left_behind",
+        then: Then::Raise {
+            title: |name| {
+                format!(
+                    "{name} could not be taken off a server that cannot be reached; if that is gone for good, forget it there"
+                )
+            },
+        },
+    },
+    Rule {
+        event: "domain.taken_off",
+        then: Then::Resolve {
+            kind: "domain.left_behind",
+        },
+    },
+    Rule {
+        event: "domain.site_forgotten",
+        then: Then::Resolve {
+            kind: "domain.left_behind",
+        },
+    },
+    Rule {
+        event: "domain.drifted",
+        then: Then::Raise {
+            title: |name| format!("What lies on a server for {name} is not what was put there"),
+        },
+    },
+    Rule {
+        event: "domain.healed",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
+        event: "deploy.ok",
+        then: Then::Resolve { kind: "domain.drifted" },
+    },
+    Rule {
+        event: sitewatch::DARK,
+        then: Then::Raise {
+            title: |name| format!("{name} does not answer as it should"),
+        },
+    },
+    Rule {
+        event: "domain.answers",
+        then: Then::Resolve { kind: sitewatch::DARK },
+    },
+    Rule {
+        event: "domain.unwatched",
+        then: Then::Resolve { kind: sitewatch::DARK },
+    },
+    Rule {
+        event: "certificate.soon",
+        then: Then::Raise {
+            title: |name| format!("The certificate of {name} is in its last third: it should have been renewed"),
+        },
+    },
+    Rule {
+        event: "certificate.urgent",
+        then: Then::Raise {
+            title: |name| format!("The certificate of {name} is about to end"),
+        },
+    },
+    Rule {
+        event: "certificate.bad",
+        then: Then::Raise {
+            title: |name| format!("Browsers refuse {name}: its certificate is not good"),
+        },
+    },
+    Rule {
+        event: "ns.mismatch",
+        then: Then::Raise {
+            title: |name| format!("{name} has name servers that do not fit its policy"),
+        },
+    },
+    // There is an answer again, though not the wanted one.
+    Rule {
+        event: "ns.mismatch",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
+        event: "ns.resolve_failed",
+        then: Then::Raise {
+            title: |name| format!("The name servers of {name} cannot be looked up"),
+        },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve { kind: "ns.mismatch" },
+    },
+    Rule {
+        event: "ns.recovered",
+        then: Then::Resolve {
+            kind: "ns.resolve_failed",
+        },
+    },
+    Rule {
+        event: "auth.refresh_reused",
+        then: Then::Raise {
+            title: |name| format!("A refresh token of {name} was used twice: somebody else may have it"),
+        },
+    },
+    Rule {
+        event: "audit.broken",
+        then: Then::Raise {
+            title: |_| "The audit was changed from outside: rows were altered or removed".into(),
+        },
+    },
+    Rule {
+        event: "audit.whole",
+        then: Then::Resolve { kind: "audit.broken" },
+    },
+    Rule {
+        event: "controller.offline",
+        then: Then::Raise {
+            title: |_| "No server can be reached: Lamplighter's own network seems to be down".into(),
+        },
+    },
+    Rule {
+        event: "controller.disk_full",
+        then: Then::Raise {
+            title: |_| "The disk that Lamplighter's data lies on is full, or nearly".into(),
+        },
+    },
+    Rule {
+        event: "controller.disk_room",
+        then: Then::Resolve {
+            kind: "controller.disk_full",
+        },
+    },
+    Rule {
+        event: "resolver.silent",
+        then: Then::Raise {
+            title: |name| format!("The name servers that Lamplighter asks do not answer: {name}"),
+        },
+    },
+    Rule {
+        event: "resolver.recovered",
+        then: Then::Resolve {
+            kind: "resolver.silent",
+        },
+    },
+    Rule {
+        event: "controller.online",
+        then: Then::Resolve {
+            kind: "controller.offline",
+        },
+    },
+];
+
+/// What is said beside the alert itself.
+#[derive(Default, Clone, Copy)]
+struct Saying {
+    /// Nobody is to be told.
+    muted: bool,
+    /// Why it is told now: `rose`, `cause_over`, `silence_over`, `calm`; empty: because it happened.
+    note: &'static str,
+    /// What hangs on it.
+    hanging: Hanging,
+}
+
+impl Alert {
+    /// What it is about, for machines.
+    fn about(&self) -> serde_json::Value {
+        let (what, id, name) = &self.target;
+        notifications::catalogue::target(&self.kind, (what, *id, name), &self.part)
+    }
+
+    /// Everybody who may look sees that it is there; whom it is about, perhaps not.
+    fn for_eyes_of(mut self, role: Role) -> Alert {
+        if !role.may(Right::to_see(&self.kind)) {
+            let title = RULES.iter().find_map(|r| match r.then {
+                Then::Raise { title } if r.event == self.kind => Some(title),
+                _ => None,
+            });
+            self.title = title.map_or(WITHHELD.into(), |title| title(WITHHELD));
+            (self.target.1, self.target.2) = (0, WITHHELD.into());
+            self.evidence = "[]".into();
+        }
+        self
+    }
+}
+
+/// A fleet that goes dark at once is not written out.
+static LINES: LazyLock<Rations<()>> = LazyLock::new(|| Rations::new(60, Duration::from_secs(1)));
+
+/// The same for the daemon's log: what everybody may see of it.
+fn tell_log(event: &str, alert: Alert, saying: Saying) {
+    let Some(left_out) = LINES.next((), clock::mono()) else {
+        return;
+    };
+    let alert = alert.for_eyes_of(Role::Viewer);
+    let (what, id, name) = &alert.target;
+    let (id, target) = (alert.id.to_string(), format!("{what} {id} {name}"));
+    let mut fields = vec![
+        ("alert", id.as_str()),
+        ("level", &alert.level),
+        ("kind", &alert.kind),
+        ("target", &target),
+        ("title", &alert.title),
+        ("muted", if saying.muted { "yes" } else { "no" }),
+    ];
+    let left_out = left_out.to_string();
+    if left_out != "0" {
+        fields.push(("left_out_before", &left_out));
+    }
+    let level = match (event, alert.level.as_str()) {
+        ("alert.resolved", _) | (_, "INFO") => log::Level::Info,
+        (_, "WARNING") => log::Level::Warning,
+        _ => log::Level::Error,
+    };
+    log::line(level, "alerts", event, &fields);
+}
+
+/// Says what became of an alert, with all that a message needs: kind, variant, level, state, title, target (type, id,
+/// name, and its disk or recipient), part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms),
+/// flaps, and of [`Saying`] the rest. Who tells people reads this and not the alerts.
+fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Result<()> {
+    let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
+    let data = serde_json::json!({
+        "kind": alert.kind, "variant": alert.variant, "level": alert.level, "state": alert.state, "title": alert.title,
+        "target": alert.about(),
+        "part": alert.part, "evidence": evidence, "count": alert.count, "first_at": alert.first_at,
+        "last_at": alert.last_at, "flaps": alert.flaps, "muted": saying.muted, "note": saying.note,
+        "hanging": saying.hanging,
+    });
+    outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)?;
+    let (event, alert, saying) = (event.to_string(), alert.clone(), *saying);
+    tx.after_commit(move || tell_log(&event, alert, saying));
+    Ok(())
+}
+
+/// A change of state that nobody is told of unless they have subscribed to it.
+fn note(app: &App, tx: &Tx, event: &str, alert: &Alert, evidence: Option<String>) -> Result<()> {
+    let evidence = evidence.map(|line| vec![line]).unwrap_or_default();
+    let data = serde_json::json!({
+        "kind": alert.kind, "target": alert.target.2, "level": alert.level, "evidence": evidence,
+    });
+    outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
+}
+
+/// Alerts are over. People hear of it when they know of the alert and `muted` is not set; then what hung on it is looked at.
+fn over(app: &App, tx: &Tx, alerts: Vec<Alert>, muted: bool, at: Ms) -> Result<()> {
+    for alert in alerts {
+        if alert.state == "resolved" {
+            let muted = muted || alert.told.is_empty();
+            tell(
+                app,
+                tx,
+                "alert.resolved",
+                &alert,
+                &Saying {
+                    muted,
+                    ..Saying::default()
+                },
+            )?;
+        }
+        mute::cause_over(app, tx, &alert, at)?;
+    }
+    Ok(())
+}
+
+fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    match event.kind.as_str() {
+        "silence.began" | "silence.ended" => return mute::settle(app, tx, queries::open(tx)?, event.at),
+        // What lies where, and under whose silence, may be otherwise from now on.
+        "server.changed" | "domain.changed" | "group.deleted" | "deploy.ok" => {
+            mute::settle(app, tx, queries::quiet(tx)?, event.at)?;
+        }
+        _ => {}
+    }
+    if let Some(gone @ ("server" | "domain")) = event.kind.strip_suffix(".deleted") {
+        let gone = queries::resolve_all(tx, (gone, event.target_id), event.at)?;
+        return over(app, tx, gone, false, event.at);
+    }
+    if event.kind.starts_with("metric.") {
+        return figure(app, tx, event);
+    }
+    if event.kind == rules::CHANGED {
+        return unruled(app, tx, event);
+    }
+    // What ends because something else begins with the same thing is not good news.
+    let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
+    if event.target_type == "domain" && event.kind.starts_with("certificate.") && event.kind != "certificate.failed" {
+        for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
+            let before = queries::resolve(tx, kind, "", ("domain", event.target_id), raises, event.at)?;
+            over(app, tx, before, raises, event.at)?;
+        }
+    }
+    for rule in RULES.iter().filter(|r| r.event == event.kind) {
+        let name = [text(event, "name"), text(event, "login")]
+            .into_iter()
+            .find(|t| !t.is_empty())
+            .unwrap_or_default();
+        let part = text(event, "part");
+        match rule.then {
+            Then::Raise { title } => {
+                let target = (event.target_type.as_str(), event.target_id, name.as_str());
+                let Some(level) = rules::level(tx, rule.event, (target.0, target.1), worse(event))? else {
+                    continue;
+                };
+                let variant = text(event, "variant");
+                let varied = words::word(Lang::En, &format!("alert.{}.{variant}", rule.event), None);
+                let title = varied.map_or_else(|| title(&name), |words| words.replace("{name}", &name));
+                let what = queries::What {
+                    kind: rule.event,
+                    part: &part,
+                    variant: &variant,
+                    level,
+                    title: &title,
+                    evidence: &evidence(event),
+                    since: since(event),
+                };
+                let raised = queries::raise(tx, what, target, event.at)?;
+                mute::raised(app, tx, raised, event.at)?;
+            }
+            Then::Resolve { kind } => {
+                let target = (event.target_type.as_str(), event.target_id);
+                let for_good = raises || event.kind == "deploy.ok";
+                let alerts = queries::resolve(tx, kind, &part, target, for_good, event.at)?;
+                over(app, tx, alerts, raises, event.at)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A figure is beyond its limit, or fine again. The rule has decided everything.
+fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let part = format!("{}:{}", event.data["rule"], text(event, "part"));
+    let (kind, target) = (text(event, "kind"), (event.target_type.as_str(), event.target_id));
+    if event.kind == rules::CLEARED {
+        let cleared = queries::resolve(tx, &kind, &part, target, event.data["for_good"] == true, event.at)?;
+        return over(app, tx, cleared, false, event.at);
+    }
+    let (name, title, level) = (text(event, "name"), text(event, "title"), text(event, "level"));
+    let what = queries::What {
+        kind: &kind,
+        part: &part,
+        variant: "",
+        level: &level,
+        title: &title,
+        evidence: &evidence(event),
+        since: since(event),
+    };
+    let target = (target.0, target.1, name.as_str());
+    let raised = queries::raise(tx, what, target, event.at)?;
+    mute::raised(app, tx, raised, event.at)
+}
+
+/// What no rule holds for any more is over.
+fn unruled(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    let kind = text(event, "kind");
+    for (target, id, part) in queries::targets(tx, &kind)? {
+        let target = (target.as_str(), id);
+        if rules::level(tx, &kind, target, None)?.is_none() {
+            let unruled = queries::resolve(tx, &kind, &part, target, true, event.at)?;
+            over(app, tx, unruled, false, event.at)?;
+        }
+    }
+    Ok(())
+}
+
+fn text(event: &Event, key: &str) -> String {
+    let value = event.data.get(key).and_then(|v| v.as_str());
+    value.unwrap_or_default().to_string()
+}
+
+/// When the condition began: what waits for its time, or for some polls in vain, is told later than that.
+fn since(event: &Event) -> Ms {
+    clock::parse_utc(&text(event, "since")).unwrap_or(event.at)
+}
+
+/// How bad the event itself says it is, when it says so.
+fn worse(event: &Event) -> Option<&'static str> {
+    let told = event.data.get("level")?.as_str()?;
+    ["WARNING", "ERROR", "CRITICAL"]
+        .into_iter()
+        .find(|level| *level == told)
+}
+
+/// The event's own sentences (`evidence`), or its fields as `key: value`.
+fn evidence(event: &Event) -> String {
+    if let Some(list) = event.data.get("evidence").filter(|v| v.is_array()) {
+        return list.to_string();
+    }
+    let fields = event
+        .data
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != "name");
+    let lines: Vec<String> = fields
+        .map(|(key, value)| {
+            format!(
+                "{key}: {}",
+                value.as_str().map_or_else(|| value.to_string(), String::from)
+            )
+        })
+        .collect();
+    serde_json::json!(lines).to_string()
+}
+
+/// One alert as this role may see it, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Alert>, role: Role) -> Result<Alert> {
+    Ok(find(conn, id)?.for_eyes_of(role))
+}
+
+fn find(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("alert"))
+}
+
+/// Newest first, as this role may see them, and how many there are.
+pub fn list(conn: &Conn, filter: &Filter, role: Role) -> Result<(Vec<Alert>, i64)> {
+    let (alerts, total) = queries::list(conn, filter)?;
+    Ok((alerts.into_iter().map(|a| a.for_eyes_of(role)).collect(), total))
+}
+
+/// What hangs on an alert that is open.
+pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Hanging> {
+    queries::hanging(conn, alert)
+}
+
+/// How many alerts are not over.
+pub fn open(conn: &Conn) -> Result<i64> {
+    queries::count_open(conn)
+}
+
+/// Is there an open alert of this kind about this?
+pub fn is_open(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<bool> {
+    Ok(queries::burning(conn, kind, target)?.is_some())
+}
+
+/// How many alerts nobody has looked after yet.
+pub fn firing(conn: &Conn) -> Result<i64> {
+    queries::firing(conn)
+}
+
+/// Somebody has taken notice.
+pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Result<()> {
+    let alert = find(tx, id)?;
+    if alert.state != "firing" {
+        let say = format!("This alert is {} already.", alert.state);
+        return Err(Error::new(Kind::Conflict, "alert_not_firing", say));
+    }
+    queries::acknowledge(tx, id, by.actor, clock::now())?;
+    let data = serde_json::json!({ "kind": alert.kind, "target": alert.target.2 });
+    audit::append(tx, &app.vault, by, "alert.acknowledge", &format!("alert {id}"), &data)?;
+    outbox::emit(tx, &app.wakes.events, "alert.acknowledged", ("alert", id.get()), &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alert_can_be_subscribed_to_and_has_words_and_a_rule() {
+        use rules::model::{BUILTIN, SERIES};
+        let raising = || {
+            RULES
+                .iter()
+                .filter(|r| matches!(r.then, Then::Raise { .. }))
+                .map(|r| r.event)
+        };
+        for kind in raising().chain(SERIES.iter().map(|s| s.kind)) {
+            let known = notifications::catalogue::KINDS.iter().find(|k| k.name == kind);
+            assert!(
+                known.is_some_and(|k| k.is_alert),
+                "{kind} is missing in notifications/catalogue.rs"
+            );
+        }
+        for words in raising().map(|kind| format!("alert.{kind}")) {
+            assert!(words::word(Lang::Ru, &words, None).is_some(), "{words} has no words");
+        }
+        let mut ruled: Vec<_> = BUILTIN.iter().filter_map(|b| b.event().map(|e| e.name)).collect();
+        let mut raised: Vec<_> = raising().collect();
+        ruled.sort_unstable();
+        raised.sort_unstable();
+        assert_eq!(ruled, raised);
+    }
+}

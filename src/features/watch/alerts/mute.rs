@@ -1,0 +1,232 @@
+//! One message for one cause. While a server is dark, what hangs on it is raised, seen and resolved like any other alert,
+//! but sends no message; while Lamplighter has no network, nothing does; and people ask for silence, or an alert flaps.
+//! Whatever the reason, it ends with the same question: is there something that people do not know yet? Then it is told.
+//!
+//! What was muted by a cause gets some time after it for a second look: mostly it is good again by itself.
+
+use super::queries::Raised;
+use super::{Alert, Hanging, Quiet, Saying, Why, flap, note, queries, tell};
+use crate::app::App;
+use crate::base::clock::{self, MINUTE, Ms};
+use crate::base::error::Result;
+use crate::base::id::Id;
+use crate::db::{Conn, Tx};
+use crate::features::watch::silences;
+use crate::features::watch::silences::model::Subject;
+use crate::settings;
+
+/// Alerts that others hang on.
+const OFFLINE: &str = "controller.offline";
+const DARK: &str = "server.unreachable";
+/// Nothing but a person keeps these quiet: somebody may be breaking in just now.
+const ALARMS: [&str; 3] = ["auth.refresh_reused", "host.key_changed", "audit.broken"];
+/// These hang on our own network and on no server.
+const FAR: [&str; 4] = [DARK, "ns.mismatch", "ns.resolve_failed", "notification.dead"];
+/// The watch over certificates looks each minute at what it was told to look at again.
+const SECOND_LOOK: Ms = 3 * MINUTE;
+
+/// An alert was raised: is it the first of many, does anything keep it quiet, and what hangs on it?
+pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
+    let Raised {
+        mut alert,
+        rose,
+        reopened,
+    } = raised;
+    if reopened {
+        note(app, tx, "alert.reopened", &alert, None)?;
+    }
+    let begun = match alert.count {
+        1 if !ALARMS.contains(&alert.kind.as_str()) => flap::begins(tx, &alert, at)?,
+        _ => None,
+    };
+    alert.flaps = begun.unwrap_or(alert.flaps);
+    decide(app, tx, &mut alert, at)?;
+    let why = alert.quiet.as_ref().map(|q| q.why);
+    let hanging = hang(app, tx, &alert, at)?;
+    let saying = Saying {
+        muted: why.is_some() && !(begun.is_some() && why == Some(Why::Flapping)),
+        note: if rose { "rose" } else { "" },
+        hanging,
+    };
+    if !saying.muted && alert.state == "firing" {
+        alert.told.clone_from(&alert.level);
+    }
+    queries::set_quiet(tx, &alert)?;
+    let event = if begun.is_some() {
+        "alert.flapping"
+    } else {
+        "alert.raised"
+    };
+    tell(app, tx, event, &alert, &saying)
+}
+
+/// Alerts that a change elsewhere may have made quiet or audible.
+pub fn settle(app: &App, tx: &Tx, alerts: Vec<Alert>, now: Ms) -> Result<()> {
+    for mut alert in alerts {
+        let before = alert.clone();
+        let was = decide(app, tx, &mut alert, now)?;
+        let news = alert.quiet.is_none() && alert.state == "firing" && alert.told != alert.level;
+        if let (Some(was), true) = (was, news) {
+            alert.told.clone_from(&alert.level);
+            let note = match was.why {
+                Why::Muted => "cause_over",
+                Why::Silenced => "silence_over",
+                Why::Flapping => "calm",
+            };
+            let hanging = queries::hanging(tx, &alert)?;
+            let saying = Saying {
+                muted: false,
+                note,
+                hanging,
+            };
+            tell(app, tx, "alert.raised", &alert, &saying)?;
+        }
+        if (&before.quiet, &before.told) != (&alert.quiet, &alert.told) {
+            queries::set_quiet(tx, &alert)?;
+        }
+    }
+    Ok(())
+}
+
+/// A cause is over, or good for the moment: what hung on it is looked at.
+pub fn cause_over(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<()> {
+    hang(app, tx, alert, at).map(drop)
+}
+
+/// What hangs on a server; `None` while it is not dark.
+pub fn on_server(conn: &Conn, server: i64) -> Result<Option<Hanging>> {
+    let Some(id) = queries::burning(conn, DARK, ("server", server))? else {
+        return Ok(None);
+    };
+    let alert = super::find(conn, Id::new(id))?;
+    queries::hanging(conn, &alert).map(Some)
+}
+
+/// Each few seconds: who has had a second look, and who is calm?
+pub fn beat(app: &App) -> Result<()> {
+    let now = clock::now();
+    let idle = app
+        .db
+        .read(|conn| Ok(queries::waited(conn, now)?.is_empty() && flap::calm(conn, now)?.is_empty()))?;
+    if idle {
+        return Ok(());
+    }
+    app.db.write_reserved(|tx| {
+        for alert in flap::calm(tx, now)? {
+            let left = flap::end(app, tx, alert, now)?;
+            settle(app, tx, left.into_iter().collect(), now)?;
+        }
+        settle(app, tx, queries::waited(tx, now)?, now)
+    })
+}
+
+/// Settles what hangs on this alert, and counts it.
+fn hang(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<Hanging> {
+    let children = match alert.kind.as_str() {
+        DARK => queries::about_server(tx, alert.target.1, alert.id)?,
+        OFFLINE => queries::open(tx)?,
+        _ => return Ok(Hanging::default()),
+    };
+    settle(app, tx, children, at)?;
+    queries::hanging(tx, alert)
+}
+
+/// Finds what keeps an alert quiet now; a change is an event. Gives what kept it quiet before.
+fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Quiet>> {
+    let was = alert.quiet.take();
+    alert.quiet = match (reason(tx, alert)?, &was) {
+        (
+            None,
+            Some(Quiet {
+                why: Why::Muted,
+                by,
+                until,
+            }),
+        ) => {
+            let until = match until {
+                Some(until) => *until,
+                None => now + second_look(tx, alert)?,
+            };
+            let (why, by) = (Why::Muted, *by);
+            (until > now).then_some(Quiet {
+                why,
+                by,
+                until: Some(until),
+            })
+        }
+        (reason, _) => reason,
+    };
+    let key = |q: &Option<Quiet>| q.as_ref().map(|q| (q.why, q.by));
+    if key(&was) == key(&alert.quiet) {
+        return Ok(was);
+    }
+    match &alert.quiet {
+        None => note(app, tx, "alert.audible", alert, None)?,
+        Some(q) => {
+            if q.why == Why::Silenced {
+                alert.told.clear(); // at its end people want to hear what is left
+            }
+            let (event, what) = match q.why {
+                Why::Muted => ("alert.muted", "by alert"),
+                Why::Silenced => ("alert.silenced", "by silence"),
+                Why::Flapping => return Ok(was), // has an event of its own
+            };
+            note(app, tx, event, alert, Some(format!("{what} {}", q.by)))?;
+        }
+    }
+    Ok(was)
+}
+
+/// Another alert, a silence, or its own unrest.
+fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Quiet>> {
+    let subject = Subject::of(conn, &alert.kind, (&alert.target.0, alert.target.1))?;
+    if let Some(by) = cause(conn, &subject)? {
+        let (why, until) = (Why::Muted, None);
+        return Ok(Some(Quiet { why, by, until }));
+    }
+    if let Some(silence) = silences::covering(conn, &subject)? {
+        return Ok(Some(Quiet {
+            why: Why::Silenced,
+            by: silence.id.get(),
+            until: Some(silence.ends_at),
+        }));
+    }
+    let flaps = Quiet {
+        why: Why::Flapping,
+        by: 0,
+        until: None,
+    };
+    Ok((alert.flaps > 0).then_some(flaps))
+}
+
+/// The alert that tells of the cause: our own network, or every server that it hangs on.
+fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
+    let kind = subject.kind.as_str();
+    if ALARMS.contains(&kind) || kind == OFFLINE {
+        return Ok(None);
+    }
+    if let Some(id) = queries::burning(conn, OFFLINE, ("controller", 0))? {
+        return Ok(Some(id));
+    }
+    if FAR.contains(&kind) {
+        return Ok(None);
+    }
+    let mut first = None;
+    for (server, _) in &subject.servers {
+        match queries::burning(conn, DARK, ("server", server.get()))? {
+            // Where no Glances ever answered, its silence says nothing about the machine.
+            Some(id) if super::find(conn, Id::new(id))?.variant != "never" => first = first.or(Some(id)),
+            _ => return Ok(None),
+        }
+    }
+    Ok(first)
+}
+
+/// How long until it is known whether something is still bad.
+fn second_look(conn: &Conn, alert: &Alert) -> Result<Ms> {
+    let usual = match alert.kind.starts_with("ns.") {
+        true => settings::number(conn, "nswatch.interval_min")? * MINUTE,
+        false => 0,
+    };
+    Ok(usual + SECOND_LOOK)
+}

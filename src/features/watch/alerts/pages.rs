@@ -1,0 +1,249 @@
+//! The alerts as a page, and taking notice of one.
+
+use super::{Alert, Filter, Hanging, Why, api, mute, queries};
+use crate::access::Right;
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Result};
+use crate::base::id::Id;
+use crate::db::Conn;
+use crate::features::fleet::servers::pages::words;
+use crate::features::watch::notifications::{self, Level, catalogue};
+use crate::features::watch::silences;
+use crate::http::page::{self, query};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Panel, Route, route};
+use serde::Serialize;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/alerts", Right::Read, list),
+    route(Post, "/alerts/{id}/ack", Right::Edit, acknowledge),
+];
+
+/// See [`Panel`]; shown by `servers/_quiet.html`.
+pub const PANELS: &[Panel] = &[
+    Panel {
+        on: "server",
+        slot: "hanging",
+        data: |ctx, id| {
+            let hanging = ctx.app.db.read(|conn| mute::on_server(conn, id))?;
+            Ok(serde_json::json!(hanging))
+        },
+    },
+    Panel {
+        on: "server",
+        slot: "alerts",
+        data: |ctx, id| open_about(ctx, ("server", id)),
+    },
+    Panel {
+        on: "domain",
+        slot: "alerts",
+        data: |ctx, id| open_about(ctx, ("domain", id)),
+    },
+];
+
+/// What is open about one thing; shown by `alerts/_open.html`.
+#[derive(Serialize)]
+struct Open {
+    /// The worst first, of several the oldest.
+    rows: Vec<Row>,
+    /// The mount points of disks among them.
+    disks: Vec<String>,
+}
+
+fn open_about(ctx: &Ctx, target: (&str, i64)) -> Result<serde_json::Value> {
+    let open = ctx.app.db.read(|conn| {
+        let mut open = queries::about(conn, target)?;
+        open.sort_by_key(|a| (std::cmp::Reverse(Level::parse(&a.level)), a.first_at, a.id.get()));
+        let disk = |a: &Alert| {
+            Some(
+                catalogue::target(&a.kind, ("", 0, ""), &a.part)["disk"]
+                    .as_str()?
+                    .to_string(),
+            )
+        };
+        let disks = open.iter().filter_map(disk).collect();
+        let rows = open.into_iter().map(|a| full(conn, a)).collect::<Result<Vec<_>>>()?;
+        Ok(Open { rows, disks })
+    })?;
+    match open.rows.is_empty() {
+        true => Ok(serde_json::Value::Null),
+        false => serde_json::to_value(open).map_err(Error::internal),
+    }
+}
+
+/// Why an alert sends no messages, as its row says it.
+#[derive(Serialize)]
+pub struct QuietRow {
+    why: &'static str,
+    /// The alert that mutes it: its number, kind and whom that is about.
+    cause: Option<(i64, String, String)>,
+    /// The silence it is under.
+    silence: Option<silences::pages::Row>,
+    until: Option<Ms>,
+}
+
+/// An alert as pages show it.
+#[derive(Serialize)]
+pub struct Row {
+    id: i64,
+    /// Which glyph stands for its level.
+    glyph: &'static str,
+    level: String,
+    state: String,
+    kind: String,
+    /// Its words: `alert.server.unreachable`, …
+    words: String,
+    variant: String,
+    title: String,
+    evidence: Vec<String>,
+    target: (String, i64),
+    target_name: String,
+    target_href: Option<String>,
+    count: i64,
+    first_at: Ms,
+    last_at: Ms,
+    acked_by: Option<String>,
+    resolved_at: Option<Ms>,
+    flapping: bool,
+    good_since: Option<Ms>,
+    quiet: Option<QuietRow>,
+    hanging: Hanging,
+    /// The rule that raised it, where it is one of figures.
+    rule: Option<i64>,
+    /// Whom a message has reached, and when.
+    told: Vec<(String, Ms)>,
+}
+
+/// The same with whatever keeps it quiet, and what hangs on it.
+fn full(conn: &Conn, a: Alert) -> Result<Row> {
+    let hanging = super::hanging(conn, &a)?;
+    let told = notifications::told_of(conn, (&a.kind, &a.part), (&a.target.0, a.target.1), a.first_at)?;
+    let quiet = match a.quiet.clone() {
+        None => None,
+        Some(q) => Some(QuietRow {
+            why: q.why.name(),
+            cause: match q.why {
+                Why::Muted => queries::get(conn, Id::new(q.by))?.map(|c| (c.id.get(), c.kind, c.target.2)),
+                _ => None,
+            },
+            silence: match q.why {
+                Why::Silenced => silences::find(conn, Id::new(q.by))?.map(silences::pages::row),
+                _ => None,
+            },
+            until: q.until,
+        }),
+    };
+    Ok(Row {
+        quiet,
+        hanging,
+        told,
+        ..row(a)
+    })
+}
+
+/// Puts a row together.
+pub fn row(a: Alert) -> Row {
+    let glyph = match (a.state.as_str(), a.level.as_str()) {
+        ("resolved", _) => "ok",
+        (_, "INFO") => "info",
+        (_, "WARNING") => "flick",
+        _ => "dark",
+    };
+    Row {
+        id: a.id.get(),
+        glyph,
+        target_href: page::place((&a.target.0, a.target.1)),
+        words: words(&a.kind, &a.variant),
+        variant: a.variant,
+        target: (a.target.0, a.target.1),
+        target_name: a.target.2,
+        flapping: a.flaps > 0 && a.state != "resolved",
+        good_since: a.good_since,
+        quiet: None,
+        hanging: Hanging::default(),
+        rule: match a.part.split_once(':') {
+            Some((rule, _)) if a.kind.starts_with("metric.") => rule.parse().ok(),
+            _ => None,
+        },
+        told: Vec::new(),
+        level: a.level,
+        state: a.state,
+        kind: a.kind,
+        title: a.title,
+        evidence: serde_json::from_str(&a.evidence).unwrap_or_default(),
+        count: a.count,
+        first_at: a.first_at,
+        last_at: a.last_at,
+        acked_by: a.acked_by,
+        resolved_at: a.resolved_at,
+    }
+}
+
+/// How many alerts there are in each state.
+#[derive(Serialize)]
+struct Counts {
+    firing: i64,
+    acknowledged: i64,
+    resolved: i64,
+}
+
+#[derive(Serialize)]
+struct Content {
+    state: &'static str,
+    counts: Counts,
+    items: Vec<Row>,
+    prev: Option<String>,
+    next: Option<String>,
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let asked = api::filter(ctx.request)?;
+    let state = match asked.state {
+        "acknowledged" => "acknowledged",
+        "resolved" => "resolved",
+        _ => "firing",
+    };
+    let filter = Filter { state, ..asked };
+    let (limit, offset) = (filter.limit, filter.offset);
+    let role = ctx.actor()?.role();
+    let (items, total, counts) = ctx.app.db.read(|conn| {
+        let (alerts, total) = super::list(conn, &filter, role)?;
+        let items = alerts.into_iter().map(|a| full(conn, a)).collect::<Result<Vec<_>>>()?;
+        let count = |state| {
+            super::list(
+                conn,
+                &Filter {
+                    state,
+                    limit: 1,
+                    ..Filter::default()
+                },
+                role,
+            )
+            .map(|(_, n)| n)
+        };
+        let counts = Counts {
+            firing: count("firing")?,
+            acknowledged: count("acknowledged")?,
+            resolved: count("resolved")?,
+        };
+        Ok((items, total, counts))
+    })?;
+    let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);
+    let content = Content {
+        state,
+        counts,
+        items,
+        prev: (offset > 0).then(|| at((offset - limit).max(0))),
+        next: (offset + limit < total).then(|| at(offset + limit)),
+    };
+    page::show(ctx, "alerts/list.html", content)
+}
+
+fn acknowledge(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "alert")?;
+    let actor = ctx.actor()?;
+    ctx.app.db.write(|tx| super::acknowledge(ctx.app, tx, id, actor.by()))?;
+    Ok(Reply::see_other("/alerts"))
+}

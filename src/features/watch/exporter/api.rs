@@ -1,0 +1,133 @@
+//! `/metrics`, and who may read it: whoever may read the fleet anyway, the scraper that shows the token, and, as far as
+//! the setting `exporter.local` goes, programs on Lamplighter's own machine.
+
+use super::text::{CONTENT_TYPE, Text};
+use super::{fleet, own, queries};
+use crate::access::{Right, token};
+use crate::audit;
+use crate::base::clock;
+use crate::base::error::{Error, Result};
+use crate::base::random;
+use crate::base::secret::Secret;
+use crate::features::house::remote_store;
+use crate::http::input::Input;
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Delete, Get, Post, Put};
+use crate::http::request::Request;
+use crate::http::route::{Ctx, Route, route};
+use crate::settings;
+use ring::digest;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/metrics", Right::Public, scrape),
+    route(Post, "/api/exporter/token", Right::Administer, new_token),
+    route(Delete, "/api/exporter/token", Right::Administer, drop_token),
+    route(Put, "/api/exporter/push-secret", Right::Administer, set_push_secret),
+];
+
+/// How much somebody may read.
+#[derive(PartialEq, PartialOrd)]
+enum Sight {
+    Own,
+    All,
+}
+
+fn scrape(ctx: &Ctx) -> Result<Reply> {
+    let sight = sight(ctx)?.ok_or_else(token::unauthorized)?;
+    let mut out = Text::default();
+    own::write(ctx, &mut out)?;
+    if sight == Sight::All && ctx.request.param("fleet") != Some("0") {
+        fleet::write(ctx.app, &mut out)?;
+    }
+    Ok(Reply::bytes(CONTENT_TYPE, out.0.into_bytes()))
+}
+
+fn sight(ctx: &Ctx) -> Result<Option<Sight>> {
+    if ctx.maybe_actor().is_some_and(|actor| actor.role().may(Right::Read)) {
+        return Ok(Some(Sight::All));
+    }
+    if let (None, Some(shown)) = (ctx.maybe_actor(), bearer(ctx.request)) {
+        let kept = ctx.app.db.read(|conn| queries::get(conn, super::TOKEN))?;
+        // Both are hashes of 256 random bits: comparing them tells nothing about either.
+        let fits = kept.is_some_and(|(hash, _)| hash == hash_of(shown));
+        return Ok(fits.then_some(Sight::All));
+    }
+    let local = ctx.app.db.read(|conn| settings::number(conn, "exporter.local"))?;
+    Ok(match ctx.request.local {
+        true if local == 2 => Some(Sight::All),
+        true if local == 1 => Some(Sight::Own),
+        _ => None,
+    })
+}
+
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("authorization")?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn hash_of(token: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+/// A new token for scrapers, shown once; the one before it ends.
+pub(super) fn make_token(ctx: &Ctx) -> Result<String> {
+    let (actor, token) = (ctx.actor()?, random::token());
+    ctx.app.db.write(|tx| {
+        queries::put(tx, super::TOKEN, &hash_of(&token), clock::now(), actor.login())?;
+        let none = serde_json::json!({});
+        audit::append(tx, &ctx.app.vault, actor.by(), "exporter.token", "exporter", &none)
+    })?;
+    Ok(token)
+}
+
+fn new_token(ctx: &Ctx) -> Result<Reply> {
+    Input::read(ctx.request)?.finish(&[])?;
+    let token = make_token(ctx)?;
+    Ok(Reply::json(&serde_json::json!({ "token": token }))?.with_status(201))
+}
+
+/// Ends the token; 404 when there is none.
+pub(super) fn end_token(ctx: &Ctx) -> Result<()> {
+    let actor = ctx.actor()?;
+    ctx.app.db.write(|tx| {
+        if !queries::remove(tx, super::TOKEN)? {
+            return Err(Error::not_found("token"));
+        }
+        let none = serde_json::json!({});
+        audit::append(tx, &ctx.app.vault, actor.by(), "exporter.token_end", "exporter", &none)
+    })
+}
+
+fn drop_token(ctx: &Ctx) -> Result<Reply> {
+    end_token(ctx)?;
+    Ok(Reply::status(204))
+}
+
+/// Longer ones are not typed and not given out.
+const SECRET_MAX: usize = 1_000;
+
+/// `{"secret": "…"}`; empty or null forgets it.
+pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
+    let mut input = Input::read(ctx.request)?;
+    let secret: Option<Secret> = input.secret("secret", SECRET_MAX).flatten();
+    input.finish(&[])?;
+    let actor = ctx.actor()?;
+    ctx.app.db.write(|tx| {
+        remote_store::set_secret(ctx.app, tx, secret.as_ref(), actor.login())?;
+        let detail = serde_json::json!({ "set": secret.is_some() });
+        audit::append(
+            tx,
+            &ctx.app.vault,
+            actor.by(),
+            "exporter.push_secret",
+            "exporter",
+            &detail,
+        )
+    })
+}
+
+fn set_push_secret(ctx: &Ctx) -> Result<Reply> {
+    keep_push_secret(ctx)?;
+    Ok(Reply::status(204))
+}

@@ -1,0 +1,180 @@
+//! The fleet's last values. Read in one pass and written family by family, as the format wants it; what is too old to be
+//! true is left out, so that a dark server's line ends instead of lying flat.
+
+use super::text::{Kind, Text};
+use crate::app::App;
+use crate::base::clock::{self, Ms, SECOND};
+use crate::base::error::Result;
+use crate::features::fleet::metrics::glances::{Disk, Sample};
+use crate::features::fleet::metrics::names::{self, NAMES, Name};
+use crate::features::fleet::metrics::series::{self, METRICS, Unit};
+use crate::features::fleet::servers::{self, LampRow, State, latest};
+use crate::features::proxy::domains;
+use std::collections::HashMap;
+
+/// Older values are nobody's last ones: the slowest poll is an hour, the usual one half a minute.
+const STALE_MS: Ms = 300 * SECOND;
+
+/// What a state's number says.
+pub const STATE_HELP: &str = "0: up. 1: degraded, an alert is open. 2: down. Who has not answered yet has none.";
+
+/// A state as a number.
+pub fn state(state: State) -> Option<f64> {
+    match state {
+        State::Up => Some(0.0),
+        State::Degraded => Some(1.0),
+        State::Down => Some(2.0),
+        State::Pending => None,
+    }
+}
+
+struct Server {
+    row: LampRow,
+    last: Option<Last>,
+}
+
+struct Last {
+    at_ms: Ms,
+    values: [Option<f64>; METRICS.len()],
+    memory_used: Option<f64>,
+    memory_size: Option<f64>,
+    cores: Option<f64>,
+    disks: Vec<Disk>,
+}
+
+impl Last {
+    fn read(last: &latest::Text) -> Option<Last> {
+        let sample: Sample = serde_json::from_str(last.sample).ok()?;
+        let mut values = [None; METRICS.len()];
+        for (i, steps) in series::values(&sample, last.took_ms) {
+            values[i] = Some(METRICS[i].unit.of_steps(steps as f64));
+        }
+        Some(Last {
+            at_ms: last.at_ms,
+            values,
+            memory_used: sample.mem_used.map(|n| n as f64),
+            memory_size: sample.mem_total.map(|n| n as f64),
+            cores: sample.cpu_cores.map(f64::from),
+            disks: serde_json::from_str(last.disks).ok()?,
+        })
+    }
+}
+
+/// Appends all of it.
+pub fn write(app: &App, out: &mut Text) -> Result<()> {
+    let list = app.db.read(servers::lamps)?;
+    let mut place = HashMap::with_capacity(list.len());
+    let mut all = Vec::with_capacity(list.len());
+    for row in list {
+        place.insert(row.id, (all.len(), STALE_MS.max(3 * row.interval_s * SECOND)));
+        all.push(Server { row, last: None });
+    }
+    let now = clock::now();
+    latest::each(&app.metrics, |last| {
+        if let Some((i, stale_ms)) = place.get(&last.server)
+            && now - last.at_ms <= *stale_ms
+        {
+            all[*i].last = Last::read(&last);
+        }
+    })?;
+
+    out.0.reserve(all.len() * 2_048);
+    let mut family = |name: &str, help: &str, of: &dyn Fn(&Server) -> Option<f64>| {
+        out.family(name, Kind::Gauge, help);
+        for server in &all {
+            if let Some(value) = of(server) {
+                out.value(name, &[("server", &server.row.name)], value);
+            }
+        }
+    };
+    let known = |s: &Server| s.row.status != "provisioning";
+    let flag = |is: bool| Some(f64::from(u8::from(is)));
+    family("lamplighter_server_up", "1: Glances answers. 0: it is down.", &|s| {
+        flag(s.row.status == "ok").filter(|_| known(s))
+    });
+    family("lamplighter_server_state", STATE_HELP, &|s| state(s.row.state));
+    let alerts = |s: &Server| Some(s.row.alerts as f64).filter(|_| known(s));
+    family("lamplighter_server_alerts_open", "Open alerts about a server.", &alerts);
+    family(
+        "lamplighter_server_silenced",
+        "1: nobody wants a message about it.",
+        &|s| flag(s.row.silenced).filter(|_| known(s)),
+    );
+    let at = |s: &Server| Some(s.last.as_ref()?.at_ms as f64 / 1e3);
+    family(
+        "lamplighter_server_last_poll_timestamp_seconds",
+        "When the last good poll began.",
+        &at,
+    );
+    for (i, name) in NAMES.iter().enumerate().take(METRICS.len()) {
+        family(name.name, name.help, &|s| {
+            Some(names::convert(name, s.last.as_ref()?.values[i]?))
+        });
+    }
+    let used = |s: &Server| s.last.as_ref()?.memory_used;
+    family("lamplighter_server_memory_used_bytes", "Memory in use.", &used);
+    family("lamplighter_server_memory_size_bytes", "Memory built in.", &|s| {
+        s.last.as_ref()?.memory_size
+    });
+    family("lamplighter_server_cpu_cores", "Logical cores.", &|s| {
+        s.last.as_ref()?.cores
+    });
+    file_systems(out, &all);
+    let name = "lamplighter_domain_state";
+    let help = "0: served as deployed. 1: it needs a person. 2: visitors do not get what they want. Who is not deployed has none.";
+    out.family(name, Kind::Gauge, help);
+    for (domain, lamp) in app.db.read(domains::lamps)? {
+        let value = match lamp {
+            "lit" => 0.0,
+            "flick" => 1.0,
+            "dark" => 2.0,
+            _ => continue,
+        };
+        out.value(name, &[("domain", domain.as_str())], value);
+    }
+    Ok(())
+}
+
+fn file_systems(out: &mut Text, all: &[Server]) {
+    const USED: Name = Name {
+        key: "",
+        name: "lamplighter_server_filesystem_used_bytes",
+        help: "Bytes in use on a file system.",
+        factor: 1.0,
+    };
+    const SIZE: Name = Name {
+        key: "",
+        name: "lamplighter_server_filesystem_size_bytes",
+        help: "Size of a file system.",
+        factor: 1.0,
+    };
+    let ratio = &NAMES[METRICS.len()];
+    let percent = |d: &Disk| {
+        d.percent
+            .map(|p| Unit::Percent.of_steps(Unit::Percent.to_steps(p) as f64))
+    };
+    type Of<'a> = &'a dyn Fn(&Disk) -> Option<f64>;
+    let families: [(&Name, Of); 3] = [
+        (ratio, &percent),
+        (&USED, &|d| d.used.map(|n| n as f64)),
+        (&SIZE, &|d| d.size.map(|n| n as f64)),
+    ];
+    for (name, of) in families {
+        out.family(name.name, Kind::Gauge, name.help);
+        for server in all {
+            // A mount point that is listed twice would be a series that is there twice: the whole scrape would fail.
+            let mut seen: Vec<&str> = Vec::new();
+            for disk in server.last.iter().flat_map(|last| &last.disks) {
+                let Some(value) = of(disk).filter(|_| !seen.contains(&disk.mount.as_str())) else {
+                    continue;
+                };
+                seen.push(&disk.mount);
+                let labels = [
+                    ("server", server.row.name.as_str()),
+                    ("mountpoint", disk.mount.as_str()),
+                ];
+                out.value(name.name, &labels, names::convert(name, value));
+            }
+        }
+    }
+}

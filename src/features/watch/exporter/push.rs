@@ -1,0 +1,210 @@
+//! Samples for an engine beside us: VictoriaMetrics' `/api/v1/import`, one JSON object a series. What is still to be sent
+//! lies where it lies anyway: polls stay as rows until they are pushed, at most `push.buffer_hours` long, and a cursor says
+//! how far we have come. It moves when the engine has taken everything up to it: after a failure some samples go twice,
+//! with the same time and value, which the engine takes for one.
+
+use super::text::{Kind, Text};
+use crate::app::App;
+use crate::base::clock::{self, HOUR, MINUTE, Ms, SECOND};
+use crate::base::error::{Error, Result};
+use crate::base::log;
+use crate::base::process::Cancel;
+use crate::features::fleet::metrics::names::{self, NAMES, Name};
+use crate::features::fleet::metrics::series::DISK;
+use crate::features::fleet::metrics::store::{Store, Track};
+use crate::features::fleet::servers::{self, LampRow};
+use crate::features::house::remote_store::{self, Engine};
+use crate::settings;
+use std::fmt::Write;
+
+/// Notes in `metrics.db`: the second up to which everything was pushed, samples sent, and what went wrong last.
+const CURSOR: &str = "push.cursor";
+const SENT: &str = "push.sent";
+const FAILED: &str = "push.failed";
+/// A poll takes up to 5 s and waits up to 2 s to be stored; after this nothing older comes any more.
+const SETTLED_MS: Ms = 15 * SECOND;
+/// After an outage it is caught up on in parts of this length.
+const PART_MS: Ms = 10 * MINUTE;
+/// One request.
+const BODY_MAX: usize = 1 << 20;
+
+/// One beat: everything up to now, in parts.
+pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
+    let store = Store::new(app.metrics.clone());
+    let Some(engine) = remote_store::to_push(app)? else {
+        if store.note(CURSOR)?.is_some() {
+            store.set_note(CURSOR, None)?;
+            store.hold_from(None)?;
+        }
+        return Ok(());
+    };
+    let buffer_ms = app.db.read(|conn| settings::number(conn, "push.buffer_hours"))? * HOUR;
+    while !cancel.is_cancelled() {
+        let until = clock::now() - SETTLED_MS;
+        // A clock that was put back must not silence us until it has caught up.
+        let noted = store.note(CURSOR)?;
+        let from = noted.map_or(until, |s| s * SECOND).min(until).max(until - buffer_ms);
+        if noted.is_none() {
+            store.set_note(CURSOR, Some(i64::from(seconds(from))))?; // from now on
+        }
+        store.hold_from(Some(seconds(from)))?;
+        let to = until.min(from + PART_MS);
+        if to - from < SECOND {
+            break;
+        }
+        let sent = send_all(app, &store, &engine, (seconds(from), seconds(to)), cancel);
+        let so_far = store.note(SENT)?.unwrap_or(0);
+        match sent {
+            Ok(n) => {
+                store.set_note(CURSOR, Some(i64::from(seconds(to))))?;
+                store.hold_from(Some(seconds(to)))?;
+                store.set_note(SENT, Some(so_far + n))?;
+            }
+            Err(e) => {
+                store.set_note(CURSOR, Some(i64::from(seconds(from))))?;
+                store.set_note(FAILED, Some(store.note(FAILED)?.unwrap_or(0) + 1))?;
+                return Err(e);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seconds(at: Ms) -> u32 {
+    u32::try_from(at / SECOND).unwrap_or(0)
+}
+
+/// Sends what was measured in these seconds (the first included, the last not); how many samples that were.
+fn send_all(app: &App, store: &Store, engine: &Engine, (from, to): (u32, u32), cancel: &Cancel) -> Result<i64> {
+    let list = app.db.read(servers::lamps)?;
+    let (mut body, mut sent, mut waiting) = (String::new(), 0, 0);
+    for LampRow { id, name, .. } in &list {
+        for track in store.polls(*id, from, to)? {
+            waiting += track.points.len() as i64;
+            write_track(&mut body, name, &track);
+        }
+        if body.len() >= BODY_MAX {
+            send(engine, &body)?;
+            sent += std::mem::take(&mut waiting);
+            body.clear();
+        }
+        if cancel.is_cancelled() {
+            return Err(Error::internal("stopped"));
+        }
+    }
+    if !body.is_empty() {
+        send(engine, &body)?;
+        sent += waiting;
+    }
+    Ok(sent)
+}
+
+fn write_track(out: &mut String, server: &str, track: &Track) {
+    let mount = track.key.strip_prefix(DISK);
+    let key = if mount.is_some() { DISK } else { &track.key };
+    let Some(name) = NAMES.iter().find(|n| n.key == key) else {
+        return;
+    };
+    let mut metric = serde_json::Map::new();
+    metric.insert("__name__".into(), name.name.into());
+    metric.insert("server".into(), server.into());
+    if let Some(mount) = mount {
+        metric.insert("mountpoint".into(), mount.into());
+    }
+    let _ = write!(out, "{{\"metric\":{}", serde_json::Value::Object(metric));
+    list(
+        out,
+        "values",
+        track.points.iter().map(|(_, value)| value_of(name, *value)),
+    );
+    list(
+        out,
+        "timestamps",
+        track.points.iter().map(|(at, _)| i64::from(*at) * SECOND),
+    );
+    out.push_str("}\n");
+}
+
+fn value_of(name: &Name, value: f64) -> f64 {
+    names::convert(name, value)
+}
+
+fn list<T: std::fmt::Display>(out: &mut String, key: &str, items: impl Iterator<Item = T>) {
+    let _ = write!(out, ",\"{key}\":[");
+    for (n, item) in items.enumerate() {
+        let _ = write!(out, "{}{item}", if n > 0 { "," } else { "" });
+    }
+    out.push(']');
+}
+
+fn send(engine: &Engine, body: &str) -> Result<()> {
+    engine.import(body).inspect_err(|e| {
+        let fields = [("engine", engine.place()), ("error", e.to_string())];
+        let fields = fields.each_ref().map(|(key, value)| (*key, value.as_str()));
+        log::warning("exporter", "samples were not taken", &fields);
+    })
+}
+
+/// How the push is doing, for [`super::own`].
+pub fn figures(app: &App, out: &mut Text) -> Result<()> {
+    let store = Store::new(app.metrics.clone());
+    let Some(cursor) = store.note(CURSOR)? else {
+        return Ok(());
+    };
+    let lag = (clock::now() / SECOND - cursor).max(0) as f64;
+    let help = "Age of the newest samples that the engine has taken.";
+    out.one("lamplighter_push_lag_seconds", Kind::Gauge, help, lag);
+    let counters = [
+        (
+            "lamplighter_push_samples_total",
+            "Samples that the engine has taken.",
+            SENT,
+        ),
+        ("lamplighter_push_failures_total", "Attempts that failed.", FAILED),
+    ];
+    for (name, help, note) in counters {
+        let n = store.note(note)?.unwrap_or(0) as f64;
+        out.one(name, Kind::Counter, help, n);
+    }
+    Ok(())
+}
+
+/// How the push is doing, for people: its lag in seconds, and whether there is a secret.
+pub fn state(app: &App) -> Result<(Option<i64>, bool)> {
+    let cursor = Store::new(app.metrics.clone()).note(CURSOR)?;
+    let secret = app.db.read(remote_store::has_secret)?;
+    Ok((cursor.map(|c| (clock::now() / SECOND - c).max(0)), secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_one_line_of_json() {
+        let mut out = String::new();
+        let track = |key: &str| Track {
+            key: key.into(),
+            points: vec![(1_800_000_000, 97.9), (1_800_000_030, 3.0)],
+        };
+        write_track(&mut out, "web \"1\"", &track("cpu"));
+        write_track(&mut out, "b", &track("disk:/srv"));
+        write_track(&mut out, "b", &track("nobody knows"));
+        let lines: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(
+            lines,
+            [
+                serde_json::json!({
+                    "metric": { "__name__": "lamplighter_server_cpu_usage_ratio", "server": "web \"1\"" },
+                    "values": [0.979, 0.03], "timestamps": [1_800_000_000_000i64, 1_800_000_030_000i64],
+                }),
+                serde_json::json!({
+                    "metric": {
+                        "__name__": "lamplighter_server_filesystem_usage_ratio", "server": "b", "mountpoint": "/srv",
+                    },
+                    "values": [0.979, 0.03], "timestamps": [1_800_000_000_000i64, 1_800_000_030_000i64],
+                }),
+            ]
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! Silences and maintenance windows: for how long nobody wants a message about what. Alerts go on being raised, seen and
+//! resolved; what still fires at the end is told then. A silence has an author and an end, and is not changed: it is
+//! ended, and another one is made.
+
+pub mod model;
+mod queries;
+mod api;
+pub mod pages;
+
+use crate::app::App;
+use crate::audit;
+use crate::base::clock::{self, Ms, rfc3339};
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::{self, Id};
+use crate::db::{Conn, Tx};
+use crate::events::outbox;
+use crate::feature::Feature;
+use crate::features::fleet::groups;
+use crate::features::fleet::servers;
+use crate::features::proxy::domains;
+use crate::schedule::{Periodic, Work};
+use crate::settings;
+use model::{Scope, Subject, Valid};
+use std::time::Duration;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    panels: pages::PANELS,
+    periodic: PERIODIC,
+    ..Feature::named("silences")
+};
+
+const PERIODIC: &[Periodic] = &[
+    Periodic {
+        name: "silences.turn",
+        // Whoever set an end to the minute does not see these seconds.
+        every: Duration::from_secs(5),
+        run: Work::Short(turn),
+    },
+    Periodic {
+        name: "silences.purge",
+        every: Duration::from_secs(3600),
+        run: Work::Short(|app| {
+            let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+            app.db
+                .write_reserved(|tx| queries::purge(tx, clock::now() - days * clock::DAY))
+        }),
+    },
+];
+
+/// A silence's row.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    /// Number.
+    pub id: Id<id::Silence>,
+    /// What it is about.
+    pub scope: Scope,
+    /// The names of its server, domain and group, for people.
+    pub names: [Option<String>; 3],
+    /// Why.
+    pub reason: String,
+    /// Login.
+    pub author: String,
+    /// Unix ms.
+    pub starts_at: Ms,
+    /// Unix ms.
+    pub ends_at: Ms,
+    /// `waiting`, `active` or `over`.
+    pub state: String,
+    /// When it really ended, unix ms.
+    pub ended_at: Option<Ms>,
+    /// Who ended it early.
+    pub ended_by: Option<String>,
+    /// Unix ms.
+    pub created_at: Ms,
+}
+
+impl Silence {
+    /// What it is about, without words of any language: `web-1, server.unreachable`; `*` is everything.
+    pub fn label(&self) -> String {
+        let [server, domain, group] = self.names.clone();
+        let tag = Some(self.scope.tag.clone()).filter(|t| !t.is_empty());
+        let kind = Some(self.scope.kind.clone()).filter(|k| !k.is_empty());
+        let parts: Vec<_> = [server, tag, domain, group, kind].into_iter().flatten().collect();
+        match parts.is_empty() {
+            true => "*".into(),
+            false => parts.join(", "),
+        }
+    }
+}
+
+/// One silence, or a 404.
+pub fn get(conn: &Conn, id: Id<id::Silence>) -> Result<Silence> {
+    queries::get(conn, id)?.ok_or_else(|| Error::not_found("silence"))
+}
+
+/// One silence, if it is still known.
+pub fn find(conn: &Conn, id: Id<id::Silence>) -> Result<Option<Silence>> {
+    queries::get(conn, id)
+}
+
+/// Silences in one state (empty: any), those that end last in front, and how many there are.
+fn list(conn: &Conn, state: &str, limit: i64, offset: i64) -> Result<(Vec<Silence>, i64)> {
+    queries::list(conn, state, limit, offset)
+}
+
+/// The silence under which such an alert is now; of several the one that ends last.
+pub fn covering(conn: &Conn, subject: &Subject) -> Result<Option<Silence>> {
+    let active = queries::list(conn, "active", i64::MAX, 0)?.0;
+    Ok(active.into_iter().find(|s| s.scope.covers(subject)))
+}
+
+/// Adds a silence; one that starts now does so in this transaction.
+fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Silence>> {
+    refuse_missing(tx, &valid.scope)?;
+    let now = clock::now();
+    let id = queries::insert(tx, valid, by.actor, now)?;
+    let silence = get(tx, id)?;
+    let label = silence.label();
+    let data = serde_json::json!({
+        "name": label, "reason": valid.reason, "starts_at": rfc3339(valid.starts_at), "ends_at": rfc3339(valid.ends_at),
+    });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "silence.create",
+        &format!("silence {id} {label}"),
+        &data,
+    )?;
+    emit(app, tx, &silence, "silence.created")?;
+    turn_one(app, tx, &silence, now).map(|()| id)
+}
+
+fn refuse_missing(conn: &Conn, scope: &Scope) -> Result<()> {
+    let gone = |what: Result<()>| match what {
+        Err(e) if e.kind == Kind::NotFound => Ok(true),
+        other => other.map(|()| false),
+    };
+    let looked = [
+        ("server_id", scope.server.map(|id| servers::get(conn, id).map(drop))),
+        ("domain_id", scope.domain.map(|id| domains::get(conn, id).map(drop))),
+        ("group_id", scope.group.map(|id| groups::get(conn, id).map(drop))),
+    ];
+    let mut missing = Vec::new();
+    for (field, found) in looked {
+        if found.map(gone).transpose()?.unwrap_or(false) {
+            let message = "There is none with this number.".into();
+            missing.push(Field {
+                field,
+                code: "missing",
+                message,
+            });
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::invalid(missing)),
+    }
+}
+
+/// Ends a silence before its time.
+fn end(app: &App, tx: &Tx, id: Id<id::Silence>, by: audit::By) -> Result<()> {
+    let silence = get(tx, id)?;
+    if silence.state == "over" {
+        return Err(Error::new(
+            Kind::Conflict,
+            "silence_over",
+            "This silence is over already.",
+        ));
+    }
+    queries::set_over(tx, id, clock::now(), Some(by.actor))?;
+    let label = silence.label();
+    let data = serde_json::json!({ "name": label });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "silence.end",
+        &format!("silence {id} {label}"),
+        &data,
+    )?;
+    emit(app, tx, &silence, "silence.ended")
+}
+
+fn emit(app: &App, tx: &Tx, silence: &Silence, event: &str) -> Result<()> {
+    let data = serde_json::json!({
+        "name": silence.label(), "author": silence.author, "reason": silence.reason, "ends_at": rfc3339(silence.ends_at),
+        "evidence": [silence.reason],
+    });
+    outbox::emit(tx, &app.wakes.events, event, ("silence", silence.id.get()), &data)
+}
+
+/// Those whose time has come begin, those whose time is over end.
+fn turn(app: &App) -> Result<()> {
+    let now = clock::now();
+    if app.db.read(|conn| queries::due(conn, now))?.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        queries::due(tx, now)?
+            .iter()
+            .try_for_each(|silence| turn_one(app, tx, silence, now))
+    })
+}
+
+fn turn_one(app: &App, tx: &Tx, silence: &Silence, now: Ms) -> Result<()> {
+    if silence.ends_at <= now {
+        queries::set_over(tx, silence.id, silence.ends_at, None)?;
+        return emit(app, tx, silence, "silence.ended");
+    }
+    if silence.state == "waiting" && silence.starts_at <= now {
+        queries::set_active(tx, silence.id)?;
+        return emit(app, tx, silence, "silence.began");
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! What a silence is about, and how long it may be.
+
+use crate::base::clock::{self, DAY, HOUR, Ms};
+use crate::base::error::{Kind, Result};
+use crate::base::id::{self, Id};
+use crate::db::Conn;
+use crate::features::fleet::servers;
+use crate::features::proxy::domains;
+use crate::features::proxy::sitewatch;
+use crate::features::watch::notifications::catalogue;
+use crate::http::input::Input;
+
+/// What is longer is no silence but a rule that nobody needs.
+pub const LENGTH_MAX: Ms = 90 * DAY;
+/// So far ahead a window may be planned.
+const AHEAD_MAX: Ms = 365 * DAY;
+
+/// What a silence is about; all that is given must fit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Of alerts; empty: any.
+    pub kind: String,
+    /// Of servers; empty: any.
+    pub tag: String,
+    /// One server, and what hangs on it alone.
+    pub server: Option<Id<id::Server>>,
+    /// One domain.
+    pub domain: Option<Id<id::Domain>>,
+    /// A group's domains.
+    pub group: Option<Id<id::Group>>,
+}
+
+/// A silence, valid.
+#[derive(Debug)]
+pub struct Valid {
+    /// See the type.
+    pub scope: Scope,
+    /// May be empty.
+    pub reason: String,
+    /// Unix ms.
+    pub starts_at: Ms,
+    /// Unix ms.
+    pub ends_at: Ms,
+}
+
+/// Fields of the answer that may be sent back and are not ours to set.
+const READ_ONLY: &[&str] = &[
+    "id",
+    "author",
+    "state",
+    "server",
+    "domain",
+    "group",
+    "ended_at",
+    "ended_by",
+    "created_at",
+];
+
+/// Reads a draft. Its end is a time, or so many hours after the start.
+pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
+    let i = &mut input;
+    let kind = i.parse("kind", "bad_choice", |text| {
+        match text.is_empty() || catalogue::is_alert(text) {
+            true => Ok(text.to_string()),
+            false => Err("There are no alerts of this kind.".into()),
+        }
+    });
+    let scope = Scope {
+        kind: kind.unwrap_or_default(),
+        tag: i.text("tag", 64).unwrap_or_default(),
+        server: i.link("server_id").flatten(),
+        domain: i.link("domain_id").flatten(),
+        group: i.link("group_id").flatten(),
+    };
+    let everything = i.flag("everything").unwrap_or(false);
+    let names = ["kind", "tag", "server_id", "domain_id", "group_id"];
+    if scope == Scope::default() && !everything && !names.iter().any(|n| i.has_error(n)) {
+        let say = "Say what is to be silent: a server, tag, domain, group or kind of alerts, or everything.";
+        i.wrong("everything", "nothing_chosen", say);
+    }
+    if scope != Scope::default() && everything {
+        i.wrong(
+            "everything",
+            "not_everything",
+            "It is either everything or what is named, not both.",
+        );
+    }
+    let reason = i.text("reason", 500).unwrap_or_default();
+    if reason.contains(char::is_control) {
+        i.wrong("reason", "bad_text", "A reason is one line.");
+    }
+    let starts_at = i.parse("starts_at", "bad_time", time).unwrap_or(now);
+    let ends_at = i.parse("ends_at", "bad_time", time);
+    let hours = i.number("hours", 1..=LENGTH_MAX / HOUR);
+    let ends_at = match (ends_at, hours) {
+        (Some(_), Some(_)) => {
+            i.wrong("hours", "two_ends", "Give either an end or a number of hours.");
+            None
+        }
+        (end, hours) => end.or(hours.map(|h| starts_at + h * HOUR)),
+    };
+    if starts_at > now + AHEAD_MAX {
+        i.wrong("starts_at", "too_far", "A silence starts within a year.");
+    }
+    let fault = match ends_at {
+        _ if i.has_error("ends_at") || i.has_error("hours") => None,
+        None => Some(("required", "A silence has an end. Say when.")),
+        Some(end) if end <= now || end <= starts_at => {
+            Some(("too_early", "The end lies after now and after the start."))
+        }
+        Some(end) if end - starts_at > LENGTH_MAX => Some(("too_long", "A silence lasts at most 90 days.")),
+        Some(_) => None,
+    };
+    if let Some((code, say)) = fault {
+        i.wrong("ends_at", code, say);
+    }
+    input.finish(READ_ONLY)?;
+    Ok(Valid {
+        scope,
+        reason,
+        starts_at,
+        ends_at: ends_at.unwrap_or(now),
+    })
+}
+
+fn time(text: &str) -> std::result::Result<Ms, String> {
+    clock::parse_utc(text).ok_or_else(|| "A time is like 2026-01-02T03:04, in UTC.".into())
+}
+
+/// What an alert is about, as silences and causes see it.
+#[derive(Debug, Default)]
+pub struct Subject {
+    /// The alert's kind.
+    pub kind: String,
+    /// The servers that it hangs on, with their tags: while all of them are down it cannot be good.
+    pub servers: Vec<(Id<id::Server>, Vec<String>)>,
+    /// The domain.
+    pub domain: Option<Id<id::Domain>>,
+    /// And its group.
+    pub group: Option<Id<id::Group>>,
+}
+
+impl Subject {
+    /// Of an alert of this kind about this, by type and number.
+    pub fn of(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Subject> {
+        let mut subject = Subject {
+            kind: kind.into(),
+            ..Subject::default()
+        };
+        let mut on = Vec::new();
+        match target.0 {
+            "server" => on.push(Id::new(target.1)),
+            "domain" => {
+                let id = Id::new(target.1);
+                subject.domain = Some(id);
+                if let Some(domain) = domains::find(conn, id)? {
+                    subject.group = domain.fields.group_id;
+                    let lies = domain.sites.iter().any(|s| !s.name.is_empty());
+                    let sites = domain.sites.iter().filter(|s| !lies || !s.name.is_empty());
+                    on.extend(sites.map(|s| s.server));
+                }
+                if kind == sitewatch::DARK {
+                    // It is about those servers alone on which it does not answer.
+                    let dark = sitewatch::dark_on(conn, id)?;
+                    on.retain(|server| dark.is_empty() || dark.contains(server));
+                }
+                if kind.starts_with("ns.") {
+                    on.clear(); // name servers are other people's machines
+                }
+            }
+            _ => {}
+        }
+        for id in on {
+            match servers::get(conn, id) {
+                Ok(server) => subject.servers.push((id, server.fields.tags)),
+                Err(e) if e.kind == Kind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(subject)
+    }
+}
+
+impl Scope {
+    /// Is such an alert meant? Of something that lies on several servers: only when all of them are meant.
+    pub fn covers(&self, subject: &Subject) -> bool {
+        let servers = &subject.servers;
+        let lies = !servers.is_empty();
+        let same_tag = |tag: &String| tag.to_lowercase() == self.tag.to_lowercase();
+        (self.kind.is_empty() || self.kind == subject.kind)
+            && (self.tag.is_empty() || (lies && servers.iter().all(|(_, tags)| tags.iter().any(same_tag))))
+            && self
+                .server
+                .is_none_or(|wanted| lies && servers.iter().all(|(id, _)| *id == wanted))
+            && (self.domain.is_none() || self.domain == subject.domain)
+            && (self.group.is_none() || self.group == subject.group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn draft(fields: serde_json::Value) -> Result<Valid> {
+        read(Input::of(fields.as_object().unwrap().clone()), 1_000 * DAY)
+    }
+
+    #[test]
+    fn a_silence_is_about_something_and_has_an_end() {
+        let now = 1_000 * DAY;
+        let good = draft(json!({ "tag": "prod", "hours": "4" })).unwrap();
+        assert_eq!((good.starts_at, good.ends_at), (now, now + 4 * HOUR));
+        let good = draft(json!({ "everything": true, "starts_at": clock::rfc3339(now + DAY), "ends_at": clock::rfc3339(now + 2 * DAY) })).unwrap();
+        assert_eq!((good.scope, good.ends_at - good.starts_at), (Scope::default(), DAY));
+        for (fields, wrong) in [
+            (json!({ "hours": "1" }), "everything"),
+            (
+                json!({ "everything": "on", "kind": "ns.mismatch", "hours": "1" }),
+                "everything",
+            ),
+            (json!({ "kind": "no.such", "hours": "1" }), "kind"),
+            (json!({ "everything": true }), "ends_at"),
+            (json!({ "everything": true, "hours": "2161" }), "hours"),
+            (json!({ "everything": true, "hours": "0" }), "hours"),
+            (json!({ "everything": true, "ends_at": "tomorrow" }), "ends_at"),
+            (json!({ "everything": true, "ends_at": "1990-01-01T00:00" }), "ends_at"),
+            (
+                json!({ "everything": true, "ends_at": clock::rfc3339(now + 91 * DAY) }),
+                "ends_at",
+            ),
+            (
+                json!({ "everything": true, "ends_at": clock::rfc3339(now + DAY), "hours": "1" }),
+                "hours",
+            ),
+            (
+                json!({ "everything": true, "starts_at": clock::rfc3339(now + 366 * DAY), "hours": "1" }),
+                "starts_at",
+            ),
+        ] {
+            let refused = draft(fields.clone()).expect_err("was taken");
+            assert!(refused.fields.iter().any(|f| f.field == wrong), "{fields}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_lies_on_two_servers_is_silent_when_both_are() {
+        let on = |ids: &[(i64, &str)]| Subject {
+            kind: "certificate.bad".into(),
+            servers: ids
+                .iter()
+                .map(|(id, tag)| (Id::new(*id), vec![tag.to_string()]))
+                .collect(),
+            domain: Some(Id::new(7)),
+            group: None,
+        };
+        let server = Scope {
+            server: Some(Id::new(1)),
+            ..Scope::default()
+        };
+        assert!(server.covers(&on(&[(1, "")])) && !server.covers(&on(&[(1, ""), (2, "")])) && !server.covers(&on(&[])));
+        let tag = Scope {
+            tag: "PROD".into(),
+            ..Scope::default()
+        };
+        assert!(tag.covers(&on(&[(1, "prod"), (2, "Prod")])) && !tag.covers(&on(&[(1, "prod"), (2, "test")])));
+        let both = Scope {
+            kind: "certificate.bad".into(),
+            domain: Some(Id::new(7)),
+            ..Scope::default()
+        };
+        assert!(
+            both.covers(&on(&[]))
+                && !Scope {
+                    kind: "ns.mismatch".into(),
+                    ..both.clone()
+                }
+                .covers(&on(&[]))
+        );
+        assert!(
+            !Scope {
+                group: Some(Id::new(1)),
+                ..both
+            }
+            .covers(&on(&[]))
+                && Scope::default().covers(&Subject::default())
+        );
+    }
+}

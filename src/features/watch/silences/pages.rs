@@ -1,0 +1,215 @@
+//! The silences on one page: what is silent now, what will be, what was, and the form; and a card on the page of a server
+//! or a domain.
+
+use super::model::Subject;
+use super::{Silence, api};
+use crate::access::Right;
+use crate::base::clock::Ms;
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::id::Id;
+use crate::db::Conn;
+use crate::features::fleet::groups;
+use crate::features::fleet::servers;
+use crate::features::proxy::domains;
+use crate::features::watch::notifications::catalogue;
+use crate::http::input::Input;
+use crate::http::page::{self, query};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::view::Errors;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+/// See [`Route`].
+pub const ROUTES: &[Route] = &[
+    route(Get, "/silences", Right::Read, list),
+    route(Post, "/silences", Right::Edit, create),
+    route(Post, "/silences/{id}/end", Right::Edit, end),
+];
+
+/// See [`Panel`]; shown by `silences/_now.html`.
+pub const PANELS: &[Panel] = &[
+    Panel {
+        on: "server",
+        slot: "silence",
+        data: |ctx, id| over(ctx, "", ("server", id)),
+    },
+    Panel {
+        on: "domain",
+        slot: "silence",
+        data: |ctx, id| over(ctx, "", ("domain", id)),
+    },
+];
+
+/// A silence as pages show it.
+#[derive(Serialize)]
+pub struct Row {
+    id: i64,
+    state: String,
+    server: Option<(i64, String)>,
+    domain: Option<(i64, String)>,
+    group: Option<(i64, String)>,
+    tag: String,
+    kind: String,
+    reason: String,
+    author: String,
+    starts_at: Ms,
+    ends_at: Ms,
+    ended_at: Option<Ms>,
+    ended_by: Option<String>,
+}
+
+/// Puts a row together.
+pub fn row(s: Silence) -> Row {
+    let [server, domain, group] = s.names;
+    Row {
+        id: s.id.get(),
+        server: s.scope.server.map(Id::get).zip(server),
+        domain: s.scope.domain.map(Id::get).zip(domain),
+        group: s.scope.group.map(Id::get).zip(group),
+        state: s.state,
+        tag: s.scope.tag,
+        kind: s.scope.kind,
+        reason: s.reason,
+        author: s.author,
+        starts_at: s.starts_at,
+        ends_at: s.ends_at,
+        ended_at: s.ended_at,
+        ended_by: s.ended_by,
+    }
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    state: &'static str,
+    counts: HashMap<&'static str, i64>,
+    items: Vec<Row>,
+    prev: Option<String>,
+    next: Option<String>,
+    /// What was typed, or what the way here has filled in.
+    typed: HashMap<&'a str, &'a str>,
+    errors: Errors,
+    kinds: Vec<&'static str>,
+    groups: Vec<(i64, String)>,
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    show(ctx, &ctx.request.query, Errors::default())
+}
+
+fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> {
+    let (limit, offset) = ctx.request.page()?;
+    let asked = ctx.request.param("state").unwrap_or_default();
+    let state = api::STATES.into_iter().find(|s| *s == asked).unwrap_or("active");
+    let (rows, counts, groups) = ctx.app.db.read(|conn| {
+        let count = |state| super::list(conn, state, 1, 0).map(|(_, n)| (state, n));
+        let counts = api::STATES.into_iter().map(count).collect::<Result<HashMap<_, _>>>()?;
+        Ok((
+            super::list(conn, state, limit, offset)?,
+            counts,
+            groups::of_domains(conn)?,
+        ))
+    })?;
+    let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);
+    let content = List {
+        state,
+        counts,
+        items: rows.0.into_iter().map(row).collect(),
+        prev: (offset > 0).then(|| at((offset - limit).max(0))),
+        next: (offset + limit < rows.1).then(|| at(offset + limit)),
+        typed: typed
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect(),
+        errors,
+        kinds: catalogue::KINDS.iter().filter(|k| k.is_alert).map(|k| k.name).collect(),
+        groups: groups.into_iter().map(|g| (g.id.get(), g.fields.name)).collect(),
+    };
+    page::show(ctx, "silences/list.html", content)
+}
+
+/// The form names a server and a domain; empty fields are not given.
+fn draft(conn: &Conn, form: &[(String, String)]) -> Result<Map<String, Value>> {
+    let mut draft = Map::new();
+    let mut unknown = Vec::new();
+    for (name, value) in form {
+        let value = value.trim();
+        if value.is_empty() || ["csrf", "next"].contains(&name.as_str()) {
+            continue;
+        }
+        let (field, column, found) = match name.as_str() {
+            "server" => ("server", "server_id", server_named(conn, value)?),
+            "domain" => ("domain", "domain_id", domain_named(conn, value)?),
+            _ => {
+                draft.insert(name.clone(), value.into());
+                continue;
+            }
+        };
+        match found {
+            Some(id) => drop(draft.insert(column.into(), id.into())),
+            None => {
+                let message = format!("There is no {field} of this name.");
+                unknown.push(Field {
+                    field,
+                    code: "unknown",
+                    message,
+                });
+            }
+        }
+    }
+    match unknown.is_empty() {
+        true => Ok(draft),
+        false => Err(Error::invalid(unknown)),
+    }
+}
+
+fn server_named(conn: &Conn, name: &str) -> Result<Option<i64>> {
+    let same = |s: &servers::Server| s.fields.name.to_lowercase() == name.to_lowercase();
+    Ok(servers::all(conn)?.into_iter().find(same).map(|s| s.id.get()))
+}
+
+fn domain_named(conn: &Conn, name: &str) -> Result<Option<i64>> {
+    let name = name.to_lowercase();
+    let same = |d: &domains::Domain| d.name() == name || d.fields.domain.ascii() == name;
+    Ok(domains::all(conn)?.into_iter().find(same).map(|d| d.id.get()))
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let form = ctx.request.form()?;
+    let draft = ctx.app.db.read(|conn| draft(conn, &form));
+    match draft.and_then(|draft| api::add(ctx.app, Input::of(draft), ctx.actor()?)) {
+        Ok(silence) => {
+            let next = form
+                .iter()
+                .find(|(name, _)| name == "next")
+                .map(|(_, to)| page::local(to));
+            let there = || format!("/silences{}", query(&[("state", silence.state.as_str())]));
+            Ok(Reply::see_other(next.map_or_else(there, String::from)))
+        }
+        Err(e) if !e.fields.is_empty() && e.kind == Kind::Invalid => {
+            Ok(show(ctx, &form, Errors::of(&e))?.with_status(422))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn end(ctx: &Ctx) -> Result<Reply> {
+    api::stop(ctx)?;
+    let form = ctx.request.form()?;
+    let next = form
+        .iter()
+        .find(|(name, _)| name == "next")
+        .map(|(_, to)| page::local(to));
+    Ok(Reply::see_other(next.unwrap_or("/silences").to_string()))
+}
+
+/// The silence that alerts of this kind about something are under, if any.
+fn over(ctx: &Ctx, kind: &str, target: (&str, i64)) -> Result<Value> {
+    let silence = ctx
+        .app
+        .db
+        .read(|conn| super::covering(conn, &Subject::of(conn, kind, target)?))?;
+    Ok(json!(silence.map(row)))
+}
