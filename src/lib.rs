@@ -7,6 +7,8 @@
 #![warn(missing_docs)]
 
 pub mod base;
+pub mod lang;
+pub mod form;
 pub mod db;
 pub mod events;
 pub mod vault;

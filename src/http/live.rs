@@ -8,6 +8,7 @@ use super::sse::{self, Flow, Source};
 use crate::access::Actor;
 use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Kind, Result};
+use crate::form;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -41,7 +42,7 @@ impl Watched {
         let request = Request {
             method: Method::Get,
             path: request::decode_path(path).ok_or_else(unreadable)?,
-            query: request::pairs(query).ok_or_else(unreadable)?,
+            query: form::body::pairs(query).ok_or_else(unreadable)?,
             headers: Vec::new(),
             body: Vec::new(),
             ip: ctx.request.ip.clone(),

@@ -4,9 +4,7 @@
 pub mod sse;
 pub mod edge;
 pub mod request;
-pub mod input;
 pub mod reply;
-pub mod words;
 pub mod asset;
 pub mod view;
 pub mod kept;

@@ -6,11 +6,11 @@ use super::reply::{self, Reply};
 use super::request::Request;
 use super::route::{Ctx, Web};
 use super::view::{Nav, Page, Theme};
-use super::words::Lang;
 use crate::access::Actor;
 use crate::base::clock::{self, DAY, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::percent_encode;
+use crate::lang::Lang;
 use serde::Serialize;
 
 /// The page `template` around `content`, status 200.

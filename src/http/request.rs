@@ -1,8 +1,8 @@
-//! A request as handlers see it, and how its body becomes a typed draft: JSON or an HTML form, both bounded and strict.
+//! A request as handlers see it; `form` reads its body.
 
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Error, Field, Result};
 use crate::base::text;
-use serde::de::DeserializeOwned;
+use crate::form::{Input, body};
 
 /// The methods that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,40 +120,14 @@ impl Request {
             .map(|(_, v)| v)
     }
 
-    /// The body as JSON. Says where it does not fit; never repeats a value, which may be a secret.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        let kind = self.header("content-type").unwrap_or("application/json");
-        if !kind
-            .split(';')
-            .next()
-            .is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
-        {
-            return Err(Error::new(
-                Kind::Malformed,
-                "not_json",
-                "Send a JSON object with Content-Type: application/json.",
-            ));
-        }
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body).map_err(|e| {
-            let what = match e.classify() {
-                serde_json::error::Category::Data => "has a field of the wrong type or an unknown one",
-                _ => "is not JSON",
-            };
-            Error::new(
-                Kind::Malformed,
-                "bad_json",
-                format!("The body {what} (line {}, column {}).", e.line(), e.column()),
-            )
-            .log(text::cut(&safe_json_error(&e), 200))
-        })
+    /// The body's fields, to be read one by one.
+    pub fn input(&self) -> Result<Input> {
+        Input::read(self.header("content-type"), &self.body)
     }
 
     /// The body as an HTML form: decoded pairs in order.
     pub fn form(&self) -> Result<Vec<(String, String)>> {
-        let body = std::str::from_utf8(&self.body).ok();
-        body.and_then(pairs)
-            .ok_or_else(|| Error::new(Kind::Malformed, "bad_form", "The form cannot be read."))
+        body::form(&self.body)
     }
 
     /// Does the client rather want JSON than a page? Who sends a token is a program: led to the sign-in page, it would
@@ -161,25 +135,6 @@ impl Request {
     pub fn wants_json(&self) -> bool {
         self.path.starts_with("/api/") || self.path == "/metrics" || self.header("authorization").is_some()
     }
-}
-
-/// serde's message may quote a value of the input; only the part before the quote is kept.
-fn safe_json_error(e: &serde_json::Error) -> String {
-    let text = e.to_string();
-    text.split(['`', '"']).next().unwrap_or_default().to_string()
-}
-
-/// Decodes `a=b&c=d`; `None` when an escape is broken. More than 500 pairs are refused.
-pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
-    let parts: Vec<_> = text.split('&').filter(|p| !p.is_empty()).collect();
-    if parts.len() > 500 {
-        return None;
-    }
-    let decode = |part: &str| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        Some((text::percent_decode(name, true)?, text::percent_decode(value, true)?))
-    };
-    parts.into_iter().map(decode).collect()
 }
 
 /// Decodes a path once. Dot segments, empty segments, NUL and encoded slashes are refused, so that what the guard sees

@@ -8,12 +8,12 @@ use super::request::{Method, Request};
 use super::sse::{Source, Streams};
 use super::tally::{Counted, Tally};
 use super::view::{Nav, View};
-use super::words::Lang;
 use crate::access::{Actor, Right, Standing, token};
 use crate::app::App;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::Id;
+use crate::lang::Lang;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, mpsc};
 

@@ -10,6 +10,7 @@ use super::route::{Ctx, Found, Web};
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::log;
+use crate::form;
 use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,7 +118,7 @@ fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Reques
         return Err(Error::internal("body cut short"));
     }
     let decoded = request::decode_path(path);
-    let pairs = request::pairs(query);
+    let pairs = form::body::pairs(query);
     let readable = decoded.is_some() && pairs.is_some();
     Ok(Request {
         method,

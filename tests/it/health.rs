@@ -5,7 +5,7 @@ use crate::{common, fake};
 use common::*;
 use fake::receiver::{Receiver, answer};
 use lamplighter::daemon::FEATURES;
-use lamplighter::http::words::{self, Lang};
+use lamplighter::lang::{Lang, words};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;

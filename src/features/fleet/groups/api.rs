@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, Route, route};
@@ -78,7 +78,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let group = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    let group = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
     Reply::created(format!("/api/groups/{}", group.id), &view(&group))
 }
 
@@ -94,13 +94,7 @@ pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Group> {
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
     let base = |group: &Group| group.fields.clone();
-    Reply::json(&view(&save(
-        ctx.app,
-        id,
-        Input::read(ctx.request)?,
-        base,
-        ctx.actor()?,
-    )?))
+    Reply::json(&view(&save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?))
 }
 
 /// `PUT` replaces: what is not sent falls back to its default; the kind stays.
@@ -110,13 +104,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
         kind: group.fields.kind,
         ..Fields::default()
     };
-    Reply::json(&view(&save(
-        ctx.app,
-        id,
-        Input::read(ctx.request)?,
-        base,
-        ctx.actor()?,
-    )?))
+    Reply::json(&view(&save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?))
 }
 
 /// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.

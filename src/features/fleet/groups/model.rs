@@ -1,7 +1,7 @@
 //! A group's fields and the only way to make them valid.
 
 use crate::base::error::Result;
-use crate::http::input::Input;
+use crate::form::Input;
 
 /// What can be grouped.
 pub const KINDS: [&str; 2] = ["domain", "host"];

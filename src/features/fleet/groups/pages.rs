@@ -4,7 +4,6 @@ use super::{Counts, Filter, Group, api};
 use crate::access::Right;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
-use crate::http::input::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
@@ -109,7 +108,7 @@ fn again(ctx: &Ctx, row: Option<Id<id::Group>>, pairs: Vec<(String, String)>, er
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    match api::add(ctx.app, Input::read(ctx.request)?, ctx.actor()?) {
+    match api::add(ctx.app, ctx.request.input()?, ctx.actor()?) {
         Ok(_) => Ok(Reply::see_other("/groups")),
         Err(e) => again(ctx, None, ctx.request.form()?, e),
     }
@@ -117,13 +116,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
-    match api::save(
-        ctx.app,
-        id,
-        Input::read(ctx.request)?,
-        |g| g.fields.clone(),
-        ctx.actor()?,
-    ) {
+    match api::save(ctx.app, id, ctx.request.input()?, |g| g.fields.clone(), ctx.actor()?) {
         Ok(_) => Ok(Reply::see_other("/groups")),
         Err(e) => again(ctx, Some(id), ctx.request.form()?, e),
     }

@@ -12,7 +12,6 @@ use crate::base::error::{Error, Field, Kind, Result};
 use crate::features::fleet::servers;
 use crate::features::fleet::servers::latest;
 use crate::features::house::remote_store;
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
@@ -190,7 +189,7 @@ pub(super) fn probe(ctx: &Ctx, server: &servers::Server) -> Result<probe::Probed
 /// One poll now, for a person who waits: what was seen, or why not. It does not count for the lamp.
 fn probe_now(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let probed = probe(ctx, &ctx.app.db.read(|conn| servers::get(conn, id))?)?;
     Reply::json(&serde_json::json!({
         "detail": probed.say,

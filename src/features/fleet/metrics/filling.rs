@@ -14,8 +14,8 @@ use crate::features::fleet::servers::{self, latest};
 use crate::features::watch::rules::judge::{InForce, Turn};
 use crate::features::watch::rules::trend::{self, BEFORE_S, Trend, WINDOW_S};
 use crate::features::watch::rules::{self, Firing};
-use crate::http::view::{bytes, duration, number};
-use crate::http::words::Lang;
+use crate::lang::Lang;
+use crate::lang::format::{bytes, duration, number};
 use crate::schedule::{Periodic, Work};
 
 /// A disk that fills within a day is seen in time.

@@ -9,7 +9,7 @@ use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
@@ -233,7 +233,7 @@ fn show_server(app: &App, server: &Server) -> Result<Reply> {
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let fresh = ctx.app.db.read(super::fresh)?;
-    let valid = model::read(Input::read(ctx.request)?, fresh, None)?;
+    let valid = model::read(ctx.request.input()?, fresh, None)?;
     let actor = ctx.actor()?;
     model::check_here(&valid.fields, None, actor.role())?;
     check_stored_key(ctx.app, None, &valid.secrets)?;
@@ -258,7 +258,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let server = save(ctx.app, id, Input::read(ctx.request)?, base, ctx.actor()?)?;
+    let server = save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?;
     show_server(ctx.app, &server)
 }
 
@@ -333,7 +333,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 
 fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let fingerprint = input.text("fingerprint", 200);
     if fingerprint.as_deref().unwrap_or_default().is_empty() && !input.has_error("fingerprint") {
         input.wrong(
@@ -353,12 +353,12 @@ fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn check_ssh(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     Reply::accepted(start(ctx, super::tasks::CHECK_SSH, serde_json::json!({}))?)
 }
 
 fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     Reply::accepted(start(ctx, super::tasks::DEPLOY_PROXY, serde_json::json!({}))?)
 }
 
@@ -405,7 +405,7 @@ fn look_install(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn remove_glances(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     Reply::accepted(start_remove(ctx)?)
 }
 
@@ -424,7 +424,7 @@ pub fn start_remove(ctx: &Ctx) -> Result<Id<Task>> {
 pub fn start_install(ctx: &Ctx) -> Result<Id<Task>> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| super::get(conn, id))?;
-    let plan = super::tasks::read_install(Input::read(ctx.request)?, &server.fields)?;
+    let plan = super::tasks::read_install(ctx.request.input()?, &server.fields)?;
     start_on(ctx, id, super::tasks::INSTALL_GLANCES, plan)
 }
 

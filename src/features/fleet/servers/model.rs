@@ -4,7 +4,7 @@ use crate::access::{Right, Role};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
-use crate::http::input::{Input, Kept};
+use crate::form::{Input, Kept};
 use crate::net::policy::Policy;
 use crate::ssh::{hostkey, keys};
 use std::net::IpAddr;

@@ -12,7 +12,7 @@ use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
 use crate::provision::{self, Glances, Profile, Recipe, Report, Source, State, recipes};

@@ -16,7 +16,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::{Markup, Nav, Prepared, Running, bars, spark};
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use crate::task::{self, Status, queue};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};

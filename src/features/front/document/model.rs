@@ -13,7 +13,7 @@ use crate::features::fleet::servers;
 use crate::features::proxy::certificates;
 use crate::features::proxy::domains;
 use crate::features::proxy::upstreams;
-use crate::http::input::Input;
+use crate::form::Input;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;

@@ -11,7 +11,7 @@ use crate::features::proxy::domains;
 use crate::features::watch::alerts;
 use crate::http::reply::Reply;
 use crate::http::route::Ctx;
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use crate::task::{self, queue};
 use serde::Serialize;
 

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::audit;
 use crate::base::error::{self, Error, Result};
 use crate::features::house::remote_store;
+use crate::form::body;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
@@ -110,7 +111,8 @@ fn list(ctx: &Ctx) -> Result<Reply> {
 /// `{"poll.fail_threshold": 5, "dns.resolvers": "192.0.2.1", "retention.task_days": null}`: `null` takes the default back.
 /// Or the list as it was got: of each its key and value.
 fn change(ctx: &Ctx) -> Result<Reply> {
-    let mut body: serde_json::Map<String, serde_json::Value> = ctx.request.json()?;
+    let mut body: serde_json::Map<String, serde_json::Value> =
+        body::json(ctx.request.header("content-type"), &ctx.request.body)?;
     let pairs: Vec<_> = match body.get_mut("items") {
         Some(serde_json::Value::Array(items)) => {
             let pair = |item: &mut serde_json::Value| {

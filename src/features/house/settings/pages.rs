@@ -8,7 +8,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -102,7 +102,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::words;
+    use crate::lang::words;
     use crate::settings;
 
     #[test]

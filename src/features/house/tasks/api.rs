@@ -8,7 +8,6 @@ use crate::base::clock::{self, Duration, Instant, rfc3339};
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{Id, Task};
 use crate::events::wake::Wake;
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::request::Request;
@@ -126,7 +125,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn cancel(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let row = cancel_task(ctx)?;
     Ok(Reply::json(&view(&row))?.with_status(202))
 }

@@ -8,8 +8,8 @@ use crate::base::clock::{Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::events::outbox;
+use crate::form::Input;
 use crate::http::guard::{cookie_name, device_cookie_name};
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::request::Request;
@@ -39,7 +39,7 @@ pub fn credentials(input: &mut Input) -> (String, Secret) {
 }
 
 fn login(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let (login, password) = credentials(&mut input);
     input.finish(&[])?;
     let account = super::check_sign_in(ctx.app, &login, &password, ctx.request)?;
@@ -108,7 +108,7 @@ pub fn clear_cookie(request: &Request) -> String {
 }
 
 fn refresh_token(ctx: &Ctx) -> Result<String> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let token = input.text("refresh_token", 200).unwrap_or_default();
     if token.is_empty() && !input.has_error("refresh_token") {
         input.wrong("refresh_token", "required", "Send the refresh token.");
@@ -169,7 +169,7 @@ fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -
 
 /// Ends the sign-ins of all that is sent: the cookie, the access token, and a refresh token in the body.
 fn logout(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let refresh = input.text("refresh_token", 200);
     input.finish(&[])?;
     sign_out(ctx, refresh.as_deref())?;
@@ -192,7 +192,7 @@ pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
 }
 
 fn register(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let (login, password) = credentials(&mut input);
     let token = input.text("setup_token", 200).unwrap_or_default();
     input.finish(&[])?;

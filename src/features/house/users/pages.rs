@@ -5,14 +5,14 @@ use crate::access::{self, Account, Right, SignIn, session};
 use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
+use crate::form::Input;
 use crate::http::asset;
-use crate::http::input::Input;
 use crate::http::page;
 use crate::http::reply::{Reply, with_retry};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::{Errors, Theme};
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use serde::Serialize;
 
 /// See [`Route`].
@@ -69,7 +69,7 @@ fn is_plain(ctx: &Ctx) -> bool {
 }
 
 fn login(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let (login, password) = credentials(&mut input);
     let next = input.text("next", 2_000).unwrap_or_default();
     input.finish(&[])?;
@@ -137,7 +137,7 @@ fn setup_page(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn setup(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let (login, password) = credentials(&mut input);
     let token = input.text("token", 200).unwrap_or_default();
     input.finish(&[])?;
@@ -159,7 +159,7 @@ fn prefs_page(ctx: &Ctx) -> Result<Reply> {
 
 /// Each field is one preference; what is not sent stays as it is.
 fn prefs(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let lang = input.choice("lang", &["en", "ru"]).and_then(Lang::parse);
     let theme = input.choice("theme", &["auto", "light", "dark"]).map(Theme::parse);
     let keys = input.choice("keys", &["on", "off"]);

@@ -9,7 +9,7 @@ use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::pem;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, Route, route};
@@ -144,7 +144,7 @@ fn answer(app: &App, id: Id<id::Certificate>, reordered: bool) -> Result<Reply> 
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let (id, reordered) = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    let (id, reordered) = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
     let answer = answer(ctx.app, id, reordered)?;
     Ok(answer
         .with_status(201)
@@ -174,7 +174,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, whole: bool) -> Result<Reply> {
     let id = ctx.id(0, "certificate")?;
-    let reordered = save(ctx.app, id, Input::read(ctx.request)?, whole, ctx.actor()?)?;
+    let reordered = save(ctx.app, id, ctx.request.input()?, whole, ctx.actor()?)?;
     answer(ctx.app, id, reordered)
 }
 

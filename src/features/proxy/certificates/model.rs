@@ -5,7 +5,7 @@ use crate::base::clock::{Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::pem::{self, Block};
 use crate::base::secret::Secret;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::net::tls::{self, Distrust, End, KeyForm, ServerKey};
 use crate::net::x509::{self, Link};
 use std::borrow::Cow;

@@ -7,7 +7,7 @@ use super::{Certificate, User, api, queries, shown};
 use crate::access::Right;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};

@@ -10,7 +10,6 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::features::proxy::certificates::life;
 use crate::features::proxy::domains;
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
@@ -140,7 +139,7 @@ pub(super) fn same(sites: &[Site]) -> bool {
 
 /// Looks now and answers when it is done: 16 s at most.
 fn check(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     look(ctx.app, id)?;
     answer(ctx.app, id)

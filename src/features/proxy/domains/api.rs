@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id, Task};
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
@@ -230,7 +230,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let domain = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    let domain = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
     Reply::created(format!("/api/domains/{}", domain.id), &view(&domain))
 }
 
@@ -254,13 +254,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Domain) -> Option<Fields>) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
-    Reply::json(&view(&save(
-        ctx.app,
-        id,
-        Input::read(ctx.request)?,
-        base,
-        ctx.actor()?,
-    )?))
+    Reply::json(&view(&save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?))
 }
 
 /// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
@@ -332,7 +326,7 @@ pub struct Refused {
 }
 
 fn bulk(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let action = input.choice("action", &["deploy"]);
     let ids = input.links("ids", BULK_MAX);
     if action.is_none() && !input.has_error("action") {

@@ -3,7 +3,7 @@
 use crate::base::error::Result;
 use crate::base::id::{Certificate, Group, Id, Server, Upstream};
 use crate::base::idn::DomainName;
-use crate::http::input::Input;
+use crate::form::Input;
 
 /// What to do when the domain's addresses are not those of its servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -20,7 +20,7 @@ use crate::features::fleet::servers::{self, Server, reach::Way};
 use crate::features::proxy::certificates;
 use crate::features::proxy::upstreams;
 use crate::features::proxy::upstreams::model::Target;
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
 use crate::provision::steps::failure_of;

@@ -13,7 +13,7 @@ use crate::base::id::{Id, Server};
 use crate::base::process::{self, Cancel};
 use crate::base::url::Url;
 use crate::features::fleet::servers;
-use crate::http::words::{self, Lang};
+use crate::lang::{Lang, words};
 use crate::net::dns::{self, Addresses, Authorities, Caa, Failure, Fault, Resolver};
 use crate::net::names::{self, Answer};
 use crate::net::policy::Policy;

@@ -8,7 +8,6 @@ use crate::base::clock::{self, Duration, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Domain, Id};
 use crate::features::proxy::domains;
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
@@ -64,7 +63,7 @@ fn view(v: &Verified) -> View<'_> {
 }
 
 fn verify_one(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     let verified = ctx.outbound(move |app| verify::verify(app, id, clock::mono() + WAIT))?;
     Reply::json(&view(&verified))
@@ -80,7 +79,7 @@ struct Failed<'a> {
 }
 
 fn verify_several(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let ids = input.links("ids", BULK_MAX).unwrap_or_default();
     if ids.is_empty() && !input.has_error("ids") {
         input.wrong("ids", "required", "Choose at least one domain.");

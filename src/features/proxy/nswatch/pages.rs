@@ -9,12 +9,11 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Domain, Id};
 use crate::features::proxy::domains;
-use crate::http::input::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Post;
 use crate::http::route::{Ctx, Panel, Route, route};
-use crate::http::words::{self, Lang};
+use crate::lang::{Lang, words};
 use serde::Serialize;
 
 /// See [`Route`].
@@ -131,7 +130,7 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
 }
 
 fn verify_one(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     ctx.outbound(move |app| verify::verify(app, id, clock::mono() + api::WAIT))?;
     Ok(Reply::see_other(format!("/domains/{id}#nameservers")))

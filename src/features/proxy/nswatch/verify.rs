@@ -11,7 +11,7 @@ use crate::base::parallel;
 use crate::base::process::{self, Cancel};
 use crate::features::proxy::domains::preflight::{self, Report, Verdict};
 use crate::features::proxy::domains::{self, Domain};
-use crate::http::words::{self, Lang};
+use crate::lang::{Lang, words};
 use crate::net::dns::Resolver;
 
 /// What was seen.

@@ -8,7 +8,6 @@ use crate::base::clock::{Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::features::proxy::domains::{self, Domain};
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
@@ -79,7 +78,7 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
 
 /// Looks now and answers when it is done.
 fn check(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     look(ctx.app, id)?;
     answer(ctx.app, id)

@@ -8,7 +8,7 @@ use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
 use crate::db::Conn;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
@@ -108,7 +108,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let valid = model::read(Input::read(ctx.request)?, Fields::default())?;
+    let valid = model::read(ctx.request.input()?, Fields::default())?;
     let by = ctx.actor()?.by();
     let (id, reply) = ctx.app.db.write(|tx| {
         let id = super::create(ctx.app, tx, &valid, by)?;
@@ -130,7 +130,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Upstream) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "upstream")?;
-    save(ctx.app, id, Input::read(ctx.request)?, base, ctx.actor()?)?;
+    save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?;
     ctx.app.db.read(|conn| whole(conn, id))
 }
 

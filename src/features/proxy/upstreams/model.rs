@@ -3,7 +3,7 @@
 use crate::base::error::Result;
 use crate::base::host::{self, Host};
 use crate::base::text;
-use crate::http::input::Input;
+use crate::form::Input;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

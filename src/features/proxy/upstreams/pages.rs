@@ -6,7 +6,7 @@ use crate::access::Right;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};

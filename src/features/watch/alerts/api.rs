@@ -5,7 +5,6 @@ use crate::access::Right;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::request::Request;
@@ -129,7 +128,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn acknowledge(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "alert")?;
     let actor = ctx.actor()?;
     let alert = ctx.app.db.write(|tx| {

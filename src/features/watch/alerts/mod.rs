@@ -21,7 +21,7 @@ use crate::feature::Feature;
 use crate::features::proxy::sitewatch;
 use crate::features::watch::notifications;
 use crate::features::watch::rules;
-use crate::http::words::{self, Lang};
+use crate::lang::{Lang, words};
 use crate::schedule::{Periodic, Work};
 use crate::{audit, settings};
 use std::sync::LazyLock;

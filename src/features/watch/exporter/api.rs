@@ -10,7 +10,6 @@ use crate::base::error::{Error, Result};
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::features::house::remote_store;
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
 use crate::http::request::Request;
@@ -82,7 +81,7 @@ pub(super) fn make_token(ctx: &Ctx) -> Result<String> {
 }
 
 fn new_token(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let token = make_token(ctx)?;
     Ok(Reply::json(&serde_json::json!({ "token": token }))?.with_status(201))
 }
@@ -109,7 +108,7 @@ const SECRET_MAX: usize = 1_000;
 
 /// `{"secret": "…"}`; empty or null forgets it.
 pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let secret: Option<Secret> = input.secret("secret", SECRET_MAX).flatten();
     input.finish(&[])?;
     let actor = ctx.actor()?;

@@ -3,7 +3,6 @@
 use super::{api, push, queries};
 use crate::access::Right;
 use crate::base::error::{Error, Kind, Result};
-use crate::http::input::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Post;
@@ -28,13 +27,13 @@ pub const PANELS: &[Panel] = &[Panel {
 }];
 
 fn new_token(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let token = api::make_token(ctx)?;
     page::show(ctx, "settings/token.html", serde_json::json!({ "token": token }))
 }
 
 fn drop_token(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     match api::end_token(ctx) {
         Err(Error {
             kind: Kind::NotFound, ..

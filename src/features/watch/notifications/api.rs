@@ -12,7 +12,7 @@ use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
 use crate::base::url::Url;
 use crate::db::Conn;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
@@ -149,7 +149,7 @@ pub fn save(
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let id = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    let id = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
     Reply::created(format!("/api/notifications/{id}"), &show_one(ctx.app, id)?)
 }
 
@@ -164,7 +164,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: fn(&Endpoint) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
-    save(ctx.app, id, &Input::read(ctx.request)?, base, ctx.actor()?)?;
+    save(ctx.app, id, &ctx.request.input()?, base, ctx.actor()?)?;
     show(ctx)
 }
 
@@ -179,7 +179,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 
 /// `{"ok": true, "results": [{"recipient", "ok", "answer", "took_ms"}]}`: the receiver's own words.
 fn test(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "endpoint")?;
     let results = ctx.outbound(move |app| sender::test(app, id))?;
     let of =
@@ -242,7 +242,7 @@ fn deliveries(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn resend(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "message")?;
     let row = ctx.app.db.write(|tx| queue::resend(ctx.app, tx, id, clock::now()))?;
     Reply::json(&delivery(&row))

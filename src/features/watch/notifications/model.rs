@@ -8,8 +8,8 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
-use crate::http::input::{Input, Kept};
-use crate::http::words::Lang;
+use crate::form::{Input, Kept};
+use crate::lang::Lang;
 use serde_json::Value;
 
 /// Plain fields, valid.

@@ -160,7 +160,7 @@ fn filled(template: Value, put: &impl Fn(&str) -> Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::words::{self, Lang};
+    use crate::lang::{Lang, words};
 
     #[test]
     fn each_receiver_has_a_body_and_words() {

@@ -8,7 +8,7 @@ use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 

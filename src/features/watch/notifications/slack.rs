@@ -4,7 +4,7 @@
 use super::channel::{Channel, Outcome, Secrets, Sending, answer, by_status, pin, text_of};
 use crate::base::clock::Duration;
 use crate::base::url::Url;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::net::http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ use super::text::Message;
 use crate::base::clock::Duration;
 use crate::base::text::one_line;
 use crate::base::url::Url;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::net::get;
 use crate::net::http::{Proxy, Response};
 use serde::{Deserialize, Serialize};

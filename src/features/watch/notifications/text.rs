@@ -6,8 +6,8 @@ use crate::access::right::WITHHELD;
 use crate::access::{Right, Role};
 use crate::base::clock::{MINUTE, Ms};
 use crate::base::text::{cut, one_line};
-use crate::http::view::{day, duration, time_of_day};
-use crate::http::words::{self, Lang};
+use crate::lang::format::{day, duration, time_of_day};
+use crate::lang::{Lang, words};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

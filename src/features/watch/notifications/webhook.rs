@@ -15,7 +15,7 @@ use crate::base::clock::{Duration, rfc3339};
 use crate::base::secret::Secret;
 use crate::base::text::{base64, unbase64};
 use crate::base::url::Url;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::net::get;
 use crate::net::http::Method;
 use ring::hmac;

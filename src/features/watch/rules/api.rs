@@ -9,11 +9,11 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::Conn;
 use crate::features::fleet::groups;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post};
 use crate::http::route::{Ctx, Route, route};
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -114,7 +114,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let id = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    let id = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
     Reply::created(
         format!("/api/alert-rules/{id}"),
         &ctx.app.db.read(|conn| whole(conn, id))?,
@@ -129,7 +129,7 @@ pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Id<id::Rule>> {
 
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    save(ctx.app, id, Input::read(ctx.request)?, ctx.actor()?)?;
+    save(ctx.app, id, ctx.request.input()?, ctx.actor()?)?;
     Reply::json(&ctx.app.db.read(|conn| whole(conn, id))?)
 }
 
@@ -150,7 +150,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn reset(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "rule")?;
     let by = ctx.actor()?.by();
     let rule = ctx.app.db.write(|tx| {

@@ -2,9 +2,9 @@
 
 use crate::base::error::Result;
 use crate::base::text;
-use crate::http::input::Input;
-use crate::http::view::number;
-use crate::http::words::{self, Lang};
+use crate::form::Input;
+use crate::lang::format::number;
+use crate::lang::{Lang, words};
 
 /// How bad, the mildest first.
 pub const LEVELS: [&str; 4] = ["INFO", "WARNING", "ERROR", "CRITICAL"];

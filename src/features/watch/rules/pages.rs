@@ -7,13 +7,13 @@ use crate::access::Right;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::features::fleet::groups;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -273,7 +273,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 /// On or off, as the button said: pressed twice it does the same.
 fn switch(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    api::save(ctx.app, id, Input::read(ctx.request)?, ctx.actor()?)?;
+    api::save(ctx.app, id, ctx.request.input()?, ctx.actor()?)?;
     Ok(Reply::see_other("/alert-rules"))
 }
 

@@ -3,8 +3,8 @@
 use super::Rule;
 use super::model::{BUSY, DISK_TREND, Series, Unit, Watches};
 use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
-use crate::http::view::{duration, rate};
-use crate::http::words::{self, Lang};
+use crate::lang::format::{duration, rate};
+use crate::lang::{Lang, words};
 
 /// A word with its values.
 pub fn word(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::base::clock::{self, rfc3339};
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
@@ -90,7 +90,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let silence = add(ctx.app, Input::read(ctx.request)?, ctx.actor()?)?;
+    let silence = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
     Reply::created(format!("/api/silences/{}", silence.id), &view(&silence))
 }
 
@@ -104,7 +104,7 @@ pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Silence> {
 }
 
 fn end(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     Reply::json(&view(&stop(ctx)?))
 }
 

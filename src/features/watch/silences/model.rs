@@ -8,7 +8,7 @@ use crate::features::fleet::servers;
 use crate::features::proxy::domains;
 use crate::features::proxy::sitewatch;
 use crate::features::watch::notifications::catalogue;
-use crate::http::input::Input;
+use crate::form::Input;
 
 /// What is longer is no silence but a rule that nobody needs.
 pub const LENGTH_MAX: Ms = 90 * DAY;

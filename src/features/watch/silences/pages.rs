@@ -12,7 +12,7 @@ use crate::features::fleet::groups;
 use crate::features::fleet::servers;
 use crate::features::proxy::domains;
 use crate::features::watch::notifications::catalogue;
-use crate::http::input::Input;
+use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};

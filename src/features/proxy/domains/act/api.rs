@@ -8,7 +8,6 @@ use crate::features::fleet::servers::reach::Way;
 use crate::features::proxy::domains::plan::{self, ServerPlan, Wish};
 use crate::features::proxy::domains::tasks::{Choice, Renewal};
 use crate::features::proxy::domains::{self, preflight};
-use crate::http::input::Input;
 use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use serde::Serialize;
@@ -68,7 +67,7 @@ fn server(s: &ServerPlan) -> ServerView<'_> {
 
 /// `POST /api/domains/{id}/plan`: looks at servers and name servers, changes nothing.
 pub fn plan(ctx: &Ctx) -> Result<Reply> {
-    Input::read(ctx.request)?.finish(&[])?;
+    ctx.request.input()?.finish(&[])?;
     let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
     let plan = ctx.outbound(move |app| Ok(plan::make(app, &wish, &Cancel::new())))?;
     Reply::json(&PlanView {
@@ -83,7 +82,7 @@ pub fn plan(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /api/domains/{id}/deploy` `{"overwrite":false}`: 202 and the task.
 pub fn deploy(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let overwrite = input.flag("overwrite").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
@@ -97,7 +96,7 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /api/domains/{id}/renew` `{"force":false}`: 202 and the task.
 pub fn renew(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let force = input.flag("force").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
@@ -152,7 +151,7 @@ pub fn forget(ctx: &Ctx) -> Result<Reply> {
 
 /// The `server_id` of a body that has nothing else.
 pub(super) fn which_server(ctx: &Ctx) -> Result<Id<id::Server>> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let server = input.number("server_id", 1..=i64::MAX);
     if server.is_none() && !input.has_error("server_id") {
         input.wrong("server_id", "required", "Say on which server.");

@@ -11,11 +11,10 @@ use crate::features::proxy::domains::preflight::{self, Verdict};
 use crate::features::proxy::domains::sites::State;
 use crate::features::proxy::domains::tasks::{Choice, Renewal};
 use crate::features::proxy::domains::{self, Domain};
-use crate::http::input::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::route::Ctx;
-use crate::http::words::Lang;
+use crate::lang::Lang;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -264,7 +263,7 @@ fn follow(task: Id<Task>) -> Reply {
 
 /// `POST /domains/{id}/deploy`; `overwrite=true` is the person's word.
 pub fn deploy(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let choice = Choice {
         overwrite: input.flag("overwrite").unwrap_or(false),
         ..Choice::default()
@@ -278,7 +277,7 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /domains/{id}/renew`
 pub fn renew(ctx: &Ctx) -> Result<Reply> {
-    let mut input = Input::read(ctx.request)?;
+    let mut input = ctx.request.input()?;
     let force = input.flag("force").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;

@@ -1,7 +1,8 @@
 //! Fields of a JSON object or an HTML form, read one by one into typed values. Every mistake is kept, so that a person
 //! sees all of them at once, each beside its field. A name that nobody asked for is a mistake too: it is a typo.
 
-use super::request::Request;
+pub mod body;
+
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::Id;
 use crate::base::secret::Secret;
@@ -18,34 +19,12 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads the body: a form when it says so, else JSON, which must be an object.
-    pub fn read(request: &Request) -> Result<Input> {
-        let form = request
-            .header("content-type")
-            .is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
-        let values = if form {
-            let mut values = Map::new();
-            for (name, value) in request.form()? {
-                // A name that comes again is a list (check boxes).
-                match values.get_mut(&name) {
-                    Some(Value::Array(list)) => list.push(value.into()),
-                    Some(first) => *first = Value::Array(vec![first.take(), value.into()]),
-                    None => drop(values.insert(name, value.into())),
-                }
-            }
-            values.remove("csrf");
-            values
-        } else {
-            request.json::<Map<String, Value>>()?
-        };
-        Ok(Input {
-            values,
-            asked: Vec::new(),
-            errors: Vec::new(),
-        })
+    /// Reads a body: a form when its content type says so, else JSON, which must be an object.
+    pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Input> {
+        body::object(content_type, body).map(Input::of)
     }
 
-    /// Reads an object that a page has put together from its form.
+    /// Reads an object: that of a body, or one put together from a page's form or a document.
     pub fn of(values: Map<String, Value>) -> Input {
         Input {
             values,
