@@ -14,10 +14,10 @@ use crate::features::fleet::metrics::Watching;
 use crate::features::house::users;
 use crate::features::proxy::sitewatch;
 use crate::features::watch::notifications::Messenger;
-use crate::http::edge::{Config as EdgeConfig, Door, Edge, Gauge, Hosts, Listener, Peers, Tls, tls_config};
+use crate::http::edge::{Config as EdgeConfig, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers, Tls, tls_config};
 use crate::http::guard;
-use crate::http::kept::Kept;
 use crate::http::page;
+use crate::http::response_cache::ResponseCache;
 use crate::http::route::{OUTBOUND_MAX, Routes, Web};
 use crate::http::server::Server;
 use crate::http::sse::Streams;
@@ -126,13 +126,13 @@ impl ApiHalf {
         let web = Arc::new(Web {
             app: app.clone(),
             view: View::new(),
-            kept: Kept::default(),
+            cache: ResponseCache::default(),
             streams: streams.clone(),
             routes,
             nav: features::front::dashboard::pages::nav,
             kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
             panels: FEATURES.iter().flat_map(|f| f.panels).collect(),
-            door: OnceLock::new(),
+            edge: OnceLock::new(),
             outbound: Gauge::new(OUTBOUND_MAX.0, OUTBOUND_MAX.1),
         });
         let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
@@ -161,13 +161,13 @@ impl ApiHalf {
             ..EdgeConfig::new(socket)
         };
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
-        let _ = web.door.set(edge.door()); // nobody else does
+        let _ = web.edge.set(edge.handle()); // nobody else does
         set_own_doors(edge.addresses().to_vec());
         if let Some(token) = users::setup_token(app)? {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);
         }
-        let probe = Probe::start(edge.door(), edge.addresses()[0], server.beat())?;
+        let probe = Probe::start(edge.handle(), edge.addresses()[0], server.beat())?;
         Ok(ApiHalf {
             _lock: lock,
             probe,
@@ -236,12 +236,12 @@ impl Probe {
     const PATIENCE: Duration = Duration::from_secs(5);
     const MISSES_MAX: u32 = 3;
 
-    fn start(door: Door, listen: SocketAddr, beat: Arc<AtomicU64>) -> Result<Probe> {
+    fn start(edge: EdgeHandle, listen: SocketAddr, beat: Arc<AtomicU64>) -> Result<Probe> {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("self-probe".into()).spawn(move || {
             let (mut misses, mut beats, mut seen) = (0, 0, 200);
             while stopped.recv_timeout(Probe::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let inside = door.ask_inside("/healthz", Probe::PATIENCE);
+                let inside = edge.ask_inside("/healthz", Probe::PATIENCE);
                 let taken = beat.load(Ordering::Relaxed);
                 let moved = taken != std::mem::replace(&mut beats, taken);
                 let is_alive = match inside {
@@ -256,7 +256,7 @@ impl Probe {
                         moved
                     }
                 };
-                if is_alive && Probe::is_open(&door, listen) {
+                if is_alive && Probe::is_open(&edge, listen) {
                     misses = 0;
                     continue;
                 }
@@ -272,20 +272,20 @@ impl Probe {
     }
 
     /// Is anything accepted, if only to be turned away? A connection of our own gives a quiet listener something to accept.
-    fn is_open(door: &Door, listen: SocketAddr) -> bool {
+    fn is_open(edge: &EdgeHandle, listen: SocketAddr) -> bool {
         let ip = match listen.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        let before = door.accepted();
+        let before = edge.accepted();
         // What came of it is told by the count: a full backlog that is being emptied is a living listener.
         let _knock = TcpStream::connect_timeout(&SocketAddr::new(ip, listen.port()), Probe::PATIENCE);
         let until = clock::mono() + Probe::PATIENCE;
-        while door.accepted() == before && clock::mono() < until {
+        while edge.accepted() == before && clock::mono() < until {
             std::thread::sleep(Duration::from_millis(20));
         }
-        door.accepted() != before
+        edge.accepted() != before
     }
 
     fn stop(self) {

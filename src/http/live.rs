@@ -1,6 +1,6 @@
-//! A JSON answer as a live view: told whole at first, then what has changed of it, about a second after it was committed.
-//! Only rows of the table that say so ([`Route::live`](super::route::Route)) can be watched: their answers wait for
-//! nothing and are cheap to make again and again.
+//! A JSON answer as a stream: sent whole at first, then what has changed of it, about a second after it was committed.
+//! Only routes that say so ([`Route::live`](super::route::Route)) can be streamed: their answers wait for nothing and are
+//! cheap to make again and again.
 
 use super::request::{self, Method, Request};
 use super::route::{Ctx, Web};
@@ -15,22 +15,22 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// One client's view of one answer. Its events: `data`, the answer; of a list `{"items","total","gone"}` with the items
+/// One client's stream of one answer. Its events: `data`, the answer; of a list `{"items","total","gone"}` with the items
 /// that are new or different and the numbers of those that are not in it any more.
-pub struct Watched {
+pub struct LiveQuery {
     web: Arc<Web>,
     request: Request,
-    /// What both databases said at the last look.
+    /// Of both databases, when the answer was made last.
     versions: Option<(i64, i64)>,
-    told: Told,
-    /// What was seen and is not sent yet.
-    news: Option<String>,
+    known: Snapshot,
+    /// Changes that are not sent yet.
+    pending: Option<String>,
     began: Instant,
 }
 
-impl Watched {
-    /// Watches what `of` (path and query) answers to the one who asks. Errors: those of that answer; `not_live`.
-    pub fn new(ctx: &Ctx, of: &str) -> Result<Watched> {
+impl LiveQuery {
+    /// Streams what `of` (path and query) answers to the one who asks. Errors: those of that answer; `not_live`.
+    pub fn new(ctx: &Ctx, of: &str) -> Result<LiveQuery> {
         let (path, query) = of.split_once('?').unwrap_or((of, ""));
         let unreadable = || {
             Error::new(
@@ -51,21 +51,21 @@ impl Watched {
             id: ctx.request.id.clone(),
             client_id: ctx.request.client_id.clone(),
         };
-        let mut watched = Watched {
+        let mut query = LiveQuery {
             web: ctx.web.clone(),
             request,
             versions: None,
-            told: Told::default(),
-            news: None,
+            known: Snapshot::default(),
+            pending: None,
             began: clock::mono(),
         };
-        watched.look(ctx.actor()?)?;
-        Ok(watched)
+        query.refresh(ctx.actor()?)?;
+        Ok(query)
     }
 
-    /// Asks again when somebody has committed, and keeps what is new.
-    fn look(&mut self, by: &Actor) -> Result<()> {
-        // Asked before the look: what is committed meanwhile makes it old.
+    /// Makes the answer again when somebody has committed, and keeps the changes.
+    fn refresh(&mut self, by: &Actor) -> Result<()> {
+        // Asked before the answer is made: what is committed meanwhile makes it old.
         let versions = Some(self.web.app.versions()?);
         if self.versions == versions {
             return Ok(());
@@ -79,18 +79,18 @@ impl Watched {
         let handler = found.route.handler;
         let reply = handler(&Ctx::new(&self.web, &self.request, found, Some(by.clone())))?;
         self.versions = versions;
-        self.news = self.told.news(&reply.body)?;
+        self.pending = self.known.changes(&reply.body)?;
         Ok(())
     }
 }
 
-impl Source for Watched {
+impl Source for LiveQuery {
     fn fill(&mut self, by: &Actor, out: &mut Vec<u8>) -> Result<Flow> {
-        if self.news.is_none() {
-            self.look(by)?;
+        if self.pending.is_none() {
+            self.refresh(by)?;
         }
-        if let Some(news) = self.news.take() {
-            sse::frame(out, None, "data", &news);
+        if let Some(changes) = self.pending.take() {
+            sse::frame(out, None, "data", &changes);
         }
         Ok(Flow::More)
     }
@@ -101,9 +101,9 @@ impl Source for Watched {
     }
 }
 
-/// What the client knows.
+/// What the client knows: a hash of the whole answer, and of each item of a list.
 #[derive(Default)]
-struct Told {
+struct Snapshot {
     hash: RandomState,
     whole: Option<u64>,
     items: HashMap<i64, u64>,
@@ -123,8 +123,8 @@ struct Item {
     id: i64,
 }
 
-impl Told {
-    fn news(&mut self, body: &[u8]) -> Result<Option<String>> {
+impl Snapshot {
+    fn changes(&mut self, body: &[u8]) -> Result<Option<String>> {
         let whole = Some(self.hash.hash_one(body));
         if self.whole == whole {
             return Ok(None);
@@ -155,24 +155,24 @@ mod tests {
 
     #[test]
     fn a_list_is_told_whole_and_then_by_what_has_changed() {
-        let mut told = Told::default();
-        let mut news = |body: &str| told.news(body.as_bytes()).unwrap();
+        let mut known = Snapshot::default();
+        let mut changes = |body: &str| known.changes(body.as_bytes()).unwrap();
         let whole = r#"{"items":[{"id":2,"a":1},{"id":1,"a":1}],"total":2}"#;
         let first = r#"{"items":[{"id":2,"a":1},{"id":1,"a":1}],"total":2,"gone":[]}"#;
-        assert_eq!(news(whole).as_deref(), Some(first), "in its order");
-        assert_eq!(news(whole), None);
+        assert_eq!(changes(whole).as_deref(), Some(first), "in its order");
+        assert_eq!(changes(whole), None);
         let next = r#"{"items":[{"id":3,"a":1},{"id":1,"a":1}],"total":9}"#;
         assert_eq!(
-            news(next).as_deref(),
+            changes(next).as_deref(),
             Some(r#"{"items":[{"id":3,"a":1}],"total":9,"gone":[2]}"#)
         );
     }
 
     #[test]
     fn anything_else_is_told_whole_when_it_has_changed() {
-        let mut told = Told::default();
-        assert_eq!(told.news(br#"{"id":1}"#).unwrap().as_deref(), Some(r#"{"id":1}"#));
-        assert_eq!(told.news(br#"{"id":1}"#).unwrap(), None);
-        assert_eq!(told.news(br#"{"id":2}"#).unwrap().as_deref(), Some(r#"{"id":2}"#));
+        let mut known = Snapshot::default();
+        assert_eq!(known.changes(br#"{"id":1}"#).unwrap().as_deref(), Some(r#"{"id":1}"#));
+        assert_eq!(known.changes(br#"{"id":1}"#).unwrap(), None);
+        assert_eq!(known.changes(br#"{"id":2}"#).unwrap().as_deref(), Some(r#"{"id":2}"#));
     }
 }

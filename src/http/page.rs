@@ -31,7 +31,7 @@ fn frame_for(web: &Web, request: &Request, actor: Option<&Actor>) -> Result<Page
         page.role = actor.role().name().to_string();
         page.csrf = actor.csrf().unwrap_or_default().to_string();
         let key = format!("nav {}", page.lang.tag());
-        let nav = (web.kept).get(&web.app, &key, || (web.nav)(&web.app, page.lang, web))?;
+        let nav = web.cache.get(&web.app, &key, || (web.nav)(&web.app, page.lang, web))?;
         page.nav = Nav::clone(&nav);
     }
     Ok(page)

@@ -1,12 +1,12 @@
 //! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
 //! whose pattern is odd, does not boot.
 
-use super::edge::{Door, Gauge};
-use super::kept::Kept;
+use super::edge::{EdgeHandle, Gauge};
 use super::reply::Reply;
 use super::request::{Method, Request};
+use super::response_cache::ResponseCache;
+use super::route_metrics::{RouteCounts, RouteMetrics};
 use super::sse::{Source, Streams};
-use super::tally::{Counted, Tally};
 use super::view::{Nav, View};
 use crate::access::{Actor, Right, Standing, token};
 use crate::app::App;
@@ -73,13 +73,13 @@ pub struct Web {
     /// All cards on others' pages.
     pub panels: Vec<&'static Panel>,
     /// What is dear to make.
-    pub kept: Kept,
+    pub cache: ResponseCache,
     /// Live streams on their way to the edge.
     pub streams: Streams,
     /// All routes of all features.
     pub routes: Routes,
     /// The door in front, as soon as it is open.
-    pub door: OnceLock<Door>,
+    pub edge: OnceLock<EdgeHandle>,
     /// Places for [`Ctx::outbound`].
     pub outbound: Gauge,
 }
@@ -192,14 +192,14 @@ impl<'a> Ctx<'a> {
 pub struct Routes {
     table: Vec<Entry>,
     /// Of all requests that no row takes: what anybody may make up must not make a counter.
-    astray: Tally,
+    unmatched: RouteMetrics,
 }
 
 struct Entry {
     segments: Vec<Segment>,
     is_page: bool,
     route: &'static Route,
-    tally: Tally,
+    metrics: RouteMetrics,
 }
 
 /// A row that fits.
@@ -208,7 +208,7 @@ pub struct Found<'r, 'p> {
     pub route: &'static Route,
     /// The values of its pattern's names, in order.
     pub args: Vec<&'p str>,
-    tally: &'r Tally,
+    metrics: &'r RouteMetrics,
 }
 
 enum Segment {
@@ -249,12 +249,12 @@ impl Routes {
                 segments,
                 is_page,
                 route: row,
-                tally: Tally::default(),
+                metrics: RouteMetrics::default(),
             });
         }
         Ok(Routes {
             table,
-            astray: Tally::default(),
+            unmatched: RouteMetrics::default(),
         })
     }
 
@@ -275,7 +275,7 @@ impl Routes {
                 Ok(Found {
                     route: entry.route,
                     args: named.map(|(_, part)| *part).collect(),
-                    tally: &entry.tally,
+                    metrics: &entry.metrics,
                 })
             }
             None => match fits().next() {
@@ -331,14 +331,14 @@ impl Routes {
     }
 
     /// Where an answer is counted.
-    pub fn tally<'r>(&'r self, found: &Result<Found<'r, '_>>) -> &'r Tally {
-        found.as_ref().map_or(&self.astray, |found| found.tally)
+    pub fn metrics<'r>(&'r self, found: &Result<Found<'r, '_>>) -> &'r RouteMetrics {
+        found.as_ref().map_or(&self.unmatched, |found| found.metrics)
     }
 
     /// What was counted: method and pattern, and nothing for what no row took.
-    pub fn counted(&self) -> impl Iterator<Item = (Option<&'static Route>, Counted)> {
-        let rows = self.table.iter().map(|entry| (Some(entry.route), entry.tally.read()));
-        rows.chain([(None, self.astray.read())])
+    pub fn counted(&self) -> impl Iterator<Item = (Option<&'static Route>, RouteCounts)> {
+        let rows = self.table.iter().map(|entry| (Some(entry.route), entry.metrics.read()));
+        rows.chain([(None, self.unmatched.read())])
     }
 }
 

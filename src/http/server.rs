@@ -154,7 +154,7 @@ fn unreadable(path: &str) -> String {
 fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
     let began = clock::mono();
     let found = find(web, request);
-    let tally = web.routes.tally(&found);
+    let metrics = web.routes.metrics(&found);
     let result = catch_unwind(AssertUnwindSafe(|| match web.routes.moved(request) {
         Some(status) => Ok(Reply::status(status).header("Location", format!("/api{}", page::here(request)))),
         None => answer(web, request, found?),
@@ -174,7 +174,7 @@ fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
         }
         error_page(web, request, &e)
     });
-    tally.count(reply.status, began.elapsed());
+    metrics.count(reply.status, began.elapsed());
     reply
 }
 

@@ -237,7 +237,7 @@ impl Errors {
 #[serde(transparent)]
 pub struct Markup(Value);
 
-/// What a template is to show, made once and shown to many; see [`Kept`](super::kept::Kept).
+/// What a template is to show, made once and shown to many; see [`ResponseCache`](super::response_cache::ResponseCache).
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub struct Prepared(Value);

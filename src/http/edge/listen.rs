@@ -1,9 +1,9 @@
 //! Accepts, whatever happens: no errno, no lack of descriptors or threads ends it, only the edge's own stop.
 
 use super::answer::{self, About};
+use super::client_socket::{ClientSocket, Tls};
 use super::refusal::Refusal;
 use super::serve::{self, Shared, count};
-use super::wire::{Tls, Wire};
 use crate::base::clock::Duration;
 use crate::base::{log, random, sys};
 use std::io::{self, ErrorKind, Read, Write};
@@ -107,16 +107,16 @@ fn welcome(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, tls: Optio
     let _ = sys::tcp_user_timeout(&socket, VANISHED_MS);
     let socket = Arc::new(socket);
     let plain = tls.is_none();
-    let seat = match shared.seats.admit(Arc::clone(&socket), peer.ip(), shared.exempt(peer)) {
-        Ok(seat) => seat,
+    let slot = match shared.slots.admit(Arc::clone(&socket), peer.ip(), shared.exempt(peer)) {
+        Ok(slot) => slot,
         Err(why) => return turn_away(shared, &socket, why, plain),
     };
-    let wire = Wire::new(Arc::clone(&socket), shared.config.limits.stall);
+    let client = ClientSocket::new(Arc::clone(&socket), shared.config.limits.stall);
     let inside = Arc::clone(shared);
     let started = thread::Builder::new()
         .name("edge".into())
         .stack_size(STACK)
-        .spawn(move || serve::connection(&inside, seat, wire, peer, tls.as_deref()));
+        .spawn(move || serve::connection(&inside, slot, client, peer, tls.as_deref()));
     if started.is_err() {
         count(&shared.counts.thread_errors);
         turn_away(shared, &socket, Refusal::Full, plain);

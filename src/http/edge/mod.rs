@@ -8,20 +8,20 @@ mod refusal;
 mod limits;
 mod parse;
 mod answer;
-mod seats;
+mod slots;
 mod peers;
-mod wire;
+mod client_socket;
 mod relay;
 mod stream;
 mod serve;
 mod listen;
 
+pub use client_socket::{Tls, tls_config};
 pub use limits::{Gauge, Limits};
 pub use listen::Listener;
 pub use peers::{CONN_HEADER, ConnInfo, Peers};
 pub use refusal::Refusal;
 pub use serve::{BODY_MAX, BodyMax, Config, Hosts};
-pub use wire::{Tls, tls_config};
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::Result;
@@ -30,8 +30,8 @@ use crate::base::{log, random};
 use crate::http::sse::Streams;
 use listen::Acceptor;
 use relay::Inner;
-use seats::Seats;
 use serve::{Counts, LINE_EVERY, LINES_MAX, Shared};
+use slots::ConnectionSlots;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,7 +62,7 @@ impl Edge {
         }
         let limits = &config.limits;
         let shared = Arc::new(Shared {
-            seats: Seats::new(limits.connections_max, limits.connections_per_ip_max),
+            slots: ConnectionSlots::new(limits.connections_max, limits.connections_per_ip_max),
             in_flight: Gauge::new(limits.in_flight_max, limits.in_flight_each_max),
             buffered: Gauge::new(limits.buffered_max, limits.buffered_each_max),
             peers,
@@ -101,26 +101,26 @@ impl Edge {
         let acceptors = std::mem::take(&mut *self.acceptors.lock().unwrap_or_else(PoisonError::into_inner));
         acceptors.into_iter().for_each(Acceptor::stop);
         self.shared.streams.close();
-        let cut = self.shared.seats.close(clock::mono() + limit);
+        let cut = self.shared.slots.close(clock::mono() + limit);
         self.shared.rounds.stop();
         cut
     }
 
     /// What was seen since the start, and what is going on now.
     pub fn stats(&self) -> EdgeStats {
-        self.door().stats()
+        self.handle().stats()
     }
 
     /// Who looks at the figures without holding the edge open.
-    pub fn door(&self) -> Door {
-        Door(Arc::clone(&self.shared))
+    pub fn handle(&self) -> EdgeHandle {
+        EdgeHandle(Arc::clone(&self.shared))
     }
 }
 
-/// See [`Edge::door`].
-pub struct Door(Arc<Shared>);
+/// See [`Edge::handle`].
+pub struct EdgeHandle(Arc<Shared>);
 
-impl Door {
+impl EdgeHandle {
     /// Asks the inner server past all clients and caps, and gives the status of its answer; an error says what failed.
     pub fn ask_inside(&self, path: &str, limit: Duration) -> std::result::Result<u16, Refusal> {
         let info = ConnInfo {
@@ -147,7 +147,7 @@ impl Door {
     /// See [`Edge::stats`].
     pub fn stats(&self) -> EdgeStats {
         let Shared {
-            seats,
+            slots,
             in_flight,
             buffered,
             streams,
@@ -156,14 +156,14 @@ impl Door {
         } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         EdgeStats {
-            connections: seats.taken(),
+            connections: slots.taken(),
             in_flight: in_flight.taken(),
             buffered_bytes: buffered.taken(),
             streams: streams.taken(),
             accepted: read(&counts.accepted),
             requests: read(&counts.requests),
             streams_served: read(&counts.streams),
-            evicted: seats.evicted(),
+            evicted: slots.evicted(),
             accept_errors: read(&counts.accept_errors),
             thread_errors: read(&counts.thread_errors),
             handshake_errors: read(&counts.handshake_errors),

@@ -1,14 +1,14 @@
 //! One client connection, request after request: head, checks, body, a place inside, the answer.
 
 use super::answer::{self, About};
+use super::client_socket::{ClientSocket, Tls};
 use super::limits::{Gauge, Limits, Share, allowance};
 use super::parse::{self, Field, Head, Scan};
 use super::peers::{self, CONN_HEADER, ConnInfo, Named, Peers};
 use super::refusal::{REFUSALS, Refusal};
 use super::relay::Inner;
-use super::seats::{Seat, Seats};
+use super::slots::{ConnectionSlot, ConnectionSlots};
 use super::stream::{self, Live, Rounds};
-use super::wire::{Tls, Wire};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::host::{Cidr, Host, network};
 use crate::base::log::{self, Level};
@@ -69,7 +69,7 @@ impl Config {
 /// What all connections share.
 pub struct Shared {
     pub config: Config,
-    pub seats: Seats,
+    pub slots: ConnectionSlots,
     pub in_flight: Gauge,
     pub buffered: Gauge,
     pub peers: Peers,
@@ -106,10 +106,16 @@ impl Shared {
 }
 
 /// Serves a connection until its end, or until it has become a stream.
-pub fn connection(shared: &Arc<Shared>, seat: Seat, mut wire: Wire, socket: SocketAddr, tls: Option<&Tls>) {
+pub fn connection(
+    shared: &Arc<Shared>,
+    slot: ConnectionSlot,
+    mut client: ClientSocket,
+    socket: SocketAddr,
+    tls: Option<&Tls>,
+) {
     let accepted = clock::mono();
     if let Some(tls) = tls
-        && let Err(e) = wire.shake(tls, accepted + shared.config.limits.handshake)
+        && let Err(e) = client.shake(tls, accepted + shared.config.limits.handshake)
     {
         // Who leaves without a word has tried nothing.
         if e.kind() != ErrorKind::ConnectionAborted {
@@ -118,10 +124,10 @@ pub fn connection(shared: &Arc<Shared>, seat: Seat, mut wire: Wire, socket: Sock
         return;
     }
     let mut session = Session {
-        now: Exchange::new(socket, wire.tls()),
+        now: Exchange::new(socket, client.tls()),
         shared,
-        seat,
-        wire,
+        slot,
+        client,
         socket,
         carry: Vec::new(),
     };
@@ -129,8 +135,8 @@ pub fn connection(shared: &Arc<Shared>, seat: Seat, mut wire: Wire, socket: Sock
     loop {
         match session.turn(fresh.take()) {
             Ok(After::Again) => {}
-            Ok(After::Close) => return session.wire.linger(),
-            Err(Stop::Gone) => return session.wire.close(),
+            Ok(After::Close) => return session.client.linger(),
+            Err(Stop::Gone) => return session.client.close(),
             Ok(After::Stream(stream, head)) => return session.stream(stream, head),
             Err(Stop::Refuse(why)) => return session.refuse(why),
         }
@@ -234,8 +240,8 @@ impl Exchange {
 
 struct Session<'a> {
     shared: &'a Arc<Shared>,
-    seat: Seat,
-    wire: Wire,
+    slot: ConnectionSlot,
+    client: ClientSocket,
     socket: SocketAddr,
     /// Read, but not yet used: the next request of an eager client.
     carry: Vec<u8>,
@@ -278,13 +284,13 @@ impl Session<'_> {
             .in_flight
             .one_until(ip, clock::mono() + config.limits.queue)
             .ok_or(Refusal::Busy)?;
-        if !self.seat.busy() {
+        if !self.slot.busy() {
             return Err(Stop::Gone);
         }
         let until = clock::mono() + config.limits.handler;
         let inner = Inner::ask(&config.inner, &request, &body, until)?;
         drop((body, request));
-        self.now.close |= self.seat.last();
+        self.now.close |= self.slot.last();
         self.answer(inner, named, until, held, place)
     }
 
@@ -293,7 +299,7 @@ impl Session<'_> {
         let limits = &self.shared.config.limits;
         if self.carry.is_empty() {
             self.carry = Vec::new(); // an idle connection keeps no buffer
-            if accepted.is_none() && !self.seat.idle() {
+            if accepted.is_none() && !self.slot.idle() {
                 return Err(Stop::Gone);
             }
             let until = accepted.map_or_else(|| clock::mono() + limits.idle, |at| at + limits.head);
@@ -302,10 +308,10 @@ impl Session<'_> {
                 return Err(Stop::Gone);
             }
         }
-        if !self.seat.sending() {
+        if !self.slot.sending() {
             return Err(Stop::Gone);
         }
-        self.now = Exchange::new(self.socket, self.wire.tls());
+        self.now = Exchange::new(self.socket, self.client.tls());
         let until = accepted.unwrap_or(self.now.started) + limits.head;
         let mut scan = Scan::default();
         loop {
@@ -324,7 +330,7 @@ impl Session<'_> {
         const CHUNK: usize = 2 << 10;
         let have = self.carry.len();
         self.carry.resize(have + CHUNK, 0); // on the heap: see `Inner::read`
-        let read = self.wire.read(&mut self.carry[have..], until);
+        let read = self.client.read(&mut self.carry[have..], until);
         self.carry.truncate(have + *read.as_ref().unwrap_or(&0));
         read.map_err(|e| e.kind())
     }
@@ -339,7 +345,7 @@ impl Session<'_> {
         body.extend(self.carry.drain(..begun));
         let until = allowance(self.shared.config.limits.body, length as u64);
         if expects && body.len() < length {
-            self.wire
+            self.client
                 .write(b"HTTP/1.1 100 Continue\r\n\r\n", until)
                 .map_err(|_| Stop::Gone)?;
         }
@@ -349,7 +355,7 @@ impl Session<'_> {
         while body.len() < length {
             let (have, chunk) = (body.len(), CHUNK.min(length - body.len()));
             body.resize(have + chunk, 0);
-            match self.wire.read(&mut body[have..], until).map_err(|e| e.kind()) {
+            match self.client.read(&mut body[have..], until).map_err(|e| e.kind()) {
                 Ok(0) => return Err(Stop::Gone),
                 // Counted as it comes, so that promising a body takes nobody's room.
                 Ok(n) if held.grow(n) => body.truncate(have + n),
@@ -406,7 +412,7 @@ impl Session<'_> {
             drop((inner, place));
             let (begin, rest) = body.split_at(body.len().min(WITH_HEAD));
             out.extend_from_slice(begin);
-            self.wire.write(&out, by).and_then(|()| self.wire.write(rest, by))
+            self.client.write(&out, by).and_then(|()| self.client.write(rest, by))
         } else if length <= spool_max && held.grow(length as usize) {
             out.reserve_exact(length as usize + 1);
             inner.whole(&mut out, length, until).map_err(|e| match e.kind() {
@@ -414,7 +420,7 @@ impl Session<'_> {
                 _ => Refusal::Internal,
             })?;
             drop((inner, place));
-            self.wire.write(&out, by)
+            self.client.write(&out, by)
         } else {
             self.pump(&inner, &mut out, length, by)
         };
@@ -429,12 +435,12 @@ impl Session<'_> {
 
     /// A large answer goes through part by part, with its handler waiting.
     fn pump(&mut self, inner: &Inner, out: &mut Vec<u8>, length: u64, until: Instant) -> std::io::Result<()> {
-        self.wire.write(out, until)?;
+        self.client.write(out, until)?;
         let mut done = 0;
         while done < length {
             out.clear();
             inner.part(out, length, done, until)?;
-            self.wire.write(out, until)?;
+            self.client.write(out, until)?;
             done += out.len() as u64;
         }
         Ok(())
@@ -446,15 +452,15 @@ impl Session<'_> {
             count(&self.shared.counts.streams);
             stream::begin(&mut head);
         }
-        let sent = self.wire.write(&head, clock::mono() + limits.stall);
+        let sent = self.client.write(&head, clock::mono() + limits.stall);
         let (Some(stream), Ok(())) = (stream, &sent) else {
             self.log(200, 0, sent.is_err());
-            return self.wire.linger();
+            return self.client.linger();
         };
-        let Ok(to) = self.wire.into_stream() else { return };
+        let Ok(to) = self.client.into_stream() else { return };
         let (shared, now) = (Arc::clone(self.shared), self.now);
         let told = Box::new(move |bytes| access_line(&now, &shared, 200, bytes, false));
-        self.shared.rounds.serve(Live::new(stream, to, self.seat, limits, told));
+        self.shared.rounds.serve(Live::new(stream, to, self.slot, limits, told));
     }
 
     fn refuse(mut self, why: Refusal) {
@@ -467,9 +473,9 @@ impl Session<'_> {
         let bodiless = self.now.method == "HEAD" || self.now.method == "-" && self.carry.starts_with(b"HEAD ");
         let bytes = answer::refusal(why, self.now.about(), bodiless);
         let until = clock::mono() + self.shared.config.limits.stall;
-        let sent = self.wire.write(&bytes, until);
+        let sent = self.client.write(&bytes, until);
         self.log(why.status(), bytes.len() as u64, sent.is_err());
-        self.wire.linger();
+        self.client.linger();
     }
 
     fn log(&self, status: u16, bytes: u64, cut: bool) {

@@ -2,9 +2,9 @@
 //! pace and never waits for a client, so the cost follows the number of writes and not of events, and a stream at rest
 //! costs some hundred bytes. (A thread for each stream cost three times the CPU, and its stack.)
 
+use super::client_socket::{Pushed, StreamSocket};
 use super::limits::Limits;
-use super::seats::Seat;
-use super::wire::{Pushed, Pusher};
+use super::slots::ConnectionSlot;
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::log;
@@ -140,8 +140,8 @@ pub type Told = Box<dyn FnOnce(u64) + Send>;
 /// A stream and its client.
 pub struct Live {
     stream: Stream,
-    to: Pusher,
-    _seat: Seat,
+    to: StreamSocket,
+    _slot: ConnectionSlot,
     told: Option<Told>,
     until: Instant,
     /// When something was sent last.
@@ -161,12 +161,12 @@ pub struct Live {
 
 impl Live {
     /// The answer's head and [`begin`] are sent.
-    pub fn new(stream: Stream, to: Pusher, seat: Seat, limits: &Limits, told: Told) -> Live {
+    pub fn new(stream: Stream, to: StreamSocket, slot: ConnectionSlot, limits: &Limits, told: Told) -> Live {
         let now = clock::mono();
         Live {
             stream,
             to,
-            _seat: seat,
+            _slot: slot,
             told: Some(told),
             until: now + limits.stream_age,
             sent_at: now,

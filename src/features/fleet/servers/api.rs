@@ -206,7 +206,7 @@ fn wrong(field: &'static str, message: &str) -> Error {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx.request)?;
-    let body = ctx.web.kept.get(ctx.app, &format!("api servers {filter:?}"), || {
+    let body = ctx.web.cache.get(ctx.app, &format!("api servers {filter:?}"), || {
         let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
         let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
         let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();

@@ -281,7 +281,7 @@ impl Known {
 /// comes after what is not.
 pub fn known(ctx: &Ctx, q: &str, tag: &str) -> Result<Arc<Vec<Known>>> {
     let key = format!("servers {q}\n{tag}");
-    ctx.web.kept.get(ctx.app, &key, || look(ctx, q, tag))
+    ctx.web.cache.get(ctx.app, &key, || look(ctx, q, tag))
 }
 
 fn look(ctx: &Ctx, q: &str, tag: &str) -> Result<Vec<Known>> {
@@ -606,7 +606,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     let period = periods.into_iter().find(|p| *p == asked);
     let (lang, role) = (page::lang(ctx.request, ctx.maybe_actor()), ctx.actor()?.role());
     let key = format!("server {id} {} {} {period:?}", lang.tag(), role.name());
-    let content = (ctx.web.kept).get(ctx.app, &key, || content(ctx, id, lang, period))?;
+    let content = ctx.web.cache.get(ctx.app, &key, || content(ctx, id, lang, period))?;
     page::show(ctx, "servers/show.html", &*content)
 }
 

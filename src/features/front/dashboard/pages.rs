@@ -73,7 +73,7 @@ const STREETS_MAX: usize = 12;
 fn home(ctx: &Ctx) -> Result<Reply> {
     let (lang, role) = (page::lang(ctx.request, ctx.maybe_actor()), ctx.actor()?.role());
     let key = format!("home {} {}", lang.tag(), role.name());
-    let kept = ctx.web.kept.get(ctx.app, &key, || {
+    let kept = ctx.web.cache.get(ctx.app, &key, || {
         let all = known(ctx, "", "")?;
         Ok(match all.iter().all(|k| k.sample.is_none()) && all.len() <= 1 {
             true => ("dashboard/welcome.html", welcome(all.first())),

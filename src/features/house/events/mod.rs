@@ -7,7 +7,7 @@ use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
-use crate::http::live::Watched;
+use crate::http::live::LiveQuery;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
@@ -64,9 +64,9 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
     })
 }
 
-/// The answer at `?of=`, live ([`Watched`]).
+/// The answer at `?of=`, live ([`LiveQuery`]).
 fn live(ctx: &Ctx) -> Result<Reply> {
-    ctx.stream(Watched::new(ctx, ctx.request.param("of").unwrap_or_default())?)
+    ctx.stream(LiveQuery::new(ctx, ctx.request.param("of").unwrap_or_default())?)
 }
 
 impl Source for News {

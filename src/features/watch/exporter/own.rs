@@ -8,9 +8,9 @@ use crate::features::fleet::metrics;
 use crate::features::fleet::servers::State;
 use crate::features::front::health::overall::Overall;
 use crate::features::watch::notifications;
-use crate::http::edge::Door;
+use crate::http::edge::EdgeHandle;
 use crate::http::route::{Ctx, Route};
-use crate::http::tally::{BOUNDS_US, CLASSES};
+use crate::http::route_metrics::{BOUNDS_US, CLASSES};
 use crate::schedule;
 use crate::task::{Status, queue};
 
@@ -177,7 +177,7 @@ fn requests(ctx: &Ctx, out: &mut Text) {
         out.value("lamplighter_http_request_duration_seconds_sum", &labels, sum);
         out.value("lamplighter_http_request_duration_seconds_count", &labels, n as f64);
     }
-    let Some(door) = ctx.web.door.get().map(Door::stats) else {
+    let Some(edge) = ctx.web.edge.get().map(EdgeHandle::stats) else {
         return;
     };
     let name = "lamplighter_http_refused_total";
@@ -186,24 +186,24 @@ fn requests(ctx: &Ctx, out: &mut Text) {
         Kind::Counter,
         "Requests that were turned away at the door, by why.",
     );
-    for (why, n) in door.refused {
+    for (why, n) in edge.refused {
         out.value(name, &[("reason", why)], n as f64);
     }
     let gauges: [(&str, &str, usize); 3] = [
         (
             "lamplighter_http_connections",
             "Connections that are open.",
-            door.connections,
+            edge.connections,
         ),
         (
             "lamplighter_http_requests_in_flight",
             "Requests being answered.",
-            door.in_flight,
+            edge.in_flight,
         ),
         (
             "lamplighter_stream_clients",
             "Live streams that are open.",
-            door.streams,
+            edge.streams,
         ),
     ];
     for (name, help, value) in gauges {
@@ -214,7 +214,7 @@ fn requests(ctx: &Ctx, out: &mut Text) {
         "lamplighter_streams_total",
         Kind::Counter,
         help,
-        door.streams_served as f64,
+        edge.streams_served as f64,
     );
 }
 

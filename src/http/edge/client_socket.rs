@@ -62,16 +62,16 @@ pub fn tls_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>>
 }
 
 /// See the module's documentation.
-pub struct Wire {
+pub struct ClientSocket {
     socket: Arc<TcpStream>,
     tls: Option<Box<ServerConnection>>,
     stall: Duration,
 }
 
-impl Wire {
+impl ClientSocket {
     /// Takes over a connected socket.
-    pub fn new(socket: Arc<TcpStream>, stall: Duration) -> Wire {
-        Wire {
+    pub fn new(socket: Arc<TcpStream>, stall: Duration) -> ClientSocket {
+        ClientSocket {
             socket,
             tls: None,
             stall,
@@ -126,9 +126,9 @@ impl Wire {
     }
 
     /// From here on it only sends, and never waits.
-    pub fn into_stream(self) -> io::Result<Pusher> {
+    pub fn into_stream(self) -> io::Result<StreamSocket> {
         self.socket.set_nonblocking(true)?;
-        Ok(Pusher(self))
+        Ok(StreamSocket(self))
     }
 
     /// The end, for a client that is gone.
@@ -167,7 +167,7 @@ impl Wire {
 }
 
 /// A client's socket that only sends, and never waits.
-pub struct Pusher(Wire);
+pub struct StreamSocket(ClientSocket);
 
 /// How much the kernel has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,10 +180,10 @@ pub enum Pushed {
     Nothing,
 }
 
-impl Pusher {
+impl StreamSocket {
     /// Sends what goes without waiting and takes it from the front of `out`.
     pub fn push(&mut self, out: &mut Vec<u8>) -> io::Result<Pushed> {
-        let Wire { socket, tls, .. } = &mut self.0;
+        let ClientSocket { socket, tls, .. } = &mut self.0;
         let mut to = Counted(socket, 0);
         let mut taken = 0;
         let all = loop {
@@ -213,7 +213,7 @@ impl Pusher {
 
     /// Has the client hung up? What it sends on a stream is thrown away. Never waits.
     pub fn gone(&mut self) -> bool {
-        let Wire { socket, tls, .. } = &mut self.0;
+        let ClientSocket { socket, tls, .. } = &mut self.0;
         let mut junk = [0; 512];
         let seen = match tls {
             None => (&**socket).read(&mut junk).map(|n| n == 0),
@@ -306,11 +306,11 @@ mod tests {
 
     const STEP: Duration = Duration::from_millis(20);
 
-    /// Our wire, and the other end.
-    fn pair(stall: Duration) -> (Wire, TcpStream) {
+    /// Our socket, and the other end.
+    fn pair(stall: Duration) -> (ClientSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Wire::new(Arc::new(listener.accept().unwrap().0), stall), other)
+        (ClientSocket::new(Arc::new(listener.accept().unwrap().0), stall), other)
     }
 
     fn soon() -> Instant {
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn dripping_extends_no_deadline() {
-        let (mut wire, other) = pair(Duration::from_secs(600));
+        let (mut socket, other) = pair(Duration::from_secs(600));
         let dripper = thread::spawn(move || {
             let mut buf = [0; 1000];
             // Takes a little and gives a little, until we hang up.
@@ -328,13 +328,13 @@ mod tests {
             }
         });
         let large = vec![0; 64 << 20];
-        assert_eq!(wire.write(&large, soon()).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(socket.write(&large, soon()).unwrap_err().kind(), ErrorKind::TimedOut);
         let until = soon();
-        let end = std::iter::repeat_with(|| wire.read(&mut [0; 1], until))
+        let end = std::iter::repeat_with(|| socket.read(&mut [0; 1], until))
             .find_map(io::Result::err)
             .unwrap();
         assert_eq!(end.kind(), ErrorKind::TimedOut);
-        drop(wire);
+        drop(socket);
         dripper.join().unwrap();
     }
 
@@ -342,41 +342,41 @@ mod tests {
     fn who_takes_nothing_of_an_answer_is_given_up_after_the_stall_time() {
         let far = clock::mono() + Duration::from_secs(600);
         let large = vec![0; 64 << 20];
-        let (mut wire, _other) = pair(STEP);
-        assert_eq!(wire.write(&large, far).unwrap_err().kind(), ErrorKind::TimedOut);
+        let (mut socket, _other) = pair(STEP);
+        assert_eq!(socket.write(&large, far).unwrap_err().kind(), ErrorKind::TimedOut);
     }
 
     #[test]
     fn a_stream_sends_what_is_taken_and_keeps_the_rest_in_order() {
-        let (wire, mut other) = pair(STEP);
-        let mut pusher = wire.into_stream().unwrap();
+        let (socket, mut other) = pair(STEP);
+        let mut stream = socket.into_stream().unwrap();
         let whole: Vec<u8> = (0..16_u32 << 20).map(|n| (n >> 8) as u8).collect();
         let mut left = whole.clone();
-        assert_eq!(pusher.push(&mut left).unwrap(), Pushed::Some);
-        assert_eq!(pusher.push(&mut left).unwrap(), Pushed::Nothing);
+        assert_eq!(stream.push(&mut left).unwrap(), Pushed::Some);
+        assert_eq!(stream.push(&mut left).unwrap(), Pushed::Nothing);
         let reader = thread::spawn(move || {
             let mut seen = Vec::new();
             other.read_to_end(&mut seen).unwrap();
             seen
         });
-        while pusher.push(&mut left).unwrap() != Pushed::All {
+        while stream.push(&mut left).unwrap() != Pushed::All {
             thread::yield_now();
         }
         assert!(left.is_empty());
-        pusher.close();
+        stream.close();
         assert!(reader.join().unwrap() == whole);
     }
 
     #[test]
     fn a_stream_sees_its_client_leave_and_nothing_else() {
-        let (wire, other) = pair(STEP);
-        let mut pusher = wire.into_stream().unwrap();
-        assert!(!pusher.gone());
+        let (socket, other) = pair(STEP);
+        let mut stream = socket.into_stream().unwrap();
+        assert!(!stream.gone());
         (&other).write_all(b"chatter").unwrap();
-        assert!(!pusher.gone() && !pusher.gone());
+        assert!(!stream.gone() && !stream.gone());
         drop(other);
         let until = clock::mono() + Duration::from_secs(60);
-        while !pusher.gone() {
+        while !stream.gone() {
             assert!(clock::mono() < until);
             thread::yield_now();
         }

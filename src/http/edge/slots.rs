@@ -1,5 +1,5 @@
-//! Who sits at the table: every client connection has a seat or is turned away. When all seats of an address, or all
-//! seats, are taken, one that keeps us waiting gives up its own: of the network that holds the most, an idle one before
+//! Who sits at the table: every client connection has a slot or is turned away. When all slots of an address, or all
+//! slots, are taken, one that keeps us waiting gives up its own: of the network that holds the most, an idle one before
 //! one in the middle of sending, and of those the one that has been so for longest.
 
 use super::refusal::Refusal;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 const LEAVING_MAX: usize = 64;
 
 /// One connection, as others see it.
-struct Chair {
+struct Connection {
     socket: Arc<TcpStream>,
     ip: IpAddr,
     /// Since when it keeps us waiting, counted by `Shared::turn` in steps of two, plus [`SENDING`] in the middle of a
@@ -27,14 +27,14 @@ const BUSY: u64 = 0;
 const SENDING: u64 = 1;
 const LEAVING: u64 = u64::MAX;
 
-/// All seats.
+/// All slots.
 #[derive(Clone)]
-pub struct Seats(Arc<Shared>);
+pub struct ConnectionSlots(Arc<Shared>);
 
 struct Shared {
     total_max: usize,
     per_ip_max: usize,
-    room: Mutex<Room>,
+    table: Mutex<Table>,
     left: Condvar,
     /// Ticks by two each time somebody begins to keep us waiting: an order needs no clock.
     turn: AtomicU64,
@@ -42,8 +42,8 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Room {
-    chairs: HashMap<u64, Arc<Chair>>,
+struct Table {
+    connections: HashMap<u64, Arc<Connection>>,
     per_ip: HashMap<IpAddr, usize>,
     last_id: u64,
     /// Connection threads alive, evicted ones included.
@@ -51,71 +51,71 @@ struct Room {
     closing: bool,
 }
 
-impl Seats {
+impl ConnectionSlots {
     /// So many in all, and so many of one address.
-    pub fn new(total_max: usize, per_ip_max: usize) -> Seats {
-        Seats(Arc::new(Shared {
+    pub fn new(total_max: usize, per_ip_max: usize) -> ConnectionSlots {
+        ConnectionSlots(Arc::new(Shared {
             total_max,
             per_ip_max,
-            room: Mutex::default(),
+            table: Mutex::default(),
             left: Condvar::new(),
             turn: AtomicU64::new(2),
             evicted: AtomicU64::new(0),
         }))
     }
 
-    /// A seat for a new connection of `ip`; `exempt` addresses have no limit of their own.
-    pub fn admit(&self, socket: Arc<TcpStream>, ip: IpAddr, exempt: bool) -> Result<Seat, Refusal> {
+    /// A slot for a new connection of `ip`; `exempt` addresses have no limit of their own.
+    pub fn admit(&self, socket: Arc<TcpStream>, ip: IpAddr, exempt: bool) -> Result<ConnectionSlot, Refusal> {
         let ip = network(ip);
-        let mut room = self.room();
-        if room.closing || room.threads >= self.0.total_max + LEAVING_MAX {
+        let mut table = self.table();
+        if table.closing || table.threads >= self.0.total_max + LEAVING_MAX {
             return Err(Refusal::Full);
         }
-        let of_ip = room.per_ip.get(&ip).copied().unwrap_or(0);
-        if !exempt && of_ip >= self.0.per_ip_max && !self.evict(&mut room, |chair, _| chair.ip == ip) {
+        let of_ip = table.per_ip.get(&ip).copied().unwrap_or(0);
+        if !exempt && of_ip >= self.0.per_ip_max && !self.evict(&mut table, |connection, _| connection.ip == ip) {
             return Err(Refusal::PeerFull);
         }
-        if room.chairs.len() >= self.0.total_max && !self.evict(&mut room, |_, _| true) {
+        if table.connections.len() >= self.0.total_max && !self.evict(&mut table, |_, _| true) {
             return Err(Refusal::Full);
         }
-        let chair = Arc::new(Chair {
+        let connection = Arc::new(Connection {
             socket,
             ip,
             waiting_since: AtomicU64::new(self.0.turn.fetch_add(2, Ordering::Relaxed)),
         });
-        room.last_id += 1;
-        room.threads += 1;
-        let id = room.last_id;
-        *room.per_ip.entry(ip).or_default() += 1;
-        room.chairs.insert(id, Arc::clone(&chair));
-        Ok(Seat {
-            seats: self.clone(),
+        table.last_id += 1;
+        table.threads += 1;
+        let id = table.last_id;
+        *table.per_ip.entry(ip).or_default() += 1;
+        table.connections.insert(id, Arc::clone(&connection));
+        Ok(ConnectionSlot {
+            slots: self.clone(),
             id,
-            chair,
+            connection,
         })
     }
 
-    /// Ends a connection that keeps us waiting, of those that `may`. Its seat is free at once, its thread leaves soon.
-    fn evict(&self, room: &mut Room, may: impl Fn(&Chair, u64) -> bool) -> bool {
+    /// Ends a connection that keeps us waiting, of those that `may`. Its slot is free at once, its thread leaves soon.
+    fn evict(&self, table: &mut Table, may: impl Fn(&Connection, u64) -> bool) -> bool {
         loop {
-            let first = room
-                .chairs
+            let first = table
+                .connections
                 .iter()
-                .map(|(id, chair)| (chair, chair.waiting_since.load(Ordering::SeqCst), *id))
-                .filter(|(chair, since, _)| *since != BUSY && *since != LEAVING && may(chair, *since))
-                .map(|(chair, since, id)| (Reverse(room.per_ip.get(&chair.ip)), since & SENDING, since, id))
+                .map(|(id, connection)| (connection, connection.waiting_since.load(Ordering::SeqCst), *id))
+                .filter(|(connection, since, _)| *since != BUSY && *since != LEAVING && may(connection, *since))
+                .map(|(connection, since, id)| (Reverse(table.per_ip.get(&connection.ip)), since & SENDING, since, id))
                 .min();
             let Some((_, _, since, id)) = first else { return false };
-            let chair = &room.chairs[&id];
+            let connection = &table.connections[&id];
             // It may have become busy this very moment: then the next one.
-            if chair
+            if connection
                 .waiting_since
                 .compare_exchange(since, LEAVING, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
             {
-                let _ = chair.socket.shutdown(Shutdown::Both);
+                let _ = connection.socket.shutdown(Shutdown::Both);
                 self.0.evicted.fetch_add(1, Ordering::Relaxed);
-                leave(room, id);
+                leave(table, id);
                 return true;
             }
         }
@@ -123,35 +123,35 @@ impl Seats {
 
     /// Turns newcomers away, ends the idle, waits for the busy until then, ends them too. How many had to be cut?
     pub fn close(&self, until: Instant) -> usize {
-        let mut room = self.room();
-        room.closing = true;
-        while self.evict(&mut room, |_, since| since & SENDING == 0) {}
-        drop(room);
+        let mut table = self.table();
+        table.closing = true;
+        while self.evict(&mut table, |_, since| since & SENDING == 0) {}
+        drop(table);
         if self.wait_empty(until) {
             return 0;
         }
-        let room = self.room();
-        let cut = room.chairs.len();
-        for chair in room.chairs.values() {
-            let _ = chair.socket.shutdown(Shutdown::Both);
+        let table = self.table();
+        let cut = table.connections.len();
+        for connection in table.connections.values() {
+            let _ = connection.socket.shutdown(Shutdown::Both);
         }
-        drop(room);
+        drop(table);
         // A thread waiting for its handler sees its socket only afterwards; it holds no client any more.
         self.wait_empty(clock::mono() + Duration::from_secs(1));
         cut
     }
 
     fn wait_empty(&self, until: Instant) -> bool {
-        let mut room = self.room();
-        while room.threads > 0 {
+        let mut table = self.table();
+        while table.threads > 0 {
             let left = until.saturating_duration_since(clock::mono());
             if left.is_zero() {
                 return false;
             }
-            room = self
+            table = self
                 .0
                 .left
-                .wait_timeout(room, left)
+                .wait_timeout(table, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -160,82 +160,84 @@ impl Seats {
 
     /// Connections open now.
     pub fn taken(&self) -> usize {
-        self.room().chairs.len()
+        self.table().connections.len()
     }
 
-    /// Idle connections ended to make room (or to stop).
+    /// Idle connections ended to make table (or to stop).
     pub fn evicted(&self) -> u64 {
         self.0.evicted.load(Ordering::Relaxed)
     }
 
-    fn room(&self) -> MutexGuard<'_, Room> {
-        self.0.room.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn leave(room: &mut Room, id: u64) {
-    let Some(chair) = room.chairs.remove(&id) else { return };
-    if let Some(count) = room.per_ip.get_mut(&chair.ip) {
+fn leave(table: &mut Table, id: u64) {
+    let Some(connection) = table.connections.remove(&id) else {
+        return;
+    };
+    if let Some(count) = table.per_ip.get_mut(&connection.ip) {
         *count -= 1;
         if *count == 0 {
-            room.per_ip.remove(&chair.ip);
+            table.per_ip.remove(&connection.ip);
         }
     }
 }
 
-/// A connection's own seat, held by its thread.
-pub struct Seat {
-    seats: Seats,
+/// A connection's own slot, held by its thread.
+pub struct ConnectionSlot {
+    slots: ConnectionSlots,
     id: u64,
-    chair: Arc<Chair>,
+    connection: Arc<Connection>,
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// Between two requests: may be ended at any time. `false`: it is over, now.
     pub fn idle(&self) -> bool {
         let turn = self.turn();
-        // Under the lock: either the closing sees this chair idle, or this sees the closing.
-        let room = self.seats.room();
-        !room.closing && self.turn_to(BUSY, turn)
+        // Under the lock: either the closing sees this connection idle, or this sees the closing.
+        let table = self.slots.table();
+        !table.closing && self.turn_to(BUSY, turn)
     }
 
     /// A request has begun to arrive: may be ended for a newcomer. `false`: too late, the connection was ended just before.
     pub fn sending(&self) -> bool {
         let turn = self.turn() | SENDING;
-        self.turn_to(self.chair.waiting_since.load(Ordering::SeqCst), turn)
+        self.turn_to(self.connection.waiting_since.load(Ordering::SeqCst), turn)
     }
 
     /// The request has arrived and the work begins. `false`: too late, the connection was ended just before.
     pub fn busy(&self) -> bool {
-        self.turn_to(self.chair.waiting_since.load(Ordering::SeqCst), BUSY)
+        self.turn_to(self.connection.waiting_since.load(Ordering::SeqCst), BUSY)
     }
 
     fn turn(&self) -> u64 {
-        self.seats.0.turn.fetch_add(2, Ordering::Relaxed)
+        self.slots.0.turn.fetch_add(2, Ordering::Relaxed)
     }
 
     /// Is the edge closing? Then this answer is the connection's last.
     pub fn last(&self) -> bool {
-        self.seats.room().closing
+        self.slots.table().closing
     }
 
     fn turn_to(&self, from: u64, to: u64) -> bool {
         from != LEAVING
             && self
-                .chair
+                .connection
                 .waiting_since
                 .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut room = self.seats.room();
-        leave(&mut room, self.id);
-        room.threads -= 1;
-        drop(room);
-        self.seats.0.left.notify_all();
+        let mut table = self.slots.table();
+        leave(&mut table, self.id);
+        table.threads -= 1;
+        drop(table);
+        self.slots.0.left.notify_all();
     }
 }
 
@@ -249,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_idle_gives_up_its_seat_and_the_busy_never_do() {
+    fn the_longest_idle_gives_up_its_slot_and_the_busy_never_do() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let seats = Seats::new(3, 2);
-        let admit = |ip: &str, exempt| seats.admit(socket(&listener), ip.parse().unwrap(), exempt);
+        let slots = ConnectionSlots::new(3, 2);
+        let admit = |ip: &str, exempt| slots.admit(socket(&listener), ip.parse().unwrap(), exempt);
         let first = admit("192.0.2.1", false).ok().unwrap();
         let second = admit("192.0.2.1", false).ok().unwrap();
         assert!(first.busy() && second.busy());
@@ -264,25 +266,25 @@ mod tests {
         let fourth = admit("192.0.2.1", true).ok().unwrap();
         assert!(fourth.busy());
         assert_eq!(admit("192.0.2.2", false).err(), Some(Refusal::Full));
-        assert_eq!((seats.taken(), seats.evicted()), (3, 1));
+        assert_eq!((slots.taken(), slots.evicted()), (3, 1));
         drop((first, second, third, fourth));
-        assert_eq!(seats.taken(), 0);
-        assert!(seats.room().per_ip.is_empty());
+        assert_eq!(slots.taken(), 0);
+        assert!(slots.table().per_ip.is_empty());
     }
 
     #[test]
     fn neighbours_of_one_ipv6_line_share_its_limit() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let seats = Seats::new(9, 1);
-        let one = seats
+        let slots = ConnectionSlots::new(9, 1);
+        let one = slots
             .admit(socket(&listener), "2001:db8::1".parse().unwrap(), false)
             .ok()
             .unwrap();
         assert!(one.busy());
-        let other = seats.admit(socket(&listener), "2001:db8::ffff:2".parse().unwrap(), false);
+        let other = slots.admit(socket(&listener), "2001:db8::ffff:2".parse().unwrap(), false);
         assert_eq!(other.err(), Some(Refusal::PeerFull));
         assert!(
-            seats
+            slots
                 .admit(socket(&listener), "2001:db8:0:1::1".parse().unwrap(), false)
                 .is_ok()
         );
@@ -291,12 +293,12 @@ mod tests {
     #[test]
     fn closing_ends_the_idle_and_waits_for_the_busy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let seats = Seats::new(9, 9);
-        let idle = seats
+        let slots = ConnectionSlots::new(9, 9);
+        let idle = slots
             .admit(socket(&listener), "192.0.2.1".parse().unwrap(), false)
             .ok()
             .unwrap();
-        let busy = seats
+        let busy = slots
             .admit(socket(&listener), "192.0.2.1".parse().unwrap(), false)
             .ok()
             .unwrap();
@@ -308,11 +310,11 @@ mod tests {
             assert!(!busy.idle());
         });
         let idler = std::thread::spawn(move || while idle.busy() && idle.idle() {});
-        assert_eq!(seats.close(clock::mono() + Duration::from_secs(60)), 0);
+        assert_eq!(slots.close(clock::mono() + Duration::from_secs(60)), 0);
         worker.join().unwrap();
         idler.join().unwrap();
         assert!(
-            seats
+            slots
                 .admit(socket(&listener), "192.0.2.1".parse().unwrap(), false)
                 .is_err()
         );

@@ -15,15 +15,15 @@ pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Tally {
+pub struct RouteMetrics {
     classes: [AtomicU64; CLASSES.len()],
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_us: AtomicU64,
 }
 
-/// What a [`Tally`] has counted.
+/// What a [`RouteMetrics`] has counted.
 #[derive(Debug, Clone, Default)]
-pub struct Counted {
+pub struct RouteCounts {
     /// By [`CLASSES`].
     pub classes: [u64; CLASSES.len()],
     /// By [`BOUNDS_US`], and longer; each answer in one.
@@ -32,7 +32,7 @@ pub struct Counted {
     pub sum_us: u64,
 }
 
-impl Tally {
+impl RouteMetrics {
     /// One more answer.
     pub fn count(&self, status: u16, took: Duration) {
         let us = took.as_micros() as u64;
@@ -43,10 +43,10 @@ impl Tally {
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// As it stands. Answers that are being counted may be in one number and not yet in another.
-    pub fn read(&self) -> Counted {
+    /// As it stands. Answers that are being counts may be in one number and not yet in another.
+    pub fn read(&self) -> RouteCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counted {
+        RouteCounts {
             classes: self.classes.each_ref().map(read),
             buckets: self.buckets.each_ref().map(read),
             sum_us: read(&self.sum_us),
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_in_one_class_and_one_bucket() {
-        let tally = Tally::default();
+        let metrics = RouteMetrics::default();
         for (status, us) in [
             (200, 1_000),
             (204, 1_001),
@@ -68,11 +68,11 @@ mod tests {
             (499, 30_000_001),
             (500, 30_000_000),
         ] {
-            tally.count(status, Duration::from_micros(us));
+            metrics.count(status, Duration::from_micros(us));
         }
-        let counted = tally.read();
-        assert_eq!(counted.classes, [2, 1, 1, 1]);
-        assert_eq!(counted.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 1, 1]);
-        assert_eq!(counted.sum_us, 60_002_002);
+        let counts = metrics.read();
+        assert_eq!(counts.classes, [2, 1, 1, 1]);
+        assert_eq!(counts.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(counts.sum_us, 60_002_002);
     }
 }
