@@ -34,6 +34,7 @@ mod pages;
 mod processes;
 mod provision;
 mod retention;
+mod rights;
 mod rules;
 mod schema;
 mod search;
