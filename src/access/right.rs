@@ -234,7 +234,12 @@ mod tests {
     #[test]
     fn a_right_stands_in_the_table_once_and_an_administrator_has_them_all() {
         for (n, row) in TABLE.iter().enumerate() {
-            assert!(!TABLE[..n].iter().any(|other| (other.0, other.1) == (row.0, row.1)), "{:?} {:?}", row.0, row.1);
+            assert!(
+                !TABLE[..n].iter().any(|other| (other.0, other.1) == (row.0, row.1)),
+                "{:?} {:?}",
+                row.0,
+                row.1
+            );
             assert!(row.2.contains(&Role::Admin));
         }
         assert_eq!(Role::Admin.rights().count(), TABLE.len());

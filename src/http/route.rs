@@ -226,6 +226,9 @@ impl Routes {
         let rows = rows.into_iter().map(|row| (row, false));
         for (row, is_page) in rows.chain(pages.into_iter().map(|row| (row, true))) {
             let bad = |why: &str| Error::internal(format!("route {} {}: {why}", row.method.name(), row.path));
+            if !row.right.is_known() {
+                return Err(bad("asks for a right that the table of rights does not name"));
+            }
             let Some(rest) = row.path.strip_prefix('/') else {
                 return Err(bad("does not start with /"));
             };

@@ -33,5 +33,8 @@ fn the_golden_table_is_what_routes_and_rights_make() {
         std::fs::write(path, &now).unwrap();
     }
     let golden = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(golden == now, "tests/data/rights.txt is not what the tables make; see the top of this file");
+    assert!(
+        golden == now,
+        "tests/data/rights.txt is not what the tables make; see the top of this file"
+    );
 }

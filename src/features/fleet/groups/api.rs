@@ -2,7 +2,8 @@
 
 use super::model::{self, Fields, KINDS};
 use super::{Counts, Filter, Group};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Edit, Groups, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Result};
@@ -15,12 +16,12 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/groups", Right::Read, list),
-    route(Post, "/api/groups", Right::Edit, create),
-    route(Get, "/api/groups/{id}", Right::Read, show),
-    route(Put, "/api/groups/{id}", Right::Edit, replace),
-    route(Patch, "/api/groups/{id}", Right::Edit, change),
-    route(Delete, "/api/groups/{id}", Right::Edit, remove),
+    route(Get, "/api/groups", may(Read, Groups), list),
+    route(Post, "/api/groups", may(Edit, Groups), create),
+    route(Get, "/api/groups/{id}", may(Read, Groups), show),
+    route(Put, "/api/groups/{id}", may(Edit, Groups), replace),
+    route(Patch, "/api/groups/{id}", may(Edit, Groups), change),
+    route(Delete, "/api/groups/{id}", may(Edit, Groups), remove),
 ];
 
 /// A group as the API shows it.

@@ -1,7 +1,7 @@
 //! The groups on one page: counters, and forms in the rows that work without script.
 
 use super::{Counts, Filter, Group, api};
-use crate::access::Right;
+use crate::access::right::{Edit, Groups, Read, may};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::http::page::{self, query};
@@ -13,10 +13,10 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/groups", Right::Read, list),
-    route(Post, "/groups", Right::Edit, create),
-    route(Post, "/groups/{id}", Right::Edit, change),
-    route(Post, "/groups/{id}/delete", Right::Edit, delete),
+    route(Get, "/groups", may(Read, Groups), list),
+    route(Post, "/groups", may(Edit, Groups), create),
+    route(Post, "/groups/{id}", may(Edit, Groups), change),
+    route(Post, "/groups/{id}/delete", may(Edit, Groups), delete),
 ];
 
 /// Groups on the page: more are found by searching.

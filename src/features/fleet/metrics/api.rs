@@ -6,7 +6,7 @@ use super::probe;
 use super::rollup::{Keep, PERIODS, Window};
 use super::store::{Series, Store};
 use super::watch;
-use crate::access::Right;
+use crate::access::right::{Metrics, Read, Run, may};
 use crate::base::clock::{self, SECOND, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::features::fleet::servers;
@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/servers/{id}/metrics", Right::Read, history),
-    route(Post, "/api/servers/{id}/probe-glances", Right::Act, probe_now),
+    route(Get, "/api/servers/{id}/metrics", may(Read, Metrics), history),
+    route(Post, "/api/servers/{id}/probe-glances", may(Run, Metrics), probe_now),
 ];
 
 #[derive(Serialize)]

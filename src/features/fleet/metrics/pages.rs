@@ -3,7 +3,7 @@
 use super::api::{chart, probe};
 use super::rollup::PERIODS;
 use super::store::Series;
-use crate::access::Right;
+use crate::access::right::{Metrics, Read, Run, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Kind, Result};
 use crate::features::fleet::servers;
@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/servers/{id}/metrics", Right::Read, table),
-    route(Post, "/servers/{id}/probe", Right::Act, probe_now),
+    route(Get, "/servers/{id}/metrics", may(Read, Metrics), table),
+    route(Post, "/servers/{id}/probe", may(Run, Metrics), probe_now),
 ];
 
 /// The columns of the table, as the series are named.

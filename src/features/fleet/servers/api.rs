@@ -3,7 +3,8 @@
 use super::latest::{self, Latest, Line};
 use super::model::{self, Fields};
 use super::{Filter, Server, State, Worst};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Deploy, Edit, Read, Run, Servers, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
@@ -23,18 +24,43 @@ use std::collections::BTreeMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/servers", Right::Read, list).live(),
-    route(Post, "/api/servers", Right::Edit, create),
-    route(Get, "/api/servers/{id}", Right::Read, show).live(),
-    route(Put, "/api/servers/{id}", Right::Edit, replace),
-    route(Patch, "/api/servers/{id}", Right::Edit, change),
-    route(Delete, "/api/servers/{id}", Right::Edit, remove),
-    route(Post, "/api/servers/{id}/accept-host-key", Right::Edit, accept_host_key),
-    route(Post, "/api/servers/{id}/check-ssh", Right::Act, check_ssh),
-    route(Post, "/api/servers/{id}/deploy-proxy", Right::Act, deploy_proxy),
-    route(Get, "/api/servers/{id}/install-glances", Right::Act, look_install),
-    route(Post, "/api/servers/{id}/install-glances", Right::Act, install_glances),
-    route(Post, "/api/servers/{id}/remove-glances", Right::Act, remove_glances),
+    route(Get, "/api/servers", may(Read, Servers), list).live(),
+    route(Post, "/api/servers", may(Edit, Servers), create),
+    route(Get, "/api/servers/{id}", may(Read, Servers), show).live(),
+    route(Put, "/api/servers/{id}", may(Edit, Servers), replace),
+    route(Patch, "/api/servers/{id}", may(Edit, Servers), change),
+    route(Delete, "/api/servers/{id}", may(Edit, Servers), remove),
+    route(
+        Post,
+        "/api/servers/{id}/accept-host-key",
+        may(Edit, Servers),
+        accept_host_key,
+    ),
+    route(Post, "/api/servers/{id}/check-ssh", may(Run, Servers), check_ssh),
+    route(
+        Post,
+        "/api/servers/{id}/deploy-proxy",
+        may(Deploy, Servers),
+        deploy_proxy,
+    ),
+    route(
+        Get,
+        "/api/servers/{id}/install-glances",
+        may(Deploy, Servers),
+        look_install,
+    ),
+    route(
+        Post,
+        "/api/servers/{id}/install-glances",
+        may(Deploy, Servers),
+        install_glances,
+    ),
+    route(
+        Post,
+        "/api/servers/{id}/remove-glances",
+        may(Deploy, Servers),
+        remove_glances,
+    ),
 ];
 
 /// A server as the API shows it. No secret is in it: there is no field for one.

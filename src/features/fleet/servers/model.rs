@@ -1,6 +1,7 @@
 //! A server's fields and the only way to make them valid.
 
-use crate::access::{Right, Role};
+use crate::access::Role;
+use crate::access::right::{Controller, Edit, may};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
@@ -345,7 +346,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
 pub fn check_here(f: &Fields, old: Option<&Fields>, role: Role) -> Result<()> {
     let here = Host::parse(&f.host).is_ok_and(|host| Policy::of_server(&host) == Policy::Server);
     let moved = old.is_none_or(|old| (&old.host, old.glances_at()) != (&f.host, f.glances_at()));
-    if !here || !moved || role.may(Right::Administer) {
+    if !here || !moved || role.may(may(Edit, Controller)) {
         return Ok(());
     }
     Err(Error::invalid(vec![Field {

@@ -4,7 +4,7 @@
 use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields};
 use super::{Alerts, Counts, Filter, HostKeyState, Server, State, api, tasks};
-use crate::access::Right;
+use crate::access::right::{Deploy, Edit, Read, Run, Servers, may};
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
@@ -25,21 +25,36 @@ use std::sync::Arc;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/servers", Right::Read, list),
-    route(Post, "/servers", Right::Edit, create),
-    route(Get, "/servers/new", Right::Edit, new),
-    route(Get, "/servers/{id}", Right::Read, show),
-    route(Post, "/servers/{id}", Right::Edit, change),
-    route(Get, "/servers/{id}/edit", Right::Edit, edit),
-    route(Get, "/servers/{id}/delete", Right::Edit, ask_delete),
-    route(Post, "/servers/{id}/delete", Right::Edit, delete),
-    route(Post, "/servers/{id}/accept-host-key", Right::Edit, accept_host_key),
-    route(Post, "/servers/{id}/check-ssh", Right::Act, check_ssh),
-    route(Post, "/servers/{id}/deploy-proxy", Right::Act, deploy_proxy),
-    route(Get, "/servers/{id}/install-glances", Right::Act, ask_glances),
-    route(Post, "/servers/{id}/install-glances", Right::Act, install_glances),
-    route(Get, "/servers/{id}/remove-glances", Right::Act, ask_remove),
-    route(Post, "/servers/{id}/remove-glances", Right::Act, remove_glances),
+    route(Get, "/servers", may(Read, Servers), list),
+    route(Post, "/servers", may(Edit, Servers), create),
+    route(Get, "/servers/new", may(Edit, Servers), new),
+    route(Get, "/servers/{id}", may(Read, Servers), show),
+    route(Post, "/servers/{id}", may(Edit, Servers), change),
+    route(Get, "/servers/{id}/edit", may(Edit, Servers), edit),
+    route(Get, "/servers/{id}/delete", may(Edit, Servers), ask_delete),
+    route(Post, "/servers/{id}/delete", may(Edit, Servers), delete),
+    route(
+        Post,
+        "/servers/{id}/accept-host-key",
+        may(Edit, Servers),
+        accept_host_key,
+    ),
+    route(Post, "/servers/{id}/check-ssh", may(Run, Servers), check_ssh),
+    route(Post, "/servers/{id}/deploy-proxy", may(Deploy, Servers), deploy_proxy),
+    route(Get, "/servers/{id}/install-glances", may(Deploy, Servers), ask_glances),
+    route(
+        Post,
+        "/servers/{id}/install-glances",
+        may(Deploy, Servers),
+        install_glances,
+    ),
+    route(Get, "/servers/{id}/remove-glances", may(Deploy, Servers), ask_remove),
+    route(
+        Post,
+        "/servers/{id}/remove-glances",
+        may(Deploy, Servers),
+        remove_glances,
+    ),
 ];
 
 /// What a page reads out of a server's last sample. Absent is unknown, never 0.

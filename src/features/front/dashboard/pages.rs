@@ -1,7 +1,8 @@
 //! The overview, the first run, and what the menu of every page counts.
 
 use super::search;
-use crate::access::{Right, Role};
+use crate::access::Role;
+use crate::access::right::{self, Read, may};
 use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
@@ -23,8 +24,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/", Right::Read, home),
-    route(Get, "/search", Right::Read, search::show),
+    route(Get, "/", may(Read, right::Dashboard), home),
+    route(Get, "/search", may(Read, right::Dashboard), search::show),
 ];
 
 /// What the menu counts.

@@ -1,7 +1,7 @@
 //! One field that finds everything with a name: servers, domains, upstreams, groups, certificates and tasks. The palette
 //! asks the API while somebody types; without script the same field leads to a page.
 
-use crate::access::Right;
+use crate::access::right::{Dashboard, Read, may};
 use crate::base::error::Result;
 use crate::base::id::Id;
 use crate::base::text;
@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// See [`Route`].
-pub const ROUTES: &[Route] = &[route(Get, "/api/search", Right::Read, search)];
+pub const ROUTES: &[Route] = &[route(Get, "/api/search", may(Read, Dashboard), search)];
 
 /// Of each kind; how many more there are is told.
 const EACH_MAX: i64 = 8;

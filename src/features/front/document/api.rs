@@ -2,7 +2,7 @@
 
 use super::model::{self, Document};
 use super::{Mode, apply, pretty};
-use crate::access::Right;
+use crate::access::right::{self, Edit, Read, may};
 use crate::base::error::{Error, Field, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
@@ -10,8 +10,8 @@ use crate::http::route::{Ctx, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/fleet", Right::Read, export),
-    route(Post, "/api/fleet", Right::Administer, import),
+    route(Get, "/api/fleet", may(Read, right::Document), export),
+    route(Post, "/api/fleet", may(Edit, right::Document), import),
 ];
 
 fn export(ctx: &Ctx) -> Result<Reply> {

@@ -1,6 +1,7 @@
 //! What happens, as a stream: every event in its order, once, from where the client has come to; and what a page shows, as
 //! it changes. The events' rows are cleaned up by age and number.
 
+use crate::access::right::{Events, Read, may};
 use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
@@ -24,8 +25,8 @@ pub const FEATURE: Feature = Feature {
 };
 
 const ROUTES: &[Route] = &[
-    route(Get, "/api/events/stream", Right::Read, stream),
-    route(Get, "/api/live", Right::Read, live),
+    route(Get, "/api/events/stream", may(Read, Events), stream),
+    route(Get, "/api/live", may(Read, Events), live),
 ];
 
 const PERIODIC: &[Periodic] = &[Periodic {

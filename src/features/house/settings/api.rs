@@ -1,6 +1,7 @@
 //! The settings' JSON API.
 
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Edit, Read, Settings, may};
 use crate::app::App;
 use crate::audit;
 use crate::base::error::{self, Error, Result};
@@ -14,8 +15,8 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/settings", Right::Administer, list),
-    route(Put, "/api/settings", Right::Administer, change),
+    route(Get, "/api/settings", may(Read, Settings), list),
+    route(Put, "/api/settings", may(Edit, Settings), change),
 ];
 
 /// One setting as shown.

@@ -1,7 +1,7 @@
 //! The settings as a page: one panel a section, one row a setting.
 
 use super::api;
-use crate::access::Right;
+use crate::access::right::{Edit, Read, Settings, may};
 use crate::base::error::{Kind, Result};
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -14,8 +14,8 @@ use std::collections::HashMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/settings", Right::Administer, list),
-    route(Post, "/settings", Right::Administer, change),
+    route(Get, "/settings", may(Read, Settings), list),
+    route(Post, "/settings", may(Edit, Settings), change),
 ];
 
 #[derive(Serialize)]

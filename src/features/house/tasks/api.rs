@@ -2,7 +2,8 @@
 
 use super::outcome;
 use super::stream::TaskLog;
-use crate::access::{Right, Standing};
+use crate::access::Standing;
+use crate::access::right::{Read, Run, Tasks, may};
 use crate::audit;
 use crate::base::clock::{self, Duration, Instant, rfc3339};
 use crate::base::error::{Error, Field, Result};
@@ -19,12 +20,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/tasks", Right::Read, list).live(),
-    route(Get, "/api/tasks/{id}", Right::Read, show).live(),
-    route(Post, "/api/tasks/{id}/cancel", Right::Act, cancel),
-    route(Get, "/api/tasks/{id}/stream", Right::Read, stream),
-    route(Get, "/api/tasks/{id}/logs", Right::Read, logs),
-    route(Get, "/api/tasks/{id}/log.txt", Right::Read, log_text),
+    route(Get, "/api/tasks", may(Read, Tasks), list).live(),
+    route(Get, "/api/tasks/{id}", may(Read, Tasks), show).live(),
+    route(Post, "/api/tasks/{id}/cancel", may(Run, Tasks), cancel),
+    route(Get, "/api/tasks/{id}/stream", may(Read, Tasks), stream),
+    route(Get, "/api/tasks/{id}/logs", may(Read, Tasks), logs),
+    route(Get, "/api/tasks/{id}/log.txt", may(Read, Tasks), log_text),
 ];
 
 /// Longest wait of the long-poll twin, in seconds; below the edge's limit for a handler.

@@ -1,7 +1,7 @@
 //! Tasks and their logs as pages. The newest lines are in the page; script adds what comes after them.
 
 use super::api;
-use crate::access::Right;
+use crate::access::right::{Read, Run, Tasks, may};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::features::fleet::servers::pages::{Problem, glyph, step_title, task_title};
@@ -15,9 +15,9 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/logs", Right::Read, list),
-    route(Get, "/tasks/{id}", Right::Read, show),
-    route(Post, "/tasks/{id}/cancel", Right::Act, cancel),
+    route(Get, "/logs", may(Read, Tasks), list),
+    route(Get, "/tasks/{id}", may(Read, Tasks), show),
+    route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
 ];
 
 /// A row of the list and the head of a task's page.

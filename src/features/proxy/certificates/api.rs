@@ -3,7 +3,8 @@
 use super::life::{self, Stage};
 use super::model::{self, Note, Old};
 use super::{Certificate, User, queries};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Certificates, Edit, Read, may};
 use crate::app::App;
 use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Result};
@@ -18,12 +19,12 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/certificates", Right::Read, list),
-    route(Post, "/api/certificates", Right::Edit, create),
-    route(Get, "/api/certificates/{id}", Right::Read, show),
-    route(Put, "/api/certificates/{id}", Right::Edit, replace),
-    route(Patch, "/api/certificates/{id}", Right::Edit, change),
-    route(Delete, "/api/certificates/{id}", Right::Edit, remove),
+    route(Get, "/api/certificates", may(Read, Certificates), list),
+    route(Post, "/api/certificates", may(Edit, Certificates), create),
+    route(Get, "/api/certificates/{id}", may(Read, Certificates), show),
+    route(Put, "/api/certificates/{id}", may(Edit, Certificates), replace),
+    route(Patch, "/api/certificates/{id}", may(Edit, Certificates), change),
+    route(Delete, "/api/certificates/{id}", may(Edit, Certificates), remove),
 ];
 
 /// A certificate as the API shows it.

@@ -4,7 +4,7 @@
 use super::life::{self, Line, Renewed, Stage};
 use super::model::{self, Note};
 use super::{Certificate, User, api, queries, shown};
-use crate::access::Right;
+use crate::access::right::{Certificates, Edit, Read, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::form::Input;
@@ -17,14 +17,14 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/certificates", Right::Read, list),
-    route(Post, "/certificates", Right::Edit, create),
-    route(Get, "/certificates/new", Right::Edit, new),
-    route(Get, "/certificates/{id}", Right::Read, show),
-    route(Post, "/certificates/{id}", Right::Edit, change),
-    route(Get, "/certificates/{id}/edit", Right::Edit, edit),
-    route(Get, "/certificates/{id}/delete", Right::Edit, ask_delete),
-    route(Post, "/certificates/{id}/delete", Right::Edit, delete),
+    route(Get, "/certificates", may(Read, Certificates), list),
+    route(Post, "/certificates", may(Edit, Certificates), create),
+    route(Get, "/certificates/new", may(Edit, Certificates), new),
+    route(Get, "/certificates/{id}", may(Read, Certificates), show),
+    route(Post, "/certificates/{id}", may(Edit, Certificates), change),
+    route(Get, "/certificates/{id}/edit", may(Edit, Certificates), edit),
+    route(Get, "/certificates/{id}/delete", may(Edit, Certificates), ask_delete),
+    route(Post, "/certificates/{id}/delete", may(Edit, Certificates), delete),
 ];
 
 #[derive(Serialize)]

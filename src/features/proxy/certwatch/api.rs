@@ -3,7 +3,7 @@
 use super::judge::{Seen, State};
 use super::queries::{self, Site, Told};
 use super::watch;
-use crate::access::Right;
+use crate::access::right::{Certificates, Domains, Read, Run, may};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
@@ -17,9 +17,9 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/domains/{id}/certificate", Right::Read, show),
-    route(Post, "/api/domains/{id}/certificate/check", Right::Act, check),
-    route(Get, "/api/certificates/served", Right::Read, overview),
+    route(Get, "/api/domains/{id}/certificate", may(Read, Domains), show),
+    route(Post, "/api/domains/{id}/certificate/check", may(Run, Domains), check),
+    route(Get, "/api/certificates/served", may(Read, Certificates), overview),
 ];
 
 /// What one server shows for a domain.

@@ -3,7 +3,7 @@
 use super::api;
 use super::judge::{self, Seen, State};
 use super::queries::Site;
-use crate::access::Right;
+use crate::access::right::{Domains, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
@@ -15,7 +15,7 @@ use crate::http::route::{Ctx, Panel, Route, route};
 use serde::Serialize;
 
 /// See [`Route`].
-pub const ROUTES: &[Route] = &[route(Post, "/domains/{id}/certificate/check", Right::Act, check)];
+pub const ROUTES: &[Route] = &[route(Post, "/domains/{id}/certificate/check", may(Run, Domains), check)];
 
 /// See [`Panel`]; shown by `domains/_certificate.html`.
 pub const PANELS: &[Panel] = &[Panel {

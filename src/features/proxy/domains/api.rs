@@ -3,7 +3,8 @@
 use super::model::{self, Fields, Stands};
 use super::tasks::Choice;
 use super::{Domain, Filter, Site, Sort, act};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Kind, Result};
@@ -17,22 +18,22 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/domains", Right::Read, list),
-    route(Post, "/api/domains", Right::Edit, create),
-    route(Post, "/api/domains/bulk", Right::Act, bulk),
-    route(Get, "/api/domains/{id}", Right::Read, show),
-    route(Put, "/api/domains/{id}", Right::Edit, replace),
-    route(Patch, "/api/domains/{id}", Right::Edit, change),
-    route(Delete, "/api/domains/{id}", Right::Edit, remove),
-    route(Post, "/api/domains/{id}/plan", Right::Act, act::api::plan),
-    route(Post, "/api/domains/{id}/deploy", Right::Act, act::api::deploy),
-    route(Post, "/api/domains/{id}/renew", Right::Act, act::api::renew),
-    route(Post, "/api/domains/{id}/adopt", Right::Act, act::api::adopt),
-    route(Post, "/api/domains/{id}/forget", Right::Edit, act::api::forget),
+    route(Get, "/api/domains", may(Read, Domains), list),
+    route(Post, "/api/domains", may(Edit, Domains), create),
+    route(Post, "/api/domains/bulk", may(Deploy, Domains), bulk),
+    route(Get, "/api/domains/{id}", may(Read, Domains), show),
+    route(Put, "/api/domains/{id}", may(Edit, Domains), replace),
+    route(Patch, "/api/domains/{id}", may(Edit, Domains), change),
+    route(Delete, "/api/domains/{id}", may(Edit, Domains), remove),
+    route(Post, "/api/domains/{id}/plan", may(Deploy, Domains), act::api::plan),
+    route(Post, "/api/domains/{id}/deploy", may(Deploy, Domains), act::api::deploy),
+    route(Post, "/api/domains/{id}/renew", may(Deploy, Domains), act::api::renew),
+    route(Post, "/api/domains/{id}/adopt", may(Deploy, Domains), act::api::adopt),
+    route(Post, "/api/domains/{id}/forget", may(Edit, Domains), act::api::forget),
     route(
         Get,
         "/api/domains/{id}/nginx-config",
-        Right::Read,
+        may(Read, Domains),
         act::api::nginx_config,
     ),
 ];

@@ -3,7 +3,7 @@
 
 use super::model::{Fields, Preflight, Stands};
 use super::{About, Domain, Filter, Site, act, api};
-use crate::access::Right;
+use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -25,21 +25,21 @@ use std::collections::HashMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/domains", Right::Read, list),
-    route(Post, "/domains", Right::Edit, create),
-    route(Get, "/domains/new", Right::Edit, new),
-    route(Post, "/domains/bulk", Right::Act, bulk),
-    route(Post, "/domains/plan", Right::Act, act::pages::show_plans),
-    route(Get, "/domains/{id}", Right::Read, show),
-    route(Post, "/domains/{id}", Right::Edit, change),
-    route(Get, "/domains/{id}/edit", Right::Edit, edit),
-    route(Get, "/domains/{id}/delete", Right::Edit, ask_delete),
-    route(Post, "/domains/{id}/delete", Right::Edit, delete),
-    route(Get, "/domains/{id}/plan", Right::Act, act::pages::show_plan),
-    route(Post, "/domains/{id}/deploy", Right::Act, act::pages::deploy),
-    route(Post, "/domains/{id}/renew", Right::Act, act::pages::renew),
-    route(Post, "/domains/{id}/adopt", Right::Act, act::pages::adopt),
-    route(Post, "/domains/{id}/forget", Right::Edit, act::pages::forget),
+    route(Get, "/domains", may(Read, Domains), list),
+    route(Post, "/domains", may(Edit, Domains), create),
+    route(Get, "/domains/new", may(Edit, Domains), new),
+    route(Post, "/domains/bulk", may(Deploy, Domains), bulk),
+    route(Post, "/domains/plan", may(Deploy, Domains), act::pages::show_plans),
+    route(Get, "/domains/{id}", may(Read, Domains), show),
+    route(Post, "/domains/{id}", may(Edit, Domains), change),
+    route(Get, "/domains/{id}/edit", may(Edit, Domains), edit),
+    route(Get, "/domains/{id}/delete", may(Edit, Domains), ask_delete),
+    route(Post, "/domains/{id}/delete", may(Edit, Domains), delete),
+    route(Get, "/domains/{id}/plan", may(Deploy, Domains), act::pages::show_plan),
+    route(Post, "/domains/{id}/deploy", may(Deploy, Domains), act::pages::deploy),
+    route(Post, "/domains/{id}/renew", may(Deploy, Domains), act::pages::renew),
+    route(Post, "/domains/{id}/adopt", may(Deploy, Domains), act::pages::adopt),
+    route(Post, "/domains/{id}/forget", may(Edit, Domains), act::pages::forget),
 ];
 
 /// How a domain's lamp stands, and why.

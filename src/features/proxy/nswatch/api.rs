@@ -3,7 +3,7 @@
 use super::Row;
 use super::look::State;
 use super::verify::{self, Verified};
-use crate::access::Right;
+use crate::access::right::{Domains, Read, Run, may};
 use crate::base::clock::{self, Duration, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Domain, Id};
@@ -16,9 +16,9 @@ use std::net::IpAddr;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Post, "/api/domains/verify-dns", Right::Edit, verify_several),
-    route(Post, "/api/domains/{id}/verify-dns", Right::Edit, verify_one),
-    route(Get, "/api/domains/{id}/ns-checks", Right::Read, history),
+    route(Post, "/api/domains/verify-dns", may(Run, Domains), verify_several),
+    route(Post, "/api/domains/{id}/verify-dns", may(Run, Domains), verify_one),
+    route(Get, "/api/domains/{id}/ns-checks", may(Read, Domains), history),
 ];
 
 /// Domains of one bulk look.

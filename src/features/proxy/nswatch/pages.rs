@@ -4,7 +4,7 @@ use super::api;
 use super::look::{Look, State};
 use super::policy::Policy;
 use super::verify::{self, Verified};
-use crate::access::Right;
+use crate::access::right::{self, Domains, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Domain, Id};
@@ -18,8 +18,8 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Post, "/domains/verify-dns", Right::Edit, verify_several),
-    route(Post, "/domains/{id}/verify-dns", Right::Edit, verify_one),
+    route(Post, "/domains/verify-dns", may(right::Run, Domains), verify_several),
+    route(Post, "/domains/{id}/verify-dns", may(right::Run, Domains), verify_one),
 ];
 
 /// See [`Panel`]; shown by `domains/_nameservers.html`.

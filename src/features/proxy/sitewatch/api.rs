@@ -2,7 +2,7 @@
 
 use super::queries::{self, Look};
 use super::watch;
-use crate::access::Right;
+use crate::access::right::{Domains, Read, Run, may};
 use crate::app::App;
 use crate::base::clock::{Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
@@ -15,8 +15,8 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/domains/{id}/answers", Right::Read, show),
-    route(Post, "/api/domains/{id}/answers/check", Right::Act, check),
+    route(Get, "/api/domains/{id}/answers", may(Read, Domains), show),
+    route(Post, "/api/domains/{id}/answers/check", may(Run, Domains), check),
 ];
 
 /// How one server answers for a domain.

@@ -3,7 +3,7 @@
 use super::api;
 use super::judge::Code;
 use super::queries::Look;
-use crate::access::Right;
+use crate::access::right::{Domains, Run, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
@@ -13,7 +13,7 @@ use crate::http::route::{Ctx, Panel, Route, route};
 use serde::Serialize;
 
 /// See [`Route`].
-pub const ROUTES: &[Route] = &[route(Post, "/domains/{id}/answers/check", Right::Act, check)];
+pub const ROUTES: &[Route] = &[route(Post, "/domains/{id}/answers/check", may(Run, Domains), check)];
 
 /// See [`Panel`]; shown by `domains/_answers.html`.
 pub const PANELS: &[Panel] = &[Panel {

@@ -2,7 +2,8 @@
 
 use super::model::{self, Fields, Target};
 use super::{Filter, Upstream};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Edit, Read, Upstreams, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Result};
@@ -17,12 +18,12 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/upstreams", Right::Read, list),
-    route(Post, "/api/upstreams", Right::Edit, create),
-    route(Get, "/api/upstreams/{id}", Right::Read, show),
-    route(Put, "/api/upstreams/{id}", Right::Edit, replace),
-    route(Patch, "/api/upstreams/{id}", Right::Edit, change),
-    route(Delete, "/api/upstreams/{id}", Right::Edit, remove),
+    route(Get, "/api/upstreams", may(Read, Upstreams), list),
+    route(Post, "/api/upstreams", may(Edit, Upstreams), create),
+    route(Get, "/api/upstreams/{id}", may(Read, Upstreams), show),
+    route(Put, "/api/upstreams/{id}", may(Edit, Upstreams), replace),
+    route(Patch, "/api/upstreams/{id}", may(Edit, Upstreams), change),
+    route(Delete, "/api/upstreams/{id}", may(Edit, Upstreams), remove),
 ];
 
 /// An upstream as the API shows it.

@@ -2,7 +2,7 @@
 
 use super::model::{self, Fields, Target};
 use super::{Filter, Upstream, api};
-use crate::access::Right;
+use crate::access::right::{Edit, Read, Upstreams, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -17,12 +17,12 @@ use serde_json::{Map, Value, json};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/upstreams", Right::Read, list),
-    route(Post, "/upstreams", Right::Edit, create),
-    route(Get, "/upstreams/new", Right::Edit, new),
-    route(Get, "/upstreams/{id}", Right::Read, show),
-    route(Post, "/upstreams/{id}", Right::Edit, change),
-    route(Post, "/upstreams/{id}/delete", Right::Edit, delete),
+    route(Get, "/upstreams", may(Read, Upstreams), list),
+    route(Post, "/upstreams", may(Edit, Upstreams), create),
+    route(Get, "/upstreams/new", may(Edit, Upstreams), new),
+    route(Get, "/upstreams/{id}", may(Read, Upstreams), show),
+    route(Post, "/upstreams/{id}", may(Edit, Upstreams), change),
+    route(Post, "/upstreams/{id}/delete", may(Edit, Upstreams), delete),
 ];
 
 /// Upstreams on one page of the table.

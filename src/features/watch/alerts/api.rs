@@ -1,7 +1,7 @@
 //! The alerts' JSON API.
 
 use super::{Alert, Filter, Hanging, Why};
-use crate::access::Right;
+use crate::access::right::{Alerts, Edit, Read, may};
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/alerts", Right::Read, list).live(),
-    route(Get, "/api/alerts/{id}", Right::Read, show).live(),
-    route(Post, "/api/alerts/{id}/ack", Right::Edit, acknowledge),
+    route(Get, "/api/alerts", may(Read, Alerts), list).live(),
+    route(Get, "/api/alerts/{id}", may(Read, Alerts), show).live(),
+    route(Post, "/api/alerts/{id}/ack", may(Edit, Alerts), acknowledge),
 ];
 
 /// An alert as the API shows it.

@@ -1,7 +1,7 @@
 //! The alerts as a page, and taking notice of one.
 
 use super::{Alert, Filter, Hanging, Why, api, mute, queries};
-use crate::access::Right;
+use crate::access::right::{Alerts, Edit, Read, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
@@ -17,8 +17,8 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/alerts", Right::Read, list),
-    route(Post, "/alerts/{id}/ack", Right::Edit, acknowledge),
+    route(Get, "/alerts", may(Read, Alerts), list),
+    route(Post, "/alerts/{id}/ack", may(Edit, Alerts), acknowledge),
 ];
 
 /// See [`Panel`]; shown by `servers/_quiet.html`.

@@ -3,6 +3,7 @@
 
 use super::text::{CONTENT_TYPE, Text};
 use super::{fleet, own, queries};
+use crate::access::right::{Edit, Exporter, Metrics, Read, may};
 use crate::access::{Right, token};
 use crate::audit;
 use crate::base::clock;
@@ -20,9 +21,9 @@ use ring::digest;
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
     route(Get, "/metrics", Right::Public, scrape),
-    route(Post, "/api/exporter/token", Right::Administer, new_token),
-    route(Delete, "/api/exporter/token", Right::Administer, drop_token),
-    route(Put, "/api/exporter/push-secret", Right::Administer, set_push_secret),
+    route(Post, "/api/exporter/token", may(Edit, Exporter), new_token),
+    route(Delete, "/api/exporter/token", may(Edit, Exporter), drop_token),
+    route(Put, "/api/exporter/push-secret", may(Edit, Exporter), set_push_secret),
 ];
 
 /// How much somebody may read.
@@ -43,7 +44,10 @@ fn scrape(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn sight(ctx: &Ctx) -> Result<Option<Sight>> {
-    if ctx.maybe_actor().is_some_and(|actor| actor.role().may(Right::Read)) {
+    if ctx
+        .maybe_actor()
+        .is_some_and(|actor| actor.role().may(may(Read, Metrics)))
+    {
         return Ok(Some(Sight::All));
     }
     if let (None, Some(shown)) = (ctx.maybe_actor(), bearer(ctx.request)) {

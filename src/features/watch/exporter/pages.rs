@@ -1,7 +1,7 @@
 //! The exporter's card on the page of settings: the scrapers' token, which is shown once, and the push engine's secret.
 
 use super::{api, push, queries};
-use crate::access::Right;
+use crate::access::right::{Edit, Exporter, may};
 use crate::base::error::{Error, Kind, Result};
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -10,9 +10,9 @@ use crate::http::route::{Ctx, Panel, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Post, "/exporter/token", Right::Administer, new_token),
-    route(Post, "/exporter/token/end", Right::Administer, drop_token),
-    route(Post, "/exporter/push-secret", Right::Administer, set_push_secret),
+    route(Post, "/exporter/token", may(Edit, Exporter), new_token),
+    route(Post, "/exporter/token/end", may(Edit, Exporter), drop_token),
+    route(Post, "/exporter/push-secret", may(Edit, Exporter), set_push_secret),
 ];
 
 /// See [`Panel`].

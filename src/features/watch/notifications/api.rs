@@ -5,7 +5,8 @@ use super::model::{self, Fields, Row};
 use super::queries::{self, Counts};
 use super::queue::{self, Tested};
 use super::{CHANNELS, Endpoint, channel, sender};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::app::App;
 use crate::base::clock::{self, rfc3339};
 use crate::base::error::{Error, Field, Result};
@@ -21,15 +22,25 @@ use serde_json::{Map, Value, json};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/notifications", Right::Read, list),
-    route(Post, "/api/notifications", Right::Edit, create),
-    route(Get, "/api/notifications/deliveries", Right::Read, deliveries),
-    route(Post, "/api/notifications/deliveries/{id}/resend", Right::Act, resend),
-    route(Get, "/api/notifications/{id}", Right::Read, show),
-    route(Put, "/api/notifications/{id}", Right::Edit, replace),
-    route(Patch, "/api/notifications/{id}", Right::Edit, change),
-    route(Delete, "/api/notifications/{id}", Right::Edit, remove),
-    route(Post, "/api/notifications/{id}/test", Right::Act, test),
+    route(Get, "/api/notifications", may(Read, Notifications), list),
+    route(Post, "/api/notifications", may(Edit, Notifications), create),
+    route(
+        Get,
+        "/api/notifications/deliveries",
+        may(Read, Notifications),
+        deliveries,
+    ),
+    route(
+        Post,
+        "/api/notifications/deliveries/{id}/resend",
+        may(Run, Notifications),
+        resend,
+    ),
+    route(Get, "/api/notifications/{id}", may(Read, Notifications), show),
+    route(Put, "/api/notifications/{id}", may(Edit, Notifications), replace),
+    route(Patch, "/api/notifications/{id}", may(Edit, Notifications), change),
+    route(Delete, "/api/notifications/{id}", may(Edit, Notifications), remove),
+    route(Post, "/api/notifications/{id}/test", may(Run, Notifications), test),
 ];
 
 /// Whom it reaches, as far as that is no secret: chats, addresses, or the origin of a URL.

@@ -7,7 +7,7 @@ use super::queries::{self, Counts};
 use super::queue;
 use super::text;
 use super::{CHANNELS, Endpoint, Level, api, catalogue, channel, sender};
-use crate::access::Right;
+use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -24,16 +24,16 @@ use std::collections::BTreeMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/notifications", Right::Read, list),
-    route(Post, "/notifications", Right::Edit, create),
-    route(Get, "/notifications/new", Right::Edit, new),
-    route(Get, "/notifications/log", Right::Read, log),
-    route(Post, "/notifications/log/{id}/resend", Right::Act, resend),
-    route(Get, "/notifications/{id}", Right::Edit, edit),
-    route(Post, "/notifications/{id}", Right::Edit, change),
-    route(Post, "/notifications/{id}/test", Right::Act, test),
-    route(Get, "/notifications/{id}/delete", Right::Edit, ask_delete),
-    route(Post, "/notifications/{id}/delete", Right::Edit, delete),
+    route(Get, "/notifications", may(Read, Notifications), list),
+    route(Post, "/notifications", may(Edit, Notifications), create),
+    route(Get, "/notifications/new", may(Edit, Notifications), new),
+    route(Get, "/notifications/log", may(Read, Notifications), log),
+    route(Post, "/notifications/log/{id}/resend", may(Run, Notifications), resend),
+    route(Get, "/notifications/{id}", may(Edit, Notifications), edit),
+    route(Post, "/notifications/{id}", may(Edit, Notifications), change),
+    route(Post, "/notifications/{id}/test", may(Run, Notifications), test),
+    route(Get, "/notifications/{id}/delete", may(Edit, Notifications), ask_delete),
+    route(Post, "/notifications/{id}/delete", may(Edit, Notifications), delete),
 ];
 
 #[derive(Serialize)]

@@ -2,7 +2,8 @@
 
 use super::model::{self, About, LEVELS, Watches};
 use super::{Rule, queries, say};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::Result;
@@ -19,12 +20,12 @@ use std::collections::HashMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/alert-rules", Right::Read, list),
-    route(Post, "/api/alert-rules", Right::Edit, create),
-    route(Get, "/api/alert-rules/{id}", Right::Read, show),
-    route(Patch, "/api/alert-rules/{id}", Right::Edit, change),
-    route(Delete, "/api/alert-rules/{id}", Right::Edit, remove),
-    route(Post, "/api/alert-rules/{id}/reset", Right::Edit, reset),
+    route(Get, "/api/alert-rules", may(Read, AlertRules), list),
+    route(Post, "/api/alert-rules", may(Edit, AlertRules), create),
+    route(Get, "/api/alert-rules/{id}", may(Read, AlertRules), show),
+    route(Patch, "/api/alert-rules/{id}", may(Edit, AlertRules), change),
+    route(Delete, "/api/alert-rules/{id}", may(Edit, AlertRules), remove),
+    route(Post, "/api/alert-rules/{id}/reset", may(Edit, AlertRules), reset),
 ];
 
 /// What the rules' own tables do not say of them.

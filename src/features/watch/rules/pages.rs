@@ -3,7 +3,7 @@
 use super::api::{self, Around};
 use super::model::{About, BUILTIN, Fields, SERIES, Series, Unit, Watches};
 use super::{Rule, say};
-use crate::access::Right;
+use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::features::fleet::groups;
@@ -19,14 +19,14 @@ use serde_json::{Map, Value, json};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/alert-rules", Right::Read, list),
-    route(Get, "/alert-rules/new", Right::Edit, new),
-    route(Post, "/alert-rules", Right::Edit, create),
-    route(Get, "/alert-rules/{id}", Right::Edit, edit),
-    route(Post, "/alert-rules/{id}", Right::Edit, change),
-    route(Post, "/alert-rules/{id}/switch", Right::Edit, switch),
-    route(Post, "/alert-rules/{id}/reset", Right::Edit, reset),
-    route(Post, "/alert-rules/{id}/delete", Right::Edit, delete),
+    route(Get, "/alert-rules", may(Read, AlertRules), list),
+    route(Get, "/alert-rules/new", may(Edit, AlertRules), new),
+    route(Post, "/alert-rules", may(Edit, AlertRules), create),
+    route(Get, "/alert-rules/{id}", may(Edit, AlertRules), edit),
+    route(Post, "/alert-rules/{id}", may(Edit, AlertRules), change),
+    route(Post, "/alert-rules/{id}/switch", may(Edit, AlertRules), switch),
+    route(Post, "/alert-rules/{id}/reset", may(Edit, AlertRules), reset),
+    route(Post, "/alert-rules/{id}/delete", may(Edit, AlertRules), delete),
 ];
 
 #[derive(Serialize)]

@@ -1,7 +1,8 @@
 //! The silences' JSON API.
 
 use super::{Silence, model};
-use crate::access::{Actor, Right};
+use crate::access::Actor;
+use crate::access::right::{Edit, Read, Silences, may};
 use crate::app::App;
 use crate::base::clock::{self, rfc3339};
 use crate::base::error::{Error, Field, Result};
@@ -14,10 +15,10 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/silences", Right::Read, list),
-    route(Post, "/api/silences", Right::Edit, create),
-    route(Get, "/api/silences/{id}", Right::Read, show),
-    route(Post, "/api/silences/{id}/end", Right::Edit, end),
+    route(Get, "/api/silences", may(Read, Silences), list),
+    route(Post, "/api/silences", may(Edit, Silences), create),
+    route(Get, "/api/silences/{id}", may(Read, Silences), show),
+    route(Post, "/api/silences/{id}/end", may(Edit, Silences), end),
 ];
 
 /// In which one a silence is.

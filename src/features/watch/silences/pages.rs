@@ -3,7 +3,7 @@
 
 use super::model::Subject;
 use super::{Silence, api};
-use crate::access::Right;
+use crate::access::right::{Edit, Read, Silences, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::Id;
@@ -24,9 +24,9 @@ use std::collections::HashMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/silences", Right::Read, list),
-    route(Post, "/silences", Right::Edit, create),
-    route(Post, "/silences/{id}/end", Right::Edit, end),
+    route(Get, "/silences", may(Read, Silences), list),
+    route(Post, "/silences", may(Edit, Silences), create),
+    route(Post, "/silences/{id}/end", may(Edit, Silences), end),
 ];
 
 /// See [`Panel`]; shown by `silences/_now.html`.
