@@ -5,6 +5,7 @@ pub mod clock;
 pub mod error;
 pub mod sys;
 pub mod text;
+pub mod zone;
 pub mod diff;
 pub mod parallel;
 pub mod places;
