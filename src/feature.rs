@@ -15,6 +15,8 @@ pub type Reaction = fn(&App, &Tx, &Event) -> Result<()>;
 pub struct Feature {
     /// Its noun: URL segment, folder, table prefix.
     pub name: &'static str,
+    /// What it says to people: the text of its `words.txt`.
+    pub words: &'static str,
     /// What it answers under `/api/`.
     pub routes: &'static [Route],
     /// Its pages.
@@ -34,6 +36,7 @@ impl Feature {
     pub const fn named(name: &'static str) -> Feature {
         Feature {
             name,
+            words: "",
             routes: &[],
             pages: &[],
             panels: &[],

@@ -8,6 +8,7 @@ use crate::base::error::Result;
 use crate::cli::{self, Parsed};
 use crate::feature::Feature;
 use crate::features;
+use crate::lang::words;
 use std::ffi::OsString;
 
 /// Every feature, in the order of the import law. A new one is one line here.
@@ -38,6 +39,7 @@ pub const FEATURES: &[&Feature] = &[
 
 /// Runs one command line. Returns the exit code; what goes wrong is told on stderr.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    words::join(FEATURES.iter().map(|feature| feature.words));
     let result: Result<u8> = match cli::parse(args) {
         Ok(Parsed::Print(text)) => {
             commands::print(&text);

@@ -1,13 +1,14 @@
-//! Every word a person reads lives in `words.txt`, in English and Russian side by side, under an id that is never text.
-//! A word that counts has one form per plural category. The tests below compare ids, forms and placeholders.
+//! Every word a person reads lives in a `words.txt`, in English and Russian side by side, under an id that is never text:
+//! the machines' words beside this file, a feature's beside its `mod.rs`, which declares them. A word that counts has one
+//! form per plural category. The tests below compare ids, forms and placeholders.
 
 use super::Lang;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// The text of a word; with a count, the form that the count takes.
 pub fn word(lang: Lang, id: &str, n: Option<i64>) -> Option<&'static str> {
-    let forms = &TABLE.get(id)?[lang as usize];
+    let forms = &table().get(id)?[lang as usize];
     match (forms.as_slice(), n) {
         ([one], _) => Some(one),
         (many, n) => many.get(lang.form(n.unwrap_or_default())).copied(),
@@ -40,27 +41,47 @@ pub fn fill(
 
 type Table = HashMap<&'static str, [Vec<&'static str>; Lang::ALL.len()]>;
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| {
+static JOINED: OnceLock<Table> = OnceLock::new();
+
+/// What the machines say.
+pub const OWN: &str = include_str!("words.txt");
+
+/// Joins the features' words to the machines' own. The composition root does it once, before anybody asks for a word; a
+/// second time changes nothing.
+pub fn join(features: impl IntoIterator<Item = &'static str>) {
+    JOINED.get_or_init(|| read([OWN].into_iter().chain(features)));
+}
+
+fn table() -> &'static Table {
+    #[cfg(test)]
+    join(tests::texts());
+    static ALONE: LazyLock<Table> = LazyLock::new(|| read([OWN]));
+    JOINED.get().unwrap_or_else(|| &ALONE)
+}
+
+fn read(texts: impl IntoIterator<Item = &'static str>) -> Table {
     let mut table = Table::new();
-    let mut id = "";
-    for line in include_str!("words.txt").lines() {
-        match line.strip_prefix("= ") {
-            Some(text) => {
-                let forms: &mut [Vec<_>; 2] = table.entry(id).or_default();
-                let at = usize::from(!forms[0].is_empty());
-                forms[at] = text.split(" | ").collect();
+    for text in texts {
+        let mut id = "";
+        for line in text.lines() {
+            match line.strip_prefix("= ") {
+                Some(text) => {
+                    let forms: &mut [Vec<_>; 2] = table.entry(id).or_default();
+                    let at = usize::from(!forms[0].is_empty());
+                    forms[at] = text.split(" | ").collect();
+                }
+                None if line.starts_with('#') => {}
+                None => id = line.trim(),
             }
-            None if line.starts_with('#') => {}
-            None => id = line.trim(),
         }
     }
     table
-});
+}
 
-/// The ids in the order of the file, duplicates included.
+/// The ids in the order of the files, duplicates included.
 #[cfg(test)]
 pub(crate) fn ids() -> Vec<&'static str> {
-    let lines = include_str!("words.txt").lines();
+    let lines = [OWN].into_iter().chain(tests::texts()).flat_map(str::lines);
     lines.filter(|l| !l.is_empty() && !l.starts_with(['#', '='])).collect()
 }
 
@@ -68,6 +89,28 @@ pub(crate) fn ids() -> Vec<&'static str> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// All `words.txt` of the features; `tests/it/laws.rs` sees to it that each is declared.
+    pub(super) fn texts() -> Vec<&'static str> {
+        static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+            let mut texts = Vec::new();
+            walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/features"), &mut texts);
+            texts
+        });
+        TEXTS.iter().map(String::as_str).collect()
+    }
+
+    fn walk(folder: &Path, texts: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, texts);
+            } else if path.ends_with("words.txt") {
+                texts.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
 
     #[test]
     fn every_word_is_there_once_in_both_languages_with_all_its_forms() {
@@ -78,7 +121,7 @@ mod tests {
             "an id stands twice"
         );
         for id in ids {
-            let both = TABLE.get(id).unwrap_or_else(|| panic!("{id} has no text"));
+            let both = table().get(id).unwrap_or_else(|| panic!("{id} has no text"));
             let counts = both[0].len() > 1;
             for (lang, forms) in Lang::ALL.into_iter().zip(both) {
                 assert!(
@@ -103,7 +146,7 @@ mod tests {
             fill(text, |_, name| found.insert(name.to_string()), |_, _| {});
             found
         };
-        for (id, [en, ru]) in TABLE.iter() {
+        for (id, [en, ru]) in table().iter() {
             let (en, ru) = (names(en.last().unwrap()), names(ru.last().unwrap()));
             assert_eq!(en, ru, "{id}");
         }

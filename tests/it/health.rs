@@ -210,6 +210,7 @@ fn a_damaged_file_is_found_and_told() {
 
 #[test]
 fn all_periodic_work_has_a_name_for_people() {
+    words::join(FEATURES.iter().map(|feature| feature.words));
     let unnamed = |name: &&str| words::word(Lang::En, &format!("beat.{name}"), None).is_none();
     let work = FEATURES.iter().flat_map(|f| f.periodic).map(|work| work.name);
     assert_eq!(work.filter(unnamed).collect::<Vec<_>>(), [""; 0]);

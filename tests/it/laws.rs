@@ -12,20 +12,25 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// The Rust files of a folder of the project, with their text.
 fn below(folder: &str) -> Vec<(PathBuf, String)> {
-    fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
+    files(folder, ".rs")
+}
+
+/// The files of a folder of the project whose names end so, with their text.
+fn files(folder: &str, end: &str) -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, end: &str, out: &mut Vec<(PathBuf, String)>) {
         let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
         entries.sort();
         for path in entries {
             if path.is_dir() {
-                walk(&path, out);
-            } else if path.extension().is_some_and(|e| e == "rs") {
+                walk(&path, end, out);
+            } else if path.to_string_lossy().ends_with(end) {
                 let text = fs::read_to_string(&path).unwrap();
                 out.push((path, text));
             }
         }
     }
     let mut out = Vec::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut out);
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), end, &mut out);
     out
 }
 
@@ -327,7 +332,8 @@ fn what_a_person_is_refused_has_words_and_advice() {
         "Timeout",
         "Method",
     ];
-    let words: BTreeSet<&str> = include_str!("../../src/lang/words.txt").lines().collect();
+    let texts: Vec<String> = files("src", "words.txt").into_iter().map(|(_, text)| text).collect();
+    let words: BTreeSet<&str> = texts.iter().flat_map(|text| text.lines()).collect();
     let mut missing = BTreeSet::new();
     for (path, text) in &sources() {
         let file = short(path);
@@ -352,6 +358,22 @@ fn what_a_person_is_refused_has_words_and_advice() {
         }
     }
     assert!(missing.is_empty(), "no words for:\n{missing:#?}");
+}
+
+#[test]
+fn the_words_of_every_feature_are_declared_by_it() {
+    let mut there: Vec<String> = files("src", "words.txt").into_iter().map(|(_, text)| text).collect();
+    let features = lamplighter::daemon::FEATURES.iter().map(|feature| feature.words);
+    let mut joined: Vec<String> = features.filter(|text| !text.is_empty()).map(String::from).collect();
+    joined.push(lamplighter::lang::words::OWN.into());
+    there.sort_unstable();
+    joined.sort_unstable();
+    assert!(
+        there == joined,
+        "a words.txt is not declared, or twice: {} files, {} joined",
+        there.len(),
+        joined.len()
+    );
 }
 
 /// Sleeps of a second and more in tests: the file, how many, and why nothing shorter would do.

@@ -21,6 +21,7 @@ pub use queries::Filter;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     ..Feature::named("groups")

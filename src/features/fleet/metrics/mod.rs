@@ -26,6 +26,7 @@ pub use watch::{Watching, doing, offline_since};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: filling::PERIODIC,

@@ -36,6 +36,7 @@ pub use queries::{
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     tasks: tasks::TASKS,

@@ -27,6 +27,7 @@ use std::sync::Mutex;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: ROUTES,
     panels: PANELS,
     periodic: PERIODIC,

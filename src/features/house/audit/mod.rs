@@ -15,6 +15,7 @@ use crate::schedule::{Periodic, Work};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     periodic: PERIODIC,
     ..Feature::named("audit")
 };

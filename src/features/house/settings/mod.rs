@@ -7,6 +7,7 @@ use crate::feature::Feature;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     ..Feature::named("settings")

@@ -28,6 +28,7 @@ pub use x509::covers;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     ..Feature::named("certificates")

@@ -19,6 +19,7 @@ use crate::feature::Feature;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,

@@ -38,6 +38,7 @@ pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     tasks: tasks::TASKS,
     react: Some(react),
     periodic: PERIODIC,

@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: periodic::PERIODIC,

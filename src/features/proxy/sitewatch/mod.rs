@@ -18,6 +18,7 @@ pub use watch::{DARK, THREADS_MAX, Watching};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,

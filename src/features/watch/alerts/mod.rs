@@ -31,6 +31,7 @@ pub use queries::Filter;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,

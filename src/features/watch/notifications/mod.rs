@@ -48,6 +48,7 @@ pub use sender::Messenger;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: PERIODIC,

@@ -32,6 +32,7 @@ pub use watch::Watch;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     react: Some(react),

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,
