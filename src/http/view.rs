@@ -344,9 +344,35 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
     env.remove_filter("tojson");
     functions(&mut env, lang);
     for (name, source) in TEMPLATES {
-        env.add_template(name, source).map_err(fault)?;
+        env.add_template_owned(*name, compact(source)).map_err(fault)?;
     }
     Ok(env)
+}
+
+/// Indentation and the line breaks between blocks are for who reads the template; a page goes out without them.
+fn compact(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    for line in source.lines().map(str::trim) {
+        if is_block_tag(line) {
+            out.truncate(out.trim_end().len());
+        }
+        out.push_str(line);
+        let last_tag = line.rfind('<').filter(|_| line.ends_with('>'));
+        if !last_tag.is_some_and(|at| is_block_tag(&line[at..])) {
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Whether this begins with a tag beside which a browser shows no white space.
+fn is_block_tag(text: &str) -> bool {
+    const BLOCKS: &str = " dd div dl dt figure footer form h1 h2 head header html li link main meta nav ol option p \
+        section table tbody td th thead tr ul ";
+    let Some(tag) = text.strip_prefix('<') else { return false };
+    let name = tag.trim_start_matches('/');
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+    BLOCKS.contains(&format!(" {} ", &name[..end]))
 }
 
 /// What templates can call. Those that make markup escape what they are given.

@@ -234,35 +234,58 @@ fn every_module_opens_with_its_promise() {
     assert!(silent.is_empty(), "no //! at the top of: {silent:?}");
 }
 
-#[test]
-fn templates_never_switch_escaping_off() {
-    fn walk(dir: &Path, broken: &mut Vec<String>) {
+/// What a browser gets: templates, scripts and styles, with their text.
+fn front() -> Vec<(String, String)> {
+    fn walk(dir: &Path, out: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, broken);
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            for word in [
-                "|safe",
-                "| safe",
-                "autoescape",
-                "<script>",
-                " style=",
-                "onclick=",
-                "onload=",
-                "javascript:",
-            ] {
-                if text.contains(word) {
-                    broken.push(format!("{}: {word}", path.display()));
-                }
+                walk(&path, out);
+            } else {
+                let file = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+                out.push((file.to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap()));
             }
         }
     }
+    let mut out = Vec::new();
+    for folder in ["templates", "static"] {
+        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut out);
+    }
+    assert!(out.len() > 40, "the front was not found");
+    out
+}
+
+#[test]
+fn templates_never_switch_escaping_off() {
     let mut broken = Vec::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("templates"), &mut broken);
+    for (file, text) in front().iter().filter(|(file, _)| file.ends_with(".html")) {
+        for word in [
+            "|safe",
+            "| safe",
+            "autoescape",
+            "<script>",
+            " style=",
+            "onclick=",
+            "onload=",
+            "javascript:",
+        ] {
+            if text.contains(word) {
+                broken.push(format!("{file}: {word}"));
+            }
+        }
+    }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_front_is_written_in_lines_that_can_be_read() {
+    let mut broken = Vec::new();
+    for (file, text) in front().iter().filter(|(file, _)| file.ends_with(".html")) {
+        for (number, line) in text.lines().enumerate().filter(|(_, l)| l.chars().count() > 140) {
+            broken.push(format!("{file}:{}: {} characters", number + 1, line.chars().count()));
+        }
+    }
+    assert!(broken.is_empty(), "longer than 140 characters:\n{}", broken.join("\n"));
 }
 
 #[test]
