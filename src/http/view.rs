@@ -369,7 +369,9 @@ fn compact(source: &str) -> String {
 fn is_block_tag(text: &str) -> bool {
     const BLOCKS: &str = " dd div dl dt figure footer form h1 h2 head header html li link main meta nav ol option p \
         section table tbody td th thead tr ul ";
-    let Some(tag) = text.strip_prefix('<') else { return false };
+    let Some(tag) = text.strip_prefix('<') else {
+        return false;
+    };
     let name = tag.trim_start_matches('/');
     let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
     BLOCKS.contains(&format!(" {} ", &name[..end]))
