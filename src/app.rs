@@ -7,6 +7,7 @@ use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::base::pulse::Pulses;
+use crate::base::registry::Registry;
 use crate::base::{file, log};
 use crate::db::{Db, Durability, schema};
 use crate::events::wake::Wake;
@@ -17,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// See the module's documentation.
 pub struct App {
+    /// What the features declare.
+    pub registry: Arc<Registry>,
     /// As read at start.
     pub config: Config,
     /// `lamplighter.db`.
@@ -102,7 +105,7 @@ impl App {
     }
 
     /// Opens everything. The data folder must exist with its key (`init-db` and `dev` make them).
-    pub fn open(config: Config) -> Result<App> {
+    pub fn open(config: Config, registry: Arc<Registry>) -> Result<App> {
         keep_private(&config)?;
         let master = vault::read_master_key(&config.master_key_file)?;
         let (db, metrics) = open_databases(&config)?;
@@ -111,6 +114,7 @@ impl App {
         let program = std::env::current_exe()?;
         let ssh = Ssh::open(config.runtime_dir.clone(), program)?;
         Ok(App {
+            registry,
             config,
             db: Arc::new(db),
             metrics: Arc::new(metrics),

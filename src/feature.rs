@@ -2,10 +2,12 @@
 
 use crate::app::App;
 use crate::base::error::Result;
+use crate::cli::Command;
 use crate::db::Tx;
 use crate::events::outbox::Event;
 use crate::http::route::{Panel, Route};
 use crate::schedule::Periodic;
+use crate::schedule::service::Service;
 use crate::task::Kind;
 
 /// See [`Feature::react`].
@@ -27,6 +29,10 @@ pub struct Feature {
     pub tasks: &'static [Kind],
     /// What it does now and then.
     pub periodic: &'static [Periodic],
+    /// Its threads that run as long as the daemon does.
+    pub services: &'static [Service],
+    /// Its words on the command line.
+    pub commands: &'static [Command],
     /// What it does when something happened elsewhere; runs in the transaction that moves its cursor.
     pub react: Option<Reaction>,
 }
@@ -42,6 +48,8 @@ impl Feature {
             panels: &[],
             tasks: &[],
             periodic: &[],
+            services: &[],
+            commands: &[],
             react: None,
         }
     }

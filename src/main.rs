@@ -1,5 +1,6 @@
 //! Hands the arguments to the daemon and leaves with its exit code.
 
+use lamplighter::daemon;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -7,5 +8,5 @@ fn main() -> ExitCode {
     if let Some(code) = lamplighter::ssh::askpass::if_asked() {
         return ExitCode::from(code as u8);
     }
-    ExitCode::from(lamplighter::daemon::main(std::env::args_os().skip(1)))
+    ExitCode::from(daemon::main(daemon::FEATURES, std::env::args_os().skip(1)))
 }

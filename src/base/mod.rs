@@ -9,6 +9,7 @@ pub mod zone;
 pub mod diff;
 pub mod parallel;
 pub mod places;
+pub mod registry;
 pub mod id;
 pub mod random;
 pub mod secret;

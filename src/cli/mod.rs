@@ -1,11 +1,19 @@
-//! The command table: parsing, help and exit codes come from here. What a command does is in `daemon` and in the
-//! features; this only says what there is.
+//! The command line: parsing, help and exit codes, made from the rows that `daemon` and the features declare; and what
+//! every command needs: its configuration, the opened databases, the way to answer.
 
 pub mod client;
 
+use crate::app::App;
+use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::registry::Registry;
+use crate::base::{log, sys};
 use lexopt::{Arg, Parser, ValueExt};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A flag: its name without dashes, whether it takes a value, what it is for.
 #[derive(Debug)]
@@ -18,8 +26,7 @@ pub struct Flag {
     pub help: &'static str,
 }
 
-/// A command.
-#[derive(Debug)]
+/// A command: one row of `daemon`'s or a feature's `COMMANDS`.
 pub struct Command {
     /// Its word.
     pub name: &'static str,
@@ -27,6 +34,8 @@ pub struct Command {
     pub help: &'static str,
     /// Beside the common ones.
     pub flags: &'static [Flag],
+    /// Does it; the exit code, or the error that gives it.
+    pub run: fn(&Invocation) -> Result<u8>,
 }
 
 /// Flags that every command takes.
@@ -58,157 +67,22 @@ pub const COMMON: &[Flag] = &[
     },
 ];
 
-const LISTEN: Flag = Flag {
+/// For commands that listen, or ask who does.
+pub const LISTEN: Flag = Flag {
     name: "listen",
     value: "ADDR:PORT",
     help: "Where the web server listens (LAMPLIGHTER_LISTEN).",
 };
-const LOGIN: Flag = Flag {
-    name: "login",
-    value: "LOGIN",
-    help: "The account's login.",
-};
-const PASSWORD: Flag = Flag {
-    name: "password-file",
-    value: "FILE",
-    help: "Read the password from this file (- is standard input); without it you are asked.",
-};
-
-/// All commands, in the order of the help.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "dev",
-        help: "Set everything up in ./var and run it: web server, scheduler and workers.",
-        flags: &[LISTEN],
-    },
-    Command {
-        name: "serve",
-        help: "Run web server, scheduler and workers.",
-        flags: &[LISTEN],
-    },
-    Command {
-        name: "run-api",
-        help: "Run only the web server.",
-        flags: &[LISTEN],
-    },
-    Command {
-        name: "run-scheduler",
-        help: "Run only scheduler, poller and workers.",
-        flags: &[],
-    },
-    Command {
-        name: "init-db",
-        help: "Make the data folder, the master key (if none is there) and the databases.",
-        flags: &[],
-    },
-    Command {
-        name: "migrate",
-        help: "Bring the databases to this version's schema.",
-        flags: &[],
-    },
-    Command {
-        name: "create-admin",
-        help: "Add an account; the first one of a new installation is made like this.",
-        flags: &[
-            LOGIN,
-            PASSWORD,
-            Flag {
-                name: "role",
-                value: "ROLE",
-                help: "admin (default), operator, viewer or automation.",
-            },
-        ],
-    },
-    Command {
-        name: "reset-password",
-        help: "Give an account a new password and end its sessions.",
-        flags: &[LOGIN, PASSWORD],
-    },
-    Command {
-        name: "disable-user",
-        help: "Let an account in no more; its sessions, tokens and live views end at once.",
-        flags: &[LOGIN],
-    },
-    Command {
-        name: "enable-user",
-        help: "Let a disabled account in again.",
-        flags: &[LOGIN],
-    },
-    Command {
-        name: "export",
-        help: "Print servers, upstreams, groups and domains as one JSON document, without secrets.",
-        flags: &[],
-    },
-    Command {
-        name: "apply",
-        help: "Make the fleet as a document says; what it does not name stays.",
-        flags: &[
-            Flag {
-                name: "file",
-                value: "FILE",
-                help: "The document (- is standard input).",
-            },
-            Flag {
-                name: "plan",
-                value: "",
-                help: "Only show what would change.",
-            },
-            Flag {
-                name: "yes",
-                value: "",
-                help: "Change it.",
-            },
-            Flag {
-                name: "deploy",
-                value: "",
-                help: "With --yes: deploy the domains that are new or changed.",
-            },
-        ],
-    },
-    Command {
-        name: "verify-audit",
-        help: "Check that no row of the audit was changed or removed; says the first that was.",
-        flags: &[Flag {
-            name: "accept",
-            value: "",
-            help: "A backup was put back: take the rows that are there as all, and note it.",
-        }],
-    },
-    Command {
-        name: "encrypt-keygen",
-        help: "Make a master key.",
-        flags: &[Flag {
-            name: "out",
-            value: "FILE",
-            help: "Write it there (0600, never over an existing file) instead of printing it.",
-        }],
-    },
-    Command {
-        name: "check-config",
-        help: "Read the configuration and say what is wrong with it.",
-        flags: &[LISTEN],
-    },
-    Command {
-        name: "health",
-        help: "Ask the running daemon whether it is healthy.",
-        flags: &[LISTEN],
-    },
-    Command {
-        name: "status",
-        help: "Show what the databases say: servers, tasks, alerts, background work.",
-        flags: &[],
-    },
-];
-
 /// What was typed.
-#[derive(Debug)]
-pub struct Asked {
-    /// A row of [`COMMANDS`].
+pub struct Invocation {
+    /// What all features declare.
+    pub registry: Arc<Registry>,
+    /// The row of the command.
     pub command: &'static Command,
     flags: Vec<(&'static str, String)>,
 }
 
-impl Asked {
+impl Invocation {
     /// The value of a flag; of a flag without a value, the empty text when it was given.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
@@ -218,25 +92,102 @@ impl Asked {
     pub fn json(&self) -> bool {
         self.flag("json").is_some()
     }
+
+    /// The configuration of flags, environment and file, in this order.
+    pub fn config(&self) -> Result<Config> {
+        let is_dev = self.command.name == "dev";
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let mut flags = Vec::new();
+        for (flag, key) in [("data-dir", "DATA_DIR"), ("listen", "LISTEN")] {
+            if let Some(value) = self.flag(flag) {
+                flags.push((key, value.to_string()));
+            }
+        }
+        let given = self.flag("env-file").map(PathBuf::from);
+        // `dev` reads a `.env` of the folder it is started in, as the field expects.
+        let file = given.or_else(|| Some(PathBuf::from(".env")).filter(|p| is_dev && p.exists()));
+        let names_data_dir =
+            flags.iter().any(|(key, _)| *key == "DATA_DIR") || env.contains_key("LAMPLIGHTER_DATA_DIR");
+        let config = Config::load(&flags, file.as_deref(), &env)?;
+        match is_dev && !names_data_dir && config.data_dir == Path::new("/var/lib/lamplighter") {
+            // Not the system's folder, unless a file or variable says so.
+            true => {
+                flags.push(("DATA_DIR", "var".into()));
+                Config::load(&flags, file.as_deref(), &env)
+            }
+            false => Ok(config),
+        }
+    }
+
+    /// The configuration, after the process is made ready for secrets and its log is set up.
+    pub fn begin(&self) -> Result<Config> {
+        let config = self.config()?;
+        log::init(config.log_level, config.json_logs);
+        config.notes.iter().for_each(|note| log::warning("config", note, &[]));
+        sys::private_umask();
+        sys::few_heaps();
+        sys::undumpable();
+        Ok(config)
+    }
+
+    /// The databases and all machines, for a command that works on the data folder.
+    pub fn open(&self) -> Result<App> {
+        self.open_with(self.begin()?)
+    }
+
+    /// The same with a configuration that was read before.
+    pub fn open_with(&self, config: Config) -> Result<App> {
+        if !config.data_dir.is_dir() {
+            let say = format!(
+                "There is no folder {}. Make it with: lamplighter init-db",
+                config.data_dir.display()
+            );
+            return Err(Error::new(Kind::Config, "data_dir", say));
+        }
+        App::open(config, self.registry.clone())
+    }
+
+    /// Ends with a sentence and exit code 0.
+    pub fn done(&self, say: &str) -> Result<u8> {
+        print(&if self.json() {
+            serde_json::json!({ "ok": true, "detail": say }).to_string()
+        } else {
+            say.to_string()
+        });
+        Ok(0)
+    }
+}
+
+/// A command line that cannot be run as it was typed.
+pub fn usage(say: &str) -> Error {
+    Error::new(Kind::Malformed, "usage", say)
+}
+
+/// Writes a line to standard output; a reader that has gone away is fine.
+pub fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
 }
 
 /// What to do with a command line.
 pub enum Parsed {
     /// Run this.
-    Run(Asked),
+    Run(Invocation),
     /// Print this and leave with 0.
     Print(String),
 }
 
 /// Reads the arguments (without the program's name).
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
+pub fn parse(registry: &Arc<Registry>, args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
+    let commands = registry.all::<Command>();
     let usage = |say: String| Error::new(Kind::Malformed, "usage", format!("{say} Try: lamplighter --help"));
     let mut parser = Parser::from_args(args);
     let mut command: Option<&'static Command> = None;
     let mut flags: Vec<(&'static str, String)> = Vec::new();
     while let Some(arg) = parser.next().map_err(|e| usage(format!("{e}.")))? {
         match arg {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Parsed::Print(help(command))),
+            Arg::Short('h') | Arg::Long("help") => return Ok(Parsed::Print(help(commands, command))),
             Arg::Short('V') | Arg::Long("version") => return Ok(Parsed::Print(version())),
             Arg::Long(name) => {
                 let own = command.map_or(&[][..], |c| c.flags);
@@ -255,15 +206,19 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
             }
             Arg::Value(word) if command.is_none() => {
                 let word = word.to_string_lossy().into_owned();
-                let found = COMMANDS.iter().find(|c| c.name == word);
+                let found = commands.iter().find(|c| c.name == word);
                 command = Some(found.ok_or_else(|| usage(format!("Unknown command “{word}”.")))?);
             }
             other => return Err(usage(format!("{}.", other.unexpected()))),
         }
     }
     match command {
-        Some(command) => Ok(Parsed::Run(Asked { command, flags })),
-        None => Ok(Parsed::Print(help(None))),
+        Some(command) => Ok(Parsed::Run(Invocation {
+            registry: registry.clone(),
+            command,
+            flags,
+        })),
+        None => Ok(Parsed::Print(help(commands, None))),
     }
 }
 
@@ -271,7 +226,7 @@ fn version() -> String {
     format!("lamplighter {}", env!("CARGO_PKG_VERSION"))
 }
 
-fn help(command: Option<&Command>) -> String {
+fn help(commands: &[&Command], command: Option<&Command>) -> String {
     let mut out = String::new();
     let flags = |out: &mut String, flags: &[Flag]| {
         for f in flags {
@@ -289,7 +244,7 @@ fn help(command: Option<&Command>) -> String {
         }
         None => {
             out.push_str("Looks after a fleet of Debian and Ubuntu servers over ssh.\n\nUsage: lamplighter COMMAND [flags]\n\nCommands:\n");
-            for c in COMMANDS {
+            for c in commands {
                 out.push_str(&format!("  {:<16} {}\n", c.name, c.help));
             }
             out.push_str("\nFlags:\n");

@@ -5,11 +5,13 @@ mod run;
 mod commands;
 
 use crate::base::error::Result;
+use crate::base::registry::Registry;
 use crate::cli::{self, Parsed};
 use crate::feature::Feature;
 use crate::features;
 use crate::lang::words;
 use std::ffi::OsString;
+use std::sync::Arc;
 
 /// Every feature, in the order of the import law. A new one is one line here.
 pub const FEATURES: &[&Feature] = &[
@@ -37,19 +39,30 @@ pub const FEATURES: &[&Feature] = &[
     &features::front::dashboard::FEATURE,
 ];
 
-/// Runs one command line. Returns the exit code; what goes wrong is told on stderr.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
-    words::join(FEATURES.iter().map(|feature| feature.words));
-    let result: Result<u8> = match cli::parse(args) {
+/// Runs one command line of the program that these features make. Returns the exit code; what goes wrong is told on
+/// stderr.
+pub fn main(features: &'static [&'static Feature], args: impl IntoIterator<Item = OsString>) -> u8 {
+    words::join(features.iter().map(|feature| feature.words));
+    let result: Result<u8> = match cli::parse(&Arc::new(registry(features)), args) {
         Ok(Parsed::Print(text)) => {
-            commands::print(&text);
+            cli::print(&text);
             Ok(0)
         }
-        Ok(Parsed::Run(asked)) => commands::run(&asked),
+        Ok(Parsed::Run(asked)) => (asked.command.run)(&asked),
         Err(e) => Err(e),
     };
     result.unwrap_or_else(|e| {
         eprintln!("lamplighter: {e}");
         cli::exit_code(&e)
     })
+}
+
+/// What these features declare, by type.
+pub fn registry(features: &'static [&'static Feature]) -> Registry {
+    let all = || features.iter().copied();
+    Registry::default()
+        .with(all())
+        .with(commands::COMMANDS.iter().chain(all().flat_map(|f| f.commands)))
+        .with(all().flat_map(|f| f.panels))
+        .with(all().flat_map(|f| f.tasks))
 }

@@ -9,58 +9,33 @@ use crate::base::log;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
+use crate::schedule::service::Service;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 /// Name of the cursor.
 const READER: &str = "reactor";
 /// A lost wake-up costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const BATCH: usize = 100;
-const PULSE: (&str, Duration) = ("events.react", LOOK_AGAIN);
 
-/// The running thread.
-pub struct Reactor {
-    app: Arc<App>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Reactor {
-    /// Starts the thread.
-    pub fn start(app: Arc<App>, features: &'static [&'static Feature]) -> Result<Reactor> {
-        // A new reader begins at the end of what there is; from then on its cursor is remembered.
+/// Its place among the services.
+pub const SERVICE: Service = Service {
+    name: "events.react",
+    every: LOOK_AGAIN,
+    // A new reader begins at the end of what there is; from then on its cursor is remembered.
+    prepare: |app| {
         app.db
-            .write_reserved(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))?;
-        app.pulses.expect(PULSE.0, PULSE.1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (shared, stopped) = (app.clone(), stop.clone());
-        let thread = std::thread::Builder::new().name("reactor".into()).spawn(move || {
-            let wake = &shared.wakes.events;
-            while !stopped.load(Ordering::SeqCst) {
-                let seen = wake.count();
-                match shared.pulses.round(PULSE.0, PULSE.1, || react(&shared, features)) {
-                    Ok(BATCH) => {}
-                    Ok(_) => drop(wake.wait(seen, LOOK_AGAIN)),
-                    Err(e) => {
-                        log::error("reactor", "an event waits", &[("error", &e.to_string())]);
-                        wake.wait(seen, LOOK_AGAIN);
-                    }
-                }
-            }
-        })?;
-        Ok(Reactor { app, stop, thread })
-    }
-
-    /// Ends the thread after the batch it is at.
-    pub fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.app.wakes.events.ring();
-        let _ = self.thread.join();
-    }
-}
+            .write_reserved(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))
+    },
+    run: |run| {
+        let features = run.app.registry.all::<Feature>();
+        run.rounds(&run.app.wakes.events, || {
+            let events = react(run.app, features)?;
+            Ok((events == BATCH).then_some(Duration::ZERO))
+        });
+        Ok(())
+    },
+};
 
 /// One batch; says how many events it had.
 fn react(app: &App, features: &[&Feature]) -> Result<usize> {
@@ -128,7 +103,11 @@ mod tests {
         let key = vault::new_master_key();
         file::write_new(&dir.join("master.key"), key.reveal_for("a test's key file")).unwrap();
         let flags = [("DATA_DIR", dir.display().to_string())];
-        let app = App::open(Config::load(&flags, None, &Default::default()).unwrap()).unwrap();
+        let app = App::open(
+            Config::load(&flags, None, &Default::default()).unwrap(),
+            Default::default(),
+        )
+        .unwrap();
         let emit = |tx: &Tx, kind| outbox::emit(tx, &app.wakes.events, kind, ("test", 1), &serde_json::json!({}));
         app.db
             .write(|tx| {

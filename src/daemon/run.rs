@@ -1,19 +1,17 @@
 //! Starting and stopping. Both halves (`run-api`: the web server; `run-scheduler`: workers, poller, periodic work) may
 //! run in one process or in two on one data folder.
 
-use super::FEATURES;
-use super::reactor::Reactor;
+use super::reactor;
 use crate::app::App;
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::url::Url;
 use crate::base::{file, log, sys};
+use crate::events::wake::Wake;
+use crate::feature::Feature;
 use crate::features;
-use crate::features::fleet::metrics::Watching;
 use crate::features::house::users;
-use crate::features::proxy::sitewatch;
-use crate::features::watch::notifications::Messenger;
 use crate::http::edge::{Config as EdgeConfig, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers, Tls, tls_config};
 use crate::http::guard;
 use crate::http::page;
@@ -24,19 +22,20 @@ use crate::http::sse::Streams;
 use crate::http::view::View;
 use crate::net::policy::set_own_doors;
 use crate::schedule::Scheduler;
+use crate::schedule::service::{Service, Services};
 use crate::settings;
 use crate::task::worker::Workers;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
-/// Which half runs.
+/// Which half runs in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Halves {
+pub enum ProcessMode {
     /// `serve`, `dev`.
     Both,
     /// `run-api`.
@@ -51,16 +50,16 @@ const STREAMS_MAX: usize = 512;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT. `ready` is called with the addresses as soon as requests are answered.
-pub fn run(app: Arc<App>, halves: Halves, ready: impl FnOnce(&[String])) -> Result<()> {
+pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> Result<()> {
     let mut signals = sys::signal_pipe()?;
-    let watch = (halves != Halves::Both)
-        .then(|| Watch::start(app.clone()))
+    let watch = (mode != ProcessMode::Both)
+        .then(|| Services::start(&app, [&COMMIT_WATCH]))
         .transpose()?;
     // The work comes last: who comes second, or finds the port taken, must not have begun a task that it cannot end.
-    let work_lock = (halves != Halves::Api)
+    let work_lock = (mode != ProcessMode::Api)
         .then(|| lock(&app, "scheduler.lock"))
         .transpose()?;
-    let api = (halves != Halves::Scheduler)
+    let api = (mode != ProcessMode::Scheduler)
         .then(|| ApiHalf::start(&app))
         .transpose()?;
     let scheduler = work_lock.map(|lock| SchedulerHalf::start(&app, lock)).transpose()?;
@@ -119,9 +118,10 @@ impl ApiHalf {
         users::place_hashes(app)?;
         let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
+        let features = app.registry.all::<Feature>();
         let routes = Routes::new(
-            FEATURES.iter().flat_map(|f| f.routes),
-            FEATURES.iter().flat_map(|f| f.pages),
+            features.iter().flat_map(|f| f.routes),
+            features.iter().flat_map(|f| f.pages),
         )?;
         let web = Arc::new(Web {
             app: app.clone(),
@@ -130,8 +130,6 @@ impl ApiHalf {
             streams: streams.clone(),
             routes,
             nav: features::front::dashboard::pages::nav,
-            kinds: FEATURES.iter().flat_map(|f| f.tasks).collect(),
-            panels: FEATURES.iter().flat_map(|f| f.panels).collect(),
             edge: OnceLock::new(),
             outbound: Gauge::new(OUTBOUND_MAX.0, OUTBOUND_MAX.1),
         });
@@ -309,32 +307,26 @@ pub fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
     Ok(Tls::new(tls_config(&read(cert)?, &read(key)?)?))
 }
 
-/// Workers, poller, periodic work. Only one on a data folder: the lock says so.
+/// Workers, services, periodic work. Only one on a data folder: the lock says so.
 struct SchedulerHalf {
     _lock: File,
-    reactor: Reactor,
-    watching: Watching,
-    sites: sitewatch::Watching,
-    messenger: Messenger,
+    services: Services,
     workers: Workers,
     scheduler: Scheduler,
 }
 
 impl SchedulerHalf {
     fn start(app: &Arc<App>, lock: File) -> Result<SchedulerHalf> {
-        let reactor = Reactor::start(app.clone(), FEATURES)?;
-        let watching = Watching::start(app.clone())?;
-        let sites = sitewatch::Watching::start(app.clone())?;
-        let messenger = Messenger::start(app.clone())?;
-        let kinds = FEATURES.iter().flat_map(|f| f.tasks).collect();
-        let workers = Workers::start(app.clone(), kinds, app.config.workers)?;
-        let scheduler = Scheduler::start(app.clone(), FEATURES.iter().flat_map(|f| f.periodic).collect())?;
+        // The higher a feature, the more it waits for what others tell: it comes first, and goes last.
+        let features = app.registry.all::<Feature>();
+        let services = features.iter().rev().flat_map(|f| f.services);
+        let services = Services::start(app, std::iter::once(&reactor::SERVICE).chain(services))?;
+        let workers = Workers::start(app.clone(), app.registry.all().to_vec(), app.config.workers)?;
+        let periodic = features.iter().flat_map(|f| f.periodic).collect();
+        let scheduler = Scheduler::start(app.clone(), periodic)?;
         Ok(SchedulerHalf {
             _lock: lock,
-            reactor,
-            watching,
-            sites,
-            messenger,
+            services,
             workers,
             scheduler,
         })
@@ -342,11 +334,8 @@ impl SchedulerHalf {
 
     fn stop(self) {
         self.scheduler.stop();
-        self.watching.stop();
-        self.sites.stop();
         self.workers.stop();
-        self.reactor.stop();
-        self.messenger.stop();
+        self.services.stop();
     }
 }
 
@@ -364,33 +353,20 @@ fn lock(app: &App, name: &str) -> Result<File> {
     Ok(file)
 }
 
-/// In two processes, a commit of the other one must wake our readers: SQLite's change counter is looked at often.
-struct Watch {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Watch {
-    fn start(app: Arc<App>) -> Result<Watch> {
-        const EVERY: Duration = Duration::from_millis(25);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
-            let mut seen = None;
-            while !stopped.load(Ordering::SeqCst) {
-                let now = app.db.version().ok();
-                if now != seen {
-                    seen = now;
-                    app.wakes.ring_all();
-                }
-                std::thread::sleep(EVERY);
+/// In two processes, a commit of the other one must wake our readers: SQLite's change counter is read often.
+const COMMIT_WATCH: Service = Service {
+    name: "events.commits",
+    every: Duration::from_millis(25),
+    prepare: |_| Ok(()),
+    run: |run| {
+        let mut seen = None;
+        run.rounds(&Wake::new(), || {
+            let now = run.app.db.version()?;
+            if seen.replace(now) != Some(now) {
+                run.app.wakes.ring_all();
             }
-        })?;
-        Ok(Watch { stop, thread })
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        let _ = self.thread.join();
-    }
-}
+            Ok(None)
+        });
+        Ok(())
+    },
+};

@@ -68,10 +68,6 @@ pub struct Web {
     pub view: View,
     /// Counts what the menu shows.
     pub nav: fn(&App, Lang, &Web) -> Result<Nav>,
-    /// All kinds of tasks, for their titles.
-    pub kinds: Vec<&'static crate::task::Kind>,
-    /// All cards on others' pages.
-    pub panels: Vec<&'static Panel>,
     /// What is dear to make.
     pub cache: ResponseCache,
     /// Live streams on their way to the edge.
@@ -178,7 +174,7 @@ impl<'a> Ctx<'a> {
     /// What all features have to say on the page of one thing, by slot.
     pub fn panels(&self, on: &str, id: i64) -> Result<serde_json::Map<String, serde_json::Value>> {
         let mut slots = serde_json::Map::new();
-        for panel in self.web.panels.iter().filter(|p| p.on == on) {
+        for panel in self.app.registry.all::<Panel>().iter().filter(|p| p.on == on) {
             let data = (panel.data)(self, id)?;
             if !data.is_null() {
                 slots.insert(panel.slot.to_string(), data);

@@ -2,6 +2,7 @@
 //! What ran when, and how, is kept in a table, so that any process can answer for the scheduler's health.
 
 pub mod pool;
+pub mod service;
 mod queries;
 
 use crate::app::App;

@@ -3,7 +3,8 @@
 use crate::common;
 
 use common::*;
-use lamplighter::cli::COMMANDS;
+use lamplighter::cli::Command;
+use lamplighter::daemon::{FEATURES, registry};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -33,7 +34,7 @@ fn every_command_explains_itself() {
     assert!(all.status.success());
     let all = said(&all);
     assert_eq!(said(&run::<&str>(&[])), all, "no command asks for help");
-    for command in COMMANDS {
+    for command in registry(FEATURES).all::<Command>() {
         assert!(all.contains(command.name), "{}", command.name);
         let help = run(&[command.name, "--help"]);
         assert!(help.status.success() && help.stderr.is_empty());

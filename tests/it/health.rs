@@ -212,7 +212,9 @@ fn a_damaged_file_is_found_and_told() {
 fn all_periodic_work_has_a_name_for_people() {
     words::join(FEATURES.iter().map(|feature| feature.words));
     let unnamed = |name: &&str| words::word(Lang::En, &format!("beat.{name}"), None).is_none();
-    let work = FEATURES.iter().flat_map(|f| f.periodic).map(|work| work.name);
+    let services = FEATURES.iter().flat_map(|f| f.services).map(|service| service.name);
+    let periodic = FEATURES.iter().flat_map(|f| f.periodic).map(|work| work.name);
+    let work = services.chain(periodic);
     assert_eq!(work.filter(unnamed).collect::<Vec<_>>(), [""; 0]);
 }
 

@@ -22,7 +22,7 @@ mod pages;
 
 use crate::feature::Feature;
 pub use poll::Doing;
-pub use watch::{Watching, doing, offline_since};
+pub use watch::{doing, offline_since};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -30,5 +30,6 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: filling::PERIODIC,
+    services: watch::SERVICES,
     ..Feature::named("metrics")
 };

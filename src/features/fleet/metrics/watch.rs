@@ -25,12 +25,11 @@ use crate::net::dial;
 use crate::net::get::Line;
 use crate::net::policy::Policy;
 use crate::schedule::pool::Bounds;
+use crate::schedule::service::{Service, ServiceRun};
 use crate::settings;
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this; a changed setting takes as long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -38,20 +37,32 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// How often what belongs to no server any more is cleaned up.
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
-const PULSE: (&str, Duration) = ("metrics.poll", LOOK_AGAIN);
 /// Threads that poll when there is little to do.
 const THREADS_MIN: usize = 4;
 
-/// The running poller.
-pub struct Watching {
+/// The poller: asks every server there is and will be. A stop lets polls that run end (5 s at most) and keeps what they
+/// brought.
+pub const SERVICES: &[Service] = &[Service {
+    name: "metrics.poll",
+    every: LOOK_AGAIN,
+    prepare: |_| Ok(()),
+    run: |run| {
+        let (keeper, poller) = Keeper::start(run.app)?;
+        keeper.run(run, poller);
+        Ok(())
+    },
+}];
+
+/// Keeps the poller's list in step with the servers.
+struct Keeper {
     app: Arc<App>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    rules: Arc<rules::Watch>,
+    store: Arc<Store>,
+    own_net: Arc<Mutex<OwnNet>>,
 }
 
-impl Watching {
-    /// Starts polling every server there is and will be.
-    pub fn start(app: Arc<App>) -> Result<Watching> {
+impl Keeper {
+    fn start(app: &Arc<App>) -> Result<(Keeper, Poller)> {
         let max = app.db.read(|conn| settings::number(conn, "poll.threads_max"))? as usize;
         let store = Arc::new(Store::new(app.metrics.clone()));
         let own_net = Arc::new(Mutex::new(OwnNet::resume(store.note(OFFLINE_SINCE)?)));
@@ -63,93 +74,37 @@ impl Watching {
             store: store.clone(),
             own_net: own_net.clone(),
         });
-        let poller = Poller::start(
-            store.clone(),
-            sink,
-            Bounds {
-                min: THREADS_MIN.min(max),
-                max,
-            },
-        )?;
-        app.pulses.expect(PULSE.0, PULSE.1);
-        let stop = Arc::new(AtomicBool::new(false));
+        let min = THREADS_MIN.min(max);
+        let poller = Poller::start(store.clone(), sink, Bounds { min, max })?;
         let keeper = Keeper {
             app: app.clone(),
             rules,
             store,
             own_net,
-            stop: stop.clone(),
         };
-        let thread = std::thread::Builder::new()
-            .name("poll-list".into())
-            .spawn(move || keeper.run(poller))?;
-        Ok(Watching { app, stop, thread })
+        Ok((keeper, poller))
     }
 
-    /// Lets polls that run end (5 s at most) and keeps what they brought.
-    pub fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.app.wakes.events.ring();
-        let _ = self.thread.join();
-    }
-}
-
-/// Keeps the poller's list in step with the servers.
-struct Keeper {
-    app: Arc<App>,
-    rules: Arc<rules::Watch>,
-    store: Arc<Store>,
-    own_net: Arc<Mutex<OwnNet>>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Keeper {
-    fn run(&self, poller: Poller) {
-        let wake = &self.app.wakes.events;
+    fn run(&self, run: &ServiceRun, poller: Poller) {
         let mut seen_list = None;
         let mut polled = HashSet::new();
         let (mut tidied, mut noted): (Option<Instant>, Option<Instant>) = (None, None);
-        while !self.stop.load(Ordering::SeqCst) {
-            let seen = wake.count();
-            let round = || {
-                self.beat(&poller, &mut seen_list, &mut polled).inspect_err(|e| {
-                    log::error(
-                        "metrics",
-                        "the list of servers to poll is not up to date",
-                        &[("error", &e.to_string())],
-                    );
-                })?;
-                poller.check()
-            };
-            // What is wrong is told by health, and was logged where it was seen.
-            let _ = self.app.pulses.round(PULSE.0, PULSE.1, round);
+        run.rounds(&self.app.wakes.events, || {
+            let listed = self.refresh(&poller, &mut seen_list, &mut polled);
             // Without a list nobody may be taken for gone.
             if seen_list.is_some() && tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
                 tidied = Some(clock::mono());
-                if let Err(e) = self.tidy(&polled) {
-                    log::error(
-                        "metrics",
-                        "old samples could not be tidied",
-                        &[("error", &e.to_string())],
-                    );
-                }
+                logged("old samples could not be tidied", self.tidy(&polled));
             }
             if noted.is_none_or(|at| at.elapsed() >= NOTE_EVERY) {
                 noted = Some(clock::mono());
-                if let Err(e) = self.note(&poller.doing()).and(self.rules.note()) {
-                    log::error(
-                        "metrics",
-                        "how polling goes could not be noted",
-                        &[("error", &e.to_string())],
-                    );
-                }
+                let noted = self.note(&poller.doing()).and(self.rules.note());
+                logged("how polling goes could not be noted", noted);
             }
-            wake.wait(seen, LOOK_AGAIN);
-        }
+            listed.and(poller.check()).map(|()| None)
+        });
         poller.stop();
-        if let Err(e) = self.rules.note() {
-            log::error("metrics", "what waits could not be noted", &[("error", &e.to_string())]);
-        }
+        logged("what waits could not be noted", self.rules.note());
     }
 
     fn note(&self, doing: &Doing) -> Result<()> {
@@ -163,7 +118,7 @@ impl Keeper {
     }
 
     /// Makes a new list when a server was added, removed or is to be asked in another way.
-    fn beat(
+    fn refresh(
         &self,
         poller: &Poller,
         seen_list: &mut Option<(i64, i64, i64)>,
@@ -196,6 +151,13 @@ impl Keeper {
         *polled = known;
         *seen_list = Some(now);
         Ok(())
+    }
+}
+
+/// What goes wrong beside the list costs no poll.
+fn logged(what: &str, result: Result<()>) {
+    if let Err(e) = result {
+        log::error("metrics", what, &[("error", &e.to_string())]);
     }
 }
 

@@ -562,7 +562,7 @@ pub fn glyph(status: Status) -> &'static str {
 
 /// What a kind of task is called.
 pub fn task_title(web: &Web, kind: &str, lang: Lang) -> String {
-    let known = web.kinds.iter().find(|k| k.name == kind);
+    let known = web.app.registry.all::<task::Kind>().iter().find(|k| k.name == kind);
     known.map_or(kind, |k| k.title[lang as usize]).to_string()
 }
 

@@ -4,9 +4,9 @@ use super::model::{self, Document};
 use super::{Change, Mode, pretty};
 use crate::app::App;
 use crate::audit::By;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::file;
-use crate::cli::Asked;
+use crate::cli::{Command, Flag, Invocation, print, usage};
 use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
@@ -15,14 +15,55 @@ const BY: By = By::ours("cli");
 /// Larger than any fleet this program is made for.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// The fleet as a document.
-pub fn export(app: &App) -> Result<String> {
-    pretty(&app.db.read(model::read_all)?)
-}
+/// See [`Command`].
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "export",
+        help: "Print servers, upstreams, groups and domains as one JSON document, without secrets.",
+        flags: &[],
+        run: |asked| {
+            print(&pretty(&asked.open()?.db.read(model::read_all)?)?);
+            Ok(0)
+        },
+    },
+    Command {
+        name: "apply",
+        help: "Make the fleet as a document says; what it does not name stays.",
+        flags: &[
+            Flag {
+                name: "file",
+                value: "FILE",
+                help: "The document (- is standard input).",
+            },
+            Flag {
+                name: "plan",
+                value: "",
+                help: "Only show what would change.",
+            },
+            Flag {
+                name: "yes",
+                value: "",
+                help: "Change it.",
+            },
+            Flag {
+                name: "deploy",
+                value: "",
+                help: "With --yes: deploy the domains that are new or changed.",
+            },
+        ],
+        run: |asked| {
+            let change = apply(&asked.open()?, asked)?;
+            print(&match asked.json() {
+                true => serde_json::to_string(&change).map_err(Error::internal)?,
+                false => told(&change),
+            });
+            Ok(0)
+        },
+    },
+];
 
 /// Reads a document in (`--yes`), or says what that would change (`--plan`).
-pub fn apply(app: &App, asked: &Asked) -> Result<Change> {
-    let usage = |say: &str| Error::new(Kind::Malformed, "usage", say);
+fn apply(app: &App, asked: &Invocation) -> Result<Change> {
     let mode = match (asked.flag("plan"), asked.flag("yes"), asked.flag("deploy")) {
         (Some(_), None, None) => Mode::Plan,
         (None, Some(_), None) => Mode::Apply,
@@ -46,7 +87,7 @@ pub fn apply(app: &App, asked: &Asked) -> Result<Change> {
 }
 
 /// For people.
-pub fn told(change: &Change) -> String {
+fn told(change: &Change) -> String {
     let mut text = change.diff.clone();
     let _ = write!(
         text,

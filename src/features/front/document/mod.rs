@@ -4,7 +4,7 @@
 
 pub mod model;
 pub mod api;
-pub mod commands;
+mod commands;
 
 use crate::app::App;
 use crate::audit;
@@ -20,6 +20,7 @@ use serde::Serialize;
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
+    commands: commands::COMMANDS,
     ..Feature::named("fleet")
 };
 

@@ -1,6 +1,7 @@
 //! Is it alive? `/health` and its aliases for load balancers and humans, `/health/scheduler` for the background work.
 
 pub mod overall;
+mod commands;
 
 use crate::access::right::{Health, Read, may};
 use crate::access::{self, Right};
@@ -31,6 +32,7 @@ pub const FEATURE: Feature = Feature {
     routes: ROUTES,
     panels: PANELS,
     periodic: PERIODIC,
+    commands: commands::COMMANDS,
     ..Feature::named("health")
 };
 

@@ -3,10 +3,22 @@
 use crate::app::App;
 use crate::audit::{self, By};
 use crate::base::error::{Error, Kind, Result};
-use crate::cli::Asked;
+use crate::cli::{Command, Flag, Invocation};
+
+/// See [`Command`].
+pub const COMMANDS: &[Command] = &[Command {
+    name: "verify-audit",
+    help: "Check that no row of the audit was changed or removed; says the first that was.",
+    flags: &[Flag {
+        name: "accept",
+        value: "",
+        help: "A backup was put back: take the rows that are there as all, and note it.",
+    }],
+    run: |asked| asked.done(&verify(&asked.open()?, asked)?),
+}];
 
 /// `verify-audit`: says how many rows there are, or fails with the first thing that is wrong.
-pub fn verify(app: &App, asked: &Asked) -> Result<String> {
+fn verify(app: &App, asked: &Invocation) -> Result<String> {
     let whole = |rows: i64| format!("The audit is whole: {rows} rows, none changed and none missing.");
     let broken = match audit::verify(&app.db, &app.vault)? {
         Ok(rows) => return Ok(whole(rows)),

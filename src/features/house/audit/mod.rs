@@ -1,7 +1,7 @@
 //! The audit's chain is walked at start and each hour: what is wrong with it is an alert, and `lamplighter verify-audit`
 //! says which row.
 
-pub mod commands;
+mod commands;
 
 use crate::app::App;
 use crate::audit::{self, Broken};
@@ -17,6 +17,7 @@ use crate::schedule::{Periodic, Work};
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     periodic: PERIODIC,
+    commands: commands::COMMANDS,
     ..Feature::named("audit")
 };
 

@@ -235,7 +235,13 @@ mod tests {
         let key = vault::new_master_key();
         file::write_new(&dir.join("master.key"), key.reveal_for("a test's key file")).unwrap();
         let flags = [("DATA_DIR", dir.display().to_string())];
-        let app = Arc::new(App::open(Config::load(&flags, None, &Default::default()).unwrap()).unwrap());
+        let app = Arc::new(
+            App::open(
+                Config::load(&flags, None, &Default::default()).unwrap(),
+                Default::default(),
+            )
+            .unwrap(),
+        );
         let by = By::ours("system");
         let new = New {
             kind: "test",

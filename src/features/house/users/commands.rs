@@ -8,14 +8,61 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::file;
 use crate::base::secret::Secret;
 use crate::base::sys;
-use crate::cli::Asked;
+use crate::cli::{Command, Flag, Invocation, usage};
 use std::io::{BufRead, Write};
 use std::path::Path;
 
 const BY: By = By::ours("cli");
 
+const LOGIN: Flag = Flag {
+    name: "login",
+    value: "LOGIN",
+    help: "The account's login.",
+};
+const PASSWORD: Flag = Flag {
+    name: "password-file",
+    value: "FILE",
+    help: "Read the password from this file (- is standard input); without it you are asked.",
+};
+
+/// See [`Command`].
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "create-admin",
+        help: "Add an account; the first one of a new installation is made like this.",
+        flags: &[
+            LOGIN,
+            PASSWORD,
+            Flag {
+                name: "role",
+                value: "ROLE",
+                help: "admin (default), operator, viewer or automation.",
+            },
+        ],
+        run: |asked| asked.done(&create_admin(&asked.open()?, asked)?),
+    },
+    Command {
+        name: "reset-password",
+        help: "Give an account a new password and end its sessions.",
+        flags: &[LOGIN, PASSWORD],
+        run: |asked| asked.done(&reset_password(&asked.open()?, asked)?),
+    },
+    Command {
+        name: "disable-user",
+        help: "Let an account in no more; its sessions, tokens and live views end at once.",
+        flags: &[LOGIN],
+        run: |asked| asked.done(&set_disabled(&asked.open()?, asked, true)?),
+    },
+    Command {
+        name: "enable-user",
+        help: "Let a disabled account in again.",
+        flags: &[LOGIN],
+        run: |asked| asked.done(&set_disabled(&asked.open()?, asked, false)?),
+    },
+];
+
 /// Adds an account with the role asked for.
-pub fn create_admin(app: &App, asked: &Asked) -> Result<String> {
+fn create_admin(app: &App, asked: &Invocation) -> Result<String> {
     let login = login(asked)?;
     let role = asked.flag("role").unwrap_or("admin");
     let role = Role::parse(role).ok_or_else(|| {
@@ -29,7 +76,7 @@ pub fn create_admin(app: &App, asked: &Asked) -> Result<String> {
 }
 
 /// Sets a new password; all sessions and tokens of the account end.
-pub fn reset_password(app: &App, asked: &Asked) -> Result<String> {
+fn reset_password(app: &App, asked: &Invocation) -> Result<String> {
     let account = account(app, asked)?;
     let user = NewUser::new(app, &account.login, &password(asked, true)?, account.role)?;
     app.db
@@ -41,7 +88,7 @@ pub fn reset_password(app: &App, asked: &Asked) -> Result<String> {
 }
 
 /// The account may sign in, or not any more; then everybody who is signed in to it is out.
-pub fn set_disabled(app: &App, asked: &Asked, disabled: bool) -> Result<String> {
+fn set_disabled(app: &App, asked: &Invocation, disabled: bool) -> Result<String> {
     let account = account(app, asked)?;
     app.db
         .write_reserved(|tx| super::set_disabled(app, tx, &account, disabled, BY))?;
@@ -54,22 +101,18 @@ pub fn set_disabled(app: &App, asked: &Asked, disabled: bool) -> Result<String> 
     })
 }
 
-fn account(app: &App, asked: &Asked) -> Result<Account> {
+fn account(app: &App, asked: &Invocation) -> Result<Account> {
     let login = login(asked)?;
     let account = app.db.read(|conn| access::account(conn, login))?;
     account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", format!("There is no account “{login}”.")))
 }
 
-fn login(asked: &Asked) -> Result<&str> {
+fn login(asked: &Invocation) -> Result<&str> {
     asked.flag("login").ok_or_else(|| usage("Say whose: --login LOGIN."))
 }
 
-fn usage(say: &str) -> Error {
-    Error::new(Kind::Malformed, "usage", say)
-}
-
 /// From a file, from standard input, or typed twice. Never from an argument: those can be seen by others.
-fn password(asked: &Asked, twice: bool) -> Result<Secret> {
+fn password(asked: &Invocation, twice: bool) -> Result<Secret> {
     let bytes = match asked.flag("password-file") {
         Some("-") => line_of_stdin()?,
         Some(path) => file::read_limited(Path::new(path), 10_000)

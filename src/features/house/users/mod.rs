@@ -4,7 +4,7 @@
 mod queries;
 pub mod api;
 pub mod pages;
-pub mod commands;
+mod commands;
 
 use crate::access::throttle::Known;
 use crate::access::{self, Account, Role, device, weak};
@@ -31,6 +31,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: PERIODIC,
+    commands: commands::COMMANDS,
     ..Feature::named("users")
 };
 

@@ -14,7 +14,7 @@ use crate::base::id::{self, Id};
 use crate::db::Conn;
 use crate::feature::Feature;
 
-pub use watch::{DARK, THREADS_MAX, Watching};
+pub use watch::{DARK, THREADS_MAX};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -22,6 +22,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,
+    services: watch::SERVICES,
     ..Feature::named("sitewatch")
 };
 

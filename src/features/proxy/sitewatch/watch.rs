@@ -17,14 +17,13 @@ use crate::features::fleet::servers::tasks::DEPLOY_PROXY;
 use crate::features::proxy::certificates;
 use crate::features::proxy::domains::{self, drift, sites, tasks};
 use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
+use crate::schedule::service::Service;
 use crate::settings;
 use crate::task::queue;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 /// Threads that look, at most. They wait nearly all the time.
 pub const THREADS_MAX: usize = 16;
@@ -36,22 +35,18 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const DOUBT_MAX: Duration = Duration::from_secs(30);
 /// Quick looks that are so much late say that the pool is stuck.
 const LATE_MAX: Duration = Duration::from_secs(120);
-const PULSE: (&str, Duration) = ("sitewatch.look", LOOK_AGAIN);
 /// Servers that a person's look visits at the same time.
 const WIDTH: usize = 8;
 
-/// The running watch.
-pub struct Watching {
-    app: Arc<App>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Watching {
-    /// Looks at every site there is and will be.
-    pub fn start(app: Arc<App>) -> Result<Watching> {
+/// The watch: looks at every site there is and will be, by a list that is kept in step with what is deployed. A stop lets
+/// looks that run end, and keeps what they saw.
+pub const SERVICES: &[Service] = &[Service {
+    name: "sitewatch.look",
+    every: LOOK_AGAIN,
+    prepare: |_| Ok(()),
+    run: |run| {
         let looking = Looking {
-            app: app.clone(),
+            app: run.app.clone(),
             fault: Mutex::default(),
         };
         let bounds = Bounds {
@@ -59,50 +54,20 @@ impl Watching {
             max: THREADS_MAX,
         };
         let pool = Pool::start(looking, bounds)?;
-        app.pulses.expect(PULSE.0, PULSE.1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (keeper, stopped) = (app.clone(), stop.clone());
-        let thread = std::thread::Builder::new()
-            .name("site-list".into())
-            .spawn(move || keep_list(&keeper, pool, &stopped))?;
-        Ok(Watching { app, stop, thread })
-    }
-
-    /// Lets looks that run end, and keeps what they saw.
-    pub fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.app.wakes.events.ring();
-        let _ = self.thread.join();
-    }
-}
-
-/// Keeps the pool's list in step with what is deployed.
-fn keep_list(app: &App, pool: Pool<Looking>, stop: &AtomicBool) {
-    let wake = &app.wakes.events;
-    let mut listed = None;
-    while !stop.load(Ordering::SeqCst) {
-        let seen = wake.count();
-        let round = || {
-            refresh(app, &pool, &mut listed).inspect_err(|e| {
-                let fields = [("error", e.to_string())];
-                let fields = fields.each_ref().map(|(key, text)| (*key, text.as_str()));
-                log::error("sitewatch", "the list of sites to look at is not up to date", &fields);
-            })?;
+        let mut listed = None;
+        run.rounds(&run.app.wakes.events, || {
+            refresh(run.app, &pool, &mut listed)?;
             let late = Duration::from_millis(pool.figures().late_ms);
             if late > LATE_MAX {
-                return Err(Error::internal(format!(
-                    "sites are looked at {} s late",
-                    late.as_secs()
-                )));
+                let late = late.as_secs();
+                return Err(Error::internal(format!("sites are looked at {late} s late")));
             }
-            parallel::lock(&pool.work().fault).clone().map_or(Ok(()), Err)
-        };
-        // What is wrong is told by health, and was logged where it was seen.
-        let _ = app.pulses.round(PULSE.0, PULSE.1, round);
-        wake.wait(seen, LOOK_AGAIN);
-    }
-    pool.stop();
-}
+            parallel::lock(&pool.work().fault).clone().map_or(Ok(None), Err)
+        });
+        pool.stop();
+        Ok(())
+    },
+}];
 
 type Listed = (i64, [i64; 4]);
 

@@ -44,7 +44,6 @@ use std::time::Duration;
 
 pub use queries::backlog;
 pub use queue::told_of;
-pub use sender::Messenger;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -52,6 +51,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: PERIODIC,
+    services: sender::SERVICES,
     react: Some(queue::react),
     ..Feature::named("notifications")
 };

@@ -17,26 +17,48 @@ use crate::base::text::{base64, one_line};
 use crate::base::{log, random};
 use crate::db::Conn;
 use crate::net::policy::Policy;
+use crate::schedule::service::Service;
 use crate::settings;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 
 /// A lost wake-up costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long a stop waits for attempts under way. One that takes longer is sent again at the next start.
 const STOP_MAX: Duration = Duration::from_secs(8);
-const PULSE: (&str, Duration) = ("notifications.send", LOOK_AGAIN);
 /// Bytes of a receiver's words that are kept.
 const ANSWER_MAX: usize = 500;
 
-/// The running threads.
-pub struct Messenger {
-    app: Arc<App>,
-    shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+/// The sending threads. The environment's endpoint is made before, if it asks for one.
+pub const SERVICES: &[Service] = &[Service {
+    name: "notifications.send",
+    every: LOOK_AGAIN,
+    prepare: super::seed,
+    run: |run| {
+        let senders = Senders(Arc::default());
+        run.rounds(&run.app.wakes.messages, || {
+            let next = start_due(run.app, &senders.0)?;
+            senders.0.fault().clone().map_or(Ok(()), Err)?;
+            Ok(next.map(|at| Duration::from_millis((at - clock::now()).max(1) as u64)))
+        });
+        Ok(())
+    },
+}];
+
+/// The threads of endpoints. Its end begins no further attempt and waits a while for those that run: whoever comes after
+/// must not take what is being sent for lost.
+struct Senders(Arc<Shared>);
+
+impl Drop for Senders {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::SeqCst);
+        let until = clock::mono() + STOP_MAX;
+        while !self.0.busy().is_empty() && clock::mono() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -62,54 +84,8 @@ impl Shared {
     }
 }
 
-impl Messenger {
-    /// Starts sending; makes the environment's endpoint first, if it asks for one.
-    pub fn start(app: Arc<App>) -> Result<Messenger> {
-        super::seed(&app)?;
-        app.pulses.expect(PULSE.0, PULSE.1);
-        let shared = Arc::new(Shared::default());
-        let (inside, state) = (app.clone(), shared.clone());
-        let thread = std::thread::Builder::new()
-            .name("messages".into())
-            .spawn(move || look_and_send(&inside, &state))?;
-        Ok(Messenger { app, shared, thread })
-    }
-
-    /// Begins no further attempt and waits a while for those that run.
-    pub fn stop(self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        self.app.wakes.messages.ring();
-        let _ = self.thread.join();
-        let until = clock::mono() + STOP_MAX;
-        while !self.shared.busy().is_empty() && clock::mono() < until {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-fn look_and_send(app: &Arc<App>, shared: &Arc<Shared>) {
-    let wake = &app.wakes.messages;
-    while !shared.stops() {
-        let seen = wake.count();
-        let look = || {
-            let next = beat(app, shared)?;
-            shared.fault().clone().map_or(Ok(next), Err)
-        };
-        let pause = match app.pulses.round(PULSE.0, PULSE.1, look) {
-            Ok(next) => next.map_or(LOOK_AGAIN, |at| {
-                Duration::from_millis((at - clock::now()).max(1) as u64).min(LOOK_AGAIN)
-            }),
-            Err(e) => {
-                log::error("notifications", "messages wait", &[("error", &e.to_string())]);
-                LOOK_AGAIN
-            }
-        };
-        wake.wait(seen, pause);
-    }
-}
-
 /// Starts a thread for each endpoint that has something due and none yet; when the next one will have.
-fn beat(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
+fn start_due(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
     let now = clock::now();
     let (lost, (due, next)) = app.db.read(|conn| {
         // Asked first: a thread that claims now is busy before it does.

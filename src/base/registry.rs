@@ -1,0 +1,38 @@
+//! Rows that the parts of the program declare, by their type: filled once by the composition root, then only read. A
+//! machine reads rows of its own type here without knowing who declared them.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Registry(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl Registry {
+    /// With these rows as all of their type.
+    pub fn with<T: Sync + 'static>(mut self, rows: impl IntoIterator<Item = &'static T>) -> Registry {
+        let rows: Vec<&'static T> = rows.into_iter().collect();
+        self.0.insert(TypeId::of::<T>(), Box::new(rows));
+        self
+    }
+
+    /// All rows of a type, in the order of the features; none where nobody declared any.
+    pub fn all<T: Sync + 'static>(&self) -> &[&'static T] {
+        let rows = self.0.get(&TypeId::of::<T>());
+        rows.and_then(|rows| rows.downcast_ref::<Vec<&'static T>>())
+            .map_or(&[], |rows| rows.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_by_their_type() {
+        let registry = Registry::default().with(&[1_u8, 2]).with(&["a"]);
+        assert_eq!(registry.all::<u8>(), [&1, &2]);
+        assert_eq!(registry.all::<&str>(), [&"a"]);
+        assert!(registry.all::<i64>().is_empty());
+    }
+}
