@@ -8,6 +8,7 @@ use crate::events::outbox::Event;
 use crate::http::route::{Panel, Route};
 use crate::schedule::Periodic;
 use crate::schedule::service::Service;
+use crate::settings::Setting;
 use crate::task::Kind;
 
 /// See [`Feature::react`].
@@ -33,6 +34,8 @@ pub struct Feature {
     pub services: &'static [Service],
     /// Its words on the command line.
     pub commands: &'static [Command],
+    /// What can be set of it.
+    pub settings: &'static [Setting],
     /// What it does when something happened elsewhere; runs in the transaction that moves its cursor.
     pub react: Option<Reaction>,
 }
@@ -50,6 +53,7 @@ impl Feature {
             periodic: &[],
             services: &[],
             commands: &[],
+            settings: &[],
             react: None,
         }
     }

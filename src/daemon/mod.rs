@@ -16,6 +16,7 @@ use std::sync::Arc;
 /// Every feature, in the order of the import law. A new one is one line here.
 pub const FEATURES: &[&Feature] = &[
     &features::house::users::FEATURE,
+    &features::house::remote_store::FEATURE,
     &features::house::events::FEATURE,
     &features::house::audit::FEATURE,
     &features::house::settings::FEATURE,
@@ -63,6 +64,7 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
     Registry::default()
         .with(all())
         .with(commands::COMMANDS.iter().chain(all().flat_map(|f| f.commands)))
+        .with(all().flat_map(|f| f.settings))
         .with(all().flat_map(|f| f.panels))
         .with(all().flat_map(|f| f.tasks))
 }

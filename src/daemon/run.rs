@@ -11,7 +11,9 @@ use crate::base::{file, log, sys};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
 use crate::features;
+use crate::features::house::events;
 use crate::features::house::users;
+use crate::features::watch::notifications;
 use crate::http::edge::{Config as EdgeConfig, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers, Tls, tls_config};
 use crate::http::guard;
 use crate::http::page;
@@ -23,7 +25,6 @@ use crate::http::view::View;
 use crate::net::policy::set_own_doors;
 use crate::schedule::Scheduler;
 use crate::schedule::service::{Service, Services};
-use crate::settings;
 use crate::task::worker::Workers;
 use std::fs::File;
 use std::io::Read;
@@ -116,7 +117,7 @@ impl ApiHalf {
         let config = &app.config;
         let lock = lock(app, "api.lock")?;
         users::place_hashes(app)?;
-        let per_user = app.db.read(|conn| settings::number(conn, "streams.per_user"))?;
+        let per_user = app.db.read(|conn| events::STREAMS_PER_USER.number(conn))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
         let features = app.registry.all::<Feature>();
         let routes = Routes::new(
@@ -218,7 +219,7 @@ fn hosts(app: &Arc<App>) -> Hosts {
 
 /// The host of the address that people are told in messages.
 fn public_host(app: &App) -> Option<Host> {
-    let url = app.db.read(|conn| settings::text(conn, "site.public_url")).ok()?;
+    let url = app.db.read(|conn| notifications::SITE_PUBLIC_URL.text(conn)).ok()?;
     Some(Url::parse(&url).ok()?.host)
 }
 

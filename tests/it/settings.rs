@@ -3,6 +3,8 @@
 use crate::common;
 
 use common::*;
+use lamplighter::daemon::FEATURES;
+use lamplighter::lang::{Lang, words};
 use serde_json::{Value, json};
 
 fn one(house: &House, key: &str) -> Value {
@@ -83,4 +85,16 @@ fn one_bad_value_and_nothing_is_changed() {
     admin
         .put("/api/settings", &json!({ "acme.mail": "a@b.example" }))
         .fails(404, "not_found");
+}
+
+#[test]
+fn every_setting_and_section_has_a_name_for_people() {
+    for s in FEATURES.iter().flat_map(|f| f.settings) {
+        let section = s.key.split_once('.').map_or(s.key, |(section, _)| section);
+        for word in [format!("setting.{}", s.key), format!("settings.section.{section}")] {
+            for lang in [Lang::En, Lang::Ru] {
+                assert!(words::word(lang, &word, None).is_some(), "{word}");
+            }
+        }
+    }
 }

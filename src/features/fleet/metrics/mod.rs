@@ -1,5 +1,6 @@
 //! Watching: what Glances says becomes samples, samples become series, silence becomes a dark lamp.
 
+mod settings;
 pub mod pull;
 mod kinds;
 pub mod glances;
@@ -31,5 +32,6 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     periodic: filling::PERIODIC,
     services: watch::SERVICES,
+    settings: settings::SETTINGS,
     ..Feature::named("metrics")
 };

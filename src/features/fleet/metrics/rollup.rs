@@ -2,10 +2,11 @@
 //! made when values leave the hot rows, never once a night, and a value is in each of them exactly once.
 
 use super::chunk::{Bucket, Point};
+use super::settings;
 use crate::base::clock::Duration;
 use crate::base::error::Result;
 use crate::db::Conn;
-use crate::settings;
+use crate::settings::Setting;
 
 /// One resolution.
 pub struct Tier {
@@ -71,18 +72,16 @@ impl Default for Keep {
 impl Keep {
     /// As it is set.
     pub fn read(conn: &Conn) -> Result<Keep> {
-        let times = |key, unit: u32| -> Result<u32> {
-            Ok(u32::try_from(settings::number(conn, key)?)
-                .unwrap_or(0)
-                .saturating_mul(unit))
+        let times = |setting: Setting, unit: u32| -> Result<u32> {
+            Ok(u32::try_from(setting.number(conn)?).unwrap_or(0).saturating_mul(unit))
         };
         Ok(Keep([
-            times("retention.raw_hours", H)?,
-            times("retention.minute_hours", H)?,
-            times("retention.five_minute_days", D)?,
-            times("retention.half_hour_days", D)?,
-            times("retention.hour_days", D)?,
-            times("retention.hour_days", D)?,
+            times(settings::RETENTION_RAW_HOURS, H)?,
+            times(settings::RETENTION_MINUTE_HOURS, H)?,
+            times(settings::RETENTION_FIVE_MINUTE_DAYS, D)?,
+            times(settings::RETENTION_HALF_HOUR_DAYS, D)?,
+            times(settings::RETENTION_HOUR_DAYS, D)?,
+            times(settings::RETENTION_HOUR_DAYS, D)?,
         ]))
     }
 

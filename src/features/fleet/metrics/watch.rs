@@ -7,6 +7,7 @@ use super::poll::{Doing, PollSink, Poller, tell_log};
 use super::probe::{self, Outcome, PollAuth, PollTarget};
 use super::rollup::Keep;
 use super::series::Figures;
+use super::settings;
 use super::store::Store;
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, Instant, Ms, rfc3339};
@@ -26,7 +27,6 @@ use crate::net::get::Line;
 use crate::net::policy::Policy;
 use crate::schedule::pool::Bounds;
 use crate::schedule::service::{Service, ServiceRun};
-use crate::settings;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -63,7 +63,7 @@ struct Keeper {
 
 impl Keeper {
     fn start(app: &Arc<App>) -> Result<(Keeper, Poller)> {
-        let max = app.db.read(|conn| settings::number(conn, "poll.threads_max"))? as usize;
+        let max = app.db.read(|conn| settings::POLL_THREADS_MAX.number(conn))? as usize;
         let store = Arc::new(Store::new(app.metrics.clone()));
         let own_net = Arc::new(Mutex::new(OwnNet::resume(store.note(OFFLINE_SINCE)?)));
         let rules = Arc::new(rules::Watch::new(app.clone()));
@@ -126,7 +126,7 @@ impl Keeper {
     ) -> Result<()> {
         let now = self.app.db.read(|conn| {
             let (revisions, ids) = servers::poll_fingerprint(conn)?;
-            Ok((revisions, ids, settings::number(conn, "poll.fail_threshold")?))
+            Ok((revisions, ids, servers::POLL_FAIL_THRESHOLD.number(conn)?))
         })?;
         self.rules.refresh((now.0, now.1))?;
         if *seen_list == Some(now) {
@@ -204,7 +204,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         path_seen: server.glances_path_seen.clone().filter(|seen| *seen != f.glances_path),
         auth,
         interval: Duration::from_secs(f.poll_interval_s.max(1) as u64),
-        fail_threshold: settings::number(conn, "poll.fail_threshold")? as u32,
+        fail_threshold: servers::POLL_FAIL_THRESHOLD.number(conn)? as u32,
         misses: u32::try_from(server.lamp.fail_count).unwrap_or(0),
         ssh: (Host::parse(&f.host).map_err(Error::internal)?, f.ssh_port),
         far: !near,

@@ -2,6 +2,7 @@
 
 use super::latest::{self, Latest, Line};
 use super::model::{self, Fields};
+use super::settings;
 use super::{Filter, Server, State, Worst};
 use crate::access::Actor;
 use crate::access::right::{Deploy, Edit, Read, Run, Servers, may};
@@ -16,7 +17,6 @@ use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
 use crate::provision::{recipes, wheels};
-use crate::settings;
 use crate::task::{self, queue};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -412,7 +412,7 @@ pub struct Sources {
 pub fn sources(app: &App, server: &super::Server) -> Result<Sources> {
     let facts: BTreeMap<String, String> = serde_json::from_str(&server.facts).unwrap_or_default();
     let fact = |name: &str| facts.get(name).filter(|v| !v.is_empty()).cloned();
-    let path = app.db.read(|conn| settings::text(conn, "glances.bundle"))?;
+    let path = app.db.read(|conn| settings::GLANCES_BUNDLE.text(conn))?;
     let bundle = (!path.is_empty()).then(|| wheels::summary(&path)).transpose();
     let bundle_problem = bundle.as_ref().err().map(|e| e.say.clone());
     Ok(Sources {

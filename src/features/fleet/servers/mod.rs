@@ -3,6 +3,7 @@
 //! Nothing is sent to a server whose host key nobody has accepted. A changed key stops everything and raises an alert.
 //! Secrets are write-only: they are sealed when they come in and opened only for the connection that needs them.
 
+mod settings;
 pub mod model;
 mod queries;
 pub mod latest;
@@ -23,7 +24,7 @@ use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
-use crate::settings;
+use crate::settings::check;
 use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
 use crate::vault::Place;
@@ -34,6 +35,8 @@ pub use queries::{
     Company, Counts, Filter, LampRow, alerts_changed, company, counts, lamps, poll_fingerprint, polled, tagged, tags,
 };
 
+pub use settings::POLL_FAIL_THRESHOLD;
+
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
@@ -41,6 +44,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     tasks: tasks::TASKS,
     react: Some(tasks::react),
+    settings: settings::SETTINGS,
     ..Feature::named("servers")
 };
 
@@ -587,10 +591,10 @@ pub fn set_addresses(tx: &Tx, id: Id<id::Server>, addresses: &str, moved: Option
 
 /// What a new server is when nobody says more: some of it stands in the settings.
 pub fn fresh(conn: &Conn) -> Result<Fields> {
-    let allow = settings::text(conn, "glances.allow")?;
+    let allow = settings::GLANCES_ALLOW.text(conn)?;
     Ok(Fields {
-        glances_allow: settings::check::words(&allow).map(String::from).collect(),
-        glances_bind: settings::text(conn, "glances.bind")?,
+        glances_allow: check::words(&allow).map(String::from).collect(),
+        glances_bind: settings::GLANCES_BIND.text(conn)?,
         ..Fields::default()
     })
 }

@@ -3,6 +3,7 @@
 
 use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields};
+use super::settings;
 use super::{Alerts, Counts, Filter, HostKeyState, Server, State, api, tasks};
 use crate::access::right::{Deploy, Edit, Read, Run, Servers, may};
 use crate::base::clock::{self, DAY, HOUR, Ms};
@@ -386,7 +387,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     facets.insert("all", link("", tag, 0));
     facets.insert("untagged", link(state, "", 0));
     let (misses, fleet) = ctx.app.db.read(|conn| {
-        let misses = crate::settings::number(conn, "poll.fail_threshold")?;
+        let misses = settings::POLL_FAIL_THRESHOLD.number(conn)?;
         Ok((misses, super::counts(conn)?.total))
     })?;
     let content = List {

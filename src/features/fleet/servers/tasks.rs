@@ -3,6 +3,7 @@
 
 use super::model::{self, Fields};
 use super::reach::{self, Way};
+use super::settings;
 use super::{HostKeyState, Server, queries};
 use crate::app::App;
 use crate::base::clock;
@@ -16,7 +17,6 @@ use crate::form::Input;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
 use crate::provision::{self, Glances, Profile, Recipe, Report, Source, State, recipes};
-use crate::settings;
 use crate::ssh::{Job, Stream, Target};
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
@@ -347,7 +347,7 @@ fn install_glances(run: &Run) -> Result<Outcome> {
 
 /// Puts the bundle on a server that will need it, before the job that installs from it.
 fn bring_wheels(run: &Run, way: &Way, wish: &mut Glances) -> Result<()> {
-    let path = run.app.db.read(|conn| settings::text(conn, "glances.bundle"))?;
+    let path = run.app.db.read(|conn| settings::GLANCES_BUNDLE.text(conn))?;
     if path.is_empty() || wish.source == Source::Package {
         return Ok(());
     }

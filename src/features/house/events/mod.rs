@@ -1,6 +1,8 @@
 //! What happens, as a stream: every event in its order, once, from where the client has come to; and what a page shows, as
 //! it changes. The events' rows are cleaned up by age and number.
 
+mod settings;
+
 use crate::access::right::{Events, Read, may};
 use crate::access::{Actor, Right};
 use crate::app::App;
@@ -14,13 +16,15 @@ use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
 use crate::http::sse::{self, Flow, Source};
 use crate::schedule::{Periodic, Work};
-use crate::settings;
 use std::sync::Arc;
+
+pub use settings::{RETENTION_EVENT_DAYS, STREAMS_PER_USER};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     routes: ROUTES,
     periodic: PERIODIC,
+    settings: settings::SETTINGS,
     ..Feature::named("events")
 };
 
@@ -34,8 +38,8 @@ const PERIODIC: &[Periodic] = &[Periodic {
     every: Duration::from_secs(3600),
     run: Work::Short(|app| {
         let (days, keep) = app.db.read(|conn| {
-            let days = settings::number(conn, "retention.event_days")?;
-            Ok((days, settings::number(conn, "retention.events_max")?))
+            let days = settings::RETENTION_EVENT_DAYS.number(conn)?;
+            Ok((days, settings::RETENTION_EVENTS_MAX.number(conn)?))
         })?;
         outbox::clean_up(&app.db, clock::now() - days * DAY, keep).map(drop)
     }),

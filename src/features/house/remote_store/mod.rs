@@ -2,6 +2,7 @@
 //! queries. Where it is and how it is asked stands here; what is pushed there is the exporter's, what is read back the
 //! metrics'.
 
+mod settings;
 mod queries;
 
 use crate::app::App;
@@ -12,12 +13,19 @@ use crate::base::secret::Secret;
 use crate::base::text;
 use crate::base::url::Url;
 use crate::db::{Conn, Tx};
+use crate::feature::Feature;
 use crate::net::dial::{Call, Security};
 use crate::net::get;
 use crate::net::http::{self, EXCUSE_MAX, Method, Request, Response};
 use crate::net::policy::Policy;
-use crate::settings;
+use crate::settings::Setting;
 use crate::vault::Place;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    settings: settings::SETTINGS,
+    ..Feature::named("remote_store")
+};
 
 /// Where the secret lay when it was first sealed: a sealed value is bound to its place for good.
 const PLACE: Place = Place {
@@ -45,18 +53,18 @@ pub struct Engine {
 
 /// Where values are pushed to, or nothing when nobody wants that.
 pub fn to_push(app: &App) -> Result<Option<Engine>> {
-    of(app, "push.url")
+    of(app, &settings::PUSH_URL)
 }
 
 /// Where long charts are read from, or nothing when nobody wants that. With a cluster that is another address.
 pub fn to_read(app: &App) -> Result<Option<Engine>> {
-    of(app, "push.read_url")
+    of(app, &settings::PUSH_READ_URL)
 }
 
-fn of(app: &App, setting: &'static str) -> Result<Option<Engine>> {
+fn of(app: &App, setting: &Setting) -> Result<Option<Engine>> {
     let (url, user, sealed) = app.db.read(|conn| {
-        let user = settings::text(conn, "push.user")?;
-        Ok((settings::text(conn, setting)?, user, queries::secret(conn)?))
+        let user = settings::PUSH_USER.text(conn)?;
+        Ok((setting.text(conn)?, user, queries::secret(conn)?))
     })?;
     if url.is_empty() {
         return Ok(None);
@@ -68,7 +76,7 @@ fn of(app: &App, setting: &'static str) -> Result<Option<Engine>> {
     });
     Engine::at(&url, authorization)
         .map(Some)
-        .ok_or_else(|| Error::internal(format!("{setting} is no address")))
+        .ok_or_else(|| Error::internal(format!("{} is no address", setting.key)))
 }
 
 /// Is there a secret for it?
@@ -79,8 +87,8 @@ pub fn has_secret(conn: &Conn) -> Result<bool> {
 /// The places that its secret is sent to now: scheme, host and port.
 pub fn homes(conn: &Conn) -> Result<Vec<String>> {
     let mut homes = Vec::new();
-    for setting in ["push.url", "push.read_url"] {
-        let engine = Engine::at(&settings::text(conn, setting)?, None);
+    for setting in [settings::PUSH_URL, settings::PUSH_READ_URL] {
+        let engine = Engine::at(&setting.text(conn)?, None);
         homes.extend(engine.map(|e| format!("{:?} {}", e.security, e.place())));
     }
     Ok(homes)

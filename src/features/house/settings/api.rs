@@ -10,7 +10,7 @@ use crate::form::body;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
-use crate::settings::{self, TABLE, Type, Value};
+use crate::settings::{self, Setting, Type, Value};
 use serde::Serialize;
 
 /// See [`Route`].
@@ -60,10 +60,10 @@ pub enum Kind {
 /// Every setting with the value that holds now.
 pub fn all(app: &App) -> Result<Vec<View>> {
     app.db.read(|conn| {
-        let view = |s: &'static settings::Setting| {
+        let view = |s: &&'static Setting| {
             Ok(View {
                 key: s.key,
-                value: settings::value(conn, s.key)?,
+                value: s.value(conn)?,
                 default: s.default(),
                 kind: match s.kind {
                     Type::Number { min, max, unit, .. } => Kind::Number { min, max, unit },
@@ -73,7 +73,7 @@ pub fn all(app: &App) -> Result<Vec<View>> {
                 help_ru: s.help_ru,
             })
         };
-        TABLE.iter().map(view).collect()
+        app.registry.all().iter().map(view).collect()
     })
 }
 
@@ -83,7 +83,9 @@ pub fn set_all(app: &App, changes: &[(String, Option<String>)], actor: &Actor) -
         let homes = remote_store::homes(tx)?;
         let mut detail = serde_json::Map::new();
         for (key, value) in changes {
-            if settings::set(tx, key, value.as_deref(), actor.login())? {
+            let known = app.registry.all::<Setting>().iter().find(|s| s.key == key);
+            let setting = known.ok_or_else(|| Error::not_found("setting"))?;
+            if settings::set(tx, setting, value.as_deref(), actor.login())? {
                 detail.insert(key.clone(), value.clone().into());
             }
         }

@@ -98,22 +98,3 @@ fn change(ctx: &Ctx) -> Result<Reply> {
         Err(e) => Err(e),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lang::words;
-    use crate::settings;
-
-    #[test]
-    fn every_setting_and_section_has_a_name_for_people() {
-        for s in settings::TABLE {
-            let section = s.key.split_once('.').map_or(s.key, |(section, _)| section);
-            for word in [format!("setting.{}", s.key), format!("settings.section.{section}")] {
-                for lang in [Lang::En, Lang::Ru] {
-                    assert!(words::word(lang, &word, None).is_some(), "{word}");
-                }
-            }
-        }
-    }
-}

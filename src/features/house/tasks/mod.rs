@@ -1,5 +1,6 @@
 //! Tasks as people see them: lists, steps, and the log, live or whole.
 
+mod settings;
 mod stream;
 pub mod api;
 pub mod pages;
@@ -7,7 +8,6 @@ pub mod pages;
 use crate::base::clock::{self, DAY};
 use crate::feature::Feature;
 use crate::schedule::{Periodic, Work};
-use crate::settings;
 use crate::task::{Row, Status, queue};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: PERIODIC,
+    settings: settings::SETTINGS,
     ..Feature::named("tasks")
 };
 
@@ -26,9 +27,9 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Short(|app| {
         let keep = app.db.read(|conn| {
             Ok(queue::Keep {
-                since: clock::now() - settings::number(conn, "retention.task_days")? * DAY,
-                tasks_max: settings::number(conn, "retention.tasks_max")?,
-                lines_max: settings::number(conn, "retention.log_lines_max")?,
+                since: clock::now() - settings::RETENTION_TASK_DAYS.number(conn)? * DAY,
+                tasks_max: settings::RETENTION_TASKS_MAX.number(conn)?,
+                lines_max: settings::RETENTION_LOG_LINES_MAX.number(conn)?,
             })
         })?;
         queue::clean_up(&app.db, keep).map(drop)

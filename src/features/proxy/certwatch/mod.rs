@@ -3,6 +3,7 @@
 //! What is deployed is no proof: a web server that nobody reloaded shows the old certificate until it ends. So each site is
 //! asked as a browser would ask, often enough that a certificate of an hour is seen to age like one of a year.
 
+mod settings;
 mod judge;
 mod queries;
 mod look;
@@ -25,6 +26,7 @@ pub const FEATURE: Feature = Feature {
     panels: pages::PANELS,
     periodic: watch::PERIODIC,
     react: Some(react),
+    settings: settings::SETTINGS,
     ..Feature::named("certwatch")
 };
 

@@ -4,6 +4,7 @@
 use super::judge::{self, Seen, State};
 use super::look::{self, Trust};
 use super::queries::{self, Site};
+use super::settings;
 use crate::app::App;
 use crate::base::clock::{self, Duration, MINUTE, Ms, rfc3339};
 use crate::base::error::{Error, Result};
@@ -14,7 +15,6 @@ use crate::events::outbox;
 use crate::features::proxy::certificates::{self, life};
 use crate::features::proxy::domains::{self, CertStatus};
 use crate::schedule::{Periodic, Work};
-use crate::settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -40,7 +40,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     tidy(app)?;
     let now = clock::now();
     let (usual, sites) = app.db.read(|conn| {
-        let usual = settings::number(conn, "certwatch.interval_min")? * MINUTE;
+        let usual = settings::CERTWATCH_INTERVAL_MIN.number(conn)? * MINUTE;
         Ok((usual, queries::sites(conn, None)?))
     })?;
     let is_due = |site: &Site| match &site.before {
@@ -78,7 +78,7 @@ pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
 }
 
 fn trust(conn: &Conn) -> Result<Trust> {
-    Ok(Trust::of_directory(&settings::text(conn, "acme.directory")?))
+    Ok(Trust::of_directory(&domains::ACME_DIRECTORY.text(conn)?))
 }
 
 /// Looks at all of them by a few threads; each look is kept as soon as it is there.

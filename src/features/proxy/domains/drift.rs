@@ -2,6 +2,7 @@
 //! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
 
 use super::plan::{WIDTH, sum};
+use super::settings;
 use super::site;
 use super::sites::{self, Drift, Row, State};
 use super::tasks;
@@ -20,13 +21,12 @@ use crate::features::fleet::servers::{
     reach::{SITES_OFF, Way},
 };
 use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
-use crate::settings;
 use crate::task::{self, queue};
 
 /// The beat: servers whose time has come.
 pub fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     let due = app.db.read(|conn| {
-        let minutes = settings::number(conn, "drift.interval_min")?;
+        let minutes = settings::DRIFT_INTERVAL_MIN.number(conn)?;
         sites::due(conn, clock::now() - minutes * 60_000)
     })?;
     let results = parallel::map(&due, WIDTH, |server| match cancel.is_cancelled() {

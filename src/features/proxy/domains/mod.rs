@@ -3,6 +3,7 @@
 //! What a person sets here reaches a server only with a deploy. A domain that lies on servers is taken off them before it
 //! is forgotten.
 
+mod settings;
 pub mod nginx;
 pub mod site;
 pub mod model;
@@ -36,6 +37,8 @@ use tasks::Choice;
 
 pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};
 
+pub use settings::ACME_DIRECTORY;
+
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
@@ -45,6 +48,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,
+    settings: settings::SETTINGS,
     ..Feature::named("domains")
 };
 

@@ -2,6 +2,7 @@
 //! where the plan says stop, and does the rest.
 
 use super::preflight::{self, Verdict};
+use super::settings;
 use super::site::{self, Rendered, Site, Tls};
 use super::sites::Row;
 use super::{Domain, model::Preflight};
@@ -24,7 +25,6 @@ use crate::lang::Lang;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
 use crate::provision::steps::failure_of;
-use crate::settings;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -92,9 +92,9 @@ impl Wish {
                 .into_iter()
                 .map(with_server)
                 .collect::<Result<_>>()?,
-            acme_email: settings::text(conn, "acme.email")?,
-            acme_directory: settings::text(conn, "acme.directory")?,
-            hsts_max_age_s: settings::number(conn, "nginx.hsts_max_age_s")?,
+            acme_email: settings::ACME_EMAIL.text(conn)?,
+            acme_directory: settings::ACME_DIRECTORY.text(conn)?,
+            hsts_max_age_s: settings::NGINX_HSTS_MAX_AGE_S.number(conn)?,
             domain,
         })
     }

@@ -5,6 +5,7 @@
 //! Every address counts. An authority tries IPv6 first and asks from several places: one address that leads elsewhere is
 //! enough to fail there, some of the time, which is worse than always.
 
+use super::settings;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
@@ -17,7 +18,6 @@ use crate::lang::{Lang, words};
 use crate::net::dns::{self, Addresses, Authorities, Caa, Failure, Fault, Resolver};
 use crate::net::names::{self, Answer};
 use crate::net::policy::Policy;
-use crate::settings;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -123,7 +123,7 @@ impl Report {
 
 /// The name servers that are asked: those of the setting, else those of the system.
 pub fn name_servers(app: &App) -> Result<Vec<SocketAddr>> {
-    let setting = app.db.read(|conn| settings::text(conn, "dns.resolvers"))?;
+    let setting = app.db.read(|conn| settings::DNS_RESOLVERS.text(conn))?;
     Ok(dns::servers(&setting))
 }
 
@@ -160,8 +160,8 @@ pub fn expected(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> {
 /// Looks at `name` (A-labels) and judges what was seen. A pulled cord makes both look-ups fail; who pulled it knows.
 pub fn look(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Report {
     let asked = app.db.read(|conn| {
-        let servers = dns::servers(&settings::text(conn, "dns.resolvers")?);
-        Ok((servers, settings::text(conn, "acme.directory")?))
+        let servers = dns::servers(&settings::DNS_RESOLVERS.text(conn)?);
+        Ok((servers, settings::ACME_DIRECTORY.text(conn)?))
     });
     let (servers, directory) = match asked {
         Ok(asked) => asked,

@@ -4,6 +4,7 @@
 //! domain. A failed look-up alarms when the next look fails, too, and takes nothing back: what was known before stays
 //! known until there is an answer.
 
+mod settings;
 pub mod policy;
 pub mod look;
 mod queries;
@@ -24,6 +25,8 @@ use crate::net::dns::Resolver;
 use look::{Look, State};
 use std::net::SocketAddr;
 
+pub use settings::NSWATCH_INTERVAL_MIN;
+
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
@@ -31,6 +34,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     periodic: periodic::PERIODIC,
     panels: pages::PANELS,
+    settings: settings::SETTINGS,
     ..Feature::named("nswatch")
 };
 

@@ -2,16 +2,17 @@
 //! holds one of them for 20 s at most and the others not at all.
 
 use super::look::{look, silent_resolvers};
+use super::settings;
 use super::{queries, weigh};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, MINUTE, Ms};
 use crate::base::error::Result;
 use crate::base::process::Cancel;
 use crate::base::{log, parallel};
+use crate::features::house::events;
 use crate::features::proxy::domains::{self, Domain, preflight};
 use crate::net::dns::Resolver;
 use crate::schedule::{Periodic, Work};
-use crate::settings;
 
 pub const PERIODIC: &[Periodic] = &[
     Periodic {
@@ -23,7 +24,7 @@ pub const PERIODIC: &[Periodic] = &[
         name: "nswatch.purge",
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
-            let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+            let days = app.db.read(|conn| events::RETENTION_EVENT_DAYS.number(conn))?;
             app.db
                 .write(|tx| queries::purge(tx, clock::now() - days * DAY).map(drop))
         }),
@@ -41,7 +42,7 @@ const SHARE_MIN: usize = 16;
 
 fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     let (interval, mut due, all) = app.db.read(|conn| {
-        let interval = settings::number(conn, "nswatch.interval_min")?;
+        let interval = settings::NSWATCH_INTERVAL_MIN.number(conn)?;
         let last = queries::last_looks(conn)?;
         let all: Vec<Domain> = domains::all(conn)?.into_iter().filter(|d| !d.removing).collect();
         let count = all.len();

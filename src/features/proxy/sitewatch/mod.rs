@@ -2,6 +2,7 @@
 //! it has ([`crate::provision::site::Proof`]) and for its front page; and on the server itself, by the look for drift. Both
 //! together tell apart a web server that is down, a firewall, somebody else's answer and a back end that is gone.
 
+mod settings;
 mod judge;
 mod queries;
 mod look;
@@ -23,6 +24,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     panels: pages::PANELS,
     services: watch::SERVICES,
+    settings: settings::SETTINGS,
     ..Feature::named("sitewatch")
 };
 

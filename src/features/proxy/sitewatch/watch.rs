@@ -4,6 +4,7 @@
 use super::judge::{self, Code, State};
 use super::look::{self, Seen, Stop};
 use super::queries::{self, Look};
+use super::settings;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Ms, rfc3339};
 use crate::base::error::{Error, Result};
@@ -18,7 +19,6 @@ use crate::features::proxy::certificates;
 use crate::features::proxy::domains::{self, drift, sites, tasks};
 use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
 use crate::schedule::service::Service;
-use crate::settings;
 use crate::task::queue;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,7 @@ type Listed = (i64, [i64; 4]);
 
 fn refresh(app: &App, pool: &Pool<Looking>, listed: &mut Option<Listed>) -> Result<()> {
     let now = app.db.read(|conn| {
-        let every = settings::number(conn, "sitewatch.interval_s")?;
+        let every = settings::SITEWATCH_INTERVAL_S.number(conn)?;
         Ok((every, queries::fingerprint(conn)?))
     })?;
     if *listed == Some(now) {

@@ -6,18 +6,18 @@ use crate::app::App;
 use crate::base::clock::{MINUTE, Ms};
 use crate::base::error::Result;
 use crate::db::{Conn, Tx};
-use crate::settings;
+use crate::features::watch::rules;
 
 /// How often this alert has begun, when that is so often that it flaps.
 pub fn begins(conn: &Conn, alert: &Alert, at: Ms) -> Result<Option<i64>> {
-    let window = settings::number(conn, "alerts.flap_window_min")? * MINUTE;
+    let window = rules::ALERTS_FLAP_WINDOW_MIN.number(conn)? * MINUTE;
     let times = queries::begun(conn, alert, at - window)?;
-    Ok((times >= settings::number(conn, "alerts.flap_count")?).then_some(times))
+    Ok((times >= rules::ALERTS_FLAP_COUNT.number(conn)?).then_some(times))
 }
 
 /// Those that have been calm for long enough.
 pub fn calm(conn: &Conn, now: Ms) -> Result<Vec<Alert>> {
-    let calm = settings::number(conn, "alerts.calm_min")? * MINUTE;
+    let calm = rules::ALERTS_CALM_MIN.number(conn)? * MINUTE;
     queries::calm(conn, now - calm)
 }
 

@@ -10,6 +10,7 @@ pub mod pages;
 use crate::access::right::WITHHELD;
 use crate::access::{Right, Role};
 use crate::app::App;
+use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -18,12 +19,12 @@ use crate::base::ration::Rations;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
+use crate::features::house::events;
 use crate::features::proxy::sitewatch;
 use crate::features::watch::notifications;
 use crate::features::watch::rules;
 use crate::lang::{Lang, words};
 use crate::schedule::{Periodic, Work};
-use crate::{audit, settings};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ const PERIODIC: &[Periodic] = &[
         name: "alerts.purge",
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
-            let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+            let days = app.db.read(|conn| events::RETENTION_EVENT_DAYS.number(conn))?;
             let before = clock::now() - days * DAY;
             app.db.write_reserved(|tx| queries::purge(tx, before))
         }),

@@ -11,9 +11,9 @@ use crate::base::clock::{self, MINUTE, Ms};
 use crate::base::error::Result;
 use crate::base::id::Id;
 use crate::db::{Conn, Tx};
+use crate::features::proxy::nswatch;
 use crate::features::watch::silences;
 use crate::features::watch::silences::model::Subject;
-use crate::settings;
 
 /// Alerts that others hang on.
 const OFFLINE: &str = "controller.offline";
@@ -225,7 +225,7 @@ fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
 /// How long until it is known whether something is still bad.
 fn second_look(conn: &Conn, alert: &Alert) -> Result<Ms> {
     let usual = match alert.kind.starts_with("ns.") {
-        true => settings::number(conn, "nswatch.interval_min")? * MINUTE,
+        true => nswatch::NSWATCH_INTERVAL_MIN.number(conn)? * MINUTE,
         false => 0,
     };
     Ok(usual + SECOND_LOOK)

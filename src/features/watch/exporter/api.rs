@@ -1,6 +1,7 @@
 //! `/metrics`, and who may read it: whoever may read the fleet anyway, the scraper that shows the token, and, as far as
 //! the setting `exporter.local` goes, programs on Lamplighter's own machine.
 
+use super::settings;
 use super::text::{CONTENT_TYPE, Text};
 use super::{fleet, own, queries};
 use crate::access::right::{Edit, Exporter, Metrics, Read, may};
@@ -15,7 +16,6 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
-use crate::settings;
 use ring::digest;
 
 /// See [`Route`].
@@ -56,7 +56,7 @@ fn sight(ctx: &Ctx) -> Result<Option<Sight>> {
         let fits = kept.is_some_and(|(hash, _)| hash == hash_of(shown));
         return Ok(fits.then_some(Sight::All));
     }
-    let local = ctx.app.db.read(|conn| settings::number(conn, "exporter.local"))?;
+    let local = ctx.app.db.read(|conn| settings::EXPORTER_LOCAL.number(conn))?;
     Ok(match ctx.request.local {
         true if local == 2 => Some(Sight::All),
         true if local == 1 => Some(Sight::Own),

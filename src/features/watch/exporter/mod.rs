@@ -1,6 +1,7 @@
 //! Figures for others: `/metrics` in Prometheus' text format, and samples pushed to an engine that speaks VictoriaMetrics'
 //! import, for who keeps more than one machine can. Both give the same names.
 
+mod settings;
 mod queries;
 pub mod text;
 mod fleet;
@@ -20,6 +21,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     panels: pages::PANELS,
     periodic: PERIODIC,
+    settings: settings::SETTINGS,
     ..Feature::named("exporter")
 };
 

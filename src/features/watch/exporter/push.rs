@@ -3,6 +3,7 @@
 //! how far we have come. It moves when the engine has taken everything up to it: after a failure some samples go twice,
 //! with the same time and value, which the engine takes for one.
 
+use super::settings;
 use super::text::{Kind, Text};
 use crate::app::App;
 use crate::base::clock::{self, HOUR, MINUTE, Ms, SECOND};
@@ -14,7 +15,6 @@ use crate::features::fleet::metrics::series::DISK;
 use crate::features::fleet::metrics::store::{Store, Track};
 use crate::features::fleet::servers::{self, LampRow};
 use crate::features::house::remote_store::{self, Engine};
-use crate::settings;
 use std::fmt::Write;
 
 /// Notes in `metrics.db`: the second up to which everything was pushed, samples sent, and what went wrong last.
@@ -38,7 +38,7 @@ pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
         }
         return Ok(());
     };
-    let buffer_ms = app.db.read(|conn| settings::number(conn, "push.buffer_hours"))? * HOUR;
+    let buffer_ms = app.db.read(|conn| settings::PUSH_BUFFER_HOURS.number(conn))? * HOUR;
     while !cancel.is_cancelled() {
         let until = clock::now() - SETTLED_MS;
         // A clock that was put back must not silence us until it has caught up.

@@ -7,6 +7,7 @@
 //! key: a webhook can tell a copy by it, a mail program by its Message-ID; Telegram and Slack cannot, so there a message
 //! may come twice. None is lost.
 
+mod settings;
 pub mod catalogue;
 pub mod text;
 mod channel;
@@ -35,7 +36,6 @@ use crate::db::{Conn, Tx};
 use crate::feature::Feature;
 use crate::net::policy::{Opened, Policy};
 use crate::schedule::{Periodic, Work};
-use crate::settings;
 use crate::vault::Place;
 use channel::Channel;
 use model::{Fields, Valid};
@@ -45,6 +45,8 @@ use std::time::Duration;
 pub use queries::backlog;
 pub use queue::told_of;
 
+pub use settings::SITE_PUBLIC_URL;
+
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
@@ -53,6 +55,7 @@ pub const FEATURE: Feature = Feature {
     periodic: PERIODIC,
     services: sender::SERVICES,
     react: Some(queue::react),
+    settings: settings::SETTINGS,
     ..Feature::named("notifications")
 };
 
@@ -67,8 +70,8 @@ const PERIODIC: &[Periodic] = &[Periodic {
     every: Duration::from_secs(3600),
     run: Work::Short(|app| {
         let (days, keep) = app.db.read(|conn| {
-            let days = settings::number(conn, "retention.delivery_days")?;
-            Ok((days, settings::number(conn, "retention.deliveries_max")?))
+            let days = settings::RETENTION_DELIVERY_DAYS.number(conn)?;
+            Ok((days, settings::RETENTION_DELIVERIES_MAX.number(conn)?))
         })?;
         let since = clock::now() - days * DAY;
         app.db
@@ -261,7 +264,7 @@ fn wake(app: &App, tx: &Tx) {
 
 /// Which addresses messages may be sent to.
 fn policy(conn: &Conn) -> Result<Policy> {
-    let text = settings::text(conn, "messages.networks")?;
+    let text = settings::MESSAGES_NETWORKS.text(conn)?;
     let mut opened = Opened::default();
     for (slot, block) in opened.iter_mut().zip(text.split_whitespace()) {
         *slot = Cidr::parse(block).ok();

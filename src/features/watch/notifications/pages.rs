@@ -5,6 +5,7 @@ use super::model::{Fields, Row, Status};
 use super::presets::{PRESETS, preset};
 use super::queries::{self, Counts};
 use super::queue;
+use super::settings;
 use super::text;
 use super::{CHANNELS, Endpoint, Level, api, catalogue, channel, sender};
 use crate::access::right::{Edit, Notifications, Read, Run, may};
@@ -94,7 +95,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
             })
         });
         let items = items.collect::<Result<Vec<_>>>()?;
-        let url = crate::settings::text(conn, "site.public_url")?;
+        let url = settings::SITE_PUBLIC_URL.text(conn)?;
         Ok((items, queries::dead(conn)?, url.is_empty()))
     })?;
     let content = json!({ "items": items, "dead": dead, "kinds": kinds(), "no_url": networks });

@@ -4,6 +4,7 @@
 use super::channel::Outcome;
 use super::model::{DOUBTS_MAX, Row, Status};
 use super::queries::{self, New, Told};
+use super::settings;
 use super::text::{Facts, What};
 use super::{Endpoint, Level, catalogue, wake};
 use crate::app::App;
@@ -14,7 +15,7 @@ use crate::base::random;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::features::fleet::servers;
-use crate::settings;
+use crate::features::watch::rules;
 use serde_json::Value;
 
 /// The first pause; short, because most failures are a restart somewhere.
@@ -202,12 +203,15 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         return Ok(());
     }
     if event.kind == "alert.flapping" {
-        let minutes = |key| settings::number(tx, key);
         let times = number(&event.data, "flaps");
-        facts.flaps = Some((times, minutes("alerts.flap_window_min")?, minutes("alerts.calm_min")?));
+        facts.flaps = Some((
+            times,
+            rules::ALERTS_FLAP_WINDOW_MIN.number(tx)?,
+            rules::ALERTS_CALM_MIN.number(tx)?,
+        ));
     }
     let at_once = facts.flaps.is_some() || facts.note == "rose";
-    let pause = settings::number(tx, "messages.min_interval_s")? * SECOND;
+    let pause = settings::MESSAGES_MIN_INTERVAL_S.number(tx)? * SECOND;
     let print = fingerprint(&facts);
     for endpoint in queries::all(tx)? {
         if !wants(tx, &endpoint, &facts)? {
@@ -251,7 +255,7 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 /// An alert is over: whoever was told of it is told so; whoever would have been told later need not be.
 fn resolved(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let facts = of_alert(What::Resolved, event);
-    let pause = settings::number(tx, "messages.min_interval_s")? * SECOND;
+    let pause = settings::MESSAGES_MIN_INTERVAL_S.number(tx)? * SECOND;
     let print = fingerprint(&facts);
     for endpoint in queries::all(tx)? {
         let Some(told) = queries::told(tx, endpoint.id, &print)?.filter(|t| t.alert == facts.alert) else {
@@ -315,7 +319,7 @@ fn news(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 /// Takes what an endpoint is to be sent next, as one message, and marks it: a kill from here on means that it is sent again.
 /// Empty: nothing now. What is too old is given up.
 pub fn claim(app: &App, tx: &Tx, endpoint: &Endpoint, now: Ms) -> Result<Vec<Row>> {
-    let age_max = settings::number(tx, "messages.max_age_h")? * HOUR;
+    let age_max = settings::MESSAGES_MAX_AGE_H.number(tx)? * HOUR;
     let may_gather = (endpoint.channel.may_gather)(&endpoint.fields.config);
     let rows_max = if may_gather { GATHER_MAX } else { ONE_OF };
     let due = queries::due_rows(tx, endpoint.id, now, rows_max)?;

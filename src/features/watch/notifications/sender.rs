@@ -4,6 +4,7 @@
 use super::channel::{Channel, Outcome, Sending, text_of};
 use super::model::Row;
 use super::queue::{self, Tested};
+use super::settings;
 use super::text::{self, Facts, What};
 use super::{Endpoint, Level, policy, queries};
 use crate::app::App;
@@ -18,7 +19,6 @@ use crate::base::{log, random};
 use crate::db::Conn;
 use crate::net::policy::Policy;
 use crate::schedule::service::Service;
-use crate::settings;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -216,10 +216,8 @@ impl Post {
         Ok(Post {
             secrets,
             policy: policy(conn)?,
-            public_url: settings::text(conn, "site.public_url")?
-                .trim_end_matches('/')
-                .to_string(),
-            mail_name: settings::text(conn, "messages.mail_name")?,
+            public_url: settings::SITE_PUBLIC_URL.text(conn)?.trim_end_matches('/').to_string(),
+            mail_name: settings::MESSAGES_MAIL_NAME.text(conn)?,
         })
     }
 

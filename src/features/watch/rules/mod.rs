@@ -3,6 +3,7 @@
 //! decides the level; without one that holds nothing is raised. A figure is beyond its limit for the rule's time before it
 //! fires, and fires until it is fine again, the rule is changed so that it is not bad any more, or the figure is gone.
 
+mod settings;
 pub mod model;
 mod queries;
 pub mod say;
@@ -30,12 +31,15 @@ use std::sync::Arc;
 
 pub use watch::Watch;
 
+pub use settings::{ALERTS_CALM_MIN, ALERTS_FLAP_COUNT, ALERTS_FLAP_WINDOW_MIN};
+
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
     react: Some(react),
+    settings: settings::SETTINGS,
     ..Feature::named("rules")
 };
 

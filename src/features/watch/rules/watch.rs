@@ -9,7 +9,6 @@ use crate::base::log;
 use crate::base::parallel::lock;
 use crate::db::Conn;
 use crate::features::fleet::servers;
-use crate::settings;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Holds polls against the rules.
@@ -98,7 +97,7 @@ impl Watch {
 impl Inner {
     /// Takes up what waited before, as far as no more polls were left out than a server may miss without being dark.
     fn resume(&mut self, conn: &Conn) -> Result<()> {
-        let misses_max = settings::number(conn, "poll.fail_threshold")?;
+        let misses_max = servers::POLL_FAIL_THRESHOLD.number(conn)?;
         let (now, wall) = (clock::mono(), clock::now());
         for waited in queries::waiting(conn)? {
             self.is_noted = true;

@@ -17,9 +17,9 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use crate::features::fleet::groups;
 use crate::features::fleet::servers;
+use crate::features::house::events;
 use crate::features::proxy::domains;
 use crate::schedule::{Periodic, Work};
-use crate::settings;
 use model::{Scope, Subject, Valid};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ const PERIODIC: &[Periodic] = &[
         name: "silences.purge",
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
-            let days = app.db.read(|conn| settings::number(conn, "retention.event_days"))?;
+            let days = app.db.read(|conn| events::RETENTION_EVENT_DAYS.number(conn))?;
             app.db
                 .write_reserved(|tx| queries::purge(tx, clock::now() - days * clock::DAY))
         }),

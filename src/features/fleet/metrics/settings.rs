@@ -1,0 +1,73 @@
+//! How many threads poll, and how long what they measure is kept.
+
+use crate::settings::Setting;
+
+/// All of them, in the order of the page.
+pub const SETTINGS: &[Setting] = &[
+    POLL_THREADS_MAX,
+    RETENTION_RAW_HOURS,
+    RETENTION_MINUTE_HOURS,
+    RETENTION_FIVE_MINUTE_DAYS,
+    RETENTION_HALF_HOUR_DAYS,
+    RETENTION_HOUR_DAYS,
+];
+
+/// `poll.threads_max`
+pub const POLL_THREADS_MAX: Setting = Setting::of_number(
+    "poll.threads_max",
+    (4, 512),
+    128,
+    "",
+    "Most threads that poll at the same time; taken over at start.",
+    "Наибольшее число потоков опроса; действует после перезапуска.",
+);
+
+/// `retention.raw_hours`
+pub const RETENTION_RAW_HOURS: Setting = Setting::of_number(
+    "retention.raw_hours",
+    (1, 168),
+    1,
+    "h",
+    "How long every single measured value is kept.",
+    "Сколько хранить каждое измеренное значение.",
+);
+
+/// `retention.minute_hours`
+pub const RETENTION_MINUTE_HOURS: Setting = Setting::of_number(
+    "retention.minute_hours",
+    (1, 720),
+    24,
+    "h",
+    "How long minutes are kept: least, greatest and mean value.",
+    "Сколько хранить минуты: наименьшее, наибольшее и среднее значение.",
+);
+
+/// `retention.five_minute_days`
+pub const RETENTION_FIVE_MINUTE_DAYS: Setting = Setting::of_number(
+    "retention.five_minute_days",
+    (1, 365),
+    7,
+    "d",
+    "How long stretches of five minutes are kept.",
+    "Сколько хранить отрезки по пять минут.",
+);
+
+/// `retention.half_hour_days`
+pub const RETENTION_HALF_HOUR_DAYS: Setting = Setting::of_number(
+    "retention.half_hour_days",
+    (1, 1095),
+    30,
+    "d",
+    "How long half hours are kept.",
+    "Сколько хранить получасовые отрезки.",
+);
+
+/// `retention.hour_days`
+pub const RETENTION_HOUR_DAYS: Setting = Setting::of_number(
+    "retention.hour_days",
+    (1, 3650),
+    365,
+    "d",
+    "How long hours are kept: the longest that a chart can look back.",
+    "Сколько хранить часы: насколько далеко назад может показать график.",
+);

@@ -1,0 +1,63 @@
+//! How names are resolved, certificates are issued and drift is looked for.
+
+use crate::net::dns;
+use crate::settings::{Setting, check};
+
+/// All of them, in the order of the page.
+pub const SETTINGS: &[Setting] = &[
+    DNS_RESOLVERS,
+    DRIFT_INTERVAL_MIN,
+    ACME_EMAIL,
+    ACME_DIRECTORY,
+    NGINX_HSTS_MAX_AGE_S,
+];
+
+/// `dns.resolvers`
+pub const DNS_RESOLVERS: Setting = Setting::of_text(
+    "dns.resolvers",
+    300, // six IPv6 addresses with brackets and ports
+    "",
+    |text| dns::parse_servers(text).map(|_| text.into()),
+    "The name servers that Lamplighter asks: up to six addresses, like 192.0.2.1 or [2001:db8::1]:53, with spaces between. Empty: those of /etc/resolv.conf.",
+    "Серверы имён, которые спрашивает Lamplighter: до шести адресов через пробел, например 192.0.2.1 или [2001:db8::1]:53. Пусто: из /etc/resolv.conf.",
+);
+
+/// `drift.interval_min`
+pub const DRIFT_INTERVAL_MIN: Setting = Setting::of_number(
+    "drift.interval_min",
+    (1, 1440),
+    15,
+    "min",
+    "How often the sites on the servers are compared with what was deployed.",
+    "Как часто сравнивать сайты на серверах с тем, что было развёрнуто.",
+);
+
+/// `acme.email`
+pub const ACME_EMAIL: Setting = Setting::of_text(
+    "acme.email",
+    200, // RFC 5321 allows 254; nobody's address is that long
+    "",
+    check::email,
+    "Where the certificate authority writes when something is wrong with an account. Empty: an account without an address.",
+    "Куда центр сертификации пишет о проблемах с учётной записью. Пусто: учётная запись без адреса.",
+);
+
+/// `acme.directory`
+pub const ACME_DIRECTORY: Setting = Setting::of_text(
+    "acme.directory",
+    300, // room for a long name and path of a private CA
+    "https://acme-v02.api.letsencrypt.org/directory",
+    check::https_url,
+    "The directory of the certificate authority (ACME, RFC 8555): Let's Encrypt, its staging server, or a CA of your own.",
+    "Каталог центра сертификации (ACME, RFC 8555): Let's Encrypt, его тестовый сервер или собственный центр.",
+);
+
+/// `nginx.hsts_max_age_s`
+pub const NGINX_HSTS_MAX_AGE_S: Setting = Setting::of_number(
+    "nginx.hsts_max_age_s",
+    (0, 63_072_000), // two years is what the browsers' preload list asks for; longer has no use
+    31_536_000,
+    "s",
+    "How long browsers remember that a domain with HSTS is asked by TLS only.",
+    "Как долго браузеры помнят, что домен с HSTS доступен только по TLS.",
+);
