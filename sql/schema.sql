@@ -520,11 +520,14 @@ CREATE TABLE note (
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE series (
-  id     INTEGER PRIMARY KEY,
-  server INTEGER NOT NULL,
-  key    TEXT    NOT NULL,          -- cpu, load1, disk:/srv …
-  UNIQUE (server, key)
+CREATE TABLE "series" (
+  id      INTEGER PRIMARY KEY,
+  subject INTEGER NOT NULL,
+  key     TEXT    NOT NULL,         -- cpu, load1, disk …
+  part    TEXT    NOT NULL,         -- a mount point …; empty: there is one
+  unit    TEXT    NOT NULL,         -- of its values: percent, bytes_per_second …
+  source  TEXT    NOT NULL,         -- who observed it first: glances …
+  UNIQUE (subject, key, part)
 ) STRICT;
 
 CREATE TABLE server_latest (
@@ -534,5 +537,12 @@ CREATE TABLE server_latest (
   sample  TEXT    NOT NULL,
   spark   BLOB    NOT NULL,
   disks   TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE subject (
+  id     INTEGER PRIMARY KEY,
+  kind   TEXT    NOT NULL,          -- server, container …
+  number INTEGER NOT NULL,          -- among those of its kind
+  UNIQUE (kind, number)
 ) STRICT;
 

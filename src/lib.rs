@@ -17,6 +17,7 @@ pub mod ssh;
 pub mod provision;
 pub mod audit;
 pub mod settings;
+pub mod series;
 pub mod access;
 pub mod app;
 pub mod task;

@@ -40,4 +40,8 @@ pub const STATE: &[Step] = steps![
 ];
 
 /// `metrics.db`.
-pub const METRICS: &[Step] = steps!["metrics/0001_series.sql", "metrics/0002_notes.sql"];
+pub const METRICS: &[Step] = steps![
+    "metrics/0001_series.sql",
+    "metrics/0002_notes.sql",
+    "metrics/0003_subjects.sql"
+];

@@ -20,14 +20,15 @@ use lamplighter::base::{random, sys};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::fleet::metrics::glances::{self, Disk, Sample};
 use lamplighter::features::fleet::metrics::poll::{PollSink, Poller, THREADS};
-use lamplighter::features::fleet::metrics::probe::{self, Outcome, PollAuth, PollTarget};
-use lamplighter::features::fleet::metrics::rollup::{Keep, PERIODS, Window};
-use lamplighter::features::fleet::metrics::series::Figures;
-use lamplighter::features::fleet::metrics::store::{Polled, Store};
+use lamplighter::features::fleet::metrics::probe::{self, Outcome, PollAuth, PollTarget, Polled};
+use lamplighter::features::fleet::metrics::readings::{self, Figures};
+use lamplighter::features::fleet::metrics::recorder::Recorder;
 use lamplighter::features::fleet::servers::latest;
 use lamplighter::features::watch::rules;
 use lamplighter::features::watch::rules::judge::{self, Judge, Look};
 use lamplighter::net::dial::Security;
+use lamplighter::series::window::PERIODS;
+use lamplighter::series::{Keep, Value, Window, chunk};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -306,7 +307,7 @@ const NOW: Ms = 1_800_000_000_000;
 fn storing(folder: &Folder, body: &[u8]) {
     let base = glances::parse(body).unwrap();
     // Many servers in random order, as they come.
-    let store = Store::trusting(folder.db("order.db"));
+    let store = Recorder::trusting(folder.db("order.db"));
     let samples: Vec<Sample> = (0..1000).map(|s| sample(&base, s, NOW)).collect();
     let (rounds, before) = (24, cpu());
     for round in 0..rounds {
@@ -319,6 +320,7 @@ fn storing(folder: &Folder, body: &[u8]) {
                         server: Id::new(server + 1),
                         at_ms,
                         took_ms: 40,
+                        interval_s: 30,
                         sample: &samples[server as usize],
                     }
                 })
@@ -332,7 +334,7 @@ fn storing(folder: &Folder, body: &[u8]) {
     );
 
     // A month of a few servers, all foldings included.
-    let store = Store::trusting(folder.db("month.db"));
+    let store = Recorder::trusting(folder.db("month.db"));
     let (servers, days) = (4i64, 31i64);
     let (before, mut polls) = (cpu(), 0);
     for i in 0..days * 24 * 120 {
@@ -344,6 +346,7 @@ fn storing(folder: &Folder, body: &[u8]) {
                     server: Id::new(server),
                     at_ms,
                     took_ms: 40 + random::below(20) as u32,
+                    interval_s: 30,
                     sample: &s,
                 }])
                 .unwrap();
@@ -363,15 +366,20 @@ fn storing(folder: &Folder, body: &[u8]) {
     );
 
     // The raw tier alone, as if all of a day were kept in it.
-    use lamplighter::features::fleet::metrics::{chunk, series};
     let mut columns: Vec<Vec<chunk::Point>> = Vec::new();
     for i in 0..2_880i64 {
         let at_ms = NOW + i * 30_000 + random::below(40) as i64;
         let s = sample(&base, 1, at_ms);
-        let disks = series::disks(&s);
-        let values = series::values(&s, 40)
-            .map(|(_, v)| v)
-            .chain(disks.iter().map(|j| series::Unit::Percent.to_steps(j.percent)));
+        let poll = Polled {
+            server: Id::new(1),
+            at_ms,
+            took_ms: 40,
+            interval_s: 30,
+            sample: &s,
+        };
+        let seen = readings::observe(&poll);
+        let steps = |value: &Value| seen.kind.keys[value.key].unit.to_steps(value.value);
+        let values = seen.values().iter().map(steps);
         for (n, value) in values.enumerate() {
             columns.resize(columns.len().max(n + 1), Vec::new());
             columns[n].push(chunk::Point {
@@ -392,12 +400,12 @@ fn storing(folder: &Folder, body: &[u8]) {
 }
 
 fn queries(folder: &Folder) {
-    let store = Store::trusting(folder.db("month.db"));
+    let store = Recorder::trusting(folder.db("month.db"));
     for (name, length) in PERIODS {
         let window = Window::last(length, (NOW / 1000) as u32, &Keep::default());
         let mut points = 0;
         let each = time(50, || {
-            let all = store.history(Id::new(2), &window).unwrap();
+            let all = store.history(("server", 2), &window).unwrap();
             points = all.iter().map(|s| s.points.len()).max().unwrap_or(0);
         });
         println!("history {name:3}: {:.2} ms, {points} points a series", each * 1e3);
@@ -405,7 +413,7 @@ fn queries(folder: &Folder) {
     let (now, mut lines) = ((NOW / 1000) as u32, 0);
     let each = time(200, || {
         lines = store
-            .disks(Id::new(2), &Window::of_steps(600, now - 6 * 3_600, now))
+            .history_of(("server", 2), "disk", &Window::of_steps(600, now - 6 * 3_600, now))
             .unwrap()
             .len();
     });
@@ -441,7 +449,7 @@ fn ceiling() {
     sys::few_heaps();
     let (town, folder) = (Town::start(0, 0), Folder::new());
     let count = Arc::new(AtomicUsize::new(0));
-    let store = Arc::new(Store::new(folder.db("ceiling.db")));
+    let store = Arc::new(Recorder::new(folder.db("ceiling.db")));
     let poller = Poller::start(store, Box::new(Count(count.clone())), THREADS).unwrap();
     let often = |server: i64| PollTarget {
         interval: Duration::from_millis(200),

@@ -4,8 +4,8 @@
 use super::Folder;
 use super::fleet::{self, Town};
 use lamplighter::base::clock::Duration;
-use lamplighter::features::fleet::metrics::names::{NAMES, Name};
-use lamplighter::features::fleet::metrics::series::DISK;
+use lamplighter::features::fleet::metrics::readings::SERVERS;
+use lamplighter::series;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -28,19 +28,15 @@ fn version(program: &str) -> Option<String> {
     Some(word.unwrap_or("").to_string())
 }
 
-/// What a series is called outside.
-pub fn name_of(key: &str) -> &'static Name {
-    let fits = |n: &&Name| n.key == key || (n.key == DISK && key.starts_with(DISK));
-    NAMES.iter().find(fits).expect("every series has a name")
-}
-
 /// Name of a series and its labels, as we export it.
 fn labels((server, key, _): &Track) -> String {
-    let name = name_of(key).name;
-    let mount = key
-        .strip_prefix(DISK)
-        .map_or(String::new(), |mount| format!(",mountpoint=\"{mount}\""));
-    format!("{name}{{server=\"host-{server}\"{mount}}}")
+    let (key, part) = series::split(key);
+    let key = &SERVERS.keys[SERVERS.place(key).expect("every series has a key")];
+    let part = match part {
+        "" => String::new(),
+        part => format!(",{}=\"{part}\"", key.part),
+    };
+    format!("{}{{server=\"host-{server}\"{part}}}", key.metric)
 }
 
 fn bytes_below(path: &Path, only: &str) -> u64 {
@@ -219,10 +215,10 @@ pub fn scrape(servers: usize, seconds: u64) {
 /// What a target says when it is scraped.
 pub fn exposition() -> Vec<u8> {
     let mut out = String::new();
-    for (n, name) in NAMES.iter().take(13).enumerate() {
-        let _ = writeln!(out, "# TYPE {0} gauge\n{0} {1}", name.name, 0.37 + n as f64);
+    for (n, name) in SERVERS.keys.iter().take(13).enumerate() {
+        let _ = writeln!(out, "# TYPE {0} gauge\n{0} {1}", name.metric, 0.37 + n as f64);
     }
-    let disk = NAMES[13].name;
+    let disk = SERVERS.keys[13].metric;
     let _ = writeln!(out, "# TYPE {disk} gauge");
     for mount in ["/", "/srv/data", "/var/lib/docker"] {
         let _ = writeln!(out, "{disk}{{mountpoint=\"{mount}\"}} 0.25");

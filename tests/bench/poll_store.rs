@@ -1,18 +1,20 @@
 //! A year of a large fleet, written straight into the file as the store would have made it, and what a chart costs then;
 //! what a value costs on the disk.
 
-use super::peers::{self, Track};
+use super::peers::Track;
 use super::{Folder, NOW, sample};
 use lamplighter::base::clock::{Duration, Ms};
 use lamplighter::base::id::Id;
 use lamplighter::base::random;
 use lamplighter::db::{Db, Durability, schema};
-use lamplighter::features::fleet::metrics::chunk::{self, Bucket, Point};
 use lamplighter::features::fleet::metrics::glances::Sample;
-use lamplighter::features::fleet::metrics::names;
-use lamplighter::features::fleet::metrics::rollup::{Keep, PERIODS, RAW, ROLLED, Tier, Window};
-use lamplighter::features::fleet::metrics::series::{self, DISK, METRICS, Unit};
-use lamplighter::features::fleet::metrics::store::{Polled, Store};
+use lamplighter::features::fleet::metrics::probe::Polled;
+use lamplighter::features::fleet::metrics::readings::{self, FIGURES_COUNT, SERVERS};
+use lamplighter::features::fleet::metrics::recorder::Recorder;
+use lamplighter::series::chunk::{self, Bucket, Point};
+use lamplighter::series::rollup::{RAW, ROLLED, Tier};
+use lamplighter::series::window::PERIODS;
+use lamplighter::series::{self, Keep, Window};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -67,7 +69,8 @@ pub fn year(folder: &Folder, servers: usize) {
     let path = folder.0.join("year.db");
     drop(Db::open(&path, Durability::Normal, schema::METRICS).unwrap());
     let began = Instant::now();
-    let keys: Vec<&str> = METRICS.iter().map(|m| m.key).chain(DISKS).collect();
+    let figures = SERVERS.keys[..FIGURES_COUNT].iter();
+    let keys: Vec<&str> = figures.map(|key| key.name).chain(DISKS).collect();
     let tiers: Vec<&Tier> = ROLLED.iter().chain([&RAW]).collect();
     // By kind, tier and series.
     let made: Vec<Vec<Vec<Chunks>>> = (0..KINDS.min(servers))
@@ -82,12 +85,16 @@ pub fn year(folder: &Folder, servers: usize) {
     let tx = db.transaction().unwrap();
     {
         let mut add = tx
-            .prepare("INSERT INTO series (id, server, key) VALUES (?1, ?2, ?3)")
+            .prepare("INSERT INTO series (id, subject, key, part, unit, source) VALUES (?1, ?2, ?3, ?4, 'percent', 'glances')")
             .unwrap();
         for server in 0..servers {
+            let subject = "INSERT INTO subject (id, kind, number) VALUES (?1, 'server', ?1)";
+            tx.execute(subject, [server as i64 + 1]).unwrap();
             for (n, key) in keys.iter().enumerate() {
                 let id = (server * keys.len() + n + 1) as i64;
-                add.execute(rusqlite::params![id, server as i64 + 1, key]).unwrap();
+                let (key, part) = series::split(key);
+                add.execute(rusqlite::params![id, server as i64 + 1, key, part])
+                    .unwrap();
             }
         }
         // In the order of the keys, as the tree has them.
@@ -116,7 +123,7 @@ pub fn year(folder: &Folder, servers: usize) {
         bytes as f64 / 1e3 / servers as f64,
         began.elapsed().as_secs_f64()
     );
-    let store = Store::trusting(Arc::new(Db::open(&path, Durability::Normal, schema::METRICS).unwrap()));
+    let store = Recorder::trusting(Arc::new(Db::open(&path, Durability::Normal, schema::METRICS).unwrap()));
     let (mut all, mut all_worked) = (Vec::new(), Vec::new());
     for (name, length) in PERIODS {
         let window = Window::last(length, (NOW / 1000) as u32, &Keep::default());
@@ -125,7 +132,7 @@ pub fn year(folder: &Folder, servers: usize) {
             .map(|_| {
                 let server = 1 + random::below(servers as u64) as i64;
                 let (began, busy) = (Instant::now(), thread_cpu());
-                let lines = store.history(Id::new(server), &window).unwrap();
+                let lines = store.history(("server", server), &window).unwrap();
                 let took = began.elapsed();
                 worked.push(thread_cpu() - busy);
                 assert_eq!(lines.len(), keys.len());
@@ -174,13 +181,13 @@ pub fn disk(folder: &Folder, base: &Sample) -> Vec<Track> {
     const SERVERS: i64 = 50;
     const HOURS: i64 = 12;
     let path = folder.0.join("disk.db");
-    let store = Store::trusting(folder.db("disk.db"));
+    let store = Recorder::trusting(folder.db("disk.db"));
     let conn = rusqlite::Connection::open_in_memory().unwrap();
     conn.execute_batch(
         "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT); INSERT INTO settings VALUES ('retention.raw_hours', '168')",
     )
     .unwrap();
-    store.set_keep(Keep::read(&conn).unwrap());
+    store.set_keep(lamplighter::features::fleet::metrics::keep(&conn).unwrap());
     let (mut values, mut tracks) = (0, Vec::<Track>::new());
     let start: Ms = NOW;
     for n in 0..HOURS * 120 {
@@ -191,22 +198,16 @@ pub fn disk(folder: &Folder, base: &Sample) -> Vec<Track> {
                 server: Id::new(server),
                 at_ms,
                 took_ms: 40 + random::below(20) as u32,
+                interval_s: 30,
                 sample: &sample,
             };
-            let each: Vec<(String, i64)> = series::values(&sample, polled.took_ms)
-                .map(|(i, value)| (METRICS[i].key.to_string(), value))
-                .chain(
-                    series::disks(&sample)
-                        .iter()
-                        .map(|j| (format!("{DISK}{}", j.disk.mount), Unit::Percent.to_steps(j.percent))),
-                )
-                .collect();
-            store.add(&[polled]).unwrap();
-            values += each.len();
-            for (key, steps) in each {
-                let name = peers::name_of(&key);
-                let value = names::convert(name, series::unit(&key).of_steps(steps as f64));
-                let point = ((at_ms / 1000) as u32, value);
+            let seen = readings::observe(&polled);
+            store.add(std::slice::from_ref(&polled)).unwrap();
+            values += seen.values().len();
+            for value in seen.values() {
+                let of = &seen.kind.keys[value.key];
+                let key = series::join(of.name, value.part);
+                let point = ((at_ms / 1000) as u32, of.unit.to_base(of.unit.rounded(value.value)));
                 match tracks.iter_mut().find(|(s, k, _)| *s == server && *k == key) {
                     Some((.., points)) => points.push(point),
                     None => tracks.push((server, key, vec![point])),

@@ -314,6 +314,29 @@ impl House {
         }
     }
 
+    /// On a data folder that another one has left, with the password of its administrator.
+    pub fn on(folder: Folder, rooms: Rooms, password: &str) -> House {
+        let mut house = House {
+            folder,
+            address: ([127, 0, 0, 1], 0).into(),
+            password: password.into(),
+            rooms,
+            env: Vec::new(),
+            names: None,
+            daemons: Vec::new(),
+            earlier: String::new(),
+            canaries: Mutex::default(),
+            admin: Mutex::default(),
+        };
+        house.start();
+        house
+    }
+
+    /// From the next start on it has these processes.
+    pub fn set_rooms(&mut self, rooms: Rooms) {
+        self.rooms = rooms;
+    }
+
     /// In a world where names mean what these lines of a hosts file say. `None` where nobody may mount anything.
     pub fn with_names(lines: &str) -> Option<House> {
         let probe = Command::new("unshare").args(["-Urm", "true"]).status();

@@ -47,4 +47,5 @@ mod sitewatch;
 mod ssh;
 mod state;
 mod tasks;
+mod upgrade;
 mod upstreams;

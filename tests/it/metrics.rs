@@ -10,16 +10,17 @@ use lamplighter::base::id::{Id, Server};
 use lamplighter::base::random;
 use lamplighter::base::secret::Secret;
 use lamplighter::db::{Db, Durability, schema};
-use lamplighter::features::fleet::metrics::chunk;
 use lamplighter::features::fleet::metrics::glances::{self, Disk, Sample};
 use lamplighter::features::fleet::metrics::lamp;
 use lamplighter::features::fleet::metrics::poll::{PollSink, Poller};
-use lamplighter::features::fleet::metrics::probe::{self, Outcome, PollAuth, PollTarget};
-use lamplighter::features::fleet::metrics::rollup::{Keep, PERIODS, ROLLED, Window};
-use lamplighter::features::fleet::metrics::store::{Polled, Series, Store};
+use lamplighter::features::fleet::metrics::probe::{self, Outcome, PollAuth, PollTarget, Polled};
+use lamplighter::features::fleet::metrics::recorder::Recorder;
 use lamplighter::features::fleet::servers::{Lamp, latest};
 use lamplighter::net::dial::Security;
 use lamplighter::schedule::pool::Bounds;
+use lamplighter::series::rollup::ROLLED;
+use lamplighter::series::window::PERIODS;
+use lamplighter::series::{Keep, Series, Subject, Window, chunk};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -747,13 +748,13 @@ impl Folder {
         latest::of(&self.db(), servers.map(Id::new)).unwrap()
     }
 
-    fn store(&self) -> Store {
+    fn store(&self) -> Recorder {
         open(&self.file())
     }
 }
 
-fn open(path: &std::path::Path) -> Store {
-    Store::trusting(Arc::new(Db::open(path, Durability::Normal, schema::METRICS).unwrap()))
+fn open(path: &std::path::Path) -> Recorder {
+    Recorder::trusting(Arc::new(Db::open(path, Durability::Normal, schema::METRICS).unwrap()))
 }
 
 impl Drop for Folder {
@@ -767,6 +768,11 @@ const T0: Ms = 1_800_000_000_000;
 const ONE: Id<Server> = Id::new(1);
 const TWO: Id<Server> = Id::new(2);
 
+/// A server as a subject of series.
+fn subject(server: Id<Server>) -> Subject {
+    ("server", server.get())
+}
+
 fn cpu(percent: f64) -> Sample {
     Sample {
         cpu_percent: Some(percent),
@@ -776,12 +782,13 @@ fn cpu(percent: f64) -> Sample {
     }
 }
 
-fn put(store: &Store, server: Id<Server>, at_ms: Ms, sample: &Sample) {
+fn put(store: &Recorder, server: Id<Server>, at_ms: Ms, sample: &Sample) {
     store
         .add(&[Polled {
             server,
             at_ms,
             took_ms: 12,
+            interval_s: 30,
             sample,
         }])
         .unwrap();
@@ -792,8 +799,8 @@ fn window(period: &str, now: Ms) -> Window {
     Window::last(*length, (now / 1000) as u32, &Keep::default())
 }
 
-fn line(store: &Store, key: &str, period: &str, now: Ms) -> Vec<(Ms, f64, f64, f64)> {
-    let all: Vec<Series> = store.history(ONE, &window(period, now)).unwrap();
+fn line(store: &Recorder, key: &str, period: &str, now: Ms) -> Vec<(Ms, f64, f64, f64)> {
+    let all: Vec<Series> = store.history(subject(ONE), &window(period, now)).unwrap();
     all.into_iter()
         .find(|s| s.key == key)
         .map(|s| s.points)
@@ -918,7 +925,7 @@ fn what_was_folded_already_is_not_counted_again() {
 #[test]
 fn a_clock_that_jumps_ahead_takes_nothing_with_it() {
     let folder = Folder::new();
-    let store = Store::new(Arc::new(folder.db())); // one that does not believe everything
+    let store = Recorder::new(Arc::new(folder.db())); // one that does not believe everything
     for n in 0..400 {
         put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
     }
@@ -930,7 +937,7 @@ fn a_clock_that_jumps_ahead_takes_nothing_with_it() {
     }
     store.tidy(ahead + 5 * HOUR, |_| true).unwrap();
     drop(store);
-    let store = Store::new(Arc::new(folder.db()));
+    let store = Recorder::new(Arc::new(folder.db()));
     for n in 600..900 {
         put(&store, ONE, ahead + n * 30_000, &cpu(90.0));
     }
@@ -971,7 +978,7 @@ fn how_long_values_are_kept_is_a_setting() {
         let conn = rusqlite::Connection::open_in_memory().unwrap();
         conn.execute_batch("CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT); INSERT INTO settings VALUES ('retention.raw_hours', '48')")
             .unwrap();
-        store.set_keep(Keep::read(&conn).unwrap());
+        store.set_keep(lamplighter::features::fleet::metrics::keep(&conn).unwrap());
     }
     fill(T0 + DAY);
     assert!(raw() >= short + 9, "{short}, then {}", raw());
@@ -1035,7 +1042,7 @@ fn rows_that_somebody_has_yet_to_read_stay_as_they_are() {
     assert_eq!(hot(), 400);
     assert_eq!(counted(&folder, ROLLED[0].number, "cpu"), 500);
     assert_eq!(
-        store.polls(1, held + 30, held + 90).unwrap()[0].points.len(),
+        store.rows(subject(ONE), held + 30, held + 90).unwrap()[0].points.len(),
         2,
         "and may be read"
     );
@@ -1051,7 +1058,7 @@ fn rows_that_somebody_has_yet_to_read_stay_as_they_are() {
 fn counted(folder: &Folder, tier: i64, key: &str) -> u32 {
     let db = rusqlite::Connection::open(folder.file()).unwrap();
     let series: i64 = db
-        .query_row("SELECT id FROM series WHERE server = 1 AND key = ?1", [key], |r| {
+        .query_row("SELECT id FROM series WHERE subject = 1 AND key = ?1", [key], |r| {
             r.get(0)
         })
         .unwrap();
@@ -1121,6 +1128,31 @@ fn the_last_poll_is_ready_for_lists() {
 }
 
 #[test]
+fn a_line_of_a_server_that_is_polled_once_an_hour_has_no_gaps() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let sample = cpu(7.0);
+    let poll = |hour: Ms| Polled {
+        server: ONE,
+        at_ms: T0 + hour * HOUR,
+        took_ms: 1,
+        interval_s: 3_600,
+        sample: &sample,
+    };
+    for hour in [0, 1, 2, 5] {
+        store.add(&[poll(hour)]).unwrap();
+    }
+    let latest = &folder.latest(1..=1)[&ONE];
+    let seven = Some(7);
+    let cpus: Vec<_> = latest.spark.cpu().points().collect();
+    assert_eq!(
+        cpus,
+        [seven, seven, seven, None, seven],
+        "only two missed polls are a gap"
+    );
+}
+
+#[test]
 fn disks_have_charts_of_their_own_up_to_a_limit() {
     let folder = Folder::new();
     let store = folder.store();
@@ -1137,7 +1169,7 @@ fn disks_have_charts_of_their_own_up_to_a_limit() {
         };
         put(&store, ONE, T0 + round * 30_000, &sample);
     }
-    let all = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
+    let all = store.history(subject(ONE), &window("1h", T0 + HOUR / 2)).unwrap();
     assert_eq!(all.iter().filter(|s| s.key.starts_with("disk:")).count(), 100);
     assert!(all.iter().any(|s| s.key == "disk:/mnt/0-3" && s.points[0].1 == 10.0));
     let whole = json_of(&folder, ONE);
@@ -1155,7 +1187,7 @@ fn disks_have_charts_of_their_own_up_to_a_limit() {
         ..cpu(1.0)
     };
     put(&store, TWO, T0, &sample);
-    let all = store.history(TWO, &window("1h", T0 + HOUR / 2)).unwrap();
+    let all = store.history(subject(TWO), &window("1h", T0 + HOUR / 2)).unwrap();
     let keys: Vec<&str> = all.iter().filter_map(|s| s.key.strip_prefix("disk:/srv/")).collect();
     assert_eq!(keys.len(), 32);
     assert!(
@@ -1187,14 +1219,14 @@ fn of_disks_that_come_and_go_the_one_not_seen_for_longest_makes_room() {
         percent: Some(10.0),
         ..Disk::default()
     };
-    let poll = |store: &Store, round: i64| {
+    let poll = |store: &Recorder, round: i64| {
         // One stays; each round has 20 new ones.
         let mut disks: Vec<Disk> = (0..20).map(|n| disk(format!("/mnt/{round}-{n}"))).collect();
         disks.push(disk("/data".into()));
         put(store, ONE, T0 + round * 30_000, &Sample { disks, ..cpu(1.0) });
     };
-    let charted = |store: &Store| -> Vec<String> {
-        let all = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
+    let charted = |store: &Recorder| -> Vec<String> {
+        let all = store.history(subject(ONE), &window("1h", T0 + HOUR / 2)).unwrap();
         all.into_iter()
             .filter_map(|s| s.key.strip_prefix("disk:").map(String::from))
             .collect()
@@ -1210,7 +1242,7 @@ fn of_disks_that_come_and_go_the_one_not_seen_for_longest_makes_room() {
         kept.contains(&"/data".into()) && (6..9).all(|round| of(round) == 20),
         "{kept:?}"
     );
-    let data = store.history(ONE, &window("1h", T0 + HOUR / 2)).unwrap();
+    let data = store.history(subject(ONE), &window("1h", T0 + HOUR / 2)).unwrap();
     let data = data.iter().find(|s| s.key == "disk:/data").unwrap();
     assert_eq!(
         data.points
@@ -1244,7 +1276,7 @@ fn who_is_gone_is_forgotten_and_who_is_dark_is_tidied() {
     let db = rusqlite::Connection::open(folder.file()).unwrap();
     let count = |sql: &str| -> i64 { db.query_row(sql, [], |r| r.get(0)).unwrap() };
     assert_eq!(count("SELECT count(*) FROM hot"), 0, "all folded");
-    assert_eq!(count("SELECT count(DISTINCT server) FROM series"), 2);
+    assert_eq!(count("SELECT count(DISTINCT subject) FROM series"), 2);
     assert_eq!(count("SELECT count(*) FROM server_latest"), 2);
     assert_eq!(line(&store, "cpu", "24h", T0 + 2 * HOUR).len(), 13);
     store.tidy(T0 + 400 * DAY, |_| true).unwrap();
@@ -1274,12 +1306,13 @@ fn a_failed_write_leaves_nothing_half_done() {
             server: Id::new(*n),
             at_ms: T0 + MINUTE,
             took_ms: 1,
+            interval_s: 30,
             sample,
         })
         .collect();
     assert!(store.add(&batch).is_err());
     assert_eq!(
-        db.query_row("SELECT count(DISTINCT server) FROM series", [], |r| r.get::<_, i64>(0))
+        db.query_row("SELECT count(DISTINCT subject) FROM series", [], |r| r.get::<_, i64>(0))
             .unwrap(),
         1
     );
@@ -1287,7 +1320,9 @@ fn a_failed_write_leaves_nothing_half_done() {
     store.add(&batch).unwrap();
     assert_eq!(folder.latest(1..=3).len(), 3);
     assert_eq!(
-        store.history(Id::new(2), &window("1h", T0 + 2 * MINUTE)).unwrap()[0]
+        store
+            .history(subject(Id::new(2)), &window("1h", T0 + 2 * MINUTE))
+            .unwrap()[0]
             .points
             .len(),
         1

@@ -9,7 +9,8 @@ use lamplighter::base::clock::{self, HOUR, MINUTE, Ms};
 use lamplighter::base::id::Id;
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::fleet::metrics::glances::{Disk, Sample};
-use lamplighter::features::fleet::metrics::store::{Polled, Store};
+use lamplighter::features::fleet::metrics::probe::Polled;
+use lamplighter::features::fleet::metrics::recorder::Recorder;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -446,7 +447,7 @@ type Fill = fn(f64) -> f64;
 fn past(house: &House, server: i64, days: f64, disks: &[(&str, Fill)]) {
     let path = house.folder.path().join("metrics.db");
     let db = Arc::new(Db::open(&path, Durability::Normal, schema::METRICS).unwrap());
-    let store = Store::new(db);
+    let store = Recorder::new(db);
     let now = clock::now();
     let mut at: Ms = now - (days * 24.0 * HOUR as f64) as Ms;
     while at < now {
@@ -472,6 +473,7 @@ fn past(house: &House, server: i64, days: f64, disks: &[(&str, Fill)]) {
             server: Id::new(server),
             at_ms: at,
             took_ms: 5,
+            interval_s: 30,
             sample: &sample,
         };
         store.add(&[poll]).unwrap();

@@ -3,21 +3,21 @@
 //! An engine that fails is left alone for half a minute, and only a few ask it at the same time: the charts wait for it,
 //! the rest of the house must not.
 
-use super::names::{NAMES, Name};
 use super::pull::Pull;
-use super::rollup::{POINTS_MAX, Window};
-use super::series::{self, DISK, DISKS_MAX, METRICS};
-use super::store::{Series, Store};
+use super::readings::SERVERS;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::places::Places;
 use crate::features::house::remote_store::Engine;
+use crate::series::store::PARTS_MAX;
+use crate::series::window::POINTS_MAX;
+use crate::series::{self, Key, Series, Store, Window};
 use std::fmt::Write;
 
 /// Every series with three lines of [`POINTS_MAX`] values of some 35 bytes are 3.6 MB.
 const BODY_MAX: usize = 6 << 20;
 /// As many as our own store has of a server.
-const LINES_MAX: usize = METRICS.len() + DISKS_MAX;
+const LINES_MAX: usize = SERVERS.keys.len() + PARTS_MAX;
 /// Threads that may wait for an engine: a quarter of those that answer pages.
 const ASKING_MAX: usize = 4;
 static ASKING: Places = Places::new(ASKING_MAX);
@@ -89,7 +89,7 @@ fn quoted(text: &str) -> String {
 /// Of one series: mean, least and greatest value of each step.
 struct Line {
     key: String,
-    name: &'static Name,
+    of: &'static Key,
     parts: [Vec<Option<f64>>; 3],
 }
 
@@ -158,20 +158,17 @@ fn one(pull: &mut Pull, window: &Window, lines: &mut Vec<Line>) -> super::pull::
             .map(drop),
         _ => pull.skip(),
     })?;
-    let key = match labels.mount.is_empty() {
-        true => NAMES.iter().find(|n| n.name == labels.name).filter(|n| n.key != DISK),
-        false => NAMES.iter().find(|n| n.name == labels.name && n.key == DISK),
-    };
-    let (Some(name), Some(part)) = (key, labels.part) else {
+    let fits = |key: &&Key| key.metric == labels.name && key.part.is_empty() == labels.mount.is_empty();
+    let (Some(of), Some(part)) = (SERVERS.keys.iter().find(fits), labels.part) else {
         return Ok(()); // another's series
     };
-    let key = format!("{}{}", name.key, labels.mount);
+    let key = series::join(of.name, &labels.mount);
     if let Some(line) = lines.iter_mut().find(|line| line.key == key) {
         line.parts[part] = values;
     } else if lines.len() < LINES_MAX {
         let mut parts = <[Vec<_>; 3]>::default();
         parts[part] = values;
-        lines.push(Line { key, name, parts });
+        lines.push(Line { key, of, parts });
     }
     Ok(())
 }
@@ -185,8 +182,8 @@ fn slot(window: &Window, at: f64) -> Option<usize> {
 
 impl Line {
     fn finish(self, window: &Window) -> Series {
-        let unit = series::unit(&self.key);
-        let as_kept = |value: f64| unit.of_steps(unit.to_steps(value / self.name.factor) as f64);
+        let unit = self.of.unit;
+        let as_kept = |value: f64| unit.rounded(unit.of_base(value));
         let of = |part: usize, i: usize| self.parts[part].get(i).copied().flatten().map(as_kept);
         let point = |i: usize| {
             let mean = of(0, i)?;
@@ -227,7 +224,7 @@ pub fn joined(own: Vec<Series>, far: Vec<Series>) -> Vec<Series> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::fleet::metrics::rollup::PERIODS;
+    use crate::series::window::PERIODS;
 
     fn window() -> Window {
         Window::beyond(1_800_000_000 - 90 * 86_400, 1_800_000_000)
@@ -339,7 +336,7 @@ mod tests {
     fn ours_go_on_where_the_engines_end() {
         let line = |key: &str, at: &[i64], v: f64| Series {
             key: key.into(),
-            unit: series::unit(key),
+            unit: crate::series::Unit::Percent,
             step_ms: 10,
             points: at.iter().map(|at| (*at, v, v, v)).collect(),
         };

@@ -3,8 +3,8 @@
 use super::afar;
 use super::glances::Uncharted;
 use super::probe;
-use super::rollup::{Keep, PERIODS, Window};
-use super::store::{Series, Store};
+use super::readings::SERVERS;
+use super::settings;
 use super::watch;
 use crate::access::right::{Metrics, Read, Run, may};
 use crate::base::clock::{self, SECOND, rfc3339};
@@ -15,6 +15,8 @@ use crate::features::house::remote_store;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
+use crate::series::window::PERIODS;
+use crate::series::{Keep, Series, Store, Window};
 use serde::{Deserialize, Serialize};
 
 /// See [`Route`].
@@ -133,7 +135,7 @@ pub(super) struct Chart {
 /// A server's series as far as they are kept here; what is not is asked of the engine, when there is one.
 pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
     let asked = span(ctx)?;
-    let keep = ctx.app.db.read(Keep::read)?;
+    let keep = ctx.app.db.read(settings::keep)?;
     let store = Store::new(ctx.app.metrics.clone());
     let mut notice = None;
     if is_missing(&asked, &keep, &store, server)?
@@ -144,7 +146,7 @@ pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
             Ok(far) => {
                 return Ok(Chart {
                     period: asked.period,
-                    series: afar::joined(store.history(server.id, &window)?, far),
+                    series: afar::joined(store.history((SERVERS.name, server.id.get()), &window)?, far),
                     window,
                     engine: true,
                     notice: None,
@@ -157,7 +159,7 @@ pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
     let window = Window::new(asked.from, asked.to, asked.now, &keep);
     Ok(Chart {
         period: asked.period,
-        series: store.history(server.id, &window)?,
+        series: store.history((SERVERS.name, server.id.get()), &window)?,
         window,
         engine: false,
         notice,
@@ -176,7 +178,7 @@ fn is_missing(asked: &Asked, keep: &Keep, store: &Store, server: &servers::Serve
     let added = u32::try_from(server.created_at / SECOND)
         .unwrap_or(0)
         .saturating_add(FIRST_POLL_S);
-    let since = store.since(server.id)?.unwrap_or(asked.now);
+    let since = store.since((SERVERS.name, server.id.get()))?.unwrap_or(asked.now);
     Ok(asked.from.max(added) < since)
 }
 

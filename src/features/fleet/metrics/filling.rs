@@ -2,9 +2,7 @@
 //! what fires goes on. All servers are looked at in turn, with a rest after a few, so that polls do not wait.
 
 use super::glances::Disk;
-use super::rollup::Window;
-use super::series::DISK;
-use super::store::{Series, Store};
+use super::readings::{DISK, SERVERS};
 use crate::app::App;
 use crate::base::clock::{self, Duration, HOUR, Ms, SECOND};
 use crate::base::error::Result;
@@ -17,6 +15,7 @@ use crate::features::watch::rules::{self, Firing};
 use crate::lang::Lang;
 use crate::lang::format::{bytes, duration, number};
 use crate::schedule::{Periodic, Work};
+use crate::series::{self, Series, Store, Window};
 
 /// A disk that fills within a day is seen in time.
 const EVERY: Duration = Duration::from_secs(900);
@@ -26,7 +25,7 @@ const SILENT_MS: Ms = 2 * HOUR;
 const STEP_S: u32 = 600;
 const STEP_BEFORE_S: u32 = 3_600;
 /// Servers between two rests, and a rest: ten thousand of them take ten seconds more.
-const SERVERS: usize = 50;
+const SERVERS_AT_ONCE: usize = 50;
 const REST: Duration = Duration::from_millis(50);
 
 pub const PERIODIC: &[Periodic] = &[Periodic {
@@ -43,7 +42,7 @@ fn look(app: &App, cancel: &Cancel) -> Result<()> {
         return Ok(());
     }
     let store = Store::new(app.metrics.clone());
-    for part in all.chunks(SERVERS) {
+    for part in all.chunks(SERVERS_AT_ONCE) {
         let mut turns = Vec::new();
         for server in part.iter().filter(|server| server.status == "ok") {
             turns.extend(turns_of(app, &store, &in_force, Id::new(server.id))?);
@@ -68,7 +67,7 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
     }
     let mut turns = Vec::new();
     let now_s = now / SECOND;
-    let lines = store.disks(server, &window(STEP_S, now_s - WINDOW_S, now_s))?;
+    let lines = disks_of(store, server, &window(STEP_S, now_s - WINDOW_S, now_s))?;
     let firing = app.db.read(|conn| rules::firing_on(conn, server))?;
     let disks: Vec<Filling> = lines.iter().filter_map(|line| Filling::of(line, now)).collect();
     for rule in mine {
@@ -94,7 +93,11 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
             let Some(trend) = disk.trend.as_ref().filter(|t| limit.is_bad(t.hours) && !fires()) else {
                 continue;
             };
-            let before = store.disks(server, &window(STEP_BEFORE_S, now_s - BEFORE_S, now_s - WINDOW_S))?;
+            let before = disks_of(
+                store,
+                server,
+                &window(STEP_BEFORE_S, now_s - BEFORE_S, now_s - WINDOW_S),
+            )?;
             let most = before
                 .iter()
                 .filter(|line| line.key == disk.key)
@@ -114,6 +117,10 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
         }
     }
     Ok(turns)
+}
+
+fn disks_of(store: &Store, server: Id<Server>, window: &Window) -> Result<Vec<Series>> {
+    store.history_of((SERVERS.name, server.get()), SERVERS.keys[DISK].name, window)
 }
 
 fn window(step_s: u32, from: i64, to: i64) -> Window {
@@ -136,7 +143,7 @@ impl Filling<'_> {
         let (_, percent) = points.last()?;
         (now - at <= SILENT_MS).then(|| Filling {
             key: &line.key,
-            mount: line.key.strip_prefix(DISK).unwrap_or_default(),
+            mount: series::split(&line.key).1,
             percent: *percent,
             trend: trend::estimate(&points),
         })

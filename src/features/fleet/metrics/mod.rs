@@ -4,16 +4,11 @@ mod settings;
 pub mod pull;
 mod kinds;
 pub mod glances;
-pub mod chunk;
-pub mod series;
-pub mod names;
-pub mod rollup;
-pub mod age;
-mod queries;
-pub mod store;
-mod afar;
 pub mod lamp;
 pub mod probe;
+pub mod readings;
+pub mod recorder;
+mod afar;
 pub mod poll;
 mod ownnet;
 mod watch;
@@ -23,6 +18,7 @@ mod pages;
 
 use crate::feature::Feature;
 pub use poll::Doing;
+pub use settings::keep;
 pub use watch::{doing, offline_since};
 
 /// The feature's declaration.

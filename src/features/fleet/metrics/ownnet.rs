@@ -142,6 +142,7 @@ impl OwnNet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::Duration;
     use crate::base::error::{Error, Kind};
     use crate::base::id::Id;
     use crate::features::fleet::metrics::glances::Sample;
@@ -164,6 +165,7 @@ mod tests {
             tries: 1,
             misses: 0,
             took_ms: 1,
+            interval: Duration::from_secs(30),
             result: match code {
                 SEEN => Ok(seen),
                 code => Err(Error::new(Kind::Timeout, code, format!("{server}: {code}."))),

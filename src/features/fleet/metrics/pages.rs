@@ -1,8 +1,6 @@
 //! The charts' numbers as a table, for who sees no charts, and the answer to a poll on demand.
 
 use super::api::{chart, probe};
-use super::rollup::PERIODS;
-use super::store::Series;
 use crate::access::right::{Metrics, Read, Run, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Kind, Result};
@@ -11,6 +9,8 @@ use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
+use crate::series::Series;
+use crate::series::window::PERIODS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Polling: the pool asks, the store keeps, and who minds the lamps is told in batches.
 
-use super::probe::{self, Outcome, PollTarget};
-use super::store::{Polled, Store};
+use super::probe::{self, Outcome, PollTarget, Polled};
+use super::recorder::Recorder;
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
@@ -33,7 +33,7 @@ const LATE_MAX: Duration = Duration::from_secs(120);
 pub struct Poller(Pool<Polling>);
 
 struct Polling {
-    store: Arc<Store>,
+    recorder: Arc<Recorder>,
     sink: Box<dyn PollSink>,
     good: AtomicU64,
     bad: AtomicU64,
@@ -65,9 +65,9 @@ pub struct Doing {
 
 impl Poller {
     /// Starts with nothing to poll.
-    pub fn start(store: Arc<Store>, sink: Box<dyn PollSink>, threads: Bounds) -> Result<Poller> {
+    pub fn start(recorder: Arc<Recorder>, sink: Box<dyn PollSink>, threads: Bounds) -> Result<Poller> {
         let polling = Polling {
-            store,
+            recorder,
             sink,
             good: AtomicU64::new(0),
             bad: AtomicU64::new(0),
@@ -180,17 +180,9 @@ impl Work for Polling {
     }
 
     fn done(&self, batch: Vec<Outcome>) {
-        let good = batch.iter().filter_map(|o| {
-            let seen = o.result.as_ref().ok()?;
-            Some(Polled {
-                server: o.server,
-                at_ms: o.at_ms,
-                took_ms: o.took_ms,
-                sample: &seen.sample,
-            })
-        });
         // Lamps are more than charts: without the samples the rest goes on.
-        let kept = self.store.add(&good.collect::<Vec<_>>());
+        let polls: Vec<Polled> = batch.iter().filter_map(Outcome::polled).collect();
+        let kept = self.recorder.add(&polls);
         if let Err(e) = &kept {
             log::error("metrics", "samples could not be stored", &[("error", &e.to_string())]);
         }

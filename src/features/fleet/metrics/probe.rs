@@ -91,6 +91,8 @@ pub struct Outcome {
     pub at_ms: Ms,
     /// How long it took.
     pub took_ms: u32,
+    /// Of the target that was polled.
+    pub interval: Duration,
     /// 1, or 2: the first one failed in a way that passes.
     pub tries: u32,
     /// Polls in vain in a row, this one included.
@@ -103,6 +105,21 @@ pub struct Outcome {
     pub means: Vec<IpAddr>,
 }
 
+/// A poll that brought a sample.
+#[derive(Debug, Clone)]
+pub struct Polled<'a> {
+    /// Whose.
+    pub server: Id<Server>,
+    /// When it began, by our clock (T-39).
+    pub at_ms: Ms,
+    /// How long it took.
+    pub took_ms: u32,
+    /// From poll to poll.
+    pub interval_s: i64,
+    /// What it brought.
+    pub sample: &'a Sample,
+}
+
 /// A good answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
@@ -113,6 +130,17 @@ pub struct Seen {
 }
 
 impl Outcome {
+    /// As it is kept, if it brought a sample.
+    pub fn polled(&self) -> Option<Polled<'_>> {
+        Some(Polled {
+            server: self.server,
+            at_ms: self.at_ms,
+            took_ms: self.took_ms,
+            interval_s: self.interval.as_secs() as i64,
+            sample: &self.result.as_ref().ok()?.sample,
+        })
+    }
+
     /// By how much the server's clock is ahead of ours; its answer is up to one poll old.
     pub fn skew_ms(&self) -> Option<Ms> {
         let theirs = self.result.as_ref().ok()?.sample.remote_now?;
@@ -178,6 +206,7 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
         far: target.far,
         at_ms,
         took_ms,
+        interval: target.interval,
         tries,
         misses: target.misses,
         result,

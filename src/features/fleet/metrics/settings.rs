@@ -1,5 +1,8 @@
 //! How many threads poll, and how long what they measure is kept.
 
+use crate::base::error::Result;
+use crate::db::Conn;
+use crate::series::Keep;
 use crate::settings::Setting;
 
 /// All of them, in the order of the page.
@@ -71,3 +74,20 @@ pub const RETENTION_HOUR_DAYS: Setting = Setting::of_number(
     "How long hours are kept: the longest that a chart can look back.",
     "Сколько хранить часы: насколько далеко назад может показать график.",
 );
+
+/// How long each tier is kept, as it is set.
+pub fn keep(conn: &Conn) -> Result<Keep> {
+    const HOUR: u32 = 3_600;
+    const DAY: u32 = 24 * HOUR;
+    let times = |setting: Setting, unit: u32| -> Result<u32> {
+        Ok(u32::try_from(setting.number(conn)?).unwrap_or(0).saturating_mul(unit))
+    };
+    Ok(Keep::new([
+        times(RETENTION_RAW_HOURS, HOUR)?,
+        times(RETENTION_MINUTE_HOURS, HOUR)?,
+        times(RETENTION_FIVE_MINUTE_DAYS, DAY)?,
+        times(RETENTION_HALF_HOUR_DAYS, DAY)?,
+        times(RETENTION_HOUR_DAYS, DAY)?,
+        times(RETENTION_HOUR_DAYS, DAY)?,
+    ]))
+}

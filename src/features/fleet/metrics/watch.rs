@@ -5,10 +5,9 @@ use super::lamp::{self, Change};
 use super::ownnet::{OwnNet, Turn};
 use super::poll::{Doing, PollSink, Poller, tell_log};
 use super::probe::{self, Outcome, PollAuth, PollTarget};
-use super::rollup::Keep;
-use super::series::Figures;
+use super::readings::Figures;
+use super::recorder::Recorder;
 use super::settings;
-use super::store::Store;
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, Instant, Ms, rfc3339};
 use crate::base::error::{Error, Result};
@@ -27,6 +26,7 @@ use crate::net::get::Line;
 use crate::net::policy::Policy;
 use crate::schedule::pool::Bounds;
 use crate::schedule::service::{Service, ServiceRun};
+use crate::series::Store;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -57,14 +57,14 @@ pub const SERVICES: &[Service] = &[Service {
 struct Keeper {
     app: Arc<App>,
     rules: Arc<rules::Watch>,
-    store: Arc<Store>,
+    store: Arc<Recorder>,
     own_net: Arc<Mutex<OwnNet>>,
 }
 
 impl Keeper {
     fn start(app: &Arc<App>) -> Result<(Keeper, Poller)> {
         let max = app.db.read(|conn| settings::POLL_THREADS_MAX.number(conn))? as usize;
-        let store = Arc::new(Store::new(app.metrics.clone()));
+        let store = Arc::new(Recorder::new(app.metrics.clone()));
         let own_net = Arc::new(Mutex::new(OwnNet::resume(store.note(OFFLINE_SINCE)?)));
         let rules = Arc::new(rules::Watch::new(app.clone()));
         rules.refresh(app.db.read(servers::poll_fingerprint)?)?;
@@ -113,7 +113,7 @@ impl Keeper {
     }
 
     fn tidy(&self, polled: &HashSet<Id<Server>>) -> Result<()> {
-        self.store.set_keep(self.app.db.read(Keep::read)?);
+        self.store.set_keep(self.app.db.read(settings::keep)?);
         self.store.tidy(clock::now(), |id| polled.contains(&id))
     }
 
@@ -217,7 +217,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
 struct Lamps {
     app: Arc<App>,
     rules: Arc<rules::Watch>,
-    store: Arc<Store>,
+    store: Arc<Recorder>,
     own_net: Arc<Mutex<OwnNet>>,
 }
 

@@ -2,7 +2,7 @@
 //! for a whole page. It lies in `metrics.db`, whose commits are cheap.
 
 use super::queries;
-use crate::base::clock::{Ms, rfc3339};
+use crate::base::clock::{Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
 use crate::db::{Conn, Db, Tx};
@@ -14,6 +14,14 @@ use std::collections::HashMap;
 const POLLS: usize = 60;
 /// In a sparkline: not measured.
 const GAP: u8 = 255;
+
+/// Some polls may be late before anything is missing.
+const LATE_MAX: Ms = 150 * SECOND;
+
+/// Was something missed between two polls that lie so far apart? Their line has a gap then.
+pub fn is_gap(apart: Ms, interval_s: i64) -> bool {
+    apart > LATE_MAX.max(2 * interval_s * SECOND)
+}
 
 /// A server's last good poll.
 #[derive(Debug, Clone)]

@@ -6,8 +6,7 @@ use crate::app::App;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::Result;
 use crate::features::fleet::metrics::glances::{Disk, Sample};
-use crate::features::fleet::metrics::names::{self, NAMES, Name};
-use crate::features::fleet::metrics::series::{self, METRICS, Unit};
+use crate::features::fleet::metrics::readings::{self, DISK, FIGURES_COUNT, SERVERS};
 use crate::features::fleet::servers::{self, LampRow, State, latest};
 use crate::features::proxy::domains;
 use std::collections::HashMap;
@@ -35,7 +34,7 @@ struct Server {
 
 struct Last {
     at_ms: Ms,
-    values: [Option<f64>; METRICS.len()],
+    values: [Option<f64>; FIGURES_COUNT],
     memory_used: Option<f64>,
     memory_size: Option<f64>,
     cores: Option<f64>,
@@ -45,9 +44,9 @@ struct Last {
 impl Last {
     fn read(last: &latest::Text) -> Option<Last> {
         let sample: Sample = serde_json::from_str(last.sample).ok()?;
-        let mut values = [None; METRICS.len()];
-        for (i, steps) in series::values(&sample, last.took_ms) {
-            values[i] = Some(METRICS[i].unit.of_steps(steps as f64));
+        let mut values = [None; FIGURES_COUNT];
+        for (key, value) in readings::figures(&sample, last.took_ms) {
+            values[key] = Some(SERVERS.keys[key].unit.rounded(value));
         }
         Some(Last {
             at_ms: last.at_ms,
@@ -106,9 +105,9 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
         "When the last good poll began.",
         &at,
     );
-    for (i, name) in NAMES.iter().enumerate().take(METRICS.len()) {
-        family(name.name, name.help, &|s| {
-            Some(names::convert(name, s.last.as_ref()?.values[i]?))
+    for (i, key) in SERVERS.keys.iter().enumerate().take(FIGURES_COUNT) {
+        family(key.metric, key.help, &|s| {
+            Some(key.unit.to_base(s.last.as_ref()?.values[i]?))
         });
     }
     let used = |s: &Server| s.last.as_ref()?.memory_used;
@@ -136,31 +135,24 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
 }
 
 fn file_systems(out: &mut Text, all: &[Server]) {
-    const USED: Name = Name {
-        key: "",
-        name: "lamplighter_server_filesystem_used_bytes",
-        help: "Bytes in use on a file system.",
-        factor: 1.0,
-    };
-    const SIZE: Name = Name {
-        key: "",
-        name: "lamplighter_server_filesystem_size_bytes",
-        help: "Size of a file system.",
-        factor: 1.0,
-    };
-    let ratio = &NAMES[METRICS.len()];
-    let percent = |d: &Disk| {
-        d.percent
-            .map(|p| Unit::Percent.of_steps(Unit::Percent.to_steps(p) as f64))
-    };
+    let disk = &SERVERS.keys[DISK];
+    let ratio = |d: &Disk| Some(disk.unit.to_base(disk.unit.rounded(d.percent?)));
     type Of<'a> = &'a dyn Fn(&Disk) -> Option<f64>;
-    let families: [(&Name, Of); 3] = [
-        (ratio, &percent),
-        (&USED, &|d| d.used.map(|n| n as f64)),
-        (&SIZE, &|d| d.size.map(|n| n as f64)),
+    let families: [(&str, &str, Of); 3] = [
+        (disk.metric, disk.help, &ratio),
+        (
+            "lamplighter_server_filesystem_used_bytes",
+            "Bytes in use on a file system.",
+            &|d| d.used.map(|n| n as f64),
+        ),
+        (
+            "lamplighter_server_filesystem_size_bytes",
+            "Size of a file system.",
+            &|d| d.size.map(|n| n as f64),
+        ),
     ];
-    for (name, of) in families {
-        out.family(name.name, Kind::Gauge, name.help);
+    for (name, help, of) in families {
+        out.family(name, Kind::Gauge, help);
         for server in all {
             // A mount point that is listed twice would be a series that is there twice: the whole scrape would fail.
             let mut seen: Vec<&str> = Vec::new();
@@ -173,7 +165,7 @@ fn file_systems(out: &mut Text, all: &[Server]) {
                     ("server", server.row.name.as_str()),
                     ("mountpoint", disk.mount.as_str()),
                 ];
-                out.value(name.name, &labels, names::convert(name, value));
+                out.value(name, &labels, value);
             }
         }
     }

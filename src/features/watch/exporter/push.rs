@@ -10,11 +10,10 @@ use crate::base::clock::{self, HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::base::process::Cancel;
-use crate::features::fleet::metrics::names::{self, NAMES, Name};
-use crate::features::fleet::metrics::series::DISK;
-use crate::features::fleet::metrics::store::{Store, Track};
+use crate::features::fleet::metrics::readings::SERVERS;
 use crate::features::fleet::servers::{self, LampRow};
 use crate::features::house::remote_store::{self, Engine};
+use crate::series::{self, Kind as Observed, Store, Track};
 use std::fmt::Write;
 
 /// Notes in `metrics.db`: the second up to which everything was pushed, samples sent, and what went wrong last.
@@ -79,9 +78,9 @@ fn send_all(app: &App, store: &Store, engine: &Engine, (from, to): (u32, u32), c
     let list = app.db.read(servers::lamps)?;
     let (mut body, mut sent, mut waiting) = (String::new(), 0, 0);
     for LampRow { id, name, .. } in &list {
-        for track in store.polls(*id, from, to)? {
+        for track in store.rows((SERVERS.name, *id), from, to)? {
             waiting += track.points.len() as i64;
-            write_track(&mut body, name, &track);
+            write_track(&mut body, &SERVERS, name, &track);
         }
         if body.len() >= BODY_MAX {
             send(engine, &body)?;
@@ -99,34 +98,27 @@ fn send_all(app: &App, store: &Store, engine: &Engine, (from, to): (u32, u32), c
     Ok(sent)
 }
 
-fn write_track(out: &mut String, server: &str, track: &Track) {
-    let mount = track.key.strip_prefix(DISK);
-    let key = if mount.is_some() { DISK } else { &track.key };
-    let Some(name) = NAMES.iter().find(|n| n.key == key) else {
+/// One series of a subject, labelled with its name and (where it has several) its part's.
+fn write_track(out: &mut String, kind: &Observed, name: &str, track: &Track) {
+    let (key, part) = series::split(&track.key);
+    let Some(key) = kind.keys.iter().find(|known| known.name == key) else {
         return;
     };
     let mut metric = serde_json::Map::new();
-    metric.insert("__name__".into(), name.name.into());
-    metric.insert("server".into(), server.into());
-    if let Some(mount) = mount {
-        metric.insert("mountpoint".into(), mount.into());
+    metric.insert("__name__".into(), key.metric.into());
+    metric.insert(kind.name.into(), name.into());
+    if !key.part.is_empty() {
+        metric.insert(key.part.into(), part.into());
     }
     let _ = write!(out, "{{\"metric\":{}", serde_json::Value::Object(metric));
-    list(
-        out,
-        "values",
-        track.points.iter().map(|(_, value)| value_of(name, *value)),
-    );
+    let values = track.points.iter().map(|(_, value)| key.unit.to_base(*value));
+    list(out, "values", values);
     list(
         out,
         "timestamps",
         track.points.iter().map(|(at, _)| i64::from(*at) * SECOND),
     );
     out.push_str("}\n");
-}
-
-fn value_of(name: &Name, value: f64) -> f64 {
-    names::convert(name, value)
 }
 
 fn list<T: std::fmt::Display>(out: &mut String, key: &str, items: impl Iterator<Item = T>) {
@@ -185,11 +177,12 @@ mod tests {
         let mut out = String::new();
         let track = |key: &str| Track {
             key: key.into(),
+            unit: series::Unit::Percent,
             points: vec![(1_800_000_000, 97.9), (1_800_000_030, 3.0)],
         };
-        write_track(&mut out, "web \"1\"", &track("cpu"));
-        write_track(&mut out, "b", &track("disk:/srv"));
-        write_track(&mut out, "b", &track("nobody knows"));
+        write_track(&mut out, &SERVERS, "web \"1\"", &track("cpu"));
+        write_track(&mut out, &SERVERS, "b", &track("disk:/srv"));
+        write_track(&mut out, &SERVERS, "b", &track("nobody knows"));
         let lines: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(
             lines,

@@ -1,30 +1,76 @@
-//! SQL of the samples (`metrics.db`).
+//! SQL of the series (`metrics.db`).
 
+use super::observation::Subject;
 use super::rollup::Tier;
+use super::unit::Unit;
 use crate::base::error::{Error, Result};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, params};
 
-/// A server's number and a second as one key.
-fn hot_id(server: i64, at: u32) -> i64 {
-    server << 32 | i64::from(at)
+/// A subject's row and a second as one key.
+fn hot_id(subject: i64, at: u32) -> i64 {
+    subject << 32 | i64::from(at)
 }
 
 fn chunk_id(tier: &Tier, series: u32, at: u32) -> i64 {
     tier.number << 60 | i64::from(series) << 32 | i64::from(at)
 }
 
-/// Number and key of each of a server's series.
-pub fn series(conn: &Conn, server: i64) -> Result<Vec<(u32, String)>> {
-    let mut statement = conn.prepare_cached("SELECT id, key FROM series WHERE server = ?1 ORDER BY id")?;
-    let rows = statement.query_map([server], |r| Ok((r.get(0)?, r.get(1)?)))?;
+/// The row of a subject, if anything was ever kept of it.
+pub fn subject(conn: &Conn, subject: Subject) -> Result<Option<i64>> {
+    let mut statement = conn.prepare_cached("SELECT id FROM subject WHERE kind = ?1 AND number = ?2")?;
+    Ok(statement
+        .query_row(params![subject.0, subject.1], |r| r.get(0))
+        .optional()?)
+}
+
+/// The row of a new one.
+pub fn add_subject(conn: &Conn, subject: Subject) -> Result<i64> {
+    conn.prepare_cached("INSERT INTO subject (kind, number) VALUES (?1, ?2)")?
+        .execute(params![subject.0, subject.1])?;
+    // 31 bits of a row's key: two thousand million subjects.
+    Some(conn.last_insert_rowid())
+        .filter(|id| *id < 1 << 31)
+        .ok_or_else(|| Error::internal("subject numbers are used up"))
+}
+
+/// Row and number of every subject of a kind that anything is kept of.
+pub fn subjects(conn: &Conn, kind: &str) -> Result<Vec<(i64, i64)>> {
+    let mut statement = conn.prepare_cached("SELECT id, number FROM subject WHERE kind = ?1 ORDER BY number")?;
+    let rows = statement.query_map([kind], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A series as it is stored.
+pub struct Row {
+    /// The number in the keys of its chunks.
+    pub id: u32,
+    /// As in [`super::Key::name`].
+    pub key: String,
+    /// As in [`super::Value::part`].
+    pub part: String,
+    /// What its values count.
+    pub unit: Unit,
+}
+
+/// A subject's series.
+pub fn series(conn: &Conn, subject: i64) -> Result<Vec<Row>> {
+    let mut statement = conn.prepare_cached("SELECT id, key, part, unit FROM series WHERE subject = ?1 ORDER BY id")?;
+    let rows = statement.query_map([subject], |r| {
+        Ok(Row {
+            id: r.get(0)?,
+            key: r.get(1)?,
+            part: r.get(2)?,
+            unit: Unit::parse(r.get_ref(3)?.as_str()?).unwrap_or(Unit::Count),
+        })
+    })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// A new series' number.
-pub fn add_series(conn: &Conn, server: i64, key: &str) -> Result<u32> {
-    conn.prepare_cached("INSERT INTO series (server, key) VALUES (?1, ?2)")?
-        .execute(params![server, key])?;
+pub fn add_series(conn: &Conn, subject: i64, (key, part): (&str, &str), unit: Unit, source: &str) -> Result<u32> {
+    conn.prepare_cached("INSERT INTO series (subject, key, part, unit, source) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![subject, key, part, unit.name(), source])?;
     let id = conn.last_insert_rowid();
     // 28 bits of a chunk's key: 268 million series.
     u32::try_from(id)
@@ -33,32 +79,38 @@ pub fn add_series(conn: &Conn, server: i64, key: &str) -> Result<u32> {
         .ok_or_else(|| Error::internal("series numbers are used up"))
 }
 
-/// Writes a poll; a second one in the same second takes its place.
-pub fn put_hot(conn: &Conn, server: i64, at: u32, data: &[u8]) -> Result<()> {
+/// Writes a new observation; false: there is one of this second already.
+pub fn add_hot(conn: &Conn, subject: i64, at: u32, data: &[u8]) -> Result<bool> {
+    let mut statement = conn.prepare_cached("INSERT OR IGNORE INTO hot (id, data) VALUES (?1, ?2)")?;
+    Ok(statement.execute(params![hot_id(subject, at), data])? == 1)
+}
+
+/// Writes an observation in place of the one of this second.
+pub fn put_hot(conn: &Conn, subject: i64, at: u32, data: &[u8]) -> Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO hot (id, data) VALUES (?1, ?2)")?
-        .execute(params![hot_id(server, at), data])?;
+        .execute(params![hot_id(subject, at), data])?;
     Ok(())
 }
 
-/// A server's hot rows of these seconds (both included), in order of time.
-pub fn hot(conn: &Conn, server: i64, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>> {
+/// A subject's hot rows of these seconds (both included), in order of time.
+pub fn hot(conn: &Conn, subject: i64, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>> {
     let mut statement = conn.prepare_cached("SELECT id, data FROM hot WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-    let rows = statement.query_map([hot_id(server, from), hot_id(server, to)], |r| {
+    let rows = statement.query_map([hot_id(subject, from), hot_id(subject, to)], |r| {
         Ok((r.get::<_, i64>(0)? as u32, r.get(1)?)) // the lower half of the key
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many hot rows a server has.
-pub fn hot_count(conn: &Conn, server: i64) -> Result<u32> {
+/// How many hot rows a subject has.
+pub fn hot_count(conn: &Conn, subject: i64) -> Result<u32> {
     let mut statement = conn.prepare_cached("SELECT count(*) FROM hot WHERE id BETWEEN ?1 AND ?2")?;
-    Ok(statement.query_row([hot_id(server, 0), hot_id(server, u32::MAX)], |r| r.get(0))?)
+    Ok(statement.query_row([hot_id(subject, 0), hot_id(subject, u32::MAX)], |r| r.get(0))?)
 }
 
-/// Forgets a server's hot rows of before this second.
-pub fn drop_hot(conn: &Conn, server: i64, before: u32) -> Result<()> {
+/// Forgets a subject's hot rows of before this second.
+pub fn drop_hot(conn: &Conn, subject: i64, before: u32) -> Result<()> {
     conn.prepare_cached("DELETE FROM hot WHERE id BETWEEN ?1 AND ?2")?
-        .execute([hot_id(server, 0), hot_id(server, before.saturating_sub(1))])?;
+        .execute([hot_id(subject, 0), hot_id(subject, before.saturating_sub(1))])?;
     Ok(())
 }
 
@@ -91,14 +143,22 @@ pub fn drop_series(conn: &Conn, series: u32) -> Result<()> {
     Ok(())
 }
 
-/// The second of a server's oldest hot row.
-pub fn first_hot(conn: &Conn, server: i64) -> Result<Option<u32>> {
+/// The second of a subject's oldest hot row.
+pub fn first_hot(conn: &Conn, subject: i64) -> Result<Option<u32>> {
     let mut statement = conn.prepare_cached("SELECT id FROM hot WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1")?;
-    let all = [hot_id(server, 0), hot_id(server, u32::MAX)];
+    let all = [hot_id(subject, 0), hot_id(subject, u32::MAX)];
     Ok(statement
         .query_row(all, |r| r.get::<_, i64>(0))
         .optional()?
         .map(|id| id as u32))
+}
+
+/// The second of its newest hot row.
+pub fn last_hot(conn: &Conn, subject: i64) -> Result<Option<u32>> {
+    let mut statement = conn.prepare_cached("SELECT max(id) FROM hot WHERE id BETWEEN ?1 AND ?2")?;
+    let all = [hot_id(subject, 0), hot_id(subject, u32::MAX)];
+    let id: Option<i64> = statement.query_row(all, |r| r.get(0))?;
+    Ok(id.map(|id| id as u32))
 }
 
 /// Writes it, in place of an older one.
@@ -125,16 +185,10 @@ pub fn drop_chunks(conn: &Conn, tier: &Tier, series: u32, before: u32) -> Result
         .execute([chunk_id(tier, series, 0), chunk_id(tier, series, before)])?)
 }
 
-/// Every server that anything is kept of.
-pub fn servers(conn: &Conn) -> Result<Vec<i64>> {
-    let mut statement = conn.prepare_cached("SELECT DISTINCT server FROM series ORDER BY server")?;
-    let rows = statement.query_map([], |r| r.get(0))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Forgets a server's series (its chunks and hot rows go before).
-pub fn forget(conn: &Conn, server: i64) -> Result<()> {
-    conn.execute("DELETE FROM series WHERE server = ?1", [server])?;
+/// Forgets a subject and its series (its chunks and hot rows go before).
+pub fn forget(conn: &Conn, subject: i64) -> Result<()> {
+    conn.execute("DELETE FROM series WHERE subject = ?1", [subject])?;
+    conn.execute("DELETE FROM subject WHERE id = ?1", [subject])?;
     Ok(())
 }
 

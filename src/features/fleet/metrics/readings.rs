@@ -1,102 +1,104 @@
-//! What is measured: one row of [`METRICS`] a metric, and one series for each file system. Stored values are whole
-//! numbers; the scale says what one of them is worth.
+//! What a poll measures, as an observation: one row of the table below a figure that every server has, and one value for
+//! each file system.
 
 use super::glances::{Disk, NAMED_MAX, Sample, Uncharted};
+use super::probe::Polled;
 use crate::features::watch::rules;
 use crate::features::watch::rules::judge::{self, Measured};
+use crate::series::{Key, Kind, Observation, Seen, Unit, Value, Whole};
 use std::cell::OnceCell;
 
-/// What a number counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// 0 to 100.
-    Percent,
-    /// Processes that run or wait.
-    Load,
-    /// Seconds.
-    Seconds,
-    /// Bytes in a second.
-    BytesPerSecond,
-    /// Milliseconds.
-    Milliseconds,
+/// Where a figure stands in a sample; the poll's own duration in ms is the second argument.
+type Of = fn(&Sample, u32) -> Option<f64>;
+
+macro_rules! figures {
+    ($($key:literal $unit:ident $metric:literal $help:literal $of:expr;)*) => {
+        const FIGURES: &[Of] = &[$($of),*];
+        const KEYS: &[Key] = &[
+            $(Key { name: $key, unit: Unit::$unit, part: "", metric: concat!("lamplighter_server_", $metric), help: $help },)*
+            Key {
+                name: "disk",
+                unit: Unit::Percent,
+                part: "mountpoint",
+                metric: "lamplighter_server_filesystem_usage_ratio",
+                help: "File system in use, as df counts it.",
+            },
+        ];
+    };
 }
 
-impl Unit {
-    /// What one stored step is worth. Glances gives percentages with one digit; below 100 B/s a chart shows nothing.
-    pub fn step(self) -> f64 {
-        match self {
-            Unit::Percent => 0.1,
-            Unit::Load => 0.01,
-            Unit::Seconds | Unit::Milliseconds => 1.0,
-            Unit::BytesPerSecond => 100.0,
-        }
-    }
-
-    /// As it is stored.
-    pub fn to_steps(self, value: f64) -> i64 {
-        (value / self.step()).round() as i64
-    }
-
-    /// As it is shown: the digits that were stored and no more.
-    pub fn of_steps(self, steps: f64) -> f64 {
-        let value = steps * self.step();
-        (value * 1_000.0).round() / 1_000.0
-    }
+figures! {
+    "cpu"        Percent        "cpu_usage_ratio" "CPU in use, all cores together."                   |s, _| s.cpu_percent;
+    "iowait"     Percent        "cpu_iowait_ratio" "Time that the CPU waited for disks."              |s, _| s.iowait_percent;
+    "mem"        Percent        "memory_usage_ratio" "Memory in use: total less available."           |s, _| s.mem_percent;
+    "swap"       Percent        "swap_usage_ratio" "Swap in use."                                     |s, _| s.swap_percent;
+    "load1"      Load           "load1" "Load average over one minute."                               |s, _| s.load1;
+    "load5"      Load           "load5" "Load average over five minutes."                             |s, _| s.load5;
+    "load15"     Load           "load15" "Load average over fifteen minutes."                         |s, _| s.load15;
+    "net_rx"     BytesPerSecond "network_receive_bytes_per_second" "Received by all real interfaces." |s, _| s.net_rx;
+    "net_tx"     BytesPerSecond "network_transmit_bytes_per_second" "Sent by all real interfaces."    |s, _| s.net_tx;
+    "disk_read"  BytesPerSecond "disk_read_bytes_per_second" "Read from all real disks."              |s, _| s.disk_read;
+    "disk_write" BytesPerSecond "disk_written_bytes_per_second" "Written to all real disks."          |s, _| s.disk_write;
+    "uptime"     Seconds        "uptime_seconds" "Since the last boot."                               |s, _| s.uptime_seconds.map(|n| n as f64);
+    "poll"       Milliseconds   "poll_duration_seconds" "How long the last poll took."                |_, took_ms| Some(f64::from(took_ms));
 }
 
-/// One metric that every server has.
-pub struct Metric {
-    /// Its name everywhere: column, JSON, chart.
-    pub key: &'static str,
-    /// What it counts.
-    pub unit: Unit,
-    /// Where it stands in a sample; the poll's own duration in ms is the second argument.
-    pub of: fn(&Sample, u32) -> Option<f64>,
-}
-
-macro_rules! metrics {
-    ($($key:literal $unit:ident $of:expr;)*) => { &[$(Metric { key: $key, unit: Unit::$unit, of: $of }),*] };
-}
-
-/// All of them.
-pub const METRICS: &[Metric] = metrics! {
-    "cpu"        Percent        |s, _| s.cpu_percent;
-    "iowait"     Percent        |s, _| s.iowait_percent;
-    "mem"        Percent        |s, _| s.mem_percent;
-    "swap"       Percent        |s, _| s.swap_percent;
-    "load1"      Load           |s, _| s.load1;
-    "load5"      Load           |s, _| s.load5;
-    "load15"     Load           |s, _| s.load15;
-    "net_rx"     BytesPerSecond |s, _| s.net_rx;
-    "net_tx"     BytesPerSecond |s, _| s.net_tx;
-    "disk_read"  BytesPerSecond |s, _| s.disk_read;
-    "disk_write" BytesPerSecond |s, _| s.disk_write;
-    "uptime"     Seconds        |s, _| s.uptime_seconds.map(|n| n as f64);
-    "poll"       Milliseconds   |_, took_ms| Some(f64::from(took_ms));
+/// What is observed of a server.
+pub static SERVERS: Kind = Kind {
+    name: "server",
+    source: "glances",
+    keys: KEYS,
 };
+/// The keys that every server has once come first: so many.
+pub const FIGURES_COUNT: usize = FIGURES.len();
+/// The place of the file systems' key.
+pub const DISK: usize = FIGURES_COUNT;
+
+/// The figures of a sample: place of the key and value.
+pub fn figures(sample: &Sample, took_ms: u32) -> impl Iterator<Item = (usize, f64)> {
+    let all = FIGURES.iter().enumerate();
+    all.filter_map(move |(key, of)| Some((key, of(sample, took_ms)?)))
+}
+
+/// What a poll says of its server.
+pub fn observe<'a>(poll: &Polled<'a>) -> Observation<'a> {
+    let figure = |(key, value)| Value {
+        key,
+        part: "",
+        value,
+        is_kept: true,
+        of: None,
+    };
+    let mut values: Vec<Value> = figures(poll.sample, poll.took_ms).map(figure).collect();
+    let mut all = disks(poll.sample);
+    all.sort_by(|a, b| b.percent.total_cmp(&a.percent));
+    values.extend(all.iter().enumerate().map(|(n, judged)| Value {
+        key: DISK,
+        part: &judged.disk.mount,
+        value: judged.percent,
+        is_kept: n < CHARTED_MAX,
+        of: Some(whole(judged.disk, judged.datasets)),
+    }));
+    Observation {
+        kind: &SERVERS,
+        id: poll.server.get(),
+        at_ms: poll.at_ms,
+        seen: Seen::Values(values),
+    }
+}
+
+fn whole(disk: &Disk, sharers: usize) -> Whole<'_> {
+    Whole {
+        name: &disk.device,
+        size: disk.size,
+        used: disk.used,
+        free: disk.free,
+        sharers,
+    }
+}
 
 /// File systems charted of one poll: the fullest.
 pub const CHARTED_MAX: usize = 32;
-/// File systems with a chart, of one server. Containers come and go with mounts of their own: who was not seen for longest
-/// makes room.
-pub const DISKS_MAX: usize = 128;
-/// In a series' key before the mount point.
-pub const DISK: &str = "disk:";
-
-/// The unit of a series by its key.
-pub fn unit(key: &str) -> Unit {
-    METRICS.iter().find(|m| m.key == key).map_or(Unit::Percent, |m| m.unit)
-}
-
-/// What a sample says: the key's place in [`METRICS`] and the value in steps.
-pub fn values(sample: &Sample, took_ms: u32) -> impl Iterator<Item = (usize, i64)> {
-    METRICS
-        .iter()
-        .enumerate()
-        .filter_map(move |(i, m)| Some((i, m.unit.to_steps((m.of)(sample, took_ms)?))))
-}
-
 /// A file system as it is judged and charted.
 #[derive(Debug, Clone, Copy)]
 pub struct Judged<'a> {
@@ -170,16 +172,14 @@ fn shares(a: &Disk, b: &Disk) -> bool {
     a.kind == "zfs" && b.kind == "zfs" && a.free.is_some() && a.free == b.free && pool(a) == pool(b)
 }
 
-/// Those that are charted, the fullest, and the others.
-pub fn charted(sample: &Sample) -> (Vec<Judged<'_>>, Option<Uncharted>) {
-    let mut all = disks(sample);
-    all.sort_by(|a, b| b.percent.total_cmp(&a.percent));
-    let rest = all.split_off(all.len().min(CHARTED_MAX));
+/// Those of an observation that are not charted.
+pub fn uncharted(seen: &Observation) -> Option<Uncharted> {
+    let rest = || seen.values().iter().filter(|value| value.key == DISK && !value.is_kept);
     let uncharted = Uncharted {
-        count: rest.len(),
-        mounts: rest.iter().take(NAMED_MAX).map(|j| j.disk.mount.clone()).collect(),
+        count: rest().count(),
+        mounts: rest().take(NAMED_MAX).map(|value| value.part.to_string()).collect(),
     };
-    (all, Some(uncharted).filter(|u| u.count > 0))
+    Some(uncharted).filter(|u| u.count > 0)
 }
 
 /// A poll's figures as the rules see them.
@@ -206,9 +206,9 @@ impl<'a> Figures<'a> {
 impl Measured for Figures<'_> {
     /// Loads are of one core; without their number nobody knows whether they are much. Uptimes are minutes.
     fn value(&self, series: &rules::model::Series) -> Option<f64> {
-        let metric = METRICS.iter().find(|m| m.key == series.key)?;
-        let value = (metric.of)(self.sample, self.took_ms)?;
-        match metric.unit {
+        let place = SERVERS.place(series.key)?;
+        let value = FIGURES.get(place)?(self.sample, self.took_ms)?;
+        match SERVERS.keys[place].unit {
             Unit::Load => Some(value / f64::from(self.sample.cpu_cores.filter(|n| *n > 0)?)),
             Unit::Seconds => Some(value / 60.0),
             _ => Some(value),
@@ -241,13 +241,6 @@ impl Measured for Figures<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn steps_keep_the_digits_that_glances_sends() {
-        assert_eq!(Unit::Percent.of_steps(Unit::Percent.to_steps(97.9) as f64), 97.9);
-        assert_eq!(Unit::Load.of_steps(Unit::Load.to_steps(5.012_207) as f64), 5.01);
-        assert_eq!(Unit::BytesPerSecond.to_steps(1e15), 10_000_000_000_000);
-    }
 
     #[test]
     fn a_device_counts_once() {
@@ -293,7 +286,7 @@ mod tests {
     #[test]
     fn every_series_that_a_rule_may_watch_is_measured() {
         for series in rules::model::SERIES.iter().filter(|s| !s.is_of_disks()) {
-            assert!(METRICS.iter().any(|m| m.key == series.key), "{}", series.key);
+            assert!(SERVERS.place(series.key).is_some(), "{}", series.key);
         }
         let sample = Sample {
             load5: Some(6.0),

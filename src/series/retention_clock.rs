@@ -6,7 +6,7 @@ use crate::base::clock::{DAY, Duration, Instant, MINUTE, Ms};
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy)]
-pub struct Age {
+pub struct RetentionClock {
     /// What was believed, and when that was.
     believed: (Ms, Instant),
     /// The clock as last seen.
@@ -20,10 +20,10 @@ const STEP_MAX: Ms = 5 * MINUTE;
 /// A person or a time server has had this long to put a clock right.
 const EVEN: Duration = Duration::from_millis(DAY as u64);
 
-impl Age {
+impl RetentionClock {
     /// Goes on from the time that was believed before a restart.
-    pub fn new(believed: Ms, now: Ms, mono: Instant) -> Age {
-        Age {
+    pub fn new(believed: Ms, now: Ms, mono: Instant) -> RetentionClock {
+        RetentionClock {
             believed: (believed.min(now), mono),
             last: (now, mono),
             even_since: mono,
@@ -58,29 +58,29 @@ mod tests {
     #[test]
     fn a_jump_into_the_future_is_not_believed_and_the_way_back_is() {
         let start = clock::mono();
-        let mut age = Age::new(NOW, NOW, start);
-        assert_eq!(age.at(NOW + HOUR, later(start, HOUR)), NOW + HOUR);
+        let mut retention = RetentionClock::new(NOW, NOW, start);
+        assert_eq!(retention.at(NOW + HOUR, later(start, HOUR)), NOW + HOUR);
         let ahead = 3_650 * DAY;
         for hour in 2..20 {
-            let at = age.at(NOW + ahead + hour * HOUR, later(start, hour * HOUR));
+            let at = retention.at(NOW + ahead + hour * HOUR, later(start, hour * HOUR));
             assert_eq!(at, NOW + hour * HOUR, "ten years at once");
         }
-        assert_eq!(age.at(NOW + 20 * HOUR, later(start, 20 * HOUR)), NOW + 20 * HOUR);
+        assert_eq!(retention.at(NOW + 20 * HOUR, later(start, 20 * HOUR)), NOW + 20 * HOUR);
         // Back by an hour, and on from there.
-        assert_eq!(age.at(NOW + 20 * HOUR, later(start, 21 * HOUR)), NOW + 20 * HOUR);
-        assert_eq!(age.at(NOW + 21 * HOUR, later(start, 22 * HOUR)), NOW + 21 * HOUR);
+        assert_eq!(retention.at(NOW + 20 * HOUR, later(start, 21 * HOUR)), NOW + 20 * HOUR);
+        assert_eq!(retention.at(NOW + 21 * HOUR, later(start, 22 * HOUR)), NOW + 21 * HOUR);
     }
 
     #[test]
     fn a_month_switched_off_is_believed_after_a_day() {
         let start = clock::mono();
-        let mut age = Age::new(NOW - 30 * DAY, NOW, start);
+        let mut retention = RetentionClock::new(NOW - 30 * DAY, NOW, start);
         for hour in 0..24 {
-            let at = age.at(NOW + hour * HOUR, later(start, hour * HOUR));
+            let at = retention.at(NOW + hour * HOUR, later(start, hour * HOUR));
             assert_eq!(at, NOW - 30 * DAY + hour * HOUR);
         }
-        assert_eq!(age.at(NOW + DAY, later(start, DAY)), NOW + DAY);
+        assert_eq!(retention.at(NOW + DAY, later(start, DAY)), NOW + DAY);
         // What was believed in a wrong future is not worse than the clock that has been put right.
-        assert_eq!(Age::new(NOW + 900 * DAY, NOW, start).at(NOW, start), NOW);
+        assert_eq!(RetentionClock::new(NOW + 900 * DAY, NOW, start).at(NOW, start), NOW);
     }
 }

@@ -1,0 +1,189 @@
+//! What is kept, read again: lines of charts from whichever tier holds them, and observations as they came.
+
+use super::chunk::{self, Bucket};
+use super::observation::{Subject, join};
+use super::queries;
+use super::rollup::{RAW, ROLLED, Tier};
+use super::store::Store;
+use super::unit::Unit;
+use super::window::Window;
+use crate::base::clock::{Ms, SECOND};
+use crate::base::error::Result;
+use crate::db::Conn;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// One line of a chart.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Series {
+    /// Its key, and behind a colon its part: `cpu`, `disk:/srv`.
+    pub key: String,
+    /// What it counts.
+    pub unit: Unit,
+    /// What one point covers. Two points further apart than this (and the observations' interval) have a gap between them.
+    pub step_ms: Ms,
+    /// Unix ms of a stretch's beginning, mean, least and greatest value.
+    pub points: Vec<(Ms, f64, f64, f64)>,
+}
+
+/// One series as it was observed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// As in [`Series`].
+    pub key: String,
+    /// What it counts.
+    pub unit: Unit,
+    /// Unix seconds and value.
+    pub points: Vec<(u32, f64)>,
+}
+
+impl Store {
+    /// A subject's charts. A stretch without values has no point.
+    pub fn history(&self, subject: Subject, window: &Window) -> Result<Vec<Series>> {
+        self.db().read(|conn| history(conn, subject, window, |_| true))
+    }
+
+    /// The same of one key alone, with all its parts.
+    pub fn history_of(&self, subject: Subject, key: &str, window: &Window) -> Result<Vec<Series>> {
+        self.db()
+            .read(|conn| history(conn, subject, window, |known| known == key))
+    }
+
+    /// Since when anything is kept of a subject, in unix seconds; nothing when there is nothing.
+    pub fn since(&self, subject: Subject) -> Result<Option<u32>> {
+        self.db().read(|conn| since(conn, subject))
+    }
+
+    /// What was observed of a subject in these seconds (the first included, the last not), as far as it is not folded yet.
+    pub fn rows(&self, subject: Subject, from: u32, to: u32) -> Result<Vec<Track>> {
+        self.db().read(|conn| {
+            let Some(subject) = queries::subject(conn, subject)? else {
+                return Ok(Vec::new());
+            };
+            let rows = queries::hot(conn, subject, from, to.saturating_sub(1))?;
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
+            let known = queries::series(conn, subject)?;
+            let place: HashMap<u32, usize> = known.iter().enumerate().map(|(i, row)| (row.id, i)).collect();
+            let of = |row: queries::Row| Track {
+                key: join(&row.key, &row.part),
+                unit: row.unit,
+                points: Vec::new(),
+            };
+            let mut tracks: Vec<Track> = known.into_iter().map(of).collect();
+            for (at, data) in rows {
+                for (id, steps) in chunk::read_row(&data).unwrap_or_default() {
+                    if let Some(track) = place.get(&id).and_then(|i| tracks.get_mut(*i)) {
+                        track.points.push((at, track.unit.of_steps(steps as f64)));
+                    }
+                }
+            }
+            tracks.retain(|track| !track.points.is_empty());
+            Ok(tracks)
+        })
+    }
+}
+
+fn history(conn: &Conn, subject: Subject, window: &Window, wanted: impl Fn(&str) -> bool) -> Result<Vec<Series>> {
+    let (step, tier) = (window.step_s, window.tier());
+    let (from, to) = (window.from_s(), window.to_s().saturating_sub(1));
+    let Some(subject) = queries::subject(conn, subject)? else {
+        return Ok(Vec::new());
+    };
+    let mut known = queries::series(conn, subject)?;
+    known.retain(|row| wanted(&row.key));
+    if known.is_empty() {
+        return Ok(Vec::new());
+    }
+    let empty = || Slots {
+        first: window.first,
+        slots: vec![None; window.steps as usize],
+    };
+    let mut lines: Vec<Slots> = known.iter().map(|_| empty()).collect();
+    for (row, line) in known.iter().zip(&mut lines) {
+        queries::chunks(conn, tier, row.id, tier.span(from), to, |data| {
+            line.take(tier, data, step)
+        })?;
+    }
+    // What is not folded yet is in no tier.
+    let place: HashMap<u32, usize> = known.iter().enumerate().map(|(i, row)| (row.id, i)).collect();
+    for (at, data) in queries::hot(conn, subject, from, to)? {
+        for (id, value) in chunk::read_row(&data).unwrap_or_default() {
+            if let Some(i) = place.get(&id) {
+                lines[*i].put(&Bucket::of(at, value), step);
+            }
+        }
+    }
+    let lines = known.iter().zip(lines);
+    let seen = lines.filter(|(_, line)| line.slots.iter().any(Option::is_some));
+    Ok(seen.map(|(row, line)| line.finish(row, step)).collect())
+}
+
+/// The first hour of the first series: a subject that has one has nearly always all.
+fn since(conn: &Conn, subject: Subject) -> Result<Option<u32>> {
+    let Some(subject) = queries::subject(conn, subject)? else {
+        return Ok(None);
+    };
+    let hours = &ROLLED[3];
+    for row in queries::series(conn, subject)? {
+        if let Some(data) = queries::first_chunk(conn, hours, row.id)? {
+            let first = chunk::read_buckets(&data).and_then(|buckets| Some(buckets.first()?.at));
+            if first.is_some() {
+                return Ok(first);
+            }
+        }
+    }
+    queries::first_hot(conn, subject)
+}
+
+/// The steps of a line, filled from all that is kept.
+struct Slots {
+    first: u32,
+    slots: Vec<Option<Bucket>>,
+}
+
+impl Slots {
+    fn take(&mut self, tier: &Tier, data: &[u8], step: u32) {
+        if tier.number == RAW.number {
+            for p in chunk::read_points(data).unwrap_or_default() {
+                self.put(&Bucket::of(p.at, p.value), step);
+            }
+        } else {
+            for b in chunk::read_buckets(data).unwrap_or_default() {
+                self.put(&b, step);
+            }
+        }
+    }
+
+    fn put(&mut self, bucket: &Bucket, step: u32) {
+        let slot = (bucket.at / step)
+            .checked_sub(self.first)
+            .and_then(|i| self.slots.get_mut(i as usize));
+        match slot {
+            Some(Some(there)) => there.add(bucket),
+            Some(empty) => *empty = Some(*bucket),
+            None => {} // before or after what was asked for
+        }
+    }
+
+    fn finish(self, row: &queries::Row, step: u32) -> Series {
+        let unit = row.unit;
+        let points = (self.first..).zip(&self.slots).filter_map(|(slot, bucket)| {
+            let b = bucket.as_ref()?;
+            let mean = b.sum as f64 / f64::from(b.count.max(1));
+            Some((
+                i64::from(slot) * i64::from(step) * SECOND,
+                unit.of_steps(mean),
+                unit.of_steps(b.min as f64),
+                unit.of_steps(b.max as f64),
+            ))
+        });
+        Series {
+            key: join(&row.key, &row.part),
+            unit,
+            step_ms: i64::from(step) * SECOND,
+            points: points.collect(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What a number counts, how finely it is stored, and in which unit it leaves the house.
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// 0 to 100.
+    Percent,
+    /// Processes that run or wait.
+    Load,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Bytes.
+    Bytes,
+    /// Bytes in a second.
+    BytesPerSecond,
+    /// Whole things: cores, restarts.
+    Count,
+}
+
+/// Each with its name in the table of series. Never changed once released.
+const NAMES: [(Unit, &str); 7] = [
+    (Unit::Percent, "percent"),
+    (Unit::Load, "load"),
+    (Unit::Seconds, "seconds"),
+    (Unit::Milliseconds, "milliseconds"),
+    (Unit::Bytes, "bytes"),
+    (Unit::BytesPerSecond, "bytes_per_second"),
+    (Unit::Count, "count"),
+];
+
+impl Unit {
+    /// As it stands in the table of series, and in JSON.
+    pub fn name(self) -> &'static str {
+        NAMES
+            .iter()
+            .find(|(unit, _)| *unit == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// The other way round.
+    pub fn parse(name: &str) -> Option<Unit> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(unit, _)| *unit)
+    }
+
+    /// What one stored step is worth. Glances gives percentages with one digit; below 100 B/s a chart shows nothing. Never
+    /// changed once released.
+    fn step(self) -> f64 {
+        match self {
+            Unit::Percent => 0.1,
+            Unit::Load => 0.01,
+            Unit::BytesPerSecond => 100.0,
+            Unit::Seconds | Unit::Milliseconds | Unit::Bytes | Unit::Count => 1.0,
+        }
+    }
+
+    /// As it is stored.
+    pub fn to_steps(self, value: f64) -> i64 {
+        (value / self.step()).round() as i64
+    }
+
+    /// As it is shown: the digits that were stored and no more.
+    pub fn of_steps(self, steps: f64) -> f64 {
+        let value = steps * self.step();
+        (value * 1_000.0).round() / 1_000.0
+    }
+
+    /// A value with the digits that are stored and no more.
+    pub fn rounded(self, value: f64) -> f64 {
+        self.of_steps(self.to_steps(value) as f64)
+    }
+
+    /// What one of it is outside, where percent are ratios and milliseconds are seconds.
+    fn base(self) -> f64 {
+        match self {
+            Unit::Percent => 0.01,
+            Unit::Milliseconds => 0.001,
+            _ => 1.0,
+        }
+    }
+
+    /// A value in the unit that Prometheus wants, with no more digits than were measured.
+    pub fn to_base(self, value: f64) -> f64 {
+        (value * self.base() * 1e6).round() / 1e6
+    }
+
+    /// The other way round.
+    pub fn of_base(self, value: f64) -> f64 {
+        value / self.base()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_keep_the_digits_that_glances_sends() {
+        assert_eq!(Unit::Percent.rounded(97.9), 97.9);
+        assert_eq!(Unit::Load.rounded(5.012_207), 5.01);
+        assert_eq!(Unit::BytesPerSecond.to_steps(1e15), 10_000_000_000_000);
+        assert_eq!(Unit::Percent.to_base(97.9), 0.979);
+    }
+
+    #[test]
+    fn a_name_is_read_as_it_is_written() {
+        for (unit, name) in NAMES {
+            assert_eq!((Unit::parse(name), unit.name()), (Some(unit), name));
+            assert_eq!(serde_json::to_string(&unit).unwrap(), format!("\"{name}\""));
+        }
+    }
+}
