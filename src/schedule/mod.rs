@@ -1,6 +1,7 @@
 //! Periodic work: short beats, each alone, in one thread; work that waits for other machines has a thread of its own.
 //! What ran when, and how, is kept in a table, so that any process can answer for the scheduler's health.
 
+pub mod fan_out;
 pub mod pool;
 pub mod service;
 mod queries;

@@ -17,6 +17,8 @@ pub trait Work: Send + Sync + 'static {
     type Item: Send + 'static;
     /// What comes of one run.
     type Done: Send + 'static;
+    /// Bytes of a thread's stack: a poll needs some kB; TLS and the system's resolver some more.
+    const STACK: usize = 192 << 10;
 
     /// Runs one item, and says when it is to come round again. It must end by a deadline of its own.
     fn run(&self, item: &mut Self::Item) -> (Self::Done, Next);
@@ -84,8 +86,6 @@ const WATCHING_MAX: usize = 16;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// New items start this far apart on average, so that a large list does not begin with a burst.
 const SPREAD: Duration = Duration::from_millis(30);
-/// A poll needs some kB; TLS and the system's resolver some more.
-const STACK: usize = 192 << 10;
 
 /// A running pool.
 pub struct Pool<W: Work>(Arc<Inner<W>>, Option<JoinHandle<()>>);
@@ -96,6 +96,8 @@ struct Inner<W: Work> {
     state: Mutex<State<W::Item>>,
     /// Something is due, or was added.
     due: Condvar,
+    /// A thread has ended, at a stop.
+    left: Condvar,
     results: Mutex<Results<W::Done>>,
     arrived: Condvar,
     taken: Condvar,
@@ -114,6 +116,7 @@ impl<W: Work> Pool<W> {
             bounds,
             state: Mutex::new(State::new(bounds.max)),
             due: Condvar::new(),
+            left: Condvar::new(),
             results: Mutex::new(Results {
                 waiting: Vec::new(),
                 closed: false,
@@ -144,6 +147,18 @@ impl<W: Work> Pool<W> {
         self.0.due.notify_one();
     }
 
+    /// These are due now, whatever their interval says. What runs already is run once more after that.
+    pub fn run_soon(&self, keys: impl IntoIterator<Item = i64>) {
+        let (mut state, now) = (self.0.lock(), clock::mono());
+        keys.into_iter().for_each(|key| state.run_soon(key, now));
+        self.0.due.notify_one();
+    }
+
+    /// Is this item being run?
+    pub fn is_running(&self, key: i64) -> bool {
+        self.0.lock().slots.get(&key).is_some_and(|slot| slot.running)
+    }
+
     /// How it is doing.
     pub fn figures(&self) -> Figures {
         self.0.lock().figures(clock::mono())
@@ -151,6 +166,21 @@ impl<W: Work> Pool<W> {
 
     /// Lets what runs end, hands on the rest.
     pub fn stop(mut self) {
+        self.end();
+    }
+
+    /// As [`Pool::stop`], but what has not ended after `patience` is left to itself, with the thread that hands on.
+    pub fn stop_within(mut self, patience: Duration) {
+        let mut state = self.0.lock();
+        state.stopping = true;
+        self.0.due.notify_all();
+        let is_busy = |state: &mut State<W::Item>| state.threads > 0;
+        let waited = self.0.left.wait_timeout_while(state, patience, is_busy);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        if waited.timed_out() {
+            self.1 = None;
+        }
         self.end();
     }
 
@@ -186,7 +216,7 @@ impl<W: Work> Inner<W> {
         let worker = this.clone();
         let started = std::thread::Builder::new()
             .name("pool".into())
-            .stack_size(STACK)
+            .stack_size(W::STACK)
             .spawn(move || Inner::serve(&worker));
         match started {
             Ok(thread) => {
@@ -252,6 +282,7 @@ impl<W: Work> Inner<W> {
             }
         }
         state.threads -= 1;
+        this.left.notify_all();
     }
 
     fn put(&self, done: W::Done) {
@@ -325,6 +356,8 @@ struct Slot<I> {
     due: Instant,
     item: Option<I>,
     running: bool,
+    /// It was asked for while it ran.
+    again: bool,
     slow: bool,
 }
 
@@ -375,6 +408,7 @@ impl<I> State<I> {
                         due: now + Duration::from_millis(random::below(late + 1)),
                         item: Some(entry.item),
                         running: before.is_some_and(|b| b.running),
+                        again: false,
                         slow: false,
                     })
                 }
@@ -419,6 +453,18 @@ impl<I> State<I> {
         })
     }
 
+    fn run_soon(&mut self, key: i64, now: Instant) {
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        if slot.running {
+            slot.again = true;
+        } else if slot.due > now {
+            let order = &mut self.order[usize::from(slot.slow)];
+            order.remove(&(slot.due, key));
+            slot.due = now;
+            order.insert((now, key));
+        }
+    }
+
     /// Will a thread wake for the first in line?
     fn is_watched(&self) -> bool {
         self.head().is_none_or(|turn| self.watched.contains(&turn))
@@ -443,6 +489,9 @@ impl<I> State<I> {
             if let Some(within) = next.within {
                 slot.due = slot.due.min(now + within);
             }
+        }
+        if std::mem::take(&mut slot.again) {
+            slot.due = slot.due.min(now);
         }
         match slot.item {
             Some(_) => drop(self.order[usize::from(slot.slow)].insert((slot.due, run.key))),
@@ -574,6 +623,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_is_due_at_once_and_once_more_when_it_runs() {
+        let t = clock::mono();
+        let mut state = State::new(8);
+        state.set(vec![entry(1, 1)], t);
+        let first = state.next(t + S).unwrap();
+        state.run_soon(1, t + S);
+        assert!(state.next(t + S).is_none(), "never twice at once");
+        state.finish(first, QUICK, t + 2 * S);
+        let again = state.next(t + 2 * S).unwrap();
+        state.finish(again, QUICK, t + 2 * S);
+        assert!(state.next(t + 3 * S).is_none(), "once more, and then at its time");
+        state.run_soon(1, t + 3 * S);
+        state.run_soon(9, t + 3 * S); // nobody knows it
+        let asked = state.next(t + 3 * S).unwrap();
+        state.finish(asked, SLOW, t + 3 * S);
+        state.run_soon(1, t + 4 * S);
+        assert!(state.order[1].contains(&(t + 4 * S, 1)), "among its like");
+    }
+
+    #[test]
     fn a_changed_item_is_run_soon_but_after_the_old_one_has_ended() {
         let t = clock::mono();
         let mut state = State::new(8);
@@ -683,6 +752,10 @@ mod tests {
         }
     }
 
+    fn bounds(min: usize, max: usize) -> Bounds {
+        Bounds { min, max }
+    }
+
     fn runs_at_least(n: usize, runs: &std::sync::atomic::AtomicUsize) {
         let until = clock::mono() + 20 * S;
         while runs.load(std::sync::atomic::Ordering::SeqCst) < n {
@@ -693,7 +766,7 @@ mod tests {
 
     #[test]
     fn whoever_hangs_takes_no_place_from_those_who_come_later() {
-        let pool = Pool::start(Gates, Bounds { min: 1, max: 4 }).unwrap();
+        let pool = Pool::start(Gates, bounds(1, 4)).unwrap();
         let (hangs, quick) = (gate(1, 3_600 * S, false), gate(2, Duration::from_millis(10), true));
         let (hanging, runs) = (hangs.item.runs.clone(), quick.item.runs.clone());
         let _opens = Opens(hangs.item.open.clone());
@@ -704,8 +777,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_waits_no_longer_than_said_for_who_hangs() {
+        let pool = Pool::start(Gates, bounds(1, 4)).unwrap();
+        let hangs = gate(1, 3_600 * S, false);
+        let (hanging, _opens) = (hangs.item.runs.clone(), Opens(hangs.item.open.clone()));
+        pool.set(vec![hangs]);
+        runs_at_least(1, &hanging);
+        assert!(pool.is_running(1) && !pool.is_running(2));
+        pool.stop_within(Duration::from_millis(10));
+        let pool = Pool::start(Gates, bounds(1, 4)).unwrap();
+        pool.stop_within(3_600 * S);
+    }
+
+    #[test]
     fn the_watch_is_taken_over_by_who_knows_of_something_earlier() {
-        let pool = Pool::start(Gates, Bounds { min: 2, max: 2 }).unwrap();
+        let pool = Pool::start(Gates, bounds(2, 2)).unwrap();
         let often = gate(1, Duration::from_millis(10), false);
         let (open, runs) = (Opens(often.item.open.clone()), often.item.runs.clone());
         pool.set(vec![often]);
