@@ -34,8 +34,6 @@ pub struct FanOut<'a> {
     pub name: &'static str,
     /// Items at the same time, at most.
     pub width: usize,
-    /// An item has this long from its beginning on; the work itself keeps to it.
-    pub each: Duration,
     /// No item is begun after this.
     pub begin_until: Option<Instant>,
     /// No item is begun once this was pulled.
@@ -43,9 +41,9 @@ pub struct FanOut<'a> {
 }
 
 impl FanOut<'_> {
-    /// Calls `work` with each item and its deadline. The results are in the items' order; `None` is an item that was not
+    /// Calls `work` with each item; it must end by a deadline of its own. The results are in the items' order; `None` is an item that was not
     /// begun. A panic of one of them goes on here, after the others have ended.
-    pub fn run<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T, Instant) -> R + Sync) -> Vec<Option<R>> {
+    pub fn run<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {
         self.run_alone(items, |_| None, work)
     }
 
@@ -54,7 +52,7 @@ impl FanOut<'_> {
         &self,
         items: &[T],
         key: impl Fn(&T) -> Option<Key>,
-        work: impl Fn(&T, Instant) -> R + Sync,
+        work: impl Fn(&T) -> R + Sync,
     ) -> Vec<Option<R>> {
         let waiting = items.iter().enumerate().map(|(n, item)| (n, key(item))).collect();
         let round = Round {
@@ -62,7 +60,7 @@ impl FanOut<'_> {
             waiting: Mutex::new(waiting),
             results: Mutex::new(items.iter().map(|_| None).collect()),
             threads: AtomicUsize::new(1),
-            work: |n: usize, until| work(&items[n], until),
+            work: |n: usize| work(&items[n]),
         };
         thread::scope(|scope| round.serve(scope));
         round.results.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -77,11 +75,11 @@ struct Round<'a, R, W> {
     work: W,
 }
 
-impl<R: Send, W: Fn(usize, Instant) -> R + Sync> Round<'_, R, W> {
+impl<R: Send, W: Fn(usize) -> R + Sync> Round<'_, R, W> {
     fn serve<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         while let Some((n, flight)) = self.take() {
             self.hire(scope);
-            let result = (self.work)(n, clock::mono() + self.fan.each);
+            let result = (self.work)(n);
             drop(flight);
             lock(&self.results)[n] = Some(result);
         }
@@ -189,7 +187,6 @@ mod tests {
         FanOut {
             name,
             width,
-            each: Duration::from_secs(60),
             begin_until: None,
             cancel,
         }
@@ -200,7 +197,7 @@ mod tests {
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let items: Vec<usize> = (0..40).collect();
         let cancel = Cancel::new();
-        let squares = fan("test.width", 4, &cancel).run(&items, |n, _| {
+        let squares = fan("test.width", 4, &cancel).run(&items, |n| {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(1));
             now.fetch_sub(1, Ordering::SeqCst);
@@ -208,14 +205,13 @@ mod tests {
         });
         assert_eq!(squares, items.iter().map(|n| Some(n * n)).collect::<Vec<_>>());
         assert!((2..=4).contains(&most.load(Ordering::SeqCst)));
-        assert!(fan("test.none", 4, &cancel).run(&[] as &[u8], |_, _| ()).is_empty());
+        assert!(fan("test.none", 4, &cancel).run(&[] as &[u8], |_| ()).is_empty());
     }
 
     #[test]
     fn nothing_is_begun_once_it_was_cancelled_or_the_time_is_up() {
         let cancel = Cancel::new();
-        let done = fan("test.cancel", 1, &cancel).run(&[1, 2, 3], |n, until| {
-            assert!(until > clock::mono());
+        let done = fan("test.cancel", 1, &cancel).run(&[1, 2, 3], |n| {
             if *n == 2 {
                 cancel.cancel();
             }
@@ -227,7 +223,7 @@ mod tests {
             begin_until: Some(clock::mono()),
             ..fan("test.late", 2, &cancel)
         };
-        assert_eq!(late.run(&[1, 2], |n, _| *n), [None, None]);
+        assert_eq!(late.run(&[1, 2], |n| *n), [None, None]);
     }
 
     #[test]
@@ -237,7 +233,7 @@ mod tests {
         let fan = fan("test.alone", 2, &cancel);
         thread::scope(|scope| {
             scope.spawn(|| {
-                fan.run_alone(&[7], |n| Some((*n, 0)), |_, _| {
+                fan.run_alone(&[7], |n| Some((*n, 0)), |_| {
                     now.fetch_add(1, Ordering::SeqCst);
                     met.wait();
                     while others.load(Ordering::SeqCst) < 2 {
@@ -247,7 +243,7 @@ mod tests {
                 })
             });
             met.wait();
-            let done = fan.run_alone(&[7, 8, 9], |n| Some((*n, 0)), |n, _| match n {
+            let done = fan.run_alone(&[7, 8, 9], |n| Some((*n, 0)), |n| match n {
                 7 => assert_eq!(now.load(Ordering::SeqCst), 0, "beside another"),
                 _ => drop(others.fetch_add(1, Ordering::SeqCst)),
             });
@@ -260,14 +256,14 @@ mod tests {
         let (cancel, done) = (Cancel::new(), AtomicUsize::new(0));
         let fan = fan("test.panic", 2, &cancel);
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            fan.run_alone(&[1, 2, 3, 4], |n| Some((*n, 0)), |n, _| match n {
+            fan.run_alone(&[1, 2, 3, 4], |n| Some((*n, 0)), |n| match n {
                 1 => panic!("on purpose"),
                 _ => drop(done.fetch_add(1, Ordering::SeqCst)),
             })
         }));
         assert!(ran.is_err());
         assert_eq!(done.load(Ordering::SeqCst), 3);
-        assert_eq!(fan.run_alone(&[1], |n| Some((*n, 0)), |n, _| *n), [Some(1)]);
+        assert_eq!(fan.run_alone(&[1], |n| Some((*n, 0)), |n| *n), [Some(1)]);
     }
 
     #[test]

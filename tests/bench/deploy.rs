@@ -9,7 +9,8 @@ mod common;
 
 use common::lab::{add, address, back_end, changes, ended, key, script};
 use common::{Folder, House};
-use lamplighter::base::parallel;
+use lamplighter::base::process::Cancel;
+use lamplighter::schedule::fan_out::FanOut;
 use lamplighter::features::proxy::domains::site::{Site, render};
 use lamplighter::features::proxy::upstreams::model::Target;
 use lamplighter::provision::site::{Apply, Certificate, Nginx, apply};
@@ -247,7 +248,13 @@ impl Playbook {
     fn plain(&self, hosts: &[&str], script: &str) -> Duration {
         let file = self.folder.file("plain.sh", script);
         let began = Instant::now();
-        parallel::map(hosts, WIDTH, |host| {
+        let fan = FanOut {
+            name: "plain",
+            width: WIDTH,
+            begin_until: None,
+            cancel: &Cancel::new(),
+        };
+        fan.run(hosts, |host| {
             let out = self.ssh(host, &file).output().unwrap();
             assert!(out.status.success(), "{host}: {}", common::said(&out));
         });

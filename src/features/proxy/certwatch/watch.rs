@@ -7,18 +7,18 @@ use super::queries::{self, Site};
 use super::settings;
 use crate::app::App;
 use crate::base::clock::{self, Duration, MINUTE, Ms, rfc3339};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::id::{self, Id};
+use crate::base::parallel::lock;
 use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::features::proxy::certificates::{self, life};
 use crate::features::proxy::domains::{self, CertStatus};
+use crate::schedule::fan_out::FanOut;
 use crate::schedule::{Periodic, Work};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
+use std::sync::Mutex;
 
 /// See [`Periodic`].
 pub const PERIODIC: &[Periodic] = &[Periodic {
@@ -87,49 +87,43 @@ fn look_at(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) ->
         return Ok(());
     }
     let trust = app.db.read(trust)?;
-    let begin_until = clock::mono() + begin_max;
-    let next = AtomicUsize::new(0);
-    let (send, looks) = mpsc::channel::<Result<(usize, Seen)>>();
-    thread::scope(|scope| {
-        for _ in 0..sites.len().min(THREADS_MAX) {
-            let (send, sites, next) = (send.clone(), &sites, &next);
-            scope.spawn(move || {
-                while clock::mono() < begin_until && !cancel.is_cancelled() {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(site) = sites.get(n) else { return };
-                    let look = look::look(site, trust).map(|seen| (n, seen));
-                    if send.send(look).is_err() {
-                        return;
-                    }
-                }
-            });
+    let looks = FanOut {
+        name: "certwatch.look",
+        width: THREADS_MAX,
+        begin_until: Some(clock::mono() + begin_max),
+        cancel,
+    };
+    let seen: Mutex<Vec<(&Site, Seen)>> = Mutex::default();
+    let keeping = Mutex::new(());
+    let alone = |site: &Site| Some((site.domain.get(), site.server.get()));
+    let done = looks.run_alone(&sites, alone, |site| {
+        lock(&seen).push((site, look::look(site, trust)?));
+        // What comes while another thread writes goes into its next transaction.
+        match keeping.try_lock() {
+            Ok(_keeping) => keep(app, &seen),
+            Err(_) => Ok(()),
         }
-        drop(send);
-        keep_all(app, &sites, &looks)
-    })
+    });
+    keep(app, &seen)?;
+    done.into_iter().flatten().collect()
 }
 
-fn keep_all(app: &App, sites: &[Site], looks: &mpsc::Receiver<Result<(usize, Seen)>>) -> Result<()> {
-    let mut failed: Option<Error> = None;
-    while let Ok(first) = looks.recv() {
-        // What has come meanwhile goes into the same transaction.
-        let mut done = Vec::new();
-        for look in std::iter::once(first).chain(looks.try_iter()) {
-            match look {
-                Ok(look) => done.push(look),
-                Err(e) => drop(failed.get_or_insert(e)),
-            }
+/// Keeps what was seen so far, and tells the domains.
+fn keep(app: &App, seen: &Mutex<Vec<(&Site, Seen)>>) -> Result<()> {
+    loop {
+        let batch = std::mem::take(&mut *lock(seen));
+        if batch.is_empty() {
+            return Ok(());
         }
         app.db.write(|tx| {
-            let domains: BTreeSet<_> = done.iter().map(|(n, _)| sites[*n].domain.get()).collect();
-            for (n, seen) in &done {
-                queries::put(tx, sites[*n].domain, sites[*n].server, seen)?;
+            for (site, seen) in &batch {
+                queries::put(tx, site.domain, site.server, seen)?;
             }
+            let domains: BTreeSet<_> = batch.iter().map(|(site, _)| site.domain.get()).collect();
             let now = clock::now();
             domains.into_iter().try_for_each(|id| tell(app, tx, Id::new(id), now))
         })?;
     }
-    failed.map_or(Ok(()), Err)
 }
 
 /// Tells a domain what all its sites come to, and the house when its state has changed.

@@ -12,7 +12,6 @@ use crate::base::clock::{self, Ms};
 use crate::base::diff::{Change, diff};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
-use crate::base::parallel;
 use crate::base::process::Cancel;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
@@ -21,6 +20,7 @@ use crate::features::fleet::servers::{
     reach::{SITES_OFF, Way},
 };
 use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
+use crate::schedule::fan_out::FanOut;
 use crate::task::{self, queue};
 
 /// The beat: servers whose time has come.
@@ -29,15 +29,23 @@ pub fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         let minutes = settings::DRIFT_INTERVAL_MIN.number(conn)?;
         sites::due(conn, clock::now() - minutes * 60_000)
     })?;
-    let results = parallel::map(&due, WIDTH, |server| match cancel.is_cancelled() {
-        true => Ok(()),
-        false => look(app, *server, cancel),
-    });
-    results.into_iter().collect()
+    look(app, &due, cancel)
+}
+
+/// Looks at all sites of some servers, at each server alone.
+pub fn look(app: &App, servers: &[Id<id::Server>], cancel: &Cancel) -> Result<()> {
+    let looks = FanOut {
+        name: "domains.drift",
+        width: WIDTH,
+        begin_until: None,
+        cancel,
+    };
+    let results = looks.run_alone(servers, |id| Some((id.get(), 0)), |id| look_at(app, *id, cancel));
+    results.into_iter().flatten().collect()
 }
 
 /// Looks at all sites of one server. That it cannot be reached is for its lamp to tell.
-pub fn look(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
+fn look_at(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
     let rows = app.db.read(|conn| sites::on(conn, server))?;
     let sums: Vec<String> = rows.iter().map(|row| sum(&row.text)).collect();
     let proofs: Vec<Option<Proof>> = rows

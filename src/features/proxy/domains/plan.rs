@@ -12,7 +12,6 @@ use crate::base::diff;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::id::{self, Id};
-use crate::base::parallel;
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
 use crate::base::text;
@@ -25,6 +24,7 @@ use crate::lang::Lang;
 use crate::provision::Report;
 use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
 use crate::provision::steps::failure_of;
+use crate::schedule::fan_out::FanOut;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -365,7 +365,15 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
         }
     }
     let groups: Vec<Vec<(usize, usize)>> = by_server.into_values().collect();
-    let looked = parallel::map(&groups, WIDTH, |sites| {
+    // Each look itself ends when the cord is pulled.
+    let not_cancelled = Cancel::new();
+    let looks = FanOut {
+        name: "domains.plan",
+        width: WIDTH,
+        begin_until: None,
+        cancel: &not_cancelled,
+    };
+    let looked = looks.run(&groups, |sites| {
         let mut refused: Option<Error> = None;
         let look = |&(w, s): &(usize, usize)| {
             let wish = &wishes[w];
@@ -385,7 +393,7 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
         };
         sites.iter().map(look).collect::<Vec<_>>()
     });
-    let mut looked: BTreeMap<(usize, usize), ServerPlan> = looked.into_iter().flatten().collect();
+    let mut looked: BTreeMap<(usize, usize), ServerPlan> = looked.into_iter().flatten().flatten().collect();
     let servers: Vec<Vec<ServerPlan>> = (0..wishes.len())
         .map(|w| {
             let sites = 0..wishes[w].sites.len();
@@ -396,7 +404,7 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
         .collect();
     let issues = |servers: &[ServerPlan]| servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
     let pairs: Vec<_> = wishes.iter().zip(&servers).collect();
-    let asked = parallel::map(&pairs, WIDTH, |(wish, servers)| match in_time(until) {
+    let asked = looks.run(&pairs, |(wish, servers)| match in_time(until) {
         Ok(()) => before(app, wish, issues(servers), cancel),
         Err(e) => (None, vec![Fault::new(Level::Warn, e.code, e.say)]),
     });
@@ -407,7 +415,7 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
         faults,
         servers,
     };
-    asked.into_iter().zip(servers).map(plan).collect()
+    asked.into_iter().flatten().zip(servers).map(plan).collect()
 }
 
 /// A server that cannot be reached is left out where another one can be.

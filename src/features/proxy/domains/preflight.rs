@@ -18,6 +18,7 @@ use crate::lang::{Lang, words};
 use crate::net::dns::{self, Addresses, Authorities, Caa, Failure, Fault, Resolver};
 use crate::net::names::{self, Answer};
 use crate::net::policy::Policy;
+use crate::schedule::fan_out::both;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -170,14 +171,8 @@ pub fn look(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Repo
     let until = clock::mono() + LOOK;
     let resolver = || resolver(&servers, until, cancel);
     // Both at once: a person waits for them.
-    let (addresses, authorities) = std::thread::scope(|scope| {
-        let authorities = scope.spawn(|| resolver().authorities(name));
-        let addresses = resolver().addresses(name);
-        match authorities.join() {
-            Ok(authorities) => (addresses, authorities),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    });
+    let authorities = || resolver().authorities(name);
+    let (authorities, addresses) = both("preflight", authorities, || resolver().addresses(name));
     judge(&Seen {
         name,
         expected,

@@ -9,14 +9,15 @@ use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
-use crate::base::parallel::{self, lock};
-use crate::base::process::Cancel;
+use crate::base::parallel::lock;
+use crate::base::process::{self, Cancel};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::features::fleet::servers::reach::Way;
 use crate::features::fleet::servers::{self, Server, tasks::tell};
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
 use crate::provision::{self, Recipe, Report, recipes};
+use crate::schedule::fan_out::FanOut;
 use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome};
@@ -264,14 +265,14 @@ impl<'a> Deploy<'a> {
         if wanted.len() < 2 {
             return Ok((wanted.to_vec(), Vec::new()));
         }
-        let knocked = parallel::map(wanted, WIDTH, |(_, server)| {
+        let knocked = self.fan_out().run(wanted, |(_, server)| {
             let nothing = remote::sums(&[])?;
             self.way(server)?
                 .run(self.run.app, &nothing, self.run.cancel, &mut |_| ())
         });
         let (mut there, mut missing) = (Vec::new(), Vec::new());
         for (site, knocked) in wanted.iter().zip(knocked) {
-            match knocked {
+            match knocked.unwrap_or_else(|| Err(process::cancelled())) {
                 Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => missing.push((*site, e)),
                 // What else is wrong there its own work will say.
                 _ => there.push(*site),
@@ -388,11 +389,20 @@ impl<'a> Deploy<'a> {
         Ok(())
     }
 
+    fn fan_out(&self) -> FanOut<'_> {
+        FanOut {
+            name: "domains.deploy",
+            width: WIDTH,
+            begin_until: None,
+            cancel: self.run.cancel,
+        }
+    }
+
     /// Does the work on several servers, a few at a time. After the first failure no further one is begun.
     fn all(&self, sites: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
         let red = AtomicBool::new(false);
-        let results = parallel::map(sites, WIDTH, |(row, server)| {
-            if red.load(Ordering::SeqCst) || self.run.cancel.is_cancelled() {
+        let results = self.fan_out().run(sites, |(row, server)| {
+            if red.load(Ordering::SeqCst) {
                 return None;
             }
             let result = work(self, row, server).map_err(|e| self.failed(row, server, e));
@@ -401,13 +411,14 @@ impl<'a> Deploy<'a> {
             }
             Some(result)
         });
+        let results: Vec<_> = results.into_iter().map(Option::flatten).collect();
         let left = results.iter().filter(|r| r.is_none()).count();
         let mut changed = 0;
         for result in results.into_iter().flatten() {
             changed += result.map_err(|e| self.told(e, left))?;
         }
         match self.run.cancel.is_cancelled() && left > 0 {
-            true => Err(crate::base::process::cancelled()),
+            true => Err(process::cancelled()),
             false => Ok(changed),
         }
     }

@@ -5,13 +5,14 @@ use super::look::{look, silent_resolvers};
 use super::settings;
 use super::{queries, weigh};
 use crate::app::App;
-use crate::base::clock::{self, DAY, Duration, MINUTE, Ms};
+use crate::base::clock::{self, DAY, Duration, Instant, MINUTE, Ms};
 use crate::base::error::Result;
+use crate::base::log;
 use crate::base::process::Cancel;
-use crate::base::{log, parallel};
 use crate::features::house::events;
 use crate::features::proxy::domains::{self, Domain, preflight};
 use crate::net::dns::Resolver;
+use crate::schedule::fan_out::FanOut;
 use crate::schedule::{Periodic, Work};
 
 pub const PERIODIC: &[Periodic] = &[
@@ -32,7 +33,7 @@ pub const PERIODIC: &[Periodic] = &[
 ];
 
 /// Looks at the same time. They wait nearly all the time, and name servers do not like a crowd.
-pub const THREADS_MAX: usize = 8;
+const THREADS_MAX: usize = 8;
 /// A look that takes longer has failed: the name, the zone above it, two servers, twice.
 pub const LOOK_MAX: Duration = Duration::from_secs(20);
 /// No look begins later in a beat, so that the next beat is not late.
@@ -68,11 +69,8 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&servers, cancel).is_some() {
         return Ok(());
     }
-    let begin_until = clock::mono() + BEGIN_MAX;
-    parallel::map(&due, THREADS_MAX, |(_, domain)| {
-        if clock::mono() >= begin_until || cancel.is_cancelled() {
-            return;
-        }
+    let looks = looks(Some(clock::mono() + BEGIN_MAX), cancel);
+    looks.run_alone(&due, |(_, domain)| Some((domain.id.get(), 0)), |(_, domain)| {
         let resolver = Resolver {
             servers: servers.clone(),
             until: clock::mono() + LOOK_MAX,
@@ -91,6 +89,16 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Looks at domains, each of them alone; none begins after `begin_until`.
+pub fn looks(begin_until: Option<Instant>, cancel: &Cancel) -> FanOut<'_> {
+    FanOut {
+        name: "nswatch.look",
+        width: THREADS_MAX,
+        begin_until,
+        cancel,
+    }
 }
 
 /// How many are looked at in one beat: twice what the interval needs, so that those added at the same time spread over

@@ -7,12 +7,12 @@ use crate::app::App;
 use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
-use crate::base::parallel;
 use crate::base::process::{self, Cancel};
 use crate::features::proxy::domains::preflight::{self, Report, Verdict};
 use crate::features::proxy::domains::{self, Domain};
 use crate::lang::{Lang, words};
 use crate::net::dns::Resolver;
+use crate::schedule::fan_out::both;
 
 /// What was seen.
 pub struct Verified {
@@ -78,6 +78,15 @@ impl Verified {
 /// six seconds more to hear whether our own name servers say anything at all. Error `not_in_time`: the time
 /// for all of them was over before it was up for this one, so nothing is known and nothing is kept.
 pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified> {
+    verify_all(app, &[id], until).remove(0).1
+}
+
+fn not_in_time() -> Error {
+    let say = "There was no time left to look at this domain. Look at fewer at once, or again.";
+    Error::new(Kind::Timeout, "not_in_time", say)
+}
+
+fn verify_now(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified> {
     let domain = app.db.read(|conn| domains::get(conn, id))?;
     let cancel = Cancel::new();
     let servers = preflight::name_servers(app)?;
@@ -88,17 +97,14 @@ pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
         until: look_until,
         cancel: &cancel,
     };
-    let (seen, addresses) = std::thread::scope(|scope| {
-        let seen = scope.spawn(|| look(&resolver, name, &domain.fields.ns_policy));
-        let addresses = preflight::expected(app, &domain.fields.server_ids)
-            .and_then(|expected| preflight::look_at_addresses(&servers, name, &expected, look_until, &cancel));
-        (seen.join(), addresses)
+    let seen = || look(&resolver, name, &domain.fields.ns_policy);
+    let (seen, addresses) = both("nswatch.verify", seen, || {
+        let expected = preflight::expected(app, &domain.fields.server_ids)?;
+        preflight::look_at_addresses(&servers, name, &expected, look_until, &cancel)
     });
-    let seen = seen.map_err(|_| Error::internal("a look panicked"))?;
     let look = seen.ok_or_else(process::cancelled)?;
     if look.state == State::Error && clock::mono() >= until {
-        let say = "There was no time left to look at this domain. Look at fewer at once, or again.";
-        return Err(Error::new(Kind::Timeout, "not_in_time", say));
+        return Err(not_in_time());
     }
     weigh(app, &resolver, &domain, &look)?;
     Ok(Verified {
@@ -110,5 +116,9 @@ pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
 
 /// The same for several, in the order of `ids`.
 pub fn verify_all(app: &App, ids: &[Id<id::Domain>], until: Instant) -> Vec<(Id<id::Domain>, Result<Verified>)> {
-    parallel::map(ids, periodic::THREADS_MAX, |id| (*id, verify(app, *id, until)))
+    let cancel = Cancel::new();
+    let looks = periodic::looks(Some(until), &cancel);
+    let done = looks.run_alone(ids, |id| Some((id.get(), 0)), |id| verify_now(app, *id, until));
+    let done = done.into_iter().map(|done| done.unwrap_or_else(|| Err(not_in_time())));
+    ids.iter().copied().zip(done).collect()
 }

@@ -17,6 +17,7 @@ use crate::features::fleet::metrics;
 use crate::features::fleet::servers::tasks::DEPLOY_PROXY;
 use crate::features::proxy::certificates;
 use crate::features::proxy::domains::{self, drift, sites, tasks};
+use crate::schedule::fan_out::FanOut;
 use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
 use crate::schedule::service::Service;
 use crate::task::queue;
@@ -136,14 +137,21 @@ impl Work for Looking {
 pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
     let stops = Stop::of(&sites)?;
-    let seen = parallel::map(&stops, WIDTH, |stop| {
+    let cancel = Cancel::new();
+    let looks = FanOut {
+        name: "sitewatch.look",
+        width: WIDTH,
+        begin_until: None,
+        cancel: &cancel,
+    };
+    let seen = looks.run(&stops, |stop| {
         let seen = look::look(&mut stop.clone());
         if seen.iter().any(|s| s.code.wants_inside()) {
-            drift::look(app, stop.server, &Cancel::new())?;
+            drift::look(app, &[stop.server], &cancel)?;
         }
         Ok(seen)
     });
-    let seen: Vec<Vec<Seen>> = seen.into_iter().collect::<Result<_>>()?;
+    let seen: Vec<Vec<Seen>> = seen.into_iter().flatten().collect::<Result<_>>()?;
     keep(app, &seen.concat())?;
     Ok(!sites.is_empty())
 }

@@ -1,5 +1,5 @@
-//! The threads that send. One looks what is due; each endpoint that has something gets a thread of its own as long as it
-//! has. So a receiver that hangs costs itself its time and nobody else anything; idle endpoints cost nothing.
+//! What sends. One thread looks what is due and has a pool send it, an endpoint at a time. A receiver that hangs costs
+//! itself its time, and from then on waits for its like: the others find half of the pool's threads free.
 
 use super::channel::{Channel, Outcome, Sending, text_of};
 use super::model::Row;
@@ -18,11 +18,12 @@ use crate::base::text::{base64, one_line};
 use crate::base::{log, random};
 use crate::db::Conn;
 use crate::net::policy::Policy;
+use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
 use crate::schedule::service::Service;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 /// A lost wake-up costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -31,70 +32,77 @@ const STOP_MAX: Duration = Duration::from_secs(8);
 /// Bytes of a receiver's words that are kept.
 const ANSWER_MAX: usize = 500;
 
-/// The sending threads. The environment's endpoint is made before, if it asks for one.
+/// What looks for messages and has them sent. The environment's endpoint is made before, if it asks for one.
 pub const SERVICES: &[Service] = &[Service {
     name: "notifications.send",
     every: LOOK_AGAIN,
     prepare: super::seed,
     run: |run| {
-        let senders = Senders(Arc::default());
+        let sender = Sender {
+            app: run.app.clone(),
+            stop: AtomicBool::new(false),
+            fault: Mutex::default(),
+        };
+        let pool = Pool::start(sender, THREADS)?;
+        let mut known = Vec::new();
         run.rounds(&run.app.wakes.messages, || {
-            let next = start_due(run.app, &senders.0)?;
-            senders.0.fault().clone().map_or(Ok(()), Err)?;
+            let next = send_due(&pool, &mut known)?;
+            lock(&pool.work().fault).clone().map_or(Ok(()), Err)?;
             Ok(next.map(|at| Duration::from_millis((at - clock::now()).max(1) as u64)))
         });
+        // No further attempt is begun; those that run have a while to end.
+        pool.work().stop.store(true, Ordering::SeqCst);
+        pool.stop_within(STOP_MAX);
         Ok(())
     },
 }];
 
-/// The threads of endpoints. Its end begins no further attempt and waits a while for those that run: whoever comes after
-/// must not take what is being sent for lost.
-struct Senders(Arc<Shared>);
+/// Endpoints that are sent to at the same time.
+const THREADS: Bounds = Bounds { min: 1, max: 64 };
+/// Who holds a thread longer waits for his like.
+const SLOW: Duration = Duration::from_millis(1_500);
+/// An endpoint is sent to when it has something, and looked at this often in case that was missed.
+const EVERY: Duration = Duration::from_secs(3_600);
 
-impl Drop for Senders {
-    fn drop(&mut self) {
-        self.0.stop.store(true, Ordering::SeqCst);
-        let until = clock::mono() + STOP_MAX;
-        while !self.0.busy().is_empty() && clock::mono() < until {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-#[derive(Default)]
-struct Shared {
+struct Sender {
+    app: Arc<App>,
     stop: AtomicBool,
-    /// Endpoints that have a thread now.
-    busy: Mutex<HashSet<i64>>,
-    /// Why a thread could not send what is due; not what a receiver said.
+    /// Why something could not be sent that is due; not what a receiver said.
     fault: Mutex<Option<Error>>,
 }
 
-impl Shared {
-    fn busy(&self) -> MutexGuard<'_, HashSet<i64>> {
-        lock(&self.busy)
+impl Work for Sender {
+    type Item = Id<id::Endpoint>;
+    type Done = ();
+    /// Mail and web with TLS.
+    const STACK: usize = 1 << 20;
+
+    fn run(&self, endpoint: &mut Id<id::Endpoint>) -> ((), Next) {
+        let begun = clock::mono();
+        self.serve(*endpoint);
+        let next = Next {
+            slow: begun.elapsed() >= SLOW,
+            ..Next::default()
+        };
+        ((), next)
     }
 
-    fn fault(&self) -> MutexGuard<'_, Option<Error>> {
-        lock(&self.fault)
-    }
-
-    fn stops(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
+    fn done(&self, _: Vec<()>) {}
 }
 
-/// Starts a thread for each endpoint that has something due and none yet; when the next one will have.
-fn start_due(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
+/// Has the pool send to each endpoint that has something due; when the next one will have.
+fn send_due(pool: &Pool<Sender>, known: &mut Vec<Id<id::Endpoint>>) -> Result<Option<Ms>> {
+    let app = &pool.work().app;
     let now = clock::now();
-    let (lost, (due, next)) = app.db.read(|conn| {
-        // Asked first: a thread that claims now is busy before it does.
-        let lost = queries::lost(conn, |id| shared.busy().contains(&id))?;
-        Ok((lost, queries::due(conn, now)?))
+    let (endpoints, lost, (due, next)) = app.db.read(|conn| {
+        // Asked first: who claims now runs before he does.
+        let lost = queries::lost(conn, |id| pool.is_running(id))?;
+        let endpoints: Vec<_> = queries::all(conn)?.into_iter().map(|e| e.id).collect();
+        Ok((endpoints, lost, queries::due(conn, now)?))
     })?;
     if !lost.is_empty() {
         app.db.write_reserved(|tx| {
-            let still = queries::lost(tx, |id| shared.busy().contains(&id))?;
+            let still = queries::lost(tx, |id| pool.is_running(id))?;
             for row in still.iter().filter(|row| lost.contains(row)) {
                 let why = "Lamplighter stopped while this was being sent; it may come twice.";
                 queries::put_back(tx, *row, now, why)?;
@@ -103,44 +111,41 @@ fn start_due(app: &Arc<App>, shared: &Arc<Shared>) -> Result<Option<Ms>> {
         })?;
         app.wakes.messages.ring();
     }
+    if *known != endpoints {
+        let entry = |id: &Id<id::Endpoint>| Entry {
+            key: id.get(),
+            revision: 1,
+            every: EVERY,
+            item: *id,
+        };
+        pool.set(endpoints.iter().map(entry).collect());
+        *known = endpoints;
+    }
     if due.is_empty() {
-        *shared.fault() = None; // what could not be sent is gone
+        *lock(&pool.work().fault) = None; // what could not be sent is gone
     }
-    for id in due {
-        if shared.busy().insert(id.get()) {
-            let (inside, state, wake) = (app.clone(), shared.clone(), app.wakes.messages.clone());
-            let started = std::thread::Builder::new()
-                .name(format!("message-{id}"))
-                .spawn(move || {
-                    serve(&inside, &state, id);
-                    drop(inside); // who waits for us to stop tidies up after the house
-                    state.busy().remove(&id.get());
-                    wake.ring(); // there may be something since the last look
-                });
-            if let Err(e) = started {
-                shared.busy().remove(&id.get());
-                return Err(e.into());
-            }
-        }
-    }
+    pool.run_soon(due.into_iter().map(Id::get));
     Ok(next)
 }
 
-/// Sends what an endpoint has due, one after the other, and ends.
-fn serve(app: &App, shared: &Shared, id: Id<id::Endpoint>) {
-    let all = || -> Result<()> {
-        while !shared.stops() && send_next(app, id)? {}
-        Ok(())
-    };
-    let ended = catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| Err(Error::internal("a sender panicked")));
-    *shared.fault() = ended.as_ref().err().cloned();
-    if let Err(e) = &ended {
-        log::error(
-            "notifications",
-            "messages wait",
-            &[("endpoint", &id.to_string()), ("error", &e.to_string())],
-        );
-        std::thread::sleep(Duration::from_secs(1)); // a full disk is not full a thousand times a second
+impl Sender {
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Sends what an endpoint has due, one after the other, and ends.
+    fn serve(&self, id: Id<id::Endpoint>) {
+        let all = || -> Result<()> {
+            while !self.stops() && send_next(&self.app, id)? {}
+            Ok(())
+        };
+        let ended = catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| Err(Error::internal("a sender panicked")));
+        *lock(&self.fault) = ended.as_ref().err().cloned();
+        if let Err(e) = &ended {
+            let fields = [("endpoint", id.to_string()), ("error", e.to_string())];
+            let fields = fields.each_ref().map(|(key, text)| (*key, text.as_str()));
+            log::error("notifications", "messages wait", &fields);
+        }
     }
 }
 
