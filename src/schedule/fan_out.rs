@@ -4,10 +4,10 @@
 //! after they have ended, never beside them.
 
 use crate::base::clock::{self, Duration, Instant};
+use crate::base::log;
 use crate::base::parallel::lock;
 use crate::base::places::Places;
 use crate::base::process::Cancel;
-use crate::base::log;
 use std::collections::{HashSet, VecDeque};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,16 +43,16 @@ pub struct FanOut<'a> {
 impl FanOut<'_> {
     /// Calls `work` with each item; it must end by a deadline of its own. The results are in the items' order; `None` is an item that was not
     /// begun. A panic of one of them goes on here, after the others have ended.
-    pub fn run<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {
+    pub fn run<'t, T: Sync, R: Send>(&self, items: &'t [T], work: impl Fn(&'t T) -> R + Sync) -> Vec<Option<R>> {
         self.run_alone(items, |_| None, work)
     }
 
     /// As [`FanOut::run`]; an item whose key is being worked on anywhere in this process has its turn after that.
-    pub fn run_alone<T: Sync, R: Send>(
+    pub fn run_alone<'t, T: Sync, R: Send>(
         &self,
-        items: &[T],
+        items: &'t [T],
         key: impl Fn(&T) -> Option<Key>,
-        work: impl Fn(&T) -> R + Sync,
+        work: impl Fn(&'t T) -> R + Sync,
     ) -> Vec<Option<R>> {
         let waiting = items.iter().enumerate().map(|(n, item)| (n, key(item))).collect();
         let round = Round {
@@ -116,7 +116,10 @@ impl<R: Send, W: Fn(usize) -> R + Sync> Round<'_, R, W> {
         let width = self.fan.width;
         let one_more = |n| (n < width).then_some(n + 1);
         if lock(&self.waiting).is_empty()
-            || self.threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_err()
+            || self
+                .threads
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+                .is_err()
         {
             return;
         }
@@ -124,11 +127,13 @@ impl<R: Send, W: Fn(usize) -> R + Sync> Round<'_, R, W> {
             self.threads.fetch_sub(1, Ordering::SeqCst); // asked for again with the next item
             return;
         };
-        let started = thread::Builder::new().name(self.fan.name.into()).spawn_scoped(scope, move || {
-            let _place = place;
-            self.serve(scope);
-            self.threads.fetch_sub(1, Ordering::SeqCst);
-        });
+        let started = thread::Builder::new()
+            .name(self.fan.name.into())
+            .spawn_scoped(scope, move || {
+                let _place = place;
+                self.serve(scope);
+                self.threads.fetch_sub(1, Ordering::SeqCst);
+            });
         if let Err(e) = started {
             log::warning("fan-out", "no further thread", &[("error", &e.to_string())]);
             self.threads.fetch_sub(1, Ordering::SeqCst);
@@ -233,20 +238,28 @@ mod tests {
         let fan = fan("test.alone", 2, &cancel);
         thread::scope(|scope| {
             scope.spawn(|| {
-                fan.run_alone(&[7], |n| Some((*n, 0)), |_| {
-                    now.fetch_add(1, Ordering::SeqCst);
-                    met.wait();
-                    while others.load(Ordering::SeqCst) < 2 {
-                        thread::sleep(Duration::from_millis(1));
-                    }
-                    now.fetch_sub(1, Ordering::SeqCst);
-                })
+                fan.run_alone(
+                    &[7],
+                    |n| Some((*n, 0)),
+                    |_| {
+                        now.fetch_add(1, Ordering::SeqCst);
+                        met.wait();
+                        while others.load(Ordering::SeqCst) < 2 {
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    },
+                )
             });
             met.wait();
-            let done = fan.run_alone(&[7, 8, 9], |n| Some((*n, 0)), |n| match n {
-                7 => assert_eq!(now.load(Ordering::SeqCst), 0, "beside another"),
-                _ => drop(others.fetch_add(1, Ordering::SeqCst)),
-            });
+            let done = fan.run_alone(
+                &[7, 8, 9],
+                |n| Some((*n, 0)),
+                |n| match n {
+                    7 => assert_eq!(now.load(Ordering::SeqCst), 0, "beside another"),
+                    _ => drop(others.fetch_add(1, Ordering::SeqCst)),
+                },
+            );
             assert_eq!(done, [Some(()), Some(()), Some(())]);
         });
     }
@@ -256,10 +269,14 @@ mod tests {
         let (cancel, done) = (Cancel::new(), AtomicUsize::new(0));
         let fan = fan("test.panic", 2, &cancel);
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            fan.run_alone(&[1, 2, 3, 4], |n| Some((*n, 0)), |n| match n {
-                1 => panic!("on purpose"),
-                _ => drop(done.fetch_add(1, Ordering::SeqCst)),
-            })
+            fan.run_alone(
+                &[1, 2, 3, 4],
+                |n| Some((*n, 0)),
+                |n| match n {
+                    1 => panic!("on purpose"),
+                    _ => drop(done.fetch_add(1, Ordering::SeqCst)),
+                },
+            )
         }));
         assert!(ran.is_err());
         assert_eq!(done.load(Ordering::SeqCst), 3);
@@ -273,6 +290,12 @@ mod tests {
             met.wait();
             1
         };
-        assert_eq!(both("test.both", one, || { met.wait(); 2 }), (1, 2));
+        assert_eq!(
+            both("test.both", one, || {
+                met.wait();
+                2
+            }),
+            (1, 2)
+        );
     }
 }

@@ -70,24 +70,28 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         return Ok(());
     }
     let looks = looks(Some(clock::mono() + BEGIN_MAX), cancel);
-    looks.run_alone(&due, |(_, domain)| Some((domain.id.get(), 0)), |(_, domain)| {
-        let resolver = Resolver {
-            servers: servers.clone(),
-            until: clock::mono() + LOOK_MAX,
-            cancel,
-        };
-        let name = domain.fields.domain.ascii();
-        let Some(seen) = look(&resolver, name, &domain.fields.ns_policy) else {
-            return;
-        };
-        if let Err(e) = weigh(app, &resolver, domain, &seen) {
-            log::error(
-                "nswatch",
-                "a look could not be kept",
-                &[("domain", name), ("error", &e.to_string())],
-            );
-        }
-    });
+    looks.run_alone(
+        &due,
+        |(_, domain)| Some((domain.id.get(), 0)),
+        |(_, domain)| {
+            let resolver = Resolver {
+                servers: servers.clone(),
+                until: clock::mono() + LOOK_MAX,
+                cancel,
+            };
+            let name = domain.fields.domain.ascii();
+            let Some(seen) = look(&resolver, name, &domain.fields.ns_policy) else {
+                return;
+            };
+            if let Err(e) = weigh(app, &resolver, domain, &seen) {
+                log::error(
+                    "nswatch",
+                    "a look could not be kept",
+                    &[("domain", name), ("error", &e.to_string())],
+                );
+            }
+        },
+    );
     Ok(())
 }
 
