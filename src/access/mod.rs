@@ -3,11 +3,13 @@
 
 pub mod right;
 mod queries;
+pub mod scope;
 pub mod session;
 pub mod token;
 pub mod device;
 pub mod throttle;
 pub mod standing;
+pub mod allowed;
 pub mod weak;
 
 use crate::audit::By;
@@ -16,7 +18,9 @@ use crate::base::host;
 use crate::base::id::{Id, User};
 use crate::base::random;
 use crate::db::{Conn, Db, Tx};
+pub use allowed::Allowed;
 pub use right::{Right, Role};
+pub use scope::{Grants, Place};
 pub use standing::Standing;
 
 /// Somebody who has proved who they are, as it was at that moment. Not `Debug`: the session's CSRF token is in it.
@@ -31,6 +35,8 @@ pub struct Actor {
     client_request_id: String,
     csrf: Option<String>,
     proof: Proof,
+    /// `None`: all rights of the role, everywhere.
+    grants: Option<Grants>,
 }
 
 /// By what they have proved it.
@@ -66,9 +72,30 @@ impl Actor {
         self.csrf.as_deref()
     }
 
-    /// May they do that? Error: `forbidden`.
+    /// The same one with these rights of theirs and no more: as a token of theirs that was given these.
+    pub fn limited_to(self, grants: Grants) -> Actor {
+        let grants = Some(grants);
+        Actor { grants, ..self }
+    }
+
+    /// Where does the thing stand that they ask about? Only looked up for who does not have all rights of their role.
+    pub fn place(&self, look_up: impl FnOnce() -> Result<Place>) -> Result<Place> {
+        match self.grants {
+            Some(_) => look_up(),
+            None => Ok(Place::Everywhere),
+        }
+    }
+
+    /// May they do that, wherever it is? Error: `forbidden`.
     pub fn may(&self, right: Right) -> Result<()> {
-        if self.role.may(right) {
+        self.may_at(right, &Place::Everywhere)
+    }
+
+    /// May they do that to what stands at `place`? Error: `forbidden`.
+    pub fn may_at(&self, right: Right, place: &Place) -> Result<()> {
+        let needs_grant = matches!(right, Right::May(..));
+        let is_granted = (self.grants.as_ref()).is_none_or(|grants| !needs_grant || grants.hold(right, place));
+        if self.role.may(right) && is_granted {
             return Ok(());
         }
         let say = format!("The role {} may not do this. Ask an administrator.", self.role.name());
@@ -149,6 +176,7 @@ impl Account {
             client_request_id: from.client_request_id.into(),
             csrf,
             proof,
+            grants: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! enabled, does its role still have the right? What this process has changed counts at once, what another has (the
 //! command line) within [`Standing::EVERY`].
 
-use super::{Actor, Right, token};
+use super::{Actor, Place, Right, token};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::Result;
 use crate::db::Db;
@@ -16,6 +16,7 @@ pub struct Standing {
     changed: Wake,
     actor: Actor,
     right: Right,
+    place: Place,
     /// The count of `changed`, and when it was asked last.
     asked: (u64, Instant),
 }
@@ -25,14 +26,15 @@ impl Standing {
     /// of a core.
     pub const EVERY: Duration = Duration::from_secs(1);
 
-    /// Of one whom the guard has let through to something that asks for `right`. `changed` is rung when this process has
+    /// Of one whom the guard has let through to something that asks for `right` at `place`. `changed` is rung when this process has
     /// ended a session or changed an account.
-    pub fn new(db: &Arc<Db>, changed: &Wake, actor: &Actor, right: Right) -> Standing {
+    pub fn new(db: &Arc<Db>, changed: &Wake, actor: &Actor, right: Right, place: Place) -> Standing {
         Standing {
             db: Arc::clone(db),
             changed: changed.clone(),
             actor: actor.clone(),
             right,
+            place,
             // What happened between the guard's look and now is seen at the first asking.
             asked: (changed.count().wrapping_sub(1), clock::mono()),
         }
@@ -49,7 +51,7 @@ impl Standing {
         let now = (self.changed.count(), clock::mono());
         if self.asked.0 != now.0 || now.1.saturating_duration_since(self.asked.1) >= Standing::EVERY {
             self.actor = self.actor.again(&self.db)?.ok_or_else(token::unauthorized)?;
-            self.actor.may(self.right)?;
+            self.actor.may_at(self.right, &self.place)?;
             self.asked = now;
         }
         Ok(&self.actor)
@@ -89,7 +91,7 @@ pub(crate) mod tests {
         ] {
             let _ = std::fs::remove_file(file); // the open one goes on
         }
-        Standing::new(&db, &Wake::new(), &actor, may(Read, Events))
+        Standing::new(&db, &Wake::new(), &actor, may(Read, Events), Place::Everywhere)
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who is asking, is it really them, may they: in that order, and nowhere else.
+//! Who is asking, and is it really them? Whether they may is asked next, by [`Ctx::new`](super::route::Ctx::new): in that
+//! order, and nowhere else.
 //!
 //! A browser sends its cookie with every request, also with one that another site made it send. So whatever changes
 //! something needs, with a cookie: a same-origin request by `Sec-Fetch-Site` (or `Origin`), and the session's CSRF token.
@@ -27,8 +28,9 @@ pub fn device_cookie_name(tls: bool) -> &'static str {
     }
 }
 
-/// Lets the request through, or says why not. `None` is somebody who is not signed in, on a public route.
-pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>> {
+/// Who asks for something that takes this right. `None` is somebody who is not signed in. Errors: `unauthorized` for a
+/// token that is not good, unless anybody may; `cross_site`, `csrf`.
+pub fn authenticate(app: &App, request: &Request, right: Right) -> Result<Option<Actor>> {
     let actor = match identify(app, request) {
         // Who renews an expired token often still sends it along.
         Err(e) if right == Right::Public && e.kind == Kind::Unauthorized => None,
@@ -39,11 +41,6 @@ pub fn admit(app: &App, request: &Request, right: Right) -> Result<Option<Actor>
         if let Some(csrf) = actor.as_ref().and_then(Actor::csrf) {
             check_csrf(request, csrf)?;
         }
-    }
-    match &actor {
-        Some(actor) => actor.may(right)?,
-        None if right == Right::Public => {}
-        None => return Err(token::unauthorized()),
     }
     Ok(actor)
 }

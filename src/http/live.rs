@@ -75,9 +75,8 @@ impl LiveQuery {
             let say = "This answer cannot be watched. Ask for it when you need it.";
             return Err(Error::new(Kind::Invalid, "not_live", say));
         }
-        by.may(found.route.right)?;
         let handler = found.route.handler;
-        let reply = handler(&Ctx::new(&self.web, &self.request, found, Some(by.clone())))?;
+        let reply = handler(&Ctx::new(&self.web, &self.request, found, Some(by.clone()))?)?;
         self.versions = versions;
         self.pending = self.known.changes(&reply.body)?;
         Ok(())

@@ -8,11 +8,13 @@ use super::response_cache::ResponseCache;
 use super::route_metrics::{RouteCounts, RouteMetrics};
 use super::sse::{Source, Streams};
 use super::view::{Nav, View};
-use crate::access::{Actor, Right, Standing, token};
+use crate::access::right::{IsNoun, IsVerb};
+use crate::access::{Actor, Allowed, Place, Right, Standing, token};
 use crate::app::App;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::Id;
+use crate::db::Conn;
 use crate::lang::Lang;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -25,6 +27,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may.
     pub right: Right,
+    /// Where that stands which the right is asked about, by the pattern's first number. Everywhere, if not said otherwise.
+    pub place: fn(&Conn, i64) -> Result<Place>,
     /// What answers.
     pub handler: fn(&Ctx) -> Result<Reply>,
     /// May the answer be watched ([`super::live`])?
@@ -36,6 +40,11 @@ impl Route {
     pub const fn live(self) -> Route {
         Route { live: true, ..self }
     }
+
+    /// The same, for a thing that stands somewhere: open to who has the right there only.
+    pub const fn at(self, place: fn(&Conn, i64) -> Result<Place>) -> Route {
+        Route { place, ..self }
+    }
 }
 
 /// Shorthand for a row.
@@ -44,6 +53,7 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         method,
         path,
         right,
+        place: Place::everywhere,
         handler,
         live: false,
     }
@@ -97,20 +107,37 @@ pub struct Ctx<'a> {
     /// Values of the pattern's names, in order.
     pub args: Vec<&'a str>,
     right: Right,
+    place: Place,
     actor: Option<Actor>,
 }
 
 impl<'a> Ctx<'a> {
-    /// Put together after the guard has let the request through.
-    pub fn new(web: &'a Arc<Web>, request: &'a Request, found: Found<'_, 'a>, actor: Option<Actor>) -> Ctx<'a> {
-        Ctx {
+    /// Of one who may. Errors: `unauthorized`, `forbidden`.
+    pub fn new(web: &'a Arc<Web>, request: &'a Request, found: Found<'_, 'a>, actor: Option<Actor>) -> Result<Ctx<'a>> {
+        let route = found.route;
+        let id = found
+            .args
+            .first()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default();
+        let place = match &actor {
+            Some(actor) => actor.place(|| web.app.db.read(|conn| (route.place)(conn, id)))?,
+            None => Place::Everywhere,
+        };
+        match &actor {
+            Some(actor) => actor.may_at(route.right, &place)?,
+            None if route.right == Right::Public => {}
+            None => return Err(token::unauthorized()),
+        }
+        Ok(Ctx {
             app: &web.app,
             web,
             request,
             args: found.args,
-            right: found.route.right,
+            right: route.right,
+            place,
             actor,
-        }
+        })
     }
 
     /// Does what asks other machines on a thread of its own, and waits for it. Error: `outbound_busy` without a free place,
@@ -146,10 +173,21 @@ impl<'a> Ctx<'a> {
         self.actor.as_ref().ok_or_else(token::unauthorized)
     }
 
+    /// Who asks, if they may do this to what the request is about. Error: `forbidden`.
+    pub fn allowed<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N) -> Result<Allowed<'_, V, N>> {
+        self.actor()?.allowed(verb, noun, &self.place)
+    }
+
     /// Who asks, to be asked again by what takes long.
     pub fn standing(&self) -> Result<Standing> {
         let changed = &self.app.wakes.access;
-        Ok(Standing::new(&self.app.db, changed, self.actor()?, self.right))
+        Ok(Standing::new(
+            &self.app.db,
+            changed,
+            self.actor()?,
+            self.right,
+            self.place.clone(),
+        ))
     }
 
     /// Answers with a live stream, for as long as who asks is signed in and may see it.

@@ -1,7 +1,7 @@
 //! Somebody who is signed in, for tests of the edge alone: with a database of their own.
 
 use lamplighter::access::right::{Events, Read, may};
-use lamplighter::access::{Actor, Origin, SignIn, Standing, account, session};
+use lamplighter::access::{Actor, Origin, Place, SignIn, Standing, account, session};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::events::wake::Wake;
 use std::path::Path;
@@ -34,6 +34,12 @@ impl Guest {
 
     /// To open a stream with.
     pub fn standing(&self) -> Standing {
-        Standing::new(&self.db, &Wake::new(), &self.actor, may(Read, Events))
+        Standing::new(
+            &self.db,
+            &Wake::new(),
+            &self.actor,
+            may(Read, Events),
+            Place::Everywhere,
+        )
     }
 }

@@ -1,0 +1,67 @@
+//! The proof that a change is allowed, and by whom: [`Allowed<Edit, Domains>`](Allowed). Functions that change something
+//! take one, so nobody calls them without having asked, and the audit knows whose change it is.
+
+use super::right::{IsNoun, IsVerb, Role, may};
+use super::{Actor, Place};
+use crate::audit::By;
+use crate::base::error::Result;
+use std::marker::PhantomData;
+
+/// Somebody may do `V` to `N`. Only made here: from an [`Actor`] who has that right, for the daemon's own work, and for
+/// the command line.
+pub struct Allowed<'a, V, N> {
+    by: By<'a>,
+    /// `None`: the house itself, or who has the data folder.
+    actor: Option<&'a Actor>,
+    right: PhantomData<fn() -> (V, N)>,
+}
+
+impl<V, N> Clone for Allowed<'_, V, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<V, N> Copy for Allowed<'_, V, N> {}
+
+impl Actor {
+    /// May they do that to what stands at `place`? Error: `forbidden`.
+    pub fn allowed<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N, place: &Place) -> Result<Allowed<'_, V, N>> {
+        self.may_at(may(verb, noun), place)?;
+        Ok(Allowed::new(self.by(), Some(self)))
+    }
+}
+
+impl<'a, V, N> Allowed<'a, V, N> {
+    const fn new(by: By<'a>, actor: Option<&'a Actor>) -> Allowed<'a, V, N> {
+        let right = PhantomData;
+        Allowed { by, actor, right }
+    }
+
+    /// What the daemon does by itself: on a schedule, or because something else has happened.
+    pub const fn by_daemon() -> Allowed<'static, V, N> {
+        Allowed::new(By::ours("system"), None)
+    }
+
+    /// What somebody does who has the data folder.
+    pub const fn by_cli() -> Allowed<'static, V, N> {
+        Allowed::new(By::ours("cli"), None)
+    }
+
+    /// As the audit wants it.
+    pub const fn by(&self) -> By<'a> {
+        self.by
+    }
+
+    /// Whose eyes what comes of it is for: the house and the command line see everything.
+    pub fn role(&self) -> Role {
+        self.actor.map_or(Role::Admin, Actor::role)
+    }
+
+    /// The same one, for another right that this change needs too. Error: `forbidden`.
+    pub fn also<W: IsVerb, M: IsNoun>(&self, verb: W, noun: M) -> Result<Allowed<'a, W, M>> {
+        match self.actor {
+            Some(actor) => actor.allowed(verb, noun, &Place::Everywhere),
+            None => Ok(Allowed::new(self.by, None)),
+        }
+    }
+}
