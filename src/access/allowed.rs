@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 pub struct Allowed<'a, V, N> {
     by: By<'a>,
     /// `None`: the house itself, or who has the data folder.
-    actor: Option<&'a Actor>,
+    of: Option<&'a Actor>,
     right: PhantomData<fn() -> (V, N)>,
 }
 
@@ -23,6 +23,12 @@ impl<V, N> Clone for Allowed<'_, V, N> {
 }
 impl<V, N> Copy for Allowed<'_, V, N> {}
 
+impl<'a, V, N> From<Allowed<'a, V, N>> for By<'a> {
+    fn from(allowed: Allowed<'a, V, N>) -> By<'a> {
+        allowed.by
+    }
+}
+
 impl Actor {
     /// May they do that to what stands at `place`? Error: `forbidden`.
     pub fn allowed<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N, place: &Place) -> Result<Allowed<'_, V, N>> {
@@ -32,9 +38,9 @@ impl Actor {
 }
 
 impl<'a, V, N> Allowed<'a, V, N> {
-    const fn new(by: By<'a>, actor: Option<&'a Actor>) -> Allowed<'a, V, N> {
+    const fn new(by: By<'a>, of: Option<&'a Actor>) -> Allowed<'a, V, N> {
         let right = PhantomData;
-        Allowed { by, actor, right }
+        Allowed { by, of, right }
     }
 
     /// What the daemon does by itself: on a schedule, or because something else has happened.
@@ -47,19 +53,19 @@ impl<'a, V, N> Allowed<'a, V, N> {
         Allowed::new(By::ours("cli"), None)
     }
 
-    /// As the audit wants it.
-    pub const fn by(&self) -> By<'a> {
-        self.by
+    /// Their login; `system` and `cli` stand for the house and for the command line.
+    pub const fn actor(&self) -> &'a str {
+        self.by.actor
     }
 
     /// Whose eyes what comes of it is for: the house and the command line see everything.
     pub fn role(&self) -> Role {
-        self.actor.map_or(Role::Admin, Actor::role)
+        self.of.map_or(Role::Admin, Actor::role)
     }
 
     /// The same one, for another right that this change needs too. Error: `forbidden`.
     pub fn also<W: IsVerb, M: IsNoun>(&self, verb: W, noun: M) -> Result<Allowed<'a, W, M>> {
-        match self.actor {
+        match self.of {
             Some(actor) => actor.allowed(verb, noun, &Place::Everywhere),
             None => Ok(Allowed::new(self.by, None)),
         }

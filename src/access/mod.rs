@@ -112,21 +112,19 @@ impl Actor {
 
     /// Asks the database again: the same one as they are now, if what they have proved it by still holds.
     fn again(&self, db: &Db) -> Result<Option<Actor>> {
-        let from = Origin {
-            ip: &self.ip,
-            request_id: &self.request_id,
-            client_request_id: &self.client_request_id,
-        };
         match &self.proof {
-            Proof::Session(hash) => Ok(session::look(db, hash, from)?.map(|(actor, _)| actor)),
-            Proof::Token(claims) => token::look(db, claims, from),
+            Proof::Session(hash) => Ok(session::look(db, hash, self.origin())?.map(|(actor, _)| actor)),
+            Proof::Token(claims) => token::look(db, claims, self.origin()),
         }
     }
 
     /// As the audit wants it.
     pub fn by(&self) -> By<'_> {
-        By {
-            actor: &self.login,
+        self.origin().by(&self.login)
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin {
             ip: &self.ip,
             request_id: &self.request_id,
             client_request_id: &self.client_request_id,
@@ -143,6 +141,18 @@ pub struct Origin<'a> {
     pub request_id: &'a str,
     /// What the client called it; empty: nothing.
     pub client_request_id: &'a str,
+}
+
+impl<'a> Origin<'a> {
+    /// As the audit wants it, of whom it names.
+    pub const fn by(self, actor: &'a str) -> By<'a> {
+        By {
+            actor,
+            ip: self.ip,
+            request_id: self.request_id,
+            client_request_id: self.client_request_id,
+        }
+    }
 }
 
 /// A user's row as far as signing in needs it. Not `Debug`: the password's hash is in it.

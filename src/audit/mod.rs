@@ -62,8 +62,15 @@ pub struct Row {
 }
 
 /// Appends one row.
-pub fn append(tx: &Tx, vault: &Vault, by: By, action: &str, object: &str, detail: &serde_json::Value) -> Result<()> {
-    let row = insert(tx, vault, by, action, object, detail)?;
+pub fn append<'a>(
+    tx: &Tx,
+    vault: &Vault,
+    by: impl Into<By<'a>>,
+    action: &str,
+    object: &str,
+    detail: &serde_json::Value,
+) -> Result<()> {
+    let row = insert(tx, vault, by.into(), action, object, detail)?;
     head::follow(tx, vault, &row)
 }
 

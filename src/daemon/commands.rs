@@ -1,9 +1,8 @@
 //! The commands that start, prepare and check the daemon itself; all others are their features'.
 
 use super::run::{self, ProcessMode};
-use crate::access::{self, Role};
+use crate::access::{self, Allowed, Role};
 use crate::app;
-use crate::audit::By;
 use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
@@ -192,7 +191,7 @@ fn dev(asked: &Invocation) -> Result<u8> {
     if app.db.read(access::accounts)? == 0 {
         let password = random::token()[..20].to_string();
         let user = NewUser::new(&app, "admin", &Secret::new(password.as_str()), Role::Admin)?;
-        let by = By::ours("cli");
+        let by = Allowed::by_cli();
         app.db.write(|tx| users::create_first(&app, tx, &user, by))?;
         // At once, not when we listen: should the port be taken, the next start has no password to show any more.
         print(&format!("Sign in as admin with the one-time password {password}"));

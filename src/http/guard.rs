@@ -6,7 +6,7 @@
 
 use super::edge::ConnInfo;
 use super::request::{Method, Request};
-use crate::access::{Actor, Origin, Right, session, token};
+use crate::access::{Actor, Right, session, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
 
@@ -72,11 +72,7 @@ pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
 }
 
 fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
-    let from = Origin {
-        ip: &request.ip,
-        request_id: &request.id,
-        client_request_id: &request.client_id,
-    };
+    let from = request.origin();
     if let Some(header) = request.header("authorization") {
         let token = header
             .split_once(' ')

@@ -1,5 +1,6 @@
 //! A request as handlers see it; `form` reads its body.
 
+use crate::access::Origin;
 use crate::base::error::{Error, Field, Result};
 use crate::base::text;
 use crate::form::{Input, body};
@@ -78,6 +79,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// From where it came, for who is asked and for the audit.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            ip: &self.ip,
+            request_id: &self.id,
+            client_request_id: &self.client_id,
+        }
+    }
+
     /// A header's value; names in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())

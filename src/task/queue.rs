@@ -1,8 +1,8 @@
 //! Putting tasks in, looking at them, asking them to stop.
 
 use super::{Filter, New, Row, Status, queries};
+use crate::access::Allowed;
 use crate::app::Wakes;
-use crate::audit::By;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
@@ -15,7 +15,7 @@ const ENDED: &str = "task.ended";
 
 /// Puts a task in, in the transaction of its reason. The lane is its target. A twin that waits or runs already is a
 /// conflict that names it: a double click must not run twice.
-pub fn enqueue(tx: &Tx, wake: &Wake, new: &New, by: By) -> Result<Id<Task>> {
+pub fn enqueue<V, N>(tx: &Tx, wake: &Wake, new: &New, by: Allowed<V, N>) -> Result<Id<Task>> {
     if let Some(twin) = open(tx, (new.target.0, new.target.1), |kind| kind == new.kind)? {
         return Err(Error::new(
             Kind::Conflict,
@@ -23,7 +23,7 @@ pub fn enqueue(tx: &Tx, wake: &Wake, new: &New, by: By) -> Result<Id<Task>> {
             format!("Task {twin} does this already. Follow it, or cancel it first."),
         ));
     }
-    let id = queries::insert(tx, new, by, clock::now())?;
+    let id = queries::insert(tx, new, by.into(), clock::now())?;
     let wake = wake.clone();
     tx.after_commit(move || wake.ring());
     Ok(id)

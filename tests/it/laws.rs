@@ -207,6 +207,9 @@ fn some_words_live_in_one_place_only() {
         ("println!", |f| {
             f == "daemon/mod.rs" || f == "features/house/users/commands.rs"
         }),
+        // Who has changed something is told by a proof that they may: `Allowed`, or by who is signing in.
+        ("By::ours", |f| f.starts_with("audit/") || f == "access/allowed.rs"),
+        ("by_cli()", |f| f == "access/allowed.rs" || f.ends_with("commands.rs")),
         ("todo!", |_| false),
         ("unimplemented!", |_| false),
         ("dbg!", |_| false),
@@ -222,6 +225,48 @@ fn some_words_live_in_one_place_only() {
         }
     }
     assert!(broken.is_empty(), "words out of place:\n{}", broken.join("\n"));
+}
+
+/// The functions of a source that others may call: head and body, as text.
+fn public_functions(code: &str) -> Vec<(&str, &str)> {
+    let starts: Vec<_> = (code.match_indices("fn "))
+        .filter(|(at, _)| {
+            code[code[..*at].rfind('\n').map_or(0, |n| n + 1)..*at]
+                .trim_start()
+                .starts_with("pub")
+        })
+        .map(|(at, _)| at)
+        .collect();
+    let functions = starts.iter().filter_map(|&at| {
+        let head = code[at..].find('{')?;
+        let indent = at - code[..at].rfind('\n').map_or(0, |n| n + 1);
+        let indent = &code[at - indent..][..indent - code[at - indent..at].trim_start().len()];
+        let body = code[at + head..].find(&format!("\n{indent}}}"))?;
+        Some((&code[at..at + head], &code[at + head..at + head + body]))
+    });
+    functions.collect()
+}
+
+#[test]
+fn what_a_person_changes_is_changed_by_proof_that_they_may() {
+    let (mut broken, mut seen) = (Vec::new(), 0);
+    for (path, text) in sources()
+        .iter()
+        .filter(|(path, _)| short(path).starts_with("features/"))
+    {
+        let code = code(text);
+        for (head, body) in public_functions(&code) {
+            let is_told = body.contains("audit::append(") || body.contains("note(app, tx");
+            if head.contains("&Tx") && is_told {
+                seen += 1;
+                if !head.contains("Allowed<") {
+                    broken.push(format!("{}: {}", short(path), head.lines().next().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    assert!(seen > 15, "{seen}: the functions were not found");
+    assert!(broken.is_empty(), "changes without Allowed<…>:\n{}", broken.join("\n"));
 }
 
 #[test]

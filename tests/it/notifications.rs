@@ -7,7 +7,8 @@ use common::*;
 use fake::receiver::{Post, Receiver, Turn, answer};
 use fake::smtp::{LOGIN, Mail, Office, Smtp, dialogues};
 use fake::{FINGERPRINT, Fake, data, telegram};
-use lamplighter::audit::By;
+use lamplighter::access::Allowed;
+use lamplighter::access::right::{Run, Tasks};
 use lamplighter::base::clock::{self, DAY};
 use lamplighter::base::host::Host;
 use lamplighter::base::secret::Secret;
@@ -218,7 +219,7 @@ fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_suc
         schema::STATE,
     )
     .unwrap();
-    db.write(|tx| queue::enqueue(tx, &Wake::new(), &follow, By::ours("system")))
+    db.write(|tx| queue::enqueue(tx, &Wake::new(), &follow, Allowed::<Run, Tasks>::by_daemon()))
         .unwrap();
     eventually("it is told as well", || {
         let evidence = open().iter().map(|a| a["evidence"].to_string()).collect::<String>();

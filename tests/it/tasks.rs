@@ -4,7 +4,8 @@
 use crate::common;
 
 use common::*;
-use lamplighter::audit::By;
+use lamplighter::access::Allowed;
+use lamplighter::access::right::{Run, Tasks};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::events::wake::Wake;
 use lamplighter::task::log::{self, BYTES_MAX, Log};
@@ -533,7 +534,7 @@ fn a_server_that_talks_without_end_fills_neither_disk_nor_memory() {
         target: ("server", 1, "web"),
         input: json!({}),
     };
-    let by = By::ours("system");
+    let by = Allowed::<Run, Tasks>::by_daemon();
     let task = db.write(|tx| queue::enqueue(tx, &Wake::new(), &new, by)).unwrap();
     let flood = "y".repeat(16 << 10);
     // Twice: a task that runs again goes on where it stopped.

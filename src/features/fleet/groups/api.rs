@@ -2,7 +2,7 @@
 
 use super::model::{self, Fields, KINDS};
 use super::{Counts, Filter, Group};
-use crate::access::Actor;
+use crate::access::Allowed;
 use crate::access::right::{Edit, Groups, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
@@ -79,15 +79,15 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let group = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
+    let group = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Groups)?)?;
     Reply::created(format!("/api/groups/{}", group.id), &view(&group))
 }
 
 /// Reads a draft and stores it.
-pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Group> {
+pub fn add(app: &App, input: Input, by: Allowed<Edit, Groups>) -> Result<Group> {
     let valid = model::read(input, Fields::default(), true)?;
     app.db.write(|tx| {
-        let id = super::create(app, tx, &valid, actor.by())?;
+        let id = super::create(app, tx, &valid, by)?;
         super::get(tx, id)
     })
 }
@@ -95,7 +95,13 @@ pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Group> {
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
     let base = |group: &Group| group.fields.clone();
-    Reply::json(&view(&save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?))
+    Reply::json(&view(&save(
+        ctx.app,
+        id,
+        ctx.request.input()?,
+        base,
+        ctx.allowed(Edit, Groups)?,
+    )?))
 }
 
 /// `PUT` replaces: what is not sent falls back to its default; the kind stays.
@@ -105,7 +111,13 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
         kind: group.fields.kind,
         ..Fields::default()
     };
-    Reply::json(&view(&save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?))
+    Reply::json(&view(&save(
+        ctx.app,
+        id,
+        ctx.request.input()?,
+        base,
+        ctx.allowed(Edit, Groups)?,
+    )?))
 }
 
 /// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
@@ -114,12 +126,12 @@ pub fn save(
     id: Id<id::Group>,
     input: Input,
     base: impl Fn(&Group) -> Fields,
-    actor: &Actor,
+    by: Allowed<Edit, Groups>,
 ) -> Result<Group> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
         let valid = model::read(input, base(&old), false)?;
-        super::update(app, tx, &old, &valid, actor.by())?;
+        super::update(app, tx, &old, &valid, by)?;
         super::get(tx, id)
     })
 }
@@ -127,7 +139,7 @@ pub fn save(
 /// Answers how many domains are in no group now.
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Groups)?;
     let freed = ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
     Reply::json(&serde_json::json!({ "domains_freed": freed }))
 }

@@ -6,6 +6,8 @@ mod queries;
 pub mod api;
 pub mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{Edit, Groups};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
@@ -78,14 +80,14 @@ pub fn of_domains(conn: &Conn) -> Result<Vec<Group>> {
 }
 
 /// Adds a group.
-pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Group>> {
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<Id<id::Group>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     note(app, tx, by, ("group.create", "group.created"), id, &valid.fields.name)?;
     Ok(id)
 }
 
 /// Changes a group, as long as it still is as `valid` was made from `old`.
-pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: audit::By) -> Result<()> {
+pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "Somebody has changed this group in between. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "group_changed", say));
@@ -102,14 +104,21 @@ pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: audit::By) -> 
 }
 
 /// Deletes a group. Gives how many domains are in no group now.
-pub fn delete(app: &App, tx: &Tx, id: Id<id::Group>, by: audit::By) -> Result<i64> {
+pub fn delete(app: &App, tx: &Tx, id: Id<id::Group>, by: Allowed<Edit, Groups>) -> Result<i64> {
     let group = get(tx, id)?;
     queries::remove(tx, id)?;
     note(app, tx, by, ("group.delete", "group.deleted"), id, &group.fields.name)?;
     Ok(group.counts.domains)
 }
 
-fn note(app: &App, tx: &Tx, by: audit::By, what: (&str, &str), id: Id<id::Group>, name: &str) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    by: Allowed<Edit, Groups>,
+    what: (&str, &str),
+    id: Id<id::Group>,
+    name: &str,
+) -> Result<()> {
     let data = serde_json::json!({ "name": name });
     audit::append(tx, &app.vault, by, what.0, &format!("group {id} {name}"), &data)?;
     outbox::emit(tx, &app.wakes.events, what.1, ("group", id.get()), &data)

@@ -108,7 +108,7 @@ fn again(ctx: &Ctx, row: Option<Id<id::Group>>, pairs: Vec<(String, String)>, er
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    match api::add(ctx.app, ctx.request.input()?, ctx.actor()?) {
+    match api::add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Groups)?) {
         Ok(_) => Ok(Reply::see_other("/groups")),
         Err(e) => again(ctx, None, ctx.request.form()?, e),
     }
@@ -116,7 +116,13 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
-    match api::save(ctx.app, id, ctx.request.input()?, |g| g.fields.clone(), ctx.actor()?) {
+    match api::save(
+        ctx.app,
+        id,
+        ctx.request.input()?,
+        |g| g.fields.clone(),
+        ctx.allowed(Edit, Groups)?,
+    ) {
         Ok(_) => Ok(Reply::see_other("/groups")),
         Err(e) => again(ctx, Some(id), ctx.request.form()?, e),
     }
@@ -124,7 +130,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Groups)?;
     let freed = ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
     Ok(Reply::see_other(format!(
         "/groups{}",

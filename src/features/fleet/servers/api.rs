@@ -4,8 +4,8 @@ use super::latest::{self, Latest, Line};
 use super::model::{self, Fields};
 use super::settings;
 use super::{Filter, Server, State, Worst};
-use crate::access::Actor;
-use crate::access::right::{Deploy, Edit, Read, Run, Servers, may};
+use crate::access::Allowed;
+use crate::access::right::{Deploy, Edit, IsVerb, Read, Run, Servers, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
@@ -260,11 +260,11 @@ fn show_server(app: &App, server: &Server) -> Result<Reply> {
 fn create(ctx: &Ctx) -> Result<Reply> {
     let fresh = ctx.app.db.read(super::fresh)?;
     let valid = model::read(ctx.request.input()?, fresh, None)?;
-    let actor = ctx.actor()?;
-    model::check_here(&valid.fields, None, actor.role())?;
+    let by = ctx.allowed(Edit, Servers)?;
+    model::check_here(&valid.fields, None, by)?;
     check_stored_key(ctx.app, None, &valid.secrets)?;
     let server = ctx.app.db.write(|tx| {
-        let id = super::create(ctx.app, tx, &valid, actor.by())?;
+        let id = super::create(ctx.app, tx, &valid, by)?;
         super::get(tx, id)
     })?;
     Ok(show_server(ctx.app, &server)?
@@ -284,7 +284,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let server = save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?;
+    let server = save(ctx.app, id, ctx.request.input()?, base, ctx.allowed(Edit, Servers)?)?;
     show_server(ctx.app, &server)
 }
 
@@ -298,17 +298,17 @@ pub fn save(
     id: Id<id::Server>,
     input: Input,
     base: impl Fn(&Server) -> Fields,
-    actor: &Actor,
+    by: Allowed<Edit, Servers>,
 ) -> Result<Server> {
     let mut tries = TRIES;
     loop {
         tries -= 1;
         let old = app.db.read(|conn| super::get(conn, id))?;
         let valid = model::read(input.clone(), base(&old), Some((&old.fields, old.has)))?;
-        model::check_here(&valid.fields, Some(&old.fields), actor.role())?;
+        model::check_here(&valid.fields, Some(&old.fields), by)?;
         check_stored_key(app, Some(id), &valid.secrets)?;
         let saved = app.db.write(|tx| {
-            super::update(app, tx, &old, &valid, actor.by())?;
+            super::update(app, tx, &old, &valid, by)?;
             super::get(tx, id)
         });
         match saved {
@@ -348,11 +348,11 @@ pub fn check_stored_key(app: &App, id: Option<Id<id::Server>>, secrets: &model::
 /// `?forget=1`: it is gone for good, and the domains on it are forgotten there.
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Edit, Servers)?;
     let forget = ctx.request.number("forget", 0, 0..=1)? == 1;
     ctx.app
         .db
-        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, forget, actor.by()))?;
+        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, forget, by))?;
     ctx.app.ssh.forget(id.get());
     Ok(Reply::status(204))
 }
@@ -369,9 +369,9 @@ fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
         );
     }
     input.finish(&[])?;
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Edit, Servers)?;
     let server = ctx.app.db.write(|tx| {
-        super::accept_host_key(ctx.app, tx, id, &fingerprint.unwrap_or_default(), actor.by())?;
+        super::accept_host_key(ctx.app, tx, id, &fingerprint.unwrap_or_default(), by)?;
         super::get(tx, id)
     })?;
     ctx.app.ssh.forget(id.get());
@@ -380,12 +380,12 @@ fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
 
 fn check_ssh(ctx: &Ctx) -> Result<Reply> {
     ctx.request.input()?.finish(&[])?;
-    Reply::accepted(start(ctx, super::tasks::CHECK_SSH, serde_json::json!({}))?)
+    Reply::accepted(start(ctx, Run, super::tasks::CHECK_SSH, serde_json::json!({}))?)
 }
 
 fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
     ctx.request.input()?.finish(&[])?;
-    Reply::accepted(start(ctx, super::tasks::DEPLOY_PROXY, serde_json::json!({}))?)
+    Reply::accepted(start(ctx, Deploy, super::tasks::DEPLOY_PROXY, serde_json::json!({}))?)
 }
 
 fn install_glances(ctx: &Ctx) -> Result<Reply> {
@@ -443,7 +443,7 @@ pub fn start_remove(ctx: &Ctx) -> Result<Id<Task>> {
         let say = "Lamplighter has not installed Glances on this server, so it takes none away.";
         return Err(Error::new(Kind::Conflict, "glances_not_ours", say));
     }
-    start_on(ctx, id, super::tasks::REMOVE_GLANCES, serde_json::json!({}))
+    start_on(ctx, Deploy, id, super::tasks::REMOVE_GLANCES, serde_json::json!({}))
 }
 
 /// The same for the page.
@@ -451,26 +451,32 @@ pub fn start_install(ctx: &Ctx) -> Result<Id<Task>> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| super::get(conn, id))?;
     let plan = super::tasks::read_install(ctx.request.input()?, &server.fields)?;
-    start_on(ctx, id, super::tasks::INSTALL_GLANCES, plan)
+    start_on(ctx, Deploy, id, super::tasks::INSTALL_GLANCES, plan)
 }
 
 /// Puts a task about the server of this request in.
-pub fn start(ctx: &Ctx, kind: &'static str, input: serde_json::Value) -> Result<Id<Task>> {
-    start_on(ctx, ctx.id(0, "server")?, kind, input)
+pub fn start(ctx: &Ctx, verb: impl IsVerb, kind: &'static str, input: serde_json::Value) -> Result<Id<Task>> {
+    start_on(ctx, verb, ctx.id(0, "server")?, kind, input)
 }
 
 /// Puts a task about a server in.
-pub fn start_on(ctx: &Ctx, id: Id<id::Server>, kind: &'static str, input: serde_json::Value) -> Result<Id<Task>> {
-    let actor = ctx.actor()?;
+pub fn start_on(
+    ctx: &Ctx,
+    verb: impl IsVerb,
+    id: Id<id::Server>,
+    kind: &'static str,
+    input: serde_json::Value,
+) -> Result<Id<Task>> {
+    let by = ctx.allowed(verb, Servers)?;
     ctx.app.db.write(|tx| {
         let server = super::get(tx, id)?;
         let target = ("server", id.get(), server.fields.name.as_str());
-        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &task::New { kind, target, input }, actor.by())?;
+        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &task::New { kind, target, input }, by)?;
         let object = format!("server {id} {}", server.fields.name);
         crate::audit::append(
             tx,
             &ctx.app.vault,
-            actor.by(),
+            by,
             kind,
             &object,
             &serde_json::json!({ "task": task }),

@@ -12,6 +12,8 @@ pub mod tasks;
 pub mod api;
 pub mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{Edit, Servers};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
@@ -309,7 +311,7 @@ fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Secrets) -> R
 }
 
 /// Adds a server.
-pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Server>> {
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> Result<Id<id::Server>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     store_secrets(app, tx, id, &valid.secrets)?;
     match &valid.host_key {
@@ -322,7 +324,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id:
 
 /// Changes a server, as long as it still is as `valid` was made from `old`. A new address is a new machine: its host key
 /// must be accepted afresh (unless it is given), and no task may be at work on the old one.
-pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) -> Result<()> {
+pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit, Servers>) -> Result<()> {
     let now = get(tx, old.id)?;
     if now.poll_revision != old.poll_revision {
         let say = "Somebody, or a task, has changed this server in between. Load it again and repeat your change.";
@@ -364,7 +366,7 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: audit::By) ->
 }
 
 /// First contact happens by itself, so that the fingerprint is there when a person looks. One look at a time is enough.
-fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: audit::By) -> Result<()> {
+fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allowed<Edit, Servers>) -> Result<()> {
     if queue::open(tx, ("server", id.get()), |kind| kind == tasks::LOOK_HOST_KEY)?.is_some() {
         return Ok(());
     }
@@ -399,7 +401,7 @@ pub fn serves(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
 
 /// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it; and while domains are on it,
 /// for nobody could take their sites off any more, unless `forget` says that it is gone for good and they with it.
-pub fn delete(app: &App, tx: &Tx, server: &Server, forget: bool, by: audit::By) -> Result<()> {
+pub fn delete(app: &App, tx: &Tx, server: &Server, forget: bool, by: Allowed<Edit, Servers>) -> Result<()> {
     let (id, name) = (server.id, &server.fields.name);
     refuse_while_worked_on(tx, id)?;
     let domains: Vec<String> = serves(tx, id)?.into_iter().map(|(_, name)| name).collect();
@@ -429,14 +431,28 @@ pub fn delete(app: &App, tx: &Tx, server: &Server, forget: bool, by: audit::By) 
     outbox::emit(tx, &app.wakes.events, "server.deleted", ("server", id.get()), &data)
 }
 
-fn note(app: &App, tx: &Tx, by: audit::By, action: &str, id: Id<id::Server>, name: &str, event: &str) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    by: Allowed<Edit, Servers>,
+    action: &str,
+    id: Id<id::Server>,
+    name: &str,
+    event: &str,
+) -> Result<()> {
     let data = serde_json::json!({ "name": name });
     audit::append(tx, &app.vault, by, action, &format!("server {id} {name}"), &data)?;
     outbox::emit(tx, &app.wakes.events, event, ("server", id.get()), &data)
 }
 
 /// A person has compared the fingerprint and accepts the key that was offered.
-pub fn accept_host_key(app: &App, tx: &Tx, id: Id<id::Server>, fingerprint: &str, by: audit::By) -> Result<()> {
+pub fn accept_host_key(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Server>,
+    fingerprint: &str,
+    by: Allowed<Edit, Servers>,
+) -> Result<()> {
     let server = get(tx, id)?;
     let conflict = |code, say: &str| Err(Error::new(Kind::Conflict, code, say));
     if server.host_key_seen.is_empty() {

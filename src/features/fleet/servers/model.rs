@@ -1,7 +1,7 @@
 //! A server's fields and the only way to make them valid.
 
-use crate::access::Role;
-use crate::access::right::{Controller, Edit, may};
+use crate::access::Allowed;
+use crate::access::right::{Controller, Edit, Servers};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
@@ -343,10 +343,10 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
 
 /// What listens on this machine's loopback is for those who run it: a server that is this machine, and where on it Glances
 /// is asked, is an administrator's to name.
-pub fn check_here(f: &Fields, old: Option<&Fields>, role: Role) -> Result<()> {
+pub fn check_here(f: &Fields, old: Option<&Fields>, by: Allowed<Edit, Servers>) -> Result<()> {
     let here = Host::parse(&f.host).is_ok_and(|host| Policy::of_server(&host) == Policy::Server);
     let moved = old.is_none_or(|old| (&old.host, old.glances_at()) != (&f.host, f.glances_at()));
-    if !here || !moved || role.may(may(Edit, Controller)) {
+    if !here || !moved || by.also(Edit, Controller).is_ok() {
         return Ok(());
     }
     Err(Error::invalid(vec![Field {

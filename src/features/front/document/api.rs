@@ -32,5 +32,5 @@ fn import(ctx: &Ctx) -> Result<Reply> {
         }
     };
     let document = Document::parse(&ctx.request.body)?;
-    Reply::json(&apply(ctx.app, document, mode, ctx.actor()?.by())?)
+    Reply::json(&apply(ctx.app, document, mode, ctx.allowed(Edit, right::Document)?)?)
 }

@@ -2,8 +2,8 @@
 
 use super::model::{self, Document};
 use super::{Change, Mode, pretty};
+use crate::access::Allowed;
 use crate::app::App;
-use crate::audit::By;
 use crate::base::error::{Error, Result};
 use crate::base::file;
 use crate::cli::{Command, Flag, Invocation, print, usage};
@@ -11,7 +11,6 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
 
-const BY: By = By::ours("cli");
 /// Larger than any fleet this program is made for.
 const SIZE_MAX: u64 = 64 << 20;
 
@@ -83,7 +82,7 @@ fn apply(app: &App, asked: &Invocation) -> Result<Change> {
         }
         Some(path) => file::read_limited(Path::new(path), SIZE_MAX)?,
     };
-    super::apply(app, Document::parse(&bytes)?, mode, BY)
+    super::apply(app, Document::parse(&bytes)?, mode, Allowed::by_cli())
 }
 
 /// For people.

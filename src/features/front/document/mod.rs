@@ -6,8 +6,9 @@ pub mod model;
 pub mod api;
 mod commands;
 
+use crate::access::Allowed;
+use crate::access::right::{self, Deploy, Domains, Edit};
 use crate::app::App;
-use crate::audit;
 use crate::base::diff::diff;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -58,7 +59,7 @@ pub enum Mode {
 const REHEARSAL: &str = "rehearsal";
 
 /// Reads a document in, or says what that would change. All or nothing.
-pub fn apply(app: &App, document: Document, mode: Mode, by: audit::By) -> Result<Change> {
+pub fn apply(app: &App, document: Document, mode: Mode, by: Allowed<Edit, right::Document>) -> Result<Change> {
     let mut change = Change::default();
     let done = app.db.write(|tx| {
         change = change_all(app, tx, document, mode, by)?;
@@ -75,7 +76,13 @@ pub fn apply(app: &App, document: Document, mode: Mode, by: audit::By) -> Result
     Ok(change)
 }
 
-fn change_all(app: &App, tx: &Tx, document: Document, mode: Mode, by: audit::By) -> Result<Change> {
+fn change_all(
+    app: &App,
+    tx: &Tx,
+    document: Document,
+    mode: Mode,
+    by: Allowed<Edit, right::Document>,
+) -> Result<Change> {
     let before = model::read_all(tx)?;
     let mut names = Names::load(tx)?;
     let mut change = Change::default();
@@ -99,7 +106,7 @@ fn change_all(app: &App, tx: &Tx, document: Document, mode: Mode, by: audit::By)
     change.diff = diff(&text, &pretty(&model::read_all(tx)?)?).to_string();
     if mode == Mode::Deploy {
         for id in touched {
-            match domains::deploy(app, tx, id, &Choice::default(), by) {
+            match domains::deploy(app, tx, id, &Choice::default(), by.also(Deploy, Domains)?) {
                 Ok(task) => change.tasks.push(task),
                 // A domain without upstream or server is complete as a row; there is nothing to deploy yet.
                 Err(e) if e.kind == Kind::Conflict && ["no_server", "no_upstream"].contains(&e.code) => {}

@@ -1,8 +1,9 @@
 //! The document, and how one entry of it becomes a row. Rows are known by their names; every entry passes the same checks
 //! as a form.
 
+use crate::access::Allowed;
+use crate::access::right::{self, Domains, Edit, Groups, Servers, Upstreams};
 use crate::app::App;
-use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::idn::DomainName;
@@ -184,7 +185,7 @@ impl Names {
     }
 
     /// Makes the row of an entry, or makes it as the entry says.
-    pub fn put(&mut self, app: &App, tx: &Tx, entry: &Entry, by: audit::By) -> Result<Done> {
+    pub fn put(&mut self, app: &App, tx: &Tx, entry: &Entry, by: Allowed<Edit, right::Document>) -> Result<Done> {
         let input = Input::of(entry.fields.clone());
         match entry.what {
             What::Server => self.put_server(app, tx, &entry.name(), input, by),
@@ -194,10 +195,17 @@ impl Names {
         }
     }
 
-    fn put_server(&mut self, app: &App, tx: &Tx, name: &str, input: Input, by: audit::By) -> Result<Done> {
+    fn put_server(
+        &mut self,
+        app: &App,
+        tx: &Tx,
+        name: &str,
+        input: Input,
+        by: Allowed<Edit, right::Document>,
+    ) -> Result<Done> {
         let Some(id) = self.servers.get(&folded(name)) else {
             let valid = servers::model::read_entry(input, servers::fresh(tx)?, None)?;
-            let id = servers::create(app, tx, &valid, by)?;
+            let id = servers::create(app, tx, &valid, by.also(Edit, Servers)?)?;
             self.servers.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
         };
@@ -211,14 +219,21 @@ impl Names {
         {
             return Ok(Done::Same);
         }
-        servers::update(app, tx, &old, &valid, by)?;
+        servers::update(app, tx, &old, &valid, by.also(Edit, Servers)?)?;
         Ok(Done::Changed(None))
     }
 
-    fn put_upstream(&mut self, app: &App, tx: &Tx, name: &str, input: Input, by: audit::By) -> Result<Done> {
+    fn put_upstream(
+        &mut self,
+        app: &App,
+        tx: &Tx,
+        name: &str,
+        input: Input,
+        by: Allowed<Edit, right::Document>,
+    ) -> Result<Done> {
         let Some(id) = self.upstreams.get(&folded(name)) else {
             let valid = upstreams::model::read(input, upstreams::model::Fields::default())?;
-            let id = upstreams::create(app, tx, &valid, by)?;
+            let id = upstreams::create(app, tx, &valid, by.also(Edit, Upstreams)?)?;
             self.upstreams.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
         };
@@ -227,14 +242,21 @@ impl Names {
         if valid.fields == old.fields {
             return Ok(Done::Same);
         }
-        upstreams::update(app, tx, &old, &valid, by)?;
+        upstreams::update(app, tx, &old, &valid, by.also(Edit, Upstreams)?)?;
         Ok(Done::Changed(None))
     }
 
-    fn put_group(&mut self, app: &App, tx: &Tx, name: &str, input: Input, by: audit::By) -> Result<Done> {
+    fn put_group(
+        &mut self,
+        app: &App,
+        tx: &Tx,
+        name: &str,
+        input: Input,
+        by: Allowed<Edit, right::Document>,
+    ) -> Result<Done> {
         let Some(id) = self.groups.get(&folded(name)) else {
             let valid = groups::model::read(input, groups::model::Fields::default(), true)?;
-            let id = groups::create(app, tx, &valid, by)?;
+            let id = groups::create(app, tx, &valid, by.also(Edit, Groups)?)?;
             self.groups.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
         };
@@ -243,11 +265,11 @@ impl Names {
         if valid.fields == old.fields {
             return Ok(Done::Same);
         }
-        groups::update(app, tx, &old, &valid, by)?;
+        groups::update(app, tx, &old, &valid, by.also(Edit, Groups)?)?;
         Ok(Done::Changed(None))
     }
 
-    fn put_domain(&mut self, app: &App, tx: &Tx, entry: &Entry, by: audit::By) -> Result<Done> {
+    fn put_domain(&mut self, app: &App, tx: &Tx, entry: &Entry, by: Allowed<Edit, right::Document>) -> Result<Done> {
         let mut fields = entry.fields.clone();
         link(&mut fields, "upstream", "upstream_id", |name| {
             self.upstreams.get(name).map(|id| id.get())
@@ -267,7 +289,7 @@ impl Names {
             .unwrap_or_default();
         let Some(id) = self.domains.get(&name) else {
             let valid = domains::model::read(Input::of(fields), None)?;
-            let id = domains::create(app, tx, &valid, by)?;
+            let id = domains::create(app, tx, &valid, by.also(Edit, Domains)?)?;
             self.domains.insert(name, id);
             return Ok(Done::Created(Some(id)));
         };
@@ -276,7 +298,7 @@ impl Names {
         if valid.fields == old.fields {
             return Ok(Done::Same);
         }
-        domains::update(app, tx, &old, &valid, by)?;
+        domains::update(app, tx, &old, &valid, by.also(Edit, Domains)?)?;
         Ok(Done::Changed(Some(old.id)))
     }
 

@@ -1,7 +1,9 @@
 //! `verify-audit`: for whoever has the data folder.
 
+use crate::access::Allowed;
+use crate::access::right::{Controller, Edit};
 use crate::app::App;
-use crate::audit::{self, By};
+use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{Command, Flag, Invocation};
 
@@ -36,7 +38,7 @@ fn verify(app: &App, asked: &Invocation) -> Result<String> {
         let say = format!("{broken} That cannot be accepted, only known.");
         return Err(Error::new(Kind::Conflict, "audit_broken", say));
     }
-    let by = By::ours("cli");
-    audit::accept(&app.db, &app.vault, by, &broken)?;
+    let by = Allowed::<Edit, Controller>::by_cli();
+    audit::accept(&app.db, &app.vault, by.into(), &broken)?;
     Ok(format!("{broken} That is noted in the audit, which goes on from here."))
 }

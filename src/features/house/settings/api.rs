@@ -1,6 +1,6 @@
 //! The settings' JSON API.
 
-use crate::access::Actor;
+use crate::access::Allowed;
 use crate::access::right::{Edit, Read, Settings, may};
 use crate::app::App;
 use crate::audit;
@@ -78,14 +78,14 @@ pub fn all(app: &App) -> Result<Vec<View>> {
 }
 
 /// Sets several at once: all or none. An empty value takes the default back.
-pub fn set_all(app: &App, changes: &[(String, Option<String>)], actor: &Actor) -> Result<()> {
+pub fn set_all(app: &App, changes: &[(String, Option<String>)], by: Allowed<Edit, Settings>) -> Result<()> {
     app.db.write(|tx| {
         let homes = remote_store::homes(tx)?;
         let mut detail = serde_json::Map::new();
         for (key, value) in changes {
             let known = app.registry.all::<Setting>().iter().find(|s| s.key == key);
             let setting = known.ok_or_else(|| Error::not_found("setting"))?;
-            if settings::set(tx, setting, value.as_deref(), actor.login())? {
+            if settings::set(tx, setting, value.as_deref(), by.actor())? {
                 detail.insert(key.clone(), value.clone().into());
             }
         }
@@ -95,14 +95,7 @@ pub fn set_all(app: &App, changes: &[(String, Option<String>)], actor: &Actor) -
         if detail.is_empty() {
             return Ok(());
         }
-        audit::append(
-            tx,
-            &app.vault,
-            actor.by(),
-            "settings.change",
-            "settings",
-            &detail.into(),
-        )
+        audit::append(tx, &app.vault, by, "settings.change", "settings", &detail.into())
     })
 }
 
@@ -142,6 +135,6 @@ fn change(ctx: &Ctx) -> Result<Reply> {
         };
         changes.push((key, value));
     }
-    set_all(ctx.app, &changes, ctx.actor()?)?;
+    set_all(ctx.app, &changes, ctx.allowed(Edit, Settings)?)?;
     list(ctx)
 }

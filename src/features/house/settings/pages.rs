@@ -84,7 +84,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
         .iter()
         .map(|(key, value)| (key.clone(), Some(value.trim().to_string()).filter(|v| !v.is_empty())))
         .collect();
-    match api::set_all(ctx.app, &changes, ctx.actor()?) {
+    match api::set_all(ctx.app, &changes, ctx.allowed(Edit, Settings)?) {
         Ok(()) => Ok(Reply::see_other("/settings?saved=1")),
         Err(e) if e.kind == Kind::Invalid => {
             let content = Content {

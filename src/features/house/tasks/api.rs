@@ -134,13 +134,13 @@ fn cancel(ctx: &Ctx) -> Result<Reply> {
 /// Asks the task of this request to end.
 pub fn cancel_task(ctx: &Ctx) -> Result<Row> {
     let id = ctx.id(0, "task")?;
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Run, Tasks)?;
     let row = ctx.app.db.write(|tx| {
         queue::cancel(tx, &ctx.app.wakes, id)?;
         audit::append(
             tx,
             &ctx.app.vault,
-            actor.by(),
+            by,
             "task.cancel",
             &format!("task {id}"),
             &serde_json::json!({}),

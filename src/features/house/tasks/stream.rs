@@ -221,8 +221,9 @@ fn end(row: &Row) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Allowed;
+    use crate::access::right::{Run, Servers};
     use crate::access::standing::tests::standing;
-    use crate::audit::By;
     use crate::base::config::Config;
     use crate::base::{file, random};
     use crate::task::New;
@@ -242,7 +243,7 @@ mod tests {
             )
             .unwrap(),
         );
-        let by = By::ours("system");
+        let by = Allowed::<Run, Servers>::by_daemon();
         let new = New {
             kind: "test",
             target: ("server", 1, "web"),

@@ -50,16 +50,10 @@ fn login(ctx: &Ctx) -> Result<Reply> {
 fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
     let app = ctx.app;
     let (pair, cookie) = app.db.write_reserved(|tx| {
-        let by = audit::By {
-            actor: &account.login,
-            ip: &ctx.request.ip,
-            request_id: &ctx.request.id,
-            client_request_id: &ctx.request.client_id,
-        };
         audit::append(
             tx,
             &app.vault,
-            by,
+            ctx.request.origin().by(&account.login),
             action,
             &format!("user {} {}", account.id, account.login),
             &serde_json::json!({}),
@@ -144,16 +138,10 @@ fn refresh(ctx: &Ctx) -> Result<Reply> {
 /// Somebody else has had the token: told in the audit and as an event.
 fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -> Result<()> {
     let data = serde_json::json!({ "login": account.login, "ip": request.ip });
-    let by = audit::By {
-        actor: &account.login,
-        ip: &request.ip,
-        request_id: &request.id,
-        client_request_id: &request.client_id,
-    };
     audit::append(
         tx,
         &app.vault,
-        by,
+        request.origin().by(&account.login),
         "auth.refresh_reused",
         &format!("user {} {}", account.id, account.login),
         &data,

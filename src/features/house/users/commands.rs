@@ -1,9 +1,8 @@
 //! `create-admin`, `reset-password`, `disable-user` and `enable-user`: for whoever has the data folder.
 
 use super::NewUser;
-use crate::access::{self, Account, Role};
+use crate::access::{self, Account, Allowed, Role};
 use crate::app::App;
-use crate::audit::By;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file;
 use crate::base::secret::Secret;
@@ -11,8 +10,6 @@ use crate::base::sys;
 use crate::cli::{Command, Flag, Invocation, usage};
 use std::io::{BufRead, Write};
 use std::path::Path;
-
-const BY: By = By::ours("cli");
 
 const LOGIN: Flag = Flag {
     name: "login",
@@ -71,7 +68,7 @@ fn create_admin(app: &App, asked: &Invocation) -> Result<String> {
         ))
     })?;
     let user = NewUser::new(app, login, &password(asked, true)?, role)?;
-    app.db.write(|tx| super::create(app, tx, &user, BY))?;
+    app.db.write(|tx| super::create(app, tx, &user, Allowed::by_cli()))?;
     Ok(format!("The account {login} ({}) has been made.", role.name()))
 }
 
@@ -80,7 +77,7 @@ fn reset_password(app: &App, asked: &Invocation) -> Result<String> {
     let account = account(app, asked)?;
     let user = NewUser::new(app, &account.login, &password(asked, true)?, account.role)?;
     app.db
-        .write_reserved(|tx| super::set_password(app, tx, &account, &user, BY))?;
+        .write_reserved(|tx| super::set_password(app, tx, &account, &user, Allowed::by_cli()))?;
     Ok(format!(
         "The account {} has a new password; its sessions have ended.",
         account.login
@@ -91,7 +88,7 @@ fn reset_password(app: &App, asked: &Invocation) -> Result<String> {
 fn set_disabled(app: &App, asked: &Invocation, disabled: bool) -> Result<String> {
     let account = account(app, asked)?;
     app.db
-        .write_reserved(|tx| super::set_disabled(app, tx, &account, disabled, BY))?;
+        .write_reserved(|tx| super::set_disabled(app, tx, &account, disabled, Allowed::by_cli()))?;
     let login = &account.login;
     Ok(match disabled {
         true => format!(

@@ -6,10 +6,11 @@ pub mod api;
 pub mod pages;
 mod commands;
 
+use crate::access::right::{Edit, Users};
 use crate::access::throttle::Known;
-use crate::access::{self, Account, Role, device, weak};
+use crate::access::{self, Account, Allowed, Role, device, weak};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, By};
 use crate::base::clock;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{Id, User};
@@ -121,7 +122,11 @@ impl NewUser {
 }
 
 /// Adds an account.
-pub fn create(app: &App, tx: &Tx, user: &NewUser, by: audit::By) -> Result<Account> {
+pub fn create(app: &App, tx: &Tx, user: &NewUser, by: Allowed<Edit, Users>) -> Result<Account> {
+    insert(app, tx, user, by.into())
+}
+
+fn insert(app: &App, tx: &Tx, user: &NewUser, by: By) -> Result<Account> {
     let id = queries::insert(tx, &user.login, user.role.name(), clock::now())?;
     queries::set_hash(tx, id, &user.hash.at(&app.vault, place(id)))?;
     let data = serde_json::json!({ "login": user.login, "role": user.role.name() });
@@ -137,11 +142,15 @@ pub fn create(app: &App, tx: &Tx, user: &NewUser, by: audit::By) -> Result<Accou
 }
 
 /// Adds the first administrator, and only the first: a second one who is just as fast gets a conflict.
-pub fn create_first(app: &App, tx: &Tx, user: &NewUser, by: audit::By) -> Result<Account> {
+pub fn create_first(app: &App, tx: &Tx, user: &NewUser, by: Allowed<Edit, Users>) -> Result<Account> {
+    insert_first(app, tx, user, by.into())
+}
+
+fn insert_first(app: &App, tx: &Tx, user: &NewUser, by: By) -> Result<Account> {
     if access::accounts(tx)? > 0 {
         return Err(closed());
     }
-    create(app, tx, user, by)
+    insert(app, tx, user, by)
 }
 
 fn closed() -> Error {
@@ -150,7 +159,7 @@ fn closed() -> Error {
 }
 
 /// Sets a new password and ends all sessions and tokens of the account.
-pub fn set_password(app: &App, tx: &Tx, account: &Account, new: &NewUser, by: audit::By) -> Result<()> {
+pub fn set_password(app: &App, tx: &Tx, account: &Account, new: &NewUser, by: Allowed<Edit, Users>) -> Result<()> {
     queries::set_hash(tx, account.id, &new.hash.at(&app.vault, place(account.id)))?;
     queries::end_sign_ins(tx, account.id)?;
     let object = format!("user {} {}", account.id, account.login);
@@ -178,7 +187,7 @@ pub fn place_hashes(app: &App) -> Result<()> {
 }
 
 /// Lets an account in, or not any more: then all its sessions, tokens and live views end.
-pub fn set_disabled(app: &App, tx: &Tx, account: &Account, disabled: bool, by: audit::By) -> Result<()> {
+pub fn set_disabled(app: &App, tx: &Tx, account: &Account, disabled: bool, by: Allowed<Edit, Users>) -> Result<()> {
     queries::set_disabled(tx, account.id, disabled)?;
     queries::end_sign_ins(tx, account.id)?;
     let action = if disabled { "user.disable" } else { "user.enable" };
@@ -243,22 +252,13 @@ fn tell_failure(app: &App, account: Option<&Account>, untold: u64, request: &Req
         audit::append(
             tx,
             &app.vault,
-            by("nobody", request),
+            request.origin().by("nobody"),
             "auth.login_failed",
             &object,
             &data,
         )?;
         outbox::emit(tx, &app.wakes.events, "auth.login_failed", ("user", 0), &data)
     })
-}
-
-fn by<'a>(actor: &'a str, request: &'a Request) -> audit::By<'a> {
-    audit::By {
-        actor,
-        ip: &request.ip,
-        request_id: &request.id,
-        client_request_id: &request.client_id,
-    }
 }
 
 /// The setup token's file: only who can read the data folder or the log gets in first.
@@ -311,7 +311,7 @@ pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, re
     let user = NewUser::new(app, login, password, Role::Admin)?;
     let account = app
         .db
-        .write(|tx| create_first(app, tx, &user, by(&user.login, request)))?;
+        .write(|tx| insert_first(app, tx, &user, request.origin().by(&user.login)))?;
     let _ = std::fs::remove_file(setup_token_file(app)); // useless now: an account exists
     Ok(account)
 }

@@ -105,12 +105,7 @@ fn credentials(input: &mut Input) -> (String, Secret) {
 fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<Reply> {
     let app = ctx.app;
     let cookie = app.db.write_reserved(|tx| {
-        let by = audit::By {
-            actor: &account.login,
-            ip: &ctx.request.ip,
-            request_id: &ctx.request.id,
-            client_request_id: &ctx.request.client_id,
-        };
+        let by = ctx.request.origin().by(&account.login);
         let object = format!("user {} {}", account.id, account.login);
         audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))?;
         session::start(tx, &SignIn::new(account, &ctx.request.ip))

@@ -3,7 +3,7 @@
 use super::life::{self, Stage};
 use super::model::{self, Note, Old};
 use super::{Certificate, User, queries};
-use crate::access::Actor;
+use crate::access::Allowed;
 use crate::access::right::{Certificates, Edit, Read, may};
 use crate::app::App;
 use crate::base::clock::{self, Ms, rfc3339};
@@ -145,7 +145,7 @@ fn answer(app: &App, id: Id<id::Certificate>, reordered: bool) -> Result<Reply> 
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let (id, reordered) = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
+    let (id, reordered) = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Certificates)?)?;
     let answer = answer(ctx.app, id, reordered)?;
     Ok(answer
         .with_status(201)
@@ -153,14 +153,12 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 }
 
 /// Judges and stores a new one; says whether its chain was put into order.
-pub(super) fn add(app: &App, input: Input, actor: &Actor) -> Result<(Id<id::Certificate>, bool)> {
+pub(super) fn add(app: &App, input: Input, by: Allowed<Edit, Certificates>) -> Result<(Id<id::Certificate>, bool)> {
     let valid = model::read(input, None, true, clock::now())?;
     let judged = valid
         .judged
         .ok_or_else(|| Error::internal("a certificate that nobody has judged"))?;
-    let id = app
-        .db
-        .write(|tx| super::create(app, tx, &valid.name, &judged, actor.by()))?;
+    let id = app.db.write(|tx| super::create(app, tx, &valid.name, &judged, by))?;
     Ok((id, judged.reordered))
 }
 
@@ -175,12 +173,24 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, whole: bool) -> Result<Reply> {
     let id = ctx.id(0, "certificate")?;
-    let reordered = save(ctx.app, id, ctx.request.input()?, whole, ctx.actor()?)?;
+    let reordered = save(
+        ctx.app,
+        id,
+        ctx.request.input()?,
+        whole,
+        ctx.allowed(Edit, Certificates)?,
+    )?;
     answer(ctx.app, id, reordered)
 }
 
 /// Judges a draft over what is stored, and stores it; says whether its chain was put into order.
-pub(super) fn save(app: &App, id: Id<id::Certificate>, input: Input, whole: bool, actor: &Actor) -> Result<bool> {
+pub(super) fn save(
+    app: &App,
+    id: Id<id::Certificate>,
+    input: Input,
+    whole: bool,
+    by: Allowed<Edit, Certificates>,
+) -> Result<bool> {
     let old = app.db.read(|conn| super::get(conn, id))?;
     let base = Old {
         name: &old.name,
@@ -188,13 +198,13 @@ pub(super) fn save(app: &App, id: Id<id::Certificate>, input: Input, whole: bool
         key: &|| app.db.read(|conn| super::key(app, conn, id)),
     };
     let valid = model::read(input, Some(&base), whole, clock::now())?;
-    app.db.write(|tx| super::update(app, tx, &old, &valid, actor.by()))?;
+    app.db.write(|tx| super::update(app, tx, &old, &valid, by))?;
     Ok(valid.judged.is_some_and(|j| j.reordered))
 }
 
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "certificate")?;
-    let actor = ctx.actor()?;
-    ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, actor.by()))?;
+    let by = ctx.allowed(Edit, Certificates)?;
+    ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
     Ok(Reply::status(204))
 }

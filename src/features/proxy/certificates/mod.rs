@@ -9,6 +9,8 @@ mod queries;
 mod api;
 mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{Certificates, Edit};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
@@ -129,7 +131,13 @@ fn store_key(app: &App, tx: &Tx, id: Id<id::Certificate>, key: &Secret) -> Resul
     queries::set_key(tx, id, &app.vault.seal(place(id), key)?)
 }
 
-fn create(app: &App, tx: &Tx, name: &str, judged: &Judged, by: audit::By) -> Result<Id<id::Certificate>> {
+fn create(
+    app: &App,
+    tx: &Tx,
+    name: &str,
+    judged: &Judged,
+    by: Allowed<Edit, Certificates>,
+) -> Result<Id<id::Certificate>> {
     let id = queries::insert(tx, name, judged, clock::now())?;
     store_key(app, tx, id, &judged.key)?;
     note(
@@ -143,7 +151,7 @@ fn create(app: &App, tx: &Tx, name: &str, judged: &Judged, by: audit::By) -> Res
 }
 
 /// Changes a certificate, as long as it still is as `valid` was made from `old`. Domains that use it must stay covered.
-fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: audit::By) -> Result<()> {
+fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit, Certificates>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "Somebody has changed this certificate in between. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "certificate_changed", say));
@@ -172,7 +180,7 @@ fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: audit::By) -
 }
 
 /// Forgets a certificate and its key. Refused while a domain is served with it.
-fn delete(app: &App, tx: &Tx, id: Id<id::Certificate>, by: audit::By) -> Result<()> {
+fn delete(app: &App, tx: &Tx, id: Id<id::Certificate>, by: Allowed<Edit, Certificates>) -> Result<()> {
     let old = get(tx, id)?;
     let users = queries::users(tx, id)?;
     if !users.is_empty() {
@@ -188,7 +196,7 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Certificate>, by: audit::By) -> Result<
 }
 
 /// Audit row and event: what was done, and the certificate's public facts.
-fn note(app: &App, tx: &Tx, by: audit::By, kind: (&str, &str), c: &Certificate) -> Result<()> {
+fn note(app: &App, tx: &Tx, by: Allowed<Edit, Certificates>, kind: (&str, &str), c: &Certificate) -> Result<()> {
     let data = serde_json::json!({
         "name": c.name, "names": c.names, "sha256": c.sha256, "not_after": clock::rfc3339(c.not_after),
     });

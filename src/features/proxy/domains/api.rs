@@ -3,7 +3,7 @@
 use super::model::{self, Fields, Stands};
 use super::tasks::Choice;
 use super::{Domain, Filter, Site, Sort, act};
-use crate::access::Actor;
+use crate::access::Allowed;
 use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
@@ -231,15 +231,15 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let domain = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
+    let domain = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Domains)?)?;
     Reply::created(format!("/api/domains/{}", domain.id), &view(&domain))
 }
 
 /// Reads a draft and stores it.
-pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Domain> {
+pub fn add(app: &App, input: Input, by: Allowed<Edit, Domains>) -> Result<Domain> {
     let valid = model::read(input, None)?;
     app.db.write(|tx| {
-        let id = super::create(app, tx, &valid, actor.by())?;
+        let id = super::create(app, tx, &valid, by)?;
         super::get(tx, id)
     })
 }
@@ -255,7 +255,13 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Domain) -> Option<Fields>) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
-    Reply::json(&view(&save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?))
+    Reply::json(&view(&save(
+        ctx.app,
+        id,
+        ctx.request.input()?,
+        base,
+        ctx.allowed(Edit, Domains)?,
+    )?))
 }
 
 /// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
@@ -264,12 +270,12 @@ pub fn save(
     id: Id<id::Domain>,
     input: Input,
     base: impl Fn(&Domain) -> Option<Fields>,
-    actor: &Actor,
+    by: Allowed<Edit, Domains>,
 ) -> Result<Domain> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
         let valid = model::read(input, base(&old))?;
-        super::update(app, tx, &old, &valid, actor.by())?;
+        super::update(app, tx, &old, &valid, by)?;
         super::get(tx, id)
     })
 }
@@ -278,7 +284,7 @@ pub fn save(
 /// reached is forgotten.
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Domains)?;
     let yes = |name| Ok::<_, Error>(ctx.request.number(name, 0, 0..=1)? == 1);
     let choice = Choice {
         overwrite: yes("overwrite")?,
@@ -337,17 +343,22 @@ fn bulk(ctx: &Ctx) -> Result<Reply> {
         input.wrong("ids", "required", "Choose at least one domain.");
     }
     input.finish(&[])?;
-    Ok(Reply::json(&deploy_all(ctx.app, &ids.unwrap_or_default(), ctx.actor()?)?)?.with_status(202))
+    Ok(Reply::json(&deploy_all(
+        ctx.app,
+        &ids.unwrap_or_default(),
+        ctx.allowed(Deploy, Domains)?,
+    )?)?
+    .with_status(202))
 }
 
 /// Puts a deploy in for each of these domains. One that cannot be deployed now keeps none of the others from it.
-pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], actor: &Actor) -> Result<Bulk> {
+pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], by: Allowed<Deploy, Domains>) -> Result<Bulk> {
     app.db.write(|tx| {
         let mut bulk = Bulk::default();
         for &id in ids {
             let name = super::get(tx, id).map(|d| d.name()).unwrap_or_default();
             // Every refusal comes before the first row is written, so nothing half-done stays behind it.
-            match super::deploy(app, tx, id, &Choice::default(), actor.by()) {
+            match super::deploy(app, tx, id, &Choice::default(), by) {
                 Ok(task_id) => bulk.tasks.push(Started { id, name, task_id }),
                 Err(e) if matches!(e.kind, Kind::Conflict | Kind::NotFound) => bulk.refused.push(Refused {
                     id,

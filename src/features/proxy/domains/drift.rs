@@ -6,6 +6,8 @@ use super::settings;
 use super::site;
 use super::sites::{self, Drift, Row, State};
 use super::tasks;
+use crate::access::Allowed;
+use crate::access::right::{Deploy, Servers};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
@@ -104,7 +106,7 @@ fn follow(app: &App, tx: &Tx, server: Id<id::Server>, moved: &str) -> Result<()>
         return Ok(());
     }
     let name = servers::get(tx, server)?.fields.name;
-    let by = audit::By::ours("system");
+    let by = Allowed::<Deploy, Servers>::by_daemon();
     let new = task::New {
         kind: tasks::FOLLOW,
         target: (target.0, target.1, &name),

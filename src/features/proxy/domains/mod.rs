@@ -17,6 +17,8 @@ pub mod act;
 pub mod api;
 pub mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{Deploy, Domains, Edit, IsVerb};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
@@ -249,7 +251,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Domain>> {
 }
 
 /// Adds a domain. Nothing happens on any server.
-pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Domain>> {
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Domains>) -> Result<Id<id::Domain>> {
     refuse_missing(tx, &valid.fields)?;
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     sites::want(tx, id, &valid.fields.server_ids)?;
@@ -258,7 +260,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id:
 }
 
 /// Changes a domain, as long as it still is as `valid` was made from `old`. Nothing happens on any server.
-pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: audit::By) -> Result<()> {
+pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit, Domains>) -> Result<()> {
     let now = get(tx, old.id)?;
     refuse_removing(&now)?;
     if now.revision != old.revision {
@@ -311,7 +313,13 @@ fn refuse_while_worked_on(conn: &Conn, id: Id<id::Domain>) -> Result<()> {
 }
 
 /// Deletes a domain: at once when nothing of it lies on a server, else by a task that takes it off first.
-pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Option<Id<Task>>> {
+pub fn delete(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Domain>,
+    choice: &Choice,
+    by: Allowed<Edit, Domains>,
+) -> Result<Option<Id<Task>>> {
     let domain = get(tx, id)?;
     refuse_while_worked_on(tx, id)?;
     if !sites::deployed(tx, id)? {
@@ -327,7 +335,13 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit
 
 /// Forgets what lies of a domain on one server: that is gone for good, and nothing is done on it. Wanted there, it is as if
 /// it had never been deployed.
-pub fn forget_site(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
+pub fn forget_site(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Domain>,
+    server: Id<id::Server>,
+    by: Allowed<Edit, Domains>,
+) -> Result<()> {
     let domain = get(tx, id)?;
     refuse_while_worked_on(tx, id)?;
     let row = sites::at(tx, id, server)?;
@@ -355,7 +369,13 @@ pub fn forget(tx: &Tx, wake: &Wake, domain: &Domain) -> Result<()> {
 }
 
 /// Puts a deploy in, when there is something to deploy.
-pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit::By) -> Result<Id<Task>> {
+pub fn deploy(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Domain>,
+    choice: &Choice,
+    by: Allowed<Deploy, Domains>,
+) -> Result<Id<Task>> {
     let domain = get(tx, id)?;
     refuse_removing(&domain)?;
     let lacking = |code, say| Err(Error::new(Kind::Conflict, code, say));
@@ -375,7 +395,13 @@ pub fn deploy(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &Choice, by: audit
 }
 
 /// Has certbot look after a domain's certificates now.
-pub fn renew(app: &App, tx: &Tx, id: Id<id::Domain>, choice: &tasks::Renewal, by: audit::By) -> Result<Id<Task>> {
+pub fn renew(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Domain>,
+    choice: &tasks::Renewal,
+    by: Allowed<Deploy, Domains>,
+) -> Result<Id<Task>> {
     let domain = get(tx, id)?;
     refuse_removing(&domain)?;
     start(app, tx, &domain, tasks::RENEW, choice, by)
@@ -394,17 +420,16 @@ pub fn renew_due(app: &App, tx: &Tx, id: Id<id::Domain>, since: Ms) -> Result<()
     if lately || queue::open(tx, target, |_| true)?.is_some() {
         return Ok(());
     }
-    let by = audit::By::ours("system");
-    renew(app, tx, id, &tasks::Renewal::default(), by).map(drop)
+    renew(app, tx, id, &tasks::Renewal::default(), Allowed::by_daemon()).map(drop)
 }
 
-fn start(
+fn start<V: IsVerb>(
     app: &App,
     tx: &Tx,
     domain: &Domain,
     kind: &'static str,
     choice: &impl serde::Serialize,
-    by: audit::By,
+    by: Allowed<V, Domains>,
 ) -> Result<Id<Task>> {
     let name = domain.name();
     let new = task::New {
@@ -447,7 +472,14 @@ pub fn set_answers(tx: &Tx, id: Id<id::Domain>, state: &str, say: &[String], sin
     queries::set_answers(tx, id, state, say, since)
 }
 
-fn note(app: &App, tx: &Tx, by: audit::By, what: (&str, &str), id: Id<id::Domain>, fields: &Fields) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    by: Allowed<Edit, Domains>,
+    what: (&str, &str),
+    id: Id<id::Domain>,
+    fields: &Fields,
+) -> Result<()> {
     let (name, ascii) = (fields.domain.unicode(), fields.domain.ascii());
     let data = serde_json::json!({ "name": name, "domain": ascii });
     audit::append(tx, &app.vault, by, what.0, &format!("domain {id} {ascii}"), &data)?;

@@ -722,7 +722,7 @@ fn again(ctx: &Ctx, id: Option<Id<id::Domain>>, pairs: &[(String, String)], erro
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
-    match api::add(ctx.app, input(&pairs), ctx.actor()?) {
+    match api::add(ctx.app, input(&pairs), ctx.allowed(Edit, Domains)?) {
         Ok(domain) => Ok(Reply::see_other(format!("/domains/{}", domain.id))),
         Err(e) => again(ctx, None, &pairs, e),
     }
@@ -731,7 +731,13 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
     let pairs = ctx.request.form()?;
-    match api::save(ctx.app, id, input(&pairs), |d| Some(d.fields.clone()), ctx.actor()?) {
+    match api::save(
+        ctx.app,
+        id,
+        input(&pairs),
+        |d| Some(d.fields.clone()),
+        ctx.allowed(Edit, Domains)?,
+    ) {
         Ok(_) => Ok(Reply::see_other(format!("/domains/{id}"))),
         Err(e) => again(ctx, Some(id), &pairs, e),
     }
@@ -751,7 +757,7 @@ fn ask_delete(ctx: &Ctx) -> Result<Reply> {
 /// Needs the domain's name typed, in either form.
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Domains)?;
     let pairs = ctx.request.form()?;
     let typed = pairs
         .iter()
@@ -792,7 +798,7 @@ pub fn picked(ctx: &Ctx, count_max: usize) -> Result<Vec<Id<id::Domain>>> {
 
 /// Deploys the ticked domains and says what became of each.
 fn bulk(ctx: &Ctx) -> Result<Reply> {
-    let bulk = api::deploy_all(ctx.app, &picked(ctx, api::BULK_MAX)?, ctx.actor()?)?;
+    let bulk = api::deploy_all(ctx.app, &picked(ctx, api::BULK_MAX)?, ctx.allowed(Deploy, Domains)?)?;
     if let ([one], []) = (&bulk.tasks[..], &bulk.refused[..]) {
         return Ok(Reply::see_other(format!("/tasks/{}", one.task_id)));
     }

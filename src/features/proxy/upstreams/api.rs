@@ -2,7 +2,7 @@
 
 use super::model::{self, Fields, Target};
 use super::{Filter, Upstream};
-use crate::access::Actor;
+use crate::access::Allowed;
 use crate::access::right::{Edit, Read, Upstreams, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
@@ -110,7 +110,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let valid = model::read(ctx.request.input()?, Fields::default())?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Upstreams)?;
     let (id, reply) = ctx.app.db.write(|tx| {
         let id = super::create(ctx.app, tx, &valid, by)?;
         Ok((id, whole(tx, id)?))
@@ -131,7 +131,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Upstream) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "upstream")?;
-    save(ctx.app, id, ctx.request.input()?, base, ctx.actor()?)?;
+    save(ctx.app, id, ctx.request.input()?, base, ctx.allowed(Edit, Upstreams)?)?;
     ctx.app.db.read(|conn| whole(conn, id))
 }
 
@@ -141,18 +141,18 @@ pub fn save(
     id: Id<id::Upstream>,
     input: Input,
     base: impl Fn(&Upstream) -> Fields,
-    actor: &Actor,
+    by: Allowed<Edit, Upstreams>,
 ) -> Result<()> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
         let valid = model::read(input, base(&old))?;
-        super::update(app, tx, &old, &valid, actor.by())
+        super::update(app, tx, &old, &valid, by)
     })
 }
 
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "upstream")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Upstreams)?;
     ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
     Ok(Reply::status(204))
 }

@@ -6,6 +6,8 @@ mod queries;
 pub mod api;
 pub mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{Edit, Upstreams};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
@@ -75,7 +77,7 @@ pub fn used_by(conn: &Conn, id: Id<id::Upstream>) -> Result<Vec<(i64, String)>> 
 }
 
 /// Adds an upstream.
-pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Upstream>> {
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Upstreams>) -> Result<Id<id::Upstream>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     note(
         app,
@@ -89,7 +91,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id:
 }
 
 /// Changes an upstream, as long as it still is as `valid` was made from `old`.
-pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: audit::By) -> Result<()> {
+pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: Allowed<Edit, Upstreams>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "Somebody has changed this upstream in between. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "upstream_changed", say));
@@ -109,7 +111,7 @@ pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: audit::By) 
 const NAMED: usize = 5;
 
 /// Deletes an upstream that no domain uses.
-pub fn delete(app: &App, tx: &Tx, id: Id<id::Upstream>, by: audit::By) -> Result<()> {
+pub fn delete(app: &App, tx: &Tx, id: Id<id::Upstream>, by: Allowed<Edit, Upstreams>) -> Result<()> {
     let upstream = get(tx, id)?;
     let users: Vec<String> = used_by(tx, id)?.into_iter().map(|(_, name)| name).collect();
     if !users.is_empty() {
@@ -128,7 +130,14 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Upstream>, by: audit::By) -> Result
     )
 }
 
-fn note(app: &App, tx: &Tx, by: audit::By, what: (&str, &str), id: Id<id::Upstream>, name: &str) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    by: Allowed<Edit, Upstreams>,
+    what: (&str, &str),
+    id: Id<id::Upstream>,
+    name: &str,
+) -> Result<()> {
     let data = serde_json::json!({ "name": name });
     audit::append(tx, &app.vault, by, what.0, &format!("upstream {id} {name}"), &data)?;
     outbox::emit(tx, &app.wakes.events, what.1, ("upstream", id.get()), &data)

@@ -204,7 +204,7 @@ fn again(ctx: &Ctx, id: Option<Id<id::Upstream>>, form: Form, error: Error) -> R
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let form = Form::typed(&ctx.request.form()?);
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Upstreams)?;
     let added = model::read(form.input(), Fields::default())
         .and_then(|valid| ctx.app.db.write(|tx| super::create(ctx.app, tx, &valid, by)));
     match added {
@@ -216,7 +216,13 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "upstream")?;
     let form = Form::typed(&ctx.request.form()?);
-    match api::save(ctx.app, id, form.input(), |u| u.fields.clone(), ctx.actor()?) {
+    match api::save(
+        ctx.app,
+        id,
+        form.input(),
+        |u| u.fields.clone(),
+        ctx.allowed(Edit, Upstreams)?,
+    ) {
         Ok(()) => Ok(Reply::see_other(format!("/upstreams/{id}?saved=1"))),
         Err(e) => again(ctx, Some(id), form, e),
     }
@@ -224,7 +230,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "upstream")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, Upstreams)?;
     ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
     Ok(Reply::see_other("/upstreams"))
 }

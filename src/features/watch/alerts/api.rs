@@ -130,10 +130,10 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 fn acknowledge(ctx: &Ctx) -> Result<Reply> {
     ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "alert")?;
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Edit, Alerts)?;
     let alert = ctx.app.db.write(|tx| {
-        super::acknowledge(ctx.app, tx, id, actor.by())?;
-        super::get(tx, id, actor.role())
+        super::acknowledge(ctx.app, tx, id, by)?;
+        super::get(tx, id, by.role())
     })?;
     Reply::json(&view(&alert))
 }

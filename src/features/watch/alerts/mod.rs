@@ -8,7 +8,8 @@ pub mod api;
 pub mod pages;
 
 use crate::access::right::WITHHELD;
-use crate::access::{Right, Role};
+use crate::access::right::{Alerts, Edit};
+use crate::access::{Allowed, Right, Role};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
@@ -690,13 +691,13 @@ pub fn firing(conn: &Conn) -> Result<i64> {
 }
 
 /// Somebody has taken notice.
-pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: audit::By) -> Result<()> {
+pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: Allowed<Edit, Alerts>) -> Result<()> {
     let alert = find(tx, id)?;
     if alert.state != "firing" {
         let say = format!("This alert is {} already.", alert.state);
         return Err(Error::new(Kind::Conflict, "alert_not_firing", say));
     }
-    queries::acknowledge(tx, id, by.actor, clock::now())?;
+    queries::acknowledge(tx, id, by.actor(), clock::now())?;
     let data = serde_json::json!({ "kind": alert.kind, "target": alert.target.2 });
     audit::append(tx, &app.vault, by, "alert.acknowledge", &format!("alert {id}"), &data)?;
     outbox::emit(tx, &app.wakes.events, "alert.acknowledged", ("alert", id.get()), &data)

@@ -75,11 +75,11 @@ fn hash_of(token: &str) -> Vec<u8> {
 
 /// A new token for scrapers, shown once; the one before it ends.
 pub(super) fn make_token(ctx: &Ctx) -> Result<String> {
-    let (actor, token) = (ctx.actor()?, random::token());
+    let (by, token) = (ctx.allowed(Edit, Exporter)?, random::token());
     ctx.app.db.write(|tx| {
-        queries::put(tx, super::TOKEN, &hash_of(&token), clock::now(), actor.login())?;
+        queries::put(tx, super::TOKEN, &hash_of(&token), clock::now(), by.actor())?;
         let none = serde_json::json!({});
-        audit::append(tx, &ctx.app.vault, actor.by(), "exporter.token", "exporter", &none)
+        audit::append(tx, &ctx.app.vault, by, "exporter.token", "exporter", &none)
     })?;
     Ok(token)
 }
@@ -92,13 +92,13 @@ fn new_token(ctx: &Ctx) -> Result<Reply> {
 
 /// Ends the token; 404 when there is none.
 pub(super) fn end_token(ctx: &Ctx) -> Result<()> {
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Edit, Exporter)?;
     ctx.app.db.write(|tx| {
         if !queries::remove(tx, super::TOKEN)? {
             return Err(Error::not_found("token"));
         }
         let none = serde_json::json!({});
-        audit::append(tx, &ctx.app.vault, actor.by(), "exporter.token_end", "exporter", &none)
+        audit::append(tx, &ctx.app.vault, by, "exporter.token_end", "exporter", &none)
     })
 }
 
@@ -115,18 +115,11 @@ pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
     let mut input = ctx.request.input()?;
     let secret: Option<Secret> = input.secret("secret", SECRET_MAX).flatten();
     input.finish(&[])?;
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Edit, Exporter)?;
     ctx.app.db.write(|tx| {
-        remote_store::set_secret(ctx.app, tx, secret.as_ref(), actor.login())?;
+        remote_store::set_secret(ctx.app, tx, secret.as_ref(), by.actor())?;
         let detail = serde_json::json!({ "set": secret.is_some() });
-        audit::append(
-            tx,
-            &ctx.app.vault,
-            actor.by(),
-            "exporter.push_secret",
-            "exporter",
-            &detail,
-        )
+        audit::append(tx, &ctx.app.vault, by, "exporter.push_secret", "exporter", &detail)
     })
 }
 

@@ -5,7 +5,7 @@ use super::model::{self, Fields, Row};
 use super::queries::{self, Counts};
 use super::queue::{self, Tested};
 use super::{CHANNELS, Endpoint, channel, sender};
-use crate::access::Actor;
+use crate::access::Allowed;
 use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::app::App;
 use crate::base::clock::{self, rfc3339};
@@ -132,11 +132,10 @@ pub fn channel_of(input: &mut Input) -> Result<&'static Channel> {
 }
 
 /// Adds one; gives its number.
-pub fn add(app: &App, mut input: Input, actor: &Actor) -> Result<Id<id::Endpoint>> {
+pub fn add(app: &App, mut input: Input, by: Allowed<Edit, Notifications>) -> Result<Id<id::Endpoint>> {
     let channel = channel_of(&mut input)?;
     let valid = model::read(input, channel, Fields::default(), None)?;
-    app.db
-        .write(|tx| super::create(app, tx, channel, &valid, (actor.role(), actor.by())))
+    app.db.write(|tx| super::create(app, tx, channel, &valid, by))
 }
 
 /// Reads a draft over `base` and stores it, in one transaction, so that nobody's change is taken back by another's.
@@ -145,7 +144,7 @@ pub fn save(
     id: Id<id::Endpoint>,
     input: &Input,
     base: fn(&Endpoint) -> Fields,
-    actor: &Actor,
+    by: Allowed<Edit, Notifications>,
 ) -> Result<()> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
@@ -155,12 +154,12 @@ pub fn save(
             base(&old),
             Some((&old.fields.config, &old.has)),
         )?;
-        super::update(app, tx, &old, &valid, actor)
+        super::update(app, tx, &old, &valid, by)
     })
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let id = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
+    let id = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Notifications)?)?;
     Reply::created(format!("/api/notifications/{id}"), &show_one(ctx.app, id)?)
 }
 
@@ -175,16 +174,22 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: fn(&Endpoint) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
-    save(ctx.app, id, &ctx.request.input()?, base, ctx.actor()?)?;
+    save(
+        ctx.app,
+        id,
+        &ctx.request.input()?,
+        base,
+        ctx.allowed(Edit, Notifications)?,
+    )?;
     show(ctx)
 }
 
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Edit, Notifications)?;
     ctx.app
         .db
-        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, actor.by()))?;
+        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, by))?;
     Ok(Reply::status(204))
 }
 

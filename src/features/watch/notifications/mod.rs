@@ -23,7 +23,8 @@ mod sender;
 mod api;
 mod pages;
 
-use crate::access::{Actor, Role};
+use crate::access::right::{Edit, Notifications};
+use crate::access::{Allowed, Role};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
@@ -192,22 +193,22 @@ fn create(
     tx: &Tx,
     channel: &'static Channel,
     valid: &Valid,
-    (role, by): (Role, audit::By),
+    by: Allowed<Edit, Notifications>,
 ) -> Result<Id<id::Endpoint>> {
     if queries::count(tx)? >= ENDPOINTS_MAX {
         let say = format!("There are {ENDPOINTS_MAX} endpoints already; remove one first.");
         return Err(Error::new(Kind::Conflict, "too_many_endpoints", say));
     }
-    let id = queries::insert(tx, channel.name, &valid.fields, role, clock::now())?;
+    let id = queries::insert(tx, channel.name, &valid.fields, by.role(), clock::now())?;
     store_secrets(app, tx, id, &valid.secrets)?;
     note(app, tx, by, "notification.create", id, channel.name, &valid.fields)?;
     Ok(id)
 }
 
 /// Changes an endpoint. What waits for it goes out with the new settings, at once.
-fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, actor: &Actor) -> Result<()> {
+fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: Allowed<Edit, Notifications>) -> Result<()> {
     queries::update(tx, old.id, &valid.fields, clock::now())?;
-    queries::set_saved_by(tx, old.id, actor.role())?;
+    queries::set_saved_by(tx, old.id, by.role())?;
     store_secrets(app, tx, old.id, &valid.secrets)?;
     let reached = (old.channel.recipients)(&valid.fields.config);
     for gone in old.gone.iter().filter(|g| !reached.contains(&g.recipient)) {
@@ -219,7 +220,7 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, actor: &Actor) -> R
     note(
         app,
         tx,
-        actor.by(),
+        by,
         "notification.update",
         old.id,
         old.channel.name,
@@ -227,7 +228,7 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, actor: &Actor) -> R
     )
 }
 
-fn delete(app: &App, tx: &Tx, old: &Endpoint, by: audit::By) -> Result<()> {
+fn delete(app: &App, tx: &Tx, old: &Endpoint, by: Allowed<Edit, Notifications>) -> Result<()> {
     queries::seed_is_ours(tx, old.id)?;
     for gone in &old.gone {
         queue::works_again(app, tx, old, &gone.recipient)?; // what was raised about it is over
@@ -244,7 +245,15 @@ fn delete(app: &App, tx: &Tx, old: &Endpoint, by: audit::By) -> Result<()> {
     )
 }
 
-fn note(app: &App, tx: &Tx, by: audit::By, action: &str, id: Id<id::Endpoint>, kind: &str, f: &Fields) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    by: Allowed<Edit, Notifications>,
+    action: &str,
+    id: Id<id::Endpoint>,
+    kind: &str,
+    f: &Fields,
+) -> Result<()> {
     let data = serde_json::json!({ "name": f.name, "type": kind, "enabled": f.enabled, "min_level": f.min_level });
     audit::append(
         tx,
@@ -280,7 +289,7 @@ fn seed(app: &App) -> Result<()> {
     };
     let wrong = |why: String| Error::new(Kind::Config, "telegram", format!("TELEGRAM_CHAT_ID: {why}"));
     let config = telegram::seeded(chats).map_err(wrong)?;
-    let by = audit::By::ours("system");
+    let by = Allowed::by_daemon();
     app.db.write(|tx| {
         let known = queries::seed(tx)?;
         let fields = |name: String, base: Fields| Fields { name, config, ..base };
@@ -304,7 +313,7 @@ fn seed(app: &App) -> Result<()> {
                     fields: fields(String::from("Telegram"), Fields::default()),
                     secrets: token,
                 };
-                match create(app, tx, &telegram::CHANNEL, &valid, (Role::Admin, by)) {
+                match create(app, tx, &telegram::CHANNEL, &valid, by) {
                     Ok(id) => queries::set_seed(tx, id),
                     Err(e) if e.kind == Kind::Conflict => {
                         log::warning(

@@ -307,7 +307,7 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let channel = api::channel_of(&mut input(&pairs))?;
-    match api::add(ctx.app, input(&pairs), ctx.actor()?) {
+    match api::add(ctx.app, input(&pairs), ctx.allowed(Edit, Notifications)?) {
         Ok(id) => Ok(Reply::see_other(format!("/notifications/{id}"))),
         Err(e) => again(ctx, form_of(ctx, channel, None, "")?, pairs, e),
     }
@@ -316,7 +316,13 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
     let pairs = ctx.request.form()?;
-    match api::save(ctx.app, id, &input(&pairs), |e| e.fields.clone(), ctx.actor()?) {
+    match api::save(
+        ctx.app,
+        id,
+        &input(&pairs),
+        |e| e.fields.clone(),
+        ctx.allowed(Edit, Notifications)?,
+    ) {
         Ok(()) => Ok(Reply::see_other("/notifications")),
         Err(e) => {
             let endpoint = ctx.app.db.read(|conn| super::get(conn, id))?;
@@ -353,10 +359,10 @@ fn ask_delete(ctx: &Ctx) -> Result<Reply> {
 
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
-    let actor = ctx.actor()?;
+    let by = ctx.allowed(Edit, Notifications)?;
     ctx.app
         .db
-        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, actor.by()))?;
+        .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, by))?;
     Ok(Reply::see_other("/notifications"))
 }
 

@@ -2,7 +2,7 @@
 
 use super::model::{self, About, LEVELS, Watches};
 use super::{Rule, queries, say};
-use crate::access::Actor;
+use crate::access::Allowed;
 use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
@@ -115,7 +115,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let id = add(ctx.app, ctx.request.input()?, ctx.actor()?)?;
+    let id = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, AlertRules)?)?;
     Reply::created(
         format!("/api/alert-rules/{id}"),
         &ctx.app.db.read(|conn| whole(conn, id))?,
@@ -123,29 +123,29 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 }
 
 /// Reads a draft and stores it.
-pub fn add(app: &App, input: Input, actor: &Actor) -> Result<Id<id::Rule>> {
+pub fn add(app: &App, input: Input, by: Allowed<Edit, AlertRules>) -> Result<Id<id::Rule>> {
     let valid = model::read_new(input)?;
-    app.db.write(|tx| super::create(app, tx, &valid, actor.by()))
+    app.db.write(|tx| super::create(app, tx, &valid, by))
 }
 
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    save(ctx.app, id, ctx.request.input()?, ctx.actor()?)?;
+    save(ctx.app, id, ctx.request.input()?, ctx.allowed(Edit, AlertRules)?)?;
     Reply::json(&ctx.app.db.read(|conn| whole(conn, id))?)
 }
 
 /// Reads a draft over the rule as it is and stores it, in one transaction: nobody can come in between.
-pub fn save(app: &App, id: Id<id::Rule>, input: Input, actor: &Actor) -> Result<()> {
+pub fn save(app: &App, id: Id<id::Rule>, input: Input, by: Allowed<Edit, AlertRules>) -> Result<()> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
         let valid = model::read(input, old.fields.clone(), old.builtin.is_some())?;
-        super::update(app, tx, &old, &valid, actor.by())
+        super::update(app, tx, &old, &valid, by)
     })
 }
 
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, AlertRules)?;
     ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
     Ok(Reply::status(204))
 }
@@ -153,7 +153,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 fn reset(ctx: &Ctx) -> Result<Reply> {
     ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "rule")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, AlertRules)?;
     let rule = ctx.app.db.write(|tx| {
         super::reset(ctx.app, tx, id, by)?;
         whole(tx, id)

@@ -13,6 +13,8 @@ mod watch;
 mod api;
 mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{AlertRules, Edit};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Duration, Ms, rfc3339};
@@ -132,14 +134,14 @@ pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Rule> {
 }
 
 /// Adds a rule.
-pub fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Rule>> {
+pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, AlertRules>) -> Result<Id<id::Rule>> {
     let id = queries::put(tx, None, &valid.fields, clock::now())?;
     note(app, tx, by, "rule.create", &get(tx, id)?)?;
     Ok(id)
 }
 
 /// Changes a rule, as long as it still is as `valid` was made from `old`. What fires by it and would not any more is over.
-pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: audit::By) -> Result<()> {
+pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: Allowed<Edit, AlertRules>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "Somebody has changed this rule in between. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "rule_changed", say));
@@ -151,7 +153,7 @@ pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: audit::By) -> R
 }
 
 /// Deletes a person's own rule; what fires by it is over.
-pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: audit::By) -> Result<()> {
+pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>) -> Result<()> {
     let mut rule = get(tx, id)?;
     if rule.builtin.is_some() {
         let say = "This rule came with Lamplighter. Switch it off instead.";
@@ -164,7 +166,7 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: audit::By) -> Result<()>
 }
 
 /// Makes a built-in rule what it was.
-pub fn reset(app: &App, tx: &Tx, id: Id<id::Rule>, by: audit::By) -> Result<()> {
+pub fn reset(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>) -> Result<()> {
     if get(tx, id)?.builtin.is_none() {
         let say = "This rule is your own: there is nothing to go back to.";
         return Err(Error::new(Kind::Conflict, "rule_own", say));
@@ -175,7 +177,7 @@ pub fn reset(app: &App, tx: &Tx, id: Id<id::Rule>, by: audit::By) -> Result<()> 
     note(app, tx, by, "rule.reset", &rule)
 }
 
-fn note(app: &App, tx: &Tx, by: audit::By, action: &str, rule: &Rule) -> Result<()> {
+fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &Rule) -> Result<()> {
     let (f, name) = (&rule.fields, say::name(Lang::En, rule));
     let detail = serde_json::json!({
         "name": name, "enabled": f.enabled, "level": f.level, "says": say::sentence(Lang::En, rule, |_| None),

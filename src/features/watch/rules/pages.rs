@@ -254,7 +254,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
         .find(|(name, _)| name == "watches")
         .and_then(|(_, value)| Watches::parse(value));
     let watches = named.ok_or_else(|| Error::not_found("thing to watch"))?;
-    match api::add(ctx.app, input(&pairs, watches.about()), ctx.actor()?) {
+    match api::add(ctx.app, input(&pairs, watches.about()), ctx.allowed(Edit, AlertRules)?) {
         Ok(_) => Ok(Reply::see_other("/alert-rules")),
         Err(e) => again(ctx, form_of(ctx, None, &Fields::blank(watches))?, pairs, e),
     }
@@ -264,7 +264,12 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
     let pairs = ctx.request.form()?;
     let rule = ctx.app.db.read(|conn| super::get(conn, id))?;
-    match api::save(ctx.app, id, input(&pairs, rule.fields.watches.about()), ctx.actor()?) {
+    match api::save(
+        ctx.app,
+        id,
+        input(&pairs, rule.fields.watches.about()),
+        ctx.allowed(Edit, AlertRules)?,
+    ) {
         Ok(()) => Ok(Reply::see_other("/alert-rules")),
         Err(e) => again(ctx, form_of(ctx, Some(&rule), &rule.fields)?, pairs, e),
     }
@@ -273,20 +278,20 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 /// On or off, as the button said: pressed twice it does the same.
 fn switch(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    api::save(ctx.app, id, ctx.request.input()?, ctx.actor()?)?;
+    api::save(ctx.app, id, ctx.request.input()?, ctx.allowed(Edit, AlertRules)?)?;
     Ok(Reply::see_other("/alert-rules"))
 }
 
 fn reset(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, AlertRules)?;
     ctx.app.db.write(|tx| super::reset(ctx.app, tx, id, by))?;
     Ok(Reply::see_other("/alert-rules"))
 }
 
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id: Id<id::Rule> = ctx.id(0, "rule")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Edit, AlertRules)?;
     ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
     Ok(Reply::see_other("/alert-rules"))
 }

@@ -7,6 +7,8 @@ mod queries;
 mod api;
 pub mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{Edit, Silences};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms, rfc3339};
@@ -114,10 +116,10 @@ pub fn covering(conn: &Conn, subject: &Subject) -> Result<Option<Silence>> {
 }
 
 /// Adds a silence; one that starts now does so in this transaction.
-fn create(app: &App, tx: &Tx, valid: &Valid, by: audit::By) -> Result<Id<id::Silence>> {
+fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Silences>) -> Result<Id<id::Silence>> {
     refuse_missing(tx, &valid.scope)?;
     let now = clock::now();
-    let id = queries::insert(tx, valid, by.actor, now)?;
+    let id = queries::insert(tx, valid, by.actor(), now)?;
     let silence = get(tx, id)?;
     let label = silence.label();
     let data = serde_json::json!({
@@ -163,7 +165,7 @@ fn refuse_missing(conn: &Conn, scope: &Scope) -> Result<()> {
 }
 
 /// Ends a silence before its time.
-fn end(app: &App, tx: &Tx, id: Id<id::Silence>, by: audit::By) -> Result<()> {
+fn end(app: &App, tx: &Tx, id: Id<id::Silence>, by: Allowed<Edit, Silences>) -> Result<()> {
     let silence = get(tx, id)?;
     if silence.state == "over" {
         return Err(Error::new(
@@ -172,7 +174,7 @@ fn end(app: &App, tx: &Tx, id: Id<id::Silence>, by: audit::By) -> Result<()> {
             "This silence is over already.",
         ));
     }
-    queries::set_over(tx, id, clock::now(), Some(by.actor))?;
+    queries::set_over(tx, id, clock::now(), Some(by.actor()))?;
     let label = silence.label();
     let data = serde_json::json!({ "name": label });
     audit::append(

@@ -179,7 +179,7 @@ fn domain_named(conn: &Conn, name: &str) -> Result<Option<i64>> {
 fn create(ctx: &Ctx) -> Result<Reply> {
     let form = ctx.request.form()?;
     let draft = ctx.app.db.read(|conn| draft(conn, &form));
-    match draft.and_then(|draft| api::add(ctx.app, Input::of(draft), ctx.actor()?)) {
+    match draft.and_then(|draft| api::add(ctx.app, Input::of(draft), ctx.allowed(Edit, Silences)?)) {
         Ok(silence) => {
             let next = form
                 .iter()

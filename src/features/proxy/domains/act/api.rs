@@ -1,5 +1,6 @@
 //! The same over the API.
 
+use crate::access::right::{Deploy, Domains, Edit};
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -86,7 +87,7 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
     let overwrite = input.flag("overwrite").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Deploy, Domains)?;
     let choice = Choice {
         overwrite,
         ..Choice::default()
@@ -100,7 +101,7 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
     let force = input.flag("force").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Deploy, Domains)?;
     let choice = Renewal { force };
     Reply::accepted(ctx.app.db.write(|tx| domains::renew(ctx.app, tx, id, &choice, by))?)
 }
@@ -135,14 +136,14 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /api/domains/{id}/adopt` `{"server_id":1}`: the file as the last look found it is accepted.
 pub fn adopt(ctx: &Ctx) -> Result<Reply> {
-    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.actor()?.by());
+    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.allowed(Deploy, Domains)?);
     ctx.app.db.write(|tx| super::accept(ctx.app, tx, id, server, by))?;
     Ok(Reply::status(204))
 }
 
 /// `POST /api/domains/{id}/forget` `{"server_id":1}`: that server is gone for good; nothing is done there.
 pub fn forget(ctx: &Ctx) -> Result<Reply> {
-    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.actor()?.by());
+    let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.allowed(Edit, Domains)?);
     ctx.app
         .db
         .write(|tx| domains::forget_site(ctx.app, tx, id, server, by))?;

@@ -3,6 +3,8 @@
 pub mod api;
 pub mod pages;
 
+use crate::access::Allowed;
+use crate::access::right::{Deploy, Domains};
 use crate::app::App;
 use crate::audit;
 use crate::base::error::{Error, Kind, Result};
@@ -14,7 +16,13 @@ use crate::features::proxy::domains::sites::{self, State};
 
 /// Accepts a site's file as the last look found it: from now on it is as it should be, until the next deploy, which
 /// asks before it overwrites it.
-pub fn accept(app: &App, tx: &Tx, id: Id<id::Domain>, server: Id<id::Server>, by: audit::By) -> Result<()> {
+pub fn accept(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Domain>,
+    server: Id<id::Server>,
+    by: Allowed<Deploy, Domains>,
+) -> Result<()> {
     let domain = domains::get(tx, id)?;
     let row = &sites::at(tx, id, server)?;
     let conflict = |code, say| Err(Error::new(Kind::Conflict, code, say));

@@ -1,6 +1,7 @@
 //! The same as pages.
 
 use super::api;
+use crate::access::right::{Deploy, Domains, Edit};
 use crate::base::clock::{self, Ms};
 use crate::base::diff::{Change, Diff};
 use crate::base::error::{Kind, Result};
@@ -270,7 +271,7 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
     };
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Deploy, Domains)?;
     let task = ctx.app.db.write(|tx| domains::deploy(ctx.app, tx, id, &choice, by))?;
     Ok(follow(task))
 }
@@ -281,7 +282,7 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
     let force = input.flag("force").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    let by = ctx.actor()?.by();
+    let by = ctx.allowed(Deploy, Domains)?;
     let task = ctx
         .app
         .db
@@ -291,14 +292,22 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /domains/{id}/adopt`, with `server_id`.
 pub fn adopt(ctx: &Ctx) -> Result<Reply> {
-    let (id, server, by) = (ctx.id(0, "domain")?, api::which_server(ctx)?, ctx.actor()?.by());
+    let (id, server, by) = (
+        ctx.id(0, "domain")?,
+        api::which_server(ctx)?,
+        ctx.allowed(Deploy, Domains)?,
+    );
     ctx.app.db.write(|tx| super::accept(ctx.app, tx, id, server, by))?;
     Ok(Reply::see_other(format!("/domains/{id}")))
 }
 
 /// `POST /domains/{id}/forget`, with `server_id`.
 pub fn forget(ctx: &Ctx) -> Result<Reply> {
-    let (id, server, by) = (ctx.id(0, "domain")?, api::which_server(ctx)?, ctx.actor()?.by());
+    let (id, server, by) = (
+        ctx.id(0, "domain")?,
+        api::which_server(ctx)?,
+        ctx.allowed(Edit, Domains)?,
+    );
     ctx.app
         .db
         .write(|tx| domains::forget_site(ctx.app, tx, id, server, by))?;
