@@ -1,24 +1,26 @@
 -- lamplighter.db
 
-CREATE TABLE alert_rule_firing (
-  rule_id    INTEGER NOT NULL,
-  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
-  part       TEXT    NOT NULL,               -- a mount point, or empty
-  revision   INTEGER NOT NULL,               -- of the rule that fired
-  PRIMARY KEY (rule_id, server_id, part)
+CREATE TABLE "alert_rule_firing" (
+  rule_id      INTEGER NOT NULL,
+  subject_kind TEXT    NOT NULL,               -- server, container …
+  subject_id   INTEGER NOT NULL,
+  part         TEXT    NOT NULL,               -- a mount point …; empty: it is about the subject
+  revision     INTEGER NOT NULL,               -- of the rule that fired
+  PRIMARY KEY (rule_id, subject_kind, subject_id, part)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX alert_rule_firing_server ON alert_rule_firing (server_id);
+CREATE INDEX alert_rule_firing_subject ON alert_rule_firing (subject_kind, subject_id);
 
-CREATE TABLE alert_rule_waiting (
-  rule_id    INTEGER NOT NULL,
-  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
-  part       TEXT    NOT NULL,               -- as in alert_rule_firing
-  revision   INTEGER NOT NULL,
-  held_ms    INTEGER NOT NULL,               -- so long at the last poll, by the monotonic clock
-  seen_at    INTEGER NOT NULL,               -- when that poll was, unix ms
-  readings   TEXT    NOT NULL,               -- JSON: the values with their times, for the evidence
-  PRIMARY KEY (rule_id, server_id, part)
+CREATE TABLE "alert_rule_waiting" (
+  rule_id      INTEGER NOT NULL,
+  subject_kind TEXT    NOT NULL,
+  subject_id   INTEGER NOT NULL,
+  part         TEXT    NOT NULL,               -- as in alert_rule_firing
+  revision     INTEGER NOT NULL,
+  held_ms      INTEGER NOT NULL,               -- so long when it was last observed, by the monotonic clock
+  seen_at      INTEGER NOT NULL,               -- when that was, unix ms
+  readings     TEXT    NOT NULL,               -- JSON: the values with their times, for the evidence
+  PRIMARY KEY (rule_id, subject_kind, subject_id, part)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE alert_rules (
@@ -334,6 +336,11 @@ CREATE TABLE server_tags (
   tag       TEXT    NOT NULL COLLATE NOCASE,
   PRIMARY KEY (tag, server_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER servers_take_their_rules_along AFTER DELETE ON servers BEGIN
+  DELETE FROM alert_rule_firing WHERE subject_kind = 'server' AND subject_id = OLD.id;
+  DELETE FROM alert_rule_waiting WHERE subject_kind = 'server' AND subject_id = OLD.id;
+END;
 
 CREATE TABLE servers (
   id                INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -8,11 +8,25 @@ use crate::events::outbox::Event;
 use crate::http::route::{Panel, Route};
 use crate::schedule::Periodic;
 use crate::schedule::service::Service;
+use crate::series::{Kind as SubjectKind, Observer, Observers};
 use crate::settings::Setting;
 use crate::task::Kind;
+use std::sync::Arc;
 
 /// See [`Feature::react`].
 pub type Reaction = fn(&App, &Tx, &Event) -> Result<()>;
+
+/// Makes somebody who is told of all that is observed of a kind of subjects; once, when that begins to be observed.
+pub struct Observes(pub fn(&Arc<App>, &'static SubjectKind) -> Result<Observer>);
+
+impl Observes {
+    /// Everybody who is to be told of this kind.
+    pub fn start_all(app: &Arc<App>, kind: &'static SubjectKind) -> Result<Observers> {
+        let all = app.registry.all::<Observes>().iter();
+        let started = all.map(|observes| (observes.0)(app, kind)).collect::<Result<_>>()?;
+        Ok(Observers::new(started))
+    }
+}
 
 /// One feature; all parts may be empty.
 pub struct Feature {
@@ -36,6 +50,10 @@ pub struct Feature {
     pub commands: &'static [Command],
     /// What can be set of it.
     pub settings: &'static [Setting],
+    /// What it observes, and of what.
+    pub subjects: &'static [&'static SubjectKind],
+    /// What it does with everything that is observed.
+    pub observers: &'static [Observes],
     /// What it does when something happened elsewhere; runs in the transaction that moves its cursor.
     pub react: Option<Reaction>,
 }
@@ -54,6 +72,8 @@ impl Feature {
             services: &[],
             commands: &[],
             settings: &[],
+            subjects: &[],
+            observers: &[],
             react: None,
         }
     }

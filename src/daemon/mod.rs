@@ -67,4 +67,6 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
         .with(all().flat_map(|f| f.settings))
         .with(all().flat_map(|f| f.panels))
         .with(all().flat_map(|f| f.tasks))
+        .with(all().flat_map(|f| f.subjects.iter().copied()))
+        .with(all().flat_map(|f| f.observers))
 }

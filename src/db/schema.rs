@@ -37,6 +37,7 @@ pub const STATE: &[Step] = steps![
     "0027_sitewatch.sql",
     "0028_addresses.sql",
     "0029_since.sql",
+    "0030_rule_subjects.sql",
 ];
 
 /// `metrics.db`.

@@ -3,6 +3,9 @@
 
 use super::unit::Unit;
 use crate::base::clock::Ms;
+use crate::base::error::Result;
+use crate::db::Conn;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A kind of subjects (servers, containers …): what is observed of each of them. One constant of the feature that observes.
@@ -14,6 +17,16 @@ pub struct Kind {
     pub source: &'static str,
     /// What is observed. Values name a key by its place here; new ones are added at the end.
     pub keys: &'static [Key],
+    /// Every subject there is.
+    pub all: fn(&Conn) -> Result<Vec<Named>>,
+    /// The name of one; nothing when it is gone.
+    pub name_of: fn(&Conn, i64) -> Result<Option<String>>,
+    /// Those with one of these tags.
+    pub tagged: fn(&Conn, &[String]) -> Result<HashSet<i64>>,
+    /// Changes when one is added, removed or tagged otherwise.
+    pub fingerprint: fn(&Conn) -> Result<(i64, i64)>,
+    /// So long one may be silent before nothing is known of it any more.
+    pub silence_max: fn(&Conn, i64) -> Result<Ms>,
 }
 
 /// Something that is observed of a kind of subjects.
@@ -30,6 +43,9 @@ pub struct Key {
     /// That, in one sentence.
     pub help: &'static str,
 }
+
+/// Number and name of a subject.
+pub type Named = (i64, String);
 
 /// A subject by its kind's name and its number.
 pub type Subject = (&'static str, i64);
@@ -97,6 +113,11 @@ impl Observation<'_> {
     /// Which subject.
     pub fn subject(&self) -> Subject {
         (self.kind.name, self.id)
+    }
+
+    /// Did it not answer?
+    pub fn is_missed(&self) -> bool {
+        matches!(self.seen, Seen::Missed(_))
     }
 
     /// What was seen; nothing when it did not answer.

@@ -18,14 +18,11 @@ use lamplighter::base::host::Host;
 use lamplighter::base::id::Id;
 use lamplighter::base::{random, sys};
 use lamplighter::db::{Db, Durability, schema};
-use lamplighter::features::fleet::metrics::glances::{self, Disk, Sample};
-use lamplighter::features::fleet::metrics::poll::{PollSink, Poller, THREADS};
-use lamplighter::features::fleet::metrics::probe::{self, Outcome, PollAuth, PollTarget, Polled};
-use lamplighter::features::fleet::metrics::readings::{self, Figures};
-use lamplighter::features::fleet::metrics::recorder::Recorder;
+use lamplighter::features::fleet::metrics::{
+    self, Disk, Outcome, PollAuth, PollTarget, Polled, Poller, Recorder, SERVERS, Sample, THREADS, observe,
+};
 use lamplighter::features::fleet::servers::latest;
-use lamplighter::features::watch::rules;
-use lamplighter::features::watch::rules::judge::{self, Judge, Look};
+use lamplighter::features::watch::rules::{self, Evaluator, Rule};
 use lamplighter::net::dial::Security;
 use lamplighter::series::window::PERIODS;
 use lamplighter::series::{Keep, Value, Window, chunk};
@@ -51,7 +48,7 @@ fn main() {
         "year" => return stored::year(&Folder::new(), number(1, 1_000)),
         "disk" => {
             let folder = Folder::new();
-            let tracks = stored::disk(&folder, &glances::parse(&body()).unwrap());
+            let tracks = stored::disk(&folder, &metrics::parse(&body()).unwrap());
             return peers::disk(&folder, &tracks);
         }
         "peers" => {
@@ -64,7 +61,7 @@ fn main() {
     sys::few_heaps(); // as the daemon does
     let body = body();
     println!("body {} kB (load {})", body.len() / 1000, fleet::load());
-    let each = time(2_000, || drop(glances::parse(&body).unwrap()));
+    let each = time(2_000, || drop(metrics::parse(&body).unwrap()));
     println!("parse: {:.0} µs", each * 1e6);
 
     println!("CPU-s per 1000 requests in a tight loop, parsed, nothing stored:");
@@ -78,7 +75,7 @@ fn main() {
     judging(&folder, &body);
     storing(&folder, &body);
     queries(&folder);
-    let tracks = stored::disk(&folder, &glances::parse(&body).unwrap());
+    let tracks = stored::disk(&folder, &metrics::parse(&body).unwrap());
     peers::disk(&folder, &tracks);
     drop(tracks);
     stored::year(&folder, if word == "quick" { 50 } else { 1_000 });
@@ -182,7 +179,7 @@ fn sockets(port: u16) {
             .unwrap();
         s.read_to_end(&mut buffer).unwrap();
         let at = buffer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
-        glances::parse(&buffer[at..]).unwrap();
+        metrics::parse(&buffer[at..]).unwrap();
     }
     report("sockets", before);
 }
@@ -191,7 +188,7 @@ fn ours(port: u16) {
     let before = cpu();
     let mut target = target(1, port);
     for _ in 0..LOOP {
-        assert!(probe::poll(&mut target).result.is_ok());
+        assert!(metrics::poll(&mut target).result.is_ok());
     }
     report("ours", before);
 }
@@ -213,7 +210,7 @@ fn through_ureq(port: u16) {
     for _ in 0..LOOP {
         let mut answer = agent.get(format!("http://127.0.0.1:{port}/api/3/all")).call().unwrap();
         let body = answer.body_mut().with_config().limit(4 << 20).read_to_vec().unwrap();
-        glances::parse(&body).unwrap();
+        metrics::parse(&body).unwrap();
     }
     report("ureq", before);
 }
@@ -276,36 +273,32 @@ fn sample(base: &Sample, server: i64, at: Ms) -> Sample {
     s
 }
 
-/// A poll held against the built-in rules: as it mostly is, and with two disks that wait for their time.
+/// A poll made an observation and held against the built-in rules: as it mostly is, and with two disks that wait for their time.
 fn judging(folder: &Folder, body: &[u8]) {
     let db = Db::open(&folder.0.join("state.db"), Durability::Full, schema::STATE).unwrap();
-    let full = glances::parse(body).unwrap();
+    let full = metrics::parse(body).unwrap();
     let usual = sample(&full, 1, NOW);
     for (what, sample) in [("ordinary", &usual), ("two full disks", &full)] {
-        let mut judge = Judge::default();
-        judge.set(
-            db.read(|conn| rules::in_force(conn, judge::is_judged)).unwrap(),
-            Vec::new(),
-            clock::mono(),
-        );
-        let (figures, mut turns, now) = (Figures::of(sample, 40), Vec::new(), clock::mono());
-        let each = time(100_000, || {
-            let look = Look {
-                server: Id::new(1),
-                at: NOW,
-                seen: Some(&figures),
-                misses_max: 3,
-            };
-            judge.look(&look, now, &mut turns);
-        });
-        println!("rules, {what}: {:.2} µs a poll, {} fire", each * 1e6, turns.len());
+        let mut evaluator = Evaluator::default();
+        let rules = db.read(|conn| rules::in_force(conn, &SERVERS, Rule::is_of_observations));
+        evaluator.set(rules.unwrap(), Vec::new(), clock::mono());
+        let poll = Polled {
+            server: Id::new(1),
+            at_ms: NOW,
+            took_ms: 40,
+            interval_s: 30,
+            sample,
+        };
+        let (mut fires, now) = (Vec::new(), clock::mono());
+        let each = time(100_000, || evaluator.evaluate(&observe(&poll), now, &mut fires));
+        println!("rules, {what}: {:.2} µs a poll, {} fire", each * 1e6, fires.len());
     }
 }
 
 const NOW: Ms = 1_800_000_000_000;
 
 fn storing(folder: &Folder, body: &[u8]) {
-    let base = glances::parse(body).unwrap();
+    let base = metrics::parse(body).unwrap();
     // Many servers in random order, as they come.
     let store = Recorder::trusting(folder.db("order.db"));
     let samples: Vec<Sample> = (0..1000).map(|s| sample(&base, s, NOW)).collect();
@@ -377,7 +370,7 @@ fn storing(folder: &Folder, body: &[u8]) {
             interval_s: 30,
             sample: &s,
         };
-        let seen = readings::observe(&poll);
+        let seen = observe(&poll);
         let steps = |value: &Value| seen.kind.keys[value.key].unit.to_steps(value.value);
         let values = seen.values().iter().map(steps);
         for (n, value) in values.enumerate() {
@@ -434,23 +427,18 @@ fn queries(folder: &Folder) {
     );
 }
 
-struct Count(Arc<AtomicUsize>);
-
-impl PollSink for Count {
-    fn polled(&self, batch: Vec<Outcome>) -> lamplighter::base::error::Result<()> {
-        self.0
-            .fetch_add(batch.iter().filter(|o| o.result.is_ok()).count(), Ordering::Relaxed);
-        Ok(())
-    }
-}
-
 /// As many polls as two cores can do, answers made on the same two cores included.
 fn ceiling() {
     sys::few_heaps();
     let (town, folder) = (Town::start(0, 0), Folder::new());
     let count = Arc::new(AtomicUsize::new(0));
-    let store = Arc::new(Recorder::new(folder.db("ceiling.db")));
-    let poller = Poller::start(store, Box::new(Count(count.clone())), THREADS).unwrap();
+    let (recorder, counted) = (Recorder::new(folder.db("ceiling.db")), count.clone());
+    let take = move |batch: Vec<Outcome>| {
+        let polls: Vec<Polled> = batch.iter().filter_map(Outcome::polled).collect();
+        counted.fetch_add(polls.len(), Ordering::Relaxed);
+        recorder.add(&polls)
+    };
+    let poller = Poller::start(take, THREADS).unwrap();
     let often = |server: i64| PollTarget {
         interval: Duration::from_millis(200),
         ..target(server, town.port)

@@ -4,7 +4,7 @@
 use super::Folder;
 use super::fleet::{self, Town};
 use lamplighter::base::clock::Duration;
-use lamplighter::features::fleet::metrics::readings::SERVERS;
+use lamplighter::features::fleet::metrics::SERVERS;
 use lamplighter::series;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};

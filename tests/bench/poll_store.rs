@@ -7,10 +7,7 @@ use lamplighter::base::clock::{Duration, Ms};
 use lamplighter::base::id::Id;
 use lamplighter::base::random;
 use lamplighter::db::{Db, Durability, schema};
-use lamplighter::features::fleet::metrics::glances::Sample;
-use lamplighter::features::fleet::metrics::probe::Polled;
-use lamplighter::features::fleet::metrics::readings::{self, FIGURES_COUNT, SERVERS};
-use lamplighter::features::fleet::metrics::recorder::Recorder;
+use lamplighter::features::fleet::metrics::{self, FIGURES_COUNT, Polled, Recorder, SERVERS, Sample};
 use lamplighter::series::chunk::{self, Bucket, Point};
 use lamplighter::series::rollup::{RAW, ROLLED, Tier};
 use lamplighter::series::window::PERIODS;
@@ -187,7 +184,7 @@ pub fn disk(folder: &Folder, base: &Sample) -> Vec<Track> {
         "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT); INSERT INTO settings VALUES ('retention.raw_hours', '168')",
     )
     .unwrap();
-    store.set_keep(lamplighter::features::fleet::metrics::keep(&conn).unwrap());
+    store.set_keep(metrics::keep(&conn).unwrap());
     let (mut values, mut tracks) = (0, Vec::<Track>::new());
     let start: Ms = NOW;
     for n in 0..HOURS * 120 {
@@ -201,7 +198,7 @@ pub fn disk(folder: &Folder, base: &Sample) -> Vec<Track> {
                 interval_s: 30,
                 sample: &sample,
             };
-            let seen = readings::observe(&polled);
+            let seen = metrics::observe(&polled);
             store.add(std::slice::from_ref(&polled)).unwrap();
             values += seen.values().len();
             for value in seen.values() {

@@ -137,7 +137,6 @@ fn orders(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Vec<String>> {
 
 /// Who still looks upwards, and where to.
 const UPWARD: &[(&str, &str)] = &[
-    ("features/fleet/metrics/", "features::watch::rules"),
     ("features/house/audit/", "features::watch::alerts"),
     ("features/house/tasks/", "features::fleet::servers"),
     ("features/watch/exporter/", "features::front::health"),

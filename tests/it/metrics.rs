@@ -4,23 +4,21 @@ use crate::fake;
 
 use fake::{Fake, Peer, data, endless, http};
 use lamplighter::base::clock::{DAY, Duration, HOUR, Instant, MINUTE, Ms};
-use lamplighter::base::error::Kind;
+use lamplighter::base::error::{self, Result};
 use lamplighter::base::host::Host;
 use lamplighter::base::id::{Id, Server};
 use lamplighter::base::random;
 use lamplighter::base::secret::Secret;
 use lamplighter::db::{Db, Durability, schema};
-use lamplighter::features::fleet::metrics::glances::{self, Disk, Sample};
-use lamplighter::features::fleet::metrics::lamp;
-use lamplighter::features::fleet::metrics::poll::{PollSink, Poller};
-use lamplighter::features::fleet::metrics::probe::{self, Outcome, PollAuth, PollTarget, Polled};
-use lamplighter::features::fleet::metrics::recorder::Recorder;
+use lamplighter::features::fleet::metrics::{
+    self, Disk, Outcome, PollAuth, PollTarget, Polled, Poller, Recorder, Sample,
+};
 use lamplighter::features::fleet::servers::{Lamp, latest};
 use lamplighter::net::dial::Security;
 use lamplighter::schedule::pool::Bounds;
 use lamplighter::series::rollup::ROLLED;
 use lamplighter::series::window::PERIODS;
-use lamplighter::series::{Keep, Series, Subject, Window, chunk};
+use lamplighter::series::{Keep, Key, Kind, Observation, Seen, Series, Store, Subject, Unit, Value, Window, chunk};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -85,7 +83,7 @@ fn paths(fake: &Fake) -> Vec<String> {
 fn a_glances_4_behind_the_default_path_is_found_and_remembered() {
     let fake = glances("4.3.3");
     let mut target = target(&fake);
-    let first = probe::poll(&mut target);
+    let first = metrics::poll(&mut target);
     let seen = first.result.as_ref().unwrap();
     assert_eq!(
         (seen.path.as_str(), seen.sample.api, seen.sample.version.as_deref()),
@@ -93,7 +91,7 @@ fn a_glances_4_behind_the_default_path_is_found_and_remembered() {
     );
     assert_eq!(seen.sample.hostname.as_deref(), Some("web-01.example.net"));
     assert!(first.skew_ms().is_some());
-    probe::poll(&mut target).result.unwrap();
+    metrics::poll(&mut target).result.unwrap();
     assert_eq!(
         paths(&fake),
         ["/api/3/all", "/api/4/all", "/api/4/all"],
@@ -101,7 +99,7 @@ fn a_glances_4_behind_the_default_path_is_found_and_remembered() {
     );
     assert_eq!(target.path, "/api/3/all", "the person's path stays");
 
-    let probed = probe::probe(&target).unwrap();
+    let probed = metrics::probe(&target).unwrap();
     assert_eq!(
         probed.say,
         "Nothing is at /api/3/all, but /api/4/all works: Glances 4.3.3. Lamplighter uses that."
@@ -125,7 +123,7 @@ fn nothing_outside_of_the_given_prefix_is_asked() {
             path_seen: seen.map(str::to_string),
             ..target(&fake)
         };
-        let found = probe::poll(&mut target)
+        let found = metrics::poll(&mut target)
             .result
             .map(|seen| seen.path)
             .unwrap_or_default();
@@ -150,7 +148,7 @@ fn nothing_outside_of_the_given_prefix_is_asked() {
 
 #[test]
 fn bytes_are_counted_once_where_layers_lie_above_each_other() {
-    let seen = |file: &str| glances::parse(&data(&format!("field/{file}.json"))).unwrap();
+    let seen = |file: &str| metrics::parse(&data(&format!("field/{file}.json"))).unwrap();
     assert_eq!(seen("net-bond-lacp").net_rx, Some(100e6));
     assert_eq!(seen("net-vlan-bridge").net_rx, Some(100e6));
     assert_eq!(seen("diskio-zvol-drbd").disk_read, Some(50e6));
@@ -160,12 +158,25 @@ fn bytes_are_counted_once_where_layers_lie_above_each_other() {
         let one = |name: &&str| format!(r#"{{"interface_name":"{name}","bytes_recv_rate_per_sec":7.0}}"#);
         let all: Vec<String> = names.iter().map(one).collect();
         let body = format!(r#"{{"uptime":"1:00:00","network":[{}]}}"#, all.join(","));
-        glances::parse(body.as_bytes()).unwrap().net_rx
+        metrics::parse(body.as_bytes()).unwrap().net_rx
     };
     assert_eq!(only(&["lo", "veth0"]), Some(7.0));
     assert_eq!(only(&["lo", "bond0", "bond0.20"]), Some(7.0));
     assert_eq!(only(&["lo", "eth1.20"]), Some(7.0), "a VLAN given to a container");
     assert_eq!(only(&["lo"]), None);
+    let disks = |names: &[&str]| {
+        let one = |name: &&str| format!(r#"{{"disk_name":"{name}","read_bytes_rate_per_sec":7.0}}"#);
+        let all: Vec<String> = names.iter().map(one).collect();
+        let body = format!(r#"{{"uptime":"1:00:00","diskio":[{}]}}"#, all.join(","));
+        metrics::parse(body.as_bytes()).unwrap().disk_read
+    };
+    assert_eq!(disks(&["sda", "md0", "dm-0"]), Some(7.0));
+    assert_eq!(
+        disks(&["md0", "dm-0", "dm-1"]),
+        Some(7.0),
+        "LVM on an array whose disks are not seen"
+    );
+    assert_eq!(disks(&["dm-0", "dm-1"]), Some(14.0), "two volumes are all that is seen");
 }
 
 #[test]
@@ -177,7 +188,7 @@ fn who_goes_dark_is_looked_at_from_the_other_doors() {
         ssh: (Host::parse("127.0.0.1").unwrap(), port),
         ..target(&fake)
     };
-    let mut look = || probe::poll(&mut target).host;
+    let mut look = || metrics::poll(&mut target).host;
     assert_eq!((look(), look()), (None, None));
     let seen = look().expect("the third miss makes it dark");
     assert!(
@@ -190,7 +201,7 @@ fn who_goes_dark_is_looked_at_from_the_other_doors() {
 
 #[test]
 fn what_is_read_only_with_nothing_free_cannot_fill() {
-    let sample = glances::parse(&data("field/fs-images-always-full.json")).unwrap();
+    let sample = metrics::parse(&data("field/fs-images-always-full.json")).unwrap();
     let mounts: Vec<&str> = sample.disks.iter().map(|d| d.mount.as_str()).collect();
     assert_eq!(mounts, ["/"]);
 }
@@ -202,10 +213,13 @@ fn a_downgrade_is_noticed() {
         path_seen: Some("/api/4/all".into()),
         ..target(&fake)
     };
-    let seen = probe::poll(&mut target).result.unwrap();
+    let seen = metrics::poll(&mut target).result.unwrap();
     assert_eq!((seen.path.as_str(), seen.sample.api), ("/api/3/all", 3));
     assert_eq!(target.path_seen, None);
-    assert_eq!(probe::probe(&target).unwrap().say, "Glances 3.x answers at /api/3/all.");
+    assert_eq!(
+        metrics::probe(&target).unwrap().say,
+        "Glances 3.x answers at /api/3/all."
+    );
 }
 
 #[test]
@@ -227,7 +241,7 @@ fn credentials_are_sent_as_the_server_wants_them() {
         user: "monitor".into(),
         password: Secret::new(password),
     };
-    let poll = |auth| probe::poll(&mut PollTarget { auth, ..target(&fake) }).result;
+    let poll = |auth| metrics::poll(&mut PollTarget { auth, ..target(&fake) }).result;
     assert!(poll(basic("pa:ss wörd")).is_ok());
     assert!(poll(PollAuth::Token(Secret::new("t0ken"))).is_ok());
     for (auth, words) in [
@@ -236,7 +250,7 @@ fn credentials_are_sent_as_the_server_wants_them() {
         (PollAuth::Token(Secret::new("wr0ng")), "does not accept this token"),
     ] {
         let e = poll(auth).unwrap_err();
-        assert_eq!((e.code, e.kind), ("glances_auth", Kind::Upstream));
+        assert_eq!((e.code, e.kind), ("glances_auth", error::Kind::Upstream));
         assert!(e.say.contains(words) && !e.to_string().contains("wr0ng"), "{e}");
     }
     let line_break = poll(PollAuth::Token(Secret::new("a\r\nX-Evil: 1"))).unwrap_err();
@@ -277,11 +291,11 @@ fn a_tls_connection_is_kept_and_its_end_in_between_is_nobodys_failure() {
         }
     });
     let mut target = PollTarget {
-        security: probe::security("https", fake::FINGERPRINT).unwrap(),
+        security: metrics::security("https", fake::FINGERPRINT).unwrap(),
         ..target(&fake)
     };
     let mut poll = || {
-        let outcome = probe::poll(&mut target);
+        let outcome = metrics::poll(&mut target);
         assert_eq!(
             outcome.result.as_ref().map(|s| s.sample.cpu_percent).unwrap(),
             Some(97.9)
@@ -384,7 +398,7 @@ fn every_way_to_fail_has_its_own_sentence() {
     ];
     for (code, words, bytes) in cases {
         let fake = Fake::new(move |_, peer| drop(peer.write_all(&bytes)));
-        let outcome = probe::poll(&mut target(&fake));
+        let outcome = metrics::poll(&mut target(&fake));
         let e = outcome.result.expect_err(code);
         assert_eq!(e.code, code, "{e}");
         assert!(e.say.contains(words) && e.say.starts_with("127.0.0.1:"), "{}", e.say);
@@ -399,7 +413,7 @@ fn a_poll_tries_once_more_when_the_line_broke() {
             answer("3.4.0.5", head, peer);
         }
     });
-    assert!(probe::poll(&mut target(&fake)).result.is_ok());
+    assert!(metrics::poll(&mut target(&fake)).result.is_ok());
     assert_eq!(fake.seen().len(), 2);
     // So does one whose server failed for once, with whatever said so.
     let failed = AtomicBool::new(false);
@@ -409,7 +423,7 @@ fn a_poll_tries_once_more_when_the_line_broke() {
         }
         let _ = peer.write_all(&http("503 Service Unavailable", "text/html", b""));
     });
-    let outcome = probe::poll(&mut target(&restarting));
+    let outcome = metrics::poll(&mut target(&restarting));
     assert_eq!(
         (outcome.result.is_ok(), outcome.tries, restarting.seen().len()),
         (true, 2, 2)
@@ -421,10 +435,10 @@ fn a_poll_tries_once_more_when_the_line_broke() {
         }
         answer("3.4.0.5", head, peer);
     });
-    let outcome = probe::poll(&mut target(&slow));
+    let outcome = metrics::poll(&mut target(&slow));
     assert_eq!((outcome.result.is_ok(), outcome.tries), (true, 2));
     let wrong = Fake::new(|_, peer| drop(peer.write_all(&http("401 No", "text/html", b""))));
-    assert!(probe::poll(&mut target(&wrong)).result.is_err());
+    assert!(metrics::poll(&mut target(&wrong)).result.is_err());
     assert_eq!(wrong.seen().len(), 1, "a wrong password is wrong the second time too");
 }
 
@@ -438,14 +452,11 @@ struct Lamps {
     polls: HashMap<i64, usize>,
 }
 
-struct Sink(Arc<Mutex<Lamps>>);
-
-impl PollSink for Sink {
-    fn polled(&self, batch: Vec<Outcome>) -> lamplighter::base::error::Result<()> {
-        let mut lamps = self.0.lock().unwrap();
+impl Lamps {
+    fn take(&mut self, batch: &[Outcome]) {
         for outcome in batch {
             let server = outcome.server.get();
-            *lamps.polls.entry(server).or_default() += 1;
+            *self.polls.entry(server).or_default() += 1;
             let fresh = Lamp {
                 status: "provisioning",
                 since: 0,
@@ -454,13 +465,23 @@ impl PollSink for Sink {
                 error: None,
                 host: None,
             };
-            let before = lamps.lamps.get(&server).cloned().unwrap_or(fresh);
+            let before = self.lamps.get(&server).cloned().unwrap_or(fresh);
             let result = outcome.result.as_ref().map(drop);
-            let (after, change) = lamp::step(&before, result, outcome.at_ms, outcome.fail_threshold);
+            let (after, change) = metrics::step(&before, result, outcome.at_ms, outcome.fail_threshold);
             let code = after.error.clone().map(|(code, _)| code);
-            lamps.changes.extend(change.map(|c| (server, c.to, code)));
-            lamps.lamps.insert(server, after);
+            self.changes.extend(change.map(|c| (server, c.to, code)));
+            self.lamps.insert(server, after);
         }
+    }
+}
+
+/// What a poller does with its outcomes: keeps the samples and minds the lamps.
+fn taker(store: Recorder, lamps: &Arc<Mutex<Lamps>>) -> impl Fn(Vec<Outcome>) -> Result<()> + Send + Sync + 'static {
+    let lamps = lamps.clone();
+    move |batch| {
+        let polls: Vec<Polled> = batch.iter().filter_map(Outcome::polled).collect();
+        store.add(&polls)?;
+        lamps.lock().unwrap().take(&batch);
         Ok(())
     }
 }
@@ -487,8 +508,7 @@ fn hanging_hosts_hold_their_own_threads_and_nobody_elses() {
     });
     let folder = Folder::new();
     let lamps: Arc<Mutex<Lamps>> = Arc::default();
-    let store = Arc::new(folder.store());
-    let poller = Poller::start(store.clone(), Box::new(Sink(lamps.clone())), Bounds { min: 2, max: 16 }).unwrap();
+    let poller = Poller::start(taker(folder.store(), &lamps), Bounds { min: 2, max: 16 }).unwrap();
     let often = |server: i64, fake: &Fake| PollTarget {
         server: Id::new(server),
         interval: Duration::from_millis(200),
@@ -596,9 +616,8 @@ fn a_fleet_with_every_kind_of_rogue_polls_the_good_ones_as_if_they_were_alone() 
         .port(); // closed again
     let folder = Folder::new();
     let lamps: Arc<Mutex<Lamps>> = Arc::default();
-    let store = Arc::new(folder.store());
     // Fewer threads than hosts that hang: those get half of them, and wait for each other.
-    let poller = Poller::start(store, Box::new(Sink(lamps.clone())), Bounds { min: 2, max: 8 }).unwrap();
+    let poller = Poller::start(taker(folder.store(), &lamps), Bounds { min: 2, max: 8 }).unwrap();
     let often = |server: i64, port: u16| PollTarget {
         server: Id::new(server),
         interval: Duration::from_millis(500),
@@ -650,8 +669,7 @@ fn a_dark_host_is_asked_less_often_and_its_return_is_noticed_within_two_interval
     });
     let lamps: Arc<Mutex<Lamps>> = Arc::default();
     let folder = Folder::new();
-    let sink = Box::new(Sink(lamps.clone()));
-    let poller = Poller::start(Arc::new(folder.store()), sink, Bounds { min: 2, max: 4 }).unwrap();
+    let poller = Poller::start(taker(folder.store(), &lamps), Bounds { min: 2, max: 4 }).unwrap();
     let every = |server: i64, fake: &Fake| PollTarget {
         server: Id::new(server),
         interval: Duration::from_millis(400),
@@ -694,12 +712,7 @@ fn a_lamp_goes_dark_after_three_and_is_lit_by_one() {
     });
     let folder = Folder::new();
     let lamps: Arc<Mutex<Lamps>> = Arc::default();
-    let poller = Poller::start(
-        Arc::new(folder.store()),
-        Box::new(Sink(lamps.clone())),
-        Bounds { min: 1, max: 2 },
-    )
-    .unwrap();
+    let poller = Poller::start(taker(folder.store(), &lamps), Bounds { min: 1, max: 2 }).unwrap();
     poller.set_targets(vec![PollTarget {
         interval: Duration::from_millis(50),
         ..target(&fake)
@@ -978,7 +991,7 @@ fn how_long_values_are_kept_is_a_setting() {
         let conn = rusqlite::Connection::open_in_memory().unwrap();
         conn.execute_batch("CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT); INSERT INTO settings VALUES ('retention.raw_hours', '48')")
             .unwrap();
-        store.set_keep(lamplighter::features::fleet::metrics::keep(&conn).unwrap());
+        store.set_keep(metrics::keep(&conn).unwrap());
     }
     fill(T0 + DAY);
     assert!(raw() >= short + 9, "{short}, then {}", raw());
@@ -1067,7 +1080,7 @@ fn counted(folder: &Folder, tier: i64, key: &str) -> u32 {
         statement
             .query_map([], |r| r.get(0))
             .unwrap()
-            .map(Result::unwrap)
+            .map(std::result::Result::unwrap)
             .collect()
     };
     let folded = blobs(&format!(
@@ -1150,6 +1163,92 @@ fn a_line_of_a_server_that_is_polled_once_an_hour_has_no_gaps() {
         [seven, seven, seven, None, seven],
         "only two missed polls are a gap"
     );
+}
+
+static CONTAINERS: Kind = Kind {
+    name: "container",
+    source: "docker",
+    keys: &[
+        Key {
+            name: "mem",
+            unit: Unit::Bytes,
+            part: "",
+            metric: "lamplighter_container_memory_bytes",
+            help: "Memory in use.",
+        },
+        Key {
+            name: "net",
+            unit: Unit::BytesPerSecond,
+            part: "interface",
+            metric: "lamplighter_container_network_bytes_per_second",
+            help: "Received and sent.",
+        },
+    ],
+    all: |_| Ok(Vec::new()),
+    name_of: |_, _| Ok(None),
+    tagged: |_, _| Ok(Default::default()),
+    fingerprint: |_| Ok((0, 0)),
+    silence_max: |_, _| Ok(0),
+};
+
+#[test]
+fn anything_that_is_observed_has_series_and_none_is_taken_for_anothers() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let look = |id: i64, at_ms: Ms, seen: &[(usize, &'static str, f64)]| {
+        let value = |(key, part, value): &(usize, &'static str, f64)| Value {
+            key: *key,
+            part,
+            value: *value,
+            is_kept: true,
+            of: None,
+        };
+        let seen = Seen::Values(seen.iter().map(value).collect());
+        let one = Observation {
+            kind: &CONTAINERS,
+            id,
+            at_ms,
+            seen,
+        };
+        Store::add(&store, &[one], |_| Ok(())).unwrap();
+    };
+    // The server 1 and the container 1, through several foldings.
+    for n in 0..300 {
+        put(&store, ONE, T0 + n * 30_000, &cpu(40.0));
+        look(1, T0 + n * 30_000, &[(0, "", 5e9 + n as f64), (1, "eth0", 300.0)]);
+    }
+    // Two who look in the same second add to each other; of the same figure the newer counts.
+    look(2, T0, &[(0, "", 7.0)]);
+    look(2, T0 + 1, &[(1, "eth0", 100.0)]);
+    look(2, T0 + 2, &[(1, "eth1", 200.0), (0, "", 8.0)]);
+    let lines = |subject: Subject| -> Vec<(String, usize, f64)> {
+        let all = store.history(subject, &window("6h", T0 + 300 * 30_000)).unwrap();
+        let last = |s: &Series| s.points.last().map_or(0.0, |p| p.3);
+        all.iter().map(|s| (s.key.clone(), s.points.len(), last(s))).collect()
+    };
+    assert_eq!(
+        lines(("container", 1)),
+        [("mem".into(), 150, 5e9 + 299.0), ("net:eth0".into(), 150, 300.0)]
+    );
+    assert_eq!(
+        lines(("container", 2)),
+        [
+            ("mem".into(), 1, 8.0),
+            ("net:eth0".into(), 1, 100.0),
+            ("net:eth1".into(), 1, 200.0)
+        ]
+    );
+    assert!(
+        lines(("server", 1))
+            .iter()
+            .all(|(key, ..)| ["cpu", "mem", "poll"].contains(&&**key))
+    );
+    assert_eq!(lines(("server", 2)), []);
+    // The tidying of servers that are gone takes no container along.
+    store.tidy(T0 + DAY, |_| false).unwrap();
+    assert_eq!((lines(("server", 1)).len(), lines(("container", 1)).len()), (0, 2));
+    Store::forget(&store, ("container", 1), |_| Ok(())).unwrap();
+    assert_eq!((lines(("container", 1)).len(), lines(("container", 2)).len()), (0, 3));
 }
 
 #[test]
@@ -1360,7 +1459,7 @@ fn a_killed_process_loses_nothing_it_has_acknowledged() {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap())
             .lines()
-            .map_while(Result::ok);
+            .map_while(std::result::Result::ok);
         let mut acknowledged = lines.filter_map(|l| l.parse::<i64>().ok());
         // Somewhere around a folding, and then wherever the kill falls.
         let enough = 110 + random::below(200) as usize;

@@ -4,7 +4,7 @@ use lamplighter::base::clock::{self, Duration};
 use lamplighter::base::host::Host;
 use lamplighter::base::id::Id;
 use lamplighter::base::secret::Secret;
-use lamplighter::features::fleet::metrics::probe::{self, PollAuth, PollTarget, Seen};
+use lamplighter::features::fleet::metrics::{self, PollAuth, PollTarget, Seen};
 use lamplighter::net::dial::Security;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -105,7 +105,7 @@ fn target(port: u16) -> PollTarget {
 fn measured(target: &mut PollTarget) -> Seen {
     let until = Instant::now() + Duration::from_secs(90);
     loop {
-        let outcome = probe::poll(target);
+        let outcome = metrics::poll(target);
         match outcome.result {
             Ok(seen) if seen.sample.cpu_percent.is_some() => return seen,
             Ok(_) => {}
@@ -135,7 +135,7 @@ fn both_versions_say_how_the_server_is() {
         assert!(sample.net_rx.is_some(), "{sample:?}");
         let skew = sample.remote_now.expect("the lab keeps UTC") - clock::now();
         assert!(skew.abs() < 30_000, "{skew}");
-        let probed = probe::probe(&target).unwrap();
+        let probed = metrics::probe(&target).unwrap();
         println!("{}\n{sample:#?}", probed.say);
         assert_eq!(
             probed
@@ -166,7 +166,7 @@ fn a_password_is_taken_by_both_and_its_lack_is_told() {
             (basic("wröng"), "beyond ASCII"),
             (PollAuth::Token(Secret::new("wrong")), "does not accept this token"),
         ] {
-            let e = probe::poll(&mut PollTarget { auth, ..target(port) })
+            let e = metrics::poll(&mut PollTarget { auth, ..target(port) })
                 .result
                 .unwrap_err();
             assert_eq!(e.code, "glances_auth", "{port}: {e}");
@@ -183,7 +183,7 @@ fn a_stopped_glances_refuses_and_comes_back_as_another_version() {
     let mut target = target(61320);
     assert_eq!(measured(&mut target).sample.api, 3);
     on("systemctl stop lab-swap");
-    let e = probe::poll(&mut target).result.unwrap_err();
+    let e = metrics::poll(&mut target).result.unwrap_err();
     assert_eq!(e.code, "refused", "{e}");
     unit("swap", 61320, "/opt/g4/bin/glances", "/opt/home4", "");
     assert_eq!(measured(&mut target).sample.api, 4);

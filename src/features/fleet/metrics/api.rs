@@ -1,13 +1,13 @@
 //! Charts and the poll on demand.
 
-use super::afar;
 use super::glances::Uncharted;
 use super::probe;
 use super::readings::SERVERS;
+use super::remote_read;
+use super::service;
 use super::settings;
-use super::watch;
 use crate::access::right::{Metrics, Read, Run, may};
-use crate::base::clock::{self, SECOND, rfc3339};
+use crate::base::clock::{self, Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::features::fleet::servers;
 use crate::features::fleet::servers::latest;
@@ -16,7 +16,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::series::window::PERIODS;
-use crate::series::{Keep, Series, Store, Window};
+use crate::series::{Keep, Kind as SubjectKind, Series, Store, Window};
 use serde::{Deserialize, Serialize};
 
 /// See [`Route`].
@@ -132,21 +132,42 @@ pub(super) struct Chart {
     pub notice: Option<String>,
 }
 
-/// A server's series as far as they are kept here; what is not is asked of the engine, when there is one.
+/// Whose charts are asked for.
+struct ChartOf<'a> {
+    kind: &'static SubjectKind,
+    id: i64,
+    name: &'a str,
+    /// When it was added, unix ms.
+    created_at: Ms,
+}
+
+/// A server's charts.
 pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
+    let charted = ChartOf {
+        kind: &SERVERS,
+        id: server.id.get(),
+        name: &server.fields.name,
+        created_at: server.created_at,
+    };
+    chart_of(ctx, &charted)
+}
+
+/// A subject's series as far as they are kept here; what is not is asked of the engine, when there is one.
+fn chart_of(ctx: &Ctx, charted: &ChartOf) -> Result<Chart> {
+    let subject = (charted.kind.name, charted.id);
     let asked = span(ctx)?;
     let keep = ctx.app.db.read(settings::keep)?;
     let store = Store::new(ctx.app.metrics.clone());
     let mut notice = None;
-    if is_missing(&asked, &keep, &store, server)?
+    if is_missing(&asked, &keep, &store, charted)?
         && let Some(engine) = remote_store::to_read(ctx.app)?
     {
         let window = Window::beyond(asked.from, asked.to);
-        match afar::history(&store, &engine, &server.fields.name, &window) {
+        match remote_read::history(&store, &engine, (charted.kind, charted.name), &window) {
             Ok(far) => {
                 return Ok(Chart {
                     period: asked.period,
-                    series: afar::joined(store.history((SERVERS.name, server.id.get()), &window)?, far),
+                    series: remote_read::joined(store.history(subject, &window)?, far),
                     window,
                     engine: true,
                     notice: None,
@@ -159,32 +180,32 @@ pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
     let window = Window::new(asked.from, asked.to, asked.now, &keep);
     Ok(Chart {
         period: asked.period,
-        series: store.history((SERVERS.name, server.id.get()), &window)?,
+        series: store.history(subject, &window)?,
         window,
         engine: false,
         notice,
     })
 }
 
-/// A server that was added earlier than anything is kept of it has lost something: its file, or what was too old. A new one
+/// A subject that was added earlier than anything is kept of it has lost something: its file, or what was too old. A new one
 /// has a first poll soon.
 const FIRST_POLL_S: u32 = 2 * 3_600;
 
 /// Does the beginning lie before what is kept here?
-fn is_missing(asked: &Asked, keep: &Keep, store: &Store, server: &servers::Server) -> Result<bool> {
+fn is_missing(asked: &Asked, keep: &Keep, store: &Store, charted: &ChartOf) -> Result<bool> {
     if asked.now.saturating_sub(asked.from) > keep.longest().saturating_add(FIRST_POLL_S) {
         return Ok(true);
     }
-    let added = u32::try_from(server.created_at / SECOND)
+    let added = u32::try_from(charted.created_at / SECOND)
         .unwrap_or(0)
         .saturating_add(FIRST_POLL_S);
-    let since = store.since((SERVERS.name, server.id.get()))?.unwrap_or(asked.now);
+    let since = store.since((charted.kind.name, charted.id))?.unwrap_or(asked.now);
     Ok(asked.from.max(added) < since)
 }
 
 /// Polls a server once.
-pub(super) fn probe(ctx: &Ctx, server: &servers::Server) -> Result<probe::Probed> {
-    let target = ctx.app.db.read(|conn| watch::target(ctx.app, conn, server))?;
+pub(super) fn probe_once(ctx: &Ctx, server: &servers::Server) -> Result<probe::Probed> {
+    let target = ctx.app.db.read(|conn| service::target(ctx.app, conn, server))?;
     ctx.outbound(move |_| probe::probe(&target))
 }
 
@@ -192,7 +213,7 @@ pub(super) fn probe(ctx: &Ctx, server: &servers::Server) -> Result<probe::Probed
 fn probe_now(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     ctx.request.input()?.finish(&[])?;
-    let probed = probe(ctx, &ctx.app.db.read(|conn| servers::get(conn, id))?)?;
+    let probed = probe_once(ctx, &ctx.app.db.read(|conn| servers::get(conn, id))?)?;
     Reply::json(&serde_json::json!({
         "detail": probed.say,
         "took_ms": probed.took_ms,

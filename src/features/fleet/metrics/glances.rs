@@ -1,8 +1,8 @@
 //! What Glances 3 and 4 answer at `/api/N/all`, read into a [`Sample`]. Absent, null or impossible is "no data", never 0;
 //! one bad field never costs the rest. Facts about both versions: requirements T-3 and the captures in `tests/data/glances`.
 
-use super::kinds::{self, Layer};
-use super::pull::{Broken, Pull};
+use super::json_reader::{Broken, JsonReader};
+use super::layers::{self, Layer};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text;
@@ -128,8 +128,8 @@ pub fn parse(body: &[u8]) -> Result<Sample> {
         Error::new(Kind::Upstream, "glances_not_json", say).log(format!("byte {}: {}", e.at, e.why))
     };
     let mut raw = Raw::default();
-    if !Pull::new(body)
-        .object(|pull, key| raw.section(pull, key))
+    if !JsonReader::new(body)
+        .object(|reader, key| raw.section(reader, key))
         .map_err(not_json)?
     {
         return Err(not_json(Broken {
@@ -204,21 +204,21 @@ struct Flow {
     rate: [Option<f64>; 2],
 }
 
-type Pulled = std::result::Result<(), Broken>;
+type ReadResult = std::result::Result<(), Broken>;
 
 impl Raw {
-    fn section(&mut self, pull: &mut Pull, key: &[u8]) -> Pulled {
+    fn section(&mut self, reader: &mut JsonReader, key: &[u8]) -> ReadResult {
         match key {
             b"cpu" => {
                 let mut cpu = Cpu::default();
-                pull.object(|pull, key| {
+                reader.object(|reader, key| {
                     match key {
-                        b"total" => cpu.total = pull.number()?,
-                        b"idle" => cpu.idle = pull.number()?,
-                        b"iowait" => cpu.iowait = pull.number()?,
-                        b"steal" => cpu.steal = pull.number()?,
-                        b"cpucore" => self.cores[0] = pull.number()?,
-                        _ => pull.skip()?,
+                        b"total" => cpu.total = reader.number()?,
+                        b"idle" => cpu.idle = reader.number()?,
+                        b"iowait" => cpu.iowait = reader.number()?,
+                        b"steal" => cpu.steal = reader.number()?,
+                        b"cpucore" => self.cores[0] = reader.number()?,
+                        _ => reader.skip()?,
                     }
                     // An object with anything in it is an answer, even a wrong one: then nothing else is asked.
                     self.cpu.get_or_insert_default();
@@ -228,51 +228,51 @@ impl Raw {
                     self.cpu = Some(cpu);
                 }
             }
-            b"mem" => self.mem = memory(pull)?,
-            b"memswap" => self.swap = memory(pull)?,
-            b"load" => drop(pull.object(|pull, key| {
+            b"mem" => self.mem = memory(reader)?,
+            b"memswap" => self.swap = memory(reader)?,
+            b"load" => drop(reader.object(|reader, key| {
                 match key {
-                    b"min1" => self.load[0] = pull.number()?,
-                    b"min5" => self.load[1] = pull.number()?,
-                    b"min15" => self.load[2] = pull.number()?,
-                    b"cpucore" => self.cores[1] = pull.number()?,
-                    _ => pull.skip()?,
+                    b"min1" => self.load[0] = reader.number()?,
+                    b"min5" => self.load[1] = reader.number()?,
+                    b"min15" => self.load[2] = reader.number()?,
+                    b"cpucore" => self.cores[1] = reader.number()?,
+                    _ => reader.skip()?,
                 }
                 Ok(())
             })?),
-            b"quicklook" => drop(pull.object(|pull, key| {
+            b"quicklook" => drop(reader.object(|reader, key| {
                 match key {
-                    b"cpu" => self.quick_cpu = pull.number()?,
-                    b"mem" => self.quick_mem = pull.number()?,
-                    b"swap" => self.quick_swap = pull.number()?,
-                    _ => pull.skip()?,
+                    b"cpu" => self.quick_cpu = reader.number()?,
+                    b"mem" => self.quick_mem = reader.number()?,
+                    b"swap" => self.quick_swap = reader.number()?,
+                    _ => reader.skip()?,
                 }
                 Ok(())
             })?),
-            b"uptime" => self.uptime = pull.text()?,
-            b"now" if pull.peek()? == b'"' => self.now = pull.text()?,
-            b"now" => drop(pull.object(|pull, key| {
+            b"uptime" => self.uptime = reader.text()?,
+            b"now" if reader.peek()? == b'"' => self.now = reader.text()?,
+            b"now" => drop(reader.object(|reader, key| {
                 self.shape_of_4 = true;
                 match key {
-                    b"iso" => self.now = pull.text()?,
-                    _ => pull.skip()?,
+                    b"iso" => self.now = reader.text()?,
+                    _ => reader.skip()?,
                 }
                 Ok(())
             })?),
-            b"system" => drop(pull.object(|pull, key| {
+            b"system" => drop(reader.object(|reader, key| {
                 match key {
-                    b"hostname" => self.hostname = pull.text()?,
-                    b"hr_name" => self.os[0] = pull.text()?,
-                    b"linux_distro" => self.os[1] = pull.text()?,
-                    _ => pull.skip()?,
+                    b"hostname" => self.hostname = reader.text()?,
+                    b"hr_name" => self.os[0] = reader.text()?,
+                    b"linux_distro" => self.os[1] = reader.text()?,
+                    _ => reader.skip()?,
                 }
                 Ok(())
             })?),
-            b"version" => self.version = pull.text()?,
+            b"version" => self.version = reader.text()?,
             b"fs" => {
                 self.disks.clear();
-                pull.array_of(usize::MAX, |pull| {
-                    self.disks.extend(disk(pull)?);
+                reader.array_of(usize::MAX, |reader| {
+                    self.disks.extend(disk(reader)?);
                     if self.disks.len() >= 2 * DISKS_MAX {
                         keep_fullest(&mut self.disks, DISKS_MAX);
                     }
@@ -282,8 +282,8 @@ impl Raw {
             }
             b"network" => {
                 self.interfaces.clear();
-                pull.array_of(FLOWS_MAX, |pull| {
-                    let (flow, shape_of_4) = flow(pull, &NETWORK)?;
+                reader.array_of(FLOWS_MAX, |reader| {
+                    let (flow, shape_of_4) = flow(reader, &NETWORK)?;
                     self.shape_of_4 |= shape_of_4;
                     self.interfaces.push(flow);
                     Ok(())
@@ -291,12 +291,12 @@ impl Raw {
             }
             b"diskio" => {
                 self.devices.clear();
-                pull.array_of(FLOWS_MAX, |pull| {
-                    self.devices.push(flow(pull, &DISKIO)?.0);
+                reader.array_of(FLOWS_MAX, |reader| {
+                    self.devices.push(flow(reader, &DISKIO)?.0);
                     Ok(())
                 })?;
             }
-            _ => pull.skip()?,
+            _ => reader.skip()?,
         }
         Ok(())
     }
@@ -316,8 +316,8 @@ impl Raw {
                 ..Cpu::default()
             },
         };
-        let (net_rx, net_tx) = sum(&self.interfaces, kinds::interface);
-        let (disk_read, disk_write) = sum(&self.devices, kinds::device);
+        let (net_rx, net_tx) = sum(&self.interfaces, layers::interface);
+        let (disk_read, disk_write) = sum(&self.devices, layers::device);
         let mem_total = self.mem.total.and_then(bytes).filter(|n| *n > 0);
         let no_swap = self.swap.total == Some(0.0);
         let [os, distribution] = self.os;
@@ -365,15 +365,15 @@ impl Raw {
     }
 }
 
-fn memory(pull: &mut Pull) -> std::result::Result<Memory, Broken> {
+fn memory(reader: &mut JsonReader) -> std::result::Result<Memory, Broken> {
     let mut memory = Memory::default();
-    pull.object(|pull, key| {
+    reader.object(|reader, key| {
         match key {
-            b"total" => memory.total = pull.number()?,
-            b"available" => memory.available = pull.number()?,
-            b"used" => memory.used = pull.number()?,
-            b"percent" => memory.percent = pull.number()?,
-            _ => pull.skip()?,
+            b"total" => memory.total = reader.number()?,
+            b"available" => memory.available = reader.number()?,
+            b"used" => memory.used = reader.number()?,
+            b"percent" => memory.percent = reader.number()?,
+            _ => reader.skip()?,
         }
         Ok(())
     })?;
@@ -396,20 +396,20 @@ impl Memory {
     }
 }
 
-fn disk(pull: &mut Pull) -> std::result::Result<Option<Disk>, Broken> {
+fn disk(reader: &mut JsonReader) -> std::result::Result<Option<Disk>, Broken> {
     let mut disk = Disk::default();
     let (mut read_only, mut sent) = (false, None);
-    pull.object(|pull, key| {
+    reader.object(|reader, key| {
         match key {
-            b"mnt_point" => disk.mount = pull.text()?.unwrap_or_default(),
-            b"device_name" => disk.device = pull.text()?.unwrap_or_default(),
-            b"fs_type" => disk.kind = pull.text()?.unwrap_or_default(),
-            b"options" => read_only = pull.text()?.is_some_and(|all| all.split(',').any(|o| o == "ro")),
-            b"size" => disk.size = pull.number()?.and_then(bytes),
-            b"used" => disk.used = pull.number()?.and_then(bytes),
-            b"free" => disk.free = pull.number()?.and_then(bytes),
-            b"percent" => sent = pull.number()?,
-            _ => pull.skip()?,
+            b"mnt_point" => disk.mount = reader.text()?.unwrap_or_default(),
+            b"device_name" => disk.device = reader.text()?.unwrap_or_default(),
+            b"fs_type" => disk.kind = reader.text()?.unwrap_or_default(),
+            b"options" => read_only = reader.text()?.is_some_and(|all| all.split(',').any(|o| o == "ro")),
+            b"size" => disk.size = reader.number()?.and_then(bytes),
+            b"used" => disk.used = reader.number()?.and_then(bytes),
+            b"free" => disk.free = reader.number()?.and_then(bytes),
+            b"percent" => sent = reader.number()?,
+            _ => reader.skip()?,
         }
         Ok(())
     })?;
@@ -465,21 +465,21 @@ const DISKIO: Names = Names {
     rate: [b"read_bytes_rate_per_sec", b"write_bytes_rate_per_sec"],
 };
 
-fn flow(pull: &mut Pull, names: &Names) -> std::result::Result<(Flow, bool), Broken> {
+fn flow(reader: &mut JsonReader, names: &Names) -> std::result::Result<(Flow, bool), Broken> {
     let mut flow = Flow::default();
     let mut shape_of_4 = false;
-    pull.object(|pull, key| {
+    reader.object(|reader, key| {
         if key == names.name {
-            flow.name = pull.text()?.unwrap_or_default();
+            flow.name = reader.text()?.unwrap_or_default();
         } else if key == b"time_since_update" {
-            flow.seconds = pull.number()?;
+            flow.seconds = reader.number()?;
         } else if let Some(i) = (0..2).find(|i| key == names.since_3[*i] || key == names.since_4[*i]) {
             shape_of_4 |= key == names.since_4[i];
-            flow.since[i] = pull.number()?;
+            flow.since[i] = reader.number()?;
         } else if let Some(i) = (0..2).find(|i| key == names.rate[*i]) {
-            flow.rate[i] = pull.number()?;
+            flow.rate[i] = reader.number()?;
         } else {
-            pull.skip()?;
+            reader.skip()?;
         }
         Ok(())
     })?;

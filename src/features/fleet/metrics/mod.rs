@@ -1,33 +1,38 @@
-//! Watching: what Glances says becomes samples, samples become series, silence becomes a dark lamp.
+//! Servers observed by their Glances: what it says becomes observations and series, and silence makes a server unreachable.
 
 mod settings;
-pub mod pull;
-mod kinds;
-pub mod glances;
-pub mod lamp;
-pub mod probe;
-pub mod readings;
-pub mod recorder;
-mod afar;
-pub mod poll;
-mod ownnet;
-mod watch;
-mod filling;
+mod json_reader;
+mod layers;
+mod glances;
+mod probe;
+mod readings;
+mod recorder;
+mod remote_read;
+mod poller;
+mod availability;
+mod uplink;
+mod outcomes;
+mod service;
 mod api;
 mod pages;
 
 use crate::feature::Feature;
-pub use poll::Doing;
+pub use availability::{Change, step};
+pub use glances::{Disk, Sample, parse};
+pub use poller::{PollStats, Poller, THREADS};
+pub use probe::{Outcome, PollAuth, PollTarget, Polled, Probed, Seen, poll, probe, security};
+pub use readings::{DISK, FIGURES_COUNT, SERVERS, figures, observe, observed};
+pub use recorder::Recorder;
+pub use service::{offline_since, poll_stats};
 pub use settings::keep;
-pub use watch::{doing, offline_since};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
-    periodic: filling::PERIODIC,
-    services: watch::SERVICES,
+    services: service::SERVICES,
+    subjects: &[&SERVERS],
     settings: settings::SETTINGS,
     ..Feature::named("metrics")
 };

@@ -1,6 +1,6 @@
 //! The charts' numbers as a table, for who sees no charts, and the answer to a poll on demand.
 
-use super::api::{chart, probe};
+use super::api::{chart, probe_once};
 use crate::access::right::{Metrics, Read, Run, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Kind, Result};
@@ -94,7 +94,7 @@ fn probe_now(ctx: &Ctx) -> Result<Reply> {
         name: server.fields.name.clone(),
         ..Probed::default()
     };
-    let content = match probe(ctx, &server) {
+    let content = match probe_once(ctx, &server) {
         Ok(done) => Probed {
             say: done.say,
             took_ms: done.took_ms,

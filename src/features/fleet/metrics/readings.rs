@@ -2,11 +2,11 @@
 //! each file system.
 
 use super::glances::{Disk, NAMED_MAX, Sample, Uncharted};
-use super::probe::Polled;
-use crate::features::watch::rules;
-use crate::features::watch::rules::judge::{self, Measured};
+use super::probe::{Outcome, Polled};
+use crate::base::clock::SECOND;
+use crate::base::id::Id;
+use crate::features::fleet::servers::{self, POLL_FAIL_THRESHOLD};
 use crate::series::{Key, Kind, Observation, Seen, Unit, Value, Whole};
-use std::cell::OnceCell;
 
 /// Where a figure stands in a sample; the poll's own duration in ms is the second argument.
 type Of = fn(&Sample, u32) -> Option<f64>;
@@ -22,6 +22,21 @@ macro_rules! figures {
                 part: "mountpoint",
                 metric: "lamplighter_server_filesystem_usage_ratio",
                 help: "File system in use, as df counts it.",
+            },
+            // Observed for the rules alone, and so without a name outside.
+            Key {
+                name: "mount",
+                unit: Unit::Percent,
+                part: "mountpoint",
+                metric: "",
+                help: "",
+            },
+            Key {
+                name: "cores",
+                unit: Unit::Count,
+                part: "",
+                metric: "",
+                help: "",
             },
         ];
     };
@@ -48,11 +63,25 @@ pub static SERVERS: Kind = Kind {
     name: "server",
     source: "glances",
     keys: KEYS,
+    all: |conn| {
+        let all = servers::lamps(conn)?.into_iter();
+        Ok(all.map(|row| (row.id, row.name)).collect())
+    },
+    name_of: |conn, id| Ok(servers::polled(conn, Id::new(id))?.map(|polled| polled.name)),
+    tagged: servers::tagged,
+    fingerprint: servers::poll_fingerprint,
+    silence_max: |conn, id| {
+        let interval_s = servers::get(conn, Id::new(id))?.fields.poll_interval_s;
+        Ok(POLL_FAIL_THRESHOLD.number(conn)? * interval_s * SECOND)
+    },
 };
 /// The keys that every server has once come first: so many.
 pub const FIGURES_COUNT: usize = FIGURES.len();
 /// The place of the file systems' key.
 pub const DISK: usize = FIGURES_COUNT;
+/// Each mount point by itself, also those that repeat another.
+const MOUNT: usize = FIGURES_COUNT + 1;
+const CORES: usize = FIGURES_COUNT + 2;
 
 /// The figures of a sample: place of the key and value.
 pub fn figures(sample: &Sample, took_ms: u32) -> impl Iterator<Item = (usize, f64)> {
@@ -62,28 +91,51 @@ pub fn figures(sample: &Sample, took_ms: u32) -> impl Iterator<Item = (usize, f6
 
 /// What a poll says of its server.
 pub fn observe<'a>(poll: &Polled<'a>) -> Observation<'a> {
-    let figure = |(key, value)| Value {
+    let sample = poll.sample;
+    let value = |key, value| Value {
         key,
         part: "",
         value,
-        is_kept: true,
+        is_kept: key < FIGURES_COUNT,
         of: None,
     };
-    let mut values: Vec<Value> = figures(poll.sample, poll.took_ms).map(figure).collect();
-    let mut all = disks(poll.sample);
+    let all = figures(sample, poll.took_ms).map(|(key, number)| value(key, number));
+    let mut values: Vec<Value> = Vec::with_capacity(FIGURES_COUNT + 1 + 2 * sample.disks.len());
+    values.extend(all);
+    values.extend(sample.cpu_cores.map(|n| value(CORES, f64::from(n))));
+    let mut all = file_systems(sample);
     all.sort_by(|a, b| b.percent.total_cmp(&a.percent));
-    values.extend(all.iter().enumerate().map(|(n, judged)| Value {
-        key: DISK,
-        part: &judged.disk.mount,
-        value: judged.percent,
+    values.extend(all.iter().enumerate().map(|(n, one)| Value {
+        part: &one.disk.mount,
         is_kept: n < CHARTED_MAX,
-        of: Some(whole(judged.disk, judged.datasets)),
+        of: Some(whole(one.disk, one.datasets)),
+        ..value(DISK, one.percent)
+    }));
+    values.extend(sample.disks.iter().filter_map(|disk| {
+        Some(Value {
+            part: &disk.mount,
+            of: Some(whole(disk, 1)),
+            ..value(MOUNT, disk.percent?)
+        })
     }));
     Observation {
         kind: &SERVERS,
         id: poll.server.get(),
         at_ms: poll.at_ms,
         seen: Seen::Values(values),
+    }
+}
+
+/// What came of a poll, as an observation.
+pub fn observed(outcome: &Outcome) -> Observation<'_> {
+    match outcome.polled() {
+        Some(poll) => observe(&poll),
+        None => Observation {
+            kind: &SERVERS,
+            id: outcome.server.get(),
+            at_ms: outcome.at_ms,
+            seen: Seen::Missed(outcome.fail_threshold),
+        },
     }
 }
 
@@ -99,19 +151,19 @@ fn whole(disk: &Disk, sharers: usize) -> Whole<'_> {
 
 /// File systems charted of one poll: the fullest.
 pub const CHARTED_MAX: usize = 32;
-/// A file system as it is judged and charted.
+/// A file system as it is charted and as rules see it.
 #[derive(Debug, Clone, Copy)]
-pub struct Judged<'a> {
+struct FileSystem<'a> {
     /// Its shortest mount point stands for it.
-    pub disk: &'a Disk,
+    disk: &'a Disk,
     /// As `df` counts it; of a pool, of all that its datasets hold.
-    pub percent: f64,
+    percent: f64,
     /// Datasets of one pool that stand behind it.
-    pub datasets: usize,
+    datasets: usize,
 }
 
 /// Each file system once: a bind mount says nothing new, and datasets that share what is free fill together.
-pub fn disks(sample: &Sample) -> Vec<Judged<'_>> {
+fn file_systems(sample: &Sample) -> Vec<FileSystem<'_>> {
     let mut order: Vec<&Disk> = sample.disks.iter().filter(|d| d.percent.is_some()).collect();
     order.sort_by_key(|d| d.mount.len());
     let mut groups: Vec<Vec<&Disk>> = Vec::new();
@@ -126,10 +178,10 @@ pub fn disks(sample: &Sample) -> Vec<Judged<'_>> {
     }
     // In the order sent: they lie in one slice.
     groups.sort_by_key(|g| std::ptr::from_ref(g[0]));
-    groups.iter().filter_map(|group| judged(group)).collect()
+    groups.iter().filter_map(|group| file_system(group)).collect()
 }
 
-fn judged<'a>(group: &[&'a Disk]) -> Option<Judged<'a>> {
+fn file_system<'a>(group: &[&'a Disk]) -> Option<FileSystem<'a>> {
     let disk = *group.first()?;
     let own = disk.percent?;
     let used = group.iter().filter_map(|d| d.used).fold(0, u64::saturating_add) as f64;
@@ -139,7 +191,7 @@ fn judged<'a>(group: &[&'a Disk]) -> Option<Judged<'a>> {
         _ if both > 0.0 => (1_000.0 * used / both).round() / 10.0,
         _ => own,
     };
-    Some(Judged {
+    Some(FileSystem {
         disk,
         percent,
         datasets: group.len(),
@@ -147,7 +199,7 @@ fn judged<'a>(group: &[&'a Disk]) -> Option<Judged<'a>> {
 }
 
 /// Is it the same file system, mounted twice? A name alone is none: every tmpfs is called so. A block device is one, but a
-/// quota of its folder makes another size, and while somebody writes two looks are never quite equal.
+/// quota of its folder makes another size, and while somebody writes two answers are never quite equal.
 fn is_same(a: &Disk, b: &Disk) -> bool {
     if a.device.is_empty() || a.device != b.device || a.size != b.size {
         return false;
@@ -182,62 +234,6 @@ pub fn uncharted(seen: &Observation) -> Option<Uncharted> {
     Some(uncharted).filter(|u| u.count > 0)
 }
 
-/// A poll's figures as the rules see them.
-pub struct Figures<'a> {
-    /// What the poll brought.
-    pub sample: &'a Sample,
-    /// How long it took.
-    pub took_ms: u32,
-    /// What [`disks`] makes of it: the same for all rules.
-    judged: OnceCell<Vec<Judged<'a>>>,
-}
-
-impl<'a> Figures<'a> {
-    /// Of a poll.
-    pub fn of(sample: &'a Sample, took_ms: u32) -> Figures<'a> {
-        Figures {
-            sample,
-            took_ms,
-            judged: OnceCell::new(),
-        }
-    }
-}
-
-impl Measured for Figures<'_> {
-    /// Loads are of one core; without their number nobody knows whether they are much. Uptimes are minutes.
-    fn value(&self, series: &rules::model::Series) -> Option<f64> {
-        let place = SERVERS.place(series.key)?;
-        let value = FIGURES.get(place)?(self.sample, self.took_ms)?;
-        match SERVERS.keys[place].unit {
-            Unit::Load => Some(value / f64::from(self.sample.cpu_cores.filter(|n| *n > 0)?)),
-            Unit::Seconds => Some(value / 60.0),
-            _ => Some(value),
-        }
-    }
-
-    fn disks(&self, mount: &str, each: &mut dyn FnMut(judge::Disk<'_>)) {
-        fn facts(disk: &Disk, percent: f64, datasets: usize) -> judge::Disk<'_> {
-            judge::Disk {
-                mount: disk.mount.as_str().into(),
-                device: disk.device.as_str().into(),
-                percent,
-                size: disk.size,
-                used: disk.used,
-                free: disk.free,
-                datasets,
-            }
-        }
-        if mount.is_empty() {
-            let judged = self.judged.get_or_init(|| disks(self.sample));
-            judged.iter().for_each(|j| each(facts(j.disk, j.percent, j.datasets)));
-        } else if let Some(disk) = self.sample.disks.iter().find(|d| d.mount == mount)
-            && let Some(percent) = disk.percent
-        {
-            each(facts(disk, percent, 1));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,7 +255,7 @@ mod tests {
             ],
             ..Sample::default()
         };
-        let mounts: Vec<&str> = disks(&sample).iter().map(|j| j.disk.mount.as_str()).collect();
+        let mounts: Vec<&str> = file_systems(&sample).iter().map(|j| j.disk.mount.as_str()).collect();
         assert_eq!(mounts, ["/", "/a", "/b"]);
         // A block device while somebody writes; a folder of it with a quota; two of the same name in memory.
         let sized = |device: &str, mount: &str, size: u64, used: u64| Disk {
@@ -279,36 +275,7 @@ mod tests {
             ],
             ..Sample::default()
         };
-        let mounts: Vec<&str> = disks(&sample).iter().map(|j| j.disk.mount.as_str()).collect();
+        let mounts: Vec<&str> = file_systems(&sample).iter().map(|j| j.disk.mount.as_str()).collect();
         assert_eq!(mounts, ["/", "/quota", "/run", "/tmp"]);
-    }
-
-    #[test]
-    fn every_series_that_a_rule_may_watch_is_measured() {
-        for series in rules::model::SERIES.iter().filter(|s| !s.is_of_disks()) {
-            assert!(SERVERS.place(series.key).is_some(), "{}", series.key);
-        }
-        let sample = Sample {
-            load5: Some(6.0),
-            cpu_cores: Some(4),
-            uptime_seconds: Some(90),
-            ..Sample::default()
-        };
-        let value = |sample, key: &str| {
-            let series = rules::model::SERIES.iter().find(|s| s.key == key).unwrap();
-            Figures::of(sample, 40).value(series)
-        };
-        let [load, uptime, poll, cpu] = ["load5", "uptime", "poll", "cpu"].map(|key| value(&sample, key));
-        assert_eq!((load, uptime, poll, cpu), (Some(1.5), Some(1.5), Some(40.0), None));
-        assert_eq!(
-            value(
-                &Sample {
-                    cpu_cores: None,
-                    ..sample.clone()
-                },
-                "load5"
-            ),
-            None
-        );
     }
 }

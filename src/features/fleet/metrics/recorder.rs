@@ -65,11 +65,11 @@ impl Recorder {
         self.record(polls, &seen)
     }
 
-    /// The same of polls with what was observed in each.
+    /// The same of polls with what was observed in each; what else was observed says nothing here.
     pub fn record(&self, polls: &[Polled], seen: &[Observation]) -> Result<()> {
         let mut last = lock(&self.last);
         let done = self.store.add(seen, |tx| {
-            let mut both = polls.iter().zip(seen);
+            let mut both = polls.iter().zip(seen.iter().filter(|one| !one.is_missed()));
             both.try_for_each(|(poll, seen)| put_latest(tx, &mut last, poll, seen))
         });
         if done.is_err() {

@@ -5,8 +5,7 @@ use super::text::{Kind, Text};
 use crate::app::App;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::Result;
-use crate::features::fleet::metrics::glances::{Disk, Sample};
-use crate::features::fleet::metrics::readings::{self, DISK, FIGURES_COUNT, SERVERS};
+use crate::features::fleet::metrics::{self, DISK, Disk, FIGURES_COUNT, SERVERS, Sample};
 use crate::features::fleet::servers::{self, LampRow, State, latest};
 use crate::features::proxy::domains;
 use std::collections::HashMap;
@@ -45,7 +44,7 @@ impl Last {
     fn read(last: &latest::Text) -> Option<Last> {
         let sample: Sample = serde_json::from_str(last.sample).ok()?;
         let mut values = [None; FIGURES_COUNT];
-        for (key, value) in readings::figures(&sample, last.took_ms) {
+        for (key, value) in metrics::figures(&sample, last.took_ms) {
             values[key] = Some(SERVERS.keys[key].unit.rounded(value));
         }
         Some(Last {

@@ -223,39 +223,39 @@ fn polls(ctx: &Ctx, out: &mut Text) -> Result<()> {
     let help = "1: Lamplighter's own network seems to be down.";
     let down = f64::from(u8::from(offline.is_some()));
     out.one("lamplighter_controller_offline", Kind::Gauge, help, down);
-    let Some(doing) = metrics::doing(&ctx.app.metrics)? else {
+    let Some(stats) = metrics::poll_stats(&ctx.app.metrics)? else {
         return Ok(());
     };
     let help = "Polls since the poller was started, by how they ended.";
     out.family("lamplighter_polls_total", Kind::Counter, help);
-    for (result, n) in [("ok", doing.ok), ("failed", doing.failed)] {
+    for (result, n) in [("ok", stats.ok), ("failed", stats.failed)] {
         out.value("lamplighter_polls_total", &[("result", result)], n as f64);
     }
     let help = "How long polls took, good and bad.";
     out.family("lamplighter_poll_duration_seconds", Kind::Summary, help);
-    out.value("lamplighter_poll_duration_seconds_sum", &[], doing.took_ms as f64 / 1e3);
+    out.value("lamplighter_poll_duration_seconds_sum", &[], stats.took_ms as f64 / 1e3);
     out.value(
         "lamplighter_poll_duration_seconds_count",
         &[],
-        (doing.ok + doing.failed) as f64,
+        (stats.ok + stats.failed) as f64,
     );
     let gauges: [(&str, &str, f64); 5] = [
         (
             "lamplighter_poll_targets",
             "Servers that are polled.",
-            doing.targets as f64,
+            stats.targets as f64,
         ),
         (
             "lamplighter_poll_slow_targets",
             "Of those, slow the last time.",
-            doing.slow as f64,
+            stats.slow as f64,
         ),
-        ("lamplighter_poll_threads", "Threads that poll.", doing.threads as f64),
-        ("lamplighter_poll_busy_threads", "Of those, busy.", doing.busy as f64),
+        ("lamplighter_poll_threads", "Threads that poll.", stats.threads as f64),
+        ("lamplighter_poll_busy_threads", "Of those, busy.", stats.busy as f64),
         (
             "lamplighter_poll_late_seconds",
             "How late the latest poll was.",
-            doing.late_ms as f64 / 1e3,
+            stats.late_ms as f64 / 1e3,
         ),
     ];
     for (name, help, value) in gauges {

@@ -10,10 +10,8 @@ use crate::base::clock::{self, HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::base::process::Cancel;
-use crate::features::fleet::metrics::readings::SERVERS;
-use crate::features::fleet::servers::{self, LampRow};
 use crate::features::house::remote_store::{self, Engine};
-use crate::series::{self, Kind as Observed, Store, Track};
+use crate::series::{self, Kind as SubjectKind, Store, Track};
 use std::fmt::Write;
 
 /// Notes in `metrics.db`: the second up to which everything was pushed, samples sent, and what went wrong last.
@@ -75,12 +73,16 @@ fn seconds(at: Ms) -> u32 {
 
 /// Sends what was measured in these seconds (the first included, the last not); how many samples that were.
 fn send_all(app: &App, store: &Store, engine: &Engine, (from, to): (u32, u32), cancel: &Cancel) -> Result<i64> {
-    let list = app.db.read(servers::lamps)?;
+    let mut subjects = Vec::new();
+    for kind in app.registry.all::<SubjectKind>() {
+        let all = app.db.read(kind.all)?.into_iter();
+        subjects.extend(all.map(|(id, name)| (*kind, id, name)));
+    }
     let (mut body, mut sent, mut waiting) = (String::new(), 0, 0);
-    for LampRow { id, name, .. } in &list {
-        for track in store.rows((SERVERS.name, *id), from, to)? {
+    for (kind, id, name) in &subjects {
+        for track in store.rows((kind.name, *id), from, to)? {
             waiting += track.points.len() as i64;
-            write_track(&mut body, &SERVERS, name, &track);
+            write_track(&mut body, kind, name, &track);
         }
         if body.len() >= BODY_MAX {
             send(engine, &body)?;
@@ -99,9 +101,13 @@ fn send_all(app: &App, store: &Store, engine: &Engine, (from, to): (u32, u32), c
 }
 
 /// One series of a subject, labelled with its name and (where it has several) its part's.
-fn write_track(out: &mut String, kind: &Observed, name: &str, track: &Track) {
+fn write_track(out: &mut String, kind: &SubjectKind, name: &str, track: &Track) {
     let (key, part) = series::split(&track.key);
-    let Some(key) = kind.keys.iter().find(|known| known.name == key) else {
+    let Some(key) = kind
+        .keys
+        .iter()
+        .find(|known| known.name == key && !known.metric.is_empty())
+    else {
         return;
     };
     let mut metric = serde_json::Map::new();
@@ -171,6 +177,7 @@ pub fn state(app: &App) -> Result<(Option<i64>, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::fleet::metrics::SERVERS;
 
     #[test]
     fn a_series_is_one_line_of_json() {

@@ -7,9 +7,11 @@ mod settings;
 pub mod model;
 mod queries;
 pub mod say;
-pub mod trend;
-pub mod judge;
-mod watch;
+mod reading;
+mod evaluate;
+mod observer;
+mod trend;
+mod disk_forecast;
 mod api;
 mod pages;
 
@@ -19,19 +21,19 @@ use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Duration, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::id::{self, Id, Server};
+use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
-use crate::feature::Feature;
+use crate::feature::{Feature, Observes};
 use crate::features::fleet::servers;
 use crate::features::proxy::domains;
 use crate::lang::Lang;
 use crate::lang::format::bytes;
-use judge::{InForce, Turn};
+use crate::series::{Kind as SubjectKind, Subject};
+pub use evaluate::Evaluator;
+use evaluate::{InForce, Transition};
 use model::{About, BUILTIN, Builtin, DISK_TREND, Fields, LEVELS, Unit, Valid, Watches};
 use std::sync::Arc;
-
-pub use watch::Watch;
 
 pub use settings::{ALERTS_CALM_MIN, ALERTS_FLAP_COUNT, ALERTS_FLAP_WINDOW_MIN};
 
@@ -40,6 +42,8 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    periodic: disk_forecast::PERIODIC,
+    observers: &[Observes(observer::start)],
     react: Some(react),
     settings: settings::SETTINGS,
     ..Feature::named("rules")
@@ -75,6 +79,24 @@ impl Rule {
         self.builtin.is_some() && is_load
     }
 
+    /// Is it held against observations as they come? A trend is looked at now and then.
+    pub fn is_of_observations(&self) -> bool {
+        matches!(self.fields.watches, Watches::Series(series) if series.key != DISK_TREND)
+    }
+
+    /// Does it look at how disks fill?
+    fn is_of_trends(&self) -> bool {
+        self.fields.watches.name() == DISK_TREND
+    }
+
+    /// The kind of subjects whose figure it watches; `None`: it watches an event.
+    fn subject_kind(&self) -> Option<&'static str> {
+        match self.fields.watches {
+            Watches::Series(series) => Some(series.subject),
+            Watches::Event(_) => None,
+        }
+    }
+
     fn as_it_came(builtin: &'static Builtin) -> Rule {
         Rule {
             id: Id::new(builtin.id),
@@ -92,9 +114,9 @@ impl Rule {
 pub struct Firing {
     /// By which rule.
     pub rule: Id<id::Rule>,
-    /// On which server.
-    pub server: Id<Server>,
-    /// Of which disk; empty: of the server.
+    /// On what.
+    pub subject: Subject,
+    /// Of which part; empty: of the subject.
     pub part: Box<str>,
     /// The rule's, when it began.
     pub revision: i64,
@@ -105,9 +127,9 @@ pub struct Firing {
 pub struct Waiting {
     /// What would fire.
     pub firing: Firing,
-    /// So long it was beyond its limit at the last poll.
+    /// So long it was beyond its limit when it was last observed.
     pub held: Duration,
-    /// When that poll was, by the wall clock.
+    /// When that was, by the wall clock.
     pub seen_at: Ms,
     /// What was measured, oldest first.
     pub values: Vec<(Ms, f64)>,
@@ -226,43 +248,41 @@ fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
 
 // ---- figures ---------------------------------------------------------------------------------------------------------
 
-/// The rules of figures that are in force, with the servers where each holds.
-pub fn in_force(conn: &Conn, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
-    let rules = all(conn)?.into_iter().filter(|r| r.fields.enabled && which(r));
+/// The rules of a kind's figures that are in force, with the subjects where each holds.
+pub fn in_force(conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
+    let is_in_force = |r: &Rule| r.fields.enabled && r.subject_kind() == Some(kind.name) && which(r);
     let narrowed = |rule: Rule| {
         let tags = &rule.fields.tags;
-        let servers = (!tags.is_empty()).then(|| servers::tagged(conn, tags)).transpose()?;
+        let only = (!tags.is_empty()).then(|| (kind.tagged)(conn, tags)).transpose()?;
         Ok(InForce {
             rule: Arc::new(rule),
-            servers,
+            only,
         })
     };
-    rules.map(narrowed).collect()
+    all(conn)?.into_iter().filter(is_in_force).map(narrowed).collect()
 }
 
-/// Does it look at how disks fill?
-pub fn is_trend(rule: &Rule) -> bool {
-    rule.fields.watches.name() == DISK_TREND
-}
-
-/// What fires on a server.
-pub fn firing_on(conn: &Conn, server: Id<Server>) -> Result<Vec<Firing>> {
-    queries::firing(conn, None, Some(server.get()))
+fn kind(app: &App, name: &str) -> Result<&'static SubjectKind> {
+    let known = app.registry.all::<SubjectKind>().iter().find(|kind| kind.name == name);
+    known
+        .copied()
+        .ok_or_else(|| Error::internal(format!("nobody observes {name}")))
 }
 
 /// Writes what began and what is over, with its events. What the rules have decided in between is not overruled: a rule
 /// that is another one by now has not fired, and what is over already is not told again.
-pub fn tell(app: &App, tx: &Tx, turns: &[Turn]) -> Result<()> {
-    for turn in turns {
-        let Some(server) = servers::polled(tx, turn.server)? else {
+fn write(app: &App, tx: &Tx, transitions: &[Transition]) -> Result<()> {
+    for transition in transitions {
+        let (of, id) = transition.subject;
+        let Some(name) = (kind(app, of)?.name_of)(tx, id)? else {
             continue;
         };
-        let is_new = match turn.fires {
-            true => is_as_it_was(tx, &turn.rule)? && queries::set_firing(tx, &turn.firing())?,
-            false => queries::clear_firing(tx, &turn.firing())?,
+        let is_new = match transition.fires {
+            true => is_as_it_was(tx, &transition.rule)? && queries::set_firing(tx, &transition.firing())?,
+            false => queries::clear_firing(tx, &transition.firing())?,
         };
         if is_new {
-            emit(app, tx, turn, &server.name)?;
+            emit(app, tx, transition, &name)?;
         }
     }
     Ok(())
@@ -276,10 +296,10 @@ fn is_as_it_was(conn: &Conn, rule: &Rule) -> Result<bool> {
     }
 }
 
-fn emit(app: &App, tx: &Tx, turn: &Turn, server: &str) -> Result<()> {
-    let (rule, part) = (&turn.rule, &turn.part);
+fn emit(app: &App, tx: &Tx, transition: &Transition, subject: &str) -> Result<()> {
+    let (rule, part) = (&transition.rule, &transition.part);
     let kind = rule.fields.watches.kind();
-    let name = [server, part]
+    let name = [subject, part]
         .into_iter()
         .filter(|t| !t.is_empty())
         .collect::<Vec<_>>()
@@ -287,16 +307,16 @@ fn emit(app: &App, tx: &Tx, turn: &Turn, server: &str) -> Result<()> {
     let data = serde_json::json!({
         "kind": kind, "rule": rule.id, "part": part, "name": name, "level": rule.fields.level,
         "title": say::word(Lang::En, &format!("alert.{kind}"), &[("name", &name)]),
-        "evidence": evidence(turn), "disk": turn.disk, "since": turn.began().map(rfc3339),
-        "for_good": !turn.fires && turn.values.is_empty(), // the rule has changed and not the figure
+        "evidence": evidence(transition), "disk": transition.disk, "since": transition.began().map(rfc3339),
+        "for_good": !transition.fires && transition.values.is_empty(), // the rule has changed and not the figure
     });
-    let event = if turn.fires { kind } else { CLEARED };
-    outbox::emit(tx, &app.wakes.events, event, ("server", turn.server.get()), &data)
+    let event = if transition.fires { kind } else { CLEARED };
+    outbox::emit(tx, &app.wakes.events, event, transition.subject, &data)
 }
 
 /// The rule, why it says so where that is not plain, and the last values with their times.
-fn evidence(turn: &Turn) -> Vec<String> {
-    let unit = match turn.rule.fields.watches {
+fn evidence(transition: &Transition) -> Vec<String> {
+    let unit = match transition.rule.fields.watches {
         Watches::Series(series) if series.key != DISK_TREND => series.unit,
         _ => Unit::Percent, // what a trend is judged by
     };
@@ -304,15 +324,15 @@ fn evidence(turn: &Turn) -> Vec<String> {
         let shown = say::value(Lang::En, unit, *value).replace('\u{a0}', " ");
         format!("{} {shown}", rfc3339(*at))
     };
-    let mut out = vec![say::reason(&turn.rule)];
-    out.extend(turn.why.clone());
-    out.extend(turn.disk.as_ref().map(disk_line));
-    out.extend(turn.values.iter().map(line));
+    let mut out = vec![say::reason(&transition.rule)];
+    out.extend(transition.why.clone());
+    out.extend(transition.disk.as_ref().map(disk_line));
+    out.extend(transition.values.iter().map(line));
     out
 }
 
 /// `/dev/vdb at /srv: 95.5 GiB used of 100 GiB, 4.5 GiB free`
-fn disk_line(disk: &judge::Disk) -> String {
+fn disk_line(disk: &reading::Disk) -> String {
     let size = |n: Option<u64>| n.map_or("?".into(), |n| bytes(Lang::En, n as f64));
     let (used, all, free) = (size(disk.used), size(disk.size), size(disk.free));
     let pool = match disk.datasets {
@@ -326,13 +346,16 @@ fn disk_line(disk: &judge::Disk) -> String {
     format!("{device} at {}: {used} used of {all}, {free} free{pool}", disk.mount).replace('\u{a0}', " ")
 }
 
-/// Ends what fires by a rule that is switched off or does not hold there any more; on one server, where it is given.
-fn settle(app: &App, tx: &Tx, rule: &Rule, server: Option<i64>) -> Result<()> {
+/// Ends what fires by a rule that is switched off or does not hold there any more; on one subject, where it is given.
+fn settle(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
+    let Some(of) = rule.subject_kind() else { return Ok(()) };
     let f = &rule.fields;
-    let tagged = (!f.tags.is_empty()).then(|| servers::tagged(tx, &f.tags)).transpose()?;
+    let tagged = (!f.tags.is_empty())
+        .then(|| (kind(app, of)?.tagged)(tx, &f.tags))
+        .transpose()?;
     let mut over = Vec::new();
-    for firing in queries::firing(tx, Some(rule.id), server)? {
-        let outside = tagged.as_ref().is_some_and(|t| !t.contains(&firing.server.get()));
+    for firing in queries::firing(tx, of, Some(rule.id), id)? {
+        let outside = tagged.as_ref().is_some_and(|t| !t.contains(&firing.subject.1));
         let other_disk = !f.limit.mount.is_empty() && *f.limit.mount != *firing.part;
         if !f.enabled || outside || other_disk {
             let why = if f.enabled {
@@ -340,9 +363,9 @@ fn settle(app: &App, tx: &Tx, rule: &Rule, server: Option<i64>) -> Result<()> {
             } else {
                 "the rule was switched off"
             };
-            over.push(Turn {
+            over.push(Transition {
                 rule: Arc::new(rule.clone()),
-                server: firing.server,
+                subject: firing.subject,
                 part: firing.part,
                 fires: false,
                 values: Vec::new(),
@@ -351,15 +374,16 @@ fn settle(app: &App, tx: &Tx, rule: &Rule, server: Option<i64>) -> Result<()> {
             });
         }
     }
-    tell(app, tx, &over)
+    write(app, tx, &over)
 }
 
-/// A server whose tags are others now may be outside of what a rule is narrowed to.
+/// A subject whose tags are others now may be outside of what a rule is narrowed to.
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    if event.kind != "server.changed" {
+    let changed = |kind: &&&SubjectKind| event.kind.strip_suffix(".changed") == Some(kind.name);
+    let Some(kind) = app.registry.all::<SubjectKind>().iter().find(changed) else {
         return Ok(());
-    }
-    for firing in queries::firing(tx, None, Some(event.target_id))? {
+    };
+    for firing in queries::firing(tx, kind.name, None, Some(event.target_id))? {
         settle(app, tx, &get(tx, firing.rule)?, Some(event.target_id))?;
     }
     Ok(())

@@ -37,9 +37,11 @@ pub const BUSY: f64 = 50.0;
 /// See [`BUSY`].
 pub const IDLE: f64 = 25.0;
 
-/// One thing that polls measure.
+/// One thing that is observed.
 #[derive(Debug, PartialEq)]
 pub struct Series {
+    /// Of which kind of subjects.
+    pub subject: &'static str,
     /// Its name in a rule; as in the charts, except for the disks.
     pub key: &'static str,
     /// The alert's kind.
@@ -52,7 +54,7 @@ pub struct Series {
 
 macro_rules! series {
     ($($key:literal $kind:literal $unit:ident $below:expr;)*) => {
-        &[$(Series { key: $key, kind: $kind, unit: Unit::$unit, below: $below }),*]
+        &[$(Series { subject: "server", key: $key, kind: $kind, unit: Unit::$unit, below: $below }),*]
     };
 }
 

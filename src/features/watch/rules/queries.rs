@@ -105,20 +105,23 @@ pub fn remove(conn: &Conn, id: Id<id::Rule>) -> Result<()> {
     Ok(())
 }
 
-/// What fires: by this rule and on this server, where they are given.
-pub fn firing(conn: &Conn, rule: Option<Id<id::Rule>>, server: Option<i64>) -> Result<Vec<Firing>> {
+/// Reads a row that begins with rule, number of the subject, part and revision.
+fn read_firing(r: &Row, kind: &'static str) -> rusqlite::Result<Firing> {
+    Ok(Firing {
+        rule: Id::new(r.get(0)?),
+        subject: (kind, r.get(1)?),
+        part: r.get::<_, String>(2)?.into(),
+        revision: r.get(3)?,
+    })
+}
+
+/// What fires on subjects of a kind: by this rule and on this one, where they are given.
+pub fn firing(conn: &Conn, kind: &'static str, rule: Option<Id<id::Rule>>, id: Option<i64>) -> Result<Vec<Firing>> {
     let mut statement = conn.prepare_cached(
-        "SELECT rule_id, server_id, part, revision FROM alert_rule_firing
-         WHERE (?1 IS NULL OR rule_id = ?1) AND (?2 IS NULL OR server_id = ?2)",
+        "SELECT rule_id, subject_id, part, revision FROM alert_rule_firing
+         WHERE subject_kind = ?1 AND (?2 IS NULL OR rule_id = ?2) AND (?3 IS NULL OR subject_id = ?3)",
     )?;
-    let rows = statement.query_map(params![rule.map(Id::get), server], |r| {
-        Ok(Firing {
-            rule: Id::new(r.get(0)?),
-            server: Id::new(r.get(1)?),
-            part: r.get::<_, String>(2)?.into(),
-            revision: r.get(3)?,
-        })
-    })?;
+    let rows = statement.query_map(params![kind, rule.map(Id::get), id], |r| read_firing(r, kind))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -132,31 +135,31 @@ pub fn counts(conn: &Conn) -> Result<Vec<(i64, i64)>> {
 /// False: it fired already.
 pub fn set_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     let mut statement = conn.prepare_cached(
-        "INSERT OR IGNORE INTO alert_rule_firing (rule_id, server_id, part, revision) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR IGNORE INTO alert_rule_firing (rule_id, subject_kind, subject_id, part, revision)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    Ok(statement.execute(params![f.rule.get(), f.server.get(), f.part, f.revision])? == 1)
+    let (kind, id) = f.subject;
+    Ok(statement.execute(params![f.rule.get(), kind, id, f.part, f.revision])? == 1)
 }
 
 /// False: it did not fire.
 pub fn clear_firing(conn: &Conn, f: &Firing) -> Result<bool> {
-    let mut statement =
-        conn.prepare_cached("DELETE FROM alert_rule_firing WHERE rule_id = ?1 AND server_id = ?2 AND part = ?3")?;
-    Ok(statement.execute(params![f.rule.get(), f.server.get(), f.part])? == 1)
+    let mut statement = conn.prepare_cached(
+        "DELETE FROM alert_rule_firing WHERE rule_id = ?1 AND subject_kind = ?2 AND subject_id = ?3 AND part = ?4",
+    )?;
+    let (kind, id) = f.subject;
+    Ok(statement.execute(params![f.rule.get(), kind, id, f.part])? == 1)
 }
 
-/// What waited when that was last written down.
-pub fn waiting(conn: &Conn) -> Result<Vec<Waiting>> {
+/// What waited on subjects of a kind when that was last written down.
+pub fn waiting(conn: &Conn, kind: &'static str) -> Result<Vec<Waiting>> {
     let mut statement = conn.prepare_cached(
-        "SELECT rule_id, server_id, part, revision, held_ms, seen_at, readings FROM alert_rule_waiting",
+        "SELECT rule_id, subject_id, part, revision, held_ms, seen_at, readings FROM alert_rule_waiting
+         WHERE subject_kind = ?1",
     )?;
-    let rows = statement.query_map([], |r| {
+    let rows = statement.query_map([kind], |r| {
         Ok(Waiting {
-            firing: Firing {
-                rule: Id::new(r.get(0)?),
-                server: Id::new(r.get(1)?),
-                part: r.get::<_, String>(2)?.into(),
-                revision: r.get(3)?,
-            },
+            firing: read_firing(r, kind)?,
             held: Duration::from_millis(r.get::<_, i64>(4)?.max(0) as u64),
             seen_at: r.get(5)?,
             values: serde_json::from_str(&r.get::<_, String>(6)?).unwrap_or_default(),
@@ -165,18 +168,20 @@ pub fn waiting(conn: &Conn) -> Result<Vec<Waiting>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// This waits, and nothing else. Of servers that are gone nothing is kept.
-pub fn set_waiting(conn: &Conn, all: &[Waiting]) -> Result<()> {
-    conn.prepare_cached("DELETE FROM alert_rule_waiting")?.execute([])?;
+/// This waits on subjects of a kind, and nothing else.
+pub fn set_waiting(conn: &Conn, kind: &str, all: &[Waiting]) -> Result<()> {
+    conn.prepare_cached("DELETE FROM alert_rule_waiting WHERE subject_kind = ?1")?
+        .execute([kind])?;
     let mut statement = conn.prepare_cached(
-        "INSERT INTO alert_rule_waiting (rule_id, server_id, part, revision, held_ms, seen_at, readings)
-         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7 FROM servers WHERE id = ?2",
+        "INSERT INTO alert_rule_waiting (rule_id, subject_kind, subject_id, part, revision, held_ms, seen_at, readings)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for w in all {
         let f = &w.firing;
         statement.execute(params![
             f.rule.get(),
-            f.server.get(),
+            kind,
+            f.subject.1,
             f.part,
             f.revision,
             w.held.as_millis() as i64,

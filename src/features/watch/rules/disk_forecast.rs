@@ -1,17 +1,16 @@
 //! Looks at how the disks fill, for the rules that tell before one is full. A server that does not answer says nothing:
 //! what fires goes on. All servers are looked at in turn, with a rest after a few, so that polls do not wait.
 
-use super::glances::Disk;
-use super::readings::{DISK, SERVERS};
+use super::evaluate::{InForce, Transition};
+use super::trend::{self, BEFORE_S, Trend, WINDOW_S};
+use super::{Firing, Rule, in_force, model, queries, write};
 use crate::app::App;
 use crate::base::clock::{self, Duration, HOUR, Ms, SECOND};
 use crate::base::error::Result;
 use crate::base::id::{Id, Server};
 use crate::base::process::Cancel;
+use crate::features::fleet::metrics::{Disk, SERVERS};
 use crate::features::fleet::servers::{self, latest};
-use crate::features::watch::rules::judge::{InForce, Turn};
-use crate::features::watch::rules::trend::{self, BEFORE_S, Trend, WINDOW_S};
-use crate::features::watch::rules::{self, Firing};
 use crate::lang::Lang;
 use crate::lang::format::{bytes, duration, number};
 use crate::schedule::{Periodic, Work};
@@ -31,24 +30,24 @@ const REST: Duration = Duration::from_millis(50);
 pub const PERIODIC: &[Periodic] = &[Periodic {
     name: "metrics.filling",
     every: EVERY,
-    run: Work::Long(look),
+    run: Work::Long(forecast),
 }];
 
-fn look(app: &App, cancel: &Cancel) -> Result<()> {
+fn forecast(app: &App, cancel: &Cancel) -> Result<()> {
     let (in_force, all) = app
         .db
-        .read(|conn| Ok((rules::in_force(conn, rules::is_trend)?, servers::lamps(conn)?)))?;
+        .read(|conn| Ok((in_force(conn, &SERVERS, Rule::is_of_trends)?, servers::lamps(conn)?)))?;
     if in_force.is_empty() {
         return Ok(());
     }
     let store = Store::new(app.metrics.clone());
     for part in all.chunks(SERVERS_AT_ONCE) {
-        let mut turns = Vec::new();
+        let mut transitions = Vec::new();
         for server in part.iter().filter(|server| server.status == "ok") {
-            turns.extend(turns_of(app, &store, &in_force, Id::new(server.id))?);
+            transitions.extend(transitions_on(app, &store, &in_force, Id::new(server.id))?);
         }
-        if !turns.is_empty() {
-            app.db.write(|tx| rules::tell(app, tx, &turns))?;
+        if !transitions.is_empty() {
+            app.db.write(|tx| write(app, tx, &transitions))?;
         }
         if cancel.wait(REST) {
             break;
@@ -58,17 +57,19 @@ fn look(app: &App, cancel: &Cancel) -> Result<()> {
 }
 
 /// What begins and what is over on this server.
-fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) -> Result<Vec<Turn>> {
+fn transitions_on(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) -> Result<Vec<Transition>> {
     let mine: Vec<&InForce> = in_force.iter().filter(|rule| rule.holds_on(server.get())).collect();
     let now = clock::now();
     let last = latest::of(&app.metrics, [server])?.remove(&server);
     if mine.is_empty() || last.is_none_or(|last| (now - last.at_ms).abs() > SILENT_MS) {
         return Ok(Vec::new());
     }
-    let mut turns = Vec::new();
+    let mut transitions = Vec::new();
     let now_s = now / SECOND;
     let lines = disks_of(store, server, &window(STEP_S, now_s - WINDOW_S, now_s))?;
-    let firing = app.db.read(|conn| rules::firing_on(conn, server))?;
+    let firing = app
+        .db
+        .read(|conn| queries::firing(conn, SERVERS.name, None, Some(server.get())))?;
     let disks: Vec<Filling> = lines.iter().filter_map(|line| Filling::of(line, now)).collect();
     for rule in mine {
         let limit = &rule.rule.fields.limit;
@@ -85,7 +86,7 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
                 !limit.is_bad(hours)
             };
             if is_over {
-                turns.push(over(rule, fires, disk));
+                transitions.push(over(rule, fires, disk));
             }
         }
         for disk in disks.iter().filter(|d| rule.wants(d.mount)) {
@@ -104,9 +105,9 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
                 .flat_map(|line| &line.points);
             let most = most.map(|(.., most)| *most).max_by(f64::total_cmp);
             if trend::is_new(disk.percent, most) {
-                turns.push(Turn {
+                transitions.push(Transition {
                     rule: rule.rule.clone(),
-                    server,
+                    subject: (SERVERS.name, server.get()),
                     part: disk.mount.into(),
                     fires: true,
                     values: disk.values(),
@@ -116,11 +117,11 @@ fn turns_of(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) 
             }
         }
     }
-    Ok(turns)
+    Ok(transitions)
 }
 
 fn disks_of(store: &Store, server: Id<Server>, window: &Window) -> Result<Vec<Series>> {
-    store.history_of((SERVERS.name, server.get()), SERVERS.keys[DISK].name, window)
+    store.history_of((SERVERS.name, server.get()), model::DISK, window)
 }
 
 fn window(step_s: u32, from: i64, to: i64) -> Window {
@@ -168,7 +169,7 @@ impl Filling<'_> {
     }
 }
 
-fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Turn {
+fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Transition {
     let why = match disk {
         None => format!("{} is not there any more", fires.part),
         Some(disk) if disk.trend.as_ref().is_some_and(|t| t.hours.is_finite()) => {
@@ -176,9 +177,9 @@ fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Turn {
         }
         Some(_) => format!("{} does not fill any more", fires.part),
     };
-    Turn {
+    Transition {
         rule: rule.rule.clone(),
-        server: fires.server,
+        subject: fires.subject,
         part: fires.part.clone(),
         fires: false,
         values: disk.map_or_else(Vec::new, Filling::values),

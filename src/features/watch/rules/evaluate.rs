@@ -1,90 +1,41 @@
-//! Holds polls against the rules. Nothing is kept of what is ordinary: a figure beyond its limit has a state until it is
-//! fine again, and a poll without one costs a comparison a rule. Time is the monotonic clock's: a step of the other one
-//! makes nothing fire. No data is neither good nor bad: it does not end what fires, and a server that went dark begins its
-//! time anew. What no answer of a server holds any more is gone after some of them.
+//! Holds observations of one kind of subjects against the rules. Nothing is kept of what is ordinary: a figure beyond its
+//! limit has a state until it is fine again, and an observation without one costs a comparison a rule. Time is the
+//! monotonic clock's: a step of the other one makes nothing fire. No data is neither good nor bad: it does not end what
+//! fires, and a subject that fell silent begins its time anew. What no answer of a subject holds any more is gone after
+//! some of them.
 
-use super::model::{BUSY, DISK, DISK_TREND, IDLE, SERIES, Series, Watches};
+use super::model::{BUSY, IDLE};
+use super::reading::{self, Disk, Reading};
 use super::{Firing, Rule, Waiting};
 use crate::base::clock::{Duration, Instant, Ms};
-use crate::base::id::{self, Id, Server};
-use serde::Serialize;
-use std::borrow::Cow;
+use crate::base::id::{self, Id};
+use crate::series::{Kind, Observation, Seen, Subject};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A good answer of a server.
-pub trait Measured {
-    /// A figure; `None`: it is not there.
-    fn value(&self, series: &Series) -> Option<f64>;
-    /// Each disk once; with a mount point, that one alone.
-    fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk<'_>));
-}
-
-/// A disk as it was measured. Its names are the poll's own: nearly all disks are fine, and of these nothing is kept.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Disk<'a> {
-    /// Where it is mounted.
-    pub mount: Cow<'a, str>,
-    /// What is mounted.
-    pub device: Cow<'a, str>,
-    /// As `df` counts it.
-    pub percent: f64,
-    /// Bytes of the whole file system.
-    pub size: Option<u64>,
-    /// Bytes in use.
-    pub used: Option<u64>,
-    /// Bytes that users may still write.
-    pub free: Option<u64>,
-    /// Datasets of one pool that share what is free: this one stands for them.
-    pub datasets: usize,
-}
-
-impl Disk<'_> {
-    /// To be kept beyond the poll.
-    fn into_owned(self) -> Disk<'static> {
-        Disk {
-            mount: self.mount.into_owned().into(),
-            device: self.device.into_owned().into(),
-            ..self
-        }
-    }
-}
-
-/// A poll.
-pub struct Look<'a> {
-    /// Whose.
-    pub server: Id<Server>,
-    /// When it began, by the wall clock: only for people to read.
-    pub at: Ms,
-    /// `None`: it was in vain.
-    pub seen: Option<&'a dyn Measured>,
-    /// Polls in vain, one after the other, that make a server dark.
-    pub misses_max: u32,
-}
-
 /// Something fires, or does not any more.
 #[derive(Debug, Clone)]
-pub struct Turn {
+pub struct Transition {
     /// By which rule.
     pub rule: Arc<Rule>,
-    /// On which server.
-    pub server: Id<Server>,
-    /// Of which disk; empty: of the server.
+    /// On what.
+    pub subject: Subject,
+    /// Of which part; empty: of the subject.
     pub part: Box<str>,
     /// It does.
     pub fires: bool,
     /// What was measured, oldest first.
     pub values: Vec<(Ms, f64)>,
     /// The disk as it was measured last.
-    pub disk: Option<Disk<'static>>,
+    pub disk: Option<Disk>,
     /// Why, where the values do not say it.
     pub why: Option<String>,
 }
 
-impl Turn {
+impl Transition {
     /// When the figure went beyond its limit, by the wall clock; of a trend nobody can say.
     pub fn began(&self) -> Option<Ms> {
-        let (at, _) = self.values.first().filter(|_| is_judged(&self.rule))?;
+        let (at, _) = self.values.first().filter(|_| self.rule.is_of_observations())?;
         Some(*at)
     }
 
@@ -92,7 +43,7 @@ impl Turn {
     pub fn firing(&self) -> Firing {
         Firing {
             rule: self.rule.id,
-            server: self.server,
+            subject: self.subject,
             part: self.part.clone(),
             revision: self.rule.revision,
         }
@@ -103,8 +54,8 @@ impl Turn {
 pub struct InForce {
     /// The rule.
     pub rule: Arc<Rule>,
-    /// `None`: on every server.
-    pub servers: Option<HashSet<i64>>,
+    /// `None`: on every subject of its kind.
+    pub only: Option<HashSet<i64>>,
 }
 
 /// Answers without the figure after which it is gone: an unmounted disk, swap switched off. A plug-in of Glances that
@@ -113,40 +64,19 @@ const GONE_AFTER: u32 = 10;
 /// Values kept as evidence: the first one and the latest.
 const VALUES: usize = 6;
 
-/// How much of the CPU is in use or waits for disks, in percent.
-fn busy(seen: &dyn Measured) -> Option<f64> {
-    let value = |key: &str| seen.value(SERIES.iter().find(|s| s.key == key)?);
-    Some(value("cpu")? + value("iowait").unwrap_or(0.0))
-}
-
-/// One figure of a poll.
-struct Figure<'a> {
-    value: f64,
-    disk: Option<Disk<'a>>,
-    /// Of the CPU, where the rule asks for it and it is known.
-    busy: Option<f64>,
-}
-
-impl Figure<'_> {
-    /// See [`Turn::part`].
-    fn part(&self) -> &str {
-        self.disk.as_ref().map_or("", |disk| &disk.mount)
-    }
-}
-
 struct State {
     rule: Id<id::Rule>,
     part: Box<str>,
     /// Of the rule that it fires by, or would.
     revision: i64,
     since: Instant,
-    /// When the last poll was.
+    /// When the last observation was.
     seen_at: Instant,
     fires: bool,
-    /// Its turn is being written.
+    /// Its transition is being written.
     turning: bool,
     values: Vec<(Ms, f64)>,
-    disk: Option<Disk<'static>>,
+    disk: Option<Disk>,
     /// Answers without it.
     absent: u32,
     seen: bool,
@@ -163,29 +93,29 @@ impl State {
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Judge {
+pub struct Evaluator {
     rules: Vec<InForce>,
     states: HashMap<i64, Vec<State>>,
     misses: HashMap<i64, u32>,
 }
 
-impl Judge {
+impl Evaluator {
     /// These rules hold from now on, and this is what fires. Whatever waited for its time by a rule that is not there any
     /// more, or is another one now, is forgotten.
     pub fn set(&mut self, rules: Vec<InForce>, firing: Vec<Firing>, now: Instant) {
         self.rules = rules;
         let rules = &self.rules;
-        let holds = |server: i64, rule: Id<id::Rule>, part: &str| {
+        let holds = |id: i64, rule: Id<id::Rule>, part: &str| {
             let mine = rules.iter().find(|r| r.rule.id == rule);
-            mine.filter(|r| r.holds_on(server) && r.wants(part))
+            mine.filter(|r| r.holds_on(id) && r.wants(part))
                 .map(|r| r.rule.revision)
         };
-        for (server, states) in &mut self.states {
-            states.retain(|s| !s.fires && holds(*server, s.rule, &s.part) == Some(s.revision));
+        for (id, states) in &mut self.states {
+            states.retain(|s| !s.fires && holds(*id, s.rule, &s.part) == Some(s.revision));
         }
         for f in firing {
-            if holds(f.server.get(), f.rule, &f.part).is_some() {
-                let states = self.states.entry(f.server.get()).or_default();
+            if holds(f.subject.1, f.rule, &f.part).is_some() {
+                let states = self.states.entry(f.subject.1).or_default();
                 states.push(State {
                     rule: f.rule,
                     part: f.part,
@@ -205,44 +135,43 @@ impl Judge {
     }
 
     /// What waits, to be written down.
-    pub fn waiting(&self) -> Vec<Waiting> {
+    pub fn waiting(&self, kind: &Kind) -> Vec<Waiting> {
         let all = self
             .states
             .iter()
-            .flat_map(|(server, all)| all.iter().map(move |s| (*server, s)));
+            .flat_map(|(id, all)| all.iter().map(move |s| (*id, s)));
         let waits = all.filter(|(_, s)| !s.fires && !s.turning);
-        waits
-            .filter_map(|(server, s)| {
-                Some(Waiting {
-                    firing: Firing {
-                        rule: s.rule,
-                        server: Id::new(server),
-                        part: s.part.clone(),
-                        revision: s.revision,
-                    },
-                    held: s.seen_at.saturating_duration_since(s.since),
-                    seen_at: s.values.last()?.0,
-                    values: s.values.clone(),
-                })
+        let waiting = |(id, s): (i64, &State)| {
+            Some(Waiting {
+                firing: Firing {
+                    rule: s.rule,
+                    subject: (kind.name, id),
+                    part: s.part.clone(),
+                    revision: s.revision,
+                },
+                held: s.seen_at.saturating_duration_since(s.since),
+                seen_at: s.values.last()?.0,
+                values: s.values.clone(),
             })
-            .collect()
+        };
+        waits.filter_map(waiting).collect()
     }
 
     /// This waited before the daemon began, and `ago` it was seen last: it goes on where its rule is still the same.
     pub fn resume(&mut self, waited: Waiting, ago: Duration, now: Instant) {
         let Firing {
             rule,
-            server,
+            subject: (_, id),
             part,
             revision,
         } = waited.firing;
         let same = |r: &&InForce| r.rule.id == rule && r.rule.revision == revision;
         let holds = self.rules.iter().find(same);
         let began = now.checked_sub(waited.held + ago);
-        let (Some(since), true) = (began, holds.is_some_and(|r| r.holds_on(server.get()) && r.wants(&part))) else {
+        let (Some(since), true) = (began, holds.is_some_and(|r| r.holds_on(id) && r.wants(&part))) else {
             return;
         };
-        let states = self.states.entry(server.get()).or_default();
+        let states = self.states.entry(id).or_default();
         if !states.iter().any(|s| s.rule == rule && s.part == part) {
             states.push(State {
                 rule,
@@ -260,47 +189,30 @@ impl Judge {
         }
     }
 
-    /// Looks at a poll. Each turn is to be written and then told to [`Judge::written`].
-    pub fn look(&mut self, look: &Look, now: Instant, turns: &mut Vec<Turn>) {
-        let server = look.server.get();
-        let Some(seen) = look.seen else {
-            self.miss(server, look.misses_max);
+    /// Holds an observation against the rules. Each transition is to be written and then told to [`Evaluator::written`].
+    pub fn evaluate(&mut self, seen: &Observation, now: Instant, transitions: &mut Vec<Transition>) {
+        let id = seen.id;
+        if let Seen::Missed(misses_max) = seen.seen {
+            self.miss(id, misses_max);
             return;
-        };
-        if !self.misses.is_empty() {
-            self.misses.remove(&server);
         }
-        let mut states = self.states.remove(&server).unwrap_or_default();
-        for held in self.rules.iter().filter(|held| held.holds_on(server)) {
-            let Watches::Series(series) = held.rule.fields.watches else {
-                continue;
-            };
-            let mut step = |figure: Figure| held.step(look, now, figure, &mut states, turns);
-            if series.key == DISK {
-                seen.disks(&held.rule.fields.limit.mount, &mut |disk| {
-                    step(Figure {
-                        value: disk.percent,
-                        disk: Some(disk),
-                        busy: None,
-                    })
-                });
-            } else if let Some(value) = seen.value(series) {
-                let busy = held.rule.asks_for_busy().then(|| busy(seen)).flatten();
-                step(Figure {
-                    value,
-                    disk: None,
-                    busy,
-                });
-            }
+        if !self.misses.is_empty() {
+            self.misses.remove(&id);
+        }
+        let mut states = self.states.remove(&id).unwrap_or_default();
+        for held in self.rules.iter().filter(|held| held.holds_on(id)) {
+            reading::each(&held.rule, seen, |reading| {
+                held.step(seen, now, &reading, &mut states, transitions);
+            });
         }
         if !states.is_empty() {
-            self.miss_parts(look, &mut states, turns);
-            self.states.insert(server, states);
+            self.miss_parts(seen, &mut states, transitions);
+            self.states.insert(id, states);
         }
     }
 
     /// What this answer did not hold.
-    fn miss_parts(&self, look: &Look, states: &mut Vec<State>, turns: &mut Vec<Turn>) {
+    fn miss_parts(&self, seen: &Observation, states: &mut Vec<State>, transitions: &mut Vec<Transition>) {
         states.retain_mut(|s| {
             if std::mem::take(&mut s.seen) || s.turning {
                 return true;
@@ -312,7 +224,7 @@ impl Judge {
                 Some(held) if s.absent >= GONE_AFTER => {
                     s.turning = true;
                     let why = format!("not in the last {GONE_AFTER} answers any more");
-                    turns.push(held.turn(look, s, false, Some(why)));
+                    transitions.push(held.transition(seen, s, false, Some(why)));
                     true
                 }
                 Some(_) => true,
@@ -320,32 +232,32 @@ impl Judge {
         });
     }
 
-    fn miss(&mut self, server: i64, misses_max: u32) {
-        let Some(states) = self.states.get_mut(&server).filter(|s| s.iter().any(|s| !s.fires)) else {
+    fn miss(&mut self, id: i64, misses_max: u32) {
+        let Some(states) = self.states.get_mut(&id).filter(|s| s.iter().any(|s| !s.fires)) else {
             return;
         };
-        let misses = self.misses.entry(server).or_default();
+        let misses = self.misses.entry(id).or_default();
         *misses += 1;
         if *misses >= misses_max.max(1) {
             states.retain(|s| s.fires);
-            self.misses.remove(&server);
+            self.misses.remove(&id);
             self.states.retain(|_, states| !states.is_empty());
         }
     }
 
-    /// These turns were written, or (false) not: then they come again with the next poll.
-    pub fn written(&mut self, turns: &[Turn], are: bool) {
-        for turn in turns {
-            let Some(states) = self.states.get_mut(&turn.server.get()) else {
+    /// These transitions were written, or (false) not: then they come again with the next poll.
+    pub fn written(&mut self, transitions: &[Transition], are: bool) {
+        for transition in transitions {
+            let Some(states) = self.states.get_mut(&transition.subject.1) else {
                 continue;
             };
             states.retain_mut(|s| {
-                if s.rule != turn.rule.id || s.part != turn.part {
+                if s.rule != transition.rule.id || s.part != transition.part {
                     return true;
                 }
                 s.turning = false;
-                s.fires = if are { turn.fires } else { s.fires };
-                turn.fires || !are
+                s.fires = if are { transition.fires } else { s.fires };
+                transition.fires || !are
             });
         }
         self.states.retain(|_, states| !states.is_empty());
@@ -353,31 +265,38 @@ impl Judge {
 }
 
 impl InForce {
-    /// Does it hold on this server?
-    pub fn holds_on(&self, server: i64) -> bool {
-        self.servers.as_ref().is_none_or(|servers| servers.contains(&server))
+    /// Does it hold on this subject?
+    pub fn holds_on(&self, id: i64) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&id))
     }
 
-    /// Is this disk one that it watches?
+    /// Is this part one that it watches?
     pub fn wants(&self, part: &str) -> bool {
         let mount = &self.rule.fields.limit.mount;
         mount.is_empty() || mount == part
     }
 
-    fn step(&self, look: &Look, now: Instant, figure: Figure, states: &mut Vec<State>, turns: &mut Vec<Turn>) {
+    fn step(
+        &self,
+        seen: &Observation,
+        now: Instant,
+        reading: &Reading,
+        states: &mut Vec<State>,
+        transitions: &mut Vec<Transition>,
+    ) {
         let limit = &self.rule.fields.limit;
-        let (value, busy) = (figure.value, figure.busy);
+        let (value, busy) = (reading.value, reading.busy);
         let bad = limit.is_bad(value) && busy.is_none_or(|busy| busy >= BUSY);
         let fine = limit.is_fine(value) || busy.is_some_and(|busy| busy < IDLE);
         let place = states
             .iter()
-            .position(|s| s.rule == self.rule.id && *s.part == *figure.part());
+            .position(|s| s.rule == self.rule.id && *s.part == *reading.part);
         let place = match place {
             None if !bad => return,
             None => {
                 states.push(State {
                     rule: self.rule.id,
-                    part: figure.part().into(),
+                    part: reading.part.into(),
                     revision: self.rule.revision,
                     since: now,
                     seen_at: now,
@@ -394,8 +313,8 @@ impl InForce {
         };
         let s = &mut states[place];
         (s.seen, s.seen_at, s.absent) = (true, now, 0);
-        s.note(look.at, value);
-        s.disk = figure.disk.map(Disk::into_owned);
+        s.note(seen.at_ms, value);
+        s.disk = reading.disk();
         if s.turning {
             return;
         }
@@ -403,23 +322,23 @@ impl InForce {
             false if !bad => drop(states.swap_remove(place)),
             false if now.saturating_duration_since(s.since) >= Duration::from_secs(limit.for_s as u64) => {
                 s.turning = true;
-                turns.push(self.turn(look, s, true, None));
+                transitions.push(self.transition(seen, s, true, None));
             }
             false => {}
             // Fired by the rule as it was: what it is now decides without the benefit of the doubt.
             true if s.revision != self.rule.revision && bad => s.revision = self.rule.revision,
             true if fine || s.revision != self.rule.revision => {
                 s.turning = true;
-                turns.push(self.turn(look, s, false, None));
+                transitions.push(self.transition(seen, s, false, None));
             }
             true => {}
         }
     }
 
-    fn turn(&self, look: &Look, s: &State, fires: bool, why: Option<String>) -> Turn {
-        Turn {
+    fn transition(&self, seen: &Observation, s: &State, fires: bool, why: Option<String>) -> Transition {
+        Transition {
             rule: self.rule.clone(),
-            server: look.server,
+            subject: seen.subject(),
             part: s.part.clone(),
             fires,
             values: s.values.clone(),
@@ -429,39 +348,32 @@ impl InForce {
     }
 }
 
-/// Is this looked at in polls?
-pub fn is_judged(rule: &Rule) -> bool {
-    matches!(rule.fields.watches, Watches::Series(series) if series.key != DISK_TREND)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::model::{Fields, Watches};
     use super::*;
+    use crate::features::fleet::metrics::SERVERS;
+    use crate::series::Value;
 
     struct Answer<'a> {
         cpu: Option<f64>,
         disks: &'a [(&'a str, f64)],
     }
 
-    impl Measured for Answer<'_> {
-        fn value(&self, series: &Series) -> Option<f64> {
-            self.cpu.filter(|_| series.key == "cpu")
-        }
-
-        fn disks(&self, mount: &str, each: &mut dyn FnMut(Disk<'_>)) {
-            let wanted = self.disks.iter().filter(|(m, _)| mount.is_empty() || *m == mount);
-            wanted.for_each(|(mount, percent)| {
-                each(Disk {
-                    mount: (*mount).into(),
-                    device: "".into(),
-                    percent: *percent,
-                    size: None,
-                    used: None,
-                    free: None,
-                    datasets: 1,
-                })
-            });
+    impl<'a> Answer<'a> {
+        fn values(&self) -> Vec<Value<'a>> {
+            let value = |key: &str, part: &'a str, value: f64| Value {
+                key: SERVERS.place(key).unwrap(),
+                part,
+                value,
+                is_kept: false,
+                of: None,
+            };
+            let disks =
+                ["disk", "mount"].map(|key| self.disks.iter().map(move |(part, percent)| (key, *part, *percent)));
+            let cpu = self.cpu.iter().map(|cpu| ("cpu", "", *cpu));
+            let all = cpu.chain(disks.into_iter().flatten());
+            all.map(|(key, part, number)| value(key, part, number)).collect()
         }
     }
 
@@ -479,9 +391,9 @@ mod tests {
         })
     }
 
-    /// A judge, its clock, and what it said.
+    /// An evaluator and its clock.
     struct Court {
-        judge: Judge,
+        evaluator: Evaluator,
         zero: Instant,
         s: u64,
     }
@@ -489,7 +401,7 @@ mod tests {
     impl Court {
         fn new(rules: &[&Arc<Rule>], firing: Vec<Firing>) -> Court {
             let mut court = Court {
-                judge: Judge::default(),
+                evaluator: Evaluator::default(),
                 zero: crate::base::clock::mono(),
                 s: 0,
             };
@@ -500,35 +412,35 @@ mod tests {
         fn set(&mut self, rules: &[&Arc<Rule>], firing: Vec<Firing>) {
             let hold = |rule: &&Arc<Rule>| InForce {
                 rule: (*rule).clone(),
-                servers: None,
+                only: None,
             };
-            self.judge.set(rules.iter().map(hold).collect(), firing, self.zero);
+            self.evaluator.set(rules.iter().map(hold).collect(), firing, self.zero);
         }
 
         /// Half a minute later; gives what began (`+/srv`) and what is over (`-/srv`).
         fn poll(&mut self, answer: Option<Answer>) -> Vec<String> {
-            let turns = self.poll_unwritten(answer);
-            self.judge.written(&turns, true);
-            said(&turns)
+            let transitions = self.poll_unwritten(answer);
+            self.evaluator.written(&transitions, true);
+            said(&transitions)
         }
 
-        fn poll_unwritten(&mut self, answer: Option<Answer>) -> Vec<Turn> {
+        fn poll_unwritten(&mut self, answer: Option<Answer>) -> Vec<Transition> {
             self.s += 30;
-            let look = Look {
-                server: Id::new(7),
+            let seen = Observation {
+                kind: &SERVERS,
+                id: 7,
                 // Somebody sets the wall clock back and forth all the time.
-                at: if self.s.is_multiple_of(60) {
+                at_ms: if self.s.is_multiple_of(60) {
                     1
                 } else {
                     1_900_000_000_000
                 },
-                seen: answer.as_ref().map(|a| a as &dyn Measured),
-                misses_max: 3,
+                seen: answer.map_or(Seen::Missed(3), |a| Seen::Values(a.values())),
             };
-            let mut turns = Vec::new();
-            self.judge
-                .look(&look, self.zero + Duration::from_secs(self.s), &mut turns);
-            turns
+            let mut transitions = Vec::new();
+            self.evaluator
+                .evaluate(&seen, self.zero + Duration::from_secs(self.s), &mut transitions);
+            transitions
         }
 
         fn cpu(&mut self, values: &[f64]) -> Vec<Vec<String>> {
@@ -544,8 +456,8 @@ mod tests {
         }
     }
 
-    fn said(turns: &[Turn]) -> Vec<String> {
-        turns
+    fn said(transitions: &[Transition]) -> Vec<String> {
+        transitions
             .iter()
             .map(|t| format!("{}{}", if t.fires { '+' } else { '-' }, t.part))
             .collect()
@@ -554,7 +466,7 @@ mod tests {
     fn fired(rule: &Rule, part: &str) -> Firing {
         Firing {
             rule: rule.id,
-            server: Id::new(7),
+            subject: (SERVERS.name, 7),
             part: part.into(),
             revision: rule.revision,
         }
@@ -599,9 +511,9 @@ mod tests {
             }));
             court.poll(None);
         }
-        assert!(court.judge.states.is_empty() && court.judge.misses.is_empty());
+        assert!(court.evaluator.states.is_empty() && court.evaluator.misses.is_empty());
         court.cpu(&[95.0, 50.0]);
-        assert!(court.judge.states.is_empty());
+        assert!(court.evaluator.states.is_empty());
     }
 
     #[test]
@@ -659,7 +571,7 @@ mod tests {
         // Of a rule that is not there any more nothing is left.
         let mut court = Court::new(&[], vec![fired(&disk, "/")]);
         assert_eq!(court.poll(full(false)), NOTHING);
-        assert!(court.judge.states.is_empty());
+        assert!(court.evaluator.states.is_empty());
     }
 
     #[test]
@@ -667,13 +579,13 @@ mod tests {
         let rule = rule("cpu", 1, |f| f.limit.for_s = 300);
         let mut before = Court::new(&[&rule], vec![]);
         before.cpu(&[95.0; 8]); // three minutes and a half
-        let waits = before.judge.waiting();
+        let waits = before.evaluator.waiting(&SERVERS);
         assert_eq!((waits.len(), waits[0].held), (1, Duration::from_secs(210)));
         let resumed = |rule: &Arc<Rule>, waited: &Waiting| {
             let mut court = Court::new(&[rule], vec![]);
             let now = court.zero + Duration::from_secs(1_000);
             court.s = 1_000;
-            court.judge.resume(waited.clone(), Duration::from_secs(20), now);
+            court.evaluator.resume(waited.clone(), Duration::from_secs(20), now);
             court
         };
         // 20 s down, then at the third half minute: 320 s.
@@ -714,10 +626,10 @@ mod tests {
                 disks: &[],
             })
         };
-        let turns = court.poll_unwritten(bad());
-        assert_eq!(said(&turns), ["+"]);
+        let transitions = court.poll_unwritten(bad());
+        assert_eq!(said(&transitions), ["+"]);
         assert_eq!(said(&court.poll_unwritten(bad())), NOTHING, "it is being written");
-        court.judge.written(&turns, false);
+        court.evaluator.written(&transitions, false);
         assert_eq!(court.poll(bad()), ["+"]);
         assert_eq!(court.poll(bad()), NOTHING);
     }

@@ -25,17 +25,17 @@ const ITEMS_MAX: usize = 512;
 const TEXT_MAX: usize = 256;
 
 /// A place in the text. Each method reads exactly one value, whatever it is; `None` means it was of another kind.
-pub struct Pull<'a> {
+pub struct JsonReader<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
 }
 
-impl<'a> Pull<'a> {
+impl<'a> JsonReader<'a> {
     /// At the start; a byte order mark is passed over.
-    pub fn new(bytes: &'a [u8]) -> Pull<'a> {
+    pub fn new(bytes: &'a [u8]) -> JsonReader<'a> {
         let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Pull { bytes, at, depth: 0 }
+        JsonReader { bytes, at, depth: 0 }
     }
 
     /// The first byte of the next value.
@@ -54,16 +54,16 @@ impl<'a> Pull<'a> {
         if self.peek()? != b'{' {
             return self.skip().map(|()| false);
         }
-        self.items(b'}', |pull| {
-            if pull.peek()? != b'"' {
-                return Err(pull.broken("a key should be here"));
+        self.items(b'}', |reader| {
+            if reader.peek()? != b'"' {
+                return Err(reader.broken("a key should be here"));
             }
-            let key = pull.string()?;
-            if pull.peek()? != b':' {
-                return Err(pull.broken("a colon should be here"));
+            let key = reader.string()?;
+            if reader.peek()? != b':' {
+                return Err(reader.broken("a colon should be here"));
             }
-            pull.at += 1;
-            each(pull, key)
+            reader.at += 1;
+            each(reader, key)
         })
         .map(|()| true)
     }
@@ -79,9 +79,9 @@ impl<'a> Pull<'a> {
             return self.skip().map(|()| false);
         }
         let mut n = 0;
-        self.items(b']', |pull| {
+        self.items(b']', |reader| {
             n += 1;
-            if n > items_max { pull.skip() } else { each(pull) }
+            if n > items_max { reader.skip() } else { each(reader) }
         })
         .map(|()| true)
     }
@@ -140,7 +140,7 @@ impl<'a> Pull<'a> {
     }
 
     /// Only brackets and strings are looked at: what is not wanted need not be right. This is where a poll's parsing spends
-    /// its time (nine tenths of an answer are processes), hence the table and [`Pull::string`]'s eight bytes at a time.
+    /// its time (nine tenths of an answer are processes), hence the table and [`JsonReader::string`]'s eight bytes at a time.
     fn skip_nested(&mut self) -> Result<()> {
         let outside = self.depth;
         while let Some(byte) = self.bytes.get(self.at) {
@@ -277,19 +277,19 @@ mod tests {
     use super::*;
 
     fn all(text: &str) -> Result<()> {
-        Pull::new(text.as_bytes()).skip()
+        JsonReader::new(text.as_bytes()).skip()
     }
 
     #[test]
     fn the_wanted_is_read_and_the_rest_is_skipped() {
         let mut seen = Vec::new();
-        let mut pull =
-            Pull::new(br#"{"a": [1, {"x": "]}"}, 2], "b": "7.5", "c": {"d": 3}, "e": NaN, "f": 1e400, "g": -2}"#);
-        let was = pull.object(|pull, key| {
+        let mut reader =
+            JsonReader::new(br#"{"a": [1, {"x": "]}"}, 2], "b": "7.5", "c": {"d": 3}, "e": NaN, "f": 1e400, "g": -2}"#);
+        let was = reader.object(|reader, key| {
             let value = if key == b"a" {
-                pull.skip().map(|()| None)?
+                reader.skip().map(|()| None)?
             } else {
-                pull.number()?
+                reader.number()?
             };
             seen.push((String::from_utf8_lossy(key).into_owned(), value));
             Ok(())
@@ -301,14 +301,14 @@ mod tests {
 
     #[test]
     fn texts_become_one_clean_line() {
-        let text = |json: &[u8]| Pull::new(json).text().unwrap().unwrap();
+        let text = |json: &[u8]| JsonReader::new(json).text().unwrap().unwrap();
         assert_eq!(text(br#""a\n\u0007b""#), "a  b");
         assert_eq!(text(r#""\/ \u041f \ud83d\ude00 \"" "#.as_bytes()), "/ П 😀 \"");
         assert_eq!(text(br#""x\ud83d""#), "x\u{fffd}");
         assert_eq!(text(br#""\ud83dA\udc00""#), "\u{fffd}A\u{fffd}");
         assert_eq!(text(b"\"\xff\""), "\u{fffd}");
         assert_eq!(text(format!("\"{}\"", "é".repeat(500)).as_bytes()), "é".repeat(128));
-        assert_eq!(Pull::new(b"3").text(), Ok(None));
+        assert_eq!(JsonReader::new(b"3").text(), Ok(None));
     }
 
     #[test]
@@ -330,18 +330,18 @@ mod tests {
         }
         assert_eq!(all(&"[".repeat(65)).unwrap_err().why, "nested too deeply");
         assert_eq!(all(&format!("{}{}", "[".repeat(64), "]".repeat(64))), Ok(()));
-        let mut pull = Pull::new(b"{\"a\" 1}");
-        assert!(pull.object(|pull, _| pull.skip()).is_err());
+        let mut reader = JsonReader::new(b"{\"a\" 1}");
+        assert!(reader.object(|reader, _| reader.skip()).is_err());
     }
 
     #[test]
     fn every_cut_and_every_flipped_byte_is_survived() {
         let whole = br#"{"a": [1, {"x": "]}"}, null], "b": "7\u00e95", "c": {"d": 3}}"#;
         let read = |bytes: &[u8]| {
-            Pull::new(bytes).object(|pull, key| match key {
-                b"a" => pull.array(|pull| pull.number().map(drop)).map(drop),
-                b"b" => pull.text().map(drop),
-                _ => pull.object(|pull, _| pull.number().map(drop)).map(drop),
+            JsonReader::new(bytes).object(|reader, key| match key {
+                b"a" => reader.array(|reader| reader.number().map(drop)).map(drop),
+                b"b" => reader.text().map(drop),
+                _ => reader.object(|reader, _| reader.number().map(drop)).map(drop),
             })
         };
         assert_eq!(read(whole), Ok(true));

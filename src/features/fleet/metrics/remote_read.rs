@@ -3,21 +3,23 @@
 //! An engine that fails is left alone for half a minute, and only a few ask it at the same time: the charts wait for it,
 //! the rest of the house must not.
 
-use super::pull::Pull;
-use super::readings::SERVERS;
+use super::json_reader::JsonReader;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::places::Places;
 use crate::features::house::remote_store::Engine;
 use crate::series::store::PARTS_MAX;
 use crate::series::window::POINTS_MAX;
-use crate::series::{self, Key, Series, Store, Window};
+use crate::series::{self, Key, Kind as SubjectKind, Series, Store, Window};
 use std::fmt::Write;
 
 /// Every series with three lines of [`POINTS_MAX`] values of some 35 bytes are 3.6 MB.
 const BODY_MAX: usize = 6 << 20;
-/// As many as our own store has of a server.
-const LINES_MAX: usize = SERVERS.keys.len() + PARTS_MAX;
+/// As many as our own store has of a subject.
+fn lines_max(kind: &SubjectKind) -> usize {
+    kind.keys.len() + PARTS_MAX
+}
+
 /// Threads that may wait for an engine: a quarter of those that answer pages.
 const ASKING_MAX: usize = 4;
 static ASKING: Places = Places::new(ASKING_MAX);
@@ -27,10 +29,15 @@ const REST_MS: Ms = 30 * SECOND;
 
 /// As the engine calls them. (Its `rollup` would do the same, but looks further back than it is told where values are rare:
 /// a gap would be filled.)
-const PARTS: [&str; 3] = ["avg_over_time", "min_over_time", "max_over_time"];
+const ROLLUPS: [&str; 3] = ["avg_over_time", "min_over_time", "max_over_time"];
 
-/// What the engine has of a server, by the name that it was pushed under.
-pub fn history(store: &Store, engine: &Engine, server: &str, window: &Window) -> Result<Vec<Series>> {
+/// What the engine has of a subject, by the name that it was pushed under.
+pub fn history(
+    store: &Store,
+    engine: &Engine,
+    (kind, name): (&'static SubjectKind, &str),
+    window: &Window,
+) -> Result<Vec<Series>> {
     let now = clock::now();
     if let Some((until, say)) = store.note_text(RESTS)?.and_then(|note| rest(&note))
         && (now..=now + REST_MS).contains(&until)
@@ -40,7 +47,7 @@ pub fn history(store: &Store, engine: &Engine, server: &str, window: &Window) ->
     let _seat = ASKING
         .take()
         .ok_or_else(|| Error::new(Kind::Busy, "engine_busy", "Too many ask the engine just now."))?;
-    let asked = ask(engine, server, window);
+    let asked = ask(engine, kind, name, window);
     if let Err(e) = &asked {
         store.set_note_text(RESTS, &format!("{} {}", now + REST_MS, e.say))?;
     }
@@ -52,18 +59,19 @@ fn rest(note: &str) -> Option<(Ms, String)> {
     Some((until.parse().ok()?, say.to_string()))
 }
 
-fn ask(engine: &Engine, server: &str, window: &Window) -> Result<Vec<Series>> {
+fn ask(engine: &Engine, kind: &'static SubjectKind, name: &str, window: &Window) -> Result<Vec<Series>> {
     let step = window.step_s;
     // A range ends with its time and does not hold its beginning: ours hold the beginning and not the end, hence the
     // millisecond, and the step by which every answer is later than ours.
     let query = format!(
         "aggr_over_time((\"avg_over_time\",\"min_over_time\",\"max_over_time\"), \
-         {{__name__=~\"lamplighter_server_.+\",server={}}}[{step}s] offset 1ms) keep_metric_names",
-        quoted(server)
+         {{__name__=~\"lamplighter_{of}_.+\",{of}={}}}[{step}s] offset 1ms) keep_metric_names",
+        quoted(name),
+        of = kind.name
     );
     let range = (window.from_s() + step, window.to_s(), step);
     let body = engine.query_range(&query, range, BODY_MAX)?;
-    read(&body, window).ok_or_else(|| {
+    read(&body, kind, window).ok_or_else(|| {
         let say = format!(
             "{} answered with something else than a range of values.",
             engine.place()
@@ -90,59 +98,66 @@ fn quoted(text: &str) -> String {
 struct Line {
     key: String,
     of: &'static Key,
-    parts: [Vec<Option<f64>>; 3],
+    rollups: [Vec<Option<f64>>; 3],
 }
 
-/// The labels of one line of the answer: which series, and which part of it.
+/// The labels of one line of the answer: which series, and which of its three lines.
 #[derive(Default)]
 struct Labels {
     name: String,
-    mount: String,
-    part: Option<usize>,
+    part: String,
+    rollup: Option<usize>,
 }
 
-fn read(body: &[u8], window: &Window) -> Option<Vec<Series>> {
+fn read(body: &[u8], kind: &'static SubjectKind, window: &Window) -> Option<Vec<Series>> {
     let (mut lines, mut good) = (Vec::<Line>::new(), false);
-    let mut pull = Pull::new(body);
-    let read = pull.object(|pull, key| match key {
-        b"data" => pull
-            .object(|pull, key| match key {
+    let mut reader = JsonReader::new(body);
+    let read = reader.object(|reader, key| match key {
+        b"data" => reader
+            .object(|reader, key| match key {
                 b"result" => {
-                    good = pull.array(|pull| one(pull, window, &mut lines))?;
+                    good = reader.array(|reader| one(reader, kind, window, &mut lines))?;
                     Ok(())
                 }
-                _ => pull.skip(),
+                _ => reader.skip(),
             })
             .map(drop),
-        _ => pull.skip(),
+        _ => reader.skip(),
     });
     (read == Ok(true) && good).then(|| lines.into_iter().map(|line| line.finish(window)).collect())
 }
 
-fn one(pull: &mut Pull, window: &Window, lines: &mut Vec<Line>) -> super::pull::Result<()> {
+fn one(
+    reader: &mut JsonReader,
+    kind: &'static SubjectKind,
+    window: &Window,
+    lines: &mut Vec<Line>,
+) -> super::json_reader::Result<()> {
     let mut labels = Labels::default();
     let mut values = vec![None; window.steps as usize];
-    pull.object(|pull, key| match key {
-        b"metric" => pull
-            .object(|pull, key| {
+    reader.object(|reader, key| match key {
+        b"metric" => reader
+            .object(|reader, key| {
                 match key {
-                    b"__name__" => labels.name = pull.text()?.unwrap_or_default(),
-                    b"mountpoint" => labels.mount = pull.text()?.unwrap_or_default(),
+                    b"__name__" => labels.name = reader.text()?.unwrap_or_default(),
                     b"rollup" => {
-                        let part = pull.text()?.unwrap_or_default();
-                        labels.part = PARTS.iter().position(|p| *p == part);
+                        let rollup = reader.text()?.unwrap_or_default();
+                        labels.rollup = ROLLUPS.iter().position(|known| *known == rollup);
                     }
-                    _ => pull.skip()?,
+                    _ if kind.keys.iter().any(|known| known.part.as_bytes() == key) => {
+                        labels.part = reader.text()?.unwrap_or_default();
+                    }
+                    _ => reader.skip()?,
                 }
                 Ok(())
             })
             .map(drop),
-        b"values" => pull
-            .array_of(POINTS_MAX as usize + 1, |pull| {
+        b"values" => reader
+            .array_of(POINTS_MAX as usize + 1, |reader| {
                 let mut pair = [None; 2];
                 let mut n = 0;
-                pull.array(|pull| {
-                    let value = pull.number()?;
+                reader.array(|reader| {
+                    let value = reader.number()?;
                     if let Some(place) = pair.get_mut(n) {
                         *place = value;
                     }
@@ -156,19 +171,20 @@ fn one(pull: &mut Pull, window: &Window, lines: &mut Vec<Line>) -> super::pull::
                 Ok(())
             })
             .map(drop),
-        _ => pull.skip(),
+        _ => reader.skip(),
     })?;
-    let fits = |key: &&Key| key.metric == labels.name && key.part.is_empty() == labels.mount.is_empty();
-    let (Some(of), Some(part)) = (SERVERS.keys.iter().find(fits), labels.part) else {
+    let is_named = |key: &&Key| !key.metric.is_empty() && key.metric == labels.name;
+    let fits = |key: &&Key| is_named(key) && key.part.is_empty() == labels.part.is_empty();
+    let (Some(of), Some(rollup)) = (kind.keys.iter().find(fits), labels.rollup) else {
         return Ok(()); // another's series
     };
-    let key = series::join(of.name, &labels.mount);
+    let key = series::join(of.name, &labels.part);
     if let Some(line) = lines.iter_mut().find(|line| line.key == key) {
-        line.parts[part] = values;
-    } else if lines.len() < LINES_MAX {
-        let mut parts = <[Vec<_>; 3]>::default();
-        parts[part] = values;
-        lines.push(Line { key, of, parts });
+        line.rollups[rollup] = values;
+    } else if lines.len() < lines_max(kind) {
+        let mut rollups = <[Vec<_>; 3]>::default();
+        rollups[rollup] = values;
+        lines.push(Line { key, of, rollups });
     }
     Ok(())
 }
@@ -184,7 +200,7 @@ impl Line {
     fn finish(self, window: &Window) -> Series {
         let unit = self.of.unit;
         let as_kept = |value: f64| unit.rounded(unit.of_base(value));
-        let of = |part: usize, i: usize| self.parts[part].get(i).copied().flatten().map(as_kept);
+        let of = |rollup: usize, i: usize| self.rollups[rollup].get(i).copied().flatten().map(as_kept);
         let point = |i: usize| {
             let mean = of(0, i)?;
             let at = i64::from(window.from_s()) + i as i64 * i64::from(window.step_s);
@@ -223,6 +239,7 @@ pub fn joined(own: Vec<Series>, far: Vec<Series>) -> Vec<Series> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::readings::SERVERS;
     use super::*;
     use crate::series::window::PERIODS;
 
@@ -255,12 +272,12 @@ mod tests {
         let cpu = "\"__name__\":\"lamplighter_server_cpu_usage_ratio\",\"server\":\"a\"";
         let srv = "\"__name__\":\"lamplighter_server_filesystem_usage_ratio\",\"mountpoint\":\"/srv\"";
         let text = answer(&[
-            (cpu, PARTS[0], &[(0, "\"0.25\""), (1, "\"0.5\""), (5, "\"0.979\"")]),
-            (cpu, PARTS[1], &[(0, "\"0\""), (5, "\"NaN\"")]),
-            (cpu, PARTS[2], &[(0, "\"1\""), (1, "\"0.75\""), (5, "\"+Inf\"")]),
+            (cpu, ROLLUPS[0], &[(0, "\"0.25\""), (1, "\"0.5\""), (5, "\"0.979\"")]),
+            (cpu, ROLLUPS[1], &[(0, "\"0\""), (5, "\"NaN\"")]),
+            (cpu, ROLLUPS[2], &[(0, "\"1\""), (1, "\"0.75\""), (5, "\"+Inf\"")]),
             (
                 srv,
-                PARTS[0],
+                ROLLUPS[0],
                 &[
                     (719, "\"0.4\""),
                     (720, "\"0.4\""),
@@ -268,11 +285,15 @@ mod tests {
                     (1_000_000, "\"0.4\""),
                 ],
             ),
-            ("\"__name__\":\"lamplighter_server_made_up\"", PARTS[0], &[(0, "\"1\"")]),
+            (
+                "\"__name__\":\"lamplighter_server_made_up\"",
+                ROLLUPS[0],
+                &[(0, "\"1\"")],
+            ),
             (cpu, "median", &[(2, "\"1\"")]),
         ]);
         let w = window();
-        let lines = read(text.as_bytes(), &w).unwrap();
+        let lines = read(text.as_bytes(), &SERVERS, &w).unwrap();
         assert_eq!(lines.len(), 2, "{lines:?}");
         let at = |n: i64| (i64::from(w.from_s()) + n * i64::from(w.step_s)) * SECOND;
         assert_eq!(lines[0].key, "cpu");
@@ -298,21 +319,24 @@ mod tests {
             "{\"data\":{\"result\":[",
             "<html>",
         ] {
-            assert!(read(bad.as_bytes(), &window()).is_none(), "{bad}");
+            assert!(read(bad.as_bytes(), &SERVERS, &window()).is_none(), "{bad}");
         }
-        assert_eq!(read(answer(&[]).as_bytes(), &window()), Some(Vec::new()));
+        assert_eq!(read(answer(&[]).as_bytes(), &SERVERS, &window()), Some(Vec::new()));
         // Whatever stands in it, it is read to its end or given up.
         let whole = answer(&[(
             "\"__name__\":\"lamplighter_server_load1\"",
-            PARTS[0],
+            ROLLUPS[0],
             &[(0, "\"1\""), (1, "2")],
         )]);
         for n in 0..whole.len() {
-            assert!(read(&whole.as_bytes()[..n], &window()).is_none(), "cut at {n}");
+            assert!(
+                read(&whole.as_bytes()[..n], &SERVERS, &window()).is_none(),
+                "cut at {n}"
+            );
             for byte in [0, b'"', b'[', b'9', 0xff] {
                 let mut bent = whole.clone().into_bytes();
                 bent[n] = byte;
-                let _ = read(&bent, &window());
+                let _ = read(&bent, &SERVERS, &window());
             }
         }
     }

@@ -9,7 +9,9 @@ pub enum Layer {
     Hardware,
     /// Reached over the network or made of others, and still the lowest where no hardware is seen.
     Made,
-    /// On top of what is `Made`.
+    /// A software RAID: made of disks, and what LVM and encryption lie on.
+    Array,
+    /// On top of what is `Made` or an `Array`.
     Stacked,
     /// Never leaves the machine: loopback, memory, images.
     Inside,
@@ -25,7 +27,7 @@ enum Then {
     End,
 }
 
-use Layer::{Inside, Made, Stacked};
+use Layer::{Array, Inside, Made, Stacked};
 use Then::{Anything, End, Number};
 
 /// Prefix, what follows it, layer; source.
@@ -113,13 +115,13 @@ const DEVICES: &[(&str, Then, Layer)] = &[
     ("loop", Number, Inside), // kernel: admin-guide/devices
     ("ram", Number, Inside),
     ("zram", Number, Inside),
-    ("sr", Number, Inside),    // CD
-    ("fd", Number, Inside),    // floppy
-    ("nbd", Number, Made),     // over the network
-    ("rbd", Number, Made),     // Ceph
-    ("zd", Number, Made),      // ZFS volumes: the disks of the pool have counted them
-    ("dm-", Number, Stacked),  // LVM, LUKS, multipath
-    ("md", Anything, Stacked), // software RAID: md0, md_d0, md127
+    ("sr", Number, Inside),   // CD
+    ("fd", Number, Inside),   // floppy
+    ("nbd", Number, Made),    // over the network
+    ("rbd", Number, Made),    // Ceph
+    ("zd", Number, Made),     // ZFS volumes: the disks of the pool have counted them
+    ("dm-", Number, Stacked), // LVM, LUKS, multipath
+    ("md", Anything, Array),  // software RAID: md0, md_d0, md127
     ("drbd", Number, Stacked),
     ("bcache", Number, Stacked),
 ];
@@ -207,7 +209,8 @@ mod tests {
         };
         assert_eq!(of(Layer::Hardware), "sda nvme0n1 mmcblk0 vdb");
         assert_eq!(of(Made), "zd0 nbd0 rbd1");
-        assert_eq!(of(Stacked), "md0 md127 md_d0 dm-3 drbd0 bcache0");
+        assert_eq!(of(Array), "md0 md127 md_d0");
+        assert_eq!(of(Stacked), "dm-3 drbd0 bcache0");
         assert_eq!(of(Inside), "sda1 nvme0n1p2 nvme0c1n1 zd0p1 loop7 sr0");
     }
 }

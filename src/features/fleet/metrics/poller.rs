@@ -1,7 +1,6 @@
-//! Polling: the pool asks, the store keeps, and who minds the lamps is told in batches.
+//! Polling: the pool asks, and what came of it is handed on in batches.
 
-use super::probe::{self, Outcome, PollTarget, Polled};
-use super::recorder::Recorder;
+use super::probe::{self, Outcome, PollTarget};
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
@@ -11,13 +10,7 @@ use crate::base::ration::Rations;
 use crate::schedule::pool::{Bounds, Entry, Figures, Next, Pool, Work};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
-
-/// Who minds the lamps.
-pub trait PollSink: Send + Sync + 'static {
-    /// What came of the polls of about half a second, samples already stored. One transaction for all of them is enough.
-    fn polled(&self, batch: Vec<Outcome>) -> Result<()>;
-}
+use std::sync::{LazyLock, Mutex};
 
 /// Threads that poll. A real Glances takes 50 to 500 ms, nearly all of it waiting: 10 000 of them at 30 s need about 100.
 pub const THREADS: Bounds = Bounds { min: 4, max: 128 };
@@ -30,11 +23,12 @@ const DARK_MAX: Duration = Duration::from_secs(60);
 const LATE_MAX: Duration = Duration::from_secs(120);
 
 /// The running poller.
-pub struct Poller(Pool<Polling>);
+pub struct Poller<D>(Pool<Polling<D>>)
+where
+    D: Fn(Vec<Outcome>) -> Result<()> + Send + Sync + 'static;
 
-struct Polling {
-    recorder: Arc<Recorder>,
-    sink: Box<dyn PollSink>,
+struct Polling<D> {
+    done: D,
     good: AtomicU64,
     bad: AtomicU64,
     took_ms: AtomicU64,
@@ -44,7 +38,7 @@ struct Polling {
 
 /// How polling goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doing {
+pub struct PollStats {
     /// Polls that brought a sample, since the start.
     pub ok: u64,
     /// Polls that did not.
@@ -63,12 +57,14 @@ pub struct Doing {
     pub late_ms: u64,
 }
 
-impl Poller {
-    /// Starts with nothing to poll.
-    pub fn start(recorder: Arc<Recorder>, sink: Box<dyn PollSink>, threads: Bounds) -> Result<Poller> {
+impl<D> Poller<D>
+where
+    D: Fn(Vec<Outcome>) -> Result<()> + Send + Sync + 'static,
+{
+    /// Starts with nothing to poll. `done` is given the outcomes of about half a second at a time.
+    pub fn start(done: D, threads: Bounds) -> Result<Poller<D>> {
         let polling = Polling {
-            recorder,
-            sink,
+            done,
             good: AtomicU64::new(0),
             bad: AtomicU64::new(0),
             took_ms: AtomicU64::new(0),
@@ -94,9 +90,9 @@ impl Poller {
     }
 
     /// The same with what came of the polls.
-    pub fn doing(&self) -> Doing {
+    pub fn stats(&self) -> PollStats {
         let (figures, polling) = (self.0.figures(), self.0.work());
-        Doing {
+        PollStats {
             ok: polling.good.load(Ordering::Relaxed),
             failed: polling.bad.load(Ordering::Relaxed),
             took_ms: polling.took_ms.load(Ordering::Relaxed),
@@ -128,7 +124,7 @@ impl Poller {
 static LINES: LazyLock<Rations<(i64, &'static str)>> = LazyLock::new(|| Rations::new(5, Duration::from_secs(600)));
 
 /// A line about a server, as far as there have not been too many of its kind.
-pub(super) fn tell_log(level: Level, server: Id<Server>, message: &'static str, fields: &[(&str, &str)]) {
+pub(super) fn log_limited(level: Level, server: Id<Server>, message: &'static str, fields: &[(&str, &str)]) {
     if let Some(left_out) = LINES.next((server.get(), message), clock::mono()) {
         let left_out = left_out.to_string();
         let told = (left_out != "0").then_some(("left_out_before", left_out.as_str()));
@@ -150,17 +146,20 @@ fn note(outcome: &Outcome) {
                 ("took_ms", &took),
                 ("error", &e.say),
             ];
-            tell_log(Level::Warning, outcome.server, "a poll was missed", &fields);
+            log_limited(Level::Warning, outcome.server, "a poll was missed", &fields);
         }
         Ok(_) if outcome.tries > 1 => {
             let fields = [("server", server.as_str())];
-            tell_log(Level::Info, outcome.server, "a poll needed a second try", &fields);
+            log_limited(Level::Info, outcome.server, "a poll needed a second try", &fields);
         }
         _ => {}
     }
 }
 
-impl Work for Polling {
+impl<D> Work for Polling<D>
+where
+    D: Fn(Vec<Outcome>) -> Result<()> + Send + Sync + 'static,
+{
     type Item = PollTarget;
     type Done = Outcome;
 
@@ -180,14 +179,7 @@ impl Work for Polling {
     }
 
     fn done(&self, batch: Vec<Outcome>) {
-        // Lamps are more than charts: without the samples the rest goes on.
-        let polls: Vec<Polled> = batch.iter().filter_map(Outcome::polled).collect();
-        let kept = self.recorder.add(&polls);
-        if let Err(e) = &kept {
-            log::error("metrics", "samples could not be stored", &[("error", &e.to_string())]);
-        }
         batch.iter().for_each(note);
-        let told = self.sink.polled(batch);
-        *lock(&self.fault) = kept.and(told).err();
+        *lock(&self.fault) = (self.done)(batch).err();
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 /// What is known of our own network. Nothing here reads a clock.
 #[derive(Debug, Default)]
-pub struct OwnNet {
+pub struct Uplink {
     /// Who answered last time: a server that was silent before says nothing about us.
     answering: HashSet<i64>,
     /// Who of them has fallen silent since anybody answered last.
@@ -30,7 +30,7 @@ struct Silent {
 
 /// The network was lost or came back.
 #[derive(Debug, PartialEq)]
-pub enum Turn {
+pub enum UplinkChange {
     /// Since then; the raw facts, oldest first.
     Lost(Ms, Vec<String>),
     /// After so many ms; who answered first.
@@ -51,30 +51,30 @@ fn is_local(code: &str) -> bool {
     ["no_network", "local_network"].contains(&code)
 }
 
-impl OwnNet {
+impl Uplink {
     /// As it was left: offline since then, or online.
-    pub fn resume(offline: Option<Ms>) -> OwnNet {
-        OwnNet {
+    pub fn resume(offline: Option<Ms>) -> Uplink {
+        Uplink {
             offline,
-            ..OwnNet::default()
+            ..Uplink::default()
         }
     }
 
-    /// The servers on other machines, and whether each was lit when it was last heard of.
+    /// The servers on other machines, and whether each was up when it was last heard of.
     pub fn know(&mut self, all: &[(i64, bool)]) {
         let ids: HashSet<i64> = all.iter().map(|(id, _)| *id).collect();
         self.answering.retain(|id| ids.contains(id));
         self.silent.retain(|id, _| ids.contains(id));
-        let lit = all.iter().filter(|(id, lit)| *lit && !self.silent.contains_key(id));
-        self.answering.extend(lit.map(|(id, _)| *id));
+        let up = all.iter().filter(|(id, up)| *up && !self.silent.contains_key(id));
+        self.answering.extend(up.map(|(id, _)| *id));
     }
 
     /// Weighs outcomes in the order they came.
-    pub fn weigh(&mut self, batch: &[Outcome]) -> Vec<Turn> {
+    pub fn weigh(&mut self, batch: &[Outcome]) -> Vec<UplinkChange> {
         batch.iter().filter_map(|outcome| self.weigh_one(outcome)).collect()
     }
 
-    fn weigh_one(&mut self, outcome: &Outcome) -> Option<Turn> {
+    fn weigh_one(&mut self, outcome: &Outcome) -> Option<UplinkChange> {
         if !outcome.far {
             return None;
         }
@@ -99,7 +99,9 @@ impl OwnNet {
                     self.answering.insert(id);
                 }
                 self.heard_at = Some(at);
-                self.offline.take().map(|since| Turn::Back((at - since).max(0), id))
+                self.offline
+                    .take()
+                    .map(|since| UplinkChange::Back((at - since).max(0), id))
             }
         }
     }
@@ -110,7 +112,7 @@ impl OwnNet {
         our_kernel_says_so || (silent >= SILENT_MIN && 10 * silent >= 9 * all)
     }
 
-    fn lose(&mut self, at: Ms) -> Turn {
+    fn lose(&mut self, at: Ms) -> UplinkChange {
         let mut silent: Vec<Silent> = std::mem::take(&mut self.silent).into_values().collect();
         silent.sort_by_key(|s| s.at);
         let since = silent.first().map_or(at, |s| s.at);
@@ -126,7 +128,7 @@ impl OwnNet {
             silent.len(),
             self.answering.len()
         ));
-        Turn::Lost(since, evidence)
+        UplinkChange::Lost(since, evidence)
     }
 
     /// Is this failure ours, so that it says nothing about the server?
@@ -141,12 +143,12 @@ impl OwnNet {
 
 #[cfg(test)]
 mod tests {
+    use super::super::glances::Sample;
+    use super::super::probe::Seen;
     use super::*;
     use crate::base::clock::Duration;
     use crate::base::error::{Error, Kind};
     use crate::base::id::Id;
-    use crate::features::fleet::metrics::glances::Sample;
-    use crate::features::fleet::metrics::probe::Seen;
 
     const SEEN: &str = "";
 
@@ -175,8 +177,8 @@ mod tests {
         }
     }
 
-    fn fleet(n: i64) -> OwnNet {
-        let mut net = OwnNet::default();
+    fn fleet(n: i64) -> Uplink {
+        let mut net = Uplink::default();
         assert_eq!(net.weigh(&(1..=n).map(|s| poll(s, 0, SEEN)).collect::<Vec<_>>()), []);
         net
     }
@@ -188,7 +190,7 @@ mod tests {
             assert_eq!(net.weigh(&[poll(server, 30 + server, "connect_timeout")]), []);
         }
         let turns = net.weigh(&[poll(9, 39, "connect_timeout"), poll(10, 40, "no_route")]);
-        let [Turn::Lost(since, evidence)] = &turns[..] else {
+        let [UplinkChange::Lost(since, evidence)] = &turns[..] else {
             panic!("{turns:?}")
         };
         assert_eq!(*since, 31_000);
@@ -200,7 +202,7 @@ mod tests {
         assert!(net.excuses(&poll(1, 61, "name_slow")));
         assert!(!net.excuses(&poll(1, 61, "glances_auth")), "whoever answers is judged");
         assert_eq!(net.weigh(&[poll(10, 61, "connect_timeout")]), [], "it is told once");
-        assert_eq!(net.weigh(&[poll(3, 91, SEEN)]), [Turn::Back(60_000, 3)]);
+        assert_eq!(net.weigh(&[poll(3, 91, SEEN)]), [UplinkChange::Back(60_000, 3)]);
         assert!(!net.excuses(&poll(1, 92, "connect_timeout")));
     }
 
@@ -232,19 +234,25 @@ mod tests {
         );
         let mut net = fleet(2);
         let turns = net.weigh(&[poll(1, 30, "no_network"), poll(2, 31, "no_network")]);
-        assert!(matches!(turns[..], [Turn::Lost(30_000, _)]), "{turns:?}");
+        assert!(matches!(turns[..], [UplinkChange::Lost(30_000, _)]), "{turns:?}");
         let mut net = fleet(1);
-        assert!(matches!(net.weigh(&[poll(1, 30, "no_network")])[..], [Turn::Lost(..)]));
+        assert!(matches!(
+            net.weigh(&[poll(1, 30, "no_network")])[..],
+            [UplinkChange::Lost(..)]
+        ));
     }
 
     #[test]
     fn who_was_silent_before_and_who_is_near_says_nothing() {
-        let mut net = OwnNet::default();
+        let mut net = Uplink::default();
         net.know(&[(1, true), (2, false), (3, false), (4, false), (5, false)]);
         for server in 2..=5 {
             assert_eq!(net.weigh(&[poll(server, 30, "no_network")]), [], "it never answered");
         }
-        assert!(matches!(net.weigh(&[poll(1, 31, "no_network")])[..], [Turn::Lost(..)]));
+        assert!(matches!(
+            net.weigh(&[poll(1, 31, "no_network")])[..],
+            [UplinkChange::Lost(..)]
+        ));
         // Glances on our own machine goes on answering.
         let near = Outcome {
             far: false,
@@ -253,7 +261,7 @@ mod tests {
         assert_eq!(net.weigh(&[near]), []);
         assert!(net.offline.is_some());
         net.know(&[(2, false)]);
-        assert_eq!(net.weigh(&[poll(2, 50, SEEN)]), [Turn::Back(19_000, 2)]);
+        assert_eq!(net.weigh(&[poll(2, 50, SEEN)]), [UplinkChange::Back(19_000, 2)]);
     }
 
     #[test]
@@ -267,14 +275,14 @@ mod tests {
         assert_eq!(net.weigh(&batch), []);
         assert!(matches!(
             net.weigh(&[poll(3, 59, "connect_timeout")])[..],
-            [Turn::Lost(..)]
+            [UplinkChange::Lost(..)]
         ));
     }
 
     #[test]
     fn a_restart_in_the_middle_forgets_nothing() {
-        let mut net = OwnNet::resume(Some(5_000));
+        let mut net = Uplink::resume(Some(5_000));
         assert!(net.excuses(&poll(1, 30, "connect_timeout")));
-        assert_eq!(net.weigh(&[poll(1, 35, SEEN)]), [Turn::Back(30_000, 1)]);
+        assert_eq!(net.weigh(&[poll(1, 35, SEEN)]), [UplinkChange::Back(30_000, 1)]);
     }
 }

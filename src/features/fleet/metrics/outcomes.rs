@@ -1,0 +1,94 @@
+//! What is done with the outcomes of polls: they are kept, told to all observers, weighed as evidence about our own network,
+//! and make servers available or not.
+
+use super::availability;
+use super::probe::{Outcome, Polled};
+use super::readings;
+use super::recorder::Recorder;
+use super::uplink::{Uplink, UplinkChange};
+use crate::app::App;
+use crate::base::clock::rfc3339;
+use crate::base::error::Result;
+use crate::base::log;
+use crate::base::parallel::lock;
+use crate::events::outbox;
+use crate::series::{Observation, Observers};
+use std::sync::{Arc, Mutex};
+
+/// Where it is noted that we are offline: after a restart nobody has answered yet, and the alert is still open.
+pub const OFFLINE_SINCE: &str = "controller.offline_since";
+
+/// See the module's documentation.
+pub struct Outcomes {
+    app: Arc<App>,
+    recorder: Arc<Recorder>,
+    observers: Observers,
+    uplink: Arc<Mutex<Uplink>>,
+}
+
+fn logged(what: &str, result: Result<()>) -> Result<()> {
+    result.inspect_err(|e| log::error("metrics", what, &[("error", &e.to_string())]))
+}
+
+impl Outcomes {
+    /// Tells these observers.
+    pub fn new(app: Arc<App>, recorder: Arc<Recorder>, observers: Observers, uplink: Arc<Mutex<Uplink>>) -> Outcomes {
+        Outcomes {
+            app,
+            recorder,
+            observers,
+            uplink,
+        }
+    }
+
+    /// Takes the polls of about half a second. What fails is logged, and does not keep the rest from being done.
+    pub fn take(&self, batch: &[Outcome]) -> Result<()> {
+        let polls: Vec<Polled> = batch.iter().filter_map(Outcome::polled).collect();
+        let seen: Vec<Observation> = batch.iter().map(readings::observed).collect();
+        let kept = logged("samples could not be stored", self.recorder.record(&polls, &seen));
+        self.observers.publish(&seen);
+        let mut uplink = lock(&self.uplink);
+        let changes = uplink.weigh(batch);
+        let counted: Vec<&Outcome> = batch.iter().filter(|outcome| !uplink.excuses(outcome)).collect();
+        drop(uplink);
+        let mut done = kept;
+        for change in &changes {
+            let what = "the controller's own state could not be written";
+            done = done.and(logged(what, self.write_uplink(change)));
+        }
+        let what = "the servers' availability could not be written";
+        done.and(logged(what, availability::update(&self.app, &counted)))
+    }
+
+    /// The note comes before the alarm and goes after the all-clear: killed in between, we say one of them twice.
+    fn write_uplink(&self, change: &UplinkChange) -> Result<()> {
+        let emit = |kind, data: &serde_json::Value| {
+            let wake = &self.app.wakes.events;
+            self.app
+                .db
+                .write(|tx| outbox::emit(tx, wake, kind, ("controller", 0), data))
+        };
+        match change {
+            UplinkChange::Lost(since, evidence) => {
+                log::error(
+                    "metrics",
+                    "no server can be reached: our own network seems to be down",
+                    &[],
+                );
+                self.recorder.set_note(OFFLINE_SINCE, Some(*since))?;
+                let data = serde_json::json!({ "name": "Lamplighter", "since": rfc3339(*since), "evidence": evidence });
+                emit("controller.offline", &data)
+            }
+            UplinkChange::Back(after_ms, first) => {
+                log::info(
+                    "metrics",
+                    "servers can be reached again",
+                    &[("after_s", &(after_ms / 1_000).to_string())],
+                );
+                let data = serde_json::json!({ "name": "Lamplighter", "after_s": after_ms / 1_000, "first": first });
+                emit("controller.online", &data)?;
+                self.recorder.set_note(OFFLINE_SINCE, None)
+            }
+        }
+    }
+}

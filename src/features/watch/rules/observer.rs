@@ -1,0 +1,146 @@
+//! The evaluator of a kind of subjects, and what it has to be told: rules and tags as they are now, in whichever process
+//! they were changed.
+
+use super::evaluate::{Evaluator, Transition};
+use super::{Rule, in_force, queries, write};
+use crate::app::App;
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::Result;
+use crate::base::log;
+use crate::base::parallel::lock;
+use crate::db::Conn;
+use crate::series::{Kind, Observation, Observer};
+use std::sync::{Arc, Mutex};
+
+/// A change of the rules whose hint was lost is seen after this time.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+/// How often it is written down what waits for its time, so that a restart does not make it begin anew.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
+
+/// Holds every observation of a kind against the rules.
+pub fn start(app: &Arc<App>, kind: &'static Kind) -> Result<Observer> {
+    let now = clock::mono();
+    let watch = Watch {
+        app: app.clone(),
+        kind,
+        inner: Mutex::new(Inner {
+            rules: None,
+            evaluator: Evaluator::default(),
+            refreshed: (app.wakes.events.count(), now),
+            noted_at: now,
+            is_noted: false,
+        }),
+    };
+    watch.refresh(&mut lock(&watch.inner))?;
+    Ok(Box::new(move |seen| watch.observe(seen)))
+}
+
+struct Watch {
+    app: Arc<App>,
+    kind: &'static Kind,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// Of the rules, and of the subjects (their tags among the rest).
+    rules: Option<([i64; 3], (i64, i64))>,
+    evaluator: Evaluator,
+    /// Count of events, and when that was.
+    refreshed: (u64, Instant),
+    noted_at: Instant,
+    /// Something stands in the table of what waits.
+    is_noted: bool,
+}
+
+fn logged(what: &str, result: Result<()>) {
+    if let Err(e) = result {
+        log::error("rules", what, &[("error", &e.to_string())]);
+    }
+}
+
+impl Watch {
+    /// What fires or is over is written in one transaction.
+    fn observe(&self, seen: &[Observation]) {
+        let inner = &mut *lock(&self.inner);
+        let (now, count) = (clock::mono(), self.app.wakes.events.count());
+        if inner.refreshed.0 != count || now.saturating_duration_since(inner.refreshed.1) >= REFRESH_EVERY {
+            inner.refreshed = (count, now);
+            logged("rules could not be read again", self.refresh(inner));
+        }
+        let mut transitions = Vec::new();
+        for one in seen.iter().filter(|one| one.kind.name == self.kind.name) {
+            inner.evaluator.evaluate(one, now, &mut transitions);
+        }
+        if !transitions.is_empty() {
+            let written = self.write(&transitions);
+            inner.evaluator.written(&transitions, written.is_ok());
+            logged("an alert could not be written yet", written);
+        }
+        if now.saturating_duration_since(inner.noted_at) >= NOTE_EVERY {
+            inner.noted_at = now;
+            logged("what waits could not be noted", self.note(inner));
+        }
+    }
+
+    fn write(&self, transitions: &[Transition]) -> Result<()> {
+        self.app.db.write(|tx| write(&self.app, tx, transitions))
+    }
+
+    /// Reads the rules again when they or the subjects have changed.
+    fn refresh(&self, inner: &mut Inner) -> Result<()> {
+        self.app.db.read(|conn| {
+            let now = (queries::fingerprint(conn)?, (self.kind.fingerprint)(conn)?);
+            if inner.rules == Some(now) {
+                return Ok(());
+            }
+            let firing = queries::firing(conn, self.kind.name, None, None)?;
+            let rules = in_force(conn, self.kind, Rule::is_of_observations)?;
+            inner.evaluator.set(rules, firing, clock::mono());
+            if inner.rules.is_none() {
+                self.resume(conn, inner)?;
+            }
+            inner.rules = Some(now);
+            Ok(())
+        })
+    }
+
+    /// Takes up what waited before, as far as no more was left out than a subject may miss without being taken for gone.
+    fn resume(&self, conn: &Conn, inner: &mut Inner) -> Result<()> {
+        let (now, wall) = (clock::mono(), clock::now());
+        for waited in queries::waiting(conn, self.kind.name)? {
+            inner.is_noted = true;
+            let ago = wall - waited.seen_at;
+            let silence_max = (self.kind.silence_max)(conn, waited.firing.subject.1)?;
+            if (0..=silence_max).contains(&ago) {
+                inner.evaluator.resume(waited, Duration::from_millis(ago as u64), now);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, inner: &mut Inner) -> Result<()> {
+        let mut waiting = inner.evaluator.waiting(self.kind);
+        if !waiting.is_empty() || inner.is_noted {
+            self.app.db.write(|tx| {
+                // Of subjects that are gone nothing is kept.
+                let mut there = Vec::new();
+                for one in waiting.drain(..) {
+                    if (self.kind.name_of)(tx, one.firing.subject.1)?.is_some() {
+                        there.push(one);
+                    }
+                }
+                queries::set_waiting(tx, self.kind.name, &there)?;
+                inner.is_noted = !there.is_empty();
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Watch {
+    /// Observing ends: what waits goes on waiting with the next start.
+    fn drop(&mut self) {
+        logged("what waits could not be noted", self.note(&mut lock(&self.inner)));
+    }
+}
