@@ -19,6 +19,7 @@ pub mod idn;
 pub mod host;
 pub mod url;
 pub mod shell;
+pub mod nginx;
 pub mod file;
 pub mod lines;
 pub mod redact;

@@ -10,8 +10,8 @@ mod common;
 use common::lab::{add, address, back_end, changes, ended, key, script};
 use common::{Folder, House};
 use lamplighter::base::process::Cancel;
-use lamplighter::features::proxy::domains::site::{Site, render};
-use lamplighter::features::proxy::upstreams::model::Target;
+use lamplighter::features::proxy::domains::{Vhost, render_vhost};
+use lamplighter::features::proxy::upstreams::Target;
 use lamplighter::provision::site::{Apply, Certificate, Nginx, apply};
 use lamplighter::schedule::fan_out::FanOut;
 use serde_json::{Value, json};
@@ -165,7 +165,7 @@ fn deploy_script(name: &str) -> String {
         port: 9000,
         weight: None,
     }];
-    let site = Site {
+    let site = Vhost {
         domain: name,
         id: 1,
         generation: 1,
@@ -174,7 +174,7 @@ fn deploy_script(name: &str) -> String {
         tls: None,
         nginx: Nginx::DEBIAN_12,
     };
-    let rendered = render(&site).unwrap();
+    let rendered = render_vhost(&site).unwrap();
     let wish = Apply {
         name,
         text: &rendered.text,

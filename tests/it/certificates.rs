@@ -9,7 +9,7 @@ use lamplighter::base::clock::{self, DAY, HOUR};
 use lamplighter::base::host::Host;
 use lamplighter::base::pem;
 use lamplighter::base::secret::Secret;
-use lamplighter::features::proxy::certificates::{covers, model};
+use lamplighter::features::proxy::certificates::{self, covers};
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::policy::Policy;
 use lamplighter::net::served::{Served, served};
@@ -190,7 +190,7 @@ fn no_paste_makes_the_judge_fall_and_nothing_damaged_passes() {
     let mut dice = Dice(7);
     let (chain, key) = (text(&["ec", "ca", "root"]), text(&["ec.key"]));
     let now = clock::now();
-    let good = model::judge(&chain, &Secret::new(key.clone()), now).unwrap();
+    let good = certificates::check_pair(&chain, &Secret::new(key.clone()), now).unwrap();
     let mut passed = 0;
     for round in 0..3_000 {
         let (mut chain, mut key) = (chain.clone().into_bytes(), key.clone().into_bytes());
@@ -205,7 +205,7 @@ fn no_paste_makes_the_judge_fall_and_nothing_damaged_passes() {
             }
         }
         let (chain, key) = (String::from_utf8(chain).unwrap(), String::from_utf8(key).unwrap());
-        if let Ok(judged) = model::judge(&chain, &Secret::new(key), now) {
+        if let Ok(judged) = certificates::check_pair(&chain, &Secret::new(key), now) {
             // Damage between the blocks passes, and of a whole block, and in the topmost certificate when it no longer
             // says that it signed itself: nobody is there to vouch for that one.
             assert_eq!(judged.sha256, good.sha256);
@@ -285,7 +285,7 @@ fn what_would_not_serve_is_told_in_its_own_words() {
     ];
     let now = clock::now();
     for (what, chain, key, (field, code)) in cases {
-        let wrong = model::judge(&text(chain), &Secret::new(text(&[key])), now).expect_err(what);
+        let wrong = certificates::check_pair(&text(chain), &Secret::new(text(&[key])), now).expect_err(what);
         assert_eq!((wrong.field, wrong.code), (*field, *code), "{what}: {}", wrong.say);
         assert!(wrong.say.ends_with('.') || wrong.say.ends_with("pem"), "{}", wrong.say);
     }
@@ -294,13 +294,13 @@ fn what_would_not_serve_is_told_in_its_own_words() {
 #[test]
 fn a_certificate_out_of_its_time_is_refused_or_noted() {
     let (root, now) = (Authority::root("Lab"), clock::now());
-    let judge = |issued: &ca::Issued| model::judge(&issued.pem(), &Secret::new(issued.key_pem()), now);
-    let over = judge(&root.issue(&["a.example"], now - 9 * DAY, now - DAY)).expect_err("expired");
+    let check_pair = |issued: &ca::Issued| certificates::check_pair(&issued.pem(), &Secret::new(issued.key_pem()), now);
+    let over = check_pair(&root.issue(&["a.example"], now - 9 * DAY, now - DAY)).expect_err("expired");
     assert_eq!((over.field, over.code), ("chain", "expired"));
     let day = clock::rfc3339(now - DAY);
     assert!(over.say.contains(&day[..10]), "{}", over.say);
     let early = root.issue(&["a.example"], now + DAY, now + 9 * DAY);
-    let notes = model::notes(&judge(&early).unwrap().chain, now).unwrap();
+    let notes = certificates::notes(&check_pair(&early).unwrap().chain, now).unwrap();
     let codes: Vec<_> = notes.iter().map(|n| n.code).collect();
     assert_eq!(codes, ["private_ca", "not_yet_valid"]);
 }
@@ -308,17 +308,18 @@ fn a_certificate_out_of_its_time_is_refused_or_noted() {
 #[test]
 fn a_chain_is_put_into_order_and_every_usual_form_of_a_key_is_taken() {
     let now = clock::now();
-    let judge = |chain: &[&str], key: &str| model::judge(&text(chain), &Secret::new(text(&[key])), now).unwrap();
-    let right = judge(&["ec", "ca", "root"], "ec.key");
+    let check_pair =
+        |chain: &[&str], key: &str| certificates::check_pair(&text(chain), &Secret::new(text(&[key])), now).unwrap();
+    let right = check_pair(&["ec", "ca", "root"], "ec.key");
     assert!(!right.reordered);
     assert_eq!(ders(&right.chain), ders(&text(&["ec", "ca", "root"])));
     for mixed in [["root", "ca", "ec"], ["ca", "ec", "root"], ["ec", "root", "ca"]] {
-        let judged = judge(&mixed, "ec.key");
+        let judged = check_pair(&mixed, "ec.key");
         assert!(judged.reordered && judged.chain == right.chain, "{mixed:?}");
     }
     assert_eq!(
-        judge(&["ec", "ec", "ca", "ca"], "ec.key").chain,
-        judge(&["ec", "ca"], "ec.key").chain
+        check_pair(&["ec", "ec", "ca", "ca"], "ec.key").chain,
+        check_pair(&["ec", "ca"], "ec.key").chain
     );
     for (name, key) in [
         ("ec", "ec.sec1.key"),
@@ -327,7 +328,7 @@ fn a_chain_is_put_into_order_and_every_usual_form_of_a_key_is_taken() {
         ("rsa", "rsa.pkcs1.key"),
         ("ed25519", "ed25519.key"),
     ] {
-        let judged = judge(&[name, "ca"], key);
+        let judged = check_pair(&[name, "ca"], key);
         assert_eq!(
             pem::blocks(judged.key.reveal_text_for("a test"), 2).unwrap().len(),
             1,
@@ -335,7 +336,7 @@ fn a_chain_is_put_into_order_and_every_usual_form_of_a_key_is_taken() {
         );
     }
     let notes = |names: &[&str], key| {
-        let notes = model::notes(&judge(names, key).chain, now).unwrap();
+        let notes = certificates::notes(&check_pair(names, key).chain, now).unwrap();
         notes.iter().map(|n| n.code).collect::<Vec<_>>()
     };
     assert_eq!(notes(&["self"], "self.key"), ["self_signed"]);

@@ -5,8 +5,8 @@ use crate::fake;
 
 use fake::dns::{CAA, NameServer};
 use lamplighter::base::process::Cancel;
-use lamplighter::features::proxy::domains::preflight::{self, Verdict};
-use lamplighter::features::proxy::nswatch::look::{Look, State, look};
+use lamplighter::features::proxy::domains::{self, Verdict};
+use lamplighter::features::proxy::nswatch::{Check, State, check};
 use lamplighter::net::dns::{Data, Fault, Question, Resolver, Type, query};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -31,8 +31,8 @@ fn a_label(case: &Value) -> String {
     case["query"].as_str().unwrap().trim_end_matches('.').to_string()
 }
 
-fn look_at(server: &NameServer, name: &str, policy: &str) -> Look {
-    look(&resolver(&[server.address], &Cancel::new()), name, policy).expect("nobody cancelled")
+fn look_at(server: &NameServer, name: &str, policy: &str) -> Check {
+    check(&resolver(&[server.address], &Cancel::new()), name, policy).expect("nobody cancelled")
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn the_second_server_is_asked_when_the_first_one_fails() {
         json!({ "loop": true }),
     ] {
         bad.rule("shop-one.example.", rule.clone());
-        let seen = look(
+        let seen = check(
             &resolver(&[bad.address, good.address], &cancel),
             "shop-one.example",
             "dnspod",
@@ -200,14 +200,14 @@ fn the_second_server_is_asked_when_the_first_one_fails() {
     let off = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     good.rule("shop-one.example.", json!({ "rcode": "SERVFAIL" }));
     let started = Instant::now();
-    let seen = look(&resolver(&[good.address, off], &cancel), "shop-one.example", "dnspod").unwrap();
+    let seen = check(&resolver(&[good.address, off], &cancel), "shop-one.example", "dnspod").unwrap();
     assert_eq!(seen.code, "servfail", "{seen:?}");
     assert_eq!(seen.evidence.len(), 2, "{seen:?}");
-    let seen = look(&resolver(&[off], &cancel), "shop-one.example", "dnspod").unwrap();
+    let seen = check(&resolver(&[off], &cancel), "shop-one.example", "dnspod").unwrap();
     assert_eq!(seen.code, "unreachable", "{seen:?}");
     assert!(started.elapsed() < Duration::from_secs(3));
     // A word about the name itself is not asked for again.
-    let seen = look(
+    let seen = check(
         &resolver(&[good.address, bad.address], &cancel),
         "gone.example",
         "dnspod",
@@ -314,7 +314,7 @@ fn a_preflight_wants_every_address_to_be_a_servers() {
         let name = format!("a{n}.example");
         server.set(&format!("{name}."), json!({ "A": case["answers"] }));
         let report =
-            preflight::look_at_addresses(&[server.address], &name, &[ip(&case["server_ip"])], until, &cancel).unwrap();
+            domains::check_addresses(&[server.address], &name, &[ip(&case["server_ip"])], until, &cancel).unwrap();
         let expect = case["expect"].as_str().unwrap();
         let good = match expect {
             "pass" => report.verdict() == Verdict::Ok,
@@ -405,7 +405,7 @@ fn a_pulled_cord_and_a_deadline_end_every_wait() {
         let waiting = scope.spawn(|| {
             let started = Instant::now();
             (
-                look(&resolver(&[server.address], &cancel), "silent.example", "dnspod"),
+                check(&resolver(&[server.address], &cancel), "silent.example", "dnspod"),
                 started.elapsed(),
             )
         });

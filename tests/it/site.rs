@@ -1,8 +1,8 @@
 //! A domain as an nginx file, without a server: what comes out, read back as nginx reads it, whatever goes in.
 
-use lamplighter::features::proxy::domains::nginx::{self, Directive, block, line};
-use lamplighter::features::proxy::domains::site::{self, Rendered, Site, Tls, render};
-use lamplighter::features::proxy::upstreams::model::Target;
+use lamplighter::base::nginx::{self, Directive, block, line};
+use lamplighter::features::proxy::domains::{self, RenderedVhost, Vhost, VhostTls, render_vhost};
+use lamplighter::features::proxy::upstreams::Target;
 use lamplighter::provision::site::{Http2, Nginx, Proof};
 use std::fs;
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ fn target(host: &str, port: u16, weight: Option<u16>) -> Target {
     }
 }
 
-fn plain<'a>(domain: &'a str, upstream: &'a [Target]) -> Site<'a> {
-    Site {
+fn plain<'a>(domain: &'a str, upstream: &'a [Target]) -> Vhost<'a> {
+    Vhost {
         domain,
         id: 7,
         generation: 3,
@@ -30,9 +30,9 @@ fn plain<'a>(domain: &'a str, upstream: &'a [Target]) -> Site<'a> {
     }
 }
 
-fn secure<'a>(domain: &'a str, upstream: &'a [Target], hsts_max_age_s: Option<i64>) -> Site<'a> {
-    Site {
-        tls: Some(Tls {
+fn secure<'a>(domain: &'a str, upstream: &'a [Target], hsts_max_age_s: Option<i64>) -> Vhost<'a> {
+    Vhost {
+        tls: Some(VhostTls {
             hsts_max_age_s,
             chain: "/etc/letsencrypt/live/app.example.com/fullchain.pem",
             key: "/etc/letsencrypt/live/app.example.com/privkey.pem",
@@ -51,11 +51,11 @@ fn one() -> Vec<Target> {
 
 // --- golden files ---------------------------------------------------------------------------------------------------
 
-fn golden(name: &str, site: &Site) {
+fn golden(name: &str, site: &Vhost) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data/nginx")
         .join(name);
-    let made = render(site).unwrap().text;
+    let made = render_vhost(site).unwrap().text;
     if std::env::var_os("LAMPLIGHTER_ACCEPT").is_some() {
         fs::write(&path, &made).unwrap();
     }
@@ -79,14 +79,14 @@ fn every_kind_of_site_has_its_file() {
     // those are in files that the server looks up.
     let name = [target("backend.internal", 80, None)];
     golden("http-name.conf", &plain("app.example.com", &name));
-    let own = Site {
+    let own = Vhost {
         nginx: Nginx {
             own_names: vec!["backend.internal".into()],
             ..BOOKWORM
         },
         ..plain("app.example.com", &name)
     };
-    let made = render(&own).unwrap();
+    let made = render_vhost(&own).unwrap();
     assert_eq!(made.followed, ["backend.internal:80"]);
     assert!(
         made.text
@@ -95,7 +95,7 @@ fn every_kind_of_site_has_its_file() {
     let new = Nginx::of("1.27.3", "3.5.1", false).unwrap();
     golden(
         "http-names.conf",
-        &Site {
+        &Vhost {
             nginx: new,
             ..plain("app.example.com", &several)
         },
@@ -104,7 +104,7 @@ fn every_kind_of_site_has_its_file() {
     let new = Nginx::of("1.26.3", "3.5.1", false).unwrap();
     golden(
         "tls-directive.conf",
-        &Site {
+        &Vhost {
             nginx: new,
             ..secure("app.example.com", &several, None)
         },
@@ -112,7 +112,7 @@ fn every_kind_of_site_has_its_file() {
     golden("tls-hsts.conf", &secure("app.example.com", &one(), Some(31_536_000)));
     golden(
         "tls-peers.conf",
-        &Site {
+        &Vhost {
             peers: &peers(),
             ..secure("app.example.com", &several, None)
         },
@@ -127,7 +127,7 @@ fn words(text: &str) -> Directive {
 }
 
 /// A location of the proof, as it stands in `made`.
-fn proof(made: &Rendered) -> Directive {
+fn proof(made: &RenderedVhost) -> Directive {
     block(
         ["location", "=", &made.proof.path],
         vec![
@@ -186,7 +186,7 @@ fn pass(place: &str, asked: Option<&str>, hsts: bool) -> Directive {
 }
 
 /// The whole site as nginx must see it.
-fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
+fn expected(site: &Vhost, made: &RenderedVhost) -> Vec<Directive> {
     let mut out = Vec::new();
     let at = |t: &Target| match t.host.parse::<std::net::Ipv6Addr>() {
         Ok(_) => format!("[{}]:{}", t.host, t.port),
@@ -324,39 +324,39 @@ fn expected(site: &Site, made: &Rendered) -> Vec<Directive> {
 fn an_equal_body_has_an_equal_hash_whatever_the_generation() {
     let targets = one();
     let site = plain("app.example.com", &targets);
-    let first = render(&site).unwrap();
-    let later = render(&Site {
+    let first = render_vhost(&site).unwrap();
+    let later = render_vhost(&Vhost {
         generation: 9,
         ..site.clone()
     })
     .unwrap();
     assert_eq!((&first.hash, &first.proof), (&later.hash, &later.proof));
     assert_ne!(first.text, later.text);
-    let marker = site::marker(&later.text).unwrap();
+    let marker = domains::marker(&later.text).unwrap();
     assert_eq!((marker.id, marker.generation, &marker.hash), (7, 9, &first.hash));
-    assert!(site::untouched(&later.text));
-    assert!(!site::untouched(&later.text.replace("10s", "11s")));
+    assert!(domains::untouched(&later.text));
+    assert!(!domains::untouched(&later.text.replace("10s", "11s")));
     for foreign in [
         "",
         "server {}",
         "# lamplighter domain=x generation=1 sha256=0\n",
         "# lamplighter domain=1 generation=1 sha256=00 x\n",
     ] {
-        assert_eq!(site::marker(foreign), None, "{foreign:?}");
-        assert!(!site::untouched(foreign) && site::proof_in(foreign).is_none());
+        assert_eq!(domains::marker(foreign), None, "{foreign:?}");
+        assert!(!domains::untouched(foreign) && domains::proof_in(foreign).is_none());
     }
 }
 
 #[test]
 fn every_difference_has_a_proof_of_its_own() {
     let (one, other) = (one(), [target("10.0.0.6", 8080, None)]);
-    let texts: Vec<Rendered> = [
+    let texts: Vec<RenderedVhost> = [
         plain("app.example.com", &one),
         plain("app2.example.com", &one),
         plain("app.example.com", &other),
         secure("app.example.com", &one, None),
         secure("app.example.com", &one, Some(1)),
-        Site {
+        Vhost {
             nginx: Nginx {
                 ipv6: false,
                 ..BOOKWORM
@@ -365,10 +365,10 @@ fn every_difference_has_a_proof_of_its_own() {
         },
     ]
     .iter()
-    .map(|site| render(site).unwrap())
+    .map(|site| render_vhost(site).unwrap())
     .collect();
     for (n, a) in texts.iter().enumerate() {
-        assert_eq!(site::proof_in(&a.text).as_ref(), Some(&a.proof));
+        assert_eq!(domains::proof_in(&a.text).as_ref(), Some(&a.proof));
         assert!(
             !a.proof.path.contains(&a.proof.body[..8]),
             "an echo of the path proves nothing"
@@ -397,16 +397,16 @@ fn every_difference_has_a_proof_of_its_own() {
 #[test]
 fn whom_a_text_asks_and_its_pair_are_read_from_it() {
     let (one, peers) = (one(), peers());
-    let site = Site {
+    let site = Vhost {
         peers: &peers,
         ..secure("app.example.com", &one, None)
     };
-    let text = render(&site).unwrap().text;
-    assert_eq!(site::peers_in(&text), peers);
+    let text = render_vhost(&site).unwrap().text;
+    assert_eq!(domains::peers_in(&text), peers);
     let tls = site.tls.as_ref().unwrap();
-    assert_eq!(site::pair_in(&text), Some((tls.chain.into(), tls.key.into())));
-    let text = render(&plain("app.example.com", &one)).unwrap().text;
-    assert_eq!((site::peers_in(&text), site::pair_in(&text)), (vec![], None));
+    assert_eq!(domains::pair_in(&text), Some((tls.chain.into(), tls.key.into())));
+    let text = render_vhost(&plain("app.example.com", &one)).unwrap().text;
+    assert_eq!((domains::peers_in(&text), domains::pair_in(&text)), (vec![], None));
 }
 
 #[test]
@@ -564,12 +564,12 @@ fn whatever_comes_in_is_refused_or_means_exactly_itself() {
             dice.bend("/etc/ssl/a/fullchain.pem"),
             dice.bend("/etc/ssl/a/privkey.pem"),
         );
-        let tls = (dice.roll(2) == 1).then(|| Tls {
+        let tls = (dice.roll(2) == 1).then(|| VhostTls {
             hsts_max_age_s: [None, Some(dice.roll(100_000) as i64 - 10)][dice.roll(2)],
             chain: &chain,
             key: &key,
         });
-        let site = Site {
+        let site = Vhost {
             domain: &domain,
             id: dice.roll(1000) as i64,
             generation: dice.roll(1000) as i64,
@@ -589,12 +589,12 @@ fn whatever_comes_in_is_refused_or_means_exactly_itself() {
                     .collect(),
             },
         };
-        match render(&site) {
+        match render_vhost(&site) {
             Ok(made) => {
                 taken += 1;
                 let (_, body) = made.text.split_once('\n').unwrap();
                 assert_eq!(nginx::parse(body), Ok(expected(&site, &made)), "{site:?}");
-                assert!(site::untouched(&made.text));
+                assert!(domains::untouched(&made.text));
             }
             Err(e) => {
                 refused += 1;
@@ -660,13 +660,13 @@ fn what_a_person_must_not_type_is_no_site() {
             tried += 1;
             // Some of them are good host names, just not what that list asks for: then they mean themselves.
             let site = plain(text, &targets);
-            if let Ok(made) = render(&site) {
+            if let Ok(made) = render_vhost(&site) {
                 let (_, body) = made.text.split_once('\n').unwrap();
                 assert_eq!(nginx::parse(body), Ok(expected(&site, &made)), "{text:?}");
             }
             let upstream = [target(text, 80, None)];
             let site = plain("app.example.com", &upstream);
-            if let Ok(made) = render(&site) {
+            if let Ok(made) = render_vhost(&site) {
                 let (_, body) = made.text.split_once('\n').unwrap();
                 assert_eq!(nginx::parse(body), Ok(expected(&site, &made)), "{text:?}");
             }
@@ -679,7 +679,7 @@ fn what_a_person_must_not_type_is_no_site() {
         target("[::1]", 80, None),
     ] {
         assert!(
-            render(&plain("app.example.com", std::slice::from_ref(&bad))).is_err(),
+            render_vhost(&plain("app.example.com", std::slice::from_ref(&bad))).is_err(),
             "{bad:?}"
         );
     }
@@ -692,8 +692,8 @@ fn what_a_person_must_not_type_is_no_site() {
         "a b.example.com",
         "",
     ] {
-        assert!(render(&plain(bad, &targets)).is_err(), "{bad:?}");
+        assert!(render_vhost(&plain(bad, &targets)).is_err(), "{bad:?}");
     }
-    assert!(render(&plain("app.example.com", &[])).is_err());
-    assert!(render(&secure("app.example.com", &targets, Some(-1))).is_err());
+    assert!(render_vhost(&plain("app.example.com", &[])).is_err());
+    assert!(render_vhost(&secure("app.example.com", &targets, Some(-1))).is_err());
 }

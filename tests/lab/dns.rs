@@ -5,7 +5,7 @@ use crate::{common, fake};
 
 use common::*;
 use lamplighter::base::process::Cancel;
-use lamplighter::features::proxy::nswatch::look::{Look, State, look};
+use lamplighter::features::proxy::nswatch::{Check, State, check};
 use lamplighter::net::dns::{Fault, Question, Resolver, Type, query};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -108,14 +108,14 @@ impl Nsd {
         format!("{ADDRESS}:{}", self.port).parse().unwrap()
     }
 
-    fn look(&self, name: &str, policy: &str) -> Look {
+    fn check(&self, name: &str, policy: &str) -> Check {
         let cancel = Cancel::new();
         let resolver = Resolver {
             servers: vec![self.address()],
             until: Instant::now() + Duration::from_secs(20),
             cancel: &cancel,
         };
-        look(&resolver, name, policy).unwrap()
+        check(&resolver, name, policy).unwrap()
     }
 
     /// Packets to our port vanish while the answer lives.
@@ -192,7 +192,7 @@ fn the_fixtures_hold_on_a_real_server() {
             continue;
         }
         let name = case["query"].as_str().unwrap().trim_end_matches('.');
-        let seen = nsd.look(name, "dnspod");
+        let seen = nsd.check(name, "dnspod");
         let good = match expect {
             e if e.starts_with("ok") => seen.state == State::Ok,
             "mismatch" => seen.state == State::Mismatch,
@@ -236,14 +236,14 @@ fn zones_cuts_and_size_are_as_in_the_field() {
         ("sub.zone.example", "sub.zone.example"),
         ("alias.zone.example", "zone.example"),
     ] {
-        let seen = nsd.look(name, "");
+        let seen = nsd.check(name, "");
         assert_eq!((seen.state, seen.zone.as_str()), (State::Ok, zone), "{name}: {seen:?}");
     }
     // Handed on to servers that are not this one, and not this one's business at all.
-    assert_eq!(nsd.look("away.zone.example", "").code, "lame");
-    assert_eq!(nsd.look("www.away.zone.example", "").code, "lame");
-    assert_eq!(nsd.look("elsewhere.invalid.test", "").code, "refused");
-    assert_eq!(nsd.look("none.zone.example", "").code, "nxdomain");
+    assert_eq!(nsd.check("away.zone.example", "").code, "lame");
+    assert_eq!(nsd.check("www.away.zone.example", "").code, "lame");
+    assert_eq!(nsd.check("elsewhere.invalid.test", "").code, "refused");
+    assert_eq!(nsd.check("none.zone.example", "").code, "nxdomain");
 
     let cancel = Cancel::new();
     let resolver = || Resolver {
@@ -269,18 +269,18 @@ fn zones_cuts_and_size_are_as_in_the_field() {
     );
 
     // 60 name servers do not fit into a datagram.
-    assert_eq!(nsd.look("huge.example", "name-server").ns.len(), 60);
+    assert_eq!(nsd.check("huge.example", "name-server").ns.len(), 60);
     let cut = nsd.cut("tcp");
-    let seen = nsd.look("huge.example", "name-server");
+    let seen = nsd.check("huge.example", "name-server");
     assert_eq!((seen.code.as_str(), seen.ns.len()), ("truncated", 0), "{seen:?}");
-    assert_eq!(nsd.look("shop-one.example", "dnspod").state, State::Ok);
+    assert_eq!(nsd.check("shop-one.example", "dnspod").state, State::Ok);
     drop(cut);
     let cut = nsd.cut("udp");
-    assert_eq!(nsd.look("shop-one.example", "dnspod").code, "timeout");
+    assert_eq!(nsd.check("shop-one.example", "dnspod").code, "timeout");
     drop(cut);
-    assert_eq!(nsd.look("shop-one.example", "dnspod").state, State::Ok);
+    assert_eq!(nsd.check("shop-one.example", "dnspod").state, State::Ok);
     nsd.stop();
-    assert_eq!(nsd.look("shop-one.example", "dnspod").code, "unreachable");
+    assert_eq!(nsd.check("shop-one.example", "dnspod").code, "unreachable");
 }
 
 #[test]

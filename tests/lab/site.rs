@@ -3,12 +3,12 @@
 
 use lamplighter::base::error::Result;
 use lamplighter::base::host::{Host, UserName};
+use lamplighter::base::nginx;
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
 use lamplighter::base::text::hex;
-use lamplighter::features::proxy::domains::nginx;
-use lamplighter::features::proxy::domains::site::{Rendered, Site, Tls, render};
-use lamplighter::features::proxy::upstreams::model::Target as To;
+use lamplighter::features::proxy::domains::{RenderedVhost, Vhost, VhostTls, render_vhost};
+use lamplighter::features::proxy::upstreams::Target as To;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Seen, Sum, Wanted};
 use lamplighter::provision::{self, Outcome, Recipe, Report, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
@@ -204,7 +204,7 @@ fn what_is_not_right_before_is_told_and_nothing_is_touched() {
     server.backend(8001, "one");
     let live = sum(&old.text);
     let new = server.plain(2, "127.0.0.1:8002");
-    let refused = |made: &str, site: &Rendered, expect: Option<&str>, code: &str, words: &[&str], unmade: &str| {
+    let refused = |made: &str, site: &RenderedVhost, expect: Option<&str>, code: &str, words: &[&str], unmade: &str| {
         server.on(made);
         let before = server.tree();
         let e = server.deploy_on(site, expect).unwrap_err();
@@ -710,7 +710,7 @@ fn a_certificate_that_is_not_to_be_had_leaves_the_site_as_it_was() {
     server.backend(8001, "one");
     let refused = |name: &str, directory: &str, shim: &str, code: &str, words: &[&str]| {
         let old = server.named(name, 1, "127.0.0.1:8001");
-        let recipe = |certificate, site: &Rendered, expect: Option<&str>| {
+        let recipe = |certificate, site: &RenderedVhost, expect: Option<&str>| {
             site::apply(&Apply {
                 name,
                 certificate,
@@ -1005,12 +1005,12 @@ impl Server {
     }
 
     /// A site on port 80 with these targets.
-    fn plain(&self, generation: i64, targets: &str) -> Rendered {
+    fn plain(&self, generation: i64, targets: &str) -> RenderedVhost {
         self.named(NAME, generation, targets)
     }
 
-    fn named(&self, domain: &str, generation: i64, targets: &str) -> Rendered {
-        render(&Site {
+    fn named(&self, domain: &str, generation: i64, targets: &str) -> RenderedVhost {
+        render_vhost(&Vhost {
             domain,
             id: 7,
             generation,
@@ -1022,13 +1022,13 @@ impl Server {
         .unwrap()
     }
 
-    fn secure(&self, domain: &str, generation: i64, targets: &str, (chain, key): (String, String)) -> Rendered {
-        render(&Site {
+    fn secure(&self, domain: &str, generation: i64, targets: &str, (chain, key): (String, String)) -> RenderedVhost {
+        render_vhost(&Vhost {
             domain,
             id: 7,
             generation,
             upstream: &to(targets),
-            tls: Some(Tls {
+            tls: Some(VhostTls {
                 hsts_max_age_s: Some(600),
                 chain: &chain,
                 key: &key,
@@ -1039,19 +1039,19 @@ impl Server {
         .unwrap()
     }
 
-    fn apply(&self, site: &Rendered, expect: Option<&str>) -> Recipe {
+    fn apply(&self, site: &RenderedVhost, expect: Option<&str>) -> Recipe {
         site::apply(&wish(site, expect)).unwrap()
     }
 
-    fn deploy(&self, site: &Rendered) -> Result<Outcome> {
+    fn deploy(&self, site: &RenderedVhost) -> Result<Outcome> {
         self.deploy_on(site, None)
     }
 
-    fn deploy_on(&self, site: &Rendered, expect: Option<&str>) -> Result<Outcome> {
+    fn deploy_on(&self, site: &RenderedVhost, expect: Option<&str>) -> Result<Outcome> {
         self.run("root", &self.apply(site, expect))
     }
 
-    fn look(&self, site: Option<&Rendered>) -> Seen {
+    fn look(&self, site: Option<&RenderedVhost>) -> Seen {
         let wanted = [Wanted {
             name: NAME,
             proof: site.map(|site| &site.proof),
@@ -1163,7 +1163,7 @@ impl Server {
     }
 }
 
-fn wish<'a>(site: &'a Rendered, expect: Option<&'a str>) -> Apply<'a> {
+fn wish<'a>(site: &'a RenderedVhost, expect: Option<&'a str>) -> Apply<'a> {
     Apply {
         name: NAME,
         text: &site.text,
@@ -1178,7 +1178,7 @@ fn wish<'a>(site: &'a Rendered, expect: Option<&'a str>) -> Apply<'a> {
     }
 }
 
-fn acme(name: &str, site: &Rendered, first: &Rendered, expect: Option<&str>) -> Recipe {
+fn acme(name: &str, site: &RenderedVhost, first: &RenderedVhost, expect: Option<&str>) -> Recipe {
     site::apply(&Apply {
         name,
         certificate: Certificate::Acme {
@@ -1197,8 +1197,8 @@ const KILL_JOB: &str = "for p in $(grep -ls LAMPLIGHTER_JOB= /proc/[0-9]*/enviro
     case $(tr '\\0' ' ' </proc/$p/cmdline) in '/bin/sh -s ') echo $p ;; esac; done | xargs kill -9";
 
 /// A text that nginx does not take: its fourth line is wrong.
-fn broken(site: &Rendered) -> Rendered {
-    Rendered {
+fn broken(site: &RenderedVhost) -> RenderedVhost {
+    RenderedVhost {
         text: site.text.replacen("    listen 80;", "    lisen 80;", 1),
         ..site.clone()
     }

@@ -1,10 +1,10 @@
 //! Groups of domains, to look at and work on together; groups of servers come later under the same noun. Deleting a group
 //! deletes nothing that was in it.
 
-pub mod model;
+mod model;
 mod queries;
-pub mod api;
-pub mod pages;
+mod api;
+mod pages;
 
 use crate::access::Allowed;
 use crate::access::right::{Edit, Groups};
@@ -16,9 +16,10 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
-use model::{Fields, Valid};
+use model::Valid;
 use serde::Serialize;
 
+pub use model::{Fields, read};
 pub use queries::Filter;
 
 /// The feature's declaration.

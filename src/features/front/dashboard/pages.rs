@@ -185,7 +185,7 @@ struct Dashboard<'a> {
     nums: Nums,
     streets: Vec<Street<'a>>,
     needs: Vec<Need<'a>>,
-    domain_needs: Vec<domains::pages::Need>,
+    domain_needs: Vec<domains::Need>,
     needs_more: usize,
     tasks: Vec<TaskRow>,
     alerts: Vec<alerts::pages::Row>,
@@ -222,7 +222,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], lang: Lang, role: Role) -> Result<Prepare
                 alerts::firing(conn)?,
                 alerts::list(conn, &acked, role)?.1,
                 domains::totals(conn)?,
-                domains::pages::needs(conn, ROWS.saturating_sub(needy.len()).max(ROWS / 3))?,
+                domains::needs(conn, ROWS.saturating_sub(needy.len()).max(ROWS / 3))?,
             ))
         })?;
     let day: Vec<_> = tasks.iter().filter(|t| t.created_at >= since).collect();

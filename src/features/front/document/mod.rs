@@ -14,7 +14,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::db::Tx;
 use crate::feature::Feature;
-use crate::features::proxy::domains::{self, tasks::Choice};
+use crate::features::proxy::domains::{self, Choice};
 use model::{Document, Names};
 use serde::Serialize;
 

@@ -232,13 +232,13 @@ impl Names {
         by: Allowed<Edit, right::Document>,
     ) -> Result<Done> {
         let Some(id) = self.upstreams.get(&folded(name)) else {
-            let valid = upstreams::model::read(input, upstreams::model::Fields::default())?;
+            let valid = upstreams::read(input, upstreams::Fields::default())?;
             let id = upstreams::create(app, tx, &valid, by.also(Edit, Upstreams)?)?;
             self.upstreams.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
         };
         let old = upstreams::get(tx, *id)?;
-        let valid = upstreams::model::read(input, old.fields.clone())?;
+        let valid = upstreams::read(input, old.fields.clone())?;
         if valid.fields == old.fields {
             return Ok(Done::Same);
         }
@@ -255,13 +255,13 @@ impl Names {
         by: Allowed<Edit, right::Document>,
     ) -> Result<Done> {
         let Some(id) = self.groups.get(&folded(name)) else {
-            let valid = groups::model::read(input, groups::model::Fields::default(), true)?;
+            let valid = groups::read(input, groups::Fields::default(), true)?;
             let id = groups::create(app, tx, &valid, by.also(Edit, Groups)?)?;
             self.groups.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
         };
         let old = groups::get(tx, *id)?;
-        let valid = groups::model::read(input, old.fields.clone(), false)?;
+        let valid = groups::read(input, old.fields.clone(), false)?;
         if valid.fields == old.fields {
             return Ok(Done::Same);
         }
@@ -288,13 +288,13 @@ impl Names {
             .map(|d| d.ascii().to_string())
             .unwrap_or_default();
         let Some(id) = self.domains.get(&name) else {
-            let valid = domains::model::read(Input::of(fields), None)?;
+            let valid = domains::read(Input::of(fields), None)?;
             let id = domains::create(app, tx, &valid, by.also(Edit, Domains)?)?;
             self.domains.insert(name, id);
             return Ok(Done::Created(Some(id)));
         };
         let old = domains::get(tx, *id)?;
-        let valid = domains::model::read(Input::of(fields), Some(old.fields.clone()))?;
+        let valid = domains::read(Input::of(fields), Some(old.fields.clone()))?;
         if valid.fields == old.fields {
             return Ok(Done::Same);
         }

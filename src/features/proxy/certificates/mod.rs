@@ -3,8 +3,8 @@
 //! What is stored has been judged: the key belongs to the certificate, each certificate is signed by the next, none is out
 //! of date, and there are names. The key is sealed when it comes in and opened only to be put on a server.
 
-pub mod life;
-pub mod model;
+mod life;
+mod model;
 mod queries;
 mod api;
 mod pages;
@@ -24,8 +24,10 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use crate::net::x509;
 use crate::vault::Place;
-use model::{Judged, Valid};
+use model::Valid;
 
+pub use life::{Line, Renewed, Stage, days_left, is_due, line, since, stage};
+pub use model::{CheckedPair, check_pair, notes};
 pub use x509::covers;
 
 /// The feature's declaration.
@@ -135,7 +137,7 @@ fn create(
     app: &App,
     tx: &Tx,
     name: &str,
-    judged: &Judged,
+    judged: &CheckedPair,
     by: Allowed<Edit, Certificates>,
 ) -> Result<Id<id::Certificate>> {
     let id = queries::insert(tx, name, judged, clock::now())?;

@@ -16,12 +16,12 @@ pub struct Valid {
     /// What people call it.
     pub name: String,
     /// `None`: chain and key stay as they are.
-    pub judged: Option<Judged>,
+    pub judged: Option<CheckedPair>,
 }
 
 /// A chain and a key that belong together.
 #[derive(Debug)]
-pub struct Judged {
+pub struct CheckedPair {
     /// PEM, the server's own first, each signed by the next.
     pub chain: String,
     /// One PEM block.
@@ -111,7 +111,7 @@ pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result
             (None, Some(old)) => (old.key)()?,
             (None, None) => Secret::default(),
         };
-        match judge(chain, &key, now) {
+        match check_pair(chain, &key, now) {
             Ok(good) => judged = Some(good),
             Err(Wrong { field: "key", .. }) if is_stored => i.wrong(
                 "key",
@@ -153,10 +153,10 @@ fn key_wrong(code: &'static str, say: impl Into<String>) -> Wrong {
     }
 }
 
-type Judgement<T> = std::result::Result<T, Wrong>;
+type Checked<T> = std::result::Result<T, Wrong>;
 
-/// Do this chain and this key (PEM) make a server that browsers can talk to? See [`Judged`].
-pub fn judge(chain: &str, key: &Secret, now: Ms) -> Judgement<Judged> {
+/// Do this chain and this key (PEM) make a server that browsers can talk to? See [`CheckedPair`].
+pub fn check_pair(chain: &str, key: &Secret, now: Ms) -> Checked<CheckedPair> {
     let blocks = certificates(chain)?;
     let ders: Vec<&[u8]> = blocks
         .iter()
@@ -184,7 +184,7 @@ pub fn judge(chain: &str, key: &Secret, now: Ms) -> Judgement<Judged> {
         return Err(chain_wrong("no_names", say));
     }
     holds(&all, &ders, &order, now)?;
-    Ok(Judged {
+    Ok(CheckedPair {
         chain: order.iter().map(|i| pem::write("CERTIFICATE", ders[*i])).collect(),
         key: Secret::new(pem::write(&key.label, key.der.reveal_for("a key in its plainest form"))),
         names: own.names.clone(),
@@ -197,7 +197,7 @@ pub fn judge(chain: &str, key: &Secret, now: Ms) -> Judgement<Judged> {
 }
 
 /// The certificates of a paste, each once.
-fn certificates(text: &str) -> Judgement<Vec<Block>> {
+fn certificates(text: &str) -> Checked<Vec<Block>> {
     let blocks = pem::blocks(text, CERTIFICATES_MAX).map_err(|e| chain_wrong(e.code, e.say))?;
     let mut out: Vec<Block> = Vec::new();
     for block in blocks {
@@ -225,7 +225,7 @@ fn certificates(text: &str) -> Judgement<Vec<Block>> {
     Ok(out)
 }
 
-fn read_all<'a>(ders: &[&'a [u8]]) -> Judgement<Vec<x509::Certificate<'a>>> {
+fn read_all<'a>(ders: &[&'a [u8]]) -> Checked<Vec<x509::Certificate<'a>>> {
     let read = ders.iter().enumerate().map(|(i, der)| {
         x509::Certificate::parse(der).ok_or_else(|| {
             let say = format!(
@@ -239,7 +239,7 @@ fn read_all<'a>(ders: &[&'a [u8]]) -> Judgement<Vec<x509::Certificate<'a>>> {
 }
 
 /// The one private key of a paste.
-fn private_key(text: &Secret) -> Judgement<(KeyForm, Block)> {
+fn private_key(text: &Secret) -> Checked<(KeyForm, Block)> {
     let text = text.reveal_text_for("reading a pasted key");
     let blocks = pem::blocks(text, 4).map_err(|e| key_wrong(e.code, e.say))?;
     let mut found = None;
@@ -301,7 +301,7 @@ fn unusable_key() -> Wrong {
 }
 
 /// From the server's own certificate up, each signed by the next. All that were pasted must belong to this way.
-fn order(all: &[x509::Certificate], leaf: usize) -> Judgement<Vec<usize>> {
+fn order(all: &[x509::Certificate], leaf: usize) -> Checked<Vec<usize>> {
     let mut order = vec![leaf];
     let mut last = leaf;
     while !all[last].is_self_issued() {
@@ -354,7 +354,7 @@ fn order(all: &[x509::Certificate], leaf: usize) -> Judgement<Vec<usize>> {
     }
 }
 
-fn dates(chain: &[&x509::Certificate], now: Ms) -> Judgement<()> {
+fn dates(chain: &[&x509::Certificate], now: Ms) -> Checked<()> {
     let Some(over) = chain.iter().find(|c| c.not_after < now) else {
         return Ok(());
     };
@@ -377,7 +377,7 @@ fn dates(chain: &[&x509::Certificate], now: Ms) -> Judgement<()> {
 
 /// What browsers ask of a chain besides its signatures: that those who sign may sign, for these names, and that the
 /// certificate is one for servers.
-fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) -> Judgement<()> {
+fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) -> Checked<()> {
     let (leaf, last) = (order[0], order[order.len() - 1]);
     // One that signed itself has nobody else to ask. SHA-1 in a root's own signature is no fault: nobody relies on it.
     let own = all[last].is_self_issued().then(|| all[last].link(&all[last]));

@@ -1,6 +1,6 @@
 //! SQL of the certificates.
 
-use super::model::Judged;
+use super::model::CheckedPair;
 use super::{Certificate, User};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
@@ -92,7 +92,7 @@ fn json(names: &[String]) -> String {
     serde_json::to_string(names).unwrap_or_else(|_| "[]".into())
 }
 
-pub fn insert(conn: &Conn, name: &str, c: &Judged, at: Ms) -> Result<Id<id::Certificate>> {
+pub fn insert(conn: &Conn, name: &str, c: &CheckedPair, at: Ms) -> Result<Id<id::Certificate>> {
     conn.execute(
         "INSERT INTO certificates (name, chain, names, issuer, not_before, not_after, sha256, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
@@ -120,7 +120,7 @@ pub fn rename(conn: &Conn, id: Id<id::Certificate>, name: &str, at: Ms) -> Resul
     Ok(())
 }
 
-pub fn update(conn: &Conn, id: Id<id::Certificate>, c: &Judged, at: Ms) -> Result<()> {
+pub fn update(conn: &Conn, id: Id<id::Certificate>, c: &CheckedPair, at: Ms) -> Result<()> {
     conn.execute(
         "UPDATE certificates SET chain = ?2, names = ?3, issuer = ?4, not_before = ?5, not_after = ?6, sha256 = ?7,
            updated_at = ?8, revision = revision + 1 WHERE id = ?1",

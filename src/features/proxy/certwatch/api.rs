@@ -1,6 +1,6 @@
 //! What is served, as JSON.
 
-use super::judge::{Seen, State};
+use super::evaluate::{Seen, State};
 use super::queries::{self, Site, Told};
 use super::watch;
 use crate::access::right::{Certificates, Domains, Read, Run, may};
@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::base::clock::{self, DAY, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
-use crate::features::proxy::certificates::life;
+use crate::features::proxy::certificates;
 use crate::features::proxy::domains;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
@@ -84,7 +84,7 @@ fn view<'a>(domain: Option<DomainView<'a>>, server: ServerView<'a>, seen: Option
         not_after: shown.map(|c| rfc3339(c.not_after)),
         good_until: shown.map(|c| rfc3339(c.good_until)),
         ends_by: shown.map(|c| c.ends_by.as_str()).filter(|whose| !whose.is_empty()),
-        days_left: shown.map(|c| life::days_left(c.good_until, now)),
+        days_left: shown.map(|c| certificates::days_left(c.good_until, now)),
     }
 }
 
@@ -123,7 +123,7 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
         "state": told.state,
         "say": told.say,
         "not_after": told.not_after.map(rfc3339),
-        "days_left": told.not_after.map(|at| life::days_left(at, now)),
+        "days_left": told.not_after.map(|at| certificates::days_left(at, now)),
         "same_everywhere": same(&sites),
         "served": served,
     }))
@@ -141,12 +141,12 @@ pub(super) fn same(sites: &[Site]) -> bool {
 fn check(ctx: &Ctx) -> Result<Reply> {
     ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    look(ctx.app, id)?;
+    probe(ctx.app, id)?;
     answer(ctx.app, id)
 }
 
 /// Looks now; refuses when there is nothing to look at.
-pub(super) fn look(app: &App, id: Id<id::Domain>) -> Result<()> {
+pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
     app.db.read(|conn| domains::get(conn, id))?;
     if watch::look_now(app, id)? {
         return Ok(());

@@ -4,9 +4,9 @@
 //! asked as a browser would ask, often enough that a certificate of an hour is seen to age like one of a year.
 
 mod settings;
-mod judge;
+mod evaluate;
 mod queries;
-mod look;
+mod probe;
 mod watch;
 mod api;
 mod pages;

@@ -1,14 +1,13 @@
 //! What is served, hung on a domain's page.
 
 use super::api;
-use super::judge::{self, Seen, State};
+use super::evaluate::{self, Seen, State};
 use super::queries::Site;
 use crate::access::right::{Domains, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
-use crate::features::proxy::certificates;
-use crate::features::proxy::certificates::life::{self, Line, Renewed};
+use crate::features::proxy::certificates::{self, Line, Renewed};
 use crate::http::reply::Reply;
 use crate::http::request::Method::Post;
 use crate::http::route::{Ctx, Panel, Route, route};
@@ -74,7 +73,7 @@ struct Row {
 
 fn row(site: &Site, now: Ms) -> Row {
     let seen = site.before.clone().unwrap_or_default();
-    let state = judge::state(&seen, now);
+    let state = evaluate::state(&seen, now);
     let lamp = match state {
         None if seen.code.is_empty() => "unlit",
         None => "flick",
@@ -88,7 +87,7 @@ fn row(site: &Site, now: Ms) -> Row {
         state: state.filter(|_| seen.code.is_empty()),
         private: seen.private,
         another: site.shows_another(),
-        is_first: seen.misses < judge::MISSES && !seen.code.is_empty() && state != Some(State::Bad),
+        is_first: seen.misses < evaluate::MISSES && !seen.code.is_empty() && state != Some(State::Bad),
         serial: seen.shown.as_ref().map(|c| c.serial.clone()).unwrap_or_default(),
         not_after: seen.shown.as_ref().map(|c| c.good_until),
         looked_at: (seen.looked_at > 0).then_some(seen.looked_at),
@@ -110,7 +109,7 @@ fn main_of(seen: &Seen, renewed: Renewed, now: Ms) -> Option<Main> {
         not_after: c.not_after,
         good_until: c.good_until,
         ends_by: c.ends_by.clone(),
-        line: life::line(c.not_before, c.good_until, renewed, now),
+        line: certificates::line(c.not_before, c.good_until, renewed, now),
     })
 }
 
@@ -143,6 +142,6 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
 
 fn check(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
-    api::look(ctx.app, id)?;
+    api::probe(ctx.app, id)?;
     Ok(Reply::see_other(format!("/domains/{id}#certificate")))
 }

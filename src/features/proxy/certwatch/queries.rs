@@ -1,6 +1,6 @@
 //! SQL of the watch over certificates.
 
-use super::judge::{Seen, Shown, State};
+use super::evaluate::{Seen, Shown, State};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};

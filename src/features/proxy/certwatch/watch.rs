@@ -1,8 +1,8 @@
 //! The beat: looks at what is due, keeps it, and tells the domains what it comes to. Changes of state are events. A
 //! certificate of an ACME server that comes near its last third is renewed.
 
-use super::judge::{self, Seen, State};
-use super::look::{self, Trust};
+use super::evaluate::{self, Seen, State};
+use super::probe::{self, Trust};
 use super::queries::{self, Site};
 use super::settings;
 use crate::app::App;
@@ -13,7 +13,7 @@ use crate::base::parallel::lock;
 use crate::base::process::Cancel;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
-use crate::features::proxy::certificates::{self, life};
+use crate::features::proxy::certificates;
 use crate::features::proxy::domains::{self, CertStatus};
 use crate::schedule::fan_out::FanOut;
 use crate::schedule::{Periodic, Work};
@@ -44,7 +44,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         Ok((usual, queries::sites(conn, None)?))
     })?;
     let is_due = |site: &Site| match &site.before {
-        Some(seen) => seen.looked_at + judge::every(seen, usual) - SLACK <= now,
+        Some(seen) => seen.looked_at + evaluate::every(seen, usual) - SLACK <= now,
         None => true,
     };
     look_at(app, sites.into_iter().filter(is_due).collect(), BEAT_MAX, cancel)?;
@@ -55,8 +55,8 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
 fn renew_due(app: &App, now: Ms) -> Result<()> {
     let attempt = |site: &Site| {
         let shown = site.before.as_ref()?.shown.as_ref()?;
-        let is_due = site.own.is_none() && life::is_due(shown.not_before, shown.not_after, now);
-        is_due.then(|| (site.domain.get(), judge::renewal_every(shown)))
+        let is_due = site.own.is_none() && certificates::is_due(shown.not_before, shown.not_after, now);
+        is_due.then(|| (site.domain.get(), evaluate::renewal_every(shown)))
     };
     let sites = app.db.read(|conn| queries::sites(conn, None))?;
     let due: BTreeMap<i64, Ms> = sites.iter().filter_map(attempt).collect();
@@ -97,7 +97,7 @@ fn look_at(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) ->
     let keeping = Mutex::new(());
     let alone = |site: &Site| Some((site.domain.get(), site.server.get()));
     let done = looks.run_alone(&sites, alone, |site| {
-        lock(&seen).push((site, look::look(site, trust)?));
+        lock(&seen).push((site, probe::probe(site, trust)?));
         // What comes while another thread writes goes into its next transaction.
         match keeping.try_lock() {
             Ok(_keeping) => keep(app, &seen),
@@ -134,17 +134,17 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     let sites = queries::sites(tx, Some(id))?;
     let seen: Vec<(&Site, &Seen)> = sites.iter().filter_map(|s| Some((s, s.before.as_ref()?))).collect();
     let all: Vec<&Seen> = seen.iter().map(|(_, seen)| *seen).collect();
-    let state = judge::worst(&all, before.state, now);
+    let state = evaluate::worst(&all, before.state, now);
     let not_after = all.iter().filter_map(|s| Some(s.shown.as_ref()?.good_until)).min();
     let decisive = seen.iter().max_by_key(|(_, s)| {
         let ends = s.shown.as_ref().map_or(0, |c| c.good_until);
-        (judge::state(s, now), std::cmp::Reverse(ends))
+        (evaluate::state(s, now), std::cmp::Reverse(ends))
     });
     let say = decisive
         .map(|(site, s)| format!("{}: {}", site.server_name, s.say))
         .unwrap_or_default();
     // Age is told by the certificate; what is bad for another reason is so since it was seen to be.
-    let is_age = |s: &&Seen| judge::state(s, now) == Some(state) && (state < State::Bad || s.is_over(now));
+    let is_age = |s: &&Seen| evaluate::state(s, now) == Some(state) && (state < State::Bad || s.is_over(now));
     let since = all.iter().copied().filter(is_age).filter_map(|s| s.since(now)).min();
     if (before.state, before.say.as_str(), before.not_after) != (state, say.as_str(), not_after) {
         let status = CertStatus {

@@ -2,7 +2,7 @@
 
 use super::model::{self, Fields, Stands};
 use super::tasks::Choice;
-use super::{Domain, Filter, Site, Sort, act};
+use super::{Domain, Filter, Site, Sort, deployments};
 use crate::access::Allowed;
 use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::app::App;
@@ -25,16 +25,41 @@ pub const ROUTES: &[Route] = &[
     route(Put, "/api/domains/{id}", may(Edit, Domains), replace),
     route(Patch, "/api/domains/{id}", may(Edit, Domains), change),
     route(Delete, "/api/domains/{id}", may(Edit, Domains), remove),
-    route(Post, "/api/domains/{id}/plan", may(Deploy, Domains), act::api::plan),
-    route(Post, "/api/domains/{id}/deploy", may(Deploy, Domains), act::api::deploy),
-    route(Post, "/api/domains/{id}/renew", may(Deploy, Domains), act::api::renew),
-    route(Post, "/api/domains/{id}/adopt", may(Deploy, Domains), act::api::adopt),
-    route(Post, "/api/domains/{id}/forget", may(Edit, Domains), act::api::forget),
+    route(
+        Post,
+        "/api/domains/{id}/plan",
+        may(Deploy, Domains),
+        deployments::api::plan,
+    ),
+    route(
+        Post,
+        "/api/domains/{id}/deploy",
+        may(Deploy, Domains),
+        deployments::api::deploy,
+    ),
+    route(
+        Post,
+        "/api/domains/{id}/renew",
+        may(Deploy, Domains),
+        deployments::api::renew,
+    ),
+    route(
+        Post,
+        "/api/domains/{id}/adopt",
+        may(Deploy, Domains),
+        deployments::api::adopt,
+    ),
+    route(
+        Post,
+        "/api/domains/{id}/forget",
+        may(Edit, Domains),
+        deployments::api::forget,
+    ),
     route(
         Get,
         "/api/domains/{id}/nginx-config",
         may(Read, Domains),
-        act::api::nginx_config,
+        deployments::api::nginx_config,
     ),
 ];
 

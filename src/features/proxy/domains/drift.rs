@@ -1,11 +1,11 @@
 //! Drift: somebody else changes a file of ours. Every server with sites is looked at now and then over its warm
 //! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
 
+use super::placements::{self, Drift, Placement, State};
 use super::plan::{WIDTH, sum};
 use super::settings;
-use super::site;
-use super::sites::{self, Drift, Row, State};
 use super::tasks;
+use super::vhost;
 use crate::access::Allowed;
 use crate::access::right::{Deploy, Servers};
 use crate::app::App;
@@ -26,16 +26,16 @@ use crate::schedule::fan_out::FanOut;
 use crate::task::{self, queue};
 
 /// The beat: servers whose time has come.
-pub fn beat(app: &App, cancel: &Cancel) -> Result<()> {
+pub fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     let due = app.db.read(|conn| {
         let minutes = settings::DRIFT_INTERVAL_MIN.number(conn)?;
-        sites::due(conn, clock::now() - minutes * 60_000)
+        placements::due(conn, clock::now() - minutes * 60_000)
     })?;
-    look(app, &due, cancel)
+    check(app, &due, cancel)
 }
 
 /// Looks at all sites of some servers, at each server alone.
-pub fn look(app: &App, servers: &[Id<id::Server>], cancel: &Cancel) -> Result<()> {
+pub fn check(app: &App, servers: &[Id<id::Server>], cancel: &Cancel) -> Result<()> {
     let looks = FanOut {
         name: "domains.drift",
         width: WIDTH,
@@ -48,23 +48,23 @@ pub fn look(app: &App, servers: &[Id<id::Server>], cancel: &Cancel) -> Result<()
 
 /// Looks at all sites of one server. That it cannot be reached is for its lamp to tell.
 fn look_at(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
-    let rows = app.db.read(|conn| sites::on(conn, server))?;
-    let sums: Vec<String> = rows.iter().map(|row| sum(&row.text)).collect();
+    let rows = app.db.read(|conn| placements::on(conn, server))?;
+    let sums: Vec<String> = rows.iter().map(|placement| sum(&placement.text)).collect();
     let proofs: Vec<Option<Proof>> = rows
         .iter()
-        .map(|row| row.is_as_text().then(|| site::proof_in(&row.text))?)
+        .map(|placement| placement.is_as_text().then(|| vhost::proof_in(&placement.text))?)
         .collect();
     let asked: Vec<Sum> = rows
         .iter()
         .zip(&sums)
         .zip(&proofs)
-        .map(|((row, sum), proof)| Sum {
-            name: &row.name,
+        .map(|((placement, sum), proof)| Sum {
+            name: &placement.name,
             known: Some(sum),
             // A text that a person accepted may use somebody else's.
-            lineage: remote::lineage_in(&row.text).filter(|_| !row.adopted),
+            lineage: remote::lineage_in(&placement.text).filter(|_| !placement.adopted),
             proof: proof.as_ref(),
-            tls: site::pair_in(&row.text).is_some(),
+            tls: vhost::pair_in(&placement.text).is_some(),
         })
         .collect();
     let ask = |asked: &[Sum]| {
@@ -81,16 +81,16 @@ fn look_at(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
                 moved = facts.remove("moved").unwrap_or_default();
                 lost = facts.remove("lost").unwrap_or_default();
             }
-            Err(_) => return app.db.write(|tx| sites::tried(tx, server, clock::now())),
+            Err(_) => return app.db.write(|tx| placements::mark_attempted(tx, server, clock::now())),
         }
     }
     app.db.write(|tx| {
-        for ((row, sum), found) in rows.iter().zip(&sums).zip(&found) {
+        for ((placement, sum), found) in rows.iter().zip(&sums).zip(&found) {
             if let Some(inside) = &found.inside {
-                sites::inside(tx, row, inside, clock::now())?;
+                placements::inside(tx, placement, inside, clock::now())?;
             }
-            let drift = judge(row, sum, found).or_else(|| target_lost(row, &lost));
-            note(app, tx, row, drift.as_ref(), clock::now())?;
+            let drift = compare(placement, sum, found).or_else(|| target_lost(placement, &lost));
+            note(app, tx, placement, drift.as_ref(), clock::now())?;
         }
         if moved.is_empty() {
             return Ok(());
@@ -125,22 +125,22 @@ fn follow(app: &App, tx: &Tx, server: Id<id::Server>, moved: &str) -> Result<()>
 }
 
 /// A name that this server looks up for nginx does not resolve any more.
-fn target_lost(row: &Row, lost: &str) -> Option<Drift> {
+fn target_lost(placement: &Placement, lost: &str) -> Option<Drift> {
     let host = lost
         .split(' ')
-        .find(|host| !host.is_empty() && remote::follows(&row.text, host))?;
+        .find(|host| !host.is_empty() && remote::follows(&placement.text, host))?;
     Some(Drift {
         code: "target_lost",
         say: format!(
             "The target {host} cannot be resolved on this server any more. Requests go to the addresses that it had last."
         ),
-        seen: row.text.clone(),
+        seen: placement.text.clone(),
     })
 }
 
 /// What was found, held against what should be there. Pure.
-fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
-    let path = format!("/etc/nginx/sites-available/{}.conf", row.name);
+fn compare(placement: &Placement, wanted: &str, found: &Summed) -> Option<Drift> {
+    let path = format!("/etc/nginx/sites-available/{}.conf", placement.name);
     match (&found.file.sha256, &found.file.enabled) {
         (None, _) => Some(Drift {
             code: "site_lost",
@@ -150,8 +150,8 @@ fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
         (Some(sum), _) if sum != wanted => {
             let seen = found.text.clone().unwrap_or_default();
             Some(Drift {
-                code: sites::EDITED,
-                say: match first_line(&row.text, &seen) {
+                code: placements::EDITED,
+                say: match first_line(&placement.text, &seen) {
                     Some(line) => format!("{path} differs from line {line} on."),
                     None => format!("{path} differs, and is too long to be shown."),
                 },
@@ -160,18 +160,22 @@ fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
         }
         (Some(_), Enabled::Yes) => found.unrenewed.as_ref().map(|why| Drift {
             code: "renewal_lost",
-            say: unrenewed(remote::lineage_in(&row.text).unwrap_or_default(), why),
-            seen: row.text.clone(),
+            say: unrenewed(remote::lineage_in(&placement.text).unwrap_or_default(), why),
+            seen: placement.text.clone(),
         }),
-        (Some(_), Enabled::No) if is_switched_off(row) => Some(Drift {
+        (Some(_), Enabled::No) if is_switched_off(placement) => Some(Drift {
             code: SWITCHED_OFF,
-            say: row.problem.as_ref().map(|(_, say)| say.clone()).unwrap_or_default(),
-            seen: row.text.clone(),
+            say: placement
+                .problem
+                .as_ref()
+                .map(|(_, say)| say.clone())
+                .unwrap_or_default(),
+            seen: placement.text.clone(),
         }),
         (Some(_), _) => Some(Drift {
             code: "site_off",
             say: format!("{path} is as it should be, but no link in /etc/nginx/sites-enabled leads to it."),
-            seen: row.text.clone(),
+            seen: placement.text.clone(),
         }),
     }
 }
@@ -179,8 +183,8 @@ fn judge(row: &Row, wanted: &str, found: &Summed) -> Option<Drift> {
 /// Its link was taken away by a job of ours, because nginx did not take the file.
 const SWITCHED_OFF: &str = "site_switched_off";
 
-fn is_switched_off(row: &Row) -> bool {
-    row.problem.as_ref().is_some_and(|(code, _)| code == SWITCHED_OFF)
+fn is_switched_off(placement: &Placement) -> bool {
+    placement.problem.as_ref().is_some_and(|(code, _)| code == SWITCHED_OFF)
 }
 
 /// A job has switched sites off: told at once and with nginx's reason, not by the next look.
@@ -189,19 +193,19 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         return Ok(());
     }
     let off: Vec<Off> = serde_json::from_value(event.data["off"].clone()).unwrap_or_default();
-    for row in sites::on(tx, Id::new(event.target_id))? {
-        let Some(off) = off.iter().find(|off| off.site() == Some(&row.name)) else {
+    for placement in placements::on(tx, Id::new(event.target_id))? {
+        let Some(off) = off.iter().find(|off| off.site() == Some(&placement.name)) else {
             continue;
         };
-        if row.deployed_at.is_some_and(|at| at >= event.at) {
+        if placement.deployed_at.is_some_and(|at| at >= event.at) {
             continue; // the same job has put it there anew
         }
         let drift = Drift {
             code: SWITCHED_OFF,
             say: format!("{} was switched off, so that nginx can run: {}", off.path, off.why),
-            seen: row.text.clone(),
+            seen: placement.text.clone(),
         };
-        note(app, tx, &row, Some(&drift), event.at)?;
+        note(app, tx, &placement, Some(&drift), event.at)?;
     }
     Ok(())
 }
@@ -230,28 +234,30 @@ fn first_line(old: &str, new: &str) -> Option<usize> {
     next.or_else(|| lines[at].old)
 }
 
-fn note(app: &App, tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<()> {
+fn note(app: &App, tx: &Tx, placement: &Placement, drift: Option<&Drift>, at: Ms) -> Result<()> {
     // A deploy may have come in between: then this look is about yesterday.
-    let now = sites::of(tx, row.domain)?
+    let now = placements::of(tx, placement.domain)?
         .into_iter()
-        .find(|now| now.server == row.server);
-    let Some(now) = now.filter(|now| now.text == row.text && now.name == row.name) else {
+        .find(|now| now.server == placement.server);
+    let Some(now) = now.filter(|now| now.text == placement.text && now.name == placement.name) else {
         return Ok(());
     };
-    if tasks::is_busy(tx, row.domain)? {
+    if tasks::is_busy(tx, placement.domain)? {
         return Ok(());
     }
-    let event = match sites::looked(tx, &now, drift, at)? {
+    let event = match placements::mark_checked(tx, &now, drift, at)? {
         (before, State::Drifted) if before != State::Drifted => "domain.drifted",
-        (State::Drifted, after) if after != State::Drifted && !sites::drifted(tx, row.domain)? => "domain.healed",
+        (State::Drifted, after) if after != State::Drifted && !placements::drifted(tx, placement.domain)? => {
+            "domain.healed"
+        }
         _ => return Ok(()),
     };
-    let domain = super::get(tx, row.domain)?;
+    let domain = super::get(tx, placement.domain)?;
     let evidence: Vec<&str> = drift.iter().map(|d| d.say.as_str()).collect();
     let data = serde_json::json!({
-        "name": domain.fields.domain.unicode(), "server_id": row.server.get(), "evidence": evidence,
+        "name": domain.fields.domain.unicode(), "server_id": placement.server.get(), "evidence": evidence,
     });
-    outbox::emit(tx, &app.wakes.events, event, ("domain", row.domain.get()), &data)
+    outbox::emit(tx, &app.wakes.events, event, ("domain", placement.domain.get()), &data)
 }
 
 #[cfg(test)]

@@ -4,18 +4,17 @@
 //! is forgotten.
 
 mod settings;
-pub mod nginx;
-pub mod site;
-pub mod model;
+mod vhost;
+mod model;
 mod queries;
-pub mod sites;
-pub mod preflight;
-pub mod plan;
-pub mod tasks;
-pub mod drift;
-pub mod act;
-pub mod api;
-pub mod pages;
+mod placements;
+mod preflight;
+mod plan;
+mod tasks;
+mod drift;
+mod deployments;
+mod api;
+mod pages;
 
 use crate::access::Allowed;
 use crate::access::right::{Deploy, Domains, Edit, IsVerb};
@@ -35,9 +34,17 @@ use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
 use model::{Fields, Stands, Valid};
 use std::time::Duration;
-use tasks::Choice;
 
+pub use drift::check as check_drift;
+pub use model::read;
+pub use pages::{Need, needs, picked};
+pub use placements::{EDITED, make_due};
+pub use preflight::{Report, Verdict, check_addresses, expected_addresses, name_servers};
 pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};
+pub use tasks::{Choice, is_busy};
+pub use vhost::{
+    RenderedVhost, Vhost, VhostTls, marker, pair_in, peers_in, proof_in, render as render_vhost, untouched,
+};
 
 pub use settings::ACME_DIRECTORY;
 
@@ -63,7 +70,7 @@ const PERIODIC: &[Periodic] = &[Periodic {
     name: "domains.drift",
     // A short look at our own rows; the servers' turn comes by `drift.interval_min`.
     every: Duration::from_secs(20),
-    run: Work::Long(drift::beat),
+    run: Work::Long(drift::run_once),
 }];
 
 /// Why a domain's lamp is as it is.
@@ -81,7 +88,7 @@ pub struct Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
     /// What a person has asked for.
-    Wish,
+    DesiredState,
     /// The last deploy or removal.
     Deploy,
     /// What lies on the servers.
@@ -98,7 +105,7 @@ enum About {
 
 /// All reasons there are. Which of them holds is asked in `queries`, so that lists can be filtered by it.
 pub const REASONS: &[Reason] = &[
-    reason("not_deployed", "unlit", About::Wish),
+    reason("not_deployed", "unlit", About::DesiredState),
     reason("never_worked", "dark", About::Deploy),
     reason("down", "dark", About::Answers),
     reason("unreachable", "dark", About::Answers),
@@ -114,8 +121,8 @@ pub const REASONS: &[Reason] = &[
     reason("ns_mismatch", "flick", About::NameServers),
     reason("ns_error", "flick", About::NameServers),
     reason("cert_soon", "flick", About::Certificate),
-    reason("partly", "flick", About::Wish),
-    reason("removing", "flick", About::Wish),
+    reason("partly", "flick", About::DesiredState),
+    reason("removing", "flick", About::DesiredState),
     reason("lit", "lit", About::Nothing),
 ];
 
@@ -219,8 +226,8 @@ impl Domain {
             About::Answers => self.answer_since,
             About::NameServers => self.ns_since,
             About::Certificate => self.cert_since,
-            About::Wish if self.reason.name == "not_deployed" => Some(self.created_at),
-            About::Wish => Some(self.updated_at),
+            About::DesiredState if self.reason.name == "not_deployed" => Some(self.created_at),
+            About::DesiredState => Some(self.updated_at),
             About::Nothing => self.sites.iter().filter_map(|s| s.deployed_at).max(),
         }
     }
@@ -254,7 +261,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Domain>> {
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Domains>) -> Result<Id<id::Domain>> {
     refuse_missing(tx, &valid.fields)?;
     let id = queries::insert(tx, &valid.fields, clock::now())?;
-    sites::want(tx, id, &valid.fields.server_ids)?;
+    placements::want(tx, id, &valid.fields.server_ids)?;
     note(app, tx, by, ("domain.create", "domain.created"), id, &valid.fields)?;
     Ok(id)
 }
@@ -269,7 +276,7 @@ pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit,
     }
     refuse_missing(tx, &valid.fields)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
-    sites::want(tx, old.id, &valid.fields.server_ids)?;
+    placements::want(tx, old.id, &valid.fields.server_ids)?;
     note(app, tx, by, ("domain.update", "domain.changed"), old.id, &valid.fields)
 }
 
@@ -322,7 +329,7 @@ pub fn delete(
 ) -> Result<Option<Id<Task>>> {
     let domain = get(tx, id)?;
     refuse_while_worked_on(tx, id)?;
-    if !sites::deployed(tx, id)? {
+    if !placements::deployed(tx, id)? {
         let object = format!("domain {id} {}", domain.fields.domain);
         let data = serde_json::json!({ "name": domain.name() });
         audit::append(tx, &app.vault, by, "domain.delete", &object, &data)?;
@@ -344,10 +351,10 @@ pub fn forget_site(
 ) -> Result<()> {
     let domain = get(tx, id)?;
     refuse_while_worked_on(tx, id)?;
-    let row = sites::at(tx, id, server)?;
+    let row = placements::at(tx, id, server)?;
     let name = domain.name();
     let on = servers::get(tx, server)?.fields.name;
-    sites::gone(tx, &row)?;
+    placements::mark_removed(tx, &row)?;
     let say = format!("What lay on {on} was forgotten, not taken off.");
     let data = serde_json::json!({ "name": name, "server_id": server, "evidence": [say] });
     let object = format!("domain {id} {}", domain.fields.domain);

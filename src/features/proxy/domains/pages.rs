@@ -2,7 +2,7 @@
 //! back with what was typed. The cards of other features stand in slots of the domain's page.
 
 use super::model::{Fields, Preflight, Stands};
-use super::{About, Domain, Filter, Site, act, api};
+use super::{About, Domain, Filter, Site, api, deployments};
 use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -29,17 +29,47 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/domains", may(Edit, Domains), create),
     route(Get, "/domains/new", may(Edit, Domains), new),
     route(Post, "/domains/bulk", may(Deploy, Domains), bulk),
-    route(Post, "/domains/plan", may(Deploy, Domains), act::pages::show_plans),
+    route(
+        Post,
+        "/domains/plan",
+        may(Deploy, Domains),
+        deployments::pages::show_plans,
+    ),
     route(Get, "/domains/{id}", may(Read, Domains), show),
     route(Post, "/domains/{id}", may(Edit, Domains), change),
     route(Get, "/domains/{id}/edit", may(Edit, Domains), edit),
     route(Get, "/domains/{id}/delete", may(Edit, Domains), ask_delete),
     route(Post, "/domains/{id}/delete", may(Edit, Domains), delete),
-    route(Get, "/domains/{id}/plan", may(Deploy, Domains), act::pages::show_plan),
-    route(Post, "/domains/{id}/deploy", may(Deploy, Domains), act::pages::deploy),
-    route(Post, "/domains/{id}/renew", may(Deploy, Domains), act::pages::renew),
-    route(Post, "/domains/{id}/adopt", may(Deploy, Domains), act::pages::adopt),
-    route(Post, "/domains/{id}/forget", may(Edit, Domains), act::pages::forget),
+    route(
+        Get,
+        "/domains/{id}/plan",
+        may(Deploy, Domains),
+        deployments::pages::show_plan,
+    ),
+    route(
+        Post,
+        "/domains/{id}/deploy",
+        may(Deploy, Domains),
+        deployments::pages::deploy,
+    ),
+    route(
+        Post,
+        "/domains/{id}/renew",
+        may(Deploy, Domains),
+        deployments::pages::renew,
+    ),
+    route(
+        Post,
+        "/domains/{id}/adopt",
+        may(Deploy, Domains),
+        deployments::pages::adopt,
+    ),
+    route(
+        Post,
+        "/domains/{id}/forget",
+        may(Edit, Domains),
+        deployments::pages::forget,
+    ),
 ];
 
 /// How a domain's lamp stands, and why.
@@ -71,7 +101,7 @@ fn why(d: &Domain) -> Why {
         About::Answers => d.answer_say.clone(),
         About::NameServers => said(&d.ns_say),
         About::Certificate | About::Nothing => said(&d.cert_say),
-        About::Wish => Vec::new(),
+        About::DesiredState => Vec::new(),
     };
     Why {
         lamp: d.reason.lamp,
@@ -530,7 +560,7 @@ struct Show {
     why: Why,
     tasks: Vec<TaskRow>,
     /// What waits for a deploy, and what others have changed on the servers.
-    plan: act::pages::Card,
+    plan: deployments::pages::Card,
     /// What other features have to say, by slot.
     panels: Map<String, Value>,
 }
@@ -560,7 +590,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     }
     let content = Show {
         why,
-        plan: act::pages::card(ctx, &domain)?,
+        plan: deployments::pages::card(ctx, &domain)?,
         domain: view,
         tasks: tasks.into_iter().map(|t| task_row(ctx.web, lang, t)).collect(),
         panels: ctx.panels("domain", id.get())?,

@@ -1,10 +1,10 @@
 //! What a deploy would do on each server, found out by looking and changing nothing. A deploy makes the same plan, stops
 //! where the plan says stop, and does the rest.
 
+use super::placements::Placement;
 use super::preflight::{self, Verdict};
 use super::settings;
-use super::site::{self, Rendered, Site, Tls};
-use super::sites::Row;
+use super::vhost::{self, RenderedVhost, Vhost, VhostTls};
 use super::{Domain, model::Preflight};
 use crate::app::App;
 use crate::base::clock::{self, Ms};
@@ -19,10 +19,10 @@ use crate::db::Conn;
 use crate::features::fleet::servers::{self, Server, reach::Way};
 use crate::features::proxy::certificates;
 use crate::features::proxy::upstreams;
-use crate::features::proxy::upstreams::model::Target;
+use crate::features::proxy::upstreams::Target;
 use crate::lang::Lang;
 use crate::provision::Report;
-use crate::provision::site::{self as remote, Enabled, Nginx, Proof, Seen, SiteSeen, Wanted};
+use crate::provision::site::{self as remote, Enabled, Nginx, Seen, SiteSeen, Wanted};
 use crate::provision::steps::failure_of;
 use crate::schedule::fan_out::FanOut;
 use std::collections::BTreeMap;
@@ -33,15 +33,15 @@ use std::time::{Duration, Instant};
 pub const WIDTH: usize = 8;
 
 /// Everything a deploy of one domain needs to know, from one snapshot of the database.
-pub struct Wish {
+pub struct DesiredState {
     /// The domain's row.
     pub domain: Domain,
     /// Where its requests go; empty without an upstream.
     pub targets: Vec<Target>,
     /// A person's own certificate.
-    pub own: Option<Own>,
+    pub own: Option<OwnCertificate>,
     /// Where it shall be, where it is, in order.
-    pub sites: Vec<(Row, Server)>,
+    pub sites: Vec<(Placement, Server)>,
     /// The ACME account's address, may be empty.
     pub acme_email: String,
     /// The ACME server's directory.
@@ -51,7 +51,7 @@ pub struct Wish {
 }
 
 /// A certificate that a person has given.
-pub struct Own {
+pub struct OwnCertificate {
     /// PEM, the leaf first.
     pub chain: String,
     /// PEM.
@@ -60,13 +60,13 @@ pub struct Own {
     pub sha256: String,
 }
 
-impl Wish {
+impl DesiredState {
     /// Reads it all.
-    pub fn load(app: &App, id: Id<id::Domain>) -> Result<Wish> {
-        app.db.read(|conn| Wish::read(app, conn, id))
+    pub fn load(app: &App, id: Id<id::Domain>) -> Result<DesiredState> {
+        app.db.read(|conn| DesiredState::read(app, conn, id))
     }
 
-    fn read(app: &App, conn: &Conn, id: Id<id::Domain>) -> Result<Wish> {
+    fn read(app: &App, conn: &Conn, id: Id<id::Domain>) -> Result<DesiredState> {
         let domain = super::get(conn, id)?;
         let upstream = domain
             .fields
@@ -76,7 +76,7 @@ impl Wish {
         let own = match domain.fields.certificate_id {
             Some(id) if domain.fields.ssl => {
                 let stored = certificates::get(conn, id)?;
-                Some(Own {
+                Some(OwnCertificate {
                     chain: stored.chain,
                     key: certificates::key(app, conn, id)?,
                     sha256: stored.sha256,
@@ -84,11 +84,11 @@ impl Wish {
             }
             _ => None,
         };
-        let with_server = |row: Row| servers::get(conn, row.server).map(|server| (row, server));
-        Ok(Wish {
+        let with_server = |placement: Placement| servers::get(conn, placement.server).map(|server| (placement, server));
+        Ok(DesiredState {
             targets: upstream.map(|u| u.fields.targets).unwrap_or_default(),
             own,
-            sites: super::sites::of(conn, id)?
+            sites: super::placements::of(conn, id)?
                 .into_iter()
                 .map(with_server)
                 .collect::<Result<_>>()?,
@@ -110,13 +110,13 @@ impl Wish {
     }
 
     /// certbot's name for its certificate on a server, as far as is known without a look: that of the text there.
-    pub fn lineage(&self, row: &Row) -> String {
-        let there = remote::lineage_in(&row.text).filter(|_| row.name == self.name());
+    pub fn lineage(&self, placement: &Placement) -> String {
+        let there = remote::lineage_in(&placement.text).filter(|_| placement.name == self.name());
         there.map_or_else(|| remote::lineage(self.name()), String::from)
     }
 
-    fn lineage_seen(&self, row: &Row, here: &SiteSeen) -> String {
-        here.lineage.clone().unwrap_or_else(|| self.lineage(row))
+    fn lineage_seen(&self, placement: &Placement, here: &SiteSeen) -> String {
+        here.lineage.clone().unwrap_or_else(|| self.lineage(placement))
     }
 
     /// Where chain and key are on a server.
@@ -128,62 +128,67 @@ impl Wish {
     }
 
     /// The file for one server. `None` for the nginx there: as if it were Debian 12's, to have something to show.
-    pub fn render(&self, row: &Row, nginx: Option<&Nginx>) -> Result<Rendered> {
-        self.render_with(row, nginx, &self.lineage(row))
+    pub fn render(&self, placement: &Placement, nginx: Option<&Nginx>) -> Result<RenderedVhost> {
+        self.render_with(placement, nginx, &self.lineage(placement))
     }
 
     /// The same with the certificate that certbot keeps by this name.
-    pub fn render_with(&self, row: &Row, nginx: Option<&Nginx>, lineage: &str) -> Result<Rendered> {
-        self.render_as(row, nginx, self.domain.fields.ssl.then_some(lineage))
+    pub fn render_with(&self, placement: &Placement, nginx: Option<&Nginx>, lineage: &str) -> Result<RenderedVhost> {
+        self.render_as(placement, nginx, self.domain.fields.ssl.then_some(lineage))
     }
 
     /// The text on port 80 alone, for the time while the first certificate is being issued.
-    pub fn render_first(&self, row: &Row, nginx: &Nginx) -> Result<Rendered> {
-        self.render_as(row, Some(nginx), None)
+    pub fn render_first(&self, placement: &Placement, nginx: &Nginx) -> Result<RenderedVhost> {
+        self.render_as(placement, Some(nginx), None)
     }
 
     /// An ACME server may ask any of the domain's servers for the challenge of another, and this one would not pass it on.
-    pub fn needs_bridge(&self, row: &Row) -> bool {
-        let peers = self.peers(row);
-        !peers.is_empty() && (row.name != self.name() || site::peers_in(&row.text) != peers)
+    pub fn needs_bridge(&self, placement: &Placement) -> bool {
+        let peers = self.peers(placement);
+        !peers.is_empty() && (placement.name != self.name() || vhost::peers_in(&placement.text) != peers)
     }
 
     /// The text that passes challenges on, with the certificate that is there now.
-    pub fn render_bridge(&self, row: &Row, nginx: &Nginx) -> Result<Rendered> {
-        let pair = site::pair_in(&row.text).filter(|_| row.name == self.name());
-        self.render_pair(row, Some(nginx), pair)
+    pub fn render_bridge(&self, placement: &Placement, nginx: &Nginx) -> Result<RenderedVhost> {
+        let pair = vhost::pair_in(&placement.text).filter(|_| placement.name == self.name());
+        self.render_pair(placement, Some(nginx), pair)
     }
 
     /// Addresses of the domain's other servers, when its certificate comes from an ACME server.
-    fn peers(&self, row: &Row) -> Vec<IpAddr> {
+    fn peers(&self, placement: &Placement) -> Vec<IpAddr> {
         let others = self
             .sites
             .iter()
-            .filter(|(other, _)| other.wanted && other.server != row.server);
+            .filter(|(other, _)| other.wanted && other.server != placement.server);
         let mut peers: Vec<IpAddr> = others.flat_map(|(_, server)| addresses(server)).collect();
-        peers.retain(|_| self.is_acme() && row.wanted);
+        peers.retain(|_| self.is_acme() && placement.wanted);
         peers.sort_unstable();
         peers.dedup();
-        peers.truncate(site::PEERS_MAX);
+        peers.truncate(vhost::PEERS_MAX);
         peers
     }
 
-    fn render_as(&self, row: &Row, nginx: Option<&Nginx>, lineage: Option<&str>) -> Result<Rendered> {
-        self.render_pair(row, nginx, lineage.map(|lineage| self.certificate_paths(lineage)))
+    fn render_as(&self, placement: &Placement, nginx: Option<&Nginx>, lineage: Option<&str>) -> Result<RenderedVhost> {
+        self.render_pair(placement, nginx, lineage.map(|lineage| self.certificate_paths(lineage)))
     }
 
-    fn render_pair(&self, row: &Row, nginx: Option<&Nginx>, paths: Option<(String, String)>) -> Result<Rendered> {
+    fn render_pair(
+        &self,
+        placement: &Placement,
+        nginx: Option<&Nginx>,
+        paths: Option<(String, String)>,
+    ) -> Result<RenderedVhost> {
         if self.targets.is_empty() {
             let say = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
             return Err(Error::new(Kind::Conflict, "no_upstream", say));
         }
-        let peers = self.peers(row);
-        let site = |generation| Site {
+        let peers = self.peers(placement);
+        let site = |generation| Vhost {
             domain: self.name(),
             id: self.domain.id.get(),
             generation,
             upstream: &self.targets,
-            tls: paths.as_ref().map(|(chain, key)| Tls {
+            tls: paths.as_ref().map(|(chain, key)| VhostTls {
                 hsts_max_age_s: self.domain.fields.hsts.then_some(self.hsts_max_age_s),
                 chain,
                 key,
@@ -191,10 +196,10 @@ impl Wish {
             peers: &peers,
             nginx: nginx.cloned().unwrap_or(Nginx::DEBIAN_12),
         };
-        let same = site::render(&site(row.generation))?;
-        match site::marker(&row.text) {
+        let same = vhost::render(&site(placement.generation))?;
+        match vhost::marker(&placement.text) {
             Some(marker) if marker.hash == same.hash => Ok(same),
-            _ => site::render(&site(row.generation + 1)),
+            _ => vhost::render(&site(placement.generation + 1)),
         }
     }
 
@@ -205,12 +210,12 @@ impl Wish {
     }
 
     /// Another text would be put there than the one that was: something was changed here since.
-    pub fn is_waiting(&self, row: &Row) -> bool {
-        if !row.wanted {
-            return !row.name.is_empty();
+    pub fn is_waiting(&self, placement: &Placement) -> bool {
+        if !placement.wanted {
+            return !placement.name.is_empty();
         }
-        let same = |rendered: Rendered| rendered.text == row.text && row.name == self.name();
-        self.render(row, row.nginx.as_ref())
+        let same = |rendered: RenderedVhost| rendered.text == placement.text && placement.name == self.name();
+        self.render(placement, placement.nginx.as_ref())
             .map_or(true, |rendered| !same(rendered))
     }
 }
@@ -314,9 +319,9 @@ pub struct ServerPlan {
 pub(super) struct Work {
     pub nginx: Option<Nginx>,
     pub set_up: bool,
-    pub rendered: Rendered,
+    pub rendered: RenderedVhost,
     pub generation: i64,
-    pub first: Option<Rendered>,
+    pub first: Option<RenderedVhost>,
     pub lineage: String,
 }
 
@@ -349,18 +354,18 @@ impl Plan {
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Looks at every server and at the name servers.
-pub fn make(app: &App, wish: &Wish, cancel: &Cancel) -> Plan {
-    let all = clock::mono() + LOOK_LIMIT * u32::try_from(wish.sites.len()).unwrap_or(u32::MAX).max(1);
-    make_all(app, std::slice::from_ref(wish), all, cancel).remove(0)
+pub fn make(app: &App, desired: &DesiredState, cancel: &Cancel) -> Plan {
+    let all = clock::mono() + LOOK_LIMIT * u32::try_from(desired.sites.len()).unwrap_or(u32::MAX).max(1);
+    make_all(app, std::slice::from_ref(desired), all, cancel).remove(0)
 }
 
-/// The plans of several domains, in the order of `wishes`. Servers are looked at side by side, the domains of one server
+/// The plans of several domains, in the order of `all_desired`. Servers are looked at side by side, the domains of one server
 /// one after the other. Where a server cannot be reached, its other domains get the same fault without another wait;
 /// what is not looked at before `until` gets the fault `not_looked_at`.
-pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> Vec<Plan> {
+pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel: &Cancel) -> Vec<Plan> {
     let mut by_server: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
-    for (w, wish) in wishes.iter().enumerate() {
-        for (s, (_, server)) in wish.sites.iter().enumerate() {
+    for (w, desired) in all_desired.iter().enumerate() {
+        for (s, (_, server)) in desired.sites.iter().enumerate() {
             by_server.entry(server.id.get()).or_default().push((w, s));
         }
     }
@@ -376,16 +381,16 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
     let looked = looks.run(&groups, |sites| {
         let mut refused: Option<Error> = None;
         let look = |&(w, s): &(usize, usize)| {
-            let wish = &wishes[w];
-            let (row, server) = &wish.sites[s];
+            let desired = &all_desired[w];
+            let (placement, server) = &desired.sites[s];
             if let Some(e) = &refused {
-                return ((w, s), ServerPlan::failed(wish, row, server, e));
+                return ((w, s), ServerPlan::failed(desired, placement, server, e));
             }
             let plan = in_time(until)
                 .and_then(|()| Way::of(app, server.id))
-                .and_then(|way| on_server(app, &way, wish, row, cancel, &mut |_| ()))
+                .and_then(|way| on_server(app, &way, desired, placement, cancel, &mut |_| ()))
                 .unwrap_or_else(|e| {
-                    let plan = ServerPlan::failed(wish, row, server, &e);
+                    let plan = ServerPlan::failed(desired, placement, server, &e);
                     refused = Some(e).filter(|e| e.code.starts_with("ssh_"));
                     plan
                 });
@@ -394,18 +399,18 @@ pub fn make_all(app: &App, wishes: &[Wish], until: Instant, cancel: &Cancel) -> 
         sites.iter().map(look).collect::<Vec<_>>()
     });
     let mut looked: BTreeMap<(usize, usize), ServerPlan> = looked.into_iter().flatten().flatten().collect();
-    let servers: Vec<Vec<ServerPlan>> = (0..wishes.len())
+    let servers: Vec<Vec<ServerPlan>> = (0..all_desired.len())
         .map(|w| {
-            let sites = 0..wishes[w].sites.len();
+            let sites = 0..all_desired[w].sites.len();
             let mut servers = sites.filter_map(|s| looked.remove(&(w, s))).collect::<Vec<_>>();
             leave_out(&mut servers);
             servers
         })
         .collect();
     let issues = |servers: &[ServerPlan]| servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
-    let pairs: Vec<_> = wishes.iter().zip(&servers).collect();
-    let asked = looks.run(&pairs, |(wish, servers)| match in_time(until) {
-        Ok(()) => before(app, wish, issues(servers), cancel),
+    let pairs: Vec<_> = all_desired.iter().zip(&servers).collect();
+    let asked = looks.run(&pairs, |(desired, servers)| match in_time(until) {
+        Ok(()) => before(app, desired, issues(servers), cancel),
         Err(e) => (None, vec![Fault::new(Level::Warn, e.code, e.say)]),
     });
     let made_at = clock::now();
@@ -442,18 +447,23 @@ fn in_time(until: Instant) -> Result<()> {
 }
 
 /// What is asked before any server is touched: the name servers, and whether there is anything to do at all.
-pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<preflight::Report>, Vec<Fault>) {
+pub fn before(
+    app: &App,
+    desired: &DesiredState,
+    issues: bool,
+    cancel: &Cancel,
+) -> (Option<preflight::Report>, Vec<Fault>) {
     let mut faults = Vec::new();
-    if wish.sites.is_empty() {
+    if desired.sites.is_empty() {
         let message = "This domain is on no server. Choose at least one.".to_string();
         faults.push(Fault::new(Level::Stop, "no_server", message));
     }
-    if wish.targets.is_empty() && wish.sites.iter().any(|(row, _)| row.wanted) {
+    if desired.targets.is_empty() && desired.sites.iter().any(|(placement, _)| placement.wanted) {
         let message = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
         faults.push(Fault::new(Level::Stop, "no_upstream", message.to_string()));
     }
-    let wanted = || wish.sites.iter().filter(|(row, _)| row.wanted);
-    if wish.is_acme() && wanted().count() > 1 {
+    let wanted = || desired.sites.iter().filter(|(placement, _)| placement.wanted);
+    if desired.is_acme() && wanted().count() > 1 {
         for (_, server) in wanted().filter(|(_, server)| addresses(server).next().is_none()) {
             let message = format!(
                 "The ACME server may ask any server of this domain, and the others cannot pass its question on to {}: its address is not known here. Give its public address on its page.",
@@ -462,18 +472,18 @@ pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<
             faults.push(Fault::new(Level::Warn, "peer_unknown", message).on(&server.fields.name, ""));
         }
     }
-    if wish.domain.fields.preflight == Preflight::Off {
+    if desired.domain.fields.preflight == Preflight::Off {
         return (None, faults);
     }
-    let servers: Vec<_> = wanted().map(|(row, _)| row.server).collect();
-    let expected = match preflight::expected(app, &servers) {
+    let servers: Vec<_> = wanted().map(|(placement, _)| placement.server).collect();
+    let expected = match preflight::expected_addresses(app, &servers) {
         Ok(expected) => expected,
         Err(e) => {
             faults.push(Fault::new(Level::Stop, e.code, e.say));
             return (None, faults);
         }
     };
-    let report = preflight::look(app, wish.name(), &expected, cancel);
+    let report = preflight::check(app, desired.name(), &expected, cancel);
     if cancel.is_cancelled() {
         return (None, faults);
     }
@@ -481,7 +491,7 @@ pub fn before(app: &App, wish: &Wish, issues: bool, cancel: &Cancel) -> (Option<
     let matters = |c: &&preflight::Check| c.verdict == Verdict::Bad && (issues || c.id != "caa");
     if let Some(bad) = report.checks.iter().find(matters).map(|c| c.say(Lang::En)) {
         // Only an ACME server has to find the way here already. Everything else may be made ready before the move.
-        let level = match wish.domain.fields.preflight {
+        let level = match desired.domain.fields.preflight {
             Preflight::Strict if issues => Level::Stop,
             _ => Level::Warn,
         };
@@ -512,14 +522,14 @@ impl Fault {
 }
 
 impl ServerPlan {
-    fn empty(wish: &Wish, row: &Row, server: &Server) -> ServerPlan {
-        let first = wish.sites.iter().find(|(row, _)| row.wanted);
-        let many = wish.sites.iter().filter(|(row, _)| row.wanted).count() > 1;
+    fn empty(desired: &DesiredState, placement: &Placement, server: &Server) -> ServerPlan {
+        let first = desired.sites.iter().find(|(placement, _)| placement.wanted);
+        let many = desired.sites.iter().filter(|(placement, _)| placement.wanted).count() > 1;
         ServerPlan {
             server: server.id,
             name: server.fields.name.clone(),
-            canary: many && first.is_some_and(|(row, _)| row.server == server.id),
-            leaves: !row.wanted,
+            canary: many && first.is_some_and(|(placement, _)| placement.server == server.id),
+            leaves: !placement.wanted,
             faults: Vec::new(),
             steps: Vec::new(),
             before: String::new(),
@@ -531,9 +541,9 @@ impl ServerPlan {
         }
     }
 
-    fn failed(wish: &Wish, row: &Row, server: &Server, e: &Error) -> ServerPlan {
-        let mut plan = ServerPlan::empty(wish, row, server);
-        plan.before = row.text.clone();
+    fn failed(desired: &DesiredState, placement: &Placement, server: &Server, e: &Error) -> ServerPlan {
+        let mut plan = ServerPlan::empty(desired, placement, server);
+        plan.before = placement.text.clone();
         // A dead server keeps nobody from moving away from it.
         let level = match plan.leaves && e.code.starts_with("ssh_") {
             true => Level::Warn,
@@ -562,56 +572,62 @@ impl ServerPlan {
 pub(super) fn on_server(
     app: &App,
     way: &Way,
-    wish: &Wish,
-    row: &Row,
+    desired: &DesiredState,
+    placement: &Placement,
     cancel: &Cancel,
     tell: &mut dyn FnMut(Report),
 ) -> Result<ServerPlan> {
-    let (chain, _) = remote::uploaded_paths(wish.name());
-    let proof = site::proof_in(&row.text);
-    let old_name = Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != wish.name());
+    let (chain, _) = remote::uploaded_paths(desired.name());
+    let proof = vhost::proof_in(&placement.text);
+    let old_name = Some(placement.name.as_str()).filter(|name| !name.is_empty() && *name != desired.name());
     let wanted = [Wanted {
-        name: wish.name(),
+        name: desired.name(),
         old_name,
-        certificate: match (&wish.own, row.wanted && wish.domain.fields.ssl) {
+        certificate: match (&desired.own, placement.wanted && desired.domain.fields.ssl) {
             (_, false) => remote::Look::None,
             (Some(_), true) => remote::Look::Chain(&chain),
-            (None, true) => remote::Look::Acme(&wish.acme_directory),
+            (None, true) => remote::Look::Acme(&desired.acme_directory),
         },
         proof: proof.as_ref(),
-        goes: old_name.or((!row.wanted).then_some(wish.name())),
-        leaves: !row.wanted,
+        goes: old_name.or((!placement.wanted).then_some(desired.name())),
+        leaves: !placement.wanted,
     }];
-    let mut recipe = remote::look(&wanted, &wish.target_names().collect::<Vec<_>>())?;
+    let mut recipe = remote::look(&wanted, &desired.target_names().collect::<Vec<_>>())?;
     recipe.deadline = LOOK_LIMIT;
     let outcome = way.run(app, &recipe, cancel, tell)?;
     let seen = remote::seen(&outcome, &wanted);
-    judge(wish, row, &way.server, seen, old_name)
+    judge(desired, placement, &way.server, seen, old_name)
 }
 
 /// What was seen, held against what is wanted. Pure.
-fn judge(wish: &Wish, row: &Row, server: &Server, mut seen: Seen, old_name: Option<&str>) -> Result<ServerPlan> {
-    let mut plan = ServerPlan::empty(wish, row, server);
+fn judge(
+    desired: &DesiredState,
+    placement: &Placement,
+    server: &Server,
+    mut seen: Seen,
+    old_name: Option<&str>,
+) -> Result<ServerPlan> {
+    let mut plan = ServerPlan::empty(desired, placement, server);
     let here = seen.sites.pop().unwrap_or_default();
     plan.before = here.text.clone().unwrap_or_default();
     plan.certificate = here.certificate.clone();
-    let replaced = [Some(wish.name()), old_name];
-    plan.find_red(row, &seen, &replaced);
-    if !row.wanted {
-        plan.leave(row, &here);
+    let replaced = [Some(desired.name()), old_name];
+    plan.find_red(placement, &seen, &replaced);
+    if !placement.wanted {
+        plan.leave(placement, &here);
         return Ok(plan);
     }
-    plan.find_strangers(wish, &seen, &here);
-    plan.find_edits(wish, row, &here, old_name);
-    plan.find_names(wish, &seen);
-    if wish.targets.is_empty() {
+    plan.find_strangers(desired, &seen, &here);
+    plan.find_edits(desired, placement, &here, old_name);
+    plan.find_names(desired, &seen);
+    if desired.targets.is_empty() {
         return Ok(plan);
     }
-    let lineage = wish.lineage_seen(row, &here);
-    plan.find_lineages(wish, &here, &lineage);
-    let rendered = wish.render_with(row, seen.nginx.as_ref(), &lineage)?;
+    let lineage = desired.lineage_seen(placement, &here);
+    plan.find_lineages(desired, &here, &lineage);
+    let rendered = desired.render_with(placement, seen.nginx.as_ref(), &lineage)?;
     plan.after = rendered.text.clone();
-    plan.plan_steps(wish, row, &seen, &here, old_name, &rendered)?;
+    plan.plan_steps(desired, placement, &seen, &here, old_name, &rendered)?;
     Ok(plan)
 }
 
@@ -629,25 +645,25 @@ pub fn sum(text: &str) -> String {
 
 impl ServerPlan {
     /// The site is taken off this server. Its file is named as it was put there.
-    fn leave(&mut self, row: &Row, here: &SiteSeen) {
-        let (file, text) = match here.old.sha256.is_some() || row.name.is_empty() {
-            true => (&here.old, row.text.clone()),
+    fn leave(&mut self, placement: &Placement, here: &SiteSeen) {
+        let (file, text) = match here.old.sha256.is_some() || placement.name.is_empty() {
+            true => (&here.old, placement.text.clone()),
             false => (&here.file, here.text.clone().unwrap_or_default()),
         };
         self.before = text;
         self.found = file.sha256.clone();
-        if row.name.is_empty() || (file.sha256.is_none() && file.enabled == Enabled::No) {
+        if placement.name.is_empty() || (file.sha256.is_none() && file.enabled == Enabled::No) {
             return;
         }
-        if file.sha256.as_ref().is_some_and(|found| *found != sum(&row.text)) {
+        if file.sha256.as_ref().is_some_and(|found| *found != sum(&placement.text)) {
             let message = format!(
                 "{} was changed on the server by somebody else. Say that it may go all the same, or look at it first.",
-                site_path(&row.name)
+                site_path(&placement.name)
             );
             let fault = Fault::new(Level::Ask, "site_edited", message);
-            self.faults.push(fault.on(site_path(&row.name), ""));
+            self.faults.push(fault.on(site_path(&placement.name), ""));
         }
-        self.steps.push(Step::new('-', "remove", site_path(&row.name)));
+        self.steps.push(Step::new('-', "remove", site_path(&placement.name)));
         self.steps.extend(defaults(here));
         self.steps.push(Step::new('r', "reload", ""));
         self.let_go(here);
@@ -670,8 +686,8 @@ impl ServerPlan {
     }
 
     /// Certificates that certbot keeps, and whose they are.
-    fn find_lineages(&mut self, wish: &Wish, here: &SiteSeen, lineage: &str) {
-        if !wish.is_acme() {
+    fn find_lineages(&mut self, desired: &DesiredState, here: &SiteSeen, lineage: &str) {
+        if !desired.is_acme() {
             return;
         }
         if !here.leftovers.is_empty() {
@@ -709,7 +725,7 @@ impl ServerPlan {
         if let Some((path, names)) = &here.stranger {
             let message = format!(
                 "{path} is a certificate of somebody else, for {names}. It stays as it is, and this site gets its own, {lineage}. If it is for {} too, take that name out of it: its renewal asks at this site from now on.",
-                wish.name()
+                desired.name()
             );
             let fault = Fault::new(Level::Warn, "lineage_foreign", message);
             self.faults.push(fault.on(path, names));
@@ -718,7 +734,7 @@ impl ServerPlan {
 
     /// A configuration that is already faulty, and a service that is down: both are mended where files of ours alone are
     /// the reason.
-    fn find_red(&mut self, row: &Row, seen: &Seen, replaced: &[Option<&str>]) {
+    fn find_red(&mut self, placement: &Placement, seen: &Seen, replaced: &[Option<&str>]) {
         let evidence = text::cut(seen.red.as_deref().unwrap_or_default(), EVIDENCE_MAX);
         let red = |level, message: &str| Fault {
             evidence: evidence.to_string(),
@@ -759,7 +775,7 @@ impl ServerPlan {
         }
         match seen.state.as_str() {
             "failed" => self.steps.push(Step::new('+', "start", "")),
-            "inactive" if seen.ready && row.wanted => {
+            "inactive" if seen.ready && placement.wanted => {
                 let message =
                     "nginx does not run on this server: somebody has stopped it. “Deploy reverse proxy” starts it.";
                 self.faults
@@ -770,12 +786,12 @@ impl ServerPlan {
     }
 
     /// Others who hold the ports, or the name.
-    fn find_strangers(&mut self, wish: &Wish, seen: &Seen, here: &SiteSeen) {
+    fn find_strangers(&mut self, desired: &DesiredState, seen: &Seen, here: &SiteSeen) {
         for (port, who) in [80, 443].into_iter().zip(&seen.listeners) {
             let Some(who) = who.as_ref().filter(|who| !who.starts_with("nginx ")) else {
                 continue;
             };
-            if port == 80 || wish.domain.fields.ssl {
+            if port == 80 || desired.domain.fields.ssl {
                 let message = format!("Port {port} of this server is in use by {who}. nginx cannot listen there.");
                 self.faults
                     .push(Fault::new(Level::Stop, "port_taken", message).on(port, who));
@@ -784,15 +800,15 @@ impl ServerPlan {
         for other in &here.others {
             let message = format!(
                 "{other} answers for {} already. nginx would listen to one of the two only. Take the name out there, or delete that file.",
-                wish.name()
+                desired.name()
             );
             self.faults
-                .push(Fault::new(Level::Stop, "foreign_site", message).on(wish.name(), other));
+                .push(Fault::new(Level::Stop, "foreign_site", message).on(desired.name(), other));
         }
         for (port, file) in here
             .shadows
             .iter()
-            .filter(|(port, _)| port == "80" || wish.domain.fields.ssl)
+            .filter(|(port, _)| port == "80" || desired.domain.fields.ssl)
         {
             let message = format!(
                 "Names that nobody serves, and the bare address, are answered by {file} on port {port}, because it is the first that nginx reads. This site would come before it, and on 443 its TLS versions would hold for all. Add default_server to the listen line there, or say that this may change."
@@ -803,18 +819,18 @@ impl ServerPlan {
         if let Enabled::Foreign(place) = &here.file.enabled {
             let message = format!(
                 "/etc/nginx/sites-enabled/{}.conf is not our link, but {place}. Take it away first.",
-                wish.name()
+                desired.name()
             );
-            let link = format!("/etc/nginx/sites-enabled/{}.conf", wish.name());
+            let link = format!("/etc/nginx/sites-enabled/{}.conf", desired.name());
             self.faults
                 .push(Fault::new(Level::Stop, "foreign_link", message).on(link, place));
         }
     }
 
     /// Texts of our files that are not ours: they are never overwritten silently.
-    fn find_edits(&mut self, wish: &Wish, row: &Row, here: &SiteSeen, old_name: Option<&str>) {
-        let ours = sum(&row.text);
-        let is_there = row.name == wish.name();
+    fn find_edits(&mut self, desired: &DesiredState, placement: &Placement, here: &SiteSeen, old_name: Option<&str>) {
+        let ours = sum(&placement.text);
+        let is_there = placement.name == desired.name();
         match &here.file.sha256 {
             Some(found) if !is_there || *found != ours => {
                 let message = match is_there {
@@ -825,20 +841,20 @@ impl ServerPlan {
                         "is there already and is not from here. Say that it may be overwritten, or take it away first."
                     }
                 };
-                let message = format!("{} {message}", site_path(wish.name()));
+                let message = format!("{} {message}", site_path(desired.name()));
                 let fault = Fault::new(Level::Ask, "site_edited", message);
                 // A text equal to the wanted one is nobody's edit: an earlier deploy was cut off before it could tell.
-                if !site::untouched(here.text.as_deref().unwrap_or_default()) || !is_ours(wish, here) {
+                if !vhost::untouched(here.text.as_deref().unwrap_or_default()) || !is_ours(desired, here) {
                     self.faults.push(fault);
                 }
             }
-            Some(_) if row.adopted => {
+            Some(_) if placement.adopted => {
                 let message = format!(
                     "{} has a text that a person accepted. Say that it may be overwritten.",
-                    site_path(wish.name())
+                    site_path(desired.name())
                 );
                 let fault = Fault::new(Level::Ask, "site_adopted", message);
-                self.faults.push(fault.on(site_path(wish.name()), ""));
+                self.faults.push(fault.on(site_path(desired.name()), ""));
             }
             _ => {}
         }
@@ -855,15 +871,15 @@ impl ServerPlan {
     }
 
     /// Several names in one upstream: only an nginx from 1.27.3 on can follow them by itself.
-    fn find_names(&mut self, wish: &Wish, seen: &Seen) {
+    fn find_names(&mut self, desired: &DesiredState, seen: &Seen) {
         let Some(nginx) = seen
             .nginx
             .as_ref()
-            .filter(|nginx| !nginx.resolve && wish.targets.len() > 1)
+            .filter(|nginx| !nginx.resolve && desired.targets.len() > 1)
         else {
             return;
         };
-        let once: Vec<&str> = wish
+        let once: Vec<&str> = desired
             .target_names()
             .filter(|name| !nginx.own_names.iter().any(|own| own == name))
             .collect();
@@ -881,31 +897,31 @@ impl ServerPlan {
 
     fn plan_steps(
         &mut self,
-        wish: &Wish,
-        row: &Row,
+        desired: &DesiredState,
+        placement: &Placement,
         seen: &Seen,
         here: &SiteSeen,
         old_name: Option<&str>,
-        rendered: &Rendered,
+        rendered: &RenderedVhost,
     ) -> Result<()> {
-        let lineage = wish.lineage_seen(row, here);
+        let lineage = desired.lineage_seen(placement, here);
         let mut steps = std::mem::take(&mut self.steps);
         let same_text = here.text.as_deref() == Some(rendered.text.as_str());
         if !seen.ready {
             steps.push(Step::new('+', "nginx", ""));
         }
-        if wish.is_acme() && seen.certbot.is_none() {
+        if desired.is_acme() && seen.certbot.is_none() {
             steps.push(Step::new('+', "certbot", ""));
         }
-        if wish.is_acme() && (here.lacks.is_some() || here.lineage.is_none()) {
-            steps.push(Step::new('+', "issue", wish.acme_directory.clone()));
-        } else if wish.is_acme() && remote::lineage_in(&row.text) != Some(&lineage) {
+        if desired.is_acme() && (here.lacks.is_some() || here.lineage.is_none()) {
+            steps.push(Step::new('+', "issue", desired.acme_directory.clone()));
+        } else if desired.is_acme() && remote::lineage_in(&placement.text) != Some(&lineage) {
             steps.push(Step::new('~', "take_over", remote::acme_paths(&lineage).0));
         }
-        if let Some(own) = &wish.own
+        if let Some(own) = &desired.own
             && here.certificate.as_ref().is_none_or(|c| c.sha256 != own.sha256)
         {
-            steps.push(Step::new('~', "put_certificate", wish.certificate_paths(&lineage).0));
+            steps.push(Step::new('~', "put_certificate", desired.certificate_paths(&lineage).0));
         }
         if !same_text {
             let told = diff::diff(&self.before, &rendered.text);
@@ -916,21 +932,21 @@ impl ServerPlan {
             steps.push(Step {
                 added: told.added,
                 removed: told.removed,
-                ..Step::new(op, what, site_path(wish.name()))
+                ..Step::new(op, what, site_path(desired.name()))
             });
         }
         if here.file.enabled == Enabled::No {
             steps.push(Step::new(
                 '+',
                 "enable",
-                format!("/etc/nginx/sites-enabled/{}.conf", wish.name()),
+                format!("/etc/nginx/sites-enabled/{}.conf", desired.name()),
             ));
         }
         if let Some(old) = old_name.filter(|_| here.old.sha256.is_some() || here.old.enabled != Enabled::No) {
             steps.push(Step::new('-', "remove", site_path(old)));
         }
         // The proof that was asked for is that of the text we put there last: it counts when that is the wanted one.
-        let runs = here.proved && site::proof_in(&row.text).as_ref() == Some(&rendered.proof);
+        let runs = here.proved && vhost::proof_in(&placement.text).as_ref() == Some(&rendered.proof);
         if !steps.is_empty() || !runs {
             steps.extend(defaults(here));
             steps.push(Step::new('r', "reload", ""));
@@ -938,14 +954,14 @@ impl ServerPlan {
         self.steps = steps;
         self.let_go(here);
         let nginx = seen.nginx.clone();
-        let generation = site::marker(&rendered.text).map_or(row.generation, |m| m.generation);
+        let generation = vhost::marker(&rendered.text).map_or(placement.generation, |m| m.generation);
         self.work = Some(Work {
             nginx,
             set_up: !seen.ready,
             rendered: rendered.clone(),
             generation,
-            first: match (wish.is_acme(), &seen.nginx) {
-                (true, Some(nginx)) => Some(wish.render_first(row, nginx)?),
+            first: match (desired.is_acme(), &seen.nginx) {
+                (true, Some(nginx)) => Some(desired.render_first(placement, nginx)?),
                 _ => None,
             },
             lineage,
@@ -960,11 +976,6 @@ impl ServerPlan {
         let nginx = self.work.as_ref().and_then(|work| work.nginx.clone());
         nginx.ok_or_else(|| Error::internal("nginx without a version"))
     }
-
-    /// What only the wanted text answers.
-    pub fn proof(&self) -> Option<&Proof> {
-        self.work.as_ref().map(|w| &w.rendered.proof)
-    }
 }
 
 /// What becomes of our file that answers for what nobody named.
@@ -976,7 +987,7 @@ fn defaults(here: &SiteSeen) -> impl Iterator<Item = Step> + '_ {
 }
 
 /// A text of ours for this very domain, whole and unedited.
-fn is_ours(wish: &Wish, here: &SiteSeen) -> bool {
-    let marker = here.text.as_deref().and_then(site::marker);
-    marker.is_some_and(|marker| marker.id == wish.domain.id.get())
+fn is_ours(desired: &DesiredState, here: &SiteSeen) -> bool {
+    let marker = here.text.as_deref().and_then(vhost::marker);
+    marker.is_some_and(|marker| marker.id == desired.domain.id.get())
 }

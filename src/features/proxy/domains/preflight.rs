@@ -130,7 +130,7 @@ pub fn name_servers(app: &App) -> Result<Vec<SocketAddr>> {
 
 /// The addresses at which the world reaches these servers: `public_ips` where a person has given them, else those of the
 /// host. Each once, in order. A host that cannot be looked up has none.
-pub fn expected(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> {
+pub fn expected_addresses(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> {
     let rows = app.db.read(|conn| {
         let rows = ids.iter().map(|id| servers::get(conn, *id));
         rows.collect::<Result<Vec<_>>>()
@@ -159,7 +159,7 @@ pub fn expected(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> {
 }
 
 /// Looks at `name` (A-labels) and judges what was seen. A pulled cord makes both look-ups fail; who pulled it knows.
-pub fn look(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Report {
+pub fn check(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Report {
     let asked = app.db.read(|conn| {
         let servers = dns::servers(&settings::DNS_RESOLVERS.text(conn)?);
         Ok((servers, settings::ACME_DIRECTORY.text(conn)?))
@@ -173,7 +173,7 @@ pub fn look(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Repo
     // Both at once: a person waits for them.
     let authorities = || resolver().authorities(name);
     let (authorities, addresses) = both("preflight", authorities, || resolver().addresses(name));
-    judge(&Seen {
+    evaluate(&Seen {
         name,
         expected,
         addresses: &addresses,
@@ -183,7 +183,7 @@ pub fn look(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Repo
 }
 
 /// The addresses alone. Error `cancelled`.
-pub fn look_at_addresses(
+pub fn check_addresses(
     servers: &[SocketAddr],
     name: &str,
     expected: &[IpAddr],
@@ -195,7 +195,7 @@ pub fn look_at_addresses(
         return Err(process::cancelled());
     }
     Ok(Report {
-        checks: judge_addresses(name, expected, &found),
+        checks: evaluate_addresses(name, expected, &found),
         addresses: found.map_or_else(|_| Vec::new(), |found| found.ips),
         expected: expected.to_vec(),
     })
@@ -225,8 +225,8 @@ pub struct Seen<'a> {
 }
 
 /// The judgement.
-pub fn judge(seen: &Seen) -> Report {
-    let mut checks = judge_addresses(seen.name, seen.expected, seen.addresses);
+pub fn evaluate(seen: &Seen) -> Report {
+    let mut checks = evaluate_addresses(seen.name, seen.expected, seen.addresses);
     let ips = seen.addresses.as_ref().map_or(&[][..], |found| &found.ips);
     let ca = authority(seen.directory);
     let private: Vec<_> = ips.iter().filter(|ip| Policy::Public.check(**ip).is_err()).collect();
@@ -234,7 +234,7 @@ pub fn judge(seen: &Seen) -> Report {
         let args = [("name", seen.name.to_string()), ("found", list(&private))];
         checks.push(Check::new("private", Verdict::Warn, "preflight.private", &args));
     }
-    checks.push(judge_authorities(seen.name, ca, seen.authorities));
+    checks.push(evaluate_authorities(seen.name, ca, seen.authorities));
     Report {
         checks,
         addresses: ips.to_vec(),
@@ -246,7 +246,7 @@ fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn judge_addresses(name: &str, expected: &[IpAddr], found: &Found<Addresses>) -> Vec<Check> {
+fn evaluate_addresses(name: &str, expected: &[IpAddr], found: &Found<Addresses>) -> Vec<Check> {
     let found = match found {
         Ok(found) => found,
         Err(failure) => {
@@ -328,7 +328,7 @@ const TAGS: [&str; 7] = [
     "contactphone",
 ];
 
-fn judge_authorities(name: &str, ca: Option<Authority>, found: &Found<Authorities>) -> Check {
+fn evaluate_authorities(name: &str, ca: Option<Authority>, found: &Found<Authorities>) -> Check {
     let check = |verdict, word, args: &[_]| Check::new("caa", verdict, word, args);
     let found = match found {
         Ok(found) => found,
@@ -447,7 +447,7 @@ mod tests {
     }
 
     fn addresses(expected: &[&str], found: &Found<Addresses>) -> Vec<Check> {
-        judge_addresses("shop.example", &ips(expected), found)
+        evaluate_addresses("shop.example", &ips(expected), found)
     }
 
     #[test]
@@ -531,7 +531,7 @@ mod tests {
                 authorities: &free,
                 directory,
             };
-            judge(&seen)
+            evaluate(&seen)
         };
         assert_eq!(seen(PUBLIC).verdict(), Verdict::Warn);
         assert!(seen(PUBLIC).checks.iter().any(|c| c.id == "private"));
@@ -610,10 +610,10 @@ mod tests {
                 at: "example".into(),
                 rules: rules.clone(),
             });
-            let check = judge_authorities("shop.example", ca, &found);
+            let check = evaluate_authorities("shop.example", ca, &found);
             assert_eq!((check.verdict, check.word), (verdict, word), "{rules:?}");
             assert_eq!(check.evidence.len(), rules.len());
-            let told = judge_authorities("shop.example", None, &found);
+            let told = evaluate_authorities("shop.example", None, &found);
             assert_eq!(told.verdict, Verdict::Ok, "of a private authority nothing is assumed");
         }
         for (fault, verdict) in [(Fault::ServFail, Verdict::Bad), (Fault::Timeout, Verdict::Warn)] {
@@ -621,7 +621,7 @@ mod tests {
                 fault,
                 evidence: vec!["seen".into()],
             });
-            assert_eq!(judge_authorities("shop.example", ca, &failed).verdict, verdict);
+            assert_eq!(evaluate_authorities("shop.example", ca, &failed).verdict, verdict);
         }
     }
 

@@ -2,9 +2,9 @@
 //! itself; several servers are served one first, then the rest, and the first red one stops those not yet begun.
 
 use super::model::Stands;
-use super::plan::{self, Level, ServerPlan, WIDTH, Wish};
-use super::site::Rendered;
-use super::sites::{self, Put, Row};
+use super::placements::{self, Placement, Put};
+use super::plan::{self, DesiredState, Level, ServerPlan, WIDTH};
+use super::vhost::RenderedVhost;
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Failure, Result};
@@ -97,12 +97,12 @@ pub struct Renewal {
 
 fn deploy(run: &Run) -> Result<Outcome> {
     let choice: Choice = run.input()?;
-    let wish = Wish::load(run.app, Id::new(run.target()))?;
-    let work = Deploy::new(run, &wish, choice);
+    let desired = DesiredState::load(run.app, Id::new(run.target()))?;
+    let work = Deploy::new(run, &desired, choice);
     let changed = work.everywhere()?;
-    let target = ("domain", wish.domain.id.get());
+    let target = ("domain", desired.domain.id.get());
     let wake = run.app.wakes.events.clone();
-    let name = wish.domain.fields.domain.unicode();
+    let name = desired.domain.fields.domain.unicode();
     let left = work.left();
     let commit = move |tx: &Tx| {
         let data = serde_json::json!({ "name": name, "changed": changed });
@@ -147,8 +147,8 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 
 /// What is put on a server, and what the plan saw there.
 struct Text<'a> {
-    rendered: &'a Rendered,
-    first: Option<&'a Rendered>,
+    rendered: &'a RenderedVhost,
+    first: Option<&'a RenderedVhost>,
     expect: Option<&'a str>,
     old_name: Option<&'a str>,
     old_expect: Option<&'a str>,
@@ -171,7 +171,7 @@ const LOOK_FIRST: [&str; 8] = [
 
 struct Deploy<'a> {
     run: &'a Run<'a>,
-    wish: &'a Wish,
+    desired: &'a DesiredState,
     choice: Choice,
     /// What could not be taken off, and why.
     left: Mutex<Vec<String>>,
@@ -202,16 +202,16 @@ impl Told {
     }
 }
 
-type Sites<'s> = Vec<&'s (Row, Server)>;
+type Sites<'s> = Vec<&'s (Placement, Server)>;
 
 /// Work on one server; gives the number of changes.
-type Work<T> = fn(&T, &Row, &Server) -> Result<u32>;
+type Work<T> = fn(&T, &Placement, &Server) -> Result<u32>;
 
 impl<'a> Deploy<'a> {
-    fn new(run: &'a Run<'a>, wish: &'a Wish, choice: Choice) -> Deploy<'a> {
+    fn new(run: &'a Run<'a>, desired: &'a DesiredState, choice: Choice) -> Deploy<'a> {
         Deploy {
             run,
-            wish,
+            desired,
             choice,
             left: Mutex::default(),
             told: Mutex::default(),
@@ -246,7 +246,8 @@ impl<'a> Deploy<'a> {
     }
 
     fn everywhere(&self) -> Result<u32> {
-        let (leaving, wanted): (Vec<_>, Vec<_>) = self.wish.sites.iter().partition(|(row, _)| !row.wanted);
+        let (leaving, wanted): (Vec<_>, Vec<_>) =
+            self.desired.sites.iter().partition(|(placement, _)| !placement.wanted);
         self.look_before(&wanted)?;
         let (wanted, missing) = self.reached(&wanted)?;
         let mut changed = self.bridge(&wanted).map_err(|e| named_too(e, &missing))?;
@@ -261,7 +262,7 @@ impl<'a> Deploy<'a> {
 
     /// Of several servers those that let us in, and a sentence for each of the others, which are left out. When none does, that
     /// is the error.
-    fn reached<'s>(&self, wanted: &[&'s (Row, Server)]) -> Result<(Sites<'s>, Vec<String>)> {
+    fn reached<'s>(&self, wanted: &[&'s (Placement, Server)]) -> Result<(Sites<'s>, Vec<String>)> {
         if wanted.len() < 2 {
             return Ok((wanted.to_vec(), Vec::new()));
         }
@@ -279,8 +280,8 @@ impl<'a> Deploy<'a> {
             }
         }
         let mut said = Vec::new();
-        for ((row, server), e) in missing {
-            let e = self.failed(row, server, e);
+        for ((placement, server), e) in missing {
+            let e = self.failed(placement, server, e);
             if there.is_empty() {
                 return Err(self.told(e, wanted.len() - 1));
             }
@@ -292,7 +293,7 @@ impl<'a> Deploy<'a> {
         Ok((there, said))
     }
 
-    fn canary_first(&self, wanted: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
+    fn canary_first(&self, wanted: &[&(Placement, Server)], work: Work<Self>) -> Result<u32> {
         match wanted.split_first() {
             Some((canary, rest)) => Ok(self.all(&[*canary], work)? + self.all(rest, work)?),
             None => Ok(0),
@@ -301,20 +302,20 @@ impl<'a> Deploy<'a> {
 
     /// An ACME server may ask any of several servers: before it does, each passes on the challenges of the others.
     /// Nothing of this is recorded: what takes its place is.
-    fn bridge(&self, wanted: &[&(Row, Server)]) -> Result<u32> {
+    fn bridge(&self, wanted: &[&(Placement, Server)]) -> Result<u32> {
         let without: Vec<_> = wanted
             .iter()
             .copied()
-            .filter(|(row, _)| self.wish.needs_bridge(row))
+            .filter(|(placement, _)| self.desired.needs_bridge(placement))
             .collect();
-        let put = |this: &Self, row: &Row, server: &Server| this.put_bridge(row, server);
+        let put = |this: &Self, placement: &Placement, server: &Server| this.put_bridge(placement, server);
         self.canary_first(&without, put).inspect_err(|_| self.unbridge(wanted))
     }
 
-    fn put_bridge(&self, row: &Row, server: &Server) -> Result<u32> {
+    fn put_bridge(&self, placement: &Placement, server: &Server) -> Result<u32> {
         let way = self.way(server)?;
-        let (changed, plan) = self.made_ready(&way, row, server)?;
-        let rendered = self.wish.render_bridge(row, &plan.nginx()?)?;
+        let (changed, plan) = self.made_ready(&way, placement, server)?;
+        let rendered = self.desired.render_bridge(placement, &plan.nginx()?)?;
         lock(&self.bridges).push((server.id, rendered.text.clone()));
         let text = Text {
             rendered: &rendered,
@@ -328,12 +329,12 @@ impl<'a> Deploy<'a> {
     }
 
     /// What stood there before the bridges stands there again, but where the deploy went well.
-    fn unbridge(&self, wanted: &[&(Row, Server)]) {
+    fn unbridge(&self, wanted: &[&(Placement, Server)]) {
         let bridges = std::mem::take(&mut *lock(&self.bridges));
-        for (row, server) in wanted {
+        for (placement, server) in wanted {
             let bridge = bridges.iter().find(|(on, _)| *on == server.id);
             if let Some((_, text)) = bridge
-                && let Err(e) = self.put_back(row, server, text)
+                && let Err(e) = self.put_back(placement, server, text)
             {
                 self.run
                     .log
@@ -342,18 +343,21 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn put_back(&self, row: &Row, server: &Server, bridge: &str) -> Result<()> {
-        let now = self.run.app.db.read(|conn| sites::of(conn, row.domain))?;
-        if now.iter().any(|now| now.server == row.server && now.text != row.text) {
+    fn put_back(&self, placement: &Placement, server: &Server, bridge: &str) -> Result<()> {
+        let now = self.run.app.db.read(|conn| placements::of(conn, placement.domain))?;
+        if now
+            .iter()
+            .any(|now| now.server == placement.server && now.text != placement.text)
+        {
             return Ok(());
         }
-        let (name, sum) = (self.wish.name(), plan::sum(bridge));
-        let recipe = match (row.name == name, super::site::proof_in(&row.text)) {
+        let (name, sum) = (self.desired.name(), plan::sum(bridge));
+        let recipe = match (placement.name == name, super::vhost::proof_in(&placement.text)) {
             (false, _) => remote::remove(name, Some(&sum))?,
             (true, None) => return Ok(()),
             (true, Some(proof)) => remote::apply(&Apply {
                 name,
-                text: &row.text,
+                text: &placement.text,
                 proof: &proof,
                 target_names: &[],
                 followed: &[],
@@ -373,10 +377,12 @@ impl<'a> Deploy<'a> {
     }
 
     /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
-    fn look_before(&self, wanted: &[&(Row, Server)]) -> Result<()> {
-        let is_new = |(row, _): &&(Row, Server)| row.state == sites::State::None || row.name != self.wish.name();
-        let issues = self.wish.is_acme() && wanted.iter().any(is_new);
-        let (report, faults) = plan::before(self.run.app, self.wish, issues, self.run.cancel);
+    fn look_before(&self, wanted: &[&(Placement, Server)]) -> Result<()> {
+        let is_new = |(placement, _): &&(Placement, Server)| {
+            placement.state == placements::State::None || placement.name != self.desired.name()
+        };
+        let issues = self.desired.is_acme() && wanted.iter().any(is_new);
+        let (report, faults) = plan::before(self.run.app, self.desired, issues, self.run.cancel);
         for line in report.iter().flat_map(|report| report.lines()) {
             self.run.log.say(&line);
         }
@@ -399,13 +405,13 @@ impl<'a> Deploy<'a> {
     }
 
     /// Does the work on several servers, a few at a time. After the first failure no further one is begun.
-    fn all(&self, sites: &[&(Row, Server)], work: Work<Self>) -> Result<u32> {
+    fn all(&self, sites: &[&(Placement, Server)], work: Work<Self>) -> Result<u32> {
         let red = AtomicBool::new(false);
-        let results = self.fan_out().run(sites, |(row, server)| {
+        let results = self.fan_out().run(sites, |(placement, server)| {
             if red.load(Ordering::SeqCst) {
                 return None;
             }
-            let result = work(self, row, server).map_err(|e| self.failed(row, server, e));
+            let result = work(self, placement, server).map_err(|e| self.failed(placement, server, e));
             if result.is_err() {
                 red.store(true, Ordering::SeqCst);
             }
@@ -434,13 +440,13 @@ impl<'a> Deploy<'a> {
     }
 
     /// Remembers the failure at the site and says where it was.
-    fn failed(&self, row: &Row, server: &Server, e: Error) -> Error {
+    fn failed(&self, placement: &Placement, server: &Server, e: Error) -> Error {
         if self.run.cancel.is_cancelled() {
             return e;
         }
         // Without a job nothing was changed.
         let told = self.told_by().remove(&server.id.get());
-        let failure = sites::Failure {
+        let failure = placements::Failure {
             code: e.code,
             say: &e.say,
             stands: told.map_or(Stands::Untouched, |told| told.stands),
@@ -450,7 +456,7 @@ impl<'a> Deploy<'a> {
             .run
             .app
             .db
-            .write(|tx| sites::failed(tx, row, &failure, clock::now()))
+            .write(|tx| placements::mark_failed(tx, placement, &failure, clock::now()))
         {
             crate::base::log::error(
                 "domains",
@@ -458,7 +464,7 @@ impl<'a> Deploy<'a> {
                 &[("error", &lost.to_string())],
             );
         }
-        match self.wish.sites.len() {
+        match self.desired.sites.len() {
             1 => e,
             _ => Error {
                 say: format!("{}: {}", server.fields.name, e.say),
@@ -469,7 +475,7 @@ impl<'a> Deploy<'a> {
 
     /// How the log calls a server; with a single one it need not be said.
     fn on<'s>(&self, server: &'s Server) -> &'s str {
-        match self.wish.sites.len() {
+        match self.desired.sites.len() {
             1 => "",
             _ => &server.fields.name,
         }
@@ -482,9 +488,9 @@ impl<'a> Deploy<'a> {
         Ok(way)
     }
 
-    fn look(&self, way: &Way, row: &Row, server: &Server) -> Result<ServerPlan> {
+    fn look(&self, way: &Way, placement: &Placement, server: &Server) -> Result<ServerPlan> {
         let run = self.run;
-        let plan = plan::on_server(run.app, way, self.wish, row, run.cancel, &mut |report| {
+        let plan = plan::on_server(run.app, way, self.desired, placement, run.cancel, &mut |report| {
             tell(run, self.on(server), report)
         })?;
         if let Some(fault) = plan.stop(self.choice.overwrite) {
@@ -496,13 +502,13 @@ impl<'a> Deploy<'a> {
         Ok(plan)
     }
 
-    fn put(&self, row: &Row, server: &Server) -> Result<u32> {
+    fn put(&self, placement: &Placement, server: &Server) -> Result<u32> {
         let way = self.way(server)?;
-        let (mut changed, settled) = self.put_unseen(&way, row, server)?;
+        let (mut changed, settled) = self.put_unseen(&way, placement, server)?;
         if settled {
             return Ok(changed);
         }
-        let (set_up, plan) = self.made_ready(&way, row, server)?;
+        let (set_up, plan) = self.made_ready(&way, placement, server)?;
         changed += set_up;
         let nginx = plan.nginx()?;
         let Some(work) = plan.work.as_ref() else {
@@ -513,73 +519,74 @@ impl<'a> Deploy<'a> {
                 rendered: &work.rendered,
                 first: work.first.as_ref(),
                 expect: plan.found.as_deref(),
-                old_name: self.old_name(row),
+                old_name: self.old_name(placement),
                 old_expect: plan.found_old.as_deref(),
                 lineage: &work.lineage,
             };
             changed += self.apply(&way, server, &text)?.changed;
         }
-        self.keep(row, &work.rendered.text, work.generation, nginx)?;
+        self.keep(placement, &work.rendered.text, work.generation, nginx)?;
         Ok(changed)
     }
 
     /// The plan for a server whose nginx is ready for sites, which is seen to.
-    fn made_ready(&self, way: &Way, row: &Row, server: &Server) -> Result<(u32, ServerPlan)> {
+    fn made_ready(&self, way: &Way, placement: &Placement, server: &Server) -> Result<(u32, ServerPlan)> {
         let run = self.run;
-        let plan = self.look(way, row, server)?;
+        let plan = self.look(way, placement, server)?;
         if !plan.work.as_ref().is_some_and(|work| work.set_up) {
             return Ok((0, plan));
         }
         let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
             tell(run, self.on(server), report)
         })?;
-        Ok((done.changed, self.look(way, row, server)?))
+        Ok((done.changed, self.look(way, placement, server)?))
     }
 
-    fn keep(&self, row: &Row, text: &str, generation: i64, nginx: Nginx) -> Result<()> {
+    fn keep(&self, placement: &Placement, text: &str, generation: i64, nginx: Nginx) -> Result<()> {
         let put = Put {
-            name: self.wish.name(),
+            name: self.desired.name(),
             generation,
             text,
             nginx,
         };
-        let keep = |tx: &Tx| sites::live(tx, &fresh(tx, row)?, &put, clock::now());
+        let keep = |tx: &Tx| placements::mark_deployed(tx, &fresh(tx, placement)?, &put, clock::now());
         self.run.app.db.write(keep)
     }
 
     /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
     /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
-    fn put_unseen(&self, way: &Way, row: &Row, server: &Server) -> Result<(u32, bool)> {
-        let wish = self.wish;
-        let is_renamed = !row.name.is_empty() && row.name != wish.name();
-        let known = match &row.nginx {
+    fn put_unseen(&self, way: &Way, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
+        let desired = self.desired;
+        let is_renamed = !placement.name.is_empty() && placement.name != desired.name();
+        let known = match &placement.nginx {
             Some(nginx) => Some(nginx.clone()),
-            None => self.run.app.db.read(|conn| sites::nginx_on(conn, server.id))?,
+            None => self.run.app.db.read(|conn| placements::nginx_on(conn, server.id))?,
         };
-        let Some(nginx) = known.filter(|_| !is_renamed && !row.adopted) else {
+        let Some(nginx) = known.filter(|_| !is_renamed && !placement.adopted) else {
             return Ok((0, false));
         };
-        let rendered = wish.render(row, Some(&nginx))?;
-        let first = match wish.is_acme() {
-            true => Some(wish.render_first(row, &nginx)?),
+        let rendered = desired.render(placement, Some(&nginx))?;
+        let first = match desired.is_acme() {
+            true => Some(desired.render_first(placement, &nginx)?),
             false => None,
         };
-        let there = (!row.name.is_empty()).then(|| plan::sum(&row.text));
+        let there = (!placement.name.is_empty()).then(|| plan::sum(&placement.text));
         let text = Text {
             rendered: &rendered,
             first: first.as_ref(),
             expect: there.as_deref(),
             old_name: None,
             old_expect: None,
-            lineage: &wish.lineage(row),
+            lineage: &desired.lineage(placement),
         };
         match self.apply(way, server, &text) {
             // Another nginx since: its text may have to be another one, too.
             Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok((done.changed, false)),
             Ok(done) => {
-                if done.changed > 0 || row.state != sites::State::Live || row.text != rendered.text {
-                    let generation = super::site::marker(&rendered.text).map_or(row.generation, |m| m.generation);
-                    self.keep(row, &rendered.text, generation, nginx)?;
+                if done.changed > 0 || placement.state != placements::State::Live || placement.text != rendered.text {
+                    let generation =
+                        super::vhost::marker(&rendered.text).map_or(placement.generation, |m| m.generation);
+                    self.keep(placement, &rendered.text, generation, nginx)?;
                 }
                 Ok((done.changed, true))
             }
@@ -588,14 +595,14 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn old_name<'r>(&self, row: &'r Row) -> Option<&'r str> {
-        Some(row.name.as_str()).filter(|name| !name.is_empty() && *name != self.wish.name())
+    fn old_name<'r>(&self, placement: &'r Placement) -> Option<&'r str> {
+        Some(placement.name.as_str()).filter(|name| !name.is_empty() && *name != self.desired.name())
     }
 
     fn apply(&self, way: &Way, server: &Server, text: &Text) -> Result<provision::Outcome> {
-        let wish = self.wish;
-        let names: Vec<&str> = wish.target_names().collect();
-        let certificate = match (&wish.own, text.first) {
+        let desired = self.desired;
+        let names: Vec<&str> = desired.target_names().collect();
+        let certificate = match (&desired.own, text.first) {
             (Some(own), _) => {
                 self.run.log.hide(&own.key);
                 Certificate::Files {
@@ -604,15 +611,15 @@ impl<'a> Deploy<'a> {
                 }
             }
             (None, Some(first)) => Certificate::Acme {
-                email: &wish.acme_email,
-                directory: &wish.acme_directory,
+                email: &desired.acme_email,
+                directory: &desired.acme_directory,
                 lineage: text.lineage,
                 first: (&first.text, &first.proof),
             },
             (None, None) => Certificate::None,
         };
         let recipe = remote::apply(&Apply {
-            name: wish.name(),
+            name: desired.name(),
             text: &text.rendered.text,
             proof: &text.rendered.proof,
             target_names: &names,
@@ -628,9 +635,9 @@ impl<'a> Deploy<'a> {
 
     /// As [`Deploy::take_off`]. A server that cannot be reached keeps nobody from moving away: what lies there is left for the
     /// next deploy, or to be forgotten.
-    fn leave(&self, row: &Row, server: &Server) -> Result<u32> {
-        let e = match self.take_off(row, server) {
-            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => self.failed(row, server, e),
+    fn leave(&self, placement: &Placement, server: &Server) -> Result<u32> {
+        let e = match self.take_off(placement, server) {
+            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => self.failed(placement, server, e),
             done => return done,
         };
         let say = format!("It could not be taken off {}: {}", server.fields.name, e.say);
@@ -640,13 +647,13 @@ impl<'a> Deploy<'a> {
     }
 
     /// For a removal: where a person has said so, a site on a server that cannot be reached is forgotten.
-    fn take_off_or_forget(&self, row: &Row, server: &Server) -> Result<u32> {
-        match self.take_off(row, server) {
+    fn take_off_or_forget(&self, placement: &Placement, server: &Server) -> Result<u32> {
+        match self.take_off(placement, server) {
             Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => match self.choice.forget {
                 true => {
                     let say = format!("What lies on {} is forgotten: {}", server.fields.name, e.say);
                     self.run.log.line("warning", "task", "", &say);
-                    self.run.app.db.write(|tx| sites::gone(tx, row))?;
+                    self.run.app.db.write(|tx| placements::mark_removed(tx, placement))?;
                     Ok(0)
                 }
                 false => Err(Error {
@@ -661,21 +668,21 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn take_off(&self, row: &Row, server: &Server) -> Result<u32> {
+    fn take_off(&self, placement: &Placement, server: &Server) -> Result<u32> {
         let mut changed = 0;
-        if !row.name.is_empty() {
+        if !placement.name.is_empty() {
             let way = self.way(server)?;
-            let plan = self.look(&way, row, server)?;
+            let plan = self.look(&way, placement, server)?;
             if !plan.steps.is_empty() {
-                changed = self.remove(&way, row, server, &plan)?;
+                changed = self.remove(&way, placement, server, &plan)?;
             }
         }
-        self.run.app.db.write(|tx| sites::gone(tx, row))?;
+        self.run.app.db.write(|tx| placements::mark_removed(tx, placement))?;
         Ok(changed)
     }
 
-    fn remove(&self, way: &Way, row: &Row, server: &Server, plan: &ServerPlan) -> Result<u32> {
-        let recipe = remote::remove(&row.name, plan.found.as_deref())?;
+    fn remove(&self, way: &Way, placement: &Placement, server: &Server, plan: &ServerPlan) -> Result<u32> {
+        let recipe = remote::remove(&placement.name, plan.found.as_deref())?;
         Ok(self.job(way, server, &recipe)?.changed)
     }
 }
@@ -707,31 +714,31 @@ pub(super) fn is_unreached(e: &Error) -> bool {
 }
 
 /// The row as it is now: a person may have taken the server off the domain meanwhile.
-fn fresh(tx: &Tx, row: &Row) -> Result<Row> {
-    let rows = sites::of(tx, row.domain)?;
+fn fresh(tx: &Tx, placement: &Placement) -> Result<Placement> {
+    let rows = placements::of(tx, placement.domain)?;
     rows.into_iter()
-        .find(|now| now.server == row.server)
+        .find(|now| now.server == placement.server)
         .ok_or_else(|| Error::not_found("site"))
 }
 
 /// A domain that a person has deleted: off every server, then out of the book.
 fn remove(run: &Run) -> Result<Outcome> {
     let choice: Choice = run.input()?;
-    let wish = Wish::load(run.app, Id::new(run.target()))?;
-    let work = Deploy::new(run, &wish, choice);
-    let all: Vec<_> = wish.sites.iter().collect();
-    let leaving: Vec<(Row, Server)> = all
+    let desired = DesiredState::load(run.app, Id::new(run.target()))?;
+    let work = Deploy::new(run, &desired, choice);
+    let all: Vec<_> = desired.sites.iter().collect();
+    let leaving: Vec<(Placement, Server)> = all
         .into_iter()
-        .map(|(row, server)| {
-            let row = Row {
+        .map(|(placement, server)| {
+            let placement = Placement {
                 wanted: false,
-                ..row.clone()
+                ..placement.clone()
             };
-            (row, server.clone())
+            (placement, server.clone())
         })
         .collect();
     let changed = work.all(&leaving.iter().collect::<Vec<_>>(), Deploy::take_off_or_forget)?;
-    let (wake, domain) = (run.app.wakes.events.clone(), wish.domain);
+    let (wake, domain) = (run.app.wakes.events.clone(), desired.domain);
     let commit = move |tx: &Tx| super::forget(tx, &wake, &domain);
     Ok(Outcome {
         changed,
@@ -743,16 +750,16 @@ fn remove(run: &Run) -> Result<Outcome> {
 /// twice a day.
 fn renew(run: &Run) -> Result<Outcome> {
     let choice: Renewal = run.input()?;
-    let wish = Wish::load(run.app, Id::new(run.target()))?;
-    if !wish.is_acme() {
+    let desired = DesiredState::load(run.app, Id::new(run.target()))?;
+    if !desired.is_acme() {
         let say = "This domain has no certificate from an ACME server, so there is nothing to renew.";
         return Err(Error::new(Failure::Conflict, NOT_ACME, say));
     }
-    let work = Deploy::new(run, &wish, Choice::default());
-    let live: Vec<_> = wish
+    let work = Deploy::new(run, &desired, Choice::default());
+    let live: Vec<_> = desired
         .sites
         .iter()
-        .filter(|(row, _)| row.wanted && !row.name.is_empty())
+        .filter(|(placement, _)| placement.wanted && !placement.name.is_empty())
         .collect();
     if live.is_empty() {
         let say = "This domain is on no server yet. Deploy it first: that also gets its certificate.";
@@ -760,9 +767,10 @@ fn renew(run: &Run) -> Result<Outcome> {
     }
     let (mut changed, mut missing) = (0, Vec::new());
     let (wanted, several) = (live.len(), live.len() > 1);
-    for (row, server) in live {
-        let lineage = remote::lineage_in(&row.text).map_or_else(|| remote::lineage(&row.name), String::from);
-        let recipe = remote::renew(&row.name, &lineage, choice.force)?;
+    for (placement, server) in live {
+        let lineage =
+            remote::lineage_in(&placement.text).map_or_else(|| remote::lineage(&placement.name), String::from);
+        let recipe = remote::renew(&placement.name, &lineage, choice.force)?;
         let renewed = work.way(server).and_then(|way| {
             way.run(run.app, &recipe, run.cancel, &mut |report| {
                 tell(run, work.on(server), report)
@@ -790,8 +798,8 @@ fn renew(run: &Run) -> Result<Outcome> {
     if let Some(e) = incomplete(&said) {
         return Err(e);
     }
-    let (wake, target) = (run.app.wakes.events.clone(), ("domain", wish.domain.id.get()));
-    let data = serde_json::json!({ "name": wish.domain.fields.domain.unicode(), "changed": changed });
+    let (wake, target) = (run.app.wakes.events.clone(), ("domain", desired.domain.id.get()));
+    let data = serde_json::json!({ "name": desired.domain.fields.domain.unicode(), "changed": changed });
     Ok(Outcome {
         changed,
         commit: Some(Box::new(move |tx| {

@@ -1,7 +1,7 @@
 //! The watch's JSON API.
 
 use super::Row;
-use super::look::State;
+use super::check::State;
 use super::verify::{self, Verified};
 use crate::access::right::{Domains, Read, Run, may};
 use crate::base::clock::{self, Duration, rfc3339};
@@ -51,12 +51,12 @@ fn view(v: &Verified) -> View<'_> {
         ok: v.is_ok(),
         addresses: &v.addresses.addresses,
         expected: &v.addresses.expected,
-        ns: &v.look.ns,
-        zone: &v.look.zone,
-        policy: &v.look.policy,
-        ns_ok: v.look.state == State::Ok,
-        ns_state: v.look.state.name(),
-        ns_code: &v.look.code,
+        ns: &v.check.ns,
+        zone: &v.check.zone,
+        policy: &v.check.policy,
+        ns_ok: v.check.state == State::Ok,
+        ns_state: v.check.state.name(),
+        ns_code: &v.check.code,
         reason: v.reason(),
         evidence: v.evidence().collect(),
     }
@@ -118,12 +118,12 @@ fn run(row: &Row) -> RunView<'_> {
         first_at: rfc3339(row.first_at),
         last_at: rfc3339(row.last_at),
         count: row.count,
-        state: row.look.state.name(),
-        code: &row.look.code,
-        zone: &row.look.zone,
-        ns: &row.look.ns,
-        policy: &row.look.policy,
-        evidence: &row.look.evidence,
+        state: row.check.state.name(),
+        code: &row.check.code,
+        zone: &row.check.zone,
+        ns: &row.check.ns,
+        policy: &row.check.policy,
+        evidence: &row.check.evidence,
     }
 }
 

@@ -5,8 +5,8 @@
 //! known until there is an answer.
 
 mod settings;
-pub mod policy;
-pub mod look;
+mod policy;
+mod check;
 mod queries;
 mod periodic;
 mod verify;
@@ -22,7 +22,7 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use crate::features::proxy::domains::{self, Domain};
 use crate::net::dns::Resolver;
-use look::{Look, State};
+pub use check::{Check, State, check};
 use std::net::SocketAddr;
 
 pub use settings::NSWATCH_INTERVAL_MIN;
@@ -49,7 +49,7 @@ pub struct Row {
     /// So often.
     pub count: i64,
     /// The result, with the sentences of the last time.
-    pub look: Look,
+    pub check: Check,
 }
 
 /// The newest `limit` results of a domain after the first `offset`, newest first, and how many there are.
@@ -59,9 +59,9 @@ pub fn list(conn: &Conn, domain: Id<id::Domain>, limit: i64, offset: i64) -> Res
 
 /// Keeps what a look came to. Where nobody said anything, the name servers that we ask are looked at first: when they are
 /// silent about everything, that is told once, and of the domain nothing new is known.
-fn weigh(app: &App, resolver: &Resolver, seen: &Domain, look: &Look) -> Result<()> {
-    let silent = if look.is_silence() {
-        look::silent_resolvers(&resolver.servers, resolver.cancel)
+fn weigh(app: &App, resolver: &Resolver, seen: &Domain, check: &Check) -> Result<()> {
+    let silent = if check.is_silence() {
+        check::silent_resolvers(&resolver.servers, resolver.cancel)
     } else {
         None
     };
@@ -69,10 +69,10 @@ fn weigh(app: &App, resolver: &Resolver, seen: &Domain, look: &Look) -> Result<(
     app.db.write(|tx| match &silent {
         Some(evidence) => tell_silence(app, tx, &resolver.servers, evidence, at),
         None => {
-            if !look.is_silence() {
+            if !check.is_silence() {
                 tell_end_of_silence(app, tx, at)?;
             }
-            keep(app, tx, seen, look, at)
+            keep(app, tx, seen, check, at)
         }
     })
 }
@@ -97,7 +97,7 @@ fn tell_end_of_silence(app: &App, tx: &Tx, at: Ms) -> Result<()> {
 
 /// Keeps what a look at `seen` came to, and tells whom it concerns. Nothing is kept when the domain is gone, or has got
 /// another name or policy meanwhile: then it is looked at again.
-fn keep(app: &App, tx: &Tx, seen: &Domain, look: &Look, at: Ms) -> Result<()> {
+fn keep(app: &App, tx: &Tx, seen: &Domain, check: &Check, at: Ms) -> Result<()> {
     let asked = |d: &Domain| (d.fields.domain.clone(), d.fields.ns_policy.clone());
     let domain = match domains::find(tx, seen.id)? {
         Some(now) if asked(&now) == asked(seen) => now,
@@ -107,32 +107,32 @@ fn keep(app: &App, tx: &Tx, seen: &Domain, look: &Look, at: Ms) -> Result<()> {
     let (rows, _) = queries::list(tx, domain.id, 1, 0)?;
     let newest = rows.into_iter().next();
     match &newest {
-        Some(row) if row.look.is_as(look) => queries::again(tx, row.id, look, at)?,
-        _ => queries::insert(tx, domain.id, look, at)?,
+        Some(row) if row.check.is_as(check) => queries::again(tx, row.id, check, at)?,
+        _ => queries::insert(tx, domain.id, check, at)?,
     }
     let emit = |kind: &str, evidence: &[String]| {
         let data = serde_json::json!({
-            "name": domain.name(), "domain": domain.fields.domain.ascii(), "code": look.code, "zone": look.zone,
-            "ns": look.ns, "policy": look.policy, "evidence": evidence,
+            "name": domain.name(), "domain": domain.fields.domain.ascii(), "code": check.code, "zone": check.zone,
+            "ns": check.ns, "policy": check.policy, "evidence": evidence,
         });
         outbox::emit(tx, &app.wakes.events, kind, ("domain", domain.id.get()), &data)
     };
-    if let Some(before) = answered.map(|row| row.look)
-        && look.state != State::Error
-        && before.ns != look.ns
+    if let Some(before) = answered.map(|row| row.check)
+        && check.state != State::Error
+        && before.ns != check.ns
         && is_over(&before.zone, domain.fields.domain.ascii())
     {
         let was = format!("Before, name servers of {}: {}.", before.zone, before.ns.join(", "));
-        emit("ns.changed", &[&[was], &look.evidence[..]].concat())?;
+        emit("ns.changed", &[&[was], &check.evidence[..]].concat())?;
     }
-    let failed_before = newest.is_some_and(|row| row.look.state == State::Error);
-    let Some(event) = news(domain.ns_state, look.state, failed_before) else {
+    let failed_before = newest.is_some_and(|row| row.check.state == State::Error);
+    let Some(event) = news(domain.ns_state, check.state, failed_before) else {
         return Ok(());
     };
     if !event.is_empty() {
-        emit(event, &look.evidence)?;
+        emit(event, &check.evidence)?;
     }
-    domains::set_ns_status(tx, domain.id, look.state.name(), &look.say(), at)
+    domains::set_ns_status(tx, domain.id, check.state.name(), &check.say(), at)
 }
 
 /// What a result means for what was told last: nothing yet (`None`), the same again (no event), or news.

@@ -1,7 +1,7 @@
 //! The card on a domain's page, and looking again from there or from the list.
 
 use super::api;
-use super::look::{Look, State};
+use super::check::{Check, State};
 use super::policy::Policy;
 use super::verify::{self, Verified};
 use crate::access::right::{self, Domains, may};
@@ -71,14 +71,14 @@ struct HostRow {
 }
 
 fn run(domain: &str, row: super::Row) -> Run {
-    let Look {
+    let Check {
         state,
         code,
         zone,
         ns,
         policy,
         evidence,
-    } = row.look;
+    } = row.check;
     let rule = Policy::parse(&policy);
     let host = |name: String| HostRow {
         fits: rule.fits(&name),
@@ -149,7 +149,7 @@ struct Outcome {
 }
 
 fn verify_several(ctx: &Ctx) -> Result<Reply> {
-    let ids = domains::pages::picked(ctx, api::BULK_MAX)?;
+    let ids = domains::picked(ctx, api::BULK_MAX)?;
     if ids.is_empty() {
         return Ok(Reply::see_other("/domains"));
     }

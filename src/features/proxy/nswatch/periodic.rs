@@ -1,7 +1,7 @@
 //! When to look: each minute at the domains whose last look is too old, the oldest first, by a few threads. A slow name
 //! holds one of them for 20 s at most and the others not at all.
 
-use super::look::{look, silent_resolvers};
+use super::check::{check, silent_resolvers};
 use super::settings;
 use super::{queries, weigh};
 use crate::app::App;
@@ -10,7 +10,7 @@ use crate::base::error::Result;
 use crate::base::log;
 use crate::base::process::Cancel;
 use crate::features::house::events;
-use crate::features::proxy::domains::{self, Domain, preflight};
+use crate::features::proxy::domains::{self, Domain};
 use crate::net::dns::Resolver;
 use crate::schedule::fan_out::FanOut;
 use crate::schedule::{Periodic, Work};
@@ -64,7 +64,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     }
     due.sort_by_key(|(at, d)| (*at, d.id));
     due.truncate(share(all, interval));
-    let servers = preflight::name_servers(app)?;
+    let servers = domains::name_servers(app)?;
     // As long as they are silent, one question a beat is enough.
     if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&servers, cancel).is_some() {
         return Ok(());
@@ -80,7 +80,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
                 cancel,
             };
             let name = domain.fields.domain.ascii();
-            let Some(seen) = look(&resolver, name, &domain.fields.ns_policy) else {
+            let Some(seen) = check(&resolver, name, &domain.fields.ns_policy) else {
                 return;
             };
             if let Err(e) = weigh(app, &resolver, domain, &seen) {

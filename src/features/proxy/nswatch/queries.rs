@@ -2,7 +2,7 @@
 //! touched again.
 
 use super::Row;
-use super::look::{Look, State};
+use super::check::{Check, State};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Domain, Id};
@@ -19,7 +19,7 @@ fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
         first_at: r.get(1)?,
         last_at: r.get(2)?,
         count: r.get(3)?,
-        look: Look {
+        check: Check {
             state: State::parse(r.get_ref(4)?.as_str()?),
             code: r.get(5)?,
             zone: r.get(6)?,
@@ -61,7 +61,7 @@ pub fn last_looks(conn: &Conn) -> Result<HashMap<Id<Domain>, (Ms, String)>> {
 }
 
 /// A result that was not seen before.
-pub fn insert(conn: &Conn, domain: Id<Domain>, look: &Look, at: Ms) -> Result<()> {
+pub fn insert(conn: &Conn, domain: Id<Domain>, check: &Check, at: Ms) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO ns_checks (domain_id, first_at, last_at, state, code, zone, ns, policy, say)
          VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -69,20 +69,20 @@ pub fn insert(conn: &Conn, domain: Id<Domain>, look: &Look, at: Ms) -> Result<()
     .execute(params![
         domain.get(),
         at,
-        look.state.name(),
-        look.code,
-        look.zone,
-        serde_json::json!(look.ns).to_string(),
-        look.policy,
-        look.evidence.join("\n"),
+        check.state.name(),
+        check.code,
+        check.zone,
+        serde_json::json!(check.ns).to_string(),
+        check.policy,
+        check.evidence.join("\n"),
     ])?;
     Ok(())
 }
 
 /// The same result again.
-pub fn again(conn: &Conn, id: i64, look: &Look, at: Ms) -> Result<()> {
+pub fn again(conn: &Conn, id: i64, check: &Check, at: Ms) -> Result<()> {
     conn.prepare_cached("UPDATE ns_checks SET last_at = ?2, count = count + 1, say = ?3 WHERE id = ?1")?
-        .execute(params![id, at, look.evidence.join("\n")])?;
+        .execute(params![id, at, check.evidence.join("\n")])?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What a person asks for: look now, at the name servers and at the addresses, and say whether all is as it must be.
 
-use super::look::{Look, State, look};
+use super::check::{Check, State, check};
 use super::policy::Policy;
 use super::{periodic, weigh};
 use crate::app::App;
@@ -8,8 +8,7 @@ use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::{self, Cancel};
-use crate::features::proxy::domains::preflight::{self, Report, Verdict};
-use crate::features::proxy::domains::{self, Domain};
+use crate::features::proxy::domains::{self, Domain, Report, Verdict};
 use crate::lang::{Lang, words};
 use crate::net::dns::Resolver;
 use crate::schedule::fan_out::both;
@@ -21,20 +20,20 @@ pub struct Verified {
     /// Its addresses, held against those of its servers.
     pub addresses: Report,
     /// Its name servers, held against its policy.
-    pub look: Look,
+    pub check: Check,
 }
 
 impl Verified {
     /// Is all as it must be?
     pub fn is_ok(&self) -> bool {
-        self.addresses.verdict() < Verdict::Bad && self.look.state == State::Ok
+        self.addresses.verdict() < Verdict::Bad && self.check.state == State::Ok
     }
 
     /// What is not, in sentences for the log and the API; empty when all is.
     pub fn reason(&self) -> String {
         let mut says = self.misled(Lang::En);
-        if self.look.state != State::Ok {
-            says.push(self.look.say());
+        if self.check.state != State::Ok {
+            says.push(self.check.say());
         }
         says.join(" ")
     }
@@ -43,14 +42,14 @@ impl Verified {
     pub fn says(&self, lang: Lang) -> Vec<String> {
         let mut says = self.misled(lang);
         let word = |id: &str, n: Option<i64>| words::word(lang, id, n).unwrap_or_default().to_string();
-        match self.look.state {
+        match self.check.state {
             State::Ok => {}
-            State::Error => says.push(word(&format!("ns.code.{}", self.look.code), None)),
+            State::Error => says.push(word(&format!("ns.code.{}", self.check.code), None)),
             State::Mismatch => {
-                let rule = Policy::parse(&self.look.policy);
-                let misfits = self.look.ns.iter().filter(|host| !rule.fits(host)).count();
+                let rule = Policy::parse(&self.check.policy);
+                let misfits = self.check.ns.iter().filter(|host| !rule.fits(host)).count();
                 let value = |out: &mut String, name: &str| {
-                    let n = if name == "n" { misfits } else { self.look.ns.len() };
+                    let n = if name == "n" { misfits } else { self.check.ns.len() };
                     out.push_str(&n.to_string());
                     true
                 };
@@ -70,7 +69,7 @@ impl Verified {
     /// The raw sentences.
     pub fn evidence(&self) -> impl Iterator<Item = &str> {
         let of_addresses = self.addresses.checks.iter().flat_map(|c| &c.evidence);
-        of_addresses.chain(&self.look.evidence).map(String::as_str)
+        of_addresses.chain(&self.check.evidence).map(String::as_str)
     }
 }
 
@@ -89,7 +88,7 @@ fn not_in_time() -> Error {
 fn verify_now(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified> {
     let domain = app.db.read(|conn| domains::get(conn, id))?;
     let cancel = Cancel::new();
-    let servers = preflight::name_servers(app)?;
+    let servers = domains::name_servers(app)?;
     let name = domain.fields.domain.ascii();
     let look_until = (clock::mono() + periodic::LOOK_MAX).min(until);
     let resolver = Resolver {
@@ -97,20 +96,20 @@ fn verify_now(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
         until: look_until,
         cancel: &cancel,
     };
-    let seen = || look(&resolver, name, &domain.fields.ns_policy);
+    let seen = || check(&resolver, name, &domain.fields.ns_policy);
     let (seen, addresses) = both("nswatch.verify", seen, || {
-        let expected = preflight::expected(app, &domain.fields.server_ids)?;
-        preflight::look_at_addresses(&servers, name, &expected, look_until, &cancel)
+        let expected = domains::expected_addresses(app, &domain.fields.server_ids)?;
+        domains::check_addresses(&servers, name, &expected, look_until, &cancel)
     });
-    let look = seen.ok_or_else(process::cancelled)?;
-    if look.state == State::Error && clock::mono() >= until {
+    let check = seen.ok_or_else(process::cancelled)?;
+    if check.state == State::Error && clock::mono() >= until {
         return Err(not_in_time());
     }
-    weigh(app, &resolver, &domain, &look)?;
+    weigh(app, &resolver, &domain, &check)?;
     Ok(Verified {
         addresses: addresses?,
         domain,
-        look,
+        check,
     })
 }
 

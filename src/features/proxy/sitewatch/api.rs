@@ -1,6 +1,6 @@
 //! How a domain answers, as JSON.
 
-use super::queries::{self, Look};
+use super::queries::{self, Placement};
 use super::watch;
 use crate::access::right::{Domains, Read, Run, may};
 use crate::app::App;
@@ -38,27 +38,27 @@ struct View<'a> {
     inside_at: Option<String>,
 }
 
-fn view(look: &Look) -> View<'_> {
+fn view(placement: &Placement) -> View<'_> {
     let at = |at: Option<Ms>| at.map(rfc3339);
     View {
-        server_id: look.server,
-        server: &look.server_name,
-        state: look.known.state.name(),
-        code: look.known.code.name(),
-        say: &look.say,
-        misses: look.known.misses,
-        since: at(look.known.since),
-        looked_at: at(look.looked_at),
-        inside: look.known.inside.map(|(inside, _)| inside.name()),
-        inside_say: &look.inside_say,
-        inside_at: at(look.known.inside.map(|(_, at)| at)),
+        server_id: placement.server,
+        server: &placement.server_name,
+        state: placement.known.state.name(),
+        code: placement.known.code.name(),
+        say: &placement.say,
+        misses: placement.known.misses,
+        since: at(placement.known.since),
+        looked_at: at(placement.looked_at),
+        inside: placement.known.inside.map(|(inside, _)| inside.name()),
+        inside_say: &placement.inside_say,
+        inside_at: at(placement.known.inside.map(|(_, at)| at)),
     }
 }
 
 /// All that is known of how a domain answers.
-pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Domain, Vec<Look>)> {
+pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Domain, Vec<Placement>)> {
     app.db
-        .read(|conn| Ok((domains::get(conn, id)?, queries::looks(conn, id)?)))
+        .read(|conn| Ok((domains::get(conn, id)?, queries::placements(conn, id)?)))
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -66,13 +66,13 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
-    let (domain, looks) = of(app, id)?;
+    let (domain, placements) = of(app, id)?;
     Reply::json(&serde_json::json!({
         "domain": domain.fields.domain.ascii(),
         "state": domain.answer_state,
         "say": domain.answer_say,
         "since": domain.answer_since.map(rfc3339),
-        "sites": looks.iter().map(view).collect::<Vec<_>>(),
+        "sites": placements.iter().map(view).collect::<Vec<_>>(),
     }))
 }
 
@@ -80,14 +80,14 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
 fn check(ctx: &Ctx) -> Result<Reply> {
     ctx.request.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
-    look(ctx.app, id)?;
+    probe(ctx.app, id)?;
     answer(ctx.app, id)
 }
 
 /// Looks now; refuses when there is nothing to look at.
-pub(super) fn look(app: &App, id: Id<id::Domain>) -> Result<()> {
+pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
     app.db.read(|conn| domains::get(conn, id))?;
-    if watch::look_now(app, id)? {
+    if watch::probe_now(app, id)? {
         return Ok(());
     }
     let say = "This domain is not deployed on any server yet. Deploy it first.";

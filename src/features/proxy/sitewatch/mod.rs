@@ -3,9 +3,9 @@
 //! together tell apart a web server that is down, a firewall, somebody else's answer and a back end that is gone.
 
 mod settings;
-mod judge;
+mod evaluate;
 mod queries;
-mod look;
+mod probe;
 mod watch;
 mod api;
 mod pages;
@@ -30,7 +30,7 @@ pub const FEATURE: Feature = Feature {
 
 /// The servers on which a domain does not answer as it should.
 pub fn dark_on(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Id<id::Server>>> {
-    let looks = queries::looks(conn, domain)?;
-    let bad = looks.iter().filter(|look| look.known.state.is_bad());
-    Ok(bad.map(|look| look.server).collect())
+    let placements = queries::placements(conn, domain)?;
+    let bad = placements.iter().filter(|placement| placement.known.state.is_bad());
+    Ok(bad.map(|placement| placement.server).collect())
 }

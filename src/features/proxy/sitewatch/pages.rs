@@ -1,8 +1,8 @@
 //! How a domain answers, hung on its page.
 
 use super::api;
-use super::judge::Code;
-use super::queries::Look;
+use super::evaluate::Code;
+use super::queries::Placement;
 use crate::access::right::{Domains, Run, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
@@ -43,50 +43,50 @@ struct Row {
     looked_at: Option<Ms>,
 }
 
-fn row(look: Look) -> Row {
-    let known = look.known;
+fn row(placement: Placement) -> Row {
+    let known = placement.known;
     Row {
-        server_id: look.server.get(),
-        server: look.server_name,
-        glyph: match look.looked_at {
+        server_id: placement.server.get(),
+        server: placement.server_name,
+        glyph: match placement.looked_at {
             None => "unlit",
             Some(_) if known.state.is_bad() => "dark",
             Some(_) if known.code == Code::Good => "lit",
             Some(_) => "flick",
         },
-        what: match (look.looked_at, known.code) {
+        what: match (placement.looked_at, known.code) {
             (None, _) => "waits",
             (_, Code::Unseen) if !known.state.is_bad() => "unseen",
             _ if known.misses > 0 && !known.state.is_bad() => "first",
             _ => known.state.name(),
         },
-        say: look.say,
+        say: placement.say,
         inside: if known.code.wants_inside() {
-            look.inside_say
+            placement.inside_say
         } else {
             String::new()
         },
         since: known.since,
-        looked_at: look.looked_at,
+        looked_at: placement.looked_at,
     }
 }
 
 /// `null` where nothing is deployed: there is nothing to ask.
 fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
-    let (_, looks) = api::of(ctx.app, Id::new(id))?;
-    if looks.is_empty() {
+    let (_, placements) = api::of(ctx.app, Id::new(id))?;
+    if placements.is_empty() {
         return Ok(serde_json::Value::Null);
     }
     let card = Card {
         id,
-        looked_at: looks.iter().filter_map(|look| look.looked_at).max(),
-        sites: looks.into_iter().map(row).collect(),
+        looked_at: placements.iter().filter_map(|placement| placement.looked_at).max(),
+        sites: placements.into_iter().map(row).collect(),
     };
     serde_json::to_value(card).map_err(Error::internal)
 }
 
 fn check(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
-    api::look(ctx.app, id)?;
+    api::probe(ctx.app, id)?;
     Ok(Reply::see_other(format!("/domains/{id}#answers")))
 }

@@ -1,12 +1,12 @@
 //! SQL of the watch over answers.
 
-use super::judge::{Code, Known, State};
+use super::evaluate::{Code, Known, State};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::Conn;
-use crate::features::proxy::domains::site;
-use crate::features::proxy::domains::sites::EDITED;
+use crate::features::proxy::domains;
+use crate::features::proxy::domains::EDITED;
 use crate::provision::site::{Inside, Proof};
 use rusqlite::{OptionalExtension, params};
 
@@ -54,7 +54,7 @@ pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
             generation: r.get(3)?,
             addresses,
             tls: text.contains("ssl_certificate"),
-            proof: if is_as_text { site::proof_in(text) } else { None },
+            proof: if is_as_text { domains::proof_in(text) } else { None },
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -72,7 +72,7 @@ pub fn fingerprint(conn: &Conn) -> Result<[i64; 4]> {
 
 /// What is known of a watched site.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Placement {
     /// On which server.
     pub server: Id<id::Server>,
     /// Its name.
@@ -90,7 +90,7 @@ pub struct Look {
 }
 
 /// All watched sites of a domain.
-pub fn looks(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Look>> {
+pub fn placements(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT x.server_id, s.name, x.generation, w.looked_at, coalesce(w.code, ''), coalesce(w.say, ''),
            coalesce(w.misses, 0), w.since, coalesce(w.state, 'unknown'), x.inside, x.inside_say, x.inside_at,
@@ -100,7 +100,7 @@ pub fn looks(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Look>> {
     ))?;
     let rows = statement.query_map([domain.get()], |r| {
         let inside = Inside::parse(r.get_ref(9)?.as_str()?);
-        Ok(Look {
+        Ok(Placement {
             server: Id::new(r.get(0)?),
             server_name: r.get(1)?,
             generation: r.get(2)?,
@@ -121,18 +121,18 @@ pub fn looks(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Look>> {
 }
 
 /// Keeps a look.
-pub fn put(conn: &Conn, domain: Id<id::Domain>, look: &Look) -> Result<()> {
-    let known = &look.known;
+pub fn put(conn: &Conn, domain: Id<id::Domain>, placement: &Placement) -> Result<()> {
+    let known = &placement.known;
     conn.prepare_cached(
         "INSERT OR REPLACE INTO sitewatch_looks (domain_id, server_id, looked_at, code, say, misses, since, state)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
         domain.get(),
-        look.server.get(),
-        look.looked_at,
+        placement.server.get(),
+        placement.looked_at,
         known.code.name(),
-        look.say,
+        placement.say,
         known.misses,
         known.since,
         known.state.name()

@@ -1,9 +1,9 @@
 //! The watch: a pool asks, what it sees is kept, and the domains are told what it comes to. Changes of state are events.
 //! Whoever does not answer is also asked on his server, by the next beat of the look for drift.
 
-use super::judge::{self, Code, State};
-use super::look::{self, Seen, Stop};
-use super::queries::{self, Look};
+use super::evaluate::{self, Code, State};
+use super::probe::{self, Seen, Stop};
+use super::queries::{self, Placement};
 use super::settings;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Ms, rfc3339};
@@ -16,7 +16,7 @@ use crate::events::outbox;
 use crate::features::fleet::metrics;
 use crate::features::fleet::servers::tasks::DEPLOY_PROXY;
 use crate::features::proxy::certificates;
-use crate::features::proxy::domains::{self, drift, sites, tasks};
+use crate::features::proxy::domains;
 use crate::schedule::fan_out::FanOut;
 use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
 use crate::schedule::service::Service;
@@ -31,7 +31,7 @@ pub const THREADS_MAX: usize = 16;
 /// Who holds a thread longer waits for his like: a front page that takes its time, a firewall.
 const SLOW: Duration = Duration::from_millis(1_500);
 /// A lost wake-up costs at most this; a changed setting takes as long.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const CHECK_AGAIN: Duration = Duration::from_secs(5);
 /// What is in doubt is looked at again within this: so a stopped web server is told in two minutes at most.
 const DOUBT_MAX: Duration = Duration::from_secs(30);
 /// Quick looks that are so much late say that the pool is stuck.
@@ -43,10 +43,10 @@ const WIDTH: usize = 8;
 /// looks that run end, and keeps what they saw.
 pub const SERVICES: &[Service] = &[Service {
     name: "sitewatch.look",
-    every: LOOK_AGAIN,
+    every: CHECK_AGAIN,
     prepare: |_| Ok(()),
     run: |run| {
-        let looking = Looking {
+        let looking = ProbeWork {
             app: run.app.clone(),
             fault: Mutex::default(),
         };
@@ -72,7 +72,7 @@ pub const SERVICES: &[Service] = &[Service {
 
 type Listed = (i64, [i64; 4]);
 
-fn refresh(app: &App, pool: &Pool<Looking>, listed: &mut Option<Listed>) -> Result<()> {
+fn refresh(app: &App, pool: &Pool<ProbeWork>, listed: &mut Option<Listed>) -> Result<()> {
     let now = app.db.read(|conn| {
         let every = settings::SITEWATCH_INTERVAL_S.number(conn)?;
         Ok((every, queries::fingerprint(conn)?))
@@ -103,19 +103,19 @@ fn hash(of: &impl Hash) -> i64 {
     hasher.finish() as i64
 }
 
-struct Looking {
+struct ProbeWork {
     app: Arc<App>,
     /// Why the last batch could not be kept.
     fault: Mutex<Option<Error>>,
 }
 
-impl Work for Looking {
+impl Work for ProbeWork {
     type Item = Stop;
     type Done = Vec<Seen>;
 
     fn run(&self, stop: &mut Stop) -> (Vec<Seen>, Next) {
         let begun = clock::mono();
-        let seen = look::look(stop);
+        let seen = probe::probe(stop);
         let next = Next {
             slow: begun.elapsed() >= SLOW,
             within: stop.is_in_doubt().then_some(DOUBT_MAX),
@@ -134,7 +134,7 @@ impl Work for Looking {
 
 /// Looks at all sites of one domain at once, for somebody who waits; whoever does not answer is asked on his server, too. Says
 /// whether there is any.
-pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
+pub fn probe_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
     let stops = Stop::of(&sites)?;
     let cancel = Cancel::new();
@@ -145,9 +145,9 @@ pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
         cancel: &cancel,
     };
     let seen = looks.run(&stops, |stop| {
-        let seen = look::look(&mut stop.clone());
+        let seen = probe::probe(&mut stop.clone());
         if seen.iter().any(|s| s.code.wants_inside()) {
-            drift::look(app, &[stop.server], &cancel)?;
+            domains::check_drift(app, &[stop.server], &cancel)?;
         }
         Ok(seen)
     });
@@ -172,40 +172,40 @@ fn keep(app: &App, seen: &[Seen]) -> Result<()> {
         let mut to_ask = BTreeSet::new();
         for (domain, seen) in &of_domains {
             let domain = Id::new(*domain);
-            if tasks::is_busy(tx, domain)? {
+            if domains::is_busy(tx, domain)? {
                 continue; // what is being worked on is looked at when that is done
             }
-            let before = queries::looks(tx, domain)?;
-            let bad = before.iter().filter(|look| look.known.state.is_bad()).count();
-            for look in before {
-                let of_text = |s: &&&Seen| s.server == look.server && s.generation == look.generation;
+            let before = queries::placements(tx, domain)?;
+            let bad = before.iter().filter(|probe| probe.known.state.is_bad()).count();
+            for probe in before {
+                let of_text = |s: &&&Seen| s.server == probe.server && s.generation == probe.generation;
                 let Some(seen) = seen.iter().find(of_text) else {
                     continue;
                 };
-                if queue::open(tx, ("server", look.server.get()), |kind| kind == DEPLOY_PROXY)?.is_some() {
+                if queue::open(tx, ("server", probe.server.get()), |kind| kind == DEPLOY_PROXY)?.is_some() {
                     continue;
                 }
                 let code = match seen.code {
                     code if is_offline && code.is_silence() => Code::Unseen,
                     code => code,
                 };
-                let known = look.known.after(code, now);
+                let known = probe.known.after(code, now);
                 if known.wants_inside(now) {
-                    to_ask.insert(look.server.get());
+                    to_ask.insert(probe.server.get());
                 }
-                let look = Look {
+                let probe = Placement {
                     looked_at: Some(now),
                     say: seen.say.clone(),
                     known,
-                    ..look
+                    ..probe
                 };
-                queries::put(tx, domain, &look)?;
+                queries::put(tx, domain, &probe)?;
             }
             tell(app, tx, domain, bad, now)?;
         }
         to_ask
             .into_iter()
-            .try_for_each(|server| sites::make_due(tx, Id::new(server)))
+            .try_for_each(|server| domains::make_due(tx, Id::new(server)))
     })
 }
 
@@ -214,14 +214,14 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, were: usize, now: Ms) -> Result<
     let Some(before) = queries::told(tx, id)? else {
         return Ok(());
     };
-    let looks = queries::looks(tx, id)?;
-    let states: Vec<State> = looks.iter().map(|look| look.known.state).collect();
-    let Some(state) = judge::whole(&states) else {
+    let placements = queries::placements(tx, id)?;
+    let states: Vec<State> = placements.iter().map(|probe| probe.known.state).collect();
+    let Some(state) = evaluate::whole(&states) else {
         return Ok(());
     };
-    let bad = || looks.iter().filter(|look| look.known.state.is_bad());
+    let bad = || placements.iter().filter(|probe| probe.known.state.is_bad());
     let say: Vec<String> = bad().flat_map(evidence).collect();
-    let since = bad().filter_map(|look| look.known.since).min();
+    let since = bad().filter_map(|probe| probe.known.since).min();
     if (before.state, &before.say, before.since) == (state, &say, since) {
         return Ok(());
     }
@@ -249,11 +249,11 @@ pub const DARK: &str = "domain.dark";
 const ANSWERS: &str = "domain.answers";
 
 /// The raw facts of one site.
-fn evidence(look: &Look) -> Vec<String> {
-    let line = |say: &str| format!("{}: {say}", look.server_name);
-    let mut out = vec![line(&look.say)];
-    if look.known.code.wants_inside() && look.known.inside.is_some_and(|(_, at)| Some(at) >= look.known.since) {
-        out.push(line(&look.inside_say));
+fn evidence(probe: &Placement) -> Vec<String> {
+    let line = |say: &str| format!("{}: {say}", probe.server_name);
+    let mut out = vec![line(&probe.say)];
+    if probe.known.code.wants_inside() && probe.known.inside.is_some_and(|(_, at)| Some(at) >= probe.known.since) {
+        out.push(line(&probe.inside_say));
     }
     out
 }

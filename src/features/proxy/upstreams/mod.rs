@@ -1,10 +1,10 @@
 //! Upstreams: where a proxy sends requests, one or several targets. A change reaches a server with the next deploy of the
 //! domains that use it; one that is used cannot be deleted.
 
-pub mod model;
+mod model;
 mod queries;
-pub mod api;
-pub mod pages;
+mod api;
+mod pages;
 
 use crate::access::Allowed;
 use crate::access::right::{Edit, Upstreams};
@@ -18,9 +18,9 @@ use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
-use model::{Fields, Valid};
+use model::Valid;
 
-pub use model::Target;
+pub use model::{Fields, Target, read};
 pub use queries::Filter;
 
 /// The feature's declaration.

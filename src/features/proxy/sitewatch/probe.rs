@@ -1,6 +1,6 @@
 //! One look at sites of a server: the text that only each site has, then its front page, over as few connections as can be.
 
-use super::judge::Code;
+use super::evaluate::Code;
 use super::queries::Site;
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -126,7 +126,7 @@ impl Stop {
 }
 
 /// Looks at them; it ends within [`LOOK_MAX`] and the time of one site.
-pub fn look(stop: &mut Stop) -> Vec<Seen> {
+pub fn probe(stop: &mut Stop) -> Vec<Seen> {
     let until = clock::mono() + LOOK_MAX;
     let mut open: Vec<usize> = (0..stop.sites.len()).collect();
     let mut seen: Vec<Option<(Code, String)>> = vec![None; stop.sites.len()];
@@ -137,7 +137,7 @@ pub fn look(stop: &mut Stop) -> Vec<Seen> {
             address: &stop.addresses[n],
             until,
         };
-        let mut known = round.look(&open);
+        let mut known = round.probe(&open);
         open.retain(|site| match known.remove(site) {
             // Whoever proves that he is the one meant has the last word.
             Some(found @ (Code::Good | Code::Backend, _)) => {
@@ -202,7 +202,7 @@ struct Round<'a> {
 type Known = std::collections::HashMap<usize, (Code, String)>;
 
 impl Round<'_> {
-    fn look(&self, open: &[usize]) -> Known {
+    fn probe(&self, open: &[usize]) -> Known {
         let mut known = Known::new();
         let mut shared: Option<Visit> = None;
         for (i, n) in open.iter().enumerate() {

@@ -6,7 +6,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
 use crate::features::fleet::servers::reach::Way;
-use crate::features::proxy::domains::plan::{self, ServerPlan, Wish};
+use crate::features::proxy::domains::plan::{self, DesiredState, ServerPlan};
 use crate::features::proxy::domains::tasks::{Choice, Renewal};
 use crate::features::proxy::domains::{self, preflight};
 use crate::http::reply::Reply;
@@ -69,8 +69,8 @@ fn server(s: &ServerPlan) -> ServerView<'_> {
 /// `POST /api/domains/{id}/plan`: looks at servers and name servers, changes nothing.
 pub fn plan(ctx: &Ctx) -> Result<Reply> {
     ctx.request.input()?.finish(&[])?;
-    let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
-    let plan = ctx.outbound(move |app| Ok(plan::make(app, &wish, &Cancel::new())))?;
+    let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
+    let plan = ctx.outbound(move |app| Ok(plan::make(app, &desired, &Cancel::new())))?;
     Reply::json(&PlanView {
         made_at: rfc3339(plan.made_at),
         ok: !plan.stops(),
@@ -111,20 +111,20 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
 pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
     let server = ctx.request.number("server_id", 0, 0..=i64::MAX)?;
     let live = ctx.request.number("live", 0, 0..=1)? == 1;
-    let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
-    let wanted = wish.sites.iter().filter(|(row, _)| row.wanted || live);
+    let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
+    let wanted = desired.sites.iter().filter(|(placement, _)| placement.wanted || live);
     let site = wanted
         .clone()
-        .find(|(row, _)| server == 0 || row.server.get() == server);
-    let Some((row, _)) = site else {
+        .find(|(placement, _)| server == 0 || placement.server.get() == server);
+    let Some((placement, _)) = site else {
         let say = "This domain is not on that server, or on none at all.";
         return Err(Error::new(Kind::NotFound, "no_site", say));
     };
     if !live {
-        return Ok(Reply::text(wish.render(row, row.nginx.as_ref())?.text));
+        return Ok(Reply::text(desired.render(placement, placement.nginx.as_ref())?.text));
     }
-    let way = Way::of(ctx.app, row.server)?;
-    let seen = plan::on_server(ctx.app, &way, &wish, row, &Cancel::new(), &mut |_| ())?;
+    let way = Way::of(ctx.app, placement.server)?;
+    let seen = plan::on_server(ctx.app, &way, &desired, placement, &Cancel::new(), &mut |_| ())?;
     match seen.found {
         Some(_) => Ok(Reply::text(seen.before)),
         None => {

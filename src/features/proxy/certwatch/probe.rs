@@ -1,6 +1,6 @@
 //! One look at the certificate that a server shows for a domain.
 
-use super::judge::{Seen, Shown};
+use super::evaluate::{Seen, Shown};
 use super::queries::Site;
 use crate::base::clock::{self, Duration, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
@@ -39,7 +39,7 @@ impl Trust {
 }
 
 /// Looks, and judges what was seen. `Err`: we could not look (our own machine's fault), so nothing is known.
-pub fn look(site: &Site, trust: Trust) -> Result<Seen> {
+pub fn probe(site: &Site, trust: Trust) -> Result<Seen> {
     let at = clock::now();
     let misses = site.before.as_ref().map_or(0, |before| before.misses) + 1;
     let (served, address) = match reach(site) {

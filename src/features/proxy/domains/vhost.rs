@@ -8,18 +8,18 @@
 //! rest of the body and its answer is another part of the same hash, so a back end that echoes what it was asked for
 //! proves nothing.
 
-use super::nginx::{Directive, block, line, parse, print};
 use crate::base::error::{Error, Result};
 use crate::base::host::Host;
+use crate::base::nginx::{Directive, block, line, parse, print};
 use crate::base::text::hex;
-use crate::features::proxy::upstreams::model::Target;
+use crate::features::proxy::upstreams::Target;
 use crate::provision::site::{Http2, Nginx, Proof, WEBROOT, target_file};
 use ring::digest::{SHA256, digest};
 use std::net::{IpAddr, SocketAddr};
 
 /// What a site is made of.
 #[derive(Debug, Clone)]
-pub struct Site<'a> {
+pub struct Vhost<'a> {
     /// The domain in A-labels, lower case.
     pub domain: &'a str,
     /// The domain's row.
@@ -29,7 +29,7 @@ pub struct Site<'a> {
     /// At least one.
     pub upstream: &'a [Target],
     /// None: port 80 alone, which is also the text for issuing the first certificate.
-    pub tls: Option<Tls<'a>>,
+    pub tls: Option<VhostTls<'a>>,
     /// Addresses of the domain's other servers, when an ACME server may ask any of them: a challenge that is not here is
     /// looked for there.
     pub peers: &'a [IpAddr],
@@ -39,7 +39,7 @@ pub struct Site<'a> {
 
 /// TLS on port 443, and port 80 sends everybody there.
 #[derive(Debug, Clone)]
-pub struct Tls<'a> {
+pub struct VhostTls<'a> {
     /// Strict-Transport-Security with this age; 0 tells browsers to forget it.
     pub hsts_max_age_s: Option<i64>,
     /// Absolute path of the chain, the leaf first.
@@ -68,7 +68,7 @@ pub fn pair_in(text: &str) -> Option<(String, String)> {
 
 /// A finished file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
+pub struct RenderedVhost {
     /// All of it, the marker first.
     pub text: String,
     /// SHA-256 of the body, hex.
@@ -107,7 +107,7 @@ const MARKER: &str = "# lamplighter domain=";
 const HSTS_MAX: i64 = 10 * 365 * 24 * 3600;
 
 /// The file. Errors: a value outside its grammar, which whoever calls this should have refused before (`internal`).
-pub fn render(site: &Site) -> Result<Rendered> {
+pub fn render(site: &Vhost) -> Result<RenderedVhost> {
     check(site)?;
     // The hash of everything but the proof names the proof.
     let bare = sha256(&print(&tree(site, None)));
@@ -128,7 +128,7 @@ pub fn render(site: &Site) -> Result<Rendered> {
         site.id, site.generation
     );
     let names = site.upstream.iter().filter(|target| is_followed(site, target));
-    Ok(Rendered {
+    Ok(RenderedVhost {
         text,
         hash,
         proof,
@@ -183,7 +183,7 @@ fn sha256(text: &str) -> String {
 }
 
 /// The grammars, once more: what passes here cannot mean anything else to nginx than itself.
-fn check(site: &Site) -> Result<()> {
+fn check(site: &Vhost) -> Result<()> {
     let path =
         |path: &str| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
     let name = |host: &str| Host::parse(host).is_ok_and(|parsed| parsed.as_str() == host);
@@ -214,7 +214,7 @@ pub const PEERS_MAX: usize = 32;
 /// Targets of one upstream. nginx has no limit; a longer list is a mistake of somebody's program.
 pub const TARGETS_MAX: usize = 64;
 
-fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
+fn tree(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
     let mut out = Vec::new();
     let place = match site.upstream {
         [only] if is_asked_for(site, only) => Place::Asked(address(only)),
@@ -307,7 +307,7 @@ fn tree(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
 }
 
 /// Asks the other servers for a challenge, once: what one of them asks is not asked on.
-fn elsewhere(site: &Site, name: &str) -> Vec<Directive> {
+fn elsewhere(site: &Vhost, name: &str) -> Vec<Directive> {
     let mut lines = open();
     lines.extend([
         block(["if", "($http_lamplighter_challenge)"], vec![line(["return", "404"])]),
@@ -338,12 +338,12 @@ enum Place {
     Asked(String),
 }
 
-fn is_asked_for(site: &Site, target: &Target) -> bool {
+fn is_asked_for(site: &Vhost, target: &Target) -> bool {
     Host::parse(&target.host).is_ok_and(|host| host.ip().is_none()) && !site.nginx.own_names.contains(&target.host)
 }
 
 /// nginx would resolve this name once, when it starts, and not start when it is gone: the server looks it up instead.
-fn is_followed(site: &Site, target: &Target) -> bool {
+fn is_followed(site: &Vhost, target: &Target) -> bool {
     let is_name = Host::parse(&target.host).is_ok_and(|host| host.ip().is_none());
     is_name && (!is_asked_for(site, target) || (site.upstream.len() > 1 && !site.nginx.resolve))
 }
@@ -360,7 +360,7 @@ fn address(target: &Target) -> String {
     }
 }
 
-fn listen(site: &Site, port: &str, more: &[&str]) -> Vec<Directive> {
+fn listen(site: &Vhost, port: &str, more: &[&str]) -> Vec<Directive> {
     let on = |place: String| line(["listen", &place].into_iter().chain(more.iter().copied()));
     let mut lines = vec![on(port.to_string())];
     lines.extend(site.nginx.ipv6.then(|| on(format!("[::]:{port}"))));
@@ -368,7 +368,7 @@ fn listen(site: &Site, port: &str, more: &[&str]) -> Vec<Directive> {
 }
 
 /// Name and version first, two lines; then the proof, when it is known.
-fn common(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
+fn common(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
     let mut lines = vec![line(["server_name", site.domain]), line(["server_tokens", "off"])];
     lines.extend(proof.map(|proof| {
         block(
@@ -385,7 +385,7 @@ fn common(site: &Site, proof: Option<&Proof>) -> Vec<Directive> {
 
 /// Everything else goes to the targets. Connections to them are not kept: the map behind `Connection` closes them unless
 /// they are upgraded.
-fn pass(place: &Place, tls: Option<&Tls>) -> Directive {
+fn pass(place: &Place, tls: Option<&VhostTls>) -> Directive {
     let mut lines = match place {
         Place::Known(place) => vec![line(["proxy_pass", &format!("http://{place}")])],
         Place::Asked(name) => vec![

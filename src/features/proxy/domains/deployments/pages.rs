@@ -7,9 +7,9 @@ use crate::base::diff::{Change, Diff};
 use crate::base::error::{Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::base::process::Cancel;
-use crate::features::proxy::domains::plan::{self, Fault, Level, Plan, ServerPlan, Step, Wish};
+use crate::features::proxy::domains::placements::State;
+use crate::features::proxy::domains::plan::{self, DesiredState, Fault, Level, Plan, ServerPlan, Step};
 use crate::features::proxy::domains::preflight::{self, Verdict};
-use crate::features::proxy::domains::sites::State;
 use crate::features::proxy::domains::tasks::{Choice, Renewal};
 use crate::features::proxy::domains::{self, Domain};
 use crate::http::page;
@@ -129,17 +129,17 @@ struct PlanPage<'a> {
 
 /// `GET /domains/{id}/plan`: looks at the servers, which takes a moment.
 pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
-    let wish = Wish::load(ctx.app, ctx.id(0, "domain")?)?;
-    let (wish, plan) = ctx.outbound(move |app| {
-        let plan = plan::make(app, &wish, &Cancel::new());
-        Ok((wish, plan))
+    let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
+    let (desired, plan) = ctx.outbound(move |app| {
+        let plan = plan::make(app, &desired, &Cancel::new());
+        Ok((desired, plan))
     })?;
     let diffs: Vec<Diff> = plan.servers.iter().map(ServerPlan::diff).collect();
     let faults = || plan.faults.iter().chain(plan.servers.iter().flat_map(|s| &s.faults));
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let content = PlanPage {
-        id: wish.domain.id.get(),
-        domain: wish.domain.name(),
+        id: desired.domain.id.get(),
+        domain: desired.domain.name(),
         made_at: plan.made_at,
         changes: plan.changes(),
         stops: faults().any(|f| f.level == Level::Stop),
@@ -207,24 +207,24 @@ pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
         [one] => return Ok(Reply::see_other(format!("/domains/{one}/plan"))),
         _ => {}
     }
-    let mut wishes = Vec::new();
+    let mut all_desired = Vec::new();
     for id in ids {
-        match Wish::load(ctx.app, id) {
-            Ok(wish) => wishes.push(wish),
+        match DesiredState::load(ctx.app, id) {
+            Ok(desired) => all_desired.push(desired),
             Err(e) if e.kind == Kind::NotFound => {} // deleted since the list was shown
             Err(e) => return Err(e),
         }
     }
     let until = clock::mono() + PLANS_LIMIT;
-    let (wishes, plans) = ctx.outbound(move |app| {
-        let plans = plan::make_all(app, &wishes, until, &Cancel::new());
-        Ok((wishes, plans))
+    let (all_desired, plans) = ctx.outbound(move |app| {
+        let plans = plan::make_all(app, &all_desired, until, &Cancel::new());
+        Ok((all_desired, plans))
     })?;
-    let names: Vec<String> = wishes.iter().map(|wish| wish.domain.name()).collect();
+    let names: Vec<String> = all_desired.iter().map(|desired| desired.domain.name()).collect();
     let mut servers: BTreeMap<(&str, i64), OnServer> = BTreeMap::new();
     let (mut ready, mut stopped) = (Vec::new(), Vec::new());
-    for ((wish, plan), name) in wishes.iter().zip(&plans).zip(&names) {
-        let id = wish.domain.id.get();
+    for ((desired, plan), name) in all_desired.iter().zip(&plans).zip(&names) {
+        let id = desired.domain.id.get();
         match plan.stops() {
             false => ready.push(id),
             true => stopped.push(Stopped {
@@ -337,15 +337,21 @@ struct DriftCard {
 
 /// Puts the card together; asks no server.
 pub fn card(ctx: &Ctx, domain: &Domain) -> Result<Card> {
-    let wish = Wish::load(ctx.app, domain.id)?;
-    let waiting = wish.sites.iter().filter(|(row, _)| wish.is_waiting(row));
-    let drifted = wish.sites.iter().filter(|(row, _)| row.state == State::Drifted);
+    let desired = DesiredState::load(ctx.app, domain.id)?;
+    let waiting = desired
+        .sites
+        .iter()
+        .filter(|(placement, _)| desired.is_waiting(placement));
+    let drifted = desired
+        .sites
+        .iter()
+        .filter(|(placement, _)| placement.state == State::Drifted);
     Ok(Card {
         waiting: waiting.map(|(_, server)| server.fields.name.clone()).collect(),
         drifts: drifted
-            .map(|(row, server)| {
-                let seen = row.seen.as_deref().unwrap_or_default();
-                let told = crate::base::diff::diff(&row.text, seen);
+            .map(|(placement, server)| {
+                let seen = placement.seen.as_deref().unwrap_or_default();
+                let told = crate::base::diff::diff(&placement.text, seen);
                 let owned = |l: DiffLine| DiffLine {
                     class: l.class,
                     old: l.old,
@@ -355,13 +361,17 @@ pub fn card(ctx: &Ctx, domain: &Domain) -> Result<Card> {
                 DriftCard {
                     server_id: server.id.get(),
                     server: server.fields.name.clone(),
-                    say: row.problem.as_ref().map_or(String::new(), |(_, say)| say.clone()),
-                    looked_at: row.looked_at,
-                    adoptable: !seen.is_empty() && seen != row.text,
+                    say: placement.problem.as_ref().map_or(String::new(), |(_, say)| say.clone()),
+                    looked_at: placement.looked_at,
+                    adoptable: !seen.is_empty() && seen != placement.text,
                     diff: lines(&told).into_iter().map(owned).collect(),
                 }
             })
             .collect(),
-        renewable: wish.is_acme() && wish.sites.iter().any(|(row, _)| row.wanted && !row.name.is_empty()),
+        renewable: desired.is_acme()
+            && desired
+                .sites
+                .iter()
+                .any(|(placement, _)| placement.wanted && !placement.name.is_empty()),
     })
 }

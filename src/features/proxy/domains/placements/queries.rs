@@ -1,6 +1,6 @@
 //! SQL of the sites.
 
-use super::{Failure, Key, Row, State};
+use super::{Failure, Key, Placement, State};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -8,44 +8,43 @@ use crate::db::Conn;
 use crate::provision::site::Nginx;
 use rusqlite::{OptionalExtension, params};
 
-const COLUMNS: &str = "domain_id, server_id, position, wanted, state, name, generation, text, adopted, seen, code, say,
+const COLUMNS: &str = "domain_id, server_id, wanted, state, name, generation, text, adopted, seen, code, say,
     deployed_at, looked_at, nginx";
 
-fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
-    let code: Option<String> = r.get(10)?;
-    Ok(Row {
+fn read(r: &rusqlite::Row) -> rusqlite::Result<Placement> {
+    let code: Option<String> = r.get(9)?;
+    Ok(Placement {
         domain: Id::new(r.get(0)?),
         server: Id::new(r.get(1)?),
-        position: r.get(2)?,
-        wanted: r.get(3)?,
-        state: State::parse(&r.get::<_, String>(4)?),
-        name: r.get(5)?,
-        generation: r.get(6)?,
-        text: r.get(7)?,
-        adopted: r.get(8)?,
-        seen: r.get(9)?,
+        wanted: r.get(2)?,
+        state: State::parse(&r.get::<_, String>(3)?),
+        name: r.get(4)?,
+        generation: r.get(5)?,
+        text: r.get(6)?,
+        adopted: r.get(7)?,
+        seen: r.get(8)?,
         problem: match code {
-            Some(code) => Some((code, r.get::<_, Option<String>>(11)?.unwrap_or_default())),
+            Some(code) => Some((code, r.get::<_, Option<String>>(10)?.unwrap_or_default())),
             None => None,
         },
-        deployed_at: r.get(12)?,
-        looked_at: r.get(13)?,
-        nginx: serde_json::from_str(&r.get::<_, String>(14)?).ok(),
+        deployed_at: r.get(11)?,
+        looked_at: r.get(12)?,
+        nginx: serde_json::from_str(&r.get::<_, String>(13)?).ok(),
     })
 }
 
-fn rows(conn: &Conn, which: &str, key: i64) -> Result<Vec<Row>> {
+fn rows(conn: &Conn, which: &str, key: i64) -> Result<Vec<Placement>> {
     let sql = format!("SELECT {COLUMNS} FROM domain_sites WHERE {which} ORDER BY position, server_id");
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map([key], read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Row>> {
+pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>> {
     rows(conn, "domain_id = ?1", domain.get())
 }
 
-pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Row>> {
+pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Placement>> {
     rows(conn, "name <> '' AND server_id = ?1", server.get())
 }
 
@@ -88,28 +87,28 @@ pub fn sweep(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
     Ok(())
 }
 
-pub fn live(conn: &Conn, row: &Row) -> Result<()> {
-    let nginx = row.nginx.as_ref().map(serde_json::to_string).transpose();
+pub fn mark_deployed(conn: &Conn, placement: &Placement) -> Result<()> {
+    let nginx = placement.nginx.as_ref().map(serde_json::to_string).transpose();
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'live', name = ?3, generation = ?4, text = ?5, adopted = ?6, seen = NULL,
          code = NULL, say = NULL, deployed_at = ?7, looked_at = ?7, nginx = ?8,
          since = CASE WHEN state = 'live' THEN coalesce(since, ?7) ELSE ?7 END WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![
-        row.domain.get(),
-        row.server.get(),
-        row.name,
-        row.generation,
-        row.text,
-        row.adopted,
-        row.deployed_at,
+        placement.domain.get(),
+        placement.server.get(),
+        placement.name,
+        placement.generation,
+        placement.text,
+        placement.adopted,
+        placement.deployed_at,
         nginx.map_err(Error::internal)?.unwrap_or_default(),
     ])?;
     Ok(())
 }
 
 /// One more failure is no new one: it has failed since the first.
-pub fn failed(conn: &Conn, key: Key, failure: &Failure, at: Ms) -> Result<()> {
+pub fn mark_failed(conn: &Conn, key: Key, failure: &Failure, at: Ms) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET since = CASE WHEN state = 'failed' THEN coalesce(since, ?7) ELSE ?7 END, state = 'failed',
            code = ?3, say = ?4, stands = ?5, issued = ?6
@@ -127,7 +126,7 @@ pub fn failed(conn: &Conn, key: Key, failure: &Failure, at: Ms) -> Result<()> {
     Ok(())
 }
 
-pub fn gone(conn: &Conn, key: Key) -> Result<()> {
+pub fn mark_removed(conn: &Conn, key: Key) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET state = 'none', since = NULL, name = '', text = '', adopted = 0, seen = NULL, code = NULL, say = NULL,
          deployed_at = NULL, looked_at = NULL, inside = '', inside_say = '', inside_at = NULL WHERE domain_id = ?1 AND server_id = ?2",
@@ -136,19 +135,19 @@ pub fn gone(conn: &Conn, key: Key) -> Result<()> {
     Ok(())
 }
 
-pub fn looked(conn: &Conn, row: &Row) -> Result<()> {
-    let problem = row.problem.as_ref();
+pub fn mark_checked(conn: &Conn, placement: &Placement) -> Result<()> {
+    let problem = placement.problem.as_ref();
     conn.prepare_cached(
         "UPDATE domain_sites SET since = CASE WHEN state = ?3 THEN since ELSE ?5 END, state = ?3, seen = ?4, looked_at = ?5,
            code = ?6, say = ?7
          WHERE domain_id = ?1 AND server_id = ?2",
     )?
     .execute(params![
-        row.domain.get(),
-        row.server.get(),
-        row.state.name(),
-        row.seen,
-        row.looked_at,
+        placement.domain.get(),
+        placement.server.get(),
+        placement.state.name(),
+        placement.seen,
+        placement.looked_at,
         problem.map(|p| &p.0),
         problem.map(|p| &p.1),
     ])?;
@@ -156,18 +155,18 @@ pub fn looked(conn: &Conn, row: &Row) -> Result<()> {
 }
 
 /// Unless another text has been put there meanwhile.
-pub fn inside(conn: &Conn, row: &Row, (inside, say): (&str, &str), at: Ms) -> Result<()> {
+pub fn inside(conn: &Conn, placement: &Placement, (inside, say): (&str, &str), at: Ms) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET inside = ?3, inside_say = ?4, inside_at = ?5
          WHERE domain_id = ?1 AND server_id = ?2 AND generation = ?6",
     )?
     .execute(params![
-        row.domain.get(),
-        row.server.get(),
+        placement.domain.get(),
+        placement.server.get(),
         inside,
         say,
         at,
-        row.generation
+        placement.generation
     ])?;
     Ok(())
 }
@@ -178,7 +177,7 @@ pub fn make_due(conn: &Conn, server: Id<id::Server>) -> Result<()> {
     Ok(())
 }
 
-pub fn tried(conn: &Conn, server: Id<id::Server>, at: Ms) -> Result<()> {
+pub fn mark_attempted(conn: &Conn, server: Id<id::Server>, at: Ms) -> Result<()> {
     conn.prepare_cached("UPDATE domain_sites SET looked_at = ?2 WHERE server_id = ?1 AND name <> ''")?
         .execute(params![server.get(), at])?;
     Ok(())

@@ -12,7 +12,7 @@ use crate::base::id::{self, Id};
 use crate::db::Tx;
 use crate::events::outbox;
 use crate::features::proxy::domains;
-use crate::features::proxy::domains::sites::{self, State};
+use crate::features::proxy::domains::placements::{self, State};
 
 /// Accepts a site's file as the last look found it: from now on it is as it should be, until the next deploy, which
 /// asks before it overwrites it.
@@ -24,10 +24,10 @@ pub fn accept(
     by: Allowed<Deploy, Domains>,
 ) -> Result<()> {
     let domain = domains::get(tx, id)?;
-    let row = &sites::at(tx, id, server)?;
+    let placement = &placements::at(tx, id, server)?;
     let conflict = |code, say| Err(Error::new(Kind::Conflict, code, say));
-    let seen = match (&row.seen, row.state) {
-        (Some(seen), State::Drifted) if !seen.is_empty() && *seen != row.text => seen,
+    let seen = match (&placement.seen, placement.state) {
+        (Some(seen), State::Drifted) if !seen.is_empty() && *seen != placement.text => seen,
         (Some(_), State::Drifted) => {
             return conflict(
                 "nothing_to_adopt",
@@ -36,7 +36,7 @@ pub fn accept(
         }
         _ => return conflict("not_drifted", "The file on that server is as it should be."),
     };
-    sites::adopt(tx, row, seen)?;
+    placements::adopt(tx, placement, seen)?;
     let name = domain.name();
     let data = serde_json::json!({ "name": name, "server_id": server });
     audit::append(
@@ -47,7 +47,7 @@ pub fn accept(
         &format!("domain {id} {name}"),
         &data,
     )?;
-    match sites::drifted(tx, id)? {
+    match placements::drifted(tx, id)? {
         true => Ok(()),
         false => outbox::emit(tx, &app.wakes.events, "domain.healed", ("domain", id.get()), &data),
     }

@@ -1,7 +1,7 @@
 //! What looks at certificates come to: a site's state, its domain's state, and when to look again. Pure.
 
 use crate::base::clock::{HOUR, MINUTE, Ms};
-use crate::features::proxy::certificates::life::{self, Stage};
+use crate::features::proxy::certificates::{self, Stage};
 
 /// What is known of the certificate that a server shows for a domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Seen {
     /// When the stage of its life began that it is in; none: it is young, or none was seen.
     pub fn since(&self, now: Ms) -> Option<Ms> {
         let (from, to) = self.shown.as_ref()?.life();
-        life::since(from, to, now)
+        certificates::since(from, to, now)
     }
 
     /// Is its time over?
@@ -98,7 +98,7 @@ pub fn state(seen: &Seen, now: Ms) -> Option<State> {
         .shown
         .as_ref()
         .map(Shown::life)
-        .map(|(from, to)| life::stage(from, to, now));
+        .map(|(from, to)| certificates::stage(from, to, now));
     match (seen.code.as_str(), stage) {
         // Time is no accident, and nobody has to look twice at a clock.
         (_, Some(Stage::Over)) | ("expired", _) => Some(State::Bad),

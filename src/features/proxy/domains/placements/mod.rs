@@ -49,13 +49,11 @@ pub struct Failure<'a> {
 
 /// One row.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct Placement {
     /// Which domain.
     pub domain: Id<id::Domain>,
     /// On which server.
     pub server: Id<id::Server>,
-    /// The first wanted one is tried first.
-    pub position: i64,
     /// False: to be taken off.
     pub wanted: bool,
     /// How it stands.
@@ -82,7 +80,7 @@ pub struct Row {
 
 type Key = (Id<id::Domain>, Id<id::Server>);
 
-impl Row {
+impl Placement {
     fn key(&self) -> Key {
         (self.domain, self.server)
     }
@@ -95,24 +93,26 @@ impl Row {
 }
 
 /// All sites of a domain, the canary first; those that are to be taken off too.
-pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Row>> {
+pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>> {
     queries::of(conn, domain)
 }
 
 /// The site on this server, or a field error.
-pub fn at(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>) -> Result<Row> {
+pub fn at(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>) -> Result<Placement> {
     let rows = of(conn, domain)?;
-    rows.into_iter().find(|row| row.server == server).ok_or_else(|| {
-        Error::invalid(vec![Field {
-            field: "server_id",
-            code: "no_site",
-            message: "This domain is not on that server.".into(),
-        }])
-    })
+    rows.into_iter()
+        .find(|placement| placement.server == server)
+        .ok_or_else(|| {
+            Error::invalid(vec![Field {
+                field: "server_id",
+                code: "no_site",
+                message: "This domain is not on that server.".into(),
+            }])
+        })
 }
 
 /// What is on a server.
-pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Row>> {
+pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Placement>> {
     queries::on(conn, server)
 }
 
@@ -133,7 +133,9 @@ pub fn deployed(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
 
 /// Has anybody changed a file of this domain on any server?
 pub fn drifted(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
-    Ok(of(conn, domain)?.iter().any(|row| row.state == State::Drifted))
+    Ok(of(conn, domain)?
+        .iter()
+        .any(|placement| placement.state == State::Drifted))
 }
 
 /// From now on the domain is wanted on these servers, in this order. Where it still is on another, it is to be taken off.
@@ -158,30 +160,30 @@ pub struct Put<'a> {
 }
 
 /// This is there now and was proved.
-pub fn live(tx: &Tx, row: &Row, put: &Put, at: Ms) -> Result<()> {
-    queries::live(
+pub fn mark_deployed(tx: &Tx, placement: &Placement, put: &Put, at: Ms) -> Result<()> {
+    queries::mark_deployed(
         tx,
-        &Row {
+        &Placement {
             name: put.name.into(),
             generation: put.generation,
             text: put.text.into(),
             nginx: Some(put.nginx.clone()),
             adopted: false,
             deployed_at: Some(at),
-            ..row.clone()
+            ..placement.clone()
         },
     )
 }
 
 /// A deploy or a removal failed there.
-pub fn failed(tx: &Tx, row: &Row, failure: &Failure, at: Ms) -> Result<()> {
-    queries::failed(tx, row.key(), failure, at)
+pub fn mark_failed(tx: &Tx, placement: &Placement, failure: &Failure, at: Ms) -> Result<()> {
+    queries::mark_failed(tx, placement.key(), failure, at)
 }
 
 /// It was taken off. The row goes too, unless the domain is wanted there.
-pub fn gone(tx: &Tx, row: &Row) -> Result<()> {
-    queries::gone(tx, row.key())?;
-    queries::sweep(tx, row.domain)
+pub fn mark_removed(tx: &Tx, placement: &Placement) -> Result<()> {
+    queries::mark_removed(tx, placement.key())?;
+    queries::sweep(tx, placement.domain)
 }
 
 /// The code of a [`Drift`] where the text is another.
@@ -198,8 +200,8 @@ pub struct Drift {
 }
 
 /// A look has found it as it should be (`None`), or not. Gives the state before and after.
-pub fn looked(tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<(State, State)> {
-    let mut now = row.clone();
+pub fn mark_checked(tx: &Tx, placement: &Placement, drift: Option<&Drift>, at: Ms) -> Result<(State, State)> {
+    let mut now = placement.clone();
     now.looked_at = Some(at);
     match drift {
         Some(drift) => {
@@ -207,20 +209,20 @@ pub fn looked(tx: &Tx, row: &Row, drift: Option<&Drift>, at: Ms) -> Result<(Stat
             now.seen = Some(drift.seen.clone());
             now.problem = Some((drift.code.into(), drift.say.clone()));
         }
-        None if row.state == State::Drifted => {
+        None if placement.state == State::Drifted => {
             now.state = State::Live;
             now.seen = None;
             now.problem = None;
         }
         None => {}
     }
-    queries::looked(tx, &now)?;
-    Ok((row.state, now.state))
+    queries::mark_checked(tx, &now)?;
+    Ok((placement.state, now.state))
 }
 
 /// How it answers when it is asked on its own server, and one sentence about that.
-pub fn inside(tx: &Tx, row: &Row, inside: &(Inside, String), at: Ms) -> Result<()> {
-    queries::inside(tx, row, (inside.0.name(), &inside.1), at)
+pub fn inside(tx: &Tx, placement: &Placement, inside: &(Inside, String), at: Ms) -> Result<()> {
+    queries::inside(tx, placement, (inside.0.name(), &inside.1), at)
 }
 
 /// The next beat looks at what lies on this server.
@@ -229,18 +231,18 @@ pub fn make_due(tx: &Tx, server: Id<id::Server>) -> Result<()> {
 }
 
 /// A look at this server was tried in vain: it is not its turn again at once.
-pub fn tried(tx: &Tx, server: Id<id::Server>, at: Ms) -> Result<()> {
-    queries::tried(tx, server, at)
+pub fn mark_attempted(tx: &Tx, server: Id<id::Server>, at: Ms) -> Result<()> {
+    queries::mark_attempted(tx, server, at)
 }
 
 /// A person accepts the file as it was found: from now on that is how it should be there.
-pub fn adopt(tx: &Tx, row: &Row, text: &str) -> Result<()> {
-    queries::live(
+pub fn adopt(tx: &Tx, placement: &Placement, text: &str) -> Result<()> {
+    queries::mark_deployed(
         tx,
-        &Row {
+        &Placement {
             text: text.into(),
             adopted: true,
-            ..row.clone()
+            ..placement.clone()
         },
     )
 }

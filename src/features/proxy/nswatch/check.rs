@@ -39,7 +39,7 @@ impl State {
 
 /// The result of a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct Check {
     /// What it comes to.
     pub state: State,
     /// `ok`, `mismatch`, or why there is no answer ([`Fault::code`]).
@@ -54,9 +54,9 @@ pub struct Look {
     pub evidence: Vec<String>,
 }
 
-impl Look {
+impl Check {
     /// Is it the same news? (The sentences may differ: another of our servers may have been the one that failed.)
-    pub fn is_as(&self, other: &Look) -> bool {
+    pub fn is_as(&self, other: &Check) -> bool {
         (self.state, &self.code, &self.zone, &self.ns, &self.policy)
             == (other.state, &other.code, &other.zone, &other.ns, &other.policy)
     }
@@ -94,8 +94,8 @@ pub fn silent_resolvers(servers: &[SocketAddr], cancel: &Cancel) -> Option<Vec<S
 }
 
 /// Asks for the name servers of `name` (A-labels) and holds them against `policy`. `None` when it was cancelled.
-pub fn look(resolver: &Resolver, name: &str, policy: &str) -> Option<Look> {
-    let blank = Look {
+pub fn check(resolver: &Resolver, name: &str, policy: &str) -> Option<Check> {
+    let blank = Check {
         state: State::Error,
         code: String::new(),
         zone: String::new(),
@@ -107,7 +107,7 @@ pub fn look(resolver: &Resolver, name: &str, policy: &str) -> Option<Look> {
         Ok(found) => found,
         Err(failure) if failure.fault == Fault::Cancelled => return None,
         Err(failure) => {
-            return Some(Look {
+            return Some(Check {
                 code: failure.fault.code().into(),
                 evidence: failure.evidence,
                 ..blank
@@ -129,7 +129,7 @@ pub fn look(resolver: &Resolver, name: &str, policy: &str) -> Option<Look> {
         evidence.push(format!("Not “{}”: {}.", policy.trim(), misfits.join(", ")));
     }
     let state = if misfits.is_empty() { State::Ok } else { State::Mismatch };
-    Some(Look {
+    Some(Check {
         state,
         code: state.name().into(),
         zone: found.zone,
