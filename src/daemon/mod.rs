@@ -43,7 +43,6 @@ pub const FEATURES: &[&Feature] = &[
 /// Runs one command line of the program that these features make. Returns the exit code; what goes wrong is told on
 /// stderr.
 pub fn main(features: &'static [&'static Feature], args: impl IntoIterator<Item = OsString>) -> u8 {
-    words::join(features.iter().map(|feature| feature.words));
     let result: Result<u8> = match cli::parse(&Arc::new(registry(features)), args) {
         Ok(Parsed::Print(text)) => {
             cli::print(&text);
@@ -58,8 +57,9 @@ pub fn main(features: &'static [&'static Feature], args: impl IntoIterator<Item 
     })
 }
 
-/// What these features declare, by type.
+/// What these features declare, by type. Their words are joined to the catalogue.
 pub fn registry(features: &'static [&'static Feature]) -> Registry {
+    words::join(features.iter().map(|feature| feature.words));
     let all = || features.iter().copied();
     Registry::default()
         .with(all())

@@ -310,6 +310,7 @@ fn a_preflight_wants_every_address_to_be_a_servers() {
     let until = Instant::now() + Duration::from_secs(20);
     let ip = |text: &Value| text.as_str().unwrap().parse::<IpAddr>().unwrap();
     let book: Value = serde_json::from_slice(&fake::data("dns/cases.json")).unwrap();
+    lamplighter::daemon::registry(lamplighter::daemon::FEATURES); // the words of the reports
     for (n, case) in book["a_checks"].as_array().unwrap().iter().enumerate() {
         let name = format!("a{n}.example");
         server.set(&format!("{name}."), json!({ "A": case["answers"] }));
