@@ -1,6 +1,6 @@
 //! What the whole daemon costs: start, memory, pages and API on one kept-alive connection. Prints figures, judges nothing.
 //! `cargo bench --bench house`; `-- requests` leaves out the minutes of polling, `-- load` shows what load leaves behind, `-- sites`
-//! has 500 domains on 25 servers asked whether they answer (as root, for port 80).
+//! has 500 domains on 25 servers asked whether they answer (as root, for port 80), `-- soak MINUTES` looks whether anything grows.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -42,6 +42,10 @@ fn main() {
     common::eventually("all lamps lit", || lit(&admin, 200));
     if std::env::args().any(|arg| arg == "load") {
         return load(&house, &admin);
+    }
+    let mut args = std::env::args().skip_while(|arg| arg != "soak").skip(1);
+    if let Some(minutes) = args.next() {
+        return soak(&house, &admin, minutes.parse().expect("soak takes minutes"));
     }
     let page = browser(&house);
     for (who, client, path) in [
@@ -290,6 +294,61 @@ fn load(house: &House, admin: &Client) {
             println!("  {after} s later  {}", memory(house));
         }
     }
+}
+
+/// A busy day in short: polls every 5 s, two readers of pages, a program, streams that come and go, changes. A line each
+/// minute: what grows without end is seen.
+fn soak(house: &House, admin: &Client, minutes: u64) {
+    for n in 1..=200 {
+        admin.patch(&format!("/api/servers/{n}"), &json!({ "poll_interval_s": 5 })).is(200);
+    }
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    let asked = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for reader in [browser(house), browser(house), house.admin()] {
+            let asked = &asked;
+            scope.spawn(move || {
+                for n in (1..=200).cycle().take_while(|_| Instant::now() < until) {
+                    for path in ["/", "/servers", &format!("/servers/{n}"), "/api/servers?limit=50", "/alerts"] {
+                        let status = reader.get(path).status;
+                        assert!([200, 303].contains(&status), "{path}: {status}"); // a program is not led to pages
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                }
+            });
+        }
+        let changer = house.admin();
+        scope.spawn(move || {
+            let tags = ["web", "db", "lab"];
+            for n in (1..=200).cycle().take_while(|_| Instant::now() < until) {
+                let mut stream = changer.stream("/api/live?of=/api/servers%3Flimit=200", None);
+                drop(stream.next(Duration::from_secs(10)));
+                changer.patch(&format!("/api/servers/{n}"), &json!({ "tags": [tags[n % 3]] })).is(200);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        for minute in 0..=minutes {
+            let files = fs::read_dir(format!("/proc/{}/fd", house.daemons[0].pid())).unwrap().count();
+            println!(
+                "minute {minute:>4}: {} requests, {:.1} s CPU, {}, {files} files open, databases {:.1} MB",
+                asked.load(Ordering::Relaxed),
+                cpu_ms(house) / 1e3,
+                memory(house),
+                databases(house)
+            );
+            if minute < minutes {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        }
+    });
+}
+
+/// All files of the databases, in MB.
+fn databases(house: &House) -> f64 {
+    let files = fs::read_dir(house.folder.path()).unwrap().flatten();
+    let sizes = files.filter(|f| f.file_name().to_string_lossy().contains(".db")).filter_map(|f| f.metadata().ok());
+    sizes.map(|m| m.len()).sum::<u64>() as f64 / 1e6
 }
 
 fn memory(house: &House) -> String {

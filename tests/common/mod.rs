@@ -10,12 +10,14 @@
 
 pub mod browser;
 pub mod client;
+pub mod dice;
 pub mod door;
 pub mod inputs;
 pub mod lab;
 
 pub use browser::{Browser, Page};
 pub use client::{Answer, Client, Event, Sse, Who};
+pub use dice::{Dice, rounds};
 pub use door::{Door, Manner};
 
 use lamplighter::audit;

@@ -40,18 +40,6 @@ fn der(name: &str) -> Vec<u8> {
     ders(&text(&[name])).remove(0)
 }
 
-/// Numbers that look random and are the same in every run (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below
-    }
-}
-
 // ---- reading ---------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -147,14 +135,14 @@ fn who_signed_whom_is_proved_by_the_signature_and_not_by_the_name() {
 #[test]
 fn no_damage_makes_the_reader_fall_or_hang() {
     let began = Instant::now();
-    let mut dice = Dice(20_261_121);
+    let mut dice = Dice::new(20_261_121);
     let (mut read, mut refused) = (0, 0);
     for name in ["ec", "rsa", "ca", "root", "words", "ed25519", "p521", "mail", "self"] {
         let whole = der(name);
         for cut in 0..whole.len() {
             assert!(Certificate::parse(&whole[..cut]).is_none(), "{name} cut at {cut}");
         }
-        for _ in 0..20_000 {
+        for _ in 0..rounds(20_000) {
             let mut bytes = whole.clone();
             for _ in 0..=dice.roll(3) {
                 let at = dice.roll(bytes.len());
@@ -187,12 +175,12 @@ fn no_damage_makes_the_reader_fall_or_hang() {
 
 #[test]
 fn no_paste_makes_the_judge_fall_and_nothing_damaged_passes() {
-    let mut dice = Dice(7);
+    let mut dice = Dice::new(7);
     let (chain, key) = (text(&["ec", "ca", "root"]), text(&["ec.key"]));
     let now = clock::now();
     let good = certificates::check_pair(&chain, &Secret::new(key.clone()), now).unwrap();
     let mut passed = 0;
-    for round in 0..3_000 {
+    for round in 0..rounds(3_000) {
         let (mut chain, mut key) = (chain.clone().into_bytes(), key.clone().into_bytes());
         let target = if round % 3 == 0 { &mut key } else { &mut chain };
         for _ in 0..=dice.roll(2) {

@@ -1,6 +1,7 @@
 //! The edge from outside: a real edge on a loopback port, a real `tiny_http` behind it, and clients of every kind, most
 //! of them bad. Behind every story the house checks itself: nothing open, nothing held, nobody inside.
 
+use crate::common::{Dice, rounds};
 use crate::guest;
 
 use guest::Guest;
@@ -996,8 +997,8 @@ fn ten_thousand_mutations_leave_no_trace() {
             for seed in 1..=4 {
                 let house = &house;
                 scope.spawn(move || {
-                    let mut dice = Dice(seed);
-                    for _ in 0..2500 {
+                    let mut dice = Dice::new(seed);
+                    for _ in 0..rounds(2_500) {
                         let request = mutant(&mut dice);
                         let said = house.shout(&request);
                         for status in said.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)) {
@@ -1019,18 +1020,6 @@ fn ten_thousand_mutations_leave_no_trace() {
         let stats = house.edge.stats();
         assert!(stats.refused.len() >= 8, "the mutants are of many kinds: {stats:?}");
     });
-}
-
-/// A small repeatable random source (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
 }
 
 fn mutant(dice: &mut Dice) -> Vec<u8> {

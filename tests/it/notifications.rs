@@ -2315,18 +2315,12 @@ fn settings_of_an_endpoint_are_checked_and_its_secrets_only_go_in() {
 
 // ---- any text at all -----------------------------------------------------------------------------------------------------
 
-/// The same numbers on every run (SplitMix64).
-struct Dice(u64);
+/// What a markup or a length might break at.
+trait Text {
+    fn text(&mut self, length_max: usize) -> String;
+}
 
-impl Dice {
-    fn roll(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-
+impl Text for Dice {
     fn text(&mut self, length_max: usize) -> String {
         const PIECES: [&str; 28] = [
             "a",
@@ -2365,9 +2359,9 @@ impl Dice {
 
 #[test]
 fn no_text_breaks_the_markup_or_the_length() {
-    let mut dice = Dice(1);
+    let mut dice = Dice::new(1);
     let mut cut = 0;
-    for round in 0..3_000 {
+    for round in 0..rounds(3_000) {
         let long = if round % 10 == 0 { 4_000 } else { 60 };
         let message = Message {
             mark: "🔴",

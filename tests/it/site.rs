@@ -1,5 +1,6 @@
 //! A domain as an nginx file, without a server: what comes out, read back as nginx reads it, whatever goes in.
 
+use crate::common::{Dice, rounds};
 use lamplighter::base::nginx::{self, Directive, block, line};
 use lamplighter::features::proxy::domains::{self, RenderedVhost, Vhost, VhostTls, render_vhost};
 use lamplighter::features::proxy::upstreams::Target;
@@ -469,22 +470,13 @@ fn words_are_cut_as_nginx_cuts_them() {
 
 // --- fuzz -----------------------------------------------------------------------------------------------------------
 
-/// xorshift64*: the same inputs in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % below
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.roll(from.len())]
-    }
-
+/// What nginx, a shell or a URL might misread.
+trait Bend {
     /// A good value, bent in up to three places by pieces that mean something to nginx, a shell or a URL.
+    fn bend(&mut self, good: &str) -> String;
+}
+
+impl Bend for Dice {
     fn bend(&mut self, good: &str) -> String {
         const PIECES: &[&str] = &[
             ";",
@@ -549,9 +541,9 @@ impl Dice {
 
 #[test]
 fn whatever_comes_in_is_refused_or_means_exactly_itself() {
-    let mut dice = Dice(0x5eed_0001);
+    let mut dice = Dice::new(0x5eed_0001);
     let (mut taken, mut refused) = (0, 0);
-    for _ in 0..50_000 {
+    for _ in 0..rounds(50_000) {
         let good = dice.pick(&["app.example.com", "xn--e1afmkfd.xn--p1ai", "a.b.c.d.example.org"]);
         let domain = dice.bend(good);
         let mut upstream = Vec::new();
@@ -611,7 +603,7 @@ fn whatever_comes_in_is_refused_or_means_exactly_itself() {
 
 #[test]
 fn no_text_confuses_the_reader_and_what_it_reads_it_can_write() {
-    let mut dice = Dice(0x5eed_0002);
+    let mut dice = Dice::new(0x5eed_0002);
     let texts: Vec<String> = ["http.conf", "http-several.conf", "tls-hsts.conf"]
         .iter()
         .map(|name| {
@@ -624,7 +616,7 @@ fn no_text_confuses_the_reader_and_what_it_reads_it_can_write() {
         })
         .collect();
     let mut read = 0;
-    for _ in 0..50_000 {
+    for _ in 0..rounds(50_000) {
         let whole = &texts[dice.roll(texts.len())];
         let from = whole.floor_char_boundary(dice.roll(whole.len()));
         let piece = &whole[from..whole.floor_char_boundary((from + dice.roll(400)).min(whole.len()))];
@@ -639,8 +631,8 @@ fn no_text_confuses_the_reader_and_what_it_reads_it_can_write() {
 
 #[test]
 fn any_word_is_written_so_that_it_is_read_again() {
-    let mut dice = Dice(0x5eed_0003);
-    for _ in 0..20_000 {
+    let mut dice = Dice::new(0x5eed_0003);
+    for _ in 0..rounds(20_000) {
         let words: Vec<String> = (0..=dice.roll(3)).map(|_| dice.bend("a b")).collect();
         let tree = vec![block(words.clone(), vec![line(words)])];
         assert_eq!(nginx::parse(&nginx::print(&tree)).as_ref(), Ok(&tree));

@@ -634,14 +634,6 @@ fn two_servers_serve_five_domains_and_whatever_breaks_is_told_and_put_back() {
     hosts.0.iter().for_each(|host| tidy(host));
 }
 
-/// Rounds for each step. A nightly run may want more: LAMPLIGHTER_ROUNDS=20.
-fn rounds() -> usize {
-    std::env::var("LAMPLIGHTER_ROUNDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(2)
-}
-
 /// Asks for the site all the time. Every answer must be one of the back ends'.
 struct Visitor {
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -693,7 +685,7 @@ fn a_daemon_that_is_killed_at_any_step_leaves_the_old_site_or_the_new_one() {
     let mut port = 9000;
     let mut cut_short = 0;
     for step in &all {
-        for _ in 0..rounds() {
+        for _ in 0..rounds(2) {
             port = 9000 + (port + 1) % 2;
             change(
                 &house,
