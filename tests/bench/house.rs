@@ -300,7 +300,9 @@ fn load(house: &House, admin: &Client) {
 /// minute: what grows without end is seen.
 fn soak(house: &House, admin: &Client, minutes: u64) {
     for n in 1..=200 {
-        admin.patch(&format!("/api/servers/{n}"), &json!({ "poll_interval_s": 5 })).is(200);
+        admin
+            .patch(&format!("/api/servers/{n}"), &json!({ "poll_interval_s": 5 }))
+            .is(200);
     }
     let until = Instant::now() + Duration::from_secs(60 * minutes);
     let asked = AtomicUsize::new(0);
@@ -309,7 +311,13 @@ fn soak(house: &House, admin: &Client, minutes: u64) {
             let asked = &asked;
             scope.spawn(move || {
                 for n in (1..=200).cycle().take_while(|_| Instant::now() < until) {
-                    for path in ["/", "/servers", &format!("/servers/{n}"), "/api/servers?limit=50", "/alerts"] {
+                    for path in [
+                        "/",
+                        "/servers",
+                        &format!("/servers/{n}"),
+                        "/api/servers?limit=50",
+                        "/alerts",
+                    ] {
                         let status = reader.get(path).status;
                         assert!([200, 303].contains(&status), "{path}: {status}"); // a program is not led to pages
                         asked.fetch_add(1, Ordering::Relaxed);
@@ -324,12 +332,16 @@ fn soak(house: &House, admin: &Client, minutes: u64) {
             for n in (1..=200).cycle().take_while(|_| Instant::now() < until) {
                 let mut stream = changer.stream("/api/live?of=/api/servers%3Flimit=200", None);
                 drop(stream.next(Duration::from_secs(10)));
-                changer.patch(&format!("/api/servers/{n}"), &json!({ "tags": [tags[n % 3]] })).is(200);
+                changer
+                    .patch(&format!("/api/servers/{n}"), &json!({ "tags": [tags[n % 3]] }))
+                    .is(200);
                 std::thread::sleep(Duration::from_millis(500));
             }
         });
         for minute in 0..=minutes {
-            let files = fs::read_dir(format!("/proc/{}/fd", house.daemons[0].pid())).unwrap().count();
+            let files = fs::read_dir(format!("/proc/{}/fd", house.daemons[0].pid()))
+                .unwrap()
+                .count();
             println!(
                 "minute {minute:>4}: {} requests, {:.1} s CPU, {}, {files} files open, databases {:.1} MB",
                 asked.load(Ordering::Relaxed),
@@ -347,7 +359,9 @@ fn soak(house: &House, admin: &Client, minutes: u64) {
 /// All files of the databases, in MB.
 fn databases(house: &House) -> f64 {
     let files = fs::read_dir(house.folder.path()).unwrap().flatten();
-    let sizes = files.filter(|f| f.file_name().to_string_lossy().contains(".db")).filter_map(|f| f.metadata().ok());
+    let sizes = files
+        .filter(|f| f.file_name().to_string_lossy().contains(".db"))
+        .filter_map(|f| f.metadata().ok());
     sizes.map(|m| m.len()).sum::<u64>() as f64 / 1e6
 }
 
