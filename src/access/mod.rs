@@ -91,11 +91,17 @@ impl Actor {
         self.may_at(right, &Place::Everywhere)
     }
 
-    /// May they do that to what stands at `place`? Error: `forbidden`.
-    pub fn may_at(&self, right: Right, place: &Place) -> Result<()> {
+    /// Have they this right there? Only what they can be shown hangs on this answer; who does something asks
+    /// [`Self::may_at`].
+    pub fn has(&self, right: Right, place: &Place) -> bool {
         let needs_grant = matches!(right, Right::May(..));
         let is_granted = (self.grants.as_ref()).is_none_or(|grants| !needs_grant || grants.hold(right, place));
-        if self.role.may(right) && is_granted {
+        self.role.may(right) && is_granted
+    }
+
+    /// May they do that to what stands at `place`? Error: `forbidden`.
+    pub fn may_at(&self, right: Right, place: &Place) -> Result<()> {
+        if self.has(right, place) {
             return Ok(());
         }
         let say = format!("The role {} may not do this. Ask an administrator.", self.role.name());

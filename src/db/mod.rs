@@ -439,7 +439,7 @@ impl From<rusqlite::Error> for Error {
 }
 
 /// For `map_err`: a breach of a UNIQUE constraint is the person's mistake in `field`, told as `say`; the rest is ours.
-pub fn told_duplicate(field: &'static str, say: String) -> impl FnOnce(rusqlite::Error) -> Error {
+pub fn on_unique_violation(field: &'static str, say: String) -> impl FnOnce(rusqlite::Error) -> Error {
     move |e| match is_duplicate(&e) {
         true => {
             let field = Field {

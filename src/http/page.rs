@@ -6,7 +6,7 @@ use super::reply::{self, Reply};
 use super::request::Request;
 use super::route::{Ctx, Web};
 use super::view::{Nav, Page, Theme};
-use crate::access::Actor;
+use crate::access::{Actor, Place};
 use crate::base::clock::{self, DAY, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::percent_encode;
@@ -26,6 +26,7 @@ pub fn frame(ctx: &Ctx) -> Result<Page> {
 
 fn frame_for(web: &Web, request: &Request, actor: Option<&Actor>) -> Result<Page> {
     let mut page = bare(request, actor);
+    page.can = Page::rights(|right| actor.is_some_and(|actor| actor.has(right, &Place::Everywhere)));
     if let Some(actor) = actor {
         page.user = actor.login().to_string();
         page.role = actor.role().name().to_string();

@@ -3,6 +3,7 @@
 //! `safe` filter, markup comes only from templates and from the few functions below.
 
 use super::asset;
+use crate::access::right::{Noun, Right, Role, Verb};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
 use crate::lang::format::{
@@ -151,6 +152,8 @@ pub struct Page {
     pub user: String,
     /// `admin`, `operator` or `viewer`; empty when nobody is signed in.
     pub role: String,
+    /// Which rights they have: `edit_domains`, … Only hides buttons; the guard decides.
+    pub can: BTreeMap<String, bool>,
     /// Goes into every form.
     pub csrf: String,
     /// Path and query of this page, to come back to.
@@ -164,6 +167,14 @@ pub struct Page {
 }
 
 impl Page {
+    /// All rights there are, and which of them somebody has: for [`Page::can`].
+    pub fn rights(has: impl Fn(Right) -> bool) -> BTreeMap<String, bool> {
+        let name = |verb: Verb, noun: Noun| format!("{}_{}", verb.name(), noun.name().replace('-', "_"));
+        let all = Role::Admin.rights();
+        all.map(|(verb, noun)| (name(verb, noun), has(Right::May(verb, noun))))
+            .collect()
+    }
+
     /// May this person change things? (Only hides buttons; the guard decides.)
     pub fn acts(&self) -> bool {
         matches!(self.role.as_str(), "admin" | "operator")
@@ -283,7 +294,7 @@ impl View {
 
     /// The page `name` around what `content` says; its fields stand beside `page` in the template.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
-        let content = context! { page => Serde(page), acts => page.acts(), ..Value::from(Serde(content)) };
+        let content = context! { page => Serde(page), can => Serde(&page.can), acts => page.acts(), ..Value::from(Serde(content)) };
         self.environment(page.lang)?
             .get_template(name)
             .and_then(|template| template.render(content))
@@ -560,6 +571,7 @@ mod tests {
             lang,
             user: "m.orlova".into(),
             role: "admin".into(),
+            can: Page::rights(|right| Role::Admin.may(right)),
             csrf: "token".into(),
             path: "/".into(),
             origin: "https://lamp.example".into(),

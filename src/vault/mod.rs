@@ -20,7 +20,7 @@ const HEAD: usize = 1 + 4 + 12;
 
 /// Where a sealed value stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct SealContext {
     /// Table name.
     pub table: &'static str,
     /// Column name.
@@ -71,13 +71,13 @@ impl Vault {
     }
 
     /// Encrypts `plain` for its place.
-    pub fn seal(&self, place: Place, plain: &Secret) -> Result<Vec<u8>> {
+    pub fn seal(&self, place: SealContext, plain: &Secret) -> Result<Vec<u8>> {
         let (id, key) = &self.secrets;
         seal_with(key, *id, &aad(place, *id), plain)
     }
 
     /// Decrypts what was sealed for this place; anything else is an error that names the place, never the content.
-    pub fn open_sealed(&self, place: Place, sealed: &[u8]) -> Result<Secret> {
+    pub fn open_sealed(&self, place: SealContext, sealed: &[u8]) -> Result<Secret> {
         let (id, key) = &self.secrets;
         open_with(key, &aad(place, *id), sealed).map_err(|e| {
             let where_ = format!("{}.{} of row {}", place.table, place.column, place.row);
@@ -186,7 +186,7 @@ fn cipher(key: &Secret) -> Result<LessSafeKey> {
     ))
 }
 
-fn aad(place: Place, key: u32) -> String {
+fn aad(place: SealContext, key: u32) -> String {
     format!("lamplighter/v1|{}|{}|{}|{key}", place.table, place.column, place.row)
 }
 

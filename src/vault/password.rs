@@ -3,7 +3,7 @@
 //! of CPU; at most two run at once, or signing in would be the denial of service, and one of the two is kept for those who
 //! are known. An unknown user costs the same as a wrong password.
 
-use super::{Place, Vault, aad};
+use super::{SealContext, Vault, aad};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{random, text};
@@ -52,7 +52,7 @@ pub fn hash(vault: &Vault, password: &Secret) -> Result<Hash> {
 
 impl Hash {
     /// Ready to be stored there, and good nowhere else.
-    pub fn at(&self, vault: &Vault, place: Place) -> String {
+    pub fn at(&self, vault: &Vault, place: SealContext) -> String {
         let tag = hmac::sign(&vault.pepper, &placed(&self.out, place));
         format!(
             "{PLACED}{}${}${}",
@@ -70,7 +70,7 @@ impl Hash {
 
 /// Does the password match what is stored there? `None` for an unknown user: the same work, always `false`. Error:
 /// `busy_signing_in`.
-pub fn verify(vault: &Vault, password: &Secret, stored: Option<(Place, &str)>, rank: Rank) -> Result<bool> {
+pub fn verify(vault: &Vault, password: &Secret, stored: Option<(SealContext, &str)>, rank: Rank) -> Result<bool> {
     let known = stored.and_then(|(place, text)| Some((place, parse(text, PLACED)?)));
     let (iterations, salt) = known
         .as_ref()
@@ -79,7 +79,7 @@ pub fn verify(vault: &Vault, password: &Secret, stored: Option<(Place, &str)>, r
     Ok(known.is_some_and(|(place, hash)| hmac::verify(&vault.pepper, &placed(&got, place), &hash.out).is_ok()))
 }
 
-fn placed(out: &[u8], place: Place) -> Vec<u8> {
+fn placed(out: &[u8], place: SealContext) -> Vec<u8> {
     [aad(place, 0).as_bytes(), b"|", out].concat()
 }
 
@@ -179,7 +179,7 @@ mod tests {
         let db = Db::open(&dir.join("x.db"), Durability::Full, schema::STATE).unwrap();
         let vault = Vault::open(&db, &super::super::new_master_key()).unwrap();
         let (password, other) = (Secret::new("a long password"), Secret::new("another password"));
-        let row = |row| Place {
+        let row = |row| SealContext {
             table: "users",
             column: "password_hash",
             row,

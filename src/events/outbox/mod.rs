@@ -42,6 +42,11 @@ pub fn newest(conn: &Conn) -> Result<i64> {
     queries::newest(conn)
 }
 
+/// Which of these kinds the newest event of any of them is of, as far as events are kept.
+pub fn newest_of(conn: &Conn, kinds: [&str; 2]) -> Result<Option<String>> {
+    queries::newest_of(conn, kinds)
+}
+
 /// How far a reader has come; a new reader starts at the end of what there is.
 pub fn cursor(conn: &Conn, reader: &str) -> Result<i64> {
     queries::cursor(conn, reader)

@@ -42,6 +42,12 @@ pub fn newest(conn: &Conn) -> Result<i64> {
     Ok(statement.query_row([], |r| r.get(0))?)
 }
 
+pub fn newest_of(conn: &Conn, kinds: [&str; 2]) -> Result<Option<String>> {
+    let mut statement =
+        conn.prepare_cached("SELECT kind FROM events WHERE kind IN (?1, ?2) ORDER BY id DESC LIMIT 1")?;
+    Ok(statement.query_row(kinds, |r| r.get(0)).optional()?)
+}
+
 pub fn set_cursor(conn: &Conn, reader: &str, event: i64) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO event_cursors (reader, event_id) VALUES (?1, ?2) ON CONFLICT (reader) DO UPDATE SET event_id = ?2",

@@ -75,8 +75,8 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Group>, i64)> {
     Ok((rows, total))
 }
 
-fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
-    db::told_duplicate(
+fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::on_unique_violation(
         "name",
         format!("There is a group called “{name}” already. Give this one another name."),
     )
@@ -87,7 +87,7 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Group>> {
         "INSERT INTO groups (kind, name, notes, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)",
         params![f.kind, f.name, f.notes, at],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
@@ -96,7 +96,7 @@ pub fn update(conn: &Conn, id: Id<id::Group>, f: &Fields, at: Ms) -> Result<()> 
         "UPDATE groups SET name = ?2, notes = ?3, updated_at = ?4, revision = revision + 1 WHERE id = ?1",
         params![id.get(), f.name, f.notes, at],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ use crate::feature::Feature;
 use crate::settings::check;
 use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
-use crate::vault::Place;
+use crate::vault::SealContext;
 use model::{AuthType, Fields, Has, Secrets, Valid};
 use serde::Serialize;
 
@@ -273,8 +273,8 @@ const SECRETS: [&str; 5] = [
     "glances_token",
 ];
 
-fn place(id: Id<id::Server>, column: &'static str) -> Place {
-    Place {
+fn place(id: Id<id::Server>, column: &'static str) -> SealContext {
+    SealContext {
         table: "servers",
         column,
         row: id.get(),

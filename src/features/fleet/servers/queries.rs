@@ -388,8 +388,8 @@ pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
     Ok(row.optional()?)
 }
 
-fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
-    db::told_duplicate(
+fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::on_unique_violation(
         "name",
         format!("There is a server called “{name}” already. Give this one another name."),
     )
@@ -407,7 +407,7 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Server>> {
             f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind
         ],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     let id = Id::new(conn.last_insert_rowid());
     set_tags(conn, id, &f.tags)?;
     Ok(id)
@@ -429,7 +429,7 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
             f.glances_username, f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind
         ],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     set_tags(conn, id, &f.tags)
 }
 

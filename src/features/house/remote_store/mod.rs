@@ -19,7 +19,7 @@ use crate::net::get;
 use crate::net::http::{self, EXCUSE_MAX, Method, Request, Response};
 use crate::net::policy::Policy;
 use crate::settings::Setting;
-use crate::vault::Place;
+use crate::vault::SealContext;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -28,7 +28,7 @@ pub const FEATURE: Feature = Feature {
 };
 
 /// Where the secret lay when it was first sealed: a sealed value is bound to its place for good.
-const PLACE: Place = Place {
+const SECRET_AT: SealContext = SealContext {
     table: "exporter",
     column: "value",
     row: 1,
@@ -69,7 +69,9 @@ fn of(app: &App, setting: &Setting) -> Result<Option<Engine>> {
     if url.is_empty() {
         return Ok(None);
     }
-    let secret = sealed.map(|sealed| app.vault.open_sealed(PLACE, &sealed)).transpose()?;
+    let secret = sealed
+        .map(|sealed| app.vault.open_sealed(SECRET_AT, &sealed))
+        .transpose()?;
     let authorization = secret.map(|secret| match user.is_empty() {
         true => get::bearer(&secret),
         false => get::basic(&user, &secret),
@@ -108,7 +110,7 @@ pub fn keep_at_home(tx: &Tx, before: &[String]) -> Result<bool> {
 /// Keeps its secret, or forgets it.
 pub fn set_secret(app: &App, tx: &Tx, secret: Option<&Secret>, by: &str) -> Result<()> {
     match secret {
-        Some(secret) => queries::put_secret(tx, &app.vault.seal(PLACE, secret)?, clock::now(), by),
+        Some(secret) => queries::put_secret(tx, &app.vault.seal(SECRET_AT, secret)?, clock::now(), by),
         None => queries::forget_secret(tx),
     }
 }

@@ -22,7 +22,7 @@ use crate::feature::Feature;
 use crate::http::guard;
 use crate::http::request::Request;
 use crate::schedule::{Periodic, Work};
-use crate::vault::{Place, password};
+use crate::vault::{SealContext, password};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,8 +95,8 @@ pub struct NewUser {
 }
 
 /// Where the hash of a user's password stands.
-fn place(id: Id<User>) -> Place {
-    Place {
+fn place(id: Id<User>) -> SealContext {
+    SealContext {
         table: "users",
         column: "password_hash",
         row: id.get(),

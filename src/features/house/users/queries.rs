@@ -12,7 +12,7 @@ pub fn insert(conn: &Conn, login: &str, role: &str, at: Ms) -> Result<Id<User>> 
         "INSERT INTO users (login, password_hash, role, created_at) VALUES (?1, '', ?2, ?3)",
         params![login, role, at],
     )
-    .map_err(db::told_duplicate(
+    .map_err(db::on_unique_violation(
         "login",
         format!("There is an account “{login}” already."),
     ))?;

@@ -23,7 +23,7 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::net::x509;
-use crate::vault::Place;
+use crate::vault::SealContext;
 use model::Valid;
 
 pub use life::{Line, Renewed, Stage, days_left, is_due, line, since, stage};
@@ -115,8 +115,8 @@ pub fn fingerprint(chain: &str) -> Result<String> {
     Ok(x509::Certificate::parse(der).ok_or_else(unreadable)?.sha256)
 }
 
-fn place(id: Id<id::Certificate>) -> Place {
-    Place {
+fn place(id: Id<id::Certificate>) -> SealContext {
+    SealContext {
         table: "certificates",
         column: "key",
         row: id.get(),

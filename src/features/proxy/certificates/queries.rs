@@ -81,8 +81,8 @@ pub fn all_users(conn: &Conn) -> Result<HashMap<i64, Vec<User>>> {
     Ok(out)
 }
 
-fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
-    db::told_duplicate(
+fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::on_unique_violation(
         "name",
         format!("There is a certificate called “{name}” already. Give this one another name."),
     )
@@ -107,7 +107,7 @@ pub fn insert(conn: &Conn, name: &str, c: &CheckedPair, at: Ms) -> Result<Id<id:
             at
         ],
     )
-    .map_err(told_duplicate(name))?;
+    .map_err(on_unique_violation(name))?;
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
@@ -116,7 +116,7 @@ pub fn rename(conn: &Conn, id: Id<id::Certificate>, name: &str, at: Ms) -> Resul
         "UPDATE certificates SET name = ?2, updated_at = ?3, revision = revision + 1 WHERE id = ?1",
         params![id.get(), name, at],
     )
-    .map_err(told_duplicate(name))?;
+    .map_err(on_unique_violation(name))?;
     Ok(())
 }
 

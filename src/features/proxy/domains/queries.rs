@@ -328,8 +328,8 @@ pub fn missing(conn: &Conn, f: &Fields) -> Result<Vec<Field>> {
     Ok(out)
 }
 
-fn told_duplicate(f: &Fields) -> impl FnOnce(rusqlite::Error) -> Error {
-    db::told_duplicate(
+fn on_unique_violation(f: &Fields) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::on_unique_violation(
         "domain",
         format!("{} is there already. Change that one.", f.domain.unicode()),
     )
@@ -352,7 +352,7 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Domain>> {
             at
         ],
     )
-    .map_err(told_duplicate(f))?;
+    .map_err(on_unique_violation(f))?;
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
@@ -374,7 +374,7 @@ pub fn update(conn: &Conn, id: Id<id::Domain>, f: &Fields, at: Ms) -> Result<()>
             at
         ],
     )
-    .map_err(told_duplicate(f))?;
+    .map_err(on_unique_violation(f))?;
     Ok(())
 }
 

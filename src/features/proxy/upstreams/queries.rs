@@ -100,8 +100,8 @@ fn targets(conn: &Conn, ids: impl Iterator<Item = Id<id::Upstream>>) -> Result<H
     Ok(out)
 }
 
-fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
-    db::told_duplicate(
+fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::on_unique_violation(
         "name",
         format!("There is an upstream called “{name}” already. Give this one another name."),
     )
@@ -112,7 +112,7 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Upstream>> {
         "INSERT INTO upstreams (name, notes, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)",
         params![f.name, f.notes, at],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     let id = Id::new(conn.last_insert_rowid());
     set_targets(conn, id, &f.targets)?;
     Ok(id)
@@ -123,7 +123,7 @@ pub fn update(conn: &Conn, id: Id<id::Upstream>, f: &Fields, at: Ms) -> Result<(
         "UPDATE upstreams SET name = ?2, notes = ?3, updated_at = ?4, revision = revision + 1 WHERE id = ?1",
         params![id.get(), f.name, f.notes, at],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     set_targets(conn, id, &f.targets)
 }
 

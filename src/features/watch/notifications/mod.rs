@@ -37,7 +37,7 @@ use crate::db::{Conn, Tx};
 use crate::feature::Feature;
 use crate::net::policy::{Opened, Policy};
 use crate::schedule::{Periodic, Work};
-use crate::vault::Place;
+use crate::vault::SealContext;
 use channel::Channel;
 use model::{Fields, Valid};
 use serde::{Deserialize, Serialize};
@@ -162,8 +162,8 @@ fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Endpoint> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("endpoint"))
 }
 
-fn place(id: Id<id::Endpoint>, column: &'static str) -> Place {
-    Place {
+fn place(id: Id<id::Endpoint>, column: &'static str) -> SealContext {
+    SealContext {
         table: "notification_endpoints",
         column,
         row: id.get(),

@@ -87,8 +87,8 @@ fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(Error::internal)
 }
 
-fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
-    db::told_duplicate("name", format!("There is an endpoint “{name}” already."))
+fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    db::on_unique_violation("name", format!("There is an endpoint “{name}” already."))
 }
 
 pub fn insert(conn: &Conn, channel: &str, f: &Fields, saved_by: Role, at: Ms) -> Result<Id<id::Endpoint>> {
@@ -100,7 +100,7 @@ pub fn insert(conn: &Conn, channel: &str, f: &Fields, saved_by: Role, at: Ms) ->
             saved_by.name()
         ],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
@@ -112,7 +112,7 @@ pub fn update(conn: &Conn, id: Id<id::Endpoint>, f: &Fields, at: Ms) -> Result<(
             id.get(), f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at
         ],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     Ok(())
 }
 

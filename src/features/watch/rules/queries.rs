@@ -62,9 +62,9 @@ pub fn fingerprint(conn: &Conn) -> Result<[i64; 3]> {
     Ok(statement.query_row([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?]))?)
 }
 
-fn told_duplicate(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
     let say = format!("There is a rule called “{name}” already. Give this one another name.");
-    db::told_duplicate("name", say)
+    db::on_unique_violation("name", say)
 }
 
 /// Writes a rule: under a number of its own, or in place of what has this one.
@@ -96,7 +96,7 @@ pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<
             at
         ],
     )
-    .map_err(told_duplicate(&f.name))?;
+    .map_err(on_unique_violation(&f.name))?;
     Ok(id.unwrap_or_else(|| Id::new(conn.last_insert_rowid())))
 }
 
