@@ -1,5 +1,5 @@
-//! Bounded lines of plain text out of whatever a program writes. A line has at most [`LINE_MAX`] bytes and ends with
-//! [`CUT`] when there was more; broken UTF-8 is read as U+FFFD. Of all escape sequences only colours (SGR) stay: a log
+//! Bounded lines of plain text out of whatever a program writes. A line has at most as many bytes as its reader allows
+//! (as a rule [`LINE_MAX`]) and ends with [`CUT`] when there was more; broken UTF-8 is read as U+FFFD. Of all escape sequences only colours (SGR) stay: a log
 //! must not move a cursor, set a clipboard or hide its own text.
 
 use super::text;
@@ -14,15 +14,25 @@ pub const CUT: &str = " … (cut)";
 const SGR_MAX: usize = 40;
 
 /// Cuts a stream of bytes into lines.
-#[derive(Default)]
 pub struct Lines {
     line: Vec<u8>,
+    line_max: usize,
     over: bool,
     /// A CR has just ended a line, so the LF of CRLF ends nothing.
     broken: bool,
 }
 
 impl Lines {
+    /// Lines of at most `line_max` bytes.
+    pub fn new(line_max: usize) -> Lines {
+        Lines {
+            line: Vec::new(),
+            line_max,
+            over: false,
+            broken: false,
+        }
+    }
+
     /// Takes the next bytes and hands over every line that they end. A lone CR (a progress bar) ends a line too: nothing
     /// is hidden by writing over it.
     pub fn push(&mut self, bytes: &[u8], each: &mut dyn FnMut(String)) {
@@ -54,7 +64,7 @@ impl Lines {
         if !bytes.is_empty() {
             self.broken = false;
         }
-        let room = LINE_MAX - self.line.len();
+        let room = self.line_max - self.line.len();
         self.over |= bytes.len() > room;
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
@@ -134,7 +144,7 @@ mod tests {
     use super::*;
 
     fn lines(chunks: &[&[u8]]) -> Vec<String> {
-        let (mut lines, mut out) = (Lines::default(), Vec::new());
+        let (mut lines, mut out) = (Lines::new(LINE_MAX), Vec::new());
         for chunk in chunks {
             lines.push(chunk, &mut |line| out.push(line));
         }

@@ -2,25 +2,30 @@
 //! `/bin`; arguments are an array, the environment is exactly what is given, and no shell is ever asked. Each child leads
 //! a process group of its own; when its [`Running`] is dropped the whole group is gone and no zombie stays.
 //!
-//! One reader thread a stream cuts the output into bounded lines; they arrive in order on the caller's thread. The queue
-//! between is bounded too: a child that floods is slowed down, not stored.
+//! One reader thread a stream hands its bytes over; they arrive in order on the caller's thread. The queue between is
+//! bounded: a child that floods is slowed down, not stored. [`LineReader`] cuts them into bounded lines.
 
 use super::clock::{self, Duration, Instant};
 use super::error::{Error, Kind, Result};
-use super::lines::Lines;
+use super::lines::{self, Lines};
 use super::secret::Secret;
-use super::sys;
+use super::sys::{self, TerminalSize};
+use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-/// Lines that may wait for the caller.
-const QUEUE_LINES: usize = 256;
+/// Read at a time.
+const CHUNK: usize = 16 * 1024;
+/// Chunks that may wait for the caller: 256 KiB. What comes beyond waits in the child's pipe.
+const QUEUE_CHUNKS: usize = 16;
 /// How often the child is looked at while its streams are silent: a grandchild may hold them open after its end.
 const LOOK: Duration = Duration::from_millis(200);
 /// What a process gets between TERM and KILL.
@@ -47,11 +52,11 @@ pub struct Program<'a> {
     pub dir: Option<&'a Path>,
 }
 
-/// What [`Running::next`] saw.
+/// What came next: bytes from [`Running::next`], or a line without its end from [`LineReader::next`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A line, without its end.
-    Line(Stream, String),
+pub enum Event<T> {
+    /// The child wrote this.
+    Output(Stream, T),
     /// Both streams have ended.
     End,
     /// The caller's [`Cancel`] was pulled.
@@ -80,9 +85,10 @@ pub fn run(program: Program, input: &[u8], limit: Duration, size_max: usize, can
     running.send(input);
     running.close();
     let (mut stdout, mut stderr, mut cap) = (String::new(), String::new(), Cap::new(size_max));
+    let mut lines = LineReader::new(lines::LINE_MAX);
     loop {
-        match running.next(until, cancel) {
-            Event::Line(stream, line) => {
+        match lines.next(&mut running, until, cancel) {
+            Event::Output(stream, line) => {
                 if let Some(line) = cap.admit(&line) {
                     let text = if stream == Stream::Stdout {
                         &mut stdout
@@ -128,68 +134,112 @@ pub struct Running {
     status: Option<ExitStatus>,
     /// What is queued may be a password: wiped when written.
     stdin: Option<Sender<Secret>>,
+    queued: Arc<AtomicUsize>,
     events: Receiver<Message>,
     wake: SyncSender<Message>,
+    /// Streams that have not ended.
     open: usize,
+    /// Our side of the child's terminal, if it was given one.
+    terminal: Option<Arc<Screen>>,
+}
+
+struct Screen {
+    terminal: File,
+    /// Its size has changed and the child has not been told.
+    resized: AtomicBool,
 }
 
 enum Message {
-    Line(Stream, String),
+    Chunk(Stream, Vec<u8>),
     Closed,
     Wake,
 }
 
 impl Running {
-    /// Starts it. Error `missing_program` when there is no such program.
+    /// Starts it with a pipe for each stream. Error `missing_program` when there is no such program.
     pub fn start(program: Program) -> Result<Running> {
-        let path = find(program.name)?;
-        let told = |e| Error::internal(format!("{}: {e}", path.display()));
-        let mut child = Command::new(&path)
-            .args(program.args)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LANG", "C.UTF-8")
-            .envs(program.env)
-            .current_dir(program.dir.unwrap_or(Path::new("/")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(told)?;
-        let (wake, events) = mpsc::sync_channel(QUEUE_LINES);
+        let mut child = spawn(program, Stdio::piped(), Stdio::piped())?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        Running::attach(child, stdin, stdout, None)
+    }
+
+    /// Starts it with a terminal as stdin and stdout, and a pipe for stderr. The terminal is not its controlling one:
+    /// nothing that is typed becomes a signal here. Errors: `missing_program`; `internal` when there is no terminal left.
+    pub fn start_on_terminal(program: Program, size: TerminalSize) -> Result<Running> {
+        let told = |e| Error::internal(format!("a terminal: {e}"));
+        let (ours, theirs) = sys::open_terminal(size).map_err(told)?;
+        let stdin = theirs.try_clone().map_err(told)?;
+        let child = spawn(program, stdin.into(), theirs.into())?;
+        let copy = || ours.try_clone().map_err(told);
+        let (stdin, stdout) = (copy()?, copy()?);
+        let screen = Screen {
+            terminal: ours,
+            resized: AtomicBool::new(false),
+        };
+        Running::attach(child, Some(stdin), Some(stdout), Some(Arc::new(screen)))
+    }
+
+    fn attach(
+        mut child: Child,
+        mut to: Option<impl Write + Send + 'static>,
+        stdout: Option<impl Read + Send + 'static>,
+        terminal: Option<Arc<Screen>>,
+    ) -> Result<Running> {
+        let queued = Arc::new(AtomicUsize::new(0));
+        let (wake, events) = mpsc::sync_channel(QUEUE_CHUNKS);
         let (stdin, chunks) = mpsc::channel::<Secret>();
-        let (stdout, stderr, mut to) = (child.stdout.take(), child.stderr.take(), child.stdin.take());
+        let stderr = child.stderr.take();
         let running = Running {
             child,
             status: None,
             stdin: Some(stdin),
+            queued: queued.clone(),
             events,
             wake: wake.clone(),
             open: 2,
+            terminal,
         };
         // From here on a failure drops `running`, which ends the child.
         if let Some(from) = stdout {
             let to = wake.clone();
-            spawn("stdout", move || read(from, Stream::Stdout, &to))?;
+            thread("stdout", move || read(from, Stream::Stdout, &to))?;
         }
         if let Some(from) = stderr {
-            spawn("stderr", move || read(from, Stream::Stderr, &wake))?;
+            thread("stderr", move || read(from, Stream::Stderr, &wake))?;
         }
         // A thread of its own: a child that does not read would otherwise hold the caller beyond its deadline.
-        spawn("stdin", move || {
+        thread("stdin", move || {
             while let (Ok(chunk), Some(to)) = (chunks.recv(), to.as_mut()) {
-                if to.write_all(chunk.reveal_for("a program's stdin")).is_err() {
+                let bytes = chunk.reveal_for("a program's stdin");
+                if to.write_all(bytes).is_err() {
                     return; // it reads no more: its exit tells why
                 }
+                queued.fetch_sub(bytes.len(), Ordering::Relaxed);
             }
         })?;
         Ok(running)
     }
 
+    /// What types on its terminal and resizes it, for another thread.
+    pub fn keyboard(&self) -> Keyboard {
+        Keyboard {
+            stdin: self.stdin.clone(),
+            queued: self.queued.clone(),
+            screen: self.terminal.clone(),
+            wake: self.wake.clone(),
+        }
+    }
+
+    /// Has it put its terminal into raw mode, so that what is sent now goes through unchanged and is not echoed here?
+    pub fn terminal_is_raw(&self) -> bool {
+        let screen = self.terminal.as_ref();
+        screen.is_some_and(|screen| sys::terminal_is_raw(&screen.terminal))
+    }
+
     /// Queues bytes for its stdin. Never blocks; after [`Running::close`] they go nowhere.
     pub fn send(&mut self, bytes: &[u8]) {
         if let Some(stdin) = &self.stdin {
+            self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
             let _ = stdin.send(Secret::new(bytes)); // fails when it reads no more: its exit tells why
         }
     }
@@ -199,12 +249,13 @@ impl Running {
         self.stdin = None;
     }
 
-    /// Waits for the next line or the end.
-    pub fn next(&mut self, until: Instant, cancel: &Cancel) -> Event {
+    /// Waits for the next bytes or the end.
+    pub fn next(&mut self, until: Instant, cancel: &Cancel) -> Event<Vec<u8>> {
         let wake = self.wake.clone();
         let _watch = cancel.watch(move || drop(wake.try_send(Message::Wake))); // a full queue wakes as well
         let mut exited = false;
         loop {
+            self.tell_size();
             let left = until.saturating_duration_since(clock::mono());
             if cancel.is_cancelled() {
                 return Event::Cancelled;
@@ -214,7 +265,7 @@ impl Running {
                 return Event::Late;
             }
             match self.events.recv_timeout(left.min(LOOK)) {
-                Ok(Message::Line(stream, line)) => return Event::Line(stream, line),
+                Ok(Message::Chunk(stream, bytes)) => return Event::Output(stream, bytes),
                 Ok(Message::Closed) => self.open -= 1,
                 Ok(Message::Wake) => {}
                 Err(RecvTimeoutError::Disconnected) => self.open = 0,
@@ -222,6 +273,14 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) if exited => self.open = 0,
                 Err(RecvTimeoutError::Timeout) => exited = self.exited().is_some(),
             }
+        }
+    }
+
+    /// Only of a controlling terminal does the kernel tell the child by itself.
+    fn tell_size(&mut self) {
+        let changed = |screen: &Arc<Screen>| screen.resized.swap(false, Ordering::Relaxed);
+        if self.terminal.as_ref().is_some_and(changed) && self.exited().is_none() {
+            sys::window_changed(self.child.id());
         }
     }
 
@@ -248,6 +307,41 @@ impl Running {
             self.status = self.child.wait().ok();
         }
         self.status
+    }
+}
+
+/// What a child with a terminal is typed.
+#[derive(Clone)]
+pub struct Keyboard {
+    stdin: Option<Sender<Secret>>,
+    queued: Arc<AtomicUsize>,
+    screen: Option<Arc<Screen>>,
+    wake: SyncSender<Message>,
+}
+
+/// What may have been typed and not been taken yet.
+const TYPED_MAX: usize = 64 * 1024;
+
+impl Keyboard {
+    /// Types; `false` when the child does not keep up, and then nothing of it is taken.
+    pub fn send(&self, bytes: &[u8]) -> bool {
+        let before = self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+        let taken = before + bytes.len() <= TYPED_MAX
+            && self.stdin.as_ref().is_some_and(|stdin| stdin.send(Secret::new(bytes)).is_ok());
+        if !taken {
+            self.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Gives the terminal another size. Whoever waits in [`Running::next`] tells the child.
+    pub fn resize(&self, size: TerminalSize) -> Result<()> {
+        if let Some(screen) = &self.screen {
+            sys::resize_terminal(&screen.terminal, size)?;
+            screen.resized.store(true, Ordering::Relaxed);
+            drop(self.wake.try_send(Message::Wake)); // a full queue wakes as well
+        }
+        Ok(())
     }
 }
 
@@ -282,7 +376,24 @@ fn find(name: &'static str) -> Result<PathBuf> {
         })
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+fn spawn(program: Program, stdin: Stdio, stdout: Stdio) -> Result<Child> {
+    let path = find(program.name)?;
+    Command::new(&path)
+        .args(program.args)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LANG", "C.UTF-8")
+        .envs(program.env)
+        .current_dir(program.dir.unwrap_or(Path::new("/")))
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|e| Error::internal(format!("{}: {e}", path.display())))
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     match thread::Builder::new().name(name.into()).spawn(body) {
         Ok(_) => Ok(()),
         Err(e) => Err(Error::new(
@@ -295,19 +406,65 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 fn read(mut from: impl Read, stream: Stream, to: &SyncSender<Message>) {
-    let (mut lines, mut buffer) = (Lines::default(), [0; 16 * 1024]);
-    // Sending fails when the caller has gone; the child is being ended then and the stream with it.
-    let mut hand = |line| drop(to.send(Message::Line(stream, line)));
+    let mut buffer = [0; CHUNK];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => break,
-            Ok(n) => lines.push(&buffer[..n], &mut hand),
+            // Sending fails when the caller has gone; the child is being ended then and the stream with it.
+            Ok(n) => drop(to.send(Message::Chunk(stream, buffer[..n].to_vec()))),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => break,
+            Err(_) => break, // of a terminal: nobody has it open any more
         }
     }
-    lines.end(&mut hand);
     let _ = to.send(Message::Closed);
+}
+
+/// Cuts what a child writes into bounded lines, each stream for itself.
+pub struct LineReader {
+    cutters: [Lines; 2],
+    ready: VecDeque<(Stream, String)>,
+    /// A last line without an end counts as a line. Set it to `false` where half a line is worse than none.
+    pub keep_partial: bool,
+}
+
+impl LineReader {
+    /// Lines of at most `line_max` bytes; of a longer one the rest is cut off.
+    pub fn new(line_max: usize) -> LineReader {
+        LineReader {
+            cutters: [Lines::new(line_max), Lines::new(line_max)],
+            ready: VecDeque::new(),
+            keep_partial: true,
+        }
+    }
+
+    /// Waits for the next line of `from`, or its end.
+    pub fn next(&mut self, from: &mut Running, until: Instant, cancel: &Cancel) -> Event<String> {
+        loop {
+            if cancel.is_cancelled() {
+                return Event::Cancelled;
+            } else if !self.ready.is_empty() && clock::mono() >= until {
+                return Event::Late;
+            } else if let Some((stream, line)) = self.ready.pop_front() {
+                return Event::Output(stream, line);
+            }
+            let ready = &mut self.ready;
+            match from.next(until, cancel) {
+                Event::Output(stream, bytes) => {
+                    self.cutters[stream as usize].push(&bytes, &mut |line| ready.push_back((stream, line)));
+                }
+                Event::End => {
+                    for (stream, cutter) in [Stream::Stdout, Stream::Stderr].into_iter().zip(&mut self.cutters) {
+                        cutter.end(&mut |line| ready.extend(self.keep_partial.then_some((stream, line))));
+                    }
+                    if ready.is_empty() {
+                        return Event::End;
+                    }
+                }
+                Event::Cancelled => return Event::Cancelled,
+                Event::Late => return Event::Late,
+            }
+        }
+    }
 }
 
 /// Lets so many bytes of lines through, then one line that says so, then nothing.
@@ -393,13 +550,14 @@ impl Cancel {
         true
     }
 
-    /// Calls `wake` when it is pulled, for as long as the answer lives. `wake` must not block.
-    fn watch(&self, wake: impl Fn() + Send + 'static) -> Watch<'_> {
+    /// Calls `wake` when it is pulled, for as long as the answer lives; not if it has been pulled already. `wake` must not
+    /// block.
+    pub fn watch(&self, wake: impl Fn() + Send + 'static) -> Watch {
         let mut cord = self.cord();
         cord.next += 1;
         let id = cord.next;
         cord.watchers.push((id, Box::new(wake)));
-        Watch(self, id)
+        Watch(self.clone(), id)
     }
 
     fn cord(&self) -> std::sync::MutexGuard<'_, Cord> {
@@ -407,9 +565,10 @@ impl Cancel {
     }
 }
 
-struct Watch<'a>(&'a Cancel, u64);
+/// While it lives, [`Cancel::watch`] calls.
+pub struct Watch(Cancel, u64);
 
-impl Drop for Watch<'_> {
+impl Drop for Watch {
     fn drop(&mut self) {
         self.0.cord().watchers.retain(|(id, _)| *id != self.1);
     }

@@ -227,18 +227,101 @@ pub fn is_tty(fd: &impl AsRawFd) -> bool {
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
 }
 
+/// Columns and rows of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Characters in a row.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+impl TerminalSize {
+    fn of(self) -> libc::winsize {
+        libc::winsize {
+            ws_row: self.rows,
+            ws_col: self.columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        }
+    }
+}
+
+/// A new terminal: our side and the program's. It starts as the kernel sets one up (echo, whole lines), with `iutf8`, so
+/// that a backspace takes a character and not a byte.
+pub fn open_terminal(size: TerminalSize) -> io::Result<(std::fs::File, std::fs::File)> {
+    use std::os::fd::FromRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    // Not openpty(3): a child that another thread starts in between would inherit its descriptors.
+    let ours = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY)
+        .open("/dev/ptmx")?;
+    let locked: libc::c_int = 0;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the first ioctl reads a c_int of ours; the second takes plain flags and gives a new descriptor, checked below.
+    let fd = unsafe {
+        match libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) {
+            0 => libc::ioctl(ours.as_raw_fd(), libc::TIOCGPTPEER, flags),
+            _ => -1,
+        }
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    let theirs = unsafe { std::fs::File::from_raw_fd(fd) };
+    let mut mode = terminal_mode(&theirs)?;
+    mode.c_iflag |= libc::IUTF8;
+    // SAFETY: the pointer is to a termios of ours.
+    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const mode) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    resize_terminal(&theirs, size)?;
+    Ok((ours, theirs))
+}
+
+/// Gives a terminal another size.
+pub fn resize_terminal(terminal: &impl AsRawFd, size: TerminalSize) -> io::Result<()> {
+    let size = size.of();
+    // SAFETY: the ioctl reads a winsize of ours.
+    match unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Does this terminal pass everything through as it is?
+pub fn terminal_is_raw(terminal: &impl AsRawFd) -> bool {
+    terminal_mode(terminal).is_ok_and(|mode| mode.c_lflag & (libc::ECHO | libc::ICANON) == 0)
+}
+
+/// Tells a child of ours, not yet reaped, that its terminal has another size.
+pub fn window_changed(pid: u32) {
+    // SAFETY: plain integers.
+    unsafe { libc::kill(pid as i32, libc::SIGWINCH) };
+}
+
+fn terminal_mode(terminal: &impl AsRawFd) -> io::Result<libc::termios> {
+    // SAFETY: a zeroed termios is valid and large enough.
+    let (rc, mode) = unsafe {
+        let mut mode: libc::termios = std::mem::zeroed();
+        (libc::tcgetattr(terminal.as_raw_fd(), &raw mut mode), mode)
+    };
+    match rc {
+        0 => Ok(mode),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Runs `f` with the terminal's echo off, for a password that is typed.
 pub fn without_echo<T>(f: impl FnOnce() -> T) -> io::Result<T> {
     let fd = libc::STDIN_FILENO;
-    // SAFETY: a zeroed termios is valid, and tcgetattr fills it.
-    let mut before: libc::termios = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a termios of ours.
-    if unsafe { libc::tcgetattr(fd, &raw mut before) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let before = terminal_mode(&fd)?;
     let mut quiet = before;
     quiet.c_lflag &= !libc::ECHO;
-    // SAFETY: as above.
+    // SAFETY: the pointer is to a termios of ours.
     if unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, &raw const quiet) } != 0 {
         return Err(io::Error::last_os_error());
     }

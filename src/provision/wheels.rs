@@ -7,7 +7,7 @@ use crate::base::file;
 use crate::base::parallel::lock;
 use crate::base::process::Cancel;
 use crate::base::{shell, text};
-use crate::ssh::put::{FILE_MAX, Put};
+use crate::ssh::files::{FILE_MAX, Put};
 use crate::ssh::{Job, Ssh, Target};
 use ring::digest;
 use serde::Serialize;

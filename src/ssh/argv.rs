@@ -1,5 +1,5 @@
-//! The arguments of `ssh`: one list of options for every server, then what differs, then `--` and the host. Nothing of
-//! the user's or the system's ssh configuration is read; a server can call nothing back.
+//! The arguments of `ssh`: one list of options for every server, then what differs, then `--` and the host. Sessions have
+//! two profiles: plain bytes, and a terminal. Nothing of the user's or the system's ssh configuration is read; a server can call nothing back.
 
 use super::{Auth, Target};
 use crate::base::host::Host;
@@ -7,8 +7,7 @@ use std::ffi::OsString;
 
 /// Accepted by every OpenSSH from 8.4 on (Debian 11, Ubuntu 22.04).
 const OPTIONS: &[&str] = &[
-    // no terminal: stdout and stderr stay apart, nothing is echoed; stdin is plain bytes
-    "RequestTTY=no",
+    // what is sent is bytes, and none of them is for ssh itself
     "EscapeChar=none",
     // only the key that is given
     "IdentitiesOnly=yes",
@@ -57,6 +56,12 @@ const OPTIONS: &[&str] = &[
 /// It is also the first two lines that are sent, and takes no notice of them: a start-up file of the user that reads a line
 /// gets one of those, and one that becomes another shell makes that read its commands from stdin, where it finds this.
 pub(super) const COMMAND: &str = r#"exec /bin/sh -c 'eval "$(while IFS= read -r l; do case $l in (": go") break ;; ("exec "*) ;; (*) printf "%s\n" "$l" ;; esac; done)"'"#;
+/// The same where stdin is a terminal. It has the terminal echo nothing and pass on lines of any length while it reads, and
+/// says so by [`TERMINAL_READY`]; sent before, they would stand on the screen.
+pub(super) const TERMINAL_COMMAND: &str = r#"exec /bin/sh -c 't=$(stty -g); stty -echo -icanon min 1 time 0; printf "lamplighter"; s=$(while IFS= read -r l; do case $l in (": go") break ;; (*) printf "%s
+" "$l" ;; esac; done); stty "$t"; eval "$s"'"#;
+/// What it prints when it reads. No start-up file prints this; a server that lies in it gets what it would get anyway.
+pub(super) const TERMINAL_READY: &[u8] = b"\x1elamplighter\x1e";
 /// The line after what is to be run.
 pub(super) const GO: &str = ": go";
 
@@ -68,9 +73,15 @@ pub(super) struct Paths<'a> {
     pub(super) log: &'a str,
 }
 
-/// The arguments of a job on the server that is `to`: an address, so that ssh looks no name up.
-pub(super) fn job(target: &Target, to: &Host, paths: &Paths) -> Vec<OsString> {
-    let mut args = common(paths.master);
+/// The arguments of a session on the server that is `to`: an address, so that ssh looks no name up.
+pub(super) fn session(target: &Target, to: &Host, paths: &Paths, terminal: bool) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["-F".into(), "none".into()];
+    // Without a terminal stdout and stderr stay apart and nothing is echoed.
+    args.push(if terminal { "-tt" } else { "-T" }.into());
+    for option in OPTIONS {
+        args.extend(["-o".into(), OsString::from(option)]);
+    }
+    args.extend(["-o".into(), format!("ControlPath={}", paths.master).into()]);
     let mut option = |name: &str, value: &str| args.extend(["-o".into(), format!("{name}={value}").into()]);
     option("UserKnownHostsFile", paths.known_hosts);
     option("HostKeyAlias", &alias(target.server));
@@ -90,30 +101,26 @@ pub(super) fn job(target: &Target, to: &Host, paths: &Paths) -> Vec<OsString> {
     args.extend(["-E".into(), paths.log.into()]);
     args.extend(["-p".into(), target.port.to_string().into()]);
     args.extend(["-l".into(), target.user.as_str().into()]);
-    args.extend(["--".into(), to.as_str().into(), COMMAND.into()]);
+    let command = if terminal { TERMINAL_COMMAND } else { COMMAND };
+    args.extend(["--".into(), to.as_str().into(), command.into()]);
     args
 }
 
-/// The arguments of a message (`exit`, `stop`) to the master behind a socket. It has a host's place in its grammar, but
-/// goes nowhere.
-pub(super) fn master(message: &'static str, socket: &str) -> Vec<OsString> {
-    let mut args = common(socket);
-    args.extend(["-O".into(), message.into(), "--".into(), "master".into()]);
+/// The arguments of a message (`exit`, `stop`; `forward` and `cancel` of a route) to the master behind a socket. It has a
+/// host's place in its grammar, but goes nowhere, and takes no option that could clear what is asked for.
+pub(super) fn control(message: &'static str, socket: &str, route: Option<&str>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = ["-F", "none", "-T", "-o"].map(Into::into).into();
+    args.extend([format!("ControlPath={socket}").into(), "-O".into(), message.into()]);
+    if let Some(route) = route {
+        args.extend(["-L".into(), route.into()]);
+    }
+    args.extend(["--".into(), "master".into()]);
     args
 }
 
 /// The name under which a server's key stands in its known-hosts file: independent of its address.
 pub(super) fn alias(server: i64) -> String {
     format!("lamplighter-{server}")
-}
-
-fn common(socket: &str) -> Vec<OsString> {
-    let mut args = vec!["-F".into(), "none".into(), "-T".into()];
-    for option in OPTIONS {
-        args.extend(["-o".into(), OsString::from(option)]);
-    }
-    args.extend(["-o".into(), format!("ControlPath={socket}").into()]);
-    args
 }
 
 #[cfg(test)]
@@ -168,7 +175,7 @@ mod tests {
     fn ssh_understands_every_option_as_it_is_meant() {
         let host = Host::parse("web-1.example.com").unwrap();
         let user = UserName::parse("ops").unwrap();
-        let with = |auth| understood(job(&target(host.clone(), user.clone(), auth), &host, &PATHS));
+        let with = |auth| understood(session(&target(host.clone(), user.clone(), auth), &host, &PATHS, false));
         for (auth, own) in [
             (
                 key(None),
@@ -238,6 +245,8 @@ mod tests {
             );
             assert!(!text.contains("canary"));
         }
+        let terminal = understood(session(&target(host.clone(), user, key(None)), &host, &PATHS, true));
+        assert!(terminal.lines().any(|l| l == "requesttty force"), "{terminal}");
     }
 
     #[test]
@@ -264,7 +273,7 @@ mod tests {
             let host = host.unwrap_or_else(|_| Host::parse("h").unwrap());
             let user = user.unwrap_or_else(|_| UserName::parse("u").unwrap());
             let target = target(host, user, key(None));
-            let args = job(&target, &target.host, &PATHS);
+            let args = session(&target, &target.host, &PATHS, false);
             let args: Vec<&str> = args.iter().map(|a| a.to_str().unwrap()).collect();
             let [.., l, user, dashes, host, command] = args[..] else {
                 panic!()

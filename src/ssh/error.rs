@@ -162,6 +162,26 @@ const TABLE: &[(&str, Kind, &str)] = &[
         Kind::Upstream,
         "{at} has no sudo and the user is not root. Install sudo, or log in as root.",
     ),
+    (
+        "ssh_sessions_full",
+        Kind::Busy,
+        "As many terminals, followed logs or forwarded sockets are open to {at} as there may be. Close one.",
+    ),
+    (
+        "forward_forbidden",
+        Kind::Upstream,
+        "{at} forbids forwarding. Set “AllowTcpForwarding yes” or “AllowStreamLocalForwarding yes” in its sshd_config, and take “restrict” and “no-port-forwarding” off this key.",
+    ),
+    (
+        "forward_no_socket",
+        Kind::Upstream,
+        "{at} could not open the socket that was to be forwarded: nothing listens there, or this user may not use it.",
+    ),
+    (
+        "forward_failed",
+        Kind::Upstream,
+        "The connection to {at} could not be told to forward a socket.",
+    ),
     ("cancelled", Kind::Conflict, "This was cancelled at {at}."),
     (
         "deadline",
@@ -235,6 +255,35 @@ pub(super) fn ours(e: Error) -> Error {
         "missing_program" => at_error("ssh_missing_program", "", &e.say),
         _ => e,
     }
+}
+
+/// May the same succeed a little later? Not where a key, a password or a right must change first.
+pub(super) fn may_pass(e: &Error) -> bool {
+    [
+        "ssh_refused",
+        "ssh_no_route",
+        "ssh_timeout",
+        "ssh_login_slow",
+        "ssh_shell_silent",
+        "ssh_silent",
+        "ssh_closed",
+        "ssh_link_lost",
+        "ssh_failed",
+        "ssh_name_unknown",
+        "name_slow",
+        "busy",
+    ]
+    .contains(&e.code)
+}
+
+/// Why a server did not open a forwarded connection, by the last such line of the master's log.
+pub(super) fn forward(target: &Target, said: &str) -> Option<Error> {
+    let line = said.lines().rfind(|line| line.contains("open failed: "))?;
+    let code = match line.contains("administratively prohibited") {
+        true => "forward_forbidden",
+        false => "forward_no_socket",
+    };
+    Some(self::said(error(code, target, line), "ssh", [line].into_iter()))
 }
 
 /// Why there was no login, by what ssh itself said; `seen` goes to the log. Order matters: the special before the general.

@@ -1,10 +1,18 @@
-//! Runs scripts on servers through the system `ssh`. One job is one `ssh` process; the connection behind it (ssh's
-//! ControlMaster) is shared by the jobs of one credential for a minute after the last.
+//! Everything that is done on a server goes through the system `ssh`: one `ssh` process is one session, and sessions of one
+//! credential share a connection (ssh's ControlMaster), which stays for a minute after the last. A session is a
+//! [`channel`] of bytes; on it stand four uses:
+//!
+//! - [`Ssh::run`]: a job. One script as some user or root, its lines, its exit code, one deadline. Files are jobs, too.
+//! - [`Ssh::follow`]: a log. Lines for as long as there are any; survives broken connections without loss.
+//! - [`Ssh::forward`]: a Unix socket here that leads to a socket there.
+//! - [`Ssh::terminal`]: a person at a shell.
+//!
+//! Each use has connections of its own, so that none starves another.
 //!
 //! Promises: the host key is pinned, and nothing is sent to a server that shows another one. A key lies on disk (0600,
 //! runtime folder) only until the login is over; passwords and passphrases never do: they go through a one-shot socket
-//! ([`askpass`]) or the job's own stdin, after the server said that it wants one. No value ever becomes an argument or
-//! an environment variable. A job that is cancelled, late or cut off ends on the server too, with all its children.
+//! ([`askpass`]) or the session's own stdin, after the server said that it wants one. No value ever becomes an argument or
+//! an environment variable. A script that is cancelled, late or cut off ends on the server too, with all its children.
 
 use crate::base::clock::{Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -24,8 +32,13 @@ pub mod hostkey;
 mod argv;
 mod master;
 pub mod keys;
-mod exec;
-pub mod put;
+mod channel;
+mod conversation;
+mod job;
+pub mod files;
+pub mod follow;
+pub mod forward;
+pub mod terminal;
 
 /// The machine; one for a process. Dropping it closes all connections.
 pub struct Ssh {
@@ -79,7 +92,8 @@ pub struct Job<'a> {
     pub script: &'a str,
     /// As root: by sudo when the user is not.
     pub root: bool,
-    /// For all of it, connecting included.
+    /// For all of it, connecting included. What it waits for a place on a connection, or for the login of another job that
+    /// it will share, does not count.
     pub deadline: Duration,
 }
 
@@ -146,7 +160,7 @@ impl Ssh {
         cancel: &Cancel,
         on_line: &mut dyn FnMut(Stream, &str),
     ) -> Result<Done> {
-        exec::run(self, target, job, cancel, on_line)
+        job::run(self, target, job, cancel, on_line)
     }
 
     /// Closes the connections of a server: its credentials changed, or it is gone.
@@ -182,6 +196,8 @@ fn not_there(e: &Error) -> bool {
 const RUNTIME_MAX: usize = 56;
 /// Keys, known hosts and ssh's own log of the logins that are under way.
 const FILES: &str = "files";
+/// Forwarded sockets.
+const FORWARDS: &str = "fwd";
 
 /// A file of [`FILES`] as ssh, whose working folder is ours, finds it.
 fn relative(file: &file::TempFile) -> String {

@@ -1,4 +1,5 @@
-# Runs one script in a session of its own; ends all of it when the client hangs up without a bye or the time is over.
+# Runs one script in a session of its own; ends all of it when the client hangs up without a bye, or says nothing for so
+# long. A client that says "here" is told so on stderr, where no line of a log is in the middle of being written.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; LC_ALL=C.UTF-8; export PATH LC_ALL
 umask 022; cd /
 IFS= read -r mark; IFS= read -r seconds; IFS= read -r size
@@ -13,8 +14,9 @@ tag=${mark#????????????????}
   printf '\n%s end\n' "$mark" >&2
   printf '\n%s end %s\n' "$mark" "$rc"
 } &
-bye=$(timeout "$seconds" head -n 1)
-[ "$bye" = bye ] && exit
+while word=$(timeout "$seconds" /bin/sh -c 'IFS= read -r word && printf %s "$word"'); do
+  case $word in (bye) exit ;; (here) printf '\n%s here\n' "$mark" >&2 ;; (*) break ;; esac
+done
 ours() { grep -lsFzx "LAMPLIGHTER_JOB=$tag" /proc/[0-9]*/environ | cut -d/ -f3; }
 # Each as a group as well: a child that changed its user has a clean environment but is still in its parent's group.
 end() { for p; do kill -s "$signal" -- "-$p"; kill -s "$signal" "$p"; done 2>/dev/null; }

@@ -1,6 +1,6 @@
 //! Child processes, keys, host keys and quoting: the parts of ssh that need no server.
 
-use lamplighter::base::process::{self, Cancel, Event, Program, Running, Stream};
+use lamplighter::base::process::{self, Cancel, Event, LineReader, Program, Running, Stream};
 use lamplighter::base::secret::Secret;
 use lamplighter::base::{lines, random, shell};
 use lamplighter::ssh::{Ssh, hostkey, keys};
@@ -157,25 +157,29 @@ fn a_flood_is_slowed_down_and_cut() {
     let before = memory();
     thread::sleep(Duration::from_millis(500));
     assert!(memory() < before + 20_000_000);
-    let first = running.next(Instant::now() + LONG, &Cancel::new());
-    assert_eq!(first, Event::Line(Stream::Stdout, "y".into()));
+    let first = LineReader::new(lines::LINE_MAX).next(&mut running, Instant::now() + LONG, &Cancel::new());
+    assert_eq!(first, Event::Output(Stream::Stdout, "y".into()));
 }
 
 #[test]
 fn lines_come_as_they_are_written_and_stdin_stays_open() {
     let mut running = Running::start(sh("while read x; do echo \"got $x\"; done; echo end >&2")).unwrap();
     let (until, cancel) = (Instant::now() + LONG, Cancel::new());
+    let mut reader = LineReader::new(lines::LINE_MAX);
     for word in ["one", "two"] {
         running.send(format!("{word}\n").as_bytes());
         assert_eq!(
-            running.next(until, &cancel),
-            Event::Line(Stream::Stdout, format!("got {word}"))
+            reader.next(&mut running, until, &cancel),
+            Event::Output(Stream::Stdout, format!("got {word}"))
         );
     }
-    assert_eq!(running.next(Instant::now(), &cancel), Event::Late);
+    assert_eq!(reader.next(&mut running, Instant::now(), &cancel), Event::Late);
     running.close();
-    assert_eq!(running.next(until, &cancel), Event::Line(Stream::Stderr, "end".into()));
-    assert_eq!(running.next(until, &cancel), Event::End);
+    assert_eq!(
+        reader.next(&mut running, until, &cancel),
+        Event::Output(Stream::Stderr, "end".into())
+    );
+    assert_eq!(reader.next(&mut running, until, &cancel), Event::End);
     assert!(running.exited_within(LONG).unwrap().success());
     let long = process::run(
         sh("head -c 100000 /dev/zero | tr '\\0' x"),

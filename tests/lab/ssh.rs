@@ -4,7 +4,7 @@ use lamplighter::base::error::{Error, Result};
 use lamplighter::base::host::{Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
-use lamplighter::ssh::put::Put;
+use lamplighter::ssh::files::Put;
 use lamplighter::ssh::{Auth, Done, Job, Ssh, Stream, Sudo, Target, hostkey};
 use std::fs;
 use std::path::{Path, PathBuf};

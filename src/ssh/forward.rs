@@ -1,0 +1,187 @@
+//! A socket of the server's, here: a private Unix socket in the runtime folder that leads to a Unix socket or a TCP port
+//! over there. One forward carries as many connections as are opened (sshd's `MaxSessions` does not count them).
+//!
+//! `ssh -O forward` says yes to everything; what the server thinks of it shows at the first connection, which it closes
+//! without a word. The reason is in the log of the master: [`Forward::explain`] reads it there. A session that does
+//! nothing keeps the master alive, for ssh closes a connection on which nothing but listening goes on.
+
+use super::channel::{Channel, Noise, greeted};
+use super::error::{self, error};
+use super::master::{Class, SessionSlot};
+use super::{FORWARDS, Ssh, Target, argv};
+use crate::base::clock::{self, Duration, Instant};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::host::Host;
+use crate::base::process::{Cancel, Event};
+use crate::base::{file, random, text};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// It says that the login is over, and ends with its stdin.
+const HOLD: &str = "read -r mark; printf '\\n%s hello\\n' \"$mark\"; exec cat >/dev/null";
+/// For connecting and login.
+const OPEN_MAX: Duration = Duration::from_secs(45);
+/// A Unix socket's path (`unix(7)`).
+const SOCKET_MAX: usize = 107;
+const LOG_MAX: u64 = 64 * 1024;
+
+/// What the server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    /// The absolute path of a Unix socket.
+    Unix(String),
+    /// A TCP port as the server sees it: of itself (`127.0.0.1`), or of its neighbours.
+    Tcp(Host, u16),
+}
+
+/// An open forward. Dropped, the socket is gone and so are its connections.
+pub struct Forward<'a> {
+    ssh: &'a Ssh,
+    target: &'a Target,
+    path: PathBuf,
+    /// As `ssh -L` reads it.
+    route: String,
+    hold: Channel<'a>,
+    slot: SessionSlot<'a>,
+}
+
+impl Ssh {
+    /// Makes a socket here that leads there. Errors: those of a login, `forward_path`, `forward_failed`,
+    /// `ssh_sessions_full`.
+    pub fn forward<'a>(&'a self, target: &'a Target, remote: &Remote, cancel: &Cancel) -> Result<Forward<'a>> {
+        let path = self.dir.join(FORWARDS).join(&random::name()[..16]);
+        let route = route(&path, remote)?;
+        let (hold, slot, _) = greeted(
+            self,
+            target,
+            Class::Forward,
+            None,
+            OPEN_MAX,
+            cancel,
+            &mut |channel, slot, until, cancel| held(channel, target, slot, until, cancel),
+        )?;
+        let forward = Forward {
+            ssh: self,
+            target,
+            path,
+            route,
+            hold,
+            slot,
+        };
+        let told = forward.slot.forward(self, "forward", &forward.route)?;
+        match told.rc {
+            0 => Ok(forward),
+            _ => Err(error("forward_failed", target, &told.stderr)),
+        }
+    }
+}
+
+impl Forward<'_> {
+    /// The socket, for [`net::http`](crate::net::http) or any other client.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Is the connection behind it still there? A lost one does not come back: drop it and forward again.
+    pub fn is_open(&mut self) -> bool {
+        loop {
+            match self.hold.next(clock::mono(), &Cancel::new()) {
+                Event::Output(..) => {}
+                Event::End => return false,
+                Event::Late | Event::Cancelled => return true,
+            }
+        }
+    }
+
+    /// The failure of a client of this socket, or what is behind it: the server forbids forwarding, nothing listens there,
+    /// the connection is lost.
+    pub fn explain(&mut self, failure: Error) -> Error {
+        if !self.is_open() {
+            return self.hold.lost(&Noise::new());
+        }
+        let said = self.slot.log().and_then(|log| {
+            let said = file::read_limited(log.path(), LOG_MAX).ok()?;
+            // ssh appends: what has been read is not read again, and a log of a year stays small.
+            let _ = fs::File::options().write(true).truncate(true).open(log.path());
+            Some(String::from_utf8_lossy(&said).into_owned())
+        });
+        said.and_then(|said| error::forward(self.target, &said)).unwrap_or(failure)
+    }
+}
+
+impl Drop for Forward<'_> {
+    fn drop(&mut self) {
+        // A master that is gone has nothing to cancel.
+        let _ = self.slot.forward(self.ssh, "cancel", &self.route);
+        let _ = fs::remove_file(&self.path); // ssh leaves it
+    }
+}
+
+/// Waits for the holding session's only word.
+fn held<'a>(
+    mut channel: Channel<'a>,
+    target: &Target,
+    slot: &SessionSlot,
+    until: Instant,
+    cancel: &Cancel,
+) -> Result<Channel<'a>> {
+    let mark = random::name();
+    let hello = format!("{mark} hello");
+    channel.send([argv::COMMAND, argv::COMMAND, HOLD, argv::GO, &mark, ""].join("\n").as_bytes());
+    let (mut lines, mut noise) = (crate::base::process::LineReader::new(1_024), Noise::new());
+    loop {
+        match lines.next(channel.running(), until, cancel) {
+            Event::Output(_, line) if line == hello => break,
+            Event::Output(stream, line) => {
+                noise.truncate(20);
+                noise.push_back((stream, text::one_line(&line, 300)));
+            }
+            Event::End => return Err(channel.not_logged_in(&noise)),
+            Event::Cancelled => return Err(error("cancelled", target, "before the login")),
+            Event::Late => return Err(channel.not_greeted(&noise)),
+        }
+    }
+    channel.logged_in(slot);
+    Ok(channel)
+}
+
+/// The argument of `-L`. Nothing in it may be one of the grammar's own characters.
+fn route(local: &Path, remote: &Remote) -> Result<String> {
+    let local = local.to_string_lossy();
+    let there = match remote {
+        Remote::Unix(path) => path.clone(),
+        Remote::Tcp(host, port) => format!("{}:{port}", host.in_url()),
+    };
+    let plain = |path: &str| {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b"/._-@+".contains(&b);
+        path.starts_with('/') && path.len() <= SOCKET_MAX && path.bytes().all(known)
+    };
+    match plain(&local) && (matches!(remote, Remote::Tcp(..)) || plain(&there)) {
+        true => Ok(format!("{local}:{there}")),
+        false => {
+            let say = "A forwarded socket's path begins with a slash, has at most 107 characters, and of these only letters, digits and / . _ - @ +; so does the runtime folder's.";
+            Err(Error::new(Kind::Malformed, "forward_path", say).log(format_args!("{local} to {there}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_what_ssh_reads_it_as() {
+        let local = Path::new("/run/lamplighter/ssh-1/fwd/x");
+        let of = |remote| route(local, &remote).map_err(|e| e.code);
+        let tcp = |host| Remote::Tcp(Host::parse(host).unwrap(), 6379);
+        assert_eq!(of(tcp("127.0.0.1")).unwrap(), "/run/lamplighter/ssh-1/fwd/x:127.0.0.1:6379");
+        assert_eq!(of(tcp("::1")).unwrap(), "/run/lamplighter/ssh-1/fwd/x:[::1]:6379");
+        let docker = Remote::Unix("/run/user/1000/docker.sock".into());
+        assert_eq!(of(docker).unwrap(), "/run/lamplighter/ssh-1/fwd/x:/run/user/1000/docker.sock");
+        for bad in ["docker.sock", "", "/a b", "/a:/b", "/a\\:b", "/a%h", "/${HOME}", "/a\nb", "/é"] {
+            assert_eq!(of(Remote::Unix(bad.into())), Err("forward_path"), "{bad}");
+        }
+        assert_eq!(of(Remote::Unix(format!("/{}", "x".repeat(107)))), Err("forward_path"));
+        assert!(route(Path::new("/run/a b/x"), &tcp("h")).is_err());
+    }
+}
