@@ -6,6 +6,7 @@ mod common;
 mod fake;
 
 mod certwatch;
+mod channels;
 mod debians;
 mod dns;
 mod domains;

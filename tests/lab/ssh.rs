@@ -14,27 +14,27 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A machine in a folder of its own. When dropped it checks that nothing is left behind.
-struct Bench {
+pub(crate) struct Bench {
     ssh: Option<Ssh>,
     dir: PathBuf,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         let dir = PathBuf::from(format!("/tmp/ll-{}", &lamplighter::base::random::name()[..12]));
         let ssh = Ssh::open(dir.clone(), env!("CARGO_BIN_EXE_lamplighter").into()).unwrap();
         Bench { ssh: Some(ssh), dir }
     }
 
-    fn ssh(&self) -> &Ssh {
+    pub(crate) fn ssh(&self) -> &Ssh {
         self.ssh.as_ref().unwrap()
     }
 
-    fn run(&self, target: &Target, script: &str, root: bool) -> Result<(Done, String, String)> {
+    pub(crate) fn run(&self, target: &Target, script: &str, root: bool) -> Result<(Done, String, String)> {
         self.run_for(target, script, root, Duration::from_secs(60), &Cancel::new())
     }
 
-    fn run_for(
+    pub(crate) fn run_for(
         &self,
         target: &Target,
         script: &str,
@@ -59,7 +59,7 @@ impl Bench {
         rooms[0].clone()
     }
 
-    fn files(&self, folder: &str) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, folder: &str) -> Vec<PathBuf> {
         let all = fs::read_dir(self.room().join(folder)).unwrap();
         all.map(|e| e.unwrap().path()).collect()
     }
@@ -84,7 +84,7 @@ fn lab_dir() -> PathBuf {
     std::env::var_os("LAB_DIR").map_or("/var/tmp/lamplighter-lab".into(), Into::into)
 }
 
-fn script(name: &str, args: &[&str]) -> String {
+pub(crate) fn script(name: &str, args: &[&str]) -> String {
     let out = Command::new(lab().join(name)).args(args).output().unwrap();
     assert!(
         out.status.success(),
@@ -95,15 +95,15 @@ fn script(name: &str, args: &[&str]) -> String {
 }
 
 /// As root on the host itself, not over ssh.
-fn on(host: &str, command: &str) -> String {
+pub(crate) fn on(host: &str, command: &str) -> String {
     script("on", &["--direct", host, "sh", "-c", command])
 }
 
 /// A broken host; whole again when dropped.
-struct Fault(&'static str);
+pub(crate) struct Fault(&'static str);
 
 impl Fault {
-    fn new(host: &'static str, what: &[&str]) -> Fault {
+    pub(crate) fn new(host: &'static str, what: &[&str]) -> Fault {
         let fault = Fault(host);
         script("fault", &[&[host], what].concat());
         fault
@@ -119,7 +119,7 @@ impl Drop for Fault {
 /// Hosts are shared by the tests of this file: one at a time.
 static LAB: Mutex<()> = Mutex::new(());
 
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     LAB.lock().unwrap_or_else(|e| e.into_inner())
 }
 
@@ -144,7 +144,7 @@ fn target(host: &str, user: &str, auth: Auth) -> Target {
     }
 }
 
-fn with_key(host: &str, user: &str, name: &str) -> Target {
+pub(crate) fn with_key(host: &str, user: &str, name: &str) -> Target {
     let passphrase = (name == "id_pass").then(|| Secret::new("lab-passphrase"));
     target(
         host,
@@ -156,11 +156,11 @@ fn with_key(host: &str, user: &str, name: &str) -> Target {
     )
 }
 
-fn with_password(host: &str, user: &str, password: &str) -> Target {
+pub(crate) fn with_password(host: &str, user: &str, password: &str) -> Target {
     target(host, user, Auth::Password(Secret::new(password)))
 }
 
-fn with_sudo(mut target: Target, password: &str) -> Target {
+pub(crate) fn with_sudo(mut target: Target, password: &str) -> Target {
     target.sudo_password = Some(Secret::new(password));
     target
 }
@@ -628,13 +628,13 @@ fn a_changed_host_key_gets_nothing() {
 }
 
 /// Is a process with this in its command line alive on the host?
-fn alive(host: &str, words: &str) -> bool {
+pub(crate) fn alive(host: &str, words: &str) -> bool {
     // `[x]yz` does not find itself.
     let pattern = format!("[{}]{}", &words[..1], &words[1..]);
     !on(host, &format!("pgrep -f '{pattern}' || true")).trim().is_empty()
 }
 
-fn soon(what: &str, mut fact: impl FnMut() -> bool) {
+pub(crate) fn soon(what: &str, mut fact: impl FnMut() -> bool) {
     let start = Instant::now();
     while !fact() {
         assert!(start.elapsed() < Duration::from_secs(15), "not soon enough: {what}");
@@ -864,7 +864,7 @@ fn a_lost_connection_is_replaced() {
 }
 
 /// Kills the processes whose working folder is the bench's: its masters.
-fn kill_masters(bench: &Bench) {
+pub(crate) fn kill_masters(bench: &Bench) {
     let mut killed = 0;
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let pid = entry.file_name().to_string_lossy().into_owned();
