@@ -221,6 +221,37 @@ pub fn uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Connects to a Unix socket without waiting: `WouldBlock` where its queue of connections is full (std would wait for as
+/// long as that lasts).
+pub fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: a zeroed sockaddr_un is valid.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() || bytes.contains(&0) || bytes.len() >= address.sun_path.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *byte as libc::c_char;
+    }
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: plain integers; the new descriptor is checked and nobody else's.
+    let stream = unsafe {
+        match libc::socket(libc::AF_UNIX, kind, 0) {
+            -1 => return Err(io::Error::last_os_error()),
+            fd => std::os::unix::net::UnixStream::from_raw_fd(fd),
+        }
+    };
+    let size = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: the pointer is to a sockaddr_un of ours of this size, and its path ends with NUL.
+    if unsafe { libc::connect(stream.as_raw_fd(), (&raw const address).cast(), size) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// Is something at the other end of this descriptor a terminal?
 pub fn is_tty(fd: &impl AsRawFd) -> bool {
     // SAFETY: plain integer.

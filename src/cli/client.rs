@@ -6,7 +6,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::secret::Secret;
 use crate::net::dial::{Call, Security};
-use crate::net::http::{self, Method, Request};
+use crate::net::http::{self, Method, Request, Route};
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -45,7 +45,7 @@ pub fn ask(config: &Config, listen: SocketAddr, path: &str) -> Result<Answer> {
         content_type: "application/json",
         headers: &[],
         body: b"",
-        proxy: None,
+        route: Route::Direct,
     };
     let answer = http::send(&call, &request, 1 << 20).map_err(|e| {
         let say = format!("Lamplighter does not answer at {listen}. {}", e.say);

@@ -7,11 +7,16 @@ use super::tls::{self, Pin};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
+use crate::base::sys;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 /// Is there TLS, and who vouches for the peer?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +48,7 @@ pub struct Call<'a> {
 
 /// A connected stream. Reads and writes fail with `TimedOut` at the deadline, however often bytes drip in.
 pub struct Wire {
-    tcp: Tcp,
+    tcp: Timed,
     tls: Option<Box<ClientConnection>>,
 }
 
@@ -54,14 +59,58 @@ pub fn dial(call: &Call) -> Result<Wire> {
     Wire { tcp, tls: None }.secure(call)
 }
 
+/// Connects to a Unix socket of this machine: a daemon's, or an ssh forward's that leads to another machine. `call` says who
+/// is meant to be behind it (`host`, `security`) and when it must be over; its port and policy are not looked at. Errors:
+/// `refused`, `connect_timeout`, `local_network`, and those of TLS.
+pub fn dial_unix(call: &Call, path: &Path) -> Result<Wire> {
+    let until = (clock::mono() + call.connect_max).min(call.until);
+    let stream = loop {
+        let e = match sys::connect_unix(path) {
+            Ok(stream) => break stream,
+            Err(e) => e,
+        };
+        let whom = format!("the socket {}", path.display());
+        let (kind, code, say) = match e.kind() {
+            ErrorKind::WouldBlock if clock::mono() < until => {
+                thread::sleep(QUEUE_PAUSE);
+                continue;
+            }
+            ErrorKind::WouldBlock => (
+                Kind::Timeout,
+                "connect_timeout",
+                format!("Whoever listens at {whom} takes no connection."),
+            ),
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                (Kind::Upstream, "refused", format!("Nothing listens at {whom}."))
+            }
+            _ => (
+                Kind::Upstream,
+                "local_network",
+                format!("Lamplighter may not or cannot connect to {whom}."),
+            ),
+        };
+        return Err(Error::new(kind, code, say).log(e));
+    };
+    let tcp = Timed {
+        stream: Socket::Unix(stream),
+        until: call.until,
+    };
+    Wire { tcp, tls: None }.secure(call)
+}
+
+/// Between two tries where the queue of a Unix socket is full.
+const QUEUE_PAUSE: Duration = Duration::from_millis(10);
+
 /// Shakes hands as one who asks for `name` and takes whatever is shown; whatever `call` says of security is not looked at.
 /// No secret may be sent over what this returns, so it stays in this module's house.
 pub(super) fn look(call: &Call, name: ServerName<'static>) -> Result<Wire> {
     secure(call, reach(call)?, tls::onlooker(), name)
 }
 
-fn secure(call: &Call, tcp: Tcp, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Wire> {
-    let _ = tcp.stream.set_nodelay(true); // the handshake's small writes must not wait for each other
+fn secure(call: &Call, tcp: Timed, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Wire> {
+    if let Socket::Tcp(stream) = &tcp.stream {
+        let _ = stream.set_nodelay(true); // the handshake's small writes must not wait for each other
+    }
     let session = ClientConnection::new(config, name).map_err(Error::internal)?;
     let mut wire = Wire {
         tcp,
@@ -72,9 +121,9 @@ fn secure(call: &Call, tcp: Tcp, config: Arc<ClientConfig>, name: ServerName<'st
 }
 
 /// Looks the name up and connects.
-fn reach(call: &Call) -> Result<Tcp> {
-    Ok(Tcp {
-        stream: connect(call, &addresses(call.host, call.until)?)?,
+fn reach(call: &Call) -> Result<Timed> {
+    Ok(Timed {
+        stream: Socket::Tcp(connect(call, &addresses(call.host, call.until)?)?),
         until: call.until,
     })
 }
@@ -226,7 +275,10 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
 impl Wire {
     /// Ours, on this connection.
     pub(super) fn own_address(&self) -> Option<IpAddr> {
-        self.tcp.stream.local_addr().ok().map(|at| at.ip().to_canonical())
+        match &self.tcp.stream {
+            Socket::Tcp(stream) => stream.local_addr().ok().map(|at| at.ip().to_canonical()),
+            Socket::Unix(_) => None,
+        }
     }
 
     /// The next exchange over the same connection has until then.
@@ -236,14 +288,15 @@ impl Wire {
 
     /// Waits until there is something to read, or the end. Not with TLS, where it may have been read already.
     pub(super) fn wait(&mut self) -> io::Result<()> {
-        if self.tls.is_none() {
-            self.tcp.stream.set_read_timeout(self.tcp.left()?)?;
-            return match self.tcp.stream.peek(&mut [0]) {
-                Err(e) if e.kind() != ErrorKind::Interrupted => Err(timed_out(e)),
-                _ => Ok(()),
-            };
+        match self.tls.is_none() && !sys::readable(&self.tcp.stream, self.tcp.left()?) {
+            true => Err(ErrorKind::TimedOut.into()),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What breaks this connection off, from another thread.
+    pub(super) fn breaker(&self) -> io::Result<Breaker> {
+        Ok(Breaker(self.tcp.stream.try_clone()?))
     }
 
     /// Agrees on TLS as `call` wants it, with `call.host`, over what is connected already: at once, after STARTTLS, or
@@ -312,18 +365,56 @@ impl Write for Wire {
     }
 }
 
-struct Tcp {
-    stream: TcpStream,
+/// See [`Wire::breaker`].
+pub(super) struct Breaker(Socket);
+
+impl Breaker {
+    /// Whoever reads or writes finds the end.
+    pub(super) fn pull(&self) {
+        let _ = match &self.0 {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+}
+
+/// What bytes go over.
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn try_clone(&self) -> io::Result<Socket> {
+        Ok(match self {
+            Socket::Tcp(stream) => Socket::Tcp(stream.try_clone()?),
+            Socket::Unix(stream) => Socket::Unix(stream.try_clone()?),
+        })
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Socket::Tcp(stream) => stream.as_raw_fd(),
+            Socket::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+/// A socket with a deadline.
+struct Timed {
+    stream: Socket,
     until: Instant,
 }
 
-impl Tcp {
+impl Timed {
     /// What is left, renewed before every call: a timeout set once would start anew with every byte that drips in.
-    fn left(&self) -> io::Result<Option<Duration>> {
+    fn left(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(clock::mono());
         match left < Duration::from_millis(1) {
             true => Err(ErrorKind::TimedOut.into()), // a timeout of zero is an error to the socket
-            false => Ok(Some(left)),
+            false => Ok(left),
         }
     }
 }
@@ -337,17 +428,25 @@ fn timed_out(e: io::Error) -> io::Error {
     }
 }
 
-impl Read for Tcp {
+impl Read for Timed {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(into).map_err(timed_out)
+        let left = Some(self.left()?);
+        match &mut self.stream {
+            Socket::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(into)),
+            Socket::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(into)),
+        }
+        .map_err(timed_out)
     }
 }
 
-impl Write for Tcp {
+impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left()?)?;
-        self.stream.write(bytes).map_err(timed_out)
+        let left = Some(self.left()?);
+        match &mut self.stream {
+            Socket::Tcp(stream) => stream.set_write_timeout(left).and_then(|()| stream.write(bytes)),
+            Socket::Unix(stream) => stream.set_write_timeout(left).and_then(|()| stream.write(bytes)),
+        }
+        .map_err(timed_out)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -5,18 +5,28 @@
 //! Where a proxy is set (a country or a firewall that lets nothing else out), it is asked for a tunnel (CONNECT), so that it
 //! sees a name and a port and never the path, which may hold a token.
 //!
+//! The connection may also be one to a Unix socket ([`Route::Unix`]): a daemon's on this machine, or an ssh forward's, which
+//! leads to a socket or a port of a server. [`send`] takes the whole answer, [`open`] one that comes bit by bit.
+//!
+//! This is the only HTTP client, with one exception: what is polled every few seconds of every server, and what
+//! only looks at a site, reads by [`get`](super::get), which costs half of it.
+//!
 //! A failure from `empty`, `cut_short`, `read_timeout` or `reset` on leaves open whether the other side has taken the
 //! request in ([`may_have_arrived`]).
 
 use super::dial::{self, Call, Security, Wire};
 use super::get::{HEAD_MAX, parse_head};
+use super::stream::{Bytes, Stream};
+use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::parallel::lock;
+use crate::base::process::{self, Cancel};
 use crate::base::secret::Secret;
 use crate::base::text;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use ureq::http::{HeaderMap, header};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -38,6 +48,8 @@ pub enum Method {
     Post,
     /// Once more is the same.
     Put,
+    /// Of what is to be gone; it has no body.
+    Delete,
 }
 
 /// What is sent.
@@ -52,8 +64,20 @@ pub struct Request<'a> {
     pub headers: &'a [(&'a str, String)],
     /// The body as it is signed and sent; a GET has none.
     pub body: &'a [u8],
-    /// Through which proxy, if any.
-    pub proxy: Option<&'a Proxy>,
+    /// How the connection is made.
+    pub route: Route<'a>,
+}
+
+/// How a connection is made.
+#[derive(Debug, Clone, Copy)]
+pub enum Route<'a> {
+    /// To the host itself.
+    Direct,
+    /// Through the tunnel of a proxy.
+    Proxy(&'a Proxy),
+    /// Through a Unix socket of this machine. The call's host is who is behind it: the `Host` header, and with TLS the name
+    /// on the certificate.
+    Unix(&'a Path),
 }
 
 /// An HTTP proxy that makes tunnels.
@@ -84,30 +108,14 @@ pub struct Response {
     pub fault: Option<Error>,
 }
 
-/// Sends, and reads an answer of at most `body_max` bytes. Errors: those of [`dial::dial`], `proxy_refused`, `proxy_login`,
-/// `not_http`, `tls_expected`, `empty`, `cut_short`, `encoded`, `bad_request`.
+/// Sends, and reads an answer of at most `body_max` bytes. Errors: those of [`dial::dial`] and [`dial::dial_unix`],
+/// `proxy_refused`, `proxy_login`, `not_http`, `tls_expected`, `empty`, `cut_short`, `encoded`, `bad_request`.
 pub fn send(call: &Call, request: &Request, body_max: usize) -> Result<Response> {
     let asked = asked(call, request)?;
-    let wire = match request.proxy {
-        None => dial::dial(call)?,
-        Some(proxy) => tunnel(call, proxy)?.secure(call)?,
-    };
     let seen = Arc::new(Seen::default());
-    let carrier = Carrier {
-        wire,
-        buffers: LazyBuffers::new(STEP, STEP),
-        tls: call.security != Security::Plain,
-        seen: seen.clone(),
-    };
-    let agent = ureq::Agent::with_parts(config(), Once(Mutex::new(Some(carrier))), Nowhere);
-    let answer = match request.method {
-        Method::Get => agent.run(asked.map(drop)),
-        Method::Post | Method::Put => agent.run(asked),
-    };
-    let answer = answer.map_err(|e| seen.explain(call, &e))?;
-    let mut response = read_head(call, answer.status().as_u16(), answer.headers())?;
-    let length = answer.body().content_length().unwrap_or(0);
-    let mut reader = answer.into_body().into_reader().take(body_max as u64 + 1);
+    let (mut response, body) = exchange(call, request, asked, connect(call, request)?, &seen)?;
+    let length = body.content_length().unwrap_or(0);
+    let mut reader = body.into_reader().take(body_max as u64 + 1);
     let mut body = Vec::new();
     let read = match length > body_max as u64 {
         true => Err(too_large(call, body_max)),
@@ -122,6 +130,103 @@ pub fn send(call: &Call, request: &Request, body_max: usize) -> Result<Response>
         Err(e) => response.fault = Some(e),
     }
     Ok(response)
+}
+
+/// Sends, and gives the answer as soon as its head is there; `call.until` counts up to then. The body is read with
+/// [`Stream`], each part of which must come within `idle_max`. `cancel` breaks it off. Errors: as [`send`], and `cancelled`.
+pub fn open<'a>(call: &Call<'a>, request: &Request, idle_max: Duration, cancel: &Cancel) -> Result<(Response, Stream<Source<'a>>)> {
+    let asked = asked(call, request)?;
+    let wire = connect(call, request)?;
+    let breaker = wire.breaker()?;
+    let watch = cancel.watch(move || breaker.pull());
+    if cancel.is_cancelled() {
+        return Err(process::cancelled());
+    }
+    let seen = Arc::new(Seen::default());
+    let (response, body) = exchange(call, request, asked, wire, &seen).map_err(|e| match cancel.is_cancelled() {
+        true => process::cancelled(),
+        false => e,
+    })?;
+    seen.lock().idle_max = Some(idle_max);
+    let source = Source {
+        call: *call,
+        reader: body.into_reader(),
+        seen,
+        idle_max,
+        cancel: cancel.clone(),
+        _watch: watch,
+    };
+    Ok((response, Stream::new(source)))
+}
+
+fn connect(call: &Call, request: &Request) -> Result<Wire> {
+    match request.route {
+        Route::Direct => dial::dial(call),
+        Route::Proxy(proxy) => tunnel(call, proxy)?.secure(call),
+        Route::Unix(path) => dial::dial_unix(call, path),
+    }
+}
+
+fn exchange(
+    call: &Call,
+    request: &Request,
+    asked: ureq::http::Request<&[u8]>,
+    wire: Wire,
+    seen: &Arc<Seen>,
+) -> Result<(Response, ureq::Body)> {
+    let carrier = Carrier {
+        wire,
+        buffers: LazyBuffers::new(STEP, STEP),
+        tls: call.security != Security::Plain,
+        seen: seen.clone(),
+    };
+    let agent = ureq::Agent::with_parts(config(), Once(Mutex::new(Some(carrier))), Nowhere);
+    let answer = match request.method {
+        Method::Get | Method::Delete => agent.run(asked.map(drop)),
+        Method::Post | Method::Put => agent.run(asked),
+    };
+    let answer = answer.map_err(|e| seen.explain(call, &e))?;
+    let response = read_head(call, answer.status().as_u16(), answer.headers())?;
+    Ok((response, answer.into_body()))
+}
+
+/// A body that comes bit by bit, as [`Stream`] reads it.
+pub struct Source<'a> {
+    call: Call<'a>,
+    reader: ureq::BodyReader<'static>,
+    seen: Arc<Seen>,
+    idle_max: Duration,
+    cancel: Cancel,
+    _watch: process::Watch,
+}
+
+impl Bytes for Source<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        let read = loop {
+            match self.reader.read(into) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
+            _ if self.cancel.is_cancelled() => Err(process::cancelled()),
+            Ok(n) => Ok(n),
+            Err(e) => {
+                let e = self.seen.explain(&self.call, &ureq::Error::from(e));
+                Err(match e.code {
+                    "read_timeout" => {
+                        let say = format!("{} has sent nothing for {} s.", whom(&self.call), self.idle_max.as_secs());
+                        Error::new(Kind::Timeout, "stream_silent", say)
+                    }
+                    _ => e,
+                })
+            }
+        }
+    }
+
+    fn too_large(&self, max: usize) -> Error {
+        too_large(&self.call, max)
+    }
 }
 
 /// After such an error the other side may have got the request all the same: sent again, it may come twice.
@@ -171,6 +276,7 @@ fn asked<'a>(call: &Call, request: &Request<'a>) -> Result<ureq::http::Request<&
             Method::Get => "GET",
             Method::Post => "POST",
             Method::Put => "PUT",
+            Method::Delete => "DELETE",
         },
         match call.security {
             Security::Plain => "http",
@@ -189,7 +295,7 @@ fn asked<'a>(call: &Call, request: &Request<'a>) -> Result<ureq::http::Request<&
         .header(header::HOST, authority)
         .header(header::CONNECTION, "close");
     asked = match request.method {
-        Method::Get => asked.header(header::ACCEPT, request.content_type),
+        Method::Get | Method::Delete => asked.header(header::ACCEPT, request.content_type),
         Method::Post | Method::Put => asked.header(header::CONTENT_TYPE, request.content_type),
     };
     for (name, value) in request.headers {
@@ -309,6 +415,9 @@ impl Transport for Carrier {
         if into.is_empty() {
             return Err(ureq::Error::LargeResponseHeader(STEP, HEAD_MAX));
         }
+        if let Some(idle_max) = self.seen.lock().idle_max {
+            self.wire.renew(clock::mono() + idle_max);
+        }
         let n = loop {
             match self.wire.read(into) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -342,6 +451,8 @@ struct Seen(Mutex<Happened>);
 
 #[derive(Default)]
 struct Happened {
+    /// The head is there, and each further part has so long.
+    idle_max: Option<Duration>,
     /// The beginning of what was read.
     read: Vec<u8>,
     unsent: Option<io::Error>,

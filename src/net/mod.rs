@@ -1,4 +1,4 @@
-//! Outbound connections. Whatever leaves this machine over TCP leaves by [`dial`]: the address is checked against a
+//! Outbound connections. Whatever leaves this machine over TCP, or goes to a Unix socket on it, leaves by [`dial`]: the address is checked against a
 //! [`policy::Policy`] at the moment of connecting, no proxy is taken from the environment, no redirect is followed, and the whole exchange
 //! has one deadline that a dripping peer cannot stretch. Certificates are verified by the system's bundle or by a pinned
 //! fingerprint, never not at all ([`served`] only looks at one and sends nothing; [`visit`] asks what anybody may ask). What was asked (path, headers,
@@ -12,6 +12,7 @@ pub mod tls;
 pub mod dial;
 pub mod served;
 pub mod get;
+pub mod stream;
 pub mod http;
 pub mod visit;
 pub mod smtp;

@@ -6,10 +6,12 @@ use fake::{FINGERPRINT, Fake, data, endless, http};
 use lamplighter::base::clock::{self, Duration, Instant};
 use lamplighter::base::error::{Error, Kind, Result};
 use lamplighter::base::host::Host;
+use lamplighter::base::process::Cancel;
+use lamplighter::base::random;
 use lamplighter::base::secret::Secret;
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::get;
-use lamplighter::net::http::{Method, Request, send};
+use lamplighter::net::http::{Method, Request, Route, open, send};
 use lamplighter::net::policy::Policy;
 use lamplighter::net::served::served;
 use lamplighter::net::tls::Pin;
@@ -20,8 +22,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 struct Ask {
     host: &'static str,
@@ -64,7 +68,7 @@ fn ask(ask: Ask) -> Result<(u16, String, Vec<u8>)> {
         content_type: "application/json",
         headers: &[("authorization", "Bearer c4n4ry".to_string())],
         body: b"",
-        proxy: None,
+        route: Route::Direct,
     };
     let asked = send(&call(), &request, 1 << 20).inspect_err(silent);
     let asked = asked.and_then(|a| match (a.fault, a.status) {
@@ -446,4 +450,192 @@ fn a_look_at_a_certificate_takes_up_no_session_of_a_visit_before() {
     assert_eq!(shown(), leaf(0));
     renewed.is_new.store(true, Ordering::SeqCst);
     assert_eq!(shown(), leaf(1), "today's, not that of the visit");
+}
+
+/// A server on a Unix socket of its own; the folder goes with it.
+struct Socket(PathBuf);
+
+impl Socket {
+    /// Answers each connection after its request's head.
+    fn new(answer: impl Fn(&str, &mut dyn Write) + Send + 'static) -> Socket {
+        let dir = std::env::temp_dir().join(format!("ll-{}", &random::name()[..12]));
+        std::fs::create_dir(&dir).unwrap();
+        let listener = UnixListener::bind(dir.join("s")).unwrap();
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().map_while(std::result::Result::ok) {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if client.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    head.push(byte[0]);
+                }
+                answer(&String::from_utf8(head).unwrap(), &mut client);
+            }
+        });
+        Socket(dir)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("s")
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn host() -> Host {
+    Host::parse("docker.example").unwrap()
+}
+
+fn within(host: &Host, port: u16, patience: Duration) -> Call<'_> {
+    Call {
+        host,
+        port,
+        security: Security::Plain,
+        policy: Policy::Server,
+        connect_max: patience,
+        until: clock::mono() + patience,
+    }
+}
+
+fn request<'a>(path: &'a Secret, route: Route<'a>) -> Request<'a> {
+    Request {
+        method: Method::Get,
+        path,
+        content_type: "*/*",
+        headers: &[],
+        body: b"",
+        route,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_unix_socket_is_asked_as_any_server_is() {
+    let (host, path) = (host(), Secret::new("/_ping?x=1"));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let server = Socket::new({
+        let seen = seen.clone();
+        move |head, client| {
+            seen.lock().unwrap().push(head.to_string());
+            let _ = client.write_all(&http("200 OK", "text/plain", b"OK"));
+        }
+    });
+    let ask = |at: &Path| send(&within(&host, 80, LONG), &request(&path, Route::Unix(at)), 100);
+    let answer = ask(&server.path()).unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"OK".as_slice()));
+    let head = seen.lock().unwrap().remove(0);
+    assert!(head.starts_with("GET /_ping?x=1 HTTP/1.1\r\n"), "{head}");
+    assert!(head.to_lowercase().contains("\r\nhost: docker.example\r\n"), "{head}");
+    assert_eq!(ask(&server.0.join("nothing")).unwrap_err().code, "refused");
+    assert_eq!(ask(&server.0).unwrap_err().code, "refused", "a folder is no socket");
+    assert_eq!(ask(Path::new(&"/x".repeat(60))).unwrap_err().code, "local_network");
+    // One that listens and takes nobody: the queue is full at once, and the time is over.
+    let deaf = UnixListener::bind(server.0.join("deaf")).unwrap();
+    lamplighter::base::sys::listen_backlog(&deaf, 0).unwrap();
+    let kept: Vec<_> = std::iter::from_fn(|| lamplighter::base::sys::connect_unix(&server.0.join("deaf")).ok()).collect();
+    assert!(!kept.is_empty());
+    let call = within(&host, 80, Duration::from_millis(300));
+    let e = send(&call, &request(&path, Route::Unix(&server.0.join("deaf"))), 100).unwrap_err();
+    assert_eq!(e.code, "connect_timeout");
+}
+
+const EVENTS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn chunk(text: &str) -> Vec<u8> {
+    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+#[test]
+fn a_stream_gives_each_piece_when_it_comes() {
+    let path = Secret::new("/events");
+    // The second event is sent when the first has been read.
+    let (read, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let talk = move |client: &mut dyn Write| {
+        let _ = client.write_all(&[EVENTS, &chunk("id: 1\ndata: one\n"), &chunk("\n: ping\n\n")].concat());
+        wait.lock().unwrap().recv_timeout(LONG).unwrap();
+        let _ = client.write_all(&[chunk("event: end\ndata: two\n\n"), b"0\r\n\r\n".to_vec()].concat());
+    };
+    let talk = Arc::new(talk);
+    let fake = Fake::new({
+        let talk = talk.clone();
+        move |_, mut client| talk(&mut client)
+    });
+    let server = Socket::new(move |_, client| talk(client));
+    let (tcp_host, unix_host, socket) = (Host::parse("127.0.0.1").unwrap(), host(), server.path());
+    for (host, port, route) in [
+        (&tcp_host, fake.port, Route::Direct),
+        (&unix_host, 80, Route::Unix(&socket)),
+    ] {
+        let call = within(host, port, LONG);
+        let (response, mut stream) = open(&call, &request(&path, route), LONG, &Cancel::new()).unwrap();
+        assert_eq!((response.status, response.content_type.as_str()), (200, "text/event-stream"));
+        let first = stream.event(1_000).unwrap().unwrap();
+        assert_eq!((first.name.as_str(), first.data.as_str(), first.id.as_str()), ("message", "one", "1"));
+        read.send(()).unwrap();
+        let second = stream.event(1_000).unwrap().unwrap();
+        assert_eq!((second.name.as_str(), second.data.as_str(), second.id.as_str()), ("end", "two", "1"));
+        assert_eq!(stream.event(1_000).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_stream_may_last_but_not_be_silent_and_is_broken_off_from_elsewhere() {
+    let (host, path) = (Host::parse("127.0.0.1").unwrap(), Secret::new("/events"));
+    let idle = Duration::from_millis(400);
+    // Far longer than the whole call may take, and then no more.
+    let fake = Fake::new(|_, client| {
+        let _ = client.write_all(EVENTS);
+        for n in 0..30 {
+            std::thread::sleep(Duration::from_millis(30));
+            let _ = client.write_all(&chunk(&format!("{n}\n")));
+        }
+        let mut end = [0];
+        let _ = client.read(&mut end); // until the asker goes
+    });
+    let call = within(&host, fake.port, Duration::from_millis(700));
+    let (_, mut stream) = open(&call, &request(&path, Route::Direct), idle, &Cancel::new()).unwrap();
+    for n in 0..30 {
+        assert_eq!(stream.line(100).unwrap(), Some(n.to_string()));
+    }
+    let e = stream.line(100).unwrap_err();
+    assert_eq!((e.code, e.kind), ("stream_silent", Kind::Timeout));
+    // Somebody has enough.
+    let cancel = Cancel::new();
+    let (_, mut stream) = open(&call_of(&host, fake.port), &request(&path, Route::Direct), LONG, &cancel).unwrap();
+    assert_eq!(stream.line(100).unwrap().as_deref(), Some("0"));
+    let e = std::thread::scope(|scope| {
+        scope.spawn(|| cancel.cancel());
+        loop {
+            if let Err(e) = stream.line(100) {
+                break e;
+            }
+        }
+    });
+    assert_eq!(e.code, "cancelled");
+    let refused = open(&call_of(&host, fake.port), &request(&path, Route::Direct), LONG, &cancel);
+    assert_eq!(refused.err().unwrap().code, "cancelled");
+    // A line without an end, and a body that ends too early.
+    let fake = Fake::new(|_, client| {
+        let _ = client.write_all(EVENTS);
+        endless(client, &chunk(&"x".repeat(10_000)), Duration::ZERO);
+    });
+    let call = call_of(&host, fake.port);
+    let (_, mut stream) = open(&call, &request(&path, Route::Direct), LONG, &Cancel::new()).unwrap();
+    assert_eq!(stream.line(1 << 16).unwrap_err().code, "too_large");
+    let fake = Fake::new(|_, client| drop(client.write_all(&[EVENTS, b"20\r\nhalf"].concat())));
+    let call = call_of(&host, fake.port);
+    let (_, mut stream) = open(&call, &request(&path, Route::Direct), LONG, &Cancel::new()).unwrap();
+    assert_eq!(stream.line(100).unwrap_err().code, "cut_short");
+}
+
+fn call_of(host: &Host, port: u16) -> Call<'_> {
+    within(host, port, LONG)
 }

@@ -20,7 +20,7 @@ use lamplighter::features::watch::notifications::telegram::render;
 use lamplighter::features::watch::notifications::text::{Message, What, cut_units, units};
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::get;
-use lamplighter::net::http::{self, EXCUSE_MAX, Method, Proxy, Request};
+use lamplighter::net::http::{self, EXCUSE_MAX, Method, Proxy, Request, Route};
 use lamplighter::net::policy::Policy;
 use lamplighter::net::smtp::{self, Encryption, Letter};
 use lamplighter::net::tls::Pin;
@@ -2010,7 +2010,7 @@ fn a_proxy_makes_the_tunnel_and_never_sees_the_path() {
             content_type: "application/json",
             headers: &[],
             body: b"{}",
-            proxy: Some(&proxy),
+            route: Route::Proxy(&proxy),
         };
         http::send(&call, &request, EXCUSE_MAX)
     };

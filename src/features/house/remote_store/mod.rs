@@ -16,7 +16,7 @@ use crate::db::{Conn, Tx};
 use crate::feature::Feature;
 use crate::net::dial::{Call, Security};
 use crate::net::get;
-use crate::net::http::{self, EXCUSE_MAX, Method, Request, Response};
+use crate::net::http::{self, EXCUSE_MAX, Method, Request, Response, Route};
 use crate::net::policy::Policy;
 use crate::settings::Setting;
 use crate::vault::SealContext;
@@ -186,7 +186,7 @@ impl Engine {
                 content_type: "application/json",
                 headers: &headers,
                 body,
-                proxy: None,
+                route: Route::Direct,
             },
             body_max,
         );

@@ -11,7 +11,7 @@ use crate::base::url::Url;
 use crate::form::Input;
 use crate::lang::Lang;
 use crate::net::dial::{Call, Security};
-use crate::net::http::{self, EXCUSE_MAX, Method, Proxy, Request, Response};
+use crate::net::http::{self, EXCUSE_MAX, Method, Proxy, Request, Response, Route};
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 use serde_json::Value;
@@ -146,7 +146,7 @@ impl Sending<'_> {
             content_type: "application/json",
             headers,
             body,
-            proxy,
+            route: proxy.map_or(Route::Direct, Route::Proxy),
         };
         let call = self.call(&url.host, url.port, security(url, pin));
         http::send(&call, &request, EXCUSE_MAX).map_err(|e| failed(&e))
