@@ -55,7 +55,7 @@ pub struct Wire {
 /// Connects. Errors: `name_unknown`, `name_slow`, `address_refused`, `refused`, `no_route`, `no_network`, `connect_timeout`,
 /// `tls_certificate`, `tls_not_spoken`, `tls_failed`, and those of [`explain`].
 pub fn dial(call: &Call) -> Result<Wire> {
-    let tcp = reach(call)?;
+    let tcp = connect_tcp(call)?;
     Wire { tcp, tls: None }.secure(call)
 }
 
@@ -103,8 +103,8 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Shakes hands as one who asks for `name` and takes whatever is shown; whatever `call` says of security is not looked at.
 /// No secret may be sent over what this returns, so it stays in this module's house.
-pub(super) fn look(call: &Call, name: ServerName<'static>) -> Result<Wire> {
-    secure(call, reach(call)?, tls::onlooker(), name)
+pub(super) fn dial_unverified(call: &Call, name: ServerName<'static>) -> Result<Wire> {
+    secure(call, connect_tcp(call)?, tls::onlooker(), name)
 }
 
 fn secure(call: &Call, tcp: Timed, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Wire> {
@@ -121,7 +121,7 @@ fn secure(call: &Call, tcp: Timed, config: Arc<ClientConfig>, name: ServerName<'
 }
 
 /// Looks the name up and connects.
-fn reach(call: &Call) -> Result<Timed> {
+fn connect_tcp(call: &Call) -> Result<Timed> {
     Ok(Timed {
         stream: Socket::Tcp(connect(call, &addresses(call.host, call.until)?)?),
         until: call.until,

@@ -20,8 +20,8 @@ const EXCUSE_MAX: usize = 4 << 10;
 const STEP: usize = 32 << 10;
 /// What is kept for the next answer; one huge answer must not stay in memory for ever.
 const KEEP_MAX: usize = 128 << 10;
-/// Rooms kept while nobody reads.
-const ROOMS_MAX: usize = 8;
+/// Buffers kept while nobody reads.
+const BUFFERS_MAX: usize = 8;
 
 /// An answer.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ pub struct Answer {
     pub body: Body,
 }
 
-/// A body, in the room that it was read into.
+/// A body, in the buffer that it was read into.
 pub struct Body {
-    room: Room,
+    buffer: Buffer,
     at: usize,
     end: usize,
 }
@@ -47,7 +47,7 @@ impl Deref for Body {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.room.0[self.at..self.end]
+        &self.buffer.0[self.at..self.end]
     }
 }
 
@@ -57,27 +57,27 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// Room to read into. Many wait for answers at the same time and few read: what one gives back the next one takes, still
+/// Buffer to read into. Many wait for answers at the same time and few read: what one gives back the next one takes, still
 /// warm in the processor's cache.
 #[derive(Default)]
-struct Room(Vec<u8>);
+struct Buffer(Vec<u8>);
 
-static ROOMS: Mutex<Vec<Room>> = Mutex::new(Vec::new());
+static BUFFERS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
 
-impl Room {
-    fn take() -> Room {
-        let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.pop().unwrap_or_default()
+impl Buffer {
+    fn take() -> Buffer {
+        let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+        buffers.pop().unwrap_or_default()
     }
 }
 
-impl Drop for Room {
+impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.0);
         if (1..=KEEP_MAX).contains(&bytes.len()) {
-            let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
-            if rooms.len() < ROOMS_MAX {
-                rooms.push(Room(bytes));
+            let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+            if buffers.len() < BUFFERS_MAX {
+                buffers.push(Buffer(bytes));
             }
         }
     }
@@ -108,24 +108,24 @@ pub fn get(call: &Call, path: &str, authorization: Option<&Secret>, body_max: us
 /// A connection kept from one GET to the next by the same caller. Only with TLS, where a handshake costs more than all the
 /// rest of a poll; without it a new connection costs some µs and no memory in between. A clone has none.
 #[derive(Default)]
-pub struct Line(Option<(Wire, Place)>);
+pub struct KeepAlive(Option<(Wire, Place)>);
 
 /// Kept connections of the whole process: each holds some kB and a descriptor.
-const LINES_MAX: usize = 512;
+const IDLE_MAX: usize = 512;
 /// A kept connection that a firewall has forgotten swallows the question: then there must be time for a new one.
 const KEPT_MAX: Duration = Duration::from_secs(2);
 
-static LINES: Places = Places::new(LINES_MAX);
+static IDLE: Places = Places::new(IDLE_MAX);
 
-impl Clone for Line {
-    fn clone(&self) -> Line {
-        Line::default()
+impl Clone for KeepAlive {
+    fn clone(&self) -> KeepAlive {
+        KeepAlive::default()
     }
 }
 
-impl std::fmt::Debug for Line {
+impl std::fmt::Debug for KeepAlive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() { "Line(kept)" } else { "Line" })
+        f.write_str(if self.0.is_some() { "KeepAlive(open)" } else { "KeepAlive" })
     }
 }
 
@@ -135,14 +135,14 @@ pub fn get_over(
     path: &str,
     authorization: Option<&Secret>,
     body_max: usize,
-    line: &mut Line,
+    kept: &mut KeepAlive,
 ) -> Result<Answer> {
     if call.security == Security::Plain {
         return get(call, path, authorization, body_max);
     }
     let request = Secret::new(request(call, path, authorization, "keep-alive")?);
     let mut read = None;
-    if let Some((mut wire, _)) = line.0.take() {
+    if let Some((mut wire, _)) = kept.0.take() {
         wire.renew(call.until.min(clock::mono() + KEPT_MAX));
         // Closed in the meantime, or forgotten by something in between: that says nothing about the peer.
         read = match exchange(call, wire, &request, body_max) {
@@ -154,7 +154,7 @@ pub fn get_over(
         Some(read) => read?,
         None => exchange(call, dial::dial(call)?, &request, body_max)?,
     };
-    line.0 = wire.zip(LINES.take());
+    kept.0 = wire.zip(IDLE.take());
     Ok(head.with(body))
 }
 
@@ -239,8 +239,8 @@ enum Framing {
 pub(super) struct Input<'a> {
     call: &'a Call<'a>,
     wire: Wire,
-    /// Not yet consumed is `room[at..end]`.
-    room: Room,
+    /// Not yet consumed is `buffer[at..end]`.
+    buffer: Buffer,
     at: usize,
     end: usize,
     eof: bool,
@@ -251,7 +251,7 @@ impl<'a> Input<'a> {
         Input {
             call,
             wire,
-            room: Room::default(),
+            buffer: Buffer::default(),
             at: 0,
             end: 0,
             eof: false,
@@ -272,8 +272,8 @@ impl<'a> Input<'a> {
             }
         };
         let again = head.keeps && whole && !self.eof;
-        let room = self.room;
-        Ok((head, Body { room, at, end }, again.then_some(self.wire)))
+        let buffer = self.buffer;
+        Ok((head, Body { buffer, at, end }, again.then_some(self.wire)))
     }
 
     /// The answer to a HEAD, which no body follows whatever it says of one; and the connection, as above.
@@ -287,7 +287,7 @@ impl<'a> Input<'a> {
         loop {
             let mut searched = self.at;
             let end = loop {
-                match find_head_end(&self.room.0[searched..self.end]) {
+                match find_head_end(&self.buffer.0[searched..self.end]) {
                     Some(n) => break searched + n,
                     None if self.end - self.at > HEAD_MAX => return Err(self.broken("sends endless headers")),
                     None if self.eof => return Err(self.ended()),
@@ -297,7 +297,7 @@ impl<'a> Input<'a> {
                     }
                 }
             };
-            let head = parse_head(&self.room.0[self.at..end]).map_err(|what| self.refused(what))?;
+            let head = parse_head(&self.buffer.0[self.at..end]).map_err(|what| self.refused(what))?;
             self.at = end;
             // 1xx are announcements of the real answer. No peer has a reason for many, and they are in HEAD_MAX together.
             if head.status >= 200 {
@@ -342,15 +342,15 @@ impl<'a> Input<'a> {
                 return Err(self.too_large(max));
             }
             self.need(size + 2)?;
-            if self.room.0[self.at + size..][..2] != *b"\r\n" {
+            if self.buffer.0[self.at + size..][..2] != *b"\r\n" {
                 return Err(self.broken("sends broken chunks"));
             }
-            self.room.0.copy_within(self.at..self.at + size, out);
+            self.buffer.0.copy_within(self.at..self.at + size, out);
             out += size;
             self.at += size + 2;
             // Framing that is larger than its content may not fill the memory: what is decoded is given back.
             if self.at - out > STEP {
-                self.room.0.copy_within(self.at..self.end, out);
+                self.buffer.0.copy_within(self.at..self.end, out);
                 self.end -= self.at - out;
                 self.at = out;
             }
@@ -360,7 +360,7 @@ impl<'a> Input<'a> {
     fn chunk_size(&mut self) -> Result<usize> {
         const LINE_MAX: usize = 256; // extensions are allowed by the standard and sent by nobody
         loop {
-            let line = &self.room.0[self.at..self.end];
+            let line = &self.buffer.0[self.at..self.end];
             if let Some(n) = line.windows(2).take(LINE_MAX).position(|w| w == b"\r\n") {
                 let digits = line[..n].split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
                 let size = (digits.len() <= 8 && !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit))
@@ -394,12 +394,12 @@ impl<'a> Input<'a> {
     fn fill(&mut self) -> Result<()> {
         if self.end == 0 {
             self.wire.wait().map_err(|e| dial::explain(self.call, &e))?;
-            self.room = Room::take();
+            self.buffer = Buffer::take();
         }
-        if self.room.0.len() < self.end + STEP / 2 {
-            self.room.0.resize(self.end + STEP, 0);
+        if self.buffer.0.len() < self.end + STEP / 2 {
+            self.buffer.0.resize(self.end + STEP, 0);
         }
-        match read(&mut self.wire, &mut self.room.0[self.end..]) {
+        match read(&mut self.wire, &mut self.buffer.0[self.end..]) {
             Ok(0) => self.eof = true,
             Ok(n) => self.end += n,
             Err(e) => return Err(dial::explain(self.call, &e)),
@@ -424,7 +424,7 @@ impl<'a> Input<'a> {
     }
 
     fn ended(&self) -> Error {
-        let (code, what) = match &self.room.0[..self.end] {
+        let (code, what) = match &self.buffer.0[..self.end] {
             [] => ("empty", "closed the connection without an answer"),
             // A TLS alert: our request was no handshake.
             [0x15, 0x03, ..] => ("tls_expected", "speaks TLS on this port. Set the scheme to https"),
@@ -536,15 +536,15 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_kept_up_to_their_number() {
-        let mut taken: Vec<Place> = std::iter::from_fn(|| LINES.take()).take(LINES_MAX + 1).collect();
-        assert!((1..=LINES_MAX).contains(&taken.len()), "{}", taken.len());
+    fn connections_are_kept_up_to_their_number() {
+        let mut taken: Vec<Place> = std::iter::from_fn(|| IDLE.take()).take(IDLE_MAX + 1).collect();
+        assert!((1..=IDLE_MAX).contains(&taken.len()), "{}", taken.len());
         assert!(
-            LINES.take().is_none() && LINES.take().is_none(),
+            IDLE.take().is_none() && IDLE.take().is_none(),
             "who got none gives none back"
         );
         taken.pop();
-        assert!(LINES.take().is_some());
+        assert!(IDLE.take().is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who is at the other end: a certificate signed by an authority this machine trusts, or exactly the one whose SHA-256 a
 //! person has pinned. A pinned certificate may be self-signed and out of date, but its key must sign the handshake all
 //! the same. There is no way to check nothing and then to talk; to look at what is shown and hang up is
-//! [`super::served`].
+//! [`super::tls_probe`].
 
 use super::x509::Certificate;
 use crate::base::clock::{Duration, Ms, SECOND};
@@ -73,7 +73,7 @@ pub fn client(pin: Option<Pin>) -> Result<Arc<ClientConfig>> {
     }
 }
 
-/// The TLS client of [`super::served`]: takes whatever is shown, as long as the key of it signs the handshake. No session is
+/// The TLS client of [`super::tls_probe`]: takes whatever is shown, as long as the key of it signs the handshake. No session is
 /// taken up again: then nothing would be shown, and the certificate of the time before taken for that of today.
 pub(super) fn onlooker() -> Arc<ClientConfig> {
     static ONLOOKER: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {

@@ -2,7 +2,7 @@
 //! again; a second run changes nothing, and a job that fails takes its own files back.
 //!
 //! No step asks a question, waits longer than two minutes for the package system or touches an nginx whose configuration
-//! was red before. Files of others are not changed; ufw's are, through ufw, and only with a way back.
+//! was red before. Files of others are not changed; ufw's are, through ufw, and only with a rollback.
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
@@ -16,10 +16,10 @@ pub mod recipes;
 pub mod site;
 pub mod wheels;
 
-pub use progress::{Outcome, Report, State, StepDone};
+pub use progress::{Outcome, Progress, State, StepDone};
 pub use recipes::{Firewall, Glances, Profile, Recipe, Source};
 
-/// Runs a recipe on a server; `tell` hears everything as it happens.
+/// Runs a recipe on a server; `on_progress` hears everything as it happens.
 ///
 /// Fact `sudo` is always there: `root`, `nopasswd`, `password`, `refused` or `absent`.
 /// Errors: those of [`crate::ssh`], and [`steps::FAILURES`].
@@ -28,7 +28,7 @@ pub fn run(
     target: &Target,
     recipe: &Recipe,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(Report),
+    on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
     let nonce = random::name();
     let script = recipe.script(&nonce)?;
@@ -37,11 +37,11 @@ pub fn run(
         root: recipe.root,
         deadline: recipe.deadline,
     };
-    let mut progress = progress::Progress::new(&nonce, &recipe.plan);
+    let mut reader = progress::ProgressReader::new(&nonce, &recipe.plan);
     let done = ssh.run(target, &job, cancel, &mut |stream, line| {
-        progress.feed(stream, line, clock::mono(), clock::now(), tell);
+        reader.feed(stream, line, clock::mono(), clock::now(), on_progress);
     })?;
-    let mut outcome = progress.outcome(done.rc)?;
+    let mut outcome = reader.outcome(done.rc)?;
     let sudo = match done.sudo {
         Sudo::Root => "root",
         Sudo::NoPassword => "nopasswd",
@@ -60,22 +60,22 @@ pub fn firewall(
     target: &Target,
     wish: &Firewall,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(Report),
+    on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
-    let mut outcome = run(ssh, target, &recipes::firewall(wish)?, cancel, tell)?;
+    let mut outcome = run(ssh, target, &recipes::firewall(wish)?, cancel, on_progress)?;
     if outcome.facts.get("firewall").map(String::as_str) != Some("armed") {
         return Ok(outcome);
     }
     let armed = clock::mono();
     // Connections of before pass any firewall: only a new one proves something.
     ssh.forget(target.server);
-    let confirmed = run(ssh, target, &recipes::confirm(), cancel, tell).or_else(|refused| {
+    let confirmed = run(ssh, target, &recipes::confirm(), cancel, on_progress).or_else(|refused| {
         let reverted = armed + wish.revert + Duration::from_secs(5);
         if cancel.wait(reverted.saturating_duration_since(clock::mono())) {
             return Err(refused);
         }
         ssh.forget(target.server);
-        run(ssh, target, &recipes::confirm(), cancel, tell).map_err(|e| match e.code {
+        run(ssh, target, &recipes::confirm(), cancel, on_progress).map_err(|e| match e.code {
             "ufw_lockout_reverted" => Error {
                 log: format!("{e}; before: {refused}"),
                 ..e

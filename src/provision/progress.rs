@@ -1,5 +1,5 @@
 //! Reads what a job prints: marks (lines that begin with the job's nonce) and the output of its commands. Pure: lines and
-//! times in, reports out. The server runs the script, so it could print any mark it likes: it can lie about itself and
+//! times in, progress out. The server runs the script, so it could print any mark it likes: it can lie about itself and
 //! nothing else, and not at length.
 
 use super::steps::{self, Step};
@@ -21,7 +21,7 @@ const REASON_LINES_MAX: usize = 40;
 
 /// What is told while a job runs.
 #[derive(Debug, PartialEq)]
-pub enum Report<'a> {
+pub enum Progress<'a> {
     /// A step has begun or ended.
     Step {
         /// From 1.
@@ -105,7 +105,7 @@ pub struct Outcome {
 }
 
 /// The state of one job.
-pub struct Progress<'a> {
+pub struct ProgressReader<'a> {
     nonce: &'a str,
     plan: &'a [&'static str],
     step: Option<(&'static Step, Instant)>,
@@ -114,8 +114,8 @@ pub struct Progress<'a> {
     broken: Option<(String, i32)>,
     reason: VecDeque<String>,
     failure: Option<(String, String)>,
-    /// How the way back went, a sentence.
-    back: Option<String>,
+    /// How the rollback went, a sentence.
+    rollback: Option<String>,
     /// How far the server's clock was ahead of ours when the job failed.
     ahead: Ms,
     /// By key; None: it was too long.
@@ -124,10 +124,10 @@ pub struct Progress<'a> {
     outcome: Outcome,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> ProgressReader<'a> {
     /// For a job with this nonce and these step ids, in their order.
-    pub fn new(nonce: &'a str, plan: &'a [&'static str]) -> Progress<'a> {
-        Progress {
+    pub fn new(nonce: &'a str, plan: &'a [&'static str]) -> ProgressReader<'a> {
+        ProgressReader {
             nonce,
             plan,
             step: None,
@@ -135,7 +135,7 @@ impl<'a> Progress<'a> {
             broken: None,
             reason: VecDeque::new(),
             failure: None,
-            back: None,
+            rollback: None,
             ahead: 0,
             texts: BTreeMap::new(),
             ended: false,
@@ -144,7 +144,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Takes one line that arrived at `at` (`wall`: the same on the wall clock).
-    pub fn feed(&mut self, stream: Stream, line: &str, at: Instant, wall: Ms, tell: &mut dyn FnMut(Report)) {
+    pub fn feed(&mut self, stream: Stream, line: &str, at: Instant, wall: Ms, on_progress: &mut dyn FnMut(Progress)) {
         // A command that ended without a line end has its last words before our mark.
         let (text, mark) = match line.split_once(self.nonce) {
             Some((text, mark)) => (text, Some(mark.trim_start())),
@@ -157,22 +157,22 @@ impl<'a> Progress<'a> {
                 }
                 self.reason.push_back(one_line(text, SENTENCE_SIZE_MAX));
             }
-            tell(Report::Line { stream, text });
+            on_progress(Progress::Line { stream, text });
         }
         match (stream, mark) {
             (_, None) => {}
             (Stream::Stderr, Some(_)) => self.reason.clear(),
-            (Stream::Stdout, Some(mark)) => self.mark(mark, at, wall, tell),
+            (Stream::Stdout, Some(mark)) => self.mark(mark, at, wall, on_progress),
         }
     }
 
-    fn mark(&mut self, mark: &str, at: Instant, wall: Ms, tell: &mut dyn FnMut(Report)) {
+    fn mark(&mut self, mark: &str, at: Instant, wall: Ms, on_progress: &mut dyn FnMut(Progress)) {
         let (kind, rest) = mark.split_once(' ').unwrap_or((mark, ""));
         let (word, text) = rest.split_once(' ').unwrap_or((rest, ""));
         match kind {
-            "step" => self.step(word, text, at, tell),
+            "step" => self.step(word, text, at, on_progress),
             "cmd" => {
-                tell(Report::Command { line: rest });
+                on_progress(Progress::Command { line: rest });
                 self.command = Some((rest.to_string(), at));
             }
             "rc" => {
@@ -180,19 +180,19 @@ impl<'a> Progress<'a> {
                     return;
                 };
                 let rc = word.parse().unwrap_or(-1);
-                tell(Report::Ended {
+                on_progress(Progress::Ended {
                     line: &line,
                     rc,
                     ms: ms_between(since, at),
                 });
                 self.broken = (rc != 0).then_some((line, rc));
             }
-            "fact" => self.fact(word, text, wall, tell),
+            "fact" => self.fact(word, text, wall, on_progress),
             "fail" if self.failure.is_none() => {
                 self.failure = Some((one_line(word, 32), one_line(text, SENTENCE_SIZE_MAX)));
             }
             "time" => self.ahead = word.parse::<Ms>().map_or(0, |theirs| theirs.saturating_sub(wall)),
-            "back" => self.back = Some(one_line(rest, SENTENCE_SIZE_MAX)),
+            "rollback" => self.rollback = Some(one_line(rest, SENTENCE_SIZE_MAX)),
             "text" => self.text(word, text),
             "end" => self.ended = true,
             _ => {}
@@ -212,7 +212,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn step(&mut self, id: &str, state: &str, at: Instant, tell: &mut dyn FnMut(Report)) {
+    fn step(&mut self, id: &str, state: &str, at: Instant, on_progress: &mut dyn FnMut(Progress)) {
         let state = match state {
             "running" => State::Running,
             "ok" => State::Ok,
@@ -232,7 +232,7 @@ impl<'a> Progress<'a> {
             Some((running, since)) if running == step => ms_between(since, at),
             _ => 0,
         };
-        tell(Report::Step {
+        on_progress(Progress::Step {
             index: place as u32 + 1,
             total: self.plan.len() as u32,
             step,
@@ -250,7 +250,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn fact(&mut self, key: &str, value: &str, wall: Ms, tell: &mut dyn FnMut(Report)) {
+    fn fact(&mut self, key: &str, value: &str, wall: Ms, on_progress: &mut dyn FnMut(Progress)) {
         let named = key_like(key);
         let value = one_line(value, FACT_SIZE_MAX);
         // The server's clock is of use only beside ours at the same moment.
@@ -260,7 +260,7 @@ impl<'a> Progress<'a> {
             _ => (key, value),
         };
         if named && !value.is_empty() && self.outcome.facts.len() < FACTS_MAX {
-            tell(Report::Fact { key, value: &value });
+            on_progress(Progress::Fact { key, value: &value });
             self.outcome.facts.insert(key.to_string(), value);
         }
     }
@@ -296,7 +296,7 @@ impl<'a> Progress<'a> {
             say.push(format!("The server said: “{}”.", said.join(" / ")));
         }
         say.extend(clock_words(failure.code, self.ahead));
-        say.extend(self.back.clone());
+        say.extend(self.rollback.clone());
         if let Some((step, _)) = self.step {
             say.push(format!("(Step “{}”.)", step.en));
         }

@@ -1,15 +1,15 @@
 //! The sites of nginx on a server: looked at, put there, taken away, watched. One job each.
 //!
 //! What goes live was tested as a whole before, in a copy that nginx takes for `/etc/nginx`; at no moment does an untested
-//! file stand where a reload or a reboot by somebody else would find it. Before the first change the way back is written
+//! file stand where a reload or a reboot by somebody else would find it. Before the first change the rollback is written
 //! down on the server itself, and a process there waits for the job's lock: when the job dies, however, the kernel frees the
 //! lock and everything is put back at once. A reboot puts it back before nginx starts. Only the proof, a request through the
-//! proxy that nothing but the new text answers, takes the way back away.
+//! proxy that nothing but the new text answers, takes the rollback away.
 //!
 //! Names here are A-labels, lower case. The texts come from whoever renders them; this looks at their proof only.
 
 use super::recipes::{Recipe, script};
-use super::{Outcome, Report, progress::TEXTS_SIZE_MAX};
+use super::{Outcome, Progress, progress::TEXTS_SIZE_MAX};
 use crate::base::clock::{Duration, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
@@ -261,9 +261,9 @@ pub struct Off {
 
 impl Off {
     /// Of a fact that a job tells when it has switched a file off.
-    pub fn told(report: &Report) -> Option<Off> {
-        match report {
-            Report::Fact { key, value } if key.starts_with("off_") => Off::read(value),
+    pub fn told(progress: &Progress) -> Option<Off> {
+        match progress {
+            Progress::Fact { key, value } if key.starts_with("off_") => Off::read(value),
             _ => None,
         }
     }

@@ -194,7 +194,7 @@ pub const STEPS: &[Step] = &[
         "nginx accepts the new configuration",
         "nginx принимает новую конфигурацию",
     ),
-    name("site_armed", "Way back is armed", "Путь назад подготовлен"),
+    name("site_armed", "Rollback is prepared", "Откат подготовлен"),
     name("site_live", "New site is live", "Новый сайт включён"),
     name("site_proved", "Request through the proxy", "Запрос через прокси"),
     name(

@@ -12,7 +12,7 @@ use lamplighter::base::secret::Secret;
 use lamplighter::features::proxy::certificates::{self, covers};
 use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::policy::Policy;
-use lamplighter::net::served::{Served, served};
+use lamplighter::net::tls_probe::{ShownChain, probe};
 use lamplighter::net::tls::{Distrust, End};
 use lamplighter::net::x509::{Certificate, Key, Link};
 use rusqlite::params;
@@ -333,7 +333,7 @@ fn a_chain_is_put_into_order_and_every_usual_form_of_a_key_is_taken() {
 
 // ---- looking ---------------------------------------------------------------------------------------------------------
 
-fn look(port: u16, name: &str) -> lamplighter::base::error::Result<Served> {
+fn look(port: u16, name: &str) -> lamplighter::base::error::Result<ShownChain> {
     let call = Call {
         host: &Host::parse("127.0.0.1").unwrap(),
         port,
@@ -342,7 +342,7 @@ fn look(port: u16, name: &str) -> lamplighter::base::error::Result<Served> {
         connect_max: Duration::from_secs(10),
         until: clock::mono() + Duration::from_secs(20),
     };
-    served(&call, name)
+    probe(&call, name)
 }
 
 #[test]
@@ -485,7 +485,7 @@ fn no_server_makes_us_wait_and_what_is_no_tls_is_told() {
             connect_max: Duration::from_secs(2),
             until: clock::mono() + Duration::from_secs(1),
         };
-        let error = served(&call, "shop.example").unwrap_err();
+        let error = probe(&call, "shop.example").unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(5), "{answer:?}");
         assert!(
             [code, "read_timeout", "tls_failed"].contains(&error.code),

@@ -13,7 +13,7 @@ use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::get;
 use lamplighter::net::http::{Method, Request, Route, open, send};
 use lamplighter::net::policy::Policy;
-use lamplighter::net::served::served;
+use lamplighter::net::tls_probe::probe;
 use lamplighter::net::tls::Pin;
 use lamplighter::net::visit::Visit;
 use rustls::pki_types::pem::PemObject;
@@ -441,7 +441,7 @@ fn a_look_at_a_certificate_takes_up_no_session_of_a_visit_before() {
         connect_max: Duration::from_secs(10),
         until: clock::mono() + Duration::from_secs(20),
     };
-    let shown = || served(&call, "site.example").unwrap().leaf().to_vec();
+    let shown = || probe(&call, "site.example").unwrap().leaf().to_vec();
     let leaf = |n: usize| renewed.certificates[n].cert[0].to_vec();
     // An answer that is read brings the session's ticket with it.
     let mut visit = Visit::begin(call, Some("site.example"), Duration::from_secs(5)).unwrap();

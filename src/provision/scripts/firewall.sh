@@ -78,7 +78,7 @@ put_rules() {
   # shellcheck disable=SC2086
   stale | while read -r rule; do run ufw --force delete $rule || exit 1; done
 }
-# Not yet for the next start: a reboot before the confirmation is a way back too.
+# Not yet for the next start: a reboot before the confirmation is a rollback too.
 switch_on() {
   run ufw default allow incoming
   run ufw --force enable

@@ -9,7 +9,7 @@ LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
-STEP='' WHY='' EVIDENCE='' UNDO='' BACK='' FILES=0 TOUCHED='' ADDED='' RETURNED='' SPACE_MIN_KIB=102400
+STEP='' WHY='' EVIDENCE='' UNDO='' ROLLBACK='' FILES=0 TOUCHED='' ADDED='' RETURNED='' SPACE_MIN_KIB=102400
 # Starting a program costs more than its answer. So it is asked for all at once, and again only after a change of ours:
 # systemd for UNITS, dpkg for PACKAGES, the file system for the modes of PATHS. PROVEN is a recipe's own.
 UNITS='' SAID='' PACKAGES='' RECORDS='' PATHS='' MODES='' PROVEN=''
@@ -91,7 +91,7 @@ finish() {
     [ -z "$STEP" ] || mark step "$STEP" failed
     undo
     # One word for the program and a sentence for people.
-    [ -z "$BACK" ] || { fact stands "${BACK%% *}"; mark back "${BACK#* }"; }
+    [ -z "$ROLLBACK" ] || { fact stands "${ROLLBACK%% *}"; mark rollback "${ROLLBACK#* }"; }
   fi
   [ -z "${TMP:-}" ] || rm -rf "$TMP"
   [ "$rc" != 0 ] || mark end

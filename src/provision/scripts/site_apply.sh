@@ -129,8 +129,8 @@ stage() {
   is_read "$LINK" || fail nginx_not_read "nginx ($NGINX) does not read $LINK: no include line in the http block of $NGINX_MAIN leads there."
 }
 arm_site() {
-  [ -z "$ARMED" ] || return 0
-  # The old name first: on the way back, too, no moment is without a site.
+  [ -z "$ROLLBACK_ARMED" ] || return 0
+  # The old name first: while rolling back, too, no moment is without a site.
   set -- "$FILE" "$LINK"
   [ -z "$OLD_NAME" ] || set -- "$AVAILABLE/$OLD_NAME.conf" "$ENABLED/$OLD_NAME.conf" "$@"
   [ "$CERT" != files ] || set -- "$@" "$CERTS/$NAME"
@@ -251,7 +251,7 @@ main() {
   look site_proved look_site_proved
   look site_neighbours look_site_neighbours
   step site_kept look_site_kept keep_site
-  BACK='new The new site is in place and answers.'
+  ROLLBACK='new The new site is in place and answers.'
   sweep
   default_loaded
 }

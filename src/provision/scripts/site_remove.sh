@@ -54,6 +54,6 @@ main() {
     sweep_targets
     default_loaded
   fi
-  BACK='gone The site is not served any more.'
+  ROLLBACK='gone The site is not served any more.'
   step site_certificate_gone look_site_certificate_gone drop_certificate
 }

@@ -1,6 +1,6 @@
-# The swap of a site: shown to nginx before it is live, with the way back on disk before the first change.
+# The swap of a site: shown to nginx before it is live, with the rollback on disk before the first change.
 #
-# $UNDO_DIR holds that way back while a change is unproved: "list" (what to do about which path) and "revert" (does it).
+# $UNDO_DIR holds that rollback while a change is unproved: "list" (what to do about which path) and "revert" (does it).
 # What was there before lies beside itself as .NAME.lamplighter-old, a hard link: going back takes no space on the disk.
 # Three things run "revert": this job when it fails; a process that waits for this job's lock, which the kernel frees
 # however the job ends; and a unit before nginx.service when the server starts again.
@@ -9,9 +9,9 @@ CERTS=/etc/lamplighter/certs PAIRS=/etc/lamplighter/pairs
 UNDO_DIR=/var/lib/lamplighter-undo # not below a folder that a daemon of ours may own: root runs what is in it
 BOOT_UNIT=/etc/systemd/system/lamplighter-undo.service
 BOOT_LINK=/etc/systemd/system/nginx.service.wants/lamplighter-undo.service
-ARMED='' BEFORE='' BACK='untouched The site was not touched.'
+ROLLBACK_ARMED='' BEFORE='' ROLLBACK='untouched The site was not touched.'
 
-# --- the way back ---------------------------------------------------------------------------------------------------
+# --- the rollback ---------------------------------------------------------------------------------------------------
 
 look_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ] && [ ! -e "$UNDO_DIR.new" ]; }
 heal() {
@@ -94,14 +94,14 @@ UNIT
   # anything to be put back.
   # shellcheck disable=SC2016  # for the shell inside
   run systemd-run --quiet --collect --unit="lamplighter-undo-${TMP##*.}" --property=Restart=no \
-    flock /run/lamplighter-provision.lock sh -c '[ ! -e "$0" ] || sh "$0"' "$UNDO_DIR/revert" || fail step_failed 'The way back cannot be watched.'
-  ARMED=yes
+    flock /run/lamplighter-provision.lock sh -c '[ ! -e "$0" ] || sh "$0"' "$UNDO_DIR/revert" || fail step_failed 'The rollback cannot be watched.'
+  ROLLBACK_ARMED=yes
   mv -T "$UNDO_DIR.new" "$UNDO_DIR"
   sync "${UNDO_DIR%/*}"
 }
-look_site_armed() { [ -n "$ARMED" ]; }
+look_site_armed() { [ -n "$ROLLBACK_ARMED" ]; }
 
-# A way back that was not finished is none, and nothing was changed yet.
+# A rollback that was not finished is none, and nothing was changed yet.
 disarm_half() {
   [ -d "$UNDO_DIR.new" ] || return 0
   [ ! -e "$UNDO_DIR.new/list" ] || while read -r _ path; do rm -f "${path%/*}/.${path##*/}.lamplighter-old"; done <"$UNDO_DIR.new/list"
@@ -110,14 +110,14 @@ disarm_half() {
 
 # The change is proved: from the first line on nobody goes back.
 keep_site() {
-  # In this order on the disk, too: a power cut must not bring a way back that was closed.
+  # In this order on the disk, too: a power cut must not bring a rollback that was closed.
   sync "$AVAILABLE" "$ENABLED"
   mv -T "$UNDO_DIR" "$UNDO_DIR.done"
   sync "${UNDO_DIR%/*}"
-  ARMED='' KEPT=yes BACK=''
+  ROLLBACK_ARMED='' KEPT=yes ROLLBACK=''
   forget_undo
 }
-look_site_kept() { [ -n "${KEPT:-}" ] || [ -z "$ARMED" ]; }
+look_site_kept() { [ -n "${KEPT:-}" ] || [ -z "$ROLLBACK_ARMED" ]; }
 forget_undo() {
   [ ! -e "$UNDO_DIR.done/list" ] || while read -r _ path; do rm -f "${path%/*}/.${path##*/}.lamplighter-old"; done <"$UNDO_DIR.done/list"
   rm -f "$BOOT_LINK" "$BOOT_UNIT"
@@ -125,7 +125,7 @@ forget_undo() {
   rm -rf "$UNDO_DIR.done" "$UNDO_DIR.new"
 }
 
-# look_before NAME...: the first of these sites that answers as its file says; the way back must lead there.
+# look_before NAME...: the first of these sites that answers as its file says; the rollback must lead there.
 look_before() {
   for site; do
     proof=$(proof_in "$AVAILABLE/$site.conf")
@@ -134,16 +134,16 @@ look_before() {
   done
 }
 
-# By `finish` of a job that fails. Tells how it went in BACK.
+# By `finish` of a job that fails. Tells how it went in ROLLBACK.
 put_site_back() {
-  [ -n "$ARMED" ] && [ -e "$UNDO_DIR" ] || return 0
+  [ -n "$ROLLBACK_ARMED" ] && [ -e "$UNDO_DIR" ] || return 0
   if ! nginx_takes_back; then
-    if [ -n "$REPLACED" ]; then BACK='red The old file was put back. nginx did not take it before either; what ran before goes on running.'
-    else BACK='red The files were put back, but nginx cannot read its configuration: another file is faulty now. What ran before goes on running; repair that file.'; fi
+    if [ -n "$REPLACED" ]; then ROLLBACK='red The old file was put back. nginx did not take it before either; what ran before goes on running.'
+    else ROLLBACK='red The files were put back, but nginx cannot read its configuration: another file is faulty now. What ran before goes on running; repair that file.'; fi
   elif gone_back; then
-    if [ -n "$BEFORE" ]; then BACK='back Everything was put back, and the site that was there before answers again.'
-    else BACK='empty Everything was put back: nothing of the new site is left.'; fi
-  else BACK='stuck The files were put back and nginx was told to reload, but it does not answer as it did before: the server needs a person.'; fi
+    if [ -n "$BEFORE" ]; then ROLLBACK='back Everything was put back, and the site that was there before answers again.'
+    else ROLLBACK='empty Everything was put back: nothing of the new site is left.'; fi
+  else ROLLBACK='stuck The files were put back and nginx was told to reload, but it does not answer as it did before: the server needs a person.'; fi
 }
 nginx_takes_back() { WORKERS=$(workers); sh "$UNDO_DIR/revert"; nginx -t; }
 gone_back() {

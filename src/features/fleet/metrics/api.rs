@@ -160,7 +160,7 @@ fn chart_of(ctx: &Ctx, charted: &ChartOf) -> Result<Chart> {
     let store = Store::new(ctx.app.metrics.clone());
     let mut notice = None;
     if is_missing(&asked, &keep, &store, charted)?
-        && let Some(engine) = remote_store::to_read(ctx.app)?
+        && let Some(engine) = remote_store::for_read(ctx.app)?
     {
         let window = Window::beyond(asked.from, asked.to);
         match remote_read::history(&store, &engine, (charted.kind, charted.name), &window) {

@@ -9,7 +9,7 @@ use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::secret::Secret;
 use crate::net::dial::{self, Call, Security};
-use crate::net::get::{self, Answer, Line};
+use crate::net::get::{self, Answer, KeepAlive};
 use crate::net::names;
 use crate::net::policy::Policy;
 use crate::net::tls::Pin;
@@ -64,7 +64,7 @@ pub struct PollTarget {
     /// Is it another machine than ours? Only then its answer proves that our network works.
     pub far: bool,
     /// The connection, where it is kept until the next poll.
-    pub line: Line,
+    pub line: KeepAlive,
     /// What its host's name meant when that was looked up last.
     pub meant: Vec<IpAddr>,
 }
@@ -260,7 +260,7 @@ pub fn probe(target: &PollTarget) -> Result<Probed> {
         ..target.clone()
     };
     let began = clock::mono();
-    let seen = look(&fresh, began + PROBE_MAX, &mut Line::default())?;
+    let seen = look(&fresh, began + PROBE_MAX, &mut KeepAlive::default())?;
     let took_ms = began.elapsed().as_millis() as u32;
     let version = seen
         .sample
@@ -326,7 +326,7 @@ fn beside(given: &str) -> [String; 2] {
     [4, 3].map(|version| format!("{prefix}/api/{version}/all"))
 }
 
-fn look(target: &PollTarget, until: Instant, line: &mut Line) -> Result<Seen> {
+fn look(target: &PollTarget, until: Instant, line: &mut KeepAlive) -> Result<Seen> {
     let beside = beside(&target.path);
     let seen = target.path_seen.as_ref().filter(|seen| beside.contains(seen));
     let mut paths = vec![seen.map_or(target.path.as_str(), String::as_str)];
@@ -353,7 +353,7 @@ fn look(target: &PollTarget, until: Instant, line: &mut Line) -> Result<Seen> {
     Err(first.unwrap_or_else(|| Error::internal("no path was tried")))
 }
 
-fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut Line) -> Result<Sample> {
+fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut KeepAlive) -> Result<Sample> {
     let authorization = match &target.auth {
         PollAuth::None => None,
         PollAuth::Basic { user, password } => Some(get::basic(user, password)),

@@ -7,7 +7,7 @@ use super::json_reader::JsonReader;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::places::Places;
-use crate::features::house::remote_store::Engine;
+use crate::features::house::remote_store::RemoteStore;
 use crate::series::store::PARTS_MAX;
 use crate::series::window::POINTS_MAX;
 use crate::series::{self, Key, Kind as SubjectKind, Series, Store, Window};
@@ -34,7 +34,7 @@ const ROLLUPS: [&str; 3] = ["avg_over_time", "min_over_time", "max_over_time"];
 /// What the engine has of a subject, by the name that it was pushed under.
 pub fn history(
     store: &Store,
-    engine: &Engine,
+    engine: &RemoteStore,
     (kind, name): (&'static SubjectKind, &str),
     window: &Window,
 ) -> Result<Vec<Series>> {
@@ -59,7 +59,7 @@ fn rest(note: &str) -> Option<(Ms, String)> {
     Some((until.parse().ok()?, say.to_string()))
 }
 
-fn ask(engine: &Engine, kind: &'static SubjectKind, name: &str, window: &Window) -> Result<Vec<Series>> {
+fn ask(engine: &RemoteStore, kind: &'static SubjectKind, name: &str, window: &Window) -> Result<Vec<Series>> {
     let step = window.step_s;
     // A range ends with its time and does not hold its beginning: ours hold the beginning and not the end, hence the
     // millisecond, and the step by which every answer is later than ours.

@@ -7,7 +7,7 @@ mod settings;
 pub mod model;
 mod queries;
 pub mod latest;
-pub mod reach;
+pub mod connection;
 pub mod tasks;
 pub mod api;
 pub mod pages;

@@ -2,7 +2,7 @@
 //! changed one stops everything.
 
 use super::model::{self, Fields};
-use super::reach::{self, Way};
+use super::connection::{self, ServerConnection};
 use super::settings;
 use super::{HostKeyState, Server, queries};
 use crate::app::App;
@@ -16,7 +16,7 @@ use crate::events::outbox::{self, Event};
 use crate::form::Input;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
-use crate::provision::{self, Glances, Profile, Recipe, Report, Source, State, recipes};
+use crate::provision::{self, Glances, Profile, Progress, Recipe, Source, State, recipes};
 use crate::ssh::{Job, Stream, Target};
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
@@ -121,10 +121,10 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
             commit: None,
         });
     }
-    let key = reach::scan(&server, run.cancel)?
+    let key = connection::scan(&server, run.cancel)?
         .into_iter()
         .next()
-        .ok_or_else(reach::no_key)?;
+        .ok_or_else(connection::no_key)?;
     run.log.say(&format!(
         "The server shows {} {}. Compare it with the server's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
         key.kind(),
@@ -137,27 +137,27 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// The way to the server, once its key is known to be the accepted one. Secrets are masked in the log from here on.
-fn reach(run: &Run) -> Result<Way> {
-    let way = Way::settle(run.app, Id::new(run.target()), run.cancel, &mut |say| run.log.say(say))?;
-    way.secrets().for_each(|secret| run.log.hide(secret));
-    Ok(way)
+/// The connection to the server, once its key is known to be the accepted one. Secrets are masked in the log from here on.
+fn connect(run: &Run) -> Result<ServerConnection> {
+    let connection = ServerConnection::open_verified(run.app, Id::new(run.target()), run.cancel, &mut |say| run.log.say(say))?;
+    connection.secrets().for_each(|secret| run.log.hide(secret));
+    Ok(connection)
 }
 
 /// Runs a recipe and tells everything into the task's log.
-fn provision(run: &Run, way: &Way, recipe: &Recipe) -> Result<provision::Outcome> {
-    way.run(run.app, recipe, run.cancel, &mut |report| tell(run, "", report))
+fn provision(run: &Run, connection: &ServerConnection, recipe: &Recipe) -> Result<provision::Outcome> {
+    connection.run(run.app, recipe, run.cancel, &mut |report| tell(run, "", report))
 }
 
 /// Writes what a job tells into the task's log. With several servers at work, `on` says which one it is about; a step's
 /// name is then `step@server`.
-pub fn tell(run: &Run, on: &str, report: Report) {
+pub fn tell(run: &Run, on: &str, report: Progress) {
     let said = |text: &str| match on {
         "" => text.to_string(),
         on => format!("{on}: {text}"),
     };
     match report {
-        Report::Step {
+        Progress::Step {
             index,
             total,
             step,
@@ -182,29 +182,29 @@ pub fn tell(run: &Run, on: &str, report: Report) {
             };
             run.log.step(index as usize, total as usize, view);
         }
-        Report::Command { line } => run.log.line("info", "command", "", &said(line)),
-        Report::Ended { line, rc, ms } => {
+        Progress::Command { line } => run.log.line("info", "command", "", &said(line)),
+        Progress::Ended { line, rc, ms } => {
             let level = if rc == 0 { "info" } else { "warning" };
             run.log
                 .line(level, "command", "", &said(&format!("rc {rc} after {ms} ms: {line}")));
         }
-        Report::Line {
+        Progress::Line {
             stream: Stream::Stdout,
             text,
         } => run.log.line("info", "ssh", "stdout", &said(text)),
-        Report::Line {
+        Progress::Line {
             stream: Stream::Stderr,
             text,
         } => run.log.line("info", "ssh", "stderr", &said(text)),
-        Report::Fact { key, value } => run.log.line("info", "fact", "", &said(&format!("{key}: {value}"))),
+        Progress::Fact { key, value } => run.log.line("info", "fact", "", &said(&format!("{key}: {value}"))),
     }
 }
 
 /// Who are we there, may we become root, what machine is it. Changes nothing.
 fn check_ssh(run: &Run) -> Result<Outcome> {
-    let way = reach(run)?;
-    let mut facts = provision(run, &way, &recipes::check())?.facts;
-    let sudo = try_sudo(run, &way.target)?;
+    let connection = connect(run)?;
+    let mut facts = provision(run, &connection, &recipes::check())?.facts;
+    let sudo = try_sudo(run, &connection.target)?;
     facts.insert("sudo_works".into(), if sudo.is_ok() { "yes" } else { "no" }.into());
     match sudo {
         Ok(()) => run.log.say("Root: yes. Installing is possible."),
@@ -218,7 +218,7 @@ fn check_ssh(run: &Run) -> Result<Outcome> {
             facts.insert("sudo_problem".into(), e.say);
         }
     }
-    let id = way.server.id;
+    let id = connection.server.id;
     let json = facts_json(&facts);
     let commit = move |tx: &Tx| queries::set_facts(tx, id, &json, clock::now());
     Ok(Outcome {
@@ -246,9 +246,9 @@ fn facts_json(facts: &BTreeMap<String, String>) -> String {
 }
 
 fn deploy_proxy(run: &Run) -> Result<Outcome> {
-    let way = reach(run)?;
-    let done = provision(run, &way, &recipes::nginx())?;
-    let commit = keep_facts(&way.server, done.facts);
+    let connection = connect(run)?;
+    let done = provision(run, &connection, &recipes::nginx())?;
+    let commit = keep_facts(&connection.server, done.facts);
     Ok(Outcome {
         changed: done.changed,
         commit: Some(Box::new(commit)),
@@ -316,14 +316,14 @@ pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
 
 fn install_glances(run: &Run) -> Result<Outcome> {
     let choice: Install = run.input()?;
-    let way = reach(run)?;
-    let server = &way.server;
+    let connection = connect(run)?;
+    let server = &connection.server;
     let mut wish = wish(run, server, &choice)?;
     if let Profile::Front { password, .. } = &wish.profile {
         run.log.hide(password);
     }
-    bring_wheels(run, &way, &mut wish)?;
-    let mut done = provision(run, &way, &recipes::glances(&wish)?)?;
+    bring_wheels(run, &connection, &mut wish)?;
+    let mut done = provision(run, &connection, &recipes::glances(&wish)?)?;
     if let Some((port, from)) = done
         .facts
         .remove("front_walled")
@@ -337,16 +337,16 @@ fn install_glances(run: &Run) -> Result<Outcome> {
     }
     let had = !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http";
     if let Some(firewall) = wish.firewall(server.fields.ssh_port, had) {
-        let result = provision::firewall(&run.app.ssh, &way.target, &firewall, run.cancel, &mut |report| {
+        let result = provision::firewall(&run.app.ssh, &connection.target, &firewall, run.cancel, &mut |report| {
             tell(run, "", report)
         });
-        done.changed += way.watch(run.app, run.cancel, result)?.changed;
+        done.changed += connection.record_host_key_change(run.app, run.cancel, result)?.changed;
     }
     keep_glances(run, server, choice.allow, wish, done)
 }
 
 /// Puts the bundle on a server that will need it, before the job that installs from it.
-fn bring_wheels(run: &Run, way: &Way, wish: &mut Glances) -> Result<()> {
+fn bring_wheels(run: &Run, connection: &ServerConnection, wish: &mut Glances) -> Result<()> {
     let path = run.app.db.read(|conn| settings::GLANCES_BUNDLE.text(conn))?;
     if path.is_empty() || wish.source == Source::Package {
         return Ok(());
@@ -356,8 +356,8 @@ fn bring_wheels(run: &Run, way: &Way, wish: &mut Glances) -> Result<()> {
         wish.bundle = bundle.sha256.clone();
     }
     // A job of its own, but no step of this task: it only looks.
-    let looked = way.run(run.app, &recipes::glances_way(wish)?, run.cancel, &mut |_| {})?;
-    let from = looked.facts.get("way").map_or("", String::as_str);
+    let looked = connection.run(run.app, &recipes::glances_way(wish)?, run.cancel, &mut |_| {})?;
+    let from = looked.facts.get("connection").map_or("", String::as_str);
     if from == "there" || from.starts_with("package ") {
         return Ok(());
     }
@@ -369,15 +369,15 @@ fn bring_wheels(run: &Run, way: &Way, wish: &mut Glances) -> Result<()> {
         bundle.wheels,
         bundle.sha256
     ));
-    let pushed = wheels::push(&run.app.ssh, &way.target, &bundle, run.cancel);
-    way.watch(run.app, run.cancel, pushed)
+    let pushed = wheels::push(&run.app.ssh, &connection.target, &bundle, run.cancel);
+    connection.record_host_key_change(run.app, run.cancel, pushed)
 }
 
 /// What was installed goes; the server is then one whose Glances is still to come.
 fn remove_glances(run: &Run) -> Result<Outcome> {
-    let way = reach(run)?;
-    let server = &way.server;
-    let mut done = provision(run, &way, &recipes::glances_gone())?;
+    let connection = connect(run)?;
+    let server = &connection.server;
+    let mut done = provision(run, &connection, &recipes::glances_gone())?;
     if !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http" {
         let firewall = provision::Firewall {
             ssh_port: server.fields.ssh_port,
@@ -385,10 +385,10 @@ fn remove_glances(run: &Run) -> Result<Outcome> {
             allow: Vec::new(),
             revert: provision::Firewall::REVERT,
         };
-        let result = provision::firewall(&run.app.ssh, &way.target, &firewall, run.cancel, &mut |report| {
+        let result = provision::firewall(&run.app.ssh, &connection.target, &firewall, run.cancel, &mut |report| {
             tell(run, "", report)
         });
-        done.changed += way.watch(run.app, run.cancel, result)?.changed;
+        done.changed += connection.record_host_key_change(run.app, run.cancel, result)?.changed;
     }
     let mut f = server.fields.clone();
     f.glances_host = String::new();

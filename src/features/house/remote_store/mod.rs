@@ -1,4 +1,4 @@
-//! The engine beside us, for who keeps more than one machine can: a VictoriaMetrics, or what speaks its import and its
+//! The remote store of samples, for who keeps more than one machine can: a VictoriaMetrics, or what speaks its import and its
 //! queries. Where it is and how it is asked stands here; what is pushed there is the exporter's, what is read back the
 //! metrics'.
 
@@ -35,14 +35,14 @@ const SECRET_AT: SealContext = SealContext {
 };
 
 /// A long import may take a while.
-const TAKES_IN: Duration = Duration::from_secs(20);
-const CONNECTS_IN: Duration = Duration::from_secs(5);
+const IMPORT_MAX: Duration = Duration::from_secs(20);
+const IMPORT_CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Somebody looks at an empty chart meanwhile.
-const ANSWERS_IN: Duration = Duration::from_secs(5);
-const CALLED_IN: Duration = Duration::from_secs(2);
+const QUERY_MAX: Duration = Duration::from_secs(5);
+const QUERY_CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// See the module's documentation.
-pub struct Engine {
+pub struct RemoteStore {
     host: Host,
     port: u16,
     security: Security,
@@ -52,16 +52,16 @@ pub struct Engine {
 }
 
 /// Where values are pushed to, or nothing when nobody wants that.
-pub fn to_push(app: &App) -> Result<Option<Engine>> {
+pub fn for_write(app: &App) -> Result<Option<RemoteStore>> {
     of(app, &settings::PUSH_URL)
 }
 
 /// Where long charts are read from, or nothing when nobody wants that. With a cluster that is another address.
-pub fn to_read(app: &App) -> Result<Option<Engine>> {
+pub fn for_read(app: &App) -> Result<Option<RemoteStore>> {
     of(app, &settings::PUSH_READ_URL)
 }
 
-fn of(app: &App, setting: &Setting) -> Result<Option<Engine>> {
+fn of(app: &App, setting: &Setting) -> Result<Option<RemoteStore>> {
     let (url, user, sealed) = app.db.read(|conn| {
         let user = settings::PUSH_USER.text(conn)?;
         Ok((setting.text(conn)?, user, queries::secret(conn)?))
@@ -76,7 +76,7 @@ fn of(app: &App, setting: &Setting) -> Result<Option<Engine>> {
         true => get::bearer(&secret),
         false => get::basic(&user, &secret),
     });
-    Engine::at(&url, authorization)
+    RemoteStore::at(&url, authorization)
         .map(Some)
         .ok_or_else(|| Error::internal(format!("{} is no address", setting.key)))
 }
@@ -90,8 +90,8 @@ pub fn has_secret(conn: &Conn) -> Result<bool> {
 pub fn homes(conn: &Conn) -> Result<Vec<String>> {
     let mut homes = Vec::new();
     for setting in [settings::PUSH_URL, settings::PUSH_READ_URL] {
-        let engine = Engine::at(&setting.text(conn)?, None);
-        homes.extend(engine.map(|e| format!("{:?} {}", e.security, e.place())));
+        let store = RemoteStore::at(&setting.text(conn)?, None);
+        homes.extend(store.map(|e| format!("{:?} {}", e.security, e.place())));
     }
     Ok(homes)
 }
@@ -115,10 +115,10 @@ pub fn set_secret(app: &App, tx: &Tx, secret: Option<&Secret>, by: &str) -> Resu
     }
 }
 
-impl Engine {
-    fn at(url: &str, authorization: Option<Secret>) -> Option<Engine> {
+impl RemoteStore {
+    fn at(url: &str, authorization: Option<Secret>) -> Option<RemoteStore> {
         let url = Url::parse(url).ok()?;
-        Some(Engine {
+        Some(RemoteStore {
             security: if url.tls { Security::Tls } else { Security::Plain },
             base: url.path.trim_end_matches('/').to_string(),
             host: url.host,
@@ -137,7 +137,7 @@ impl Engine {
             host: &self.host,
             port: self.port,
             security: self.security,
-            // The administrator's own engine, most likely in the same private network.
+            // The administrator's own store, most likely in the same private network.
             policy: Policy::Server,
             connect_max,
             until: clock::mono() + all_max,
@@ -147,7 +147,7 @@ impl Engine {
     /// Sends lines of JSON to be imported.
     pub fn import(&self, body: &str) -> Result<()> {
         let said = self.ask(
-            &self.call(CONNECTS_IN, TAKES_IN),
+            &self.call(IMPORT_CONNECT_MAX, IMPORT_MAX),
             Method::Post,
             format!("{}/api/v1/import", self.base),
             body.as_bytes(),
@@ -164,7 +164,7 @@ impl Engine {
             "{}/api/v1/query_range?query={query}&start={from}&end={to}&step={step}s&nocache=1",
             self.base
         );
-        let answer = self.ask(&self.call(CALLED_IN, ANSWERS_IN), Method::Get, path, b"", body_max)?;
+        let answer = self.ask(&self.call(QUERY_CONNECT_MAX, QUERY_MAX), Method::Get, path, b"", body_max)?;
         self.good(answer.status, &answer.body, "did not answer the question")?;
         match answer.fault {
             None => Ok(answer.body),
@@ -175,7 +175,7 @@ impl Engine {
     fn ask(&self, call: &Call, method: Method, path: String, body: &[u8], body_max: usize) -> Result<Response> {
         let authorization = self.authorization.as_ref();
         let headers: Vec<_> = authorization
-            .map(|a| ("authorization", a.reveal_text_for("engine header").to_string()))
+            .map(|a| ("authorization", a.reveal_text_for("the store's header").to_string()))
             .into_iter()
             .collect();
         let said = http::send(
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_apart() {
-        let of = |url| Engine::at(url, None).map(|e| (e.place(), e.base));
+        let of = |url| RemoteStore::at(url, None).map(|e| (e.place(), e.base));
         let found = |place: &str, base: &str| Some((place.to_string(), base.to_string()));
         assert_eq!(of("http://10.0.0.5:8428"), found("10.0.0.5:8428", ""));
         assert_eq!(of("HTTPS://vm.example/"), found("vm.example:443", ""));

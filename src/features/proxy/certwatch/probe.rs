@@ -9,7 +9,7 @@ use crate::base::pem;
 use crate::base::text;
 use crate::net::dial::{Call, Security};
 use crate::net::policy::Policy;
-use crate::net::served::{self, Served};
+use crate::net::tls_probe::{self, ShownChain};
 use crate::net::tls::{Distrust, End};
 use crate::net::x509;
 
@@ -88,7 +88,7 @@ pub fn probe(site: &Site, trust: Trust) -> Result<Seen> {
 }
 
 /// The first of the server's addresses that shows a certificate. What the first one said counts when none does.
-fn reach(site: &Site) -> Result<(Served, String)> {
+fn reach(site: &Site) -> Result<(ShownChain, String)> {
     let mut first: Option<Error> = None;
     let until = clock::mono() + LOOK_MAX;
     for address in site.addresses.iter().take(ADDRESSES_MAX) {
@@ -101,7 +101,7 @@ fn reach(site: &Site) -> Result<(Served, String)> {
             connect_max: CONNECT_MAX,
             until,
         };
-        match served::served(&call, &site.name) {
+        match tls_probe::probe(&call, &site.name) {
             Ok(served) => return Ok((served, address.clone())),
             Err(e) => drop(first.get_or_insert(e)),
         }
@@ -123,7 +123,7 @@ enum Verdict {
 fn verdict(
     site: &Site,
     trust: Trust,
-    served: &Served,
+    served: &ShownChain,
     shown: Option<&Shown>,
     at: Ms,
 ) -> Result<(Verdict, Option<End>)> {

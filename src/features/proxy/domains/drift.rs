@@ -19,7 +19,7 @@ use crate::db::Tx;
 use crate::events::outbox::{self, Event};
 use crate::features::fleet::servers::{
     self,
-    reach::{SITES_OFF, Way},
+    connection::{SITES_OFF, ServerConnection},
 };
 use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
 use crate::schedule::fan_out::FanOut;
@@ -68,7 +68,7 @@ fn look_at(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
         })
         .collect();
     let ask = |asked: &[Sum]| {
-        let way = Way::of(app, server)?;
+        let way = ServerConnection::of(app, server)?;
         let outcome = way.run(app, &remote::sums(asked)?, cancel, &mut |_| ())?;
         Ok::<_, Error>((remote::summed(&outcome, asked)?, outcome.facts))
     };

@@ -16,7 +16,7 @@ use crate::base::process::Cancel;
 use crate::base::secret::Secret;
 use crate::base::text;
 use crate::db::Conn;
-use crate::features::fleet::servers::{self, Server, reach::Way};
+use crate::features::fleet::servers::{self, Server, connection::ServerConnection};
 use crate::features::proxy::certificates;
 use crate::features::proxy::upstreams;
 use crate::features::proxy::upstreams::Target;
@@ -387,7 +387,7 @@ pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel:
                 return ((w, s), ServerPlan::failed(desired, placement, server, e));
             }
             let plan = in_time(until)
-                .and_then(|()| Way::of(app, server.id))
+                .and_then(|()| ServerConnection::of(app, server.id))
                 .and_then(|way| on_server(app, &way, desired, placement, cancel, &mut |_| ()))
                 .unwrap_or_else(|e| {
                     let plan = ServerPlan::failed(desired, placement, server, &e);
@@ -571,11 +571,11 @@ impl ServerPlan {
 /// Looks at one server; changes nothing. One job.
 pub(super) fn on_server(
     app: &App,
-    way: &Way,
+    connection: &ServerConnection,
     desired: &DesiredState,
     placement: &Placement,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(Report),
+    on_progress: &mut dyn FnMut(Progress),
 ) -> Result<ServerPlan> {
     let (chain, _) = remote::uploaded_paths(desired.name());
     let proof = vhost::proof_in(&placement.text);
@@ -594,7 +594,7 @@ pub(super) fn on_server(
     }];
     let mut recipe = remote::look(&wanted, &desired.target_names().collect::<Vec<_>>())?;
     recipe.deadline = LOOK_LIMIT;
-    let outcome = way.run(app, &recipe, cancel, tell)?;
+    let outcome = way.run(app, &recipe, cancel, on_progress)?;
     let seen = remote::seen(&outcome, &wanted);
     judge(desired, placement, &way.server, seen, old_name)
 }

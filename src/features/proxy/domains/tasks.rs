@@ -13,10 +13,10 @@ use crate::base::parallel::lock;
 use crate::base::process::{self, Cancel};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
-use crate::features::fleet::servers::reach::Way;
+use crate::features::fleet::servers::connection::ServerConnection;
 use crate::features::fleet::servers::{self, Server, tasks::tell};
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
-use crate::provision::{self, Recipe, Report, recipes};
+use crate::provision::{self, Progress, Recipe, recipes};
 use crate::schedule::fan_out::FanOut;
 use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
@@ -189,10 +189,10 @@ struct Told {
 }
 
 impl Told {
-    fn hear(&mut self, report: &Report) {
+    fn hear(&mut self, report: &Progress) {
         match report {
-            Report::Fact { key: "stands", value } => self.stands = Stands::parse(value).unwrap_or(self.stands),
-            Report::Step {
+            Progress::Fact { key: "stands", value } => self.stands = Stands::parse(value).unwrap_or(self.stands),
+            Progress::Step {
                 step,
                 state: provision::State::Changed,
                 ..
@@ -228,7 +228,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// Runs a job that changes the site. One that never says how it stands was cut off.
-    fn job(&self, way: &Way, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
+    fn job(&self, way: &ServerConnection, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
         let run = self.run;
         let mut told = Told {
             stands: Stands::Unseen,
@@ -481,14 +481,14 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn way(&self, server: &Server) -> Result<Way> {
+    fn way(&self, server: &Server) -> Result<ServerConnection> {
         let run = self.run;
-        let way = Way::settle(run.app, server.id, run.cancel, &mut |say| run.log.say(say))?;
+        let way = ServerConnection::open_verified(run.app, server.id, run.cancel, &mut |say| run.log.say(say))?;
         way.secrets().for_each(|secret| run.log.hide(secret));
         Ok(way)
     }
 
-    fn look(&self, way: &Way, placement: &Placement, server: &Server) -> Result<ServerPlan> {
+    fn look(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<ServerPlan> {
         let run = self.run;
         let plan = plan::on_server(run.app, way, self.desired, placement, run.cancel, &mut |report| {
             tell(run, self.on(server), report)
@@ -530,7 +530,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// The plan for a server whose nginx is ready for sites, which is seen to.
-    fn made_ready(&self, way: &Way, placement: &Placement, server: &Server) -> Result<(u32, ServerPlan)> {
+    fn made_ready(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, ServerPlan)> {
         let run = self.run;
         let plan = self.look(way, placement, server)?;
         if !plan.work.as_ref().is_some_and(|work| work.set_up) {
@@ -555,7 +555,7 @@ impl<'a> Deploy<'a> {
 
     /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
     /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
-    fn put_unseen(&self, way: &Way, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
+    fn put_unseen(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
         let desired = self.desired;
         let is_renamed = !placement.name.is_empty() && placement.name != desired.name();
         let known = match &placement.nginx {
@@ -599,7 +599,7 @@ impl<'a> Deploy<'a> {
         Some(placement.name.as_str()).filter(|name| !name.is_empty() && *name != self.desired.name())
     }
 
-    fn apply(&self, way: &Way, server: &Server, text: &Text) -> Result<provision::Outcome> {
+    fn apply(&self, connection: &ServerConnection, server: &Server, text: &Text) -> Result<provision::Outcome> {
         let desired = self.desired;
         let names: Vec<&str> = desired.target_names().collect();
         let certificate = match (&desired.own, text.first) {
@@ -681,7 +681,7 @@ impl<'a> Deploy<'a> {
         Ok(changed)
     }
 
-    fn remove(&self, way: &Way, placement: &Placement, server: &Server, plan: &ServerPlan) -> Result<u32> {
+    fn remove(&self, connection: &ServerConnection, placement: &Placement, server: &Server, plan: &ServerPlan) -> Result<u32> {
         let recipe = remote::remove(&placement.name, plan.found.as_deref())?;
         Ok(self.job(way, server, &recipe)?.changed)
     }
@@ -810,7 +810,7 @@ fn renew(run: &Run) -> Result<Outcome> {
 
 /// By the house itself, after a look at a server has found that names of it have moved.
 fn follow(run: &Run) -> Result<Outcome> {
-    let way = Way::of(run.app, Id::new(run.target()))?;
+    let way = ServerConnection::of(run.app, Id::new(run.target()))?;
     way.secrets().for_each(|secret| run.log.hide(secret));
     let done = way.run(run.app, &remote::follow(), run.cancel, &mut |report| {
         tell(run, "", report)

@@ -10,7 +10,7 @@ use crate::base::clock::{self, HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::base::process::Cancel;
-use crate::features::house::remote_store::{self, Engine};
+use crate::features::house::remote_store::{self, RemoteStore};
 use crate::series::{self, Kind as SubjectKind, Store, Track};
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ const BODY_MAX: usize = 1 << 20;
 /// One beat: everything up to now, in parts.
 pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
     let store = Store::new(app.metrics.clone());
-    let Some(engine) = remote_store::to_push(app)? else {
+    let Some(engine) = remote_store::for_write(app)? else {
         if store.note(CURSOR)?.is_some() {
             store.set_note(CURSOR, None)?;
             store.hold_from(None)?;
@@ -72,7 +72,7 @@ fn seconds(at: Ms) -> u32 {
 }
 
 /// Sends what was measured in these seconds (the first included, the last not); how many samples that were.
-fn send_all(app: &App, store: &Store, engine: &Engine, (from, to): (u32, u32), cancel: &Cancel) -> Result<i64> {
+fn send_all(app: &App, store: &Store, engine: &RemoteStore, (from, to): (u32, u32), cancel: &Cancel) -> Result<i64> {
     let mut subjects = Vec::new();
     for kind in app.registry.all::<SubjectKind>() {
         let all = app.db.read(kind.all)?.into_iter();
@@ -135,7 +135,7 @@ fn list<T: std::fmt::Display>(out: &mut String, key: &str, items: impl Iterator<
     out.push(']');
 }
 
-fn send(engine: &Engine, body: &str) -> Result<()> {
+fn send(engine: &RemoteStore, body: &str) -> Result<()> {
     engine.import(body).inspect_err(|e| {
         let fields = [("engine", engine.place()), ("error", e.to_string())];
         let fields = fields.each_ref().map(|(key, value)| (*key, value.as_str()));

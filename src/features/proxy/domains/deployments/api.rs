@@ -5,7 +5,7 @@ use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
-use crate::features::fleet::servers::reach::Way;
+use crate::features::fleet::servers::connection::ServerConnection;
 use crate::features::proxy::domains::plan::{self, DesiredState, ServerPlan};
 use crate::features::proxy::domains::tasks::{Choice, Renewal};
 use crate::features::proxy::domains::{self, preflight};
@@ -123,7 +123,7 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
     if !live {
         return Ok(Reply::text(desired.render(placement, placement.nginx.as_ref())?.text));
     }
-    let way = Way::of(ctx.app, placement.server)?;
+    let way = ServerConnection::of(ctx.app, placement.server)?;
     let seen = plan::on_server(ctx.app, &way, &desired, placement, &Cancel::new(), &mut |_| ())?;
     match seen.found {
         Some(_) => Ok(Reply::text(seen.before)),

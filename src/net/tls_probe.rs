@@ -11,16 +11,16 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 /// The certificates that a server showed for a name.
 #[derive(Debug)]
-pub struct Served {
+pub struct ShownChain {
     name: String,
     chain: Vec<CertificateDer<'static>>,
 }
 
 /// Asks `call`'s host for the certificate of `name` (SNI). `call.security` is not looked at. Errors: those of
 /// [`dial::dial`], and `tls_no_certificate`.
-pub fn served(call: &Call, name: &str) -> Result<Served> {
+pub fn probe(call: &Call, name: &str) -> Result<ShownChain> {
     let asked = ServerName::try_from(name.to_owned()).map_err(Error::internal)?;
-    let wire = dial::look(call, asked)?;
+    let wire = dial::dial_unverified(call, asked)?;
     let chain = wire.shown();
     wire.leave();
     if chain.is_empty() || chain.iter().any(|c| c.len() > SIZE_MAX) {
@@ -31,13 +31,13 @@ pub fn served(call: &Call, name: &str) -> Result<Served> {
         );
         return Err(Error::new(Kind::Upstream, "tls_no_certificate", say));
     }
-    Ok(Served {
+    Ok(ShownChain {
         name: name.into(),
         chain,
     })
 }
 
-impl Served {
+impl ShownChain {
     /// The server's own certificate, DER.
     pub fn leaf(&self) -> &[u8] {
         self.chain.first().map_or(&[], |c| c)

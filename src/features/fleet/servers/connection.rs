@@ -1,4 +1,4 @@
-//! The way to a server. An unknown host key is kept for a person, a changed one stops everything; address and secrets come
+//! Connections to a server. An unknown host key is kept for a person, a changed one stops everything; address and secrets come
 //! from one snapshot, so that the password of one machine never goes to another.
 
 use super::{HostKeyState, Server};
@@ -10,7 +10,7 @@ use crate::base::process::Cancel;
 use crate::base::secret::Secret;
 use crate::events::outbox;
 use crate::provision::site::Off;
-use crate::provision::{self, Outcome, Recipe, Report};
+use crate::provision::{self, Outcome, Recipe, Progress};
 use crate::ssh::{Auth, Target, hostkey};
 use std::time::Duration;
 
@@ -21,30 +21,30 @@ const SCAN_LIMIT: Duration = Duration::from_secs(10);
 pub const SITES_OFF: &str = "server.sites_off";
 
 /// A server with what opens it.
-pub struct Way {
+pub struct ServerConnection {
     /// Its row.
     pub server: Server,
     pub(super) target: Target,
 }
 
-impl Way {
-    /// The way as it is known. Fails with the right words while the host key is not an accepted one.
-    pub fn of(app: &App, id: Id<id::Server>) -> Result<Way> {
+impl ServerConnection {
+    /// With what is known of it. Fails with the right words while the host key is not an accepted one.
+    pub fn of(app: &App, id: Id<id::Server>) -> Result<ServerConnection> {
         app.db.read(|conn| {
             let server = super::get(conn, id)?;
             let target = super::target(app, conn, &server)?;
-            Ok(Way { server, target })
+            Ok(ServerConnection { server, target })
         })
     }
 
-    /// The way, after a look at the offered key where none is accepted (kept as pending) or another one was (is it back
+    /// The same, after a check of the offered key where none is accepted (kept as pending) or another one was (is it back
     /// to the accepted?).
-    pub fn settle(app: &App, id: Id<id::Server>, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> Result<Way> {
+    pub fn open_verified(app: &App, id: Id<id::Server>, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> Result<ServerConnection> {
         let server = app.db.read(|conn| super::get(conn, id))?;
         if server.host_key_state != HostKeyState::Pinned {
-            settle_host_key(app, &server, cancel, say)?;
+            verify_host_key(app, &server, cancel, say)?;
         }
-        Way::of(app, id)
+        ServerConnection::of(app, id)
     }
 
     /// What must be masked wherever this server's output is shown.
@@ -60,11 +60,11 @@ impl Way {
 
     /// Runs a recipe there. A changed host key raises its alert; sites that the job has switched off are told, however it
     /// ends.
-    pub fn run(&self, app: &App, recipe: &Recipe, cancel: &Cancel, tell: &mut dyn FnMut(Report)) -> Result<Outcome> {
+    pub fn run(&self, app: &App, recipe: &Recipe, cancel: &Cancel, on_progress: &mut dyn FnMut(Progress)) -> Result<Outcome> {
         let mut off = Vec::new();
-        let result = provision::run(&app.ssh, &self.target, recipe, cancel, &mut |report| {
-            off.extend(Off::told(&report));
-            tell(report);
+        let result = provision::run(&app.ssh, &self.target, recipe, cancel, &mut |progress| {
+            off.extend(Off::told(&progress));
+            on_progress(progress);
         });
         if !off.is_empty() {
             let data = serde_json::json!({ "name": self.server.fields.name, "off": off });
@@ -72,11 +72,11 @@ impl Way {
             app.db
                 .write(|tx| outbox::emit(tx, &app.wakes.events, SITES_OFF, of, &data))?;
         }
-        self.watch(app, cancel, result)
+        self.record_host_key_change(app, cancel, result)
     }
 
     /// When ssh refused the key, the offered one is kept and an alert is raised; any other failure passes through.
-    pub fn watch<T>(&self, app: &App, cancel: &Cancel, result: Result<T>) -> Result<T> {
+    pub fn record_host_key_change<T>(&self, app: &App, cancel: &Cancel, result: Result<T>) -> Result<T> {
         let Err(e) = result else { return result };
         if e.code != "ssh_host_key_changed" {
             return Err(e);
@@ -101,7 +101,7 @@ pub(super) fn no_key() -> Error {
     Error::new(Kind::Upstream, "ssh_no_host_key", say)
 }
 
-fn settle_host_key(app: &App, server: &Server, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> Result<()> {
+fn verify_host_key(app: &App, server: &Server, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> Result<()> {
     let offered = scan(server, cancel)?;
     let accepted = |key: &hostkey::HostKey| server.host_key.lines().any(|line| line == key.line);
     if !server.host_key.is_empty() && offered.iter().any(accepted) {
