@@ -327,7 +327,10 @@ impl Keyboard {
     pub fn send(&self, bytes: &[u8]) -> bool {
         let before = self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         let taken = before + bytes.len() <= TYPED_MAX
-            && self.stdin.as_ref().is_some_and(|stdin| stdin.send(Secret::new(bytes)).is_ok());
+            && self
+                .stdin
+                .as_ref()
+                .is_some_and(|stdin| stdin.send(Secret::new(bytes)).is_ok());
         if !taken {
             self.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
         }

@@ -125,7 +125,11 @@ impl Clone for KeepAlive {
 
 impl std::fmt::Debug for KeepAlive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() { "KeepAlive(open)" } else { "KeepAlive" })
+        f.write_str(if self.0.is_some() {
+            "KeepAlive(open)"
+        } else {
+            "KeepAlive"
+        })
     }
 }
 

@@ -134,7 +134,12 @@ pub fn send(call: &Call, request: &Request, body_max: usize) -> Result<Response>
 
 /// Sends, and gives the answer as soon as its head is there; `call.until` counts up to then. The body is read with
 /// [`Stream`], each part of which must come within `idle_max`. `cancel` breaks it off. Errors: as [`send`], and `cancelled`.
-pub fn open<'a>(call: &Call<'a>, request: &Request, idle_max: Duration, cancel: &Cancel) -> Result<(Response, Stream<Source<'a>>)> {
+pub fn open<'a>(
+    call: &Call<'a>,
+    request: &Request,
+    idle_max: Duration,
+    cancel: &Cancel,
+) -> Result<(Response, Stream<Source<'a>>)> {
     let asked = asked(call, request)?;
     let wire = connect(call, request)?;
     let breaker = wire.breaker()?;
@@ -215,7 +220,11 @@ impl Bytes for Source<'_> {
                 let e = self.seen.explain(&self.call, &ureq::Error::from(e));
                 Err(match e.code {
                     "read_timeout" => {
-                        let say = format!("{} has sent nothing for {} s.", whom(&self.call), self.idle_max.as_secs());
+                        let say = format!(
+                            "{} has sent nothing for {} s.",
+                            whom(&self.call),
+                            self.idle_max.as_secs()
+                        );
                         Error::new(Kind::Timeout, "stream_silent", say)
                     }
                     _ => e,

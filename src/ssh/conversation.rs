@@ -86,7 +86,13 @@ impl<'a> Conversation<'a> {
     ) -> Result<(Conversation<'a>, Sudo)> {
         let mark = random::name();
         let known = if slot.password_taken { "password" } else { "" };
-        let words = [argv::COMMAND, argv::COMMAND, HELLO, argv::GO, &format!("{mark} {known}\n")];
+        let words = [
+            argv::COMMAND,
+            argv::COMMAND,
+            HELLO,
+            argv::GO,
+            &format!("{mark} {known}\n"),
+        ];
         channel.send(words.join("\n").as_bytes());
         let mut talk = Conversation {
             target,

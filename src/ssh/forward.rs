@@ -105,7 +105,8 @@ impl Forward<'_> {
             let _ = fs::File::options().write(true).truncate(true).open(log.path());
             Some(String::from_utf8_lossy(&said).into_owned())
         });
-        said.and_then(|said| error::forward(self.target, &said)).unwrap_or(failure)
+        said.and_then(|said| error::forward(self.target, &said))
+            .unwrap_or(failure)
     }
 }
 
@@ -127,7 +128,11 @@ fn held<'a>(
 ) -> Result<Channel<'a>> {
     let mark = random::name();
     let hello = format!("{mark} hello");
-    channel.send([argv::COMMAND, argv::COMMAND, HOLD, argv::GO, &mark, ""].join("\n").as_bytes());
+    channel.send(
+        [argv::COMMAND, argv::COMMAND, HOLD, argv::GO, &mark, ""]
+            .join("\n")
+            .as_bytes(),
+    );
     let (mut lines, mut noise) = (crate::base::process::LineReader::new(1_024), Noise::new());
     loop {
         match lines.next(channel.running(), until, cancel) {
@@ -174,11 +179,27 @@ mod tests {
         let local = Path::new("/run/lamplighter/ssh-1/fwd/x");
         let of = |remote| route(local, &remote).map_err(|e| e.code);
         let tcp = |host| Remote::Tcp(Host::parse(host).unwrap(), 6379);
-        assert_eq!(of(tcp("127.0.0.1")).unwrap(), "/run/lamplighter/ssh-1/fwd/x:127.0.0.1:6379");
+        assert_eq!(
+            of(tcp("127.0.0.1")).unwrap(),
+            "/run/lamplighter/ssh-1/fwd/x:127.0.0.1:6379"
+        );
         assert_eq!(of(tcp("::1")).unwrap(), "/run/lamplighter/ssh-1/fwd/x:[::1]:6379");
         let docker = Remote::Unix("/run/user/1000/docker.sock".into());
-        assert_eq!(of(docker).unwrap(), "/run/lamplighter/ssh-1/fwd/x:/run/user/1000/docker.sock");
-        for bad in ["docker.sock", "", "/a b", "/a:/b", "/a\\:b", "/a%h", "/${HOME}", "/a\nb", "/é"] {
+        assert_eq!(
+            of(docker).unwrap(),
+            "/run/lamplighter/ssh-1/fwd/x:/run/user/1000/docker.sock"
+        );
+        for bad in [
+            "docker.sock",
+            "",
+            "/a b",
+            "/a:/b",
+            "/a\\:b",
+            "/a%h",
+            "/${HOME}",
+            "/a\nb",
+            "/é",
+        ] {
             assert_eq!(of(Remote::Unix(bad.into())), Err("forward_path"), "{bad}");
         }
         assert_eq!(of(Remote::Unix(format!("/{}", "x".repeat(107)))), Err("forward_path"));

@@ -117,14 +117,20 @@ impl Ssh {
         let name = self.masters.name(target, class);
         let mut masters = self.masters.lock();
         masters.retain(|socket, master| master.sessions > 0 || self.dir.join(socket).exists());
-        let of_class = masters.values().filter(|m| m.server == target.server && m.class == class);
+        let of_class = masters
+            .values()
+            .filter(|m| m.server == target.server && m.class == class);
         if of_class.map(|m| m.sessions).sum::<usize>() >= class.sessions_max() {
             let seen = format!("{} of {class:?}", class.sessions_max());
             return Err(error::error("ssh_sessions_full", target, &seen));
         }
         let socket = (0..)
             .map(|n| format!("{SOCKETS}/{name}{n}"))
-            .find(|socket| masters.get(socket).is_none_or(|master| master.sessions < SESSIONS_PER_MASTER))
+            .find(|socket| {
+                masters
+                    .get(socket)
+                    .is_none_or(|master| master.sessions < SESSIONS_PER_MASTER)
+            })
             .expect("numbers do not end");
         let master = masters.entry(socket.clone()).or_insert(Master {
             server: target.server,

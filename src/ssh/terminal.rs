@@ -61,7 +61,9 @@ impl Ssh {
         cancel: &Cancel,
     ) -> Result<Terminal<'a>> {
         if script.len() > SCRIPT_MAX || script.contains('\0') {
-            return Err(Error::internal("a terminal's script of more than 64 KiB, or with a NUL"));
+            return Err(Error::internal(
+                "a terminal's script of more than 64 KiB, or with a NUL",
+            ));
         }
         let ((mut channel, first), slot, _) = greeted(
             self,

@@ -13,8 +13,8 @@ use lamplighter::net::dial::{Call, Security};
 use lamplighter::net::get;
 use lamplighter::net::http::{Method, Request, Route, open, send};
 use lamplighter::net::policy::Policy;
-use lamplighter::net::tls_probe::probe;
 use lamplighter::net::tls::Pin;
+use lamplighter::net::tls_probe::probe;
 use lamplighter::net::visit::Visit;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -539,7 +539,8 @@ fn a_unix_socket_is_asked_as_any_server_is() {
     // One that listens and takes nobody: the queue is full at once, and the time is over.
     let deaf = UnixListener::bind(server.0.join("deaf")).unwrap();
     lamplighter::base::sys::listen_backlog(&deaf, 0).unwrap();
-    let kept: Vec<_> = std::iter::from_fn(|| lamplighter::base::sys::connect_unix(&server.0.join("deaf")).ok()).collect();
+    let kept: Vec<_> =
+        std::iter::from_fn(|| lamplighter::base::sys::connect_unix(&server.0.join("deaf")).ok()).collect();
     assert!(!kept.is_empty());
     let call = within(&host, 80, Duration::from_millis(300));
     let e = send(&call, &request(&path, Route::Unix(&server.0.join("deaf"))), 100).unwrap_err();
@@ -576,12 +577,21 @@ fn a_stream_gives_each_piece_when_it_comes() {
     ] {
         let call = within(host, port, LONG);
         let (response, mut stream) = open(&call, &request(&path, route), LONG, &Cancel::new()).unwrap();
-        assert_eq!((response.status, response.content_type.as_str()), (200, "text/event-stream"));
+        assert_eq!(
+            (response.status, response.content_type.as_str()),
+            (200, "text/event-stream")
+        );
         let first = stream.event(1_000).unwrap().unwrap();
-        assert_eq!((first.name.as_str(), first.data.as_str(), first.id.as_str()), ("message", "one", "1"));
+        assert_eq!(
+            (first.name.as_str(), first.data.as_str(), first.id.as_str()),
+            ("message", "one", "1")
+        );
         read.send(()).unwrap();
         let second = stream.event(1_000).unwrap().unwrap();
-        assert_eq!((second.name.as_str(), second.data.as_str(), second.id.as_str()), ("end", "two", "1"));
+        assert_eq!(
+            (second.name.as_str(), second.data.as_str(), second.id.as_str()),
+            ("end", "two", "1")
+        );
         assert_eq!(stream.event(1_000).unwrap(), None);
     }
 }
@@ -609,7 +619,13 @@ fn a_stream_may_last_but_not_be_silent_and_is_broken_off_from_elsewhere() {
     assert_eq!((e.code, e.kind), ("stream_silent", Kind::Timeout));
     // Somebody has enough.
     let cancel = Cancel::new();
-    let (_, mut stream) = open(&call_of(&host, fake.port), &request(&path, Route::Direct), LONG, &cancel).unwrap();
+    let (_, mut stream) = open(
+        &call_of(&host, fake.port),
+        &request(&path, Route::Direct),
+        LONG,
+        &cancel,
+    )
+    .unwrap();
     assert_eq!(stream.line(100).unwrap().as_deref(), Some("0"));
     let e = std::thread::scope(|scope| {
         scope.spawn(|| cancel.cancel());
@@ -620,7 +636,12 @@ fn a_stream_may_last_but_not_be_silent_and_is_broken_off_from_elsewhere() {
         }
     });
     assert_eq!(e.code, "cancelled");
-    let refused = open(&call_of(&host, fake.port), &request(&path, Route::Direct), LONG, &cancel);
+    let refused = open(
+        &call_of(&host, fake.port),
+        &request(&path, Route::Direct),
+        LONG,
+        &cancel,
+    );
     assert_eq!(refused.err().unwrap().code, "cancelled");
     // A line without an end, and a body that ends too early.
     let fake = Fake::new(|_, client| {

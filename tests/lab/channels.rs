@@ -162,9 +162,16 @@ fn a_silent_log_is_alive_a_dead_network_is_noticed_and_an_ended_script_ends_it()
         }
     };
     assert_eq!((rc, rest), (7, vec!["half".to_string()]));
-    assert!(matches!(follow.next(&Cancel::new()), Ok(News::Ended(7))), "once ended, it stays so");
+    assert!(
+        matches!(follow.next(&Cancel::new()), Ok(News::Ended(7))),
+        "once ended, it stays so"
+    );
     // The network goes, and the script on the server with it.
-    let mut follow = bench.ssh().follow(&root, source("echo here $RESUME; exec sleep 46001", |_| Some("x".into())), None);
+    let mut follow = bench.ssh().follow(
+        &root,
+        source("echo here $RESUME; exec sleep 46001", |_| Some("x".into())),
+        None,
+    );
     assert_eq!(line(&mut follow, &mut lost).trim(), "here");
     let fault = Fault::new("h1", &["unplug"]);
     let News::Lost(e) = follow.next(&Cancel::new()).unwrap() else {
@@ -193,7 +200,11 @@ fn a_silent_log_is_alive_a_dead_network_is_noticed_and_an_ended_script_ends_it()
     soon("the end over there", || !alive("h1", "sleep 46001"));
     // What no new try can help is an error at once.
     let wrong = with_password("h1", "ops", "wrong");
-    let e = bench.ssh().follow(&wrong, source("true", none), None).next(&Cancel::new()).unwrap_err();
+    let e = bench
+        .ssh()
+        .follow(&wrong, source("true", none), None)
+        .next(&Cancel::new())
+        .unwrap_err();
     assert_eq!(e.code, "ssh_wrong_password");
 }
 
@@ -225,13 +236,19 @@ socketserver.UnixStreamServer('/run/web.sock', Answer).serve_forever()
 fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
     let _alone = alone();
     let root = with_key("h1", "root", "id_ed25519");
-    on("h1", &format!("cat >/run/web.py <<'E'\n{SERVER}\nE\nsystemd-run -q --unit=web-socket python3 /run/web.py"));
+    on(
+        "h1",
+        &format!("cat >/run/web.py <<'E'\n{SERVER}\nE\nsystemd-run -q --unit=web-socket python3 /run/web.py"),
+    );
     on(
         "h1",
         "mkdir -p /run/www; echo from the port >/run/www/index.html; systemd-run -q --unit=web-port python3 -m http.server 8123 --bind 127.0.0.1 --directory /run/www",
     );
     soon("the web servers", || {
-        on("h1", "ss -Hlnt sport = :8123; ls /run/web.sock 2>/dev/null || true").lines().count() == 2
+        on("h1", "ss -Hlnt sport = :8123; ls /run/web.sock 2>/dev/null || true")
+            .lines()
+            .count()
+            == 2
     });
     let failure = || Error::new(Kind::Upstream, "empty", "It closed the connection without an answer.");
     let unix = |path: &str| Remote::Unix(path.into());
@@ -241,7 +258,10 @@ fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
         let open = |remote: Remote| bench.ssh().forward(&root, &remote, &Cancel::new());
         let mut socket = open(unix("/run/web.sock")).unwrap();
         let port = open(tcp(8123)).unwrap();
-        assert_eq!(std::fs::metadata(socket.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(socket.path()).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(asked(socket.path()).unwrap(), "from the socket");
         assert_eq!(asked(port.path()).unwrap(), "from the port");
         assert_eq!(bench.files("cm").len(), 1, "they share a connection");
@@ -326,14 +346,23 @@ fn a_terminal_echoes_is_resized_and_hangs_up() {
         assert!(keys.send(b"stty size; echo $TERM-$((40+2))\n"));
         let seen = until_shown(&mut terminal, "xterm-256color-42");
         assert!(seen.contains("30 100"), "{round}: {seen}");
-        assert!(seen.contains("$TERM-$((40+2))"), "{round}: what is typed is echoed: {seen}");
-        assert!(!seen.contains(": go") && !seen.contains("exec"), "{round}: our own words are not: {seen}");
+        assert!(
+            seen.contains("$TERM-$((40+2))"),
+            "{round}: what is typed is echoed: {seen}"
+        );
+        assert!(
+            !seen.contains(": go") && !seen.contains("exec"),
+            "{round}: our own words are not: {seen}"
+        );
         keys.resize(TerminalSize { columns: 132, rows: 43 }).unwrap();
         // The new size travels beside what is typed: asked until it is there.
         keys.send(b"until [ \"$(stty size)\" = '43 132' ]; do sleep 0.05; done; echo resized-$((1+1)); stty -a\n");
         until_shown(&mut terminal, "resized-2");
         let modes = until_shown(&mut terminal, "extproc");
-        assert!(modes.contains(" iutf8") && !modes.contains("-iutf8"), "{round}: {modes}");
+        assert!(
+            modes.contains(" iutf8") && !modes.contains("-iutf8"),
+            "{round}: {modes}"
+        );
         // A flood nobody looks at is stopped, and can be interrupted.
         keys.send(b"yes\n");
         until_shown(&mut terminal, "y\r\ny\r\n");
@@ -361,7 +390,11 @@ fn a_terminal_echoes_is_resized_and_hangs_up() {
         assert!(taken < 10_000, "{round}");
     }
     let wrong = with_password("h2", "plain", "wrong");
-    let e = bench.ssh().terminal(&wrong, LOGIN_SHELL, SIZE, &Cancel::new()).err().unwrap();
+    let e = bench
+        .ssh()
+        .terminal(&wrong, LOGIN_SHELL, SIZE, &Cancel::new())
+        .err()
+        .unwrap();
     assert_eq!(e.code, "ssh_wrong_password");
 }
 
@@ -373,16 +406,31 @@ fn followers_and_terminals_take_no_place_of_a_job() {
     let root = with_key("h1", "root", "id_ed25519");
     let none: fn(&str) -> Option<String> = |_| None;
     let mut followers: Vec<Follow> = (0..12)
-        .map(|_| bench.ssh().follow(&root, source("echo go; exec sleep 48001", none), None))
+        .map(|_| {
+            bench
+                .ssh()
+                .follow(&root, source("echo go; exec sleep 48001", none), None)
+        })
         .collect();
     for follow in &mut followers {
         assert_eq!(line(follow, &mut 0), "go");
     }
     let mut terminals: Vec<Terminal> = (0..3)
-        .map(|_| bench.ssh().terminal(&root, "echo go; exec sleep 48001", SIZE, &Cancel::new()).unwrap())
+        .map(|_| {
+            bench
+                .ssh()
+                .terminal(&root, "echo go; exec sleep 48001", SIZE, &Cancel::new())
+                .unwrap()
+        })
         .collect();
-    terminals.iter_mut().for_each(|terminal| drop(until_shown(terminal, "go")));
-    assert_eq!(bench.files("cm").len(), 3, "two for the followers, one for the terminals");
+    terminals
+        .iter_mut()
+        .for_each(|terminal| drop(until_shown(terminal, "go")));
+    assert_eq!(
+        bench.files("cm").len(),
+        3,
+        "two for the followers, one for the terminals"
+    );
     thread::scope(|scope| {
         for n in 0..12 {
             let (bench, root) = (&bench, &root);
@@ -412,7 +460,10 @@ fn a_job_of_little_time_takes_nobody_with_it() {
     let bench = Bench::new();
     let plain = with_password("h2", "plain", "plain-pw");
     // A login that takes 2 s: one job has no time for it, another has.
-    on("h2", "cp ~plain/.bashrc /run/; (echo 'sleep 2'; cat /run/.bashrc) >~plain/.bashrc");
+    on(
+        "h2",
+        "cp ~plain/.bashrc /run/; (echo 'sleep 2'; cat /run/.bashrc) >~plain/.bashrc",
+    );
     let cancel = Cancel::new();
     let ends = thread::scope(|scope| {
         let hurried = scope.spawn(|| bench.run_for(&plain, "true", false, Duration::from_secs(1), &cancel));

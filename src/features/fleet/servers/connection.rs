@@ -10,7 +10,7 @@ use crate::base::process::Cancel;
 use crate::base::secret::Secret;
 use crate::events::outbox;
 use crate::provision::site::Off;
-use crate::provision::{self, Outcome, Recipe, Progress};
+use crate::provision::{self, Outcome, Progress, Recipe};
 use crate::ssh::{Auth, Target, hostkey};
 use std::time::Duration;
 
@@ -39,7 +39,12 @@ impl ServerConnection {
 
     /// The same, after a check of the offered key where none is accepted (kept as pending) or another one was (is it back
     /// to the accepted?).
-    pub fn open_verified(app: &App, id: Id<id::Server>, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> Result<ServerConnection> {
+    pub fn open_verified(
+        app: &App,
+        id: Id<id::Server>,
+        cancel: &Cancel,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<ServerConnection> {
         let server = app.db.read(|conn| super::get(conn, id))?;
         if server.host_key_state != HostKeyState::Pinned {
             verify_host_key(app, &server, cancel, say)?;
@@ -60,7 +65,13 @@ impl ServerConnection {
 
     /// Runs a recipe there. A changed host key raises its alert; sites that the job has switched off are told, however it
     /// ends.
-    pub fn run(&self, app: &App, recipe: &Recipe, cancel: &Cancel, on_progress: &mut dyn FnMut(Progress)) -> Result<Outcome> {
+    pub fn run(
+        &self,
+        app: &App,
+        recipe: &Recipe,
+        cancel: &Cancel,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Outcome> {
         let mut off = Vec::new();
         let result = provision::run(&app.ssh, &self.target, recipe, cancel, &mut |progress| {
             off.extend(Off::told(&progress));

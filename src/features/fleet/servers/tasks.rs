@@ -1,9 +1,8 @@
 //! The work done on servers over ssh. Every task looks at the host key first: an unknown one is kept for a person, a
 //! changed one stops everything.
 
-use super::model::{self, Fields};
 use super::connection::{self, ServerConnection};
-use super::settings;
+use super::connection::{self, ServerConnection};
 use super::{HostKeyState, Server, queries};
 use crate::app::App;
 use crate::base::clock;
@@ -139,7 +138,8 @@ fn look_host_key(run: &Run) -> Result<Outcome> {
 
 /// The connection to the server, once its key is known to be the accepted one. Secrets are masked in the log from here on.
 fn connect(run: &Run) -> Result<ServerConnection> {
-    let connection = ServerConnection::open_verified(run.app, Id::new(run.target()), run.cancel, &mut |say| run.log.say(say))?;
+    let connection =
+        ServerConnection::open_verified(run.app, Id::new(run.target()), run.cancel, &mut |say| run.log.say(say))?;
     connection.secrets().for_each(|secret| run.log.hide(secret));
     Ok(connection)
 }
@@ -357,7 +357,7 @@ fn bring_wheels(run: &Run, connection: &ServerConnection, wish: &mut Glances) ->
     }
     // A job of its own, but no step of this task: it only looks.
     let looked = connection.run(run.app, &recipes::glances_way(wish)?, run.cancel, &mut |_| {})?;
-    let from = looked.facts.get("connection").map_or("", String::as_str);
+    let from = looked.facts.get("way").map_or("", String::as_str);
     if from == "there" || from.starts_with("package ") {
         return Ok(());
     }

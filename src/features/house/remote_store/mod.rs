@@ -164,7 +164,13 @@ impl RemoteStore {
             "{}/api/v1/query_range?query={query}&start={from}&end={to}&step={step}s&nocache=1",
             self.base
         );
-        let answer = self.ask(&self.call(QUERY_CONNECT_MAX, QUERY_MAX), Method::Get, path, b"", body_max)?;
+        let answer = self.ask(
+            &self.call(QUERY_CONNECT_MAX, QUERY_MAX),
+            Method::Get,
+            path,
+            b"",
+            body_max,
+        )?;
         self.good(answer.status, &answer.body, "did not answer the question")?;
         match answer.fault {
             None => Ok(answer.body),

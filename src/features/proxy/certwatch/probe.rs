@@ -9,8 +9,8 @@ use crate::base::pem;
 use crate::base::text;
 use crate::net::dial::{Call, Security};
 use crate::net::policy::Policy;
-use crate::net::tls_probe::{self, ShownChain};
 use crate::net::tls::{Distrust, End};
+use crate::net::tls_probe::{self, ShownChain};
 use crate::net::x509;
 
 /// Where browsers ask.
