@@ -14,8 +14,8 @@
 //! A failure from `empty`, `cut_short`, `read_timeout` or `reset` on leaves open whether the other side has taken the
 //! request in ([`may_have_arrived`]).
 
+use super::answer::{HEAD_MAX, parse_head};
 use super::dial::{self, Call, Security, Wire};
-use super::get::{HEAD_MAX, parse_head};
 use super::stream::{Bytes, Stream};
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};

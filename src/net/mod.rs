@@ -11,6 +11,7 @@ pub mod x509;
 pub mod tls;
 pub mod dial;
 pub mod tls_probe;
+pub mod answer;
 pub mod get;
 pub mod stream;
 pub mod http;

@@ -2,8 +2,9 @@
 //! choice, for the names of its sites. TLS is spoken with whatever certificate is shown, so nothing may be asked that not
 //! everybody may ask; there is no header for a secret.
 
+use super::answer::{Answer, Head, Input};
 use super::dial::{self, Call, Security, Wire};
-use super::get::{self, Answer, Head, Input};
+use super::get;
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
 use rustls::pki_types::ServerName;
