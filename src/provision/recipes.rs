@@ -37,7 +37,7 @@ impl Recipe {
 /// Scripts end with the call of what they define: one that arrives cut does nothing.
 macro_rules! script {
     ($($file:literal),+) => {
-        concat!($(include_str!(concat!("scripts/", $file)),)+ "main </dev/null\n")
+        concat!($(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/provision/scripts/", $file)),)+ "main </dev/null\n")
     };
 }
 pub(super) use script;

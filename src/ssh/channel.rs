@@ -88,8 +88,8 @@ pub(super) fn greeted<'a, T>(
         greeting = open(&slot, LOGIN_MAX.min(left));
     }
     // Who waits for this login shares its failure; but not that we were cancelled, nor that we had little time.
-    let hurried = |e: &Error| e.kind == crate::base::error::Kind::Timeout && work_max < LOGIN_MAX;
-    slot.opened(greeting.as_ref().err().filter(|e| e.code != "cancelled" && !hurried(e)));
+    let hurried = work_max < LOGIN_MAX && clock::mono() - started >= work_max;
+    slot.opened(greeting.as_ref().err().filter(|e| e.code != "cancelled" && !hurried));
     match greeting {
         Ok(greeting) => Ok((greeting, slot, started)),
         Err(e) => {

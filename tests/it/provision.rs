@@ -5,10 +5,10 @@ use lamplighter::base::error::{Error, Kind};
 use lamplighter::base::host::Guest;
 use lamplighter::base::process::Stream::{self, Stderr, Stdout};
 use lamplighter::base::secret::Secret;
-use lamplighter::provision::progress::Progress;
+use lamplighter::provision::progress::ProgressReader;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Proof, Sum, Wanted};
 use lamplighter::provision::steps::{FAILURES, STEPS};
-use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Recipe, Report, Source, State, recipes};
+use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Recipe, Progress, Source, State, recipes};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -314,24 +314,24 @@ struct Seen {
 /// Feeds lines to the reader of a job with the steps of deploy-proxy; `@` stands for the nonce.
 fn read(lines: &[(Stream, &str)], rc: i32) -> Seen {
     let plan = recipes::nginx().plan;
-    let mut progress = Progress::new(NONCE, &plan);
+    let mut progress = ProgressReader::new(NONCE, &plan);
     let mut told = Vec::new();
     let start = clock::mono();
     for (n, (stream, line)) in lines.iter().enumerate() {
         let at = start + Duration::from_millis(10 * n as u64);
         progress.feed(*stream, &line.replace('@', NONCE), at, 1_000_000, &mut |report| {
             told.push(match report {
-                Report::Step {
+                Progress::Step {
                     index,
                     total,
                     step,
                     state,
                     ms,
                 } => format!("{index}/{total} {} {state:?} {ms}", step.id),
-                Report::Command { line } => format!("$ {line}"),
-                Report::Ended { line, rc, ms } => format!("$ {line} = {rc} {ms}"),
-                Report::Line { stream, text } => format!("{stream:?} {text}"),
-                Report::Fact { key, value } => format!("{key}={value}"),
+                Progress::Command { line } => format!("$ {line}"),
+                Progress::Ended { line, rc, ms } => format!("$ {line} = {rc} {ms}"),
+                Progress::Line { stream, text } => format!("{stream:?} {text}"),
+                Progress::Fact { key, value } => format!("{key}={value}"),
             });
         });
     }

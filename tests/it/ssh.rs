@@ -2,6 +2,7 @@
 
 use lamplighter::base::process::{self, Cancel, Event, LineReader, Program, Running, Stream};
 use lamplighter::base::secret::Secret;
+use lamplighter::base::sys::TerminalSize;
 use lamplighter::base::{lines, random, shell};
 use lamplighter::ssh::{Ssh, hostkey, keys};
 use std::fs;
@@ -190,6 +191,39 @@ fn lines_come_as_they_are_written_and_stdin_stays_open() {
     )
     .unwrap();
     assert_eq!(long.stdout.trim_end().len(), lines::LINE_MAX + lines::CUT.len());
+}
+
+#[test]
+fn a_program_at_a_terminal_is_typed_to_and_told_its_size() {
+    let size = |columns, rows| TerminalSize { columns, rows };
+    let script = "trap 'stty size' WINCH; stty size; read x; echo got $x; stty raw -echo; while :; do sleep 0.05; done";
+    let mut running = Running::start_on_terminal(sh(script), size(100, 30)).unwrap();
+    let (until, cancel) = (Instant::now() + LONG, Cancel::new());
+    let mut lines = LineReader::new(lines::LINE_MAX);
+    let mut line = |running: &mut Running| match lines.next(running, until, &cancel) {
+        Event::Output(Stream::Stdout, line) => line,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(line(&mut running), "30 100");
+    assert!(!running.terminal_is_raw());
+    let keys = running.keyboard();
+    assert!(keys.send(b"word\n"));
+    assert_eq!(line(&mut running), "word", "the terminal echoes");
+    assert_eq!(line(&mut running), "got word");
+    let typing = thread::spawn(move || {
+        keys.resize(size(132, 43)).unwrap();
+        keys
+    });
+    assert_eq!(line(&mut running), "43 132");
+    let keys = typing.join().unwrap();
+    while !running.terminal_is_raw() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // It does not read: there is an end to what waits for it, and what is refused is refused whole.
+    let taken = (0..1_000).take_while(|_| keys.send(&[b'x'; 1_024])).count();
+    assert!((1..200).contains(&taken), "{taken}");
+    drop(running);
+    assert!(!keys.send(&[b'x'; 100_000]), "nor later");
 }
 
 /// What breaks quoting: every character of a shell's grammar, long, wide and invisible ones.

@@ -5,7 +5,7 @@ use lamplighter::base::error::Result;
 use lamplighter::base::host::{Guest, Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
-use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Recipe, Report, Source, State, recipes};
+use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Recipe, Progress, Source, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -477,7 +477,7 @@ fn a_cancelled_job_leaves_no_half_written_thing() {
     // In the middle of dpkg: it finishes what it began, by itself.
     let cancel = Cancel::new();
     let stopped = server.watch("ops", &recipes::nginx(), &cancel, &mut |report| {
-        if let Report::Line { text, .. } = report
+        if let Progress::Line { text, .. } = report
             && text.starts_with("Unpacking nginx")
         {
             cancel.cancel();
@@ -493,7 +493,7 @@ fn a_cancelled_job_leaves_no_half_written_thing() {
     let before = server.tree("/etc/nginx");
     let cancel = Cancel::new();
     let stopped = server.watch("ops", &recipes::nginx(), &cancel, &mut |report| {
-        if let Report::Step {
+        if let Progress::Step {
             step,
             state: State::Changed,
             ..
@@ -519,7 +519,7 @@ fn a_broken_link_does_not_break_dpkg() {
     let server = Server::fresh("h3");
     let mut fault = None;
     let lost = server.watch("root", &recipes::nginx(), &Cancel::new(), &mut |report| {
-        if let Report::Line { text, .. } = report
+        if let Progress::Line { text, .. } = report
             && text.starts_with("Unpacking nginx")
             && fault.is_none()
         {
@@ -786,7 +786,7 @@ impl Server {
         result
     }
 
-    fn watch(&self, user: &str, recipe: &Recipe, cancel: &Cancel, tell: &mut dyn FnMut(Report)) -> Result<Outcome> {
+    fn watch(&self, user: &str, recipe: &Recipe, cancel: &Cancel, tell: &mut dyn FnMut(Progress)) -> Result<Outcome> {
         provision::run(self.ssh.as_ref().unwrap(), &self.target(user), recipe, cancel, tell)
     }
 
@@ -879,20 +879,20 @@ impl Drop for Server {
     }
 }
 
-fn note(log: &mut String, report: &Report) {
+fn note(log: &mut String, report: &Progress) {
     use std::fmt::Write;
     let _ = match report {
-        Report::Step {
+        Progress::Step {
             index,
             total,
             step,
             state,
             ms,
         } => writeln!(log, "[{index}/{total}] {} {state:?} {ms} ms", step.en),
-        Report::Command { line } => writeln!(log, "$ {line}"),
-        Report::Ended { rc, ms, .. } => writeln!(log, "= {rc} {ms} ms"),
-        Report::Line { stream, text } => writeln!(log, "{stream:?}: {text}"),
-        Report::Fact { key, value } => writeln!(log, "{key} = {value}"),
+        Progress::Command { line } => writeln!(log, "$ {line}"),
+        Progress::Ended { rc, ms, .. } => writeln!(log, "= {rc} {ms} ms"),
+        Progress::Line { stream, text } => writeln!(log, "{stream:?}: {text}"),
+        Progress::Fact { key, value } => writeln!(log, "{key} = {value}"),
     };
 }
 

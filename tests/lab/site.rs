@@ -10,7 +10,7 @@ use lamplighter::base::text::hex;
 use lamplighter::features::proxy::domains::{RenderedVhost, Vhost, VhostTls, render_vhost};
 use lamplighter::features::proxy::upstreams::Target as To;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Seen, Sum, Wanted};
-use lamplighter::provision::{self, Outcome, Recipe, Report, State, recipes};
+use lamplighter::provision::{self, Outcome, Recipe, Progress, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -792,7 +792,7 @@ fn certbot_is_fetched_when_it_is_not_there() {
     );
     let mut waited = false;
     let outcome = server.watch("root", &recipe, &mut |report| {
-        waited |= matches!(report, Report::Line { text, .. } if text.contains("waiting for the package system"));
+        waited |= matches!(report, Progress::Line { text, .. } if text.contains("waiting for the package system"));
     });
     assert!(outcome.unwrap().changed >= 5 && waited);
     assert!(server.get("https", NAME, "/").contains("one"));
@@ -987,7 +987,7 @@ impl Server {
         self.watch(user, recipe, &mut |_| {})
     }
 
-    fn watch(&self, user: &str, recipe: &Recipe, on: &mut dyn FnMut(&Report)) -> Result<Outcome> {
+    fn watch(&self, user: &str, recipe: &Recipe, on: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
         let mut log = String::new();
         let ssh = self.ssh.as_ref().unwrap();
         let result = provision::run(ssh, &self.target(user), recipe, &Cancel::new(), &mut |report| {
@@ -1270,20 +1270,20 @@ fn get(host: &str, scheme: &str, name: &str, path: &str, args: &[&str]) -> Strin
     format!("{status} {body}")
 }
 
-fn note(log: &mut String, report: &Report) {
+fn note(log: &mut String, report: &Progress) {
     use std::fmt::Write;
     let _ = match report {
-        Report::Step {
+        Progress::Step {
             index,
             total,
             step,
             state,
             ms,
         } => writeln!(log, "[{index}/{total}] {} {state:?} {ms} ms", step.en),
-        Report::Command { line } => writeln!(log, "$ {line}"),
-        Report::Ended { rc, ms, .. } => writeln!(log, "= {rc} {ms} ms"),
-        Report::Line { stream, text } => writeln!(log, "{stream:?}: {text}"),
-        Report::Fact { key, value } => writeln!(log, "{key} = {value}"),
+        Progress::Command { line } => writeln!(log, "$ {line}"),
+        Progress::Ended { rc, ms, .. } => writeln!(log, "= {rc} {ms} ms"),
+        Progress::Line { stream, text } => writeln!(log, "{stream:?}: {text}"),
+        Progress::Fact { key, value } => writeln!(log, "{key} = {value}"),
     };
 }
 

@@ -1,7 +1,7 @@
 //! One question to one server, by datagram or over TCP, and how its answer is read. What comes is hostile: only what
 //! belongs to the question is taken, and no more of it than is bounded.
 
-use super::{Answer, Caa, Data, Failure, Fault, Question, Record, Type};
+use super::{Answer, Caa, Data, Failure, Fault, Question, Record, Result, Type};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::process::Cancel;
 use crate::base::random;

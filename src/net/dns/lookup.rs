@@ -1,7 +1,7 @@
 //! What a name resolves to, who serves its zone and who may issue certificates for it: questions to a few servers in turn,
 //! following aliases and going up, until one answers or the time is over.
 
-use super::{Answer, Caa, Data, Failure, Fault, Question, SERVERS_MAX, Type, query};
+use super::{Answer, Caa, Data, Failure, Fault, Question, Result, SERVERS_MAX, Type, query};
 use crate::base::clock::{self, Instant};
 use crate::base::process::Cancel;
 use std::net::{IpAddr, SocketAddr};

@@ -1,0 +1,275 @@
+//! Puts a site there, takes it away, renews its certificate, follows the addresses of its targets: each proved, or put back.
+
+use super::super::progress::TEXTS_SIZE_MAX;
+use super::super::recipes::{Recipe, script};
+use super::{MINUTE, Proof, RENEW_TWELFTHS, acme_directory, name, names, sha256};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
+use crate::base::{shell, text};
+
+/// A site to be put on a server.
+pub struct Apply<'a> {
+    /// The domain; names its file.
+    pub name: &'a str,
+    /// The whole file.
+    pub text: &'a str,
+    /// What only this text answers.
+    pub proof: &'a Proof,
+    /// Host names (not addresses) of the targets: one that does not resolve would keep all of nginx from reloading.
+    pub target_names: &'a [&'a str],
+    /// Targets whose addresses the server is to look up for nginx: the text includes their files, see [`target_file`].
+    pub followed: &'a [String],
+    /// Where its certificate comes from; the text must name the paths of [`acme_paths`] or [`uploaded_paths`].
+    pub certificate: Certificate<'a>,
+    /// SHA-256 of the file that the plan saw, hex; None: it saw none. When another text is there now, and not the wanted
+    /// one either, the job fails with `site_changed` and touches nothing.
+    pub expect: Option<&'a str>,
+    /// A domain was renamed: the site of this name goes in the same swap.
+    pub old_name: Option<&'a str>,
+    /// As `expect`, for the file of that name.
+    pub old_expect: Option<&'a str>,
+    /// It may become the one that answers for names that nobody serves, where a file of somebody else does now.
+    pub shadow: bool,
+}
+
+/// See [`Apply::certificate`].
+pub enum Certificate<'a> {
+    /// The site is on port 80 alone.
+    None,
+    /// By certbot, over a file in [`WEBROOT`].
+    Acme {
+        /// For the account; may be empty.
+        email: &'a str,
+        /// URL of the ACME server's directory.
+        directory: &'a str,
+        /// certbot's name for it.
+        lineage: &'a str,
+        /// The text on port 80 alone that is put there while the first certificate is being issued, and its proof.
+        first: (&'a str, &'a Proof),
+    },
+    /// A person's own. Chain and key as PEM; that they fit was looked at before.
+    Files {
+        /// The leaf first.
+        chain: &'a str,
+        /// Not encrypted.
+        key: &'a Secret,
+    },
+}
+
+/// Puts a site there and proves it, or puts everything back as it was. A second run changes nothing.
+///
+/// Facts: `proved`: the address that was asked · `healed` (`yes`): an earlier job had died here; what it left was put back
+/// first. When something changed also `tested` (`namespace` or `copy`): how nginx was shown the new file before it went
+/// live · `answer`: status of `GET /` through the proxy, `502` included; `none` when nothing came within 15 s · with TLS
+/// `tls_sha256` (of the served leaf, hex), `tls_not_after` (unix s), `tls_issuer` and `tls_chain` (`system`: the server's own
+/// list of authorities vouches for it; `own`: only the certificate's own chain does).
+pub fn apply(wish: &Apply) -> Result<Recipe> {
+    let mut plan = vec![
+        "system",
+        "site_healed",
+        "site_ready",
+        "nginx_before",
+        "nginx_mended",
+        "site_expected",
+        "site_ports",
+    ];
+    let (mut kind, mut email, mut directory, mut lineage, mut first) = ("none", "", "", "", None);
+    let mut secret = String::new();
+    match &wish.certificate {
+        Certificate::None => {}
+        Certificate::Acme {
+            email: to,
+            directory: url,
+            lineage: kept,
+            first: text,
+        } => {
+            (kind, email, directory, first) = ("acme", acme_email(to)?, acme_directory(url)?, Some(text));
+            lineage = name(kept)?;
+            plan.extend(["site_tools", "site_targets", "site_first", "site_certificate"]);
+        }
+        Certificate::Files { chain, key } => {
+            kind = "files";
+            secret = shell::assignments(&[
+                ("CHAIN", &text::base64(chain.as_bytes())),
+                ("KEY", &text::base64(key.reveal_for("the key file on the server"))),
+            ])?;
+            plan.extend(["site_tools", "site_targets", "site_certificate"]);
+        }
+    }
+    if kind == "none" {
+        plan.push("site_targets");
+    }
+    plan.extend([
+        "site_tested",
+        "site_armed",
+        "site_live",
+        "site_proved",
+        "site_neighbours",
+        "site_kept",
+    ]);
+    let (first_text, first_proof) = first.map_or(("", None), |(text, proof)| (*text, Some(*proof)));
+    let mut values = shell::assignments(&[
+        ("NAME", name(wish.name)?),
+        ("OLD_NAME", wish.old_name.map(name).transpose()?.unwrap_or_default()),
+        ("TEXT", &text::base64(bounded(wish.text)?)),
+        ("PROOF", &wish.proof.path),
+        ("PROOF_BODY", &wish.proof.body),
+        ("FIRST", &text::base64(bounded(first_text)?)),
+        ("FIRST_PROOF", first_proof.map_or("", |proof| &proof.path)),
+        ("FIRST_BODY", first_proof.map_or("", |proof| &proof.body)),
+        ("EXPECT", wish.expect.map(sha256).transpose()?.unwrap_or_default()),
+        (
+            "OLD_EXPECT",
+            wish.old_expect.map(sha256).transpose()?.unwrap_or_default(),
+        ),
+        ("TARGETS", &names(wish.target_names)?),
+        ("NAMED", &followed(wish.followed)?),
+        ("SHADOW", if wish.shadow { "yes" } else { "" }),
+        ("CERT", kind),
+        ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
+        ("EMAIL", email),
+        ("DIRECTORY", directory),
+        ("LINEAGE", lineage),
+    ])?;
+    values.push_str(&secret);
+    Ok(Recipe {
+        name: "site",
+        root: true,
+        // Packages, as for deploy-proxy, and an ACME server that takes its time.
+        deadline: 25 * MINUTE,
+        plan,
+        values: Secret::new(values),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "stage.sh",
+            "site_certbot.sh",
+            "site_swap.sh",
+            "site_around.sh",
+            "site_apply.sh"
+        ),
+    })
+}
+
+/// Takes a site away: link, file, its uploaded certificate and the certificate that certbot keeps for it alone, unless somebody else uses that.
+/// `expect` as in [`Apply::expect`]; a site that is not there is fine. Fact `healed` as with [`apply`].
+pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
+    Ok(Recipe {
+        name: "site-remove",
+        root: true,
+        deadline: 5 * MINUTE,
+        plan: vec![
+            "system",
+            "site_healed",
+            "nginx_before",
+            "nginx_mended",
+            "site_expected",
+            "site_tested",
+            "site_armed",
+            "site_gone",
+            "site_kept",
+            "site_certificate_gone",
+        ],
+        values: Secret::new(shell::assignments(&[
+            ("NAME", name(domain)?),
+            ("EXPECT", expect.map(sha256).transpose()?.unwrap_or_default()),
+        ])?),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "stage.sh",
+            "site_swap.sh",
+            "site_remove.sh"
+        ),
+    })
+}
+
+/// Has certbot renew a domain's certificate, which it calls `lineage`, when it is due (see [`RENEW_TWELFTHS`]), or now (`force`). Facts: `tls_…` as with [`apply`], of what is
+/// served afterwards.
+pub fn renew(domain: &str, lineage: &str, force: bool) -> Result<Recipe> {
+    Ok(Recipe {
+        name: "site-renew",
+        root: true,
+        deadline: 15 * MINUTE,
+        plan: vec![
+            "system",
+            "site_lineage",
+            "nginx_before",
+            "nginx_mended",
+            "site_renewed",
+            "site_proved",
+        ],
+        values: Secret::new(shell::assignments(&[
+            ("NAME", name(domain)?),
+            ("LINEAGE", name(lineage)?),
+            ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
+            ("FORCE", if force { "yes" } else { "" }),
+        ])?),
+        text: script!(
+            "prelude.sh",
+            "nginx.sh",
+            "site.sh",
+            "stage.sh",
+            "site_certbot.sh",
+            "site_renew.sh"
+        ),
+    })
+}
+
+/// What has moved on the server since its sites were put there: nginx asks the name servers of now, and the addresses of
+/// targets that it cannot follow itself are those of now.
+pub fn follow() -> Recipe {
+    Recipe {
+        name: "site-follow",
+        root: true,
+        deadline: 5 * MINUTE,
+        plan: vec![
+            "system",
+            "nginx_before",
+            "nginx_mended",
+            "followed",
+            "nginx_test",
+            "nginx_running",
+        ],
+        values: Secret::default(),
+        text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "site_follow.sh"),
+    }
+}
+
+fn followed(specs: &[String]) -> Result<String> {
+    for spec in specs {
+        let mut parts = spec.split(':');
+        name(parts.next().unwrap_or_default())?;
+        let numbers: Vec<Option<u32>> = parts.map(|part| part.parse().ok()).collect();
+        if !matches!(numbers[..], [Some(1..=65535)] | [Some(1..=65535), Some(1..)]) {
+            return Err(Error::internal(format!("not a target: {spec:?}")));
+        }
+    }
+    Ok(specs.join(" "))
+}
+
+fn bounded(text: &str) -> Result<&[u8]> {
+    match text.len() <= TEXTS_SIZE_MAX / 2 && !text.contains('\0') {
+        true => Ok(text.as_bytes()),
+        false => Err(Error::internal(format!("a site of {} bytes", text.len()))),
+    }
+}
+
+/// Never an option, one address, and nothing that a shell or certbot could read otherwise.
+fn acme_email(text: &str) -> Result<&str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@._+-".contains(&b);
+    let fits = text.len() <= 254 && text.bytes().all(plain) && text.bytes().filter(|b| *b == b'@').count() == 1;
+    match text.is_empty() || (fits && !text.starts_with('-')) {
+        true => Ok(text),
+        false => Err(Error::new(
+            Kind::Malformed,
+            "bad_acme_email",
+            format!(
+                "“{}” is not an address that an ACME server takes.",
+                text::one_line(text, 100)
+            ),
+        )),
+    }
+}
