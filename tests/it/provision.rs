@@ -8,7 +8,7 @@ use lamplighter::base::secret::Secret;
 use lamplighter::provision::progress::ProgressReader;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Proof, Sum, Wanted};
 use lamplighter::provision::steps::{FAILURES, STEPS};
-use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Recipe, Progress, Source, State, recipes};
+use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Progress, Recipe, Source, State, recipes};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};

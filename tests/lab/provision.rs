@@ -5,7 +5,7 @@ use lamplighter::base::error::Result;
 use lamplighter::base::host::{Guest, Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
-use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Recipe, Progress, Source, State, recipes};
+use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Progress, Recipe, Source, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
 use std::fs;
 use std::path::{Path, PathBuf};

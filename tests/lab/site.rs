@@ -10,7 +10,7 @@ use lamplighter::base::text::hex;
 use lamplighter::features::proxy::domains::{RenderedVhost, Vhost, VhostTls, render_vhost};
 use lamplighter::features::proxy::upstreams::Target as To;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Seen, Sum, Wanted};
-use lamplighter::provision::{self, Outcome, Recipe, Progress, State, recipes};
+use lamplighter::provision::{self, Outcome, Progress, Recipe, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
 use std::fs;
 use std::path::{Path, PathBuf};

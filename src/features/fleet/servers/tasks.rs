@@ -2,7 +2,8 @@
 //! changed one stops everything.
 
 use super::connection::{self, ServerConnection};
-use super::connection::{self, ServerConnection};
+use super::model::{self, Fields};
+use super::settings;
 use super::{HostKeyState, Server, queries};
 use crate::app::App;
 use crate::base::clock;
