@@ -8,7 +8,7 @@ pub mod text;
 pub mod zone;
 pub mod diff;
 pub mod parallel;
-pub mod places;
+pub mod semaphore;
 pub mod registry;
 pub mod id;
 pub mod random;

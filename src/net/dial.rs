@@ -169,9 +169,7 @@ fn judge(host: &Host, ip: IpAddr, port: u16, policy: Policy) -> Result<()> {
         Err(why) => why,
     };
     let way = match ip.to_canonical().is_loopback() && policy == Policy::Elsewhere {
-        true => {
-            " That is this machine and not the server: give an address at which the server itself answers. Glances that listens on the server's loopback only is installed from here behind nginx, and needs no tunnel."
-        }
+        true => " That is this machine and not the server: give an address at which the server itself answers.",
         false => "",
     };
     let say = format!("{} is {why}; Lamplighter does not connect there.{way}", named(host, ip));

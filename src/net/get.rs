@@ -5,8 +5,8 @@ use super::answer::{Answer, Exchanged, Input};
 use super::dial::{self, Call, Security, Wire};
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::places::{Place, Places};
 use crate::base::secret::Secret;
+use crate::base::semaphore::{Permit, Semaphore};
 use crate::base::text;
 use std::io::Write;
 
@@ -35,14 +35,14 @@ pub fn get(call: &Call, path: &str, authorization: Option<&Secret>, body_max: us
 /// A connection kept from one GET to the next by the same caller. Only with TLS, where a handshake costs more than all the
 /// rest of a poll; without it a new connection costs some µs and no memory in between. A clone has none.
 #[derive(Default)]
-pub struct KeepAlive(Option<(Wire, Place)>);
+pub struct KeepAlive(Option<(Wire, Permit)>);
 
 /// Kept connections of the whole process: each holds some kB and a descriptor.
 const IDLE_MAX: usize = 512;
 /// A kept connection that a firewall has forgotten swallows the question: then there must be time for a new one.
 const KEPT_MAX: Duration = Duration::from_secs(2);
 
-static IDLE: Places = Places::new(IDLE_MAX);
+static IDLE: Semaphore = Semaphore::new(IDLE_MAX);
 
 impl Clone for KeepAlive {
     fn clone(&self) -> KeepAlive {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn connections_are_kept_up_to_their_number() {
-        let mut taken: Vec<Place> = std::iter::from_fn(|| IDLE.take()).take(IDLE_MAX + 1).collect();
+        let mut taken: Vec<Permit> = std::iter::from_fn(|| IDLE.take()).take(IDLE_MAX + 1).collect();
         assert!((1..=IDLE_MAX).contains(&taken.len()), "{}", taken.len());
         assert!(
             IDLE.take().is_none() && IDLE.take().is_none(),

@@ -289,6 +289,10 @@ pub struct Probed {
     pub say: String,
 }
 
+/// Who gives our loopback for a server's Glances has most likely a tunnel in mind.
+const LOOPBACK_NEEDS_NO_TUNNEL: &str =
+    " Glances that listens on the server's loopback only is installed from here behind nginx, and needs no tunnel.";
+
 /// May it be different a moment later?
 fn passes(e: &Error) -> bool {
     const CODES: [&str; 8] = [
@@ -368,7 +372,12 @@ fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut KeepAlive) ->
         connect_max: CONNECT_MAX,
         until,
     };
-    let answer = get::get_over(&call, path, authorization.as_ref(), BODY_MAX, line)?;
+    let answer = get::get_over(&call, path, authorization.as_ref(), BODY_MAX, line).map_err(|mut e| {
+        if e.code == "address_refused" && Policy::of_server(&target.host) == Policy::Server {
+            e.say.push_str(LOOPBACK_NEEDS_NO_TUNNEL);
+        }
+        e
+    })?;
     if let Some((code, end)) = judge(target, path, &answer) {
         let say = format!("{}:{} {end}", target.host.in_url(), target.port);
         return Err(Error::new(Kind::Upstream, code, say));

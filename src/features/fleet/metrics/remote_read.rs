@@ -6,7 +6,7 @@
 use super::json_reader::JsonReader;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::places::Places;
+use crate::base::semaphore::Semaphore;
 use crate::features::house::remote_store::RemoteStore;
 use crate::series::store::PARTS_MAX;
 use crate::series::window::POINTS_MAX;
@@ -22,7 +22,7 @@ fn lines_max(kind: &SubjectKind) -> usize {
 
 /// Threads that may wait for an engine: a quarter of those that answer pages.
 const ASKING_MAX: usize = 4;
-static ASKING: Places = Places::new(ASKING_MAX);
+static ASKING: Semaphore = Semaphore::new(ASKING_MAX);
 /// Where it is noted until when the engine is left alone, in unix ms, and what it said.
 const RESTS: &str = "engine.rests";
 const REST_MS: Ms = 30 * SECOND;
