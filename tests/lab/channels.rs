@@ -6,8 +6,12 @@ use lamplighter::base::clock;
 use lamplighter::base::error::{Error, Kind};
 use lamplighter::base::host::Host;
 use lamplighter::base::process::Cancel;
+use lamplighter::base::secret::Secret;
 use lamplighter::base::shell;
 use lamplighter::base::sys::TerminalSize;
+use lamplighter::net::dial::{Call, Security};
+use lamplighter::net::http::{self, Method, Request, Route};
+use lamplighter::net::policy::Policy;
 use lamplighter::ssh::follow::{Follow, News, Position, Source};
 use lamplighter::ssh::forward::Remote;
 use lamplighter::ssh::terminal::{LOGIN_SHELL, Shown, Terminal};
@@ -275,6 +279,29 @@ fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
             }
         });
         assert_eq!(socket.explain(failure()).code, "empty", "nothing is said against it");
+        // As any client of ours asks.
+        let (host, path) = (Host::parse("h1").unwrap(), Secret::new("/index.html"));
+        let call = Call {
+            host: &host,
+            port: 80,
+            security: Security::Plain,
+            policy: Policy::Server,
+            connect_max: Duration::from_secs(5),
+            until: clock::mono() + Duration::from_secs(20),
+        };
+        let request = Request {
+            method: Method::Get,
+            path: &path,
+            content_type: "*/*",
+            headers: &[],
+            body: b"",
+            route: Route::Unix(port.path()),
+        };
+        let answer = http::send(&call, &request, 1_000).unwrap();
+        assert_eq!(
+            (answer.status, answer.body.as_slice()),
+            (200, b"from the port\n".as_slice())
+        );
         for missing in [unix("/run/no.sock"), tcp(8124)] {
             let mut forward = open(missing).unwrap();
             asked(forward.path()).unwrap_err();
