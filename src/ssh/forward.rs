@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 const HOLD: &str = "read -r mark; printf '\\n%s hello\\n' \"$mark\"; exec cat >/dev/null";
 /// For connecting and login.
 const OPEN_MAX: Duration = Duration::from_secs(45);
+/// What has happened already is known within this.
+const AT_ONCE: Duration = Duration::from_millis(5);
 /// A Unix socket's path (`unix(7)`).
 const SOCKET_MAX: usize = 107;
 const LOG_MAX: u64 = 64 * 1024;
@@ -85,7 +87,7 @@ impl Forward<'_> {
     /// Is the connection behind it still there? A lost one does not come back: drop it and forward again.
     pub fn is_open(&mut self) -> bool {
         loop {
-            match self.hold.next(clock::mono(), &Cancel::new()) {
+            match self.hold.next(clock::mono() + AT_ONCE, &Cancel::new()) {
                 Event::Output(..) => {}
                 Event::End => return false,
                 Event::Late | Event::Cancelled => return true,
