@@ -276,14 +276,19 @@ pub(super) fn may_pass(e: &Error) -> bool {
     .contains(&e.code)
 }
 
-/// Why a server did not open a forwarded connection, by the last such line of the master's log.
-pub(super) fn forward(target: &Target, said: &str) -> Option<Error> {
-    let line = said.lines().rfind(|line| line.contains("open failed: "))?;
-    let code = match line.contains("administratively prohibited") {
-        true => "forward_forbidden",
-        false => "forward_no_socket",
+/// The last refusal of a forwarded connection in the master's log.
+pub(super) fn forward_refused(log: &str) -> Option<&str> {
+    log.lines().rfind(|line| line.contains("open failed: "))
+}
+
+/// Why a server did not open a forwarded connection; `line` of the master's log.
+pub(super) fn forward(target: &Target, forbidden: bool, line: &str) -> Error {
+    let code = if forbidden {
+        "forward_forbidden"
+    } else {
+        "forward_no_socket"
     };
-    Some(self::said(error(code, target, line), "ssh", [line].into_iter()))
+    said(error(code, target, line), "ssh", [line].into_iter())
 }
 
 /// Why there was no login, by what ssh itself said; `seen` goes to the log. Order matters: the special before the general.

@@ -8,12 +8,12 @@
 use super::channel::{Channel, Noise, greeted};
 use super::error::{self, error};
 use super::master::{Class, SessionSlot};
-use super::{FORWARDS, Ssh, Target, argv};
+use super::{FORWARDS, Job, Ssh, Target, argv};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::process::{Cancel, Event};
-use crate::base::{file, random, text};
+use crate::base::{file, random, shell, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,10 @@ use std::path::{Path, PathBuf};
 const HOLD: &str = "read -r mark; printf '\\n%s hello\\n' \"$mark\"; exec cat >/dev/null";
 /// For connecting and login.
 const OPEN_MAX: Duration = Duration::from_secs(45);
+/// A listening socket has the flag SO_ACCEPTCON in the kernel's list, with the path that it was bound to.
+const LISTENS: &str = r#"real=$(readlink -f "$SOCKET")
+[ -w "$SOCKET" ] && awk -v a="$SOCKET" -v b="$real" '$4 == "00010000" && ($8 == a || $8 == b) { found = 1 } END { exit !found }' /proc/net/unix"#;
+const LISTENS_MAX: Duration = Duration::from_secs(20);
 /// What has happened already is known within this.
 const AT_ONCE: Duration = Duration::from_millis(5);
 /// A Unix socket's path (`unix(7)`).
@@ -41,6 +45,7 @@ pub struct Forward<'a> {
     ssh: &'a Ssh,
     target: &'a Target,
     path: PathBuf,
+    remote: Remote,
     /// As `ssh -L` reads it.
     route: String,
     hold: Channel<'a>,
@@ -66,6 +71,7 @@ impl Ssh {
             ssh: self,
             target,
             path,
+            remote: remote.clone(),
             route,
             hold,
             slot,
@@ -97,7 +103,7 @@ impl Forward<'_> {
 
     /// The failure of a client of this socket, or what is behind it: the server forbids forwarding, nothing listens there,
     /// the connection is lost.
-    pub fn explain(&mut self, failure: Error) -> Error {
+    pub fn explain(&mut self, failure: Error, cancel: &Cancel) -> Error {
         if !self.is_open() {
             return self.hold.lost(&Noise::new());
         }
@@ -107,8 +113,25 @@ impl Forward<'_> {
             let _ = fs::File::options().write(true).truncate(true).open(log.path());
             Some(String::from_utf8_lossy(&said).into_owned())
         });
-        said.and_then(|said| error::forward(self.target, &said))
-            .unwrap_or(failure)
+        let Some(said) = said.as_deref().and_then(error::forward_refused) else {
+            return failure;
+        };
+        let forbidden = match &self.remote {
+            Remote::Tcp(..) => said.contains("administratively prohibited"),
+            // Of a Unix socket sshd says the same, whether it forbids it or could not open it.
+            Remote::Unix(path) => self.listens(path, cancel).unwrap_or(false),
+        };
+        error::forward(self.target, forbidden, said)
+    }
+
+    /// Does somebody listen there, and may this user connect?
+    fn listens(&self, path: &str, cancel: &Cancel) -> Result<bool> {
+        let job = Job {
+            script: &(shell::assignments(&[("SOCKET", path)])? + LISTENS),
+            root: false,
+            deadline: LISTENS_MAX,
+        };
+        Ok(self.ssh.run(self.target, &job, cancel, &mut |_, _| {})?.rc == 0)
     }
 }
 

@@ -60,6 +60,12 @@ fn cursor(line: &str) -> Option<String> {
     Some(entry["__CURSOR"].as_str()?.to_string())
 }
 
+fn number(entry: &str) -> u64 {
+    let entry: serde_json::Value = serde_json::from_str(entry).unwrap();
+    let message = entry["MESSAGE"].as_str().unwrap();
+    message.strip_prefix("n ").map_or(0, |n| n.parse().unwrap())
+}
+
 const JOURNAL: &str = r#"
 if [ -n "$RESUME" ]; then set -- --after-cursor="$RESUME"; else set -- -n 0; fi
 exec journalctl -q -f --no-tail -o json --output-fields=MESSAGE -u "$UNIT" "$@"
@@ -79,35 +85,31 @@ fn a_followed_journal_survives_broken_connections_without_loss_or_doubles() {
         with_sudo(with_password("h2", "ops", "ops-pw"), "ops-pw"),
     ] {
         let bench = Bench::new();
-        let (mut follow, mut lost) = (bench.ssh().follow(&target, source(&script, cursor), None), 0);
-        let mut number = |follow: &mut Follow| -> u64 {
-            let entry: serde_json::Value = serde_json::from_str(&line(follow, &mut lost)).unwrap();
-            let message = entry["MESSAGE"].as_str().unwrap().to_string();
-            message.strip_prefix("n ").map_or(0, |n| n.parse().unwrap())
-        };
-        let mut last = number(&mut follow);
-        for round in 0..3 {
-            for _ in 0..60 {
-                let next = number(&mut follow);
-                assert_eq!(next, last + 1, "round {round}");
+        let mut lost = 0;
+        let mut follow = bench.ssh().follow(&target, source(&script, cursor), None);
+        let mut last = number(&line(&mut follow, &mut lost));
+        let mut go_on = |follow: &mut Follow, until: u32, what: &str| {
+            let mut more = 0;
+            // What was under way when the connection broke comes first.
+            while lost < until || more < 60 {
+                let next = number(&line(follow, &mut lost));
+                assert_eq!(next, last + 1, "{what}");
                 last = next;
+                more += 1;
             }
-            match round {
-                0 => kill_masters(&bench), // the connection's process here
-                1 => drop(on("h2", "pkill -f '[s]shd: (root|ops)' || true")),
-                _ => {}
-            }
-        }
+            lost
+        };
+        go_on(&mut follow, 0, "at first");
+        kill_masters(&bench); // the connection's process here
+        go_on(&mut follow, 1, "after a death here");
+        on("h2", "pkill -f '[s]shd: (root|ops)'");
+        go_on(&mut follow, 2, "after a death there");
         // Another one goes on from where this one was.
         let position = follow.position().clone();
         drop(follow);
         soon("the end of journalctl", || !alive("h2", "journalctl -q -f"));
         let mut follow = bench.ssh().follow(&target, source(&script, cursor), Some(position));
-        for _ in 0..60 {
-            let next = number(&mut follow);
-            assert_eq!(next, last + 1, "after a new start");
-            last = next;
-        }
+        let lost = go_on(&mut follow, 2, "after a new start");
         assert_eq!(lost, 2, "as {}", target.user.as_str());
     }
     on("h2", "systemctl stop counter");
@@ -278,7 +280,11 @@ fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
                 scope.spawn(move || assert_eq!(asked(&path).unwrap(), "from the socket"));
             }
         });
-        assert_eq!(socket.explain(failure()).code, "empty", "nothing is said against it");
+        assert_eq!(
+            socket.explain(failure(), &Cancel::new()).code,
+            "empty",
+            "nothing is said against it"
+        );
         // As any client of ours asks.
         let (host, path) = (Host::parse("h1").unwrap(), Secret::new("/index.html"));
         let call = Call {
@@ -305,10 +311,10 @@ fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
         for missing in [unix("/run/no.sock"), tcp(8124)] {
             let mut forward = open(missing).unwrap();
             asked(forward.path()).unwrap_err();
-            let e = forward.explain(failure());
+            let e = forward.explain(failure(), &Cancel::new());
             assert_eq!(e.code, "forward_no_socket", "{e}");
             eprintln!("{e}");
-            assert_eq!(forward.explain(failure()).code, "empty", "said once");
+            assert_eq!(forward.explain(failure(), &Cancel::new()).code, "empty", "said once");
         }
         let gone = port.path().to_path_buf();
         drop(port);
@@ -317,7 +323,7 @@ fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
         assert!(socket.is_open());
         bench.ssh().forget(1);
         soon("the end of the connection", || !socket.is_open());
-        let e = socket.explain(failure());
+        let e = socket.explain(failure(), &Cancel::new());
         assert_eq!(e.code, "ssh_link_lost", "{e}");
     }
     on(
@@ -330,7 +336,7 @@ fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
         .map(|remote| {
             let mut forward = bench.ssh().forward(&root, remote, &Cancel::new()).unwrap();
             let answered = asked(forward.path()).is_ok();
-            let e = forward.explain(failure());
+            let e = forward.explain(failure(), &Cancel::new());
             assert!(!answered, "{e}");
             e
         })
@@ -342,6 +348,7 @@ fn a_forward_leads_to_a_unix_socket_and_to_a_port_and_says_why_it_does_not() {
     for e in refused {
         assert_eq!(e.code, "forward_forbidden", "{e}");
         assert!(e.say.contains("AllowTcpForwarding"), "{e}");
+        eprintln!("{e}");
     }
 }
 
