@@ -78,7 +78,7 @@ fn a_followed_journal_survives_broken_connections_without_loss_or_doubles() {
     let script = shell::assignments(&[("UNIT", "counter.service")]).unwrap() + JOURNAL;
     on(
         "h2",
-        "systemd-run -q --unit=counter sh -c 'i=0; while sleep 0.01; do i=$((i+1)); echo \"n $i\"; done'",
+        "systemctl stop counter 2>/dev/null; systemd-run -q --unit=counter sh -c 'i=0; while sleep 0.01; do i=$((i+1)); echo \"n $i\"; done'",
     );
     for target in [
         with_key("h2", "root", "id_ed25519"),
