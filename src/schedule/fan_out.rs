@@ -6,7 +6,7 @@
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::log;
 use crate::base::parallel::lock;
-use crate::base::places::Places;
+use crate::base::semaphore::Semaphore;
 use crate::base::process::Cancel;
 use std::collections::{HashSet, VecDeque};
 use std::panic::resume_unwind;
@@ -16,7 +16,7 @@ use std::thread::{self, Scope};
 
 /// Threads of all fan-outs of the process together, besides their callers'. They wait for other machines nearly all the time.
 const HELPERS_MAX: usize = 64;
-static HELPERS: Places = Places::new(HELPERS_MAX);
+static HELPERS: Semaphore = Semaphore::new(HELPERS_MAX);
 /// Whoever waits for an item that is being done looks this often whether it still has to.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 

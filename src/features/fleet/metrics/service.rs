@@ -18,7 +18,7 @@ use crate::db::{Conn, Db};
 use crate::feature::Observes;
 use crate::features::fleet::servers;
 use crate::net::dial;
-use crate::net::get::Line;
+use crate::net::get::KeepAlive;
 use crate::net::policy::Policy;
 use crate::schedule::pool::Bounds;
 use crate::schedule::service::{Service, ServiceRun};
@@ -182,7 +182,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         misses: u32::try_from(server.lamp.fail_count).unwrap_or(0),
         ssh: (Host::parse(&f.host).map_err(Error::internal)?, f.ssh_port),
         far: !near,
-        line: Line::default(),
+        line: KeepAlive::default(),
         meant: Vec::new(),
     })
 }
