@@ -6,8 +6,8 @@
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::log;
 use crate::base::parallel::lock;
-use crate::base::semaphore::Semaphore;
 use crate::base::process::Cancel;
+use crate::base::semaphore::Semaphore;
 use std::collections::{HashSet, VecDeque};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -21,7 +21,7 @@ use crate::features::proxy::certificates;
 use crate::features::proxy::upstreams;
 use crate::features::proxy::upstreams::Target;
 use crate::lang::Lang;
-use crate::provision::Report;
+use crate::provision::Progress;
 use crate::provision::site::{self as remote, Enabled, Nginx, Seen, SiteSeen, Wanted};
 use crate::provision::steps::failure_of;
 use crate::schedule::fan_out::FanOut;
