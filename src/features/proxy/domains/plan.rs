@@ -571,7 +571,7 @@ impl ServerPlan {
 /// Looks at one server; changes nothing. One job.
 pub(super) fn on_server(
     app: &App,
-    connection: &ServerConnection,
+    way: &ServerConnection,
     desired: &DesiredState,
     placement: &Placement,
     cancel: &Cancel,

@@ -488,7 +488,7 @@ impl<'a> Deploy<'a> {
         Ok(way)
     }
 
-    fn look(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<ServerPlan> {
+    fn look(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<ServerPlan> {
         let run = self.run;
         let plan = plan::on_server(run.app, way, self.desired, placement, run.cancel, &mut |report| {
             tell(run, self.on(server), report)
@@ -532,7 +532,7 @@ impl<'a> Deploy<'a> {
     /// The plan for a server whose nginx is ready for sites, which is seen to.
     fn made_ready(
         &self,
-        connection: &ServerConnection,
+        way: &ServerConnection,
         placement: &Placement,
         server: &Server,
     ) -> Result<(u32, ServerPlan)> {
@@ -560,7 +560,7 @@ impl<'a> Deploy<'a> {
 
     /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
     /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
-    fn put_unseen(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
+    fn put_unseen(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
         let desired = self.desired;
         let is_renamed = !placement.name.is_empty() && placement.name != desired.name();
         let known = match &placement.nginx {
@@ -604,7 +604,7 @@ impl<'a> Deploy<'a> {
         Some(placement.name.as_str()).filter(|name| !name.is_empty() && *name != self.desired.name())
     }
 
-    fn apply(&self, connection: &ServerConnection, server: &Server, text: &Text) -> Result<provision::Outcome> {
+    fn apply(&self, way: &ServerConnection, server: &Server, text: &Text) -> Result<provision::Outcome> {
         let desired = self.desired;
         let names: Vec<&str> = desired.target_names().collect();
         let certificate = match (&desired.own, text.first) {
@@ -688,7 +688,7 @@ impl<'a> Deploy<'a> {
 
     fn remove(
         &self,
-        connection: &ServerConnection,
+        way: &ServerConnection,
         placement: &Placement,
         server: &Server,
         plan: &ServerPlan,
