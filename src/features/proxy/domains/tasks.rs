@@ -530,12 +530,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// The plan for a server whose nginx is ready for sites, which is seen to.
-    fn made_ready(
-        &self,
-        way: &ServerConnection,
-        placement: &Placement,
-        server: &Server,
-    ) -> Result<(u32, ServerPlan)> {
+    fn made_ready(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, ServerPlan)> {
         let run = self.run;
         let plan = self.look(way, placement, server)?;
         if !plan.work.as_ref().is_some_and(|work| work.set_up) {
@@ -686,13 +681,7 @@ impl<'a> Deploy<'a> {
         Ok(changed)
     }
 
-    fn remove(
-        &self,
-        way: &ServerConnection,
-        placement: &Placement,
-        server: &Server,
-        plan: &ServerPlan,
-    ) -> Result<u32> {
+    fn remove(&self, way: &ServerConnection, placement: &Placement, server: &Server, plan: &ServerPlan) -> Result<u32> {
         let recipe = remote::remove(&placement.name, plan.found.as_deref())?;
         Ok(self.job(way, server, &recipe)?.changed)
     }
