@@ -11,59 +11,62 @@ pub struct Asset {
     /// `Content-Type`.
     pub mime: &'static str,
     /// What is in it.
-    pub body: &'static str,
+    pub body: String,
 }
 
 /// May be kept for ever: another content has another address.
 pub const CACHE_CONTROL: &str = "public, max-age=31536000, immutable";
 
-const CSS: &str = concat!(
-    include_str!("../../static/tokens.css"),
-    include_str!("../../static/base.css"),
-    include_str!("../../static/shell.css"),
-    include_str!("../../static/parts.css"),
-    include_str!("../../static/narrow.css"),
-);
-
-const fn js(name: &'static str, body: &'static str) -> Asset {
-    Asset {
-        name,
-        mime: "text/javascript; charset=utf-8",
-        body,
-    }
+macro_rules! sources {
+    ($folder:literal: $($name:literal)*) => {
+        &[$(($name, include_str!(concat!("../../static/", $folder, "/", $name)))),*]
+    };
 }
 
-const fn svg(name: &'static str, body: &'static str) -> Asset {
-    Asset {
-        name,
-        mime: "image/svg+xml",
-        body,
-    }
-}
+/// Together they are `app.css`; where two rules are as strong as each other, the later one holds.
+const STYLES: &[(&str, &str)] = sources!["css":
+    "tokens.css" "base.css" "shell.css"
+    "glyphs.css" "controls.css" "panels.css" "wall.css" "lists.css" "charts.css" "log.css" "dialogs.css" "details.css"
+    "certificates.css" "forms.css" "sign.css"
+    "narrow.css" "util.css"
+];
+
+/// `app.js` is of every page, with all that it imports; a page or a part of one names its own in its template.
+const SCRIPTS: &[(&str, &str)] = sources!["js":
+    "dom.js" "words.js" "format.js" "toast.js" "api.js" "live.js" "theme.js" "actions.js" "dialogs.js" "tables.js"
+    "palette.js" "app.js"
+    "canvas.js" "chart.js" "log.js" "steps.js"
+    "alerts.js" "overview.js" "progress.js" "server.js" "servers.js" "tasks.js"
+];
+
+const PICTURES: &[(&str, &str)] = sources!["icons": "icons.svg" "icon.svg" "icon-degraded.svg" "icon-down.svg"];
 
 /// All of them.
-pub const ASSETS: &[Asset] = &[
-    Asset {
-        name: "app.css",
-        mime: "text/css; charset=utf-8",
-        body: CSS,
-    },
-    js("app.js", include_str!("../../static/app.js")),
-    js("util.js", include_str!("../../static/util.js")),
-    js("chart.js", include_str!("../../static/chart.js")),
-    js("log.js", include_str!("../../static/log.js")),
-    js("live.js", include_str!("../../static/live.js")),
-    js("pages.js", include_str!("../../static/pages.js")),
-    svg("icons.svg", include_str!("../../static/icons.svg")),
-    svg("icon.svg", include_str!("../../static/icon.svg")),
-    svg("icon-degraded.svg", include_str!("../../static/icon-degraded.svg")),
-    svg("icon-down.svg", include_str!("../../static/icon-down.svg")),
-];
+pub static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    let styles = STYLES.iter().map(|(_, text)| without_indentation(text)).collect();
+    let mut out = vec![asset("app.css", "text/css; charset=utf-8", styles)];
+    for (name, text) in SCRIPTS {
+        out.push(asset(name, "text/javascript; charset=utf-8", without_indentation(text)));
+    }
+    for (name, text) in PICTURES {
+        out.push(asset(name, "image/svg+xml", (*text).to_string()));
+    }
+    out
+});
+
+fn asset(name: &'static str, mime: &'static str, body: String) -> Asset {
+    Asset { name, mime, body }
+}
+
+/// Indentation is for who reads the source; the browser's line numbers stay right.
+fn without_indentation(source: &str) -> String {
+    source.lines().flat_map(|line| [line.trim_start(), "\n"]).collect()
+}
 
 /// 16 hex digits of the SHA-256 of all files.
 pub static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
-    for asset in ASSETS {
+    for asset in ASSETS.iter() {
         hash.update(asset.name.as_bytes());
         hash.update(asset.body.as_bytes());
     }
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_file_is_found_under_the_address_the_pages_give() {
-        for asset in ASSETS {
+        for asset in ASSETS.iter() {
             let url = url(asset.name).unwrap();
             let [_, _, version, name] = url.split('/').collect::<Vec<_>>()[..] else {
                 panic!("{url}")
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn no_file_refers_to_the_outside() {
-        for asset in ASSETS {
+        for asset in ASSETS.iter() {
             let body = asset.body.replace("http://www.w3.org/2000/svg", "");
             assert!(!body.contains("//www.") && !body.contains("@import"), "{}", asset.name);
         }

@@ -1,6 +1,7 @@
 //! What a page needs besides its content: who looks, in which language and colours, and the way back. A failure becomes a
 //! page here, too, or for somebody who is not signed in the way to the sign-in.
 
+use super::edge::Limits;
 use super::guard;
 use super::reply::{self, Reply};
 use super::request::Request;
@@ -48,6 +49,7 @@ fn bare(request: &Request, actor: Option<&Actor>) -> Page {
         path: here(request),
         origin: format!("{scheme}://{}", request.header("host").unwrap_or("localhost")),
         now: clock::now(),
+        heartbeat_s: Limits::default().heartbeat.as_secs(),
         ..Page::default()
     }
 }

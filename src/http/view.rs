@@ -162,6 +162,8 @@ pub struct Page {
     pub origin: String,
     /// The server's clock, for all ages on the page.
     pub now: Ms,
+    /// So often a stream tells at least that it lives; the scripts wait a third longer.
+    pub heartbeat_s: u64,
     /// Counters of the menu.
     pub nav: Nav,
 }
@@ -362,10 +364,11 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
     Ok(env)
 }
 
-/// Indentation and the line breaks between blocks are for who reads the template; a page goes out without them.
+/// Indentation, the line breaks between blocks, and the end tags that HTML lets out are for who reads the template; a page
+/// goes out without them.
 fn compact(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
-    for line in source.lines().map(str::trim) {
+    for line in source.replace("</td>", "").replace("</tr>", "").lines().map(str::trim) {
         if is_block_tag(line) {
             out.truncate(out.trim_end().len());
         }

@@ -235,6 +235,32 @@ fn behind_a_proxy_that_holds_streams_back_a_task_is_followed_with_its_lines_step
 
 #[test]
 #[ignore = "browser: needs Chromium"]
+fn a_task_that_says_nothing_for_longer_than_the_limit_stays_on_its_stream() {
+    let house = House::new();
+    let door = Door::new(1);
+    let mut wanted = server("web", door.port);
+    wanted["host_key"] = serde_json::json!(door.key_line());
+    let admin = house.admin();
+    let id = admin.post("/api/servers", &wanted).is(201)["id"].clone();
+    door.hold_logins();
+    let path = format!("/api/servers/{id}/check-ssh");
+    let task = &admin.post(&path, &serde_json::json!({})).is(202)["task_id"];
+    eventually("ssh is at the door", || (door.logins() > 0).then_some(()));
+    let asked = "performance.getEntriesByType('resource').map(e => new URL(e.name).pathname)";
+    drive(&format!(
+        r##"[{}, {{"goto": "http://{}/tasks/{task}"}}, {{"wait": ".live[data-live=live]"}},
+        {{"wait_js": "performance.now() > 2500 * document.documentElement.dataset.heartbeat", "limit": 60}},
+        {{"wait": "body[data-running]"}}, {{"wait": ".live[data-live=live]"}},
+        {{"wait_js": "{asked}.every(path => path !== '/api/tasks/{task}/logs')"}},
+        {{"wait_js": "{asked}.filter(path => path === '/api/tasks/{task}/stream').length <= 1"}}, {{"clean": true}}]"##,
+        sign_in(&house),
+        house.address
+    ));
+    door.open();
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
 fn a_lamp_is_seen_to_be_lit_and_its_charts_fill_without_a_reload() {
     let house = House::new();
     add_server(&house, "lamp-01", fake_glances());
