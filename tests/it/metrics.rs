@@ -13,7 +13,7 @@ use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::fleet::metrics::{
     self, Disk, Outcome, PollAuth, PollTarget, Polled, Poller, Recorder, Sample,
 };
-use lamplighter::features::fleet::servers::{Lamp, latest};
+use lamplighter::features::fleet::servers::{Availability, latest};
 use lamplighter::net::dial::Security;
 use lamplighter::schedule::pool::Bounds;
 use lamplighter::series::rollup::ROLLED;
@@ -446,7 +446,7 @@ fn a_poll_tries_once_more_when_the_line_broke() {
 
 #[derive(Default)]
 struct Lamps {
-    lamps: HashMap<i64, Lamp>,
+    lamps: HashMap<i64, Availability>,
     /// Server, new status, code.
     changes: Vec<(i64, &'static str, Option<String>)>,
     polls: HashMap<i64, usize>,
@@ -457,7 +457,7 @@ impl Lamps {
         for outcome in batch {
             let server = outcome.server.get();
             *self.polls.entry(server).or_default() += 1;
-            let fresh = Lamp {
+            let fresh = Availability {
                 status: "provisioning",
                 since: 0,
                 fail_count: 0,

@@ -209,7 +209,7 @@ pub(super) fn probe_once(ctx: &Ctx, server: &servers::Server) -> Result<probe::P
     ctx.outbound(move |_| probe::probe(&target))
 }
 
-/// One poll now, for a person who waits: what was seen, or why not. It does not count for the lamp.
+/// One poll now, for a person who waits: what was seen, or why not. It does not count for its availability.
 fn probe_now(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     ctx.request.input()?.finish(&[])?;

@@ -11,7 +11,7 @@ use crate::base::log::{self, Level};
 use crate::base::ration::Rations;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
-use crate::features::fleet::servers::{self, Lamp, Polled};
+use crate::features::fleet::servers::{self, Availability, Polled};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -27,8 +27,13 @@ pub struct Change {
 }
 
 /// What a server's availability is after a poll that began `at`. A threshold of 0 counts as 1.
-pub fn step(lamp: &Lamp, poll: std::result::Result<(), &Error>, at: Ms, fail_threshold: u32) -> (Lamp, Option<Change>) {
-    let mut next = lamp.clone();
+pub fn step(
+    before: &Availability,
+    poll: std::result::Result<(), &Error>,
+    at: Ms,
+    fail_threshold: u32,
+) -> (Availability, Option<Change>) {
+    let mut next = before.clone();
     match poll {
         Ok(()) => {
             next.fail_count = 0;
@@ -46,14 +51,14 @@ pub fn step(lamp: &Lamp, poll: std::result::Result<(), &Error>, at: Ms, fail_thr
             }
         }
     }
-    if next.status == lamp.status {
+    if next.status == before.status {
         return (next, None);
     }
     next.since = next.missed_since.unwrap_or(at);
     let change = Change {
-        from: lamp.status,
+        from: before.status,
         to: next.status,
-        after_ms: (next.since - lamp.since).max(0),
+        after_ms: (next.since - before.since).max(0),
     };
     (next, Some(change))
 }
@@ -85,7 +90,7 @@ pub fn update(app: &App, batch: &[&Outcome]) -> Result<()> {
 /// What an outcome changes.
 struct Difference {
     before: Polled,
-    lamp: Lamp,
+    availability: Availability,
     change: Option<Change>,
     /// API version and path, when they are other than before.
     seen: Option<(i64, String)>,
@@ -98,9 +103,9 @@ fn difference(conn: &Conn, outcome: &Outcome) -> Result<Option<Difference>> {
     let before = servers::polled(conn, outcome.server)?.filter(|p| p.revision == outcome.revision);
     let Some(before) = before else { return Ok(None) };
     let poll = outcome.result.as_ref().map(drop);
-    let (mut lamp, change) = step(&before.lamp, poll, outcome.at_ms, outcome.fail_threshold);
+    let (mut availability, change) = step(&before.availability, poll, outcome.at_ms, outcome.fail_threshold);
     if let Some(host) = &outcome.host {
-        lamp.host = Some(host.clone());
+        availability.host = Some(host.clone());
     }
     let seen = outcome
         .result
@@ -110,12 +115,12 @@ fn difference(conn: &Conn, outcome: &Outcome) -> Result<Option<Difference>> {
     let known = before.glances_api.zip(before.glances_path_seen.clone());
     let seen = seen.filter(|seen| Some(seen) != known.as_ref());
     let addresses = addresses(&before, outcome);
-    if lamp == before.lamp && seen.is_none() && addresses.is_none() {
+    if availability == before.availability && seen.is_none() && addresses.is_none() {
         return Ok(None);
     }
     Ok(Some(Difference {
         before,
-        lamp,
+        availability,
         change,
         seen,
         addresses,
@@ -162,7 +167,7 @@ fn tell_moved(app: &App, tx: &Tx, id: Id<Server>, name: &str, seen: &str) -> Res
 
 fn write(app: &App, tx: &Tx, outcome: &Outcome, difference: &Difference) -> Result<()> {
     let id = outcome.server;
-    servers::set_lamp(tx, id, &difference.lamp)?;
+    servers::set_availability(tx, id, &difference.availability)?;
     if let Some((api, path)) = &difference.seen {
         servers::set_glances_seen(tx, id, *api, path)?;
     }
@@ -189,11 +194,11 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, difference: &Difference) -> Resu
         ("unreachable", _) => "server.recovered",
         _ => "server.lit",
     };
-    // Nobody's lamp has gone out: mostly it is a new server whose Glances is still to come.
+    // Nothing went down: mostly it is a new server whose Glances is still to come.
     let is_new = (change.from, change.to) == ("provisioning", "unreachable");
     let data = serde_json::json!({
         "name": difference.before.name, "from": change.from, "to": change.to, "after_s": change.after_ms / 1_000,
-        "since": rfc3339(difference.lamp.since), "level": is_new.then_some("WARNING"),
+        "since": rfc3339(difference.availability.since), "level": is_new.then_some("WARNING"),
         "variant": if is_new { "never" } else { "" },
         "evidence": evidence(outcome, difference),
     });
@@ -204,7 +209,7 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, difference: &Difference) -> Resu
 fn evidence(outcome: &Outcome, difference: &Difference) -> Vec<String> {
     let line = |at: Ms, text: &str| format!("{} {text}", rfc3339(at));
     let mut out = Vec::new();
-    if let Some((_, say)) = &difference.before.lamp.error {
+    if let Some((_, say)) = &difference.before.availability.error {
         out.push(format!("before: {say}"));
     }
     match &outcome.result {
@@ -212,7 +217,7 @@ fn evidence(outcome: &Outcome, difference: &Difference) -> Vec<String> {
             out.push(line(outcome.at_ms, &e.say));
             out.push(format!(
                 "{} polls in a row missed, the last took {} ms",
-                difference.lamp.fail_count, outcome.took_ms
+                difference.availability.fail_count, outcome.took_ms
             ));
             out.extend(outcome.host.clone());
             let moved = difference.addresses.as_ref().and_then(|(_, moved)| moved.as_ref());
@@ -237,9 +242,9 @@ mod tests {
     use crate::base::error::Kind;
 
     #[test]
-    fn three_in_a_row_make_it_dark_and_one_lights_it() {
+    fn three_in_a_row_make_it_unreachable_and_one_brings_it_back() {
         let bad = Error::new(Kind::Timeout, "read_timeout", "Too slow.");
-        let mut lamp = Lamp {
+        let mut now = Availability {
             status: "ok",
             since: 0,
             fail_count: 0,
@@ -253,20 +258,20 @@ mod tests {
             .enumerate()
             .map(|(i, g)| (i as Ms, g))
         {
-            let (next, change) = step(&lamp, if good { Ok(()) } else { Err(&bad) }, at, 3);
+            let (next, change) = step(&now, if good { Ok(()) } else { Err(&bad) }, at, 3);
             changes.extend(change.map(|c| (at, c.from, c.to, c.after_ms)));
-            lamp = next;
-            assert_eq!(lamp.error.is_some(), !good);
+            now = next;
+            assert_eq!(now.error.is_some(), !good);
         }
-        // Dark since the first of the three, and said after the third.
+        // Down since the first of the three, and said after the third.
         assert_eq!(changes, [(5, "ok", "unreachable", 3), (7, "unreachable", "ok", 4)]);
-        assert_eq!((lamp.fail_count, lamp.since), (0, 7));
+        assert_eq!((now.fail_count, now.since), (0, 7));
     }
 
     #[test]
     fn a_newcomer_is_given_as_many_tries() {
         let bad = Error::new(Kind::Upstream, "refused", "No.");
-        let mut lamp = Lamp {
+        let mut now = Availability {
             status: "provisioning",
             since: 0,
             fail_count: 0,
@@ -275,12 +280,12 @@ mod tests {
             host: None,
         };
         for n in 1..=3 {
-            let (next, change) = step(&lamp, Err(&bad), n, 3);
+            let (next, change) = step(&now, Err(&bad), n, 3);
             assert_eq!(change.is_some(), n == 3);
-            lamp = next;
+            now = next;
         }
-        assert_eq!(lamp.status, "unreachable");
-        let fresh = Lamp {
+        assert_eq!(now.status, "unreachable");
+        let fresh = Availability {
             status: "provisioning",
             since: 0,
             fail_count: 0,

@@ -17,8 +17,8 @@ pub const THREADS: Bounds = Bounds { min: 4, max: 128 };
 /// Who takes longer, with or without an answer, gets in line with its like. Glances behind a slow line takes a second.
 const SLOW_MS: u32 = 1_500;
 
-/// Who looks for what is dark waits no longer for its light, however seldom it is asked otherwise.
-const DARK_MAX: Duration = Duration::from_secs(60);
+/// A server that is down is asked at least this often, however seldom it is asked otherwise: its return is to be noticed.
+const DOWN_MAX: Duration = Duration::from_secs(60);
 /// Quick servers that wait longer than this say that the pool is stuck.
 const LATE_MAX: Duration = Duration::from_secs(120);
 
@@ -127,13 +127,13 @@ static LINES: LazyLock<Rations<(i64, &'static str)>> = LazyLock::new(|| Rations:
 pub(super) fn log_limited(level: Level, server: Id<Server>, message: &'static str, fields: &[(&str, &str)]) {
     if let Some(left_out) = LINES.next((server.get(), message), clock::mono()) {
         let left_out = left_out.to_string();
-        let told = (left_out != "0").then_some(("left_out_before", left_out.as_str()));
-        let fields: Vec<_> = fields.iter().copied().chain(told).collect();
+        let noted = (left_out != "0").then_some(("left_out_before", left_out.as_str()));
+        let fields: Vec<_> = fields.iter().copied().chain(noted).collect();
         log::line(level, "metrics", message, &fields);
     }
 }
 
-/// A poll in vain, and one that only its second try brought, are a line each; of a dark server the journal knows already.
+/// A poll in vain, and one that only its second try brought, are a line each; that a server is down the journal knows already.
 fn note(outcome: &Outcome) {
     let server = outcome.server.to_string();
     match &outcome.result {
@@ -163,7 +163,7 @@ where
     type Item = PollTarget;
     type Done = Outcome;
 
-    /// A dark host is asked every second round, and once a minute at least: its return is still noticed within two intervals, and a fleet's worth of
+    /// A host that is down is asked every second round, and once a minute at least: its return is still noticed within two intervals, and a fleet's worth of
     /// hanging hosts holds half as many threads.
     fn run(&self, target: &mut PollTarget) -> (Outcome, Next) {
         let outcome = probe::poll(target);
@@ -171,8 +171,8 @@ where
         count.fetch_add(1, Ordering::Relaxed);
         self.took_ms.fetch_add(u64::from(outcome.took_ms), Ordering::Relaxed);
         let next = Next {
-            skip: u32::from(target.is_dark()),
-            within: target.is_dark().then_some(DARK_MAX),
+            skip: u32::from(target.is_down()),
+            within: target.is_down().then_some(DOWN_MAX),
             slow: outcome.took_ms >= SLOW_MS,
         };
         (outcome, next)

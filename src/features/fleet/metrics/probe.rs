@@ -1,6 +1,6 @@
-//! One poll: ask, judge the answer, say in plain words what was seen. Glances 3 answers only at `/api/3/all`, 4 only at
+//! One poll: ask, check the answer, say in plain words what was seen. Glances 3 answers only at `/api/3/all`, 4 only at
 //! `/api/4/all` (T-1): where the given path is not there, both are tried below the same prefix; the person's path is never
-//! changed, only told of.
+//! changed, only reported.
 
 use super::glances::{self, Sample};
 use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
@@ -56,7 +56,7 @@ pub struct PollTarget {
     pub auth: PollAuth,
     /// From poll to poll.
     pub interval: Duration,
-    /// Failures in a row that make the lamp dark.
+    /// Failures in a row after which the server is down.
     pub fail_threshold: u32,
     /// Failures in a row so far.
     pub misses: u32,
@@ -71,8 +71,8 @@ pub struct PollTarget {
 }
 
 impl PollTarget {
-    /// Is it known to be dark?
-    pub fn is_dark(&self) -> bool {
+    /// Is it known to be down?
+    pub fn is_down(&self) -> bool {
         self.misses >= self.fail_threshold.max(1)
     }
 }
@@ -100,7 +100,7 @@ pub struct Outcome {
     pub misses: u32,
     /// The sample and the path that gave it.
     pub result: Result<Seen>,
-    /// Where the miss makes it dark, and now and then while it is: which other ports of the host answer.
+    /// When it goes down, and now and then while it is: which other ports of the host answer.
     pub host: Option<String>,
     /// What the host's name means, where it is one and that is known now.
     pub means: Vec<IpAddr>,
@@ -151,7 +151,7 @@ impl Outcome {
 
 /// Limits of one poll (requirements §10).
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// From look-up to last byte of a try.
+/// From name resolution to last byte of a try.
 const TRY_MAX: Duration = Duration::from_secs(5);
 /// Both tries together.
 const TOTAL_MAX: Duration = Duration::from_secs(8);
@@ -161,24 +161,24 @@ const PROBE_MAX: Duration = Duration::from_secs(10);
 const BODY_MAX: usize = 4 << 20;
 /// Between two polls further apart than this no connection is kept.
 const KEPT_BETWEEN: Duration = Duration::from_secs(60);
-/// While a host stays dark, its other ports are looked at once in so many polls.
-const LOOK_AROUND: u32 = 10;
+/// While a host stays down, its other ports are checked once in so many polls.
+const CHECK_PORTS_EVERY: u32 = 10;
 /// Each of them is given this long.
-const AROUND_MAX: Duration = Duration::from_millis(1_500);
+const PORT_CHECK_MAX: Duration = Duration::from_millis(1_500);
 
 /// Before the second try: long enough for a service that is being restarted to answer differently.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Asks once, and once more when that failed in a way that passes: the connection, the time, the server's own fault. (A
-/// host that is known to be dark is asked once.)
+/// host that is known to be down is asked once.)
 pub fn poll(target: &mut PollTarget) -> Outcome {
     let (began, at_ms) = (clock::mono(), clock::now());
     let mut tries = 1;
     let mut line = std::mem::take(&mut target.line);
-    let mut result = look(target, began + TRY_MAX, &mut line);
-    if result.as_ref().is_err_and(passes) && !target.is_dark() {
+    let mut result = ask_any_path(target, began + TRY_MAX, &mut line);
+    if result.as_ref().is_err_and(passes) && !target.is_down() {
         std::thread::sleep(PAUSE);
-        result = look(target, began + TOTAL_MAX, &mut line);
+        result = ask_any_path(target, began + TOTAL_MAX, &mut line);
         tries = 2;
     }
     let means = means(target);
@@ -198,8 +198,8 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
     }
     let took_ms = began.elapsed().as_millis() as u32;
     let past = target.misses.checked_sub(target.fail_threshold.max(1));
-    let is_due = result.is_err() && past.is_some_and(|past| past.is_multiple_of(LOOK_AROUND));
-    let host = is_due.then(|| look_around(target));
+    let is_due = result.is_err() && past.is_some_and(|past| past.is_multiple_of(CHECK_PORTS_EVERY));
+    let host = is_due.then(|| other_ports(target));
     Outcome {
         server: target.server,
         revision: target.revision,
@@ -233,7 +233,7 @@ pub fn is_elsewhere(before: &[IpAddr], now: &[IpAddr]) -> bool {
 }
 
 /// Is only Glances gone, or the whole host? Its ssh and web ports are connected to and nothing is sent.
-fn look_around(target: &PollTarget) -> String {
+fn other_ports(target: &PollTarget) -> String {
     let (host, ssh) = &target.ssh;
     let seen = [("ssh", *ssh), ("web", 80), ("web", 443)].map(|(what, port)| {
         let call = Call {
@@ -241,8 +241,8 @@ fn look_around(target: &PollTarget) -> String {
             port,
             security: Security::Plain,
             policy: Policy::Server,
-            connect_max: AROUND_MAX,
-            until: clock::mono() + AROUND_MAX,
+            connect_max: PORT_CHECK_MAX,
+            until: clock::mono() + PORT_CHECK_MAX,
         };
         let is = match dial::dial(&call) {
             Ok(_) => "answers",
@@ -261,7 +261,7 @@ pub fn probe(target: &PollTarget) -> Result<Probed> {
         ..target.clone()
     };
     let began = clock::mono();
-    let seen = look(&fresh, began + PROBE_MAX, &mut KeepAlive::default())?;
+    let seen = ask_any_path(&fresh, began + PROBE_MAX, &mut KeepAlive::default())?;
     let took_ms = began.elapsed().as_millis() as u32;
     let version = seen
         .sample
@@ -331,7 +331,7 @@ fn beside(given: &str) -> [String; 2] {
     [4, 3].map(|version| format!("{prefix}/api/{version}/all"))
 }
 
-fn look(target: &PollTarget, until: Instant, line: &mut KeepAlive) -> Result<Seen> {
+fn ask_any_path(target: &PollTarget, until: Instant, line: &mut KeepAlive) -> Result<Seen> {
     let beside = beside(&target.path);
     let seen = target.path_seen.as_ref().filter(|seen| beside.contains(seen));
     let mut paths = vec![seen.map_or(target.path.as_str(), String::as_str)];
@@ -378,7 +378,7 @@ fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut KeepAlive) ->
         }
         e
     })?;
-    if let Some((code, end)) = judge(target, path, &answer) {
+    if let Some((code, end)) = fault(target, path, &answer) {
         let say = format!("{}:{} {end}", target.host.in_url(), target.port);
         return Err(Error::new(Kind::Upstream, code, say));
     }
@@ -394,9 +394,9 @@ fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut KeepAlive) ->
 }
 
 /// What is wrong with an answer before its content is read: code and the end of the sentence "host …".
-fn judge(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static str, String)> {
+fn fault(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static str, String)> {
     let begins = |what: &[u8]| answer.body.trim_ascii_start().starts_with(what);
-    let told = match answer.status {
+    let fault = match answer.status {
         200 if answer.content_type == "text/html" || begins(b"<") => (
             "glances_html",
             format!("answers with a web page instead of data at {path}: a login page, or another program."),
@@ -438,7 +438,7 @@ fn judge(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static s
         code @ 500..=599 => ("glances_failed", format!("answers {code} at {path}: Glances itself, or what is in front of it, failed.")),
         code => ("glances_status", format!("answers {code} at {path}.")),
     };
-    Some(told)
+    Some(fault)
 }
 
 /// `http` or `https`, and a pin as stored (empty: the system's authorities).

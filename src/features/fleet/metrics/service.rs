@@ -113,7 +113,12 @@ impl PollerService {
             let targets: Vec<_> = all.iter().filter_map(|s| target_or_note(&self.app, conn, s)).collect();
             // Whoever was missed once already says nothing about our network, nor does our own machine.
             let far: HashSet<_> = targets.iter().filter(|t| t.far).map(|t| t.server).collect();
-            let up = |s: &servers::Server| (s.id.get(), s.lamp.status == "ok" && s.lamp.fail_count == 0);
+            let up = |s: &servers::Server| {
+                (
+                    s.id.get(),
+                    s.availability.status == "ok" && s.availability.fail_count == 0,
+                )
+            };
             let up: Vec<_> = all.iter().filter(|s| far.contains(&s.id)).map(up).collect();
             Ok((targets, known, up))
         })?;
@@ -179,7 +184,7 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
         auth,
         interval: Duration::from_secs(f.poll_interval_s.max(1) as u64),
         fail_threshold: servers::POLL_FAIL_THRESHOLD.number(conn)? as u32,
-        misses: u32::try_from(server.lamp.fail_count).unwrap_or(0),
+        misses: u32::try_from(server.availability.fail_count).unwrap_or(0),
         ssh: (Host::parse(&f.host).map_err(Error::internal)?, f.ssh_port),
         far: !near,
         line: KeepAlive::default(),

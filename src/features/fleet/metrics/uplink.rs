@@ -1,9 +1,9 @@
-//! Is it them, or us? When Lamplighter's own network is down, no server answers, and none of them is dark. What counts as
+//! Is it them, or us? When Lamplighter's own network is down, no server answers, and none of them is down. What counts as
 //! evidence: since anybody answered last, nine of ten of those who used to answer (and at least three) have fallen silent;
 //! where our own kernel says that it has no way there, more than half of them are enough. A refusal or a wrong answer is an
-//! answer: it came over the network. Until somebody answers again, silence darkens no lamp.
+//! answer: it came over the network. Until somebody answers again, silence takes no server down.
 //!
-//! The limit of it: with a threshold of one missed poll, lamps that are looked at before the evidence is complete go dark.
+//! The limit of it: with a threshold of one missed poll, servers that are polled before the evidence is complete go down.
 
 use super::probe::Outcome;
 use crate::base::clock::{Ms, rfc3339};
@@ -207,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_fleet_in_the_dark_is_not_us() {
+    fn half_of_a_fleet_down_is_not_us() {
         let mut net = fleet(10);
-        // One rack of six goes dark; the others go on answering in between.
+        // One rack of six goes down; the others go on answering in between.
         for round in 1..5 {
             for server in 1..=10 {
                 let code = if server <= 6 { "connect_timeout" } else { SEEN };

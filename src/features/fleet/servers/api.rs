@@ -164,8 +164,8 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         glances_api_version: s.glances_api,
         glances_path_seen: s.glances_path_seen.as_deref(),
         poll_interval_s: f.poll_interval_s,
-        status: s.lamp.status,
-        status_since: rfc3339(s.lamp.since),
+        status: s.availability.status,
+        status_since: rfc3339(s.availability.since),
         state: s.state,
         state_since: rfc3339(s.state_since),
         silenced_until: s.silenced_until.map(rfc3339),
@@ -174,9 +174,13 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
             kinds: s.alerts.kinds.split_whitespace().collect(),
             worst: s.alerts.worst.as_ref(),
         },
-        fail_count: s.lamp.fail_count,
-        last_error: s.lamp.error.as_ref().map(|(code, message)| ErrorView { code, message }),
-        host_seen: s.lamp.host.as_deref(),
+        fail_count: s.availability.fail_count,
+        last_error: s
+            .availability
+            .error
+            .as_ref()
+            .map(|(code, message)| ErrorView { code, message }),
+        host_seen: s.availability.host.as_deref(),
         moved_at: s.moved.as_ref().map(|(at, _)| rfc3339(*at)),
         moved: s.moved.as_ref().map(|(_, seen)| seen.as_str()),
         host_key_state: s.host_key_state.name(),

@@ -151,10 +151,10 @@ pub struct Worst {
 
 /// Whether Glances answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lamp {
+pub struct Availability {
     /// `provisioning`, `ok` or `unreachable`.
     pub status: &'static str,
-    /// Since when, unix ms: it has been dark since the first of the polls that were missed.
+    /// Since when, unix ms: it is down since the first of the polls that were missed.
     pub since: Ms,
     /// Missed polls in a row.
     pub fail_count: i64,
@@ -184,7 +184,7 @@ pub struct Server {
     /// What is known of it.
     pub host_key_state: HostKeyState,
     /// Whether Glances answers.
-    pub lamp: Lamp,
+    pub availability: Availability,
     /// When its name came to mean other addresses, unix ms, and a sentence of what was seen.
     pub moved: Option<(Ms, String)>,
     /// How it is, all in all.
@@ -221,7 +221,7 @@ pub struct Polled {
     /// See [`Server::poll_revision`].
     pub revision: i64,
     /// Whether Glances answered before.
-    pub lamp: Lamp,
+    pub availability: Availability,
     /// API version last seen.
     pub glances_api: Option<i64>,
     /// The path that answered last.
@@ -595,8 +595,8 @@ fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
 }
 
 /// Pushed by `metrics`: what the last polls came to.
-pub fn set_lamp(tx: &Tx, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
-    queries::set_lamp(tx, id, lamp)
+pub fn set_availability(tx: &Tx, id: Id<id::Server>, availability: &Availability) -> Result<()> {
+    queries::set_availability(tx, id, availability)
 }
 
 /// Pushed by `metrics`: what the server's name means, and, where that is another machine than before, what was seen.

@@ -158,7 +158,7 @@ pub struct Why {
 
 /// See [`Why`].
 pub fn why(server: &Server) -> Why {
-    let (alerts, lamp) = (&server.alerts, &server.lamp);
+    let (alerts, lamp) = (&server.alerts, &server.availability);
     let mut why = Why {
         lamp: server.state.lamp(),
         name: server.fields.name.clone(),
@@ -508,7 +508,7 @@ fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
         created_at: s.created_at,
         last_ok_at: sample
             .as_ref()
-            .filter(|_| s.lamp.status == "unreachable")
+            .filter(|_| s.availability.status == "unreachable")
             .map(|sample| sample.at),
         auth_type: f.auth_type.name(),
         glances_auth_type: f.glances_auth_type,
@@ -645,7 +645,7 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
     let mut why = why(&server);
     // A young server's longer charts would be empty.
     let young = clock::now() - server.created_at < 6 * HOUR;
-    let host = server.lamp.host.clone();
+    let host = server.availability.host.clone();
     let moved = server.moved.as_ref().filter(|(at, _)| clock::now() - at < MOVED_SHOWN);
     let moved = moved.map(|(at, seen)| format!("{} {seen}", clock::rfc3339(*at)));
     let sources = api::sources(ctx.app, &server)?;

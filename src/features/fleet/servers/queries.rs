@@ -1,7 +1,7 @@
 //! SQL of the servers.
 
 use super::model::{AuthType, Fields, Has};
-use super::{Alerts, HostKeyState, Lamp, Polled, Server, State, Worst};
+use super::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -62,7 +62,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
         host_key: r.get(18)?,
         host_key_seen: r.get(19)?,
         host_key_state: HostKeyState::parse(r.get_ref(20)?.as_str()?),
-        lamp: Lamp {
+        availability: Availability {
             status: word(r.get_ref(21)?.as_str()?, &["provisioning", "ok", "unreachable"]),
             since: r.get(22)?,
             fail_count: r.get(23)?,
@@ -326,7 +326,7 @@ pub struct LampRow {
     pub id: i64,
     /// Name.
     pub name: String,
-    /// See [`Lamp`].
+    /// See [`Availability`].
     pub status: &'static str,
     /// See [`State`].
     pub state: State,
@@ -369,7 +369,7 @@ pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
         Ok(Polled {
             name: r.get(0)?,
             revision: r.get(1)?,
-            lamp: Lamp {
+            availability: Availability {
                 status: word(r.get_ref(2)?.as_str()?, &["provisioning", "ok", "unreachable"]),
                 since: r.get(3)?,
                 fail_count: r.get(4)?,
@@ -527,21 +527,25 @@ pub fn set_newcomer(conn: &Conn, id: Id<id::Server>, at: Ms) -> Result<()> {
     Ok(())
 }
 
-pub fn set_lamp(conn: &Conn, id: Id<id::Server>, lamp: &Lamp) -> Result<()> {
-    let (code, say) = lamp.error.as_ref().map(|(c, s)| (c.as_str(), s.as_str())).unzip();
+pub fn set_availability(conn: &Conn, id: Id<id::Server>, availability: &Availability) -> Result<()> {
+    let (code, say) = availability
+        .error
+        .as_ref()
+        .map(|(c, s)| (c.as_str(), s.as_str()))
+        .unzip();
     conn.prepare_cached(
         "UPDATE servers SET status = ?2, status_since = ?3, fail_count = ?4, last_error_code = ?5, last_error_say = ?6,
            missed_since = ?7, host_seen = ?8, revision = revision + 1 WHERE id = ?1",
     )?
     .execute(params![
         id.get(),
-        lamp.status,
-        lamp.since,
-        lamp.fail_count,
+        availability.status,
+        availability.since,
+        availability.fail_count,
         code,
         say,
-        lamp.missed_since,
-        lamp.host
+        availability.missed_since,
+        availability.host
     ])?;
     Ok(())
 }

@@ -245,7 +245,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], lang: Lang, role: Role) -> Result<Prepare
     let (mem, mem_95) = share(|k| k.sample.as_ref()?.mem_percent);
     let failed = |t: &&&crate::task::Row| matches!(t.status, Status::Failed | Status::Interrupted);
     let nums = Nums {
-        answer: all.iter().filter(|k| k.server.lamp.status == "ok").count() as u64,
+        answer: all.iter().filter(|k| k.server.availability.status == "ok").count() as u64,
         cpu,
         cpu_95,
         cpu_spark: medians(all, |k| k.spark.cpu()),

@@ -1,5 +1,5 @@
-//! Looks at how the disks fill, for the rules that tell before one is full. A server that does not answer says nothing:
-//! what fires goes on. All servers are looked at in turn, with a rest after a few, so that polls do not wait.
+//! Forecasts when disks will be full, for the rules that warn before. A server that does not answer says nothing: what fires
+//! goes on. Servers are taken in turn, with a rest after a few, so that polls do not wait.
 
 use super::evaluate::{InForce, Transition};
 use super::trend::{self, BEFORE_S, Trend, WINDOW_S};

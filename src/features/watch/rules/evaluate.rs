@@ -392,21 +392,21 @@ mod tests {
     }
 
     /// An evaluator and its clock.
-    struct Court {
+    struct Setup {
         evaluator: Evaluator,
         zero: Instant,
         s: u64,
     }
 
-    impl Court {
-        fn new(rules: &[&Arc<Rule>], firing: Vec<Firing>) -> Court {
-            let mut court = Court {
+    impl Setup {
+        fn new(rules: &[&Arc<Rule>], firing: Vec<Firing>) -> Setup {
+            let mut setup = Setup {
                 evaluator: Evaluator::default(),
                 zero: crate::base::clock::mono(),
                 s: 0,
             };
-            court.set(rules, firing);
-            court
+            setup.set(rules, firing);
+            setup
         }
 
         fn set(&mut self, rules: &[&Arc<Rule>], firing: Vec<Firing>) {
@@ -477,8 +477,8 @@ mod tests {
     #[test]
     fn it_fires_after_its_time_and_until_it_is_fine() {
         let rule = rule("cpu", 1, |_| ());
-        let mut court = Court::new(&[&rule], vec![]);
-        let told = court.cpu(&[95.0, 95.0, 89.0, 95.0, 95.0, 91.0, 99.0, 86.0, 91.0, 85.0, 99.0]);
+        let mut setup = Setup::new(&[&rule], vec![]);
+        let told = setup.cpu(&[95.0, 95.0, 89.0, 95.0, 95.0, 91.0, 99.0, 86.0, 91.0, 85.0, 99.0]);
         let (plus, minus) = (vec!["+".to_string()], vec!["-".to_string()]);
         let nothing = NOTHING;
         let expected = [
@@ -493,100 +493,100 @@ mod tests {
             .iter()
             .find(|b| b.fields().watches.name() == "cpu");
         let rule = Arc::new(Rule::as_it_came(builtin.unwrap()));
-        let mut court = Court::new(&[&rule], vec![]);
-        assert_eq!(court.cpu(&[100.0, 40.0].repeat(60)).concat(), NOTHING);
-        let told = court.cpu(&[100.0; 25]);
+        let mut setup = Setup::new(&[&rule], vec![]);
+        assert_eq!(setup.cpu(&[100.0, 40.0].repeat(60)).concat(), NOTHING);
+        let told = setup.cpu(&[100.0; 25]);
         assert_eq!((told[..20].concat(), told.concat()), (NOTHING, vec!["+".to_string()]));
-        assert_eq!(court.cpu(&[40.0]).concat(), ["-"]);
+        assert_eq!(setup.cpu(&[40.0]).concat(), ["-"]);
     }
 
     #[test]
     fn what_is_ordinary_leaves_nothing_behind() {
         let (cpu, disk) = (rule("cpu", 1, |_| ()), rule("disk", 1, |_| ()));
-        let mut court = Court::new(&[&cpu, &disk], vec![]);
+        let mut setup = Setup::new(&[&cpu, &disk], vec![]);
         for _ in 0..3 {
-            court.poll(Some(Answer {
+            setup.poll(Some(Answer {
                 cpu: Some(50.0),
                 disks: &[("/", 10.0), ("/srv", 90.0)],
             }));
-            court.poll(None);
+            setup.poll(None);
         }
-        assert!(court.evaluator.states.is_empty() && court.evaluator.misses.is_empty());
-        court.cpu(&[95.0, 50.0]);
-        assert!(court.evaluator.states.is_empty());
+        assert!(setup.evaluator.states.is_empty() && setup.evaluator.misses.is_empty());
+        setup.cpu(&[95.0, 50.0]);
+        assert!(setup.evaluator.states.is_empty());
     }
 
     #[test]
-    fn silence_is_neither_good_nor_bad_and_a_dark_server_begins_anew() {
+    fn silence_is_neither_good_nor_bad_and_a_server_that_was_down_begins_anew() {
         let rule = rule("cpu", 1, |_| ());
-        let mut court = Court::new(&[&rule], vec![]);
-        court.cpu(&[95.0]);
-        // Two missed polls are no darkness.
-        assert_eq!([court.poll(None), court.poll(None)], [NOTHING, NOTHING]);
-        assert_eq!(court.cpu(&[95.0]), [["+"]]);
+        let mut setup = Setup::new(&[&rule], vec![]);
+        setup.cpu(&[95.0]);
+        // After two missed polls it is not down.
+        assert_eq!([setup.poll(None), setup.poll(None)], [NOTHING, NOTHING]);
+        assert_eq!(setup.cpu(&[95.0]), [["+"]]);
         for _ in 0..50 {
-            assert_eq!(court.poll(None), NOTHING);
+            assert_eq!(setup.poll(None), NOTHING);
             assert_eq!(
-                court.poll(Some(Answer {
+                setup.poll(Some(Answer {
                     cpu: Some(86.0),
                     disks: &[]
                 })),
                 NOTHING
             );
         }
-        assert_eq!(court.cpu(&[10.0, 95.0]), [vec!["-".to_string()], vec![]]);
-        (0..3).for_each(|_| drop(court.poll(None)));
-        assert_eq!(court.cpu(&[95.0, 95.0, 95.0]), [vec![], vec![], vec!["+".to_string()]]);
+        assert_eq!(setup.cpu(&[10.0, 95.0]), [vec!["-".to_string()], vec![]]);
+        (0..3).for_each(|_| drop(setup.poll(None)));
+        assert_eq!(setup.cpu(&[95.0, 95.0, 95.0]), [vec![], vec![], vec!["+".to_string()]]);
     }
 
     #[test]
     fn each_disk_is_for_itself_and_one_that_is_gone_is_over() {
         let any = rule("disk", 1, |f| f.limit.for_s = 0);
-        let mut court = Court::new(&[&any], vec![]);
+        let mut setup = Setup::new(&[&any], vec![]);
         let both: &[(&str, f64)] = &[("/", 95.0), ("/srv", 99.0)];
         let one: &[(&str, f64)] = &[("/", 95.0)];
         let answer = |disks| Some(Answer { cpu: None, disks });
-        assert_eq!(court.poll(answer(both)), ["+/", "+/srv"]);
+        assert_eq!(setup.poll(answer(both)), ["+/", "+/srv"]);
         for _ in 1..GONE_AFTER {
-            assert_eq!(court.poll(answer(one)), NOTHING);
+            assert_eq!(setup.poll(answer(one)), NOTHING);
         }
-        assert_eq!(court.poll(answer(one)), ["-/srv"]);
-        assert_eq!(court.poll(answer(&[("/", 5.0)])), ["-/"]);
+        assert_eq!(setup.poll(answer(one)), ["-/srv"]);
+        assert_eq!(setup.poll(answer(&[("/", 5.0)])), ["-/"]);
         let srv = rule("disk", 1, |f| (f.limit.for_s, f.limit.mount) = (0, "/srv".into()));
-        assert_eq!(Court::new(&[&srv], vec![]).poll(answer(both)), ["+/srv"]);
+        assert_eq!(Setup::new(&[&srv], vec![]).poll(answer(both)), ["+/srv"]);
     }
 
     #[test]
     fn after_a_restart_it_is_not_told_again_and_its_end_is() {
         let disk = rule("disk", 3, |f| f.limit.for_s = 0);
-        let mut court = Court::new(&[&disk], vec![fired(&disk, "/")]);
+        let mut setup = Setup::new(&[&disk], vec![fired(&disk, "/")]);
         let full = |percent| {
             Some(Answer {
                 cpu: None,
                 disks: if percent { &[("/", 95.0)] } else { &[("/", 80.0)] },
             })
         };
-        assert_eq!(court.poll(full(true)), NOTHING);
-        assert_eq!(court.poll(full(false)), ["-/"]);
+        assert_eq!(setup.poll(full(true)), NOTHING);
+        assert_eq!(setup.poll(full(false)), ["-/"]);
         // Of a rule that is not there any more nothing is left.
-        let mut court = Court::new(&[], vec![fired(&disk, "/")]);
-        assert_eq!(court.poll(full(false)), NOTHING);
-        assert!(court.evaluator.states.is_empty());
+        let mut setup = Setup::new(&[], vec![fired(&disk, "/")]);
+        assert_eq!(setup.poll(full(false)), NOTHING);
+        assert!(setup.evaluator.states.is_empty());
     }
 
     #[test]
     fn what_waited_goes_on_waiting_and_not_anew() {
         let rule = rule("cpu", 1, |f| f.limit.for_s = 300);
-        let mut before = Court::new(&[&rule], vec![]);
+        let mut before = Setup::new(&[&rule], vec![]);
         before.cpu(&[95.0; 8]); // three minutes and a half
         let waits = before.evaluator.waiting(&SERVERS);
         assert_eq!((waits.len(), waits[0].held), (1, Duration::from_secs(210)));
         let resumed = |rule: &Arc<Rule>, waited: &Waiting| {
-            let mut court = Court::new(&[rule], vec![]);
-            let now = court.zero + Duration::from_secs(1_000);
-            court.s = 1_000;
-            court.evaluator.resume(waited.clone(), Duration::from_secs(20), now);
-            court
+            let mut setup = Setup::new(&[rule], vec![]);
+            let now = setup.zero + Duration::from_secs(1_000);
+            setup.s = 1_000;
+            setup.evaluator.resume(waited.clone(), Duration::from_secs(20), now);
+            setup
         };
         // 20 s down, then at the third half minute: 320 s.
         assert_eq!(resumed(&rule, &waits[0]).cpu(&[95.0; 3]).concat(), ["+"]);
@@ -605,32 +605,32 @@ mod tests {
     fn a_changed_rule_decides_by_what_it_says_now() {
         let old = rule("cpu", 1, |_| ());
         let milder = rule("cpu", 2, |f| f.limit.threshold = 97.0);
-        let mut court = Court::new(&[&milder], vec![fired(&old, "")]);
-        assert_eq!(court.cpu(&[95.0]), [["-"]], "neither bad now, nor fine as it was");
-        let mut court = Court::new(&[&milder], vec![fired(&old, "")]);
-        assert_eq!(court.cpu(&[98.0, 95.0, 85.0]), [vec![], vec![], vec!["-".to_string()]]);
+        let mut setup = Setup::new(&[&milder], vec![fired(&old, "")]);
+        assert_eq!(setup.cpu(&[95.0]), [["-"]], "neither bad now, nor fine as it was");
+        let mut setup = Setup::new(&[&milder], vec![fired(&old, "")]);
+        assert_eq!(setup.cpu(&[98.0, 95.0, 85.0]), [vec![], vec![], vec!["-".to_string()]]);
         // What waited by the old one begins anew.
-        let mut court = Court::new(&[&old], vec![]);
-        court.cpu(&[99.0, 99.0]);
-        court.set(&[&milder], vec![]);
-        assert_eq!(court.cpu(&[99.0, 99.0, 99.0]), [vec![], vec![], vec!["+".to_string()]]);
+        let mut setup = Setup::new(&[&old], vec![]);
+        setup.cpu(&[99.0, 99.0]);
+        setup.set(&[&milder], vec![]);
+        assert_eq!(setup.cpu(&[99.0, 99.0, 99.0]), [vec![], vec![], vec!["+".to_string()]]);
     }
 
     #[test]
     fn what_could_not_be_written_comes_again() {
         let rule = rule("cpu", 1, |f| f.limit.for_s = 0);
-        let mut court = Court::new(&[&rule], vec![]);
+        let mut setup = Setup::new(&[&rule], vec![]);
         let bad = || {
             Some(Answer {
                 cpu: Some(99.0),
                 disks: &[],
             })
         };
-        let transitions = court.poll_unwritten(bad());
+        let transitions = setup.poll_unwritten(bad());
         assert_eq!(said(&transitions), ["+"]);
-        assert_eq!(said(&court.poll_unwritten(bad())), NOTHING, "it is being written");
-        court.evaluator.written(&transitions, false);
-        assert_eq!(court.poll(bad()), ["+"]);
-        assert_eq!(court.poll(bad()), NOTHING);
+        assert_eq!(said(&setup.poll_unwritten(bad())), NOTHING, "it is being written");
+        setup.evaluator.written(&transitions, false);
+        assert_eq!(setup.poll(bad()), ["+"]);
+        assert_eq!(setup.poll(bad()), NOTHING);
     }
 }

@@ -10,7 +10,7 @@ pub struct Trend {
     pub per_hour: f64,
     /// Hours until it is full; without end when it does not fill.
     pub hours: f64,
-    /// What that is judged by: unix seconds and percent of each step.
+    /// What that follows from: unix seconds and percent of each step.
     pub steps: Vec<(i64, f64)>,
 }
 
