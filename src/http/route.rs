@@ -152,8 +152,9 @@ impl<'a> Ctx<'a> {
         let (app, mut standing) = (Arc::clone(&self.web.app), self.standing()?);
         let (tell, told) = mpsc::sync_channel(1);
         std::thread::Builder::new().name("outbound".into()).spawn(move || {
-            let _place = place;
-            let _ = tell.send(work(&app)); // nobody listens after the timeout
+            let done = work(&app);
+            drop(place); // before the answer: who asks again at once finds it free
+            let _ = tell.send(done); // nobody listens after the timeout
         })?;
         let done = told.recv_timeout(OUTBOUND_WAIT).unwrap_or_else(|e| {
             Err(match e {
