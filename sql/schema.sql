@@ -238,7 +238,7 @@ CREATE TABLE notification_endpoints (
   revision      INTEGER NOT NULL DEFAULT 1,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL
-, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator') STRICT;
+, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator', time_zone TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE notification_gone (
   endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
@@ -508,7 +508,7 @@ CREATE TABLE users (
   lang          TEXT    NOT NULL DEFAULT '',
   created_at    INTEGER NOT NULL,
   last_login_at INTEGER
-) STRICT;
+, time_zone TEXT NOT NULL DEFAULT '') STRICT;
 
 -- metrics.db
 

@@ -30,6 +30,7 @@ pub struct Actor {
     login: String,
     role: Role,
     lang: String,
+    time_zone: String,
     ip: String,
     request_id: String,
     client_request_id: String,
@@ -65,6 +66,11 @@ impl Actor {
     /// The language the user chose; empty when none.
     pub fn lang(&self) -> &str {
         &self.lang
+    }
+
+    /// The time zone the user chose; empty when none.
+    pub fn time_zone(&self) -> &str {
+        &self.time_zone
     }
 
     /// The session's CSRF token; `None` when a bearer token speaks (a browser never sends one by itself).
@@ -178,6 +184,8 @@ pub struct Account {
     pub generation: i64,
     /// Chosen language, or empty.
     pub lang: String,
+    /// Chosen time zone, or empty.
+    pub time_zone: String,
 }
 
 impl Account {
@@ -187,6 +195,7 @@ impl Account {
             login: self.login,
             role: self.role,
             lang: self.lang,
+            time_zone: self.time_zone,
             ip: from.ip.into(),
             request_id: from.request_id.into(),
             client_request_id: from.client_request_id.into(),

@@ -22,7 +22,7 @@ pub struct RefreshRow {
     pub used_by: Option<Vec<u8>>,
 }
 
-const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang";
+const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang, u.time_zone";
 
 fn read_account(r: &Row) -> rusqlite::Result<Account> {
     Ok(Account {
@@ -34,6 +34,7 @@ fn read_account(r: &Row) -> rusqlite::Result<Account> {
         disabled: r.get(4)?,
         generation: r.get(5)?,
         lang: r.get(6)?,
+        time_zone: r.get(7)?,
     })
 }
 
@@ -87,10 +88,10 @@ pub fn session(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, SessionRow)>
     ))?;
     let row = statement.query_row([hash], |r| {
         let session = SessionRow {
-            csrf: r.get(7)?,
-            generation: r.get(8)?,
-            created_at: r.get(9)?,
-            seen_at: r.get(10)?,
+            csrf: r.get(8)?,
+            generation: r.get(9)?,
+            created_at: r.get(10)?,
+            seen_at: r.get(11)?,
         };
         Ok((read_account(r)?, session))
     });
@@ -135,11 +136,11 @@ pub fn refresh(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, RefreshRow)>
     ))?;
     let row = statement.query_row([hash], |r| {
         let token = RefreshRow {
-            family: r.get(7)?,
-            generation: r.get(8)?,
-            created_at: r.get(9)?,
-            used_at: r.get(10)?,
-            used_by: r.get(11)?,
+            family: r.get(8)?,
+            generation: r.get(9)?,
+            created_at: r.get(10)?,
+            used_at: r.get(11)?,
+            used_by: r.get(12)?,
         };
         Ok((read_account(r)?, token))
     });

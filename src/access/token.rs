@@ -191,6 +191,7 @@ mod tests {
             disabled: false,
             generation: 1,
             lang: String::new(),
+            time_zone: String::new(),
         }
     }
 

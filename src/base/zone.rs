@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 /// Where the system keeps them.
 const FOLDER: &str = "/usr/share/zoneinfo";
-/// The machine's own zone: nearly always a link into [`FOLDER`].
+/// The machine's own zone: a link into [`FOLDER`], or in some containers a copy of a file there, which has no name …
 const LOCALTIME: &str = "/etc/localtime";
+/// … but stands here.
+const TIMEZONE: &str = "/etc/timezone";
 /// The largest file of tzdata has under 4 KB.
 const BYTES_MAX: u64 = 64 << 10;
 /// The longest name there is has 30.
@@ -63,13 +65,9 @@ impl Instants {
 impl Zone {
     /// UTC, which needs no file.
     pub fn utc() -> Zone {
-        Zone::fixed("UTC", 0)
-    }
-
-    fn fixed(name: &str, first: i64) -> Zone {
         Zone(Arc::new(Rules {
-            name: name.into(),
-            first,
+            name: "UTC".into(),
+            first: 0,
             changes: Vec::new(),
             footer: None,
         }))
@@ -113,13 +111,12 @@ impl Zone {
     pub fn system() -> Zone {
         let link = std::fs::read_link(LOCALTIME).ok();
         let target = link.as_ref().and_then(|path| path.to_str());
-        let name = target
-            .and_then(|path| path.split_once("/zoneinfo/"))
-            .map(|(_, name)| name);
-        let named = name.and_then(|name| Zone::load(name).ok());
-        // A copy of a zone's file has lost its name.
-        let copied = || Zone::parse("localtime", &read(Path::new(LOCALTIME))?);
-        named.or_else(copied).unwrap_or_else(Zone::utc)
+        let linked = target.and_then(|path| Some(path.split_once("/zoneinfo/")?.1.to_string()));
+        let written = || String::from_utf8(read(Path::new(TIMEZONE))?).ok();
+        let name = linked.or_else(written).unwrap_or_default();
+        let zone = Zone::load(name.trim()).unwrap_or_default();
+        // Debian calls it Etc/UTC.
+        if zone.0.is_utc() { Zone::utc() } else { zone }
     }
 
     /// Reads a TZif file of any version. `None` when it is broken, or counts leap seconds (`right/…`), which Unix time does not.
@@ -242,7 +239,24 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     (bytes.len() as u64 <= BYTES_MAX).then_some(bytes)
 }
 
+impl Default for Zone {
+    fn default() -> Zone {
+        Zone::utc()
+    }
+}
+
+impl serde::Serialize for Zone {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.serialize_str(self.name())
+    }
+}
+
 impl Rules {
+    fn is_utc(&self) -> bool {
+        let stays = |f: &Footer| f.standard == 0 && f.summer.is_none();
+        self.first == 0 && self.changes.is_empty() && self.footer.as_ref().is_none_or(stays)
+    }
+
     fn offset(&self, at: i64) -> i64 {
         match self.changes.partition_point(|(change, _)| *change <= at) {
             n if n == self.changes.len() => match (&self.footer, self.changes.last()) {

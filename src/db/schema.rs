@@ -38,6 +38,7 @@ pub const STATE: &[Step] = steps![
     "0028_addresses.sql",
     "0029_since.sql",
     "0030_rule_subjects.sql",
+    "0031_zones.sql",
 ];
 
 /// `metrics.db`.

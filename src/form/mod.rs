@@ -7,6 +7,7 @@ use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::base::text;
+use crate::base::zone::Zone;
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
@@ -114,6 +115,14 @@ impl Input {
             self.values.insert(name.into(), words);
         }
         self.list(name, count_max, bytes_max)
+    }
+
+    /// The name of a time zone that this system knows; an empty text is none.
+    pub fn time_zone(&mut self, name: &'static str) -> Option<String> {
+        self.parse(name, "unknown_zone", |text| match text {
+            "" => Ok(String::new()),
+            text => Zone::load(text).map(|zone| zone.name().into()).map_err(|e| e.say),
+        })
     }
 
     /// One of a few words.

@@ -8,10 +8,13 @@ use super::request::Request;
 use super::route::{Ctx, Web};
 use super::view::{Nav, Page, Theme};
 use crate::access::{Actor, Place};
+use crate::app::App;
 use crate::base::clock::{self, DAY, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::percent_encode;
-use crate::lang::Lang;
+use crate::base::zone::Zone;
+use crate::lang::{Lang, Locale};
+use crate::settings;
 use serde::Serialize;
 
 /// The page `template` around `content`, status 200.
@@ -28,12 +31,15 @@ pub fn frame(ctx: &Ctx) -> Result<Page> {
 fn frame_for(web: &Web, request: &Request, actor: Option<&Actor>) -> Result<Page> {
     let mut page = bare(request, actor);
     page.can = Page::rights(|right| actor.is_some_and(|actor| actor.has(right, &Place::Everywhere)));
+    page.locale.zone = zone(&web.app, actor)?;
     if let Some(actor) = actor {
         page.user = actor.login().to_string();
         page.role = actor.role().name().to_string();
         page.csrf = actor.csrf().unwrap_or_default().to_string();
-        let key = format!("nav {}", page.lang.tag());
-        let nav = web.cache.get(&web.app, &key, || (web.nav)(&web.app, page.lang, web))?;
+        let key = format!("nav {}", page.locale.lang.tag());
+        let nav = web
+            .cache
+            .get(&web.app, &key, || (web.nav)(&web.app, page.locale.lang, web))?;
         page.nav = Nav::clone(&nav);
     }
     Ok(page)
@@ -43,7 +49,10 @@ fn frame_for(web: &Web, request: &Request, actor: Option<&Actor>) -> Result<Page
 fn bare(request: &Request, actor: Option<&Actor>) -> Page {
     let scheme = if request.tls { "https" } else { "http" };
     Page {
-        lang: lang(request, actor),
+        locale: Locale {
+            lang: lang(request, actor),
+            zone: Zone::utc(),
+        },
         theme: Theme::parse(request.cookie("theme").unwrap_or_default()),
         keys: request.cookie("keys") != Some("off"),
         path: here(request),
@@ -61,6 +70,23 @@ pub fn lang(request: &Request, actor: Option<&Actor>) -> Lang {
     let kept = || request.cookie("lang").and_then(Lang::parse);
     let accepted = || Lang::accepted(request.header("accept-language").unwrap_or_default());
     chosen.or_else(asked).or_else(kept).unwrap_or_else(accepted)
+}
+
+/// The zone a person chose, else the house's.
+fn zone(app: &App, actor: Option<&Actor>) -> Result<Zone> {
+    let chosen = actor.map(Actor::time_zone).filter(|name| !name.is_empty());
+    match chosen.and_then(|name| Zone::load(name).ok()) {
+        Some(zone) => Ok(zone),
+        None => app.db.read(settings::time_zone),
+    }
+}
+
+/// Language and zone of who asks.
+pub fn locale(ctx: &Ctx) -> Result<Locale> {
+    Ok(Locale {
+        lang: lang(ctx.request, ctx.maybe_actor()),
+        zone: zone(ctx.app, ctx.maybe_actor())?,
+    })
 }
 
 /// Path and query of this request, as they stand in an address. A form's page is where the form was got from.

@@ -1,7 +1,8 @@
 //! Numbers, sizes, durations and times as each language writes them.
 
-use super::Lang;
+use super::{Lang, Locale};
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms, SECOND};
+use crate::base::zone::Zone;
 use std::fmt::Write;
 
 /// A number as the language writes it: groups of three, decimal sign.
@@ -106,16 +107,16 @@ pub fn words_of_age(lang: Lang, ms: Ms, ago: bool) -> String {
     }
 }
 
-/// `14:29:40`, UTC.
-pub fn time_of_day(at: Ms) -> String {
-    let s = at.rem_euclid(DAY) / SECOND;
+/// `14:29:40`.
+pub fn time_of_day(zone: &Zone, at: Ms) -> String {
+    let s = zone.local(at).rem_euclid(DAY) / SECOND;
     format!("{:02}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60)
 }
 
 /// `12 Mar 2026`.
-pub fn day(lang: Lang, at: Ms) -> String {
-    let (year, month, day) = clock::civil(at.div_euclid(DAY));
-    let names = match lang {
+pub fn day(on: &Locale, at: Ms) -> String {
+    let (year, month, day) = clock::civil(on.zone.local(at).div_euclid(DAY));
+    let names = match on.lang {
         Lang::En => [
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ],
@@ -138,16 +139,22 @@ pub fn day(lang: Lang, at: Ms) -> String {
 }
 
 /// The time of day, and the day as well when it is not today.
-pub fn moment(lang: Lang, at: Ms) -> String {
-    match at.div_euclid(DAY) == clock::now().div_euclid(DAY) {
-        true => time_of_day(at),
-        false => moment_long(lang, at),
+pub fn moment(on: &Locale, at: Ms) -> String {
+    let day_of = |at: Ms| on.zone.local(at).div_euclid(DAY);
+    match day_of(at) == day_of(clock::now()) {
+        true => time_of_day(&on.zone, at),
+        false => moment_long(on, at),
     }
 }
 
 /// The day and the time of day.
-pub fn moment_long(lang: Lang, at: Ms) -> String {
-    format!("{}, {}", day(lang, at), time_of_day(at))
+pub fn moment_long(on: &Locale, at: Ms) -> String {
+    format!("{}, {}", day(on, at), time_of_day(&on.zone, at))
+}
+
+/// As [`moment_long`] with the distance from UTC, where nothing around says which clocks are meant: `…, 14:29:40 UTC+3`.
+pub fn instant(on: &Locale, at: Ms) -> String {
+    format!("{} {}", moment_long(on, at), on.zone.label(at))
 }
 
 #[cfg(test)]

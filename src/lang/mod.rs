@@ -4,6 +4,17 @@
 pub mod words;
 pub mod format;
 
+use crate::base::zone::Zone;
+
+/// How somebody reads: in which language, and by the clocks of which time zone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Locale {
+    /// See the type.
+    pub lang: Lang,
+    /// See the type.
+    pub zone: Zone,
+}
+
 /// A language of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Lang {

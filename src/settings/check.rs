@@ -4,6 +4,7 @@
 use crate::base::host::{Cidr, Guest, Host};
 use crate::base::text::one_line;
 use crate::base::url::Url;
+use crate::base::zone::Zone;
 
 /// Who may ask, separated by commas or spaces; or nothing.
 pub fn guests(text: &str) -> Result<String, String> {
@@ -71,6 +72,14 @@ pub fn base_url(text: &str) -> Result<String, String> {
             "“{}” is not an address like https://lamp.example.com.",
             one_line(text, 60)
         )),
+    }
+}
+
+/// The name of a time zone that this system knows, or nothing.
+pub fn time_zone(text: &str) -> Result<String, String> {
+    match text {
+        "" => Ok(String::new()),
+        name => Zone::load(name).map(|zone| zone.name().into()).map_err(|e| e.say),
     }
 }
 

@@ -7,6 +7,7 @@ mod queries;
 use crate::base::clock;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::text::unseen;
+use crate::base::zone::Zone;
 use crate::db::{Conn, Tx};
 use std::fmt;
 
@@ -165,6 +166,21 @@ impl Setting {
             Type::Text { check, .. } => check(text).map(Value::Text),
         }
     }
+}
+
+/// The house's time zone. All rooms read it, so it stands here.
+pub const SITE_TIME_ZONE: Setting = Setting::of_text(
+    "site.time_zone",
+    64,
+    "",
+    check::time_zone,
+    "The time zone of this house, like Europe/Berlin: pages and messages show times by its clocks, except to who has chosen another. Empty: that of the machine.",
+    "Часовой пояс этого дома, например Europe/Moscow: по нему показывают время страницы и сообщения тем, кто не выбрал другой. Пусто: пояс машины.",
+);
+
+/// The house's time zone: the one that is set, else the machine's.
+pub fn time_zone(conn: &Conn) -> Result<Zone> {
+    Ok(Zone::load_or_system(&SITE_TIME_ZONE.text(conn)?))
 }
 
 /// Sets one value after checking it; `None` takes the default back. Says whether another one holds now: what is sent back as

@@ -38,8 +38,17 @@ function rate(value) {
   return num(value, value < 10 && step ? 1 : 0) + '\u00a0' + t.rate[step];
 }
 
-const format = options =>
-  new Intl.DateTimeFormat(html.lang, { hourCycle: 'h23', timeZone: html.dataset.tz || undefined, ...options });
+// The reader's zone, as the page's own times have it; one that this browser does not know is shown as UTC.
+const known = timeZone => {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone });
+    return timeZone;
+  } catch {
+    return 'UTC';
+  }
+};
+const zone = known(html.dataset.tz || 'UTC');
+const format = options => new Intl.DateTimeFormat(html.lang, { hourCycle: 'h23', timeZone: zone, ...options });
 const time = format({ hour: '2-digit', minute: '2-digit' });
 const second = format({ hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const date = format({ day: 'numeric', month: 'short' });

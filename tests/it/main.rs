@@ -49,3 +49,4 @@ mod state;
 mod tasks;
 mod upgrade;
 mod upstreams;
+mod zones;

@@ -361,7 +361,6 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let found: Vec<_> = all.iter().filter(is_asked).collect();
     let shown = found.get(offset..).unwrap_or_default();
     let shown = &shown[..shown.len().min(PAGE)];
-    let lang = page::lang(ctx.request, ctx.maybe_actor());
     let rows = shown.iter().map(|k| {
         let row = move || Row {
             id: k.server.id.get(),
@@ -375,7 +374,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         };
         (k.server.id.get(), k.stamp(), row)
     });
-    let rows = ctx.web.view.rows("servers/row.html", lang, rows)?;
+    let rows = ctx.web.view.rows("servers/row.html", &page::locale(ctx)?, rows)?;
     let link = |state: &str, tag: &str, offset: usize| {
         let offset = if offset == 0 { String::new() } else { offset.to_string() };
         query(&[("q", q), ("state", state), ("tag", tag), ("offset", &offset)])

@@ -17,7 +17,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::{Markup, Nav, Prepared, Running, bars, spark};
-use crate::lang::Lang;
+use crate::lang::{Lang, Locale};
 use crate::task::{self, Status, queue};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -72,13 +72,13 @@ const ROWS: usize = 6;
 const STREETS_MAX: usize = 12;
 
 fn home(ctx: &Ctx) -> Result<Reply> {
-    let (lang, role) = (page::lang(ctx.request, ctx.maybe_actor()), ctx.actor()?.role());
-    let key = format!("home {} {}", lang.tag(), role.name());
+    let (locale, role) = (page::locale(ctx)?, ctx.actor()?.role());
+    let key = format!("home {} {} {}", locale.lang.tag(), locale.zone.name(), role.name());
     let kept = ctx.web.cache.get(ctx.app, &key, || {
         let all = known(ctx, "", "")?;
         Ok(match all.iter().all(|k| k.sample.is_none()) && all.len() <= 1 {
             true => ("dashboard/welcome.html", welcome(all.first())),
-            false => ("dashboard/dashboard.html", dashboard(ctx, &all, lang, role)?),
+            false => ("dashboard/dashboard.html", dashboard(ctx, &all, &locale, role)?),
         })
     })?;
     page::show(ctx, kept.0, &kept.1)
@@ -191,7 +191,7 @@ struct Dashboard<'a> {
     alerts: Vec<alerts::pages::Row>,
 }
 
-fn dashboard(ctx: &Ctx, all: &[Known], lang: Lang, role: Role) -> Result<Prepared> {
+fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Prepared> {
     let counts = count(all);
     // Who is silenced needs nobody: that was said.
     let needy: Vec<_> = all
@@ -282,7 +282,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], lang: Lang, role: Role) -> Result<Prepare
         }),
         last_poll: all.iter().filter_map(|k| Some(k.sample.as_ref()?.at)).max(),
         nums,
-        streets: streets(ctx, lang, all)?,
+        streets: streets(ctx, locale, all)?,
         needs_more: needy.len().saturating_sub(ROWS) + domain_needs.1,
         domain_needs: domain_needs.0,
         needs: needy
@@ -297,7 +297,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], lang: Lang, role: Role) -> Result<Prepare
         tasks: tasks
             .into_iter()
             .take(ROWS)
-            .map(|t| task_row(ctx.web, lang, t))
+            .map(|t| task_row(ctx.web, locale.lang, t))
             .collect(),
         alerts: recent_alerts.into_iter().take(ROWS).map(alerts::pages::row).collect(),
     };
@@ -341,7 +341,7 @@ fn medians(all: &[Known], line: fn(&Known) -> Line) -> String {
 }
 
 /// The wall: one street for each first tag, until there are groups.
-fn streets<'a>(ctx: &Ctx, lang: Lang, all: &'a [Known]) -> Result<Vec<Street<'a>>> {
+fn streets<'a>(ctx: &Ctx, locale: &Locale, all: &'a [Known]) -> Result<Vec<Street<'a>>> {
     let mut by_tag: BTreeMap<Option<&str>, Vec<&Known>> = BTreeMap::new();
     for k in all {
         by_tag
@@ -357,11 +357,11 @@ fn streets<'a>(ctx: &Ctx, lang: Lang, all: &'a [Known]) -> Result<Vec<Street<'a>
     }
     streets
         .into_iter()
-        .map(|(tag, lamps)| street(ctx, lang, tag, lamps))
+        .map(|(tag, lamps)| street(ctx, locale, tag, lamps))
         .collect()
 }
 
-fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&'a Known>) -> Result<Street<'a>> {
+fn street<'a>(ctx: &Ctx, locale: &Locale, tag: Option<&'a str>, mut lamps: Vec<&'a Known>) -> Result<Street<'a>> {
     lamps.sort_by(|a, b| a.server.fields.name.cmp(&b.server.fields.name));
     let lamp = |k: &'a Known| {
         let s = k.sample.as_ref();
@@ -382,7 +382,7 @@ fn street<'a>(ctx: &Ctx, lang: Lang, tag: Option<&'a str>, mut lamps: Vec<&'a Kn
         }
     };
     let rows = lamps.iter().map(|k| (k.server.id.get(), k.stamp(), || lamp(k)));
-    let markup = ctx.web.view.rows("dashboard/lamp.html", lang, rows)?;
+    let markup = ctx.web.view.rows("dashboard/lamp.html", locale, rows)?;
     let lit = lamps.iter().filter(|k| k.server.state == State::Up).count();
     Ok(Street {
         tag,

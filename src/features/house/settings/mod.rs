@@ -4,11 +4,13 @@ pub mod api;
 pub mod pages;
 
 use crate::feature::Feature;
+use crate::settings::SITE_TIME_ZONE;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    settings: &[SITE_TIME_ZONE],
     ..Feature::named("settings")
 };

@@ -1,7 +1,7 @@
 //! Signing in and out over JSON.
 
 use crate::access::token::{self, ACCESS_AGE_S, Pair, Refreshed};
-use crate::access::{Account, Right, SignIn, device, session};
+use crate::access::{Account, Actor, Right, SignIn, device, session};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{Ms, SECOND};
@@ -11,7 +11,7 @@ use crate::events::outbox;
 use crate::form::Input;
 use crate::http::guard::{cookie_name, device_cookie_name};
 use crate::http::reply::Reply;
-use crate::http::request::Method::{Get, Post};
+use crate::http::request::Method::{Get, Patch, Post};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
 
@@ -22,6 +22,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/api/auth/logout", Right::Public, logout),
     route(Post, "/api/auth/register", Right::Public, register),
     route(Get, "/api/auth/me", Right::SignedIn, me),
+    route(Patch, "/api/auth/me", Right::SignedIn, change_me),
 ];
 
 /// Login and password of a sign-in or registration; `email` and `username` are taken as the login, too.
@@ -190,5 +191,29 @@ fn register(ctx: &Ctx) -> Result<Reply> {
 
 fn me(ctx: &Ctx) -> Result<Reply> {
     let actor = ctx.actor()?;
-    Reply::json(&serde_json::json!({ "id": actor.user(), "login": actor.login(), "role": actor.role().name() }))
+    let (lang, time_zone) = (actor.lang(), actor.time_zone());
+    told_me(actor, lang, time_zone)
+}
+
+fn told_me(actor: &Actor, lang: &str, time_zone: &str) -> Result<Reply> {
+    Reply::json(&serde_json::json!({
+        "id": actor.user(), "login": actor.login(), "role": actor.role().name(), "lang": lang, "time_zone": time_zone,
+    }))
+}
+
+/// `{"lang": "ru", "time_zone": "Europe/Moscow"}`: what is not sent stays; an empty zone is the house's.
+fn change_me(ctx: &Ctx) -> Result<Reply> {
+    let actor = ctx.actor()?;
+    let mut input = ctx.request.input()?;
+    let lang = input.choice("lang", &["en", "ru"]);
+    let time_zone = input.time_zone("time_zone");
+    input.finish(&["id", "login", "role"])?;
+    ctx.app.db.write(|tx| {
+        lang.map_or(Ok(()), |lang| super::set_lang(tx, actor.user(), lang))?;
+        time_zone
+            .as_ref()
+            .map_or(Ok(()), |name| super::set_time_zone(tx, actor.user(), name))
+    })?;
+    let time_zone = time_zone.as_deref().unwrap_or(actor.time_zone());
+    told_me(actor, lang.unwrap_or(actor.lang()), time_zone)
 }

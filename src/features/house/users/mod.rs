@@ -195,6 +195,11 @@ pub fn set_disabled(app: &App, tx: &Tx, account: &Account, disabled: bool, by: A
     audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))
 }
 
+/// Remembers the time zone a user reads times in; an empty name is the house's.
+pub fn set_time_zone(tx: &Tx, id: Id<User>, name: &str) -> Result<()> {
+    queries::set_time_zone(tx, id, name)
+}
+
 /// Remembers a user's language.
 pub fn set_lang(tx: &Tx, id: Id<User>, lang: &str) -> Result<()> {
     queries::set_lang(tx, id, lang)

@@ -148,8 +148,23 @@ fn setup(ctx: &Ctx) -> Result<Reply> {
     Ok(page::show(ctx, "users/setup.html", Setup { login: &login, errors })?.with_status(422))
 }
 
+#[derive(Serialize)]
+struct Prefs<'a> {
+    /// As it is chosen, or as it was typed when it was refused.
+    time_zone_chosen: &'a str,
+    errors: Errors,
+}
+
 fn prefs_page(ctx: &Ctx) -> Result<Reply> {
-    page::show(ctx, "users/prefs.html", serde_json::json!({}))
+    let time_zone = ctx.actor()?.time_zone();
+    page::show(
+        ctx,
+        "users/prefs.html",
+        Prefs {
+            time_zone_chosen: time_zone,
+            errors: Errors::default(),
+        },
+    )
 }
 
 /// Each field is one preference; what is not sent stays as it is.
@@ -158,13 +173,29 @@ fn prefs(ctx: &Ctx) -> Result<Reply> {
     let lang = input.choice("lang", &["en", "ru"]).and_then(Lang::parse);
     let theme = input.choice("theme", &["auto", "light", "dark"]).map(Theme::parse);
     let keys = input.choice("keys", &["on", "off"]);
+    let time_zone = input.time_zone("time_zone");
     let back = input.text("back", 2_000).unwrap_or_default();
-    input.finish(&[])?;
+    if let Err(e) = input.finish(&[]) {
+        let form = ctx.request.form()?;
+        let typed = form.iter().find(|(name, _)| name == "time_zone");
+        let content = Prefs {
+            time_zone_chosen: typed.map_or("", |(_, text)| text),
+            errors: Errors::of(&e),
+        };
+        return match content.errors.is_empty() {
+            true => Err(e),
+            false => Ok(page::show(ctx, "users/prefs.html", content)?.with_status(422)),
+        };
+    }
     let mut reply = Reply::see_other(page::local(&back));
     if let Some(lang) = lang {
         let user = ctx.actor()?.user();
         ctx.app.db.write(|tx| super::set_lang(tx, user, lang.tag()))?;
         reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "lang", lang.tag()));
+    }
+    if let Some(name) = time_zone {
+        let user = ctx.actor()?.user();
+        ctx.app.db.write(|tx| super::set_time_zone(tx, user, &name))?;
     }
     if let Some(theme) = theme {
         reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "theme", theme.name()));

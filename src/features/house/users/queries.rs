@@ -48,6 +48,11 @@ pub fn set_disabled(conn: &Conn, id: Id<User>, disabled: bool) -> Result<()> {
     Ok(())
 }
 
+pub fn set_time_zone(conn: &Conn, id: Id<User>, name: &str) -> Result<()> {
+    conn.execute("UPDATE users SET time_zone = ?2 WHERE id = ?1", params![id.get(), name])?;
+    Ok(())
+}
+
 pub fn set_lang(conn: &Conn, id: Id<User>, lang: &str) -> Result<()> {
     conn.execute("UPDATE users SET lang = ?2 WHERE id = ?1", params![id.get(), lang])?;
     Ok(())

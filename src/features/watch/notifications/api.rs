@@ -63,6 +63,7 @@ fn view(app: &App, conn: &Conn, e: &Endpoint, counts: &Counts) -> Result<Value> 
     put("name", json!(f.name));
     put("enabled", f.enabled.into());
     put("lang", json!(f.lang));
+    put("time_zone", json!(f.time_zone));
     put("min_level", json!(f.min_level));
     put("events", json!(f.events));
     put("tags", json!(f.tags));

@@ -21,6 +21,8 @@ pub struct Fields {
     pub enabled: bool,
     /// The language of its messages.
     pub lang: Lang,
+    /// The time zone of its messages; empty: the house's.
+    pub time_zone: String,
     /// Nothing below this.
     pub min_level: Level,
     /// Kinds it has subscribed to ([`catalogue`]); empty: every alert and no news.
@@ -37,6 +39,7 @@ impl Default for Fields {
             name: String::new(),
             enabled: true,
             lang: Lang::En,
+            time_zone: String::new(),
             min_level: Level::Warning,
             events: Vec::new(),
             tags: Vec::new(),
@@ -89,6 +92,7 @@ pub fn read(
     set(&mut f.name, i.name("name"));
     set(&mut f.enabled, i.flag("enabled"));
     set(&mut f.lang, i.choice("lang", &["en", "ru"]).and_then(Lang::parse));
+    set(&mut f.time_zone, i.time_zone("time_zone"));
     set(
         &mut f.min_level,
         i.choice("min_level", &Level::NAMES).and_then(Level::parse),

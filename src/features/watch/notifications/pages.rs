@@ -18,7 +18,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
-use crate::lang::Lang;
+use crate::lang::Locale;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -169,6 +169,7 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
     values.insert("name".into(), f.name.clone().into());
     values.insert("enabled".into(), f.enabled.into());
     values.insert("lang".into(), json!(f.lang));
+    values.insert("time_zone".into(), json!(f.time_zone));
     values.insert("min_level".into(), json!(f.min_level));
     values.insert("events".into(), json!(f.events));
     values.insert("tags".into(), f.tags.join(", ").into());
@@ -383,8 +384,8 @@ struct Line {
     may_resend: bool,
 }
 
-fn line(lang: Lang, row: Row) -> Line {
-    let message = text::message(lang, std::slice::from_ref(&row.facts), "");
+fn line(locale: &Locale, row: Row) -> Line {
+    let message = text::message(locale, std::slice::from_ref(&row.facts), "");
     let glyph = match row.status {
         Status::Queued if row.attempts > 0 => "flick",
         Status::Queued => "wait",
@@ -417,7 +418,7 @@ fn line(lang: Lang, row: Row) -> Line {
 
 fn log(ctx: &Ctx) -> Result<Reply> {
     let filter = api::filter(ctx.request)?;
-    let lang = page::lang(ctx.request, ctx.maybe_actor());
+    let locale = page::locale(ctx)?;
     let (limit, offset) = (filter.limit, filter.offset);
     let role = ctx.actor()?.role();
     let (rows, total, counts, name) = ctx.app.db.read(|conn| {
@@ -468,7 +469,7 @@ fn log(ctx: &Ctx) -> Result<Reply> {
         "first": first,
         "last": offset + rows.len() as i64,
         "total": total,
-        "items": rows.into_iter().map(|row| line(lang, row)).collect::<Vec<_>>(),
+        "items": rows.into_iter().map(|row| line(&locale, row)).collect::<Vec<_>>(),
         "prev": (offset > 0).then(|| at((offset - limit).max(0))),
         "next": (offset + limit < total).then(|| at(offset + limit)),
         "query": query(&[("status", filter.status), ("endpoint", &of)]),

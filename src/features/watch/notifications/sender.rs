@@ -15,8 +15,10 @@ use crate::base::parallel::lock;
 use crate::base::redact::Scrub;
 use crate::base::secret::Secret;
 use crate::base::text::{base64, one_line};
+use crate::base::zone::Zone;
 use crate::base::{log, random};
 use crate::db::Conn;
+use crate::lang::Locale;
 use crate::net::policy::Policy;
 use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
 use crate::schedule::service::Service;
@@ -208,6 +210,7 @@ struct Post {
     policy: Policy,
     public_url: String,
     mail_name: String,
+    locale: Locale,
 }
 
 impl Post {
@@ -223,20 +226,26 @@ impl Post {
             policy: policy(conn)?,
             public_url: settings::SITE_PUBLIC_URL.text(conn)?.trim_end_matches('/').to_string(),
             mail_name: settings::MESSAGES_MAIL_NAME.text(conn)?,
+            locale: Locale {
+                lang: endpoint.fields.lang,
+                zone: match endpoint.fields.time_zone.as_str() {
+                    "" => crate::settings::time_zone(conn)?,
+                    name => Zone::load_or_system(name),
+                },
+            },
         })
     }
 
     fn send(&self, endpoint: &Endpoint, recipient: &str, facts: &[Facts], key: &str, thread: Option<&str>) -> Outcome {
         let channel: &Channel = endpoint.channel;
-        let lang = endpoint.fields.lang;
-        let message = text::message(lang, facts, &self.public_url);
+        let message = text::message(&self.locale, facts, &self.public_url);
         let sending = Sending {
             config: &endpoint.fields.config,
             secrets: &self.secrets,
             recipient,
             message: &message,
             facts,
-            lang,
+            lang: self.locale.lang,
             key,
             thread,
             public_url: &self.public_url,

@@ -1,13 +1,13 @@
 //! What a message says: one sentence of what happened, since when, the evidence, where to look; a recovery says of what.
-//! The facts are stored without words and get them when they are sent, in the endpoint's language.
+//! The facts are stored without words and get them when they are sent, in the endpoint's language and by its clocks.
 
 use super::{Level, catalogue};
 use crate::access::right::WITHHELD;
 use crate::access::{Right, Role};
 use crate::base::clock::{MINUTE, Ms};
 use crate::base::text::{cut, one_line};
-use crate::lang::format::{day, duration, time_of_day};
-use crate::lang::{Lang, words};
+use crate::lang::format::{duration, instant};
+use crate::lang::{Lang, Locale, words};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,26 +128,23 @@ const TITLES_MAX: usize = 30;
 const NAMES_MAX: usize = 3;
 
 /// One message about these things; `public_url` may be empty.
-pub fn message(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
+pub fn message(to: &Locale, facts: &[Facts], public_url: &str) -> Message {
     match facts {
-        [one] => about(lang, one, public_url),
-        many => digest(lang, many, public_url),
+        [one] => about(to, one, public_url),
+        many => digest(to, many, public_url),
     }
 }
 
-fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
+fn about(to: &Locale, f: &Facts, public_url: &str) -> Message {
+    let lang = to.lang;
     let title = title(lang, f);
     let mut lines = Vec::new();
     let shown = match f.what {
         What::Raised => {
             let level = words::word(lang, &format!("level.{}", f.level.name()), None).unwrap_or(f.level.name());
-            lines.push(say(
-                lang,
-                "msg.since",
-                &[("level", level), ("at", &when(lang, f.since))],
-            ));
+            lines.push(say(lang, "msg.since", &[("level", level), ("at", &when(to, f.since))]));
             if f.count > 1 {
-                lines.push(counted(lang, "msg.count", f.count, &[("at", &when(lang, f.at))]));
+                lines.push(counted(lang, "msg.count", f.count, &[("at", &when(to, f.at))]));
             }
             if !f.note.is_empty() {
                 lines.push(say(lang, &format!("msg.note.{}", f.note), &[]));
@@ -165,7 +162,7 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
         }
         What::Resolved => {
             let took = duration(lang, f.at - f.since).replace('\u{a0}', " ");
-            let (from, to) = (when(lang, f.since), when(lang, f.at));
+            let (from, to) = (when(to, f.since), when(to, f.at));
             lines.push(say(
                 lang,
                 "msg.over_lasted",
@@ -178,12 +175,12 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
             )
         }
         What::Event => {
-            lines.push(say(lang, "msg.at", &[("at", &when(lang, f.at))]));
+            lines.push(say(lang, "msg.at", &[("at", &when(to, f.at))]));
             title
         }
         What::Test => {
             lines.push(say(lang, "msg.test", &[("name", &f.name)]));
-            lines.push(say(lang, "msg.at", &[("at", &when(lang, f.at))]));
+            lines.push(say(lang, "msg.at", &[("at", &when(to, f.at))]));
             title
         }
     };
@@ -200,14 +197,15 @@ fn about(lang: Lang, f: &Facts, public_url: &str) -> Message {
     }
 }
 
-fn digest(lang: Lang, facts: &[Facts], public_url: &str) -> Message {
+fn digest(to: &Locale, facts: &[Facts], public_url: &str) -> Message {
+    let lang = to.lang;
     let worst = facts
         .iter()
         .filter(|f| f.what != What::Resolved)
         .max_by_key(|f| f.level);
     let mut evidence: Vec<String> = (facts.iter().take(TITLES_MAX))
         .map(|f| {
-            let one = about(lang, f, "");
+            let one = about(to, f, "");
             format!("{} {}", one.mark, cut(&one.title, LINE_MAX))
         })
         .collect();
@@ -324,8 +322,8 @@ fn tag(f: &Facts) -> &'static str {
     }
 }
 
-fn when(lang: Lang, at: Ms) -> String {
-    format!("{}, {} UTC", day(lang, at), time_of_day(at)).replace('\u{a0}', " ")
+fn when(to: &Locale, at: Ms) -> String {
+    instant(to, at).replace('\u{a0}', " ")
 }
 
 fn say(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {

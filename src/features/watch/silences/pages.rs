@@ -4,9 +4,10 @@
 use super::model::Subject;
 use super::{Silence, api};
 use crate::access::right::{Edit, Read, Silences, may};
-use crate::base::clock::Ms;
+use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::Id;
+use crate::base::zone::Zone;
 use crate::db::Conn;
 use crate::features::fleet::groups;
 use crate::features::fleet::servers;
@@ -130,8 +131,8 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
     page::show(ctx, "silences/list.html", content)
 }
 
-/// The form names a server and a domain; empty fields are not given.
-fn draft(conn: &Conn, form: &[(String, String)]) -> Result<Map<String, Value>> {
+/// The form names a server and a domain, and its times are those of the clocks in `zone`; empty fields are not given.
+fn draft(conn: &Conn, form: &[(String, String)], zone: &Zone) -> Result<Map<String, Value>> {
     let mut draft = Map::new();
     let mut unknown = Vec::new();
     for (name, value) in form {
@@ -142,6 +143,11 @@ fn draft(conn: &Conn, form: &[(String, String)]) -> Result<Map<String, Value>> {
         let (field, column, found) = match name.as_str() {
             "server" => ("server", "server_id", server_named(conn, value)?),
             "domain" => ("domain", "domain_id", domain_named(conn, value)?),
+            "starts_at" | "ends_at" if !value.ends_with('Z') => {
+                let at = clock::parse_utc(value).map(|local| zone.instants(local).first());
+                draft.insert(name.clone(), at.map_or_else(|| value.into(), clock::rfc3339).into());
+                continue;
+            }
             _ => {
                 draft.insert(name.clone(), value.into());
                 continue;
@@ -178,7 +184,8 @@ fn domain_named(conn: &Conn, name: &str) -> Result<Option<i64>> {
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let form = ctx.request.form()?;
-    let draft = ctx.app.db.read(|conn| draft(conn, &form));
+    let zone = page::locale(ctx)?.zone;
+    let draft = ctx.app.db.read(|conn| draft(conn, &form, &zone));
     match draft.and_then(|draft| api::add(ctx.app, Input::of(draft), ctx.allowed(Edit, Silences)?)) {
         Ok(silence) => {
             let next = form
