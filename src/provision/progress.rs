@@ -3,6 +3,7 @@
 //! nothing else, and not at length.
 
 use super::steps::{self, Step};
+use crate::lang::Lang;
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::process::Stream;
@@ -298,7 +299,7 @@ impl<'a> ProgressReader<'a> {
         say.extend(clock_words(failure.code, self.ahead));
         say.extend(self.rollback.clone());
         if let Some((step, _)) = self.step {
-            say.push(format!("(Step “{}”.)", step.en));
+            say.push(format!("(Step “{}”.)", step.title(Lang::En)));
         }
         say.push(failure.advice.to_string());
         let lines: Vec<&str> = self.reason.iter().map(String::as_str).collect();

@@ -1,16 +1,20 @@
-//! What the scripts call their steps and their failures, in words. One table each; the scripts know only the ids.
+//! What the scripts call their steps and their failures. One table each; the scripts know only the ids.
 
 use crate::base::error::Kind;
+use crate::lang::{Lang, words};
 
-/// A step's id in the scripts, and its name for people.
+/// A step of a script; `step.ID` among the words is what people call it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step {
     /// As in the scripts: `[a-z0-9_]+`.
     pub id: &'static str,
-    /// English.
-    pub en: &'static str,
-    /// Russian.
-    pub ru: &'static str,
+}
+
+impl Step {
+    /// What people call it.
+    pub fn title(&self, lang: Lang) -> &'static str {
+        words::word(lang, &format!("step.{}", self.id), None).unwrap_or(self.id)
+    }
 }
 
 /// The step with this id.
@@ -18,208 +22,72 @@ pub fn step(id: &str) -> Option<&'static Step> {
     STEPS.iter().find(|step| step.id == id)
 }
 
-const fn name(id: &'static str, en: &'static str, ru: &'static str) -> Step {
-    Step { id, en, ru }
-}
-
 /// Every step of every recipe.
 pub const STEPS: &[Step] = &[
-    name("who", "Who we are there", "Кто мы там"),
-    name("machine", "System and hardware", "Система и железо"),
-    name("container", "Container", "Контейнер"),
-    name("disks", "Disks", "Диски"),
-    name("addresses", "Addresses", "Адреса"),
-    name("software", "Installed programs", "Установленные программы"),
-    name("system", "Debian or Ubuntu with systemd", "Debian или Ubuntu с systemd"),
-    name(
-        "nginx_before",
-        "nginx configuration as found",
-        "Конфигурация nginx до изменений",
-    ),
-    name(
-        "nginx_mended",
-        "No file of ours keeps nginx down",
-        "Ни один наш файл не мешает nginx",
-    ),
-    name(
-        "port_80",
-        "Port 80 is free or nginx’s",
-        "Порт 80 свободен или занят nginx",
-    ),
-    name("nginx_package", "Package nginx", "Пакет nginx"),
-    name("nginx_dirs", "Folders for sites", "Каталоги для сайтов"),
-    name(
-        "nginx_reads",
-        "nginx reads the folders, each once",
-        "nginx читает каталоги, каждый один раз",
-    ),
-    name("nginx_conf", "Lamplighter’s nginx file", "Файл Lamplighter для nginx"),
-    name(
-        "nginx_test",
-        "nginx configuration after the change",
-        "Конфигурация nginx после изменений",
-    ),
-    name(
-        "nginx_enabled",
-        "nginx starts with the server",
-        "nginx запускается вместе с сервером",
-    ),
-    name(
-        "nginx_running",
-        "nginx runs with this configuration",
-        "nginx работает с этой конфигурацией",
-    ),
-    name("address", "The address to listen on", "Адрес для приёма соединений"),
-    name("glances_port", "Port of Glances is free", "Порт Glances свободен"),
-    name(
-        "glances_package",
-        "Glances and its web library",
-        "Glances и его веб-библиотека",
-    ),
-    name(
-        "glances_stock_off",
-        "Debian’s own Glances service is off",
-        "Штатная служба Glances выключена",
-    ),
-    name("glances_account", "Account for Glances", "Учётная запись для Glances"),
-    name(
-        "glances_unit",
-        "Service lamplighter-glances",
-        "Служба lamplighter-glances",
-    ),
-    name(
-        "glances_running",
-        "Glances runs and answers",
-        "Glances работает и отвечает",
-    ),
-    name(
-        "front_port",
-        "Port of the protected entrance is free",
-        "Порт защищённого входа свободен",
-    ),
-    name("front_cert", "Certificate of the entrance", "Сертификат входа"),
-    name("front_password", "Password of the entrance", "Пароль входа"),
-    name("front_conf", "nginx site of the entrance", "Сайт nginx для входа"),
-    name(
-        "front_test",
-        "nginx configuration with the entrance",
-        "Конфигурация nginx со входом",
-    ),
-    name("front_running", "nginx serves the entrance", "nginx обслуживает вход"),
-    name(
-        "front_answers",
-        "Glances answers through the entrance",
-        "Glances отвечает через вход",
-    ),
-    name(
-        "front_gone",
-        "No entrance left from another choice",
-        "Прежний вход убран",
-    ),
-    name(
-        "glances_gone",
-        "Service of Lamplighter’s Glances is gone",
-        "Служба Glances от Lamplighter убрана",
-    ),
-    name(
-        "glances_account_gone",
-        "Account for Glances is gone",
-        "Учётная запись для Glances убрана",
-    ),
-    name(
-        "glances_venv_gone",
-        "Glances from wheels is gone",
-        "Glances из wheel-пакетов убран",
-    ),
-    name(
-        "firewall_free",
-        "The firewall is free to be changed",
-        "Брандмауэр можно менять",
-    ),
-    name("firewall_package", "Package ufw", "Пакет ufw"),
-    name(
-        "firewall_armed",
-        "Timer that puts the firewall back",
-        "Таймер отката брандмауэра",
-    ),
-    name("firewall_guard", "SSH stays reachable", "SSH остаётся доступным"),
-    name(
-        "firewall_rules",
-        "Rules for the port of Glances",
-        "Правила для порта Glances",
-    ),
-    name("firewall_on", "Firewall is on", "Брандмауэр включён"),
-    name(
-        "firewall_confirmed",
-        "A new connection gets through",
-        "Новое соединение проходит",
-    ),
-    name("site_nginx", "nginx as it is", "nginx как есть"),
-    name("site_files", "Files of the sites", "Файлы сайтов"),
-    name("site_sums", "Files of the sites compared", "Сверка файлов сайтов"),
-    name(
-        "site_healed",
-        "Nothing left of a broken-off job",
-        "Нет следов прерванной задачи",
-    ),
-    name(
-        "site_ready",
-        "nginx runs and is prepared for sites",
-        "nginx работает и готов к сайтам",
-    ),
-    name(
-        "site_expected",
-        "The file is as planned from",
-        "Файл тот же, что при плане",
-    ),
-    name(
-        "site_ports",
-        "Ports are free or nginx’s",
-        "Порты свободны или заняты nginx",
-    ),
-    name("site_tools", "Programs for certificates", "Программы для сертификатов"),
-    name(
-        "site_targets",
-        "Names of the targets resolve",
-        "Имена целей разрешаются",
-    ),
-    name(
-        "site_first",
-        "Reachable for the ACME server",
-        "Доступен для сервера ACME",
-    ),
-    name("site_certificate", "Certificate", "Сертификат"),
-    name(
-        "site_tested",
-        "nginx accepts the new configuration",
-        "nginx принимает новую конфигурацию",
-    ),
-    name("site_armed", "Rollback is prepared", "Откат подготовлен"),
-    name("site_live", "New site is live", "Новый сайт включён"),
-    name("site_proved", "Request through the proxy", "Запрос через прокси"),
-    name(
-        "followed",
-        "Name servers and addresses of targets are those of now",
-        "Серверы имён и адреса целей — нынешние",
-    ),
-    name(
-        "site_neighbours",
-        "Everybody else is answered as before",
-        "Остальным отвечают как раньше",
-    ),
-    name("site_kept", "Change is kept", "Изменение закреплено"),
-    name("site_gone", "Site is off", "Сайт выключен"),
-    name(
-        "site_certificate_gone",
-        "Certificate of the site removed",
-        "Сертификат сайта убран",
-    ),
-    name(
-        "site_lineage",
-        "certbot keeps a certificate",
-        "certbot хранит сертификат",
-    ),
-    name("site_renewed", "Certificate renewed", "Сертификат продлён"),
+    Step { id: "who" },
+    Step { id: "machine" },
+    Step { id: "container" },
+    Step { id: "disks" },
+    Step { id: "addresses" },
+    Step { id: "software" },
+    Step { id: "system" },
+    Step { id: "nginx_before" },
+    Step { id: "nginx_mended" },
+    Step { id: "port_80" },
+    Step { id: "nginx_package" },
+    Step { id: "nginx_dirs" },
+    Step { id: "nginx_reads" },
+    Step { id: "nginx_conf" },
+    Step { id: "nginx_test" },
+    Step { id: "nginx_enabled" },
+    Step { id: "nginx_running" },
+    Step { id: "address" },
+    Step { id: "glances_port" },
+    Step { id: "glances_package" },
+    Step { id: "glances_stock_off" },
+    Step { id: "glances_account" },
+    Step { id: "glances_unit" },
+    Step { id: "glances_running" },
+    Step { id: "front_port" },
+    Step { id: "front_cert" },
+    Step { id: "front_password" },
+    Step { id: "front_conf" },
+    Step { id: "front_test" },
+    Step { id: "front_running" },
+    Step { id: "front_answers" },
+    Step { id: "front_gone" },
+    Step { id: "glances_gone" },
+    Step { id: "glances_account_gone" },
+    Step { id: "glances_venv_gone" },
+    Step { id: "firewall_free" },
+    Step { id: "firewall_package" },
+    Step { id: "firewall_armed" },
+    Step { id: "firewall_guard" },
+    Step { id: "firewall_rules" },
+    Step { id: "firewall_on" },
+    Step { id: "firewall_confirmed" },
+    Step { id: "site_nginx" },
+    Step { id: "site_files" },
+    Step { id: "site_sums" },
+    Step { id: "site_healed" },
+    Step { id: "site_ready" },
+    Step { id: "site_expected" },
+    Step { id: "site_ports" },
+    Step { id: "site_tools" },
+    Step { id: "site_targets" },
+    Step { id: "site_first" },
+    Step { id: "site_certificate" },
+    Step { id: "site_tested" },
+    Step { id: "site_armed" },
+    Step { id: "site_live" },
+    Step { id: "site_proved" },
+    Step { id: "followed" },
+    Step { id: "site_neighbours" },
+    Step { id: "site_kept" },
+    Step { id: "site_gone" },
+    Step { id: "site_certificate_gone" },
+    Step { id: "site_lineage" },
+    Step { id: "site_renewed" },
 ];
 
 /// A way a job fails: its code, what kind of error it is, and what to do about it.

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::text::unseen;
 use crate::base::zone::Zone;
 use crate::db::{Conn, Tx};
+use crate::lang::{Lang, words};
 use std::fmt;
 
 /// What a value may be, and what holds when nobody has set it.
@@ -36,17 +37,13 @@ pub enum Type {
     },
 }
 
-/// One setting.
+/// One setting; `setting.KEY` among the words is what people call it, `setting.KEY.help` says in a sentence what it does.
 #[derive(Debug)]
 pub struct Setting {
     /// `section.name`.
     pub key: &'static str,
     /// Its type, bounds and default.
     pub kind: Type,
-    /// One sentence.
-    pub help: &'static str,
-    /// The same in Russian.
-    pub help_ru: &'static str,
 }
 
 /// What a setting holds. In JSON a number or a string.
@@ -75,8 +72,6 @@ impl Setting {
         (min, max): (i64, i64),
         default: i64,
         unit: &'static str,
-        help: &'static str,
-        help_ru: &'static str,
     ) -> Setting {
         let kind = Type::Number {
             min,
@@ -87,8 +82,6 @@ impl Setting {
         Setting {
             key,
             kind,
-            help,
-            help_ru,
         }
     }
 
@@ -98,16 +91,17 @@ impl Setting {
         max: usize,
         default: &'static str,
         check: fn(&str) -> std::result::Result<String, String>,
-        help: &'static str,
-        help_ru: &'static str,
     ) -> Setting {
         let kind = Type::Text { max, default, check };
         Setting {
             key,
             kind,
-            help,
-            help_ru,
         }
+    }
+
+    /// What it does, in one sentence.
+    pub fn help(&self, lang: Lang) -> &'static str {
+        words::word(lang, &format!("setting.{}.help", self.key), None).unwrap_or(self.key)
     }
 
     /// The value that holds now.
@@ -174,8 +168,6 @@ pub const SITE_TIME_ZONE: Setting = Setting::of_text(
     64,
     "",
     check::time_zone,
-    "The time zone of this house, like Europe/Berlin: pages and messages show times by its clocks, except to who has chosen another. Empty: that of the machine.",
-    "Часовой пояс этого дома, например Europe/Moscow: по нему показывают время страницы и сообщения тем, кто не выбрал другой. Пусто: пояс машины.",
 );
 
 /// The house's time zone: the one that is set, else the machine's.

@@ -13,6 +13,7 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Id, Task};
 use crate::db::Tx;
+use crate::lang::{Lang, words};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -20,14 +21,19 @@ use std::time::Duration;
 pub struct Kind {
     /// `server.check_ssh`.
     pub name: &'static str,
-    /// Title in English and Russian.
-    pub title: [&'static str; 2],
     /// May it run again when the daemon died in the middle?
     pub twice_ok: bool,
     /// It is ended after this.
     pub deadline: Duration,
     /// The work.
     pub run: fn(&worker::Run) -> Result<Outcome>,
+}
+
+impl Kind {
+    /// What people call it: `task.kind.NAME` among the words.
+    pub fn title(&self, lang: Lang) -> &'static str {
+        words::word(lang, &format!("task.kind.{}", self.name), None).unwrap_or(self.name)
+    }
 }
 
 /// What a task came to when it did not fail.

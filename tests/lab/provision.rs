@@ -5,6 +5,7 @@ use lamplighter::base::error::Result;
 use lamplighter::base::host::{Guest, Host, UserName};
 use lamplighter::base::process::Cancel;
 use lamplighter::base::secret::Secret;
+use lamplighter::lang::Lang;
 use lamplighter::provision::{self, Firewall, Glances, Outcome, Profile, Progress, Recipe, Source, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
 use std::fs;
@@ -888,7 +889,7 @@ fn note(log: &mut String, report: &Progress) {
             step,
             state,
             ms,
-        } => writeln!(log, "[{index}/{total}] {} {state:?} {ms} ms", step.en),
+        } => writeln!(log, "[{index}/{total}] {} {state:?} {ms} ms", step.title(Lang::En)),
         Progress::Command { line } => writeln!(log, "$ {line}"),
         Progress::Ended { rc, ms, .. } => writeln!(log, "= {rc} {ms} ms"),
         Progress::Line { stream, text } => writeln!(log, "{stream:?}: {text}"),

@@ -9,6 +9,7 @@ use lamplighter::base::secret::Secret;
 use lamplighter::base::text::hex;
 use lamplighter::features::proxy::domains::{RenderedVhost, Vhost, VhostTls, render_vhost};
 use lamplighter::features::proxy::upstreams::Target as To;
+use lamplighter::lang::Lang;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Seen, Sum, Wanted};
 use lamplighter::provision::{self, Outcome, Progress, Recipe, State, recipes};
 use lamplighter::ssh::{Auth, Ssh, Target};
@@ -1279,7 +1280,7 @@ fn note(log: &mut String, report: &Progress) {
             step,
             state,
             ms,
-        } => writeln!(log, "[{index}/{total}] {} {state:?} {ms} ms", step.en),
+        } => writeln!(log, "[{index}/{total}] {} {state:?} {ms} ms", step.title(Lang::En)),
         Progress::Command { line } => writeln!(log, "$ {line}"),
         Progress::Ended { rc, ms, .. } => writeln!(log, "= {rc} {ms} ms"),
         Progress::Line { stream, text } => writeln!(log, "{stream:?}: {text}"),

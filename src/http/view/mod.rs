@@ -183,8 +183,8 @@ impl View {
 
     /// The page `name` around what `content` says; its fields stand beside `page` in the template.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
-            can: Page::rights(|right| Role::Admin.may(right)),
-        let content = context! { page => Serde(page), acts => page.acts(), ..Value::from(Serde(content)) };
+        let content =
+            context! { page => Serde(page), can => Serde(&page.can), acts => page.acts(), ..Value::from(Serde(content)) };
         self.localized(&page.locale)?
             .templates
             .get_template(name)
@@ -407,6 +407,8 @@ mod tests {
             "setting.",
             "preflight.",
             "event.",
+            "step.",
+            "task.kind.",
             "health.",
             "over.",
             "rule.",

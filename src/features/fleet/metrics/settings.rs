@@ -21,8 +21,6 @@ pub const POLL_THREADS_MAX: Setting = Setting::of_number(
     (4, 512),
     128,
     "",
-    "Most threads that poll at the same time; taken over at start.",
-    "Наибольшее число потоков опроса; действует после перезапуска.",
 );
 
 /// `retention.raw_hours`
@@ -31,8 +29,6 @@ pub const RETENTION_RAW_HOURS: Setting = Setting::of_number(
     (1, 168),
     1,
     "h",
-    "How long every single measured value is kept.",
-    "Сколько хранить каждое измеренное значение.",
 );
 
 /// `retention.minute_hours`
@@ -41,8 +37,6 @@ pub const RETENTION_MINUTE_HOURS: Setting = Setting::of_number(
     (1, 720),
     24,
     "h",
-    "How long minutes are kept: least, greatest and mean value.",
-    "Сколько хранить минуты: наименьшее, наибольшее и среднее значение.",
 );
 
 /// `retention.five_minute_days`
@@ -51,8 +45,6 @@ pub const RETENTION_FIVE_MINUTE_DAYS: Setting = Setting::of_number(
     (1, 365),
     7,
     "d",
-    "How long stretches of five minutes are kept.",
-    "Сколько хранить отрезки по пять минут.",
 );
 
 /// `retention.half_hour_days`
@@ -61,8 +53,6 @@ pub const RETENTION_HALF_HOUR_DAYS: Setting = Setting::of_number(
     (1, 1095),
     30,
     "d",
-    "How long half hours are kept.",
-    "Сколько хранить получасовые отрезки.",
 );
 
 /// `retention.hour_days`
@@ -71,8 +61,6 @@ pub const RETENTION_HOUR_DAYS: Setting = Setting::of_number(
     (1, 3650),
     365,
     "d",
-    "How long hours are kept: the longest that a chart can look back.",
-    "Сколько хранить часы: насколько далеко назад может показать график.",
 );
 
 /// How long each tier is kept, as it is set.

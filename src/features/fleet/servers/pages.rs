@@ -563,15 +563,15 @@ pub fn glyph(status: Status) -> &'static str {
 /// What a kind of task is called.
 pub fn task_title(web: &Web, kind: &str, lang: Lang) -> String {
     let known = web.app.registry.all::<task::Kind>().iter().find(|k| k.name == kind);
-    known.map_or(kind, |k| k.title[lang as usize]).to_string()
+    known.map_or(kind, |k| k.title(lang)).to_string()
 }
 
 /// What a step is called.
 pub fn step_title(step: &task::StepView, lang: Lang) -> String {
     let (id, on) = step.name.split_once('@').unwrap_or((&step.name, ""));
     match (lang, provision::steps::step(id)) {
-        (Lang::Ru, Some(known)) if on.is_empty() => known.ru.to_string(),
-        (Lang::Ru, Some(known)) => format!("{on}: {}", known.ru),
+        (Lang::Ru, Some(known)) if on.is_empty() => known.title(lang).to_string(),
+        (Lang::Ru, Some(known)) => format!("{on}: {}", known.title(lang)),
         _ => step.title.clone(),
     }
 }

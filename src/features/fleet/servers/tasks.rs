@@ -18,6 +18,7 @@ use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
 use crate::provision::{self, Glances, Profile, Progress, Recipe, Source, State, recipes};
 use crate::ssh::{Job, Stream, Target};
+use crate::lang::Lang;
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
 use crate::task::{Kind, Outcome, StepView};
@@ -41,35 +42,30 @@ pub const REMOVE_GLANCES: &str = "server.remove_glances";
 pub const TASKS: &[Kind] = &[
     Kind {
         name: LOOK_HOST_KEY,
-        title: ["Look at the host key", "Посмотреть ключ узла"],
         twice_ok: true,
         deadline: Duration::from_secs(30),
         run: look_host_key,
     },
     Kind {
         name: CHECK_SSH,
-        title: ["Check SSH access", "Проверить доступ по SSH"],
         twice_ok: true,
         deadline: Duration::from_secs(2 * 60),
         run: check_ssh,
     },
     Kind {
         name: DEPLOY_PROXY,
-        title: ["Deploy reverse proxy", "Развернуть обратный прокси"],
         twice_ok: true,
         deadline: Duration::from_secs(20 * 60),
         run: deploy_proxy,
     },
     Kind {
         name: INSTALL_GLANCES,
-        title: ["Install Glances", "Установить Glances"],
         twice_ok: true,
         deadline: Duration::from_secs(40 * 60),
         run: install_glances,
     },
     Kind {
         name: REMOVE_GLANCES,
-        title: ["Remove Glances", "Убрать Glances"],
         twice_ok: true,
         deadline: Duration::from_secs(20 * 60),
         run: remove_glances,
@@ -83,7 +79,7 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind && k.name != LOOK_HOST_KEY) else {
         return Ok(());
     };
-    tell_work(app, tx, &ended, kind.title[0])
+    tell_work(app, tx, &ended, kind.title(Lang::En))
 }
 
 /// The same for another feature's kind of work on a server; `title` is the kind's.
@@ -177,7 +173,7 @@ pub fn tell(run: &Run, on: &str, report: Progress) {
                     "" => step.id.into(),
                     on => format!("{}@{on}", step.id),
                 },
-                title: said(step.en),
+                title: said(step.title(Lang::En)),
                 state: state.into(),
                 ms,
             };

@@ -22,6 +22,7 @@ pub use settings::{RETENTION_EVENT_DAYS, STREAMS_PER_USER};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: ROUTES,
     periodic: PERIODIC,
     settings: settings::SETTINGS,

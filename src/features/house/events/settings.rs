@@ -11,8 +11,6 @@ pub const STREAMS_PER_USER: Setting = Setting::of_number(
     (1, 256),
     8,
     "",
-    "Live streams one user may hold open.",
-    "Сколько живых потоков может открыть один пользователь.",
 );
 
 /// `retention.event_days`
@@ -21,8 +19,6 @@ pub const RETENTION_EVENT_DAYS: Setting = Setting::of_number(
     (1, 3650),
     90,
     "d",
-    "How long events and resolved alerts are kept.",
-    "Сколько хранить события и закрытые оповещения.",
 );
 
 /// `retention.events_max`
@@ -31,6 +27,4 @@ pub const RETENTION_EVENTS_MAX: Setting = Setting::of_number(
     (1_000, 10_000_000),
     200_000,
     "",
-    "How many events are kept at most; the oldest go first.",
-    "Сколько событий хранить самое большее; первыми уходят старые.",
 );

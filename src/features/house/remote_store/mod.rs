@@ -20,6 +20,7 @@ pub use client::RemoteStore;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     settings: settings::SETTINGS,
     ..Feature::named("remote_store")
 };

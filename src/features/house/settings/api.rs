@@ -8,6 +8,7 @@ use crate::base::error::{self, Error, Result};
 use crate::features::house::remote_store;
 use crate::form::body;
 use crate::http::reply::Reply;
+use crate::lang::Lang;
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
 use crate::settings::{self, Setting, Type, Value};
@@ -69,8 +70,8 @@ pub fn all(app: &App) -> Result<Vec<View>> {
                     Type::Number { min, max, unit, .. } => Kind::Number { min, max, unit },
                     Type::Text { max, .. } => Kind::Text { length_max: max },
                 },
-                help: s.help,
-                help_ru: s.help_ru,
+                help: s.help(Lang::En),
+                help_ru: s.help(Lang::Ru),
             })
         };
         app.registry.all().iter().map(view).collect()

@@ -11,8 +11,6 @@ pub const RETENTION_TASK_DAYS: Setting = Setting::of_number(
     (1, 3650),
     30,
     "d",
-    "How long finished tasks and their logs are kept.",
-    "Сколько хранить завершённые задачи и их журналы.",
 );
 
 /// `retention.tasks_max`
@@ -21,8 +19,6 @@ pub const RETENTION_TASKS_MAX: Setting = Setting::of_number(
     (100, 1_000_000),
     20_000,
     "",
-    "How many finished tasks are kept at most; the oldest go first, with their logs.",
-    "Сколько завершённых задач хранить самое большее; первыми уходят старые, вместе с журналами.",
 );
 
 /// `retention.log_lines_max`
@@ -31,6 +27,4 @@ pub const RETENTION_LOG_LINES_MAX: Setting = Setting::of_number(
     (100_000, 100_000_000), // one task writes up to 50 000
     2_000_000,
     "",
-    "How many lines the logs of all finished tasks may have together; the oldest tasks go first.",
-    "Сколько строк могут занимать журналы всех завершённых задач; первыми уходят старые задачи.",
 );

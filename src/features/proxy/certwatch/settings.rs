@@ -11,6 +11,4 @@ pub const CERTWATCH_INTERVAL_MIN: Setting = Setting::of_number(
     (1, 1440),
     60,
     "min",
-    "How often the certificate that each domain shows is looked at.",
-    "Как часто проверять сертификат, который показывает каждый домен.",
 );

@@ -18,8 +18,6 @@ pub const DNS_RESOLVERS: Setting = Setting::of_text(
     300, // six IPv6 addresses with brackets and ports
     "",
     |text| dns::parse_servers(text).map(|_| text.into()),
-    "The name servers that Lamplighter asks: up to six addresses, like 192.0.2.1 or [2001:db8::1]:53, with spaces between. Empty: those of /etc/resolv.conf.",
-    "Серверы имён, которые спрашивает Lamplighter: до шести адресов через пробел, например 192.0.2.1 или [2001:db8::1]:53. Пусто: из /etc/resolv.conf.",
 );
 
 /// `drift.interval_min`
@@ -28,8 +26,6 @@ pub const DRIFT_INTERVAL_MIN: Setting = Setting::of_number(
     (1, 1440),
     15,
     "min",
-    "How often the sites on the servers are compared with what was deployed.",
-    "Как часто сравнивать сайты на серверах с тем, что было развёрнуто.",
 );
 
 /// `acme.email`
@@ -38,8 +34,6 @@ pub const ACME_EMAIL: Setting = Setting::of_text(
     200, // RFC 5321 allows 254; nobody's address is that long
     "",
     check::email,
-    "Where the certificate authority writes when something is wrong with an account. Empty: an account without an address.",
-    "Куда центр сертификации пишет о проблемах с учётной записью. Пусто: учётная запись без адреса.",
 );
 
 /// `acme.directory`
@@ -48,8 +42,6 @@ pub const ACME_DIRECTORY: Setting = Setting::of_text(
     300, // room for a long name and path of a private CA
     "https://acme-v02.api.letsencrypt.org/directory",
     check::https_url,
-    "The directory of the certificate authority (ACME, RFC 8555): Let's Encrypt, its staging server, or a CA of your own.",
-    "Каталог центра сертификации (ACME, RFC 8555): Let's Encrypt, его тестовый сервер или собственный центр.",
 );
 
 /// `nginx.hsts_max_age_s`
@@ -58,6 +50,4 @@ pub const NGINX_HSTS_MAX_AGE_S: Setting = Setting::of_number(
     (0, 63_072_000), // two years is what the browsers' preload list asks for; longer has no use
     31_536_000,
     "s",
-    "How long browsers remember that a domain with HSTS is asked by TLS only.",
-    "Как долго браузеры помнят, что домен с HSTS доступен только по TLS.",
 );

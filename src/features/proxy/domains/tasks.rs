@@ -16,6 +16,7 @@ use crate::events::outbox::{self, Event};
 use crate::features::fleet::servers::connection::ServerConnection;
 use crate::features::fleet::servers::{self, Server, tasks::tell};
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
+use crate::lang::Lang;
 use crate::provision::{self, Progress, Recipe, recipes};
 use crate::schedule::fan_out::FanOut;
 use crate::task::queue::{self, Ended};
@@ -48,28 +49,24 @@ const INCOMPLETE: &str = "incomplete";
 pub const TASKS: &[Kind] = &[
     Kind {
         name: DEPLOY,
-        title: ["Deploy domain", "Развернуть домен"],
         twice_ok: true,
         deadline: Duration::from_secs(60 * 60),
         run: deploy,
     },
     Kind {
         name: REMOVE,
-        title: ["Take domain off its servers", "Снять домен с серверов"],
         twice_ok: true,
         deadline: Duration::from_secs(30 * 60),
         run: remove,
     },
     Kind {
         name: RENEW,
-        title: ["Renew certificate", "Обновить сертификат"],
         twice_ok: true,
         deadline: Duration::from_secs(30 * 60),
         run: renew,
     },
     Kind {
         name: FOLLOW,
-        title: ["Follow names that have moved", "Обновить адреса имён"],
         twice_ok: true,
         deadline: Duration::from_secs(10 * 60),
         run: follow,
@@ -124,7 +121,7 @@ fn deploy(run: &Run) -> Result<Outcome> {
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
     if let Some(kind) = TASKS.iter().find(|k| k.name == FOLLOW && k.name == ended.kind) {
-        return servers::tasks::tell_work(app, tx, &ended, kind.title[0]);
+        return servers::tasks::tell_work(app, tx, &ended, kind.title(Lang::En));
     }
     let Some((code, say)) = ended.failure else {
         return Ok(());

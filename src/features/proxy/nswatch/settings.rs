@@ -11,6 +11,4 @@ pub const NSWATCH_INTERVAL_MIN: Setting = Setting::of_number(
     (1, 1440),
     15,
     "min",
-    "How often each domain's name servers are looked at.",
-    "Как часто проверять серверы имён каждого домена.",
 );

@@ -11,6 +11,4 @@ pub const SITEWATCH_INTERVAL_S: Setting = Setting::of_number(
     (0, 3600),
     60,
     "s",
-    "How often each site is asked from here whether it answers. 0: never, then nothing tells that it does not.",
-    "Как часто отсюда проверять, отвечает ли каждый сайт. 0: никогда, тогда об отказе ничто не сообщит.",
 );
