@@ -3,11 +3,11 @@
 //! nothing else, and not at length.
 
 use super::steps::{self, Step};
-use crate::lang::Lang;
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::process::Stream;
 use crate::base::text::{one_line, telling, unbase64};
+use crate::lang::Lang;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What one job may state, and how long each may be in bytes.

@@ -44,7 +44,9 @@ pub const STEPS: &[Step] = &[
     Step { id: "address" },
     Step { id: "glances_port" },
     Step { id: "glances_package" },
-    Step { id: "glances_stock_off" },
+    Step {
+        id: "glances_stock_off",
+    },
     Step { id: "glances_account" },
     Step { id: "glances_unit" },
     Step { id: "glances_running" },
@@ -57,15 +59,21 @@ pub const STEPS: &[Step] = &[
     Step { id: "front_answers" },
     Step { id: "front_gone" },
     Step { id: "glances_gone" },
-    Step { id: "glances_account_gone" },
-    Step { id: "glances_venv_gone" },
+    Step {
+        id: "glances_account_gone",
+    },
+    Step {
+        id: "glances_venv_gone",
+    },
     Step { id: "firewall_free" },
     Step { id: "firewall_package" },
     Step { id: "firewall_armed" },
     Step { id: "firewall_guard" },
     Step { id: "firewall_rules" },
     Step { id: "firewall_on" },
-    Step { id: "firewall_confirmed" },
+    Step {
+        id: "firewall_confirmed",
+    },
     Step { id: "site_nginx" },
     Step { id: "site_files" },
     Step { id: "site_sums" },
@@ -85,7 +93,9 @@ pub const STEPS: &[Step] = &[
     Step { id: "site_neighbours" },
     Step { id: "site_kept" },
     Step { id: "site_gone" },
-    Step { id: "site_certificate_gone" },
+    Step {
+        id: "site_certificate_gone",
+    },
     Step { id: "site_lineage" },
     Step { id: "site_renewed" },
 ];

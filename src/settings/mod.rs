@@ -67,22 +67,14 @@ impl fmt::Display for Value {
 
 impl Setting {
     /// A whole number within these bounds.
-    pub const fn of_number(
-        key: &'static str,
-        (min, max): (i64, i64),
-        default: i64,
-        unit: &'static str,
-    ) -> Setting {
+    pub const fn of_number(key: &'static str, (min, max): (i64, i64), default: i64, unit: &'static str) -> Setting {
         let kind = Type::Number {
             min,
             max,
             unit,
             default,
         };
-        Setting {
-            key,
-            kind,
-        }
+        Setting { key, kind }
     }
 
     /// Text of so many bytes at most; see [`Type::Text`].
@@ -93,10 +85,7 @@ impl Setting {
         check: fn(&str) -> std::result::Result<String, String>,
     ) -> Setting {
         let kind = Type::Text { max, default, check };
-        Setting {
-            key,
-            kind,
-        }
+        Setting { key, kind }
     }
 
     /// What it does, in one sentence.
@@ -163,12 +152,7 @@ impl Setting {
 }
 
 /// The house's time zone. All rooms read it, so it stands here.
-pub const SITE_TIME_ZONE: Setting = Setting::of_text(
-    "site.time_zone",
-    64,
-    "",
-    check::time_zone,
-);
+pub const SITE_TIME_ZONE: Setting = Setting::of_text("site.time_zone", 64, "", check::time_zone);
 
 /// The house's time zone: the one that is set, else the machine's.
 pub fn time_zone(conn: &Conn) -> Result<Zone> {

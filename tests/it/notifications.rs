@@ -309,7 +309,7 @@ fn telegram_is_told_within_a_second_of_the_third_missed_poll() {
     answers.store(false, Ordering::SeqCst);
     let (told, text) = told(3);
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "🟠 web-1 is dark: Glances does not answer");
+    assert_eq!(lines[0], "🟠 web-1 is down: Glances does not answer");
     assert!(
         lines[1].starts_with("Error, since ") && lines[1].ends_with(" UTC."),
         "{text}"
@@ -343,14 +343,14 @@ fn who_is_told_that_it_began_is_told_that_it_is_over_in_their_language() {
     assert!(
         shown[0]
             .1
-            .starts_with("🟠 web-1 не горит: Glances не отвечает\nОшибка, с "),
+            .starts_with("🟠 web-1 недоступен: Glances не отвечает\nОшибка, с "),
         "{}",
         shown[0].1
     );
     assert!(
         shown[3]
             .1
-            .starts_with("🟢 web-1 снова горит\n«web-1 не горит: Glances не отвечает» — "),
+            .starts_with("🟢 web-1 снова работает\n«web-1 недоступен: Glances не отвечает» — "),
         "{}",
         shown[3].1
     );
@@ -796,7 +796,7 @@ fn a_recipient_that_is_gone_is_one_lasting_alert_that_names_it_and_the_others_ar
     }
     eventually("the other has all six, and hears of the one", || {
         let told: String = telegram::shown(&api).into_iter().map(|(_, text)| text).collect();
-        let all = (1..=6).all(|n| told.contains(&format!("web-{n} is dark")));
+        let all = (1..=6).all(|n| told.contains(&format!("web-{n} is down")));
         (all && told.contains("Messages to phones 13 424242 (13) do not get through")).then_some(())
     });
     let told = posts("six, and one about the one", &hook, 7);
@@ -1164,15 +1164,15 @@ fn receivers_with_words_of_their_own_are_told_in_them() {
     let find = |path: &str| told.iter().find(|p| p.path().starts_with(path)).unwrap().json();
     let ntfy = told.iter().find(|p| p.path() == "/").unwrap().json();
     assert_eq!((&ntfy["topic"], &ntfy["priority"]), (&json!("lamps"), &json!(4)));
-    assert_eq!(ntfy["title"], "🟠 web_1 *x* is dark: Glances does not answer");
+    assert_eq!(ntfy["title"], "🟠 web_1 *x* is down: Glances does not answer");
     assert_eq!(ntfy["click"], "https://lamplighter.example.org/servers/1");
     assert!(ntfy["message"].as_str().unwrap().starts_with("Error, since "), "{ntfy}");
     assert_eq!(find("/gotify")["priority"], 7);
     assert_eq!(
         find("/api/webhooks")["embeds"][0]["title"],
-        "🟠 web\\_1 \\*x\\* is dark: Glances does not answer"
+        "🟠 web\\_1 \\*x\\* is down: Glances does not answer"
     );
-    assert!(find("/_matrix")["body"].as_str().unwrap().contains("web_1 *x* is dark"));
+    assert!(find("/_matrix")["body"].as_str().unwrap().contains("web_1 *x* is down"));
     // Without our own address there is no link, and no empty one either.
     house
         .admin()
@@ -1325,7 +1325,7 @@ fn slack_s_answers_are_understood_and_its_markup_is_escaped() {
         .to_string();
     println!("{text}");
     assert!(
-        text.starts_with("🟠 *web_1 &lt;!channel&gt; is dark: Glances does not answer*\n"),
+        text.starts_with("🟠 *web_1 &lt;!channel&gt; is down: Glances does not answer*\n"),
         "{text}"
     );
     assert!(text.contains("`Nobody &lt;answers&gt; &amp; *waits*.`"), "{text}");
@@ -1566,7 +1566,7 @@ fn a_mail_is_handed_over_encrypted_and_reads_as_it_should() {
     let body = String::from_utf8(unbase64(&body.replace("\r\n", "")).unwrap()).unwrap();
     println!("{body}");
     assert!(
-        body.starts_with("🟠 web-1 не горит: Glances не отвечает\r\nОшибка, с "),
+        body.starts_with("🟠 web-1 недоступен: Glances не отвечает\r\nОшибка, с "),
         "{body}"
     );
     let dead = eventually("the other one is dead", || {

@@ -93,7 +93,11 @@ fn every_setting_and_section_has_a_name_for_people() {
     for s in FEATURES.iter().flat_map(|f| f.settings) {
         let section = s.key.split_once('.').map_or(s.key, |(section, _)| section);
         let key = s.key;
-        let ids = [format!("setting.{key}"), format!("setting.{key}.help"), format!("settings.section.{section}")];
+        let ids = [
+            format!("setting.{key}"),
+            format!("setting.{key}.help"),
+            format!("settings.section.{section}"),
+        ];
         for word in ids {
             for lang in [Lang::En, Lang::Ru] {
                 assert!(words::word(lang, &word, None).is_some(), "{word}");

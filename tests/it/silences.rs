@@ -165,7 +165,7 @@ fn what_hangs_on_a_dark_server_is_muted_by_it_and_what_is_still_wrong_later_is_t
         dark["text"]
             .as_str()
             .unwrap()
-            .contains("Hanging on it, without messages of their own: 2 domains, 1 other alert."),
+            .contains("Also affected (no separate notification): 2 domains, 1 other alert."),
         "{dark}"
     );
     // Nobody serves this one any more; the other has a lit server.
@@ -187,7 +187,7 @@ fn what_hangs_on_a_dark_server_is_muted_by_it_and_what_is_still_wrong_later_is_t
     assert_eq!(street.last(5), "raised host.key_changed web-1 CRITICAL");
     let page = street.admin.get(&format!("/servers/{one}")).text();
     assert!(
-        page.contains("Hanging on it, without messages of their own: 2 domains, 3 other alerts."),
+        page.contains("Also affected (no separate notification): 2 domains, 3 other alerts."),
         "{page}"
     );
 
@@ -425,7 +425,7 @@ fn what_flaps_is_told_once_and_again_when_it_is_calm() {
     let text = seventh["text"].as_str().unwrap();
     println!("{text}");
     assert!(
-        text.contains("It comes and goes: web-1 is dark") && text.contains("Began 4 times within 30 min."),
+        text.contains("It comes and goes: web-1 is down") && text.contains("Began 4 times within 30 min."),
         "{text}"
     );
     // From now on nothing, and it is one alert, across a restart.
@@ -539,13 +539,13 @@ fn a_phone_reads_why_it_is_told_now_in_its_language() {
         first.contains("От этого зависят и отдельно не сообщаются: 2 домена."),
         "{first}"
     );
-    assert!(shown(2).contains("Началась тишина: web-1"));
-    assert!(shown(3).contains("web-1: тревога попала под тишину"));
+    assert!(shown(2).contains("Начался режим тишины: web-1"));
+    assert!(shown(3).contains("web-1: тревога попала в режим тишины"));
     street
         .admin
         .post(&format!("/api/silences/{}/end", made["id"]), &json!({}))
         .is(200);
-    assert!(shown(4).contains("Тишина закончилась, а это продолжается."));
+    assert!(shown(4).contains("Режим тишины закончился, а это продолжается."));
     street.happens("server.recovered", web(one), json!({}));
     assert!(shown(5).starts_with("🟢 web-1 впервые ответил\n"));
     thread::sleep(Duration::from_millis(200));

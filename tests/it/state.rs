@@ -237,7 +237,7 @@ fn whoever_says_how_thirty_servers_are_says_the_same() {
         "what is silenced needs nobody"
     );
     assert!(between(&home, "rel=\"icon\" href=\"", "\"").ends_with("icon-down.svg"));
-    assert!(home.contains("6 of 30 lamps are lit.") && home.contains("6 are dark, 15 flicker, 6 silenced."));
+    assert!(home.contains("6 of 30 lamps are lit.") && home.contains("6 down, 15 degraded, 6 silenced."));
     assert!(between(&home, "data-v=\"disk\">", "<") == "99" && home.contains(" /srv</span>"));
     let table = page("/servers");
     for (state, n) in &counts {

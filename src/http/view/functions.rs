@@ -48,7 +48,7 @@ pub(super) fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_filter("bytes", move |v: f64| bytes(lang, v));
     env.add_filter("span", move |ms: f64| words_of_age(lang, ms as Ms, false));
     env.add_filter("duration", move |ms: f64| duration(lang, ms as Ms));
-    env.add_function("zones", || zone::names());
+    env.add_function("zones", zone::names);
     env.add_filter("wbr", |text: &str| markup(escape(text).replace('.', ".<wbr>")));
 }
 

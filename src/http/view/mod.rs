@@ -183,8 +183,7 @@ impl View {
 
     /// The page `name` around what `content` says; its fields stand beside `page` in the template.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
-        let content =
-            context! { page => Serde(page), can => Serde(&page.can), acts => page.acts(), ..Value::from(Serde(content)) };
+        let content = context! { page => Serde(page), can => Serde(&page.can), acts => page.acts(), ..Value::from(Serde(content)) };
         self.localized(&page.locale)?
             .templates
             .get_template(name)
@@ -286,8 +285,8 @@ fn is_block_tag(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::functions::markup;
-    use crate::access::Role;
     use super::*;
+    use crate::access::Role;
     use crate::base::clock;
     use crate::base::zone::Zone;
     use crate::lang::words;

@@ -16,52 +16,22 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// `poll.threads_max`
-pub const POLL_THREADS_MAX: Setting = Setting::of_number(
-    "poll.threads_max",
-    (4, 512),
-    128,
-    "",
-);
+pub const POLL_THREADS_MAX: Setting = Setting::of_number("poll.threads_max", (4, 512), 128, "");
 
 /// `retention.raw_hours`
-pub const RETENTION_RAW_HOURS: Setting = Setting::of_number(
-    "retention.raw_hours",
-    (1, 168),
-    1,
-    "h",
-);
+pub const RETENTION_RAW_HOURS: Setting = Setting::of_number("retention.raw_hours", (1, 168), 1, "h");
 
 /// `retention.minute_hours`
-pub const RETENTION_MINUTE_HOURS: Setting = Setting::of_number(
-    "retention.minute_hours",
-    (1, 720),
-    24,
-    "h",
-);
+pub const RETENTION_MINUTE_HOURS: Setting = Setting::of_number("retention.minute_hours", (1, 720), 24, "h");
 
 /// `retention.five_minute_days`
-pub const RETENTION_FIVE_MINUTE_DAYS: Setting = Setting::of_number(
-    "retention.five_minute_days",
-    (1, 365),
-    7,
-    "d",
-);
+pub const RETENTION_FIVE_MINUTE_DAYS: Setting = Setting::of_number("retention.five_minute_days", (1, 365), 7, "d");
 
 /// `retention.half_hour_days`
-pub const RETENTION_HALF_HOUR_DAYS: Setting = Setting::of_number(
-    "retention.half_hour_days",
-    (1, 1095),
-    30,
-    "d",
-);
+pub const RETENTION_HALF_HOUR_DAYS: Setting = Setting::of_number("retention.half_hour_days", (1, 1095), 30, "d");
 
 /// `retention.hour_days`
-pub const RETENTION_HOUR_DAYS: Setting = Setting::of_number(
-    "retention.hour_days",
-    (1, 3650),
-    365,
-    "d",
-);
+pub const RETENTION_HOUR_DAYS: Setting = Setting::of_number("retention.hour_days", (1, 3650), 365, "d");
 
 /// How long each tier is kept, as it is set.
 pub fn keep(conn: &Conn) -> Result<Keep> {

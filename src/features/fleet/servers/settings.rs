@@ -6,28 +6,13 @@ use crate::settings::{Setting, check};
 pub const SETTINGS: &[Setting] = &[POLL_FAIL_THRESHOLD, GLANCES_ALLOW, GLANCES_BIND, GLANCES_BUNDLE];
 
 /// `poll.fail_threshold`
-pub const POLL_FAIL_THRESHOLD: Setting = Setting::of_number(
-    "poll.fail_threshold",
-    (1, 20),
-    3,
-    "",
-);
+pub const POLL_FAIL_THRESHOLD: Setting = Setting::of_number("poll.fail_threshold", (1, 20), 3, "");
 
 /// `glances.allow`
-pub const GLANCES_ALLOW: Setting = Setting::of_text(
-    "glances.allow",
-    1_000,
-    "",
-    check::guests,
-);
+pub const GLANCES_ALLOW: Setting = Setting::of_text("glances.allow", 1_000, "", check::guests);
 
 /// `glances.bind`
-pub const GLANCES_BIND: Setting = Setting::of_text(
-    "glances.bind",
-    4,
-    "",
-    check::bind,
-);
+pub const GLANCES_BIND: Setting = Setting::of_text("glances.bind", 4, "", check::bind);
 
 /// `glances.bundle`
 pub const GLANCES_BUNDLE: Setting = Setting::of_text(

@@ -8,9 +8,9 @@ use crate::base::error::{self, Error, Result};
 use crate::features::house::remote_store;
 use crate::form::body;
 use crate::http::reply::Reply;
-use crate::lang::Lang;
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
+use crate::lang::Lang;
 use crate::settings::{self, Setting, Type, Value};
 use serde::Serialize;
 

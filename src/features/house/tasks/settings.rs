@@ -6,20 +6,10 @@ use crate::settings::Setting;
 pub const SETTINGS: &[Setting] = &[RETENTION_TASK_DAYS, RETENTION_TASKS_MAX, RETENTION_LOG_LINES_MAX];
 
 /// `retention.task_days`
-pub const RETENTION_TASK_DAYS: Setting = Setting::of_number(
-    "retention.task_days",
-    (1, 3650),
-    30,
-    "d",
-);
+pub const RETENTION_TASK_DAYS: Setting = Setting::of_number("retention.task_days", (1, 3650), 30, "d");
 
 /// `retention.tasks_max`
-pub const RETENTION_TASKS_MAX: Setting = Setting::of_number(
-    "retention.tasks_max",
-    (100, 1_000_000),
-    20_000,
-    "",
-);
+pub const RETENTION_TASKS_MAX: Setting = Setting::of_number("retention.tasks_max", (100, 1_000_000), 20_000, "");
 
 /// `retention.log_lines_max`
 pub const RETENTION_LOG_LINES_MAX: Setting = Setting::of_number(

@@ -6,9 +6,4 @@ use crate::settings::Setting;
 pub const SETTINGS: &[Setting] = &[CERTWATCH_INTERVAL_MIN];
 
 /// `certwatch.interval_min`
-pub const CERTWATCH_INTERVAL_MIN: Setting = Setting::of_number(
-    "certwatch.interval_min",
-    (1, 1440),
-    60,
-    "min",
-);
+pub const CERTWATCH_INTERVAL_MIN: Setting = Setting::of_number("certwatch.interval_min", (1, 1440), 60, "min");

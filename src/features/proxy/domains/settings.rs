@@ -21,12 +21,7 @@ pub const DNS_RESOLVERS: Setting = Setting::of_text(
 );
 
 /// `drift.interval_min`
-pub const DRIFT_INTERVAL_MIN: Setting = Setting::of_number(
-    "drift.interval_min",
-    (1, 1440),
-    15,
-    "min",
-);
+pub const DRIFT_INTERVAL_MIN: Setting = Setting::of_number("drift.interval_min", (1, 1440), 15, "min");
 
 /// `acme.email`
 pub const ACME_EMAIL: Setting = Setting::of_text(

@@ -6,9 +6,4 @@ use crate::settings::Setting;
 pub const SETTINGS: &[Setting] = &[NSWATCH_INTERVAL_MIN];
 
 /// `nswatch.interval_min`
-pub const NSWATCH_INTERVAL_MIN: Setting = Setting::of_number(
-    "nswatch.interval_min",
-    (1, 1440),
-    15,
-    "min",
-);
+pub const NSWATCH_INTERVAL_MIN: Setting = Setting::of_number("nswatch.interval_min", (1, 1440), 15, "min");

@@ -6,9 +6,4 @@ use crate::settings::Setting;
 pub const SETTINGS: &[Setting] = &[SITEWATCH_INTERVAL_S];
 
 /// `sitewatch.interval_s`
-pub const SITEWATCH_INTERVAL_S: Setting = Setting::of_number(
-    "sitewatch.interval_s",
-    (0, 3600),
-    60,
-    "s",
-);
+pub const SITEWATCH_INTERVAL_S: Setting = Setting::of_number("sitewatch.interval_s", (0, 3600), 60, "s");

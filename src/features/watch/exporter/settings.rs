@@ -6,17 +6,7 @@ use crate::settings::Setting;
 pub const SETTINGS: &[Setting] = &[EXPORTER_LOCAL, PUSH_BUFFER_HOURS];
 
 /// `exporter.local`
-pub const EXPORTER_LOCAL: Setting = Setting::of_number(
-    "exporter.local",
-    (0, 2),
-    1,
-    "",
-);
+pub const EXPORTER_LOCAL: Setting = Setting::of_number("exporter.local", (0, 2), 1, "");
 
 /// `push.buffer_hours`
-pub const PUSH_BUFFER_HOURS: Setting = Setting::of_number(
-    "push.buffer_hours",
-    (1, 72),
-    6,
-    "h",
-);
+pub const PUSH_BUFFER_HOURS: Setting = Setting::of_number("push.buffer_hours", (1, 72), 6, "h");

@@ -22,20 +22,10 @@ pub const SITE_PUBLIC_URL: Setting = Setting::of_text(
 );
 
 /// `messages.min_interval_s`
-pub const MESSAGES_MIN_INTERVAL_S: Setting = Setting::of_number(
-    "messages.min_interval_s",
-    (0, 86400),
-    300,
-    "s",
-);
+pub const MESSAGES_MIN_INTERVAL_S: Setting = Setting::of_number("messages.min_interval_s", (0, 86400), 300, "s");
 
 /// `messages.max_age_h`
-pub const MESSAGES_MAX_AGE_H: Setting = Setting::of_number(
-    "messages.max_age_h",
-    (1, 168),
-    24,
-    "h",
-);
+pub const MESSAGES_MAX_AGE_H: Setting = Setting::of_number("messages.max_age_h", (1, 168), 24, "h");
 
 /// `messages.networks`
 pub const MESSAGES_NETWORKS: Setting = Setting::of_text(
@@ -54,17 +44,8 @@ pub const MESSAGES_MAIL_NAME: Setting = Setting::of_text(
 );
 
 /// `retention.delivery_days`
-pub const RETENTION_DELIVERY_DAYS: Setting = Setting::of_number(
-    "retention.delivery_days",
-    (1, 3650),
-    30,
-    "d",
-);
+pub const RETENTION_DELIVERY_DAYS: Setting = Setting::of_number("retention.delivery_days", (1, 3650), 30, "d");
 
 /// `retention.deliveries_max`
-pub const RETENTION_DELIVERIES_MAX: Setting = Setting::of_number(
-    "retention.deliveries_max",
-    (1_000, 1_000_000),
-    20_000,
-    "",
-);
+pub const RETENTION_DELIVERIES_MAX: Setting =
+    Setting::of_number("retention.deliveries_max", (1_000, 1_000_000), 20_000, "");
