@@ -1,7 +1,7 @@
 //! The proof that a change is allowed, and by whom: [`Allowed<Edit, Domains>`](Allowed). Functions that change something
 //! take one, so nobody calls them without having asked, and the audit knows whose change it is.
 
-use super::right::{IsNoun, IsVerb, Role, may};
+use super::right::{IsNoun, IsVerb, Right, Role, may};
 use super::{Actor, Place};
 use crate::audit::By;
 use crate::base::error::Result;
@@ -61,6 +61,15 @@ impl<'a, V, N> Allowed<'a, V, N> {
     /// Whose eyes what comes of it is for: the house and the command line see everything.
     pub fn role(&self) -> Role {
         self.of.map_or(Role::Admin, Actor::role)
+    }
+
+    /// May they do the same there, where the thing is moved to? Error: `forbidden`.
+    pub fn reaches(&self, place: &Place) -> Result<()>
+    where
+        V: IsVerb,
+        N: IsNoun,
+    {
+        (self.of).map_or(Ok(()), |actor| actor.may_at(Right::May(V::VERB, N::NOUN), place))
     }
 
     /// The same one, for another right that this change needs too. Error: `forbidden`.

@@ -3,7 +3,7 @@
 use super::{Account, Role, SignIn};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
-use crate::base::id::{Domain, Group, Id, Server, User};
+use crate::base::id::{Group, Id, Server, User};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -190,15 +190,21 @@ pub fn purge(conn: &Conn, sessions_unused_since: Ms, sessions_made_before: Ms, t
     Ok(())
 }
 
-pub fn group_of_domain(conn: &Conn, id: Id<Domain>) -> Result<Option<Id<Group>>> {
+pub fn group_of_domain(conn: &Conn, id: i64) -> Result<Option<Id<Group>>> {
     let mut statement = conn.prepare_cached("SELECT group_id FROM domains WHERE id = ?1")?;
-    let group: Option<Option<i64>> = statement.query_row([id.get()], |r| r.get(0)).optional()?;
+    let group: Option<Option<i64>> = statement.query_row([id], |r| r.get(0)).optional()?;
     Ok(group.flatten().map(Id::new))
 }
 
 /// Where it is, or is wanted.
-pub fn servers_of_domain(conn: &Conn, id: Id<Domain>) -> Result<Vec<Id<Server>>> {
+pub fn servers_of_domain(conn: &Conn, id: i64) -> Result<Vec<Id<Server>>> {
     let mut statement = conn.prepare_cached("SELECT server_id FROM domain_sites WHERE domain_id = ?1")?;
-    let rows = statement.query_map([id.get()], |r| Ok(Id::new(r.get(0)?)))?;
+    let rows = statement.query_map([id], |r| Ok(Id::new(r.get(0)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What it is about, by type and number.
+pub fn target_of_task(conn: &Conn, id: i64) -> Result<Option<(String, i64)>> {
+    let mut statement = conn.prepare_cached("SELECT target_type, target_id FROM tasks WHERE id = ?1")?;
+    Ok(statement.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
 }

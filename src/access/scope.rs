@@ -4,7 +4,7 @@
 use super::queries;
 use super::right::{Noun, Right, Verb};
 use crate::base::error::Result;
-use crate::base::id::{Domain, Group, Id, Server};
+use crate::base::id::{Group, Id, Server};
 use crate::db::Conn;
 use std::fmt;
 
@@ -66,42 +66,40 @@ impl fmt::Display for Grant {
 pub enum Place {
     /// All there is: a list, a setting, something new.
     Everywhere,
-    /// Some of it: whoever asks so asks again about each thing that is shown.
-    Somewhere,
     /// One thing: the group it is in, and the servers it is on.
     At(Option<Id<Group>>, Vec<Id<Server>>),
 }
 
 impl Place {
-    /// The default of a route ([`crate::http::route::Route::at`]).
-    pub fn everywhere(_: &Conn, _: i64) -> Result<Place> {
-        Ok(Place::Everywhere)
+    /// Of what an address is about: `/api/servers/5` and all below it are about that server. All other addresses are about
+    /// everything, pages too: they show more than one thing.
+    pub fn of_address(conn: &Conn, path: &str) -> Result<Place> {
+        let mut parts = path.strip_prefix("/api/").unwrap_or_default().split('/');
+        let kind = match parts.next() {
+            Some("servers") => "server",
+            Some("domains") => "domain",
+            Some("tasks") => "task",
+            _ => return Ok(Place::Everywhere),
+        };
+        match parts.next().and_then(|id| id.parse().ok()) {
+            Some(id) => Place::of(conn, (kind, id)),
+            None => Ok(Place::Everywhere),
+        }
     }
 
-    /// Of a route that asks about each thing it shows.
-    pub fn somewhere(_: &Conn, _: i64) -> Result<Place> {
-        Ok(Place::Somewhere)
-    }
-
-    /// Of a server.
-    pub fn of_server(_: &Conn, id: i64) -> Result<Place> {
-        Ok(Place::At(None, vec![Id::new(id)]))
-    }
-
-    /// Of a domain: its group, and the servers where it is or is wanted.
-    pub fn of_domain(conn: &Conn, id: i64) -> Result<Place> {
-        let id = Id::<Domain>::new(id);
-        Ok(Place::At(
-            queries::group_of_domain(conn, id)?,
-            queries::servers_of_domain(conn, id)?,
-        ))
-    }
-
-    /// Of what a task, an event or an alert is about, by type and number.
+    /// Of a thing by type and number; of a task: where that is which it works on. What is at no such place, or nowhere any
+    /// more, is open to rights on everything alone.
     pub fn of(conn: &Conn, (kind, id): (&str, i64)) -> Result<Place> {
         match kind {
-            "server" => Place::of_server(conn, id),
-            "domain" => Place::of_domain(conn, id),
+            "server" => Ok(Place::At(None, vec![Id::new(id)])),
+            "domain" => Ok(Place::At(
+                queries::group_of_domain(conn, id)?,
+                queries::servers_of_domain(conn, id)?,
+            )),
+            "task" => match queries::target_of_task(conn, id)? {
+                Some((kind, id)) if kind != "task" => Place::of(conn, (&kind, id)),
+                _ => Ok(Place::Everywhere),
+            },
             _ => Ok(Place::Everywhere),
         }
     }
@@ -129,7 +127,6 @@ impl Grants {
         match place {
             _ if has(Scope::All) => true,
             Place::Everywhere => false,
-            Place::Somewhere => of_right().next().is_some(),
             Place::At(group, servers) => {
                 let on_granted = !servers.is_empty() && servers.iter().all(|id| has(Scope::Server(*id)));
                 on_granted || group.is_some_and(|id| has(Scope::Group(id)))
@@ -184,7 +181,7 @@ mod tests {
     fn a_grant_for_less_than_everything_holds_for_its_own_and_no_list() {
         let deploy = may(Deploy, Domains);
         let of_group = grants(&["domains:deploy@group:3", "servers:read"]);
-        assert!(of_group.hold(deploy, &at(3, &[1, 2])) && of_group.hold(deploy, &Place::Somewhere));
+        assert!(of_group.hold(deploy, &at(3, &[1, 2])));
         for elsewhere in [at(4, &[1]), at(0, &[1]), at(0, &[]), Place::Everywhere] {
             assert!(!of_group.hold(deploy, &elsewhere), "{elsewhere:?}");
         }
@@ -195,6 +192,5 @@ mod tests {
         for elsewhere in [at(0, &[1, 3]), at(0, &[]), Place::Everywhere] {
             assert!(!of_servers.hold(deploy, &elsewhere), "{elsewhere:?}");
         }
-        assert!(!grants(&[]).hold(deploy, &Place::Somewhere));
     }
 }

@@ -14,7 +14,6 @@ use crate::app::App;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::Id;
-use crate::db::Conn;
 use crate::lang::Lang;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -27,8 +26,6 @@ pub struct Route {
     pub path: &'static str,
     /// Who may.
     pub right: Right,
-    /// Where that stands which the right is asked about, by the pattern's first number. Everywhere, if not said otherwise.
-    pub place: fn(&Conn, i64) -> Result<Place>,
     /// What answers.
     pub handler: fn(&Ctx) -> Result<Reply>,
     /// May the answer be watched ([`super::live`])?
@@ -41,10 +38,6 @@ impl Route {
         Route { live: true, ..self }
     }
 
-    /// The same, for a thing that stands somewhere: open to who has the right there only.
-    pub const fn at(self, place: fn(&Conn, i64) -> Result<Place>) -> Route {
-        Route { place, ..self }
-    }
 }
 
 /// Shorthand for a row.
@@ -53,7 +46,6 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         method,
         path,
         right,
-        place: Place::everywhere,
         handler,
         live: false,
     }
@@ -115,13 +107,8 @@ impl<'a> Ctx<'a> {
     /// Of one who may. Errors: `unauthorized`, `forbidden`.
     pub fn new(web: &'a Arc<Web>, request: &'a Request, found: Found<'_, 'a>, actor: Option<Actor>) -> Result<Ctx<'a>> {
         let route = found.route;
-        let id = found
-            .args
-            .first()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_default();
         let place = match &actor {
-            Some(actor) => actor.place(|| web.app.db.read(|conn| (route.place)(conn, id)))?,
+            Some(actor) => actor.place(|| web.app.db.read(|conn| Place::of_address(conn, &request.path)))?,
             None => Place::Everywhere,
         };
         match &actor {

@@ -2,9 +2,14 @@
 //! and the table of rights make. After a new route: `LAMPLIGHTER_ACCEPT=1 cargo test --test it rights::`, and look at the
 //! difference.
 
-use lamplighter::access::{Right, Role};
+use crate::common::*;
+use lamplighter::access::right::{Deploy, Domains, Edit, Read, Servers, Tasks, may};
+use lamplighter::access::scope::Grant;
+use lamplighter::access::{Grants, Origin, Place, Right, Role, session};
 use lamplighter::daemon::FEATURES;
+use lamplighter::db::{Db, Durability, schema};
 use lamplighter::http::route::Route;
+use serde_json::json;
 
 /// Who gets in, in words.
 fn who(right: Right) -> String {
@@ -37,4 +42,98 @@ fn the_golden_table_is_what_routes_and_rights_make() {
         golden == now,
         "tests/data/rights.txt is not what the tables make; see the top of this file"
     );
+}
+
+#[test]
+fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_no_list() {
+    let house = House::with(Rooms::ApiOnly, &[]);
+    let admin = house.admin();
+    let make = |path: &str, body: serde_json::Value| admin.post(path, &body).is(201)["id"].as_i64().unwrap();
+    let (one, two) = (
+        make("/api/servers", server("one", 22)),
+        make("/api/servers", server("two", 22)),
+    );
+    let shops = make("/api/groups", json!({ "name": "shops" }));
+    let ours = make(
+        "/api/domains",
+        json!({ "domain": "a.example", "group_id": shops, "server_ids": [one, two] }),
+    );
+    let other = make("/api/domains", json!({ "domain": "b.example", "server_ids": [one] }));
+    let task = house.newest_task(one, "server.look_host_key");
+
+    let db = Db::open(
+        &std::path::Path::new(house.dir()).join("lamplighter.db"),
+        Durability::Full,
+        schema::STATE,
+    )
+    .unwrap();
+    let from = Origin {
+        ip: "127.0.0.1",
+        request_id: "r",
+        client_request_id: "",
+    };
+    let actor = |login: &str, grants: &[String]| {
+        let password = if login == ADMIN {
+            house.password.clone()
+        } else {
+            house.account(login, login)
+        };
+        let cookie = house.sign_in(login, &password).cookie().1;
+        let actor = session::find(&db, &cookie, from).unwrap().unwrap();
+        actor.limited_to(Grants::new(
+            grants
+                .iter()
+                .map(|text| Grant::parse(text).unwrap())
+                .collect::<Vec<_>>(),
+        ))
+    };
+    let place = |address: &str| db.read(|conn| Place::of_address(conn, address)).unwrap();
+
+    let given = ["domains:deploy", "domains:edit", "tasks:read"].map(|right| format!("{right}@group:{shops}"));
+    let program = actor(
+        ADMIN,
+        &[&given[..], &[format!("tasks:read@server:{one}"), "servers:read".into()]].concat(),
+    );
+    let deploy = may(Deploy, Domains);
+    assert!(program.has(deploy, &place(&format!("/api/domains/{ours}/deploy"))));
+    assert!(program.has(may(Read, Tasks), &place(&format!("/api/tasks/{task}/stream"))));
+    assert!(
+        program.has(may(Read, Servers), &place("/api/servers")),
+        "that was given for all of them"
+    );
+    assert!(program.has(Right::SignedIn, &Place::Everywhere));
+    for address in [
+        format!("/api/domains/{other}/deploy"),
+        "/api/domains/999/deploy".into(),
+        "/api/domains/bulk".into(),
+    ] {
+        assert!(!program.has(deploy, &place(&address)), "{address}");
+    }
+    let denied = |verb: Right, address: &str| assert!(!program.has(verb, &place(address)), "{verb:?} {address}");
+    denied(may(Read, Tasks), "/api/tasks");
+    denied(may(Read, Domains), &format!("/api/domains/{ours}"));
+    denied(may(Edit, Servers), &format!("/api/servers/{one}"));
+    // A page shows more than one thing.
+    denied(deploy, &format!("/domains/{ours}/deploy"));
+
+    // A domain of theirs stays theirs, and no proof is good for another right.
+    let by = program
+        .allowed(Edit, Domains, &place(&format!("/api/domains/{ours}")))
+        .unwrap();
+    assert!(by.reaches(&place(&format!("/api/domains/{ours}"))).is_ok());
+    let elsewhere = place(&format!("/api/domains/{other}"));
+    assert_eq!(by.reaches(&elsewhere).err().map(|e| e.code), Some("forbidden"));
+    assert!(by.also(Edit, Servers).is_err() && by.also(Edit, Domains).is_err());
+
+    // Nobody is given more than they have.
+    let viewer = actor(
+        "viewer",
+        &[
+            format!("domains:deploy@group:{shops}"),
+            "servers:edit".into(),
+            "servers:read".into(),
+        ],
+    );
+    assert!(!viewer.has(deploy, &place(&format!("/api/domains/{ours}"))));
+    assert!(!viewer.has(may(Edit, Servers), &Place::Everywhere) && viewer.has(may(Read, Servers), &Place::Everywhere));
 }
