@@ -37,7 +37,6 @@ impl Route {
     pub const fn live(self) -> Route {
         Route { live: true, ..self }
     }
-
 }
 
 /// Shorthand for a row.
