@@ -43,10 +43,10 @@ const PICTURES: &[(&str, &str)] = sources!["icons": "icons.svg" "icon.svg" "icon
 
 /// All of them.
 pub static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
-    let styles = STYLES.iter().map(|(_, text)| without_indentation(text)).collect();
+    let styles = STYLES.iter().map(|(_, text)| compact(text)).collect();
     let mut out = vec![asset("app.css", "text/css; charset=utf-8", styles)];
     for (name, text) in SCRIPTS {
-        out.push(asset(name, "text/javascript; charset=utf-8", without_indentation(text)));
+        out.push(asset(name, "text/javascript; charset=utf-8", compact(text)));
     }
     for (name, text) in PICTURES {
         out.push(asset(name, "image/svg+xml", (*text).to_string()));
@@ -58,9 +58,11 @@ fn asset(name: &'static str, mime: &'static str, body: String) -> Asset {
     Asset { name, mime, body }
 }
 
-/// Indentation is for who reads the source; the browser's line numbers stay right.
-fn without_indentation(source: &str) -> String {
-    source.lines().flat_map(|line| [line.trim_start(), "\n"]).collect()
+/// Indentation and the lines that are only a comment are for who reads the source; line numbers stay right.
+fn compact(source: &str) -> String {
+    let is_comment = |line: &&str| line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
+    let lines = source.lines().map(str::trim_start);
+    lines.flat_map(|line| [Some(line).filter(|line| !is_comment(line)).unwrap_or_default(), "\n"]).collect()
 }
 
 /// 16 hex digits of the SHA-256 of all files.

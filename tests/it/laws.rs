@@ -333,6 +333,16 @@ fn the_front_is_written_in_lines_that_can_be_read() {
     assert!(broken.is_empty(), "longer than 140 characters:\n{}", broken.join("\n"));
 }
 
+#[test]
+fn templates_ask_for_a_right_and_not_for_a_role() {
+    let asks = |(file, text): &(String, String)| {
+        let words = ["role ==", "role !=", "role in", "role is"];
+        (file.ends_with(".html") && words.iter().any(|word| text.contains(word))).then(|| file.clone())
+    };
+    let broken: Vec<_> = front().iter().filter_map(asks).collect();
+    assert!(broken.is_empty(), "say `can.edit_settings` or the like: {broken:?}");
+}
+
 /// Scripts and styles find a cell by its `data-` name or class: a column more must not make them mean another.
 #[test]
 fn no_column_of_a_table_is_addressed_by_its_number() {
