@@ -62,7 +62,9 @@ fn asset(name: &'static str, mime: &'static str, body: String) -> Asset {
 fn compact(source: &str) -> String {
     let is_comment = |line: &&str| line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
     let lines = source.lines().map(str::trim_start);
-    lines.flat_map(|line| [Some(line).filter(|line| !is_comment(line)).unwrap_or_default(), "\n"]).collect()
+    lines
+        .flat_map(|line| [Some(line).filter(|line| !is_comment(line)).unwrap_or_default(), "\n"])
+        .collect()
 }
 
 /// 16 hex digits of the SHA-256 of all files.
