@@ -81,7 +81,7 @@ impl Page {
 
     /// May this person change things? (Only hides buttons; the guard decides.)
     pub fn acts(&self) -> bool {
-        matches!(self.role.as_str(), "admin" | "operator")
+        self.can.get("edit_servers").copied().unwrap_or(false)
     }
 }
 

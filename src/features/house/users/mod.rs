@@ -2,8 +2,8 @@
 //! `create-admin`, from `dev`, or from somebody who knows the one-time setup token in the daemon's log.
 
 mod queries;
-pub mod api;
-pub mod pages;
+mod api;
+mod pages;
 mod commands;
 
 use crate::access::right::{Edit, Users};

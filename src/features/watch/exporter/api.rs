@@ -5,7 +5,7 @@ use super::settings;
 use super::text::{CONTENT_TYPE, Text};
 use super::{fleet, own, queries};
 use crate::access::right::{Edit, Exporter, Metrics, Read, may};
-use crate::access::{Right, token};
+use crate::access::{Place, Right, token};
 use crate::audit;
 use crate::base::clock;
 use crate::base::error::{Error, Result};
@@ -46,7 +46,7 @@ fn scrape(ctx: &Ctx) -> Result<Reply> {
 fn sight(ctx: &Ctx) -> Result<Option<Sight>> {
     if ctx
         .maybe_actor()
-        .is_some_and(|actor| actor.role().may(may(Read, Metrics)))
+        .is_some_and(|actor| actor.has(may(Read, Metrics), &Place::Everywhere))
     {
         return Ok(Some(Sight::All));
     }
