@@ -58,7 +58,7 @@ pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_string()));
     let request = Request {
         method: Method::Get,
-        path: String::new(),
+        segments: Vec::new(),
         query: Vec::new(),
         headers: fields.filter(|(name, _)| who.contains(&name.as_str())).collect(),
         body: Vec::new(),

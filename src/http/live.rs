@@ -41,7 +41,7 @@ impl LiveQuery {
         };
         let request = Request {
             method: Method::Get,
-            path: request::decode_path(path).ok_or_else(unreadable)?,
+            segments: request::segments(path).ok_or_else(unreadable)?,
             query: form::body::pairs(query).ok_or_else(unreadable)?,
             headers: Vec::new(),
             body: Vec::new(),
@@ -70,7 +70,7 @@ impl LiveQuery {
         if self.versions == versions {
             return Ok(());
         }
-        let found = self.web.routes.find(Method::Get, &self.request.path)?;
+        let found = self.web.routes.find(Method::Get, &self.request.segments)?;
         if !found.route.live {
             let say = "This answer cannot be watched. Ask for it when you need it.";
             return Err(Error::new(Kind::Invalid, "not_live", say));

@@ -91,13 +91,12 @@ pub fn locale(ctx: &Ctx) -> Result<Locale> {
 
 /// Path and query of this request, as they stand in an address. A form's page is where the form was got from.
 pub fn here(request: &Request) -> String {
-    request
-        .path
-        .split('/')
-        .map(percent_encode)
-        .collect::<Vec<_>>()
-        .join("/")
-        + &query(&request.query)
+    let path: String = request
+        .segments
+        .iter()
+        .map(|s| format!("/{}", percent_encode(s)))
+        .collect();
+    path + &query(&request.query)
 }
 
 /// `?a=b&c=d` without the empty values; nothing when nothing is left.

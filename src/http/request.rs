@@ -58,8 +58,8 @@ impl Method {
 pub struct Request {
     /// What is wanted.
     pub method: Method,
-    /// Percent-decoded, starts with `/`, no empty or dot segments.
-    pub path: String,
+    /// Of the path, decoded ([`segments`]).
+    pub segments: Vec<String>,
     /// Decoded pairs of the query.
     pub query: Vec<(String, String)>,
     /// Names in lower case.
@@ -143,26 +143,25 @@ impl Request {
     /// Does the client rather want JSON than a page? Who sends a token is a program: led to the sign-in page, it would
     /// take the page's 200 for a yes. Nobody but programs asks for `/metrics`.
     pub fn wants_json(&self) -> bool {
-        self.path.starts_with("/api/") || self.path == "/metrics" || self.header("authorization").is_some()
+        let path: Vec<_> = self.segments.iter().map(String::as_str).collect();
+        matches!(path[..], ["api", _, ..] | ["metrics"]) || self.header("authorization").is_some()
     }
 }
 
-/// Decodes a path once. Dot segments, empty segments, NUL and encoded slashes are refused, so that what the guard sees
-/// is what the handler gets.
-pub fn decode_path(raw: &str) -> Option<String> {
-    let mut out = String::new();
-    for segment in raw.strip_prefix('/')?.split('/') {
-        let segment = text::percent_decode(segment, false)?;
-        let bad =
-            segment == "." || segment == ".." || segment.contains(['/', '\0']) || segment.chars().any(char::is_control);
-        if bad {
-            return None;
-        }
-        out.push('/');
-        out.push_str(&segment);
-    }
-    // `/servers/` and `/servers` are not the same URL; an empty segment in the middle is nobody's.
-    (!out.contains("//")).then_some(out)
+/// The segments of a path, each decoded once, so that what the guard sees is what the handler gets. A segment may hold
+/// slashes that were sent as `%2F`: only a route that ends in `{name…}` takes it. `None`: dot segments, empty segments
+/// (also between such slashes), control characters, broken escapes.
+pub fn segments(raw: &str) -> Option<Vec<String>> {
+    let raw: Vec<&str> = raw.strip_prefix('/')?.split('/').collect();
+    let last = raw.len() - 1;
+    let decode = |(n, raw): (usize, &&str)| {
+        let segment = text::percent_decode(raw, false)?;
+        let bad = |part: &str| part == "." || part == ".." || part.chars().any(char::is_control);
+        // `/servers/` and `/servers` are not the same URL; an empty segment in the middle is nobody's.
+        let hole = segment.is_empty() && n < last || segment.contains('/') && segment.split('/').any(str::is_empty);
+        (!hole && !segment.split('/').any(bad)).then_some(segment)
+    };
+    raw.iter().enumerate().map(decode).collect()
 }
 
 #[cfg(test)]
@@ -171,25 +170,37 @@ mod tests {
 
     #[test]
     fn paths_are_decoded_once_and_cannot_climb() {
-        assert_eq!(decode_path("/api/servers/5").as_deref(), Some("/api/servers/5"));
-        assert_eq!(decode_path("/").as_deref(), Some("/"));
-        assert_eq!(decode_path("/a%20b").as_deref(), Some("/a b"));
-        assert_eq!(decode_path("/%2541").as_deref(), Some("/%41"), "once, not twice");
+        let path = |raw| segments(raw).map(|all| all.join("|"));
+        for (raw, decoded) in [
+            ("/api/servers/5", "api|servers|5"),
+            ("/", ""),
+            ("/servers/", "servers|"),
+            ("/a%20b", "a b"),
+            ("/%2541", "%41"), // once, not twice
+            ("/a%2Fb/c%2fd", "a/b|c/d"),
+        ] {
+            assert_eq!(path(raw).as_deref(), Some(decoded), "{raw}");
+        }
         for bad in [
             "",
             "x",
             "/..",
             "/a/../b",
             "/%2e%2e/b",
-            "/a%2fb",
+            "/a%2f..",
+            "/a%2f%2e%2fb",
+            "/a%2f",
+            "/%2fa",
+            "/a%2f%2fb",
             "/a%00",
             "/a%0ab",
+            "/a%2fb%0a",
             "//",
             "/a//b",
             "/%zz",
             "/%ff",
         ] {
-            assert_eq!(decode_path(bad), None, "{bad}");
+            assert_eq!(path(bad), None, "{bad}");
         }
     }
 }

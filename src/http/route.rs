@@ -15,6 +15,7 @@ use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::Id;
 use crate::lang::Lang;
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, mpsc};
 
@@ -95,8 +96,7 @@ pub struct Ctx<'a> {
     pub web: &'a Arc<Web>,
     /// The request.
     pub request: &'a Request,
-    /// Values of the pattern's names, in order.
-    pub args: Vec<&'a str>,
+    args: Vec<Cow<'a, str>>,
     right: Right,
     place: Place,
     actor: Option<Actor>,
@@ -188,12 +188,14 @@ impl<'a> Ctx<'a> {
         self.actor.as_ref()
     }
 
+    /// The value of the pattern's `n`th name, decoded; empty where the pattern has no such name.
+    pub fn arg(&self, n: usize) -> &str {
+        self.args.get(n).map_or("", |text| text)
+    }
+
     /// The number at place `n` of the pattern. Anything else is a thing that does not exist.
     pub fn id<T>(&self, n: usize, what: &str) -> Result<Id<T>> {
-        self.args
-            .get(n)
-            .and_then(|text| Id::parse(text))
-            .ok_or_else(|| Error::not_found(what))
+        Id::parse(self.arg(n)).ok_or_else(|| Error::not_found(what))
     }
 
     /// What all features have to say on the page of one thing, by slot.
@@ -217,7 +219,7 @@ pub struct Routes {
 }
 
 struct Entry {
-    segments: Vec<Segment>,
+    pattern: Pattern,
     is_page: bool,
     route: &'static Route,
     metrics: RouteMetrics,
@@ -228,13 +230,87 @@ pub struct Found<'r, 'p> {
     /// The row.
     pub route: &'static Route,
     /// The values of its pattern's names, in order.
-    pub args: Vec<&'p str>,
+    pub args: Vec<Cow<'p, str>>,
     metrics: &'r RouteMetrics,
 }
 
+/// A route's path, read.
+#[derive(Debug, PartialEq, Eq)]
+struct Pattern {
+    head: Vec<Segment>,
+    /// What stands behind a name that takes several segments; `None` where there is no such name.
+    suffix: Option<Vec<&'static str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Segment {
     Literal(&'static str),
     Name,
+}
+
+impl Pattern {
+    /// Reads `/api/images/{id}/tags/{name…}/pull`. Error: why it is none.
+    fn parse(path: &'static str) -> std::result::Result<Pattern, &'static str> {
+        let mut pattern = Pattern {
+            head: Vec::new(),
+            suffix: None,
+        };
+        for part in path.strip_prefix('/').ok_or("does not start with /")?.split('/') {
+            let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            match (name, &mut pattern.suffix) {
+                (Some(_), Some(_)) => return Err("has a name behind one that takes several segments"),
+                (Some(name), suffix) if name.ends_with('…') => *suffix = Some(Vec::new()),
+                (Some(_), None) => pattern.head.push(Segment::Name),
+                (None, _) if part.contains(['{', '}']) => return Err("has a name that is not a whole segment"),
+                (None, Some(suffix)) => suffix.push(part),
+                (None, None) => pattern.head.push(Segment::Literal(part)),
+            }
+        }
+        Ok(pattern)
+    }
+
+    /// Do all the same paths fit both?
+    fn same(&self, other: &Pattern) -> bool {
+        let kind = |s: &Segment| match s {
+            Segment::Literal(text) => *text,
+            Segment::Name => "{}",
+        };
+        self.suffix == other.suffix && self.head.iter().map(kind).eq(other.head.iter().map(kind))
+    }
+
+    /// The values of its names, if the path fits.
+    fn fit<'p>(&self, path: &'p [String]) -> Option<Vec<Cow<'p, str>>> {
+        let (head, rest) = path.split_at_checked(self.head.len())?;
+        let mut args = Vec::new();
+        for (segment, part) in self.head.iter().zip(head) {
+            match segment {
+                Segment::Literal(text) if text == part => {}
+                Segment::Name if !part.is_empty() && !part.contains('/') => args.push(Cow::from(part.as_str())),
+                _ => return None,
+            }
+        }
+        match &self.suffix {
+            None => rest.is_empty().then_some(args),
+            Some(suffix) => {
+                let (name, behind) = rest.split_at_checked(rest.len().checked_sub(suffix.len())?)?;
+                args.push(match name {
+                    [] => return None,
+                    [one] => Cow::from(one.as_str()),
+                    several => Cow::from(several.join("/")),
+                });
+                let good = behind == suffix.as_slice() && name.last().is_some_and(|part| !part.is_empty());
+                good.then_some(args)
+            }
+        }
+    }
+
+    /// Of several that fit the larger wins: from the left a literal before a name, and a name before one that takes several
+    /// segments; of two of these the one with the longer suffix.
+    fn rank(&self) -> Vec<usize> {
+        let head = self.head.iter().map(|s| if *s == Segment::Name { 1 } else { 2 });
+        head.chain(self.suffix.iter().flat_map(|suffix| [0, suffix.len()]))
+            .collect()
+    }
 }
 
 impl Routes {
@@ -250,27 +326,13 @@ impl Routes {
             if !row.right.is_known() {
                 return Err(bad("asks for a right that the table of rights does not name"));
             }
-            let Some(rest) = row.path.strip_prefix('/') else {
-                return Err(bad("does not start with /"));
-            };
-            let segments: Vec<_> = rest
-                .split('/')
-                .map(|s| {
-                    if s.starts_with('{') && s.ends_with('}') {
-                        Segment::Name
-                    } else {
-                        Segment::Literal(s)
-                    }
-                })
-                .collect();
-            if table
-                .iter()
-                .any(|other| other.route.method == row.method && same(&other.segments, &segments))
-            {
+            let pattern = Pattern::parse(row.path).map_err(bad)?;
+            let mut rows = table.iter().filter(|other| other.route.method == row.method);
+            if rows.any(|other| other.pattern.same(&pattern)) {
                 return Err(bad("stands there twice"));
             }
             table.push(Entry {
-                segments,
+                pattern,
                 is_page,
                 route: row,
                 metrics: RouteMetrics::default(),
@@ -282,29 +344,25 @@ impl Routes {
         })
     }
 
-    /// The row for a path and method, with the values of its names. A literal segment wins over a name.
-    pub fn find<'p>(&self, method: Method, path: &'p str) -> Result<Found<'_, 'p>> {
-        let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-        let fits = || self.table.iter().filter(|entry| fit(&entry.segments, &parts));
+    /// The row for a path and method, with the values of its names; which one of several, [`Pattern::rank`] says.
+    pub fn find<'p>(&self, method: Method, path: &'p [String]) -> Result<Found<'_, 'p>> {
+        let fits = || {
+            self.table
+                .iter()
+                .filter_map(|entry| Some((entry, entry.pattern.fit(path)?)))
+        };
         let best = fits()
-            .filter(|entry| entry.route.method == method)
-            .max_by_key(|entry| literals(&entry.segments));
+            .filter(|(entry, _)| entry.route.method == method)
+            .max_by_key(|(entry, _)| entry.pattern.rank());
         match best {
-            Some(entry) => {
-                let named = entry
-                    .segments
-                    .iter()
-                    .zip(&parts)
-                    .filter(|(s, _)| matches!(s, Segment::Name));
-                Ok(Found {
-                    route: entry.route,
-                    args: named.map(|(_, part)| *part).collect(),
-                    metrics: &entry.metrics,
-                })
-            }
+            Some((entry, args)) => Ok(Found {
+                route: entry.route,
+                args,
+                metrics: &entry.metrics,
+            }),
             None => match fits().next() {
                 Some(_) => {
-                    let allowed: Vec<_> = fits().map(|entry| entry.route.method.name()).collect();
+                    let allowed: Vec<_> = fits().map(|(entry, _)| entry.route.method.name()).collect();
                     let allowed = allowed.join(", ");
                     let say = format!("This address takes {allowed}, not {}.", method.name());
                     // The list comes back as the answer's `Allow` (RFC 9110 §15.5.6).
@@ -323,18 +381,17 @@ impl Routes {
     /// meant, gives the status that sends them there: 307 (not to be remembered) where a page lives here, else 308.
     pub fn moved(&self, request: &Request) -> Option<u16> {
         let accepts = |kind| request.header("accept").is_some_and(|all| all.contains(kind));
-        let bare = request.path.strip_prefix('/')?;
         // A browser's address line says what it wants, and so does a path that is whole.
-        if accepts("text/html") || bare.starts_with("api/") {
+        if accepts("text/html") || matches!(&request.segments[..], [first, _, ..] if first == "api") {
             return None;
         }
-        let at = |parts: &[&str]| {
+        let at = |path: &[String]| {
             self.table
                 .iter()
-                .filter(|entry| fit(&entry.segments, parts))
+                .filter(|entry| entry.pattern.fit(path).is_some())
                 .collect::<Vec<_>>()
         };
-        let here = at(&bare.split('/').collect::<Vec<_>>());
+        let here = at(&request.segments);
         let takes = |entry: &&&Entry| entry.route.method == request.method;
         let is_program = request.header("authorization").is_some() || accepts("application/json");
         if here
@@ -344,7 +401,8 @@ impl Routes {
         {
             return None;
         }
-        let there = at(&["api"].into_iter().chain(bare.split('/')).collect::<Vec<_>>());
+        let below_api = [&["api".to_string()], &request.segments[..]].concat();
+        let there = at(&below_api);
         there.iter().find(takes)?;
         Some(if here.is_empty() { 308 } else { 307 })
     }
@@ -366,26 +424,80 @@ impl Routes {
     }
 }
 
-/// Each segment's literals weighed by place: the more to the left, the more it counts.
-fn literals(segments: &[Segment]) -> u64 {
-    segments
-        .iter()
-        .fold(0, |weight, s| weight << 1 | u64::from(matches!(s, Segment::Literal(_))))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn fit(segments: &[Segment], parts: &[&str]) -> bool {
-    segments.len() == parts.len()
-        && segments.iter().zip(parts).all(|(s, part)| match s {
-            Segment::Literal(text) => text == part,
-            Segment::Name => !part.is_empty(),
-        })
-}
+    const HANDLER: fn(&Ctx) -> Result<Reply> = |_| Ok(Reply::status(204));
 
-fn same(a: &[Segment], b: &[Segment]) -> bool {
-    a.len() == b.len()
-        && a.iter().zip(b).all(|pair| match pair {
-            (Segment::Literal(x), Segment::Literal(y)) => x == y,
-            (Segment::Name, Segment::Name) => true,
-            _ => false,
-        })
+    fn routes(paths: &[&'static str]) -> Result<Routes> {
+        let row = |path: &&'static str| &*Box::leak(Box::new(route(Method::Get, path, Right::Public, HANDLER)));
+        Routes::new([], paths.iter().map(row))
+    }
+
+    /// The pattern that a path finds, and its names' values.
+    fn find(routes: &Routes, path: &str) -> Option<(&'static str, Vec<String>)> {
+        let path = super::super::request::segments(path)?;
+        let found = routes.find(Method::Get, &path).ok()?;
+        Some((found.route.path, found.args.into_iter().map(Cow::into_owned).collect()))
+    }
+
+    #[test]
+    fn a_name_at_the_end_takes_slashes_and_the_longest_suffix_wins() {
+        let all = [
+            "/s/{name…}",
+            "/s/{name…}/rotate",
+            "/s/{name…}/all/rotate",
+            "/s/{id}/logs",
+            "/s/list",
+            "/t/{id}",
+        ];
+        let routes = routes(&all).unwrap();
+        for (path, pattern, args) in [
+            ("/s/a", all[0], &["a"][..]),
+            ("/s/a/b/c", all[0], &["a/b/c"]),
+            ("/s/a%2Fb%2fc", all[0], &["a/b/c"]),
+            ("/s/a%2Fb/c", all[0], &["a/b/c"]),
+            ("/s/a/b/rotate", all[1], &["a/b"]),
+            ("/s/a%2Fb/rotate", all[1], &["a/b"]),
+            ("/s/a/all/rotate", all[2], &["a"]),
+            ("/s/all/rotate", all[1], &["all"]),
+            ("/s/a%2Frotate", all[0], &["a/rotate"]), // one name that looks like more
+            ("/s/rotate", all[0], &["rotate"]),
+            ("/s/a/logs", all[3], &["a"]),
+            ("/s/a/b/logs", all[0], &["a/b/logs"]),
+            ("/s/list", all[4], &[]),
+            ("/t/5", all[5], &["5"]),
+        ] {
+            let args = args.iter().map(|arg| arg.to_string()).collect();
+            assert_eq!(find(&routes, path), Some((pattern, args)), "{path}");
+        }
+        for nobodys in [
+            "/s",
+            "/s/",
+            "/s/a/",
+            "/s/a//b",
+            "/s/a/../b",
+            "/t/5%2F6",
+            "/t/a/b",
+            "/t/",
+        ] {
+            assert_eq!(find(&routes, nobodys), None, "{nobodys}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_ambiguous_or_odd_does_not_boot() {
+        for bad in [
+            &["/a/{id}", "/a/{name}"][..],
+            &["/a/{b…}/c", "/a/{d…}/c"],
+            &["/a/{b…}/{c}"],
+            &["/a/{b…}/{c…}"],
+            &["/a/x{b}"],
+            &["a"],
+        ] {
+            assert!(routes(bad).is_err(), "{bad:?}");
+        }
+        assert!(routes(&["/a/{id}", "/a/{id…}", "/a/{id…}/c", "/a/c"]).is_ok());
+    }
 }

@@ -117,14 +117,14 @@ fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Reques
     if body.len() != wanted {
         return Err(Error::internal("body cut short"));
     }
-    let decoded = request::decode_path(path);
-    let pairs = form::body::pairs(query);
-    let readable = decoded.is_some() && pairs.is_some();
+    let (segments, pairs) = match (request::segments(path), form::body::pairs(query)) {
+        (Some(segments), Some(pairs)) => (segments, pairs),
+        _ => (unreadable(path), Vec::new()),
+    };
     Ok(Request {
         method,
-        // A path that cannot be read keeps its API or page look, and no route is called `\0`.
-        path: decoded.filter(|_| readable).unwrap_or_else(|| unreadable(path)),
-        query: pairs.unwrap_or_default(),
+        segments,
+        query: pairs,
         headers,
         body,
         ip: info.peer.ip().to_string(),
@@ -143,13 +143,14 @@ fn header(inner: &tiny_http::Request, name: &str) -> String {
         .unwrap_or_default()
 }
 
-fn unreadable(path: &str) -> String {
-    if path.starts_with("/api/") {
-        "/api/\0".into()
-    } else {
-        "/\0".into()
-    }
+/// In place of a path that cannot be read: it keeps its API or page look, and no route has such a segment.
+fn unreadable(path: &str) -> Vec<String> {
+    let api = path.starts_with("/api/").then_some("api");
+    api.into_iter().chain([UNREADABLE]).map(String::from).collect()
 }
+
+/// Control characters are in no segment that could be decoded.
+const UNREADABLE: &str = "\0";
 
 fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
     let began = clock::mono();
@@ -166,7 +167,7 @@ fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
                 "http",
                 "request failed",
                 &[
-                    ("path", &request.path),
+                    ("path", &request.segments.join("/")),
                     ("error", &e.to_string()),
                     ("request_id", &request.id),
                 ],
@@ -179,14 +180,14 @@ fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
 }
 
 fn find<'r, 'p>(web: &'r Web, request: &'p Request) -> Result<Found<'r, 'p>> {
-    if request.path.ends_with('\0') {
+    if request.segments.last().is_some_and(|last| last == UNREADABLE) {
         return Err(Error::new(
             Kind::Malformed,
             "bad_address",
             "This address cannot be read: a broken escape, or a dot or empty segment.",
         ));
     }
-    web.routes.find(request.method, &request.path)
+    web.routes.find(request.method, &request.segments)
 }
 
 fn answer(web: &Arc<Web>, request: &Request, found: Found) -> Result<Reply> {

@@ -208,11 +208,7 @@ fn prefs(ctx: &Ctx) -> Result<Reply> {
 
 /// A file of the pages. Its address names its content, so it may be kept for ever.
 fn file(ctx: &Ctx) -> Result<Reply> {
-    let asset = match ctx.args[..] {
-        [version, name] => asset::find(version, name),
-        _ => None,
-    };
-    let asset = asset.ok_or_else(|| Error::not_found("file"))?;
+    let asset = asset::find(ctx.arg(0), ctx.arg(1)).ok_or_else(|| Error::not_found("file"))?;
     let reply = Reply::bytes(asset.mime, asset.body.as_bytes().to_vec());
     Ok(reply.header("Cache-Control", asset::CACHE_CONTROL))
 }
