@@ -1,5 +1,5 @@
 //! Plain types with no opinion about fleets. Everything above may use them; they use only the standard
-//! library, `ring`, `serde_json` and (in `sys`, the one place with `unsafe`) `libc`.
+//! library, `ring`, `serde`, `serde_json` and (in `sys`, the one place with `unsafe`) `libc`.
 
 pub mod clock;
 pub mod error;
@@ -11,6 +11,7 @@ pub mod parallel;
 pub mod semaphore;
 pub mod registry;
 pub mod id;
+pub mod shape;
 pub mod random;
 pub mod secret;
 pub mod der;

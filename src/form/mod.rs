@@ -1,37 +1,46 @@
 //! Fields of a JSON object or an HTML form, read one by one into typed values. Every mistake is kept, so that a person
-//! sees all of them at once, each beside its field. A name that nobody asked for is a mistake too: it is a typo.
+//! sees all of them at once, each beside its field. A name that nobody asked for is a mistake too: it is a typo. Types and
+//! bounds stand in the rows of [`param`] that a route declares; the reader asks by name.
 
 pub mod body;
+pub mod param;
 
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::base::text;
 use crate::base::zone::Zone;
+use param::{Kind as Type, Param};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
 /// See the module's documentation.
 #[derive(Clone)]
 pub struct Input {
+    params: &'static [Param],
     values: Map<String, Value>,
     asked: Vec<&'static str>,
     errors: Vec<Field>,
 }
 
 impl Input {
-    /// Reads a body: a form when its content type says so, else JSON, which must be an object.
-    pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Input> {
-        body::object(content_type, body).map(Input::of)
+    /// Reads a body that may bring `params`: a form when its content type says so, else JSON, which must be an object.
+    pub fn read(params: &'static [Param], content_type: Option<&str>, body: &[u8]) -> Result<Input> {
+        Ok(Input::of(params, body::object(content_type, body)?))
     }
 
     /// Reads an object: that of a body, or one put together from a page's form or a document.
-    pub fn of(values: Map<String, Value>) -> Input {
+    pub fn of(params: &'static [Param], values: Map<String, Value>) -> Input {
         Input {
+            params,
             values,
             asked: Vec::new(),
             errors: Vec::new(),
         }
+    }
+
+    fn row(&self, name: &str) -> &'static Param {
+        param::find(self.params, name)
     }
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
@@ -74,7 +83,12 @@ impl Input {
     }
 
     /// Text, outer spaces cut; `None` when absent.
-    pub fn text(&mut self, name: &'static str, bytes_max: usize) -> Option<String> {
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        let bytes_max = match self.row(name).kind {
+            Type::Text { bytes_max } => bytes_max,
+            Type::Name | Type::Choice(_) => 4_096,
+            _ => mistyped(name),
+        };
         match self.take(name)? {
             Value::String(text) => {
                 let text = text.trim_matches(' ');
@@ -103,18 +117,18 @@ impl Input {
         code: &'static str,
         parse: impl FnOnce(&str) -> std::result::Result<T, String>,
     ) -> Option<T> {
-        let text = self.text(name, 4_096)?;
+        let text = self.text(name)?;
         parse(&text).map_err(|message| self.wrong(name, code, message)).ok()
     }
 
     /// A list, or one text with commas or spaces between the entries, as a form has it.
-    pub fn words(&mut self, name: &'static str, count_max: usize, bytes_max: usize) -> Option<Vec<String>> {
+    pub fn words(&mut self, name: &'static str) -> Option<Vec<String>> {
         if let Some(Value::String(text)) = self.values.get(name) {
             let words: Vec<_> = text.split([',', ' ']).filter(|word| !word.is_empty()).collect();
             let words = Value::from(words);
             self.values.insert(name.into(), words);
         }
-        self.list(name, count_max, bytes_max)
+        self.list(name)
     }
 
     /// The name of a time zone that this system knows; an empty text is none.
@@ -126,7 +140,15 @@ impl Input {
     }
 
     /// One of a few words.
-    pub fn choice(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
+    pub fn choice(&mut self, name: &'static str) -> Option<&'static str> {
+        let Type::Choice(words) = self.row(name).kind else {
+            mistyped(name)
+        };
+        self.choice_of(name, words)
+    }
+
+    /// One of these words, which are some of those that the row allows.
+    pub fn choice_of(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
         self.parse(name, "bad_choice", |text| {
             words
                 .iter()
@@ -137,25 +159,28 @@ impl Input {
     }
 
     /// A whole number, as a JSON number or as digits.
-    pub fn number(&mut self, name: &'static str, bounds: RangeInclusive<i64>) -> Option<i64> {
+    pub fn number(&mut self, name: &'static str) -> Option<i64> {
+        let (Type::Number { min, max } | Type::MaybeNumber { min, max }) = self.row(name).kind else {
+            mistyped(name)
+        };
         let number = match self.take(name)? {
             Value::Number(n) => n.as_i64(),
             Value::String(digits) if !digits.starts_with('+') => digits.parse().ok(),
             _ => None,
         };
-        let good = number.filter(|n| bounds.contains(n));
+        let good = number.filter(|n| (min..=max).contains(n));
         if good.is_none() {
-            self.wrong(
-                name,
-                "bad_number",
-                format!("{name} is a whole number from {} to {}.", bounds.start(), bounds.end()),
-            );
+            let say = format!("{name} is a whole number from {min} to {max}.");
+            self.wrong(name, "bad_number", say);
         }
         good
     }
 
-    /// A number with a fraction, as a JSON number or as text.
-    pub fn decimal(&mut self, name: &'static str, bounds: RangeInclusive<f64>) -> Option<f64> {
+    /// A number with a fraction, as a JSON number or as text, within bounds that are those of the row or narrower.
+    pub fn decimal_within(&mut self, name: &'static str, bounds: RangeInclusive<f64>) -> Option<f64> {
+        let Type::Decimal { .. } = self.row(name).kind else {
+            mistyped(name)
+        };
         let number = match self.take(name)? {
             Value::Number(n) => n.as_f64(),
             // A comma is a decimal point in half of the world.
@@ -172,6 +197,9 @@ impl Input {
 
     /// Yes or no: JSON's, or the words of a form.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        let Type::Flag = self.row(name).kind else {
+            mistyped(name)
+        };
         let flag = match self.take(name)? {
             Value::Bool(flag) => Some(flag),
             Value::String(text) => match text.as_str() {
@@ -189,6 +217,9 @@ impl Input {
 
     /// The number of another row; `Some(None)` (JSON `null` or an empty text) is none.
     pub fn link<T>(&mut self, name: &'static str) -> Option<Option<Id<T>>> {
+        let Type::Link = self.row(name).kind else {
+            mistyped(name)
+        };
         let id = match self.take(name)? {
             Value::Null => return Some(None),
             Value::String(text) if text.is_empty() => return Some(None),
@@ -201,7 +232,10 @@ impl Input {
     }
 
     /// The numbers of other rows, each once; from a form also one alone.
-    pub fn links<T>(&mut self, name: &'static str, count_max: usize) -> Option<Vec<Id<T>>> {
+    pub fn links<T>(&mut self, name: &'static str) -> Option<Vec<Id<T>>> {
+        let Type::Links { count_max } = self.row(name).kind else {
+            mistyped(name)
+        };
         let items = match self.take(name)? {
             Value::Array(items) => items,
             one @ Value::String(_) => vec![one],
@@ -230,7 +264,10 @@ impl Input {
     }
 
     /// A list of whatever the caller reads further.
-    pub fn items(&mut self, name: &'static str, count_max: usize) -> Option<Vec<Value>> {
+    pub fn items(&mut self, name: &'static str) -> Option<Vec<Value>> {
+        let Type::Items { count_max } = self.row(name).kind else {
+            mistyped(name)
+        };
         match self.take(name)? {
             Value::Array(items) if items.len() <= count_max => Some(items),
             Value::Array(items) => {
@@ -246,7 +283,10 @@ impl Input {
     }
 
     /// A list of short texts; from a form also one text with commas.
-    pub fn list(&mut self, name: &'static str, count_max: usize, bytes_max: usize) -> Option<Vec<String>> {
+    pub fn list(&mut self, name: &'static str) -> Option<Vec<String>> {
+        let (Type::List { count_max, bytes_max } | Type::Words { count_max, bytes_max }) = self.row(name).kind else {
+            mistyped(name)
+        };
         let items = match self.take(name)? {
             Value::Array(items) => items
                 .into_iter()
@@ -282,7 +322,10 @@ impl Input {
     }
 
     /// A secret: `None` keeps what is stored, `Some(None)` (JSON `null` or an empty text) removes it.
-    pub fn secret(&mut self, name: &'static str, bytes_max: usize) -> Option<Option<Secret>> {
+    pub fn secret(&mut self, name: &'static str) -> Option<Option<Secret>> {
+        let Type::Secret { bytes_max } = self.row(name).kind else {
+            mistyped(name)
+        };
         match self.take(name)? {
             Value::Null => Some(None),
             Value::String(text) if text.is_empty() => Some(None),
@@ -311,11 +354,11 @@ impl Input {
     }
 
     /// A whole number or none: JSON `null` and an empty text are none.
-    pub fn maybe_number(&mut self, name: &'static str, bounds: RangeInclusive<i64>) -> Option<Option<i64>> {
+    pub fn maybe_number(&mut self, name: &'static str) -> Option<Option<i64>> {
         let is_none = |v: &Value| v.is_null() || v.as_str() == Some("");
         match self.values.get(name).is_some_and(is_none) {
             true => self.take(name).map(|_| None),
-            false => self.number(name, bounds).map(Some),
+            false => self.number(name).map(Some),
         }
     }
 
@@ -359,6 +402,11 @@ pub struct Kept<'s> {
     pub moved: bool,
     /// The sentence that asks for it again.
     pub say: &'s str,
+}
+
+/// A mistake of ours: the row says another type than the reader asks for.
+fn mistyped(name: &str) -> ! {
+    panic!("{name} is read as another type than its row says")
 }
 
 fn id_of<T>(value: &Value) -> Option<Id<T>> {

@@ -4,7 +4,7 @@
 
 use super::request::{self, Method, Request};
 use super::route::{Ctx, Web};
-use super::sse::{self, Flow, Source};
+use super::sse::{Event, Flow, Source};
 use crate::access::Actor;
 use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+/// What it sends: the answer, whole or its changes.
+pub const DATA: Event<serde_json::Value> = Event::named("data");
 
 /// One client's stream of one answer. Its events: `data`, the answer; of a list `{"items","total","gone"}` with the items
 /// that are new or different and the numbers of those that are not in it any more.
@@ -75,8 +78,8 @@ impl LiveQuery {
             let say = "This answer cannot be watched. Ask for it when you need it.";
             return Err(Error::new(Kind::Invalid, "not_live", say));
         }
-        let handler = found.route.handler;
-        let reply = handler(&Ctx::new(&self.web, &self.request, found, Some(by.clone()))?)?;
+        let route = found.route;
+        let reply = route.answer(&Ctx::new(&self.web, &self.request, found, Some(by.clone()))?)?;
         self.versions = versions;
         self.pending = self.known.changes(&reply.body)?;
         Ok(())
@@ -89,7 +92,7 @@ impl Source for LiveQuery {
             self.refresh(by)?;
         }
         if let Some(changes) = self.pending.take() {
-            sse::frame(out, None, "data", &changes);
+            DATA.frame_made(out, None, &changes);
         }
         Ok(Flow::More)
     }

@@ -4,6 +4,8 @@ use super::request::Request;
 use super::sse::{STREAM_HEADER, Ticket};
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{Id, Task};
+use crate::base::shape::{Described, Member, Object, Shape, described};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -15,6 +17,47 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// The whole body; what is kept for others is shared with them.
     pub body: Arc<Vec<u8>>,
+    /// Type of the body, where that is JSON.
+    pub shape: Option<&'static Shape>,
+}
+
+/// Media type of plain text.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Part of a list, and how long it is in all.
+#[derive(Serialize)]
+pub struct List<T> {
+    /// As many as were asked for.
+    pub items: Vec<T>,
+    /// How many there are.
+    pub total: i64,
+}
+
+impl<T> List<T> {
+    /// All there are.
+    pub fn whole(items: Vec<T>) -> List<T> {
+        let total = items.len() as i64;
+        List { items, total }
+    }
+}
+
+impl<T: Described> Described for List<T> {
+    const SHAPE: &'static Shape = &Shape::Object(&Object {
+        name: "",
+        doc: &[],
+        members: &[
+            Member::always("items", &Shape::List(T::SHAPE)),
+            Member::always("total", &Shape::Whole),
+        ],
+    });
+}
+
+described! {
+    /// A task was put in.
+    pub struct TaskStarted {
+        /// Its number, under `/api/tasks/`.
+        task_id: Id<Task>,
+    }
 }
 
 impl Reply {
@@ -24,13 +67,21 @@ impl Reply {
             status,
             headers: Vec::new(),
             body: Arc::default(),
+            shape: None,
         }
     }
 
     /// JSON with status 200.
-    pub fn json(value: &impl Serialize) -> Result<Reply> {
-        let body = serde_json::to_vec(value).map_err(Error::internal)?;
-        Ok(Reply::bytes("application/json", body))
+    pub fn json<T: Serialize + Described>(value: &T) -> Result<Reply> {
+        Ok(Reply::json_made::<T>(to_json(value)?))
+    }
+
+    /// The same for JSON that was made before ([`to_json`]), of this type.
+    pub fn json_made<T: Described>(body: impl Into<Arc<Vec<u8>>>) -> Reply {
+        Reply {
+            shape: Some(T::SHAPE),
+            ..Reply::bytes("application/json", body)
+        }
     }
 
     /// A page.
@@ -40,7 +91,7 @@ impl Reply {
 
     /// Plain text.
     pub fn text(text: String) -> Reply {
-        Reply::bytes("text/plain; charset=utf-8", text.into_bytes())
+        Reply::bytes(TEXT, text.into_bytes())
     }
 
     /// Bytes of a type, status 200.
@@ -49,18 +100,18 @@ impl Reply {
             status: 200,
             headers: vec![("Content-Type", kind.into())],
             body: body.into(),
+            shape: None,
         }
     }
 
     /// 201 with the new thing and its place.
-    pub fn created(at: String, value: &impl Serialize) -> Result<Reply> {
+    pub fn created(at: String, value: &(impl Serialize + Described)) -> Result<Reply> {
         Ok(Reply::json(value)?.with_status(201).header("Location", at))
     }
 
     /// 202: a task has been put in.
-    pub fn accepted(task: crate::base::id::Id<crate::base::id::Task>) -> Result<Reply> {
-        let body = serde_json::json!({ "task_id": task });
-        Ok(Reply::json(&body)?
+    pub fn accepted(task: Id<Task>) -> Result<Reply> {
+        Ok(Reply::json(&TaskStarted { task_id: task })?
             .with_status(202)
             .header("Location", format!("/api/tasks/{task}")))
     }
@@ -90,6 +141,11 @@ impl Reply {
         ));
         self
     }
+}
+
+/// A value's JSON.
+pub fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(Error::internal)
 }
 
 /// The HTTP status of an error.

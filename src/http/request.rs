@@ -1,9 +1,9 @@
 //! A request as handlers see it; `form` reads its body.
 
 use crate::access::Origin;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::Result;
 use crate::base::text;
-use crate::form::{Input, body};
+use crate::form::body;
 
 /// The methods that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The path, decoded.
+    pub fn path(&self) -> String {
+        format!("/{}", self.segments.join("/"))
+    }
+
     /// From where it came, for who is asked and for the audit.
     pub fn origin(&self) -> Origin<'_> {
         Origin {
@@ -98,29 +103,6 @@ impl Request {
         self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// A query parameter as a number within bounds; absent is `default`, anything else an error.
-    pub fn number(&self, name: &'static str, default: i64, bounds: std::ops::RangeInclusive<i64>) -> Result<i64> {
-        let Some(text) = self.param(name).filter(|t| !t.is_empty()) else {
-            return Ok(default);
-        };
-        text.parse().ok().filter(|n| bounds.contains(n)).ok_or_else(|| {
-            let message = format!("{name} is a whole number from {} to {}.", bounds.start(), bounds.end());
-            Error::invalid(vec![Field {
-                field: name,
-                code: "bad_number",
-                message,
-            }])
-        })
-    }
-
-    /// `limit` and `offset` of a list.
-    pub fn page(&self) -> Result<(i64, i64)> {
-        Ok((
-            self.number("limit", 50, 1..=500)?,
-            self.number("offset", 0, 0..=1_000_000_000)?,
-        ))
-    }
-
     /// A cookie's value.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.header("cookie")?.split(';');
@@ -128,11 +110,6 @@ impl Request {
             .filter_map(|p| p.trim().split_once('='))
             .find(|(n, _)| *n == name)
             .map(|(_, v)| v)
-    }
-
-    /// The body's fields, to be read one by one.
-    pub fn input(&self) -> Result<Input> {
-        Input::read(self.header("content-type"), &self.body)
     }
 
     /// The body as an HTML form: decoded pairs in order.

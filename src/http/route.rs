@@ -2,18 +2,21 @@
 //! whose pattern is odd, does not boot.
 
 use super::edge::{EdgeHandle, Gauge};
-use super::reply::Reply;
+use super::reply::{Reply, TaskStarted};
 use super::request::{Method, Request};
 use super::response_cache::ResponseCache;
 use super::route_metrics::{RouteCounts, RouteMetrics};
-use super::sse::{Source, Streams};
+use super::sse::{STREAM_HEADER, Source, Streams};
 use super::view::{Nav, View};
 use crate::access::right::{IsNoun, IsVerb};
 use crate::access::{Actor, Allowed, Place, Right, Standing, token};
 use crate::app::App;
 use crate::base::clock::Duration;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Kind, Result};
 use crate::base::id::Id;
+use crate::base::shape::{Described, Shape};
+use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::lang::Lang;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,14 +32,155 @@ pub struct Route {
     pub right: Right,
     /// What answers.
     pub handler: fn(&Ctx) -> Result<Reply>,
-    /// May the answer be watched ([`super::live`])?
+    /// May the answer be streamed as it changes ([`super::live`])?
     pub live: bool,
+    /// What the query may bring; other parameters are passed over.
+    pub query: &'static [Param],
+    /// What the body may bring; `None`: not declared. Other fields are refused.
+    pub body: Option<Body>,
+    /// How it answers when all is well; `None`: not declared. Refusals look the same everywhere ([`super::reply`]).
+    pub answers: [Option<Answer>; 2],
+}
+
+/// What a route takes as its body.
+#[derive(Debug, Clone, Copy)]
+pub enum Body {
+    /// An object (or a form) with these fields.
+    Fields(&'static [Param]),
+    /// An object that the feature reads by itself.
+    Document(&'static Shape),
+}
+
+/// A way that a route answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// This status, and JSON of this type.
+    Json(u16, &'static Shape),
+    /// 200, and bytes of this media type.
+    Bytes(&'static str),
+    /// 204.
+    Nothing,
+    /// Server-sent events of these names, with JSON of these types.
+    Stream(&'static [(&'static str, &'static Shape)]),
 }
 
 impl Route {
-    /// The same, to be watched as well.
+    /// The same, to be streamed as well.
     pub const fn live(self) -> Route {
         Route { live: true, ..self }
+    }
+
+    /// Declares the query's parameters.
+    pub const fn query(self, query: &'static [Param]) -> Route {
+        Route { query, ..self }
+    }
+
+    /// Declares the body's fields.
+    pub const fn takes(self, fields: &'static [Param]) -> Route {
+        let body = Some(Body::Fields(fields));
+        Route { body, ..self }
+    }
+
+    /// Declares a body that the feature reads by itself.
+    pub const fn takes_document<T: Described>(self) -> Route {
+        let body = Some(Body::Document(T::SHAPE));
+        Route { body, ..self }
+    }
+
+    /// 200 and this, as JSON.
+    pub const fn gives<T: Described>(self) -> Route {
+        self.answers(Answer::Json(200, T::SHAPE))
+    }
+
+    /// 201 and the new thing.
+    pub const fn creates<T: Described>(self) -> Route {
+        self.answers(Answer::Json(201, T::SHAPE))
+    }
+
+    /// 202 and the task's number.
+    pub const fn starts_task(self) -> Route {
+        self.answers(Answer::Json(202, TaskStarted::SHAPE))
+    }
+
+    /// 204.
+    pub const fn gives_nothing(self) -> Route {
+        self.answers(Answer::Nothing)
+    }
+
+    /// 200 and bytes of this media type.
+    pub const fn gives_bytes(self, media_type: &'static str) -> Route {
+        self.answers(Answer::Bytes(media_type))
+    }
+
+    /// A stream of these events.
+    pub const fn streams(self, events: &'static [(&'static str, &'static Shape)]) -> Route {
+        self.answers(Answer::Stream(events))
+    }
+
+    /// One more way that it answers; there are two at most.
+    pub const fn answers(self, answer: Answer) -> Route {
+        let answers = match self.answers {
+            [None, _] => [Some(answer), None],
+            [first, None] => [first, Some(answer)],
+            _ => panic!("a route answers in two ways at most"),
+        };
+        Route { answers, ..self }
+    }
+
+    /// Asks the handler. In a debug build, as the tests are, an answer that is not as declared is a panic, which costs the
+    /// request.
+    pub fn answer(&self, ctx: &Ctx) -> Result<Reply> {
+        let reply = (self.handler)(ctx)?;
+        #[cfg(debug_assertions)]
+        self.check(&reply);
+        Ok(reply)
+    }
+
+    #[cfg(debug_assertions)]
+    fn check(&self, reply: &Reply) {
+        let declared: Vec<Answer> = self.answers.into_iter().flatten().collect();
+        if declared.is_empty() {
+            return; // a page
+        }
+        let faults: Vec<_> = declared.iter().filter_map(|answer| answer.check(reply).err()).collect();
+        let good = faults.len() < declared.len();
+        assert!(
+            good,
+            "{} {} is not as declared: {}",
+            self.method.name(),
+            self.path,
+            faults.join("; ")
+        );
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Answer {
+    /// Is the reply like this? Error: why not.
+    fn check(&self, reply: &Reply) -> std::result::Result<(), String> {
+        let header = |name: &str| {
+            reply
+                .headers
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let expect = |good: bool, what: &str| if good { Ok(()) } else { Err(what.to_string()) };
+        match self {
+            Answer::Nothing => expect(reply.status == 204 && reply.body.is_empty(), "no 204"),
+            Answer::Bytes(kind) => expect(
+                reply.status == 200 && header("Content-Type") == Some(kind),
+                "no bytes of that kind",
+            ),
+            Answer::Stream(_) => expect(header(STREAM_HEADER).is_some(), "no stream"),
+            Answer::Json(status, shape) => {
+                expect(reply.status == *status, "another status")?;
+                let said = reply.shape.ok_or("the type of the answer is not said")?;
+                expect(said == *shape, &format!("{said} instead of {shape}"))?;
+                let value = serde_json::from_slice(&reply.body).map_err(|e| e.to_string())?;
+                shape.check(&value)
+            }
+        }
     }
 }
 
@@ -48,6 +192,9 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         right,
         handler,
         live: false,
+        query: &[],
+        body: None,
+        answers: [None, None],
     }
 }
 
@@ -97,7 +244,7 @@ pub struct Ctx<'a> {
     /// The request.
     pub request: &'a Request,
     args: Vec<Cow<'a, str>>,
-    right: Right,
+    route: &'static Route,
     place: Place,
     actor: Option<Actor>,
 }
@@ -107,7 +254,7 @@ impl<'a> Ctx<'a> {
     pub fn new(web: &'a Arc<Web>, request: &'a Request, found: Found<'_, 'a>, actor: Option<Actor>) -> Result<Ctx<'a>> {
         let route = found.route;
         let place = match &actor {
-            Some(actor) => actor.place(|| web.app.db.read(|conn| Place::of_address(conn, &request.path)))?,
+            Some(actor) => actor.place(|| web.app.db.read(|conn| Place::of_address(conn, &request.path())))?,
             None => Place::Everywhere,
         };
         match &actor {
@@ -120,7 +267,7 @@ impl<'a> Ctx<'a> {
             web,
             request,
             args: found.args,
-            right: route.right,
+            route,
             place,
             actor,
         })
@@ -172,7 +319,7 @@ impl<'a> Ctx<'a> {
             &self.app.db,
             changed,
             self.actor()?,
-            self.right,
+            self.route.right,
             self.place.clone(),
         ))
     }
@@ -186,6 +333,83 @@ impl<'a> Ctx<'a> {
     /// Who asks, if anybody.
     pub fn maybe_actor(&self) -> Option<&Actor> {
         self.actor.as_ref()
+    }
+
+    /// The body's fields, of which the route's row says the types. Error: the body cannot be read.
+    pub fn input(&self) -> Result<Input> {
+        let fields = match self.route.body {
+            Some(Body::Fields(fields)) => fields,
+            _ => &[],
+        };
+        Input::read(fields, self.request.header("content-type"), &self.request.body)
+    }
+
+    fn query_row(&self, name: &str) -> &'static Param {
+        param::find(self.route.query, name)
+    }
+
+    /// A parameter of the query that is text; empty when absent.
+    pub fn param(&self, name: &str) -> &'a str {
+        let row = self.query_row(name);
+        self.request.param(row.name).unwrap_or_default()
+    }
+
+    /// A parameter of the query that is a number, within its row's bounds; its default when absent.
+    pub fn number(&self, name: &str) -> Result<i64> {
+        let row = self.query_row(name);
+        let (min, max) = match row.kind {
+            param::Kind::Number { min, max } => (min, max),
+            param::Kind::Flag => (0, 1),
+            _ => return Err(Error::internal(format!("{name} is no number by its row"))),
+        };
+        let text = self.param(name);
+        if text.is_empty() {
+            return Ok(row.default);
+        }
+        let wrong = || {
+            bad_param(
+                row,
+                "bad_number",
+                format!("{name} is a whole number from {min} to {max}."),
+            )
+        };
+        text.parse().ok().filter(|n| (min..=max).contains(n)).ok_or_else(wrong)
+    }
+
+    /// A parameter of the query that is `1` or `0`, the latter when absent.
+    pub fn flag(&self, name: &str) -> Result<bool> {
+        Ok(self.number(name)? == 1)
+    }
+
+    /// A parameter of the query that is one of its row's words; empty when absent.
+    pub fn choice(&self, name: &str) -> Result<&'static str> {
+        let row = self.query_row(name);
+        let param::Kind::Choice(words) = row.kind else {
+            return Err(Error::internal(format!("{name} is no choice by its row")));
+        };
+        let text = self.param(name);
+        let known = words.iter().copied().chain([""]).find(|word| *word == text);
+        known.ok_or_else(|| bad_param(row, "bad_choice", format!("{name} is one of: {}.", words.join(", "))))
+    }
+
+    /// A parameter of the query that is the number of a thing; `None` when absent.
+    pub fn link<T>(&self, name: &str) -> Result<Option<Id<T>>> {
+        match self.param(name) {
+            "" => Ok(None),
+            text => match Id::parse(text) {
+                Some(id) => Ok(Some(id)),
+                None => Err(bad_param(
+                    self.query_row(name),
+                    "bad_choice",
+                    format!("{name} is the number of one."),
+                )),
+            },
+        }
+    }
+
+    /// `limit` and `offset` of a list.
+    pub fn page(&self) -> Result<(i64, i64)> {
+        Ok((self.number(LIMIT.name)?, self.number(OFFSET.name)?))
     }
 
     /// The value of the pattern's `n`th name, decoded; empty where the pattern has no such name.
@@ -209,6 +433,20 @@ impl<'a> Ctx<'a> {
         }
         Ok(slots)
     }
+}
+
+/// Of a list: how many items at most.
+pub const LIMIT: Param = param::number("limit", 1..=500, "Items at most.").or(50);
+
+/// Of a list: how many items to pass over.
+pub const OFFSET: Param = param::number("offset", 0..=1_000_000_000, "Items to pass over.");
+
+/// Of a list: what must be in a name.
+pub const Q: Param = param::text("q", 4_096, "Only what has this in a name.");
+
+fn bad_param(row: &Param, code: &'static str, message: String) -> Error {
+    let field = row.name;
+    Error::invalid(vec![error::Field { field, code, message }])
 }
 
 /// The table, checked.
@@ -325,6 +563,10 @@ impl Routes {
             let bad = |why: &str| Error::internal(format!("route {} {}: {why}", row.method.name(), row.path));
             if !row.right.is_known() {
                 return Err(bad("asks for a right that the table of rights does not name"));
+            }
+            let has_body = !matches!(row.method, Method::Get | Method::Delete);
+            if !is_page && (row.answers[0].is_none() || has_body && row.body.is_none()) {
+                return Err(bad("does not say what it takes and how it answers"));
             }
             let pattern = Pattern::parse(row.path).map_err(bad)?;
             let mut rows = table.iter().filter(|other| other.route.method == row.method);

@@ -192,7 +192,8 @@ fn find<'r, 'p>(web: &'r Web, request: &'p Request) -> Result<Found<'r, 'p>> {
 
 fn answer(web: &Arc<Web>, request: &Request, found: Found) -> Result<Reply> {
     let actor = guard::authenticate(&web.app, request, found.route.right)?;
-    (found.route.handler)(&Ctx::new(web, request, found, actor)?)
+    let route = found.route;
+    route.answer(&Ctx::new(web, request, found, actor)?)
 }
 
 /// A body up to this travels with its head: the edge gets both by one read.

@@ -10,7 +10,10 @@ use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, User};
 use crate::base::random;
+use crate::base::shape::{Described, Shape};
+use serde::Serialize;
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -77,6 +80,33 @@ pub fn frame(out: &mut Vec<u8>, id: Option<i64>, event: &str, data: &str) {
         }
     }
     out.push(b'\n');
+}
+
+/// A kind of event: its name, and the type of its data.
+pub struct Event<T>(&'static str, PhantomData<fn() -> T>);
+
+impl<T: Described + Serialize> Event<T> {
+    /// One of this name.
+    pub const fn named(name: &'static str) -> Event<T> {
+        Event(name, PhantomData)
+    }
+
+    /// Appends one ([`frame`]).
+    pub fn frame(&self, out: &mut Vec<u8>, id: Option<i64>, data: &T) {
+        // Our types have no keys that are no text, which alone fails.
+        let json = serde_json::to_string(data).unwrap_or_default();
+        frame(out, id, self.0, &json);
+    }
+
+    /// Appends one whose data was made before.
+    pub fn frame_made(&self, out: &mut Vec<u8>, id: Option<i64>, json: &str) {
+        frame(out, id, self.0, json);
+    }
+
+    /// For a route's declaration.
+    pub const fn row(&self) -> (&'static str, &'static Shape) {
+        (self.0, T::SHAPE)
+    }
 }
 
 /// Good for one stream, for ten seconds.

@@ -4,6 +4,7 @@
 pub mod words;
 pub mod format;
 
+use crate::base::shape::described;
 use crate::base::zone::Zone;
 
 /// How somebody reads: in which language, and by the clocks of which time zone.
@@ -24,6 +25,7 @@ pub enum Lang {
     /// Russian.
     Ru,
 }
+described!(Lang: "en", "ru");
 
 impl Lang {
     /// All of them, in the order of `words.txt`.

@@ -6,11 +6,11 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::file;
 use crate::base::parallel::lock;
 use crate::base::process::Cancel;
+use crate::base::shape::described;
 use crate::base::{shell, text};
 use crate::ssh::files::{FILE_MAX, Put};
 use crate::ssh::{Job, Ssh, Target};
 use ring::digest;
-use serde::Serialize;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -22,19 +22,21 @@ const BUNDLE_MAX: u64 = 96 * 1024 * 1024;
 const PARTS: &str = "/var/cache/lamplighter-wheels";
 const PART_LIMIT: Duration = Duration::from_secs(120);
 
-/// What a bundle is, without its content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Summary {
-    /// Where it lies on this machine.
-    pub path: String,
-    /// Of the whole tar, in hex.
-    pub sha256: String,
-    /// In bytes.
-    pub size: u64,
-    /// How many wheels it has.
-    pub wheels: usize,
-    /// The versions of Glances in it.
-    pub glances: Vec<String>,
+described! {
+    /// What a bundle is, without its content.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Summary {
+        /// Where it lies on this machine.
+        pub path: String,
+        /// Of the whole tar, in hex.
+        pub sha256: String,
+        /// In bytes.
+        pub size: u64,
+        /// How many wheels it has.
+        pub wheels: usize,
+        /// The versions of Glances in it.
+        pub glances: Vec<String>,
+    }
 }
 
 /// What the file was like when it was read last, so that a page costs one look at its times.

@@ -9,21 +9,23 @@ use super::unit::Unit;
 use super::window::Window;
 use crate::base::clock::{Ms, SECOND};
 use crate::base::error::Result;
+use crate::base::shape::described;
 use crate::db::Conn;
-use serde::Serialize;
 use std::collections::HashMap;
 
-/// One line of a chart.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Series {
-    /// Its key, and behind a colon its part: `cpu`, `disk:/srv`.
-    pub key: String,
-    /// What it counts.
-    pub unit: Unit,
-    /// What one point covers. Two points further apart than this (and the observations' interval) have a gap between them.
-    pub step_ms: Ms,
-    /// Unix ms of a stretch's beginning, mean, least and greatest value.
-    pub points: Vec<(Ms, f64, f64, f64)>,
+described! {
+    /// One line of a chart.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Series {
+        /// Its key, and behind a colon its part: `cpu`, `disk:/srv`.
+        pub key: String,
+        /// What it counts.
+        pub unit: Unit,
+        /// What one point covers. Two points further apart than this (and the observations' interval) have a gap between them.
+        pub step_ms: Ms,
+        /// Unix ms of a stretch's beginning, mean, least and greatest value.
+        pub points: Vec<(Ms, f64, f64, f64)>,
+    }
 }
 
 /// One series as it was observed.

@@ -1,5 +1,7 @@
 //! What a number counts, how finely it is stored, and in which unit it leaves the house.
 
+use crate::base::shape::described;
+
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,6 +21,7 @@ pub enum Unit {
     /// Whole things: cores, restarts.
     Count,
 }
+described!(Unit: "percent", "load", "seconds", "milliseconds", "bytes", "bytes_per_second", "count");
 
 /// Each with its name in the table of series. Never changed once released.
 const NAMES: [(Unit, &str); 7] = [

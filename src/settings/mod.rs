@@ -6,6 +6,7 @@ mod queries;
 
 use crate::base::clock;
 use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::shape::{Described, Shape};
 use crate::base::text::unseen;
 use crate::base::zone::Zone;
 use crate::db::{Conn, Tx};
@@ -54,6 +55,10 @@ pub enum Value {
     Number(i64),
     /// Of [`Type::Text`].
     Text(String),
+}
+
+impl Described for Value {
+    const SHAPE: &'static Shape = &Shape::Scalar;
 }
 
 impl fmt::Display for Value {

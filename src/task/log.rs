@@ -11,6 +11,7 @@ use crate::base::log as daemon_log;
 use crate::base::parallel::lock;
 use crate::base::redact::Scrub;
 use crate::base::secret::Secret;
+use crate::base::shape::described;
 use crate::base::text;
 use crate::db::Db;
 use crate::events::wake::Wake;
@@ -32,6 +33,18 @@ const LINE_MAX: usize = lines::LINE_MAX + lines::CUT.len();
 enum Message {
     Line(Line),
     Steps(String),
+}
+
+described! {
+    /// A step has begun or ended.
+    pub struct Progress {
+        /// Its number, from 1.
+        step: usize,
+        /// How many there will be.
+        steps: usize,
+        #[serde(flatten)]
+        of: StepView,
+    }
 }
 
 /// Where a task's worker writes.
@@ -76,9 +89,12 @@ impl Log {
 
     /// Tells that a step has begun or ended; `index` counts from 1, `total` is how many there will be.
     pub fn step(&self, index: usize, total: usize, step: StepView) {
-        let progress = serde_json::json!({
-            "step": index, "steps": total, "name": step.name, "title": step.title, "state": step.state, "ms": step.ms,
-        });
+        let progress = Progress {
+            step: index,
+            steps: total,
+            of: step.clone(),
+        };
+        let progress = serde_json::to_string(&progress).unwrap_or_default();
         let mut steps = lock(&self.steps);
         match steps.iter_mut().find(|s| s.name == step.name) {
             Some(known) => *known = step,
@@ -86,7 +102,7 @@ impl Log {
         }
         let all = serde_json::to_string(&*steps).unwrap_or_else(|_| "[]".into());
         drop(steps);
-        self.push("info", "progress", "", &progress.to_string());
+        self.push("info", "progress", "", &progress);
         self.post(Message::Steps(all));
     }
 

@@ -12,6 +12,7 @@ pub mod worker;
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Id, Task};
+use crate::base::shape::described;
 use crate::db::Tx;
 use crate::lang::{Lang, words};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,7 @@ pub enum Status {
     /// The daemon died in the middle.
     Interrupted,
 }
+described!(Status: "queued", "running", "ok", "failed", "cancelled", "interrupted");
 
 impl Status {
     /// All of them, as stored and shown.
@@ -92,17 +94,19 @@ impl Status {
     }
 }
 
-/// One step of a task as shown: `waiting`, `running`, `ok` (was right already), `changed`, `failed`, `skipped`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepView {
-    /// Stable name.
-    pub name: String,
-    /// English title.
-    pub title: String,
-    /// See above.
-    pub state: String,
-    /// How long it took.
-    pub ms: u64,
+described! {
+    /// One step of a task as shown: `waiting`, `running`, `ok` (was right already), `changed`, `failed`, `skipped`.
+    #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+    pub struct StepView {
+        /// Stable name.
+        pub name: String,
+        /// English title.
+        pub title: String,
+        /// See above.
+        pub state: String,
+        /// How long it took.
+        pub ms: u64,
+    }
 }
 
 /// A task's row.

@@ -6,35 +6,52 @@ use crate::access::Allowed;
 use crate::access::right::{Edit, Groups, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::Result;
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::form::Input;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
-use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
+use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/groups", may(Read, Groups), list),
-    route(Post, "/api/groups", may(Edit, Groups), create),
-    route(Get, "/api/groups/{id}", may(Read, Groups), show),
-    route(Put, "/api/groups/{id}", may(Edit, Groups), replace),
-    route(Patch, "/api/groups/{id}", may(Edit, Groups), change),
-    route(Delete, "/api/groups/{id}", may(Edit, Groups), remove),
+    route(Get, "/api/groups", may(Read, Groups), list)
+        .query(LIST)
+        .gives::<List<View>>(),
+    route(Post, "/api/groups", may(Edit, Groups), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Get, "/api/groups/{id}", may(Read, Groups), show).gives::<View>(),
+    route(Put, "/api/groups/{id}", may(Edit, Groups), replace)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Patch, "/api/groups/{id}", may(Edit, Groups), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/groups/{id}", may(Edit, Groups), remove).gives::<Freed>(),
 ];
 
-/// A group as the API shows it.
-#[derive(Serialize)]
-pub struct View<'a> {
-    id: Id<id::Group>,
-    kind: &'static str,
-    name: &'a str,
-    notes: &'a str,
-    counts: Counts,
-    revision: i64,
-    created_at: String,
-    updated_at: String,
+const LIST: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    Q,
+    param::choice("kind", &KINDS, "Only groups of these things."),
+];
+
+described! {
+    /// A group as the API shows it.
+    pub struct View<'a> {
+        id: Id<id::Group>,
+        kind: &'static str,
+        name: &'a str,
+        notes: &'a str,
+        counts: Counts,
+        revision: i64,
+        created_at: String,
+        updated_at: String,
+    }
 }
 
 /// Puts the view together.
@@ -52,25 +69,16 @@ pub fn view(g: &Group) -> View<'_> {
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let (limit, offset) = ctx.request.page()?;
-    let word = |name: &str| ctx.request.param(name).unwrap_or_default();
-    let kind = word("kind");
-    if !kind.is_empty() && !KINDS.contains(&kind) {
-        return Err(Error::invalid(vec![Field {
-            field: "kind",
-            code: "bad_choice",
-            message: "kind is domain or host.".into(),
-        }]));
-    }
+    let (limit, offset) = ctx.page()?;
     let filter = Filter {
-        kind,
-        q: word("q"),
+        kind: ctx.choice("kind")?,
+        q: ctx.param("q"),
         limit,
         offset,
     };
     let (rows, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
     let items: Vec<_> = rows.iter().map(view).collect();
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -79,7 +87,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let group = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Groups)?)?;
+    let group = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Groups)?)?;
     Reply::created(format!("/api/groups/{}", group.id), &view(&group))
 }
 
@@ -98,7 +106,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&view(&save(
         ctx.app,
         id,
-        ctx.request.input()?,
+        ctx.input()?,
         base,
         ctx.allowed(Edit, Groups)?,
     )?))
@@ -114,7 +122,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&view(&save(
         ctx.app,
         id,
-        ctx.request.input()?,
+        ctx.input()?,
         base,
         ctx.allowed(Edit, Groups)?,
     )?))
@@ -136,10 +144,17 @@ pub fn save(
     })
 }
 
-/// Answers how many domains are in no group now.
+described! {
+    /// What a group's removal leaves.
+    struct Freed {
+        /// Domains that are in no group now.
+        domains_freed: i64,
+    }
+}
+
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
     let by = ctx.allowed(Edit, Groups)?;
     let freed = ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
-    Reply::json(&serde_json::json!({ "domains_freed": freed }))
+    Reply::json(&Freed { domains_freed: freed })
 }

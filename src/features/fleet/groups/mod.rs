@@ -13,13 +13,13 @@ use crate::audit;
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
 use model::Valid;
-use serde::Serialize;
 
-pub use model::{Fields, read};
+pub use model::{Fields, PARAMS, read};
 pub use queries::Filter;
 
 /// The feature's declaration.
@@ -47,17 +47,19 @@ pub struct Group {
     pub updated_at: Ms,
 }
 
-/// What is in a group.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Domains in all.
-    pub domains: i64,
-    /// With TLS.
-    pub tls: i64,
-    /// Without.
-    pub plain: i64,
-    /// Whose certificate, name servers or sites need a person.
-    pub failing: i64,
+described! {
+    /// What is in a group.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Counts {
+        /// Domains in all.
+        pub domains: i64,
+        /// With TLS.
+        pub tls: i64,
+        /// Without.
+        pub plain: i64,
+        /// Whose certificate, name servers or sites need a person.
+        pub failing: i64,
+    }
 }
 
 /// One group, or a 404.

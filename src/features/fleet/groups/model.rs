@@ -2,6 +2,7 @@
 
 use crate::base::error::Result;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 
 /// What can be grouped.
 pub const KINDS: [&str; 2] = ["domain", "host"];
@@ -34,6 +35,13 @@ pub struct Valid {
     pub fields: Fields,
 }
 
+/// What a draft may bring.
+pub const PARAMS: &[Param] = &[
+    param::choice("kind", &KINDS, "What is in it; a group keeps its kind."),
+    param::name("name", "What people call it, unique within its kind.").required(),
+    param::text("notes", 2_000, "Free words."),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 pub const READ_ONLY: &[&str] = &["id", "counts", "revision", "created_at", "updated_at"];
 
@@ -41,7 +49,7 @@ pub const READ_ONLY: &[&str] = &["id", "counts", "revision", "created_at", "upda
 pub fn read(mut input: Input, base: Fields, is_new: bool) -> Result<Valid> {
     let mut f = base;
     let i = &mut input;
-    match i.choice("kind", &KINDS) {
+    match i.choice("kind") {
         Some(kind) if !is_new && kind != f.kind => {
             i.wrong("kind", "fixed", "A group keeps its kind. Make another group.");
         }
@@ -51,7 +59,7 @@ pub fn read(mut input: Input, base: Fields, is_new: bool) -> Result<Valid> {
     if let Some(name) = i.name("name") {
         f.name = name;
     }
-    if let Some(notes) = i.text("notes", 2_000) {
+    if let Some(notes) = i.text("notes") {
         f.notes = notes;
     }
     if f.name.is_empty() && !i.has_error("name") {

@@ -1,6 +1,6 @@
 //! The groups on one page: counters, and forms in the rows that work without script.
 
-use super::{Counts, Filter, Group, api};
+use super::{Counts, Filter, Group, api, model};
 use crate::access::right::{Edit, Groups, Read, may};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -14,8 +14,8 @@ use serde::Serialize;
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
     route(Get, "/groups", may(Read, Groups), list),
-    route(Post, "/groups", may(Edit, Groups), create),
-    route(Post, "/groups/{id}", may(Edit, Groups), change),
+    route(Post, "/groups", may(Edit, Groups), create).takes(model::PARAMS),
+    route(Post, "/groups/{id}", may(Edit, Groups), change).takes(model::PARAMS),
     route(Post, "/groups/{id}/delete", may(Edit, Groups), delete),
 ];
 
@@ -108,7 +108,7 @@ fn again(ctx: &Ctx, row: Option<Id<id::Group>>, pairs: Vec<(String, String)>, er
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    match api::add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Groups)?) {
+    match api::add(ctx.app, ctx.input()?, ctx.allowed(Edit, Groups)?) {
         Ok(_) => Ok(Reply::see_other("/groups")),
         Err(e) => again(ctx, None, ctx.request.form()?, e),
     }
@@ -119,7 +119,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     match api::save(
         ctx.app,
         id,
-        ctx.request.input()?,
+        ctx.input()?,
         |g| g.fields.clone(),
         ctx.allowed(Edit, Groups)?,
     ) {

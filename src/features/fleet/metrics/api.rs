@@ -1,6 +1,6 @@
 //! Charts and the poll on demand.
 
-use super::glances::Uncharted;
+use super::glances::{Sample, Uncharted};
 use super::probe;
 use super::readings::SERVERS;
 use super::remote_read;
@@ -9,38 +9,64 @@ use super::settings;
 use crate::access::right::{Metrics, Read, Run, may};
 use crate::base::clock::{self, Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::shape::described;
 use crate::features::fleet::servers;
 use crate::features::fleet::servers::latest;
 use crate::features::house::remote_store;
+use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::series::window::PERIODS;
 use crate::series::{Keep, Kind as SubjectKind, Series, Store, Window};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/servers/{id}/metrics", may(Read, Metrics), history),
-    route(Post, "/api/servers/{id}/probe-glances", may(Run, Metrics), probe_now),
+    route(Get, "/api/servers/{id}/metrics", may(Read, Metrics), history)
+        .query(SPAN)
+        .gives::<History>(),
+    route(Post, "/api/servers/{id}/probe-glances", may(Run, Metrics), probe_now)
+        .takes(&[])
+        .gives::<Poll>(),
 ];
 
-#[derive(Serialize)]
-struct History {
-    /// Empty when `from` was asked for.
-    period: &'static str,
-    step_s: u32,
-    /// From poll to poll: two points further apart than twice this have a gap between them.
-    interval_s: i64,
-    from: String,
-    to: String,
-    /// A part of it comes from the engine.
-    engine: bool,
-    /// Why a part is missing that the engine may have.
-    notice: Option<String>,
-    series: Vec<Series>,
-    /// File systems of the last poll that have no chart.
-    uncharted: Option<Uncharted>,
+described! {
+    struct History {
+        /// Empty when `from` was asked for.
+        period: &'static str,
+        step_s: u32,
+        /// From poll to poll: two points further apart than twice this have a gap between them.
+        interval_s: i64,
+        from: String,
+        to: String,
+        /// A part of it comes from the engine.
+        engine: bool,
+        /// Why a part is missing that the engine may have.
+        notice: Option<String>,
+        series: Vec<Series>,
+        /// File systems of the last poll that have no chart.
+        uncharted: Option<Uncharted>,
+    }
+}
+
+const SPAN: &[Param] = &[
+    param::text("period", 10, "`1h` and longer, up to now."),
+    param::number("from", 0..=u32::MAX as i64, "In place of a period: unix seconds."),
+    param::number("to", 0..=u32::MAX as i64, "With `from`; now, where it is left out."),
+];
+
+described! {
+    /// What one poll has seen.
+    struct Poll<'a> {
+        /// Where and which version, in a sentence.
+        detail: &'a str,
+        took_ms: u32,
+        glances_api_version: u8,
+        glances_version: Option<&'a str>,
+        path: &'a str,
+        sample: &'a Sample,
+    }
 }
 
 /// Of a stored sample, what the charts do not show; the rest is passed over.
@@ -61,10 +87,12 @@ struct Asked {
 
 fn span(ctx: &Ctx) -> Result<Asked> {
     let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
-    if ctx.request.param("from").is_some() {
-        let seconds = 0..=i64::from(u32::MAX);
-        let to = ctx.request.number("to", i64::from(now), seconds.clone())?;
-        let from = ctx.request.number("from", 0, seconds)?;
+    if !ctx.param("from").is_empty() {
+        let to = match ctx.param("to") {
+            "" => i64::from(now),
+            _ => ctx.number("to")?,
+        };
+        let from = ctx.number("from")?;
         let message = "from is before to, both in unix seconds.".to_string();
         let field = Field {
             field: "from",
@@ -81,7 +109,10 @@ fn span(ctx: &Ctx) -> Result<Asked> {
             _ => Err(Error::invalid(vec![field])),
         };
     }
-    let text = ctx.request.param("period").unwrap_or("1h");
+    let text = match ctx.param("period") {
+        "" => "1h",
+        asked => asked,
+    };
     let found = PERIODS.iter().find(|(name, _)| *name == text);
     let (period, length) = found.ok_or_else(|| {
         let names: Vec<_> = PERIODS.iter().map(|(name, _)| *name).collect();
@@ -212,14 +243,14 @@ pub(super) fn probe_once(ctx: &Ctx, server: &servers::Server) -> Result<probe::P
 /// One poll now, for a person who waits: what was seen, or why not. It does not count for its availability.
 fn probe_now(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let probed = probe_once(ctx, &ctx.app.db.read(|conn| servers::get(conn, id))?)?;
-    Reply::json(&serde_json::json!({
-        "detail": probed.say,
-        "took_ms": probed.took_ms,
-        "glances_api_version": probed.seen.sample.api,
-        "glances_version": probed.seen.sample.version,
-        "path": probed.seen.path,
-        "sample": probed.seen.sample,
-    }))
+    Reply::json(&Poll {
+        detail: &probed.say,
+        took_ms: probed.took_ms,
+        glances_api_version: probed.seen.sample.api,
+        glances_version: probed.seen.sample.version.as_deref(),
+        path: &probed.seen.path,
+        sample: &probed.seen.sample,
+    })
 }

@@ -1,6 +1,6 @@
 //! The servers' JSON API.
 
-use super::latest::{self, Latest, Line};
+use super::latest::{self, LastSample, Latest, Line};
 use super::model::{self, Fields};
 use super::settings;
 use super::{Filter, Server, State, Worst};
@@ -11,122 +11,144 @@ use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
+use crate::base::shape::{Stored, described};
 use crate::form::Input;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply, to_json};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
-use crate::http::request::Request;
-use crate::http::route::{Ctx, Route, route};
+use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 use crate::provision::{recipes, wheels};
 use crate::task::{self, queue};
-use serde::Serialize;
-use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/servers", may(Read, Servers), list).live(),
-    route(Post, "/api/servers", may(Edit, Servers), create),
-    route(Get, "/api/servers/{id}", may(Read, Servers), show).live(),
-    route(Put, "/api/servers/{id}", may(Edit, Servers), replace),
-    route(Patch, "/api/servers/{id}", may(Edit, Servers), change),
-    route(Delete, "/api/servers/{id}", may(Edit, Servers), remove),
+    route(Get, "/api/servers", may(Read, Servers), list)
+        .query(LIST)
+        .gives::<List<View>>()
+        .live(),
+    route(Post, "/api/servers", may(Edit, Servers), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Get, "/api/servers/{id}", may(Read, Servers), show)
+        .gives::<View>()
+        .live(),
+    route(Put, "/api/servers/{id}", may(Edit, Servers), replace)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Patch, "/api/servers/{id}", may(Edit, Servers), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/servers/{id}", may(Edit, Servers), remove)
+        .query(REMOVAL)
+        .gives_nothing(),
     route(
         Post,
         "/api/servers/{id}/accept-host-key",
         may(Edit, Servers),
         accept_host_key,
-    ),
-    route(Post, "/api/servers/{id}/check-ssh", may(Run, Servers), check_ssh),
+    )
+    .takes(HOST_KEY)
+    .gives::<View>(),
+    route(Post, "/api/servers/{id}/check-ssh", may(Run, Servers), check_ssh)
+        .takes(&[])
+        .starts_task(),
     route(
         Post,
         "/api/servers/{id}/deploy-proxy",
         may(Deploy, Servers),
         deploy_proxy,
-    ),
+    )
+    .takes(&[])
+    .starts_task(),
     route(
         Get,
         "/api/servers/{id}/install-glances",
         may(Deploy, Servers),
         look_install,
-    ),
+    )
+    .gives::<Sources>(),
     route(
         Post,
         "/api/servers/{id}/install-glances",
         may(Deploy, Servers),
         install_glances,
-    ),
+    )
+    .takes(super::tasks::INSTALL)
+    .starts_task(),
     route(
         Post,
         "/api/servers/{id}/remove-glances",
         may(Deploy, Servers),
         remove_glances,
-    ),
+    )
+    .takes(&[])
+    .starts_task(),
 ];
 
-/// A server as the API shows it. No secret is in it: there is no field for one.
-#[derive(Serialize)]
-pub struct View<'a> {
-    id: Id<id::Server>,
-    name: &'a str,
-    host: &'a str,
-    ssh_port: u16,
-    username: &'a str,
-    auth_type: &'static str,
-    has_password: bool,
-    has_ssh_key: bool,
-    has_passphrase: bool,
-    has_glances_password: bool,
-    has_glances_token: bool,
-    description: &'a str,
-    tags: &'a [String],
-    public_ips: &'a [String],
-    glances_scheme: &'static str,
-    glances_host: &'a str,
-    glances_port: u16,
-    glances_path: &'a str,
-    glances_auth_type: &'static str,
-    glances_username: &'a str,
-    glances_tls_pin: &'a str,
-    glances_profile: &'static str,
-    glances_allow: &'a [String],
-    glances_bind: &'a str,
-    glances_api_version: Option<i64>,
-    glances_path_seen: Option<&'a str>,
-    poll_interval_s: i64,
-    status: &'static str,
-    status_since: String,
-    state: State,
-    state_since: String,
-    silenced_until: Option<String>,
-    alerts: AlertsView<'a>,
-    fail_count: i64,
-    last_error: Option<ErrorView<'a>>,
-    host_seen: Option<&'a str>,
-    moved_at: Option<String>,
-    moved: Option<&'a str>,
-    host_key_state: &'static str,
-    host_key_fingerprint: Option<String>,
-    last_sample: Option<&'a RawValue>,
-    spark_cpu: Line<'a>,
-    spark_mem: Line<'a>,
-    facts: Option<&'a RawValue>,
-    facts_at: Option<String>,
-    created_at: String,
-    updated_at: String,
-}
+described! {
+    /// A server as the API shows it. No secret is in it: there is no field for one.
+    pub struct View<'a> {
+        id: Id<id::Server>,
+        name: &'a str,
+        host: &'a str,
+        ssh_port: u16,
+        username: &'a str,
+        auth_type: &'static str,
+        has_password: bool,
+        has_ssh_key: bool,
+        has_passphrase: bool,
+        has_glances_password: bool,
+        has_glances_token: bool,
+        description: &'a str,
+        tags: &'a [String],
+        public_ips: &'a [String],
+        glances_scheme: &'static str,
+        glances_host: &'a str,
+        glances_port: u16,
+        glances_path: &'a str,
+        glances_auth_type: &'static str,
+        glances_username: &'a str,
+        glances_tls_pin: &'a str,
+        glances_profile: &'static str,
+        glances_allow: &'a [String],
+        glances_bind: &'a str,
+        glances_api_version: Option<i64>,
+        glances_path_seen: Option<&'a str>,
+        poll_interval_s: i64,
+        status: &'static str,
+        status_since: String,
+        state: State,
+        state_since: String,
+        silenced_until: Option<String>,
+        alerts: AlertsView<'a>,
+        fail_count: i64,
+        last_error: Option<ErrorView<'a>>,
+        host_seen: Option<&'a str>,
+        moved_at: Option<String>,
+        moved: Option<&'a str>,
+        host_key_state: &'static str,
+        host_key_fingerprint: Option<String>,
+        last_sample: Option<Stored<'a, LastSample>>,
+        spark_cpu: Line<'a>,
+        spark_mem: Line<'a>,
+        facts: Option<Stored<'a, BTreeMap<String, String>>>,
+        facts_at: Option<String>,
+        created_at: String,
+        updated_at: String,
+    }
 
-/// The open alerts: how many, of which kinds, and the one that makes the state.
-#[derive(Serialize)]
-struct AlertsView<'a> {
-    open: i64,
-    kinds: Vec<&'a str>,
-    worst: Option<&'a Worst>,
-}
+    /// The open alerts: how many, of which kinds, and the one that makes the state.
+    struct AlertsView<'a> {
+        open: i64,
+        kinds: Vec<&'a str>,
+        worst: Option<&'a Worst>,
+    }
 
-#[derive(Serialize)]
-struct ErrorView<'a> {
-    code: &'a str,
-    message: &'a str,
+    struct ErrorView<'a> {
+        code: &'a str,
+        message: &'a str,
+    }
 }
 
 /// Puts the view together.
@@ -185,69 +207,53 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         moved: s.moved.as_ref().map(|(_, seen)| seen.as_str()),
         host_key_state: s.host_key_state.name(),
         host_key_fingerprint: s.fingerprint(),
-        last_sample: latest.map(|l| &*l.sample),
+        last_sample: latest.map(|l| Stored::new(&l.sample)),
         spark_cpu: latest.map_or(Line::NONE, |l| l.spark.cpu()),
         spark_mem: latest.map_or(Line::NONE, |l| l.spark.mem()),
-        facts: serde_json::from_str(&s.facts).ok(),
+        facts: Stored::parse(&s.facts),
         facts_at: s.facts_at.map(rfc3339),
         created_at: rfc3339(s.created_at),
         updated_at: rfc3339(s.updated_at),
     }
 }
 
+const LIST: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    Q,
+    param::text("tag", 64, "Only with this tag."),
+    param::choice(
+        "status",
+        &["provisioning", "ok", "unreachable"],
+        "Only those that answer, or do not.",
+    ),
+    param::choice("state", State::WORDS, "Only in this state."),
+    param::choice("sort", &["name", "-name"], "The order."),
+];
+
 /// What a list's query asks for.
-pub fn filter(request: &Request) -> Result<Filter<'_>> {
-    let (limit, offset) = request.page()?;
-    let word = |name: &str| request.param(name).unwrap_or_default();
-    let status = match word("status") {
-        known @ ("" | "provisioning" | "ok" | "unreachable") => known,
-        _ => return Err(wrong("status", "status is one of: provisioning, ok, unreachable.")),
-    };
-    let state = match word("state") {
-        "" => "",
-        asked => match State::ALL.into_iter().find(|s| s.name() == asked) {
-            Some(state) => state.name(),
-            None => return Err(wrong("state", "state is one of: up, pending, degraded, down.")),
-        },
-    };
-    let descending = match word("sort") {
-        "" | "name" => false,
-        "-name" => true,
-        _ => return Err(wrong("sort", "sort is name or -name.")),
-    };
+fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
+    let (limit, offset) = ctx.page()?;
     Ok(Filter {
-        q: word("q"),
-        tag: word("tag"),
-        status,
-        state,
-        descending,
+        q: ctx.param("q"),
+        tag: ctx.param("tag"),
+        status: ctx.choice("status")?,
+        state: ctx.choice("state")?,
+        descending: ctx.choice("sort")? == "-name",
         limit,
         offset,
     })
 }
 
-fn wrong(field: &'static str, message: &str) -> Error {
-    Error::invalid(vec![crate::base::error::Field {
-        field,
-        code: "bad_choice",
-        message: message.into(),
-    }])
-}
-
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let filter = filter(ctx.request)?;
+    let filter = filter(ctx)?;
     let body = ctx.web.cache.get(ctx.app, &format!("api servers {filter:?}"), || {
         let (servers, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
         let latest = latest::of(&ctx.app.metrics, servers.iter().map(|s| s.id))?;
         let items: Vec<_> = servers.iter().map(|s| view(s, latest.get(&s.id))).collect();
-        serde_json::to_vec(&serde_json::json!({ "items": to_raw(&items)?, "total": total })).map_err(Error::internal)
+        to_json(&List { items, total })
     })?;
-    Ok(Reply::bytes("application/json", body))
-}
-
-/// JSON text made once, without the detour over a tree of values.
-fn to_raw(value: &impl Serialize) -> Result<Box<RawValue>> {
-    serde_json::value::to_raw_value(value).map_err(Error::internal)
+    Ok(Reply::json_made::<List<View>>(body))
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -263,7 +269,7 @@ fn show_server(app: &App, server: &Server) -> Result<Reply> {
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let fresh = ctx.app.db.read(super::fresh)?;
-    let valid = model::read(ctx.request.input()?, fresh, None)?;
+    let valid = model::read(ctx.input()?, fresh, None)?;
     let by = ctx.allowed(Edit, Servers)?;
     model::check_here(&valid.fields, None, by)?;
     check_stored_key(ctx.app, None, &valid.secrets)?;
@@ -288,7 +294,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let server = save(ctx.app, id, ctx.request.input()?, base, ctx.allowed(Edit, Servers)?)?;
+    let server = save(ctx.app, id, ctx.input()?, base, ctx.allowed(Edit, Servers)?)?;
     show_server(ctx.app, &server)
 }
 
@@ -349,11 +355,15 @@ pub fn check_stored_key(app: &App, id: Option<Id<id::Server>>, secrets: &model::
     }
 }
 
-/// `?forget=1`: it is gone for good, and the domains on it are forgotten there.
+const REMOVAL: &[Param] = &[param::flag(
+    "forget",
+    "1: it is gone for good, and the domains on it are forgotten there.",
+)];
+
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let by = ctx.allowed(Edit, Servers)?;
-    let forget = ctx.request.number("forget", 0, 0..=1)? == 1;
+    let forget = ctx.flag("forget")?;
     ctx.app
         .db
         .write(|tx| super::delete(ctx.app, tx, &super::get(tx, id)?, forget, by))?;
@@ -361,10 +371,14 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
+/// What accepts a host key.
+pub const HOST_KEY: &[Param] =
+    &[param::text("fingerprint", 200, "The one that was compared, like `SHA256:…`.").required()];
+
 fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
-    let mut input = ctx.request.input()?;
-    let fingerprint = input.text("fingerprint", 200);
+    let mut input = ctx.input()?;
+    let fingerprint = input.text("fingerprint");
     if fingerprint.as_deref().unwrap_or_default().is_empty() && !input.has_error("fingerprint") {
         input.wrong(
             "fingerprint",
@@ -383,12 +397,12 @@ fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn check_ssh(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     Reply::accepted(start(ctx, Run, super::tasks::CHECK_SSH, serde_json::json!({}))?)
 }
 
 fn deploy_proxy(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     Reply::accepted(start(ctx, Deploy, super::tasks::DEPLOY_PROXY, serde_json::json!({}))?)
 }
 
@@ -396,20 +410,21 @@ fn install_glances(ctx: &Ctx) -> Result<Reply> {
     Reply::accepted(start_install(ctx)?)
 }
 
-/// Where an installation of Glances would take the program from, as far as it is known before.
-#[derive(Serialize)]
-pub struct Sources {
-    /// What is there: `package`, `index`, `bundle SHA256`, or the folder of somebody else's.
-    from: Option<String>,
-    /// Where it would come from otherwise: `package VERSION` or `wheels`; unknown before the first check, and on a server
-    /// that has not read its package lists.
-    next: Option<String>,
-    /// What the setting names.
-    bundle: Option<wheels::Summary>,
-    /// Why that cannot be used.
-    bundle_problem: Option<String>,
-    /// Where wheels go on the server.
-    folder: &'static str,
+described! {
+    /// Where an installation of Glances would take the program from, as far as it is known before.
+    pub struct Sources {
+        /// What is there: `package`, `index`, `bundle SHA256`, or the folder of somebody else's.
+        from: Option<String>,
+        /// Where it would come from otherwise: `package VERSION` or `wheels`; unknown before the first check, and on a server
+        /// that has not read its package lists.
+        next: Option<String>,
+        /// What the setting names.
+        bundle: Option<wheels::Summary>,
+        /// Why that cannot be used.
+        bundle_problem: Option<String>,
+        /// Where wheels go on the server.
+        folder: &'static str,
+    }
 }
 
 /// See [`Sources`].
@@ -435,7 +450,7 @@ fn look_install(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn remove_glances(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     Reply::accepted(start_remove(ctx)?)
 }
 
@@ -454,7 +469,7 @@ pub fn start_remove(ctx: &Ctx) -> Result<Id<Task>> {
 pub fn start_install(ctx: &Ctx) -> Result<Id<Task>> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| super::get(conn, id))?;
-    let plan = super::tasks::read_install(ctx.request.input()?, &server.fields)?;
+    let plan = super::tasks::read_install(ctx.input()?, &server.fields)?;
     start_on(ctx, Deploy, id, super::tasks::INSTALL_GLANCES, plan)
 }
 

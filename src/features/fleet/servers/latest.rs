@@ -5,6 +5,7 @@ use super::queries;
 use crate::base::clock::{Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
+use crate::base::shape::{Described, Shape, described};
 use crate::db::{Conn, Db, Tx};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
@@ -34,6 +35,19 @@ pub struct Latest {
     pub sample: Box<RawValue>,
     /// The last 60 polls.
     pub spark: Spark,
+}
+
+described! {
+    /// The last poll: [`Latest::sample`] as JSON.
+    pub struct LastSample {
+        /// When it began.
+        ts: String,
+        /// How long it took.
+        took_ms: u32,
+        /// The figures, by name; sizes are bytes, rates bytes a second.
+        #[serde(flatten)]
+        figures: serde_json::Map<String, serde_json::Value>,
+    }
 }
 
 /// CPU and memory of the last polls, oldest first, in whole percent: two bytes a poll.
@@ -72,6 +86,10 @@ impl Line<'_> {
     pub fn points(self) -> impl Iterator<Item = Option<u8>> {
         self.0.iter().skip(self.1).step_by(2).map(|b| (*b != GAP).then_some(*b))
     }
+}
+
+impl Described for Line<'_> {
+    const SHAPE: &'static Shape = &Shape::List(&Shape::Nullable(&Shape::Whole));
 }
 
 impl Serialize for Line<'_> {

@@ -22,6 +22,7 @@ use crate::base::host::{Host, UserName};
 use crate::base::id::{self, Id};
 use crate::base::idn::DomainName;
 use crate::base::secret::Secret;
+use crate::base::shape::described;
 use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
@@ -98,6 +99,7 @@ pub enum State {
     /// It does not answer.
     Down,
 }
+described!(State: "up", "pending", "degraded", "down");
 
 impl State {
     /// From the best to the worst.
@@ -130,23 +132,25 @@ pub struct Alerts {
     pub worst: Option<Worst>,
 }
 
-/// See [`Alerts`].
-#[derive(Debug, Clone, Serialize)]
-pub struct Worst {
-    /// Number.
-    pub id: i64,
-    /// `metric.disk`, …
-    pub kind: String,
-    /// `WARNING`, `ERROR` or `CRITICAL`.
-    pub level: String,
-    /// Finds other words for the same kind.
-    #[serde(skip)]
-    pub variant: String,
-    /// One sentence.
-    pub title: String,
-    /// What it is about, as the alert calls it: `web-1 /srv`.
-    #[serde(skip)]
-    pub name: String,
+described! {
+    /// See [`Alerts`].
+    #[derive(Debug, Clone)]
+    pub struct Worst {
+        /// Number.
+        pub id: i64,
+        /// `metric.disk`, …
+        pub kind: String,
+        /// `WARNING`, `ERROR` or `CRITICAL`.
+        pub level: String,
+        /// Finds other words for the same kind.
+        #[serde(skip)]
+        pub variant: String,
+        /// One sentence.
+        pub title: String,
+        /// What it is about, as the alert calls it: `web-1 /srv`.
+        #[serde(skip)]
+        pub name: String,
+    }
 }
 
 /// Whether Glances answers.

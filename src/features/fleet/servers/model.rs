@@ -5,6 +5,7 @@ use crate::access::right::{Controller, Edit, Servers};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
+use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
 use crate::net::policy::Policy;
 use crate::ssh::{hostkey, keys};
@@ -161,6 +162,56 @@ pub struct Valid {
     pub host_key: Option<String>,
 }
 
+/// What a draft may bring.
+pub const PARAMS: &[Param] = &[
+    param::name("name", "What people call it, unique whatever its case.").required(),
+    param::text("host", 4_096, "Its address or host name.").required(),
+    param::number("ssh_port", 1..=65535, "Where its SSH server listens."),
+    param::text("username", 4_096, "Whom to sign in as."),
+    param::text("description", 2_000, "Free words."),
+    param::list("tags", 32, 64, "To find and group it by."),
+    param::list(
+        "public_ips",
+        16,
+        45,
+        "Addresses that visitors reach it by, where they are not its own.",
+    ),
+    param::choice("glances_scheme", &["http", "https"], "How Glances is asked."),
+    param::text("glances_host", 4_096, "Where Glances is asked; empty: at `host`."),
+    param::number("glances_port", 1..=65535, "Where Glances listens."),
+    param::text("glances_path", 4_096, "Path in front of Glances' own."),
+    param::choice(
+        "glances_auth_type",
+        &["none", "basic", "token"],
+        "How Glances knows us.",
+    ),
+    param::text("glances_username", 4_096, "For `basic`."),
+    param::text(
+        "glances_tls_pin",
+        4_096,
+        "SHA-256 of its certificate, where no authority vouches for it.",
+    ),
+    param::words(
+        "glances_allow",
+        64,
+        50,
+        "Who may ask Glances, besides us (`controller`): addresses and blocks.",
+    ),
+    param::text(
+        "glances_bind",
+        4_096,
+        "On which of its addresses Glances listens; `host` is the one above.",
+    ),
+    param::number("poll_interval_s", 5..=3600, "From poll to poll, in seconds."),
+    param::secret("password", 1_024, "For the login, or for sudo."),
+    param::secret("ssh_key", 32 << 10, "Private key for the login."),
+    param::secret("ssh_key_passphrase", 1_024, "Of that key."),
+    param::secret("glances_password", 1_024, "For `basic`."),
+    param::secret("glances_token", 8 << 10, "For `token`."),
+    param::choice("auth_type", &["password", "ssh_key"], "How we sign in."),
+    param::text("host_key", 4_096, "Its host key, known before: pinned at once."),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 pub const READ_ONLY: &[&str] = &[
     "id",
@@ -197,7 +248,7 @@ pub const READ_ONLY: &[&str] = &[
 
 /// Who may ask: a list, or one text with commas or spaces between.
 pub fn guests(i: &mut Input, name: &'static str) -> Option<Vec<String>> {
-    let list = i.words(name, 64, 50)?;
+    let list = i.words(name)?;
     match list.iter().find_map(|guest| Guest::parse(guest).err()) {
         Some(why) => {
             i.wrong(
@@ -253,18 +304,18 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
         &mut f.host,
         i.parse("host", "bad_host", |t| Host::parse(t).map(|h| h.to_string())),
     );
-    set(&mut f.ssh_port, i.number("ssh_port", 1..=65535).map(|n| n as u16));
+    set(&mut f.ssh_port, i.number("ssh_port").map(|n| n as u16));
     set(
         &mut f.username,
         i.parse("username", "bad_user", |t| {
             UserName::parse(t).map(|u| u.as_str().to_string())
         }),
     );
-    set(&mut f.description, i.text("description", 2_000));
-    set(&mut f.tags, i.list("tags", 32, 64).map(unique));
-    let ips = i.list("public_ips", 16, 45);
+    set(&mut f.description, i.text("description"));
+    set(&mut f.tags, i.list("tags").map(unique));
+    let ips = i.list("public_ips");
     set(&mut f.public_ips, ips.and_then(|ips| addresses(i, ips)));
-    set(&mut f.glances_scheme, i.choice("glances_scheme", &["http", "https"]));
+    set(&mut f.glances_scheme, i.choice("glances_scheme"));
     set(
         &mut f.glances_host,
         i.parse("glances_host", "bad_host", |t| {
@@ -275,15 +326,9 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
             }
         }),
     );
-    set(
-        &mut f.glances_port,
-        i.number("glances_port", 1..=65535).map(|n| n as u16),
-    );
+    set(&mut f.glances_port, i.number("glances_port").map(|n| n as u16));
     set(&mut f.glances_path, i.parse("glances_path", "bad_path", path));
-    set(
-        &mut f.glances_auth_type,
-        i.choice("glances_auth_type", &["none", "basic", "token"]),
-    );
+    set(&mut f.glances_auth_type, i.choice("glances_auth_type"));
     set(
         &mut f.glances_username,
         i.parse("glances_username", "bad_user", one_line),
@@ -295,15 +340,15 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
         // As the settings have it for every new server; one that is known by a name listens as usual.
         f.glances_bind = own_address(&f.host).unwrap_or_default();
     }
-    set(&mut f.poll_interval_s, i.number("poll_interval_s", 5..=3600));
+    set(&mut f.poll_interval_s, i.number("poll_interval_s"));
     let mut secrets = Secrets {
-        password: i.secret("password", 1_024),
-        ssh_key: i.secret("ssh_key", 32 << 10),
-        ssh_key_passphrase: i.secret("ssh_key_passphrase", 1_024),
-        glances_password: i.secret("glances_password", 1_024),
-        glances_token: i.secret("glances_token", 8 << 10),
+        password: i.secret("password"),
+        ssh_key: i.secret("ssh_key"),
+        ssh_key_passphrase: i.secret("ssh_key_passphrase"),
+        glances_password: i.secret("glances_password"),
+        glances_token: i.secret("glances_token"),
     };
-    let auth = i.choice("auth_type", &["password", "ssh_key"]).map(AuthType::parse);
+    let auth = i.choice("auth_type").map(AuthType::parse);
     let only_password = matches!(secrets.password, Some(Some(_))) && !matches!(secrets.ssh_key, Some(Some(_)));
     f.auth_type = auth.unwrap_or(if is_new && only_password {
         AuthType::Password

@@ -14,7 +14,7 @@ use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Route, Web, route};
+use crate::http::route::{Ctx, OFFSET, Route, Web, route};
 use crate::http::view::{Errors, Markup, Prepared, spark};
 use crate::lang::Lang;
 use crate::provision;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/servers", may(Read, Servers), list),
+    route(Get, "/servers", may(Read, Servers), list).query(&[OFFSET]),
     route(Post, "/servers", may(Edit, Servers), create),
     route(Get, "/servers/new", may(Edit, Servers), new),
     route(Get, "/servers/{id}", may(Read, Servers), show),
@@ -48,7 +48,8 @@ pub const ROUTES: &[Route] = &[
         "/servers/{id}/install-glances",
         may(Deploy, Servers),
         install_glances,
-    ),
+    )
+    .takes(tasks::INSTALL),
     route(Get, "/servers/{id}/remove-glances", may(Deploy, Servers), ask_remove),
     route(
         Post,
@@ -350,7 +351,7 @@ const PAGE: usize = 200;
 fn list(ctx: &Ctx) -> Result<Reply> {
     let word = |name: &str| ctx.request.param(name).unwrap_or_default();
     let (q, tag, state) = (word("q"), word("tag"), word("state"));
-    let offset = ctx.request.number("offset", 0, 0..=1_000_000)? as usize;
+    let offset = ctx.number("offset")? as usize;
     let all = known(ctx, q, tag)?;
     let counts = count(&all);
     let is_asked = |k: &&Known| match state {
@@ -791,7 +792,7 @@ fn input(pairs: &[(String, String)]) -> Input {
         };
         object.insert(name.clone(), value);
     }
-    Input::of(object)
+    Input::of(model::PARAMS, object)
 }
 
 /// The same form again with its mistakes, or the error itself when it is not about fields.

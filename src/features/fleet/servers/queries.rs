@@ -5,9 +5,9 @@ use super::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
-use serde::Serialize;
 use std::collections::HashSet;
 
 const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type, s.description, s.tags, s.public_ips,
@@ -187,24 +187,26 @@ pub fn all(conn: &Conn) -> Result<Vec<Server>> {
     Ok(statement.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many there are of each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// All there are.
-    pub total: i64,
-    /// See [`State`].
-    pub up: i64,
-    /// See [`State`].
-    pub degraded: i64,
-    /// See [`State`].
-    pub down: i64,
-    /// See [`State`].
-    pub pending: i64,
-    /// Of all these, under a silence.
-    pub silenced: i64,
-    /// Those of each state that are not, in the order of [`State::ALL`].
-    #[serde(skip)]
-    pub loud: [i64; 4],
+described! {
+    /// How many there are of each.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Counts {
+        /// All there are.
+        pub total: i64,
+        /// See [`State`].
+        pub up: i64,
+        /// See [`State`].
+        pub degraded: i64,
+        /// See [`State`].
+        pub down: i64,
+        /// See [`State`].
+        pub pending: i64,
+        /// Of all these, under a silence.
+        pub silenced: i64,
+        /// Those of each state that are not, in the order of [`State::ALL`].
+        #[serde(skip)]
+        pub loud: [i64; 4],
+    }
 }
 
 impl Counts {

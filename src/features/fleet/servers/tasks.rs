@@ -14,6 +14,7 @@ use crate::base::secret::Secret;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::lang::Lang;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
@@ -279,19 +280,31 @@ struct Install {
     source: Option<String>,
 }
 
+/// What an installation of Glances may be told.
+pub const INSTALL: &[Param] = &[
+    param::choice(
+        "profile",
+        &["protected", "bind", "open"],
+        "Who reaches Glances: only us, one address, or anybody.",
+    ),
+    param::number("port", 1..=65535, "Where Glances listens."),
+    param::number("front_port", 1..=65535, "Where nginx listens in front of it."),
+    param::text("address", 4_096, "For `bind`: on which of the server's addresses."),
+    param::words("allow", 64, 50, "Who may ask, besides us: addresses and blocks."),
+    param::choice("source", &Source::NAMES, "Where the program comes from."),
+];
+
 /// Reads `{"profile":"protected|bind|open","port","front_port","address","allow":["controller","10.0.0.0/8"],
 /// "source":"auto|package|wheels"}`; all may be absent. Then the address and who may ask are as stored of the server.
 pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
     let i = &mut input;
-    let profile = i.choice("profile", &["protected", "bind", "open"]);
+    let profile = i.choice("profile");
     let profile = profile.unwrap_or(if f.glances_bind.is_empty() { "protected" } else { "bind" });
-    let port = i.number("port", 1..=65535).map(|n| n as u16);
-    let front_port = i.number("front_port", 1..=65535).map(|n| n as u16);
+    let port = i.number("port").map(|n| n as u16);
+    let front_port = i.number("front_port").map(|n| n as u16);
     let address = model::bind(i, "address", &f.host).unwrap_or_else(|| f.glances_bind.clone());
     let allow = model::guests(i, "allow").unwrap_or_else(|| f.glances_allow.clone());
-    let source = i
-        .choice("source", &Source::NAMES)
-        .filter(|source| *source != Source::default().name());
+    let source = i.choice("source").filter(|source| *source != Source::default().name());
     if profile == "bind" && address.is_empty() && !i.has_error("address") {
         i.wrong(
             "address",

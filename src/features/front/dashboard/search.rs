@@ -4,6 +4,7 @@
 use crate::access::right::{Dashboard, Read, may};
 use crate::base::error::Result;
 use crate::base::id::Id;
+use crate::base::shape::described;
 use crate::base::text;
 use crate::features::fleet::groups;
 use crate::features::fleet::servers;
@@ -11,6 +12,7 @@ use crate::features::fleet::servers::pages::task_title;
 use crate::features::proxy::certificates;
 use crate::features::proxy::domains;
 use crate::features::proxy::upstreams;
+use crate::form::param::{self, Param};
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
@@ -20,32 +22,42 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// See [`Route`].
-pub const ROUTES: &[Route] = &[route(Get, "/api/search", may(Read, Dashboard), search)];
+pub const ROUTES: &[Route] = &[route(Get, "/api/search", may(Read, Dashboard), search)
+    .query(QUESTION)
+    .gives::<Found>()];
+
+/// What a search may be asked.
+pub const QUESTION: &[Param] = &[param::text(
+    "q",
+    4_096,
+    "Part of a name, host or note; or a task's number.",
+)];
 
 /// Of each kind; how many more there are is told.
 const EACH_MAX: i64 = 8;
 /// Longer than any name.
 const Q_MAX: usize = 253;
 
-#[derive(Serialize)]
-struct Hit {
-    /// As in the menu: `servers`, `domains`, …
-    kind: &'static str,
-    name: String,
-    /// What tells it from others of the name.
-    detail: String,
-    /// Its page.
-    href: String,
-}
+described! {
+    struct Hit {
+        /// As in the menu: `servers`, `domains`, …
+        kind: &'static str,
+        name: String,
+        /// What tells it from others of the name.
+        detail: String,
+        /// Its page.
+        href: String,
+    }
 
-/// What fits: the first of each kind, and how many there are of those kinds that have more.
-#[derive(Default)]
-struct Found {
-    items: Vec<Hit>,
-    /// All that fit, shown or not.
-    total: i64,
-    /// By kind, where not all are among the items: all of them.
-    more: BTreeMap<&'static str, i64>,
+    /// What fits: the first of each kind, and how many there are of those kinds that have more.
+    #[derive(Default)]
+    struct Found {
+        items: Vec<Hit>,
+        /// All that fit, shown or not.
+        total: i64,
+        /// By kind, where not all are among the items: all of them.
+        more: BTreeMap<&'static str, i64>,
+    }
 }
 
 impl Found {
@@ -67,7 +79,7 @@ impl Found {
 }
 
 fn hits(ctx: &Ctx) -> Result<(String, Found)> {
-    let q = text::cut(ctx.request.param("q").unwrap_or("").trim(), Q_MAX).to_string();
+    let q = text::cut(ctx.param("q").trim(), Q_MAX).to_string();
     if q.is_empty() {
         return Ok((q, Found::default()));
     }
@@ -166,7 +178,7 @@ fn hits(ctx: &Ctx) -> Result<(String, Found)> {
 /// the kinds that are cut. A number finds its task.
 fn search(ctx: &Ctx) -> Result<Reply> {
     let (_, found) = hits(ctx)?;
-    Reply::json(&serde_json::json!({ "total": found.total, "items": found.items, "more": found.more }))
+    Reply::json(&found)
 }
 
 /// The list of a kind that takes the same question; groups have none.

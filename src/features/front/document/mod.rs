@@ -12,11 +12,11 @@ use crate::app::App;
 use crate::base::diff::diff;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::db::Tx;
 use crate::feature::Feature;
 use crate::features::proxy::domains::{self, Choice};
 use model::{Document, Names};
-use serde::Serialize;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -25,23 +25,25 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("fleet")
 };
 
-/// What reading a document in changes.
-#[derive(Debug, Default, Serialize)]
-pub struct Change {
-    /// False: it was only planned.
-    pub applied: bool,
-    /// Rows that are new, as `server web-1`.
-    pub created: Vec<String>,
-    /// Rows that are other than before.
-    pub changed: Vec<String>,
-    /// Rows of the document that are as it says already.
-    pub same: usize,
-    /// Rows here that the document does not name; they stay.
-    pub unnamed: usize,
-    /// The difference between this fleet's document before and after, as `diff -u` shows it.
-    pub diff: String,
-    /// Deploys that were put in, by task.
-    pub tasks: Vec<Id<id::Task>>,
+described! {
+    /// What reading a document in changes.
+    #[derive(Debug, Default)]
+    pub struct Change {
+        /// False: it was only planned.
+        pub applied: bool,
+        /// Rows that are new, as `server web-1`.
+        pub created: Vec<String>,
+        /// Rows that are other than before.
+        pub changed: Vec<String>,
+        /// Rows of the document that are as it says already.
+        pub same: usize,
+        /// Rows here that the document does not name; they stay.
+        pub unnamed: usize,
+        /// The difference between this fleet's document before and after, as `diff -u` shows it.
+        pub diff: String,
+        /// Deploys that were put in, by task.
+        pub tasks: Vec<Id<id::Task>>,
+    }
 }
 
 /// How to read a document in.

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::idn::DomainName;
+use crate::base::shape::described;
 use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::features::fleet::groups;
@@ -15,7 +16,7 @@ use crate::features::proxy::certificates;
 use crate::features::proxy::domains;
 use crate::features::proxy::upstreams;
 use crate::form::Input;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -26,20 +27,22 @@ const ENTRIES_MAX: usize = 20_000;
 
 type Entries = Vec<Map<String, Value>>;
 
-/// A fleet. Unknown sections are refused: they are typing mistakes or belong to a newer version.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Document {
-    /// [`VERSION`].
-    lamplighter: u32,
-    #[serde(default)]
-    servers: Entries,
-    #[serde(default)]
-    upstreams: Entries,
-    #[serde(default)]
-    groups: Entries,
-    #[serde(default)]
-    domains: Entries,
+described! {
+    /// A fleet. Unknown sections are refused: they are typing mistakes or belong to a newer version.
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Document {
+        /// [`VERSION`].
+        lamplighter: u32,
+        #[serde(default)]
+        servers: Entries,
+        #[serde(default)]
+        upstreams: Entries,
+        #[serde(default)]
+        groups: Entries,
+        #[serde(default)]
+        domains: Entries,
+    }
 }
 
 impl Document {
@@ -186,11 +189,11 @@ impl Names {
 
     /// Makes the row of an entry, or makes it as the entry says.
     pub fn put(&mut self, app: &App, tx: &Tx, entry: &Entry, by: Allowed<Edit, right::Document>) -> Result<Done> {
-        let input = Input::of(entry.fields.clone());
+        let input = |params| Input::of(params, entry.fields.clone());
         match entry.what {
-            What::Server => self.put_server(app, tx, &entry.name(), input, by),
-            What::Upstream => self.put_upstream(app, tx, &entry.name(), input, by),
-            What::Group => self.put_group(app, tx, &entry.name(), input, by),
+            What::Server => self.put_server(app, tx, &entry.name(), input(servers::model::PARAMS), by),
+            What::Upstream => self.put_upstream(app, tx, &entry.name(), input(upstreams::PARAMS), by),
+            What::Group => self.put_group(app, tx, &entry.name(), input(groups::PARAMS), by),
             What::Domain => self.put_domain(app, tx, entry, by),
         }
     }
@@ -288,13 +291,13 @@ impl Names {
             .map(|d| d.ascii().to_string())
             .unwrap_or_default();
         let Some(id) = self.domains.get(&name) else {
-            let valid = domains::read(Input::of(fields), None)?;
+            let valid = domains::read(Input::of(domains::PARAMS, fields), None)?;
             let id = domains::create(app, tx, &valid, by.also(Edit, Domains)?)?;
             self.domains.insert(name, id);
             return Ok(Done::Created(Some(id)));
         };
         let old = domains::get(tx, *id)?;
-        let valid = domains::read(Input::of(fields), Some(old.fields.clone()))?;
+        let valid = domains::read(Input::of(domains::PARAMS, fields), Some(old.fields.clone()))?;
         if valid.fields == old.fields {
             return Ok(Done::Same);
         }

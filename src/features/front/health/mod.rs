@@ -11,6 +11,7 @@ use crate::base::config::STATE_FILE;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::parallel::lock;
 use crate::base::pulse::Beat;
+use crate::base::shape::{Described, described};
 use crate::base::{log, sys};
 use crate::db::Trouble;
 use crate::events::outbox;
@@ -19,7 +20,7 @@ use crate::features::watch::alerts;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
-use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::route::{Answer, Ctx, Panel, Route, route};
 use crate::lang::format::bytes;
 use crate::lang::{Lang, words};
 use crate::schedule::{self, Periodic, Work};
@@ -92,12 +93,20 @@ const PERIODIC: &[Periodic] = &[
 ];
 
 const ROUTES: &[Route] = &[
-    route(Get, "/health", Right::Public, health),
-    route(Get, "/healthz", Right::Public, health),
-    route(Get, "/api/health", Right::Public, health),
-    route(Get, "/health/scheduler", Right::Public, scheduler),
-    route(Get, "/api/status", may(Read, Health), overall::show),
-    route(Get, "/api/health/storage", may(Read, Health), storage),
+    route(Get, "/health", Right::Public, health)
+        .gives::<Report>()
+        .answers(Answer::Json(503, Report::SHAPE)),
+    route(Get, "/healthz", Right::Public, health)
+        .gives::<Report>()
+        .answers(Answer::Json(503, Report::SHAPE)),
+    route(Get, "/api/health", Right::Public, health)
+        .gives::<Report>()
+        .answers(Answer::Json(503, Report::SHAPE)),
+    route(Get, "/health/scheduler", Right::Public, scheduler)
+        .gives::<SchedulerReport>()
+        .answers(Answer::Json(503, SchedulerReport::SHAPE)),
+    route(Get, "/api/status", may(Read, Health), overall::show).gives::<overall::Report>(),
+    route(Get, "/api/health/storage", may(Read, Health), storage).gives::<Storage>(),
 ];
 
 /// A new house has no beats yet.
@@ -114,6 +123,7 @@ pub enum Status {
     /// It does not.
     Unhealthy,
 }
+described!(Status: "healthy", "degraded", "unhealthy");
 
 impl Status {
     /// As shown.
@@ -276,19 +286,56 @@ fn folder(app: &App) -> String {
     app.config.data_dir.display().to_string()
 }
 
+described! {
+    /// How Lamplighter is.
+    struct Report {
+        status: Status,
+        version: &'static str,
+        /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both files.
+        database: &'static str,
+        uptime_seconds: u64,
+        /// What is wrong, in sentences; only for who is signed in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasons: Option<Vec<String>>,
+    }
+
+    /// How the background work goes.
+    struct SchedulerReport<'a> {
+        /// `healthy` or `unhealthy`.
+        status: &'static str,
+        items: Vec<JobReport<'a>>,
+        total: usize,
+    }
+
+    /// One kind of background work.
+    struct JobReport<'a> {
+        name: &'a str,
+        /// Its period.
+        every_s: i64,
+        /// Since it last said that it lives.
+        age_s: i64,
+        /// How long its last run took.
+        took_ms: i64,
+        late: bool,
+        /// Has its last run failed?
+        failed: bool,
+        /// Failures in a row.
+        fails: i64,
+    }
+}
+
 /// Anybody may ask how it is; why is for those who are signed in.
 fn health(ctx: &Ctx) -> Result<Reply> {
     let own = own(ctx.app);
-    let mut body = serde_json::json!({
-        "status": own.status,
-        "version": env!("CARGO_PKG_VERSION"),
-        "database": own.database,
-        "uptime_seconds": ctx.app.started.elapsed().as_secs(),
-    });
-    if ctx.maybe_actor().is_some() {
-        body["reasons"] = own.reasons.iter().map(|r| r.say(Lang::En)).collect();
-    }
-    Ok(Reply::json(&body)?.with_status(own.status.code()))
+    let say = || own.reasons.iter().map(|r| r.say(Lang::En)).collect();
+    let report = Report {
+        status: own.status,
+        version: env!("CARGO_PKG_VERSION"),
+        database: own.database,
+        uptime_seconds: ctx.app.started.elapsed().as_secs(),
+        reasons: ctx.maybe_actor().map(|_| say()),
+    };
+    Ok(Reply::json(&report)?.with_status(own.status.code()))
 }
 
 /// How Lamplighter is, and each of its background works, for a page.
@@ -321,23 +368,23 @@ fn panel(ctx: &Ctx) -> Result<Shown> {
     })
 }
 
-/// What Lamplighter takes of its own machine's disk, in bytes.
-#[derive(Serialize)]
-pub struct Storage {
-    databases: Vec<Database>,
-    /// Left on the disk that they lie on, for this user.
-    disk_free: Option<u64>,
-    /// The whole disk.
-    disk_size: Option<u64>,
-}
+described! {
+    /// What Lamplighter takes of its own machine's disk, in bytes.
+    pub struct Storage {
+        databases: Vec<Database>,
+        /// Left on the disk that they lie on, for this user.
+        disk_free: Option<u64>,
+        /// The whole disk.
+        disk_size: Option<u64>,
+    }
 
-#[derive(Serialize)]
-struct Database {
-    name: String,
-    /// With its write-ahead log.
-    bytes: i64,
-    /// Of that, empty: it is filled again or given back.
-    empty: i64,
+    struct Database {
+        name: String,
+        /// With its write-ahead log.
+        bytes: i64,
+        /// Of that, empty: it is filled again or given back.
+        empty: i64,
+    }
 }
 
 /// See [`Storage`].
@@ -368,15 +415,22 @@ fn scheduler(ctx: &Ctx) -> Result<Reply> {
     let beats = ctx.app.db.read(schedule::beats)?;
     let now = clock::now();
     let good = !beats.is_empty() && beats.iter().all(|beat| Reason::of(beat, now).is_none());
-    let items: Vec<_> = beats
-        .iter()
-        .map(|b| {
-            serde_json::json!({
-                "name": b.name, "every_s": b.every_ms / 1000, "age_s": (now - b.alive_at) / 1000, "took_ms": b.last_ms,
-                "late": b.is_late(now), "failed": b.error.is_some(), "fails": b.fails,
-            })
-        })
-        .collect();
-    let body = serde_json::json!({ "status": if good { "healthy" } else { "unhealthy" }, "items": items, "total": items.len() });
-    Ok(Reply::json(&body)?.with_status(if good { 200 } else { 503 }))
+    let report = SchedulerReport {
+        status: if good { "healthy" } else { "unhealthy" },
+        items: beats.iter().map(|b| job(b, now)).collect(),
+        total: beats.len(),
+    };
+    Ok(Reply::json(&report)?.with_status(if good { 200 } else { 503 }))
+}
+
+fn job(b: &Beat, now: Ms) -> JobReport<'_> {
+    JobReport {
+        name: &b.name,
+        every_s: b.every_ms / 1000,
+        age_s: (now - b.alive_at) / 1000,
+        took_ms: b.last_ms,
+        late: b.is_late(now),
+        failed: b.error.is_some(),
+        fails: b.fails,
+    }
 }

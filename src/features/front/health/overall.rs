@@ -5,6 +5,7 @@
 use super::Status;
 use crate::app::App;
 use crate::base::error::Result;
+use crate::base::shape::described;
 use crate::db::Conn;
 use crate::features::fleet::servers::{self, Counts, State};
 use crate::features::proxy::domains;
@@ -13,49 +14,50 @@ use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use crate::lang::Lang;
 use crate::task::{self, queue};
-use serde::Serialize;
 
-/// See the module's documentation.
-#[derive(Debug, Serialize)]
-pub struct Overall {
-    /// `healthy`, `degraded` or `unhealthy`: the same as `state`, for who knows these words.
-    pub status: Status,
-    /// The worst of the parts.
-    pub state: State,
-    /// What it is made of.
-    pub parts: Parts,
-    /// Alerts that are not over.
-    pub alerts_open: i64,
-    /// Of these, those that nobody has acknowledged.
-    pub alerts_firing: i64,
-    /// What is done and what waits.
-    pub tasks: Tasks,
-}
+described! {
+    /// See the module's documentation.
+    #[derive(Debug)]
+    pub struct Overall {
+        /// `healthy`, `degraded` or `unhealthy`: the same as `state`, for who knows these words.
+        pub status: Status,
+        /// The worst of the parts.
+        pub state: State,
+        /// What it is made of.
+        pub parts: Parts,
+        /// Alerts that are not over.
+        pub alerts_open: i64,
+        /// Of these, those that nobody has acknowledged.
+        pub alerts_firing: i64,
+        /// What is done and what waits.
+        pub tasks: Tasks,
+    }
 
-/// See [`Overall`].
-#[derive(Debug, Serialize)]
-pub struct Parts {
-    /// All servers together.
-    pub servers: Servers,
-    /// All domains together.
-    pub domains: Domains,
-    /// Lamplighter itself.
-    pub lamplighter: Own,
-}
+    /// See [`Overall`].
+    #[derive(Debug)]
+    pub struct Parts {
+        /// All servers together.
+        pub servers: Servers,
+        /// All domains together.
+        pub domains: Domains,
+        /// Lamplighter itself.
+        pub lamplighter: Own,
+    }
 
-/// See [`Parts`]: domains by their lamps.
-#[derive(Debug, Serialize)]
-pub struct Domains {
-    /// The worst that any of them is in.
-    pub state: State,
-    /// They are served as deployed.
-    pub lit: i64,
-    /// They need a person.
-    pub flick: i64,
-    /// Visitors do not get what they want.
-    pub dark: i64,
-    /// Not deployed.
-    pub unlit: i64,
+    /// See [`Parts`]: domains by their lamps.
+    #[derive(Debug)]
+    pub struct Domains {
+        /// The worst that any of them is in.
+        pub state: State,
+        /// They are served as deployed.
+        pub lit: i64,
+        /// They need a person.
+        pub flick: i64,
+        /// Visitors do not get what they want.
+        pub dark: i64,
+        /// Not deployed.
+        pub unlit: i64,
+    }
 }
 
 impl Domains {
@@ -101,32 +103,34 @@ impl Domains {
     }
 }
 
-/// See [`Parts`].
-#[derive(Debug, Serialize)]
-pub struct Servers {
-    /// The worst that any of them is in.
-    pub state: State,
-    /// How many are in which.
-    #[serde(flatten)]
-    pub counts: Counts,
-}
+described! {
+    /// See [`Parts`].
+    #[derive(Debug)]
+    pub struct Servers {
+        /// The worst that any of them is in.
+        pub state: State,
+        /// How many are in which.
+        #[serde(flatten)]
+        pub counts: Counts,
+    }
 
-/// See [`Parts`].
-#[derive(Debug, Serialize)]
-pub struct Own {
-    /// As its health says.
-    pub state: State,
-    /// What is wrong.
-    pub reasons: Vec<String>,
-}
+    /// See [`Parts`].
+    #[derive(Debug)]
+    pub struct Own {
+        /// As its health says.
+        pub state: State,
+        /// What is wrong.
+        pub reasons: Vec<String>,
+    }
 
-/// See [`Overall`].
-#[derive(Debug, Serialize)]
-pub struct Tasks {
-    /// Being done.
-    pub running: i64,
-    /// Waiting.
-    pub queued: i64,
+    /// See [`Overall`].
+    #[derive(Debug)]
+    pub struct Tasks {
+        /// Being done.
+        pub running: i64,
+        /// Waiting.
+        pub queued: i64,
+    }
 }
 
 impl Overall {
@@ -195,15 +199,18 @@ pub fn own(app: &App) -> Own {
     }
 }
 
-/// `GET /api/status`.
-pub fn show(ctx: &Ctx) -> Result<Reply> {
-    #[derive(Serialize)]
-    struct View {
+described! {
+    /// How everything is.
+    pub struct Report {
         #[serde(flatten)]
         overall: Overall,
         uptime_seconds: u64,
     }
-    Reply::json(&View {
+}
+
+/// `GET /api/status`.
+pub fn show(ctx: &Ctx) -> Result<Reply> {
+    Reply::json(&Report {
         overall: Overall::of(ctx.app)?,
         uptime_seconds: ctx.app.started.elapsed().as_secs(),
     })

@@ -8,9 +8,11 @@ use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
+use crate::base::shape::described;
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
-use crate::http::live::LiveQuery;
+use crate::form::param::{self, Param};
+use crate::http::live::{DATA as LIVE, LiveQuery};
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
@@ -30,9 +32,26 @@ pub const FEATURE: Feature = Feature {
 };
 
 const ROUTES: &[Route] = &[
-    route(Get, "/api/events/stream", may(Read, Events), stream),
-    route(Get, "/api/live", may(Read, Events), live),
+    route(Get, "/api/events/stream", may(Read, Events), stream)
+        .query(&[AFTER])
+        .streams(&[EVENT.row()]),
+    route(Get, "/api/live", may(Read, Events), live)
+        .query(&[OF])
+        .streams(&[LIVE.row()]),
 ];
+
+const AFTER: Param = param::number(
+    "after",
+    0..=i64::MAX,
+    "Only events behind this one; from now on, where it is left out.",
+);
+const OF: Param = param::text(
+    "of",
+    4_096,
+    "Path and query of the answer that is wanted as it changes.",
+);
+
+const EVENT: sse::Event<Told<'static>> = sse::Event::named("event");
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "events.purge",
@@ -61,7 +80,10 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
     let newest = ctx.app.db.read(outbox::newest)?;
     let after = match ctx.request.header("last-event-id").and_then(|t| t.parse().ok()) {
         Some(seen) => seen,
-        None => ctx.request.number("after", newest, 0..=i64::MAX)?,
+        None => match ctx.param("after") {
+            "" => newest,
+            _ => ctx.number("after")?,
+        },
     };
     ctx.stream(News {
         app: ctx.web.app.clone(),
@@ -72,7 +94,7 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
 
 /// The answer at `?of=`, live ([`LiveQuery`]).
 fn live(ctx: &Ctx) -> Result<Reply> {
-    ctx.stream(LiveQuery::new(ctx, ctx.request.param("of").unwrap_or_default())?)
+    ctx.stream(LiveQuery::new(ctx, ctx.param("of"))?)
 }
 
 impl Source for News {
@@ -84,7 +106,7 @@ impl Source for News {
                 // What became of an alert names that alert's kind.
                 let of = event.data["kind"].as_str().unwrap_or_default();
                 if [&event.kind, of].iter().all(|kind| by.role().may(Right::to_see(kind))) {
-                    sse::frame(out, Some(event.id), "event", &told(event));
+                    EVENT.frame(out, Some(event.id), &told(event));
                 }
             }
             if events.len() < LOOK_MAX || out.len() >= sse::BATCH {
@@ -98,13 +120,33 @@ impl Source for News {
     }
 }
 
-fn told(event: &Event) -> String {
-    serde_json::json!({
-        "id": event.id,
-        "ts": rfc3339(event.at),
-        "kind": event.kind,
-        "target": { "type": event.target_type, "id": event.target_id },
-        "data": event.data,
-    })
-    .to_string()
+described! {
+    /// Something that has happened.
+    struct Told<'a> {
+        id: i64,
+        ts: String,
+        kind: &'a str,
+        target: Target<'a>,
+        /// As its kind has it.
+        data: &'a serde_json::Value,
+    }
+
+    /// What it is about.
+    struct Target<'a> {
+        r#type: &'a str,
+        id: i64,
+    }
+}
+
+fn told(event: &Event) -> Told<'_> {
+    Told {
+        id: event.id,
+        ts: rfc3339(event.at),
+        kind: &event.kind,
+        target: Target {
+            r#type: &event.target_type,
+            id: event.target_id,
+        },
+        data: &event.data,
+    }
 }

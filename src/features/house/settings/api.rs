@@ -5,37 +5,42 @@ use crate::access::right::{Edit, Read, Settings, may};
 use crate::app::App;
 use crate::audit;
 use crate::base::error::{self, Error, Result};
+use crate::base::shape::{Described, Member, Object, Shape, described};
 use crate::features::house::remote_store;
 use crate::form::body;
-use crate::http::reply::Reply;
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
 use crate::lang::Lang;
 use crate::settings::{self, Setting, Type, Value};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/settings", may(Read, Settings), list),
-    route(Put, "/api/settings", may(Edit, Settings), change),
+    route(Get, "/api/settings", may(Read, Settings), list).gives::<List<View>>(),
+    route(Put, "/api/settings", may(Edit, Settings), change)
+        .takes_document::<BTreeMap<String, Option<Value>>>()
+        .gives::<List<View>>(),
 ];
 
-/// One setting as shown.
-#[derive(Serialize)]
-pub struct View {
-    /// `section.name`.
-    pub key: &'static str,
-    /// What holds now.
-    pub value: Value,
-    /// What holds when nobody has set it.
-    pub default: Value,
-    /// What it may be.
-    #[serde(flatten)]
-    pub kind: Kind,
-    /// One sentence.
-    pub help: &'static str,
-    /// The same in Russian.
-    pub help_ru: &'static str,
+described! {
+    /// One setting as shown.
+    pub struct View {
+        /// `section.name`.
+        pub key: &'static str,
+        /// What holds now.
+        pub value: Value,
+        /// What holds when nobody has set it.
+        pub default: Value,
+        /// What it may be.
+        #[serde(flatten)]
+        pub kind: Kind,
+        /// One sentence.
+        pub help: &'static str,
+        /// The same in Russian.
+        pub help_ru: &'static str,
+    }
 }
 
 /// What a value may be, as shown.
@@ -56,6 +61,21 @@ pub enum Kind {
         /// Longest, in bytes.
         length_max: usize,
     },
+}
+
+/// Which of them are there, `type` says.
+impl Described for Kind {
+    const SHAPE: &'static Shape = &Shape::Object(&Object {
+        name: "",
+        doc: &[],
+        members: &[
+            Member::always("type", &Shape::Choice(&["number", "text"])),
+            Member::optional("min", &Shape::Whole),
+            Member::optional("max", &Shape::Whole),
+            Member::optional("unit", &Shape::Text),
+            Member::optional("length_max", &Shape::Whole),
+        ],
+    });
 }
 
 /// Every setting with the value that holds now.
@@ -102,7 +122,7 @@ pub fn set_all(app: &App, changes: &[(String, Option<String>)], by: Allowed<Edit
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let items = all(ctx.app)?;
-    Reply::json(&serde_json::json!({ "total": items.len(), "items": items }))
+    Reply::json(&List::whole(items))
 }
 
 /// `{"poll.fail_threshold": 5, "dns.resolvers": "192.0.2.1", "retention.task_days": null}`: `null` takes the default back.

@@ -1,31 +1,41 @@
 //! The tasks' JSON API and the whole log as text.
 
-use super::outcome;
-use super::stream::TaskLog;
+use super::stream::{self as feed, TaskLog};
+use super::{Outcome, outcome};
 use crate::access::Standing;
 use crate::access::right::{Read, Run, Tasks, may};
 use crate::audit;
 use crate::base::clock::{self, Duration, Instant, rfc3339};
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::Result;
 use crate::base::id::{Id, Task};
+use crate::base::shape::{Described, Stored, described};
 use crate::events::wake::Wake;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply, TEXT};
 use crate::http::request::Method::{Get, Post};
-use crate::http::request::Request;
-use crate::http::route::{Ctx, Route, route};
-use crate::task::{Filter, Line, Row, Status, log, queue};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use crate::http::route::{Answer, Ctx, LIMIT, OFFSET, Q, Route, route};
+use crate::task::{Filter, Line, Row, Status, StepView, log, queue};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/tasks", may(Read, Tasks), list).live(),
-    route(Get, "/api/tasks/{id}", may(Read, Tasks), show).live(),
-    route(Post, "/api/tasks/{id}/cancel", may(Run, Tasks), cancel),
-    route(Get, "/api/tasks/{id}/stream", may(Read, Tasks), stream),
-    route(Get, "/api/tasks/{id}/logs", may(Read, Tasks), logs),
-    route(Get, "/api/tasks/{id}/log.txt", may(Read, Tasks), log_text),
+    route(Get, "/api/tasks", may(Read, Tasks), list)
+        .query(LIST)
+        .gives::<List<View>>()
+        .live(),
+    route(Get, "/api/tasks/{id}", may(Read, Tasks), show)
+        .gives::<View>()
+        .live(),
+    route(Post, "/api/tasks/{id}/cancel", may(Run, Tasks), cancel)
+        .takes(&[])
+        .answers(Answer::Json(202, View::SHAPE)),
+    route(Get, "/api/tasks/{id}/stream", may(Read, Tasks), stream)
+        .query(STREAM)
+        .streams(feed::EVENTS),
+    route(Get, "/api/tasks/{id}/logs", may(Read, Tasks), logs)
+        .query(LOGS)
+        .gives::<Logs>(),
+    route(Get, "/api/tasks/{id}/log.txt", may(Read, Tasks), log_text).gives_bytes(TEXT),
 ];
 
 /// Longest wait of the long-poll twin, in seconds; below the edge's limit for a handler.
@@ -36,34 +46,33 @@ const PAGE: usize = 1_000;
 const WAITING_MAX: usize = 6;
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// A task as the API shows it.
-#[derive(Serialize)]
-pub struct View<'a> {
-    id: Id<Task>,
-    kind: &'a str,
-    target: Target<'a>,
-    status: Status,
-    changed: i64,
-    steps: Option<&'a RawValue>,
-    error: Option<Problem<'a>>,
-    cancel_asked: bool,
-    created_by: &'a str,
-    created_at: String,
-    started_at: Option<String>,
-    finished_at: Option<String>,
-}
+described! {
+    /// A task as the API shows it.
+    pub struct View<'a> {
+        id: Id<Task>,
+        kind: &'a str,
+        target: Target<'a>,
+        status: Status,
+        changed: i64,
+        steps: Option<Stored<'a, Vec<StepView>>>,
+        error: Option<Problem<'a>>,
+        cancel_asked: bool,
+        created_by: &'a str,
+        created_at: String,
+        started_at: Option<String>,
+        finished_at: Option<String>,
+    }
 
-#[derive(Serialize)]
-struct Target<'a> {
-    r#type: &'a str,
-    id: i64,
-    name: &'a str,
-}
+    struct Target<'a> {
+        r#type: &'a str,
+        id: i64,
+        name: &'a str,
+    }
 
-#[derive(Serialize)]
-struct Problem<'a> {
-    code: &'a str,
-    message: &'a str,
+    struct Problem<'a> {
+        code: &'a str,
+        message: &'a str,
+    }
 }
 
 /// Puts the view together.
@@ -78,7 +87,7 @@ pub fn view(row: &Row) -> View<'_> {
         },
         status: row.status,
         changed: row.changed,
-        steps: serde_json::from_str(&row.steps).ok(),
+        steps: Stored::parse(&row.steps),
         error: row.error.as_ref().map(|(code, message)| Problem { code, message }),
         cancel_asked: row.cancel_asked,
         created_by: &row.created_by,
@@ -88,36 +97,46 @@ pub fn view(row: &Row) -> View<'_> {
     }
 }
 
-/// What a list's query asks for: `status`, `kind`, `server` and `q`.
-pub fn filter(request: &Request) -> Result<Filter<'_>> {
-    let (limit, offset) = request.page()?;
-    let status = match request.param("status").filter(|t| !t.is_empty()) {
-        Some(name) => Some(Status::parse(name).ok_or_else(|| {
-            let message = "status is one of: queued, running, ok, failed, cancelled, interrupted.".to_string();
-            Error::invalid(vec![Field {
-                field: "status",
-                code: "bad_choice",
-                message,
-            }])
-        })?),
-        None => None,
-    };
-    let server = request.number("server", 0, 1..=i64::MAX)?;
+/// What a list's query may bring.
+pub const LIST: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    Q,
+    param::choice("status", Status::WORDS, "Only those that stand so."),
+    param::text("kind", 100, "Only of this kind."),
+    param::number("server", 1..=i64::MAX, "Only about this server."),
+];
+
+const AFTER: Param = param::number("after", 0..=i64::MAX, "Only lines behind this one.");
+const STREAM: &[Param] = &[AFTER];
+const LOGS: &[Param] = &[
+    AFTER,
+    param::number(
+        "wait",
+        0..=3_600,
+        "How long to wait for a line, in seconds; 25 at most.",
+    ),
+];
+
+/// What a list's query asks for.
+pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
+    let (limit, offset) = ctx.page()?;
+    let server = ctx.number("server")?;
     Ok(Filter {
-        status,
-        kind: request.param("kind").filter(|t| !t.is_empty()),
+        status: Status::parse(ctx.choice("status")?),
+        kind: Some(ctx.param("kind")).filter(|kind| !kind.is_empty()),
         target: (server > 0).then_some(("server", server)),
-        q: request.param("q").unwrap_or_default(),
+        q: ctx.param("q"),
         limit,
         offset,
     })
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let filter = filter(ctx.request)?;
+    let filter = filter(ctx)?;
     let (rows, total) = ctx.app.db.read(|conn| queue::list(conn, &filter))?;
-    let items = serde_json::value::to_raw_value(&rows.iter().map(view).collect::<Vec<_>>()).map_err(Error::internal)?;
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    let items = rows.iter().map(view).collect();
+    Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -126,7 +145,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn cancel(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let row = cancel_task(ctx)?;
     Ok(Reply::json(&view(&row))?.with_status(202))
 }
@@ -156,27 +175,40 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
     ctx.app.db.read(|conn| queue::get(conn, id))?;
     let after = match ctx.request.header("last-event-id").and_then(|t| t.parse().ok()) {
         Some(seen) => seen,
-        None => ctx.request.number("after", 0, 0..=i64::MAX)?,
+        None => ctx.number("after")?,
     };
     ctx.stream(TaskLog::new(&ctx.web.app, id, after))
 }
 
-#[derive(Serialize)]
-struct LineView<'a> {
-    seq: i64,
-    ts: String,
-    level: &'a str,
-    source: &'a str,
-    stream: &'a str,
-    line: &'a str,
+described! {
+    struct LineView<'a> {
+        seq: i64,
+        ts: String,
+        level: &'a str,
+        source: &'a str,
+        stream: &'a str,
+        line: &'a str,
+    }
+
+    /// Lines of a task's log.
+    struct Logs<'a> {
+        items: Vec<LineView<'a>>,
+        /// How many lines these are.
+        total: usize,
+        /// The last line's number: what to ask for next.
+        after: i64,
+        status: Status,
+        /// How it ended, when every line has been told.
+        end: Option<Outcome<'a>>,
+    }
 }
 
 /// The stream's twin for where streams do not get through: answers at once when there are lines after `after`, else
 /// waits up to `wait` seconds for some.
 fn logs(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "task")?;
-    let after = ctx.request.number("after", 0, 0..=i64::MAX)?;
-    let wait_s = ctx.request.number("wait", 0, 0..=3_600)?.min(WAIT_MAX_S);
+    let after = ctx.number("after")?;
+    let wait_s = ctx.number("wait")?.min(WAIT_MAX_S);
     let wake = ctx.app.wakes.log(id);
     let may_wait = WAITING.fetch_add(1, Ordering::SeqCst) < WAITING_MAX;
     let until = clock::mono() + Duration::from_secs(if may_wait { wait_s as u64 } else { 0 });
@@ -197,9 +229,13 @@ fn logs(ctx: &Ctx) -> Result<Reply> {
     let next = lines.last().map_or(after, |l| l.seq);
     // Ended only when everything has been told: a full page may have more behind it.
     let end = (row.status.is_final() && lines.len() < PAGE).then(|| outcome(&row));
-    Reply::json(
-        &serde_json::json!({ "items": items, "total": items.len(), "after": next, "status": row.status, "end": end }),
-    )
+    Reply::json(&Logs {
+        total: items.len(),
+        items,
+        after: next,
+        status: row.status,
+        end,
+    })
 }
 
 fn wait_for_lines(ctx: &Ctx, id: Id<Task>, after: i64, wake: &Wake, until: Instant) -> Result<(Row, Vec<Line>)> {

@@ -6,6 +6,7 @@ pub mod api;
 pub mod pages;
 
 use crate::base::clock::{self, DAY};
+use crate::base::shape::described;
 use crate::feature::Feature;
 use crate::schedule::{Periodic, Work};
 use crate::task::{Row, Status, queue};
@@ -36,14 +37,33 @@ const PERIODIC: &[Periodic] = &[Periodic {
     }),
 }];
 
-/// How a task ended: `{"status","rc","changed","duration_ms","error"}`; `rc` is 0 for `ok` and 1 for anything else.
-pub fn outcome(row: &Row) -> serde_json::Value {
-    let duration_ms = row.finished_at.zip(row.started_at).map(|(end, start)| end - start);
-    serde_json::json!({
-        "status": row.status,
-        "rc": i64::from(row.status != Status::Ok),
-        "changed": row.changed,
-        "duration_ms": duration_ms,
-        "error": row.error.as_ref().map(|(code, message)| serde_json::json!({ "code": code, "message": message })),
-    })
+described! {
+    /// How a task ended, for machines.
+    pub struct Outcome<'a> {
+        status: Status,
+        /// 0: well; 1: not.
+        rc: i64,
+        /// What it has changed.
+        changed: i64,
+        /// `None`: it was never begun.
+        duration_ms: Option<i64>,
+        error: Option<Failure<'a>>,
+    }
+
+    /// Why it failed.
+    pub struct Failure<'a> {
+        code: &'a str,
+        message: &'a str,
+    }
+}
+
+/// See [`Outcome`].
+pub fn outcome(row: &Row) -> Outcome<'_> {
+    Outcome {
+        status: row.status,
+        rc: i64::from(row.status != Status::Ok),
+        changed: row.changed,
+        duration_ms: row.finished_at.zip(row.started_at).map(|(end, start)| end - start),
+        error: row.error.as_ref().map(|(code, message)| Failure { code, message }),
+    }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/logs", may(Read, Tasks), list),
+    route(Get, "/logs", may(Read, Tasks), list).query(api::LIST),
     route(Get, "/tasks/{id}", may(Read, Tasks), show),
     route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
 ];
@@ -84,7 +84,7 @@ struct List {
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let filter = api::filter(ctx.request)?;
+    let filter = api::filter(ctx)?;
     let word = |name: &str| ctx.request.param(name).unwrap_or_default();
     let (status, server) = (word("status"), word("server"));
     let (rows, total, counts) = ctx.app.db.read(|conn| {

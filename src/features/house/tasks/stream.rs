@@ -1,15 +1,17 @@
 //! A task's log as a live stream. All readers of one task share what has been read and rendered: the first who comes
 //! asks the database, the others copy. A reader that is too far behind asks the database itself.
 
+use super::Outcome;
 use crate::access::Actor;
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::Result;
 use crate::base::id::{Id, Task};
+use crate::base::shape::{Shape, described};
 use crate::events::wake::Wake;
-use crate::http::sse::{self, Flow, Source};
+use crate::http::sse::{self, Event, Flow, Source};
+use crate::task::log::Progress;
 use crate::task::{Line, Row, log, queue};
-use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
@@ -17,6 +19,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 const LOOK_MAX: i64 = 500;
 /// Rendered chunks kept for readers that are a little behind.
 const CHUNKS_MAX: usize = 32;
+
+const LOG: Event<LogFrame<'static>> = Event::named("log");
+const PROGRESS: Event<Progress> = Event::named("progress");
+const END: Event<Outcome<'static>> = Event::named("end");
+
+/// What a task's stream brings.
+pub const EVENTS: &[(&str, &Shape)] = &[LOG.row(), PROGRESS.row(), END.row()];
 
 /// One reader's place in a task's log.
 pub struct TaskLog {
@@ -183,20 +192,21 @@ impl Feed {
     }
 }
 
-#[derive(Serialize)]
-struct LogFrame<'a> {
-    ts: String,
-    level: &'a str,
-    source: &'a str,
-    stream: &'a str,
-    line: &'a str,
+described! {
+    struct LogFrame<'a> {
+        ts: String,
+        level: &'a str,
+        source: &'a str,
+        stream: &'a str,
+        line: &'a str,
+    }
 }
 
 fn render(lines: &[Line]) -> Vec<u8> {
     let mut out = Vec::with_capacity(lines.len() * 160);
     for l in lines {
         if l.source == "progress" {
-            sse::frame(&mut out, Some(l.seq), "progress", &l.line);
+            PROGRESS.frame_made(&mut out, Some(l.seq), &l.line);
             continue;
         }
         let frame = LogFrame {
@@ -206,15 +216,14 @@ fn render(lines: &[Line]) -> Vec<u8> {
             stream: &l.stream,
             line: &l.line,
         };
-        let json = serde_json::to_string(&frame).unwrap_or_default();
-        sse::frame(&mut out, Some(l.seq), "log", &json);
+        LOG.frame(&mut out, Some(l.seq), &frame);
     }
     out
 }
 
 fn end(row: &Row) -> Vec<u8> {
     let mut out = Vec::new();
-    sse::frame(&mut out, None, "end", &super::outcome(row).to_string());
+    END.frame(&mut out, None, &super::outcome(row));
     out
 }
 

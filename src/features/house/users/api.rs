@@ -6,30 +6,94 @@ use crate::app::App;
 use crate::audit;
 use crate::base::clock::{Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::id::{Id, User};
 use crate::base::secret::Secret;
+use crate::base::shape::described;
 use crate::events::outbox;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::http::guard::{cookie_name, device_cookie_name};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Patch, Post};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
+use crate::lang::Lang;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Post, "/api/auth/login", Right::Public, login),
-    route(Post, "/api/auth/refresh", Right::Public, refresh),
-    route(Post, "/api/auth/logout", Right::Public, logout),
-    route(Post, "/api/auth/register", Right::Public, register),
-    route(Get, "/api/auth/me", Right::SignedIn, me),
-    route(Patch, "/api/auth/me", Right::SignedIn, change_me),
+    route(Post, "/api/auth/login", Right::Public, login)
+        .takes(CREDENTIALS)
+        .gives::<Tokens>(),
+    route(Post, "/api/auth/refresh", Right::Public, refresh)
+        .takes(REFRESH)
+        .gives::<Tokens>(),
+    route(Post, "/api/auth/logout", Right::Public, logout)
+        .takes(LOGOUT)
+        .gives_nothing(),
+    route(Post, "/api/auth/register", Right::Public, register)
+        .takes(REGISTER)
+        .creates::<Tokens>(),
+    route(Get, "/api/auth/me", Right::SignedIn, me).gives::<Me>(),
+    route(Patch, "/api/auth/me", Right::SignedIn, change_me)
+        .takes(ME)
+        .gives::<Me>(),
 ];
+
+/// Whom and by what somebody signs in.
+pub const CREDENTIALS: &[Param] = &[LOGIN, USERNAME, EMAIL, PASSWORD];
+const LOGIN: Param = param::text("login", 256, "Whom to sign in.").required();
+const USERNAME: Param = param::text("username", 256, "Another word for `login`.");
+const EMAIL: Param = param::text("email", 256, "Another word for `login`.");
+const PASSWORD: Param = param::secret("password", 100_000, "The password.").required();
+const REGISTER: &[Param] = &[
+    LOGIN,
+    USERNAME,
+    EMAIL,
+    PASSWORD,
+    param::text("setup_token", 200, "Of the first start, where one was given out.").required(),
+];
+const REFRESH: &[Param] = &[param::text("refresh_token", 200, "As it was got.").required()];
+const ME: &[Param] = &[
+    param::choice("lang", Lang::WORDS, "The language that one reads."),
+    param::text("time_zone", 4_096, "By whose clocks; empty: the house's."),
+];
+const LOGOUT: &[Param] = &[param::text("refresh_token", 200, "Its sign-in is ended, too.")];
+
+described! {
+    /// A sign-in.
+    struct Tokens<'a> {
+        /// Sent as `Authorization: Bearer …`.
+        access_token: &'a str,
+        /// Good once, for the next pair.
+        refresh_token: &'a str,
+        token_type: &'static str,
+        /// Of the access token, in seconds.
+        expires_in: i64,
+        user: UserView<'a>,
+    }
+
+    /// Who has signed in.
+    struct UserView<'a> {
+        login: &'a str,
+        role: &'static str,
+    }
+
+    /// Who asks.
+    struct Me<'a> {
+        id: Id<User>,
+        login: &'a str,
+        role: &'static str,
+        lang: &'a str,
+        /// Empty: the house's.
+        time_zone: &'a str,
+    }
+}
 
 /// Login and password of a sign-in or registration; `email` and `username` are taken as the login, too.
 pub fn credentials(input: &mut Input) -> (String, Secret) {
-    let names = ["login", "username", "email"].map(|name| input.text(name, 256));
+    let names = ["login", "username", "email"].map(|name| input.text(name));
     let login = names.into_iter().flatten().find(|t| !t.is_empty()).unwrap_or_default();
-    let password = input.secret("password", 100_000).flatten().unwrap_or_default();
+    let password = input.secret("password").flatten().unwrap_or_default();
     if login.is_empty() && !input.has_error("login") {
         input.wrong("login", "required", "Give your login.");
     }
@@ -40,7 +104,7 @@ pub fn credentials(input: &mut Input) -> (String, Secret) {
 }
 
 fn login(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let (login, password) = credentials(&mut input);
     input.finish(&[])?;
     let account = super::check_sign_in(ctx.app, &login, &password, ctx.request)?;
@@ -81,13 +145,16 @@ pub fn with_cookies(reply: Reply, ctx: &Ctx, account: &Account, session: &str) -
 }
 
 fn tokens(pair: &Pair, account: &Account) -> Result<Reply> {
-    Reply::json(&serde_json::json!({
-        "access_token": pair.access,
-        "refresh_token": pair.refresh,
-        "token_type": "bearer",
-        "expires_in": ACCESS_AGE_S,
-        "user": { "login": account.login, "role": account.role.name() },
-    }))
+    Reply::json(&Tokens {
+        access_token: &pair.access,
+        refresh_token: &pair.refresh,
+        token_type: "bearer",
+        expires_in: ACCESS_AGE_S,
+        user: UserView {
+            login: &account.login,
+            role: account.role.name(),
+        },
+    })
 }
 
 /// A cookie: not for scripts, not for other sites, and over TLS only when we are.
@@ -103,8 +170,8 @@ pub fn clear_cookie(request: &Request) -> String {
 }
 
 fn refresh_token(ctx: &Ctx) -> Result<String> {
-    let mut input = ctx.request.input()?;
-    let token = input.text("refresh_token", 200).unwrap_or_default();
+    let mut input = ctx.input()?;
+    let token = input.text("refresh_token").unwrap_or_default();
     if token.is_empty() && !input.has_error("refresh_token") {
         input.wrong("refresh_token", "required", "Send the refresh token.");
     }
@@ -158,8 +225,8 @@ fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -
 
 /// Ends the sign-ins of all that is sent: the cookie, the access token, and a refresh token in the body.
 fn logout(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
-    let refresh = input.text("refresh_token", 200);
+    let mut input = ctx.input()?;
+    let refresh = input.text("refresh_token");
     input.finish(&[])?;
     sign_out(ctx, refresh.as_deref())?;
     Ok(Reply::status(204).header("Set-Cookie", clear_cookie(ctx.request)))
@@ -181,9 +248,9 @@ pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
 }
 
 fn register(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let (login, password) = credentials(&mut input);
-    let token = input.text("setup_token", 200).unwrap_or_default();
+    let token = input.text("setup_token").unwrap_or_default();
     input.finish(&[])?;
     let account = super::register_first(ctx.app, &login, &password, &token, ctx.request)?;
     Ok(signed_in(ctx, &account, "auth.register")?.with_status(201))
@@ -196,16 +263,20 @@ fn me(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn told_me(actor: &Actor, lang: &str, time_zone: &str) -> Result<Reply> {
-    Reply::json(&serde_json::json!({
-        "id": actor.user(), "login": actor.login(), "role": actor.role().name(), "lang": lang, "time_zone": time_zone,
-    }))
+    Reply::json(&Me {
+        id: actor.user(),
+        login: actor.login(),
+        role: actor.role().name(),
+        lang,
+        time_zone,
+    })
 }
 
-/// `{"lang": "ru", "time_zone": "Europe/Moscow"}`: what is not sent stays; an empty zone is the house's.
+/// What is not sent stays; an empty zone is the house's.
 fn change_me(ctx: &Ctx) -> Result<Reply> {
     let actor = ctx.actor()?;
-    let mut input = ctx.request.input()?;
-    let lang = input.choice("lang", &["en", "ru"]);
+    let mut input = ctx.input()?;
+    let lang = input.choice("lang");
     let time_zone = input.time_zone("time_zone");
     input.finish(&["id", "login", "role"])?;
     ctx.app.db.write(|tx| {

@@ -6,6 +6,7 @@ use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::http::asset;
 use crate::http::page;
 use crate::http::reply::{Reply, with_retry};
@@ -18,13 +19,25 @@ use serde::Serialize;
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
     route(Get, "/login", Right::Public, login_page),
-    route(Post, "/login", Right::Public, login),
+    route(Post, "/login", Right::Public, login).takes(LOGIN),
     route(Post, "/logout", Right::SignedIn, logout),
     route(Get, "/setup", Right::Public, setup_page),
-    route(Post, "/setup", Right::Public, setup),
+    route(Post, "/setup", Right::Public, setup).takes(SETUP),
     route(Get, "/prefs", Right::SignedIn, prefs_page),
-    route(Post, "/prefs", Right::SignedIn, prefs),
+    route(Post, "/prefs", Right::SignedIn, prefs).takes(PREFS),
     route(Get, "/static/{version}/{name}", Right::Public, file),
+];
+
+const NAME: Param = param::text("login", 200, "Whom to sign in.");
+const PASSWORD: Param = param::secret("password", 4_096, "The password.");
+const LOGIN: &[Param] = &[NAME, PASSWORD, param::text("next", 2_000, "Where to go then.")];
+const SETUP: &[Param] = &[NAME, PASSWORD, param::text("token", 200, "Of the first start.")];
+const PREFS: &[Param] = &[
+    param::choice("lang", Lang::WORDS, "The pages' language."),
+    param::choice("theme", &["auto", "light", "dark"], "Their colours."),
+    param::choice("keys", &["on", "off"], "Do keys work on them?"),
+    param::text("time_zone", 4_096, "By whose clocks; empty: the house's."),
+    param::text("back", 2_000, "Where to go then."),
 ];
 
 #[derive(Default, Serialize)]
@@ -69,9 +82,9 @@ fn is_plain(ctx: &Ctx) -> bool {
 }
 
 fn login(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let (login, password) = credentials(&mut input);
-    let next = input.text("next", 2_000).unwrap_or_default();
+    let next = input.text("next").unwrap_or_default();
     input.finish(&[])?;
     match super::check_sign_in(ctx.app, &login, &password, ctx.request) {
         Ok(account) => signed_in(ctx, &account, "auth.login", page::local(&next)),
@@ -96,8 +109,8 @@ fn login(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn credentials(input: &mut Input) -> (String, Secret) {
-    let login = input.text("login", 200).unwrap_or_default();
-    let password = input.secret("password", 4_096).flatten().unwrap_or_default();
+    let login = input.text("login").unwrap_or_default();
+    let password = input.secret("password").flatten().unwrap_or_default();
     (login, password)
 }
 
@@ -132,9 +145,9 @@ fn setup_page(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn setup(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let (login, password) = credentials(&mut input);
-    let token = input.text("token", 200).unwrap_or_default();
+    let token = input.text("token").unwrap_or_default();
     input.finish(&[])?;
     let wrong = match super::register_first(ctx.app, &login, &password, &token, ctx.request) {
         Ok(account) => return signed_in(ctx, &account, "auth.register", "/"),
@@ -169,12 +182,12 @@ fn prefs_page(ctx: &Ctx) -> Result<Reply> {
 
 /// Each field is one preference; what is not sent stays as it is.
 fn prefs(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
-    let lang = input.choice("lang", &["en", "ru"]).and_then(Lang::parse);
-    let theme = input.choice("theme", &["auto", "light", "dark"]).map(Theme::parse);
-    let keys = input.choice("keys", &["on", "off"]);
+    let mut input = ctx.input()?;
+    let lang = input.choice("lang").and_then(Lang::parse);
+    let theme = input.choice("theme").map(Theme::parse);
+    let keys = input.choice("keys");
     let time_zone = input.time_zone("time_zone");
-    let back = input.text("back", 2_000).unwrap_or_default();
+    let back = input.text("back").unwrap_or_default();
     if let Err(e) = input.finish(&[]) {
         let form = ctx.request.form()?;
         let typed = form.iter().find(|(name, _)| name == "time_zone");

@@ -10,57 +10,64 @@ use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::pem;
+use crate::base::shape::described;
 use crate::form::Input;
-use crate::http::reply::Reply;
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
-use crate::http::route::{Ctx, Route, route};
+use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 use crate::net::x509;
-use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/certificates", may(Read, Certificates), list),
-    route(Post, "/api/certificates", may(Edit, Certificates), create),
-    route(Get, "/api/certificates/{id}", may(Read, Certificates), show),
-    route(Put, "/api/certificates/{id}", may(Edit, Certificates), replace),
-    route(Patch, "/api/certificates/{id}", may(Edit, Certificates), change),
-    route(Delete, "/api/certificates/{id}", may(Edit, Certificates), remove),
+    route(Get, "/api/certificates", may(Read, Certificates), list)
+        .query(&[LIMIT, OFFSET, Q])
+        .gives::<List<View>>(),
+    route(Post, "/api/certificates", may(Edit, Certificates), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Get, "/api/certificates/{id}", may(Read, Certificates), show).gives::<View>(),
+    route(Put, "/api/certificates/{id}", may(Edit, Certificates), replace)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Patch, "/api/certificates/{id}", may(Edit, Certificates), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/certificates/{id}", may(Edit, Certificates), remove).gives_nothing(),
 ];
 
-/// A certificate as the API shows it.
-#[derive(Serialize)]
-struct View<'a> {
-    id: Id<id::Certificate>,
-    name: &'a str,
-    names: &'a [String],
-    issuer: &'a str,
-    not_before: String,
-    not_after: String,
-    days_left: i64,
-    state: Stage,
-    sha256: &'a str,
-    has_key: bool,
-    used_by: Vec<UserView<'a>>,
-    created_at: String,
-    updated_at: String,
-    #[serde(flatten)]
-    more: Option<More<'a>>,
-}
+described! {
+    /// A certificate as the API shows it.
+    struct View<'a> {
+        id: Id<id::Certificate>,
+        name: &'a str,
+        names: &'a [String],
+        issuer: &'a str,
+        not_before: String,
+        not_after: String,
+        days_left: i64,
+        state: Stage,
+        sha256: &'a str,
+        has_key: bool,
+        used_by: Vec<UserView<'a>>,
+        created_at: String,
+        updated_at: String,
+        #[serde(flatten)]
+        more: Option<More<'a>>,
+    }
 
-/// What only the answer about one certificate has: it is read from the chain.
-#[derive(Serialize)]
-struct More<'a> {
-    subject: String,
-    serial: String,
-    key_type: String,
-    chain: &'a str,
-    notes: Vec<Note>,
-}
+    /// What only the answer about one certificate has: it is read from the chain.
+    struct More<'a> {
+        subject: String,
+        serial: String,
+        key_type: String,
+        chain: &'a str,
+        notes: Vec<Note>,
+    }
 
-#[derive(Serialize)]
-struct UserView<'a> {
-    id: Id<id::Domain>,
-    domain: &'a str,
+    struct UserView<'a> {
+        id: Id<id::Domain>,
+        domain: &'a str,
+    }
 }
 
 fn view<'a>(c: &'a Certificate, users: &'a [User], now: Ms) -> View<'a> {
@@ -102,8 +109,8 @@ pub(super) fn facts(c: &Certificate) -> Result<(String, String, String)> {
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let (limit, offset) = ctx.request.page()?;
-    let q = ctx.request.param("q").unwrap_or_default();
+    let (limit, offset) = ctx.page()?;
+    let q = ctx.param("q");
     let (found, total, users) = ctx.app.db.read(|conn| {
         let (found, total) = queries::list(conn, q, limit, offset)?;
         Ok((found, total, queries::all_users(conn)?))
@@ -113,8 +120,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         .iter()
         .map(|c| view(c, users.get(&c.id.get()).map_or(&[], Vec::as_slice), now))
         .collect();
-    let items = serde_json::value::to_raw_value(&items).map_err(Error::internal)?;
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -145,7 +151,7 @@ fn answer(app: &App, id: Id<id::Certificate>, reordered: bool) -> Result<Reply> 
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let (id, reordered) = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Certificates)?)?;
+    let (id, reordered) = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Certificates)?)?;
     let answer = answer(ctx.app, id, reordered)?;
     Ok(answer
         .with_status(201)
@@ -173,13 +179,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, whole: bool) -> Result<Reply> {
     let id = ctx.id(0, "certificate")?;
-    let reordered = save(
-        ctx.app,
-        id,
-        ctx.request.input()?,
-        whole,
-        ctx.allowed(Edit, Certificates)?,
-    )?;
+    let reordered = save(ctx.app, id, ctx.input()?, whole, ctx.allowed(Edit, Certificates)?)?;
     answer(ctx.app, id, reordered)
 }
 

@@ -2,6 +2,7 @@
 //! alike: renewal belongs into the last third (as certbot does it), and the last tenth is late.
 
 use crate::base::clock::{DAY, Ms};
+use crate::base::shape::described;
 use crate::provision::site::RENEW_TWELFTHS;
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ pub enum Stage {
     /// Nothing.
     Over,
 }
+described!(Stage: "ok", "soon", "urgent", "over");
 
 /// See [`Stage`]. A certificate whose time has not come has all its life before it.
 pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {

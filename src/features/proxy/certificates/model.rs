@@ -5,7 +5,9 @@ use crate::base::clock::{Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::pem::{self, Block};
 use crate::base::secret::Secret;
+use crate::base::shape::described;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::net::tls::{self, Distrust, End, KeyForm, ServerKey};
 use crate::net::x509::{self, Link};
 use std::borrow::Cow;
@@ -50,6 +52,13 @@ pub struct Old<'a> {
     pub key: &'a dyn Fn() -> Result<Secret>,
 }
 
+/// What a draft may bring.
+pub const PARAMS: &[Param] = &[
+    param::name("name", "What people call it.").required(),
+    param::text("chain", CHAIN_MAX, "Certificates in PEM, in any order.").required(),
+    param::secret("key", KEY_MAX, "The private key in PEM.").required(),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 pub const READ_ONLY: &[&str] = &[
     "id",
@@ -84,8 +93,8 @@ const RSA_BITS_MIN: usize = 2048;
 pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result<Valid> {
     let i = &mut input;
     let name = i.name("name");
-    let chain = i.text("chain", CHAIN_MAX);
-    let key = i.secret("key", KEY_MAX);
+    let chain = i.text("chain");
+    let key = i.secret("key");
     let kept = old.filter(|_| !whole);
     if name.is_none() && kept.is_none() && !i.has_error("name") {
         i.wrong("name", "required", "Give the certificate a name.");
@@ -408,18 +417,20 @@ fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) ->
     })
 }
 
-/// Something worth knowing that does not stand in the way.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Note {
-    /// `self_signed`, `private_ca`, `not_yet_valid`, `ends_by`, `ed25519`, `reordered`.
-    pub code: &'static str,
-    /// One sentence.
-    pub message: Cow<'static, str>,
-    /// Of `ends_by`: the certificate of the chain that ends first.
-    pub ends_by: Option<String>,
-    /// And when, unix ms.
-    #[serde(skip)]
-    pub good_until: Option<Ms>,
+described! {
+    /// Something worth knowing that does not stand in the way.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Note {
+        /// `self_signed`, `private_ca`, `not_yet_valid`, `ends_by`, `ed25519`, `reordered`.
+        pub code: &'static str,
+        /// One sentence.
+        pub message: Cow<'static, str>,
+        /// Of `ends_by`: the certificate of the chain that ends first.
+        pub ends_by: Option<String>,
+        /// And when, unix ms.
+        #[serde(skip)]
+        pub good_until: Option<Ms>,
+    }
 }
 
 impl Note {

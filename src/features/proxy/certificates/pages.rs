@@ -11,13 +11,13 @@ use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Route, route};
+use crate::http::route::{Ctx, OFFSET, Route, route};
 use crate::http::view::Errors;
 use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/certificates", may(Read, Certificates), list),
+    route(Get, "/certificates", may(Read, Certificates), list).query(&[OFFSET]),
     route(Post, "/certificates", may(Edit, Certificates), create),
     route(Get, "/certificates/new", may(Edit, Certificates), new),
     route(Get, "/certificates/{id}", may(Read, Certificates), show),
@@ -87,7 +87,7 @@ const PAGE: i64 = 100;
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let q = ctx.request.param("q").unwrap_or_default();
-    let offset = ctx.request.number("offset", 0, 0..=1_000_000)?;
+    let offset = ctx.number("offset")?;
     let (found, total, users) = ctx.app.db.read(|conn| {
         let (found, total) = queries::list(conn, q, PAGE, offset)?;
         Ok((found, total, queries::all_users(conn)?))
@@ -196,6 +196,7 @@ fn input(pairs: &[(String, String)]) -> Input {
         .iter()
         .filter(|(name, value)| name != "csrf" && (name != "key" || !value.trim().is_empty()));
     Input::of(
+        model::PARAMS,
         typed
             .map(|(name, value)| (name.clone(), value.as_str().into()))
             .collect(),

@@ -8,60 +8,86 @@ use crate::app::App;
 use crate::base::clock::{self, DAY, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::features::proxy::certificates;
 use crate::features::proxy::domains;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
+use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/domains/{id}/certificate", may(Read, Domains), show),
-    route(Post, "/api/domains/{id}/certificate/check", may(Run, Domains), check),
-    route(Get, "/api/certificates/served", may(Read, Certificates), overview),
+    route(Get, "/api/domains/{id}/certificate", may(Read, Domains), show).gives::<DomainCertificates>(),
+    route(Post, "/api/domains/{id}/certificate/check", may(Run, Domains), check)
+        .takes(&[])
+        .gives::<DomainCertificates>(),
+    route(Get, "/api/certificates/served", may(Read, Certificates), overview)
+        .query(SERVED)
+        .gives::<List<View>>(),
 ];
 
-/// What one server shows for a domain.
-#[derive(Serialize)]
-struct View<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    domain: Option<DomainView<'a>>,
-    server: ServerView<'a>,
-    /// When it was looked at; `None`: not yet.
-    looked_at: Option<String>,
-    /// Is it what a browser would take? `None`: nobody knows yet.
-    ok: Option<bool>,
-    code: &'a str,
-    say: &'a str,
-    private_ca: bool,
-    /// Is it the one that is stored for the domain? If not, that waits for its deploy. Only where one is stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    is_stored: Option<bool>,
-    names: &'a [String],
-    issuer: &'a str,
-    serial: &'a str,
-    key_type: &'a str,
-    sha256: &'a str,
-    not_before: Option<String>,
-    not_after: Option<String>,
-    /// When it stops to be taken: its own end, or that of a certificate above it which ends first.
-    good_until: Option<String>,
-    /// That certificate; `None`: it ends first itself.
-    ends_by: Option<&'a str>,
-    days_left: Option<i64>,
-}
+const SERVED: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    param::number("days", 0..=36_500, "Only what ends within so many days.").or(-1),
+];
 
-#[derive(Serialize)]
-struct DomainView<'a> {
-    id: Id<id::Domain>,
-    domain: &'a str,
-}
+described! {
+    /// All that is known of a domain's certificates.
+    struct DomainCertificates<'a> {
+        /// A-labels.
+        domain: &'a str,
+        state: State,
+        /// Its state in a sentence.
+        say: &'a str,
+        /// The earliest end.
+        not_after: Option<String>,
+        days_left: Option<i64>,
+        /// Do all servers show the same certificate?
+        same_everywhere: bool,
+        /// By server.
+        served: Vec<View<'a>>,
+    }
 
-#[derive(Serialize)]
-struct ServerView<'a> {
-    id: Id<id::Server>,
-    name: &'a str,
+    /// What one server shows for a domain.
+    struct View<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain: Option<DomainView<'a>>,
+        server: ServerView<'a>,
+        /// When it was looked at; `None`: not yet.
+        looked_at: Option<String>,
+        /// Is it what a browser would take? `None`: nobody knows yet.
+        ok: Option<bool>,
+        code: &'a str,
+        say: &'a str,
+        private_ca: bool,
+        /// Is it the one that is stored for the domain? If not, that waits for its deploy. Only where one is stored.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        is_stored: Option<bool>,
+        names: &'a [String],
+        issuer: &'a str,
+        serial: &'a str,
+        key_type: &'a str,
+        sha256: &'a str,
+        not_before: Option<String>,
+        not_after: Option<String>,
+        /// When it stops to be taken: its own end, or that of a certificate above it which ends first.
+        good_until: Option<String>,
+        /// That certificate; `None`: it ends first itself.
+        ends_by: Option<&'a str>,
+        days_left: Option<i64>,
+    }
+
+    struct DomainView<'a> {
+        id: Id<id::Domain>,
+        domain: &'a str,
+    }
+
+    struct ServerView<'a> {
+        id: Id<id::Server>,
+        name: &'a str,
+    }
 }
 
 fn view<'a>(domain: Option<DomainView<'a>>, server: ServerView<'a>, seen: Option<&'a Seen>, now: Ms) -> View<'a> {
@@ -117,16 +143,15 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
             }
         })
         .collect();
-    let served = serde_json::value::to_raw_value(&served).map_err(Error::internal)?;
-    Reply::json(&serde_json::json!({
-        "domain": told.domain,
-        "state": told.state,
-        "say": told.say,
-        "not_after": told.not_after.map(rfc3339),
-        "days_left": told.not_after.map(|at| certificates::days_left(at, now)),
-        "same_everywhere": same(&sites),
-        "served": served,
-    }))
+    Reply::json(&DomainCertificates {
+        domain: &told.domain,
+        state: told.state,
+        say: &told.say,
+        not_after: told.not_after.map(rfc3339),
+        days_left: told.not_after.map(|at| certificates::days_left(at, now)),
+        same_everywhere: same(&sites),
+        served,
+    })
 }
 
 /// Do all servers show the same certificate?
@@ -139,7 +164,7 @@ pub(super) fn same(sites: &[Site]) -> bool {
 
 /// Looks now and answers when it is done: 16 s at most.
 fn check(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     probe(ctx.app, id)?;
     answer(ctx.app, id)
@@ -157,8 +182,8 @@ pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
 
 /// What is served everywhere; with `days` only what ends within so many days.
 fn overview(ctx: &Ctx) -> Result<Reply> {
-    let (limit, offset) = ctx.request.page()?;
-    let days = ctx.request.number("days", -1, 0..=36_500)?;
+    let (limit, offset) = ctx.page()?;
+    let days = ctx.number("days")?;
     let now = clock::now();
     let until = if days < 0 { Ms::MAX } else { now + days * DAY };
     let (served, total) = ctx.app.db.read(|conn| queries::overview(conn, until, limit, offset))?;
@@ -176,8 +201,7 @@ fn overview(ctx: &Ctx) -> Result<Reply> {
             view(Some(domain), server, Some(&s.seen), now)
         })
         .collect();
-    let items = serde_json::value::to_raw_value(&items).map_err(Error::internal)?;
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    Reply::json(&List { items, total })
 }
 
 /// As a lamp.

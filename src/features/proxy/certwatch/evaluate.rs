@@ -1,6 +1,7 @@
 //! What looks at certificates come to: a site's state, its domain's state, and when to look again. Pure.
 
 use crate::base::clock::{HOUR, MINUTE, Ms};
+use crate::base::shape::described;
 use crate::features::proxy::certificates::{self, Stage};
 
 /// What is known of the certificate that a server shows for a domain.
@@ -81,6 +82,7 @@ pub enum State {
     /// Out of date, or not what a browser would take.
     Bad,
 }
+described!(State: "unknown", "ok", "soon", "urgent", "bad");
 
 impl State {
     /// As stored and shown.

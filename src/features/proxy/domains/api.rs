@@ -7,123 +7,147 @@ use crate::access::Allowed;
 use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::error::{Kind, Result};
 use crate::base::id::{self, Id, Task};
+use crate::base::shape::{Described, described};
 use crate::form::Input;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply, TEXT};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
-use crate::http::request::Request;
-use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
+use crate::http::route::{Answer, Ctx, LIMIT, OFFSET, Q, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/domains", may(Read, Domains), list),
-    route(Post, "/api/domains", may(Edit, Domains), create),
-    route(Post, "/api/domains/bulk", may(Deploy, Domains), bulk),
-    route(Get, "/api/domains/{id}", may(Read, Domains), show),
-    route(Put, "/api/domains/{id}", may(Edit, Domains), replace),
-    route(Patch, "/api/domains/{id}", may(Edit, Domains), change),
-    route(Delete, "/api/domains/{id}", may(Edit, Domains), remove),
+    route(Get, "/api/domains", may(Read, Domains), list)
+        .query(LIST)
+        .gives::<List<View>>(),
+    route(Post, "/api/domains", may(Edit, Domains), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Post, "/api/domains/bulk", may(Deploy, Domains), bulk)
+        .takes(BULK)
+        .answers(Answer::Json(202, Bulk::SHAPE)),
+    route(Get, "/api/domains/{id}", may(Read, Domains), show).gives::<View>(),
+    route(Put, "/api/domains/{id}", may(Edit, Domains), replace)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Patch, "/api/domains/{id}", may(Edit, Domains), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/domains/{id}", may(Edit, Domains), remove)
+        .query(REMOVAL)
+        .gives_nothing()
+        .starts_task(),
     route(
         Post,
         "/api/domains/{id}/plan",
         may(Deploy, Domains),
         deployments::api::plan,
-    ),
+    )
+    .takes(&[])
+    .gives::<deployments::api::PlanView>(),
     route(
         Post,
         "/api/domains/{id}/deploy",
         may(Deploy, Domains),
         deployments::api::deploy,
-    ),
+    )
+    .takes(deployments::DEPLOY)
+    .starts_task(),
     route(
         Post,
         "/api/domains/{id}/renew",
         may(Deploy, Domains),
         deployments::api::renew,
-    ),
+    )
+    .takes(deployments::RENEW)
+    .starts_task(),
     route(
         Post,
         "/api/domains/{id}/adopt",
         may(Deploy, Domains),
         deployments::api::adopt,
-    ),
+    )
+    .takes(deployments::api::SERVER)
+    .gives_nothing(),
     route(
         Post,
         "/api/domains/{id}/forget",
         may(Edit, Domains),
         deployments::api::forget,
-    ),
+    )
+    .takes(deployments::api::SERVER)
+    .gives_nothing(),
     route(
         Get,
         "/api/domains/{id}/nginx-config",
         may(Read, Domains),
         deployments::api::nginx_config,
-    ),
+    )
+    .query(deployments::api::CONFIG)
+    .gives_bytes(TEXT),
 ];
 
-/// A domain as the API shows it.
-#[derive(Serialize)]
-pub struct View<'a> {
-    id: Id<id::Domain>,
-    domain: &'a str,
-    domain_unicode: String,
-    server_ids: &'a [Id<id::Server>],
-    /// When there is exactly one.
-    server_id: Option<Id<id::Server>>,
-    upstream_id: Option<Id<id::Upstream>>,
-    upstream: Option<&'a str>,
-    group_id: Option<Id<id::Group>>,
-    group: Option<&'a str>,
-    ssl: bool,
-    hsts: bool,
-    certificate_id: Option<Id<id::Certificate>>,
-    ns_policy: &'a str,
-    preflight: &'static str,
-    notes: &'a str,
-    state: &'static str,
-    reason: &'static str,
-    state_since: Option<String>,
-    sites: Vec<SiteView<'a>>,
-    ns_state: &'static str,
-    ns_say: &'a str,
-    ns_at: Option<String>,
-    cert_state: &'static str,
-    cert_say: &'a str,
-    cert_not_after: Option<String>,
-    answer_state: &'static str,
-    answer_say: &'a [String],
-    answer_since: Option<String>,
-    removing: bool,
-    revision: i64,
-    created_at: String,
-    updated_at: String,
-}
+described! {
+    /// A domain as the API shows it.
+    pub struct View<'a> {
+        id: Id<id::Domain>,
+        domain: &'a str,
+        domain_unicode: String,
+        server_ids: &'a [Id<id::Server>],
+        /// When there is exactly one.
+        server_id: Option<Id<id::Server>>,
+        upstream_id: Option<Id<id::Upstream>>,
+        upstream: Option<&'a str>,
+        group_id: Option<Id<id::Group>>,
+        group: Option<&'a str>,
+        ssl: bool,
+        hsts: bool,
+        certificate_id: Option<Id<id::Certificate>>,
+        ns_policy: &'a str,
+        preflight: &'static str,
+        notes: &'a str,
+        state: &'static str,
+        reason: &'static str,
+        state_since: Option<String>,
+        sites: Vec<SiteView<'a>>,
+        ns_state: &'static str,
+        ns_say: &'a str,
+        ns_at: Option<String>,
+        cert_state: &'static str,
+        cert_say: &'a str,
+        cert_not_after: Option<String>,
+        answer_state: &'static str,
+        answer_say: &'a [String],
+        answer_since: Option<String>,
+        removing: bool,
+        revision: i64,
+        created_at: String,
+        updated_at: String,
+    }
 
-#[derive(Serialize)]
-struct SiteView<'a> {
-    server_id: Id<id::Server>,
-    server: &'a str,
-    wanted: bool,
-    state: &'static str,
-    state_since: Option<String>,
-    name: &'a str,
-    generation: i64,
-    adopted: bool,
-    deployed_at: Option<String>,
-    looked_at: Option<String>,
-    error: Option<Problem<'a>>,
-    /// What the failed deploy left there: `untouched`, `back`, `empty`, `red`, `stuck`, `new`, `gone` or `unseen`.
-    stands: Option<&'static str>,
-    /// It got a certificate before it failed, which stays.
-    certificate_issued: bool,
-}
+    struct SiteView<'a> {
+        server_id: Id<id::Server>,
+        server: &'a str,
+        wanted: bool,
+        state: &'static str,
+        state_since: Option<String>,
+        name: &'a str,
+        generation: i64,
+        adopted: bool,
+        deployed_at: Option<String>,
+        looked_at: Option<String>,
+        error: Option<Problem<'a>>,
+        /// What the failed deploy left there: `untouched`, `back`, `empty`, `red`, `stuck`, `new`, `gone` or `unseen`.
+        stands: Option<&'static str>,
+        /// It got a certificate before it failed, which stays.
+        certificate_issued: bool,
+    }
 
-#[derive(Serialize)]
-struct Problem<'a> {
-    code: &'a str,
-    message: &'a str,
+    struct Problem<'a> {
+        code: &'a str,
+        message: &'a str,
+    }
 }
 
 fn site(s: &Site) -> SiteView<'_> {
@@ -186,33 +210,37 @@ pub fn view(d: &Domain) -> View<'_> {
     }
 }
 
+/// What a list's query may bring.
+pub const LIST: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    Q,
+    param::link("group_id", "Only of this group."),
+    param::link("server_id", "Only on this server."),
+    param::link("upstream_id", "Only with this upstream."),
+    param::choice("ssl", &["true", "false", "1", "0"], "Only with TLS, or without."),
+    param::choice("state", &["lit", "flick", "dark", "unlit"], "Only in this state."),
+    param::choice("sort", &["domain", "-domain", "expiry", "-expiry"], "The order."),
+];
+
 /// What a list's query asks for, without its page.
-pub fn filter(request: &Request) -> Result<Filter<'_>> {
-    let word = |name: &str| request.param(name).unwrap_or_default();
-    let state = match word("state") {
-        known @ ("" | "lit" | "flick" | "dark" | "unlit") => known,
-        _ => return Err(wrong("state", "state is one of: lit, flick, dark, unlit.")),
-    };
-    let ssl = match word("ssl") {
-        "" => None,
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => return Err(wrong("ssl", "ssl is true or false.")),
-    };
-    let (sort, descending) = match word("sort") {
-        "" | "domain" => (Sort::Name, false),
+pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
+    let (sort, descending) = match ctx.choice("sort")? {
         "-domain" => (Sort::Name, true),
         "expiry" => (Sort::Expiry, false),
         "-expiry" => (Sort::Expiry, true),
-        _ => return Err(wrong("sort", "sort is domain, -domain, expiry or -expiry.")),
+        _ => (Sort::Name, false),
     };
     Ok(Filter {
-        q: word("q"),
-        group: row(request, "group_id")?,
-        server: row(request, "server_id")?,
-        upstream: row(request, "upstream_id")?,
-        ssl,
-        state,
+        q: ctx.param("q"),
+        group: ctx.link("group_id")?,
+        server: ctx.link("server_id")?,
+        upstream: ctx.link("upstream_id")?,
+        ssl: match ctx.choice("ssl")? {
+            "" => None,
+            word => Some(word == "true" || word == "1"),
+        },
+        state: ctx.choice("state")?,
         sort,
         descending,
         limit: i64::MAX,
@@ -220,34 +248,16 @@ pub fn filter(request: &Request) -> Result<Filter<'_>> {
     })
 }
 
-fn row<T>(request: &Request, name: &'static str) -> Result<Option<Id<T>>> {
-    match request.param(name).unwrap_or_default() {
-        "" => Ok(None),
-        digits => match Id::parse(digits) {
-            Some(id) => Ok(Some(id)),
-            None => Err(wrong(name, &format!("{name} is the number of one."))),
-        },
-    }
-}
-
-fn wrong(field: &'static str, message: &str) -> Error {
-    Error::invalid(vec![Field {
-        field,
-        code: "bad_choice",
-        message: message.into(),
-    }])
-}
-
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let (limit, offset) = ctx.request.page()?;
+    let (limit, offset) = ctx.page()?;
     let filter = Filter {
         limit,
         offset,
-        ..filter(ctx.request)?
+        ..filter(ctx)?
     };
     let (rows, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
     let items: Vec<_> = rows.iter().map(view).collect();
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -256,7 +266,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let domain = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Domains)?)?;
+    let domain = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Domains)?)?;
     Reply::created(format!("/api/domains/{}", domain.id), &view(&domain))
 }
 
@@ -283,7 +293,7 @@ fn edit(ctx: &Ctx, base: impl Fn(&Domain) -> Option<Fields>) -> Result<Reply> {
     Reply::json(&view(&save(
         ctx.app,
         id,
-        ctx.request.input()?,
+        ctx.input()?,
         base,
         ctx.allowed(Edit, Domains)?,
     )?))
@@ -305,15 +315,20 @@ pub fn save(
     })
 }
 
-/// `?overwrite=1`: a file that somebody else has changed may go, too; `?forget=1`: what lies on a server that cannot be
-/// reached is forgotten.
+const REMOVAL: &[Param] = &[
+    param::flag("overwrite", "1: a file that somebody else has changed may go, too."),
+    param::flag(
+        "forget",
+        "1: what lies on a server that cannot be reached is forgotten.",
+    ),
+];
+
 fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "domain")?;
     let by = ctx.allowed(Edit, Domains)?;
-    let yes = |name| Ok::<_, Error>(ctx.request.number(name, 0, 0..=1)? == 1);
     let choice = Choice {
-        overwrite: yes("overwrite")?,
-        forget: yes("forget")?,
+        overwrite: ctx.flag("overwrite")?,
+        forget: ctx.flag("forget")?,
     };
     match ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, &choice, by))? {
         None => Ok(Reply::status(204)),
@@ -324,43 +339,48 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 /// Domains of one bulk action: as many as one list shows at most.
 pub const BULK_MAX: usize = 500;
 
-/// What became of a bulk action: tasks that were put in, and domains for which none was.
-#[derive(Default, Serialize)]
-pub struct Bulk {
-    /// One for each domain that could be taken.
-    pub tasks: Vec<Started>,
-    /// The others, each with its reason.
-    pub refused: Vec<Refused>,
+described! {
+    /// What became of a bulk action: tasks that were put in, and domains for which none was.
+    #[derive(Default)]
+    pub struct Bulk {
+        /// One for each domain that could be taken.
+        pub tasks: Vec<Started>,
+        /// The others, each with its reason.
+        pub refused: Vec<Refused>,
+    }
+
+    /// See [`Bulk`].
+    pub struct Started {
+        /// The domain.
+        pub id: Id<id::Domain>,
+        /// Its name.
+        pub name: String,
+        /// Its task.
+        pub task_id: Id<Task>,
+    }
+
+    /// See [`Bulk`].
+    pub struct Refused {
+        /// The domain.
+        pub id: Id<id::Domain>,
+        /// Its name; empty when there is no such domain.
+        pub name: String,
+        /// Stable code.
+        pub code: &'static str,
+        /// One sentence.
+        pub message: String,
+    }
 }
 
-/// See [`Bulk`].
-#[derive(Serialize)]
-pub struct Started {
-    /// The domain.
-    pub id: Id<id::Domain>,
-    /// Its name.
-    pub name: String,
-    /// Its task.
-    pub task_id: Id<Task>,
-}
-
-/// See [`Bulk`].
-#[derive(Serialize)]
-pub struct Refused {
-    /// The domain.
-    pub id: Id<id::Domain>,
-    /// Its name; empty when there is no such domain.
-    pub name: String,
-    /// Stable code.
-    pub code: &'static str,
-    /// One sentence.
-    pub message: String,
-}
+const BULK: &[Param] = &[
+    param::choice("action", &["deploy"], "What is done to them.").required(),
+    param::links("ids", BULK_MAX, "The domains.").required(),
+];
 
 fn bulk(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
-    let action = input.choice("action", &["deploy"]);
-    let ids = input.links("ids", BULK_MAX);
+    let mut input = ctx.input()?;
+    let action = input.choice("action");
+    let ids = input.links("ids");
     if action.is_none() && !input.has_error("action") {
         input.wrong("action", "required", "action is deploy.");
     }

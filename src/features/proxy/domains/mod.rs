@@ -36,7 +36,7 @@ use model::{Fields, Stands, Valid};
 use std::time::Duration;
 
 pub use drift::check as check_drift;
-pub use model::read;
+pub use model::{PARAMS, read};
 pub use pages::{Need, needs, picked};
 pub use placements::{EDITED, make_due};
 pub use preflight::{Report, Verdict, check_addresses, expected_addresses, name_servers};

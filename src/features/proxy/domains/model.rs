@@ -4,6 +4,7 @@ use crate::base::error::Result;
 use crate::base::id::{Certificate, Group, Id, Server, Upstream};
 use crate::base::idn::DomainName;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 
 /// What to do when the domain's addresses are not those of its servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -89,6 +90,32 @@ pub struct Valid {
 /// Servers of one domain: a canary and the rest, one after the other.
 pub const SERVERS_MAX: usize = 64;
 
+/// What a draft may bring.
+pub const PARAMS: &[Param] = &[
+    param::text("domain", 4_096, "The name, also in other scripts than Latin.").required(),
+    param::link("upstream_id", "Where its requests go."),
+    param::link("group_id", "Its group."),
+    param::link(
+        "certificate_id",
+        "A stored certificate, in place of one by Let's Encrypt.",
+    ),
+    param::flag("ssl", "Is it served over TLS?"),
+    param::flag("hsts", "Shall browsers refuse plain HTTP?"),
+    param::text(
+        "ns_policy",
+        4_096,
+        "What its name servers must be: a part, `suffix:…` or `exact:…,…`.",
+    ),
+    param::choice(
+        "preflight",
+        &Preflight::NAMES,
+        "Is a deploy stopped by what is checked before it?",
+    ),
+    param::text("notes", 2_000, "Free words."),
+    param::link("server_id", "The server, where it is one."),
+    param::links("server_ids", SERVERS_MAX, "The servers that serve it."),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 pub const READ_ONLY: &[&str] = &[
     "id",
@@ -120,7 +147,7 @@ const SEVERAL: &str =
 /// Reads a draft over `base`: what is not sent stays as it is there, without a base it takes its default.
 pub fn read(mut input: Input, base: Option<Fields>) -> Result<Valid> {
     let i = &mut input;
-    let typed = i.text("domain", 4_096).and_then(|typed| {
+    let typed = i.text("domain").and_then(|typed| {
         let several = typed.split([' ', ',', ';']).filter(|name| !name.is_empty()).count() > 1;
         let read = match several {
             true => Err(("several", SEVERAL.to_string())),
@@ -144,11 +171,8 @@ pub fn read(mut input: Input, base: Option<Fields>) -> Result<Valid> {
     set(&mut f.ssl, i.flag("ssl"));
     set(&mut f.hsts, i.flag("hsts"));
     set(&mut f.ns_policy, i.parse("ns_policy", "bad_policy", ns_policy));
-    set(
-        &mut f.preflight,
-        i.choice("preflight", &Preflight::NAMES).map(Preflight::parse),
-    );
-    set(&mut f.notes, i.text("notes", 2_000));
+    set(&mut f.preflight, i.choice("preflight").map(Preflight::parse));
+    set(&mut f.notes, i.text("notes"));
     servers(i, &mut f);
     if f.hsts && !f.ssl && !i.has_error("ssl") && !i.has_error("hsts") {
         let say = "HSTS makes browsers refuse plain HTTP, so it needs TLS. Switch TLS on or HSTS off.";
@@ -167,7 +191,7 @@ fn set<T>(slot: &mut T, value: Option<T>) {
 /// `server_ids`, or `server_id` for one. An answer has both when there is one, and may be sent back as it is.
 fn servers(i: &mut Input, f: &mut Fields) {
     let one = i.link("server_id");
-    let many = i.links("server_ids", SERVERS_MAX);
+    let many = i.links("server_ids");
     match (many, one) {
         (Some(many), Some(Some(one))) if many != [one] => {
             i.wrong(

@@ -1,7 +1,7 @@
 //! The domains' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
 //! back with what was typed. The cards of other features stand in slots of the domain's page.
 
-use super::model::{Fields, Preflight, Stands};
+use super::model::{self, Fields, Preflight, Stands};
 use super::{About, Domain, Filter, Site, api, deployments};
 use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::base::clock::{self, DAY, Ms};
@@ -25,7 +25,7 @@ use std::collections::HashMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/domains", may(Read, Domains), list),
+    route(Get, "/domains", may(Read, Domains), list).query(api::LIST),
     route(Post, "/domains", may(Edit, Domains), create),
     route(Get, "/domains/new", may(Edit, Domains), new),
     route(Post, "/domains/bulk", may(Deploy, Domains), bulk),
@@ -51,25 +51,29 @@ pub const ROUTES: &[Route] = &[
         "/domains/{id}/deploy",
         may(Deploy, Domains),
         deployments::pages::deploy,
-    ),
+    )
+    .takes(deployments::DEPLOY),
     route(
         Post,
         "/domains/{id}/renew",
         may(Deploy, Domains),
         deployments::pages::renew,
-    ),
+    )
+    .takes(deployments::RENEW),
     route(
         Post,
         "/domains/{id}/adopt",
         may(Deploy, Domains),
         deployments::pages::adopt,
-    ),
+    )
+    .takes(deployments::api::SERVER),
     route(
         Post,
         "/domains/{id}/forget",
         may(Edit, Domains),
         deployments::pages::forget,
-    ),
+    )
+    .takes(deployments::api::SERVER),
 ];
 
 /// How a domain's lamp stands, and why.
@@ -332,9 +336,9 @@ struct List<'a> {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let word = |name: &str| ctx.request.param(name).unwrap_or_default();
-    let filter = api::filter(ctx.request)?;
+    let filter = api::filter(ctx)?;
     let (q, state, sort) = (word("q"), filter.state, word("sort"));
-    let offset = ctx.request.number("offset", 0, 0..=1_000_000)? as usize;
+    let offset = ctx.number("offset")? as usize;
     let (mut all, narrowed) = ctx.app.db.read(|conn| {
         let every_state = Filter { state: "", ..filter };
         Ok((super::list(conn, &every_state)?.0, narrowed(ctx, conn)?))
@@ -421,7 +425,7 @@ fn asked(ctx: &Ctx, otherwise: &[(&str, &str)]) -> String {
 
 /// The group, server, upstream or way of encryption that the list is narrowed to.
 fn narrowed(ctx: &Ctx, conn: &Conn) -> Result<Vec<Narrowed>> {
-    let filter = api::filter(ctx.request)?;
+    let filter = api::filter(ctx)?;
     let mut out = Vec::new();
     let mut add = |by: &'static str, name: Result<String>| -> Result<()> {
         let name = match name {
@@ -739,7 +743,7 @@ fn input(pairs: &[(String, String)]) -> Input {
     let tls = object.get("ssl").is_some_and(|ssl| ssl == "true");
     object.insert("hsts".into(), (hsts && tls).into());
     object.insert("server_ids".into(), servers.into());
-    Input::of(object)
+    Input::of(model::PARAMS, object)
 }
 
 /// The same form again with its mistakes, or the error itself when it is not about fields.

@@ -14,6 +14,7 @@ use crate::base::host::Host;
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
+use crate::base::shape::described;
 use crate::base::text;
 use crate::db::Conn;
 use crate::features::fleet::servers::{self, Server, connection::ServerConnection};
@@ -241,38 +242,41 @@ pub enum Level {
     /// It goes on and says so.
     Warn,
 }
+described!(Level: "stop", "ask", "warn");
 
-/// Something that was there before us.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Fault {
-    /// How bad.
-    pub level: Level,
-    /// Stable name.
-    pub code: &'static str,
-    /// What was seen and what to do.
-    pub message: String,
-    /// What it is about: a file, or a port.
-    pub on: String,
-    /// Who or what stands there.
-    pub by: String,
-    /// Raw words of the server.
-    pub evidence: String,
-}
+described! {
+    /// Something that was there before us.
+    #[derive(Debug, Clone)]
+    pub struct Fault {
+        /// How bad.
+        pub level: Level,
+        /// Stable name.
+        pub code: &'static str,
+        /// What was seen and what to do.
+        pub message: String,
+        /// What it is about: a file, or a port.
+        pub on: String,
+        /// Who or what stands there.
+        pub by: String,
+        /// Raw words of the server.
+        pub evidence: String,
+    }
 
-/// One thing that a deploy would do.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Step {
-    /// `+` makes, `~` changes, `-` takes away, `r` reloads.
-    pub op: char,
-    /// Names the words: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `take_over`,
-    /// `put_certificate`, `drop_certificate`, `enable`, `default`, `default_gone`, `reload`.
-    pub what: &'static str,
-    /// The file, or the ACME server.
-    pub on: String,
-    /// Lines added.
-    pub added: usize,
-    /// Lines taken away.
-    pub removed: usize,
+    /// One thing that a deploy would do.
+    #[derive(Debug, Clone)]
+    pub struct Step {
+        /// `+` makes, `~` changes, `-` takes away, `r` reloads.
+        pub op: char,
+        /// Names the words: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `take_over`,
+        /// `put_certificate`, `drop_certificate`, `enable`, `default`, `default_gone`, `reload`.
+        pub what: &'static str,
+        /// The file, or the ACME server.
+        pub on: String,
+        /// Lines added.
+        pub added: usize,
+        /// Lines taken away.
+        pub removed: usize,
+    }
 }
 
 impl Step {

@@ -12,6 +12,7 @@ use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::process::{self, Cancel};
+use crate::base::shape::described;
 use crate::base::url::Url;
 use crate::features::fleet::servers;
 use crate::lang::{Lang, words};
@@ -42,20 +43,23 @@ pub enum Verdict {
     /// A deploy would not work for everybody, or there would be no certificate.
     Bad,
 }
+described!(Verdict: "ok", "warn", "bad");
 
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// `addresses`, `alias`, `private` or `caa`.
-    pub id: &'static str,
-    /// What it comes to.
-    pub verdict: Verdict,
-    /// The id of its sentence among the words.
-    pub word: &'static str,
-    /// What stands for the sentence's placeholders.
-    pub args: BTreeMap<&'static str, String>,
-    /// Raw sentences: what was seen, where.
-    pub evidence: Vec<String>,
+described! {
+    /// One check.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Check {
+        /// `addresses`, `alias`, `private` or `caa`.
+        pub id: &'static str,
+        /// What it comes to.
+        pub verdict: Verdict,
+        /// The id of its sentence among the words.
+        pub word: &'static str,
+        /// What stands for the sentence's placeholders.
+        pub args: BTreeMap<&'static str, String>,
+        /// Raw sentences: what was seen, where.
+        pub evidence: Vec<String>,
+    }
 }
 
 impl Check {
@@ -87,15 +91,17 @@ impl Check {
     }
 }
 
-/// All checks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// In the order they are shown.
-    pub checks: Vec<Check>,
-    /// What the domain resolves to.
-    pub addresses: Vec<IpAddr>,
-    /// What it should resolve to; empty: not known.
-    pub expected: Vec<IpAddr>,
+described! {
+    /// All checks.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Report {
+        /// In the order they are shown.
+        pub checks: Vec<Check>,
+        /// What the domain resolves to.
+        pub addresses: Vec<IpAddr>,
+        /// What it should resolve to; empty: not known.
+        pub expected: Vec<IpAddr>,
+    }
 }
 
 impl Report {

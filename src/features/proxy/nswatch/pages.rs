@@ -130,7 +130,7 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
 }
 
 fn verify_one(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     ctx.outbound(move |app| verify::verify(app, id, clock::mono() + api::WAIT))?;
     Ok(Reply::see_other(format!("/domains/{id}#nameservers")))

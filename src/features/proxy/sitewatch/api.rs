@@ -7,35 +7,50 @@ use crate::app::App;
 use crate::base::clock::{Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::features::proxy::domains::{self, Domain};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/domains/{id}/answers", may(Read, Domains), show),
-    route(Post, "/api/domains/{id}/answers/check", may(Run, Domains), check),
+    route(Get, "/api/domains/{id}/answers", may(Read, Domains), show).gives::<Answers>(),
+    route(Post, "/api/domains/{id}/answers/check", may(Run, Domains), check)
+        .takes(&[])
+        .gives::<Answers>(),
 ];
 
-/// How one server answers for a domain.
-#[derive(Serialize)]
-struct View<'a> {
-    server_id: Id<id::Server>,
-    server: &'a str,
-    /// What two looks have come to.
-    state: &'static str,
-    /// What the last look from outside saw; empty: it answers.
-    code: &'static str,
-    say: &'a str,
-    misses: i64,
-    since: Option<String>,
-    looked_at: Option<String>,
-    /// What the server itself has said.
-    inside: Option<&'static str>,
-    inside_say: &'a str,
-    inside_at: Option<String>,
+described! {
+    /// How a domain answers.
+    struct Answers<'a> {
+        /// A-labels.
+        domain: &'a str,
+        state: &'static str,
+        /// Its state in sentences.
+        say: &'a [String],
+        since: Option<String>,
+        /// By server.
+        sites: Vec<View<'a>>,
+    }
+
+    /// How one server answers for a domain.
+    struct View<'a> {
+        server_id: Id<id::Server>,
+        server: &'a str,
+        /// What two looks have come to.
+        state: &'static str,
+        /// What the last look from outside saw; empty: it answers.
+        code: &'static str,
+        say: &'a str,
+        misses: i64,
+        since: Option<String>,
+        looked_at: Option<String>,
+        /// What the server itself has said.
+        inside: Option<&'static str>,
+        inside_say: &'a str,
+        inside_at: Option<String>,
+    }
 }
 
 fn view(placement: &Placement) -> View<'_> {
@@ -67,18 +82,18 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 
 fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
     let (domain, placements) = of(app, id)?;
-    Reply::json(&serde_json::json!({
-        "domain": domain.fields.domain.ascii(),
-        "state": domain.answer_state,
-        "say": domain.answer_say,
-        "since": domain.answer_since.map(rfc3339),
-        "sites": placements.iter().map(view).collect::<Vec<_>>(),
-    }))
+    Reply::json(&Answers {
+        domain: domain.fields.domain.ascii(),
+        state: domain.answer_state,
+        say: &domain.answer_say,
+        since: domain.answer_since.map(rfc3339),
+        sites: placements.iter().map(view).collect(),
+    })
 }
 
 /// Looks now and answers when it is done.
 fn check(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
     probe(ctx.app, id)?;
     answer(ctx.app, id)

@@ -6,46 +6,62 @@ use crate::access::Allowed;
 use crate::access::right::{Edit, Read, Upstreams, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::Result;
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::db::Conn;
 use crate::form::Input;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
-use crate::http::request::Request;
-use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
+use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/upstreams", may(Read, Upstreams), list),
-    route(Post, "/api/upstreams", may(Edit, Upstreams), create),
-    route(Get, "/api/upstreams/{id}", may(Read, Upstreams), show),
-    route(Put, "/api/upstreams/{id}", may(Edit, Upstreams), replace),
-    route(Patch, "/api/upstreams/{id}", may(Edit, Upstreams), change),
-    route(Delete, "/api/upstreams/{id}", may(Edit, Upstreams), remove),
+    route(Get, "/api/upstreams", may(Read, Upstreams), list)
+        .query(LIST)
+        .gives::<List<View>>(),
+    route(Post, "/api/upstreams", may(Edit, Upstreams), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Get, "/api/upstreams/{id}", may(Read, Upstreams), show).gives::<View>(),
+    route(Put, "/api/upstreams/{id}", may(Edit, Upstreams), replace)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Patch, "/api/upstreams/{id}", may(Edit, Upstreams), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/upstreams/{id}", may(Edit, Upstreams), remove).gives_nothing(),
 ];
 
-/// An upstream as the API shows it.
-#[derive(Serialize)]
-pub struct View<'a> {
-    id: Id<id::Upstream>,
-    name: &'a str,
-    targets: &'a [Target],
-    notes: &'a str,
-    domains: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    used_by: Option<Vec<User>>,
-    revision: i64,
-    created_at: String,
-    updated_at: String,
-}
+/// What a list's query may bring.
+pub const LIST: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    Q,
+    param::choice("sort", &["name", "-name"], "The order."),
+];
 
-/// A domain that uses it.
-#[derive(Serialize)]
-struct User {
-    id: i64,
-    name: String,
+described! {
+    /// An upstream as the API shows it.
+    pub struct View<'a> {
+        id: Id<id::Upstream>,
+        name: &'a str,
+        targets: &'a [Target],
+        notes: &'a str,
+        domains: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        used_by: Option<Vec<User>>,
+        revision: i64,
+        created_at: String,
+        updated_at: String,
+    }
+
+    /// A domain that uses it.
+    struct User {
+        id: i64,
+        name: String,
+    }
 }
 
 /// Puts the view together.
@@ -75,32 +91,21 @@ fn whole(conn: &Conn, id: Id<id::Upstream>) -> Result<Reply> {
 }
 
 /// What a list's query asks for.
-pub fn filter(request: &Request) -> Result<Filter<'_>> {
-    let (limit, offset) = request.page()?;
-    let descending = match request.param("sort").unwrap_or_default() {
-        "" | "name" => false,
-        "-name" => true,
-        _ => {
-            return Err(Error::invalid(vec![Field {
-                field: "sort",
-                code: "bad_choice",
-                message: "sort is name or -name.".into(),
-            }]));
-        }
-    };
+pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
+    let (limit, offset) = ctx.page()?;
     Ok(Filter {
-        q: request.param("q").unwrap_or_default(),
-        descending,
+        q: ctx.param("q"),
+        descending: ctx.choice("sort")? == "-name",
         limit,
         offset,
     })
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let filter = filter(ctx.request)?;
+    let filter = filter(ctx)?;
     let (rows, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
     let items: Vec<_> = rows.iter().map(view).collect();
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -109,7 +114,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let valid = model::read(ctx.request.input()?, Fields::default())?;
+    let valid = model::read(ctx.input()?, Fields::default())?;
     let by = ctx.allowed(Edit, Upstreams)?;
     let (id, reply) = ctx.app.db.write(|tx| {
         let id = super::create(ctx.app, tx, &valid, by)?;
@@ -131,7 +136,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: impl Fn(&Upstream) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "upstream")?;
-    save(ctx.app, id, ctx.request.input()?, base, ctx.allowed(Edit, Upstreams)?)?;
+    save(ctx.app, id, ctx.input()?, base, ctx.allowed(Edit, Upstreams)?)?;
     ctx.app.db.read(|conn| whole(conn, id))
 }
 

@@ -20,7 +20,7 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use model::Valid;
 
-pub use model::{Fields, Target, read};
+pub use model::{Fields, PARAMS, Target, read};
 pub use queries::Filter;
 
 /// The feature's declaration.

@@ -2,20 +2,23 @@
 
 use crate::base::error::Result;
 use crate::base::host::{self, Host};
+use crate::base::shape::described;
 use crate::base::text;
 use crate::form::Input;
-use serde::Serialize;
+use crate::form::param::{self, Param};
 use serde_json::{Map, Value};
 
-/// Where requests go to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct Target {
-    /// Address or DNS name in the grammar of [`Host`], IPv6 without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Its share of the requests; nginx takes 1 when nothing is said.
-    pub weight: Option<u16>,
+described! {
+    /// Where requests go to.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    pub struct Target {
+        /// Address or DNS name in the grammar of [`Host`], IPv6 without brackets.
+        pub host: String,
+        /// TCP port.
+        pub port: u16,
+        /// Its share of the requests; nginx takes 1 when nothing is said.
+        pub weight: Option<u16>,
+    }
 }
 
 impl Target {
@@ -178,6 +181,23 @@ pub struct Valid {
     pub fields: Fields,
 }
 
+/// What a draft may bring.
+pub const PARAMS: &[Param] = &[
+    param::text(
+        "name",
+        4_096,
+        "Letters, digits, dots, dashes, underscores; unique whatever its case.",
+    )
+    .required(),
+    param::items(
+        "targets",
+        TARGETS_MAX,
+        "`host:port`, or `{host, port, weight}`; no address twice.",
+    )
+    .required(),
+    param::text("notes", 2_000, "Free words."),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 pub const READ_ONLY: &[&str] = &["id", "used_by", "domains", "revision", "created_at", "updated_at"];
 
@@ -188,10 +208,10 @@ pub fn read(mut input: Input, base: Fields) -> Result<Valid> {
     if let Some(name) = i.parse("name", "bad_name", name) {
         f.name = name;
     }
-    if let Some(items) = i.items("targets", TARGETS_MAX) {
+    if let Some(items) = i.items("targets") {
         f.targets = targets(i, &items).unwrap_or_default();
     }
-    if let Some(notes) = i.text("notes", 2_000) {
+    if let Some(notes) = i.text("notes") {
         f.notes = notes;
     }
     if f.name.is_empty() && !i.has_error("name") {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/upstreams", may(Read, Upstreams), list),
+    route(Get, "/upstreams", may(Read, Upstreams), list).query(api::LIST),
     route(Post, "/upstreams", may(Edit, Upstreams), create),
     route(Get, "/upstreams/new", may(Edit, Upstreams), new),
     route(Get, "/upstreams/{id}", may(Read, Upstreams), show),
@@ -74,7 +74,7 @@ struct List<'a> {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let q = ctx.request.param("q").unwrap_or_default();
-    let offset = ctx.request.number("offset", 0, 0..=1_000_000)?;
+    let offset = ctx.number("offset")?;
     let filter = Filter {
         q,
         limit: PAGE,
@@ -134,7 +134,7 @@ impl Form {
         object.insert("name".into(), self.name.as_str().into());
         object.insert("targets".into(), lines.map(target).collect());
         object.insert("notes".into(), self.notes.as_str().into());
-        Input::of(object)
+        Input::of(model::PARAMS, object)
     }
 }
 

@@ -3,52 +3,60 @@
 use super::{Alert, Filter, Hanging, Why};
 use crate::access::right::{Alerts, Edit, Read, may};
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::Result;
 use crate::base::id::{self, Id};
-use crate::http::reply::Reply;
+use crate::base::shape::{Stored, described};
+use crate::features::watch::notifications::Level;
+use crate::features::watch::notifications::text::About;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
-use crate::http::request::Request;
-use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/alerts", may(Read, Alerts), list).live(),
-    route(Get, "/api/alerts/{id}", may(Read, Alerts), show).live(),
-    route(Post, "/api/alerts/{id}/ack", may(Edit, Alerts), acknowledge),
+    route(Get, "/api/alerts", may(Read, Alerts), list)
+        .query(LIST)
+        .gives::<List<View>>()
+        .live(),
+    route(Get, "/api/alerts/{id}", may(Read, Alerts), show)
+        .gives::<View>()
+        .live(),
+    route(Post, "/api/alerts/{id}/ack", may(Edit, Alerts), acknowledge)
+        .takes(&[])
+        .gives::<View>(),
 ];
 
-/// An alert as the API shows it.
-#[derive(Serialize)]
-pub struct View<'a> {
-    id: Id<id::Alert>,
-    kind: &'a str,
-    level: &'a str,
-    state: &'a str,
-    title: &'a str,
-    target: serde_json::Value,
-    evidence: Option<&'a RawValue>,
-    count: i64,
-    first_at: String,
-    last_at: String,
-    acked_by: Option<&'a str>,
-    acked_at: Option<String>,
-    resolved_at: Option<String>,
-    quiet: Option<QuietView>,
-    flapping: bool,
-    /// Of one alert alone, and only where something may hang on it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hanging: Option<Hanging>,
-}
+described! {
+    /// An alert as the API shows it.
+    pub struct View<'a> {
+        id: Id<id::Alert>,
+        kind: &'a str,
+        level: &'a str,
+        state: &'a str,
+        title: &'a str,
+        target: About,
+        evidence: Option<Stored<'a, Vec<String>>>,
+        count: i64,
+        first_at: String,
+        last_at: String,
+        acked_by: Option<&'a str>,
+        acked_at: Option<String>,
+        resolved_at: Option<String>,
+        quiet: Option<QuietView>,
+        flapping: bool,
+        /// Of one alert alone, and only where something may hang on it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hanging: Option<Hanging>,
+    }
 
-/// Why an alert sends no messages: which other alert tells of its cause, or which silence it is under.
-#[derive(Serialize)]
-struct QuietView {
-    why: &'static str,
-    alert_id: Option<i64>,
-    silence_id: Option<i64>,
-    until: Option<String>,
+    /// Why an alert sends no messages: which other alert tells of its cause, or which silence it is under.
+    struct QuietView {
+        why: &'static str,
+        alert_id: Option<i64>,
+        silence_id: Option<i64>,
+        until: Option<String>,
+    }
 }
 
 /// Puts the view together.
@@ -59,8 +67,8 @@ pub fn view(a: &Alert) -> View<'_> {
         level: &a.level,
         state: &a.state,
         title: &a.title,
-        target: a.about(),
-        evidence: serde_json::from_str(&a.evidence).ok(),
+        target: About(a.about()),
+        evidence: Stored::parse(&a.evidence),
         count: a.count,
         first_at: rfc3339(a.first_at),
         last_at: rfc3339(a.last_at),
@@ -78,38 +86,39 @@ pub fn view(a: &Alert) -> View<'_> {
     }
 }
 
+/// What a list's query may bring.
+pub const LIST: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    param::choice(
+        "state",
+        &["open", "firing", "acknowledged", "resolved"],
+        "Only in this state; `open` is any but resolved.",
+    ),
+    param::choice("level", Level::WORDS, "Only of this level."),
+    param::number("server", 0..=i64::MAX, "Only about this server."),
+    param::number("since", 0..=i64::MAX, "Only those that began after this, unix ms."),
+];
+
 /// What a list's query asks for.
-pub fn filter(request: &Request) -> Result<Filter<'_>> {
-    let (limit, offset) = request.page()?;
+pub fn filter(ctx: &Ctx) -> Result<Filter<'static>> {
+    let (limit, offset) = ctx.page()?;
     Ok(Filter {
-        state: choice(request, "state", &["", "open", "firing", "acknowledged", "resolved"])?,
-        level: choice(request, "level", &["", "INFO", "WARNING", "ERROR", "CRITICAL"])?,
-        server: request.number("server", 0, 0..=i64::MAX)?,
-        since: request.number("since", 0, 0..=i64::MAX)?,
+        state: ctx.choice("state")?,
+        level: ctx.choice("level")?,
+        server: ctx.number("server")?,
+        since: ctx.number("since")?,
         limit,
         offset,
     })
 }
 
-fn choice(request: &Request, name: &'static str, words: &[&'static str]) -> Result<&'static str> {
-    let sent = request.param(name).unwrap_or_default();
-    words.iter().copied().find(|w| *w == sent).ok_or_else(|| {
-        let message = format!("{name} is one of: {}.", words[1..].join(", "));
-        Error::invalid(vec![Field {
-            field: name,
-            code: "bad_choice",
-            message,
-        }])
-    })
-}
-
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let filter = filter(ctx.request)?;
+    let filter = filter(ctx)?;
     let role = ctx.actor()?.role();
     let (alerts, total) = ctx.app.db.read(|conn| super::list(conn, &filter, role))?;
-    let items =
-        serde_json::value::to_raw_value(&alerts.iter().map(view).collect::<Vec<_>>()).map_err(Error::internal)?;
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    let items = alerts.iter().map(view).collect();
+    Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -128,7 +137,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn acknowledge(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "alert")?;
     let by = ctx.allowed(Edit, Alerts)?;
     let alert = ctx.app.db.write(|tx| {

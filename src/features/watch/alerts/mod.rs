@@ -17,6 +17,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::log;
 use crate::base::ration::Rations;
+use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
@@ -137,13 +138,15 @@ impl Why {
     }
 }
 
-/// What hangs on something that is down.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Hanging {
-    /// Domains that no lit server serves.
-    pub domains: i64,
-    /// Open alerts that send no message because of it.
-    pub alerts: i64,
+described! {
+    /// What hangs on something that is down.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Hanging {
+        /// Domains that no lit server serves.
+        pub domains: i64,
+        /// Open alerts that send no message because of it.
+        pub alerts: i64,
+    }
 }
 
 /// What an event means for the alerts. Whether it raises one, and how bad that is, say the [`rules`].

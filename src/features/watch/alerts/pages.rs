@@ -17,7 +17,7 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/alerts", may(Read, Alerts), list),
+    route(Get, "/alerts", may(Read, Alerts), list).query(api::LIST),
     route(Post, "/alerts/{id}/ack", may(Edit, Alerts), acknowledge),
 ];
 
@@ -199,7 +199,7 @@ struct Content {
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let asked = api::filter(ctx.request)?;
+    let asked = api::filter(ctx)?;
     let state = match asked.state {
         "acknowledged" => "acknowledged",
         "resolved" => "resolved",

@@ -11,7 +11,9 @@ use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::random;
 use crate::base::secret::Secret;
+use crate::base::shape::described;
 use crate::features::house::remote_store;
+use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
 use crate::http::request::Request;
@@ -20,11 +22,34 @@ use ring::digest;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/metrics", Right::Public, scrape),
-    route(Post, "/api/exporter/token", may(Edit, Exporter), new_token),
-    route(Delete, "/api/exporter/token", may(Edit, Exporter), drop_token),
-    route(Put, "/api/exporter/push-secret", may(Edit, Exporter), set_push_secret),
+    route(Get, "/metrics", Right::Public, scrape)
+        .query(FLEET)
+        .gives_bytes(CONTENT_TYPE),
+    route(Post, "/api/exporter/token", may(Edit, Exporter), new_token)
+        .takes(&[])
+        .creates::<NewToken>(),
+    route(Delete, "/api/exporter/token", may(Edit, Exporter), drop_token).gives_nothing(),
+    route(Put, "/api/exporter/push-secret", may(Edit, Exporter), set_push_secret)
+        .takes(PUSH_SECRET)
+        .gives_nothing(),
 ];
+
+const FLEET: &[Param] = &[param::text("fleet", 10, "0: only Lamplighter's own figures.")];
+
+/// What sets the secret for pushing.
+pub const PUSH_SECRET: &[Param] = &[param::secret(
+    "secret",
+    SECRET_MAX,
+    "For the remote store; none forgets it.",
+)];
+
+described! {
+    /// A token for scrapers.
+    struct NewToken {
+        /// Shown once.
+        token: String,
+    }
+}
 
 /// How much somebody may read.
 #[derive(PartialEq, PartialOrd)]
@@ -37,7 +62,7 @@ fn scrape(ctx: &Ctx) -> Result<Reply> {
     let sight = sight(ctx)?.ok_or_else(token::unauthorized)?;
     let mut out = Text::default();
     own::write(ctx, &mut out)?;
-    if sight == Sight::All && ctx.request.param("fleet") != Some("0") {
+    if sight == Sight::All && ctx.param("fleet") != "0" {
         fleet::write(ctx.app, &mut out)?;
     }
     Ok(Reply::bytes(CONTENT_TYPE, out.0.into_bytes()))
@@ -85,9 +110,9 @@ pub(super) fn make_token(ctx: &Ctx) -> Result<String> {
 }
 
 fn new_token(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let token = make_token(ctx)?;
-    Ok(Reply::json(&serde_json::json!({ "token": token }))?.with_status(201))
+    Ok(Reply::json(&NewToken { token })?.with_status(201))
 }
 
 /// Ends the token; 404 when there is none.
@@ -112,8 +137,8 @@ const SECRET_MAX: usize = 1_000;
 
 /// `{"secret": "…"}`; empty or null forgets it.
 pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
-    let mut input = ctx.request.input()?;
-    let secret: Option<Secret> = input.secret("secret", SECRET_MAX).flatten();
+    let mut input = ctx.input()?;
+    let secret: Option<Secret> = input.secret("secret").flatten();
     input.finish(&[])?;
     let by = ctx.allowed(Edit, Exporter)?;
     ctx.app.db.write(|tx| {

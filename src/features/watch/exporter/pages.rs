@@ -12,7 +12,7 @@ use crate::http::route::{Ctx, Panel, Route, route};
 pub const ROUTES: &[Route] = &[
     route(Post, "/exporter/token", may(Edit, Exporter), new_token),
     route(Post, "/exporter/token/end", may(Edit, Exporter), drop_token),
-    route(Post, "/exporter/push-secret", may(Edit, Exporter), set_push_secret),
+    route(Post, "/exporter/push-secret", may(Edit, Exporter), set_push_secret).takes(api::PUSH_SECRET),
 ];
 
 /// See [`Panel`].
@@ -27,13 +27,13 @@ pub const PANELS: &[Panel] = &[Panel {
 }];
 
 fn new_token(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let token = api::make_token(ctx)?;
     page::show(ctx, "settings/token.html", serde_json::json!({ "token": token }))
 }
 
 fn drop_token(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     match api::end_token(ctx) {
         Err(Error {
             kind: Kind::NotFound, ..

@@ -4,43 +4,58 @@ use super::channel::Channel;
 use super::model::{self, Fields, Row};
 use super::queries::{self, Counts};
 use super::queue::{self, Tested};
-use super::{CHANNELS, Endpoint, channel, sender};
+use super::text::{About, What};
+use super::{CHANNELS, Endpoint, Level, channel, sender};
 use crate::access::Allowed;
 use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::app::App;
 use crate::base::clock::{self, rfc3339};
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::base::url::Url;
 use crate::db::Conn;
 use crate::form::Input;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
-use crate::http::request::Request;
-use crate::http::route::{Ctx, Route, route};
-use serde_json::{Map, Value, json};
+use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
+use crate::lang::Lang;
+use serde_json::{Map, Value};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/notifications", may(Read, Notifications), list),
-    route(Post, "/api/notifications", may(Edit, Notifications), create),
+    route(Get, "/api/notifications", may(Read, Notifications), list).gives::<List<View>>(),
+    route(Post, "/api/notifications", may(Edit, Notifications), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
     route(
         Get,
         "/api/notifications/deliveries",
         may(Read, Notifications),
         deliveries,
-    ),
+    )
+    .query(DELIVERIES)
+    .gives::<List<DeliveryView>>(),
     route(
         Post,
         "/api/notifications/deliveries/{id}/resend",
         may(Run, Notifications),
         resend,
-    ),
-    route(Get, "/api/notifications/{id}", may(Read, Notifications), show),
-    route(Put, "/api/notifications/{id}", may(Edit, Notifications), replace),
-    route(Patch, "/api/notifications/{id}", may(Edit, Notifications), change),
-    route(Delete, "/api/notifications/{id}", may(Edit, Notifications), remove),
-    route(Post, "/api/notifications/{id}/test", may(Run, Notifications), test),
+    )
+    .takes(&[])
+    .gives::<DeliveryView>(),
+    route(Get, "/api/notifications/{id}", may(Read, Notifications), show).gives::<View>(),
+    route(Put, "/api/notifications/{id}", may(Edit, Notifications), replace)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Patch, "/api/notifications/{id}", may(Edit, Notifications), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/notifications/{id}", may(Edit, Notifications), remove).gives_nothing(),
+    route(Post, "/api/notifications/{id}/test", may(Run, Notifications), test)
+        .takes(&[])
+        .gives::<TestView>(),
 ];
 
 /// Whom it reaches, as far as that is no secret: chats, addresses, or the origin of a URL.
@@ -53,49 +68,96 @@ pub fn address(app: &App, conn: &Conn, e: &Endpoint) -> Result<String> {
     Ok(origin.map_or_else(String::new, |url| url.origin()))
 }
 
-/// An endpoint as the API shows it. No secret is in it.
-fn view(app: &App, conn: &Conn, e: &Endpoint, counts: &Counts) -> Result<Value> {
-    let f = &e.fields;
-    let mut out = Map::new();
-    let mut put = |name: &str, value: Value| drop(out.insert(name.into(), value));
-    put("id", json!(e.id));
-    put("type", e.channel.name.into());
-    put("name", json!(f.name));
-    put("enabled", f.enabled.into());
-    put("lang", json!(f.lang));
-    put("time_zone", json!(f.time_zone));
-    put("min_level", json!(f.min_level));
-    put("events", json!(f.events));
-    put("tags", json!(f.tags));
+described! {
+    /// An endpoint as the API shows it. No secret is in it; which there are, `has_…` says.
+    struct View {
+        id: Id<id::Endpoint>,
+        r#type: &'static str,
+        name: String,
+        enabled: bool,
+        lang: Lang,
+        /// By whose clocks its messages are; empty: the house's.
+        time_zone: String,
+        min_level: Level,
+        events: Vec<String>,
+        tags: Vec<String>,
+        /// Whom it reaches, as far as that is no secret.
+        address: String,
+        /// Was it made from the environment?
+        from_environment: bool,
+        state: StateView,
+        /// The role of whoever changed it last.
+        saved_by: &'static str,
+        created_at: String,
+        updated_at: String,
+        /// The settings of its way of sending, and for each of its secrets whether there is one.
+        #[serde(flatten)]
+        of_channel: Map<String, Value>,
+    }
+
+    /// What became of its messages.
+    struct StateView {
+        failing: bool,
+        gone: Vec<GoneView>,
+        waiting: i64,
+        dead: i64,
+        sent: i64,
+        last_sent_at: Option<String>,
+        last_error: Option<String>,
+        blocked_until: Option<String>,
+    }
+
+    /// A recipient that messages do not get through to.
+    struct GoneView {
+        recipient: String,
+        since: String,
+        /// The receiver's own words.
+        answer: String,
+    }
+}
+
+fn view(app: &App, conn: &Conn, e: &Endpoint, counts: &Counts) -> Result<View> {
+    let f = e.fields.clone();
+    let mut of_channel = Map::new();
     for (name, value) in f.config.as_object().into_iter().flatten() {
-        put(name, value.clone());
+        of_channel.insert(name.clone(), value.clone());
     }
     for column in e.channel.secrets {
-        put(&format!("has_{column}"), e.has.contains(column).into());
+        of_channel.insert(format!("has_{column}"), e.has.contains(column).into());
     }
-    put("address", address(app, conn, e)?.into());
     let seed = queries::seed(conn)?;
-    put(
-        "from_environment",
-        seed.is_some_and(|(state, id)| state == "env" && id == e.id).into(),
-    );
-    put(
-        "state",
-        json!({
-            "failing": !e.gone.is_empty(),
-            "gone": e.gone.iter().map(|g| json!({ "recipient": g.recipient, "since": rfc3339(g.since), "answer": g.answer })).collect::<Vec<_>>(),
-            "waiting": counts.waiting,
-            "dead": counts.dead,
-            "sent": counts.sent,
-            "last_sent_at": counts.last_sent_at.map(rfc3339),
-            "last_error": e.last_error(counts),
-            "blocked_until": (e.blocked_until > clock::now()).then(|| rfc3339(e.blocked_until)),
-        }),
-    );
-    put("saved_by", e.saved_by.name().into());
-    put("created_at", rfc3339(e.created_at).into());
-    put("updated_at", rfc3339(e.updated_at).into());
-    Ok(Value::Object(out))
+    let gone = e.gone.iter().map(|g| GoneView {
+        recipient: g.recipient.clone(),
+        since: rfc3339(g.since),
+        answer: g.answer.clone(),
+    });
+    Ok(View {
+        id: e.id,
+        r#type: e.channel.name,
+        name: f.name,
+        enabled: f.enabled,
+        lang: f.lang,
+        time_zone: f.time_zone,
+        min_level: f.min_level,
+        events: f.events,
+        tags: f.tags,
+        address: address(app, conn, e)?,
+        from_environment: seed.is_some_and(|(state, id)| state == "env" && id == e.id),
+        state: StateView {
+            failing: !e.gone.is_empty(),
+            gone: gone.collect(),
+            waiting: counts.waiting,
+            dead: counts.dead,
+            sent: counts.sent,
+            last_sent_at: counts.last_sent_at.map(rfc3339),
+            last_error: e.last_error(counts).map(String::from),
+            blocked_until: (e.blocked_until > clock::now()).then(|| rfc3339(e.blocked_until)),
+        },
+        saved_by: e.saved_by.name(),
+        created_at: rfc3339(e.created_at),
+        updated_at: rfc3339(e.updated_at),
+        of_channel,
+    })
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
@@ -105,10 +167,10 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let of = |e: &Endpoint| view(ctx.app, conn, e, counts.get(&e.id.get()).unwrap_or(&none));
         queries::all(conn)?.iter().map(of).collect::<Result<Vec<_>>>()
     })?;
-    Reply::json(&json!({ "total": items.len(), "items": items }))
+    Reply::json(&List::whole(items))
 }
 
-fn show_one(app: &App, id: Id<id::Endpoint>) -> Result<Value> {
+fn show_one(app: &App, id: Id<id::Endpoint>) -> Result<View> {
     app.db.read(|conn| {
         let counts = queries::counts(conn)?.remove(&id.get()).unwrap_or_default();
         view(app, conn, &super::get(conn, id)?, &counts)
@@ -121,7 +183,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 
 /// What kind of endpoint an input is for.
 pub fn channel_of(input: &mut Input) -> Result<&'static Channel> {
-    let named = input.text("type", 20).unwrap_or_default();
+    let named = input.text("type").unwrap_or_default();
     channel(&named).ok_or_else(|| {
         let names: Vec<_> = CHANNELS.iter().map(|c| c.name).collect();
         Error::invalid(vec![Field {
@@ -160,7 +222,7 @@ pub fn save(
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let id = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Notifications)?)?;
+    let id = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Notifications)?)?;
     Reply::created(format!("/api/notifications/{id}"), &show_one(ctx.app, id)?)
 }
 
@@ -175,13 +237,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn edit(ctx: &Ctx, base: fn(&Endpoint) -> Fields) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
-    save(
-        ctx.app,
-        id,
-        &ctx.request.input()?,
-        base,
-        ctx.allowed(Edit, Notifications)?,
-    )?;
+    save(ctx.app, id, &ctx.input()?, base, ctx.allowed(Edit, Notifications)?)?;
     show(ctx)
 }
 
@@ -194,72 +250,135 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
-/// `{"ok": true, "results": [{"recipient", "ok", "answer", "took_ms"}]}`: the receiver's own words.
-fn test(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
-    let id = ctx.id(0, "endpoint")?;
-    let results = ctx.outbound(move |app| sender::test(app, id))?;
-    let of =
-        |t: &Tested| json!({ "recipient": t.recipient, "ok": t.is_sent, "answer": t.answer, "took_ms": t.took_ms });
-    Reply::json(&json!({
-        "ok": results.iter().all(|t| t.is_sent),
-        "results": results.iter().map(of).collect::<Vec<_>>(),
-    }))
+described! {
+    /// What came of a test.
+    struct TestView<'a> {
+        /// Did every recipient get it?
+        ok: bool,
+        results: Vec<TestedView<'a>>,
+    }
+
+    /// Of one recipient.
+    struct TestedView<'a> {
+        recipient: &'a str,
+        ok: bool,
+        /// The receiver's own words.
+        answer: &'a str,
+        took_ms: i64,
+    }
 }
 
-/// The states a list of deliveries may be asked for.
-pub const STATES: [&str; 7] = ["", "open", "queued", "sending", "sent", "dead", "held"];
+fn test(ctx: &Ctx) -> Result<Reply> {
+    ctx.input()?.finish(&[])?;
+    let id = ctx.id(0, "endpoint")?;
+    let results = ctx.outbound(move |app| sender::test(app, id))?;
+    Reply::json(&TestView {
+        ok: results.iter().all(|t| t.is_sent),
+        results: results.iter().map(tested).collect(),
+    })
+}
+
+fn tested(t: &Tested) -> TestedView<'_> {
+    TestedView {
+        recipient: &t.recipient,
+        ok: t.is_sent,
+        answer: &t.answer,
+        took_ms: t.took_ms,
+    }
+}
+
+/// The states a list of deliveries may be asked for; `open` is any that is not over.
+pub const STATES: [&str; 6] = ["open", "queued", "sending", "sent", "dead", "held"];
+
+/// What a list's query may bring.
+pub const DELIVERIES: &[Param] = &[
+    LIMIT,
+    OFFSET,
+    param::choice("status", &STATES, "Only in this state."),
+    param::number("endpoint", 0..=i64::MAX, "Only by this endpoint."),
+];
 
 /// What a list's query asks for.
-pub fn filter(request: &Request) -> Result<queries::Filter<'static>> {
-    let sent = request.param("status").unwrap_or_default();
-    let status = STATES.into_iter().find(|s| *s == sent).ok_or_else(|| {
-        Error::invalid(vec![Field {
-            field: "status",
-            code: "bad_choice",
-            message: format!("status is one of: {}.", STATES[1..].join(", ")),
-        }])
-    })?;
-    let (limit, offset) = request.page()?;
+pub fn filter(ctx: &Ctx) -> Result<queries::Filter<'static>> {
+    let (limit, offset) = ctx.page()?;
     Ok(queries::Filter {
-        status,
-        endpoint: request.number("endpoint", 0, 0..=i64::MAX)?,
+        status: ctx.choice("status")?,
+        endpoint: ctx.number("endpoint")?,
         limit,
         offset,
     })
 }
 
-fn delivery(row: &Row) -> Value {
-    json!({
-        "id": row.id,
-        "endpoint": { "id": row.endpoint, "name": row.endpoint_name, "type": row.endpoint_type },
-        "recipient": row.recipient,
-        "key": row.key,
-        "event_id": (row.event > 0).then_some(row.event),
-        "what": row.facts.what,
-        "kind": row.facts.kind,
-        "level": row.facts.level,
-        "target": row.facts.about(),
-        "status": row.status.name(),
-        "attempts": row.attempts,
-        "doubtful": row.is_doubtful(),
-        "answer": row.answer,
-        "held_back": row.facts.held,
-        "created_at": rfc3339(row.created_at),
-        "next_at": row.ended_at.is_none().then(|| rfc3339(row.next_at)),
-        "ended_at": row.ended_at.map(rfc3339),
-    })
+described! {
+    /// One message to one recipient.
+    struct DeliveryView<'a> {
+        id: Id<id::Delivery>,
+        endpoint: EndpointView<'a>,
+        recipient: &'a str,
+        /// The same for every attempt.
+        key: &'a str,
+        event_id: Option<i64>,
+        what: What,
+        kind: &'a str,
+        level: Level,
+        target: About,
+        status: &'static str,
+        attempts: i64,
+        /// Given up though it may have arrived.
+        doubtful: bool,
+        /// The receiver's own words.
+        answer: &'a str,
+        /// Messages of the same that were held back before this one.
+        held_back: i64,
+        created_at: String,
+        next_at: Option<String>,
+        ended_at: Option<String>,
+    }
+
+    /// Where it goes.
+    struct EndpointView<'a> {
+        id: Id<id::Endpoint>,
+        name: &'a str,
+        r#type: &'a str,
+    }
+}
+
+fn delivery(row: &Row) -> DeliveryView<'_> {
+    DeliveryView {
+        id: row.id,
+        endpoint: EndpointView {
+            id: row.endpoint,
+            name: &row.endpoint_name,
+            r#type: &row.endpoint_type,
+        },
+        recipient: &row.recipient,
+        key: &row.key,
+        event_id: (row.event > 0).then_some(row.event),
+        what: row.facts.what,
+        kind: &row.facts.kind,
+        level: row.facts.level,
+        target: About(row.facts.about()),
+        status: row.status.name(),
+        attempts: row.attempts,
+        doubtful: row.is_doubtful(),
+        answer: &row.answer,
+        held_back: row.facts.held,
+        created_at: rfc3339(row.created_at),
+        next_at: row.ended_at.is_none().then(|| rfc3339(row.next_at)),
+        ended_at: row.ended_at.map(rfc3339),
+    }
 }
 
 fn deliveries(ctx: &Ctx) -> Result<Reply> {
-    let filter = filter(ctx.request)?;
+    let filter = filter(ctx)?;
     let role = ctx.actor()?.role();
     let (rows, total) = ctx.app.db.read(|conn| queries::deliveries(conn, &filter, role))?;
-    Reply::json(&json!({ "total": total, "items": rows.iter().map(delivery).collect::<Vec<_>>() }))
+    let items = rows.iter().map(delivery).collect();
+    Reply::json(&List { items, total })
 }
 
 fn resend(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "message")?;
     let row = ctx.app.db.write(|tx| queue::resend(ctx.app, tx, id, clock::now()))?;
     Reply::json(&delivery(&row))

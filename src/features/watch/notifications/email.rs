@@ -11,6 +11,7 @@ use crate::base::sys;
 use crate::base::text::{base64, one_line};
 use crate::base::url::Url;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::lang::Lang;
 use crate::net::dial::Security;
 use crate::net::smtp::{self, Encryption, Letter};
@@ -47,6 +48,15 @@ pub const CHANNEL: Channel = Channel {
 /// Who wants to write to more people has a mailing list.
 const RECIPIENTS_MAX: usize = 20;
 
+/// Its own fields.
+pub const PARAMS: &[Param] = &[
+    param::text("host", 4_096, "The mail server."),
+    param::choice("encryption", &["starttls", "tls", "none"], "How it is talked to."),
+    param::number("port", 1..=65535, "Where it listens."),
+    param::text("from", 4_096, "The sender's address."),
+    param::list("to", RECIPIENTS_MAX, 254, "Addresses."),
+];
+
 #[derive(Serialize, Deserialize)]
 struct Config {
     host: String,
@@ -62,19 +72,18 @@ struct Config {
 
 fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     let text = |name: &str, usual: &str| base.get(name).and_then(Value::as_str).unwrap_or(usual).to_string();
-    let encryption = (i.choice("encryption", &["starttls", "tls", "none"]))
-        .map_or_else(|| text("encryption", "starttls"), String::from);
+    let encryption = (i.choice("encryption")).map_or_else(|| text("encryption", "starttls"), String::from);
     let usual_port = match encryption.as_str() {
         "tls" => 465,
         "starttls" => 587,
         _ => 25,
     };
-    let port = i.number("port", 1..=65535).map(|n| n as u16);
+    let port = i.number("port").map(|n| n as u16);
     let kept = base
         .get("port")
         .and_then(Value::as_u64)
         .and_then(|n| u16::try_from(n).ok());
-    let to = match i.list("to", RECIPIENTS_MAX, 254) {
+    let to = match i.list("to") {
         Some(given) => {
             let read: Result<Vec<_>, _> = given.iter().map(|a| address(a)).collect();
             let mut to = read.unwrap_or_else(|say| {

@@ -33,6 +33,7 @@ use crate::base::host::Cidr;
 use crate::base::id::{self, Id};
 use crate::base::log;
 use crate::base::secret::Secret;
+use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::feature::Feature;
 use crate::net::policy::{Opened, Policy};
@@ -94,6 +95,7 @@ pub enum Level {
     /// Now.
     Critical,
 }
+described!(Level: "INFO", "WARNING", "ERROR", "CRITICAL");
 
 impl Level {
     const NAMES: [&'static str; 4] = ["INFO", "WARNING", "ERROR", "CRITICAL"];

@@ -4,10 +4,12 @@ use super::Level;
 use super::catalogue;
 use super::channel::Channel;
 use super::text::Facts;
+use super::{email, telegram, webhook};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
+use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
 use crate::lang::Lang;
 use serde_json::Value;
@@ -57,6 +59,49 @@ pub struct Valid {
     pub secrets: Vec<(&'static str, Option<Secret>)>,
 }
 
+/// What a draft may bring: what every way of sending has, and what each has of its own.
+pub const PARAMS: &[Param] = &param::joined::<COUNT>(&[OWN, telegram::PARAMS, email::PARAMS, webhook::PARAMS]);
+const COUNT: usize = OWN.len() + telegram::PARAMS.len() + email::PARAMS.len() + webhook::PARAMS.len();
+
+const OWN: &[Param] = &[
+    param::text("type", 20, "The way of sending; an endpoint keeps it.").required(),
+    param::name("name", "What people call it, unique whatever its case.").required(),
+    param::flag("enabled", "Is anything sent?"),
+    param::choice("lang", &["en", "ru"], "The language of its messages."),
+    param::text(
+        "time_zone",
+        4_096,
+        "By whose clocks its messages are; empty: the house's.",
+    ),
+    param::choice("min_level", &Level::NAMES, "Nothing below this."),
+    param::list(
+        "events",
+        64,
+        64,
+        "Kinds it has subscribed to; none: every alert and no news.",
+    ),
+    param::list("tags", 32, 64, "Only about servers with one of these."),
+    param::secret(
+        "token",
+        SECRET_MAX,
+        "The bot's token, or the one that a receiver wants.",
+    ),
+    param::secret("url", SECRET_MAX, "Where messages are sent."),
+    param::secret("secret", SECRET_MAX, "What messages are signed with."),
+    param::secret(
+        "password",
+        SECRET_MAX,
+        "Of the mail account, the receiver or the proxy.",
+    ),
+    param::secret("headers", SECRET_MAX, "Further headers, one a line."),
+    param::text("username", 4_096, "Of the mail account or the receiver."),
+    param::text(
+        "tls_pin",
+        4_096,
+        "SHA-256 of the receiver's certificate, where no authority vouches for it.",
+    ),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 pub const READ_ONLY: &[&str] = &[
     "id",
@@ -91,13 +136,10 @@ pub fn read(
     let mut f = base;
     set(&mut f.name, i.name("name"));
     set(&mut f.enabled, i.flag("enabled"));
-    set(&mut f.lang, i.choice("lang", &["en", "ru"]).and_then(Lang::parse));
+    set(&mut f.lang, i.choice("lang").and_then(Lang::parse));
     set(&mut f.time_zone, i.time_zone("time_zone"));
-    set(
-        &mut f.min_level,
-        i.choice("min_level", &Level::NAMES).and_then(Level::parse),
-    );
-    let events = i.list("events", 64, 64);
+    set(&mut f.min_level, i.choice("min_level").and_then(Level::parse));
+    let events = i.list("events");
     if let Some(unknown) = events.iter().flatten().find(|e| !catalogue::is_known(e)) {
         let known: Vec<_> = catalogue::KINDS.iter().map(|k| k.name).collect();
         let say = format!(
@@ -107,10 +149,10 @@ pub fn read(
         i.wrong("events", "bad_choice", say);
     }
     set(&mut f.events, events);
-    set(&mut f.tags, i.list("tags", 32, 64));
+    set(&mut f.tags, i.list("tags"));
     let mut secrets = Vec::new();
     for column in channel.secrets.iter().copied() {
-        let Some(change) = i.secret(column, SECRET_MAX) else {
+        let Some(change) = i.secret(column) else {
             continue;
         };
         let text = change.as_ref().map(|s| s.reveal_text_for("looking at its form"));

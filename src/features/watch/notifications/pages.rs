@@ -1,7 +1,7 @@
 //! The endpoints as pages: list, form by type, the test's answer, and the log with its dead letters.
 
 use super::channel::{Channel, text_of};
-use super::model::{Fields, Row, Status};
+use super::model::{self, Fields, Row, Status};
 use super::presets::{PRESETS, preset};
 use super::queries::{self, Counts};
 use super::queue;
@@ -28,7 +28,7 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/notifications", may(Read, Notifications), list),
     route(Post, "/notifications", may(Edit, Notifications), create),
     route(Get, "/notifications/new", may(Edit, Notifications), new),
-    route(Get, "/notifications/log", may(Read, Notifications), log),
+    route(Get, "/notifications/log", may(Read, Notifications), log).query(api::DELIVERIES),
     route(Post, "/notifications/log/{id}/resend", may(Run, Notifications), resend),
     route(Get, "/notifications/{id}", may(Edit, Notifications), edit),
     route(Post, "/notifications/{id}", may(Edit, Notifications), change),
@@ -143,7 +143,7 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
         Value::Object(config) => config.clone(),
         // What the channel itself takes for granted; that the rest is missing is no mistake yet.
         _ => match (channel.read)(
-            &mut Input::of(Map::new()),
+            &mut Input::of(model::PARAMS, Map::new()),
             &json!({ "preset": preset }),
             &mut Vec::new(),
         ) {
@@ -282,7 +282,7 @@ fn input(pairs: &[(String, String)]) -> Input {
         };
         object.insert(name.clone(), value);
     }
-    Input::of(object)
+    Input::of(model::PARAMS, object)
 }
 
 /// The same form again with its mistakes, or the error itself when it is not about fields.
@@ -417,7 +417,7 @@ fn line(locale: &Locale, row: Row) -> Line {
 }
 
 fn log(ctx: &Ctx) -> Result<Reply> {
-    let filter = api::filter(ctx.request)?;
+    let filter = api::filter(ctx)?;
     let locale = page::locale(ctx)?;
     let (limit, offset) = (filter.limit, filter.offset);
     let role = ctx.actor()?.role();

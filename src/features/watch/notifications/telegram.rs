@@ -8,6 +8,7 @@ use crate::base::clock::Duration;
 use crate::base::text::one_line;
 use crate::base::url::Url;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::net::get;
 use crate::net::http::{Proxy, Response};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,20 @@ const API_BASE: &str = "https://api.telegram.org";
 /// Nobody's fleet has more chats that want each message.
 const CHATS_MAX: usize = 10;
 
+/// Its own fields.
+pub const PARAMS: &[Param] = &[
+    param::list("chats", CHATS_MAX, 64, "Numbers or @names of chats."),
+    param::maybe_number("thread_id", 0..=i32::MAX as i64, "The topic; 0: none."),
+    param::choice(
+        "parse_mode",
+        &["none", "html", "markdown"],
+        "The markup of its messages.",
+    ),
+    param::text("api_base", 4_096, "Where the Bot API is, if not at Telegram's."),
+    param::text("proxy", 4_096, "`http://host:port`."),
+    param::text("proxy_user", 4_096, "For the proxy."),
+];
+
 #[derive(Serialize, Deserialize)]
 struct Config {
     chats: Vec<String>,
@@ -81,7 +96,7 @@ pub fn texts(config: &Value, name: &str) -> Vec<String> {
 
 fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     let text = |name: &str, usual: &str| base.get(name).and_then(Value::as_str).unwrap_or(usual).to_string();
-    let chats = match i.list("chats", CHATS_MAX, 64) {
+    let chats = match i.list("chats") {
         Some(given) => {
             let read: Result<Vec<_>, _> = given.iter().map(|c| chat(c)).collect();
             match read {
@@ -108,7 +123,7 @@ fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
             kept
         }
     };
-    let thread_id = (i.maybe_number("thread_id", 0..=i64::from(i32::MAX))).map(Option::unwrap_or_default);
+    let thread_id = (i.maybe_number("thread_id")).map(Option::unwrap_or_default);
     let api_base = i.parse("api_base", "bad_url", |t| match t {
         "" => Ok(API_BASE.to_string()),
         t => Url::parse(t).and_then(|url| match url.path.contains('?') {
@@ -132,8 +147,7 @@ fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     let config = Config {
         chats,
         thread_id: thread_id.unwrap_or_else(|| base.get("thread_id").and_then(Value::as_i64).unwrap_or(0)),
-        parse_mode: (i.choice("parse_mode", &["none", "html", "markdown"]))
-            .map_or_else(|| text("parse_mode", "none"), String::from),
+        parse_mode: (i.choice("parse_mode")).map_or_else(|| text("parse_mode", "none"), String::from),
         api_base: api_base.unwrap_or_else(|| text("api_base", API_BASE)),
         proxy: proxy.unwrap_or_else(|| text("proxy", "")),
         proxy_user: proxy_user.unwrap_or_else(|| text("proxy_user", "")),

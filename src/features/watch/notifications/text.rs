@@ -5,6 +5,8 @@ use super::{Level, catalogue};
 use crate::access::right::WITHHELD;
 use crate::access::{Right, Role};
 use crate::base::clock::{MINUTE, Ms};
+use crate::base::shape::described;
+use crate::base::shape::{Described, Member, Object, Presence, Shape};
 use crate::base::text::{cut, one_line};
 use crate::lang::format::{duration, instant};
 use crate::lang::{Lang, Locale, words};
@@ -24,12 +26,34 @@ pub enum What {
     /// Somebody wants to see whether it works.
     Test,
 }
+described!(What: "raised", "resolved", "event", "test");
 
 impl What {
     /// As stored.
     pub fn name(self) -> &'static str {
         ["raised", "resolved", "event", "test"][self as usize]
     }
+}
+
+/// What an alert is about, as the API shows it ([`catalogue::target`]).
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct About(pub Value);
+
+impl Described for About {
+    const SHAPE: &'static Shape = &Shape::Object(&Object {
+        name: "notifications::About",
+        doc: &[" What an alert is about; a member more names the part of it, where it is about a part."],
+        members: &[
+            Member::always("type", &Shape::Text),
+            Member::always("id", &Shape::Whole),
+            Member::always("name", &Shape::Text),
+            Member {
+                presence: Presence::Flat,
+                ..Member::always("", &Shape::Map(&Shape::Text))
+            },
+        ],
+    });
 }
 
 /// What happened, without words.

@@ -16,6 +16,7 @@ use crate::base::secret::Secret;
 use crate::base::text::{base64, unbase64};
 use crate::base::url::Url;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::net::get;
 use crate::net::http::Method;
 use ring::hmac;
@@ -56,6 +57,16 @@ pub const CHANNEL: Channel = Channel {
 
 /// A room's name is the longest: 255 bytes (Matrix).
 const ROOM_MAX: usize = 255;
+
+/// Its own fields.
+pub const PARAMS: &[Param] = &[
+    param::text(
+        "preset",
+        40,
+        "A receiver with words of its own; empty: whoever reads ours.",
+    ),
+    param::text("room", ROOM_MAX, "Topic or room, where the receiver has such."),
+];
 /// Nobody's gateway asks for more.
 const HEADERS_MAX: usize = 8;
 
@@ -80,8 +91,8 @@ fn read(i: &mut Input, base: &Value, secrets: &mut Secrets) -> Value {
     let mut config: Config = serde_json::from_value(base.clone()).unwrap_or_default();
     let names = PRESETS.iter().map(|p| p.name).chain([""]);
     let names: Vec<&'static str> = names.collect();
-    config.preset = i.choice("preset", &names).map_or(config.preset, String::from);
-    config.room = i.text("room", ROOM_MAX).unwrap_or(config.room);
+    config.preset = i.choice_of("preset", &names).map_or(config.preset, String::from);
+    config.room = i.text("room").unwrap_or(config.room);
     let login = i.parse("username", "bad_user", |t| {
         match t.len() <= 200 && !t.contains([':', '\r', '\n', '\0']) {
             true => Ok(t.to_string()),

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::db::Conn;
 use crate::features::fleet::groups;
 use crate::form::Input;
@@ -15,17 +16,22 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::lang::Lang;
-use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/alert-rules", may(Read, AlertRules), list),
-    route(Post, "/api/alert-rules", may(Edit, AlertRules), create),
-    route(Get, "/api/alert-rules/{id}", may(Read, AlertRules), show),
-    route(Patch, "/api/alert-rules/{id}", may(Edit, AlertRules), change),
-    route(Delete, "/api/alert-rules/{id}", may(Edit, AlertRules), remove),
-    route(Post, "/api/alert-rules/{id}/reset", may(Edit, AlertRules), reset),
+    route(Get, "/api/alert-rules", may(Read, AlertRules), list).gives::<Rules>(),
+    route(Post, "/api/alert-rules", may(Edit, AlertRules), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Get, "/api/alert-rules/{id}", may(Read, AlertRules), show).gives::<View>(),
+    route(Patch, "/api/alert-rules/{id}", may(Edit, AlertRules), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/alert-rules/{id}", may(Edit, AlertRules), remove).gives_nothing(),
+    route(Post, "/api/alert-rules/{id}/reset", may(Edit, AlertRules), reset)
+        .takes(&[])
+        .gives::<View>(),
 ];
 
 /// What the rules' own tables do not say of them.
@@ -58,45 +64,86 @@ impl Around {
     }
 }
 
-/// A rule as the API shows it: of an event it says no limits, and only what its kind can be narrowed by.
-fn view(rule: &Rule, around: &Around) -> Value {
-    let f = &rule.fields;
-    let mut out = json!({
-        "id": rule.id,
-        "builtin": rule.builtin.is_some(),
-        "changed": rule.builtin.is_some() && rule.revision > 0,
-        "name": say::name(Lang::En, rule),
-        "watches": f.watches.name(),
-        "kind": f.watches.kind(),
-        "enabled": f.enabled,
-        "level": f.level,
-        "sentence": around.sentence(Lang::En, rule).replace('\u{a0}', " "),
-        "firing": around.firing(rule),
-        "revision": rule.revision,
-        "created_at": (rule.revision > 0).then(|| rfc3339(rule.created_at)),
-        "updated_at": (rule.revision > 0).then(|| rfc3339(rule.updated_at)),
-    });
-    match f.watches.about() {
-        About::Server => out["tags"] = json!(f.tags),
-        About::Domain => out["groups"] = json!(f.groups),
-        About::Other => {}
+described! {
+    /// All rules, and what one may be made of.
+    struct Rules {
+        items: Vec<View>,
+        total: usize,
+        /// What a rule may watch.
+        watches: Vec<&'static str>,
+        levels: [&'static str; 4],
     }
-    if let Watches::Series(series) = f.watches {
-        out["unit"] = json!(series.unit.name());
-        out["direction"] = json!(if f.limit.below { "below" } else { "above" });
-        out["threshold"] = json!(f.limit.threshold);
-        out["clear"] = json!(f.limit.clear);
-        if series.key != model::DISK_TREND {
-            out["for_s"] = json!(f.limit.for_s);
-        }
-        if series.is_of_disks() {
-            out["mount"] = json!(f.limit.mount);
-        }
+
+    /// A rule as the API shows it: of an event it says no limits, and only what its kind can be narrowed by.
+    struct View {
+        id: Id<id::Rule>,
+        builtin: bool,
+        /// A built-in one that is not as it was.
+        changed: bool,
+        name: String,
+        watches: &'static str,
+        /// Of the alerts that it raises.
+        kind: &'static str,
+        enabled: bool,
+        level: &'static str,
+        /// The rule in words.
+        sentence: String,
+        /// How much fires by it, of a figure.
+        firing: Option<i64>,
+        revision: i64,
+        created_at: Option<String>,
+        updated_at: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tags: Option<Vec<String>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        groups: Option<Vec<i64>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unit: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        direction: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        threshold: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        clear: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        for_s: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mount: Option<String>,
     }
-    out
 }
 
-fn whole(conn: &Conn, id: Id<id::Rule>) -> Result<Value> {
+fn view(rule: &Rule, around: &Around) -> View {
+    let (f, about) = (rule.fields.clone(), rule.fields.watches.about());
+    let series = match f.watches {
+        Watches::Series(series) => Some(series),
+        _ => None,
+    };
+    View {
+        id: rule.id,
+        builtin: rule.builtin.is_some(),
+        changed: rule.builtin.is_some() && rule.revision > 0,
+        name: say::name(Lang::En, rule).into(),
+        watches: f.watches.name(),
+        kind: f.watches.kind(),
+        enabled: f.enabled,
+        level: f.level,
+        sentence: around.sentence(Lang::En, rule).replace('\u{a0}', " "),
+        firing: around.firing(rule),
+        revision: rule.revision,
+        created_at: (rule.revision > 0).then(|| rfc3339(rule.created_at)),
+        updated_at: (rule.revision > 0).then(|| rfc3339(rule.updated_at)),
+        tags: (about == About::Server).then_some(f.tags),
+        groups: (about == About::Domain).then_some(f.groups),
+        unit: series.map(|s| s.unit.name()),
+        direction: series.map(|_| if f.limit.below { "below" } else { "above" }),
+        threshold: series.map(|_| f.limit.threshold),
+        clear: series.map(|_| f.limit.clear),
+        for_s: series.filter(|s| s.key != model::DISK_TREND).map(|_| f.limit.for_s),
+        mount: series.filter(|s| s.is_of_disks()).map(|_| f.limit.mount),
+    }
+}
+
+fn whole(conn: &Conn, id: Id<id::Rule>) -> Result<View> {
     Ok(view(&super::get(conn, id)?, &Around::read(conn)?))
 }
 
@@ -106,7 +153,12 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         let around = Around::read(conn)?;
         Ok(super::all(conn)?.iter().map(|rule| view(rule, &around)).collect())
     })?;
-    Reply::json(&json!({ "total": items.len(), "items": items, "watches": Watches::names(), "levels": LEVELS }))
+    Reply::json(&Rules {
+        total: items.len(),
+        items,
+        watches: Watches::names(),
+        levels: LEVELS,
+    })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -115,7 +167,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let id = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, AlertRules)?)?;
+    let id = add(ctx.app, ctx.input()?, ctx.allowed(Edit, AlertRules)?)?;
     Reply::created(
         format!("/api/alert-rules/{id}"),
         &ctx.app.db.read(|conn| whole(conn, id))?,
@@ -130,7 +182,7 @@ pub fn add(app: &App, input: Input, by: Allowed<Edit, AlertRules>) -> Result<Id<
 
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    save(ctx.app, id, ctx.request.input()?, ctx.allowed(Edit, AlertRules)?)?;
+    save(ctx.app, id, ctx.input()?, ctx.allowed(Edit, AlertRules)?)?;
     Reply::json(&ctx.app.db.read(|conn| whole(conn, id))?)
 }
 
@@ -151,7 +203,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn reset(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "rule")?;
     let by = ctx.allowed(Edit, AlertRules)?;
     let rule = ctx.app.db.write(|tx| {

@@ -3,6 +3,7 @@
 use crate::base::error::Result;
 use crate::base::text;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 use crate::lang::format::number;
 use crate::lang::{Lang, words};
 
@@ -344,6 +345,29 @@ pub struct Valid {
     pub fields: Fields,
 }
 
+/// What a draft may bring.
+pub const PARAMS: &[Param] = &[
+    param::text("watches", 4_096, "The figure or the event; a rule keeps it.").required(),
+    param::name("name", "What people call it; a built-in rule keeps its name.").required(),
+    param::flag("enabled", "Does it raise alerts?"),
+    param::choice("level", &LEVELS, "Of its alerts."),
+    param::list("tags", 32, 64, "Only servers with one of these."),
+    param::links("groups", 64, "Only domains of these groups."),
+    param::text("mount", 4_096, "Only this file system; empty: any."),
+    param::choice(
+        "direction",
+        &["above", "below"],
+        "On which side of the threshold it is bad.",
+    ),
+    param::decimal(
+        "threshold",
+        0.0..=1e12,
+        "From where on it is bad, in the figure's unit.",
+    ),
+    param::decimal("clear", 0.0..=1e12, "From where on it is good again."),
+    param::number("for_s", 0..=FOR_MAX_S, "For how long it must be bad, in seconds."),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 pub const READ_ONLY: &[&str] = &[
     "id",
@@ -408,13 +432,13 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
         None => {}
     }
     set(&mut f.enabled, i.flag("enabled"));
-    set(&mut f.level, i.choice("level", &LEVELS));
+    set(&mut f.level, i.choice("level"));
     let about = f.watches.about();
     if about == About::Server {
-        set(&mut f.tags, i.list("tags", 32, 64));
+        set(&mut f.tags, i.list("tags"));
     }
     if about == About::Domain {
-        let groups = i.links::<crate::base::id::Group>("groups", 64);
+        let groups = i.links::<crate::base::id::Group>("groups");
         set(
             &mut f.groups,
             groups.map(|ids| ids.into_iter().map(|id| id.get()).collect()),
@@ -436,16 +460,19 @@ fn read_limit(i: &mut Input, series: &Series, limit: &mut Limit, is_new: bool) {
         Some(false) => &["above"],
         Some(true) => &["below"],
     };
-    set(&mut limit.below, i.choice("direction", words).map(|way| way == "below"));
-    let threshold = i.decimal("threshold", series.unit.bounds());
-    let clear = i.decimal("clear", series.unit.bounds());
+    set(
+        &mut limit.below,
+        i.choice_of("direction", words).map(|way| way == "below"),
+    );
+    let threshold = i.decimal_within("threshold", series.unit.bounds());
+    let clear = i.decimal_within("clear", series.unit.bounds());
     if is_new && threshold.is_some() && clear.is_none() {
         limit.clear = f64::NAN; // not the built-in rule's, whose threshold this is not
     }
     set(&mut limit.threshold, threshold);
     set(&mut limit.clear, clear);
     if series.key != DISK_TREND {
-        set(&mut limit.for_s, i.number("for_s", 0..=FOR_MAX_S));
+        set(&mut limit.for_s, i.number("for_s"));
     }
     if limit.threshold.is_nan() && !i.has_error("threshold") {
         i.wrong("threshold", "required", "Say from where on it is bad.");
@@ -520,7 +547,7 @@ mod tests {
     use serde_json::json;
 
     fn input(value: serde_json::Value) -> Input {
-        Input::of(value.as_object().unwrap().clone())
+        Input::of(PARAMS, value.as_object().unwrap().clone())
     }
 
     #[test]

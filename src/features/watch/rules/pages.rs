@@ -1,7 +1,7 @@
 //! The rules' pages: each rule as a sentence with its switch, and a form that asks only for what its kind knows.
 
 use super::api::{self, Around};
-use super::model::{About, BUILTIN, Fields, SERIES, Series, Unit, Watches};
+use super::model::{self, About, BUILTIN, Fields, SERIES, Series, Unit, Watches};
 use super::{Rule, say};
 use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::base::error::{Error, Kind, Result};
@@ -24,7 +24,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/alert-rules", may(Edit, AlertRules), create),
     route(Get, "/alert-rules/{id}", may(Edit, AlertRules), edit),
     route(Post, "/alert-rules/{id}", may(Edit, AlertRules), change),
-    route(Post, "/alert-rules/{id}/switch", may(Edit, AlertRules), switch),
+    route(Post, "/alert-rules/{id}/switch", may(Edit, AlertRules), switch).takes(model::PARAMS),
     route(Post, "/alert-rules/{id}/reset", may(Edit, AlertRules), reset),
     route(Post, "/alert-rules/{id}/delete", may(Edit, AlertRules), delete),
 ];
@@ -229,7 +229,7 @@ fn input(pairs: &[(String, String)], about: About) -> Input {
     {
         object.insert("clear".into(), threshold);
     }
-    Input::of(object)
+    Input::of(model::PARAMS, object)
 }
 
 /// The same form again with its mistakes, or the error itself when it is not about fields.
@@ -278,7 +278,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 /// On or off, as the button said: pressed twice it does the same.
 fn switch(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
-    api::save(ctx.app, id, ctx.request.input()?, ctx.allowed(Edit, AlertRules)?)?;
+    api::save(ctx.app, id, ctx.input()?, ctx.allowed(Edit, AlertRules)?)?;
     Ok(Reply::see_other("/alert-rules"))
 }
 

@@ -5,45 +5,55 @@ use crate::access::Allowed;
 use crate::access::right::{Edit, Read, Silences, may};
 use crate::app::App;
 use crate::base::clock::{self, rfc3339};
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::Result;
 use crate::base::id::{self, Id};
+use crate::base::shape::described;
 use crate::form::Input;
-use crate::http::reply::Reply;
+use crate::form::param::{self, Param};
+use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Route, route};
-use serde::Serialize;
+use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/silences", may(Read, Silences), list),
-    route(Post, "/api/silences", may(Edit, Silences), create),
-    route(Get, "/api/silences/{id}", may(Read, Silences), show),
-    route(Post, "/api/silences/{id}/end", may(Edit, Silences), end),
+    route(Get, "/api/silences", may(Read, Silences), list)
+        .query(LIST)
+        .gives::<List<View>>(),
+    route(Post, "/api/silences", may(Edit, Silences), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Get, "/api/silences/{id}", may(Read, Silences), show).gives::<View>(),
+    route(Post, "/api/silences/{id}/end", may(Edit, Silences), end)
+        .takes(&[])
+        .gives::<View>(),
 ];
 
 /// In which one a silence is.
 pub const STATES: [&str; 3] = ["active", "waiting", "over"];
 
-/// A silence as the API shows it.
-#[derive(Serialize)]
-pub struct View<'a> {
-    id: Id<id::Silence>,
-    state: &'a str,
-    kind: &'a str,
-    tag: &'a str,
-    server_id: Option<Id<id::Server>>,
-    server: Option<&'a str>,
-    domain_id: Option<Id<id::Domain>>,
-    domain: Option<&'a str>,
-    group_id: Option<Id<id::Group>>,
-    group: Option<&'a str>,
-    reason: &'a str,
-    author: &'a str,
-    starts_at: String,
-    ends_at: String,
-    ended_at: Option<String>,
-    ended_by: Option<&'a str>,
-    created_at: String,
+const LIST: &[Param] = &[LIMIT, OFFSET, param::choice("state", &STATES, "Only in this state.")];
+
+described! {
+    /// A silence as the API shows it.
+    pub struct View<'a> {
+        id: Id<id::Silence>,
+        state: &'a str,
+        kind: &'a str,
+        tag: &'a str,
+        server_id: Option<Id<id::Server>>,
+        server: Option<&'a str>,
+        domain_id: Option<Id<id::Domain>>,
+        domain: Option<&'a str>,
+        group_id: Option<Id<id::Group>>,
+        group: Option<&'a str>,
+        reason: &'a str,
+        author: &'a str,
+        starts_at: String,
+        ends_at: String,
+        ended_at: Option<String>,
+        ended_by: Option<&'a str>,
+        created_at: String,
+    }
 }
 
 /// Puts the view together.
@@ -71,18 +81,11 @@ pub fn view(s: &Silence) -> View<'_> {
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
-    let (limit, offset) = ctx.request.page()?;
-    let state = ctx.request.param("state").unwrap_or_default();
-    if !state.is_empty() && !STATES.contains(&state) {
-        return Err(Error::invalid(vec![Field {
-            field: "state",
-            code: "bad_choice",
-            message: format!("state is one of: {}.", STATES.join(", ")),
-        }]));
-    }
+    let (limit, offset) = ctx.page()?;
+    let state = ctx.choice("state")?;
     let (rows, total) = ctx.app.db.read(|conn| super::list(conn, state, limit, offset))?;
     let items: Vec<_> = rows.iter().map(view).collect();
-    Reply::json(&serde_json::json!({ "items": items, "total": total }))
+    Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -91,7 +94,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let silence = add(ctx.app, ctx.request.input()?, ctx.allowed(Edit, Silences)?)?;
+    let silence = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Silences)?)?;
     Reply::created(format!("/api/silences/{}", silence.id), &view(&silence))
 }
 
@@ -105,7 +108,7 @@ pub fn add(app: &App, input: Input, by: Allowed<Edit, Silences>) -> Result<Silen
 }
 
 fn end(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     Reply::json(&view(&stop(ctx)?))
 }
 

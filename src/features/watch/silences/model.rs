@@ -9,6 +9,7 @@ use crate::features::proxy::domains;
 use crate::features::proxy::sitewatch;
 use crate::features::watch::notifications::catalogue;
 use crate::form::Input;
+use crate::form::param::{self, Param};
 
 /// What is longer is no silence but a rule that nobody needs.
 pub const LENGTH_MAX: Ms = 90 * DAY;
@@ -43,6 +44,24 @@ pub struct Valid {
     pub ends_at: Ms,
 }
 
+/// What a draft may bring.
+pub const PARAMS: &[Param] = &[
+    param::text("kind", 4_096, "Alerts of this kind; empty: any."),
+    param::text("tag", 64, "About servers with this tag."),
+    param::link("server_id", "About this server."),
+    param::link("domain_id", "About this domain."),
+    param::link("group_id", "About the domains of this group."),
+    param::flag("everything", "About anything, where nothing else is named."),
+    param::text("reason", 500, "Why, on one line."),
+    param::text(
+        "starts_at",
+        4_096,
+        "In UTC, like 2026-01-02T03:04; now where it is left out.",
+    ),
+    param::text("ends_at", 4_096, "In UTC; or `hours`."),
+    param::number("hours", 1..=LENGTH_MAX / HOUR, "Its length, in place of `ends_at`."),
+];
+
 /// Fields of the answer that may be sent back and are not ours to set.
 const READ_ONLY: &[&str] = &[
     "id",
@@ -67,7 +86,7 @@ pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
     });
     let scope = Scope {
         kind: kind.unwrap_or_default(),
-        tag: i.text("tag", 64).unwrap_or_default(),
+        tag: i.text("tag").unwrap_or_default(),
         server: i.link("server_id").flatten(),
         domain: i.link("domain_id").flatten(),
         group: i.link("group_id").flatten(),
@@ -85,13 +104,13 @@ pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
             "It is either everything or what is named, not both.",
         );
     }
-    let reason = i.text("reason", 500).unwrap_or_default();
+    let reason = i.text("reason").unwrap_or_default();
     if reason.contains(char::is_control) {
         i.wrong("reason", "bad_text", "A reason is one line.");
     }
     let starts_at = i.parse("starts_at", "bad_time", time).unwrap_or(now);
     let ends_at = i.parse("ends_at", "bad_time", time);
-    let hours = i.number("hours", 1..=LENGTH_MAX / HOUR);
+    let hours = i.number("hours");
     let ends_at = match (ends_at, hours) {
         (Some(_), Some(_)) => {
             i.wrong("hours", "two_ends", "Give either an end or a number of hours.");
@@ -203,7 +222,7 @@ mod tests {
     use serde_json::json;
 
     fn draft(fields: serde_json::Value) -> Result<Valid> {
-        read(Input::of(fields.as_object().unwrap().clone()), 1_000 * DAY)
+        read(Input::of(PARAMS, fields.as_object().unwrap().clone()), 1_000 * DAY)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The silences on one page: what is silent now, what will be, what was, and the form; and a card on the page of a server
 //! or a domain.
 
-use super::model::Subject;
+use super::model::{self, Subject};
 use super::{Silence, api};
 use crate::access::right::{Edit, Read, Silences, may};
 use crate::base::clock::{self, Ms};
@@ -17,7 +17,7 @@ use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::route::{Ctx, LIMIT, OFFSET, Panel, Route, route};
 use crate::http::view::Errors;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ use std::collections::HashMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/silences", may(Read, Silences), list),
+    route(Get, "/silences", may(Read, Silences), list).query(&[LIMIT, OFFSET]),
     route(Post, "/silences", may(Edit, Silences), create),
     route(Post, "/silences/{id}/end", may(Edit, Silences), end),
 ];
@@ -101,7 +101,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> {
-    let (limit, offset) = ctx.request.page()?;
+    let (limit, offset) = ctx.page()?;
     let asked = ctx.request.param("state").unwrap_or_default();
     let state = api::STATES.into_iter().find(|s| *s == asked).unwrap_or("active");
     let (rows, counts, groups) = ctx.app.db.read(|conn| {
@@ -186,7 +186,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     let form = ctx.request.form()?;
     let zone = page::locale(ctx)?.zone;
     let draft = ctx.app.db.read(|conn| draft(conn, &form, &zone));
-    match draft.and_then(|draft| api::add(ctx.app, Input::of(draft), ctx.allowed(Edit, Silences)?)) {
+    match draft.and_then(|draft| api::add(ctx.app, Input::of(model::PARAMS, draft), ctx.allowed(Edit, Silences)?)) {
         Ok(silence) => {
             let next = form
                 .iter()

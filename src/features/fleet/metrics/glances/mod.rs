@@ -8,76 +8,79 @@ mod answer;
 use super::json_reader::{Broken, JsonReader};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::shape::described;
 use answer::Answer;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-/// One answer of a server. Percentages are 0 to 100, sizes bytes, rates bytes per second.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Sample {
-    /// All cores together.
-    pub cpu_percent: Option<f64>,
-    /// Time that the CPU waited for disks.
-    pub iowait_percent: Option<f64>,
-    /// Time that the hypervisor gave to others.
-    pub steal_percent: Option<f64>,
-    /// Memory in use as Glances counts it: total less available.
-    pub mem_percent: Option<f64>,
-    /// See `mem_percent`.
-    pub mem_used: Option<u64>,
-    /// Memory built in.
-    pub mem_total: Option<u64>,
-    /// None also when there is no swap.
-    pub swap_percent: Option<f64>,
-    /// Load average, not divided by cores.
-    pub load1: Option<f64>,
-    /// Over five minutes.
-    pub load5: Option<f64>,
-    /// Over fifteen minutes.
-    pub load15: Option<f64>,
-    /// Logical cores.
-    pub cpu_cores: Option<u32>,
-    /// Since the last boot.
-    pub uptime_seconds: Option<u64>,
-    /// Of the file system at `/`, as `df` counts it.
-    pub disk_percent: Option<f64>,
-    /// Of the fullest file system, where all of them are known.
-    pub disk_max_percent: Option<f64>,
-    /// Where that is mounted.
-    pub disk_max_mount: Option<String>,
-    /// Received by all real interfaces together.
-    pub net_rx: Option<f64>,
-    /// Sent by them.
-    pub net_tx: Option<f64>,
-    /// Read from all real disks together.
-    pub disk_read: Option<f64>,
-    /// Written to them.
-    pub disk_write: Option<f64>,
-    /// As the server calls itself: text from outside, one line.
-    pub hostname: Option<String>,
-    /// Distribution and kernel, one line.
-    pub os: Option<String>,
-    /// Glances' own version; 3.x does not tell.
-    pub version: Option<String>,
-    /// Which API the answer has the shape of: 3 or 4.
-    pub api: u8,
-    /// The server's clock, when it says in which zone it is.
-    pub remote_now: Option<Ms>,
-    /// File systems that can fill, in the order sent; of more than [`DISKS_MAX`] the fullest.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub disks: Vec<Disk>,
-    /// Of the last sample as it is kept: what has no chart.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uncharted: Option<Uncharted>,
-}
+described! {
+    /// One answer of a server. Percentages are 0 to 100, sizes bytes, rates bytes per second.
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    pub struct Sample {
+        /// All cores together.
+        pub cpu_percent: Option<f64>,
+        /// Time that the CPU waited for disks.
+        pub iowait_percent: Option<f64>,
+        /// Time that the hypervisor gave to others.
+        pub steal_percent: Option<f64>,
+        /// Memory in use as Glances counts it: total less available.
+        pub mem_percent: Option<f64>,
+        /// See `mem_percent`.
+        pub mem_used: Option<u64>,
+        /// Memory built in.
+        pub mem_total: Option<u64>,
+        /// None also when there is no swap.
+        pub swap_percent: Option<f64>,
+        /// Load average, not divided by cores.
+        pub load1: Option<f64>,
+        /// Over five minutes.
+        pub load5: Option<f64>,
+        /// Over fifteen minutes.
+        pub load15: Option<f64>,
+        /// Logical cores.
+        pub cpu_cores: Option<u32>,
+        /// Since the last boot.
+        pub uptime_seconds: Option<u64>,
+        /// Of the file system at `/`, as `df` counts it.
+        pub disk_percent: Option<f64>,
+        /// Of the fullest file system, where all of them are known.
+        pub disk_max_percent: Option<f64>,
+        /// Where that is mounted.
+        pub disk_max_mount: Option<String>,
+        /// Received by all real interfaces together.
+        pub net_rx: Option<f64>,
+        /// Sent by them.
+        pub net_tx: Option<f64>,
+        /// Read from all real disks together.
+        pub disk_read: Option<f64>,
+        /// Written to them.
+        pub disk_write: Option<f64>,
+        /// As the server calls itself: text from outside, one line.
+        pub hostname: Option<String>,
+        /// Distribution and kernel, one line.
+        pub os: Option<String>,
+        /// Glances' own version; 3.x does not tell.
+        pub version: Option<String>,
+        /// Which API the answer has the shape of: 3 or 4.
+        pub api: u8,
+        /// The server's clock, when it says in which zone it is.
+        pub remote_now: Option<Ms>,
+        /// File systems that can fill, in the order sent; of more than [`DISKS_MAX`] the fullest.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub disks: Vec<Disk>,
+        /// Of the last sample as it is kept: what has no chart.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub uncharted: Option<Uncharted>,
+    }
 
-/// File systems that rules see and charts do not show.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Uncharted {
-    /// How many.
-    pub count: usize,
-    /// Mount points of the first [`NAMED_MAX`], the fullest first.
-    pub mounts: Vec<String>,
+    /// File systems that rules see and charts do not show.
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    pub struct Uncharted {
+        /// How many.
+        pub count: usize,
+        /// Mount points of the first [`NAMED_MAX`], the fullest first.
+        pub mounts: Vec<String>,
+    }
 }
 
 /// So many say which kind they are.
@@ -86,24 +89,26 @@ pub const NAMED_MAX: usize = 12;
 /// File systems read of one answer.
 pub const DISKS_MAX: usize = 512;
 
-/// One mounted file system.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Disk {
-    /// Where it is mounted: text from outside, one line.
-    pub mount: String,
-    /// What is mounted. Bind mounts repeat it.
-    pub device: String,
-    /// In use.
-    pub used: Option<u64>,
-    /// Of the whole file system.
-    pub size: Option<u64>,
-    /// What users may still write.
-    pub free: Option<u64>,
-    /// As `df` counts it: used of what users may use.
-    pub percent: Option<f64>,
-    /// The file system's type, as the server calls it.
-    pub kind: String,
+described! {
+    /// One mounted file system.
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    pub struct Disk {
+        /// Where it is mounted: text from outside, one line.
+        pub mount: String,
+        /// What is mounted. Bind mounts repeat it.
+        pub device: String,
+        /// In use.
+        pub used: Option<u64>,
+        /// Of the whole file system.
+        pub size: Option<u64>,
+        /// What users may still write.
+        pub free: Option<u64>,
+        /// As `df` counts it: used of what users may use.
+        pub percent: Option<f64>,
+        /// The file system's type, as the server calls it.
+        pub kind: String,
+    }
 }
 
 /// Keeps the fullest, in the order they were in; the root is always one of them.

@@ -5,46 +5,46 @@ use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
+use crate::base::shape::described;
 use crate::features::fleet::servers::connection::ServerConnection;
 use crate::features::proxy::domains::plan::{self, DesiredState, ServerPlan};
 use crate::features::proxy::domains::tasks::{Choice, Renewal};
 use crate::features::proxy::domains::{self, preflight};
+use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::route::Ctx;
-use serde::Serialize;
 
-/// A plan as the API shows it.
-#[derive(Serialize)]
-struct PlanView<'a> {
-    made_at: String,
-    /// A deploy would go through, as far as can be told.
-    ok: bool,
-    changes: usize,
-    preflight: Option<&'a preflight::Report>,
-    faults: &'a [plan::Fault],
-    servers: Vec<ServerView<'a>>,
-}
+described! {
+    /// A plan as the API shows it.
+    pub struct PlanView<'a> {
+        made_at: String,
+        /// A deploy would go through, as far as can be told.
+        ok: bool,
+        changes: usize,
+        preflight: Option<&'a preflight::Report>,
+        faults: &'a [plan::Fault],
+        servers: Vec<ServerView<'a>>,
+    }
 
-#[derive(Serialize)]
-struct ServerView<'a> {
-    server_id: Id<id::Server>,
-    server: &'a str,
-    canary: bool,
-    leaves: bool,
-    steps: &'a [plan::Step],
-    faults: &'a [plan::Fault],
-    /// As `diff -u` shows it; empty when the file stays.
-    diff: String,
-    certificate: Option<CertificateView<'a>>,
-}
+    struct ServerView<'a> {
+        server_id: Id<id::Server>,
+        server: &'a str,
+        canary: bool,
+        leaves: bool,
+        steps: &'a [plan::Step],
+        faults: &'a [plan::Fault],
+        /// As `diff -u` shows it; empty when the file stays.
+        diff: String,
+        certificate: Option<CertificateView<'a>>,
+    }
 
-#[derive(Serialize)]
-struct CertificateView<'a> {
-    not_before: Option<String>,
-    not_after: Option<String>,
-    names: &'a [String],
-    issuer: &'a str,
-    sha256: &'a str,
+    struct CertificateView<'a> {
+        not_before: Option<String>,
+        not_after: Option<String>,
+        names: &'a [String],
+        issuer: &'a str,
+        sha256: &'a str,
+    }
 }
 
 fn server(s: &ServerPlan) -> ServerView<'_> {
@@ -68,7 +68,7 @@ fn server(s: &ServerPlan) -> ServerView<'_> {
 
 /// `POST /api/domains/{id}/plan`: looks at servers and name servers, changes nothing.
 pub fn plan(ctx: &Ctx) -> Result<Reply> {
-    ctx.request.input()?.finish(&[])?;
+    ctx.input()?.finish(&[])?;
     let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
     let plan = ctx.outbound(move |app| Ok(plan::make(app, &desired, &Cancel::new())))?;
     Reply::json(&PlanView {
@@ -83,7 +83,7 @@ pub fn plan(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /api/domains/{id}/deploy` `{"overwrite":false}`: 202 and the task.
 pub fn deploy(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let overwrite = input.flag("overwrite").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
@@ -97,7 +97,7 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /api/domains/{id}/renew` `{"force":false}`: 202 and the task.
 pub fn renew(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let force = input.flag("force").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;
@@ -106,11 +106,20 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
     Reply::accepted(ctx.app.db.write(|tx| domains::renew(ctx.app, tx, id, &choice, by))?)
 }
 
+/// What a query for the file may bring.
+pub const CONFIG: &[Param] = &[
+    param::number("server_id", 0..=i64::MAX, "On this server; 0: the first."),
+    param::flag("live", "1: as it is there now, in place of as it would be put."),
+];
+
+/// What names a server.
+pub const SERVER: &[Param] = &[param::number("server_id", 1..=i64::MAX, "On which server.").required()];
+
 /// `GET /api/domains/{id}/nginx-config`: the file as it would be put on the first server, or on `?server_id=`; with
 /// `?live=1` as it is there now.
 pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
-    let server = ctx.request.number("server_id", 0, 0..=i64::MAX)?;
-    let live = ctx.request.number("live", 0, 0..=1)? == 1;
+    let server = ctx.number("server_id")?;
+    let live = ctx.flag("live")?;
     let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
     let wanted = desired.sites.iter().filter(|(placement, _)| placement.wanted || live);
     let site = wanted
@@ -152,8 +161,8 @@ pub fn forget(ctx: &Ctx) -> Result<Reply> {
 
 /// The `server_id` of a body that has nothing else.
 pub(super) fn which_server(ctx: &Ctx) -> Result<Id<id::Server>> {
-    let mut input = ctx.request.input()?;
-    let server = input.number("server_id", 1..=i64::MAX);
+    let mut input = ctx.input()?;
+    let server = input.number("server_id");
     if server.is_none() && !input.has_error("server_id") {
         input.wrong("server_id", "required", "Say on which server.");
     }

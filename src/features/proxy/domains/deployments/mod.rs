@@ -13,6 +13,16 @@ use crate::db::Tx;
 use crate::events::outbox;
 use crate::features::proxy::domains;
 use crate::features::proxy::domains::placements::{self, State};
+use crate::form::param::{self, Param};
+
+/// What a deploy may be told.
+pub const DEPLOY: &[Param] = &[param::flag(
+    "overwrite",
+    "What somebody else has written there may be overwritten.",
+)];
+
+/// What a renewal may be told.
+pub const RENEW: &[Param] = &[param::flag("force", "Also where the certificate is young.")];
 
 /// Accepts a site's file as the last look found it: from now on it is as it should be, until the next deploy, which
 /// asks before it overwrites it.

@@ -264,7 +264,7 @@ fn follow(task: Id<Task>) -> Reply {
 
 /// `POST /domains/{id}/deploy`; `overwrite=true` is the person's word.
 pub fn deploy(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let choice = Choice {
         overwrite: input.flag("overwrite").unwrap_or(false),
         ..Choice::default()
@@ -278,7 +278,7 @@ pub fn deploy(ctx: &Ctx) -> Result<Reply> {
 
 /// `POST /domains/{id}/renew`
 pub fn renew(ctx: &Ctx) -> Result<Reply> {
-    let mut input = ctx.request.input()?;
+    let mut input = ctx.input()?;
     let force = input.flag("force").unwrap_or(false);
     input.finish(&[])?;
     let id = ctx.id(0, "domain")?;

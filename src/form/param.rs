@@ -1,0 +1,222 @@
+//! What a request may bring: a row for each field of a body or parameter of a query, with its type and bounds. The reader
+//! ([`super::Input`], `http::route::Ctx`) takes them from the row, so what is told of an input is what is read.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// One row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Param {
+    /// As sent.
+    pub name: &'static str,
+    /// Type and bounds.
+    pub kind: Kind,
+    /// Is a new thing refused without it?
+    pub required: bool,
+    /// Of a query's number: what holds without it.
+    pub default: i64,
+    /// What it is, one sentence.
+    pub doc: &'static str,
+}
+
+/// Type and bounds of a value. Numbers and flags may be sent as text, too, as forms do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// What people call something: 1 to 100 characters on one line.
+    Name,
+    /// Text, outer spaces cut.
+    Text {
+        /// Longest, in bytes.
+        bytes_max: usize,
+    },
+    /// A text that is never shown again; `null` or an empty text removes it.
+    Secret {
+        /// Longest, in bytes.
+        bytes_max: usize,
+    },
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Number {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// A whole number, or none by `null` or an empty text.
+    MaybeNumber {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// A number with a fraction.
+    Decimal {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
+    /// The number of another thing, or none by `null` or an empty text.
+    Link,
+    /// The numbers of other things, each once.
+    Links {
+        /// At most so many.
+        count_max: usize,
+    },
+    /// Texts; or one with commas or spaces between them.
+    Words {
+        /// At most so many.
+        count_max: usize,
+        /// Each, in bytes.
+        bytes_max: usize,
+    },
+    /// Texts.
+    List {
+        /// At most so many.
+        count_max: usize,
+        /// Each, in bytes.
+        bytes_max: usize,
+    },
+    /// Things that the feature reads by itself.
+    Items {
+        /// At most so many.
+        count_max: usize,
+    },
+}
+
+const fn param(name: &'static str, kind: Kind, doc: &'static str) -> Param {
+    Param {
+        name,
+        kind,
+        required: false,
+        default: 0,
+        doc,
+    }
+}
+
+/// See [`Kind::Name`].
+pub const fn name(name: &'static str, doc: &'static str) -> Param {
+    param(name, Kind::Name, doc)
+}
+
+/// See [`Kind::Text`].
+pub const fn text(name: &'static str, bytes_max: usize, doc: &'static str) -> Param {
+    param(name, Kind::Text { bytes_max }, doc)
+}
+
+/// See [`Kind::Secret`].
+pub const fn secret(name: &'static str, bytes_max: usize, doc: &'static str) -> Param {
+    param(name, Kind::Secret { bytes_max }, doc)
+}
+
+/// See [`Kind::Choice`].
+pub const fn choice(name: &'static str, words: &'static [&'static str], doc: &'static str) -> Param {
+    param(name, Kind::Choice(words), doc)
+}
+
+/// See [`Kind::Flag`].
+pub const fn flag(name: &'static str, doc: &'static str) -> Param {
+    param(name, Kind::Flag, doc)
+}
+
+/// See [`Kind::Number`].
+pub const fn number(name: &'static str, bounds: RangeInclusive<i64>, doc: &'static str) -> Param {
+    let (min, max) = (*bounds.start(), *bounds.end());
+    param(name, Kind::Number { min, max }, doc)
+}
+
+/// See [`Kind::MaybeNumber`].
+pub const fn maybe_number(name: &'static str, bounds: RangeInclusive<i64>, doc: &'static str) -> Param {
+    let (min, max) = (*bounds.start(), *bounds.end());
+    param(name, Kind::MaybeNumber { min, max }, doc)
+}
+
+/// See [`Kind::Decimal`].
+pub const fn decimal(name: &'static str, bounds: RangeInclusive<f64>, doc: &'static str) -> Param {
+    let (min, max) = (*bounds.start(), *bounds.end());
+    param(name, Kind::Decimal { min, max }, doc)
+}
+
+/// See [`Kind::Link`].
+pub const fn link(name: &'static str, doc: &'static str) -> Param {
+    param(name, Kind::Link, doc)
+}
+
+/// See [`Kind::Links`].
+pub const fn links(name: &'static str, count_max: usize, doc: &'static str) -> Param {
+    param(name, Kind::Links { count_max }, doc)
+}
+
+/// See [`Kind::Words`].
+pub const fn words(name: &'static str, count_max: usize, bytes_max: usize, doc: &'static str) -> Param {
+    param(name, Kind::Words { count_max, bytes_max }, doc)
+}
+
+/// See [`Kind::List`].
+pub const fn list(name: &'static str, count_max: usize, bytes_max: usize, doc: &'static str) -> Param {
+    param(name, Kind::List { count_max, bytes_max }, doc)
+}
+
+/// See [`Kind::Items`].
+pub const fn items(name: &'static str, count_max: usize, doc: &'static str) -> Param {
+    param(name, Kind::Items { count_max }, doc)
+}
+
+impl Param {
+    /// A new thing needs it.
+    pub const fn required(self) -> Param {
+        Param { required: true, ..self }
+    }
+
+    /// What holds where a query leaves it out.
+    pub const fn or(self, default: i64) -> Param {
+        Param { default, ..self }
+    }
+}
+
+/// Rows of several tables in one; `N` is how many there are.
+pub const fn joined<const N: usize>(tables: &[&[Param]]) -> [Param; N] {
+    let mut all = [tables[0][0]; N];
+    let (mut n, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut row = 0;
+        while row < tables[table].len() {
+            all[n] = tables[table][row];
+            (n, row) = (n + 1, row + 1);
+        }
+        table += 1;
+    }
+    assert!(n == N);
+    all
+}
+
+/// The row of this name. What no row declares is not read: that is a mistake of ours, and costs the request.
+pub fn find(params: &'static [Param], name: &str) -> &'static Param {
+    let found = params.iter().find(|param| param.name == name);
+    found.unwrap_or_else(|| panic!("{name} is read, and no row of the route's inputs declares it"))
+}
+
+/// The type in one line.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Name => f.write_str("name"),
+            Kind::Text { bytes_max } => write!(f, "text, up to {bytes_max} bytes"),
+            Kind::Secret { bytes_max } => write!(f, "secret, up to {bytes_max} bytes"),
+            Kind::Choice(words) => f.write_str(&words.join(" | ")),
+            Kind::Flag => f.write_str("flag"),
+            Kind::Number { min, max: i64::MAX } => write!(f, "whole number from {min}"),
+            Kind::Number { min, max } => write!(f, "whole number from {min} to {max}"),
+            Kind::MaybeNumber { min, max } => write!(f, "whole number from {min} to {max} | null"),
+            Kind::Decimal { min, max } => write!(f, "number from {min} to {max}"),
+            Kind::Link => f.write_str("id | null"),
+            Kind::Links { count_max } => write!(f, "up to {count_max} ids"),
+            Kind::Words { count_max, bytes_max } => write!(f, "up to {count_max} words of {bytes_max} bytes"),
+            Kind::List { count_max, bytes_max } => write!(f, "up to {count_max} texts of {bytes_max} bytes"),
+            Kind::Items { count_max } => write!(f, "up to {count_max} objects"),
+        }
+    }
+}
