@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
     route(Get, "/", may(Read, right::Dashboard), home),
-    route(Get, "/search", may(Read, right::Dashboard), search::show),
+    route(Get, "/search", may(Read, right::Dashboard), search::show).query(search::QUESTION),
 ];
 
 /// What the menu counts.
