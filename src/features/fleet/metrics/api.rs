@@ -50,7 +50,8 @@ described! {
     }
 }
 
-const SPAN: &[Param] = &[
+/// What a query for charts may bring.
+pub const SPAN: &[Param] = &[
     param::text("period", 10, "`1h` and longer, up to now."),
     param::number("from", 0..=u32::MAX as i64, "In place of a period: unix seconds."),
     param::number("to", 0..=u32::MAX as i64, "With `from`; now, where it is left out."),

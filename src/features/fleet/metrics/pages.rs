@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/servers/{id}/metrics", may(Read, Metrics), table),
+    route(Get, "/servers/{id}/metrics", may(Read, Metrics), table).query(api::SPAN),
     route(Post, "/servers/{id}/probe", may(Run, Metrics), probe_now),
 ];
 

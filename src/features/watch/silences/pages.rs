@@ -26,7 +26,7 @@ use std::collections::HashMap;
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
     route(Get, "/silences", may(Read, Silences), list).query(&[LIMIT, OFFSET]),
-    route(Post, "/silences", may(Edit, Silences), create),
+    route(Post, "/silences", may(Edit, Silences), create).query(&[LIMIT, OFFSET]),
     route(Post, "/silences/{id}/end", may(Edit, Silences), end),
 ];
 
