@@ -1,6 +1,6 @@
 //! The charts' numbers as a table, for who sees no charts, and the answer to a poll on demand.
 
-use super::api::{chart, probe_once};
+use super::api::{self, chart, probe_once};
 use crate::access::right::{Metrics, Read, Run, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Kind, Result};

@@ -122,7 +122,7 @@ fn view(rule: &Rule, around: &Around) -> View {
         id: rule.id,
         builtin: rule.builtin.is_some(),
         changed: rule.builtin.is_some() && rule.revision > 0,
-        name: say::name(Lang::En, rule).into(),
+        name: say::name(Lang::En, rule),
         watches: f.watches.name(),
         kind: f.watches.kind(),
         enabled: f.enabled,
