@@ -1,7 +1,7 @@
 //! The domains' JSON API.
 
+use super::deploy::Choice;
 use super::model::{self, Fields, Stands};
-use super::tasks::Choice;
 use super::{Domain, Filter, Site, Sort, deployments};
 use crate::access::Allowed;
 use crate::access::right::{Deploy, Domains, Edit, Read, may};

@@ -1,8 +1,9 @@
 //! Drift: somebody else changes a file of ours. Every server with sites is looked at now and then over its warm
 //! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
 
+use super::evaluate::sum;
+use super::inspect::WIDTH;
 use super::placements::{self, Drift, Placement, State};
-use super::plan::{WIDTH, sum};
 use super::settings;
 use super::tasks;
 use super::vhost;

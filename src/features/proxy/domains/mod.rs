@@ -9,7 +9,11 @@ mod model;
 mod queries;
 mod placements;
 mod preflight;
+mod desired;
 mod plan;
+mod evaluate;
+mod inspect;
+mod deploy;
 mod tasks;
 mod drift;
 mod deployments;
@@ -35,13 +39,14 @@ use crate::task::{self, queue};
 use model::{Fields, Stands, Valid};
 use std::time::Duration;
 
+pub use deploy::Choice;
 pub use drift::check as check_drift;
 pub use model::{PARAMS, read};
 pub use pages::{Need, needs, picked};
 pub use placements::{EDITED, make_due};
 pub use preflight::{Report, Verdict, check_addresses, expected_addresses, name_servers};
 pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};
-pub use tasks::{Choice, is_busy};
+pub use tasks::is_busy;
 pub use vhost::{
     RenderedVhost, Vhost, VhostTls, marker, pair_in, peers_in, proof_in, render as render_vhost, untouched,
 };

@@ -798,7 +798,7 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
         .find(|(name, _)| name == "confirm")
         .map(|(_, value)| value.trim());
     let ticked = |name| pairs.iter().any(|(n, value)| n == name && value == "true");
-    let choice = super::tasks::Choice {
+    let choice = super::deploy::Choice {
         overwrite: ticked("overwrite"),
         forget: ticked("forget"),
     };

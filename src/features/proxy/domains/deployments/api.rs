@@ -7,8 +7,11 @@ use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
 use crate::base::shape::described;
 use crate::features::fleet::servers::connection::ServerConnection;
-use crate::features::proxy::domains::plan::{self, DesiredState, ServerPlan};
-use crate::features::proxy::domains::tasks::{Choice, Renewal};
+use crate::features::proxy::domains::deploy::Choice;
+use crate::features::proxy::domains::desired::DesiredState;
+use crate::features::proxy::domains::inspect;
+use crate::features::proxy::domains::plan::{self, ServerPlan};
+use crate::features::proxy::domains::tasks::Renewal;
 use crate::features::proxy::domains::{self, preflight};
 use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
@@ -22,7 +25,7 @@ described! {
         ok: bool,
         changes: usize,
         preflight: Option<&'a preflight::Report>,
-        faults: &'a [plan::Fault],
+        faults: &'a [plan::Finding],
         servers: Vec<ServerView<'a>>,
     }
 
@@ -32,7 +35,7 @@ described! {
         canary: bool,
         leaves: bool,
         steps: &'a [plan::Step],
-        faults: &'a [plan::Fault],
+        faults: &'a [plan::Finding],
         /// As `diff -u` shows it; empty when the file stays.
         diff: String,
         certificate: Option<CertificateView<'a>>,
@@ -70,7 +73,7 @@ fn server(s: &ServerPlan) -> ServerView<'_> {
 pub fn plan(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
     let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
-    let plan = ctx.outbound(move |app| Ok(plan::make(app, &desired, &Cancel::new())))?;
+    let plan = ctx.outbound(move |app| Ok(inspect::make(app, &desired, &Cancel::new())))?;
     Reply::json(&PlanView {
         made_at: rfc3339(plan.made_at),
         ok: !plan.stops(),
@@ -133,7 +136,7 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
         return Ok(Reply::text(desired.render(placement, placement.nginx.as_ref())?.text));
     }
     let way = ServerConnection::of(ctx.app, placement.server)?;
-    let seen = plan::on_server(ctx.app, &way, &desired, placement, &Cancel::new(), &mut |_| ())?;
+    let seen = inspect::on_server(ctx.app, &way, &desired, placement, &Cancel::new(), &mut |_| ())?;
     match seen.found {
         Some(_) => Ok(Reply::text(seen.before)),
         None => {

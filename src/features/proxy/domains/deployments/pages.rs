@@ -7,10 +7,13 @@ use crate::base::diff::{Change, Diff};
 use crate::base::error::{Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::base::process::Cancel;
+use crate::features::proxy::domains::deploy::Choice;
+use crate::features::proxy::domains::desired::DesiredState;
+use crate::features::proxy::domains::inspect;
 use crate::features::proxy::domains::placements::State;
-use crate::features::proxy::domains::plan::{self, DesiredState, Fault, Level, Plan, ServerPlan, Step};
+use crate::features::proxy::domains::plan::{Finding, Level, Plan, ServerPlan, Step};
 use crate::features::proxy::domains::preflight::{self, Verdict};
-use crate::features::proxy::domains::tasks::{Choice, Renewal};
+use crate::features::proxy::domains::tasks::Renewal;
 use crate::features::proxy::domains::{self, Domain};
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -59,7 +62,7 @@ struct Work<'a> {
     canary: bool,
     leaves: bool,
     steps: &'a [Step],
-    faults: &'a [Fault],
+    faults: &'a [Finding],
 }
 
 impl<'a> Work<'a> {
@@ -122,7 +125,7 @@ struct PlanPage<'a> {
     stops: bool,
     /// It needs the person's word that somebody else's text may be overwritten.
     asks: bool,
-    faults: &'a [Fault],
+    faults: &'a [Finding],
     preflight: Vec<CheckLine<'a>>,
     servers: Vec<ServerCard<'a>>,
 }
@@ -131,7 +134,7 @@ struct PlanPage<'a> {
 pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
     let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
     let (desired, plan) = ctx.outbound(move |app| {
-        let plan = plan::make(app, &desired, &Cancel::new());
+        let plan = inspect::make(app, &desired, &Cancel::new());
         Ok((desired, plan))
     })?;
     let diffs: Vec<Diff> = plan.servers.iter().map(ServerPlan::diff).collect();
@@ -183,7 +186,7 @@ struct OnServer<'a> {
 struct Stopped<'a> {
     id: i64,
     name: &'a str,
-    faults: &'a [Fault],
+    faults: &'a [Finding],
 }
 
 #[derive(Serialize)]
@@ -217,7 +220,7 @@ pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
     }
     let until = clock::mono() + PLANS_LIMIT;
     let (all_desired, plans) = ctx.outbound(move |app| {
-        let plans = plan::make_all(app, &all_desired, until, &Cancel::new());
+        let plans = inspect::make_all(app, &all_desired, until, &Cancel::new());
         Ok((all_desired, plans))
     })?;
     let names: Vec<String> = all_desired.iter().map(|desired| desired.domain.name()).collect();

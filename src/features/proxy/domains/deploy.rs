@@ -1,0 +1,615 @@
+//! A deploy at work: the canary first, then the others, and the first failure stops those not yet begun. What is not proved
+//! is put back by the server itself.
+
+use super::desired::DesiredState;
+use super::evaluate;
+use super::inspect::{self, WIDTH};
+use super::model::Stands;
+use super::placements::{self, Placement, Put};
+use super::plan::{Level, ServerPlan};
+use super::vhost::RenderedVhost;
+use crate::base::clock;
+use crate::base::error::{Error, Kind as Failure, Result};
+use crate::base::id::{self, Id};
+use crate::base::parallel::lock;
+use crate::base::process::{self, Cancel};
+use crate::db::Tx;
+use crate::features::fleet::servers::connection::ServerConnection;
+use crate::features::fleet::servers::{Server, tasks::tell};
+use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
+use crate::provision::{self, Progress, Recipe, recipes};
+use crate::schedule::fan_out::FanOut;
+use crate::task::worker::Run;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+pub(super) const INCOMPLETE: &str = "incomplete";
+
+/// What a person chose for a deploy or a removal.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub struct Choice {
+    /// Texts that somebody else wrote may be overwritten.
+    #[serde(default)]
+    pub overwrite: bool,
+    /// A server that cannot be reached is gone for good: what lies there is forgotten.
+    #[serde(default)]
+    pub forget: bool,
+}
+
+/// What is put on a server, and what the plan saw there.
+struct Text<'a> {
+    rendered: &'a RenderedVhost,
+    first: Option<&'a RenderedVhost>,
+    expect: Option<&'a str>,
+    old_name: Option<&'a str>,
+    old_expect: Option<&'a str>,
+    /// certbot's name for the certificate.
+    lineage: &'a str,
+}
+
+/// Why a job has left everything as it was, where a look knows better or says more: a person may have allowed to overwrite,
+/// a cut-off deploy may have left the very text, nginx may be missing or have become another one.
+const LOOK_FIRST: [&str; 8] = [
+    "would_be_default",
+    "http2_shared",
+    "site_changed",
+    "proxy_not_ready",
+    "nginx_not_running",
+    "site_red",
+    "foreign_site",
+    "lineage_changed",
+];
+
+pub(super) struct Deploy<'a> {
+    run: &'a Run<'a>,
+    desired: &'a DesiredState,
+    choice: Choice,
+    /// What could not be taken off, and why.
+    left: Mutex<Vec<String>>,
+    /// What the last job on a server (by its number) told of the site.
+    told: Mutex<HashMap<i64, Told>>,
+    /// Texts that pass challenges on, where they were put.
+    bridges: Mutex<Vec<(Id<id::Server>, String)>>,
+}
+
+/// What a job has told of the site so far.
+#[derive(Clone, Copy)]
+struct Told {
+    stands: Stands,
+    issued: bool,
+}
+
+impl Told {
+    fn hear(&mut self, report: &Progress) {
+        match report {
+            Progress::Fact { key: "stands", value } => self.stands = Stands::parse(value).unwrap_or(self.stands),
+            Progress::Step {
+                step,
+                state: provision::State::Changed,
+                ..
+            } if step.id == "site_certificate" => self.issued = true,
+            _ => {}
+        }
+    }
+}
+
+type Sites<'s> = Vec<&'s (Placement, Server)>;
+
+/// Work on one server; gives the number of changes.
+type Work<T> = fn(&T, &Placement, &Server) -> Result<u32>;
+
+impl<'a> Deploy<'a> {
+    pub(super) fn new(run: &'a Run<'a>, desired: &'a DesiredState, choice: Choice) -> Deploy<'a> {
+        Deploy {
+            run,
+            desired,
+            choice,
+            left: Mutex::default(),
+            told: Mutex::default(),
+            bridges: Mutex::default(),
+        }
+    }
+
+    pub(super) fn left(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.left))
+    }
+
+    fn told_by(&self) -> MutexGuard<'_, HashMap<i64, Told>> {
+        lock(&self.told)
+    }
+
+    /// Runs a job that changes the site. One that never says how it stands was cut off.
+    fn job(&self, way: &ServerConnection, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
+        let run = self.run;
+        let mut told = Told {
+            stands: Stands::Unseen,
+            issued: false,
+        };
+        let done = way.run(run.app, recipe, run.cancel, &mut |report| {
+            told.hear(&report);
+            tell(run, self.on(server), report);
+        });
+        match done {
+            Ok(_) => drop(self.told_by().remove(&server.id.get())),
+            Err(_) => drop(self.told_by().insert(server.id.get(), told)),
+        }
+        done
+    }
+
+    pub(super) fn everywhere(&self) -> Result<u32> {
+        let (leaving, wanted): (Vec<_>, Vec<_>) =
+            self.desired.sites.iter().partition(|(placement, _)| !placement.wanted);
+        self.look_before(&wanted)?;
+        let (wanted, missing) = self.reached(&wanted)?;
+        let mut changed = self.bridge(&wanted).map_err(|e| named_too(e, &missing))?;
+        changed += self
+            .canary_first(&wanted, Self::put)
+            .inspect_err(|_| self.unbridge(&wanted))
+            .map_err(|e| named_too(e, &missing))?;
+        // Last: until the others serve, the old places still do.
+        changed += self.all(&leaving, Self::leave)?;
+        incomplete(&missing).map_or(Ok(changed), Err)
+    }
+
+    /// Of several servers those that let us in, and a sentence for each of the others, which are left out. When none does, that
+    /// is the error.
+    fn reached<'s>(&self, wanted: &[&'s (Placement, Server)]) -> Result<(Sites<'s>, Vec<String>)> {
+        if wanted.len() < 2 {
+            return Ok((wanted.to_vec(), Vec::new()));
+        }
+        let knocked = self.fan_out().run(wanted, |(_, server)| {
+            let nothing = remote::sums(&[])?;
+            self.way(server)?
+                .run(self.run.app, &nothing, self.run.cancel, &mut |_| ())
+        });
+        let (mut there, mut missing) = (Vec::new(), Vec::new());
+        for (site, knocked) in wanted.iter().zip(knocked) {
+            match knocked.unwrap_or_else(|| Err(process::cancelled())) {
+                Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => missing.push((*site, e)),
+                // What else is wrong there its own work will say.
+                _ => there.push(*site),
+            }
+        }
+        let mut said = Vec::new();
+        for ((placement, server), e) in missing {
+            let e = self.failed(placement, server, e);
+            if there.is_empty() {
+                return Err(self.told(e, wanted.len() - 1));
+            }
+            self.run
+                .log
+                .line("warning", "task", "", &format!("{} It is left out.", e.say));
+            said.push(e.say);
+        }
+        Ok((there, said))
+    }
+
+    fn canary_first(&self, wanted: &[&(Placement, Server)], work: Work<Self>) -> Result<u32> {
+        match wanted.split_first() {
+            Some((canary, rest)) => Ok(self.all(&[*canary], work)? + self.all(rest, work)?),
+            None => Ok(0),
+        }
+    }
+
+    /// An ACME server may ask any of several servers: before it does, each passes on the challenges of the others.
+    /// Nothing of this is recorded: what takes its place is.
+    fn bridge(&self, wanted: &[&(Placement, Server)]) -> Result<u32> {
+        let without: Vec<_> = wanted
+            .iter()
+            .copied()
+            .filter(|(placement, _)| self.desired.needs_bridge(placement))
+            .collect();
+        let put = |this: &Self, placement: &Placement, server: &Server| this.put_bridge(placement, server);
+        self.canary_first(&without, put).inspect_err(|_| self.unbridge(wanted))
+    }
+
+    fn put_bridge(&self, placement: &Placement, server: &Server) -> Result<u32> {
+        let way = self.way(server)?;
+        let (changed, plan) = self.made_ready(&way, placement, server)?;
+        let rendered = self.desired.render_bridge(placement, &plan.nginx()?)?;
+        lock(&self.bridges).push((server.id, rendered.text.clone()));
+        let text = Text {
+            rendered: &rendered,
+            first: None,
+            expect: plan.found.as_deref(),
+            old_name: None,
+            old_expect: None,
+            lineage: "",
+        };
+        Ok(changed + self.apply(&way, server, &text)?.changed)
+    }
+
+    /// What stood there before the bridges stands there again, but where the deploy went well.
+    fn unbridge(&self, wanted: &[&(Placement, Server)]) {
+        let bridges = std::mem::take(&mut *lock(&self.bridges));
+        for (placement, server) in wanted {
+            let bridge = bridges.iter().find(|(on, _)| *on == server.id);
+            if let Some((_, text)) = bridge
+                && let Err(e) = self.put_back(placement, server, text)
+            {
+                self.run
+                    .log
+                    .line("warning", "task", "", &format!("{}: {}", server.fields.name, e.say));
+            }
+        }
+    }
+
+    fn put_back(&self, placement: &Placement, server: &Server, bridge: &str) -> Result<()> {
+        let now = self.run.app.db.read(|conn| placements::of(conn, placement.domain))?;
+        if now
+            .iter()
+            .any(|now| now.server == placement.server && now.text != placement.text)
+        {
+            return Ok(());
+        }
+        let (name, sum) = (self.desired.name(), evaluate::sum(bridge));
+        let recipe = match (placement.name == name, super::vhost::proof_in(&placement.text)) {
+            (false, _) => remote::remove(name, Some(&sum))?,
+            (true, None) => return Ok(()),
+            (true, Some(proof)) => remote::apply(&Apply {
+                name,
+                text: &placement.text,
+                proof: &proof,
+                target_names: &[],
+                followed: &[],
+                certificate: Certificate::None,
+                expect: Some(&sum),
+                old_name: None,
+                old_expect: None,
+                shadow: true,
+            })?,
+        };
+        // A cancelled deploy is put back, too.
+        let (run, cancel) = (self.run, Cancel::new());
+        let done = self.way(server)?.run(run.app, &recipe, &cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        });
+        done.map(drop)
+    }
+
+    /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
+    fn look_before(&self, wanted: &[&(Placement, Server)]) -> Result<()> {
+        let is_new = |(placement, _): &&(Placement, Server)| {
+            placement.state == placements::State::None || placement.name != self.desired.name()
+        };
+        let issues = self.desired.is_acme() && wanted.iter().any(is_new);
+        let (report, faults) = inspect::before(self.run.app, self.desired, issues, self.run.cancel);
+        for line in report.iter().flat_map(|report| report.lines()) {
+            self.run.log.say(&line);
+        }
+        for finding in &faults {
+            match finding.level {
+                Level::Warn => self.run.log.line("warning", "task", "", &finding.message),
+                _ => return Err(Error::new(Failure::Conflict, finding.code, finding.message.clone())),
+            }
+        }
+        Ok(())
+    }
+
+    fn fan_out(&self) -> FanOut<'_> {
+        FanOut {
+            name: "domains.deploy",
+            width: WIDTH,
+            begin_until: None,
+            cancel: self.run.cancel,
+        }
+    }
+
+    /// Does the work on several servers, a few at a time. After the first failure no further one is begun.
+    pub(super) fn all(&self, sites: &[&(Placement, Server)], work: Work<Self>) -> Result<u32> {
+        let red = AtomicBool::new(false);
+        let results = self.fan_out().run(sites, |(placement, server)| {
+            if red.load(Ordering::SeqCst) {
+                return None;
+            }
+            let result = work(self, placement, server).map_err(|e| self.failed(placement, server, e));
+            if result.is_err() {
+                red.store(true, Ordering::SeqCst);
+            }
+            Some(result)
+        });
+        let results: Vec<_> = results.into_iter().map(Option::flatten).collect();
+        let left = results.iter().filter(|r| r.is_none()).count();
+        let mut changed = 0;
+        for result in results.into_iter().flatten() {
+            changed += result.map_err(|e| self.told(e, left))?;
+        }
+        match self.run.cancel.is_cancelled() && left > 0 {
+            true => Err(process::cancelled()),
+            false => Ok(changed),
+        }
+    }
+
+    fn told(&self, e: Error, left: usize) -> Error {
+        match left {
+            0 => e,
+            n => Error {
+                say: format!("{} {n} more servers were not touched.", e.say),
+                ..e
+            },
+        }
+    }
+
+    /// Remembers the failure at the site and says where it was.
+    fn failed(&self, placement: &Placement, server: &Server, e: Error) -> Error {
+        if self.run.cancel.is_cancelled() {
+            return e;
+        }
+        // Without a job nothing was changed.
+        let told = self.told_by().remove(&server.id.get());
+        let failure = placements::Failure {
+            code: e.code,
+            say: &e.say,
+            stands: told.map_or(Stands::Untouched, |told| told.stands),
+            issued: told.is_some_and(|told| told.issued),
+        };
+        if let Err(lost) = self
+            .run
+            .app
+            .db
+            .write(|tx| placements::mark_failed(tx, placement, &failure, clock::now()))
+        {
+            crate::base::log::error(
+                "domains",
+                "cannot note a failed deploy",
+                &[("error", &lost.to_string())],
+            );
+        }
+        match self.desired.sites.len() {
+            1 => e,
+            _ => Error {
+                say: format!("{}: {}", server.fields.name, e.say),
+                ..e
+            },
+        }
+    }
+
+    /// How the log calls a server; with a single one it need not be said.
+    pub(super) fn on<'s>(&self, server: &'s Server) -> &'s str {
+        match self.desired.sites.len() {
+            1 => "",
+            _ => &server.fields.name,
+        }
+    }
+
+    pub(super) fn way(&self, server: &Server) -> Result<ServerConnection> {
+        let run = self.run;
+        let way = ServerConnection::open_verified(run.app, server.id, run.cancel, &mut |say| run.log.say(say))?;
+        way.secrets().for_each(|secret| run.log.hide(secret));
+        Ok(way)
+    }
+
+    fn look(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<ServerPlan> {
+        let run = self.run;
+        let plan = inspect::on_server(run.app, way, self.desired, placement, run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        if let Some(finding) = plan.stop(self.choice.overwrite) {
+            for line in finding.evidence.lines() {
+                run.log.line("warning", "ssh", "stderr", line);
+            }
+            return Err(Error::new(Failure::Conflict, finding.code, finding.message.clone()));
+        }
+        Ok(plan)
+    }
+
+    fn put(&self, placement: &Placement, server: &Server) -> Result<u32> {
+        let way = self.way(server)?;
+        let (mut changed, settled) = self.put_unseen(&way, placement, server)?;
+        if settled {
+            return Ok(changed);
+        }
+        let (set_up, plan) = self.made_ready(&way, placement, server)?;
+        changed += set_up;
+        let nginx = plan.nginx()?;
+        let Some(work) = plan.work.as_ref() else {
+            return Err(Error::internal("a plan without work"));
+        };
+        if !plan.steps.is_empty() {
+            let text = Text {
+                rendered: &work.rendered,
+                first: work.first.as_ref(),
+                expect: plan.found.as_deref(),
+                old_name: self.old_name(placement),
+                old_expect: plan.found_old.as_deref(),
+                lineage: &work.lineage,
+            };
+            changed += self.apply(&way, server, &text)?.changed;
+        }
+        self.keep(placement, &work.rendered.text, work.generation, nginx)?;
+        Ok(changed)
+    }
+
+    /// The plan for a server whose nginx is ready for sites, which is seen to.
+    fn made_ready(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, ServerPlan)> {
+        let run = self.run;
+        let plan = self.look(way, placement, server)?;
+        if !plan.work.as_ref().is_some_and(|work| work.set_up) {
+            return Ok((0, plan));
+        }
+        let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
+            tell(run, self.on(server), report)
+        })?;
+        Ok((done.changed, self.look(way, placement, server)?))
+    }
+
+    fn keep(&self, placement: &Placement, text: &str, generation: i64, nginx: Nginx) -> Result<()> {
+        let put = Put {
+            name: self.desired.name(),
+            generation,
+            text,
+            nginx,
+        };
+        let keep = |tx: &Tx| placements::mark_deployed(tx, &fresh(tx, placement)?, &put, clock::now());
+        self.run.app.db.write(keep)
+    }
+
+    /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
+    /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
+    fn put_unseen(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
+        let desired = self.desired;
+        let is_renamed = !placement.name.is_empty() && placement.name != desired.name();
+        let known = match &placement.nginx {
+            Some(nginx) => Some(nginx.clone()),
+            None => self.run.app.db.read(|conn| placements::nginx_on(conn, server.id))?,
+        };
+        let Some(nginx) = known.filter(|_| !is_renamed && !placement.adopted) else {
+            return Ok((0, false));
+        };
+        let rendered = desired.render(placement, Some(&nginx))?;
+        let first = match desired.is_acme() {
+            true => Some(desired.render_first(placement, &nginx)?),
+            false => None,
+        };
+        let there = (!placement.name.is_empty()).then(|| evaluate::sum(&placement.text));
+        let text = Text {
+            rendered: &rendered,
+            first: first.as_ref(),
+            expect: there.as_deref(),
+            old_name: None,
+            old_expect: None,
+            lineage: &desired.lineage(placement),
+        };
+        match self.apply(way, server, &text) {
+            // Another nginx since: its text may have to be another one, too.
+            Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok((done.changed, false)),
+            Ok(done) => {
+                if done.changed > 0 || placement.state != placements::State::Live || placement.text != rendered.text {
+                    let generation =
+                        super::vhost::marker(&rendered.text).map_or(placement.generation, |m| m.generation);
+                    self.keep(placement, &rendered.text, generation, nginx)?;
+                }
+                Ok((done.changed, true))
+            }
+            Err(e) if LOOK_FIRST.contains(&e.code) => Ok((0, false)),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn old_name<'r>(&self, placement: &'r Placement) -> Option<&'r str> {
+        Some(placement.name.as_str()).filter(|name| !name.is_empty() && *name != self.desired.name())
+    }
+
+    fn apply(&self, way: &ServerConnection, server: &Server, text: &Text) -> Result<provision::Outcome> {
+        let desired = self.desired;
+        let names: Vec<&str> = desired.target_names().collect();
+        let certificate = match (&desired.own, text.first) {
+            (Some(own), _) => {
+                self.run.log.hide(&own.key);
+                Certificate::Files {
+                    chain: &own.chain,
+                    key: &own.key,
+                }
+            }
+            (None, Some(first)) => Certificate::Acme {
+                email: &desired.acme_email,
+                directory: &desired.acme_directory,
+                lineage: text.lineage,
+                first: (&first.text, &first.proof),
+            },
+            (None, None) => Certificate::None,
+        };
+        let recipe = remote::apply(&Apply {
+            name: desired.name(),
+            text: &text.rendered.text,
+            proof: &text.rendered.proof,
+            target_names: &names,
+            followed: &text.rendered.followed,
+            certificate,
+            expect: text.expect,
+            old_name: text.old_name,
+            old_expect: text.old_expect,
+            shadow: self.choice.overwrite,
+        })?;
+        self.job(way, server, &recipe)
+    }
+
+    /// As [`Deploy::take_off`]. A server that cannot be reached keeps nobody from moving away: what lies there is left for the
+    /// next deploy, or to be forgotten.
+    fn leave(&self, placement: &Placement, server: &Server) -> Result<u32> {
+        let e = match self.take_off(placement, server) {
+            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => self.failed(placement, server, e),
+            done => return done,
+        };
+        let say = format!("It could not be taken off {}: {}", server.fields.name, e.say);
+        self.run.log.line("warning", "task", "", &say);
+        lock(&self.left).push(say);
+        Ok(0)
+    }
+
+    /// For a removal: where a person has said so, a site on a server that cannot be reached is forgotten.
+    pub(super) fn take_off_or_forget(&self, placement: &Placement, server: &Server) -> Result<u32> {
+        match self.take_off(placement, server) {
+            Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => match self.choice.forget {
+                true => {
+                    let say = format!("What lies on {} is forgotten: {}", server.fields.name, e.say);
+                    self.run.log.line("warning", "task", "", &say);
+                    self.run.app.db.write(|tx| placements::mark_removed(tx, placement))?;
+                    Ok(0)
+                }
+                false => Err(Error {
+                    say: format!(
+                        "{} If that server is gone for good, delete the domain again and say that it may be forgotten there.",
+                        e.say
+                    ),
+                    ..e
+                }),
+            },
+            done => done,
+        }
+    }
+
+    fn take_off(&self, placement: &Placement, server: &Server) -> Result<u32> {
+        let mut changed = 0;
+        if !placement.name.is_empty() {
+            let way = self.way(server)?;
+            let plan = self.look(&way, placement, server)?;
+            if !plan.steps.is_empty() {
+                changed = self.remove(&way, placement, server, &plan)?;
+            }
+        }
+        self.run.app.db.write(|tx| placements::mark_removed(tx, placement))?;
+        Ok(changed)
+    }
+
+    fn remove(&self, way: &ServerConnection, placement: &Placement, server: &Server, plan: &ServerPlan) -> Result<u32> {
+        let recipe = remote::remove(&placement.name, plan.found.as_deref())?;
+        Ok(self.job(way, server, &recipe)?.changed)
+    }
+}
+
+/// The others are served; these sentences are about those that are not.
+pub(super) fn incomplete(missing: &[String]) -> Option<Error> {
+    let say = format!("Done, but not everywhere. {}", missing.join(" "));
+    (!missing.is_empty()).then(|| Error::new(Failure::Upstream, INCOMPLETE, say))
+}
+
+/// What the ACME server refused may be the fault of a server that was left out: the name leads there, too.
+pub(super) fn named_too(e: Error, missing: &[String]) -> Error {
+    match e.code.starts_with("acme_") && !missing.is_empty() {
+        true => Error {
+            say: format!(
+                "{} {} As long as the name has the address of a server that does not answer, the ACME server may ask there: take that address out of the name, then try again.",
+                e.say,
+                missing.join(" ")
+            ),
+            ..e
+        },
+        false => e,
+    }
+}
+
+/// The server did not let us in, for whatever reason.
+pub(super) fn is_unreached(e: &Error) -> bool {
+    e.code.starts_with("ssh_")
+}
+
+/// The row as it is now: a person may have taken the server off the domain meanwhile.
+pub(super) fn fresh(tx: &Tx, placement: &Placement) -> Result<Placement> {
+    let rows = placements::of(tx, placement.domain)?;
+    rows.into_iter()
+        .find(|now| now.server == placement.server)
+        .ok_or_else(|| Error::not_found("site"))
+}

@@ -1,0 +1,205 @@
+//! Makes a plan by looking at the servers and the name servers, and changes nothing. A deploy makes the same plan, stops
+//! where the plan says stop, and does the rest.
+
+use super::desired::{DesiredState, addresses};
+use super::evaluate::evaluate;
+use super::model::Preflight;
+use super::placements::Placement;
+use super::plan::{Finding, Level, Plan, ServerPlan};
+use super::preflight::{self, Verdict};
+use super::vhost::{self};
+use crate::app::App;
+use crate::base::clock::{self};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::process::Cancel;
+use crate::features::fleet::servers::connection::ServerConnection;
+use crate::lang::Lang;
+use crate::provision::Progress;
+use crate::provision::site::{self as remote, Wanted};
+use crate::schedule::fan_out::FanOut;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Servers looked at, or worked on, at the same time.
+pub const WIDTH: usize = 8;
+
+/// For the look at a server: somebody may be waiting for it.
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Looks at every server and at the name servers.
+pub fn make(app: &App, desired: &DesiredState, cancel: &Cancel) -> Plan {
+    let all = clock::mono() + LOOK_LIMIT * u32::try_from(desired.sites.len()).unwrap_or(u32::MAX).max(1);
+    make_all(app, std::slice::from_ref(desired), all, cancel).remove(0)
+}
+
+/// The plans of several domains, in the order of `all_desired`. Servers are looked at side by side, the domains of one server
+/// one after the other. Where a server cannot be reached, its other domains get the same fault without another wait;
+/// what is not looked at before `until` gets the fault `not_looked_at`.
+pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel: &Cancel) -> Vec<Plan> {
+    let mut by_server: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
+    for (w, desired) in all_desired.iter().enumerate() {
+        for (s, (_, server)) in desired.sites.iter().enumerate() {
+            by_server.entry(server.id.get()).or_default().push((w, s));
+        }
+    }
+    let groups: Vec<Vec<(usize, usize)>> = by_server.into_values().collect();
+    // Each look itself ends when the cord is pulled.
+    let not_cancelled = Cancel::new();
+    let looks = FanOut {
+        name: "domains.plan",
+        width: WIDTH,
+        begin_until: None,
+        cancel: &not_cancelled,
+    };
+    let looked = looks.run(&groups, |sites| {
+        let mut refused: Option<Error> = None;
+        let look = |&(w, s): &(usize, usize)| {
+            let desired = &all_desired[w];
+            let (placement, server) = &desired.sites[s];
+            if let Some(e) = &refused {
+                return ((w, s), ServerPlan::failed(desired, placement, server, e));
+            }
+            let plan = in_time(until)
+                .and_then(|()| ServerConnection::of(app, server.id))
+                .and_then(|way| on_server(app, &way, desired, placement, cancel, &mut |_| ()))
+                .unwrap_or_else(|e| {
+                    let plan = ServerPlan::failed(desired, placement, server, &e);
+                    refused = Some(e).filter(|e| e.code.starts_with("ssh_"));
+                    plan
+                });
+            ((w, s), plan)
+        };
+        sites.iter().map(look).collect::<Vec<_>>()
+    });
+    let mut looked: BTreeMap<(usize, usize), ServerPlan> = looked.into_iter().flatten().flatten().collect();
+    let servers: Vec<Vec<ServerPlan>> = (0..all_desired.len())
+        .map(|w| {
+            let sites = 0..all_desired[w].sites.len();
+            let mut servers = sites.filter_map(|s| looked.remove(&(w, s))).collect::<Vec<_>>();
+            leave_out(&mut servers);
+            servers
+        })
+        .collect();
+    let issues = |servers: &[ServerPlan]| servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
+    let pairs: Vec<_> = all_desired.iter().zip(&servers).collect();
+    let asked = looks.run(&pairs, |(desired, servers)| match in_time(until) {
+        Ok(()) => before(app, desired, issues(servers), cancel),
+        Err(e) => (None, vec![Finding::new(Level::Warn, e.code, e.say)]),
+    });
+    let made_at = clock::now();
+    let plan = |((preflight, faults), servers)| Plan {
+        made_at,
+        preflight,
+        faults,
+        servers,
+    };
+    asked.into_iter().flatten().zip(servers).map(plan).collect()
+}
+
+/// A server that cannot be reached is left out where another one can be.
+fn leave_out(servers: &mut [ServerPlan]) {
+    let is_dead = |plan: &ServerPlan| plan.faults.iter().any(|finding| finding.code.starts_with("ssh_"));
+    if servers.iter().all(|plan| plan.leaves || is_dead(plan)) {
+        return;
+    }
+    let dead = servers.iter_mut().filter(|plan| is_dead(plan));
+    for finding in dead
+        .flat_map(|plan| &mut plan.faults)
+        .filter(|finding| finding.code.starts_with("ssh_"))
+    {
+        finding.level = Level::Warn;
+    }
+}
+
+fn in_time(until: Instant) -> Result<()> {
+    if clock::mono() < until {
+        return Ok(());
+    }
+    let say = "There was no time to look here. Make the plan for fewer domains, or open the plan of this one.";
+    Err(Error::new(Kind::Timeout, "not_looked_at", say))
+}
+
+/// What is asked before any server is touched: the name servers, and whether there is anything to do at all.
+pub fn before(
+    app: &App,
+    desired: &DesiredState,
+    issues: bool,
+    cancel: &Cancel,
+) -> (Option<preflight::Report>, Vec<Finding>) {
+    let mut faults = Vec::new();
+    if desired.sites.is_empty() {
+        let message = "This domain is on no server. Choose at least one.".to_string();
+        faults.push(Finding::new(Level::Stop, "no_server", message));
+    }
+    if desired.targets.is_empty() && desired.sites.iter().any(|(placement, _)| placement.wanted) {
+        let message = "This domain has no upstream, so there is nowhere to send its requests. Choose one first.";
+        faults.push(Finding::new(Level::Stop, "no_upstream", message.to_string()));
+    }
+    let wanted = || desired.sites.iter().filter(|(placement, _)| placement.wanted);
+    if desired.is_acme() && wanted().count() > 1 {
+        for (_, server) in wanted().filter(|(_, server)| addresses(server).next().is_none()) {
+            let message = format!(
+                "The ACME server may ask any server of this domain, and the others cannot pass its question on to {}: its address is not known here. Give its public address on its page.",
+                server.fields.name
+            );
+            faults.push(Finding::new(Level::Warn, "peer_unknown", message).on(&server.fields.name, ""));
+        }
+    }
+    if desired.domain.fields.preflight == Preflight::Off {
+        return (None, faults);
+    }
+    let servers: Vec<_> = wanted().map(|(placement, _)| placement.server).collect();
+    let expected = match preflight::expected_addresses(app, &servers) {
+        Ok(expected) => expected,
+        Err(e) => {
+            faults.push(Finding::new(Level::Stop, e.code, e.say));
+            return (None, faults);
+        }
+    };
+    let report = preflight::check(app, desired.name(), &expected, cancel);
+    if cancel.is_cancelled() {
+        return (None, faults);
+    }
+    // Who may issue matters only where somebody is asked to.
+    let matters = |c: &&preflight::Check| c.verdict == Verdict::Bad && (issues || c.id != "caa");
+    if let Some(bad) = report.checks.iter().find(matters).map(|c| c.say(Lang::En)) {
+        // Only an ACME server has to find the way here already. Everything else may be made ready before the move.
+        let level = match desired.domain.fields.preflight {
+            Preflight::Strict if issues => Level::Stop,
+            _ => Level::Warn,
+        };
+        faults.push(Finding::new(level, "preflight", bad));
+    }
+    (Some(report), faults)
+}
+
+/// Looks at one server; changes nothing. One job.
+pub(super) fn on_server(
+    app: &App,
+    way: &ServerConnection,
+    desired: &DesiredState,
+    placement: &Placement,
+    cancel: &Cancel,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<ServerPlan> {
+    let (chain, _) = remote::uploaded_paths(desired.name());
+    let proof = vhost::proof_in(&placement.text);
+    let old_name = Some(placement.name.as_str()).filter(|name| !name.is_empty() && *name != desired.name());
+    let wanted = [Wanted {
+        name: desired.name(),
+        old_name,
+        certificate: match (&desired.own, placement.wanted && desired.domain.fields.ssl) {
+            (_, false) => remote::Look::None,
+            (Some(_), true) => remote::Look::Chain(&chain),
+            (None, true) => remote::Look::Acme(&desired.acme_directory),
+        },
+        proof: proof.as_ref(),
+        goes: old_name.or((!placement.wanted).then_some(desired.name())),
+        leaves: !placement.wanted,
+    }];
+    let mut recipe = remote::look(&wanted, &desired.target_names().collect::<Vec<_>>())?;
+    recipe.deadline = LOOK_LIMIT;
+    let outcome = way.run(app, &recipe, cancel, on_progress)?;
+    let seen = remote::seen(&outcome, &wanted);
+    evaluate(desired, placement, &way.server, seen, old_name)
+}
