@@ -489,7 +489,7 @@ fn a_failure_tells_how_the_way_back_went() {
             (Stdout, "@ step nginx_test running"),
             (Stdout, "@ fail nginx_red It is faulty."),
             (Stdout, "@ step nginx_test failed"),
-            (Stdout, "@ back Everything was put back."),
+            (Stdout, "@ rollback Everything was put back."),
         ],
         1,
     );
