@@ -19,6 +19,7 @@ pub mod audit;
 pub mod settings;
 pub mod series;
 pub mod access;
+pub mod kinds;
 pub mod app;
 pub mod task;
 pub mod schedule;

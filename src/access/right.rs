@@ -161,15 +161,6 @@ impl Right {
         // Whatever there is, an administrator may.
         Role::Admin.may(self)
     }
-
-    /// What it takes to see an event of this kind and what is made of it: alerts, messages. Who signed in, and from where,
-    /// is for administrators.
-    pub fn to_see(kind: &str) -> Right {
-        match kind.starts_with("auth.") {
-            true => may(Read, Users),
-            false => may(Read, Events),
-        }
-    }
 }
 
 /// Stands for a name that the reader may not see.

@@ -9,6 +9,7 @@ use crate::base::registry::Registry;
 use crate::cli::{self, Parsed};
 use crate::feature::Feature;
 use crate::features;
+use crate::kinds;
 use crate::lang::words;
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -57,14 +58,17 @@ pub fn main(features: &'static [&'static Feature], args: impl IntoIterator<Item 
     })
 }
 
-/// What these features declare, by type. Their words are joined to the catalogue.
+/// What these features declare, by type. Their words and kinds of events are joined to what there is.
 pub fn registry(features: &'static [&'static Feature]) -> Registry {
     words::join(features.iter().map(|feature| feature.words));
+    kinds::join(features.iter().flat_map(|feature| feature.kinds));
     let all = || features.iter().copied();
     Registry::default()
         .with(all())
         .with(commands::COMMANDS.iter().chain(all().flat_map(|f| f.commands)))
         .with(all().flat_map(|f| f.settings))
+        .with(all().flat_map(|f| f.menu))
+        .with(all().flat_map(|f| f.actions))
         .with(all().flat_map(|f| f.panels))
         .with(all().flat_map(|f| f.tasks))
         .with(all().flat_map(|f| f.subjects.iter().copied()))

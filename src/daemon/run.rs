@@ -10,7 +10,6 @@ use crate::base::url::Url;
 use crate::base::{file, log, sys};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
-use crate::features;
 use crate::features::house::events;
 use crate::features::house::users;
 use crate::features::watch::notifications;
@@ -130,7 +129,6 @@ impl ApiHalf {
             cache: ResponseCache::default(),
             streams: streams.clone(),
             routes,
-            nav: features::front::dashboard::pages::nav,
             edge: OnceLock::new(),
             outbound: Gauge::new(OUTBOUND_MAX.0, OUTBOUND_MAX.1),
         });

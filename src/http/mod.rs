@@ -6,6 +6,7 @@ pub mod edge;
 pub mod request;
 pub mod reply;
 pub mod asset;
+pub mod menu;
 pub mod view;
 pub mod response_cache;
 pub mod route_metrics;

@@ -3,10 +3,11 @@
 
 use super::edge::Limits;
 use super::guard;
+use super::menu::Nav;
 use super::reply::{self, Reply};
 use super::request::Request;
 use super::route::{Ctx, Web};
-use super::view::{Nav, Page, Theme};
+use super::view::{Page, Theme};
 use crate::access::{Actor, Place};
 use crate::app::App;
 use crate::base::clock::{self, DAY, SECOND};
@@ -39,8 +40,8 @@ fn frame_for(web: &Web, request: &Request, actor: Option<&Actor>) -> Result<Page
         let key = format!("nav {}", page.locale.lang.tag());
         let nav = web
             .cache
-            .get(&web.app, &key, || (web.nav)(&web.app, page.locale.lang, web))?;
-        page.nav = Nav::clone(&nav);
+            .get(&web.app, &key, || Nav::read(&web.app, page.locale.lang))?;
+        page.nav = nav.for_actor(actor);
     }
     Ok(page)
 }

@@ -7,7 +7,7 @@ use super::request::{Method, Request};
 use super::response_cache::ResponseCache;
 use super::route_metrics::{RouteCounts, RouteMetrics};
 use super::sse::{STREAM_HEADER, Source, Streams};
-use super::view::{Nav, View};
+use super::view::View;
 use crate::access::right::{IsNoun, IsVerb};
 use crate::access::{Actor, Allowed, Place, Right, Standing, token};
 use crate::app::App;
@@ -17,7 +17,6 @@ use crate::base::id::Id;
 use crate::base::shape::{Described, Shape};
 use crate::form::Input;
 use crate::form::param::{self, Param};
-use crate::lang::Lang;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -215,8 +214,6 @@ pub struct Web {
     pub app: Arc<App>,
     /// Templates and words.
     pub view: View,
-    /// Counts what the menu shows.
-    pub nav: fn(&App, Lang, &Web) -> Result<Nav>,
     /// What is dear to make.
     pub cache: ResponseCache,
     /// Live streams on their way to the edge.

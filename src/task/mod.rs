@@ -12,6 +12,7 @@ pub mod worker;
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Id, Task};
+use crate::base::registry::Registry;
 use crate::base::shape::described;
 use crate::db::Tx;
 use crate::lang::{Lang, words};
@@ -184,4 +185,10 @@ pub struct Line {
     pub stream: String,
     /// Text; for `progress` a JSON object `{"step","steps","name","title","state","ms"}`.
     pub line: String,
+}
+
+/// What a kind of task is called.
+pub fn title(registry: &Registry, kind: &str, lang: Lang) -> String {
+    let known = registry.all::<Kind>().iter().find(|k| k.name == kind);
+    known.map_or(kind, |k| k.title(lang)).to_string()
 }

@@ -2,7 +2,7 @@
 import { $, $$, el, icon } from './dom.js';
 import { t } from './words.js';
 import { api } from './api.js';
-import { LAMP, page } from './live.js';
+import { LAMP } from './live.js';
 import { open } from './dialogs.js';
 import { isCommand } from './tables.js';
 import { switchTheme } from './theme.js';
@@ -35,7 +35,9 @@ function makeKeyList() {
 
 // An entry: its section, name, picture or lamp, and what it leads to (`href`) or does (`run`).
 function commands() {
-  const add = { section: t.commands, name: t.add, picture: 'plus', href: '/servers/new' };
+  const actions = $$('#actions a').map(a => ({
+    section: t.commands, name: a.textContent.trim(), picture: a.dataset.picture, href: a.getAttribute('href'),
+  }));
   const menu = $$('.rail li a').map(a => ({
     section: t.go,
     name: $('.t', a).textContent.trim(),
@@ -44,7 +46,7 @@ function commands() {
     picture: $('use', a).getAttribute('href').split('#')[1],
   }));
   return [
-    ...(page().acts ? [add] : []),
+    ...actions,
     { section: t.commands, name: t.toggle, picture: 'moon', run: switchTheme },
     { section: t.commands, name: t.keys.t, picture: 'term', run: () => open('keylist'), key: '?' },
     ...menu,

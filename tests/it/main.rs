@@ -20,6 +20,7 @@ mod domains;
 mod edge;
 mod events;
 mod exporter;
+mod feature;
 mod document;
 mod groups;
 mod guard;

@@ -3,6 +3,7 @@
 use crate::access::right::{Noun, Right, Role, Verb};
 use crate::base::clock::Ms;
 use crate::base::error::Error;
+use crate::http::menu::Nav;
 use crate::lang::Locale;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ pub struct Page {
     pub now: Ms,
     /// So often a stream tells at least that it lives; the scripts wait a third longer.
     pub heartbeat_s: u64,
-    /// Counters of the menu.
+    /// The menu, with what it counts.
     pub nav: Nav,
 }
 
@@ -83,36 +84,6 @@ impl Page {
     pub fn acts(&self) -> bool {
         self.can.get("edit_servers").copied().unwrap_or(false)
     }
-}
-
-/// What the menu counts.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Nav {
-    /// Servers in all.
-    pub servers: u64,
-    /// How servers, domains and Lamplighter itself are: `up`, `degraded` or `down`; what is silenced is left out.
-    pub state: &'static str,
-    /// Servers and domains that are in that state, if any are; what is silenced is left out.
-    pub state_count: i64,
-    /// The same of the servers alone.
-    pub servers_state: &'static str,
-    /// The same of the servers alone.
-    pub servers_count: i64,
-    /// Alerts that fire and nobody has acknowledged.
-    pub alerts_open: u64,
-    /// Tasks that run now, newest first, a handful at most.
-    pub running: Vec<Running>,
-}
-
-/// A running task in the top bar.
-#[derive(Debug, Clone, Serialize)]
-pub struct Running {
-    /// Its number.
-    pub id: i64,
-    /// Its title in words.
-    pub title: String,
-    /// Since when.
-    pub started_at: Ms,
 }
 
 /// What is wrong with the fields of a form: name to code and English sentence.

@@ -6,7 +6,7 @@ mod frame;
 mod spark;
 mod functions;
 
-pub use frame::{Errors, Nav, Page, Running, Theme};
+pub use frame::{Errors, Page, Theme};
 pub use spark::{bars, spark};
 
 use crate::base::error::{Error, Result};

@@ -1,12 +1,14 @@
 //! Groups of domains, to look at and work on together; groups of servers come later under the same noun. Deleting a group
 //! deletes nothing that was in it.
 
+mod events;
 mod model;
 mod queries;
 mod api;
 mod pages;
 
 use crate::access::Allowed;
+use crate::access::right;
 use crate::access::right::{Edit, Groups};
 use crate::app::App;
 use crate::audit;
@@ -17,6 +19,8 @@ use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::feature::{Hit, Source};
+use crate::http::menu::Entry;
 use model::Valid;
 
 pub use model::{Fields, PARAMS, read};
@@ -27,8 +31,43 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    kinds: events::KINDS,
+    menu: MENU,
+    search: SEARCH,
     ..Feature::named("groups")
 };
+
+const MENU: &[Entry] = &[Entry {
+    path: "/groups",
+    word: "groups",
+    icon: "group",
+    keys: "g g",
+    right: right::may(right::Read, right::Groups),
+    place: (2, 3),
+    ..Entry::NEW
+}];
+
+const SEARCH: &[Source] = &[Source {
+    kind: "groups",
+    place: 4,
+    right: right::may(right::Read, right::Groups),
+    list: None,
+    find: |ctx, q, limit| {
+        let filter = Filter {
+            kind: "",
+            q,
+            limit,
+            offset: 0,
+        };
+        let (rows, all) = ctx.app.db.read(|conn| list(conn, &filter))?;
+        let hit = |g: Group| Hit {
+            name: g.fields.name,
+            detail: g.fields.notes,
+            href: format!("/groups#g{}", g.id),
+        };
+        Ok((rows.into_iter().map(hit).collect(), all))
+    },
+}];
 
 /// A group's row.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! Servers observed by their Glances: what it says becomes observations and series, and silence makes a server unreachable.
 
 mod settings;
+mod events;
 mod json_reader;
 mod layers;
 mod glances;
@@ -34,5 +35,6 @@ pub const FEATURE: Feature = Feature {
     services: service::SERVICES,
     subjects: &[&SERVERS],
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
     ..Feature::named("metrics")
 };

@@ -4,6 +4,7 @@
 //! Secrets are write-only: they are sealed when they come in and opened only for the connection that needs them.
 
 mod settings;
+mod events;
 pub mod model;
 mod queries;
 pub mod latest;
@@ -13,6 +14,7 @@ pub mod api;
 pub mod pages;
 
 use crate::access::Allowed;
+use crate::access::right;
 use crate::access::right::{Edit, Servers};
 use crate::app::App;
 use crate::audit;
@@ -27,6 +29,8 @@ use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::feature::{Hit, Source};
+use crate::http::menu::{self, Action, Badge, Entry};
 use crate::settings::check;
 use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
@@ -48,8 +52,69 @@ pub const FEATURE: Feature = Feature {
     tasks: tasks::TASKS,
     react: Some(tasks::react),
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
+    menu: MENU,
+    actions: ACTIONS,
+    search: SEARCH,
     ..Feature::named("servers")
 };
+
+const MENU: &[Entry] = &[Entry {
+    path: "/servers",
+    word: "servers",
+    icon: "server",
+    keys: "g s",
+    right: right::may(right::Read, right::Servers),
+    place: (1, 2),
+    dock: "servers",
+    badge: |app| {
+        let counts = app.db.read(counts)?;
+        let faults = [
+            (State::Down, menu::State::Down),
+            (State::Degraded, menu::State::Degraded),
+        ]
+        .into_iter();
+        let worst = faults
+            .map(|(of, state)| (state, counts.loud[of as usize]))
+            .find(|(_, n)| *n > 0);
+        let (state, affected) = worst.unwrap_or_default();
+        Ok(Badge {
+            count: Some(counts.total as u64),
+            state,
+            affected,
+            ..Badge::default()
+        })
+    },
+    ..Entry::NEW
+}];
+
+const ACTIONS: &[Action] = &[Action {
+    word: "servers.add",
+    icon: "plus",
+    path: "/servers/new",
+    right: right::may(right::Edit, right::Servers),
+}];
+
+const SEARCH: &[Source] = &[Source {
+    kind: "servers",
+    place: 1,
+    right: right::may(right::Read, right::Servers),
+    list: Some("/servers"),
+    find: |ctx, q, limit| {
+        let filter = Filter {
+            q,
+            limit,
+            ..Default::default()
+        };
+        let (rows, all) = ctx.app.db.read(|conn| list(conn, &filter))?;
+        let hit = |s: Server| Hit {
+            name: s.fields.name,
+            detail: s.fields.host,
+            href: format!("/servers/{}", s.id),
+        };
+        Ok((rows.into_iter().map(hit).collect(), all))
+    },
+}];
 
 /// What is known of a server's host key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -561,12 +561,6 @@ pub fn glyph(status: Status) -> &'static str {
     }
 }
 
-/// What a kind of task is called.
-pub fn task_title(web: &Web, kind: &str, lang: Lang) -> String {
-    let known = web.app.registry.all::<task::Kind>().iter().find(|k| k.name == kind);
-    known.map_or(kind, |k| k.title(lang)).to_string()
-}
-
 /// What a step is called.
 pub fn step_title(step: &task::StepView, lang: Lang) -> String {
     let (id, on) = step.name.split_once('@').unwrap_or((&step.name, ""));
@@ -584,7 +578,7 @@ pub fn task_row(web: &Web, lang: Lang, row: task::Row) -> TaskRow {
     TaskRow {
         id: row.id.get(),
         glyph: glyph(row.status),
-        title: task_title(web, &row.kind, lang),
+        title: task::title(&web.app.registry, &row.kind, lang),
         target_name: row.target.2,
         step: step.map(|s| step_title(s, lang)),
         error: row.error.map(|(code, message)| Problem { code, message }),

@@ -1,23 +1,21 @@
-//! The overview, the first run, and what the menu of every page counts.
+//! The overview and the first run.
 
 use super::search;
 use crate::access::Role;
 use crate::access::right::{self, Read, may};
-use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
 use crate::features::fleet::servers::latest::Line;
-use crate::features::fleet::servers::pages::{Known, TaskRow, Why, count, known, lamps, task_row, task_title};
-use crate::features::fleet::servers::{self, HostKeyState, State};
-use crate::features::front::health::overall;
+use crate::features::fleet::servers::pages::{Known, TaskRow, Why, count, known, lamps, task_row};
+use crate::features::fleet::servers::{HostKeyState, State};
 use crate::features::proxy::domains;
 use crate::features::watch::alerts;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
-use crate::http::view::{Markup, Nav, Prepared, Running, bars, spark};
-use crate::lang::{Lang, Locale};
+use crate::http::view::{Markup, Prepared, bars, spark};
+use crate::lang::Locale;
 use crate::task::{self, Status, queue};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -28,44 +26,6 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/search", may(Read, right::Dashboard), search::show).query(search::QUESTION),
 ];
 
-/// What the menu counts.
-pub fn nav(app: &App, lang: Lang, web: &crate::http::route::Web) -> Result<Nav> {
-    let own = overall::own(app);
-    app.db.read(|conn| {
-        let running = task::Filter {
-            status: Some(Status::Running),
-            limit: RUNNING_SHOWN,
-            ..task::Filter::default()
-        };
-        let (running, _) = queue::list(conn, &running)?;
-        let counts = servers::counts(conn)?;
-        let faults = [State::Down, State::Degraded].into_iter();
-        let worst = faults.map(|s| (s, counts.loud[s as usize])).find(|(_, n)| *n > 0);
-        let (of_servers, dark_servers) = worst.unwrap_or((State::Up, 0));
-        let domains = overall::Domains::loud(conn)?;
-        let state = of_servers.max(domains.state).max(own.state);
-        let parts = [(of_servers, dark_servers), (domains.state, domains.worst())];
-        Ok(Nav {
-            servers: counts.total as u64,
-            state: state.name(),
-            state_count: parts.iter().filter(|(of, _)| *of == state).map(|(_, n)| n).sum(),
-            servers_state: of_servers.name(),
-            servers_count: dark_servers,
-            alerts_open: alerts::firing(conn)? as u64,
-            running: running
-                .into_iter()
-                .map(|t| Running {
-                    id: t.id.get(),
-                    title: format!("{}: {}", t.target.2, task_title(web, &t.kind, lang)),
-                    started_at: t.started_at.unwrap_or(t.created_at),
-                })
-                .collect(),
-        })
-    })
-}
-
-/// Running tasks in the top bar.
-const RUNNING_SHOWN: i64 = 8;
 /// Rows of each list on the overview.
 const ROWS: usize = 6;
 /// Streets of the wall; what is left shares the last one.

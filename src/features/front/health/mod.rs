@@ -1,5 +1,6 @@
 //! Is it alive? `/health` and its aliases for load balancers and humans, `/health/scheduler` for the background work.
 
+mod events;
 pub mod overall;
 mod commands;
 
@@ -34,6 +35,7 @@ pub const FEATURE: Feature = Feature {
     panels: PANELS,
     periodic: PERIODIC,
     commands: commands::COMMANDS,
+    kinds: events::KINDS,
     ..Feature::named("health")
 };
 

@@ -6,7 +6,6 @@ use super::Status;
 use crate::app::App;
 use crate::base::error::Result;
 use crate::base::shape::described;
-use crate::db::Conn;
 use crate::features::fleet::servers::{self, Counts, State};
 use crate::features::proxy::domains;
 use crate::features::watch::alerts;
@@ -75,20 +74,6 @@ impl Domains {
             flick,
             dark,
             unlit,
-        }
-    }
-
-    /// Those that are not silenced: what people see first.
-    pub fn loud(conn: &Conn) -> Result<Domains> {
-        Ok(Domains::of(&domains::loud(conn)?))
-    }
-
-    /// How many are in the state that is the worst of any.
-    pub fn worst(&self) -> i64 {
-        match self.state {
-            State::Down => self.dark,
-            State::Degraded => self.flick,
-            State::Up | State::Pending => 0,
         }
     }
 

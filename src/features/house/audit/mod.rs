@@ -1,6 +1,7 @@
 //! The audit's chain is walked at start and each hour: what is wrong with it is an alert, and `lamplighter verify-audit`
 //! says which row.
 
+mod events;
 mod commands;
 
 use crate::app::App;
@@ -17,6 +18,7 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     periodic: PERIODIC,
     commands: commands::COMMANDS,
+    kinds: events::KINDS,
     ..Feature::named("audit")
 };
 

@@ -3,8 +3,8 @@
 
 mod settings;
 
+use crate::access::Actor;
 use crate::access::right::{Events, Read, may};
-use crate::access::{Actor, Right};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
@@ -17,6 +17,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::Get;
 use crate::http::route::{Ctx, Route, route};
 use crate::http::sse::{self, Flow, Source};
+use crate::kinds;
 use crate::schedule::{Periodic, Work};
 use std::sync::Arc;
 
@@ -105,7 +106,12 @@ impl Source for News {
                 self.after = event.id;
                 // What became of an alert names that alert's kind.
                 let of = event.data["kind"].as_str().unwrap_or_default();
-                if [&event.kind, of].iter().all(|kind| by.role().may(Right::to_see(kind))) {
+                let of = kinds::find(of).map(|kind| kind.right);
+                if [Some(kinds::right_to_see(&event.kind)), of]
+                    .into_iter()
+                    .flatten()
+                    .all(|right| by.role().may(right))
+                {
                     EVENT.frame(out, Some(event.id), &told(event));
                 }
             }

@@ -1,15 +1,23 @@
 //! Tasks as people see them: lists, steps, and the log, live or whole.
 
 mod settings;
+mod events;
 mod stream;
 pub mod api;
 pub mod pages;
 
+use crate::access::right;
 use crate::base::clock::{self, DAY};
+use crate::base::id::Id;
 use crate::base::shape::described;
 use crate::feature::Feature;
+use crate::feature::{Hit, Source};
+use crate::http::menu::Entry;
+use crate::http::page;
 use crate::schedule::{Periodic, Work};
-use crate::task::{Row, Status, queue};
+use crate::task;
+use crate::task::queue;
+use crate::task::{Row, Status};
 use std::time::Duration;
 
 /// The feature's declaration.
@@ -19,8 +27,52 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     periodic: PERIODIC,
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
+    menu: MENU,
+    search: SEARCH,
     ..Feature::named("tasks")
 };
+
+const SEARCH: &[Source] = &[Source {
+    kind: "tasks",
+    place: 6,
+    right: right::may(right::Read, right::Tasks),
+    list: Some("/logs"),
+    find: |ctx, q, limit| {
+        let filter = task::Filter {
+            q,
+            limit,
+            ..Default::default()
+        };
+        let (mut tasks, mut all) = ctx.app.db.read(|conn| queue::list(conn, &filter))?;
+        // A number finds its task.
+        if let Some(id) = Id::parse(q.trim_start_matches('#'))
+            && let Ok(task) = ctx.app.db.read(|conn| queue::get(conn, id))
+        {
+            all += 1;
+            tasks.push(task);
+        }
+        let lang = page::lang(ctx.request, ctx.maybe_actor());
+        let hit = |t: task::Row| Hit {
+            name: format!("{}: {}", t.target.2, task::title(&ctx.app.registry, &t.kind, lang)),
+            detail: format!("#{}", t.id),
+            href: format!("/tasks/{}", t.id),
+        };
+        Ok((tasks.into_iter().map(hit).collect(), all))
+    },
+}];
+
+const MENU: &[Entry] = &[Entry {
+    path: "/logs",
+    also: &["/tasks"],
+    word: "logs",
+    icon: "log",
+    keys: "g l",
+    right: right::may(right::Read, right::Tasks),
+    place: (3, 1),
+    dock: "tasks",
+    ..Entry::NEW
+}];
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "tasks.purge",

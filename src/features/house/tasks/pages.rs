@@ -4,7 +4,7 @@ use super::api;
 use crate::access::right::{Read, Run, Tasks, may};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
-use crate::features::fleet::servers::pages::{Problem, glyph, step_title, task_title};
+use crate::features::fleet::servers::pages::{Problem, glyph, step_title};
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
@@ -43,7 +43,7 @@ fn view(ctx: &Ctx, row: Row) -> View {
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     View {
         id: row.id.get(),
-        title: task_title(ctx.web, &row.kind, lang),
+        title: task::title(&ctx.web.app.registry, &row.kind, lang),
         kind: row.kind,
         glyph: glyph(row.status),
         status: row.status,

@@ -1,6 +1,7 @@
 //! Accounts and signing in. There is no default account and no open registration: the first administrator comes from
 //! `create-admin`, from `dev`, or from somebody who knows the one-time setup token in the daemon's log.
 
+mod events;
 mod queries;
 mod api;
 mod pages;
@@ -33,6 +34,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     periodic: PERIODIC,
     commands: commands::COMMANDS,
+    kinds: events::KINDS,
     ..Feature::named("users")
 };
 

@@ -3,6 +3,7 @@
 //! What is stored has been judged: the key belongs to the certificate, each certificate is signed by the next, none is out
 //! of date, and there are names. The key is sealed when it comes in and opened only to be put on a server.
 
+mod events;
 mod life;
 mod model;
 mod queries;
@@ -10,6 +11,7 @@ mod api;
 mod pages;
 
 use crate::access::Allowed;
+use crate::access::right;
 use crate::access::right::{Certificates, Edit};
 use crate::app::App;
 use crate::audit;
@@ -22,6 +24,8 @@ use crate::base::secret::Secret;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::feature::{Hit, Source};
+use crate::http::menu::Entry;
 use crate::net::x509;
 use crate::vault::SealContext;
 use model::Valid;
@@ -35,8 +39,41 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    kinds: events::KINDS,
+    menu: MENU,
+    search: SEARCH,
     ..Feature::named("certificates")
 };
+
+const MENU: &[Entry] = &[Entry {
+    path: "/certificates",
+    word: "certificates",
+    icon: "shield",
+    keys: "g c",
+    right: right::may(right::Read, right::Certificates),
+    place: (2, 4),
+    ..Entry::NEW
+}];
+
+const SEARCH: &[Source] = &[Source {
+    kind: "certificates",
+    place: 5,
+    right: right::may(right::Read, right::Certificates),
+    list: Some("/certificates"),
+    find: |ctx, q, limit| {
+        let part = q.to_lowercase();
+        let has = |name: &String| name.to_lowercase().contains(&part) || shown(name).contains(&part);
+        let named = ctx.app.db.read(all)?.into_iter();
+        let named: Vec<_> = named.filter(|c| has(&c.name) || c.names.iter().any(has)).collect();
+        let total = named.len() as i64;
+        let hit = |c: Certificate| Hit {
+            detail: c.names.join(", "),
+            href: format!("/certificates/{}", c.id),
+            name: c.name,
+        };
+        Ok((named.into_iter().take(limit as usize).map(hit).collect(), total))
+    },
+}];
 
 /// A certificate's row. Times are unix ms.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 //! asked as a browser would ask, often enough that a certificate of an hour is seen to age like one of a year.
 
 mod settings;
+mod events;
 mod evaluate;
 mod queries;
 mod probe;
@@ -27,6 +28,7 @@ pub const FEATURE: Feature = Feature {
     periodic: watch::PERIODIC,
     react: Some(react),
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
     ..Feature::named("certwatch")
 };
 

@@ -4,6 +4,7 @@
 //! is forgotten.
 
 mod settings;
+mod events;
 mod vhost;
 mod model;
 mod queries;
@@ -20,6 +21,7 @@ mod deployments;
 mod api;
 mod pages;
 
+use crate::access::right;
 use crate::access::right::{Deploy, Domains, Edit, IsVerb};
 use crate::access::{Allowed, Place};
 use crate::app::App;
@@ -32,8 +34,10 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
+use crate::feature::{Hit, Source};
 use crate::features::fleet::servers;
 use crate::features::proxy::certificates;
+use crate::http::menu::{Badge, Entry, State};
 use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
 use model::{Fields, Stands, Valid};
@@ -63,8 +67,56 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     panels: pages::PANELS,
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
+    menu: MENU,
+    search: SEARCH,
     ..Feature::named("domains")
 };
+
+const MENU: &[Entry] = &[Entry {
+    path: "/domains",
+    word: "domains",
+    icon: "globe",
+    keys: "g d",
+    right: right::may(right::Read, right::Domains),
+    place: (2, 1),
+    badge: |app| {
+        let loud = app.db.read(loud)?;
+        let of = |lamp: &str| loud.iter().filter(|(r, _)| r.lamp == lamp).map(|(_, n)| n).sum::<i64>();
+        let (state, affected) = match (of("dark"), of("flick")) {
+            (n @ 1.., _) => (State::Down, n),
+            (_, n @ 1..) => (State::Degraded, n),
+            _ => (State::Up, 0),
+        };
+        Ok(Badge {
+            state,
+            affected,
+            ..Badge::default()
+        })
+    },
+    ..Entry::NEW
+}];
+
+const SEARCH: &[Source] = &[Source {
+    kind: "domains",
+    place: 2,
+    right: right::may(right::Read, right::Domains),
+    list: Some("/domains"),
+    find: |ctx, q, limit| {
+        let filter = Filter {
+            q,
+            limit,
+            ..Default::default()
+        };
+        let (rows, all) = ctx.app.db.read(|conn| list(conn, &filter))?;
+        let hit = |d: Domain| Hit {
+            name: certificates::shown(d.fields.domain.ascii()),
+            detail: d.group.unwrap_or_default(),
+            href: format!("/domains/{}", d.id),
+        };
+        Ok((rows.into_iter().map(hit).collect(), all))
+    },
+}];
 
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     tasks::react(app, tx, event)?;

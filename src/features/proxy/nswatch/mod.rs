@@ -5,6 +5,7 @@
 //! known until there is an answer.
 
 mod settings;
+mod events;
 mod policy;
 mod check;
 mod queries;
@@ -35,6 +36,7 @@ pub const FEATURE: Feature = Feature {
     periodic: periodic::PERIODIC,
     panels: pages::PANELS,
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
     ..Feature::named("nswatch")
 };
 

@@ -3,6 +3,7 @@
 //! together tell apart a web server that is down, a firewall, somebody else's answer and a back end that is gone.
 
 mod settings;
+mod events;
 mod evaluate;
 mod queries;
 mod probe;
@@ -25,6 +26,7 @@ pub const FEATURE: Feature = Feature {
     panels: pages::PANELS,
     services: watch::SERVICES,
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
     ..Feature::named("sitewatch")
 };
 

@@ -1,12 +1,14 @@
 //! Upstreams: where a proxy sends requests, one or several targets. A change reaches a server with the next deploy of the
 //! domains that use it; one that is used cannot be deleted.
 
+mod events;
 mod model;
 mod queries;
 mod api;
 mod pages;
 
 use crate::access::Allowed;
+use crate::access::right;
 use crate::access::right::{Edit, Upstreams};
 use crate::app::App;
 use crate::audit;
@@ -18,6 +20,8 @@ use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
+use crate::feature::{Hit, Source};
+use crate::http::menu::Entry;
 use model::Valid;
 
 pub use model::{Fields, PARAMS, Target, read};
@@ -28,8 +32,42 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    kinds: events::KINDS,
+    menu: MENU,
+    search: SEARCH,
     ..Feature::named("upstreams")
 };
+
+const MENU: &[Entry] = &[Entry {
+    path: "/upstreams",
+    word: "upstreams",
+    icon: "fork",
+    keys: "g u",
+    right: right::may(right::Read, right::Upstreams),
+    place: (2, 2),
+    ..Entry::NEW
+}];
+
+const SEARCH: &[Source] = &[Source {
+    kind: "upstreams",
+    place: 3,
+    right: right::may(right::Read, right::Upstreams),
+    list: Some("/upstreams"),
+    find: |ctx, q, limit| {
+        let filter = Filter {
+            q,
+            limit,
+            ..Default::default()
+        };
+        let (rows, all) = ctx.app.db.read(|conn| list(conn, &filter))?;
+        let hit = |u: Upstream| Hit {
+            name: u.fields.name,
+            detail: u.fields.notes,
+            href: format!("/upstreams/{}", u.id),
+        };
+        Ok((rows.into_iter().map(hit).collect(), all))
+    },
+}];
 
 /// An upstream's row.
 #[derive(Debug, Clone)]

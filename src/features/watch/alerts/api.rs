@@ -1,6 +1,6 @@
 //! The alerts' JSON API.
 
-use super::{Alert, Filter, Hanging, Why};
+use super::{Alert, Dependents, Filter, Why};
 use crate::access::right::{Alerts, Edit, Read, may};
 use crate::base::clock::rfc3339;
 use crate::base::error::Result;
@@ -47,7 +47,7 @@ described! {
         flapping: bool,
         /// Of one alert alone, and only where something may hang on it.
         #[serde(skip_serializing_if = "Option::is_none")]
-        hanging: Option<Hanging>,
+        hanging: Option<Dependents>,
     }
 
     /// Why an alert sends no messages: which other alert tells of its cause, or which silence it is under.
@@ -129,7 +129,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         let hanging = super::hanging(conn, &alert)?;
         Ok((alert, hanging))
     })?;
-    let hanging = (hanging != Hanging::default()).then_some(hanging);
+    let hanging = (hanging != Dependents::default()).then_some(hanging);
     Reply::json(&View {
         hanging,
         ..view(&alert)

@@ -27,7 +27,7 @@ pub fn end(app: &App, tx: &Tx, mut alert: Alert, now: Ms) -> Result<Option<Alert
     alert.flaps = 0;
     let is_good = alert.good_since.is_some();
     if !is_good && alert.state == "firing" {
-        alert.told.clear(); // what was told was that nothing more would be
+        alert.notified_level.clear(); // what was told was that nothing more would be
     }
     queries::set_quiet(tx, &alert)?;
     if !is_good {

@@ -1,15 +1,17 @@
 //! What needs a person. Alerts are made from events, one open alert for each kind and target; a new occurrence counts up.
-//! Recovery resolves them. Evidence is kept as raw sentences. Which of them send a message is decided in `mute` and `flap`.
+//! Recovery resolves them. Evidence is kept as raw sentences. Which of them send a message is decided in `inhibit` and `flap`.
 
+mod events;
 mod queries;
 mod flap;
-mod mute;
+mod inhibit;
 pub mod api;
 pub mod pages;
 
+use crate::access::right;
 use crate::access::right::WITHHELD;
 use crate::access::right::{Alerts, Edit};
-use crate::access::{Allowed, Right, Role};
+use crate::access::{Allowed, Role};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
@@ -21,10 +23,10 @@ use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
-use crate::features::house::events;
-use crate::features::proxy::sitewatch;
-use crate::features::watch::notifications;
+use crate::features::house::events::RETENTION_EVENT_DAYS;
 use crate::features::watch::rules;
+use crate::http::menu::{Badge, Entry};
+use crate::kinds;
 use crate::lang::{Lang, words};
 use crate::schedule::{Periodic, Work};
 use std::sync::LazyLock;
@@ -40,20 +42,40 @@ pub const FEATURE: Feature = Feature {
     panels: pages::PANELS,
     periodic: PERIODIC,
     react: Some(react),
+    kinds: events::KINDS,
+    menu: MENU,
     ..Feature::named("alerts")
 };
+
+const MENU: &[Entry] = &[Entry {
+    path: "/alerts",
+    also: &["/alert-rules"],
+    word: "alerts",
+    icon: "bell",
+    keys: "g a",
+    right: right::may(right::Read, right::Alerts),
+    place: (3, 2),
+    dock: "alerts",
+    badge: |app| {
+        Ok(Badge {
+            count: Some(app.db.read(firing)? as u64),
+            is_urgent: true,
+            ..Badge::default()
+        })
+    },
+}];
 
 const PERIODIC: &[Periodic] = &[
     Periodic {
         name: "alerts.settle",
         every: Duration::from_secs(5),
-        run: Work::Short(mute::beat),
+        run: Work::Short(inhibit::run_once),
     },
     Periodic {
         name: "alerts.purge",
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
-            let days = app.db.read(|conn| events::RETENTION_EVENT_DAYS.number(conn))?;
+            let days = app.db.read(|conn| RETENTION_EVENT_DAYS.number(conn))?;
             let before = clock::now() - days * DAY;
             app.db.write_reserved(|tx| queries::purge(tx, before))
         }),
@@ -94,9 +116,9 @@ pub struct Alert {
     /// Finds other words for the same kind; empty: the usual ones.
     pub variant: String,
     /// Why it sends no message.
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<Suppression>,
     /// The level that was told last; empty: people do not know of it.
-    pub told: String,
+    pub notified_level: String,
     /// It flaps: so often it had begun when that was noticed; 0: it does not.
     pub flaps: i64,
     /// It flaps and is good at the moment, since then.
@@ -105,7 +127,7 @@ pub struct Alert {
 
 /// Why an alert sends no message of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quiet {
+pub struct Suppression {
     /// See the type.
     pub why: Why,
     /// The alert that mutes it, or the silence; 0 where it flaps.
@@ -114,7 +136,7 @@ pub struct Quiet {
     pub until: Option<Ms>,
 }
 
-/// See [`Quiet`].
+/// See [`Suppression`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// Another alert tells of the cause.
@@ -141,7 +163,7 @@ impl Why {
 described! {
     /// What hangs on something that is down.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-    pub struct Hanging {
+    pub struct Dependents {
         /// Domains that no lit server serves.
         pub domains: i64,
         /// Open alerts that send no message because of it.
@@ -149,288 +171,32 @@ described! {
     }
 }
 
-/// What an event means for the alerts. Whether it raises one, and how bad that is, say the [`rules`].
-struct Rule {
-    event: &'static str,
-    then: Then,
-}
-
-enum Then {
-    Raise { title: fn(name: &str) -> String },
-    Resolve { kind: &'static str },
-}
-
-/// A domain's certificates are in one of these states; each ends the alert of the others, any other event of a look at them
-/// all of them. That one could not be had (`certificate.failed`) says nothing about the one that is served.
-const CERTIFICATE: [&str; 3] = ["certificate.soon", "certificate.urgent", "certificate.bad"];
-
-/// All events that mean something.
-const RULES: &[Rule] = &[
-    Rule {
-        event: "server.unreachable",
-        then: Then::Raise {
-            title: |name| format!("{name} is dark: Glances does not answer"),
-        },
-    },
-    Rule {
-        event: "server.recovered",
-        then: Then::Resolve {
-            kind: "server.unreachable",
-        },
-    },
-    Rule {
-        event: notifications::catalogue::DEAD,
-        then: Then::Raise {
-            title: |name| format!("Messages to {name} do not get through"),
-        },
-    },
-    Rule {
-        event: notifications::catalogue::RECOVERED,
-        then: Then::Resolve {
-            kind: notifications::catalogue::DEAD,
-        },
-    },
-    Rule {
-        event: "host.key_changed",
-        then: Then::Raise {
-            title: |name| format!("{name} shows another host key than the accepted one"),
-        },
-    },
-    Rule {
-        event: "server.host_key_accepted",
-        then: Then::Resolve {
-            kind: "host.key_changed",
-        },
-    },
-    Rule {
-        event: "host.key_replaced",
-        then: Then::Resolve {
-            kind: "host.key_changed",
-        },
-    },
-    Rule {
-        event: "host.key_restored",
-        then: Then::Resolve {
-            kind: "host.key_changed",
-        },
-    },
-    Rule {
-        event: "server.deploy_failed",
-        then: Then::Raise {
-            title: |name| format!("Work on {name} failed: its task says at which step"),
-        },
-    },
-    Rule {
-        event: "server.deploy_ok",
-        then: Then::Resolve {
-            kind: "server.deploy_failed",
-        },
-    },
-    Rule {
-        event: "certificate.failed",
-        then: Then::Raise {
-            title: |name| format!("The certificate of {name} could not be issued or renewed"),
-        },
-    },
-    Rule {
-        event: "deploy.ok",
-        then: Then::Resolve {
-            kind: "certificate.failed",
-        },
-    },
-    Rule {
-        event: "domain.renewed",
-        then: Then::Resolve {
-            kind: "certificate.failed",
-        },
-    },
-    Rule {
-        event: "deploy.failed",
-        then: Then::Raise {
-            title: |name| format!("{name} could not be deployed; what was there before is still there"),
-        },
-    },
-    Rule {
-        event: "deploy.ok",
-        then: Then::Resolve { kind: "deploy.failed" },
-    },
-    Rule {
-        event: "domain.left_behind",
-        then: Then::Raise {
-            title: |name| {
-                format!(
-                    "{name} could not be taken off a server that cannot be reached; if that is gone for good, forget it there"
-                )
-            },
-        },
-    },
-    Rule {
-        event: "domain.taken_off",
-        then: Then::Resolve {
-            kind: "domain.left_behind",
-        },
-    },
-    Rule {
-        event: "domain.site_forgotten",
-        then: Then::Resolve {
-            kind: "domain.left_behind",
-        },
-    },
-    Rule {
-        event: "domain.drifted",
-        then: Then::Raise {
-            title: |name| format!("What lies on a server for {name} is not what was put there"),
-        },
-    },
-    Rule {
-        event: "domain.healed",
-        then: Then::Resolve { kind: "domain.drifted" },
-    },
-    Rule {
-        event: "deploy.ok",
-        then: Then::Resolve { kind: "domain.drifted" },
-    },
-    Rule {
-        event: sitewatch::DARK,
-        then: Then::Raise {
-            title: |name| format!("{name} does not answer as it should"),
-        },
-    },
-    Rule {
-        event: "domain.answers",
-        then: Then::Resolve { kind: sitewatch::DARK },
-    },
-    Rule {
-        event: "domain.unwatched",
-        then: Then::Resolve { kind: sitewatch::DARK },
-    },
-    Rule {
-        event: "certificate.soon",
-        then: Then::Raise {
-            title: |name| format!("The certificate of {name} is in its last third: it should have been renewed"),
-        },
-    },
-    Rule {
-        event: "certificate.urgent",
-        then: Then::Raise {
-            title: |name| format!("The certificate of {name} is about to end"),
-        },
-    },
-    Rule {
-        event: "certificate.bad",
-        then: Then::Raise {
-            title: |name| format!("Browsers refuse {name}: its certificate is not good"),
-        },
-    },
-    Rule {
-        event: "ns.mismatch",
-        then: Then::Raise {
-            title: |name| format!("{name} has name servers that do not fit its policy"),
-        },
-    },
-    // There is an answer again, though not the wanted one.
-    Rule {
-        event: "ns.mismatch",
-        then: Then::Resolve {
-            kind: "ns.resolve_failed",
-        },
-    },
-    Rule {
-        event: "ns.resolve_failed",
-        then: Then::Raise {
-            title: |name| format!("The name servers of {name} cannot be looked up"),
-        },
-    },
-    Rule {
-        event: "ns.recovered",
-        then: Then::Resolve { kind: "ns.mismatch" },
-    },
-    Rule {
-        event: "ns.recovered",
-        then: Then::Resolve {
-            kind: "ns.resolve_failed",
-        },
-    },
-    Rule {
-        event: "auth.refresh_reused",
-        then: Then::Raise {
-            title: |name| format!("A refresh token of {name} was used twice: somebody else may have it"),
-        },
-    },
-    Rule {
-        event: "audit.broken",
-        then: Then::Raise {
-            title: |_| "The audit was changed from outside: rows were altered or removed".into(),
-        },
-    },
-    Rule {
-        event: "audit.whole",
-        then: Then::Resolve { kind: "audit.broken" },
-    },
-    Rule {
-        event: "controller.offline",
-        then: Then::Raise {
-            title: |_| "No server can be reached: Lamplighter's own network seems to be down".into(),
-        },
-    },
-    Rule {
-        event: "controller.disk_full",
-        then: Then::Raise {
-            title: |_| "The disk that Lamplighter's data lies on is full, or nearly".into(),
-        },
-    },
-    Rule {
-        event: "controller.disk_room",
-        then: Then::Resolve {
-            kind: "controller.disk_full",
-        },
-    },
-    Rule {
-        event: "resolver.silent",
-        then: Then::Raise {
-            title: |name| format!("The name servers that Lamplighter asks do not answer: {name}"),
-        },
-    },
-    Rule {
-        event: "resolver.recovered",
-        then: Then::Resolve {
-            kind: "resolver.silent",
-        },
-    },
-    Rule {
-        event: "controller.online",
-        then: Then::Resolve {
-            kind: "controller.offline",
-        },
-    },
-];
-
 /// What is said beside the alert itself.
 #[derive(Default, Clone, Copy)]
 struct Saying {
     /// Nobody is to be told.
     muted: bool,
-    /// Why it is told now: `rose`, `cause_over`, `silence_over`, `calm`; empty: because it happened.
+    /// Why it is told now: `rose`, `release`, `silence_over`, `calm`; empty: because it happened.
     note: &'static str,
     /// What hangs on it.
-    hanging: Hanging,
+    hanging: Dependents,
 }
 
 impl Alert {
     /// What it is about, for machines.
     fn about(&self) -> serde_json::Value {
         let (what, id, name) = &self.target;
-        notifications::catalogue::target(&self.kind, (what, *id, name), &self.part)
+        kinds::target(&self.kind, (what, *id, name), &self.part)
     }
 
     /// Everybody who may look sees that it is there; whom it is about, perhaps not.
     fn for_eyes_of(mut self, role: Role) -> Alert {
-        if !role.may(Right::to_see(&self.kind)) {
-            let title = RULES.iter().find_map(|r| match r.then {
-                Then::Raise { title } if r.event == self.kind => Some(title),
-                _ => None,
-            });
-            self.title = title.map_or(WITHHELD.into(), |title| title(WITHHELD));
+        if !role.may(kinds::right_to_see(&self.kind)) {
+            let title = kinds::alert(&self.kind).map_or("", |alert| alert.title);
+            self.title = match title {
+                "" => WITHHELD.into(),
+                title => title.replace("{name}", WITHHELD),
+            };
             (self.target.1, self.target.2) = (0, WITHHELD.into());
             self.evidence = "[]".into();
         }
@@ -500,7 +266,7 @@ fn note(app: &App, tx: &Tx, event: &str, alert: &Alert, evidence: Option<String>
 fn over(app: &App, tx: &Tx, alerts: Vec<Alert>, muted: bool, at: Ms) -> Result<()> {
     for alert in alerts {
         if alert.state == "resolved" {
-            let muted = muted || alert.told.is_empty();
+            let muted = muted || alert.notified_level.is_empty();
             tell(
                 app,
                 tx,
@@ -512,17 +278,20 @@ fn over(app: &App, tx: &Tx, alerts: Vec<Alert>, muted: bool, at: Ms) -> Result<(
                 },
             )?;
         }
-        mute::cause_over(app, tx, &alert, at)?;
+        inhibit::release(app, tx, &alert, at)?;
     }
     Ok(())
 }
 
+/// What was deployed afresh does not flap any more.
+const DEPLOYED: &str = "deploy.ok";
+
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
-        "silence.began" | "silence.ended" => return mute::settle(app, tx, queries::open(tx)?, event.at),
+        "silence.began" | "silence.ended" => return inhibit::reevaluate(app, tx, queries::open(tx)?, event.at),
         // What lies where, and under whose silence, may be otherwise from now on.
-        "server.changed" | "domain.changed" | "group.deleted" | "deploy.ok" => {
-            mute::settle(app, tx, queries::quiet(tx)?, event.at)?;
+        "server.changed" | "domain.changed" | "group.deleted" | DEPLOYED => {
+            inhibit::reevaluate(app, tx, queries::quiet(tx)?, event.at)?;
         }
         _ => {}
     }
@@ -536,50 +305,38 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     if event.kind == rules::CHANGED {
         return unruled(app, tx, event);
     }
+    let name = [text(event, "name"), text(event, "login")]
+        .into_iter()
+        .find(|t| !t.is_empty())
+        .unwrap_or_default();
+    let (part, target) = (text(event, "part"), (event.target_type.as_str(), event.target_id));
+    let raises = kinds::find(&event.kind).and_then(|kind| Some((kind, kind.raises()?)));
     // What ends because something else begins with the same thing is not good news.
-    let raises = (RULES.iter()).any(|r| r.event == event.kind && matches!(r.then, Then::Raise { .. }));
-    if event.target_type == "domain" && event.kind.starts_with("certificate.") && event.kind != "certificate.failed" {
-        for kind in CERTIFICATE.into_iter().filter(|kind| *kind != event.kind) {
-            let before = queries::resolve(tx, kind, "", ("domain", event.target_id), raises, event.at)?;
-            over(app, tx, before, raises, event.at)?;
-        }
+    let replaced = raises.is_some();
+    for ended in kinds::resolved_by(&event.kind) {
+        let for_good = replaced || event.kind == DEPLOYED;
+        let alerts = queries::resolve(tx, ended.name, &part, target, for_good, event.at)?;
+        over(app, tx, alerts, replaced, event.at)?;
     }
-    for rule in RULES.iter().filter(|r| r.event == event.kind) {
-        let name = [text(event, "name"), text(event, "login")]
-            .into_iter()
-            .find(|t| !t.is_empty())
-            .unwrap_or_default();
-        let part = text(event, "part");
-        match rule.then {
-            Then::Raise { title } => {
-                let target = (event.target_type.as_str(), event.target_id, name.as_str());
-                let Some(level) = rules::level(tx, rule.event, (target.0, target.1), worse(event))? else {
-                    continue;
-                };
-                let variant = text(event, "variant");
-                let varied = words::word(Lang::En, &format!("alert.{}.{variant}", rule.event), None);
-                let title = varied.map_or_else(|| title(&name), |words| words.replace("{name}", &name));
-                let what = queries::What {
-                    kind: rule.event,
-                    part: &part,
-                    variant: &variant,
-                    level,
-                    title: &title,
-                    evidence: &evidence(event),
-                    since: since(event),
-                };
-                let raised = queries::raise(tx, what, target, event.at)?;
-                mute::raised(app, tx, raised, event.at)?;
-            }
-            Then::Resolve { kind } => {
-                let target = (event.target_type.as_str(), event.target_id);
-                let for_good = raises || event.kind == "deploy.ok";
-                let alerts = queries::resolve(tx, kind, &part, target, for_good, event.at)?;
-                over(app, tx, alerts, raises, event.at)?;
-            }
-        }
-    }
-    Ok(())
+    let Some((kind, alert)) = raises else {
+        return Ok(());
+    };
+    let Some(level) = rules::level(tx, kind.name, target, worse(event))? else {
+        return Ok(());
+    };
+    let variant = text(event, "variant");
+    let varied = words::word(Lang::En, &format!("alert.{}.{variant}", kind.name), None);
+    let what = queries::What {
+        kind: kind.name,
+        part: &part,
+        variant: &variant,
+        level,
+        title: &varied.unwrap_or(alert.title).replace("{name}", &name),
+        evidence: &evidence(event),
+        since: since(event),
+    };
+    let raised = queries::raise(tx, what, (target.0, target.1, name.as_str()), event.at)?;
+    inhibit::raised(app, tx, raised, event.at)
 }
 
 /// A figure is beyond its limit, or fine again. The rule has decided everything.
@@ -602,7 +359,7 @@ fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     };
     let target = (target.0, target.1, name.as_str());
     let raised = queries::raise(tx, what, target, event.at)?;
-    mute::raised(app, tx, raised, event.at)
+    inhibit::raised(app, tx, raised, event.at)
 }
 
 /// What no rule holds for any more is over.
@@ -674,7 +431,7 @@ pub fn list(conn: &Conn, filter: &Filter, role: Role) -> Result<(Vec<Alert>, i64
 }
 
 /// What hangs on an alert that is open.
-pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Hanging> {
+pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Dependents> {
     queries::hanging(conn, alert)
 }
 
@@ -704,35 +461,4 @@ pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: Allowed<Edit, Aler
     let data = serde_json::json!({ "kind": alert.kind, "target": alert.target.2 });
     audit::append(tx, &app.vault, by, "alert.acknowledge", &format!("alert {id}"), &data)?;
     outbox::emit(tx, &app.wakes.events, "alert.acknowledged", ("alert", id.get()), &data)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_alert_can_be_subscribed_to_and_has_words_and_a_rule() {
-        use rules::model::{BUILTIN, SERIES};
-        let raising = || {
-            RULES
-                .iter()
-                .filter(|r| matches!(r.then, Then::Raise { .. }))
-                .map(|r| r.event)
-        };
-        for kind in raising().chain(SERIES.iter().map(|s| s.kind)) {
-            let known = notifications::catalogue::KINDS.iter().find(|k| k.name == kind);
-            assert!(
-                known.is_some_and(|k| k.is_alert),
-                "{kind} is missing in notifications/catalogue.rs"
-            );
-        }
-        for words in raising().map(|kind| format!("alert.{kind}")) {
-            assert!(words::word(Lang::Ru, &words, None).is_some(), "{words} has no words");
-        }
-        let mut ruled: Vec<_> = BUILTIN.iter().filter_map(|b| b.event().map(|e| e.name)).collect();
-        let mut raised: Vec<_> = raising().collect();
-        ruled.sort_unstable();
-        raised.sort_unstable();
-        assert_eq!(ruled, raised);
-    }
 }

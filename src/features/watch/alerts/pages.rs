@@ -1,18 +1,19 @@
 //! The alerts as a page, and taking notice of one.
 
-use super::{Alert, Filter, Hanging, Why, api, mute, queries};
+use super::{Alert, Dependents, Filter, Why, api, inhibit, queries};
 use crate::access::right::{Alerts, Edit, Read, may};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
 use crate::db::Conn;
 use crate::features::fleet::servers::pages::words;
-use crate::features::watch::notifications::{self, Level, catalogue};
+use crate::features::watch::notifications::{self, Level};
 use crate::features::watch::silences;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Panel, Route, route};
+use crate::kinds;
 use serde::Serialize;
 
 /// See [`Route`].
@@ -27,7 +28,7 @@ pub const PANELS: &[Panel] = &[
         on: "server",
         slot: "hanging",
         data: |ctx, id| {
-            let hanging = ctx.app.db.read(|conn| mute::on_server(conn, id))?;
+            let hanging = ctx.app.db.read(|conn| inhibit::on_server(conn, id))?;
             Ok(serde_json::json!(hanging))
         },
     },
@@ -58,7 +59,7 @@ fn open_about(ctx: &Ctx, target: (&str, i64)) -> Result<serde_json::Value> {
         open.sort_by_key(|a| (std::cmp::Reverse(Level::parse(&a.level)), a.first_at, a.id.get()));
         let disk = |a: &Alert| {
             Some(
-                catalogue::target(&a.kind, ("", 0, ""), &a.part)["disk"]
+                kinds::target(&a.kind, ("", 0, ""), &a.part)["disk"]
                     .as_str()?
                     .to_string(),
             )
@@ -109,7 +110,7 @@ pub struct Row {
     flapping: bool,
     good_since: Option<Ms>,
     quiet: Option<QuietRow>,
-    hanging: Hanging,
+    hanging: Dependents,
     /// The rule that raised it, where it is one of figures.
     rule: Option<i64>,
     /// Whom a message has reached, and when.
@@ -162,7 +163,7 @@ pub fn row(a: Alert) -> Row {
         flapping: a.flaps > 0 && a.state != "resolved",
         good_since: a.good_since,
         quiet: None,
-        hanging: Hanging::default(),
+        hanging: Dependents::default(),
         rule: match a.part.split_once(':') {
             Some((rule, _)) if a.kind.starts_with("metric.") => rule.parse().ok(),
             _ => None,

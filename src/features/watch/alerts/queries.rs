@@ -1,6 +1,6 @@
 //! SQL of the alerts.
 
-use super::{Alert, Hanging, Quiet, Why};
+use super::{Alert, Dependents, Suppression, Why};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
@@ -15,7 +15,7 @@ const COLUMNS: &str =
 
 fn read(r: &Row) -> rusqlite::Result<Alert> {
     let (by, until) = (r.get(17)?, r.get(18)?);
-    let quiet = Why::parse(r.get_ref(16)?.as_str()?).map(|why| Quiet { why, by, until });
+    let quiet = Why::parse(r.get_ref(16)?.as_str()?).map(|why| Suppression { why, by, until });
     Ok(Alert {
         id: Id::new(r.get(0)?),
         kind: r.get(1)?,
@@ -32,7 +32,7 @@ fn read(r: &Row) -> rusqlite::Result<Alert> {
         resolved_at: r.get(14)?,
         variant: r.get(15)?,
         quiet,
-        told: r.get(19)?,
+        notified_level: r.get(19)?,
         flaps: r.get(20)?,
         good_since: r.get(21)?,
         part: r.get(22)?,
@@ -271,14 +271,14 @@ pub fn begun(conn: &Conn, alert: &Alert, since: Ms) -> Result<i64> {
         )?)
 }
 
-pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Hanging> {
+pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Dependents> {
     let alerts = conn
         .prepare_cached(
             "SELECT count(*) FROM alerts WHERE state <> 'resolved' AND quiet = 'muted' AND quiet_by = ?1 AND quiet_until IS NULL",
         )?
         .query_row([alert.id.get()], |r| r.get(0))?;
     if alert.kind != "server.unreachable" {
-        return Ok(Hanging { domains: 0, alerts });
+        return Ok(Dependents { domains: 0, alerts });
     }
     // Another server of the same domain may still be lit.
     let domains = conn
@@ -289,7 +289,7 @@ pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Hanging> {
                   AND a.state <> 'resolved' AND a.good_since IS NULL))",
         )?
         .query_row([alert.target.1], |r| r.get(0))?;
-    Ok(Hanging { domains, alerts })
+    Ok(Dependents { domains, alerts })
 }
 
 pub fn set_quiet(conn: &Conn, alert: &Alert) -> Result<()> {
@@ -302,7 +302,7 @@ pub fn set_quiet(conn: &Conn, alert: &Alert) -> Result<()> {
         quiet.map_or("", |q| q.why.name()),
         quiet.map_or(0, |q| q.by),
         quiet.and_then(|q| q.until),
-        alert.told,
+        alert.notified_level,
         alert.flaps
     ])?;
     Ok(())

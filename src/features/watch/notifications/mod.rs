@@ -8,7 +8,7 @@
 //! may come twice. None is lost.
 
 mod settings;
-pub mod catalogue;
+mod events;
 pub mod text;
 mod channel;
 pub mod telegram;
@@ -23,6 +23,7 @@ mod sender;
 mod api;
 mod pages;
 
+use crate::access::right;
 use crate::access::right::{Edit, Notifications};
 use crate::access::{Allowed, Role};
 use crate::app::App;
@@ -36,6 +37,7 @@ use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::feature::Feature;
+use crate::http::menu::Entry;
 use crate::net::policy::{Opened, Policy};
 use crate::schedule::{Periodic, Work};
 use crate::vault::SealContext;
@@ -58,8 +60,20 @@ pub const FEATURE: Feature = Feature {
     services: sender::SERVICES,
     react: Some(queue::react),
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
+    menu: MENU,
     ..Feature::named("notifications")
 };
+
+const MENU: &[Entry] = &[Entry {
+    path: "/notifications",
+    word: "messages",
+    icon: "send",
+    keys: "g m",
+    right: right::may(right::Read, right::Notifications),
+    place: (3, 3),
+    ..Entry::NEW
+}];
 
 /// Every way of sending; one row each.
 const CHANNELS: &[&Channel] = &[&telegram::CHANNEL, &email::CHANNEL, &slack::CHANNEL, &webhook::CHANNEL];

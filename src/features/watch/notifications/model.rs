@@ -1,7 +1,6 @@
 //! An endpoint's fields and the only way to make them valid; a message's row.
 
 use super::Level;
-use super::catalogue;
 use super::channel::Channel;
 use super::text::Facts;
 use super::{email, telegram, webhook};
@@ -11,6 +10,7 @@ use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
+use crate::kinds::{self, EventKind};
 use crate::lang::Lang;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub struct Fields {
     pub time_zone: String,
     /// Nothing below this.
     pub min_level: Level,
-    /// Kinds it has subscribed to ([`catalogue`]); empty: every alert and no news.
+    /// Kinds it has subscribed to ([`is_known`]); empty: every alert and no news.
     pub events: Vec<String>,
     /// Only about servers with one of these; empty: about anything.
     pub tags: Vec<String>,
@@ -140,8 +140,12 @@ pub fn read(
     set(&mut f.time_zone, i.time_zone("time_zone"));
     set(&mut f.min_level, i.choice("min_level").and_then(Level::parse));
     let events = i.list("events");
-    if let Some(unknown) = events.iter().flatten().find(|e| !catalogue::is_known(e)) {
-        let known: Vec<_> = catalogue::KINDS.iter().map(|k| k.name).collect();
+    if let Some(unknown) = events.iter().flatten().find(|e| !is_known(e)) {
+        let known: Vec<_> = kinds::all()
+            .into_iter()
+            .filter(|k| is_told(k))
+            .map(|k| k.name)
+            .collect();
         let say = format!(
             "“{unknown}” is not something to subscribe to. Known are: {}.",
             known.join(", ")
@@ -278,5 +282,38 @@ impl Row {
     /// Given up though it may have arrived.
     pub fn is_doubtful(&self) -> bool {
         self.status == Status::Dead && self.doubts >= DOUBTS_MAX
+    }
+}
+
+/// Can somebody subscribe to this?
+pub fn is_known(name: &str) -> bool {
+    kinds::find(name).is_some_and(is_told)
+}
+
+fn is_told(kind: &EventKind) -> bool {
+    kind.is_news() || kind.raises().is_some()
+}
+
+/// Does a subscription take this alert? One that names no alert takes every one, also those that a later version adds.
+pub fn takes_alert(events: &[String], kind: &str) -> bool {
+    let is_news = |name: &str| kinds::find(name).is_some_and(EventKind::is_news);
+    let mut alerts = events.iter().filter(|e| !is_news(e)).peekable();
+    alerts.peek().is_none() || alerts.any(|e| e == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::proxy::domains;
+
+    #[test]
+    fn who_names_no_alert_gets_every_alert_and_who_names_one_gets_that() {
+        kinds::join(domains::FEATURE.kinds);
+        let none: &[String] = &[];
+        let news = &["deploy.ok".to_string()];
+        let one = &["deploy.ok".to_string(), "deploy.failed".to_string()];
+        assert!(takes_alert(none, "ns.mismatch") && takes_alert(news, "brand.new"));
+        assert!(takes_alert(one, "deploy.failed") && !takes_alert(one, "server.unreachable"));
+        assert!(is_known("deploy.ok") && is_known("deploy.failed") && !is_known("x"));
     }
 }

@@ -7,7 +7,7 @@ use super::queries::{self, Counts};
 use super::queue;
 use super::settings;
 use super::text;
-use super::{CHANNELS, Endpoint, Level, api, catalogue, channel, sender};
+use super::{CHANNELS, Endpoint, Level, api, channel, sender};
 use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -18,6 +18,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
+use crate::kinds::{self, EventKind};
 use crate::lang::Locale;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -71,7 +72,12 @@ fn list(ctx: &Ctx) -> Result<Reply> {
                 (true, false, false) if counts.last_sent_at.is_some() => ("lit", "works"),
                 _ => ("wait", "fresh"),
             };
-            let news = e.fields.events.iter().filter(|k| catalogue::is_news(k)).count();
+            let news = e
+                .fields
+                .events
+                .iter()
+                .filter(|k| kinds::find(k).is_some_and(EventKind::is_news))
+                .count();
             Ok(Item {
                 address: api::address(ctx.app, conn, &e)?,
                 from_environment: seed.as_ref().is_some_and(|(state, id)| state == "env" && *id == e.id),
@@ -128,8 +134,8 @@ struct Tested {
 }
 
 fn names(alerts: bool) -> Vec<&'static str> {
-    let fitting = catalogue::KINDS.iter().filter(|k| k.is_alert == alerts);
-    fitting.map(|k| k.name).collect()
+    let fitting = |k: &&EventKind| if alerts { k.raises().is_some() } else { k.is_news() };
+    kinds::all().into_iter().filter(fitting).map(|k| k.name).collect()
 }
 
 /// `preset`: of a new webhook.

@@ -2,11 +2,12 @@
 //! threads are in [`super::sender`].
 
 use super::channel::Outcome;
+use super::model::takes_alert;
 use super::model::{DOUBTS_MAX, Row, Status};
 use super::queries::{self, New, Told};
 use super::settings;
 use super::text::{Facts, What};
-use super::{Endpoint, Level, catalogue, wake};
+use super::{Endpoint, Level, wake};
 use crate::app::App;
 use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
@@ -16,6 +17,7 @@ use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::features::fleet::servers;
 use crate::features::watch::rules;
+use crate::kinds::{self, EventKind};
 use serde_json::Value;
 
 /// The first pause; short, because most failures are a restart somewhere.
@@ -37,6 +39,11 @@ const MOMENT: Ms = 2 * SECOND;
 /// While some have still to answer, first answers are told once in this.
 const ANSWERS_EACH: Ms = MINUTE;
 
+/// Messages to a recipient do not get through; over with [`RECOVERED`].
+const DEAD: &str = "notification.dead";
+/// They do again.
+const RECOVERED: &str = "notification.recovered";
+
 /// What the feature does when something has happened.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
@@ -47,7 +54,7 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
             all_judged(app, tx, event)?;
             news(app, tx, event)
         }
-        kind if catalogue::is_news(kind) => news(app, tx, event),
+        kind if kinds::find(kind).is_some_and(EventKind::is_news) => news(app, tx, event),
         _ => Ok(()),
     }
 }
@@ -115,7 +122,7 @@ fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
     let e = &endpoint.fields;
     let subscribed = match f.what {
         What::Event => e.events.contains(&f.kind),
-        _ => f.level >= e.min_level && catalogue::takes_alert(&e.events, &f.kind),
+        _ => f.level >= e.min_level && takes_alert(&e.events, &f.kind),
     };
     if !e.enabled || !subscribed {
         return Ok(false);
@@ -433,7 +440,7 @@ fn fails(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str, why: &str, no
         return Ok(()); // taken out meanwhile, or an old letter sent again
     }
     match queries::set_gone(tx, endpoint.id, recipient, now, why)? {
-        true => about_recipient(app, tx, endpoint, recipient, catalogue::DEAD, &[why]),
+        true => about_recipient(app, tx, endpoint, recipient, DEAD, &[why]),
         false => Ok(()),
     }
 }
@@ -441,7 +448,7 @@ fn fails(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str, why: &str, no
 /// A recipient works again, or is none any more.
 pub fn works_again(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str) -> Result<()> {
     match queries::set_back(tx, endpoint.id, recipient)? {
-        true => about_recipient(app, tx, endpoint, recipient, catalogue::RECOVERED, &[]),
+        true => about_recipient(app, tx, endpoint, recipient, RECOVERED, &[]),
         false => Ok(()),
     }
 }

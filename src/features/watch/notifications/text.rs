@@ -1,13 +1,14 @@
 //! What a message says: one sentence of what happened, since when, the evidence, where to look; a recovery says of what.
 //! The facts are stored without words and get them when they are sent, in the endpoint's language and by its clocks.
 
-use super::{Level, catalogue};
+use super::Level;
+use crate::access::Role;
 use crate::access::right::WITHHELD;
-use crate::access::{Right, Role};
 use crate::base::clock::{MINUTE, Ms};
 use crate::base::shape::described;
 use crate::base::shape::{Described, Member, Object, Presence, Shape};
 use crate::base::text::{cut, one_line};
+use crate::kinds;
 use crate::lang::format::{duration, instant};
 use crate::lang::{Lang, Locale, words};
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ impl What {
     }
 }
 
-/// What an alert is about, as the API shows it ([`catalogue::target`]).
+/// What an alert is about, as the API shows it ([`crate::kinds::target`]).
 #[derive(Serialize)]
 #[serde(transparent)]
 pub struct About(pub Value);
@@ -74,7 +75,7 @@ pub struct Facts {
     pub title: String,
     /// Type and number of whom.
     pub target: (String, i64),
-    /// Of several alerts of one kind about one target, which one (see [`super::catalogue::target`]); empty: there is only one.
+    /// Of several alerts of one kind about one target, which one (see [`kinds::target`]); empty: there is only one.
     #[serde(default)]
     pub part: String,
     /// The alert's number; 0: none.
@@ -107,7 +108,8 @@ pub struct Facts {
 impl Facts {
     /// As this role may see them: that it happened, and perhaps not to whom.
     pub fn for_eyes_of(&mut self, role: Role) {
-        if [&self.kind, &self.of].iter().any(|kind| !role.may(Right::to_see(kind))) {
+        let mut known = [&self.kind, &self.of].into_iter().filter_map(|kind| kinds::find(kind));
+        if known.any(|kind| !role.may(kind.right)) {
             (self.name, self.title) = (WITHHELD.into(), WITHHELD.into());
             self.target.1 = 0;
             self.evidence.clear();
@@ -121,7 +123,7 @@ impl Facts {
 
     /// Of whom, for machines.
     pub fn about(&self) -> Value {
-        catalogue::target(&self.kind, (&self.target.0, self.target.1, &self.name), &self.part)
+        kinds::target(&self.kind, (&self.target.0, self.target.1, &self.name), &self.part)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rules' JSON API.
 
-use super::model::{self, About, LEVELS, Watches};
+use super::model::{self, LEVELS, Watches};
 use super::{Rule, queries, say};
 use crate::access::Allowed;
 use crate::access::right::{AlertRules, Edit, Read, may};
@@ -15,6 +15,7 @@ use crate::form::Input;
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post};
 use crate::http::route::{Ctx, Route, route};
+use crate::kinds::About;
 use crate::lang::Lang;
 use std::collections::HashMap;
 

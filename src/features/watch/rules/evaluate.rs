@@ -489,8 +489,8 @@ mod tests {
 
     #[test]
     fn a_processor_that_is_full_now_and_then_is_no_fault_and_one_that_stays_full_is() {
-        let builtin = super::super::model::BUILTIN
-            .iter()
+        let builtin = super::super::model::Builtin::all()
+            .into_iter()
             .find(|b| b.fields().watches.name() == "cpu");
         let rule = Arc::new(Rule::as_it_came(builtin.unwrap()));
         let mut setup = Setup::new(&[&rule], vec![]);

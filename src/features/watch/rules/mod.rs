@@ -4,6 +4,7 @@
 //! fires, and fires until it is fine again, the rule is changed so that it is not bad any more, or the figure is gone.
 
 mod settings;
+mod events;
 pub mod model;
 mod queries;
 pub mod say;
@@ -27,12 +28,13 @@ use crate::events::outbox::{self, Event};
 use crate::feature::{Feature, Observes};
 use crate::features::fleet::servers;
 use crate::features::proxy::domains;
+use crate::kinds::About;
 use crate::lang::Lang;
 use crate::lang::format::bytes;
 use crate::series::{Kind as SubjectKind, Subject};
 pub use evaluate::Evaluator;
 use evaluate::{InForce, Transition};
-use model::{About, BUILTIN, Builtin, DISK_TREND, Fields, LEVELS, Unit, Valid, Watches};
+use model::{Builtin, DISK_TREND, Fields, LEVELS, Unit, Valid, Watches};
 use std::sync::Arc;
 
 pub use settings::{ALERTS_CALM_MIN, ALERTS_FLAP_COUNT, ALERTS_FLAP_WINDOW_MIN};
@@ -46,6 +48,7 @@ pub const FEATURE: Feature = Feature {
     observers: &[Observes(observer::start)],
     react: Some(react),
     settings: settings::SETTINGS,
+    kinds: events::KINDS,
     ..Feature::named("rules")
 };
 
@@ -61,7 +64,7 @@ pub struct Rule {
     /// Number; those of built-in rules are fixed.
     pub id: Id<id::Rule>,
     /// It came with the program.
-    pub builtin: Option<&'static Builtin>,
+    pub builtin: Option<Builtin>,
     /// What it says.
     pub fields: Fields,
     /// Grows with every change; 0: a built-in one that nobody has changed.
@@ -97,7 +100,7 @@ impl Rule {
         }
     }
 
-    fn as_it_came(builtin: &'static Builtin) -> Rule {
+    fn as_it_came(builtin: Builtin) -> Rule {
         Rule {
             id: Id::new(builtin.id),
             builtin: Some(builtin),
@@ -138,8 +141,8 @@ pub struct Waiting {
 /// Every rule: the built-in ones in their order, then people's own.
 pub fn all(conn: &Conn) -> Result<Vec<Rule>> {
     let mut stored = queries::all(conn)?;
-    let mut out = Vec::with_capacity(BUILTIN.len() + stored.len());
-    for builtin in BUILTIN {
+    let mut out = Vec::new();
+    for builtin in Builtin::all() {
         let place = stored.iter().position(|r| r.id.get() == builtin.id);
         out.push(place.map_or_else(|| Rule::as_it_came(builtin), |place| stored.remove(place)));
     }

@@ -4,6 +4,7 @@ use crate::base::error::Result;
 use crate::base::text;
 use crate::form::Input;
 use crate::form::param::{self, Param};
+use crate::kinds::{self, About, BuiltinRule, EventKind};
 use crate::lang::format::number;
 use crate::lang::{Lang, words};
 
@@ -85,26 +86,6 @@ impl Series {
     }
 }
 
-/// What an event is about, and so by what a rule of it can be narrowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// By tags.
-    Server,
-    /// By groups.
-    Domain,
-    /// By nothing.
-    Other,
-}
-
-/// An event that alerts are made of. Which ends it, and in what words, is known to `alerts`.
-#[derive(Debug)]
-pub struct EventKind {
-    /// Its name.
-    pub name: &'static str,
-    /// See the type.
-    pub about: About,
-}
-
 /// What a rule watches.
 #[derive(Debug, Clone, Copy)]
 pub enum Watches {
@@ -134,21 +115,21 @@ impl Watches {
     /// By what a rule of it can be narrowed.
     pub fn about(self) -> About {
         match self {
-            Watches::Event(e) => e.about,
+            Watches::Event(e) => builtin_of(e).map_or(About::Other, |rule| rule.about),
             Watches::Series(_) => About::Server,
         }
     }
 
     /// Reads a name.
     pub fn parse(name: &str) -> Option<Watches> {
-        let event = || BUILTIN.iter().find_map(|b| b.event().filter(|e| e.name == name));
+        let event = || kinds::find(name).filter(|kind| builtin_of(kind).is_some());
         let series = SERIES.iter().find(|s| s.key == name).map(Watches::Series);
         series.or_else(|| event().map(Watches::Event))
     }
 
     /// Every name, figures first.
     pub fn names() -> Vec<&'static str> {
-        let events = BUILTIN.iter().filter_map(|b| b.event().map(|e| e.name));
+        let events = Builtin::all().into_iter().filter_map(|b| Some(b.event()?.name));
         SERIES.iter().map(|s| s.key).chain(events).collect()
     }
 }
@@ -188,8 +169,12 @@ impl Limit {
     }
 }
 
+fn builtin_of(kind: &EventKind) -> Option<BuiltinRule> {
+    kind.raises().and_then(|alert| alert.rule)
+}
+
 /// A rule that comes with the program. It can be changed, switched off and brought back, but not deleted.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Builtin {
     /// Its number, below 1000. Never changed once released.
     pub id: i64,
@@ -198,19 +183,11 @@ pub struct Builtin {
     what: What,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum What {
-    Event(EventKind),
+    Event(&'static EventKind),
     /// Series, threshold, clear, seconds.
     Figure(&'static str, f64, f64, i64),
-}
-
-const fn event(id: i64, level: &'static str, name: &'static str, about: About) -> Builtin {
-    Builtin {
-        id,
-        level,
-        what: What::Event(EventKind { name, about }),
-    }
 }
 
 const fn figure(id: i64, level: &'static str, series: &'static str, limit: (f64, f64, i64)) -> Builtin {
@@ -221,12 +198,9 @@ const fn figure(id: i64, level: &'static str, series: &'static str, limit: (f64,
     }
 }
 
-/// All of them, in the order of the page. A figure's time is long enough for a backup or a build to end by itself.
-pub const BUILTIN: &[Builtin] = &[
-    event(1, "ERROR", "server.unreachable", About::Server),
-    event(2, "CRITICAL", "controller.offline", About::Other),
-    event(3, "CRITICAL", "host.key_changed", About::Server),
-    event(4, "CRITICAL", "auth.refresh_reused", About::Other),
+/// Those of measurements; those of events stand beside the events. A figure's time is long enough for a backup or a build
+/// to end by itself.
+const FIGURES: &[Builtin] = &[
     figure(5, "WARNING", DISK, (90.0, 85.0, 300)),
     figure(6, "ERROR", DISK_TREND, (24.0, 36.0, 0)),
     figure(7, "WARNING", "mem", (90.0, 85.0, 600)),
@@ -234,39 +208,37 @@ pub const BUILTIN: &[Builtin] = &[
     figure(21, "WARNING", "cpu", (95.0, 85.0, 600)),
     // Twice as much to do as cores to do it; of five minutes, because one minute's is nobody's business.
     figure(8, "WARNING", "load5", (2.0, 1.5, 600)),
-    event(9, "ERROR", "deploy.failed", About::Domain),
-    event(24, "ERROR", "domain.dark", About::Domain),
-    event(10, "WARNING", "domain.drifted", About::Domain),
-    event(11, "ERROR", "ns.mismatch", About::Domain),
-    event(12, "WARNING", "ns.resolve_failed", About::Domain),
-    event(13, "WARNING", "certificate.soon", About::Domain),
-    event(14, "ERROR", "certificate.urgent", About::Domain),
-    event(15, "ERROR", "certificate.bad", About::Domain),
-    event(16, "WARNING", "notification.dead", About::Other),
-    event(17, "ERROR", "resolver.silent", About::Other),
-    event(18, "ERROR", "server.deploy_failed", About::Server),
-    event(19, "ERROR", "certificate.failed", About::Domain),
-    event(20, "WARNING", "domain.left_behind", About::Domain),
-    event(22, "CRITICAL", "audit.broken", About::Other),
-    event(23, "ERROR", "controller.disk_full", About::Other),
 ];
 
 impl Builtin {
+    /// All of them, by number.
+    pub fn all() -> Vec<Builtin> {
+        let of_event = |kind: &'static EventKind| {
+            let BuiltinRule { id, level, .. } = builtin_of(kind)?;
+            let what = What::Event(kind);
+            Some(Builtin { id, level, what })
+        };
+        let mut all = FIGURES.to_vec();
+        all.extend(kinds::all().into_iter().filter_map(of_event));
+        all.sort_by_key(|b| b.id);
+        all
+    }
+
     /// The one with this number.
-    pub fn find(id: i64) -> Option<&'static Builtin> {
-        BUILTIN.iter().find(|b| b.id == id)
+    pub fn find(id: i64) -> Option<Builtin> {
+        Builtin::all().into_iter().find(|b| b.id == id)
     }
 
     /// What it is made of.
-    pub fn event(&'static self) -> Option<&'static EventKind> {
-        match &self.what {
+    pub fn event(self) -> Option<&'static EventKind> {
+        match self.what {
             What::Event(event) => Some(event),
             What::Figure(..) => None,
         }
     }
 
     /// As it came.
-    pub fn fields(&'static self) -> Fields {
+    pub fn fields(self) -> Fields {
         let limit = |threshold, clear, for_s, below| Limit {
             mount: String::new(),
             below,
@@ -274,12 +246,12 @@ impl Builtin {
             clear,
             for_s,
         };
-        let (watches, limit) = match &self.what {
+        let (watches, limit) = match self.what {
             What::Event(event) => (Watches::Event(event), limit(0.0, 0.0, 0, false)),
             What::Figure(key, threshold, clear, for_s) => {
-                let series = SERIES.iter().find(|s| s.key == *key).unwrap_or(&SERIES[0]);
+                let series = SERIES.iter().find(|s| s.key == key).unwrap_or(&SERIES[0]);
                 let below = series.below == Some(true);
-                (Watches::Series(series), limit(*threshold, *clear, *for_s, below))
+                (Watches::Series(series), limit(threshold, clear, for_s, below))
             }
         };
         Fields {
@@ -323,8 +295,8 @@ impl Fields {
 
     /// A person's new one, before they have said anything: what the built-in one of the kind says, else nothing.
     pub fn blank(watches: Watches) -> Fields {
-        let like = BUILTIN
-            .iter()
+        let like = Builtin::all()
+            .into_iter()
             .map(Builtin::fields)
             .find(|f| f.watches.name() == watches.name());
         let limit = Limit {
@@ -552,11 +524,11 @@ mod tests {
 
     #[test]
     fn built_in_rules_are_valid_and_each_has_its_number() {
-        let mut ids: Vec<i64> = BUILTIN.iter().map(|b| b.id).collect();
-        ids.sort_unstable();
+        let all = Builtin::all();
+        let mut ids: Vec<i64> = all.iter().map(|b| b.id).collect();
         ids.dedup();
-        assert!(ids.len() == BUILTIN.len() && ids.iter().all(|id| (1..1000).contains(id)));
-        for builtin in BUILTIN {
+        assert!(ids.len() == all.len() && ids.iter().all(|id| (1..1000).contains(id)));
+        for builtin in all {
             let f = builtin.fields();
             assert!(LEVELS.contains(&f.level));
             if let Watches::Series(s) = f.watches {
@@ -607,8 +579,8 @@ mod tests {
 
     #[test]
     fn between_bad_and_fine_nothing_changes() {
-        let limit = BUILTIN
-            .iter()
+        let limit = Builtin::all()
+            .into_iter()
             .map(Builtin::fields)
             .find(|f| f.watches.name() == DISK)
             .unwrap()

@@ -1,7 +1,7 @@
 //! The rules' pages: each rule as a sentence with its switch, and a form that asks only for what its kind knows.
 
 use super::api::{self, Around};
-use super::model::{self, About, BUILTIN, Fields, SERIES, Series, Unit, Watches};
+use super::model::{self, Builtin, Fields, SERIES, Series, Unit, Watches};
 use super::{Rule, say};
 use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::base::error::{Error, Kind, Result};
@@ -13,6 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
+use crate::kinds::About;
 use crate::lang::Lang;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -73,10 +74,13 @@ fn choices(lang: Lang) -> Vec<Choice> {
         false => format!("rule.what.{}", s.key),
     };
     let series = SERIES.iter().map(|s| (s.key, word(s)));
-    let events = BUILTIN.iter().filter_map(|b| b.event());
+    let events = Builtin::all()
+        .into_iter()
+        .filter_map(Builtin::event)
+        .map(Watches::Event);
     let events = events
-        .filter(|e| e.about != About::Other)
-        .map(|e| (e.name, format!("kind.{}", e.name)));
+        .filter(|e| e.about() != About::Other)
+        .map(|e| (e.name(), format!("kind.{}", e.name())));
     let choice = |(key, word): (&'static str, String)| Choice {
         key,
         text: say::word(lang, &word, &[]),
@@ -303,6 +307,7 @@ mod tests {
 
     #[test]
     fn a_rule_says_what_it_does_in_both_languages() {
+        crate::kinds::join(crate::features::proxy::nswatch::FEATURE.kinds);
         let rule = |key: &str| Rule {
             id: Id::new(1000),
             builtin: None,

@@ -2,6 +2,7 @@
 //! resolved; what still fires at the end is told then. A silence has an author and an end, and is not changed: it is
 //! ended, and another one is made.
 
+mod events;
 pub mod model;
 mod queries;
 mod api;
@@ -19,7 +20,7 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use crate::features::fleet::groups;
 use crate::features::fleet::servers;
-use crate::features::house::events;
+use crate::features::house::events::RETENTION_EVENT_DAYS;
 use crate::features::proxy::domains;
 use crate::schedule::{Periodic, Work};
 use model::{Scope, Subject, Valid};
@@ -32,6 +33,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     panels: pages::PANELS,
     periodic: PERIODIC,
+    kinds: events::KINDS,
     ..Feature::named("silences")
 };
 
@@ -46,7 +48,7 @@ const PERIODIC: &[Periodic] = &[
         name: "silences.purge",
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
-            let days = app.db.read(|conn| events::RETENTION_EVENT_DAYS.number(conn))?;
+            let days = app.db.read(|conn| RETENTION_EVENT_DAYS.number(conn))?;
             app.db
                 .write_reserved(|tx| queries::purge(tx, clock::now() - days * clock::DAY))
         }),

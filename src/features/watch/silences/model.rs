@@ -7,9 +7,9 @@ use crate::db::Conn;
 use crate::features::fleet::servers;
 use crate::features::proxy::domains;
 use crate::features::proxy::sitewatch;
-use crate::features::watch::notifications::catalogue;
 use crate::form::Input;
 use crate::form::param::{self, Param};
+use crate::kinds;
 
 /// What is longer is no silence but a rule that nobody needs.
 pub const LENGTH_MAX: Ms = 90 * DAY;
@@ -79,7 +79,7 @@ const READ_ONLY: &[&str] = &[
 pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
     let i = &mut input;
     let kind = i.parse("kind", "bad_choice", |text| {
-        match text.is_empty() || catalogue::is_alert(text) {
+        match text.is_empty() || kinds::alert(text).is_some() {
             true => Ok(text.to_string()),
             false => Err("There are no alerts of this kind.".into()),
         }
@@ -227,6 +227,7 @@ mod tests {
 
     #[test]
     fn a_silence_is_about_something_and_has_an_end() {
+        kinds::join(crate::features::proxy::nswatch::FEATURE.kinds);
         let now = 1_000 * DAY;
         let good = draft(json!({ "tag": "prod", "hours": "4" })).unwrap();
         assert_eq!((good.starts_at, good.ends_at), (now, now + 4 * HOUR));

@@ -12,13 +12,13 @@ use crate::db::Conn;
 use crate::features::fleet::groups;
 use crate::features::fleet::servers;
 use crate::features::proxy::domains;
-use crate::features::watch::notifications::catalogue;
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Panel, Route, route};
 use crate::http::view::Errors;
+use crate::kinds;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -125,7 +125,11 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect(),
         errors,
-        kinds: catalogue::KINDS.iter().filter(|k| k.is_alert).map(|k| k.name).collect(),
+        kinds: kinds::all()
+            .into_iter()
+            .filter(|k| k.raises().is_some())
+            .map(|k| k.name)
+            .collect(),
         groups: groups.into_iter().map(|g| (g.id.get(), g.fields.name)).collect(),
     };
     page::show(ctx, "silences/list.html", content)

@@ -5,23 +5,19 @@
 //! What was muted by a cause gets some time after it for a second look: mostly it is good again by itself.
 
 use super::queries::Raised;
-use super::{Alert, Hanging, Quiet, Saying, Why, flap, note, queries, tell};
+use super::{Alert, Dependents, Saying, Suppression, Why, flap, note, queries, tell};
 use crate::app::App;
 use crate::base::clock::{self, MINUTE, Ms};
 use crate::base::error::Result;
 use crate::base::id::Id;
 use crate::db::{Conn, Tx};
-use crate::features::proxy::nswatch;
 use crate::features::watch::silences;
 use crate::features::watch::silences::model::Subject;
+use crate::kinds::{self, ExplainedBy};
 
 /// Alerts that others hang on.
 const OFFLINE: &str = "controller.offline";
 const DARK: &str = "server.unreachable";
-/// Nothing but a person keeps these quiet: somebody may be breaking in just now.
-const ALARMS: [&str; 3] = ["auth.refresh_reused", "host.key_changed", "audit.broken"];
-/// These hang on our own network and on no server.
-const FAR: [&str; 4] = [DARK, "ns.mismatch", "ns.resolve_failed", "notification.dead"];
 /// The watch over certificates looks each minute at what it was told to look at again.
 const SECOND_LOOK: Ms = 3 * MINUTE;
 
@@ -36,7 +32,7 @@ pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
         note(app, tx, "alert.reopened", &alert, None)?;
     }
     let begun = match alert.count {
-        1 if !ALARMS.contains(&alert.kind.as_str()) => flap::begins(tx, &alert, at)?,
+        1 if explained_by(&alert.kind) != ExplainedBy::NothingEver => flap::begins(tx, &alert, at)?,
         _ => None,
     };
     alert.flaps = begun.unwrap_or(alert.flaps);
@@ -49,7 +45,7 @@ pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
         hanging,
     };
     if !saying.muted && alert.state == "firing" {
-        alert.told.clone_from(&alert.level);
+        alert.notified_level.clone_from(&alert.level);
     }
     queries::set_quiet(tx, &alert)?;
     let event = if begun.is_some() {
@@ -61,13 +57,13 @@ pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
 }
 
 /// Alerts that a change elsewhere may have made quiet or audible.
-pub fn settle(app: &App, tx: &Tx, alerts: Vec<Alert>, now: Ms) -> Result<()> {
+pub fn reevaluate(app: &App, tx: &Tx, alerts: Vec<Alert>, now: Ms) -> Result<()> {
     for mut alert in alerts {
         let before = alert.clone();
         let was = decide(app, tx, &mut alert, now)?;
-        let news = alert.quiet.is_none() && alert.state == "firing" && alert.told != alert.level;
+        let news = alert.quiet.is_none() && alert.state == "firing" && alert.notified_level != alert.level;
         if let (Some(was), true) = (was, news) {
-            alert.told.clone_from(&alert.level);
+            alert.notified_level.clone_from(&alert.level);
             let note = match was.why {
                 Why::Muted => "cause_over",
                 Why::Silenced => "silence_over",
@@ -81,7 +77,7 @@ pub fn settle(app: &App, tx: &Tx, alerts: Vec<Alert>, now: Ms) -> Result<()> {
             };
             tell(app, tx, "alert.raised", &alert, &saying)?;
         }
-        if (&before.quiet, &before.told) != (&alert.quiet, &alert.told) {
+        if (&before.quiet, &before.notified_level) != (&alert.quiet, &alert.notified_level) {
             queries::set_quiet(tx, &alert)?;
         }
     }
@@ -89,12 +85,12 @@ pub fn settle(app: &App, tx: &Tx, alerts: Vec<Alert>, now: Ms) -> Result<()> {
 }
 
 /// A cause is over, or good for the moment: what hung on it is looked at.
-pub fn cause_over(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<()> {
+pub fn release(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<()> {
     hang(app, tx, alert, at).map(drop)
 }
 
 /// What hangs on a server; `None` while it is not dark.
-pub fn on_server(conn: &Conn, server: i64) -> Result<Option<Hanging>> {
+pub fn on_server(conn: &Conn, server: i64) -> Result<Option<Dependents>> {
     let Some(id) = queries::burning(conn, DARK, ("server", server))? else {
         return Ok(None);
     };
@@ -103,7 +99,7 @@ pub fn on_server(conn: &Conn, server: i64) -> Result<Option<Hanging>> {
 }
 
 /// Each few seconds: who has had a second look, and who is calm?
-pub fn beat(app: &App) -> Result<()> {
+pub fn run_once(app: &App) -> Result<()> {
     let now = clock::now();
     let idle = app
         .db
@@ -114,30 +110,30 @@ pub fn beat(app: &App) -> Result<()> {
     app.db.write_reserved(|tx| {
         for alert in flap::calm(tx, now)? {
             let left = flap::end(app, tx, alert, now)?;
-            settle(app, tx, left.into_iter().collect(), now)?;
+            reevaluate(app, tx, left.into_iter().collect(), now)?;
         }
-        settle(app, tx, queries::waited(tx, now)?, now)
+        reevaluate(app, tx, queries::waited(tx, now)?, now)
     })
 }
 
 /// Settles what hangs on this alert, and counts it.
-fn hang(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<Hanging> {
+fn hang(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<Dependents> {
     let children = match alert.kind.as_str() {
         DARK => queries::about_server(tx, alert.target.1, alert.id)?,
         OFFLINE => queries::open(tx)?,
-        _ => return Ok(Hanging::default()),
+        _ => return Ok(Dependents::default()),
     };
-    settle(app, tx, children, at)?;
+    reevaluate(app, tx, children, at)?;
     queries::hanging(tx, alert)
 }
 
 /// Finds what keeps an alert quiet now; a change is an event. Gives what kept it quiet before.
-fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Quiet>> {
+fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Suppression>> {
     let was = alert.quiet.take();
     alert.quiet = match (reason(tx, alert)?, &was) {
         (
             None,
-            Some(Quiet {
+            Some(Suppression {
                 why: Why::Muted,
                 by,
                 until,
@@ -148,7 +144,7 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Quiet
                 None => now + second_look(tx, alert)?,
             };
             let (why, by) = (Why::Muted, *by);
-            (until > now).then_some(Quiet {
+            (until > now).then_some(Suppression {
                 why,
                 by,
                 until: Some(until),
@@ -156,7 +152,7 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Quiet
         }
         (reason, _) => reason,
     };
-    let key = |q: &Option<Quiet>| q.as_ref().map(|q| (q.why, q.by));
+    let key = |q: &Option<Suppression>| q.as_ref().map(|q| (q.why, q.by));
     if key(&was) == key(&alert.quiet) {
         return Ok(was);
     }
@@ -164,7 +160,7 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Quiet
         None => note(app, tx, "alert.audible", alert, None)?,
         Some(q) => {
             if q.why == Why::Silenced {
-                alert.told.clear(); // at its end people want to hear what is left
+                alert.notified_level.clear(); // at its end people want to hear what is left
             }
             let (event, what) = match q.why {
                 Why::Muted => ("alert.muted", "by alert"),
@@ -178,20 +174,20 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Quiet
 }
 
 /// Another alert, a silence, or its own unrest.
-fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Quiet>> {
+fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Suppression>> {
     let subject = Subject::of(conn, &alert.kind, (&alert.target.0, alert.target.1))?;
     if let Some(by) = cause(conn, &subject)? {
         let (why, until) = (Why::Muted, None);
-        return Ok(Some(Quiet { why, by, until }));
+        return Ok(Some(Suppression { why, by, until }));
     }
     if let Some(silence) = silences::covering(conn, &subject)? {
-        return Ok(Some(Quiet {
+        return Ok(Some(Suppression {
             why: Why::Silenced,
             by: silence.id.get(),
             until: Some(silence.ends_at),
         }));
     }
-    let flaps = Quiet {
+    let flaps = Suppression {
         why: Why::Flapping,
         by: 0,
         until: None,
@@ -201,14 +197,14 @@ fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Quiet>> {
 
 /// The alert that tells of the cause: our own network, or every server that it hangs on.
 fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
-    let kind = subject.kind.as_str();
-    if ALARMS.contains(&kind) || kind == OFFLINE {
+    let explained_by = explained_by(&subject.kind);
+    if matches!(explained_by, ExplainedBy::Nothing | ExplainedBy::NothingEver) {
         return Ok(None);
     }
     if let Some(id) = queries::burning(conn, OFFLINE, ("controller", 0))? {
         return Ok(Some(id));
     }
-    if FAR.contains(&kind) {
+    if explained_by == ExplainedBy::Network {
         return Ok(None);
     }
     let mut first = None;
@@ -222,11 +218,12 @@ fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
     Ok(first)
 }
 
+fn explained_by(kind: &str) -> ExplainedBy {
+    kinds::alert(kind).map_or(ExplainedBy::Servers, |alert| alert.explained_by)
+}
+
 /// How long until it is known whether something is still bad.
 fn second_look(conn: &Conn, alert: &Alert) -> Result<Ms> {
-    let usual = match alert.kind.starts_with("ns.") {
-        true => nswatch::NSWATCH_INTERVAL_MIN.number(conn)? * MINUTE,
-        false => 0,
-    };
+    let usual = kinds::alert(&alert.kind).map_or(Ok(0), |kind| (kind.rechecked)(conn))?;
     Ok(usual + SECOND_LOOK)
 }

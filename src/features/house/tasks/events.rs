@@ -1,0 +1,7 @@
+//! Events of tasks.
+
+use crate::access::right::{Read, Tasks, may};
+use crate::kinds::EventKind;
+
+/// See [`EventKind`].
+pub const KINDS: &[EventKind] = &[EventKind::streamed("task.ended", may(Read, Tasks))];

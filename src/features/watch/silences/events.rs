@@ -1,0 +1,11 @@
+//! Events of silences.
+
+use crate::access::right::{Read, Silences, may};
+use crate::kinds::EventKind;
+
+/// See [`EventKind`].
+pub const KINDS: &[EventKind] = &[
+    EventKind::news("silence.created", may(Read, Silences)),
+    EventKind::news("silence.began", may(Read, Silences)),
+    EventKind::news("silence.ended", may(Read, Silences)),
+];

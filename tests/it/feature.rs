@@ -1,0 +1,356 @@
+//! What features declare fits together; and one more feature, with every part that there is, needs no line elsewhere.
+
+use crate::common;
+
+use common::*;
+use lamplighter::access::right::{Edit, Read, Run, Settings, Tasks, Users, may};
+use lamplighter::base::clock::Duration;
+use lamplighter::base::error::Result;
+use lamplighter::cli::{Command, Flag};
+use lamplighter::daemon::{self, FEATURES};
+use lamplighter::db::Tx;
+use lamplighter::events::outbox;
+use lamplighter::feature::{Feature, Hit, Source};
+use lamplighter::http::menu::{Action, Badge, Entry};
+use lamplighter::http::reply::Reply;
+use lamplighter::http::request::Method::{Get, Post};
+use lamplighter::http::route::{Panel, route};
+use lamplighter::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
+use lamplighter::lang::{Lang, words};
+use lamplighter::schedule::service::Service;
+use lamplighter::schedule::{Periodic, Work};
+use lamplighter::settings::Setting;
+use lamplighter::task::{self, queue};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn kinds() -> impl Iterator<Item = &'static EventKind> {
+    FEATURES.iter().flat_map(|f| f.kinds)
+}
+
+#[test]
+fn a_kind_of_event_is_declared_once_and_what_ends_an_alert_is_one() {
+    let names: Vec<_> = kinds().map(|kind| kind.name).collect();
+    let unique: BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), unique.len());
+    let mut rules = BTreeSet::new();
+    for (kind, alert) in kinds().filter_map(|kind| Some((kind, kind.raises()?))) {
+        for event in alert.resolved_by {
+            assert!(unique.contains(event), "{event} ends {} and is no event", kind.name);
+        }
+        if let Some(rule) = alert.rule {
+            assert!(
+                (1..1000).contains(&rule.id) && rules.insert(rule.id),
+                "{} of {}",
+                rule.id,
+                kind.name
+            );
+            assert!(!alert.title.is_empty(), "{} has no title", kind.name);
+        }
+    }
+}
+
+#[test]
+fn every_kind_that_people_are_told_of_has_a_name_and_every_alert_has_words() {
+    words::join(FEATURES.iter().map(|feature| feature.words));
+    for kind in kinds() {
+        let words = match kind.raises() {
+            Some(alert) if alert.rule.is_some() => vec![format!("kind.{}", kind.name), format!("alert.{}", kind.name)],
+            None if !kind.is_news() => Vec::new(),
+            _ => vec![format!("kind.{}", kind.name)],
+        };
+        for word in words {
+            assert!(words::word(Lang::Ru, &word, None).is_some(), "{word} has no words");
+        }
+    }
+}
+
+// ---- a feature of this test's own ------------------------------------------------------------------------------------
+
+/// With every part there is. It counts in cursors of the outbox, so that it needs no table.
+const FIREFLIES: Feature = Feature {
+    words: "task.kind.firefly.glow\n= Glow\n= Светить\n\nnav.fireflies\n= Fireflies\n= Светлячки\n\n\
+        fireflies.catch\n= Catch a firefly\n= Поймать светлячка\n\n\
+        setting.fireflies.most.help\n= How many there may be.\n= Сколько их может быть.\n\n\
+        setting.fireflies.most\n= Most fireflies\n= Наибольшее число светлячков\n\n\
+        settings.section.fireflies\n= Fireflies\n= Светлячки\n\n\
+        kind.firefly.missing\n= A firefly is missing\n= Светлячок пропал\n\n\
+        alert.firefly.missing\n= {name} is missing\n= {name} пропал\n",
+    routes: &[
+        route(Get, "/api/fireflies", may(Read, Users), |ctx| {
+            let counted = ctx.app.db.read(|conn| {
+                let counts =
+                    ["task", "periodic", "reaction", "service"].map(|part| Ok((part, outbox::cursor(conn, part)?)));
+                let counts: Result<BTreeMap<_, _>> = counts.into_iter().collect();
+                Ok(json!({ "counts": counts?, "most": MOST.number(conn)? }))
+            })?;
+            Reply::json(&object(
+                json!({ "counted": counted, "panels": ctx.panels("fireflies", 7)? }),
+            ))
+        })
+        .gives::<Map<String, Value>>(),
+        route(Post, "/api/fireflies/{id}/glow", may(Run, Tasks), |ctx| {
+            let target = ("firefly", ctx.id::<()>(0, "firefly")?.get(), "Lampyris");
+            let new = task::New {
+                kind: GLOW,
+                target,
+                input: json!({}),
+            };
+            let by = ctx.allowed(Run, Tasks)?;
+            let task = ctx
+                .app
+                .db
+                .write(|tx| queue::enqueue(tx, &ctx.app.wakes.tasks, &new, by))?;
+            Reply::json(&object(json!({ "task_id": task })))
+        })
+        .takes(&[])
+        .gives::<Map<String, Value>>(),
+        route(Post, "/api/fireflies/{id}/{event}", may(Edit, Settings), |ctx| {
+            let target = ("firefly", ctx.id::<()>(0, "firefly")?.get());
+            let data = json!({ "name": "Lampyris" });
+            let kind = format!("firefly.{}", ctx.args[1]);
+            ctx.app
+                .db
+                .write(|tx| outbox::emit(tx, &ctx.app.wakes.events, &kind, target, &data))?;
+            Ok(Reply::no_content())
+        })
+        .takes(&[])
+        .gives_nothing(),
+    ],
+    pages: &[route(Get, "/fireflies", may(Read, Users), |_| {
+        Ok(Reply::html("<h1>Fireflies</h1>".into()))
+    })],
+    panels: &[Panel {
+        on: "fireflies",
+        slot: "wings",
+        data: |_, id| Ok(json!({ "of": id, "wings": 4 })),
+    }],
+    menu: &[Entry {
+        path: "/fireflies",
+        word: "fireflies",
+        keys: "g f",
+        right: may(Read, Users),
+        badge: |_| {
+            Ok(Badge {
+                count: Some(4711),
+                ..Badge::default()
+            })
+        },
+        ..Entry::NEW
+    }],
+    actions: &[Action {
+        word: "fireflies.catch",
+        icon: "plus",
+        path: "/fireflies/new",
+        right: may(Read, Users),
+    }],
+    search: &[Source {
+        kind: "fireflies",
+        place: 99,
+        right: may(Read, Users),
+        list: None,
+        find: |_, q, _| {
+            let hit = Hit {
+                name: format!("Lampyris {q}"),
+                detail: "glows".into(),
+                href: "/fireflies".into(),
+            };
+            Ok((vec![hit], 1))
+        },
+    }],
+    tasks: &[task::Kind {
+        name: GLOW,
+        twice_ok: true,
+        deadline: Duration::from_secs(60),
+        run: |run| {
+            let commit = |tx: &Tx| count(tx, "task");
+            assert_eq!(run.target(), 7);
+            Ok(task::Outcome {
+                changed: 1,
+                commit: Some(Box::new(commit)),
+            })
+        },
+    }],
+    periodic: &[Periodic {
+        name: "fireflies.count",
+        every: Duration::from_secs(3600),
+        run: Work::Short(|app| app.db.write(|tx| count(tx, "periodic"))),
+    }],
+    services: &[Service {
+        name: "fireflies.fly",
+        every: Duration::from_secs(5),
+        prepare: |app| app.db.write(|tx| count(tx, "service")),
+        run: |run| {
+            // It falls once, and is started again.
+            static FELL: AtomicBool = AtomicBool::new(false);
+            assert!(FELL.swap(true, Ordering::SeqCst), "a firefly fell into the soup");
+            run.app.db.write(|tx| count(tx, "service"))?;
+            run.rounds(&run.app.wakes.events, || Ok(None));
+            Ok(())
+        },
+    }],
+    commands: &[Command {
+        name: "count-fireflies",
+        help: "Say how many fireflies there may be.",
+        flags: &[Flag {
+            name: "loud",
+            value: "",
+            help: "Say it loud.",
+        }],
+        run: |asked| {
+            let most = asked.open()?.db.read(|conn| MOST.number(conn))?;
+            let mark = asked.flag("loud").map_or("", |_| "!");
+            asked.done(&format!("{most} fireflies{mark}"))
+        },
+    }],
+    kinds: &[
+        EventKind::alert(
+            "firefly.missing",
+            may(Read, Users),
+            AlertKind {
+                rule: BuiltinRule::new(999, "ERROR", About::Other),
+                title: "{name} is missing",
+                resolved_by: &["firefly.found"],
+                explained_by: ExplainedBy::Nothing,
+                ..AlertKind::NEW
+            },
+        ),
+        EventKind::streamed("firefly.found", may(Read, Users)),
+    ],
+    settings: &[MOST],
+    react: Some(|_, tx, event| match event.kind.as_str() {
+        "firefly.found" => count(tx, "reaction"),
+        _ => Ok(()),
+    }),
+    ..Feature::named("fireflies")
+};
+
+const GLOW: &str = "firefly.glow";
+const MOST: Setting = Setting::of_number("fireflies.most", (1, 100), 7, "");
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn count(tx: &Tx, what: &str) -> Result<()> {
+    outbox::set_cursor(tx, what, outbox::cursor(tx, what)? % 1_000 + 1)
+}
+
+/// What comes after this in the arguments is the command line of the program.
+const ARGS: &str = "FIREFLIES_ARGS";
+
+#[test]
+#[ignore = "the program that the story below starts"]
+fn a_program_with_one_feature_more() {
+    let Ok(args) = std::env::var(ARGS) else { return };
+    let all: Vec<&Feature> = FEATURES.iter().copied().chain([&FIREFLIES]).collect();
+    let code = daemon::main(all.leak(), args.split(' ').map(OsString::from));
+    std::process::exit(code.into());
+}
+
+fn program(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command
+        .args([
+            "--exact",
+            "feature::a_program_with_one_feature_more",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env(ARGS, args.join(" "));
+    command
+}
+
+#[test]
+fn a_feature_brings_everything_along_without_a_line_elsewhere() {
+    let mut house = House::empty(Rooms::One, &[]);
+    house.password = house.account(ADMIN, "admin");
+    let dir = house.dir().to_string();
+    let mut daemon = Daemon::start(program(&["serve", "--data-dir", &dir, "--listen", "127.0.0.1:0"]));
+    house.address = daemon.word_after("address=http://").parse().unwrap();
+    house.daemons.push(daemon);
+    let admin = house.admin();
+    let counts = |part: &str, n: i64| {
+        eventually(part, || {
+            let told = admin.get("/api/fireflies").is(200);
+            (told["counted"]["counts"][part] == n).then_some(told)
+        })
+    };
+
+    // Route, panel, setting, periodic work; a service that ended is started again, and the log says so.
+    let told = counts("periodic", 1);
+    assert_eq!(told["panels"]["wings"], json!({ "of": 7, "wings": 4 }));
+    assert_eq!(told["counted"]["most"], 7);
+    counts("service", 2);
+    assert!(house.said().contains("a service ended"), "{}", house.said());
+    let beats = admin.get("/health/scheduler").text();
+    assert!(
+        beats.contains("fireflies.fly") && beats.contains("fireflies.count"),
+        "{beats}"
+    );
+
+    // Task.
+    let task = admin.post("/api/fireflies/7/glow", &json!({})).is(200)["task_id"]
+        .as_i64()
+        .unwrap();
+    assert_eq!(house.wait_for(task)["status"], "ok");
+    counts("task", 1);
+
+    // An event raises an alert, by the rule that its row brings, and another ends it; the reaction sees it.
+    let alerts = |state: &str| {
+        let list = admin.get("/api/alerts").is(200);
+        let found = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|a| a["kind"] == "firefly.missing")
+            .cloned();
+        found.filter(|a| a["state"] == state)
+    };
+    assert_eq!(admin.post("/api/fireflies/7/missing", &json!({})).status, 204);
+    let alert = eventually("the alert", || alerts("firing"));
+    assert_eq!(
+        (&alert["title"], &alert["level"]),
+        (&json!("Lampyris is missing"), &json!("ERROR"))
+    );
+    let viewer = house.somebody("viewer");
+    let seen = viewer.get("/api/alerts").is(200)["items"][0].clone();
+    assert_eq!(
+        seen["title"], "••• is missing",
+        "who may not see fireflies sees no names of them"
+    );
+    assert!(admin.get("/api/alert-rules").text().contains("firefly.missing"));
+    assert_eq!(admin.post("/api/fireflies/7/found", &json!({})).status, 204);
+    eventually("its end", || alerts("resolved"));
+    counts("reaction", 1);
+
+    // Page, menu with its count, action of the palette: for who may.
+    assert!(admin.get("/fireflies").text().contains("<h1>Fireflies</h1>"));
+    let page = admin.get("/alerts").text();
+    assert!(page.contains("href=\"/fireflies\"") && page.contains("4,711"), "{page}");
+    assert!(
+        page.contains("href=\"/fireflies/new\"") && page.contains("Catch a firefly"),
+        "{page}"
+    );
+    assert!(page.contains("A firefly is missing"), "{page}");
+    let page = viewer.get("/alerts").text();
+    assert!(!page.contains("/fireflies"), "{page}");
+    assert_eq!(viewer.get("/fireflies").status, 403);
+
+    // Search.
+    let found = |who: &Client| who.get("/api/search?q=noctiluca").is(200)["items"].clone();
+    let hit = json!({ "kind": "fireflies", "name": "Lampyris noctiluca", "detail": "glows", "href": "/fireflies" });
+    assert_eq!((found(&admin), found(&viewer)), (json!([hit]), json!([])));
+
+    // Setting and command.
+    admin.put("/api/settings", &json!({ "fireflies.most": 9 })).is(200);
+    assert!(admin.get("/settings").text().contains("Most fireflies"));
+    let said_of = |args: &[&str]| said(&finish(program(args), ""));
+    assert!(said_of(&["count-fireflies", "--data-dir", &dir, "--loud"]).contains("9 fireflies!"));
+    assert!(said_of(&["--help"]).contains("Say how many fireflies there may be."));
+    house.stop();
+}
