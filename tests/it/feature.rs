@@ -110,11 +110,11 @@ const FIREFLIES: Feature = Feature {
         route(Post, "/api/fireflies/{id}/{event}", may(Edit, Settings), |ctx| {
             let target = ("firefly", ctx.id::<()>(0, "firefly")?.get());
             let data = json!({ "name": "Lampyris" });
-            let kind = format!("firefly.{}", ctx.args[1]);
+            let kind = format!("firefly.{}", ctx.arg(1));
             ctx.app
                 .db
                 .write(|tx| outbox::emit(tx, &ctx.app.wakes.events, &kind, target, &data))?;
-            Ok(Reply::no_content())
+            Ok(Reply::status(204))
         })
         .takes(&[])
         .gives_nothing(),
