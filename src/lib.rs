@@ -31,8 +31,16 @@ pub mod daemon;
 
 /// The manual: the same text here and in the package.
 pub mod manual {
+    #[doc = include_str!("manual/architecture.md")]
+    pub mod architecture {}
+    #[doc = include_str!("manual/glossary.md")]
+    pub mod glossary {}
     #[doc = include_str!("manual/decisions.md")]
     pub mod decisions {}
     #[doc = include_str!("manual/incidents.md")]
     pub mod incidents {}
+    #[doc = include_str!("manual/contributing.md")]
+    pub mod contributing {}
+    #[doc = include_str!("manual/changes.md")]
+    pub mod changes {}
 }
