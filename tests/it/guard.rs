@@ -350,7 +350,7 @@ fn specimen(house: &House, path: &str) -> String {
     let pem = |name: &str| String::from_utf8(fs::read(format!("tests/data/certs/{name}.pem")).unwrap()).unwrap();
     let list = path.strip_suffix("/{id}").unwrap_or(path);
     match list {
-        "/api/settings" => list.into(),
+        "/api/settings" | "/api/auth/me" => list.into(),
         "/api/servers" => make(list, server("web-1", 9)),
         "/api/groups" => make(list, json!({ "name": "shops", "notes": "all" })),
         "/api/upstreams" => make(

@@ -536,7 +536,7 @@ fn a_phone_reads_why_it_is_told_now_in_its_language() {
         "{first}"
     );
     assert!(
-        first.contains("От этого зависят и отдельно не сообщаются: 2 домена."),
+        first.contains("Также затронуто (без отдельных уведомлений): 2 домена."),
         "{first}"
     );
     assert!(shown(2).contains("Начался режим тишины: web-1"));

@@ -561,7 +561,7 @@ fn one_fault_is_one_message_outlives_a_restart_and_ends_with_the_next_good_look(
     );
     let front = street.page("/");
     let title = front.split("<title>").nth(1).unwrap();
-    assert!(title.starts_with("1 dark · "), "{title:.60}");
+    assert!(title.starts_with("1 down · "), "{title:.60}");
     let metrics = street.admin.get("/metrics").text();
     assert!(metrics.contains("lamplighter_domains{state=\"dark\"} 1\n"), "{metrics}");
     let line = format!(

@@ -233,7 +233,7 @@ fn whoever_says_how_thirty_servers_are_says_the_same() {
     };
     let home = page("/");
     assert!(
-        between(&home, "<title>", "</title>").starts_with("3 dark · "),
+        between(&home, "<title>", "</title>").starts_with("3 down · "),
         "what is silenced needs nobody"
     );
     assert!(between(&home, "rel=\"icon\" href=\"", "\"").ends_with("icon-down.svg"));
