@@ -53,8 +53,10 @@ const REGISTER: &[Param] = &[
     param::text("setup_token", 200, "Of the first start, where one was given out.").required(),
 ];
 const REFRESH: &[Param] = &[param::text("refresh_token", 200, "As it was got.").required()];
+/// What may be chosen; empty, as long as nobody has: what the browser asks for.
+const LANGUAGES: &[&str] = &["", Lang::En.tag(), Lang::Ru.tag()];
 const ME: &[Param] = &[
-    param::choice("lang", Lang::WORDS, "The language that one reads."),
+    param::choice("lang", LANGUAGES, "The language that one reads; empty: the browser's."),
     param::text("time_zone", 4_096, "By whose clocks; empty: the house's."),
 ];
 const LOGOUT: &[Param] = &[param::text("refresh_token", 200, "Its sign-in is ended, too.")];
