@@ -251,7 +251,10 @@ fn whoever_says_how_thirty_servers_are_says_the_same() {
         assert!(home.contains(&on_wall), "{what}");
         let rows = between(&table, &format!("<tr data-id=\"{id}\""), "</table>");
         let row = rows.split("<tr").next().unwrap(); // a row's end tag is not sent
-        assert!(row.contains(&format!("<td data-state class=\"{class}\">")), "{what}: {row}");
+        assert!(
+            row.contains(&format!("<td data-state class=\"{class}\">")),
+            "{what}: {row}"
+        );
         assert_eq!(row.contains("Silenced"), silenced, "{what}: {row}");
         let own = page(&format!("/servers/{id}"));
         assert!(own.contains(&format!("class=\"why t-{}\"", lamp(state))), "{what}");
