@@ -35,9 +35,9 @@ pub const FEATURES: &[&Feature] = &[
     &features::watch::notifications::FEATURE,
     &features::watch::silences::FEATURE,
     &features::watch::alerts::FEATURE,
-    &features::watch::exporter::FEATURE,
     &features::front::document::FEATURE,
     &features::front::health::FEATURE,
+    &features::front::exporter::FEATURE,
     &features::front::dashboard::FEATURE,
 ];
 

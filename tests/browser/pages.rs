@@ -176,7 +176,7 @@ fn an_action_shows_its_progress_in_a_dialog_and_the_task_page_tells_the_end() {
         .browser_of_admin()
         .wait_for("/tasks/1", |page| !page.has("data-running"));
     drive(&format!(
-        r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"click": ".why button"}}, {{"wait": "#progress[open]"}},
+        r##"[{}, {{"goto": "http://{}/servers/1"}}, {{"click": ".why form[data-task] button"}}, {{"wait": "#progress[open]"}},
         {{"wait_js": "document.querySelector('#pnow').textContent === 'Failed'"}},
         {{"wait_text": "refused the connection"}},
         {{"click": "#plink"}}, {{"wait_text": "SSH: connection refused"}}, {{"wait": ".why.t-dark"}}, {{"clean": true}}]"##,

@@ -139,7 +139,6 @@ fn orders(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Vec<String>> {
 const UPWARD: &[(&str, &str)] = &[
     ("features/house/audit/", "features::watch::alerts"),
     ("features/house/tasks/", "features::fleet::servers"),
-    ("features/watch/exporter/", "features::front::health"),
 ];
 
 #[test]

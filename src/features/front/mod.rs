@@ -2,4 +2,5 @@
 
 pub mod document;
 pub mod health;
+pub mod exporter;
 pub mod dashboard;

@@ -1,12 +1,12 @@
 //! The first page: the state of the fleet in a sentence, the wall of lamps, what needs a person. It owns no data.
 
 mod search;
-pub mod pages;
+mod pages;
 
 use crate::access::right;
 use crate::feature::Feature;
 use crate::features::fleet::servers;
-use crate::features::front::health::overall;
+use crate::features::front::health;
 use crate::http::menu::{Badge, Entry, State};
 
 /// The feature's declaration.
@@ -27,7 +27,7 @@ const MENU: &[Entry] = &[Entry {
     place: (1, 1),
     dock: "home",
     badge: |app| {
-        let state = match overall::own(app).state {
+        let state = match health::own_state(app).state {
             servers::State::Down => State::Down,
             servers::State::Degraded => State::Degraded,
             _ => State::Up,

@@ -148,7 +148,7 @@ struct Dashboard<'a> {
     domain_needs: Vec<domains::Need>,
     needs_more: usize,
     tasks: Vec<TaskRow>,
-    alerts: Vec<alerts::pages::Row>,
+    alerts: Vec<alerts::Row>,
 }
 
 fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Prepared> {
@@ -259,7 +259,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Pr
             .take(ROWS)
             .map(|t| task_row(ctx.web, locale.lang, t))
             .collect(),
-        alerts: recent_alerts.into_iter().take(ROWS).map(alerts::pages::row).collect(),
+        alerts: recent_alerts.into_iter().take(ROWS).map(alerts::row).collect(),
     };
     Ok(Prepared::of(content))
 }

@@ -2,8 +2,8 @@
 //! in is planned by doing it and taking it back, so the plan cannot differ from what happens; a second time changes
 //! nothing. What the document does not name stays as it is.
 
-pub mod model;
-pub mod api;
+mod model;
+mod api;
 mod commands;
 
 use crate::access::Allowed;

@@ -1,7 +1,7 @@
 //! Is it alive? `/health` and its aliases for load balancers and humans, `/health/scheduler` for the background work.
 
 mod events;
-pub mod overall;
+mod overall;
 mod commands;
 
 use crate::access::right::{Health, Read, may};
@@ -27,6 +27,8 @@ use crate::lang::{Lang, words};
 use crate::schedule::{self, Periodic, Work};
 use serde::Serialize;
 use std::sync::Mutex;
+
+pub use overall::{Overall, own as own_state};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

@@ -1,7 +1,7 @@
 //! The table of settings as people see and change it.
 
-pub mod api;
-pub mod pages;
+mod api;
+mod pages;
 
 use crate::access::right;
 use crate::feature::Feature;

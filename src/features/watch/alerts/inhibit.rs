@@ -12,7 +12,7 @@ use crate::base::error::Result;
 use crate::base::id::Id;
 use crate::db::{Conn, Tx};
 use crate::features::watch::silences;
-use crate::features::watch::silences::model::Subject;
+use crate::features::watch::silences::Subject;
 use crate::kinds::{self, ExplainedBy};
 
 /// Alerts that others hang on.

@@ -5,8 +5,8 @@ mod events;
 mod queries;
 mod flap;
 mod inhibit;
-pub mod api;
-pub mod pages;
+mod api;
+mod pages;
 
 use crate::access::right;
 use crate::access::right::WITHHELD;
@@ -32,6 +32,7 @@ use crate::schedule::{Periodic, Work};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+pub use pages::{Row, row};
 pub use queries::Filter;
 
 /// The feature's declaration.

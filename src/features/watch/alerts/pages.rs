@@ -81,7 +81,7 @@ pub struct QuietRow {
     /// The alert that mutes it: its number, kind and whom that is about.
     cause: Option<(i64, String, String)>,
     /// The silence it is under.
-    silence: Option<silences::pages::Row>,
+    silence: Option<silences::Row>,
     until: Option<Ms>,
 }
 
@@ -130,7 +130,7 @@ fn full(conn: &Conn, a: Alert) -> Result<Row> {
                 _ => None,
             },
             silence: match q.why {
-                Why::Silenced => silences::find(conn, Id::new(q.by))?.map(silences::pages::row),
+                Why::Silenced => silences::find(conn, Id::new(q.by))?.map(silences::row),
                 _ => None,
             },
             until: q.until,

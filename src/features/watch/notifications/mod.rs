@@ -9,9 +9,9 @@
 
 mod settings;
 mod events;
-pub mod text;
+mod text;
 mod channel;
-pub mod telegram;
+mod telegram;
 mod presets;
 mod webhook;
 mod slack;
@@ -48,6 +48,8 @@ use std::time::Duration;
 
 pub use queries::backlog;
 pub use queue::told_of;
+pub use telegram::render as render_telegram;
+pub use text::{About, Message, What, cut_units, units};
 
 pub use settings::SITE_PUBLIC_URL;
 

@@ -5,9 +5,9 @@
 
 mod settings;
 mod events;
-pub mod model;
+mod model;
 mod queries;
-pub mod say;
+mod say;
 mod reading;
 mod evaluate;
 mod observer;

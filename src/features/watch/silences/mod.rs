@@ -3,10 +3,10 @@
 //! ended, and another one is made.
 
 mod events;
-pub mod model;
+mod model;
 mod queries;
 mod api;
-pub mod pages;
+mod pages;
 
 use crate::access::Allowed;
 use crate::access::right::{Edit, Silences};
@@ -23,8 +23,11 @@ use crate::features::fleet::servers;
 use crate::features::house::events::RETENTION_EVENT_DAYS;
 use crate::features::proxy::domains;
 use crate::schedule::{Periodic, Work};
-use model::{Scope, Subject, Valid};
+use model::{Scope, Valid};
 use std::time::Duration;
+
+pub use model::Subject;
+pub use pages::{Row, row};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

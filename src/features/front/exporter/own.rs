@@ -6,7 +6,7 @@ use crate::base::error::Result;
 use crate::base::sys;
 use crate::features::fleet::metrics;
 use crate::features::fleet::servers::State;
-use crate::features::front::health::overall::Overall;
+use crate::features::front::health::Overall;
 use crate::features::watch::notifications;
 use crate::http::edge::EdgeHandle;
 use crate::http::route::{Ctx, Route};

@@ -3,7 +3,7 @@
 
 mod settings;
 mod queries;
-pub mod text;
+mod text;
 mod fleet;
 mod push;
 mod own;
