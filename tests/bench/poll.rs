@@ -380,7 +380,7 @@ fn storing(folder: &Folder, body: &[u8]) {
         };
         let seen = observe(&poll);
         let steps = |value: &Value| seen.kind.keys[value.key].unit.to_steps(value.value);
-        let values = seen.values().iter().map(steps);
+        let values = seen.values().iter().filter(|value| value.is_kept).map(steps);
         for (n, value) in values.enumerate() {
             columns.resize(columns.len().max(n + 1), Vec::new());
             columns[n].push(chunk::Point {

@@ -200,8 +200,8 @@ pub fn disk(folder: &Folder, base: &Sample) -> Vec<Track> {
             };
             let seen = metrics::observe(&polled);
             store.add(std::slice::from_ref(&polled)).unwrap();
-            values += seen.values().len();
-            for value in seen.values() {
+            for value in seen.values().iter().filter(|value| value.is_kept) {
+                values += 1;
                 let of = &seen.kind.keys[value.key];
                 let key = series::join(of.name, value.part);
                 let point = ((at_ms / 1000) as u32, of.unit.to_base(of.unit.rounded(value.value)));
