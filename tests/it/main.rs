@@ -10,6 +10,7 @@ mod fake;
 mod guest;
 
 mod alerts;
+mod api;
 mod audit;
 mod auth;
 mod certificates;
