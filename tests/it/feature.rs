@@ -181,7 +181,15 @@ const FIREFLIES: Feature = Feature {
     services: &[Service {
         name: "fireflies.fly",
         every: Duration::from_secs(5),
-        prepare: |app| app.db.write(|tx| count(tx, "service")),
+        prepare: |app| {
+            app.db.write(|tx| {
+                // A cursor that nobody has set is at the newest event.
+                ["task", "reaction"]
+                    .iter()
+                    .try_for_each(|part| outbox::set_cursor(tx, part, 0))?;
+                count(tx, "service")
+            })
+        },
         run: |run| {
             // It falls once, and is started again.
             static FELL: AtomicBool = AtomicBool::new(false);
