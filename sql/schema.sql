@@ -443,6 +443,14 @@ CREATE TABLE sitewatch_looks (
   FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE task_locks (
+  task_id  INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
+  resource TEXT    NOT NULL,                -- server:12, domain:3, …; held while the task runs
+  PRIMARY KEY (task_id, resource)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX task_locks_resource ON task_locks (resource, task_id);
+
 CREATE TABLE task_logs (
   task_id  INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
   seq      INTEGER NOT NULL,                -- 1, 2, … within the task; the SSE event id
@@ -454,27 +462,35 @@ CREATE TABLE task_logs (
   PRIMARY KEY (task_id, seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE tasks (
-  id           INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind         TEXT    NOT NULL,
-  target_type  TEXT    NOT NULL,
-  target_id    INTEGER NOT NULL,
-  target_name  TEXT    NOT NULL,            -- as it was called then
-  lane         TEXT    NOT NULL,            -- one at a time in a lane
-  input        TEXT    NOT NULL,            -- JSON; secrets stay in their own tables
-  status       TEXT    NOT NULL CHECK (status IN ('queued','running','ok','failed','cancelled','interrupted')),
-  changed      INTEGER NOT NULL DEFAULT 0,
-  steps        TEXT    NOT NULL DEFAULT '[]',
-  error_code   TEXT,
-  error_say    TEXT,
-  attempt      INTEGER NOT NULL DEFAULT 0,
-  cancel_asked INTEGER NOT NULL DEFAULT 0,
-  created_by   TEXT    NOT NULL,
-  request_id   TEXT    NOT NULL,
-  created_at   INTEGER NOT NULL,
-  started_at   INTEGER,
-  finished_at  INTEGER
+CREATE TABLE "tasks" (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind          TEXT    NOT NULL,
+  target_type   TEXT    NOT NULL,
+  target_id     INTEGER NOT NULL,
+  target_name   TEXT    NOT NULL,           -- as it was called then
+  parent_id     INTEGER REFERENCES tasks(id) ON DELETE SET NULL,
+  input         TEXT    NOT NULL,           -- JSON; secrets stay in their own tables
+  status        TEXT    NOT NULL CHECK (status IN ('waiting_approval','waiting_window','queued','running','waiting_children',
+                                                   'ok','failed','cancelled','interrupted')),
+  approve_until INTEGER,                    -- approval: it ends without one after this
+  not_before    INTEGER,                    -- window: its beginning; queued: the next try
+  not_after     INTEGER,                    -- window: its end
+  decided_by    TEXT,                       -- who approved or refused
+  decided_at    INTEGER,
+  changed       INTEGER NOT NULL DEFAULT 0,
+  steps         TEXT    NOT NULL DEFAULT '[]',
+  error_code    TEXT,
+  error_say     TEXT,
+  attempt       INTEGER NOT NULL DEFAULT 0,
+  cancel_asked  INTEGER NOT NULL DEFAULT 0,
+  created_by    TEXT    NOT NULL,
+  request_id    TEXT    NOT NULL,
+  created_at    INTEGER NOT NULL,
+  started_at    INTEGER,
+  finished_at   INTEGER
 ) STRICT;
+
+CREATE INDEX tasks_parent ON tasks (parent_id, id) WHERE parent_id IS NOT NULL;
 
 CREATE INDEX tasks_status ON tasks (status, id);
 

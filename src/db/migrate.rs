@@ -33,6 +33,9 @@ pub fn run(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<()> {
         conn.execute("VACUUM INTO ?1", [aside.to_string_lossy()])?;
     }
     for (index, step) in steps.iter().enumerate().skip(have) {
+        // A table that is made anew must not take with it what hangs on the old one: sqlite.org/lang_altertable.html, 7.
+        let is_rebuilt = step.sql.contains("DROP TABLE");
+        conn.pragma_update(None, "foreign_keys", !is_rebuilt)?;
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have been faster between our look and our lock.
         if version(&tx)? > index {
@@ -40,9 +43,16 @@ pub fn run(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<()> {
         }
         tx.execute_batch(step.sql)
             .map_err(|e| Error::internal(format!("migration {}: {e}", step.name)))?;
+        if is_rebuilt && tx.prepare("PRAGMA foreign_key_check")?.exists([])? {
+            return Err(Error::internal(format!(
+                "migration {}: rows hang on nothing",
+                step.name
+            )));
+        }
         tx.pragma_update(None, "user_version", index as i64 + 1)?;
         tx.commit()?;
     }
+    conn.pragma_update(None, "foreign_keys", true)?;
     Ok(())
 }
 

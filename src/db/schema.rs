@@ -39,6 +39,7 @@ pub const STATE: &[Step] = steps![
     "0029_since.sql",
     "0030_rule_subjects.sql",
     "0031_zones.sql",
+    "0032_task_queue.sql",
 ];
 
 /// `metrics.db`.

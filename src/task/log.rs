@@ -2,10 +2,10 @@
 //! transaction; whoever shows them is woken after the commit. A task writes at most [`LINES_MAX`] lines and [`BYTES_MAX`]
 //! bytes; then a marker says so and only its steps and its end are still told.
 
-use super::{Line, StepView, queries};
+use super::{LogLine, StepView, queries};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::Result;
-use crate::base::id::{Id, Task};
+use crate::base::id::{self, Id};
 use crate::base::lines;
 use crate::base::log as daemon_log;
 use crate::base::parallel::lock;
@@ -31,7 +31,7 @@ const QUEUE_MAX: usize = 1_024;
 const LINE_MAX: usize = lines::LINE_MAX + lines::CUT.len();
 
 enum Message {
-    Line(Line),
+    Line(LogLine),
     Steps(String),
 }
 
@@ -57,7 +57,7 @@ pub struct Log {
 
 impl Log {
     /// Starts the log's writer thread. It goes on where an earlier run of the same task stopped.
-    pub fn start(db: Arc<Db>, wake: Wake, task: Id<Task>) -> Result<Log> {
+    pub fn start(db: Arc<Db>, wake: Wake, task: Id<id::Task>) -> Result<Log> {
         let (send, receive) = mpsc::sync_channel(QUEUE_MAX);
         let writer = std::thread::Builder::new()
             .name(format!("log-{task}"))
@@ -107,7 +107,7 @@ impl Log {
     }
 
     fn push(&self, level: &str, source: &str, stream: &str, line: &str) {
-        self.post(Message::Line(Line {
+        self.post(Message::Line(LogLine {
             seq: 0,
             at: clock::now(),
             level: level.into(),
@@ -135,7 +135,7 @@ impl Drop for Log {
     }
 }
 
-fn write_loop(db: &Db, wake: &Wake, task: Id<Task>, receive: &Receiver<Message>) {
+fn write_loop(db: &Db, wake: &Wake, task: Id<id::Task>, receive: &Receiver<Message>) {
     let (seq, bytes) = db.read(|conn| queries::log_size(conn, task)).unwrap_or_default();
     let mut size = Size { seq, bytes };
     let mut last_write: Option<Instant> = None;
@@ -186,10 +186,10 @@ impl Size {
     }
 }
 
-fn write(db: &Db, task: Id<Task>, size: &mut Size, batch: Vec<Message>) -> Result<()> {
+fn write(db: &Db, task: Id<id::Task>, size: &mut Size, batch: Vec<Message>) -> Result<()> {
     let mut next = *size;
     db.write(|tx| {
-        let mut insert = |line: &Line| -> Result<bool> {
+        let mut insert = |line: &LogLine| -> Result<bool> {
             next.seq += 1;
             next.bytes += line.line.len() as i64;
             queries::insert_line(tx, task, next.seq, line)?;
@@ -219,11 +219,11 @@ fn write(db: &Db, task: Id<Task>, size: &mut Size, batch: Vec<Message>) -> Resul
 }
 
 /// Number of the last line so far, 0 when there is none.
-pub fn last_seq(conn: &crate::db::Conn, task: Id<Task>) -> Result<i64> {
+pub fn last_seq(conn: &crate::db::Conn, task: Id<id::Task>) -> Result<i64> {
     queries::last_seq(conn, task)
 }
 
 /// At most `limit` lines after `after`.
-pub fn after(conn: &crate::db::Conn, task: Id<Task>, after: i64, limit: i64) -> Result<Vec<Line>> {
+pub fn after(conn: &crate::db::Conn, task: Id<id::Task>, after: i64, limit: i64) -> Result<Vec<LogLine>> {
     queries::lines(conn, task, after, limit)
 }

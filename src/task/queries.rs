@@ -1,44 +1,73 @@
 //! SQL of tasks and their logs.
 
-use super::{Filter, Line, New, Row, Status};
+use super::{Filter, LogLine, NewTask, Status, Task, Terms};
 use crate::audit::By;
 use crate::base::clock::Ms;
-use crate::base::error::Result;
-use crate::base::id::{Id, Task};
+use crate::base::error::{Error, Result};
+use crate::base::id::{self, Id};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, params};
 
-const COLUMNS: &str =
-    "id, kind, target_type, target_id, target_name, input, status, changed, steps, error_code, error_say,
-    cancel_asked, created_by, created_at, started_at, finished_at";
+const COLUMNS: &str = "id, kind, target_type, target_id, target_name, parent_id, input, status, approve_until, not_before,
+    not_after, decided_by, changed, steps, error_code, error_say, attempt, cancel_asked, created_by, created_at, started_at,
+    finished_at";
 
-fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
-    let code: Option<String> = r.get(9)?;
-    Ok(Row {
+fn read(r: &rusqlite::Row) -> rusqlite::Result<Task> {
+    let code: Option<String> = r.get(14)?;
+    Ok(Task {
         id: Id::new(r.get(0)?),
         kind: r.get(1)?,
         target: (r.get(2)?, r.get(3)?, r.get(4)?),
-        input: r.get(5)?,
-        status: Status::parse(&r.get::<_, String>(6)?).unwrap_or(Status::Interrupted),
-        changed: r.get(7)?,
-        steps: r.get(8)?,
+        parent: r.get::<_, Option<i64>>(5)?.map(Id::new),
+        input: r.get(6)?,
+        status: Status::parse(&r.get::<_, String>(7)?).unwrap_or(Status::Interrupted),
+        approve_until: r.get(8)?,
+        not_before: r.get(9)?,
+        not_after: r.get(10)?,
+        decided_by: r.get(11)?,
+        changed: r.get(12)?,
+        steps: r.get(13)?,
         error: code
-            .map(|code| Ok::<_, rusqlite::Error>((code, r.get(10)?)))
+            .map(|code| Ok::<_, rusqlite::Error>((code, r.get(15)?)))
             .transpose()?,
-        cancel_asked: r.get(11)?,
-        created_by: r.get(12)?,
-        created_at: r.get(13)?,
-        started_at: r.get(14)?,
-        finished_at: r.get(15)?,
+        attempt: r.get(16)?,
+        cancel_asked: r.get(17)?,
+        created_by: r.get(18)?,
+        created_at: r.get(19)?,
+        started_at: r.get(20)?,
+        finished_at: r.get(21)?,
     })
 }
 
-pub fn insert(conn: &Conn, new: &New, by: By, at: Ms) -> Result<Id<Task>> {
+/// Where a new task stands and what it belongs to.
+pub struct Place {
+    pub parent: Option<Id<id::Task>>,
+    pub status: Status,
+    pub terms: Terms,
+}
+
+pub fn insert(conn: &Conn, new: &NewTask, place: &Place, by: By, at: Ms) -> Result<Id<id::Task>> {
     let (kind, id, name) = new.target;
+    let (from, to) = place.terms.window.unzip();
     conn.execute(
-        "INSERT INTO tasks (kind, target_type, target_id, target_name, lane, input, status, created_by, request_id, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?9)",
-        params![new.kind, kind, id, name, format!("{kind}:{id}"), new.input.to_string(), by.actor, by.request_id, at],
+        "INSERT INTO tasks (kind, target_type, target_id, target_name, parent_id, input, status, approve_until, not_before,
+                            not_after, created_by, request_id, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        params![
+            new.kind,
+            kind,
+            id,
+            name,
+            place.parent.map(Id::get),
+            new.input.to_string(),
+            place.status.name(),
+            place.terms.approve_until,
+            from,
+            to,
+            by.actor,
+            by.request_id,
+            at
+        ],
     )?;
     Ok(Id::new(conn.last_insert_rowid()))
 }
@@ -49,18 +78,19 @@ pub fn counts(conn: &Conn) -> Result<Vec<(String, i64)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub fn get(conn: &Conn, id: Id<Task>) -> Result<Option<Row>> {
+pub fn get(conn: &Conn, id: Id<id::Task>) -> Result<Option<Task>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?;
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
-pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
+pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Task>, i64)> {
     let like = format!(
         "%{}%",
         filter.q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
     );
     let status = filter.status.map(Status::name);
     let (target_type, target_id) = filter.target.unwrap_or_default();
+    let parent = filter.parent.map(Id::get);
     // A condition that is not wanted still names its number, so that the same list of values fits every statement.
     let when = |wanted: bool, condition, filler| if wanted { condition } else { filler };
     let wheres = [
@@ -76,14 +106,15 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
             r"(target_name LIKE ?5 ESCAPE '\' OR kind LIKE ?5 ESCAPE '\')",
             "?5 IS ?5",
         ),
+        when(parent.is_some(), "parent_id = ?6", "?6 IS ?6"),
     ]
     .join(" AND ");
-    let values = params![status, filter.kind, target_type, target_id, like];
+    let values = params![status, filter.kind, target_type, target_id, like, parent];
     let total = conn.query_row(&format!("SELECT count(*) FROM tasks WHERE {wheres}"), values, |r| {
         r.get(0)
     })?;
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM tasks WHERE {wheres} ORDER BY id DESC LIMIT ?6 OFFSET ?7"
+        "SELECT {COLUMNS} FROM tasks WHERE {wheres} ORDER BY id DESC LIMIT ?7 OFFSET ?8"
     ))?;
     let rows = statement
         .query_map(
@@ -93,6 +124,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
                 target_type,
                 target_id,
                 like,
+                parent,
                 filter.limit,
                 filter.offset
             ],
@@ -102,38 +134,150 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Row>, i64)> {
     Ok((rows, total))
 }
 
-/// The oldest waiting task whose lane is free, now running.
-pub fn claim(conn: &Conn, at: Ms) -> Result<Option<Row>> {
-    let mut statement = conn.prepare_cached(&format!(
-        "UPDATE tasks SET status = 'running', attempt = attempt + 1, started_at = ?1, steps = '[]'
-         WHERE id = (SELECT t.id FROM tasks t WHERE t.status = 'queued'
-                     AND NOT EXISTS (SELECT 1 FROM tasks r WHERE r.status = 'running' AND r.lane = t.lane)
-                     ORDER BY t.id LIMIT 1)
-         RETURNING {COLUMNS}"
-    ))?;
-    Ok(statement.query_row([at], read).optional()?)
+/// A task as the queue is gone through.
+pub struct Candidate {
+    pub id: Id<id::Task>,
+    pub kind: String,
+    pub target: (String, i64),
+    /// Once they were found out.
+    pub locks: Option<String>,
 }
 
-pub fn running(conn: &Conn) -> Result<Vec<Row>> {
+/// Between the resources of [`Candidate::locks`].
+pub const BETWEEN: char = ' ';
+
+/// What waits for a worker and may begin by itself and its parent, oldest first.
+pub fn candidates(conn: &Conn, now: Ms) -> Result<Vec<Candidate>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT t.id, t.kind, t.target_type, t.target_id, {LOCKS} FROM tasks t LEFT JOIN tasks p ON p.id = t.parent_id
+         WHERE t.status = 'queued' AND coalesce(t.not_before, 0) <= ?1 AND coalesce(t.not_after, ?1 + 1) > ?1
+           AND (t.parent_id IS NULL OR p.status IN ('running', 'waiting_children'))
+         ORDER BY t.id"
+    ))?;
+    let rows = statement.query_map([now], |r| {
+        Ok(Candidate {
+            id: Id::new(r.get(0)?),
+            kind: r.get(1)?,
+            target: (r.get(2)?, r.get(3)?),
+            locks: r.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A task's resources in the order of their names, as one text; NULL before they were found out.
+const LOCKS: &str = "(SELECT group_concat(resource, ' ') FROM task_locks WHERE task_id = t.id)";
+
+/// Kind and resources of each task that runs.
+pub fn held(conn: &Conn) -> Result<Vec<(String, String)>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT t.kind, coalesce({LOCKS}, '') FROM tasks t WHERE t.status = 'running'"
+    ))?;
+    let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn set_locks(conn: &Conn, id: Id<id::Task>, locks: &[String]) -> Result<()> {
+    conn.prepare_cached("DELETE FROM task_locks WHERE task_id = ?1")?
+        .execute([id.get()])?;
+    let mut insert = conn.prepare_cached("INSERT INTO task_locks (task_id, resource) VALUES (?1, ?2)")?;
+    for lock in locks {
+        insert.execute(params![id.get(), lock])?;
+    }
+    Ok(())
+}
+
+/// Who holds a resource of this task, or waits for one before it.
+pub fn blockers(conn: &Conn, id: Id<id::Task>, now: Ms) -> Result<Vec<Task>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM tasks WHERE id IN (
+             SELECT theirs.task_id FROM task_locks mine JOIN task_locks theirs ON theirs.resource = mine.resource
+             WHERE mine.task_id = ?1 AND theirs.task_id <> ?1)
+           AND (status = 'running' OR status = 'queued' AND id < ?1 AND coalesce(not_before, 0) <= ?2)
+         ORDER BY id LIMIT 20"
+    ))?;
+    let rows = statement.query_map([id.get(), now], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A worker takes it.
+pub fn begin(conn: &Conn, id: Id<id::Task>, at: Ms) -> Result<Task> {
+    let mut statement = conn.prepare_cached(&format!(
+        "UPDATE tasks SET status = 'running', attempt = attempt + 1, started_at = ?2, steps = '[]', not_before = NULL,
+                error_code = NULL, error_say = NULL
+         WHERE id = ?1 RETURNING {COLUMNS}"
+    ))?;
+    Ok(statement.query_row([id.get(), at], read)?)
+}
+
+pub fn running(conn: &Conn) -> Result<Vec<Task>> {
     let mut statement = conn.prepare(&format!("SELECT {COLUMNS} FROM tasks WHERE status = 'running'"))?;
     Ok(statement.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-pub fn attempts(conn: &Conn, id: Id<Task>) -> Result<i64> {
-    Ok(conn.query_row("SELECT attempt FROM tasks WHERE id = ?1", [id.get()], |r| r.get(0))?)
-}
-
-pub fn requeue(conn: &Conn, id: Id<Task>) -> Result<()> {
+/// Back into the queue, till `not_before` at least; `error` says why it was not done.
+pub fn requeue(conn: &Conn, id: Id<id::Task>, not_before: Option<Ms>, error: Option<&Error>) -> Result<()> {
+    let (code, say) = error.map(|e| (e.code, &e.say)).unzip();
     conn.execute(
-        "UPDATE tasks SET status = 'queued', started_at = NULL WHERE id = ?1",
-        [id.get()],
+        "UPDATE tasks SET status = 'queued', started_at = NULL, not_before = ?2, error_code = ?3, error_say = ?4 WHERE id = ?1",
+        params![id.get(), not_before, code, say],
     )?;
     Ok(())
 }
 
+/// Another state that is not its last.
+pub fn set_status(conn: &Conn, id: Id<id::Task>, status: Status) -> Result<()> {
+    conn.execute(
+        "UPDATE tasks SET status = ?2 WHERE id = ?1",
+        params![id.get(), status.name()],
+    )?;
+    Ok(())
+}
+
+/// A person has approved or refused it.
+pub fn set_decided(conn: &Conn, id: Id<id::Task>, by: &str, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE tasks SET decided_by = ?2, decided_at = ?3 WHERE id = ?1",
+        params![id.get(), by, at],
+    )?;
+    Ok(())
+}
+
+/// Tasks whose waiting is over: not approved in time, a window that has begun, or ended before they were begun.
+pub fn overdue(conn: &Conn, now: Ms) -> Result<Vec<Task>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM tasks WHERE status IN ('waiting_approval', 'waiting_window', 'queued')
+           AND (status = 'waiting_approval' AND approve_until <= ?1 OR status = 'waiting_window' AND not_before <= ?1
+                OR not_after <= ?1)
+         ORDER BY id"
+    ))?;
+    let rows = statement.query_map([now], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The parts of a task.
+pub fn children(conn: &Conn, parent: Id<id::Task>) -> Result<Vec<Task>> {
+    let mut statement =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE parent_id = ?1 ORDER BY id"))?;
+    let rows = statement.query_map([parent.get()], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many parts a task has in each state, and what they have changed.
+pub fn children_by_status(conn: &Conn, parent: Id<id::Task>) -> Result<Vec<(Status, i64, i64)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT status, count(*), sum(changed) FROM tasks WHERE parent_id = ?1 GROUP BY status ORDER BY status",
+    )?;
+    let rows = statement.query_map([parent.get()], |r| {
+        let status = Status::parse(&r.get::<_, String>(0)?).unwrap_or(Status::Interrupted);
+        Ok((status, r.get(1)?, r.get(2)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub fn finish(
     conn: &Conn,
-    id: Id<Task>,
+    id: Id<id::Task>,
     status: Status,
     changed: i64,
     error: Option<(&str, &str)>,
@@ -144,32 +288,39 @@ pub fn finish(
         "UPDATE tasks SET status = ?2, changed = ?3, error_code = ?4, error_say = ?5, finished_at = ?6 WHERE id = ?1",
         params![id.get(), status.name(), changed, code, say, at],
     )?;
+    conn.execute("DELETE FROM task_locks WHERE task_id = ?1", [id.get()])?;
     Ok(())
 }
 
-pub fn ask_cancel(conn: &Conn, id: Id<Task>) -> Result<()> {
+/// What a task whose children are not done has changed by itself.
+pub fn set_changed(conn: &Conn, id: Id<id::Task>, changed: i64) -> Result<()> {
+    conn.execute("UPDATE tasks SET changed = ?2 WHERE id = ?1", [id.get(), changed])?;
+    Ok(())
+}
+
+pub fn ask_cancel(conn: &Conn, id: Id<id::Task>) -> Result<()> {
     conn.execute("UPDATE tasks SET cancel_asked = 1 WHERE id = ?1", [id.get()])?;
     Ok(())
 }
 
-pub fn cancel_asked(conn: &Conn) -> Result<Vec<Id<Task>>> {
+pub fn cancel_asked(conn: &Conn) -> Result<Vec<Id<id::Task>>> {
     let mut statement = conn.prepare_cached("SELECT id FROM tasks WHERE status = 'running' AND cancel_asked = 1")?;
     Ok(statement
         .query_map([], |r| Ok(Id::new(r.get(0)?)))?
         .collect::<rusqlite::Result<_>>()?)
 }
 
-pub fn is_cancel_asked(conn: &Conn, id: Id<Task>) -> Result<bool> {
+pub fn is_cancel_asked(conn: &Conn, id: Id<id::Task>) -> Result<bool> {
     Ok(conn.query_row("SELECT cancel_asked FROM tasks WHERE id = ?1", [id.get()], |r| r.get(0))?)
 }
 
-pub fn set_steps(conn: &Conn, id: Id<Task>, json: &str) -> Result<()> {
+pub fn set_steps(conn: &Conn, id: Id<id::Task>, json: &str) -> Result<()> {
     conn.prepare_cached("UPDATE tasks SET steps = ?2 WHERE id = ?1")?
         .execute(params![id.get(), json])?;
     Ok(())
 }
 
-pub fn last_seq(conn: &Conn, id: Id<Task>) -> Result<i64> {
+pub fn last_seq(conn: &Conn, id: Id<id::Task>) -> Result<i64> {
     Ok(conn.query_row(
         "SELECT coalesce(max(seq), 0) FROM task_logs WHERE task_id = ?1",
         [id.get()],
@@ -178,7 +329,7 @@ pub fn last_seq(conn: &Conn, id: Id<Task>) -> Result<i64> {
 }
 
 /// Number of the last line and the bytes of all lines.
-pub fn log_size(conn: &Conn, id: Id<Task>) -> Result<(i64, i64)> {
+pub fn log_size(conn: &Conn, id: Id<id::Task>) -> Result<(i64, i64)> {
     Ok(conn.query_row(
         "SELECT coalesce(max(seq), 0), coalesce(sum(octet_length(line)), 0) FROM task_logs WHERE task_id = ?1",
         [id.get()],
@@ -186,7 +337,7 @@ pub fn log_size(conn: &Conn, id: Id<Task>) -> Result<(i64, i64)> {
     )?)
 }
 
-pub fn insert_line(conn: &Conn, id: Id<Task>, seq: i64, line: &Line) -> Result<()> {
+pub fn insert_line(conn: &Conn, id: Id<id::Task>, seq: i64, line: &LogLine) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO task_logs (task_id, seq, at, level, source, stream, line) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
@@ -202,12 +353,12 @@ pub fn insert_line(conn: &Conn, id: Id<Task>, seq: i64, line: &Line) -> Result<(
     Ok(())
 }
 
-pub fn lines(conn: &Conn, id: Id<Task>, after: i64, limit: i64) -> Result<Vec<Line>> {
+pub fn lines(conn: &Conn, id: Id<id::Task>, after: i64, limit: i64) -> Result<Vec<LogLine>> {
     let mut statement = conn.prepare_cached(
         "SELECT seq, at, level, source, stream, line FROM task_logs WHERE task_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
     let rows = statement.query_map(params![id.get(), after, limit], |r| {
-        Ok(Line {
+        Ok(LogLine {
             seq: r.get(0)?,
             at: r.get(1)?,
             level: r.get(2)?,
@@ -263,9 +414,9 @@ pub fn remove_ended(conn: &Conn, since: Ms, surplus: i64, rows_max: usize) -> Re
     Ok(removed)
 }
 
-pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<Task>>> {
+pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<id::Task>>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, kind FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND status IN ('queued','running')
+        "SELECT id, kind FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND finished_at IS NULL
          ORDER BY id DESC",
     )?;
     let mut rows = statement.query(params![target.0, target.1])?;

@@ -1,11 +1,12 @@
 //! A fixed number of threads that take tasks in order and run them, and one keeper that hears cancellations.
 
+use super::claim::{self, Places};
 use super::log::Log;
-use super::{Kind, Outcome, Row, Status, queries, queue};
+use super::{Kind, Outcome, Status, Task, queries, queue, wait};
 use crate::app::App;
-use crate::base::clock::{self, Duration, Instant};
+use crate::base::clock::{self, Duration, Instant, Ms};
 use crate::base::error::{Error, Result};
-use crate::base::id::{Id, Task};
+use crate::base::id::{self, Id};
 use crate::base::log as daemon_log;
 use crate::base::process::Cancel;
 use std::collections::HashMap;
@@ -27,8 +28,8 @@ const ATTEMPTS_MAX: i64 = 3;
 pub struct Run<'a> {
     /// All machines.
     pub app: &'a App,
-    /// The task's row as it was claimed.
-    pub row: &'a Row,
+    /// The task as it was claimed.
+    pub task: &'a Task,
     /// Where to tell what happens.
     pub log: &'a Log,
     /// Ends when somebody wants the task to end, when the daemon stops, or at its deadline.
@@ -38,13 +39,13 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// The number of what the task is about.
     pub fn target(&self) -> i64 {
-        self.row.target.1
+        self.task.target.1
     }
 
     /// The task's input, read as `T`.
     pub fn input<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(&self.row.input)
-            .map_err(|e| Error::internal(format!("input of task {}: {e}", self.row.id)))
+        serde_json::from_str(&self.task.input)
+            .map_err(|e| Error::internal(format!("input of task {}: {e}", self.task.id)))
     }
 }
 
@@ -56,9 +57,10 @@ pub struct Workers {
 
 struct Shared {
     app: Arc<App>,
-    kinds: Vec<&'static Kind>,
+    kinds: HashMap<&'static str, &'static Kind>,
+    places: Places,
     stop: AtomicBool,
-    running: Mutex<HashMap<Id<Task>, Running>>,
+    running: Mutex<HashMap<Id<id::Task>, Running>>,
     /// Each worker holds one for as long as it lives.
     alive: Arc<()>,
     /// Why the last look for a task was in vain.
@@ -74,9 +76,17 @@ struct Running {
 impl Workers {
     /// Takes care of what an earlier process left behind, then starts `count` workers and the keeper.
     pub fn start(app: Arc<App>, kinds: Vec<&'static Kind>, count: usize) -> Result<Workers> {
+        let odd = |kind: &&&Kind| kind.tries.max > 1 && !kind.idempotent;
+        if let Some(kind) = kinds.iter().find(odd) {
+            return Err(Error::internal(format!(
+                "{} is tried again, but is not idempotent",
+                kind.name
+            )));
+        }
         let shared = Arc::new(Shared {
             app,
-            kinds,
+            kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
+            places: Places::of(count),
             stop: AtomicBool::new(false),
             running: Mutex::default(),
             alive: Arc::default(),
@@ -102,7 +112,7 @@ impl Workers {
         Ok(Workers { shared, threads })
     }
 
-    /// Asks every running task to end and waits for the threads. What may run twice is queued again for the next start.
+    /// Asks every running task to end and waits for the threads. What is idempotent is queued again for the next start.
     pub fn stop(self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         for running in self.shared.running().values() {
@@ -116,7 +126,7 @@ impl Workers {
 }
 
 impl Shared {
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Id<Task>, Running>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Id<id::Task>, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,19 +135,19 @@ impl Shared {
     }
 
     fn kind(&self, name: &str) -> Option<&'static Kind> {
-        self.kinds.iter().copied().find(|k| k.name == name)
+        self.kinds.get(name).copied()
     }
 
     fn adopt_orphans(&self) -> Result<()> {
         self.app.db.write_reserved(|tx| {
-            for row in queries::running(tx)? {
-                let again = self.kind(&row.kind).is_some_and(|k| k.twice_ok) && !row.cancel_asked;
-                if again && queries::attempts(tx, row.id)? < ATTEMPTS_MAX {
-                    queries::requeue(tx, row.id)?;
+            for task in queries::running(tx)? {
+                let again = self.kind(&task.kind).is_some_and(|k| k.idempotent) && !task.cancel_asked;
+                if again && task.attempt < ATTEMPTS_MAX {
+                    queries::requeue(tx, task.id, None, None)?;
                 } else {
                     let say = "Lamplighter stopped while this ran. Look at the server, then run it again.";
                     let why = Some(("interrupted", say));
-                    queue::end(tx, &self.app.wakes, &row, Status::Interrupted, 0, why)?;
+                    queue::end(tx, &self.app.wakes, &task, Status::Interrupted, task.changed, why)?;
                 }
             }
             Ok(())
@@ -148,12 +158,12 @@ impl Shared {
         let wake = &self.app.wakes.tasks;
         while !self.stopping() {
             let seen = wake.count();
-            let claimed = self.app.db.write(|tx| queries::claim(tx, clock::now()));
+            let claimed = self.claim();
             *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = claimed.as_ref().err().cloned();
             match claimed {
-                Ok(Some(row)) => {
-                    self.run(&row);
-                    wake.ring(); // its lane is free: another worker may take the next
+                Ok(Some(task)) => {
+                    self.run(&task);
+                    wake.ring(); // what it held is free: another worker may take the next
                 }
                 Ok(None) => drop(wake.wait(seen, LOOK_AGAIN)),
                 Err(e) => {
@@ -162,6 +172,11 @@ impl Shared {
                 }
             }
         }
+    }
+
+    fn claim(&self) -> Result<Option<Task>> {
+        let now = clock::now();
+        self.app.db.write(|tx| claim::next(tx, &self.kinds, self.places, now))
     }
 
     /// Cancels what somebody asked to end, in this process or another, and what is over its deadline.
@@ -176,6 +191,7 @@ impl Shared {
     }
 
     fn keep(&self, workers: usize) -> Result<()> {
+        wait::tend(&self.app, clock::now())?;
         let running = self.running().clone();
         let now = clock::mono();
         if !running.is_empty() {
@@ -198,96 +214,114 @@ impl Shared {
         }
     }
 
-    fn run(&self, row: &Row) {
+    fn run(&self, task: &Task) {
         let cancel = Cancel::new();
-        let result = match self.kind(&row.kind) {
-            Some(kind) => self.run_watched(row, kind, &cancel),
-            None => Err(Error::internal(format!("no task kind {}", row.kind))),
+        let result = match self.kind(&task.kind) {
+            Some(kind) => self.run_watched(task, kind, &cancel),
+            None => Err(Error::internal(format!("no task kind {}", task.kind))),
         };
-        let mut ended = self.end(row, result, &cancel);
+        let mut ended = self.end(task, result, &cancel);
         // What a task wants to keep may be refused (its server was changed), or the disk be full: then that is its end.
-        // It is told as soon as it can be; till then the lane is not free. At a stop the next start adopts the row.
+        // It is told as soon as it can be; till then what it holds is not free. At a stop the next start adopts the task.
         while let Err(e) = ended {
             daemon_log::error(
                 "task",
                 "cannot write the outcome",
-                &[("task", &row.id.to_string()), ("error", &e.to_string())],
+                &[("task", &task.id.to_string()), ("error", &e.to_string())],
             );
             if self.stopping() {
                 break;
             }
             let wake = &self.app.wakes.tasks;
-            ended = self.end(row, Err(e), &cancel);
+            ended = self.end(task, Err(e), &cancel);
             if ended.is_err() {
                 wake.wait(wake.count(), LOOK_AGAIN);
             }
         }
-        self.app.wakes.log(row.id).ring();
+        self.app.wakes.log(task.id).ring();
     }
 
-    fn run_watched(&self, row: &Row, kind: &Kind, cancel: &Cancel) -> Result<Outcome> {
+    fn run_watched(&self, task: &Task, kind: &Kind, cancel: &Cancel) -> Result<Outcome> {
         let running = Running {
             cancel: cancel.clone(),
             until: clock::mono() + kind.deadline,
         };
-        self.running().insert(row.id, running);
+        self.running().insert(task.id, running);
         if self.stopping() {
             cancel.cancel(); // stop() may have looked before we were in the list
         }
-        let result = self.run_kind(row, kind, cancel);
-        self.running().remove(&row.id);
+        let result = self.run_kind(task, kind, cancel);
+        self.running().remove(&task.id);
         result
     }
 
-    fn run_kind(&self, row: &Row, kind: &Kind, cancel: &Cancel) -> Result<Outcome> {
-        let log = Log::start(self.app.db.clone(), self.app.wakes.log(row.id), row.id)?;
+    fn run_kind(&self, task: &Task, kind: &Kind, cancel: &Cancel) -> Result<Outcome> {
+        let log = Log::start(self.app.db.clone(), self.app.wakes.log(task.id), task.id)?;
         let run = Run {
             app: &self.app,
-            row,
+            task,
             log: &log,
             cancel,
         };
         let result = catch_unwind(AssertUnwindSafe(|| (kind.run)(&run)))
-            .unwrap_or_else(|_| Err(Error::internal(format!("task {} panicked", row.kind))));
+            .unwrap_or_else(|_| Err(Error::internal(format!("task {} panicked", task.kind))));
         match &result {
             Ok(done) if done.changed == 0 => log.say("Done: nothing had to be changed."),
             Ok(done) => log.say(&format!("Done: {} changed.", done.changed)),
             Err(e) => log.line("error", "task", "", &e.say),
         }
+        if let Some(pause) = result.as_ref().err().and_then(|e| self.pause_after(task, e, cancel)) {
+            let (n, max, s) = (task.attempt, kind.tries.max, pause.as_secs());
+            log.say(&format!("That was try {n} of {max}. The next one is in {s} s."));
+        }
         result
     }
 
-    fn end(&self, row: &Row, result: Result<Outcome>, cancel: &Cancel) -> Result<()> {
+    /// How long to wait before this task is tried again after this failure, if it is.
+    fn pause_after(&self, task: &Task, e: &Error, cancel: &Cancel) -> Option<Duration> {
+        let tries = &self.kind(&task.kind)?.tries;
+        tries.pause_after(e, task.attempt).filter(|_| !cancel.is_cancelled())
+    }
+
+    fn end(&self, task: &Task, result: Result<Outcome>, cancel: &Cancel) -> Result<()> {
         let wakes = &self.app.wakes;
         let done = match result {
             Ok(done) => done,
-            Err(e) => return self.end_failed(row, &e, cancel.is_cancelled() && e.code == "cancelled"),
+            Err(e) => return self.end_failed(task, &e, cancel),
         };
         self.app.db.write(|tx| {
             if let Some(commit) = done.commit {
                 commit(tx)?;
             }
-            queue::end(tx, wakes, row, Status::Ok, done.changed, None)
+            queue::own_part_done(tx, wakes, task, done.changed)
         })
     }
 
-    fn end_failed(&self, row: &Row, e: &Error, was_cancelled: bool) -> Result<()> {
+    fn end_failed(&self, task: &Task, e: &Error, cancel: &Cancel) -> Result<()> {
+        let was_cancelled = cancel.is_cancelled() && e.code == "cancelled";
         daemon_log::warning(
             "task",
             "failed",
             &[
-                ("task", &row.id.to_string()),
-                ("kind", &row.kind),
+                ("task", &task.id.to_string()),
+                ("kind", &task.kind),
                 ("error", &e.to_string()),
             ],
         );
-        let kind = self.kind(&row.kind);
+        let kind = self.kind(&task.kind);
+        let pause = self.pause_after(task, e, cancel);
         self.app.db.write_reserved(|tx| {
-            let asked = queries::is_cancel_asked(tx, row.id)?;
+            let asked = queries::is_cancel_asked(tx, task.id)?;
             let (status, code, say) = match was_cancelled {
+                false if !asked && pause.is_some() => {
+                    let at = pause.map(|pause| clock::now() + pause.as_millis() as Ms);
+                    return queries::requeue(tx, task.id, at, Some(e));
+                }
                 false => (Status::Failed, e.code, e.say.clone()),
                 true if asked => (Status::Cancelled, e.code, e.say.clone()),
-                true if self.stopping() && kind.is_some_and(|k| k.twice_ok) => return queries::requeue(tx, row.id),
+                true if self.stopping() && kind.is_some_and(|k| k.idempotent) => {
+                    return queries::requeue(tx, task.id, None, None);
+                }
                 true if self.stopping() => {
                     let say = "Lamplighter was stopped while this ran. Run it again.";
                     (Status::Interrupted, "interrupted", say.to_string())
@@ -298,7 +332,7 @@ impl Shared {
                     (Status::Failed, "task_deadline", say)
                 }
             };
-            queue::end(tx, &self.app.wakes, row, status, 0, Some((code, &say)))
+            queue::end(tx, &self.app.wakes, task, status, 0, Some((code, &say)))
         })
     }
 }

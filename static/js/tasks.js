@@ -9,10 +9,11 @@ const { kind, id } = page();
 
 if (kind === 'task' && dataset.running !== undefined) {
   const log = logs.get('log'), steps = $('#steps');
+  const begun = () => $('#waits')?.remove();
   log.live = true;
   follow(id, +dataset.seq, {
-    log: line => addLine(log, line),
-    progress: step => showStep(steps, step),
+    log: line => { begun(); addLine(log, line); },
+    progress: step => { begun(); showStep(steps, step); },
     end: () => location.reload(),
   });
 }

@@ -24,7 +24,7 @@ use lamplighter::net::http::{self, EXCUSE_MAX, Method, Proxy, Request, Route};
 use lamplighter::net::policy::Policy;
 use lamplighter::net::smtp::{self, Encryption, Letter};
 use lamplighter::net::tls::Pin;
-use lamplighter::task::{New, queue};
+use lamplighter::task::{NewTask, queue};
 use ring::hmac;
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -208,7 +208,7 @@ fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_suc
     eventually("the check is told, too", || (open().len() == 1).then_some(()));
 
     // Nobody asks for this one: names of targets that have moved are followed by the look for drift.
-    let follow = New {
+    let follow = NewTask {
         kind: "server.follow_names",
         target: ("server", id, "web-1"),
         input: json!({}),

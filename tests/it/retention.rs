@@ -23,9 +23,9 @@ fn numbers(conn: &Connection, sql: &str) -> Vec<i64> {
 /// A task with so many lines of log that ended (unless it has not) at this time.
 fn task(conn: &Connection, id: i64, status: &str, ended: Option<i64>, lines: i64) {
     conn.execute(
-        "INSERT INTO tasks (id, kind, target_type, target_id, target_name, lane, input, status, created_by, request_id,
+        "INSERT INTO tasks (id, kind, target_type, target_id, target_name, input, status, created_by, request_id,
            created_at, finished_at)
-         VALUES (?1, 'server.old', 'server', 1, 'web', 'old', '{}', ?2, 'root', '', 1, ?3)",
+         VALUES (?1, 'server.old', 'server', 1, 'web', '{}', ?2, 'root', '', 1, ?3)",
         params![id, status, ended],
     )
     .unwrap();

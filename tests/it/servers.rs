@@ -1093,8 +1093,8 @@ fn a_server_that_is_worked_on_neither_goes_nor_moves() {
     // A look at the host key waits behind it; being newer, it must not hide the work.
     let db = house.database("lamplighter.db");
     db.execute(
-        "INSERT INTO tasks (kind, target_type, target_id, target_name, lane, input, status, created_by, request_id, created_at)
-         VALUES ('server.look_host_key', 'server', ?1, 'web', 'server:' || ?1, '{}', 'queued', 'system', '', 0)",
+        "INSERT INTO tasks (kind, target_type, target_id, target_name, input, status, created_by, request_id, created_at)
+         VALUES ('server.look_host_key', 'server', ?1, 'web', '{}', 'queued', 'system', '', 0)",
         [id],
     )
     .unwrap();

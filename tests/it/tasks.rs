@@ -9,7 +9,7 @@ use lamplighter::access::right::{Run, Tasks};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::events::wake::Wake;
 use lamplighter::task::log::{self, BYTES_MAX, Log};
-use lamplighter::task::{New, queue};
+use lamplighter::task::{NewTask, queue};
 use serde_json::{Value, json};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -529,7 +529,7 @@ fn signing_out_ends_the_live_views() {
 fn a_server_that_talks_without_end_fills_neither_disk_nor_memory() {
     let folder = Folder::new();
     let db = Arc::new(Db::open(&folder.path().join("a.db"), Durability::Normal, schema::STATE).unwrap());
-    let new = New {
+    let new = NewTask {
         kind: LOOK,
         target: ("server", 1, "web"),
         input: json!({}),
@@ -553,4 +553,52 @@ fn a_server_that_talks_without_end_fills_neither_disk_nor_memory() {
         told.len() == 3 && told[1].contains("full") && told[2] == "the end",
         "{told:?}"
     );
+}
+
+#[test]
+fn deploys_that_share_a_server_wait_for_each_other_and_others_do_not() {
+    let house = House::new();
+    let (admin, doors) = (house.admin(), [Door::new(1), Door::new(2)]);
+    doors.iter().for_each(Door::hold_logins);
+    let servers: Vec<i64> = (0..2)
+        .map(|n| add_pinned(&house, &format!("edge-{n}"), &doors[n]))
+        .collect();
+    let upstream = json!({ "name": "web", "targets": ["10.0.0.7:80"] });
+    let upstream = admin.post("/api/upstreams", &upstream).is(201)["id"].clone();
+    let deploy = |name: &str, servers: &[i64]| {
+        let wanted = json!({ "domain": name, "server_ids": servers, "upstream_id": upstream, "preflight": "off" });
+        let domain = admin.post("/api/domains", &wanted).is(201)["id"].clone();
+        let path = format!("/api/domains/{domain}/deploy");
+        admin.post(&path, &json!({})).is(202)["task_id"].as_i64().unwrap()
+    };
+    let (one, other) = (deploy("a.example", &servers[..1]), deploy("b.example", &servers[1..]));
+    reaches(&house, one, "running");
+    reaches(&house, other, "running");
+    eventually("both are at their servers", || {
+        doors.iter().all(|door| door.logins() > 0).then_some(())
+    });
+    let both = deploy("c.example", &servers);
+    let shown = || admin.get(&format!("/api/tasks/{both}")).is(200);
+    eventually("it waits for them", || {
+        let waits = shown()["waiting_for"].clone();
+        let ids: Vec<_> = waits["tasks"].as_array()?.iter().map(|t| t["id"].as_i64()).collect();
+        (waits["reason"] == "tasks" && ids == [Some(one), Some(other)]).then_some(())
+    });
+    assert_eq!(shown()["status"], "queued");
+    let browser = house
+        .client()
+        .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
+    let page = browser.get(&format!("/tasks/{both}")).text();
+    assert!(
+        page.contains("These tasks work on") && page.contains(&format!("/tasks/{other}")),
+        "{page}"
+    );
+
+    doors.iter().for_each(Door::open);
+    let ended = [one, other, both].map(|id| house.wait_for(id));
+    let at = |task: &Value, field: &str| task[field].as_str().unwrap().to_string();
+    for before in &ended[..2] {
+        assert!(at(before, "finished_at") <= at(&ended[2], "started_at"), "{ended:?}");
+    }
+    assert_eq!(ended[2]["waiting_for"], Value::Null);
 }

@@ -490,7 +490,7 @@ pub fn start_on(
     ctx.app.db.write(|tx| {
         let server = super::get(tx, id)?;
         let target = ("server", id.get(), server.fields.name.as_str());
-        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &task::New { kind, target, input }, by)?;
+        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &task::NewTask { kind, target, input }, by)?;
         let object = format!("server {id} {}", server.fields.name);
         crate::audit::append(
             tx,

@@ -439,7 +439,7 @@ fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allo
     if queue::open(tx, ("server", id.get()), |kind| kind == tasks::LOOK_HOST_KEY)?.is_some() {
         return Ok(());
     }
-    let new = task::New {
+    let new = task::NewTask {
         kind: tasks::LOOK_HOST_KEY,
         target: ("server", id.get(), name),
         input: serde_json::json!({}),

@@ -10,16 +10,16 @@ use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::idn;
+use crate::features::house::tasks::{TaskRow, task_row};
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, OFFSET, Route, Web, route};
+use crate::http::route::{Ctx, OFFSET, Route, route};
 use crate::http::view::{Errors, Markup, Prepared, spark};
 use crate::lang::Lang;
-use crate::provision;
 use crate::ssh::hostkey;
-use crate::task::{self, Status, queue};
+use crate::task::{self, queue};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -524,68 +524,6 @@ fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
         sample,
     };
     (view, listed)
-}
-
-/// A task in a short list.
-#[derive(Serialize)]
-pub struct TaskRow {
-    id: i64,
-    glyph: &'static str,
-    title: String,
-    target_name: String,
-    /// The running step's name.
-    step: Option<String>,
-    error: Option<Problem>,
-    created_by: String,
-    took_ms: Option<Ms>,
-    at: Ms,
-}
-
-/// Code and English sentence of a failure.
-#[derive(Debug, Clone, Serialize)]
-pub struct Problem {
-    /// Finds the words.
-    pub code: String,
-    /// Stands in for missing ones.
-    pub message: String,
-}
-
-/// The glyph of a task's state.
-pub fn glyph(status: Status) -> &'static str {
-    match status {
-        Status::Queued => "wait",
-        Status::Running => "run",
-        Status::Ok => "ok",
-        Status::Failed | Status::Interrupted => "fail",
-        Status::Cancelled => "skip",
-    }
-}
-
-/// What a step is called.
-pub fn step_title(step: &task::StepView, lang: Lang) -> String {
-    let (id, on) = step.name.split_once('@').unwrap_or((&step.name, ""));
-    match (lang, provision::steps::step(id)) {
-        (Lang::Ru, Some(known)) if on.is_empty() => known.title(lang).to_string(),
-        (Lang::Ru, Some(known)) => format!("{on}: {}", known.title(lang)),
-        _ => step.title.clone(),
-    }
-}
-
-/// A task for a short list.
-pub fn task_row(web: &Web, lang: Lang, row: task::Row) -> TaskRow {
-    let steps: Vec<task::StepView> = serde_json::from_str(&row.steps).unwrap_or_default();
-    let step = steps.iter().find(|s| s.state == "running");
-    TaskRow {
-        id: row.id.get(),
-        glyph: glyph(row.status),
-        title: task::title(&web.app.registry, &row.kind, lang),
-        target_name: row.target.2,
-        step: step.map(|s| step_title(s, lang)),
-        error: row.error.map(|(code, message)| Problem { code, message }),
-        created_by: row.created_by,
-        took_ms: row.finished_at.zip(row.started_at).map(|(end, start)| end - start),
-        at: row.finished_at.or(row.started_at).unwrap_or(row.created_at),
-    }
 }
 
 #[derive(Serialize)]

@@ -18,11 +18,11 @@ use crate::form::param::{self, Param};
 use crate::lang::Lang;
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
-use crate::provision::{self, Glances, Profile, Progress, Recipe, Source, State, recipes};
-use crate::ssh::{Job, Stream, Target};
+use crate::provision::{self, Glances, Profile, Recipe, Source, recipes};
+use crate::ssh::{Job, Target};
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
-use crate::task::{Kind, Outcome, StepView};
+use crate::task::{Class, Kind, Outcome, Tries};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,36 +39,51 @@ pub const INSTALL_GLANCES: &str = "server.install_glances";
 /// Name of a kind.
 pub const REMOVE_GLANCES: &str = "server.remove_glances";
 
-/// All kinds. Each may run twice: its steps look before they change.
+/// All kinds. Each is idempotent: its steps look before they change.
 pub const TASKS: &[Kind] = &[
     Kind {
         name: LOOK_HOST_KEY,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Quick,
         deadline: Duration::from_secs(30),
+        tries: Tries::ONCE,
+        locks: Kind::TARGET_ONLY,
         run: look_host_key,
     },
     Kind {
         name: CHECK_SSH,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Quick,
         deadline: Duration::from_secs(2 * 60),
+        tries: Tries::ONCE,
+        locks: Kind::TARGET_ONLY,
         run: check_ssh,
     },
     Kind {
         name: DEPLOY_PROXY,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Standard,
         deadline: Duration::from_secs(20 * 60),
+        tries: Tries::ONCE,
+        locks: Kind::TARGET_ONLY,
         run: deploy_proxy,
     },
     Kind {
         name: INSTALL_GLANCES,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Long,
         deadline: Duration::from_secs(40 * 60),
+        tries: Tries::ONCE,
+        locks: Kind::TARGET_ONLY,
         run: install_glances,
     },
     Kind {
         name: REMOVE_GLANCES,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Standard,
         deadline: Duration::from_secs(20 * 60),
+        tries: Tries::ONCE,
+        locks: Kind::TARGET_ONLY,
         run: remove_glances,
     },
 ];
@@ -144,58 +159,7 @@ fn connect(run: &Run) -> Result<ServerConnection> {
 
 /// Runs a recipe and tells everything into the task's log.
 fn provision(run: &Run, connection: &ServerConnection, recipe: &Recipe) -> Result<provision::Outcome> {
-    connection.run(run.app, recipe, run.cancel, &mut |report| tell(run, "", report))
-}
-
-/// Writes what a job tells into the task's log. With several servers at work, `on` says which one it is about; a step's
-/// name is then `step@server`.
-pub fn tell(run: &Run, on: &str, report: Progress) {
-    let said = |text: &str| match on {
-        "" => text.to_string(),
-        on => format!("{on}: {text}"),
-    };
-    match report {
-        Progress::Step {
-            index,
-            total,
-            step,
-            state,
-            ms,
-        } => {
-            let state = match state {
-                State::Running => "running",
-                State::Ok => "ok",
-                State::Changed => "changed",
-                State::Skipped => "skipped",
-                State::Failed => "failed",
-            };
-            let view = StepView {
-                name: match on {
-                    "" => step.id.into(),
-                    on => format!("{}@{on}", step.id),
-                },
-                title: said(step.title(Lang::En)),
-                state: state.into(),
-                ms,
-            };
-            run.log.step(index as usize, total as usize, view);
-        }
-        Progress::Command { line } => run.log.line("info", "command", "", &said(line)),
-        Progress::Ended { line, rc, ms } => {
-            let level = if rc == 0 { "info" } else { "warning" };
-            run.log
-                .line(level, "command", "", &said(&format!("rc {rc} after {ms} ms: {line}")));
-        }
-        Progress::Line {
-            stream: Stream::Stdout,
-            text,
-        } => run.log.line("info", "ssh", "stdout", &said(text)),
-        Progress::Line {
-            stream: Stream::Stderr,
-            text,
-        } => run.log.line("info", "ssh", "stderr", &said(text)),
-        Progress::Fact { key, value } => run.log.line("info", "fact", "", &said(&format!("{key}: {value}"))),
-    }
+    connection.run(run.app, recipe, run.cancel, &mut run.on_progress(""))
 }
 
 /// Who are we there, may we become root, what machine is it. Changes nothing.
@@ -347,9 +311,13 @@ fn install_glances(run: &Run) -> Result<Outcome> {
     }
     let had = !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http";
     if let Some(firewall) = wish.firewall(server.fields.ssh_port, had) {
-        let result = provision::firewall(&run.app.ssh, &connection.target, &firewall, run.cancel, &mut |report| {
-            tell(run, "", report)
-        });
+        let result = provision::firewall(
+            &run.app.ssh,
+            &connection.target,
+            &firewall,
+            run.cancel,
+            &mut run.on_progress(""),
+        );
         done.changed += connection.record_host_key_change(run.app, run.cancel, result)?.changed;
     }
     keep_glances(run, server, choice.allow, wish, done)
@@ -395,9 +363,13 @@ fn remove_glances(run: &Run) -> Result<Outcome> {
             allow: Vec::new(),
             revert: provision::Firewall::REVERT,
         };
-        let result = provision::firewall(&run.app.ssh, &connection.target, &firewall, run.cancel, &mut |report| {
-            tell(run, "", report)
-        });
+        let result = provision::firewall(
+            &run.app.ssh,
+            &connection.target,
+            &firewall,
+            run.cancel,
+            &mut run.on_progress(""),
+        );
         done.changed += connection.record_host_key_change(run.app, run.cancel, result)?.changed;
     }
     let mut f = server.fields.clone();

@@ -6,8 +6,9 @@ use crate::access::right::{self, Read, may};
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
 use crate::features::fleet::servers::latest::Line;
-use crate::features::fleet::servers::pages::{Known, TaskRow, Why, count, known, lamps, task_row};
+use crate::features::fleet::servers::pages::{Known, Why, count, known, lamps};
 use crate::features::fleet::servers::{HostKeyState, State};
+use crate::features::house::tasks::{TaskRow, task_row};
 use crate::features::proxy::domains;
 use crate::features::watch::alerts;
 use crate::http::page;
@@ -203,7 +204,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Pr
     };
     let (cpu, cpu_95) = share(|k| k.sample.as_ref()?.cpu_percent);
     let (mem, mem_95) = share(|k| k.sample.as_ref()?.mem_percent);
-    let failed = |t: &&&crate::task::Row| matches!(t.status, Status::Failed | Status::Interrupted);
+    let failed = |t: &&&task::Task| matches!(t.status, Status::Failed | Status::Interrupted);
     let nums = Nums {
         answer: all.iter().filter(|k| k.server.availability.status == "ok").count() as u64,
         cpu,

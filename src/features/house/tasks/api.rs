@@ -7,14 +7,15 @@ use crate::access::right::{Read, Run, Tasks, may};
 use crate::audit;
 use crate::base::clock::{self, Duration, Instant, rfc3339};
 use crate::base::error::Result;
-use crate::base::id::{Id, Task};
+use crate::base::id::{self, Id};
 use crate::base::shape::{Described, Stored, described};
+use crate::db::Conn;
 use crate::events::wake::Wake;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, TEXT};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Answer, Ctx, LIMIT, OFFSET, Q, Route, route};
-use crate::task::{Filter, Line, Row, Status, StepView, log, queue};
+use crate::task::{Filter, LogLine, Status, StepView, Task, family, log, queue, wait};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// See [`Route`].
@@ -48,8 +49,8 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 described! {
     /// A task as the API shows it.
-    pub struct View<'a> {
-        id: Id<Task>,
+    struct View<'a> {
+        id: Id<id::Task>,
         kind: &'a str,
         target: Target<'a>,
         status: Status,
@@ -57,10 +58,37 @@ described! {
         steps: Option<Stored<'a, Vec<StepView>>>,
         error: Option<Problem<'a>>,
         cancel_asked: bool,
+        /// How often it was begun.
+        attempt: i64,
+        /// The task that it is a part of.
+        parent_id: Option<Id<id::Task>>,
+        /// Who approved or refused it.
+        decided_by: Option<&'a str>,
         created_by: &'a str,
         created_at: String,
         started_at: Option<String>,
         finished_at: Option<String>,
+        /// Why it has not begun, or not ended.
+        waiting_for: Option<WaitingFor>,
+        /// Its parts; none in a list.
+        children: Vec<Other>,
+    }
+
+    /// What a task waits for.
+    struct WaitingFor {
+        reason: wait::Reason,
+        /// Till when.
+        until: Option<String>,
+        tasks: Vec<Other>,
+    }
+
+    /// Another task, in short.
+    struct Other {
+        id: Id<id::Task>,
+        kind: String,
+        /// What it is called that it is about.
+        name: String,
+        status: Status,
     }
 
     struct Target<'a> {
@@ -76,24 +104,57 @@ described! {
 }
 
 /// Puts the view together.
-pub fn view(row: &Row) -> View<'_> {
+fn view(task: &Task) -> View<'_> {
     View {
-        id: row.id,
-        kind: &row.kind,
+        id: task.id,
+        kind: &task.kind,
         target: Target {
-            r#type: &row.target.0,
-            id: row.target.1,
-            name: &row.target.2,
+            r#type: &task.target.0,
+            id: task.target.1,
+            name: &task.target.2,
         },
-        status: row.status,
-        changed: row.changed,
-        steps: Stored::parse(&row.steps),
-        error: row.error.as_ref().map(|(code, message)| Problem { code, message }),
-        cancel_asked: row.cancel_asked,
-        created_by: &row.created_by,
-        created_at: rfc3339(row.created_at),
-        started_at: row.started_at.map(rfc3339),
-        finished_at: row.finished_at.map(rfc3339),
+        status: task.status,
+        changed: task.changed,
+        steps: Stored::parse(&task.steps),
+        error: task.error.as_ref().map(|(code, message)| Problem { code, message }),
+        cancel_asked: task.cancel_asked,
+        attempt: task.attempt,
+        parent_id: task.parent,
+        decided_by: task.decided_by.as_deref(),
+        created_by: &task.created_by,
+        created_at: rfc3339(task.created_at),
+        started_at: task.started_at.map(rfc3339),
+        finished_at: task.finished_at.map(rfc3339),
+        waiting_for: None,
+        children: Vec::new(),
+    }
+}
+
+/// Adds what the task waits for; of one alone also its parts.
+fn view_with<'a>(conn: &Conn, task: &'a Task, alone: bool) -> Result<View<'a>> {
+    let others = |tasks: Vec<Task>| tasks.into_iter().map(other).collect();
+    let waiting = wait::of(conn, task, clock::now())?;
+    let children = match alone {
+        true => family::children(conn, task.id)?,
+        false => Vec::new(),
+    };
+    Ok(View {
+        waiting_for: waiting.map(|w| WaitingFor {
+            reason: w.reason,
+            until: w.until.map(rfc3339),
+            tasks: others(w.tasks),
+        }),
+        children: others(children),
+        ..view(task)
+    })
+}
+
+fn other(task: Task) -> Other {
+    Other {
+        id: task.id,
+        kind: task.kind,
+        name: task.target.2,
+        status: task.status,
     }
 }
 
@@ -105,6 +166,7 @@ pub const LIST: &[Param] = &[
     param::choice("status", Status::WORDS, "Only those that stand so."),
     param::text("kind", 100, "Only of this kind."),
     param::number("server", 1..=i64::MAX, "Only about this server."),
+    param::number("parent", 1..=i64::MAX, "Only parts of this task."),
 ];
 
 const AFTER: Param = param::number("after", 0..=i64::MAX, "Only lines behind this one.");
@@ -121,11 +183,12 @@ const LOGS: &[Param] = &[
 /// What a list's query asks for.
 pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
     let (limit, offset) = ctx.page()?;
-    let server = ctx.number("server")?;
+    let (server, parent) = (ctx.number("server")?, ctx.number("parent")?);
     Ok(Filter {
         status: Status::parse(ctx.choice("status")?),
         kind: Some(ctx.param("kind")).filter(|kind| !kind.is_empty()),
         target: (server > 0).then_some(("server", server)),
+        parent: (parent > 0).then(|| Id::new(parent)),
         q: ctx.param("q"),
         limit,
         offset,
@@ -134,27 +197,32 @@ pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx)?;
-    let (rows, total) = ctx.app.db.read(|conn| queue::list(conn, &filter))?;
-    let items = rows.iter().map(view).collect();
-    Reply::json(&List { items, total })
+    ctx.app.db.read(|conn| {
+        let (tasks, total) = queue::list(conn, &filter)?;
+        let views = tasks.iter().map(|task| view_with(conn, task, false));
+        let items = views.collect::<Result<Vec<_>>>()?;
+        Reply::json(&List { items, total })
+    })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "task")?;
-    Reply::json(&view(&ctx.app.db.read(|conn| queue::get(conn, id))?))
+    ctx.app
+        .db
+        .read(|conn| Reply::json(&view_with(conn, &queue::get(conn, id)?, true)?))
 }
 
 fn cancel(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
-    let row = cancel_task(ctx)?;
-    Ok(Reply::json(&view(&row))?.with_status(202))
+    let task = cancel_task(ctx)?;
+    Ok(Reply::json(&view(&task))?.with_status(202))
 }
 
 /// Asks the task of this request to end.
-pub fn cancel_task(ctx: &Ctx) -> Result<Row> {
+pub fn cancel_task(ctx: &Ctx) -> Result<Task> {
     let id = ctx.id(0, "task")?;
     let by = ctx.allowed(Run, Tasks)?;
-    let row = ctx.app.db.write(|tx| {
+    let task = ctx.app.db.write(|tx| {
         queue::cancel(tx, &ctx.app.wakes, id)?;
         audit::append(
             tx,
@@ -167,7 +235,7 @@ pub fn cancel_task(ctx: &Ctx) -> Result<Row> {
         queue::get(tx, id)
     })?;
     ctx.app.wakes.log(id).ring();
-    Ok(row)
+    Ok(task)
 }
 
 fn stream(ctx: &Ctx) -> Result<Reply> {
@@ -214,7 +282,7 @@ fn logs(ctx: &Ctx) -> Result<Reply> {
     let until = clock::mono() + Duration::from_secs(if may_wait { wait_s as u64 } else { 0 });
     let found = wait_for_lines(ctx, id, after, &wake, until);
     WAITING.fetch_sub(1, Ordering::SeqCst);
-    let (row, lines) = found?;
+    let (task, lines) = found?;
     let items: Vec<_> = lines
         .iter()
         .map(|l| LineView {
@@ -228,28 +296,34 @@ fn logs(ctx: &Ctx) -> Result<Reply> {
         .collect();
     let next = lines.last().map_or(after, |l| l.seq);
     // Ended only when everything has been told: a full page may have more behind it.
-    let end = (row.status.is_final() && lines.len() < PAGE).then(|| outcome(&row));
+    let end = (task.status.is_final() && lines.len() < PAGE).then(|| outcome(&task));
     Reply::json(&Logs {
         total: items.len(),
         items,
         after: next,
-        status: row.status,
+        status: task.status,
         end,
     })
 }
 
-fn wait_for_lines(ctx: &Ctx, id: Id<Task>, after: i64, wake: &Wake, until: Instant) -> Result<(Row, Vec<Line>)> {
+fn wait_for_lines(
+    ctx: &Ctx,
+    id: Id<id::Task>,
+    after: i64,
+    wake: &Wake,
+    until: Instant,
+) -> Result<(Task, Vec<LogLine>)> {
     let mut standing = ctx.standing()?;
     loop {
         standing.ask()?;
         let seen = wake.count();
-        let (row, lines) = ctx
+        let (task, lines) = ctx
             .app
             .db
             .read(|conn| Ok((queue::get(conn, id)?, log::after(conn, id, after, PAGE as i64)?)))?;
         let left = until.saturating_duration_since(clock::mono());
-        if !lines.is_empty() || row.status.is_final() || left.is_zero() || ctx.app.wakes.are_over() {
-            return Ok((row, lines));
+        if !lines.is_empty() || task.status.is_final() || left.is_zero() || ctx.app.wakes.are_over() {
+            return Ok((task, lines));
         }
         wake.wait(seen, left.min(Standing::EVERY));
     }
@@ -258,14 +332,14 @@ fn wait_for_lines(ctx: &Ctx, id: Id<Task>, after: i64, wake: &Wake, until: Insta
 /// The whole log as text, one line a line, times in UTC; also while the task runs.
 fn log_text(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "task")?;
-    let row = ctx.app.db.read(|conn| queue::get(conn, id))?;
+    let task = ctx.app.db.read(|conn| queue::get(conn, id))?;
     let mut out = format!(
         "Lamplighter, task {id}: {} on {} {}\ncreated {} by {}\n\n",
-        row.kind,
-        row.target.0,
-        row.target.2,
-        rfc3339(row.created_at),
-        row.created_by
+        task.kind,
+        task.target.0,
+        task.target.2,
+        rfc3339(task.created_at),
+        task.created_by
     );
     let mut after = 0;
     loop {
@@ -274,17 +348,17 @@ fn log_text(ctx: &Ctx) -> Result<Reply> {
         after = last.seq;
         lines.iter().for_each(|l| text_line(&mut out, l));
     }
-    let error = row
+    let error = task
         .error
         .as_ref()
         .map(|(code, say)| format!(": {say} [{code}]"))
         .unwrap_or_default();
-    out.push_str(&format!("\n{}{error}\n", row.status.name()));
+    out.push_str(&format!("\n{}{error}\n", task.status.name()));
     let name = format!("attachment; filename=\"task-{id}.txt\"");
     Ok(Reply::text(out).header("Content-Disposition", name))
 }
 
-fn text_line(out: &mut String, l: &Line) {
+fn text_line(out: &mut String, l: &LogLine) {
     let at = rfc3339(l.at);
     if l.source == "progress" {
         let step: serde_json::Value = serde_json::from_str(&l.line).unwrap_or_default();

@@ -3,8 +3,11 @@
 mod settings;
 mod events;
 mod stream;
-pub mod api;
-pub mod pages;
+mod widgets;
+mod api;
+mod pages;
+
+pub use widgets::{Problem, TaskRow, glyph, step_title, task_row};
 
 use crate::access::right;
 use crate::base::clock::{self, DAY};
@@ -15,9 +18,7 @@ use crate::feature::{Hit, Source};
 use crate::http::menu::Entry;
 use crate::http::page;
 use crate::schedule::{Periodic, Work};
-use crate::task;
-use crate::task::queue;
-use crate::task::{Row, Status};
+use crate::task::{self, Status, Task, queue};
 use std::time::Duration;
 
 /// The feature's declaration.
@@ -53,7 +54,7 @@ const SEARCH: &[Source] = &[Source {
             tasks.push(task);
         }
         let lang = page::lang(ctx.request, ctx.maybe_actor());
-        let hit = |t: task::Row| Hit {
+        let hit = |t: Task| Hit {
             name: format!("{}: {}", t.target.2, task::title(&ctx.app.registry, &t.kind, lang)),
             detail: format!("#{}", t.id),
             href: format!("/tasks/{}", t.id),
@@ -110,12 +111,12 @@ described! {
 }
 
 /// See [`Outcome`].
-pub fn outcome(row: &Row) -> Outcome<'_> {
+pub fn outcome(task: &Task) -> Outcome<'_> {
     Outcome {
-        status: row.status,
-        rc: i64::from(row.status != Status::Ok),
-        changed: row.changed,
-        duration_ms: row.finished_at.zip(row.started_at).map(|(end, start)| end - start),
-        error: row.error.as_ref().map(|(code, message)| Failure { code, message }),
+        status: task.status,
+        rc: i64::from(task.status != Status::Ok),
+        changed: task.changed,
+        duration_ms: task.finished_at.zip(task.started_at).map(|(end, start)| end - start),
+        error: task.error.as_ref().map(|(code, message)| Failure { code, message }),
     }
 }

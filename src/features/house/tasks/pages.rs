@@ -1,16 +1,17 @@
 //! Tasks and their logs as pages. The newest lines are in the page; script adds what comes after them.
 
 use super::api;
+use super::widgets::{Problem, glyph, step_title};
 use crate::access::right::{Read, Run, Tasks, may};
-use crate::base::clock::Ms;
+use crate::base::clock::{self, Ms};
 use crate::base::error::Result;
-use crate::features::fleet::servers::pages::{Problem, glyph, step_title};
+use crate::base::id::Id;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
-use crate::task::{self, Filter, queue};
-use crate::task::{Row, Status, StepView, log};
+use crate::task::{self, Filter, family, queue, wait};
+use crate::task::{Status, StepView, Task, log};
 use serde::Serialize;
 
 /// See [`Route`].
@@ -20,7 +21,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
 ];
 
-/// A row of the list and the head of a task's page.
+/// A task of the list and the head of a task's page.
 #[derive(Serialize)]
 struct View {
     id: i64,
@@ -32,6 +33,7 @@ struct View {
     changed: i64,
     target_name: String,
     target_href: Option<String>,
+    parent: Option<i64>,
     created_by: String,
     created_at: Ms,
     started_at: Option<Ms>,
@@ -39,23 +41,24 @@ struct View {
     took_ms: Option<Ms>,
 }
 
-fn view(ctx: &Ctx, row: Row) -> View {
+fn view(ctx: &Ctx, task: Task) -> View {
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     View {
-        id: row.id.get(),
-        title: task::title(&ctx.web.app.registry, &row.kind, lang),
-        kind: row.kind,
-        glyph: glyph(row.status),
-        status: row.status,
-        error: row.error.map(|(code, message)| Problem { code, message }),
-        changed: row.changed,
-        target_href: page::place((&row.target.0, row.target.1)),
-        target_name: row.target.2,
-        created_by: row.created_by,
-        created_at: row.created_at,
-        started_at: row.started_at,
-        finished_at: row.finished_at,
-        took_ms: row.finished_at.zip(row.started_at).map(|(end, start)| end - start),
+        id: task.id.get(),
+        title: task::title(&ctx.web.app.registry, &task.kind, lang),
+        kind: task.kind,
+        glyph: glyph(task.status),
+        status: task.status,
+        error: task.error.map(|(code, message)| Problem { code, message }),
+        changed: task.changed,
+        target_href: page::place((&task.target.0, task.target.1)),
+        target_name: task.target.2,
+        parent: task.parent.map(Id::get),
+        created_by: task.created_by,
+        created_at: task.created_at,
+        started_at: task.started_at,
+        finished_at: task.finished_at,
+        took_ms: task.finished_at.zip(task.started_at).map(|(end, start)| end - start),
     }
 }
 
@@ -122,7 +125,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         count,
     });
     let at = |offset: i64| query(&[("status", status), ("server", server), ("offset", &offset.to_string())]);
-    let items: Vec<_> = rows.into_iter().map(|row| view(ctx, row)).collect();
+    let items: Vec<_> = rows.into_iter().map(|task| view(ctx, task)).collect();
     let content = List {
         query: query(&[("status", status), ("server", server)]),
         filters: filters.collect(),
@@ -165,6 +168,14 @@ struct Again {
     fields: Vec<(String, String)>,
 }
 
+/// What the task waits for.
+#[derive(Serialize)]
+struct Waits {
+    reason: wait::Reason,
+    until: Option<Ms>,
+    tasks: Vec<View>,
+}
+
 #[derive(Serialize)]
 struct Show {
     task: View,
@@ -177,6 +188,8 @@ struct Show {
     lines: Vec<Line>,
     evidence: Vec<Line>,
     again: Option<Again>,
+    waiting: Option<Waits>,
+    parts: Vec<View>,
     panels: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -186,31 +199,37 @@ const LINES_SHOWN: i64 = 2_000;
 fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "task")?;
     let lang = page::lang(ctx.request, ctx.maybe_actor());
-    let (row, lines, seq) = ctx.app.db.read(|conn| {
+    let (task, waiting, parts, lines, seq) = ctx.app.db.read(|conn| {
+        let task = queue::get(conn, id)?;
         let seq = log::last_seq(conn, id)?;
-        Ok((
-            queue::get(conn, id)?,
-            log::after(conn, id, (seq - LINES_SHOWN).max(0), LINES_SHOWN)?,
-            seq,
-        ))
+        let lines = log::after(conn, id, (seq - LINES_SHOWN).max(0), LINES_SHOWN)?;
+        let waiting = wait::of(conn, &task, clock::now())?;
+        Ok((task, waiting, family::children(conn, id)?, lines, seq))
     })?;
-    let steps: Vec<StepView> = serde_json::from_str(&row.steps).unwrap_or_default();
+    let views = |tasks: Vec<Task>| tasks.into_iter().map(|task| view(ctx, task)).collect();
+    let steps: Vec<StepView> = serde_json::from_str(&task.steps).unwrap_or_default();
     let lines: Vec<Line> = lines.into_iter().filter(|l| l.source != "progress").map(line).collect();
-    let said = row.error.as_ref().map_or("", |(_, say)| say);
+    let said = task.error.as_ref().map_or("", |(_, say)| say);
     let telling = |l: &&Line| l.class == "e" && l.text != said;
     let evidence = lines.iter().rev().filter(telling).take(3).map(|l| Line {
         text: l.text.clone(),
         ..*l
     });
     let content = Show {
-        running: !row.status.is_final(),
-        again: again(&row),
-        evidence: if row.status == Status::Failed {
+        running: !task.status.is_final(),
+        again: again(&task),
+        waiting: waiting.map(|w| Waits {
+            reason: w.reason,
+            until: w.until,
+            tasks: views(w.tasks),
+        }),
+        parts: views(parts),
+        evidence: if task.status == Status::Failed {
             evidence.collect()
         } else {
             Vec::new()
         },
-        task: view(ctx, row),
+        task: view(ctx, task),
         steps: steps.iter().map(|s| step(s, step_title(s, lang))).collect(),
         seq,
         earlier: (seq - LINES_SHOWN).max(0),
@@ -239,7 +258,7 @@ fn step(s: &StepView, title: String) -> Step {
 }
 
 /// How a line is marked at the edge; `static/pages.js` does the same for lines that come later.
-fn line(l: task::Line) -> Line {
+fn line(l: task::LogLine) -> Line {
     let class = match (l.level.as_str(), l.source.as_str(), l.stream.as_str()) {
         ("error", ..) => "e",
         ("warning", ..) => "w",
@@ -257,12 +276,12 @@ fn line(l: task::Line) -> Line {
 }
 
 /// The page's form that would put the same task in again; the input of a task has no secrets.
-fn again(row: &Row) -> Option<Again> {
-    let action = row.kind.strip_prefix("server.")?.replace('_', "-");
-    if row.target.0 != "server" || !row.status.is_final() || action == "look-host-key" {
+fn again(task: &Task) -> Option<Again> {
+    let action = task.kind.strip_prefix("server.")?.replace('_', "-");
+    if task.target.0 != "server" || !task.status.is_final() || action == "look-host-key" {
         return None;
     }
-    let input: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&row.input).ok()?;
+    let input: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&task.input).ok()?;
     let mut fields = Vec::new();
     for (name, value) in input {
         match value {
@@ -275,12 +294,12 @@ fn again(row: &Row) -> Option<Again> {
         }
     }
     Some(Again {
-        href: format!("/servers/{}/{action}", row.target.1),
+        href: format!("/servers/{}/{action}", task.target.1),
         fields,
     })
 }
 
 fn cancel(ctx: &Ctx) -> Result<Reply> {
-    let row = api::cancel_task(ctx)?;
-    Ok(Reply::see_other(format!("/tasks/{}", row.id)))
+    let task = api::cancel_task(ctx)?;
+    Ok(Reply::see_other(format!("/tasks/{}", task.id)))
 }

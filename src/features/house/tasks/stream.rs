@@ -6,12 +6,12 @@ use crate::access::Actor;
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::Result;
-use crate::base::id::{Id, Task};
+use crate::base::id::{self, Id};
 use crate::base::shape::{Shape, described};
 use crate::events::wake::Wake;
 use crate::http::sse::{self, Event, Flow, Source};
 use crate::task::log::Progress;
-use crate::task::{Line, Row, log, queue};
+use crate::task::{LogLine, Task, log, queue};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
@@ -37,7 +37,7 @@ pub struct TaskLog {
 /// What the readers of one task share.
 struct Feed {
     app: Arc<App>,
-    task: Id<Task>,
+    task: Id<id::Task>,
     state: Mutex<State>,
 }
 
@@ -66,11 +66,11 @@ struct Chunk {
     frames: Arc<[u8]>,
 }
 
-static FEEDS: LazyLock<Mutex<HashMap<Id<Task>, Weak<Feed>>>> = LazyLock::new(Mutex::default);
+static FEEDS: LazyLock<Mutex<HashMap<Id<id::Task>, Weak<Feed>>>> = LazyLock::new(Mutex::default);
 
 impl TaskLog {
     /// A reader that has seen everything up to line `after`.
-    pub fn new(app: &Arc<App>, task: Id<Task>, after: i64) -> TaskLog {
+    pub fn new(app: &Arc<App>, task: Id<id::Task>, after: i64) -> TaskLog {
         let mut feeds = FEEDS.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = feeds.get(&task).and_then(Weak::upgrade).unwrap_or_else(|| {
             feeds.retain(|_, feed| feed.strong_count() > 0);
@@ -149,7 +149,7 @@ impl Feed {
         if state.looked_at == Some(count) && state.chunks.back().is_some_and(|c| c.to == after) {
             return Ok(false);
         }
-        let (row, lines, last_seq) = self.app.db.read(|conn| {
+        let (task, lines, last_seq) = self.app.db.read(|conn| {
             Ok((
                 queue::get(conn, self.task)?,
                 log::after(conn, self.task, after, LOOK_MAX)?,
@@ -158,8 +158,8 @@ impl Feed {
         })?;
         state.looked_at = Some(count);
         let Some(last) = lines.last() else {
-            if row.status.is_final() {
-                state.end = Some((last_seq, end(&row).into()));
+            if task.status.is_final() {
+                state.end = Some((last_seq, end(&task).into()));
             }
             return Ok(false);
         };
@@ -172,7 +172,7 @@ impl Feed {
             state.chunks.pop_front();
         }
         // A full look may have more behind it; an ended task has its end to tell.
-        let more = lines.len() as i64 == LOOK_MAX || row.status.is_final();
+        let more = lines.len() as i64 == LOOK_MAX || task.status.is_final();
         if more {
             state.looked_at = None;
         }
@@ -202,7 +202,7 @@ described! {
     }
 }
 
-fn render(lines: &[Line]) -> Vec<u8> {
+fn render(lines: &[LogLine]) -> Vec<u8> {
     let mut out = Vec::with_capacity(lines.len() * 160);
     for l in lines {
         if l.source == "progress" {
@@ -221,9 +221,9 @@ fn render(lines: &[Line]) -> Vec<u8> {
     out
 }
 
-fn end(row: &Row) -> Vec<u8> {
+fn end(task: &Task) -> Vec<u8> {
     let mut out = Vec::new();
-    END.frame(&mut out, None, &super::outcome(row));
+    END.frame(&mut out, None, &super::outcome(task));
     out
 }
 
@@ -235,7 +235,7 @@ mod tests {
     use crate::access::standing::tests::standing;
     use crate::base::config::Config;
     use crate::base::{file, random};
-    use crate::task::New;
+    use crate::task::NewTask;
     use crate::vault;
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
             .unwrap(),
         );
         let by = Allowed::<Run, Servers>::by_daemon();
-        let new = New {
+        let new = NewTask {
             kind: "test",
             target: ("server", 1, "web"),
             input: serde_json::json!({}),

@@ -14,8 +14,8 @@ use crate::base::id::{self, Id};
 use crate::base::parallel::lock;
 use crate::base::process::{self, Cancel};
 use crate::db::Tx;
+use crate::features::fleet::servers::Server;
 use crate::features::fleet::servers::connection::ServerConnection;
-use crate::features::fleet::servers::{Server, tasks::tell};
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
 use crate::provision::{self, Progress, Recipe, recipes};
 use crate::schedule::fan_out::FanOut;
@@ -127,9 +127,10 @@ impl<'a> Deploy<'a> {
             stands: Stands::Unseen,
             issued: false,
         };
+        let mut on_progress = run.on_progress(self.on(server));
         let done = way.run(run.app, recipe, run.cancel, &mut |report| {
             told.hear(&report);
-            tell(run, self.on(server), report);
+            on_progress(report);
         });
         match done {
             Ok(_) => drop(self.told_by().remove(&server.id.get())),
@@ -263,9 +264,9 @@ impl<'a> Deploy<'a> {
         };
         // A cancelled deploy is put back, too.
         let (run, cancel) = (self.run, Cancel::new());
-        let done = self.way(server)?.run(run.app, &recipe, &cancel, &mut |report| {
-            tell(run, self.on(server), report)
-        });
+        let done = self
+            .way(server)?
+            .run(run.app, &recipe, &cancel, &mut run.on_progress(self.on(server)));
         done.map(drop)
     }
 
@@ -383,9 +384,14 @@ impl<'a> Deploy<'a> {
 
     fn look(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<ServerPlan> {
         let run = self.run;
-        let plan = inspect::on_server(run.app, way, self.desired, placement, run.cancel, &mut |report| {
-            tell(run, self.on(server), report)
-        })?;
+        let plan = inspect::on_server(
+            run.app,
+            way,
+            self.desired,
+            placement,
+            run.cancel,
+            &mut run.on_progress(self.on(server)),
+        )?;
         if let Some(finding) = plan.stop(self.choice.overwrite) {
             for line in finding.evidence.lines() {
                 run.log.line("warning", "ssh", "stderr", line);
@@ -429,9 +435,12 @@ impl<'a> Deploy<'a> {
         if !plan.work.as_ref().is_some_and(|work| work.set_up) {
             return Ok((0, plan));
         }
-        let done = way.run(run.app, &recipes::nginx(), run.cancel, &mut |report| {
-            tell(run, self.on(server), report)
-        })?;
+        let done = way.run(
+            run.app,
+            &recipes::nginx(),
+            run.cancel,
+            &mut run.on_progress(self.on(server)),
+        )?;
         Ok((done.changed, self.look(way, placement, server)?))
     }
 

@@ -108,7 +108,7 @@ fn follow(app: &App, tx: &Tx, server: Id<id::Server>, moved: &str) -> Result<()>
     }
     let name = servers::get(tx, server)?.fields.name;
     let by = Allowed::<Deploy, Servers>::by_daemon();
-    let new = task::New {
+    let new = task::NewTask {
         kind: tasks::FOLLOW,
         target: (target.0, target.1, &name),
         input: serde_json::json!({}),

@@ -497,7 +497,7 @@ fn start<V: IsVerb>(
     by: Allowed<V, Domains>,
 ) -> Result<Id<Task>> {
     let name = domain.name();
-    let new = task::New {
+    let new = task::NewTask {
         kind,
         target: ("domain", domain.id.get(), &name),
         input: serde_json::to_value(choice).map_err(Error::internal)?,

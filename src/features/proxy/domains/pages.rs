@@ -10,7 +10,7 @@ use crate::base::id::{self, Id};
 use crate::db::Conn;
 use crate::features::fleet::groups;
 use crate::features::fleet::servers;
-use crate::features::fleet::servers::pages::{TaskRow, task_row};
+use crate::features::house::tasks::{TaskRow, task_row};
 use crate::features::proxy::upstreams;
 use crate::form::Input;
 use crate::http::page::{self, query};

@@ -3,19 +3,19 @@
 
 use super::deploy::{Choice, Deploy, INCOMPLETE, incomplete, is_unreached, named_too};
 use super::desired::DesiredState;
-use super::placements::Placement;
+use super::placements::{self, Placement};
 use crate::app::App;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::features::fleet::servers::connection::ServerConnection;
-use crate::features::fleet::servers::{self, Server, tasks::tell};
+use crate::features::fleet::servers::{self, Server};
 use crate::lang::Lang;
 use crate::provision::site::{self as remote};
 use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
-use crate::task::{Kind, Outcome};
+use crate::task::{Class, Kind, Outcome, Resource, Tries};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -35,33 +35,51 @@ pub const LEFT_BEHIND: &str = "domain.left_behind";
 const NOT_ACME: &str = "not_acme";
 const NOT_DEPLOYED: &str = "not_deployed";
 
-/// All kinds. Each may run twice: a server that has died in between has put itself back, and the look comes first.
+/// All kinds. Each is idempotent: a server that has died in between has put itself back, and the look comes first.
 pub const TASKS: &[Kind] = &[
     Kind {
         name: DEPLOY,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Standard,
         deadline: Duration::from_secs(60 * 60),
+        tries: Tries::ONCE,
+        locks: its_servers,
         run: deploy,
     },
     Kind {
         name: REMOVE,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Standard,
         deadline: Duration::from_secs(30 * 60),
+        tries: Tries::ONCE,
+        locks: its_servers,
         run: remove,
     },
     Kind {
         name: RENEW,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Standard,
         deadline: Duration::from_secs(30 * 60),
+        tries: Tries::ONCE,
+        locks: its_servers,
         run: renew,
     },
     Kind {
         name: FOLLOW,
-        twice_ok: true,
+        idempotent: true,
+        class: Class::Standard,
         deadline: Duration::from_secs(10 * 60),
+        tries: Tries::ONCE,
+        locks: Kind::TARGET_ONLY,
         run: follow,
     },
 ];
+
+/// Work on a domain shares its servers with all other work on them: also with those that it is about to leave.
+fn its_servers(conn: &Conn, domain: i64) -> Result<Vec<Resource>> {
+    let rows = placements::of(conn, Id::new(domain))?;
+    Ok(rows.iter().map(|row| Resource("server", row.server.get())).collect())
+}
 
 /// What a person chose for a renewal.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
@@ -171,11 +189,9 @@ fn renew(run: &Run) -> Result<Outcome> {
         let lineage =
             remote::lineage_in(&placement.text).map_or_else(|| remote::lineage(&placement.name), String::from);
         let recipe = remote::renew(&placement.name, &lineage, choice.force)?;
-        let renewed = work.way(server).and_then(|way| {
-            way.run(run.app, &recipe, run.cancel, &mut |report| {
-                tell(run, work.on(server), report)
-            })
-        });
+        let renewed = work
+            .way(server)
+            .and_then(|way| way.run(run.app, &recipe, run.cancel, &mut run.on_progress(work.on(server))));
         match renewed {
             Ok(done) => changed += done.changed,
             // The others must not end with it.
@@ -212,9 +228,7 @@ fn renew(run: &Run) -> Result<Outcome> {
 fn follow(run: &Run) -> Result<Outcome> {
     let way = ServerConnection::of(run.app, Id::new(run.target()))?;
     way.secrets().for_each(|secret| run.log.hide(secret));
-    let done = way.run(run.app, &remote::follow(), run.cancel, &mut |report| {
-        tell(run, "", report)
-    })?;
+    let done = way.run(run.app, &remote::follow(), run.cancel, &mut run.on_progress(""))?;
     Ok(Outcome {
         changed: done.changed,
         commit: None,
