@@ -21,6 +21,14 @@ use std::thread;
 /// Targets whose gate is open; each test has numbers of its own.
 static OPEN: LazyLock<Mutex<BTreeSet<i64>>> = LazyLock::new(Mutex::default);
 
+/// Whoever puts tasks in.
+const ANNA: By = By {
+    actor: "anna",
+    ip: "",
+    request_id: "",
+    client_request_id: "",
+};
+
 /// Who decides on what others put in.
 fn daemon() -> Allowed<'static, Deploy, Servers> {
     Allowed::by_daemon()
@@ -140,7 +148,7 @@ impl House {
 
     fn put_on(&self, kind: &'static str, target: i64, terms: Terms) -> Id<id::Task> {
         let wake = &self.app.wakes.tasks;
-        let put = |tx: &Tx| queue::insert(tx, wake, &new(kind, target), None, terms, By::ours("anna"));
+        let put = |tx: &Tx| queue::insert(tx, wake, &new(kind, target), None, terms, ANNA);
         self.app.db.write(put).unwrap()
     }
 
