@@ -93,7 +93,7 @@ const FIREFLIES: Feature = Feature {
         .gives::<Map<String, Value>>(),
         route(Post, "/api/fireflies/{id}/glow", may(Run, Tasks), |ctx| {
             let target = ("firefly", ctx.id::<()>(0, "firefly")?.get(), "Lampyris");
-            let new = task::New {
+            let new = task::NewTask {
                 kind: GLOW,
                 target,
                 input: json!({}),
@@ -162,7 +162,10 @@ const FIREFLIES: Feature = Feature {
     }],
     tasks: &[task::Kind {
         name: GLOW,
-        twice_ok: true,
+        idempotent: true,
+        class: task::Class::Quick,
+        tries: task::Tries::ONCE,
+        locks: task::Kind::TARGET_ONLY,
         deadline: Duration::from_secs(60),
         run: |run| {
             let commit = |tx: &Tx| count(tx, "task");
