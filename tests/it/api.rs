@@ -13,7 +13,11 @@ use std::fmt::Write;
 fn params(out: &mut String, what: &str, params: &[Param]) {
     for p in params {
         let required = if p.required { ", required" } else { "" };
-        let default = if p.default != 0 { format!(", else {}", p.default) } else { String::new() };
+        let default = if p.default != 0 {
+            format!(", else {}", p.default)
+        } else {
+            String::new()
+        };
         writeln!(out, "  {what} {}: {}{required}{default}. {}", p.name, p.kind, p.doc).unwrap();
     }
 }
@@ -48,7 +52,10 @@ fn the_golden_text_is_what_the_routes_declare() {
         let place = format!("{} {}", route.method.name(), route.path);
         let answers: Vec<_> = route.answers.iter().flatten().collect();
         let takes = matches!(route.method, Method::Get | Method::Delete) || route.body.is_some();
-        assert!(takes && !answers.is_empty(), "{place} does not say what it takes and gives");
+        assert!(
+            takes && !answers.is_empty(),
+            "{place} does not say what it takes and gives"
+        );
         let right = match route.right {
             Right::May(verb, noun) => format!("{} {}", verb.name(), noun.name()),
             other => format!("{other:?}"),
@@ -84,5 +91,8 @@ fn the_golden_text_is_what_the_routes_declare() {
         std::fs::write(path, &out).unwrap();
     }
     let golden = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(out == golden, "the API is not as in {path}: look at the difference, and accept it");
+    assert!(
+        out == golden,
+        "the API is not as in {path}: look at the difference, and accept it"
+    );
 }
