@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 
 /// What is known of one such work.
 #[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Beat {
+pub struct JobRun {
     /// Its name.
     pub name: String,
     /// Its interval in ms.
@@ -30,7 +30,7 @@ pub struct Beat {
 /// Once may be chance.
 const FAILS_MAX: i64 = 3;
 
-impl Beat {
+impl JobRun {
     /// Did it miss its time at `now`?
     pub fn is_late(&self, now: Ms) -> bool {
         now - self.alive_at > 2 * self.every_ms + 30 * SECOND
@@ -44,7 +44,7 @@ impl Beat {
 
 /// All of a process.
 #[derive(Default)]
-pub struct Pulses(Mutex<BTreeMap<String, Beat>>);
+pub struct Pulses(Mutex<BTreeMap<String, JobRun>>);
 
 impl Pulses {
     /// There is this work, and it has time for its first round from now on.
@@ -53,13 +53,13 @@ impl Pulses {
     }
 
     /// What an earlier process wrote down of the work that there is.
-    pub fn resume(&self, known: Vec<Beat>) {
+    pub fn resume(&self, known: Vec<JobRun>) {
         let mut beats = self.lock();
         for old in known {
             match beats.get_mut(&old.name) {
                 Some(beat) if beat.last_at == 0 => {
                     let (alive_at, every_ms) = (beat.alive_at, beat.every_ms);
-                    *beat = Beat {
+                    *beat = JobRun {
                         alive_at,
                         every_ms,
                         ..old
@@ -85,22 +85,22 @@ impl Pulses {
     }
 
     /// As they stand.
-    pub fn all(&self) -> Vec<Beat> {
+    pub fn all(&self) -> Vec<JobRun> {
         self.lock().values().cloned().collect()
     }
 
-    fn change(&self, name: &str, every: Duration, change: impl FnOnce(&mut Beat)) {
+    fn change(&self, name: &str, every: Duration, change: impl FnOnce(&mut JobRun)) {
         let mut beats = self.lock();
-        let beat = beats.entry(name.into()).or_insert_with(|| Beat {
+        let beat = beats.entry(name.into()).or_insert_with(|| JobRun {
             name: name.into(),
-            ..Beat::default()
+            ..JobRun::default()
         });
         beat.every_ms = every.as_millis() as i64;
         beat.alive_at = clock::now();
         change(beat);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, JobRun>> {
         lock(&self.0)
     }
 }

@@ -11,7 +11,7 @@ use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::base::process::Cancel;
-use crate::base::pulse::Beat;
+use crate::base::pulse::JobRun;
 use crate::db::Conn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -133,6 +133,6 @@ fn write_down(app: &App) -> Result<()> {
 }
 
 /// All background work as it was last written down.
-pub fn beats(conn: &Conn) -> Result<Vec<Beat>> {
+pub fn beats(conn: &Conn) -> Result<Vec<JobRun>> {
     queries::all(conn)
 }

@@ -18,10 +18,10 @@ use lamplighter::base::host::Host;
 use lamplighter::base::id::Id;
 use lamplighter::base::{random, sys};
 use lamplighter::db::{Db, Durability, schema};
+use lamplighter::features::fleet::latest;
 use lamplighter::features::fleet::metrics::{
     self, Disk, Outcome, PollAuth, PollTarget, Polled, Poller, Recorder, SERVERS, Sample, THREADS, observe,
 };
-use lamplighter::features::fleet::servers::latest;
 use lamplighter::features::watch::rules::{self, Evaluator, Rule};
 use lamplighter::net::dial::Security;
 use lamplighter::series::window::PERIODS;

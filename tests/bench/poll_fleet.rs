@@ -15,7 +15,7 @@ use std::time::Instant;
 
 /// How a host behaves.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+enum ServerBehaviour {
     Good,
     Hangs,
     Drips,
@@ -25,11 +25,16 @@ enum Manner {
 }
 
 /// Every `one_in`-th host is bad, in four ways by turns. 0: none.
-fn manner(n: usize, one_in: usize) -> Manner {
+fn manner(n: usize, one_in: usize) -> ServerBehaviour {
     match one_in {
-        0 => Manner::Good,
-        k if !n.is_multiple_of(k) => Manner::Good,
-        k => [Manner::Hangs, Manner::Drips, Manner::Endless, Manner::BlackHole][n / k % 4],
+        0 => ServerBehaviour::Good,
+        k if !n.is_multiple_of(k) => ServerBehaviour::Good,
+        k => [
+            ServerBehaviour::Hangs,
+            ServerBehaviour::Drips,
+            ServerBehaviour::Endless,
+            ServerBehaviour::BlackHole,
+        ][n / k % 4],
     }
 }
 
@@ -94,7 +99,7 @@ pub fn serve(one_in: usize, delay_ms: u64) {
                 continue;
             };
             let n = number(*local.ip());
-            let good = manner(n, one_in) == Manner::Good;
+            let good = manner(n, one_in) == ServerBehaviour::Good;
             {
                 let mut seen = seen.lock().unwrap();
                 seen.polls += 1;
@@ -103,7 +108,7 @@ pub fn serve(one_in: usize, delay_ms: u64) {
                 }
             }
             match manner(n, one_in) {
-                Manner::Good | Manner::BlackHole => {
+                ServerBehaviour::Good | ServerBehaviour::BlackHole => {
                     let mut head = [0; 4096];
                     let _ = client.read(&mut head);
                     let scraped = head.starts_with(b"GET /metrics ");
@@ -112,12 +117,12 @@ pub fn serve(one_in: usize, delay_ms: u64) {
                     }
                     let _ = client.write_all(&answers[if scraped { 2 } else { n % 2 }]);
                 }
-                Manner::Hangs => hanging.lock().unwrap().push((at, client)),
-                Manner::Drips => {
+                ServerBehaviour::Hangs => hanging.lock().unwrap().push((at, client)),
+                ServerBehaviour::Drips => {
                     let _ = client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n");
                     dripping.lock().unwrap().push(client);
                 }
-                Manner::Endless => {
+                ServerBehaviour::Endless => {
                     let _ = client.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n");
                     while client.write_all(&[b' '; 65_536]).is_ok() {}
                 }
@@ -295,7 +300,7 @@ fn add(house: &House, town: &Town, servers: usize) {
     let tx = db.transaction().unwrap();
     let now = clock::now();
     for n in 0..servers {
-        let port = if manner(n, town.one_in) == Manner::BlackHole {
+        let port = if manner(n, town.one_in) == ServerBehaviour::BlackHole {
             town.hole
         } else {
             town.port

@@ -23,7 +23,7 @@ struct Shared {
 
 /// How it treats who comes to log in.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Manner {
+pub enum ServerBehaviour {
     /// As said above.
     #[default]
     Shows,
@@ -36,7 +36,7 @@ pub enum Manner {
 #[derive(Default)]
 struct State {
     key: [u8; 32],
-    manner: Manner,
+    manner: ServerBehaviour,
     shut: bool,
     logins_held: bool,
     gone: bool,
@@ -90,7 +90,7 @@ impl Door {
     }
 
     /// Other manners.
-    pub fn behave(&self, manner: Manner) {
+    pub fn behave(&self, manner: ServerBehaviour) {
         self.change(|s| s.manner = manner);
     }
 
@@ -165,8 +165,8 @@ impl Shared {
     }
 }
 
-fn show(mut caller: TcpStream, mut from: impl Read, key: &[u8; 32], manner: Manner) -> io::Result<()> {
-    let cipher = if manner == Manner::Ancient {
+fn show(mut caller: TcpStream, mut from: impl Read, key: &[u8; 32], manner: ServerBehaviour) -> io::Result<()> {
+    let cipher = if manner == ServerBehaviour::Ancient {
         "des-cbc"
     } else {
         "aes128-ctr"
@@ -190,7 +190,7 @@ fn show(mut caller: TcpStream, mut from: impl Read, key: &[u8; 32], manner: Mann
     kexinit.extend_from_slice(&[0; 5]);
     send(&mut caller, &kexinit)?;
     receive(&mut from)?; // their KEXINIT
-    if manner == Manner::HangsUp {
+    if manner == ServerBehaviour::HangsUp {
         return Ok(());
     }
     receive(&mut from)?; // their half of the exchange

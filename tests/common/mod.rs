@@ -18,7 +18,7 @@ pub mod lab;
 pub use browser::{Browser, Page};
 pub use client::{Answer, Client, Event, Sse, Who};
 pub use dice::{Dice, rounds};
-pub use door::{Door, Manner};
+pub use door::{Door, ServerBehaviour};
 
 use lamplighter::audit;
 use lamplighter::base::{random, text};
@@ -257,7 +257,7 @@ fn listen(from: impl Read + Send + 'static, to: &Arc<Mutex<String>>) {
 
 /// Which processes it has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Rooms {
+pub enum Processes {
     /// `serve`
     One,
     /// `run-api` and `run-scheduler`
@@ -272,7 +272,7 @@ pub struct House {
     pub address: SocketAddr,
     /// The administrator's password.
     pub password: String,
-    rooms: Rooms,
+    rooms: Processes,
     env: Vec<(String, String)>,
     /// Stands in place of the machine's `/etc/hosts`.
     names: Option<PathBuf>,
@@ -286,11 +286,11 @@ pub struct House {
 
 impl House {
     pub fn new() -> House {
-        House::with(Rooms::One, &[])
+        House::with(Processes::One, &[])
     }
 
     /// With these `LAMPLIGHTER_*` variables.
-    pub fn with(rooms: Rooms, env: &[(&str, &str)]) -> House {
+    pub fn with(rooms: Processes, env: &[(&str, &str)]) -> House {
         let mut house = House::empty(rooms, env);
         house.password = house.account(ADMIN, "admin");
         house.start();
@@ -298,7 +298,7 @@ impl House {
     }
 
     /// Set up, but without an account and not started.
-    pub fn empty(rooms: Rooms, env: &[(&str, &str)]) -> House {
+    pub fn empty(rooms: Processes, env: &[(&str, &str)]) -> House {
         let folder = Folder::new();
         let made = run(&["init-db", "--data-dir", folder.path().to_str().unwrap()]);
         assert!(made.status.success(), "{}", said(&made));
@@ -317,7 +317,7 @@ impl House {
     }
 
     /// On a data folder that another one has left, with the password of its administrator.
-    pub fn on(folder: Folder, rooms: Rooms, password: &str) -> House {
+    pub fn on(folder: Folder, rooms: Processes, password: &str) -> House {
         let mut house = House {
             folder,
             address: ([127, 0, 0, 1], 0).into(),
@@ -335,7 +335,7 @@ impl House {
     }
 
     /// From the next start on it has these processes.
-    pub fn set_rooms(&mut self, rooms: Rooms) {
+    pub fn set_rooms(&mut self, rooms: Processes) {
         self.rooms = rooms;
     }
 
@@ -346,7 +346,7 @@ impl House {
             eprintln!("NOT RUN: names of its own need “unshare -Urm”, which is not allowed here");
             return None;
         }
-        let mut house = House::empty(Rooms::One, &[]);
+        let mut house = House::empty(Processes::One, &[]);
         house.names = Some(house.folder.file("names", lines));
         house.password = house.account(ADMIN, "admin");
         house.start();
@@ -372,7 +372,7 @@ impl House {
     pub fn start(&mut self) {
         let first = self.start_first();
         self.daemons.push(first);
-        if self.rooms == Rooms::Two {
+        if self.rooms == Processes::Two {
             let mut scheduler = self.half("run-scheduler", &[]);
             scheduler.word_after("daemon ready");
             self.daemons.push(scheduler);
@@ -380,7 +380,11 @@ impl House {
     }
 
     fn start_first(&mut self) -> Daemon {
-        let command = if self.rooms == Rooms::One { "serve" } else { "run-api" };
+        let command = if self.rooms == Processes::One {
+            "serve"
+        } else {
+            "run-api"
+        };
         let mut daemon = self.half(command, &["--listen", &self.address.to_string()]);
         let as_json = self.env.contains(&("JSON_LOGS".into(), "1".into()));
         let mark = if as_json {

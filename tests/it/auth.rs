@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A house behind a proxy that it trusts: each story may come from addresses of its own.
 fn behind_a_proxy() -> House {
-    House::with(Rooms::One, &[("LAMPLIGHTER_TRUSTED_PROXIES", "127.0.0.1")])
+    House::with(Processes::One, &[("LAMPLIGHTER_TRUSTED_PROXIES", "127.0.0.1")])
 }
 
 fn from(house: &House, ip: &str) -> Client {
@@ -224,7 +224,7 @@ fn nobody_can_keep_another_from_signing_in() {
 
 #[test]
 fn nobody_can_keep_the_first_administrator_out() {
-    let mut house = House::empty(Rooms::One, &[("LAMPLIGHTER_TRUSTED_PROXIES", "127.0.0.1")]);
+    let mut house = House::empty(Processes::One, &[("LAMPLIGHTER_TRUSTED_PROXIES", "127.0.0.1")]);
     house.start();
     let token = house.daemons[0].word_after("setup_token=");
     let password = house.canary("a password for the first one");
@@ -523,7 +523,7 @@ fn forged_and_stale_access_tokens_open_nothing() {
 
 #[test]
 fn the_first_administrator_comes_once_with_the_token_of_the_log() {
-    let mut house = House::empty(Rooms::One, &[]);
+    let mut house = House::empty(Processes::One, &[]);
     house.start();
     let token = house.daemons[0].word_after("setup_token=");
     let password = house.canary("a password for the first one");
@@ -614,7 +614,7 @@ fn a_password_opens_one_account_whatever_is_carried_where_in_the_database() {
 
 #[test]
 fn an_empty_setup_token_file_opens_nothing() {
-    let mut house = House::empty(Rooms::One, &[]);
+    let mut house = House::empty(Processes::One, &[]);
     house.start();
     std::fs::write(house.folder.path().join("setup-token"), "").unwrap();
     let password = house.canary("a password for the first one");

@@ -544,7 +544,7 @@ fn body(name: &str, chain: &str, key: &str) -> Value {
 
 #[test]
 fn a_certificate_is_added_shown_changed_and_forgotten_and_its_key_never_comes_back() {
-    let house = House::with(Rooms::One, &[("LAMPLIGHTER_LOG_LEVEL", "debug")]);
+    let house = House::with(Processes::One, &[("LAMPLIGHTER_LOG_LEVEL", "debug")]);
     let admin = house.admin();
     let (chain, key) = (text(&["ec", "ca", "root"]), text(&["ec.key"]));
     hide(&house, &key);
@@ -629,7 +629,7 @@ fn a_certificate_is_added_shown_changed_and_forgotten_and_its_key_never_comes_ba
 
 #[test]
 fn a_certificate_that_a_domain_is_served_with_stays_and_keeps_covering_it() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let made = admin.post(
         "/api/certificates",
@@ -662,7 +662,7 @@ fn a_certificate_that_a_domain_is_served_with_stays_and_keeps_covering_it() {
 
 #[test]
 fn a_domain_takes_no_certificate_that_is_not_for_it() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let made = admin.post(
         "/api/certificates",
@@ -692,7 +692,7 @@ fn a_domain_takes_no_certificate_that_is_not_for_it() {
 
 #[test]
 fn nothing_odd_is_stored_whatever_field_it_comes_in() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let good = body("Shops", &text(&["ec", "ca"]), &text(&["ec.key"]));
     admin.post("/api/certificates", &good).is(201);
@@ -724,7 +724,7 @@ fn nothing_odd_is_stored_whatever_field_it_comes_in() {
 
 #[test]
 fn viewers_look_and_only_operators_change() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let new = body("Shops", &text(&["ec", "ca"]), &text(&["ec.key"]));
     let operator = house.somebody("operator");
     operator.post("/api/certificates", &new).is(201);
@@ -741,7 +741,7 @@ fn viewers_look_and_only_operators_change() {
 
 #[test]
 fn a_refused_form_shows_no_key_in_whichever_field_it_was() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let browser = house
         .client()
         .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));

@@ -29,7 +29,7 @@ struct Street {
 }
 
 impl Street {
-    fn new(rooms: Rooms) -> Street {
+    fn new(rooms: Processes) -> Street {
         let house = House::with(rooms, &[]);
         let admin = house.admin();
         // Whether a site answers is asked by another watch, which would be counted here.
@@ -128,7 +128,7 @@ fn a_certificate_of_an_hour_ages_ends_and_is_renewed() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::One);
+    let street = Street::new(Processes::One);
     street.private_acme();
     let ca = Authority::root("Pebble Root").below("Pebble R1");
     let shop = Shop::open("127.0.1.1:443");
@@ -215,7 +215,7 @@ fn what_comes_near_its_last_third_is_renewed_by_the_house_but_not_tried_at_every
     if !may_serve() {
         return;
     }
-    let mut street = Street::new(Rooms::One);
+    let mut street = Street::new(Processes::One);
     street.private_acme();
     let ca = Authority::root("Pebble Root").below("Pebble R1");
     let shop = Shop::open("127.0.1.21:443");
@@ -262,7 +262,7 @@ fn what_is_wrong_is_told_apart_and_alarms_when_it_is_seen_twice() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::One);
+    let street = Street::new(Processes::One);
     let (root, now) = (Authority::root("Nobody's Root"), clock::now());
     let shop = Shop::open("127.0.1.2:443");
     let server = street.server("edge-1", "127.0.1.2");
@@ -328,7 +328,7 @@ fn a_certificate_of_ones_own_is_held_against_its_own_chain() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::ApiOnly);
+    let street = Street::new(Processes::ApiOnly);
     let now = clock::now();
     let (mine, theirs) = (Authority::root("Our Root"), Authority::root("Their Root"));
     let shop = Shop::open("127.0.1.4:443");
@@ -385,7 +385,7 @@ fn a_chain_ends_where_its_first_certificate_ends() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::One);
+    let street = Street::new(Processes::One);
     street.private_acme();
     let shop = Shop::open("127.0.1.8:443");
     let server = street.server("edge-1", "127.0.1.8");
@@ -444,7 +444,7 @@ fn the_worst_of_several_servers_decides_and_differences_are_told() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::ApiOnly);
+    let street = Street::new(Processes::ApiOnly);
     street.private_acme();
     let ca = Authority::root("Lab");
     let (one, two) = (Shop::open("127.0.1.5:443"), Shop::open("127.0.1.6:443"));
@@ -522,7 +522,7 @@ fn the_watch_looks_by_itself_and_forgets_what_is_not_served_any_more() {
     if !may_serve() {
         return;
     }
-    let mut street = Street::new(Rooms::One);
+    let mut street = Street::new(Processes::One);
     street.private_acme();
     let ca = Authority::root("Lab");
     let shop = Shop::open("127.0.1.7:443");
@@ -578,7 +578,7 @@ fn the_watch_looks_by_itself_and_forgets_what_is_not_served_any_more() {
 
 #[test]
 fn viewers_read_and_only_operators_have_it_looked_at() {
-    let street = Street::new(Rooms::ApiOnly);
+    let street = Street::new(Processes::ApiOnly);
     let domain = street.domain("roles.example", &[]);
     let (place, check) = (
         format!("/api/domains/{domain}/certificate"),
@@ -598,7 +598,7 @@ fn viewers_read_and_only_operators_have_it_looked_at() {
 
 #[test]
 fn what_a_server_showed_while_it_was_dark_is_looked_at_again_when_it_is_lit() {
-    let street = Street::new(Rooms::Two);
+    let street = Street::new(Processes::Two);
     let (dark, other) = (street.server("dark", "127.0.0.1"), street.server("other", "127.0.0.1"));
     let domain = street.domain("shop.example", &[dark, other]);
     let db = street.house.database("lamplighter.db");

@@ -100,7 +100,7 @@ fn a_fresh_folder_is_made_ready_and_stays_as_it_is() {
 
 #[test]
 fn what_a_careless_hand_has_opened_to_others_is_closed_or_refused_at_start() {
-    let house = House::empty(Rooms::One, &[]);
+    let house = House::empty(Processes::One, &[]);
     let dir = house.folder.path();
     for (name, open) in [("", 0o755), ("lamplighter.db", 0o644), ("metrics.db", 0o666)] {
         fs::set_permissions(dir.join(name), fs::Permissions::from_mode(open)).unwrap();
@@ -125,7 +125,7 @@ fn what_a_careless_hand_has_opened_to_others_is_closed_or_refused_at_start() {
 
 #[test]
 fn a_key_that_is_wrong_missing_or_open_to_others_is_told_and_never_replaced() {
-    let house = House::empty(Rooms::One, &[]);
+    let house = House::empty(Processes::One, &[]);
     let (dir, key) = (house.dir(), house.folder.path().join("master.key"));
     let serve = || run(&["serve", "--data-dir", dir, "--listen", "127.0.0.1:0"]);
     let good = fs::read(&key).unwrap();
@@ -379,7 +379,7 @@ fn a_first_start_that_fails_has_not_swallowed_the_password() {
 
 #[test]
 fn health_and_status_tell_scripts_how_it_is() {
-    let mut house = House::with(Rooms::Two, &[]);
+    let mut house = House::with(Processes::Two, &[]);
     let listen = house.address.to_string();
     let health = |extra: &[&str]| run(&[&["health", "--listen", &listen], extra].concat());
     let good = eventually("a first beat", || {
@@ -424,7 +424,7 @@ fn health_and_status_tell_scripts_how_it_is() {
 
 #[test]
 fn passwords_are_read_from_files_or_standard_input_and_never_from_arguments() {
-    let mut house = House::empty(Rooms::One, &[]);
+    let mut house = House::empty(Processes::One, &[]);
     let password = house.canary("correct horse battery staple");
     let file = house.folder.file("pw", format!("{password}\r\n"));
     let dir = house.dir().to_string();

@@ -27,7 +27,7 @@ struct Street {
 }
 
 fn street() -> Street {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let servers = ["edge-1", "edge-2"].map(|n| admin.post("/api/servers", &server(n, 9)).is(201)["id"].clone());
     let upstream = json!({ "name": "web", "targets": ["10.0.0.7:80"] });

@@ -278,7 +278,7 @@ fn program(args: &[&str]) -> std::process::Command {
 
 #[test]
 fn a_feature_brings_everything_along_without_a_line_elsewhere() {
-    let mut house = House::empty(Rooms::One, &[]);
+    let mut house = House::empty(Processes::One, &[]);
     house.password = house.account(ADMIN, "admin");
     let dir = house.dir().to_string();
     let mut daemon = Daemon::start(program(&["serve", "--data-dir", &dir, "--listen", "127.0.0.1:0"]));

@@ -16,7 +16,7 @@ fn add(admin: &Client, name: &str) -> Value {
 
 #[test]
 fn a_group_is_added_renamed_and_removed() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let shops = add(&admin, "Магазины");
     assert_eq!(
@@ -59,7 +59,7 @@ fn a_group_is_added_renamed_and_removed() {
 
 #[test]
 fn the_counters_tell_what_is_in_a_group_and_what_needs_somebody() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let (shops, other) = (add(&admin, "shops"), add(&admin, "other"));
     for (name, ssl) in [("a.example", true), ("b.example", true), ("c.example", false)] {
@@ -94,7 +94,7 @@ fn the_counters_tell_what_is_in_a_group_and_what_needs_somebody() {
 
 #[test]
 fn hostile_names_are_refused_or_stay_text() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let post = |name: &Value| {
         let wanted = json!({ "name": name });
@@ -127,7 +127,7 @@ fn hostile_names_are_refused_or_stay_text() {
 
 #[test]
 fn who_may_only_look_changes_nothing() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let made = add(&house.admin(), "shops");
     let viewer = house.somebody("viewer");
     viewer.get("/api/groups").is(200);

@@ -65,7 +65,7 @@ fn signs_out(path: &str) -> bool {
 
 #[test]
 fn every_address_lets_in_whom_the_table_names_and_nobody_else() {
-    let house = House::with(Rooms::One, &[]);
+    let house = House::with(Processes::One, &[]);
     let people = everybody(&house);
     let mut asked = 0;
     for route in routes().iter().filter(|r| !signs_out(r.path)) {
@@ -112,7 +112,7 @@ fn is_door(path: &str) -> bool {
 
 #[test]
 fn a_verb_that_the_table_does_not_name_is_refused_by_everybody_alike() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let stranger = house.client();
     let known = addresses();
@@ -169,7 +169,7 @@ fn fits(pattern: &str, path: &str) -> bool {
 
 #[test]
 fn a_bare_path_of_the_api_leads_to_its_one_address() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let token = house.sign_in(ADMIN, &house.password);
     let curl = house.client().by(Who::bearer(&token)).with("Accept", "*/*");
     let own: Vec<_> = FEATURES.iter().flat_map(|f| f.routes).collect();
@@ -207,7 +207,7 @@ fn a_bare_path_of_the_api_leads_to_its_one_address() {
 
 #[test]
 fn a_browser_that_another_site_drives_changes_nothing() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let answer = house.sign_in(ADMIN, &house.password);
     let who = Who::cookie(&answer, house.address);
     let Who::Cookie(cookie, csrf) = who.clone() else {
@@ -270,7 +270,7 @@ fn a_browser_that_another_site_drives_changes_nothing() {
 
 #[test]
 fn looking_changes_nothing() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let id = admin.post("/api/servers", &server("web", 22)).is(201)["id"].to_string();
     let task = house

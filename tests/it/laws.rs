@@ -135,9 +135,6 @@ fn orders(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Vec<String>> {
     out
 }
 
-/// Who still looks upwards, and where to.
-const UPWARD: &[(&str, &str)] = &[("features/house/tasks/", "features::fleet::servers")];
-
 #[test]
 fn a_module_uses_only_modules_declared_above_it() {
     let sources = sources();
@@ -161,9 +158,6 @@ fn a_module_uses_only_modules_declared_above_it() {
             let place = |name: &String| order.iter().position(|n| n == name);
             if let (Some(mine_at), Some(theirs_at)) = (place(mine), place(theirs))
                 && theirs_at > mine_at
-                && !UPWARD
-                    .iter()
-                    .any(|(from, to)| file.starts_with(from) && target.join("::").starts_with(to))
             {
                 broken.push(format!(
                     "{file} uses {} which is declared below {mine}",
@@ -175,6 +169,63 @@ fn a_module_uses_only_modules_declared_above_it() {
     broken.sort();
     broken.dedup();
     assert!(broken.is_empty(), "the import law is broken:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn a_feature_is_entered_by_its_door() {
+    // `mod.rs` says what others may call; whatever lies behind it is private.
+    let open: Vec<_> = sources()
+        .iter()
+        .filter(|(path, _)| {
+            let parts = module_of(&short(path));
+            parts.len() == 3 && parts[0] == "features" && path.ends_with("mod.rs")
+        })
+        .flat_map(|(path, text)| {
+            let code = code(text);
+            let open = code.lines().filter(|l| l.starts_with("pub mod ") && l.ends_with(';'));
+            open.map(|l| format!("{}: {l}", short(path))).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(open.is_empty(), "open behind their doors:\n{}", open.join("\n"));
+}
+
+/// Words of before, and what is said instead (`src/manual/glossary.md`): names of types, modules and functions.
+const OLD_WORDS: &[(&str, &str)] = &[
+    ("Seats", "ConnectionSlots"),
+    ("SEATS", "SESSIONS_PER_MASTER"),
+    ("Heard", "Input"),
+    ("Pull", "JsonReader"),
+    ("to_push", "for_write"),
+    ("to_read", "for_read"),
+    ("OwnNet", "Uplink"),
+    ("Watching", "a service"),
+    ("Doing", "PollStats"),
+    ("Measured", "Reading"),
+    ("Beat", "JobRun"),
+    ("Hanging", "Dependents"),
+    ("Wish", "DesiredState"),
+    ("twice_ok", "idempotent"),
+    ("ROOMS", "BUFFERS"),
+    ("told_duplicate", "on_unique_violation"),
+    ("Halves", "ProcessMode"),
+    ("Manner", "ServerBehaviour"),
+    ("Rooms", "Processes"),
+];
+
+#[test]
+fn things_are_called_by_the_words_of_the_glossary() {
+    let mut said = BTreeSet::new();
+    for (path, text) in sources().into_iter().chain(below("tests")) {
+        if path.ends_with("laws.rs") {
+            continue;
+        }
+        for word in code(&text).split(|c: char| !(c.is_alphanumeric() || c == '_')) {
+            if let Some((_, now)) = OLD_WORDS.iter().find(|(old, _)| *old == word) {
+                said.insert(format!("{}: {word}, say {now}", path.display()));
+            }
+        }
+    }
+    assert!(said.is_empty(), "old words:\n{said:#?}");
 }
 
 #[test]

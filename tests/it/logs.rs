@@ -64,7 +64,10 @@ fn live(house: &House) -> Vec<String> {
 
 #[test]
 fn json_logs_are_one_object_a_line() {
-    let mut house = House::with(Rooms::One, &[("JSON_LOGS", "1"), ("LAMPLIGHTER_LOG_LEVEL", "debug")]);
+    let mut house = House::with(
+        Processes::One,
+        &[("JSON_LOGS", "1"), ("LAMPLIGHTER_LOG_LEVEL", "debug")],
+    );
     let failed = live(&house);
     house.stop();
     let said = house.said();
@@ -98,7 +101,7 @@ fn json_logs_are_one_object_a_line() {
 
 #[test]
 fn plain_logs_are_one_line_an_event() {
-    let mut house = House::with(Rooms::One, &[("LAMPLIGHTER_LOG_LEVEL", "debug")]);
+    let mut house = House::with(Processes::One, &[("LAMPLIGHTER_LOG_LEVEL", "debug")]);
     let failed = live(&house);
     house.stop();
     let said = house.said();
@@ -123,7 +126,7 @@ fn plain_logs_are_one_line_an_event() {
 #[test]
 fn only_what_matters_enough_is_said() {
     let said = |level: &str| {
-        let house = House::with(Rooms::One, &[("LAMPLIGHTER_LOG_LEVEL", level)]);
+        let house = House::with(Processes::One, &[("LAMPLIGHTER_LOG_LEVEL", level)]);
         live(&house);
         house.said()
     };

@@ -10,10 +10,11 @@ use lamplighter::base::id::{Id, Server};
 use lamplighter::base::random;
 use lamplighter::base::secret::Secret;
 use lamplighter::db::{Db, Durability, schema};
+use lamplighter::features::fleet::latest;
 use lamplighter::features::fleet::metrics::{
     self, Disk, Outcome, PollAuth, PollTarget, Polled, Poller, Recorder, Sample,
 };
-use lamplighter::features::fleet::servers::{Availability, latest};
+use lamplighter::features::fleet::servers::Availability;
 use lamplighter::net::dial::Security;
 use lamplighter::schedule::pool::Bounds;
 use lamplighter::series::rollup::ROLLED;

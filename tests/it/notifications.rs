@@ -374,7 +374,7 @@ fn who_is_told_that_it_began_is_told_that_it_is_over_in_their_language() {
 #[test]
 fn what_flaps_is_held_back_and_counted_and_never_left_untold() {
     // Two processes: what is written from outside is noticed at once.
-    let house = House::with(Rooms::Two, &[]);
+    let house = House::with(Processes::Two, &[]);
     open(&house);
     let hook = hook();
     let id = add_webhook(&house, "machine", &hook);
@@ -2033,7 +2033,7 @@ fn the_environment_makes_an_endpoint_until_a_person_changes_it() {
         ("TELEGRAM_BOT_TOKEN", token),
         ("TELEGRAM_CHAT_ID", "424242, -1001234567890"),
     ];
-    let mut house = House::with(Rooms::One, &env);
+    let mut house = House::with(Processes::One, &env);
     house.canary(token);
     house.canary(other);
     open(&house);
@@ -2094,7 +2094,7 @@ fn the_environment_makes_an_endpoint_until_a_person_changes_it() {
 
 #[test]
 fn two_processes_send_once() {
-    let house = House::with(Rooms::Two, &[]);
+    let house = House::with(Processes::Two, &[]);
     open(&house);
     let hook = hook();
     let id = add_webhook(&house, "machine", &hook);

@@ -220,7 +220,7 @@ fn a_wrong_password_is_told_on_the_same_page_and_the_name_is_kept() {
 
 #[test]
 fn the_first_account_is_made_with_the_token_of_the_log() {
-    let mut house = House::empty(Rooms::One, &[]);
+    let mut house = House::empty(Processes::One, &[]);
     house.start();
     let mut browser = house.browser();
     assert_eq!(browser.get("/login").header("location"), "/setup");

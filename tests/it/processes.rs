@@ -37,7 +37,7 @@ fn task_at_the_door(house: &House, door: &Door) -> i64 {
 
 #[test]
 fn an_action_runs_in_the_scheduler_and_its_log_is_live_in_the_api() {
-    let house = House::with(Rooms::Two, &[]);
+    let house = House::with(Processes::Two, &[]);
     let door = Door::new(1);
     let task = task_at_the_door(&house, &door);
     let mut stream = house.admin().stream(&format!("/api/tasks/{task}/stream"), None);
@@ -65,7 +65,7 @@ fn an_action_runs_in_the_scheduler_and_its_log_is_live_in_the_api() {
 
 #[test]
 fn a_cancel_reaches_the_other_process() {
-    let house = House::with(Rooms::Two, &[]);
+    let house = House::with(Processes::Two, &[]);
     let door = Door::new(1);
     let task = task_at_the_door(&house, &door);
     house
@@ -78,7 +78,7 @@ fn a_cancel_reaches_the_other_process() {
 #[test]
 fn the_api_may_be_restarted_or_killed_in_the_middle_of_a_task() {
     for properly in [true, false] {
-        let mut house = House::with(Rooms::Two, &[]);
+        let mut house = House::with(Processes::Two, &[]);
         let door = Door::new(1);
         let task = task_at_the_door(&house, &door);
         let logins = door.logins();
@@ -99,7 +99,7 @@ fn the_api_may_be_restarted_or_killed_in_the_middle_of_a_task() {
 
 #[test]
 fn while_the_scheduler_is_away_work_waits_and_health_says_so() {
-    let mut house = House::with(Rooms::Two, &[]);
+    let mut house = House::with(Processes::Two, &[]);
     let door = Door::new(1);
     eventually("a first beat", || {
         (house.client().get("/health/scheduler").status == 200).then_some(())
@@ -121,7 +121,7 @@ fn while_the_scheduler_is_away_work_waits_and_health_says_so() {
 
 #[test]
 fn a_second_of_a_kind_is_refused_and_harms_nobody() {
-    let house = House::with(Rooms::Two, &[]);
+    let house = House::with(Processes::Two, &[]);
     let door = Door::new(1);
     let task = task_at_the_door(&house, &door);
     for command in ["run-scheduler", "run-api", "serve", "dev"] {
@@ -150,7 +150,7 @@ fn a_second_of_a_kind_is_refused_and_harms_nobody() {
 
 #[test]
 fn a_daemon_that_cannot_listen_begins_no_work() {
-    let mut house = House::with(Rooms::ApiOnly, &[]);
+    let mut house = House::with(Processes::ApiOnly, &[]);
     let door = Door::new(1);
     let id = add_pinned(&house, &door);
     let task = act(&house, id, "check-ssh");

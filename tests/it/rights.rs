@@ -46,7 +46,7 @@ fn the_golden_table_is_what_routes_and_rights_make() {
 
 #[test]
 fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_no_list() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let make = |path: &str, body: serde_json::Value| admin.post(path, &body).is(201)["id"].as_i64().unwrap();
     let (one, two) = (

@@ -407,7 +407,7 @@ fn who_is_silent_has_not_made_room() {
 
 #[test]
 fn load_is_counted_by_the_core_and_two_processes_know_the_same_rules() {
-    let (house, machine) = (House::with(Rooms::Two, &[]), Machine::new(&[]));
+    let (house, machine) = (House::with(Processes::Two, &[]), Machine::new(&[]));
     let admin = house.admin();
     let load = builtin(&house, "load5");
     admin.patch(&load, &json!({ "for_s": 0 })).is(200);

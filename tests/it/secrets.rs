@@ -83,7 +83,7 @@ fn the_search_finds_a_secret_in_every_form() {
 
 #[test]
 fn nobody_sees_a_secret_on_any_way() {
-    let house = House::with(Rooms::One, &[("LAMPLIGHTER_LOG_LEVEL", "debug")]);
+    let house = House::with(Processes::One, &[("LAMPLIGHTER_LOG_LEVEL", "debug")]);
     let keys = Folder::new();
     let (admin, door) = (house.admin(), Door::new(1));
     let browser = house

@@ -70,7 +70,7 @@ fn who_asks_silent_machines_again_and_again_is_told_to_wait_and_nobody_else_is()
 
 #[test]
 fn who_waits_for_a_silent_machine_is_told_in_time_that_it_is_silent() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // takes connections and never says a word
     let mut server = server("silent", 9);
     server["glances_port"] = silent.local_addr().unwrap().port().into();
@@ -83,7 +83,7 @@ fn who_waits_for_a_silent_machine_is_told_in_time_that_it_is_silent() {
 
 #[test]
 fn what_is_given_as_another_machine_means_neither_this_one_nor_a_clouds_secrets() {
-    let house = House::with(Rooms::One, &[]);
+    let house = House::with(Processes::One, &[]);
     let admin = house.admin();
     let ours = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // some service that only this machine may ask
     ours.set_nonblocking(true).unwrap();
@@ -215,7 +215,7 @@ fn a_name_that_means_another_machine_is_told_once_and_a_round_robin_is_not() {
 
 #[test]
 fn nothing_has_a_name_that_looks_like_another_one() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let resources = [
         ("/api/servers", server("", 9)),
@@ -261,7 +261,7 @@ fn nothing_has_a_name_that_looks_like_another_one() {
 
 #[test]
 fn where_glances_would_come_from_is_told_before_and_what_is_not_ours_stays() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let id = admin.post("/api/servers", &server("plain", 22)).is(201)["id"]
         .as_i64()
@@ -339,7 +339,7 @@ fn where_glances_would_come_from_is_told_before_and_what_is_not_ours_stays() {
 
 #[test]
 fn who_may_ask_glances_is_kept_from_one_installation_to_the_next() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let given = |server: &Value| [server["glances_allow"].clone(), server["glances_bind"].clone()];
     let made = admin.post("/api/servers", &server("plain", 22)).is(201);
@@ -442,7 +442,7 @@ fn who_may_ask_glances_is_kept_from_one_installation_to_the_next() {
 
 #[test]
 fn a_server_is_added_shown_changed_and_removed() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let mut wanted = json!({
         "name": "Веб-сервер №1", "host": "WEB-1.Example.net.", "ssh_port": "2222", "username": "deploy",
@@ -538,7 +538,7 @@ fn a_server_is_added_shown_changed_and_removed() {
 
 #[test]
 fn of_two_who_change_one_server_at_once_nobody_takes_back_what_the_other_was_promised() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let id = add(&house.admin(), "web");
     let write = |field: &str| {
         let client = house.admin();
@@ -569,7 +569,7 @@ fn of_two_who_change_one_server_at_once_nobody_takes_back_what_the_other_was_pro
 
 #[test]
 fn a_typo_in_a_field_is_told_and_nothing_is_stored() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let mut wanted = server("web", 22);
     wanted["ssh_prot"] = json!(2222);
@@ -598,7 +598,7 @@ fn a_typo_in_a_field_is_told_and_nothing_is_stored() {
 
 #[test]
 fn two_servers_never_have_one_name() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let id = add(&admin, "web");
     let other = add(&admin, "mail");
@@ -616,7 +616,7 @@ fn two_servers_never_have_one_name() {
 
 #[test]
 fn the_list_is_searched_filtered_sorted_and_paged() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     for n in 0..12 {
         let mut one = server(&format!("srv-{n:02}"), 22);
@@ -652,7 +652,7 @@ fn the_list_is_searched_filtered_sorted_and_paged() {
 
 #[test]
 fn a_host_key_given_with_the_server_is_pinned_at_once() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let door = Door::new(1);
     let mut wanted = server("web", door.port);
@@ -690,7 +690,7 @@ fn a_host_key_given_with_the_server_is_pinned_at_once() {
 
 #[test]
 fn a_stored_secret_goes_to_no_other_place_than_it_was_given_for() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let mut wanted = server("web", 22);
     wanted["host_key"] = json!(Door::new(1).key_line());
@@ -780,7 +780,7 @@ const FIELDS: [(&str, &str); 6] = [
 
 #[test]
 fn hostile_values_are_refused_by_name_and_good_ones_taken_as_they_are() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     for (fixture, field) in FIELDS {
         for bad in inputs(fixture, "bad") {
@@ -819,7 +819,7 @@ fn hostile_values_are_refused_by_name_and_good_ones_taken_as_they_are() {
 
 #[test]
 fn what_would_run_in_a_shell_or_in_nginx_is_only_text_or_refused() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let browser = house
         .client()
@@ -878,7 +878,7 @@ fn what_would_run_in_a_shell_or_in_nginx_is_only_text_or_refused() {
 
 #[test]
 fn bodies_and_queries_that_make_no_sense_are_refused() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     for bad in inputs("json_body", "bad") {
         let bytes = match bad.get("b64") {
@@ -932,7 +932,7 @@ fn bodies_and_queries_that_make_no_sense_are_refused() {
 
 #[test]
 fn secrets_go_in_and_never_come_out() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let browser = house
         .client()
@@ -1002,7 +1002,7 @@ fn lamplighter_secret(told: &str, secret: &str) -> Option<&'static str> {
 
 #[test]
 fn pasted_keys_are_mended_or_judged_when_they_are_typed() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let manifest: Value = serde_json::from_slice(&data("ssh-keys/manifest.json")).unwrap();
     let passphrase = manifest["passphrase"].as_str().unwrap();

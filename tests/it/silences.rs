@@ -21,7 +21,7 @@ struct Street {
 
 fn street() -> Street {
     // Two processes: what is written from outside is noticed at once.
-    let house = House::with(Rooms::Two, &[]);
+    let house = House::with(Processes::Two, &[]);
     let admin = house.admin();
     let settings = json!({ "messages.networks": "127.0.0.0/8", "messages.min_interval_s": 0 });
     admin.put("/api/settings", &settings).is(200);

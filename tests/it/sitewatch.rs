@@ -185,7 +185,7 @@ struct Street {
 }
 
 impl Street {
-    fn new(rooms: Rooms, interval_s: i64) -> Street {
+    fn new(rooms: Processes, interval_s: i64) -> Street {
         let house = House::with(rooms, &[]);
         let admin = house.admin();
         let set = json!({ "sitewatch.interval_s": interval_s });
@@ -282,7 +282,7 @@ fn what_is_wrong_is_told_apart_when_it_is_seen_twice() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::ApiOnly, 60);
+    let street = Street::new(Processes::ApiOnly, 60);
     let web = Web::open("127.0.2.1");
     let server = street.server("edge-1", "127.0.2.1");
     let domain = street.domain("shop.example", &[server], false);
@@ -399,7 +399,7 @@ fn with_tls_port_443_is_asked_and_the_certificate_is_another_matter() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::ApiOnly, 60);
+    let street = Street::new(Processes::ApiOnly, 60);
     let server = street.server("edge-1", "127.0.2.2");
     let domain = street.domain("tls.example", &[server], true);
     let web = Web::open_tls("127.0.2.2");
@@ -427,7 +427,7 @@ fn of_several_servers_and_addresses_each_counts_as_it_should() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::ApiOnly, 60);
+    let street = Street::new(Processes::ApiOnly, 60);
     let one = Web::open("127.0.2.3");
     let servers = [
         street.server("edge-1", "127.0.2.3"),
@@ -478,7 +478,7 @@ fn many_sites_of_a_server_share_a_connection_and_its_silence() {
     if !may_serve() {
         return;
     }
-    let street = Street::new(Rooms::One, 3_600);
+    let street = Street::new(Processes::One, 3_600);
     let web = Web::open("127.0.2.6");
     let server = street.server("edge-1", "127.0.2.6");
     let domains: Vec<i64> = (0..40)
@@ -512,7 +512,7 @@ fn one_fault_is_one_message_outlives_a_restart_and_ends_with_the_next_good_look(
     if !may_serve() {
         return;
     }
-    let mut street = Street::new(Rooms::One, 1);
+    let mut street = Street::new(Processes::One, 1);
     let web = Web::open("127.0.2.7");
     let server = street.server("edge-1", "127.0.2.7");
     let domain = street.domain("окна.example", &[server], false);
@@ -640,7 +640,7 @@ fn one_fault_is_one_message_outlives_a_restart_and_ends_with_the_next_good_look(
 
 #[test]
 fn viewers_read_and_only_operators_have_it_asked() {
-    let street = Street::new(Rooms::ApiOnly, 60);
+    let street = Street::new(Processes::ApiOnly, 60);
     let domain = street
         .admin
         .post("/api/domains", &json!({ "domain": "roles.example" }))

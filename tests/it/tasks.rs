@@ -131,9 +131,9 @@ fn a_server_that_breaks_off_before_the_login_is_told_from_one_whose_shell_does()
     let (admin, door) = (house.admin(), Door::new(1));
     let id = add_pinned(&house, "web", &door);
     for (manner, code) in [
-        (Manner::Ancient, "ssh_too_old"),
-        (Manner::HangsUp, "ssh_closed"),
-        (Manner::Shows, "ssh_failed"), // it has the key's public half only
+        (ServerBehaviour::Ancient, "ssh_too_old"),
+        (ServerBehaviour::HangsUp, "ssh_closed"),
+        (ServerBehaviour::Shows, "ssh_failed"), // it has the key's public half only
     ] {
         door.behave(manner);
         let task = house.wait_for(act(&admin, id, "check-ssh"));
@@ -452,7 +452,7 @@ fn a_task_that_was_killed_runs_again_but_not_for_ever() {
 
 #[test]
 fn what_was_acknowledged_is_there_after_twenty_power_cuts() {
-    let mut house = House::with(Rooms::One, &[]);
+    let mut house = House::with(Processes::One, &[]);
     let who = house.admin().who().clone();
     let mut acknowledged = Vec::new();
     for cut in 0..20 {

@@ -129,14 +129,14 @@ fn goes_on(told: &Path) {
     let packed = told.with_extension("tar.gz");
     tar(&["-xzf", packed.to_str().unwrap(), "-C", folder.path().to_str().unwrap()]);
     let told: Value = serde_json::from_slice(&std::fs::read(told).unwrap()).unwrap();
-    let mut house = House::on(folder, Rooms::ApiOnly, told["password"].as_str().unwrap());
+    let mut house = House::on(folder, Processes::ApiOnly, told["password"].as_str().unwrap());
     for (path, before) in told["answers"].as_object().unwrap() {
         let now = house.admin().get(path).is(200);
         assert_eq!(lost(path, before, &now), None);
     }
     // And it goes on from there: what is sealed opens, charts go on, alerts that were open end.
     house.stop();
-    house.set_rooms(Rooms::One);
+    house.set_rooms(Processes::One);
     house.start();
     let glances = glances();
     let moved =
@@ -167,7 +167,7 @@ fn goes_on(told: &Path) {
 #[ignore = "makes what the other test reads"]
 fn makes_a_folder() {
     let name = std::env::var("LAMPLIGHTER_UPGRADE").expect("LAMPLIGHTER_UPGRADE is the folder's name");
-    let mut house = House::with(Rooms::ApiOnly, &[]);
+    let mut house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let glances = glances();
     let mut web = server("web-1", 9);
@@ -252,7 +252,7 @@ fn makes_a_folder() {
     }
     drop(store);
     house.stop();
-    house.set_rooms(Rooms::One);
+    house.set_rooms(Processes::One);
     house.start();
     let hurry = "UPDATE servers SET poll_interval_s = 1, poll_revision = poll_revision + 1 WHERE id < 3";
     house.database("lamplighter.db").execute(hurry, []).unwrap();
@@ -277,7 +277,7 @@ fn makes_a_folder() {
     house.database("lamplighter.db").execute(slow, []).unwrap();
     house.stop();
 
-    house.set_rooms(Rooms::ApiOnly);
+    house.set_rooms(Processes::ApiOnly);
     house.start();
     let second = clock::now() / 1_000;
     // Two years are shown from what is kept longest, whenever that is asked.

@@ -16,7 +16,7 @@ fn at(made: &Value) -> String {
 
 #[test]
 fn an_upstream_is_added_shown_changed_and_removed() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let wanted = json!({
         "name": "shop-web", "notes": "two back ends",
@@ -53,7 +53,7 @@ fn an_upstream_is_added_shown_changed_and_removed() {
 
 #[test]
 fn hostile_targets_weights_and_names_are_refused_by_field_and_nothing_is_stored() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let refused = |wanted: &Value, field: &str| {
         let answer = admin.send("POST", "/api/upstreams", Some(("application/json", &body(wanted))));
@@ -118,7 +118,7 @@ fn hostile_targets_weights_and_names_are_refused_by_field_and_nothing_is_stored(
 
 #[test]
 fn what_cannot_be_a_target_or_a_domain_yet_says_what_to_do_until_then() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let refused = |path: &str, wanted: Value| {
         let answer = admin.post(path, &wanted).is(422);
@@ -152,7 +152,7 @@ fn what_cannot_be_a_target_or_a_domain_yet_says_what_to_do_until_then() {
 
 #[test]
 fn two_upstreams_never_have_one_name() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let web = json!({ "name": "web", "targets": ["a:80"] });
     admin.post("/api/upstreams", &web).is(201);
@@ -164,7 +164,7 @@ fn two_upstreams_never_have_one_name() {
 
 #[test]
 fn lists_are_searched_sorted_and_paged_and_odd_questions_refused() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     for (name, target) in [
         ("web", "10.0.0.7:80"),
@@ -193,7 +193,7 @@ fn lists_are_searched_sorted_and_paged_and_odd_questions_refused() {
 
 #[test]
 fn an_upstream_in_use_says_by_whom_and_stays() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let web = admin
         .post("/api/upstreams", &json!({ "name": "web", "targets": ["a:80"] }))
@@ -225,7 +225,7 @@ fn an_upstream_in_use_says_by_whom_and_stays() {
 
 #[test]
 fn who_may_only_look_changes_nothing() {
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let web = json!({ "name": "web", "targets": ["a:80"] });
     let made = house.admin().post("/api/upstreams", &web).is(201);
     let viewer = house.somebody("viewer");

@@ -47,7 +47,7 @@ fn what_nginx_really_shows_is_seen_not_what_lies_on_its_disk() {
     );
     nginx(&tls);
 
-    let house = House::with(Rooms::ApiOnly, &[]);
+    let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let mut server = server("edge", 22);
     server["host"] = json!(address("h6"));

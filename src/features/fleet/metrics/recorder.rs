@@ -9,7 +9,7 @@ use crate::base::id::{Id, Server};
 use crate::base::log;
 use crate::base::parallel::lock;
 use crate::db::{Conn, Db, Tx};
-use crate::features::fleet::servers::latest::{self, Spark};
+use crate::features::fleet::latest::{self, Spark};
 use crate::series::{Observation, Store};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,6 +1,5 @@
 //! The servers' JSON API.
 
-use super::latest::{self, LastSample, Latest, Line};
 use super::model::{self, Fields};
 use super::settings;
 use super::{Filter, Server, State, Worst};
@@ -12,6 +11,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
 use crate::base::shape::{Stored, described};
+use crate::features::fleet::latest::{self, LastSample, Latest, Line};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, to_json};

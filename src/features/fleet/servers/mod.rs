@@ -5,13 +5,12 @@
 
 mod settings;
 mod events;
-pub mod model;
+mod model;
 mod queries;
-pub mod latest;
-pub mod connection;
-pub mod tasks;
-pub mod api;
-pub mod pages;
+mod connection;
+mod tasks;
+mod api;
+mod pages;
 
 use crate::access::Allowed;
 use crate::access::right;
@@ -35,14 +34,19 @@ use crate::settings::check;
 use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
 use crate::vault::SealContext;
-use model::{AuthType, Fields, Has, Secrets, Valid};
+use model::{AuthType, Has, Secrets, Valid};
 use serde::Serialize;
 
+pub use connection::{SITES_OFF, ServerConnection};
+pub use model::{Fields, PARAMS, read_entry};
+pub use pages::{Known, Why, count, counts_by_lamp, known, words};
 pub use queries::{
     Company, Counts, Filter, LampRow, alerts_changed, company, counts, lamps, poll_fingerprint, polled, tagged, tags,
 };
 
 pub use settings::POLL_FAIL_THRESHOLD;
+
+pub use tasks::{DEPLOY_PROXY, tell_work};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

@@ -1,7 +1,6 @@
 //! The servers' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
 //! back with what was typed, except secrets.
 
-use super::latest::{self, Latest, Spark};
 use super::model::{self, Fields};
 use super::settings;
 use super::{Alerts, Counts, Filter, HostKeyState, Server, State, api, tasks};
@@ -10,6 +9,7 @@ use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::idn;
+use crate::features::fleet::latest::{self, Latest, Spark};
 use crate::features::house::tasks::{TaskRow, task_row};
 use crate::form::Input;
 use crate::http::page::{self, query};
@@ -245,7 +245,7 @@ impl Hot {
 }
 
 /// How many of these servers each lamp is drawn for, and how many are silenced, as a page's facets name them.
-pub fn lamps(counts: &Counts) -> HashMap<&'static str, i64> {
+pub fn counts_by_lamp(counts: &Counts) -> HashMap<&'static str, i64> {
     let each = State::ALL.map(|state| (state.lamp(), counts.of(state)));
     each.into_iter()
         .chain([("all", counts.total), ("silenced", counts.silenced)])
@@ -395,7 +395,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         state,
         tag,
         query: query(&[("q", q), ("tag", tag), ("limit", "500")]),
-        counts: lamps(&counts),
+        counts: counts_by_lamp(&counts),
         facets,
         rows,
         total: found.len(),

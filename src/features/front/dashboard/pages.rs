@@ -5,9 +5,9 @@ use crate::access::Role;
 use crate::access::right::{self, Read, may};
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
-use crate::features::fleet::servers::latest::Line;
-use crate::features::fleet::servers::pages::{Known, Why, count, known, lamps};
+use crate::features::fleet::latest::Line;
 use crate::features::fleet::servers::{HostKeyState, State};
+use crate::features::fleet::servers::{Known, Why, count, counts_by_lamp, known};
 use crate::features::house::tasks::{TaskRow, task_row};
 use crate::features::proxy::domains;
 use crate::features::watch::alerts;
@@ -235,7 +235,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Pr
         .filter(|k| k.server.state == State::Down)
         .min_by_key(|k| k.server.state_since);
     let content = Dashboard {
-        counts: lamps(&counts),
+        counts: counts_by_lamp(&counts),
         longest: longest.map(|k| Longest {
             id: k.server.id.get(),
             name: &k.server.fields.name,

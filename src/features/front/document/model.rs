@@ -191,7 +191,7 @@ impl Names {
     pub fn put(&mut self, app: &App, tx: &Tx, entry: &Entry, by: Allowed<Edit, right::Document>) -> Result<Done> {
         let input = |params| Input::of(params, entry.fields.clone());
         match entry.what {
-            What::Server => self.put_server(app, tx, &entry.name(), input(servers::model::PARAMS), by),
+            What::Server => self.put_server(app, tx, &entry.name(), input(servers::PARAMS), by),
             What::Upstream => self.put_upstream(app, tx, &entry.name(), input(upstreams::PARAMS), by),
             What::Group => self.put_group(app, tx, &entry.name(), input(groups::PARAMS), by),
             What::Domain => self.put_domain(app, tx, entry, by),
@@ -207,13 +207,13 @@ impl Names {
         by: Allowed<Edit, right::Document>,
     ) -> Result<Done> {
         let Some(id) = self.servers.get(&folded(name)) else {
-            let valid = servers::model::read_entry(input, servers::fresh(tx)?, None)?;
+            let valid = servers::read_entry(input, servers::fresh(tx)?, None)?;
             let id = servers::create(app, tx, &valid, by.also(Edit, Servers)?)?;
             self.servers.insert(folded(&valid.fields.name), id);
             return Ok(Done::Created(None));
         };
         let old = servers::get(tx, *id)?;
-        let mut valid = servers::model::read_entry(input, old.fields.clone(), Some((&old.fields, old.has)))?;
+        let mut valid = servers::read_entry(input, old.fields.clone(), Some((&old.fields, old.has)))?;
         if valid.host_key.as_ref() == Some(&old.host_key) {
             valid.host_key = None;
         }
@@ -375,7 +375,7 @@ pub fn read_all(conn: &Conn) -> Result<Document> {
 }
 
 /// A server without its secrets. (Its host key is public, and whoever reads it in need not look again.)
-fn server_entry(f: &servers::model::Fields, host_key: &str) -> Map<String, Value> {
+fn server_entry(f: &servers::Fields, host_key: &str) -> Map<String, Value> {
     let mut entry = object(json!({
         "name": f.name, "host": f.host, "ssh_port": f.ssh_port, "username": f.username, "auth_type": f.auth_type.name(),
         "description": f.description, "tags": f.tags, "public_ips": f.public_ips,

@@ -5,8 +5,9 @@ use super::text::{Kind, Text};
 use crate::app::App;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::Result;
+use crate::features::fleet::latest;
 use crate::features::fleet::metrics::{self, DISK, Disk, FIGURES_COUNT, SERVERS, Sample};
-use crate::features::fleet::servers::{self, LampRow, State, latest};
+use crate::features::fleet::servers::{self, LampRow, State};
 use crate::features::proxy::domains;
 use std::collections::HashMap;
 

@@ -49,10 +49,10 @@ fn status(asked: &Invocation) -> Result<u8> {
     let beats = app.db.read(schedule::beats)?;
     if asked.json() {
         #[derive(serde::Serialize)]
-        struct View<'a, Beat> {
+        struct View<'a, JobRun> {
             #[serde(flatten)]
             overall: &'a Overall,
-            periodic: Vec<Beat>,
+            periodic: Vec<JobRun>,
         }
         let view = View {
             overall: &overall,

@@ -11,7 +11,7 @@ use crate::base::clock::{self, Duration, Ms};
 use crate::base::config::STATE_FILE;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::parallel::lock;
-use crate::base::pulse::Beat;
+use crate::base::pulse::JobRun;
 use crate::base::shape::{Described, described};
 use crate::base::{log, sys};
 use crate::db::Trouble;
@@ -164,7 +164,7 @@ impl Reason {
     }
 
     /// What a beat says, if it is not well.
-    fn of(beat: &Beat, now: Ms) -> Option<Reason> {
+    fn of(beat: &JobRun, now: Ms) -> Option<Reason> {
         let reason = |code, error| Reason {
             n: beat.fails,
             ..Reason::new(code, Status::Degraded, &beat.name, error)
@@ -353,7 +353,7 @@ struct Shown {
 #[derive(Serialize)]
 struct ShownBeat {
     #[serde(flatten)]
-    beat: Beat,
+    beat: JobRun,
     /// `late`, `fails`, or nothing.
     trouble: Option<&'static str>,
 }
@@ -427,7 +427,7 @@ fn scheduler(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::json(&report)?.with_status(if good { 200 } else { 503 }))
 }
 
-fn job(b: &Beat, now: Ms) -> JobReport<'_> {
+fn job(b: &JobRun, now: Ms) -> JobReport<'_> {
     JobReport {
         name: &b.name,
         every_s: b.every_ms / 1000,

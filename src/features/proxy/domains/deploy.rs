@@ -15,7 +15,7 @@ use crate::base::parallel::lock;
 use crate::base::process::{self, Cancel};
 use crate::db::Tx;
 use crate::features::fleet::servers::Server;
-use crate::features::fleet::servers::connection::ServerConnection;
+use crate::features::fleet::servers::ServerConnection;
 use crate::provision::site::{self as remote, Apply, Certificate, Nginx};
 use crate::provision::{self, Progress, Recipe, recipes};
 use crate::schedule::fan_out::FanOut;

@@ -18,10 +18,7 @@ use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
-use crate::features::fleet::servers::{
-    self,
-    connection::{SITES_OFF, ServerConnection},
-};
+use crate::features::fleet::servers::{self, SITES_OFF, ServerConnection};
 use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
 use crate::schedule::fan_out::FanOut;
 use crate::task::{self, queue};

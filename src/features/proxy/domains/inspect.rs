@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::base::clock::{self};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::process::Cancel;
-use crate::features::fleet::servers::connection::ServerConnection;
+use crate::features::fleet::servers::ServerConnection;
 use crate::lang::Lang;
 use crate::provision::Progress;
 use crate::provision::site::{self as remote, Wanted};

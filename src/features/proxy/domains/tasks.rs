@@ -9,7 +9,7 @@ use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
-use crate::features::fleet::servers::connection::ServerConnection;
+use crate::features::fleet::servers::ServerConnection;
 use crate::features::fleet::servers::{self, Server};
 use crate::lang::Lang;
 use crate::provision::site::{self as remote};
@@ -118,7 +118,7 @@ fn deploy(run: &Run) -> Result<Outcome> {
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
     if let Some(kind) = TASKS.iter().find(|k| k.name == FOLLOW && k.name == ended.kind) {
-        return servers::tasks::tell_work(app, tx, &ended, kind.title(Lang::En));
+        return servers::tell_work(app, tx, &ended, kind.title(Lang::En));
     }
     let Some((code, say)) = ended.failure else {
         return Ok(());

@@ -14,7 +14,7 @@ use crate::base::{log, parallel};
 use crate::db::Tx;
 use crate::events::outbox;
 use crate::features::fleet::metrics;
-use crate::features::fleet::servers::tasks::DEPLOY_PROXY;
+use crate::features::fleet::servers::DEPLOY_PROXY;
 use crate::features::proxy::certificates;
 use crate::features::proxy::domains;
 use crate::schedule::fan_out::FanOut;

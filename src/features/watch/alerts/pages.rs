@@ -6,7 +6,7 @@ use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
 use crate::db::Conn;
-use crate::features::fleet::servers::pages::words;
+use crate::features::fleet::servers::words;
 use crate::features::watch::notifications::{self, Level};
 use crate::features::watch::silences;
 use crate::http::page::{self, query};

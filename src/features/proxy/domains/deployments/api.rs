@@ -6,7 +6,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
 use crate::base::shape::described;
-use crate::features::fleet::servers::connection::ServerConnection;
+use crate::features::fleet::servers::ServerConnection;
 use crate::features::proxy::domains::deploy::Choice;
 use crate::features::proxy::domains::desired::DesiredState;
 use crate::features::proxy::domains::inspect;

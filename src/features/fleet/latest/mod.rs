@@ -1,7 +1,8 @@
 //! A server's last poll, ready for lists: pushed by `metrics` in the transaction that keeps the sample, read in one go
 //! for a whole page. It lies in `metrics.db`, whose commits are cheap.
 
-use super::queries;
+mod queries;
+
 use crate::base::clock::{Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
@@ -108,12 +109,12 @@ pub fn put(tx: &Tx, server: Id<Server>, poll: (Ms, u32), sample: &str, spark: &S
         .strip_prefix('{')
         .ok_or_else(|| Error::internal("a sample is a JSON object"))?;
     let sample = format!("{{\"ts\":\"{}\",\"took_ms\":{took_ms},{rest}", rfc3339(at_ms));
-    queries::put_latest(tx, server, poll, &sample, &spark.0, disks)
+    queries::put(tx, server, poll, &sample, &spark.0, disks)
 }
 
 /// One server's last poll.
 pub fn get(conn: &Conn, server: Id<Server>) -> Result<Option<Latest>> {
-    let Some((at_ms, took_ms, sample, spark)) = queries::latest(conn, server)? else {
+    let Some((at_ms, took_ms, sample, spark)) = queries::get(conn, server)? else {
         return Ok(None);
     };
     let sample = RawValue::from_string(sample).map_err(Error::internal)?;
@@ -156,7 +157,7 @@ pub struct Text<'a> {
 /// Shows every server's last poll, one after the other, without keeping any.
 pub fn each(metrics: &Db, mut look: impl FnMut(Text)) -> Result<()> {
     metrics.read(|conn| {
-        queries::each_latest(conn, |server, at_ms, took_ms, sample, disks| {
+        queries::each(conn, |server, at_ms, took_ms, sample, disks| {
             look(Text {
                 server,
                 at_ms,
@@ -170,12 +171,12 @@ pub fn each(metrics: &Db, mut look: impl FnMut(Text)) -> Result<()> {
 
 /// The disks of a server's last poll: a JSON array of `{"mount","device","used","size","percent"}`.
 pub fn disks(metrics: &Db, server: Id<Server>) -> Result<Option<Box<RawValue>>> {
-    let text = metrics.read(|conn| queries::latest_disks(conn, server))?;
+    let text = metrics.read(|conn| queries::disks(conn, server))?;
     text.map(|text| RawValue::from_string(text).map_err(Error::internal))
         .transpose()
 }
 
 /// Forgets a server's last poll.
 pub fn forget(tx: &Tx, server: Id<Server>) -> Result<()> {
-    queries::forget_latest(tx, server)
+    queries::forget(tx, server)
 }
