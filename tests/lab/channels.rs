@@ -183,7 +183,8 @@ fn a_silent_log_is_alive_a_dead_network_is_noticed_and_an_ended_script_ends_it()
     let News::Lost(e) = follow.next(&Cancel::new()).unwrap() else {
         panic!("a dead network is noticed")
     };
-    assert_eq!(e.code, "ssh_link_lost", "{e}");
+    // On a slow machine the fault takes longer than the idle deadline, and a new connection is tried at once.
+    assert!(["ssh_link_lost", "ssh_no_route"].contains(&e.code), "{e}");
     soon("the end over there", || !alive("h1", "sleep 46001"));
     drop(fault);
     assert_eq!(line(&mut follow, &mut lost), "here x");
