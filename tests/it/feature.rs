@@ -187,7 +187,7 @@ const FIREFLIES: Feature = Feature {
         prepare: |app| {
             app.db.write(|tx| {
                 // A cursor that nobody has set is at the newest event.
-                ["task", "reaction"]
+                ["task", "periodic", "reaction", "service"]
                     .iter()
                     .try_for_each(|part| outbox::set_cursor(tx, part, 0))?;
                 count(tx, "service")
