@@ -347,7 +347,8 @@ fn a_feature_brings_everything_along_without_a_line_elsewhere() {
         page.contains("href=\"/fireflies/new\"") && page.contains("Catch a firefly"),
         "{page}"
     );
-    assert!(page.contains("A firefly is missing"), "{page}");
+    let resolved = admin.get("/alerts?state=resolved").text();
+    assert!(resolved.contains("Lampyris is missing"), "{resolved}");
     let page = viewer.get("/alerts").text();
     assert!(!page.contains("/fireflies"), "{page}");
     assert_eq!(viewer.get("/fireflies").status, 403);
