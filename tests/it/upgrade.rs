@@ -102,6 +102,8 @@ fn lost(at: &str, before: &Value, now: &Value) -> Option<String> {
             let named = ["id", "key"].into_iter().find(|name| before.get(name).is_some());
             let same = match named {
                 Some(name) => now.iter().find(|now| now[name] == before[name]),
+                // A list of words or numbers: whatever their order is.
+                None if !before.is_object() && !before.is_array() => now.iter().find(|now| *now == before),
                 None => now.get(n),
             };
             lost(&format!("{at}[{n}]"), before, same.unwrap_or(&Value::Null))
