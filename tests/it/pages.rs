@@ -656,8 +656,7 @@ fn a_server_says_what_has_no_chart_and_whose_load_it_shows() {
     let facts = r#"{"container":"lxc","load":"host"}"#;
     main.execute("UPDATE servers SET facts = ?1, facts_at = 1 WHERE id = 1", [facts])
         .unwrap();
-    let sample =
-        r#"{"ts":"2027-01-15T08:00:00.000Z","load1":15.2,"uncharted":{"count":18,"mounts":["/srv/17","/srv/16"]}}"#;
+    let sample = r#"{"ts":"2027-01-15T08:00:00.000Z","took_ms":9,"load1":15.2,"uncharted":{"count":18,"mounts":["/srv/17","/srv/16"]}}"#;
     let row = "INSERT OR REPLACE INTO server_latest VALUES (1, 1800000000000, 9, ?1, x'', '[]')";
     metrics.execute(row, [sample]).unwrap();
     let page = browser.get("/servers/1");
