@@ -10,6 +10,8 @@ pub struct Id<T>(i64, PhantomData<fn() -> T>);
 pub enum Server {}
 /// Marker of tasks.
 pub enum Task {}
+/// Marker of schedules.
+pub enum Schedule {}
 /// Marker of users.
 pub enum User {}
 /// Marker of alerts.

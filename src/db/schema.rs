@@ -40,6 +40,7 @@ pub const STATE: &[Step] = steps![
     "0030_rule_subjects.sql",
     "0031_zones.sql",
     "0032_task_queue.sql",
+    "0033_schedules.sql",
 ];
 
 /// `metrics.db`.

@@ -4,7 +4,10 @@
 pub mod fan_out;
 pub mod pool;
 pub mod service;
+pub mod cron;
+pub mod model;
 mod queries;
+pub mod stored;
 
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant};

@@ -247,7 +247,7 @@ pub struct NewTask<'a> {
     /// [`Kind::name`].
     pub kind: &'static str,
     /// Type, number and name of what it is about.
-    pub target: (&'static str, i64, &'a str),
+    pub target: (&'a str, i64, &'a str),
     /// JSON; no secrets, they stay in their own tables.
     pub input: serde_json::Value,
 }

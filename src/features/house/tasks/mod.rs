@@ -17,7 +17,7 @@ use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::Entry;
 use crate::http::page;
-use crate::schedule::{Periodic, Work};
+use crate::schedule::{Periodic, Work, stored};
 use crate::task::{self, Status, Task, queue};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: PERIODIC,
+    services: stored::SERVICES,
     settings: settings::SETTINGS,
     kinds: events::KINDS,
     menu: MENU,
