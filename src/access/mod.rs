@@ -40,6 +40,25 @@ pub struct Actor {
     grants: Option<Grants>,
 }
 
+/// Somebody to whom things are shown, perhaps without names.
+pub trait Sees {
+    /// Have they this right?
+    fn sees(&self, right: Right) -> bool;
+}
+
+impl Sees for Actor {
+    fn sees(&self, right: Right) -> bool {
+        self.has(right, &Place::Everywhere)
+    }
+}
+
+/// For what is sent to whom nobody asks any more: messages, the daemon's log.
+impl Sees for Role {
+    fn sees(&self, right: Right) -> bool {
+        self.may(right)
+    }
+}
+
 /// By what they have proved it.
 #[derive(Clone)]
 enum Proof {

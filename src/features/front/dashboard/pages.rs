@@ -179,9 +179,9 @@ fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Pr
             };
             Ok((
                 queue::list(conn, &tasks)?.0,
-                alerts::list(conn, &alerts, role)?.0,
+                alerts::list(conn, &alerts, &role)?.0,
                 alerts::firing(conn)?,
-                alerts::list(conn, &acked, role)?.1,
+                alerts::list(conn, &acked, &role)?.1,
                 domains::totals(conn)?,
                 domains::needs(conn, ROWS.saturating_sub(needy.len()).max(ROWS / 3))?,
             ))

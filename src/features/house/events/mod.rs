@@ -3,8 +3,8 @@
 
 mod settings;
 
-use crate::access::Actor;
 use crate::access::right::{Events, Read, may};
+use crate::access::{Actor, Sees};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
@@ -110,7 +110,7 @@ impl Source for News {
                 if [Some(kinds::right_to_see(&event.kind)), of]
                     .into_iter()
                     .flatten()
-                    .all(|right| by.role().may(right))
+                    .all(|right| by.sees(right))
                 {
                     EVENT.frame(out, Some(event.id), &told(event));
                 }

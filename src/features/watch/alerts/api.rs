@@ -115,17 +115,17 @@ pub fn filter(ctx: &Ctx) -> Result<Filter<'static>> {
 
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx)?;
-    let role = ctx.actor()?.role();
-    let (alerts, total) = ctx.app.db.read(|conn| super::list(conn, &filter, role))?;
+    let by = ctx.actor()?;
+    let (alerts, total) = ctx.app.db.read(|conn| super::list(conn, &filter, by))?;
     let items = alerts.iter().map(view).collect();
     Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "alert")?;
-    let role = ctx.actor()?.role();
+    let by = ctx.actor()?;
     let (alert, hanging) = ctx.app.db.read(|conn| {
-        let alert = super::get(conn, id, role)?;
+        let alert = super::get(conn, id, by)?;
         let hanging = super::hanging(conn, &alert)?;
         Ok((alert, hanging))
     })?;
@@ -142,7 +142,7 @@ fn acknowledge(ctx: &Ctx) -> Result<Reply> {
     let by = ctx.allowed(Edit, Alerts)?;
     let alert = ctx.app.db.write(|tx| {
         super::acknowledge(ctx.app, tx, id, by)?;
-        super::get(tx, id, by.role())
+        super::get(tx, id, ctx.actor()?)
     })?;
     Reply::json(&view(&alert))
 }

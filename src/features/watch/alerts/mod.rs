@@ -11,7 +11,7 @@ mod pages;
 use crate::access::right;
 use crate::access::right::WITHHELD;
 use crate::access::right::{Alerts, Edit};
-use crate::access::{Allowed, Role};
+use crate::access::{Allowed, Role, Sees};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
@@ -191,8 +191,8 @@ impl Alert {
     }
 
     /// Everybody who may look sees that it is there; whom it is about, perhaps not.
-    fn for_eyes_of(mut self, role: Role) -> Alert {
-        if !role.may(kinds::right_to_see(&self.kind)) {
+    fn for_eyes_of(mut self, by: &impl Sees) -> Alert {
+        if !by.sees(kinds::right_to_see(&self.kind)) {
             let title = kinds::alert(&self.kind).map_or("", |alert| alert.title);
             self.title = match title {
                 "" => WITHHELD.into(),
@@ -213,7 +213,7 @@ fn tell_log(event: &str, alert: Alert, saying: Saying) {
     let Some(left_out) = LINES.next((), clock::mono()) else {
         return;
     };
-    let alert = alert.for_eyes_of(Role::Viewer);
+    let alert = alert.for_eyes_of(&Role::Viewer);
     let (what, id, name) = &alert.target;
     let (id, target) = (alert.id.to_string(), format!("{what} {id} {name}"));
     let mut fields = vec![
@@ -417,8 +417,8 @@ fn evidence(event: &Event) -> String {
 }
 
 /// One alert as this role may see it, or a 404.
-pub fn get(conn: &Conn, id: Id<id::Alert>, role: Role) -> Result<Alert> {
-    Ok(find(conn, id)?.for_eyes_of(role))
+pub fn get(conn: &Conn, id: Id<id::Alert>, by: &impl Sees) -> Result<Alert> {
+    Ok(find(conn, id)?.for_eyes_of(by))
 }
 
 fn find(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
@@ -426,9 +426,9 @@ fn find(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
 }
 
 /// Newest first, as this role may see them, and how many there are.
-pub fn list(conn: &Conn, filter: &Filter, role: Role) -> Result<(Vec<Alert>, i64)> {
+pub fn list(conn: &Conn, filter: &Filter, by: &impl Sees) -> Result<(Vec<Alert>, i64)> {
     let (alerts, total) = queries::list(conn, filter)?;
-    Ok((alerts.into_iter().map(|a| a.for_eyes_of(role)).collect(), total))
+    Ok((alerts.into_iter().map(|a| a.for_eyes_of(by)).collect(), total))
 }
 
 /// What hangs on an alert that is open.

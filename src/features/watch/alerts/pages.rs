@@ -208,9 +208,9 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     };
     let filter = Filter { state, ..asked };
     let (limit, offset) = (filter.limit, filter.offset);
-    let role = ctx.actor()?.role();
+    let by = ctx.actor()?;
     let (items, total, counts) = ctx.app.db.read(|conn| {
-        let (alerts, total) = super::list(conn, &filter, role)?;
+        let (alerts, total) = super::list(conn, &filter, by)?;
         let items = alerts.into_iter().map(|a| full(conn, a)).collect::<Result<Vec<_>>>()?;
         let count = |state| {
             super::list(
@@ -220,7 +220,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
                     limit: 1,
                     ..Filter::default()
                 },
-                role,
+                by,
             )
             .map(|(_, n)| n)
         };

@@ -371,8 +371,8 @@ fn delivery(row: &Row) -> DeliveryView<'_> {
 
 fn deliveries(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx)?;
-    let role = ctx.actor()?.role();
-    let (rows, total) = ctx.app.db.read(|conn| queries::deliveries(conn, &filter, role))?;
+    let by = ctx.actor()?;
+    let (rows, total) = ctx.app.db.read(|conn| queries::deliveries(conn, &filter, by))?;
     let items = rows.iter().map(delivery).collect();
     Reply::json(&List { items, total })
 }

@@ -426,9 +426,9 @@ fn log(ctx: &Ctx) -> Result<Reply> {
     let filter = api::filter(ctx)?;
     let locale = page::locale(ctx)?;
     let (limit, offset) = (filter.limit, filter.offset);
-    let role = ctx.actor()?.role();
+    let by = ctx.actor()?;
     let (rows, total, counts, name) = ctx.app.db.read(|conn| {
-        let (rows, total) = queries::deliveries(conn, &filter, role)?;
+        let (rows, total) = queries::deliveries(conn, &filter, by)?;
         let mut counts = BTreeMap::new();
         for status in ["", "open", "sent", "dead", "held"] {
             let of = queries::Filter {
@@ -438,7 +438,7 @@ fn log(ctx: &Ctx) -> Result<Reply> {
                 ..filter
             };
             let name = if status.is_empty() { "all" } else { status };
-            counts.insert(name, queries::deliveries(conn, &of, role)?.1);
+            counts.insert(name, queries::deliveries(conn, &of, by)?.1);
         }
         let name = match filter.endpoint {
             0 => None,

@@ -3,7 +3,7 @@
 use super::model::{Fields, Row, Status};
 use super::text::{Facts, What};
 use super::{Endpoint, Gone, Level, channel};
-use crate::access::Role;
+use crate::access::{Role, Sees};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -459,7 +459,7 @@ pub struct Filter<'a> {
 }
 
 /// Newest first, as this role may see them, and how many there are.
-pub fn deliveries(conn: &Conn, f: &Filter, role: Role) -> Result<(Vec<Row>, i64)> {
+pub fn deliveries(conn: &Conn, f: &Filter, by: &impl Sees) -> Result<(Vec<Row>, i64)> {
     let wheres = "(?1 = '' OR q.status = ?1 OR (?1 = 'open' AND q.status IN ('queued', 'sending'))) AND (?2 = 0 OR q.endpoint_id = ?2)";
     let total = conn
         .prepare_cached(&format!("SELECT count(*) FROM {FROM} WHERE {wheres}"))?
@@ -469,7 +469,7 @@ pub fn deliveries(conn: &Conn, f: &Filter, role: Role) -> Result<(Vec<Row>, i64)
     ))?;
     let rows = statement.query_map(params![f.status, f.endpoint, f.limit, f.offset], row)?;
     let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    rows.iter_mut().for_each(|row| row.facts.for_eyes_of(role));
+    rows.iter_mut().for_each(|row| row.facts.for_eyes_of(by));
     Ok((rows, total))
 }
 

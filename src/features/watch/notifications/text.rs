@@ -2,7 +2,7 @@
 //! The facts are stored without words and get them when they are sent, in the endpoint's language and by its clocks.
 
 use super::Level;
-use crate::access::Role;
+use crate::access::Sees;
 use crate::access::right::WITHHELD;
 use crate::base::clock::{MINUTE, Ms};
 use crate::base::shape::described;
@@ -107,9 +107,9 @@ pub struct Facts {
 
 impl Facts {
     /// As this role may see them: that it happened, and perhaps not to whom.
-    pub fn for_eyes_of(&mut self, role: Role) {
+    pub fn for_eyes_of(&mut self, by: &impl Sees) {
         let mut known = [&self.kind, &self.of].into_iter().filter_map(|kind| kinds::find(kind));
-        if known.any(|kind| !role.may(kind.right)) {
+        if known.any(|kind| !by.sees(kind.right)) {
             (self.name, self.title) = (WITHHELD.into(), WITHHELD.into());
             self.target.1 = 0;
             self.evidence.clear();
