@@ -391,7 +391,7 @@ mod tests {
         }
         for mode in ["none", "substring", "suffix", "exact"] {
             let [en, _] = card(mode, Value::from(()), vec![]);
-            assert!(en.contains("Nobody has looked yet"), "{en}");
+            assert!(en.contains("Not checked yet."), "{en}");
         }
         let [nothing, _] = render("domains/_nameservers.html", context! { panels => context! {} });
         assert_eq!(nothing.trim(), "");
@@ -448,10 +448,10 @@ mod tests {
                 .render(context! { who, age => "<5 min>" })
                 .unwrap()
         };
-        assert_eq!(say("<i>".into()), "The longest is &lt;i&gt;, dark for &lt;5 min&gt;.");
+        assert_eq!(say("<i>".into()), "The longest is &lt;i&gt;, down for &lt;5 min&gt;.");
         assert_eq!(
             say(markup("<a>x</a>".into())),
-            "The longest is <a>x</a>, dark for &lt;5 min&gt;."
+            "The longest is <a>x</a>, down for &lt;5 min&gt;."
         );
     }
 
