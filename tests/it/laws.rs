@@ -229,6 +229,33 @@ fn things_are_called_by_the_words_of_the_glossary() {
 }
 
 #[test]
+fn what_the_manual_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![root.join("README.md")];
+    texts.extend(
+        fs::read_dir(root.join("src/manual"))
+            .unwrap()
+            .map(|e| e.unwrap().path()),
+    );
+    let is_file = |name: &&str| {
+        let ends = [".rs", ".sh", ".sql", ".html", ".js", ".css", ".md"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        name.contains('/') && ends && !name.contains(['<', '*', ' ', '{']) && !name.contains("NNNN")
+    };
+    let mut gone = BTreeSet::new();
+    for text in texts {
+        let words = fs::read_to_string(&text).unwrap();
+        for name in words.split('`').skip(1).step_by(2).filter(is_file) {
+            if !root.join(name).exists() && !root.join("src").join(name).exists() {
+                gone.insert(format!("{}: {name}", text.display()));
+            }
+        }
+    }
+    assert!(gone.is_empty(), "named and not there:\n{gone:#?}");
+}
+
+#[test]
 fn some_words_live_in_one_place_only() {
     type Place = fn(&str) -> bool;
     let laws: &[(&str, Place)] = &[
