@@ -1,6 +1,7 @@
 //! The domains' JSON API.
 
 use super::deploy::Choice;
+use super::deployments::BULK_MAX;
 use super::model::{self, Fields, Stands};
 use super::{Domain, Filter, Site, Sort, deployments};
 use crate::access::Allowed;
@@ -335,9 +336,6 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
         Some(task) => Reply::accepted(task),
     }
 }
-
-/// Domains of one bulk action: as many as one list shows at most.
-pub const BULK_MAX: usize = 500;
 
 described! {
     /// What became of a bulk action: tasks that were put in, and domains for which none was.

@@ -44,9 +44,10 @@ use model::{Fields, Stands, Valid};
 use std::time::Duration;
 
 pub use deploy::Choice;
+pub use deployments::picked;
 pub use drift::check as check_drift;
 pub use model::{PARAMS, read};
-pub use pages::{Need, needs, picked};
+pub use pages::{Need, needs};
 pub use placements::{EDITED, make_due};
 pub use preflight::{Report, Verdict, check_addresses, expected_addresses, name_servers};
 pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};

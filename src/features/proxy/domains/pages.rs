@@ -1,8 +1,9 @@
 //! The domains' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
 //! back with what was typed. The cards of other features stand in slots of the domain's page.
 
+use super::deployments::{self, BULK_MAX, picked};
 use super::model::{self, Fields, Preflight, Stands};
-use super::{About, Domain, Filter, Site, api, deployments};
+use super::{About, Domain, Filter, Site, api};
 use crate::access::right::{Deploy, Domains, Edit, Read, may};
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -816,23 +817,9 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// The ticked domains of a list, each once and no more than so many. (The list's form has more fields than the boxes.)
-pub fn picked(ctx: &Ctx, count_max: usize) -> Result<Vec<Id<id::Domain>>> {
-    let mut ids = Vec::new();
-    for (_, value) in ctx.request.form()?.iter().filter(|(name, _)| name == "ids") {
-        if let Some(id) = Id::parse(value)
-            && ids.len() < count_max
-            && !ids.contains(&id)
-        {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
-}
-
 /// Deploys the ticked domains and says what became of each.
 fn bulk(ctx: &Ctx) -> Result<Reply> {
-    let bulk = api::deploy_all(ctx.app, &picked(ctx, api::BULK_MAX)?, ctx.allowed(Deploy, Domains)?)?;
+    let bulk = api::deploy_all(ctx.app, &picked(ctx, BULK_MAX)?, ctx.allowed(Deploy, Domains)?)?;
     if let ([one], []) = (&bulk.tasks[..], &bulk.refused[..]) {
         return Ok(Reply::see_other(format!("/tasks/{}", one.task_id)));
     }

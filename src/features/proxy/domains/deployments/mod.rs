@@ -14,6 +14,7 @@ use crate::events::outbox;
 use crate::features::proxy::domains;
 use crate::features::proxy::domains::placements::{self, State};
 use crate::form::param::{self, Param};
+use crate::http::route::Ctx;
 
 /// What a deploy may be told.
 pub const DEPLOY: &[Param] = &[param::flag(
@@ -61,4 +62,21 @@ pub fn accept(
         true => Ok(()),
         false => outbox::emit(tx, &app.wakes.events, "domain.healed", ("domain", id.get()), &data),
     }
+}
+
+/// Domains of one bulk action: as many as one list shows at most.
+pub const BULK_MAX: usize = 500;
+
+/// The ticked domains of a list, each once and no more than so many. (The list's form has more fields than the boxes.)
+pub fn picked(ctx: &Ctx, count_max: usize) -> Result<Vec<Id<id::Domain>>> {
+    let mut ids = Vec::new();
+    for (_, value) in ctx.request.form()?.iter().filter(|(name, _)| name == "ids") {
+        if let Some(id) = Id::parse(value)
+            && ids.len() < count_max
+            && !ids.contains(&id)
+        {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
 }

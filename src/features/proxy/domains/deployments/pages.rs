@@ -204,7 +204,7 @@ const PLANS_LIMIT: Duration = Duration::from_secs(15);
 
 /// `POST /domains/plan` with `ids`: what a deploy of all of these would do, by server. Changes nothing.
 pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
-    let ids = domains::pages::picked(ctx, domains::api::BULK_MAX)?;
+    let ids = super::picked(ctx, super::BULK_MAX)?;
     match ids[..] {
         [] => return Ok(Reply::see_other("/domains")),
         [one] => return Ok(Reply::see_other(format!("/domains/{one}/plan"))),
