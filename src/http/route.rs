@@ -6,7 +6,7 @@ use super::reply::{Reply, TaskStarted};
 use super::request::{Method, Request};
 use super::response_cache::ResponseCache;
 use super::route_metrics::{RouteCounts, RouteMetrics};
-use super::sse::{STREAM_HEADER, Source, Streams};
+use super::sse::{Source, Streams};
 use super::view::View;
 use crate::access::right::{IsNoun, IsVerb};
 use crate::access::{Actor, Allowed, Place, Right, Standing, token};
@@ -171,7 +171,7 @@ impl Answer {
                 reply.status == 200 && header("Content-Type") == Some(kind),
                 "no bytes of that kind",
             ),
-            Answer::Stream(_) => expect(header(STREAM_HEADER).is_some(), "no stream"),
+            Answer::Stream(_) => expect(header(super::sse::STREAM_HEADER).is_some(), "no stream"),
             Answer::Json(status, shape) => {
                 expect(reply.status == *status, "another status")?;
                 let said = reply.shape.ok_or("the type of the answer is not said")?;
