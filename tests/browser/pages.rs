@@ -242,8 +242,8 @@ fn a_task_that_says_nothing_for_longer_than_the_limit_stays_on_its_stream() {
         .browser_of_admin()
         .wait_for("/tasks/1", |page| !page.has("data-running"));
     // It runs and says nothing, for as long as anybody looks.
-    let sql = "INSERT INTO tasks (kind, target_type, target_id, target_name, lane, input, status, created_by, request_id, created_at)
-        SELECT kind, target_type, target_id, target_name, lane, input, 'running', created_by, request_id, created_at
+    let sql = "INSERT INTO tasks (kind, target_type, target_id, target_name, input, status, created_by, request_id, created_at)
+        SELECT kind, target_type, target_id, target_name, input, 'running', created_by, request_id, created_at
         FROM tasks WHERE id = 1";
     let db = house.database("lamplighter.db");
     db.execute(sql, []).unwrap();
