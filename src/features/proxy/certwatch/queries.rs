@@ -75,14 +75,15 @@ fn seen(r: &Row, n: usize) -> rusqlite::Result<Option<Seen>> {
 // A site without TLS in its file has none to show, whatever is wanted: it waits for its deploy.
 const WATCHED: &str = "d.ssl = 1 AND d.removing = 0 AND x.name <> '' AND instr(x.text, 'ssl_certificate') > 0";
 
-/// The sites that are watched, of one domain or of all; those not looked at for longest in front.
+/// The sites that are watched: those of one domain in its order, or of all, those not looked at for longest in front.
 pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT x.domain_id, x.server_id, s.name, x.name, s.public_ips, s.host, c.chain, c.sha256, {SEEN}
          FROM domain_sites x JOIN domains d ON d.id = x.domain_id JOIN servers s ON s.id = x.server_id
          LEFT JOIN certificates c ON c.id = d.certificate_id
          LEFT JOIN certwatch_served w ON w.domain_id = x.domain_id AND w.server_id = x.server_id
-         WHERE {WATCHED} AND (?1 = 0 OR d.id = ?1) ORDER BY coalesce(w.looked_at, 0), x.domain_id, x.position, x.server_id"
+         WHERE {WATCHED} AND (?1 = 0 OR d.id = ?1)
+         ORDER BY iif(?1 = 0, coalesce(w.looked_at, 0), 0), x.domain_id, x.position, x.server_id"
     ))?;
     let rows = statement.query_map([domain.map_or(0, Id::get)], |r| {
         let mut addresses: Vec<String> = serde_json::from_str(r.get_ref(4)?.as_str()?).unwrap_or_default();
