@@ -77,7 +77,7 @@ class Browser:
         self.profile = tempfile.mkdtemp(prefix="lamplighter-browser-")
         self.ids, self.answers, self.buffer = 0, {}, b""
         self.problems, self.dialogs, self.shifts = [], [], {}
-        self.loaded, self.urls, self.script = False, {}, True
+        self.loaded, self.urls, self.script = None, {}, True  # loaded: the loader of the document that has loaded last
         try:
             self._launch(name)
             self._open_page()
@@ -115,6 +115,7 @@ class Browser:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
         # Its own workers and frames have consoles of their own.
         self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
         self.call("Runtime.addBinding", name="lamplighterSaw", executionContextName="lamplighter")
@@ -221,8 +222,9 @@ class Browser:
             # Cancelled is what leaving a page does to its streams; "csp" is told by the violation itself.
             if not p.get("canceled") and p.get("blockedReason") != "csp":
                 self._problem("network", p["errorText"], self.urls.get(p["requestId"], ""))
-        elif method == "Page.loadEventFired" and session == self.session:
-            self.loaded = True
+        elif method == "Page.lifecycleEvent" and session == self.session:
+            if p["name"] == "load":
+                self.loaded = p["loaderId"]
         elif method == "Page.javascriptDialogOpening":
             # It stands still until somebody answers. A script cannot wait here, so the answer is yes.
             self.dialogs.append({"type": p["type"], "text": p["message"]})
@@ -245,12 +247,12 @@ class Browser:
     # -- the steps: one method each, named as in the script --------------------------------------------
 
     def goto(self, url, limit=30.0):
-        self.loaded = False
         answer = self.call("Page.navigate", url=url, limit=limit)
         if answer.get("errorText"):
             raise Failed(f"{url}: {answer['errorText']}")
-        if answer.get("loaderId"):  # none: only the #fragment changed, nothing loads
-            self.until(limit, f"{url} loaded", lambda: self.loaded)
+        # No loader: only the #fragment changed, nothing loads. The page before may still tell that it has loaded.
+        if loader := answer.get("loaderId"):
+            self.until(limit, f"{url} loaded", lambda: self.loaded == loader)
         return self.eval("({url: location.href, title: document.title, "
                          "status: performance.getEntriesByType('navigation')[0]?.responseStatus})")
 
@@ -421,6 +423,8 @@ HIT = """selector => {
     const e = document.querySelector(selector);
     if (!e) return {no: 'is not there'};
     if (e.disabled) return {no: 'is disabled'};
+    // A person may press before the page's scripts are there, and the form is then sent as without scripts.
+    if (document.readyState !== 'complete') return {no: 'is on a page that still loads'};
     e.scrollIntoView({block: 'center', inline: 'center', behavior: 'instant'});
     const box = [...e.getClientRects()].find(r => r.width && r.height);
     if (!box) return {no: 'has no size'};
