@@ -1,4 +1,4 @@
-//! Every machine, opened once at start and passed by reference; there are no globals.
+//! All machines, opened once at start and passed by reference; there are no globals.
 
 use crate::access::throttle::Throttle;
 use crate::audit;
@@ -16,11 +16,11 @@ use crate::vault::{self, Vault};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// See the module's documentation.
+/// The opened machines.
 pub struct App {
-    /// What the features declare.
+    /// Declared rows of the features.
     pub registry: Arc<Registry>,
-    /// As read at start.
+    /// Configuration as read at start.
     pub config: Config,
     /// `lamplighter.db`.
     pub db: Arc<Db>,
@@ -30,33 +30,33 @@ pub struct App {
     pub vault: Vault,
     /// Connections to servers.
     pub ssh: Ssh,
-    /// Hints that there is something new.
+    /// Wake-ups of waiting threads.
     pub wakes: Wakes,
-    /// Signs of life of this process's background work.
+    /// Results of this process's background work.
     pub pulses: Pulses,
-    /// Failed sign-ins.
+    /// Throttling of failed sign-ins.
     pub throttle: Throttle,
-    /// Monotonic start.
+    /// Start, monotonic clock.
     pub started: Instant,
-    /// Wall-clock start.
+    /// Start, unix ms.
     pub started_at: Ms,
 }
 
 /// One counter for each thing that can be waited for.
 pub struct Wakes {
-    /// The task queue moved.
+    /// The task queue changed.
     pub tasks: Wake,
     /// There are new events.
     pub events: Wake,
-    /// There is something to send.
+    /// There are notifications to send.
     pub messages: Wake,
-    /// A session has ended or an account was changed, here: see [`crate::access::Standing`].
+    /// A session ended or an account changed: [`crate::access::Standing`].
     pub access: Wake,
     logs: [Wake; LOG_WAKES],
     over: AtomicBool,
 }
 
-/// Readers of one task's log should not be woken by every other task's; a few counters are enough for that.
+/// Counters for task logs, shared by id, so that readers of one log are rarely woken by others.
 const LOG_WAKES: usize = 32;
 
 impl Wakes {
@@ -76,18 +76,18 @@ impl Wakes {
         self.logs[task.get() as usize % LOG_WAKES].clone()
     }
 
-    /// The web server stops: whoever waits on behalf of a client is let go.
+    /// Ends all waits on behalf of clients: the web server stops.
     pub fn let_go(&self) {
         self.over.store(true, Ordering::SeqCst);
         self.ring_all();
     }
 
-    /// Is there nothing more to wait for?
+    /// Have the waits ended?
     pub fn are_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Rings all: somebody outside this process has written.
+    /// Rings all: another process has written.
     pub fn ring_all(&self) {
         for wake in [&self.tasks, &self.events, &self.messages]
             .into_iter()
@@ -99,12 +99,13 @@ impl Wakes {
 }
 
 impl App {
-    /// Of both databases; another pair whenever anybody has committed to one of them.
+    /// Versions of both databases; they change with every commit to one of them.
     pub fn versions(&self) -> Result<(i64, i64)> {
         Ok((self.db.version()?, self.metrics.version()?))
     }
 
-    /// Opens everything. The data folder must exist with its key (`init-db` and `dev` make them).
+    /// Opens all machines. The data folder must exist with its key (`init-db` and `dev` create them). Errors:
+    /// configuration, key, databases.
     pub fn open(config: Config, registry: Arc<Registry>) -> Result<App> {
         keep_private(&config)?;
         let master = vault::read_master_key(&config.master_key_file)?;
@@ -129,7 +130,8 @@ impl App {
     }
 }
 
-/// The folder and what lies in it is ours alone: unpacking a backup, or a careless `chmod`, opens it to others.
+/// Removes access of group and others to the data folder and its files: unpacking a backup, or `chmod`, may have added
+/// it.
 fn keep_private(config: &Config) -> Result<()> {
     let dir = &config.data_dir;
     let names = [STATE_FILE, "metrics.db"];
@@ -150,7 +152,7 @@ fn keep_private(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Opens both files, making them and bringing their schema up to date.
+/// Opens both files, creating and migrating them. Errors: as [`Db::open`].
 pub fn open_databases(config: &Config) -> Result<(Db, Db)> {
     let state = Db::open(&config.data_dir.join(STATE_FILE), Durability::Full, schema::STATE)?;
     let metrics = Db::open(&config.data_dir.join("metrics.db"), Durability::Normal, schema::METRICS)?;

@@ -1,4 +1,4 @@
-//! What a feature declares. `daemon` puts the list of features together; everything else reads the sums.
+//! What a feature declares. `daemon` puts the list of features together; the machines read the joined rows.
 
 use crate::access::Right;
 use crate::app::App;
@@ -16,14 +16,14 @@ use crate::settings::Setting;
 use crate::task::Kind;
 use std::sync::Arc;
 
-/// See [`Feature::react`].
+/// Handler of [`Feature::react`].
 pub type Reaction = fn(&App, &Tx, &Event) -> Result<()>;
 
-/// Makes somebody who is told of all that is observed of a kind of subjects; once, when that begins to be observed.
+/// Creates an observer of a kind of subjects, once, when observation begins.
 pub struct Observes(pub fn(&Arc<App>, &'static SubjectKind) -> Result<Observer>);
 
 impl Observes {
-    /// Everybody who is to be told of this kind.
+    /// Creates all observers of this kind.
     pub fn start_all(app: &Arc<App>, kind: &'static SubjectKind) -> Result<Observers> {
         let all = app.registry.all::<Observes>().iter();
         let started = all.map(|observes| (observes.0)(app, kind)).collect::<Result<_>>()?;
@@ -31,73 +31,73 @@ impl Observes {
     }
 }
 
-/// A kind of things that the search finds.
+/// A searchable kind of objects.
 pub struct Source {
-    /// As the menu calls them: `servers`.
+    /// Name as in the menu: `servers`.
     pub kind: &'static str,
-    /// Its place among the kinds.
+    /// Position among the kinds.
     pub place: u8,
-    /// Who may find them.
+    /// Right needed to find them.
     pub right: Right,
-    /// The list of all of them that takes the same question as `?q=`.
+    /// Path of the full list, which takes the same query as `?q=`.
     pub list: Option<&'static str>,
-    /// The first so many that the question fits, and how many there are.
+    /// The first so many matches, and their total.
     pub find: fn(&Ctx, &str, i64) -> Result<Found>,
 }
 
-/// The first that a question fits, and how many there are.
+/// The first matches, and their total.
 pub type Found = (Vec<Hit>, i64);
 
-/// Something that the search has found.
+/// One match.
 pub struct Hit {
-    /// As people call it.
+    /// Display name.
     pub name: String,
-    /// What tells it from others of the name.
+    /// Detail that distinguishes equal names.
     pub detail: String,
-    /// Its page.
+    /// Path of its page.
     pub href: String,
 }
 
 /// One feature; all parts may be empty.
 pub struct Feature {
-    /// Its noun: URL segment, folder, table prefix.
+    /// Noun: URL segment, folder, table prefix.
     pub name: &'static str,
-    /// What it says to people: the text of its `words.txt`.
+    /// Texts: the content of its `words.txt`.
     pub words: &'static str,
-    /// What it answers under `/api/`.
+    /// Routes under `/api/`.
     pub routes: &'static [Route],
-    /// Its pages.
+    /// Pages.
     pub pages: &'static [Route],
-    /// Its cards on other features' pages.
+    /// Cards on other features' pages.
     pub panels: &'static [Panel],
-    /// Its entries of the menu.
+    /// Menu entries.
     pub menu: &'static [Entry],
-    /// Its actions of the command palette.
+    /// Actions of the command palette.
     pub actions: &'static [Action],
-    /// What the search finds of it.
+    /// Search sources.
     pub search: &'static [Source],
-    /// What its tasks do.
+    /// Kinds of tasks.
     pub tasks: &'static [Kind],
-    /// What it does now and then.
+    /// Periodic work.
     pub periodic: &'static [Periodic],
-    /// Its threads that run as long as the daemon does.
+    /// Services: threads that run as long as the daemon.
     pub services: &'static [Service],
-    /// Its words on the command line.
+    /// Commands of the command line.
     pub commands: &'static [Command],
-    /// Kinds of events that it emits.
+    /// Event kinds that it emits.
     pub kinds: &'static [EventKind],
-    /// What can be set of it.
+    /// Settings.
     pub settings: &'static [Setting],
-    /// What it observes, and of what.
+    /// Kinds of subjects that it observes.
     pub subjects: &'static [&'static SubjectKind],
-    /// What it does with everything that is observed.
+    /// Observers of all observations.
     pub observers: &'static [Observes],
-    /// What it does when something happened elsewhere; runs in the transaction that moves its cursor.
+    /// Reaction to events of other features; runs in the transaction that moves its cursor.
     pub react: Option<Reaction>,
 }
 
 impl Feature {
-    /// A feature with a name and nothing else, to be filled by struct update.
+    /// An empty feature with a name, for struct update.
     pub const fn named(name: &'static str) -> Feature {
         Feature {
             name,

@@ -1,6 +1,6 @@
-//! Kinds of events: one row each, beside the feature that emits it. From the rows are made: who may see an event, which
-//! alerts it raises and resolves, the built-in alert rules, and what a person can subscribe to. The composition root joins
-//! the rows of all features before anything runs.
+//! Event kinds: one row each, beside the feature that emits it. The rows decide who may see an event, which alerts it
+//! raises and resolves, the built-in alert rules, and what can be subscribed to. The composition root joins the rows of
+//! all features at start.
 
 use crate::access::Right;
 use crate::access::right::{Read, Users, may};
@@ -15,18 +15,18 @@ use std::sync::{PoisonError, RwLock};
 pub struct EventKind {
     /// As stored and sent: `server.unreachable`.
     pub name: &'static str,
-    /// What it takes to see such an event and what is made of it: alerts, messages.
+    /// Right needed to see such an event and what is made of it: alerts, notifications.
     pub right: Right,
-    /// How people hear of it.
-    pub told: Told,
+    /// How it is delivered.
+    pub delivery: Delivery,
 }
 
-/// How people hear of an event.
+/// How an event is delivered to people.
 #[derive(Debug)]
-pub enum Told {
+pub enum Delivery {
     /// In the stream of events only.
     Streamed,
-    /// By messages to those who have subscribed to it.
+    /// As a notification to subscribers.
     News,
     /// It raises an alert.
     Alert(AlertKind),
@@ -35,90 +35,90 @@ pub enum Told {
 /// An alert that events of a kind raise; there is one open alert for each kind and target.
 #[derive(Debug)]
 pub struct AlertKind {
-    /// The rule that comes with the program and decides how bad it is. `None`: rules on measurements decide.
+    /// The built-in rule that decides its level. `None`: rules on measurements do.
     pub rule: Option<BuiltinRule>,
-    /// One sentence, with `{name}`. Empty: the event brings its own.
+    /// Title with `{name}`. Empty: the event brings its own.
     pub title: &'static str,
     /// Events about the same target that end it.
     pub resolved_by: &'static [&'static str],
-    /// Where several alerts of the kind may be open about one target: what each is about. Empty: there is only one.
+    /// Where several alerts of the kind may be open for one target: what distinguishes them. Empty: there is only one.
     pub part: &'static str,
-    /// What else being down explains it, so that it sends no message of its own.
+    /// What else being down explains it, so that no separate notification is sent.
     pub explained_by: ExplainedBy,
-    /// How long after such a cause it takes at most until this was checked again.
+    /// Maximum time after the end of such a cause until the condition is checked again.
     pub rechecked: fn(&Conn) -> Result<Ms>,
 }
 
-/// See [`AlertKind::rule`].
+/// The built-in rule of an alert kind ([`AlertKind::rule`]).
 #[derive(Debug, Clone, Copy)]
 pub struct BuiltinRule {
-    /// Its number, below 1000. Never changed once released.
+    /// Rule id, below 1000. Never changed once released.
     pub id: i64,
-    /// `INFO`, `WARNING`, `ERROR`, `CRITICAL`: how bad, as long as nobody says otherwise.
+    /// Default level: `INFO`, `WARNING`, `ERROR`, `CRITICAL`.
     pub level: &'static str,
-    /// By what the rule can be narrowed.
+    /// What the rule can be narrowed by.
     pub about: About,
 }
 
-/// What an event is about, and so by what a rule of it can be narrowed.
+/// The subject of an event, which decides what a rule of it can be narrowed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// By tags.
+    /// A server: narrowed by tags.
     Server,
-    /// By groups.
+    /// A domain: narrowed by groups.
     Domain,
-    /// By nothing.
+    /// Anything else: not narrowed.
     Other,
 }
 
-/// What else being down explains an alert.
+/// What explains an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExplainedBy {
-    /// Nothing, and it is told however often it comes: somebody may be breaking in just now.
+    /// Nothing, and it is always notified: it may be an attack.
     NothingEver,
     /// Nothing.
     Nothing,
-    /// That Lamplighter's own network is down.
+    /// Lamplighter's own network being down.
     Network,
-    /// The network, or that every server is down that it is about.
+    /// The network, or all servers of the subject being down.
     Servers,
 }
 
 impl EventKind {
-    /// One that is only streamed.
+    /// A kind that is only streamed.
     pub const fn streamed(name: &'static str, right: Right) -> EventKind {
-        let told = Told::Streamed;
-        EventKind { name, right, told }
+        let delivery = Delivery::Streamed;
+        EventKind { name, right, delivery }
     }
 
-    /// One that people can subscribe to.
+    /// A kind that can be subscribed to.
     pub const fn news(name: &'static str, right: Right) -> EventKind {
-        let told = Told::News;
-        EventKind { name, right, told }
+        let delivery = Delivery::News;
+        EventKind { name, right, delivery }
     }
 
-    /// One that raises an alert.
+    /// A kind that raises an alert.
     pub const fn alert(name: &'static str, right: Right, alert: AlertKind) -> EventKind {
-        let told = Told::Alert(alert);
-        EventKind { name, right, told }
+        let delivery = Delivery::Alert(alert);
+        EventKind { name, right, delivery }
     }
 
     /// The alert that it raises.
     pub fn raises(&self) -> Option<&AlertKind> {
-        match &self.told {
-            Told::Alert(alert) => Some(alert),
+        match &self.delivery {
+            Delivery::Alert(alert) => Some(alert),
             _ => None,
         }
     }
 
-    /// Is it told by itself, without an alert?
+    /// Is it notified by itself, without an alert?
     pub fn is_news(&self) -> bool {
-        matches!(self.told, Told::News)
+        matches!(self.delivery, Delivery::News)
     }
 }
 
 impl AlertKind {
-    /// To be filled by struct update.
+    /// Defaults for struct update.
     pub const NEW: AlertKind = AlertKind {
         rule: None,
         title: "",
@@ -138,7 +138,7 @@ impl BuiltinRule {
 
 static JOINED: RwLock<Vec<&'static EventKind>> = RwLock::new(Vec::new());
 
-/// Adds the rows of features, in their order. A name that is there already stays what it was.
+/// Adds the rows of features, in their order. A known name keeps its first row.
 pub fn join(rows: impl IntoIterator<Item = &'static EventKind>) {
     let mut joined = JOINED.write().unwrap_or_else(PoisonError::into_inner);
     for row in rows {
@@ -164,21 +164,21 @@ pub fn alert(name: &str) -> Option<&'static AlertKind> {
     find(name)?.raises()
 }
 
-/// The kinds of alerts that an event of this kind ends.
+/// The alert kinds that an event of this kind resolves.
 pub fn resolved_by(event: &str) -> Vec<&'static EventKind> {
     let ends = |kind: &&EventKind| kind.raises().is_some_and(|alert| alert.resolved_by.contains(&event));
     all().into_iter().filter(ends).collect()
 }
 
-/// What it takes to see an event of this kind and what is made of it. What no feature declares is for administrators.
+/// Right needed to see events of this kind and what is made of them. Undeclared kinds are for administrators.
 pub fn right_to_see(name: &str) -> Right {
     find(name).map_or(may(Read, Users), |row| row.right)
 }
 
-/// What an alert is about, for machines: type, number and name, and which part of it (its disk, its recipient).
+/// The subject of an alert, for machines: type, id and name, and the part (disk, recipient).
 pub fn target(kind: &str, target: (&str, i64, &str), part: &str) -> Value {
     let mut out = json!({ "type": target.0, "id": target.1, "name": target.2 });
-    // A measurement's part begins with the number of its rule.
+    // A measurement's part begins with the id of its rule.
     let part = match kind.starts_with("metric.") {
         true => part.split_once(':').map_or("", |(_, part)| part),
         false => part,

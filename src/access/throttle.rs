@@ -108,7 +108,7 @@ impl Throttle {
 
     /// Shall this failure be written down? Then with how many before it that were only counted. It is the same for a name
     /// that exists and one that does not, or the time it takes would tell them apart.
-    pub fn tell_failure(&self) -> Option<u64> {
+    pub fn report_failure(&self) -> Option<u64> {
         self.rows
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

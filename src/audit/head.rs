@@ -1,8 +1,7 @@
-//! Where the chain ends, outside the database: a file beside it with number and MAC of the last row, under a MAC of its
-//! own. Without it nobody would miss rows that were cut off at the end, or the whole database put back to an older day.
-//!
-//! It may lag (a crash between commit and writing) and never leads. It only moves along the chain: when its row is not
-//! there as it was, it stays and [`super::verify`] tells.
+//! The head of the audit chain, outside the database: a file beside it with sequence number and MAC of the last row,
+//! under a MAC of its own. It reveals rows that were cut off at the end and a database that was replaced by an older
+//! copy. It may lag behind (crash between commit and writing) but never leads, and only moves along the chain: if its
+//! row is missing or changed, it stays and [`super::verify`] reports it.
 
 use super::{Row, queries};
 use crate::base::error::Result;
@@ -15,18 +14,18 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Number and MAC of the last row that is known to have been written.
+/// Number and MAC of the last row known to be written.
 pub struct Head {
     pub seq: i64,
     pub mac: Vec<u8>,
 }
 
-/// What the file says.
+/// Content of the file.
 pub enum Found {
     Head(Head),
-    /// There is none.
+    /// The file does not exist.
     Missing,
-    /// Not written by us, or not by the key of this database.
+    /// Not written by us, or not with the key of this database.
     Forged,
 }
 
@@ -57,7 +56,7 @@ fn parse(bytes: &[u8], key: &hmac::Key) -> Option<Head> {
     })
 }
 
-/// Always of the same length, so that one write replaces the other whole.
+/// Fixed length, so that one write replaces the whole.
 fn line(row: &Row, key: &hmac::Key) -> String {
     let said = format!("{:020} {}", row.seq, text::hex(&row.mac));
     format!(
@@ -70,7 +69,7 @@ fn bound(said: &str) -> String {
     format!("head of the audit: {said}")
 }
 
-/// This row has been appended: as soon as it is committed the head moves there.
+/// Moves the head to this row after the commit.
 pub fn follow(tx: &Tx, vault: &Vault, row: &Row) -> Result<()> {
     if let Found::Head(head) = read(tx, vault)?
         && head.seq < row.seq
@@ -83,7 +82,7 @@ pub fn follow(tx: &Tx, vault: &Vault, row: &Row) -> Result<()> {
     Ok(())
 }
 
-/// From here on there is a head, whatever was there.
+/// Writes a new head, whatever was there.
 pub fn begin(tx: &Tx, vault: &Vault, row: &Row) {
     put(tx, vault, row, file::replace);
 }

@@ -1,5 +1,5 @@
-//! The only place that reads a clock. Wall time is unix milliseconds ([`Ms`]) and is for display and storage;
-//! intervals and deadlines use the monotonic [`Instant`], which a step of the wall clock cannot bend.
+//! The only place that reads a clock. Wall time is unix milliseconds ([`Ms`]) and is for display and storage; intervals
+//! and deadlines use the monotonic [`Instant`], which changes of the wall clock do not affect.
 
 pub use std::time::{Duration, Instant};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Unix time in milliseconds, UTC.
 pub type Ms = i64;
 
-/// Milliseconds in a second, a minute, an hour and a day.
+/// Milliseconds in a second.
 pub const SECOND: Ms = 1_000;
 /// Milliseconds in a minute.
 pub const MINUTE: Ms = 60 * SECOND;
@@ -73,7 +73,7 @@ pub fn civil(days: i64) -> (i64, u32, u32) {
     (yoe + era * 400 + i64::from(m <= 2), m, d)
 }
 
-/// Days since 1970-01-01 of a date; `None` when there is none like it (30 February). Source: as [`civil`],
+/// Days since 1970-01-01 of a date; `None` when the date does not exist (30 February). Source: as [`civil`],
 /// `days_from_civil`.
 pub fn days(y: i64, m: i64, d: i64) -> Option<i64> {
     let shifted = y - i64::from(m <= 2);
@@ -84,8 +84,8 @@ pub fn days(y: i64, m: i64, d: i64) -> Option<i64> {
     (civil(days) == (y, u32::try_from(m).ok()?, u32::try_from(d).ok()?)).then_some(days)
 }
 
-/// Reads `2026-01-02T03:04`, with or without seconds, their parts and a `Z`: what [`rfc3339`] writes and what a form's
-/// field for a time gives. All of it is UTC.
+/// Reads `2026-01-02T03:04`, with or without seconds, fraction and `Z`: what [`rfc3339`] writes and what `<input
+/// type=datetime-local>` sends. Always UTC; `None` when it is malformed.
 pub fn parse_utc(text: &str) -> Option<Ms> {
     let (date, time) = text.strip_suffix('Z').unwrap_or(text).split_once('T')?;
     let number = |part: &str, digits: usize| match part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,6 +1,6 @@
-//! Where the daemon lives and listens: `LAMPLIGHTER_*` variables, from the environment or from a commented
-//! `KEY=value` file (`packaging/lamplighter.env`). Precedence: flag, environment, file, default. Every key is known;
-//! an unknown one is an error with its place and the nearest name. What can change while it runs is a setting, not a key.
+//! Configuration of the daemon: `LAMPLIGHTER_*` variables, from the environment or from a commented `KEY=value` file
+//! (`packaging/lamplighter.env`). Precedence: flag, environment, file, default. An unknown key is an error that names
+//! its place and the nearest known key. What can change while the daemon runs is a setting, not a key.
 
 use super::error::{Error, Kind, Result};
 use super::file;
@@ -11,17 +11,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// One key: its name without `LAMPLIGHTER_`, its default as text, and what it is for.
+/// A configuration key.
 pub struct Key {
-    /// Without the prefix.
+    /// Name without the prefix `LAMPLIGHTER_`.
     pub name: &'static str,
-    /// What holds when nobody says anything; empty for none.
+    /// Default value as text; empty: none.
     pub default: &'static str,
-    /// One sentence.
+    /// What it is for, one sentence.
     pub help: &'static str,
 }
 
-/// Every key there is. Help, man page, the example file's test and the parser read it from here.
+/// All keys. Help, man page, the test of the example file and the parser read this table.
 pub const KEYS: &[Key] = &[
     Key {
         name: "DATA_DIR",
@@ -90,8 +90,8 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-/// Names without the prefix that the field uses. Some are keys of ours; HOST and PORT stand for LISTEN, and the databases'
-/// place for DATA_DIR: ours win.
+/// Unprefixed names that other programs of this kind use. They are accepted; a prefixed key wins. HOST and PORT stand
+/// for LISTEN, the database URLs for DATA_DIR.
 const BARE: [&str; 8] = [
     "HOST",
     "PORT",
@@ -103,7 +103,7 @@ const BARE: [&str; 8] = [
     "TELEGRAM_CHAT_ID",
 ];
 
-/// Names of the field that a file may hold and that are answered, not taken. `*` ends a family.
+/// Names of other programs that a file may hold: each is ignored with this explanation. `*` ends a family.
 const NOT_TAKEN: &[(&str, &str)] = &[
     ("ENV", "there is one mode: what a client is told never holds internals"),
     (
@@ -138,11 +138,11 @@ const NO_SUCH_PART: &str = "this version has nothing that it is for";
 
 const PREFIX: &str = "LAMPLIGHTER_";
 
-/// No key, but no mistake either: what a job of Lamplighter's starts on a server has it (`ssh/run.sh`), and that may be
-/// another Lamplighter.
+/// Not a key, but accepted: processes that a Lamplighter job starts on a server inherit it (`ssh/run.sh`), and one of
+/// them may be another Lamplighter.
 const JOB: &str = "LAMPLIGHTER_JOB";
 
-/// The configuration, read and checked.
+/// The configuration, parsed and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Folder of the databases.
@@ -157,23 +157,23 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Host names it answers to; empty: any.
     pub allowed_hosts: Vec<String>,
-    /// Whose X-Forwarded-For is believed.
+    /// Addresses of proxies whose X-Forwarded-For is used.
     pub trusted_proxies: Vec<Cidr>,
     /// Threads that run tasks.
     pub workers: usize,
-    /// Least level of the log.
+    /// Minimum level that is logged.
     pub log_level: Level,
-    /// One JSON object a line.
+    /// Log as one JSON object per line.
     pub json_logs: bool,
     /// A Telegram bot's token and its chats, as written.
     pub telegram: Option<(Secret, String)>,
-    /// What the file says and nothing is made of, each with the reason.
+    /// Keys of the file that are ignored, each with the reason.
     pub notes: Vec<String>,
 }
 
 impl Config {
-    /// Reads everything. `flags` are `("DATA_DIR", value)` pairs from the command line; `file` is the file's path.
-    /// All errors at once, each with where it stands.
+    /// Reads all sources. `flags` are `("DATA_DIR", value)` pairs from the command line; `file` is the path of the
+    /// file. The error (`Config`) lists all mistakes, each with its place.
     pub fn load(
         flags: &[(&'static str, String)],
         file: Option<&Path>,
@@ -207,7 +207,7 @@ impl Config {
                 }
             }
         }
-        // The prefix wins: it is meant for nobody else.
+        // The prefixed name wins: no other program uses it.
         let (ours, bare): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| name.starts_with(PREFIX));
         for (name, value) in bare.into_iter().chain(ours) {
             match known(name) {
@@ -379,8 +379,8 @@ impl Config {
     }
 }
 
-/// The path in a URL as SQLAlchemy writes it: three slashes and a relative path, four and an absolute one. The URL is not
-/// repeated in what is said: a password may be in it.
+/// The path in a SQLAlchemy URL: three slashes for a relative path, four for an absolute one. Errors do not repeat the
+/// URL, which may hold a password.
 fn sqlite_path(url: &str) -> std::result::Result<String, String> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     let declined = match scheme
@@ -404,7 +404,7 @@ fn sqlite_path(url: &str) -> std::result::Result<String, String> {
     Err(format!("{declined}."))
 }
 
-/// The databases are two files in one folder: the path is that folder, or our file in it.
+/// The folder of the two databases: the path itself, or the folder of our file.
 fn folder_of(path: PathBuf) -> PathBuf {
     match path.file_name() {
         Some(name) if name == STATE_FILE => path.parent().unwrap_or(&path).into(),
@@ -419,7 +419,7 @@ fn config_error(say: String) -> Error {
     Error::new(Kind::Config, "config", say)
 }
 
-/// The key's short name when `name` (with prefix, or one of [`BARE`]) is taken.
+/// The key's short name if `name` (with prefix, or one of [`BARE`]) is known.
 fn known(name: &str) -> Option<&'static str> {
     let ours = |short| KEYS.iter().find(|k| k.name == short).map(|k| k.name);
     let bare = BARE.into_iter().find(|bare| *bare == name);

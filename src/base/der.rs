@@ -1,11 +1,11 @@
-//! DER as far as certificates need it (X.690 §10): definite lengths in their shortest form, tag numbers below 31. The
-//! reader borrows, never recurses and never allocates, so what it is given bounds what it does.
+//! DER (X.690 §10) as far as certificates need it: definite lengths in their shortest form, tag numbers below 31. The
+//! reader borrows, does not recurse and does not allocate.
 
-/// What is left to read.
+/// A reader: the bytes that are not read yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Der<'a>(&'a [u8]);
 
-/// One value.
+/// One TLV value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a> {
     /// The identifier octet: class, constructed or not, number.
@@ -31,16 +31,16 @@ pub const SEQUENCE: u8 = 0x30;
 /// SET (OF).
 pub const SET: u8 = 0x31;
 
-/// Lengths of more bytes than this (16 MiB and up) are of nothing that is read here.
+/// Number of length bytes that are accepted; longer values (16 MiB and up) do not occur here.
 const LENGTH_BYTES_MAX: usize = 3;
 
 impl<'a> Der<'a> {
-    /// Begins at the start of these bytes.
+    /// A reader at the start of these bytes.
     pub fn new(bytes: &'a [u8]) -> Der<'a> {
         Der(bytes)
     }
 
-    /// Is everything read?
+    /// Has everything been read?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -79,12 +79,12 @@ impl<'a> Der<'a> {
         })
     }
 
-    /// The next value, which must have this tag.
+    /// The next value; `None` unless it has this tag.
     pub fn take(&mut self, tag: u8) -> Option<Value<'a>> {
         self.value().filter(|value| value.tag == tag)
     }
 
-    /// The next value if it has this tag; the outer `None` is broken DER.
+    /// The next value if it has this tag; the outer `None` means malformed DER.
     pub fn maybe(&mut self, tag: u8) -> Option<Option<Value<'a>>> {
         match self.peek() {
             Some(found) if found == tag => self.value().map(Some),
@@ -92,12 +92,12 @@ impl<'a> Der<'a> {
         }
     }
 
-    /// What is inside the next value, which must have this tag.
+    /// A reader for the content of the next value; `None` unless it has this tag.
     pub fn open(&mut self, tag: u8) -> Option<Der<'a>> {
         self.take(tag).map(|value| Der(value.content))
     }
 
-    /// The end: nothing may be left.
+    /// `None` if anything is left.
     pub fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }

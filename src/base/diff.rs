@@ -1,16 +1,16 @@
-//! What differs between two texts, line by line, as people know it from `diff -u`. Pure.
+//! Line differences between two texts, in the form of `diff -u`. Pure.
 //!
 //! Myers' greedy algorithm ("An O(ND) Difference Algorithm and Its Variations", 1986) between the common head and tail.
-//! Texts that have too little in common for it are shown as replaced: the result is right either way, only longer.
+//! Texts that differ too much are shown as replaced: correct, but longer than necessary.
 
 use std::fmt;
 
 /// Unchanged lines around a change, as `diff -u` shows them.
 const CONTEXT: usize = 3;
-/// Edits until the search is given up. Its memory grows with the square: 1 000 edits take 4 MB for a moment.
+/// Edits until the search is given up. Memory grows with the square: 1 000 edits take 4 MB.
 const EDITS_MAX: usize = 1_000;
 
-/// What happened to a line.
+/// Kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
@@ -25,7 +25,7 @@ pub enum Change {
 /// One line of a difference.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Line<'a> {
-    /// What happened to it.
+    /// Kind of the line.
     pub change: Change,
     /// Its number in the old text, from 1.
     pub old: Option<usize>,
@@ -35,14 +35,14 @@ pub struct Line<'a> {
     pub text: &'a str,
 }
 
-/// Changed lines with their surroundings.
+/// Changed lines with their context.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Hunk<'a> {
     /// In order; never empty.
     pub lines: Vec<Line<'a>>,
 }
 
-/// All that differs. Shown with `{}` it is the body of a unified diff; empty when nothing differs.
+/// All differences. Displayed with `{}` it is the body of a unified diff; empty when the texts are equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Diff<'a> {
     /// In order.
@@ -89,7 +89,7 @@ pub fn diff<'a>(old: &'a str, new: &'a str) -> Diff<'a> {
     }
 }
 
-/// The changes with their surroundings; those that touch are one.
+/// Groups changes with their context; overlapping groups are merged.
 fn hunks<'a>(lines: &[Line<'a>]) -> Vec<Hunk<'a>> {
     let mut spans: Vec<(usize, usize)> = Vec::new();
     for at in (0..lines.len()).filter(|i| lines[*i].change != Change::Same) {
@@ -105,10 +105,10 @@ fn hunks<'a>(lines: &[Line<'a>]) -> Vec<Hunk<'a>> {
     spans.into_iter().map(hunk).collect()
 }
 
-/// The way from `a` to `b`, removals before additions.
+/// The edit script from `a` to `b`, removals before additions.
 fn edits(a: &[&str], b: &[&str]) -> Vec<Change> {
     let most = (a.len() + b.len()).min(EDITS_MAX);
-    // furthest[k + most]: how far along `a` one gets on diagonal k = x - y.
+    // furthest[k + most]: how far along `a` diagonal k = x - y reaches.
     let mut furthest = vec![0usize; 2 * most + 3];
     let mut rounds: Vec<Vec<usize>> = Vec::new();
     let middle = most + 1;
@@ -136,7 +136,7 @@ fn edits(a: &[&str], b: &[&str]) -> Vec<Change> {
         .collect()
 }
 
-/// From the end to the start, round by round. `rounds[r]` holds the diagonals -r..=r as they were before round r.
+/// Traces the edits backwards. `rounds[r]` holds the diagonals -r..=r as they were before round r.
 fn walk_back(rounds: &[Vec<usize>], mut x: usize, mut y: usize) -> Vec<Change> {
     let mut script = Vec::new();
     for (round, before) in rounds.iter().enumerate().skip(1).rev() {
@@ -182,8 +182,8 @@ impl Hunk<'_> {
         let span = |number: fn(&Line) -> Option<usize>| {
             let first = self.lines.iter().find_map(number);
             let count = self.lines.iter().filter(|l| number(l).is_some()).count();
-            // An empty side is told as "0,0" at the start of a file (a file is new or gone), which is all that occurs:
-            // elsewhere there is context.
+            // An empty side is written "0,0": it occurs only at the start of a file (new or removed), since elsewhere
+            // there is context.
             format!("{},{count}", first.unwrap_or(0))
         };
         format!("@@ -{} +{} @@", span(|l| l.old), span(|l| l.new))

@@ -1,41 +1,41 @@
-//! One error type. It carries two sentences: `say` for the person (what was seen, what to do; no secret, no
-//! internals) and `log` for the log. `code` is stable and machine-readable; the pages find their words by it.
+//! The one error type. It carries two sentences: `say` for the person (what was seen, what to do; no secrets or
+//! internals) and `log` for the log. `code` is stable and machine-readable; pages look up their text by it.
 
 use std::fmt;
 
-/// The result of everything that can fail.
+/// Result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What kind of failure it is: decides the HTTP status and the exit code, in one place each.
+/// Kind of failure; decides the HTTP status and the exit code, each in one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The request cannot be read (400).
     Malformed,
-    /// Nobody is signed in, or the token is not good any more (401).
+    /// Not signed in, or the token is no longer valid (401).
     Unauthorized,
     /// Signed in, but not allowed (403).
     Forbidden,
-    /// There is no such thing (404).
+    /// The thing does not exist (404).
     NotFound,
-    /// There is such a thing, but not with this method (405).
+    /// The path exists, but not with this method (405).
     Method,
     /// The state does not allow it now: duplicate, in use, already running (409).
     Conflict,
     /// More bytes than this route takes (413).
     TooLarge,
-    /// Readable, but some fields are wrong; see [`Error::fields`] (422).
+    /// Readable, but some fields are wrong: [`Error::fields`] (422).
     Invalid,
-    /// Too often; try again after so many seconds (429).
+    /// Too many requests; retry after this many seconds (429).
     TooMany(u32),
-    /// A machine we asked gave a bad answer (502).
+    /// Another machine gave a bad answer (502).
     Upstream,
     /// Full or stopping; try again later (503).
     Busy,
-    /// A machine we asked did not answer in time (504).
+    /// Another machine did not answer in time (504).
     Timeout,
     /// Configuration, key or schema: starting again will not help (exit 78, sysexits.h `EX_CONFIG`).
     Config,
-    /// Ours (500).
+    /// A fault of Lamplighter (500).
     Internal,
 }
 
@@ -50,7 +50,7 @@ pub struct Field {
     pub message: String,
 }
 
-/// See the module's documentation.
+/// A failure with its text for the person and for the log.
 #[derive(Debug, Clone)]
 pub struct Error {
     /// Decides status and exit code.
@@ -77,7 +77,7 @@ impl Error {
         }
     }
 
-    /// Ours: the person is told that it is not their fault, the log gets the cause.
+    /// A fault of Lamplighter: the person gets a general sentence, the log gets the cause.
     pub fn internal(log: impl fmt::Display) -> Error {
         Error::new(
             Kind::Internal,
@@ -92,7 +92,7 @@ impl Error {
         Error::new(Kind::NotFound, "not_found", format!("There is no such {what}."))
     }
 
-    /// Some fields are wrong: all of them at once.
+    /// Input with wrong fields, all of them at once.
     pub fn invalid(fields: Vec<Field>) -> Error {
         let say = match fields.as_slice() {
             [one] => one.message.clone(),
@@ -126,7 +126,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An I/O error that nobody has turned into words is ours.
+/// An I/O error that was not converted at its place is internal.
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Error {
         Error::internal(e)

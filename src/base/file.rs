@@ -1,4 +1,4 @@
-//! Files that hold secrets or must never be half written.
+//! Files that hold secrets or that must be written atomically.
 
 use super::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Makes the folder (and its parents) for its owner only. An existing one is narrowed to 0700.
+/// Creates the folder and its parents with mode 0700; narrows an existing one. Error: I/O.
 pub fn private_dir(path: &Path) -> Result<()> {
     let told = |e| Error::internal(format!("folder {}: {e}", path.display()));
     fs::DirBuilder::new()
@@ -17,7 +17,7 @@ pub fn private_dir(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(told)
 }
 
-/// What is there is for its owner only from now on; says whether it was not. Nothing there is fine.
+/// Removes access of group and others; says whether there was any. A missing file is no error.
 pub fn make_private(path: &Path) -> std::io::Result<bool> {
     let meta = match fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -30,8 +30,8 @@ pub fn make_private(path: &Path) -> std::io::Result<bool> {
     Ok(open)
 }
 
-/// May nobody read this file but its owner? A file of root's may be lent to a group: Debian's `ssl-cert`, or a systemd
-/// credential, where the mask of the ACL for us stands in place of the group's bits. The error is a sentence.
+/// Checks that only the owner can read this file. A file of root may be readable by a group: Debian's `ssl-cert`, or a
+/// systemd credential, where the ACL mask appears as the group bits. The error is a sentence.
 pub fn check_secret(path: &Path) -> std::result::Result<(), String> {
     let meta = fs::metadata(path).map_err(|e| format!("{} cannot be read: {e}.", path.display()))?;
     let lent = meta.uid() == 0 && super::sys::uid() != 0;
@@ -45,13 +45,13 @@ pub fn check_secret(path: &Path) -> std::result::Result<(), String> {
     }
 }
 
-/// Writes a new file, 0600, and refuses an existing one.
+/// Writes a new file with mode 0600; fails if it exists.
 pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)
 }
 
-/// As [`write_new`], and it is still there after a power cut; what cannot be written whole is not left behind.
+/// As [`write_new`], with fsync of file and folder; a partly written file is removed.
 pub fn write_new_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let written = write_new(path, bytes).and_then(|()| sync(path));
     if let Err(e) = &written
@@ -62,14 +62,14 @@ pub fn write_new_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     written
 }
 
-/// The file's content and its name in the folder are on the disk.
+/// fsync of the file and of its folder.
 fn sync(path: &Path) -> std::io::Result<()> {
     File::open(path)?.sync_all()?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Replaces a file in one step (0600): the old or the new content is there at any moment, also after a power cut.
+/// Replaces a file atomically (0600), also across a power failure: readers see the old or the new content.
 pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension(format!("new-{}", super::random::name()));
     let written = write_new(&fresh, bytes)
@@ -82,7 +82,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     written
 }
 
-/// Reads at most `max` bytes; a longer file is an error, not a cut one.
+/// Reads at most `max` bytes; a longer file is an error.
 pub fn read_limited(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::new();
     File::open(path)?.take(max + 1).read_to_end(&mut out)?;
@@ -103,7 +103,7 @@ impl TempFile {
         Ok(TempFile(path))
     }
 
-    /// Where it lies.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.0
     }

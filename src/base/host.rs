@@ -1,12 +1,12 @@
-//! Names and numbers that reach `ssh`, `nginx` or a URL: strict grammars, parsed once, proof inside.
+//! Host names, addresses, ports and user names that reach `ssh`, `nginx` or a URL: strict grammars, parsed once.
 
 use super::idn;
 use std::fmt;
 use std::net::IpAddr;
 
-/// A host: an IP address or a DNS name in LDH form (RFC 1123), lower case, without final dot; what is typed in another script
-/// becomes that form. Never starts with `-`
-/// (which `ssh` would read as an option) and has no user, port or zone in it.
+/// A host: an IP address or a DNS name in LDH form (RFC 1123), lower case, without final dot; names in other scripts
+/// are converted to A-labels. Never starts with `-` (which `ssh` would read as an option) and has no user, port or zone
+/// in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host(String);
 
@@ -37,7 +37,7 @@ impl Host {
                 super::text::one_line(text, 60)
             ));
         }
-        // `1.2.3` and `256.1.1.1` are addresses gone wrong, never names: a last label of digits only is refused (RFC 3696 §2).
+        // `1.2.3` and `256.1.1.1` are mistyped addresses: a last label of digits only is refused (RFC 3696 §2).
         if name
             .rsplit('.')
             .next()
@@ -48,12 +48,12 @@ impl Host {
         Ok(Host(name))
     }
 
-    /// The text, an IPv6 address without brackets.
+    /// The text; an IPv6 address without brackets.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As people see it: in its own script.
+    /// The name in its own script, for display.
     pub fn shown(&self) -> String {
         idn::unicode(&self.0)
     }
@@ -79,8 +79,8 @@ impl fmt::Display for Host {
     }
 }
 
-/// This machine's full name: its host name where that has a domain, else what `/etc/hosts` says is the full form of it (where
-/// Debian's installer writes it).
+/// This machine's full name: its host name if that has a domain, else the full form from `/etc/hosts` (where Debian's
+/// installer writes it).
 pub fn full_name(hostname: &str, hosts: &str) -> Option<Host> {
     let full = |name: &str| {
         let host = Host::parse(name)
@@ -177,7 +177,7 @@ impl Cidr {
             .unwrap_or(0)
     }
 
-    /// Does the block hold this address?
+    /// Is this address in the block?
     pub fn contains(self, ip: IpAddr) -> bool {
         ip.is_ipv4() == self.addr.is_ipv4() && self.network(ip) == self.number(self.addr)
     }
@@ -189,8 +189,8 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// The first address of the block that this one lies in, with a prefix of so many bits for IPv4 and for IPv6: what is
-/// counted as one. An IPv4 address in IPv6 clothes is an IPv4 address.
+/// The first address of the block that contains this one, with the given prefix lengths for IPv4 and IPv6: the unit in
+/// which clients are counted. An IPv4-mapped IPv6 address counts as IPv4.
 pub fn block(ip: IpAddr, v4: u8, v6: u8) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
@@ -204,7 +204,7 @@ pub fn block(ip: IpAddr, v4: u8, v6: u8) -> IpAddr {
     }
 }
 
-/// What one subscriber line or one server has: an IPv4 address, an IPv6 /64.
+/// The network of one subscriber or server: an IPv4 address, an IPv6 /64.
 pub fn network(ip: IpAddr) -> IpAddr {
     block(ip, 32, 64)
 }
@@ -217,12 +217,13 @@ pub fn port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// Somebody who may ask: a block of addresses, or this Lamplighter, at the address that the asked server sees.
+/// An entry of a list of allowed clients: a block of addresses, or this Lamplighter itself, by the address that the
+/// server sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guest {
     /// Written `controller`.
     Controller,
-    /// A block.
+    /// A block of addresses.
     Block(Cidr),
 }
 

@@ -1,9 +1,9 @@
-//! Numbers of rows, each of its own type, so that a server's number cannot be used as a task's.
+//! Row ids, each kind of row with a type of its own, so that a server's id cannot be used as a task's.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The number of a row of kind `T` (a marker type, e.g. [`Server`]). Always positive.
+/// The id of a row of kind `T` (a marker type, e.g. [`Server`]). Always positive.
 pub struct Id<T>(i64, PhantomData<fn() -> T>);
 
 /// Marker of servers.
@@ -16,7 +16,7 @@ pub enum Schedule {}
 pub enum User {}
 /// Marker of alerts.
 pub enum Alert {}
-/// Marker of the rules that raise them.
+/// Marker of alert rules.
 pub enum Rule {}
 /// Marker of upstreams.
 pub enum Upstream {}
@@ -26,15 +26,15 @@ pub enum Group {}
 pub enum Certificate {}
 /// Marker of domains.
 pub enum Domain {}
-/// Marker of those whom messages are sent to.
+/// Marker of endpoints (recipients of notifications).
 pub enum Endpoint {}
 /// Marker of silences.
 pub enum Silence {}
-/// Marker of messages to one recipient.
+/// Marker of deliveries (one message to one endpoint).
 pub enum Delivery {}
 
 impl<T> Id<T> {
-    /// Wraps a number that came from the database.
+    /// Wraps an id that came from the database.
     pub const fn new(n: i64) -> Id<T> {
         Id(n, PhantomData)
     }

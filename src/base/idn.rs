@@ -1,8 +1,8 @@
-//! Domain names of any script. Kept is the form that DNS, nginx and certificates know: A-labels (RFC 5890), lower case,
-//! no final dot. People see the other form, unless it could be taken for something else.
+//! Internationalized domain names. Stored is the form that DNS, nginx and certificates use: A-labels (RFC 5890), lower
+//! case, no final dot. Displayed is the Unicode form, unless it could be confused with another name.
 //!
-//! There are no Unicode tables here, so the rules are stricter than those of IDNA: what cannot be judged without tables is
-//! refused in its own script and taken as an A-label, which says exactly what is meant.
+//! There are no Unicode tables here, so the rules are stricter than those of IDNA: what cannot be checked without
+//! tables is refused in its own script and accepted as an A-label, which is unambiguous.
 
 use super::text;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 const NAME_MAX: usize = 253;
 const LABEL_MAX: usize = 63;
 
-/// What A-labels begin with.
+/// Prefix of A-labels.
 const ACE: &str = "xn--";
 
 /// A domain that can have a web site: at least two labels, no address, no wildcard.
@@ -26,7 +26,7 @@ impl DomainName {
         if bare.is_empty() {
             return Err("Give a domain name, like shop.example.org.".into());
         }
-        // Each character takes at least one octet, so a longer text can be no name and is not looked at.
+        // Each character takes at least one octet, so a longer text cannot be a name.
         if bare.chars().count() > NAME_MAX {
             return Err(format!("A domain name has at most {NAME_MAX} characters."));
         }
@@ -60,7 +60,7 @@ impl DomainName {
         Ok(DomainName(ascii))
     }
 
-    /// A name that nobody can have (RFC 6761 §6.4), for a draft that has none and is refused.
+    /// A name that cannot exist (RFC 6761 §6.4), for a draft that has none and is refused.
     pub fn nobodys() -> DomainName {
         DomainName("name.invalid".into())
     }
@@ -70,8 +70,8 @@ impl DomainName {
         &self.0
     }
 
-    /// In its own script. A label that would be refused in its own script (it mixes look-alikes, say) stays an A-label, as
-    /// browsers show it.
+    /// In its own script. A label that would be refused in its own script (mixed look-alikes, for example) stays an
+    /// A-label, as in browsers.
     pub fn unicode(&self) -> String {
         unicode(&self.0)
     }
@@ -89,7 +89,7 @@ impl serde::Serialize for DomainName {
     }
 }
 
-/// A typed name's labels as DNS knows them. The error is a sentence.
+/// The labels of a typed name as A-labels. The error is a sentence.
 pub fn labels(name: &str) -> Result<Vec<String>, String> {
     if let Some(dot) = name.chars().find(|c| OTHER_DOTS.contains(c)) {
         return Err(format!(
@@ -99,13 +99,13 @@ pub fn labels(name: &str) -> Result<Vec<String>, String> {
     name.split('.').map(to_ascii).collect()
 }
 
-/// A name that is kept as DNS knows it, as people see it ([`DomainName::unicode`]).
+/// The display form of a stored name ([`DomainName::unicode`]).
 pub fn unicode(name: &str) -> String {
     let shown: Vec<String> = name.split('.').map(to_unicode).collect();
     shown.join(".")
 }
 
-/// One typed label as DNS knows it.
+/// One typed label as an A-label.
 fn to_ascii(label: &str) -> Result<String, String> {
     let low = lower(label);
     let shown = || text::one_line(&low, 60);
@@ -156,7 +156,7 @@ fn to_ascii(label: &str) -> Result<String, String> {
     Ok(ascii)
 }
 
-/// One stored label as people see it.
+/// The display form of one stored label.
 fn to_unicode(label: &str) -> String {
     label
         .strip_prefix(ACE)
@@ -170,7 +170,7 @@ fn lower(label: &str) -> String {
     label.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// IDNA 2003 read these as dots; nobody types them on purpose.
+/// IDNA 2003 treats these as dots; they are refused.
 const OTHER_DOTS: [char; 3] = ['\u{3002}', '\u{ff0e}', '\u{ff61}'];
 
 /// Marks that NFC joins with the letter before them, and letters that it joins with each other.
@@ -239,8 +239,8 @@ const SIGNS: &[RangeInclusive<char>] = &[
     '\u{17c9}'..='\u{17d3}',
 ];
 
-/// Letters and numbers that are other ones in disguise (NFKC turns them into those): superscripts, ligatures, circled,
-/// wide, mathematical and presentation forms; and those whose composed form NFC takes apart.
+/// Compatibility characters (NFKC maps them to other letters or numbers): superscripts, ligatures, circled, wide,
+/// mathematical and presentation forms; and those whose composed form NFC decomposes.
 const DISGUISED: &[RangeInclusive<char>] = &[
     '\u{aa}'..='\u{aa}',
     '\u{b2}'..='\u{b3}',
@@ -298,7 +298,7 @@ const DISGUISED: &[RangeInclusive<char>] = &[
     '\u{2f800}'..='\u{2fa1f}',
 ];
 
-/// Scripts whose letters look like each other's; in one label they are a trap.
+/// Scripts with letters that look alike; they must not be mixed in one label.
 const ALIKE: &[(&str, &[RangeInclusive<char>])] = &[
     (
         "Latin",
@@ -324,7 +324,7 @@ const ALIKE: &[(&str, &[RangeInclusive<char>])] = &[
     ("Cherokee", &['\u{13a0}'..='\u{13ff}', '\u{ab70}'..='\u{abbf}']),
 ];
 
-/// Written from right to left.
+/// Right-to-left scripts.
 const LEFTWARD: &[RangeInclusive<char>] = &[
     '\u{590}'..='\u{8ff}',
     '\u{10800}'..='\u{10fff}',
@@ -335,7 +335,7 @@ fn is_in(ranges: &[RangeInclusive<char>], c: char) -> bool {
     ranges.iter().any(|r| r.contains(&c))
 }
 
-/// Is this lower-case label safe to be typed and shown in its own script?
+/// Can this lower-case label be typed and shown in its own script without confusion? The error is a sentence.
 fn spelled(label: &str) -> Result<(), String> {
     let code = |c: char| format!("U+{:04X}", c as u32);
     let mut before = None;
@@ -381,7 +381,8 @@ fn spelled(label: &str) -> Result<(), String> {
             text::one_line(label, 60)
         ));
     }
-    // RFC 5893 §2, as far as it goes without tables: one direction a label, and no number in front of the leftward one.
+    // RFC 5893 §2, as far as possible without tables: one direction per label, and no digit before a right-to-left
+    // letter.
     if label.chars().any(|c| is_in(LEFTWARD, c)) {
         let other = label.chars().any(|c| c.is_alphabetic() && !is_in(LEFTWARD, c));
         if other || label.starts_with(|c: char| c.is_numeric()) {
@@ -418,7 +419,7 @@ fn threshold(k: u32, bias: u32) -> u32 {
     k.saturating_sub(bias).clamp(T_MIN, T_MAX)
 }
 
-/// Punycode (RFC 3492 §6.3), without prefix. `None` when the numbers would overflow.
+/// Punycode (RFC 3492 §6.3), without prefix. `None` on overflow.
 fn encode(label: &str) -> Option<String> {
     let basic: String = label.chars().filter(char::is_ascii).collect();
     let count = u32::try_from(label.chars().count()).ok()?;

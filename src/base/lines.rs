@@ -1,19 +1,19 @@
-//! Bounded lines of plain text out of whatever a program writes. A line has at most as many bytes as its reader allows
-//! (as a rule [`LINE_MAX`]) and ends with [`CUT`] when there was more; broken UTF-8 is read as U+FFFD. Of all escape sequences only colours (SGR) stay: a log
-//! must not move a cursor, set a clipboard or hide its own text.
+//! Bounded lines of plain text from the output of programs. A line has at most as many bytes as its reader allows
+//! (usually [`LINE_MAX`]) and ends with [`CUT`] when it was longer; invalid UTF-8 becomes U+FFFD. Of escape sequences
+//! only colours (SGR) are kept: output must not move the cursor, set the clipboard or hide text.
 
 use super::text;
 
-/// Longest line that is kept. What a person can read in one is far below.
+/// Longest line that is kept, in bytes.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// Stands at the end of a line that was longer.
+/// Marks the end of a line that was cut.
 pub const CUT: &str = " … (cut)";
 
-/// Longest SGR sequence that stays: `38;2;255;255;255;48;2;255;255;255` and a little more.
+/// Longest SGR sequence that is kept: `38;2;255;255;255;48;2;255;255;255` and a little more.
 const SGR_MAX: usize = 40;
 
-/// Cuts a stream of bytes into lines.
+/// Splits a stream of bytes into lines.
 pub struct Lines {
     line: Vec<u8>,
     line_max: usize,
@@ -33,8 +33,8 @@ impl Lines {
         }
     }
 
-    /// Takes the next bytes and hands over every line that they end. A lone CR (a progress bar) ends a line too: nothing
-    /// is hidden by writing over it.
+    /// Takes the next bytes and hands over every line that they complete. A lone CR (a progress bar) ends a line too,
+    /// so that nothing is hidden by overwriting.
     pub fn push(&mut self, bytes: &[u8], each: &mut dyn FnMut(String)) {
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|b| matches!(b, b'\n' | b'\r')) {
@@ -53,7 +53,7 @@ impl Lines {
         self.add(rest);
     }
 
-    /// The stream is over: hands over a last line that had no end.
+    /// The end of the stream: hands over a last line without line end.
     pub fn end(&mut self, each: &mut dyn FnMut(String)) {
         if !self.line.is_empty() {
             each(self.take());
@@ -72,7 +72,7 @@ impl Lines {
     fn take(&mut self) -> String {
         let mut text = plain(&String::from_utf8_lossy(&self.line));
         if std::mem::take(&mut self.over) {
-            // The cut may have gone through a character.
+            // The cut may have split a character.
             text.truncate(text.trim_end_matches('\u{FFFD}').len());
             text.push_str(CUT);
         }
@@ -81,10 +81,10 @@ impl Lines {
     }
 }
 
-/// The text without control characters, escape sequences (but SGR) and characters that change the reading direction
-/// (CVE-2021-42574, "Trojan Source") or are not seen. Tabs stay.
+/// The text without control characters, escape sequences (except SGR), invisible characters and those that change the
+/// reading direction (CVE-2021-42574, "Trojan Source"). Tabs stay.
 pub fn plain(line: &str) -> String {
-    // Nearly all lines are plain: one look, one copy.
+    // Nearly all lines are plain: one check, one copy.
     if line.bytes().all(|b| matches!(b, b'\t' | 0x20..=0x7e)) {
         return line.to_string();
     }
@@ -111,7 +111,7 @@ pub fn plain(line: &str) -> String {
 
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
-/// A control sequence after its introducer: kept when it is a colour.
+/// A control sequence after its introducer: kept if it is a colour.
 fn sequence(chars: &mut Chars, out: &mut String) {
     let mut parameters = String::new();
     while let Some(c) = chars.next_if(|c| matches!(c, ' '..='?')) {
@@ -120,7 +120,7 @@ fn sequence(chars: &mut Chars, out: &mut String) {
         }
     }
     let colour = parameters.len() <= SGR_MAX && parameters.bytes().all(|b| b.is_ascii_digit() || b == b';');
-    // Anything but a final byte breaks the sequence off and is text again.
+    // Any other byte ends the sequence and is text again.
     if chars.next_if(|c| matches!(c, '@'..='~')) == Some('m') && colour {
         out.push_str("\u{1b}[");
         out.push_str(&parameters);

@@ -1,36 +1,36 @@
-//! The daemon's own log: one line an event on stderr, `time LEVEL target message key=value…`, or one JSON object a line.
-//! Control characters are escaped, so that no text from outside can forge a line. Secrets never get here: what may hold
-//! one goes through [`super::redact`] first.
+//! The daemon's log: one line per event on stderr, `time LEVEL target message key=value…`, or one JSON object per line.
+//! Control characters are escaped, so that outside text cannot forge a line. What may hold secrets goes through
+//! [`super::redact`] first.
 
 use super::clock;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// How much a line matters.
+/// Severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For the developer.
+    /// For development.
     Debug,
-    /// What happened.
+    /// Normal operation.
     Info,
-    /// What should be looked at.
+    /// Needs attention.
     Warning,
-    /// What failed.
+    /// A failure.
     Error,
 }
 
 static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Sets the least level that is written and the form. Called once at start.
+/// Sets the minimum level and the format. Called once at start.
 pub fn init(least: Level, as_json: bool) {
     LEAST.store(least as u8, Ordering::Relaxed);
     AS_JSON.store(as_json, Ordering::Relaxed);
     std::panic::set_hook(Box::new(panicked));
 }
 
-/// A mistake of ours is one line like everything else, and not the several that Rust would write.
+/// Logs a panic as one line instead of the several that Rust would write.
 fn panicked(info: &PanicHookInfo) {
     let thread = std::thread::current();
     let at = info.location().map(ToString::to_string).unwrap_or_default();
@@ -42,7 +42,7 @@ fn panicked(info: &PanicHookInfo) {
     error("panic", "a thread panicked", &fields);
 }
 
-/// Would a line of this level be written? For callers whose line costs something to make.
+/// Is this level written? For callers whose message is expensive to build.
 pub fn enabled(level: Level) -> bool {
     level as u8 >= LEAST.load(Ordering::Relaxed)
 }
@@ -75,7 +75,7 @@ pub fn line(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) 
         }
         text
     };
-    // Nobody is left to tell when stderr is gone.
+    // stderr is closed: there is nowhere to report that.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
@@ -91,17 +91,17 @@ fn escape(text: &str) -> String {
         .collect()
 }
 
-/// What happened.
+/// Logs at level `INFO`.
 pub fn info(target: &str, message: &str, fields: &[(&str, &str)]) {
     line(Level::Info, target, message, fields);
 }
 
-/// What should be looked at.
+/// Logs at level `WARNING`.
 pub fn warning(target: &str, message: &str, fields: &[(&str, &str)]) {
     line(Level::Warning, target, message, fields);
 }
 
-/// What failed.
+/// Logs at level `ERROR`.
 pub fn error(target: &str, message: &str, fields: &[(&str, &str)]) {
     line(Level::Error, target, message, fields);
 }

@@ -1,5 +1,5 @@
-//! Plain types with no opinion about fleets. Everything above may use them; they use only the standard
-//! library, `ring`, `serde`, `serde_json` and (in `sys`, the one place with `unsafe`) `libc`.
+//! Basic types and functions, independent of the domain. They use only the standard library, `ring`, `serde`,
+//! `serde_json` and (in `sys`, the only file with `unsafe`) `libc`.
 
 pub mod clock;
 pub mod error;

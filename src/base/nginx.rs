@@ -1,19 +1,19 @@
-//! nginx's configuration language: a tree, its text, and the text read back the way nginx reads it
-//! (`ngx_conf_read_token`). Our own files are read again before they leave: what nginx will see is what was meant.
+//! nginx's configuration language: a tree, its text, and a parser that reads as nginx does (`ngx_conf_read_token`).
+//! Generated files are parsed again before use, to prove that nginx will read what was meant.
 //!
-//! Reading is bounded: [`SIZE_MAX`] bytes, [`DEPTH_MAX`] blocks in each other.
+//! Parsing is bounded: [`SIZE_MAX`] bytes, [`DEPTH_MAX`] nested blocks.
 
-/// Longest text that is read. A site of ours has some 4 KiB; a hand-written one rarely ten times that.
+/// Longest text that is parsed, in bytes. A generated vhost has about 4 KiB.
 pub const SIZE_MAX: usize = 256 * 1024;
-/// Deepest nesting that is read; nginx's own blocks nest five deep.
+/// Deepest nesting that is parsed; nginx's own blocks nest five deep.
 pub const DEPTH_MAX: usize = 16;
 
-/// One directive: its words (the first is its name) and, when it has one, its block.
+/// One directive: its words (the first is its name) and its block, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directive {
     /// Without quotes and escapes.
     pub words: Vec<String>,
-    /// What stands between its braces.
+    /// Content of its block.
     pub block: Option<Vec<Directive>>,
 }
 
@@ -33,7 +33,7 @@ pub fn block<S: Into<String>>(words: impl IntoIterator<Item = S>, inside: Vec<Di
     }
 }
 
-/// The tree as text: four spaces a level, an empty line before every block but the first line of one.
+/// The tree as text: four spaces per level, an empty line before every block except the first line of one.
 pub fn print(directives: &[Directive]) -> String {
     let mut out = String::new();
     print_at(directives, 0, &mut out);
@@ -81,16 +81,16 @@ fn print_word(word: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Why a text is no configuration.
+/// A syntax error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
-    /// From 1.
+    /// Line number, from 1.
     pub line: u32,
     /// A sentence.
     pub say: &'static str,
 }
 
-/// Reads a text. Comments are left out.
+/// Parses a text; comments are dropped. Error: the first syntax error.
 pub fn parse(text: &str) -> Result<Vec<Directive>, Wrong> {
     if text.len() > SIZE_MAX {
         return Err(Wrong {

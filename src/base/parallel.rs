@@ -1,8 +1,8 @@
-//! What threads share.
+//! Helpers for threads.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a mutex holds, also after a panic of whoever held it: for what is whole between any two statements.
+/// Locks a mutex even if a holder panicked: for data that is consistent between any two statements.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! PEM as people paste it (RFC 7468 and what came before it): several blocks, text around them, CRLF, indentation, a byte
-//! order mark, lines of any length. What is inside may be a key, so it is kept as a secret whatever its label says.
+//! PEM as it is pasted (RFC 7468 and older forms): several blocks, text around them, CRLF, indentation, a byte order
+//! mark, lines of any length. The content may be a key, so it is treated as secret whatever its label says.
 
 use super::error::{Error, Kind, Result};
 use super::secret::Secret;
@@ -12,7 +12,7 @@ pub struct Block {
     pub label: String,
     /// Its headers say that its content is encrypted (RFC 1421, as `openssl rsa -aes256` writes them).
     pub is_encrypted: bool,
-    /// What was in Base64.
+    /// The decoded content.
     pub der: Secret,
 }
 
@@ -21,7 +21,7 @@ const END: &str = "-----END ";
 const DASHES: &str = "-----";
 /// The longest label in use is `ENCRYPTED PRIVATE KEY`.
 const LABEL_MAX: usize = 40;
-/// RFC 7468 §2: 64 characters in a line, and a line end.
+/// Characters of a line (RFC 7468 §2: 64) with its line end.
 const LINE: usize = 64;
 
 /// All blocks of a text, at most `count_max`. Errors: `pem_none`, `pem_cut`, `pem_broken`, `pem_many`; none shows the text.
@@ -85,7 +85,7 @@ fn read(label: &str, body: &str) -> Option<Block> {
         }
     }
     let read = text::unbase64(&digits).map(Secret::new);
-    drop(Secret::new(digits)); // wiped
+    drop(Secret::new(digits)); // zeroed on drop
     Some(Block {
         label: label.into(),
         is_encrypted,
@@ -96,7 +96,7 @@ fn read(label: &str, body: &str) -> Option<Block> {
 /// Writes one block.
 pub fn write(label: &str, der: &[u8]) -> String {
     let digits = text::base64(der);
-    // Of its final size at once: a text that grows leaves copies behind.
+    // Allocated at its final size: growing would leave copies behind.
     let mut out = String::with_capacity(digits.len() + digits.len() / LINE + 2 * (LABEL_MAX + 20));
     out.extend([BEGIN, label, DASHES, "\n"]);
     let mut rest = digits.as_str();
@@ -106,7 +106,7 @@ pub fn write(label: &str, der: &[u8]) -> String {
         rest = tail;
     }
     out.extend([END, label, DASHES, "\n"]);
-    drop(Secret::new(digits)); // wiped: it may have been a key
+    drop(Secret::new(digits)); // zeroed: it may hold a key
     out
 }
 

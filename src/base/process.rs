@@ -1,9 +1,9 @@
-//! Child processes: the only place that starts one. A program is named, never a path, and is looked up in `/usr/bin` and
-//! `/bin`; arguments are an array, the environment is exactly what is given, and no shell is ever asked. Each child leads
-//! a process group of its own; when its [`Running`] is dropped the whole group is gone and no zombie stays.
+//! Child processes: the only place that starts one. A program is named without path and found in `/usr/bin` or `/bin`;
+//! arguments are an array, the environment is exactly what is given, no shell is involved. Each child leads its own
+//! process group; dropping its [`Running`] kills the whole group and reaps the child.
 //!
-//! One reader thread a stream hands its bytes over; they arrive in order on the caller's thread. The queue between is
-//! bounded: a child that floods is slowed down, not stored. [`LineReader`] cuts them into bounded lines.
+//! One reader thread per stream passes its bytes on; they arrive in order on the caller's thread. The queue between is
+//! bounded: a child that writes too fast is blocked. [`LineReader`] splits the bytes into bounded lines.
 
 use super::clock::{self, Duration, Instant};
 use super::error::{Error, Kind, Result};
@@ -22,13 +22,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-/// Read at a time.
+/// Bytes per read.
 const CHUNK: usize = 16 * 1024;
-/// Chunks that may wait for the caller: 256 KiB. What comes beyond waits in the child's pipe.
+/// Chunks that may wait for the caller: 256 KiB. More than that stays in the child's pipe.
 const QUEUE_CHUNKS: usize = 16;
-/// How often the child is looked at while its streams are silent: a grandchild may hold them open after its end.
+/// How often the child's exit is checked while its streams are silent: a grandchild may hold them open after it.
 const LOOK: Duration = Duration::from_millis(200);
-/// What a process gets between TERM and KILL.
+/// Time between TERM and KILL.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Which stream a line came from.
@@ -52,20 +52,20 @@ pub struct Program<'a> {
     pub dir: Option<&'a Path>,
 }
 
-/// What came next: bytes from [`Running::next`], or a line without its end from [`LineReader::next`].
+/// The next event: bytes from [`Running::next`], or a line without its end from [`LineReader::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<T> {
     /// The child wrote this.
     Output(Stream, T),
     /// Both streams have ended.
     End,
-    /// The caller's [`Cancel`] was pulled.
+    /// The caller's [`Cancel`] was triggered.
     Cancelled,
     /// The caller's deadline has passed.
     Late,
 }
 
-/// What [`run`] saw.
+/// The result of [`run`].
 #[derive(Debug)]
 pub struct Output {
     /// Exit code; -1 when a signal ended it.
@@ -76,8 +76,8 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs a program to its end with `input` on stdin, and keeps up to `size_max` bytes of what it wrote; more is dropped.
-/// Errors: `missing_program`, `cancelled`, `deadline`.
+/// Runs a program to its end with `input` on stdin, and keeps up to `size_max` bytes of its output; the rest is
+/// dropped. Errors: `missing_program`, `cancelled`, `deadline`.
 pub fn run(program: Program, input: &[u8], limit: Duration, size_max: usize, cancel: &Cancel) -> Result<Output> {
     let until = clock::mono() + limit;
     let name = program.name;
@@ -115,7 +115,7 @@ pub fn run(program: Program, input: &[u8], limit: Duration, size_max: usize, can
     }
 }
 
-/// Somebody pulled the [`Cancel`].
+/// Error `cancelled`: the [`Cancel`] was triggered.
 pub fn cancelled() -> Error {
     Error::new(Kind::Conflict, "cancelled", "This was cancelled.")
 }
@@ -132,7 +132,7 @@ fn late(name: &str) -> Error {
 pub struct Running {
     child: Child,
     status: Option<ExitStatus>,
-    /// What is queued may be a password: wiped when written.
+    /// Queued input may be a password: zeroed after it is written.
     stdin: Option<Sender<Secret>>,
     queued: Arc<AtomicUsize>,
     events: Receiver<Message>,
@@ -145,7 +145,7 @@ pub struct Running {
 
 struct Screen {
     terminal: File,
-    /// Its size has changed and the child has not been told.
+    /// The size has changed and the child has not been signalled yet.
     resized: AtomicBool,
 }
 
@@ -156,15 +156,15 @@ enum Message {
 }
 
 impl Running {
-    /// Starts it with a pipe for each stream. Error `missing_program` when there is no such program.
+    /// Starts a program with a pipe for each stream. Error `missing_program` if it is not installed.
     pub fn start(program: Program) -> Result<Running> {
         let mut child = spawn(program, Stdio::piped(), Stdio::piped())?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         Running::attach(child, stdin, stdout, None)
     }
 
-    /// Starts it with a terminal as stdin and stdout, and a pipe for stderr. The terminal is not its controlling one:
-    /// nothing that is typed becomes a signal here. Errors: `missing_program`; `internal` when there is no terminal left.
+    /// Starts a program with a terminal as stdin and stdout and a pipe for stderr. It is not the controlling terminal,
+    /// so typed characters do not become signals. Errors: `missing_program`; `internal` when no terminal can be opened.
     pub fn start_on_terminal(program: Program, size: TerminalSize) -> Result<Running> {
         let told = |e| Error::internal(format!("a terminal: {e}"));
         let (ours, theirs) = sys::open_terminal(size).map_err(told)?;
@@ -212,7 +212,7 @@ impl Running {
             while let (Ok(chunk), Some(to)) = (chunks.recv(), to.as_mut()) {
                 let bytes = chunk.reveal_for("a program's stdin");
                 if to.write_all(bytes).is_err() {
-                    return; // it reads no more: its exit tells why
+                    return; // closed by the child: its exit code tells why
                 }
                 queued.fetch_sub(bytes.len(), Ordering::Relaxed);
             }
@@ -220,7 +220,7 @@ impl Running {
         Ok(running)
     }
 
-    /// What types on its terminal and resizes it, for another thread.
+    /// A handle to write to the terminal and resize it, for another thread.
     pub fn keyboard(&self) -> Keyboard {
         Keyboard {
             stdin: self.stdin.clone(),
@@ -230,17 +230,17 @@ impl Running {
         }
     }
 
-    /// Has it put its terminal into raw mode, so that what is sent now goes through unchanged and is not echoed here?
+    /// Is the terminal in raw mode, so that input passes unchanged and is not echoed?
     pub fn terminal_is_raw(&self) -> bool {
         let screen = self.terminal.as_ref();
         screen.is_some_and(|screen| sys::terminal_is_raw(&screen.terminal))
     }
 
-    /// Queues bytes for its stdin. Never blocks; after [`Running::close`] they go nowhere.
+    /// Queues bytes for stdin. Never blocks; after [`Running::close`] they are dropped.
     pub fn send(&mut self, bytes: &[u8]) {
         if let Some(stdin) = &self.stdin {
             self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
-            let _ = stdin.send(Secret::new(bytes)); // fails when it reads no more: its exit tells why
+            let _ = stdin.send(Secret::new(bytes)); // fails when the child has closed it: its exit code tells why
         }
     }
 
@@ -249,13 +249,13 @@ impl Running {
         self.stdin = None;
     }
 
-    /// Waits for the next bytes or the end.
+    /// Waits for the next bytes, the end, `until` or cancellation.
     pub fn next(&mut self, until: Instant, cancel: &Cancel) -> Event<Vec<u8>> {
         let wake = self.wake.clone();
         let _watch = cancel.watch(move || drop(wake.try_send(Message::Wake))); // a full queue wakes as well
         let mut exited = false;
         loop {
-            self.tell_size();
+            self.set_size();
             let left = until.saturating_duration_since(clock::mono());
             if cancel.is_cancelled() {
                 return Event::Cancelled;
@@ -269,15 +269,16 @@ impl Running {
                 Ok(Message::Closed) => self.open -= 1,
                 Ok(Message::Wake) => {}
                 Err(RecvTimeoutError::Disconnected) => self.open = 0,
-                // It has ended and its streams are silent since the last look: whoever still holds them is not our child.
+                // The child has ended and its streams have been silent since the last check: whoever holds them is not
+                // our child.
                 Err(RecvTimeoutError::Timeout) if exited => self.open = 0,
                 Err(RecvTimeoutError::Timeout) => exited = self.exited().is_some(),
             }
         }
     }
 
-    /// Only of a controlling terminal does the kernel tell the child by itself.
-    fn tell_size(&mut self) {
+    /// The kernel signals a new size only to a controlling terminal's process group.
+    fn set_size(&mut self) {
         let changed = |screen: &Arc<Screen>| screen.resized.swap(false, Ordering::Relaxed);
         if self.terminal.as_ref().is_some_and(changed) && self.exited().is_none() {
             sys::window_changed(self.child.id());
@@ -302,7 +303,7 @@ impl Running {
 
     fn exited(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() && sys::has_ended(self.child.id()) {
-            // Until it is reaped its number is ours and its group's; afterwards the system may give it to somebody else.
+            // Until the child is reaped, its pid and group cannot be reused; afterwards they may.
             sys::kill_group(self.child.id(), KILL);
             self.status = self.child.wait().ok();
         }
@@ -310,7 +311,7 @@ impl Running {
     }
 }
 
-/// What a child with a terminal is typed.
+/// Input of a child on a terminal.
 #[derive(Clone)]
 pub struct Keyboard {
     stdin: Option<Sender<Secret>>,
@@ -319,11 +320,11 @@ pub struct Keyboard {
     wake: SyncSender<Message>,
 }
 
-/// What may have been typed and not been taken yet.
+/// Limit of queued input in bytes.
 const TYPED_MAX: usize = 64 * 1024;
 
 impl Keyboard {
-    /// Types; `false` when the child does not keep up, and then nothing of it is taken.
+    /// Queues input; `false` when the child does not keep up: then nothing of it is taken.
     pub fn send(&self, bytes: &[u8]) -> bool {
         let before = self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         let taken = before + bytes.len() <= TYPED_MAX
@@ -337,7 +338,7 @@ impl Keyboard {
         taken
     }
 
-    /// Gives the terminal another size. Whoever waits in [`Running::next`] tells the child.
+    /// Changes the size of the terminal. The thread in [`Running::next`] signals the child. Error: the ioctl failed.
     pub fn resize(&self, size: TerminalSize) -> Result<()> {
         if let Some(screen) = &self.screen {
             sys::resize_terminal(&screen.terminal, size)?;
@@ -361,7 +362,7 @@ impl Drop for Running {
     }
 }
 
-/// Numbers of `signal(7)`, the same on all Linux.
+/// Signal numbers of `signal(7)`, the same on all Linux architectures used.
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 
@@ -413,25 +414,25 @@ fn read(mut from: impl Read, stream: Stream, to: &SyncSender<Message>) {
     loop {
         match from.read(&mut buffer) {
             Ok(0) => break,
-            // Sending fails when the caller has gone; the child is being ended then and the stream with it.
+            // Fails when the caller has gone; the child is being ended then.
             Ok(n) => drop(to.send(Message::Chunk(stream, buffer[..n].to_vec()))),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => break, // of a terminal: nobody has it open any more
+            Err(_) => break, // EIO of a terminal: the other side is closed
         }
     }
     let _ = to.send(Message::Closed);
 }
 
-/// Cuts what a child writes into bounded lines, each stream for itself.
+/// Splits the output of a child into bounded lines, each stream separately.
 pub struct LineReader {
     cutters: [Lines; 2],
     ready: VecDeque<(Stream, String)>,
-    /// A last line without an end counts as a line. Set it to `false` where half a line is worse than none.
+    /// A last line without an end counts as a line. Set it to `false` where a partial line must not be used.
     pub keep_partial: bool,
 }
 
 impl LineReader {
-    /// Lines of at most `line_max` bytes; of a longer one the rest is cut off.
+    /// Lines of at most `line_max` bytes; longer ones are cut.
     pub fn new(line_max: usize) -> LineReader {
         LineReader {
             cutters: [Lines::new(line_max), Lines::new(line_max)],
@@ -440,7 +441,7 @@ impl LineReader {
         }
     }
 
-    /// Waits for the next line of `from`, or its end.
+    /// Waits for the next line of `from`, the end, `until` or cancellation.
     pub fn next(&mut self, from: &mut Running, until: Instant, cancel: &Cancel) -> Event<String> {
         loop {
             if cancel.is_cancelled() {
@@ -470,17 +471,17 @@ impl LineReader {
     }
 }
 
-/// Lets so many bytes of lines through, then one line that says so, then nothing.
+/// Passes this many bytes of lines, then one line that says that more was dropped, then nothing.
 pub struct Cap {
     left: usize,
     told: bool,
 }
 
-/// The last line of an output that was longer than it may be.
+/// The last line of an output that exceeded its limit.
 pub const TRUNCATED: &str = "… (more output was dropped)";
 
 impl Cap {
-    /// `size_max` bytes, a line end counts as one.
+    /// A limit of `size_max` bytes; a line end counts as one.
     pub fn new(size_max: usize) -> Cap {
         Cap {
             left: size_max,
@@ -504,7 +505,7 @@ impl Cap {
     }
 }
 
-/// A cord that many hold and anybody may pull, once. Clones are the same cord.
+/// A cancellation token: may be triggered once by any holder. Clones share its state.
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<(Mutex<Cord>, Condvar)>);
 
@@ -516,12 +517,12 @@ struct Cord {
 }
 
 impl Cancel {
-    /// A cord nobody has pulled.
+    /// A token that is not triggered.
     pub fn new() -> Cancel {
         Cancel::default()
     }
 
-    /// Pulls it and wakes all who wait.
+    /// Triggers it and wakes all waiters.
     pub fn cancel(&self) {
         let mut cord = self.cord();
         cord.pulled = true;
@@ -529,12 +530,12 @@ impl Cancel {
         self.0.1.notify_all();
     }
 
-    /// Has it been pulled?
+    /// Was it triggered?
     pub fn is_cancelled(&self) -> bool {
         self.cord().pulled
     }
 
-    /// Sleeps for `limit`, or until it is pulled: then `true`.
+    /// Sleeps for `limit` or until it is triggered: then `true`.
     pub fn wait(&self, limit: Duration) -> bool {
         let until = clock::mono() + limit;
         let mut cord = self.cord();
@@ -553,8 +554,8 @@ impl Cancel {
         true
     }
 
-    /// Calls `wake` when it is pulled, for as long as the answer lives; not if it has been pulled already. `wake` must not
-    /// block.
+    /// Calls `wake` when it is triggered, as long as the returned guard lives; not if it was triggered before. `wake`
+    /// must not block.
     pub fn watch(&self, wake: impl Fn() + Send + 'static) -> Watch {
         let mut cord = self.cord();
         cord.next += 1;
@@ -568,7 +569,7 @@ impl Cancel {
     }
 }
 
-/// While it lives, [`Cancel::watch`] calls.
+/// Guard of [`Cancel::watch`]: dropping it ends the callback.
 pub struct Watch(Cancel, u64);
 
 impl Drop for Watch {

@@ -1,4 +1,5 @@
-//! Lines about the same thing are rationed: some at once, then one now and then that tells how many were left out before it.
+//! Rate limiting of log lines: for each subject some at once, then one per interval that tells how many were
+//! suppressed.
 
 use super::clock::{Duration, Instant};
 use super::parallel::lock;
@@ -6,18 +7,19 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Mutex;
 
-/// Of one thing.
+/// State of one subject.
 #[derive(Default)]
 pub struct Ration {
-    /// Of the lines that may come at once.
+    /// Tokens used.
     used: u32,
-    /// When one of them came back last.
+    /// When a token was last given back.
     since: Option<Instant>,
     left_out: u64,
 }
 
 impl Ration {
-    /// May there be a line now, of `max` at once and one more after each `every`? Then with how many left out before it.
+    /// May a line be written, with `max` at once and one more after each `every`? `Some` holds how many were suppressed
+    /// since.
     pub fn next(&mut self, max: u32, every: Duration, now: Instant) -> Option<u64> {
         let since = *self.since.get_or_insert(now);
         let back = (now - since).as_secs() / every.as_secs();
@@ -32,18 +34,18 @@ impl Ration {
     }
 }
 
-/// Of many things.
+/// State of many subjects.
 pub struct Rations<K> {
     max: u32,
     every: Duration,
     of: Mutex<HashMap<K, Ration>>,
 }
 
-/// More than these are a flood in itself: what has rested longest is forgotten.
+/// Limit of subjects; the one idle longest is dropped.
 const THINGS_MAX: usize = 2_000;
 
 impl<K: Hash + Eq + Copy> Rations<K> {
-    /// So many lines about each thing at once, and one more after each `every`.
+    /// `max` lines about each subject at once, and one more after each `every`.
     pub fn new(max: u32, every: Duration) -> Rations<K> {
         Rations {
             max,
@@ -52,7 +54,7 @@ impl<K: Hash + Eq + Copy> Rations<K> {
         }
     }
 
-    /// See [`Ration::next`].
+    /// May a line about `thing` be written now? As [`Ration::next`].
     pub fn next(&self, thing: K, now: Instant) -> Option<u64> {
         let mut of = lock(&self.of);
         if of.len() >= THINGS_MAX && !of.contains_key(&thing) {

@@ -1,30 +1,31 @@
-//! Secrets do not reach a log. [`Scrub`] knows the secrets of one task in every form in which programs print them, and
-//! the shapes that are secret whatever they hold: private keys, bearer and bot tokens, passwords in options. What it
-//! finds becomes `•••`.
+//! Masks secrets in logs. [`Scrub`] knows the secrets of one task in every encoding that programs print them in, and
+//! patterns that are secret whatever they hold: private keys, bearer and bot tokens, passwords in options. Matches
+//! become `•••`.
 //!
-//! It works on lines as `base::lines` cuts them. Of a line that was cut it also hides a secret's beginning at the cut.
+//! It works on lines as `base::lines` splits them. Of a line that was cut it also masks the beginning of a secret at
+//! the cut.
 
 use super::lines::CUT;
 use super::secret::Secret;
 use super::text;
 use std::borrow::Cow;
 
-/// What stands in place of a secret.
+/// Replaces a secret.
 pub const MASK: &str = "•••";
 
-/// Shorter secrets are hidden only where they stand as words of their own: `root` is in too many paths.
+/// Shorter secrets are masked only as whole words: `root`, for example, is part of many paths.
 const ANYWHERE_MIN: usize = 6;
-/// Lines that a private key may have: RSA with 16384 bits has some 200.
+/// Maximum lines of a private key: RSA with 16384 bits has about 200.
 const KEY_LINES_MAX: usize = 250;
 
-/// See the module's documentation. It has a state: inside a private key or not.
+/// Masks the secrets of one task. Stateful: it remembers whether it is inside a private key.
 #[derive(Clone)]
 pub struct Scrub {
     /// Forms by their first byte, longest first.
     forms: Vec<Vec<Secret>>,
-    /// One bit for each pair of bytes with which something may begin: nearly all of a line's pairs are none.
+    /// One bit for each pair of bytes that a match can begin with: rules out nearly all positions.
     pairs: Box<[u64; 1024]>,
-    /// Lines of a private key that may still come, and what stands before each.
+    /// Lines of a private key that may still come, and the prefix of each.
     key_lines: usize,
     key_prefix: usize,
 }
@@ -53,16 +54,16 @@ impl Default for Scrub {
 }
 
 impl Scrub {
-    /// Knows only the shapes.
+    /// Knows only the patterns.
     pub fn new() -> Scrub {
         Scrub::default()
     }
 
-    /// Hides this secret from now on, in all its forms. Of a secret with several lines each line is one.
+    /// Masks this secret from now on, in all encodings. Of a secret with several lines each line is one.
     pub fn add(&mut self, secret: &Secret) {
         let bytes = secret.reveal_for("the log's filter");
         for line in bytes.split(|b| matches!(b, b'\n' | b'\r')) {
-            // A key's last line may be two characters of base64: nobody opens anything with them.
+            // A key's last line may be two characters of base64, which are worthless alone.
             if !line.is_empty() && (line.len() == bytes.len() || line.len() >= ANYWHERE_MIN) {
                 self.add_line(line);
             }
@@ -98,7 +99,7 @@ impl Scrub {
         self.pairs[pair / 64] |= 1 << (pair % 64);
     }
 
-    /// The line without secrets.
+    /// The line with secrets masked.
     pub fn line<'a>(&mut self, line: &'a str) -> Cow<'a, str> {
         if self.in_key(line) {
             return MASK.into();
@@ -107,13 +108,13 @@ impl Scrub {
         let bytes = whole.as_bytes();
         let mut out = String::new();
         let (mut kept, mut at) = (0, 0);
-        // The forms are bytes: a broken character beside one is no character.
+        // The forms are bytes: an invalid character beside one does not matter.
         let mut hide = |kept: usize, from: usize| {
             out.push_str(&String::from_utf8_lossy(&bytes[kept..from]));
             out.push_str(MASK);
         };
         while at < bytes.len() {
-            // The last byte has no second one: 0 stands in, which no line holds.
+            // The last byte has no second one: 0 is used, which no line contains.
             let pair = usize::from(bytes[at]) << 8 | usize::from(*bytes.get(at + 1).unwrap_or(&0));
             let may = self.pairs[pair / 64] & 1 << (pair % 64) != 0;
             match may.then(|| self.find(bytes, at)).flatten() {
@@ -138,7 +139,7 @@ impl Scrub {
         out.into()
     }
 
-    /// What to hide, from and to, if something begins at `at`.
+    /// The range to mask, if a match begins at `at`.
     fn find(&self, line: &[u8], at: usize) -> Option<(usize, usize)> {
         let rest = &line[at..];
         for form in &self.forms[line[at] as usize] {
@@ -169,8 +170,9 @@ impl Scrub {
         .unwrap_or(0)
     }
 
-    /// Is this a line of a private key? Each may have a prefix (a time, a name) as long as that of its BEGIN line. Other
-    /// lines may come between, from the other stream; they pass. A key that never ends is given up after a while.
+    /// Is this a line of a private key? Each may have a prefix (a time, a name) as long as that of its BEGIN line.
+    /// Lines of the other stream may come between; they pass. A key that never ends is given up after
+    /// [`KEY_LINES_MAX`].
     fn in_key(&mut self, line: &str) -> bool {
         let begin = line
             .find("-----BEGIN ")
@@ -194,10 +196,10 @@ impl Scrub {
     }
 }
 
-/// What is secret behind a word: how many bytes to skip, how many to hide.
+/// What follows a keyword: how many bytes to skip, how many to mask.
 type Shape = fn(&[u8]) -> Option<(usize, usize)>;
 
-/// Words in any case, and what is secret behind them.
+/// Keywords in any case, and what is secret after them.
 const PATTERNS: &[(&str, Shape)] = &[
     ("bearer ", |rest| token(rest, b"-._~+/=", 8)),
     // A Telegram bot's token: its number, a colon, 35 characters.
@@ -222,7 +224,7 @@ fn token(rest: &[u8], more: &[u8], min: usize) -> Option<(usize, usize)> {
     (size >= min).then_some((0, size))
 }
 
-/// A value: to its closing quote, or to the end of the word.
+/// A value: up to its closing quote, or to the end of the word.
 fn value(rest: &[u8]) -> Option<(usize, usize)> {
     let (skip, size) = match rest.first()? {
         quote @ (b'\'' | b'"') => (1, rest[1..].iter().take_while(|b| *b != quote).count()),
@@ -242,13 +244,13 @@ fn is_word(line: &[u8], from: usize, to: usize) -> bool {
     !(part(from.checked_sub(1).and_then(|before| line.get(before))) || part(line.get(to)))
 }
 
-/// A secret as programs write it: base64 (also in the midst of a longer text, such as `user:password`), hex, percent,
-/// JSON, shell.
+/// A secret in the encodings that programs write: base64 (also inside a longer text, such as `user:password`), hex,
+/// percent, JSON, shell.
 fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut forms: Vec<String> = Vec::new();
     for alphabet in [text::base64 as fn(&[u8]) -> String, text::base64url] {
         forms.push(alphabet(secret).trim_end_matches('=').into());
-        // The same bytes look different after one or two others. What depends on the neighbours is left out.
+        // Base64 depends on the offset modulo 3; the characters that depend on neighbours are left out.
         for before in 0..3 {
             let coded = alphabet(&[&[0; 2][..before], secret].concat());
             let inner = (before * 4).div_ceil(3)..(before + secret.len()) * 4 / 3;
@@ -272,7 +274,7 @@ fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
         forms.push(json.replace('/', "\\/"));
         forms.push(json.into());
         forms.push(ascii);
-        // A quote in quotes: ours, and as `set -x` of dash shows it; backslashes as of `printf %q`.
+        // A quote in quotes: our form, and that of `set -x` in dash; backslashes as of `printf %q`.
         forms.push(text.replace('\'', r"'\''"));
         forms.push(text.replace('\'', r#"'"'"'"#));
         forms.push(text.chars().fold(String::new(), |mut out, c| {

@@ -1,22 +1,22 @@
-//! Rows that the parts of the program declare, by their type: filled once by the composition root, then only read. A
-//! machine reads rows of its own type here without knowing who declared them.
+//! Rows that features declare, by type: filled once by the composition root, then only read. A machine reads the rows
+//! of its own type without knowing who declared them.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 
-/// See the module's documentation.
+/// Declared rows by their type.
 #[derive(Default)]
 pub struct Registry(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
 
 impl Registry {
-    /// With these rows as all of their type.
+    /// Sets all rows of a type.
     pub fn with<T: Sync + 'static>(mut self, rows: impl IntoIterator<Item = &'static T>) -> Registry {
         let rows: Vec<&'static T> = rows.into_iter().collect();
         self.0.insert(TypeId::of::<T>(), Box::new(rows));
         self
     }
 
-    /// All rows of a type, in the order of the features; none where nobody declared any.
+    /// All rows of a type, in the order of the features; empty if none are declared.
     pub fn all<T: Sync + 'static>(&self) -> &[&'static T] {
         let rows = self.0.get(&TypeId::of::<T>());
         rows.and_then(|rows| rows.downcast_ref::<Vec<&'static T>>())

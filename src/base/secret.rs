@@ -1,11 +1,11 @@
-//! A value that must not be seen: no `Debug` text, no `Display`, no `Serialize`, wiped when dropped.
+//! A value that must not be shown: no `Debug` text, no `Display`, no `Serialize`, zeroed on drop.
 
-/// See the module's documentation. Reading it needs [`Secret::reveal_for`], which names the purpose.
+/// Secret bytes. Reading them needs [`Secret::reveal_for`], which names the purpose.
 #[derive(Default, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Takes the bytes over.
+    /// Takes ownership of the bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Secret {
         Secret(bytes.into())
     }
@@ -16,18 +16,18 @@ impl Secret {
         &self.0
     }
 
-    /// The bytes as text; other than UTF-8 is read as empty (secrets are made from text).
+    /// The bytes as text; invalid UTF-8 gives an empty text (secrets are made from text).
     pub fn reveal_text_for(&self, purpose: &'static str) -> &str {
         std::str::from_utf8(self.reveal_for(purpose)).unwrap_or_default()
     }
 
-    /// Is there nothing in it?
+    /// Is it empty?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A copy is a second place to wipe: named, so that it is seen.
+/// Explicit, because a copy is a second place to zero.
 impl Clone for Secret {
     fn clone(&self) -> Self {
         Secret(self.0.clone())

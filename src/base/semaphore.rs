@@ -1,18 +1,18 @@
-//! A limited number of permits, for what the whole process does or keeps only so often at once.
+//! A counting semaphore without waiting, for process-wide limits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many permits.
+/// A fixed number of permits.
 pub struct Semaphore {
     most: usize,
     taken: AtomicUsize,
 }
 
-/// One of them, given back when dropped.
+/// One permit, returned on drop.
 pub struct Permit(&'static Semaphore);
 
 impl Semaphore {
-    /// All free.
+    /// A semaphore with `most` permits.
     pub const fn new(most: usize) -> Semaphore {
         Semaphore {
             most,
@@ -20,11 +20,11 @@ impl Semaphore {
         }
     }
 
-    /// A free one; waits for none.
+    /// A permit, or `None` if all are taken; never waits.
     pub fn take(&'static self) -> Option<Permit> {
         let one_more = |n| (n < self.most).then_some(n + 1);
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then(|| Permit(self)) // not then_some: a permit that nobody got would give one back
+        taken.is_ok().then(|| Permit(self)) // not then_some: it would build a permit that returns one on drop
     }
 }
 

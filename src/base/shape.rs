@@ -1,5 +1,5 @@
-//! The type of a JSON value that we send, told from the same text as the Rust type that is serialized: [`described!`]
-//! declares a struct, its `Serialize` and its [`Shape`] at once. Routes declare their answers by it.
+//! The JSON types of our answers, made from the same source as the Rust types: [`described!`] declares a struct, its
+//! `Serialize` and its [`Shape`] at once. Routes declare their answers with it.
 
 use crate::base::id::Id;
 use serde::{Serialize, Serializer};
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 /// A type of JSON values.
 #[derive(Debug, PartialEq)]
 pub enum Shape {
-    /// Any JSON: what another program has sent, passed on.
+    /// Any JSON: output of another program, passed on.
     Any,
     /// `true` or `false`.
     Flag,
@@ -38,40 +38,40 @@ pub enum Shape {
     Object(&'static Object),
 }
 
-/// See [`Shape::Object`].
+/// An object type: name, documentation, members.
 #[derive(Debug, PartialEq)]
 pub struct Object {
-    /// Path of the Rust type, which is unique; empty for one that is written out wherever it is used.
+    /// Path of the Rust type, which is unique; empty for an anonymous type.
     pub name: &'static str,
-    /// What it is: the type's documentation.
+    /// The documentation of the Rust type.
     pub doc: &'static [&'static str],
-    /// In the order in which they are sent.
+    /// In the order of serialization.
     pub members: &'static [Member],
 }
 
 /// A member of an [`Object`].
 #[derive(Debug, PartialEq)]
 pub struct Member {
-    /// As sent.
+    /// Name in JSON.
     pub name: &'static str,
-    /// What it is: the field's documentation.
+    /// Documentation of the field.
     pub doc: &'static [&'static str],
-    /// Type of its value.
+    /// Type of the value.
     pub shape: &'static Shape,
-    /// Is it always there?
+    /// Always there, optional, flattened or never.
     pub presence: Presence,
 }
 
-/// See [`Member::presence`].
+/// When a member is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It is.
+    /// Always.
     Always,
-    /// It may be left out.
+    /// May be left out.
     Optional,
-    /// The members of its value stand in its place.
+    /// The members of its value take its place (`#[serde(flatten)]`).
     Flat,
-    /// It is not sent.
+    /// Never sent.
     Never,
 }
 
@@ -81,8 +81,8 @@ pub trait Described {
     const SHAPE: &'static Shape;
 }
 
-/// Declares a struct with its `Serialize` and its [`Shape`], or gives an enum of unit variants, which serializes itself,
-/// its words:
+/// Declares a struct with its `Serialize` and its [`Shape`], or gives the words of an enum of unit variants that has
+/// its own `Serialize`:
 ///
 /// ```ignore
 /// described! {
@@ -103,7 +103,7 @@ pub trait Described {
 macro_rules! described {
     ($name:ty: $($word:literal),+ $(,)?) => {
         impl $name {
-            /// Its words, in the order of the variants.
+            /// The words, in the order of the variants.
             #[allow(dead_code, reason = "not every type is chosen from by its words")]
             pub const WORDS: &'static [&'static str] = &[$($word),+];
         }
@@ -216,16 +216,16 @@ impl<K, T: Described> Described for HashMap<K, T> {
     const SHAPE: &'static Shape = &Shape::Map(T::SHAPE);
 }
 
-/// JSON text of type `T` that was made before, sent on as it is.
+/// Stored JSON text of type `T`, sent as it is.
 pub struct Stored<'a, T>(&'a RawValue, PhantomData<fn() -> T>);
 
 impl<'a, T> Stored<'a, T> {
-    /// What was read or made as JSON.
+    /// Wraps JSON that was read or made elsewhere.
     pub fn new(json: &'a RawValue) -> Stored<'a, T> {
         Stored(json, PhantomData)
     }
 
-    /// `None`: this is no JSON.
+    /// `None` if this is not JSON.
     pub fn parse(text: &'a str) -> Option<Stored<'a, T>> {
         serde_json::from_str(text).ok().map(Stored::new)
     }
@@ -301,8 +301,8 @@ impl Shape {
         }
     }
 
-    /// Calls `each` with every member of an object, those of flat ones in their places; with it: is it always there?
-    /// A flat map stands for itself.
+    /// Calls `each` with every member of an object, those of flattened ones in their places, and whether it is always
+    /// there. A flattened map stands for itself.
     pub fn members(&self, optional: bool, each: &mut dyn FnMut(&'static Member, bool)) {
         match self {
             Shape::Nullable(inner) => inner.members(true, each),
@@ -320,7 +320,7 @@ impl Shape {
         }
     }
 
-    /// Calls `each` with every named object in it, the outer before the inner.
+    /// Calls `each` with every named object type in it, outer before inner.
     pub fn objects(&self, each: &mut dyn FnMut(&'static Object)) {
         match self {
             Shape::List(inner) | Shape::Map(inner) | Shape::Nullable(inner) => inner.objects(each),
@@ -336,7 +336,7 @@ impl Shape {
 }
 
 impl Member {
-    /// One that is always there.
+    /// A member that is always there.
     pub const fn always(name: &'static str, shape: &'static Shape) -> Member {
         Member {
             name,
@@ -348,7 +348,7 @@ impl Member {
 }
 
 impl Member {
-    /// One that may be left out.
+    /// A member that may be left out.
     pub const fn optional(name: &'static str, shape: &'static Shape) -> Member {
         Member {
             presence: Presence::Optional,
@@ -358,7 +358,7 @@ impl Member {
 }
 
 impl Object {
-    /// Its name for people: the feature and the type, without the path to the feature.
+    /// Short name: the feature and the type, without the path to the feature.
     pub fn short(&self) -> String {
         let parts: Vec<_> = self.name.split("::").collect();
         let from = parts.iter().position(|part| *part == "features").map_or(1, |at| at + 2);

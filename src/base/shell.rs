@@ -1,8 +1,8 @@
-//! Values for a remote shell. The one function that quotes; scripts themselves are constants.
+//! Quoting of values for a remote shell. Only this function quotes; scripts are constants.
 
 use super::error::{Error, Kind, Result};
 
-/// `it's` → `'it'\''s'`. Refuses NUL, CR and LF, which no value of ours needs and which would end a line or a string.
+/// Quotes a value: `it's` → `'it'\''s'`. Error: it holds NUL, CR or LF, which no value needs.
 pub fn shq(value: &str) -> Result<String> {
     if value.contains(['\0', '\r', '\n']) {
         return Err(Error::new(
@@ -14,7 +14,7 @@ pub fn shq(value: &str) -> Result<String> {
     Ok(format!("'{}'", value.replace('\'', r"'\''")))
 }
 
-/// `NAME='value'` lines that stand before a script. Names are ours: `[A-Z][A-Z0-9_]*`.
+/// `NAME='value'` lines to put before a script. Names are constants: `[A-Z][A-Z0-9_]*`. Error: as [`shq`].
 pub fn assignments(values: &[(&'static str, &str)]) -> Result<String> {
     let mut out = String::new();
     for (name, value) in values {

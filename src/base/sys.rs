@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Write end of the pipe that the signal handler writes to.
+/// Write end of the pipe for the signal handler.
 static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn on_signal(signal: libc::c_int) {
@@ -16,8 +16,8 @@ extern "C" fn on_signal(signal: libc::c_int) {
     unsafe { libc::write(SIGNAL_PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
 }
 
-/// Routes SIGTERM, SIGINT and SIGHUP into a pipe and returns its read end: one byte a signal, its number.
-/// A handler, not a blocked mask: children inherit a mask and could not be ended by TERM, while `exec` resets handlers.
+/// Routes SIGTERM, SIGINT and SIGHUP into a pipe and returns its read end: one byte per signal, its number. A handler
+/// and not a blocked mask: children inherit a mask and would ignore TERM, while `exec` resets handlers.
 pub fn signal_pipe() -> io::Result<std::fs::File> {
     use std::os::fd::FromRawFd;
     let mut fds = [0; 2];
@@ -42,26 +42,25 @@ pub fn signal_pipe() -> io::Result<std::fs::File> {
     Ok(unsafe { std::fs::File::from_raw_fd(fds[0]) })
 }
 
-/// New files and sockets are for their owner only, whatever the caller's umask was.
+/// Sets umask 077: new files and sockets are accessible to their owner only.
 pub fn private_umask() {
     // SAFETY: umask cannot fail.
     unsafe { libc::umask(0o077) };
 }
 
-/// Few heaps for many threads. glibc gives each thread one of its own and keeps what was freed in them; with dozens of
-/// mostly waiting threads that is memory for nobody (mallopt(3)).
+/// Limits the number of malloc arenas (mallopt(3)). glibc gives each thread one and keeps freed memory in them, which
+/// wastes memory with dozens of mostly waiting threads.
 pub fn few_heaps() {
     // SAFETY: plain integers; elsewhere than with glibc there is nothing to set.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
-        // Set, it stays: else one large answer would teach malloc to keep all later ones in the heap, for ever.
+        // Fixed threshold: otherwise one large answer would make malloc keep all later ones in the heap.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 512 << 10)
     };
 }
 
-/// Gives the system what was freed in these heaps. By itself malloc gives back only the free end of a heap, and one small
-/// piece that is in use keeps all below it.
+/// Returns free heap memory to the system (malloc_trim(3)). By itself malloc returns only the top of a heap.
 pub fn give_back() {
     // SAFETY: a plain integer; it takes the heaps' own locks.
     #[cfg(target_env = "gnu")]
@@ -70,7 +69,7 @@ pub fn give_back() {
     };
 }
 
-/// Is there anything to read from this descriptor, or is there soon? True also when a signal comes in between.
+/// Is this descriptor readable within the given time? True also when a signal interrupts the wait.
 pub fn readable(fd: &impl AsRawFd, within: std::time::Duration) -> bool {
     let mut asked = libc::pollfd {
         fd: fd.as_raw_fd(),
@@ -82,19 +81,19 @@ pub fn readable(fd: &impl AsRawFd, within: std::time::Duration) -> bool {
     unsafe { libc::poll(&raw mut asked, 1, ms) != 0 }
 }
 
-/// No core dump and no ptrace by other processes of the user: memory holds keys.
+/// Disables core dumps and ptrace by other processes of the user: memory holds keys.
 pub fn undumpable() {
     // SAFETY: plain integers; a failure changes nothing and is harmless.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
 }
 
-/// Sends a signal to a process group. A group that is gone is fine.
+/// Sends a signal to a process group. A missing group is no error.
 pub fn kill_group(pgid: u32, signal: i32) {
     // SAFETY: plain integers.
     unsafe { libc::kill(-(pgid as i32), signal) };
 }
 
-/// Has this child of ours ended? It stays a zombie, so its number (and its group's) cannot be somebody else's yet.
+/// Has this child ended? It stays a zombie, so its pid and group cannot be reused yet.
 pub fn has_ended(pid: u32) -> bool {
     // SAFETY: `info` is plain data and large enough; WNOWAIT leaves the child to be reaped by its owner.
     unsafe {
@@ -104,7 +103,7 @@ pub fn has_ended(pid: u32) -> bool {
     }
 }
 
-/// A vanished peer (no FIN, no RST) is given up after `ms`; the kernel's own limit is about 15 minutes.
+/// Closes the connection to a vanished peer (no FIN, no RST) after `ms`; the kernel's default is about 15 minutes.
 pub fn tcp_user_timeout(socket: &impl AsRawFd, ms: u32) -> io::Result<()> {
     set_option(
         socket.as_raw_fd(),
@@ -132,8 +131,8 @@ fn set_option(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_i
     }
 }
 
-/// Widens the queue of connections waiting for `accept`; std asks for 128 only, and a burst then waits a second for
-/// its SYN to be sent again.
+/// Enlarges the accept queue; std uses 128, and in a burst of connections the SYNs beyond it are retransmitted after a
+/// second.
 pub fn listen_backlog(listener: &impl AsRawFd, backlog: i32) -> io::Result<()> {
     // SAFETY: plain integers; calling listen(2) again on a listening socket only changes the backlog.
     if unsafe { libc::listen(listener.as_raw_fd(), backlog) } == 0 {
@@ -143,7 +142,7 @@ pub fn listen_backlog(listener: &impl AsRawFd, backlog: i32) -> io::Result<()> {
     }
 }
 
-/// What this machine calls itself; empty when it does not say.
+/// The host name; empty if unknown.
 pub fn hostname() -> String {
     let mut name = [0_u8; 256];
     // SAFETY: the last byte stays NUL.
@@ -158,7 +157,7 @@ pub fn hostname() -> String {
     }
 }
 
-/// Bytes that this user may still write to the disk that `path` lies on, and the disk's size.
+/// Bytes that this user may still write to the file system of `path`, and its size.
 pub fn disk(path: &Path) -> io::Result<(u64, u64)> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
     // SAFETY: a zeroed statvfs is valid and large enough; the path ends with NUL.
@@ -172,7 +171,7 @@ pub fn disk(path: &Path) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Makes a file this long and takes the room for it on the disk. A file system that cannot promise room gives the length.
+/// Creates a file of this length and reserves its space. A file system without fallocate support only gets the length.
 pub fn allocate(file: &std::fs::File, bytes: u64) -> io::Result<()> {
     let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
     // SAFETY: plain integers; the descriptor is open.
@@ -183,12 +182,12 @@ pub fn allocate(file: &std::fs::File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// What this process uses.
+/// Resource usage of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// Bytes of memory, without what is swapped out.
+    /// Resident memory in bytes.
     pub resident: u64,
-    /// User and system, of ended threads as well.
+    /// CPU time in seconds, user and system, including ended threads.
     pub cpu_s: f64,
     /// Threads.
     pub threads: u64,
@@ -196,7 +195,7 @@ pub struct Usage {
     pub files: u64,
 }
 
-/// Reads it from /proc (proc_pid_stat(5)).
+/// Reads it from /proc (proc_pid_stat(5)). Error: the file has an unexpected form.
 pub fn usage() -> io::Result<Usage> {
     let odd = || io::Error::from(io::ErrorKind::InvalidData);
     let stat = std::fs::read_to_string("/proc/self/stat")?;
@@ -211,7 +210,7 @@ pub fn usage() -> io::Result<Usage> {
         resident: field(24)? * u64::try_from(page).unwrap_or(4_096),
         cpu_s: (field(14)? + field(15)?) as f64 / tick.max(1) as f64,
         threads: field(20)?,
-        files: files.saturating_sub(1), // the one that looked
+        files: files.saturating_sub(1), // without the descriptor used here
     })
 }
 
@@ -221,8 +220,7 @@ pub fn uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Connects to a Unix socket without waiting: `WouldBlock` where its queue of connections is full (std would wait for as
-/// long as that lasts).
+/// Connects to a Unix socket without blocking: `WouldBlock` if its accept queue is full (std would wait).
 pub fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
     use std::os::fd::FromRawFd;
     // SAFETY: a zeroed sockaddr_un is valid.
@@ -236,7 +234,7 @@ pub fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
         *to = *byte as libc::c_char;
     }
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: plain integers; the new descriptor is checked and nobody else's.
+    // SAFETY: plain integers; the new descriptor is checked and not owned elsewhere.
     let stream = unsafe {
         match libc::socket(libc::AF_UNIX, kind, 0) {
             -1 => return Err(io::Error::last_os_error()),
@@ -252,7 +250,7 @@ pub fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
     Ok(stream)
 }
 
-/// Is something at the other end of this descriptor a terminal?
+/// Is this descriptor a terminal?
 pub fn is_tty(fd: &impl AsRawFd) -> bool {
     // SAFETY: plain integer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
@@ -278,8 +276,8 @@ impl TerminalSize {
     }
 }
 
-/// A new terminal: our side and the program's. It starts as the kernel sets one up (echo, whole lines), with `iutf8`, so
-/// that a backspace takes a character and not a byte.
+/// Opens a new terminal: the controlling side and the program's side. It has the kernel's defaults (echo, canonical
+/// mode) and `iutf8`, so that backspace removes a character and not a byte.
 pub fn open_terminal(size: TerminalSize) -> io::Result<(std::fs::File, std::fs::File)> {
     use std::os::fd::FromRawFd;
     use std::os::unix::fs::OpenOptionsExt;
@@ -313,7 +311,7 @@ pub fn open_terminal(size: TerminalSize) -> io::Result<(std::fs::File, std::fs::
     Ok((ours, theirs))
 }
 
-/// Gives a terminal another size.
+/// Sets the size of a terminal.
 pub fn resize_terminal(terminal: &impl AsRawFd, size: TerminalSize) -> io::Result<()> {
     let size = size.of();
     // SAFETY: the ioctl reads a winsize of ours.
@@ -323,12 +321,12 @@ pub fn resize_terminal(terminal: &impl AsRawFd, size: TerminalSize) -> io::Resul
     }
 }
 
-/// Does this terminal pass everything through as it is?
+/// Is this terminal in raw mode (no processing)?
 pub fn terminal_is_raw(terminal: &impl AsRawFd) -> bool {
     terminal_mode(terminal).is_ok_and(|mode| mode.c_lflag & (libc::ECHO | libc::ICANON) == 0)
 }
 
-/// Tells a child of ours, not yet reaped, that its terminal has another size.
+/// Sends SIGWINCH to a child that is not reaped yet.
 pub fn window_changed(pid: u32) {
     // SAFETY: plain integers.
     unsafe { libc::kill(pid as i32, libc::SIGWINCH) };
@@ -346,7 +344,7 @@ fn terminal_mode(terminal: &impl AsRawFd) -> io::Result<libc::termios> {
     }
 }
 
-/// Runs `f` with the terminal's echo off, for a password that is typed.
+/// Runs `f` with the terminal's echo off, for typing a password.
 pub fn without_echo<T>(f: impl FnOnce() -> T) -> io::Result<T> {
     let fd = libc::STDIN_FILENO;
     let before = terminal_mode(&fd)?;
@@ -357,7 +355,7 @@ pub fn without_echo<T>(f: impl FnOnce() -> T) -> io::Result<T> {
         return Err(io::Error::last_os_error());
     }
     let out = f();
-    // SAFETY: as above; what was there before is put back.
+    // SAFETY: as above; restores the previous mode.
     unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, &raw const before) };
     Ok(out)
 }

@@ -1,4 +1,4 @@
-//! Encodings and small text work: hex, base64, percent, cutting at a character, what cannot be seen.
+//! Encodings and small text functions: hex, base64, percent encoding, truncation, invisible characters.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Reads hex of either case.
+/// Decodes hex of either case; `None` if malformed.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
     let bytes = text.as_bytes();
@@ -51,7 +51,7 @@ pub fn base64url(bytes: &[u8]) -> String {
     encode64(bytes, URL, false)
 }
 
-/// Reads either alphabet, with or without padding; anything else is `None`.
+/// Decodes either alphabet, with or without padding; `None` if malformed.
 pub fn unbase64(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=').as_bytes();
     if text.len() % 4 == 1 {
@@ -77,8 +77,8 @@ pub fn unbase64(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Percent-decodes a path segment or a query value (`plus` reads `+` as a space, as HTML forms write it).
-/// A broken escape or bytes that are not UTF-8 are `None`.
+/// Percent-decodes a path segment or a query value (`plus`: `+` is a space, as in HTML forms). `None` on a broken
+/// escape or invalid UTF-8.
 pub fn percent_decode(text: &str, plus: bool) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -95,7 +95,7 @@ pub fn percent_decode(text: &str, plus: bool) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// Percent-encodes everything but the unreserved characters of RFC 3986.
+/// Percent-encodes everything except the unreserved characters of RFC 3986.
 pub fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut out, b| {
         match b {
@@ -106,14 +106,14 @@ pub fn percent_encode(text: &str) -> String {
     })
 }
 
-/// At most `max` bytes of `text`, cut at a character.
+/// At most `max` bytes of `text`, cut at a character boundary.
 pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-/// Shows nothing, or changes the order of what is around it: two names that look the same would not be the same, and a text
-/// would not read as it is (Unicode's Default_Ignorable_Code_Point, its separators and annotations, and the empty braille
-/// pattern). [`is_joiner`] tells those that scripts and emoji need within words.
+/// Is the character invisible, or does it change the order of the text around it? Two names that look the same could
+/// then differ. (Unicode's Default_Ignorable_Code_Point, separators and annotations, and the empty braille pattern.)
+/// [`is_joiner`] tells those that scripts and emoji need within words.
 pub fn unseen(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -122,14 +122,14 @@ pub fn unseen(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// ZWNJ and ZWJ, which Persian, Indic scripts and emoji are spelled with, and variation selectors. In running text they
-/// mean something; a name does without them, for with them and without it looks the same.
+/// ZWNJ and ZWJ, which Persian, Indic scripts and emoji need, and variation selectors. Allowed in running text, not in
+/// names, where they make look-alikes.
 pub fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }
 
-/// One line of plain text out of anything a machine sent: control characters and what is not seen become spaces, ends are
-/// trimmed, at most `max` bytes stay.
+/// One line of plain text from any input: control and invisible characters become spaces, ends are trimmed, at most
+/// `max` bytes are kept.
 pub fn one_line(text: &str, max: usize) -> String {
     let odd = |c: char| c.is_control() || unseen(c) && !is_joiner(c);
     let line = cut(text.trim_matches(|c: char| odd(c) || c.is_whitespace()), max);
@@ -139,10 +139,10 @@ pub fn one_line(text: &str, max: usize) -> String {
     }
 }
 
-/// The lines of a program's output that tell why it failed: those that call themselves an error, else the last; at most three.
+/// The lines of a program's output that tell why it failed: those marked as errors, else the last; at most three.
 pub fn telling<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     const MARKS: &[&str] = &["[emerg]", "[alert]", "[crit]", "[error]", "error:", " : Depends: "];
-    // Separators, and what certbot says whatever has happened.
+    // Separators, and what certbot prints in any case.
     const IDLE: &[&str] = &[
         "Ask for help or search",
         "See the logfile",

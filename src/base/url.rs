@@ -1,11 +1,11 @@
-//! Web addresses, as people paste them: `https://host[:port]/path?query`, the scheme in any case, the host in any script. No
-//! user in it, no fragment, nothing that a request line cannot carry.
+//! HTTP URLs as they are pasted: `https://host[:port]/path?query`, the scheme in any case, the host in any script; no
+//! user, no fragment, and only characters that a request line can carry.
 
 use super::host::{self, Host};
 use super::text::percent_decode;
 use std::fmt;
 
-/// A web address taken apart.
+/// A parsed URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Is it https?
@@ -14,15 +14,15 @@ pub struct Url {
     pub host: Host,
     /// TCP port.
     pub port: u16,
-    /// With its query; starts with `/`.
+    /// Path with query; starts with `/`.
     pub path: String,
 }
 
-/// Longer addresses exist, but nobody pastes them.
+/// Longest URL that is accepted, in bytes.
 const LENGTH_MAX: usize = 2_000;
 
 impl Url {
-    /// Reads one. The error is a sentence that does not repeat the address: it may be a secret.
+    /// Parses a URL. The error is a sentence that does not repeat it: it may hold a secret.
     pub fn parse(text: &str) -> Result<Url, String> {
         let wrong = |why: &str| Err(format!("An address like https://host/path is wanted; this one {why}."));
         if text.len() > LENGTH_MAX {
@@ -45,7 +45,7 @@ impl Url {
         if authority.contains('@') {
             return wrong("has a user name in it");
         }
-        // The colon of a port stands behind the bracket of an IPv6 address.
+        // The port's colon comes after the bracket of an IPv6 address.
         let (name, port) = match authority.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => (name, Some(port)),
             _ => (authority, None),
@@ -72,7 +72,7 @@ impl Url {
         Ok(Url { tls, host, port, path })
     }
 
-    /// The user name and the password that people write before the host, and the address without them.
+    /// User name and password written before the host, and the URL without them.
     pub fn without_login(text: &str) -> Option<(String, String, String)> {
         let (scheme, rest) = text.split_once("://")?;
         let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
@@ -82,7 +82,7 @@ impl Url {
         Some((bare, percent_decode(user, false)?, percent_decode(password, false)?))
     }
 
-    /// `https://host:port`, which is no secret.
+    /// `https://host:port`, without path and query, which may be secret.
     pub fn origin(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         match (self.tls, self.port) {
@@ -93,7 +93,7 @@ impl Url {
 }
 
 impl fmt::Display for Url {
-    /// As it is kept: the scheme and the host in lower case and as DNS knows it, the port only where it must be said.
+    /// Normalized: scheme and host in lower case and as A-labels, the port only if it is not the default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path == "/" { "" } else { &self.path };
         write!(f, "{}{path}", self.origin())

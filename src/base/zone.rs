@@ -1,8 +1,8 @@
-//! Time zones, read from the system's own files (`/usr/share/zoneinfo`, package tzdata). The C library's are no use to a
-//! daemon that serves people in several zones: its zone belongs to the whole process, and it takes an unknown name for UTC
-//! without a word. Here an unknown name is an error, and a [`Zone`] is a value.
+//! Time zones, read from the system's files (`/usr/share/zoneinfo`, package tzdata). The C library's are unsuitable for
+//! a daemon that serves people in several zones: they are process-wide, and an unknown name silently means UTC. Here an
+//! unknown name is an error, and a [`Zone`] is a value.
 //!
-//! The files are TZif (RFC 9636): a table of changes, and for the years after its end a rule in the manner of POSIX `TZ`.
+//! The files are TZif (RFC 9636): a table of transitions, and a POSIX `TZ` rule for the time after its end.
 
 use super::clock::{self, DAY, Ms, SECOND};
 use super::error::{Error, Kind, Result};
@@ -12,49 +12,49 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where the system keeps them.
+/// Folder of the zone files.
 const FOLDER: &str = "/usr/share/zoneinfo";
-/// The machine's own zone: a link into [`FOLDER`], or in some containers a copy of a file there, which has no name …
+/// The machine's own zone: a link into [`FOLDER`], or in some containers a copy of a file there, which has no name.
 const LOCALTIME: &str = "/etc/localtime";
-/// … but stands here.
+/// Holds the name of the machine's zone.
 const TIMEZONE: &str = "/etc/timezone";
-/// The largest file of tzdata has under 4 KB.
+/// Limit of a zone file in bytes; the largest of tzdata has under 4 KB.
 const BYTES_MAX: u64 = 64 << 10;
-/// The longest name there is has 30.
+/// Limit of a name; the longest has 30 characters.
 const NAME_MAX: usize = 64;
 
 const MINUTE_S: i64 = 60;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 86_400;
 
-/// A zone's offsets from UTC through time. A clone costs nothing.
+/// A zone's offsets from UTC over time. Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(Arc<Rules>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Rules {
     name: String,
-    /// Seconds east of UTC before the first change.
+    /// Seconds east of UTC before the first transition.
     first: i64,
-    /// Unix seconds of a change, rising, and the offset from then on.
+    /// Unix seconds of a transition, ascending, and the offset from then on.
     changes: Vec<(i64, i64)>,
-    /// What holds after the last change; without one, the last offset stays.
+    /// The rule after the last transition; without one, the last offset stays.
     footer: Option<Footer>,
 }
 
-/// When the clocks of a zone show a given local time.
+/// The instants at which the clocks of a zone show a given local time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instants {
-    /// Never: the clocks were put forward over it, at this instant.
+    /// None: the clocks were put forward over it, at this instant.
     Skipped(Ms),
-    /// At this instant.
+    /// One.
     One(Ms),
-    /// At two: the clocks were put back over it. The earlier comes first.
+    /// Two: the clocks were put back over it. The earlier comes first.
     Two(Ms, Ms),
 }
 
 impl Instants {
-    /// The one that a person most likely means: of two the earlier, of none the instant when the clocks jumped over it.
+    /// The most likely one: of two the earlier, of none the instant of the transition.
     pub fn first(self) -> Ms {
         match self {
             Instants::Skipped(at) | Instants::One(at) | Instants::Two(at, _) => at,
@@ -63,7 +63,7 @@ impl Instants {
 }
 
 impl Zone {
-    /// UTC, which needs no file.
+    /// UTC; needs no file.
     pub fn utc() -> Zone {
         Zone(Arc::new(Rules {
             name: "UTC".into(),
@@ -73,8 +73,8 @@ impl Zone {
         }))
     }
 
-    /// The zone of this name, like `Europe/Berlin`. Error: `unknown_zone`, with a sentence that tells a wrong name from a
-    /// system without zones.
+    /// The zone of this name, like `Europe/Berlin`. Error: `unknown_zone`, whose sentence distinguishes a wrong name
+    /// from a system without tzdata.
     pub fn load(name: &str) -> Result<Zone> {
         Zone::load_from(Path::new(FOLDER), name)
     }
@@ -99,7 +99,7 @@ impl Zone {
         })
     }
 
-    /// The zone of this name, or of the machine when the name is empty or no zone any more.
+    /// The zone of this name, or the machine's if the name is empty or no longer known.
     pub fn load_or_system(name: &str) -> Zone {
         let named = Some(name).filter(|name| !name.is_empty());
         named
@@ -107,7 +107,7 @@ impl Zone {
             .unwrap_or_else(Zone::system)
     }
 
-    /// The machine's own zone; UTC where it has none.
+    /// The machine's own zone; UTC if it has none.
     pub fn system() -> Zone {
         let link = std::fs::read_link(LOCALTIME).ok();
         let target = link.as_ref().and_then(|path| path.to_str());
@@ -119,7 +119,8 @@ impl Zone {
         if zone.0.is_utc() { Zone::utc() } else { zone }
     }
 
-    /// Reads a TZif file of any version. `None` when it is broken, or counts leap seconds (`right/…`), which Unix time does not.
+    /// Parses a TZif file of any version. `None` if it is malformed or has leap seconds (`right/…`), which Unix time
+    /// does not have.
     pub fn parse(name: &str, bytes: &[u8]) -> Option<Zone> {
         let (header, rest) = Header::read(bytes)?;
         let (header, block, rest, width) = match header.version {
@@ -150,25 +151,25 @@ impl Zone {
         })))
     }
 
-    /// `Europe/Berlin`.
+    /// The zone's name: `Europe/Berlin`.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// How far the zone's clocks are ahead of UTC at an instant, in milliseconds; behind it is negative.
+    /// Offset from UTC at an instant in milliseconds; east is positive.
     pub fn offset(&self, at: Ms) -> Ms {
         self.0.offset(at.div_euclid(SECOND)) * SECOND
     }
 
-    /// What the zone's clocks show at an instant, as the instant when clocks in UTC show the same: for
+    /// The local time at an instant, as the UTC instant with the same clock reading: for
     /// [`clock::civil`](super::clock::civil) and the like.
     pub fn local(&self, at: Ms) -> Ms {
         at.saturating_add(self.offset(at))
     }
 
-    /// The instants when the zone's clocks show a local time, given as [`Zone::local`] gives it.
+    /// The instants of a local time, given as [`Zone::local`] gives it.
     pub fn instants(&self, local: Ms) -> Instants {
-        // No zone is a whole day from UTC, so what matters is near.
+        // No offset reaches a day, so only nearby transitions matter.
         let (from, to) = (local.saturating_sub(2 * DAY), local.saturating_add(2 * DAY));
         let mut before = self.offset(from);
         let mut found = Vec::new();
@@ -196,7 +197,7 @@ impl Zone {
         }
     }
 
-    /// `UTC`, `UTC+3`, `UTC−3:30`: understood everywhere, which `IST` or `CST` are not.
+    /// `UTC`, `UTC+3`, `UTC−3:30`: unambiguous, unlike `IST` or `CST`.
     pub fn label(&self, at: Ms) -> String {
         let minutes = self.offset(at) / clock::MINUTE;
         let sign = if minutes < 0 { '−' } else { '+' };
@@ -208,8 +209,8 @@ impl Zone {
     }
 }
 
-/// The names that people choose from, as tzdata lists them (one for each place that keeps its own time), UTC first; just
-/// UTC where tzdata is missing. Zones of other names can be given all the same.
+/// The names in tzdata's list for choosing (one for each region), UTC first; only UTC if tzdata is missing. Other names
+/// can be given, too.
 pub fn names() -> Vec<String> {
     let table = read(&Path::new(FOLDER).join("zone.tab")).unwrap_or_default();
     let lines = String::from_utf8_lossy(&table);
@@ -224,13 +225,13 @@ pub fn names() -> Vec<String> {
     names
 }
 
-/// Nothing of it can leave the folder.
+/// Is it a plain relative name that cannot leave the folder?
 fn is_name(name: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b));
     name.len() <= NAME_MAX && name.split('/').all(part)
 }
 
-/// A file that may be a zone's: regular and small.
+/// Reads a file if it is regular and small.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let file = File::open(path).ok()?;
     file.metadata().ok().filter(std::fs::Metadata::is_file)?;
@@ -269,7 +270,7 @@ impl Rules {
         }
     }
 
-    /// The changes after `from` and up to `to`, which are some days apart.
+    /// The transitions after `from` and up to `to`.
     fn between(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
         let last = self.changes.last().map_or(i64::MIN, |(change, _)| *change);
         let listed = self.changes.iter().copied();
@@ -280,7 +281,7 @@ impl Rules {
     }
 }
 
-/// How many of what a block of a TZif file has.
+/// The counts in a block's header of a TZif file.
 struct Header {
     version: u8,
     ut_marks: usize,
@@ -310,7 +311,7 @@ impl Header {
         head.starts_with(b"TZif").then_some((header, rest))
     }
 
-    /// The bytes of the block behind the header; times have 4 or 8. `None` when no file could be so large.
+    /// Bytes of the block after the header; times have 4 or 8 bytes. `None` on overflow.
     fn size(&self, width: usize) -> Option<usize> {
         let counts = [
             self.ut_marks,
@@ -331,7 +332,7 @@ impl Header {
         )
     }
 
-    /// The offset before the first change, and all changes with the offset from then on.
+    /// The offset before the first transition, and all transitions with the offset after them.
     fn changes(&self, block: &[u8], width: usize) -> Option<(i64, Vec<(i64, i64)>)> {
         let block = block.get(..self.size(width)?)?;
         let (times, block) = block.split_at_checked(self.times * width)?;
@@ -351,7 +352,7 @@ impl Header {
             .zip(which)
             .map(|(time, kind)| Some((number(time)?, offset(usize::from(*kind))?)))
             .collect::<Option<_>>()?;
-        // The clock counts in milliseconds: what lies further away is none of its instants.
+        // Transitions outside the range of milliseconds are dropped.
         let fits = changes
             .iter()
             .all(|(at, _)| (i64::MIN / SECOND..=i64::MAX / SECOND).contains(at));
@@ -360,14 +361,14 @@ impl Header {
     }
 }
 
-/// The rule at the end of a file: `CET-1CEST,M3.5.0,M10.5.0/3`.
+/// The POSIX rule at the end of a file: `CET-1CEST,M3.5.0,M10.5.0/3`.
 #[derive(Debug, PartialEq, Eq)]
 struct Footer {
     standard: i64,
     summer: Option<Summer>,
 }
 
-/// The part of the year with the other offset; south of the equator it goes over the year's end.
+/// The part of the year with daylight saving; on the southern hemisphere it spans the turn of the year.
 #[derive(Debug, PartialEq, Eq)]
 struct Summer {
     offset: i64,
@@ -375,7 +376,7 @@ struct Summer {
     end: Date,
 }
 
-/// A day of each year, and the local seconds since its midnight.
+/// A day of each year, and the local seconds since midnight.
 #[derive(Debug, PartialEq, Eq)]
 struct Date {
     day: Day,
@@ -388,7 +389,7 @@ enum Day {
     Julian(i64),
     /// `59`: from 0, leap days counted.
     Numbered(i64),
-    /// `M3.5.0`: month, week (5 is the last), day of the week (0 is Sunday).
+    /// `M3.5.0`: month, week (5 is the last), weekday (0 is Sunday).
     Weekday(i64, i64, i64),
 }
 
@@ -410,7 +411,7 @@ impl Footer {
         text.0.is_empty().then_some(Footer { standard, summer })
     }
 
-    /// The changes of the years around an instant, in order.
+    /// The transitions of the years around an instant, in order.
     fn changes(&self, near: i64) -> Vec<(i64, i64)> {
         let Some(summer) = &self.summer else {
             return Vec::new();
@@ -422,7 +423,8 @@ impl Footer {
             let end = summer.end.local(year).map(|at| (at - summer.offset, self.standard));
             all.extend(end.into_iter().chain(start));
         }
-        // Where summer ends when it begins again, all year is summer: the sort keeps the start behind the end.
+        // If daylight saving ends when it begins again, it lasts all year: the stable sort keeps the start after the
+        // end.
         all.sort_by_key(|(at, _)| *at);
         all
     }
@@ -454,7 +456,7 @@ impl Date {
     }
 }
 
-/// What is left to read of a rule.
+/// The unread rest of a rule.
 struct Text<'t>(&'t str);
 
 impl Text<'_> {
@@ -464,7 +466,7 @@ impl Text<'_> {
         rest.is_some()
     }
 
-    /// `CEST` or `<+03>`; what it says is not used.
+    /// `CEST` or `<+03>`; the text is not used.
     fn name(&mut self) -> Option<()> {
         self.0 = match self.0.strip_prefix('<') {
             Some(rest) => rest.split_once('>')?.1,
@@ -584,7 +586,7 @@ mod tests {
         ] {
             assert_eq!(berlin.instants(at(local)), instants, "{local}");
         }
-        // A whole day that never was.
+        // A whole day that was skipped.
         let noon = zone("Pacific/Apia").instants(at("2011-12-30T12:00"));
         assert_eq!(noon, Instants::Skipped(at("2011-12-30T10:00")));
         assert_eq!(berlin.local(at("2026-07-01T10:00")), at("2026-07-01T12:00"));
@@ -671,9 +673,9 @@ mod tests {
         assert_eq!(offset("<+0545>-5:45", "2026-07-01T00:00"), 345);
         assert_eq!(offset("EST5EDT,M3.2.0,M11.1.0", "2026-07-01T00:00"), -240);
         assert_eq!(offset("EST5EDT,M3.2.0,M11.1.0", "2026-12-01T00:00"), -300);
-        // South: summer goes over the year's end.
+        // South: daylight saving spans the turn of the year.
         assert_eq!(offset("NZST-12NZDT,M9.5.0,M4.1.0/3", "2026-01-01T00:00"), 780);
-        // All year is summer (RFC 9636, 3.3.1).
+        // All year (RFC 9636, 3.3.1).
         for at in ["2026-01-01T04:59", "2026-01-01T05:00", "2026-07-01T00:00"] {
             assert_eq!(offset("EST5EDT,0/0,J365/25", at), -240, "{at}");
         }

@@ -164,7 +164,7 @@ impl ApiHalf {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);
         }
-        let probe = Probe::start(edge.handle(), edge.addresses()[0], server.beat())?;
+        let probe = Probe::start(edge.handle(), edge.addresses()[0], server.heartbeat())?;
         Ok(ApiHalf {
             _lock: lock,
             probe,
@@ -233,13 +233,13 @@ impl Probe {
     const PATIENCE: Duration = Duration::from_secs(5);
     const MISSES_MAX: u32 = 3;
 
-    fn start(edge: EdgeHandle, listen: SocketAddr, beat: Arc<AtomicU64>) -> Result<Probe> {
+    fn start(edge: EdgeHandle, listen: SocketAddr, heartbeat: Arc<AtomicU64>) -> Result<Probe> {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("self-probe".into()).spawn(move || {
             let (mut misses, mut beats, mut seen) = (0, 0, 200);
             while stopped.recv_timeout(Probe::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let inside = edge.ask_inside("/healthz", Probe::PATIENCE);
-                let taken = beat.load(Ordering::Relaxed);
+                let taken = heartbeat.load(Ordering::Relaxed);
                 let moved = taken != std::mem::replace(&mut beats, taken);
                 let is_alive = match inside {
                     Ok(status) => {

@@ -1,20 +1,22 @@
-//! Numbered steps from `sql/`, embedded in the binary. `PRAGMA user_version` says how far a file is; each step and its
-//! number are one transaction, so a kill in between resumes. A file from a newer version is refused, never touched.
+//! Migrations: numbered steps from `sql/`, embedded in the binary. `PRAGMA user_version` is the number of the last
+//! step; each step and its number are one transaction, so an interrupted migration resumes. A file from a newer version
+//! is refused unchanged.
 
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
-/// One migration: its place in the list is its number (from 1).
+/// One migration; its position in the list is its number (from 1).
 pub struct Step {
-    /// The file's name without folder, for messages.
+    /// File name, for messages.
     pub name: &'static str,
-    /// Its text.
+    /// SQL text.
     pub sql: &'static str,
 }
 
-/// Brings the schema to the last step. An older file that holds data is copied aside first (`VACUUM INTO`).
+/// Runs all missing steps. A file that holds data is first copied (`VACUUM INTO`). Errors: newer file, failed copy,
+/// failed step.
 pub fn run(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<()> {
     let have: usize = version(conn)?;
     if have > steps.len() {
@@ -33,11 +35,11 @@ pub fn run(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<()> {
         conn.execute("VACUUM INTO ?1", [aside.to_string_lossy()])?;
     }
     for (index, step) in steps.iter().enumerate().skip(have) {
-        // A table that is made anew must not take with it what hangs on the old one: sqlite.org/lang_altertable.html, 7.
+        // Foreign keys are off while a table is rebuilt: sqlite.org/lang_altertable.html, 7.
         let is_rebuilt = step.sql.contains("DROP TABLE");
         conn.pragma_update(None, "foreign_keys", !is_rebuilt)?;
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Another process may have been faster between our look and our lock.
+        // Another process may have migrated between our check and our lock.
         if version(&tx)? > index {
             continue;
         }
@@ -61,7 +63,7 @@ fn version(conn: &Connection) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::new(Kind::Config, "schema_odd", "This is not a Lamplighter database."))
 }
 
-/// The schema as text, sorted by name: what the golden file `sql/schema.sql` holds.
+/// The schema as text, sorted by name: the content of the golden file `sql/schema.sql`.
 pub fn dump(conn: &Connection) -> Result<String> {
     let mut statement = conn.prepare(
         "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY tbl_name, type DESC, name",

@@ -1,17 +1,17 @@
-//! Two SQLite files: `lamplighter.db` (state, audit, tasks; every commit is on the disk before it is answered) and
-//! `metrics.db` (samples; a power cut may lose the last second, never corrupt). One writer each, Immediate transactions,
-//! so that nobody ever sees SQLITE_BUSY_SNAPSHOT; a few readers, each with a snapshot of its own.
+//! Two SQLite files: `lamplighter.db` (state, audit, tasks; every commit is on disk before it is acknowledged) and
+//! `metrics.db` (samples; a power failure may lose the last second, but never corrupt). Each has one writer with
+//! IMMEDIATE transactions, which avoids SQLITE_BUSY_SNAPSHOT, and several readers, each with its own snapshot.
 
 pub mod migrate;
 pub mod schema;
-mod room;
+mod reserve;
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::log;
 use crate::base::parallel::lock;
 use crate::base::process::Cancel;
-use room::Room;
+use reserve::Reserve;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::cell::RefCell;
@@ -22,12 +22,12 @@ use std::sync::Mutex;
 /// What a query gets: a connection inside a read transaction, or (by deref) a [`Tx`].
 pub type Conn = Connection;
 
-/// How much a commit is worth.
+/// Durability of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// `synchronous=FULL`: an acknowledged commit survives a power cut.
+    /// `synchronous=FULL`: an acknowledged commit survives a power failure.
     Full,
-    /// `synchronous=NORMAL`: a power cut may lose the last commits, never corrupt.
+    /// `synchronous=NORMAL`: a power failure may lose the last commits, but never corrupt.
     Normal,
 }
 
@@ -38,15 +38,15 @@ pub struct Db {
     /// A panic inside a transaction rolls it back; the connection itself stays good.
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
-    /// Never writes, so that it sees every commit as somebody else's.
+    /// Never writes, so that `PRAGMA data_version` on it counts every commit.
     watcher: Mutex<Connection>,
-    room: Room,
-    faults: Mutex<Faults>,
+    reserve: Reserve,
+    file_errors: Mutex<FileErrors>,
 }
 
-/// What was seen of the file by those who used it.
+/// Errors of the file that users of it have seen.
 #[derive(Default)]
-struct Faults {
+struct FileErrors {
     damage: Option<String>,
     failing: Option<String>,
 }
@@ -54,45 +54,46 @@ struct Faults {
 /// What is wrong with a database file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// Pages of it are not what SQLite wrote.
+    /// Corrupt pages.
     Damaged(String),
-    /// No room: only [`Db::write_reserved`] writes.
+    /// Disk full: only [`Db::write_reserved`] writes.
     Full,
-    /// The last write failed for another reason of the disk's (read-only, a quota, an I/O error).
+    /// The last write failed for another reason of the disk (read-only, quota, I/O error).
     Failing(String),
 }
 
-/// Bytes of a database on the disk.
+/// Disk space of a database in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// The file.
+    /// Size of the file.
     pub file: i64,
-    /// Of that, pages with nothing in them.
+    /// Free pages in it.
     pub free: i64,
-    /// Its write-ahead log beside it.
+    /// Size of the write-ahead log.
     pub wal: i64,
 }
 
-/// Less than this is not worth the moving of pages, in bytes.
+/// Minimum bytes to shrink a file by.
 const WORTH_SHRINKING: i64 = 1 << 20;
-/// Pages given back in one transaction: some 10 ms.
+/// Pages released per transaction: about 10 ms.
 const SHRINK_PAGES: u32 = 500;
 
-/// Rows that a clean-up touches in one transaction: some 10 ms.
+/// Rows removed per transaction of a clean-up: about 10 ms.
 const PART_ROWS: usize = 1_000;
-/// Between two of them, so that those who wait for the writer come in.
+/// Pause between two of them, so that other writers get their turn.
 const PART_PAUSE: Duration = Duration::from_millis(2);
-/// What is not cleaned up by then waits for the next time.
+/// Time limit of a clean-up; the rest waits for the next one.
 const PARTS_MAX: Duration = Duration::from_secs(15);
 
-/// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for wake-ups, which must not come earlier.
+/// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for notifications, which must not come
+/// earlier.
 pub struct Tx<'a> {
     inner: rusqlite::Transaction<'a>,
     after: RefCell<After>,
 }
 
 impl Tx<'_> {
-    /// Runs `f` when (and only if) the transaction has been committed.
+    /// Runs `f` after the transaction has been committed, and only then.
     pub fn after_commit(&self, f: impl FnOnce() + 'static) {
         self.after.borrow_mut().push(Box::new(f));
     }
@@ -105,10 +106,10 @@ impl Deref for Tx<'_> {
     }
 }
 
-/// What wakes others after a commit.
+/// Callbacks to run after the commit.
 type After = Vec<Box<dyn FnOnce()>>;
 
-/// One transaction. Without room nothing may be changed in it; one that had nothing to change ends well.
+/// Runs one transaction. On a full disk it fails with `disk_full` if it has changed anything.
 fn write_on(
     writer: &mut Connection,
     f: &mut dyn FnMut(&Tx) -> Result<()>,
@@ -127,7 +128,7 @@ fn write_on(
     Ok(tx.after.into_inner())
 }
 
-/// A transaction that ended well has done its work, once.
+/// The closure has run exactly once.
 fn done<T>(out: Option<T>) -> Result<T> {
     out.ok_or_else(|| Error::internal("a transaction without its work"))
 }
@@ -136,38 +137,38 @@ fn done<T>(out: Option<T>) -> Result<T> {
 const IDLE_READERS: usize = 4;
 
 impl Db {
-    /// Opens (or makes) the file and brings its schema up to date.
+    /// Opens or creates the file and migrates it. Errors: the disk, the file, a newer schema.
     pub fn open(path: &Path, durability: Durability, steps: &[migrate::Step]) -> Result<Db> {
-        let room = Room::beside(path);
+        let reserve = Reserve::beside(path);
         let open = || -> Result<_> {
             let mut writer = connect(path, durability, true)?;
             migrate::run(&mut writer, path, steps)?;
             Ok((writer, connect(path, durability, false)?))
         };
         let opened = match open() {
-            // Even to read, SQLite needs some kB beside the file.
-            Err(e) if e.code == DISK_FULL && room.give_up() => open(),
+            // SQLite needs some kB beside the file even to read.
+            Err(e) if e.code == DISK_FULL && reserve.give_up() => open(),
             opened => opened,
         };
         let (writer, watcher) = opened?;
-        room.is_there();
+        reserve.is_there();
         Ok(Db {
             path: path.into(),
             durability,
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             watcher: Mutex::new(watcher),
-            room,
-            faults: Mutex::default(),
+            reserve,
+            file_errors: Mutex::default(),
         })
     }
 
-    /// Where the file lies.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs `f` in one Immediate transaction: committed when it is `Ok`, rolled back when it is `Err` or panics.
+    /// Runs `f` in one IMMEDIATE transaction: committed on `Ok`, rolled back on `Err` or panic.
     pub fn write<T>(&self, f: impl FnOnce(&Tx) -> Result<T>) -> Result<T> {
         let (mut f, mut out) = (Some(f), None);
         self.write_with(false, &mut |tx| {
@@ -177,7 +178,7 @@ impl Db {
         done(out)
     }
 
-    /// The same for what must be possible on a full disk: signing in, cleaning up, starting. Little is written there.
+    /// As [`Db::write`], for what must work on a full disk: signing in, cleaning up, starting. Must write little.
     pub fn write_reserved<T>(&self, f: impl Fn(&Tx) -> Result<T>) -> Result<T> {
         let mut out = None;
         let mut once = || {
@@ -187,7 +188,7 @@ impl Db {
             })
         };
         match once() {
-            Err(e) if e.code == DISK_FULL => once()?, // the reserve has just been given up
+            Err(e) if e.code == DISK_FULL => once()?, // the reserve has just been released
             done => done?,
         }
         done(out)
@@ -203,46 +204,45 @@ impl Db {
         done(out)
     }
 
-    // The two are called from hundreds of places. What is the same in all of them is in the binary once, not hundreds of
-    // times.
+    // Not generic: the generic callers are instantiated hundreds of times, this part once.
 
     fn write_with(&self, reserved: bool, f: &mut dyn FnMut(&Tx) -> Result<()>) -> Result<()> {
         let mut writer = lock(&self.writer);
-        let done = write_on(&mut writer, f, || reserved || self.room.is_there());
+        let done = write_on(&mut writer, f, || reserved || self.reserve.is_there());
         drop(writer);
         if done.as_ref().is_err_and(|e| e.code == DISK_FULL) {
-            self.room.give_up();
+            self.reserve.give_up();
         }
         self.note(done.as_ref().err());
         for f in done? {
-            f(); // the writer is free again: what wakes may write at once
+            f(); // the writer is unlocked: callbacks may write
         }
         Ok(())
     }
 
-    /// Remembers what a use of the file showed about it.
+    /// Records what an access showed about the file.
     fn note(&self, e: Option<&Error>) {
-        let mut faults = lock(&self.faults);
+        let mut file_errors = lock(&self.file_errors);
         match e {
-            Some(e) if e.code == DAMAGED => faults.damage = Some(e.log.clone()),
-            Some(e) if e.code == FAILING => faults.failing = Some(e.log.clone()),
+            Some(e) if e.code == DAMAGED => file_errors.damage = Some(e.log.clone()),
+            Some(e) if e.code == FAILING => file_errors.failing = Some(e.log.clone()),
             Some(_) => {}
-            None => faults.failing = None,
+            None => file_errors.failing = None,
         }
     }
 
-    /// What is wrong with the file, as far as it was seen.
+    /// The known trouble of the file.
     pub fn trouble(&self) -> Option<Trouble> {
-        let faults = lock(&self.faults);
-        let damaged = faults.damage.clone().map(Trouble::Damaged);
-        let full = || (!self.room.is_there()).then_some(Trouble::Full);
+        let file_errors = lock(&self.file_errors);
+        let damaged = file_errors.damage.clone().map(Trouble::Damaged);
+        let full = || (!self.reserve.is_there()).then_some(Trouble::Full);
         damaged
             .or_else(full)
-            .or_else(|| faults.failing.clone().map(Trouble::Failing))
+            .or_else(|| file_errors.failing.clone().map(Trouble::Failing))
     }
 
-    /// Reads the whole file and says what SQLite finds wrong with it; remembered for [`Db::trouble`]. It ends early, with
-    /// nothing found, when it is cancelled.
+    /// Runs `PRAGMA integrity_check`; the result is kept for [`Db::trouble`]. Ends early, with no finding, when it is
+    /// cancelled.
     pub fn check(&self, cancel: &Cancel) -> Result<Option<String>> {
         let mut conn = connect(&self.path, self.durability, false)?;
         let cancelled = cancel.clone();
@@ -259,7 +259,7 @@ impl Db {
             Err(e) if e.code == DAMAGED => Some(e.log),
             Err(e) => return Err(e),
         };
-        lock(&self.faults).damage.clone_from(&damage);
+        lock(&self.file_errors).damage.clone_from(&damage);
         Ok(damage)
     }
 
@@ -283,8 +283,8 @@ impl Db {
         out
     }
 
-    /// Removes much in small transactions, so that no writer waits long. `remove` is told how many rows it may remove and
-    /// says how many it did; fewer mean that there are no more.
+    /// Removes many rows in small transactions, so that no writer waits long. `remove` gets the maximum of rows and
+    /// returns how many it removed; fewer mean that none are left.
     pub fn clean_up(&self, remove: &dyn Fn(&Tx, usize) -> Result<usize>) -> Result<usize> {
         let until = clock::mono() + PARTS_MAX;
         let mut removed = 0;
@@ -298,7 +298,7 @@ impl Db {
         }
     }
 
-    /// What it takes of the disk.
+    /// Disk space in use.
     pub fn size(&self) -> Result<Size> {
         let (page, pages, free) = self.read(|conn| {
             let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
@@ -312,17 +312,16 @@ impl Db {
         })
     }
 
-    /// Gives pages that nothing is in back to the disk, when they are worth it; says how many bytes. A few at a time, so
-    /// that no writer waits long.
+    /// Returns free pages to the disk if it is worth it, a few at a time; returns the number of bytes.
     pub fn shrink(&self) -> Result<i64> {
         let before = self.size()?;
-        // What was freed is mostly filled again: a tenth of the file may stay empty.
+        // Freed pages are usually reused: a tenth of the file may stay free.
         if before.free < WORTH_SHRINKING || before.free * 10 < before.file {
             return Ok(0);
         }
         loop {
             let left = self.write_reserved(|tx| {
-                // It removes one page a step, so it has to be stepped to its end.
+                // `incremental_vacuum` removes one page per step, so it is stepped to its end.
                 let mut statement = tx.prepare(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
                 let mut rows = statement.query([])?;
                 while rows.next()?.is_some() {}
@@ -333,13 +332,13 @@ impl Db {
                 break;
             }
         }
-        // The file itself becomes shorter when the log has been copied into it. Readers may be in the way: then later.
+        // The file shrinks at the checkpoint, which readers may prevent: then it happens later.
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
         lock(&self.writer).query_row(checkpoint, [], |_| Ok(()))?;
         Ok(before.file - self.size()?.file)
     }
 
-    /// Changes whenever anybody has committed, this or another process: cheap enough to ask for every request.
+    /// Changes with every commit of this or another process; cheap enough for every request.
     pub fn version(&self) -> Result<i64> {
         Ok(lock(&self.watcher)
             .prepare_cached("PRAGMA data_version")?
@@ -362,12 +361,12 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     };
     let conn = Connection::open_with_flags(path, flags).map_err(told)?;
     conn.set_prepared_statement_cache_capacity(64);
-    // Otherwise a statement with a value that a partial index could ask for is prepared again whenever the value is bound
-    // anew, which costs more than running it (sqlite.org/c3ref/c_dbconfig_defensive.html, QPSG).
+    // Query planner stability: otherwise a statement that could use a partial index is prepared again whenever a value
+    // is bound, which costs more than running it (sqlite.org/c3ref/c_dbconfig_defensive.html, QPSG).
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(told)?;
     conn.busy_timeout(Duration::from_secs(5)).map_err(told)?;
-    // The kernel keeps the pages anyway; a copy in each of a dozen connections is memory for nobody.
+    // Small page cache: the kernel caches the file anyway.
     let cache_kib = if write { 1024 } else { 128 };
     let synchronous = if durability == Durability::Full {
         "FULL"
@@ -401,8 +400,7 @@ fn is_full(e: &rusqlite::Error) -> bool {
             .is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
-/// SQLite's failures in our words. What is wrong with the disk, the file or somebody who holds it is said as such; the
-/// rest is ours.
+/// SQLite's errors: those of disk, file and lock get their own sentences; the rest is internal.
 impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Error {
         use rusqlite::ErrorCode::{
@@ -438,7 +436,8 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// For `map_err`: a breach of a UNIQUE constraint is the person's mistake in `field`, told as `say`; the rest is ours.
+/// For `map_err`: a violated UNIQUE constraint is the person's mistake in `field`, with the sentence `say`; the rest is
+/// internal.
 pub fn on_unique_violation(field: &'static str, say: String) -> impl FnOnce(rusqlite::Error) -> Error {
     move |e| match is_duplicate(&e) {
         true => {

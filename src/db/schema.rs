@@ -1,4 +1,4 @@
-//! The migrations of both files, in order. A step that has been released is never edited; a new one is added.
+//! The migrations of both files, in order. A released step is never edited; changes are new steps.
 
 use super::migrate::Step;
 
@@ -6,7 +6,7 @@ macro_rules! steps {
     ($($file:literal),* $(,)?) => { &[$(Step { name: $file, sql: include_str!(concat!("../../sql/", $file)) }),*] };
 }
 
-/// `lamplighter.db`.
+/// Steps of `lamplighter.db`.
 pub const STATE: &[Step] = steps![
     "0001_core.sql",
     "0002_users.sql",
@@ -43,7 +43,7 @@ pub const STATE: &[Step] = steps![
     "0033_schedules.sql",
 ];
 
-/// `metrics.db`.
+/// Steps of `metrics.db`.
 pub const METRICS: &[Step] = steps![
     "metrics/0001_series.sql",
     "metrics/0002_notes.sql",

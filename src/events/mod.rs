@@ -1,5 +1,5 @@
-//! What happened, as rows written in the same transaction as the change (`outbox`), and the in-process hint that there is
-//! something new (`wake`). The row is the truth, the wake is only a hint: a missed one costs a moment, never a line.
+//! Events: rows written in the transaction of the change (`outbox`), and an in-process notification that there are new
+//! ones (`wake`). Readers rely on the rows; a missed notification only delays them.
 
 pub mod wake;
 pub mod outbox;

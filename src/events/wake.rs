@@ -1,11 +1,11 @@
-//! A counter that threads can wait on. Whoever wrote rows says [`Wake::ring`]; whoever shows them waits for the counter
-//! to move, then reads the rows. Ringing is cheap and never blocks on the waiters.
+//! A counter that threads can wait on. Writers of rows call [`Wake::ring`]; readers wait for the counter to change,
+//! then read the rows. Ringing never blocks.
 
 use crate::base::clock::{self, Duration};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// See the module's documentation. Clones share the counter.
+/// A counter with waiters. Clones share it.
 #[derive(Clone, Default)]
 pub struct Wake(Arc<Inner>);
 
@@ -18,31 +18,31 @@ struct Inner {
 }
 
 impl Wake {
-    /// A fresh counter at 0.
+    /// A counter at 0.
     pub fn new() -> Wake {
         Wake::default()
     }
 
-    /// How often it has rung.
+    /// The counter's value.
     pub fn count(&self) -> u64 {
         self.0.count.load(Ordering::SeqCst)
     }
 
-    /// How many threads wait right now.
+    /// Number of waiting threads.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::SeqCst)
     }
 
-    /// Wakes all who wait.
+    /// Increments the counter and wakes all waiters.
     pub fn ring(&self) {
         self.0.count.fetch_add(1, Ordering::SeqCst);
         if self.waiting() > 0 {
-            drop(self.0.lock.lock()); // a waiter between its look and its sleep must not miss this
+            drop(self.0.lock.lock()); // so that a waiter between its check and its sleep does not miss it
             self.0.moved.notify_all();
         }
     }
 
-    /// Waits until the counter is no longer `seen`, at most `limit`. Returns the counter.
+    /// Waits until the counter differs from `seen`, at most `limit`. Returns the counter.
     pub fn wait(&self, seen: u64, limit: Duration) -> u64 {
         let until = clock::mono() + limit;
         self.0.waiting.fetch_add(1, Ordering::SeqCst);

@@ -1,11 +1,11 @@
-//! The bytes of a body: a JSON object or an HTML form, both bounded and strict.
+//! Request bodies: a JSON object or an HTML form, both bounded and strict.
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text;
 use serde_json::{Map, Value};
 
-/// The body as an object: of a form when its content type says so, without its CSRF token, else of JSON. In a form a name
-/// that comes again is a list (check boxes).
+/// The body as an object: a form if its content type says so (without the CSRF token), else JSON. A repeated name in a
+/// form becomes a list (check boxes). Error: malformed, with the place.
 pub fn object(content_type: Option<&str>, body: &[u8]) -> Result<Map<String, Value>> {
     if !content_type.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
         return json(content_type, body);
@@ -22,8 +22,8 @@ pub fn object(content_type: Option<&str>, body: &[u8]) -> Result<Map<String, Val
     Ok(values)
 }
 
-/// The body as a JSON object; an empty body is an empty one. Says where it does not fit; never repeats a value, which may
-/// be a secret.
+/// The body as a JSON object; an empty body is an empty object. Errors name the place and never repeat a value, which
+/// may be a secret.
 pub fn json(content_type: Option<&str>, body: &[u8]) -> Result<Map<String, Value>> {
     let kind = content_type.unwrap_or("application/json");
     if !kind

@@ -1,6 +1,6 @@
-//! Fields of a JSON object or an HTML form, read one by one into typed values. Every mistake is kept, so that a person
-//! sees all of them at once, each beside its field. A name that nobody asked for is a mistake too: it is a typo. Types and
-//! bounds stand in the rows of [`param`] that a route declares; the reader asks by name.
+//! Fields of a JSON object or an HTML form, read one by one into typed values. All mistakes are collected, so that a
+//! person sees them at once, each beside its field. An unknown name is a mistake too. Types and bounds stand in the
+//! [`param`] rows that a route declares; the reader takes them by name.
 
 pub mod body;
 pub mod param;
@@ -14,7 +14,7 @@ use param::{Kind as Type, Param};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
-/// See the module's documentation.
+/// A reader of the fields of one request.
 #[derive(Clone)]
 pub struct Input {
     params: &'static [Param],
@@ -24,7 +24,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads a body that may bring `params`: a form when its content type says so, else JSON, which must be an object.
+    /// Reads a body that may hold `params`: a form if its content type says so, else a JSON object. Error: malformed.
     pub fn read(params: &'static [Param], content_type: Option<&str>, body: &[u8]) -> Result<Input> {
         Ok(Input::of(params, body::object(content_type, body)?))
     }
@@ -48,7 +48,7 @@ impl Input {
         self.values.remove(name)
     }
 
-    /// Notes a mistake.
+    /// Records a mistake.
     pub fn wrong(&mut self, field: &'static str, code: &'static str, message: impl Into<String>) {
         self.errors.push(Field {
             field,
@@ -57,7 +57,7 @@ impl Input {
         });
     }
 
-    /// What a person calls something: 1 to 100 characters on one line, all of them seen.
+    /// A display name: 1 to 100 characters on one line, all visible.
     pub fn name(&mut self, name: &'static str) -> Option<String> {
         let text = self.parse(name, "bad_name", |text| {
             let good = (1..=100).contains(&text.chars().count()) && !text.contains(char::is_control);
@@ -69,7 +69,7 @@ impl Input {
         self.seen(name, &text, text::unseen).then_some(text)
     }
 
-    /// Can all of it be seen, but for what `unseen` lets pass? Else notes which character cannot.
+    /// Are all characters visible, except those that `unseen` accepts? Else records which one is not.
     fn seen(&mut self, name: &'static str, text: &str, unseen: impl Fn(char) -> bool) -> bool {
         let Some((at, bad)) = text.chars().enumerate().find(|(_, c)| unseen(*c)) else {
             return true;
@@ -82,7 +82,7 @@ impl Input {
         false
     }
 
-    /// Text, outer spaces cut; `None` when absent.
+    /// Text, trimmed; `None` if absent.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let bytes_max = match self.row(name).kind {
             Type::Text { bytes_max } => bytes_max,
@@ -121,7 +121,7 @@ impl Input {
         parse(&text).map_err(|message| self.wrong(name, code, message)).ok()
     }
 
-    /// A list, or one text with commas or spaces between the entries, as a form has it.
+    /// A list, or a text with entries separated by commas or spaces, as forms send it.
     pub fn words(&mut self, name: &'static str) -> Option<Vec<String>> {
         if let Some(Value::String(text)) = self.values.get(name) {
             let words: Vec<_> = text.split([',', ' ']).filter(|word| !word.is_empty()).collect();
@@ -131,7 +131,7 @@ impl Input {
         self.list(name)
     }
 
-    /// The name of a time zone that this system knows; an empty text is none.
+    /// A known time zone; an empty text is none.
     pub fn time_zone(&mut self, name: &'static str) -> Option<String> {
         self.parse(name, "unknown_zone", |text| match text {
             "" => Ok(String::new()),
@@ -139,7 +139,7 @@ impl Input {
         })
     }
 
-    /// One of a few words.
+    /// One of the row's words.
     pub fn choice(&mut self, name: &'static str) -> Option<&'static str> {
         let Type::Choice(words) = self.row(name).kind else {
             mistyped(name)
@@ -147,7 +147,7 @@ impl Input {
         self.choice_of(name, words)
     }
 
-    /// One of these words, which are some of those that the row allows.
+    /// One of `words`, a subset of those that the row allows.
     pub fn choice_of(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
         self.parse(name, "bad_choice", |text| {
             words
@@ -176,14 +176,14 @@ impl Input {
         good
     }
 
-    /// A number with a fraction, as a JSON number or as text, within bounds that are those of the row or narrower.
+    /// A decimal number, as a JSON number or as text, within bounds equal to the row's or narrower.
     pub fn decimal_within(&mut self, name: &'static str, bounds: RangeInclusive<f64>) -> Option<f64> {
         let Type::Decimal { .. } = self.row(name).kind else {
             mistyped(name)
         };
         let number = match self.take(name)? {
             Value::Number(n) => n.as_f64(),
-            // A comma is a decimal point in half of the world.
+            // A decimal comma is accepted.
             Value::String(digits) => digits.trim_matches(' ').replace(',', ".").parse().ok(),
             _ => None,
         };
@@ -195,7 +195,7 @@ impl Input {
         good
     }
 
-    /// Yes or no: JSON's, or the words of a form.
+    /// A boolean: JSON's, or the words of a form.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
         let Type::Flag = self.row(name).kind else {
             mistyped(name)
@@ -215,7 +215,7 @@ impl Input {
         flag
     }
 
-    /// The number of another row; `Some(None)` (JSON `null` or an empty text) is none.
+    /// The id of another row; `Some(None)` (JSON `null` or an empty text) is none.
     pub fn link<T>(&mut self, name: &'static str) -> Option<Option<Id<T>>> {
         let Type::Link = self.row(name).kind else {
             mistyped(name)
@@ -231,7 +231,7 @@ impl Input {
         id.map(Some)
     }
 
-    /// The numbers of other rows, each once; from a form also one alone.
+    /// The ids of other rows, without duplicates; a form may send a single one.
     pub fn links<T>(&mut self, name: &'static str) -> Option<Vec<Id<T>>> {
         let Type::Links { count_max } = self.row(name).kind else {
             mistyped(name)
@@ -263,7 +263,7 @@ impl Input {
         Some(ids)
     }
 
-    /// A list of whatever the caller reads further.
+    /// A list that the caller reads itself.
     pub fn items(&mut self, name: &'static str) -> Option<Vec<Value>> {
         let Type::Items { count_max } = self.row(name).kind else {
             mistyped(name)
@@ -341,8 +341,9 @@ impl Input {
         }
     }
 
-    /// A stored secret goes where it was meant for. Else whoever may edit a row could have it sent to a machine of their
-    /// own and read it there. So, once where it goes has changed, it is given again; one that is not in use is forgotten.
+    /// Checks that a stored secret is only sent to the place it was given for: else whoever may edit a row could have
+    /// it sent to a machine of their own. If the destination changes, the secret must be given again; an unused one is
+    /// removed.
     pub fn keep_at_home(&mut self, kept: Kept, change: &mut Option<Option<Secret>>) {
         if !kept.moved || !kept.stored || change.is_some() || self.has_error(kept.field) {
             return;
@@ -353,7 +354,7 @@ impl Input {
         }
     }
 
-    /// A whole number or none: JSON `null` and an empty text are none.
+    /// A whole number; JSON `null` and an empty text are none.
     pub fn maybe_number(&mut self, name: &'static str) -> Option<Option<i64>> {
         let is_none = |v: &Value| v.is_null() || v.as_str() == Some("");
         match self.values.get(name).is_some_and(is_none) {
@@ -362,18 +363,18 @@ impl Input {
         }
     }
 
-    /// Is something wrong with this field already?
+    /// Is a mistake of this field recorded?
     pub fn has_error(&self, field: &str) -> bool {
         self.errors.iter().any(|e| e.field == field)
     }
 
-    /// The mistakes so far as an error, where nothing else can be read.
+    /// The recorded mistakes as an error, where nothing else can be read.
     pub fn refuse(self) -> Error {
         Error::invalid(self.errors)
     }
 
-    /// The end: all mistakes as one error. `read_only` names may be sent back as they were got; anything else that
-    /// nobody asked for is a typo.
+    /// Ends reading: returns all mistakes as one error. `read_only` names may be sent back unchanged; other names that
+    /// were not read are unknown.
     pub fn finish(self, read_only: &[&str]) -> Result<()> {
         if !self.errors.is_empty() {
             return Err(Error::invalid(self.errors));
@@ -390,21 +391,21 @@ impl Input {
     }
 }
 
-/// A stored secret and what a draft does to the place that it is sent to ([`Input::keep_at_home`]).
+/// A stored secret and how a draft changes its destination ([`Input::keep_at_home`]).
 pub struct Kept<'s> {
-    /// The field that holds it.
+    /// The field of the secret.
     pub field: &'static str,
-    /// Is there one?
+    /// Is a secret stored?
     pub stored: bool,
-    /// Is it sent with the draft's settings?
+    /// Is it used with the draft's settings?
     pub in_use: bool,
-    /// Does the draft change the place: address, port, certificate, proxy, login?
+    /// Does the draft change the destination: address, port, certificate, proxy, login?
     pub moved: bool,
     /// The sentence that asks for it again.
     pub say: &'s str,
 }
 
-/// A mistake of ours: the row says another type than the reader asks for.
+/// A programming error: the row has another type than the reader asks for.
 fn mistyped(name: &str) -> ! {
     panic!("{name} is read as another type than its row says")
 }

@@ -1,30 +1,30 @@
-//! What a request may bring: a row for each field of a body or parameter of a query, with its type and bounds. The reader
-//! ([`super::Input`], `http::route::Ctx`) takes them from the row, so what is told of an input is what is read.
+//! Declared inputs: a row for each field of a body or parameter of a query, with type and bounds. The readers
+//! ([`super::Input`], `http::route::Ctx`) use these rows, so the declaration is what is enforced.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// One row.
+/// One input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Param {
-    /// As sent.
+    /// Name in the request.
     pub name: &'static str,
     /// Type and bounds.
     pub kind: Kind,
-    /// Is a new thing refused without it?
+    /// Is it required for a new object?
     pub required: bool,
-    /// Of a query's number: what holds without it.
+    /// Default of a query's number.
     pub default: i64,
-    /// What it is, one sentence.
+    /// Description, one sentence.
     pub doc: &'static str,
 }
 
 /// Type and bounds of a value. Numbers and flags may be sent as text, too, as forms do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// What people call something: 1 to 100 characters on one line.
+    /// A display name: 1 to 100 characters on one line.
     Name,
-    /// Text, outer spaces cut.
+    /// Text, trimmed.
     Text {
         /// Longest, in bytes.
         bytes_max: usize,
@@ -59,9 +59,9 @@ pub enum Kind {
         /// Largest.
         max: f64,
     },
-    /// The number of another thing, or none by `null` or an empty text.
+    /// The id of another object, or none by `null` or an empty text.
     Link,
-    /// The numbers of other things, each once.
+    /// The ids of other objects, without duplicates.
     Links {
         /// At most so many.
         count_max: usize,
@@ -80,7 +80,7 @@ pub enum Kind {
         /// Each, in bytes.
         bytes_max: usize,
     },
-    /// Things that the feature reads by itself.
+    /// Objects that the feature reads itself.
     Items {
         /// At most so many.
         count_max: usize,
@@ -97,87 +97,87 @@ const fn param(name: &'static str, kind: Kind, doc: &'static str) -> Param {
     }
 }
 
-/// See [`Kind::Name`].
+/// A row of [`Kind::Name`].
 pub const fn name(name: &'static str, doc: &'static str) -> Param {
     param(name, Kind::Name, doc)
 }
 
-/// See [`Kind::Text`].
+/// A row of [`Kind::Text`].
 pub const fn text(name: &'static str, bytes_max: usize, doc: &'static str) -> Param {
     param(name, Kind::Text { bytes_max }, doc)
 }
 
-/// See [`Kind::Secret`].
+/// A row of [`Kind::Secret`].
 pub const fn secret(name: &'static str, bytes_max: usize, doc: &'static str) -> Param {
     param(name, Kind::Secret { bytes_max }, doc)
 }
 
-/// See [`Kind::Choice`].
+/// A row of [`Kind::Choice`].
 pub const fn choice(name: &'static str, words: &'static [&'static str], doc: &'static str) -> Param {
     param(name, Kind::Choice(words), doc)
 }
 
-/// See [`Kind::Flag`].
+/// A row of [`Kind::Flag`].
 pub const fn flag(name: &'static str, doc: &'static str) -> Param {
     param(name, Kind::Flag, doc)
 }
 
-/// See [`Kind::Number`].
+/// A row of [`Kind::Number`].
 pub const fn number(name: &'static str, bounds: RangeInclusive<i64>, doc: &'static str) -> Param {
     let (min, max) = (*bounds.start(), *bounds.end());
     param(name, Kind::Number { min, max }, doc)
 }
 
-/// See [`Kind::MaybeNumber`].
+/// A row of [`Kind::MaybeNumber`].
 pub const fn maybe_number(name: &'static str, bounds: RangeInclusive<i64>, doc: &'static str) -> Param {
     let (min, max) = (*bounds.start(), *bounds.end());
     param(name, Kind::MaybeNumber { min, max }, doc)
 }
 
-/// See [`Kind::Decimal`].
+/// A row of [`Kind::Decimal`].
 pub const fn decimal(name: &'static str, bounds: RangeInclusive<f64>, doc: &'static str) -> Param {
     let (min, max) = (*bounds.start(), *bounds.end());
     param(name, Kind::Decimal { min, max }, doc)
 }
 
-/// See [`Kind::Link`].
+/// A row of [`Kind::Link`].
 pub const fn link(name: &'static str, doc: &'static str) -> Param {
     param(name, Kind::Link, doc)
 }
 
-/// See [`Kind::Links`].
+/// A row of [`Kind::Links`].
 pub const fn links(name: &'static str, count_max: usize, doc: &'static str) -> Param {
     param(name, Kind::Links { count_max }, doc)
 }
 
-/// See [`Kind::Words`].
+/// A row of [`Kind::Words`].
 pub const fn words(name: &'static str, count_max: usize, bytes_max: usize, doc: &'static str) -> Param {
     param(name, Kind::Words { count_max, bytes_max }, doc)
 }
 
-/// See [`Kind::List`].
+/// A row of [`Kind::List`].
 pub const fn list(name: &'static str, count_max: usize, bytes_max: usize, doc: &'static str) -> Param {
     param(name, Kind::List { count_max, bytes_max }, doc)
 }
 
-/// See [`Kind::Items`].
+/// A row of [`Kind::Items`].
 pub const fn items(name: &'static str, count_max: usize, doc: &'static str) -> Param {
     param(name, Kind::Items { count_max }, doc)
 }
 
 impl Param {
-    /// A new thing needs it.
+    /// Marks it as required for a new object.
     pub const fn required(self) -> Param {
         Param { required: true, ..self }
     }
 
-    /// What holds where a query leaves it out.
+    /// Sets the default of a query's number.
     pub const fn or(self, default: i64) -> Param {
         Param { default, ..self }
     }
 }
 
-/// Rows of several tables in one; `N` is how many there are.
+/// Concatenates tables of rows; `N` is the total.
 pub const fn joined<const N: usize>(tables: &[&[Param]]) -> [Param; N] {
     let mut all = [tables[0][0]; N];
     let (mut n, mut table) = (0, 0);
@@ -193,7 +193,7 @@ pub const fn joined<const N: usize>(tables: &[&[Param]]) -> [Param; N] {
     all
 }
 
-/// The row of this name. What no row declares is not read: that is a mistake of ours, and costs the request.
+/// The row of this name. An undeclared name is a programming error and panics.
 pub fn find(params: &'static [Param], name: &str) -> &'static Param {
     let found = params.iter().find(|param| param.name == name);
     found.unwrap_or_else(|| panic!("{name} is read, and no row of the route's inputs declares it"))

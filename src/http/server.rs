@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// Counts requests as a thread takes them: while it moves, the server is not dead.
-    pub fn beat(&self) -> Arc<AtomicU64> {
+    pub fn heartbeat(&self) -> Arc<AtomicU64> {
         self.taken.clone()
     }
 

@@ -1,11 +1,11 @@
-//! Numbers, sizes, durations and times as each language writes them.
+//! Formats of numbers, sizes, durations and times in each language.
 
 use super::{Lang, Locale};
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms, SECOND};
 use crate::base::zone::Zone;
 use std::fmt::Write;
 
-/// A number as the language writes it: groups of three, decimal sign.
+/// A number with the language's grouping and decimal sign.
 pub fn number(lang: Lang, value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
@@ -32,7 +32,7 @@ pub fn percent(lang: Lang, value: f64) -> String {
     format!("{}\u{a0}%", number(lang, value, usize::from(value < 9.95)))
 }
 
-/// `41 MB/s`: powers of 1000, as networks are sold.
+/// `41 MB/s`: powers of 1000, as usual for networks.
 pub fn rate(lang: Lang, value: f64) -> String {
     let units = match lang {
         Lang::En => ["B/s", "kB/s", "MB/s", "GB/s"],
@@ -46,7 +46,7 @@ pub fn rate(lang: Lang, value: f64) -> String {
     )
 }
 
-/// The value in the largest unit that leaves at least one, and which unit that is.
+/// The value in the largest unit in which it is at least one, and the index of the unit.
 fn scaled(value: f64, base: f64, units: usize) -> (f64, usize) {
     let (mut value, mut at) = (value.max(0.0), 0);
     while value >= base - 0.5 && at + 1 < units {
@@ -74,7 +74,7 @@ fn unit(lang: Lang, at: usize) -> &'static str {
     }
 }
 
-/// How long something took: `0.6 s`, `24 s`, `1 min 44 s`, `2 h 5 min`, `41 d`.
+/// A duration: `0.6 s`, `24 s`, `1 min 44 s`, `2 h 5 min`, `41 d`.
 pub fn duration(lang: Lang, ms: Ms) -> String {
     let u = |at| unit(lang, at);
     let two = |a: Ms, ua, b: Ms, ub| match b {
@@ -90,7 +90,7 @@ pub fn duration(lang: Lang, ms: Ms) -> String {
     }
 }
 
-/// An age in one unit, rounded as the pages' script rounds it.
+/// An age in one unit, rounded as the pages' script does.
 pub fn words_of_age(lang: Lang, ms: Ms, ago: bool) -> String {
     let s = (ms.max(0) as f64 / 1000.0).round();
     let (value, at) = match s {
@@ -107,13 +107,13 @@ pub fn words_of_age(lang: Lang, ms: Ms, ago: bool) -> String {
     }
 }
 
-/// `14:29:40`.
+/// Time of day: `14:29:40`.
 pub fn time_of_day(zone: &Zone, at: Ms) -> String {
     let s = zone.local(at).rem_euclid(DAY) / SECOND;
     format!("{:02}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60)
 }
 
-/// `12 Mar 2026`.
+/// Date: `12 Mar 2026`.
 pub fn day(on: &Locale, at: Ms) -> String {
     let (year, month, day) = clock::civil(on.zone.local(at).div_euclid(DAY));
     let names = match on.lang {
@@ -138,7 +138,7 @@ pub fn day(on: &Locale, at: Ms) -> String {
     format!("{day}\u{a0}{}\u{a0}{year}", names[month as usize - 1])
 }
 
-/// The time of day, and the day as well when it is not today.
+/// Time of day, with the date if it is not today.
 pub fn moment(on: &Locale, at: Ms) -> String {
     let day_of = |at: Ms| on.zone.local(at).div_euclid(DAY);
     match day_of(at) == day_of(clock::now()) {
@@ -147,12 +147,12 @@ pub fn moment(on: &Locale, at: Ms) -> String {
     }
 }
 
-/// The day and the time of day.
+/// Date and time of day.
 pub fn moment_long(on: &Locale, at: Ms) -> String {
     format!("{}, {}", day(on, at), time_of_day(&on.zone, at))
 }
 
-/// As [`moment_long`] with the distance from UTC, where nothing around says which clocks are meant: `…, 14:29:40 UTC+3`.
+/// As [`moment_long`] with the offset from UTC, where the zone is not clear from the context: `…, 14:29:40 UTC+3`.
 pub fn instant(on: &Locale, at: Ms) -> String {
     format!("{} {}", moment_long(on, at), on.zone.label(at))
 }

@@ -1,5 +1,5 @@
-//! The languages people read: which one somebody wants, the catalogue of words, and how numbers, sizes, durations and
-//! times are written in each.
+//! Languages of the user interface: negotiation, the catalogue of words, and formats of numbers, sizes, durations and
+//! times.
 
 pub mod words;
 pub mod format;
@@ -7,16 +7,16 @@ pub mod format;
 use crate::base::shape::described;
 use crate::base::zone::Zone;
 
-/// How somebody reads: in which language, and by the clocks of which time zone.
+/// Language and time zone of a reader.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Locale {
-    /// See the type.
+    /// Language.
     pub lang: Lang,
-    /// See the type.
+    /// Time zone.
     pub zone: Zone,
 }
 
-/// A language of the pages.
+/// A language of the user interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Lang {
     /// English.
@@ -39,7 +39,7 @@ impl Lang {
         }
     }
 
-    /// Reads a tag (`ru`, `ru-RU`); anything we do not speak is `None`.
+    /// Parses a tag (`ru`, `ru-RU`); `None` if the language is not supported.
     pub fn parse(tag: &str) -> Option<Lang> {
         let first = tag.trim().split(['-', '_']).next()?;
         Lang::ALL
@@ -47,14 +47,14 @@ impl Lang {
             .find(|lang| lang.tag().eq_ignore_ascii_case(first))
     }
 
-    /// The first language of an `Accept-Language` header that we speak. Weights are not read: browsers send the list in
+    /// The first supported language of an `Accept-Language` header. Weights are ignored: browsers send the list in
     /// order of preference.
     pub fn accepted(header: &str) -> Lang {
         let tags = header.split(',').take(16).filter_map(|item| item.split(';').next());
         tags.filter_map(Lang::parse).next().unwrap_or_default()
     }
 
-    /// Which form of a counted word `n` takes (Unicode CLDR, cardinal rules; whole numbers only).
+    /// Plural form for `n` (Unicode CLDR, cardinal rules; whole numbers only).
     fn form(self, n: i64) -> usize {
         let (tens, hundreds) = (n.unsigned_abs() % 10, n.unsigned_abs() % 100);
         match self {
@@ -65,7 +65,7 @@ impl Lang {
         }
     }
 
-    /// How many forms a counted word has.
+    /// Number of plural forms.
     #[cfg(test)]
     const fn forms(self) -> usize {
         match self {

@@ -1,12 +1,12 @@
-//! Every word a person reads lives in a `words.txt`, in English and Russian side by side, under an id that is never text:
-//! the machines' words beside this file, a feature's beside its `mod.rs`, which declares them. A word that counts has one
-//! form per plural category. The tests below compare ids, forms and placeholders.
+//! The catalogue: every text for people stands in a `words.txt`, in English and Russian, under an id: the machines'
+//! beside this file, a feature's beside its `mod.rs`, which declares them. A counted text has one form per plural
+//! category. The tests below compare ids, forms and placeholders.
 
 use super::Lang;
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
 
-/// The text of a word; with a count, the form that the count takes.
+/// The text of an id; with a count, the plural form for it.
 pub fn word(lang: Lang, id: &str, n: Option<i64>) -> Option<&'static str> {
     let forms = &table().get(id)?[lang as usize];
     match (forms.as_slice(), n) {
@@ -15,7 +15,7 @@ pub fn word(lang: Lang, id: &str, n: Option<i64>) -> Option<&'static str> {
     }
 }
 
-/// Puts values into the `{placeholders}` of a text. An unknown placeholder stays as it is.
+/// Fills the `{placeholders}` of a text. An unknown placeholder stays.
 pub fn fill(
     text: &str,
     mut value: impl FnMut(&mut String, &str) -> bool,
@@ -43,11 +43,11 @@ type Table = HashMap<&'static str, [Vec<&'static str>; Lang::ALL.len()]>;
 
 static JOINED: OnceLock<Table> = OnceLock::new();
 
-/// What the machines say.
+/// Texts of the machines.
 pub const OWN: &str = include_str!("words.txt");
 
-/// Joins the features' words to the machines' own. The composition root does it once, before anybody asks for a word; a
-/// second time changes nothing.
+/// Adds the features' texts to the machines'. The composition root calls it once at start; a second call changes
+/// nothing.
 pub fn join(features: impl IntoIterator<Item = &'static str>) {
     JOINED.get_or_init(|| read([OWN].into_iter().chain(features)));
 }
@@ -91,7 +91,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    /// All `words.txt` of the features; `tests/it/laws.rs` sees to it that each is declared.
+    /// All `words.txt` of the features; `tests/it/laws.rs` checks that each is declared.
     pub(super) fn texts() -> Vec<&'static str> {
         static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
             let mut texts = Vec::new();

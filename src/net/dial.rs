@@ -132,7 +132,7 @@ fn addresses(host: &Host, until: Instant) -> Result<Vec<IpAddr>> {
     if let Some(ip) = host.ip() {
         return Ok(vec![ip]);
     }
-    match names::look_up(host.as_str(), until) {
+    match names::resolve(host.as_str(), until) {
         Answer::Known(ips) => Ok(ips),
         Answer::Unknown(why) => {
             let say = format!("The name {host} does not exist or cannot be looked up from here.");
@@ -148,10 +148,10 @@ fn addresses(host: &Host, until: Instant) -> Result<Vec<IpAddr>> {
 /// The addresses of a host that may be connected to, in the resolver's order and never none, for a program that makes the
 /// connection itself: given the name, it would ask again and perhaps hear something else. Errors: `name_unknown`,
 /// `name_slow`, `address_refused`.
-pub fn judged(host: &Host, port: u16, policy: Policy, until: Instant) -> Result<Vec<IpAddr>> {
+pub fn allowed_addresses(host: &Host, port: u16, policy: Policy, until: Instant) -> Result<Vec<IpAddr>> {
     let (mut good, mut last) = (Vec::new(), None);
     for ip in addresses(host, until)? {
-        match judge(host, ip, port, policy) {
+        match check_address(host, ip, port, policy) {
             Ok(()) => good.push(ip),
             Err(e) => last = Some(e),
         }
@@ -162,17 +162,20 @@ pub fn judged(host: &Host, port: u16, policy: Policy, until: Instant) -> Result<
     }
 }
 
-fn judge(host: &Host, ip: IpAddr, port: u16, policy: Policy) -> Result<()> {
+fn check_address(host: &Host, ip: IpAddr, port: u16, policy: Policy) -> Result<()> {
     let why = match policy.check(ip) {
         Ok(()) if policy::is_own_door(ip, port, is_own) => "where Lamplighter itself listens",
         Ok(()) => return Ok(()),
         Err(why) => why,
     };
-    let way = match ip.to_canonical().is_loopback() && policy == Policy::Elsewhere {
+    let hint = match ip.to_canonical().is_loopback() && policy == Policy::Elsewhere {
         true => " That is this machine and not the server: give an address at which the server itself answers.",
         false => "",
     };
-    let say = format!("{} is {why}; Lamplighter does not connect there.{way}", named(host, ip));
+    let say = format!(
+        "{} is {why}; Lamplighter does not connect there.{hint}",
+        named(host, ip)
+    );
     Err(Error::new(Kind::Upstream, "address_refused", say))
 }
 
@@ -181,7 +184,7 @@ fn connect(call: &Call, ips: &[IpAddr]) -> Result<TcpStream> {
     let until = (clock::mono() + call.connect_max).min(call.until);
     let mut last = None;
     for (i, ip) in ips.iter().enumerate() {
-        if let Err(refused) = judge(call.host, *ip, call.port, call.policy) {
+        if let Err(refused) = check_address(call.host, *ip, call.port, call.policy) {
             last = Some(refused);
             continue;
         }

@@ -30,7 +30,7 @@ const ADDRESSES_MAX: usize = 4;
 
 enum Entry {
     Asked,
-    Told(Answer, Instant),
+    Known(Answer, Instant),
 }
 
 #[derive(Default)]
@@ -54,13 +54,13 @@ static NAMES: LazyLock<Names> = LazyLock::new(|| Names {
 });
 
 /// The addresses of a name (already known to be one, see [`crate::base::host::Host`]), by `until` at the latest.
-pub fn look_up(name: &str, until: Instant) -> Answer {
+pub fn resolve(name: &str, until: Instant) -> Answer {
     let mut table = NAMES.lock();
     let mut asked_by_us = false;
     loop {
         let now = clock::mono();
         match table.entries.get(name) {
-            Some(Entry::Told(answer, good_until)) if *good_until > now || asked_by_us => return answer.clone(),
+            Some(Entry::Known(answer, good_until)) if *good_until > now || asked_by_us => return answer.clone(),
             Some(Entry::Asked) => {}
             _ => {
                 asked_by_us = true;
@@ -124,7 +124,7 @@ fn serve() {
         table = NAMES.lock();
         table
             .entries
-            .insert(name, Entry::Told(answer, clock::mono() + good_for));
+            .insert(name, Entry::Known(answer, clock::mono() + good_for));
         NAMES.told.notify_all();
     }
 }
@@ -154,10 +154,10 @@ mod tests {
     #[test]
     fn localhost_is_known_and_a_reserved_name_is_not() {
         let until = clock::mono() + Duration::from_secs(30);
-        assert!(matches!(look_up("localhost", until), Answer::Known(ips) if ips[0].is_loopback()));
+        assert!(matches!(resolve("localhost", until), Answer::Known(ips) if ips[0].is_loopback()));
         // RFC 6761: `.invalid` never exists.
         assert_eq!(
-            std::mem::discriminant(&look_up("nobody.invalid", until)),
+            std::mem::discriminant(&resolve("nobody.invalid", until)),
             std::mem::discriminant(&Answer::Unknown(String::new()))
         );
     }
@@ -165,6 +165,6 @@ mod tests {
     #[test]
     fn whoever_cannot_wait_is_told_so() {
         let past = clock::mono();
-        assert_eq!(look_up("slow.invalid", past), Answer::Slow);
+        assert_eq!(resolve("slow.invalid", past), Answer::Slow);
     }
 }

@@ -83,7 +83,7 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
         ..*call
     };
     let wire = dial::dial(&first)?;
-    let mut talk = Talk {
+    let mut talk = Conversation {
         call,
         wire,
         read: Vec::new(),
@@ -229,14 +229,14 @@ impl Reply {
     }
 }
 
-struct Talk<'a> {
+struct Conversation<'a> {
     call: &'a Call<'a>,
     wire: Wire,
     /// Read and not yet used.
     read: Vec<u8>,
 }
 
-impl<'a> Talk<'a> {
+impl<'a> Conversation<'a> {
     fn whom(&self) -> String {
         format!("{}:{}", self.call.host.in_url(), self.call.port)
     }
@@ -343,7 +343,7 @@ impl<'a> Talk<'a> {
         Ok(Offers(reply.lines.into_iter().skip(1).collect()))
     }
 
-    fn secure(self) -> Result<Talk<'a>> {
+    fn secure(self) -> Result<Conversation<'a>> {
         if !self.read.is_empty() {
             // CVE-2011-0411: what somebody in between has put behind the reply would be taken for the server's own words.
             let say = format!(
@@ -352,7 +352,7 @@ impl<'a> Talk<'a> {
             );
             return Err(Error::new(Kind::Upstream, "smtp_injected", say).into());
         }
-        Ok(Talk {
+        Ok(Conversation {
             wire: self.wire.secure(self.call)?,
             ..self
         })
@@ -363,11 +363,11 @@ impl<'a> Talk<'a> {
         let offered = offers.words("AUTH").unwrap_or_default();
         let password = password.reveal_for("SMTP AUTH");
         let mut refused: Option<Refused> = None;
-        for way in ["PLAIN", "LOGIN"]
+        for mechanism in ["PLAIN", "LOGIN"]
             .into_iter()
-            .filter(|way| offered.iter().any(|o| o == way))
+            .filter(|mechanism| offered.iter().any(|o| o == mechanism))
         {
-            let tried = match way {
+            let tried = match mechanism {
                 "PLAIN" => self.plain(user, password),
                 _ => self.login(user, password),
             };

@@ -203,7 +203,7 @@ pub enum Distrust {
 
 /// Would a browser trust this chain for this name at this moment? `extra` are authorities (DER) besides the system's.
 /// What is wrong with the certificate itself is told before what is wrong with those who signed it.
-pub fn judge(
+pub fn verify_chain(
     chain: &[CertificateDer],
     name: &str,
     extra: &[&[u8]],

@@ -50,7 +50,7 @@ impl ShownChain {
 
     /// Would a browser trust it at this moment, with these authorities (DER) besides those of this machine?
     pub fn verdict(&self, extra: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distrust>> {
-        tls::judge(&self.chain, &self.name, extra, at)
+        tls::verify_chain(&self.chain, &self.name, extra, at)
     }
 
     /// Until when, if it does now. See [`tls::good_until`].

@@ -58,11 +58,11 @@ pub fn run(
 pub fn firewall(
     ssh: &Ssh,
     target: &Target,
-    wish: &Firewall,
+    desired: &Firewall,
     cancel: &Cancel,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
-    let mut outcome = run(ssh, target, &recipes::firewall(wish)?, cancel, on_progress)?;
+    let mut outcome = run(ssh, target, &recipes::firewall(desired)?, cancel, on_progress)?;
     if outcome.facts.get("firewall").map(String::as_str) != Some("armed") {
         return Ok(outcome);
     }
@@ -70,7 +70,7 @@ pub fn firewall(
     // Connections of before pass any firewall: only a new one proves something.
     ssh.forget(target.server);
     let confirmed = run(ssh, target, &recipes::confirm(), cancel, on_progress).or_else(|refused| {
-        let reverted = armed + wish.revert + Duration::from_secs(5);
+        let reverted = armed + desired.revert + Duration::from_secs(5);
         if cancel.wait(reverted.saturating_duration_since(clock::mono())) {
             return Err(refused);
         }

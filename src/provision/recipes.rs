@@ -193,21 +193,21 @@ impl Glances {
 ///
 /// Facts: `glances_version`, `glances_api` (3 or 4), `glances_path`, `glances_from`; with [`Profile::Front`] also `tls_sha256`, the
 /// fingerprint of the certificate (hex of its DER form's SHA-256).
-pub fn glances(wish: &Glances) -> Result<Recipe> {
-    let port = wish.port.to_string();
-    let allow = blocks(&wish.allow);
+pub fn glances(desired: &Glances) -> Result<Recipe> {
+    let port = desired.port.to_string();
+    let allow = blocks(&desired.allow);
     let mut plan = vec!["system"];
     let mut values = shell::assignments(&[
         ("PORT", &port),
         ("ALLOW", &allow),
-        ("SOURCE", wish.source.name()),
-        ("BUNDLE", &wish.bundle),
+        ("SOURCE", desired.source.name()),
+        ("BUNDLE", &desired.bundle),
     ])?;
-    let bind = match &wish.profile {
+    let bind = match &desired.profile {
         Profile::Open => Ipv4Addr::UNSPECIFIED.into(),
         Profile::Bind(address) => *address,
         Profile::Front { port, user, password } => {
-            check_front(wish.port, *port, user, password)?;
+            check_front(desired.port, *port, user, password)?;
             let login = Secret::new(format!("{user}:{}", password.reveal_text_for("HTTP's form of it")));
             let login = Secret::new(text::base64(login.reveal_for("HTTP's form of it")));
             values.push_str(&shell::assignments(&[
@@ -221,7 +221,7 @@ pub fn glances(wish: &Glances) -> Result<Recipe> {
         }
     };
     values.push_str(&shell::assignments(&[("BIND", &bind.to_string())])?);
-    let front = matches!(wish.profile, Profile::Front { .. });
+    let front = matches!(desired.profile, Profile::Front { .. });
     plan.extend(["address", "glances_port"]);
     plan.extend(front.then_some("nginx_package"));
     plan.extend([
@@ -261,17 +261,17 @@ pub fn glances(wish: &Glances) -> Result<Recipe> {
 
 /// Where [`glances`] would take the program from. Fact `way`: `there` (it has it already), `package VERSION`, `wheels`, or
 /// nothing while the server does not know its packages.
-pub fn glances_way(wish: &Glances) -> Result<Recipe> {
+pub fn glances_source(desired: &Glances) -> Result<Recipe> {
     Ok(Recipe {
-        name: "glances_way",
+        name: "glances_source",
         root: false,
         deadline: MINUTE,
         plan: vec!["software"],
         values: Secret::new(shell::assignments(&[
-            ("SOURCE", wish.source.name()),
-            ("BUNDLE", &wish.bundle),
+            ("SOURCE", desired.source.name()),
+            ("BUNDLE", &desired.bundle),
         ])?),
-        text: script!("prelude.sh", "found.sh", "glances_way.sh"),
+        text: script!("prelude.sh", "found.sh", "glances_source.sh"),
     })
 }
 
@@ -359,12 +359,12 @@ impl Firewall {
 
 /// Rules for one port by ufw. Use [`super::firewall`], which also sees to the confirmation.
 /// Fact `firewall`: `unchanged`, or `armed`: the revert is ticking.
-pub fn firewall(wish: &Firewall) -> Result<Recipe> {
+pub fn firewall(desired: &Firewall) -> Result<Recipe> {
     let values = shell::assignments(&[
-        ("SSH_PORT", &wish.ssh_port.to_string()),
-        ("PORT", &wish.port.to_string()),
-        ("ALLOW", &blocks(&wish.allow)),
-        ("REVERT_S", &wish.revert.as_secs().to_string()),
+        ("SSH_PORT", &desired.ssh_port.to_string()),
+        ("PORT", &desired.port.to_string()),
+        ("ALLOW", &blocks(&desired.allow)),
+        ("REVERT_S", &desired.revert.as_secs().to_string()),
     ])?;
     Ok(Recipe {
         name: "firewall",

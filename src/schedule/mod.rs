@@ -100,7 +100,7 @@ fn in_turn(app: &App, work: &[&'static Periodic], cancel: &Cancel) {
     loop {
         for (at, work) in &mut due {
             if *at <= clock::mono() && !cancel.is_cancelled() {
-                beat(app, work, cancel);
+                run_once(app, work, cancel);
                 *at = clock::mono() + work.every;
             }
         }
@@ -111,7 +111,7 @@ fn in_turn(app: &App, work: &[&'static Periodic], cancel: &Cancel) {
     }
 }
 
-fn beat(app: &App, work: &Periodic, cancel: &Cancel) {
+fn run_once(app: &App, work: &Periodic, cancel: &Cancel) {
     let run = || match work.run {
         Work::Short(run) => run(app),
         Work::Long(run) => run(app, cancel),
@@ -136,6 +136,6 @@ fn write_down(app: &App) -> Result<()> {
 }
 
 /// All background work as it was last written down.
-pub fn beats(conn: &Conn) -> Result<Vec<JobRun>> {
+pub fn job_runs(conn: &Conn) -> Result<Vec<JobRun>> {
     queries::all(conn)
 }

@@ -8,12 +8,12 @@ use crate::base::pulse::JobRun;
 use crate::db::Conn;
 use rusqlite::params;
 
-pub fn put(conn: &Conn, beats: &[JobRun]) -> Result<()> {
+pub fn put(conn: &Conn, job_runs: &[JobRun]) -> Result<()> {
     let mut statement = conn.prepare_cached(
         "INSERT INTO periodic (name, every_ms, alive_at, last_at, last_ms, error, fails) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (name) DO UPDATE SET every_ms = ?2, alive_at = ?3, last_at = ?4, last_ms = ?5, error = ?6, fails = ?7",
     )?;
-    for b in beats {
+    for b in job_runs {
         statement.execute(params![
             b.name, b.every_ms, b.alive_at, b.last_at, b.last_ms, b.error, b.fails
         ])?;
@@ -40,9 +40,9 @@ pub fn all(conn: &Conn) -> Result<Vec<JobRun>> {
 }
 
 /// Forgets work that this version does not do.
-pub fn keep_only(conn: &Conn, beats: &[JobRun]) -> Result<()> {
+pub fn keep_only(conn: &Conn, job_runs: &[JobRun]) -> Result<()> {
     for old in all(conn)? {
-        if !beats.iter().any(|beat| beat.name == old.name) {
+        if !job_runs.iter().any(|job| job.name == old.name) {
             conn.execute("DELETE FROM periodic WHERE name = ?1", [old.name])?;
         }
     }

@@ -1,18 +1,18 @@
-//! What the texts among the settings must be, and the form they are kept in. Addresses and URLs here reach `certbot`'s arguments on a server, so their
-//! grammar is as narrow as their use.
+//! Checks and normalization of text settings. Addresses and URLs here reach `certbot`'s arguments on a server, so their
+//! grammar is narrow.
 
 use crate::base::host::{Cidr, Guest, Host};
 use crate::base::text::one_line;
 use crate::base::url::Url;
 use crate::base::zone::Zone;
 
-/// Who may ask, separated by commas or spaces; or nothing.
+/// Allowed clients, separated by commas or spaces; or empty.
 pub fn guests(text: &str) -> Result<String, String> {
     words(text).try_for_each(|word| Guest::parse(word).map(drop))?;
     Ok(words(text).collect::<Vec<_>>().join(", "))
 }
 
-/// `host`, or nothing.
+/// `host`, or empty.
 pub fn bind(text: &str) -> Result<String, String> {
     match text {
         "" | "host" => Ok(text.into()),
@@ -20,12 +20,12 @@ pub fn bind(text: &str) -> Result<String, String> {
     }
 }
 
-/// The entries of a text that is a list.
+/// The entries of a list setting.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|word| !word.is_empty())
 }
 
-/// An e-mail address, or nothing. Quoted local parts and address literals are not taken: nobody has one.
+/// An e-mail address, or empty. Quoted local parts and address literals are not accepted.
 pub fn email(text: &str) -> Result<String, String> {
     let local = |l: &str| {
         (1..=64).contains(&l.len())
@@ -45,7 +45,7 @@ pub fn email(text: &str) -> Result<String, String> {
     }
 }
 
-/// A web address with a plain path and nothing behind it.
+/// A URL with a plain path and nothing after it.
 fn plain_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
@@ -63,7 +63,7 @@ pub fn https_url(text: &str) -> Result<String, String> {
     })
 }
 
-/// `http://` or `https://`, a host, perhaps a port and a path; or nothing. What links begin with.
+/// `http://` or `https://` with host, optional port and path, as the base of links; or empty.
 pub fn base_url(text: &str) -> Result<String, String> {
     match plain_url(text) {
         None if text.is_empty() => Ok(String::new()),
@@ -75,7 +75,7 @@ pub fn base_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a time zone that this system knows, or nothing.
+/// A known time zone, or empty.
 pub fn time_zone(text: &str) -> Result<String, String> {
     match text {
         "" => Ok(String::new()),
@@ -83,7 +83,7 @@ pub fn time_zone(text: &str) -> Result<String, String> {
     }
 }
 
-/// A name that Lamplighter calls itself by, or nothing.
+/// A name for this Lamplighter, or empty.
 pub fn own_name(text: &str) -> Result<String, String> {
     match text {
         "" => Ok(String::new()),
@@ -91,7 +91,7 @@ pub fn own_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Up to eight blocks of addresses with spaces between.
+/// Up to eight blocks of addresses, separated by spaces.
 pub fn networks(text: &str) -> Result<String, String> {
     let blocks: Vec<_> = text.split_whitespace().collect();
     if blocks.len() > 8 {
@@ -101,7 +101,7 @@ pub fn networks(text: &str) -> Result<String, String> {
     Ok(blocks.join(" "))
 }
 
-/// The whole path of a tar on this machine, or nothing. What lies there is looked at when it is used.
+/// Absolute path of a tar file on this machine, or empty. The file is checked when it is used.
 pub fn tar_path(text: &str) -> Result<String, String> {
     let whole = text.starts_with('/') && text.ends_with(".tar") && text.split('/').all(|part| part != "..");
     match whole || text.is_empty() {
@@ -113,7 +113,7 @@ pub fn tar_path(text: &str) -> Result<String, String> {
     }
 }
 
-/// A user name that HTTP Basic can carry, or nothing.
+/// A user name for HTTP Basic, or empty.
 pub fn http_user(text: &str) -> Result<String, String> {
     match text.contains(':') {
         true => Err("A user name has no colon: it would end there.".into()),

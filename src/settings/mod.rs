@@ -1,5 +1,6 @@
-//! Settings that can change while the daemon runs: each is one row beside the feature that reads it. Page, API, validation
-//! and defaults are made from the rows. A setting is read where it is used, so a change holds from the next use on.
+//! Settings that can change while the daemon runs: each is one row beside the feature that reads it. Page, API,
+//! validation and defaults are made from the rows. A setting is read at each use, so a change takes effect at the next
+//! one.
 
 pub mod check;
 mod queries;
@@ -13,7 +14,7 @@ use crate::db::{Conn, Tx};
 use crate::lang::{Lang, words};
 use std::fmt;
 
-/// What a value may be, and what holds when nobody has set it.
+/// Type, bounds and default of a setting.
 #[derive(Debug, Clone, Copy)]
 pub enum Type {
     /// A whole number between two bounds.
@@ -24,21 +25,21 @@ pub enum Type {
         max: i64,
         /// `s`, `d`, `` …
         unit: &'static str,
-        /// See the type.
+        /// Default.
         default: i64,
     },
     /// Text on one line.
     Text {
         /// Longest, in bytes.
         max: usize,
-        /// See the type.
+        /// Default.
         default: &'static str,
-        /// The form it is kept in, or a sentence about what it must be. Sees neither control characters nor outer spaces.
+        /// Validates and normalizes; the error is a sentence. Gets neither control characters nor outer spaces.
         check: fn(&str) -> std::result::Result<String, String>,
     },
 }
 
-/// One setting; `setting.KEY` among the words is what people call it, `setting.KEY.help` says in a sentence what it does.
+/// One setting; `setting.KEY` in the catalogue is its name, `setting.KEY.help` its description.
 #[derive(Debug)]
 pub struct Setting {
     /// `section.name`.
@@ -47,7 +48,7 @@ pub struct Setting {
     pub kind: Type,
 }
 
-/// What a setting holds. In JSON a number or a string.
+/// A setting's value. In JSON a number or a string.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Value {
@@ -71,7 +72,7 @@ impl fmt::Display for Value {
 }
 
 impl Setting {
-    /// A whole number within these bounds.
+    /// A number setting with these bounds.
     pub const fn of_number(key: &'static str, (min, max): (i64, i64), default: i64, unit: &'static str) -> Setting {
         let kind = Type::Number {
             min,
@@ -82,7 +83,7 @@ impl Setting {
         Setting { key, kind }
     }
 
-    /// Text of so many bytes at most; see [`Type::Text`].
+    /// A text setting of at most so many bytes; see [`Type::Text`].
     pub const fn of_text(
         key: &'static str,
         max: usize,
@@ -93,21 +94,21 @@ impl Setting {
         Setting { key, kind }
     }
 
-    /// What it does, in one sentence.
+    /// Its description.
     pub fn help(&self, lang: Lang) -> &'static str {
         words::word(lang, &format!("setting.{}.help", self.key), None).unwrap_or(self.key)
     }
 
-    /// The value that holds now.
+    /// The current value.
     pub fn value(&self, conn: &Conn) -> Result<Value> {
         let stored = queries::get(conn, self.key)?;
-        // What an older version took and this one does not is as good as unset.
+        // A stored value that is no longer valid counts as unset.
         Ok(stored
             .and_then(|text| self.parse(&text).ok())
             .unwrap_or_else(|| self.default()))
     }
 
-    /// The number that holds now.
+    /// The current number.
     pub fn number(&self, conn: &Conn) -> Result<i64> {
         match self.value(conn)? {
             Value::Number(n) => Ok(n),
@@ -115,7 +116,7 @@ impl Setting {
         }
     }
 
-    /// The text that holds now.
+    /// The current text.
     pub fn text(&self, conn: &Conn) -> Result<String> {
         match self.value(conn)? {
             Value::Text(text) => Ok(text),
@@ -123,7 +124,7 @@ impl Setting {
         }
     }
 
-    /// What holds when nobody has set it.
+    /// The default.
     pub fn default(&self) -> Value {
         match self.kind {
             Type::Number { default, .. } => Value::Number(default),
@@ -156,16 +157,16 @@ impl Setting {
     }
 }
 
-/// The house's time zone. All rooms read it, so it stands here.
+/// The time zone of this installation. Used by several machines, so it stands here.
 pub const SITE_TIME_ZONE: Setting = Setting::of_text("site.time_zone", 64, "", check::time_zone);
 
-/// The house's time zone: the one that is set, else the machine's.
+/// The time zone of this installation: the setting, else the machine's.
 pub fn time_zone(conn: &Conn) -> Result<Zone> {
     Ok(Zone::load_or_system(&SITE_TIME_ZONE.text(conn)?))
 }
 
-/// Sets one value after checking it; `None` takes the default back. Says whether another one holds now: what is sent back as
-/// it was got leaves a default a default.
+/// Validates and stores one value; `None` restores the default. Returns whether the effective value changed; sending
+/// the default back does not store it.
 pub fn set(tx: &Tx, setting: &'static Setting, value: Option<&str>, by: &str) -> Result<bool> {
     let before = setting.value(tx)?;
     match value {

@@ -179,7 +179,7 @@ impl Drop for Ssh {
 /// Where a server is now: its addresses, judged like those of every other connection of ours, and then the only ones that
 /// are gone to, one after the other. Whose key is wanted is told by its number, not by its address.
 fn settled(host: &Host, port: u16, at: &str, until: Instant) -> Result<Vec<Host>> {
-    let ips = dial::judged(host, port, Policy::of_server(host), until).map_err(|e| match e.code {
+    let ips = dial::allowed_addresses(host, port, Policy::of_server(host), until).map_err(|e| match e.code {
         "name_unknown" => error::at_error("ssh_name_unknown", at, &e.log),
         _ => e,
     })?;

@@ -12,15 +12,15 @@ use std::collections::{HashMap, HashSet};
 /// How many workers the classes may have at the same time. A long task never takes the last ones, which are for what is done
 /// in seconds; with a single worker there is nothing to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Places {
+pub struct ClassLimits {
     long: usize,
     long_and_standard: usize,
 }
 
-impl Places {
+impl ClassLimits {
     /// For so many workers: a quarter of them takes nothing long, one only what is quick.
-    pub fn of(workers: usize) -> Places {
-        Places {
+    pub fn of(workers: usize) -> ClassLimits {
+        ClassLimits {
             long: workers.saturating_sub(workers.div_ceil(4)).max(1),
             long_and_standard: workers.saturating_sub(1).max(1),
         }
@@ -29,7 +29,7 @@ impl Places {
 
 /// What is taken, while the queue is gone through from its head.
 struct Board {
-    places: Places,
+    limits: ClassLimits,
     long: usize,
     standard: usize,
     taken: HashSet<String>,
@@ -44,18 +44,18 @@ impl Board {
         }
     }
 
-    fn has_place(&self, class: Class) -> bool {
-        let both = self.long + self.standard < self.places.long_and_standard;
+    fn has_capacity(&self, class: Class) -> bool {
+        let both = self.long + self.standard < self.limits.long_and_standard;
         match class {
             Class::Quick => true,
             Class::Standard => both,
-            Class::Long => both && self.long < self.places.long,
+            Class::Long => both && self.long < self.limits.long,
         }
     }
 
     /// May this one begin? If not, but for its resources, they are kept for it.
     fn offer<'a>(&mut self, class: Class, locks: impl Iterator<Item = &'a str> + Clone) -> bool {
-        if !self.has_place(class) {
+        if !self.has_capacity(class) {
             return false;
         }
         let is_free = locks.clone().all(|lock| !self.taken.contains(lock));
@@ -67,14 +67,14 @@ impl Board {
 }
 
 /// The next task, now running.
-pub(super) fn next(tx: &Tx, kinds: &HashMap<&str, &Kind>, places: Places, now: Ms) -> Result<Option<Task>> {
+pub(super) fn next(tx: &Tx, kinds: &HashMap<&str, &Kind>, limits: ClassLimits, now: Ms) -> Result<Option<Task>> {
     let class = |kind: &str| kinds.get(kind).map_or(Class::Quick, |kind| kind.class); // an unknown one fails at once
     let queued = queries::candidates(tx, now)?;
     if queued.is_empty() {
         return Ok(None);
     }
     let mut board = Board {
-        places,
+        limits,
         long: 0,
         standard: 0,
         taken: HashSet::new(),

@@ -1,6 +1,6 @@
 //! A fixed number of threads that take tasks in order and run them, and one keeper that hears cancellations.
 
-use super::claim::{self, Places};
+use super::claim::{self, ClassLimits};
 use super::log::Log;
 use super::{Kind, Outcome, Status, Task, queries, queue, wait};
 use crate::app::App;
@@ -58,7 +58,7 @@ pub struct Workers {
 struct Shared {
     app: Arc<App>,
     kinds: HashMap<&'static str, &'static Kind>,
-    places: Places,
+    limits: ClassLimits,
     stop: AtomicBool,
     running: Mutex<HashMap<Id<id::Task>, Running>>,
     /// Each worker holds one for as long as it lives.
@@ -86,7 +86,7 @@ impl Workers {
         let shared = Arc::new(Shared {
             app,
             kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
-            places: Places::of(count),
+            limits: ClassLimits::of(count),
             stop: AtomicBool::new(false),
             running: Mutex::default(),
             alive: Arc::default(),
@@ -176,7 +176,7 @@ impl Shared {
 
     fn claim(&self) -> Result<Option<Task>> {
         let now = clock::now();
-        self.app.db.write(|tx| claim::next(tx, &self.kinds, self.places, now))
+        self.app.db.write(|tx| claim::next(tx, &self.kinds, self.limits, now))
     }
 
     /// Cancels what somebody asked to end, in this process or another, and what is over its deadline.

@@ -1,6 +1,6 @@
-//! Secrets at rest. The master key (KEK) never touches the database; it wraps one data key per purpose (`keyring`).
-//! A sealed value is bound to its place: table, column, row and key number are authenticated (AES-256-GCM's AAD), so a
-//! value copied into another row or column does not open. Passwords are PBKDF2 hashes under a pepper.
+//! Secrets at rest. The master key (KEK) is never stored in the database; it wraps one data key per purpose
+//! (`keyring`). A sealed value is bound to its place: table, column, row and key id are authenticated (AES-256-GCM's
+//! AAD), so a value copied to another row or column does not open. Passwords are PBKDF2 hashes with a pepper.
 
 pub mod password;
 mod queries;
@@ -13,23 +13,23 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
 use std::path::Path;
 
-/// First byte of everything sealed.
+/// Version byte of sealed values.
 const VERSION: u8 = 1;
-/// Version, key number, nonce.
+/// Length of the header: version, key id, nonce.
 const HEAD: usize = 1 + 4 + 12;
 
-/// Where a sealed value stands.
+/// The place of a sealed value.
 #[derive(Debug, Clone, Copy)]
 pub struct SealContext {
     /// Table name.
     pub table: &'static str,
     /// Column name.
     pub column: &'static str,
-    /// The row's number; it must be known before sealing.
+    /// Row id; it must be known before sealing.
     pub row: i64,
 }
 
-/// The opened keyring.
+/// The unwrapped keyring.
 pub struct Vault {
     secrets: (u32, LessSafeKey),
     access: hmac::Key,
@@ -38,7 +38,7 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Unwraps the data keys, or makes them when the database is new. A wrong master key is [`Kind::Config`].
+    /// Unwraps the data keys, or creates them in a new database. A wrong master key is [`Kind::Config`].
     pub fn open(db: &Db, master: &Secret) -> Result<Vault> {
         let wrapping = wrapping_key(master)?;
         let rows = db.write(|tx| {
@@ -76,7 +76,7 @@ impl Vault {
         seal_with(key, *id, &aad(place, *id), plain)
     }
 
-    /// Decrypts what was sealed for this place; anything else is an error that names the place, never the content.
+    /// Decrypts a value sealed for this place. The error names the place, never the content.
     pub fn open_sealed(&self, place: SealContext, sealed: &[u8]) -> Result<Secret> {
         let (id, key) = &self.secrets;
         open_with(key, &aad(place, *id), sealed).map_err(|e| {
@@ -90,18 +90,19 @@ impl Vault {
         })
     }
 
-    /// Signs access tokens.
+    /// Key that signs access tokens.
     pub fn access_key(&self) -> &hmac::Key {
         &self.access
     }
 
-    /// Chains audit rows.
+    /// Key that chains audit rows.
     pub fn audit_key(&self) -> &hmac::Key {
         &self.audit
     }
 }
 
-/// Reads the master key: 32 raw bytes or 64 hex digits; the file must be its owner's alone (or a systemd credential).
+/// Reads the master key: 32 raw bytes or 64 hex digits. Error: the file is readable by others (unless a systemd
+/// credential) or malformed.
 pub fn read_master_key(path: &Path) -> Result<Secret> {
     let shown = path.display();
     let config = |say: String| Error::new(Kind::Config, "master_key", say);
@@ -128,7 +129,7 @@ fn parse_master_key(bytes: Vec<u8>) -> Option<Secret> {
     (key.len() == 32).then(|| Secret::new(key))
 }
 
-/// A fresh master key as 64 hex digits.
+/// A new master key as 64 hex digits.
 pub fn new_master_key() -> Secret {
     Secret::new(text::hex(&random::bytes::<32>()))
 }
@@ -159,7 +160,7 @@ fn unwrap_key(wrapping: &LessSafeKey, row: &queries::Row) -> Result<Secret> {
     open_with(wrapping, &keyring_aad(row.id, &row.purpose), &row.wrapped).map_err(|e| wrong_key(&e.log))
 }
 
-/// The wrapped keys are their own check value: GCM's tag says whether this master key made them.
+/// The wrapped keys are their own check value: GCM's tag shows whether this master key wrapped them.
 fn wrong_key(cause: &str) -> Error {
     Error::new(
         Kind::Config,
@@ -169,7 +170,7 @@ fn wrong_key(cause: &str) -> Error {
     .log(cause)
 }
 
-/// The key that wraps, derived from the master key so that the latter is used for nothing else (RFC 5869).
+/// The wrapping key, derived from the master key (HKDF, RFC 5869) so that the latter is used for nothing else.
 fn wrapping_key(master: &Secret) -> Result<LessSafeKey> {
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"lamplighter/v1");
     let prk = salt.extract(master.reveal_for("deriving the wrapping key"));
@@ -195,7 +196,7 @@ fn keyring_aad(id: i64, purpose: &str) -> String {
 }
 
 fn seal_with(key: &LessSafeKey, key_id: u32, aad: &str, plain: &Secret) -> Result<Vec<u8>> {
-    // Random nonces are safe below 2^32 values a key (NIST SP 800-38D §8.3); a fleet seals thousands.
+    // Random nonces are safe below 2^32 values per key (NIST SP 800-38D §8.3); a fleet seals thousands.
     let nonce = random::bytes::<12>();
     let plain = plain.reveal_for("sealing");
     let mut out = Vec::with_capacity(HEAD + plain.len() + 16);

@@ -1,7 +1,7 @@
-//! Password hashes: `$pbkdf2-sha256-placed$i=600000$salt$tag`, peppered with a keyring key, so that a thief of the database
-//! cannot even guess, and bound to their place, so that nobody's hash opens another account. One check costs about 0.15 s
-//! of CPU; at most two run at once, or signing in would be the denial of service, and one of the two is kept for those who
-//! are known. An unknown user costs the same as a wrong password.
+//! Password hashes: `$pbkdf2-sha256-placed$i=600000$salt$tag`, peppered with a keyring key, so that a stolen database
+//! alone does not allow guessing, and bound to their row, so that a copied hash does not open another account. One
+//! check costs about 0.15 s of CPU; at most two run at once to limit the load, and one of the two is reserved for known
+//! clients. An unknown user costs the same as a wrong password.
 
 use super::{SealContext, Vault, aad};
 use crate::base::error::{Error, Kind, Result};
@@ -12,13 +12,13 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// OWASP's floor for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, 2023 and later).
+/// OWASP's minimum for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, 2023 and later).
 const ITERATIONS: u32 = 600_000;
 const AT_ONCE: usize = 2;
-/// Who comes when so many wait is turned away, or the last in rank, instead of queueing for seconds.
+/// Length of the queue; beyond it the newcomer or the last in rank is refused.
 const QUEUE_MAX: usize = 4;
 
-/// Who is served first: the lowest, and of equals who came first. 0 are those who are known.
+/// Priority: lower is served first, equal ones in order of arrival. 0 are known clients.
 pub type Rank = u32;
 
 static LINE: Mutex<Line> = Mutex::new(Line {
@@ -30,10 +30,10 @@ static LINE: Mutex<Line> = Mutex::new(Line {
 static MOVED: Condvar = Condvar::new();
 
 const PLACED: &str = "$pbkdf2-sha256-placed$i=";
-/// As an older version stored it: the hash itself in the tag's place.
+/// Format of an older version, not bound to a row.
 const UNPLACED: &str = "$pbkdf2-sha256$i=";
 
-/// A password's hash that has no place yet: hashing takes its time before the row is written and has a number.
+/// A password hash that is not bound to a row yet: hashing takes time and happens before the row is written.
 pub struct Hash {
     iterations: u32,
     salt: Vec<u8>,
@@ -51,7 +51,7 @@ pub fn hash(vault: &Vault, password: &Secret) -> Result<Hash> {
 }
 
 impl Hash {
-    /// Ready to be stored there, and good nowhere else.
+    /// Binds the hash to its row.
     pub fn at(&self, vault: &Vault, place: SealContext) -> String {
         let tag = hmac::sign(&vault.pepper, &placed(&self.out, place));
         format!(
@@ -62,13 +62,13 @@ impl Hash {
         )
     }
 
-    /// What an older version has stored; `None`: nothing of that kind.
+    /// Parses the unbound format of an older version; `None` for anything else.
     pub fn unplaced(stored: &str) -> Option<Hash> {
         parse(stored, UNPLACED)
     }
 }
 
-/// Does the password match what is stored there? `None` for an unknown user: the same work, always `false`. Error:
+/// Does the password match the stored hash? `None` for an unknown user: the same work, always `false`. Error:
 /// `busy_signing_in`.
 pub fn verify(vault: &Vault, password: &Secret, stored: Option<(SealContext, &str)>, rank: Rank) -> Result<bool> {
     let known = stored.and_then(|(place, text)| Some((place, parse(text, PLACED)?)));
@@ -102,7 +102,7 @@ fn derive(vault: &Vault, password: &Secret, salt: &[u8], iterations: u32, rank: 
     Ok(out)
 }
 
-/// Who is served and who waits, by rank and arrival.
+/// The queue by rank and arrival.
 struct Line {
     known: usize,
     strangers: usize,
@@ -111,7 +111,7 @@ struct Line {
 }
 
 impl Line {
-    /// Takes a place in the queue, if need be of the last in rank.
+    /// Takes a place in the queue, if necessary that of the last in rank.
     fn enter(&mut self, rank: Rank) -> Option<(Rank, u64)> {
         self.last += 1;
         let me = (rank, self.last);
@@ -135,7 +135,7 @@ impl Line {
     }
 }
 
-/// One of the [`AT_ONCE`] places.
+/// Holds one of the [`AT_ONCE`] slots.
 struct Turn(Rank);
 
 impl Turn {
@@ -146,7 +146,7 @@ impl Turn {
         };
         let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
         let me = line.enter(rank).ok_or_else(busy)?;
-        MOVED.notify_all(); // somebody may have lost their place to this one
+        MOVED.notify_all(); // a waiter may have been displaced by this one
         while line.waiting.first() != Some(&me) || !line.is_free(rank) {
             line = MOVED.wait(line).unwrap_or_else(PoisonError::into_inner);
             if !line.waiting.contains(&me) {

@@ -290,15 +290,15 @@ fn a_feature_brings_everything_along_without_a_line_elsewhere() {
     let admin = house.admin();
     let counts = |part: &str, n: i64| {
         eventually(part, || {
-            let told = admin.get("/api/fireflies").is(200);
-            (told["counted"]["counts"][part] == n).then_some(told)
+            let delivery = admin.get("/api/fireflies").is(200);
+            (delivery["counted"]["counts"][part] == n).then_some(delivery)
         })
     };
 
     // Route, panel, setting, periodic work; a service that ended is started again, and the log says so.
-    let told = counts("periodic", 1);
-    assert_eq!(told["panels"]["wings"], json!({ "of": 7, "wings": 4 }));
-    assert_eq!(told["counted"]["most"], 7);
+    let delivery = counts("periodic", 1);
+    assert_eq!(delivery["panels"]["wings"], json!({ "of": 7, "wings": 4 }));
+    assert_eq!(delivery["counted"]["most"], 7);
     counts("service", 2);
     assert!(house.said().contains("a service ended"), "{}", house.said());
     let beats = admin.get("/health/scheduler").text();

@@ -70,7 +70,7 @@ fn all_recipes() -> Vec<Recipe> {
         plain(bind("10.0.0.1")),
         plain(bind("fd00::1")),
         plain(Profile::front()),
-        recipes::glances_way(&front("password", &[])).unwrap(),
+        recipes::glances_source(&front("password", &[])).unwrap(),
         recipes::glances_gone(),
         recipes::firewall(&wall).unwrap(),
         recipes::confirm(),

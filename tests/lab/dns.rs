@@ -6,7 +6,7 @@ use crate::{common, fake};
 use common::*;
 use lamplighter::base::process::Cancel;
 use lamplighter::features::proxy::nswatch::{Check, State, check};
-use lamplighter::net::dns::{Fault, Question, Resolver, Type, query};
+use lamplighter::net::dns::{DnsError, Question, Resolver, Type, query};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -87,7 +87,7 @@ impl Nsd {
         eventually("nsd answers", || {
             let until = Instant::now() + Duration::from_secs(1);
             let answer = query(self.address(), question, until, &cancel);
-            let silent = |fault| matches!(fault, Fault::Timeout | Fault::Unreachable);
+            let silent = |fault| matches!(fault, DnsError::Timeout | DnsError::Unreachable);
             (!answer.is_err_and(|failure| silent(failure.fault))).then_some(())
         });
     }
@@ -254,7 +254,7 @@ fn zones_cuts_and_size_are_as_in_the_field() {
     let found = resolver().addresses("out.zone.example").unwrap_err();
     assert_eq!(
         found.fault,
-        Fault::NxDomain,
+        DnsError::NxDomain,
         "www.shop-one.example does not exist: {found}"
     );
     let found = resolver().addresses("alias.zone.example").unwrap();

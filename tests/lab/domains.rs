@@ -87,7 +87,7 @@ fn tidy(host: &str) {
     assert_eq!(left, "", "left on {host}");
 }
 
-const LEFT_BEHIND: &str = "find /var/lib/lamplighter /run -mindepth 1 -path '*lamplighter*' ! -name '*.lock' ! -path '*lamplighter-look*' ! -path '*glances*' ! -path '*/cgroup/*' 2>/dev/null
+const LEFT_BEHIND: &str = "find /var/lib/lamplighter /run -mindepth 1 -path '*lamplighter*' ! -name '*.lock' ! -path '*lamplighter-inspect*' ! -path '*glances*' ! -path '*/cgroup/*' 2>/dev/null
          ls -d /etc/systemd/system/lamplighter-[!g]* 2>/dev/null; true";
 
 #[test]

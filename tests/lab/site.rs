@@ -622,12 +622,12 @@ fn a_certificate_is_issued_over_the_old_site_and_renewed() {
 
     let wanted = [Wanted {
         name: NAME,
-        certificate: site::Look::Acme(DIRECTORY),
+        certificate: site::CertificateCheck::Acme(DIRECTORY),
         proof: Some(&other.proof),
         ..Wanted::default()
     }];
     let seen = site::seen(
-        &server.run("root", &site::look(&wanted, &[]).unwrap()).unwrap(),
+        &server.run("root", &site::inspect(&wanted, &[]).unwrap()).unwrap(),
         &wanted,
     );
     let certificate = seen.sites[0].certificate.clone().unwrap();
@@ -1058,7 +1058,7 @@ impl Server {
             proof: site.map(|site| &site.proof),
             ..Wanted::default()
         }];
-        let outcome = self.run("root", &site::look(&wanted, &[]).unwrap()).unwrap();
+        let outcome = self.run("root", &site::inspect(&wanted, &[]).unwrap()).unwrap();
         assert_eq!(outcome.changed, 0);
         site::seen(&outcome, &wanted)
     }
@@ -1244,7 +1244,7 @@ impl Drop for Server {
         let _ = fs::remove_dir_all(&self.dir);
         if !thread::panicking() {
             assert_eq!(
-                self.on("ls -d /run/lamplighter-job.* /run/lamplighter-look.* /var/lib/lamplighter-undo* 2>/dev/null || true"),
+                self.on("ls -d /run/lamplighter-job.* /run/lamplighter-inspect.* /var/lib/lamplighter-undo* 2>/dev/null || true"),
                 "",
                 "a job left its folder"
             );

@@ -56,7 +56,7 @@ pub fn set_cursor(conn: &Conn, reader: &str, event: i64) -> Result<()> {
     Ok(())
 }
 
-/// Numbers grow without gaps: the newest so many are those above the last number less so many.
+/// Ids have no gaps: the newest `keep` are those above the last id less `keep`.
 pub fn remove_old(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Result<usize> {
     let mut statement = conn.prepare_cached(
         "DELETE FROM events WHERE id IN (

@@ -135,14 +135,14 @@ fn go(lobby: &Lobby, limits: &Limits) {
 }
 
 /// Told of a stream that has ended how many bytes were sent.
-pub type Told = Box<dyn FnOnce(u64) + Send>;
+pub type OnEnd = Box<dyn FnOnce(u64) + Send>;
 
 /// A stream and its client.
 pub struct Live {
     stream: Stream,
     to: StreamSocket,
     _slot: ConnectionSlot,
-    told: Option<Told>,
+    told: Option<OnEnd>,
     until: Instant,
     /// When something was sent last.
     sent_at: Instant,
@@ -161,7 +161,7 @@ pub struct Live {
 
 impl Live {
     /// The answer's head and [`begin`] are sent.
-    pub fn new(stream: Stream, to: StreamSocket, slot: ConnectionSlot, limits: &Limits, told: Told) -> Live {
+    pub fn new(stream: Stream, to: StreamSocket, slot: ConnectionSlot, limits: &Limits, told: OnEnd) -> Live {
         let now = clock::mono();
         Live {
             stream,

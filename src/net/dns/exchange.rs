@@ -1,7 +1,7 @@
 //! One question to one server, by datagram or over TCP, and how its answer is read. What comes is hostile: only what
 //! belongs to the question is taken, and no more of it than is bounded.
 
-use super::{Answer, Caa, Data, Failure, Fault, Question, Record, Result, Type};
+use super::{Answer, Caa, Data, DnsError, Failure, Question, Record, Result, Type};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::process::Cancel;
 use crate::base::random;
@@ -40,7 +40,7 @@ pub fn query(server: SocketAddr, question: Question, until: Instant, cancel: &Ca
         None => match asked.by_tcp(&wait(until)) {
             Err(failure) if failure.fault.is_no_word() => {
                 let mut whole = asked.fail(
-                    Fault::Truncated,
+                    DnsError::Truncated,
                     "an answer that does not fit into a datagram, and over TCP none",
                 );
                 whole.evidence.extend(failure.evidence);
@@ -61,11 +61,11 @@ impl Wait<'_> {
     /// The next slice of time to block for, or why there is none.
     fn slice(&self, asked: &Asked) -> Result<Duration> {
         if self.cancel.is_cancelled() {
-            return Err(asked.fail(Fault::Cancelled, "nothing: it was cancelled"));
+            return Err(asked.fail(DnsError::Cancelled, "nothing: it was cancelled"));
         }
         let left = self.until.saturating_duration_since(clock::mono());
         match left.is_zero() {
-            true => Err(asked.fail(Fault::Timeout, "no answer in time")),
+            true => Err(asked.fail(DnsError::Timeout, "no answer in time")),
             false => Ok(left.min(TICK)),
         }
     }
@@ -104,7 +104,7 @@ impl<'a> Asked<'a> {
         // A label or a name that is too long for DNS. (An IP address would pass; nobody asks for one.)
         asked.name = Name::vec_from_str(question.name).map_err(|e| {
             asked.fail(
-                Fault::BadAnswer,
+                DnsError::BadAnswer,
                 &format!("nothing: the name cannot be asked for ({e})"),
             )
         })?;
@@ -123,7 +123,7 @@ impl<'a> Asked<'a> {
         // A vector takes every question.
         put.map_err(|e| {
             asked.fail(
-                Fault::BadAnswer,
+                DnsError::BadAnswer,
                 &format!("nothing: the question cannot be written ({e})"),
             )
         })?;
@@ -131,7 +131,7 @@ impl<'a> Asked<'a> {
         Ok(asked)
     }
 
-    fn fail(&self, fault: Fault, saw: &str) -> Failure {
+    fn fail(&self, fault: DnsError, saw: &str) -> Failure {
         let server = match self.server.port() {
             53 => self.server.ip().to_string(),
             _ => self.server.to_string(),
@@ -142,12 +142,13 @@ impl<'a> Asked<'a> {
 
     fn fail_io(&self, e: &io::Error) -> Failure {
         let (fault, saw) = match e.kind() {
-            ErrorKind::TimedOut | ErrorKind::WouldBlock => (Fault::Timeout, "no answer in time".into()),
-            ErrorKind::ConnectionRefused => (Fault::Unreachable, "nothing listens there".into()),
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
-                (Fault::BadAnswer, "it closed the connection instead of answering".into())
-            }
-            _ => (Fault::Unreachable, format!("it cannot be reached ({e})")),
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => (DnsError::Timeout, "no answer in time".into()),
+            ErrorKind::ConnectionRefused => (DnsError::Unreachable, "nothing listens there".into()),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => (
+                DnsError::BadAnswer,
+                "it closed the connection instead of answering".into(),
+            ),
+            _ => (DnsError::Unreachable, format!("it cannot be reached ({e})")),
         };
         self.fail(fault, &saw)
     }
@@ -199,7 +200,7 @@ impl<'a> Asked<'a> {
             self.fill(&mut stream, &mut message, wait)?;
             match self.read(&message) {
                 Received::Whole(answer) => return answer,
-                Received::Cut => return Err(self.fail(Fault::Truncated, "an answer that is cut")),
+                Received::Cut => return Err(self.fail(DnsError::Truncated, "an answer that is cut")),
                 stray => strays.note(self, &stray)?,
             }
         }
@@ -234,19 +235,19 @@ impl<'a> Asked<'a> {
         match (is_ours, header.tc()) {
             (false, _) => Received::Foreign,
             (true, true) => Received::Cut,
-            (true, false) => Received::Whole(self.judge(&message)),
+            (true, false) => Received::Whole(self.interpret(&message)),
         }
     }
 
-    fn judge(&self, message: &Message<&[u8]>) -> Result<Answer> {
+    fn interpret(&self, message: &Message<&[u8]>) -> Result<Answer> {
         let header = message.header();
         match header.rcode() {
             Rcode::NOERROR | Rcode::NXDOMAIN => {}
-            Rcode::SERVFAIL => return Err(self.fail(Fault::ServFail, "SERVFAIL (it could not find out)")),
-            Rcode::REFUSED => return Err(self.fail(Fault::Refused, "REFUSED (it does not answer this)")),
-            other => return Err(self.fail(Fault::BadAnswer, &format!("the error {other}"))),
+            Rcode::SERVFAIL => return Err(self.fail(DnsError::ServFail, "SERVFAIL (it could not find out)")),
+            Rcode::REFUSED => return Err(self.fail(DnsError::Refused, "REFUSED (it does not answer this)")),
+            other => return Err(self.fail(DnsError::BadAnswer, &format!("the error {other}"))),
         }
-        let read = |e: Unreadable| self.fail(Fault::BadAnswer, e.0);
+        let read = |e: Unreadable| self.fail(DnsError::BadAnswer, e.0);
         let records = message.answer().map_err(Unreadable::from).and_then(|section| {
             let mut out = Vec::new();
             for_each(section, |record| {
@@ -279,7 +280,7 @@ impl<'a> Asked<'a> {
         .map_err(read)?;
         let dangling = header.rcode() == Rcode::NXDOMAIN;
         if dangling && records.is_empty() {
-            return Err(self.fail(Fault::NxDomain, "NXDOMAIN (there is no such name)"));
+            return Err(self.fail(DnsError::NxDomain, "NXDOMAIN (there is no such name)"));
         }
         // Nothing, without a word from whom: the server does not know this zone and nobody was asked for us.
         let knows = header.aa() || zone.is_some() || self.question.recursive && header.ra() && !referral;
@@ -288,10 +289,13 @@ impl<'a> Asked<'a> {
                 true => "no answer, only the names of other servers: it is not in charge of this name",
                 false => "nothing: it is not in charge of this name",
             };
-            return Err(self.fail(Fault::Lame, say));
+            return Err(self.fail(DnsError::Lame, say));
         }
         if !self.question.recursive && !header.aa() {
-            return Err(self.fail(Fault::Lame, "an answer from memory: it is not in charge of this name"));
+            return Err(self.fail(
+                DnsError::Lame,
+                "an answer from memory: it is not in charge of this name",
+            ));
         }
         Ok(Answer {
             server: self.server,
@@ -315,16 +319,16 @@ impl Strays {
         self.count += 1;
         self.foreign |= matches!(stray, Received::Foreign);
         match self.count > STRAY_MAX {
-            true => Err(asked.fail(Fault::BadAnswer, "a flood of messages, none of them an answer")),
+            true => Err(asked.fail(DnsError::BadAnswer, "a flood of messages, none of them an answer")),
             false => Ok(()),
         }
     }
 
     /// Silence is another thing than an answer to something else.
     fn explain(&self, asked: &Asked, failure: Failure) -> Failure {
-        match self.foreign && failure.fault == Fault::Timeout {
+        match self.foreign && failure.fault == DnsError::Timeout {
             true => asked.fail(
-                Fault::BadAnswer,
+                DnsError::BadAnswer,
                 "only an answer to another question, or one that cannot be read",
             ),
             false => failure,
@@ -353,7 +357,7 @@ type Parsed<'a> = domain::base::ParsedRecord<'a, &'a [u8]>;
 
 fn for_each<'a>(
     section: RecordSection<'a, &'a [u8]>,
-    mut look: impl FnMut(Parsed<'a>) -> Result<(), Unreadable>,
+    mut visit: impl FnMut(Parsed<'a>) -> Result<(), Unreadable>,
 ) -> Result<(), Unreadable> {
     for (n, record) in section.enumerate() {
         if n >= RECORDS_MAX {
@@ -361,7 +365,7 @@ fn for_each<'a>(
         }
         let record = record?;
         if record.class() == Class::IN {
-            look(record)?;
+            visit(record)?;
         }
     }
     Ok(())

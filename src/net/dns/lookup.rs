@@ -1,7 +1,7 @@
 //! What a name resolves to, who serves its zone and who may issue certificates for it: questions to a few servers in turn,
 //! following aliases and going up, until one answers or the time is over.
 
-use super::{Answer, Caa, Data, Failure, Fault, Question, Result, SERVERS_MAX, Type, query};
+use super::{Answer, Caa, Data, DnsError, Failure, Question, Result, SERVERS_MAX, Type, query};
 use crate::base::clock::{self, Instant};
 use crate::base::process::Cancel;
 use std::net::{IpAddr, SocketAddr};
@@ -65,7 +65,7 @@ impl Resolver<'_> {
             recursive: true,
         };
         let mut all = Failure {
-            fault: Fault::Timeout,
+            fault: DnsError::Timeout,
             evidence: Vec::new(),
         };
         for server in (0..TRIES).flat_map(|_| &self.servers) {
@@ -77,7 +77,7 @@ impl Resolver<'_> {
                 Err(failure) if failure.fault.is_final() => return Err(failure),
                 Err(failure) => {
                     // Silence says the least; of the others the last word counts.
-                    if !matches!(failure.fault, Fault::Timeout | Fault::Unreachable) || all.evidence.is_empty() {
+                    if !matches!(failure.fault, DnsError::Timeout | DnsError::Unreachable) || all.evidence.is_empty() {
                         all.fault = failure.fault;
                     }
                     for say in failure.evidence {
@@ -95,7 +95,7 @@ impl Resolver<'_> {
         Err(all)
     }
 
-    /// All addresses of a name, through its aliases. Fails with [`Fault::NoData`] when there are none, and with a fault of
+    /// All addresses of a name, through its aliases. Fails with [`DnsError::NoData`] when there are none, and with a fault of
     /// the look-up when neither kind could be looked up.
     pub fn addresses(&self, name: &str) -> Result<Addresses> {
         let mut found = Addresses {
@@ -105,7 +105,7 @@ impl Resolver<'_> {
         };
         let v4 = self.follow(name, Type::A, &mut found);
         if let Err(failure) = &v4
-            && matches!(failure.fault, Fault::NxDomain | Fault::Cancelled)
+            && matches!(failure.fault, DnsError::NxDomain | DnsError::Cancelled)
         {
             return Err(failure.clone());
         }
@@ -118,7 +118,7 @@ impl Resolver<'_> {
         }
         match found.ips.is_empty() && found.missing.is_none() {
             true => Err(Failure::new(
-                Fault::NoData,
+                DnsError::NoData,
                 format!("{name} exists, but has no address (neither A nor AAAA)."),
             )),
             false => Ok(found),
@@ -135,9 +135,9 @@ impl Resolver<'_> {
             while let Some(to) = answer.alias(&at) {
                 at = to.to_string();
                 if seen.contains(&at) || seen.len() > ALIASES_MAX {
-                    let way = seen.join(" → ");
-                    let say = format!("The aliases (CNAME) of {name} lead nowhere: {way} → {at}.");
-                    return Err(Failure::new(Fault::BadAnswer, say));
+                    let path = seen.join(" → ");
+                    let say = format!("The aliases (CNAME) of {name} lead nowhere: {path} → {at}.");
+                    return Err(Failure::new(DnsError::BadAnswer, say));
                 }
                 if !found.aliases.contains(&at) {
                     found.aliases.push(at.clone());
@@ -146,7 +146,7 @@ impl Resolver<'_> {
             }
             if answer.dangling {
                 let say = format!("{name} is an alias (CNAME) of {at}, which does not exist.");
-                return Err(Failure::new(Fault::NxDomain, say));
+                return Err(Failure::new(DnsError::NxDomain, say));
             }
             for record in answer.records.iter().filter(|r| r.owner == at) {
                 if let Data::Address(ip) = record.data
@@ -174,7 +174,7 @@ impl Resolver<'_> {
             }
             let answer = match self.ask(at, Type::Ns) {
                 // Some servers deny names that only have others below them (RFC 8020 forbids it); the name itself is there.
-                Err(failure) if failure.fault == Fault::NxDomain && at != name => {
+                Err(failure) if failure.fault == DnsError::NxDomain && at != name => {
                     at = parent(at);
                     continue;
                 }
@@ -206,7 +206,7 @@ impl Resolver<'_> {
             Some(to) => format!("{name} is an alias (CNAME) of {to}, and no zone above it has name servers (NS)."),
             None => format!("Neither {name} nor a name above it has name servers (NS)."),
         };
-        Err(Failure::new(Fault::NoData, say))
+        Err(Failure::new(DnsError::NoData, say))
     }
 
     /// Who may issue certificates for `name`: the rules of the nearest name upwards that has some (RFC 8659, 3).
@@ -217,7 +217,7 @@ impl Resolver<'_> {
                 break;
             }
             let answer = match self.ask(at, Type::Caa) {
-                Err(failure) if failure.fault == Fault::NxDomain => None,
+                Err(failure) if failure.fault == DnsError::NxDomain => None,
                 answer => Some(answer?),
             };
             let rules = answer.map_or_else(Vec::new, |answer| {

@@ -68,7 +68,7 @@ pub struct Question<'a> {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum DnsError {
     /// There is no such name.
     NxDomain,
     /// The server could not find out.
@@ -91,20 +91,20 @@ pub enum Fault {
     Cancelled,
 }
 
-impl Fault {
+impl DnsError {
     /// Stable name.
     pub fn code(self) -> &'static str {
         match self {
-            Fault::NxDomain => "nxdomain",
-            Fault::ServFail => "servfail",
-            Fault::Refused => "refused",
-            Fault::Timeout => "timeout",
-            Fault::Unreachable => "unreachable",
-            Fault::NoData => "no_data",
-            Fault::Lame => "lame",
-            Fault::Truncated => "truncated",
-            Fault::BadAnswer => "bad_answer",
-            Fault::Cancelled => "cancelled",
+            DnsError::NxDomain => "nxdomain",
+            DnsError::ServFail => "servfail",
+            DnsError::Refused => "refused",
+            DnsError::Timeout => "timeout",
+            DnsError::Unreachable => "unreachable",
+            DnsError::NoData => "no_data",
+            DnsError::Lame => "lame",
+            DnsError::Truncated => "truncated",
+            DnsError::BadAnswer => "bad_answer",
+            DnsError::Cancelled => "cancelled",
         }
     }
 
@@ -112,13 +112,13 @@ impl Fault {
     fn is_no_word(self) -> bool {
         matches!(
             self,
-            Fault::Timeout | Fault::Unreachable | Fault::BadAnswer | Fault::Truncated
+            DnsError::Timeout | DnsError::Unreachable | DnsError::BadAnswer | DnsError::Truncated
         )
     }
 
     /// Is it a word about the name itself, which another server would only repeat?
     fn is_final(self) -> bool {
-        matches!(self, Fault::NxDomain | Fault::NoData | Fault::Cancelled)
+        matches!(self, DnsError::NxDomain | DnsError::NoData | DnsError::Cancelled)
     }
 }
 
@@ -126,13 +126,13 @@ impl Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What it comes down to.
-    pub fault: Fault,
+    pub fault: DnsError,
     /// One sentence for each server that was asked: what it said to what.
     pub evidence: Vec<String>,
 }
 
 impl Failure {
-    fn new(fault: Fault, say: impl Into<String>) -> Failure {
+    fn new(fault: DnsError, say: impl Into<String>) -> Failure {
         Failure {
             fault,
             evidence: vec![say.into()],

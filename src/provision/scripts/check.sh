@@ -1,13 +1,13 @@
 # check: who we are on this server and what it is. Changes nothing, needs no root, reads no secret.
 
-look_who() {
+check_who() {
   fact user "$(id -un)"
   fact uid "$(id -u)"
   fact groups "$(id -Gn)"
   fact epoch_ms "$(date +%s%3N)"
 }
 
-look_machine() {
+check_machine() {
   if [ -r /etc/os-release ]; then
     # shellcheck source=/dev/null
     (. /etc/os-release; fact os_id "${ID:-}"; fact os_version "${VERSION_ID:-}"; fact os_name "${PRETTY_NAME:-}")
@@ -28,7 +28,7 @@ look_machine() {
 
 # The kernel counts one load for all. A container shows it as its own, unless what stands in for /proc counts for itself
 # (lxcfs -l): then it counts the threads that are seen here, and not those of the whole host.
-look_container() {
+check_container() {
   kind=$(systemd-detect-virt -c 2>/dev/null) || :
   case $kind in '' | none) return 0 ;; esac
   fact container "$kind"
@@ -38,14 +38,14 @@ look_container() {
 }
 
 # disk_N: type, size and use in KiB, mount point (last, for it may hold spaces).
-look_disks() {
+check_disks() {
   timeout 5 df -lPkT -x tmpfs -x devtmpfs -x overlay -x squashfs -x efivarfs 2>/dev/null | sed 1d | {
     n=0
     while [ "$n" -lt 32 ] && read -r _ type size used _ _ mount; do n=$((n + 1)); fact "disk_$n" "$type $size $used $mount"; done
   }
 }
 
-look_addresses() {
+check_addresses() {
   if command -v ip >/dev/null; then
     # shellcheck disable=SC2046  # one address a word
     set -- $(ip -o addr show scope global 2>/dev/null | sed -n 's/.* inet6\{0,1\} \([0-9a-f.:]*\).*/\1/p' | head -n 32)
@@ -57,7 +57,7 @@ look_addresses() {
 }
 
 # Versions come from package records and file names: starting Glances takes a second.
-look_software() {
+check_software() {
   PACKAGES='glances python3 certbot ufw'
   command -v nginx >/dev/null && fact nginx "$(nginx -v 2>&1 | sed -n 's/^nginx version: //p')"
   if glances_find; then fact glances "$GLANCES_VERSION"; fact glances_path "$GLANCES"; fact glances_from "$(glances_from)"
@@ -69,11 +69,11 @@ look_software() {
 
 main() {
   set -u
-  look who look_who
-  look machine look_machine
-  look container look_container
-  look disks look_disks
-  look addresses look_addresses
-  look software look_software
+  check who check_who
+  check machine check_machine
+  check container check_container
+  check disks check_disks
+  check addresses check_addresses
+  check software check_software
   mark end
 }

@@ -3,7 +3,7 @@
 STATE=/run/lamplighter-ufw
 REVERT=lamplighter-ufw-revert
 
-look_firewall_confirmed() {
+check_firewall_confirmed() {
   if [ -e "$STATE/reverted" ]; then fail ufw_lockout_reverted 'The firewall was put back as it was, because nobody confirmed it in time.'; fi
   ! active "$REVERT.timer" && ! active "$REVERT.service" && { ! ufw status | grep -q '^Status: active' || grep -q '^ENABLED=yes' /etc/ufw/ufw.conf; }
 }
@@ -14,6 +14,6 @@ stop_revert() {
 
 main() {
   begin
-  step firewall_confirmed look_firewall_confirmed stop_revert
+  step firewall_confirmed check_firewall_confirmed stop_revert
   rm -rf "$STATE"
 }

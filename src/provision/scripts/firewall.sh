@@ -7,11 +7,11 @@
 STATE=/run/lamplighter-ufw
 REVERT=lamplighter-ufw-revert
 
-look_firewall_free() {
+check_firewall_free() {
   ! active firewalld.service || fail other_firewall 'Another firewall, firewalld, looks after this server.'
   ! active "$REVERT.timer" || fail job_running 'An earlier change of the firewall still waits for its confirmation or its end.'
 }
-look_firewall_package() { installed ufw; }
+check_firewall_package() { installed ufw; }
 install_ufw() { apt_install ufw; }
 
 on() { LC_ALL=C ufw status | grep -q '^Status: active'; }
@@ -45,13 +45,13 @@ stale() {
 missing() { wanted | while read -r rule; do has "$rule" || echo "$rule"; done; }
 guards_missing() { [ -z "$ALLOW" ] || ssh_guards | while read -r rule; do has "$rule" || echo "$rule"; done; }
 
-look_firewall_guard() { [ -z "$(guards_missing)" ]; }
-look_firewall_rules() { wrong=$(missing; stale); [ -z "$wrong" ] || because "ufw's rules are not as they should be: $(echo "$wrong" | paste -sd ',')"; }
-look_firewall_on() { [ -z "$ALLOW" ] || on || because 'ufw does not call itself active'; }
+check_firewall_guard() { [ -z "$(guards_missing)" ]; }
+check_firewall_rules() { wrong=$(missing; stale); [ -z "$wrong" ] || because "ufw's rules are not as they should be: $(echo "$wrong" | paste -sd ',')"; }
+check_firewall_on() { [ -z "$ALLOW" ] || on || because 'ufw does not call itself active'; }
 # A guard matters only when something is about to change.
-right() { look_firewall_rules && look_firewall_on; }
+right() { check_firewall_rules && check_firewall_on; }
 
-look_firewall_armed() { right || active "$REVERT.timer"; }
+check_firewall_armed() { right || active "$REVERT.timer"; }
 arm() {
   rm -rf "$STATE"; (umask 077; mkdir -p "$STATE/before/etc/default" "$STATE/before/etc/ufw")
   cp -a /etc/default/ufw "$STATE/before/etc/default/"
@@ -88,23 +88,23 @@ switch_on() {
 main() {
   begin
   ALLOW=$(guests) || fail controller_unknown 'The server does not tell from which address this connection comes; write the address instead of “controller”.'
-  look system look_system
-  look firewall_free look_firewall_free
-  if [ -z "$ALLOW" ] && ! look_firewall_package; then
+  check system check_system
+  check firewall_free check_firewall_free
+  if [ -z "$ALLOW" ] && ! check_firewall_package; then
     for id in firewall_package firewall_armed firewall_guard firewall_rules firewall_on; do skip "$id"; done
     fact firewall unchanged
     return 0
   fi
-  step firewall_package look_firewall_package install_ufw
+  step firewall_package check_firewall_package install_ufw
   if on; then WAS_ON=yes; else WAS_ON=no; fi
   if right; then
     for id in firewall_armed firewall_guard firewall_rules firewall_on; do skip "$id"; done
     fact firewall unchanged
   else
-    step firewall_armed look_firewall_armed arm
-    step firewall_guard look_firewall_guard put_guards
-    step firewall_rules look_firewall_rules put_rules
-    step firewall_on look_firewall_on switch_on
+    step firewall_armed check_firewall_armed arm
+    step firewall_guard check_firewall_guard put_guards
+    step firewall_rules check_firewall_rules put_rules
+    step firewall_on check_firewall_on switch_on
     fact firewall armed
   fi
 }

@@ -10,7 +10,7 @@ FRONT_CONF=/etc/nginx/conf.d/lamplighter-glances.conf
 FRONT_DIR=/etc/nginx/lamplighter
 HEED=127.0.0.1 # whom we ask nginx for
 
-look_address() {
+check_address() {
   case $BIND in 0.0.0.0 | :: | 127.0.0.1) return 0 ;; esac
   ip -o addr show | grep -qF " $BIND/" || fail address_missing "This server has no address $BIND, so Glances cannot listen there."
 }
@@ -30,7 +30,7 @@ works_outside() {
 }
 
 # The port must be free, or ours.
-look_glances_port() {
+check_glances_port() {
   works && return 0
   who=$(listener "$PORT")
   said "$UNIT" MainPID
@@ -41,7 +41,7 @@ look_glances_port() {
 # --- the program ---------------------------------------------------------------------------------------------------
 
 glances_known() { [ -n "${GLANCES_VERSION:-}" ] || glances_find; }
-look_glances_package() { glances_suits; }
+check_glances_package() { glances_suits; }
 install_glances() {
   on_undo packages_back
   version=''
@@ -117,7 +117,7 @@ pip_failed() {
 # Debian's unit runs another server (`glances -s`) and starts with the package. It is switched off, not masked: a mask would
 # still be there when the package is gone, and the switch is the administrator's to turn back.
 # A glances.service in /etc is the administrator's own work and is left alone.
-look_glances_stock_off() {
+check_glances_stock_off() {
   said glances.service FragmentPath
   case $VALUE in /lib/systemd/* | /usr/lib/systemd/*) ;; *) return 0 ;; esac
   if enabled glances.service || active glances.service; then because 'systemd calls glances.service enabled or active'; fi
@@ -130,7 +130,7 @@ stock_off() {
 # --- the unit ------------------------------------------------------------------------------------------------------
 
 # Not DynamicUser: its private /tmp and /var/tmp show up as disks in Glances.
-look_glances_account() { getent passwd "$ACCOUNT" >/dev/null; }
+check_glances_account() { getent passwd "$ACCOUNT" >/dev/null; }
 make_account() {
   on_undo userdel "$ACCOUNT"
   run useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$ACCOUNT"
@@ -191,7 +191,7 @@ $network
 WantedBy=multi-user.target"
 }
 unit_is_written() { file_is "$UNIT_FILE" 644 root:root "$(unit_text)"; }
-look_glances_unit() { works || unit_is_written; }
+check_glances_unit() { works || unit_is_written; }
 put_unit() {
   on_undo unit_undone
   put_file "$UNIT_FILE" 644 root:root "$(unit_text)"
@@ -229,7 +229,7 @@ answers() {
 }
 
 unit_is_loaded() { enabled "$UNIT" && fresh "$UNIT" "$UNIT_FILE"; }
-look_glances_running() { works || { unit_is_loaded && answers ask_glances mem; }; }
+check_glances_running() { works || { unit_is_loaded && answers ask_glances mem; }; }
 run_glances() {
   run systemctl --quiet enable "$UNIT"
   run systemctl restart "$UNIT" || fail glances_not_answering 'The Glances service does not start.'
@@ -248,14 +248,14 @@ run_glances() {
 
 # --- the front: nginx with TLS and a password ----------------------------------------------------------------------
 
-look_front_port() {
+check_front_port() {
   works || grep -qs "listen $FRONT_PORT ssl;" "$FRONT_CONF" && return 0
   who=$(listener "$FRONT_PORT")
   [ -z "$who" ] || fail port_taken "Port $FRONT_PORT of this server is in use by $who."
 }
 
 # Self-signed and pinned by its fingerprint: names in it mean nothing. Renewed a month before its end.
-look_front_cert() {
+check_front_cert() {
   [ -s "$FRONT_DIR/glances.key" ] && mode_of "$FRONT_DIR/glances.key" || return 1
   case $VALUE in 600:root:*) ;; *) return 1 ;; esac
   # The second time in a certificate is its end, with two digits for the years to 2049 (RFC 5280, 4.1). asn1parse starts in
@@ -279,7 +279,7 @@ make_front_cert() {
 # nginx's workers read the password file at each request, as the user that nginx.conf names.
 nginx_group() { id -gn "$(nginx_user)" 2>/dev/null || echo www-data; }
 hashed() { printf '%s\n' "$FRONT_PASSWORD" | openssl passwd -6 -stdin "$@"; }
-look_front_password() {
+check_front_password() {
   mode_of "$FRONT_DIR/glances.htpasswd" || return 1
   mode=$VALUE
   # nginx lets this user in, so it can read the file and the password is right.
@@ -320,12 +320,12 @@ server {
 }"
 }
 front_is_written() { file_is "$FRONT_CONF" 644 root:root "$(front_text)"; }
-look_front_conf() { works || front_is_written; }
+check_front_conf() { works || front_is_written; }
 put_front_conf() { on_undo reload_nginx; put_file "$FRONT_CONF" 644 root:root "$(front_text)"; }
-look_front_test() { look_nginx_after; look_nginx_read "$FRONT_CONF"; }
+check_front_test() { check_nginx_after; check_nginx_read "$FRONT_CONF"; }
 front_is_loaded() { enabled nginx.service && fresh nginx.service "$FRONT_CONF" "$FRONT_DIR/glances.key" "$FRONT_DIR/glances.crt"; }
-look_front_running() { works || front_is_loaded; }
-run_front() { run systemctl --quiet enable nginx.service; run_nginx; WALLS=look; }
+check_front_running() { works || front_is_loaded; }
+run_front() { run systemctl --quiet enable nginx.service; run_nginx; WALLS=check; }
 # A firewall that is on and has no rule for the entrance is somebody's will: told, with the rule that it takes.
 WALLS=''
 tell_wall() {
@@ -342,7 +342,7 @@ front_answers() {
   answers ask_front status mem || return 1
   case $REPLY in *"HTTP/1.1 401 "*) ;; *) return 1 ;; esac
 }
-look_front_answers() {
+check_front_answers() {
   tries=0
   until works || front_answers; do
     tries=$((tries + 1))
@@ -356,7 +356,7 @@ look_front_answers() {
 }
 
 # An earlier choice of the front is taken back when another profile is chosen.
-look_front_gone() { [ ! -e "$FRONT_CONF" ] && [ ! -e "$FRONT_DIR/glances.htpasswd" ]; }
+check_front_gone() { [ ! -e "$FRONT_CONF" ] && [ ! -e "$FRONT_DIR/glances.htpasswd" ]; }
 remove_front() {
   on_undo reload_nginx
   for file in "$FRONT_CONF" "$FRONT_DIR/glances.htpasswd" "$FRONT_DIR/glances.key" "$FRONT_DIR/glances.crt"; do keep "$file"; rm -f "$file"; done
@@ -375,33 +375,33 @@ main() {
   PARTS=/var/cache/lamplighter-wheels/$BUNDLE
   [ -z "$BUNDLE" ] || on_undo rm -rf /var/cache/lamplighter-wheels
   ALLOW=$(guests) || fail controller_unknown 'The server does not tell from which address this connection comes; write the address instead of “controller”.'
-  look system look_system
+  check system check_system
   if [ -n "${FRONT_PORT:-}" ]; then
     step_nginx_before
-    look port_80 look_port_80
-    look front_port look_front_port
+    check port_80 check_port_80
+    check front_port check_front_port
   fi
-  look address look_address
-  look glances_port look_glances_port
+  check address check_address
+  check glances_port check_glances_port
   # Packages first: what is written after them can be taken back in a moment.
-  if [ -n "${FRONT_PORT:-}" ]; then step nginx_package look_nginx_package install_nginx; fi
-  step glances_package look_glances_package install_glances
-  step glances_stock_off look_glances_stock_off stock_off
-  step glances_account look_glances_account make_account
-  step glances_unit look_glances_unit put_unit
-  step glances_running look_glances_running run_glances
+  if [ -n "${FRONT_PORT:-}" ]; then step nginx_package check_nginx_package install_nginx; fi
+  step glances_package check_glances_package install_glances
+  step glances_stock_off check_glances_stock_off stock_off
+  step glances_account check_glances_account make_account
+  step glances_unit check_glances_unit put_unit
+  step glances_running check_glances_running run_glances
   if [ -n "${FRONT_PORT:-}" ]; then
-    step front_cert look_front_cert make_front_cert
-    step front_password look_front_password put_front_password
-    step front_conf look_front_conf put_front_conf
-    look front_test look_front_test
-    step front_running look_front_running run_front
-    look front_answers look_front_answers
+    step front_cert check_front_cert make_front_cert
+    step front_password check_front_password put_front_password
+    step front_conf check_front_conf put_front_conf
+    check front_test check_front_test
+    step front_running check_front_running run_front
+    check front_answers check_front_answers
     tell_wall
     print=$(sed '0,/^-----BEGIN/d;/^-----END/,$d' "$FRONT_DIR/glances.crt" | base64 -d | sha256sum)
     fact tls_sha256 "${print%% *}"
   else
-    step front_gone look_front_gone remove_front
+    step front_gone check_front_gone remove_front
   fi
   fact glances_version "$GLANCES_VERSION"
   fact glances_api "$API"

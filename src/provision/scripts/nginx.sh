@@ -38,12 +38,12 @@ nginx_user() {
   echo "${user:-www-data}"
 }
 
-look_port_80() {
+check_port_80() {
   who=$(listener 80)
   case $who in '' | nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
 }
 
-look_nginx_package() {
+check_nginx_package() {
   if has_nginx; then return 0; fi
   [ -z "$NO_NGINX" ] || fail nginx_not_read "nginx.service of this server runs $NO_NGINX, which is no nginx that Lamplighter can look after."
   installed nginx
@@ -51,7 +51,7 @@ look_nginx_package() {
 install_nginx() { on_undo packages_back; apt_install nginx; }
 
 NGINX_DIRS='/etc/nginx/conf.d /etc/nginx/lamplighter /etc/nginx/sites-available /etc/nginx/sites-enabled /var/www/lamplighter'
-look_nginx_dirs() { for dir in $NGINX_DIRS; do [ -d "$dir" ] || { because "$dir is no folder"; return 1; }; done; }
+check_nginx_dirs() { for dir in $NGINX_DIRS; do [ -d "$dir" ] || { because "$dir is no folder"; return 1; }; done; }
 make_nginx_dirs() {
   for dir in /etc/nginx $NGINX_DIRS; do [ -d "$dir" ] || on_undo rmdir "$dir"; done
   # shellcheck disable=SC2086  # a list of folders
@@ -114,7 +114,7 @@ sweep_targets() {
   done
   rmdir "$TARGETS_DIR" 2>/dev/null || :
 }
-look_nginx_conf() { file_is "$NGINX_CONF" 644 root:root "$(nginx_conf)" && file_is "$RESOLVER_CONF" 644 root:root "$(resolver_conf)"; }
+check_nginx_conf() { file_is "$NGINX_CONF" 644 root:root "$(nginx_conf)" && file_is "$RESOLVER_CONF" 644 root:root "$(resolver_conf)"; }
 put_nginx_conf() {
   on_undo reload_nginx
   put_file "$NGINX_CONF" 644 root:root "$(nginx_conf)"
@@ -122,20 +122,20 @@ put_nginx_conf() {
 }
 
 # When nothing was written, the look before still holds.
-look_nginx_after() {
+check_nginx_after() {
   tmp
   [ -n "$TOUCHED" ] || [ ! -s "$TMP/dump" ] || return 0
   nginx_says -T || fail nginx_red "nginx does not accept the configuration with Lamplighter's file in it; the file was taken back."
 }
-look_nginx_read() {
+check_nginx_read() {
   grep -qxF "# configuration file $1:" "$TMP/dump" ||
     fail nginx_not_read "nginx does not read $1: no include line in the http block of $NGINX_MAIN leads there."
 }
 
-look_nginx_enabled() { enabled nginx.service; }
+check_nginx_enabled() { enabled nginx.service; }
 enable_nginx() { run systemctl --quiet enable nginx.service; }
 
-look_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF" "$TARGETS_DIR"/*.conf; }
+check_nginx_running() { fresh nginx.service /etc/nginx/conf.d/lamplighter*.conf "$RESOLVER_CONF" "$TARGETS_DIR"/*.conf; }
 run_nginx() {
   WORKERS=$(workers)
   heed_log

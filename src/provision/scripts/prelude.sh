@@ -69,7 +69,7 @@ step() {
 why() { printf '%s\n' "$NONCE" >&2; "$@" >&2 || :; }
 
 # look ID LOOK: a step that only looks; LOOK says itself what is wrong.
-look() { STEP=$1; mark step "$1" running; "$2"; mark step "$1" ok; STEP=''; }
+check() { STEP=$1; mark step "$1" running; "$2"; mark step "$1" ok; STEP=''; }
 skip() { mark step "$1" skipped; }
 
 # on_undo COMMAND...: words without spaces; the last one noted is undone first.
@@ -110,7 +110,7 @@ begin() {
 # A folder for this job alone, made when it is needed. Until then TMP is not set at all, so that nothing can mean "/…".
 tmp() { [ -n "${TMP:-}" ] || TMP=$(mktemp -d /run/lamplighter-job.XXXXXX); }
 
-look_system() {
+check_system() {
   [ -d /run/systemd/system ] || fail no_systemd 'This server was not started by systemd.'
   [ -r /etc/os-release ] || fail not_debian 'This server does not say which system it is (no /etc/os-release).'
   # shellcheck source=/dev/null

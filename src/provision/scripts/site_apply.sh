@@ -46,9 +46,9 @@ served() {
 
 # --- before ---------------------------------------------------------------------------------------------------------
 
-look_site_ready() {
+check_site_ready() {
   has_nginx || fail proxy_not_ready 'nginx is not installed on this server.'
-  { look_nginx_dirs && look_nginx_conf; } || fail proxy_not_ready "nginx of this server has not been prepared for sites."
+  { check_nginx_dirs && check_nginx_conf; } || fail proxy_not_ready "nginx of this server has not been prepared for sites."
   active nginx.service || {
     who=$(listener 80)
     case $who in '' | nginx\ *) ;; *) fail port_taken "Port 80 of this server is in use by $who." ;; esac
@@ -56,12 +56,12 @@ look_site_ready() {
   }
 }
 # shellcheck disable=SC2086  # words
-look_site_expected() {
+check_site_expected() {
   if cmp -s "$FILE" "$TMP/new/text"; then ours "$NAME"; else expected "$NAME" "$EXPECT"; fi
   if [ -n "$OLD_NAME" ] && ! old_gone; then expected "$OLD_NAME" "$OLD_EXPECT"; fi
   # nginx itself sees a conflict only where both listen on the very same address.
   ! grep -qiF "$NAME" "$TMP/dump" || no_others
-  [ "$CERT" != acme ] || look_lineage
+  [ "$CERT" != acme ] || check_lineage
   ports=80
   if [ "$CERT" != none ]; then
     ports='80 443'
@@ -80,19 +80,19 @@ look_site_expected() {
   see_around
 }
 # The text names the lineage, so it was chosen before: by the look, or by what was there the last time.
-look_lineage() {
+check_lineage() {
   now=$(lineage_of "$NAME")
   [ -n "$now" ] || fail lineage_leftovers "certbot would not recognise what lies where it would keep the certificate for $NAME: $(lineage_leftovers "$NAME" | paste -sd ' ')."
   [ "$now" = "$LINEAGE" ] || fail lineage_changed "The certificate for $NAME is another one now: certbot keeps it as $now, and not as $LINEAGE."
 }
-look_site_ports() {
+check_site_ports() {
   for port in 80 443; do
     [ "$port" = 80 ] || [ "$CERT" != none ] || return 0
     who=$(listener "$port")
     case $who in '' | nginx\ *) ;; *) fail port_taken "Port $port of this server is in use by $who." ;; esac
   done
 }
-look_site_tools() {
+check_site_tools() {
   command -v openssl >/dev/null || because 'there is no program openssl' || return 1
   [ "$CERT" != acme ] || command -v certbot >/dev/null || because 'there is no program certbot'
 }
@@ -100,7 +100,7 @@ get_site_tools() {
   command -v openssl >/dev/null || apt_install openssl
   if [ "$CERT" = acme ] && ! command -v certbot >/dev/null; then apt_install certbot; fi
 }
-look_site_targets() {
+check_site_targets() {
   for target in $TARGETS; do
     timeout 20 getent ahosts "$target" >/dev/null 9>&- || fail target_unresolved "The target $target cannot be resolved on this server."
   done
@@ -145,7 +145,7 @@ not_served() {
 # --- a first certificate --------------------------------------------------------------------------------------------
 
 # A file of ours in the folder for challenges is served under NAME: what the ACME server will ask for.
-look_site_first() { lineage_right || challenge_served; }
+check_site_first() { lineage_right || challenge_served; }
 challenge_served() {
   file=.well-known/acme-challenge/lamplighter-$$
   on_undo rm -f "$WEBROOT/$file"
@@ -166,7 +166,7 @@ put_first() {
 
 first_served() { { turned || because 'old processes of nginx do not let go'; } && proves "$NAME" "$FIRST_PROOF" "$FIRST_BODY"; }
 
-look_site_certificate() { case $CERT in acme) lineage_right ;; files) pair_right ;; esac; }
+check_site_certificate() { case $CERT in acme) lineage_right ;; files) pair_right ;; esac; }
 get_certificate() { case $CERT in acme) issue ;; files) put_pair ;; esac; }
 put_pair() {
   on_undo rm -rf "$PAIR"
@@ -187,8 +187,8 @@ issue() {
 # --- all of it ------------------------------------------------------------------------------------------------------
 
 test_site() { TESTED=''; stage "$TMP/new/text" final; TESTED=yes; }
-look_site_tested() { [ -n "${TESTED:-}" ]; }
-look_site_live() { [ -n "${LIVE:-}" ]; }
+check_site_tested() { [ -n "${TESTED:-}" ]; }
+check_site_live() { [ -n "${LIVE:-}" ]; }
 put_site() {
   [ "$CERT" != files ] || link_in_place "$CERTS/$NAME" "$PAIR"
   put_in_place "$FILE" "$TMP/new/text"
@@ -198,7 +198,7 @@ put_site() {
   go
   LIVE=yes
 }
-look_site_proved() {
+check_site_proved() {
   [ -n "${SERVED:-}" ] || wait_until served || not_served
   fact proved "$ADDRESS"
   [ -n "${LIVE:-}" ] || return 0
@@ -222,8 +222,8 @@ sweep() {
 main() {
   begin; tmp
   unpack
-  look system look_system
-  step site_healed look_site_healed heal
+  check system check_system
+  step site_healed check_site_healed heal
   ! has_nginx || nginx_kind
   find_address "$TMP/new/text"
   # What answers rightly is ready and green; nothing is tested where nothing changes.
@@ -231,26 +231,26 @@ main() {
     # Those that are not in this job's plan are not heard.
     for id in site_ready nginx_before nginx_mended site_expected site_ports site_tools site_targets site_first site_certificate site_tested site_armed site_live; do skip "$id"; done
     SERVED=yes
-    look site_proved look_site_proved
+    check site_proved check_site_proved
     skip site_neighbours
     skip site_kept
     return 0
   fi
-  look site_ready look_site_ready
-  look_before "$NAME" ${OLD_NAME:+"$OLD_NAME"}
+  check site_ready check_site_ready
+  check_before "$NAME" ${OLD_NAME:+"$OLD_NAME"}
   step_nginx_before
-  look site_expected look_site_expected
-  look site_ports look_site_ports
-  [ "$CERT" = none ] || step site_tools look_site_tools get_site_tools
-  step site_targets look_site_targets put_site_targets
-  [ "$CERT" != acme ] || step site_first look_site_first put_first
-  [ "$CERT" = none ] || step site_certificate look_site_certificate get_certificate
-  step site_tested look_site_tested test_site
-  step site_armed look_site_armed arm_site
-  step site_live look_site_live put_site
-  look site_proved look_site_proved
-  look site_neighbours look_site_neighbours
-  step site_kept look_site_kept keep_site
+  check site_expected check_site_expected
+  check site_ports check_site_ports
+  [ "$CERT" = none ] || step site_tools check_site_tools get_site_tools
+  step site_targets check_site_targets put_site_targets
+  [ "$CERT" != acme ] || step site_first check_site_first put_first
+  [ "$CERT" = none ] || step site_certificate check_site_certificate get_certificate
+  step site_tested check_site_tested test_site
+  step site_armed check_site_armed arm_site
+  step site_live check_site_live put_site
+  check site_proved check_site_proved
+  check site_neighbours check_site_neighbours
+  step site_kept check_site_kept keep_site
   ROLLBACK='new The new site is in place and answers.'
   sweep
   default_loaded

@@ -82,7 +82,7 @@ around_differs() {
       exit
     }'
 }
-look_site_neighbours() {
+check_site_neighbours() {
   [ -s "$TMP/around" ] || return 0
   tries=0
   while differs=$(around_differs); [ -n "$differs" ]; do

@@ -1,7 +1,7 @@
 # site-follow: nginx asks the name servers that this server asks now, and the targets it cannot follow itself have their addresses
 # of now. Of a name that does not resolve the last ones stay.
 
-look_followed() {
+check_followed() {
   MOVED=''
   if [ -f "$RESOLVER_CONF" ] && ! file_is "$RESOLVER_CONF" 644 root:root "$(resolver_conf)"; then MOVED=$RESOLVER_CONF; fi
   for file in "$TARGETS_DIR"/*.conf; do
@@ -25,11 +25,11 @@ follow() {
 
 main() {
   begin; tmp
-  look system look_system
+  check system check_system
   has_nginx || fail proxy_not_ready 'nginx is not installed on this server.'
   step_nginx_before
-  step followed look_followed follow
-  look nginx_test look_nginx_after
+  step followed check_followed follow
+  check nginx_test check_nginx_after
   # One that a person has stopped reads it when he starts it.
-  if active nginx.service; then step nginx_running look_nginx_running run_nginx; else skip nginx_running; fi
+  if active nginx.service; then step nginx_running check_nginx_running run_nginx; else skip nginx_running; fi
 }

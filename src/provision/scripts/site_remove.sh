@@ -4,7 +4,7 @@ FILE=$AVAILABLE/$NAME.conf LINK=$ENABLED/$NAME.conf
 
 is_gone() { [ ! -e "$FILE" ] && [ ! -L "$FILE" ] && [ ! -e "$LINK" ] && [ ! -L "$LINK" ]; }
 
-look_site_expected() {
+check_site_expected() {
   expected "$NAME" "$EXPECT"
   will_be "$NAME"
   wish_default
@@ -16,13 +16,13 @@ test_without() {
   stage_judge 'nginx does not take its configuration without the site.'
   TESTED=yes
 }
-look_site_tested() { [ -n "${TESTED:-}" ]; }
+check_site_tested() { [ -n "${TESTED:-}" ]; }
 arm_site() {
   set -- "$FILE" "$LINK"
   [ -z "$DEFAULT" ] || set -- "$@" "$DEFAULT_CONF"
   arm "$@"
 }
-look_site_gone() { [ -n "${GONE:-}" ]; }
+check_site_gone() { [ -n "${GONE:-}" ]; }
 take_away() {
   rm -f "$LINK" "$FILE"
   put_default
@@ -33,27 +33,27 @@ take_away() {
 # shellcheck disable=SC2086  # path and body
 silent() { turned && { [ -z "$BEFORE" ] || ! proves $BEFORE; }; }
 
-look_site_certificate_gone() { [ ! -e "$CERTS/$NAME" ] && [ ! -L "$CERTS/$NAME" ] && { [ -n "${SWEPT:-}" ] || [ -z "$(lineages_of "$NAME")" ]; }; }
+check_site_certificate_gone() { [ ! -e "$CERTS/$NAME" ] && [ ! -L "$CERTS/$NAME" ] && { [ -n "${SWEPT:-}" ] || [ -z "$(lineages_of "$NAME")" ]; }; }
 drop_certificate() { sweep_pairs "$NAME" ''; sweep_lineages "$NAME"; SWEPT=yes; }
 
 main() {
   begin; tmp
-  look system look_system
-  step site_healed look_site_healed heal
+  check system check_system
+  step site_healed check_site_healed heal
   if is_gone; then
     for id in nginx_before nginx_mended site_expected site_tested site_armed site_gone site_kept; do skip "$id"; done
   else
     find_address "$FILE"
     step_nginx_before
-    look_before "$NAME"
-    look site_expected look_site_expected
-    step site_tested look_site_tested test_without
-    step site_armed look_site_armed arm_site
-    step site_gone look_site_gone take_away
-    step site_kept look_site_kept keep_site
+    check_before "$NAME"
+    check site_expected check_site_expected
+    step site_tested check_site_tested test_without
+    step site_armed check_site_armed arm_site
+    step site_gone check_site_gone take_away
+    step site_kept check_site_kept keep_site
     sweep_targets
     default_loaded
   fi
   ROLLBACK='gone The site is not served any more.'
-  step site_certificate_gone look_site_certificate_gone drop_certificate
+  step site_certificate_gone check_site_certificate_gone drop_certificate
 }

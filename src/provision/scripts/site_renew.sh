@@ -2,7 +2,7 @@
 
 CHAIN_FILE=$LINEAGES/live/$LINEAGE/fullchain.pem
 
-look_site_lineage() {
+check_site_lineage() {
   { command -v certbot >/dev/null && lineage_is_whole "$LINEAGE"; } ||
     fail no_lineage "certbot keeps no certificate $LINEAGE for $NAME on this server."
 }
@@ -20,7 +20,7 @@ site_renew() {
 }
 # Old processes of nginx would show the old certificate for a moment yet.
 shown() { { turned || because 'old processes of nginx do not let go'; } && served_tls "$NAME" / '' "$CHAIN_FILE"; }
-look_site_proved() {
+check_site_proved() {
   find_address "$ENABLED/$NAME.conf"
   # The deploy hook has told nginx, unless this certificate was made without one.
   tries=0
@@ -35,9 +35,9 @@ look_site_proved() {
 
 main() {
   begin; tmp
-  look system look_system
-  look site_lineage look_site_lineage
+  check system check_system
+  check site_lineage check_site_lineage
   step_nginx_before
   site_renew
-  look site_proved look_site_proved
+  check site_proved check_site_proved
 }

@@ -23,7 +23,7 @@ ask_inside() {
 }
 
 # Facts: `moved`: what site-follow would change; `lost`: names that do not resolve, whose last addresses stay.
-look_names() {
+check_names() {
   moved='' lost=''
   if [ -f "$RESOLVER_CONF" ] && [ "$(cat "$RESOLVER_CONF")" != "$(resolver_conf)" ]; then moved="$RESOLVER_CONF"; fi
   for file in "$TARGETS_DIR"/*.conf; do
@@ -90,7 +90,7 @@ main() {
   done
   [ -z "$asked" ] || printf '%s' "$inside" | base64 -w 4000 | while read -r piece; do mark text inside "$piece"; done
   set +f
-  look_names
+  check_names
   printf '%s' "$told" | base64 -w 4000 | while read -r piece; do mark text sums "$piece"; done
   mark step site_sums ok
   mark end

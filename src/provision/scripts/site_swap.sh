@@ -13,7 +13,7 @@ ROLLBACK_ARMED='' BEFORE='' ROLLBACK='untouched The site was not touched.'
 
 # --- the rollback ---------------------------------------------------------------------------------------------------
 
-look_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ] && [ ! -e "$UNDO_DIR.new" ]; }
+check_site_healed() { [ ! -e "$UNDO_DIR" ] && [ ! -e "$UNDO_DIR.done" ] && [ ! -e "$UNDO_DIR.new" ]; }
 heal() {
   if [ -e "$UNDO_DIR" ]; then
     echo 'An earlier job ended here before its change was proved: what it left is put back.'
@@ -99,7 +99,7 @@ UNIT
   mv -T "$UNDO_DIR.new" "$UNDO_DIR"
   sync "${UNDO_DIR%/*}"
 }
-look_site_armed() { [ -n "$ROLLBACK_ARMED" ]; }
+check_site_armed() { [ -n "$ROLLBACK_ARMED" ]; }
 
 # A rollback that was not finished is none, and nothing was changed yet.
 disarm_half() {
@@ -117,7 +117,7 @@ keep_site() {
   ROLLBACK_ARMED='' KEPT=yes ROLLBACK=''
   forget_undo
 }
-look_site_kept() { [ -n "${KEPT:-}" ] || [ -z "$ROLLBACK_ARMED" ]; }
+check_site_kept() { [ -n "${KEPT:-}" ] || [ -z "$ROLLBACK_ARMED" ]; }
 forget_undo() {
   [ ! -e "$UNDO_DIR.done/list" ] || while read -r _ path; do rm -f "${path%/*}/.${path##*/}.lamplighter-old"; done <"$UNDO_DIR.done/list"
   rm -f "$BOOT_LINK" "$BOOT_UNIT"
@@ -125,8 +125,8 @@ forget_undo() {
   rm -rf "$UNDO_DIR.done" "$UNDO_DIR.new"
 }
 
-# look_before NAME...: the first of these sites that answers as its file says; the rollback must lead there.
-look_before() {
+# check_before NAME...: the first of these sites that answers as its file says; the rollback must lead there.
+check_before() {
   for site; do
     proof=$(proof_in "$AVAILABLE/$site.conf")
     # shellcheck disable=SC2086  # path and body

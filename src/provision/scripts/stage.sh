@@ -125,7 +125,7 @@ sound() {
   OFF=''
   return 1
 }
-look_sound() {
+check_sound() {
   sound || {
     place=$(blame "$TMP/said")
     fail nginx_red "The server's nginx configuration was already faulty before anything was changed.${place:+ Line $place: “$(line_of "$place" "${place%:*}")”.}"
@@ -134,7 +134,7 @@ look_sound() {
 
 # A service that was stopped by a person is left so; one that failed is started again.
 failed() { said "$1" ActiveState; [ "$VALUE" = failed ]; }
-look_mended() { [ -z "$OFF" ] && { [ -n "$WAITS" ] || ! failed nginx.service; }; }
+check_mended() { [ -z "$OFF" ] && { [ -n "$WAITS" ] || ! failed nginx.service; }; }
 # Nobody can be served from them. A site's text stays in sites-available; a file in conf.d is made anew by whoever needs it.
 mend() {
   count=0
@@ -209,7 +209,7 @@ read_twice() {
     /^[ \t]*include[ \t]/ && index($0, dir) { sub(/^[ \t]+/, ""); sub(/;.*/, ";"); print file ": " $0 }' "$TMP/dump.real" | head -n 5 | paste -sd ',' | sed 's/,/, /g')
   WHY="nginx reads the files of /etc/nginx/$1 twice: $WHY."
 }
-look_nginx_reads() {
+check_nginx_reads() {
   if probe; then return 0; fi
   case $CODE in
     nginx_read_twice) fail nginx_read_twice "$WHY" ;;
@@ -221,6 +221,6 @@ look_nginx_reads() {
 step_nginx_before() {
   if ! has_nginx; then skip nginx_before; skip nginx_mended; return 0; fi
   tmp
-  look nginx_before look_sound
-  step nginx_mended look_mended mend
+  check nginx_before check_sound
+  step nginx_mended check_mended mend
 }

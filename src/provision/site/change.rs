@@ -63,7 +63,7 @@ pub enum Certificate<'a> {
 /// live · `answer`: status of `GET /` through the proxy, `502` included; `none` when nothing came within 15 s · with TLS
 /// `tls_sha256` (of the served leaf, hex), `tls_not_after` (unix s), `tls_issuer` and `tls_chain` (`system`: the server's own
 /// list of authorities vouches for it; `own`: only the certificate's own chain does).
-pub fn apply(wish: &Apply) -> Result<Recipe> {
+pub fn apply(desired: &Apply) -> Result<Recipe> {
     let mut plan = vec![
         "system",
         "site_healed",
@@ -75,7 +75,7 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
     ];
     let (mut kind, mut email, mut directory, mut lineage, mut first) = ("none", "", "", "", None);
     let mut secret = String::new();
-    match &wish.certificate {
+    match &desired.certificate {
         Certificate::None => {}
         Certificate::Acme {
             email: to,
@@ -109,22 +109,22 @@ pub fn apply(wish: &Apply) -> Result<Recipe> {
     ]);
     let (first_text, first_proof) = first.map_or(("", None), |(text, proof)| (*text, Some(*proof)));
     let mut values = shell::assignments(&[
-        ("NAME", name(wish.name)?),
-        ("OLD_NAME", wish.old_name.map(name).transpose()?.unwrap_or_default()),
-        ("TEXT", &text::base64(bounded(wish.text)?)),
-        ("PROOF", &wish.proof.path),
-        ("PROOF_BODY", &wish.proof.body),
+        ("NAME", name(desired.name)?),
+        ("OLD_NAME", desired.old_name.map(name).transpose()?.unwrap_or_default()),
+        ("TEXT", &text::base64(bounded(desired.text)?)),
+        ("PROOF", &desired.proof.path),
+        ("PROOF_BODY", &desired.proof.body),
         ("FIRST", &text::base64(bounded(first_text)?)),
         ("FIRST_PROOF", first_proof.map_or("", |proof| &proof.path)),
         ("FIRST_BODY", first_proof.map_or("", |proof| &proof.body)),
-        ("EXPECT", wish.expect.map(sha256).transpose()?.unwrap_or_default()),
+        ("EXPECT", desired.expect.map(sha256).transpose()?.unwrap_or_default()),
         (
             "OLD_EXPECT",
-            wish.old_expect.map(sha256).transpose()?.unwrap_or_default(),
+            desired.old_expect.map(sha256).transpose()?.unwrap_or_default(),
         ),
-        ("TARGETS", &names(wish.target_names)?),
-        ("NAMED", &followed(wish.followed)?),
-        ("SHADOW", if wish.shadow { "yes" } else { "" }),
+        ("TARGETS", &names(desired.target_names)?),
+        ("NAMED", &followed(desired.followed)?),
+        ("SHADOW", if desired.shadow { "yes" } else { "" }),
         ("CERT", kind),
         ("TWELFTHS", &RENEW_TWELFTHS.to_string()),
         ("EMAIL", email),

@@ -17,7 +17,7 @@ pub struct Wanted<'a> {
     /// What its file was named after so far.
     pub old_name: Option<&'a str>,
     /// The certificate it uses or would use.
-    pub certificate: Look<'a>,
+    pub certificate: CertificateCheck<'a>,
     /// Of the text that should be running.
     pub proof: Option<&'a Proof>,
     /// A name whose site is to go: what certbot keeps for it is looked for.
@@ -28,7 +28,7 @@ pub struct Wanted<'a> {
 
 /// See [`Wanted::certificate`].
 #[derive(Debug, Clone, Copy, Default)]
-pub enum Look<'a> {
+pub enum CertificateCheck<'a> {
     /// It uses none.
     #[default]
     None,
@@ -39,7 +39,7 @@ pub enum Look<'a> {
 }
 
 /// What is there, and which of these names of targets the server knows by itself. Changes nothing; read the outcome with [`seen`].
-pub fn look(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
+pub fn inspect(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
         lines.push(format!(
@@ -47,9 +47,9 @@ pub fn look(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
             name(site.name)?,
             site.old_name.map(name).transpose()?.unwrap_or("-"),
             match site.certificate {
-                Look::None => "-",
-                Look::Chain(chain) => path(chain)?,
-                Look::Acme(directory) => acme_directory(directory)?,
+                CertificateCheck::None => "-",
+                CertificateCheck::Chain(chain) => path(chain)?,
+                CertificateCheck::Acme(directory) => acme_directory(directory)?,
             },
             site.proof.map_or("-", |proof| &proof.path),
             site.proof.map_or("-", |proof| &proof.body),
@@ -58,7 +58,7 @@ pub fn look(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
         ));
     }
     Ok(Recipe {
-        name: "site-look",
+        name: "site-inspect",
         root: true,
         // nginx -t asks the name server for every target there is.
         deadline: 2 * MINUTE,
@@ -67,11 +67,11 @@ pub fn look(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
             ("SITES", &list(lines)?),
             ("TARGETS", &names(target_names)?),
         ])?),
-        text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "site_look.sh"),
+        text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "site_inspect.sh"),
     })
 }
 
-/// A server's nginx as [`look`] saw it.
+/// A server's nginx as [`inspect`] saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// None: nginx is not installed.
@@ -129,7 +129,7 @@ impl Off {
     }
 }
 
-/// One site as [`look`] saw it. Everything in it is what the server says.
+/// One site as [`inspect`] saw it. Everything in it is what the server says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteSeen {
     /// Of its file.
@@ -177,7 +177,7 @@ pub struct CertificateSeen {
     pub sha256: String,
 }
 
-/// What a [`look`] at these sites has found.
+/// What a [`inspect`] at these sites has found.
 pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
     let fact = |key: &str| outcome.facts.get(key).cloned();
     let yes = |key: &str| fact(key).as_deref() == Some("yes");
@@ -201,7 +201,7 @@ pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
     }
 }
 
-/// What the nginx of a server understands, as [`look`] tells it, and [`apply`] when nothing was to be changed.
+/// What the nginx of a server understands, as [`inspect`] tells it, and [`apply`] when nothing was to be changed.
 pub fn nginx(outcome: &Outcome) -> Option<Nginx> {
     let fact = |key: &str| outcome.facts.get(key).map_or("", String::as_str);
     let known = Nginx::of(fact("nginx_version"), fact("nginx_openssl"), fact("ipv6") == "yes")?;

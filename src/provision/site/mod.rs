@@ -19,7 +19,7 @@ mod change;
 mod sums;
 
 pub use change::{Apply, Certificate, apply, follow, remove, renew};
-pub use inspect::{CertificateSeen, Look, Off, Seen, SiteSeen, Wanted, look, nginx, seen};
+pub use inspect::{CertificateCheck, CertificateSeen, Off, Seen, SiteSeen, Wanted, inspect, nginx, seen};
 pub use sums::{Inside, Sum, Summed, summed, sums};
 
 /// What the ACME server asks for is put below this folder.

@@ -155,7 +155,7 @@ fn addresses(before: &Polled, outcome: &Outcome) -> Option<(String, Option<(Ms, 
 /// A name that means something else each minute is told of now and then.
 static MOVES: LazyLock<Rations<i64>> = LazyLock::new(|| Rations::new(3, Duration::from_secs(3_600)));
 
-fn tell_moved(app: &App, tx: &Tx, id: Id<Server>, name: &str, seen: &str) -> Result<()> {
+fn emit_moved(app: &App, tx: &Tx, id: Id<Server>, name: &str, seen: &str) -> Result<()> {
     if MOVES.next(id.get(), clock::mono()).is_none() {
         return Ok(());
     }
@@ -174,7 +174,7 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, difference: &Difference) -> Resu
     if let Some((all, moved)) = &difference.addresses {
         servers::set_addresses(tx, id, all, moved.as_ref())?;
         if let Some((_, seen)) = moved {
-            tell_moved(app, tx, id, &difference.before.name, seen)?;
+            emit_moved(app, tx, id, &difference.before.name, seen)?;
         }
     }
     let Some(change) = difference.change else { return Ok(()) };

@@ -221,7 +221,7 @@ fn means(target: &PollTarget) -> Vec<IpAddr> {
     if target.host.ip().is_some() {
         return Vec::new();
     }
-    match names::look_up(target.host.as_str(), clock::mono()) {
+    match names::resolve(target.host.as_str(), clock::mono()) {
         names::Answer::Known(ips) => ips,
         names::Answer::Unknown(_) | names::Answer::Slow => Vec::new(),
     }

@@ -64,7 +64,7 @@ pub static SERVERS: Kind = Kind {
     source: "glances",
     keys: KEYS,
     all: |conn| {
-        let all = servers::lamps(conn)?.into_iter();
+        let all = servers::states(conn)?.into_iter();
         Ok(all.map(|row| (row.id, row.name)).collect())
     },
     name_of: |conn, id| Ok(servers::polled(conn, Id::new(id))?.map(|polled| polled.name)),

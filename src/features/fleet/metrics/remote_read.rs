@@ -248,11 +248,11 @@ mod tests {
     }
 
     /// Labels, part, and values by the number of their step.
-    type Told<'a> = (&'a str, &'a str, &'a [(i64, &'a str)]);
+    type Answered<'a> = (&'a str, &'a str, &'a [(i64, &'a str)]);
 
-    fn answer(lines: &[Told]) -> String {
+    fn answer(lines: &[Answered]) -> String {
         let w = window();
-        let line = |(labels, part, points): &Told| {
+        let line = |(labels, part, points): &Answered| {
             let at = |n: i64| i64::from(w.from_s()) + (n + 1) * i64::from(w.step_s);
             let points: Vec<_> = points.iter().map(|(n, v)| format!("[{},{v}]", at(*n))).collect();
             format!(

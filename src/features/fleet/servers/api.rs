@@ -65,7 +65,7 @@ pub const ROUTES: &[Route] = &[
         Get,
         "/api/servers/{id}/install-glances",
         may(Deploy, Servers),
-        look_install,
+        preview_install,
     )
     .gives::<Sources>(),
     route(
@@ -443,7 +443,7 @@ pub fn sources(app: &App, server: &super::Server) -> Result<Sources> {
     })
 }
 
-fn look_install(ctx: &Ctx) -> Result<Reply> {
+fn preview_install(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| super::get(conn, id))?;
     Reply::json(&sources(ctx.app, &server)?)

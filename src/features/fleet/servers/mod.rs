@@ -41,12 +41,12 @@ pub use connection::{SITES_OFF, ServerConnection};
 pub use model::{Fields, PARAMS, read_entry};
 pub use pages::{Known, Why, count, counts_by_lamp, known, words};
 pub use queries::{
-    Company, Counts, Filter, LampRow, alerts_changed, company, counts, lamps, poll_fingerprint, polled, tagged, tags,
+    Company, Counts, Filter, StateRow, alerts_changed, company, counts, poll_fingerprint, polled, states, tagged, tags,
 };
 
 pub use settings::POLL_FAIL_THRESHOLD;
 
-pub use tasks::{DEPLOY_PROXY, tell_work};
+pub use tasks::{DEPLOY_PROXY, emit_work_ended};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -389,7 +389,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> 
     store_secrets(app, tx, id, &valid.secrets)?;
     match &valid.host_key {
         Some(key) => queries::set_host_key(tx, id, key, "", HostKeyState::Pinned)?,
-        None => look_at_host_key(app, tx, id, &valid.fields.name, by)?,
+        None => enqueue_host_key_read(app, tx, id, &valid.fields.name, by)?,
     }
     note(app, tx, by, "server.create", id, &valid.fields.name, "server.created")?;
     Ok(id)
@@ -413,7 +413,7 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
         Some(key) => queries::set_host_key(tx, old.id, key, "", HostKeyState::Pinned)?,
         None if moved => {
             queries::set_host_key(tx, old.id, "", "", HostKeyState::Unknown)?;
-            look_at_host_key(app, tx, old.id, &valid.fields.name, by)?;
+            enqueue_host_key_read(app, tx, old.id, &valid.fields.name, by)?;
         }
         None => {}
     }
@@ -439,12 +439,12 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
 }
 
 /// First contact happens by itself, so that the fingerprint is there when a person looks. One look at a time is enough.
-fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allowed<Edit, Servers>) -> Result<()> {
-    if queue::open(tx, ("server", id.get()), |kind| kind == tasks::LOOK_HOST_KEY)?.is_some() {
+fn enqueue_host_key_read(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allowed<Edit, Servers>) -> Result<()> {
+    if queue::open(tx, ("server", id.get()), |kind| kind == tasks::READ_HOST_KEY)?.is_some() {
         return Ok(());
     }
     let new = task::NewTask {
-        kind: tasks::LOOK_HOST_KEY,
+        kind: tasks::READ_HOST_KEY,
         target: ("server", id.get(), name),
         input: serde_json::json!({}),
     };
@@ -453,7 +453,7 @@ fn look_at_host_key(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allo
 
 /// A look at the host key changes nothing there and may be left alone.
 fn refuse_while_worked_on(conn: &Conn, id: Id<id::Server>) -> Result<()> {
-    match queue::open(conn, ("server", id.get()), |kind| kind != tasks::LOOK_HOST_KEY)? {
+    match queue::open(conn, ("server", id.get()), |kind| kind != tasks::READ_HOST_KEY)? {
         None => Ok(()),
         Some(task) => {
             let say = format!("Task {task} still works on this server. Wait for it or cancel it first.");
@@ -617,9 +617,9 @@ pub fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
 /// A look takes its time, and people do not wait: what was seen counts only for the address it was seen at and the key
 /// that was accepted then. (Else a key accepted meanwhile would be taken back, or that of the old address be offered for
 /// the new one.)
-fn refuse_late_look(tx: &Tx, looked: &Server) -> Result<()> {
-    let now = get(tx, looked.id)?;
-    if now.address() == looked.address() && now.host_key == looked.host_key {
+fn refuse_stale_check(tx: &Tx, checked: &Server) -> Result<()> {
+    let now = get(tx, checked.id)?;
+    if now.address() == checked.address() && now.host_key == checked.host_key {
         return Ok(());
     }
     let say = "Address or host key of this server were changed while it was looked at. Run “Check SSH access” again.";
@@ -627,14 +627,14 @@ fn refuse_late_look(tx: &Tx, looked: &Server) -> Result<()> {
 }
 
 /// A key that nobody has accepted was offered: kept for a person to look at.
-fn offer_host_key(tx: &Tx, looked: &Server, line: &str) -> Result<()> {
-    refuse_late_look(tx, looked)?;
-    queries::set_host_key(tx, looked.id, "", line, HostKeyState::Pending)
+fn offer_host_key(tx: &Tx, checked: &Server, line: &str) -> Result<()> {
+    refuse_stale_check(tx, checked)?;
+    queries::set_host_key(tx, checked.id, "", line, HostKeyState::Pending)
 }
 
 /// Another key than the accepted one was offered: everything stops, an alert is raised.
 fn host_key_changed(app: &App, tx: &Tx, server: &Server, line: &str) -> Result<()> {
-    refuse_late_look(tx, server)?;
+    refuse_stale_check(tx, server)?;
     queries::set_host_key(tx, server.id, &server.host_key, line, HostKeyState::Changed)?;
     let fingerprint = |line: &str| {
         hostkey::parse(line.lines().next().unwrap_or_default())
@@ -655,7 +655,7 @@ fn host_key_changed(app: &App, tx: &Tx, server: &Server, line: &str) -> Result<(
 
 /// The offered key is the accepted one again (the old machine is back).
 fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
-    refuse_late_look(tx, server)?;
+    refuse_stale_check(tx, server)?;
     queries::set_host_key(tx, server.id, &server.host_key, "", HostKeyState::Pinned)?;
     let data = serde_json::json!({ "name": server.fields.name });
     outbox::emit(

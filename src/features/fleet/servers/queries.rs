@@ -323,7 +323,7 @@ pub fn poll_fingerprint(conn: &Conn) -> Result<(i64, i64)> {
 
 /// What the metrics tell of every server.
 #[derive(Debug)]
-pub struct LampRow {
+pub struct StateRow {
     /// Number.
     pub id: i64,
     /// Name.
@@ -340,14 +340,14 @@ pub struct LampRow {
     pub interval_s: i64,
 }
 
-/// See [`LampRow`].
-pub fn lamps(conn: &Conn) -> Result<Vec<LampRow>> {
+/// See [`StateRow`].
+pub fn states(conn: &Conn) -> Result<Vec<StateRow>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT s.id, s.name, s.status, s.state, s.alerts_open, {SILENCED} IS NOT NULL, s.poll_interval_s
          FROM servers s ORDER BY s.name"
     ))?;
     let rows = statement.query_map([], |r| {
-        Ok(LampRow {
+        Ok(StateRow {
             id: r.get(0)?,
             name: r.get(1)?,
             status: word(r.get_ref(2)?.as_str()?, &["provisioning", "ok", "unreachable"]),

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Name of a kind.
-pub const LOOK_HOST_KEY: &str = "server.look_host_key";
+pub const READ_HOST_KEY: &str = "server.look_host_key";
 /// Name of a kind.
 pub const CHECK_SSH: &str = "server.check_ssh";
 /// Name of a kind.
@@ -42,13 +42,13 @@ pub const REMOVE_GLANCES: &str = "server.remove_glances";
 /// All kinds. Each is idempotent: its steps look before they change.
 pub const TASKS: &[Kind] = &[
     Kind {
-        name: LOOK_HOST_KEY,
+        name: READ_HOST_KEY,
         idempotent: true,
         class: Class::Quick,
         deadline: Duration::from_secs(30),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
-        run: look_host_key,
+        run: read_host_key,
     },
     Kind {
         name: CHECK_SSH,
@@ -92,14 +92,14 @@ pub const TASKS: &[Kind] = &[
 /// nothing about a server that never passed one: whoever sets it up is looking at it. A host key has an alert of its own.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
-    let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind && k.name != LOOK_HOST_KEY) else {
+    let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind && k.name != READ_HOST_KEY) else {
         return Ok(());
     };
-    tell_work(app, tx, &ended, kind.title(Lang::En))
+    emit_work_ended(app, tx, &ended, kind.title(Lang::En))
 }
 
 /// The same for another feature's kind of work on a server; `title` is the kind's.
-pub fn tell_work(app: &App, tx: &Tx, ended: &Ended, title: &str) -> Result<()> {
+pub fn emit_work_ended(app: &App, tx: &Tx, ended: &Ended, title: &str) -> Result<()> {
     let (id, name) = &ended.target;
     let known = match super::get(tx, Id::new(*id)) {
         Err(e) if e.kind == error::Kind::NotFound => return Ok(()), // removed since
@@ -124,7 +124,7 @@ fn load(run: &Run) -> Result<Server> {
 }
 
 /// First contact: the key is shown to a person, nothing else is sent.
-fn look_host_key(run: &Run) -> Result<Outcome> {
+fn read_host_key(run: &Run) -> Result<Outcome> {
     let server = load(run)?;
     if server.host_key_state == HostKeyState::Pinned {
         run.log.say("The host key has been accepted already.");
@@ -292,12 +292,12 @@ fn install_glances(run: &Run) -> Result<Outcome> {
     let choice: Install = run.input()?;
     let connection = connect(run)?;
     let server = &connection.server;
-    let mut wish = wish(run, server, &choice)?;
-    if let Profile::Front { password, .. } = &wish.profile {
+    let mut desired = desired(run, server, &choice)?;
+    if let Profile::Front { password, .. } = &desired.profile {
         run.log.hide(password);
     }
-    bring_wheels(run, &connection, &mut wish)?;
-    let mut done = provision(run, &connection, &recipes::glances(&wish)?)?;
+    bring_wheels(run, &connection, &mut desired)?;
+    let mut done = provision(run, &connection, &recipes::glances(&desired)?)?;
     if let Some((port, from)) = done
         .facts
         .remove("front_walled")
@@ -310,7 +310,7 @@ fn install_glances(run: &Run) -> Result<Outcome> {
         run.log.line("warning", "task", "", &say);
     }
     let had = !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http";
-    if let Some(firewall) = wish.firewall(server.fields.ssh_port, had) {
+    if let Some(firewall) = desired.firewall(server.fields.ssh_port, had) {
         let result = provision::firewall(
             &run.app.ssh,
             &connection.target,
@@ -320,22 +320,22 @@ fn install_glances(run: &Run) -> Result<Outcome> {
         );
         done.changed += connection.record_host_key_change(run.app, run.cancel, result)?.changed;
     }
-    keep_glances(run, server, choice.allow, wish, done)
+    keep_glances(run, server, choice.allow, desired, done)
 }
 
 /// Puts the bundle on a server that will need it, before the job that installs from it.
-fn bring_wheels(run: &Run, connection: &ServerConnection, wish: &mut Glances) -> Result<()> {
+fn bring_wheels(run: &Run, connection: &ServerConnection, desired: &mut Glances) -> Result<()> {
     let path = run.app.db.read(|conn| settings::GLANCES_BUNDLE.text(conn))?;
-    if path.is_empty() || wish.source == Source::Package {
+    if path.is_empty() || desired.source == Source::Package {
         return Ok(());
     }
     let bundle = wheels::summary(&path);
     if let Ok(bundle) = &bundle {
-        wish.bundle = bundle.sha256.clone();
+        desired.bundle = bundle.sha256.clone();
     }
     // A job of its own, but no step of this task: it only looks.
-    let looked = connection.run(run.app, &recipes::glances_way(wish)?, run.cancel, &mut |_| {})?;
-    let from = looked.facts.get("way").map_or("", String::as_str);
+    let checked = connection.run(run.app, &recipes::glances_source(desired)?, run.cancel, &mut |_| {})?;
+    let from = checked.facts.get("way").map_or("", String::as_str);
     if from == "there" || from.starts_with("package ") {
         return Ok(());
     }
@@ -396,7 +396,7 @@ fn remove_glances(run: &Run) -> Result<Outcome> {
 }
 
 /// The choice made complete: what is stored already is used again, so that a second run changes nothing.
-fn wish(run: &Run, server: &Server, choice: &Install) -> Result<Glances> {
+fn desired(run: &Run, server: &Server, choice: &Install) -> Result<Glances> {
     let f = &server.fields;
     let is_front = f.glances_scheme == "https" && f.glances_auth_type == "basic";
     let profile = match choice.profile.as_str() {
@@ -445,7 +445,7 @@ fn keep_glances(
     run: &Run,
     server: &Server,
     allow: Vec<String>,
-    wish: Glances,
+    desired: Glances,
     done: provision::Outcome,
 ) -> Result<Outcome> {
     let fact = |key: &str| done.facts.get(key).cloned().unwrap_or_default();
@@ -456,10 +456,10 @@ fn keep_glances(
     f.glances_tls_pin = String::new();
     f.glances_username = String::new();
     f.glances_scheme = "http";
-    f.glances_port = wish.port;
+    f.glances_port = desired.port;
     f.glances_auth_type = "none";
     let mut password: Option<Secret> = None;
-    let profile = match wish.profile {
+    let profile = match desired.profile {
         Profile::Open => "open",
         Profile::Bind(address) => {
             f.glances_host = address.to_string();

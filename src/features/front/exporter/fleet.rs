@@ -7,7 +7,7 @@ use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::Result;
 use crate::features::fleet::latest;
 use crate::features::fleet::metrics::{self, DISK, Disk, FIGURES_COUNT, SERVERS, Sample};
-use crate::features::fleet::servers::{self, LampRow, State};
+use crate::features::fleet::servers::{self, State, StateRow};
 use crate::features::proxy::domains;
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ pub fn state(state: State) -> Option<f64> {
 }
 
 struct Server {
-    row: LampRow,
+    row: StateRow,
     last: Option<Last>,
 }
 
@@ -61,7 +61,7 @@ impl Last {
 
 /// Appends all of it.
 pub fn write(app: &App, out: &mut Text) -> Result<()> {
-    let list = app.db.read(servers::lamps)?;
+    let list = app.db.read(servers::states)?;
     let mut place = HashMap::with_capacity(list.len());
     let mut all = Vec::with_capacity(list.len());
     for row in list {

@@ -50,11 +50,11 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
 
     requests(ctx, out);
     let overall = Overall::of(app)?;
-    let (tasks, messages, beats) = app.db.read(|conn| {
+    let (tasks, messages, job_runs) = app.db.read(|conn| {
         Ok((
             queue::counts(conn)?,
             notifications::backlog(conn)?,
-            schedule::beats(conn)?,
+            schedule::job_runs(conn)?,
         ))
     })?;
     let name = "lamplighter_state";
@@ -97,18 +97,14 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
     out.one("lamplighter_alerts_firing", Kind::Gauge, help, firing);
     let help = "When a periodic work last ended.";
     out.family("lamplighter_periodic_last_run_timestamp_seconds", Kind::Gauge, help);
-    for beat in beats.iter().filter(|beat| beat.last_at > 0) {
+    for job in job_runs.iter().filter(|job| job.last_at > 0) {
         let name = "lamplighter_periodic_last_run_timestamp_seconds";
-        out.value(name, &[("name", &beat.name)], beat.last_at as f64 / 1e3);
+        out.value(name, &[("name", &job.name)], job.last_at as f64 / 1e3);
     }
     let help = "Rounds in a row that a periodic work has failed.";
     out.family("lamplighter_periodic_failed", Kind::Gauge, help);
-    for beat in &beats {
-        out.value(
-            "lamplighter_periodic_failed",
-            &[("name", &beat.name)],
-            beat.fails as f64,
-        );
+    for job in &job_runs {
+        out.value("lamplighter_periodic_failed", &[("name", &job.name)], job.fails as f64);
     }
     polls(ctx, out)?;
     push::figures(app, out)

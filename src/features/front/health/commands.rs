@@ -46,7 +46,7 @@ fn exit_code(status: Status) -> u8 {
 fn status(asked: &Invocation) -> Result<u8> {
     let app = asked.open()?;
     let overall = Overall::of(&app)?;
-    let beats = app.db.read(schedule::beats)?;
+    let job_runs = app.db.read(schedule::job_runs)?;
     if asked.json() {
         #[derive(serde::Serialize)]
         struct View<'a, JobRun> {
@@ -56,7 +56,7 @@ fn status(asked: &Invocation) -> Result<u8> {
         }
         let view = View {
             overall: &overall,
-            periodic: beats,
+            periodic: job_runs,
         };
         print(&serde_json::to_string(&view).map_err(Error::internal)?);
     } else {

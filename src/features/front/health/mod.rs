@@ -76,7 +76,7 @@ const PERIODIC: &[Periodic] = &[
     Periodic {
         name: "databases.disk",
         every: Duration::from_secs(10),
-        run: Work::Short(look_at_disk),
+        run: Work::Short(check_disk),
     },
     Periodic {
         name: "databases.check",
@@ -114,7 +114,7 @@ const ROUTES: &[Route] = &[
 ];
 
 /// A new house has no beats yet.
-const FIRST_BEATS: Duration = Duration::from_secs(30);
+const FIRST_RUNS: Duration = Duration::from_secs(30);
 
 /// How somebody or something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -164,14 +164,14 @@ impl Reason {
     }
 
     /// What a beat says, if it is not well.
-    fn of(beat: &JobRun, now: Ms) -> Option<Reason> {
+    fn of(job: &JobRun, now: Ms) -> Option<Reason> {
         let reason = |code, error| Reason {
-            n: beat.fails,
-            ..Reason::new(code, Status::Degraded, &beat.name, error)
+            n: job.fails,
+            ..Reason::new(code, Status::Degraded, &job.name, error)
         };
-        match &beat.error {
-            _ if beat.is_late(now) => Some(reason("late", "")),
-            Some(e) if beat.is_failing() => Some(reason("fails", e)),
+        match &job.error {
+            _ if job.is_late(now) => Some(reason("late", "")),
+            Some(e) if job.is_failing() => Some(reason("fails", e)),
             _ => None,
         }
     }
@@ -222,10 +222,10 @@ pub fn own(app: &App) -> Own {
     }
     let of_files = |r: &&Reason| r.code;
     let database = reasons.iter().max_by_key(|r| r.status).as_ref().map_or("ok", of_files);
-    match app.db.read(schedule::beats) {
-        Ok(beats) if beats.is_empty() && app.started.elapsed() < FIRST_BEATS => {}
-        Ok(beats) if beats.is_empty() => reasons.push(Reason::new("no_beats", Status::Degraded, "", "")),
-        Ok(beats) => reasons.extend(beats.iter().filter_map(|beat| Reason::of(beat, clock::now()))),
+    match app.db.read(schedule::job_runs) {
+        Ok(job_runs) if job_runs.is_empty() && app.started.elapsed() < FIRST_RUNS => {}
+        Ok(job_runs) if job_runs.is_empty() => reasons.push(Reason::new("no_beats", Status::Degraded, "", "")),
+        Ok(job_runs) => reasons.extend(job_runs.iter().filter_map(|job| Reason::of(job, clock::now()))),
         Err(e) => log::warning("health", "the beats cannot be read", &[("error", &e.to_string())]),
     }
     reasons.sort_by_key(|r| std::cmp::Reverse(r.status));
@@ -248,7 +248,7 @@ const LOW: (u64, u64) = (20, 512 << 20);
 static SAID: Mutex<Option<Option<&'static str>>> = Mutex::new(None);
 
 /// Tells when the disk that our data lies on fills, is full, and has room again. What is kept back on it is for this, too.
-fn look_at_disk(app: &App) -> Result<()> {
+fn check_disk(app: &App) -> Result<()> {
     let is_full = [&app.db, &app.metrics]
         .iter()
         .any(|db| db.trouble() == Some(Trouble::Full));
@@ -347,13 +347,13 @@ fn health(ctx: &Ctx) -> Result<Reply> {
 struct Shown {
     status: Status,
     reasons: Vec<String>,
-    beats: Vec<ShownBeat>,
+    job_runs: Vec<ShownRun>,
 }
 
 #[derive(Serialize)]
-struct ShownBeat {
+struct ShownRun {
     #[serde(flatten)]
-    beat: JobRun,
+    job: JobRun,
     /// `late`, `fails`, or nothing.
     trouble: Option<&'static str>,
 }
@@ -361,14 +361,14 @@ struct ShownBeat {
 fn panel(ctx: &Ctx) -> Result<Shown> {
     let (own, now) = (own(ctx.app), clock::now());
     let lang = page::lang(ctx.request, ctx.maybe_actor());
-    let shown = |beat| ShownBeat {
-        trouble: Reason::of(&beat, now).map(|reason| reason.code),
-        beat,
+    let shown = |job| ShownRun {
+        trouble: Reason::of(&job, now).map(|reason| reason.code),
+        job,
     };
     Ok(Shown {
         status: own.status,
         reasons: own.reasons.iter().map(|reason| reason.say(lang)).collect(),
-        beats: ctx.app.db.read(schedule::beats)?.into_iter().map(shown).collect(),
+        job_runs: ctx.app.db.read(schedule::job_runs)?.into_iter().map(shown).collect(),
     })
 }
 
@@ -416,13 +416,13 @@ fn storage(ctx: &Ctx) -> Result<Reply> {
 
 /// 503 when one is late, fails, or there is none.
 fn scheduler(ctx: &Ctx) -> Result<Reply> {
-    let beats = ctx.app.db.read(schedule::beats)?;
+    let job_runs = ctx.app.db.read(schedule::job_runs)?;
     let now = clock::now();
-    let good = !beats.is_empty() && beats.iter().all(|beat| Reason::of(beat, now).is_none());
+    let good = !job_runs.is_empty() && job_runs.iter().all(|job| Reason::of(job, now).is_none());
     let report = SchedulerReport {
         status: if good { "healthy" } else { "unhealthy" },
-        items: beats.iter().map(|b| job(b, now)).collect(),
-        total: beats.len(),
+        items: job_runs.iter().map(|b| job(b, now)).collect(),
+        total: job_runs.len(),
     };
     Ok(Reply::json(&report)?.with_status(if good { 200 } else { 503 }))
 }

@@ -52,7 +52,7 @@ const OF: Param = param::text(
     "Path and query of the answer that is wanted as it changes.",
 );
 
-const EVENT: sse::Event<Told<'static>> = sse::Event::named("event");
+const EVENT: sse::Event<Shown<'static>> = sse::Event::named("event");
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "events.purge",
@@ -112,7 +112,7 @@ impl Source for News {
                     .flatten()
                     .all(|right| by.sees(right))
                 {
-                    EVENT.frame(out, Some(event.id), &told(event));
+                    EVENT.frame(out, Some(event.id), &shown(event));
                 }
             }
             if events.len() < LOOK_MAX || out.len() >= sse::BATCH {
@@ -128,7 +128,7 @@ impl Source for News {
 
 described! {
     /// Something that has happened.
-    struct Told<'a> {
+    struct Shown<'a> {
         id: i64,
         ts: String,
         kind: &'a str,
@@ -144,8 +144,8 @@ described! {
     }
 }
 
-fn told(event: &Event) -> Told<'_> {
-    Told {
+fn shown(event: &Event) -> Shown<'_> {
+    Shown {
         id: event.id,
         ts: rfc3339(event.at),
         kind: &event.kind,

@@ -232,8 +232,8 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Reques
         }
         account => {
             attempt.failed();
-            if let Some(untold) = app.throttle.tell_failure()
-                && let Err(e) = tell_failure(app, account.as_ref(), untold, request)
+            if let Some(untold) = app.throttle.report_failure()
+                && let Err(e) = report_failure(app, account.as_ref(), untold, request)
             {
                 // A wrong password stays one when the disk is full.
                 log::warning("users", "a failed sign-in is not noted", &[("error", &e.to_string())]);
@@ -251,7 +251,7 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Reques
 const NOBODYS: &str = "(unknown)";
 
 /// `untold`: so many failed before this one without a row of their own.
-fn tell_failure(app: &App, account: Option<&Account>, untold: u64, request: &Request) -> Result<()> {
+fn report_failure(app: &App, account: Option<&Account>, untold: u64, request: &Request) -> Result<()> {
     let login = account.map_or(NOBODYS, |a| a.login.as_str());
     let data = serde_json::json!({ "login": login, "ip": request.ip, "untold": untold });
     let object = format!("login {login}");

@@ -161,11 +161,11 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 /// Judges and stores a new one; says whether its chain was put into order.
 pub(super) fn add(app: &App, input: Input, by: Allowed<Edit, Certificates>) -> Result<(Id<id::Certificate>, bool)> {
     let valid = model::read(input, None, true, clock::now())?;
-    let judged = valid
-        .judged
+    let checked = valid
+        .checked
         .ok_or_else(|| Error::internal("a certificate that nobody has judged"))?;
-    let id = app.db.write(|tx| super::create(app, tx, &valid.name, &judged, by))?;
-    Ok((id, judged.reordered))
+    let id = app.db.write(|tx| super::create(app, tx, &valid.name, &checked, by))?;
+    Ok((id, checked.reordered))
 }
 
 /// `PUT` needs name and chain; the key stays unless it is sent.
@@ -199,7 +199,7 @@ pub(super) fn save(
     };
     let valid = model::read(input, Some(&base), whole, clock::now())?;
     app.db.write(|tx| super::update(app, tx, &old, &valid, by))?;
-    Ok(valid.judged.is_some_and(|j| j.reordered))
+    Ok(valid.checked.is_some_and(|j| j.reordered))
 }
 
 fn remove(ctx: &Ctx) -> Result<Reply> {

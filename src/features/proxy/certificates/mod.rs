@@ -174,11 +174,11 @@ fn create(
     app: &App,
     tx: &Tx,
     name: &str,
-    judged: &CheckedPair,
+    checked: &CheckedPair,
     by: Allowed<Edit, Certificates>,
 ) -> Result<Id<id::Certificate>> {
-    let id = queries::insert(tx, name, judged, clock::now())?;
-    store_key(app, tx, id, &judged.key)?;
+    let id = queries::insert(tx, name, checked, clock::now())?;
+    store_key(app, tx, id, &checked.key)?;
     note(
         app,
         tx,
@@ -196,9 +196,9 @@ fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit
         return Err(Error::new(Kind::Conflict, "certificate_changed", say));
     }
     queries::rename(tx, old.id, &valid.name, clock::now())?;
-    if let Some(judged) = &valid.judged {
+    if let Some(checked) = &valid.checked {
         let users = queries::users(tx, old.id)?;
-        if let Some(lost) = users.iter().find(|u| !covers(&judged.names, &u.domain)) {
+        if let Some(lost) = users.iter().find(|u| !covers(&checked.names, &u.domain)) {
             let message = format!(
                 "{} is served with this certificate, and the new one is not for that name. Give that domain another certificate first.",
                 lost.shown()
@@ -206,8 +206,8 @@ fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit
             let (field, code) = ("chain", "not_covering");
             return Err(Error::invalid(vec![Field { field, code, message }]));
         }
-        queries::update(tx, old.id, judged, clock::now())?;
-        store_key(app, tx, old.id, &judged.key)?;
+        queries::update(tx, old.id, checked, clock::now())?;
+        store_key(app, tx, old.id, &checked.key)?;
     }
     note(
         app,

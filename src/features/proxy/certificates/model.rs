@@ -18,7 +18,7 @@ pub struct Valid {
     /// What people call it.
     pub name: String,
     /// `None`: chain and key stay as they are.
-    pub judged: Option<CheckedPair>,
+    pub checked: Option<CheckedPair>,
 }
 
 /// A chain and a key that belong together.
@@ -110,7 +110,7 @@ pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result
             "Paste the private key whole, with its first and last line.",
         );
     }
-    let mut judged = None;
+    let mut checked = None;
     let changes = chain.is_some() || key.is_some();
     if changes && !["chain", "key"].iter().any(|field| i.has_error(field)) {
         let chain = chain.as_deref().or(old.map(|old| old.chain)).unwrap_or_default();
@@ -121,7 +121,7 @@ pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result
             (None, None) => Secret::default(),
         };
         match check_pair(chain, &key, now) {
-            Ok(good) => judged = Some(good),
+            Ok(good) => checked = Some(good),
             Err(Wrong { field: "key", .. }) if is_stored => i.wrong(
                 "key",
                 "stored_key_differs",
@@ -132,7 +132,7 @@ pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result
     }
     input.finish(READ_ONLY)?;
     let name = name.or(old.map(|old| old.name.to_string())).unwrap_or_default();
-    Ok(Valid { name, judged })
+    Ok(Valid { name, checked })
 }
 
 /// What is wrong with which field. Neither certificates nor keys are quoted.

@@ -1,7 +1,7 @@
 //! What is served, as JSON.
 
 use super::evaluate::{Seen, State};
-use super::queries::{self, Site, Told};
+use super::queries::{self, Site, Summary};
 use super::watch;
 use crate::access::right::{Certificates, Domains, Read, Run, may};
 use crate::app::App;
@@ -115,11 +115,11 @@ fn view<'a>(domain: Option<DomainView<'a>>, server: ServerView<'a>, seen: Option
 }
 
 /// All that is known of a domain's certificates.
-pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Told, Vec<Site>)> {
+pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Summary, Vec<Site>)> {
     app.db.read(|conn| {
         domains::get(conn, id)?;
-        let told = queries::told(conn, id)?.ok_or_else(|| Error::not_found("domain"))?;
-        Ok((told, queries::sites(conn, Some(id))?))
+        let summary = queries::summary(conn, id)?.ok_or_else(|| Error::not_found("domain"))?;
+        Ok((summary, queries::sites(conn, Some(id))?))
     })
 }
 
@@ -128,7 +128,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
-    let (told, sites) = of(app, id)?;
+    let (summary, sites) = of(app, id)?;
     let now = clock::now();
     let served: Vec<_> = sites
         .iter()
@@ -144,11 +144,11 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
         })
         .collect();
     Reply::json(&DomainCertificates {
-        domain: &told.domain,
-        state: told.state,
-        say: &told.say,
-        not_after: told.not_after.map(rfc3339),
-        days_left: told.not_after.map(|at| certificates::days_left(at, now)),
+        domain: &summary.domain,
+        state: summary.state,
+        say: &summary.say,
+        not_after: summary.not_after.map(rfc3339),
+        days_left: summary.not_after.map(|at| certificates::days_left(at, now)),
         same_everywhere: same(&sites),
         served,
     })
@@ -173,7 +173,7 @@ fn check(ctx: &Ctx) -> Result<Reply> {
 /// Looks now; refuses when there is nothing to look at.
 pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
     app.db.read(|conn| domains::get(conn, id))?;
-    if watch::look_now(app, id)? {
+    if watch::check_now(app, id)? {
         return Ok(());
     }
     let say = "This domain is not served with TLS on any server yet. Deploy it first.";

@@ -115,7 +115,7 @@ fn main_of(seen: &Seen, renewed: Renewed, now: Ms) -> Option<Main> {
 
 /// `null` where nothing is watched: without TLS there is nothing to say.
 fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
-    let (told, sites) = api::of(ctx.app, Id::new(id))?;
+    let (summary, sites) = api::of(ctx.app, Id::new(id))?;
     if sites.is_empty() {
         return Ok(serde_json::Value::Null);
     }
@@ -130,8 +130,8 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
     };
     let card = Card {
         id,
-        state: told.state,
-        lamp: api::lamp(told.state),
+        state: summary.state,
+        lamp: api::lamp(summary.state),
         main: ends_first.and_then(|s| main_of(s, renewed, now)),
         looked_at: seen().map(|s| s.looked_at).max().filter(|at| *at > 0),
         same: api::same(&sites),

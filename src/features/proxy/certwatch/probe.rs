@@ -76,7 +76,7 @@ pub fn probe(site: &Site, trust: Trust) -> Result<Seen> {
     if let (Some(shown), Some(End { at, whose: Some(whose) })) = (&mut shown, end) {
         (shown.good_until, shown.ends_by) = (at, whose);
     }
-    let (code, say) = told(&verdict, shown.as_ref(), &site.name, &address);
+    let (code, say) = summary(&verdict, shown.as_ref(), &site.name, &address);
     Ok(Seen {
         looked_at: at,
         code: code.into(),
@@ -162,7 +162,7 @@ fn verdict(
 }
 
 /// Code and sentence.
-fn told(verdict: &Verdict, shown: Option<&Shown>, name: &str, address: &str) -> (&'static str, String) {
+fn summary(verdict: &Verdict, shown: Option<&Shown>, name: &str, address: &str) -> (&'static str, String) {
     let day = |at: Ms| {
         rfc3339(at)
             .replace('T', " ")

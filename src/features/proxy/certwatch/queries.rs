@@ -136,7 +136,7 @@ pub fn put(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>, s: &Seen
 
 /// What the watch has told a domain last.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct Summary {
     /// A-labels.
     pub domain: String,
     /// Its state.
@@ -154,12 +154,12 @@ fn state(name: &str) -> State {
         .unwrap_or(State::Unknown)
 }
 
-/// See [`Told`]; `None` when the domain is gone.
-pub fn told(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Told>> {
+/// See [`Summary`]; `None` when the domain is gone.
+pub fn summary(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Summary>> {
     let mut statement =
         conn.prepare_cached("SELECT domain, cert_state, cert_say, cert_not_after FROM domains WHERE id = ?1")?;
     let row = statement.query_row([domain.get()], |r| {
-        Ok(Told {
+        Ok(Summary {
             domain: r.get(0)?,
             state: state(r.get_ref(1)?.as_str()?),
             say: r.get(2)?,

@@ -24,19 +24,19 @@ use std::sync::Mutex;
 pub const PERIODIC: &[Periodic] = &[Periodic {
     name: "certwatch.look",
     every: Duration::from_secs(60),
-    run: Work::Long(beat),
+    run: Work::Long(run_once),
 }];
 
 /// Looks at the same time. They only wait; one that nobody answers takes 8 s.
 const THREADS_MAX: usize = 8;
 /// No look begins later in a beat, so that the next beat is not late. What is left is the oldest then.
-const BEAT_MAX: Duration = Duration::from_secs(40);
+const BEGIN_MAX: Duration = Duration::from_secs(40);
 /// Nor when a person waits for the answer; 8 servers are looked at once, and hardly a domain is on more.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// A beat is not to the millisecond, and what is due a little later should not wait for the next one.
 const SLACK: Ms = 5_000;
 
-fn beat(app: &App, cancel: &Cancel) -> Result<()> {
+fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     tidy(app)?;
     let now = clock::now();
     let (usual, sites) = app.db.read(|conn| {
@@ -47,7 +47,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
         Some(seen) => seen.looked_at + evaluate::every(seen, usual) - SLACK <= now,
         None => true,
     };
-    look_at(app, sites.into_iter().filter(is_due).collect(), BEAT_MAX, cancel)?;
+    check_sites(app, sites.into_iter().filter(is_due).collect(), BEGIN_MAX, cancel)?;
     renew_due(app, now)
 }
 
@@ -70,10 +70,10 @@ fn renew_due(app: &App, now: Ms) -> Result<()> {
 }
 
 /// Looks at all sites of one domain at once, for somebody who waits; says whether there is any.
-pub fn look_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
+pub fn check_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
     let any = !sites.is_empty();
-    look_at(app, sites, PATIENCE, &Cancel::new())?;
+    check_sites(app, sites, PATIENCE, &Cancel::new())?;
     Ok(any)
 }
 
@@ -82,12 +82,12 @@ fn trust(conn: &Conn) -> Result<Trust> {
 }
 
 /// Looks at all of them by a few threads; each look is kept as soon as it is there.
-fn look_at(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) -> Result<()> {
+fn check_sites(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) -> Result<()> {
     if sites.is_empty() {
         return Ok(());
     }
     let trust = app.db.read(trust)?;
-    let looks = FanOut {
+    let fan_out = FanOut {
         name: "certwatch.look",
         width: THREADS_MAX,
         begin_until: Some(clock::mono() + begin_max),
@@ -96,7 +96,7 @@ fn look_at(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) ->
     let seen: Mutex<Vec<(&Site, Seen)>> = Mutex::default();
     let keeping = Mutex::new(());
     let alone = |site: &Site| Some((site.domain.get(), site.server.get()));
-    let done = looks.run_alone(&sites, alone, |site| {
+    let done = fan_out.run_alone(&sites, alone, |site| {
         lock(&seen).push((site, probe::probe(site, trust)?));
         // What comes while another thread writes goes into its next transaction.
         match keeping.try_lock() {
@@ -128,7 +128,7 @@ fn keep(app: &App, seen: &Mutex<Vec<(&Site, Seen)>>) -> Result<()> {
 
 /// Tells a domain what all its sites come to, and the house when its state has changed.
 fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
-    let Some(before) = queries::told(tx, id)? else {
+    let Some(before) = queries::summary(tx, id)? else {
         return Ok(());
     };
     let sites = queries::sites(tx, Some(id))?;
@@ -209,7 +209,9 @@ fn tidy(app: &App) -> Result<()> {
     app.db.write(|tx| {
         queries::sweep(tx)?;
         for id in queries::unwatched(tx)? {
-            let Some(told) = queries::told(tx, id)? else { continue };
+            let Some(summary) = queries::summary(tx, id)? else {
+                continue;
+            };
             let unknown = CertStatus {
                 state: State::Unknown.name(),
                 say: "",
@@ -217,9 +219,9 @@ fn tidy(app: &App) -> Result<()> {
                 since: None,
             };
             domains::set_cert_status(tx, id, &unknown, clock::now())?;
-            if told.state > State::Ok {
+            if summary.state > State::Ok {
                 let data = serde_json::json!({
-                    "name": certificates::shown(&told.domain), "domain": told.domain,
+                    "name": certificates::shown(&summary.domain), "domain": summary.domain,
                     "evidence": ["It is not served with TLS any more."],
                 });
                 outbox::emit(

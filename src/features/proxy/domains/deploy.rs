@@ -69,20 +69,20 @@ pub(super) struct Deploy<'a> {
     /// What could not be taken off, and why.
     left: Mutex<Vec<String>>,
     /// What the last job on a server (by its number) told of the site.
-    told: Mutex<HashMap<i64, Told>>,
+    with_untouched: Mutex<HashMap<i64, JobReport>>,
     /// Texts that pass challenges on, where they were put.
     bridges: Mutex<Vec<(Id<id::Server>, String)>>,
 }
 
 /// What a job has told of the site so far.
 #[derive(Clone, Copy)]
-struct Told {
+struct JobReport {
     stands: Stands,
     issued: bool,
 }
 
-impl Told {
-    fn hear(&mut self, report: &Progress) {
+impl JobReport {
+    fn record(&mut self, report: &Progress) {
         match report {
             Progress::Fact { key: "stands", value } => self.stands = Stands::parse(value).unwrap_or(self.stands),
             Progress::Step {
@@ -107,7 +107,7 @@ impl<'a> Deploy<'a> {
             desired,
             choice,
             left: Mutex::default(),
-            told: Mutex::default(),
+            with_untouched: Mutex::default(),
             bridges: Mutex::default(),
         }
     }
@@ -116,25 +116,25 @@ impl<'a> Deploy<'a> {
         std::mem::take(&mut *lock(&self.left))
     }
 
-    fn told_by(&self) -> MutexGuard<'_, HashMap<i64, Told>> {
-        lock(&self.told)
+    fn job_reports(&self) -> MutexGuard<'_, HashMap<i64, JobReport>> {
+        lock(&self.with_untouched)
     }
 
     /// Runs a job that changes the site. One that never says how it stands was cut off.
-    fn job(&self, way: &ServerConnection, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
+    fn job(&self, connection: &ServerConnection, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
         let run = self.run;
-        let mut told = Told {
+        let mut with_untouched = JobReport {
             stands: Stands::Unseen,
             issued: false,
         };
         let mut on_progress = run.on_progress(self.on(server));
-        let done = way.run(run.app, recipe, run.cancel, &mut |report| {
-            told.hear(&report);
+        let done = connection.run(run.app, recipe, run.cancel, &mut |report| {
+            with_untouched.record(&report);
             on_progress(report);
         });
         match done {
-            Ok(_) => drop(self.told_by().remove(&server.id.get())),
-            Err(_) => drop(self.told_by().insert(server.id.get(), told)),
+            Ok(_) => drop(self.job_reports().remove(&server.id.get())),
+            Err(_) => drop(self.job_reports().insert(server.id.get(), with_untouched)),
         }
         done
     }
@@ -142,7 +142,7 @@ impl<'a> Deploy<'a> {
     pub(super) fn everywhere(&self) -> Result<u32> {
         let (leaving, wanted): (Vec<_>, Vec<_>) =
             self.desired.sites.iter().partition(|(placement, _)| !placement.wanted);
-        self.look_before(&wanted)?;
+        self.check_domain(&wanted)?;
         let (wanted, missing) = self.reached(&wanted)?;
         let mut changed = self.bridge(&wanted).map_err(|e| named_too(e, &missing))?;
         changed += self
@@ -162,7 +162,7 @@ impl<'a> Deploy<'a> {
         }
         let knocked = self.fan_out().run(wanted, |(_, server)| {
             let nothing = remote::sums(&[])?;
-            self.way(server)?
+            self.connection(server)?
                 .run(self.run.app, &nothing, self.run.cancel, &mut |_| ())
         });
         let (mut there, mut missing) = (Vec::new(), Vec::new());
@@ -177,7 +177,7 @@ impl<'a> Deploy<'a> {
         for ((placement, server), e) in missing {
             let e = self.failed(placement, server, e);
             if there.is_empty() {
-                return Err(self.told(e, wanted.len() - 1));
+                return Err(self.with_untouched(e, wanted.len() - 1));
             }
             self.run
                 .log
@@ -207,8 +207,8 @@ impl<'a> Deploy<'a> {
     }
 
     fn put_bridge(&self, placement: &Placement, server: &Server) -> Result<u32> {
-        let way = self.way(server)?;
-        let (changed, plan) = self.made_ready(&way, placement, server)?;
+        let connection = self.connection(server)?;
+        let (changed, plan) = self.made_ready(&connection, placement, server)?;
         let rendered = self.desired.render_bridge(placement, &plan.nginx()?)?;
         lock(&self.bridges).push((server.id, rendered.text.clone()));
         let text = Text {
@@ -219,7 +219,7 @@ impl<'a> Deploy<'a> {
             old_expect: None,
             lineage: "",
         };
-        Ok(changed + self.apply(&way, server, &text)?.changed)
+        Ok(changed + self.apply(&connection, server, &text)?.changed)
     }
 
     /// What stood there before the bridges stands there again, but where the deploy went well.
@@ -265,13 +265,13 @@ impl<'a> Deploy<'a> {
         // A cancelled deploy is put back, too.
         let (run, cancel) = (self.run, Cancel::new());
         let done = self
-            .way(server)?
+            .connection(server)?
             .run(run.app, &recipe, &cancel, &mut run.on_progress(self.on(server)));
         done.map(drop)
     }
 
     /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
-    fn look_before(&self, wanted: &[&(Placement, Server)]) -> Result<()> {
+    fn check_domain(&self, wanted: &[&(Placement, Server)]) -> Result<()> {
         let is_new = |(placement, _): &&(Placement, Server)| {
             placement.state == placements::State::None || placement.name != self.desired.name()
         };
@@ -315,7 +315,7 @@ impl<'a> Deploy<'a> {
         let left = results.iter().filter(|r| r.is_none()).count();
         let mut changed = 0;
         for result in results.into_iter().flatten() {
-            changed += result.map_err(|e| self.told(e, left))?;
+            changed += result.map_err(|e| self.with_untouched(e, left))?;
         }
         match self.run.cancel.is_cancelled() && left > 0 {
             true => Err(process::cancelled()),
@@ -323,7 +323,7 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    fn told(&self, e: Error, left: usize) -> Error {
+    fn with_untouched(&self, e: Error, left: usize) -> Error {
         match left {
             0 => e,
             n => Error {
@@ -339,12 +339,12 @@ impl<'a> Deploy<'a> {
             return e;
         }
         // Without a job nothing was changed.
-        let told = self.told_by().remove(&server.id.get());
+        let with_untouched = self.job_reports().remove(&server.id.get());
         let failure = placements::Failure {
             code: e.code,
             say: &e.say,
-            stands: told.map_or(Stands::Untouched, |told| told.stands),
-            issued: told.is_some_and(|told| told.issued),
+            stands: with_untouched.map_or(Stands::Untouched, |with_untouched| with_untouched.stands),
+            issued: with_untouched.is_some_and(|with_untouched| with_untouched.issued),
         };
         if let Err(lost) = self
             .run
@@ -375,18 +375,18 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    pub(super) fn way(&self, server: &Server) -> Result<ServerConnection> {
+    pub(super) fn connection(&self, server: &Server) -> Result<ServerConnection> {
         let run = self.run;
-        let way = ServerConnection::open_verified(run.app, server.id, run.cancel, &mut |say| run.log.say(say))?;
-        way.secrets().for_each(|secret| run.log.hide(secret));
-        Ok(way)
+        let connection = ServerConnection::open_verified(run.app, server.id, run.cancel, &mut |say| run.log.say(say))?;
+        connection.secrets().for_each(|secret| run.log.hide(secret));
+        Ok(connection)
     }
 
-    fn look(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<ServerPlan> {
+    fn inspect(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<ServerPlan> {
         let run = self.run;
         let plan = inspect::on_server(
             run.app,
-            way,
+            connection,
             self.desired,
             placement,
             run.cancel,
@@ -402,12 +402,12 @@ impl<'a> Deploy<'a> {
     }
 
     fn put(&self, placement: &Placement, server: &Server) -> Result<u32> {
-        let way = self.way(server)?;
-        let (mut changed, settled) = self.put_unseen(&way, placement, server)?;
+        let connection = self.connection(server)?;
+        let (mut changed, settled) = self.put_unseen(&connection, placement, server)?;
         if settled {
             return Ok(changed);
         }
-        let (set_up, plan) = self.made_ready(&way, placement, server)?;
+        let (set_up, plan) = self.made_ready(&connection, placement, server)?;
         changed += set_up;
         let nginx = plan.nginx()?;
         let Some(work) = plan.work.as_ref() else {
@@ -422,26 +422,31 @@ impl<'a> Deploy<'a> {
                 old_expect: plan.found_old.as_deref(),
                 lineage: &work.lineage,
             };
-            changed += self.apply(&way, server, &text)?.changed;
+            changed += self.apply(&connection, server, &text)?.changed;
         }
         self.keep(placement, &work.rendered.text, work.generation, nginx)?;
         Ok(changed)
     }
 
     /// The plan for a server whose nginx is ready for sites, which is seen to.
-    fn made_ready(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, ServerPlan)> {
+    fn made_ready(
+        &self,
+        connection: &ServerConnection,
+        placement: &Placement,
+        server: &Server,
+    ) -> Result<(u32, ServerPlan)> {
         let run = self.run;
-        let plan = self.look(way, placement, server)?;
+        let plan = self.inspect(connection, placement, server)?;
         if !plan.work.as_ref().is_some_and(|work| work.set_up) {
             return Ok((0, plan));
         }
-        let done = way.run(
+        let done = connection.run(
             run.app,
             &recipes::nginx(),
             run.cancel,
             &mut run.on_progress(self.on(server)),
         )?;
-        Ok((done.changed, self.look(way, placement, server)?))
+        Ok((done.changed, self.inspect(connection, placement, server)?))
     }
 
     fn keep(&self, placement: &Placement, text: &str, generation: i64, nginx: Nginx) -> Result<()> {
@@ -457,7 +462,7 @@ impl<'a> Deploy<'a> {
 
     /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
     /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
-    fn put_unseen(&self, way: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
+    fn put_unseen(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
         let desired = self.desired;
         let is_renamed = !placement.name.is_empty() && placement.name != desired.name();
         let known = match &placement.nginx {
@@ -481,7 +486,7 @@ impl<'a> Deploy<'a> {
             old_expect: None,
             lineage: &desired.lineage(placement),
         };
-        match self.apply(way, server, &text) {
+        match self.apply(connection, server, &text) {
             // Another nginx since: its text may have to be another one, too.
             Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok((done.changed, false)),
             Ok(done) => {
@@ -501,7 +506,7 @@ impl<'a> Deploy<'a> {
         Some(placement.name.as_str()).filter(|name| !name.is_empty() && *name != self.desired.name())
     }
 
-    fn apply(&self, way: &ServerConnection, server: &Server, text: &Text) -> Result<provision::Outcome> {
+    fn apply(&self, connection: &ServerConnection, server: &Server, text: &Text) -> Result<provision::Outcome> {
         let desired = self.desired;
         let names: Vec<&str> = desired.target_names().collect();
         let certificate = match (&desired.own, text.first) {
@@ -532,7 +537,7 @@ impl<'a> Deploy<'a> {
             old_expect: text.old_expect,
             shadow: self.choice.overwrite,
         })?;
-        self.job(way, server, &recipe)
+        self.job(connection, server, &recipe)
     }
 
     /// As [`Deploy::take_off`]. A server that cannot be reached keeps nobody from moving away: what lies there is left for the
@@ -573,19 +578,25 @@ impl<'a> Deploy<'a> {
     fn take_off(&self, placement: &Placement, server: &Server) -> Result<u32> {
         let mut changed = 0;
         if !placement.name.is_empty() {
-            let way = self.way(server)?;
-            let plan = self.look(&way, placement, server)?;
+            let connection = self.connection(server)?;
+            let plan = self.inspect(&connection, placement, server)?;
             if !plan.steps.is_empty() {
-                changed = self.remove(&way, placement, server, &plan)?;
+                changed = self.remove(&connection, placement, server, &plan)?;
             }
         }
         self.run.app.db.write(|tx| placements::mark_removed(tx, placement))?;
         Ok(changed)
     }
 
-    fn remove(&self, way: &ServerConnection, placement: &Placement, server: &Server, plan: &ServerPlan) -> Result<u32> {
+    fn remove(
+        &self,
+        connection: &ServerConnection,
+        placement: &Placement,
+        server: &Server,
+        plan: &ServerPlan,
+    ) -> Result<u32> {
         let recipe = remote::remove(&placement.name, plan.found.as_deref())?;
-        Ok(self.job(way, server, &recipe)?.changed)
+        Ok(self.job(connection, server, &recipe)?.changed)
     }
 }
 

@@ -34,18 +34,18 @@ pub fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
 
 /// Looks at all sites of some servers, at each server alone.
 pub fn check(app: &App, servers: &[Id<id::Server>], cancel: &Cancel) -> Result<()> {
-    let looks = FanOut {
+    let fan_out = FanOut {
         name: "domains.drift",
         width: WIDTH,
         begin_until: None,
         cancel,
     };
-    let results = looks.run_alone(servers, |id| Some((id.get(), 0)), |id| look_at(app, *id, cancel));
+    let results = fan_out.run_alone(servers, |id| Some((id.get(), 0)), |id| inspect_server(app, *id, cancel));
     results.into_iter().flatten().collect()
 }
 
 /// Looks at all sites of one server. That it cannot be reached is for its lamp to tell.
-fn look_at(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
+fn inspect_server(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
     let rows = app.db.read(|conn| placements::on(conn, server))?;
     let sums: Vec<String> = rows.iter().map(|placement| sum(&placement.text)).collect();
     let proofs: Vec<Option<Proof>> = rows
@@ -66,8 +66,8 @@ fn look_at(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
         })
         .collect();
     let ask = |asked: &[Sum]| {
-        let way = ServerConnection::of(app, server)?;
-        let outcome = way.run(app, &remote::sums(asked)?, cancel, &mut |_| ())?;
+        let connection = ServerConnection::of(app, server)?;
+        let outcome = connection.run(app, &remote::sums(asked)?, cancel, &mut |_| ())?;
         Ok::<_, Error>((remote::summed(&outcome, asked)?, outcome.facts))
     };
     let mut found = Vec::with_capacity(asked.len());

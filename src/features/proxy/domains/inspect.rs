@@ -34,7 +34,7 @@ pub fn make(app: &App, desired: &DesiredState, cancel: &Cancel) -> Plan {
 
 /// The plans of several domains, in the order of `all_desired`. Servers are looked at side by side, the domains of one server
 /// one after the other. Where a server cannot be reached, its other domains get the same fault without another wait;
-/// what is not looked at before `until` gets the fault `not_looked_at`.
+/// what is not looked at before `until` gets the fault `out_of_time`.
 pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel: &Cancel) -> Vec<Plan> {
     let mut by_server: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
     for (w, desired) in all_desired.iter().enumerate() {
@@ -45,15 +45,15 @@ pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel:
     let groups: Vec<Vec<(usize, usize)>> = by_server.into_values().collect();
     // Each look itself ends when the cord is pulled.
     let not_cancelled = Cancel::new();
-    let looks = FanOut {
+    let fan_out = FanOut {
         name: "domains.plan",
         width: WIDTH,
         begin_until: None,
         cancel: &not_cancelled,
     };
-    let looked = looks.run(&groups, |sites| {
+    let plans = fan_out.run(&groups, |sites| {
         let mut refused: Option<Error> = None;
-        let look = |&(w, s): &(usize, usize)| {
+        let inspect_one = |&(w, s): &(usize, usize)| {
             let desired = &all_desired[w];
             let (placement, server) = &desired.sites[s];
             if let Some(e) = &refused {
@@ -61,7 +61,7 @@ pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel:
             }
             let plan = in_time(until)
                 .and_then(|()| ServerConnection::of(app, server.id))
-                .and_then(|way| on_server(app, &way, desired, placement, cancel, &mut |_| ()))
+                .and_then(|connection| on_server(app, &connection, desired, placement, cancel, &mut |_| ()))
                 .unwrap_or_else(|e| {
                     let plan = ServerPlan::failed(desired, placement, server, &e);
                     refused = Some(e).filter(|e| e.code.starts_with("ssh_"));
@@ -69,20 +69,20 @@ pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel:
                 });
             ((w, s), plan)
         };
-        sites.iter().map(look).collect::<Vec<_>>()
+        sites.iter().map(inspect_one).collect::<Vec<_>>()
     });
-    let mut looked: BTreeMap<(usize, usize), ServerPlan> = looked.into_iter().flatten().flatten().collect();
+    let mut plans: BTreeMap<(usize, usize), ServerPlan> = plans.into_iter().flatten().flatten().collect();
     let servers: Vec<Vec<ServerPlan>> = (0..all_desired.len())
         .map(|w| {
             let sites = 0..all_desired[w].sites.len();
-            let mut servers = sites.filter_map(|s| looked.remove(&(w, s))).collect::<Vec<_>>();
+            let mut servers = sites.filter_map(|s| plans.remove(&(w, s))).collect::<Vec<_>>();
             leave_out(&mut servers);
             servers
         })
         .collect();
     let issues = |servers: &[ServerPlan]| servers.iter().any(|s| s.steps.iter().any(|step| step.what == "issue"));
     let pairs: Vec<_> = all_desired.iter().zip(&servers).collect();
-    let asked = looks.run(&pairs, |(desired, servers)| match in_time(until) {
+    let asked = fan_out.run(&pairs, |(desired, servers)| match in_time(until) {
         Ok(()) => before(app, desired, issues(servers), cancel),
         Err(e) => (None, vec![Finding::new(Level::Warn, e.code, e.say)]),
     });
@@ -176,7 +176,7 @@ pub fn before(
 /// Looks at one server; changes nothing. One job.
 pub(super) fn on_server(
     app: &App,
-    way: &ServerConnection,
+    connection: &ServerConnection,
     desired: &DesiredState,
     placement: &Placement,
     cancel: &Cancel,
@@ -189,17 +189,17 @@ pub(super) fn on_server(
         name: desired.name(),
         old_name,
         certificate: match (&desired.own, placement.wanted && desired.domain.fields.ssl) {
-            (_, false) => remote::Look::None,
-            (Some(_), true) => remote::Look::Chain(&chain),
-            (None, true) => remote::Look::Acme(&desired.acme_directory),
+            (_, false) => remote::CertificateCheck::None,
+            (Some(_), true) => remote::CertificateCheck::Chain(&chain),
+            (None, true) => remote::CertificateCheck::Acme(&desired.acme_directory),
         },
         proof: proof.as_ref(),
         goes: old_name.or((!placement.wanted).then_some(desired.name())),
         leaves: !placement.wanted,
     }];
-    let mut recipe = remote::look(&wanted, &desired.target_names().collect::<Vec<_>>())?;
+    let mut recipe = remote::inspect(&wanted, &desired.target_names().collect::<Vec<_>>())?;
     recipe.deadline = LOOK_LIMIT;
-    let outcome = way.run(app, &recipe, cancel, on_progress)?;
+    let outcome = connection.run(app, &recipe, cancel, on_progress)?;
     let seen = remote::seen(&outcome, &wanted);
-    evaluate(desired, placement, &way.server, seen, old_name)
+    evaluate(desired, placement, &connection.server, seen, old_name)
 }

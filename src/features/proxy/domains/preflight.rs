@@ -16,7 +16,7 @@ use crate::base::shape::described;
 use crate::base::url::Url;
 use crate::features::fleet::servers;
 use crate::lang::{Lang, words};
-use crate::net::dns::{self, Addresses, Authorities, Caa, Failure, Fault, Resolver};
+use crate::net::dns::{self, Addresses, Authorities, Caa, DnsError, Failure, Resolver};
 use crate::net::names::{self, Answer};
 use crate::net::policy::Policy;
 use crate::schedule::fan_out::both;
@@ -149,7 +149,7 @@ pub fn expected_addresses(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> 
         if ips.is_empty() {
             ips = match Host::parse(&server.fields.host).ok().and_then(|host| host.ip()) {
                 Some(ip) => vec![ip],
-                None => match names::look_up(&server.fields.host, until) {
+                None => match names::resolve(&server.fields.host, until) {
                     Answer::Known(ips) => ips,
                     Answer::Unknown(_) | Answer::Slow => Vec::new(),
                 },
@@ -257,15 +257,15 @@ fn evaluate_addresses(name: &str, expected: &[IpAddr], found: &Found<Addresses>)
         Ok(found) => found,
         Err(failure) => {
             let word = match failure.fault {
-                Fault::NxDomain => "preflight.addresses.nxdomain",
-                Fault::NoData => "preflight.addresses.no_data",
-                Fault::ServFail => "preflight.addresses.servfail",
-                Fault::Refused => "preflight.addresses.refused",
-                Fault::Timeout | Fault::Cancelled => "preflight.addresses.timeout",
-                Fault::Unreachable => "preflight.addresses.unreachable",
-                Fault::Lame => "preflight.addresses.lame",
-                Fault::Truncated => "preflight.addresses.truncated",
-                Fault::BadAnswer => "preflight.addresses.bad_answer",
+                DnsError::NxDomain => "preflight.addresses.nxdomain",
+                DnsError::NoData => "preflight.addresses.no_data",
+                DnsError::ServFail => "preflight.addresses.servfail",
+                DnsError::Refused => "preflight.addresses.refused",
+                DnsError::Timeout | DnsError::Cancelled => "preflight.addresses.timeout",
+                DnsError::Unreachable => "preflight.addresses.unreachable",
+                DnsError::Lame => "preflight.addresses.lame",
+                DnsError::Truncated => "preflight.addresses.truncated",
+                DnsError::BadAnswer => "preflight.addresses.bad_answer",
             };
             let check = Check::new("addresses", Verdict::Bad, word, &[("name", name.into())]);
             return vec![check.seen(failure.evidence.clone())];
@@ -341,7 +341,7 @@ fn evaluate_authorities(name: &str, ca: Option<Authority>, found: &Found<Authori
         Err(failure) => {
             // An authority refuses when it gets SERVFAIL; whether it gets our silence, too, cannot be known here.
             let verdict = match failure.fault {
-                Fault::ServFail => Verdict::Bad,
+                DnsError::ServFail => Verdict::Bad,
                 _ => Verdict::Warn,
             };
             let args = [("name", name.to_string())];
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn aliases_and_what_could_not_be_looked_up_are_told() {
         let failure = Failure {
-            fault: Fault::ServFail,
+            fault: DnsError::ServFail,
             evidence: vec!["192.0.2.1, asked for AAAA of shop.example: SERVFAIL.".into()],
         };
         let found = Ok(Addresses {
@@ -622,7 +622,7 @@ mod tests {
             let told = evaluate_authorities("shop.example", None, &found);
             assert_eq!(told.verdict, Verdict::Ok, "of a private authority nothing is assumed");
         }
-        for (fault, verdict) in [(Fault::ServFail, Verdict::Bad), (Fault::Timeout, Verdict::Warn)] {
+        for (fault, verdict) in [(DnsError::ServFail, Verdict::Bad), (DnsError::Timeout, Verdict::Warn)] {
             let failed = Err(Failure {
                 fault,
                 evidence: vec!["seen".into()],

@@ -118,7 +118,7 @@ fn deploy(run: &Run) -> Result<Outcome> {
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
     if let Some(kind) = TASKS.iter().find(|k| k.name == FOLLOW && k.name == ended.kind) {
-        return servers::tell_work(app, tx, &ended, kind.title(Lang::En));
+        return servers::emit_work_ended(app, tx, &ended, kind.title(Lang::En));
     }
     let Some((code, say)) = ended.failure else {
         return Ok(());
@@ -190,8 +190,8 @@ fn renew(run: &Run) -> Result<Outcome> {
             remote::lineage_in(&placement.text).map_or_else(|| remote::lineage(&placement.name), String::from);
         let recipe = remote::renew(&placement.name, &lineage, choice.force)?;
         let renewed = work
-            .way(server)
-            .and_then(|way| way.run(run.app, &recipe, run.cancel, &mut run.on_progress(work.on(server))));
+            .connection(server)
+            .and_then(|connection| connection.run(run.app, &recipe, run.cancel, &mut run.on_progress(work.on(server))));
         match renewed {
             Ok(done) => changed += done.changed,
             // The others must not end with it.
@@ -226,9 +226,9 @@ fn renew(run: &Run) -> Result<Outcome> {
 
 /// By the house itself, after a look at a server has found that names of it have moved.
 fn follow(run: &Run) -> Result<Outcome> {
-    let way = ServerConnection::of(run.app, Id::new(run.target()))?;
-    way.secrets().for_each(|secret| run.log.hide(secret));
-    let done = way.run(run.app, &remote::follow(), run.cancel, &mut run.on_progress(""))?;
+    let connection = ServerConnection::of(run.app, Id::new(run.target()))?;
+    connection.secrets().for_each(|secret| run.log.hide(secret));
+    let done = connection.run(run.app, &remote::follow(), run.cancel, &mut run.on_progress(""))?;
     Ok(Outcome {
         changed: done.changed,
         commit: None,

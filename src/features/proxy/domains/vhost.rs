@@ -217,8 +217,8 @@ pub const TARGETS_MAX: usize = 64;
 fn tree(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
     let mut out = Vec::new();
     let place = match site.upstream {
-        [only] if is_asked_for(site, only) => Place::Asked(address(only)),
-        [only] if only.weight.is_none() && !is_followed(site, only) => Place::Known(address(only)),
+        [only] if is_asked_for(site, only) => PassTo::Asked(address(only)),
+        [only] if only.weight.is_none() && !is_followed(site, only) => PassTo::Known(address(only)),
         several => {
             let name = format!("lamplighter_{}", site.domain);
             let is_asked = |target: &Target| is_asked_for(site, target) && !is_followed(site, target);
@@ -240,7 +240,7 @@ fn tree(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
                 )
             }));
             out.push(block(["upstream", &name], lines));
-            Place::Known(name)
+            PassTo::Known(name)
         }
     };
     let pass = pass(&place, site.tls.as_ref());
@@ -331,7 +331,7 @@ fn open() -> Vec<Directive> {
 const RESOLVER: &str = "/etc/nginx/lamplighter/resolver.conf";
 
 /// Where requests go.
-enum Place {
+enum PassTo {
     /// An address, or an upstream of addresses: known when nginx starts.
     Known(String),
     /// A name with its port, resolved when it is asked for: its address may move, and one that is gone harms nobody else.
@@ -385,10 +385,10 @@ fn common(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
 
 /// Everything else goes to the targets. Connections to them are not kept: the map behind `Connection` closes them unless
 /// they are upgraded.
-fn pass(place: &Place, tls: Option<&VhostTls>) -> Directive {
+fn pass(place: &PassTo, tls: Option<&VhostTls>) -> Directive {
     let mut lines = match place {
-        Place::Known(place) => vec![line(["proxy_pass", &format!("http://{place}")])],
-        Place::Asked(name) => vec![
+        PassTo::Known(place) => vec![line(["proxy_pass", &format!("http://{place}")])],
+        PassTo::Asked(name) => vec![
             line(["include", RESOLVER]),
             // A variable is what makes nginx ask; it also takes the usual rewriting of Location away.
             line(["set", "$lamplighter_target", name]),

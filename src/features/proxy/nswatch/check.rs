@@ -3,7 +3,7 @@
 use super::policy::Policy;
 use crate::base::clock::{self, Duration};
 use crate::base::process::Cancel;
-use crate::net::dns::{Fault, Resolver, Type};
+use crate::net::dns::{DnsError, Resolver, Type};
 use std::net::SocketAddr;
 
 /// What a look comes to.
@@ -42,7 +42,7 @@ impl State {
 pub struct Check {
     /// What it comes to.
     pub state: State,
-    /// `ok`, `mismatch`, or why there is no answer ([`Fault::code`]).
+    /// `ok`, `mismatch`, or why there is no answer ([`DnsError::code`]).
     pub code: String,
     /// The zone whose name servers these are; empty when there was no answer.
     pub zone: String,
@@ -73,7 +73,7 @@ impl Check {
 }
 
 fn is_silence(code: &str) -> bool {
-    [Fault::Timeout, Fault::Unreachable]
+    [DnsError::Timeout, DnsError::Unreachable]
         .iter()
         .any(|fault| fault.code() == code)
 }
@@ -105,7 +105,7 @@ pub fn check(resolver: &Resolver, name: &str, policy: &str) -> Option<Check> {
     };
     let found = match resolver.name_servers(name) {
         Ok(found) => found,
-        Err(failure) if failure.fault == Fault::Cancelled => return None,
+        Err(failure) if failure.fault == DnsError::Cancelled => return None,
         Err(failure) => {
             return Some(Check {
                 code: failure.fault.code().into(),

@@ -61,7 +61,7 @@ pub fn list(conn: &Conn, domain: Id<id::Domain>, limit: i64, offset: i64) -> Res
 
 /// Keeps what a look came to. Where nobody said anything, the name servers that we ask are looked at first: when they are
 /// silent about everything, that is told once, and of the domain nothing new is known.
-fn weigh(app: &App, resolver: &Resolver, seen: &Domain, check: &Check) -> Result<()> {
+fn record(app: &App, resolver: &Resolver, seen: &Domain, check: &Check) -> Result<()> {
     let silent = if check.is_silence() {
         check::silent_resolvers(&resolver.servers, resolver.cancel)
     } else {
@@ -69,17 +69,17 @@ fn weigh(app: &App, resolver: &Resolver, seen: &Domain, check: &Check) -> Result
     };
     let at = clock::now();
     app.db.write(|tx| match &silent {
-        Some(evidence) => tell_silence(app, tx, &resolver.servers, evidence, at),
+        Some(evidence) => emit_silence(app, tx, &resolver.servers, evidence, at),
         None => {
             if !check.is_silence() {
-                tell_end_of_silence(app, tx, at)?;
+                emit_end_of_silence(app, tx, at)?;
             }
             keep(app, tx, seen, check, at)
         }
     })
 }
 
-fn tell_silence(app: &App, tx: &Tx, servers: &[SocketAddr], evidence: &[String], at: Ms) -> Result<()> {
+fn emit_silence(app: &App, tx: &Tx, servers: &[SocketAddr], evidence: &[String], at: Ms) -> Result<()> {
     if !queries::note_silence(tx, at)? {
         return Ok(());
     }
@@ -88,7 +88,7 @@ fn tell_silence(app: &App, tx: &Tx, servers: &[SocketAddr], evidence: &[String],
     outbox::emit(tx, &app.wakes.events, "resolver.silent", ("controller", 0), &data)
 }
 
-fn tell_end_of_silence(app: &App, tx: &Tx, at: Ms) -> Result<()> {
+fn emit_end_of_silence(app: &App, tx: &Tx, at: Ms) -> Result<()> {
     let Some(since) = queries::silent_since(tx)? else {
         return Ok(());
     };

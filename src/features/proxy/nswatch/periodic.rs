@@ -3,7 +3,7 @@
 
 use super::check::{check, silent_resolvers};
 use super::settings;
-use super::{queries, weigh};
+use super::{queries, record};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, Instant, MINUTE, Ms};
 use crate::base::error::Result;
@@ -19,7 +19,7 @@ pub const PERIODIC: &[Periodic] = &[
     Periodic {
         name: "nswatch.look",
         every: Duration::from_secs(60),
-        run: Work::Long(beat),
+        run: Work::Long(run_once),
     },
     Periodic {
         name: "nswatch.purge",
@@ -35,16 +35,16 @@ pub const PERIODIC: &[Periodic] = &[
 /// Looks at the same time. They wait nearly all the time, and name servers do not like a crowd.
 const THREADS_MAX: usize = 8;
 /// A look that takes longer has failed: the name, the zone above it, two servers, twice.
-pub const LOOK_MAX: Duration = Duration::from_secs(20);
+pub const CHECK_MAX: Duration = Duration::from_secs(20);
 /// No look begins later in a beat, so that the next beat is not late.
 const BEGIN_MAX: Duration = Duration::from_secs(40);
 /// Looks of one beat, at least; see [`share`].
 const SHARE_MIN: usize = 16;
 
-fn beat(app: &App, cancel: &Cancel) -> Result<()> {
+fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     let (interval, mut due, all) = app.db.read(|conn| {
         let interval = settings::NSWATCH_INTERVAL_MIN.number(conn)?;
-        let last = queries::last_looks(conn)?;
+        let last = queries::last_checks(conn)?;
         let all: Vec<Domain> = domains::all(conn)?.into_iter().filter(|d| !d.removing).collect();
         let count = all.len();
         let seen = |d: &Domain| match last.get(&d.id) {
@@ -69,21 +69,21 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
     if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&servers, cancel).is_some() {
         return Ok(());
     }
-    let looks = looks(Some(clock::mono() + BEGIN_MAX), cancel);
-    looks.run_alone(
+    let fan_out = fan_out(Some(clock::mono() + BEGIN_MAX), cancel);
+    fan_out.run_alone(
         &due,
         |(_, domain)| Some((domain.id.get(), 0)),
         |(_, domain)| {
             let resolver = Resolver {
                 servers: servers.clone(),
-                until: clock::mono() + LOOK_MAX,
+                until: clock::mono() + CHECK_MAX,
                 cancel,
             };
             let name = domain.fields.domain.ascii();
             let Some(seen) = check(&resolver, name, &domain.fields.ns_policy) else {
                 return;
             };
-            if let Err(e) = weigh(app, &resolver, domain, &seen) {
+            if let Err(e) = record(app, &resolver, domain, &seen) {
                 log::error(
                     "nswatch",
                     "a look could not be kept",
@@ -96,7 +96,7 @@ fn beat(app: &App, cancel: &Cancel) -> Result<()> {
 }
 
 /// Looks at domains, each of them alone; none begins after `begin_until`.
-pub fn looks(begin_until: Option<Instant>, cancel: &Cancel) -> FanOut<'_> {
+pub fn fan_out(begin_until: Option<Instant>, cancel: &Cancel) -> FanOut<'_> {
     FanOut {
         name: "nswatch.look",
         width: THREADS_MAX,

@@ -51,7 +51,7 @@ pub fn last_answer(conn: &Conn, domain: Id<Domain>) -> Result<Option<Row>> {
 }
 
 /// When each domain was last looked at, and against which policy.
-pub fn last_looks(conn: &Conn) -> Result<HashMap<Id<Domain>, (Ms, String)>> {
+pub fn last_checks(conn: &Conn) -> Result<HashMap<Id<Domain>, (Ms, String)>> {
     let mut statement = conn.prepare_cached(
         "SELECT domain_id, last_at, policy FROM ns_checks
          WHERE id IN (SELECT max(id) FROM ns_checks GROUP BY domain_id)",

@@ -2,7 +2,7 @@
 
 use super::check::{Check, State, check};
 use super::policy::Policy;
-use super::{periodic, weigh};
+use super::{periodic, record};
 use crate::app::App;
 use crate::base::clock::{self, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -90,22 +90,22 @@ fn verify_now(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
     let cancel = Cancel::new();
     let servers = domains::name_servers(app)?;
     let name = domain.fields.domain.ascii();
-    let look_until = (clock::mono() + periodic::LOOK_MAX).min(until);
+    let check_until = (clock::mono() + periodic::CHECK_MAX).min(until);
     let resolver = Resolver {
         servers: servers.clone(),
-        until: look_until,
+        until: check_until,
         cancel: &cancel,
     };
     let seen = || check(&resolver, name, &domain.fields.ns_policy);
     let (seen, addresses) = both("nswatch.verify", seen, || {
         let expected = domains::expected_addresses(app, &domain.fields.server_ids)?;
-        domains::check_addresses(&servers, name, &expected, look_until, &cancel)
+        domains::check_addresses(&servers, name, &expected, check_until, &cancel)
     });
     let check = seen.ok_or_else(process::cancelled)?;
     if check.state == State::Error && clock::mono() >= until {
         return Err(not_in_time());
     }
-    weigh(app, &resolver, &domain, &check)?;
+    record(app, &resolver, &domain, &check)?;
     Ok(Verified {
         addresses: addresses?,
         domain,
@@ -116,8 +116,8 @@ fn verify_now(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
 /// The same for several, in the order of `ids`.
 pub fn verify_all(app: &App, ids: &[Id<id::Domain>], until: Instant) -> Vec<(Id<id::Domain>, Result<Verified>)> {
     let cancel = Cancel::new();
-    let looks = periodic::looks(Some(until), &cancel);
-    let done = looks.run_alone(ids, |id| Some((id.get(), 0)), |id| verify_now(app, *id, until));
+    let fan_out = periodic::fan_out(Some(until), &cancel);
+    let done = fan_out.run_alone(ids, |id| Some((id.get(), 0)), |id| verify_now(app, *id, until));
     let done = done.into_iter().map(|done| done.unwrap_or_else(|| Err(not_in_time())));
     ids.iter().copied().zip(done).collect()
 }

@@ -74,7 +74,7 @@ pub enum Code {
     /// No sign of anybody.
     Silent,
     /// The connection was taken, and nothing came.
-    Mute,
+    NoAnswer,
     /// Somebody else's answer.
     Other,
     /// 502, 503 or 504.
@@ -88,7 +88,7 @@ impl Code {
         Code::Good,
         Code::Refused,
         Code::Silent,
-        Code::Mute,
+        Code::NoAnswer,
         Code::Other,
         Code::Backend,
         Code::Unseen,
@@ -106,7 +106,7 @@ impl Code {
 
     /// Not a word of HTTP came back.
     pub fn is_silence(self) -> bool {
-        [Code::Refused, Code::Silent, Code::Mute].contains(&self)
+        [Code::Refused, Code::Silent, Code::NoAnswer].contains(&self)
     }
 
     /// Does it help to ask on the server, too?
@@ -172,11 +172,11 @@ impl Known {
             Code::Unseen => self.state,
             _ if self.misses < MISSES || waits => self.state,
             // A refusal is an answer: the machine is there.
-            Code::Silent | Code::Mute if self.wavers => self.state,
+            Code::Silent | Code::NoAnswer if self.wavers => self.state,
             Code::Backend => State::Backend,
             Code::Other => State::Shadowed,
-            Code::Refused | Code::Mute if inside == Some(Inside::Proved) => State::Firewalled,
-            Code::Refused | Code::Mute => State::Down,
+            Code::Refused | Code::NoAnswer if inside == Some(Inside::Proved) => State::Firewalled,
+            Code::Refused | Code::NoAnswer => State::Down,
             Code::Silent => match inside {
                 Some(Inside::Proved | Inside::Other) => State::Firewalled,
                 Some(Inside::Refused | Inside::Silent) => State::Down,
@@ -218,8 +218,8 @@ mod tests {
             (Code::Refused, None, State::Down),
             (Code::Refused, Some(Inside::Refused), State::Down),
             (Code::Refused, Some(Inside::Proved), State::Firewalled),
-            (Code::Mute, Some(Inside::Silent), State::Down),
-            (Code::Mute, Some(Inside::Proved), State::Firewalled),
+            (Code::NoAnswer, Some(Inside::Silent), State::Down),
+            (Code::NoAnswer, Some(Inside::Proved), State::Firewalled),
             (Code::Silent, None, State::Unreachable),
             (Code::Silent, Some(Inside::Proved), State::Firewalled),
             (Code::Silent, Some(Inside::Other), State::Firewalled),

@@ -187,7 +187,7 @@ fn weight(code: Code) -> i32 {
         Code::Unseen => 0,
         Code::Silent => 1,
         Code::Refused => 2,
-        Code::Mute => 3,
+        Code::NoAnswer => 3,
         _ => 4,
     }
 }
@@ -295,7 +295,7 @@ fn code(e: &Error) -> Code {
     match e.code {
         "refused" => Code::Refused,
         "connect_timeout" | "no_route" => Code::Silent,
-        "read_timeout" | "reset" | "empty" | "cut_short" => Code::Mute,
+        "read_timeout" | "reset" | "empty" | "cut_short" => Code::NoAnswer,
         "name_unknown" | "name_slow" | "address_refused" | "no_network" => Code::Unseen,
         // TLS that is refused or not spoken, or no HTTP.
         _ => Code::Other,

@@ -142,7 +142,7 @@ pub fn put(conn: &Conn, domain: Id<id::Domain>, placement: &Placement) -> Result
 
 /// What was told of a domain last.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct Summary {
     /// A-labels.
     pub domain: String,
     /// Its state.
@@ -153,12 +153,12 @@ pub struct Told {
     pub since: Option<Ms>,
 }
 
-/// See [`Told`]; `None` when the domain is gone.
-pub fn told(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Told>> {
+/// See [`Summary`]; `None` when the domain is gone.
+pub fn summary(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Summary>> {
     let mut statement =
         conn.prepare_cached("SELECT domain, answer_state, answer_say, answer_since FROM domains WHERE id = ?1")?;
     let row = statement.query_row([domain.get()], |r| {
-        Ok(Told {
+        Ok(Summary {
             domain: r.get(0)?,
             state: State::parse(r.get_ref(1)?.as_str()?),
             say: serde_json::from_str(r.get_ref(2)?.as_str()?).unwrap_or_default(),

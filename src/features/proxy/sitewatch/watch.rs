@@ -46,7 +46,7 @@ pub const SERVICES: &[Service] = &[Service {
     every: CHECK_AGAIN,
     prepare: |_| Ok(()),
     run: |run| {
-        let looking = ProbeWork {
+        let work = ProbeWork {
             app: run.app.clone(),
             fault: Mutex::default(),
         };
@@ -54,7 +54,7 @@ pub const SERVICES: &[Service] = &[Service {
             min: 1,
             max: THREADS_MAX,
         };
-        let pool = Pool::start(looking, bounds)?;
+        let pool = Pool::start(work, bounds)?;
         let mut listed = None;
         run.rounds(&run.app.wakes.events, || {
             refresh(run.app, &pool, &mut listed)?;
@@ -138,13 +138,13 @@ pub fn probe_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
     let stops = Stop::of(&sites)?;
     let cancel = Cancel::new();
-    let looks = FanOut {
+    let probes = FanOut {
         name: "sitewatch.look",
         width: WIDTH,
         begin_until: None,
         cancel: &cancel,
     };
-    let seen = looks.run(&stops, |stop| {
+    let seen = probes.run(&stops, |stop| {
         let seen = probe::probe(&mut stop.clone());
         if seen.iter().any(|s| s.code.wants_inside()) {
             domains::check_drift(app, &[stop.server], &cancel)?;
@@ -211,7 +211,7 @@ fn keep(app: &App, seen: &[Seen]) -> Result<()> {
 
 /// Tells a domain what its sites come to, and the house when its state has changed, or when more of them are bad than `were`.
 fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, were: usize, now: Ms) -> Result<()> {
-    let Some(before) = queries::told(tx, id)? else {
+    let Some(before) = queries::summary(tx, id)? else {
         return Ok(());
     };
     let placements = queries::placements(tx, id)?;
@@ -263,11 +263,11 @@ fn tidy(app: &App, is_off: bool) -> Result<()> {
     app.db.write(|tx| {
         let left = queries::sweep(tx, is_off)?;
         for id in queries::unwatched(tx, is_off)? {
-            let Some(told) = queries::told(tx, id)? else { continue };
+            let Some(summary) = queries::summary(tx, id)? else { continue };
             domains::set_answers(tx, id, State::Unknown.name(), &[], None)?;
-            if told.state.is_bad() {
+            if summary.state.is_bad() {
                 let data = serde_json::json!({
-                    "name": certificates::shown(&told.domain), "domain": told.domain, "evidence": ["It is not asked any more."],
+                    "name": certificates::shown(&summary.domain), "domain": summary.domain, "evidence": ["It is not asked any more."],
                 });
                 outbox::emit(tx, &app.wakes.events, "domain.unwatched", ("domain", id.get()), &data)?;
             }

@@ -19,7 +19,7 @@ use crate::kinds::{self, ExplainedBy};
 const OFFLINE: &str = "controller.offline";
 const DARK: &str = "server.unreachable";
 /// The watch over certificates looks each minute at what it was told to look at again.
-const SECOND_LOOK: Ms = 3 * MINUTE;
+const RECHECK_MARGIN: Ms = 3 * MINUTE;
 
 /// An alert was raised: is it the first of many, does anything keep it quiet, and what hangs on it?
 pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
@@ -141,7 +141,7 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Suppr
         ) => {
             let until = match until {
                 Some(until) => *until,
-                None => now + second_look(tx, alert)?,
+                None => now + until_recheck(tx, alert)?,
             };
             let (why, by) = (Why::Muted, *by);
             (until > now).then_some(Suppression {
@@ -223,7 +223,7 @@ fn explained_by(kind: &str) -> ExplainedBy {
 }
 
 /// How long until it is known whether something is still bad.
-fn second_look(conn: &Conn, alert: &Alert) -> Result<Ms> {
+fn until_recheck(conn: &Conn, alert: &Alert) -> Result<Ms> {
     let usual = kinds::alert(&alert.kind).map_or(Ok(0), |kind| (kind.rechecked)(conn))?;
-    Ok(usual + SECOND_LOOK)
+    Ok(usual + RECHECK_MARGIN)
 }

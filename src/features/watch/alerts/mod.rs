@@ -209,7 +209,7 @@ impl Alert {
 static LINES: LazyLock<Rations<()>> = LazyLock::new(|| Rations::new(60, Duration::from_secs(1)));
 
 /// The same for the daemon's log: what everybody may see of it.
-fn tell_log(event: &str, alert: Alert, saying: Saying) {
+fn log_change(event: &str, alert: Alert, saying: Saying) {
     let Some(left_out) = LINES.next((), clock::mono()) else {
         return;
     };
@@ -250,7 +250,7 @@ fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Resu
     });
     outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)?;
     let (event, alert, saying) = (event.to_string(), alert.clone(), *saying);
-    tx.after_commit(move || tell_log(&event, alert, saying));
+    tx.after_commit(move || log_change(&event, alert, saying));
     Ok(())
 }
 

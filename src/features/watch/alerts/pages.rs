@@ -114,13 +114,13 @@ pub struct Row {
     /// The rule that raised it, where it is one of figures.
     rule: Option<i64>,
     /// Whom a message has reached, and when.
-    told: Vec<(String, Ms)>,
+    notified: Vec<(String, Ms)>,
 }
 
 /// The same with whatever keeps it quiet, and what hangs on it.
 fn full(conn: &Conn, a: Alert) -> Result<Row> {
     let hanging = super::hanging(conn, &a)?;
-    let told = notifications::told_of(conn, (&a.kind, &a.part), (&a.target.0, a.target.1), a.first_at)?;
+    let notified = notifications::recipients_since(conn, (&a.kind, &a.part), (&a.target.0, a.target.1), a.first_at)?;
     let quiet = match a.quiet.clone() {
         None => None,
         Some(q) => Some(QuietRow {
@@ -139,7 +139,7 @@ fn full(conn: &Conn, a: Alert) -> Result<Row> {
     Ok(Row {
         quiet,
         hanging,
-        told,
+        notified,
         ..row(a)
     })
 }
@@ -168,7 +168,7 @@ pub fn row(a: Alert) -> Row {
             Some((rule, _)) if a.kind.starts_with("metric.") => rule.parse().ok(),
             _ => None,
         },
-        told: Vec::new(),
+        notified: Vec::new(),
         level: a.level,
         state: a.state,
         kind: a.kind,

@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub use queries::backlog;
-pub use queue::told_of;
+pub use queue::recipients_since;
 pub use telegram::render as render_telegram;
 pub use text::{About, Message, What, cut_units, units};
 
@@ -94,7 +94,7 @@ const PERIODIC: &[Periodic] = &[Periodic {
         let since = clock::now() - days * DAY;
         app.db
             .clean_up(&|tx, rows_max| queries::remove_ended(tx, since, keep, rows_max))?;
-        app.db.write(|tx| queries::forget_told(tx, since))
+        app.db.write(|tx| queries::forget_notified(tx, since))
     }),
 }];
 

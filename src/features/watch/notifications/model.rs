@@ -143,7 +143,7 @@ pub fn read(
     if let Some(unknown) = events.iter().flatten().find(|e| !is_known(e)) {
         let known: Vec<_> = kinds::all()
             .into_iter()
-            .filter(|k| is_told(k))
+            .filter(|k| is_notifiable(k))
             .map(|k| k.name)
             .collect();
         let say = format!(
@@ -287,10 +287,10 @@ impl Row {
 
 /// Can somebody subscribe to this?
 pub fn is_known(name: &str) -> bool {
-    kinds::find(name).is_some_and(is_told)
+    kinds::find(name).is_some_and(is_notifiable)
 }
 
-fn is_told(kind: &EventKind) -> bool {
+fn is_notifiable(kind: &EventKind) -> bool {
     kind.is_news() || kind.raises().is_some()
 }
 

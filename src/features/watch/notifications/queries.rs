@@ -536,7 +536,7 @@ pub fn dead(conn: &Conn) -> Result<i64> {
 
 /// When an endpoint was last told of something.
 #[derive(Debug, Clone, Copy)]
-pub struct Told {
+pub struct LastNotified {
     /// The alert; 0: that one is over.
     pub alert: i64,
     /// When it was told, or will be.
@@ -545,31 +545,42 @@ pub struct Told {
     pub held: i64,
 }
 
-pub fn told(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Result<Option<Told>> {
+pub fn last_notified(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Result<Option<LastNotified>> {
     let mut statement = conn.prepare_cached(
         "SELECT alert_id, at, held FROM notification_told WHERE endpoint_id = ?1 AND fingerprint = ?2",
     )?;
-    let told = statement.query_row(params![endpoint.get(), fingerprint], |r| {
-        Ok(Told {
+    let last_notified = statement.query_row(params![endpoint.get(), fingerprint], |r| {
+        Ok(LastNotified {
             alert: r.get(0)?,
             at: r.get(1)?,
             held: r.get(2)?,
         })
     });
-    Ok(told.optional()?)
+    Ok(last_notified.optional()?)
 }
 
-pub fn set_told(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str, told: Told) -> Result<()> {
+pub fn set_last_notified(
+    conn: &Conn,
+    endpoint: Id<id::Endpoint>,
+    fingerprint: &str,
+    last_notified: LastNotified,
+) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO notification_told (endpoint_id, fingerprint, alert_id, at, held) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (endpoint_id, fingerprint) DO UPDATE SET alert_id = ?3, at = ?4, held = ?5",
     )?
-    .execute(params![endpoint.get(), fingerprint, told.alert, told.at, told.held])?;
+    .execute(params![
+        endpoint.get(),
+        fingerprint,
+        last_notified.alert,
+        last_notified.at,
+        last_notified.held
+    ])?;
     Ok(())
 }
 
 /// Name of the endpoint, and when the last message reached it.
-pub fn told_of(conn: &Conn, fingerprint: &str, since: Ms) -> Result<Vec<(String, Ms)>> {
+pub fn recipients_since(conn: &Conn, fingerprint: &str, since: Ms) -> Result<Vec<(String, Ms)>> {
     let mut statement = conn.prepare_cached(
         "SELECT e.name, max(q.ended_at) FROM notification_queue q JOIN notification_endpoints e ON e.id = q.endpoint_id
          WHERE q.fingerprint = ?1 AND q.what = 'raised' AND q.status = 'sent' AND q.created_at >= ?2 GROUP BY e.id ORDER BY 2",
@@ -591,7 +602,7 @@ pub fn remove_ended(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Resul
 }
 
 /// Forgets when somebody was told of what was no alert.
-pub fn forget_told(conn: &Conn, before: Ms) -> Result<()> {
+pub fn forget_notified(conn: &Conn, before: Ms) -> Result<()> {
     conn.execute("DELETE FROM notification_told WHERE at < ?1 AND alert_id = 0", [before])?;
     Ok(())
 }

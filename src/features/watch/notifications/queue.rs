@@ -4,7 +4,7 @@
 use super::channel::Outcome;
 use super::model::takes_alert;
 use super::model::{DOUBTS_MAX, Row, Status};
-use super::queries::{self, New, Told};
+use super::queries::{self, LastNotified, New};
 use super::settings;
 use super::text::{Facts, What};
 use super::{Endpoint, Level, wake};
@@ -49,9 +49,9 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
         "alert.raised" | "alert.flapping" => raised(app, tx, event),
         "alert.resolved" => resolved(app, tx, event),
-        "server.lit" => all_judged(app, tx, event),
+        "server.lit" => company_known(app, tx, event),
         "server.deleted" => {
-            all_judged(app, tx, event)?;
+            company_known(app, tx, event)?;
             news(app, tx, event)
         }
         kind if kinds::find(kind).is_some_and(EventKind::is_news) => news(app, tx, event),
@@ -72,8 +72,8 @@ fn about((kind, part): (&str, &str), target: (&str, i64)) -> String {
 
 /// Which endpoints a message about such an alert has reached since it began, and when the last one did: kind and part of
 /// the alert, type and number of what it is about.
-pub fn told_of(conn: &Conn, what: (&str, &str), target: (&str, i64), since: Ms) -> Result<Vec<(String, Ms)>> {
-    queries::told_of(conn, &about(what, target), since)
+pub fn recipients_since(conn: &Conn, what: (&str, &str), target: (&str, i64), since: Ms) -> Result<Vec<(String, Ms)>> {
+    queries::recipients_since(conn, &about(what, target), since)
 }
 
 fn text(data: &Value, key: &str) -> String {
@@ -188,7 +188,7 @@ fn with_company(tx: &Tx, endpoint: &Endpoint, facts: &Facts, at: Ms) -> Result<M
 }
 
 /// The last of those that came together has answered, or is gone: nobody waits for it any more.
-fn all_judged(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+fn company_known(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     if servers::company(tx, event.target_id, event.at - COMPANY_MAX)?.pending == 0 {
         queries::hurry_newcomers(tx, None, What::Raised, event.at + MOMENT)?;
         wake(app, tx);
@@ -224,7 +224,7 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         if !wants(tx, &endpoint, &facts)? {
             continue;
         }
-        let before = queries::told(tx, endpoint.id, &print)?;
+        let before = queries::last_notified(tx, endpoint.id, &print)?;
         let waiting = queries::waiting(tx, endpoint.id, &print)?;
         if !waiting.is_empty() {
             for row in &waiting {
@@ -236,25 +236,25 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
                     wake(app, tx);
                 }
             }
-            if let Some(told) = before {
-                let at = if at_once { event.at } else { told.at };
+            if let Some(last) = before {
+                let at = if at_once { event.at } else { last.at };
                 let alert = facts.alert;
-                queries::set_told(tx, endpoint.id, &print, Told { alert, at, ..told })?;
+                queries::set_last_notified(tx, endpoint.id, &print, LastNotified { alert, at, ..last })?;
             }
             continue;
         }
         let at = match before {
-            Some(told) if !at_once => (told.at + pause).max(event.at),
+            Some(last) if !at_once => (last.at + pause).max(event.at),
             _ => with_company(tx, &endpoint, &facts, event.at)?,
         };
-        let held = before.map_or(0, |told| told.held);
+        let held = before.map_or(0, |last| last.held);
         put(app, tx, &endpoint, event, &Facts { held, ..facts.clone() }, at)?;
-        let told = Told {
+        let last = LastNotified {
             alert: facts.alert,
             at,
             held: 0,
         };
-        queries::set_told(tx, endpoint.id, &print, told)?;
+        queries::set_last_notified(tx, endpoint.id, &print, last)?;
     }
     Ok(())
 }
@@ -265,21 +265,21 @@ fn resolved(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let pause = settings::MESSAGES_MIN_INTERVAL_S.number(tx)? * SECOND;
     let print = fingerprint(&facts);
     for endpoint in queries::all(tx)? {
-        let Some(told) = queries::told(tx, endpoint.id, &print)?.filter(|t| t.alert == facts.alert) else {
+        let Some(last) = queries::last_notified(tx, endpoint.id, &print)?.filter(|t| t.alert == facts.alert) else {
             continue;
         };
         let held_back: Vec<_> = (queries::waiting(tx, endpoint.id, &print)?.into_iter())
             .filter(|row| row.next_at > event.at)
             .collect();
         let over = match held_back.first() {
-            Some(first) => Told {
+            Some(first) => LastNotified {
                 alert: 0,
-                at: told.at - pause, // when it really was told
+                at: last.at - pause, // when it really was told
                 held: first.facts.held + 1,
             },
-            None => Told { alert: 0, ..told },
+            None => LastNotified { alert: 0, ..last },
         };
-        queries::set_told(tx, endpoint.id, &print, over)?;
+        queries::set_last_notified(tx, endpoint.id, &print, over)?;
         for row in &held_back {
             queries::end(tx, row.id, Status::Held, event.at, "It was over before it was told.")?;
         }

@@ -176,7 +176,7 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
         // Trying again opens no secret that does not open.
         Err(e) => Outcome::Never(e.say),
     };
-    tell_log(&endpoint, &rows, &outcome);
+    log_outcome(&endpoint, &rows, &outcome);
     app.db.write_reserved(|tx| match queries::get(tx, id)? {
         Some(endpoint) => queue::finish(app, tx, &endpoint, &rows, &outcome, clock::now()),
         None => Ok(()), // removed meanwhile, its rows with it
@@ -184,7 +184,7 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
     Ok(true)
 }
 
-fn tell_log(endpoint: &Endpoint, rows: &[Row], outcome: &Outcome) {
+fn log_outcome(endpoint: &Endpoint, rows: &[Row], outcome: &Outcome) {
     let (id, n) = (endpoint.id.to_string(), rows.len().to_string());
     let attempt = rows.first().map_or(0, |row| row.attempts + 1).to_string();
     let fields = |why| {

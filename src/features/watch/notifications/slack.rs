@@ -96,14 +96,14 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
         None,
     )?;
     Ok(match by_status(&said) {
-        Outcome::Sent(_) => judge(&said),
+        Outcome::Sent(_) => outcome_of(&said),
         outcome => outcome,
     })
 }
 
 /// What speaks like Slack says yes in many ways (`ok`, nothing, `{"success":true}`, `{"result":"success"}`); no is said by
 /// a field. What is neither (a portal in between also says 200) is in doubt.
-fn judge(said: &Response) -> Outcome {
+fn outcome_of(said: &Response) -> Outcome {
     let body = said.body.trim_ascii();
     if body.is_empty() || body.eq_ignore_ascii_case(b"ok") || body.eq_ignore_ascii_case(b"success") {
         return Outcome::Sent(answer(said));

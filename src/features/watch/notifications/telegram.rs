@@ -215,7 +215,7 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     };
     let body = body(&config, s.recipient, s.message).to_string();
     let said = s.post(&url, &config.tls_pin, body.as_bytes(), proxy.as_ref())?;
-    Ok(judge(&said))
+    Ok(outcome_of(&said))
 }
 
 fn body(config: &Config, recipient: &str, message: &Message) -> Value {
@@ -289,7 +289,7 @@ struct Parameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-fn judge(said: &Response) -> Outcome {
+fn outcome_of(said: &Response) -> Outcome {
     let Ok(reply) = serde_json::from_slice::<Reply>(&said.body) else {
         // Not the Bot API's words: a gateway's, a captive portal's. A 200 of theirs is no message sent.
         return match by_status(said) {

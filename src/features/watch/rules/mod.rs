@@ -173,7 +173,7 @@ pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: Allowed<Edit, A
     }
     queries::put(tx, Some(old.id), &valid.fields, clock::now())?;
     let rule = get(tx, old.id)?;
-    settle(app, tx, &rule, None)?;
+    reevaluate(app, tx, &rule, None)?;
     note(app, tx, by, "rule.update", &rule)
 }
 
@@ -185,7 +185,7 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules
         return Err(Error::new(Kind::Conflict, "rule_builtin", say));
     }
     rule.fields.enabled = false;
-    settle(app, tx, &rule, None)?;
+    reevaluate(app, tx, &rule, None)?;
     queries::remove(tx, id)?;
     note(app, tx, by, "rule.delete", &rule)
 }
@@ -198,7 +198,7 @@ pub fn reset(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>
     }
     queries::remove(tx, id)?;
     let rule = get(tx, id)?;
-    settle(app, tx, &rule, None)?;
+    reevaluate(app, tx, &rule, None)?;
     note(app, tx, by, "rule.reset", &rule)
 }
 
@@ -214,9 +214,14 @@ fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &
 
 // ---- events ----------------------------------------------------------------------------------------------------------
 
-/// How bad an event of this kind is for this target by the rules; `None`: none of them holds, so nothing is raised. `told`
+/// How bad an event of this kind is for this target by the rules; `None`: none of them holds, so nothing is raised. `event_level`
 /// is how bad the event itself says it is: that counts as long as nobody has set the built-in rule's level.
-pub fn level(conn: &Conn, kind: &str, target: (&str, i64), told: Option<&'static str>) -> Result<Option<&'static str>> {
+pub fn level(
+    conn: &Conn,
+    kind: &str,
+    target: (&str, i64),
+    event_level: Option<&'static str>,
+) -> Result<Option<&'static str>> {
     let place = |level: &str| LEVELS.iter().position(|l| *l == level);
     let mut worst = None;
     for rule in all(conn)?
@@ -225,7 +230,7 @@ pub fn level(conn: &Conn, kind: &str, target: (&str, i64), told: Option<&'static
     {
         if concerns(conn, &rule.fields, target)? {
             let set = rule.fields.level;
-            let level = told
+            let level = event_level
                 .filter(|_| rule.builtin.is_some_and(|b| b.level == set))
                 .unwrap_or(set);
             worst = worst.max(place(level));
@@ -350,7 +355,7 @@ fn disk_line(disk: &reading::Disk) -> String {
 }
 
 /// Ends what fires by a rule that is switched off or does not hold there any more; on one subject, where it is given.
-fn settle(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
+fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     let Some(of) = rule.subject_kind() else { return Ok(()) };
     let f = &rule.fields;
     let tagged = (!f.tags.is_empty())
@@ -387,7 +392,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         return Ok(());
     };
     for firing in queries::firing(tx, kind.name, None, Some(event.target_id))? {
-        settle(app, tx, &get(tx, firing.rule)?, Some(event.target_id))?;
+        reevaluate(app, tx, &get(tx, firing.rule)?, Some(event.target_id))?;
     }
     Ok(())
 }

@@ -147,13 +147,13 @@ fn refuse_missing(conn: &Conn, scope: &Scope) -> Result<()> {
         Err(e) if e.kind == Kind::NotFound => Ok(true),
         other => other.map(|()| false),
     };
-    let looked = [
+    let searched = [
         ("server_id", scope.server.map(|id| servers::get(conn, id).map(drop))),
         ("domain_id", scope.domain.map(|id| domains::get(conn, id).map(drop))),
         ("group_id", scope.group.map(|id| groups::get(conn, id).map(drop))),
     ];
     let mut missing = Vec::new();
-    for (field, found) in looked {
+    for (field, found) in searched {
         if found.map(gone).transpose()?.unwrap_or(false) {
             let message = "There is none with this number.".into();
             missing.push(Field {

@@ -135,8 +135,8 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
     if !live {
         return Ok(Reply::text(desired.render(placement, placement.nginx.as_ref())?.text));
     }
-    let way = ServerConnection::of(ctx.app, placement.server)?;
-    let seen = inspect::on_server(ctx.app, &way, &desired, placement, &Cancel::new(), &mut |_| ())?;
+    let connection = ServerConnection::of(ctx.app, placement.server)?;
+    let seen = inspect::on_server(ctx.app, &connection, &desired, placement, &Cancel::new(), &mut |_| ())?;
     match seen.found {
         Some(_) => Ok(Reply::text(seen.before)),
         None => {

@@ -1,11 +1,11 @@
 # glances-way: where install-glances would take it from. Changes nothing. Values: SOURCE, BUNDLE.
 
-look_way() {
+check_way() {
   if glances_suits; then fact way there
   else case $SOURCE in wheels) fact way wheels ;; *) fact way "$(glances_next)" ;; esac; fi
 }
 main() {
   set -u
-  look software look_way
+  check software check_way
   mark end
 }

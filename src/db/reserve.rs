@@ -1,7 +1,7 @@
-//! Room on the disk for what must be written when there is none: signing in, to see why, and cleaning up. It is an empty
-//! file beside the databases; the first write that finds the disk full gives it up. From then on only
-//! [`super::Db::write_reserved`] writes, until there is room to make the file again. It lies in the folder, so that all
-//! processes that work there know.
+//! Reserved disk space for what must be written on a full disk: signing in and cleaning up. It is an empty file beside
+//! the databases; the first write that finds the disk full removes it. From then on only [`super::Db::write_reserved`]
+//! writes, until there is space to create the file again. It lies in the data folder, so all processes that use the
+//! folder see it.
 
 use crate::base::{log, sys};
 use std::fs::{self, OpenOptions};
@@ -9,27 +9,27 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A write-ahead log grows to 4 MB before it is used again from its start; the rest is for what then stays in the files.
+/// A write-ahead log grows to 4 MB before it is reused; the rest is for growth of the files.
 const SIZE: u64 = 8 << 20;
-/// With so much left on the disk the file is made (again): not at the first free byte, which the next sample would take.
+/// Free space at which the file is created again: not at the first free byte, which the next sample would take.
 const ENOUGH: u64 = 2 * SIZE;
 
-/// See the module's documentation.
-pub struct Room {
+/// The reserve file of a data folder.
+pub struct Reserve {
     file: PathBuf,
     was_there: AtomicBool,
 }
 
-impl Room {
-    /// Of the folder that this database lies in.
-    pub fn beside(database: &Path) -> Room {
-        Room {
+impl Reserve {
+    /// Of the folder of this database.
+    pub fn beside(database: &Path) -> Reserve {
+        Reserve {
             file: database.with_file_name("reserve"),
             was_there: AtomicBool::new(true),
         }
     }
 
-    /// May anything be written? It costs a microsecond.
+    /// May anything be written? Costs about 1 µs.
     pub fn is_there(&self) -> bool {
         let there = fs::metadata(&self.file).is_ok_and(|found| found.len() == SIZE) || self.make();
         if there != self.was_there.swap(there, Ordering::Relaxed) {
@@ -62,7 +62,7 @@ impl Room {
         made
     }
 
-    /// Its bytes are the disk's again. Says whether there were any.
+    /// Removes the file. Says whether it was there.
     pub fn give_up(&self) -> bool {
         fs::remove_file(&self.file).is_ok()
     }

@@ -3,7 +3,7 @@
 
 text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$piece"; while read -r piece; do mark text "$1" "$piece"; done; }; }
 
-look_site_nginx() {
+check_site_nginx() {
   for port in 80 443; do who=$(listener "$port"); [ -z "$who" ] || fact "port_$port" "$who"; done
   has_nginx || return 0
   nginx_kind
@@ -11,24 +11,24 @@ look_site_nginx() {
   if command -v certbot >/dev/null; then
     fact certbot "$(dpkg-query -W -f '${Version}' certbot 2>/dev/null | sed 's/[-+].*//' | grep . || echo installed)"
   fi
-  if nginx -T >"$TMP/dump" 2>"$TMP/said" </dev/null; then look_nginx_ready; return 0; fi
-  look_nginx_ready
+  if nginx -T >"$TMP/dump" 2>"$TMP/said" </dev/null; then check_nginx_ready; return 0; fi
+  check_nginx_ready
   text nginx_red <"$TMP/said"
   MINE=$(printf '%s\n' "$SITES" | tr , '\n' | cut -d ' ' -f 1,2 | tr '\n' ' ')
   if sound; then printf '%s' "$OFF" | text nginx_off; fact nginx_mendable yes; fi
 }
 
-look_nginx_ready() {
-  if look_nginx_dirs && look_nginx_conf; then fact nginx_ready yes; return 0; fi
+check_nginx_ready() {
+  if check_nginx_dirs && check_nginx_conf; then fact nginx_ready yes; return 0; fi
   [ ! -s "$TMP/dump" ] || probe || fact nginx_unread "$CODE $WHY"
 }
 
-look_site_files() {
+check_site_files() {
   n=0
   set -f; IFS=,; for site in $SITES; do
     IFS=" $NL"
     # shellcheck disable=SC2086  # words without globs
-    look_one $site >"$TMP/site"
+    check_one $site >"$TMP/site"
     if [ -s "$TMP/dump" ] && lone_http2 "$ENABLED/${site%% *}.conf"; then fact http2_shared no; fi
     text "site_$n" <"$TMP/site"
     # Much longer than any site: not told, as the reader of texts would drop it anyway.
@@ -37,28 +37,28 @@ look_site_files() {
   done
   unset IFS; set +f
 }
-look_one() {
+check_one() {
   echo "sha256 $(file_sum "$AVAILABLE/$1.conf")"
   echo "enabled $(link_state "$1")"
   if [ "$2" != - ]; then
     echo "old_sha256 $(file_sum "$AVAILABLE/$2.conf")"
     echo "old_enabled $(link_state "$2")"
   fi
-  [ ! -s "$TMP/dump" ] || look_defaults "$1" "$2" "$3" "$7"
+  [ ! -s "$TMP/dump" ] || check_defaults "$1" "$2" "$3" "$7"
   [ ! -s "$TMP/dump" ] || others "$1" "$TMP/dump" "$ENABLED/$1.conf" "$ENABLED/$2.conf" | sed 's/^/other /'
   case $3 in
     -) ;;
-    https:*) look_lineage "$1" "$3" ;;
-    *) [ ! -f "$3" ] || look_certificate "$3" ;;
+    https:*) check_lineage "$1" "$3" ;;
+    *) [ ! -f "$3" ] || check_certificate "$3" ;;
   esac
-  [ "$6" = - ] || look_goes "$6"
+  [ "$6" = - ] || check_goes "$6"
   if [ "$4" != - ]; then
     find_address "$AVAILABLE/$1.conf"
     if proves "$1" "$4" "$5"; then echo 'proved yes'; fi
   fi
 }
 # Who will answer for what nobody named.
-look_defaults() { # NAME OLD CERTIFICATE LEAVES
+check_defaults() { # NAME OLD CERTIFICATE LEAVES
   old=$2; [ "$old" != - ] || old=''
   if [ "$4" = yes ]; then will_be "$1" '' "$old"
   else
@@ -88,7 +88,7 @@ default_moves() {
     case $moved in ' '*' '*) echo "default $3 $port" ;; ' '*) echo "default $3${moved}" ;; esac
   done
 }
-look_lineage() {
+check_lineage() {
   cli_ini | sed 's/^/settings /'
   lineage_leftovers "$1" | sed 's/^/leftover /'
   lineage=$(lineage_of "$1")
@@ -97,13 +97,13 @@ look_lineage() {
   lacks=$(lineage_lacks "$lineage" "$1" "$2"); [ -z "$lacks" ] || echo "lacks $lacks"
   [ "$lineage" = "$1" ] || [ ! -e "$LINEAGES/live/$1" ] || lineage_is_ours "$1" "$1" ||
     echo "stranger $LINEAGES/live/$1 $(names_of "$LINEAGES/live/$1/fullchain.pem" | paste -sd ' ')"
-  [ ! -f "$LINEAGES/live/$lineage/fullchain.pem" ] || look_certificate "$LINEAGES/live/$lineage/fullchain.pem"
+  [ ! -f "$LINEAGES/live/$lineage/fullchain.pem" ] || check_certificate "$LINEAGES/live/$lineage/fullchain.pem"
 }
 # What certbot keeps for a site that goes, and who else uses it.
-look_goes() {
+check_goes() {
   for lineage in $(lineages_of "$1"); do echo "goes $lineage $(user_of "$lineage" "$1")"; done
 }
-look_certificate() {
+check_certificate() {
   echo 'cert_is there'
   openssl x509 -in "$1" -noout -dates -fingerprint -sha256 -issuer -ext subjectAltName -nameopt RFC2253,-esc_msb,utf8 2>/dev/null | while read -r line; do
     case $line in
@@ -119,9 +119,9 @@ look_certificate() {
 main() {
   set -u
   [ "$(id -u)" = 0 ] || fail not_root "This needs root, but it ran as $(id -un)."
-  find /run -maxdepth 1 -name 'lamplighter-look.*' -mmin +60 -exec rm -rf {} + # of looks that were killed
-  TMP=$(mktemp -d /run/lamplighter-look.XXXXXX); trap 'rm -rf "$TMP"' EXIT; trap 'exit 143' HUP INT PIPE TERM
-  look site_nginx look_site_nginx
-  look site_files look_site_files
+  find /run -maxdepth 1 -name 'lamplighter-inspect.*' -mmin +60 -exec rm -rf {} + # of looks that were killed
+  TMP=$(mktemp -d /run/lamplighter-inspect.XXXXXX); trap 'rm -rf "$TMP"' EXIT; trap 'exit 143' HUP INT PIPE TERM
+  check site_nginx check_site_nginx
+  check site_files check_site_files
   mark end
 }
