@@ -7,7 +7,7 @@ use fake::dns::{CAA, NameServer};
 use lamplighter::base::process::Cancel;
 use lamplighter::features::proxy::domains::{self, Verdict};
 use lamplighter::features::proxy::nswatch::{Check, State, check};
-use lamplighter::net::dns::{Data, Fault, Question, Resolver, Type, query};
+use lamplighter::net::dns::{Data, DnsError, Question, Resolver, Type, query};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -165,7 +165,7 @@ fn what_fails_once_is_no_news_and_a_changing_set_is() {
     };
     let until = Instant::now() + Duration::from_secs(10);
     let first = query(server.address, question, until, &cancel).unwrap_err();
-    assert_eq!(first.fault, Fault::ServFail);
+    assert_eq!(first.fault, DnsError::ServFail);
     assert!(query(server.address, question, until, &cancel).is_ok());
     // Within one look the second try is the answer.
     server.rule("oncefail.example.", json!({ "rcode": "SERVFAIL", "times": 1 }));
@@ -284,17 +284,17 @@ fn addresses_are_found_through_aliases_and_both_kinds_count() {
     );
     assert_eq!(dns.addresses("six.example").unwrap().ips, [ip("2001:db8::51")]);
     let fault = |name: &str| dns.addresses(name).unwrap_err().fault;
-    assert_eq!(fault("bare.example"), Fault::NoData);
-    assert_eq!(fault("gone.example"), Fault::NxDomain);
-    assert_eq!(fault("lost.example"), Fault::NxDomain);
-    assert_eq!(fault("ping.example"), Fault::BadAnswer);
-    assert_eq!(fault("loop.example"), Fault::BadAnswer);
-    assert_eq!(fault("broken.example"), Fault::ServFail);
+    assert_eq!(fault("bare.example"), DnsError::NoData);
+    assert_eq!(fault("gone.example"), DnsError::NxDomain);
+    assert_eq!(fault("lost.example"), DnsError::NxDomain);
+    assert_eq!(fault("ping.example"), DnsError::BadAnswer);
+    assert_eq!(fault("loop.example"), DnsError::BadAnswer);
+    assert_eq!(fault("broken.example"), DnsError::ServFail);
     let chain = |n: u32| format!("c{n}.example.");
     for n in 0..20 {
         server.set(&chain(n), json!({ "CNAME": [chain(n + 1)] }));
     }
-    assert_eq!(fault("c0.example"), Fault::BadAnswer);
+    assert_eq!(fault("c0.example"), DnsError::BadAnswer);
     assert!(
         dns.addresses("lost.example")
             .unwrap_err()
@@ -353,7 +353,7 @@ fn rules_about_certificates_are_those_of_the_nearest_name() {
     assert!(!found.rules[0].critical && found.rules[1].critical);
     assert_eq!(dns.authorities("own.ca.example").unwrap().at, "own.ca.example");
     assert!(dns.authorities("shop-one.example").unwrap().rules.is_empty());
-    assert_eq!(dns.authorities("broken.example").unwrap_err().fault, Fault::ServFail);
+    assert_eq!(dns.authorities("broken.example").unwrap_err().fault, DnsError::ServFail);
     assert!(server.asked().iter().all(|a| a.kind == CAA));
 }
 
@@ -377,10 +377,10 @@ fn without_recursion_only_the_servers_own_word_counts() {
     let answer = ask("shop-one.example").unwrap();
     assert!(answer.authoritative && answer.records.len() == 2);
     assert!(matches!(&answer.records[0].data, Data::Ns(host) if host == "f1g1ns1.dnspod.net"));
-    assert_eq!(ask("lame.example").unwrap_err().fault, Fault::Lame);
+    assert_eq!(ask("lame.example").unwrap_err().fault, DnsError::Lame);
     // The same answer without the flag is hearsay.
     server.spoil(|bytes| bytes[2] &= !0x04);
-    assert_eq!(ask("shop-one.example").unwrap_err().fault, Fault::Lame);
+    assert_eq!(ask("shop-one.example").unwrap_err().fault, DnsError::Lame);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn names_that_dns_has_no_room_for_are_not_asked() {
         vec!["a".repeat(60); 5].join("."),
         "a..example".into(),
     ] {
-        assert_eq!(dns.ask(&name, Type::A).unwrap_err().fault, Fault::BadAnswer, "{name}");
+        assert_eq!(dns.ask(&name, Type::A).unwrap_err().fault, DnsError::BadAnswer, "{name}");
     }
     assert_eq!(server.asked(), []);
 }

@@ -111,7 +111,7 @@ fn site_recipes() -> Vec<Recipe> {
         key: &key,
     };
     vec![
-        site::look(&[Wanted::default()][..0], &[]).unwrap(),
+        site::inspect(&[Wanted::default()][..0], &[]).unwrap(),
         site::apply(&wish(Certificate::None)).unwrap(),
         site::apply(&wish(acme)).unwrap(),
         site::apply(&wish(files)).unwrap(),

@@ -1,4 +1,4 @@
-# site-look: what nginx and the sites in SITES ("NAME OLD CERTIFICATE PROOF BODY GOES LEAVES", with commas between) are like. CERTIFICATE
+# site-inspect: what nginx and the sites in SITES ("NAME OLD CERTIFICATE PROOF BODY GOES LEAVES", with commas between) are like. CERTIFICATE
 # is a chain's path, or the ACME server that it is to be had from. Changes nothing.
 
 text() { { base64 -w 4000; } | { read -r piece || piece=''; mark text "$1" "$piece"; while read -r piece; do mark text "$1" "$piece"; done; }; }
