@@ -393,7 +393,11 @@ fn names_that_dns_has_no_room_for_are_not_asked() {
         vec!["a".repeat(60); 5].join("."),
         "a..example".into(),
     ] {
-        assert_eq!(dns.ask(&name, Type::A).unwrap_err().fault, DnsError::BadAnswer, "{name}");
+        assert_eq!(
+            dns.ask(&name, Type::A).unwrap_err().fault,
+            DnsError::BadAnswer,
+            "{name}"
+        );
     }
     assert_eq!(server.asked(), []);
 }
