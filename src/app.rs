@@ -9,7 +9,7 @@ use crate::base::id::{Id, Task};
 use crate::base::pulse::Pulses;
 use crate::base::registry::Registry;
 use crate::base::{file, log};
-use crate::db::{Db, Durability, schema};
+use crate::db::{Db, Durability, Lens, schema};
 use crate::events::wake::Wake;
 use crate::ssh::Ssh;
 use crate::vault::{self, Vault};
@@ -17,25 +17,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The opened machines.
+#[derive(Clone)]
 pub struct App {
     /// Declared rows of the features.
     pub registry: Arc<Registry>,
     /// Configuration as read at start.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// `lamplighter.db`.
     pub db: Arc<Db>,
     /// `metrics.db`.
     pub metrics: Arc<Db>,
     /// Sealed values and keys.
-    pub vault: Vault,
+    pub vault: Arc<Vault>,
     /// Connections to servers.
-    pub ssh: Ssh,
+    pub ssh: Arc<Ssh>,
     /// Wake-ups of waiting threads.
-    pub wakes: Wakes,
+    pub wakes: Arc<Wakes>,
     /// Results of this process's background work.
-    pub pulses: Pulses,
+    pub pulses: Arc<Pulses>,
     /// Throttling of failed sign-ins.
-    pub throttle: Throttle,
+    pub throttle: Arc<Throttle>,
     /// Start, monotonic clock.
     pub started: Instant,
     /// Start, unix ms.
@@ -104,6 +105,14 @@ impl App {
         Ok((self.db.version()?, self.metrics.version()?))
     }
 
+    /// The same machines, for somebody whose reads see no more than this.
+    pub fn through(&self, lens: Lens) -> App {
+        App {
+            db: Arc::new(self.db.through(lens)),
+            ..self.clone()
+        }
+    }
+
     /// Opens all machines. The data folder must exist with its key (`init-db` and `dev` create them). Errors:
     /// configuration, key, databases.
     pub fn open(config: Config, registry: Arc<Registry>) -> Result<App> {
@@ -116,14 +125,14 @@ impl App {
         let ssh = Ssh::open(config.runtime_dir.clone(), program)?;
         Ok(App {
             registry,
-            config,
+            config: Arc::new(config),
             db: Arc::new(db),
             metrics: Arc::new(metrics),
-            vault,
-            ssh,
-            wakes: Wakes::new(),
-            pulses: Pulses::default(),
-            throttle: Throttle::default(),
+            vault: Arc::new(vault),
+            ssh: Arc::new(ssh),
+            wakes: Arc::new(Wakes::new()),
+            pulses: Arc::default(),
+            throttle: Arc::default(),
             started: clock::mono(),
             started_at: clock::now(),
         })

@@ -5,6 +5,7 @@ use super::right::{IsNoun, IsVerb, Right, Role, may};
 use super::{Actor, Place};
 use crate::audit::By;
 use crate::base::error::Result;
+use crate::db::Conn;
 use std::marker::PhantomData;
 
 /// Somebody may do `V` to `N`. Only made here: from an [`Actor`] who has that right, for the daemon's own work, and for
@@ -29,11 +30,39 @@ impl<'a, V, N> From<Allowed<'a, V, N>> for By<'a> {
     }
 }
 
+/// Somebody may do `V` to some `N`; to which, is asked for each of them.
+pub struct Unplaced<'a, V, N>(&'a Actor, V, N);
+
+impl<'a, V: IsVerb, N: IsNoun> Unplaced<'a, V, N> {
+    /// May they do it there? Error: `forbidden`.
+    pub fn at(&self, place: &Place) -> Result<Allowed<'a, V, N>> {
+        self.0.allowed(self.1, self.2, place)
+    }
+
+    /// May they do it to this thing, by type and number? Error: `forbidden`.
+    pub fn to(&self, conn: &Conn, thing: (&str, i64)) -> Result<Allowed<'a, V, N>> {
+        self.at(&self.0.place(|| Place::of(conn, thing))?)
+    }
+}
+
 impl Actor {
     /// May they do that to what stands at `place`? Error: `forbidden`.
     pub fn allowed<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N, place: &Place) -> Result<Allowed<'_, V, N>> {
+        // That they have the right for something is no proof for anything.
+        let place = if *place == Place::Granted {
+            &Place::Everywhere
+        } else {
+            place
+        };
         self.may_at(may(verb, noun), place)?;
         Ok(Allowed::new(self.by(), Some(self)))
+    }
+
+    /// The same where the request names the things, or makes one: the proof is got for each. Error: `forbidden`, when they
+    /// may do it to none.
+    pub fn unplaced<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N) -> Result<Unplaced<'_, V, N>> {
+        self.may_at(may(verb, noun), &Place::Granted)?;
+        Ok(Unplaced(self, verb, noun))
     }
 }
 

@@ -17,8 +17,8 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::host;
 use crate::base::id::{Id, User};
 use crate::base::random;
-use crate::db::{Conn, Db, Tx};
-pub use allowed::Allowed;
+use crate::db::{Conn, Db, Lens, Tx};
+pub use allowed::{Allowed, Unplaced};
 pub use right::{Right, Role};
 pub use scope::{Grants, Place};
 pub use standing::Standing;
@@ -29,6 +29,8 @@ pub struct Actor {
     user: Id<User>,
     login: String,
     role: Role,
+    /// Their rights are this role's as well: that of a token's owner.
+    ceiling: Role,
     lang: String,
     time_zone: String,
     ip: String,
@@ -42,20 +44,20 @@ pub struct Actor {
 
 /// Somebody to whom things are shown, perhaps without names.
 pub trait Sees {
-    /// Have they this right?
-    fn sees(&self, right: Right) -> bool;
+    /// Have they this right for what stands at this place? It is only looked up for who does not have it everywhere.
+    fn sees(&self, right: Right, place: &dyn Fn() -> Result<Place>) -> Result<bool>;
 }
 
 impl Sees for Actor {
-    fn sees(&self, right: Right) -> bool {
-        self.has(right, &Place::Everywhere)
+    fn sees(&self, right: Right, place: &dyn Fn() -> Result<Place>) -> Result<bool> {
+        Ok(self.has(right, &self.place(place)?))
     }
 }
 
 /// For what is sent to whom nobody asks any more: messages, the daemon's log.
 impl Sees for Role {
-    fn sees(&self, right: Right) -> bool {
-        self.may(right)
+    fn sees(&self, right: Right, _: &dyn Fn() -> Result<Place>) -> Result<bool> {
+        Ok(self.may(right))
     }
 }
 
@@ -103,6 +105,12 @@ impl Actor {
         Actor { grants, ..self }
     }
 
+    /// What their reads see where an answer shows more than one thing; `None`: all there is.
+    pub fn lens(&self) -> Option<Lens> {
+        let grants = self.grants.as_ref()?;
+        Some(grants.lens(|right| self.role.may(right) && self.ceiling.may(right)))
+    }
+
     /// Where does the thing stand that they ask about? Only looked up for who does not have all rights of their role.
     pub fn place(&self, look_up: impl FnOnce() -> Result<Place>) -> Result<Place> {
         match self.grants {
@@ -121,7 +129,7 @@ impl Actor {
     pub fn has(&self, right: Right, place: &Place) -> bool {
         let needs_grant = matches!(right, Right::May(..));
         let is_granted = (self.grants.as_ref()).is_none_or(|grants| !needs_grant || grants.hold(right, place));
-        self.role.may(right) && is_granted
+        self.role.may(right) && self.ceiling.may(right) && is_granted
     }
 
     /// May they do that to what stands at `place`? Error: `forbidden`.
@@ -129,7 +137,14 @@ impl Actor {
         if self.has(right, place) {
             return Ok(());
         }
-        let say = format!("The role {} may not do this. Ask an administrator.", self.role.name());
+        let say = match (&self.grants, right) {
+            (Some(_), Right::May(verb, noun)) if self.role.may(right) && self.ceiling.may(right) => format!(
+                "This token may not do {}:{} here. Make one with that scope, or ask an administrator.",
+                noun.name(),
+                verb.name()
+            ),
+            _ => format!("The role {} may not do this. Ask an administrator.", self.role.name()),
+        };
         Err(Error::new(Kind::Forbidden, "forbidden", say))
     }
 
@@ -213,6 +228,7 @@ impl Account {
             user: self.id,
             login: self.login,
             role: self.role,
+            ceiling: self.role,
             lang: self.lang,
             time_zone: self.time_zone,
             ip: from.ip.into(),

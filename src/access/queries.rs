@@ -203,8 +203,18 @@ pub fn servers_of_domain(conn: &Conn, id: i64) -> Result<Vec<Id<Server>>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What it is about, by type and number.
-pub fn target_of_task(conn: &Conn, id: i64) -> Result<Option<(String, i64)>> {
-    let mut statement = conn.prepare_cached("SELECT target_type, target_id FROM tasks WHERE id = ?1")?;
+/// What a task, an alert or a silence is about, by type and number; `None`: nothing that has a place.
+pub fn target(conn: &Conn, kind: &str, id: i64) -> Result<Option<(String, i64)>> {
+    let sql = match kind {
+        "task" => "SELECT target_type, target_id FROM tasks WHERE id = ?1",
+        "alert" => "SELECT target_type, target_id FROM alerts WHERE id = ?1",
+        "silence" => {
+            "SELECT CASE WHEN server_id IS NOT NULL THEN 'server' WHEN domain_id IS NOT NULL THEN 'domain' ELSE 'group' END,
+               coalesce(server_id, domain_id, group_id) FROM silences
+             WHERE id = ?1 AND coalesce(server_id, domain_id, group_id) IS NOT NULL"
+        }
+        _ => return Ok(None),
+    };
+    let mut statement = conn.prepare_cached(sql)?;
     Ok(statement.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
 }

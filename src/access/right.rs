@@ -92,6 +92,25 @@ words! {
     Controller "controller"
 }
 
+impl Noun {
+    /// Are there some of one group alone?
+    pub const fn is_in_groups(self) -> bool {
+        use Noun::{Alerts, Domains, Events, Groups, Silences, Tasks};
+        matches!(self, Domains | Groups | Tasks | Alerts | Events | Silences)
+    }
+
+    /// Are there some of one server alone?
+    pub const fn is_on_servers(self) -> bool {
+        use Noun::{Alerts, Domains, Events, Metrics, Servers, Silences, Tasks};
+        matches!(self, Servers | Metrics | Domains | Tasks | Alerts | Events | Silences)
+    }
+
+    /// Does an answer about it show things of other kinds?
+    pub const fn is_mixed(self) -> bool {
+        matches!(self, Noun::Dashboard | Noun::Document | Noun::Events)
+    }
+}
+
 /// A user's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -129,6 +148,15 @@ impl Role {
         match right {
             Right::Public | Right::SignedIn => true,
             Right::May(verb, noun) => (TABLE.iter()).any(|row| (row.0, row.1) == (verb, noun) && row.2.contains(&self)),
+        }
+    }
+
+    /// The one with fewer rights.
+    pub fn least(self, other: Role) -> Role {
+        if self.rights().count() <= other.rights().count() {
+            self
+        } else {
+            other
         }
     }
 

@@ -1,11 +1,11 @@
 //! Where a right holds. People have the rights of their role everywhere; a token may have fewer of its user's, and for one
-//! group or server only: `domains:deploy@group:3`.
+//! group or server only: `domains:deploy@group:3`. The same in SQL, for lists: `views.sql`.
 
 use super::queries;
 use super::right::{Noun, Right, Verb};
 use crate::base::error::Result;
 use crate::base::id::{Group, Id, Server};
-use crate::db::Conn;
+use crate::db::{Conn, Lens};
 use std::fmt;
 
 /// For what a grant holds. (A project will be a fourth.)
@@ -46,7 +46,26 @@ impl Grant {
             noun: Noun::parse(noun)?,
             scope,
         };
-        Right::May(grant.verb, grant.noun).is_known().then_some(grant)
+        let stands = match scope {
+            Scope::All => true,
+            Scope::Group(_) => grant.noun.is_in_groups(),
+            Scope::Server(_) => grant.noun.is_on_servers(),
+        };
+        (stands && grant.right().is_known()).then_some(grant)
+    }
+
+    /// The right alone.
+    pub fn right(&self) -> Right {
+        Right::May(self.verb, self.noun)
+    }
+
+    /// The thing that it is for, by type and number; `None`: everything.
+    pub fn place(&self) -> Option<(&'static str, i64)> {
+        match self.scope {
+            Scope::All => None,
+            Scope::Group(id) => Some(("group", id.get())),
+            Scope::Server(id) => Some(("server", id.get())),
+        }
     }
 }
 
@@ -64,46 +83,54 @@ impl fmt::Display for Grant {
 /// What a question for a right is about, as far as scopes go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// All there is: a list, a setting, something new.
+    /// All there is: a setting, something new.
     Everywhere,
+    /// Whatever they have this right for: an answer that shows nothing else, or a request that asks again for each thing.
+    Granted,
     /// One thing: the group it is in, and the servers it is on.
     At(Option<Id<Group>>, Vec<Id<Server>>),
 }
 
 impl Place {
-    /// Of what an address is about: `/api/servers/5` and all below it are about that server. All other addresses are about
-    /// everything, pages too: they show more than one thing.
-    pub fn of_address(conn: &Conn, path: &str) -> Result<Place> {
-        let mut parts = path.strip_prefix("/api/").unwrap_or_default().split('/');
+    /// Of what an address is about: `/api/servers/5`, its page and all below them are about that server. `None`: no one
+    /// thing of these kinds.
+    pub fn of_address(conn: &Conn, path: &str) -> Result<Option<Place>> {
+        let path = path.trim_start_matches('/');
+        let mut parts = path.strip_prefix("api/").unwrap_or(path).split('/');
         let kind = match parts.next() {
             Some("servers") => "server",
             Some("domains") => "domain",
+            Some("groups") => "group",
             Some("tasks") => "task",
-            _ => return Ok(Place::Everywhere),
+            Some("alerts") => "alert",
+            Some("silences") => "silence",
+            _ => return Ok(None),
         };
-        match parts.next().and_then(|id| id.parse().ok()) {
-            Some(id) => Place::of(conn, (kind, id)),
-            None => Ok(Place::Everywhere),
-        }
+        let id = parts.next().and_then(|id| id.parse().ok());
+        id.map(|id| Place::of(conn, (kind, id))).transpose()
     }
 
-    /// Of a thing by type and number; of a task: where that is which it works on. What is at no such place, or nowhere any
-    /// more, is open to rights on everything alone.
+    /// Of a thing by type and number; of a task, an alert, a silence: where that is which it is about. What is at no such
+    /// place, or nowhere any more, is open to rights on everything alone.
     pub fn of(conn: &Conn, (kind, id): (&str, i64)) -> Result<Place> {
         match kind {
             "server" => Ok(Place::At(None, vec![Id::new(id)])),
+            "group" => Ok(Place::At(Some(Id::new(id)), Vec::new())),
             "domain" => Ok(Place::At(
                 queries::group_of_domain(conn, id)?,
                 queries::servers_of_domain(conn, id)?,
             )),
-            "task" => match queries::target_of_task(conn, id)? {
-                Some((kind, id)) if kind != "task" => Place::of(conn, (&kind, id)),
+            "task" | "alert" | "silence" => match queries::target(conn, kind, id)? {
+                Some((of, id)) if of != kind => Place::of(conn, (&of, id)),
                 _ => Ok(Place::Everywhere),
             },
             _ => Ok(Place::Everywhere),
         }
     }
 }
+
+/// The views that [`Grants::lens`] is made of.
+const VIEWS: &str = include_str!("views.sql");
 
 /// What a token was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,21 +144,38 @@ impl Grants {
 
     /// Do they hold this right there? A thing on several servers needs all of them granted, or its group.
     pub fn hold(&self, right: Right, place: &Place) -> bool {
-        let of_right = || {
-            self.0
-                .iter()
-                .filter(|g| Right::May(g.verb, g.noun) == right)
-                .map(|g| g.scope)
-        };
+        let of_right = || self.0.iter().filter(|g| g.right() == right).map(|g| g.scope);
         let has = |scope| of_right().any(|s| s == scope);
         match place {
             _ if has(Scope::All) => true,
             Place::Everywhere => false,
+            Place::Granted => of_right().next().is_some(),
             Place::At(group, servers) => {
                 let on_granted = !servers.is_empty() && servers.iter().all(|id| has(Scope::Server(*id)));
                 on_granted || group.is_some_and(|id| has(Scope::Group(id)))
             }
         }
+    }
+
+    /// What they see of all there is, as far as `may` allows it.
+    pub(super) fn lens(&self, may: impl Fn(Right) -> bool) -> Lens {
+        let reads = self.0.iter().filter(|g| g.verb == Verb::Read && may(g.right()));
+        let rows: Vec<_> = reads
+            .map(|g| {
+                let right = format!("{}:{}", g.noun.name(), g.verb.name());
+                let (scope, id) = g.place().map_or(("all", None), |(scope, id)| (scope, Some(id)));
+                (right, scope, id)
+            })
+            .collect();
+        Lens {
+            views: VIEWS,
+            granted: serde_json::json!(rows).to_string().into(),
+        }
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Grant> {
+        self.0.iter()
     }
 }
 
@@ -156,6 +200,7 @@ mod tests {
             "domains:deploy@group:3",
             "domains:deploy@server:5",
             "alert-rules:edit",
+            "metrics:read@server:5",
         ] {
             assert_eq!(Grant::parse(text).unwrap().to_string(), text);
         }
@@ -166,7 +211,10 @@ mod tests {
             ":read",
             "servers:read@",
             "servers:read@group",
-            "servers:read@group:0",
+            "domains:read@group:0",
+            "servers:read@group:3",
+            "groups:read@server:3",
+            "settings:edit@server:3",
             "servers:read@project:1",
             "servers:read@server:5@group:3",
             "alerts:deploy",

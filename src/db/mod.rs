@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// What a query gets: a connection inside a read transaction, or (by deref) a [`Tx`].
 pub type Conn = Connection;
@@ -31,13 +31,33 @@ pub enum Durability {
     Normal,
 }
 
-/// One database file.
+/// One database file, as somebody sees it.
 pub struct Db {
+    file: Arc<File>,
+    /// What its reads see; `None`: all of it.
+    lens: Option<Lens>,
+}
+
+/// What the reads of somebody see who may not see all: temporary views that stand before the tables of the same names, so
+/// that every query is filtered, whoever wrote it. A query that means the table itself names it `main.table`. Writes see
+/// all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lens {
+    /// Creates the views, and the table `temp.granted (right, scope, id)` that they read.
+    pub views: &'static str,
+    /// The rows of that table: a JSON array of arrays.
+    pub granted: Arc<str>,
+}
+
+/// The file and its connections.
+struct File {
     path: PathBuf,
     durability: Durability,
     /// A panic inside a transaction rolls it back; the connection itself stays good.
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Idle readers with the views of a [`Lens`], and what they were granted last.
+    narrow_readers: Mutex<Vec<(Arc<str>, Connection)>>,
     /// Never writes, so that `PRAGMA data_version` on it counts every commit.
     watcher: Mutex<Connection>,
     reserve: Reserve,
@@ -152,20 +172,35 @@ impl Db {
         };
         let (writer, watcher) = opened?;
         reserve.is_there();
-        Ok(Db {
+        let file = Arc::new(File {
             path: path.into(),
             durability,
             writer: Mutex::new(writer),
             readers: Mutex::default(),
+            narrow_readers: Mutex::default(),
             watcher: Mutex::new(watcher),
             reserve,
             file_errors: Mutex::default(),
-        })
+        });
+        Ok(Db { file, lens: None })
+    }
+
+    /// The same file, read through this.
+    pub fn through(&self, lens: Lens) -> Db {
+        Db {
+            file: Arc::clone(&self.file),
+            lens: Some(lens),
+        }
+    }
+
+    /// Tells apart what different people see: part of the key of whatever is cached of an answer.
+    pub fn seen_by(&self) -> &str {
+        self.lens.as_ref().map_or("", |lens| &lens.granted)
     }
 
     /// Path of the file.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     /// Runs `f` in one IMMEDIATE transaction: committed on `Ok`, rolled back on `Err` or panic.
@@ -207,11 +242,11 @@ impl Db {
     // Not generic: the generic callers are instantiated hundreds of times, this part once.
 
     fn write_with(&self, reserved: bool, f: &mut dyn FnMut(&Tx) -> Result<()>) -> Result<()> {
-        let mut writer = lock(&self.writer);
-        let done = write_on(&mut writer, f, || reserved || self.reserve.is_there());
+        let mut writer = lock(&self.file.writer);
+        let done = write_on(&mut writer, f, || reserved || self.file.reserve.is_there());
         drop(writer);
         if done.as_ref().is_err_and(|e| e.code == DISK_FULL) {
-            self.reserve.give_up();
+            self.file.reserve.give_up();
         }
         self.note(done.as_ref().err());
         for f in done? {
@@ -222,7 +257,7 @@ impl Db {
 
     /// Records what an access showed about the file.
     fn note(&self, e: Option<&Error>) {
-        let mut file_errors = lock(&self.file_errors);
+        let mut file_errors = lock(&self.file.file_errors);
         match e {
             Some(e) if e.code == DAMAGED => file_errors.damage = Some(e.log.clone()),
             Some(e) if e.code == FAILING => file_errors.failing = Some(e.log.clone()),
@@ -233,9 +268,9 @@ impl Db {
 
     /// The known trouble of the file.
     pub fn trouble(&self) -> Option<Trouble> {
-        let file_errors = lock(&self.file_errors);
+        let file_errors = lock(&self.file.file_errors);
         let damaged = file_errors.damage.clone().map(Trouble::Damaged);
-        let full = || (!self.reserve.is_there()).then_some(Trouble::Full);
+        let full = || (!self.file.reserve.is_there()).then_some(Trouble::Full);
         damaged
             .or_else(full)
             .or_else(|| file_errors.failing.clone().map(Trouble::Failing))
@@ -244,7 +279,7 @@ impl Db {
     /// Runs `PRAGMA integrity_check`; the result is kept for [`Db::trouble`]. Ends early, with no finding, when it is
     /// cancelled.
     pub fn check(&self, cancel: &Cancel) -> Result<Option<String>> {
-        let mut conn = connect(&self.path, self.durability, false)?;
+        let mut conn = connect(&self.file.path, self.file.durability, false)?;
         let cancelled = cancel.clone();
         conn.progress_handler(100_000, Some(move || cancelled.is_cancelled()))?;
         let look = || -> Result<Vec<String>> {
@@ -259,15 +294,17 @@ impl Db {
             Err(e) if e.code == DAMAGED => Some(e.log),
             Err(e) => return Err(e),
         };
-        lock(&self.file_errors).damage.clone_from(&damage);
+        lock(&self.file.file_errors).damage.clone_from(&damage);
         Ok(damage)
     }
 
     fn read_with(&self, f: &mut dyn FnMut(&Conn) -> Result<()>) -> Result<()> {
-        let idle = lock(&self.readers).pop();
-        let mut reader = match idle {
-            Some(reader) => reader,
-            None => connect(&self.path, self.durability, false)?,
+        let mut reader = match &self.lens {
+            None => match lock(&self.file.readers).pop() {
+                Some(reader) => reader,
+                None => self.reader()?,
+            },
+            Some(lens) => self.narrow_reader(lens)?,
         };
         let out = match reader.transaction() {
             Ok(snapshot) => f(&snapshot),
@@ -276,11 +313,39 @@ impl Db {
         if let Err(e) = &out {
             self.note(Some(e));
         }
-        let mut idle = lock(&self.readers);
-        if idle.len() < IDLE_READERS {
-            idle.push(reader);
+        match &self.lens {
+            None => keep(&self.file.readers, reader),
+            Some(lens) => keep(&self.file.narrow_readers, (Arc::clone(&lens.granted), reader)),
         }
         out
+    }
+
+    fn reader(&self) -> Result<Connection> {
+        connect(&self.file.path, self.file.durability, false)
+    }
+
+    /// A connection with the views of this lens.
+    fn narrow_reader(&self, lens: &Lens) -> Result<Connection> {
+        let idle = {
+            let mut idle = lock(&self.file.narrow_readers);
+            let same = idle.iter().position(|(granted, _)| *granted == lens.granted);
+            match same {
+                Some(n) => return Ok(idle.swap_remove(n).1),
+                None => idle.pop(),
+            }
+        };
+        let (reader, views) = match idle {
+            Some((_, reader)) => (reader, ""),
+            None => (self.reader()?, lens.views),
+        };
+        // `query_only` means temporary tables, too.
+        reader.execute_batch(&format!("PRAGMA query_only=OFF; {views} DELETE FROM temp.granted;"))?;
+        reader.execute(
+            "INSERT INTO temp.granted SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)",
+            [&*lens.granted],
+        )?;
+        reader.execute_batch("PRAGMA query_only=ON")?;
+        Ok(reader)
     }
 
     /// Removes many rows in small transactions, so that no writer waits long. `remove` gets the maximum of rows and
@@ -304,7 +369,7 @@ impl Db {
             let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
             Ok((pragma("page_size")?, pragma("page_count")?, pragma("freelist_count")?))
         })?;
-        let wal = std::fs::metadata(self.path.with_extension("db-wal")).map_or(0, |m| m.len());
+        let wal = std::fs::metadata(self.file.path.with_extension("db-wal")).map_or(0, |m| m.len());
         Ok(Size {
             file: pages * page,
             free: free * page,
@@ -334,15 +399,23 @@ impl Db {
         }
         // The file shrinks at the checkpoint, which readers may prevent: then it happens later.
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-        lock(&self.writer).query_row(checkpoint, [], |_| Ok(()))?;
+        lock(&self.file.writer).query_row(checkpoint, [], |_| Ok(()))?;
         Ok(before.file - self.size()?.file)
     }
 
     /// Changes with every commit of this or another process; cheap enough for every request.
     pub fn version(&self) -> Result<i64> {
-        Ok(lock(&self.watcher)
+        Ok(lock(&self.file.watcher)
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |r| r.get(0))?)
+    }
+}
+
+/// Keeps what is idle for the next one, when there is not enough of it.
+fn keep<T>(idle: &Mutex<Vec<T>>, reader: T) {
+    let mut idle = lock(idle);
+    if idle.len() < IDLE_READERS {
+        idle.push(reader);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is asking, and is it really them? Whether they may is asked next, by [`Ctx::new`](super::route::Ctx::new): in that
+//! Who is asking, and is it really them? Whether they may is asked next, by [`answer`](super::route::answer): in that
 //! order, and nowhere else.
 //!
 //! A browser sends its cookie with every request, also with one that another site made it send. So whatever changes

@@ -3,7 +3,7 @@
 //! cheap to make again and again.
 
 use super::request::{self, Method, Request};
-use super::route::{Ctx, Web};
+use super::route::{self, Ctx, Web};
 use super::sse::{Event, Flow, Source};
 use crate::access::Actor;
 use crate::base::clock::{self, Instant};
@@ -78,8 +78,7 @@ impl LiveQuery {
             let say = "This answer cannot be watched. Ask for it when you need it.";
             return Err(Error::new(Kind::Invalid, "not_live", say));
         }
-        let route = found.route;
-        let reply = route.answer(&Ctx::new(&self.web, &self.request, found, Some(by.clone()))?)?;
+        let reply = route::answer(&self.web, &self.request, found, Some(by.clone()))?;
         self.versions = versions;
         self.pending = self.known.changes(&reply.body)?;
         Ok(())

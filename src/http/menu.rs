@@ -1,6 +1,6 @@
 //! The menu of every page: the sum of the entries that features declare, with what they count, and the palette's actions.
 
-use crate::access::{Actor, Right};
+use crate::access::{Actor, Place, Right};
 use crate::app::App;
 use crate::base::clock::Ms;
 use crate::base::error::Result;
@@ -171,9 +171,9 @@ impl Nav {
         let mut nav = self.clone();
         nav.sections
             .iter_mut()
-            .for_each(|section| section.retain(|item| actor.may(item.right).is_ok()));
+            .for_each(|section| section.retain(|item| actor.has(item.right, &Place::Granted)));
         nav.sections.retain(|section| !section.is_empty());
-        nav.actions.retain(|action| actor.may(action.right).is_ok());
+        nav.actions.retain(|action| actor.has(action.right, &Place::Granted));
         nav
     }
 }

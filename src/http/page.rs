@@ -26,21 +26,20 @@ pub fn show(ctx: &Ctx, template: &str, content: impl Serialize) -> Result<Reply>
 
 /// The frame of the page that this request asks for.
 pub fn frame(ctx: &Ctx) -> Result<Page> {
-    frame_for(ctx.web, ctx.request, ctx.maybe_actor())
+    frame_for(ctx.web, ctx.app, ctx.request, (ctx.maybe_actor(), ctx.place()))
 }
 
-fn frame_for(web: &Web, request: &Request, actor: Option<&Actor>) -> Result<Page> {
+/// `app`: what who looks may see.
+fn frame_for(web: &Web, app: &App, request: &Request, (actor, place): (Option<&Actor>, &Place)) -> Result<Page> {
     let mut page = bare(request, actor);
-    page.can = Page::rights(|right| actor.is_some_and(|actor| actor.has(right, &Place::Everywhere)));
-    page.locale.zone = zone(&web.app, actor)?;
+    page.can = Page::rights(|right| actor.is_some_and(|actor| actor.has(right, place)));
+    page.locale.zone = zone(app, actor)?;
     if let Some(actor) = actor {
         page.user = actor.login().to_string();
         page.role = actor.role().name().to_string();
         page.csrf = actor.csrf().unwrap_or_default().to_string();
         let key = format!("nav {}", page.locale.lang.tag());
-        let nav = web
-            .cache
-            .get(&web.app, &key, || Nav::read(&web.app, page.locale.lang))?;
+        let nav = web.cache.get(app, &key, || Nav::read(app, page.locale.lang))?;
         page.nav = nav.for_actor(actor);
     }
     Ok(page)
@@ -160,7 +159,10 @@ pub fn failure(web: &Web, request: &Request, error: &Error) -> Reply {
     });
     // Who is signed in keeps menu and search. When even these cannot be read, the error stands alone.
     let actor = guard::who(&web.app, request);
-    let page = frame_for(web, request, actor.as_ref()).unwrap_or_else(|_| bare(request, None));
+    let narrowed = actor.as_ref().and_then(Actor::lens).map(|lens| web.app.through(lens));
+    let app = narrowed.as_ref().unwrap_or(&web.app);
+    let page = frame_for(web, app, request, (actor.as_ref(), &Place::Granted));
+    let page = page.unwrap_or_else(|_| bare(request, None));
     match web.view.render("error.html", &page, content) {
         Ok(page) => reply::with_retry(Reply::html(page), error),
         Err(_) => reply::error_json(error, request),

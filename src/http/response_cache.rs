@@ -1,5 +1,6 @@
 //! Caches what is costly to make and often asked for, until anybody commits to one of the databases. The key names what
-//! it is; nothing that differs from person to person belongs in here.
+//! it is; who sees less than everything has entries of their own, and nothing else that differs from person to person
+//! belongs in here.
 
 use crate::app::App;
 use crate::base::error::Result;
@@ -26,6 +27,7 @@ impl ResponseCache {
     pub fn get<T: Any + Send + Sync>(&self, app: &App, key: &str, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         // Asked before it is made: what is committed meanwhile makes it old.
         let versions = app.versions()?;
+        let key = &format!("{key}\n{}", app.db.seen_by());
         let cached = self
             .lock()
             .get(key)

@@ -9,12 +9,13 @@ use super::route_metrics::{RouteCounts, RouteMetrics};
 use super::sse::{Source, Streams};
 use super::view::View;
 use crate::access::right::{IsNoun, IsVerb};
-use crate::access::{Actor, Allowed, Place, Right, Standing, token};
+use crate::access::{Actor, Allowed, Place, Right, Standing, Unplaced, token};
 use crate::app::App;
 use crate::base::clock::Duration;
 use crate::base::error::{self, Error, Kind, Result};
 use crate::base::id::Id;
 use crate::base::shape::{Described, Shape};
+use crate::db::{Db, Lens};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use std::borrow::Cow;
@@ -31,6 +32,8 @@ pub struct Route {
     pub right: Right,
     /// What answers.
     pub handler: fn(&Ctx) -> Result<Reply>,
+    /// Does the handler ask for the right again for each thing that the body names ([`Ctx::unplaced`])?
+    pub asks: bool,
     /// May the answer be streamed as it changes ([`super::live`])?
     pub live: bool,
     /// What the query may bring; other parameters are passed over.
@@ -67,6 +70,11 @@ impl Route {
     /// The same, to be streamed as well.
     pub const fn live(self) -> Route {
         Route { live: true, ..self }
+    }
+
+    /// The handler asks for the right itself, for each thing that the body names.
+    pub const fn asks(self) -> Route {
+        Route { asks: true, ..self }
     }
 
     /// Declares the query's parameters.
@@ -126,9 +134,39 @@ impl Route {
         Route { answers, ..self }
     }
 
+    /// Where somebody must have the route's right. Whatever shows more than one thing shows what they may see, so it takes
+    /// the right for something; whatever changes something takes it for that, or everywhere.
+    fn place(&self, actor: &Actor, db: &Db, request: &Request) -> Result<Place> {
+        let may_filter = request.method.is_safe() || self.asks;
+        let has_place = self.is_api() || request.method.is_safe();
+        actor.place(|| {
+            let of_address = match has_place {
+                true => db.read(|conn| Place::of_address(conn, &request.path()))?,
+                false => None,
+            };
+            Ok(of_address.unwrap_or(if may_filter { Place::Granted } else { Place::Everywhere }))
+        })
+    }
+
+    /// What the handler's reads see: what is about one thing shows that whole, and so does a list of one kind to who may
+    /// see all of that kind.
+    fn lens(&self, actor: &Actor, place: &Place, request: &Request) -> Option<Lens> {
+        let of_one = self.is_api() && matches!(place, Place::At(..));
+        let of_all = match self.right {
+            Right::May(_, noun) => self.is_api() && !noun.is_mixed() && actor.has(self.right, &Place::Everywhere),
+            _ => false,
+        };
+        let sees_whole = of_one || of_all || !request.method.is_safe();
+        if sees_whole { None } else { actor.lens() }
+    }
+
+    fn is_api(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+
     /// Asks the handler. In a debug build, as the tests are, an answer that is not as declared is a panic, which costs the
     /// request.
-    pub fn answer(&self, ctx: &Ctx) -> Result<Reply> {
+    fn answer(&self, ctx: &Ctx) -> Result<Reply> {
         let reply = (self.handler)(ctx)?;
         #[cfg(debug_assertions)]
         self.check(&reply);
@@ -190,6 +228,7 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         path,
         right,
         handler,
+        asks: false,
         live: false,
         query: &[],
         body: None,
@@ -234,7 +273,7 @@ const OUTBOUND_WAIT: Duration = Duration::from_secs(25);
 
 /// What one handler gets.
 pub struct Ctx<'a> {
-    /// All machines.
+    /// All machines; what is read is what who asks may see.
     pub app: &'a App,
     /// What handlers share.
     pub web: &'a Arc<Web>,
@@ -246,30 +285,32 @@ pub struct Ctx<'a> {
     actor: Option<Actor>,
 }
 
-impl<'a> Ctx<'a> {
-    /// Of one who may. Errors: `unauthorized`, `forbidden`.
-    pub fn new(web: &'a Arc<Web>, request: &'a Request, found: Found<'_, 'a>, actor: Option<Actor>) -> Result<Ctx<'a>> {
-        let route = found.route;
-        let place = match &actor {
-            Some(actor) => actor.place(|| web.app.db.read(|conn| Place::of_address(conn, &request.path())))?,
-            None => Place::Everywhere,
-        };
-        match &actor {
-            Some(actor) => actor.may_at(route.right, &place)?,
-            None if route.right == Right::Public => {}
-            None => return Err(token::unauthorized()),
+/// Answers somebody who may, with what they may see. Errors: `unauthorized`, `forbidden`, those of the handler.
+pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Actor>) -> Result<Reply> {
+    let route = found.route;
+    let (place, lens) = match &actor {
+        Some(actor) => {
+            let place = route.place(actor, &web.app.db, request)?;
+            actor.may_at(route.right, &place)?;
+            let lens = route.lens(actor, &place, request);
+            (place, lens)
         }
-        Ok(Ctx {
-            app: &web.app,
-            web,
-            request,
-            args: found.args,
-            route,
-            place,
-            actor,
-        })
-    }
+        None if route.right == Right::Public => (Place::Everywhere, None),
+        None => return Err(token::unauthorized()),
+    };
+    let narrowed = lens.map(|lens| web.app.through(lens));
+    route.answer(&Ctx {
+        app: narrowed.as_ref().unwrap_or(&web.app),
+        web,
+        request,
+        args: found.args,
+        route,
+        place,
+        actor,
+    })
+}
 
+impl<'a> Ctx<'a> {
     /// Does what asks other machines on a thread of its own, and waits for it. Error: `outbound_busy` without a free place,
     /// `outbound_timeout` when it takes too long; its place is then free when it has really ended; `unauthorized` when who
     /// asks was signed out meanwhile.
@@ -307,6 +348,16 @@ impl<'a> Ctx<'a> {
     /// Who asks, if they may do this to what the request is about. Error: `forbidden`.
     pub fn allowed<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N) -> Result<Allowed<'_, V, N>> {
         self.actor()?.allowed(verb, noun, &self.place)
+    }
+
+    /// Who asks, if they may do this to anything: for what the body names, or what is made. Error: `forbidden`.
+    pub fn unplaced<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N) -> Result<Unplaced<'_, V, N>> {
+        self.actor()?.unplaced(verb, noun)
+    }
+
+    /// What the request is about.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Who asks, to be asked again by what takes long.

@@ -6,7 +6,7 @@ use super::guard;
 use super::page;
 use super::reply::{self, Reply};
 use super::request::{self, Method, Request};
-use super::route::{Ctx, Found, Web};
+use super::route::{self, Found, Web};
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::log;
@@ -192,8 +192,7 @@ fn find<'r, 'p>(web: &'r Web, request: &'p Request) -> Result<Found<'r, 'p>> {
 
 fn answer(web: &Arc<Web>, request: &Request, found: Found) -> Result<Reply> {
     let actor = guard::authenticate(&web.app, request, found.route.right)?;
-    let route = found.route;
-    route.answer(&Ctx::new(web, request, found, actor)?)
+    route::answer(web, request, found, actor)
 }
 
 /// A body up to this travels with its head: the edge gets both by one read.

@@ -354,7 +354,7 @@ mod tests {
             };
             let tasks = self.app.db.read(|conn| queue::list(conn, &filter)).unwrap().0;
             for task in tasks.iter().filter(|task| !task.status.is_final()) {
-                let end = |tx: &Tx| queue::cancel(tx, &self.app.wakes, task.id);
+                let end = |tx: &Tx| queue::cancel(tx, &self.app.wakes, task.id, Allowed::by_daemon());
                 self.app.db.write(end).unwrap();
             }
             tasks

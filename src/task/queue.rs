@@ -2,6 +2,7 @@
 
 use super::{Filter, NewTask, Status, Task, Terms, conflict, queries};
 use crate::access::Allowed;
+use crate::access::right::{Run, Tasks};
 use crate::app::Wakes;
 use crate::audit::By;
 use crate::base::clock::{self, Ms};
@@ -125,7 +126,11 @@ impl Ended {
 
 /// Asks a task to end: a waiting one ends at once, a running one as soon as its worker has ended what runs remotely, one
 /// that waits for its children when they have ended, which are asked, too.
-pub fn cancel(tx: &Tx, wakes: &Wakes, id: Id<id::Task>) -> Result<()> {
+pub fn cancel(tx: &Tx, wakes: &Wakes, id: Id<id::Task>, _by: Allowed<Run, Tasks>) -> Result<()> {
+    ask_to_end(tx, wakes, id)
+}
+
+fn ask_to_end(tx: &Tx, wakes: &Wakes, id: Id<id::Task>) -> Result<()> {
     let task = get(tx, id)?;
     match task.status {
         status if status.is_ahead() => {
@@ -190,7 +195,7 @@ fn cancel_children(tx: &Tx, wakes: &Wakes, parent: Id<id::Task>) -> Result<()> {
     for child in queries::children(tx, parent)? {
         // A part may have ended with one of those before it.
         if !get(tx, child.id)?.status.is_final() {
-            cancel(tx, wakes, child.id)?;
+            ask_to_end(tx, wakes, child.id)?;
         }
     }
     Ok(())

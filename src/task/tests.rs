@@ -181,7 +181,10 @@ impl House {
     }
 
     fn cancel(&self, id: Id<id::Task>) {
-        self.app.db.write(|tx| queue::cancel(tx, &self.app.wakes, id)).unwrap();
+        self.app
+            .db
+            .write(|tx| queue::cancel(tx, &self.app.wakes, id, Allowed::by_daemon()))
+            .unwrap();
     }
 }
 

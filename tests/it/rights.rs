@@ -3,9 +3,9 @@
 //! difference.
 
 use crate::common::*;
-use lamplighter::access::right::{Deploy, Domains, Edit, Read, Servers, Tasks, may};
+use lamplighter::access::right::{Alerts, Deploy, Domains, Edit, Events, Groups, Read, Servers, Tasks, may};
 use lamplighter::access::scope::Grant;
-use lamplighter::access::{Grants, Origin, Place, Right, Role, session};
+use lamplighter::access::{Actor, Grants, Origin, Place, Right, Role, session};
 use lamplighter::daemon::FEATURES;
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::http::route::Route;
@@ -45,7 +45,7 @@ fn the_golden_table_is_what_routes_and_rights_make() {
 }
 
 #[test]
-fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_no_list() {
+fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_nothing_else() {
     let house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let make = |path: &str, body: serde_json::Value| admin.post(path, &body).is(201)["id"].as_i64().unwrap();
@@ -87,7 +87,10 @@ fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_no_li
                 .collect::<Vec<_>>(),
         ))
     };
-    let place = |address: &str| db.read(|conn| Place::of_address(conn, address)).unwrap();
+    let place = |address: &str| {
+        let of_address = db.read(|conn| Place::of_address(conn, address)).unwrap();
+        of_address.unwrap_or(Place::Everywhere)
+    };
 
     let given = ["domains:deploy", "domains:edit", "tasks:read"].map(|right| format!("{right}@group:{shops}"));
     let program = actor(
@@ -113,8 +116,35 @@ fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_no_li
     denied(may(Read, Tasks), "/api/tasks");
     denied(may(Read, Domains), &format!("/api/domains/{ours}"));
     denied(may(Edit, Servers), &format!("/api/servers/{one}"));
-    // A page shows more than one thing.
-    denied(deploy, &format!("/domains/{ours}/deploy"));
+    // Its page is about the same thing.
+    assert_eq!(
+        place(&format!("/domains/{ours}/deploy")),
+        place(&format!("/api/domains/{ours}"))
+    );
+
+    what_lists_show_is_what_may_be_asked_for(&db, &program);
+    for given in [
+        vec![],
+        vec![format!("servers:read@server:{two}")],
+        vec![
+            format!("domains:read@server:{one}"),
+            format!("tasks:read@server:{two}"),
+            format!("alerts:read@server:{one}"),
+            "events:read".into(),
+        ],
+        vec![
+            format!("domains:read@server:{one}"),
+            format!("domains:read@server:{two}"),
+        ],
+        vec![
+            format!("domains:read@group:{shops}"),
+            format!("groups:read@group:{shops}"),
+            format!("events:read@group:{shops}"),
+        ],
+        vec!["domains:read".into(), "groups:read".into(), "alerts:read".into()],
+    ] {
+        what_lists_show_is_what_may_be_asked_for(&db, &actor(ADMIN, &given));
+    }
 
     // A domain of theirs stays theirs, and no proof is good for another right.
     let by = program
@@ -136,4 +166,44 @@ fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_no_li
     );
     assert!(!viewer.has(deploy, &place(&format!("/api/domains/{ours}"))));
     assert!(!viewer.has(may(Edit, Servers), &Place::Everywhere) && viewer.has(may(Read, Servers), &Place::Everywhere));
+}
+
+/// The views and the rights are two texts: they must agree on every row there is.
+fn what_lists_show_is_what_may_be_asked_for(db: &Db, by: &Actor) {
+    let seen = db.through(by.lens().expect("they have grants"));
+    let rows = |db: &Db, table: &str| -> Vec<i64> {
+        let sql = format!("SELECT id FROM {table} ORDER BY id");
+        db.read(|conn| {
+            let mut statement = conn.prepare(&sql)?;
+            let ids = statement.query_map([], |r| r.get(0))?;
+            Ok(ids.collect::<rusqlite::Result<_>>()?)
+        })
+        .unwrap()
+    };
+    for (table, kind, right) in [
+        ("servers", "server", may(Read, Servers)),
+        ("domains", "domain", may(Read, Domains)),
+        ("groups", "group", may(Read, Groups)),
+        ("tasks", "task", may(Read, Tasks)),
+        ("alerts", "alert", may(Read, Alerts)),
+    ] {
+        let mut all = rows(db, table);
+        all.retain(|id| by.has(right, &db.read(|conn| Place::of(conn, (kind, *id))).unwrap()));
+        assert_eq!(rows(&seen, table), all, "{table} by {}", seen.seen_by());
+    }
+    let target = "SELECT id, target_type, target_id FROM events";
+    let events: Vec<(i64, String, i64)> = db
+        .read(|conn| {
+            let mut statement = conn.prepare(target)?;
+            let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .unwrap();
+    assert!(events.len() > 3);
+    let may_see = |kind: &str, id: i64| {
+        let place = db.read(|conn| Place::of(conn, (kind, id))).unwrap();
+        by.has(may(Read, Events), &place)
+    };
+    let theirs: Vec<_> = events.iter().filter(|e| may_see(&e.1, e.2)).map(|e| e.0).collect();
+    assert_eq!(rows(&seen, "events"), theirs, "events by {}", seen.seen_by());
 }

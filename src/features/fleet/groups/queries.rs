@@ -13,9 +13,9 @@ const COLUMNS: &str = "g.id, g.kind, g.name, g.notes, g.revision, g.created_at, 
     coalesce(sum(d.ssl), 0),
     coalesce(sum(d.cert_state IN ('urgent', 'bad') OR d.ns_state IN ('mismatch', 'error')
       OR d.answer_state NOT IN ('unknown', 'ok') OR EXISTS (SELECT 1
-      FROM domain_sites s WHERE s.domain_id = d.id AND s.state IN ('failed', 'drifted'))), 0)";
+      FROM main.domain_sites s WHERE s.domain_id = d.id AND s.state IN ('failed', 'drifted'))), 0)";
 
-const FROM: &str = "groups g LEFT JOIN domains d ON d.group_id = g.id";
+const FROM: &str = "groups g LEFT JOIN main.domains d ON d.group_id = g.id";
 
 fn read(r: &Row) -> rusqlite::Result<Group> {
     let kind = r.get_ref(1)?.as_str()?;

@@ -18,11 +18,11 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
     s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
     a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved";
-const FROM: &str = "servers s LEFT JOIN alerts a ON a.id = s.alert_id";
+const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 
 /// When the silence of a whole server ends, of several the last; one about some kind of alerts alone is none.
 const SILENCED: &str =
-    "(SELECT max(q.ends_at) FROM silences q WHERE q.state = 'active' AND q.kind = '' AND q.domain_id IS NULL
+    "(SELECT max(q.ends_at) FROM main.silences q WHERE q.state = 'active' AND q.kind = '' AND q.domain_id IS NULL
       AND q.group_id IS NULL AND (q.server_id IS NULL OR q.server_id = s.id)
       AND (q.tag = '' OR EXISTS (SELECT 1 FROM server_tags t WHERE t.tag = q.tag AND t.server_id = s.id)))";
 

@@ -1,6 +1,7 @@
 //! One field that finds everything with a name, of every feature that says how its things are found. The palette asks the
 //! API while somebody types; without script the same field leads to a page.
 
+use crate::access::Place;
 use crate::access::right::{Dashboard, Read, may};
 use crate::base::error::Result;
 use crate::base::shape::described;
@@ -70,7 +71,10 @@ fn find(ctx: &Ctx) -> Result<(String, Vec<Found>)> {
     let mut sources: Vec<_> = features.iter().flat_map(|f| f.search).collect();
     sources.sort_by_key(|source| source.place);
     let actor = ctx.actor()?;
-    for source in sources.into_iter().filter(|source| actor.may(source.right).is_ok()) {
+    for source in sources
+        .into_iter()
+        .filter(|source| actor.has(source.right, &Place::Granted))
+    {
         let (hits, total) = (source.find)(ctx, &q, EACH_MAX)?;
         found.push(Found { source, hits, total });
     }

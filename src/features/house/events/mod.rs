@@ -4,7 +4,7 @@
 mod settings;
 
 use crate::access::right::{Events, Read, may};
-use crate::access::{Actor, Sees};
+use crate::access::{Actor, Place, Right, Sees};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, rfc3339};
 use crate::base::error::Result;
@@ -107,11 +107,8 @@ impl Source for News {
                 // What became of an alert names that alert's kind.
                 let of = event.data["kind"].as_str().unwrap_or_default();
                 let of = kinds::find(of).map(|kind| kind.right);
-                if [Some(kinds::right_to_see(&event.kind)), of]
-                    .into_iter()
-                    .flatten()
-                    .all(|right| by.sees(right))
-                {
+                let of_it = [Some(kinds::right_to_see(&event.kind)), Some(may(Read, Events)), of];
+                if self.may_see(by, of_it.into_iter().flatten(), event)? {
                     EVENT.frame(out, Some(event.id), &shown(event));
                 }
             }
@@ -123,6 +120,14 @@ impl Source for News {
 
     fn moved(&self) -> u64 {
         self.app.wakes.events.count()
+    }
+}
+
+impl News {
+    fn may_see(&self, by: &Actor, mut rights: impl Iterator<Item = Right>, event: &Event) -> Result<bool> {
+        let target = (event.target_type.as_str(), event.target_id);
+        let place = || self.app.db.read(|conn| Place::of(conn, target));
+        rights.try_fold(true, |all, right| Ok(all && by.sees(right, &place)?))
     }
 }
 

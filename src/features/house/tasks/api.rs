@@ -223,7 +223,7 @@ pub fn cancel_task(ctx: &Ctx) -> Result<Task> {
     let id = ctx.id(0, "task")?;
     let by = ctx.allowed(Run, Tasks)?;
     let task = ctx.app.db.write(|tx| {
-        queue::cancel(tx, &ctx.app.wakes, id)?;
+        queue::cancel(tx, &ctx.app.wakes, id, by)?;
         audit::append(
             tx,
             &ctx.app.vault,

@@ -265,7 +265,9 @@ mod tests {
         log::Log::start(app.db.clone(), app.wakes.log(task), task)
             .unwrap()
             .say("hello");
-        app.db.write(|tx| queue::cancel(tx, &app.wakes, task)).unwrap();
+        app.db
+            .write(|tx| queue::cancel(tx, &app.wakes, task, Allowed::by_daemon()))
+            .unwrap();
 
         let mut knowing = TaskLog::new(&app, task, 1);
         let mut fresh = TaskLog::new(&app, task, 0);

@@ -79,7 +79,7 @@ const WATCHED: &str = "d.ssl = 1 AND d.removing = 0 AND x.name <> '' AND instr(x
 pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT x.domain_id, x.server_id, s.name, x.name, s.public_ips, s.host, c.chain, c.sha256, {SEEN}
-         FROM domain_sites x JOIN domains d ON d.id = x.domain_id JOIN servers s ON s.id = x.server_id
+         FROM domain_sites x JOIN domains d ON d.id = x.domain_id JOIN main.servers s ON s.id = x.server_id
          LEFT JOIN certificates c ON c.id = d.certificate_id
          LEFT JOIN certwatch_served w ON w.domain_id = x.domain_id AND w.server_id = x.server_id
          WHERE {WATCHED} AND (?1 = 0 OR d.id = ?1)
@@ -238,7 +238,7 @@ pub fn overview(conn: &Conn, until: Ms, limit: i64, offset: i64) -> Result<(Vec<
         .query_row([until], |r| r.get(0))?;
     let mut statement = conn.prepare_cached(&format!(
         "SELECT w.domain_id, d.domain, w.server_id, s.name, {SEEN} FROM certwatch_served w
-         JOIN domains d ON d.id = w.domain_id JOIN servers s ON s.id = w.server_id
+         JOIN domains d ON d.id = w.domain_id JOIN main.servers s ON s.id = w.server_id
          WHERE {wheres} ORDER BY coalesce(w.good_until, 0), d.domain, w.server_id LIMIT ?2 OFFSET ?3"
     ))?;
     let rows = statement.query_map(params![until, limit, offset], |r| {

@@ -4,8 +4,8 @@ use super::deploy::Choice;
 use super::deployments::BULK_MAX;
 use super::model::{self, Fields, Stands};
 use super::{Domain, Filter, Site, Sort, deployments};
-use crate::access::Allowed;
 use crate::access::right::{Deploy, Domains, Edit, Read, may};
+use crate::access::{Allowed, Unplaced};
 use crate::app::App;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Kind, Result};
@@ -23,9 +23,11 @@ pub const ROUTES: &[Route] = &[
         .query(LIST)
         .gives::<List<View>>(),
     route(Post, "/api/domains", may(Edit, Domains), create)
+        .asks()
         .takes(model::PARAMS)
         .creates::<View>(),
     route(Post, "/api/domains/bulk", may(Deploy, Domains), bulk)
+        .asks()
         .takes(BULK)
         .answers(Answer::Json(202, Bulk::SHAPE)),
     route(Get, "/api/domains/{id}", may(Read, Domains), show).gives::<View>(),
@@ -267,13 +269,14 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let domain = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Domains)?)?;
+    let domain = add(ctx.app, ctx.input()?, &ctx.unplaced(Edit, Domains)?)?;
     Reply::created(format!("/api/domains/{}", domain.id), &view(&domain))
 }
 
 /// Reads a draft and stores it.
-pub fn add(app: &App, input: Input, by: Allowed<Edit, Domains>) -> Result<Domain> {
+pub fn add(app: &App, input: Input, by: &Unplaced<Edit, Domains>) -> Result<Domain> {
     let valid = model::read(input, None)?;
+    let by = by.at(&valid.place())?;
     app.db.write(|tx| {
         let id = super::create(app, tx, &valid, by)?;
         super::get(tx, id)
@@ -389,16 +392,18 @@ fn bulk(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::json(&deploy_all(
         ctx.app,
         &ids.unwrap_or_default(),
-        ctx.allowed(Deploy, Domains)?,
+        &ctx.unplaced(Deploy, Domains)?,
     )?)?
     .with_status(202))
 }
 
-/// Puts a deploy in for each of these domains. One that cannot be deployed now keeps none of the others from it.
-pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], by: Allowed<Deploy, Domains>) -> Result<Bulk> {
+/// Puts a deploy in for each of these domains. One that cannot be deployed now keeps none of the others from it; one that
+/// they may not deploy does.
+pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], by: &Unplaced<Deploy, Domains>) -> Result<Bulk> {
     app.db.write(|tx| {
         let mut bulk = Bulk::default();
         for &id in ids {
+            let by = by.to(tx, ("domain", id.get()))?;
             let name = super::get(tx, id).map(|d| d.name()).unwrap_or_default();
             // Every refusal comes before the first row is written, so nothing half-done stays behind it.
             match super::deploy(app, tx, id, &Choice::default(), by) {

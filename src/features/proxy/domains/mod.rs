@@ -21,9 +21,9 @@ mod deployments;
 mod api;
 mod pages;
 
+use crate::access::Allowed;
 use crate::access::right;
 use crate::access::right::{Deploy, Domains, Edit, IsVerb};
-use crate::access::{Allowed, Place};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, Ms};
@@ -326,7 +326,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Domains>) -> 
 
 /// Changes a domain, as long as it still is as `valid` was made from `old`. Nothing happens on any server.
 pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit, Domains>) -> Result<()> {
-    by.reaches(&Place::At(valid.fields.group_id, valid.fields.server_ids.clone()))?;
+    by.reaches(&valid.place())?;
     let now = get(tx, old.id)?;
     refuse_removing(&now)?;
     if now.revision != old.revision {

@@ -1,5 +1,6 @@
 //! A domain's fields and the only way to make them valid.
 
+use crate::access::Place;
 use crate::base::error::Result;
 use crate::base::id::{Certificate, Group, Id, Server, Upstream};
 use crate::base::idn::DomainName;
@@ -85,6 +86,13 @@ impl Fields {
 pub struct Valid {
     /// All fields.
     pub fields: Fields,
+}
+
+impl Valid {
+    /// Where it is to stand.
+    pub fn place(&self) -> Place {
+        Place::At(self.fields.group_id, self.fields.server_ids.clone())
+    }
 }
 
 /// Servers of one domain: a canary and the rest, one after the other.

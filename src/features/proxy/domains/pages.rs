@@ -757,7 +757,7 @@ fn again(ctx: &Ctx, id: Option<Id<id::Domain>>, pairs: &[(String, String)], erro
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
-    match api::add(ctx.app, input(&pairs), ctx.allowed(Edit, Domains)?) {
+    match api::add(ctx.app, input(&pairs), &ctx.unplaced(Edit, Domains)?) {
         Ok(domain) => Ok(Reply::see_other(format!("/domains/{}", domain.id))),
         Err(e) => again(ctx, None, &pairs, e),
     }
@@ -819,7 +819,7 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
 
 /// Deploys the ticked domains and says what became of each.
 fn bulk(ctx: &Ctx) -> Result<Reply> {
-    let bulk = api::deploy_all(ctx.app, &picked(ctx, BULK_MAX)?, ctx.allowed(Deploy, Domains)?)?;
+    let bulk = api::deploy_all(ctx.app, &picked(ctx, BULK_MAX)?, &ctx.unplaced(Deploy, Domains)?)?;
     if let ([one], []) = (&bulk.tasks[..], &bulk.refused[..]) {
         return Ok(Reply::see_other(format!("/tasks/{}", one.task_id)));
     }

@@ -50,7 +50,7 @@ fn select(wheres: &str) -> String {
            d.notes, d.ns_state, d.ns_say, d.ns_at, d.cert_state, d.cert_say, d.cert_not_after, d.removing, d.revision,
            d.created_at, d.updated_at, u.name, g.name, {REASON} AS reason, d.answer_state, d.answer_say, d.answer_since, d.ns_since,
            d.cert_since
-         FROM domains d LEFT JOIN upstreams u ON u.id = d.upstream_id LEFT JOIN groups g ON g.id = d.group_id
+         FROM domains d LEFT JOIN main.upstreams u ON u.id = d.upstream_id LEFT JOIN main.groups g ON g.id = d.group_id
          WHERE {wheres}"
     )
 }
@@ -133,7 +133,7 @@ fn with_sites(conn: &Conn, mut domains: Vec<Domain>) -> Result<Vec<Domain>> {
     let mut statement = conn.prepare_cached(
         "SELECT s.domain_id, s.server_id, v.name, s.wanted, s.state, s.name, s.generation, s.adopted, s.deployed_at,
            s.looked_at, s.code, s.say, s.stands, s.issued, s.since
-         FROM domain_sites s JOIN servers v ON v.id = s.server_id
+         FROM domain_sites s JOIN main.servers v ON v.id = s.server_id
          WHERE s.domain_id IN (SELECT value FROM json_each(?1)) ORDER BY s.domain_id, s.wanted DESC, s.position",
     )?;
     let mut sites: HashMap<i64, Vec<Site>> = HashMap::new();
@@ -242,7 +242,7 @@ pub fn counts(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
 pub fn loud(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
     count(
         conn,
-        "NOT EXISTS (SELECT 1 FROM silences q WHERE q.state = 'active' AND q.kind = '' AND q.tag = ''
+        "NOT EXISTS (SELECT 1 FROM main.silences q WHERE q.state = 'active' AND q.kind = '' AND q.tag = ''
            AND q.server_id IS NULL AND (q.domain_id IS NULL OR q.domain_id = d.id)
            AND (q.group_id IS NULL OR q.group_id = d.group_id))",
     )

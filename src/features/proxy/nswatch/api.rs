@@ -18,6 +18,7 @@ use std::net::IpAddr;
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
     route(Post, "/api/domains/verify-dns", may(Run, Domains), verify_several)
+        .asks()
         .takes(SEVERAL)
         .gives::<List<Verification>>(),
     route(Post, "/api/domains/{id}/verify-dns", may(Run, Domains), verify_one)
@@ -104,6 +105,11 @@ fn verify_several(ctx: &Ctx) -> Result<Reply> {
         input.wrong("ids", "required", "Choose at least one domain.");
     }
     input.finish(&[])?;
+    let by = ctx.unplaced(Run, Domains)?;
+    ctx.app.db.read(|conn| {
+        ids.iter()
+            .try_for_each(|id| by.to(conn, ("domain", id.get())).map(drop))
+    })?;
     let done = ctx.outbound(move |app| Ok(verify::verify_all(app, &ids, clock::mono() + WAIT)))?;
     Reply::json(&List::whole(done.iter().map(verification).collect()))
 }

@@ -31,7 +31,7 @@ pub struct Site {
 
 // What is to be taken off, or has no text of ours, is nobody's to answer for.
 const WATCHED: &str = "d.removing = 0 AND x.wanted = 1 AND x.name <> '' AND x.text <> ''";
-const FROM: &str = "domain_sites x JOIN domains d ON d.id = x.domain_id JOIN servers s ON s.id = x.server_id";
+const FROM: &str = "domain_sites x JOIN domains d ON d.id = x.domain_id JOIN main.servers s ON s.id = x.server_id";
 
 /// The sites that are watched, of one domain or of all; those of one server together.
 pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {

@@ -11,7 +11,7 @@ mod pages;
 use crate::access::right;
 use crate::access::right::WITHHELD;
 use crate::access::right::{Alerts, Edit};
-use crate::access::{Allowed, Role, Sees};
+use crate::access::{Allowed, Place, Role, Sees};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::{self, DAY, Ms};
@@ -191,16 +191,22 @@ impl Alert {
     }
 
     /// Everybody who may look sees that it is there; whom it is about, perhaps not.
-    fn for_eyes_of(mut self, by: &impl Sees) -> Alert {
-        if !by.sees(kinds::right_to_see(&self.kind)) {
-            let title = kinds::alert(&self.kind).map_or("", |alert| alert.title);
-            self.title = match title {
-                "" => WITHHELD.into(),
-                title => title.replace("{name}", WITHHELD),
-            };
-            (self.target.1, self.target.2) = (0, WITHHELD.into());
-            self.evidence = "[]".into();
-        }
+    fn for_eyes_of(self, conn: &Conn, by: &impl Sees) -> Result<Alert> {
+        let place = || Place::of(conn, (&self.target.0, self.target.1));
+        Ok(match by.sees(kinds::right_to_see(&self.kind), &place)? {
+            true => self,
+            false => self.withheld(),
+        })
+    }
+
+    fn withheld(mut self) -> Alert {
+        let title = kinds::alert(&self.kind).map_or("", |alert| alert.title);
+        self.title = match title {
+            "" => WITHHELD.into(),
+            title => title.replace("{name}", WITHHELD),
+        };
+        (self.target.1, self.target.2) = (0, WITHHELD.into());
+        self.evidence = "[]".into();
         self
     }
 }
@@ -213,7 +219,10 @@ fn log_change(event: &str, alert: Alert, saying: Saying) {
     let Some(left_out) = LINES.next((), clock::mono()) else {
         return;
     };
-    let alert = alert.for_eyes_of(&Role::Viewer);
+    let alert = match Role::Viewer.may(kinds::right_to_see(&alert.kind)) {
+        true => alert,
+        false => alert.withheld(),
+    };
     let (what, id, name) = &alert.target;
     let (id, target) = (alert.id.to_string(), format!("{what} {id} {name}"));
     let mut fields = vec![
@@ -418,7 +427,7 @@ fn evidence(event: &Event) -> String {
 
 /// One alert as this role may see it, or a 404.
 pub fn get(conn: &Conn, id: Id<id::Alert>, by: &impl Sees) -> Result<Alert> {
-    Ok(find(conn, id)?.for_eyes_of(by))
+    find(conn, id)?.for_eyes_of(conn, by)
 }
 
 fn find(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
@@ -428,7 +437,8 @@ fn find(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
 /// Newest first, as this role may see them, and how many there are.
 pub fn list(conn: &Conn, filter: &Filter, by: &impl Sees) -> Result<(Vec<Alert>, i64)> {
     let (alerts, total) = queries::list(conn, filter)?;
-    Ok((alerts.into_iter().map(|a| a.for_eyes_of(by)).collect(), total))
+    let seen = alerts.into_iter().map(|a| a.for_eyes_of(conn, by));
+    Ok((seen.collect::<Result<_>>()?, total))
 }
 
 /// What hangs on an alert that is open.

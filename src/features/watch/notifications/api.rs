@@ -380,6 +380,10 @@ fn deliveries(ctx: &Ctx) -> Result<Reply> {
 fn resend(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "message")?;
-    let row = ctx.app.db.write(|tx| queue::resend(ctx.app, tx, id, clock::now()))?;
+    let by = ctx.allowed(Run, Notifications)?;
+    let row = ctx
+        .app
+        .db
+        .write(|tx| queue::resend(ctx.app, tx, id, by, clock::now()))?;
     Reply::json(&delivery(&row))
 }

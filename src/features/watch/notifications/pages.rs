@@ -485,6 +485,9 @@ fn log(ctx: &Ctx) -> Result<Reply> {
 
 fn resend(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "message")?;
-    ctx.app.db.write(|tx| queue::resend(ctx.app, tx, id, clock::now()))?;
+    let by = ctx.allowed(Run, Notifications)?;
+    ctx.app
+        .db
+        .write(|tx| queue::resend(ctx.app, tx, id, by, clock::now()))?;
     Ok(Reply::see_other("/notifications/log"))
 }

@@ -469,7 +469,7 @@ pub fn deliveries(conn: &Conn, f: &Filter, by: &impl Sees) -> Result<(Vec<Row>, 
     ))?;
     let rows = statement.query_map(params![f.status, f.endpoint, f.limit, f.offset], row)?;
     let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    rows.iter_mut().for_each(|row| row.facts.for_eyes_of(by));
+    rows.iter_mut().try_for_each(|row| row.facts.for_eyes_of(by))?;
     Ok((rows, total))
 }
 

@@ -8,7 +8,10 @@ use super::queries::{self, LastNotified, New};
 use super::settings;
 use super::text::{Facts, What};
 use super::{Endpoint, Level, wake};
+use crate::access::Allowed;
+use crate::access::right::{Notifications, Run};
 use crate::app::App;
+use crate::audit;
 use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -495,7 +498,7 @@ pub struct Tested {
 }
 
 /// A dead letter is sent again, with the same key: who has it already can tell.
-pub fn resend(app: &App, tx: &Tx, id: Id<id::Delivery>, now: Ms) -> Result<Row> {
+pub fn resend(app: &App, tx: &Tx, id: Id<id::Delivery>, by: Allowed<Run, Notifications>, now: Ms) -> Result<Row> {
     let row = queries::delivery(tx, id)?.ok_or_else(|| Error::not_found("message"))?;
     if row.facts.what == What::Test {
         let say = "A test is not sent again; send another one.";
@@ -505,6 +508,15 @@ pub fn resend(app: &App, tx: &Tx, id: Id<id::Delivery>, now: Ms) -> Result<Row> 
         let say = "Only a message that was given up can be sent again.";
         return Err(Error::new(Kind::Conflict, "not_dead", say));
     }
+    let object = format!("message {id}");
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "notification.resend",
+        &object,
+        &serde_json::json!({}),
+    )?;
     wake(app, tx);
     queries::delivery(tx, id)?.ok_or_else(|| Error::not_found("message"))
 }

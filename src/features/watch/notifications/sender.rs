@@ -170,7 +170,7 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
     };
     let Some(first) = rows.first() else { return Ok(false) };
     let mut facts: Vec<Facts> = rows.iter().map(|row| row.facts.clone()).collect();
-    facts.iter_mut().for_each(|f| f.for_eyes_of(&endpoint.saved_by));
+    facts.iter_mut().try_for_each(|f| f.for_eyes_of(&endpoint.saved_by))?;
     let outcome = match post {
         Ok(post) => post.send(&endpoint, &first.recipient, &facts, &first.key, thread.as_deref()),
         // Trying again opens no secret that does not open.

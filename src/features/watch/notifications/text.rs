@@ -2,9 +2,10 @@
 //! The facts are stored without words and get them when they are sent, in the endpoint's language and by its clocks.
 
 use super::Level;
-use crate::access::Sees;
 use crate::access::right::WITHHELD;
+use crate::access::{Place, Sees};
 use crate::base::clock::{MINUTE, Ms};
+use crate::base::error::{Error, Result};
 use crate::base::shape::described;
 use crate::base::shape::{Described, Member, Object, Presence, Shape};
 use crate::base::text::{cut, one_line};
@@ -106,14 +107,18 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// As this role may see them: that it happened, and perhaps not to whom.
-    pub fn for_eyes_of(&mut self, by: &impl Sees) {
+    /// As they may see them, with what they may see everywhere: that it happened, and perhaps not to whom. Error: none.
+    pub fn for_eyes_of(&mut self, by: &impl Sees) -> Result<()> {
         let mut known = [&self.kind, &self.of].into_iter().filter_map(|kind| kinds::find(kind));
-        if known.any(|kind| !by.sees(kind.right)) {
+        let everywhere = || Ok(Place::Everywhere);
+        if !known.try_fold(true, |all, kind| {
+            Ok::<_, Error>(all && by.sees(kind.right, &everywhere)?)
+        })? {
             (self.name, self.title) = (WITHHELD.into(), WITHHELD.into());
             self.target.1 = 0;
             self.evidence.clear();
         }
+        Ok(())
     }
 
     /// Is it about a server that never answered before? Those of a new fleet are told of together.

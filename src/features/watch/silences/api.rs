@@ -1,8 +1,8 @@
 //! The silences' JSON API.
 
 use super::{Silence, model};
-use crate::access::Allowed;
 use crate::access::right::{Edit, Read, Silences, may};
+use crate::access::{Place, Unplaced};
 use crate::app::App;
 use crate::base::clock::{self, rfc3339};
 use crate::base::error::Result;
@@ -20,6 +20,7 @@ pub const ROUTES: &[Route] = &[
         .query(LIST)
         .gives::<List<View>>(),
     route(Post, "/api/silences", may(Edit, Silences), create)
+        .asks()
         .takes(model::PARAMS)
         .creates::<View>(),
     route(Get, "/api/silences/{id}", may(Read, Silences), show).gives::<View>(),
@@ -94,14 +95,18 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let silence = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Silences)?)?;
+    let silence = add(ctx.app, ctx.input()?, &ctx.unplaced(Edit, Silences)?)?;
     Reply::created(format!("/api/silences/{}", silence.id), &view(&silence))
 }
 
 /// Reads a draft and stores it.
-pub fn add(app: &App, input: Input, by: Allowed<Edit, Silences>) -> Result<Silence> {
+pub fn add(app: &App, input: Input, by: &Unplaced<Edit, Silences>) -> Result<Silence> {
     let valid = model::read(input, clock::now())?;
     app.db.write(|tx| {
+        let by = match valid.scope.target() {
+            Some(target) => by.to(tx, target)?,
+            None => by.at(&Place::Everywhere)?,
+        };
         let id = super::create(app, tx, &valid, by)?;
         super::get(tx, id)
     })

@@ -31,6 +31,16 @@ pub struct Scope {
     pub group: Option<Id<id::Group>>,
 }
 
+impl Scope {
+    /// The one thing that it is about, by type and number; `None`: a tag, or everything.
+    pub fn target(&self) -> Option<(&'static str, i64)> {
+        let server = self.server.map(|id| ("server", id.get()));
+        let domain = self.domain.map(|id| ("domain", id.get()));
+        let group = self.group.map(|id| ("group", id.get()));
+        server.or(domain).or(group)
+    }
+}
+
 /// A silence, valid.
 #[derive(Debug)]
 pub struct Valid {

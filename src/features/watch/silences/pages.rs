@@ -190,7 +190,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     let form = ctx.request.form()?;
     let zone = page::locale(ctx)?.zone;
     let draft = ctx.app.db.read(|conn| draft(conn, &form, &zone));
-    match draft.and_then(|draft| api::add(ctx.app, Input::of(model::PARAMS, draft), ctx.allowed(Edit, Silences)?)) {
+    match draft.and_then(|draft| api::add(ctx.app, Input::of(model::PARAMS, draft), &ctx.unplaced(Edit, Silences)?)) {
         Ok(silence) => {
             let next = form
                 .iter()

@@ -12,8 +12,9 @@ use rusqlite::{OptionalExtension, Row, params};
 const COLUMNS: &str =
     "q.id, q.kind, q.tag, q.server_id, q.domain_id, q.group_id, s.name, d.domain, g.name, q.reason, q.author,
     q.starts_at, q.ends_at, q.state, q.ended_at, q.ended_by, q.created_at";
-const FROM: &str = "silences q LEFT JOIN servers s ON s.id = q.server_id LEFT JOIN domains d ON d.id = q.domain_id
-    LEFT JOIN groups g ON g.id = q.group_id";
+const FROM: &str =
+    "silences q LEFT JOIN main.servers s ON s.id = q.server_id LEFT JOIN main.domains d ON d.id = q.domain_id
+    LEFT JOIN main.groups g ON g.id = q.group_id";
 
 fn read(r: &Row) -> rusqlite::Result<Silence> {
     let domain: Option<String> = r.get(7)?;

@@ -1,0 +1,36 @@
+-- What a caller sees who was granted less than everything: views before the tables of the same names, on a connection of
+-- their own. `granted` has a row for each right to read and scope; `reached` says to which things these come, as
+-- `Grants::hold` does. A table that is not here is filtered by the right that its routes ask for alone.
+CREATE TEMP TABLE granted ("right" TEXT NOT NULL, scope TEXT NOT NULL, id INTEGER);
+
+CREATE TEMP VIEW reached AS
+  SELECT "right", scope AS type, id FROM granted WHERE scope IN ('group', 'server')
+  UNION ALL
+  SELECT g."right", 'domain', d.id FROM granted g JOIN main.domains d ON d.group_id = g.id WHERE g.scope = 'group'
+  UNION ALL
+  SELECT g."right", 'domain', s.domain_id FROM granted g JOIN main.domain_sites s ON s.server_id = g.id
+  WHERE g.scope = 'server' AND NOT EXISTS (
+    SELECT 1 FROM main.domain_sites o WHERE o.domain_id = s.domain_id AND o.server_id NOT IN (
+      SELECT h.id FROM granted h WHERE h."right" = g."right" AND h.scope = 'server'));
+
+CREATE TEMP VIEW everything AS SELECT "right" FROM granted WHERE scope = 'all';
+
+CREATE TEMP VIEW servers AS SELECT * FROM main.servers WHERE 'servers:read' IN everything
+  OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'servers:read' AND r.type = 'server');
+CREATE TEMP VIEW server_tags AS SELECT * FROM main.server_tags WHERE server_id IN (SELECT id FROM temp.servers);
+CREATE TEMP VIEW domains AS SELECT * FROM main.domains WHERE 'domains:read' IN everything
+  OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'domains:read' AND r.type = 'domain');
+CREATE TEMP VIEW domain_sites AS SELECT * FROM main.domain_sites WHERE domain_id IN (SELECT id FROM temp.domains);
+CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE 'groups:read' IN everything
+  OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group');
+CREATE TEMP VIEW upstreams AS SELECT * FROM main.upstreams WHERE 'upstreams:read' IN everything;
+CREATE TEMP VIEW certificates AS SELECT * FROM main.certificates WHERE 'certificates:read' IN everything;
+CREATE TEMP VIEW tasks AS SELECT * FROM main.tasks WHERE 'tasks:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'tasks:read');
+CREATE TEMP VIEW alerts AS SELECT * FROM main.alerts WHERE 'alerts:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'alerts:read');
+CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE 'events:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'events:read');
+CREATE TEMP VIEW silences AS SELECT * FROM main.silences WHERE 'silences:read' IN everything
+  OR (CASE WHEN server_id IS NOT NULL THEN 'server' WHEN domain_id IS NOT NULL THEN 'domain' ELSE 'group' END,
+      coalesce(server_id, domain_id, group_id)) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'silences:read');
