@@ -60,7 +60,7 @@ CREATE TABLE alerts (
   acked_by     TEXT,
   acked_at     INTEGER,
   resolved_at  INTEGER
-, part TEXT NOT NULL DEFAULT '', variant TEXT NOT NULL DEFAULT '', quiet TEXT NOT NULL DEFAULT '' CHECK (quiet IN ('','muted','silenced','flapping')), quiet_by INTEGER NOT NULL DEFAULT 0, quiet_until INTEGER, told TEXT NOT NULL DEFAULT '', flaps INTEGER NOT NULL DEFAULT 0, good_since INTEGER, changed_at INTEGER NOT NULL DEFAULT 0, for_good INTEGER NOT NULL DEFAULT 0) STRICT;
+, part TEXT NOT NULL DEFAULT '', variant TEXT NOT NULL DEFAULT '', quiet TEXT NOT NULL DEFAULT '' CHECK (quiet IN ('','muted','silenced','flapping')), quiet_by INTEGER NOT NULL DEFAULT 0, quiet_until INTEGER, notified_level TEXT NOT NULL DEFAULT '', flaps INTEGER NOT NULL DEFAULT 0, good_since INTEGER, changed_at INTEGER NOT NULL DEFAULT 0, for_good INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX alerts_about ON alerts (target_type, target_id) WHERE state <> 'resolved';
 
@@ -248,6 +248,15 @@ CREATE TABLE notification_gone (
   PRIMARY KEY (endpoint_id, recipient)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE "notification_last_sent" (
+  endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
+  fingerprint TEXT    NOT NULL,
+  alert_id    INTEGER NOT NULL,               -- the alert it was told of
+  at          INTEGER NOT NULL,
+  held        INTEGER NOT NULL DEFAULT 0,     -- how many were held back since
+  PRIMARY KEY (endpoint_id, fingerprint)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE notification_queue (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
   endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
@@ -281,15 +290,6 @@ CREATE TABLE notification_seed (
   state       TEXT    NOT NULL CHECK (state IN ('env','ui')),
   endpoint_id INTEGER NOT NULL
 ) STRICT;
-
-CREATE TABLE notification_told (
-  endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
-  fingerprint TEXT    NOT NULL,
-  alert_id    INTEGER NOT NULL,               -- the alert it was told of
-  at          INTEGER NOT NULL,
-  held        INTEGER NOT NULL DEFAULT 0,     -- how many were held back since
-  PRIMARY KEY (endpoint_id, fingerprint)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE ns_checks (
   id        INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -451,7 +451,7 @@ CREATE TABLE silences (
 
 CREATE INDEX silences_state ON silences (state, starts_at);
 
-CREATE TABLE sitewatch_looks (
+CREATE TABLE "sitewatch_probes" (
   domain_id  INTEGER NOT NULL,
   server_id  INTEGER NOT NULL,
   looked_at  INTEGER NOT NULL,

@@ -41,6 +41,7 @@ pub const STATE: &[Step] = steps![
     "0031_zones.sql",
     "0032_task_queue.sql",
     "0033_schedules.sql",
+    "0034_names.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -1,5 +1,5 @@
-//! The reader of an HTTP answer, as strict as one of hostile answers must be: HTTP/1.x only, one framing, head and body
-//! bounded, no compression. Buffers are handed from one answer to the next.
+//! Strict parser of HTTP responses from untrusted peers: HTTP/1.x only, one framing, head and body bounded, no
+//! compression. Buffers are reused.
 
 use super::dial::{self, Call, Wire};
 use crate::base::error::{Error, Kind, Result};
@@ -11,29 +11,29 @@ use std::sync::Mutex;
 
 /// Status line and headers together.
 pub(super) const HEAD_MAX: usize = 16 << 10;
-/// Of an answer other than 200 this much is read, for the sentence that tells of it.
+/// Bytes read of a response other than 200, for its error text.
 const EXCUSE_MAX: usize = 4 << 10;
-/// Read at a time; a Glances answer takes two or three.
+/// Bytes per read; a Glances response takes two or three reads.
 const STEP: usize = 32 << 10;
-/// What is kept for the next answer; one huge answer must not stay in memory for ever.
+/// Largest buffer that is kept for reuse.
 const KEEP_MAX: usize = 128 << 10;
-/// Buffers kept while nobody reads.
+/// Buffers kept while unused.
 const BUFFERS_MAX: usize = 8;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     /// 200 to 599.
     pub status: u16,
-    /// The media type, lower case, without parameters; empty when there is none.
+    /// Media type, lower case, without parameters; empty if absent.
     pub content_type: String,
-    /// Of a redirect; one line, never followed.
+    /// Target of a redirect; one line, never followed.
     pub location: Option<String>,
     /// Decoded from its framing, nothing else.
     pub body: Body,
 }
 
-/// A body, in the buffer that it was read into.
+/// A body in its reused buffer.
 pub struct Body {
     buffer: Buffer,
     at: usize,
@@ -54,8 +54,8 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// Buffer to read into. Many wait for answers at the same time and few read: what one gives back the next one takes, still
-/// warm in the processor's cache.
+/// A reusable read buffer. Many connections wait and few read at a time, so the last one returned is still in the CPU
+/// cache.
 #[derive(Default)]
 struct Buffer(Vec<u8>);
 
@@ -80,17 +80,17 @@ impl Drop for Buffer {
     }
 }
 
-/// The answer's head, its body, and the connection if it may be used again.
+/// Head, body, and the connection if it can be reused.
 pub(super) type Exchanged = (Head, Body, Option<Wire>);
 
-/// What stands before a body.
+/// Status line and headers.
 #[derive(Debug, PartialEq)]
 pub(super) struct Head {
     pub(super) status: u16,
     pub(super) content_type: String,
     pub(super) location: Option<String>,
     framing: Framing,
-    /// The peer does not mind another request on the same connection.
+    /// The peer allows another request on the connection.
     keeps: bool,
 }
 
@@ -109,11 +109,11 @@ impl Head {
 enum Framing {
     Length(usize),
     Chunked,
-    /// HTTP/1.0 style: until the peer closes. What is cut short then is found by who parses it.
+    /// HTTP/1.0: until the peer closes. A truncated body is found by its parser.
     Close,
 }
 
-/// The reader of one answer.
+/// Reads one response.
 pub(super) struct Input<'a> {
     call: &'a Call<'a>,
     wire: Wire,
@@ -136,16 +136,16 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The head, the body, and the connection if nothing is left on it and it may be used again.
+    /// Head, body, and the connection if nothing is left on it and it can be reused.
     pub(super) fn answer(mut self, body_max: usize) -> Result<Exchanged> {
         let head = self.head()?;
         let max = if head.status == 200 { body_max } else { EXCUSE_MAX };
         let (at, end, whole) = match self.body(&head, max) {
-            // The status says enough; that its page is long or broken does not matter.
+            // The status is enough; a long or malformed error page is no failure.
             Err(_) if head.status != 200 => (0, 0, false),
             body => {
                 let (at, end) = body?;
-                // In chunks there is more to read before the next answer; nobody who matters sends those here.
+                // Chunked responses end the connection: common peers do not send them here.
                 (at, end, matches!(head.framing, Framing::Length(_)) && end == self.end)
             }
         };
@@ -154,7 +154,7 @@ impl<'a> Input<'a> {
         Ok((head, Body { buffer, at, end }, again.then_some(self.wire)))
     }
 
-    /// The answer to a HEAD, which no body follows whatever it says of one; and the connection, as above.
+    /// The response to a HEAD, which has no body; and the connection, as above.
     pub(super) fn lone_head(mut self) -> Result<(Head, Option<Wire>)> {
         let head = self.head()?;
         let again = head.keeps && self.at == self.end && !self.eof;
@@ -177,7 +177,7 @@ impl<'a> Input<'a> {
             };
             let head = parse_head(&self.buffer.0[self.at..end]).map_err(|what| self.refused(what))?;
             self.at = end;
-            // 1xx are announcements of the real answer. No peer has a reason for many, and they are in HEAD_MAX together.
+            // 1xx responses precede the real one; all together are bounded by HEAD_MAX.
             if head.status >= 200 {
                 return Ok(head);
             }
@@ -210,11 +210,11 @@ impl<'a> Input<'a> {
 
     fn chunks(&mut self, max: usize) -> Result<(usize, usize)> {
         let start = self.at;
-        let mut out = start; // decoded bytes grow here, always behind what is still to be decoded
+        let mut out = start; // decoded bytes grow here, always behind the undecoded ones
         loop {
             let size = self.chunk_size()?;
             if size == 0 {
-                return Ok((start, out)); // trailers are not wanted: the connection ends here
+                return Ok((start, out)); // trailers are not read: the connection ends here
             }
             if out - start + size > max {
                 return Err(self.too_large(max));
@@ -226,7 +226,7 @@ impl<'a> Input<'a> {
             self.buffer.0.copy_within(self.at..self.at + size, out);
             out += size;
             self.at += size + 2;
-            // Framing that is larger than its content may not fill the memory: what is decoded is given back.
+            // Chunk headers larger than their content must not fill the memory: decoded bytes are compacted.
             if self.at - out > STEP {
                 self.buffer.0.copy_within(self.at..self.end, out);
                 self.end -= self.at - out;
@@ -236,7 +236,7 @@ impl<'a> Input<'a> {
     }
 
     fn chunk_size(&mut self) -> Result<usize> {
-        const LINE_MAX: usize = 256; // extensions are allowed by the standard and sent by nobody
+        const LINE_MAX: usize = 256; // extensions are allowed by the standard but not used in practice
         loop {
             let line = &self.buffer.0[self.at..self.end];
             if let Some(n) = line.windows(2).take(LINE_MAX).position(|w| w == b"\r\n") {
@@ -258,7 +258,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads until `n` bytes wait.
+    /// Reads until `n` bytes are buffered.
     fn need(&mut self, n: usize) -> Result<()> {
         while self.end - self.at < n {
             if self.eof {
@@ -304,7 +304,7 @@ impl<'a> Input<'a> {
     fn ended(&self) -> Error {
         let (code, what) = match &self.buffer.0[..self.end] {
             [] => ("empty", "closed the connection without an answer"),
-            // A TLS alert: our request was no handshake.
+            // A TLS alert: the peer expects TLS.
             [0x15, 0x03, ..] => ("tls_expected", "speaks TLS on this port. Set the scheme to https"),
             _ => ("cut_short", "closed the connection in the middle of its answer"),
         };
@@ -321,7 +321,7 @@ fn read(wire: &mut Wire, into: &mut [u8]) -> io::Result<usize> {
     loop {
         match wire.read(into) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            // TLS without its goodbye; whether something is missing is known by the framing.
+            // TLS closed without close_notify; the framing shows whether something is missing.
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
             other => return other,
         }
@@ -380,7 +380,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> std::result::Result<Head, (&'static st
             }
             chunked = true;
         } else if is("content-encoding") {
-            // Glances 3.x says `identity`. Anything else we did not ask for, and unpacking it is how bombs go off.
+            // Glances 3.x sends `identity`. Other encodings were not requested and may be decompression bombs.
             if !value.is_empty() && !value.eq_ignore_ascii_case(b"identity") {
                 return Err(("encoded", "compresses its answer though that was not asked for"));
             }

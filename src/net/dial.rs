@@ -1,5 +1,5 @@
-//! One connection: the name is looked up, each address is checked and tried, TLS is agreed, and every wait from the first
-//! to the last byte is bounded by one deadline. Errors say which of the steps failed and never what was being asked.
+//! One outbound connection: name resolution, address policy, connect, TLS; all waits are bounded by one deadline.
+//! Errors say which step failed and never what was requested.
 
 use super::names::{self, Answer};
 use super::policy::{self, Policy};
@@ -18,18 +18,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-/// Is there TLS, and who vouches for the peer?
+/// TLS mode and how the peer is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Security {
     /// Plain TCP.
     Plain,
-    /// TLS by the system's authorities.
+    /// TLS, verified by the system's authorities.
     Tls,
-    /// TLS with exactly this certificate.
+    /// TLS with exactly this certificate (pinned fingerprint).
     Pinned(Pin),
 }
 
-/// Where to, and within which bounds.
+/// Destination and limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// Name or address.
@@ -40,13 +40,13 @@ pub struct Call<'a> {
     pub security: Security,
     /// Which addresses are allowed.
     pub policy: Policy,
-    /// For the TCP connection alone, of all addresses together.
+    /// Time limit of the TCP connect, all addresses together.
     pub connect_max: Duration,
-    /// The end of everything: look-up, connection, handshake, request and answer.
+    /// Deadline of everything: resolution, connect, handshake, request and response.
     pub until: Instant,
 }
 
-/// A connected stream. Reads and writes fail with `TimedOut` at the deadline, however often bytes drip in.
+/// A connected stream. Reads and writes fail with `TimedOut` at the deadline, however slowly bytes arrive.
 pub struct Wire {
     tcp: Timed,
     tls: Option<Box<ClientConnection>>,
@@ -59,9 +59,9 @@ pub fn dial(call: &Call) -> Result<Wire> {
     Wire { tcp, tls: None }.secure(call)
 }
 
-/// Connects to a Unix socket of this machine: a daemon's, or an ssh forward's that leads to another machine. `call` says who
-/// is meant to be behind it (`host`, `security`) and when it must be over; its port and policy are not looked at. Errors:
-/// `refused`, `connect_timeout`, `local_network`, and those of TLS.
+/// Connects to a Unix socket of this machine: a daemon's, or that of an ssh forward. `call` gives the peer's name
+/// (`host`, `security`) and the deadline; port and policy are ignored. Errors: `refused`, `connect_timeout`,
+/// `local_network`, and those of TLS.
 pub fn dial_unix(call: &Call, path: &Path) -> Result<Wire> {
     let until = (clock::mono() + call.connect_max).min(call.until);
     let stream = loop {
@@ -98,11 +98,11 @@ pub fn dial_unix(call: &Call, path: &Path) -> Result<Wire> {
     Wire { tcp, tls: None }.secure(call)
 }
 
-/// Between two tries where the queue of a Unix socket is full.
+/// Pause between tries while the accept queue of a Unix socket is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Shakes hands as one who asks for `name` and takes whatever is shown; whatever `call` says of security is not looked at.
-/// No secret may be sent over what this returns, so it stays in this module's house.
+/// TLS handshake for `name` that accepts any certificate; `call.security` is ignored. No secret may be sent over the
+/// result, so this is private to `net`.
 pub(super) fn dial_unverified(call: &Call, name: ServerName<'static>) -> Result<Wire> {
     secure(call, connect_tcp(call)?, tls::onlooker(), name)
 }
@@ -120,7 +120,7 @@ fn secure(call: &Call, tcp: Timed, config: Arc<ClientConfig>, name: ServerName<'
     Ok(wire)
 }
 
-/// Looks the name up and connects.
+/// Resolves the name and connects.
 fn connect_tcp(call: &Call) -> Result<Timed> {
     Ok(Timed {
         stream: Socket::Tcp(connect(call, &addresses(call.host, call.until)?)?),
@@ -145,9 +145,9 @@ fn addresses(host: &Host, until: Instant) -> Result<Vec<IpAddr>> {
     }
 }
 
-/// The addresses of a host that may be connected to, in the resolver's order and never none, for a program that makes the
-/// connection itself: given the name, it would ask again and perhaps hear something else. Errors: `name_unknown`,
-/// `name_slow`, `address_refused`.
+/// The allowed addresses of a host in the resolver's order, never empty, for a program that connects itself: given the
+/// name, it would resolve it again and might get another answer. Errors: `name_unknown`, `name_slow`,
+/// `address_refused`.
 pub fn allowed_addresses(host: &Host, port: u16, policy: Policy, until: Instant) -> Result<Vec<IpAddr>> {
     let (mut good, mut last) = (Vec::new(), None);
     for ip in addresses(host, until)? {
@@ -197,7 +197,7 @@ fn connect(call: &Call, ips: &[IpAddr]) -> Result<TcpStream> {
     Err(last.unwrap_or_else(|| Error::internal("a name without addresses")))
 }
 
-/// Is this address one of this machine's own? Nothing is sent: the kernel only picks the address it would send from.
+/// Is this an address of this machine? Nothing is sent: the kernel only selects the source address.
 pub fn is_own(ip: IpAddr) -> bool {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -235,14 +235,14 @@ fn explain_connect(call: &Call, ip: IpAddr, e: &io::Error) -> Error {
             "no_route",
             format!("There is no way to {whom} from here: no route, or the machine is off."),
         ),
-        // Our kernel's own word: no packet was sent.
+        // Reported by our kernel: no packet was sent.
         ErrorKind::NetworkUnreachable => (
             Kind::Upstream,
             "no_network",
             format!("Lamplighter's own machine has no route to {whom}."),
         ),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => return reset(call),
-        // Ours, not the server's: no free port, too many open files, a local firewall.
+        // A local problem: no free port, too many open files, a local firewall.
         _ => (
             Kind::Busy,
             "local_network",
@@ -257,7 +257,7 @@ fn reset(call: &Call) -> Error {
     Error::new(Kind::Upstream, "reset", say)
 }
 
-/// A failure on a connected stream in words: `read_timeout`, `reset`, or one of TLS.
+/// Error of a failure on a connected stream: `read_timeout`, `reset`, or one of TLS.
 pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
     let whom = format!("{}:{}", call.host.in_url(), call.port);
     if let Some(e) = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
@@ -274,7 +274,7 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
 }
 
 impl Wire {
-    /// Ours, on this connection.
+    /// Our address on this connection.
     pub(super) fn own_address(&self) -> Option<IpAddr> {
         match &self.tcp.stream {
             Socket::Tcp(stream) => stream.local_addr().ok().map(|at| at.ip().to_canonical()),
@@ -282,12 +282,12 @@ impl Wire {
         }
     }
 
-    /// The next exchange over the same connection has until then.
+    /// Sets the deadline for the next exchange on the connection.
     pub(super) fn renew(&mut self, until: Instant) {
         self.tcp.until = until;
     }
 
-    /// Waits until there is something to read, or the end. Not with TLS, where it may have been read already.
+    /// Waits until data can be read, or the end. Not for TLS, where data may be buffered already.
     pub(super) fn wait(&mut self) -> io::Result<()> {
         match self.tls.is_none() && !sys::readable(&self.tcp.stream, self.tcp.left()?) {
             true => Err(ErrorKind::TimedOut.into()),
@@ -295,12 +295,12 @@ impl Wire {
         }
     }
 
-    /// What breaks this connection off, from another thread.
+    /// A handle that closes this connection from another thread.
     pub(super) fn breaker(&self) -> io::Result<Breaker> {
         Ok(Breaker(self.tcp.stream.try_clone()?))
     }
 
-    /// Agrees on TLS as `call` wants it, with `call.host`, over what is connected already: at once, after STARTTLS, or
+    /// Starts TLS as `call` wants it, with `call.host`, on an established connection: directly, after STARTTLS, or
     /// through a proxy's tunnel.
     pub(super) fn secure(self, call: &Call) -> Result<Wire> {
         let pin = match call.security {
@@ -315,13 +315,13 @@ impl Wire {
         secure(call, self.tcp, tls::client(pin)?, name)
     }
 
-    /// What the peer has shown, its own certificate first; empty without TLS.
+    /// The peer's certificates, its own first; empty without TLS.
     pub(super) fn shown(&self) -> Vec<CertificateDer<'static>> {
         let tls = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
         tls.unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect()
     }
 
-    /// Takes leave properly, so that the peer's log shows no broken connection. It is no matter if it does not hear it.
+    /// Sends close_notify and closes, so that the peer logs no broken connection. Errors are ignored.
     pub(super) fn leave(mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -366,11 +366,11 @@ impl Write for Wire {
     }
 }
 
-/// See [`Wire::breaker`].
+/// Closes a connection from another thread ([`Wire::breaker`]).
 pub(super) struct Breaker(Socket);
 
 impl Breaker {
-    /// Whoever reads or writes finds the end.
+    /// Shuts the socket down: reads and writes end.
     pub(super) fn pull(&self) {
         let _ = match &self.0 {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
@@ -379,7 +379,7 @@ impl Breaker {
     }
 }
 
-/// What bytes go over.
+/// The underlying socket.
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -410,7 +410,7 @@ struct Timed {
 }
 
 impl Timed {
-    /// What is left, renewed before every call: a timeout set once would start anew with every byte that drips in.
+    /// The time left, set before every call: a timeout set once would restart with every byte.
     fn left(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(clock::mono());
         match left < Duration::from_millis(1) {

@@ -1,4 +1,4 @@
-//! The GET of the Glances poll over one connection; a [`visit`](super::visit) reads by it, too. Everything else goes by
+//! HTTP GET over one connection, for the Glances poll and [`visit`](super::visit). Everything else uses
 //! [`http`](super::http): a poll costs half the CPU of one with `ureq` (`tests/bench/poll.rs` prints both).
 
 use super::answer::{Answer, Exchanged, Input};
@@ -24,7 +24,7 @@ pub fn bearer(token: &Secret) -> Secret {
     Secret::new([b"Bearer ", token.reveal_for("HTTP Bearer")].concat())
 }
 
-/// Asks for `path` (with its query). `authorization` is a header's value; it goes to this one peer.
+/// Sends a GET for `path` (with its query). `authorization` is a header value; it goes to this peer only.
 /// Errors: those of [`dial::dial`], `not_http`, `tls_expected`, `empty`, `cut_short`, `too_large`, `encoded`, `bad_request`.
 pub fn get(call: &Call, path: &str, authorization: Option<&Secret>, body_max: usize) -> Result<Answer> {
     let request = Secret::new(request(call, path, authorization, "close")?);
@@ -32,14 +32,14 @@ pub fn get(call: &Call, path: &str, authorization: Option<&Secret>, body_max: us
     Ok(head.with(body))
 }
 
-/// A connection kept from one GET to the next by the same caller. Only with TLS, where a handshake costs more than all the
-/// rest of a poll; without it a new connection costs some µs and no memory in between. A clone has none.
+/// A connection kept from one GET to the next by the same caller. Only with TLS, where the handshake costs more than
+/// the rest of a poll; a plain connection costs some µs. A clone is empty.
 #[derive(Default)]
 pub struct KeepAlive(Option<(Wire, Permit)>);
 
-/// Kept connections of the whole process: each holds some kB and a descriptor.
+/// Kept connections of the whole process: each takes some kB and a descriptor.
 const IDLE_MAX: usize = 512;
-/// A kept connection that a firewall has forgotten swallows the question: then there must be time for a new one.
+/// Time limit on a kept connection that a firewall may have dropped; then a new one is made.
 const KEPT_MAX: Duration = Duration::from_secs(2);
 
 static IDLE: Semaphore = Semaphore::new(IDLE_MAX);
@@ -60,7 +60,7 @@ impl std::fmt::Debug for KeepAlive {
     }
 }
 
-/// As [`get`], over the kept connection if there is one that still works, and keeps it when the peer does not mind.
+/// As [`get`], over the kept connection if it still works; keeps it if the peer allows.
 pub fn get_over(
     call: &Call,
     path: &str,
@@ -75,7 +75,7 @@ pub fn get_over(
     let mut read = None;
     if let Some((mut wire, _)) = kept.0.take() {
         wire.renew(call.until.min(clock::mono() + KEPT_MAX));
-        // Closed in the meantime, or forgotten by something in between: that says nothing about the peer.
+        // Closed meanwhile, or dropped in between: that says nothing about the peer.
         read = match exchange(call, wire, &request, body_max) {
             Err(e) if ["empty", "reset", "read_timeout"].contains(&e.code) => None,
             other => Some(other),
@@ -95,7 +95,7 @@ fn exchange(call: &Call, wire: Wire, request: &Secret, body_max: usize) -> Resul
     })
 }
 
-/// Sends a whole request and has its answer read.
+/// Sends a request and reads its response.
 pub(super) fn ask<'a, T>(
     call: &'a Call<'a>,
     mut wire: Wire,

@@ -1,18 +1,17 @@
-//! One HTTP request, by `ureq`, over a connection of ours: [`dial`](super::dial) says which address may be connected to,
-//! who vouches for the peer and when all of it must be over. Nothing is followed, no proxy is taken from the environment,
-//! no cookie and no connection is kept, nothing is unpacked, and head and body are bounded.
+//! The HTTP client: one request with `ureq` over our own connection ([`dial`](super::dial): address policy, peer
+//! verification, deadline). No redirects, no proxy from the environment, no cookies, no connection reuse, no
+//! decompression; head and body are bounded.
 //!
-//! Where a proxy is set (a country or a firewall that lets nothing else out), it is asked for a tunnel (CONNECT), so that it
-//! sees a name and a port and never the path, which may hold a token.
+//! A configured proxy is used by a tunnel (CONNECT), so that it sees host and port but never the path, which may hold a
+//! token.
 //!
-//! The connection may also be one to a Unix socket ([`Route::Unix`]): a daemon's on this machine, or an ssh forward's, which
-//! leads to a socket or a port of a server. [`send`] takes the whole answer, [`open`] one that comes bit by bit.
+//! The connection may also be a Unix socket ([`Route::Unix`]): a daemon's on this machine, or that of an ssh forward to
+//! a server. [`send`] reads the whole response, [`open`] streams it.
 //!
-//! This is the only HTTP client, with one exception: what is polled every few seconds of every server, and what
-//! only looks at a site, reads by [`get`](super::get), which costs half of it.
+//! The only HTTP client, with one exception: frequent polls and site probes use [`get`](super::get), at half the cost.
 //!
-//! A failure from `empty`, `cut_short`, `read_timeout` or `reset` on leaves open whether the other side has taken the
-//! request in ([`may_have_arrived`]).
+//! After the errors `empty`, `cut_short`, `read_timeout` or `reset` the peer may have received the request
+//! ([`may_have_arrived`]).
 
 use super::answer::{HEAD_MAX, parse_head};
 use super::dial::{self, Call, Security, Wire};
@@ -32,58 +31,58 @@ use ureq::http::{HeaderMap, header};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 
-/// The sentence of an error is somewhere in this much of an answer.
+/// Bytes read of an error response: its message is somewhere in them.
 pub const EXCUSE_MAX: usize = 16 << 10;
-/// A proxy's answer to CONNECT is a status line and a few headers.
+/// Limit of a proxy's response to CONNECT.
 const TUNNEL_MAX: usize = 8 << 10;
-/// Read and written at a time. A head must fit into it.
+/// Bytes per read and write. A head must fit into it.
 const STEP: usize = HEAD_MAX + (16 << 10);
 
-/// How it is asked.
+/// HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// For what is there.
+    /// Read.
     Get,
-    /// Once more is one more.
+    /// Not idempotent.
     Post,
-    /// Once more is the same.
+    /// Idempotent.
     Put,
-    /// Of what is to be gone; it has no body.
+    /// Without body.
     Delete,
 }
 
-/// What is sent.
+/// A request.
 pub struct Request<'a> {
-    /// How it is asked.
+    /// Method.
     pub method: Method,
-    /// Path and query; it may hold a token, so it is in no error.
+    /// Path and query; may hold a token, so it appears in no error.
     pub path: &'a Secret,
-    /// Media type of the body; of a GET, of the answer that is wanted.
+    /// Media type of the body; for GET, the accepted one.
     pub content_type: &'a str,
     /// Further headers, lower case names; no control characters.
     pub headers: &'a [(&'a str, String)],
     /// The body as it is signed and sent; a GET has none.
     pub body: &'a [u8],
-    /// How the connection is made.
+    /// The route to the peer.
     pub route: Route<'a>,
 }
 
-/// How a connection is made.
+/// Route of a connection.
 #[derive(Debug, Clone, Copy)]
 pub enum Route<'a> {
-    /// To the host itself.
+    /// Directly to the host.
     Direct,
-    /// Through the tunnel of a proxy.
+    /// Through a proxy's tunnel.
     Proxy(&'a Proxy),
-    /// Through a Unix socket of this machine. The call's host is who is behind it: the `Host` header, and with TLS the name
-    /// on the certificate.
+    /// Through a Unix socket of this machine. The call's host is the peer's name: for the `Host` header and, with TLS,
+    /// the certificate.
     Unix(&'a Path),
 }
 
-/// An HTTP proxy that makes tunnels.
+/// An HTTP proxy with CONNECT.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    /// Name or address; it is checked against the call's policy as any other.
+    /// Name or address; checked against the call's policy.
     pub host: Host,
     /// TCP port.
     pub port: u16,
@@ -91,20 +90,21 @@ pub struct Proxy {
     pub authorization: Option<Secret>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Response {
     /// 200 to 599.
     pub status: u16,
     /// The media type, lower case, without parameters.
     pub content_type: String,
-    /// Where it wants us to go instead; one line, never followed.
+    /// Target of a redirect; one line, never followed.
     pub location: Option<String>,
-    /// Seconds to wait.
+    /// Retry-After in seconds.
     pub retry_after: Option<u32>,
-    /// Whole, or empty.
+    /// Complete, or empty.
     pub body: Vec<u8>,
-    /// Why the body is not there: `too_large`, `cut_short`, `read_timeout`, `reset`, `not_http`. The status counts all the same.
+    /// Why the body is missing: `too_large`, `cut_short`, `read_timeout`, `reset`, `not_http`. The status is valid all
+    /// the same.
     pub fault: Option<Error>,
 }
 
@@ -132,8 +132,8 @@ pub fn send(call: &Call, request: &Request, body_max: usize) -> Result<Response>
     Ok(response)
 }
 
-/// Sends, and gives the answer as soon as its head is there; `call.until` counts up to then. The body is read with
-/// [`Stream`], each part of which must come within `idle_max`. `cancel` breaks it off. Errors: as [`send`], and `cancelled`.
+/// Sends, and returns the response when its head is there, by `call.until`. The body is read with [`Stream`], each part
+/// within `idle_max`. `cancel` aborts it. Errors: as [`send`], and `cancelled`.
 pub fn open<'a>(
     call: &Call<'a>,
     request: &Request,
@@ -195,7 +195,7 @@ fn exchange(
     Ok((response, answer.into_body()))
 }
 
-/// A body that comes bit by bit, as [`Stream`] reads it.
+/// A streamed body, as [`Stream`] reads it.
 pub struct Source<'a> {
     call: Call<'a>,
     reader: ureq::BodyReader<'static>,
@@ -238,7 +238,7 @@ impl Bytes for Source<'_> {
     }
 }
 
-/// After such an error the other side may have got the request all the same: sent again, it may come twice.
+/// May the peer have received the request in spite of this error? A retry may then duplicate it.
 pub fn may_have_arrived(error: &Error) -> bool {
     matches!(
         error.code,
@@ -246,7 +246,7 @@ pub fn may_have_arrived(error: &Error) -> bool {
     )
 }
 
-/// Without the port that goes without saying: some receivers choose their virtual host by the whole header.
+/// Without the default port: some receivers select their virtual host by the whole header.
 fn authority(call: &Call) -> String {
     let usual = if call.security == Security::Plain { 80 } else { 443 };
     match call.port == usual {
@@ -260,7 +260,7 @@ fn config() -> ureq::config::Config {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .proxy(None) // otherwise the environment has a say
+        .proxy(None) // else `ureq` would read proxy variables of the environment
         .max_idle_connections(0)
         .max_response_header_size(HEAD_MAX)
         .user_agent(concat!("lamplighter/", env!("CARGO_PKG_VERSION")))
@@ -313,7 +313,7 @@ fn asked<'a>(call: &Call, request: &Request<'a>) -> Result<ureq::http::Request<&
     asked.body(request.body).map_err(|_| wrong())
 }
 
-/// As strict as [`parse_head`]: what is framed in two ways or packed is taken by nobody.
+/// As strict as [`parse_head`]: double framing and compression are refused.
 fn read_head(call: &Call, status: u16, headers: &HeaderMap) -> Result<Response> {
     let refused = |code, what: &str| Err(Error::new(Kind::Upstream, code, format!("{} {what}.", whom(call))));
     let values = |name| headers.get_all(name).iter().map(|value| value.as_bytes());
@@ -338,7 +338,7 @@ fn read_head(call: &Call, status: u16, headers: &HeaderMap) -> Result<Response> 
         status,
         content_type: text::one_line(kind.trim(), 100).to_ascii_lowercase(),
         location: text_of(header::LOCATION).map(|to| text::one_line(&to, 200)),
-        // A date there is not read: nobody who throttles machines sends one.
+        // A date is ignored: rate limits for machines use seconds.
         retry_after: text_of(header::RETRY_AFTER).and_then(|v| v.trim().parse().ok()),
         body: Vec::new(),
         fault: None,
@@ -357,7 +357,7 @@ fn too_large(call: &Call, max: usize) -> Error {
 /// What `ureq` calls back with.
 type Carried<T> = std::result::Result<T, ureq::Error>;
 
-/// Gives `ureq` the one connection that there is.
+/// Gives `ureq` the one existing connection.
 #[derive(Debug)]
 struct Once(Mutex<Option<Carrier>>);
 
@@ -369,7 +369,7 @@ impl Connector<()> for Once {
     }
 }
 
-/// Names are looked up by [`dial`]. `ureq` wants one address at least, and gives it to [`Once`], which does not look at it.
+/// [`dial`] resolves names. `ureq` needs one address and passes it to [`Once`], which ignores it.
 #[derive(Debug)]
 struct Nowhere;
 
@@ -381,7 +381,7 @@ impl Resolver for Nowhere {
     }
 }
 
-/// A [`Wire`] as `ureq` wants to have it.
+/// A [`Wire`] as a `ureq` transport.
 struct Carrier {
     wire: Wire,
     buffers: LazyBuffers,
@@ -406,8 +406,8 @@ impl Transport for Carrier {
         &mut self.buffers
     }
 
-    /// Who refuses early may have answered before it was sent everything: its answer says more than the broken pipe. So a
-    /// failure is only remembered, and told when there is no answer.
+    /// A peer that refuses early may answer before it has read everything: its response says more than the broken pipe.
+    /// So a write error is only kept, and reported if there is no response.
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Carried<()> {
         if !self.seen.is_sent() {
             return Ok(());
@@ -430,7 +430,7 @@ impl Transport for Carrier {
         let n = loop {
             match self.wire.read(into) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // TLS without its goodbye; whether something is missing is known by the framing.
+                // TLS closed without close_notify; the framing shows whether something is missing.
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => break 0,
                 Err(e) => {
                     let kind = e.kind();
@@ -454,15 +454,15 @@ impl Transport for Carrier {
     }
 }
 
-/// What happened on the connection, for the sentence of an error.
+/// State of the connection, for error texts.
 #[derive(Default)]
 struct Seen(Mutex<Happened>);
 
 #[derive(Default)]
 struct Happened {
-    /// The head is there, and each further part has so long.
+    /// Set when the head was read: time limit of each further part.
     idle_max: Option<Duration>,
-    /// The beginning of what was read.
+    /// The first bytes that were read.
     read: Vec<u8>,
     unsent: Option<io::Error>,
     unread: Option<io::Error>,
@@ -498,7 +498,7 @@ impl Seen {
                 Some(e) => dial::explain(call, e),
                 None => refused("empty", "closed the connection without an answer"),
             },
-            // A TLS alert: our request was no handshake.
+            // A TLS alert: the peer expects TLS.
             (_, [0x15, 0x03, ..]) => refused("tls_expected", "speaks TLS on this port. Set the scheme to https"),
             (ureq::Error::LargeResponseHeader(..), _) => refused("not_http", "sends endless headers"),
             (ureq::Error::Io(_), _) => refused("cut_short", "closed the connection in the middle of its answer"),
@@ -515,7 +515,7 @@ fn tunnel(call: &Call, proxy: &Proxy) -> Result<Wire> {
         security: Security::Plain,
         ..*call
     };
-    // The proxy looks names up; an address is judged here, so that a proxy opens no door that the policy keeps shut.
+    // The proxy resolves names; a literal address is checked here, so that a proxy does not bypass the policy.
     if let Some(Err(why)) = call.host.ip().map(|ip| call.policy.check(ip)) {
         let say = format!("{} is {why}; Lamplighter does not connect there.", call.host);
         return Err(Error::new(Kind::Upstream, "address_refused", say));
@@ -534,7 +534,7 @@ fn tunnel(call: &Call, proxy: &Proxy) -> Result<Wire> {
     wire.write_all(ask.reveal_for("the wire"))
         .map_err(|e| dial::explain(&to_proxy, &e))?;
     let mut head = Vec::new();
-    // Byte by byte: what comes behind the empty line belongs to the tunnel.
+    // Byte by byte: what follows the empty line belongs to the tunnel.
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         match wire.read(&mut byte).map_err(|e| dial::explain(&to_proxy, &e))? {

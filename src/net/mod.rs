@@ -1,8 +1,8 @@
-//! Outbound connections. Whatever leaves this machine over TCP, or goes to a Unix socket on it, leaves by [`dial`]: the address is checked against a
-//! [`policy::Policy`] at the moment of connecting, no proxy is taken from the environment, no redirect is followed, and the whole exchange
-//! has one deadline that a dripping peer cannot stretch. Certificates are verified by the system's bundle or by a pinned
-//! fingerprint, never not at all ([`tls_probe`] only reads one and sends nothing; [`visit`] asks what anybody may ask). What was asked (path, headers,
-//! credentials) never appears in an error.
+//! Outbound connections. All outgoing TCP connections and Unix sockets use [`dial`]: the address is checked against a
+//! [`policy::Policy`] at the time of connecting, no proxy is taken from the environment, no redirect is followed, and
+//! the whole exchange has one deadline. Certificates are verified by the system's bundle or a pinned fingerprint
+//! ([`tls_probe`] and [`visit`] accept any, but send nothing secret). Requests (path, headers, credentials) never
+//! appear in errors.
 
 pub mod policy;
 pub mod names;

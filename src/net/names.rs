@@ -1,31 +1,31 @@
-//! Names to addresses. `getaddrinfo` knows no deadline (it may take half a minute), so a few threads of our own ask it and
-//! whoever waits gives up at their own deadline. An address is never looked up, and a name at most once a minute.
+//! Name resolution with deadlines. `getaddrinfo` has none (it may take half a minute), so a few threads call it and
+//! callers wait until their own deadline. Names are resolved at most once a minute.
 
 use crate::base::clock::{self, Duration, Instant};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// What came of a look-up.
+/// Result of a resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// At least one address.
     Known(Vec<IpAddr>),
-    /// The resolver says there is no such name, or nothing at all; its own words.
+    /// Unknown name or no answer; the resolver's message.
     Unknown(String),
     /// No answer by the deadline.
     Slow,
 }
 
-/// How long an answer is good for. The resolver does not tell the record's own time; a moved server is found in a minute.
+/// Validity of an answer. The resolver does not give the TTL.
 const GOOD: Duration = Duration::from_secs(60);
-/// How long a failure is not asked again.
+/// Validity of a failure.
 const BAD: Duration = Duration::from_secs(5);
-/// Look-ups at the same time. A slow resolver then delays other names, never other addresses.
+/// Concurrent lookups. A slow resolver delays other names, but not literal addresses.
 const THREADS_MAX: usize = 4;
-/// Names kept; the table is emptied when it is full (its content comes back within a minute).
+/// Limit of cached names; the table is cleared when full.
 const NAMES_MAX: usize = 16_384;
-/// Addresses tried of one name.
+/// Addresses used per name.
 const ADDRESSES_MAX: usize = 4;
 
 enum Entry {
@@ -96,8 +96,7 @@ impl Table {
         NAMES.asked.notify_one();
     }
 
-    /// Starts a thread when all are busy. Without one (the process is at its limit) the name waits for one of the others,
-    /// or its asker gives up.
+    /// Starts a thread if all are busy. If that fails (process limit), the name waits for one of the others.
     fn staff(&mut self) {
         if !self.queue.is_empty() && self.idle == 0 && self.threads < THREADS_MAX {
             let started = std::thread::Builder::new()

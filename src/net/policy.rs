@@ -1,31 +1,31 @@
-//! Which addresses may be connected to. Names are checked by what they resolve to, at the moment of connecting, so that a
-//! second answer of the resolver (DNS rebinding) changes nothing.
+//! Address policy of outbound connections. Names are checked by their addresses at the time of connecting, so that DNS
+//! rebinding has no effect.
 
 use crate::base::host::{Cidr, Host};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 
-/// Blocks of addresses that an administrator has opened. More than a few are a sign that the list is meant otherwise; a
-/// fixed size keeps a policy a plain value.
+/// Blocks that an administrator allows. A fixed size keeps a policy a plain value.
 pub type Opened = [Option<Cidr>; 8];
 
-/// Who chose the address, and so what it may be.
+/// Allowed addresses, by who chose the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// A machine of the fleet: private and loopback addresses are where servers live.
+    /// A server of the fleet: private and loopback addresses are allowed.
     Server,
-    /// The same, but not this machine: a name, or an address beside the server's own, must not mean our own services.
+    /// As `Server`, but not this machine: a name, or an address beside the server's own, must not reach our own
+    /// services.
     Elsewhere,
     /// A service on the Internet (webhooks): only globally reachable unicast addresses.
     Public,
-    /// The same, and what stands in these blocks; never a metadata, link-local or multicast address.
+    /// As `Public`, and addresses in these blocks; never metadata, link-local or multicast addresses.
     PublicAnd(Opened),
 }
 
-/// Where this process takes connections: nothing is asked there, whatever a policy says.
+/// The addresses this process listens on: never connected to, whatever the policy.
 static OWN_DOORS: OnceLock<Vec<SocketAddr>> = OnceLock::new();
 
-/// Told once, as soon as the doors are open.
+/// Set once, after listening has begun.
 pub fn set_own_doors(doors: Vec<SocketAddr>) {
     let _ = OWN_DOORS.set(doors);
 }
@@ -38,7 +38,7 @@ pub(super) fn is_own_door(ip: IpAddr, port: u16, is_own: impl Fn(IpAddr) -> bool
 }
 
 impl Policy {
-    /// For a server whose address was given like this: only who says that it is this machine may mean this machine.
+    /// The policy for a server with this address: only an explicit loopback address may mean this machine.
     pub fn of_server(host: &Host) -> Policy {
         match host.as_str() == "localhost" || host.ip().is_some_and(|ip| ip.to_canonical().is_loopback()) {
             true => Policy::Server,
@@ -48,8 +48,7 @@ impl Policy {
 
     /// The reason why `ip` is refused, as the end of the sentence "10.0.0.1 is …".
     pub fn check(self, ip: IpAddr) -> Result<(), &'static str> {
-        // An IPv6 form that carries an IPv4 address is judged by what it carries (Dozzle, Pulse 2026: the filter saw only
-        // the outside).
+        // An IPv6 address that embeds an IPv4 address is checked by the embedded one.
         if let IpAddr::V6(v6) = ip
             && let Some(inner) = carried(v6)
         {
@@ -103,7 +102,7 @@ fn never_v6(ip: Ipv6Addr) -> Option<&'static str> {
         [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Some(METADATA),
         [0xfe80..=0xfebf, ..] => Some("a link-local address"),
         [0xff00..=0xffff, ..] => Some("a multicast address"),
-        // Tunnels: nobody's server lives there, and Teredo hides an address that we would have to trust a relay for.
+        // Tunnel prefixes: no server uses them, and Teredo hides an address behind a relay.
         [0x2001, 0, ..] => Some("a Teredo tunnel address"),
         [0x64, 0xff9b, 1, ..] => Some("a translation address"),
         _ => None,

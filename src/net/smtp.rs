@@ -1,6 +1,6 @@
-//! Handing one message to a mail server (RFC 5321 submission): EHLO, TLS, login, envelope, text. A login is sent under
-//! TLS only; where TLS is demanded and not to be had, nothing at all is sent. What the server says is read as strictly as
-//! its grammar: bounded lines, one reply per command, and nothing that came before the TLS handshake counts after it.
+//! SMTP submission (RFC 5321) of one message: EHLO, TLS, login, envelope, text. A login is sent over TLS only; where
+//! TLS is required and not available, nothing is sent. Replies are parsed strictly: bounded lines, one reply per
+//! command, and nothing received before the TLS handshake counts after it.
 
 use super::dial::{self, Call, Security, Wire};
 use crate::base::error::{Error, Kind};
@@ -9,9 +9,9 @@ use crate::base::text::{base64, one_line};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 
-/// RFC 5321 §4.5.3.1.5 allows 512 bytes; some servers are more talkative.
+/// RFC 5321 §4.5.3.1.5 allows 512 bytes; some servers send more.
 const LINE_MAX: usize = 2_048;
-/// Lines of one reply: greetings are the longest.
+/// Lines per reply: greetings are the longest.
 const LINES_MAX: usize = 64;
 /// RFC 5322 §2.1.1, without the line's end.
 const TEXT_LINE_MAX: usize = 998;
@@ -23,36 +23,36 @@ pub enum Encryption {
     Implicit,
     /// By STARTTLS, which the server must offer (port 587).
     StartTls,
-    /// Never; no login is possible then.
+    /// No TLS; then no login.
     Plain,
 }
 
-/// One message and who carries it.
+/// One message and its mail server.
 pub struct Letter<'a> {
-    /// When TLS begins. `call.security` says who vouches for the server and must not be [`Security::Plain`] with TLS.
+    /// When TLS begins. `call.security` verifies the server and must not be [`Security::Plain`] with TLS.
     pub encryption: Encryption,
     /// Our name in EHLO: a full host name or an address literal. None: the connection's own address.
     pub hello: Option<&'a str>,
-    /// What this machine calls itself: said instead of an address that means nothing elsewhere.
+    /// Host name of this machine: used instead of a private address.
     pub machine: &'a str,
     /// User name and password.
     pub login: Option<(&'a str, &'a Secret)>,
     /// Envelope sender. Letters beyond ASCII before the `@` need a server that offers SMTPUTF8.
     pub from: &'a str,
-    /// Envelope recipient; the same holds.
+    /// Envelope recipient; as above.
     pub to: &'a str,
     /// Headers and body; lines end with CRLF, LF or CR.
     pub message: &'a str,
 }
 
-/// Why it was not taken.
+/// A failed delivery.
 #[derive(Debug)]
 pub struct Refused {
     /// What happened, in words.
     pub error: Error,
-    /// It will not get better by waiting: a 5xx reply.
+    /// Permanent: a 5xx reply.
     pub is_final: bool,
-    /// All of it was sent and no answer came: the message may be on its way, and come twice when sent again.
+    /// Everything was sent but no reply came: the message may be delivered, and a retry may duplicate it.
     pub is_unknown: bool,
 }
 
@@ -68,7 +68,7 @@ impl From<Error> for Refused {
 
 type Result<T> = std::result::Result<T, Refused>;
 
-/// Hands the message over; gives the server's last word. Codes of errors: those of [`dial::dial`], `smtp_not_spoken`,
+/// Sends the message; returns the server's last reply. Codes of errors: those of [`dial::dial`], `smtp_not_spoken`,
 /// `smtp_no_tls`, `smtp_no_login`, `smtp_login`, `smtp_refused`, `smtp_injected`, `smtp_bad_address`, `smtp_no_utf8`.
 pub fn send(call: &Call, letter: &Letter) -> Result<String> {
     if [letter.from, letter.to].iter().any(|a| !is_address(a)) || !letter.hello.is_none_or(is_word) {
@@ -106,7 +106,7 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
         }
         talk.command("STARTTLS", "STARTTLS", &[220])?;
         talk = talk.secure()?;
-        offers = talk.hello(hello)?; // RFC 3207 §4.2: what was said before is forgotten
+        offers = talk.hello(hello)?; // RFC 3207 §4.2: capabilities from before are discarded
     }
     if let Some((user, password)) = letter.login {
         if letter.encryption == Encryption::Plain {
@@ -127,7 +127,7 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
         true => format!(" SIZE={}", message.len()),
         false => String::new(),
     };
-    // RFC 6531 §3.1: who offers the one offers the other.
+    // RFC 6531 §3.1: SMTPUTF8 implies 8BITMIME.
     let utf8 = if beyond.is_some() {
         " BODY=8BITMIME SMTPUTF8"
     } else {
@@ -143,11 +143,11 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
         is_unknown: !refused.error.code.starts_with("smtp_"),
         ..refused
     })?;
-    let _ = talk.write(b"QUIT\r\n"); // it has the message; its goodbye is of no use
+    let _ = talk.write(b"QUIT\r\n"); // the message is accepted; the reply to QUIT does not matter
     Ok(taken.text())
 }
 
-/// `a@b` without what would end an argument; letters of any script before the `@`.
+/// `a@b` without characters that would end the argument; any script before the `@`.
 fn is_address(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_graphic() && !"<>()[]\\,;:\"@".contains(c);
     let parts = text
@@ -159,7 +159,7 @@ fn is_address(text: &str) -> bool {
         })
 }
 
-/// An address as EHLO wants it (RFC 5321 §4.1.3).
+/// Address literal for EHLO (RFC 5321 §4.1.3).
 pub fn literal(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => format!("[{ip}]"),
@@ -171,7 +171,7 @@ fn is_word(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
 }
 
-/// As it goes over the wire: CRLF everywhere (a lone CR or LF is how mails are smuggled), dots doubled, a final dot.
+/// Wire form: CRLF everywhere (a lone CR or LF allows SMTP smuggling), dots doubled, a final dot.
 fn stuffed(message: &str, utf8: bool) -> Result<String> {
     let unix = message.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(unix.len() + unix.len() / 32);
@@ -196,7 +196,7 @@ fn final_error(code: &'static str, say: &str) -> Refused {
     }
 }
 
-/// What EHLO has told, one capability a line.
+/// Capabilities from EHLO, one per line.
 struct Offers(Vec<String>);
 
 impl Offers {
@@ -204,7 +204,7 @@ impl Offers {
         self.words(name).is_some()
     }
 
-    /// What stands behind a capability's name. `AUTH=LOGIN` is how some old servers write it.
+    /// Parameters of a capability. `AUTH=LOGIN` is the form of some old servers.
     fn words(&self, name: &str) -> Option<Vec<String>> {
         let lines = self.0.iter().map(|l| l.replacen('=', " ", 1).to_ascii_uppercase());
         let mut found = None;
@@ -300,7 +300,7 @@ impl<'a> Conversation<'a> {
         Err(self.not_spoken())
     }
 
-    /// `said_to` names the command and never holds what was given with it.
+    /// `said_to` names the command, without its arguments.
     fn check(&self, said_to: &str, reply: Reply, good: &[u16]) -> Result<Reply> {
         if good.contains(&reply.code) {
             return Ok(reply);
@@ -331,7 +331,7 @@ impl<'a> Conversation<'a> {
         self.expect(name, good)
     }
 
-    /// EHLO, or HELO to a server of the last century, which then offers nothing.
+    /// EHLO, or HELO for old servers, which offer nothing.
     fn hello(&mut self, name: &str) -> Result<Offers> {
         self.write(format!("EHLO {name}\r\n").as_bytes())?;
         let reply = self.reply()?;
@@ -345,7 +345,7 @@ impl<'a> Conversation<'a> {
 
     fn secure(self) -> Result<Conversation<'a>> {
         if !self.read.is_empty() {
-            // CVE-2011-0411: what somebody in between has put behind the reply would be taken for the server's own words.
+            // CVE-2011-0411: data that a third party put behind the reply would count as the server's.
             let say = format!(
                 "{} goes on talking in clear text after STARTTLS; nothing was sent.",
                 self.whom()
@@ -358,7 +358,7 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// By each way that it offers and we know, until one works: some servers offer what they do not do.
+    /// Tries each mechanism that is offered and known, until one works: some servers offer what they do not support.
     fn sign_in(&mut self, offers: &Offers, user: &str, password: &Secret) -> Result<()> {
         let offered = offers.words("AUTH").unwrap_or_default();
         let password = password.reveal_for("SMTP AUTH");
@@ -373,7 +373,7 @@ impl<'a> Conversation<'a> {
             };
             match (tried, refused.take()) {
                 (Ok(()), _) => return Ok(()),
-                // What it said before says more than that it hangs up or has had enough of us, or knows no other way.
+                // An earlier reply says more than a disconnect or an unknown mechanism.
                 (Err(now), Some(before)) if !now.is_final || before.error.code == "smtp_login" => return Err(before),
                 (Err(now), _) if !now.is_final => return Err(now),
                 (Err(now), _) => refused = Some(now),
@@ -390,7 +390,7 @@ impl<'a> Conversation<'a> {
         self.secret_line("AUTH PLAIN ", both.reveal_for("SMTP AUTH"))?;
         let mut reply = self.reply()?;
         if reply.code == 334 {
-            // It does not look at what stands behind the command, and asks for it (RFC 4954 §4).
+            // The server ignores the initial response and asks for it (RFC 4954 §4).
             self.secret_line("", both.reveal_for("SMTP AUTH"))?;
             reply = self.reply()?;
         }
@@ -408,7 +408,7 @@ impl<'a> Conversation<'a> {
         self.expect("AUTH", &[235]).map(drop)
     }
 
-    /// A command and something in base64 that is wiped afterwards.
+    /// A command and a base64 argument that is zeroed afterwards.
     fn secret_line(&mut self, command: &str, secret: &[u8]) -> Result<()> {
         let coded = Secret::new(base64(secret));
         let line = Secret::new([command.as_bytes(), coded.reveal_for("SMTP AUTH"), b"\r\n"].concat());

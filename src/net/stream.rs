@@ -1,24 +1,23 @@
-//! An answer without an end, piece by piece: lines (a daemon's log, JSON in lines) or server-sent events. Each piece is
-//! bounded in size, the silence between two parts in time; how long it goes on is the caller's business, who can break it
-//! off.
+//! Streamed responses: lines (logs, JSON lines) or server-sent events. Each item is bounded in size, the time between
+//! two parts is limited; the caller decides how long to read, and can abort.
 
 use crate::base::error::Result;
 
-/// Where bytes come from.
+/// A source of bytes.
 pub trait Bytes {
-    /// The next ones; none at the end.
+    /// Reads the next bytes; 0 at the end. Error: the connection.
     fn read(&mut self, into: &mut [u8]) -> Result<usize>;
-    /// The error of a piece that is longer than `max`.
+    /// The error of an item that is longer than `max`.
     fn too_large(&self, max: usize) -> crate::base::error::Error;
 }
 
-/// Read at a time.
+/// Bytes per read.
 const STEP: usize = 16 << 10;
 
-/// A reader of pieces.
+/// Splits a source into items.
 pub struct Stream<S> {
     source: S,
-    /// Read and not yet given: `buffer[at..]`.
+    /// Read and not yet returned: `buffer[at..]`.
     buffer: Vec<u8>,
     at: usize,
     eof: bool,
@@ -51,7 +50,7 @@ impl<S: Bytes> Stream<S> {
         }
     }
 
-    /// The next bytes as they come, none at the end: for framings of the sender's own.
+    /// The next bytes as they come, 0 at the end: for other framings.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         let ready = &self.buffer[self.at..];
         if ready.is_empty() {
@@ -95,8 +94,8 @@ impl<S: Bytes> Stream<S> {
         }
     }
 
-    /// The next event of a `text/event-stream` (HTML standard, 9.2), of at most `max` bytes in all its lines; `None` at the
-    /// end. Comments are skipped: whoever sends them only says that it is there.
+    /// The next event of a `text/event-stream` (HTML standard, 9.2), of at most `max` bytes in all its lines; `None` at
+    /// the end. Comments (keep-alives) are skipped.
     pub fn event(&mut self, max: usize) -> Result<Option<Event>> {
         let (mut event, mut size, mut has_data) = (Event::default(), 0, false);
         while let Some(line) = self.line(max)? {
@@ -116,7 +115,7 @@ impl<S: Bytes> Stream<S> {
                     }
                     return Ok(Some(event));
                 }
-                "" if line.is_empty() => (event, size) = (Event::default(), 0), // without data it is none
+                "" if line.is_empty() => (event, size) = (Event::default(), 0), // an event without data is ignored
                 "" => size -= line.len(),
                 "data" => {
                     has_data = true;
@@ -137,7 +136,7 @@ mod tests {
     use crate::base::error::{Error, Kind};
     use std::collections::VecDeque;
 
-    /// Gives what is in it, piece by piece.
+    /// A source that returns these parts.
     struct Pieces(VecDeque<Vec<u8>>);
 
     impl Bytes for Pieces {

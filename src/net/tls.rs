@@ -1,7 +1,6 @@
-//! Who is at the other end: a certificate signed by an authority this machine trusts, or exactly the one whose SHA-256 a
-//! person has pinned. A pinned certificate may be self-signed and out of date, but its key must sign the handshake all
-//! the same. There is no way to check nothing and then to talk; to look at what is shown and hang up is
-//! [`super::tls_probe`].
+//! Peer verification: a certificate signed by an authority that this machine trusts, or exactly the one whose SHA-256 a
+//! person pinned. A pinned certificate may be self-signed and expired, but its key must sign the handshake. There is no
+//! unverified connection except [`super::tls_probe`], which sends nothing.
 
 use super::x509::Certificate;
 use crate::base::clock::{Duration, Ms, SECOND};
@@ -24,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// Where Debian and Ubuntu keep the authorities (package `ca-certificates`).
+/// The CA bundle of Debian and Ubuntu (package `ca-certificates`).
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The SHA-256 of a certificate in DER, as `openssl x509 -fingerprint -sha256` prints it.
@@ -40,7 +39,7 @@ impl Pin {
             .ok_or_else(|| "A fingerprint is the certificate's SHA-256: 64 hex digits, colons allowed.".into())
     }
 
-    /// The pin of the first certificate in a PEM file.
+    /// The pin of the first certificate in a PEM file. Error: unreadable file, or no certificate.
     pub fn of_file(path: &Path) -> Result<Pin> {
         let read = CertificateDer::from_pem_file(path);
         read.map(|certificate| Pin::of(&certificate)).map_err(|e| {
@@ -65,7 +64,7 @@ impl fmt::Display for Pin {
     }
 }
 
-/// The TLS client for a peer with this pin, or for one that the system's authorities vouch for.
+/// TLS client configuration for a pinned peer, or for one verified by the system's authorities.
 pub fn client(pin: Option<Pin>) -> Result<Arc<ClientConfig>> {
     match pin {
         Some(pin) => Ok(config(Trust::Pinned(pin))),
@@ -73,8 +72,8 @@ pub fn client(pin: Option<Pin>) -> Result<Arc<ClientConfig>> {
     }
 }
 
-/// The TLS client of [`super::tls_probe`]: takes whatever is shown, as long as the key of it signs the handshake. No session is
-/// taken up again: then nothing would be shown, and the certificate of the time before taken for that of today.
+/// TLS client configuration of [`super::tls_probe`]: accepts any certificate whose key signs the handshake. No session
+/// resumption: the server would not send its certificate.
 pub(super) fn onlooker() -> Arc<ClientConfig> {
     static ONLOOKER: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let mut config = Arc::unwrap_or_clone(config(Trust::Anybody));
@@ -84,18 +83,18 @@ pub(super) fn onlooker() -> Arc<ClientConfig> {
     ONLOOKER.clone()
 }
 
-/// Whom this machine trusts.
+/// The trusted authorities.
 struct Authorities {
     stamp: Stamp,
     anchors: Arc<Anchors>,
     client: Arc<ClientConfig>,
 }
 
-/// Authorities with their ends, which rustls does not keep: it takes one that has ended, where OpenSSL and Firefox refuse.
+/// Authorities with their expiry, which rustls does not check for roots, while OpenSSL and Firefox do.
 #[derive(Clone)]
 struct Anchors {
     roots: Arc<RootCertStore>,
-    /// Of each root in turn.
+    /// Expiry of each root.
     ends: Vec<End>,
 }
 
@@ -103,7 +102,7 @@ impl Anchors {
     fn read<'a>(ders: impl Iterator<Item = CertificateDer<'a>>) -> Anchors {
         let (mut roots, mut ends) = (RootCertStore::empty(), Vec::new());
         for der in ders {
-            // What rustls takes and we cannot read has no end that we know of.
+            // A root that rustls accepts and we cannot parse has no known expiry.
             let (at, whose) = Certificate::parse(&der).map_or((Ms::MAX, None), |c| (c.not_after, Some(c.subject)));
             if roots.add(der.into_owned()).is_ok() {
                 ends.push(End { at, whose });
@@ -121,7 +120,7 @@ impl Anchors {
         Anchors { roots, ends }
     }
 
-    /// Those that have not ended.
+    /// Roots that have not expired.
     fn alive(&self, at: Ms) -> Arc<RootCertStore> {
         if self.ends.iter().all(|end| end.at >= at) {
             return self.roots.clone();
@@ -134,7 +133,7 @@ impl Anchors {
         )
     }
 
-    /// Those that have, each alone.
+    /// Expired roots, each alone.
     fn ended(&self, at: Ms) -> impl Iterator<Item = (RootCertStore, &End)> {
         let all = self.roots.roots.iter().zip(&self.ends);
         all.filter(move |(_, end)| end.at < at)
@@ -142,19 +141,19 @@ impl Anchors {
     }
 }
 
-/// When a certificate stops to be taken.
+/// Expiry of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     /// Unix ms.
     pub at: Ms,
-    /// The certificate above it that ends then; `None`: it does itself.
+    /// The issuing certificate that expires then; `None`: the certificate itself.
     pub whose: Option<String>,
 }
 
 /// Time and size of the bundle: `update-ca-certificates` changes them.
 type Stamp = (i64, i64, u64);
 
-/// Made once and again when the bundle was changed: parsing it takes some ms and its 140 authorities 200 kB.
+/// Loaded once and again when the bundle changes: parsing takes some ms, its 140 authorities 200 kB.
 fn authorities() -> Result<Arc<Authorities>> {
     static KNOWN: Mutex<Option<Arc<Authorities>>> = Mutex::new(None);
     let told = |why: String| {
@@ -191,18 +190,18 @@ pub enum Distrust {
     NotYetValid,
     /// It is for other names.
     WrongName,
-    /// Nobody signed it but itself.
+    /// Self-signed.
     SelfSigned,
-    /// No authority that this machine trusts signed it, or a certificate in between was not sent.
+    /// Not signed by a trusted authority, or an intermediate certificate is missing.
     UnknownIssuer,
-    /// One of those who signed is out of date.
+    /// An issuer has expired.
     IssuerExpired(End),
     /// Anything else; the end of the sentence "its certificate …".
     Unusable(String),
 }
 
-/// Would a browser trust this chain for this name at this moment? `extra` are authorities (DER) besides the system's.
-/// What is wrong with the certificate itself is told before what is wrong with those who signed it.
+/// Would a browser trust this chain for this name at this time? `extra` are authorities (DER) besides the system's.
+/// Problems of the certificate itself are reported before those of its issuers.
 pub fn verify_chain(
     chain: &[CertificateDer],
     name: &str,
@@ -236,7 +235,7 @@ pub fn verify_chain(
     Ok(stands(&read, &parsed, rest, &trusted, at))
 }
 
-/// Does an authority that this machine trusts vouch for this chain (DER), whatever its names and its own dates?
+/// Is this chain (DER) signed by a trusted authority, regardless of names and of its own dates?
 pub fn vouched(chain: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distrust>> {
     let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
     let unreadable = || Ok(Err(Distrust::Unusable("cannot be read".into())));
@@ -250,8 +249,8 @@ pub fn vouched(chain: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distru
     Ok(stands(&read, &parsed, rest, &trusted, at))
 }
 
-/// Until when a chain that is trusted now stays so: the first end on the way that is used. One that ends with another
-/// way round it, as a cross-signed root has, ends nothing. All DER. `None`: it is not trusted now.
+/// Until when a currently trusted chain stays trusted: the first expiry on the path used. A certificate with an
+/// alternative path, such as a cross-signed root, does not count. All DER. `None`: not trusted now.
 pub fn good_until(chain: &[&[u8]], extra: &[&[u8]], at: Ms) -> Result<Option<End>> {
     let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
     let Some((leaf, rest)) = chain.split_first() else {
@@ -271,7 +270,7 @@ pub fn good_until(chain: &[&[u8]], extra: &[&[u8]], at: Ms) -> Result<Option<End
     let mut ends: Vec<End> = between.chain(trusted.ends.iter().cloned()).collect();
     ends.retain(|end| at <= end.at && end.at < read.not_after);
     ends.sort_by_key(|end| end.at);
-    // A second later it has ended.
+    // Expired one second later.
     let outlived = ends.partition_point(|end| stands(&read, &parsed, rest, &trusted, end.at + SECOND).is_ok());
     let own = End {
         at: read.not_after,
@@ -280,7 +279,7 @@ pub fn good_until(chain: &[&[u8]], extra: &[&[u8]], at: Ms) -> Result<Option<End
     Ok(Some(ends.into_iter().nth(outlived).unwrap_or(own)))
 }
 
-/// Those this machine trusts and these (DER).
+/// The system's authorities and these (DER).
 fn trusted(extra: &[&[u8]]) -> Result<Arc<Anchors>> {
     let known = authorities()?.anchors.clone();
     Ok(match extra {
@@ -326,8 +325,8 @@ fn stands(
     })
 }
 
-/// Does `anchor` vouch for the leaf by way of those in between, for use by a server, at this moment? The error is the end
-/// of the sentence "its certificate …". All DER.
+/// Does `anchor` verify the leaf through the intermediates, for server use, at this time? The error is the end of the
+/// sentence "its certificate …". All DER.
 pub fn holds(leaf: &[u8], between: &[&[u8]], anchor: &[u8], at: Ms) -> std::result::Result<(), String> {
     let leaf = CertificateDer::from(leaf);
     let parsed = ParsedCertificate::try_from(&leaf).map_err(|e| in_words(&e))?;
@@ -350,7 +349,7 @@ fn vouches(
     verify_server_cert_signed_by_trust_anchor(leaf, roots, between, at, algorithms)
 }
 
-/// The encodings of a private key that servers read.
+/// Encodings of private keys that servers read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyForm {
     /// `PRIVATE KEY`
@@ -373,12 +372,12 @@ impl KeyForm {
     }
 }
 
-/// A private key that TLS can be served with.
+/// A private key for a TLS server.
 pub struct ServerKey(Arc<dyn rustls::sign::SigningKey>);
 
 impl ServerKey {
-    /// Reads one; `None` is a kind or size that is not served with: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and
-    /// Ed25519 are.
+    /// Parses a key; `None` for unsupported kinds: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and Ed25519 are
+    /// supported.
     pub fn read(form: KeyForm, der: &Secret) -> Option<ServerKey> {
         let bytes = der.reveal_for("reading a server's key");
         let key = match form {
@@ -410,10 +409,10 @@ fn config(trust: Trust) -> Arc<ClientConfig> {
     )
 }
 
-/// Why a certificate was refused, carried through rustls to the one who dials.
+/// Why a certificate was refused, passed through rustls to the caller of `dial`.
 #[derive(Debug, Clone)]
 pub struct Refused {
-    /// The certificate that was shown, so that a person can compare and pin it.
+    /// The refused certificate, so that a person can compare and pin it.
     pub seen: Pin,
     /// The end of the sentence "its certificate …".
     pub why: String,
@@ -490,13 +489,13 @@ fn in_words(e: &rustls::Error) -> String {
         C::NotValidYet | C::NotValidYetContext { .. } => "is not valid yet (is a clock wrong?)".into(),
         C::UnknownIssuer => "is not signed by an authority this machine trusts".into(),
         C::NotValidForName | C::NotValidForNameContext { .. } => "is for another name".into(),
-        // webpki calls a self-signed CA certificate, as `openssl req -x509` makes them, by this name.
+        // webpki's error for a self-signed CA certificate, as `openssl req -x509` makes them.
         C::Other(OtherError(e)) if e.to_string().contains("CaUsedAsEndEntity") => "is self-signed".into(),
         other => format!("cannot be used: {other}"),
     }
 }
 
-/// What the failed handshake means: code and the end of the sentence "host …".
+/// Meaning of a failed handshake: code and the end of the sentence "host …".
 pub(super) fn explain(e: &rustls::Error) -> (&'static str, String) {
     match e {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => (

@@ -1,6 +1,5 @@
-//! What a server shows: a TLS handshake as a browser begins it, that takes any certificate in order to read it, sends
-//! nothing over the connection and hangs up. Whether to trust what was shown is judged afterwards, by what a browser
-//! would judge it by.
+//! Reads a server's certificates: a TLS handshake as a browser's that accepts any certificate, sends nothing and
+//! disconnects. The chain is verified afterwards, by a browser's rules.
 
 use super::dial::{self, Call};
 use super::tls::{self, Distrust, End};
@@ -16,7 +15,7 @@ pub struct ShownChain {
     chain: Vec<CertificateDer<'static>>,
 }
 
-/// Asks `call`'s host for the certificate of `name` (SNI). `call.security` is not looked at. Errors: those of
+/// Reads the certificates of `call`'s host for `name` (SNI). `call.security` is ignored. Errors: those of
 /// [`dial::dial`], and `tls_no_certificate`.
 pub fn probe(call: &Call, name: &str) -> Result<ShownChain> {
     let asked = ServerName::try_from(name.to_owned()).map_err(Error::internal)?;
@@ -43,17 +42,17 @@ impl ShownChain {
         self.chain.first().map_or(&[], |c| c)
     }
 
-    /// All that were shown, DER, the server's own first.
+    /// All certificates, DER, the server's own first.
     pub fn chain(&self) -> impl Iterator<Item = &[u8]> {
         self.chain.iter().map(|c| c.as_ref())
     }
 
-    /// Would a browser trust it at this moment, with these authorities (DER) besides those of this machine?
+    /// Would a browser trust the chain at this time, with these authorities (DER) besides the system's?
     pub fn verdict(&self, extra: &[&[u8]], at: Ms) -> Result<std::result::Result<(), Distrust>> {
         tls::verify_chain(&self.chain, &self.name, extra, at)
     }
 
-    /// Until when, if it does now. See [`tls::good_until`].
+    /// Until when it is trusted, if it is now ([`tls::good_until`]).
     pub fn good_until(&self, extra: &[&[u8]], at: Ms) -> Result<Option<End>> {
         tls::good_until(&self.chain().collect::<Vec<_>>(), extra, at)
     }

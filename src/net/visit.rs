@@ -1,6 +1,5 @@
-//! A visit to a web server, as whoever wants to see one of its sites makes it: over one connection to an address of our
-//! choice, for the names of its sites. TLS is spoken with whatever certificate is shown, so nothing may be asked that not
-//! everybody may ask; there is no header for a secret.
+//! Anonymous requests to a web server over one connection to a chosen address, for any of its site names. Any
+//! certificate is accepted, so no secret can be sent.
 
 use super::answer::{Answer, Head, Input};
 use super::dial::{self, Call, Security, Wire};
@@ -9,16 +8,17 @@ use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
 use rustls::pki_types::ServerName;
 
-/// A connection, and how it is made anew when the server has closed it.
+/// A connection that is renewed when the server has closed it.
 pub struct Visit<'a> {
     call: Call<'a>,
-    /// Asked for in the handshake; `None`: plain.
+    /// SNI name; `None`: plain HTTP.
     name: Option<&'a str>,
     wire: Option<Wire>,
 }
 
 impl<'a> Visit<'a> {
-    /// Connects `within` this. `call.security` is not looked at: with a `name` it is TLS. Errors: those of [`dial::dial`].
+    /// Connects within `within`. `call.security` is ignored: with a `name` TLS is used. Errors: those of
+    /// [`dial::dial`].
     pub fn begin(call: Call<'a>, name: Option<&'a str>, within: Duration) -> Result<Visit<'a>> {
         let wire = connect(&ends(&call, within), name)?;
         Ok(Visit {
@@ -28,14 +28,14 @@ impl<'a> Visit<'a> {
         })
     }
 
-    /// Asks for `path` of the site `host`. Errors: those of [`super::get::get`].
+    /// GET of `path` of the site `host`. Errors: those of [`super::get::get`].
     pub fn get(&mut self, host: &str, path: &str, within: Duration, body_max: usize) -> Result<Answer> {
         let (head, body, wire) = self.ask(("GET", host, path), within, |input| input.answer(body_max))?;
         self.wire = wire;
         Ok(head.with(body))
     }
 
-    /// Asks for the head of `path` of the site `host`, and gives its status.
+    /// HEAD of `path` of the site `host`; returns its status. Errors: as [`Visit::get`].
     pub fn head(&mut self, host: &str, path: &str, within: Duration) -> Result<u16> {
         let (head, wire): (Head, _) = self.ask(("HEAD", host, path), within, |input| input.lone_head())?;
         self.wire = wire;
@@ -51,7 +51,7 @@ impl<'a> Visit<'a> {
         let call = ends(&self.call, within);
         if let Some(wire) = self.wire.take() {
             match exchange(&call, wire, request, &read) {
-                // Closed since the last answer: that says nothing about this question.
+                // Closed since the last response: that says nothing about this request.
                 Err(e) if ["empty", "reset"].contains(&e.code) => {}
                 other => return other,
             }

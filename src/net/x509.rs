@@ -1,5 +1,5 @@
-//! What a certificate says (RFC 5280), read strictly and without trust: who signs it, for whom, from when to when. Reading
-//! one proves nothing; [`Certificate::link`] proves that another signed it, [`super::tls`] that it is to be trusted.
+//! X.509 certificates (RFC 5280), parsed strictly and without trust: issuer, subject, names, dates. Parsing proves
+//! nothing; [`Certificate::link`] checks a signature, [`super::tls`] verifies trust.
 
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms, SECOND};
 use crate::base::der::{BIT_STRING, BOOLEAN, Der, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, Value};
@@ -10,26 +10,26 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-/// What is read of one. Times are unix ms.
+/// The parsed fields of a certificate. Times are unix ms.
 #[derive(Debug, Clone)]
 pub struct Certificate<'a> {
     /// Hex in pairs, `04:9a:…`.
     pub serial: String,
-    /// Who signed it, for people: `Let's Encrypt R11`. Empty when it names nobody.
+    /// Issuer for display: `Let's Encrypt R11`; empty if it has no name.
     pub issuer: String,
-    /// Whose it is, for people.
+    /// Subject for display.
     pub subject: String,
     /// Valid from.
     pub not_before: Ms,
     /// Valid to.
     pub not_after: Ms,
-    /// The names and addresses it is for (subjectAltName): DNS names in lower case, then addresses. Browsers read no other.
+    /// DNS names in lower case, then addresses (subjectAltName). Browsers use no other names.
     pub names: Vec<String>,
-    /// Kind and size of its key.
+    /// Kind and size of the public key.
     pub key: Key,
-    /// May it sign others?
+    /// May it sign other certificates?
     pub is_ca: bool,
-    /// Of its DER form, hex in lower case.
+    /// SHA-256 of the DER form, hex in lower case.
     pub sha256: String,
     issuer_name: &'a [u8],
     subject_name: &'a [u8],
@@ -49,7 +49,7 @@ pub enum Key {
     Ecdsa(u16),
     /// Ed25519.
     Ed25519,
-    /// Another.
+    /// Another kind.
     Other,
 }
 
@@ -64,16 +64,16 @@ impl fmt::Display for Key {
     }
 }
 
-/// Did one certificate sign another?
+/// Result of checking whether one certificate signed another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// Yes: the names fit and the signature is right.
+    /// Yes: names match and the signature is valid.
     Good,
-    /// The names do not fit.
+    /// The names do not match.
     OtherIssuer,
-    /// The names fit, the signature is wrong: another key of the same authority, or a forgery.
+    /// Names match, the signature is invalid: another key of the same authority, or a forgery.
     BadSignature,
-    /// Signed in a way that is not checked here: SHA-1, a key below 2048 bits, P-521.
+    /// An unsupported signature: SHA-1, a key below 2048 bits, P-521.
     Unsupported,
 }
 
@@ -108,7 +108,7 @@ const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 
 impl<'a> Certificate<'a> {
-    /// Reads one from its DER form. `None`: it is not a certificate, or one that breaks the rules.
+    /// Parses DER. `None`: no certificate, or one that breaks the rules.
     pub fn parse(der: &'a [u8]) -> Option<Certificate<'a>> {
         if der.len() > SIZE_MAX {
             return None;
@@ -122,9 +122,9 @@ impl<'a> Certificate<'a> {
         parts.end()?;
 
         let mut body = Der::new(signed.content);
-        body.maybe(VERSION)?; // the version: what is there says it as well
+        body.maybe(VERSION)?; // the version: the fields present show it as well
         let serial = body.take(INTEGER)?.content;
-        // RFC 5280 §4.1.1.2: what is signed names the same algorithm as what is not.
+        // RFC 5280 §4.1.1.2: both signature algorithm fields must be equal.
         if body.take(SEQUENCE)?.content != signature_algorithm.content || !(1..=SERIAL_MAX).contains(&serial.len()) {
             return None;
         }
@@ -191,14 +191,14 @@ impl<'a> Certificate<'a> {
         link
     }
 
-    /// Does it name itself as the one who signed it?
+    /// Is its issuer its own subject?
     pub fn is_self_issued(&self) -> bool {
         self.issuer_name == self.subject_name
     }
 }
 
-/// Do these names hold this one (A-labels, lower case)? A star stands for the whole first label and for nothing more
-/// (RFC 6125 §6.4.3), and never for all names of a top-level domain.
+/// Do these names cover this one (A-labels, lower case)? A wildcard stands for the whole first label only (RFC 6125
+/// §6.4.3), and never for all names of a top-level domain.
 pub fn covers<S: AsRef<str>>(names: &[S], ascii_domain: &str) -> bool {
     let above = ascii_domain
         .split_once('.')
@@ -250,7 +250,7 @@ fn time(value: Value) -> Option<Ms> {
     Some(clock::days(year, month, day)? * DAY + hour * HOUR + minute * MINUTE + second * SECOND)
 }
 
-/// A distinguished name for people: organisation and common name, without saying the same twice.
+/// A distinguished name for display: organisation and common name, without repetition.
 fn name(content: &[u8]) -> Option<String> {
     let mut found: [Option<String>; 3] = [const { None }; 3];
     let mut sets = Der::new(content);
@@ -310,7 +310,7 @@ fn key_kind(algorithm: &[u8], key: &[u8]) -> Option<Key> {
     Some(if kind == ED25519 { Key::Ed25519 } else { Key::Other })
 }
 
-/// Names it is for, and whether it may sign others. No extension may stand there twice (RFC 5280 §4.2).
+/// subjectAltName and basicConstraints. An extension must not occur twice (RFC 5280 §4.2).
 fn extensions(mut list: Der) -> Option<(Vec<String>, bool)> {
     let (mut names, mut is_ca) = (None, None);
     while !list.is_empty() {
@@ -351,7 +351,7 @@ fn alt_names(content: &[u8]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// A name that could be some server's. What else stands there (a NUL, a space) never fits a name, so it is left out.
+/// A possible DNS name. Others (with a NUL, a space) never match, so they are skipped.
 fn dns_name(content: &[u8]) -> Option<String> {
     let good = |b: &u8| b.is_ascii_alphanumeric() || b"-._*".contains(b);
     let text = std::str::from_utf8(content).ok()?;

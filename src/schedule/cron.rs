@@ -1,16 +1,16 @@
-//! Cron expressions: five fields (minute, hour, day of the month, month, day of the week) with lists, ranges, steps and
-//! English names, or `@daily` and the like. What cron programs read differently is refused with a sentence, and so is what
-//! never comes: who writes `5/15` or `50-10` means something that we would have to guess.
+//! Cron expressions: five fields (minute, hour, day of month, month, day of week) with lists, ranges, steps and English
+//! names, or `@daily` and the like. Expressions that cron programs read differently (`5/15`, `50-10`) and those that
+//! never match are refused with a sentence.
 //!
-//! When the clocks change, an expression with a fixed time of day runs once: a skipped time at the moment of the jump, a
-//! doubled one the first time. One whose minute or hour begins with `*` runs by real time. (As Debian's cron does.)
+//! When the clocks change, an expression with a fixed time of day runs once: a skipped time at the moment of the
+//! change, a doubled one the first time. One whose minute or hour begins with `*` follows real time (as Debian's cron).
 
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms};
 use crate::base::zone::{Instants, Zone};
 
-/// Longer ones are no expressions.
+/// Longest expression in bytes.
 const LENGTH_MAX: usize = 200;
-/// Days to look ahead. The rarest: 29 February on a given day of the week, over a year like 2100.
+/// Days to search ahead. The rarest match: 29 February on a given weekday, across a year like 2100.
 const DAYS_MAX: i64 = 41 * 366;
 
 /// A parsed expression.
@@ -23,11 +23,11 @@ pub struct Cron {
     weekdays: Field,
 }
 
-/// The values of a field that fit, a bit each.
+/// Matching values of a field, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Field {
     bits: u64,
-    /// It begins with `*`.
+    /// Does it begin with `*`?
     star: bool,
 }
 
@@ -37,7 +37,7 @@ impl Field {
     }
 }
 
-/// What may stand in a field.
+/// Allowed values of a field.
 struct Rule {
     what: &'static str,
     min: u32,
@@ -92,7 +92,7 @@ const SHORT: [(&str, &str); 7] = [
 ];
 
 impl Cron {
-    /// Reads an expression. The error is a sentence for whoever wrote it.
+    /// Parses an expression. The error is a sentence for its author.
     pub fn parse(text: &str) -> Result<Cron, String> {
         if text.len() > LENGTH_MAX {
             return Err(format!("A schedule has {LENGTH_MAX} characters at most."));
@@ -136,10 +136,10 @@ impl Cron {
         }
     }
 
-    /// The first time after `at` (unix ms) when a clock of `zone` shows a time that fits.
+    /// The first time after `at` (unix ms) that matches on the clocks of `zone`.
     pub fn next_after(&self, at: Ms, zone: &Zone) -> Option<Ms> {
         let today = zone.local(at).div_euclid(DAY);
-        // The clocks may have been put back over midnight.
+        // The clocks may have been put back across midnight.
         (today - 1..today + DAYS_MAX)
             .filter(|day| self.has_day(*day))
             .find_map(|day| match self.minutes.star || self.hours.star {
@@ -155,7 +155,7 @@ impl Cron {
         }
         let of_month = self.days.has(i64::from(of_month));
         let of_week = self.weekdays.has((day + 4).rem_euclid(7)); // 1970-01-01 was a Thursday
-        // Two days given: either. A field with a star narrows the other one down.
+        // If both day fields are given, either matches; a field with a star restricts the other one.
         match self.days.star || self.weekdays.star {
             true => of_month && of_week,
             false => of_month || of_week,

@@ -14,40 +14,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
-/// Threads of all fan-outs of the process together, besides their callers'. They wait for other machines nearly all the time.
+/// Helper threads of all fan-outs of the process. They wait for other machines nearly all the time.
 const HELPERS_MAX: usize = 64;
 static HELPERS: Semaphore = Semaphore::new(HELPERS_MAX);
-/// Whoever waits for an item that is being done looks this often whether it still has to.
+/// Poll interval while waiting for an item in work elsewhere.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What is being done, in any fan-out of this process.
+/// Items in work in any fan-out of this process.
 static IN_FLIGHT: LazyLock<Mutex<HashSet<Flight>>> = LazyLock::new(Mutex::default);
 static LANDED: Condvar = Condvar::new();
 type Flight = (&'static str, Key);
 
-/// What an item is, among those of the same [`FanOut::name`].
+/// Key of an item among those of the same [`FanOut::name`].
 pub type Key = (i64, i64);
 
-/// How the work is spread.
+/// Parameters of a fan-out.
 pub struct FanOut<'a> {
-    /// What is done: `certwatch.look`. Names its threads, and tells whose keys are whose.
+    /// Name of the work: `certwatch.look`. Names its threads and scopes its keys.
     pub name: &'static str,
-    /// Items at the same time, at most.
+    /// Maximum items at the same time.
     pub width: usize,
     /// No item is begun after this.
     pub begin_until: Option<Instant>,
-    /// No item is begun once this was pulled.
+    /// No item is begun after cancellation.
     pub cancel: &'a Cancel,
 }
 
 impl FanOut<'_> {
-    /// Calls `work` with each item; it must end by a deadline of its own. The results are in the items' order; `None` is an item that was not
-    /// begun. A panic of one of them goes on here, after the others have ended.
+    /// Calls `work` with each item; it must end by a deadline of its own. Results are in the items' order; `None`: not
+    /// begun. A panic of one is resumed here after the others have ended.
     pub fn run<'t, T: Sync, R: Send>(&self, items: &'t [T], work: impl Fn(&'t T) -> R + Sync) -> Vec<Option<R>> {
         self.run_alone(items, |_| None, work)
     }
 
-    /// As [`FanOut::run`]; an item whose key is being worked on anywhere in this process has its turn after that.
+    /// As [`FanOut::run`]; an item whose key is in work anywhere in this process waits for that.
     pub fn run_alone<'t, T: Sync, R: Send>(
         &self,
         items: &'t [T],
@@ -85,7 +85,7 @@ impl<R: Send, W: Fn(usize) -> R + Sync> Round<'_, R, W> {
         }
     }
 
-    /// The first item that nobody works on; waits while somebody works on all that are left.
+    /// The first item that is not in work elsewhere; waits while all that are left are.
     fn take(&self) -> Option<(usize, Option<InFlight>)> {
         let mut flights = in_flight();
         loop {
@@ -111,7 +111,7 @@ impl<R: Send, W: Fn(usize) -> R + Sync> Round<'_, R, W> {
         }
     }
 
-    /// One more thread, while there is something for it and a place; that one sees to the next.
+    /// Starts one more thread if there is work and a permit; that thread starts the next.
     fn hire<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         let width = self.fan.width;
         let one_more = |n| (n < width).then_some(n + 1);
@@ -141,7 +141,7 @@ impl<R: Send, W: Fn(usize) -> R + Sync> Round<'_, R, W> {
     }
 }
 
-/// An item that is being done, until dropped.
+/// Marks an item as in work until dropped.
 struct InFlight(Flight);
 
 impl InFlight {
@@ -162,7 +162,8 @@ fn in_flight() -> MutexGuard<'static, HashSet<Flight>> {
     lock(&IN_FLIGHT)
 }
 
-/// Two different things at once, `second` on the caller's thread. A panic of either goes on here, after the other has ended.
+/// Runs two functions in parallel, `second` on the caller's thread. A panic of either is resumed after the other has
+/// ended.
 pub fn both<A: Send, B>(name: &str, first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
     let first = Mutex::new(Some(first));
     let take = || lock(&first).take();

@@ -1,5 +1,5 @@
-//! Periodic work: short beats, each alone, in one thread; work that waits for other machines has a thread of its own.
-//! What ran when, and how, is kept in a table, so that any process can answer for the scheduler's health.
+//! Periodic work: short jobs one after the other in one thread; jobs that wait for other machines each have their own.
+//! The last runs are stored in a table, so that any process can report the scheduler's health.
 
 pub mod fan_out;
 pub mod pool;
@@ -22,24 +22,24 @@ use std::thread::JoinHandle;
 
 /// One row of a feature's `PERIODIC`.
 pub struct Periodic {
-    /// `tasks.purge`.
+    /// Name: `tasks.purge`.
     pub name: &'static str,
-    /// How often.
+    /// Interval.
     pub every: Duration,
-    /// The beat.
+    /// The job.
     pub run: Work,
 }
 
-/// What a beat does.
+/// The function of a job.
 #[derive(Clone, Copy)]
 pub enum Work {
-    /// A moment's work on our own database.
+    /// Short work on our own databases.
     Short(fn(&App) -> Result<()>),
-    /// Waits for other machines, so it has a thread of its own; the cord is pulled when the daemon stops.
+    /// Waits for other machines, so it has its own thread; cancelled when the daemon stops.
     Long(fn(&App, &Cancel) -> Result<()>),
 }
 
-/// The heart: it writes down how all are, and so shows that the thread lives.
+/// Stores the last runs of all jobs, and so shows that the thread lives.
 const HEART: Periodic = Periodic {
     name: "scheduler",
     every: Duration::from_secs(10),
@@ -54,7 +54,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Starts the threads. Each work runs once at start, then at its interval.
+    /// Starts the threads. Each job runs at start, then at its interval.
     pub fn start(app: Arc<App>, work: Vec<&'static Periodic>) -> Result<Scheduler> {
         let work: Vec<_> = std::iter::once(&HEART).chain(work).collect();
         work.iter().for_each(|w| app.pulses.expect(w.name, w.every));
@@ -83,7 +83,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Ends each thread after the beat that runs.
+    /// Ends each thread after its current run.
     pub fn stop(self) {
         self.cancel.cancel();
         for thread in self.threads {
@@ -128,14 +128,14 @@ fn run_once(app: &App, work: &Periodic, cancel: &Cancel) {
     }
 }
 
-/// What comes round more often is written down by the heart alone: an idle machine's disk may rest.
+/// Runs of jobs with shorter intervals are stored by the heartbeat job only, to spare the disk.
 const SELDOM: Duration = Duration::from_secs(60);
 
 fn write_down(app: &App) -> Result<()> {
     app.db.write_reserved(|tx| queries::put(tx, &app.pulses.all()))
 }
 
-/// All background work as it was last written down.
+/// The last runs as stored.
 pub fn job_runs(conn: &Conn) -> Result<Vec<JobRun>> {
     queries::all(conn)
 }

@@ -1,12 +1,12 @@
-//! A schedule as it is stored: what a person says of it, and how far it has come.
+//! A stored schedule: what a person set, and how far it has come.
 
 use crate::base::clock::Ms;
 use crate::base::id::{self, Id};
 
-/// What happens when a due time was missed.
+/// Policy for missed times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {
-    /// Nothing: the next one counts.
+    /// Skip: wait for the next time.
     Skip,
     /// One task for all that were missed.
     Once,
@@ -21,50 +21,50 @@ impl Missed {
         }
     }
 
-    /// Reads a name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Missed> {
         [Missed::Skip, Missed::Once].into_iter().find(|m| m.name() == name)
     }
 }
 
-/// What a person says of a schedule.
+/// What a person sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields {
-    /// No other schedule has it.
+    /// Unique name.
     pub name: String,
     /// [`crate::task::Kind::name`].
     pub kind: String,
-    /// Type, number and name of what the task is about.
+    /// Target of the task: type, id, name.
     pub target: (String, i64, String),
     /// JSON input of the task.
     pub input: serde_json::Value,
-    /// See [`super::cron::Cron::parse`].
+    /// Cron expression ([`super::cron::Cron::parse`]).
     pub cron: String,
-    /// `Europe/Berlin`.
+    /// Time zone: `Europe/Berlin`.
     pub zone: String,
-    /// What happens when a due time was missed.
+    /// Policy for missed times.
     pub missed: Missed,
-    /// Otherwise it is never due.
+    /// Is it active?
     pub enabled: bool,
 }
 
 /// A schedule's row.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Number.
+    /// Id.
     pub id: Id<id::Schedule>,
-    /// What a person said.
+    /// What a person set.
     pub fields: Fields,
-    /// Login of whoever saved it last: its tasks are theirs.
+    /// Login of whoever saved it last: creator of its tasks.
     pub owner: String,
-    /// The due time that was dealt with last, unix ms.
+    /// The last due time that was handled, unix ms.
     pub last_due: Option<Ms>,
-    /// What came of it: `queued`, `skipped` (missed), `open` (the last task had not ended), `failed`.
+    /// Its result: `queued`, `skipped` (missed), `open` (the last task had not ended), `failed`.
     pub last_result: String,
-    /// Why, if it was not queued.
+    /// The reason, if it was not queued.
     pub last_say: String,
     /// The last task.
     pub last_task: Option<Id<id::Task>>,
-    /// When it is due next, unix ms; none when it is off.
+    /// Next due time, unix ms; `None` when it is off.
     pub next_run: Option<Ms>,
 }

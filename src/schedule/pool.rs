@@ -1,8 +1,7 @@
-//! A pool for many small jobs that come round and wait for the network: each item has its own interval and a random phase
-//! that it keeps, is never run twice at once, and a hanging one holds one thread for its deadline and nobody else. Threads
-//! are added when items are due and all are busy, and leave when there is nothing to do. Items that were slow share half of
-//! the threads among themselves: however many of them there are, the quick ones find the other half free. What comes out is
-//! handed on in batches.
+//! A thread pool for many small recurring items that wait for the network: each item has its own interval and a random
+//! phase that it keeps, is never run twice at once, and a hanging one blocks one thread until its deadline. Threads are
+//! added when items are due and all are busy, and end when idle. Items that were slow may use at most half of the
+//! threads, so quick ones always find the other half. Results are passed on in batches.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::{log, random};
@@ -11,80 +10,80 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// What a pool does.
+/// The work of a pool.
 pub trait Work: Send + Sync + 'static {
-    /// What is run again and again.
+    /// Type of an item.
     type Item: Send + 'static;
-    /// What comes of one run.
+    /// Type of a result.
     type Done: Send + 'static;
-    /// Bytes of a thread's stack: a poll needs some kB; TLS and the system's resolver some more.
+    /// Stack size of a thread in bytes: a poll needs some kB; TLS and the system's resolver more.
     const STACK: usize = 192 << 10;
 
-    /// Runs one item, and says when it is to come round again. It must end by a deadline of its own.
+    /// Runs one item and says when to run it again. It must end by a deadline of its own.
     fn run(&self, item: &mut Self::Item) -> (Self::Done, Next);
 
-    /// Takes what has come together in about a second. Never called twice at once.
+    /// Takes the results of about a second. Never called concurrently.
     fn done(&self, batch: Vec<Self::Done>);
 }
 
-/// What one run says about the next.
+/// When to run an item again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Next {
-    /// Rounds to leave out: 1 doubles the interval.
+    /// Intervals to skip: 1 doubles the interval.
     pub skip: u32,
-    /// Whatever its interval, it comes round again within this.
+    /// Run again within this, whatever the interval.
     pub within: Option<Duration>,
-    /// It held its thread for long: it waits for its like from now on, until it is quick again.
+    /// The run was slow: the item is limited to the slow half until it is quick again.
     pub slow: bool,
 }
 
 /// One item of the list given to [`Pool::set`].
 pub struct Entry<I> {
-    /// Who it is.
+    /// Key of the item.
     pub key: i64,
-    /// Another number: another item, that should be run soon.
+    /// A changed revision makes it a new item, run soon.
     pub revision: i64,
-    /// From run to run.
+    /// Interval.
     pub every: Duration,
-    /// What is run.
+    /// The item.
     pub item: I,
 }
 
-/// How many threads.
+/// Number of threads.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Kept when there is nothing to do.
+    /// Minimum, also when idle.
     pub min: usize,
-    /// Never more.
+    /// Maximum.
     pub max: usize,
 }
 
-/// How the pool is doing.
+/// Figures of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
-    /// Items.
+    /// Number of items.
     pub items: usize,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Threads that run an item right now.
+    /// Threads that run an item now.
     pub busy: usize,
     /// Items that were slow the last time.
     pub slow: usize,
-    /// How late the quick item is that has waited longest, ms.
+    /// Lateness of the quick item that has waited longest, ms.
     pub late_ms: u64,
 }
 
-/// A batch is handed on when it is so old (who waits for a message about a dark lamp waits for this first) …
+/// A batch is passed on at this age (it delays notifications of a server that went down) …
 const BATCH_AGE: Duration = Duration::from_millis(400);
-/// … or so long.
+/// … or at this length.
 const BATCH_LEN: usize = 128;
-/// With so many results waiting to be taken, threads wait too: the disk is slower than the network.
+/// With so many results waiting, threads wait too: the disk is slower than the network.
 const WAITING_MAX: usize = 1_024;
-/// So many idle threads wait each for a due time of its own; the rest sleep.
+/// So many idle threads each wait for a due time; the others sleep.
 const WATCHING_MAX: usize = 16;
-/// A thread above the least leaves after this.
+/// Idle time after which a thread above the minimum ends.
 const IDLE_MAX: Duration = Duration::from_secs(30);
-/// New items start this far apart on average, so that a large list does not begin with a burst.
+/// Average distance of the first runs of new items, so that a large list does not begin with a burst.
 const SPREAD: Duration = Duration::from_millis(30);
 
 /// A running pool.
@@ -94,9 +93,9 @@ struct Inner<W: Work> {
     work: W,
     bounds: Bounds,
     state: Mutex<State<W::Item>>,
-    /// Something is due, or was added.
+    /// Signalled when something is due or was added.
     due: Condvar,
-    /// A thread has ended, at a stop.
+    /// Signalled when a thread has ended, at a stop.
     left: Condvar,
     results: Mutex<Results<W::Done>>,
     arrived: Condvar,
@@ -109,7 +108,7 @@ struct Results<D> {
 }
 
 impl<W: Work> Pool<W> {
-    /// Starts the least number of threads and the one that hands on.
+    /// Starts the minimum of threads and the one that passes results on. Error: a thread cannot be started.
     pub fn start(work: W, bounds: Bounds) -> std::io::Result<Pool<W>> {
         let inner = Arc::new(Inner {
             work,
@@ -141,35 +140,36 @@ impl<W: Work> Pool<W> {
         &self.0.work
     }
 
-    /// This and nothing else is run from now on. Known items of the same revision keep their place in time.
+    /// Sets the list of items. Known items of the same revision keep their phase.
     pub fn set(&self, entries: Vec<Entry<W::Item>>) {
         self.0.lock().set(entries, clock::mono());
         self.0.due.notify_one();
     }
 
-    /// These are due now, whatever their interval says. What runs already is run once more after that.
+    /// Makes these items due now. A running one is run once more after that.
     pub fn run_soon(&self, keys: impl IntoIterator<Item = i64>) {
         let (mut state, now) = (self.0.lock(), clock::mono());
         keys.into_iter().for_each(|key| state.run_soon(key, now));
         self.0.due.notify_one();
     }
 
-    /// Is this item being run?
+    /// Is this item running?
     pub fn is_running(&self, key: i64) -> bool {
         self.0.lock().slots.get(&key).is_some_and(|slot| slot.running)
     }
 
-    /// How it is doing.
+    /// Current figures.
     pub fn figures(&self) -> Figures {
         self.0.lock().figures(clock::mono())
     }
 
-    /// Lets what runs end, hands on the rest.
+    /// Waits for running items and passes on the rest.
     pub fn stop(mut self) {
         self.end();
     }
 
-    /// As [`Pool::stop`], but what has not ended after `patience` is left to itself, with the thread that hands on.
+    /// As [`Pool::stop`], but threads that have not ended after `patience` are detached, with the one that passes
+    /// results on.
     pub fn stop_within(mut self, patience: Duration) {
         let mut state = self.0.lock();
         state.stopping = true;
@@ -191,7 +191,7 @@ impl<W: Work> Pool<W> {
         self.0.due.notify_all();
         let hired = std::mem::take(&mut state.hired);
         drop(state);
-        // To their very end: what they share with us may need to be dropped by us, before the process is over.
+        // Joined to their very end: we may need to be the last owner of what they share.
         for thread in hired {
             let _ = thread.join();
         }
@@ -223,15 +223,15 @@ impl<W: Work> Inner<W> {
                 state.hired.retain(|thread| !thread.is_finished());
                 state.hired.push(thread);
                 state.threads += 1;
-                state.idle += 1; // it is on its way
+                state.idle += 1; // it is starting
             }
-            // At the process's limit the others go on; the next item that finds all busy tries again.
+            // At the process's thread limit the others continue; the next item that finds all busy tries again.
             Err(e) => log::warning("pool", "no further thread", &[("error", &e.to_string())]),
         }
     }
 
-    /// A thread's life. Each of the threads without work waits for a due time of its own, the next that nobody waits for:
-    /// none has to be woken by another, save when all who waited are busy and the first in line would be missed.
+    /// Main loop of a thread. Each idle thread waits for a due time of its own, the next that no other waits for, so
+    /// that threads rarely wake each other.
     fn serve(this: &Arc<Self>) {
         let mut state = this.lock();
         state.idle -= 1;
@@ -329,15 +329,15 @@ impl<W: Work> Inner<W> {
     }
 }
 
-/// Who is due when. Nothing here reads a clock.
+/// The queue. Nothing here reads a clock.
 struct State<I> {
-    /// Boxed: a table is half empty, and a slot is large.
+    /// Boxed: a hash table is half empty, and a slot is large.
     slots: HashMap<i64, Box<Slot<I>>>,
-    /// The quick and the slow ones that do not run.
+    /// Idle items, quick and slow ones.
     order: [BTreeSet<Turn>; 2],
-    /// Those for which a thread waits.
+    /// Items that a thread waits for.
     watched: BTreeSet<Turn>,
-    /// Slow ones that run, and how many may at the same time.
+    /// Running slow items, and their limit.
     slow_busy: usize,
     slow_max: usize,
     threads: usize,
@@ -347,7 +347,7 @@ struct State<I> {
     stopping: bool,
 }
 
-/// When it is due, and its key.
+/// Due time and key.
 type Turn = (Instant, i64);
 
 struct Slot<I> {
@@ -356,7 +356,7 @@ struct Slot<I> {
     due: Instant,
     item: Option<I>,
     running: bool,
-    /// It was asked for while it ran.
+    /// Requested again while running.
     again: bool,
     slow: bool,
 }
@@ -365,7 +365,7 @@ struct Run<I> {
     key: i64,
     revision: i64,
     item: I,
-    /// It has one of the slow ones' places.
+    /// Counts against the limit of slow items.
     slow: bool,
 }
 
@@ -415,7 +415,7 @@ impl<I> State<I> {
             };
             self.slots.insert(entry.key, slot);
         }
-        // What runs is remembered to its end, so that the same key coming back is not run beside it.
+        // A running item is remembered to its end, so that the same key is not run twice at once.
         for (key, mut slot) in old.into_iter().filter(|(_, slot)| slot.running) {
             (slot.item, slot.revision) = (None, i64::MIN);
             self.slots.insert(key, slot);
@@ -426,7 +426,7 @@ impl<I> State<I> {
         }
     }
 
-    /// The first in line that may run. When all places of the slow ones are taken, whoever of them ends looks again.
+    /// The first item that may run. When the slow limit is reached, the end of a slow item checks again.
     fn head(&self) -> Option<Turn> {
         self.first(|_| true)
     }
@@ -465,12 +465,12 @@ impl<I> State<I> {
         }
     }
 
-    /// Will a thread wake for the first in line?
+    /// Will a thread wake for the first item?
     fn is_watched(&self) -> bool {
         self.head().is_none_or(|turn| self.watched.contains(&turn))
     }
 
-    /// What an idle thread should wait for: the first that nobody waits for.
+    /// What an idle thread should wait for: the first item that none waits for.
     fn unwatched(&self) -> Option<Turn> {
         let enough = self.watched.len() >= WATCHING_MAX && self.is_watched();
         self.first(|turn| !self.watched.contains(turn)).filter(|_| !enough)
@@ -495,7 +495,7 @@ impl<I> State<I> {
         }
         match slot.item {
             Some(_) => drop(self.order[usize::from(slot.slow)].insert((slot.due, run.key))),
-            None => drop(self.slots.remove(&run.key)), // it was taken off the list meanwhile
+            None => drop(self.slots.remove(&run.key)), // it was removed meanwhile
         }
     }
 
@@ -513,8 +513,8 @@ impl<I> State<I> {
     }
 }
 
-/// The phase stays, so that what was spread stays spread, also when all were late together (a suspended machine); what was
-/// missed is not caught up on.
+/// The phase is kept, so that runs stay spread, also after all were late together (suspend); missed runs are not caught
+/// up.
 fn next_due(due: Instant, every: Duration, skip: u32, now: Instant) -> Instant {
     let next = due + every * (skip + 1);
     match now.checked_duration_since(next) {
@@ -583,7 +583,7 @@ mod tests {
 
         let mut state = State::new(8);
         state.set((0..1000).map(|k| entry(k, 1)).collect(), t);
-        // All late together: an hour went by. Each is run once, quickly one after the other.
+        // All are an hour late together: each is run once, one soon after the other.
         let mut late = t + 3_600 * S;
         while let Some(next) = state.next(late) {
             late += S / 1000;

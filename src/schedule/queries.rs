@@ -39,7 +39,7 @@ pub fn all(conn: &Conn) -> Result<Vec<JobRun>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Forgets work that this version does not do.
+/// Removes jobs that this version does not have.
 pub fn keep_only(conn: &Conn, job_runs: &[JobRun]) -> Result<()> {
     for old in all(conn)? {
         if !job_runs.iter().any(|job| job.name == old.name) {
@@ -123,7 +123,7 @@ pub fn set_next_run(conn: &Conn, id: Id<id::Schedule>, next: Option<Ms>) -> Resu
     Ok(())
 }
 
-/// A due time was dealt with: the task that came of it, what came of it and why, and when it is due next.
+/// Records how a due time was handled: task, result and reason, and the next due time.
 pub fn set_dealt_with(
     conn: &Conn,
     id: Id<id::Schedule>,

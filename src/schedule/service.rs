@@ -1,5 +1,5 @@
-//! Threads that run as long as the daemon does. One that ends or panics is logged, told by health, and started again
-//! after a pause that doubles; a stop ends them in reverse order, each to its very end.
+//! Services: threads that run as long as the daemon. One that ends or panics is logged, reported by health, and
+//! restarted after a pause that doubles; a stop ends them in reverse order and joins each.
 
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant};
@@ -13,13 +13,13 @@ use std::thread::JoinHandle;
 
 /// One row of a feature's `SERVICES`.
 pub struct Service {
-    /// `metrics.poll`: the name of its thread and of its sign of life.
+    /// Name of its thread and of its job run: `metrics.poll`.
     pub name: &'static str,
-    /// It comes round at least this often; health is told when it does not.
+    /// Maximum time between rounds; health reports a longer one.
     pub every: Duration,
-    /// What must hold before it runs: an error ends the start of the daemon.
+    /// Preparation; an error aborts the start of the daemon.
     pub prepare: fn(&App) -> Result<()>,
-    /// Runs until it is asked to stop.
+    /// Main function; returns when it is asked to stop.
     pub run: fn(&ServiceRun) -> Result<()>,
 }
 
@@ -29,31 +29,31 @@ pub struct ServiceRun<'a> {
     pub app: &'a Arc<App>,
     service: &'static Service,
     stop: &'a Cancel,
-    /// Why and when it ended the last time.
+    /// Error and time of its last crash.
     crash: Option<(Error, Instant)>,
 }
 
-/// The first pause after a crash; it doubles with each that follows soon.
+/// First pause after a crash; it doubles with each that follows soon.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause.
+/// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Health tells of a crash for this long at least; who runs longer than this is stable again.
+/// Run time after which it counts as stable; health reports a crash for this long.
 const STABLE: Duration = Duration::from_secs(120);
 
 impl ServiceRun<'_> {
-    /// Is it asked to stop?
+    /// Was it asked to stop?
     pub fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 
     /// Calls `round` whenever `wake` rings, and at the latest after the time that the last round asked for (or the
-    /// service's own interval), until the service is asked to stop. How rounds went is what health is told; an error is
-    /// logged when it is another one than before.
+    /// service's interval), until it is asked to stop. The result of each round is recorded for health; an error is
+    /// logged when it differs from the last one.
     pub fn rounds(&self, wake: &Wake, mut round: impl FnMut() -> Result<Option<Duration>>) {
         let Service { name, every, .. } = *self.service;
         let mut logged = None;
         loop {
-            // Counted before the look at the stop, which rings after it is set.
+            // Read before the stop flag, whose setter rings after setting it.
             let seen = wake.count();
             if self.is_stopping() {
                 return;
@@ -113,7 +113,7 @@ impl Services {
         Ok(())
     }
 
-    /// Ends them, the last one first.
+    /// Stops them, the last one first.
     pub fn stop(self) {
         for (stop, thread) in self.running.into_iter().rev() {
             stop.cancel();

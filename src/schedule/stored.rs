@@ -1,9 +1,9 @@
-//! Schedules that people keep: a cron expression in a time zone, and the task that is put in when it is due. That and the
-//! note that it was are one transaction, so that each due time puts in one task and no more, whatever dies in between.
+//! Stored schedules: a cron expression in a time zone, and the task to enqueue when it is due. Enqueuing and recording
+//! are one transaction, so each due time enqueues exactly one task, whatever crashes in between.
 //!
-//! What was missed (the daemon did not run, the clock was wrong) is left out or made up for by one task, as the schedule
-//! says. A schedule whose last task has not ended is left out, too. When the clock is put back, times that were dealt with
-//! are not dealt with again, unless they are more than a day ahead: then it was the clock that was wrong.
+//! A missed time (daemon not running, wrong clock) is skipped or made up for by one task, as the schedule says. A time
+//! is also skipped while the schedule's last task has not ended. When the clock is put back, handled times are not
+//! repeated, unless they are more than a day ahead: then the clock was wrong.
 
 use super::cron::Cron;
 use super::model::{Fields, Missed, Schedule};
@@ -21,17 +21,17 @@ use crate::base::zone::Zone;
 use crate::db::{Conn, Tx};
 use crate::task::{Kind, NewTask, queue};
 
-/// Later than this it was missed.
+/// Later than this counts as missed.
 const LATE_MAX: Ms = 5 * MINUTE;
-/// A step of the clock that is larger than what a correction makes.
+/// Steps of the clock larger than this are no corrections.
 const STEP_MAX: Ms = 90_000;
-/// Schedules that there may be.
+/// Maximum number of schedules.
 const SCHEDULES_MAX: usize = 500;
-/// Characters of a name.
+/// Maximum characters of a name.
 const NAME_MAX: usize = 100;
-/// Bytes of an input.
+/// Maximum bytes of an input.
 const INPUT_MAX: usize = 64 << 10;
-/// A schedule that cannot be followed is looked at again after this.
+/// A schedule that cannot be evaluated is tried again after this.
 const ODD_PAUSE: Ms = HOUR;
 
 /// The thread that follows them.
@@ -50,10 +50,10 @@ pub const SERVICES: &[Service] = &[Service {
     },
 }];
 
-/// Who may keep schedules: whoever may start what they start.
+/// Who may manage schedules: whoever may start their tasks.
 pub type Planner<'a> = Allowed<'a, Deploy, Servers>;
 
-/// Adds a schedule.
+/// Adds a schedule. Error: invalid fields.
 pub fn create(app: &App, tx: &Tx, fields: Fields, by: Planner, now: Ms) -> Result<Id<id::Schedule>> {
     let all = queries::schedules(tx)?;
     if all.len() >= SCHEDULES_MAX {
@@ -69,7 +69,7 @@ pub fn create(app: &App, tx: &Tx, fields: Fields, by: Planner, now: Ms) -> Resul
     Ok(id)
 }
 
-/// Changes a schedule. What was due before counts no more.
+/// Changes a schedule; times before now are not made up for. Error: invalid fields.
 pub fn update(app: &App, tx: &Tx, id: Id<id::Schedule>, fields: Fields, by: Planner, now: Ms) -> Result<()> {
     get(tx, id)?;
     let next = check(app, &fields, &queries::schedules(tx)?, Some(id), now)?;
@@ -119,7 +119,7 @@ fn wrong(field: &'static str, code: &'static str, message: String) -> Error {
     Error::invalid(vec![Field { field, code, message }])
 }
 
-/// Is all of it good? When it is due first; none when it is off.
+/// Validates a schedule; returns its first due time, `None` when it is off.
 fn check(app: &App, f: &Fields, all: &[Schedule], id: Option<Id<id::Schedule>>, now: Ms) -> Result<Option<Ms>> {
     if f.name.trim().is_empty() || f.name.chars().count() > NAME_MAX {
         return Err(wrong(
@@ -161,15 +161,15 @@ fn kind_of(app: &App, name: &str) -> Option<&'static Kind> {
         .find(|kind| kind.name == name)
 }
 
-/// What follows the schedules; it knows when it last looked at the clocks.
+/// Follows the schedules; remembers the last clock readings.
 #[derive(Default)]
 pub struct Follower {
     last: Option<(Instant, Ms)>,
 }
 
 impl Follower {
-    /// Puts in what is due at `now`; when the next one will be. The first round, and one after the clock was put back, sees
-    /// to it that no schedule waits for a time that is too far ahead.
+    /// Enqueues what is due at `now`; returns when the next one is due. The first round, and one after the clock was
+    /// put back, corrects due times that are too far ahead.
     pub fn round(&mut self, app: &App, mono: Instant, now: Ms) -> Result<Option<Ms>> {
         let step = self.last.map(|(then, wall)| {
             let passed = mono.saturating_duration_since(then).as_millis() as Ms;
@@ -199,7 +199,7 @@ impl Follower {
     }
 }
 
-/// No due time may lie further ahead than the expression gives it from now on.
+/// Moves due times that lie further ahead than the expression gives from now on.
 fn set_right(app: &App, now: Ms) -> Result<()> {
     for schedule in app.db.read(queries::schedules)? {
         let Ok((cron, zone)) = read(&schedule.fields) else {
@@ -213,7 +213,7 @@ fn set_right(app: &App, now: Ms) -> Result<()> {
     Ok(())
 }
 
-/// From when on a time counts as not dealt with.
+/// Times after this are not handled yet.
 fn after(schedule: &Schedule, now: Ms) -> Ms {
     match schedule.last_due {
         Some(last) if last > now && last - now <= DAY => last,
@@ -225,12 +225,12 @@ fn read(fields: &Fields) -> std::result::Result<(Cron, Zone), String> {
     Ok((Cron::parse(&fields.cron)?, Zone::load(&fields.zone).map_err(|e| e.say)?))
 }
 
-/// One due time: a task, or the reason why not; and the next due time.
+/// Handles one due time: enqueues a task or records why not; sets the next due time.
 fn deal_with(app: &App, tx: &Tx, schedule: &Schedule, now: Ms) -> Result<()> {
     let due = schedule.next_run.unwrap_or(now);
     let f = &schedule.fields;
     let (next, task, result, say) = match read(f) {
-        Err(say) => (Some(now + ODD_PAUSE), None, "failed", say), // a zone that the system has no more
+        Err(say) => (Some(now + ODD_PAUSE), None, "failed", say), // a zone that tzdata no longer has
         Ok((cron, zone)) => {
             let next = cron.next_after(after(schedule, now).max(due), &zone);
             if now - due > LATE_MAX && f.missed == Missed::Skip {
@@ -346,7 +346,7 @@ mod tests {
             self.app.db.read(|conn| get(conn, id)).unwrap()
         }
 
-        /// All tasks, the newest first; those that wait are ended.
+        /// All tasks, newest first; waiting ones are ended.
         fn tasks(&self) -> Vec<Task> {
             let filter = Filter {
                 limit: 100,
@@ -360,7 +360,7 @@ mod tests {
             tasks
         }
 
-        /// Both clocks have gone on to this time.
+        /// Both clocks have advanced to this time.
         fn round(&mut self, follower: &mut Follower, from: &mut Ms, to: &str) -> Option<Ms> {
             self.mono += Duration::from_millis((at(to) - *from).unsigned_abs());
             *from = at(to);
@@ -422,7 +422,7 @@ mod tests {
         let mut follower = Follower::default();
         house.round(&mut follower, &mut now, "2026-11-01T01:30");
         assert_eq!(house.tasks().len(), 1);
-        // Ten minutes back: that night's is done.
+        // Ten minutes back: that night's run is done.
         let next = house.round(&mut follower, &mut now, "2026-11-01T01:20");
         assert_eq!(next, Some(at("2026-11-02T01:30")));
         // A year ahead, and right again.
@@ -454,7 +454,7 @@ mod tests {
         assert_eq!(with(|f| f.zone = "../etc/passwd".into()), Err("zone"));
         assert_eq!(with(|f| f.cron = "0 0 30 2 *".into()), Err("cron"));
         assert_eq!(with(|f| f.input = "x".repeat(INPUT_MAX).into()), Err("input"));
-        // One that is off is never due, until it is on.
+        // A schedule that is off is never due, until it is on.
         let off = with(|f| f.enabled = false).unwrap();
         assert_eq!(house.get(off).next_run, None);
         let by = Planner::by_daemon();

@@ -1,9 +1,8 @@
-//! Series as bytes. Values are whole numbers (a metric's scale makes them so), in order of time, and what repeats is
-//! counted instead of written: a steady value costs nothing, a noisy one a byte. Reading tells broken bytes from good ones
-//! but trusts nobody with memory: counts are bounded.
+//! Encoding of series. Values are integers (scaled by unit), in order of time; repetitions are counted: a constant
+//! value costs nothing, a noisy one about a byte. Decoding detects malformed bytes and bounds all counts.
 //!
-//! Both kinds start with their format's number and how many points there are, then come columns, each whole: times as
-//! differences with their repetitions, values as differences (zigzag varint) with zeros counted.
+//! Both formats start with a format number and the number of points, followed by whole columns: times as differences
+//! with repetitions, values as differences (zigzag varint) with counted zeros.
 
 /// One measured value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,23 +13,23 @@ pub struct Point {
     pub value: i64,
 }
 
-/// What happened in one stretch of time. Two of the same stretch can be added.
+/// Aggregate of one time span. Buckets of the same span can be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
-    /// Unix seconds of its beginning.
+    /// Unix seconds of the start of the span.
     pub at: u32,
     /// Least value.
     pub min: i64,
     /// Greatest value.
     pub max: i64,
-    /// Of all values.
+    /// Sum of all values.
     pub sum: i64,
-    /// How many values.
+    /// Number of values.
     pub count: u32,
 }
 
 impl Bucket {
-    /// Of one value.
+    /// A bucket of one value.
     pub fn of(at: u32, value: i64) -> Bucket {
         Bucket {
             at,
@@ -41,7 +40,7 @@ impl Bucket {
         }
     }
 
-    /// Takes another's values in.
+    /// Adds the values of another bucket.
     pub fn add(&mut self, other: &Bucket) {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
@@ -53,10 +52,10 @@ impl Bucket {
 const POINTS: u8 = 1;
 const BUCKETS: u8 = 2;
 
-/// No chunk of ours is longer (a span of two hours, one value a second).
+/// Longest chunk in points (a span of two hours, one value per second).
 const COUNT_MAX: u64 = 7_200;
 
-/// Writes points of rising time.
+/// Encodes points in ascending time.
 pub fn points(points: &[Point]) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(16 + 2 * points.len()));
     out.0.push(POINTS);
@@ -66,7 +65,7 @@ pub fn points(points: &[Point]) -> Vec<u8> {
     out.0
 }
 
-/// Writes buckets of rising time.
+/// Encodes buckets in ascending time.
 pub fn buckets(buckets: &[Bucket]) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(16 + 4 * buckets.len()));
     out.0.push(BUCKETS);
@@ -83,12 +82,12 @@ pub fn buckets(buckets: &[Bucket]) -> Vec<u8> {
     out.0
 }
 
-/// The sum as it is with one value or two; with more of them the difference is what has to be written.
+/// Predicted sum: exact for one or two values; otherwise the difference is encoded.
 fn guess(min: i64, max: i64, count: u32) -> i64 {
     min.wrapping_mul(i64::from(count)).wrapping_add(max.wrapping_sub(min))
 }
 
-/// Reads [`points`]. None: broken.
+/// Decodes [`points`]. `None`: malformed.
 pub fn read_points(bytes: &[u8]) -> Option<Vec<Point>> {
     let (mut input, n) = In::open(bytes, POINTS)?;
     let times = input.times(n)?;
@@ -102,7 +101,7 @@ pub fn read_points(bytes: &[u8]) -> Option<Vec<Point>> {
     })
 }
 
-/// Reads [`buckets`]. None: broken.
+/// Decodes [`buckets`]. `None`: malformed.
 pub fn read_buckets(bytes: &[u8]) -> Option<Vec<Bucket>> {
     let (mut input, n) = In::open(bytes, BUCKETS)?;
     let times = input.times(n)?;
@@ -126,7 +125,7 @@ pub fn read_buckets(bytes: &[u8]) -> Option<Vec<Bucket>> {
     input.0.is_empty().then_some(out)
 }
 
-/// One server's values at one moment: pairs of a series' number (rising) and a value.
+/// Encodes the values of one subject at one time: pairs of series id (ascending) and value.
 pub fn row(values: &[(u32, i64)]) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(4 * values.len()));
     let mut before = 0;
@@ -138,7 +137,7 @@ pub fn row(values: &[(u32, i64)]) -> Vec<u8> {
     out.0
 }
 
-/// Reads [`row`]. None: broken.
+/// Decodes [`row`]. `None`: malformed.
 pub fn read_row(bytes: &[u8]) -> Option<Vec<(u32, i64)>> {
     let mut input = In(bytes);
     let (mut out, mut series) = (Vec::new(), 0u32);
@@ -149,7 +148,7 @@ pub fn read_row(bytes: &[u8]) -> Option<Vec<(u32, i64)>> {
     Some(out)
 }
 
-/// The first as it is, then the differences.
+/// The first value, then differences.
 fn steps(times: impl Iterator<Item = u32>) -> impl Iterator<Item = u64> {
     let mut before = 0;
     times.map(move |at| u64::from(at.wrapping_sub(std::mem::replace(&mut before, at))))
@@ -174,7 +173,7 @@ impl Out {
         self.0.push(n as u8);
     }
 
-    /// Each value once, with how often it follows itself.
+    /// Each value once, with its number of repetitions.
     fn repeats(&mut self, values: impl Iterator<Item = u64>) {
         let mut values = values.peekable();
         while let Some(value) = values.next() {
@@ -219,7 +218,7 @@ impl<'a> In<'a> {
     }
 
     fn varint(&mut self) -> Option<u64> {
-        // Nearly all are one byte.
+        // Nearly all fit one byte.
         if let Some((byte, rest)) = self.0.split_first().filter(|(byte, _)| **byte < 0x80) {
             self.0 = rest;
             return Some(u64::from(*byte));
@@ -290,7 +289,7 @@ mod tests {
     use super::*;
     use crate::base::random;
 
-    /// A number whose size is random too, so that small, large and extreme ones all come.
+    /// A number of random magnitude, so that small, large and extreme ones occur.
     fn wild() -> i64 {
         (u64::from_le_bytes(random::bytes()) >> random::below(64)) as i64 * if random::below(2) == 0 { 1 } else { -1 }
     }
@@ -379,7 +378,7 @@ mod tests {
             })
             .collect();
         assert!(points(&noisy).len() < 20 + 2 * 240);
-        // Two values in a bucket: the sum is known by the least and the greatest.
+        // Two values in a bucket: the sum follows from minimum and maximum.
         let pairs: Vec<Bucket> = (0..120)
             .map(|i| Bucket {
                 at: 60 * i,

@@ -1,4 +1,4 @@
-//! Moving rows of whole observations into chunks of every tier, each value into each tier exactly once.
+//! Moves rows of whole observations into chunks of every tier, each value into each tier exactly once.
 
 use super::chunk::{self, Point};
 use super::queries;
@@ -8,7 +8,7 @@ use crate::base::log;
 use crate::db::Tx;
 use std::collections::HashMap;
 
-/// Moves a subject's hot rows of before this second into chunks of every tier.
+/// Moves a subject's hot rows before this second into chunks of every tier.
 pub fn fold(tx: &Tx, subject: i64, before: u32) -> Result<()> {
     let mut by_series: HashMap<u32, Vec<Point>> = HashMap::new();
     for (at, data) in queries::hot(tx, subject, 0, before.saturating_sub(1))? {
@@ -22,7 +22,7 @@ pub fn fold(tx: &Tx, subject: i64, before: u32) -> Result<()> {
             let span = RAW.span(part[0].at);
             chunks.push((span, old(queries::chunk(tx, &RAW, id, span)?, chunk::read_points, id)));
         }
-        // What is in a chunk is in the rollups as well: a second one of the same second would be counted twice.
+        // A value already in a chunk is in the rollups as well: a second one of the same second would count twice.
         points.retain(|p| {
             let there = chunks.iter().find(|(span, _)| *span == RAW.span(p.at));
             there.is_none_or(|(_, old)| old.binary_search_by_key(&p.at, |o| o.at).is_err())
@@ -45,7 +45,7 @@ pub fn fold(tx: &Tx, subject: i64, before: u32) -> Result<()> {
     queries::drop_hot(tx, subject, before)
 }
 
-/// A chunk that cannot be read is lost, and said so; what comes after it is kept.
+/// Decodes a stored chunk. A malformed one is logged and dropped; new values are kept.
 fn old<T>(data: Option<Vec<u8>>, read: fn(&[u8]) -> Option<Vec<T>>, series: u32) -> Vec<T> {
     let Some(data) = data else { return Vec::new() };
     read(&data).unwrap_or_else(|| {

@@ -1,7 +1,7 @@
-//! Series: what was observed of any subject, by (kind of subject, number, key, part), each with a unit and a source. Values
-//! of the last hours are rows of whole observations, then columns in chunks ([`chunk`]) of six resolutions ([`rollup`]),
-//! each kept for a time of its own: 1.9 bytes a value. A feature that observes something declares a [`Kind`] with its
-//! keys, makes an [`Observation`] of each answer, gives it to [`Store::add`] and tells the [`Observers`].
+//! Series: observed values by (kind of subject, id, key, part), each with a unit and a source. Values of the last hours
+//! are rows of whole observations, older ones are columns in chunks ([`chunk`]) of six resolutions ([`rollup`]), each
+//! with its own retention: 1.9 bytes per value. A feature that observes something declares a [`Kind`] with its keys,
+//! makes an [`Observation`] of each answer, passes it to [`Store::add`] and publishes it to the [`Observers`].
 
 pub mod chunk;
 pub mod rollup;

@@ -1,5 +1,5 @@
-//! What is observed, as plain values: a subject of some kind, a moment, and a number for each key. Whoever asks a subject
-//! makes one observation of its answer; the store, the rules of alerts and the exporter all read the same.
+//! Observations as plain values: a subject of some kind, a time, and a number for each key. The poller of a subject
+//! makes one observation of its answer; the store, the alert rules and the exporter all read it.
 
 use super::unit::Unit;
 use crate::base::clock::Ms;
@@ -8,102 +8,102 @@ use crate::db::Conn;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A kind of subjects (servers, containers …): what is observed of each of them. One constant of the feature that observes.
+/// A kind of subjects (servers, containers …) and what is observed of each. One constant of the observing feature.
 #[derive(Debug)]
 pub struct Kind {
-    /// In tables, in the targets of events, and as the label that holds a subject's name outside: `server`.
+    /// Name in tables, in targets of events, and as the label of a subject's name in exported metrics: `server`.
     pub name: &'static str,
     /// Who observes: `glances`.
     pub source: &'static str,
-    /// What is observed. Values name a key by its place here; new ones are added at the end.
+    /// Observed keys. Values refer to a key by its index; new ones are added at the end.
     pub keys: &'static [Key],
-    /// Every subject there is.
+    /// All subjects.
     pub all: fn(&Conn) -> Result<Vec<Named>>,
-    /// The name of one; nothing when it is gone.
+    /// The name of a subject; `None` if it does not exist.
     pub name_of: fn(&Conn, i64) -> Result<Option<String>>,
-    /// Those with one of these tags.
+    /// The ids of subjects with one of these tags.
     pub tagged: fn(&Conn, &[String]) -> Result<HashSet<i64>>,
-    /// Changes when one is added, removed or tagged otherwise.
+    /// Changes when a subject is added, removed or its tags change.
     pub fingerprint: fn(&Conn) -> Result<(i64, i64)>,
-    /// So long one may be silent before nothing is known of it any more.
+    /// Silence in ms after which a subject's state is unknown.
     pub silence_max: fn(&Conn, i64) -> Result<Ms>,
 }
 
-/// Something that is observed of a kind of subjects.
+/// An observed key.
 #[derive(Debug)]
 pub struct Key {
-    /// In the table of series, in charts and in rules. Never changed once released.
+    /// Name in the series table, charts and rules. Never changed once released.
     pub name: &'static str,
-    /// What it counts.
+    /// Unit.
     pub unit: Unit,
-    /// Where a subject has several (its file systems): the label that tells them apart outside. Empty: it has one.
+    /// For keys with several parts (file systems): the label of the part in exported metrics. Empty: a single value.
     pub part: &'static str,
-    /// Its name outside, the same whether it is scraped or pushed.
+    /// Name of the exported metric, the same when scraped and when pushed.
     pub metric: &'static str,
-    /// That, in one sentence.
+    /// Help text of the metric.
     pub help: &'static str,
 }
 
-/// Number and name of a subject.
+/// Id and name of a subject.
 pub type Named = (i64, String);
 
-/// A subject by its kind's name and its number.
+/// A subject: name of its kind, and id.
 pub type Subject = (&'static str, i64);
 
-/// What was seen of a subject at one moment.
+/// The values of one subject at one time.
 #[derive(Debug)]
 pub struct Observation<'a> {
-    /// What it is.
+    /// Kind of the subject.
     pub kind: &'static Kind,
-    /// Which one.
+    /// Id of the subject.
     pub id: i64,
-    /// When, by our clock.
+    /// Time by our clock, unix ms.
     pub at_ms: Ms,
-    /// What was seen.
+    /// The result.
     pub seen: Seen<'a>,
 }
 
-/// See [`Observation`].
+/// Result of an observation.
 #[derive(Debug)]
 pub enum Seen<'a> {
     /// It answered.
     Values(Vec<Value<'a>>),
-    /// It did not; after so many in a row nothing is known of it any more.
+    /// No answer, so many times in a row.
     Missed(u32),
 }
 
-/// A number of an observation, in the unit of its key.
+/// A value of an observation, in the unit of its key.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'a> {
-    /// Its place in [`Kind::keys`].
+    /// Index in [`Kind::keys`].
     pub key: usize,
-    /// Which of several; empty: there is one.
+    /// Part; empty if the key has none.
     pub part: &'a str,
     /// The number.
     pub value: f64,
-    /// Is it to become a series?
+    /// Is it stored as a series?
     pub is_kept: bool,
-    /// Of what it is a share, where that is known.
+    /// For a share: what it is a share of, if known.
     pub of: Option<Whole<'a>>,
 }
 
 /// What a share is a share of: a file system, a quota.
 #[derive(Debug, Clone, Copy)]
 pub struct Whole<'a> {
-    /// What it is called where it is: `/dev/vda1`.
+    /// Name of the whole on the subject: `/dev/vda1`.
     pub name: &'a str,
-    /// All of it, in bytes.
+    /// Size in bytes.
     pub size: Option<u64>,
     /// Bytes in use.
     pub used: Option<u64>,
     /// Bytes that may still be used.
     pub free: Option<u64>,
-    /// How many things share it, this one included.
+    /// Number of parts that share it, this one included.
     pub sharers: usize,
 }
 
 impl Kind {
-    /// The place of a key.
+    /// The index of a key.
     pub fn place(&self, key: &str) -> Option<usize> {
         self.keys.iter().position(|k| k.name == key)
     }
@@ -115,12 +115,12 @@ impl Observation<'_> {
         (self.kind.name, self.id)
     }
 
-    /// Did it not answer?
+    /// Was there no answer?
     pub fn is_missed(&self) -> bool {
         matches!(self.seen, Seen::Missed(_))
     }
 
-    /// What was seen; nothing when it did not answer.
+    /// The values; empty if there was no answer.
     pub fn values(&self) -> &[Value<'_>] {
         match &self.seen {
             Seen::Values(values) => values,
@@ -128,13 +128,13 @@ impl Observation<'_> {
         }
     }
 
-    /// The number of a key that a subject has once.
+    /// The value of a key without parts.
     pub fn value(&self, key: usize) -> Option<f64> {
         Some(self.values().iter().find(|v| v.key == key && v.part.is_empty())?.value)
     }
 }
 
-/// A series' name among those of its subject: `cpu`, `disk:/srv`.
+/// Name of a series among those of its subject: `cpu`, `disk:/srv`.
 pub fn join(key: &str, part: &str) -> String {
     match part {
         "" => key.into(),
@@ -142,25 +142,25 @@ pub fn join(key: &str, part: &str) -> String {
     }
 }
 
-/// Key and part of a name.
+/// Splits a name into key and part.
 pub fn split(name: &str) -> (&str, &str) {
     name.split_once(':').unwrap_or((name, ""))
 }
 
-/// Is told of every batch of observations, in the thread that made them.
+/// Called with every batch of observations, on the thread that made them.
 pub type Observer = Box<dyn Fn(&[Observation]) + Send + Sync>;
 
-/// Everybody who is told of observations.
+/// All observers.
 #[derive(Clone, Default)]
 pub struct Observers(Arc<Vec<Observer>>);
 
 impl Observers {
-    /// These.
+    /// A set of observers.
     pub fn new(all: Vec<Observer>) -> Observers {
         Observers(Arc::new(all))
     }
 
-    /// Tells all of them.
+    /// Calls all observers.
     pub fn publish(&self, seen: &[Observation]) {
         self.0.iter().for_each(|tell| tell(seen));
     }

@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, params};
 
-/// A subject's row and a second as one key.
+/// Combines subject row and second into one key.
 fn hot_id(subject: i64, at: u32) -> i64 {
     subject << 32 | i64::from(at)
 }
@@ -16,7 +16,7 @@ fn chunk_id(tier: &Tier, series: u32, at: u32) -> i64 {
     tier.number << 60 | i64::from(series) << 32 | i64::from(at)
 }
 
-/// The row of a subject, if anything was ever kept of it.
+/// The row id of a subject, if anything is stored for it.
 pub fn subject(conn: &Conn, subject: Subject) -> Result<Option<i64>> {
     let mut statement = conn.prepare_cached("SELECT id FROM subject WHERE kind = ?1 AND number = ?2")?;
     Ok(statement
@@ -24,32 +24,32 @@ pub fn subject(conn: &Conn, subject: Subject) -> Result<Option<i64>> {
         .optional()?)
 }
 
-/// The row of a new one.
+/// Adds a subject.
 pub fn add_subject(conn: &Conn, subject: Subject) -> Result<i64> {
     conn.prepare_cached("INSERT INTO subject (kind, number) VALUES (?1, ?2)")?
         .execute(params![subject.0, subject.1])?;
-    // 31 bits of a row's key: two thousand million subjects.
+    // Subject ids have 31 bits.
     Some(conn.last_insert_rowid())
         .filter(|id| *id < 1 << 31)
         .ok_or_else(|| Error::internal("subject numbers are used up"))
 }
 
-/// Row and number of every subject of a kind that anything is kept of.
+/// Row id and subject id of every stored subject of a kind.
 pub fn subjects(conn: &Conn, kind: &str) -> Result<Vec<(i64, i64)>> {
     let mut statement = conn.prepare_cached("SELECT id, number FROM subject WHERE kind = ?1 ORDER BY number")?;
     let rows = statement.query_map([kind], |r| Ok((r.get(0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A series as it is stored.
+/// A stored series.
 pub struct Row {
-    /// The number in the keys of its chunks.
+    /// Id in the keys of its chunks.
     pub id: u32,
     /// As in [`super::Key::name`].
     pub key: String,
     /// As in [`super::Value::part`].
     pub part: String,
-    /// What its values count.
+    /// Unit of its values.
     pub unit: Unit,
 }
 
@@ -67,25 +67,25 @@ pub fn series(conn: &Conn, subject: i64) -> Result<Vec<Row>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A new series' number.
+/// Adds a series.
 pub fn add_series(conn: &Conn, subject: i64, (key, part): (&str, &str), unit: Unit, source: &str) -> Result<u32> {
     conn.prepare_cached("INSERT INTO series (subject, key, part, unit, source) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![subject, key, part, unit.name(), source])?;
     let id = conn.last_insert_rowid();
-    // 28 bits of a chunk's key: 268 million series.
+    // Series ids have 28 bits: 268 million series.
     u32::try_from(id)
         .ok()
         .filter(|id| *id < 1 << 28)
         .ok_or_else(|| Error::internal("series numbers are used up"))
 }
 
-/// Writes a new observation; false: there is one of this second already.
+/// Inserts an observation; `false` if there is one of this second.
 pub fn add_hot(conn: &Conn, subject: i64, at: u32, data: &[u8]) -> Result<bool> {
     let mut statement = conn.prepare_cached("INSERT OR IGNORE INTO hot (id, data) VALUES (?1, ?2)")?;
     Ok(statement.execute(params![hot_id(subject, at), data])? == 1)
 }
 
-/// Writes an observation in place of the one of this second.
+/// Replaces the observation of this second.
 pub fn put_hot(conn: &Conn, subject: i64, at: u32, data: &[u8]) -> Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO hot (id, data) VALUES (?1, ?2)")?
         .execute(params![hot_id(subject, at), data])?;
@@ -101,13 +101,13 @@ pub fn hot(conn: &Conn, subject: i64, from: u32, to: u32) -> Result<Vec<(u32, Ve
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many hot rows a subject has.
+/// Number of a subject's hot rows.
 pub fn hot_count(conn: &Conn, subject: i64) -> Result<u32> {
     let mut statement = conn.prepare_cached("SELECT count(*) FROM hot WHERE id BETWEEN ?1 AND ?2")?;
     Ok(statement.query_row([hot_id(subject, 0), hot_id(subject, u32::MAX)], |r| r.get(0))?)
 }
 
-/// Forgets a subject's hot rows of before this second.
+/// Removes a subject's hot rows before this second.
 pub fn drop_hot(conn: &Conn, subject: i64, before: u32) -> Result<()> {
     conn.prepare_cached("DELETE FROM hot WHERE id BETWEEN ?1 AND ?2")?
         .execute([hot_id(subject, 0), hot_id(subject, before.saturating_sub(1))])?;
@@ -129,7 +129,7 @@ pub fn first_chunk(conn: &Conn, tier: &Tier, series: u32) -> Result<Option<Vec<u
     Ok(statement.query_row(all, |r| r.get(0)).optional()?)
 }
 
-/// The second when the newest chunk begins; 0 without any.
+/// Start of the newest chunk's span; 0 without any.
 pub fn last_chunk(conn: &Conn, tier: &Tier, series: u32) -> Result<u32> {
     let mut statement = conn.prepare_cached("SELECT max(id) FROM chunk WHERE id BETWEEN ?1 AND ?2")?;
     let all = [chunk_id(tier, series, 0), chunk_id(tier, series, u32::MAX)];
@@ -137,7 +137,7 @@ pub fn last_chunk(conn: &Conn, tier: &Tier, series: u32) -> Result<u32> {
     Ok(id.unwrap_or(0) as u32) // the lower half of the key
 }
 
-/// Forgets one series; its chunks go before.
+/// Removes a series; its chunks must be removed before.
 pub fn drop_series(conn: &Conn, series: u32) -> Result<()> {
     conn.execute("DELETE FROM series WHERE id = ?1", [series])?;
     Ok(())
@@ -161,14 +161,14 @@ pub fn last_hot(conn: &Conn, subject: i64) -> Result<Option<u32>> {
     Ok(id.map(|id| id as u32))
 }
 
-/// Writes it, in place of an older one.
+/// Inserts or replaces a chunk.
 pub fn put_chunk(conn: &Conn, tier: &Tier, series: u32, span: u32, data: &[u8]) -> Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO chunk (id, data) VALUES (?1, ?2)")?
         .execute(params![chunk_id(tier, series, span), data])?;
     Ok(())
 }
 
-/// Reads the chunks whose spans begin within these seconds, in order of time.
+/// The chunks whose spans begin within these seconds, in order of time.
 pub fn chunks(conn: &Conn, tier: &Tier, series: u32, from: u32, to: u32, mut each: impl FnMut(&[u8])) -> Result<()> {
     let mut statement = conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
     let mut rows = statement.query([chunk_id(tier, series, from), chunk_id(tier, series, to)])?;
@@ -178,27 +178,27 @@ pub fn chunks(conn: &Conn, tier: &Tier, series: u32, from: u32, to: u32, mut eac
     Ok(())
 }
 
-/// Forgets the chunks whose spans begin before this second.
+/// Removes the chunks whose spans begin before this second.
 pub fn drop_chunks(conn: &Conn, tier: &Tier, series: u32, before: u32) -> Result<usize> {
     Ok(conn
         .prepare_cached("DELETE FROM chunk WHERE id >= ?1 AND id < ?2")?
         .execute([chunk_id(tier, series, 0), chunk_id(tier, series, before)])?)
 }
 
-/// Forgets a subject and its series (its chunks and hot rows go before).
+/// Removes a subject and its series; chunks and hot rows must be removed before.
 pub fn forget(conn: &Conn, subject: i64) -> Result<()> {
     conn.execute("DELETE FROM series WHERE subject = ?1", [subject])?;
     conn.execute("DELETE FROM subject WHERE id = ?1", [subject])?;
     Ok(())
 }
 
-/// What was noted under this key.
+/// The note under this key.
 pub fn note(conn: &Conn, key: &str) -> Result<Option<String>> {
     let mut statement = conn.prepare_cached("SELECT value FROM note WHERE key = ?1")?;
     Ok(statement.query_row([key], |r| r.get(0)).optional()?)
 }
 
-/// Notes a value, or forgets it.
+/// Stores or removes a note.
 pub fn set_note(conn: &Conn, key: &str, value: Option<&str>) -> Result<()> {
     match value {
         Some(value) => conn

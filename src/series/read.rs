@@ -1,4 +1,4 @@
-//! What is kept, read again: lines of charts from whichever tier holds them, and observations as they came.
+//! Reading: chart lines from the tier that holds them, and observations as they were stored.
 
 use super::chunk::{self, Bucket};
 use super::observation::{Subject, join};
@@ -17,46 +17,46 @@ described! {
     /// One line of a chart.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Series {
-        /// Its key, and behind a colon its part: `cpu`, `disk:/srv`.
+        /// Key with its part: `cpu`, `disk:/srv`.
         pub key: String,
-        /// What it counts.
+        /// Unit of the values.
         pub unit: Unit,
-        /// What one point covers. Two points further apart than this (and the observations' interval) have a gap between them.
+        /// Time per point. Points further apart than this (and the observation interval) have a gap between them.
         pub step_ms: Ms,
-        /// Unix ms of a stretch's beginning, mean, least and greatest value.
+        /// Unix ms of the start of a step, mean, minimum and maximum.
         pub points: Vec<(Ms, f64, f64, f64)>,
     }
 }
 
-/// One series as it was observed.
+/// One series as observed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
     /// As in [`Series`].
     pub key: String,
-    /// What it counts.
+    /// Unit of the values.
     pub unit: Unit,
     /// Unix seconds and value.
     pub points: Vec<(u32, f64)>,
 }
 
 impl Store {
-    /// A subject's charts. A stretch without values has no point.
+    /// A subject's chart lines. A step without values has no point.
     pub fn history(&self, subject: Subject, window: &Window) -> Result<Vec<Series>> {
         self.db().read(|conn| history(conn, subject, window, |_| true))
     }
 
-    /// The same of one key alone, with all its parts.
+    /// The lines of one key, with all its parts.
     pub fn history_of(&self, subject: Subject, key: &str, window: &Window) -> Result<Vec<Series>> {
         self.db()
             .read(|conn| history(conn, subject, window, |known| known == key))
     }
 
-    /// Since when anything is kept of a subject, in unix seconds; nothing when there is nothing.
+    /// Start of the stored data of a subject in unix seconds; `None` without any.
     pub fn since(&self, subject: Subject) -> Result<Option<u32>> {
         self.db().read(|conn| since(conn, subject))
     }
 
-    /// What was observed of a subject in these seconds (the first included, the last not), as far as it is not folded yet.
+    /// The observations of a subject in these seconds (first included, last not) that are not folded yet.
     pub fn rows(&self, subject: Subject, from: u32, to: u32) -> Result<Vec<Track>> {
         self.db().read(|conn| {
             let Some(subject) = queries::subject(conn, subject)? else {
@@ -108,7 +108,7 @@ fn history(conn: &Conn, subject: Subject, window: &Window, wanted: impl Fn(&str)
             line.take(tier, data, step)
         })?;
     }
-    // What is not folded yet is in no tier.
+    // Values that are not folded yet are in no tier.
     let place: HashMap<u32, usize> = known.iter().enumerate().map(|(i, row)| (row.id, i)).collect();
     for (at, data) in queries::hot(conn, subject, from, to)? {
         for (id, value) in chunk::read_row(&data).unwrap_or_default() {
@@ -122,7 +122,7 @@ fn history(conn: &Conn, subject: Subject, window: &Window, wanted: impl Fn(&str)
     Ok(seen.map(|(row, line)| line.finish(row, step)).collect())
 }
 
-/// The first hour of the first series: a subject that has one has nearly always all.
+/// The first hour of the first series: if a subject has one, it nearly always has all.
 fn since(conn: &Conn, subject: Subject) -> Result<Option<u32>> {
     let Some(subject) = queries::subject(conn, subject)? else {
         return Ok(None);
@@ -139,7 +139,7 @@ fn since(conn: &Conn, subject: Subject) -> Result<Option<u32>> {
     queries::first_hot(conn, subject)
 }
 
-/// The steps of a line, filled from all that is kept.
+/// The steps of a line, filled from all stored data.
 struct Slots {
     first: u32,
     slots: Vec<Option<Bucket>>,
@@ -165,7 +165,7 @@ impl Slots {
         match slot {
             Some(Some(there)) => there.add(bucket),
             Some(empty) => *empty = Some(*bucket),
-            None => {} // before or after what was asked for
+            None => {} // outside the window
         }
     }
 

@@ -1,27 +1,27 @@
-//! What time it is for the clean-up. A clock that jumps into the future (a bad battery, a bad time server) must not make
-//! all samples look old: what is dropped is gone, what is kept too long costs some disk. So the clean-up goes on evenly
-//! from the time that it last believed, and believes a jumped clock only when that has gone evenly for a day.
+//! The time for retention. A clock that jumps into the future (bad battery, bad time server) must not make all samples
+//! look old: removed data is lost, data kept too long only costs disk. So retention continues steadily from the last
+//! trusted time, and trusts a jumped clock only after it has run steadily for a day.
 
 use crate::base::clock::{DAY, Duration, Instant, MINUTE, Ms};
 
-/// See the module's documentation.
+/// The trusted time of the clean-up.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionClock {
-    /// What was believed, and when that was.
+    /// The trusted time, and when it was taken.
     believed: (Ms, Instant),
-    /// The clock as last seen.
+    /// The clock's last reading.
     last: (Ms, Instant),
-    /// Since when it has gone evenly.
+    /// Since when it has run steadily.
     even_since: Instant,
 }
 
-/// Time servers correct smaller steps all the time.
+/// Steps smaller than this are usual corrections by time servers.
 const STEP_MAX: Ms = 5 * MINUTE;
-/// A person or a time server has had this long to put a clock right.
+/// Time a jumped clock must run steadily before it is trusted.
 const EVEN: Duration = Duration::from_millis(DAY as u64);
 
 impl RetentionClock {
-    /// Goes on from the time that was believed before a restart.
+    /// Continues from the time trusted before a restart.
     pub fn new(believed: Ms, now: Ms, mono: Instant) -> RetentionClock {
         RetentionClock {
             believed: (believed.min(now), mono),
@@ -80,7 +80,7 @@ mod tests {
             assert_eq!(at, NOW - 30 * DAY + hour * HOUR);
         }
         assert_eq!(retention.at(NOW + DAY, later(start, DAY)), NOW + DAY);
-        // What was believed in a wrong future is not worse than the clock that has been put right.
+        // A trusted time in the future is corrected when the clock is set back.
         assert_eq!(RetentionClock::new(NOW + 900 * DAY, NOW, start).at(NOW, start), NOW);
     }
 }

@@ -1,15 +1,15 @@
-//! The longer ago, the coarser: every value is in six tiers, each with its own stretch of time and its own end. A tier is
-//! made when values leave the hot rows, never once a night, and a value is in each of them exactly once.
+//! Resolutions: every value is in six tiers, each with its own bucket length and retention. Tiers are updated when
+//! values leave the hot rows, not by a nightly job, and each value is in each tier exactly once.
 
 use super::chunk::{Bucket, Point};
 
 /// One resolution.
 pub struct Tier {
-    /// In a chunk's key. Never changed once released.
+    /// Number in a chunk's key. Never changed once released.
     pub number: i64,
-    /// Seconds that one bucket covers.
+    /// Seconds per bucket.
     pub bucket_s: u32,
-    /// Seconds that one chunk covers: long enough to be small, short enough to be rewritten cheaply.
+    /// Seconds per chunk: long enough to compress well, short enough to be rewritten cheaply.
     pub span_s: u32,
 }
 
@@ -23,7 +23,7 @@ pub const RAW: Tier = Tier {
     span_s: 2 * H,
 };
 
-/// The coarser ones, finest first (B-62, and days).
+/// The coarser ones, finest first.
 pub const ROLLED: [Tier; 5] = [
     Tier {
         number: 2,
@@ -45,7 +45,7 @@ pub const ROLLED: [Tier; 5] = [
         bucket_s: H,
         span_s: 14 * D,
     },
-    // A year of hours is 8 760 buckets a line; of days it is read in a millisecond.
+    // A year of hours is 8 760 buckets per line; a year of days is read in a millisecond.
     Tier {
         number: 6,
         bucket_s: D,
@@ -53,42 +53,42 @@ pub const ROLLED: [Tier; 5] = [
     },
 ];
 
-/// How long each tier is kept, in seconds, the finest first.
+/// Retention of each tier in seconds, finest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep(pub(super) [u32; 6]);
 
 impl Default for Keep {
-    /// B-62.
+    /// The defaults.
     fn default() -> Keep {
         Keep([H, D, 7 * D, 30 * D, 365 * D, 365 * D])
     }
 }
 
 impl Keep {
-    /// In seconds, the finest tier first.
+    /// Seconds for each tier, finest first.
     pub fn new(tiers: [u32; 6]) -> Keep {
         Keep(tiers)
     }
 
-    /// How far back anything reaches, in seconds.
+    /// The longest retention in seconds.
     pub fn longest(&self) -> u32 {
         self.0.into_iter().max().unwrap_or(0)
     }
 
-    /// Of this tier.
+    /// The retention of this tier in seconds.
     pub fn of(&self, tier: &Tier) -> u32 {
         self.0[tier.number as usize - 1]
     }
 }
 
 impl Tier {
-    /// The beginning of the chunk that holds this second.
+    /// Start of the chunk that holds this second.
     pub fn span(&self, at: u32) -> u32 {
         at - at % self.span_s
     }
 }
 
-/// Points (rising) as buckets of so many seconds.
+/// Aggregates points (ascending) into buckets of `bucket_s` seconds.
 pub fn roll(points: &[Point], bucket_s: u32) -> Vec<Bucket> {
     let mut out: Vec<Bucket> = Vec::new();
     for p in points {
@@ -101,7 +101,7 @@ pub fn roll(points: &[Point], bucket_s: u32) -> Vec<Bucket> {
     out
 }
 
-/// Both together in order of time; buckets of the same beginning are added.
+/// Merges in order of time; buckets of the same start are added.
 pub fn merge_buckets(mut old: Vec<Bucket>, new: &[Bucket]) -> Vec<Bucket> {
     old.extend_from_slice(new);
     old.sort_by_key(|b| b.at);
@@ -115,7 +115,7 @@ pub fn merge_buckets(mut old: Vec<Bucket>, new: &[Bucket]) -> Vec<Bucket> {
     old
 }
 
-/// Both together in order of time; of two points in the same second the newer counts.
+/// Merges in order of time; of two points in the same second the newer one wins.
 pub fn merge_points(mut old: Vec<Point>, new: &[Point]) -> Vec<Point> {
     old.extend_from_slice(new);
     old.sort_by_key(|p| p.at);

@@ -1,7 +1,7 @@
-//! Observations on disk. One is a row until about two hours' worth of a subject's rows are folded into chunks, in one
-//! transaction with all rollups: whatever is killed when, each observation is either whole or not there, and counted once.
-//! Of two values of a series in the same second the newer counts, unless the older one is folded already. The folding of a
-//! subject is also its clean-up, so nothing ever happens to all of them at the same time.
+//! Observations on disk. Each is a row until about two hours' worth of a subject's rows are folded into chunks, in one
+//! transaction with all rollups: an interruption leaves each observation whole or absent, and counted once. Of two
+//! values of a series in the same second the newer wins, unless the older is folded already. Folding a subject also
+//! applies its retention, so the work is spread over time.
 
 use super::chunk;
 use super::fold::fold;
@@ -18,59 +18,59 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Rows after which a subject is folded: at least so many, and up to twice, drawn anew each time, so that subjects which
-/// started together do not stay together.
+/// Rows after which a subject is folded: at least this many, up to twice, drawn anew each time, so that subjects that
+/// started together do not fold together.
 const FOLD_ROWS: u32 = 120;
 
-/// Parts of one key that have a series, of one subject. Containers come and go with mounts of their own: who was not seen
-/// for longest makes room.
+/// Series per key of one subject. Containers come and go with mounts of their own: the part not seen for longest is
+/// removed.
 pub const PARTS_MAX: usize = 128;
 
-/// Where it is noted from when on rows are not folded, and how long that may be: whoever wanted them may be gone.
+/// Note: second from which rows are not folded; ignored after three days, since its owner may be gone.
 const HELD: &str = "hold.from";
 const HELD_MAX_S: u32 = 3 * 24 * 3_600;
 
-/// Where the time is noted that the clean-up believes.
+/// Note: the time trusted by the clean-up.
 const BELIEVED: &str = "clock.believed";
 
-/// See the module's documentation.
+/// The store of `metrics.db`.
 pub struct Store {
     db: Arc<Db>,
     writing: Mutex<Writing>,
 }
 
-/// What the one who writes keeps in memory.
+/// Memory of the writer.
 #[derive(Default)]
 struct Writing {
     known: HashMap<Subject, Known>,
     keep: Keep,
     clock: Option<RetentionClock>,
-    /// See [`Store::trusting`].
+    /// Trust the clock at once ([`Store::trusting`]).
     trusting: bool,
 }
 
-/// What is kept in memory of a subject that is being written.
+/// Memory of one subject.
 struct Known {
-    /// Its row.
+    /// Row id of the subject.
     subject: i64,
-    /// The series of each key of its kind; 0: none yet.
+    /// Series id of each key of its kind; 0: none yet.
     series: Box<[u32]>,
     parts: Vec<Part>,
     rows: u32,
     fold_at: u32,
 }
 
-/// A series of which a subject has several.
+/// A series of a key with parts.
 struct Part {
     key: usize,
     name: Box<str>,
     id: u32,
-    /// The second when it was seen last since the start.
+    /// Second when it was last seen since start.
     seen: u32,
 }
 
 impl Store {
-    /// On an open `metrics.db`.
+    /// A store on an open `metrics.db`.
     pub fn new(db: Arc<Db>) -> Store {
         Store {
             db,
@@ -78,7 +78,7 @@ impl Store {
         }
     }
 
-    /// Believes every time at once, for stories and benchmarks that tell of years in seconds.
+    /// A store that trusts every clock reading at once, for tests and benchmarks that simulate years.
     pub fn trusting(db: Arc<Db>) -> Store {
         let store = Store::new(db);
         store.writing().trusting = true;
@@ -93,18 +93,18 @@ impl Store {
         lock(&self.writing)
     }
 
-    /// How long the tiers are kept from now on.
+    /// Sets the retention of the tiers.
     pub fn set_keep(&self, keep: Keep) {
         self.writing().keep = keep;
     }
 
-    /// Rows of this second and later are not folded, for three days at most; `None` ends that. It is for who reads
-    /// observations as they came ([`Store::rows`]), in whichever process.
+    /// Keeps rows of this second and later from folding, for at most three days; `None` ends that. For readers of raw
+    /// observations ([`Store::rows`]) in any process.
     pub fn hold_from(&self, second: Option<u32>) -> Result<()> {
         self.set_note(HELD, second.map(i64::from))
     }
 
-    /// Keeps what was seen and, in the same transaction, what `also` writes: all or (with an error) nothing of it.
+    /// Stores observations and, in the same transaction, what `also` writes. Error: nothing is stored.
     pub fn add(&self, seen: &[Observation], also: impl FnOnce(&Tx) -> Result<()>) -> Result<()> {
         let mut writing = self.writing();
         let done = self.db.write(|tx| {
@@ -112,18 +112,18 @@ impl Store {
             also(tx)
         });
         if done.is_err() {
-            writing.known.clear(); // it may know of rows that were rolled back
+            writing.known.clear(); // it may refer to rows that were rolled back
         }
         done
     }
 
-    /// The number of every subject of a kind that anything is kept of.
+    /// The id of every stored subject of a kind.
     pub fn subjects(&self, kind: &str) -> Result<Vec<i64>> {
         let all = self.db.read(|conn| queries::subjects(conn, kind))?;
         Ok(all.into_iter().map(|(_, number)| number).collect())
     }
 
-    /// Folds and cleans up subjects of a kind that are not observed any more. Once an hour is enough.
+    /// Folds and cleans up subjects of a kind that are no longer observed; called once an hour.
     pub fn tidy(&self, kind: &'static str, now: Ms) -> Result<()> {
         for (subject, number) in self.db.read(|conn| queries::subjects(conn, kind))? {
             let last = self.db.read(|conn| queries::last_hot(conn, subject))?;
@@ -140,7 +140,7 @@ impl Store {
         })
     }
 
-    /// Forgets a subject and, in the same transaction, what `also` removes.
+    /// Removes a subject and, in the same transaction, what `also` removes.
     pub fn forget(&self, subject: Subject, also: impl FnOnce(&Tx) -> Result<()>) -> Result<()> {
         self.writing().known.remove(&subject);
         self.db.write(|tx| {
@@ -160,7 +160,7 @@ fn seconds(at_ms: Ms) -> u32 {
     u32::try_from(at_ms / SECOND).unwrap_or(0)
 }
 
-/// Forgets a series' chunks that begin before the second that `before` gives for their tier.
+/// Removes a series' chunks that begin before the second that `before` gives for their tier.
 fn drop_chunks(tx: &Tx, series: u32, before: impl Fn(&super::rollup::Tier) -> u32) -> Result<()> {
     for tier in ROLLED.iter().chain([&RAW]) {
         queries::drop_chunks(tx, tier, series, before(tier))?;
@@ -215,14 +215,14 @@ impl Writing {
         Ok(retention.at(now, mono))
     }
 
-    /// Moves a subject's rows into chunks of every tier and drops what is too old. Says how many rows were held back.
+    /// Moves a subject's rows into chunks of every tier and applies retention. Returns how many rows were held back.
     fn fold(&mut self, tx: &Tx, subject: i64, now: Ms) -> Result<u32> {
         let held = queries::note(tx, HELD)?.and_then(|text| text.parse::<u32>().ok());
         let before = held.map_or(u32::MAX, |held| held.max(seconds(now).saturating_sub(HELD_MAX_S)));
         let now = seconds(self.believed(tx, now)?);
         fold(tx, subject, before)?;
         for series in queries::series(tx, subject)? {
-            // A chunk goes when its last second is too old.
+            // A chunk is removed when its last second is too old.
             drop_chunks(tx, series.id, |tier| {
                 now.saturating_sub(self.keep.of(tier).saturating_add(tier.span_s))
             })?;
@@ -231,7 +231,7 @@ impl Writing {
     }
 }
 
-/// Two observations of one second: of a series that is in both, the newer value counts.
+/// Merges two observations of one second: for a series in both, the newer value wins.
 fn merge(tx: &Tx, subject: i64, at: u32, row: Vec<(u32, i64)>) -> Result<()> {
     let mut both = BTreeMap::new();
     for (_, data) in queries::hot(tx, subject, at, at)? {
@@ -275,7 +275,7 @@ impl Known {
         Ok(known)
     }
 
-    /// The series of a value; a new one where there is none.
+    /// The series of a value; added if there is none.
     fn series(&mut self, tx: &Tx, kind: &Kind, value: &Value, now: u32) -> Result<u32> {
         let key = &kind.keys[value.key];
         let add = || queries::add_series(tx, self.subject, (key.name, value.part), key.unit, kind.source);
@@ -303,9 +303,9 @@ impl Known {
         Ok(id)
     }
 
-    /// Forgets the part of a key that was not seen for longest, with its history.
+    /// Removes the part of a key that was not seen for longest, with its history.
     fn let_go(&mut self, tx: &Tx, key: usize) -> Result<()> {
-        // What is in rows of whole observations cannot be dropped for one series.
+        // Rows of whole observations cannot be dropped for one series.
         fold(tx, self.subject, u32::MAX)?;
         self.rows = 0;
         let mut oldest = (0, (u32::MAX, u32::MAX));

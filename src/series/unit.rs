@@ -1,14 +1,14 @@
-//! What a number counts, how finely it is stored, and in which unit it leaves the house.
+//! Units: what a value counts, its stored precision, and its unit in exported metrics.
 
 use crate::base::shape::described;
 
-/// What a number counts.
+/// Unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// 0 to 100.
     Percent,
-    /// Processes that run or wait.
+    /// Processes running or waiting.
     Load,
     /// Seconds.
     Seconds,
@@ -16,14 +16,14 @@ pub enum Unit {
     Milliseconds,
     /// Bytes.
     Bytes,
-    /// Bytes in a second.
+    /// Bytes per second.
     BytesPerSecond,
-    /// Whole things: cores, restarts.
+    /// Counts: cores, restarts.
     Count,
 }
 described!(Unit: "percent", "load", "seconds", "milliseconds", "bytes", "bytes_per_second", "count");
 
-/// Each with its name in the table of series. Never changed once released.
+/// Names in the series table. Never changed once released.
 const NAMES: [(Unit, &str); 7] = [
     (Unit::Percent, "percent"),
     (Unit::Load, "load"),
@@ -35,7 +35,7 @@ const NAMES: [(Unit, &str); 7] = [
 ];
 
 impl Unit {
-    /// As it stands in the table of series, and in JSON.
+    /// Name in the series table and in JSON.
     pub fn name(self) -> &'static str {
         NAMES
             .iter()
@@ -43,12 +43,12 @@ impl Unit {
             .map_or("", |(_, name)| name)
     }
 
-    /// The other way round.
+    /// The unit of a name.
     pub fn parse(name: &str) -> Option<Unit> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(unit, _)| *unit)
     }
 
-    /// What one stored step is worth. Glances gives percentages with one digit; below 100 B/s a chart shows nothing. Never
+    /// Value of one stored step. Glances gives percentages with one digit; charts do not show less than 100 B/s. Never
     /// changed once released.
     fn step(self) -> f64 {
         match self {
@@ -59,23 +59,23 @@ impl Unit {
         }
     }
 
-    /// As it is stored.
+    /// Converts to stored steps.
     pub fn to_steps(self, value: f64) -> i64 {
         (value / self.step()).round() as i64
     }
 
-    /// As it is shown: the digits that were stored and no more.
+    /// Converts from stored steps, without digits beyond the precision.
     pub fn of_steps(self, steps: f64) -> f64 {
         let value = steps * self.step();
         (value * 1_000.0).round() / 1_000.0
     }
 
-    /// A value with the digits that are stored and no more.
+    /// Rounds to the stored precision.
     pub fn rounded(self, value: f64) -> f64 {
         self.of_steps(self.to_steps(value) as f64)
     }
 
-    /// What one of it is outside, where percent are ratios and milliseconds are seconds.
+    /// Factor to the exported unit, where percent are ratios and milliseconds are seconds.
     fn base(self) -> f64 {
         match self {
             Unit::Percent => 0.01,
@@ -84,12 +84,12 @@ impl Unit {
         }
     }
 
-    /// A value in the unit that Prometheus wants, with no more digits than were measured.
+    /// Converts to Prometheus' base unit, rounded to the measured precision.
     pub fn to_base(self, value: f64) -> f64 {
         (value * self.base() * 1e6).round() / 1e6
     }
 
-    /// The other way round.
+    /// Converts from Prometheus' base unit.
     pub fn of_base(self, value: f64) -> f64 {
         value / self.base()
     }

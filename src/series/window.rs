@@ -1,9 +1,9 @@
-//! The stretch of time that a chart shows: which step, and from which tier it is read.
+//! The time range of a chart: its step, and the tier it is read from.
 
 use super::rollup::{D, H, Keep, RAW, ROLLED, Tier};
 use crate::base::clock::Duration;
 
-/// The lengths of time that charts offer, as they stand in a URL.
+/// Lengths that charts offer, as in the URL.
 pub const PERIODS: [(&str, Duration); 7] = [
     ("1h", Duration::from_secs(H as u64)),
     ("6h", Duration::from_secs(6 * H as u64)),
@@ -14,10 +14,10 @@ pub const PERIODS: [(&str, Duration); 7] = [
     ("1y", Duration::from_secs(365 * D as u64)),
 ];
 
-/// Points of one line at most: a wide screen shows no more.
+/// Maximum points per line: more are not visible.
 pub const POINTS_MAX: u32 = 720;
 
-/// What one point may cover, in seconds.
+/// Allowed steps in seconds.
 const STEPS: [u32; 19] = [
     5,
     10,
@@ -40,31 +40,30 @@ const STEPS: [u32; 19] = [
     30 * D,
 ];
 
-/// A stretch of time as a chart shows it: a whole number of steps, the last of which holds the end.
+/// A time range of a chart: a whole number of steps, the last of which holds the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// The first step, counted from 1970.
+    /// Index of the first step, counted from 1970.
     pub first: u32,
-    /// How many steps.
+    /// Number of steps.
     pub steps: u32,
-    /// What one of them covers, in seconds.
+    /// Seconds per step.
     pub step_s: u32,
-    /// The tier's number where it is read from.
+    /// Number of the tier to read from.
     tier: i64,
 }
 
 impl Window {
-    /// From one second to another, with the finest step that gives at most [`POINTS_MAX`] points and whose values are kept
-    /// so long. `now` is for that: what is not kept any more is not there.
+    /// A range with the finest step that gives at most [`POINTS_MAX`] points and whose tier is kept that long at `now`.
     pub fn new(from_s: u32, to_s: u32, now_s: u32, keep: &Keep) -> Window {
         let length = to_s.saturating_sub(from_s).max(1);
         let age = now_s.saturating_sub(from_s);
         let enough = |step: &&u32| length.div_ceil(**step) <= POINTS_MAX;
-        // The coarsest tier that fits a step is the quickest to read and says the same.
+        // The coarsest tier that fits the step is the fastest to read, with the same result.
         let tiers = || ROLLED.iter().rev().chain([&RAW]);
         let fits = |step: u32| tiers().find(|tier| step.is_multiple_of(tier.bucket_s) && keep.of(tier) >= age);
         let found = STEPS.iter().filter(enough).find_map(|step| Some((*step, fits(*step)?)));
-        // Older than all that is kept: what there is of it is in the last tier.
+        // Older than all retention: what is left is in the last tier.
         let (step_s, tier) = found.unwrap_or_else(|| {
             let last = &ROLLED[ROLLED.len() - 1];
             let step = STEPS.iter().filter(enough).find(|step| **step >= last.bucket_s);
@@ -79,7 +78,7 @@ impl Window {
         }
     }
 
-    /// In steps of this many seconds, from the coarsest tier that has them, however little of it is kept.
+    /// A range in steps of this many seconds, from the coarsest tier that has them, whatever its retention.
     pub fn of_steps(step_s: u32, from_s: u32, to_s: u32) -> Window {
         let fits = |tier: &&Tier| step_s.is_multiple_of(tier.bucket_s);
         let first = from_s / step_s;
@@ -91,19 +90,19 @@ impl Window {
         }
     }
 
-    /// The same with the finest step whatever is kept, for values that come from elsewhere; of what is kept, the coarsest
-    /// tier that fits adds what there is.
+    /// A range with the finest step regardless of retention, for values from a remote store; stored values come from
+    /// the coarsest tier that fits.
     pub fn beyond(from_s: u32, to_s: u32) -> Window {
         Window::new(from_s, to_s, to_s, &Keep([u32::MAX; 6]))
     }
 
-    /// So much until now.
+    /// The range of this length that ends now.
     pub fn last(length: Duration, now_s: u32, keep: &Keep) -> Window {
         let length = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
         Window::new(now_s.saturating_sub(length), now_s, now_s, keep)
     }
 
-    /// Where it is read from.
+    /// The tier to read from.
     pub fn tier(&self) -> &'static Tier {
         ROLLED.iter().find(|tier| tier.number == self.tier).unwrap_or(&RAW)
     }
@@ -169,7 +168,7 @@ mod tests {
         assert_eq!(Window::last(PERIODS[1].1, NOW, &long).step_s, 30);
         let short = Keep([H, H, 7 * D, 30 * D, 365 * D, 365 * D]);
         assert_eq!(Window::last(PERIODS[1].1, NOW, &short).tier().bucket_s, 300);
-        // Nonsense does no harm.
+        // Invalid input is harmless.
         for (from, to) in [
             (0, u32::MAX),
             (0, 0),

@@ -1,5 +1,5 @@
-//! Which task begins next: the oldest whose resources are all free and whose class has a place. What an older one waits for
-//! is not given to a younger one, so that whoever needs many resources is not passed by for ever.
+//! Selects the next task: the oldest whose resources are free and whose class has capacity. Resources that an older
+//! task waits for are not given to younger ones, so that a task with many resources is not starved.
 
 use super::queries::{self, BETWEEN, Candidate};
 use super::{Class, Kind, Resource, Task};
@@ -9,8 +9,8 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use std::collections::{HashMap, HashSet};
 
-/// How many workers the classes may have at the same time. A long task never takes the last ones, which are for what is done
-/// in seconds; with a single worker there is nothing to keep.
+/// Worker limits per class. Long tasks leave some workers for quick ones; with a single worker there is nothing to
+/// reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassLimits {
     long: usize,
@@ -18,7 +18,7 @@ pub struct ClassLimits {
 }
 
 impl ClassLimits {
-    /// For so many workers: a quarter of them takes nothing long, one only what is quick.
+    /// Limits for so many workers: a quarter of them takes no long task, one only quick ones.
     pub fn of(workers: usize) -> ClassLimits {
         ClassLimits {
             long: workers.saturating_sub(workers.div_ceil(4)).max(1),
@@ -27,7 +27,7 @@ impl ClassLimits {
     }
 }
 
-/// What is taken, while the queue is gone through from its head.
+/// State while the queue is scanned from its head.
 struct Board {
     limits: ClassLimits,
     long: usize,
@@ -53,7 +53,7 @@ impl Board {
         }
     }
 
-    /// May this one begin? If not, but for its resources, they are kept for it.
+    /// May this task begin? If only its resources are missing, they are reserved for it.
     fn offer<'a>(&mut self, class: Class, locks: impl Iterator<Item = &'a str> + Clone) -> bool {
         if !self.has_capacity(class) {
             return false;
@@ -66,9 +66,9 @@ impl Board {
     }
 }
 
-/// The next task, now running.
+/// Claims the next task.
 pub(super) fn next(tx: &Tx, kinds: &HashMap<&str, &Kind>, limits: ClassLimits, now: Ms) -> Result<Option<Task>> {
-    let class = |kind: &str| kinds.get(kind).map_or(Class::Quick, |kind| kind.class); // an unknown one fails at once
+    let class = |kind: &str| kinds.get(kind).map_or(Class::Quick, |kind| kind.class); // an unknown kind fails at once
     let queued = queries::candidates(tx, now)?;
     if queued.is_empty() {
         return Ok(None);
@@ -93,7 +93,7 @@ pub(super) fn next(tx: &Tx, kinds: &HashMap<&str, &Kind>, limits: ClassLimits, n
         if !board.offer(class, known.split(BETWEEN)) {
             continue;
         }
-        // What it is about may be on other servers by now.
+        // Its target may be on other servers by now.
         let fresh = declare(tx, &task, kind)?;
         if fresh == known || board.offer(class, fresh.split(BETWEEN)) {
             return queries::begin(tx, task.id, now).map(Some);
@@ -102,7 +102,7 @@ pub(super) fn next(tx: &Tx, kinds: &HashMap<&str, &Kind>, limits: ClassLimits, n
     Ok(None)
 }
 
-/// Finds out what a task needs, and writes it down.
+/// Determines and stores the resources of a task.
 fn declare(tx: &Tx, task: &Candidate, kind: Option<&Kind>) -> Result<String> {
     let (of, id) = &task.target;
     let more = kind.map_or(Ok(Vec::new()), |kind| (kind.locks)(tx, *id))?;
@@ -117,7 +117,7 @@ fn declare(tx: &Tx, task: &Candidate, kind: Option<&Kind>) -> Result<String> {
     Ok(text)
 }
 
-/// The tasks that this one waits for: those that hold one of its resources, and older ones that wait for one of them, too.
+/// The tasks that this one waits for: holders of its resources, and older tasks waiting for them.
 pub(super) fn blockers(conn: &Conn, id: Id<id::Task>, now: Ms) -> Result<Vec<Task>> {
     queries::blockers(conn, id, now)
 }

@@ -1,6 +1,6 @@
-//! Tasks that are parts of another. A parent runs its own part first; while any child is not done it waits, holds neither
-//! worker nor resource, and ends with the last of them: as failed when one of them failed. Children begin once their parent
-//! has begun, and are cancelled with it.
+//! Child tasks. A parent runs its own part first; while any child is unfinished it waits without worker or resources,
+//! and ends with the last of them: failed if one of them failed. Children begin after their parent has begun, and are
+//! cancelled with it.
 
 use super::{NewTask, Task, Terms, conflict, queries, queue};
 use crate::access::Allowed;
@@ -9,12 +9,13 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 
-/// Parts of parts of a task, at most.
+/// Maximum nesting.
 const DEPTH_MAX: usize = 3;
-/// Parts of one task, at most.
+/// Maximum children of one task.
 const CHILDREN_MAX: i64 = 1_000;
 
-/// Puts a task in as a part of one that has not ended. Its parent's own run may do this, or whoever puts the parent in.
+/// Enqueues a child of a task that has not ended; called by the parent's own run or by whoever enqueues the parent.
+/// Errors: the parent has ended, too many children, too deep.
 pub fn enqueue_child<V, N>(
     tx: &Tx,
     wakes: &Wakes,
@@ -46,7 +47,7 @@ fn depth(conn: &Conn, mut task: Task) -> Result<usize> {
     Ok(depth)
 }
 
-/// The parts of a task, in the order they were put in.
+/// The children of a task in order of their ids.
 pub fn children(conn: &Conn, parent: Id<id::Task>) -> Result<Vec<Task>> {
     queries::children(conn, parent)
 }

@@ -1,6 +1,6 @@
-//! A task's log. Lines are masked, gathered for at most 50 ms (the first after a pause goes at once) and written in one
-//! transaction; whoever shows them is woken after the commit. A task writes at most [`LINES_MAX`] lines and [`BYTES_MAX`]
-//! bytes; then a marker says so and only its steps and its end are still told.
+//! A task's log. Lines are masked, collected for at most 50 ms (the first after a pause is written at once) and stored
+//! in one transaction; readers are woken after the commit. A task writes at most [`LINES_MAX`] lines and [`BYTES_MAX`]
+//! bytes; then a marker says so and only its steps and its end are logged.
 
 use super::{LogLine, StepView, queries};
 use crate::base::clock::{self, Duration, Instant};
@@ -19,15 +19,15 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// More lines than anybody reads; the rest would only fill the disk.
+/// Maximum lines of a task.
 pub const LINES_MAX: i64 = 50_000;
-/// A server that sends long lines without end must not fill the disk, nor the memory of whoever reads the whole log.
+/// Maximum bytes of a task: protects the disk, and the memory of readers of the whole log.
 pub const BYTES_MAX: i64 = 16 << 20;
 const GATHER: Duration = Duration::from_millis(50);
 const BATCH_MAX: usize = 64;
-/// Lines that wait for the writer; a remote that talks faster is slowed down by its pipe.
+/// Lines that may wait for the writer; a remote that writes faster is slowed down by its pipe.
 const QUEUE_MAX: usize = 1_024;
-/// The remote's lines are cut there, with a marker that must stay.
+/// Longest line in bytes, with the marker of cut lines.
 const LINE_MAX: usize = lines::LINE_MAX + lines::CUT.len();
 
 enum Message {
@@ -36,18 +36,18 @@ enum Message {
 }
 
 described! {
-    /// A step has begun or ended.
+    /// Start or end of a step.
     pub struct Progress {
-        /// Its number, from 1.
+        /// Index, from 1.
         step: usize,
-        /// How many there will be.
+        /// Number of steps.
         steps: usize,
         #[serde(flatten)]
         of: StepView,
     }
 }
 
-/// Where a task's worker writes.
+/// The log of a running task.
 pub struct Log {
     send: Option<SyncSender<Message>>,
     writer: Option<JoinHandle<()>>,
@@ -56,7 +56,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log's writer thread. It goes on where an earlier run of the same task stopped.
+    /// Starts the writer thread. It continues after the lines of an earlier run of the task.
     pub fn start(db: Arc<Db>, wake: Wake, task: Id<id::Task>) -> Result<Log> {
         let (send, receive) = mpsc::sync_channel(QUEUE_MAX);
         let writer = std::thread::Builder::new()
@@ -71,7 +71,7 @@ impl Log {
         })
     }
 
-    /// From now on this value and its usual encodings are masked.
+    /// Masks this secret and its usual encodings from now on.
     pub fn hide(&self, secret: &Secret) {
         lock(&self.scrub).add(secret);
     }
@@ -82,12 +82,12 @@ impl Log {
         self.push(level, source, stream, text::cut(&masked, LINE_MAX));
     }
 
-    /// What the task itself has to say.
+    /// Writes a line of the task itself.
     pub fn say(&self, line: &str) {
         self.line("info", "task", "", line);
     }
 
-    /// Tells that a step has begun or ended; `index` counts from 1, `total` is how many there will be.
+    /// Logs the start or end of a step; `index` counts from 1, `total` is the number of steps.
     pub fn step(&self, index: usize, total: usize, step: StepView) {
         let progress = Progress {
             step: index,
@@ -119,13 +119,13 @@ impl Log {
 
     fn post(&self, message: Message) {
         if let Some(send) = &self.send {
-            // The writer ends only after us; if it died, its panic is in the daemon's log.
+            // The writer ends only after us; if it panicked, that is in the daemon's log.
             let _ = send.send(message);
         }
     }
 }
 
-/// Waits until everything has been written.
+/// Waits until all lines are written.
 impl Drop for Log {
     fn drop(&mut self) {
         drop(self.send.take());
@@ -144,7 +144,7 @@ fn write_loop(db: &Db, wake: &Wake, task: Id<id::Task>, receive: &Receiver<Messa
         let until = last_write.map_or_else(clock::mono, |at| at + GATHER);
         let ended = gather(receive, &mut batch, until);
         if let Err(e) = write(db, task, &mut size, batch) {
-            // The task goes on: its outcome matters more than its log. (A full disk is the usual cause.)
+            // The task continues: its outcome matters more than its log. (Usually the disk is full.)
             daemon_log::error(
                 "task",
                 "log lines lost",
@@ -159,7 +159,7 @@ fn write_loop(db: &Db, wake: &Wake, task: Id<id::Task>, receive: &Receiver<Messa
     }
 }
 
-/// Takes what comes until `until` (at least what is there already). Says whether the sender is gone.
+/// Receives until `until` (at least what is queued). Returns whether the sender is gone.
 fn gather(receive: &Receiver<Message>, batch: &mut Vec<Message>, until: Instant) -> bool {
     while batch.len() < BATCH_MAX {
         match receive.recv_timeout(until.saturating_duration_since(clock::mono())) {
@@ -171,7 +171,7 @@ fn gather(receive: &Receiver<Message>, batch: &mut Vec<Message>, until: Instant)
     false
 }
 
-/// How much a task has written so far.
+/// Size of a task's log.
 #[derive(Clone, Copy)]
 struct Size {
     /// Number of the last line.
@@ -218,12 +218,12 @@ fn write(db: &Db, task: Id<id::Task>, size: &mut Size, batch: Vec<Message>) -> R
     Ok(())
 }
 
-/// Number of the last line so far, 0 when there is none.
+/// Number of the last line, 0 without any.
 pub fn last_seq(conn: &crate::db::Conn, task: Id<id::Task>) -> Result<i64> {
     queries::last_seq(conn, task)
 }
 
-/// At most `limit` lines after `after`.
+/// At most `limit` lines after number `after`.
 pub fn after(conn: &crate::db::Conn, task: Id<id::Task>, after: i64, limit: i64) -> Result<Vec<LogLine>> {
     queries::lines(conn, task, after, limit)
 }

@@ -1,11 +1,11 @@
-//! Long work: a row in `tasks`, claimed by one of a fixed number of threads, told line by line in `task_logs`.
+//! Tasks: long work as rows in `tasks`, claimed by a fixed number of threads and logged line by line in `task_logs`.
 //!
-//! Only one process may run tasks on a data folder (the daemon holds a lock on it), so a task that is `running` when that
-//! process starts has lost its worker: it runs again when its kind is idempotent, else it ends as `interrupted`.
+//! Only one process may run tasks on a data folder (the daemon holds a lock), so a task that is `running` at start has
+//! lost its worker: it runs again if its kind is idempotent, else it ends as `interrupted`.
 //!
-//! A task begins when nothing it needs is taken: its resources (its own target, and what its kind adds: a domain's servers)
-//! are had all at once or not at all, in the order of the tasks' numbers; and its class has a place. Before that it may
-//! wait for an approval or for a window of time, and after that for its children.
+//! A task begins when its resources (its target and what its kind adds: a domain's servers) are free, all at once, in
+//! the order of ids, and its class has capacity. Before that it may wait for an approval or a time window, after that
+//! for its children.
 
 mod queries;
 mod claim;
@@ -34,54 +34,54 @@ use std::time::Duration;
 pub struct Kind {
     /// `server.check_ssh`.
     pub name: &'static str,
-    /// A second run finds done what the first has done: it may run again when the daemon died in the middle.
+    /// May it run again after the daemon died in the middle? A second run must find done what the first has done.
     pub idempotent: bool,
     /// How long it usually takes.
     pub class: Class,
-    /// It is ended after this.
+    /// Time limit.
     pub deadline: Duration,
-    /// How often it is tried.
+    /// Retry policy.
     pub tries: Tries,
-    /// What it shares with other tasks besides its own target, by the target's number. Asked again when it is about to
-    /// begin: what it is about may have changed while it waited.
+    /// Resources besides its own target, by the target's id. Determined again when it is about to begin: they may have
+    /// changed.
     pub locks: fn(&Conn, i64) -> Result<Vec<Resource>>,
     /// The work.
     pub run: fn(&worker::Run) -> Result<Outcome>,
 }
 
 impl Kind {
-    /// What people call it: `task.kind.NAME` among the words.
+    /// Display name: `task.kind.NAME` in the catalogue.
     pub fn title(&self, lang: Lang) -> &'static str {
         words::word(lang, &format!("task.kind.{}", self.name), None).unwrap_or(self.name)
     }
 
-    /// For [`Kind::locks`] of what needs nothing but its target.
+    /// [`Kind::locks`] of kinds that need only their target.
     pub const TARGET_ONLY: fn(&Conn, i64) -> Result<Vec<Resource>> = |_, _| Ok(Vec::new());
 }
 
-/// How long a kind usually takes. The longer, the fewer of the workers it may have at the same time.
+/// Usual duration of a kind. The longer, the fewer workers the class may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Seconds: a person looks at it. There is always a worker that takes nothing else.
+    /// Seconds. One worker is reserved for these.
     Quick,
-    /// A minute or so.
+    /// About a minute.
     Standard,
-    /// May take half an hour.
+    /// Up to half an hour.
     Long,
 }
 
-/// How often a kind is tried, and which failures are worth it. More than once only what is idempotent.
+/// Retry policy; more than one try only for idempotent kinds.
 pub struct Tries {
-    /// 1: it fails with its first failure.
+    /// Maximum tries; 1: no retry.
     pub max: u32,
-    /// Before the second try; doubles with each further one, an hour at most.
+    /// Pause before the second try; doubles with each further one, at most one hour.
     pub pause: Duration,
-    /// Is this a failure that time may mend?
+    /// Is the failure temporary?
     pub passes: fn(&Error) -> bool,
 }
 
 impl Tries {
-    /// The first failure is the end.
+    /// No retry.
     pub const ONCE: Tries = Tries {
         max: 1,
         pause: Duration::ZERO,
@@ -90,7 +90,7 @@ impl Tries {
 
     const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
-    /// How long to wait after this failure of try number `attempt` (from 1); `None`: it has failed for good.
+    /// Pause after this failure of try `attempt` (from 1); `None`: no further try.
     fn pause_after(&self, e: &Error, attempt: i64) -> Option<Duration> {
         let attempt = u32::try_from(attempt).ok()?.max(1);
         let again = attempt < self.max && (self.passes)(e);
@@ -102,7 +102,7 @@ impl Tries {
     }
 }
 
-/// What only one task at a time may work on.
+/// Something that only one task may work on at a time: kind and id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource(pub &'static str, pub i64);
 
@@ -112,45 +112,45 @@ impl fmt::Display for Resource {
     }
 }
 
-/// What a task came to when it did not fail.
+/// Result of a successful task.
 pub struct Outcome {
-    /// How many things were changed; 0 means that all was right already.
+    /// Number of changes; 0: everything was right already.
     pub changed: u32,
-    /// What to write in the transaction that ends the task.
+    /// Writes in the transaction that ends the task.
     pub commit: Option<Commit>,
 }
 
-/// See [`Outcome::commit`].
+/// Callback of [`Outcome::commit`].
 pub type Commit = Box<dyn FnOnce(&Tx) -> Result<()> + Send>;
 
-/// Where a task stands.
+/// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nobody takes it before a person has approved it.
+    /// Waits for a person's approval.
     WaitingApproval,
-    /// Nobody takes it before its window of time has begun.
+    /// Waits for its time window.
     WaitingWindow,
     /// Waits for its resources and a worker.
     Queued,
     /// A worker has it.
     Running,
-    /// Its own part is done, some of its children's is not.
+    /// Its own part is done, some children are not.
     WaitingChildren,
     /// Done.
     Ok,
     /// Ended with an error.
     Failed,
-    /// Ended by a person, or because it was not approved or begun in time.
+    /// Cancelled by a person, or not approved or begun in time.
     Cancelled,
-    /// The daemon died in the middle.
+    /// The daemon died while it ran.
     Interrupted,
 }
 
 described!(Status: "waiting_approval", "waiting_window", "queued", "running", "waiting_children", "ok", "failed", "cancelled", "interrupted");
 
 impl Status {
-    /// All of them, as stored and shown.
+    /// Names as stored and shown.
     pub const NAMES: [(Status, &'static str); 9] = [
         (Status::WaitingApproval, "waiting_approval"),
         (Status::WaitingWindow, "waiting_window"),
@@ -163,17 +163,17 @@ impl Status {
         (Status::Interrupted, "interrupted"),
     ];
 
-    /// As stored and shown.
+    /// Name as stored and shown.
     pub fn name(self) -> &'static str {
         Status::NAMES[self as usize].1
     }
 
-    /// Reads a status' name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Status> {
         Status::NAMES.iter().find(|(_, n)| *n == name).map(|(s, _)| *s)
     }
 
-    /// Will nothing more happen?
+    /// Has the task ended?
     pub fn is_final(self) -> bool {
         self as usize >= Status::Ok as usize
     }
@@ -192,9 +192,9 @@ described! {
         pub name: String,
         /// English title.
         pub title: String,
-        /// See above.
+        /// State as above.
         pub state: String,
-        /// How long it took.
+        /// Duration in ms.
         pub ms: u64,
     }
 }
@@ -202,88 +202,88 @@ described! {
 /// A task's row.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// Number.
+    /// Id.
     pub id: Id<id::Task>,
     /// [`Kind::name`].
     pub kind: String,
-    /// What it is about: type, number, name at that time.
+    /// Target: type, id, name at that time.
     pub target: (String, i64, String),
-    /// The task that it is a part of.
+    /// Parent task.
     pub parent: Option<Id<id::Task>>,
     /// JSON input.
     pub input: String,
-    /// Where it stands.
+    /// State.
     pub status: Status,
-    /// How long it may wait for an approval, unix ms.
+    /// End of the wait for approval, unix ms.
     pub approve_until: Option<Ms>,
-    /// It is not begun before this (a window, a further try), unix ms.
+    /// Not begun before this (time window, retry), unix ms.
     pub not_before: Option<Ms>,
-    /// Nor after this, unix ms.
+    /// Not begun after this, unix ms.
     pub not_after: Option<Ms>,
     /// Login of whoever approved or refused it.
     pub decided_by: Option<String>,
-    /// How many things were changed.
+    /// Number of changes.
     pub changed: i64,
     /// JSON array of [`StepView`].
     pub steps: String,
-    /// Code and sentence of the failure; of a task that is queued again: of the last try.
+    /// Code and sentence of the failure; of a queued task: of its last try.
     pub error: Option<(String, String)>,
-    /// How often it was begun.
+    /// Number of tries.
     pub attempt: i64,
-    /// Somebody wants it to end.
+    /// Was it asked to cancel?
     pub cancel_asked: bool,
-    /// Login.
+    /// Login of its creator.
     pub created_by: String,
-    /// Unix ms.
+    /// When it was enqueued, unix ms.
     pub created_at: Ms,
-    /// Unix ms.
+    /// When it began, unix ms.
     pub started_at: Option<Ms>,
-    /// Unix ms.
+    /// When it ended, unix ms.
     pub finished_at: Option<Ms>,
 }
 
-/// What a new task is.
+/// A task to enqueue.
 pub struct NewTask<'a> {
     /// [`Kind::name`].
     pub kind: &'static str,
-    /// Type, number and name of what it is about.
+    /// Target: type, id, name.
     pub target: (&'a str, i64, &'a str),
     /// JSON; no secrets, they stay in their own tables.
     pub input: serde_json::Value,
 }
 
-/// What must be before a new task is queued.
+/// Conditions before a new task is queued.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Terms {
-    /// Another person approves it, until then at the latest.
+    /// Needs another person's approval until then, unix ms.
     pub approve_until: Option<Ms>,
-    /// It begins in this window of time: from, to.
+    /// Time window for its start: from, to; unix ms.
     pub window: Option<(Ms, Ms)>,
 }
 
-/// What a list asks for; `None` and empty mean any.
+/// Filter of a list; `None` and empty mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     /// Only these states.
     pub status: Option<Status>,
-    /// Only this kind.
+    /// Only this state.
     pub kind: Option<&'a str>,
-    /// Only about this (type and number).
+    /// Only this target (type and id).
     pub target: Option<(&'a str, i64)>,
-    /// Only children of this one.
+    /// Only children of this task.
     pub parent: Option<Id<id::Task>>,
     /// Part of the target's name or the kind.
     pub q: &'a str,
-    /// At most so many, newest first.
+    /// Page size; newest first.
     pub limit: i64,
-    /// Skip so many.
+    /// Rows to skip.
     pub offset: i64,
 }
 
-/// One line as stored.
+/// A stored line of a log.
 #[derive(Debug, Clone, Serialize)]
 pub struct LogLine {
-    /// 1, 2, … within the task.
+    /// Number within the task, from 1.
     #[serde(skip)]
     pub seq: i64,
     /// Unix ms.
@@ -299,13 +299,13 @@ pub struct LogLine {
     pub line: String,
 }
 
-/// What a kind of task is called.
+/// Display name of a kind.
 pub fn title(registry: &Registry, kind: &str, lang: Lang) -> String {
     let known = registry.all::<Kind>().iter().find(|k| k.name == kind);
     known.map_or(kind, |k| k.title(lang)).to_string()
 }
 
-/// A task is not in a state in which this can be done to it.
+/// Error: the task's state does not allow this.
 fn conflict(code: &'static str, say: String) -> Error {
     Error::new(error::Kind::Conflict, code, say)
 }

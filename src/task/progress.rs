@@ -1,4 +1,4 @@
-//! What a provisioning job reports, as lines and steps of a task's log.
+//! Progress of a provisioning job, as lines and steps of a task's log.
 
 use super::StepView;
 use super::worker::Run;
@@ -7,8 +7,8 @@ use crate::provision::{Progress, State};
 use crate::ssh::Stream;
 
 impl Run<'_> {
-    /// Takes what a job reports into the log. With several servers at work, `server` says which one it is about; a step's
-    /// name is then `step@server`.
+    /// Writes a job's progress to the log. With several servers, `server` says which one it is; a step's name is then
+    /// `step@server`.
     pub fn on_progress(&self, server: &str) -> impl FnMut(Progress) {
         move |report| self.report(server, report)
     }
@@ -56,7 +56,7 @@ impl Run<'_> {
     }
 }
 
-/// As in [`StepView::state`].
+/// Name as in [`StepView::state`].
 fn name_of(state: State) -> &'static str {
     match state {
         State::Running => "running",

@@ -91,7 +91,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Task>, i64)> {
     let status = filter.status.map(Status::name);
     let (target_type, target_id) = filter.target.unwrap_or_default();
     let parent = filter.parent.map(Id::get);
-    // A condition that is not wanted still names its number, so that the same list of values fits every statement.
+    // An unused condition still names its parameter, so that the same list of values fits every statement.
     let when = |wanted: bool, condition, filler| if wanted { condition } else { filler };
     let wheres = [
         when(status.is_some(), "status = ?1", "?1 IS ?1"),
@@ -134,19 +134,19 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Task>, i64)> {
     Ok((rows, total))
 }
 
-/// A task as the queue is gone through.
+/// A task while the queue is scanned.
 pub struct Candidate {
     pub id: Id<id::Task>,
     pub kind: String,
     pub target: (String, i64),
-    /// Once they were found out.
+    /// Resources, if determined.
     pub locks: Option<String>,
 }
 
-/// Between the resources of [`Candidate::locks`].
+/// Separator in [`Candidate::locks`].
 pub const BETWEEN: char = ' ';
 
-/// What waits for a worker and may begin by itself and its parent, oldest first.
+/// Queued tasks that may begin as far as they and their parents are concerned, oldest first.
 pub fn candidates(conn: &Conn, now: Ms) -> Result<Vec<Candidate>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT t.id, t.kind, t.target_type, t.target_id, {LOCKS} FROM tasks t LEFT JOIN tasks p ON p.id = t.parent_id
@@ -165,10 +165,10 @@ pub fn candidates(conn: &Conn, now: Ms) -> Result<Vec<Candidate>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A task's resources in the order of their names, as one text; NULL before they were found out.
+/// A task's resources in order, as one text; NULL if not determined.
 const LOCKS: &str = "(SELECT group_concat(resource, ' ') FROM task_locks WHERE task_id = t.id)";
 
-/// Kind and resources of each task that runs.
+/// Kind and resources of each running task.
 pub fn held(conn: &Conn) -> Result<Vec<(String, String)>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT t.kind, coalesce({LOCKS}, '') FROM tasks t WHERE t.status = 'running'"
@@ -187,7 +187,7 @@ pub fn set_locks(conn: &Conn, id: Id<id::Task>, locks: &[String]) -> Result<()> 
     Ok(())
 }
 
-/// Who holds a resource of this task, or waits for one before it.
+/// Holders of this task's resources, and older waiters for them.
 pub fn blockers(conn: &Conn, id: Id<id::Task>, now: Ms) -> Result<Vec<Task>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM tasks WHERE id IN (
@@ -200,7 +200,7 @@ pub fn blockers(conn: &Conn, id: Id<id::Task>, now: Ms) -> Result<Vec<Task>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A worker takes it.
+/// Marks a task as running.
 pub fn begin(conn: &Conn, id: Id<id::Task>, at: Ms) -> Result<Task> {
     let mut statement = conn.prepare_cached(&format!(
         "UPDATE tasks SET status = 'running', attempt = attempt + 1, started_at = ?2, steps = '[]', not_before = NULL,
@@ -215,7 +215,7 @@ pub fn running(conn: &Conn) -> Result<Vec<Task>> {
     Ok(statement.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Back into the queue, till `not_before` at least; `error` says why it was not done.
+/// Queues a task again, not before `not_before`; `error` is the failure of its last try.
 pub fn requeue(conn: &Conn, id: Id<id::Task>, not_before: Option<Ms>, error: Option<&Error>) -> Result<()> {
     let (code, say) = error.map(|e| (e.code, &e.say)).unzip();
     conn.execute(
@@ -225,7 +225,7 @@ pub fn requeue(conn: &Conn, id: Id<id::Task>, not_before: Option<Ms>, error: Opt
     Ok(())
 }
 
-/// Another state that is not its last.
+/// Sets a state that is not final.
 pub fn set_status(conn: &Conn, id: Id<id::Task>, status: Status) -> Result<()> {
     conn.execute(
         "UPDATE tasks SET status = ?2 WHERE id = ?1",
@@ -234,7 +234,7 @@ pub fn set_status(conn: &Conn, id: Id<id::Task>, status: Status) -> Result<()> {
     Ok(())
 }
 
-/// A person has approved or refused it.
+/// Records an approval or refusal.
 pub fn set_decided(conn: &Conn, id: Id<id::Task>, by: &str, at: Ms) -> Result<()> {
     conn.execute(
         "UPDATE tasks SET decided_by = ?2, decided_at = ?3 WHERE id = ?1",
@@ -243,7 +243,7 @@ pub fn set_decided(conn: &Conn, id: Id<id::Task>, by: &str, at: Ms) -> Result<()
     Ok(())
 }
 
-/// Tasks whose waiting is over: not approved in time, a window that has begun, or ended before they were begun.
+/// Tasks whose wait is over: not approved in time, a time window that has begun, or ended before they began.
 pub fn overdue(conn: &Conn, now: Ms) -> Result<Vec<Task>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM tasks WHERE status IN ('waiting_approval', 'waiting_window', 'queued')
@@ -255,7 +255,7 @@ pub fn overdue(conn: &Conn, now: Ms) -> Result<Vec<Task>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The parts of a task.
+/// The children of a task.
 pub fn children(conn: &Conn, parent: Id<id::Task>) -> Result<Vec<Task>> {
     let mut statement =
         conn.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE parent_id = ?1 ORDER BY id"))?;
@@ -263,7 +263,7 @@ pub fn children(conn: &Conn, parent: Id<id::Task>) -> Result<Vec<Task>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many parts a task has in each state, and what they have changed.
+/// Number of children in each state, and their changes.
 pub fn children_by_status(conn: &Conn, parent: Id<id::Task>) -> Result<Vec<(Status, i64, i64)>> {
     let mut statement = conn.prepare_cached(
         "SELECT status, count(*), sum(changed) FROM tasks WHERE parent_id = ?1 GROUP BY status ORDER BY status",
@@ -292,7 +292,7 @@ pub fn finish(
     Ok(())
 }
 
-/// What a task whose children are not done has changed by itself.
+/// Changes of a parent's own part.
 pub fn set_changed(conn: &Conn, id: Id<id::Task>, changed: i64) -> Result<()> {
     conn.execute("UPDATE tasks SET changed = ?2 WHERE id = ?1", [id.get(), changed])?;
     Ok(())
@@ -328,7 +328,7 @@ pub fn last_seq(conn: &Conn, id: Id<id::Task>) -> Result<i64> {
     )?)
 }
 
-/// Number of the last line and the bytes of all lines.
+/// Number of the last line, and bytes of all lines.
 pub fn log_size(conn: &Conn, id: Id<id::Task>) -> Result<(i64, i64)> {
     Ok(conn.query_row(
         "SELECT coalesce(max(seq), 0), coalesce(sum(octet_length(line)), 0) FROM task_logs WHERE task_id = ?1",
@@ -370,10 +370,10 @@ pub fn lines(conn: &Conn, id: Id<id::Task>, after: i64, limit: i64) -> Result<Ve
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The newest of the ended tasks that are too many, or whose logs are; 0 when none are.
+/// The newest ended task beyond the limits of tasks or log lines; 0 without any.
 pub fn surplus(conn: &Conn, tasks_max: i64, lines_max: i64) -> Result<i64> {
     let mut statement = conn.prepare_cached(
-        // A log's lines are numbered without a gap: its last number is its length, found without reading it.
+        // Line numbers have no gaps: the last number is the length.
         "SELECT id, (SELECT coalesce(max(seq), 0) FROM task_logs WHERE task_id = tasks.id)
          FROM tasks WHERE finished_at IS NOT NULL ORDER BY id DESC",
     )?;
@@ -389,8 +389,8 @@ pub fn surplus(conn: &Conn, tasks_max: i64, lines_max: i64) -> Result<i64> {
     Ok(0)
 }
 
-/// Removes at most so many rows of tasks that ended before `since` or are not newer than task `surplus`; says how many. Of
-/// a long log a part may go first: its task is the last to go.
+/// Removes at most so many rows of tasks that ended before `since` or are not newer than `surplus`; returns how many.
+/// Part of a long log may be removed first; its task is removed last.
 pub fn remove_ended(conn: &Conn, since: Ms, surplus: i64, rows_max: usize) -> Result<usize> {
     let mut oldest = conn.prepare_cached(
         "SELECT id FROM tasks WHERE finished_at IS NOT NULL AND (finished_at < ?1 OR id <= ?2) ORDER BY id LIMIT 1",

@@ -1,4 +1,4 @@
-//! Putting tasks in, listing them, asking them to stop.
+//! Enqueues, lists and cancels tasks.
 
 use super::{Filter, NewTask, Status, Task, Terms, conflict, queries};
 use crate::access::Allowed;
@@ -12,16 +12,16 @@ use crate::db::{Conn, Db, Tx};
 use crate::events::outbox::{self, Event};
 use crate::events::wake::Wake;
 
-/// The event of a task's end.
+/// Event of a task's end.
 const ENDED: &str = "task.ended";
 
-/// Puts a task in, in the transaction of its reason. A twin that waits or runs already is a conflict that names it: a
-/// double click must not run twice.
+/// Enqueues a task in the transaction of its reason. Error `Conflict`: an equal task waits or runs; it names it (double
+/// click).
 pub fn enqueue<V, N>(tx: &Tx, wake: &Wake, new: &NewTask, by: Allowed<V, N>) -> Result<Id<id::Task>> {
     insert(tx, wake, new, None, Terms::default(), by.into())
 }
 
-/// As [`enqueue`], but it waits for what `terms` ask.
+/// As [`enqueue`], with conditions.
 pub fn enqueue_on<V, N>(tx: &Tx, wake: &Wake, new: &NewTask, terms: Terms, by: Allowed<V, N>) -> Result<Id<id::Task>> {
     insert(tx, wake, new, None, terms, by.into())
 }
@@ -55,19 +55,19 @@ pub(super) fn insert(
     Ok(id)
 }
 
-/// Wakes the workers once this transaction is there for them to see.
+/// Wakes the workers after the commit.
 pub(super) fn ring(tx: &Tx, wake: &Wake) {
     let wake = wake.clone();
     tx.after_commit(move || wake.ring());
 }
 
-/// One task.
+/// One task. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Task>) -> Result<Task> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("task"))
 }
 
-/// Ends a task: its row, and the event that tells of it; what it is a part of may end with it, and what is a part of it ends
-/// with it unless all went well. `error` is a code and a sentence.
+/// Ends a task: its row and event. Its parent may end with it; its children are cancelled unless it succeeded. `error`
+/// is a code and a sentence.
 pub(super) fn end(
     tx: &Tx,
     wakes: &Wakes,
@@ -93,20 +93,20 @@ pub(super) fn end(
     }
 }
 
-/// What the event of a task's end tells.
+/// Content of the event of a task's end.
 pub struct Ended {
     /// [`super::Kind::name`].
     pub kind: String,
-    /// Ended well?
+    /// Did it succeed?
     pub ok: bool,
-    /// What it was about: number and name.
+    /// Target: id and name.
     pub target: (i64, String),
-    /// Code and sentence, when it failed or lost its worker. A person's cancel is neither good nor a failure.
+    /// Code and sentence if it failed or lost its worker; `None` also when a person cancelled it.
     pub failure: Option<(String, String)>,
 }
 
 impl Ended {
-    /// Reads it off an event; of any other event it is nothing.
+    /// Parses an event; `None` for other kinds.
     pub fn of(event: &Event) -> Option<Ended> {
         if event.kind != ENDED {
             return None;
@@ -124,8 +124,8 @@ impl Ended {
     }
 }
 
-/// Asks a task to end: a waiting one ends at once, a running one as soon as its worker has ended what runs remotely, one
-/// that waits for its children when they have ended, which are asked, too.
+/// Cancels a task: a waiting one ends at once, a running one when its worker has ended the remote work, a parent when
+/// its children, which are cancelled too, have ended.
 pub fn cancel(tx: &Tx, wakes: &Wakes, id: Id<id::Task>, _by: Allowed<Run, Tasks>) -> Result<()> {
     ask_to_end(tx, wakes, id)
 }
@@ -150,7 +150,7 @@ fn ask_to_end(tx: &Tx, wakes: &Wakes, id: Id<id::Task>) -> Result<()> {
     Ok(())
 }
 
-/// A task's own part is done: the end, or it waits for its children.
+/// The task's own part is done: it ends, or waits for its children.
 pub(super) fn own_part_done(tx: &Tx, wakes: &Wakes, task: &Task, changed: u32) -> Result<()> {
     if queries::children_by_status(tx, task.id)?.is_empty() {
         return end(tx, wakes, task, Status::Ok, i64::from(changed), None);
@@ -160,7 +160,7 @@ pub(super) fn own_part_done(tx: &Tx, wakes: &Wakes, task: &Task, changed: u32) -
     fold(tx, wakes, task.id)
 }
 
-/// Ends a task that waits for its children, if all of them have ended.
+/// Ends a parent if all its children have ended.
 fn fold(tx: &Tx, wakes: &Wakes, parent: Id<id::Task>) -> Result<()> {
     let task = get(tx, parent)?;
     let children = queries::children_by_status(tx, parent)?;
@@ -190,10 +190,10 @@ fn fold(tx: &Tx, wakes: &Wakes, parent: Id<id::Task>) -> Result<()> {
     end(tx, wakes, &task, status, changed, why)
 }
 
-/// Asks all parts of a task to end.
+/// Cancels all children of a task.
 fn cancel_children(tx: &Tx, wakes: &Wakes, parent: Id<id::Task>) -> Result<()> {
     for child in queries::children(tx, parent)? {
-        // A part may have ended with one of those before it.
+        // A child may have ended with one before it.
         if !get(tx, child.id)?.status.is_final() {
             ask_to_end(tx, wakes, child.id)?;
         }
@@ -201,34 +201,34 @@ fn cancel_children(tx: &Tx, wakes: &Wakes, parent: Id<id::Task>) -> Result<()> {
     Ok(())
 }
 
-/// How many tasks there are in each status that occurs.
+/// Number of tasks in each state that occurs.
 pub fn counts(conn: &Conn) -> Result<Vec<(String, i64)>> {
     queries::counts(conn)
 }
 
-/// Newest first, and how many there are in all.
+/// The tasks of a filter, newest first, and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Task>, i64)> {
     queries::list(conn, filter)
 }
 
-/// How long ended tasks are kept, and how much of them.
+/// Retention of ended tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
-    /// What ended before goes.
+    /// Earliest end that is kept, unix ms.
     pub since: Ms,
-    /// Tasks.
+    /// Maximum number of tasks.
     pub tasks_max: i64,
-    /// Lines of all their logs together.
+    /// Maximum lines of all logs together.
     pub lines_max: i64,
 }
 
-/// Removes ended tasks with their logs, the oldest first, until the rest is within `keep`. Says how many rows that were.
+/// Removes ended tasks with their logs, oldest first, down to `keep`. Returns the number of rows.
 pub fn clean_up(db: &Db, keep: Keep) -> Result<usize> {
     let surplus = db.read(|conn| queries::surplus(conn, keep.tasks_max, keep.lines_max))?;
     db.clean_up(&|tx, rows_max| queries::remove_ended(tx, keep.since, surplus, rows_max))
 }
 
-/// The newest task about this type and number that waits or runs and whose kind `fits`.
+/// The newest waiting or running task of this target whose kind `fits`.
 pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<id::Task>>> {
     queries::open(conn, target, fits)
 }

@@ -1,4 +1,4 @@
-//! The queue as it is worked off by real workers. The work is a gate that the test opens.
+//! The queue with real workers. The work waits for a gate that the test opens.
 
 use super::queue::{enqueue, enqueue_on};
 use super::worker::{Run, Workers};
@@ -214,7 +214,7 @@ fn work_that_shares_a_server_never_runs_together_and_nobody_is_passed_by() {
     open(1_012);
     house.reaches(first, Status::Ok);
     house.reaches(shares, Status::Running);
-    // Server 3 is free no sooner than whoever came first for it has ended.
+    // Server 3 is not free before its first waiter has ended.
     assert_eq!(house.waits(behind), Some((wait::Reason::Tasks, vec![shares])));
     [1_023, 1_045, 1_003].into_iter().for_each(open);
     [shares, apart, behind]
@@ -356,7 +356,7 @@ fn a_parent_holds_no_worker_and_ends_with_its_last_part() {
     let ended = house.get(parent);
     assert_eq!((ended.changed, ended.error), (1 + 2 + 2, None));
 
-    // Cancelling goes down, whatever the parts are at.
+    // Cancelling reaches all children, in any state.
     let parent = house.put("test.parent", 6_100);
     house.reaches(parent, Status::WaitingChildren);
     let parts = house.app.db.read(|conn| family::children(conn, parent)).unwrap();
@@ -393,7 +393,7 @@ fn parts_begin_after_their_parent_and_their_failure_is_its_own() {
     );
     assert_eq!(child("test.quick", 7_003).unwrap_err().code, "task_ended");
 
-    // A parent whose own part fails takes those with it that have not begun.
+    // A parent whose own part fails cancels children that have not begun.
     let wake = &house.app.wakes.tasks;
     let (parent, part) = house
         .app

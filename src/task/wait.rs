@@ -1,5 +1,5 @@
-//! What a task waits for before a worker may take it: an approval by another person, a window of time, a further try, its
-//! parent, tasks that hold what it needs.
+//! What a task waits for before a worker may take it: approval, time window, retry, its parent, tasks that hold its
+//! resources.
 
 use super::{Status, Task, claim, conflict, queries, queue};
 use crate::access::Allowed;
@@ -14,43 +14,43 @@ use crate::base::text;
 use crate::db::{Conn, Tx};
 use serde::Serialize;
 
-/// Why a task has not begun, or not ended.
+/// Why a task has not begun or not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Another person is to approve it.
+    /// Approval by another person.
     Approval,
-    /// Its window of time has not begun.
+    /// Its time window.
     Window,
-    /// The task that it is a part of has not begun.
+    /// Its parent has not begun.
     Parent,
-    /// Its last try has failed; the next one is later.
+    /// The pause before a retry.
     Retry,
-    /// Others work on what it needs, or waited for that before it.
+    /// Other tasks hold its resources or waited for them earlier.
     Tasks,
     /// All workers that may take it are busy.
     Worker,
-    /// Its parts have not ended.
+    /// Its children.
     Children,
 }
 described!(Reason: "approval", "window", "parent", "retry", "tasks", "worker", "children");
 
-/// What a task waits for.
+/// State of a waiting task.
 pub struct Waiting {
-    /// Why.
+    /// Reason.
     pub reason: Reason,
-    /// Till when at the longest (approval), or at least (window, retry); unix ms.
+    /// Latest end (approval) or earliest end (window, retry) of the wait; unix ms.
     pub until: Option<Ms>,
-    /// Whom it waits for; of many the first.
+    /// The tasks it waits for; at most 20.
     pub tasks: Vec<Task>,
 }
 
-/// Of [`Waiting::tasks`].
+/// Limit of [`Waiting::tasks`].
 const TASKS_MAX: usize = 20;
-/// Bytes of a person's reason that are kept.
+/// Limit of a person's reason in bytes.
 const REASON_MAX: usize = 500;
 
-/// What this task waits for now; `None`: it runs, or has ended.
+/// What this task waits for now; `None` if it runs or has ended.
 pub fn of(conn: &Conn, task: &Task, now: Ms) -> Result<Option<Waiting>> {
     let (reason, until, mut tasks) = match task.status {
         Status::WaitingApproval => (Reason::Approval, task.approve_until, Vec::new()),
@@ -84,10 +84,10 @@ fn queued(conn: &Conn, task: &Task, now: Ms) -> Result<(Reason, Option<Ms>, Vec<
     Ok((reason, None, blockers))
 }
 
-/// Who may decide on a task: whoever could put one in.
+/// Who may approve a task: whoever could enqueue it.
 pub type Approver<'a> = Allowed<'a, Deploy, Servers>;
 
-/// Lets a task go on: by somebody who could have put it in, but not by whoever did.
+/// Approves a task; not by the person who enqueued it. Error: forbidden, or it does not wait.
 pub fn approve(app: &App, tx: &Tx, id: Id<id::Task>, by: Approver) -> Result<()> {
     let task = decide(app, tx, id, "task.approve", "", by.into())?;
     let is_early = task.not_before.is_some_and(|from| from > clock::now());
@@ -101,7 +101,7 @@ pub fn approve(app: &App, tx: &Tx, id: Id<id::Task>, by: Approver) -> Result<()>
     Ok(())
 }
 
-/// Ends a task that was to be approved; `why` is the person's own reason and may be empty.
+/// Refuses a task that waits for approval; `why` may be empty. Error: it does not wait.
 pub fn refuse(app: &App, tx: &Tx, id: Id<id::Task>, why: &str, by: Approver) -> Result<()> {
     let why = text::one_line(why, REASON_MAX);
     let task = decide(app, tx, id, "task.refuse", &why, by.into())?;
@@ -137,14 +137,14 @@ fn decide(app: &App, tx: &Tx, id: Id<id::Task>, action: &str, why: &str, by: By)
     Ok(task)
 }
 
-/// Goes on with what has waited long enough: a window that has begun, an approval or a window that has not come to anything.
+/// Continues tasks whose wait is over: a time window that began, an approval or window that expired.
 pub(super) fn tend(app: &App, now: Ms) -> Result<()> {
     if app.db.read(|conn| queries::overdue(conn, now))?.is_empty() {
         return Ok(());
     }
     app.db.write_reserved(|tx| {
         for task in queries::overdue(tx, now)? {
-            // It may have ended with another one of them.
+            // It may have ended with another one.
             if queue::get(tx, task.id)?.status != task.status {
                 continue;
             }

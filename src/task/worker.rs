@@ -1,4 +1,4 @@
-//! A fixed number of threads that take tasks in order and run them, and one keeper that hears cancellations.
+//! Worker threads that claim and run tasks in order, and one supervisor that applies cancellations and deadlines.
 
 use super::claim::{self, ClassLimits};
 use super::log::Log;
@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// A lost wake-up costs at most this.
+/// Poll interval: the most that a lost wake-up can cost.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A task that was told to end, and has not after this, is told by health.
+/// A cancelled task that has not ended after this is reported by health.
 const END_MAX: Duration = Duration::from_secs(60);
 const PULSE: (&str, Duration) = ("tasks.work", LOOK_AGAIN);
 
-/// How often a task that lost its worker is tried again.
+/// Maximum runs of a task that lost its worker.
 const ATTEMPTS_MAX: i64 = 3;
 
 /// What a kind's function gets.
@@ -30,19 +30,19 @@ pub struct Run<'a> {
     pub app: &'a App,
     /// The task as it was claimed.
     pub task: &'a Task,
-    /// Where to tell what happens.
+    /// The log of the task.
     pub log: &'a Log,
-    /// Ends when somebody wants the task to end, when the daemon stops, or at its deadline.
+    /// Triggered when the task is cancelled, at its deadline, or when the daemon stops.
     pub cancel: &'a Cancel,
 }
 
 impl Run<'_> {
-    /// The number of what the task is about.
+    /// Id of the target.
     pub fn target(&self) -> i64 {
         self.task.target.1
     }
 
-    /// The task's input, read as `T`.
+    /// The task's input as `T`. Error: malformed.
     pub fn input<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.task.input)
             .map_err(|e| Error::internal(format!("input of task {}: {e}", self.task.id)))
@@ -61,9 +61,9 @@ struct Shared {
     limits: ClassLimits,
     stop: AtomicBool,
     running: Mutex<HashMap<Id<id::Task>, Running>>,
-    /// Each worker holds one for as long as it lives.
+    /// Held by each worker as long as it lives.
     alive: Arc<()>,
-    /// Why the last look for a task was in vain.
+    /// Error of the last attempt to claim a task.
     fault: Mutex<Option<Error>>,
 }
 
@@ -74,7 +74,7 @@ struct Running {
 }
 
 impl Workers {
-    /// Takes care of what an earlier process left behind, then starts `count` workers and the keeper.
+    /// Cleans up after an earlier process, then starts `count` workers and the supervisor.
     pub fn start(app: Arc<App>, kinds: Vec<&'static Kind>, count: usize) -> Result<Workers> {
         let odd = |kind: &&&Kind| kind.tries.max > 1 && !kind.idempotent;
         if let Some(kind) = kinds.iter().find(odd) {
@@ -98,7 +98,7 @@ impl Workers {
         for n in 0..count {
             let (shared, alive) = (shared.clone(), shared.alive.clone());
             let work = move || {
-                let _alive = alive; // dropped however it ends
+                let _alive = alive; // dropped however the thread ends
                 shared.work_loop();
             };
             threads.push(std::thread::Builder::new().name(format!("task-{n}")).spawn(work)?);
@@ -112,7 +112,7 @@ impl Workers {
         Ok(Workers { shared, threads })
     }
 
-    /// Asks every running task to end and waits for the threads. What is idempotent is queued again for the next start.
+    /// Cancels every running task and waits for the threads. Idempotent ones are queued again for the next start.
     pub fn stop(self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         for running in self.shared.running().values() {
@@ -163,7 +163,7 @@ impl Shared {
             match claimed {
                 Ok(Some(task)) => {
                     self.run(&task);
-                    wake.ring(); // what it held is free: another worker may take the next
+                    wake.ring(); // its resources are free: another worker may take the next task
                 }
                 Ok(None) => drop(wake.wait(seen, LOOK_AGAIN)),
                 Err(e) => {
@@ -179,12 +179,12 @@ impl Shared {
         self.app.db.write(|tx| claim::next(tx, &self.kinds, self.limits, now))
     }
 
-    /// Cancels what somebody asked to end, in this process or another, and what is over its deadline.
+    /// Cancels tasks that were asked to end, by this process or another, and those over their deadline.
     fn keep_loop(&self, workers: usize) {
         let wake = &self.app.wakes.tasks;
         while !self.stopping() {
             let seen = wake.count();
-            // What is wrong here is told by health, and by whoever saw it.
+            // Errors here are reported by health, and logged where they occurred.
             let _ = self.app.pulses.round(PULSE.0, PULSE.1, || self.keep(workers));
             wake.wait(seen, LOOK_AGAIN);
         }
@@ -221,8 +221,9 @@ impl Shared {
             None => Err(Error::internal(format!("no task kind {}", task.kind))),
         };
         let mut ended = self.end(task, result, &cancel);
-        // What a task wants to keep may be refused (its server was changed), or the disk be full: then that is its end.
-        // It is told as soon as it can be; till then what it holds is not free. At a stop the next start adopts the task.
+        // The transaction of a task's result may fail (its server was changed, the disk is full): then the task fails
+        // with that error. It is retried until stored; until then its resources stay locked. After a stop the next
+        // start adopts the task.
         while let Err(e) = ended {
             daemon_log::error(
                 "task",
@@ -248,7 +249,7 @@ impl Shared {
         };
         self.running().insert(task.id, running);
         if self.stopping() {
-            cancel.cancel(); // stop() may have looked before we were in the list
+            cancel.cancel(); // stop() may have checked before we were in the list
         }
         let result = self.run_kind(task, kind, cancel);
         self.running().remove(&task.id);
@@ -277,7 +278,7 @@ impl Shared {
         result
     }
 
-    /// How long to wait before this task is tried again after this failure, if it is.
+    /// Pause before the next try of this task after this failure, if there is one.
     fn pause_after(&self, task: &Task, e: &Error, cancel: &Cancel) -> Option<Duration> {
         let tries = &self.kind(&task.kind)?.tries;
         tries.pause_after(e, task.attempt).filter(|_| !cancel.is_cancelled())

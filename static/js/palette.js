@@ -71,7 +71,7 @@ function score(name, asked) {
 async function find(text, fixed) {
   const q = encodeURIComponent(text);
   const [servers, all] = await Promise.all([api(`/servers?limit=8&q=${q}`), api(`/search?q=${q}`)]);
-  const menu = kind => fixed.find(entry => entry.href === (kind === 'tasks' ? '/logs' : '/' + kind)) || {};
+  const menu = kind => fixed.find(entry => entry.href === '/' + kind) || {};
   const found = servers.items.map(server => ({
     section: t.servers, name: server.name, detail: server.host, lamp: LAMP[server.state], href: `/servers/${server.id}`,
   }));

@@ -135,7 +135,7 @@ fn every_page_is_clean_in_all_four_looks() {
         "/servers/1/delete",
         "/servers/1/install-glances",
         "/servers/1/metrics",
-        "/logs",
+        "/tasks",
         "/tasks/1",
         "/alerts",
         "/alert-rules",

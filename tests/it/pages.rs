@@ -29,8 +29,8 @@ const PAGES: [&str; 45] = [
     "/domains/1",
     "/domains/1/edit",
     "/domains/1/delete",
-    "/logs",
-    "/logs?status=failed&server=1",
+    "/tasks",
+    "/tasks?status=failed&server=1",
     "/tasks/1",
     "/alerts?state=resolved",
     "/alert-rules",
@@ -296,7 +296,9 @@ fn a_new_server_says_why_it_is_not_lit_and_each_task_why_it_failed() {
     assert!(page.has("<h2>What you can do</h2>") && page.has("action=\"/servers/1/check-ssh\""));
     let text = browser.get(&format!("/api{task}/log.txt"));
     assert_eq!(text.status, 200);
-    assert!(browser.get("/logs").has("web-01"));
+    assert!(browser.get("/tasks").has("web-01"));
+    let old = browser.get("/logs?status=failed");
+    assert_eq!((old.status, old.header("location")), (303, "/tasks?status=failed"));
 }
 
 #[test]

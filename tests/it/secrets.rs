@@ -224,7 +224,7 @@ fn nobody_sees_a_secret_on_any_way() {
     for path in [
         "/",
         "/servers",
-        "/logs",
+        "/tasks",
         "/alerts",
         "/settings",
         "/api/alerts",

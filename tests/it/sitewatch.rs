@@ -222,7 +222,7 @@ impl Street {
 
     /// A minute goes by.
     fn later(&self, domain: i64) {
-        let sql = "UPDATE sitewatch_looks SET since = since - 60000 WHERE domain_id = ?1";
+        let sql = "UPDATE sitewatch_probes SET since = since - 60000 WHERE domain_id = ?1";
         self.sql(sql, [domain]);
     }
 
@@ -489,7 +489,7 @@ fn many_sites_of_a_server_share_a_connection_and_its_silence() {
         db.query_row(sql, [], |r| r.get(0)).unwrap()
     };
     eventually("all were looked at", || {
-        (count("SELECT count(*) FROM sitewatch_looks WHERE state = 'ok'") == 40).then_some(())
+        (count("SELECT count(*) FROM sitewatch_probes WHERE state = 'ok'") == 40).then_some(())
     });
     web.close();
     let before = clock::now();
@@ -582,7 +582,7 @@ fn one_fault_is_one_message_outlives_a_restart_and_ends_with_the_next_good_look(
     );
     let looked = |street: &Street| -> i64 {
         let db = street.house.database("lamplighter.db");
-        db.query_row("SELECT misses FROM sitewatch_looks", [], |r| r.get(0))
+        db.query_row("SELECT misses FROM sitewatch_probes", [], |r| r.get(0))
             .unwrap()
     };
     let misses = looked(&street);

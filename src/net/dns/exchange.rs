@@ -1,5 +1,5 @@
-//! One question to one server, by datagram or over TCP, and how its answer is read. What comes is hostile: only what
-//! belongs to the question is taken, and no more of it than is bounded.
+//! One query to one server, over UDP or TCP, and the parser of its response. Responses are untrusted: only records that
+//! belong to the question are used, and their number is bounded.
 
 use super::{Answer, Caa, Data, DnsError, Failure, Question, Record, Result, Type};
 use crate::base::clock::{self, Duration, Instant};
@@ -14,21 +14,22 @@ use domain::rdata::{A, Aaaa, Caa as CaaData, Cname, Ns};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 
-/// How long one server gets for one answer. Authoritative servers answer in 0.1 s; a resolver may have to ask three in a row.
+/// Time limit of one server for one response. Authoritative servers answer in 0.1 s; a resolver may have to ask three
+/// in a row.
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// How soon a pulled cord is noticed while a socket is waited for.
+/// How soon a cancellation is noticed while waiting for a socket.
 const TICK: Duration = Duration::from_millis(100);
-/// What we offer to take in one datagram: fits into any path's packet (DNS flag day 2020).
+/// EDNS payload size that we offer: fits any path's MTU (DNS flag day 2020).
 const UDP_OFFER: u16 = 1232;
-/// What we do take: some servers send more than was offered.
+/// Size that we accept: some servers send more than was offered.
 const UDP_TAKE: usize = 4096;
-/// Datagrams that are no answer to us, until we stop looking at the socket: somebody floods it.
+/// Unrelated datagrams after which the socket is given up: a flood.
 const STRAY_MAX: usize = 1_000;
-/// Records of one section. Thirteen name servers are many; hundreds of addresses are an attack or of no use.
+/// Records per section. Thirteen name servers are many; hundreds of addresses are an attack.
 const RECORDS_MAX: usize = 256;
 
-/// Asks one server once: by datagram, and over TCP when the answer does not fit into one. It gets 3 s for each, within
-/// `until`.
+/// Queries one server once: over UDP, and over TCP if the response is truncated. 3 s for each, within `until`. Error:
+/// the failure with its evidence.
 pub fn query(server: SocketAddr, question: Question, until: Instant, cancel: &Cancel) -> Result<Answer> {
     let asked = Asked::new(server, question)?;
     let wait = |until: Instant| Wait {
@@ -51,14 +52,14 @@ pub fn query(server: SocketAddr, question: Question, until: Instant, cancel: &Ca
     }
 }
 
-/// How long to wait.
+/// Deadline and cancellation.
 struct Wait<'a> {
     until: Instant,
     cancel: &'a Cancel,
 }
 
 impl Wait<'_> {
-    /// The next slice of time to block for, or why there is none.
+    /// The next time slice to block for, or why there is none.
     fn slice(&self, asked: &Asked) -> Result<Duration> {
         if self.cancel.is_cancelled() {
             return Err(asked.fail(DnsError::Cancelled, "nothing: it was cancelled"));
@@ -71,7 +72,7 @@ impl Wait<'_> {
     }
 }
 
-/// A question as bytes, and who is asked.
+/// An encoded query and its server.
 struct Asked<'a> {
     server: SocketAddr,
     question: Question<'a>,
@@ -80,15 +81,15 @@ struct Asked<'a> {
     bytes: Vec<u8>,
 }
 
-/// What a message is to us.
+/// Classification of a received message.
 enum Received {
-    /// Not ours: somebody else's, or noise.
+    /// Unrelated to us.
     Stray,
-    /// With our number, but to another question.
+    /// With our id, but for another question.
     Foreign,
-    /// Ours, but cut.
+    /// Ours, but truncated.
     Cut,
-    /// Ours.
+    /// Ours, complete.
     Whole(Result<Answer>),
 }
 
@@ -101,7 +102,7 @@ impl<'a> Asked<'a> {
             id: u16::from_ne_bytes(random::bytes()),
             bytes: Vec::new(),
         };
-        // A label or a name that is too long for DNS. (An IP address would pass; nobody asks for one.)
+        // A label or name that is too long for DNS. (An IP address would pass; none is queried.)
         asked.name = Name::vec_from_str(question.name).map_err(|e| {
             asked.fail(
                 DnsError::BadAnswer,
@@ -120,7 +121,7 @@ impl<'a> Asked<'a> {
                 Ok(())
             })
         });
-        // A vector takes every question.
+        // Writing to a vector cannot fail.
         put.map_err(|e| {
             asked.fail(
                 DnsError::BadAnswer,
@@ -153,10 +154,10 @@ impl<'a> Asked<'a> {
         self.fail(fault, &saw)
     }
 
-    /// The answer, or `None` when it was cut.
+    /// The response, or `None` if it was truncated.
     fn by_udp(&self, wait: &Wait) -> Result<Option<Answer>> {
-        // A socket of its own for each question: its port is as random as the number, and being connected it hears nobody
-        // else.
+        // A socket of its own for each query: its source port is random, and since it is connected, it receives from
+        // the server only.
         let any: IpAddr = match self.server.ip() {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -282,7 +283,7 @@ impl<'a> Asked<'a> {
         if dangling && records.is_empty() {
             return Err(self.fail(DnsError::NxDomain, "NXDOMAIN (there is no such name)"));
         }
-        // Nothing, without a word from whom: the server does not know this zone and nobody was asked for us.
+        // Empty, without authority: the server does not know this zone and did not recurse.
         let knows = header.aa() || zone.is_some() || self.question.recursive && header.ra() && !referral;
         if records.is_empty() && !knows {
             let say = match referral {
@@ -307,7 +308,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What came that was no answer.
+/// Received messages that were no response.
 #[derive(Default)]
 struct Strays {
     count: usize,
@@ -324,7 +325,7 @@ impl Strays {
         }
     }
 
-    /// Silence is another thing than an answer to something else.
+    /// Tells silence from responses to something else.
     fn explain(&self, asked: &Asked, failure: Failure) -> Failure {
         match self.foreign && failure.fault == DnsError::Timeout {
             true => asked.fail(
@@ -336,7 +337,7 @@ impl Strays {
     }
 }
 
-/// Nothing yet: a slice of the time is over, or a signal came.
+/// Nothing yet: the time slice is over, or a signal came.
 fn is_pause(e: &io::Error) -> bool {
     matches!(
         e.kind(),
@@ -344,7 +345,7 @@ fn is_pause(e: &io::Error) -> bool {
     )
 }
 
-/// Why a message cannot be read.
+/// Why a message cannot be parsed.
 struct Unreadable(&'static str);
 
 impl<E: std::error::Error> From<E> for Unreadable {
@@ -376,7 +377,7 @@ fn rdata<'a, D: ParseRecordData<'a, &'a [u8]>>(record: &Parsed<'a>) -> Result<Op
 }
 
 fn text<Octs: AsRef<[u8]>>(name: &ParsedName<Octs>) -> String {
-    // Display writes what is no letter as `\123`: no control character comes through.
+    // Display writes other characters as `\123`: no control character gets through.
     name.to_string().trim_end_matches('.').to_ascii_lowercase()
 }
 

@@ -1,38 +1,38 @@
-//! What a name resolves to, who serves its zone and who may issue certificates for it: questions to a few servers in turn,
-//! following aliases and going up, until one answers or the time is over.
+//! Addresses of a name, name servers of its zone, and its CAA rules: queries to a few servers in turn, following
+//! aliases and walking up the tree, until one answers or the deadline passes.
 
 use super::{Answer, Caa, Data, DnsError, Failure, Question, Result, SERVERS_MAX, Type, query};
 use crate::base::clock::{self, Instant};
 use crate::base::process::Cancel;
 use std::net::{IpAddr, SocketAddr};
 
-/// Each server is asked so often at most: a lost datagram, or one SERVFAIL of a busy resolver, is no news.
+/// Tries per server: a lost datagram, or one SERVFAIL of a busy resolver, does not count.
 const TRIES: usize = 2;
 /// Aliases followed until an address (BIND follows 16, resolvers in the field have at most four).
 const ALIASES_MAX: usize = 8;
-/// Steps on the way up from a name. A name may have 127 labels; nobody's zone is that far up.
+/// Steps up from a name. A name may have 127 labels; no real zone is that far up.
 const STEPS_MAX: usize = 16;
-/// Sentences kept of a failed look-up: each server once in each try.
+/// Evidence lines of a failed lookup: each server once in each try.
 const EVIDENCE_MAX: usize = SERVERS_MAX * TRIES;
 
-/// Asks a few servers in turn, until one answers or the time is over.
+/// Queries a few servers in turn, until one answers or the deadline passes.
 pub struct Resolver<'a> {
     /// Asked in this order.
     pub servers: Vec<SocketAddr>,
-    /// The end of everything that is asked of it.
+    /// Deadline of all queries.
     pub until: Instant,
-    /// Ends every wait.
+    /// Cancels every wait.
     pub cancel: &'a Cancel,
 }
 
-/// What a name resolves to.
+/// The addresses of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
     /// IPv4 first, in the server's order, each once.
     pub ips: Vec<IpAddr>,
-    /// The names that the aliases led to.
+    /// The names that aliases (CNAME) led to.
     pub aliases: Vec<String>,
-    /// One of both kinds could not be looked up; the other one could.
+    /// One of the two kinds could not be looked up; the other one could.
     pub missing: Option<(Type, Failure)>,
 }
 
@@ -43,21 +43,21 @@ pub struct NameServers {
     pub zone: String,
     /// Sorted, each once; never empty.
     pub hosts: Vec<String>,
-    /// The name itself is an alias of this one.
+    /// Target if the name itself is an alias.
     pub alias: Option<String>,
 }
 
-/// The rules that stand for a name, and where they stand.
+/// The CAA rules for a name, and where they were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorities {
     /// The name itself or one above it; empty when there are no rules.
     pub at: String,
-    /// The rules; empty: everybody may issue.
+    /// The rules; empty: any CA may issue.
     pub rules: Vec<Caa>,
 }
 
 impl Resolver<'_> {
-    /// Asks the servers in turn, each twice at most. The failure is the most telling one of all.
+    /// Queries the servers in turn, each at most twice. The error is the most informative failure.
     pub fn ask(&self, name: &str, kind: Type) -> Result<Answer> {
         let question = Question {
             name,
@@ -76,7 +76,7 @@ impl Resolver<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(failure) if failure.fault.is_final() => return Err(failure),
                 Err(failure) => {
-                    // Silence says the least; of the others the last word counts.
+                    // Silence says least; of the others the last one counts.
                     if !matches!(failure.fault, DnsError::Timeout | DnsError::Unreachable) || all.evidence.is_empty() {
                         all.fault = failure.fault;
                     }
@@ -95,8 +95,8 @@ impl Resolver<'_> {
         Err(all)
     }
 
-    /// All addresses of a name, through its aliases. Fails with [`DnsError::NoData`] when there are none, and with a fault of
-    /// the look-up when neither kind could be looked up.
+    /// All addresses of a name, through its aliases. Error: [`DnsError::NoData`] if there are none, or the failure of
+    /// the lookup if neither kind could be looked up.
     pub fn addresses(&self, name: &str) -> Result<Addresses> {
         let mut found = Addresses {
             ips: Vec::new(),
@@ -125,7 +125,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Follows the aliases, within one answer as far as it goes, then with another question.
+    /// Follows aliases, within one response as far as possible, then with another query.
     fn follow(&self, name: &str, kind: Type, found: &mut Addresses) -> Result<()> {
         let mut at = name.to_string();
         let mut seen = vec![at.clone()];
@@ -156,7 +156,7 @@ impl Resolver<'_> {
                 }
             }
             let is_known = answer.records.iter().any(|r| r.owner == at);
-            // A server of the alias' zone alone may not know where it leads to: that is asked for.
+            // A server of the alias' zone may not know the target: it is queried.
             if is_known || asked == at || answer.zone.is_some() {
                 return Ok(());
             }
@@ -173,7 +173,8 @@ impl Resolver<'_> {
                 break;
             }
             let answer = match self.ask(at, Type::Ns) {
-                // Some servers deny names that only have others below them (RFC 8020 forbids it); the name itself is there.
+                // Some servers deny names that only have names below them (RFC 8020 forbids it); the name itself
+                // exists.
                 Err(failure) if failure.fault == DnsError::NxDomain && at != name => {
                     at = parent(at);
                     continue;
@@ -183,7 +184,7 @@ impl Resolver<'_> {
             if at == name {
                 alias = answer.alias(at).map(String::from);
             }
-            // An alias is not an apex: what comes behind it belongs to another name.
+            // An alias is not an apex: what follows belongs to another name.
             let own = answer.records.iter().filter(|r| r.owner == at);
             let mut hosts: Vec<String> = own
                 .filter_map(|r| match &r.data {
@@ -222,7 +223,7 @@ impl Resolver<'_> {
             };
             let rules = answer.map_or_else(Vec::new, |answer| {
                 let mut owner = at;
-                // Rules at the end of an alias stand for the name, too.
+                // Rules at the target of an alias apply to the name, too.
                 for _ in 0..ALIASES_MAX {
                     owner = answer.alias(owner).unwrap_or(owner);
                 }

@@ -1,12 +1,11 @@
-//! Our own questions to name servers: what the world sees of a name, asked of servers that a person may choose.
-//! (`getaddrinfo` in [`super::names`] answers where a connection goes; it knows neither NS nor CAA, and what it says may
-//! come from `/etc/hosts`.)
+//! DNS client: queries to servers that a person may choose. (`getaddrinfo` in [`super::names`] resolves the destination
+//! of connections; it has no NS or CAA, and may answer from `/etc/hosts`.)
 //!
-//! An answer is taken only from the server that was asked, to the question that was asked, and whole: what does not fit
-//! into a datagram is asked again over TCP and never judged as it is. Every wait ends at one deadline or when the cord is
-//! pulled; sizes, records, aliases and steps are bounded. Names are A-labels, lower case, without final dot.
+//! A response is accepted only from the queried server, for the question asked, and complete: a truncated one is
+//! queried again over TCP. All waits end at one deadline or on cancellation; sizes, records, aliases and steps are
+//! bounded. Names are A-labels, lower case, without final dot.
 //!
-//! [`query`] is one question to one server; [`Resolver`] puts several together.
+//! [`query`] is one query to one server; [`Resolver`] combines several.
 
 use crate::base::file;
 use crate::base::text::one_line;
@@ -21,7 +20,7 @@ mod lookup;
 pub use exchange::query;
 pub use lookup::{Addresses, Authorities, NameServers, Resolver};
 
-/// Servers that a person may name. More would only make a failing look-up longer.
+/// Maximum number of configured servers; more only make a failing lookup longer.
 const SERVERS_MAX: usize = 6;
 /// Servers that are read from resolv.conf, as glibc does (`MAXNS`).
 const RESOLV_CONF_MAX: usize = 3;
@@ -35,7 +34,7 @@ pub enum Type {
     Aaaa,
     /// Name servers.
     Ns,
-    /// Who may issue certificates (RFC 8659).
+    /// CA authorization (RFC 8659).
     Caa,
 }
 
@@ -62,18 +61,18 @@ pub struct Question<'a> {
     pub name: &'a str,
     /// The kind of records.
     pub kind: Type,
-    /// Shall the server ask others? If not, only its own word counts: an answer without authority is lame.
+    /// Recursion desired? If not, only an authoritative answer counts; others are lame.
     pub recursive: bool,
 }
 
-/// Why there is no answer.
+/// Why a query has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsError {
     /// There is no such name.
     NxDomain,
-    /// The server could not find out.
+    /// SERVFAIL: the server could not resolve it.
     ServFail,
-    /// The server does not answer us, or not for this name.
+    /// REFUSED: the server does not serve us, or not this name.
     Refused,
     /// No answer in time.
     Timeout,
@@ -81,13 +80,13 @@ pub enum DnsError {
     Unreachable,
     /// The name exists, but has no such record.
     NoData,
-    /// The server points to others instead of answering.
+    /// The server refers to others instead of answering.
     Lame,
-    /// The answer is too long for a datagram, and over TCP there was none.
+    /// The response is truncated, and TCP did not work.
     Truncated,
-    /// Something that cannot be read, or an answer to something else.
+    /// A malformed response, or one for something else.
     BadAnswer,
-    /// Somebody pulled the cord.
+    /// The wait was cancelled.
     Cancelled,
 }
 
@@ -108,7 +107,7 @@ impl DnsError {
         }
     }
 
-    /// Did the server say nothing that can be used?
+    /// Did the server say nothing usable?
     fn is_no_word(self) -> bool {
         matches!(
             self,
@@ -116,18 +115,18 @@ impl DnsError {
         )
     }
 
-    /// Is it a word about the name itself, which another server would only repeat?
+    /// Is it about the name itself, so that another server would only repeat it?
     fn is_final(self) -> bool {
         matches!(self, DnsError::NxDomain | DnsError::NoData | DnsError::Cancelled)
     }
 }
 
-/// A look-up without an answer.
+/// A failed lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What it comes down to.
+    /// The error.
     pub fault: DnsError,
-    /// One sentence for each server that was asked: what it said to what.
+    /// One sentence for each queried server: question and answer.
     pub evidence: Vec<String>,
 }
 
@@ -151,13 +150,13 @@ type Result<T, E = Failure> = std::result::Result<T, E>;
 /// One record of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Whose it is.
+    /// Owner name.
     pub owner: String,
-    /// What it says.
+    /// Content.
     pub data: Data,
 }
 
-/// What a record says.
+/// Content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     /// `A` or `AAAA`.
@@ -170,10 +169,10 @@ pub enum Data {
     Caa(Caa),
 }
 
-/// Who may issue certificates.
+/// A CAA record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caa {
-    /// A CA that does not know the tag must not issue.
+    /// Critical flag: a CA that does not know the tag must not issue.
     pub critical: bool,
     /// `issue`, `issuewild`, `iodef` …, lower case.
     pub tag: String,
@@ -181,23 +180,23 @@ pub struct Caa {
     pub value: String,
 }
 
-/// What a server said to a question. No records: the name exists, but has none of this kind.
+/// A server's response. No records: the name exists, but has none of this kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Who said it.
+    /// The server.
     pub server: SocketAddr,
-    /// By its own authority.
+    /// Is it authoritative?
     pub authoritative: bool,
-    /// Records of the kind, and the aliases on the way to them; unrelated ones are left out by who reads them.
+    /// Records of the queried kind and aliases; callers skip unrelated ones.
     pub records: Vec<Record>,
-    /// The zone the name lies in, if the server told it (the owner of the SOA record that comes with "no such record").
+    /// The zone of the name, if the server gave it (owner of the SOA record in a negative answer).
     pub zone: Option<String>,
-    /// The aliases lead to a name that does not exist.
+    /// An alias points to a name that does not exist.
     pub dangling: bool,
 }
 
 impl Answer {
-    /// Where an alias of this name points to.
+    /// Target of an alias of this name.
     fn alias(&self, name: &str) -> Option<&str> {
         self.records.iter().find_map(|r| match &r.data {
             Data::Alias(to) if r.owner == name => Some(to.as_str()),
@@ -235,7 +234,7 @@ pub fn servers(setting: &str) -> Vec<SocketAddr> {
     match parse_servers(setting) {
         Ok(named) if !named.is_empty() => named,
         _ => {
-            // Without the file there is a server on this machine, says resolv.conf(5).
+            // Without the file, resolv.conf(5) means a server on this machine.
             let text = file::read_limited(Path::new("/etc/resolv.conf"), 64 << 10).unwrap_or_default();
             resolv_conf(&String::from_utf8_lossy(&text))
         }
@@ -246,7 +245,7 @@ fn resolv_conf(text: &str) -> Vec<SocketAddr> {
     let server = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let address = words.next().filter(|w| *w == "nameserver").and(words.next())?;
-        // A link-local address with its `%eth0` is left out: it means another machine on each link.
+        // A link-local address with its `%eth0` is skipped: it depends on the interface.
         address.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53))
     };
     let found: Vec<_> = text.lines().filter_map(server).take(RESOLV_CONF_MAX).collect();

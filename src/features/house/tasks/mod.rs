@@ -39,7 +39,7 @@ const SEARCH: &[Source] = &[Source {
     kind: "tasks",
     place: 6,
     right: right::may(right::Read, right::Tasks),
-    list: Some("/logs"),
+    list: Some("/tasks"),
     find: |ctx, q, limit| {
         let filter = task::Filter {
             q,
@@ -65,8 +65,7 @@ const SEARCH: &[Source] = &[Source {
 }];
 
 const MENU: &[Entry] = &[Entry {
-    path: "/logs",
-    also: &["/tasks"],
+    path: "/tasks",
     word: "logs",
     icon: "log",
     keys: "g l",

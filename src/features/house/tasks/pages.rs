@@ -16,7 +16,8 @@ use serde::Serialize;
 
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
-    route(Get, "/logs", may(Read, Tasks), list).query(api::LIST),
+    route(Get, "/tasks", may(Read, Tasks), list).query(api::LIST),
+    route(Get, "/logs", may(Read, Tasks), old_list).query(api::LIST),
     route(Get, "/tasks/{id}", may(Read, Tasks), show),
     route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
 ];
@@ -84,6 +85,11 @@ struct List {
     total: i64,
     prev: Option<String>,
     next: Option<String>,
+}
+
+/// The list's address in earlier versions; bookmarks keep working.
+fn old_list(ctx: &Ctx) -> Result<Reply> {
+    Ok(Reply::see_other(format!("/tasks{}", query(&ctx.request.query))))
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {

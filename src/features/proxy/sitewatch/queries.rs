@@ -95,7 +95,7 @@ pub fn placements(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>>
         "SELECT x.server_id, s.name, x.generation, w.looked_at, coalesce(w.code, ''), coalesce(w.say, ''),
            coalesce(w.misses, 0), w.since, coalesce(w.state, 'unknown'), x.inside, x.inside_say, x.inside_at,
            s.status = 'ok' AND s.fail_count > 0
-         FROM {FROM} LEFT JOIN sitewatch_looks w ON w.domain_id = x.domain_id AND w.server_id = x.server_id
+         FROM {FROM} LEFT JOIN sitewatch_probes w ON w.domain_id = x.domain_id AND w.server_id = x.server_id
          WHERE {WATCHED} AND d.id = ?1 ORDER BY x.position, x.server_id"
     ))?;
     let rows = statement.query_map([domain.get()], |r| {
@@ -124,7 +124,7 @@ pub fn placements(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>>
 pub fn put(conn: &Conn, domain: Id<id::Domain>, placement: &Placement) -> Result<()> {
     let known = &placement.known;
     conn.prepare_cached(
-        "INSERT OR REPLACE INTO sitewatch_looks (domain_id, server_id, looked_at, code, say, misses, since, state)
+        "INSERT OR REPLACE INTO sitewatch_probes (domain_id, server_id, looked_at, code, say, misses, since, state)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
@@ -181,8 +181,8 @@ pub fn unwatched(conn: &Conn, is_off: bool) -> Result<Vec<Id<id::Domain>>> {
 /// Forgets what was seen at sites that are watched no more. Gives their domains.
 pub fn sweep(conn: &Conn, is_off: bool) -> Result<Vec<Id<id::Domain>>> {
     let mut statement = conn.prepare_cached(&format!(
-        "DELETE FROM sitewatch_looks WHERE ?1 OR NOT EXISTS (SELECT 1 FROM {FROM}
-           WHERE x.domain_id = sitewatch_looks.domain_id AND x.server_id = sitewatch_looks.server_id AND {WATCHED})
+        "DELETE FROM sitewatch_probes WHERE ?1 OR NOT EXISTS (SELECT 1 FROM {FROM}
+           WHERE x.domain_id = sitewatch_probes.domain_id AND x.server_id = sitewatch_probes.server_id AND {WATCHED})
          RETURNING domain_id"
     ))?;
     let rows = statement.query_map([is_off], |r| r.get(0).map(Id::new))?;

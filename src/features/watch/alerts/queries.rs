@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str =
     "id, kind, level, state, target_type, target_id, target_name, title, evidence, count, first_at, last_at,
-    acked_by, acked_at, resolved_at, variant, quiet, quiet_by, quiet_until, told, flaps, good_since, part";
+    acked_by, acked_at, resolved_at, variant, quiet, quiet_by, quiet_until, notified_level, flaps, good_since, part";
 
 fn read(r: &Row) -> rusqlite::Result<Alert> {
     let (by, until) = (r.get(17)?, r.get(18)?);
@@ -295,7 +295,7 @@ pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Dependents> {
 pub fn set_quiet(conn: &Conn, alert: &Alert) -> Result<()> {
     let quiet = alert.quiet.as_ref();
     conn.prepare_cached(
-        "UPDATE alerts SET quiet = ?2, quiet_by = ?3, quiet_until = ?4, told = ?5, flaps = ?6 WHERE id = ?1",
+        "UPDATE alerts SET quiet = ?2, quiet_by = ?3, quiet_until = ?4, notified_level = ?5, flaps = ?6 WHERE id = ?1",
     )?
     .execute(params![
         alert.id.get(),

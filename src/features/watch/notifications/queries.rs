@@ -547,7 +547,7 @@ pub struct LastNotified {
 
 pub fn last_notified(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Result<Option<LastNotified>> {
     let mut statement = conn.prepare_cached(
-        "SELECT alert_id, at, held FROM notification_told WHERE endpoint_id = ?1 AND fingerprint = ?2",
+        "SELECT alert_id, at, held FROM notification_last_sent WHERE endpoint_id = ?1 AND fingerprint = ?2",
     )?;
     let last_notified = statement.query_row(params![endpoint.get(), fingerprint], |r| {
         Ok(LastNotified {
@@ -566,7 +566,7 @@ pub fn set_last_notified(
     last_notified: LastNotified,
 ) -> Result<()> {
     conn.prepare_cached(
-        "INSERT INTO notification_told (endpoint_id, fingerprint, alert_id, at, held) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO notification_last_sent (endpoint_id, fingerprint, alert_id, at, held) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (endpoint_id, fingerprint) DO UPDATE SET alert_id = ?3, at = ?4, held = ?5",
     )?
     .execute(params![
@@ -603,6 +603,9 @@ pub fn remove_ended(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Resul
 
 /// Forgets when somebody was told of what was no alert.
 pub fn forget_notified(conn: &Conn, before: Ms) -> Result<()> {
-    conn.execute("DELETE FROM notification_told WHERE at < ?1 AND alert_id = 0", [before])?;
+    conn.execute(
+        "DELETE FROM notification_last_sent WHERE at < ?1 AND alert_id = 0",
+        [before],
+    )?;
     Ok(())
 }
