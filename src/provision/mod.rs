@@ -1,8 +1,9 @@
-//! Sets up servers. A recipe is one script and one job: each of its steps looks, changes only what is not right, and looks
-//! again; a second run changes nothing, and a job that fails takes its own files back.
+//! Sets up servers. A recipe is one script and one job: each step checks, changes only what is not right, and checks
+//! again; a second run changes nothing, and a failed job restores its own files.
 //!
-//! No step asks a question, waits longer than two minutes for the package system or touches an nginx whose configuration
-//! was red before. Files of others are not changed; ufw's are, through ufw, and only with a rollback.
+//! No step asks a question, waits longer than two minutes for the package system or touches an nginx whose
+//! configuration was invalid before. Files of others are not changed, except ufw's, through ufw and only with a
+//! rollback.
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
@@ -19,7 +20,7 @@ pub mod wheels;
 pub use progress::{Outcome, Progress, State, StepDone};
 pub use recipes::{Firewall, Glances, Profile, Recipe, Source};
 
-/// Runs a recipe on a server; `on_progress` hears everything as it happens.
+/// Runs a recipe on a server; `on_progress` gets all progress.
 ///
 /// Fact `sudo` is always there: `root`, `nopasswd`, `password`, `refused` or `absent`.
 /// Errors: those of [`crate::ssh`], and [`steps::FAILURES`].
@@ -53,8 +54,8 @@ pub fn run(
     Ok(outcome)
 }
 
-/// Sets the firewall up and confirms it over a new connection. When none gets through, the server puts everything back
-/// by itself; this waits for that, so that the error `ufw_lockout_reverted` tells of a server that is reached again.
+/// Sets the firewall up and confirms it over a new connection. If none gets through, the server reverts by itself; this
+/// waits for that, so that the error `ufw_lockout_reverted` means that the server is reachable again.
 pub fn firewall(
     ssh: &Ssh,
     target: &Target,
@@ -67,7 +68,7 @@ pub fn firewall(
         return Ok(outcome);
     }
     let armed = clock::mono();
-    // Connections of before pass any firewall: only a new one proves something.
+    // Existing connections pass any firewall: only a new one is a proof.
     ssh.forget(target.server);
     let confirmed = run(ssh, target, &recipes::confirm(), cancel, on_progress).or_else(|refused| {
         let reverted = armed + desired.revert + Duration::from_secs(5);

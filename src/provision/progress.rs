@@ -1,6 +1,6 @@
-//! Reads what a job prints: marks (lines that begin with the job's nonce) and the output of its commands. Pure: lines and
-//! times in, progress out. The server runs the script, so it could print any mark it likes: it can lie about itself and
-//! nothing else, and not at length.
+//! Parses a job's output: marks (lines that begin with the job's nonce) and the output of its commands. Pure: lines and
+//! times in, progress out. The server runs the script and can forge any mark: it can lie about itself only, and within
+//! limits.
 
 use super::steps::{self, Step};
 use crate::base::clock::{Duration, Instant, Ms};
@@ -10,63 +10,63 @@ use crate::base::text::{one_line, telling, unbase64};
 use crate::lang::Lang;
 use std::collections::{BTreeMap, VecDeque};
 
-/// What one job may state, and how long each may be in bytes.
+/// Maximum facts of a job, and their lengths in bytes.
 const FACTS_MAX: usize = 96;
 const FACT_SIZE_MAX: usize = 1024;
-/// All texts of one job, in bytes, and how many. A text that does not fit is left out as a whole: half a file is none.
+/// Limit of all texts of a job in bytes, and their number. A text that does not fit is dropped as a whole.
 pub const TEXTS_SIZE_MAX: usize = 256 * 1024;
 const TEXTS_MAX: usize = 600;
 const SENTENCE_SIZE_MAX: usize = 400;
-/// Lines of stderr that are kept as the reason of a failure.
+/// Lines of stderr kept as the reason of a failure.
 const REASON_LINES_MAX: usize = 40;
 
-/// What is told while a job runs.
+/// Progress of a running job.
 #[derive(Debug, PartialEq)]
 pub enum Progress<'a> {
     /// A step has begun or ended.
     Step {
-        /// From 1.
+        /// Index from 1.
         index: u32,
-        /// How many the recipe has.
+        /// Number of steps of the recipe.
         total: u32,
-        /// Its id and its names.
+        /// The step.
         step: &'static Step,
-        /// Where it is.
+        /// Its state.
         state: State,
-        /// How long it took; 0 while it runs.
+        /// Duration in ms; 0 while it runs.
         ms: u64,
     },
     /// A command begins.
     Command {
-        /// The command as it was given, without a secret.
+        /// The command, without secrets.
         line: &'a str,
     },
     /// That command has ended.
     Ended {
-        /// The command again.
+        /// The command.
         line: &'a str,
         /// Its exit code.
         rc: i32,
-        /// How long it took, seen from here.
+        /// Duration in ms, measured here.
         ms: u64,
     },
     /// A line of output.
     Line {
-        /// Where it was written to.
+        /// Its stream.
         stream: Stream,
-        /// The line, without its end; hostile text.
+        /// The line without its end; untrusted text.
         text: &'a str,
     },
-    /// Something the script found out.
+    /// A fact that the script reports.
     Fact {
         /// `[a-z0-9_]+`
         key: &'a str,
-        /// One line, hostile text.
+        /// One line, untrusted text.
         value: &'a str,
     },
 }
 
-/// Where a step is.
+/// State of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// It has begun.
@@ -81,52 +81,52 @@ pub enum State {
     Failed,
 }
 
-/// A step that was done.
+/// A finished step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepDone {
-    /// Which.
+    /// Its id.
     pub id: &'static str,
     /// `Ok`, `Changed` or `Skipped`.
     pub state: State,
-    /// How long it took.
+    /// Duration in ms.
     pub ms: u64,
 }
 
-/// What a job that went well has done.
+/// Result of a successful job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How many steps changed something. The second run of a job says 0.
+    /// Number of steps that changed something. A second run has 0.
     pub changed: u32,
     /// In the order they were done.
     pub steps: Vec<StepDone>,
-    /// What the script found out, by key.
+    /// Reported facts by key.
     pub facts: BTreeMap<String, String>,
-    /// Whole files and the like, by key; hostile text. Broken UTF-8 is read as U+FFFD.
+    /// Reported texts by key; untrusted. Invalid UTF-8 becomes U+FFFD.
     pub texts: BTreeMap<String, String>,
 }
 
-/// The state of one job.
+/// Parser state of one job.
 pub struct ProgressReader<'a> {
     nonce: &'a str,
     plan: &'a [&'static str],
     step: Option<(&'static Step, Instant)>,
     command: Option<(String, Instant)>,
-    /// The last command that failed, and how.
+    /// The last failed command and its exit code.
     broken: Option<(String, i32)>,
     reason: VecDeque<String>,
     failure: Option<(String, String)>,
-    /// How the rollback went, a sentence.
+    /// Result of the rollback, a sentence.
     rollback: Option<String>,
     /// How far the server's clock was ahead of ours when the job failed.
     ahead: Ms,
-    /// By key; None: it was too long.
+    /// By key; `None`: too long.
     texts: BTreeMap<String, Option<Vec<u8>>>,
     ended: bool,
     outcome: Outcome,
 }
 
 impl<'a> ProgressReader<'a> {
-    /// For a job with this nonce and these step ids, in their order.
+    /// A parser for a job with this nonce and these step ids, in order.
     pub fn new(nonce: &'a str, plan: &'a [&'static str]) -> ProgressReader<'a> {
         ProgressReader {
             nonce,
@@ -146,7 +146,7 @@ impl<'a> ProgressReader<'a> {
 
     /// Takes one line that arrived at `at` (`wall`: the same on the wall clock).
     pub fn feed(&mut self, stream: Stream, line: &str, at: Instant, wall: Ms, on_progress: &mut dyn FnMut(Progress)) {
-        // A command that ended without a line end has its last words before our mark.
+        // Output without a line end stands before our mark.
         let (text, mark) = match line.split_once(self.nonce) {
             Some((text, mark)) => (text, Some(mark.trim_start())),
             None => (line, None),
@@ -200,7 +200,7 @@ impl<'a> ProgressReader<'a> {
         }
     }
 
-    /// A piece of a text, base64; pieces of one key follow each other.
+    /// A piece of a text in base64; pieces of a key follow each other.
     fn text(&mut self, key: &str, piece: &str) {
         if !key_like(key) || (self.texts.len() == TEXTS_MAX && !self.texts.contains_key(key)) {
             return;
@@ -254,7 +254,7 @@ impl<'a> ProgressReader<'a> {
     fn fact(&mut self, key: &str, value: &str, wall: Ms, on_progress: &mut dyn FnMut(Progress)) {
         let named = key_like(key);
         let value = one_line(value, FACT_SIZE_MAX);
-        // The server's clock is of use only beside ours at the same moment.
+        // The server's clock is compared with ours at the same moment.
         let (key, value) = match (key, value.parse::<Ms>()) {
             ("epoch_ms", Ok(theirs)) => ("clock_skew_ms", theirs.saturating_sub(wall).to_string()),
             ("epoch_ms", Err(_)) => return,
@@ -266,7 +266,8 @@ impl<'a> ProgressReader<'a> {
         }
     }
 
-    /// The end: what was done, or why not. `rc` is the script's exit code.
+    /// The result at the end. `rc` is the script's exit code. Error: the failure that the script reported, or its exit
+    /// code.
     pub fn outcome(mut self, rc: i32) -> Result<Outcome> {
         let whole =
             |(key, bytes): (String, Option<Vec<u8>>)| Some((key, String::from_utf8_lossy(&bytes?).into_owned()));
@@ -280,7 +281,7 @@ impl<'a> ProgressReader<'a> {
         }
     }
 
-    /// What is wrong, what the server said, where, what to do.
+    /// The failure: what is wrong, the server's message, the step, advice.
     fn failed(&self, code: &str, sentence: &str) -> Error {
         let failure = steps::failure_of(sharper(code, &self.reason));
         let command = self
@@ -311,7 +312,7 @@ impl<'a> ProgressReader<'a> {
     }
 }
 
-/// A clock that is wrong makes certificates and package lists look too old or too new: it is told where those decide.
+/// A wrong clock makes certificates and package lists appear invalid: it is mentioned for those failures.
 fn clock_words(code: &str, ahead: Ms) -> Option<String> {
     const JUDGED: &[&str] = &["apt_failed", "site_not_served", "step_failed", "glances_not_answering"];
     const MINUTE: Ms = 60_000;
@@ -335,7 +336,7 @@ fn ms_between(since: Instant, at: Instant) -> u64 {
     at.saturating_duration_since(since).max(Duration::ZERO).as_millis() as u64
 }
 
-/// A general code becomes a sharper one by what the server said.
+/// Refines a general code by the server's messages.
 fn sharper<'a>(code: &'a str, reason: &VecDeque<String>) -> &'a str {
     const WORDS: &[(&str, &str)] = &[
         ("No space left on device", "disk_full"),

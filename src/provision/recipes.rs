@@ -1,4 +1,4 @@
-//! The recipes: typed wishes in, jobs out. A script is constant text; a value reaches it only as a quoted assignment.
+//! The recipes: typed parameters in, jobs out. A script is constant text; values reach it only as quoted assignments.
 
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Field, Result};
@@ -9,13 +9,13 @@ use crate::base::shell;
 use crate::base::text;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// One job: what to run and what it will say.
+/// One job: script, plan and limits.
 pub struct Recipe {
     /// For logs: `check`, `nginx`, `glances`, `firewall`, `confirm`.
     pub name: &'static str,
-    /// Needs root.
+    /// Does it need root?
     pub root: bool,
-    /// For all of it, connecting included.
+    /// Limit of the whole job, connecting included.
     pub deadline: Duration,
     /// The ids of its steps, in order.
     pub plan: Vec<&'static str>,
@@ -34,7 +34,7 @@ impl Recipe {
     }
 }
 
-/// Scripts end with the call of what they define: one that arrives cut does nothing.
+/// Scripts end with the call of their main function: a truncated one does nothing.
 macro_rules! script {
     ($($file:literal),+) => {
         concat!($(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/provision/scripts/", $file)),)+ "main </dev/null\n")
@@ -44,7 +44,7 @@ pub(super) use script;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Who we are on the server and what it is. Changes nothing and needs no root.
+/// Login and system information. Changes nothing and needs no root.
 ///
 /// Facts, each only when known: `user`, `uid`, `groups`, `clock_skew_ms` (theirs minus ours), `os_id`, `os_version`,
 /// `os_name`, `hostname`, `kernel`, `arch`, `cpu_count`, `cpu_model`, `mem_kib`, `swap_kib`, `uptime_s`, `systemd`
@@ -88,39 +88,39 @@ pub fn nginx() -> Recipe {
     }
 }
 
-/// Where Glances shall run and who shall reach it.
+/// Desired installation of Glances.
 #[derive(Debug, Clone)]
 pub struct Glances {
-    /// The port Glances itself listens on; 61208 if nobody chose another.
+    /// Port of Glances itself; default 61208.
     pub port: u16,
-    /// How it is protected.
+    /// Access protection.
     pub profile: Profile,
-    /// Blocks of addresses that may ask; empty: everyone. With [`Profile::Front`] nginx sees to it; otherwise it takes
-    /// a firewall, see [`Glances::firewall`].
+    /// Allowed clients; empty: everyone. With [`Profile::Front`] nginx enforces it; otherwise a firewall is needed
+    /// ([`Glances::firewall`]).
     pub allow: Vec<Guest>,
-    /// Where the program comes from.
+    /// Source of the program.
     pub source: Source,
-    /// The SHA-256 of the bundle that wheels are taken from, once it is on the server; empty: pip asks the server's index.
+    /// SHA-256 of the bundle on the server; empty: pip uses the server's index.
     pub bundle: String,
 }
 
-/// Where Glances comes from. Wheels go into a Python environment of their own, [`VENV`].
+/// Source of Glances. Wheels are installed into their own Python environment, [`VENV`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Source {
-    /// What is there; else the distribution's package, and where there is none, wheels.
+    /// What is installed; else the distribution's package; if there is none, wheels.
     #[default]
     Auto,
-    /// The distribution's package or nothing.
+    /// Only the distribution's package.
     Package,
-    /// Wheels, whatever else there is.
+    /// Only wheels.
     Wheels,
 }
 
 impl Source {
-    /// As people and scripts write them.
+    /// Names in the API and in scripts.
     pub const NAMES: [&str; 3] = ["auto", "package", "wheels"];
 
-    /// See [`Source::NAMES`].
+    /// Name as in [`Source::NAMES`].
     pub fn name(self) -> &'static str {
         Source::NAMES[self as usize]
     }
@@ -135,13 +135,13 @@ impl Source {
     }
 }
 
-/// Where wheels are unpacked to on a server.
+/// Folder of the Python environment on a server.
 pub const VENV: &str = "/opt/lamplighter-glances";
 
-/// Who can reach Glances.
+/// Access to Glances.
 #[derive(Debug, Clone)]
 pub enum Profile {
-    /// The seed's choice: all addresses, no password. To be warned of.
+    /// All addresses, no password. Shown with a warning.
     Open,
     /// One address of the server, without password: for a private network.
     Bind(IpAddr),
@@ -158,11 +158,11 @@ pub enum Profile {
 
 /// What Glances listens on if nobody chose another port; its own default.
 pub const GLANCES_PORT: u16 = 61208;
-/// What nginx listens on for Glances if nobody chose another port. 61209 is the port of Glances' other server.
+/// Default port of nginx for Glances. 61209 is used by Glances' other server.
 pub const FRONT_PORT: u16 = 61443;
 
 impl Profile {
-    /// The protected profile with a password nobody knows yet.
+    /// The protected profile with a new random password.
     pub fn front() -> Profile {
         Profile::Front {
             port: FRONT_PORT,
@@ -173,8 +173,8 @@ impl Profile {
 }
 
 impl Glances {
-    /// The firewall that this wish takes: none with [`Profile::Front`], or when everyone may ask. `had`: there is one, and
-    /// then its rules are taken away.
+    /// The firewall that this needs: none with [`Profile::Front`], or when everyone is allowed. `had`: remove rules of
+    /// an earlier installation.
     pub fn firewall(&self, ssh_port: u16, had: bool) -> Option<Firewall> {
         let allow = match self.profile {
             Profile::Front { .. } => Vec::new(),
@@ -259,8 +259,8 @@ pub fn glances(desired: &Glances) -> Result<Recipe> {
     })
 }
 
-/// Where [`glances`] would take the program from. Fact `way`: `there` (it has it already), `package VERSION`, `wheels`, or
-/// nothing while the server does not know its packages.
+/// Where [`glances`] would install from. Fact `way`: `there` (installed already), `package VERSION`, `wheels`, or empty
+/// while the server's package lists are unknown.
 pub fn glances_source(desired: &Glances) -> Result<Recipe> {
     Ok(Recipe {
         name: "glances_source",
@@ -275,7 +275,7 @@ pub fn glances_source(desired: &Glances) -> Result<Recipe> {
     })
 }
 
-/// Takes away what [`glances`] has made. Packages of the distribution stay.
+/// Removes what [`glances`] installed. Packages of the distribution stay.
 pub fn glances_gone() -> Recipe {
     Recipe {
         name: "glances_gone",
@@ -339,16 +339,16 @@ fn check_front(port: u16, front_port: u16, user: &str, password: &Secret) -> Res
     }
 }
 
-/// Who may reach a port.
+/// Access to one port.
 #[derive(Debug, Clone)]
 pub struct Firewall {
-    /// Where we log in; kept reachable, as is the port of the connection itself.
+    /// The login port; kept reachable, as is the port of the connection itself.
     pub ssh_port: u16,
-    /// The port that only some may reach.
+    /// The restricted port.
     pub port: u16,
-    /// Who may. Nobody named: our rules are taken away again.
+    /// Allowed clients. Empty: our rules are removed.
     pub allow: Vec<Guest>,
-    /// After this time the firewall is as before, unless [`confirm`] came. Whole seconds.
+    /// Time after which the firewall reverts unless [`confirm`] came. Whole seconds.
     pub revert: Duration,
 }
 
@@ -357,8 +357,8 @@ impl Firewall {
     pub const REVERT: Duration = Duration::from_secs(90);
 }
 
-/// Rules for one port by ufw. Use [`super::firewall`], which also sees to the confirmation.
-/// Fact `firewall`: `unchanged`, or `armed`: the revert is ticking.
+/// Rules for one port by ufw. Use [`super::firewall`], which also confirms. Fact `firewall`: `unchanged`, or `armed`:
+/// the revert timer runs.
 pub fn firewall(desired: &Firewall) -> Result<Recipe> {
     let values = shell::assignments(&[
         ("SSH_PORT", &desired.ssh_port.to_string()),
@@ -384,7 +384,7 @@ pub fn firewall(desired: &Firewall) -> Result<Recipe> {
     })
 }
 
-/// Says that the server is still reached: the firewall stays.
+/// Confirms that the server is reachable: the firewall stays.
 pub fn confirm() -> Recipe {
     Recipe {
         name: "confirm",
@@ -396,7 +396,7 @@ pub fn confirm() -> Recipe {
     }
 }
 
-/// As ufw and nginx write them: a single address without its length. Who `controller` is, the server knows.
+/// Addresses as ufw and nginx write them: a single one without prefix length. The server resolves `controller`.
 fn blocks(allow: &[Guest]) -> String {
     let word = |guest: &Guest| {
         let Guest::Block(block) = guest else {

@@ -1,9 +1,9 @@
-//! What the scripts call their steps and their failures. One table each; the scripts know only the ids.
+//! Steps and failures of the scripts, one table each; scripts use only the ids.
 
 use crate::base::error::Kind;
 use crate::lang::{Lang, words};
 
-/// A step of a script; `step.ID` among the words is what people call it.
+/// A step of a script; `step.ID` in the catalogue is its name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step {
     /// As in the scripts: `[a-z0-9_]+`.
@@ -11,7 +11,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// What people call it.
+    /// Display name.
     pub fn title(&self, lang: Lang) -> &'static str {
         words::word(lang, &format!("step.{}", self.id), None).unwrap_or(self.id)
     }
@@ -100,9 +100,9 @@ pub const STEPS: &[Step] = &[
     Step { id: "site_renewed" },
 ];
 
-/// A way a job fails: its code, what kind of error it is, and what to do about it.
+/// A failure of a job: code, kind of error, advice.
 pub struct Failure {
-    /// Stable; pages find their words by it.
+    /// Stable; pages find their text by it.
     pub code: &'static str,
     /// For the HTTP status.
     pub kind: Kind,
@@ -114,7 +114,7 @@ const fn failure(code: &'static str, kind: Kind, advice: &'static str) -> Failur
     Failure { code, kind, advice }
 }
 
-/// The last one stands for everything that has no code of its own.
+/// The last one covers everything without a code of its own.
 pub const FAILURES: &[Failure] = &[
     failure(
         "not_root",
@@ -352,7 +352,7 @@ pub const FAILURES: &[Failure] = &[
     ),
 ];
 
-/// The failure with this code, or the one for everything else.
+/// The failure with this code, or the general one.
 pub fn failure_of(code: &str) -> &'static Failure {
     let last = &FAILURES[FAILURES.len() - 1];
     FAILURES.iter().find(|failure| failure.code == code).unwrap_or(last)

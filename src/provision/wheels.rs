@@ -1,5 +1,5 @@
-//! A bundle: a tar of Python wheels on this machine, Glances among them, for servers whose release has no package of it.
-//! It goes to a server in parts, over the same way as all files, and is put together and checked there by the job.
+//! Bundles: a tar of Python wheels on this machine, with Glances, for servers whose release has no package of it. It is
+//! sent to a server in parts, like all files, and assembled and checked there by the job.
 
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
@@ -16,34 +16,34 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Mutex;
 
-/// Largest bundle. Glances and all that it needs for one Python are some 15 MB.
+/// Largest bundle in bytes. Glances and its dependencies for one Python are about 15 MB.
 const BUNDLE_MAX: u64 = 96 * 1024 * 1024;
-/// Where its parts lie on a server, below a folder named after its hash; `glances.sh` takes them away.
+/// Folder of the parts on a server, below it one named after the hash; removed by `glances.sh`.
 const PARTS: &str = "/var/cache/lamplighter-wheels";
 const PART_LIMIT: Duration = Duration::from_secs(120);
 
 described! {
-    /// What a bundle is, without its content.
+    /// Description of a bundle.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Summary {
-        /// Where it lies on this machine.
+        /// Path on this machine.
         pub path: String,
-        /// Of the whole tar, in hex.
+        /// SHA-256 of the tar, hex.
         pub sha256: String,
         /// In bytes.
         pub size: u64,
-        /// How many wheels it has.
+        /// Number of wheels.
         pub wheels: usize,
         /// The versions of Glances in it.
         pub glances: Vec<String>,
     }
 }
 
-/// What the file was like when it was read last, so that a page costs one look at its times.
+/// Metadata of the file when it was last read, to avoid reading it again.
 type Seen = (String, u64, u64, i64, i64);
 static KNOWN: Mutex<Option<(Seen, std::result::Result<Summary, String>)>> = Mutex::new(None);
 
-/// What lies at this path.
+/// Reads the bundle at this path. Error: a sentence about the file.
 pub fn summary(path: &str) -> Result<Summary> {
     let meta = fs::metadata(path).map_err(|e| unusable(path, &e.to_string()))?;
     let seen = (
@@ -93,7 +93,8 @@ fn unusable(path: &str, why: &str) -> Error {
     Error::new(Kind::Conflict, "bundle_unusable", say)
 }
 
-/// The names in a tar that has wheels and nothing else, in one folder. What the server's `tar` makes of it is then known.
+/// The names in a tar that contains only wheels in one folder, so that the server's `tar` cannot interpret it
+/// differently.
 fn wheels(tar: &[u8]) -> std::result::Result<Vec<String>, &'static str> {
     const BLOCK: usize = 512;
     let field = |header: &[u8], from: usize, len: usize| -> String {
@@ -121,7 +122,7 @@ fn wheels(tar: &[u8]) -> std::result::Result<Vec<String>, &'static str> {
             _ => {
                 let name = long.take().unwrap_or_else(|| field(header, 0, 100));
                 let name = name.strip_prefix("./").unwrap_or(&name);
-                // POSIX's other place for a name; GNU keeps times there.
+                // ustar's prefix field; GNU keeps times there.
                 let whole = &header[257..263] != b"ustar\0" || header[345] == 0;
                 match kind {
                     b'5' if whole && name.is_empty() => {}
@@ -147,7 +148,7 @@ fn path_record(content: &[u8]) -> Option<String> {
     Some(path.to_string())
 }
 
-/// Puts a bundle on the server, for the job that follows. What is there from a try before stays.
+/// Sends a bundle to the server, for the job that follows. Parts of an earlier try are kept. Errors: as [`Ssh::run`].
 pub fn push(ssh: &Ssh, target: &Target, known: &Summary, cancel: &Cancel) -> Result<()> {
     let (now, content) = read(&known.path)?;
     if now.sha256 != known.sha256 {

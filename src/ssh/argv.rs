@@ -1,30 +1,31 @@
-//! The arguments of `ssh`: one list of options for every server, then what differs, then `--` and the host. Sessions have
-//! two profiles: plain bytes, and a terminal. Nothing of the user's or the system's ssh configuration is read; a server can call nothing back.
+//! Arguments of `ssh`: one list of options for all servers, then session-specific ones, then `--` and the host.
+//! Sessions have two profiles: bytes, and a terminal. ssh configuration files of user and system are not read;
+//! forwarding back from the server is off.
 
 use super::{Auth, Target};
 use crate::base::host::Host;
 use std::ffi::OsString;
 
-/// Accepted by every OpenSSH from 8.4 on (Debian 11, Ubuntu 22.04).
+/// Supported by OpenSSH 8.4 and later (Debian 11, Ubuntu 22.04).
 const OPTIONS: &[&str] = &[
-    // what is sent is bytes, and none of them is for ssh itself
+    // no escape character: all input is data
     "EscapeChar=none",
-    // only the key that is given
+    // only the given key
     "IdentitiesOnly=yes",
     "IdentityAgent=none",
     "AddKeysToAgent=no",
     "PKCS11Provider=none",
-    // only the host key that is given: from no other file, not from DNS, never updated
+    // only the given host key: no other file, no DNS, no updates
     "StrictHostKeyChecking=yes",
     "GlobalKnownHostsFile=/dev/null",
     "UpdateHostKeys=no",
     "CheckHostIP=no",
     "VerifyHostKeyDNS=no",
-    // the name goes out as it is
+    // no canonicalization of the host name
     "CanonicalizeHostname=no",
     "ProxyCommand=none",
     "ProxyJump=none",
-    // a hostile server cannot call back
+    // a hostile server cannot connect back
     "PermitLocalCommand=no",
     "ForwardAgent=no",
     "ForwardX11=no",
@@ -34,38 +35,38 @@ const OPTIONS: &[&str] = &[
     "GSSAPIAuthentication=no",
     "HostbasedAuthentication=no",
     "NumberOfPasswordPrompts=1",
-    // a dead link is noticed after 45 s
+    // a dead connection is noticed after 45 s
     "ConnectTimeout=10",
     "ConnectionAttempts=1",
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
     "TCPKeepAlive=no",
-    // one connection for many jobs
+    // one connection for many sessions
     "ControlMaster=auto",
     "ControlPersist=60",
-    // INFO, for at ERROR it hides why it gave up before the login: "Unable to negotiate", "Connection closed by"
+    // INFO: at ERROR ssh hides why it gave up before the login: "Unable to negotiate", "Connection closed by"
     "LogLevel=INFO",
-    // nothing of our environment
+    // pass no environment variables
     "Compression=no",
     "SendEnv=none",
 ];
 
-/// The one command that any server is asked to run: it reads lines of stdin up to [`GO`], then runs them. Whatever login
-/// shell the user has, it sees nothing but this. `read` takes exactly a line; a shell that reads a script reads ahead.
+/// The command run on every server: it reads lines of stdin up to [`GO`], then runs them. The user's login shell sees
+/// nothing else. `read` takes exactly one line; a shell reading a script reads ahead.
 ///
-/// It is also the first two lines that are sent, and takes no notice of them: a start-up file of the user that reads a line
-/// gets one of those, and one that becomes another shell makes that read its commands from stdin, where it finds this.
+/// It is also sent as the first two lines, which it ignores: a start-up file that reads a line gets one of those, and
+/// one that starts another shell makes that read its commands from stdin, where it finds this.
 pub(super) const COMMAND: &str = r#"exec /bin/sh -c 'eval "$(while IFS= read -r l; do case $l in (": go") break ;; ("exec "*) ;; (*) printf "%s\n" "$l" ;; esac; done)"'"#;
-/// The same where stdin is a terminal. It has the terminal echo nothing and pass on lines of any length while it reads, and
-/// says so by [`TERMINAL_READY`]; sent before, they would stand on the screen.
+/// The same with a terminal as stdin. It turns off echo and line mode while it reads, and reports that by
+/// [`TERMINAL_READY`]; sent earlier, input would be echoed.
 pub(super) const TERMINAL_COMMAND: &str = r#"exec /bin/sh -c 't=$(stty -g); stty -echo -icanon min 1 time 0; printf "lamplighter"; s=$(while IFS= read -r l; do case $l in (": go") break ;; (*) printf "%s
 " "$l" ;; esac; done); stty "$t"; eval "$s"'"#;
-/// What it prints when it reads. No start-up file prints this; a server that lies in it gets what it would get anyway.
+/// Printed when it is ready to read. A server that fakes it gains nothing.
 pub(super) const TERMINAL_READY: &[u8] = b"\x1elamplighter\x1e";
 /// The line after what is to be run.
 pub(super) const GO: &str = ": go";
 
-/// Files of one login, relative to ssh's working folder.
+/// Files of a login, relative to ssh's working folder.
 pub(super) struct Paths<'a> {
     pub(super) master: &'a str,
     pub(super) known_hosts: &'a str,
@@ -73,10 +74,10 @@ pub(super) struct Paths<'a> {
     pub(super) log: &'a str,
 }
 
-/// The arguments of a session on the server that is `to`: an address, so that ssh looks no name up.
+/// Arguments of a session on the server at `to`: an address, so that ssh resolves no name.
 pub(super) fn session(target: &Target, to: &Host, paths: &Paths, terminal: bool) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["-F".into(), "none".into()];
-    // Without a terminal stdout and stderr stay apart and nothing is echoed.
+    // Without a terminal, stdout and stderr stay separate and nothing is echoed.
     args.push(if terminal { "-tt" } else { "-T" }.into());
     for option in OPTIONS {
         args.extend(["-o".into(), OsString::from(option)]);
@@ -94,7 +95,7 @@ pub(super) fn session(target: &Target, to: &Host, paths: &Paths, terminal: bool)
         Auth::Key { passphrase, .. } => {
             option("PreferredAuthentications", "publickey");
             option("IdentityFile", paths.key.unwrap_or("none"));
-            // It would switch askpass off.
+            // It would disable askpass.
             option("BatchMode", if passphrase.is_some() { "no" } else { "yes" });
         }
     }
@@ -106,8 +107,8 @@ pub(super) fn session(target: &Target, to: &Host, paths: &Paths, terminal: bool)
     args
 }
 
-/// The arguments of a message (`exit`, `stop`; `forward` and `cancel` of a route) to the master behind a socket. It has a
-/// host's place in its grammar, but goes nowhere, and takes no option that could clear what is asked for.
+/// Arguments of a control command (`exit`, `stop`; `forward` and `cancel` of a route) to the master behind a socket.
+/// The host is only a placeholder.
 pub(super) fn control(message: &'static str, socket: &str, route: Option<&str>) -> Vec<OsString> {
     let mut args: Vec<OsString> = ["-F", "none", "-T", "-o"].map(Into::into).into();
     args.extend([format!("ControlPath={socket}").into(), "-O".into(), message.into()]);
@@ -118,7 +119,7 @@ pub(super) fn control(message: &'static str, socket: &str, route: Option<&str>) 
     args
 }
 
-/// The name under which a server's key stands in its known-hosts file: independent of its address.
+/// The server's name in its known-hosts file: independent of its address.
 pub(super) fn alias(server: i64) -> String {
     format!("lamplighter-{server}")
 }
@@ -157,7 +158,7 @@ mod tests {
         }
     }
 
-    /// What the real ssh makes of the arguments: its `-G` prints every option in force and connects nowhere.
+    /// How the real ssh parses the arguments: `ssh -G` prints every option and does not connect.
     fn understood(args: Vec<OsString>) -> String {
         let args = [vec!["-G".into()], args].concat();
         let program = Program {
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn no_host_and_no_user_is_ever_an_option() {
-        // Letters that make options, commands and escapes; the grammar lets through what is a name.
+        // Letters that form options, commands and escapes; the grammar accepts what is a name.
         const LETTERS: &[u8] = b"-oPab.1:@[]%$`;|&=\n '\"\\/~#x";
         let mut seed = 1u64;
         let mut random = |n: usize| {

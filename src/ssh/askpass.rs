@@ -1,6 +1,6 @@
-//! How `ssh` gets a password: it starts this very program as `SSH_ASKPASS`, with its question as the only argument; the
-//! program passes the question to the daemon through a one-shot Unix socket and prints the answer. The socket's random
-//! name is all that stands in the environment. The daemon answers one question, of the kind it expects, then hangs up.
+//! Passes a password to `ssh`: ssh starts this program as `SSH_ASKPASS` with its question as the only argument; the
+//! program sends the question to the daemon through a one-shot Unix socket and prints the answer. Only the socket's
+//! random name is in the environment. The daemon answers one question of the expected kind, then closes.
 
 use super::Ssh;
 use crate::base::clock::Duration;
@@ -16,22 +16,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// The variable that holds the socket's path, relative to ssh's working folder.
+/// Variable with the socket's path, relative to ssh's working folder.
 const VARIABLE: &str = "LAMPLIGHTER_ASKPASS";
 /// The folder of the sockets.
 pub(super) const SOCKETS: &str = "ask";
-/// A question is a line; a server's own (keyboard-interactive) may be any text.
+/// Longest question; one of the server (keyboard-interactive) may be any text.
 const QUESTION_MAX: u64 = 1_024;
 /// Both ends are on this machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The program's first act: if `ssh` has started it to ask, asks and gives the exit code to leave with.
+/// Called first in `main`: if `ssh` started this program for a question, answers it and returns the exit code.
 pub fn if_asked() -> Option<i32> {
     let socket = std::env::var_os(VARIABLE)?;
     let question = std::env::args().nth(1).unwrap_or_default();
     Some(match ask(Path::new(&socket), &question) {
         Ok(()) => 0,
-        Err(_) => 1, // the daemon knows why; whatever we print, ssh reads as a password
+        Err(_) => 1, // the daemon logs the reason; ssh would take any output as password
     })
 }
 
@@ -49,7 +49,7 @@ fn ask(socket: &Path, question: &str) -> std::io::Result<()> {
     std::io::stdout().write_all(answer.reveal_for("the pipe to ssh"))
 }
 
-/// What may be asked for.
+/// Expected kind of question.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expect {
     /// `root@h's password: `, or a PAM module's `Password: `.
@@ -62,14 +62,14 @@ impl Expect {
     fn is_it(self, question: &str) -> bool {
         let question = question.to_ascii_lowercase();
         match self {
-            // A server that wants a one-time password says so; the login password is not for that.
+            // A server that wants a one-time password says so; the login password does not apply.
             Expect::Password => question.contains("password") && !question.contains("one-time"),
             Expect::Passphrase => question.starts_with("enter passphrase"),
         }
     }
 }
 
-/// One secret, ready to be asked for. Dropped, it can be asked for no more.
+/// One secret, offered once. Dropping it withdraws the offer.
 pub(super) struct Answer {
     path: PathBuf,
     name: String,
@@ -101,7 +101,7 @@ impl Answer {
         })
     }
 
-    /// What `ssh` needs in its environment to ask.
+    /// Environment variables for `ssh`.
     pub(super) fn env(&self, ssh: &Ssh) -> Vec<(&'static str, OsString)> {
         vec![
             ("SSH_ASKPASS", ssh.own.clone().into()),
@@ -110,7 +110,7 @@ impl Answer {
         ]
     }
 
-    /// A question that was not the expected one.
+    /// The question, if it was not the expected one.
     pub(super) fn refused(&self) -> Option<String> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -118,8 +118,8 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        // Wakes the thread. When it has answered already, it has gone and so has the file. Without a descriptor to wake
-        // it with, it is left alone rather than waited for.
+        // Wakes the thread. If it has answered already, socket and file are gone. If no descriptor is left to wake it,
+        // it is detached.
         let woken = UnixStream::connect(&self.path).is_ok();
         if woken || !self.path.exists() {
             self.thread.take().map(JoinHandle::join);
@@ -128,8 +128,7 @@ impl Drop for Answer {
     }
 }
 
-/// Answers the first question, if it is the expected one. Anything else ends the offer too: a server that asks for
-/// something else gets nothing.
+/// Answers the first question if it is the expected one. Any other question ends the offer without an answer.
 fn serve(socket: &UnixListener, expect: Expect, secret: &Secret, refused: &Mutex<Option<String>>) {
     let Ok((mut from, _)) = socket.accept() else { return };
     let mut question = Vec::new();

@@ -1,10 +1,10 @@
-//! One `ssh` process on a shared connection, as bytes both ways: the ground that jobs, followers, forwards and terminals
-//! stand on. It knows the login and nothing of what is said after it.
+//! One `ssh` process on a shared connection, as a byte channel in both directions: the base of jobs, followers,
+//! forwards and terminals. It handles the login and is independent of the protocol after it.
 //!
-//! - Window: what the server sends waits in [`process`](crate::base::process)'s bounded queue, then in ssh's own; a
-//!   caller that does not read stops the server, not our memory.
-//! - Deadlines are the caller's: every wait is given one. Over a job, or over silence, or none.
-//! - Cancel, and drop: the process and its group are gone; the server sees the end of its stdin.
+//! - Window: output of the server waits in [`process`](crate::base::process)'s bounded queue, then in ssh's own; a
+//!   caller that does not read slows the server down.
+//! - Deadlines are the caller's: every wait takes one.
+//! - Cancel and drop end the process and its group; the server sees the end of its stdin.
 
 use super::askpass::{Answer, Expect};
 use super::error::{self, error};
@@ -20,14 +20,14 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-/// From the start of `ssh` to the server's first word: connecting (10 s), then PAM, a slow login shell, a sudo without its
-/// host's name in DNS.
+/// From the start of `ssh` to the server's first output: connect (10 s), then PAM, a slow login shell, a sudo that
+/// cannot resolve its host name.
 const LOGIN_MAX: Duration = Duration::from_secs(30);
-/// The same where an earlier session has logged in already.
+/// The same on an existing connection.
 const SHARED_MAX: Duration = Duration::from_secs(12);
-/// ssh itself gives up sooner when the server does not answer, or says nothing: beyond this it has answered.
+/// ssh itself gives up sooner when the server does not respond; later than this it has responded.
 const ANSWER_MAX: Duration = Duration::from_secs(12);
-/// The way of ssh's own end after the last byte.
+/// Time for ssh to exit after the last byte.
 const EXIT_MAX: Duration = Duration::from_secs(1);
 const LOG_MAX: u64 = 64 * 1024;
 
@@ -36,29 +36,29 @@ pub(super) struct Channel<'a> {
     ssh: &'a Ssh,
     target: &'a Target,
     running: Running,
-    /// Until the login is over.
+    /// Present until the login is complete.
     login: Option<Login>,
-    /// ssh's own words.
+    /// ssh's own log.
     log: Arc<TempFile>,
-    /// The master's socket: it is there from the login on.
+    /// The master's socket: exists after the login.
     socket: PathBuf,
-    /// This channel logs in; otherwise it shares a connection of before.
+    /// Does this channel log in? Otherwise it shares an existing connection.
     opens: bool,
     started: Instant,
 }
 
-/// What lies on disk for a login.
+/// Files of a login.
 struct Login {
     _files: Vec<TempFile>,
     answer: Option<Answer>,
 }
 
-/// What a use of a channel does first: starts its side of it, and waits for the server's first word.
+/// Opening of a use of a channel: starts its protocol, and waits for the server's first output.
 pub(super) type Greet<'f, 'a, T> = &'f mut dyn FnMut(Channel<'a>, &SessionSlot, Instant, &Cancel) -> Result<T>;
 
-/// Takes a slot of the class, logs in where it must, and greets. Gives what the greeting gave, and the time that it took
-/// without the time of waiting for a slot. `work_max`: what the whole use may take. Where an earlier connection does not
-/// answer, a new one is tried.
+/// Takes a slot of the class, logs in if needed, and greets. Returns the greeting's result and its duration without the
+/// wait for a slot. `work_max`: limit of the whole use. If an existing connection does not respond, a new one is tried.
+/// Errors: those of [`super::error`].
 pub(super) fn greeted<'a, T>(
     ssh: &'a Ssh,
     target: &'a Target,
@@ -80,28 +80,28 @@ pub(super) fn greeted<'a, T>(
     let mut greeting = open(&slot, patience.min(work_max));
     let left = work_max.saturating_sub(clock::mono() - started);
     if !slot.opens && greeting.as_ref().is_err_and(|e| e.code == "ssh_timeout") && !left.is_zero() {
-        // Whether the connection of before is dead or the shell silent, a login of our own tells.
+        // Whether the connection is dead or the shell silent, a new login shows.
         slot.leave(ssh);
         drop(slot);
         slot = ssh.slot(target, class, cancel)?;
         started = clock::mono() + left - work_max;
         greeting = open(&slot, LOGIN_MAX.min(left));
     }
-    // Who waits for this login shares its failure; but not that we were cancelled, nor that we had little time.
+    // Sessions waiting for this login share its failure, except our own cancellation or short deadline.
     let hurried = work_max < LOGIN_MAX && clock::mono() - started >= work_max;
     slot.opened(greeting.as_ref().err().filter(|e| e.code != "cancelled" && !hurried));
     match greeting {
         Ok(greeting) => Ok((greeting, slot, started)),
         Err(e) => {
             if ["ssh_timeout", "ssh_shell_silent"].contains(&e.code) {
-                slot.leave(ssh); // the next one must not wait there, too
+                slot.leave(ssh); // the next session must not wait there, too
             }
             Err(e)
         }
     }
 }
 
-/// Greets at the first of the server's addresses where a connection can be made.
+/// Greets at the first of the server's addresses that can be connected.
 fn at_first_address<'a, T>(
     ssh: &'a Ssh,
     target: &'a Target,
@@ -160,7 +160,7 @@ impl<'a> Channel<'a> {
         let running = match terminal {
             None => Running::start(program),
             Some(size) => {
-                // What every Debian has a description of; it goes to the server with the terminal, not as a variable.
+                // A terminal type that every Debian knows; sent with the terminal request, not as a variable.
                 program.env.push(("TERM", "xterm-256color".into()));
                 Running::start_on_terminal(program, size)
             }
@@ -180,7 +180,7 @@ impl<'a> Channel<'a> {
         })
     }
 
-    /// The process, to read from and write to.
+    /// The process, for reading and writing.
     pub(super) fn running(&mut self) -> &mut Running {
         &mut self.running
     }
@@ -200,32 +200,32 @@ impl<'a> Channel<'a> {
         self.running.close();
     }
 
-    /// The server has said its first word: key, known hosts and askpass's socket have done their work.
+    /// After the server's first output: removes key, known hosts and the askpass socket.
     pub(super) fn logged_in(&mut self, slot: &SessionSlot) {
         self.login = None;
         slot.keep_log(&self.log);
     }
 
-    /// How `ssh` ended, if it does now.
+    /// Exit status of `ssh`, if it has ended.
     pub(super) fn exited(&mut self) -> Option<ExitStatus> {
         self.running.exited_within(EXIT_MAX)
     }
 
-    /// What ssh itself said. A server's banner is none of it: that goes to stderr.
+    /// ssh's own messages, without a banner of the server, which goes to stderr.
     pub(super) fn said(&self) -> String {
         let log = file::read_limited(self.log.path(), LOG_MAX).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// What ssh and the server said, for the log.
+    /// Messages of ssh and the server, for the log.
     pub(super) fn evidence(&self, noise: &Noise) -> String {
         noise.iter().fold(self.said(), |said, (_, line)| said + line + "\n")
     }
 
-    /// No first word in time, and ssh still runs.
+    /// Error: no first output in time while ssh still runs.
     pub(super) fn not_greeted(&self, noise: &Noise) -> Error {
         let waited = clock::mono() - self.started;
-        // Of a shared connection only the next login tells whether it still lives.
+        // Whether a shared connection is alive, only the next login shows.
         let code = match self.socket.exists() {
             true if self.opens => "ssh_shell_silent",
             false if waited > ANSWER_MAX => "ssh_login_slow",
@@ -242,7 +242,7 @@ impl<'a> Channel<'a> {
         error::said(e, "The server", greeting(noise).into_iter())
     }
 
-    /// ssh has ended before the first word.
+    /// Error: ssh ended before the first output.
     pub(super) fn not_logged_in(&mut self, noise: &Noise) -> Error {
         let seen = self.evidence(noise);
         let asked = self.login.take().and_then(|login| login.answer?.refused());
@@ -255,7 +255,7 @@ impl<'a> Channel<'a> {
             return error::no_shell(self.target, status, &greeting(noise), &seen);
         }
         match (error::login(self.target, &said, &seen), &self.target.auth) {
-            // ssh says the same for a wrong passphrase; only opening the key tells.
+            // ssh reports a wrong passphrase the same way; opening the key tells.
             (e, Auth::Key { pem, passphrase }) if e.code.starts_with("ssh_key_") => {
                 self.ssh.inspect(pem, passphrase.as_ref()).err().unwrap_or(e)
             }
@@ -263,7 +263,7 @@ impl<'a> Channel<'a> {
         }
     }
 
-    /// The connection broke under a running session.
+    /// Error: the connection broke during a session.
     pub(super) fn lost(&mut self, noise: &Noise) -> Error {
         let status = self.exited();
         let seen = format!(
@@ -275,10 +275,10 @@ impl<'a> Channel<'a> {
     }
 }
 
-/// What the server wrote before it was to say anything, or besides: a login shell's greeting, sudo's complaints.
+/// Unexpected output of the server: greeting of a login shell, messages of sudo.
 pub(super) type Noise = std::collections::VecDeque<(Stream, String)>;
 
-/// What the server said before it was to say anything: on stdout, or else on stderr, where ssh shows its banner, too.
+/// Output before the protocol began: on stdout, or else on stderr, where ssh shows the banner, too.
 fn greeting(noise: &Noise) -> Vec<&str> {
     let of = |wanted| {
         noise

@@ -1,13 +1,13 @@
-//! What is said over a [`Channel`] to run one script: by jobs, which wait for its end, and by followers, which do not.
+//! The protocol over a [`Channel`] that runs one script: for jobs, which wait for its end, and followers, which stream.
 //!
-//! 1. We send `hello.sh`; it says who the login is and what sudo gives it, and waits.
-//! 2. We say as whom to go on. Only now, and only if sudo wants one, the sudo password goes out.
-//! 3. With it go `run.sh` and the script. `run.sh` runs it in a session of its own and watches our stdin: when that
-//!    ends without a bye (we were cancelled, killed, cut off), or nothing comes for too long, it ends the session. To
-//!    “here” it answers “here”.
-//! 4. It says `end` and the exit code. ssh's own 255 may be the script's or ssh's: it is never trusted.
+//! 1. We send `hello.sh`; it reports the login and what sudo allows, and waits.
+//! 2. We say which user to run as. Only then, and only if sudo wants it, the sudo password is sent.
+//! 3. `run.sh` and the script follow. `run.sh` runs the script in its own session and watches our stdin: when that
+//!    ends without a bye (cancelled, killed, connection lost), or nothing comes for too long, it ends the session. It
+//!    answers “here” to “here”.
+//! 4. It reports `end` and the exit code. ssh's own 255 is ambiguous and not used.
 //!
-//! What the server says to us is told from what the script prints by a random mark at the line's begin.
+//! Protocol messages are told from the script's output by a random mark at the start of the line.
 
 use super::channel::{Channel, Noise};
 use super::error::{self, error};
@@ -21,17 +21,17 @@ use crate::base::{random, text};
 
 const HELLO: &str = include_str!("hello.sh");
 const RUN: &str = include_str!("run.sh");
-/// The size of the blocks that the remote `dd` takes.
+/// Block size of the remote `dd`.
 const BLOCK: usize = 4_096;
 const _: () = assert!(RUN.len() <= BLOCK);
 
-/// Longest script. What is larger is no script.
+/// Longest script in bytes.
 const SCRIPT_MAX: usize = 1024 * 1024;
-/// How much is kept of what is not for the caller, as evidence: the last of it.
+/// Lines of other output kept as evidence (the last ones).
 const NOISE_LINES: usize = 20;
 
-/// The script in braces: the shell has parsed it to the end before any of it runs, so half a script does nothing; and
-/// nothing in it can read the rest of it from stdin.
+/// Puts the script in braces: the shell parses it to the end before running any of it, so a truncated script does
+/// nothing, and nothing in it can read the rest from stdin.
 pub(super) fn whole(script: &str) -> Result<String> {
     match script.len() > SCRIPT_MAX || script.contains('\0') {
         true => Err(Error::internal("a script of more than 1 MiB, or with a NUL")),
@@ -39,31 +39,31 @@ pub(super) fn whole(script: &str) -> Result<String> {
     }
 }
 
-/// A conversation about one script.
+/// Protocol state of one script.
 pub(super) struct Conversation<'a> {
     target: &'a Target,
     channel: Channel<'a>,
     pub(super) lines: LineReader,
     mark: String,
     noise: Noise,
-    /// How the script's streams stand: it has been started, it has ended.
+    /// State of the script's streams: started, ended.
     ready: [bool; 2],
     ended: [bool; 2],
     /// An empty line is held back until the next one: the last may be the line end before our mark.
     empty: [bool; 2],
     rc: Option<i32>,
-    /// sudo ended before the script began, with this code.
+    /// Exit code of sudo, if it ended before the script began.
     denied: Option<String>,
     /// The server has ended the script and all its children.
     gone: bool,
 }
 
-/// What came next.
+/// Next input.
 #[derive(PartialEq)]
 pub(super) enum Input {
-    /// Lines of the script, or words that only this conversation is concerned with.
+    /// Lines of the script, or messages handled here.
     Taken,
-    /// The answer to [`Conversation::here`].
+    /// Answer to [`Conversation::here`].
     Here,
     /// The connection has ended.
     End,
@@ -71,11 +71,12 @@ pub(super) enum Input {
     Late,
 }
 
-/// Where a script's lines go.
+/// Receiver of the script's lines.
 pub(super) type OnLine<'f> = &'f mut dyn FnMut(Stream, &str);
 
 impl<'a> Conversation<'a> {
-    /// Begins over a fresh channel: waits for the login and the hello; tells what sudo gives. `line_max`: of the script.
+    /// Begins over a new channel: waits for login and hello; returns what sudo allows. `line_max`: longest line of the
+    /// script.
     pub(super) fn begin(
         mut channel: Channel<'a>,
         target: &'a Target,
@@ -122,7 +123,7 @@ impl<'a> Conversation<'a> {
         Ok((talk, sudo))
     }
 
-    /// The server's first words to us.
+    /// Reads the server's hello.
     fn handshake(&mut self, until: Instant, cancel: &Cancel) -> Result<String> {
         loop {
             match self.lines.next(self.channel.running(), until, cancel) {
@@ -137,8 +138,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Says as whom to go on, gives sudo its password if it wants one, and sends the script.
-    /// `silence_max`: when the server hears nothing from us for so long, it ends the script.
+    /// Says which user to run as, sends the sudo password if needed, and the script. `silence_max`: the server ends the
+    /// script when it hears nothing from us for this long.
     pub(super) fn start(&mut self, root: bool, sudo: &Sudo, script: &str, silence_max: Duration) -> Result<()> {
         let refused = |code, seen: &str| Err(error(code, self.target, seen));
         match sudo {
@@ -171,12 +172,12 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// Tells the server that we are still here; it answers.
+    /// Sends a keep-alive; the server answers.
     pub(super) fn here(&mut self) {
         self.channel.send(b"here\n");
     }
 
-    /// Takes what comes next; lines of the script are handed on.
+    /// Reads the next input; lines of the script are passed on.
     pub(super) fn take(&mut self, until: Instant, cancel: &Cancel, on_line: OnLine) -> Input {
         let (stream, line) = match self.lines.next(self.channel.running(), until, cancel) {
             Event::Output(stream, line) => (stream, line),
@@ -198,7 +199,7 @@ impl<'a> Conversation<'a> {
         match word.as_str() {
             "ready" => self.ready[n] = true,
             "here" => return Input::Here,
-            // It is said after sudo's own end, too. sudo's words may still be on their way.
+            // It is sent after sudo's own end, too. sudo's messages may still be in transit.
             "denied" => {
                 self.denied = (!self.ready[0]).then_some(rest);
                 self.channel.close();
@@ -212,7 +213,7 @@ impl<'a> Conversation<'a> {
         Input::Taken
     }
 
-    /// The script's exit code, once it has ended; more of its lines may still be on their way.
+    /// The script's exit code, once it has ended; more lines may still be in transit.
     pub(super) fn rc(&self) -> Option<i32> {
         self.rc
     }
@@ -222,17 +223,17 @@ impl<'a> Conversation<'a> {
         self.ended == [true; 2]
     }
 
-    /// The server has told that nothing of the script runs there any more.
+    /// Has the server confirmed that nothing of the script runs any more?
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// Ends what we send, without a bye: the server ends the script and says so.
+    /// Closes our side without a bye: the server ends the script and confirms.
     pub(super) fn break_off(&mut self) {
         self.channel.close();
     }
 
-    /// Takes leave after the script's end, or says why there was none.
+    /// Says bye after the script's end, or returns why there was none.
     pub(super) fn finish(mut self, sudo: &Sudo) -> Result<i32> {
         if let Some(rc) = self.rc {
             self.channel.send(b"bye\n");
@@ -244,7 +245,7 @@ impl<'a> Conversation<'a> {
             Sudo::NoPassword => "sudo_not_allowed",
             _ => "sudo_password_wrong",
         };
-        // The sudo that wanted no password a moment ago may have changed its mind.
+        // sudo's policy may have changed since the hello.
         let sudo_speaks = || !self.ready[0] && self.noise.iter().any(|(_, line)| line.starts_with("sudo"));
         match &self.denied {
             None if !sudo_speaks() => Err(self.channel.lost(&self.noise)),
@@ -277,14 +278,14 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// A script, filled up to a block with line ends.
+/// A script, padded to a block with line ends.
 fn block(script: &str) -> Vec<u8> {
     let mut block = script.as_bytes().to_vec();
     block.resize(BLOCK, b'\n');
     block
 }
 
-/// A password as sudo reads it: to the end of the line.
+/// A password as sudo reads it: one line.
 fn one_line(password: &Secret) -> Result<Secret> {
     let bytes = password.reveal_for("sudo's stdin");
     match bytes.iter().any(|b| matches!(b, b'\n' | b'\r' | 0)) {

@@ -1,5 +1,5 @@
-//! What can go wrong between us and a server, each with its own code, what was seen and what to do. `ssh` ends with 255
-//! for all of it: its own words (kept in [`Error::log`]) tell one from the other.
+//! Errors between us and a server, each with code, observation and advice. `ssh` exits with 255 for all of them: its
+//! messages (kept in [`Error::log`]) distinguish them.
 
 use super::{Auth, Target};
 use crate::base::error::{Error, Kind};
@@ -190,19 +190,19 @@ const TABLE: &[(&str, Kind, &str)] = &[
     ),
 ];
 
-/// The error of a code of the table; `seen` goes to the log.
+/// The error of a code in the table; `seen` goes to the log.
 pub(super) fn error(code: &'static str, target: &Target, seen: &str) -> Error {
     let at = format!("{}@{}:{}", target.user.as_str(), target.host.in_url(), target.port);
     at_error(code, &at, seen)
 }
 
-/// The same where there is no login yet.
+/// The same before a login.
 pub(super) fn at_error(code: &'static str, at: &str, seen: &str) -> Error {
     let (_, kind, say) = TABLE.iter().find(|(c, ..)| *c == code).expect("a code of the table");
     Error::new(*kind, code, say.replace("{at}", at)).log(text::one_line(seen, 2_000))
 }
 
-/// The same, with what somebody said: the evidence that a person can judge it by.
+/// Adds the message of a program as evidence.
 pub(super) fn said<'a>(mut e: Error, who: &str, lines: impl Iterator<Item = &'a str>) -> Error {
     let telling = text::telling(lines);
     if !telling.is_empty() {
@@ -212,7 +212,7 @@ pub(super) fn said<'a>(mut e: Error, who: &str, lines: impl Iterator<Item = &'a 
     e
 }
 
-/// The login worked, and then the shell ended without our command. `lines`: what it said.
+/// Error: the login worked, and then the shell ended without our command. `lines`: its output.
 pub(super) fn no_shell(target: &Target, status: Option<i32>, lines: &[&str], seen: &str) -> Error {
     let has = |words: &[&str]| lines.iter().any(|line| words.iter().any(|w| line.contains(w)));
     let code = if has(EXPIRED) {
@@ -229,7 +229,7 @@ pub(super) fn no_shell(target: &Target, status: Option<i32>, lines: &[&str], see
     said(e, "The server", lines.iter().copied())
 }
 
-/// How sshd, PAM and sudo say that a password must be changed first.
+/// Messages of sshd, PAM and sudo for an expired password.
 const EXPIRED: &[&str] = &[
     "Password change required",
     "assword has expired",
@@ -237,7 +237,7 @@ const EXPIRED: &[&str] = &[
     "password is expired",
 ];
 
-/// A script was broken off (`cancelled`, `deadline`): did the server confirm that it has ended?
+/// Error: a script was ended early (`cancelled`, `deadline`); says whether the server confirmed its end.
 pub(super) fn broken_off(code: &'static str, target: &Target, confirmed: bool) -> Error {
     let mut e = error(code, target, "");
     e.say.push_str(match confirmed {
@@ -249,7 +249,7 @@ pub(super) fn broken_off(code: &'static str, target: &Target, confirmed: bool) -
     e
 }
 
-/// A missing program of ours, in this table's words; anything else as it is.
+/// A missing local program as an error of this table; other errors unchanged.
 pub(super) fn ours(e: Error) -> Error {
     match e.code {
         "missing_program" => at_error("ssh_missing_program", "", &e.say),
@@ -257,7 +257,7 @@ pub(super) fn ours(e: Error) -> Error {
     }
 }
 
-/// May the same succeed a little later? Not where a key, a password or a right must change first.
+/// Is the error temporary? Not if a key, password or permission must change first.
 pub(super) fn may_pass(e: &Error) -> bool {
     [
         "ssh_refused",
@@ -291,7 +291,7 @@ pub(super) fn forward(target: &Target, forbidden: bool, line: &str) -> Error {
     said(error(code, target, line), "ssh", [line].into_iter())
 }
 
-/// Why there was no login, by what ssh itself said; `seen` goes to the log. Order matters: the special before the general.
+/// Why a login failed, by ssh's messages; `seen` goes to the log. The table is ordered from specific to general.
 pub(super) fn login(target: &Target, said: &str, seen: &str) -> Error {
     let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
     let code = if has(&[
@@ -332,13 +332,13 @@ pub(super) fn login(target: &Target, said: &str, seen: &str) -> Error {
     };
     let e = error(code, target, seen);
     match code {
-        // ssh's words about keys are a wall of text for a person at a terminal.
+        // ssh's messages about host keys are long texts for a terminal.
         "ssh_host_key_changed" => e,
         _ => self::said(e, "ssh", said.lines()),
     }
 }
 
-/// Why sudo did not do it, by its words (in `LC_ALL=C`) and the code it ended with; `otherwise` where they tell nothing.
+/// Why sudo failed, by its messages (in `LC_ALL=C`) and exit code; `otherwise` if they are unknown.
 pub(super) fn sudo<'a>(
     target: &Target,
     otherwise: &'static str,

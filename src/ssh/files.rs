@@ -1,5 +1,5 @@
-//! Whole files, as scripts of their own: the content goes as base64 in the script, over stdin like all else. A file is
-//! replaced in one step or not at all, and only if something differs.
+//! Transfer of whole files by scripts: the content is base64 inside the script, over stdin. A file is replaced
+//! atomically, and only if something differs.
 
 use super::{Job, Ssh, Stream, Target};
 use crate::base::clock::Duration;
@@ -7,15 +7,15 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::process::Cancel;
 use crate::base::{shell, text};
 
-/// Longest file either way: configurations and small archives, not images.
+/// Largest file in both directions: for configuration files and small archives.
 pub const FILE_MAX: usize = 512 * 1024;
 
 const PUT: &str = include_str!("put.sh");
 const GET: &str = include_str!("get.sh");
-/// `get.sh` says so when there is no such file.
+/// Exit code of `get.sh` if the file does not exist.
 const NO_SUCH_FILE: i32 = 44;
 
-/// A file to be.
+/// A file to write.
 pub struct Put<'a> {
     /// Absolute path; its folder exists.
     pub path: &'a str,
@@ -30,7 +30,7 @@ pub struct Put<'a> {
 }
 
 impl Ssh {
-    /// Makes the file be so. Tells whether anything had to change.
+    /// Writes the file if it differs. Returns whether it did. Errors: as [`Ssh::run`], and the script's failure.
     pub fn put(&self, target: &Target, file: &Put, deadline: Duration, cancel: &Cancel) -> Result<bool> {
         if file.content.len() > FILE_MAX {
             return Err(too_long(file.path));
@@ -59,7 +59,7 @@ impl Ssh {
         }
     }
 
-    /// The content of a regular file; `None` when there is none.
+    /// The content of a regular file; `None` if it does not exist. Errors: as [`Ssh::run`].
     pub fn get(
         &self,
         target: &Target,

@@ -1,16 +1,16 @@
-//! Following what a server writes: a journal, a container's log, a file that grows. There is no total deadline; silence is
-//! what has one. Both ends prove all the time that they are there: we ask, and `run.sh` answers on stderr, so a dead
-//! network is noticed though the log itself is silent, and a script whose follower is gone ends on the server by itself.
+//! Follows growing output: a journal, a container's log, a file. There is no total deadline, only one of silence. Both
+//! sides send keep-alives: `run.sh` answers ours on stderr, so a dead network is noticed while the log is silent, and
+//! the script ends on the server when its follower is gone.
 //!
-//! A broken connection is a [`News::Lost`], after which [`Follow::next`] tries again, later and later, and has the script
-//! go on where it was: behind the last line that the caller was given. For that each line names its place, a token; the
-//! script finds the one to go on from in `$RESUME` (empty at the very first). A source that goes on *behind* a token
-//! (journald's `--after-cursor`) needs no more. One that goes on *at* a point in time (`docker logs --since`, `podman`'s
-//! whole seconds) sends the lines of that point once more: with [`Source::inclusive`] as many as were given are left out.
-//! Lines without a token, after the last that has one, come twice.
+//! A broken connection is a [`News::Lost`], after which [`Follow::next`] tries again with growing pauses, and the
+//! script resumes after the last line that the caller was given. Each line therefore has a position token; the script
+//! finds the last one in `$RESUME` (empty at first). A source that resumes *after* a token (journald's
+//! `--after-cursor`) needs no more. One that resumes *at* a point in time (`docker logs --since`, `podman`'s whole
+//! seconds) sends the lines of that point again: with [`Source::inclusive`] as many as were given are skipped. Lines
+//! without a token, after the last that has one, are repeated.
 //!
-//! What the caller does not take waits on the server: a follower that is not asked for its next line for longer than its
-//! idle deadline is ended there and resumes when it is asked again.
+//! Lines that the caller does not take wait on the server: a follower that is not read for longer than its idle
+//! deadline is ended there and resumes when it is read again.
 
 use super::channel::greeted;
 use super::conversation::{Conversation, Input, whole};
@@ -22,66 +22,66 @@ use crate::base::process::Cancel;
 use crate::base::{random, shell};
 use std::collections::VecDeque;
 
-/// Longest line: a journal's entry of 48 KiB, written as an array of numbers.
+/// Longest line: a journal entry of 48 KiB, written as an array of numbers.
 const LINE_MAX: usize = 256 * 1024;
 /// Longest token; a journal's cursor has 170 bytes.
 const TOKEN_MAX: usize = 1_024;
-/// For connecting, login and sudo.
+/// Limit of connecting, login and sudo.
 const OPEN_MAX: Duration = Duration::from_secs(45);
-/// So often within the idle deadline we ask.
+/// Keep-alives per idle deadline.
 const ASKS: u32 = 3;
-/// Between two tries at the most.
+/// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What to follow.
 pub struct Source<'a> {
-    /// Assignments (`base::shell::assignments`) and a constant text that does not end by itself. It reads `$RESUME`.
+    /// Assignments (`base::shell::assignments`) and a constant text that runs until ended. It reads `$RESUME`.
     pub script: &'a str,
     /// As root: by sudo when the user is not.
     pub root: bool,
-    /// The place that a line of stdout names.
+    /// The token of a line of stdout.
     pub token: fn(&str) -> Option<String>,
-    /// The script goes on at its token, not behind it.
+    /// The script resumes at its token, not after it.
     pub inclusive: bool,
-    /// So long the server may be silent before it counts as lost; at least 3 s.
+    /// Silence after which the server counts as lost; at least 3 s.
     pub idle_max: Duration,
-    /// Before the first new try; each further one waits twice as long, up to a minute.
+    /// Pause before the first retry; doubles with each further one, up to a minute.
     pub pause: Duration,
 }
 
-/// Where a follower is: the token of the last line that was given, and how many lines with it were.
+/// Position of a follower: the token of the last line given, and the number of lines given with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
     /// Empty before the first line.
     pub token: String,
-    /// At least 1 when there is a token.
+    /// At least 1 if there is a token.
     pub lines: u32,
 }
 
-/// What came.
+/// Next item.
 #[derive(Debug)]
 pub enum News {
     /// A line of stdout.
     Line(String),
-    /// A line of stderr: what the script's programs complain about.
+    /// A line of stderr.
     Complaint(String),
-    /// The connection is lost, or could not be made. It is tried again when the next news is asked for.
+    /// The connection was lost or could not be made. The next call tries again.
     Lost(crate::base::error::Error),
-    /// The script has ended by itself, with this code. Nothing more comes.
+    /// The script has ended with this exit code. Nothing follows.
     Ended(i32),
 }
 
-/// A follower. Dropped, it ends on the server, too.
+/// A follower. Dropping it ends the script on the server, too.
 pub struct Follow<'a> {
     ssh: &'a Ssh,
     target: &'a Target,
     source: Source<'a>,
     position: Position,
-    /// So many lines at [`Position::token`] are to be left out.
+    /// Lines at [`Position::token`] to skip.
     skip: u32,
     open: Option<Open<'a>>,
     ready: VecDeque<News>,
-    /// Tries since something was heard.
+    /// Failed tries since the last input.
     failed: u32,
     over: Option<i32>,
 }
@@ -89,13 +89,13 @@ pub struct Follow<'a> {
 struct Open<'a> {
     talk: Conversation<'a>,
     sudo: Sudo,
-    /// When we have last asked whether the server is there.
+    /// Time of the last keep-alive.
     asked: Instant,
     _slot: SessionSlot<'a>,
 }
 
 impl Ssh {
-    /// Follows a source, from a position on where one is known. Nothing happens before the first [`Follow::next`].
+    /// Follows a source, from a position if given. Nothing happens before the first [`Follow::next`].
     pub fn follow<'a>(&'a self, target: &'a Target, source: Source<'a>, from: Option<Position>) -> Follow<'a> {
         Follow {
             ssh: self,
@@ -112,13 +112,13 @@ impl Ssh {
 }
 
 impl<'a> Follow<'a> {
-    /// Behind the last line that was given.
+    /// The position after the last line given.
     pub fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Waits for what comes next. Errors are for good: `cancelled`, a changed host key, a refused login, sudo that says no,
-    /// `ssh_sessions_full`.
+    /// Waits for the next item. Errors are permanent: `cancelled`, a changed host key, a refused login, a refusal of
+    /// sudo, `ssh_sessions_full`.
     pub fn next(&mut self, cancel: &Cancel) -> Result<News> {
         loop {
             if let Some(news) = self.ready.pop_front() {
@@ -142,7 +142,7 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// Takes in what the server sends next; connects first where there is no connection.
+    /// Reads the next input; connects first if needed.
     fn hear(&mut self, cancel: &Cancel) -> Result<()> {
         let idle_max = self.idle_max();
         let Some(mut open) = self.open.take() else {
@@ -152,7 +152,7 @@ impl<'a> Follow<'a> {
         if clock::mono() - open.asked > idle_max * 4 / 5 {
             return Ok(()); // the caller was away for so long that the server has ended the script, or is about to
         }
-        // What was not listened for is no silence.
+        // Time in which the caller did not read does not count as silence.
         let silent_at = clock::mono() + idle_max;
         let mut heard = Vec::new();
         let input = loop {
@@ -186,7 +186,7 @@ impl<'a> Follow<'a> {
     fn connect(&mut self, idle_max: Duration, cancel: &Cancel) -> Result<Open<'a>> {
         if let Some(doubled) = self.failed.checked_sub(1) {
             let pause = self.source.pause.saturating_mul(1 << doubled.min(16)).min(PAUSE_MAX);
-            // Followers of one server that broke together do not come back together.
+            // Jitter: followers of one server that broke together do not reconnect together.
             let [some] = random::bytes::<1>();
             if cancel.wait(pause.mul_f64(0.5 + f64::from(some) / 512.0)) {
                 return Err(error::error("cancelled", self.target, "before the next try"));
@@ -205,7 +205,7 @@ impl<'a> Follow<'a> {
             &mut |channel, slot, until, cancel| Conversation::begin(channel, target, LINE_MAX, slot, until, cancel),
         )?;
         talk.start(self.source.root, &sudo, &script, idle_max)?;
-        talk.lines.keep_partial = false; // half a line would come again as a whole one
+        talk.lines.keep_partial = false; // a partial line will be sent again
         self.skip = match self.source.inclusive {
             true => self.position.lines,
             false => 0,
@@ -240,7 +240,7 @@ impl<'a> Follow<'a> {
 }
 
 impl Position {
-    /// A line has been given.
+    /// A line has been given: updates the position.
     fn pass(&mut self, token: fn(&str) -> Option<String>, line: &str) {
         match token(line).filter(|token| (1..=TOKEN_MAX).contains(&token.len())) {
             Some(token) if token == self.token => self.lines = self.lines.saturating_add(1),

@@ -1,9 +1,9 @@
-//! A socket of the server's, here: a private Unix socket in the runtime folder that leads to a Unix socket or a TCP port
-//! over there. One forward carries as many connections as are opened (sshd's `MaxSessions` does not count them).
+//! Forwards a socket of a server: a private Unix socket in the runtime folder leads to a Unix socket or TCP port there.
+//! One forward carries any number of connections (sshd's `MaxSessions` does not count them).
 //!
-//! `ssh -O forward` says yes to everything; what the server thinks of it shows at the first connection, which it closes
-//! without a word. The reason is in the log of the master: [`Forward::explain`] reads it there. A session that does
-//! nothing keeps the master alive, for ssh closes a connection on which nothing but listening goes on.
+//! `ssh -O forward` always succeeds; a refusal shows at the first connection, which the server closes. The reason is in
+//! the master's log, where [`Forward::explain`] reads it. An idle session keeps the master alive, since ssh closes a
+//! connection on which it only listens.
 
 use super::channel::{Channel, Noise, greeted};
 use super::error::{self, error};
@@ -17,43 +17,43 @@ use crate::base::{file, random, shell, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// It says that the login is over, and ends with its stdin.
+/// Reports the login, and ends with its stdin.
 const HOLD: &str = "read -r mark; printf '\\n%s hello\\n' \"$mark\"; exec cat >/dev/null";
-/// For connecting and login.
+/// Limit of connecting and login.
 const OPEN_MAX: Duration = Duration::from_secs(45);
-/// A listening socket has the flag SO_ACCEPTCON in the kernel's list, with the path that it was bound to.
+/// A listening socket has the flag SO_ACCEPTCON in /proc/net/unix, with the path that it was bound to.
 const LISTENS: &str = r#"real=$(readlink -f "$SOCKET")
 [ -w "$SOCKET" ] && awk -v a="$SOCKET" -v b="$real" '$4 == "00010000" && ($8 == a || $8 == b) { found = 1 } END { exit !found }' /proc/net/unix"#;
 const LISTENS_MAX: Duration = Duration::from_secs(20);
-/// What has happened already is known within this.
+/// Wait for events that have already happened.
 const AT_ONCE: Duration = Duration::from_millis(5);
-/// A Unix socket's path (`unix(7)`).
+/// Longest path of a Unix socket (`unix(7)`).
 const SOCKET_MAX: usize = 107;
 const LOG_MAX: u64 = 64 * 1024;
 
-/// What the server has.
+/// Target on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remote {
     /// The absolute path of a Unix socket.
     Unix(String),
-    /// A TCP port as the server sees it: of itself (`127.0.0.1`), or of its neighbours.
+    /// A TCP port seen from the server: its own (`127.0.0.1`) or a neighbour's.
     Tcp(Host, u16),
 }
 
-/// An open forward. Dropped, the socket is gone and so are its connections.
+/// An open forward. Dropping it removes the socket and its connections.
 pub struct Forward<'a> {
     ssh: &'a Ssh,
     target: &'a Target,
     path: PathBuf,
     remote: Remote,
-    /// As `ssh -L` reads it.
+    /// Argument of `ssh -L`.
     route: String,
     hold: Channel<'a>,
     slot: SessionSlot<'a>,
 }
 
 impl Ssh {
-    /// Makes a socket here that leads there. Errors: those of a login, `forward_path`, `forward_failed`,
+    /// Opens a local socket that leads to `remote`. Errors: those of a login, `forward_path`, `forward_failed`,
     /// `ssh_sessions_full`.
     pub fn forward<'a>(&'a self, target: &'a Target, remote: &Remote, cancel: &Cancel) -> Result<Forward<'a>> {
         let path = self.dir.join(FORWARDS).join(&random::name()[..16]);
@@ -90,7 +90,7 @@ impl Forward<'_> {
         &self.path
     }
 
-    /// Is the connection behind it still there? A lost one does not come back: drop it and forward again.
+    /// Is the connection still there? A lost one is not restored: drop it and forward again.
     pub fn is_open(&mut self) -> bool {
         loop {
             match self.hold.next(clock::mono() + AT_ONCE, &Cancel::new()) {
@@ -101,15 +101,15 @@ impl Forward<'_> {
         }
     }
 
-    /// The failure of a client of this socket, or what is behind it: the server forbids forwarding, nothing listens there,
-    /// the connection is lost.
+    /// The reason for a client's failure on this socket: the server forbids forwarding, nothing listens there, or the
+    /// connection is lost.
     pub fn explain(&mut self, failure: Error, cancel: &Cancel) -> Error {
         if !self.is_open() {
             return self.hold.lost(&Noise::new());
         }
         let said = self.slot.log().and_then(|log| {
             let said = file::read_limited(log.path(), LOG_MAX).ok()?;
-            // ssh appends: what has been read is not read again, and a log of a year stays small.
+            // ssh appends: parts that were read are not read again, and a large log is truncated.
             let _ = fs::File::options().write(true).truncate(true).open(log.path());
             Some(String::from_utf8_lossy(&said).into_owned())
         });
@@ -118,13 +118,13 @@ impl Forward<'_> {
         };
         let forbidden = match &self.remote {
             Remote::Tcp(..) => said.contains("administratively prohibited"),
-            // Of a Unix socket sshd says the same, whether it forbids it or could not open it.
+            // For a Unix socket sshd reports the same whether it forbids it or could not open it.
             Remote::Unix(path) => self.listens(path, cancel).unwrap_or(false),
         };
         error::forward(self.target, forbidden, said)
     }
 
-    /// Does somebody listen there, and may this user connect?
+    /// Does anything listen there, and may this user connect?
     fn listens(&self, path: &str, cancel: &Cancel) -> Result<bool> {
         let job = Job {
             script: &(shell::assignments(&[("SOCKET", path)])? + LISTENS),
@@ -139,11 +139,11 @@ impl Drop for Forward<'_> {
     fn drop(&mut self) {
         // A master that is gone has nothing to cancel.
         let _ = self.slot.forward(self.ssh, "cancel", &self.route);
-        let _ = fs::remove_file(&self.path); // ssh leaves it
+        let _ = fs::remove_file(&self.path); // ssh does not remove it
     }
 }
 
-/// Waits for the holding session's only word.
+/// Waits for the holding session's message.
 fn held<'a>(
     mut channel: Channel<'a>,
     target: &Target,
@@ -175,7 +175,7 @@ fn held<'a>(
     Ok(channel)
 }
 
-/// The argument of `-L`. Nothing in it may be one of the grammar's own characters.
+/// The argument of `-L`. No part may contain a separator of its grammar.
 fn route(local: &Path, remote: &Remote) -> Result<String> {
     let local = local.to_string_lossy();
     let there = match remote {

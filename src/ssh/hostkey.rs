@@ -1,5 +1,5 @@
-//! Host keys: asked for once (`ssh-keyscan`), shown by fingerprint, accepted by a person, pinned. Only Ed25519, ECDSA and
-//! RSA exist here; DSA is dead and a certificate is not a key to pin.
+//! Host keys: read with `ssh-keyscan`, shown by fingerprint, accepted by a person, pinned. Only Ed25519, ECDSA and RSA;
+//! DSA is obsolete, and certificates are not pinned.
 
 use super::error::{at_error, ours};
 use crate::base::clock::{self, Duration};
@@ -10,7 +10,7 @@ use crate::base::text;
 use ring::digest;
 use std::net::{TcpStream, ToSocketAddrs};
 
-/// Best first.
+/// Preferred first.
 const KINDS: &[&str] = &[
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -24,9 +24,9 @@ const LINE_MAX: usize = 4_096;
 /// A server's public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKey {
-    /// `ssh-ed25519 AAAA…`: what is stored and pinned.
+    /// `ssh-ed25519 AAAA…`: stored and pinned.
     pub line: String,
-    /// `SHA256:…`: what people compare.
+    /// `SHA256:…`: compared by people.
     pub fingerprint: String,
 }
 
@@ -44,7 +44,7 @@ pub fn parse(line: &str) -> std::result::Result<HostKey, String> {
     if !KINDS.contains(&kind) || line.len() > LINE_MAX {
         return Err("A host key is one line: ssh-ed25519, ecdsa-sha2-… or ssh-rsa, then its base64 text.".into());
     }
-    // The blob begins with its own kind (RFC 4253 §6.6): a line whose words do not belong together is refused.
+    // The blob begins with its own kind (RFC 4253 §6.6): a line with another kind is refused.
     let blob = text::unbase64(coded).unwrap_or_default();
     if blob_kind(&blob) != Some(kind.as_bytes()) || blob.len() < 50 {
         return Err("This host key is cut off or altered: its base64 text does not hold such a key.".into());
@@ -61,18 +61,18 @@ pub(super) fn blob_kind(blob: &[u8]) -> Option<&[u8]> {
     rest.get(..u32::from_be_bytes(*size) as usize)
 }
 
-/// As OpenSSH writes it.
+/// Fingerprint in OpenSSH's form.
 pub(super) fn fingerprint(blob: &[u8]) -> String {
     let sum = text::base64(digest::digest(&digest::SHA256, blob).as_ref());
     format!("SHA256:{}", sum.trim_end_matches('='))
 }
 
-/// Asks a server for its keys, best first. Nothing is sent to it and nobody logs in. Errors: those of a connection
-/// (`ssh_refused`, `ssh_timeout`, …), or `cancelled`. A server that does not answer takes up to 5 s more.
+/// Reads a server's keys, preferred first, without login. Errors: those of a connection (`ssh_refused`, `ssh_timeout`,
+/// …), or `cancelled`. An unresponsive server takes up to 5 s longer.
 pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Result<Vec<HostKey>> {
     let at = format!("{}:{port}", host.in_url());
     let all = super::settled(host, port, &at, clock::mono() + deadline)?;
-    // All together have the time that one has.
+    // All addresses share the deadline.
     let each = (deadline / all.len() as u32).max(EACH_MIN);
     let mut last = None;
     for to in all {
@@ -84,7 +84,7 @@ pub fn scan(host: &Host, port: u16, deadline: Duration, cancel: &Cancel) -> Resu
     Err(last.unwrap_or_else(|| Error::internal("a server without addresses")))
 }
 
-/// Of several addresses each is given this at least.
+/// Minimum time per address.
 const EACH_MIN: Duration = Duration::from_secs(3);
 
 fn scan_at(to: &Host, port: u16, at: &str, deadline: Duration, cancel: &Cancel) -> Result<Vec<HostKey>> {
@@ -111,7 +111,7 @@ fn scan_at(to: &Host, port: u16, at: &str, deadline: Duration, cancel: &Cancel) 
         Err(e) if e.code == "deadline" => return Err(why_not(to, port, at, "ssh-keyscan did not end")),
         Err(e) => return Err(ours(e)),
     };
-    // `host ssh-ed25519 AAAA…`; a line that is no key of ours is nothing to us.
+    // `host ssh-ed25519 AAAA…`; other lines are ignored.
     let mut keys: Vec<HostKey> = seen
         .stdout
         .lines()
@@ -125,7 +125,7 @@ fn scan_at(to: &Host, port: u16, at: &str, deadline: Duration, cancel: &Cancel) 
     }
 }
 
-/// `ssh-keyscan` says nothing about a server that is closed or dead: a connection of our own tells.
+/// Error for a server that gave no key: `ssh-keyscan` gives no reason, our own connection does.
 fn why_not(host: &Host, port: u16, at: &str, seen: &str) -> Error {
     let Some(address) = (host.as_str(), port)
         .to_socket_addrs()
@@ -134,7 +134,7 @@ fn why_not(host: &Host, port: u16, at: &str, seen: &str) -> Error {
     else {
         return at_error("ssh_name_unknown", at, seen);
     };
-    // Nobody can cancel this; “no route” takes the kernel 3 s.
+    // Not cancellable; “no route” takes the kernel 3 s.
     let code = match TcpStream::connect_timeout(&address, Duration::from_secs(5)) {
         Ok(_) => "ssh_silent",
         Err(e) => match e.kind() {

@@ -1,6 +1,5 @@
-//! A job: one script, its lines as they come, its exit code, and one deadline over all of it. The deadline counts from
-//! the moment the job has its place on a connection: neither the queue before it nor another job's slow login is part
-//! of it.
+//! A job: one script, its output lines, its exit code, one deadline. The deadline counts from the moment the job has
+//! its slot on a connection, without the queue and another session's login.
 
 use super::channel::greeted;
 use super::conversation::{Conversation, Input, OnLine, whole};
@@ -12,13 +11,13 @@ use crate::base::error::Result;
 use crate::base::lines::LINE_MAX;
 use crate::base::process::{Cancel, Cap};
 
-/// Bytes of lines that a job may print; then a last line says so and the script goes on unheard.
+/// Limit of output in bytes; then a last line says so and the rest is dropped.
 const OUTPUT_MAX: usize = 8 * 1024 * 1024;
-/// What an ended script gets: 3 s between TERM and KILL, and the way there and back.
+/// Time to end a script: 3 s between TERM and KILL, and the round trip.
 const ENDING: Duration = Duration::from_secs(6);
-/// How much later than we the server itself ends the script, should the connection be dead by then.
+/// Additional time after which the server itself ends the script if the connection is dead.
 const REMOTE_LATER: Duration = Duration::from_secs(10);
-/// The way of the last lines of one stream after the other has ended.
+/// Time for the last lines of one stream after the other has ended.
 const PARTING: Duration = Duration::from_secs(1);
 
 pub(super) fn run(ssh: &Ssh, target: &Target, job: &Job, cancel: &Cancel, on_line: OnLine) -> Result<Done> {
@@ -48,7 +47,7 @@ pub(super) fn run(ssh: &Ssh, target: &Target, job: &Job, cancel: &Cancel, on_lin
     })
 }
 
-/// Hands on the script's lines until both streams have ended; gives its exit code.
+/// Passes on the script's lines until both streams have ended; returns its exit code.
 fn listen(
     mut talk: Conversation,
     sudo: &Sudo,

@@ -1,6 +1,6 @@
-//! Private keys as people paste them. OpenSSH 9.2 refuses what looks right: CRLF, a missing last line end, a blank line or
-//! byte order mark before, indentation. [`clean`] mends exactly that and says in plain words what cannot be mended;
-//! [`Ssh::inspect`] has `ssh-keygen` open the key, so that a wrong passphrase shows when it is typed, not at night.
+//! Private keys as they are pasted. OpenSSH 9.2 refuses CRLF, a missing last line end, a blank line or byte order mark
+//! before, and indentation. [`clean`] repairs exactly that; [`Ssh::inspect`] opens the key with `ssh-keygen`, so that a
+//! wrong passphrase is reported when it is entered.
 
 use super::askpass::{Answer, Expect};
 use super::error::{at_error, ours};
@@ -12,27 +12,27 @@ use crate::base::process::{self, Cancel, Program};
 use crate::base::secret::Secret;
 use crate::base::text;
 
-/// What a paste may have; an RSA key of 16384 bits has 13 KiB.
+/// Limit of a paste in bytes; an RSA key of 16384 bits has 13 KiB.
 const PASTE_MAX: usize = 256 * 1024;
-/// Opening an encrypted key takes 0.1 to 1 s (bcrypt), more with many rounds.
+/// Limit of opening an encrypted key: 0.1 to 1 s (bcrypt), more with many rounds.
 const OPENING: Duration = Duration::from_secs(20);
 
-/// What `ssh-keygen` found in a key.
+/// Properties of a private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
     /// `ssh-ed25519`, `ecdsa-sha2-nistp256`, `ssh-rsa`, `ssh-dss` …
     pub kind: String,
-    /// `SHA256:…` of its public half.
+    /// `SHA256:…` of the public key.
     pub fingerprint: String,
-    /// Its public half, `ssh-ed25519 AAAA…`: the line for `authorized_keys`.
+    /// The public key, `ssh-ed25519 AAAA…`: the line for `authorized_keys`.
     pub public: String,
-    /// It has a passphrase.
+    /// Does it have a passphrase?
     pub encrypted: bool,
-    /// Why servers may refuse it though it can be opened.
+    /// Why servers may refuse it although it can be opened.
     pub warning: Option<&'static str>,
 }
 
-/// What is pasted instead of a private key: a word of its first line, and the sentence.
+/// Common mistakes: a word of the first line, and the error text.
 const MISTAKES: &[(&str, &str)] = &[
     (
         "PuTTY-User-Key-File",
@@ -58,7 +58,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The first private key in what was pasted, as OpenSSH takes it. Error `bad_key` with a sentence.
+/// The first private key in the paste, in the form OpenSSH accepts. Error `bad_key` with a sentence.
 pub fn clean(pasted: &[u8]) -> Result<Secret> {
     let bad = |say: &str| Err(Error::new(Kind::Invalid, "bad_key", say));
     if pasted.len() > PASTE_MAX {
@@ -68,7 +68,7 @@ pub fn clean(pasted: &[u8]) -> Result<Secret> {
         Ok(text) if !text.contains('\0') => text.trim_start_matches('\u{feff}').trim(),
         _ => return bad("This is no plain text (UTF-16?). Save the key as UTF-8 and paste it again."),
     };
-    // Trimming each line takes indentation and CR away. What stands before (openssl's attributes) or after is left out.
+    // Trimming removes indentation and CR. Text before (openssl's attributes) and after is dropped.
     let mut key = Vec::with_capacity(text.len() + 1);
     let mut label = None;
     for line in text.lines().map(str::trim) {
@@ -81,7 +81,7 @@ pub fn clean(pasted: &[u8]) -> Result<Secret> {
             return Ok(Secret::new(key));
         }
     }
-    drop(Secret::new(key)); // wiped
+    drop(Secret::new(key)); // zeroed
     if label.is_some() {
         return bad("The key's end is missing: there is no matching -----END line. Paste the whole key.");
     }
@@ -102,8 +102,8 @@ fn edge<'a>(line: &'a str, word: &str) -> Option<&'a str> {
 }
 
 impl Ssh {
-    /// Opens a key as [`clean`] gives it. Errors: `ssh_wrong_passphrase`, `ssh_passphrase_needed`, `ssh_key_unreadable`,
-    /// `ssh_key_pkcs8`.
+    /// Opens a key returned by [`clean`]. Errors: `ssh_wrong_passphrase`, `ssh_passphrase_needed`,
+    /// `ssh_key_unreadable`, `ssh_key_pkcs8`.
     pub fn inspect(&self, pem: &Secret, passphrase: Option<&Secret>) -> Result<KeyInfo> {
         let encrypted = is_encrypted(pem);
         let answer = match (encrypted, passphrase) {
@@ -143,7 +143,7 @@ impl Ssh {
     }
 }
 
-/// PEM says it in words; OpenSSH's own format names the cipher first in its blob (`PROTOCOL.key`), `none` for none.
+/// PEM has a header for it; OpenSSH's format names the cipher first in its blob (`PROTOCOL.key`), `none` for none.
 fn is_encrypted(pem: &Secret) -> bool {
     const MAGIC: &[u8] = b"openssh-key-v1\0";
     let text = pem.reveal_text_for("its format");
@@ -155,7 +155,8 @@ fn is_encrypted(pem: &Secret) -> bool {
     }
 }
 
-/// DSA is gone from OpenSSH 10; RSA below 2048 bits is refused by many. An RSA blob is kind, exponent, modulus.
+/// DSA is removed in OpenSSH 10; RSA below 2048 bits is refused by many servers. An RSA blob is kind, exponent,
+/// modulus.
 fn weakness(kind: &str, blob: &[u8]) -> Option<&'static str> {
     match kind {
         "ssh-dss" => Some("No current server takes DSA keys. Make a new one with `ssh-keygen -t ed25519`."),

@@ -1,8 +1,7 @@
-//! Connections that sessions share. Sessions of one server, user, credential and [`Class`] go through one ControlMaster;
-//! ten of them fill it (sshd's `MaxSessions`), then the next is opened. Of sessions that come at once, one logs in and the
-//! others wait for it: twenty logins at once would run into sshd's `MaxStartups`. Each class has connections of its own,
-//! so that ten logs that are followed for hours leave no job without a place; and what a session waits for its place is
-//! none of its deadline.
+//! Shared connections. Sessions of one server, user, credential and [`Class`] use one ControlMaster; after ten sessions
+//! (sshd's `MaxSessions`) the next is opened. Of concurrent sessions one logs in and the others wait for it, since many
+//! logins at once would exceed sshd's `MaxStartups`. Each class has its own connections, so that long-lived followers
+//! do not block jobs; the wait for a slot does not count against a session's deadline.
 
 use super::error::ours;
 use super::{Auth, FILES, FORWARDS, Ssh, Target, argv, askpass, error};
@@ -20,29 +19,29 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The folder of the control sockets.
 pub(super) const SOCKETS: &str = "cm";
-/// How a process's folder is called in the runtime folder, and the lock in it.
-const ROOM: &str = "ssh-";
+/// Prefix of a process's folder in the runtime folder, and of its lock.
+const DIR_PREFIX: &str = "ssh-";
 const LOCK: &str = "lock";
 /// sshd's default `MaxSessions`.
 const SESSIONS_PER_MASTER: usize = 10;
-/// A message to a master is answered at once.
+/// Limit of a control command; a master answers at once.
 const MESSAGE: Duration = Duration::from_secs(5);
 
-/// What a session is for.
+/// Purpose of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// A script with an end.
+    /// A script that ends.
     Job,
-    /// Output that is followed for hours.
+    /// Output followed for hours.
     Follow,
-    /// Holds a connection open for forwarded sockets.
+    /// Holds a connection for forwarded sockets.
     Forward,
-    /// A person at a shell.
+    /// A person's shell.
     Terminal,
 }
 
 impl Class {
-    /// Begins the names of its sockets.
+    /// First letter of its sockets' names.
     fn letter(self) -> char {
         match self {
             Class::Job => 'j',
@@ -52,8 +51,8 @@ impl Class {
         }
     }
 
-    /// How many a server may have at once. Jobs end by themselves, and who starts them is bounded; each of the others
-    /// holds a process here and one there for as long as somebody likes.
+    /// Maximum sessions per server. Jobs end by themselves and are bounded elsewhere; each of the others holds a
+    /// process on both sides for an unlimited time.
     fn sessions_max(self) -> usize {
         match self {
             Class::Job => usize::MAX,
@@ -65,26 +64,26 @@ impl Class {
 }
 
 pub(super) struct Masters {
-    /// Makes the sockets' names: two credentials never share a connection, and a name tells nothing about them.
+    /// Keys the sockets' names: two credentials never share a connection, and a name reveals nothing about them.
     key: hmac::Key,
-    /// By socket.
+    /// Masters by socket.
     open: Mutex<HashMap<String, Master>>,
     moved: Condvar,
 }
 
-/// One connection.
+/// One shared connection.
 struct Master {
     server: i64,
     class: Class,
     sessions: usize,
-    /// Somebody is logging in.
+    /// A session is logging in.
     opening: bool,
-    /// How many logins have failed, and the last reason: those who waited for it share it.
+    /// Number of failed logins, and the last error, which waiting sessions share.
     failed: u64,
     why: Option<Error>,
-    /// Here sudo took a password for the last job.
+    /// sudo accepted a password for the last job on it.
     password_taken: bool,
-    /// Where the process behind it writes what it has to say, where that is wanted for longer than the login.
+    /// Log file of the master process, if it is kept after the login.
     log: Option<Arc<TempFile>>,
 }
 
@@ -98,21 +97,21 @@ impl Default for Masters {
     }
 }
 
-/// A place on a connection, for one session.
+/// A slot on a connection, for one session.
 pub(super) struct SessionSlot<'a> {
     masters: &'a Masters,
     /// The socket, relative to the runtime folder.
     pub(super) socket: String,
     class: Class,
-    /// It logs in.
+    /// Does this session log in?
     pub(super) opens: bool,
-    /// sudo took a password for the last job of this connection: it need not be asked whether it wants one.
+    /// sudo accepted a password for the last job on this connection, so it is not probed again.
     pub(super) password_taken: bool,
 }
 
 impl Ssh {
-    /// Takes a place; waits while another session logs in, which it does within half a minute or fails for both. Errors:
-    /// `ssh_sessions_full`, `cancelled`, and the failure of the login that was waited for.
+    /// Takes a slot; waits while another session logs in. Errors: `ssh_sessions_full`, `cancelled`, and the failure of
+    /// the login that was waited for.
     pub(super) fn slot(&self, target: &Target, class: Class, cancel: &Cancel) -> Result<SessionSlot<'_>> {
         let name = self.masters.name(target, class);
         let mut masters = self.masters.lock();
@@ -168,7 +167,7 @@ impl Ssh {
                 drop(masters); // the slot's own drop takes the lock
                 return Err(e);
             }
-            // A cancel does not notify this condition: it is looked at now and then.
+            // A cancellation does not notify this condition: it is polled.
             let (guard, _) = self
                 .masters
                 .moved
@@ -178,7 +177,7 @@ impl Ssh {
         }
     }
 
-    /// Closes the connections of some servers.
+    /// Closes the connections of the given servers.
     pub(super) fn close(&self, which: impl Fn(i64) -> bool) {
         let sockets: Vec<String> = self
             .masters
@@ -191,8 +190,8 @@ impl Ssh {
     }
 }
 
-/// Sends a message to the master behind a socket, if there is one. `exit` ends it with all its sessions; after `stop` it
-/// takes no new ones.
+/// Sends a control command to the master behind a socket, if there is one. `exit` ends it with all its sessions; after
+/// `stop` it takes no new ones.
 fn control(dir: &Path, message: &'static str, socket: &str) {
     if !dir.join(socket).exists() {
         return;
@@ -204,11 +203,11 @@ fn control(dir: &Path, message: &'static str, socket: &str) {
             &[("cause", &e.to_string())],
         );
     }
-    // It removes its socket itself; a dead one cannot.
+    // A live master removes its socket itself.
     let _ = fs::remove_file(dir.join(socket));
 }
 
-/// Has a master do something; gives what `ssh` made of it.
+/// Runs a control command; returns the output of `ssh`.
 fn asked(dir: &Path, args: Vec<OsString>) -> Result<process::Output> {
     let program = Program {
         name: "ssh",
@@ -219,11 +218,11 @@ fn asked(dir: &Path, args: Vec<OsString>) -> Result<process::Output> {
     process::run(program, b"", MESSAGE, 4_096, &Cancel::new()).map_err(ours)
 }
 
-/// A new folder for this process, and its lock. It has the lock before it has its name, so that nobody sweeps it.
-pub(super) fn room(runtime: &Path) -> Result<(PathBuf, File)> {
+/// Creates the folder of this process, locked before it gets its final name, so that no other process sweeps it.
+pub(super) fn make_dir(runtime: &Path) -> Result<(PathBuf, File)> {
     let name = &random::name()[..8];
     let fresh = runtime.join(format!("new-{name}"));
-    let dir = runtime.join(format!("{ROOM}{name}"));
+    let dir = runtime.join(format!("{DIR_PREFIX}{name}"));
     for part in ["", FILES, SOCKETS, FORWARDS, askpass::SOCKETS] {
         file::private_dir(&fresh.join(part))?;
     }
@@ -233,17 +232,17 @@ pub(super) fn room(runtime: &Path) -> Result<(PathBuf, File)> {
     Ok((dir, lock))
 }
 
-/// Removes the folders of processes that are no more, and ends their masters.
+/// Removes the folders of ended processes, and ends their masters.
 pub(super) fn sweep(runtime: &Path) -> Result<()> {
     for entry in fs::read_dir(runtime)? {
         let dir = entry?.path();
         let ours = dir
             .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(ROOM));
+            .is_some_and(|name| name.to_string_lossy().starts_with(DIR_PREFIX));
         let Some(lock) = ours.then(|| File::open(dir.join(LOCK)).ok()).flatten() else {
             continue;
         };
-        // Kept to the end: of two processes that start at once, one sweeps.
+        // Locked to the end: of two processes that start at once, one sweeps.
         if lock.try_lock().is_err() {
             continue;
         }
@@ -293,7 +292,7 @@ impl Masters {
 }
 
 impl SessionSlot<'_> {
-    /// No session is to take a place on this connection any more; where there is no other one it ends.
+    /// Stops new sessions on this connection; it ends with the last one.
     pub(super) fn leave(&self, ssh: &Ssh) {
         let alone = self
             .masters
@@ -303,7 +302,7 @@ impl SessionSlot<'_> {
         control(&ssh.dir, if alone { "exit" } else { "stop" }, &self.socket);
     }
 
-    /// The login is over: those who wait for it go on, or fail for the same reason.
+    /// The login is over: waiting sessions continue, or fail with the same error.
     pub(super) fn opened(&mut self, failed: Option<&Error>) {
         if !std::mem::take(&mut self.opens) {
             return;
@@ -318,25 +317,25 @@ impl SessionSlot<'_> {
         self.masters.moved.notify_all();
     }
 
-    /// What the next job of this connection may count on.
+    /// Stores what the next job on this connection can rely on.
     pub(super) fn remember(&mut self, password_taken: bool) {
         self.change(|master| master.password_taken = password_taken);
     }
 
-    /// This is the log of the session that has logged in, so the master writes there, too: why it could not forward a
-    /// connection stands nowhere else.
+    /// Keeps this session's log: it logged in, so the master writes there too, and only there does it report refused
+    /// forwards.
     pub(super) fn keep_log(&self, log: &Arc<TempFile>) {
         if self.opens && self.class == Class::Forward {
             self.change(|master| master.log = Some(log.clone()));
         }
     }
 
-    /// The log of the master, if it is kept.
+    /// The master's log, if it is kept.
     pub(super) fn log(&self) -> Option<Arc<TempFile>> {
         self.masters.lock().get(&self.socket)?.log.clone()
     }
 
-    /// Has the master `forward` a listening socket here to one there, or `cancel` that.
+    /// Tells the master to `forward` a local listening socket, or to `cancel` that.
     pub(super) fn forward(&self, ssh: &Ssh, message: &'static str, route: &str) -> Result<process::Output> {
         asked(&ssh.dir, argv::control(message, &self.socket, Some(route)))
     }

@@ -1,18 +1,19 @@
-//! Everything that is done on a server goes through the system `ssh`: one `ssh` process is one session, and sessions of one
-//! credential share a connection (ssh's ControlMaster), which stays for a minute after the last. A session is a
-//! [`channel`] of bytes; on it stand four uses:
+//! Access to servers by the system's `ssh`: one `ssh` process is one session; sessions of one credential share a
+//! connection (ControlMaster), which stays open for a minute after the last. A session is a [`channel`] of bytes with
+//! four uses:
 //!
-//! - [`Ssh::run`]: a job. One script as some user or root, its lines, its exit code, one deadline. Files are jobs, too.
-//! - [`Ssh::follow`]: a log. Lines for as long as there are any; survives broken connections without loss.
-//! - [`Ssh::forward`]: a Unix socket here that leads to a socket there.
-//! - [`Ssh::terminal`]: a person at a shell.
+//! - [`Ssh::run`]: a job. One script as a user or root, its lines, its exit code, one deadline. Files are jobs, too.
+//! - [`Ssh::follow`]: continuous output; survives broken connections without loss.
+//! - [`Ssh::forward`]: a local Unix socket that leads to a socket there.
+//! - [`Ssh::terminal`]: a person's shell.
 //!
 //! Each use has connections of its own, so that none starves another.
 //!
-//! Promises: the host key is pinned, and nothing is sent to a server that shows another one. A key lies on disk (0600,
-//! runtime folder) only until the login is over; passwords and passphrases never do: they go through a one-shot socket
-//! ([`askpass`]) or the session's own stdin, after the server said that it wants one. No value ever becomes an argument or
-//! an environment variable. A script that is cancelled, late or cut off ends on the server too, with all its children.
+//! Guarantees: the host key is pinned, and nothing is sent to a server with another one. A key lies on disk (0600,
+//! runtime folder) only until the login is complete; passwords and passphrases never do: they are passed through a
+//! one-shot socket ([`askpass`]) or the session's stdin, after the server asked for them. Values never become arguments
+//! or environment variables. A script that is cancelled, late or disconnected ends on the server too, with all its
+//! children.
 
 use crate::base::clock::{Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -40,38 +41,38 @@ pub mod follow;
 pub mod forward;
 pub mod terminal;
 
-/// The machine; one for a process. Dropping it closes all connections.
+/// The ssh machine; one per process. Dropping it closes all connections.
 pub struct Ssh {
-    /// A folder of ours. It is the working folder of every `ssh`, so that no option holds an absolute path: none can be
-    /// too long for a socket or have a space or `%` in it.
+    /// Our folder and the working folder of every `ssh`, so that options hold relative paths only: none is too long for
+    /// a socket or contains a space or `%`.
     dir: PathBuf,
-    /// Held as long as we live: who can take it may sweep the folder.
+    /// Held as long as we live: who can lock it may sweep the folder.
     _lock: std::fs::File,
-    /// This program: `ssh` calls it when it wants a password.
+    /// Path of this program: `ssh` calls it for passwords.
     own: PathBuf,
     masters: master::Masters,
 }
 
-/// Where to, as whom.
+/// A login on a server.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The server's number; its connections are told apart by it.
+    /// Id of the server; separates connections.
     pub server: i64,
     /// Its address.
     pub host: Host,
     /// The port of its sshd.
     pub port: u16,
-    /// Who logs in.
+    /// Login user.
     pub user: UserName,
-    /// With what.
+    /// Credential.
     pub auth: Auth,
-    /// For [`Job::root`] when the user is not root and sudo wants one.
+    /// For [`Job::root`] if the user is not root and sudo wants a password.
     pub sudo_password: Option<Secret>,
     /// The pinned key, `ssh-ed25519 AAAA…`; one or more lines.
     pub host_key: String,
 }
 
-/// What proves who we are.
+/// Credential of a login.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// A password.
@@ -80,7 +81,7 @@ pub enum Auth {
     Key {
         /// PEM text.
         pem: Secret,
-        /// When the key is encrypted.
+        /// If the key is encrypted.
         passphrase: Option<Secret>,
     },
 }
@@ -92,17 +93,17 @@ pub struct Job<'a> {
     pub script: &'a str,
     /// As root: by sudo when the user is not.
     pub root: bool,
-    /// For all of it, connecting included. What it waits for a place on a connection, or for the login of another job that
-    /// it will share, does not count.
+    /// Limit of the whole job, connecting included. Waiting for a slot, or for the login of another session that it
+    /// will share, does not count.
     pub deadline: Duration,
 }
 
-/// How a job ended.
+/// Result of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// The script's exit code; 128 + n when signal n ended it.
     pub rc: i32,
-    /// The user that logged in is root.
+    /// Is the login user root?
     pub user_is_root: bool,
     /// How that user may become root.
     pub sudo: Sudo,
@@ -110,25 +111,25 @@ pub struct Done {
     pub ms: u64,
 }
 
-/// How the user that logs in may become root.
+/// How the login user can become root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sudo {
     /// It is root.
     Root,
-    /// By sudo, which asks for no password.
+    /// By sudo without password.
     NoPassword,
-    /// By sudo, which wants a password; whether it is the right one only a job with [`Job::root`] tells.
+    /// By sudo with password; whether it is correct shows only in a job with [`Job::root`].
     Password,
-    /// sudo says no at once; its words.
+    /// sudo refuses at once; its message.
     Refused(String),
-    /// There is no sudo.
+    /// sudo is not installed.
     Absent,
 }
 
 impl Ssh {
-    /// Opens the machine in a folder of its own under the runtime folder (made if needed, best on tmpfs), and sweeps
-    /// what processes that are no more left there: connections, key files, sockets. Other living processes may use the
-    /// same runtime folder. `own` is this program's absolute path. Error `runtime_dir_too_long`.
+    /// Opens the machine in its own folder under the runtime folder (created if needed, best on tmpfs), and removes
+    /// what ended processes left there: connections, key files, sockets. Other running processes may use the same
+    /// runtime folder. `own` is this program's absolute path. Error `runtime_dir_too_long`.
     pub fn open(runtime: PathBuf, own: PathBuf) -> Result<Ssh> {
         if runtime.as_os_str().len() > RUNTIME_MAX {
             return Err(Error::new(
@@ -142,7 +143,7 @@ impl Ssh {
         }
         file::private_dir(&runtime)?;
         master::sweep(&runtime)?;
-        let (dir, lock) = master::room(&runtime)?;
+        let (dir, lock) = master::make_dir(&runtime)?;
         Ok(Ssh {
             masters: master::Masters::default(),
             dir,
@@ -151,8 +152,8 @@ impl Ssh {
         })
     }
 
-    /// Runs a job; `on_line` gets each line as it comes, on this thread. A script's exit code other than 0 is not an
-    /// error here. Errors: see [`error`].
+    /// Runs a job; `on_line` gets each line as it comes, on this thread. An exit code other than 0 is not an error.
+    /// Errors: the codes of [`error`].
     pub fn run(
         &self,
         target: &Target,
@@ -163,7 +164,7 @@ impl Ssh {
         job::run(self, target, job, cancel, on_line)
     }
 
-    /// Closes the connections of a server: its credentials changed, or it is gone.
+    /// Closes the connections of a server: its credentials changed, or it was removed.
     pub fn forget(&self, server: i64) {
         self.close(|one| one == server);
     }
@@ -176,8 +177,8 @@ impl Drop for Ssh {
     }
 }
 
-/// Where a server is now: its addresses, judged like those of every other connection of ours, and then the only ones that
-/// are gone to, one after the other. Whose key is wanted is told by its number, not by its address.
+/// The current addresses of a server, allowed by the policy; only these are tried, one after the other. The expected
+/// host key depends on the server's id, not on its address.
 fn settled(host: &Host, port: u16, at: &str, until: Instant) -> Result<Vec<Host>> {
     let ips = dial::allowed_addresses(host, port, Policy::of_server(host), until).map_err(|e| match e.code {
         "name_unknown" => error::at_error("ssh_name_unknown", at, &e.log),
@@ -187,19 +188,19 @@ fn settled(host: &Host, port: u16, at: &str, until: Instant) -> Result<Vec<Host>
     hosts.collect::<std::result::Result<_, _>>().map_err(Error::internal)
 }
 
-/// Could no connection be made there? Then the next address may do.
+/// Could no connection be made? Then the next address is tried.
 fn not_there(e: &Error) -> bool {
     ["ssh_refused", "ssh_no_route", "ssh_timeout"].contains(&e.code)
 }
 
-/// A socket's path has 107 bytes (`unix(7)`); ours have 50 after the runtime folder's.
+/// Longest runtime folder: a socket's path has 107 bytes (`unix(7)`), of which ours take 50.
 const RUNTIME_MAX: usize = 56;
-/// Keys, known hosts and ssh's own log of the logins that are under way.
+/// Folder of keys, known hosts and ssh's log during logins.
 const FILES: &str = "files";
-/// Forwarded sockets.
+/// Folder of forwarded sockets.
 const FORWARDS: &str = "fwd";
 
-/// A file of [`FILES`] as ssh, whose working folder is ours, finds it.
+/// Path of a file in [`FILES`], relative to ssh's working folder.
 fn relative(file: &file::TempFile) -> String {
     let name = file.path().file_name().unwrap_or_default();
     format!("{FILES}/{}", name.to_string_lossy())

@@ -1,10 +1,9 @@
-//! A person at a shell: a session with a terminal of its own, as bytes both ways. `ssh` gets a terminal here (that is where
-//! it takes the size from, and the modes, `iutf8` among them), which is not its controlling one; a new size is told by a
-//! signal. When this is dropped, or the connection breaks, the server hangs the terminal up and all that runs in it.
+//! A person's shell: a session with a terminal, as bytes in both directions. `ssh` gets a local terminal (for size and
+//! modes, `iutf8` among them) that is not its controlling one; a new size is signalled. When this is dropped or the
+//! connection breaks, the server hangs up the terminal and all that runs in it.
 //!
-//! What is shown must be taken with [`Terminal::next`]; while nobody does, the server is stopped (after 256 KiB here, and
-//! ssh's window). What is typed goes by a [`Keyboard`], which any thread may have and which takes only as much as the server
-//! keeps up with.
+//! Output must be read with [`Terminal::next`]; otherwise the server is blocked (after 256 KiB here, and ssh's window).
+//! Input is written by a [`Keyboard`], which any thread may hold and which accepts only what the server keeps up with.
 
 use super::channel::{Channel, Noise, greeted};
 use super::error::error;
@@ -17,36 +16,36 @@ use crate::base::sys::TerminalSize;
 use crate::base::{lines, text};
 use std::thread;
 
-/// For connecting and login.
+/// Limit of connecting and login.
 const OPEN_MAX: Duration = Duration::from_secs(45);
-/// Longest script: a command and a few values.
+/// Longest script in bytes.
 const SCRIPT_MAX: usize = 64 * 1024;
-/// Shown before the login is over: what is beyond is no greeting.
+/// Limit of output before the login is complete.
 const GREETING_MAX: usize = 64 * 1024;
-/// `ssh` has its terminal raw right after the session is there.
+/// Time in which `ssh` sets its terminal to raw mode after the session has begun.
 const RAW_SOON: Duration = Duration::from_millis(2);
 
-/// The user's own shell, as at a login.
+/// The user's login shell.
 pub const LOGIN_SHELL: &str = "cd; exec \"${SHELL:-/bin/sh}\" -l";
 
 /// An open terminal.
 pub struct Terminal<'a> {
     channel: Channel<'a>,
-    /// Shown already when the login was over.
+    /// Output received when the login was complete.
     first: Vec<u8>,
     _slot: SessionSlot<'a>,
 }
 
-/// What came.
+/// Next output.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Shown {
     /// What the terminal shows next.
     Bytes(Vec<u8>),
-    /// The session has ended; with this code where `ssh` has told one.
+    /// The session has ended; with its exit code if `ssh` reports one.
     Ended(Option<i32>),
-    /// Nothing until then.
+    /// Nothing until the deadline.
     Late,
-    /// The caller's [`Cancel`] was pulled.
+    /// The caller's [`Cancel`] was triggered.
     Cancelled,
 }
 
@@ -84,7 +83,7 @@ impl Ssh {
 }
 
 impl Terminal<'_> {
-    /// Waits for what is shown next.
+    /// Waits for the next output.
     pub fn next(&mut self, until: Instant, cancel: &Cancel) -> Shown {
         if !self.first.is_empty() {
             return Shown::Bytes(std::mem::take(&mut self.first));
@@ -92,7 +91,7 @@ impl Terminal<'_> {
         loop {
             return match self.channel.next(until, cancel) {
                 Event::Output(Stream::Stdout, bytes) => Shown::Bytes(bytes),
-                // Nothing of the session: “Shared connection to … closed.”
+                // ssh's own message: “Shared connection to … closed.”
                 Event::Output(Stream::Stderr, _) => continue,
                 Event::End => Shown::Ended(self.channel.exited().and_then(|status| status.code())),
                 Event::Cancelled => Shown::Cancelled,
@@ -101,13 +100,13 @@ impl Terminal<'_> {
         }
     }
 
-    /// What types and resizes, for another thread.
+    /// A handle for input and size, for another thread.
     pub fn keyboard(&mut self) -> Keyboard {
         self.channel.running().keyboard()
     }
 }
 
-/// Waits until the session is there and reads its script.
+/// Waits until the session reads its script.
 fn ready<'a>(
     mut channel: Channel<'a>,
     target: &Target,
@@ -127,7 +126,7 @@ fn ready<'a>(
             break at + word.len();
         }
         match channel.next(until, cancel) {
-            // stderr has ssh's banner, and what it says when it ends.
+            // stderr has ssh's banner and final message.
             Event::Output(_, bytes) if shown.len() < GREETING_MAX => shown.extend(bytes),
             Event::Output(..) => {
                 shown.drain(..shown.len() - word.len());

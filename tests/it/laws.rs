@@ -210,6 +210,23 @@ const OLD_WORDS: &[(&str, &str)] = &[
     ("Halves", "ProcessMode"),
     ("Manner", "ServerBehaviour"),
     ("Rooms", "Processes"),
+    ("Room", "Reserve"),
+    ("Talk", "Conversation"),
+    ("Places", "ClassLimits"),
+    ("Faults", "FileErrors"),
+    ("LampRow", "StateRow"),
+    ("Mute", "NoAnswer"),
+    ("ShownBeat", "ShownRun"),
+    ("all_judged", "company_known"),
+    ("forget_told", "forget_notified"),
+    ("glances_way", "glances_source"),
+    ("look_before", "check_domain"),
+    ("look_now", "check_now"),
+    ("second_look", "until_recheck"),
+    ("set_told", "set_last_notified"),
+    ("tell_log", "log_change"),
+    ("tell_work", "emit_work_ended"),
+    ("told_of", "recipients_since"),
 ];
 
 #[test]

@@ -1,4 +1,4 @@
-//! The servers themselves: what they are, their groups, what Glances says of them.
+//! The fleet: servers, their groups, and their metrics.
 
 pub mod latest;
 pub mod servers;

@@ -1,4 +1,5 @@
-//! Puts a site there, takes it away, renews its certificate, follows the addresses of its targets: each proved, or put back.
+//! Changes of a site: put, remove, renew its certificate, follow the addresses of its targets; each verified by its
+//! proof or rolled back.
 
 use super::super::progress::TEXTS_SIZE_MAX;
 use super::super::recipes::{Recipe, script};
@@ -13,41 +14,41 @@ pub struct Apply<'a> {
     pub name: &'a str,
     /// The whole file.
     pub text: &'a str,
-    /// What only this text answers.
+    /// Proof of the text.
     pub proof: &'a Proof,
     /// Host names (not addresses) of the targets: one that does not resolve would keep all of nginx from reloading.
     pub target_names: &'a [&'a str],
-    /// Targets whose addresses the server is to look up for nginx: the text includes their files, see [`target_file`].
+    /// Targets whose addresses the server resolves for nginx: the text includes their files, [`target_file`].
     pub followed: &'a [String],
-    /// Where its certificate comes from; the text must name the paths of [`acme_paths`] or [`uploaded_paths`].
+    /// Its certificate; the text must name the paths of [`acme_paths`] or [`uploaded_paths`].
     pub certificate: Certificate<'a>,
-    /// SHA-256 of the file that the plan saw, hex; None: it saw none. When another text is there now, and not the wanted
-    /// one either, the job fails with `site_changed` and touches nothing.
+    /// SHA-256 of the file at the time of the plan, hex; `None`: there was none. If the file differs now and is not the
+    /// wanted one either, the job fails with `site_changed` and changes nothing.
     pub expect: Option<&'a str>,
-    /// A domain was renamed: the site of this name goes in the same swap.
+    /// Old name of a renamed domain: its site is removed in the same swap.
     pub old_name: Option<&'a str>,
     /// As `expect`, for the file of that name.
     pub old_expect: Option<&'a str>,
-    /// It may become the one that answers for names that nobody serves, where a file of somebody else does now.
+    /// May it become the default site of a port where somebody else's file is now?
     pub shadow: bool,
 }
 
-/// See [`Apply::certificate`].
+/// Certificate of a site ([`Apply::certificate`]).
 pub enum Certificate<'a> {
-    /// The site is on port 80 alone.
+    /// None: port 80 only.
     None,
     /// By certbot, over a file in [`WEBROOT`].
     Acme {
-        /// For the account; may be empty.
+        /// Account e-mail; may be empty.
         email: &'a str,
         /// URL of the ACME server's directory.
         directory: &'a str,
-        /// certbot's name for it.
+        /// certbot's name of the certificate.
         lineage: &'a str,
-        /// The text on port 80 alone that is put there while the first certificate is being issued, and its proof.
+        /// Text for port 80 only, used while the first certificate is issued, and its proof.
         first: (&'a str, &'a Proof),
     },
-    /// A person's own. Chain and key as PEM; that they fit was looked at before.
+    /// Uploaded. Chain and key as PEM, checked before.
     Files {
         /// The leaf first.
         chain: &'a str,
@@ -56,7 +57,7 @@ pub enum Certificate<'a> {
     },
 }
 
-/// Puts a site there and proves it, or puts everything back as it was. A second run changes nothing.
+/// Puts a site in place and verifies it by its proof, or rolls everything back. A second run changes nothing.
 ///
 /// Facts: `proved`: the address that was asked · `healed` (`yes`): an earlier job had died here; what it left was put back
 /// first. When something changed also `tested` (`namespace` or `copy`): how nginx was shown the new file before it went
@@ -135,7 +136,7 @@ pub fn apply(desired: &Apply) -> Result<Recipe> {
     Ok(Recipe {
         name: "site",
         root: true,
-        // Packages, as for deploy-proxy, and an ACME server that takes its time.
+        // Time for packages, as in deploy-proxy, and a slow ACME server.
         deadline: 25 * MINUTE,
         plan,
         values: Secret::new(values),
@@ -152,8 +153,8 @@ pub fn apply(desired: &Apply) -> Result<Recipe> {
     })
 }
 
-/// Takes a site away: link, file, its uploaded certificate and the certificate that certbot keeps for it alone, unless somebody else uses that.
-/// `expect` as in [`Apply::expect`]; a site that is not there is fine. Fact `healed` as with [`apply`].
+/// Removes a site: link, file, its uploaded certificate and the certificate that certbot keeps for it alone, unless it
+/// is used elsewhere. `expect` as in [`Apply::expect`]; a missing site is no error. Fact `healed` as with [`apply`].
 pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
     Ok(Recipe {
         name: "site-remove",
@@ -218,8 +219,8 @@ pub fn renew(domain: &str, lineage: &str, force: bool) -> Result<Recipe> {
     })
 }
 
-/// What has moved on the server since its sites were put there: nginx asks the name servers of now, and the addresses of
-/// targets that it cannot follow itself are those of now.
+/// Updates what depends on the server's network: nginx's resolvers, and the addresses of targets that nginx cannot
+/// resolve itself.
 pub fn follow() -> Recipe {
     Recipe {
         name: "site-follow",

@@ -1,4 +1,4 @@
-//! What nginx and its sites are on a server before anything is changed there. Everything in it is what the server says.
+//! Reads nginx and its sites on a server. All values are reported by the server and untrusted.
 
 use super::super::recipes::{Recipe, script};
 use super::super::{Outcome, Progress};
@@ -9,36 +9,37 @@ use crate::base::secret::Secret;
 use crate::base::{shell, text};
 use serde::{Deserialize, Serialize};
 
-/// A site to look at.
+/// A site to inspect.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted<'a> {
     /// The domain.
     pub name: &'a str,
-    /// What its file was named after so far.
+    /// Name of its file before a rename.
     pub old_name: Option<&'a str>,
     /// The certificate it uses or would use.
     pub certificate: CertificateCheck<'a>,
-    /// Of the text that should be running.
+    /// Proof of the text that should be running.
     pub proof: Option<&'a Proof>,
-    /// A name whose site is to go: what certbot keeps for it is looked for.
+    /// A name whose site is to be removed: its certbot certificate is looked up.
     pub goes: Option<&'a str>,
-    /// The site is to be taken off this server.
+    /// Is the site to be removed from this server?
     pub leaves: bool,
 }
 
-/// See [`Wanted::certificate`].
+/// Which certificate to inspect ([`Wanted::certificate`]).
 #[derive(Debug, Clone, Copy, Default)]
 pub enum CertificateCheck<'a> {
-    /// It uses none.
+    /// None.
     #[default]
     None,
     /// The chain at this path.
     Chain(&'a str),
-    /// What certbot keeps, or would, from the ACME server with this directory.
+    /// certbot's, from the ACME server with this directory.
     Acme(&'a str),
 }
 
-/// What is there, and which of these names of targets the server knows by itself. Changes nothing; read the outcome with [`seen`].
+/// Inspects these sites, and which target names the server resolves by itself. Changes nothing; read the outcome with
+/// [`seen`].
 pub fn inspect(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
@@ -60,7 +61,7 @@ pub fn inspect(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
     Ok(Recipe {
         name: "site-inspect",
         root: true,
-        // nginx -t asks the name server for every target there is.
+        // nginx -t resolves every target.
         deadline: 2 * MINUTE,
         plan: vec!["site_nginx", "site_files"],
         values: Secret::new(shell::assignments(&[
@@ -71,42 +72,42 @@ pub fn inspect(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
     })
 }
 
-/// A server's nginx as [`inspect`] saw it.
+/// Result of [`inspect`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// None: nginx is not installed.
+    /// `None`: nginx is not installed.
     pub nginx: Option<Nginx>,
-    /// Of nginx; empty when it is not installed.
+    /// Version of nginx; empty if not installed.
     pub version: String,
-    /// The folders and the file that sites rely on are there: deploy-proxy has done its work.
+    /// Folders and the file that sites depend on exist (deploy-proxy has run).
     pub ready: bool,
-    /// Why nginx would not read our files, with its code; known only while it is not ready.
+    /// Why nginx would not read our files, with a code; known only if not ready.
     pub unread: Option<(String, String)>,
-    /// Of its service: `active`, `failed`, `inactive` (stopped by a person), …
+    /// State of its service: `active`, `failed`, `inactive` (stopped), …
     pub state: String,
-    /// The configuration as it is now is faulty: what nginx says about it.
+    /// nginx's error, if the current configuration is invalid.
     pub red: Option<String>,
-    /// The fault is in files of ours alone: a job that changes something switches these off. None: it is elsewhere.
+    /// Our files that cause the error: a job that changes something disables them. `None`: the error is elsewhere.
     pub off: Option<Vec<Off>>,
     /// certbot's version.
     pub certbot: Option<String>,
-    /// Who listens on port 80 and on 443, `nginx (process 7)`.
+    /// Listeners on port 80 and 443: `nginx (process 7)`.
     pub listeners: [Option<String>; 2],
-    /// In the order they were asked for.
+    /// In the order requested.
     pub sites: Vec<SiteSeen>,
 }
 
-/// A file of ours that nginx does not take. Switched off, it is not read any more; a site's text stays where it is.
+/// A file of ours that nginx rejects. When disabled it is no longer read; the site's text stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Off {
     /// A link of `sites-enabled`, or a file in `conf.d`.
     pub path: String,
-    /// In nginx's words.
+    /// nginx's message.
     pub why: String,
 }
 
 impl Off {
-    /// Of a fact that a job tells when it has switched a file off.
+    /// Parses the fact of a job that disabled a file.
     pub fn told(progress: &Progress) -> Option<Off> {
         match progress {
             Progress::Fact { key, value } if key.starts_with("off_") => Off::read(value),
@@ -122,62 +123,62 @@ impl Off {
         })
     }
 
-    /// The domain (A-labels) whose site it is; None: it is no site.
+    /// The domain (A-labels) of the site; `None`: not a site's file.
     pub fn site(&self) -> Option<&str> {
         let file = self.path.strip_prefix("/etc/nginx/sites-enabled/")?;
         name(file.strip_suffix(".conf")?).ok()
     }
 }
 
-/// One site as [`inspect`] saw it. Everything in it is what the server says.
+/// Result of [`inspect`] for one site, as reported by the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteSeen {
-    /// Of its file.
+    /// Its file.
     pub file: FileSeen,
-    /// Its text; None when there is none, or one too long to be told.
+    /// Its text; `None` if there is none or it is too long.
     pub text: Option<String>,
-    /// Of the file with the old name, when that was asked for.
+    /// The file of the old name, if requested.
     pub old: FileSeen,
-    /// Other files that answer for the same name on port 80 or 443.
+    /// Other files with the same server name on port 80 or 443.
     pub others: Vec<String>,
-    /// Files of others that answer for what nobody serves, with the port: this site would come before them.
+    /// Default sites of others, with the port: this site would take precedence.
     pub shadows: Vec<(String, String)>,
-    /// What a change does to our file that answers for what nobody named: `put` or `drop`, and the port or place.
+    /// Effect of a change on our default site: `put` or `drop`, and the port or place.
     pub defaults: Vec<(String, String)>,
     /// The certificate that was asked for.
     pub certificate: Option<CertificateSeen>,
-    /// certbot's name for it; None: every place that we might give it is taken by what certbot does not recognise.
+    /// certbot's name for it; `None`: all candidate names are taken by files that certbot does not know.
     pub lineage: Option<String>,
-    /// Why another has to be issued: `none`, `server`, `ended`, `name`. None: it is good.
+    /// Why a new one must be issued: `none`, `server`, `ended`, `name`. `None`: it is valid.
     pub lacks: Option<String>,
-    /// What somebody has set for all of certbot's runs: `stop` (it cannot be taken back) or `warn`, and the line.
+    /// Global certbot settings: `stop` (cannot be overridden) or `warn`, and the line.
     pub settings: Vec<(String, String)>,
-    /// Files in those places.
+    /// Unknown files at those names.
     pub leftovers: Vec<String>,
-    /// Somebody else's certificate by this name: where it is, and its names.
+    /// Somebody else's certificate of this name: its path and names.
     pub stranger: Option<(String, String)>,
-    /// What certbot keeps for the name that goes, and a file that uses it besides (empty: none does, and it goes, too).
+    /// certbot's certificate of a removed name, and another file that uses it (empty: none, and it is removed, too).
     pub goes: Vec<(String, String)>,
-    /// The running nginx gives the proof that was asked for.
+    /// Does the running nginx answer the requested proof?
     pub proved: bool,
 }
 
 /// A certificate on the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CertificateSeen {
-    /// Unix ms; None (as below) when it cannot be read there.
+    /// Unix ms; `None` if unreadable (also below).
     pub not_before: Option<Ms>,
     /// Unix ms.
     pub not_after: Option<Ms>,
     /// DNS names.
     pub names: Vec<String>,
-    /// As OpenSSL writes it.
+    /// In OpenSSL's form.
     pub issuer: String,
-    /// Of the leaf's DER form, hex.
+    /// SHA-256 of the leaf's DER form, hex.
     pub sha256: String,
 }
 
-/// What a [`inspect`] at these sites has found.
+/// Parses the outcome of [`inspect`].
 pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
     let fact = |key: &str| outcome.facts.get(key).cloned();
     let yes = |key: &str| fact(key).as_deref() == Some("yes");
@@ -201,7 +202,7 @@ pub fn seen(outcome: &Outcome, sites: &[Wanted]) -> Seen {
     }
 }
 
-/// What the nginx of a server understands, as [`inspect`] tells it, and [`apply`] when nothing was to be changed.
+/// Capabilities of the server's nginx, as reported by [`inspect`], and by [`apply`] if nothing had to change.
 pub fn nginx(outcome: &Outcome) -> Option<Nginx> {
     let fact = |key: &str| outcome.facts.get(key).map_or("", String::as_str);
     let known = Nginx::of(fact("nginx_version"), fact("nginx_openssl"), fact("ipv6") == "yes")?;

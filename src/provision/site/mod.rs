@@ -1,12 +1,12 @@
-//! The sites of nginx on a server: looked at, put there, taken away, watched. One job each.
+//! nginx sites on a server: inspect, put, remove, compare. One job each.
 //!
-//! What goes live was tested as a whole before, in a copy that nginx takes for `/etc/nginx`; at no moment does an untested
-//! file stand where a reload or a reboot by somebody else would find it. Before the first change the rollback is written
-//! down on the server itself, and a process there waits for the job's lock: when the job dies, however, the kernel frees the
-//! lock and everything is put back at once. A reboot puts it back before nginx starts. Only the proof, a request through the
-//! proxy that nothing but the new text answers, takes the rollback away.
+//! A change is tested as a whole before it goes live, in a copy that nginx takes for `/etc/nginx`; an untested file is
+//! never where a reload or reboot would read it. Before the first change the rollback is stored on the server, and a
+//! process there waits for the job's lock: if the job dies, the kernel frees the lock and everything is rolled back at
+//! once. After a reboot it is rolled back before nginx starts. Only the proof, a request through the proxy that only
+//! the new text answers, removes the rollback.
 //!
-//! Names here are A-labels, lower case. The texts come from whoever renders them; this looks at their proof only.
+//! Names are A-labels, lower case. Texts are rendered elsewhere; only their proof is used here.
 
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};
@@ -22,20 +22,20 @@ pub use change::{Apply, Certificate, apply, follow, remove, renew};
 pub use inspect::{CertificateCheck, CertificateSeen, Off, Seen, SiteSeen, Wanted, inspect, nginx, seen};
 pub use sums::{Inside, Sum, Summed, summed, sums};
 
-/// What the ACME server asks for is put below this folder.
+/// Folder of ACME challenges.
 pub const WEBROOT: &str = "/var/www/lamplighter";
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Sites in one look or one sum: a few lines each, so that their texts fit into one job's.
+/// Maximum sites per job, so that their texts fit into one job's limit.
 pub const SITES_MAX: usize = 256;
 
-/// Twelfths of a certificate's life that are left when it is renewed: a third, and a twelfth before that, so that whoever
-/// alarms in the last third (and looks twelve times in a life) hears only of those that were not renewed.
+/// Renewal when this many twelfths of a certificate's life are left: a third and a twelfth, so that alerts in the last
+/// third (checked twelve times in a life) concern only failed renewals.
 pub const RENEW_TWELFTHS: i64 = 5;
 
 const LIVE: &str = "/etc/letsencrypt/live/";
 
-/// What certbot calls a domain's certificate: a name that nobody else gives to his.
+/// certbot's name of a domain's certificate, distinct from names that others use.
 pub fn lineage(name: &str) -> String {
     format!("lamplighter-{name}")
 }
@@ -46,25 +46,25 @@ pub fn lineage_in(text: &str) -> Option<&str> {
     self::name(name).ok()
 }
 
-/// Path of chain and key that certbot keeps for a lineage.
+/// Paths of chain and key of a certbot lineage.
 pub fn acme_paths(lineage: &str) -> (String, String) {
     let dir = format!("{LIVE}{lineage}");
     (format!("{dir}/fullchain.pem"), format!("{dir}/privkey.pem"))
 }
 
-/// The file with the addresses of a target, `HOST:PORT` or `HOST:PORT:WEIGHT`, that the server looks up for nginx.
+/// File with the addresses of a target, `HOST:PORT` or `HOST:PORT:WEIGHT`, that the server resolves for nginx.
 pub fn target_file(spec: &str) -> String {
     format!("{TARGETS}{spec}.conf")
 }
 
 const TARGETS: &str = "/etc/nginx/lamplighter/targets/";
 
-/// A text has the addresses of this name looked up by the server.
+/// Does the text have the addresses of this name resolved by the server?
 pub fn follows(text: &str, host: &str) -> bool {
     text.contains(&format!("{TARGETS}{host}:"))
 }
 
-/// Path of chain and key that a person uploaded for a domain.
+/// Paths of chain and key that a person uploaded for a domain.
 pub fn uploaded_paths(name: &str) -> (String, String) {
     let dir = format!("/etc/lamplighter/certs/{name}");
     (format!("{dir}/fullchain.pem"), format!("{dir}/privkey.pem"))
@@ -72,38 +72,38 @@ pub fn uploaded_paths(name: &str) -> (String, String) {
 
 // --- what is shared with the renderer -------------------------------------------------------------------------------
 
-/// What this nginx understands.
+/// Capabilities of an nginx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nginx {
-    /// How HTTP/2 is switched on.
+    /// How HTTP/2 is enabled.
     pub http2: Http2,
-    /// Below 1.23.2: its session tickets must be switched off.
+    /// Before 1.23.2: its session tickets must be off.
     pub tickets_off: bool,
     /// Its OpenSSL knows X25519MLKEM768 (3.5).
     pub mlkem: bool,
-    /// The server speaks IPv6.
+    /// Does the server have IPv6?
     pub ipv6: bool,
-    /// From 1.27.3 on: the names of an upstream's servers can be resolved anew.
+    /// From 1.27.3: names of upstream servers can be resolved again.
     #[serde(default)]
     pub resolve: bool,
-    /// Names of targets that nginx cannot ask name servers for: they stand in files of this server.
+    /// Target names that nginx cannot resolve by DNS: they stand in /etc/hosts of the server.
     #[serde(default)]
     pub own_names: Vec<String>,
 }
 
-/// See [`Nginx::http2`].
+/// Form of HTTP/2 ([`Nginx::http2`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Http2 {
     /// `listen 443 ssl http2;` below 1.25.1.
     Listen,
     /// `http2 on;` from there on.
     Directive,
-    /// Not at all: with the parameter the others on the port would speak it, too.
+    /// Off: the parameter would affect the other sites on the port.
     Off,
 }
 
 impl Nginx {
-    /// That of Debian 12, to have something to show of a server nobody has looked at.
+    /// That of Debian 12, for a server not inspected yet.
     pub const DEBIAN_12: Nginx = Nginx {
         http2: Http2::Listen,
         tickets_off: true,
@@ -113,7 +113,7 @@ impl Nginx {
         own_names: Vec::new(),
     };
 
-    /// By the versions of nginx and its OpenSSL, `1.22.1` and `3.0.17`; None when the first is no version.
+    /// By the versions of nginx and its OpenSSL, `1.22.1` and `3.0.17`; `None` if the first is no version.
     pub fn of(nginx: &str, openssl: &str, ipv6: bool) -> Option<Nginx> {
         let nginx = version(nginx)?;
         Some(Nginx {
@@ -142,20 +142,20 @@ fn version(text: &str) -> Option<[u32; 3]> {
     ])
 }
 
-/// A path that only one text answers, and what it answers (without the line end).
+/// A path that only one text answers, and its answer (without line end).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
     /// [`Proof::DIR`] and 16 hex digits.
     pub path: String,
-    /// 32 hex digits, not to be had from the path.
+    /// 32 hex digits, not derivable from the path.
     pub body: String,
 }
 
 impl Proof {
-    /// Where proofs live.
+    /// Path prefix of proofs.
     pub const DIR: &str = "/.well-known/lamplighter/";
 
-    /// None when it is none.
+    /// `None` if malformed.
     pub fn new(path: &str, body: &str) -> Option<Proof> {
         let hex = |text: &str, len| text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let fits = hex(path.strip_prefix(Proof::DIR)?, 16) && hex(body, 32);
@@ -171,25 +171,25 @@ impl Proof {
 /// A file of a site.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileSeen {
-    /// Of its bytes, hex; None when there is no such file.
+    /// SHA-256, hex; `None` if the file does not exist.
     pub sha256: Option<String>,
-    /// Whether nginx reads it.
+    /// Does nginx read it?
     pub enabled: Enabled,
 }
 
-/// See [`FileSeen::enabled`].
+/// State in sites-enabled ([`FileSeen::enabled`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Enabled {
-    /// Nothing of this name in sites-enabled.
+    /// No entry.
     #[default]
     No,
     /// A link to the file.
     Yes,
-    /// Something else stands there: a file, or a link to this path.
+    /// Another file, or a link to this path.
     Foreign(String),
 }
 
-/// One line of a site, as it is shown.
+/// Longest reported value in bytes.
 const VALUE_SIZE_MAX: usize = 400;
 
 fn hash(value: &str) -> Option<String> {
@@ -205,7 +205,7 @@ fn enabled(value: &str) -> Enabled {
 }
 
 // --- grammars -------------------------------------------------------------------------------------------------------
-// Whoever calls this has parsed all of it before; what is wrong here is our mistake.
+// Callers have parsed these values before; an error here is a bug.
 
 fn name(text: &str) -> Result<&str> {
     match Host::parse(text) {

@@ -1,4 +1,4 @@
-//! Whether the sites on a server are still what was put there, and answer there.
+//! Compares the sites on a server with what was put there, and requests them there.
 
 use super::super::Outcome;
 use super::super::recipes::{Recipe, script};
@@ -7,24 +7,24 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{shell, text};
 
-/// A file to be compared.
+/// A file to compare.
 #[derive(Debug, Clone, Default)]
 pub struct Sum<'a> {
     /// The domain.
     pub name: &'a str,
-    /// SHA-256 of the text that should be there, hex. When another is there, that text is told too; None: no text is.
+    /// SHA-256 of the expected text, hex. If the file differs, its text is reported; `None`: never.
     pub known: Option<&'a str>,
-    /// certbot's name for its certificate, when it has one.
+    /// certbot's name of its certificate, if it has one.
     pub lineage: Option<&'a str>,
-    /// Of the text that should be running: is it?
+    /// Proof of the text that should be running: is it answered?
     pub proof: Option<&'a Proof>,
-    /// Port 443 should be listened on, too.
+    /// Should port 443 be open, too?
     pub tls: bool,
 }
 
-/// The hash of each site's file, whether nginx reads it, and whether it answers where this connection came in. Changes nothing; read
-/// the outcome with [`summed`]. Facts: `moved`: files that [`follow`] would write anew; `lost`: names of targets that do not resolve
-/// any more, with blanks between.
+/// The hash of each site's file, whether nginx reads it, and whether it answers at the address of this connection.
+/// Changes nothing; read the outcome with [`summed`]. Facts: `moved`: files that [`follow`] would rewrite; `lost`:
+/// target names that no longer resolve, separated by blanks.
 pub fn sums(sites: &[Sum]) -> Result<Recipe> {
     let mut lines = Vec::new();
     for site in sites {
@@ -50,23 +50,23 @@ pub fn sums(sites: &[Sum]) -> Result<Recipe> {
     })
 }
 
-/// A file that [`sums`] has compared.
+/// Result of [`sums`] for a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summed {
     /// Its hash and whether nginx reads it.
     pub file: FileSeen,
-    /// Why certbot will never renew its certificate: `lost`, `off` or `astray`.
+    /// Why certbot will not renew its certificate: `lost`, `off` or `astray`.
     pub unrenewed: Option<String>,
-    /// Its text, when it was asked for and differs. None with another hash: too long to be told.
+    /// Its text, if requested and different. `None` with another hash: too long.
     pub text: Option<String>,
-    /// How it answers on the server itself, and one sentence about that.
+    /// How it answers on the server itself, with one sentence.
     pub inside: Option<(Inside, String)>,
 }
 
-/// How a site answers when it is asked on its own server.
+/// How a site answers on its own server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inside {
-    /// As it should.
+    /// Correctly (proof answered).
     Proved,
     /// Something else answers.
     Other,
@@ -79,12 +79,12 @@ pub enum Inside {
 impl Inside {
     const ALL: [Inside; 4] = [Inside::Proved, Inside::Other, Inside::Refused, Inside::Silent];
 
-    /// As told and stored.
+    /// Name as reported and stored.
     pub fn name(self) -> &'static str {
         ["proved", "other", "refused", "silent"][self as usize]
     }
 
-    /// None: it was not asked.
+    /// `None`: not requested.
     pub fn parse(name: &str) -> Option<Inside> {
         Inside::ALL.into_iter().find(|inside| inside.name() == name)
     }
@@ -105,7 +105,7 @@ impl Inside {
     }
 }
 
-/// What [`sums`] of these sites has found, in their order. Error `broken_off`: it did not speak of all of them.
+/// Parses the outcome of [`sums`], in the order of `sites`. Error `broken_off`: it does not cover all of them.
 pub fn summed(outcome: &Outcome, sites: &[Sum]) -> Result<Vec<Summed>> {
     let told = outcome.texts.get("sums").map_or("", String::as_str);
     let lines: Vec<&str> = told.lines().collect();

@@ -15,7 +15,7 @@ use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/groups", may(Read, Groups), list)
         .query(LIST)
@@ -54,7 +54,7 @@ described! {
     }
 }
 
-/// Puts the view together.
+/// Builds the view of a group.
 pub fn view(g: &Group) -> View<'_> {
     View {
         id: g.id,
@@ -91,7 +91,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     Reply::created(format!("/api/groups/{}", group.id), &view(&group))
 }
 
-/// Reads a draft and stores it.
+/// Reads a draft and stores it. Error: invalid fields.
 pub fn add(app: &App, input: Input, by: Allowed<Edit, Groups>) -> Result<Group> {
     let valid = model::read(input, Fields::default(), true)?;
     app.db.write(|tx| {
@@ -112,7 +112,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     )?))
 }
 
-/// `PUT` replaces: what is not sent falls back to its default; the kind stays.
+/// `PUT` replaces: missing fields get their defaults; the kind stays.
 fn replace(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "group")?;
     let base = |group: &Group| Fields {
@@ -128,7 +128,7 @@ fn replace(ctx: &Ctx) -> Result<Reply> {
     )?))
 }
 
-/// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
+/// Reads a draft over `base` and stores it, in one transaction.
 pub fn save(
     app: &App,
     id: Id<id::Group>,
@@ -145,9 +145,9 @@ pub fn save(
 }
 
 described! {
-    /// What a group's removal leaves.
+    /// Result of a removal.
     struct Freed {
-        /// Domains that are in no group now.
+        /// Domains that were in the group.
         domains_freed: i64,
     }
 }

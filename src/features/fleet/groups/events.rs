@@ -3,7 +3,7 @@
 use crate::access::right::{Groups, Read, may};
 use crate::kinds::EventKind;
 
-/// See [`EventKind`].
+/// Event kinds of groups.
 pub const KINDS: &[EventKind] = &[
     EventKind::streamed("group.created", may(Read, Groups)),
     EventKind::streamed("group.changed", may(Read, Groups)),

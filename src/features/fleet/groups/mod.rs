@@ -1,5 +1,4 @@
-//! Groups of domains, to look at and work on together; groups of servers come later under the same noun. Deleting a group
-//! deletes nothing that was in it.
+//! Groups of domains, for lists and bulk work. Deleting a group deletes nothing that was in it.
 
 mod events;
 mod model;
@@ -72,13 +71,13 @@ const SEARCH: &[Source] = &[Source {
 /// A group's row.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Number.
+    /// Id.
     pub id: Id<id::Group>,
     /// What a person set.
     pub fields: Fields,
-    /// What is in it.
+    /// Number of members.
     pub counts: Counts,
-    /// Grows with every change.
+    /// Revision, incremented with every change.
     pub revision: i64,
     /// Unix ms.
     pub created_at: Ms,
@@ -87,26 +86,26 @@ pub struct Group {
 }
 
 described! {
-    /// What is in a group.
+    /// Members of a group.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct Counts {
-        /// Domains in all.
+        /// Number of domains.
         pub domains: i64,
         /// With TLS.
         pub tls: i64,
-        /// Without.
+        /// Without TLS.
         pub plain: i64,
-        /// Whose certificate, name servers or sites need a person.
+        /// With a certificate, name server or site that needs attention.
         pub failing: i64,
     }
 }
 
-/// One group, or a 404.
+/// One group. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Group>) -> Result<Group> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("group"))
 }
 
-/// A page of groups and how many there are.
+/// A page of groups and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Group>, i64)> {
     queries::list(conn, filter)
 }
@@ -121,14 +120,14 @@ pub fn of_domains(conn: &Conn) -> Result<Vec<Group>> {
     Ok(list(conn, &filter)?.0)
 }
 
-/// Adds a group.
+/// Adds a group. Error: duplicate name.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<Id<id::Group>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     note(app, tx, by, ("group.create", "group.created"), id, &valid.fields.name)?;
     Ok(id)
 }
 
-/// Changes a group, as long as it still is as `valid` was made from `old`.
+/// Changes a group if it is still as it was when `valid` was read over `old`. Error `Conflict` otherwise.
 pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "Somebody has changed this group in between. Load it again and repeat your change.";
@@ -145,7 +144,7 @@ pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: Allowed<Edit, 
     )
 }
 
-/// Deletes a group. Gives how many domains are in no group now.
+/// Deletes a group. Returns the number of domains that were in it.
 pub fn delete(app: &App, tx: &Tx, id: Id<id::Group>, by: Allowed<Edit, Groups>) -> Result<i64> {
     let group = get(tx, id)?;
     queries::remove(tx, id)?;

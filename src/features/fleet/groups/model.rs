@@ -1,4 +1,4 @@
-//! A group's fields and the only way to make them valid.
+//! Fields of a group and their validation.
 
 use crate::base::error::Result;
 use crate::form::Input;
@@ -7,14 +7,14 @@ use crate::form::param::{self, Param};
 /// What can be grouped.
 pub const KINDS: [&str; 2] = ["domain", "host"];
 
-/// A group's fields, valid.
+/// Validated fields of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields {
-    /// One of [`KINDS`]; fixed when the group is made.
+    /// One of [`KINDS`]; fixed at creation.
     pub kind: &'static str,
-    /// What people call it; unique within its kind.
+    /// Display name; unique within its kind.
     pub name: String,
-    /// Free words.
+    /// Free text.
     pub notes: String,
 }
 
@@ -28,24 +28,24 @@ impl Default for Fields {
     }
 }
 
-/// Proof that a draft fits.
+/// Proof of validation.
 #[derive(Debug)]
 pub struct Valid {
     /// All fields.
     pub fields: Fields,
 }
 
-/// What a draft may bring.
+/// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::choice("kind", &KINDS, "What is in it; a group keeps its kind."),
     param::name("name", "What people call it, unique within its kind.").required(),
     param::text("notes", 2_000, "Free words."),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &["id", "counts", "revision", "created_at", "updated_at"];
 
-/// Reads a draft over `base`: what is not sent stays as it is there.
+/// Reads a draft over `base`: missing fields keep the values of `base`. Error: invalid fields.
 pub fn read(mut input: Input, base: Fields, is_new: bool) -> Result<Valid> {
     let mut f = base;
     let i = &mut input;

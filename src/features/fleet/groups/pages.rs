@@ -11,7 +11,7 @@ use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/groups", may(Read, Groups), list),
     route(Post, "/groups", may(Edit, Groups), create).takes(model::PARAMS),
@@ -19,7 +19,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/groups/{id}/delete", may(Edit, Groups), delete),
 ];
 
-/// Groups on the page: more are found by searching.
+/// Maximum groups on the page; others are found by searching.
 const SHOWN_MAX: i64 = 500;
 
 #[derive(Serialize)]
@@ -35,18 +35,18 @@ struct List<'a> {
     q: &'a str,
     items: Vec<Row>,
     total: i64,
-    /// The row that is a form now, and the one that asks whether it shall be deleted.
+    /// The row shown as a form, and the one that asks for confirmation of its deletion.
     edit: Option<i64>,
     delete: Option<i64>,
-    /// Domains that the deletion of a group left in none.
+    /// Number of domains that were in a deleted group.
     freed: Option<i64>,
-    /// What was typed into the refused form.
+    /// Name in the refused form.
     name: String,
     notes: String,
     errors: Errors,
 }
 
-/// A form that was refused: of which row (none: a new one), what was typed, and why not.
+/// A refused form: its row (`None`: a new one), its values, and the mistakes.
 struct Refused {
     row: Option<Id<id::Group>>,
     pairs: Vec<(String, String)>,
@@ -98,7 +98,7 @@ fn show(ctx: &Ctx, refused: Option<Refused>) -> Result<Reply> {
     page::show(ctx, "groups/list.html", content)
 }
 
-/// The page again with the form's mistakes, or the error itself when it is not about fields.
+/// The page with the form's mistakes, or the error itself if it is not about fields.
 fn again(ctx: &Ctx, row: Option<Id<id::Group>>, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);

@@ -8,7 +8,7 @@ use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
 
-/// A domain fails when its certificate, its name servers, its answers or one of its sites needs a person.
+/// A domain fails if its certificate, name servers, answers or one of its sites need attention.
 const COLUMNS: &str = "g.id, g.kind, g.name, g.notes, g.revision, g.created_at, g.updated_at, count(d.id),
     coalesce(sum(d.ssl), 0),
     coalesce(sum(d.cert_state IN ('urgent', 'bad') OR d.ns_state IN ('mismatch', 'error')
@@ -44,16 +44,16 @@ pub fn get(conn: &Conn, id: Id<id::Group>) -> Result<Option<Group>> {
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
-/// What a list asks for; empty texts mean any.
+/// Filter of a list; empty texts mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     /// `domain` or `host`.
     pub kind: &'a str,
     /// Part of the name or the notes.
     pub q: &'a str,
-    /// At most so many.
+    /// Page size.
     pub limit: i64,
-    /// Skip so many.
+    /// Rows to skip.
     pub offset: i64,
 }
 
@@ -100,7 +100,7 @@ pub fn update(conn: &Conn, id: Id<id::Group>, f: &Fields, at: Ms) -> Result<()> 
     Ok(())
 }
 
-/// The domains that were in it stay, in no group.
+/// Removes a group; its domains stay, without group.
 pub fn remove(conn: &Conn, id: Id<id::Group>) -> Result<()> {
     conn.execute("DELETE FROM groups WHERE id = ?1", [id.get()])?;
     Ok(())

@@ -1,5 +1,5 @@
-//! A server's last poll, ready for lists: pushed by `metrics` in the transaction that keeps the sample, read in one go
-//! for a whole page. It lies in `metrics.db`, whose commits are cheap.
+//! The last poll of each server, prepared for lists: written by `metrics` in the transaction that stores the sample,
+//! read at once for a whole page. Stored in `metrics.db`, whose commits are cheap.
 
 mod queries;
 
@@ -12,15 +12,15 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
-/// Polls shown in a list's sparkline.
+/// Polls in a list's sparkline.
 const POLLS: usize = 60;
-/// In a sparkline: not measured.
+/// Value of a missing measurement in a sparkline.
 const GAP: u8 = 255;
 
-/// Some polls may be late before anything is missing.
+/// Tolerance for late polls.
 const LATE_MAX: Ms = 150 * SECOND;
 
-/// Was something missed between two polls that lie so far apart? Their line has a gap then.
+/// Is there a gap between two polls this far apart?
 pub fn is_gap(apart: Ms, interval_s: i64) -> bool {
     apart > LATE_MAX.max(2 * interval_s * SECOND)
 }
@@ -28,11 +28,11 @@ pub fn is_gap(apart: Ms, interval_s: i64) -> bool {
 /// A server's last good poll.
 #[derive(Debug, Clone)]
 pub struct Latest {
-    /// When it began, unix ms.
+    /// Start of the poll, unix ms.
     pub at_ms: Ms,
-    /// How long it took.
+    /// Duration in ms.
     pub took_ms: u32,
-    /// JSON as the API gives it (`ts`, `took_ms`, then the sample without its disks).
+    /// JSON as in the API (`ts`, `took_ms`, then the sample without disks).
     pub sample: Box<RawValue>,
     /// The last 60 polls.
     pub spark: Spark,
@@ -41,17 +41,17 @@ pub struct Latest {
 described! {
     /// The last poll: [`Latest::sample`] as JSON.
     pub struct LastSample {
-        /// When it began.
+        /// Start of the poll.
         ts: String,
-        /// How long it took.
+        /// Duration in ms.
         took_ms: u32,
-        /// The figures, by name; sizes are bytes, rates bytes a second.
+        /// Figures by name; sizes in bytes, rates in bytes per second.
         #[serde(flatten)]
         figures: serde_json::Map<String, serde_json::Value>,
     }
 }
 
-/// CPU and memory of the last polls, oldest first, in whole percent: two bytes a poll.
+/// CPU and memory of the last polls, oldest first, in whole percent: two bytes per poll.
 #[derive(Debug, Clone, Default)]
 pub struct Spark(Vec<u8>);
 
@@ -101,8 +101,8 @@ impl Serialize for Line<'_> {
     }
 }
 
-/// Keeps a poll as the last one. `sample` is a JSON object, `disks` a JSON array; `poll` is when it began and how long it
-/// took, in ms.
+/// Stores a poll as the last one. `sample` is a JSON object, `disks` a JSON array; `poll` is start (unix ms) and
+/// duration (ms).
 pub fn put(tx: &Tx, server: Id<Server>, poll: (Ms, u32), sample: &str, spark: &Spark, disks: &str) -> Result<()> {
     let (at_ms, took_ms) = poll;
     let rest = sample
@@ -126,7 +126,7 @@ pub fn get(conn: &Conn, server: Id<Server>) -> Result<Option<Latest>> {
     }))
 }
 
-/// The last polls of these servers; who was never reached is left out.
+/// The last polls of these servers; those never reached are missing.
 pub fn of(metrics: &Db, servers: impl IntoIterator<Item = Id<Server>>) -> Result<HashMap<Id<Server>, Latest>> {
     metrics.read(|conn| {
         let mut out = HashMap::new();
@@ -139,22 +139,22 @@ pub fn of(metrics: &Db, servers: impl IntoIterator<Item = Id<Server>>) -> Result
     })
 }
 
-/// A server's last poll as it is stored.
+/// A stored last poll.
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'a> {
-    /// Whose.
+    /// Id of the server.
     pub server: i64,
-    /// When it began, unix ms.
+    /// Start of the poll, unix ms.
     pub at_ms: Ms,
-    /// How long it took.
+    /// Duration in ms.
     pub took_ms: u32,
-    /// JSON, without its disks.
+    /// JSON, without disks.
     pub sample: &'a str,
     /// A JSON array.
     pub disks: &'a str,
 }
 
-/// Shows every server's last poll, one after the other, without keeping any.
+/// Calls the function with every server's last poll, one at a time.
 pub fn each(metrics: &Db, mut look: impl FnMut(Text)) -> Result<()> {
     metrics.read(|conn| {
         queries::each(conn, |server, at_ms, took_ms, sample, disks| {
@@ -176,7 +176,7 @@ pub fn disks(metrics: &Db, server: Id<Server>) -> Result<Option<Box<RawValue>>> 
         .transpose()
 }
 
-/// Forgets a server's last poll.
+/// Removes a server's last poll.
 pub fn forget(tx: &Tx, server: Id<Server>) -> Result<()> {
     queries::forget(tx, server)
 }

@@ -6,7 +6,7 @@ use crate::base::id::{Id, Server};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, params};
 
-/// When the last poll began, how long it took (ms), its sample as JSON, its sparkline.
+/// Start of the last poll (unix ms), duration (ms), sample as JSON, sparkline.
 pub type LatestRow = (Ms, u32, String, Vec<u8>);
 
 pub fn put(
@@ -31,7 +31,7 @@ pub fn get(conn: &Conn, server: Id<Server>) -> Result<Option<LatestRow>> {
     Ok(row.optional()?)
 }
 
-/// Every server's last poll, text by text: server, when, how long, sample, disks.
+/// Passes on every server's last poll: server, start, duration, sample, disks.
 pub fn each(conn: &Conn, mut each: impl FnMut(i64, Ms, u32, &str, &str)) -> Result<()> {
     let mut statement = conn.prepare_cached("SELECT server, at_ms, took_ms, sample, disks FROM server_latest")?;
     let mut rows = statement.query([])?;

@@ -21,7 +21,7 @@ use crate::series::window::PERIODS;
 use crate::series::{Keep, Kind as SubjectKind, Series, Store, Window};
 use serde::Deserialize;
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/servers/{id}/metrics", may(Read, Metrics), history)
         .query(SPAN)
@@ -33,24 +33,24 @@ pub const ROUTES: &[Route] = &[
 
 described! {
     struct History {
-        /// Empty when `from` was asked for.
+        /// Empty for `from` and `to`.
         period: &'static str,
         step_s: u32,
-        /// From poll to poll: two points further apart than twice this have a gap between them.
+        /// Poll interval: points further apart than twice this have a gap between them.
         interval_s: i64,
         from: String,
         to: String,
-        /// A part of it comes from the engine.
+        /// Does a part come from the remote store?
         engine: bool,
-        /// Why a part is missing that the engine may have.
+        /// Why a part is missing that the remote store may have.
         notice: Option<String>,
         series: Vec<Series>,
-        /// File systems of the last poll that have no chart.
+        /// File systems of the last poll without a chart.
         uncharted: Option<Uncharted>,
     }
 }
 
-/// What a query for charts may bring.
+/// Query parameters of charts.
 pub const SPAN: &[Param] = &[
     param::text("period", 10, "`1h` and longer, up to now."),
     param::number("from", 0..=u32::MAX as i64, "In place of a period: unix seconds."),
@@ -58,9 +58,9 @@ pub const SPAN: &[Param] = &[
 ];
 
 described! {
-    /// What one poll has seen.
+    /// Result of a poll on demand.
     struct Poll<'a> {
-        /// Where and which version, in a sentence.
+        /// Address and version, one sentence.
         detail: &'a str,
         took_ms: u32,
         glances_api_version: u8,
@@ -70,16 +70,16 @@ described! {
     }
 }
 
-/// Of a stored sample, what the charts do not show; the rest is passed over.
+/// The part of a stored sample that charts do not show.
 #[derive(Deserialize)]
 struct Charted {
     #[serde(default)]
     uncharted: Option<Uncharted>,
 }
 
-/// What is asked for, in unix seconds: `?period=`, or `?from=` and `?to=`.
+/// The requested time range, unix seconds: `?period=`, or `?from=` and `?to=`.
 struct Asked {
-    /// Empty for from and to.
+    /// Empty for `from` and `to`.
     period: &'static str,
     from: u32,
     to: u32,
@@ -133,7 +133,8 @@ fn span(ctx: &Ctx) -> Result<Asked> {
     })
 }
 
-/// The server's series over `?period=` (or `?from=` and `?to=`, unix seconds); where nothing was measured there is no point.
+/// The server's series in the range (`?period=`, or `?from=` and `?to=`, unix seconds); no points where nothing was
+/// measured.
 fn history(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
@@ -152,24 +153,24 @@ fn history(ctx: &Ctx) -> Result<Reply> {
     })
 }
 
-/// What a request for charts comes to.
+/// Result of a chart request.
 pub(super) struct Chart {
-    /// Empty: from and to.
+    /// Empty for `from` and `to`.
     pub period: &'static str,
     pub window: Window,
     pub series: Vec<Series>,
-    /// Did the engine add to it?
+    /// Did the remote store contribute?
     pub engine: bool,
-    /// Why a part is missing that the engine may have.
+    /// Why a part is missing that the remote store may have.
     pub notice: Option<String>,
 }
 
-/// Whose charts are asked for.
+/// The subject of a chart.
 struct ChartOf<'a> {
     kind: &'static SubjectKind,
     id: i64,
     name: &'a str,
-    /// When it was added, unix ms.
+    /// Creation time, unix ms.
     created_at: Ms,
 }
 
@@ -184,7 +185,7 @@ pub(super) fn chart(ctx: &Ctx, server: &servers::Server) -> Result<Chart> {
     chart_of(ctx, &charted)
 }
 
-/// A subject's series as far as they are kept here; what is not is asked of the engine, when there is one.
+/// A subject's stored series; older parts come from the remote store, if there is one.
 fn chart_of(ctx: &Ctx, charted: &ChartOf) -> Result<Chart> {
     let subject = (charted.kind.name, charted.id);
     let asked = span(ctx)?;
@@ -219,11 +220,11 @@ fn chart_of(ctx: &Ctx, charted: &ChartOf) -> Result<Chart> {
     })
 }
 
-/// A subject that was added earlier than anything is kept of it has lost something: its file, or what was too old. A new one
-/// has a first poll soon.
+/// A subject added longer before its first stored value than this has lost data (its file, or by retention). A new one
+/// is polled soon.
 const FIRST_POLL_S: u32 = 2 * 3_600;
 
-/// Does the beginning lie before what is kept here?
+/// Does the range begin before the stored data?
 fn is_missing(asked: &Asked, keep: &Keep, store: &Store, charted: &ChartOf) -> Result<bool> {
     if asked.now.saturating_sub(asked.from) > keep.longest().saturating_add(FIRST_POLL_S) {
         return Ok(true);
@@ -241,7 +242,7 @@ pub(super) fn probe_once(ctx: &Ctx, server: &servers::Server) -> Result<probe::P
     ctx.outbound(move |_| probe::probe(&target))
 }
 
-/// One poll now, for a person who waits: what was seen, or why not. It does not count for its availability.
+/// One poll on demand: the result or the error. It does not affect availability.
 fn probe_now(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     ctx.input()?.finish(&[])?;

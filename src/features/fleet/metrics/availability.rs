@@ -1,5 +1,5 @@
-//! Is a server there? N failed polls in a row make it unreachable, one good poll brings it back; nothing else does (A-30,
-//! A change of status, its event (from which the alert is made) and its evidence are one transaction.
+//! Availability of servers: N failed polls in a row make it unreachable, one good poll makes it available; nothing else
+//! does. A change, its event (which raises the alert) and its evidence are one transaction.
 
 use super::poller::log_limited;
 use super::probe::{self, Outcome};
@@ -15,18 +15,18 @@ use crate::features::fleet::servers::{self, Availability, Polled};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-/// It changed: the moment for an alert and an event.
+/// A change of status, which emits an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// Its status before.
     pub from: &'static str,
     /// Its status now.
     pub to: &'static str,
-    /// How long it was what it was.
+    /// Time in the previous status, ms.
     pub after_ms: Ms,
 }
 
-/// What a server's availability is after a poll that began `at`. A threshold of 0 counts as 1.
+/// The availability after a poll that began `at`. A threshold of 0 counts as 1.
 pub fn step(
     before: &Availability,
     poll: std::result::Result<(), &Error>,
@@ -63,7 +63,7 @@ pub fn step(
     (next, Some(change))
 }
 
-/// Most polls change nothing: those are found on a reader, and only the rest costs a commit.
+/// Most polls change nothing, which a reader finds out; only changes cost a commit.
 pub fn update(app: &App, batch: &[&Outcome]) -> Result<()> {
     let moved: Vec<&Outcome> = app.db.read(|conn| {
         let mut moved = Vec::new();
@@ -87,18 +87,18 @@ pub fn update(app: &App, batch: &[&Outcome]) -> Result<()> {
     })
 }
 
-/// What an outcome changes.
+/// Changes by an outcome.
 struct Difference {
     before: Polled,
     availability: Availability,
     change: Option<Change>,
-    /// API version and path, when they are other than before.
+    /// API version and path, if changed.
     seen: Option<(i64, String)>,
-    /// What the server's name means, when that is news, and what is to be said of it.
+    /// The server's addresses, if changed, and the sentence about it.
     addresses: Option<(String, Option<(Ms, String)>)>,
 }
 
-/// `None`: nothing, or the outcome is about a server that is gone or was changed in between.
+/// `None`: no change, or the server was removed or changed since the poll began.
 fn difference(conn: &Conn, outcome: &Outcome) -> Result<Option<Difference>> {
     let before = servers::polled(conn, outcome.server)?.filter(|p| p.revision == outcome.revision);
     let Some(before) = before else { return Ok(None) };
@@ -127,12 +127,12 @@ fn difference(conn: &Conn, outcome: &Outcome) -> Result<Option<Difference>> {
     }))
 }
 
-/// Addresses that are kept of a name: a pool of machines behind one name is known after a while.
+/// Limit of stored addresses of a name: a pool of machines behind one name becomes known after a while.
 const ADDRESSES_MAX: usize = 16;
-/// And of these are named.
+/// Limit of addresses in a sentence.
 const ADDRESSES_NAMED: usize = 4;
 
-/// What the server's name has come to mean, if it has.
+/// The server's addresses, if they changed.
 fn addresses(before: &Polled, outcome: &Outcome) -> Option<(String, Option<(Ms, String)>)> {
     let known: Vec<IpAddr> = before.addresses.split(' ').filter_map(|ip| ip.parse().ok()).collect();
     if outcome.means.iter().all(|ip| known.contains(ip)) {
@@ -152,7 +152,7 @@ fn addresses(before: &Polled, outcome: &Outcome) -> Option<(String, Option<(Ms, 
     Some((all.join(" "), moved))
 }
 
-/// A name that means something else each minute is told of now and then.
+/// Limits log lines about names whose addresses change often.
 static MOVES: LazyLock<Rations<i64>> = LazyLock::new(|| Rations::new(3, Duration::from_secs(3_600)));
 
 fn emit_moved(app: &App, tx: &Tx, id: Id<Server>, name: &str, seen: &str) -> Result<()> {
@@ -194,7 +194,7 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, difference: &Difference) -> Resu
         ("unreachable", _) => "server.recovered",
         _ => "server.lit",
     };
-    // Nothing went down: mostly it is a new server whose Glances is still to come.
+    // Nothing went down: mostly a new server whose Glances is not installed yet.
     let is_new = (change.from, change.to) == ("provisioning", "unreachable");
     let data = serde_json::json!({
         "name": difference.before.name, "from": change.from, "to": change.to, "after_s": change.after_ms / 1_000,
@@ -205,7 +205,7 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, difference: &Difference) -> Resu
     outbox::emit(tx, &app.wakes.events, kind, ("server", id.get()), &data)
 }
 
-/// The raw facts behind a change, oldest first.
+/// The evidence of a change, oldest first.
 fn evidence(outcome: &Outcome, difference: &Difference) -> Vec<String> {
     let line = |at: Ms, text: &str| format!("{} {text}", rfc3339(at));
     let mut out = Vec::new();

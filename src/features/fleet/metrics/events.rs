@@ -3,7 +3,7 @@
 use crate::access::right::{Events, Read, Servers, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 
-/// See [`EventKind`].
+/// Event kinds of the poller.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "server.unreachable",

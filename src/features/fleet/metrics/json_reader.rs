@@ -1,11 +1,10 @@
-//! Reads JSON by pulling at what is wanted and skipping the rest, without building a tree and without recursion. It is
-//! more forgiving than the standard where real machines err: Python writes `NaN`, and a byte that is not UTF-8 in a
-//! process's name must not cost the whole answer. What it never forgives is a structure that does not close.
+//! A streaming JSON reader that skips unwanted values, without a tree and without recursion. It tolerates common
+//! deviations: Python's `NaN`, and invalid UTF-8 in a process's name. It never tolerates an unclosed structure.
 
 use crate::base::text;
 use std::borrow::Cow;
 
-/// The structure is broken at this byte: cut short, or not JSON.
+/// A syntax error at this byte: truncated, or not JSON.
 #[derive(Debug, PartialEq)]
 pub struct Broken {
     /// Byte offset.
@@ -14,17 +13,17 @@ pub struct Broken {
     pub why: &'static str,
 }
 
-/// What reading comes to.
+/// Result of reading.
 pub type Result<T> = std::result::Result<T, Broken>;
 
-/// Deeper than any real answer (they have 6 levels), shallow enough to never matter.
+/// Maximum depth; real responses have 6 levels.
 const DEPTH_MAX: usize = 64;
 /// Items read of an array; the rest is skipped.
 const ITEMS_MAX: usize = 512;
 /// Bytes kept of a text.
 const TEXT_MAX: usize = 256;
 
-/// A place in the text. Each method reads exactly one value, whatever it is; `None` means it was of another kind.
+/// A position in the text. Each method reads exactly one value of any kind; `None`: it was of another kind.
 pub struct JsonReader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -32,7 +31,7 @@ pub struct JsonReader<'a> {
 }
 
 impl<'a> JsonReader<'a> {
-    /// At the start; a byte order mark is passed over.
+    /// A reader at the start; skips a byte order mark.
     pub fn new(bytes: &'a [u8]) -> JsonReader<'a> {
         let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         JsonReader { bytes, at, depth: 0 }
@@ -49,7 +48,7 @@ impl<'a> JsonReader<'a> {
             .ok_or(self.broken("the text ends too early"))
     }
 
-    /// An object: `each` is given every key (as written, escapes and all) and must read its value. False: no object.
+    /// Reads an object: `each` gets every key (escapes as written) and must read its value. `false`: not an object.
     pub fn object(&mut self, mut each: impl FnMut(&mut Self, &'a [u8]) -> Result<()>) -> Result<bool> {
         if self.peek()? != b'{' {
             return self.skip().map(|()| false);
@@ -68,12 +67,12 @@ impl<'a> JsonReader<'a> {
         .map(|()| true)
     }
 
-    /// An array: `each` must read an item. False: no array.
+    /// Reads an array: `each` must read an item. `false`: not an array.
     pub fn array(&mut self, each: impl FnMut(&mut Self) -> Result<()>) -> Result<bool> {
         self.array_of(ITEMS_MAX, each)
     }
 
-    /// The same with another number of items at most; the rest is skipped.
+    /// As [`JsonReader::array`] with another limit of items.
     pub fn array_of(&mut self, items_max: usize, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<bool> {
         if self.peek()? != b'[' {
             return self.skip().map(|()| false);
@@ -107,7 +106,7 @@ impl<'a> JsonReader<'a> {
         Ok(())
     }
 
-    /// A finite number, also one written as a string.
+    /// A finite number, also as a string.
     pub fn number(&mut self) -> Result<Option<f64>> {
         let token = match self.peek()? {
             b'"' => self.string()?,
@@ -118,7 +117,7 @@ impl<'a> JsonReader<'a> {
         Ok(number.filter(|n| n.is_finite()))
     }
 
-    /// A text in one line, control characters as spaces; what is not UTF-8 is replaced.
+    /// A text as one line, control characters as spaces, invalid UTF-8 replaced.
     pub fn text(&mut self) -> Result<Option<String>> {
         if self.peek()? != b'"' {
             return self.skip().map(|()| None);
@@ -130,7 +129,7 @@ impl<'a> JsonReader<'a> {
         )))
     }
 
-    /// Passes over one value.
+    /// Skips one value.
     pub fn skip(&mut self) -> Result<()> {
         match self.peek()? {
             b'"' => self.string().map(drop),
@@ -139,8 +138,8 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Only brackets and strings are looked at: what is not wanted need not be right. This is where a poll's parsing spends
-    /// its time (nine tenths of an answer are processes), hence the table and [`JsonReader::string`]'s eight bytes at a time.
+    /// Only brackets and strings are parsed. Skipping takes most of a poll's parsing time (nine tenths of a response
+    /// are processes), hence the table and [`JsonReader::string`]'s eight bytes at a time.
     fn skip_nested(&mut self) -> Result<()> {
         let outside = self.depth;
         while let Some(byte) = self.bytes.get(self.at) {
@@ -166,7 +165,7 @@ impl<'a> JsonReader<'a> {
         Err(self.broken("the text ends too early"))
     }
 
-    /// The inside of a string, escapes as written.
+    /// The content of a string, escapes as written.
     fn string(&mut self) -> Result<&'a [u8]> {
         let start = self.at + 1;
         let mut at = start;
@@ -191,7 +190,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// A number, a word like `null` or `NaN`.
+    /// A number, or a word like `null` or `NaN`.
     fn bare(&mut self) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.at..];
         let n = rest

@@ -1,13 +1,13 @@
-//! Which interfaces and block devices count: each byte once, where it enters the machine. Glances tells names only, so
-//! the kernel's and the tools' own naming says what lies on what. What is layered counts only where nothing below it is
-//! seen: a container that has nothing else is measured by what it has.
+//! Which interfaces and block devices count, so that each byte is counted once, where it enters the machine. Glances
+//! sends names only, so naming schemes of kernel and tools decide what is stacked on what. Stacked devices count only
+//! if nothing below them is visible, as in containers.
 
-/// Where a thing lies: of what is seen, the lowest layer counts, and the others repeat it.
+/// Layer of a device: the lowest visible layer counts, others repeat it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
     /// Bytes enter and leave the machine here.
     Hardware,
-    /// Reached over the network or made of others, and still the lowest where no hardware is seen.
+    /// Network-attached or composed; counts if no hardware is visible.
     Made,
     /// A software RAID: made of disks, and what LVM and encryption lie on.
     Array,
@@ -17,7 +17,7 @@ pub enum Layer {
     Inside,
 }
 
-/// How a kind's names go on after its prefix.
+/// What follows a prefix in a name.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
     Anything,
@@ -30,7 +30,7 @@ enum Then {
 use Layer::{Array, Inside, Made, Stacked};
 use Then::{Anything, End, Number};
 
-/// Prefix, what follows it, layer; source.
+/// Prefix, what follows, layer; source.
 const INTERFACES: &[(&str, Then, Layer)] = &[
     ("lo", End, Inside),            // Linux; lo0: BSD, macOS
     ("Loopback", Anything, Inside), // Windows
@@ -138,7 +138,7 @@ fn named(table: &[(&str, Then, Layer)], name: &str) -> Layer {
     table.iter().find(fits).map_or(Layer::Hardware, |row| row.2)
 }
 
-/// An interface among all that are seen. A VLAN is called after what it is on: `eth0.20`, `vlan20@eth0`.
+/// Layer of an interface among all visible ones. VLANs are named after their parent: `eth0.20`, `vlan20@eth0`.
 pub fn interface(name: &str, all: &[&str]) -> Layer {
     let below = match (name.rsplit_once('@'), name.rsplit_once('.')) {
         (Some((_, below)), _) => Some(below),
@@ -151,7 +151,7 @@ pub fn interface(name: &str, all: &[&str]) -> Layer {
     named(INTERFACES, name)
 }
 
-/// A block device among all that are seen; a partition lies on its disk.
+/// Layer of a block device among all visible ones; a partition is part of its disk.
 pub fn device(name: &str, all: &[&str]) -> Layer {
     let is_part_of = |disk: &&str| {
         name.strip_prefix(*disk).is_some_and(|rest| {
@@ -165,7 +165,7 @@ pub fn device(name: &str, all: &[&str]) -> Layer {
     named(DEVICES, name)
 }
 
-/// `nvme0c1n1` is one of the ways to `nvme0n1`, which has counted it (kernel: nvme/host/multipath.c).
+/// `nvme0c1n1` is one path to `nvme0n1`, which counts its bytes (kernel: nvme/host/multipath.c).
 fn is_nvme_path(name: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let path = name.strip_prefix("nvme").and_then(|rest| rest.split_once('c'));

@@ -1,4 +1,4 @@
-//! Servers observed by their Glances: what it says becomes observations and series, and silence makes a server unreachable.
+//! Polling of servers by Glances: responses become observations and series, missing ones make a server unreachable.
 
 mod settings;
 mod events;

@@ -1,5 +1,5 @@
-//! What is done with the outcomes of polls: they are kept, told to all observers, weighed as evidence about our own network,
-//! and make servers available or not.
+//! Processes poll outcomes: stores them, publishes them to observers, uses them as evidence about our own network, and
+//! updates availability.
 
 use super::availability;
 use super::probe::{Outcome, Polled};
@@ -15,10 +15,10 @@ use crate::events::outbox;
 use crate::series::{Observation, Observers};
 use std::sync::{Arc, Mutex};
 
-/// Where it is noted that we are offline: after a restart nobody has answered yet, and the alert is still open.
+/// Note: since when we are offline. After a restart the alert is still open.
 pub const OFFLINE_SINCE: &str = "controller.offline_since";
 
-/// See the module's documentation.
+/// Receiver of all outcomes.
 pub struct Outcomes {
     app: Arc<App>,
     recorder: Arc<Recorder>,
@@ -31,7 +31,7 @@ fn logged(what: &str, result: Result<()>) -> Result<()> {
 }
 
 impl Outcomes {
-    /// Tells these observers.
+    /// Creates the receiver with these observers.
     pub fn new(app: Arc<App>, recorder: Arc<Recorder>, observers: Observers, uplink: Arc<Mutex<Uplink>>) -> Outcomes {
         Outcomes {
             app,
@@ -41,7 +41,7 @@ impl Outcomes {
         }
     }
 
-    /// Takes the polls of about half a second. What fails is logged, and does not keep the rest from being done.
+    /// Takes the polls of about half a second. A failure is logged and does not stop the other parts.
     pub fn take(&self, batch: &[Outcome]) -> Result<()> {
         let polls: Vec<Polled> = batch.iter().filter_map(Outcome::polled).collect();
         let seen: Vec<Observation> = batch.iter().map(readings::observed).collect();
@@ -60,7 +60,8 @@ impl Outcomes {
         done.and(logged(what, availability::update(&self.app, &counted)))
     }
 
-    /// The note comes before the alarm and goes after the all-clear: killed in between, we say one of them twice.
+    /// The note is written before the alarm and removed after the all-clear: after a crash in between, one of them is
+    /// repeated.
     fn write_uplink(&self, change: &UplinkChange) -> Result<()> {
         let emit = |kind, data: &serde_json::Value| {
             let wake = &self.app.wakes.events;

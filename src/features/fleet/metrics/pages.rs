@@ -1,4 +1,4 @@
-//! The charts' numbers as a table, for who sees no charts, and the answer to a poll on demand.
+//! Charts as a table, for non-visual use, and the result of a poll on demand.
 
 use super::api::{self, chart, probe_once};
 use crate::access::right::{Metrics, Read, Run, may};
@@ -14,13 +14,13 @@ use crate::series::window::PERIODS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/servers/{id}/metrics", may(Read, Metrics), table).query(api::SPAN),
     route(Post, "/servers/{id}/probe", may(Run, Metrics), probe_now),
 ];
 
-/// The columns of the table, as the series are named.
+/// Columns of the table, by series name.
 const COLUMNS: [&str; 12] = [
     "cpu",
     "iowait",
@@ -35,7 +35,7 @@ const COLUMNS: [&str; 12] = [
     "disk_write",
     "poll",
 ];
-/// More rows than this nobody reads; every n-th is shown then.
+/// Maximum rows; then only every n-th is shown.
 const ROWS_MAX: usize = 120;
 
 #[derive(Serialize)]
@@ -73,12 +73,12 @@ fn table(ctx: &Ctx) -> Result<Reply> {
     page::show(ctx, "metrics/table.html", content)
 }
 
-/// What a poll on demand came to.
+/// Result of a poll on demand.
 #[derive(Default, Serialize)]
 struct Probed {
     id: i64,
     name: String,
-    /// Why it failed; empty when it did not.
+    /// Code of the error; empty on success.
     code: String,
     say: String,
     took_ms: u32,
@@ -102,7 +102,7 @@ fn probe_now(ctx: &Ctx) -> Result<Reply> {
             path: done.seen.path,
             ..head
         },
-        // An answer from the server, not a fault of this page.
+        // A result, not a failure of this page.
         Err(e) if e.kind != Kind::Internal => Probed {
             code: e.code.to_string(),
             say: e.say,

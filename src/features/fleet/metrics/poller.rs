@@ -1,4 +1,4 @@
-//! Polling: the pool asks, and what came of it is handed on in batches.
+//! The poller: a pool that polls and passes results on in batches.
 
 use super::probe::{self, Outcome, PollTarget};
 use crate::base::clock::{self, Duration};
@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-/// Threads that poll. A real Glances takes 50 to 500 ms, nearly all of it waiting: 10 000 of them at 30 s need about 100.
+/// Polling threads. A real Glances takes 50 to 500 ms, nearly all of it waiting: 10 000 servers at 30 s need about 100
+/// threads.
 pub const THREADS: Bounds = Bounds { min: 4, max: 128 };
-/// Who takes longer, with or without an answer, gets in line with its like. Glances behind a slow line takes a second.
+/// A slower poll, with or without a response, counts as slow. Glances behind a slow line takes a second.
 const SLOW_MS: u32 = 1_500;
 
-/// A server that is down is asked at least this often, however seldom it is asked otherwise: its return is to be noticed.
+/// Maximum interval of a server that is down, so that its return is noticed.
 const DOWN_MAX: Duration = Duration::from_secs(60);
-/// Quick servers that wait longer than this say that the pool is stuck.
+/// Lateness of quick servers that indicates a stuck pool.
 const LATE_MAX: Duration = Duration::from_secs(120);
 
 /// The running poller.
@@ -32,28 +33,28 @@ struct Polling<D> {
     good: AtomicU64,
     bad: AtomicU64,
     took_ms: AtomicU64,
-    /// Why the last batch could not be kept.
+    /// Why the last batch could not be stored.
     fault: Mutex<Option<Error>>,
 }
 
-/// How polling goes.
+/// Statistics of polling.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PollStats {
-    /// Polls that brought a sample, since the start.
+    /// Successful polls since start.
     pub ok: u64,
-    /// Polls that did not.
+    /// Failed polls since start.
     pub failed: u64,
-    /// How long all of them took together.
+    /// Duration of all polls together, ms.
     pub took_ms: u64,
-    /// Servers that are polled.
+    /// Polled servers.
     pub targets: usize,
-    /// Of those, slow the last time.
+    /// Servers that were slow last time.
     pub slow: usize,
     /// Threads.
     pub threads: usize,
-    /// Of those, busy.
+    /// Busy threads.
     pub busy: usize,
-    /// How late the latest of the quick ones is.
+    /// Lateness of the latest quick server, ms.
     pub late_ms: u64,
 }
 
@@ -61,7 +62,7 @@ impl<D> Poller<D>
 where
     D: Fn(Vec<Outcome>) -> Result<()> + Send + Sync + 'static,
 {
-    /// Starts with nothing to poll. `done` is given the outcomes of about half a second at a time.
+    /// Starts without servers. `done` gets the outcomes of about half a second at a time.
     pub fn start(done: D, threads: Bounds) -> Result<Poller<D>> {
         let polling = Polling {
             done,
@@ -73,7 +74,7 @@ where
         Ok(Poller(Pool::start(polling, threads)?))
     }
 
-    /// These are polled from now on, and no others. To be called at start and whenever a server changed.
+    /// Sets the list of servers to poll. Called at start and whenever a server changed.
     pub fn set_targets(&self, targets: Vec<PollTarget>) {
         let entry = |target: PollTarget| Entry {
             key: target.server.get(),
@@ -89,7 +90,7 @@ where
         self.0.figures()
     }
 
-    /// The same with what came of the polls.
+    /// Figures and statistics.
     pub fn stats(&self) -> PollStats {
         let (figures, polling) = (self.0.figures(), self.0.work());
         PollStats {
@@ -104,7 +105,7 @@ where
         }
     }
 
-    /// Does it poll in time, and is kept what comes of it?
+    /// Does it poll in time, and can it store the results?
     pub fn check(&self) -> Result<()> {
         let late = Duration::from_millis(self.figures().late_ms);
         if late > LATE_MAX {
@@ -114,16 +115,16 @@ where
         fault.clone().map_or(Ok(()), Err)
     }
 
-    /// Lets running polls end (5 s at most) and hands on the rest.
+    /// Waits for running polls (5 s at most) and passes on the rest.
     pub fn stop(self) {
         self.0.stop();
     }
 }
 
-/// Who flaps is not written out: of one server some lines of a kind at once, then one now and then.
+/// Limits log lines per server and kind.
 static LINES: LazyLock<Rations<(i64, &'static str)>> = LazyLock::new(|| Rations::new(5, Duration::from_secs(600)));
 
-/// A line about a server, as far as there have not been too many of its kind.
+/// Logs a line about a server, within the limit.
 pub(super) fn log_limited(level: Level, server: Id<Server>, message: &'static str, fields: &[(&str, &str)]) {
     if let Some(left_out) = LINES.next((server.get(), message), clock::mono()) {
         let left_out = left_out.to_string();
@@ -133,7 +134,7 @@ pub(super) fn log_limited(level: Level, server: Id<Server>, message: &'static st
     }
 }
 
-/// A poll in vain, and one that only its second try brought, are a line each; that a server is down the journal knows already.
+/// Logs failed polls, and those that needed a second try; not for servers known to be down.
 fn note(outcome: &Outcome) {
     let server = outcome.server.to_string();
     match &outcome.result {
@@ -163,8 +164,8 @@ where
     type Item = PollTarget;
     type Done = Outcome;
 
-    /// A host that is down is asked every second round, and once a minute at least: its return is still noticed within two intervals, and a fleet's worth of
-    /// hanging hosts holds half as many threads.
+    /// A host that is down is polled every second interval, and at least once a minute: its return is noticed within
+    /// two intervals, and a fleet of hanging hosts takes half as many threads.
     fn run(&self, target: &mut PollTarget) -> (Outcome, Next) {
         let outcome = probe::poll(target);
         let count = if outcome.result.is_ok() { &self.good } else { &self.bad };

@@ -1,6 +1,5 @@
-//! One poll: ask, check the answer, say in plain words what was seen. Glances 3 answers only at `/api/3/all`, 4 only at
-//! `/api/4/all` (T-1): where the given path is not there, both are tried below the same prefix; the person's path is never
-//! changed, only reported.
+//! One poll: request, check, error text. Glances 3 answers only at `/api/3/all`, 4 only at `/api/4/all`: if the given
+//! path does not exist, both are tried below the same prefix; the configured path is never changed, only reported.
 
 use super::glances::{self, Sample};
 use crate::base::clock::{self, Duration, Instant, Ms, rfc3339};
@@ -16,57 +15,57 @@ use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 use std::net::IpAddr;
 
-/// How Glances (or the proxy in front of it) knows us.
+/// Authentication at Glances or the proxy in front of it.
 #[derive(Debug, Clone, Default)]
 pub enum PollAuth {
-    /// Not at all.
+    /// None.
     #[default]
     None,
-    /// Glances' own password, or nginx's.
+    /// By password of Glances or nginx.
     Basic {
         /// Login name.
         user: String,
         /// Its password.
         password: Secret,
     },
-    /// `Authorization: Bearer`: Glances from 4.5 on, or a proxy (T-11).
+    /// `Authorization: Bearer`: Glances 4.5 and later, or a proxy.
     Token(Secret),
 }
 
-/// What is polled.
+/// A server to poll.
 #[derive(Debug, Clone)]
 pub struct PollTarget {
-    /// Whose.
+    /// Id of the server.
     pub server: Id<Server>,
-    /// Changes with every change of the server: an outcome of an older one says nothing of the new one.
+    /// Changes with every change of the server: outcomes of older revisions are ignored.
     pub revision: i64,
-    /// TLS or not, and who vouches for it.
+    /// TLS mode and verification.
     pub security: Security,
-    /// Where Glances listens.
+    /// Host of Glances.
     pub host: Host,
-    /// Its port.
+    /// Port of Glances.
     pub port: u16,
-    /// Where that may be.
+    /// Address policy.
     pub policy: Policy,
-    /// As the person gave it.
+    /// Configured path.
     pub path: String,
-    /// The path that answered last, when it was another one: it is tried first.
+    /// The path that answered last, if different: tried first.
     pub path_seen: Option<String>,
-    /// How Glances knows us.
+    /// Authentication.
     pub auth: PollAuth,
-    /// From poll to poll.
+    /// Poll interval.
     pub interval: Duration,
     /// Failures in a row after which the server is down.
     pub fail_threshold: u32,
     /// Failures in a row so far.
     pub misses: u32,
-    /// Where its sshd listens.
+    /// Host and port of its sshd.
     pub ssh: (Host, u16),
-    /// Is it another machine than ours? Only then its answer proves that our network works.
+    /// Is it another machine? Only then a response proves that our network works.
     pub far: bool,
-    /// The connection, where it is kept until the next poll.
+    /// A kept connection.
     pub line: KeepAlive,
-    /// What its host's name meant when that was looked up last.
+    /// Addresses of the host when last resolved.
     pub meant: Vec<IpAddr>,
 }
 
@@ -77,61 +76,61 @@ impl PollTarget {
     }
 }
 
-/// What came of a poll.
+/// Result of a poll.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Whose.
+    /// Id of the server.
     pub server: Id<Server>,
-    /// Of the target that was polled.
+    /// Revision of the polled target.
     pub revision: i64,
-    /// Of the target that was polled.
+    /// Fail threshold of the target.
     pub fail_threshold: u32,
-    /// Of the target that was polled.
+    /// Is the target another machine?
     pub far: bool,
-    /// When it began, by our clock.
+    /// Start by our clock, unix ms.
     pub at_ms: Ms,
-    /// How long it took.
+    /// Duration in ms.
     pub took_ms: u32,
-    /// Of the target that was polled.
+    /// Poll interval of the target.
     pub interval: Duration,
-    /// 1, or 2: the first one failed in a way that passes.
+    /// 1, or 2 if the first try failed with a temporary error.
     pub tries: u32,
-    /// Polls in vain in a row, this one included.
+    /// Failed polls in a row, this one included.
     pub misses: u32,
     /// The sample and the path that gave it.
     pub result: Result<Seen>,
-    /// When it goes down, and now and then while it is: which other ports of the host answer.
+    /// For a server that goes or is down: which other ports of the host answer.
     pub host: Option<String>,
-    /// What the host's name means, where it is one and that is known now.
+    /// Addresses of the host's name, if known.
     pub means: Vec<IpAddr>,
 }
 
-/// A poll that brought a sample.
+/// A successful poll.
 #[derive(Debug, Clone)]
 pub struct Polled<'a> {
-    /// Whose.
+    /// Id of the server.
     pub server: Id<Server>,
-    /// When it began, by our clock (T-39).
+    /// Start by our clock, unix ms.
     pub at_ms: Ms,
-    /// How long it took.
+    /// Duration in ms.
     pub took_ms: u32,
-    /// From poll to poll.
+    /// Poll interval in s.
     pub interval_s: i64,
-    /// What it brought.
+    /// Its sample.
     pub sample: &'a Sample,
 }
 
-/// A good answer.
+/// A valid response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
-    /// What it said; its `api` is the version of the API.
+    /// The sample; its `api` is the API version.
     pub sample: Sample,
-    /// Where it was found.
+    /// The path that answered.
     pub path: String,
 }
 
 impl Outcome {
-    /// As it is kept, if it brought a sample.
+    /// The sample for storage, if there is one.
     pub fn polled(&self) -> Option<Polled<'_>> {
         Some(Polled {
             server: self.server,
@@ -142,35 +141,35 @@ impl Outcome {
         })
     }
 
-    /// By how much the server's clock is ahead of ours; its answer is up to one poll old.
+    /// How far the server's clock is ahead of ours; its response may be one poll old.
     pub fn skew_ms(&self) -> Option<Ms> {
         let theirs = self.result.as_ref().ok()?.sample.remote_now?;
         Some(theirs - self.at_ms)
     }
 }
 
-/// Limits of one poll (requirements §10).
+/// Limit of connecting.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// From name resolution to last byte of a try.
+/// Limit of one try, from name resolution to the last byte.
 const TRY_MAX: Duration = Duration::from_secs(5);
-/// Both tries together.
+/// Limit of both tries.
 const TOTAL_MAX: Duration = Duration::from_secs(8);
-/// A person who presses "probe" waits for up to three paths.
+/// Limit of a poll on demand, for up to three paths.
 const PROBE_MAX: Duration = Duration::from_secs(10);
-/// An answer is 50 to 300 kB.
+/// Limit of a response; usual are 50 to 300 kB.
 const BODY_MAX: usize = 4 << 20;
-/// Between two polls further apart than this no connection is kept.
+/// Poll interval above which no connection is kept.
 const KEPT_BETWEEN: Duration = Duration::from_secs(60);
-/// While a host stays down, its other ports are checked once in so many polls.
+/// While a host is down, its other ports are checked once in so many polls.
 const CHECK_PORTS_EVERY: u32 = 10;
-/// Each of them is given this long.
+/// Limit of each port check.
 const PORT_CHECK_MAX: Duration = Duration::from_millis(1_500);
 
-/// Before the second try: long enough for a service that is being restarted to answer differently.
+/// Pause before the second try: long enough for a service to restart.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks once, and once more when that failed in a way that passes: the connection, the time, the server's own fault. (A
-/// host that is known to be down is asked once.)
+/// Polls once, and again after a temporary failure: connection, timeout, server error. A host that is known to be down
+/// is tried once.
 pub fn poll(target: &mut PollTarget) -> Outcome {
     let (began, at_ms) = (clock::mono(), clock::now());
     let mut tries = 1;
@@ -182,7 +181,7 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
         tries = 2;
     }
     let means = means(target);
-    // Web servers close what nobody has used for 60 to 75 s (nginx, Apache with patience).
+    // Web servers close connections after 60 to 75 s without use (nginx, Apache).
     if target.interval <= KEPT_BETWEEN && result.is_ok() && !is_elsewhere(&target.meant, &means) {
         target.line = line;
     }
@@ -216,7 +215,7 @@ pub fn poll(target: &mut PollTarget) -> Outcome {
     }
 }
 
-/// What the host's name means. Nobody waits for that: where it is not known any more, it is by the next poll.
+/// Cached addresses of the host. Not waited for: if unknown now, they are known by the next poll.
 fn means(target: &PollTarget) -> Vec<IpAddr> {
     if target.host.ip().is_some() {
         return Vec::new();
@@ -227,12 +226,12 @@ fn means(target: &PollTarget) -> Vec<IpAddr> {
     }
 }
 
-/// Does a name mean none of what it meant before? Who has several addresses may be told some of them in turn.
+/// Do a name's addresses have nothing in common with those before? A resolver may rotate several addresses.
 pub fn is_elsewhere(before: &[IpAddr], now: &[IpAddr]) -> bool {
     !before.is_empty() && !now.is_empty() && !now.iter().any(|ip| before.contains(ip))
 }
 
-/// Is only Glances gone, or the whole host? Its ssh and web ports are connected to and nothing is sent.
+/// Is only Glances down, or the whole host? Connects to its ssh and web ports; nothing is sent.
 fn other_ports(target: &PollTarget) -> String {
     let (host, ssh) = &target.ssh;
     let seen = [("ssh", *ssh), ("web", 80), ("web", 443)].map(|(what, port)| {
@@ -254,7 +253,7 @@ fn other_ports(target: &PollTarget) -> String {
     format!("{} {}", rfc3339(clock::now()), seen.join(", "))
 }
 
-/// Asks at once for a person, and says what was found beside the person's path.
+/// Polls at once for a person; also reports other paths that answer.
 pub fn probe(target: &PollTarget) -> Result<Probed> {
     let fresh = PollTarget {
         path_seen: None,
@@ -278,22 +277,22 @@ pub fn probe(target: &PollTarget) -> Result<Probed> {
     Ok(Probed { seen, took_ms, say })
 }
 
-/// What a probe found.
+/// Result of a poll on demand.
 #[derive(Debug)]
 pub struct Probed {
-    /// The answer.
+    /// The response.
     pub seen: Seen,
-    /// How long it took.
+    /// Duration in ms.
     pub took_ms: u32,
-    /// One sentence: where and which version.
+    /// Address and version, one sentence.
     pub say: String,
 }
 
-/// Who gives our loopback for a server's Glances has most likely a tunnel in mind.
+/// Advice when our loopback is configured as a server's Glances: a tunnel is not needed.
 const LOOPBACK_NEEDS_NO_TUNNEL: &str =
     " Glances that listens on the server's loopback only is installed from here behind nginx, and needs no tunnel.";
 
-/// May it be different a moment later?
+/// Is the error temporary?
 fn passes(e: &Error) -> bool {
     const CODES: [&str; 8] = [
         "refused",
@@ -308,13 +307,13 @@ fn passes(e: &Error) -> bool {
     CODES.contains(&e.code)
 }
 
-/// Is it the path that is wrong, and not the server?
+/// Is only the path wrong?
 fn wrong_path(e: &Error) -> bool {
     ["glances_path", "glances_html", "glances_nothing"].contains(&e.code)
 }
 
-/// Where both versions would answer beside the given path: below the same prefix, for what is outside of it belongs to
-/// somebody else and must see no password. `/a/api/3/all` and `/a/` both lie below `/a`.
+/// Paths of both versions below the same prefix as the given path; what is outside of it may belong to others and must
+/// not get the password. `/a/api/3/all` and `/a/` both lie below `/a`.
 fn beside(given: &str) -> [String; 2] {
     let is_version = |rest: &str| {
         let number = rest.split('/').next().unwrap_or_default();
@@ -349,9 +348,9 @@ fn ask_any_path(target: &PollTarget, until: Instant, line: &mut KeepAlive) -> Re
                     path: path.to_string(),
                 });
             }
-            // Nothing anywhere: the person wants to hear of the path they gave (or that used to work).
+            // Nothing found: the error is about the configured path (or the one that used to work).
             Err(e) if wrong_path(&e) => drop(first.get_or_insert(e)),
-            // It says more than "not there": Glances 4 with a password answers 404 at 3's path and 401 at its own.
+            // More specific than "not found": Glances 4 with a password answers 404 at 3's path and 401 at its own.
             Err(e) => return Err(e),
         }
     }
@@ -393,7 +392,7 @@ fn ask(target: &PollTarget, path: &str, until: Instant, line: &mut KeepAlive) ->
     })
 }
 
-/// What is wrong with an answer before its content is read: code and the end of the sentence "host …".
+/// Error of a response before its content is read: code and the end of the sentence "host …".
 fn fault(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static str, String)> {
     let begins = |what: &[u8]| answer.body.trim_ascii_start().starts_with(what);
     let fault = match answer.status {
@@ -406,7 +405,7 @@ fn fault(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static s
             PollAuth::None => ("glances_auth", "asks for a password (401). Give user and password of Glances.".into()),
             PollAuth::Basic { user, password } => {
                 let plain = user.is_ascii() && password.reveal_for("is it ASCII?").is_ascii();
-                // FastAPI's HTTPBasic decodes as ASCII; 3.x and nginx take UTF-8.
+                // FastAPI's HTTPBasic decodes as ASCII; 3.x and nginx accept UTF-8.
                 let hint = if plain { "" } else { " Glances 4 itself cannot read letters beyond ASCII in them." };
                 ("glances_auth", format!("does not accept this user and password (401).{hint}"))
             }
@@ -441,7 +440,7 @@ fn fault(target: &PollTarget, path: &str, answer: &Answer) -> Option<(&'static s
     Some(fault)
 }
 
-/// `http` or `https`, and a pin as stored (empty: the system's authorities).
+/// From `http` or `https` and a stored pin (empty: the system's authorities). The error is a sentence.
 pub fn security(scheme: &str, pin: &str) -> std::result::Result<Security, String> {
     match (scheme, pin) {
         ("http", _) => Ok(Security::Plain),

@@ -1,5 +1,5 @@
-//! What a poll measures, as an observation: one row of the table below a figure that every server has, and one value for
-//! each file system.
+//! The observation of a poll: the table below has a row for each figure that every server has; file systems add one
+//! value each.
 
 use super::glances::{Disk, NAMED_MAX, Sample, Uncharted};
 use super::probe::{Outcome, Polled};
@@ -8,7 +8,7 @@ use crate::base::id::Id;
 use crate::features::fleet::servers::{self, POLL_FAIL_THRESHOLD};
 use crate::series::{Key, Kind, Observation, Seen, Unit, Value, Whole};
 
-/// Where a figure stands in a sample; the poll's own duration in ms is the second argument.
+/// Reads a figure from a sample; the second argument is the poll's duration in ms.
 type Of = fn(&Sample, u32) -> Option<f64>;
 
 macro_rules! figures {
@@ -23,7 +23,7 @@ macro_rules! figures {
                 metric: "lamplighter_server_filesystem_usage_ratio",
                 help: "File system in use, as df counts it.",
             },
-            // Observed for the rules alone, and so without a name outside.
+            // Observed for rules only, without exported metric.
             Key {
                 name: "mount",
                 unit: Unit::Percent,
@@ -58,7 +58,7 @@ figures! {
     "poll"       Milliseconds   "poll_duration_seconds" "How long the last poll took."                |_, took_ms| Some(f64::from(took_ms));
 }
 
-/// What is observed of a server.
+/// The observed kind `server`.
 pub static SERVERS: Kind = Kind {
     name: "server",
     source: "glances",
@@ -75,21 +75,21 @@ pub static SERVERS: Kind = Kind {
         Ok(POLL_FAIL_THRESHOLD.number(conn)? * interval_s * SECOND)
     },
 };
-/// The keys that every server has once come first: so many.
+/// Number of keys without parts; they come first.
 pub const FIGURES_COUNT: usize = FIGURES.len();
-/// The place of the file systems' key.
+/// Index of the file systems' key.
 pub const DISK: usize = FIGURES_COUNT;
-/// Each mount point by itself, also those that repeat another.
+/// Each mount point, including repeated mounts.
 const MOUNT: usize = FIGURES_COUNT + 1;
 const CORES: usize = FIGURES_COUNT + 2;
 
-/// The figures of a sample: place of the key and value.
+/// Figures of a sample: key index and value.
 pub fn figures(sample: &Sample, took_ms: u32) -> impl Iterator<Item = (usize, f64)> {
     let all = FIGURES.iter().enumerate();
     all.filter_map(move |(key, of)| Some((key, of(sample, took_ms)?)))
 }
 
-/// What a poll says of its server.
+/// The observation of a successful poll.
 pub fn observe<'a>(poll: &Polled<'a>) -> Observation<'a> {
     let sample = poll.sample;
     let value = |key, value| Value {
@@ -126,7 +126,7 @@ pub fn observe<'a>(poll: &Polled<'a>) -> Observation<'a> {
     }
 }
 
-/// What came of a poll, as an observation.
+/// The observation of any outcome.
 pub fn observed(outcome: &Outcome) -> Observation<'_> {
     match outcome.polled() {
         Some(poll) => observe(&poll),
@@ -149,20 +149,20 @@ fn whole(disk: &Disk, sharers: usize) -> Whole<'_> {
     }
 }
 
-/// File systems charted of one poll: the fullest.
+/// Limit of charted file systems per poll: the fullest.
 pub const CHARTED_MAX: usize = 32;
-/// A file system as it is charted and as rules see it.
+/// A file system for charts and rules.
 #[derive(Debug, Clone, Copy)]
 struct FileSystem<'a> {
-    /// Its shortest mount point stands for it.
+    /// Its shortest mount point represents it.
     disk: &'a Disk,
-    /// As `df` counts it; of a pool, of all that its datasets hold.
+    /// As `df`; for a pool including all its datasets.
     percent: f64,
-    /// Datasets of one pool that stand behind it.
+    /// Number of datasets of one pool that it represents.
     datasets: usize,
 }
 
-/// Each file system once: a bind mount says nothing new, and datasets that share what is free fill together.
+/// Each file system once: bind mounts are repeats, and datasets that share free space fill together.
 fn file_systems(sample: &Sample) -> Vec<FileSystem<'_>> {
     let mut order: Vec<&Disk> = sample.disks.iter().filter(|d| d.percent.is_some()).collect();
     order.sort_by_key(|d| d.mount.len());
@@ -176,7 +176,7 @@ fn file_systems(sample: &Sample) -> Vec<FileSystem<'_>> {
             None => groups.push(vec![disk]),
         }
     }
-    // In the order sent: they lie in one slice.
+    // In the order sent: they are adjacent.
     groups.sort_by_key(|g| std::ptr::from_ref(g[0]));
     groups.iter().filter_map(|group| file_system(group)).collect()
 }
@@ -198,8 +198,8 @@ fn file_system<'a>(group: &[&'a Disk]) -> Option<FileSystem<'a>> {
     })
 }
 
-/// Is it the same file system, mounted twice? A name alone is none: every tmpfs is called so. A block device is one, but a
-/// quota of its folder makes another size, and while somebody writes two answers are never quite equal.
+/// Is it the same file system mounted twice? The name alone does not decide: every tmpfs has the same. A block device
+/// does, except that a quota changes the size, and concurrent writes make values differ slightly.
 fn is_same(a: &Disk, b: &Disk) -> bool {
     if a.device.is_empty() || a.device != b.device || a.size != b.size {
         return false;
@@ -216,7 +216,7 @@ fn is_same(a: &Disk, b: &Disk) -> bool {
     near(a.used, b.used) && near(a.free, b.free) && (a.used.is_some() || a.percent == b.percent)
 }
 
-/// Are they datasets of one ZFS pool that share what is free? One with a quota of its own has its own.
+/// Are they datasets of one ZFS pool that share free space? A quota makes it separate.
 fn shares(a: &Disk, b: &Disk) -> bool {
     fn pool(d: &Disk) -> Option<&str> {
         d.device.split('/').next()
@@ -224,7 +224,7 @@ fn shares(a: &Disk, b: &Disk) -> bool {
     a.kind == "zfs" && b.kind == "zfs" && a.free.is_some() && a.free == b.free && pool(a) == pool(b)
 }
 
-/// Those of an observation that are not charted.
+/// File systems of an observation that are not charted.
 pub fn uncharted(seen: &Observation) -> Option<Uncharted> {
     let rest = || seen.values().iter().filter(|value| value.key == DISK && !value.is_kept);
     let uncharted = Uncharted {

@@ -1,4 +1,4 @@
-//! Keeps polls: as series, and (in the same transaction) as the last poll that lists and pages show.
+//! Stores polls: as series and, in the same transaction, as the last poll for lists and pages.
 
 use super::glances::{self, Sample};
 use super::probe::Polled;
@@ -16,20 +16,20 @@ use std::collections::hash_map::Entry;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
-/// File systems of the last poll kept for pages and programs: the fullest.
+/// Limit of file systems of the last poll for pages and programs: the fullest.
 const SHOWN_MAX: usize = 64;
 
-/// See the module's documentation.
+/// Writer of polls to `metrics.db`.
 pub struct Recorder {
     store: Store,
     last: Mutex<HashMap<i64, Last>>,
 }
 
-/// What is kept in memory of a server's last poll.
+/// Memory of a server's last poll.
 struct Last {
     at_ms: Ms,
     spark: Spark,
-    /// As the server calls itself.
+    /// The server's own host name.
     hostname: Option<String>,
 }
 
@@ -42,12 +42,12 @@ impl Deref for Recorder {
 }
 
 impl Recorder {
-    /// On an open `metrics.db`.
+    /// A recorder on an open `metrics.db`.
     pub fn new(db: Arc<Db>) -> Recorder {
         Recorder::on(Store::new(db))
     }
 
-    /// See [`Store::trusting`].
+    /// As [`Store::trusting`].
     pub fn trusting(db: Arc<Db>) -> Recorder {
         Recorder::on(Store::trusting(db))
     }
@@ -59,13 +59,13 @@ impl Recorder {
         }
     }
 
-    /// Keeps polls, all or (with an error) none of them.
+    /// Stores polls, all or (on error) none.
     pub fn add(&self, polls: &[Polled]) -> Result<()> {
         let seen: Vec<Observation> = polls.iter().map(readings::observe).collect();
         self.record(polls, &seen)
     }
 
-    /// The same of polls with what was observed in each; what else was observed says nothing here.
+    /// As [`Recorder::add`], with the observations of the polls; other observations are ignored.
     pub fn record(&self, polls: &[Polled], seen: &[Observation]) -> Result<()> {
         let mut last = lock(&self.last);
         let done = self.store.add(seen, |tx| {
@@ -73,20 +73,20 @@ impl Recorder {
             both.try_for_each(|(poll, seen)| put_latest(tx, &mut last, poll, seen))
         });
         if done.is_err() {
-            last.clear(); // it may know of polls that were rolled back
+            last.clear(); // it may refer to polls that were rolled back
         }
         done
     }
 
-    /// Forgets a server.
+    /// Removes a server's data.
     pub fn forget(&self, server: Id<Server>) -> Result<()> {
         lock(&self.last).remove(&server.get());
         let subject = (SERVERS.name, server.get());
         self.store.forget(subject, |tx| latest::forget(tx, server))
     }
 
-    /// Folds and cleans up servers that are no longer polled, and forgets those that are gone (a poll may have been under
-    /// way when its server was deleted). Once an hour is enough.
+    /// Folds and cleans up servers that are no longer polled, and removes those that no longer exist (a poll may have
+    /// been in progress during deletion). Called once an hour.
     pub fn tidy(&self, now: Ms, exists: impl Fn(Id<Server>) -> bool) -> Result<()> {
         for server in self.store.subjects(SERVERS.name)?.into_iter().map(Id::new) {
             if !exists(server) {
@@ -139,7 +139,7 @@ impl Last {
         })
     }
 
-    /// A host name that changes between two polls is told: it may be another machine that answers now.
+    /// Logs a change of the host name between two polls: another machine may answer now.
     fn rename(&mut self, poll: &Polled) {
         let Some(now) = &poll.sample.hostname else { return };
         if self.hostname.as_ref() == Some(now) {

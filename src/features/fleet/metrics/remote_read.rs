@@ -1,7 +1,6 @@
-//! Charts from the engine beside us, for what our own store keeps no more or never had. One question brings every series
-//! of a server, a mean, least and greatest value a step; what comes back is believed only as far as it fits the window.
-//! An engine that fails is left alone for half a minute, and only a few ask it at the same time: the charts wait for it,
-//! the rest of the house must not.
+//! Charts from the remote store, for data that our store no longer or never had. One query returns every series of a
+//! server with mean, minimum and maximum per step; values outside the window are dropped. After a failure it is not
+//! queried for half a minute, and concurrent queries are limited, so that other requests are not blocked.
 
 use super::json_reader::JsonReader;
 use crate::base::clock::{self, Ms, SECOND};
@@ -13,25 +12,25 @@ use crate::series::window::POINTS_MAX;
 use crate::series::{self, Key, Kind as SubjectKind, Series, Store, Window};
 use std::fmt::Write;
 
-/// Every series with three lines of [`POINTS_MAX`] values of some 35 bytes are 3.6 MB.
+/// Limit of a response: every series with three lines of [`POINTS_MAX`] values of about 35 bytes are 3.6 MB.
 const BODY_MAX: usize = 6 << 20;
-/// As many as our own store has of a subject.
+/// Limit of lines: as many series as our store has for a subject.
 fn lines_max(kind: &SubjectKind) -> usize {
     kind.keys.len() + PARTS_MAX
 }
 
-/// Threads that may wait for an engine: a quarter of those that answer pages.
+/// Limit of concurrent queries: a quarter of the threads that answer pages.
 const ASKING_MAX: usize = 4;
 static ASKING: Semaphore = Semaphore::new(ASKING_MAX);
-/// Where it is noted until when the engine is left alone, in unix ms, and what it said.
+/// Note: until when the remote store is not queried (unix ms), and its error.
 const RESTS: &str = "engine.rests";
 const REST_MS: Ms = 30 * SECOND;
 
-/// As the engine calls them. (Its `rollup` would do the same, but looks further back than it is told where values are rare:
-/// a gap would be filled.)
+/// Function names in the query language. (`rollup` would do the same, but looks further back than requested where
+/// values are sparse, which would fill gaps.)
 const ROLLUPS: [&str; 3] = ["avg_over_time", "min_over_time", "max_over_time"];
 
-/// What the engine has of a subject, by the name that it was pushed under.
+/// The remote store's series of a subject, by exported name.
 pub fn history(
     store: &Store,
     engine: &RemoteStore,
@@ -61,8 +60,8 @@ fn rest(note: &str) -> Option<(Ms, String)> {
 
 fn ask(engine: &RemoteStore, kind: &'static SubjectKind, name: &str, window: &Window) -> Result<Vec<Series>> {
     let step = window.step_s;
-    // A range ends with its time and does not hold its beginning: ours hold the beginning and not the end, hence the
-    // millisecond, and the step by which every answer is later than ours.
+    // A range includes its end and excludes its start; ours are the other way round, hence the millisecond and the
+    // offset of one step.
     let query = format!(
         "aggr_over_time((\"avg_over_time\",\"min_over_time\",\"max_over_time\"), \
          {{__name__=~\"lamplighter_{of}_.+\",{of}={}}}[{step}s] offset 1ms) keep_metric_names",
@@ -80,7 +79,7 @@ fn ask(engine: &RemoteStore, kind: &'static SubjectKind, name: &str, window: &Wi
     })
 }
 
-/// As the query language takes a text.
+/// A string literal of the query language.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -94,14 +93,14 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// Of one series: mean, least and greatest value of each step.
+/// A series: mean, minimum and maximum per step.
 struct Line {
     key: String,
     of: &'static Key,
     rollups: [Vec<Option<f64>>; 3],
 }
 
-/// The labels of one line of the answer: which series, and which of its three lines.
+/// Labels of one line: series, and which of its three lines.
 #[derive(Default)]
 struct Labels {
     name: String,
@@ -176,7 +175,7 @@ fn one(
     let is_named = |key: &&Key| !key.metric.is_empty() && key.metric == labels.name;
     let fits = |key: &&Key| is_named(key) && key.part.is_empty() == labels.part.is_empty();
     let (Some(of), Some(rollup)) = (kind.keys.iter().find(fits), labels.rollup) else {
-        return Ok(()); // another's series
+        return Ok(()); // of another series
     };
     let key = series::join(of.name, &labels.part);
     if let Some(line) = lines.iter_mut().find(|line| line.key == key) {
@@ -189,7 +188,7 @@ fn one(
     Ok(())
 }
 
-/// The step that an answer's time is the end of.
+/// The step that ends at this time.
 fn slot(window: &Window, at: f64) -> Option<usize> {
     let begins = at - f64::from(window.step_s) - f64::from(window.from_s());
     let slot = begins / f64::from(window.step_s);
@@ -217,7 +216,7 @@ impl Line {
     }
 }
 
-/// Both together: the engine's values, and from our own second one on ours. Our first one may have lost its beginning.
+/// Merges: the remote store's values, then ours from our second value on; our first step may be incomplete.
 pub fn joined(own: Vec<Series>, far: Vec<Series>) -> Vec<Series> {
     let mut all = own;
     for mut line in far {
@@ -247,7 +246,7 @@ mod tests {
         Window::beyond(1_800_000_000 - 90 * 86_400, 1_800_000_000)
     }
 
-    /// Labels, part, and values by the number of their step.
+    /// Labels, part, and values by step.
     type Answered<'a> = (&'a str, &'a str, &'a [(i64, &'a str)]);
 
     fn answer(lines: &[Answered]) -> String {
@@ -322,7 +321,7 @@ mod tests {
             assert!(read(bad.as_bytes(), &SERVERS, &window()).is_none(), "{bad}");
         }
         assert_eq!(read(answer(&[]).as_bytes(), &SERVERS, &window()), Some(Vec::new()));
-        // Whatever stands in it, it is read to its end or given up.
+        // Any input is read to its end or refused.
         let whole = answer(&[(
             "\"__name__\":\"lamplighter_server_load1\"",
             ROLLUPS[0],

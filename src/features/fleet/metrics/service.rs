@@ -1,4 +1,4 @@
-//! The poller as a service: its list kept in step with the servers, and how polling goes noted for whichever process asks.
+//! The poller as a service: keeps its list in step with the servers and stores its statistics for other processes.
 
 use super::outcomes::{OFFLINE_SINCE, Outcomes};
 use super::poller::{PollStats, Poller};
@@ -26,16 +26,16 @@ use crate::series::Store;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-/// A lost wake-up costs at most this; a changed setting takes as long.
+/// Poll interval of the list: the most that a lost wake-up or a changed setting can cost.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
-/// How often it is noted how polling goes, for whichever process is asked.
+/// Interval of stored statistics.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
-/// How often what belongs to no server any more is cleaned up.
+/// Interval of cleaning up data of removed servers.
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
-/// Threads that poll when there is little to do.
+/// Minimum of polling threads.
 const THREADS_MIN: usize = 4;
 
-/// Asks every server there is and will be. A stop lets polls that run end (5 s at most) and keeps what they brought.
+/// Polls all servers. A stop waits for running polls (5 s at most) and stores their results.
 pub const SERVICES: &[Service] = &[Service {
     name: "metrics.poll",
     every: REFRESH_EVERY,
@@ -43,12 +43,12 @@ pub const SERVICES: &[Service] = &[Service {
     run: PollerService::run,
 }];
 
-/// See the module's documentation.
+/// State of the service.
 struct PollerService {
     app: Arc<App>,
     recorder: Arc<Recorder>,
     uplink: Arc<Mutex<Uplink>>,
-    /// What the list of targets was made from.
+    /// Fingerprint of the current list.
     listed: Option<(i64, i64, i64)>,
     polled: HashSet<Id<Server>>,
 }
@@ -73,7 +73,7 @@ impl PollerService {
         let (mut tidied, mut noted): (Option<Instant>, Option<Instant>) = (None, None);
         run.rounds(&app.wakes.events, || {
             let listed = service.refresh(|targets| poller.set_targets(targets));
-            // Without a list nobody may be taken for gone.
+            // Without a list no server may be taken for removed.
             if service.listed.is_some() && tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
                 tidied = Some(clock::mono());
                 logged("old samples could not be tidied", service.tidy());
@@ -98,7 +98,7 @@ impl PollerService {
         self.recorder.tidy(clock::now(), |id| self.polled.contains(&id))
     }
 
-    /// Makes a new list when a server was added, removed or is to be asked in another way.
+    /// Rebuilds the list when a server was added, removed or changed.
     fn refresh(&mut self, set_targets: impl FnOnce(Vec<PollTarget>)) -> Result<()> {
         let now = self.app.db.read(|conn| {
             let (revisions, ids) = servers::poll_fingerprint(conn)?;
@@ -111,7 +111,7 @@ impl PollerService {
             let all = servers::all(conn)?;
             let known: HashSet<_> = all.iter().map(|s| s.id).collect();
             let targets: Vec<_> = all.iter().filter_map(|s| target_or_note(&self.app, conn, s)).collect();
-            // Whoever was missed once already says nothing about our network, nor does our own machine.
+            // Servers that failed their last poll say nothing about our network, nor does our own machine.
             let far: HashSet<_> = targets.iter().filter(|t| t.far).map(|t| t.server).collect();
             let up = |s: &servers::Server| {
                 (
@@ -133,14 +133,14 @@ impl PollerService {
     }
 }
 
-/// What goes wrong beside the list costs no poll.
+/// Logs a failure that does not affect polling.
 fn logged(what: &str, result: Result<()>) {
     if let Err(e) = result {
         log::error("metrics", what, &[("error", &e.to_string())]);
     }
 }
 
-/// A server that cannot be asked (its password does not open) must not keep the others from being asked.
+/// A server that cannot be polled (its password cannot be unsealed) must not affect others.
 fn target_or_note(app: &App, conn: &Conn, server: &servers::Server) -> Option<PollTarget> {
     target(app, conn, server)
         .map_err(|e| {
@@ -153,7 +153,7 @@ fn target_or_note(app: &App, conn: &Conn, server: &servers::Server) -> Option<Po
         .ok()
 }
 
-/// How a server's Glances is asked.
+/// Poll target of a server.
 pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTarget> {
     let f = &server.fields;
     let host = if f.glances_host.is_empty() {
@@ -192,16 +192,16 @@ pub fn target(app: &App, conn: &Conn, server: &servers::Server) -> Result<PollTa
     })
 }
 
-/// Where it is noted how polling goes.
+/// Note: statistics of polling.
 const STATS: &str = "poll.doing";
 
-/// How polling goes, as noted within the last seconds by the process that polls.
+/// Statistics stored in the last seconds by the polling process.
 pub fn poll_stats(metrics: &Arc<Db>) -> Result<Option<PollStats>> {
     let text = Store::new(metrics.clone()).note_text(STATS)?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Since when our own network seems to be down, unix ms.
+/// Since when our own network is down, unix ms.
 pub fn offline_since(metrics: &Arc<Db>) -> Result<Option<Ms>> {
     Store::new(metrics.clone()).note(OFFLINE_SINCE)
 }

@@ -1,4 +1,4 @@
-//! How many threads poll, and how long what they measure is kept.
+//! Settings: polling threads and retention.
 
 use crate::base::error::Result;
 use crate::db::Conn;
@@ -33,7 +33,7 @@ pub const RETENTION_HALF_HOUR_DAYS: Setting = Setting::of_number("retention.half
 /// `retention.hour_days`
 pub const RETENTION_HOUR_DAYS: Setting = Setting::of_number("retention.hour_days", (1, 3650), 365, "d");
 
-/// How long each tier is kept, as it is set.
+/// Retention of the tiers as set.
 pub fn keep(conn: &Conn) -> Result<Keep> {
     const HOUR: u32 = 3_600;
     const DAY: u32 = 24 * HOUR;

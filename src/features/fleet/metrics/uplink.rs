@@ -1,20 +1,20 @@
-//! Is it them, or us? When Lamplighter's own network is down, no server answers, and none of them is down. What counts as
-//! evidence: since anybody answered last, nine of ten of those who used to answer (and at least three) have fallen silent;
-//! where our own kernel says that it has no way there, more than half of them are enough. A refusal or a wrong answer is an
-//! answer: it came over the network. Until somebody answers again, silence takes no server down.
+//! Tells a failure of Lamplighter's own network from failures of servers. Evidence: since the last response from any
+//! server, nine of ten of those that used to answer (at least three) have become silent; if our kernel reports no
+//! route, more than half are enough. A refusal or a wrong response counts as a response: it came over the network.
+//! Until a server responds again, silence takes no server down.
 //!
-//! The limit of it: with a threshold of one missed poll, servers that are polled before the evidence is complete go down.
+//! Limitation: with a threshold of one failed poll, servers polled before the evidence is complete go down.
 
 use super::probe::Outcome;
 use crate::base::clock::{Ms, rfc3339};
 use std::collections::{HashMap, HashSet};
 
-/// What is known of our own network. Nothing here reads a clock.
+/// State of our own network. Nothing here reads a clock.
 #[derive(Debug, Default)]
 pub struct Uplink {
-    /// Who answered last time: a server that was silent before says nothing about us.
+    /// Servers that answered last time; others say nothing about our network.
     answering: HashSet<i64>,
-    /// Who of them has fallen silent since anybody answered last.
+    /// Servers of these that became silent since the last response of any.
     silent: HashMap<i64, Silent>,
     heard_at: Option<Ms>,
     offline: Option<Ms>,
@@ -22,27 +22,27 @@ pub struct Uplink {
 
 #[derive(Debug)]
 struct Silent {
-    /// Our own machine could not even send.
+    /// Our own machine could not send.
     local: bool,
     say: String,
     at: Ms,
 }
 
-/// The network was lost or came back.
+/// Change of the network's state.
 #[derive(Debug, PartialEq)]
 pub enum UplinkChange {
-    /// Since then; the raw facts, oldest first.
+    /// Lost since then; evidence, oldest first.
     Lost(Ms, Vec<String>),
-    /// After so many ms; who answered first.
+    /// Back after so many ms; the server that answered first.
     Back(Ms, i64),
 }
 
-/// With fewer silent servers than this, silence alone proves nothing: two may well be switched off together.
+/// Minimum of silent servers: two may be switched off together.
 const SILENT_MIN: usize = 3;
-/// Raw sentences kept as evidence.
+/// Limit of sentences in the evidence.
 const SENTENCES_MAX: usize = 3;
 
-/// No word from there, and none that a firewall of ours or a router would not explain.
+/// Is it silence, or an error that a local firewall or router could cause?
 fn is_silence(code: &str) -> bool {
     is_local(code) || ["connect_timeout", "no_route", "name_slow", "name_unknown"].contains(&code)
 }
@@ -52,7 +52,7 @@ fn is_local(code: &str) -> bool {
 }
 
 impl Uplink {
-    /// As it was left: offline since then, or online.
+    /// Restores the state: offline since then, or online.
     pub fn resume(offline: Option<Ms>) -> Uplink {
         Uplink {
             offline,
@@ -60,7 +60,7 @@ impl Uplink {
         }
     }
 
-    /// The servers on other machines, and whether each was up when it was last heard of.
+    /// Sets the servers on other machines, and whether each was up when last heard of.
     pub fn know(&mut self, all: &[(i64, bool)]) {
         let ids: HashSet<i64> = all.iter().map(|(id, _)| *id).collect();
         self.answering.retain(|id| ids.contains(id));
@@ -69,7 +69,7 @@ impl Uplink {
         self.answering.extend(up.map(|(id, _)| *id));
     }
 
-    /// Weighs outcomes in the order they came.
+    /// Processes outcomes in order.
     pub fn weigh(&mut self, batch: &[Outcome]) -> Vec<UplinkChange> {
         batch.iter().filter_map(|outcome| self.weigh_one(outcome)).collect()
     }
@@ -88,10 +88,10 @@ impl Uplink {
                 self.silent.entry(id).or_insert(Silent { local, say, at });
                 self.is_lost().then(|| self.lose(at))
             }
-            // It took the connection, perhaps before the cable was pulled: neither one nor the other.
+            // It accepted the connection, perhaps before the network failed: ambiguous.
             Err(e) if e.code == "read_timeout" => None,
             other => {
-                // Whoever is silent while others answer is silent by itself.
+                // A server that is silent while others answer is silent by itself.
                 for gone in std::mem::take(&mut self.silent).into_keys() {
                     self.answering.remove(&gone);
                 }
@@ -131,7 +131,7 @@ impl Uplink {
         UplinkChange::Lost(since, evidence)
     }
 
-    /// Is this failure ours, so that it says nothing about the server?
+    /// Is this failure caused by our network, so that it does not count against the server?
     pub fn excuses(&self, outcome: &Outcome) -> bool {
         let silence = outcome
             .result

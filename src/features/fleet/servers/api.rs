@@ -21,7 +21,7 @@ use crate::provision::{recipes, wheels};
 use crate::task::{self, queue};
 use std::collections::BTreeMap;
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/servers", may(Read, Servers), list)
         .query(LIST)
@@ -87,7 +87,7 @@ pub const ROUTES: &[Route] = &[
 ];
 
 described! {
-    /// A server as the API shows it. No secret is in it: there is no field for one.
+    /// A server in the API. It has no fields for secrets.
     pub struct View<'a> {
         id: Id<id::Server>,
         name: &'a str,
@@ -138,7 +138,7 @@ described! {
         updated_at: String,
     }
 
-    /// The open alerts: how many, of which kinds, and the one that makes the state.
+    /// Open alerts: number, kinds, and the one that determines the state.
     struct AlertsView<'a> {
         open: i64,
         kinds: Vec<&'a str>,
@@ -151,7 +151,7 @@ described! {
     }
 }
 
-/// Puts the view together.
+/// Builds the view of a server.
 pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
     let f: &Fields = &s.fields;
     View {
@@ -231,7 +231,7 @@ const LIST: &[Param] = &[
     param::choice("sort", &["name", "-name"], "The order."),
 ];
 
-/// What a list's query asks for.
+/// The filter of a list's query.
 fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
     let (limit, offset) = ctx.page()?;
     Ok(Filter {
@@ -286,7 +286,8 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |server| server.fields.clone())
 }
 
-/// `PUT` replaces the plain fields: what is not sent falls back to its default. Secrets stay unless they are sent or their address changes.
+/// `PUT` replaces the plain fields: missing ones get their defaults. Secrets stay unless they are sent or their
+/// destination changes.
 fn replace(ctx: &Ctx) -> Result<Reply> {
     let fresh = ctx.app.db.read(super::fresh)?;
     edit(ctx, |_| fresh.clone())
@@ -298,11 +299,11 @@ fn edit(ctx: &Ctx, base: impl Fn(&Server) -> Fields) -> Result<Reply> {
     show_server(ctx.app, &server)
 }
 
-/// How often a draft is read over what others have stored meanwhile.
+/// Maximum tries when others change the server at the same time.
 const TRIES: usize = 5;
 
-/// Reads a draft over `base` and stores it. It is judged before the transaction (a key takes its time), so what it was
-/// read over may be old by then: it is read again over the new, or somebody else's change would be taken back.
+/// Reads a draft over `base` and stores it. Validation happens before the transaction (checking a key is slow), so
+/// `base` may be outdated: then the draft is read again over the new row, instead of reverting others' changes.
 pub fn save(
     app: &App,
     id: Id<id::Server>,
@@ -323,17 +324,17 @@ pub fn save(
         });
         match saved {
             Ok(server) => {
-                app.ssh.forget(id.get()); // connections with the old address or credential must not be used again
+                app.ssh.forget(id.get()); // connections with the old address or credential must not be reused
                 return Ok(server);
             }
-            // Somebody was faster with another field: what this one sends is laid over that.
+            // Another field was changed meanwhile: the draft is applied to the new row.
             Err(e) if e.code == "server_changed" && tries > 0 => {}
             Err(e) => return Err(e),
         }
     }
 }
 
-/// A key and passphrase that come together, or one that comes to the stored other, must fit before they are stored.
+/// Checks that key and passphrase fit, if one of them is sent, before they are stored.
 pub fn check_stored_key(app: &App, id: Option<Id<id::Server>>, secrets: &model::Secrets) -> Result<()> {
     if secrets.ssh_key.is_none() && secrets.ssh_key_passphrase.is_none() {
         return Ok(());
@@ -371,7 +372,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
-/// What accepts a host key.
+/// Input for accepting a host key.
 pub const HOST_KEY: &[Param] =
     &[param::text("fingerprint", 200, "The one that was compared, like `SHA256:…`.").required()];
 
@@ -411,23 +412,23 @@ fn install_glances(ctx: &Ctx) -> Result<Reply> {
 }
 
 described! {
-    /// Where an installation of Glances would take the program from, as far as it is known before.
+    /// Sources for an installation of Glances, as far as known.
     pub struct Sources {
-        /// What is there: `package`, `index`, `bundle SHA256`, or the folder of somebody else's.
+        /// Installed from: `package`, `index`, `bundle SHA256`, or somebody else's folder.
         from: Option<String>,
-        /// Where it would come from otherwise: `package VERSION` or `wheels`; unknown before the first check, and on a server
-        /// that has not read its package lists.
+        /// Otherwise installed from `package VERSION` or `wheels`; unknown before the first check, and while the
+        /// server's package lists are not read.
         next: Option<String>,
-        /// What the setting names.
+        /// The configured bundle.
         bundle: Option<wheels::Summary>,
-        /// Why that cannot be used.
+        /// Why the bundle cannot be used.
         bundle_problem: Option<String>,
-        /// Where wheels go on the server.
+        /// Folder of wheels on the server.
         folder: &'static str,
     }
 }
 
-/// See [`Sources`].
+/// The [`Sources`] of a server.
 pub fn sources(app: &App, server: &super::Server) -> Result<Sources> {
     let facts: BTreeMap<String, String> = serde_json::from_str(&server.facts).unwrap_or_default();
     let fact = |name: &str| facts.get(name).filter(|v| !v.is_empty()).cloned();
@@ -454,7 +455,7 @@ fn remove_glances(ctx: &Ctx) -> Result<Reply> {
     Reply::accepted(start_remove(ctx)?)
 }
 
-/// The same for the page. What somebody else has installed is not ours to take away.
+/// The same for the page. Error: it was installed by somebody else.
 pub fn start_remove(ctx: &Ctx) -> Result<Id<Task>> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| super::get(conn, id))?;
@@ -473,12 +474,12 @@ pub fn start_install(ctx: &Ctx) -> Result<Id<Task>> {
     start_on(ctx, Deploy, id, super::tasks::INSTALL_GLANCES, plan)
 }
 
-/// Puts a task about the server of this request in.
+/// Enqueues a task for the server of this request.
 pub fn start(ctx: &Ctx, verb: impl IsVerb, kind: &'static str, input: serde_json::Value) -> Result<Id<Task>> {
     start_on(ctx, verb, ctx.id(0, "server")?, kind, input)
 }
 
-/// Puts a task about a server in.
+/// Enqueues a task for a server.
 pub fn start_on(
     ctx: &Ctx,
     verb: impl IsVerb,

@@ -1,5 +1,5 @@
-//! Connections to a server. An unknown host key is kept for a person, a changed one stops everything; address and secrets come
-//! from one snapshot, so that the password of one machine never goes to another.
+//! Connections to servers. An unknown host key is stored for confirmation, a changed one blocks all work; address and
+//! secrets are read in one snapshot, so that a password never goes to another machine.
 
 use super::{HostKeyState, Server};
 use crate::app::App;
@@ -14,13 +14,13 @@ use crate::provision::{self, Outcome, Progress, Recipe};
 use crate::ssh::{Auth, Target, hostkey};
 use std::time::Duration;
 
-/// How long a server may take to show its host key.
+/// Limit for reading the host key.
 const SCAN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Event: a job has switched sites of ours off, because nginx did not take them.
+/// Event: a job disabled sites of ours that nginx rejected.
 pub const SITES_OFF: &str = "server.sites_off";
 
-/// A server with what opens it.
+/// A server with its credentials.
 pub struct ServerConnection {
     /// Its row.
     pub server: Server,
@@ -28,7 +28,7 @@ pub struct ServerConnection {
 }
 
 impl ServerConnection {
-    /// With what is known of it. Fails with the right words while the host key is not an accepted one.
+    /// The connection by stored data. Error: the host key is not accepted.
     pub fn of(app: &App, id: Id<id::Server>) -> Result<ServerConnection> {
         app.db.read(|conn| {
             let server = super::get(conn, id)?;
@@ -37,8 +37,8 @@ impl ServerConnection {
         })
     }
 
-    /// The same, after a check of the offered key where none is accepted (kept as pending) or another one was (is it back
-    /// to the accepted?).
+    /// As [`ServerConnection::of`], after reading the offered key if none is accepted (stored as pending) or if a
+    /// different one was offered before.
     pub fn open_verified(
         app: &App,
         id: Id<id::Server>,
@@ -52,7 +52,7 @@ impl ServerConnection {
         ServerConnection::of(app, id)
     }
 
-    /// What must be masked wherever this server's output is shown.
+    /// Secrets to mask in output of this server.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let (first, second) = match &self.target.auth {
             Auth::Password(password) => (password, None),
@@ -63,8 +63,7 @@ impl ServerConnection {
             .flatten()
     }
 
-    /// Runs a recipe there. A changed host key raises its alert; sites that the job has switched off are told, however it
-    /// ends.
+    /// Runs a recipe. A changed host key raises its alert; disabled sites emit their event, whatever the result.
     pub fn run(
         &self,
         app: &App,
@@ -86,13 +85,13 @@ impl ServerConnection {
         self.record_host_key_change(app, cancel, result)
     }
 
-    /// When ssh refused the key, the offered one is kept and an alert is raised; any other failure passes through.
+    /// If ssh refused the host key, stores the offered one and raises an alert; other failures pass through.
     pub fn record_host_key_change<T>(&self, app: &App, cancel: &Cancel, result: Result<T>) -> Result<T> {
         let Err(e) = result else { return result };
         if e.code != "ssh_host_key_changed" {
             return Err(e);
         }
-        // The alert does not wait for a second look; what that shows is only the evidence.
+        // The alert does not wait for reading the key again, which only adds evidence.
         let offered = scan(&self.server, cancel).ok().and_then(|keys| keys.into_iter().next());
         let line = offered.as_ref().map_or("", |key| &key.line);
         app.db
@@ -101,7 +100,7 @@ impl ServerConnection {
     }
 }
 
-/// The host keys that a server shows; nothing else is sent.
+/// Reads the host keys of a server; nothing else is sent.
 pub(super) fn scan(server: &Server, cancel: &Cancel) -> Result<Vec<hostkey::HostKey>> {
     let host = Host::parse(&server.fields.host).map_err(Error::internal)?;
     hostkey::scan(&host, server.fields.ssh_port, SCAN_LIMIT, cancel)

@@ -1,9 +1,9 @@
-//! Events of servers; whether they answer, the poller tells.
+//! Events of servers; availability events belong to the poller.
 
 use crate::access::right::{Read, Servers, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 
-/// See [`EventKind`].
+/// Event kinds of servers.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "host.key_changed",

@@ -120,16 +120,16 @@ const SEARCH: &[Source] = &[Source {
     },
 }];
 
-/// What is known of a server's host key.
+/// State of a server's host key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostKeyState {
-    /// Nobody has looked yet.
+    /// Not read yet.
     Unknown,
-    /// Seen, waits for a person.
+    /// Offered, waits for confirmation.
     Pending,
-    /// Accepted; only this key is taken.
+    /// Accepted; only this key is allowed.
     Pinned,
-    /// Another key was offered than the accepted one: nothing is sent.
+    /// A different key was offered: nothing is sent.
     Changed,
 }
 
@@ -154,18 +154,18 @@ impl HostKeyState {
     }
 }
 
-/// How a server is: from whether it answers and from the open alerts about it. The rule stands in its table
-/// (`sql/0021_state.sql`); pages, commands, the API and the metrics tell what it says and have none of their own.
+/// State of a server, from availability and open alerts. The rule is in SQL (`sql/0021_state.sql`); pages, commands,
+/// API and metrics read the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It answers, and no alert from WARNING on is open.
+    /// Available, no open alert of level WARNING or higher.
     Up,
-    /// It has not answered yet.
+    /// Not answered yet.
     Pending,
-    /// An alert from WARNING on is open.
+    /// Available, with an open alert of level WARNING or higher.
     Degraded,
-    /// It does not answer.
+    /// Not available.
     Down,
 }
 described!(State: "up", "pending", "degraded", "down");
@@ -179,7 +179,7 @@ impl State {
         ["up", "pending", "degraded", "down"][self as usize]
     }
 
-    /// What pages draw for it.
+    /// Name of its lamp picture.
     pub fn lamp(self) -> &'static str {
         ["lit", "unlit", "flick", "dark"][self as usize]
     }
@@ -190,83 +190,83 @@ impl State {
     }
 }
 
-/// The open alerts about a server.
+/// Open alerts of a server.
 #[derive(Debug, Clone, Default)]
 pub struct Alerts {
-    /// How many.
+    /// Number.
     pub open: i64,
-    /// Their kinds, with spaces between.
+    /// Kinds, separated by spaces.
     pub kinds: String,
-    /// The one that makes the state: the worst, of several the oldest.
+    /// The alert that determines the state: the worst, of several the oldest.
     pub worst: Option<Worst>,
 }
 
 described! {
-    /// See [`Alerts`].
+    /// The worst open alert.
     #[derive(Debug, Clone)]
     pub struct Worst {
-        /// Number.
+        /// Id.
         pub id: i64,
         /// `metric.disk`, …
         pub kind: String,
         /// `WARNING`, `ERROR` or `CRITICAL`.
         pub level: String,
-        /// Finds other words for the same kind.
+        /// Variant of the text for the kind.
         #[serde(skip)]
         pub variant: String,
         /// One sentence.
         pub title: String,
-        /// What it is about, as the alert calls it: `web-1 /srv`.
+        /// Subject as in the alert: `web-1 /srv`.
         #[serde(skip)]
         pub name: String,
     }
 }
 
-/// Whether Glances answers.
+/// Does Glances answer?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Availability {
     /// `provisioning`, `ok` or `unreachable`.
     pub status: &'static str,
-    /// Since when, unix ms: it is down since the first of the polls that were missed.
+    /// Since when, unix ms: when down, since the first failed poll.
     pub since: Ms,
-    /// Missed polls in a row.
+    /// Failed polls in a row.
     pub fail_count: i64,
-    /// When the first of these began, unix ms.
+    /// Start of the first of them, unix ms.
     pub missed_since: Option<Ms>,
-    /// Code and sentence of the last missed poll.
+    /// Code and sentence of the last failed poll.
     pub error: Option<(String, String)>,
-    /// While it is dark: which of the host's other ports answered, and when that was seen.
+    /// While it is down: other ports of the host that answered, and when that was checked.
     pub host: Option<String>,
 }
 
 /// A server's row.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Number.
+    /// Id.
     pub id: Id<id::Server>,
     /// Plain fields.
     pub fields: Fields,
-    /// Which secrets are stored.
+    /// Stored secrets.
     pub has: Has,
-    /// `unknown`, `protected` or `open`: how Glances was installed.
+    /// Installation profile of Glances: `unknown`, `protected` or `open`.
     pub glances_profile: &'static str,
     /// The accepted key, one or more `known_hosts` key lines.
     pub host_key: String,
-    /// The key last offered when it is not the accepted one.
+    /// The key offered last, if it is not the accepted one.
     pub host_key_seen: String,
-    /// What is known of it.
+    /// State of the host key.
     pub host_key_state: HostKeyState,
-    /// Whether Glances answers.
+    /// Availability.
     pub availability: Availability,
-    /// When its name came to mean other addresses, unix ms, and a sentence of what was seen.
+    /// When its name's addresses changed, unix ms, with a sentence.
     pub moved: Option<(Ms, String)>,
-    /// How it is, all in all.
+    /// State.
     pub state: State,
     /// Since when, unix ms.
     pub state_since: Ms,
-    /// What is open about it.
+    /// Open alerts.
     pub alerts: Alerts,
-    /// Nobody wants a message about it until then, unix ms; how it is does not change by that.
+    /// End of its silence, unix ms; does not affect the state.
     pub silenced_until: Option<Ms>,
     /// API version last seen, 3 or 4.
     pub glances_api: Option<i64>,
@@ -274,11 +274,11 @@ pub struct Server {
     pub glances_path_seen: Option<String>,
     /// JSON object from the last check.
     pub facts: String,
-    /// When, unix ms.
+    /// Time of that check, unix ms.
     pub facts_at: Option<Ms>,
-    /// Grows with every change.
+    /// Revision, incremented with every change.
     pub revision: i64,
-    /// Grows when Glances is to be asked in another way.
+    /// Incremented when polling parameters change.
     pub poll_revision: i64,
     /// Unix ms.
     pub created_at: Ms,
@@ -286,32 +286,32 @@ pub struct Server {
     pub updated_at: Ms,
 }
 
-/// What a poll's outcome is weighed against.
+/// Stored values that a poll's outcome is compared with.
 #[derive(Debug, Clone)]
 pub struct Polled {
     /// The server's name.
     pub name: String,
-    /// See [`Server::poll_revision`].
+    /// [`Server::poll_revision`].
     pub revision: i64,
-    /// Whether Glances answered before.
+    /// Availability before the poll.
     pub availability: Availability,
     /// API version last seen.
     pub glances_api: Option<i64>,
     /// The path that answered last.
     pub glances_path_seen: Option<String>,
-    /// What its name has meant so far, with spaces between, the latest first; empty: it has none, or nobody has looked.
+    /// Known addresses of its name, separated by spaces, latest first; empty: no name, or not resolved yet.
     pub addresses: String,
-    /// See [`Server::moved`].
+    /// [`Server::moved`].
     pub moved: Option<(Ms, String)>,
 }
 
 impl Server {
-    /// Where its sshd is: another one is another machine, with a host key of its own.
+    /// Address of its sshd: a different one is a different machine with its own host key.
     pub fn address(&self) -> (&String, u16) {
         (&self.fields.host, self.fields.ssh_port)
     }
 
-    /// Fingerprint of the key that matters now: the offered one while it waits or differs, else the accepted one.
+    /// Fingerprint to show: the offered key while it is pending or different, else the accepted one.
     pub fn fingerprint(&self) -> Option<String> {
         let line = if self.host_key_seen.is_empty() {
             &self.host_key
@@ -322,12 +322,12 @@ impl Server {
     }
 }
 
-/// One server, or a 404.
+/// One server. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Server> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("server"))
 }
 
-/// A page of servers and how many there are.
+/// A page of servers and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
     queries::list(conn, filter)
 }
@@ -337,7 +337,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Server>> {
     queries::all(conn)
 }
 
-/// The columns that hold sealed values.
+/// Columns with sealed values.
 const SECRETS: [&str; 5] = [
     "password",
     "ssh_key",
@@ -354,7 +354,7 @@ fn place(id: Id<id::Server>, column: &'static str) -> SealContext {
     }
 }
 
-/// Opens one stored secret.
+/// Unseals one stored secret.
 pub fn secret(app: &App, conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<Option<Secret>> {
     debug_assert!(SECRETS.contains(&column));
     let sealed = queries::sealed(conn, id, column)?;
@@ -383,7 +383,7 @@ fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Secrets) -> R
     Ok(())
 }
 
-/// Adds a server.
+/// Adds a server. Error: duplicate name.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> Result<Id<id::Server>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     store_secrets(app, tx, id, &valid.secrets)?;
@@ -395,8 +395,8 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> 
     Ok(id)
 }
 
-/// Changes a server, as long as it still is as `valid` was made from `old`. A new address is a new machine: its host key
-/// must be accepted afresh (unless it is given), and no task may be at work on the old one.
+/// Changes a server if it is still as it was when `valid` was read over `old`. A new address is a new machine: its host
+/// key must be accepted again (unless given), and no task may be running. Error `Conflict` otherwise.
 pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit, Servers>) -> Result<()> {
     let now = get(tx, old.id)?;
     if now.poll_revision != old.poll_revision {
@@ -438,7 +438,7 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
     )
 }
 
-/// First contact happens by itself, so that the fingerprint is there when a person looks. One look at a time is enough.
+/// Enqueues reading of the host key, so that the fingerprint can be shown. Only one at a time.
 fn enqueue_host_key_read(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allowed<Edit, Servers>) -> Result<()> {
     if queue::open(tx, ("server", id.get()), |kind| kind == tasks::READ_HOST_KEY)?.is_some() {
         return Ok(());
@@ -451,7 +451,7 @@ fn enqueue_host_key_read(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by:
     queue::enqueue(tx, &app.wakes.tasks, &new, by).map(drop)
 }
 
-/// A look at the host key changes nothing there and may be left alone.
+/// Reading the host key changes nothing and does not block.
 fn refuse_while_worked_on(conn: &Conn, id: Id<id::Server>) -> Result<()> {
     match queue::open(conn, ("server", id.get()), |kind| kind != tasks::READ_HOST_KEY)? {
         None => Ok(()),
@@ -462,18 +462,18 @@ fn refuse_while_worked_on(conn: &Conn, id: Id<id::Server>) -> Result<()> {
     }
 }
 
-/// Names in a refusal; the rest is counted.
+/// Limit of names in an error text.
 const NAMED: usize = 5;
 
-/// Number and name, as people write it, of the domains that this server serves.
+/// Ids and names of the domains that this server serves.
 pub fn serves(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
     let shown = |d: String| DomainName::parse(&d).map_or(d, |name| name.unicode());
     let domains = queries::used_by(conn, id)?.into_iter();
     Ok(domains.map(|(id, name)| (id, shown(name))).collect())
 }
 
-/// Forgets a server. Nothing is changed on the server itself. Refused while a task runs on it; and while domains are on it,
-/// for nobody could take their sites off any more, unless `forget` says that it is gone for good and they with it.
+/// Deletes a server here; nothing is changed on it. Error `Conflict` while a task runs on it, and while domains are on
+/// it (their sites could no longer be removed), unless `forget` confirms that it is gone.
 pub fn delete(app: &App, tx: &Tx, server: &Server, forget: bool, by: Allowed<Edit, Servers>) -> Result<()> {
     let (id, name) = (server.id, &server.fields.name);
     refuse_while_worked_on(tx, id)?;
@@ -518,7 +518,7 @@ fn note(
     outbox::emit(tx, &app.wakes.events, event, ("server", id.get()), &data)
 }
 
-/// A person has compared the fingerprint and accepts the key that was offered.
+/// Accepts the offered host key after a person has compared its fingerprint.
 pub fn accept_host_key(
     app: &App,
     tx: &Tx,
@@ -559,7 +559,7 @@ pub fn accept_host_key(
     )
 }
 
-/// What `ssh` needs to reach a server. Fails with the right words while its key is not accepted.
+/// The ssh target of a server. Error: its host key is not accepted.
 pub fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
     let id = server.id;
     match server.host_key_state {
@@ -614,9 +614,8 @@ pub fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
     })
 }
 
-/// A look takes its time, and people do not wait: what was seen counts only for the address it was seen at and the key
-/// that was accepted then. (Else a key accepted meanwhile would be taken back, or that of the old address be offered for
-/// the new one.)
+/// A check takes time: its result counts only if address and accepted key are unchanged. (Else a key accepted meanwhile
+/// would be reverted, or the key of the old address be offered for the new one.)
 fn refuse_stale_check(tx: &Tx, checked: &Server) -> Result<()> {
     let now = get(tx, checked.id)?;
     if now.address() == checked.address() && now.host_key == checked.host_key {
@@ -626,13 +625,13 @@ fn refuse_stale_check(tx: &Tx, checked: &Server) -> Result<()> {
     Err(Error::new(Kind::Conflict, "server_changed", say))
 }
 
-/// A key that nobody has accepted was offered: kept for a person to look at.
+/// Stores an offered key that is not accepted, for confirmation.
 fn offer_host_key(tx: &Tx, checked: &Server, line: &str) -> Result<()> {
     refuse_stale_check(tx, checked)?;
     queries::set_host_key(tx, checked.id, "", line, HostKeyState::Pending)
 }
 
-/// Another key than the accepted one was offered: everything stops, an alert is raised.
+/// A different key than the accepted one was offered: blocks all work, raises an alert.
 fn host_key_changed(app: &App, tx: &Tx, server: &Server, line: &str) -> Result<()> {
     refuse_stale_check(tx, server)?;
     queries::set_host_key(tx, server.id, &server.host_key, line, HostKeyState::Changed)?;
@@ -667,18 +666,18 @@ fn host_key_restored(app: &App, tx: &Tx, server: &Server) -> Result<()> {
     )
 }
 
-/// Pushed by `metrics`: what the last polls came to.
+/// Set by `metrics`: result of the last polls.
 pub fn set_availability(tx: &Tx, id: Id<id::Server>, availability: &Availability) -> Result<()> {
     queries::set_availability(tx, id, availability)
 }
 
-/// Pushed by `metrics`: what the server's name means, and, where that is another machine than before, what was seen.
+/// Set by `metrics`: addresses of the server's name and, if they indicate another machine, a sentence.
 pub fn set_addresses(tx: &Tx, id: Id<id::Server>, addresses: &str, moved: Option<&(Ms, String)>) -> Result<()> {
     queries::set_addresses(tx, id, addresses)?;
     moved.map_or(Ok(()), |(at, seen)| queries::set_moved(tx, id, *at, seen))
 }
 
-/// What a new server is when nobody says more: some of it stands in the settings.
+/// Defaults of a new server; some come from settings.
 pub fn fresh(conn: &Conn) -> Result<Fields> {
     let allow = settings::GLANCES_ALLOW.text(conn)?;
     Ok(Fields {
@@ -688,7 +687,7 @@ pub fn fresh(conn: &Conn) -> Result<Fields> {
     })
 }
 
-/// Pushed by `metrics`: the API version and path that answered.
+/// Set by `metrics`: API version and path that answered.
 pub fn set_glances_seen(tx: &Tx, id: Id<id::Server>, api: i64, path: &str) -> Result<()> {
     queries::set_glances_seen(tx, id, api, path)
 }

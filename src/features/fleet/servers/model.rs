@@ -1,4 +1,4 @@
-//! A server's fields and the only way to make them valid.
+//! Fields of a server and their validation.
 
 use crate::access::Allowed;
 use crate::access::right::{Controller, Edit, Servers};
@@ -11,7 +11,7 @@ use crate::net::policy::Policy;
 use crate::ssh::{hostkey, keys};
 use std::net::IpAddr;
 
-/// How to sign in on the server.
+/// Login method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthType {
     /// `password`
@@ -29,7 +29,7 @@ impl AuthType {
         }
     }
 
-    /// Reads the name.
+    /// Parses a name.
     pub fn parse(name: &str) -> AuthType {
         if name == "password" {
             AuthType::Password
@@ -39,10 +39,10 @@ impl AuthType {
     }
 }
 
-/// A server's plain fields, valid. (Secrets are in [`Secrets`]; what Lamplighter found out is in the row.)
+/// Validated plain fields of a server. (Secrets are in [`Secrets`].)
 #[derive(Debug, Clone)]
 pub struct Fields {
-    /// What people call it; unique whatever its case.
+    /// Display name; unique regardless of case.
     pub name: String,
     /// Address or DNS name.
     pub host: String,
@@ -50,21 +50,21 @@ pub struct Fields {
     pub ssh_port: u16,
     /// Login name on the server.
     pub username: String,
-    /// How to sign in.
+    /// Login method.
     pub auth_type: AuthType,
-    /// Free words.
+    /// Free text.
     pub description: String,
     /// Labels, in the order given, unique.
     pub tags: Vec<String>,
-    /// Addresses the world sees; empty: those `host` resolves to.
+    /// Public addresses; empty: those of `host`.
     pub public_ips: Vec<String>,
     /// `http` or `https`.
     pub glances_scheme: &'static str,
-    /// Where Glances listens; empty: as `host`.
+    /// Host of Glances; empty: `host`.
     pub glances_host: String,
     /// Its port.
     pub glances_port: u16,
-    /// The path asked first.
+    /// The path polled first.
     pub glances_path: String,
     /// `none`, `basic` or `token`.
     pub glances_auth_type: &'static str,
@@ -72,11 +72,11 @@ pub struct Fields {
     pub glances_username: String,
     /// SHA-256 of its certificate in hex; empty: the system's certificate authorities.
     pub glances_tls_pin: String,
-    /// Who may ask it ([`Guest`]), from its next installation on; empty: everyone.
+    /// Allowed clients ([`Guest`]) of its next installation; empty: everyone.
     pub glances_allow: Vec<String>,
-    /// The one address that it listens on, from its next installation on; empty: as the profile says.
+    /// The address it listens on from its next installation; empty: by profile.
     pub glances_bind: String,
-    /// Seconds between two polls, 30 to 60 (5 and up is taken for laboratories).
+    /// Poll interval in seconds, 30 to 60 (5 and up is accepted for tests).
     pub poll_interval_s: i64,
 }
 
@@ -105,7 +105,7 @@ impl Default for Fields {
     }
 }
 
-/// What a draft does to each secret: `None` keeps it, `Some(None)` removes it.
+/// Changes of secrets: `None` keeps, `Some(None)` removes.
 #[derive(Debug, Default)]
 pub struct Secrets {
     /// Login password; with a key it is the sudo password.
@@ -121,12 +121,12 @@ pub struct Secrets {
 }
 
 impl Fields {
-    /// Where the password for the login, or for sudo, is sent: to whom it would be told.
+    /// Destination of the login or sudo password.
     fn login_at(&self) -> (&str, u16, &str) {
         (&self.host, self.ssh_port, &self.username)
     }
 
-    /// Where the password or token for Glances is sent, and by whose certificate that is known.
+    /// Destination of the Glances password or token, with its verification.
     fn glances_at(&self) -> (&str, &str, u16, &str) {
         let host = match self.glances_host.as_str() {
             "" => &self.host,
@@ -136,33 +136,33 @@ impl Fields {
     }
 }
 
-/// Which secrets a server has already.
+/// Which secrets are stored.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Has {
-    /// See [`Secrets::password`].
+    /// Login or sudo password.
     pub password: bool,
-    /// See [`Secrets::ssh_key`].
+    /// Private key.
     pub ssh_key: bool,
-    /// See [`Secrets::ssh_key_passphrase`].
+    /// Passphrase of the key.
     pub ssh_key_passphrase: bool,
-    /// See [`Secrets::glances_password`].
+    /// Glances password.
     pub glances_password: bool,
-    /// See [`Secrets::glances_token`].
+    /// Glances token.
     pub glances_token: bool,
 }
 
-/// Proof that a draft fits.
+/// Proof of validation.
 #[derive(Debug)]
 pub struct Valid {
     /// All plain fields.
     pub fields: Fields,
-    /// What happens to the secrets.
+    /// Changes of secrets.
     pub secrets: Secrets,
-    /// A host key given at creation: pinned at once.
+    /// A host key given at creation: accepted at once.
     pub host_key: Option<String>,
 }
 
-/// What a draft may bring.
+/// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::name("name", "What people call it, unique whatever its case.").required(),
     param::text("host", 4_096, "Its address or host name.").required(),
@@ -212,7 +212,7 @@ pub const PARAMS: &[Param] = &[
     param::text("host_key", 4_096, "Its host key, known before: pinned at once."),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &[
     "id",
     "status",
@@ -246,7 +246,7 @@ pub const READ_ONLY: &[&str] = &[
     "revision",
 ];
 
-/// Who may ask: a list, or one text with commas or spaces between.
+/// Allowed clients: a list, or a text separated by commas or spaces.
 pub fn guests(i: &mut Input, name: &'static str) -> Option<Vec<String>> {
     let list = i.words(name)?;
     match list.iter().find_map(|guest| Guest::parse(guest).err()) {
@@ -262,16 +262,16 @@ pub fn guests(i: &mut Input, name: &'static str) -> Option<Vec<String>> {
     }
 }
 
-/// In place of an address: the one that the server is known by.
+/// Placeholder for the address in `host`.
 pub const OWN_HOST: &str = "host";
 
-/// The address that a server is known by, when it is one.
+/// The address in `host`, if it is one.
 fn own_address(host: &str) -> Option<String> {
     let ip = Host::parse(host).ok()?.ip()?;
     Some(ip.to_string())
 }
 
-/// One of the server's own addresses, [`OWN_HOST`] for the one that it is known by, or nothing.
+/// An address of the server, [`OWN_HOST`], or none.
 pub fn bind(i: &mut Input, name: &'static str, host: &str) -> Option<String> {
     i.parse(name, "bad_address", |text| match text.parse::<IpAddr>() {
         _ if text.is_empty() => Ok(String::new()),
@@ -283,13 +283,13 @@ pub fn bind(i: &mut Input, name: &'static str, host: &str) -> Option<String> {
     })
 }
 
-/// Reads a draft over `base`: what is not sent stays as it is there. `old` is what is stored of the server, if it is.
+/// Reads a draft over `base`: missing fields keep the values of `base`. `old` is the stored row, if any. Error: invalid
+/// fields.
 pub fn read(input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Result<Valid> {
     read_with(input, base, old, false)
 }
 
-/// As [`read`], for an entry of a document, which carries no secrets: whoever reads it in gives them afterwards, and is
-/// told so until then.
+/// As [`read`], for an entry of a document, which has no secrets: they must be added afterwards.
 pub fn read_entry(input: Input, base: Fields, old: Option<(&Fields, Has)>) -> Result<Valid> {
     read_with(input, base, old, true)
 }
@@ -337,7 +337,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
     set(&mut f.glances_allow, guests(i, "glances_allow"));
     set(&mut f.glances_bind, bind(i, "glances_bind", &f.host));
     if f.glances_bind == OWN_HOST {
-        // As the settings have it for every new server; one that is known by a name listens as usual.
+        // Defaults from settings for every new server; one with a name listens on the default.
         f.glances_bind = own_address(&f.host).unwrap_or_default();
     }
     set(&mut f.poll_interval_s, i.number("poll_interval_s"));
@@ -362,7 +362,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
             hostkey::parse(t).map(|k| Some(k.line))
         }
     });
-    // The API shows the host where none was given; sent back, it must follow the host as before.
+    // The API shows `host` if no Glances host is set; sent back, it must still follow `host`.
     if f.glances_host == f.host || old.is_some_and(|(old, _)| f.glances_host == old.host) {
         f.glances_host.clear();
     }
@@ -386,8 +386,8 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
     })
 }
 
-/// What listens on this machine's loopback is for those who run it: a server that is this machine, and where on it Glances
-/// is asked, is an administrator's to name.
+/// Only administrators may configure a server that is this machine: its loopback services are not for others. Error
+/// `Forbidden`.
 pub fn check_here(f: &Fields, old: Option<&Fields>, by: Allowed<Edit, Servers>) -> Result<()> {
     let here = Host::parse(&f.host).is_ok_and(|host| Policy::of_server(&host) == Policy::Server);
     let moved = old.is_none_or(|old| (&old.host, old.glances_at()) != (&f.host, f.glances_at()));
@@ -419,8 +419,8 @@ fn required(i: &mut Input, f: &Fields, is_new: bool) {
     }
 }
 
-/// What is stored stays with its machine ([`Input::keep_at_home`]). A private key tells nothing to the machine that asks for
-/// it.
+/// A stored secret stays with its destination ([`Input::keep_at_home`]). A private key is not revealed to the server
+/// that asks for it.
 fn keep_at_home(i: &mut Input, f: &Fields, secrets: &mut Secrets, old: &Fields, has: Has) {
     let login = Kept {
         field: "password",
@@ -451,7 +451,7 @@ fn keep_at_home(i: &mut Input, f: &Fields, secrets: &mut Secrets, old: &Fields, 
     }
 }
 
-/// The secrets that the chosen ways of signing in need, and a key that really opens.
+/// Checks that the chosen login methods have their secrets, and that the key opens.
 fn check_secrets(i: &mut Input, f: &Fields, secrets: &mut Secrets, has: Has) {
     let will_have = |change: &Option<Option<Secret>>, has: bool| change.as_ref().map_or(has, Option::is_some);
     if f.auth_type == AuthType::Password && !will_have(&secrets.password, has.password) && !i.has_error("password") {
@@ -555,7 +555,8 @@ fn addresses(i: &mut Input, ips: Vec<String>) -> Option<Vec<String>> {
     }
 }
 
-/// Tests a key with its passphrase (`ssh-keygen -y`): what does not open must not be stored.
+/// Tests a key with its passphrase (`ssh-keygen -y`): an unusable key is not stored. Error: `bad_key` or those of
+/// [`crate::ssh::Ssh::inspect`].
 pub fn check_key(ssh: &crate::ssh::Ssh, key: &Secret, passphrase: Option<&Secret>) -> Result<keys::KeyInfo> {
     ssh.inspect(key, passphrase).map_err(|e| {
         let field = if e.code.contains("passphrase") {

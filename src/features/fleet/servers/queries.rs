@@ -20,7 +20,7 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved";
 const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 
-/// When the silence of a whole server ends, of several the last; one about some kind of alerts alone is none.
+/// End of a silence for the whole server, of several the last; silences of some alert kinds do not count.
 const SILENCED: &str =
     "(SELECT max(q.ends_at) FROM main.silences q WHERE q.state = 'active' AND q.kind = '' AND q.domain_id IS NULL
       AND q.group_id IS NULL AND (q.server_id IS NULL OR q.server_id = s.id)
@@ -119,12 +119,12 @@ pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Option<Server>> {
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
-/// What a list asks for; empty texts mean any.
+/// Filter of a list; empty texts mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     /// Part of the name, host, tags or description.
     pub q: &'a str,
-    /// Exactly this tag, whatever its case.
+    /// Exact tag, ignoring case.
     pub tag: &'a str,
     /// `provisioning`, `ok` or `unreachable`.
     pub status: &'a str,
@@ -132,14 +132,14 @@ pub struct Filter<'a> {
     pub state: &'a str,
     /// From Z to A.
     pub descending: bool,
-    /// At most so many.
+    /// Page size.
     pub limit: i64,
-    /// Skip so many.
+    /// Rows to skip.
     pub offset: i64,
 }
 
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
-    // A condition that is not wanted still names its number, so that the same list of values fits every statement.
+    // An unused condition still names its parameter, so that the same list of values fits every statement.
     let when = |wanted: bool, condition, filler| if wanted { condition } else { filler };
     let wheres = [
         when(
@@ -179,7 +179,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
     Ok((rows, total))
 }
 
-/// Every server, for the wall and the poller.
+/// Every server, for overview and poller.
 pub fn all(conn: &Conn) -> Result<Vec<Server>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS}, {SILENCED} FROM {FROM} ORDER BY s.name, s.id"
@@ -188,10 +188,10 @@ pub fn all(conn: &Conn) -> Result<Vec<Server>> {
 }
 
 described! {
-    /// How many there are of each.
+    /// Number of servers by state.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct Counts {
-        /// All there are.
+        /// Total.
         pub total: i64,
         /// See [`State`].
         pub up: i64,
@@ -201,16 +201,16 @@ described! {
         pub down: i64,
         /// See [`State`].
         pub pending: i64,
-        /// Of all these, under a silence.
+        /// Silenced ones.
         pub silenced: i64,
-        /// Those of each state that are not, in the order of [`State::ALL`].
+        /// Not silenced ones, in the order of [`State::ALL`].
         #[serde(skip)]
         pub loud: [i64; 4],
     }
 }
 
 impl Counts {
-    /// One more.
+    /// Counts one server.
     pub fn add(&mut self, state: State, silenced: bool) {
         self.total += 1;
         self.silenced += i64::from(silenced);
@@ -223,7 +223,7 @@ impl Counts {
         } += 1;
     }
 
-    /// How many are in this one.
+    /// Number in this state.
     pub fn of(&self, state: State) -> i64 {
         match state {
             State::Up => self.up,
@@ -233,7 +233,7 @@ impl Counts {
         }
     }
 
-    /// The worst that any server is in; who has not answered yet is no fault.
+    /// The worst state of any server; pending does not count.
     pub fn worst(&self) -> State {
         let faults = [State::Down, State::Degraded];
         faults.into_iter().find(|s| self.of(*s) > 0).unwrap_or(State::Up)
@@ -251,18 +251,18 @@ pub fn counts(conn: &Conn) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Who came at about the same time as a server, and how far they are.
+/// Servers added at about the same time, and their progress.
 #[derive(Debug, Clone, Copy)]
 pub struct Company {
-    /// Of those, not judged yet: too few polls so far.
+    /// Of those, not evaluated yet: too few polls.
     pub pending: i64,
-    /// All of them.
+    /// Total of those.
     pub young: i64,
-    /// Of all there are, whenever they came: those that have never answered and are known for it.
+    /// Of all servers: never answered and known for it.
     pub unreached: i64,
 }
 
-/// The other servers that were added since then.
+/// The other servers added since then.
 pub fn company(conn: &Conn, id: i64, since: Ms) -> Result<Company> {
     let mut statement = conn.prepare_cached(
         "SELECT coalesce(sum(created_at >= ?2 AND status = 'provisioning'), 0), coalesce(sum(created_at >= ?2), 0),
@@ -278,7 +278,7 @@ pub fn company(conn: &Conn, id: i64, since: Ms) -> Result<Company> {
     Ok(statement.query_row(params![id, since], read)?)
 }
 
-/// Alerts about this server were raised or are over: counts them again.
+/// Updates the number of open alerts of this server.
 pub fn alerts_changed(conn: &Conn, id: i64, at: Ms) -> Result<()> {
     let mut statement = conn.prepare_cached(
         "WITH open AS (SELECT id, kind, level, first_at FROM alerts
@@ -296,7 +296,7 @@ pub fn alerts_changed(conn: &Conn, id: i64, at: Ms) -> Result<()> {
     Ok(())
 }
 
-/// Every tag with how many servers have it.
+/// Every tag with its number of servers.
 pub fn tags(conn: &Conn) -> Result<Vec<(String, i64)>> {
     let mut statement = conn
         .prepare_cached("SELECT tag, count(*) FROM server_tags GROUP BY tag ORDER BY count(*) DESC, tag LIMIT 200")?;
@@ -305,7 +305,7 @@ pub fn tags(conn: &Conn) -> Result<Vec<(String, i64)>> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// The numbers of the servers that have one of these tags.
+/// Ids of servers with one of these tags.
 pub fn tagged(conn: &Conn, tags: &[String]) -> Result<HashSet<i64>> {
     let mut statement =
         conn.prepare_cached("SELECT server_id FROM server_tags WHERE tag IN (SELECT value FROM json_each(?1))")?;
@@ -314,33 +314,33 @@ pub fn tagged(conn: &Conn, tags: &[String]) -> Result<HashSet<i64>> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// Moves whenever a server is added or removed, or is to be polled in another way.
+/// Changes when a server is added, removed or its polling parameters change.
 pub fn poll_fingerprint(conn: &Conn) -> Result<(i64, i64)> {
     let mut statement =
         conn.prepare_cached("SELECT coalesce(sum(poll_revision), 0), coalesce(sum(id), 0) FROM servers")?;
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
-/// What the metrics tell of every server.
+/// A server's row for exported metrics.
 #[derive(Debug)]
 pub struct StateRow {
-    /// Number.
+    /// Id.
     pub id: i64,
     /// Name.
     pub name: String,
-    /// See [`Availability`].
+    /// Availability status.
     pub status: &'static str,
     /// See [`State`].
     pub state: State,
     /// Open alerts.
     pub alerts: i64,
-    /// Under a silence.
+    /// Is it silenced?
     pub silenced: bool,
-    /// Interval of polls, seconds.
+    /// Poll interval in seconds.
     pub interval_s: i64,
 }
 
-/// See [`StateRow`].
+/// The [`StateRow`] of every server.
 pub fn states(conn: &Conn) -> Result<Vec<StateRow>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT s.id, s.name, s.status, s.state, s.alerts_open, {SILENCED} IS NOT NULL, s.poll_interval_s
@@ -360,7 +360,7 @@ pub fn states(conn: &Conn) -> Result<Vec<StateRow>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Name, poll revision, lamp, and the API version and path seen last.
+/// Name, poll revision, availability, and the API version and path seen last.
 pub fn polled(conn: &Conn, id: Id<id::Server>) -> Result<Option<Polled>> {
     let mut statement = conn.prepare_cached(
         "SELECT name, poll_revision, status, status_since, fail_count, last_error_code, last_error_say, glances_api,
@@ -455,7 +455,7 @@ pub fn remove(conn: &Conn, id: Id<id::Server>) -> Result<()> {
     Ok(())
 }
 
-/// Number and stored name of the domains that are served by this server, or still lie on it.
+/// Ids and stored names of domains that this server serves or still holds.
 pub fn used_by(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
     let mut statement = conn.prepare_cached(
         "SELECT d.id, d.domain FROM domain_sites s JOIN domains d ON d.id = s.domain_id WHERE s.server_id = ?1 ORDER BY d.domain",
@@ -465,7 +465,7 @@ pub fn used_by(conn: &Conn, id: Id<id::Server>) -> Result<Vec<(i64, String)>> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// What lies on this server is not there any more.
+/// Marks all sites on this server as removed.
 pub fn forget_sites(conn: &Conn, id: Id<id::Server>) -> Result<()> {
     conn.execute("DELETE FROM domain_sites WHERE server_id = ?1", [id.get()])?;
     Ok(())
@@ -503,7 +503,7 @@ pub fn set_facts(conn: &Conn, id: Id<id::Server>, facts: &str, at: Ms) -> Result
     Ok(())
 }
 
-/// How Glances is reached after it has been installed.
+/// Stores how Glances is reached after its installation.
 pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -> Result<()> {
     conn.execute(
         "UPDATE servers SET glances_scheme = ?2, glances_host = ?3, glances_port = ?4, glances_path = ?5, glances_auth_type = ?6,
@@ -519,7 +519,7 @@ pub fn set_glances(conn: &Conn, id: Id<id::Server>, f: &Fields, profile: &str) -
     Ok(())
 }
 
-/// Its Glances is still to come.
+/// Resets availability: Glances is not installed yet.
 pub fn set_newcomer(conn: &Conn, id: Id<id::Server>, at: Ms) -> Result<()> {
     conn.execute(
         "UPDATE servers SET status = 'provisioning', status_since = ?2, last_error_code = NULL, last_error_say = NULL,
@@ -552,14 +552,14 @@ pub fn set_availability(conn: &Conn, id: Id<id::Server>, availability: &Availabi
     Ok(())
 }
 
-/// What the server's name means, the latest first.
+/// Stores the addresses of the server's name, latest first.
 pub fn set_addresses(conn: &Conn, id: Id<id::Server>, addresses: &str) -> Result<()> {
     conn.prepare_cached("UPDATE servers SET addresses = ?2 WHERE id = ?1")?
         .execute(params![id.get(), addresses])?;
     Ok(())
 }
 
-/// It means something else than before; the sentence says what.
+/// Stores a change of addresses with its sentence.
 pub fn set_moved(conn: &Conn, id: Id<id::Server>, at: Ms, seen: &str) -> Result<()> {
     conn.prepare_cached("UPDATE servers SET moved_at = ?2, moved = ?3, revision = revision + 1 WHERE id = ?1")?
         .execute(params![id.get(), at, seen])?;

@@ -1,4 +1,4 @@
-//! When a server is taken for down, and how Glances is installed.
+//! Settings: when a server counts as down, and how Glances is installed.
 
 use crate::settings::{Setting, check};
 

@@ -1,5 +1,5 @@
-//! The work done on servers over ssh. Every task looks at the host key first: an unknown one is kept for a person, a
-//! changed one stops everything.
+//! Tasks on servers over ssh. Each checks the host key first: an unknown one is stored for confirmation, a changed one
+//! blocks the task.
 
 use super::connection::{self, ServerConnection};
 use super::model::{self, Fields};
@@ -27,19 +27,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Name of a kind.
+/// Kind: reads the host key.
 pub const READ_HOST_KEY: &str = "server.look_host_key";
-/// Name of a kind.
+/// Kind: checks login, sudo and system.
 pub const CHECK_SSH: &str = "server.check_ssh";
-/// Name of a kind.
+/// Kind: installs and configures nginx.
 pub const DEPLOY_PROXY: &str = "server.deploy_proxy";
-/// Name of a kind.
+/// Kind: installs Glances.
 pub const INSTALL_GLANCES: &str = "server.install_glances";
 
-/// Name of a kind.
+/// Kind: removes Glances.
 pub const REMOVE_GLANCES: &str = "server.remove_glances";
 
-/// All kinds. Each is idempotent: its steps look before they change.
+/// All kinds. Each is idempotent: its steps check before they change.
 pub const TASKS: &[Kind] = &[
     Kind {
         name: READ_HOST_KEY,
@@ -88,8 +88,8 @@ pub const TASKS: &[Kind] = &[
     },
 ];
 
-/// Tells of work on a server that failed, and of the next success of the same kind; both name it in `part`. A check says
-/// nothing about a server that never passed one: whoever sets it up is looking at it. A host key has an alert of its own.
+/// Emits events for failed work on a server and for the next success of the same kind; both have it in `part`. A failed
+/// check of a server that never passed one is not reported: somebody is setting it up. Host keys have their own alert.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
     let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind && k.name != READ_HOST_KEY) else {
@@ -98,7 +98,7 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     emit_work_ended(app, tx, &ended, kind.title(Lang::En))
 }
 
-/// The same for another feature's kind of work on a server; `title` is the kind's.
+/// The same for another feature's kind of task on a server; `title` is the kind's.
 pub fn emit_work_ended(app: &App, tx: &Tx, ended: &Ended, title: &str) -> Result<()> {
     let (id, name) = &ended.target;
     let known = match super::get(tx, Id::new(*id)) {
@@ -123,7 +123,7 @@ fn load(run: &Run) -> Result<Server> {
     run.app.db.read(|conn| super::get(conn, Id::new(run.target())))
 }
 
-/// First contact: the key is shown to a person, nothing else is sent.
+/// First contact: stores the offered key; nothing else is sent.
 fn read_host_key(run: &Run) -> Result<Outcome> {
     let server = load(run)?;
     if server.host_key_state == HostKeyState::Pinned {
@@ -149,7 +149,7 @@ fn read_host_key(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// The connection to the server, once its key is known to be the accepted one. Secrets are masked in the log from here on.
+/// The connection to the server after checking its host key. Its secrets are masked in the log from here on.
 fn connect(run: &Run) -> Result<ServerConnection> {
     let connection =
         ServerConnection::open_verified(run.app, Id::new(run.target()), run.cancel, &mut |say| run.log.say(say))?;
@@ -157,12 +157,12 @@ fn connect(run: &Run) -> Result<ServerConnection> {
     Ok(connection)
 }
 
-/// Runs a recipe and tells everything into the task's log.
+/// Runs a recipe and logs all progress.
 fn provision(run: &Run, connection: &ServerConnection, recipe: &Recipe) -> Result<provision::Outcome> {
     connection.run(run.app, recipe, run.cancel, &mut run.on_progress(""))
 }
 
-/// Who are we there, may we become root, what machine is it. Changes nothing.
+/// Reads login, sudo and system information. Changes nothing.
 fn check_ssh(run: &Run) -> Result<Outcome> {
     let connection = connect(run)?;
     let mut facts = provision(run, &connection, &recipes::check())?.facts;
@@ -189,7 +189,7 @@ fn check_ssh(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// Runs `true` as root. The inner error says why root cannot be had; the outer one is any other failure.
+/// Runs `true` as root. The inner error says why root is not available; the outer one is any other failure.
 fn try_sudo(run: &Run, target: &Target) -> Result<std::result::Result<(), Error>> {
     let job = Job {
         script: "true\n",
@@ -217,7 +217,7 @@ fn deploy_proxy(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// Adds what was found out to the facts that are stored by the time the task ends.
+/// Merges new facts into those stored when the task ends.
 fn keep_facts(server: &Server, fresh: BTreeMap<String, String>) -> impl FnOnce(&Tx) -> Result<()> + Send + use<> {
     let id = server.id;
     move |tx| {
@@ -228,7 +228,7 @@ fn keep_facts(server: &Server, fresh: BTreeMap<String, String>) -> impl FnOnce(&
     }
 }
 
-/// What a person chose for Glances; kept as the task's input. The password is never part of it.
+/// Parameters of an installation of Glances, stored as the task's input. Never holds the password.
 #[derive(Debug, Serialize, Deserialize)]
 struct Install {
     profile: String,
@@ -239,12 +239,12 @@ struct Install {
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     allow: Vec<String>,
-    /// Of [`Source::NAMES`]; absent: the first.
+    /// One of [`Source::NAMES`]; absent: the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<String>,
 }
 
-/// What an installation of Glances may be told.
+/// Accepted parameters of an installation.
 pub const INSTALL: &[Param] = &[
     param::choice(
         "profile",
@@ -259,7 +259,7 @@ pub const INSTALL: &[Param] = &[
 ];
 
 /// Reads `{"profile":"protected|bind|open","port","front_port","address","allow":["controller","10.0.0.0/8"],
-/// "source":"auto|package|wheels"}`; all may be absent. Then the address and who may ask are as stored of the server.
+/// "source":"auto|package|wheels"}`; all are optional. Address and allowed clients default to the server's stored ones.
 pub fn read_install(mut input: Input, f: &Fields) -> Result<serde_json::Value> {
     let i = &mut input;
     let profile = i.choice("profile");
@@ -323,7 +323,7 @@ fn install_glances(run: &Run) -> Result<Outcome> {
     keep_glances(run, server, choice.allow, desired, done)
 }
 
-/// Puts the bundle on a server that will need it, before the job that installs from it.
+/// Sends the bundle to a server that will need it, before the installing job.
 fn bring_wheels(run: &Run, connection: &ServerConnection, desired: &mut Glances) -> Result<()> {
     let path = run.app.db.read(|conn| settings::GLANCES_BUNDLE.text(conn))?;
     if path.is_empty() || desired.source == Source::Package {
@@ -333,7 +333,7 @@ fn bring_wheels(run: &Run, connection: &ServerConnection, desired: &mut Glances)
     if let Ok(bundle) = &bundle {
         desired.bundle = bundle.sha256.clone();
     }
-    // A job of its own, but no step of this task: it only looks.
+    // A separate job, but not a step of this task: it only inspects.
     let checked = connection.run(run.app, &recipes::glances_source(desired)?, run.cancel, &mut |_| {})?;
     let from = checked.facts.get("way").map_or("", String::as_str);
     if from == "there" || from.starts_with("package ") {
@@ -351,7 +351,7 @@ fn bring_wheels(run: &Run, connection: &ServerConnection, desired: &mut Glances)
     connection.record_host_key_change(run.app, run.cancel, pushed)
 }
 
-/// What was installed goes; the server is then one whose Glances is still to come.
+/// Removes what was installed; the server is then pending.
 fn remove_glances(run: &Run) -> Result<Outcome> {
     let connection = connect(run)?;
     let server = &connection.server;
@@ -395,7 +395,7 @@ fn remove_glances(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// The choice made complete: what is stored already is used again, so that a second run changes nothing.
+/// Completes the parameters: stored values are reused, so that a second run changes nothing.
 fn desired(run: &Run, server: &Server, choice: &Install) -> Result<Glances> {
     let f = &server.fields;
     let is_front = f.glances_scheme == "https" && f.glances_auth_type == "basic";
@@ -440,7 +440,7 @@ fn desired(run: &Run, server: &Server, choice: &Install) -> Result<Glances> {
     })
 }
 
-/// From now on the poller asks where Glances was put, with the credentials it was given.
+/// Stores address and credentials of the installed Glances for the poller.
 fn keep_glances(
     run: &Run,
     server: &Server,

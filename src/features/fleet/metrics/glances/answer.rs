@@ -1,4 +1,4 @@
-//! One answer section by section, as it was sent, and what a sample makes of it.
+//! One response section by section, and its conversion to a sample.
 
 use super::flow::{self, DISKIO, Flow, NETWORK};
 use super::time::{instant, uptime};
@@ -7,10 +7,10 @@ use crate::base::text;
 use crate::features::fleet::metrics::json_reader::{Broken, JsonReader};
 use crate::features::fleet::metrics::layers;
 
-/// Interfaces or block devices read of one answer.
+/// Limit of interfaces or block devices per response.
 const FLOWS_MAX: usize = 1_024;
 
-/// The answer as sent, before anything is made of it. Of a key that comes twice the last one counts.
+/// The response as sent. Of a duplicate key the last value counts.
 #[derive(Default)]
 pub struct Answer {
     cpu: Option<Cpu>,
@@ -51,7 +51,7 @@ struct Memory {
 type ReadResult<T = ()> = std::result::Result<T, Broken>;
 
 impl Answer {
-    /// Reads one section; unknown ones are passed over.
+    /// Reads one section; unknown ones are skipped.
     pub fn section(&mut self, reader: &mut JsonReader, key: &[u8]) -> ReadResult {
         match key {
             b"cpu" => {
@@ -65,7 +65,7 @@ impl Answer {
                         b"cpucore" => self.cores[0] = reader.number()?,
                         _ => reader.skip()?,
                     }
-                    // An object with anything in it is an answer, even a wrong one: then nothing else is asked.
+                    // Any non-empty object counts as a response, even a wrong one: then no other path is tried.
                     self.cpu.get_or_insert_default();
                     Ok(())
                 })?;
@@ -146,17 +146,18 @@ impl Answer {
         Ok(())
     }
 
-    /// What it says, where that is possible.
+    /// Converts to a sample, where values are plausible.
     pub fn sample(self) -> Sample {
         let cpu = match self.cpu {
-            // The second answer of a fresh 4.x: nothing has been measured yet. `percpu` then says 100, so it is no way out.
+            // The second response of a fresh 4.x has no measurements yet. `percpu` then says 100, so it cannot be used
+            // either.
             Some(Cpu {
                 total: Some(0.0),
                 idle: Some(0.0),
                 ..
             }) => Cpu::default(),
             Some(cpu) => cpu,
-            // Plugin switched off: the summary has it still. Its 0 is the one of the case above.
+            // Plugin disabled: the summary has the value. Its 0 is the case above.
             None => Cpu {
                 total: self.quick_cpu.filter(|p| *p != 0.0),
                 ..Cpu::default()
@@ -234,7 +235,7 @@ impl Memory {
     fn percent(&self) -> Option<f64> {
         let total = self.total.filter(|t| *t > 0.0);
         if self.total.is_some() && total.is_none() {
-            return None; // of nothing there is no share
+            return None; // no share of nothing
         }
         self.percent
             .or_else(|| Some(100.0 * self.used()? / total?))
@@ -259,16 +260,16 @@ fn disk(reader: &mut JsonReader) -> ReadResult<Option<Disk>> {
         }
         Ok(())
     })?;
-    // df's way: what is reserved for root counts neither as used nor as free. So the sent value first.
+    // As df: space reserved for root counts neither as used nor as free. So the sent value comes first.
     let counted = || Some(100.0 * disk.used? as f64 / (disk.used?.checked_add(disk.free?).filter(|n| *n > 0)?) as f64);
     disk.percent = sent.or_else(counted).and_then(percent).filter(|_| disk.size != Some(0));
     Ok((!disk.mount.is_empty() && !is_image(&disk, read_only)).then_some(disk))
 }
 
-/// Full by nature and for ever: read-only with nothing free. Older versions do not send the options; then the type says
-/// that nobody writes there.
+/// Always full: read-only file systems with nothing free. Older versions do not send the mount options; then the type
+/// decides.
 fn is_image(disk: &Disk, read_only: bool) -> bool {
-    /// Types that the kernel or FUSE can only read.
+    /// File system types that are read-only.
     const WRITTEN_ONCE: [&str; 9] = [
         "squashfs",
         "iso9660",
@@ -280,7 +281,7 @@ fn is_image(disk: &Disk, read_only: bool) -> bool {
         "fuse.squashfuse",
         "fuse.snapfuse",
     ];
-    /// May be written on some media: only when nothing is free.
+    /// Types that may be writable: only if nothing is free.
     const DISCS: [&str; 1] = ["udf"];
     let kind = disk.kind.to_ascii_lowercase();
     let left = || disk.size?.checked_sub(disk.used?);
@@ -289,7 +290,7 @@ fn is_image(disk: &Disk, read_only: bool) -> bool {
     by_type || disk.mount.starts_with("/snap/") || nothing_free && (read_only || DISCS.contains(&kind.as_str()))
 }
 
-/// Above 100 is rounding or hyper-threading; below 0 is nonsense.
+/// Values above 100 come from rounding or hyper-threading; negative ones are invalid.
 fn percent(n: f64) -> Option<f64> {
     (n >= 0.0).then(|| n.min(100.0))
 }

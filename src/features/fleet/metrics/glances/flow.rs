@@ -1,9 +1,9 @@
-//! What flows through interfaces and disks: each byte once, where it enters the machine.
+//! Throughput of interfaces and disks: each byte counted once, where it enters the machine.
 
 use crate::features::fleet::metrics::json_reader::{Broken, JsonReader};
 use crate::features::fleet::metrics::layers::Layer;
 
-/// What flows in two directions through an interface or a disk.
+/// Throughput of an interface or disk in two directions.
 #[derive(Default)]
 pub struct Flow {
     name: String,
@@ -12,7 +12,7 @@ pub struct Flow {
     rate: [Option<f64>; 2],
 }
 
-/// The names of a flow's fields: its name, then for each direction the amounts of 3.x and 4.x and the rate of 4.x.
+/// Field names: the name, then for each direction the amounts of 3.x and 4.x and the rate of 4.x.
 pub struct Fields {
     name: &'static [u8],
     since_3: [&'static [u8]; 2],
@@ -59,14 +59,14 @@ pub fn read(reader: &mut JsonReader, names: &Fields) -> std::result::Result<(Flo
 }
 
 impl Flow {
-    /// 4.x says the rate; 3.x says the bytes since its last update and how long ago that was.
+    /// 4.x sends the rate; 3.x sends the bytes since its last update and the time since then.
     fn rate(&self, i: usize) -> Option<f64> {
         let counted = || Some(self.since[i]? / self.seconds.filter(|s| *s > 0.0)?);
         self.rate[i].or_else(counted).filter(|r| (0.0..1e15).contains(r))
     }
 }
 
-/// Both directions of the lowest layer that is seen; a direction that nobody knows is not known.
+/// Sums both directions of the lowest layer present; unknown if no value is known.
 pub fn sum(all: &[Flow], layer: fn(&str, &[&str]) -> Layer) -> (Option<f64>, Option<f64>) {
     let names: Vec<&str> = all.iter().map(|f| f.name.as_str()).collect();
     let of: Vec<Layer> = names.iter().map(|name| layer(name, &names)).collect();

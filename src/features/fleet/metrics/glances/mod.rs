@@ -1,5 +1,5 @@
-//! What Glances 3 and 4 answer at `/api/N/all`, read into a [`Sample`]. Absent, null or impossible is "no data", never 0;
-//! one bad field never costs the rest. Facts about both versions: requirements T-3 and the captures in `tests/data/glances`.
+//! Parser of responses of Glances 3 and 4 at `/api/N/all` into a [`Sample`]. Absent, null or impossible values are "no
+//! data", never 0; one bad field does not affect the others. Captured responses of both versions: `tests/data/glances`.
 
 mod time;
 mod flow;
@@ -25,9 +25,9 @@ described! {
         pub steal_percent: Option<f64>,
         /// Memory in use as Glances counts it: total less available.
         pub mem_percent: Option<f64>,
-        /// See `mem_percent`.
+        /// Memory in use, bytes.
         pub mem_used: Option<u64>,
-        /// Memory built in.
+        /// Total memory, bytes.
         pub mem_total: Option<u64>,
         /// None also when there is no swap.
         pub swap_percent: Option<f64>,
@@ -55,38 +55,38 @@ described! {
         pub disk_read: Option<f64>,
         /// Written to them.
         pub disk_write: Option<f64>,
-        /// As the server calls itself: text from outside, one line.
+        /// The server's own host name: untrusted, one line.
         pub hostname: Option<String>,
         /// Distribution and kernel, one line.
         pub os: Option<String>,
-        /// Glances' own version; 3.x does not tell.
+        /// Version of Glances; 3.x does not send it.
         pub version: Option<String>,
-        /// Which API the answer has the shape of: 3 or 4.
+        /// API version of the response: 3 or 4.
         pub api: u8,
-        /// The server's clock, when it says in which zone it is.
+        /// The server's clock, if its zone is known.
         pub remote_now: Option<Ms>,
-        /// File systems that can fill, in the order sent; of more than [`DISKS_MAX`] the fullest.
+        /// Writable file systems in the order sent; of more than [`DISKS_MAX`] the fullest.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub disks: Vec<Disk>,
-        /// Of the last sample as it is kept: what has no chart.
+        /// Of a stored last sample: file systems without a chart.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub uncharted: Option<Uncharted>,
     }
 
-    /// File systems that rules see and charts do not show.
+    /// File systems that rules observe and charts do not show.
     #[derive(Debug, Clone, PartialEq, Deserialize)]
     pub struct Uncharted {
-        /// How many.
+        /// Number.
         pub count: usize,
-        /// Mount points of the first [`NAMED_MAX`], the fullest first.
+        /// Mount points of the first [`NAMED_MAX`], fullest first.
         pub mounts: Vec<String>,
     }
 }
 
-/// So many say which kind they are.
+/// Limit of named mount points.
 pub const NAMED_MAX: usize = 12;
 
-/// File systems read of one answer.
+/// Limit of file systems per response.
 pub const DISKS_MAX: usize = 512;
 
 described! {
@@ -94,24 +94,24 @@ described! {
     #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
     #[serde(default)]
     pub struct Disk {
-        /// Where it is mounted: text from outside, one line.
+        /// Mount point: untrusted, one line.
         pub mount: String,
-        /// What is mounted. Bind mounts repeat it.
+        /// Device. Bind mounts repeat it.
         pub device: String,
-        /// In use.
+        /// Used bytes.
         pub used: Option<u64>,
-        /// Of the whole file system.
+        /// Size in bytes.
         pub size: Option<u64>,
-        /// What users may still write.
+        /// Free bytes for users.
         pub free: Option<u64>,
-        /// As `df` counts it: used of what users may use.
+        /// Percentage as in `df`: used of what users may use.
         pub percent: Option<f64>,
-        /// The file system's type, as the server calls it.
+        /// File system type as sent.
         pub kind: String,
     }
 }
 
-/// Keeps the fullest, in the order they were in; the root is always one of them.
+/// Keeps the fullest ones in their order; always the root.
 pub fn keep_fullest(disks: &mut Vec<Disk>, max: usize) {
     if disks.len() <= max {
         return;
@@ -128,7 +128,8 @@ pub fn keep_fullest(disks: &mut Vec<Disk>, max: usize) {
     disks.retain(|_| place.next().is_some_and(|i| kept.contains(&i)));
 }
 
-/// Reads an answer. Errors: `glances_not_json` (with where and why), `glances_nothing` (JSON, but not Glances').
+/// Parses a response. Errors: `glances_not_json` (with position and reason), `glances_nothing` (JSON, but not of
+/// Glances).
 pub fn parse(body: &[u8]) -> Result<Sample> {
     let not_json = |e: Broken| {
         let say = "The answer is not the JSON that Glances sends: it is cut short or something else.";
@@ -247,7 +248,7 @@ mod tests {
         let new = parse(&read("4.3.3/steady/all.json")).unwrap();
         assert_eq!((new.net_rx, new.net_tx), (Some(0.0), Some(9.0)));
         assert_eq!(new.disk_write, Some(697_731.0));
-        // The first answer after a start may lack the time or have 0 for it: then nobody knows.
+        // The first response after a start may lack the time or have 0 for it: unknown.
         for bent in ["bent/net-no-time.json", "bent/net-time-zero.json"] {
             assert_eq!(parse(&read(bent)).unwrap().net_rx, None, "{bent}");
         }
@@ -298,7 +299,7 @@ mod tests {
             }
             assert!(sample.disks.len() <= 512);
         }
-        // None of the fullest is lost behind others.
+        // The fullest ones are kept.
         let many = |at: usize| {
             let disk = |n| {
                 format!(
@@ -318,7 +319,7 @@ mod tests {
                 "{at}"
             );
         }
-        // A snap is full by nature: nothing to raise an alarm about.
+        // A snap is always full: no alert.
         assert_eq!(parse(&read("bent/fs-only-snaps.json")).unwrap().disks, []);
         // Python's NaN in one field costs that field.
         let nan = parse(&read("bent/nan.json")).unwrap();
