@@ -44,14 +44,24 @@ pub const KEYS: &[Key] = &[
         help: "Address and port of the web server; several separated by commas.",
     },
     Key {
+        name: "TLS",
+        default: "0",
+        help: "1: the web server speaks https, without TLS_CERT_FILE with a certificate of its own making; plain http is sent there.",
+    },
+    Key {
         name: "TLS_CERT_FILE",
         default: "",
-        help: "PEM certificate chain; with TLS_KEY_FILE the web server speaks https only.",
+        help: "PEM certificate chain; with TLS_KEY_FILE the web server speaks https. Taken up again when it changes.",
     },
     Key {
         name: "TLS_KEY_FILE",
         default: "",
         help: "PEM private key of TLS_CERT_FILE.",
+    },
+    Key {
+        name: "REDIRECT_LISTEN",
+        default: "",
+        help: "Addresses and ports like 0.0.0.0:80 where plain http is sent to https at the first port of LISTEN, separated by commas.",
     },
     Key {
         name: "ALLOWED_HOSTS",
@@ -142,6 +152,20 @@ const PREFIX: &str = "LAMPLIGHTER_";
 /// them may be another Lamplighter.
 const JOB: &str = "LAMPLIGHTER_JOB";
 
+/// Where the certificate of the web server lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM, the leaf first.
+    pub cert: PathBuf,
+    /// PEM; may be the same file.
+    pub key: PathBuf,
+    /// Made and renewed by this Lamplighter.
+    pub is_own: bool,
+}
+
+/// Key and certificate of our own making, in the data folder.
+const OWN_TLS_FILE: &str = "tls.pem";
+
 /// The configuration, parsed and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -153,8 +177,10 @@ pub struct Config {
     pub master_key_file: PathBuf,
     /// Where the web server listens.
     pub listen: Vec<SocketAddr>,
-    /// Certificate and key files when it speaks TLS.
-    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Where it answers nothing but the way to https.
+    pub redirect_listen: Vec<SocketAddr>,
+    /// Its certificate, when it speaks TLS.
+    pub tls: Option<TlsFiles>,
     /// Host names it answers to; empty: any.
     pub allowed_hosts: Vec<String>,
     /// Addresses of proxies whose X-Forwarded-For is used.
@@ -296,26 +322,52 @@ impl Config {
                 )),
             }
         }
-        for item in list("LISTEN").iter().filter(|_| !is_parted) {
-            match item.parse() {
-                Ok(addr) => listen.push(addr),
-                Err(_) => wrong.push(format!(
-                    "{}: “{item}” is not an address and port like 127.0.0.1:8080 or [::1]:8080.",
-                    place("LISTEN")
-                )),
+        let mut redirect_listen = Vec::new();
+        for (key, into) in [("LISTEN", &mut listen), ("REDIRECT_LISTEN", &mut redirect_listen)] {
+            for item in list(key).iter().filter(|_| !(is_parted && key == "LISTEN")) {
+                match item.parse() {
+                    Ok(addr) => into.push(addr),
+                    Err(_) => wrong.push(format!(
+                        "{}: “{item}” is not an address and port like 127.0.0.1:8080 or [::1]:8080.",
+                        place(key)
+                    )),
+                }
             }
         }
         if list("LISTEN").is_empty() {
             wrong.push(format!("{}: there is no address in it.", place("LISTEN")));
         }
+        let mut switch = |name: &str| match text(name).to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" => true,
+            "0" | "false" | "no" | "" => false,
+            other => {
+                wrong.push(format!("{}: “{other}” is neither 1 nor 0.", place(name)));
+                false
+            }
+        };
+        let (wants_tls, json_logs) = (switch("TLS"), switch("JSON_LOGS"));
         let tls = match (text("TLS_CERT_FILE"), text("TLS_KEY_FILE")) {
-            (cert, key) if cert.is_empty() && key.is_empty() => None,
-            (cert, key) if !cert.is_empty() && !key.is_empty() => Some((absolute(&cert), absolute(&key))),
+            (cert, key) if cert.is_empty() && key.is_empty() => wants_tls.then(|| TlsFiles {
+                cert: data_dir.join(OWN_TLS_FILE),
+                key: data_dir.join(OWN_TLS_FILE),
+                is_own: true,
+            }),
+            (cert, key) if !cert.is_empty() && !key.is_empty() => Some(TlsFiles {
+                cert: absolute(&cert),
+                key: absolute(&key),
+                is_own: false,
+            }),
             _ => {
                 wrong.push("TLS_CERT_FILE and TLS_KEY_FILE go together: one of them is missing.".into());
                 None
             }
         };
+        if tls.is_none() && !redirect_listen.is_empty() {
+            wrong.push(format!(
+                "{}: there is no https to send anybody to; set {PREFIX}TLS=1.",
+                place("REDIRECT_LISTEN")
+            ));
+        }
         let mut trusted_proxies = Vec::new();
         for item in list("TRUSTED_PROXIES") {
             match Cidr::parse(&item) {
@@ -344,14 +396,6 @@ impl Config {
                 Level::Info
             }
         };
-        let json_logs = match text("JSON_LOGS").to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" => true,
-            "0" | "false" | "no" | "" => false,
-            other => {
-                wrong.push(format!("{}: “{other}” is neither 1 nor 0.", place("JSON_LOGS")));
-                false
-            }
-        };
         let telegram = match (text("TELEGRAM_BOT_TOKEN"), text("TELEGRAM_CHAT_ID")) {
             (token, chats) if !token.is_empty() && !chats.is_empty() => Some((Secret::new(token), chats)),
             (token, chats) => {
@@ -367,6 +411,7 @@ impl Config {
             runtime_dir,
             master_key_file,
             listen,
+            redirect_listen,
             tls,
             allowed_hosts,
             trusted_proxies,
@@ -587,6 +632,26 @@ mod tests {
         let env = env.map(|(name, value)| (name.to_string(), value.to_string())).into();
         let config = Config::load(&[], None, &env).unwrap();
         assert_eq!((config.log_level, config.notes.len()), (Level::Debug, 0));
+    }
+
+    #[test]
+    fn tls_is_by_files_or_by_a_certificate_of_its_own() {
+        assert_eq!(load("LAMPLIGHTER_TLS=0").unwrap().tls, None);
+        let own =
+            load("LAMPLIGHTER_TLS=1\nLAMPLIGHTER_DATA_DIR=/srv/l\nLAMPLIGHTER_REDIRECT_LISTEN=0.0.0.0:80").unwrap();
+        assert_eq!(own.redirect_listen, ["0.0.0.0:80".parse().unwrap()]);
+        let own = own.tls.unwrap();
+        assert_eq!(
+            (&*own.cert, &*own.key, own.is_own),
+            (Path::new("/srv/l/tls.pem"), &*own.cert, true)
+        );
+        let files = "LAMPLIGHTER_TLS_CERT_FILE=/c\nLAMPLIGHTER_TLS_KEY_FILE=/k\n";
+        for more in ["", "LAMPLIGHTER_TLS=1", "LAMPLIGHTER_TLS=0"] {
+            let given = load(&format!("{files}{more}")).unwrap().tls.unwrap();
+            assert_eq!((&*given.key, given.is_own), (Path::new("/k"), false));
+        }
+        let told = load("LAMPLIGHTER_REDIRECT_LISTEN=0.0.0.0:80\nLAMPLIGHTER_TLS=maybe").unwrap_err();
+        assert_eq!(told.say.lines().count(), 2, "{told}");
     }
 
     #[test]

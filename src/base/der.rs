@@ -103,9 +103,35 @@ impl<'a> Der<'a> {
     }
 }
 
+/// Writes one value: tag, length in its shortest form, content. What is written here is far below 16 MiB.
+pub fn write(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let significant = &length[length.iter().take_while(|b| **b == 0).count()..];
+    let mut out = vec![tag];
+    match content.len() {
+        short @ 0..0x80 => out.push(short as u8),
+        _ => {
+            out.push(0x80 | significant.len() as u8);
+            out.extend_from_slice(significant);
+        }
+    }
+    out.extend_from_slice(content);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000] {
+            let content = vec![7; length];
+            let whole = write(OCTET_STRING, &content);
+            let value = Der::new(&whole).take(OCTET_STRING).unwrap();
+            assert_eq!((value.content, value.whole), (&*content, &*whole), "{length}");
+        }
+    }
 
     #[test]
     fn only_the_one_right_form_is_read() {

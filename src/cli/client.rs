@@ -28,7 +28,7 @@ pub fn ask(config: &Config, listen: SocketAddr, path: &str) -> Result<Answer> {
     };
     let host = Host::parse(&ip.to_string()).map_err(Error::internal)?;
     let security = match &config.tls {
-        Some((cert, _)) => Security::Pinned(Pin::of_file(cert)?),
+        Some(files) => Security::Pinned(Pin::of_file(&files.cert)?),
         None => Security::Plain,
     };
     let call = Call {

@@ -1,16 +1,18 @@
 //! The commands that start, prepare and check the daemon itself; all others are their features'.
 
 use super::run::{self, ProcessMode};
+use super::tls;
 use crate::access::{self, Allowed, Role};
 use crate::app;
 use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
-use crate::base::{file, log, random};
+use crate::base::{clock, file, log, random};
 use crate::cli::{Command, Flag, Invocation, LISTEN, print};
 use crate::features::house::users::{self, NewUser};
 use crate::vault;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,27 +70,69 @@ pub const COMMANDS: &[Command] = &[
         flags: &[LISTEN],
         run: check_config,
     },
+    Command {
+        name: "tls-certificate",
+        help: "Show the web server's certificate: its SHA-256 fingerprint, its names, its end.",
+        flags: &[Flag {
+            name: "pem",
+            value: "",
+            help: "Print the certificate itself, as curl --cacert takes it.",
+        }],
+        run: tls_certificate,
+    },
 ];
+
+fn tls_certificate(asked: &Invocation) -> Result<u8> {
+    let config = asked.config()?;
+    let none = |say: String| Error::new(Kind::NotFound, "no_certificate", say);
+    let files = config
+        .tls
+        .ok_or_else(|| none("TLS is off: set LAMPLIGHTER_TLS=1, or give LAMPLIGHTER_TLS_CERT_FILE.".into()))?;
+    if files.is_own && !files.cert.exists() {
+        let say = format!(
+            "{} is made when the web server starts for the first time.",
+            files.cert.display()
+        );
+        return Err(none(say));
+    }
+    let loaded = tls::load(&files)?;
+    if asked.flag("pem").is_some() {
+        print(&tls::public_part(&files)?);
+        return Ok(0);
+    }
+    let (file, until) = (files.cert.display().to_string(), clock::rfc3339(loaded.not_after));
+    if asked.json() {
+        let shown = serde_json::json!({
+            "sha256": loaded.fingerprint,
+            "names": loaded.names,
+            "not_after": until,
+            "file": file,
+            "own": files.is_own,
+        });
+        print(&shown.to_string());
+        return Ok(0);
+    }
+    print(&format!("SHA-256: {}", loaded.fingerprint));
+    print(&format!("Names: {}", loaded.names.join(", ")));
+    print(&format!("Until: {until}"));
+    let made = if files.is_own { " (made by Lamplighter)" } else { "" };
+    print(&format!("File: {file}{made}"));
+    Ok(0)
+}
 
 fn check_config(asked: &Invocation) -> Result<u8> {
     let config = asked.config()?;
-    if let Some((cert, key)) = &config.tls {
-        run::read_tls(cert, key)?;
+    // Our own is made at the first start.
+    if let Some(files) = config.tls.as_ref().filter(|files| !files.is_own || files.key.exists()) {
+        tls::load(files)?;
     }
     let lines = [
         ("data_dir", config.data_dir.display().to_string()),
         ("runtime_dir", config.runtime_dir.display().to_string()),
         ("master_key_file", config.master_key_file.display().to_string()),
-        (
-            "listen",
-            config
-                .listen
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-        ),
+        ("listen", join(&config.listen)),
         ("tls", if config.tls.is_some() { "yes" } else { "no" }.to_string()),
+        ("redirect_listen", join(&config.redirect_listen)),
     ];
     if asked.json() {
         let map: BTreeMap<_, _> = lines.into_iter().collect();
@@ -99,6 +143,11 @@ fn check_config(asked: &Invocation) -> Result<u8> {
         print("The configuration is good.");
     }
     Ok(0)
+}
+
+fn join(addresses: &[SocketAddr]) -> String {
+    let all: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    all.join(",")
 }
 
 fn keygen(asked: &Invocation) -> Result<u8> {

@@ -1,6 +1,7 @@
 //! The composition root: the list of features, the order of starting and stopping, and what each command does.
 
 mod reactor;
+mod tls;
 mod run;
 mod commands;
 
@@ -21,6 +22,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::house::events::FEATURE,
     &features::house::audit::FEATURE,
     &features::house::settings::FEATURE,
+    &features::house::web::FEATURE,
     &features::house::tasks::FEATURE,
     &features::fleet::servers::FEATURE,
     &features::fleet::groups::FEATURE,

@@ -2,18 +2,19 @@
 //! run in one process or in two on one data folder.
 
 use super::reactor;
+use super::tls;
 use crate::app::App;
 use crate::base::clock::{self, Duration};
+use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
-use crate::base::url::Url;
-use crate::base::{file, log, sys};
+use crate::base::{log, sys};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
 use crate::features::house::events;
 use crate::features::house::users;
-use crate::features::watch::notifications;
-use crate::http::edge::{Config as EdgeConfig, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers, Tls, tls_config};
+use crate::http::admission::Admission;
+use crate::http::edge::{Config as EdgeConfig, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers};
 use crate::http::guard;
 use crate::http::page;
 use crate::http::response_cache::ResponseCache;
@@ -28,7 +29,6 @@ use crate::task::worker::Workers;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
@@ -105,10 +105,12 @@ fn wait_for_stop(signals: &mut File) {
 /// The web server.
 struct ApiHalf {
     _lock: File,
+    /// Of the edge's addresses, so many are of the web server; others only lead there.
+    listens: usize,
     probe: Probe,
     edge: Edge,
     server: Server,
-    tls: bool,
+    tls: Option<tls::Keeper>,
 }
 
 impl ApiHalf {
@@ -123,34 +125,43 @@ impl ApiHalf {
             features.iter().flat_map(|f| f.routes),
             features.iter().flat_map(|f| f.pages),
         )?;
+        let admission = Arc::new(Admission::new(app.db.clone())?);
         let web = Arc::new(Web {
             app: app.clone(),
             view: View::new(),
             cache: ResponseCache::default(),
             streams: streams.clone(),
             routes,
+            admission: admission.clone(),
             edge: OnceLock::new(),
             outbound: Gauge::new(OUTBOUND_MAX.0, OUTBOUND_MAX.1),
         });
-        let tls = config.tls.as_ref().map(|(cert, key)| read_tls(cert, key)).transpose()?;
+        let files = config.tls.clone();
+        let tls = files.map(|files| tls::Keeper::start(app, files)).transpose()?;
         let mut listeners = Vec::new();
         for addr in &config.listen {
-            let socket = TcpListener::bind(addr).map_err(|e| {
-                let say =
-                    format!("Cannot listen on {addr}: {e}. Is another Lamplighter running, or is the port taken?");
-                Error::new(Kind::Config, "listen", say)
-            })?;
+            let socket = bind(addr)?;
             listeners.push(match &tls {
-                Some(tls) => Listener::tls(socket, tls.clone()),
+                Some(keeper) => Listener::tls(socket, keeper.tls.clone())?,
                 None => Listener::plain(socket),
             });
         }
+        let https_port = listeners[0].address()?.port();
+        for addr in &config.redirect_listen {
+            listeners.push(Listener::redirect(bind(addr)?, https_port));
+        }
+        warn_of_plain(config);
         let peers = Peers::new();
         let socket = config.runtime_dir.join("http.sock");
         let server = Server::start(&socket, web.clone(), peers.clone(), page::failure)?;
         let edge_config = EdgeConfig {
-            hosts: hosts(app),
+            hosts: hosts(app, admission.clone()),
+            policy: Box::new(move || admission.policy()),
             trusted_proxies: config.trusted_proxies.clone(),
+            body_max: {
+                let web = Arc::downgrade(&web); // which holds the edge
+                Box::new(move |method, path| web.upgrade().map_or(0, |web| web.routes.body_max(method, path)))
+            },
             known: {
                 let app = app.clone();
                 Box::new(move |fields, info| guard::knows(&app, fields, info))
@@ -167,20 +178,18 @@ impl ApiHalf {
         let probe = Probe::start(edge.handle(), edge.addresses()[0], server.heartbeat())?;
         Ok(ApiHalf {
             _lock: lock,
+            listens: config.listen.len(),
             probe,
             edge,
             server,
-            tls: tls.is_some(),
+            tls,
         })
     }
 
     fn addresses(&self) -> Vec<String> {
-        let scheme = if self.tls { "https" } else { "http" };
-        self.edge
-            .addresses()
-            .iter()
-            .map(|addr| format!("{scheme}://{addr}"))
-            .collect()
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let own = &self.edge.addresses()[..self.listens];
+        own.iter().map(|addr| format!("{scheme}://{addr}")).collect()
     }
 
     fn stop(self) {
@@ -190,6 +199,28 @@ impl ApiHalf {
             log::warning("http", "connections cut off", &[("count", &cut.to_string())]);
         }
         self.server.stop();
+        if let Some(keeper) = self.tls {
+            keeper.stop();
+        }
+    }
+}
+
+fn bind(addr: &SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(addr).map_err(|e| {
+        let say = format!("Cannot listen on {addr}: {e}. Is another Lamplighter running, or is the port taken?");
+        Error::new(Kind::Config, "listen", say)
+    })
+}
+
+/// Passwords and tokens would cross the network as they are; behind a proxy on another machine, that is its decision.
+fn warn_of_plain(config: &Config) {
+    let open = config
+        .listen
+        .iter()
+        .find(|addr| !addr.ip().to_canonical().is_loopback());
+    if let (None, Some(addr), true) = (&config.tls, open, config.trusted_proxies.is_empty()) {
+        let told = "without https, passwords cross the network as they are: set LAMPLIGHTER_TLS=1";
+        log::warning("http", told, &[("listen", &addr.to_string())]);
     }
 }
 
@@ -197,7 +228,7 @@ impl ApiHalf {
 /// and the self-probe and `lamplighter health` ask by them.
 ///
 /// Where no names were configured: any address, this machine's own names, and that of the `site.public_url`.
-fn hosts(app: &Arc<App>) -> Hosts {
+fn hosts(app: &Arc<App>, admission: Arc<Admission>) -> Hosts {
     let app = app.clone();
     let named: Vec<Host> = (app.config.allowed_hosts.iter())
         .filter_map(|name| Host::parse(name.trim_matches(['[', ']'])).ok())
@@ -207,18 +238,13 @@ fn hosts(app: &Arc<App>) -> Hosts {
     Box::new(move |host| match host.ip() {
         _ if named.contains(host) => true,
         None if named.is_empty() => {
-            host.as_str() == "localhost" || machine.as_ref() == Some(host) || public_host(&app).as_ref() == Some(host)
+            let is_public = || admission.policy().public.as_ref().is_some_and(|url| url.host == *host);
+            host.as_str() == "localhost" || machine.as_ref() == Some(host) || is_public()
         }
         None => false,
         Some(_) if named.is_empty() => true,
         Some(ip) => ip.is_loopback() || app.config.listen.iter().any(|addr| addr.ip() == ip),
     })
-}
-
-/// The host of the address that people are told in messages.
-fn public_host(app: &App) -> Option<Host> {
-    let url = app.db.read(|conn| notifications::SITE_PUBLIC_URL.text(conn)).ok()?;
-    Some(Url::parse(&url).ok()?.host)
 }
 
 /// Looks whether the listener takes connections and the inner server takes requests, past all clients. A daemon that
@@ -289,21 +315,6 @@ impl Probe {
         drop(self.stop);
         let _ = self.thread.join();
     }
-}
-
-/// Certificate and key from their files; a key that others can read is none (as sshd has it).
-pub fn read_tls(cert: &Path, key: &Path) -> Result<Arc<Tls>> {
-    file::check_secret(key).map_err(|say| Error::new(Kind::Config, "tls_files", say))?;
-    let read = |path: &Path| {
-        file::read_limited(path, 1 << 20).map_err(|e| {
-            Error::new(
-                Kind::Config,
-                "tls_files",
-                format!("{} cannot be read: {e}.", path.display()),
-            )
-        })
-    };
-    Ok(Tls::new(tls_config(&read(cert)?, &read(key)?)?))
 }
 
 /// Workers, services, periodic work. Only one on a data folder: the lock says so.

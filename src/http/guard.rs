@@ -4,6 +4,7 @@
 //! A browser sends its cookie with every request, also with one that another site made it send. So whatever changes
 //! something needs, with a cookie: a same-origin request by `Sec-Fetch-Site` (or `Origin`), and the session's CSRF token.
 
+use super::admission::{Admission, Caller};
 use super::edge::ConnInfo;
 use super::request::{Method, Request};
 use crate::access::{Actor, Right, session, token};
@@ -37,12 +38,28 @@ pub fn authenticate(app: &App, request: &Request, right: Right) -> Result<Option
         known => known?,
     };
     if !request.method.is_safe() {
-        same_origin(request)?;
+        // A page of a listed origin that brings a token: no browser sends one by itself.
+        let is_listed = request.is_listed_origin && actor.as_ref().is_some_and(|actor| actor.csrf().is_none());
+        if !is_listed {
+            same_origin(request)?;
+        }
         if let Some(csrf) = actor.as_ref().and_then(Actor::csrf) {
             check_csrf(request, csrf)?;
         }
     }
     Ok(actor)
+}
+
+/// Counts a request for who sends it. Error: `too_many_requests`.
+pub fn count(admission: &Admission, request: &Request, is_known: bool) -> Result<()> {
+    let token = request
+        .header("authorization")
+        .and_then(|header| header.split_whitespace().last());
+    let credential = token.or_else(|| request.cookie(cookie_name(request.tls)));
+    admission.count(match credential {
+        Some(credential) if is_known => Caller::Known(credential),
+        _ => Caller::Stranger(&request.ip),
+    })
 }
 
 /// Who asks, if that can be told: for a page that shows an error. Grants nothing.
@@ -65,6 +82,7 @@ pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
         ip: info.peer.ip().to_string(),
         local: info.local,
         tls: info.tls,
+        is_listed_origin: info.is_listed_origin,
         id: info.request_id.clone(),
         client_id: info.client_request_id.clone(),
     };

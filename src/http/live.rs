@@ -51,6 +51,7 @@ impl LiveQuery {
             ip: ctx.request.ip.clone(),
             local: ctx.request.local,
             tls: ctx.request.tls,
+            is_listed_origin: ctx.request.is_listed_origin,
             id: ctx.request.id.clone(),
             client_id: ctx.request.client_id.clone(),
         };

@@ -3,6 +3,8 @@
 
 pub mod sse;
 pub mod edge;
+pub mod rate;
+pub mod admission;
 pub mod request;
 pub mod reply;
 pub mod asset;

@@ -72,6 +72,8 @@ pub struct Request {
     pub local: bool,
     /// Did it come over TLS (here or at a trusted proxy)?
     pub tls: bool,
+    /// Did a page of a listed origin send it, without a cookie (CORS)?
+    pub is_listed_origin: bool,
     /// Its id, also in the answer and the log.
     pub id: String,
     /// What the client called it; empty: nothing.

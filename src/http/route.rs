@@ -1,7 +1,8 @@
 //! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
 //! whose pattern is odd, does not boot.
 
-use super::edge::{EdgeHandle, Gauge};
+use super::admission::Admission;
+use super::edge::{ANONYMOUS_BODY_MAX, BODY_MAX, EdgeHandle, Gauge};
 use super::reply::{Reply, TaskStarted};
 use super::request::{Method, Request};
 use super::response_cache::ResponseCache;
@@ -36,6 +37,8 @@ pub struct Route {
     pub asks: bool,
     /// May the answer be streamed as it changes ([`super::live`])?
     pub live: bool,
+    /// Counts for how often one may ask ([`super::admission`]).
+    counted: bool,
     /// What the query may bring; other parameters are passed over.
     pub query: &'static [Param],
     /// What the body may bring; `None`: not declared. Other fields are refused.
@@ -75,6 +78,26 @@ impl Route {
     /// The handler asks for the right itself, for each thing that the body names.
     pub const fn asks(self) -> Route {
         Route { asks: true, ..self }
+    }
+
+    /// The same, however often it is asked for.
+    pub const fn uncounted(self) -> Route {
+        Route { counted: false, ..self }
+    }
+
+    /// Does it count for how often one may ask? A stream does not: a browser comes back to it by itself.
+    pub fn is_counted(&self) -> bool {
+        let streams = |answer: &Option<Answer>| matches!(answer, Some(Answer::Stream(_)));
+        self.counted && !self.answers.iter().any(streams)
+    }
+
+    /// The largest body it takes, in bytes.
+    pub fn body_max(&self) -> u64 {
+        match (self.method, self.right) {
+            (Method::Get, _) => 0,
+            (_, Right::Public) => ANONYMOUS_BODY_MAX,
+            _ => BODY_MAX,
+        }
     }
 
     /// Declares the query's parameters.
@@ -230,6 +253,7 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         handler,
         asks: false,
         live: false,
+        counted: true,
         query: &[],
         body: None,
         answers: [None, None],
@@ -259,6 +283,8 @@ pub struct Web {
     pub streams: Streams,
     /// All routes of all features.
     pub routes: Routes,
+    /// Who may come in, and how often.
+    pub admission: Arc<Admission>,
     /// The door in front, as soon as it is open.
     pub edge: OnceLock<EdgeHandle>,
     /// Places for [`Ctx::outbound`].
@@ -695,6 +721,13 @@ impl Routes {
         let there = at(&below_api);
         there.iter().find(takes)?;
         Some(if here.is_empty() { 308 } else { 307 })
+    }
+
+    /// The largest body that a request of this method to this path (not decoded) may bring, in bytes.
+    pub fn body_max(&self, method: &str, path: &str) -> u64 {
+        let found = Method::parse(method).zip(super::request::segments(path));
+        let found = found.and_then(|(method, path)| Some(self.find(method, &path).ok()?.route.body_max()));
+        found.unwrap_or(ANONYMOUS_BODY_MAX) // nobody takes it; a small one is read, so that its sender sees the answer
     }
 
     /// All rows, for the API's description and for tests.

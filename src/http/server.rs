@@ -130,6 +130,7 @@ fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Reques
         ip: info.peer.ip().to_string(),
         local: info.local,
         tls: info.tls,
+        is_listed_origin: info.is_listed_origin,
         id: info.request_id,
         client_id: info.client_request_id,
     })
@@ -158,7 +159,7 @@ fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
     let metrics = web.routes.metrics(&found);
     let result = catch_unwind(AssertUnwindSafe(|| match web.routes.moved(request) {
         Some(status) => Ok(Reply::status(status).header("Location", format!("/api{}", page::here(request)))),
-        None => answer(web, request, found?),
+        None => answer(web, request, found.or_else(|e| nothing_there(web, request, e))?),
     }))
     .unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
     let reply = result.unwrap_or_else(|e| {
@@ -190,9 +191,19 @@ fn find<'r, 'p>(web: &'r Web, request: &'p Request) -> Result<Found<'r, 'p>> {
     web.routes.find(request.method, &request.segments)
 }
 
+/// Looking for what is not there is counted, too.
+fn nothing_there<T>(web: &Web, request: &Request, e: Error) -> Result<T> {
+    guard::count(&web.admission, request, guard::who(&web.app, request).is_some())?;
+    Err(e)
+}
+
 fn answer(web: &Arc<Web>, request: &Request, found: Found) -> Result<Reply> {
-    let actor = guard::authenticate(&web.app, request, found.route.right)?;
-    route::answer(web, request, found, actor)
+    let route = found.route;
+    let actor = guard::authenticate(&web.app, request, route.right);
+    if route.is_counted() {
+        guard::count(&web.admission, request, matches!(actor, Ok(Some(_))))?;
+    }
+    route::answer(web, request, found, actor?)
 }
 
 /// A body up to this travels with its head: the edge gets both by one read.

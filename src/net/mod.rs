@@ -8,6 +8,7 @@ pub mod policy;
 pub mod names;
 pub mod dns;
 pub mod x509;
+pub mod own_certificate;
 pub mod tls;
 pub mod dial;
 pub mod tls_probe;

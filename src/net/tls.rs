@@ -48,7 +48,8 @@ impl Pin {
         })
     }
 
-    fn of(certificate: &CertificateDer) -> Pin {
+    /// The pin of a certificate in DER.
+    pub fn of(certificate: &[u8]) -> Pin {
         let mut out = [0; 32];
         out.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
         Pin(out)

@@ -91,6 +91,29 @@ pub fn own_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Blocks of addresses, separated by commas or spaces; or nothing.
+pub fn blocks(text: &str) -> Result<String, String> {
+    words(text).try_for_each(|word| Cidr::parse(word).map(drop))?;
+    Ok(words(text).collect::<Vec<_>>().join(" "))
+}
+
+/// Origins of web pages (RFC 6454) in the form that browsers send them, separated by commas or spaces; or nothing.
+pub fn origins(text: &str) -> Result<String, String> {
+    let origin = |word: &str| {
+        let url = Url::parse(word)
+            .ok()
+            .filter(|url| url.path == "/" && !word.ends_with('/'));
+        url.map(|url| url.origin()).ok_or_else(|| {
+            let word = one_line(word, 60);
+            format!(
+                "“{word}” is not an origin like https://panel.example.com or http://10.0.0.5:3000: no path, no star."
+            )
+        })
+    };
+    let all: Vec<_> = words(text).map(origin).collect::<Result<_, _>>()?;
+    Ok(all.join(" "))
+}
+
 /// Up to eight blocks of addresses, separated by spaces.
 pub fn networks(text: &str) -> Result<String, String> {
     let blocks: Vec<_> = text.split_whitespace().collect();
@@ -203,6 +226,31 @@ mod tests {
         for bad in ["10.0.0.1/8", "localhost", "1.1.1.1,2.2.2.2", &"::1 ".repeat(9)] {
             assert!(networks(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn origins_are_exact() {
+        let kept = origins("https://Panel.Example:443, http://10.0.0.5:3000 https://[2001:db8::1]:8443");
+        let exact = "https://panel.example http://10.0.0.5:3000 https://[2001:db8::1]:8443";
+        assert_eq!(kept.as_deref(), Ok(exact));
+        assert_eq!(origins("").as_deref(), Ok(""));
+        for bad in [
+            "*",
+            "null",
+            "panel.example",
+            "https://*.example",
+            "https://a/",
+            "https://a/b",
+            "https://u@a",
+            "file://",
+        ] {
+            assert!(origins(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            blocks("10.0.0.0/8,::1  192.0.2.7").as_deref(),
+            Ok("10.0.0.0/8 ::1 192.0.2.7")
+        );
+        assert!(blocks("10.0.0.1/8").is_err() && blocks("localhost").is_err());
     }
 
     #[test]

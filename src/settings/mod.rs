@@ -160,6 +160,14 @@ impl Setting {
 /// The time zone of this installation. Used by several machines, so it stands here.
 pub const SITE_TIME_ZONE: Setting = Setting::of_text("site.time_zone", 64, "", check::time_zone);
 
+/// The address of this installation that people are told; empty while it is not set. Used by several machines, too.
+pub const SITE_PUBLIC_URL: Setting = Setting::of_text(
+    "site.public_url",
+    300, // room for a long name and a path
+    "",
+    check::base_url,
+);
+
 /// The time zone of this installation: the setting, else the machine's.
 pub fn time_zone(conn: &Conn) -> Result<Zone> {
     Ok(Zone::load_or_system(&SITE_TIME_ZONE.text(conn)?))

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use lamplighter::base::clock::{self, DAY, HOUR, MINUTE, Ms, SECOND};
+use lamplighter::base::der::write as tlv;
 use lamplighter::base::pem;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
@@ -116,17 +117,6 @@ impl Authority {
             ..self.issue(names, from, to)
         }
     }
-}
-
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let mut out = match length {
-        0..0x80 => vec![tag, length as u8],
-        0x80..0x100 => vec![tag, 0x81, length as u8],
-        _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
-    };
-    out.extend_from_slice(content);
-    out
 }
 
 fn extension(oid: &[u8], content: &[u8]) -> Vec<u8> {

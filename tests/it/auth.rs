@@ -140,7 +140,7 @@ fn what_is_missing_or_too_much_is_told_by_field() {
     let flood = json!({ "login": ADMIN, "password": "x".repeat(100_001) });
     from(&house, "192.0.2.98")
         .post("/api/auth/login", &flood)
-        .fails(401, "unauthorized");
+        .fails(413, "body_too_large");
     // The rule for case is: it does not matter, and the answer has the login as it was made.
     let shouted = from(&house, "192.0.2.99").post("/api/auth/login", &credentials("ROOT-Admin", &house.password));
     assert_eq!(shouted.is(200)["user"]["login"], ADMIN);

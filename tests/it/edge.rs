@@ -9,11 +9,12 @@ use lamplighter::access::Actor;
 use lamplighter::base::error::{Error, Result as LampResult};
 use lamplighter::base::host::Cidr;
 use lamplighter::base::random;
+use lamplighter::base::url::Url;
 use lamplighter::events::wake::Wake;
-use lamplighter::http::edge::{CONN_HEADER, Config, Edge, EdgeStats, Listener, Peers, Tls, tls_config};
+use lamplighter::http::edge::{CONN_HEADER, Config, Edge, EdgeStats, Listener, Peers, Policy, Tls, tls_config};
 use lamplighter::http::sse::{self, Flow, STREAM_HEADER, Source, Streams};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -999,7 +1000,7 @@ fn ten_thousand_mutations_leave_no_trace() {
                 scope.spawn(move || {
                     let mut dice = Dice::new(seed);
                     for _ in 0..rounds(2_500) {
-                        let request = mutant(&mut dice);
+                        let request = mutant(&mut dice, &SEEDS);
                         let said = house.shout(&request);
                         for status in said.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)) {
                             let fine = !status.starts_with('5') || ["501", "503", "505"].contains(&status);
@@ -1022,15 +1023,17 @@ fn ten_thousand_mutations_leave_no_trace() {
     });
 }
 
-fn mutant(dice: &mut Dice) -> Vec<u8> {
-    const SEEDS: [&str; 6] = [
-        "GET /hello HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n",
-        "POST /form HTTP/1.1\r\nHost: example.com:80\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
-        "GET /big?3000 HTTP/1.1\r\nHost: [::1]\r\nCookie: a=b\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
-        "HEAD /headers HTTP/1.0\r\nHost: 127.0.0.1\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
-        "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
-        "DELETE /x%20y?q HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\nX-Request-Id: r\r\n\r\n",
-    ];
+const SEEDS: [&str; 6] = [
+    "GET /hello HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n",
+    "POST /form HTTP/1.1\r\nHost: example.com:80\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+    "GET /big?3000 HTTP/1.1\r\nHost: [::1]\r\nCookie: a=b\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+    "HEAD /headers HTTP/1.0\r\nHost: 127.0.0.1\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
+    "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    "DELETE /x%20y?q HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\nX-Request-Id: r\r\n\r\n",
+];
+
+/// One of these requests with up to five changes that a request does not survive well.
+pub fn mutant(dice: &mut Dice, seeds: &[&str]) -> Vec<u8> {
     const WORDS: [&str; 16] = [
         "\r\n",
         "\n",
@@ -1049,7 +1052,7 @@ fn mutant(dice: &mut Dice) -> Vec<u8> {
         "%00",
         "X: y\r\n",
     ];
-    let mut out = SEEDS[dice.roll(SEEDS.len())].as_bytes().to_vec();
+    let mut out = seeds[dice.roll(seeds.len())].as_bytes().to_vec();
     for _ in 0..=dice.roll(4) {
         let at = dice.roll(out.len().max(1)).min(out.len());
         match dice.roll(6) {
@@ -1654,7 +1657,7 @@ fn tls_house(change: impl FnOnce(&mut Config)) -> (House, Arc<Tls>, SocketAddr) 
     let door = Arc::clone(&tls);
     let house = House::on(change, |socket| {
         let second = TcpListener::bind("127.0.0.1:0").unwrap();
-        vec![Listener::plain(socket), Listener::tls(second, door)]
+        vec![Listener::plain(socket), Listener::tls(second, door).unwrap()]
     });
     let address = house.edge.addresses()[1];
     (house, tls, address)
@@ -1666,7 +1669,7 @@ fn everything_works_over_tls_too() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let mut client = tls_client(address, CERT, &[version]);
         let peer = client.ask("GET /peer HTTP/1.1\r\nHost: lamp.test\r\n\r\n");
-        assert!(peer.text().contains(" true ") && peer.field("strict-transport-security").is_some());
+        assert!(peer.text().contains(" true ") && peer.field("strict-transport-security") == Some("max-age=0"));
         for path in ["/big", "/handed"] {
             let large = client.ask(&format!("GET {path}?3000000 HTTP/1.1\r\nHost: h\r\n\r\n"));
             assert_eq!(large.body.len(), 3_000_000);
@@ -1707,13 +1710,131 @@ fn everything_works_over_tls_too() {
 fn who_does_not_speak_tls_is_cut_off() {
     let (house, _, address) = tls_house(impatient);
     assert_eq!(rest(&mut connect(address)), "", "silent");
-    let mut plain = connect(address);
-    plain.write_all(b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-    assert!(!rest(&mut plain).contains("hello"));
+    let mut other = connect(address);
+    other.write_all(b"\x05\x01\x00 hello\r\n\r\n").unwrap();
+    assert!(!rest(&mut other).contains("hello"));
     let mut half = connect(address);
     half.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
     rest(&mut half);
     house.until("counted", |s| s.handshake_errors == 3);
+}
+
+#[test]
+fn who_speaks_http_at_a_tls_door_is_sent_to_https() {
+    let public = Arc::new(Policy {
+        public: Some(Url::parse("https://lamp.example").unwrap()),
+        hsts_s: 86_400,
+        ..Policy::default()
+    });
+    let policy = |config: &mut Config| config.policy = Box::new(move || Arc::clone(&public));
+    let tls = Tls::own(tls_config(CERT, KEY).unwrap());
+    let house = House::on(policy, |socket| {
+        let [second, third] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        vec![
+            Listener::plain(socket),
+            Listener::tls(second, tls).unwrap(),
+            Listener::redirect(third, 443),
+        ]
+    });
+    let (both, only) = (house.edge.addresses()[1], house.edge.addresses()[2]);
+    let ask = |at, request: &str| Client::new(connect(at)).ask(request);
+    for (at, method, host, target, place) in [
+        (
+            both,
+            "GET",
+            "h:80",
+            "/a?b=%2F",
+            format!("https://h:{}/a?b=%2F", both.port()),
+        ),
+        (both, "POST", "[::1]", "/", format!("https://[::1]:{}/", both.port())),
+        (both, "GET", "lamp.example", "/x", "https://lamp.example/x".into()),
+        (only, "GET", "10.0.0.1", "/x", "https://10.0.0.1/x".into()),
+        (
+            only,
+            "DELETE",
+            "lamp.example:80",
+            "//evil",
+            "https://lamp.example//evil".into(),
+        ),
+    ] {
+        let answer = ask(at, &format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(
+            (answer.status, answer.field("location")),
+            (308, Some(&*place)),
+            "{host}"
+        );
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(answer.field("strict-transport-security").is_none() && answer.body.is_empty());
+    }
+    // What is no request is refused here, too, and nothing of it comes inside.
+    assert_eq!(ask(both, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n").status, 400);
+    assert_eq!(ask(only, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").status, 400);
+    assert_eq!(house.seen("/a"), 0);
+    // A certificate of our own making binds no browser to it.
+    let mut own = tls_client(both, CERT, rustls::ALL_VERSIONS);
+    let hello = own.ask("GET /peer HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(hello.text().contains(" true ") && hello.field("strict-transport-security").is_none());
+}
+
+#[test]
+fn who_may_not_come_in_is_turned_away_before_the_first_word() {
+    // Loopback is always let in: this machine's own address is somebody else's.
+    let own = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    let Ok(own) = own.map(|own| own.ip()) else {
+        eprintln!("NOT RUN: this machine has no address but loopback");
+        return;
+    };
+    let policy = Arc::new(Policy {
+        allow_from: vec![Cidr::parse("203.0.113.0/24").unwrap()],
+        ..Policy::default()
+    });
+    let tls = Tls::new(tls_config(CERT, KEY).unwrap());
+    let house = House::on(
+        |config| config.policy = Box::new(move || Arc::clone(&policy)),
+        |socket| {
+            let [second, third] = [(); 2].map(|()| TcpListener::bind((own, 0)).unwrap());
+            vec![
+                Listener::plain(socket),
+                Listener::plain(second),
+                Listener::tls(third, tls).unwrap(),
+            ]
+        },
+    );
+    let [plain, secret] = [1, 2].map(|n| house.edge.addresses()[n]);
+    let said = rest(&mut connect(plain));
+    assert!(
+        said.starts_with("HTTP/1.1 403 ") && said.contains("address_not_allowed"),
+        "{said}"
+    );
+    assert_eq!(rest(&mut connect(secret)), "");
+    assert_eq!(house.refused("address_not_allowed"), 2);
+    assert_eq!(house.get("/hello").status, 200);
+}
+
+#[test]
+fn slow_handshakes_hold_nobody_up() {
+    let (house, _, address) = tls_house(|config| {
+        config.limits.connections_max = 40;
+        config.limits.handshake = PATIENCE;
+    });
+    // More than there are places, silent or in the middle of their first word.
+    let slow: Vec<_> = (0..60)
+        .map(|n| {
+            let mut socket = connect(address);
+            // It may be put out at once, for a newcomer.
+            let _ = socket.write_all(&[22, 3, 1, 2, 0, 1][..n % 6]);
+            socket
+        })
+        .collect();
+    for _ in 0..3 {
+        let mut client = tls_client(address, CERT, rustls::ALL_VERSIONS);
+        assert_eq!(client.ask("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    }
+    assert!(house.edge.stats().evicted > 20, "{:?}", house.edge.stats());
+    drop(slow);
 }
 
 #[test]

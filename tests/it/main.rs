@@ -9,6 +9,7 @@ mod fake;
 #[path = "../common/guest.rs"]
 mod guest;
 
+mod admission;
 mod alerts;
 mod api;
 mod audit;
@@ -49,6 +50,7 @@ mod sitewatch;
 mod ssh;
 mod state;
 mod tasks;
+mod tls;
 mod upgrade;
 mod upstreams;
 mod zones;

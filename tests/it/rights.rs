@@ -44,6 +44,47 @@ fn the_golden_table_is_what_routes_and_rights_make() {
     );
 }
 
+/// A right as it stands in a grant.
+fn named(right: Right) -> String {
+    match right {
+        Right::Public => "public".into(),
+        Right::SignedIn => "signed-in".into(),
+        Right::May(verb, noun) => format!("{}:{}", noun.name(), verb.name()),
+    }
+}
+
+#[test]
+fn the_golden_list_of_routes_is_what_the_table_makes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/routes.txt");
+    let routes = FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages));
+    let mut lines: Vec<_> = routes
+        .map(|route| {
+            // Whoever comes with a cookie; a token needs none, since no browser sends one by itself.
+            let csrf = if route.method.is_safe() { "-" } else { "csrf" };
+            let counted = if route.is_counted() { "counted" } else { "-" };
+            let (right, body) = (named(route.right), route.body_max());
+            format!(
+                "{} {} {right} {csrf} {body} {counted}\n",
+                route.method.name(),
+                route.path
+            )
+        })
+        .collect();
+    lines.sort();
+    let now = format!(
+        "# method, path, right, CSRF token, longest body in bytes, counts for the rate\n{}",
+        lines.concat()
+    );
+    if std::env::var_os("LAMPLIGHTER_ACCEPT").is_some() {
+        std::fs::write(path, &now).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        golden == now,
+        "tests/data/routes.txt is not what the table makes; see the top of this file"
+    );
+}
+
 #[test]
 fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_nothing_else() {
     let house = House::with(Processes::ApiOnly, &[]);

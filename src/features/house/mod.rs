@@ -5,4 +5,5 @@ pub mod remote_store;
 pub mod events;
 pub mod audit;
 pub mod settings;
+pub mod web;
 pub mod tasks;

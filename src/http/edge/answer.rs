@@ -19,11 +19,12 @@ Cross-Origin-Resource-Policy: same-origin\r\n\
 Permissions-Policy: accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), \
 microphone=(), payment=(), usb=()\r\n";
 
-/// A year, as is usual. Not `includeSubDomains`: we know nothing of our neighbours.
-const HSTS: &str = "Strict-Transport-Security: max-age=31536000\r\n";
+/// What a page of a listed origin may read beside the body.
+const READABLE: &str =
+    "Access-Control-Expose-Headers: ETag, Link, Location, Retry-After, X-Request-Id\r\nVary: Origin\r\n";
 
 /// Headers said here; a handler's own are dropped.
-const SAID_HERE: [&str; 8] = [
+const SAID_HERE: [&str; 10] = [
     "content-security-policy",
     "x-content-type-options",
     "x-frame-options",
@@ -32,6 +33,8 @@ const SAID_HERE: [&str; 8] = [
     "cross-origin-resource-policy",
     "permissions-policy",
     "strict-transport-security",
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
 ];
 
 /// What an answer's head needs to know of its request.
@@ -41,8 +44,10 @@ pub struct About<'a> {
     pub id: &'a str,
     /// What the client calls it, when that is a plain word.
     pub client_id: Option<&'a str>,
-    /// Did the client speak TLS?
-    pub tls: bool,
+    /// For how long the browser shall insist on TLS (RFC 6797); 0 ends that, `None` says nothing.
+    pub hsts_s: Option<u32>,
+    /// The listed origin whose page may read it.
+    pub origin: Option<&'a str>,
     /// Is this the connection's last answer?
     pub close: bool,
 }
@@ -62,8 +67,12 @@ pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], 
     if let Some(theirs) = about.client_id {
         line(&["X-Client-Request-Id: ", theirs, "\r\n"]);
     }
-    if about.tls {
-        line(&[HSTS]);
+    if let Some(seconds) = about.hsts_s {
+        // Not `includeSubDomains`: we know nothing of our neighbours.
+        line(&["Strict-Transport-Security: max-age=", &seconds.to_string(), "\r\n"]);
+    }
+    if let Some(origin) = about.origin {
+        line(&["Access-Control-Allow-Origin: ", origin, "\r\n", READABLE]);
     }
     if parse::find(fields, "cache-control").is_none() {
         line(&["Cache-Control: no-store\r\n"]);
@@ -140,7 +149,8 @@ mod tests {
     const ABOUT: About<'_> = About {
         id: "r-1",
         client_id: None,
-        tls: false,
+        hsts_s: None,
+        origin: None,
         close: false,
     };
 
@@ -195,7 +205,7 @@ mod tests {
         let head = text(
             &[],
             About {
-                tls: true,
+                hsts_s: Some(31_536_000),
                 close: true,
                 ..ABOUT
             },

@@ -19,22 +19,61 @@ const DRAIN: Duration = Duration::from_secs(1);
 const TLS_BUFFER: usize = 32 << 10;
 
 /// The certificate a listener shows; a new one takes over for new connections without a restart.
-pub struct Tls(RwLock<Arc<ServerConfig>>);
+pub struct Tls {
+    config: RwLock<Arc<ServerConfig>>,
+    is_own: bool,
+}
 
 impl Tls {
     /// Shows what the configuration says.
     pub fn new(config: Arc<ServerConfig>) -> Arc<Tls> {
-        Arc::new(Tls(RwLock::new(config)))
+        Arc::new(Tls {
+            config: RwLock::new(config),
+            is_own: false,
+        })
     }
 
-    /// From now on, this configuration.
+    /// The same with a certificate that we made ourselves: no browser is told to insist on it (RFC 6797 §11.3).
+    pub fn own(config: Arc<ServerConfig>) -> Arc<Tls> {
+        Arc::new(Tls {
+            config: RwLock::new(config),
+            is_own: true,
+        })
+    }
+
+    /// From now on, this configuration. Connections that are open keep theirs.
     pub fn swap(&self, config: Arc<ServerConfig>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Did we make the certificate ourselves?
+    pub fn is_own(&self) -> bool {
+        self.is_own
     }
 
     fn now(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What a listener speaks.
+#[derive(Clone)]
+pub enum Speech {
+    /// HTTP.
+    Plain,
+    /// HTTPS; who speaks HTTP is sent to it, at this port.
+    Tls(Arc<Tls>, u16),
+    /// HTTP, only to send everybody to HTTPS at this port.
+    Redirect(u16),
+}
+
+/// What a client of a TLS listener has begun to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// TLS, and the handshake is over.
+    Tls,
+    /// HTTP: nothing of it is read yet.
+    Plain,
 }
 
 /// TLS 1.2 and 1.3 by `ring`, HTTP/1.1 only, tickets but no early data (it can be replayed), for a certificate chain
@@ -80,10 +119,15 @@ impl ClientSocket {
 
     /// Shakes hands; all that follows is encrypted. [`ErrorKind::ConnectionAborted`] where the client left without a word;
     /// before its first one it costs no memory of TLS.
-    pub fn shake(&mut self, tls: &Tls, until: Instant) -> io::Result<()> {
+    pub fn shake(&mut self, tls: &Tls, until: Instant) -> io::Result<Spoken> {
         self.socket.set_read_timeout(Some(self.timed(until).left()?))?;
-        if self.socket.peek(&mut [0]).map_err(in_time)? == 0 {
+        let mut first = [0];
+        if self.socket.peek(&mut first).map_err(in_time)? == 0 {
             return Err(ErrorKind::ConnectionAborted.into());
+        }
+        // TLS begins with the byte 22 (RFC 8446 §5.1), HTTP with a method in capitals.
+        if first[0].is_ascii_uppercase() {
+            return Ok(Spoken::Plain);
         }
         let mut server = ServerConnection::new(tls.now()).map_err(io::Error::other)?;
         server.set_buffer_limit(Some(TLS_BUFFER));
@@ -95,7 +139,7 @@ impl ClientSocket {
             server.write_tls(&mut self.timed(until))?;
         }
         self.tls = Some(Box::new(server));
-        Ok(())
+        Ok(Spoken::Tls)
     }
 
     /// Is it encrypted?

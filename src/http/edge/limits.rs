@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+/// A body of somebody who is not known has so many bytes at most, where nothing else is said.
+pub const ANONYMOUS_BODY_MAX: u64 = 64 << 10;
+
 /// Caps and deadlines. The defaults fit a fleet's control panel on a small machine.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -59,7 +62,7 @@ impl Default for Limits {
             in_flight_each_max: 12,
             buffered_max: 64 << 20,
             buffered_each_max: 32 << 20,
-            anonymous_body_max: 64 << 10,
+            anonymous_body_max: ANONYMOUS_BODY_MAX,
             spool_max: 1 << 20,
             handshake: seconds(5),
             head: seconds(10),

@@ -1,7 +1,7 @@
 //! Accepts, whatever happens: no errno, no lack of descriptors or threads ends it, only the edge's own stop.
 
 use super::answer::{self, About};
-use super::client_socket::{ClientSocket, Tls};
+use super::client_socket::{ClientSocket, Speech, Tls};
 use super::refusal::Refusal;
 use super::serve::{self, Shared, count};
 use crate::base::clock::Duration;
@@ -27,18 +27,26 @@ const VANISHED_MS: u32 = 30_000;
 /// A socket to accept on.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<Arc<Tls>>,
+    speech: Speech,
 }
 
 impl Listener {
     /// Speaks HTTP.
     pub fn plain(socket: TcpListener) -> Listener {
-        Listener { socket, tls: None }
+        let speech = Speech::Plain;
+        Listener { socket, speech }
     }
 
-    /// Speaks HTTPS.
-    pub fn tls(socket: TcpListener, tls: Arc<Tls>) -> Listener {
-        Listener { socket, tls: Some(tls) }
+    /// Speaks HTTPS, and sends there who speaks HTTP.
+    pub fn tls(socket: TcpListener, tls: Arc<Tls>) -> io::Result<Listener> {
+        let speech = Speech::Tls(tls, socket.local_addr()?.port());
+        Ok(Listener { socket, speech })
+    }
+
+    /// Sends everybody to HTTPS at this port of the same host.
+    pub fn redirect(socket: TcpListener, https_port: u16) -> Listener {
+        let speech = Speech::Redirect(https_port);
+        Listener { socket, speech }
     }
 
     /// Where it listens.
@@ -85,7 +93,7 @@ fn accept(shared: &Arc<Shared>, listener: &Listener, over: &AtomicBool) {
             Ok((socket, peer)) => {
                 failing = false;
                 count(&shared.counts.accepted);
-                welcome(shared, socket, peer, listener.tls.clone());
+                welcome(shared, socket, peer, listener.speech.clone());
             }
             Err(_) if over.load(Ordering::SeqCst) => break,
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
@@ -101,12 +109,15 @@ fn accept(shared: &Arc<Shared>, listener: &Listener, over: &AtomicBool) {
     }
 }
 
-fn welcome(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, tls: Option<Arc<Tls>>) {
+fn welcome(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, speech: Speech) {
     // Both fail only on a socket that is dead already; the first read will tell.
     let _ = socket.set_nodelay(true);
     let _ = sys::tcp_user_timeout(&socket, VANISHED_MS);
     let socket = Arc::new(socket);
-    let plain = tls.is_none();
+    let plain = !matches!(speech, Speech::Tls(..));
+    if !shared.lets_in(peer) {
+        return turn_away(shared, &socket, Refusal::Stranger, plain);
+    }
     let slot = match shared.slots.admit(Arc::clone(&socket), peer.ip(), shared.exempt(peer)) {
         Ok(slot) => slot,
         Err(why) => return turn_away(shared, &socket, why, plain),
@@ -116,7 +127,7 @@ fn welcome(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, tls: Optio
     let started = thread::Builder::new()
         .name("edge".into())
         .stack_size(STACK)
-        .spawn(move || serve::connection(&inside, slot, client, peer, tls.as_deref()));
+        .spawn(move || serve::connection(&inside, slot, client, peer, &speech));
     if started.is_err() {
         count(&shared.counts.thread_errors);
         turn_away(shared, &socket, Refusal::Full, plain);
@@ -132,7 +143,8 @@ fn turn_away(shared: &Shared, socket: &TcpStream, why: Refusal, plain: bool) {
     let about = About {
         id: &random::name(),
         client_id: None,
-        tls: false,
+        hsts_s: None,
+        origin: None,
         close: true,
     };
     let mut socket = socket;

@@ -17,11 +17,11 @@ mod serve;
 mod listen;
 
 pub use client_socket::{Tls, tls_config};
-pub use limits::{Gauge, Limits};
+pub use limits::{ANONYMOUS_BODY_MAX, Gauge, Limits};
 pub use listen::Listener;
 pub use peers::{CONN_HEADER, ConnInfo, Peers};
 pub use refusal::Refusal;
-pub use serve::{BODY_MAX, BodyMax, Config, Hosts};
+pub use serve::{BODY_MAX, BodyMax, Config, Hosts, Policy, PolicyNow};
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::Result;
@@ -127,6 +127,7 @@ impl EdgeHandle {
             peer: (Ipv4Addr::LOCALHOST, 0).into(),
             local: true,
             tls: false,
+            is_listed_origin: false,
             request_id: random::name(),
             client_request_id: String::new(),
         };

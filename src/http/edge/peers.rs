@@ -20,6 +20,8 @@ pub struct ConnInfo {
     pub local: bool,
     /// Did the client speak TLS, to us or to a trusted proxy?
     pub tls: bool,
+    /// Does a page of a listed origin ask, without a cookie?
+    pub is_listed_origin: bool,
     /// The name of this request in logs and error answers.
     pub request_id: String,
     /// What the client called it, where that is a name; empty: nothing.
@@ -162,6 +164,7 @@ mod tests {
             peer: "192.0.2.1:5".parse().unwrap(),
             local: false,
             tls: true,
+            is_listed_origin: false,
             request_id: "r".into(),
             client_request_id: String::new(),
         };
@@ -179,6 +182,7 @@ mod tests {
             peer: "192.0.2.1:5".parse().unwrap(),
             local: false,
             tls: false,
+            is_listed_origin: false,
             request_id: "r".into(),
             client_request_id: String::new(),
         };

@@ -24,6 +24,8 @@ pub enum Refusal {
     Body,
     /// A large body of somebody who is not signed in.
     Unknown,
+    /// An address from which nobody may come in.
+    Stranger,
     /// The head, or the body, did not arrive in time.
     Slow,
     /// The body is longer than this route takes.
@@ -61,7 +63,7 @@ pub enum Refusal {
 use Refusal::*;
 
 /// In the order of the variants (a test holds it so).
-pub const REFUSALS: [(Refusal, u16, &str, &str); 26] = [
+pub const REFUSALS: [(Refusal, u16, &str, &str); 27] = [
     (
         RequestLine,
         400,
@@ -116,6 +118,12 @@ pub const REFUSALS: [(Refusal, u16, &str, &str); 26] = [
         401,
         "unauthorized",
         "A request with so large a body needs a valid session or token. Sign in first.",
+    ),
+    (
+        Stranger,
+        403,
+        "address_not_allowed",
+        "Nobody may come in from this address. The setting web.allow_from says from where one may.",
     ),
     (Slow, 408, "request_timeout", "The request did not arrive in time."),
     (
@@ -216,6 +224,7 @@ impl Refusal {
         match self.status() {
             400 => "Bad Request",
             401 => "Unauthorized",
+            403 => "Forbidden",
             408 => "Request Timeout",
             413 => "Content Too Large",
             414 => "URI Too Long",

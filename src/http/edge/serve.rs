@@ -1,7 +1,7 @@
 //! One client connection, request after request: head, checks, body, a place inside, the answer.
 
 use super::answer::{self, About};
-use super::client_socket::{ClientSocket, Tls};
+use super::client_socket::{ClientSocket, Speech, Spoken};
 use super::limits::{Gauge, Limits, Share, allowance};
 use super::parse::{self, Field, Head, Scan};
 use super::peers::{self, CONN_HEADER, ConnInfo, Named, Peers};
@@ -13,6 +13,7 @@ use crate::base::clock::{self, Duration, Instant};
 use crate::base::host::{Cidr, Host, network};
 use crate::base::log::{self, Level};
 use crate::base::ration::Rations;
+use crate::base::url::Url;
 use crate::base::{random, text};
 use crate::http::sse::{STREAM_HEADER, Stream, Streams};
 use std::io::ErrorKind;
@@ -23,6 +24,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest body a request of that method and path (not decoded) may bring, in bytes.
 pub type BodyMax = Box<dyn Fn(&str, &str) -> u64 + Send + Sync>;
+
+/// What may change while the edge runs.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// The address that people are told: who comes to its name without TLS is sent to its port.
+    pub public: Option<Url>,
+    /// For how long browsers shall insist on TLS, in seconds.
+    pub hsts_s: u32,
+    /// From where clients may come; empty: from everywhere.
+    pub allow_from: Vec<Cidr>,
+    /// Whose pages may ask here with a token (CORS), as browsers write them: `https://panel.example`.
+    pub origins: Vec<String>,
+}
+
+impl Policy {
+    /// May a client of this address come in?
+    pub fn lets_in(&self, ip: IpAddr) -> bool {
+        self.allow_from.is_empty() || peers::trusted(&self.allow_from, ip)
+    }
+}
+
+/// The policy that holds now; asked at every request.
+pub type PolicyNow = Box<dyn Fn() -> Arc<Policy> + Send + Sync>;
 
 /// Does this server answer under that name?
 pub type Hosts = Box<dyn Fn(&Host) -> bool + Send + Sync>;
@@ -42,6 +66,8 @@ pub struct Config {
     pub inner: PathBuf,
     /// Caps and deadlines.
     pub limits: Limits,
+    /// See [`Policy`].
+    pub policy: PolicyNow,
     /// Is this host name (or address) ours?
     pub hosts: Hosts,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
@@ -58,6 +84,7 @@ impl Config {
         Config {
             inner,
             limits: Limits::default(),
+            policy: Box::new(Arc::default),
             hosts: Box::new(|_| true),
             trusted_proxies: Vec::new(),
             body_max: Box::new(|_, _| BODY_MAX),
@@ -103,6 +130,11 @@ impl Shared {
         let ip = peer.ip().to_canonical();
         ip.is_loopback() || peers::trusted(&self.config.trusted_proxies, ip)
     }
+
+    /// May anybody who comes by this socket be let in? Of whom a proxy speaks for, the request tells more.
+    pub fn lets_in(&self, peer: SocketAddr) -> bool {
+        self.exempt(peer) || (self.config.policy)().lets_in(peer.ip())
+    }
 }
 
 /// Serves a connection until its end, or until it has become a stream.
@@ -111,20 +143,28 @@ pub fn connection(
     slot: ConnectionSlot,
     mut client: ClientSocket,
     socket: SocketAddr,
-    tls: Option<&Tls>,
+    speech: &Speech,
 ) {
     let accepted = clock::mono();
-    if let Some(tls) = tls
-        && let Err(e) = client.shake(tls, accepted + shared.config.limits.handshake)
-    {
-        // Who leaves without a word has tried nothing.
-        if e.kind() != ErrorKind::ConnectionAborted {
-            count(&shared.counts.handshake_errors);
-        }
-        return;
-    }
+    let (https_port, insists) = match speech {
+        Speech::Plain => (None, false),
+        Speech::Redirect(port) => (Some(*port), false),
+        Speech::Tls(tls, port) => match client.shake(tls, accepted + shared.config.limits.handshake) {
+            Ok(Spoken::Tls) => (None, !tls.is_own()),
+            Ok(Spoken::Plain) => (Some(*port), false),
+            Err(e) => {
+                // Who leaves without a word has tried nothing.
+                if e.kind() != ErrorKind::ConnectionAborted {
+                    count(&shared.counts.handshake_errors);
+                }
+                return;
+            }
+        },
+    };
     let mut session = Session {
-        now: Exchange::new(socket, client.tls()),
+        now: Exchange::new(socket, client.tls(), insists),
+        https_port,
+        insists,
         shared,
         slot,
         client,
@@ -172,6 +212,11 @@ struct Exchange {
     peer: SocketAddr,
     local: bool,
     tls: bool,
+    /// May browsers be told to insist on TLS? Not where we vouch for ourselves.
+    insists: bool,
+    hsts_s: Option<u32>,
+    /// The listed origin whose page asks, without a cookie.
+    origin: Option<String>,
     id: String,
     /// What the client calls it: it comes back and stands in the log, but names nothing of ours.
     client_id: Option<String>,
@@ -196,7 +241,7 @@ const SPEAKS_FOR: [&str; 6] = [
 ];
 
 impl Exchange {
-    fn new(peer: SocketAddr, tls: bool) -> Exchange {
+    fn new(peer: SocketAddr, tls: bool, insists: bool) -> Exchange {
         Exchange {
             started: clock::mono(),
             method: "-",
@@ -204,13 +249,16 @@ impl Exchange {
             peer,
             local: false,
             tls,
+            insists,
+            hsts_s: None,
+            origin: None,
             id: random::name(),
             client_id: None,
             close: false,
         }
     }
 
-    fn learn(&mut self, head: &Head<'_>, config: &Config) {
+    fn learn(&mut self, head: &Head<'_>, config: &Config, policy: &Policy) {
         self.method = head.method;
         self.path = text::cut(head.path(), PATH_TOLD).into();
         self.close = head.close;
@@ -223,8 +271,16 @@ impl Exchange {
         let near = self.peer.ip().to_canonical().is_loopback();
         self.local = near && SPEAKS_FOR.iter().all(|name| head.all(name).is_empty());
         if peers::trusted(&config.trusted_proxies, self.peer.ip()) {
-            self.tls |= head.all("x-forwarded-proto") == ["https"];
+            let https = head.all("x-forwarded-proto") == ["https"];
+            (self.tls, self.insists) = (self.tls || https, self.insists || https);
             self.peer = peers::behind(&config.trusted_proxies, self.peer, &head.all("x-forwarded-for"));
+        }
+        self.hsts_s = self.insists.then_some(policy.hsts_s);
+        if let [origin] = head.all("origin")[..]
+            && head.all("cookie").is_empty()
+            && policy.origins.iter().any(|listed| listed == origin)
+        {
+            self.origin = Some(origin.into());
         }
     }
 
@@ -232,7 +288,8 @@ impl Exchange {
         About {
             id: &self.id,
             client_id: self.client_id.as_deref(),
-            tls: self.tls,
+            hsts_s: self.hsts_s,
+            origin: self.origin.as_deref(),
             close: self.close,
         }
     }
@@ -243,6 +300,10 @@ struct Session<'a> {
     slot: ConnectionSlot,
     client: ClientSocket,
     socket: SocketAddr,
+    /// Everybody is sent to HTTPS at this port.
+    https_port: Option<u16>,
+    /// See [`Exchange::insists`].
+    insists: bool,
     /// Read, but not yet used: the next request of an eager client.
     carry: Vec<u8>,
     now: Exchange,
@@ -254,17 +315,31 @@ impl Session<'_> {
         let end = self.head(accepted)?;
         let head = parse::request(&self.carry[..end])?;
         let config = &self.shared.config;
-        self.now.learn(&head, config);
+        let policy = (config.policy)();
+        self.now.learn(&head, config, &policy);
         if !(config.hosts)(&head.host) {
             return Err(Refusal::NotOurs.into());
         }
-        if head.length > (config.body_max)(head.method, head.path()) {
+        if let Some(port) = self.https_port {
+            let place = https(&head, port, policy.public.as_ref());
+            return Ok(self.send_on(&place));
+        }
+        if !self.now.local && !policy.lets_in(self.now.peer.ip()) {
+            return Err(Refusal::Stranger.into());
+        }
+        let is_preflight = head.method == "OPTIONS" && !head.all("access-control-request-method").is_empty();
+        if is_preflight && self.now.origin.is_some() {
+            self.carry.drain(..end);
+            return self.allow_methods();
+        }
+        if head.length > 0 && head.length > (config.body_max)(head.method, head.path()) {
             return Err(Refusal::TooLarge.into());
         }
         let info = ConnInfo {
             peer: self.now.peer,
             local: self.now.local,
             tls: self.now.tls,
+            is_listed_origin: self.now.origin.is_some(),
             request_id: self.now.id.clone(),
             client_request_id: self.now.client_id.clone().unwrap_or_default(),
         };
@@ -294,6 +369,33 @@ impl Session<'_> {
         self.answer(inner, named, until, held, place)
     }
 
+    /// To the same at another address, and closes: with a body that is left unread nothing else can follow.
+    fn send_on(&mut self, place: &str) -> After {
+        self.now.close = true;
+        let mut out = Vec::with_capacity(1024);
+        let fields = [("Location", place)];
+        answer::head(&mut out, 308, "Permanent Redirect", &fields, Some(0), self.now.about());
+        let sent = self.client.write(&out, clock::mono() + self.shared.config.limits.stall);
+        self.log(308, 0, sent.is_err());
+        After::Close
+    }
+
+    /// A browser asks what a listed page may do (Fetch standard, CORS-preflight): all that its token may.
+    fn allow_methods(&mut self) -> Result<After, Stop> {
+        if !self.slot.busy() {
+            return Err(Stop::Gone);
+        }
+        let mut out = Vec::with_capacity(1024);
+        answer::head(&mut out, 204, "No Content", &PREFLIGHT, None, self.now.about());
+        let sent = self.client.write(&out, clock::mono() + self.shared.config.limits.stall);
+        self.log(204, 0, sent.is_err());
+        match sent {
+            Err(_) => Err(Stop::Gone),
+            Ok(()) if self.now.close => Ok(After::Close),
+            Ok(()) => Ok(After::Again),
+        }
+    }
+
     /// Waits for a request and reads its head; returns where it ends in `carry`.
     fn head(&mut self, accepted: Option<Instant>) -> Result<usize, Stop> {
         let limits = &self.shared.config.limits;
@@ -311,7 +413,7 @@ impl Session<'_> {
         if !self.slot.sending() {
             return Err(Stop::Gone);
         }
-        self.now = Exchange::new(self.socket, self.client.tls());
+        self.now = Exchange::new(self.socket, self.client.tls(), self.insists);
         let until = accepted.unwrap_or(self.now.started) + limits.head;
         let mut scan = Scan::default();
         loop {
@@ -481,6 +583,28 @@ impl Session<'_> {
     fn log(&self, status: u16, bytes: u64, cut: bool) {
         access_line(&self.now, self.shared, status, bytes, cut);
     }
+}
+
+/// Answers a preflight. Never credentials: a page's cookies are not for other pages.
+const PREFLIGHT: [Field<'static>; 3] = [
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+    (
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-Request-Id",
+    ),
+    ("Access-Control-Max-Age", "600"),
+];
+
+/// The same thing over TLS: at the public address where the client called us by its name, else at the listener's port.
+fn https(head: &Head<'_>, port: u16, public: Option<&Url>) -> String {
+    let own = || Url {
+        tls: true,
+        host: head.host.clone(),
+        port,
+        path: "/".into(),
+    };
+    let at = public.filter(|url| url.tls && url.host == head.host);
+    format!("{}{}", at.cloned().unwrap_or_else(own).origin(), head.target)
 }
 
 /// The request as the inner server gets it.

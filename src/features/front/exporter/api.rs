@@ -23,6 +23,7 @@ use ring::digest;
 /// See [`Route`].
 pub const ROUTES: &[Route] = &[
     route(Get, "/metrics", Right::Public, scrape)
+        .uncounted()
         .query(FLEET)
         .gives_bytes(CONTENT_TYPE),
     route(Post, "/api/exporter/token", may(Edit, Exporter), new_token)

@@ -98,15 +98,19 @@ const PERIODIC: &[Periodic] = &[
 
 const ROUTES: &[Route] = &[
     route(Get, "/health", Right::Public, health)
+        .uncounted()
         .gives::<Report>()
         .answers(Answer::Json(503, Report::SHAPE)),
     route(Get, "/healthz", Right::Public, health)
+        .uncounted()
         .gives::<Report>()
         .answers(Answer::Json(503, Report::SHAPE)),
     route(Get, "/api/health", Right::Public, health)
+        .uncounted()
         .gives::<Report>()
         .answers(Answer::Json(503, Report::SHAPE)),
     route(Get, "/health/scheduler", Right::Public, scheduler)
+        .uncounted()
         .gives::<SchedulerReport>()
         .answers(Answer::Json(503, SchedulerReport::SHAPE)),
     route(Get, "/api/status", may(Read, Health), overall::show).gives::<overall::Report>(),

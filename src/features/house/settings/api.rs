@@ -3,11 +3,12 @@
 use crate::access::Allowed;
 use crate::access::right::{Edit, Read, Settings, may};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, By};
 use crate::base::error::{self, Error, Result};
 use crate::base::shape::{Described, Member, Object, Shape, described};
 use crate::features::house::remote_store;
 use crate::form::body;
+use crate::http::admission::{self, WEB_ALLOW_FROM};
 use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Put};
 use crate::http::route::{Ctx, Route, route};
@@ -109,6 +110,9 @@ pub fn set_all(app: &App, changes: &[(String, Option<String>)], by: Allowed<Edit
             if settings::set(tx, setting, value.as_deref(), by.actor())? {
                 detail.insert(key.clone(), value.clone().into());
             }
+        }
+        if detail.contains_key(WEB_ALLOW_FROM.key) {
+            admission::keeps_in(tx, By::from(by).ip)?;
         }
         if remote_store::keep_at_home(tx, &homes)? {
             detail.insert("push_secret_forgotten".into(), true.into());

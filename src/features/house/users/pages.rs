@@ -25,7 +25,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/setup", Right::Public, setup).takes(SETUP),
     route(Get, "/prefs", Right::SignedIn, prefs_page),
     route(Post, "/prefs", Right::SignedIn, prefs).takes(PREFS),
-    route(Get, "/static/{version}/{name}", Right::Public, file),
+    route(Get, "/static/{version}/{name}", Right::Public, file).uncounted(),
 ];
 
 const NAME: Param = param::text("login", 200, "Whom to sign in.");

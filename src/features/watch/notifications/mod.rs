@@ -51,8 +51,6 @@ pub use queue::recipients_since;
 pub use telegram::render as render_telegram;
 pub use text::{About, Message, What, cut_units, units};
 
-pub use settings::SITE_PUBLIC_URL;
-
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),

@@ -5,7 +5,6 @@ use super::model::{self, Fields, Row, Status};
 use super::presets::{PRESETS, preset};
 use super::queries::{self, Counts};
 use super::queue;
-use super::settings;
 use super::text;
 use super::{CHANNELS, Endpoint, Level, api, channel, sender};
 use crate::access::right::{Edit, Notifications, Read, Run, may};
@@ -20,6 +19,7 @@ use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
 use crate::kinds::{self, EventKind};
 use crate::lang::Locale;
+use crate::settings::SITE_PUBLIC_URL;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -101,7 +101,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
             })
         });
         let items = items.collect::<Result<Vec<_>>>()?;
-        let url = settings::SITE_PUBLIC_URL.text(conn)?;
+        let url = SITE_PUBLIC_URL.text(conn)?;
         Ok((items, queries::dead(conn)?, url.is_empty()))
     })?;
     let content = json!({ "items": items, "dead": dead, "kinds": kinds(), "no_url": networks });

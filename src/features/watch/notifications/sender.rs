@@ -22,6 +22,7 @@ use crate::lang::Locale;
 use crate::net::policy::Policy;
 use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
 use crate::schedule::service::Service;
+use crate::settings::SITE_PUBLIC_URL;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -224,7 +225,7 @@ impl Post {
         Ok(Post {
             secrets,
             policy: policy(conn)?,
-            public_url: settings::SITE_PUBLIC_URL.text(conn)?.trim_end_matches('/').to_string(),
+            public_url: SITE_PUBLIC_URL.text(conn)?.trim_end_matches('/').to_string(),
             mail_name: settings::MESSAGES_MAIL_NAME.text(conn)?,
             locale: Locale {
                 lang: endpoint.fields.lang,

@@ -1,6 +1,6 @@
 //! How often, how long and to which networks is told, and how long the log of it is kept.
 
-use crate::settings::{Setting, check};
+use crate::settings::{SITE_PUBLIC_URL, Setting, check};
 
 /// All of them, in the order of the page.
 pub const SETTINGS: &[Setting] = &[
@@ -12,14 +12,6 @@ pub const SETTINGS: &[Setting] = &[
     RETENTION_DELIVERY_DAYS,
     RETENTION_DELIVERIES_MAX,
 ];
-
-/// `site.public_url`
-pub const SITE_PUBLIC_URL: Setting = Setting::of_text(
-    "site.public_url",
-    300, // room for a long name and a path
-    "",
-    check::base_url,
-);
 
 /// `messages.min_interval_s`
 pub const MESSAGES_MIN_INTERVAL_S: Setting = Setting::of_number("messages.min_interval_s", (0, 86400), 300, "s");

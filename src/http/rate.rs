@@ -1,0 +1,96 @@
+//! How often somebody may ask: so many requests in a minute that begins with the first of them. In memory and bounded.
+
+use crate::base::clock::{Duration, Instant};
+use crate::base::parallel::lock;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Mutex;
+
+/// What is counted together.
+pub const WINDOW: Duration = Duration::from_secs(60);
+
+/// More callers than these in a minute are a flood; of them, who has asked least is forgotten.
+const CALLERS_MAX: usize = 10_000;
+
+/// Counts of callers of one kind.
+pub struct Windows<K> {
+    of: Mutex<HashMap<K, Window>>,
+}
+
+struct Window {
+    since: Instant,
+    count: u32,
+}
+
+impl<K> Default for Windows<K> {
+    fn default() -> Windows<K> {
+        Windows { of: Mutex::default() }
+    }
+}
+
+impl<K: Hash + Eq + Copy> Windows<K> {
+    /// Counts one more request of this caller. Where `max` have come in this minute it is not counted, and the error is how
+    /// long the minute still lasts.
+    pub fn admit(&self, caller: K, max: u32, now: Instant) -> Result<(), Duration> {
+        let mut of = lock(&self.of);
+        if of.len() >= CALLERS_MAX && !of.contains_key(&caller) {
+            make_room(&mut of, now);
+        }
+        let begun = || Window { since: now, count: 0 };
+        let window = of.entry(caller).or_insert_with(begun);
+        if now.saturating_duration_since(window.since) >= WINDOW {
+            *window = begun();
+        }
+        if window.count >= max {
+            return Err(WINDOW - now.saturating_duration_since(window.since));
+        }
+        window.count += 1;
+        Ok(())
+    }
+}
+
+fn make_room<K: Hash + Eq + Copy>(of: &mut HashMap<K, Window>, now: Instant) {
+    of.retain(|_, window| now.saturating_duration_since(window.since) < WINDOW);
+    if of.len() >= CALLERS_MAX {
+        let least = of.iter().min_by_key(|(_, window)| (window.count, window.since));
+        let least = least.map(|(caller, _)| *caller);
+        least.and_then(|caller| of.remove(&caller));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    #[test]
+    fn so_many_in_a_minute_and_nobody_pays_for_others() {
+        let (windows, start) = (Windows::default(), clock::mono());
+        assert!((0..100).all(|_| windows.admit("a", 100, start).is_ok()));
+        let later = start + Duration::from_secs(20);
+        assert_eq!(windows.admit("a", 100, later), Err(Duration::from_secs(40)));
+        assert_eq!(windows.admit("b", 100, later), Ok(()));
+        assert_eq!(windows.admit("a", 101, later), Ok(()), "the bound has moved");
+        assert!((0..100).all(|_| windows.admit("a", 100, start + WINDOW).is_ok()));
+    }
+
+    #[test]
+    fn a_flood_of_callers_grows_nothing_and_frees_nobody_who_asked_too_much() {
+        let (windows, start) = (Windows::default(), clock::mono());
+        let busy = usize::MAX;
+        assert!((0..5).all(|_| windows.admit(busy, 5, start).is_ok()));
+        for n in 0..CALLERS_MAX + 500 {
+            assert_eq!(windows.admit(n, 5, start), Ok(()));
+        }
+        assert_eq!(windows.of.lock().unwrap().len(), CALLERS_MAX);
+        assert!(windows.admit(busy, 5, start).is_err());
+        assert_eq!(windows.admit(1, 5, start + WINDOW), Ok(()));
+        assert_eq!(
+            windows.of.lock().unwrap().len(),
+            CALLERS_MAX,
+            "its own window was there"
+        );
+        assert_eq!(windows.admit(busy - 1, 5, start + WINDOW), Ok(()));
+        assert!(windows.of.lock().unwrap().len() <= 2, "what is over makes room");
+    }
+}
