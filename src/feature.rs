@@ -11,6 +11,7 @@ use crate::http::route::{Ctx, Panel, Route};
 use crate::kinds::EventKind;
 use crate::schedule::Periodic;
 use crate::schedule::service::Service;
+use crate::section::Section;
 use crate::series::{Kind as SubjectKind, Observer, Observers};
 use crate::settings::Setting;
 use crate::task::Kind;
@@ -86,6 +87,8 @@ pub struct Feature {
     pub commands: &'static [Command],
     /// Event kinds that it emits.
     pub kinds: &'static [EventKind],
+    /// Sections of the document.
+    pub sections: &'static [Section],
     /// Settings.
     pub settings: &'static [Setting],
     /// Kinds of subjects that it observes.
@@ -113,6 +116,7 @@ impl Feature {
             services: &[],
             commands: &[],
             kinds: &[],
+            sections: &[],
             settings: &[],
             subjects: &[],
             observers: &[],

@@ -25,6 +25,7 @@ pub mod task;
 pub mod schedule;
 pub mod http;
 pub mod cli;
+pub mod section;
 pub mod feature;
 pub mod features;
 pub mod daemon;

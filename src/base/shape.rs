@@ -39,14 +39,21 @@ pub enum Shape {
 }
 
 /// An object type: name, documentation, members.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Object {
     /// Path of the Rust type, which is unique; empty for an anonymous type.
     pub name: &'static str,
     /// The documentation of the Rust type.
     pub doc: &'static [&'static str],
-    /// In the order of serialization.
-    pub members: &'static [Member],
+    /// In the order of serialization. A function, because the features declare those of the fleet's document.
+    pub members: fn() -> &'static [Member],
+}
+
+/// Types with a name are compared by it, anonymous ones by their members.
+impl PartialEq for Object {
+    fn eq(&self, other: &Object) -> bool {
+        self.name == other.name && (!self.name.is_empty() || (self.members)() == (other.members)())
+    }
 }
 
 /// A member of an [`Object`].
@@ -132,12 +139,12 @@ macro_rules! described {
                 &$crate::base::shape::Shape::Object(&$crate::base::shape::Object {
                     name: concat!(module_path!(), "::", stringify!($name)),
                     doc: &[$($doc),*],
-                    members: &[$($crate::base::shape::Member {
+                    members: || const { &[$($crate::base::shape::Member {
                         name: $crate::base::shape::described!(@name $field $($($serde)*)?),
                         doc: &[$($field_doc),*],
                         shape: <$type as $crate::base::shape::Described>::SHAPE,
                         presence: $crate::base::shape::described!(@presence $($($serde)*)?),
-                    }),*],
+                    }),*] },
                 });
         }
     )+};
@@ -307,7 +314,7 @@ impl Shape {
         match self {
             Shape::Nullable(inner) => inner.members(true, each),
             Shape::Object(object) => {
-                for member in object.members {
+                for member in (object.members)() {
                     match (member.presence, member.shape) {
                         (Presence::Never, _) => {}
                         (Presence::Flat, Shape::Map(_)) => each(member, false),
@@ -328,7 +335,7 @@ impl Shape {
                 if !object.name.is_empty() {
                     each(object);
                 }
-                object.members.iter().for_each(|member| member.shape.objects(each));
+                (object.members)().iter().for_each(|member| member.shape.objects(each));
             }
             _ => {}
         }
@@ -384,7 +391,7 @@ impl fmt::Display for Shape {
             Shape::Map(of) => write!(f, "{{*: {of}}}"),
             Shape::Nullable(of) => write!(f, "{of} | null"),
             Shape::Object(object) if object.name.is_empty() => {
-                let members: Vec<_> = object.members.iter().map(ToString::to_string).collect();
+                let members: Vec<_> = (object.members)().iter().map(ToString::to_string).collect();
                 write!(f, "{{{}}}", members.join(", "))
             }
             Shape::Object(object) => f.write_str(&object.short()),
@@ -494,7 +501,7 @@ mod tests {
     #[test]
     fn a_type_is_written_on_one_line() {
         let Shape::Object(outer) = Outer::SHAPE else { panic!() };
-        let members: Vec<_> = outer.members.iter().map(ToString::to_string).collect();
+        let members: Vec<_> = (outer.members)().iter().map(ToString::to_string).collect();
         let inner = "base::shape::tests::Inner";
         assert_eq!(
             members,
@@ -508,7 +515,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            (outer.doc, outer.members[0].doc),
+            (outer.doc, (outer.members)()[0].doc),
             (&[" Of one", " and more."][..], &[" Its number."][..])
         );
         let mut names = Vec::new();

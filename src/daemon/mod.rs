@@ -12,6 +12,7 @@ use crate::feature::Feature;
 use crate::features;
 use crate::kinds;
 use crate::lang::words;
+use crate::section;
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -60,9 +61,10 @@ pub fn main(features: &'static [&'static Feature], args: impl IntoIterator<Item 
     })
 }
 
-/// What these features declare, by type. Their words and kinds of events are joined to what there is.
+/// What these features declare, by type. Their words, kinds of events and sections of the document are joined to what there is.
 pub fn registry(features: &'static [&'static Feature]) -> Registry {
     words::join(features.iter().map(|feature| feature.words));
+    section::join(features.iter().flat_map(|feature| feature.sections));
     kinds::join(features.iter().flat_map(|feature| feature.kinds));
     let all = || features.iter().copied();
     Registry::default()

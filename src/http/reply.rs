@@ -45,10 +45,14 @@ impl<T: Described> Described for List<T> {
     const SHAPE: &'static Shape = &Shape::Object(&Object {
         name: "",
         doc: &[],
-        members: &[
-            Member::always("items", &Shape::List(T::SHAPE)),
-            Member::always("total", &Shape::Whole),
-        ],
+        members: || {
+            const {
+                &[
+                    Member::always("items", &Shape::List(T::SHAPE)),
+                    Member::always("total", &Shape::Whole),
+                ]
+            }
+        },
     });
 }
 

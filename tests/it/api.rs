@@ -3,7 +3,7 @@
 
 use lamplighter::access::Right;
 use lamplighter::base::shape::{Object, Shape};
-use lamplighter::daemon::FEATURES;
+use lamplighter::daemon::{self, FEATURES};
 use lamplighter::form::param::Param;
 use lamplighter::http::request::Method;
 use lamplighter::http::route::{Answer, Body, Route};
@@ -44,6 +44,7 @@ fn collect(shape: &Shape, types: &mut BTreeMap<String, &'static Object>) {
 
 #[test]
 fn the_golden_text_is_what_the_routes_declare() {
+    daemon::registry(FEATURES); // the document has the sections that features declare
     let mut out = String::new();
     let mut types = BTreeMap::new();
     let mut routes: Vec<&Route> = FEATURES.iter().flat_map(|f| f.routes).collect();
@@ -81,7 +82,7 @@ fn the_golden_text_is_what_the_routes_declare() {
     }
     for (name, object) in types {
         writeln!(out, "\n{name}:{}", object.doc.concat()).unwrap();
-        for member in object.members.iter().filter(|m| !m.to_string().is_empty()) {
+        for member in (object.members)().iter().filter(|m| !m.to_string().is_empty()) {
             let doc = member.doc.concat();
             writeln!(out, "  {member}{}{doc}", if doc.is_empty() { "" } else { "." }).unwrap();
         }

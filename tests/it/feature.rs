@@ -5,11 +5,10 @@ use crate::common;
 use common::*;
 use lamplighter::access::right::{Edit, Read, Run, Settings, Tasks, Users, may};
 use lamplighter::base::clock::Duration;
-use lamplighter::base::error::Error;
-use lamplighter::base::error::Result;
+use lamplighter::base::error::{Error, Field, Result};
 use lamplighter::cli::{Command, Flag};
 use lamplighter::daemon::{self, FEATURES};
-use lamplighter::db::Tx;
+use lamplighter::db::{Conn, Tx};
 use lamplighter::events::outbox;
 use lamplighter::feature::{Feature, Hit, Source};
 use lamplighter::http::menu::{Action, Badge, Entry};
@@ -20,6 +19,7 @@ use lamplighter::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 use lamplighter::lang::{Lang, words};
 use lamplighter::schedule::service::Service;
 use lamplighter::schedule::{Periodic, Work};
+use lamplighter::section::{self, Applying, Section};
 use lamplighter::settings::Setting;
 use lamplighter::task::{self, queue};
 use serde_json::{Map, Value, json};
@@ -68,6 +68,15 @@ fn every_kind_that_people_are_told_of_has_a_name_and_every_alert_has_words() {
     }
 }
 
+#[test]
+fn sections_of_the_document_have_names_and_places_of_their_own() {
+    let sections = || FEATURES.iter().flat_map(|f| f.sections);
+    let names: BTreeSet<_> = sections().map(|s| s.name).collect();
+    let places: BTreeSet<_> = sections().map(|s| s.place).collect();
+    assert_eq!((names.len(), places.len()), (sections().count(), sections().count()));
+    assert!(!names.contains(section::VERSION));
+}
+
 // ---- a feature of this test's own ------------------------------------------------------------------------------------
 
 /// With every part there is. It counts in cursors of the outbox, so that it needs no table.
@@ -82,8 +91,7 @@ const FIREFLIES: Feature = Feature {
     routes: &[
         route(Get, "/api/fireflies", may(Read, Users), |ctx| {
             let counted = ctx.app.db.read(|conn| {
-                let counts =
-                    ["task", "periodic", "reaction", "service"].map(|part| Ok((part, outbox::cursor(conn, part)?)));
+                let counts = PARTS.map(|part| Ok((part, outbox::cursor(conn, part)?)));
                 let counts: Result<BTreeMap<_, _>> = counts.into_iter().collect();
                 Ok(json!({ "counts": counts?, "most": MOST.number(conn)? }))
             })?;
@@ -93,17 +101,11 @@ const FIREFLIES: Feature = Feature {
         })
         .gives::<Map<String, Value>>(),
         route(Post, "/api/fireflies/{id}/glow", may(Run, Tasks), |ctx| {
-            let target = ("firefly", ctx.id::<()>(0, "firefly")?.get(), "Lampyris");
-            let new = task::NewTask {
-                kind: GLOW,
-                target,
-                input: json!({}),
-            };
-            let by = ctx.allowed(Run, Tasks)?;
+            let (id, by) = (ctx.id::<()>(0, "firefly")?.get(), ctx.allowed(Run, Tasks)?);
             let task = ctx
                 .app
                 .db
-                .write(|tx| queue::enqueue(tx, &ctx.app.wakes.tasks, &new, by))?;
+                .write(|tx| queue::enqueue(tx, &ctx.app.wakes.tasks, &glow(id), by))?;
             Reply::json(&object(json!({ "task_id": task })))
         })
         .takes(&[])
@@ -188,9 +190,7 @@ const FIREFLIES: Feature = Feature {
         prepare: |app| {
             app.db.write(|tx| {
                 // A cursor that nobody has set is at the newest event.
-                ["task", "periodic", "reaction", "service"]
-                    .iter()
-                    .try_for_each(|part| outbox::set_cursor(tx, part, 0))?;
+                PARTS.iter().try_for_each(|part| outbox::set_cursor(tx, part, 0))?;
                 count(tx, "service")
             })
         },
@@ -233,6 +233,28 @@ const FIREFLIES: Feature = Feature {
         ),
         EventKind::streamed("firefly.found", may(Read, Users)),
     ],
+    sections: &[Section {
+        name: "fireflies",
+        one: "firefly",
+        place: 99,
+        key: "name",
+        find: |conn, name| Ok((name == "Lampyris" && glows(conn)? > 0).then_some(7)),
+        export: |conn| {
+            let glows = Some(glows(conn)?).filter(|n| *n > 0);
+            let entries = glows.map(|n| section::entry(json!({ "name": "Lampyris", "glows": n })));
+            Ok(entries.into_iter().collect())
+        },
+        create: |to, entry| set_glows(to, &entry).map(|()| 7),
+        update: |to, _, entry| {
+            let before = glows(to.tx)?;
+            set_glows(to, &entry)?;
+            Ok(glows(to.tx)? != before)
+        },
+        deploy: Some(|to, id| {
+            let by = to.by.also(Run, Tasks)?;
+            Ok(Some(queue::enqueue(to.tx, &to.app.wakes.tasks, &glow(id), by)?))
+        }),
+    }],
     settings: &[MOST],
     react: Some(|_, tx, event| match event.kind.as_str() {
         "firefly.found" => count(tx, "reaction"),
@@ -243,6 +265,35 @@ const FIREFLIES: Feature = Feature {
 
 const GLOW: &str = "firefly.glow";
 const MOST: Setting = Setting::of_number("fireflies.most", (1, 100), 7, "");
+
+/// What is counted, each in a cursor; `document`: how bright the only firefly glows, 0 while there is none.
+const PARTS: [&str; 5] = ["task", "periodic", "reaction", "service", "document"];
+
+fn glows(conn: &Conn) -> Result<i64> {
+    outbox::cursor(conn, "document")
+}
+
+fn set_glows(to: &Applying, entry: &section::Entry) -> Result<()> {
+    let message = "A firefly glows from 1 to 9.".into();
+    let wrong = || {
+        Error::invalid(vec![Field {
+            field: "glows",
+            code: "bad_glow",
+            message,
+        }])
+    };
+    let glows = entry.get("glows").and_then(Value::as_i64);
+    let glows = glows.filter(|n| (1..10).contains(n)).ok_or_else(wrong)?;
+    outbox::set_cursor(to.tx, "document", glows)
+}
+
+fn glow(id: i64) -> task::NewTask<'static> {
+    task::NewTask {
+        kind: GLOW,
+        target: ("firefly", id, "Lampyris"),
+        input: json!({}),
+    }
+}
 
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
@@ -313,6 +364,27 @@ fn a_feature_brings_everything_along_without_a_line_elsewhere() {
         .unwrap();
     assert_eq!(house.wait_for(task)["status"], "ok");
     counts("task", 1);
+
+    // A section of the document: planned, refused, read in and taken to where it belongs, written out.
+    let document = |glows: i64| json!({ "lamplighter": 1, "fireflies": [{ "name": "Lampyris", "glows": glows }] });
+    let apply = |mode: &str, glows| admin.post(&format!("/api/fleet?mode={mode}"), &document(glows));
+    let entries = || admin.get("/api/fleet").is(200)["fireflies"].clone();
+    let planned = apply("plan", 3).is(200);
+    assert_eq!(planned["created"], json!(["firefly Lampyris"]));
+    assert_eq!(entries(), json!([]));
+    let refused = apply("apply", 10);
+    let (status, why) = (refused.status, refused.text());
+    assert!(
+        status == 422 && why.contains("fireflies[0] “Lampyris”: glows: A firefly glows"),
+        "{why}"
+    );
+    let done = apply("deploy", 3).is(200);
+    assert_eq!(house.wait_for(done["tasks"][0].as_i64().unwrap())["status"], "ok");
+    counts("task", 2);
+    assert_eq!(entries(), document(3)["fireflies"]);
+    assert_eq!(apply("apply", 3).is(200)["same"], 1);
+    assert_eq!(apply("apply", 4).is(200)["changed"], json!(["firefly Lampyris"]));
+    assert_eq!(entries(), document(4)["fireflies"]);
 
     // An event raises an alert, by the rule that its row brings, and another ends it; the reaction sees it.
     let alerts = |state: &str| {

@@ -3,6 +3,7 @@
 mod events;
 mod model;
 mod queries;
+mod section;
 mod api;
 mod pages;
 
@@ -22,14 +23,15 @@ use crate::feature::{Hit, Source};
 use crate::http::menu::Entry;
 use model::Valid;
 
-pub use model::{Fields, PARAMS, read};
-pub use queries::Filter;
+pub use model::Fields;
+pub use queries::{Filter, by_name};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    sections: &[section::SECTION],
     kinds: events::KINDS,
     menu: MENU,
     search: SEARCH,

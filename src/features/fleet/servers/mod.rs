@@ -9,6 +9,7 @@ mod model;
 mod queries;
 mod connection;
 mod tasks;
+mod section;
 mod api;
 mod pages;
 
@@ -38,10 +39,11 @@ use model::{AuthType, Has, Secrets, Valid};
 use serde::Serialize;
 
 pub use connection::{SITES_OFF, ServerConnection};
-pub use model::{Fields, PARAMS, read_entry};
+pub use model::Fields;
 pub use pages::{Known, Why, count, counts_by_lamp, known, words};
 pub use queries::{
-    Company, Counts, Filter, StateRow, alerts_changed, company, counts, poll_fingerprint, polled, states, tagged, tags,
+    Company, Counts, Filter, StateRow, alerts_changed, by_name, company, counts, poll_fingerprint, polled, states,
+    tagged, tags,
 };
 
 pub use settings::POLL_FAIL_THRESHOLD;
@@ -55,6 +57,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     tasks: tasks::TASKS,
     react: Some(tasks::react),
+    sections: &[section::SECTION],
     settings: settings::SETTINGS,
     kinds: events::KINDS,
     menu: MENU,

@@ -119,6 +119,12 @@ pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Option<Server>> {
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
+/// By its name, whatever the case.
+pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Server>>> {
+    let mut statement = conn.prepare_cached("SELECT id FROM servers WHERE name = ?1")?;
+    Ok(statement.query_row([name], |r| r.get(0)).optional()?.map(Id::new))
+}
+
 /// Filter of a list; empty texts mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {

@@ -1,7 +1,7 @@
 //! The fleet's JSON API.
 
-use super::model::{self, Document};
-use super::{Change, Mode, apply, pretty};
+use super::model::Document;
+use super::{Change, Mode, apply};
 use crate::access::right::{self, Edit, Read, may};
 use crate::base::error::Result;
 use crate::form::param::{self, Param};
@@ -19,8 +19,8 @@ pub const ROUTES: &[Route] = &[
 ];
 
 fn export(ctx: &Ctx) -> Result<Reply> {
-    let document = ctx.app.db.read(model::read_all)?;
-    Ok(Reply::json_made::<Document>(pretty(&document)?.into_bytes()))
+    let document = ctx.app.db.read(Document::of)?;
+    Ok(Reply::json_made::<Document>(document.pretty()?.into_bytes()))
 }
 
 const MODE: &[Param] = &[param::choice(

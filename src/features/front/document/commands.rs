@@ -1,7 +1,7 @@
 //! `export` and `apply`: for whoever has the data folder.
 
-use super::model::{self, Document};
-use super::{Change, Mode, pretty};
+use super::model::Document;
+use super::{Change, Mode};
 use crate::access::Allowed;
 use crate::app::App;
 use crate::base::error::{Error, Result};
@@ -18,10 +18,10 @@ const SIZE_MAX: u64 = 64 << 20;
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "export",
-        help: "Print servers, upstreams, groups and domains as one JSON document, without secrets.",
+        help: "Print the fleet as one JSON document, without secrets.",
         flags: &[],
         run: |asked| {
-            print(&pretty(&asked.open()?.db.read(model::read_all)?)?);
+            print(&asked.open()?.db.read(Document::of)?.pretty()?);
             Ok(0)
         },
     },

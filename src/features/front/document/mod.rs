@@ -1,22 +1,22 @@
-//! The fleet as one document: servers, upstreams, groups and domains without any secret, written out and read in. Reading
-//! in is planned by doing it and taking it back, so the plan cannot differ from what happens; a second time changes
-//! nothing. What the document does not name stays as it is.
+//! The fleet as one document without any secret, written out and read in, section by section as the features declare them.
+//! Reading in is planned by doing it and taking it back, so the plan cannot differ from what happens; a second time
+//! changes nothing. What the document does not name stays as it is.
 
 mod model;
 mod api;
 mod commands;
 
 use crate::access::Allowed;
-use crate::access::right::{self, Deploy, Domains, Edit};
+use crate::access::right::{self, Edit};
 use crate::app::App;
 use crate::base::diff::diff;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::db::Tx;
 use crate::feature::Feature;
-use crate::features::proxy::domains::{self, Choice};
-use model::{Document, Names};
+use crate::section::Applying;
+use model::{Document, Row};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -53,7 +53,7 @@ pub enum Mode {
     Plan,
     /// Change it.
     Apply,
-    /// Change it, and deploy the domains that are new or changed.
+    /// Change it, and deploy what is new or changed.
     Deploy,
 }
 
@@ -85,43 +85,59 @@ fn change_all(
     mode: Mode,
     by: Allowed<Edit, right::Document>,
 ) -> Result<Change> {
-    let before = model::read_all(tx)?;
-    let mut names = Names::load(tx)?;
+    let before = Document::of(tx)?;
+    let (text, rows) = (before.pretty()?, before.rows());
+    let to = Applying { app, tx, by };
     let mut change = Change::default();
     let mut touched = Vec::new();
-    let (text, rows) = (pretty(&before)?, before.rows());
-    for entry in document.entries() {
-        let told = format!("{} {}", entry.what, entry.name());
-        match names.put(app, tx, &entry, by).map_err(|e| entry.explain(e))? {
-            model::Done::Created(domain) => {
-                change.created.push(told);
-                touched.extend(domain);
+    for row in document.entries() {
+        let (section, name, place) = (row.section, row.name(), row.place());
+        let told = format!("{} {name}", section.one);
+        let (list, id) = match put(&to, row, &name).map_err(|e| explain(&place, e))? {
+            Done::Created(id) => (&mut change.created, id),
+            Done::Changed(id) => (&mut change.changed, id),
+            Done::Same => {
+                change.same += 1;
+                continue;
             }
-            model::Done::Changed(domain) => {
-                change.changed.push(told);
-                touched.extend(domain);
-            }
-            model::Done::Same => change.same += 1,
-        }
+        };
+        list.push(told);
+        touched.extend(section.deploy.map(|deploy| (deploy, id)));
     }
     change.unnamed = rows.saturating_sub(change.changed.len() + change.same);
-    change.diff = diff(&text, &pretty(&model::read_all(tx)?)?).to_string();
+    change.diff = diff(&text, &Document::of(tx)?.pretty()?).to_string();
     if mode == Mode::Deploy {
-        for id in touched {
-            match domains::deploy(app, tx, id, &Choice::default(), by.also(Deploy, Domains)?) {
-                Ok(task) => change.tasks.push(task),
-                // A domain without upstream or server is complete as a row; there is nothing to deploy yet.
-                Err(e) if e.kind == Kind::Conflict && ["no_server", "no_upstream"].contains(&e.code) => {}
-                Err(e) => return Err(e),
-            }
+        for (deploy, id) in touched {
+            change.tasks.extend(deploy(&to, id)?);
         }
     }
     Ok(change)
 }
 
-/// As it is written out: a line for each field, in a fixed order, so that a difference can be read.
-pub fn pretty(document: &Document) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(document).map_err(Error::internal)?;
-    text.push('\n');
-    Ok(text)
+/// What came of an entry, with the row's number.
+enum Done {
+    Created(i64),
+    Changed(i64),
+    Same,
+}
+
+/// Makes the row of an entry, or makes it as the entry says.
+fn put(to: &Applying, row: Row, name: &str) -> Result<Done> {
+    Ok(match (row.section.find)(to.tx, name)? {
+        None => Done::Created((row.section.create)(to, row.entry)?),
+        Some(id) if (row.section.update)(to, id, row.entry)? => Done::Changed(id),
+        Some(_) => Done::Same,
+    })
+}
+
+/// Says where in the document a mistake is.
+fn explain(place: &str, e: Error) -> Error {
+    let mut said: Vec<String> = e.fields.iter().map(|f| format!("{}: {}", f.field, f.message)).collect();
+    if said.is_empty() {
+        said.push(e.say.clone());
+    }
+    Error {
+        say: format!("{place}: {}", said.join(" ")),
+        ..e
+    }
 }

@@ -69,13 +69,17 @@ impl Described for Kind {
     const SHAPE: &'static Shape = &Shape::Object(&Object {
         name: "",
         doc: &[],
-        members: &[
-            Member::always("type", &Shape::Choice(&["number", "text"])),
-            Member::optional("min", &Shape::Whole),
-            Member::optional("max", &Shape::Whole),
-            Member::optional("unit", &Shape::Text),
-            Member::optional("length_max", &Shape::Whole),
-        ],
+        members: || {
+            const {
+                &[
+                    Member::always("type", &Shape::Choice(&["number", "text"])),
+                    Member::optional("min", &Shape::Whole),
+                    Member::optional("max", &Shape::Whole),
+                    Member::optional("unit", &Shape::Text),
+                    Member::optional("length_max", &Shape::Whole),
+                ]
+            }
+        },
     });
 }
 

@@ -32,6 +32,7 @@ use model::Valid;
 
 pub use life::{Line, Renewed, Stage, days_left, is_due, line, since, stage};
 pub use model::{CheckedPair, check_pair, notes};
+pub use queries::by_name;
 pub use x509::covers;
 
 /// The feature's declaration.

@@ -59,6 +59,12 @@ fn user(r: &Row) -> rusqlite::Result<User> {
     })
 }
 
+/// By its name, whatever the case.
+pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Certificate>>> {
+    let mut statement = conn.prepare_cached("SELECT id FROM certificates WHERE name = ?1")?;
+    Ok(statement.query_row([name], |r| r.get(0)).optional()?.map(Id::new))
+}
+
 /// The domains that are served with one. The foreign key is ours to follow; what domains are is not.
 pub fn users(conn: &Conn, id: Id<id::Certificate>) -> Result<Vec<User>> {
     let mut statement =

@@ -17,6 +17,7 @@ mod inspect;
 mod deploy;
 mod tasks;
 mod drift;
+mod section;
 mod deployments;
 mod api;
 mod pages;
@@ -67,6 +68,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     panels: pages::PANELS,
+    sections: &[section::SECTION],
     settings: settings::SETTINGS,
     kinds: events::KINDS,
     menu: MENU,

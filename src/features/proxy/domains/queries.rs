@@ -154,6 +154,12 @@ pub fn get(conn: &Conn, id: Id<id::Domain>) -> Result<Option<Domain>> {
     Ok(with_sites(conn, row.into_iter().collect())?.pop())
 }
 
+/// By its A-labels.
+pub fn by_name(conn: &Conn, domain: &str) -> Result<Option<Id<id::Domain>>> {
+    let mut statement = conn.prepare_cached("SELECT id FROM domains WHERE domain = ?1")?;
+    Ok(statement.query_row([domain], |r| r.get(0)).optional()?.map(Id::new))
+}
+
 /// What a list asks for; empty and `None` mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {

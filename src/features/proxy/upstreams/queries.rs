@@ -48,6 +48,12 @@ pub fn get(conn: &Conn, id: Id<id::Upstream>) -> Result<Option<Upstream>> {
     Ok(Some(upstream))
 }
 
+/// By its name, whatever the case.
+pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Upstream>>> {
+    let mut statement = conn.prepare_cached("SELECT id FROM upstreams WHERE name = ?1")?;
+    Ok(statement.query_row([name], |r| r.get(0)).optional()?.map(Id::new))
+}
+
 /// What a list asks for.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {

@@ -46,15 +46,19 @@ impl Described for About {
     const SHAPE: &'static Shape = &Shape::Object(&Object {
         name: "notifications::About",
         doc: &[" What an alert is about; a member more names the part of it, where it is about a part."],
-        members: &[
-            Member::always("type", &Shape::Text),
-            Member::always("id", &Shape::Whole),
-            Member::always("name", &Shape::Text),
-            Member {
-                presence: Presence::Flat,
-                ..Member::always("", &Shape::Map(&Shape::Text))
-            },
-        ],
+        members: || {
+            const {
+                &[
+                    Member::always("type", &Shape::Text),
+                    Member::always("id", &Shape::Whole),
+                    Member::always("name", &Shape::Text),
+                    Member {
+                        presence: Presence::Flat,
+                        ..Member::always("", &Shape::Map(&Shape::Text))
+                    },
+                ]
+            }
+        },
     });
 }
 
