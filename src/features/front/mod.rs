@@ -1,4 +1,4 @@
-//! What is put together from all others: the document of the fleet, health, the dashboard.
+//! Overviews made from all other features: document, health, dashboard, exporter.
 
 pub mod document;
 pub mod health;

@@ -1,4 +1,4 @@
-//! What every house needs: people, settings, tasks, events, the audit, the remote store of figures.
+//! Administration: users, settings, tasks, events, audit, remote store.
 
 pub mod users;
 pub mod remote_store;

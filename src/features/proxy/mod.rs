@@ -1,4 +1,4 @@
-//! What the servers serve: upstreams, certificates, domains, and the checks of what the world sees of them.
+//! The reverse proxy: upstreams, certificates, domains, and checks of how they are served.
 
 pub mod upstreams;
 pub mod certificates;

@@ -1,4 +1,4 @@
-//! What needs a person: rules, silences, alerts, the messages about them.
+//! Attention: alert rules, silences, alerts, notifications.
 
 pub mod rules;
 pub mod notifications;

@@ -1,5 +1,5 @@
-//! `/metrics`, and who may read it: whoever may read the fleet anyway, the scraper that shows the token, and, as far as
-//! the setting `exporter.local` goes, programs on Lamplighter's own machine.
+//! `/metrics` and its access control: whoever may read the fleet, scrapers with the token, and, by the setting
+//! `exporter.local`, programs on Lamplighter's own machine.
 
 use super::settings;
 use super::text::{CONTENT_TYPE, Text};
@@ -20,7 +20,7 @@ use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
 use ring::digest;
 
-/// See [`Route`].
+/// Routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/metrics", Right::Public, scrape)
         .uncounted()
@@ -37,7 +37,7 @@ pub const ROUTES: &[Route] = &[
 
 const FLEET: &[Param] = &[param::text("fleet", 10, "0: only Lamplighter's own figures.")];
 
-/// What sets the secret for pushing.
+/// Input of the push secret.
 pub const PUSH_SECRET: &[Param] = &[param::secret(
     "secret",
     SECRET_MAX,
@@ -52,7 +52,7 @@ described! {
     }
 }
 
-/// How much somebody may read.
+/// Extent of access.
 #[derive(PartialEq, PartialOrd)]
 enum Sight {
     Own,
@@ -78,7 +78,7 @@ fn sight(ctx: &Ctx) -> Result<Option<Sight>> {
     }
     if let (None, Some(shown)) = (ctx.maybe_actor(), bearer(ctx.request)) {
         let kept = ctx.app.db.read(|conn| queries::get(conn, super::TOKEN))?;
-        // Both are hashes of 256 random bits: comparing them tells nothing about either.
+        // Both are hashes of 256 random bits: comparing them reveals nothing.
         let fits = kept.is_some_and(|(hash, _)| hash == hash_of(shown));
         return Ok(fits.then_some(Sight::All));
     }
@@ -99,7 +99,7 @@ fn hash_of(token: &str) -> Vec<u8> {
     digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
 }
 
-/// A new token for scrapers, shown once; the one before it ends.
+/// Creates a scrape token, shown once; the previous one is revoked.
 pub(super) fn make_token(ctx: &Ctx) -> Result<String> {
     let (by, token) = (ctx.allowed(Edit, Exporter)?, random::token());
     ctx.app.db.write(|tx| {
@@ -116,7 +116,7 @@ fn new_token(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::json(&NewToken { token })?.with_status(201))
 }
 
-/// Ends the token; 404 when there is none.
+/// Revokes the token. Error `NotFound`.
 pub(super) fn end_token(ctx: &Ctx) -> Result<()> {
     let by = ctx.allowed(Edit, Exporter)?;
     ctx.app.db.write(|tx| {
@@ -133,10 +133,10 @@ fn drop_token(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
-/// Longer ones are not typed and not given out.
+/// Longest secret.
 const SECRET_MAX: usize = 1_000;
 
-/// `{"secret": "…"}`; empty or null forgets it.
+/// `{"secret": "…"}`; empty or null removes it.
 pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
     let mut input = ctx.input()?;
     let secret: Option<Secret> = input.secret("secret").flatten();

@@ -1,5 +1,5 @@
-//! The fleet's last values. Read in one pass and written family by family, as the format wants it; what is too old to be
-//! true is left out, so that a dark server's line ends instead of lying flat.
+//! The fleet's last values, read in one pass and written family by family. Stale values are left out, so that the line
+//! of a server that is down ends.
 
 use super::text::{Kind, Text};
 use crate::app::App;
@@ -11,10 +11,10 @@ use crate::features::fleet::servers::{self, State, StateRow};
 use crate::features::proxy::domains;
 use std::collections::HashMap;
 
-/// Older values are nobody's last ones: the slowest poll is an hour, the usual one half a minute.
+/// Age from which values are stale: the usual poll interval is half a minute.
 const STALE_MS: Ms = 300 * SECOND;
 
-/// What a state's number says.
+/// Help text of the state metrics.
 pub const STATE_HELP: &str = "0: up. 1: degraded, an alert is open. 2: down. Who has not answered yet has none.";
 
 /// A state as a number.
@@ -59,7 +59,7 @@ impl Last {
     }
 }
 
-/// Appends all of it.
+/// Appends all families.
 pub fn write(app: &App, out: &mut Text) -> Result<()> {
     let list = app.db.read(servers::states)?;
     let mut place = HashMap::with_capacity(list.len());
@@ -154,7 +154,7 @@ fn file_systems(out: &mut Text, all: &[Server]) {
     for (name, help, of) in families {
         out.family(name, Kind::Gauge, help);
         for server in all {
-            // A mount point that is listed twice would be a series that is there twice: the whole scrape would fail.
+            // A duplicate mount point would be a duplicate series, which fails the whole scrape.
             let mut seen: Vec<&str> = Vec::new();
             for disk in server.last.iter().flat_map(|last| &last.disks) {
                 let Some(value) = of(disk).filter(|_| !seen.contains(&disk.mount.as_str())) else {

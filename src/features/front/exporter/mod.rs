@@ -1,5 +1,5 @@
-//! Figures for others: `/metrics` in Prometheus' text format, and samples pushed to an engine that speaks VictoriaMetrics'
-//! import, for who keeps more than one machine can. Both give the same names.
+//! Metrics for other systems: `/metrics` in Prometheus' text format, and samples pushed to a remote store with
+//! VictoriaMetrics' import API. Both use the same names.
 
 mod settings;
 mod queries;
@@ -31,5 +31,5 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Long(push::run),
 }];
 
-/// The row of the table.
+/// Key of the token's row.
 const TOKEN: &str = "token";

@@ -1,4 +1,4 @@
-//! Lamplighter's own figures: what it uses, what waits, what failed. No names of servers or people are in them.
+//! Lamplighter's own metrics: resources, queues, failures. Without names of servers or people.
 
 use super::text::{Kind, Text};
 use super::{fleet, push};
@@ -14,7 +14,7 @@ use crate::http::route_metrics::{BOUNDS_US, CLASSES};
 use crate::schedule;
 use crate::task::{Status, queue};
 
-/// Appends all of it.
+/// Appends all families.
 pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
     let app = ctx.app;
     out.family(
@@ -79,7 +79,7 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
         Kind::Gauge,
         "Tasks that are kept, by status; queued ones wait.",
     );
-    // A status that nothing has is a zero: a series that comes and goes cannot be watched.
+    // States without tasks are 0, so that the series always exist.
     for (_, status) in Status::NAMES {
         let n = tasks.iter().find(|(name, _)| name == status).map_or(0, |(_, n)| *n);
         out.value("lamplighter_tasks", &[("status", status)], n as f64);
@@ -136,7 +136,7 @@ fn process(out: &mut Text, started_s: f64) {
     );
 }
 
-/// Requests by route as far as one was asked, and what the edge let in and turned away.
+/// Requests by route, and connections and refusals of the edge.
 fn requests(ctx: &Ctx, out: &mut Text) {
     let asked: Vec<_> = ctx
         .web

@@ -1,4 +1,4 @@
-//! The exporter's card on the page of settings: the scrapers' token, which is shown once, and the push engine's secret.
+//! The exporter's card on the settings page: scrape token (shown once) and push secret.
 
 use super::{api, push, queries};
 use crate::access::right::{Edit, Exporter, may};
@@ -8,14 +8,14 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::Post;
 use crate::http::route::{Ctx, Panel, Route, route};
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Post, "/exporter/token", may(Edit, Exporter), new_token),
     route(Post, "/exporter/token/end", may(Edit, Exporter), drop_token),
     route(Post, "/exporter/push-secret", may(Edit, Exporter), set_push_secret).takes(api::PUSH_SECRET),
 ];
 
-/// See [`Panel`].
+/// Panels.
 pub const PANELS: &[Panel] = &[Panel {
     on: "settings",
     slot: "exporter",

@@ -1,7 +1,7 @@
-//! Samples for an engine beside us: VictoriaMetrics' `/api/v1/import`, one JSON object a series. What is still to be sent
-//! lies where it lies anyway: polls stay as rows until they are pushed, at most `push.buffer_hours` long, and a cursor says
-//! how far we have come. It moves when the engine has taken everything up to it: after a failure some samples go twice,
-//! with the same time and value, which the engine takes for one.
+//! Pushes samples to the remote store: VictoriaMetrics' `/api/v1/import`, one JSON object per series. Unsent samples
+//! are the unfolded poll rows, kept for at most `push.buffer_hours`; a cursor marks what was sent. It moves after an
+//! accepted import: after a failure some samples are sent twice, with the same time and value, which the store
+//! deduplicates.
 
 use super::settings;
 use super::text::{Kind, Text};
@@ -14,18 +14,18 @@ use crate::features::house::remote_store::{self, RemoteStore};
 use crate::series::{self, Kind as SubjectKind, Store, Track};
 use std::fmt::Write;
 
-/// Notes in `metrics.db`: the second up to which everything was pushed, samples sent, and what went wrong last.
+/// Notes in `metrics.db`: cursor (second), number of samples, last error.
 const CURSOR: &str = "push.cursor";
 const SENT: &str = "push.sent";
 const FAILED: &str = "push.failed";
-/// A poll takes up to 5 s and waits up to 2 s to be stored; after this nothing older comes any more.
+/// A poll takes up to 5 s and up to 2 s to be stored; older rows do not appear after this.
 const SETTLED_MS: Ms = 15 * SECOND;
-/// After an outage it is caught up on in parts of this length.
+/// Length of a part when catching up.
 const PART_MS: Ms = 10 * MINUTE;
-/// One request.
+/// Limit of a request body in bytes.
 const BODY_MAX: usize = 1 << 20;
 
-/// One beat: everything up to now, in parts.
+/// Sends everything up to now, in parts.
 pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
     let store = Store::new(app.metrics.clone());
     let Some(engine) = remote_store::for_write(app)? else {
@@ -38,11 +38,11 @@ pub fn run(app: &App, cancel: &Cancel) -> Result<()> {
     let buffer_ms = app.db.read(|conn| settings::PUSH_BUFFER_HOURS.number(conn))? * HOUR;
     while !cancel.is_cancelled() {
         let until = clock::now() - SETTLED_MS;
-        // A clock that was put back must not silence us until it has caught up.
+        // A clock that was put back must not stop pushing.
         let noted = store.note(CURSOR)?;
         let from = noted.map_or(until, |s| s * SECOND).min(until).max(until - buffer_ms);
         if noted.is_none() {
-            store.set_note(CURSOR, Some(i64::from(seconds(from))))?; // from now on
+            store.set_note(CURSOR, Some(i64::from(seconds(from))))?; // begins now
         }
         store.hold_from(Some(seconds(from)))?;
         let to = until.min(from + PART_MS);
@@ -71,7 +71,7 @@ fn seconds(at: Ms) -> u32 {
     u32::try_from(at / SECOND).unwrap_or(0)
 }
 
-/// Sends what was measured in these seconds (the first included, the last not); how many samples that were.
+/// Sends the samples of these seconds (first included, last not); returns their number.
 fn send_all(app: &App, store: &Store, engine: &RemoteStore, (from, to): (u32, u32), cancel: &Cancel) -> Result<i64> {
     let mut subjects = Vec::new();
     for kind in app.registry.all::<SubjectKind>() {
@@ -100,7 +100,7 @@ fn send_all(app: &App, store: &Store, engine: &RemoteStore, (from, to): (u32, u3
     Ok(sent)
 }
 
-/// One series of a subject, labelled with its name and (where it has several) its part's.
+/// One series with labels for its subject and part.
 fn write_track(out: &mut String, kind: &SubjectKind, name: &str, track: &Track) {
     let (key, part) = series::split(&track.key);
     let Some(key) = kind
@@ -143,7 +143,7 @@ fn send(engine: &RemoteStore, body: &str) -> Result<()> {
     })
 }
 
-/// How the push is doing, for [`super::own`].
+/// Metrics of the push, for [`super::own`].
 pub fn figures(app: &App, out: &mut Text) -> Result<()> {
     let store = Store::new(app.metrics.clone());
     let Some(cursor) = store.note(CURSOR)? else {
@@ -167,7 +167,7 @@ pub fn figures(app: &App, out: &mut Text) -> Result<()> {
     Ok(())
 }
 
-/// How the push is doing, for people: its lag in seconds, and whether there is a secret.
+/// State of the push for people: lag in seconds, and whether a secret is stored.
 pub fn state(app: &App) -> Result<(Option<i64>, bool)> {
     let cursor = Store::new(app.metrics.clone()).note(CURSOR)?;
     let secret = app.db.read(remote_store::has_secret)?;

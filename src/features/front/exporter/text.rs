@@ -1,30 +1,30 @@
-//! The Prometheus text format, version 0.0.4: families with HELP and TYPE, one line a value. Names follow its conventions:
-//! base units in the name, ratios from 0 to 1, `_total` for what only grows.
+//! The Prometheus text format, version 0.0.4: families with HELP and TYPE, one line per value. Names follow its
+//! conventions: base units, ratios from 0 to 1, `_total` for counters.
 
 use std::fmt::Write;
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What kind of number a family holds.
+/// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows, but for restarts.
+    /// Only increases, except for restarts.
     Counter,
-    /// It goes up and down.
+    /// Increases and decreases.
     Gauge,
     /// A sum and a count.
     Summary,
-    /// The same with buckets.
+    /// As a summary, with buckets.
     Histogram,
 }
 
-/// An exposition being written.
+/// An exposition under construction.
 #[derive(Default)]
 pub struct Text(pub String);
 
 impl Text {
-    /// Begins a family; its values follow, and those of no other.
+    /// Begins a family; its values must follow directly.
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
             Kind::Counter => "counter",
@@ -41,7 +41,7 @@ impl Text {
         }
     }
 
-    /// One value. Labels are escaped here.
+    /// Appends one value; escapes labels.
     pub fn value(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.0.push_str(name);
         for (n, (label, text)) in labels.iter().enumerate() {
@@ -72,7 +72,7 @@ fn number(out: &mut String, value: f64) {
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
     } else {
-        let _ = write!(out, "{value}"); // to a String it cannot fail
+        let _ = write!(out, "{value}"); // writing to a String cannot fail
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::access::right::{Events, Read, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind};
 
-/// See [`EventKind`].
+/// Event kinds of Lamplighter's own machine.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "controller.disk_full",

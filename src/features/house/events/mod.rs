@@ -1,5 +1,5 @@
-//! What happens, as a stream: every event in its order, once, from where the client has come to; and what a page shows, as
-//! it changes. The events' rows are cleaned up by age and number.
+//! Events as a stream: every event in order, once, from the client's position; and a page's content as it changes.
+//! Event rows are removed by age and number.
 
 mod settings;
 
@@ -66,17 +66,17 @@ const PERIODIC: &[Periodic] = &[Periodic {
     }),
 }];
 
-/// Events that one look at the database takes.
+/// Events read per database query.
 const LOOK_MAX: usize = 100;
 
-/// One client's place among the events.
+/// A client's position among the events.
 struct News {
     app: Arc<App>,
     after: i64,
 }
 
-/// Every event from now on, or after the number in `Last-Event-ID` or `?after=`: each an SSE event named `event`, its
-/// number as id.
+/// Streams every event from now on, or after the number in `Last-Event-ID` or `?after=`: each an SSE event named
+/// `event` with its number as id.
 fn stream(ctx: &Ctx) -> Result<Reply> {
     let newest = ctx.app.db.read(outbox::newest)?;
     let after = match ctx.request.header("last-event-id").and_then(|t| t.parse().ok()) {
@@ -88,12 +88,12 @@ fn stream(ctx: &Ctx) -> Result<Reply> {
     };
     ctx.stream(News {
         app: ctx.web.app.clone(),
-        // A number from another database must not make us wait for years.
+        // A number from another database must not make us wait.
         after: after.min(newest),
     })
 }
 
-/// The answer at `?of=`, live ([`LiveQuery`]).
+/// The answer of `?of=` as a live stream ([`LiveQuery`]).
 fn live(ctx: &Ctx) -> Result<Reply> {
     ctx.stream(LiveQuery::new(ctx, ctx.param("of"))?)
 }
@@ -104,7 +104,7 @@ impl Source for News {
             let events = self.app.db.read(|conn| outbox::after(conn, self.after, LOOK_MAX))?;
             for event in &events {
                 self.after = event.id;
-                // What became of an alert names that alert's kind.
+                // Events about an alert have that alert's kind.
                 let of = event.data["kind"].as_str().unwrap_or_default();
                 let of = kinds::find(of).map(|kind| kind.right);
                 let of_it = [Some(kinds::right_to_see(&event.kind)), Some(may(Read, Events)), of];
@@ -132,17 +132,17 @@ impl News {
 }
 
 described! {
-    /// Something that has happened.
+    /// An event as sent.
     struct Shown<'a> {
         id: i64,
         ts: String,
         kind: &'a str,
         target: Target<'a>,
-        /// As its kind has it.
+        /// Data of its kind.
         data: &'a serde_json::Value,
     }
 
-    /// What it is about.
+    /// Target of an event.
     struct Target<'a> {
         r#type: &'a str,
         id: i64,

@@ -1,4 +1,4 @@
-//! How long events are kept, and how many live streams a user may hold.
+//! Settings: retention of events, and live streams per user.
 
 use crate::settings::Setting;
 

@@ -1,4 +1,4 @@
-//! Asks a remote store: imports samples as lines of JSON, and queries ranges.
+//! Client of a remote store: imports samples as JSON lines, and queries ranges.
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
@@ -10,25 +10,25 @@ use crate::net::dial::{Call, Security};
 use crate::net::http::{self, EXCUSE_MAX, Method, Request, Response, Route};
 use crate::net::policy::Policy;
 
-/// A long import may take a while.
+/// Limit of an import.
 const IMPORT_MAX: Duration = Duration::from_secs(20);
 const IMPORT_CONNECT_MAX: Duration = Duration::from_secs(5);
-/// Somebody looks at an empty chart meanwhile.
+/// Limit of a query: a person waits for the chart.
 const QUERY_MAX: Duration = Duration::from_secs(5);
 const QUERY_CONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// Where it is and what it is asked with.
+/// Address and authorization.
 pub struct RemoteStore {
     host: Host,
     port: u16,
     security: Security,
-    /// Path of its API, without a slash at the end.
+    /// Base path of its API, without trailing slash.
     base: String,
     authorization: Option<Secret>,
 }
 
 impl RemoteStore {
-    /// None: this is no address.
+    /// `None`: not a URL.
     pub(super) fn at(url: &str, authorization: Option<Secret>) -> Option<RemoteStore> {
         let url = Url::parse(url).ok()?;
         Some(RemoteStore {
@@ -40,12 +40,12 @@ impl RemoteStore {
         })
     }
 
-    /// Scheme, host and port: who is told the secret.
+    /// Scheme, host and port: the destination of the secret.
     pub(super) fn home(&self) -> String {
         format!("{:?} {}", self.security, self.place())
     }
 
-    /// Host and port, for people.
+    /// Host and port, for display.
     pub fn place(&self) -> String {
         format!("{}:{}", self.host.in_url(), self.port)
     }
@@ -55,14 +55,14 @@ impl RemoteStore {
             host: &self.host,
             port: self.port,
             security: self.security,
-            // The administrator's own store, most likely in the same private network.
+            // The administrator's own store, usually in the same private network.
             policy: Policy::Server,
             connect_max,
             until: clock::mono() + all_max,
         }
     }
 
-    /// Sends lines of JSON to be imported.
+    /// Imports JSON lines. Errors: those of [`crate::net::http::send`], or the store's refusal.
     pub fn import(&self, body: &str) -> Result<()> {
         let said = self.ask(
             &self.call(IMPORT_CONNECT_MAX, IMPORT_MAX),
@@ -74,10 +74,11 @@ impl RemoteStore {
         self.good(said.status, &said.body, "did not take the samples")
     }
 
-    /// Asks for a range of `query` with these steps, all in unix seconds; gives the answer's JSON.
+    /// Queries a range of `query` with these steps, in unix seconds; returns the response's JSON. Errors: as
+    /// [`RemoteStore::import`].
     pub fn query_range(&self, query: &str, (from, to, step): (u32, u32, u32), body_max: usize) -> Result<Vec<u8>> {
         let query = text::percent_encode(query);
-        // A range that stands still: what another asked for must not shift the steps.
+        // A fixed range: other queries must not shift the steps.
         let path = format!(
             "{}/api/v1/query_range?query={query}&start={from}&end={to}&step={step}s&nocache=1",
             self.base

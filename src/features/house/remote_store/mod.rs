@@ -1,6 +1,5 @@
-//! The remote store of samples, for who keeps more than one machine can: a VictoriaMetrics, or what speaks its import and its
-//! queries. Where it is and how it is asked stands here; what is pushed there is the exporter's, what is read back the
-//! metrics'.
+//! The remote store of samples for large installations: VictoriaMetrics, or a compatible import and query API. This is
+//! its address and authorization; pushing is done by the exporter, reading by metrics.
 
 mod settings;
 mod queries;
@@ -25,19 +24,19 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("remote_store")
 };
 
-/// Where the secret lay when it was first sealed: a sealed value is bound to its place for good.
+/// Place of the sealed secret when it was introduced: a sealed value is bound to its place.
 const SECRET_AT: SealContext = SealContext {
     table: "exporter",
     column: "value",
     row: 1,
 };
 
-/// Where values are pushed to, or nothing when nobody wants that.
+/// The store for writing; `None` if not configured.
 pub fn for_write(app: &App) -> Result<Option<RemoteStore>> {
     of(app, &settings::PUSH_URL)
 }
 
-/// Where long charts are read from, or nothing when nobody wants that. With a cluster that is another address.
+/// The store for reading long charts; `None` if not configured. A cluster has separate addresses.
 pub fn for_read(app: &App) -> Result<Option<RemoteStore>> {
     of(app, &settings::PUSH_READ_URL)
 }
@@ -62,12 +61,12 @@ fn of(app: &App, setting: &Setting) -> Result<Option<RemoteStore>> {
         .ok_or_else(|| Error::internal(format!("{} is no address", setting.key)))
 }
 
-/// Is there a secret for it?
+/// Is a secret stored?
 pub fn has_secret(conn: &Conn) -> Result<bool> {
     Ok(queries::secret(conn)?.is_some())
 }
 
-/// The places that its secret is sent to now: scheme, host and port.
+/// Current destinations of the secret: scheme, host and port.
 pub fn homes(conn: &Conn) -> Result<Vec<String>> {
     let mut homes = Vec::new();
     for setting in [settings::PUSH_URL, settings::PUSH_READ_URL] {
@@ -77,7 +76,7 @@ pub fn homes(conn: &Conn) -> Result<Vec<String>> {
     Ok(homes)
 }
 
-/// Forgets the secret when it would be sent to a place that it was not given for, or to none any more; says whether it did.
+/// Removes the secret if its destination changed or is gone; returns whether it did.
 pub fn keep_at_home(tx: &Tx, before: &[String]) -> Result<bool> {
     let now = homes(tx)?;
     let stays = before.is_empty() || !now.is_empty() && now.iter().all(|home| before.contains(home));
@@ -88,7 +87,7 @@ pub fn keep_at_home(tx: &Tx, before: &[String]) -> Result<bool> {
     Ok(true)
 }
 
-/// Keeps its secret, or forgets it.
+/// Stores or removes the secret.
 pub fn set_secret(app: &App, tx: &Tx, secret: Option<&Secret>, by: &str) -> Result<()> {
     match secret {
         Some(secret) => queries::put_secret(tx, &app.vault.seal(SECRET_AT, secret)?, clock::now(), by),

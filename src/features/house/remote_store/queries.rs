@@ -1,4 +1,4 @@
-//! SQL of the engine.
+//! SQL of the remote store.
 
 use crate::base::clock::Ms;
 use crate::base::error::Result;

@@ -1,4 +1,4 @@
-//! Where the remote store is.
+//! Settings: address of the remote store.
 
 use crate::settings::{Setting, check};
 
@@ -24,7 +24,7 @@ pub const PUSH_READ_URL: Setting = Setting::of_text(
 /// `push.user`
 pub const PUSH_USER: Setting = Setting::of_text(
     "push.user",
-    100, // nobody's login is longer
+    100, // longer than any login
     "",
     check::http_user,
 );

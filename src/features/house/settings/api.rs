@@ -17,7 +17,7 @@ use crate::settings::{self, Setting, Type, Value};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/settings", may(Read, Settings), list).gives::<List<View>>(),
     route(Put, "/api/settings", may(Edit, Settings), change)
@@ -30,21 +30,21 @@ described! {
     pub struct View {
         /// `section.name`.
         pub key: &'static str,
-        /// What holds now.
+        /// Current value.
         pub value: Value,
-        /// What holds when nobody has set it.
+        /// Default.
         pub default: Value,
-        /// What it may be.
+        /// Type and bounds.
         #[serde(flatten)]
         pub kind: Kind,
-        /// One sentence.
+        /// Description, one sentence.
         pub help: &'static str,
-        /// The same in Russian.
+        /// Description in Russian.
         pub help_ru: &'static str,
     }
 }
 
-/// What a value may be, as shown.
+/// Type and bounds of a value.
 #[derive(Serialize, Clone, Copy)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Kind {
@@ -64,7 +64,7 @@ pub enum Kind {
     },
 }
 
-/// Which of them are there, `type` says.
+/// The members depend on `type`.
 impl Described for Kind {
     const SHAPE: &'static Shape = &Shape::Object(&Object {
         name: "",
@@ -83,7 +83,7 @@ impl Described for Kind {
     });
 }
 
-/// Every setting with the value that holds now.
+/// Every setting with its current value.
 pub fn all(app: &App) -> Result<Vec<View>> {
     app.db.read(|conn| {
         let view = |s: &&'static Setting| {
@@ -103,7 +103,7 @@ pub fn all(app: &App) -> Result<Vec<View>> {
     })
 }
 
-/// Sets several at once: all or none. An empty value takes the default back.
+/// Sets several at once: all or none. An empty value restores the default. Error: invalid values.
 pub fn set_all(app: &App, changes: &[(String, Option<String>)], by: Allowed<Edit, Settings>) -> Result<()> {
     app.db.write(|tx| {
         let homes = remote_store::homes(tx)?;
@@ -133,8 +133,8 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&List::whole(items))
 }
 
-/// `{"poll.fail_threshold": 5, "dns.resolvers": "192.0.2.1", "retention.task_days": null}`: `null` takes the default back.
-/// Or the list as it was got: of each its key and value.
+/// Accepts `{"poll.fail_threshold": 5, "dns.resolvers": "192.0.2.1", "retention.task_days": null}` (`null` restores the
+/// default), or the list as it was read: key and value of each.
 fn change(ctx: &Ctx) -> Result<Reply> {
     let mut body: serde_json::Map<String, serde_json::Value> =
         body::json(ctx.request.header("content-type"), &ctx.request.body)?;

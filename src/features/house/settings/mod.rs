@@ -1,4 +1,4 @@
-//! The table of settings as people see and change it.
+//! The table of settings: API and page.
 
 mod api;
 mod pages;

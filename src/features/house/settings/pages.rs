@@ -1,4 +1,4 @@
-//! The settings as a page: one panel a section, one row a setting.
+//! The settings page: one panel per section, one row per setting.
 
 use super::api;
 use crate::access::right::{Edit, Read, Settings, may};
@@ -12,7 +12,7 @@ use crate::lang::Lang;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/settings", may(Read, Settings), list),
     route(Post, "/settings", may(Edit, Settings), change),
@@ -27,7 +27,7 @@ struct Section {
 #[derive(Serialize)]
 struct Row {
     key: &'static str,
-    /// As stored, or as typed when it was refused.
+    /// Stored value, or the refused input.
     value: String,
     default: String,
     kind: api::Kind,

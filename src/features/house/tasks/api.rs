@@ -18,7 +18,7 @@ use crate::http::route::{Answer, Ctx, LIMIT, OFFSET, Q, Route, route};
 use crate::task::{Filter, LogLine, Status, StepView, Task, family, log, queue, wait};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/tasks", may(Read, Tasks), list)
         .query(LIST)
@@ -39,16 +39,16 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/tasks/{id}/log.txt", may(Read, Tasks), log_text).gives_bytes(TEXT),
 ];
 
-/// Longest wait of the long-poll twin, in seconds; below the edge's limit for a handler.
+/// Longest wait of a long poll in seconds; below the edge's limit for a handler.
 const WAIT_MAX_S: i64 = 25;
-/// Lines one answer holds at most.
+/// Maximum lines of one answer.
 const PAGE: usize = 1_000;
-/// Long polls that may wait at the same time: each holds one of the handler threads. Others are answered at once.
+/// Maximum of concurrent long polls: each holds a handler thread. Others are answered at once.
 const WAITING_MAX: usize = 6;
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 described! {
-    /// A task as the API shows it.
+    /// A task in the API.
     struct View<'a> {
         id: Id<id::Task>,
         kind: &'a str,
@@ -58,35 +58,35 @@ described! {
         steps: Option<Stored<'a, Vec<StepView>>>,
         error: Option<Problem<'a>>,
         cancel_asked: bool,
-        /// How often it was begun.
+        /// Number of tries.
         attempt: i64,
-        /// The task that it is a part of.
+        /// Parent task.
         parent_id: Option<Id<id::Task>>,
-        /// Who approved or refused it.
+        /// Login of whoever approved or refused it.
         decided_by: Option<&'a str>,
         created_by: &'a str,
         created_at: String,
         started_at: Option<String>,
         finished_at: Option<String>,
-        /// Why it has not begun, or not ended.
+        /// Why it has not begun or not ended.
         waiting_for: Option<WaitingFor>,
-        /// Its parts; none in a list.
+        /// Child tasks; empty in a list.
         children: Vec<Other>,
     }
 
-    /// What a task waits for.
+    /// Reason of a wait.
     struct WaitingFor {
         reason: wait::Reason,
-        /// Till when.
+        /// End of the wait.
         until: Option<String>,
         tasks: Vec<Other>,
     }
 
-    /// Another task, in short.
+    /// Summary of another task.
     struct Other {
         id: Id<id::Task>,
         kind: String,
-        /// What it is called that it is about.
+        /// Name of its target.
         name: String,
         status: Status,
     }
@@ -103,7 +103,7 @@ described! {
     }
 }
 
-/// Puts the view together.
+/// Builds the view of a task.
 fn view(task: &Task) -> View<'_> {
     View {
         id: task.id,
@@ -130,7 +130,7 @@ fn view(task: &Task) -> View<'_> {
     }
 }
 
-/// Adds what the task waits for; of one alone also its parts.
+/// Adds the reason of the wait and, for a single task, its children.
 fn view_with<'a>(conn: &Conn, task: &'a Task, alone: bool) -> Result<View<'a>> {
     let others = |tasks: Vec<Task>| tasks.into_iter().map(other).collect();
     let waiting = wait::of(conn, task, clock::now())?;
@@ -158,7 +158,7 @@ fn other(task: Task) -> Other {
     }
 }
 
-/// What a list's query may bring.
+/// Query parameters of a list.
 pub const LIST: &[Param] = &[
     LIMIT,
     OFFSET,
@@ -180,7 +180,7 @@ const LOGS: &[Param] = &[
     ),
 ];
 
-/// What a list's query asks for.
+/// The filter of a list's query.
 pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
     let (limit, offset) = ctx.page()?;
     let (server, parent) = (ctx.number("server")?, ctx.number("parent")?);
@@ -218,7 +218,7 @@ fn cancel(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::json(&view(&task))?.with_status(202))
 }
 
-/// Asks the task of this request to end.
+/// Cancels the task of this request.
 pub fn cancel_task(ctx: &Ctx) -> Result<Task> {
     let id = ctx.id(0, "task")?;
     let by = ctx.allowed(Run, Tasks)?;
@@ -261,18 +261,18 @@ described! {
     /// Lines of a task's log.
     struct Logs<'a> {
         items: Vec<LineView<'a>>,
-        /// How many lines these are.
+        /// Number of lines.
         total: usize,
-        /// The last line's number: what to ask for next.
+        /// Number of the last line: `after` of the next request.
         after: i64,
         status: Status,
-        /// How it ended, when every line has been told.
+        /// Outcome, once every line was sent.
         end: Option<Outcome<'a>>,
     }
 }
 
-/// The stream's twin for where streams do not get through: answers at once when there are lines after `after`, else
-/// waits up to `wait` seconds for some.
+/// Long poll as an alternative to the stream: answers at once if there are lines after `after`, else waits up to `wait`
+/// seconds for some.
 fn logs(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "task")?;
     let after = ctx.number("after")?;
@@ -295,7 +295,7 @@ fn logs(ctx: &Ctx) -> Result<Reply> {
         })
         .collect();
     let next = lines.last().map_or(after, |l| l.seq);
-    // Ended only when everything has been told: a full page may have more behind it.
+    // The end comes after all lines: a full page may have more after it.
     let end = (task.status.is_final() && lines.len() < PAGE).then(|| outcome(&task));
     Reply::json(&Logs {
         total: items.len(),
@@ -329,7 +329,7 @@ fn wait_for_lines(
     }
 }
 
-/// The whole log as text, one line a line, times in UTC; also while the task runs.
+/// The whole log as text, times in UTC; also while the task runs.
 fn log_text(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "task")?;
     let task = ctx.app.db.read(|conn| queue::get(conn, id))?;

@@ -3,5 +3,5 @@
 use crate::access::right::{Read, Tasks, may};
 use crate::kinds::EventKind;
 
-/// See [`EventKind`].
+/// Event kinds of tasks.
 pub const KINDS: &[EventKind] = &[EventKind::streamed("task.ended", may(Read, Tasks))];

@@ -1,4 +1,4 @@
-//! Tasks as people see them: lists, steps, and the log, live or whole.
+//! Tasks for people: lists, steps, and the log, live or whole.
 
 mod settings;
 mod events;
@@ -91,14 +91,14 @@ const PERIODIC: &[Periodic] = &[Periodic {
 }];
 
 described! {
-    /// How a task ended, for machines.
+    /// Outcome of a task, for machines.
     pub struct Outcome<'a> {
         status: Status,
-        /// 0: well; 1: not.
+        /// 0: succeeded; 1: not.
         rc: i64,
-        /// What it has changed.
+        /// Number of changes.
         changed: i64,
-        /// `None`: it was never begun.
+        /// `None`: it never began.
         duration_ms: Option<i64>,
         error: Option<Failure<'a>>,
     }
@@ -110,7 +110,7 @@ described! {
     }
 }
 
-/// See [`Outcome`].
+/// The [`Outcome`] of a task.
 pub fn outcome(task: &Task) -> Outcome<'_> {
     Outcome {
         status: task.status,

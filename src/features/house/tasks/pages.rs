@@ -1,4 +1,4 @@
-//! Tasks and their logs as pages. The newest lines are in the page; script adds what comes after them.
+//! Task pages. The page holds the newest lines; the script adds later ones.
 
 use super::api;
 use super::widgets::{Problem, glyph, step_title};
@@ -14,7 +14,7 @@ use crate::task::{self, Filter, family, queue, wait};
 use crate::task::{Status, StepView, Task, log};
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/tasks", may(Read, Tasks), list).query(api::LIST),
     route(Get, "/logs", may(Read, Tasks), old_list).query(api::LIST),
@@ -22,7 +22,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
 ];
 
-/// A task of the list and the head of a task's page.
+/// A task in the list and at the head of its page.
 #[derive(Serialize)]
 struct View {
     id: i64,
@@ -77,7 +77,7 @@ struct Facet {
 struct List {
     query: String,
     filters: Vec<Facet>,
-    /// Name of the server the list is narrowed to.
+    /// Name of the server that the list is filtered by.
     server: Option<String>,
     items: Vec<View>,
     first: i64,
@@ -167,14 +167,14 @@ struct Line {
     text: String,
 }
 
-/// Runs the same again: a form with the same choices.
+/// A form that starts the same task again with the same choices.
 #[derive(Serialize)]
 struct Again {
     href: String,
     fields: Vec<(String, String)>,
 }
 
-/// What the task waits for.
+/// Reason of a wait.
 #[derive(Serialize)]
 struct Waits {
     reason: wait::Reason,
@@ -187,9 +187,9 @@ struct Show {
     task: View,
     running: bool,
     steps: Vec<Step>,
-    /// Number of the last known line.
+    /// Number of the last line.
     seq: i64,
-    /// Lines before the first shown.
+    /// Number of lines before the first one shown.
     earlier: i64,
     lines: Vec<Line>,
     evidence: Vec<Line>,
@@ -199,7 +199,7 @@ struct Show {
     panels: serde_json::Map<String, serde_json::Value>,
 }
 
-/// More lines than this are in the text file only: a page should open at once.
+/// Maximum lines on the page; the text file has all.
 const LINES_SHOWN: i64 = 2_000;
 
 fn show(ctx: &Ctx) -> Result<Reply> {
@@ -263,7 +263,7 @@ fn step(s: &StepView, title: String) -> Step {
     }
 }
 
-/// How a line is marked at the edge; `static/pages.js` does the same for lines that come later.
+/// Classes of a line; `static/js` does the same for later lines.
 fn line(l: task::LogLine) -> Line {
     let class = match (l.level.as_str(), l.source.as_str(), l.stream.as_str()) {
         ("error", ..) => "e",
@@ -281,7 +281,7 @@ fn line(l: task::LogLine) -> Line {
     }
 }
 
-/// The page's form that would put the same task in again; the input of a task has no secrets.
+/// The form that enqueues the same task again; a task's input has no secrets.
 fn again(task: &Task) -> Option<Again> {
     let action = task.kind.strip_prefix("server.")?.replace('_', "-");
     if task.target.0 != "server" || !task.status.is_final() || action == "look-host-key" {

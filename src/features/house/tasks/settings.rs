@@ -1,4 +1,4 @@
-//! How long finished tasks are kept.
+//! Settings: retention of ended tasks.
 
 use crate::settings::Setting;
 

@@ -1,5 +1,5 @@
-//! A task's log as a live stream. All readers of one task share what has been read and rendered: the first who comes
-//! asks the database, the others copy. A reader that is too far behind asks the database itself.
+//! A task's log as a live stream. Readers of one task share rendered lines: the first one queries the database, the
+//! others copy. A reader that is too far behind queries the database itself.
 
 use super::Outcome;
 use crate::access::Actor;
@@ -15,26 +15,26 @@ use crate::task::{LogLine, Task, log, queue};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
-/// Lines that one look at the database takes.
+/// Lines per database query.
 const LOOK_MAX: i64 = 500;
-/// Rendered chunks kept for readers that are a little behind.
+/// Rendered chunks kept for readers that are slightly behind.
 const CHUNKS_MAX: usize = 32;
 
 const LOG: Event<LogFrame<'static>> = Event::named("log");
 const PROGRESS: Event<Progress> = Event::named("progress");
 const END: Event<Outcome<'static>> = Event::named("end");
 
-/// What a task's stream brings.
+/// Events of a task's stream.
 pub const EVENTS: &[(&str, &Shape)] = &[LOG.row(), PROGRESS.row(), END.row()];
 
-/// One reader's place in a task's log.
+/// A reader's position in a task's log.
 pub struct TaskLog {
     feed: Arc<Feed>,
     wake: Wake,
     after: i64,
 }
 
-/// What the readers of one task share.
+/// State shared by the readers of one task.
 struct Feed {
     app: Arc<App>,
     task: Id<id::Task>,
@@ -42,7 +42,7 @@ struct Feed {
 }
 
 impl State {
-    /// The last line that is known of.
+    /// Number of the last known line.
     fn newest(&self) -> i64 {
         let end = self.end.as_ref().map_or(0, |(last, _)| *last);
         self.chunks.back().map_or(end, |c| c.to.max(end))
@@ -52,13 +52,13 @@ impl State {
 #[derive(Default)]
 struct State {
     chunks: VecDeque<Chunk>,
-    /// The wake's count at the last look; while it has not moved there is nothing new.
+    /// The wake's count at the last query; unchanged means nothing new.
     looked_at: Option<u64>,
-    /// Once the task has ended: the number of its last line, and the rendered `end` frame that comes after it.
+    /// Once the task has ended: the number of its last line, and the rendered `end` frame after it.
     end: Option<(i64, Arc<[u8]>)>,
 }
 
-/// Frames of the lines after `from` up to and with `to`.
+/// Frames of the lines after `from`, up to and including `to`.
 #[derive(Clone)]
 struct Chunk {
     from: i64,
@@ -69,7 +69,7 @@ struct Chunk {
 static FEEDS: LazyLock<Mutex<HashMap<Id<id::Task>, Weak<Feed>>>> = LazyLock::new(Mutex::default);
 
 impl TaskLog {
-    /// A reader that has seen everything up to line `after`.
+    /// A reader that has all lines up to `after`.
     pub fn new(app: &Arc<App>, task: Id<id::Task>, after: i64) -> TaskLog {
         let mut feeds = FEEDS.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = feeds.get(&task).and_then(Weak::upgrade).unwrap_or_else(|| {
@@ -106,13 +106,13 @@ impl Source for TaskLog {
     }
 }
 
-/// What one look at a feed came to.
+/// Result of one step.
 enum Step {
-    /// There may be more at once.
+    /// There may be more.
     Again,
     /// Nothing more for now.
     Nothing,
-    /// The task has ended and everything was told.
+    /// The task has ended and everything was sent.
     End,
 }
 
@@ -122,7 +122,7 @@ impl Feed {
         let newest = state.newest();
         let behind = *after < newest && !state.chunks.iter().any(|c| c.from == *after);
         if behind {
-            drop(state); // the others must not wait for this one
+            drop(state); // readers of other tasks must not wait for this query
             return self.catch_up(after, newest, out);
         }
         let more = *after >= newest && state.end.is_none() && self.look(&mut state, wake, *after)?;
@@ -142,8 +142,8 @@ impl Feed {
         }
     }
 
-    /// Reads what is new into a chunk that starts where this reader stands (the place all up-to-date readers share).
-    /// Says whether another look is worth it at once.
+    /// Reads new lines into a chunk that starts at this reader's position (shared by all current readers). Returns
+    /// whether another query is worthwhile.
     fn look(&self, state: &mut State, wake: &Wake, after: i64) -> Result<bool> {
         let count = wake.count();
         if state.looked_at == Some(count) && state.chunks.back().is_some_and(|c| c.to == after) {
@@ -171,7 +171,7 @@ impl Feed {
         if state.chunks.len() > CHUNKS_MAX {
             state.chunks.pop_front();
         }
-        // A full look may have more behind it; an ended task has its end to tell.
+        // A full query may have more after it; an ended task still has to send its end.
         let more = lines.len() as i64 == LOOK_MAX || task.status.is_final();
         if more {
             state.looked_at = None;
@@ -179,13 +179,13 @@ impl Feed {
         Ok(more)
     }
 
-    /// For one reader alone: from its place towards the shared end.
+    /// For one reader alone: from its position towards the shared end.
     fn catch_up(&self, after: &mut i64, until: i64, out: &mut Vec<u8>) -> Result<Step> {
         let mut lines = self.app.db.read(|conn| log::after(conn, self.task, *after, LOOK_MAX))?;
         lines.retain(|l| l.seq <= until);
         match lines.last() {
             Some(last) => *after = last.seq,
-            None => *after = until, // purged in between
+            None => *after = until, // removed meanwhile
         }
         out.extend_from_slice(&render(&lines));
         Ok(Step::Again)

@@ -1,4 +1,4 @@
-//! What other pages show of tasks: a line of a short list, and the words and signs for states, kinds and steps.
+//! Parts of task pages for other pages: short lists, texts and glyphs of states, kinds and steps.
 
 use crate::base::clock::Ms;
 use crate::http::route::Web;
@@ -14,7 +14,7 @@ pub struct TaskRow {
     glyph: &'static str,
     title: String,
     target_name: String,
-    /// The running step's name.
+    /// Name of the running step.
     step: Option<String>,
     error: Option<Problem>,
     created_by: String,
@@ -25,9 +25,9 @@ pub struct TaskRow {
 /// Code and English sentence of a failure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem {
-    /// Finds the words.
+    /// Code, for the text in the reader's language.
     pub code: String,
-    /// Stands in for missing ones.
+    /// English sentence, if there is no text.
     pub message: String,
 }
 
@@ -42,7 +42,7 @@ pub fn glyph(status: Status) -> &'static str {
     }
 }
 
-/// What a step is called.
+/// Display name of a step.
 pub fn step_title(step: &StepView, lang: Lang) -> String {
     let (id, on) = step.name.split_once('@').unwrap_or((&step.name, ""));
     match (lang, steps::step(id)) {

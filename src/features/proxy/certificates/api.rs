@@ -17,7 +17,7 @@ use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 use crate::net::x509;
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/certificates", may(Read, Certificates), list)
         .query(&[LIMIT, OFFSET, Q])
@@ -55,7 +55,7 @@ described! {
         more: Option<More<'a>>,
     }
 
-    /// What only the answer about one certificate has: it is read from the chain.
+    /// Fields only of a single certificate: read from the chain.
     struct More<'a> {
         subject: String,
         serial: String,
@@ -95,7 +95,7 @@ fn view<'a>(c: &'a Certificate, users: &'a [User], now: Ms) -> View<'a> {
     }
 }
 
-/// What stands in a stored certificate beside its row: subject, serial number, kind of key.
+/// Details of a stored certificate: subject, serial number, kind of key.
 pub(super) fn facts(c: &Certificate) -> Result<(String, String, String)> {
     let unreadable = || Error::internal("a stored certificate cannot be read");
     let blocks = pem::blocks(&c.chain, usize::MAX)?;
@@ -158,7 +158,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
         .header("Location", format!("/api/certificates/{id}")))
 }
 
-/// Judges and stores a new one; says whether its chain was put into order.
+/// Checks and stores a new certificate; returns whether its chain was reordered. Error: invalid fields.
 pub(super) fn add(app: &App, input: Input, by: Allowed<Edit, Certificates>) -> Result<(Id<id::Certificate>, bool)> {
     let valid = model::read(input, None, true, clock::now())?;
     let checked = valid
@@ -183,7 +183,7 @@ fn edit(ctx: &Ctx, whole: bool) -> Result<Reply> {
     answer(ctx.app, id, reordered)
 }
 
-/// Judges a draft over what is stored, and stores it; says whether its chain was put into order.
+/// Checks a draft over the stored row and stores it; returns whether its chain was reordered. Error: invalid fields.
 pub(super) fn save(
     app: &App,
     id: Id<id::Certificate>,

@@ -1,9 +1,9 @@
-//! Events of certificates that people have brought.
+//! Events of uploaded certificates.
 
 use crate::access::right::{Certificates, Read, may};
 use crate::kinds::EventKind;
 
-/// See [`EventKind`].
+/// Event kinds of certificates.
 pub const KINDS: &[EventKind] = &[
     EventKind::streamed("certificate.created", may(Read, Certificates)),
     EventKind::streamed("certificate.changed", may(Read, Certificates)),

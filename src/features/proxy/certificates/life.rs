@@ -6,22 +6,22 @@ use crate::base::shape::described;
 use crate::provision::site::RENEW_TWELFTHS;
 use serde::Serialize;
 
-/// Where in its life a certificate is.
+/// Stage of a certificate's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// More than a third is left.
     Ok,
-    /// A third or less: it should be renewed now.
+    /// A third or less: to be renewed.
     Soon,
-    /// A tenth or less: it should have been renewed.
+    /// A tenth or less: renewal is late.
     Urgent,
-    /// Nothing.
+    /// Expired.
     Over,
 }
 described!(Stage: "ok", "soon", "urgent", "over");
 
-/// See [`Stage`]. A certificate whose time has not come has all its life before it.
+/// The stage at `now`. A certificate that is not valid yet has all its life left.
 pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
     let whole = not_after.saturating_sub(not_before).max(1);
     let left = not_after.saturating_sub(now);
@@ -33,7 +33,7 @@ pub fn stage(not_before: Ms, not_after: Ms, now: Ms) -> Stage {
     }
 }
 
-/// When what [`stage`] says began, unix ms. None: all is well.
+/// Beginning of the current stage, unix ms. `None`: [`Stage::Ok`].
 pub fn since(not_before: Ms, not_after: Ms, now: Ms) -> Option<Ms> {
     let whole = not_after.saturating_sub(not_before).max(1);
     match stage(not_before, not_after, now) {
@@ -49,48 +49,48 @@ pub fn is_due(not_before: Ms, not_after: Ms, now: Ms) -> bool {
     left(not_before, not_after, now, 12) < RENEW_TWELFTHS
 }
 
-/// Whole days left; negative when it is over.
+/// Whole days left; negative after expiry.
 pub fn days_left(not_after: Ms, now: Ms) -> i64 {
     not_after.saturating_sub(now).div_euclid(DAY)
 }
 
-/// What is left of it, of `of`.
+/// The remaining share, in units of `of`.
 pub fn left(not_before: Ms, not_after: Ms, now: Ms, of: i64) -> i64 {
     let whole = not_after.saturating_sub(not_before).max(1);
     let left = not_after.saturating_sub(now).clamp(0, whole);
     (i128::from(left) * i128::from(of) / i128::from(whole)) as i64
 }
 
-/// The whole length of a drawn life.
+/// Width of a drawn life.
 const WIDTH: i64 = 600;
-/// What the words of one moment take.
+/// Width of one label.
 const WORDS: i64 = 90;
 
-/// Who sees to the next one.
+/// Who renews it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewed {
-    /// We do, somewhat before the last third.
+    /// Lamplighter, shortly before the last third.
     ByUs,
     /// A person, in the last third.
     ByHand,
 }
 
-/// A life as a line of 600 units: issued at 0, its end at 600. All figures are places on it.
+/// A life as a line of 600 units: issued at 0, expiry at 600. All values are positions on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Where the time of renewal begins.
+    /// Start of the renewal period.
     window: i64,
-    /// How long it is.
+    /// Length of the renewal period.
     window_width: i64,
-    /// Now, kept on the line.
+    /// Now, clamped to the line.
     now: i64,
-    /// The word for now ends at its mark instead of beginning there.
+    /// The label of now ends at its mark instead of beginning there.
     now_before: bool,
-    /// When the time of renewal begins, unix ms.
+    /// Start of the renewal period, unix ms.
     renew_at: Ms,
 }
 
-/// See [`Line`].
+/// Computes the [`Line`].
 pub fn line(not_before: Ms, not_after: Ms, renewed: Renewed, now: Ms) -> Line {
     let whole = not_after.saturating_sub(not_before).max(1);
     let now = WIDTH - left(not_before, not_after, now, WIDTH);

@@ -1,7 +1,7 @@
-//! A person's own certificates with their keys, for places that no ACME server reaches.
+//! Uploaded certificates with their keys, for domains that no ACME server can validate.
 //!
-//! What is stored has been judged: the key belongs to the certificate, each certificate is signed by the next, none is out
-//! of date, and there are names. The key is sealed when it comes in and opened only to be put on a server.
+//! Stored certificates are checked: the key belongs to the certificate, each certificate is signed by the next, none is
+//! expired, and there are names. The key is sealed on input and unsealed only to be put on a server.
 
 mod events;
 mod life;
@@ -79,15 +79,15 @@ const SEARCH: &[Source] = &[Source {
 /// A certificate's row. Times are unix ms.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// Number.
+    /// Id.
     pub id: Id<id::Certificate>,
-    /// What people call it; unique whatever its case.
+    /// Display name; unique regardless of case.
     pub name: String,
-    /// PEM, the server's own first, each signed by the next.
+    /// PEM, the leaf first, each signed by the next.
     pub chain: String,
-    /// What it is for: DNS names (A-labels, maybe with a star), then addresses. See [`covers`].
+    /// Names: DNS names (A-labels, possibly with a wildcard), then addresses. Used by [`covers`].
     pub names: Vec<String>,
-    /// Who signed it, for people.
+    /// Issuer for display.
     pub issuer: String,
     /// Valid from.
     pub not_before: Ms,
@@ -95,31 +95,31 @@ pub struct Certificate {
     pub not_after: Ms,
     /// Of its DER form, hex.
     pub sha256: String,
-    /// Grows with every change.
+    /// Revision, incremented with every change.
     pub revision: i64,
-    /// Made.
+    /// Creation time.
     pub created_at: Ms,
-    /// Changed.
+    /// Time of the last change.
     pub updated_at: Ms,
 }
 
-/// A domain that is served with a certificate of this store.
+/// A domain that uses a certificate of this store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The domain's number.
+    /// Id of the domain.
     pub id: Id<id::Domain>,
     /// A-labels.
     pub domain: String,
 }
 
 impl User {
-    /// As people write it.
+    /// Display form of the name.
     pub fn shown(&self) -> String {
         shown(&self.domain)
     }
 }
 
-/// A name of a certificate as people write it; what is no domain name (a star, an address) stays as it is.
+/// Display form of a certificate's name; wildcards and addresses are unchanged.
 pub fn shown(name: &str) -> String {
     let (star, rest) = match name.strip_prefix("*.") {
         Some(rest) => ("*.", rest),
@@ -131,7 +131,7 @@ pub fn shown(name: &str) -> String {
     }
 }
 
-/// One certificate, or a 404.
+/// One certificate. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Certificate>) -> Result<Certificate> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("certificate"))
 }
@@ -161,7 +161,7 @@ fn place(id: Id<id::Certificate>) -> SealContext {
     }
 }
 
-/// Opens the private key: one PEM block, to be put on a server.
+/// Unseals the private key: one PEM block, to be put on a server.
 pub fn key(app: &App, conn: &Conn, id: Id<id::Certificate>) -> Result<Secret> {
     let sealed = queries::sealed_key(conn, id)?.ok_or_else(|| Error::not_found("certificate"))?;
     app.vault.open_sealed(place(id), &sealed)
@@ -190,7 +190,8 @@ fn create(
     Ok(id)
 }
 
-/// Changes a certificate, as long as it still is as `valid` was made from `old`. Domains that use it must stay covered.
+/// Changes a certificate if it is still as it was when `valid` was read over `old`. Domains that use it must stay
+/// covered. Error `Conflict` otherwise.
 fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit, Certificates>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "Somebody has changed this certificate in between. Load it again and repeat your change.";
@@ -219,7 +220,7 @@ fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit
     )
 }
 
-/// Forgets a certificate and its key. Refused while a domain is served with it.
+/// Deletes a certificate and its key. Error `Conflict` while a domain uses it.
 fn delete(app: &App, tx: &Tx, id: Id<id::Certificate>, by: Allowed<Edit, Certificates>) -> Result<()> {
     let old = get(tx, id)?;
     let users = queries::users(tx, id)?;
@@ -235,7 +236,7 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Certificate>, by: Allowed<Edit, Certifi
     note(app, tx, by, ("certificate.delete", "certificate.deleted"), &old)
 }
 
-/// Audit row and event: what was done, and the certificate's public facts.
+/// Writes the audit row and event with the certificate's public data.
 fn note(app: &App, tx: &Tx, by: Allowed<Edit, Certificates>, kind: (&str, &str), c: &Certificate) -> Result<()> {
     let data = serde_json::json!({
         "name": c.name, "names": c.names, "sha256": c.sha256, "not_after": clock::rfc3339(c.not_after),

@@ -1,5 +1,5 @@
-//! What makes a certificate, its chain and its key fit to be stored. Everything is judged before, because the next place
-//! where it would be noticed is a web server that does not start, or a browser.
+//! Checks of a certificate, its chain and its key before they are stored: otherwise a mistake would show as a web
+//! server that does not start, or in browsers.
 
 use crate::base::clock::{Ms, rfc3339};
 use crate::base::error::{Error, Result};
@@ -12,25 +12,25 @@ use crate::net::tls::{self, Distrust, End, KeyForm, ServerKey};
 use crate::net::x509::{self, Link};
 use std::borrow::Cow;
 
-/// Proof that a draft fits.
+/// Proof of validation.
 #[derive(Debug)]
 pub struct Valid {
-    /// What people call it.
+    /// Display name.
     pub name: String,
     /// `None`: chain and key stay as they are.
     pub checked: Option<CheckedPair>,
 }
 
-/// A chain and a key that belong together.
+/// A chain and its key.
 #[derive(Debug)]
 pub struct CheckedPair {
     /// PEM, the server's own first, each signed by the next.
     pub chain: String,
     /// One PEM block.
     pub key: Secret,
-    /// What it is for.
+    /// Names of the certificate.
     pub names: Vec<String>,
-    /// Who signed it, for people.
+    /// Issuer for display.
     pub issuer: String,
     /// Unix ms.
     pub not_before: Ms,
@@ -38,28 +38,28 @@ pub struct CheckedPair {
     pub not_after: Ms,
     /// Of its DER form, hex.
     pub sha256: String,
-    /// The certificates came in another order and were put right.
+    /// Was the order of the certificates corrected?
     pub reordered: bool,
 }
 
-/// What is stored already, and what a draft is laid over.
+/// The stored state that a draft is read over.
 pub struct Old<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its chain.
     pub chain: &'a str,
-    /// Opens its key.
+    /// Unseals its key.
     pub key: &'a dyn Fn() -> Result<Secret>,
 }
 
-/// What a draft may bring.
+/// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::name("name", "What people call it.").required(),
     param::text("chain", CHAIN_MAX, "Certificates in PEM, in any order.").required(),
     param::secret("key", KEY_MAX, "The private key in PEM.").required(),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &[
     "id",
     "names",
@@ -79,17 +79,17 @@ pub const READ_ONLY: &[&str] = &[
     "updated_at",
 ];
 
-/// A chain of ten with a thousand names each would be this long; usual are 4 kB.
+/// Longest chain in bytes; usual are 4 kB.
 const CHAIN_MAX: usize = 256 << 10;
-/// RSA 4096 in PEM is 3.3 kB.
+/// Longest key in bytes; RSA 4096 in PEM has 3.3 kB.
 const KEY_MAX: usize = 16 << 10;
-/// Browsers do not follow longer chains.
+/// Longest chain that browsers accept.
 const CERTIFICATES_MAX: usize = 10;
 /// CA/Browser Forum, Baseline Requirements §6.1.5; shorter ones have been refused since 2014.
 const RSA_BITS_MIN: usize = 2048;
 
-/// Reads a draft over what is stored. `whole`: what is not sent is missing and not kept (except the key, which is never
-/// given out and so cannot be sent back).
+/// Reads a draft over the stored state. `whole`: missing fields are errors instead of kept (except the key, which is
+/// never sent out). Error: invalid fields.
 pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result<Valid> {
     let i = &mut input;
     let name = i.name("name");
@@ -135,12 +135,12 @@ pub fn read(mut input: Input, old: Option<&Old>, whole: bool, now: Ms) -> Result
     Ok(Valid { name, checked })
 }
 
-/// What is wrong with which field. Neither certificates nor keys are quoted.
+/// A mistake in a field. Neither certificates nor keys are quoted.
 #[derive(Debug)]
 pub struct Wrong {
     /// `chain` or `key`.
     pub field: &'static str,
-    /// Finds the words.
+    /// Code of the text.
     pub code: &'static str,
     /// What is wrong and what to do.
     pub say: String,
@@ -164,7 +164,7 @@ fn key_wrong(code: &'static str, say: impl Into<String>) -> Wrong {
 
 type Checked<T> = std::result::Result<T, Wrong>;
 
-/// Do this chain and this key (PEM) make a server that browsers can talk to? See [`CheckedPair`].
+/// Checks that a chain and a key (PEM) work together in a server for browsers. Error: the mistake.
 pub fn check_pair(chain: &str, key: &Secret, now: Ms) -> Checked<CheckedPair> {
     let blocks = certificates(chain)?;
     let ders: Vec<&[u8]> = blocks
@@ -205,7 +205,7 @@ pub fn check_pair(chain: &str, key: &Secret, now: Ms) -> Checked<CheckedPair> {
     })
 }
 
-/// The certificates of a paste, each once.
+/// The certificates in a paste, without duplicates.
 fn certificates(text: &str) -> Checked<Vec<Block>> {
     let blocks = pem::blocks(text, CERTIFICATES_MAX).map_err(|e| chain_wrong(e.code, e.say))?;
     let mut out: Vec<Block> = Vec::new();
@@ -247,7 +247,7 @@ fn read_all<'a>(ders: &[&'a [u8]]) -> Checked<Vec<x509::Certificate<'a>>> {
     read.collect()
 }
 
-/// The one private key of a paste.
+/// The private key in a paste.
 fn private_key(text: &Secret) -> Checked<(KeyForm, Block)> {
     let text = text.reveal_text_for("reading a pasted key");
     let blocks = pem::blocks(text, 4).map_err(|e| key_wrong(e.code, e.say))?;
@@ -255,7 +255,7 @@ fn private_key(text: &Secret) -> Checked<(KeyForm, Block)> {
     for block in blocks {
         let label = block.label.as_str();
         if label == "EC PARAMETERS" {
-            continue; // `openssl ecparam -genkey` writes them before the key, which says the same
+            continue; // `openssl ecparam -genkey` writes them before the key, which has the same information
         }
         if block.is_encrypted || label == "ENCRYPTED PRIVATE KEY" {
             let say = "The key is locked with a passphrase, and a web server that starts at night has nobody to ask for it. Unlock it first: openssl pkey -in key.pem -out unlocked.pem";
@@ -289,7 +289,7 @@ fn private_key(text: &Secret) -> Checked<(KeyForm, Block)> {
     found.ok_or_else(|| key_wrong("key_is_other", "There is no private key here."))
 }
 
-/// A short RSA key is the reason why nothing else fits, so it is told first.
+/// A short RSA key causes other checks to fail, so it is reported first.
 fn weak(all: &[x509::Certificate]) -> Option<Wrong> {
     let bits = all
         .iter()
@@ -309,7 +309,7 @@ fn unusable_key() -> Wrong {
     key_wrong("key_unusable", say)
 }
 
-/// From the server's own certificate up, each signed by the next. All that were pasted must belong to this way.
+/// Orders from the leaf up, each signed by the next. All certificates must be part of the chain.
 fn order(all: &[x509::Certificate], leaf: usize) -> Checked<Vec<usize>> {
     let mut order = vec![leaf];
     let mut last = leaf;
@@ -384,11 +384,10 @@ fn dates(chain: &[&x509::Certificate], now: Ms) -> Checked<()> {
     })
 }
 
-/// What browsers ask of a chain besides its signatures: that those who sign may sign, for these names, and that the
-/// certificate is one for servers.
+/// Checks besides signatures: issuers may sign for these names, and the leaf is for servers.
 fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) -> Checked<()> {
     let (leaf, last) = (order[0], order[order.len() - 1]);
-    // One that signed itself has nobody else to ask. SHA-1 in a root's own signature is no fault: nobody relies on it.
+    // A self-signed one has no issuer. SHA-1 in a root's own signature is acceptable: it is not relied on.
     let own = all[last].is_self_issued().then(|| all[last].link(&all[last]));
     if own == Some(Link::BadSignature) || leaf == last && own == Some(Link::Unsupported) {
         let say = format!(
@@ -398,7 +397,7 @@ fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) ->
         return Err(chain_wrong("chain_bad_signature", say));
     }
     if leaf == last && own.is_some() {
-        return Ok(()); // a note tells
+        return Ok(()); // reported as a note
     }
     if all[leaf].is_ca {
         let say = "This is the certificate of an authority, which signs others, and not one for a server.";
@@ -418,16 +417,16 @@ fn holds(all: &[x509::Certificate], ders: &[&[u8]], order: &[usize], now: Ms) ->
 }
 
 described! {
-    /// Something worth knowing that does not stand in the way.
+    /// A remark that is no error.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Note {
         /// `self_signed`, `private_ca`, `not_yet_valid`, `ends_by`, `ed25519`, `reordered`.
         pub code: &'static str,
         /// One sentence.
         pub message: Cow<'static, str>,
-        /// Of `ends_by`: the certificate of the chain that ends first.
+        /// For `ends_by`: the certificate of the chain that expires first.
         pub ends_by: Option<String>,
-        /// And when, unix ms.
+        /// Its expiry, unix ms.
         #[serde(skip)]
         pub good_until: Option<Ms>,
     }
@@ -444,13 +443,13 @@ impl Note {
     }
 }
 
-/// The certificates came in another order than servers send them.
+/// The certificates were not in the order that servers send.
 pub const REORDERED: Note = Note::new(
     "reordered",
     "The certificates came in another order. They were put right: the server's own first, each signed by the next.",
 );
 
-/// What is worth knowing of a stored chain.
+/// Remarks about a stored chain. Error: it cannot be parsed.
 pub fn notes(chain: &str, now: Ms) -> Result<Vec<Note>> {
     let blocks = pem::blocks(chain, CERTIFICATES_MAX)?;
     let ders: Vec<&[u8]> = blocks

@@ -15,7 +15,7 @@ use crate::http::route::{Ctx, OFFSET, Route, route};
 use crate::http::view::Errors;
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/certificates", may(Read, Certificates), list).query(&[OFFSET]),
     route(Post, "/certificates", may(Edit, Certificates), create),
@@ -35,7 +35,7 @@ struct Row {
     issuer: String,
     not_before: Ms,
     not_after: Ms,
-    /// Of 90.
+    /// Remaining share, of 90.
     left: i64,
     /// `lit`, `flick` or `dark`.
     lamp: &'static str,
@@ -50,7 +50,7 @@ struct Used {
     domain: String,
 }
 
-/// A stage as a lamp.
+/// Name of the lamp of a stage.
 pub fn lamp(stage: Stage) -> &'static str {
     match stage {
         Stage::Ok => "lit",
@@ -116,7 +116,7 @@ struct Show {
     key_type: String,
     chain: String,
     notes: Vec<Note>,
-    /// Of the note on a chain that ends first.
+    /// For the note about a chain that expires early.
     good_until: Option<Ms>,
     line: Line,
     unconfirmed: bool,
@@ -160,7 +160,7 @@ fn details(ctx: &Ctx, template: &str, unconfirmed: bool) -> Result<Reply> {
 #[derive(Default, Serialize)]
 struct Form {
     id: Option<i64>,
-    /// Its name before editing.
+    /// Name before editing.
     was: String,
     name: String,
     chain: String,
@@ -190,7 +190,7 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     form_page(ctx, stored(ctx)?, Errors::default())
 }
 
-/// The form as the API takes it: a key that was not typed is not sent.
+/// The form as API input: an empty key is left out.
 fn input(pairs: &[(String, String)]) -> Input {
     let typed = pairs
         .iter()
@@ -203,7 +203,7 @@ fn input(pairs: &[(String, String)]) -> Input {
     )
 }
 
-/// The same form again with its mistakes, or the error itself when it is not about fields.
+/// The form with its mistakes, or the error itself if it is not about fields.
 fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);
@@ -211,7 +211,7 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
     for (name, value) in pairs {
         match name.as_str() {
             "name" => form.name = value,
-            "chain" if value.contains("PRIVATE KEY") => form.chain.clear(), // in the wrong field, but no less secret
+            "chain" if value.contains("PRIVATE KEY") => form.chain.clear(), // in the wrong field, but still secret
             "chain" => form.chain = value,
             _ => {}
         }
@@ -241,7 +241,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// Needs the certificate's name typed: with it goes the only copy of the key that this house has.
+/// Needs the certificate's name typed: the key is deleted, too.
 fn delete(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "certificate")?;
     let by = ctx.allowed(Edit, Certificates)?;

@@ -9,7 +9,7 @@ use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::HashMap;
 
-// The key is not among them: it is asked for by itself.
+// Without the key, which has its own query.
 const COLUMNS: &str = "id, name, chain, names, issuer, not_before, not_after, sha256, revision, created_at, updated_at";
 
 fn read(r: &Row) -> rusqlite::Result<Certificate> {
@@ -38,7 +38,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Certificate>> {
     Ok(statement.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A page of them, those that end first in front, and how many there are. `q` is part of a name; empty: all.
+/// A page of certificates, earliest expiry first, and their total. `q` is part of a name; empty: all.
 pub fn list(conn: &Conn, q: &str, limit: i64, offset: i64) -> Result<(Vec<Certificate>, i64)> {
     let like = format!("%{}%", q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_"));
     let wheres = r"name LIKE ?1 ESCAPE '\' OR names LIKE ?1 ESCAPE '\' OR issuer LIKE ?1 ESCAPE '\'";
@@ -74,7 +74,7 @@ pub fn users(conn: &Conn, id: Id<id::Certificate>) -> Result<Vec<User>> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// The same of all certificates.
+/// The same for all certificates.
 pub fn all_users(conn: &Conn) -> Result<HashMap<i64, Vec<User>>> {
     let mut statement = conn.prepare_cached(
         "SELECT id, domain, certificate_id FROM domains WHERE certificate_id IS NOT NULL ORDER BY domain",

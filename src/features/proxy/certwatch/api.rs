@@ -1,4 +1,4 @@
-//! What is served, as JSON.
+//! Served certificates as JSON.
 
 use super::evaluate::{Seen, State};
 use super::queries::{self, Site, Summary};
@@ -16,7 +16,7 @@ use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/domains/{id}/certificate", may(Read, Domains), show).gives::<DomainCertificates>(),
     route(Post, "/api/domains/{id}/certificate/check", may(Run, Domains), check)
@@ -34,14 +34,14 @@ const SERVED: &[Param] = &[
 ];
 
 described! {
-    /// All that is known of a domain's certificates.
+    /// Served certificates of a domain.
     struct DomainCertificates<'a> {
         /// A-labels.
         domain: &'a str,
         state: State,
-        /// Its state in a sentence.
+        /// State as a sentence.
         say: &'a str,
-        /// The earliest end.
+        /// Earliest expiry.
         not_after: Option<String>,
         days_left: Option<i64>,
         /// Do all servers show the same certificate?
@@ -50,19 +50,19 @@ described! {
         served: Vec<View<'a>>,
     }
 
-    /// What one server shows for a domain.
+    /// Certificate that one server serves for a domain.
     struct View<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         domain: Option<DomainView<'a>>,
         server: ServerView<'a>,
-        /// When it was looked at; `None`: not yet.
+        /// Time of the last check; `None`: never.
         looked_at: Option<String>,
-        /// Is it what a browser would take? `None`: nobody knows yet.
+        /// Would a browser accept it? `None`: unknown.
         ok: Option<bool>,
         code: &'a str,
         say: &'a str,
         private_ca: bool,
-        /// Is it the one that is stored for the domain? If not, that waits for its deploy. Only where one is stored.
+        /// Is it the stored one? If not, a deploy is pending. Only for domains with a stored certificate.
         #[serde(skip_serializing_if = "Option::is_none")]
         is_stored: Option<bool>,
         names: &'a [String],
@@ -72,9 +72,9 @@ described! {
         sha256: &'a str,
         not_before: Option<String>,
         not_after: Option<String>,
-        /// When it stops to be taken: its own end, or that of a certificate above it which ends first.
+        /// End of validity: its own, or that of an issuer that expires first.
         good_until: Option<String>,
-        /// That certificate; `None`: it ends first itself.
+        /// That issuer; `None`: itself.
         ends_by: Option<&'a str>,
         days_left: Option<i64>,
     }
@@ -114,7 +114,7 @@ fn view<'a>(domain: Option<DomainView<'a>>, server: ServerView<'a>, seen: Option
     }
 }
 
-/// All that is known of a domain's certificates.
+/// Served certificates of a domain.
 pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Summary, Vec<Site>)> {
     app.db.read(|conn| {
         domains::get(conn, id)?;
@@ -162,7 +162,7 @@ pub(super) fn same(sites: &[Site]) -> bool {
     all.all(|other| Some(&other) == first.as_ref())
 }
 
-/// Looks now and answers when it is done: 16 s at most.
+/// Checks now and answers with the result: 16 s at most.
 fn check(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
@@ -170,7 +170,7 @@ fn check(ctx: &Ctx) -> Result<Reply> {
     answer(ctx.app, id)
 }
 
-/// Looks now; refuses when there is nothing to look at.
+/// Checks now. Error: there is nothing to check.
 pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
     app.db.read(|conn| domains::get(conn, id))?;
     if watch::check_now(app, id)? {
@@ -180,7 +180,7 @@ pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
     Err(Error::new(Kind::Conflict, "not_served", say))
 }
 
-/// What is served everywhere; with `days` only what ends within so many days.
+/// All served certificates; with `days` only those that expire within so many days.
 fn overview(ctx: &Ctx) -> Result<Reply> {
     let (limit, offset) = ctx.page()?;
     let days = ctx.number("days")?;
@@ -204,7 +204,7 @@ fn overview(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&List { items, total })
 }
 
-/// As a lamp.
+/// Name of the lamp of a state.
 pub(super) fn lamp(state: State) -> &'static str {
     match state {
         State::Unknown => "unlit",

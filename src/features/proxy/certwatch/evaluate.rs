@@ -1,33 +1,33 @@
-//! What looks at certificates come to: a site's state, its domain's state, and when to look again. Pure.
+//! Evaluation of certificate checks: state of a site, state of a domain, time of the next check. Pure.
 
 use crate::base::clock::{HOUR, MINUTE, Ms};
 use crate::base::shape::described;
 use crate::features::proxy::certificates::{self, Stage};
 
-/// What is known of the certificate that a server shows for a domain.
+/// Known state of the certificate that a server serves for a domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// When it was looked at, unix ms.
+    /// Time of the check, unix ms.
     pub looked_at: Ms,
     /// Empty: good. Else `expired`, `not_yet_valid`, `wrong_name`, `self_signed`, `untrusted`, `unusable`, `no_tls` or
     /// `unreachable`.
     pub code: String,
     /// One sentence: what is wrong, or that it is good.
     pub say: String,
-    /// Looks in a row that were not good.
+    /// Failed checks in a row.
     pub misses: i64,
-    /// Good, but signed by an authority that this machine does not know.
+    /// Good, but signed by an authority that this machine does not trust.
     pub private: bool,
-    /// The certificate last seen, also while nothing answers.
+    /// The certificate last seen, kept while nothing answers.
     pub shown: Option<Shown>,
 }
 
-/// The facts of a certificate.
+/// Data of a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// What it is for.
+    /// Names.
     pub names: Vec<String>,
-    /// Who signed it.
+    /// Issuer.
     pub issuer: String,
     /// Hex in pairs.
     pub serial: String,
@@ -39,15 +39,15 @@ pub struct Shown {
     pub not_before: Ms,
     /// Unix ms.
     pub not_after: Ms,
-    /// When it stops to be taken, unix ms: its own end, or one above it that comes first.
+    /// End of validity, unix ms: its own, or that of an issuer that expires first.
     pub good_until: Ms,
-    /// The certificate above it that ends first; empty: it does itself.
+    /// The issuer that expires first; empty: itself.
     pub ends_by: String,
 }
 
 impl Shown {
-    /// From when to when it counts as living: as long as its authority meant, up to the end that comes first. So three days
-    /// left are as late for a certificate of yesterday as for one of last month.
+    /// Start and end of its life: the intended length, up to the first expiry. So three days left are as late for a
+    /// certificate of yesterday as for one of last month.
     pub fn life(&self) -> (Ms, Ms) {
         let whole = self.not_after.saturating_sub(self.not_before);
         (self.good_until.saturating_sub(whole), self.good_until)
@@ -55,19 +55,19 @@ impl Shown {
 }
 
 impl Seen {
-    /// When the stage of its life began that it is in; none: it is young, or none was seen.
+    /// Beginning of the current stage; `None`: young, or no certificate seen.
     pub fn since(&self, now: Ms) -> Option<Ms> {
         let (from, to) = self.shown.as_ref()?.life();
         certificates::since(from, to, now)
     }
 
-    /// Is its time over?
+    /// Has it expired?
     pub fn is_over(&self, now: Ms) -> bool {
         self.shown.as_ref().is_some_and(|c| c.good_until < now)
     }
 }
 
-/// How a domain's certificates stand.
+/// State of a domain's certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -79,7 +79,7 @@ pub enum State {
     Soon,
     /// A tenth or less.
     Urgent,
-    /// Out of date, or not what a browser would take.
+    /// Expired, or not acceptable for a browser.
     Bad,
 }
 described!(State: "unknown", "ok", "soon", "urgent", "bad");
@@ -91,10 +91,10 @@ impl State {
     }
 }
 
-/// One look that fails is no news: a server restarts, a link is lost. Two in a row are.
+/// Failed checks in a row that count; a single one may be a restart.
 pub const MISSES: i64 = 2;
 
-/// What a site's last look says. `None`: nothing yet, or a first failure, which has to be seen again.
+/// State of a site by its last check. `None`: nothing known, or a first failure, which is checked again.
 pub fn state(seen: &Seen, now: Ms) -> Option<State> {
     let stage = seen
         .shown
@@ -102,13 +102,13 @@ pub fn state(seen: &Seen, now: Ms) -> Option<State> {
         .map(Shown::life)
         .map(|(from, to)| certificates::stage(from, to, now));
     match (seen.code.as_str(), stage) {
-        // Time is no accident, and nobody has to look twice at a clock.
+        // Dates need no second check.
         (_, Some(Stage::Over)) | ("expired", _) => Some(State::Bad),
         ("", Some(Stage::Ok)) => Some(State::Ok),
         ("", Some(Stage::Soon)) => Some(State::Soon),
         ("", Some(Stage::Urgent)) => Some(State::Urgent),
         ("", None) => None,
-        // No certificate was shown: what was seen before still ages. That nobody answers is told by `sitewatch`.
+        // No certificate: the one seen before still ages. Missing answers are reported by `sitewatch`.
         ("unreachable" | "no_tls", Some(Stage::Soon)) => Some(State::Soon),
         ("unreachable" | "no_tls", Some(Stage::Urgent)) => Some(State::Urgent),
         ("unreachable" | "no_tls", _) => None,
@@ -117,23 +117,23 @@ pub fn state(seen: &Seen, now: Ms) -> Option<State> {
     }
 }
 
-/// The worst of a domain's sites; what it was before when none has anything to say.
+/// The worst state of a domain's sites; the previous one if no site has a state.
 pub fn worst(sites: &[&Seen], before: State, now: Ms) -> State {
     let known = sites.iter().filter_map(|seen| state(seen, now)).max();
     match known {
-        // A site that failed for the first time may be the one that was bad: it takes nothing back alone.
+        // A site that failed for the first time may be the bad one: it does not improve the state.
         Some(State::Ok) if before > State::Ok && sites.iter().any(|s| !s.code.is_empty()) => before,
         Some(state) => state,
         None => before,
     }
 }
 
-/// Looks in the life of a certificate, so that its last third and its last tenth are seen in time.
+/// Checks in the life of a certificate, so that its last third and last tenth are noticed in time.
 const LOOKS_IN_A_LIFE: Ms = 12;
-/// What is bad may be put right at any time, and the person who does it wants to see that.
+/// Interval after a failure, which may be repaired at any time.
 const AFTER_BAD: Ms = 10 * MINUTE;
 
-/// From one look at a site to the next. `usual` is what a person has set.
+/// Interval of checks of a site. `usual` is the setting.
 pub fn every(seen: &Seen, usual: Ms) -> Ms {
     let life = seen
         .shown
@@ -147,7 +147,7 @@ pub fn every(seen: &Seen, usual: Ms) -> Ms {
     usual.min(life).min(soon).clamp(MINUTE, 24 * HOUR)
 }
 
-/// The least time from one attempt to renew to the next: that of certbot's own timer, or what a short life allows.
+/// Minimum time between attempts to renew: that of certbot's timer, or less for short lives.
 pub fn renewal_every(shown: &Shown) -> Ms {
     let life = shown.not_after.saturating_sub(shown.not_before);
     (life / LOOKS_IN_A_LIFE).clamp(MINUTE, 12 * HOUR)

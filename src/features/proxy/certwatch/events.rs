@@ -1,10 +1,10 @@
-//! Events of the check of served certificates: a domain is in one of these states, and each ends the alert of the others. That
-//! a certificate could not be had says nothing about the one that is served.
+//! Events of served certificates: one per state of a domain; each resolves the alerts of the others. A failed issue
+//! says nothing about the served certificate.
 
 use crate::access::right::{Domains, Read, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind};
 
-/// See [`EventKind`].
+/// Event kinds of served certificates.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "certificate.soon",

@@ -1,7 +1,7 @@
-//! The certificate that each server really shows for each domain, and how much of its life is left.
+//! Checks of the certificate that each server really serves for each domain, and of its remaining life.
 //!
-//! What is deployed is no proof: a web server that nobody reloaded shows the old certificate until it ends. So each site is
-//! asked as a browser would ask, often enough that a certificate of an hour is seen to age like one of a year.
+//! A deployed file is no proof: a web server that was not reloaded serves the old certificate. So each site is
+//! requested as a browser would, often enough for certificates of an hour, too.
 
 mod settings;
 mod events;
@@ -32,11 +32,11 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("certwatch")
 };
 
-/// After a deploy or a renewal there may be another certificate, and a person waits to see it.
+/// After a deploy or a renewal the certificate may have changed.
 fn react(_app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
         "deploy.ok" | "domain.renewed" => queries::make_due(tx, Id::new(event.target_id)),
-        // What was seen while it was dark is soon not true any more.
+        // Results from its down time are outdated.
         "server.recovered" => queries::make_due_on(tx, Id::new(event.target_id)),
         _ => Ok(()),
     }

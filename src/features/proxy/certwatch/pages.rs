@@ -1,4 +1,4 @@
-//! What is served, hung on a domain's page.
+//! Served certificates on a domain's page.
 
 use super::api;
 use super::evaluate::{self, Seen, State};
@@ -13,10 +13,10 @@ use crate::http::request::Method::Post;
 use crate::http::route::{Ctx, Panel, Route, route};
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[route(Post, "/domains/{id}/certificate/check", may(Run, Domains), check)];
 
-/// See [`Panel`]; shown by `domains/_certificate.html`.
+/// Panel; rendered by `domains/_certificate.html`.
 pub const PANELS: &[Panel] = &[Panel {
     on: "domain",
     slot: "certificate",
@@ -28,9 +28,9 @@ struct Card {
     id: i64,
     state: State,
     lamp: &'static str,
-    /// The certificate whose line is drawn: the one that ends first.
+    /// The certificate whose line is drawn: the one that expires first.
     main: Option<Main>,
-    /// When the newest look was.
+    /// Time of the newest check.
     looked_at: Option<Ms>,
     same: bool,
     sites: Vec<Row>,
@@ -47,7 +47,7 @@ struct Main {
     not_before: Ms,
     not_after: Ms,
     good_until: Ms,
-    /// The certificate above it that ends first.
+    /// The issuer that expires first.
     ends_by: String,
     line: Line,
 }
@@ -57,14 +57,14 @@ struct Row {
     server_id: i64,
     server: String,
     lamp: &'static str,
-    /// Of a good one: `ok`, `soon` or `urgent`.
+    /// State of a valid one: `ok`, `soon` or `urgent`.
     state: Option<State>,
     private: bool,
-    /// Not the one that is stored here.
+    /// Not the stored one.
     another: bool,
     code: String,
     say: String,
-    /// Failed once: looked at again before anybody is woken.
+    /// Failed once: checked again before an alert.
     is_first: bool,
     serial: String,
     not_after: Option<Ms>,
@@ -113,7 +113,7 @@ fn main_of(seen: &Seen, renewed: Renewed, now: Ms) -> Option<Main> {
     })
 }
 
-/// `null` where nothing is watched: without TLS there is nothing to say.
+/// `null` if nothing is checked: no TLS.
 fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
     let (summary, sites) = api::of(ctx.app, Id::new(id))?;
     if sites.is_empty() {

@@ -1,4 +1,4 @@
-//! One look at the certificate that a server shows for a domain.
+//! Reads the certificate that a server serves for a domain.
 
 use super::evaluate::{Seen, Shown};
 use super::queries::Site;
@@ -13,24 +13,24 @@ use crate::net::tls::{Distrust, End};
 use crate::net::tls_probe::{self, ShownChain};
 use crate::net::x509;
 
-/// Where browsers ask.
+/// HTTPS port.
 const PORT: u16 = 443;
-/// A packet's way around the world and back takes a third of a second, a lost one is sent again after one.
+/// Limit of connecting: a round trip takes up to a third of a second, a lost packet is sent again after one.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// All addresses of a server together, from look-up to the end of the handshake.
+/// Limit for all addresses of a server, from resolution to handshake.
 const LOOK_MAX: Duration = Duration::from_secs(8);
-/// Addresses tried for one server: two of its public ones, and that by which we reach it.
+/// Addresses tried per server: two public ones, and that by which we reach it.
 const ADDRESSES_MAX: usize = 3;
 
-/// Who else is trusted, besides the authorities of this machine.
+/// Trusted authorities besides the system's.
 #[derive(Debug, Clone, Copy)]
 pub struct Trust {
-    /// The certificate authority for ACME is one that browsers know.
+    /// Is the ACME server's authority public?
     pub acme_is_public: bool,
 }
 
 impl Trust {
-    /// By the ACME directory that is set.
+    /// By the configured ACME directory.
     pub fn of_directory(url: &str) -> Trust {
         Trust {
             acme_is_public: url == "https://acme-v02.api.letsencrypt.org/directory",
@@ -38,7 +38,7 @@ impl Trust {
     }
 }
 
-/// Looks, and judges what was seen. `Err`: we could not look (our own machine's fault), so nothing is known.
+/// Reads and evaluates. Error: a local problem, so nothing is known.
 pub fn probe(site: &Site, trust: Trust) -> Result<Seen> {
     let at = clock::now();
     let misses = site.before.as_ref().map_or(0, |before| before.misses) + 1;
@@ -87,7 +87,7 @@ pub fn probe(site: &Site, trust: Trust) -> Result<Seen> {
     })
 }
 
-/// The first of the server's addresses that shows a certificate. What the first one said counts when none does.
+/// The first of the server's addresses that serves a certificate. If none does, the first error counts.
 fn reach(site: &Site) -> Result<(ShownChain, String)> {
     let mut first: Option<Error> = None;
     let until = clock::mono() + LOOK_MAX;
@@ -112,14 +112,13 @@ fn reach(site: &Site) -> Result<(ShownChain, String)> {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Good,
-    /// Signed by an authority that this machine does not know, and that is as it should be.
+    /// Signed by an authority that this machine does not trust, as expected.
     Private,
     Bad(Distrust),
 }
 
-/// A domain with a certificate of a person's own may be signed by whoever signed that; one from an ACME server of the
-/// person's choice by an authority that only that place knows. All others must be known to this machine. With the verdict
-/// comes the end of what it relies on.
+/// An uploaded certificate may be signed by its own authority, one from a configured ACME server by a private
+/// authority. All others must be trusted by this machine. Also returns the end of validity.
 fn verdict(
     site: &Site,
     trust: Trust,
@@ -141,7 +140,7 @@ fn verdict(
     };
     let top = match doubt {
         Distrust::UnknownIssuer if own.is_empty() && !trust.acme_is_public => served.chain().last(),
-        // A certificate that came alone vouches for itself and has nobody else to.
+        // A single certificate has no other issuer.
         Distrust::UnknownIssuer | Distrust::SelfSigned
             if own.len() == 1 && shown.is_some_and(|s| Some(&s.sha256) == site.own_sha256.as_ref()) =>
         {
@@ -155,7 +154,7 @@ fn verdict(
         (Some(Err(Distrust::IssuerExpired(end))), _) | (None, Distrust::IssuerExpired(end)) => {
             (Verdict::Bad(Distrust::IssuerExpired(end.clone())), Some(end))
         }
-        // Only its own authority knows what comes above it, and that is not always sent.
+        // Only its authority knows the chain above, which is not always sent.
         (Some(Err(_)), Distrust::UnknownIssuer) if own.is_empty() => (Verdict::Private, None),
         (_, doubt) => (Verdict::Bad(doubt), None),
     })

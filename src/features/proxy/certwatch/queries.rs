@@ -1,4 +1,4 @@
-//! SQL of the watch over certificates.
+//! SQL of certificate checks.
 
 use super::evaluate::{Seen, Shown, State};
 use crate::base::clock::Ms;
@@ -7,29 +7,29 @@ use crate::base::id::{self, Id};
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, Row, params};
 
-/// A site whose certificate is watched, and what was seen of it before.
+/// A site to check, with its last result.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Of which domain.
+    /// The domain.
     pub domain: Id<id::Domain>,
-    /// On which server.
+    /// The server.
     pub server: Id<id::Server>,
     /// The server's name.
     pub server_name: String,
-    /// A-labels: the name that its file there is for.
+    /// A-labels: the name of its file there.
     pub name: String,
-    /// Where to ask: the server's public addresses, then the one by which it is reached.
+    /// Addresses: the server's public ones, then that by which it is reached.
     pub addresses: Vec<String>,
-    /// PEM of the domain's own certificate; `None`: from an ACME server.
+    /// PEM of the uploaded certificate; `None`: from an ACME server.
     pub own: Option<String>,
     /// Its SHA-256, hex.
     pub own_sha256: Option<String>,
-    /// The last look.
+    /// The last result.
     pub before: Option<Seen>,
 }
 
 impl Site {
-    /// Does the server show another certificate than the one that is stored for this domain? (It waits for its deploy.)
+    /// Does the server serve another certificate than the stored one? (A deploy is pending.)
     pub fn shows_another(&self) -> bool {
         let shown = self.before.as_ref().and_then(|seen| seen.shown.as_ref());
         match (&self.own_sha256, shown) {
@@ -42,7 +42,7 @@ impl Site {
 const SEEN: &str = "w.looked_at, w.code, w.say, w.misses, w.private, w.names, w.issuer, w.serial, w.key_type, w.sha256,
     w.not_before, w.not_after, w.good_until, w.ends_by";
 
-/// Reads the columns of [`SEEN`] from number `n` on; the first is NULL when nobody has looked yet.
+/// Reads the columns of [`SEEN`] from index `n`; the first is NULL before the first check.
 fn seen(r: &Row, n: usize) -> rusqlite::Result<Option<Seen>> {
     let Some(looked_at) = r.get(n)? else {
         return Ok(None);
@@ -72,10 +72,10 @@ fn seen(r: &Row, n: usize) -> rusqlite::Result<Option<Seen>> {
     }))
 }
 
-// A site without TLS in its file has none to show, whatever is wanted: it waits for its deploy.
+// A site whose file has no TLS is not checked: it waits for its deploy.
 const WATCHED: &str = "d.ssl = 1 AND d.removing = 0 AND x.name <> '' AND instr(x.text, 'ssl_certificate') > 0";
 
-/// The sites that are watched: those of one domain in its order, or of all, those not looked at for longest in front.
+/// Sites to check: those of one domain in its order, or of all, longest unchecked first.
 pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT x.domain_id, x.server_id, s.name, x.name, s.public_ips, s.host, c.chain, c.sha256, {SEEN}
@@ -103,7 +103,7 @@ pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Keeps a look, if its site is still there.
+/// Stores a result if the site still exists.
 pub fn put(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>, s: &Seen) -> Result<()> {
     let c = s.shown.clone().unwrap_or_default();
     let is_known = s.shown.is_some();
@@ -134,7 +134,7 @@ pub fn put(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>, s: &Seen
     Ok(())
 }
 
-/// What the watch has told a domain last.
+/// A domain's last reported state.
 #[derive(Debug, Clone)]
 pub struct Summary {
     /// A-labels.
@@ -143,7 +143,7 @@ pub struct Summary {
     pub state: State,
     /// Its sentence.
     pub say: String,
-    /// The earliest end, unix ms.
+    /// Earliest expiry, unix ms.
     pub not_after: Option<Ms>,
 }
 
@@ -154,7 +154,7 @@ fn state(name: &str) -> State {
         .unwrap_or(State::Unknown)
 }
 
-/// See [`Summary`]; `None` when the domain is gone.
+/// The [`Summary`]; `None` if the domain does not exist.
 pub fn summary(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Summary>> {
     let mut statement =
         conn.prepare_cached("SELECT domain, cert_state, cert_say, cert_not_after FROM domains WHERE id = ?1")?;
@@ -169,7 +169,7 @@ pub fn summary(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Summary>> {
     Ok(row.optional()?)
 }
 
-/// Domains that were watched and are no more: without TLS, or not on any server any more.
+/// Domains that are no longer checked: without TLS, or not on any server.
 pub fn unwatched(conn: &Conn) -> Result<Vec<Id<id::Domain>>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT o.id FROM domains o WHERE o.cert_state <> 'unknown' AND NOT EXISTS
@@ -179,7 +179,7 @@ pub fn unwatched(conn: &Conn) -> Result<Vec<Id<id::Domain>>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Forgets what was seen at sites that are watched no more.
+/// Removes results of sites that are no longer checked.
 pub fn sweep(conn: &Conn) -> Result<usize> {
     Ok(conn
         .prepare_cached(&format!(
@@ -190,7 +190,7 @@ pub fn sweep(conn: &Conn) -> Result<usize> {
         .execute([])?)
 }
 
-/// Is there anything to sweep? (Readers do not wait for the writer.)
+/// Is there anything to remove? (Avoids the writer.)
 pub fn has_strays(conn: &Conn) -> Result<bool> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT EXISTS (SELECT 1 FROM certwatch_served w WHERE NOT EXISTS
@@ -200,14 +200,14 @@ pub fn has_strays(conn: &Conn) -> Result<bool> {
     Ok(statement.query_row([], |r| r.get(0))?)
 }
 
-/// The next beat looks at this domain, however lately it did.
+/// Makes this domain due at the next run.
 pub fn make_due(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
     conn.prepare_cached("UPDATE certwatch_served SET looked_at = 0 WHERE domain_id = ?1")?
         .execute([domain.get()])?;
     Ok(())
 }
 
-/// The same for what this server showed and was not good.
+/// Makes failed sites on this server due.
 pub fn make_due_on(conn: &Conn, server: Id<id::Server>) -> Result<()> {
     conn.prepare_cached("UPDATE certwatch_served SET looked_at = 0 WHERE server_id = ?1 AND code <> ''")?
         .execute([server.get()])?;
@@ -217,20 +217,20 @@ pub fn make_due_on(conn: &Conn, server: Id<id::Server>) -> Result<()> {
 /// One row of the overview.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// Which domain.
+    /// The domain.
     pub domain: Id<id::Domain>,
     /// A-labels.
     pub name: String,
-    /// On which server.
+    /// The server.
     pub server: Id<id::Server>,
     /// The server's name.
     pub server_name: String,
-    /// What was seen there.
+    /// The result there.
     pub seen: Seen,
 }
 
-/// What is served everywhere and is good until `until` at most, what ends first in front, and how many there are. What nobody could
-/// read has no end and comes first.
+/// All served certificates valid until `until` at most, earliest expiry first, and their total. Unreadable ones come
+/// first.
 pub fn overview(conn: &Conn, until: Ms, limit: i64, offset: i64) -> Result<(Vec<Served>, i64)> {
     let wheres = "coalesce(w.good_until, 0) <= ?1";
     let total = conn

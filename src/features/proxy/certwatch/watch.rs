@@ -1,5 +1,5 @@
-//! The beat: looks at what is due, keeps it, and tells the domains what it comes to. Changes of state are events. A
-//! certificate of an ACME server that comes near its last third is renewed.
+//! The periodic check: checks what is due, stores results and reports them to the domains. State changes are events.
+//! Certificates of an ACME server near their last third are renewed.
 
 use super::evaluate::{self, Seen, State};
 use super::probe::{self, Trust};
@@ -20,20 +20,20 @@ use crate::schedule::{Periodic, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-/// See [`Periodic`].
+/// The periodic jobs.
 pub const PERIODIC: &[Periodic] = &[Periodic {
     name: "certwatch.look",
     every: Duration::from_secs(60),
     run: Work::Long(run_once),
 }];
 
-/// Looks at the same time. They only wait; one that nobody answers takes 8 s.
+/// Concurrent checks. They only wait; an unanswered one takes 8 s.
 const THREADS_MAX: usize = 8;
-/// No look begins later in a beat, so that the next beat is not late. What is left is the oldest then.
+/// Start limit of checks in a run, so that the next run is in time. The rest comes first then.
 const BEGIN_MAX: Duration = Duration::from_secs(40);
-/// Nor when a person waits for the answer; 8 servers are looked at once, and hardly a domain is on more.
+/// Start limit while a person waits; 8 servers are checked at once, more are rare.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// A beat is not to the millisecond, and what is due a little later should not wait for the next one.
+/// Tolerance: what is due slightly later is checked in this run.
 const SLACK: Ms = 5_000;
 
 fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
@@ -51,7 +51,7 @@ fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     renew_due(app, now)
 }
 
-/// Has certbot renew what is due, as far as it is certbot's.
+/// Renews due certificates by certbot.
 fn renew_due(app: &App, now: Ms) -> Result<()> {
     let attempt = |site: &Site| {
         let shown = site.before.as_ref()?.shown.as_ref()?;
@@ -69,7 +69,7 @@ fn renew_due(app: &App, now: Ms) -> Result<()> {
     })
 }
 
-/// Looks at all sites of one domain at once, for somebody who waits; says whether there is any.
+/// Checks all sites of a domain at once, for a person; returns whether there are any.
 pub fn check_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
     let any = !sites.is_empty();
@@ -81,7 +81,7 @@ fn trust(conn: &Conn) -> Result<Trust> {
     Ok(Trust::of_directory(&domains::ACME_DIRECTORY.text(conn)?))
 }
 
-/// Looks at all of them by a few threads; each look is kept as soon as it is there.
+/// Checks sites in parallel; each result is stored at once.
 fn check_sites(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel) -> Result<()> {
     if sites.is_empty() {
         return Ok(());
@@ -98,7 +98,7 @@ fn check_sites(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel
     let alone = |site: &Site| Some((site.domain.get(), site.server.get()));
     let done = fan_out.run_alone(&sites, alone, |site| {
         lock(&seen).push((site, probe::probe(site, trust)?));
-        // What comes while another thread writes goes into its next transaction.
+        // Results that arrive during a write go into the next transaction.
         match keeping.try_lock() {
             Ok(_keeping) => keep(app, &seen),
             Err(_) => Ok(()),
@@ -108,7 +108,7 @@ fn check_sites(app: &App, sites: Vec<Site>, begin_max: Duration, cancel: &Cancel
     done.into_iter().flatten().collect()
 }
 
-/// Keeps what was seen so far, and tells the domains.
+/// Stores results and reports to the domains.
 fn keep(app: &App, seen: &Mutex<Vec<(&Site, Seen)>>) -> Result<()> {
     loop {
         let batch = std::mem::take(&mut *lock(seen));
@@ -126,7 +126,7 @@ fn keep(app: &App, seen: &Mutex<Vec<(&Site, Seen)>>) -> Result<()> {
     }
 }
 
-/// Tells a domain what all its sites come to, and the house when its state has changed.
+/// Reports a domain's state; emits an event if it changed.
 fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     let Some(before) = queries::summary(tx, id)? else {
         return Ok(());
@@ -143,7 +143,7 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     let say = decisive
         .map(|(site, s)| format!("{}: {}", site.server_name, s.say))
         .unwrap_or_default();
-    // Age is told by the certificate; what is bad for another reason is so since it was seen to be.
+    // Age follows from the certificate; other problems begin when they were first seen.
     let is_age = |s: &&Seen| evaluate::state(s, now) == Some(state) && (state < State::Bad || s.is_over(now));
     let since = all.iter().copied().filter(is_age).filter_map(|s| s.since(now)).min();
     if (before.state, before.say.as_str(), before.not_after) != (state, say.as_str(), not_after) {
@@ -160,7 +160,7 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
         (_, State::Soon) => "certificate.soon",
         (_, State::Urgent) => "certificate.urgent",
         (_, State::Bad) => "certificate.bad",
-        (State::Unknown, State::Ok) | (_, State::Unknown) => return Ok(()), // nothing was open
+        (State::Unknown, State::Ok) | (_, State::Unknown) => return Ok(()), // no alert was open
         (_, State::Ok) => "certificate.good",
     };
     let is_over = not_after.is_some_and(|at| at < now);
@@ -172,7 +172,7 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, now: Ms) -> Result<()> {
     outbox::emit(tx, &app.wakes.events, kind, ("domain", id.get()), &data)
 }
 
-/// The raw facts of one site.
+/// Evidence of one site.
 fn evidence(site: &Site, seen: &Seen) -> Vec<String> {
     let mut out = vec![format!(
         "{} {}: {}",
@@ -198,7 +198,7 @@ fn evidence(site: &Site, seen: &Seen) -> Vec<String> {
     out
 }
 
-/// What is watched no more is not good, bad or late any more.
+/// Clears domains that are no longer checked.
 fn tidy(app: &App) -> Result<()> {
     let (gone, strays) = app
         .db

@@ -17,7 +17,7 @@ use crate::http::reply::{List, Reply, TEXT};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Answer, Ctx, LIMIT, OFFSET, Q, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/domains", may(Read, Domains), list)
         .query(LIST)
@@ -98,7 +98,7 @@ described! {
         domain: &'a str,
         domain_unicode: String,
         server_ids: &'a [Id<id::Server>],
-        /// When there is exactly one.
+        /// Only if there is exactly one server.
         server_id: Option<Id<id::Server>>,
         upstream_id: Option<Id<id::Upstream>>,
         upstream: Option<&'a str>,
@@ -141,9 +141,9 @@ described! {
         deployed_at: Option<String>,
         looked_at: Option<String>,
         error: Option<Problem<'a>>,
-        /// What the failed deploy left there: `untouched`, `back`, `empty`, `red`, `stuck`, `new`, `gone` or `unseen`.
+        /// What a failed deploy left: `untouched`, `back`, `empty`, `red`, `stuck`, `new`, `gone` or `unseen`.
         stands: Option<&'static str>,
-        /// It got a certificate before it failed, which stays.
+        /// A certificate was issued before the failure, and stays.
         certificate_issued: bool,
     }
 
@@ -171,7 +171,7 @@ fn site(s: &Site) -> SiteView<'_> {
     }
 }
 
-/// Puts the view together.
+/// Builds the view of a domain.
 pub fn view(d: &Domain) -> View<'_> {
     let f = &d.fields;
     View {
@@ -213,7 +213,7 @@ pub fn view(d: &Domain) -> View<'_> {
     }
 }
 
-/// What a list's query may bring.
+/// Query parameters of a list.
 pub const LIST: &[Param] = &[
     LIMIT,
     OFFSET,
@@ -226,7 +226,7 @@ pub const LIST: &[Param] = &[
     param::choice("sort", &["domain", "-domain", "expiry", "-expiry"], "The order."),
 ];
 
-/// What a list's query asks for, without its page.
+/// The filter of a list's query, without paging.
 pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
     let (sort, descending) = match ctx.choice("sort")? {
         "-domain" => (Sort::Name, true),
@@ -273,7 +273,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     Reply::created(format!("/api/domains/{}", domain.id), &view(&domain))
 }
 
-/// Reads a draft and stores it.
+/// Reads a draft and stores it. Error: invalid fields.
 pub fn add(app: &App, input: Input, by: &Unplaced<Edit, Domains>) -> Result<Domain> {
     let valid = model::read(input, None)?;
     let by = by.at(&valid.place())?;
@@ -287,7 +287,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |domain| Some(domain.fields.clone()))
 }
 
-/// `PUT` replaces: what is not sent falls back to its default.
+/// `PUT` replaces: missing fields get their defaults.
 fn replace(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |_| None)
 }
@@ -303,7 +303,7 @@ fn edit(ctx: &Ctx, base: impl Fn(&Domain) -> Option<Fields>) -> Result<Reply> {
     )?))
 }
 
-/// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
+/// Reads a draft over `base` and stores it, in one transaction. Error: invalid fields.
 pub fn save(
     app: &App,
     id: Id<id::Domain>,
@@ -341,30 +341,30 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 }
 
 described! {
-    /// What became of a bulk action: tasks that were put in, and domains for which none was.
+    /// Result of a bulk action.
     #[derive(Default)]
     pub struct Bulk {
-        /// One for each domain that could be taken.
+        /// Enqueued tasks.
         pub tasks: Vec<Started>,
-        /// The others, each with its reason.
+        /// Refused domains with reasons.
         pub refused: Vec<Refused>,
     }
 
-    /// See [`Bulk`].
+    /// An enqueued task of a [`Bulk`].
     pub struct Started {
         /// The domain.
         pub id: Id<id::Domain>,
         /// Its name.
         pub name: String,
-        /// Its task.
+        /// Its task id.
         pub task_id: Id<Task>,
     }
 
-    /// See [`Bulk`].
+    /// A refused domain of a [`Bulk`].
     pub struct Refused {
         /// The domain.
         pub id: Id<id::Domain>,
-        /// Its name; empty when there is no such domain.
+        /// Its name; empty if it does not exist.
         pub name: String,
         /// Stable code.
         pub code: &'static str,
@@ -397,15 +397,15 @@ fn bulk(ctx: &Ctx) -> Result<Reply> {
     .with_status(202))
 }
 
-/// Puts a deploy in for each of these domains. One that cannot be deployed now keeps none of the others from it; one that
-/// they may not deploy does.
+/// Enqueues a deploy for each of these domains. One that cannot be deployed does not stop the others; a missing right
+/// does.
 pub fn deploy_all(app: &App, ids: &[Id<id::Domain>], by: &Unplaced<Deploy, Domains>) -> Result<Bulk> {
     app.db.write(|tx| {
         let mut bulk = Bulk::default();
         for &id in ids {
             let by = by.to(tx, ("domain", id.get()))?;
             let name = super::get(tx, id).map(|d| d.name()).unwrap_or_default();
-            // Every refusal comes before the first row is written, so nothing half-done stays behind it.
+            // All refusals come before the first row is written.
             match super::deploy(app, tx, id, &Choice::default(), by) {
                 Ok(task_id) => bulk.tasks.push(Started { id, name, task_id }),
                 Err(e) if matches!(e.kind, Kind::Conflict | Kind::NotFound) => bulk.refused.push(Refused {

@@ -1,5 +1,5 @@
-//! A deploy at work: the canary first, then the others, and the first failure stops those not yet begun. What is not proved
-//! is put back by the server itself.
+//! Runs a deploy: the canary first, then the others; the first failure stops those that have not begun. Unproved
+//! changes are rolled back by the server itself.
 
 use super::desired::DesiredState;
 use super::evaluate;
@@ -27,30 +27,30 @@ use std::sync::{Mutex, MutexGuard};
 
 pub(super) const INCOMPLETE: &str = "incomplete";
 
-/// What a person chose for a deploy or a removal.
+/// Choices of a person for a deploy or removal.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub struct Choice {
-    /// Texts that somebody else wrote may be overwritten.
+    /// Overwrite texts changed by others.
     #[serde(default)]
     pub overwrite: bool,
-    /// A server that cannot be reached is gone for good: what lies there is forgotten.
+    /// Forget sites on unreachable servers.
     #[serde(default)]
     pub forget: bool,
 }
 
-/// What is put on a server, and what the plan saw there.
+/// The text for a server, and what the plan found there.
 struct Text<'a> {
     rendered: &'a RenderedVhost,
     first: Option<&'a RenderedVhost>,
     expect: Option<&'a str>,
     old_name: Option<&'a str>,
     old_expect: Option<&'a str>,
-    /// certbot's name for the certificate.
+    /// certbot's name of the certificate.
     lineage: &'a str,
 }
 
-/// Why a job has left everything as it was, where a look knows better or says more: a person may have allowed to overwrite,
-/// a cut-off deploy may have left the very text, nginx may be missing or have become another one.
+/// Failures that changed nothing and that an inspection resolves or explains: overwriting may be allowed, an
+/// interrupted deploy may have left the same text, nginx may be missing or different.
 const LOOK_FIRST: [&str; 8] = [
     "would_be_default",
     "http2_shared",
@@ -66,15 +66,15 @@ pub(super) struct Deploy<'a> {
     run: &'a Run<'a>,
     desired: &'a DesiredState,
     choice: Choice,
-    /// What could not be taken off, and why.
+    /// Sites that could not be removed, with reasons.
     left: Mutex<Vec<String>>,
-    /// What the last job on a server (by its number) told of the site.
+    /// Reports of the last job on each server, by server id.
     with_untouched: Mutex<HashMap<i64, JobReport>>,
-    /// Texts that pass challenges on, where they were put.
+    /// Bridge texts that were put, which pass on ACME challenges.
     bridges: Mutex<Vec<(Id<id::Server>, String)>>,
 }
 
-/// What a job has told of the site so far.
+/// What a job reported about the site.
 #[derive(Clone, Copy)]
 struct JobReport {
     stands: Stands,
@@ -97,7 +97,7 @@ impl JobReport {
 
 type Sites<'s> = Vec<&'s (Placement, Server)>;
 
-/// Work on one server; gives the number of changes.
+/// Work on one server; returns the number of changes.
 type Work<T> = fn(&T, &Placement, &Server) -> Result<u32>;
 
 impl<'a> Deploy<'a> {
@@ -120,7 +120,7 @@ impl<'a> Deploy<'a> {
         lock(&self.with_untouched)
     }
 
-    /// Runs a job that changes the site. One that never says how it stands was cut off.
+    /// Runs a job that changes the site. A job without report was interrupted.
     fn job(&self, connection: &ServerConnection, server: &Server, recipe: &Recipe) -> Result<provision::Outcome> {
         let run = self.run;
         let mut with_untouched = JobReport {
@@ -149,13 +149,12 @@ impl<'a> Deploy<'a> {
             .canary_first(&wanted, Self::put)
             .inspect_err(|_| self.unbridge(&wanted))
             .map_err(|e| named_too(e, &missing))?;
-        // Last: until the others serve, the old places still do.
+        // Removals come last: until the others serve, the old servers still do.
         changed += self.all(&leaving, Self::leave)?;
         incomplete(&missing).map_or(Ok(changed), Err)
     }
 
-    /// Of several servers those that let us in, and a sentence for each of the others, which are left out. When none does, that
-    /// is the error.
+    /// The reachable servers of several, with a sentence for each one left out. Error: none is reachable.
     fn reached<'s>(&self, wanted: &[&'s (Placement, Server)]) -> Result<(Sites<'s>, Vec<String>)> {
         if wanted.len() < 2 {
             return Ok((wanted.to_vec(), Vec::new()));
@@ -169,7 +168,7 @@ impl<'a> Deploy<'a> {
         for (site, knocked) in wanted.iter().zip(knocked) {
             match knocked.unwrap_or_else(|| Err(process::cancelled())) {
                 Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => missing.push((*site, e)),
-                // What else is wrong there its own work will say.
+                // Other problems are reported by the work itself.
                 _ => there.push(*site),
             }
         }
@@ -194,8 +193,8 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    /// An ACME server may ask any of several servers: before it does, each passes on the challenges of the others.
-    /// Nothing of this is recorded: what takes its place is.
+    /// An ACME server may validate at any of several servers: before that, each passes on challenges to the others.
+    /// Bridges are not recorded; the final texts are.
     fn bridge(&self, wanted: &[&(Placement, Server)]) -> Result<u32> {
         let without: Vec<_> = wanted
             .iter()
@@ -222,7 +221,7 @@ impl<'a> Deploy<'a> {
         Ok(changed + self.apply(&connection, server, &text)?.changed)
     }
 
-    /// What stood there before the bridges stands there again, but where the deploy went well.
+    /// Restores the texts before the bridges, except where the deploy succeeded.
     fn unbridge(&self, wanted: &[&(Placement, Server)]) {
         let bridges = std::mem::take(&mut *lock(&self.bridges));
         for (placement, server) in wanted {
@@ -262,7 +261,7 @@ impl<'a> Deploy<'a> {
                 shadow: true,
             })?,
         };
-        // A cancelled deploy is put back, too.
+        // A cancelled deploy is rolled back, too.
         let (run, cancel) = (self.run, Cancel::new());
         let done = self
             .connection(server)?
@@ -270,7 +269,7 @@ impl<'a> Deploy<'a> {
         done.map(drop)
     }
 
-    /// What concerns the domain as a whole. The name servers are asked when a certificate is still to be had.
+    /// Checks of the domain as a whole. DNS is checked if a certificate must be issued.
     fn check_domain(&self, wanted: &[&(Placement, Server)]) -> Result<()> {
         let is_new = |(placement, _): &&(Placement, Server)| {
             placement.state == placements::State::None || placement.name != self.desired.name()
@@ -298,7 +297,7 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    /// Does the work on several servers, a few at a time. After the first failure no further one is begun.
+    /// Works on several servers, a few at a time. After the first failure no further one begins.
     pub(super) fn all(&self, sites: &[&(Placement, Server)], work: Work<Self>) -> Result<u32> {
         let red = AtomicBool::new(false);
         let results = self.fan_out().run(sites, |(placement, server)| {
@@ -333,7 +332,7 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    /// Remembers the failure at the site and says where it was.
+    /// Records the failure of a site and adds the server's name.
     fn failed(&self, placement: &Placement, server: &Server, e: Error) -> Error {
         if self.run.cancel.is_cancelled() {
             return e;
@@ -367,7 +366,7 @@ impl<'a> Deploy<'a> {
         }
     }
 
-    /// How the log calls a server; with a single one it need not be said.
+    /// Name of a server in the log; empty for a single one.
     pub(super) fn on<'s>(&self, server: &'s Server) -> &'s str {
         match self.desired.sites.len() {
             1 => "",
@@ -428,7 +427,7 @@ impl<'a> Deploy<'a> {
         Ok(changed)
     }
 
-    /// The plan for a server whose nginx is ready for sites, which is seen to.
+    /// The plan for a server whose nginx is prepared first if necessary.
     fn made_ready(
         &self,
         connection: &ServerConnection,
@@ -460,8 +459,8 @@ impl<'a> Deploy<'a> {
         self.run.app.db.write(keep)
     }
 
-    /// One job, without a look before it, where the nginx is known: the job looks for itself, and touches nothing where
-    /// something is not as we left it. Gives the number of changes, and false when there is more to be looked at.
+    /// One job without prior inspection, where nginx is known: the job checks by itself, and changes nothing if
+    /// anything differs. Returns the number of changes, and `false` if an inspection is needed.
     fn put_unseen(&self, connection: &ServerConnection, placement: &Placement, server: &Server) -> Result<(u32, bool)> {
         let desired = self.desired;
         let is_renamed = !placement.name.is_empty() && placement.name != desired.name();
@@ -487,7 +486,7 @@ impl<'a> Deploy<'a> {
             lineage: &desired.lineage(placement),
         };
         match self.apply(connection, server, &text) {
-            // Another nginx since: its text may have to be another one, too.
+            // nginx changed since: its text may differ, too.
             Ok(done) if remote::nginx(&done).is_some_and(|now| now != nginx) => Ok((done.changed, false)),
             Ok(done) => {
                 if done.changed > 0 || placement.state != placements::State::Live || placement.text != rendered.text {
@@ -540,8 +539,8 @@ impl<'a> Deploy<'a> {
         self.job(connection, server, &recipe)
     }
 
-    /// As [`Deploy::take_off`]. A server that cannot be reached keeps nobody from moving away: what lies there is left for the
-    /// next deploy, or to be forgotten.
+    /// As [`Deploy::take_off`]. An unreachable server does not block a move: the site is left for the next deploy, or
+    /// to be forgotten.
     fn leave(&self, placement: &Placement, server: &Server) -> Result<u32> {
         let e = match self.take_off(placement, server) {
             Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => self.failed(placement, server, e),
@@ -553,7 +552,7 @@ impl<'a> Deploy<'a> {
         Ok(0)
     }
 
-    /// For a removal: where a person has said so, a site on a server that cannot be reached is forgotten.
+    /// For a removal: forgets a site on an unreachable server if allowed.
     pub(super) fn take_off_or_forget(&self, placement: &Placement, server: &Server) -> Result<u32> {
         match self.take_off(placement, server) {
             Err(e) if is_unreached(&e) && !self.run.cancel.is_cancelled() => match self.choice.forget {
@@ -600,13 +599,13 @@ impl<'a> Deploy<'a> {
     }
 }
 
-/// The others are served; these sentences are about those that are not.
+/// The others are served; these sentences are about the missing ones.
 pub(super) fn incomplete(missing: &[String]) -> Option<Error> {
     let say = format!("Done, but not everywhere. {}", missing.join(" "));
     (!missing.is_empty()).then(|| Error::new(Failure::Upstream, INCOMPLETE, say))
 }
 
-/// What the ACME server refused may be the fault of a server that was left out: the name leads there, too.
+/// A failed validation may be caused by a server that was left out: the name leads there, too.
 pub(super) fn named_too(e: Error, missing: &[String]) -> Error {
     match e.code.starts_with("acme_") && !missing.is_empty() {
         true => Error {
@@ -621,12 +620,12 @@ pub(super) fn named_too(e: Error, missing: &[String]) -> Error {
     }
 }
 
-/// The server did not let us in, for whatever reason.
+/// Could we not log in?
 pub(super) fn is_unreached(e: &Error) -> bool {
     e.code.starts_with("ssh_")
 }
 
-/// The row as it is now: a person may have taken the server off the domain meanwhile.
+/// The current row: the server may have been removed from the domain meanwhile.
 pub(super) fn fresh(tx: &Tx, placement: &Placement) -> Result<Placement> {
     let rows = placements::of(tx, placement.domain)?;
     rows.into_iter()

@@ -1,4 +1,4 @@
-//! Everything a deploy of one domain needs to know, from one snapshot of the database, and the texts that follow from it.
+//! The desired state of a domain from one database snapshot, and the texts derived from it.
 
 use super::Domain;
 use super::placements::Placement;
@@ -17,25 +17,25 @@ use crate::features::proxy::upstreams::Target;
 use crate::provision::site::{self as remote, Nginx, SiteSeen};
 use std::net::IpAddr;
 
-/// Everything a deploy of one domain needs to know, from one snapshot of the database.
+/// The data of a deploy, from one database snapshot.
 pub struct DesiredState {
     /// The domain's row.
     pub domain: Domain,
-    /// Where its requests go; empty without an upstream.
+    /// Targets; empty without upstream.
     pub targets: Vec<Target>,
-    /// A person's own certificate.
+    /// Uploaded certificate.
     pub own: Option<OwnCertificate>,
-    /// Where it shall be, where it is, in order.
+    /// Wanted and existing placements, in order.
     pub sites: Vec<(Placement, Server)>,
-    /// The ACME account's address, may be empty.
+    /// E-mail of the ACME account; may be empty.
     pub acme_email: String,
-    /// The ACME server's directory.
+    /// URL of the ACME directory.
     pub acme_directory: String,
     /// For HSTS, seconds.
     pub hsts_max_age_s: i64,
 }
 
-/// A certificate that a person has given.
+/// An uploaded certificate.
 pub struct OwnCertificate {
     /// PEM, the leaf first.
     pub chain: String,
@@ -46,7 +46,7 @@ pub struct OwnCertificate {
 }
 
 impl DesiredState {
-    /// Reads it all.
+    /// Loads all of it. Errors: not found, missing upstream or certificate.
     pub fn load(app: &App, id: Id<id::Domain>) -> Result<DesiredState> {
         app.db.read(|conn| DesiredState::read(app, conn, id))
     }
@@ -89,12 +89,12 @@ impl DesiredState {
         self.domain.fields.domain.ascii()
     }
 
-    /// Its certificate comes from the ACME server.
+    /// Is its certificate from an ACME server?
     pub fn is_acme(&self) -> bool {
         self.domain.fields.ssl && self.own.is_none()
     }
 
-    /// certbot's name for its certificate on a server, as far as is known without a look: that of the text there.
+    /// certbot's name of its certificate on a server, as known from the text there.
     pub fn lineage(&self, placement: &Placement) -> String {
         let there = remote::lineage_in(&placement.text).filter(|_| placement.name == self.name());
         there.map_or_else(|| remote::lineage(self.name()), String::from)
@@ -104,7 +104,7 @@ impl DesiredState {
         here.lineage.clone().unwrap_or_else(|| self.lineage(placement))
     }
 
-    /// Where chain and key are on a server.
+    /// Paths of chain and key on a server.
     pub(super) fn certificate_paths(&self, lineage: &str) -> (String, String) {
         match self.own {
             Some(_) => remote::uploaded_paths(self.name()),
@@ -112,34 +112,34 @@ impl DesiredState {
         }
     }
 
-    /// The file for one server. `None` for the nginx there: as if it were Debian 12's, to have something to show.
+    /// Renders the file for one server. Without a known nginx it is rendered for Debian 12's.
     pub fn render(&self, placement: &Placement, nginx: Option<&Nginx>) -> Result<RenderedVhost> {
         self.render_with(placement, nginx, &self.lineage(placement))
     }
 
-    /// The same with the certificate that certbot keeps by this name.
+    /// Renders with the certificate of this lineage.
     pub fn render_with(&self, placement: &Placement, nginx: Option<&Nginx>, lineage: &str) -> Result<RenderedVhost> {
         self.render_as(placement, nginx, self.domain.fields.ssl.then_some(lineage))
     }
 
-    /// The text on port 80 alone, for the time while the first certificate is being issued.
+    /// Renders the text for port 80 only, used while the first certificate is issued.
     pub fn render_first(&self, placement: &Placement, nginx: &Nginx) -> Result<RenderedVhost> {
         self.render_as(placement, Some(nginx), None)
     }
 
-    /// An ACME server may ask any of the domain's servers for the challenge of another, and this one would not pass it on.
+    /// Does this server need a bridge? (An ACME server may ask it for the challenge of another.)
     pub fn needs_bridge(&self, placement: &Placement) -> bool {
         let peers = self.peers(placement);
         !peers.is_empty() && (placement.name != self.name() || vhost::peers_in(&placement.text) != peers)
     }
 
-    /// The text that passes challenges on, with the certificate that is there now.
+    /// Renders the bridge text, with the current certificate.
     pub fn render_bridge(&self, placement: &Placement, nginx: &Nginx) -> Result<RenderedVhost> {
         let pair = vhost::pair_in(&placement.text).filter(|_| placement.name == self.name());
         self.render_pair(placement, Some(nginx), pair)
     }
 
-    /// Addresses of the domain's other servers, when its certificate comes from an ACME server.
+    /// Addresses of the domain's other servers if it uses ACME.
     fn peers(&self, placement: &Placement) -> Vec<IpAddr> {
         let others = self
             .sites
@@ -194,7 +194,7 @@ impl DesiredState {
         names.filter(|host| host.parse::<IpAddr>().is_err())
     }
 
-    /// Another text would be put there than the one that was: something was changed here since.
+    /// Is a deploy pending, because the rendered text changed?
     pub fn is_waiting(&self, placement: &Placement) -> bool {
         if !placement.wanted {
             return !placement.name.is_empty();
@@ -205,8 +205,8 @@ impl DesiredState {
     }
 }
 
-/// What another server reaches this one by: what we do, and what the world does. A name is none: nginx would not start
-/// without its name server.
+/// Addresses by which other servers reach this one: ours and the public ones. Names are excluded: nginx would not start
+/// without DNS.
 pub(super) fn addresses(server: &Server) -> impl Iterator<Item = IpAddr> {
     let own = Host::parse(&server.fields.host).ok().and_then(|host| host.ip());
     let public = server.fields.public_ips.iter().filter_map(|ip| ip.parse().ok());

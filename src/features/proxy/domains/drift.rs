@@ -1,5 +1,5 @@
-//! Drift: somebody else changes a file of ours. Every server with sites is looked at now and then over its warm
-//! connection, by hashes; what differs is told with the line, kept, and never overwritten by itself.
+//! Drift detection: changes of our files by others. Each server with sites is checked from time to time by file hashes
+//! over its shared connection; differences are reported with the line, stored, and never overwritten automatically.
 
 use super::evaluate::sum;
 use super::inspect::WIDTH;
@@ -23,7 +23,7 @@ use crate::provision::site::{self as remote, Enabled, Off, Proof, Sum, Summed};
 use crate::schedule::fan_out::FanOut;
 use crate::task::{self, queue};
 
-/// The beat: servers whose time has come.
+/// Checks the servers that are due.
 pub fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     let due = app.db.read(|conn| {
         let minutes = settings::DRIFT_INTERVAL_MIN.number(conn)?;
@@ -32,7 +32,7 @@ pub fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     check(app, &due, cancel)
 }
 
-/// Looks at all sites of some servers, at each server alone.
+/// Checks all sites of these servers, each server separately.
 pub fn check(app: &App, servers: &[Id<id::Server>], cancel: &Cancel) -> Result<()> {
     let fan_out = FanOut {
         name: "domains.drift",
@@ -44,7 +44,7 @@ pub fn check(app: &App, servers: &[Id<id::Server>], cancel: &Cancel) -> Result<(
     results.into_iter().flatten().collect()
 }
 
-/// Looks at all sites of one server. That it cannot be reached is for its lamp to tell.
+/// Checks all sites of one server. An unreachable server has its own alert.
 fn inspect_server(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<()> {
     let rows = app.db.read(|conn| placements::on(conn, server))?;
     let sums: Vec<String> = rows.iter().map(|placement| sum(&placement.text)).collect();
@@ -59,7 +59,7 @@ fn inspect_server(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<
         .map(|((placement, sum), proof)| Sum {
             name: &placement.name,
             known: Some(sum),
-            // A text that a person accepted may use somebody else's.
+            // An adopted text may use somebody else's certificate.
             lineage: remote::lineage_in(&placement.text).filter(|_| !placement.adopted),
             proof: proof.as_ref(),
             tls: vhost::pair_in(&placement.text).is_some(),
@@ -97,7 +97,7 @@ fn inspect_server(app: &App, server: Id<id::Server>, cancel: &Cancel) -> Result<
     })
 }
 
-/// Names of this server have moved: nginx gets their addresses by a task, so that it is seen. Not while another one is at work.
+/// Addresses of target names changed: a task updates nginx, so that it is visible. Not while another task is at work.
 fn follow(app: &App, tx: &Tx, server: Id<id::Server>, moved: &str) -> Result<()> {
     let target = ("server", server.get());
     if queue::open(tx, target, |_| true)?.is_some() {
@@ -122,7 +122,7 @@ fn follow(app: &App, tx: &Tx, server: Id<id::Server>, moved: &str) -> Result<()>
     )
 }
 
-/// A name that this server looks up for nginx does not resolve any more.
+/// A target name that no longer resolves on the server.
 fn target_lost(placement: &Placement, lost: &str) -> Option<Drift> {
     let host = lost
         .split(' ')
@@ -136,7 +136,7 @@ fn target_lost(placement: &Placement, lost: &str) -> Option<Drift> {
     })
 }
 
-/// What was found, held against what should be there. Pure.
+/// Compares what was found with what should be there. Pure.
 fn compare(placement: &Placement, wanted: &str, found: &Summed) -> Option<Drift> {
     let path = format!("/etc/nginx/sites-available/{}.conf", placement.name);
     match (&found.file.sha256, &found.file.enabled) {
@@ -178,14 +178,14 @@ fn compare(placement: &Placement, wanted: &str, found: &Summed) -> Option<Drift>
     }
 }
 
-/// Its link was taken away by a job of ours, because nginx did not take the file.
+/// Its link was removed by a job of ours, because nginx rejected the file.
 const SWITCHED_OFF: &str = "site_switched_off";
 
 fn is_switched_off(placement: &Placement) -> bool {
     placement.problem.as_ref().is_some_and(|(code, _)| code == SWITCHED_OFF)
 }
 
-/// A job has switched sites off: told at once and with nginx's reason, not by the next look.
+/// A job disabled sites: reported at once with nginx's reason.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     if event.kind != SITES_OFF {
         return Ok(());
@@ -196,7 +196,7 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
             continue;
         };
         if placement.deployed_at.is_some_and(|at| at >= event.at) {
-            continue; // the same job has put it there anew
+            continue; // the same job has put it in place again
         }
         let drift = Drift {
             code: SWITCHED_OFF,
@@ -208,7 +208,7 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// Why a certificate will not be renewed, and what helps.
+/// Why a certificate will not be renewed, with advice.
 fn unrenewed(lineage: &str, why: &str) -> String {
     let file = format!("/etc/letsencrypt/renewal/{lineage}.conf");
     match why {
@@ -223,7 +223,7 @@ fn unrenewed(lineage: &str, why: &str) -> String {
     }
 }
 
-/// The first line of the new text that is another than in the old one (where it goes on, when lines are missing there).
+/// Number of the first line of the new text that differs.
 fn first_line(old: &str, new: &str) -> Option<usize> {
     let told = diff(old, new);
     let lines = &told.hunks.first()?.lines;
@@ -233,7 +233,7 @@ fn first_line(old: &str, new: &str) -> Option<usize> {
 }
 
 fn note(app: &App, tx: &Tx, placement: &Placement, drift: Option<&Drift>, at: Ms) -> Result<()> {
-    // A deploy may have come in between: then this look is about yesterday.
+    // A deploy may have happened meanwhile: then the result is outdated.
     let now = placements::of(tx, placement.domain)?
         .into_iter()
         .find(|now| now.server == placement.server);

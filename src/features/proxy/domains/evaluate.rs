@@ -1,4 +1,4 @@
-//! What was seen on a server, compared with what is wanted there: findings, steps and the text that would be put. Pure.
+//! Compares what was found on a server with what is wanted: findings, steps and the text. Pure.
 
 use super::desired::DesiredState;
 use super::placements::Placement;
@@ -11,7 +11,7 @@ use crate::features::fleet::servers::Server;
 use crate::provision::site::{self as remote, Enabled, Nginx, Seen, SiteSeen};
 use crate::provision::steps::failure_of;
 
-/// What was seen, held against what is wanted. Pure.
+/// Evaluates an inspection. Pure.
 pub(super) fn evaluate(
     desired: &DesiredState,
     placement: &Placement,
@@ -43,7 +43,7 @@ pub(super) fn evaluate(
     Ok(plan)
 }
 
-/// Raw words shown of one fault.
+/// Longest evidence of one finding, in bytes.
 const EVIDENCE_MAX: usize = 4_000;
 
 fn site_path(name: &str) -> String {
@@ -56,7 +56,7 @@ pub fn sum(text: &str) -> String {
 }
 
 impl ServerPlan {
-    /// The site is taken off this server. Its file is named as it was put there.
+    /// The site is to be removed from this server. Its file has the name under which it was put.
     fn leave(&mut self, placement: &Placement, here: &SiteSeen) {
         let (file, text) = match here.old.sha256.is_some() || placement.name.is_empty() {
             true => (&here.old, placement.text.clone()),
@@ -81,7 +81,7 @@ impl ServerPlan {
         self.let_go(here);
     }
 
-    /// What certbot keeps for a name that goes, goes too; not what somebody else uses.
+    /// Removes certbot's certificate of a removed name, unless it is used elsewhere.
     fn let_go(&mut self, here: &SiteSeen) {
         for (lineage, user) in &here.goes {
             let path = remote::acme_paths(lineage).0;
@@ -97,7 +97,7 @@ impl ServerPlan {
         }
     }
 
-    /// Certificates that certbot keeps, and whose they are.
+    /// Finds certbot's certificates and their owners.
     fn find_lineages(&mut self, desired: &DesiredState, here: &SiteSeen, lineage: &str) {
         if !desired.is_acme() {
             return;
@@ -144,8 +144,7 @@ impl ServerPlan {
         }
     }
 
-    /// A configuration that is already faulty, and a service that is down: both are mended where files of ours alone are
-    /// the reason.
+    /// Finds an invalid configuration and a stopped service: both are repaired if only our files cause them.
     fn find_red(&mut self, placement: &Placement, seen: &Seen, replaced: &[Option<&str>]) {
         let evidence = text::cut(seen.red.as_deref().unwrap_or_default(), EVIDENCE_MAX);
         let red = |level, message: &str| Finding {
@@ -197,7 +196,7 @@ impl ServerPlan {
         }
     }
 
-    /// Others who hold the ports, or the name.
+    /// Finds others that use the ports or the name.
     fn find_strangers(&mut self, desired: &DesiredState, seen: &Seen, here: &SiteSeen) {
         for (port, who) in [80, 443].into_iter().zip(&seen.listeners) {
             let Some(who) = who.as_ref().filter(|who| !who.starts_with("nginx ")) else {
@@ -239,7 +238,7 @@ impl ServerPlan {
         }
     }
 
-    /// Texts of our files that are not ours: they are never overwritten silently.
+    /// Finds foreign changes of our files: never overwritten silently.
     fn find_edits(&mut self, desired: &DesiredState, placement: &Placement, here: &SiteSeen, old_name: Option<&str>) {
         let ours = sum(&placement.text);
         let is_there = placement.name == desired.name();
@@ -255,7 +254,7 @@ impl ServerPlan {
                 };
                 let message = format!("{} {message}", site_path(desired.name()));
                 let finding = Finding::new(Level::Ask, "site_edited", message);
-                // A text equal to the wanted one is nobody's edit: an earlier deploy was cut off before it could tell.
+                // A text equal to the wanted one is from an interrupted deploy.
                 if !vhost::untouched(here.text.as_deref().unwrap_or_default()) || !is_ours(desired, here) {
                     self.faults.push(finding);
                 }
@@ -282,7 +281,7 @@ impl ServerPlan {
         }
     }
 
-    /// Several names in one upstream: only an nginx from 1.27.3 on can follow them by itself.
+    /// Several target names in one upstream: only nginx 1.27.3 and later can resolve them itself.
     fn find_names(&mut self, desired: &DesiredState, seen: &Seen) {
         let Some(nginx) = seen
             .nginx
@@ -357,7 +356,7 @@ impl ServerPlan {
         if let Some(old) = old_name.filter(|_| here.old.sha256.is_some() || here.old.enabled != Enabled::No) {
             steps.push(Step::new('-', "remove", site_path(old)));
         }
-        // The proof that was asked for is that of the text we put there last: it counts when that is the wanted one.
+        // The requested proof is that of the text put last: it counts if that is the wanted one.
         let runs = here.proved && vhost::proof_in(&placement.text).as_ref() == Some(&rendered.proof);
         if !steps.is_empty() || !runs {
             steps.extend(defaults(here));
@@ -383,14 +382,14 @@ impl ServerPlan {
         Ok(())
     }
 
-    /// What the nginx there understands.
+    /// Capabilities of the nginx there. Error: none installed.
     pub(super) fn nginx(&self) -> Result<Nginx> {
         let nginx = self.work.as_ref().and_then(|work| work.nginx.clone());
         nginx.ok_or_else(|| Error::internal("nginx without a version"))
     }
 }
 
-/// What becomes of our file that answers for what nobody named.
+/// Changes of our default sites.
 fn defaults(here: &SiteSeen) -> impl Iterator<Item = Step> + '_ {
     here.defaults.iter().map(|(how, port)| match how.as_str() {
         "put" => Step::new('+', "default", port),
@@ -398,7 +397,7 @@ fn defaults(here: &SiteSeen) -> impl Iterator<Item = Step> + '_ {
     })
 }
 
-/// A text of ours for this very domain, whole and unedited.
+/// Is this a text of ours for this domain, unedited?
 fn is_ours(desired: &DesiredState, here: &SiteSeen) -> bool {
     let marker = here.text.as_deref().and_then(vhost::marker);
     marker.is_some_and(|marker| marker.id == desired.domain.id.get())

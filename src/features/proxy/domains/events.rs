@@ -1,9 +1,9 @@
-//! Events of domains and of what is deployed for them.
+//! Events of domains and deployments.
 
 use crate::access::right::{Domains, Read, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind};
 
-/// See [`EventKind`].
+/// Event kinds of domains.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "deploy.failed",

@@ -1,5 +1,5 @@
-//! Makes a plan by looking at the servers and the name servers, and changes nothing. A deploy makes the same plan, stops
-//! where the plan says stop, and does the rest.
+//! Makes a plan by inspecting servers and DNS, without changes. A deploy makes the same plan, stops where the plan says
+//! so, and does the rest.
 
 use super::desired::{DesiredState, addresses};
 use super::evaluate::evaluate;
@@ -20,21 +20,21 @@ use crate::schedule::fan_out::FanOut;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Servers looked at, or worked on, at the same time.
+/// Servers handled at the same time.
 pub const WIDTH: usize = 8;
 
-/// For the look at a server: somebody may be waiting for it.
+/// Limit of inspecting a server: somebody may be waiting.
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
-/// Looks at every server and at the name servers.
+/// Inspects every server and DNS.
 pub fn make(app: &App, desired: &DesiredState, cancel: &Cancel) -> Plan {
     let all = clock::mono() + LOOK_LIMIT * u32::try_from(desired.sites.len()).unwrap_or(u32::MAX).max(1);
     make_all(app, std::slice::from_ref(desired), all, cancel).remove(0)
 }
 
-/// The plans of several domains, in the order of `all_desired`. Servers are looked at side by side, the domains of one server
-/// one after the other. Where a server cannot be reached, its other domains get the same fault without another wait;
-/// what is not looked at before `until` gets the fault `out_of_time`.
+/// Plans of several domains, in the order of `all_desired`. Servers are inspected in parallel, the domains of one
+/// server one after the other. If a server is unreachable, its other domains get the same error at once; what is not
+/// inspected before `until` gets the finding `out_of_time`.
 pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel: &Cancel) -> Vec<Plan> {
     let mut by_server: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
     for (w, desired) in all_desired.iter().enumerate() {
@@ -43,7 +43,7 @@ pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel:
         }
     }
     let groups: Vec<Vec<(usize, usize)>> = by_server.into_values().collect();
-    // Each look itself ends when the cord is pulled.
+    // Each inspection ends by itself on cancellation.
     let not_cancelled = Cancel::new();
     let fan_out = FanOut {
         name: "domains.plan",
@@ -96,7 +96,7 @@ pub fn make_all(app: &App, all_desired: &[DesiredState], until: Instant, cancel:
     asked.into_iter().flatten().zip(servers).map(plan).collect()
 }
 
-/// A server that cannot be reached is left out where another one can be.
+/// Leaves out unreachable servers if another one is reachable.
 fn leave_out(servers: &mut [ServerPlan]) {
     let is_dead = |plan: &ServerPlan| plan.faults.iter().any(|finding| finding.code.starts_with("ssh_"));
     if servers.iter().all(|plan| plan.leaves || is_dead(plan)) {
@@ -119,7 +119,7 @@ fn in_time(until: Instant) -> Result<()> {
     Err(Error::new(Kind::Timeout, "not_looked_at", say))
 }
 
-/// What is asked before any server is touched: the name servers, and whether there is anything to do at all.
+/// Checks before any server is touched: DNS, and whether there is anything to do.
 pub fn before(
     app: &App,
     desired: &DesiredState,
@@ -160,10 +160,10 @@ pub fn before(
     if cancel.is_cancelled() {
         return (None, faults);
     }
-    // Who may issue matters only where somebody is asked to.
+    // CAA matters only if a certificate is requested.
     let matters = |c: &&preflight::Check| c.verdict == Verdict::Bad && (issues || c.id != "caa");
     if let Some(bad) = report.checks.iter().find(matters).map(|c| c.say(Lang::En)) {
-        // Only an ACME server has to find the way here already. Everything else may be made ready before the move.
+        // Only an ACME server must find the name here already. Everything else may be prepared before a move.
         let level = match desired.domain.fields.preflight {
             Preflight::Strict if issues => Level::Stop,
             _ => Level::Warn,
@@ -173,7 +173,7 @@ pub fn before(
     (Some(report), faults)
 }
 
-/// Looks at one server; changes nothing. One job.
+/// Inspects one server in one job; changes nothing.
 pub(super) fn on_server(
     app: &App,
     connection: &ServerConnection,

@@ -1,7 +1,7 @@
-//! Domains: a name, where it is served and from what; planned, deployed, proved or put back.
+//! Domains: a name, its servers and its upstream; planned, deployed, proved or rolled back.
 //!
-//! What a person sets here reaches a server only with a deploy. A domain that lies on servers is taken off them before it
-//! is forgotten.
+//! Settings of a domain reach a server only by a deploy. A domain that is on servers is removed from them before its
+//! row is deleted.
 
 mod settings;
 mod events;
@@ -128,42 +128,42 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "domains.drift",
-    // A short look at our own rows; the servers' turn comes by `drift.interval_min`.
+    // A short query; servers are checked by `drift.interval_min`.
     every: Duration::from_secs(20),
     run: Work::Long(drift::run_once),
 }];
 
-/// Why a domain's lamp is as it is.
+/// Why a domain has its state.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// Finds the words.
+    /// Id of the text.
     pub name: &'static str,
     /// `lit`, `flick`, `dark` or `unlit`.
     pub lamp: &'static str,
-    /// Where its evidence and its beginning are found.
+    /// Source of its evidence and beginning.
     about: About,
 }
 
-/// What a [`Reason`] is about.
+/// Subject of a [`Reason`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
-    /// What a person has asked for.
+    /// The settings.
     DesiredState,
     /// The last deploy or removal.
     Deploy,
-    /// What lies on the servers.
+    /// The files on the servers.
     Files,
-    /// How it answers.
+    /// The answers.
     Answers,
-    /// What is served as its certificate.
+    /// The served certificate.
     Certificate,
-    /// Who its name servers are.
+    /// The name servers.
     NameServers,
-    /// Nothing is wrong.
+    /// No problem.
     Nothing,
 }
 
-/// All reasons there are. Which of them holds is asked in `queries`, so that lists can be filtered by it.
+/// All reasons. Which one applies is decided in `queries`, so that lists can be filtered by it.
 pub const REASONS: &[Reason] = &[
     reason("not_deployed", "unlit", About::DesiredState),
     reason("never_worked", "dark", About::Deploy),
@@ -190,77 +190,77 @@ const fn reason(name: &'static str, lamp: &'static str, about: About) -> Reason 
     Reason { name, lamp, about }
 }
 
-/// A domain on a server: whether it is wanted there, and what we last did about it.
+/// A domain on a server: is it wanted there, and its last deploy.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// The server.
     pub server: Id<id::Server>,
     /// Its name.
     pub server_name: String,
-    /// `false`: to be taken off at the next deploy.
+    /// `false`: to be removed by the next deploy.
     pub wanted: bool,
     /// `none`, `live`, `failed` or `drifted`.
     pub state: &'static str,
-    /// The domain its file there is named after; empty: there is none.
+    /// Name of its file there; empty: none.
     pub name: String,
-    /// Grows with every text that is put there.
+    /// Incremented with every text that is put.
     pub generation: i64,
-    /// A person accepted a text that is not ours.
+    /// Was a foreign text adopted?
     pub adopted: bool,
-    /// Unix ms.
+    /// Last deploy, unix ms.
     pub deployed_at: Option<Ms>,
-    /// Unix ms.
+    /// Last check, unix ms.
     pub looked_at: Option<Ms>,
     /// Code and sentence of the last failure.
     pub error: Option<(String, String)>,
-    /// Of state `failed`: what is there now.
+    /// For state `failed`: what is there now.
     pub stands: Option<Stands>,
-    /// A certificate was issued before it failed.
+    /// Was a certificate issued before the failure?
     pub issued: bool,
-    /// Since when its state is what it is, unix ms.
+    /// Since when it has its state, unix ms.
     pub since: Option<Ms>,
 }
 
 /// A domain's row.
 #[derive(Debug, Clone)]
 pub struct Domain {
-    /// Number.
+    /// Id.
     pub id: Id<id::Domain>,
     /// What a person set.
     pub fields: Fields,
-    /// Its upstream's name.
+    /// Name of its upstream.
     pub upstream: Option<String>,
-    /// Its group's name.
+    /// Name of its group.
     pub group: Option<String>,
-    /// Where it lies or is wanted, the wanted ones first, in order.
+    /// Placements, wanted ones first, in order.
     pub sites: Vec<Site>,
-    /// Why its lamp is as it is.
+    /// Why it has its state.
     pub reason: &'static Reason,
     /// `unknown`, `ok`, `mismatch` or `error`.
     pub ns_state: &'static str,
     /// One sentence about it.
     pub ns_say: String,
-    /// When that was seen last, unix ms.
+    /// Time of the last check, unix ms.
     pub ns_at: Option<Ms>,
-    /// Since when it is so, unix ms.
+    /// Since when, unix ms.
     pub ns_since: Option<Ms>,
     /// `unknown`, `ok`, `soon`, `urgent` or `bad`.
     pub cert_state: &'static str,
     /// One sentence about it.
     pub cert_say: String,
-    /// Since when it is so, unix ms.
+    /// Since when, unix ms.
     pub cert_since: Option<Ms>,
-    /// The earliest end of the certificates that are served, unix ms.
+    /// Earliest expiry of the served certificates, unix ms.
     pub cert_not_after: Option<Ms>,
-    /// Does it answer, as seen from outside: `unknown`, `ok`, `partly`, `backend`, `shadowed`, `firewalled`, `unreachable` or `down`.
+    /// Answers from outside: `unknown`, `ok`, `partly`, `backend`, `shadowed`, `firewalled`, `unreachable` or `down`.
     pub answer_state: &'static str,
-    /// Why not, one sentence each.
+    /// Problems, one sentence each.
     pub answer_say: Vec<String>,
-    /// Since when not, unix ms.
+    /// Since when, unix ms.
     pub answer_since: Option<Ms>,
-    /// Deleted by a person, being taken off its servers.
+    /// Is it being removed from its servers?
     pub removing: bool,
-    /// Grows with every change of a person.
+    /// Revision, incremented with every change by a person.
     pub revision: i64,
     /// Unix ms.
     pub created_at: Ms,
@@ -269,12 +269,12 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// The name as people write it.
+    /// Display form of the name.
     pub fn name(&self) -> String {
         self.fields.domain.unicode()
     }
 
-    /// Since when its lamp is as it is, and for that reason; unix ms.
+    /// Beginning of its state with this reason, unix ms.
     pub fn since(&self) -> Option<Ms> {
         let of_sites = |state: &str| {
             let so = self.sites.iter().filter(|s| s.state == state);
@@ -293,17 +293,17 @@ impl Domain {
     }
 }
 
-/// One domain, or a 404.
+/// One domain. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Domain>) -> Result<Domain> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("domain"))
 }
 
-/// One domain, if it is still there.
+/// One domain, if it exists.
 pub fn find(conn: &Conn, id: Id<id::Domain>) -> Result<Option<Domain>> {
     queries::get(conn, id)
 }
 
-/// A page of domains and how many there are.
+/// A page of domains and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
     queries::list(conn, filter)
 }
@@ -317,7 +317,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Domain>> {
     Ok(list(conn, &filter)?.0)
 }
 
-/// Adds a domain. Nothing happens on any server.
+/// Adds a domain. Changes no server. Error: duplicate name, missing rows.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Domains>) -> Result<Id<id::Domain>> {
     refuse_missing(tx, &valid.fields)?;
     let id = queries::insert(tx, &valid.fields, clock::now())?;
@@ -326,7 +326,8 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Domains>) -> 
     Ok(id)
 }
 
-/// Changes a domain, as long as it still is as `valid` was made from `old`. Nothing happens on any server.
+/// Changes a domain if it is still as it was when `valid` was read over `old`. Changes no server. Error `Conflict`
+/// otherwise.
 pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit, Domains>) -> Result<()> {
     by.reaches(&valid.place())?;
     let now = get(tx, old.id)?;
@@ -380,7 +381,7 @@ fn refuse_while_worked_on(conn: &Conn, id: Id<id::Domain>) -> Result<()> {
     }
 }
 
-/// Deletes a domain: at once when nothing of it lies on a server, else by a task that takes it off first.
+/// Deletes a domain: at once if it is on no server, else by a task that removes it first.
 pub fn delete(
     app: &App,
     tx: &Tx,
@@ -401,8 +402,8 @@ pub fn delete(
     start(app, tx, &domain, tasks::REMOVE, choice, by).map(Some)
 }
 
-/// Forgets what lies of a domain on one server: that is gone for good, and nothing is done on it. Wanted there, it is as if
-/// it had never been deployed.
+/// Forgets a domain's site on one server that is gone for good; nothing is done on it. If it is wanted there, it counts
+/// as never deployed.
 pub fn forget_site(
     app: &App,
     tx: &Tx,
@@ -429,14 +430,14 @@ pub fn forget_site(
     )
 }
 
-/// Forgets a domain of which nothing lies on a server any more.
+/// Deletes a domain that is on no server.
 pub fn forget(tx: &Tx, wake: &Wake, domain: &Domain) -> Result<()> {
     queries::remove(tx, domain.id)?;
     let data = serde_json::json!({ "name": domain.name(), "domain": domain.fields.domain });
     outbox::emit(tx, wake, "domain.deleted", ("domain", domain.id.get()), &data)
 }
 
-/// Puts a deploy in, when there is something to deploy.
+/// Enqueues a deploy. Error: nothing to deploy, or a task is open.
 pub fn deploy(
     app: &App,
     tx: &Tx,
@@ -462,7 +463,7 @@ pub fn deploy(
     start(app, tx, &domain, tasks::DEPLOY, choice, by)
 }
 
-/// Has certbot look after a domain's certificates now.
+/// Enqueues a renewal of a domain's certificates.
 pub fn renew(
     app: &App,
     tx: &Tx,
@@ -475,7 +476,7 @@ pub fn renew(
     start(app, tx, &domain, tasks::RENEW, choice, by)
 }
 
-/// As [`renew`], by the house itself: not while anything else works on the domain, nor when it was tried after `since`.
+/// As [`renew`], automatically: not while another task works on the domain, nor if it was tried after `since`.
 pub fn renew_due(app: &App, tx: &Tx, id: Id<id::Domain>, since: Ms) -> Result<()> {
     let target = ("domain", id.get());
     let tried = task::Filter {
@@ -511,31 +512,29 @@ fn start<V: IsVerb>(
     Ok(task)
 }
 
-/// What was seen of the name servers, pushed by the watch over them. `state` is `ok`, `mismatch` or `error`. This is no
-/// change of the domain: nobody who edits it is disturbed.
+/// Set by the watch of name servers. `state` is `ok`, `mismatch` or `error`. Not a change of the domain's revision.
 pub fn set_ns_status(tx: &Tx, id: Id<id::Domain>, state: &str, say: &str, at: Ms) -> Result<()> {
     queries::set_ns_status(tx, id, state, say, at)
 }
 
-/// What was seen of a domain's certificates.
+/// State of a domain's certificates.
 pub struct CertStatus<'a> {
     /// `unknown`, `ok`, `soon`, `urgent` or `bad`.
     pub state: &'static str,
     /// One sentence.
     pub say: &'a str,
-    /// The earliest end.
+    /// Earliest expiry.
     pub not_after: Option<Ms>,
-    /// Since when it is so, where the certificate tells; else since that was seen first.
+    /// Beginning, if the certificate tells it; else when it was first seen.
     pub since: Option<Ms>,
 }
 
-/// Pushed by the watch over the certificates. No change of the domain, as with [`set_ns_status`].
+/// Set by the watch of certificates. Not a change of the domain's revision.
 pub fn set_cert_status(tx: &Tx, id: Id<id::Domain>, status: &CertStatus, at: Ms) -> Result<()> {
     queries::set_cert_status(tx, id, status, at)
 }
 
-/// How the domain answers, pushed by the watch over that. `state` is as in [`Domain::answer_state`]. No change of the domain, as with
-/// [`set_ns_status`].
+/// Set by the watch of sites. `state` as in [`Domain::answer_state`]. Not a change of the domain's revision.
 pub fn set_answers(tx: &Tx, id: Id<id::Domain>, state: &str, say: &[String], since: Option<Ms>) -> Result<()> {
     queries::set_answers(tx, id, state, say, since)
 }

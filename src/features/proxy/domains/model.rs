@@ -1,4 +1,4 @@
-//! A domain's fields and the only way to make them valid.
+//! Fields of a domain and their validation.
 
 use crate::access::Place;
 use crate::base::error::Result;
@@ -7,15 +7,15 @@ use crate::base::idn::DomainName;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 
-/// What to do when the domain's addresses are not those of its servers.
+/// Policy if the domain's addresses are not those of its servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Preflight {
-    /// Do not deploy.
+    /// Stop the deploy.
     #[default]
     Strict,
-    /// Deploy and say so.
+    /// Deploy with a warning.
     Warn,
-    /// Do not look.
+    /// Do not check.
     Off,
 }
 
@@ -28,7 +28,7 @@ impl Preflight {
         Preflight::NAMES[self as usize]
     }
 
-    /// Reads the name; anything else is the careful one.
+    /// Parses a name; unknown ones mean `Strict`.
     pub fn parse(name: &str) -> Preflight {
         match name {
             "warn" => Preflight::Warn,
@@ -38,33 +38,33 @@ impl Preflight {
     }
 }
 
-/// A domain's fields, valid. Whether the rows they name exist is asked when they are stored.
+/// Validated fields of a domain. Whether referenced rows exist is checked when they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields {
-    /// The name.
+    /// Name.
     pub domain: DomainName,
-    /// Where its requests go; it is deployed only with one.
+    /// Upstream; required for a deploy.
     pub upstream_id: Option<Id<Upstream>>,
-    /// Where it is served; the first is the canary.
+    /// Servers; the first is the canary.
     pub server_ids: Vec<Id<Server>>,
-    /// The group it is looked at with.
+    /// Group.
     pub group_id: Option<Id<Group>>,
-    /// HTTPS, and HTTP leads to it.
+    /// HTTPS, with redirect from HTTP.
     pub ssl: bool,
-    /// Browsers are told to use HTTPS only; needs `ssl`.
+    /// HSTS; needs `ssl`.
     pub hsts: bool,
-    /// A person's own certificate; none: from the ACME server.
+    /// Uploaded certificate; `None`: from the ACME server.
     pub certificate_id: Option<Id<Certificate>>,
-    /// What all name servers must satisfy, see [`ns_policy`]; empty: only changes are told.
+    /// Policy for name servers ([`ns_policy`]); empty: only changes are reported.
     pub ns_policy: String,
-    /// What a deploy does about addresses that do not fit.
+    /// Policy for addresses.
     pub preflight: Preflight,
-    /// Free words.
+    /// Free text.
     pub notes: String,
 }
 
 impl Fields {
-    /// A domain with a name and nothing else.
+    /// A domain with only a name.
     pub fn of(domain: DomainName) -> Fields {
         Fields {
             domain,
@@ -81,7 +81,7 @@ impl Fields {
     }
 }
 
-/// Proof that a draft fits.
+/// Proof of validation.
 #[derive(Debug)]
 pub struct Valid {
     /// All fields.
@@ -89,16 +89,16 @@ pub struct Valid {
 }
 
 impl Valid {
-    /// Where it is to stand.
+    /// Scope of the placement.
     pub fn place(&self) -> Place {
         Place::At(self.fields.group_id, self.fields.server_ids.clone())
     }
 }
 
-/// Servers of one domain: a canary and the rest, one after the other.
+/// Maximum servers of one domain.
 pub const SERVERS_MAX: usize = 64;
 
-/// What a draft may bring.
+/// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::text("domain", 4_096, "The name, also in other scripts than Latin.").required(),
     param::link("upstream_id", "Where its requests go."),
@@ -124,7 +124,7 @@ pub const PARAMS: &[Param] = &[
     param::links("server_ids", SERVERS_MAX, "The servers that serve it."),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &[
     "id",
     "domain_unicode",
@@ -152,7 +152,7 @@ pub const READ_ONLY: &[&str] = &[
 const SEVERAL: &str =
     "Give one name: each name is a domain of its own here. Add the others after this one, with the same upstream.";
 
-/// Reads a draft over `base`: what is not sent stays as it is there, without a base it takes its default.
+/// Reads a draft over `base`: missing fields keep the values of `base`, or get defaults. Error: invalid fields.
 pub fn read(mut input: Input, base: Option<Fields>) -> Result<Valid> {
     let i = &mut input;
     let typed = i.text("domain").and_then(|typed| {
@@ -167,7 +167,7 @@ pub fn read(mut input: Input, base: Option<Fields>) -> Result<Valid> {
     if known.is_none() && !i.has_error("domain") {
         i.wrong("domain", "required", "Give the domain name, like shop.example.org.");
     }
-    // Without a name the draft is refused; the other fields are read all the same, to tell all mistakes at once.
+    // Without a name the draft is refused; the other fields are read to report all mistakes.
     let domain = known.unwrap_or_else(DomainName::nobodys);
     let mut f = match base {
         Some(base) => Fields { domain, ..base },
@@ -196,7 +196,7 @@ fn set<T>(slot: &mut T, value: Option<T>) {
     }
 }
 
-/// `server_ids`, or `server_id` for one. An answer has both when there is one, and may be sent back as it is.
+/// `server_ids`, or `server_id` for one. An answer has both if there is one server, and may be sent back.
 fn servers(i: &mut Input, f: &mut Fields) {
     let one = i.link("server_id");
     let many = i.links("server_ids");
@@ -214,8 +214,8 @@ fn servers(i: &mut Input, f: &mut Fields) {
     }
 }
 
-/// What the name servers' host names must have: a part of them (`dnspod`), their end (`suffix:dnspod.net`), or be one of
-/// a list (`exact:a.example,b.example`). Kept in lower case, without spaces and final dots. The error is a sentence.
+/// Policy for host names of name servers: a substring (`dnspod`), a suffix (`suffix:dnspod.net`), or a list
+/// (`exact:a.example,b.example`). Normalized to lower case, without spaces and final dots. The error is a sentence.
 pub fn ns_policy(typed: &str) -> std::result::Result<String, String> {
     let wrong = || {
         "A policy is a part of the name servers' names, like dnspod, or suffix:dnspod.net, or exact:ns1.example,ns2.example."
@@ -251,24 +251,24 @@ pub fn ns_policy(typed: &str) -> std::result::Result<String, String> {
     })
 }
 
-/// What a deploy or a removal that failed has left on a server, as its job told.
+/// What a failed deploy or removal has left on a server, as its job reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stands {
-    /// It has changed nothing.
+    /// Nothing was changed.
     Untouched,
-    /// The file that was there before, and it answers.
+    /// The previous file, and it answers.
     Back,
-    /// Nothing, as before.
+    /// No file, as before.
     Empty,
-    /// The files of before, which nginx cannot read: what it had read goes on.
+    /// The previous files, which nginx cannot load: it continues with its old configuration.
     Red,
-    /// The files of before, but nginx does not answer as before.
+    /// The previous files, but nginx does not answer as before.
     Stuck,
-    /// The new file; what came after it failed.
+    /// The new file; a later step failed.
     New,
-    /// The file is off; what came after that failed.
+    /// The file was removed; a later step failed.
     Gone,
-    /// The job was cut off: the server puts back what was there, and nobody has seen it.
+    /// The job was interrupted: the server rolls back, unconfirmed.
     Unseen,
 }
 
@@ -284,12 +284,12 @@ impl Stands {
         Stands::Unseen,
     ];
 
-    /// As a job says it, and as stored and shown.
+    /// Name as reported, stored and shown.
     pub fn name(self) -> &'static str {
         ["untouched", "back", "empty", "red", "stuck", "new", "gone", "unseen"][self as usize]
     }
 
-    /// See [`Stands::name`].
+    /// Parses a name ([`Stands::name`]).
     pub fn parse(name: &str) -> Option<Stands> {
         Stands::ALL.into_iter().find(|s| s.name() == name)
     }

@@ -1,4 +1,4 @@
-//! A plan: what a deploy would do on each server, and what was found there that is in its way.
+//! A plan: what a deploy would do on each server, and findings that affect it.
 
 use super::desired::DesiredState;
 use super::placements::Placement;
@@ -12,50 +12,50 @@ use crate::base::shape::described;
 use crate::features::fleet::servers::Server;
 use crate::provision::site::{self as remote, Nginx};
 
-/// How bad something found is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// A deploy stops before it changes anything.
+    /// A deploy stops before any change.
     Stop,
-    /// It stops unless the person says that the found text may be overwritten.
+    /// A deploy stops unless overwriting is permitted.
     Ask,
-    /// It goes on and says so.
+    /// A deploy continues with a warning.
     Warn,
 }
 described!(Level: "stop", "ask", "warn");
 
 described! {
-    /// Something that was there before us.
+    /// Something found that was there before.
     #[derive(Debug, Clone)]
     pub struct Finding {
-        /// How bad.
+        /// Severity.
         pub level: Level,
         /// Stable name.
         pub code: &'static str,
         /// What was seen and what to do.
         pub message: String,
-        /// What it is about: a file, or a port.
+        /// Subject: a file, or a port.
         pub on: String,
-        /// Who or what stands there.
+        /// Its owner.
         pub by: String,
-        /// Raw words of the server.
+        /// Output of the server.
         pub evidence: String,
     }
 
-    /// One thing that a deploy would do.
+    /// One action of a deploy.
     #[derive(Debug, Clone)]
     pub struct Step {
-        /// `+` makes, `~` changes, `-` takes away, `r` reloads.
+        /// `+` creates, `~` changes, `-` removes, `r` reloads.
         pub op: char,
-        /// Names the words: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`, `take_over`,
-        /// `put_certificate`, `drop_certificate`, `enable`, `default`, `default_gone`, `reload`.
+        /// Id of the text: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`,
+        /// `take_over`, `put_certificate`, `drop_certificate`, `enable`, `default`, `default_gone`, `reload`.
         pub what: &'static str,
         /// The file, or the ACME server.
         pub on: String,
         /// Lines added.
         pub added: usize,
-        /// Lines taken away.
+        /// Lines removed.
         pub removed: usize,
     }
 }
@@ -72,35 +72,35 @@ impl Step {
     }
 }
 
-/// What a deploy would do on one server.
+/// Plan for one server.
 pub struct ServerPlan {
-    /// Where.
+    /// The server.
     pub server: Id<id::Server>,
     /// Its name.
     pub name: String,
-    /// Tried before the others.
+    /// Is it deployed before the others?
     pub canary: bool,
-    /// It is to be taken off there.
+    /// Is the site to be removed there?
     pub leaves: bool,
-    /// What was found wrong, the worst first.
+    /// Findings, worst first.
     pub faults: Vec<Finding>,
-    /// What would be done, in order; empty: it is as it should be.
+    /// Actions in order; empty: nothing to do.
     pub steps: Vec<Step>,
-    /// The file there now; empty when there is none.
+    /// Current text; empty if there is none.
     pub before: String,
-    /// The file as it would be; empty when it would go.
+    /// Planned text; empty if it is to be removed.
     pub after: String,
-    /// The certificate there.
+    /// Current certificate.
     pub certificate: Option<remote::CertificateSeen>,
     /// SHA-256 of the file there now.
     pub found: Option<String>,
     /// SHA-256 of the file under the old name.
     pub found_old: Option<String>,
-    /// For the deploy itself.
+    /// Data for the deploy itself.
     pub(super) work: Option<Work>,
 }
 
-/// What the deploy needs of the plan and nobody else.
+/// Data that only the deploy needs.
 pub(super) struct Work {
     pub nginx: Option<Nginx>,
     pub set_up: bool,
@@ -112,24 +112,24 @@ pub(super) struct Work {
 
 /// A domain's plan.
 pub struct Plan {
-    /// Unix ms.
+    /// Time of the plan, unix ms.
     pub made_at: Ms,
-    /// What the name servers say; none when it is switched off.
+    /// Result of the DNS checks; `None` if disabled.
     pub preflight: Option<preflight::Report>,
-    /// Of the domain as a whole.
+    /// Findings of the domain as a whole.
     pub faults: Vec<Finding>,
-    /// In the order of the work.
+    /// Servers in order of deployment.
     pub servers: Vec<ServerPlan>,
 }
 
 impl Plan {
-    /// Would a deploy stop before it changes anything anywhere?
+    /// Would a deploy stop before any change?
     pub fn stops(&self) -> bool {
         let stop = |faults: &[Finding]| faults.iter().any(|f| f.level != Level::Warn);
         stop(&self.faults) || self.servers.iter().any(|s| stop(&s.faults))
     }
 
-    /// How many things would be done.
+    /// Number of actions.
     pub fn changes(&self) -> usize {
         self.servers.iter().map(|s| s.steps.len()).sum()
     }
@@ -179,7 +179,7 @@ impl ServerPlan {
     pub(super) fn failed(desired: &DesiredState, placement: &Placement, server: &Server, e: &Error) -> ServerPlan {
         let mut plan = ServerPlan::empty(desired, placement, server);
         plan.before = placement.text.clone();
-        // A dead server keeps nobody from moving away from it.
+        // A dead server must not block moving away from it.
         let level = match plan.leaves && e.code.starts_with("ssh_") {
             true => Level::Warn,
             false => Level::Stop,
@@ -197,7 +197,7 @@ impl ServerPlan {
         })
     }
 
-    /// The difference as people know it.
+    /// The difference of the texts.
     pub fn diff(&self) -> diff::Diff<'_> {
         diff::diff(&self.before, &self.after)
     }

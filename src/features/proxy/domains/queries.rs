@@ -1,4 +1,4 @@
-//! SQL of the domains. (That of what lies on the servers is in `sites`.)
+//! SQL of the domains (placements have their own).
 
 use super::model::{Fields, Preflight, Stands};
 use super::{CertStatus, Domain, REASONS, Reason, Site};
@@ -10,7 +10,7 @@ use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::HashMap;
 
-/// Why a domain's lamp is as it is: the first that holds. [`REASONS`] has the lamps that belong to them.
+/// The reason of a domain's state: the first condition that holds. [`REASONS`] has their states.
 const REASON: &str = "CASE
     WHEN d.removing THEN 'removing'
     WHEN NOT EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.wanted AND s.name <> '') THEN
@@ -127,7 +127,7 @@ fn read_site(r: &Row) -> rusqlite::Result<(i64, Site)> {
     Ok((r.get(0)?, site))
 }
 
-/// Gives each domain its sites, in one question however many they are.
+/// Loads the placements of these domains in one query.
 fn with_sites(conn: &Conn, mut domains: Vec<Domain>) -> Result<Vec<Domain>> {
     let ids = serde_json::json!(domains.iter().map(|d| d.id).collect::<Vec<_>>()).to_string();
     let mut statement = conn.prepare_cached(
@@ -163,7 +163,7 @@ pub fn by_name(conn: &Conn, domain: &str) -> Result<Option<Id<id::Domain>>> {
 /// What a list asks for; empty and `None` mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
-    /// Part of the name, as stored or as people write it, or of the notes.
+    /// Part of the name (stored or displayed form) or of the notes.
     pub q: &'a str,
     /// Only in this group.
     pub group: Option<Id<id::Group>>,
@@ -175,23 +175,23 @@ pub struct Filter<'a> {
     pub ssl: Option<bool>,
     /// `lit`, `flick`, `dark` or `unlit`.
     pub state: &'a str,
-    /// By name, or by the end of the certificate.
+    /// Sort key.
     pub sort: Sort,
-    /// From Z to A, from late to early.
+    /// Descending order.
     pub descending: bool,
-    /// At most so many.
+    /// Page size.
     pub limit: i64,
-    /// Skip so many.
+    /// Rows to skip.
     pub offset: i64,
 }
 
-/// See [`Filter::sort`].
+/// Sort key ([`Filter::sort`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
     /// By the stored name.
     #[default]
     Name,
-    /// By the end of the certificate; without one last.
+    /// By expiry of the certificate; without one last.
     Expiry,
 }
 
@@ -201,7 +201,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
          AND (?4 IS NULL OR EXISTS (SELECT 1 FROM domain_sites s WHERE s.domain_id = d.id AND s.server_id = ?4))",
     );
     if !filter.state.is_empty() {
-        // Not a person's words: the names stand in our own table.
+        // Not user input: the names are constants.
         let of_state = REASONS.iter().filter(|r| r.lamp == filter.state);
         let names: Vec<_> = of_state.map(|r| format!("'{}'", r.name)).collect();
         wheres += &format!(" AND reason IN ({})", names.join(", "));
@@ -219,7 +219,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
         filter.server.map(Id::get)
     ];
     let rows = statement.query_map(values, read)?;
-    // A part of the name as people write it cannot be looked for in the stored form, so that is done here.
+    // The displayed form of names is not stored, so this search is done here.
     let needle = filter.q.to_lowercase();
     let (mut total, mut page) = (0, Vec::new());
     for row in rows {
@@ -239,12 +239,12 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Domain>, i64)> {
     Ok((with_sites(conn, page)?, total))
 }
 
-/// How many domains there are for each reason, however they are filtered.
+/// Number of domains by reason, whatever the filter.
 pub fn counts(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
     count(conn, "1")
 }
 
-/// The same without those under a silence of their own, of their group or of everything.
+/// The same without silenced ones (their own silence, their group's or a global one).
 pub fn loud(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
     count(
         conn,
@@ -262,27 +262,27 @@ fn count(conn: &Conn, wanted: &str) -> Result<Vec<(&'static Reason, i64)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Every domain (A-labels) with its lamp.
+/// Every domain (A-labels) with its state.
 pub fn lamps(conn: &Conn) -> Result<Vec<(String, &'static str)>> {
     let mut statement = conn.prepare_cached(&format!("SELECT d.domain, {REASON} FROM domains d ORDER BY d.domain"))?;
     let rows = statement.query_map([], |r| Ok((r.get(0)?, reason(r.get_ref(1)?.as_str()?).lamp)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Domains in all, and those with TLS.
+/// Number of domains, and of those with TLS.
 pub fn totals(conn: &Conn) -> Result<(i64, i64)> {
     let mut statement = conn.prepare_cached("SELECT count(*), coalesce(sum(ssl), 0) FROM domains")?;
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
-/// Number and name of every stored certificate, to choose from.
+/// Id and name of every uploaded certificate, for choosing.
 pub fn certificates(conn: &Conn) -> Result<Vec<(i64, String)>> {
     let mut statement = conn.prepare_cached("SELECT id, name FROM certificates ORDER BY name")?;
     let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Which of the rows that these fields name are not there.
+/// Referenced rows that do not exist.
 pub fn missing(conn: &Conn, f: &Fields) -> Result<Vec<Field>> {
     let mut out = Vec::new();
     let mut check = |field: &'static str, what: &str, sql: &str, id: Option<i64>| -> Result<()> {

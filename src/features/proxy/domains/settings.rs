@@ -1,4 +1,4 @@
-//! How names are resolved, certificates are issued and drift is looked for.
+//! Settings: name resolution, certificates, drift checks.
 
 use crate::net::dns;
 use crate::settings::{Setting, check};
@@ -26,7 +26,7 @@ pub const DRIFT_INTERVAL_MIN: Setting = Setting::of_number("drift.interval_min",
 /// `acme.email`
 pub const ACME_EMAIL: Setting = Setting::of_text(
     "acme.email",
-    200, // RFC 5321 allows 254; nobody's address is that long
+    200, // RFC 5321 allows 254
     "",
     check::email,
 );
@@ -42,7 +42,7 @@ pub const ACME_DIRECTORY: Setting = Setting::of_text(
 /// `nginx.hsts_max_age_s`
 pub const NGINX_HSTS_MAX_AGE_S: Setting = Setting::of_number(
     "nginx.hsts_max_age_s",
-    (0, 63_072_000), // two years is what the browsers' preload list asks for; longer has no use
+    (0, 63_072_000), // two years is what browsers' preload lists require
     31_536_000,
     "s",
 );

@@ -1,5 +1,5 @@
-//! Domains put on servers, taken off, and their certificates renewed. What is not proved is put back by the server
-//! itself; several servers are served one first, then the rest, and the first red one stops those not yet begun.
+//! Tasks of domains: deploy, remove, renew. Unproved changes are rolled back by the server itself; of several servers
+//! one is done first, then the rest, and the first failure stops those that have not begun.
 
 use super::deploy::{Choice, Deploy, INCOMPLETE, incomplete, is_unreached, named_too};
 use super::desired::DesiredState;
@@ -19,23 +19,23 @@ use crate::task::{Class, Kind, Outcome, Resource, Tries};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Name of a kind.
+/// Kind: deploys a domain.
 pub const DEPLOY: &str = "domain.deploy";
-/// Name of a kind.
+/// Kind: removes a domain from all servers and deletes it.
 pub const REMOVE: &str = "domain.remove";
-/// Name of a kind.
+/// Kind: renews a domain's certificates.
 pub const RENEW: &str = "domain.renew";
 
-/// Name of a kind.
+/// Kind: updates addresses of target names on a server.
 pub const FOLLOW: &str = "server.follow_names";
 
-/// Event: a site that is wanted no more lies on a server that cannot be reached.
+/// Event: an unwanted site is on an unreachable server.
 pub const LEFT_BEHIND: &str = "domain.left_behind";
 
 const NOT_ACME: &str = "not_acme";
 const NOT_DEPLOYED: &str = "not_deployed";
 
-/// All kinds. Each is idempotent: a server that has died in between has put itself back, and the look comes first.
+/// All kinds. Each is idempotent: an interrupted server has rolled back, and each task inspects first.
 pub const TASKS: &[Kind] = &[
     Kind {
         name: DEPLOY,
@@ -75,16 +75,16 @@ pub const TASKS: &[Kind] = &[
     },
 ];
 
-/// Work on a domain shares its servers with all other work on them: also with those that it is about to leave.
+/// Locks of a domain's servers, including those that it is about to leave.
 fn its_servers(conn: &Conn, domain: i64) -> Result<Vec<Resource>> {
     let rows = placements::of(conn, Id::new(domain))?;
     Ok(rows.iter().map(|row| Resource("server", row.server.get())).collect())
 }
 
-/// What a person chose for a renewal.
+/// Choices of a person for a renewal.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub struct Renewal {
-    /// Now, although it is not due.
+    /// Renew although it is not due.
     #[serde(default)]
     pub force: bool,
 }
@@ -113,8 +113,8 @@ fn deploy(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// Tells of work on a domain that failed, also at its deadline or without its worker: what the ACME server or certbot
-/// refused is the certificate's failure, anything else the deploy's. Asking for a renewal where there is none is neither.
+/// Emits events for failed tasks, also at their deadline or without worker: errors of ACME server or certbot concern
+/// the certificate, others the deploy. A renewal without certificate is neither.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
     if let Some(kind) = TASKS.iter().find(|k| k.name == FOLLOW && k.name == ended.kind) {
@@ -124,7 +124,7 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         return Ok(());
     };
     let kind = match ended.kind.as_str() {
-        // A server that cannot be reached is told of as such.
+        // An unreachable server has its own event.
         RENEW if [NOT_ACME, NOT_DEPLOYED, INCOMPLETE].contains(&code.as_str()) => return Ok(()),
         RENEW => "certificate.failed",
         DEPLOY if code.starts_with("acme_") => "certificate.failed",
@@ -133,13 +133,13 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     };
     let (id, name) = ended.target;
     if let Err(e) = super::get(tx, Id::new(id)) {
-        return if e.kind == Failure::NotFound { Ok(()) } else { Err(e) }; // removed since
+        return if e.kind == Failure::NotFound { Ok(()) } else { Err(e) }; // deleted since
     }
     let data = serde_json::json!({ "name": name, "evidence": [say, code] });
     outbox::emit(tx, &app.wakes.events, kind, ("domain", id), &data)
 }
 
-/// A domain that a person has deleted: off every server, then out of the book.
+/// Removes a deleted domain from every server, then deletes its row.
 fn remove(run: &Run) -> Result<Outcome> {
     let choice: Choice = run.input()?;
     let desired = DesiredState::load(run.app, Id::new(run.target()))?;
@@ -164,8 +164,8 @@ fn remove(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// certbot's own timer renews what is due; this is for those who cannot wait, and for lives too short for a timer that beats
-/// twice a day.
+/// certbot's own timer renews due certificates; this is for manual renewals, and for lives too short for a timer that
+/// runs twice a day.
 fn renew(run: &Run) -> Result<Outcome> {
     let choice: Renewal = run.input()?;
     let desired = DesiredState::load(run.app, Id::new(run.target()))?;
@@ -194,7 +194,7 @@ fn renew(run: &Run) -> Result<Outcome> {
             .and_then(|connection| connection.run(run.app, &recipe, run.cancel, &mut run.on_progress(work.on(server))));
         match renewed {
             Ok(done) => changed += done.changed,
-            // The others must not end with it.
+            // A failure of one does not stop the others.
             Err(e) if several && is_unreached(&e) && !run.cancel.is_cancelled() => {
                 let say = format!("{}: {}", server.fields.name, e.say);
                 run.log.line("warning", "task", "", &format!("{say} It is left out."));
@@ -224,7 +224,7 @@ fn renew(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// By the house itself, after a look at a server has found that names of it have moved.
+/// Automatic, after a check found that addresses of target names changed.
 fn follow(run: &Run) -> Result<Outcome> {
     let connection = ServerConnection::of(run.app, Id::new(run.target()))?;
     connection.secrets().for_each(|secret| run.log.hide(secret));
@@ -235,7 +235,7 @@ fn follow(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// Is anything about to change this domain's sites?
+/// Is a task open that will change this domain's sites?
 pub fn is_busy(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
     let open = queue::open(conn, ("domain", domain.get()), |kind| kind == DEPLOY || kind == REMOVE)?;
     Ok(open.is_some())

@@ -1,12 +1,10 @@
-//! A domain as an nginx file: typed values in, the whole text out. Pure.
+//! Renders a domain as an nginx file from typed values. Pure.
 //!
-//! There is no free text in it: every value has a grammar, and the finished text is read back and compared with what was
-//! meant. The first line marks the file as ours; the rest is its body, and an equal body has an equal hash whatever the
-//! generation.
+//! There is no free text in it: every value has a grammar, and the result is parsed and compared with the intended
+//! tree. The first line marks the file as ours; the rest is its body, whose hash does not depend on the generation.
 //!
-//! Every server block answers one path of its own that only this very text has ([`Proof`]): its address is a hash of the
-//! rest of the body and its answer is another part of the same hash, so a back end that echoes what it was asked for
-//! proves nothing.
+//! Every server block answers one path that only this text has ([`Proof`]): its path and its answer are different parts
+//! of the same hash of the body, so a backend that echoes requests proves nothing.
 
 use crate::base::error::{Error, Result};
 use crate::base::host::Host;
@@ -17,30 +15,30 @@ use crate::provision::site::{Http2, Nginx, Proof, WEBROOT, target_file};
 use ring::digest::{SHA256, digest};
 use std::net::{IpAddr, SocketAddr};
 
-/// What a site is made of.
+/// Parameters of a vhost.
 #[derive(Debug, Clone)]
 pub struct Vhost<'a> {
     /// The domain in A-labels, lower case.
     pub domain: &'a str,
-    /// The domain's row.
+    /// Id of the domain.
     pub id: i64,
-    /// Grows with every text that is put on the server.
+    /// Generation of the text.
     pub generation: i64,
-    /// At least one.
+    /// Targets, at least one.
     pub upstream: &'a [Target],
-    /// None: port 80 alone, which is also the text for issuing the first certificate.
+    /// `None`: port 80 only, also used while the first certificate is issued.
     pub tls: Option<VhostTls<'a>>,
-    /// Addresses of the domain's other servers, when an ACME server may ask any of them: a challenge that is not here is
-    /// looked for there.
+    /// Addresses of the domain's other servers, if an ACME server may ask any of them: challenges not found here are
+    /// requested there.
     pub peers: &'a [IpAddr],
-    /// What the server's nginx can do.
+    /// Capabilities of the server's nginx.
     pub nginx: Nginx,
 }
 
-/// TLS on port 443, and port 80 sends everybody there.
+/// TLS on port 443, with a redirect from port 80.
 #[derive(Debug, Clone)]
 pub struct VhostTls<'a> {
-    /// Strict-Transport-Security with this age; 0 tells browsers to forget it.
+    /// Age of Strict-Transport-Security; 0 makes browsers forget it.
     pub hsts_max_age_s: Option<i64>,
     /// Absolute path of the chain, the leaf first.
     pub chain: &'a str,
@@ -48,7 +46,7 @@ pub struct VhostTls<'a> {
     pub key: &'a str,
 }
 
-/// The peers that a text passes challenges on to.
+/// The peers in a text that challenges are passed on to.
 pub fn peers_in(text: &str) -> Vec<IpAddr> {
     let all = parse(text).unwrap_or_default();
     let passing = |d: &&Directive| d.words.len() == 2 && d.words[0] == "upstream" && d.words[1].starts_with(CHALLENGE);
@@ -57,7 +55,7 @@ pub fn peers_in(text: &str) -> Vec<IpAddr> {
     servers.filter_map(address).map(|at| at.ip()).collect()
 }
 
-/// Chain and key that a text names.
+/// Paths of chain and key in a text.
 pub fn pair_in(text: &str) -> Option<(String, String)> {
     let of = |word: &str| {
         let mut lines = text.lines().map(str::trim).filter_map(|line| line.strip_prefix(word));
@@ -66,50 +64,50 @@ pub fn pair_in(text: &str) -> Option<(String, String)> {
     Some((of("ssl_certificate ")?, of("ssl_certificate_key ")?))
 }
 
-/// A finished file.
+/// A rendered file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedVhost {
-    /// All of it, the marker first.
+    /// The whole text, marker first.
     pub text: String,
     /// SHA-256 of the body, hex.
     pub hash: String,
-    /// What the running nginx answers once it has this text.
+    /// Proof that nginx runs this text.
     pub proof: Proof,
-    /// Targets whose addresses the server looks up for nginx.
+    /// Targets whose addresses the server resolves for nginx.
     pub followed: Vec<String>,
 }
 
-/// The first line of a file of ours.
+/// Content of the first line of our files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
-    /// The domain's row.
+    /// Id of the domain.
     pub id: i64,
-    /// The text's.
+    /// Generation of the text.
     pub generation: i64,
-    /// Of the body, hex, as it was when we wrote it.
+    /// SHA-256 of the body as rendered, hex.
     pub hash: String,
 }
 
-/// Mozilla's intermediate list 6.0: no DHE, so no parameters of our own.
+/// Mozilla's intermediate list 6.0: no DHE, so no DH parameters are needed.
 const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
     ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 const CURVES: &str = "X25519:prime256v1:secp384r1";
-/// An OpenSSL that does not know a name in this list keeps nginx from starting.
+/// An older OpenSSL that does not know a name in this list keeps nginx from starting.
 const CURVES_MLKEM: &str = "X25519MLKEM768:X25519:prime256v1:secp384r1";
 
-/// Begins the names of what passes challenges on.
+/// Prefix of names for passing on challenges.
 const CHALLENGE: &str = "lamplighter_challenge_";
 
 const COMMENT: &str =
     "# Written by Lamplighter from the domain's form. A change made here is noticed and shown there.\n";
 const MARKER: &str = "# lamplighter domain=";
-/// Longest HSTS age: two years, what browsers' preload lists ask for, with room.
+/// Maximum HSTS age in seconds.
 const HSTS_MAX: i64 = 10 * 365 * 24 * 3600;
 
-/// The file. Errors: a value outside its grammar, which whoever calls this should have refused before (`internal`).
+/// Renders the file. Error `internal`: a value outside its grammar, which callers must have refused.
 pub fn render(site: &Vhost) -> Result<RenderedVhost> {
     check(site)?;
-    // The hash of everything but the proof names the proof.
+    // The hash of everything but the proof determines the proof.
     let bare = sha256(&print(&tree(site, None)));
     let proof = Proof {
         path: format!("{PROOF_DIR}{}", &bare[..16]),
@@ -136,7 +134,7 @@ pub fn render(site: &Vhost) -> Result<RenderedVhost> {
     })
 }
 
-/// The marker of a file, when it is one of ours, edited or not.
+/// The marker of a file, if it is ours, edited or not.
 pub fn marker(text: &str) -> Option<Marker> {
     let mut words = text.lines().next()?.strip_prefix(MARKER)?.split(' ');
     let id = words.next()?.parse().ok()?;
@@ -150,13 +148,13 @@ pub fn marker(text: &str) -> Option<Marker> {
     })
 }
 
-/// Is it a file of ours that nobody has edited since?
+/// Is it our file without later edits?
 pub fn untouched(text: &str) -> bool {
     let body = text.split_once('\n').map_or("", |(_, body)| body);
     marker(text).is_some_and(|marker| marker.hash == sha256(body))
 }
 
-/// What proves that nginx runs this text: for a file that is put back. None for a text that is not ours.
+/// The proof of a text, for a file that is restored. `None`: not our text.
 pub fn proof_in(text: &str) -> Option<Proof> {
     fn find(directives: &[Directive]) -> Option<Proof> {
         directives.iter().find_map(|directive| {
@@ -175,14 +173,14 @@ pub fn proof_in(text: &str) -> Option<Proof> {
     find(&parse(text).ok()?)
 }
 
-/// Where the proofs live; in a place that RFC 8615 keeps free of the sites' own paths.
+/// Path prefix of proofs, in the space reserved by RFC 8615.
 const PROOF_DIR: &str = Proof::DIR;
 
 fn sha256(text: &str) -> String {
     hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
-/// The grammars, once more: what passes here cannot mean anything else to nginx than itself.
+/// Checks the grammars again: accepted values cannot be misread by nginx.
 fn check(site: &Vhost) -> Result<()> {
     let path =
         |path: &str| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
@@ -208,10 +206,10 @@ fn check(site: &Vhost) -> Result<()> {
     }
 }
 
-/// Addresses that challenges are passed on to: more would take longer than an ACME server waits.
+/// Maximum peers: more would take longer than an ACME server waits.
 pub const PEERS_MAX: usize = 32;
 
-/// Targets of one upstream. nginx has no limit; a longer list is a mistake of somebody's program.
+/// Maximum targets of one upstream.
 pub const TARGETS_MAX: usize = 64;
 
 fn tree(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
@@ -264,7 +262,7 @@ fn tree(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
         out.push(block(["server"], plain));
         return out;
     };
-    // The name itself and not $host: whoever made us the default for other names is not sent around.
+    // The name and not $host: requests for other names must not be redirected to themselves.
     let there = format!("https://{}$request_uri", site.domain);
     plain.push(block(["location", "/"], vec![line(["return", "301", &there])]));
     out.push(block(["server"], plain));
@@ -292,11 +290,11 @@ fn tree(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
         line(["ssl_session_cache", "shared:lamplighter:10m"]),
     ]);
     if site.nginx.tickets_off {
-        // Before 1.23.2 nginx never changed the key of its tickets.
+        // Before 1.23.2 nginx never changed its ticket key.
         secure.push(line(["ssl_session_tickets", "off"]));
     }
     if let Some(age) = tls.hsts_max_age_s {
-        // Once for all locations: none of them adds a header of its own, which would drop this one.
+        // On server level: no location adds headers, which would replace this one.
         let value = format!("max-age={age}");
         secure.push(line(["add_header", "Strict-Transport-Security", &value, "always"]));
     }
@@ -306,7 +304,7 @@ fn tree(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
     out
 }
 
-/// Asks the other servers for a challenge, once: what one of them asks is not asked on.
+/// Requests a challenge from the other servers, without recursion.
 fn elsewhere(site: &Vhost, name: &str) -> Vec<Directive> {
     let mut lines = open();
     lines.extend([
@@ -315,26 +313,27 @@ fn elsewhere(site: &Vhost, name: &str) -> Vec<Directive> {
         line(["proxy_set_header", "Host", site.domain]),
         line(["proxy_set_header", "Lamplighter-Challenge", "passed"]),
         line(["proxy_next_upstream", "error", "timeout", "http_404"]),
-        // The ACME server does not wait longer than ten seconds either.
+        // An ACME server does not wait longer than ten seconds.
         line(["proxy_connect_timeout", "2s"]),
         line(["proxy_read_timeout", "2s"]),
     ]);
     lines
 }
 
-/// A password or a list of addresses that somebody has set for all of nginx is not for the ACME server.
+/// Global basic auth or address lists must not apply to the ACME server.
 fn open() -> Vec<Directive> {
     vec![line(["auth_basic", "off"]), line(["allow", "all"])]
 }
 
-/// The server's own name servers, as nginx wants them; `nginx.sh` looks after the file.
+/// The server's own resolvers for nginx; written by `nginx.sh`.
 const RESOLVER: &str = "/etc/nginx/lamplighter/resolver.conf";
 
-/// Where requests go.
+/// Destination of requests.
 enum PassTo {
     /// An address, or an upstream of addresses: known when nginx starts.
     Known(String),
-    /// A name with its port, resolved when it is asked for: its address may move, and one that is gone harms nobody else.
+    /// A name with its port, resolved at request time: its address may change, and a missing name affects no other
+    /// site.
     Asked(String),
 }
 
@@ -342,7 +341,7 @@ fn is_asked_for(site: &Vhost, target: &Target) -> bool {
     Host::parse(&target.host).is_ok_and(|host| host.ip().is_none()) && !site.nginx.own_names.contains(&target.host)
 }
 
-/// nginx would resolve this name once, when it starts, and not start when it is gone: the server looks it up instead.
+/// nginx would resolve this name once at start, and not start if it is missing: the server resolves it instead.
 fn is_followed(site: &Vhost, target: &Target) -> bool {
     let is_name = Host::parse(&target.host).is_ok_and(|host| host.ip().is_none());
     is_name && (!is_asked_for(site, target) || (site.upstream.len() > 1 && !site.nginx.resolve))
@@ -367,7 +366,7 @@ fn listen(site: &Vhost, port: &str, more: &[&str]) -> Vec<Directive> {
     lines
 }
 
-/// Name and version first, two lines; then the proof, when it is known.
+/// Common directives of a server block: two lines of listen and server_name first; then the proof.
 fn common(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
     let mut lines = vec![line(["server_name", site.domain]), line(["server_tokens", "off"])];
     lines.extend(proof.map(|proof| {
@@ -383,14 +382,14 @@ fn common(site: &Vhost, proof: Option<&Proof>) -> Vec<Directive> {
     lines
 }
 
-/// Everything else goes to the targets. Connections to them are not kept: the map behind `Connection` closes them unless
-/// they are upgraded.
+/// Passes requests to the targets. Connections to them are not reused: the map for `Connection` closes them unless they
+/// are upgraded.
 fn pass(place: &PassTo, tls: Option<&VhostTls>) -> Directive {
     let mut lines = match place {
         PassTo::Known(place) => vec![line(["proxy_pass", &format!("http://{place}")])],
         PassTo::Asked(name) => vec![
             line(["include", RESOLVER]),
-            // A variable is what makes nginx ask; it also takes the usual rewriting of Location away.
+            // A variable makes nginx resolve at request time; it also disables the default rewriting of Location.
             line(["set", "$lamplighter_target", name]),
             line(["proxy_pass", "http://$lamplighter_target"]),
             line(["proxy_redirect", &format!("http://{name}/"), "/"]),
@@ -411,11 +410,11 @@ fn pass(place: &PassTo, tls: Option<&VhostTls>) -> Directive {
         .map(|(name, value)| line(["proxy_set_header", name, value])),
     );
     if tls.is_some_and(|tls| tls.hsts_max_age_s.is_some()) {
-        // Of two such headers browsers read the first (RFC 6797 §8.1); ours is meant.
+        // Browsers use the first of two such headers (RFC 6797 §8.1): ours.
         lines.push(line(["proxy_hide_header", "Strict-Transport-Security"]));
     }
     lines.extend([
-        // A target that is away is told at once; a slow page, an upload or a quiet WebSocket has its time.
+        // A missing target fails fast; slow pages, uploads and idle WebSockets have time.
         line(["proxy_connect_timeout", "10s"]),
         line(["proxy_send_timeout", "60s"]),
         line(["proxy_read_timeout", "300s"]),

@@ -1,4 +1,4 @@
-//! The watch's JSON API.
+//! The JSON API of name server checks.
 
 use super::Row;
 use super::check::State;
@@ -15,7 +15,7 @@ use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 use std::net::IpAddr;
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Post, "/api/domains/verify-dns", may(Run, Domains), verify_several)
         .asks()
@@ -31,9 +31,9 @@ pub const ROUTES: &[Route] = &[
 
 const SEVERAL: &[Param] = &[param::links("ids", BULK_MAX, "The domains.").required()];
 
-/// Domains of one bulk look.
+/// Maximum domains of a bulk check.
 pub const BULK_MAX: usize = 200;
-/// An answer must be on its way before the edge gives up on us (30 s).
+/// Limit of waiting: less than the edge's limit of 30 s.
 pub const WAIT: Duration = Duration::from_secs(24);
 
 described! {
@@ -49,7 +49,7 @@ described! {
         ns_ok: bool,
         ns_state: &'static str,
         ns_code: &'a str,
-        /// Empty when all is well.
+        /// Empty if everything is right.
         reason: String,
         evidence: Vec<&'a str>,
     }
@@ -81,7 +81,7 @@ fn verify_one(ctx: &Ctx) -> Result<Reply> {
 }
 
 described! {
-    /// What came of one of several domains.
+    /// Result of one of several domains.
     struct Verification<'a> {
         #[serde(flatten)]
         done: Option<View<'a>>,
@@ -89,7 +89,7 @@ described! {
         failed: Option<Failed<'a>>,
     }
 
-    /// One that fails keeps none of the others from its answer.
+    /// A failed one; the others still get their results.
     struct Failed<'a> {
         id: Id<Domain>,
         ok: bool,

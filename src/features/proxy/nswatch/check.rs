@@ -1,4 +1,4 @@
-//! One look at the name servers of one name, and what it comes to.
+//! One check of the name servers of a name.
 
 use super::policy::Policy;
 use crate::base::clock::{self, Duration};
@@ -6,14 +6,14 @@ use crate::base::process::Cancel;
 use crate::net::dns::{DnsError, Resolver, Type};
 use std::net::SocketAddr;
 
-/// What a look comes to.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// All fit the policy, or there is none.
+    /// All match the policy, or there is none.
     Ok,
-    /// At least one does not fit.
+    /// At least one does not match.
     Mismatch,
-    /// They could not be found out: nothing is known of the policy.
+    /// They could not be looked up.
     Error,
 }
 
@@ -37,36 +37,36 @@ impl State {
     }
 }
 
-/// The result of a look.
+/// A check with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What it comes to.
+    /// Result.
     pub state: State,
     /// `ok`, `mismatch`, or why there is no answer ([`DnsError::code`]).
     pub code: String,
-    /// The zone whose name servers these are; empty when there was no answer.
+    /// The zone of these name servers; empty without an answer.
     pub zone: String,
-    /// Sorted; empty when there was no answer.
+    /// Name servers, sorted; empty without an answer.
     pub ns: Vec<String>,
-    /// What they were held against.
+    /// The policy they were compared with.
     pub policy: String,
-    /// The raw sentences: what was seen, where.
+    /// Evidence.
     pub evidence: Vec<String>,
 }
 
 impl Check {
-    /// Is it the same news? (The sentences may differ: another of our servers may have been the one that failed.)
+    /// Is it the same result? (Evidence may differ: another resolver may have failed.)
     pub fn is_as(&self, other: &Check) -> bool {
         (self.state, &self.code, &self.zone, &self.ns, &self.policy)
             == (other.state, &other.code, &other.zone, &other.ns, &other.policy)
     }
 
-    /// Did nobody say anything at all?
+    /// Was there no answer at all?
     pub fn is_silence(&self) -> bool {
         is_silence(&self.code)
     }
 
-    /// All of it on one line.
+    /// Evidence on one line.
     pub fn say(&self) -> String {
         self.evidence.join(" ")
     }
@@ -78,11 +78,11 @@ fn is_silence(code: &str) -> bool {
         .any(|fault| fault.code() == code)
 }
 
-/// Time to ask for the root: two servers, twice.
+/// Limit for querying the root: two servers, twice.
 const ROOT_MAX: Duration = Duration::from_secs(6);
 
-/// Do our own name servers say nothing at all, not even about the root? Then silence about a name tells of them, not of
-/// the name. Gives what was seen of it.
+/// Checks whether our own resolvers answer at all, even for the root; if not, silence about a name says nothing about
+/// it. Returns the evidence if they are silent.
 pub fn silent_resolvers(servers: &[SocketAddr], cancel: &Cancel) -> Option<Vec<String>> {
     let asked = Resolver {
         servers: servers.to_vec(),
@@ -93,7 +93,7 @@ pub fn silent_resolvers(servers: &[SocketAddr], cancel: &Cancel) -> Option<Vec<S
     is_silence(failure.fault.code()).then_some(failure.evidence)
 }
 
-/// Asks for the name servers of `name` (A-labels) and holds them against `policy`. `None` when it was cancelled.
+/// Looks up the name servers of `name` (A-labels) and compares them with `policy`. `None` if cancelled.
 pub fn check(resolver: &Resolver, name: &str, policy: &str) -> Option<Check> {
     let blank = Check {
         state: State::Error,

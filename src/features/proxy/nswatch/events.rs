@@ -1,11 +1,11 @@
-//! Events of the check of domains' name servers.
+//! Events of name server checks.
 
 use super::settings;
 use crate::access::right::{Domains, Events, Read, may};
 use crate::base::clock::MINUTE;
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 
-/// See [`EventKind`].
+/// Event kinds of name server checks.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "resolver.silent",

@@ -1,8 +1,7 @@
-//! The name servers of every domain, looked at now and then and held against its policy.
+//! Periodic checks of the name servers of every domain against its policy.
 //!
-//! A run of equal results is one row; a change begins a new one. A mismatch alarms at once: somebody may have taken the
-//! domain. A failed look-up alarms when the next look fails, too, and takes nothing back: what was known before stays
-//! known until there is an answer.
+//! Consecutive equal results are one row; a change begins a new one. A mismatch raises an alert at once: the domain may
+//! have been hijacked. A failed lookup raises one if the next check fails, too, and does not change the known result.
 
 mod settings;
 mod events;
@@ -40,27 +39,27 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("nswatch")
 };
 
-/// A run of equal results.
+/// Consecutive equal results.
 #[derive(Debug, Clone)]
 pub struct Row {
     id: i64,
-    /// Seen from here, unix ms,
+    /// First time, unix ms.
     pub first_at: Ms,
-    /// to here.
+    /// Last time, unix ms.
     pub last_at: Ms,
-    /// So often.
+    /// Number of times.
     pub count: i64,
-    /// The result, with the sentences of the last time.
+    /// The result, with the evidence of the last time.
     pub check: Check,
 }
 
-/// The newest `limit` results of a domain after the first `offset`, newest first, and how many there are.
+/// The newest `limit` results of a domain after the first `offset`, newest first, and their total.
 pub fn list(conn: &Conn, domain: Id<id::Domain>, limit: i64, offset: i64) -> Result<(Vec<Row>, i64)> {
     queries::list(conn, domain, limit, offset)
 }
 
-/// Keeps what a look came to. Where nobody said anything, the name servers that we ask are looked at first: when they are
-/// silent about everything, that is told once, and of the domain nothing new is known.
+/// Stores a result. If nothing answered, our own resolvers are checked first: if they are silent about everything, that
+/// is reported once, and the domain's result is unchanged.
 fn record(app: &App, resolver: &Resolver, seen: &Domain, check: &Check) -> Result<()> {
     let silent = if check.is_silence() {
         check::silent_resolvers(&resolver.servers, resolver.cancel)
@@ -97,8 +96,8 @@ fn emit_end_of_silence(app: &App, tx: &Tx, at: Ms) -> Result<()> {
     outbox::emit(tx, &app.wakes.events, "resolver.recovered", ("controller", 0), &data)
 }
 
-/// Keeps what a look at `seen` came to, and tells whom it concerns. Nothing is kept when the domain is gone, or has got
-/// another name or policy meanwhile: then it is looked at again.
+/// Stores the result for `seen` and emits events. Nothing is stored if the domain was deleted, or its name or policy
+/// changed meanwhile: then it is checked again.
 fn keep(app: &App, tx: &Tx, seen: &Domain, check: &Check, at: Ms) -> Result<()> {
     let asked = |d: &Domain| (d.fields.domain.clone(), d.fields.ns_policy.clone());
     let domain = match domains::find(tx, seen.id)? {
@@ -137,7 +136,7 @@ fn keep(app: &App, tx: &Tx, seen: &Domain, check: &Check, at: Ms) -> Result<()> 
     domains::set_ns_status(tx, domain.id, check.state.name(), &check.say(), at)
 }
 
-/// What a result means for what was told last: nothing yet (`None`), the same again (no event), or news.
+/// The event for a result, given the last one reported: `None` (no event), or news.
 fn news(told: &str, seen: State, failed_before: bool) -> Option<&'static str> {
     match (told, seen) {
         ("ok" | "unknown", State::Ok) => Some(""),
@@ -150,7 +149,7 @@ fn news(told: &str, seen: State, failed_before: bool) -> Option<&'static str> {
     }
 }
 
-/// Is `zone` the name itself or above it? If not, that was about the name the domain had before.
+/// Is `zone` the name itself or above it? If not, it belonged to an earlier name.
 fn is_over(zone: &str, name: &str) -> bool {
     let head = name.strip_suffix(zone);
     head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
@@ -163,7 +162,7 @@ mod tests {
     #[test]
     fn news_is_told_once_and_a_single_failure_is_none() {
         use State::{Error, Mismatch, Ok};
-        // Told so far, seen now, failed the time before: what is told.
+        // Reported so far, seen now, failed the time before: event.
         for (told, seen, failed_before, news_) in [
             ("unknown", Ok, false, Some("")),
             ("ok", Ok, true, Some("")),

@@ -1,4 +1,4 @@
-//! The card on a domain's page, and looking again from there or from the list.
+//! Name servers on a domain's page, and checking again from there or from the list.
 
 use super::api;
 use super::check::{Check, State};
@@ -16,20 +16,20 @@ use crate::http::route::{Ctx, Panel, Route, route};
 use crate::lang::{Lang, words};
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Post, "/domains/verify-dns", may(right::Run, Domains), verify_several),
     route(Post, "/domains/{id}/verify-dns", may(right::Run, Domains), verify_one),
 ];
 
-/// See [`Panel`]; shown by `domains/_nameservers.html`.
+/// Panel; rendered by `domains/_nameservers.html`.
 pub const PANELS: &[Panel] = &[Panel {
     on: "domain",
     slot: "nameservers",
     data: panel,
 }];
 
-/// Results on the page; the API has them all.
+/// Results on the page; the API has all.
 const SHOWN: i64 = 10;
 
 #[derive(Serialize)]
@@ -38,23 +38,23 @@ struct Card {
     policy: String,
     /// `none`, `substring`, `suffix` or `exact`.
     mode: &'static str,
-    /// The newest result; `None` before the first look.
+    /// The newest result; `None` before the first check.
     now: Option<Run>,
-    /// Those before it.
+    /// Earlier results.
     earlier: Vec<Run>,
     more: bool,
 }
 
 #[derive(Serialize)]
 struct Run {
-    /// Which glyph stands for it.
+    /// Its glyph.
     glyph: &'static str,
     state: &'static str,
     code: String,
-    /// What it was held against.
+    /// The policy it was compared with.
     policy: String,
     zone: String,
-    /// The zone is one above the domain.
+    /// Is the zone above the domain?
     above: bool,
     hosts: Vec<HostRow>,
     misfits: usize,
@@ -136,14 +136,14 @@ fn verify_one(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::see_other(format!("/domains/{id}#nameservers")))
 }
 
-/// What came of one domain of several.
+/// Result of one of several domains.
 #[derive(Serialize)]
 struct Outcome {
     id: i64,
-    /// Empty when the domain is gone.
+    /// Empty if the domain was deleted.
     name: String,
     glyph: &'static str,
-    /// Sentences: what is not as it must be, or nothing.
+    /// Problems, as sentences.
     says: Vec<String>,
     evidence: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! When to look: each minute at the domains whose last look is too old, the oldest first, by a few threads. A slow name
-//! holds one of them for 20 s at most and the others not at all.
+//! Schedule: each minute domains whose last check is too old are checked, the oldest first, in parallel. A slow name
+//! takes one thread for at most 20 s.
 
 use super::check::{check, silent_resolvers};
 use super::settings;
@@ -32,13 +32,13 @@ pub const PERIODIC: &[Periodic] = &[
     },
 ];
 
-/// Looks at the same time. They wait nearly all the time, and name servers do not like a crowd.
+/// Concurrent checks. They mostly wait, and many would burden the name servers.
 const THREADS_MAX: usize = 8;
-/// A look that takes longer has failed: the name, the zone above it, two servers, twice.
+/// Limit of one check: the name, the zone above, two servers, twice.
 pub const CHECK_MAX: Duration = Duration::from_secs(20);
-/// No look begins later in a beat, so that the next beat is not late.
+/// Start limit of checks in a run, so that the next run is in time.
 const BEGIN_MAX: Duration = Duration::from_secs(40);
-/// Looks of one beat, at least; see [`share`].
+/// Minimum checks per run ([`share`]).
 const SHARE_MIN: usize = 16;
 
 fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
@@ -49,7 +49,7 @@ fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
         let count = all.len();
         let seen = |d: &Domain| match last.get(&d.id) {
             Some((at, policy)) if *policy == d.fields.ns_policy => *at,
-            _ => 0, // never looked at, or held against another policy
+            _ => 0, // never checked, or with another policy
         };
         let late = clock::now() - interval * MINUTE;
         let due: Vec<(Ms, Domain)> = all
@@ -65,7 +65,7 @@ fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     due.sort_by_key(|(at, d)| (*at, d.id));
     due.truncate(share(all, interval));
     let servers = domains::name_servers(app)?;
-    // As long as they are silent, one question a beat is enough.
+    // While the resolvers are silent, one query per run is enough.
     if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&servers, cancel).is_some() {
         return Ok(());
     }
@@ -95,7 +95,7 @@ fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
-/// Looks at domains, each of them alone; none begins after `begin_until`.
+/// A fan-out of checks; none begins after `begin_until`.
 pub fn fan_out(begin_until: Option<Instant>, cancel: &Cancel) -> FanOut<'_> {
     FanOut {
         name: "nswatch.look",
@@ -105,8 +105,8 @@ pub fn fan_out(begin_until: Option<Instant>, cancel: &Cancel) -> FanOut<'_> {
     }
 }
 
-/// How many are looked at in one beat: twice what the interval needs, so that those added at the same time spread over
-/// the interval, and a gap is made up for.
+/// Number of checks in a run: twice what the interval needs, so that domains added together are spread, and a backlog
+/// is reduced.
 fn share(all: usize, interval_min: i64) -> usize {
     (2 * all).div_ceil(interval_min.max(1) as usize).max(SHARE_MIN)
 }

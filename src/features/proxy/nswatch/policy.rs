@@ -1,4 +1,4 @@
-//! What a domain's name servers must be called. Three ways of saying it, each for every one of them:
+//! Policies for the host names of a domain's name servers. Each form applies to all of them:
 //!
 //! | policy | a name server fits when |
 //! |---|---|
@@ -6,17 +6,17 @@
 //! | `suffix:dnspod.net` | it is that name or below it (or one of several, with commas between) |
 //! | `exact:ns1.example.net,ns2.example.net` | it is one of these |
 //!
-//! Compared are A-labels in lower case, names without final dot. An empty policy fits everything: then only
-//! a change is told.
+//! Compared are A-labels in lower case, without final dot. An empty policy matches everything: then only changes are
+//! reported.
 
 use crate::base::idn::DomainName;
 
-/// See the module's documentation.
+/// A parsed policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing is asked for.
+    /// Anything is accepted.
     None,
-    /// This text stands in each name.
+    /// Each name contains this text.
     Substring(String),
     /// Each is one of these names or below it.
     Suffix(Vec<String>),
@@ -25,7 +25,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Reads a policy as a person wrote it. Everything without a known first word is a substring.
+    /// Parses a policy. Without a known prefix it is a substring.
     pub fn parse(text: &str) -> Policy {
         let text = text.trim().to_lowercase();
         let names = |list: &str| -> Vec<String> {
@@ -44,13 +44,13 @@ impl Policy {
         }
     }
 
-    /// Does this name server fit?
+    /// Does this name server match?
     pub fn fits(&self, host: &str) -> bool {
         let host = a_labels(host);
         match self {
             Policy::None => true,
             Policy::Substring(text) => host.contains(text.as_str()),
-            // An empty list is a slip of the pen, not a wish for anything: nothing fits.
+            // An empty list is a mistake: nothing matches.
             Policy::Suffix(names) => names.iter().any(|name| {
                 let head = host.strip_suffix(name.as_str());
                 head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
@@ -60,7 +60,7 @@ impl Policy {
     }
 }
 
-/// A name as DNS has it; what is none only in lower case.
+/// A name as A-labels; otherwise only lower-cased.
 fn a_labels(text: &str) -> String {
     let text = text.strip_suffix('.').unwrap_or(text).to_lowercase();
     match text.is_ascii() {

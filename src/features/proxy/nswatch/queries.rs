@@ -1,5 +1,4 @@
-//! SQL of the looks at name servers. The newest row of a domain is the one with the highest number: only that one is ever
-//! touched again.
+//! SQL of name server checks. Only a domain's newest row (highest id) is ever updated.
 
 use super::Row;
 use super::check::{Check, State};
@@ -30,7 +29,7 @@ fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
     })
 }
 
-/// The newest `limit` rows of a domain after the first `offset`, and how many there are.
+/// The newest `limit` rows of a domain after the first `offset`, and their total.
 pub fn list(conn: &Conn, domain: Id<Domain>, limit: i64, offset: i64) -> Result<(Vec<Row>, i64)> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM ns_checks WHERE domain_id = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3"
@@ -42,7 +41,7 @@ pub fn list(conn: &Conn, domain: Id<Domain>, limit: i64, offset: i64) -> Result<
     Ok((rows.collect::<rusqlite::Result<_>>()?, total))
 }
 
-/// The newest row that has name servers in it.
+/// The newest row with name servers.
 pub fn last_answer(conn: &Conn, domain: Id<Domain>) -> Result<Option<Row>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM ns_checks WHERE domain_id = ?1 AND state <> 'error' ORDER BY id DESC LIMIT 1"
@@ -50,7 +49,7 @@ pub fn last_answer(conn: &Conn, domain: Id<Domain>) -> Result<Option<Row>> {
     Ok(statement.query_row([domain.get()], read).optional()?)
 }
 
-/// When each domain was last looked at, and against which policy.
+/// Time and policy of each domain's last check.
 pub fn last_checks(conn: &Conn) -> Result<HashMap<Id<Domain>, (Ms, String)>> {
     let mut statement = conn.prepare_cached(
         "SELECT domain_id, last_at, policy FROM ns_checks
@@ -60,7 +59,7 @@ pub fn last_checks(conn: &Conn) -> Result<HashMap<Id<Domain>, (Ms, String)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A result that was not seen before.
+/// Inserts a new result.
 pub fn insert(conn: &Conn, domain: Id<Domain>, check: &Check, at: Ms) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO ns_checks (domain_id, first_at, last_at, state, code, zone, ns, policy, say)
@@ -79,14 +78,14 @@ pub fn insert(conn: &Conn, domain: Id<Domain>, check: &Check, at: Ms) -> Result<
     Ok(())
 }
 
-/// The same result again.
+/// Counts a repeated result.
 pub fn again(conn: &Conn, id: i64, check: &Check, at: Ms) -> Result<()> {
     conn.prepare_cached("UPDATE ns_checks SET last_at = ?2, count = count + 1, say = ?3 WHERE id = ?1")?
         .execute(params![id, at, check.evidence.join("\n")])?;
     Ok(())
 }
 
-/// Forgets what was last seen before `before`, but never the newest of a domain.
+/// Deletes rows last seen before `before`, except a domain's newest.
 pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
     Ok(conn.execute(
         "DELETE FROM ns_checks WHERE last_at < ?1
@@ -95,19 +94,19 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
     )?)
 }
 
-/// Since when our own name servers say nothing, unix ms.
+/// Since when our resolvers are silent, unix ms.
 pub fn silent_since(conn: &Conn) -> Result<Option<Ms>> {
     let mut statement = conn.prepare_cached("SELECT since FROM ns_resolvers_silent")?;
     Ok(statement.query_row([], |r| r.get(0)).optional()?)
 }
 
-/// Notes that they say nothing; false when that was noted already.
+/// Records that they are silent; `false` if already recorded.
 pub fn note_silence(conn: &Conn, at: Ms) -> Result<bool> {
     let sql = "INSERT OR IGNORE INTO ns_resolvers_silent (one, since) VALUES (1, ?1)";
     Ok(conn.execute(sql, [at])? == 1)
 }
 
-/// Notes that they speak again.
+/// Records that they answer again.
 pub fn forget_silence(conn: &Conn) -> Result<()> {
     conn.execute("DELETE FROM ns_resolvers_silent", [])?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What a person asks for: look now, at the name servers and at the addresses, and say whether all is as it must be.
+//! Checks on demand: name servers and addresses, with a verdict.
 
 use super::check::{Check, State, check};
 use super::policy::Policy;
@@ -13,23 +13,23 @@ use crate::lang::{Lang, words};
 use crate::net::dns::Resolver;
 use crate::schedule::fan_out::both;
 
-/// What was seen.
+/// Results of a check on demand.
 pub struct Verified {
-    /// The domain as it was looked at.
+    /// The domain as it was checked.
     pub domain: Domain,
-    /// Its addresses, held against those of its servers.
+    /// Its addresses compared with those of its servers.
     pub addresses: Report,
-    /// Its name servers, held against its policy.
+    /// Its name servers compared with its policy.
     pub check: Check,
 }
 
 impl Verified {
-    /// Is all as it must be?
+    /// Is everything right?
     pub fn is_ok(&self) -> bool {
         self.addresses.verdict() < Verdict::Bad && self.check.state == State::Ok
     }
 
-    /// What is not, in sentences for the log and the API; empty when all is.
+    /// Problems as sentences for log and API; empty if none.
     pub fn reason(&self) -> String {
         let mut says = self.misled(Lang::En);
         if self.check.state != State::Ok {
@@ -38,7 +38,7 @@ impl Verified {
         says.join(" ")
     }
 
-    /// What is not, in sentences for a person; none when all is.
+    /// Problems as sentences for a person; empty if none.
     pub fn says(&self, lang: Lang) -> Vec<String> {
         let mut says = self.misled(lang);
         let word = |id: &str, n: Option<i64>| words::word(lang, id, n).unwrap_or_default().to_string();
@@ -60,22 +60,21 @@ impl Verified {
         says
     }
 
-    /// Where the addresses lead wrongly.
+    /// Wrong addresses.
     fn misled(&self, lang: Lang) -> Vec<String> {
         let bad = self.addresses.checks.iter().filter(|c| c.verdict == Verdict::Bad);
         bad.map(|c| c.say(lang)).collect()
     }
 
-    /// The raw sentences.
+    /// Evidence.
     pub fn evidence(&self) -> impl Iterator<Item = &str> {
         let of_addresses = self.addresses.checks.iter().flat_map(|c| &c.evidence);
         of_addresses.chain(&self.check.evidence).map(String::as_str)
     }
 }
 
-/// Looks, keeps what was seen of the name servers, and tells. Waits until `until` at most, and where nobody said anything
-/// six seconds more to hear whether our own name servers say anything at all. Error `not_in_time`: the time
-/// for all of them was over before it was up for this one, so nothing is known and nothing is kept.
+/// Checks, stores the result for the name servers, and emits events. Waits until `until`, and six seconds more if
+/// nothing answered, to check our own resolvers. Error `not_in_time`: it did not get its turn; nothing is stored.
 pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified> {
     verify_all(app, &[id], until).remove(0).1
 }
@@ -113,7 +112,7 @@ fn verify_now(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
     })
 }
 
-/// The same for several, in the order of `ids`.
+/// The same for several domains, in the order of `ids`.
 pub fn verify_all(app: &App, ids: &[Id<id::Domain>], until: Instant) -> Vec<(Id<id::Domain>, Result<Verified>)> {
     let cancel = Cancel::new();
     let fan_out = periodic::fan_out(Some(until), &cancel);

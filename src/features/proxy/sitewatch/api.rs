@@ -1,4 +1,4 @@
-//! How a domain answers, as JSON.
+//! Answers of a domain's sites as JSON.
 
 use super::queries::{self, Placement};
 use super::watch;
@@ -13,7 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/domains/{id}/answers", may(Read, Domains), show).gives::<Answers>(),
     route(Post, "/api/domains/{id}/answers/check", may(Run, Domains), check)
@@ -22,31 +22,31 @@ pub const ROUTES: &[Route] = &[
 ];
 
 described! {
-    /// How a domain answers.
+    /// Answers of a domain's sites.
     struct Answers<'a> {
         /// A-labels.
         domain: &'a str,
         state: &'static str,
-        /// Its state in sentences.
+        /// State as sentences.
         say: &'a [String],
         since: Option<String>,
         /// By server.
         sites: Vec<View<'a>>,
     }
 
-    /// How one server answers for a domain.
+    /// Answers of one server for a domain.
     struct View<'a> {
         server_id: Id<id::Server>,
         server: &'a str,
-        /// What two looks have come to.
+        /// State after two checks.
         state: &'static str,
-        /// What the last look from outside saw; empty: it answers.
+        /// Result of the last check from outside; empty: good.
         code: &'static str,
         say: &'a str,
         misses: i64,
         since: Option<String>,
         looked_at: Option<String>,
-        /// What the server itself has said.
+        /// Result on the server itself.
         inside: Option<&'static str>,
         inside_say: &'a str,
         inside_at: Option<String>,
@@ -70,7 +70,7 @@ fn view(placement: &Placement) -> View<'_> {
     }
 }
 
-/// All that is known of how a domain answers.
+/// Known answers of a domain's sites.
 pub(super) fn of(app: &App, id: Id<id::Domain>) -> Result<(Domain, Vec<Placement>)> {
     app.db
         .read(|conn| Ok((domains::get(conn, id)?, queries::placements(conn, id)?)))
@@ -91,7 +91,7 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
     })
 }
 
-/// Looks now and answers when it is done.
+/// Checks now and answers with the result.
 fn check(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "domain")?;
@@ -99,7 +99,7 @@ fn check(ctx: &Ctx) -> Result<Reply> {
     answer(ctx.app, id)
 }
 
-/// Looks now; refuses when there is nothing to look at.
+/// Checks now. Error: there is nothing to check.
 pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
     app.db.read(|conn| domains::get(conn, id))?;
     if watch::probe_now(app, id)? {

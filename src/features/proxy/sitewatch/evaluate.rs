@@ -1,26 +1,26 @@
-//! What looks at sites come to: a site's state and its domain's. Pure.
+//! Evaluation of site checks: state of a site and of its domain. Pure.
 
 use crate::base::clock::{MINUTE, Ms, SECOND};
 use crate::provision::site::Inside;
 
-/// How a site or a domain answers, the worst last.
+/// State of a site or domain, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Nobody knows yet.
     Unknown,
-    /// As it should.
+    /// Good.
     Ok,
-    /// On some of its servers only. (No state of a site.)
+    /// Good on some of its servers only. (Not for sites.)
     Partly,
-    /// nginx answers, the back end behind it does not.
+    /// nginx answers, its backend does not.
     Backend,
-    /// Something else answers in its place.
+    /// Another site answers instead.
     Shadowed,
-    /// It answers on its server, and nobody gets there.
+    /// Answers on its server, but is not reachable from outside.
     Firewalled,
-    /// Nobody gets there, nor to the server itself.
+    /// Neither the site nor the server is reachable.
     Unreachable,
-    /// No web server takes connections.
+    /// No web server accepts connections.
     Down,
 }
 
@@ -50,7 +50,7 @@ impl State {
         ][self as usize]
     }
 
-    /// Unknown when it is none.
+    /// Parses a name; `Unknown` if unknown.
     pub fn parse(name: &str) -> State {
         State::ALL
             .into_iter()
@@ -58,28 +58,28 @@ impl State {
             .unwrap_or(State::Unknown)
     }
 
-    /// Does it need a person?
+    /// Does it need attention?
     pub fn is_bad(self) -> bool {
         self > State::Ok
     }
 }
 
-/// What was seen from outside.
+/// Result of a check from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// It answers.
+    /// Good.
     Good,
     /// The connection was refused.
     Refused,
-    /// No sign of anybody.
+    /// No response to the connection attempt.
     Silent,
-    /// The connection was taken, and nothing came.
+    /// The connection was accepted, but no response came.
     NoAnswer,
-    /// Somebody else's answer.
+    /// An answer of another site.
     Other,
     /// 502, 503 or 504.
     Backend,
-    /// We could not look, and nothing is known.
+    /// A local problem: nothing is known.
     Unseen,
 }
 
@@ -99,48 +99,48 @@ impl Code {
         ["", "refused", "silent", "mute", "other", "backend", "unseen"][self as usize]
     }
 
-    /// Unseen when it is none.
+    /// Parses a name; `Unseen` if unknown.
     pub fn parse(name: &str) -> Code {
         Code::ALL.into_iter().find(|c| c.name() == name).unwrap_or(Code::Unseen)
     }
 
-    /// Not a word of HTTP came back.
+    /// Was there no HTTP response?
     pub fn is_silence(self) -> bool {
         [Code::Refused, Code::Silent, Code::NoAnswer].contains(&self)
     }
 
-    /// Does it help to ask on the server, too?
+    /// Does a check on the server help?
     pub fn wants_inside(self) -> bool {
         self.is_silence() || self == Code::Other
     }
 }
 
-/// One look that fails is no news: a server restarts, a link is lost. Two in a row are.
+/// Failed checks in a row that count; a single one may be a restart.
 const MISSES: i64 = 2;
-/// So long the server's own word is waited for; it is asked within half of that.
+/// Maximum wait for the check on the server; it is made within half of that.
 const INSIDE_MAX: Ms = 45 * SECOND;
-/// While it is bad, the server is asked anew so often.
+/// Interval of checks on the server while it is bad.
 const INSIDE_EVERY: Ms = 10 * MINUTE;
 
-/// What is known of a site.
+/// Known state of a site.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// The last look.
+    /// Result of the last check.
     pub code: Code,
-    /// Looks in a row in vain.
+    /// Failed checks in a row.
     pub misses: i64,
-    /// When the first of them was.
+    /// Time of the first of them.
     pub since: Option<Ms>,
-    /// What they have come to so far.
+    /// State so far.
     pub state: State,
-    /// What the server itself has said, and when.
+    /// Result on the server itself, and its time.
     pub inside: Option<(Inside, Ms)>,
-    /// The server's last poll was in vain, and it is not dark yet: then it may be the whole machine.
+    /// The server's last poll failed, but it is not down yet: it may be the whole machine.
     pub wavers: bool,
 }
 
 impl Known {
-    /// After one more look.
+    /// The state after one more check.
     pub fn after(&self, code: Code, at: Ms) -> Known {
         let mut now = Known { code, ..self.clone() };
         match code {
@@ -152,13 +152,13 @@ impl Known {
         now
     }
 
-    /// What the server has said since the trouble began.
+    /// Result on the server since the problem began.
     fn fresh_inside(&self) -> Option<Inside> {
         let (inside, at) = self.inside?;
         (Some(at) >= self.since).then_some(inside)
     }
 
-    /// Should the server be asked?
+    /// Should the server be checked?
     pub fn wants_inside(&self, now: Ms) -> bool {
         let asked = self.inside.map_or(0, |(_, at)| at);
         self.code.wants_inside() && (Some(asked) < self.since || asked + INSIDE_EVERY <= now)
@@ -171,7 +171,7 @@ impl Known {
             Code::Good => State::Ok,
             Code::Unseen => self.state,
             _ if self.misses < MISSES || waits => self.state,
-            // A refusal is an answer: the machine is there.
+            // A refusal is a response: the machine is there.
             Code::Silent | Code::NoAnswer if self.wavers => self.state,
             Code::Backend => State::Backend,
             Code::Other => State::Shadowed,
@@ -186,7 +186,7 @@ impl Known {
     }
 }
 
-/// What a domain's sites come to; `None`: nothing is known yet.
+/// State of a domain; `None`: unknown.
 pub fn whole(sites: &[State]) -> Option<State> {
     let bad = sites.iter().filter(|s| s.is_bad()).count();
     match bad {

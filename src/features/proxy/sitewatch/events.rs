@@ -1,9 +1,9 @@
-//! Events of the check of sites.
+//! Events of site checks.
 
 use crate::access::right::{Domains, Read, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind};
 
-/// See [`EventKind`].
+/// Event kinds of site checks.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "domain.dark",

@@ -13,7 +13,7 @@ use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/alerts", may(Read, Alerts), list)
         .query(LIST)
@@ -28,7 +28,7 @@ pub const ROUTES: &[Route] = &[
 ];
 
 described! {
-    /// An alert as the API shows it.
+    /// An alert in the API.
     pub struct View<'a> {
         id: Id<id::Alert>,
         kind: &'a str,
@@ -45,12 +45,12 @@ described! {
         resolved_at: Option<String>,
         quiet: Option<QuietView>,
         flapping: bool,
-        /// Of one alert alone, and only where something may hang on it.
+        /// For a single alert that may have dependents.
         #[serde(skip_serializing_if = "Option::is_none")]
         hanging: Option<Dependents>,
     }
 
-    /// Why an alert sends no messages: which other alert tells of its cause, or which silence it is under.
+    /// Why an alert is not notified: the alert of its cause, or its silence.
     struct QuietView {
         why: &'static str,
         alert_id: Option<i64>,
@@ -59,7 +59,7 @@ described! {
     }
 }
 
-/// Puts the view together.
+/// Builds the view of an alert.
 pub fn view(a: &Alert) -> View<'_> {
     View {
         id: a.id,
@@ -86,7 +86,7 @@ pub fn view(a: &Alert) -> View<'_> {
     }
 }
 
-/// What a list's query may bring.
+/// Query parameters of a list.
 pub const LIST: &[Param] = &[
     LIMIT,
     OFFSET,
@@ -100,7 +100,7 @@ pub const LIST: &[Param] = &[
     param::number("since", 0..=i64::MAX, "Only those that began after this, unix ms."),
 ];
 
-/// What a list's query asks for.
+/// The filter of a list's query.
 pub fn filter(ctx: &Ctx) -> Result<Filter<'static>> {
     let (limit, offset) = ctx.page()?;
     Ok(Filter {

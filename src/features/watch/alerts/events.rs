@@ -3,7 +3,7 @@
 use crate::access::right::{Alerts, Read, may};
 use crate::kinds::EventKind;
 
-/// See [`EventKind`].
+/// Event kinds of alerts.
 pub const KINDS: &[EventKind] = &[
     EventKind::streamed("alert.raised", may(Read, Alerts)),
     EventKind::streamed("alert.flapping", may(Read, Alerts)),

@@ -1,5 +1,5 @@
-//! What comes and goes is told once, with how often, and then not until it has been calm for a while. It stays one open
-//! alert meanwhile, good or bad. All of it is in the alerts' rows, so a restart forgets nothing.
+//! Flapping alerts: one that begins often is notified once, with its count, and then not until it has been calm for a
+//! while. It stays one open alert meanwhile. All state is in the alerts' rows, so it survives a restart.
 
 use super::{Alert, note, over, queries};
 use crate::app::App;
@@ -8,26 +8,27 @@ use crate::base::error::Result;
 use crate::db::{Conn, Tx};
 use crate::features::watch::rules;
 
-/// How often this alert has begun, when that is so often that it flaps.
+/// Number of beginnings, if the alert flaps.
 pub fn begins(conn: &Conn, alert: &Alert, at: Ms) -> Result<Option<i64>> {
     let window = rules::ALERTS_FLAP_WINDOW_MIN.number(conn)? * MINUTE;
     let times = queries::begun(conn, alert, at - window)?;
     Ok((times >= rules::ALERTS_FLAP_COUNT.number(conn)?).then_some(times))
 }
 
-/// Those that have been calm for long enough.
+/// Flapping alerts that have been calm for long enough.
 pub fn calm(conn: &Conn, now: Ms) -> Result<Vec<Alert>> {
     let calm = rules::ALERTS_CALM_MIN.number(conn)? * MINUTE;
     queries::calm(conn, now - calm)
 }
 
-/// One is calm: if it is good, that is the end of it. Gives what is still bad, to be told.
+/// Ends the flapping of an alert: if it is resolved, the alert ends. Returns an alert that is still firing, to be
+/// notified.
 pub fn end(app: &App, tx: &Tx, mut alert: Alert, now: Ms) -> Result<Option<Alert>> {
     note(app, tx, "alert.calm", &alert, None)?;
     alert.flaps = 0;
     let is_good = alert.good_since.is_some();
     if !is_good && alert.state == "firing" {
-        alert.notified_level.clear(); // what was told was that nothing more would be
+        alert.notified_level.clear(); // the last notification said that no more would come
     }
     queries::set_quiet(tx, &alert)?;
     if !is_good {

@@ -1,8 +1,8 @@
-//! One message for one cause. While a server is dark, what hangs on it is raised, seen and resolved like any other alert,
-//! but sends no message; while Lamplighter has no network, nothing does; and people ask for silence, or an alert flaps.
-//! Whatever the reason, it ends with the same question: is there something that people do not know yet? Then it is told.
+//! Inhibition: one notification per cause. While a server is down, alerts that depend on it are raised, shown and
+//! resolved, but not notified; while Lamplighter's network is down, none are; the same for silences and flapping. When
+//! such a reason ends, everything that people do not know yet is notified.
 //!
-//! What was muted by a cause gets some time after it for a second look: mostly it is good again by itself.
+//! After the end of a cause its dependents get time to be checked again: most recover by themselves.
 
 use super::queries::Raised;
 use super::{Alert, Dependents, Saying, Suppression, Why, flap, note, queries, tell};
@@ -15,13 +15,13 @@ use crate::features::watch::silences;
 use crate::features::watch::silences::Subject;
 use crate::kinds::{self, ExplainedBy};
 
-/// Alerts that others hang on.
+/// Kind of the alert about our own network.
 const OFFLINE: &str = "controller.offline";
 const DARK: &str = "server.unreachable";
-/// The watch over certificates looks each minute at what it was told to look at again.
+/// The watch of certificates checks requested ones each minute.
 const RECHECK_MARGIN: Ms = 3 * MINUTE;
 
-/// An alert was raised: is it the first of many, does anything keep it quiet, and what hangs on it?
+/// Handles a raised alert: decides whether it is suppressed, and inhibits its dependents.
 pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
     let Raised {
         mut alert,
@@ -56,7 +56,7 @@ pub fn raised(app: &App, tx: &Tx, raised: Raised, at: Ms) -> Result<()> {
     tell(app, tx, event, &alert, &saying)
 }
 
-/// Alerts that a change elsewhere may have made quiet or audible.
+/// Decides again for alerts that a change elsewhere may affect.
 pub fn reevaluate(app: &App, tx: &Tx, alerts: Vec<Alert>, now: Ms) -> Result<()> {
     for mut alert in alerts {
         let before = alert.clone();
@@ -84,12 +84,12 @@ pub fn reevaluate(app: &App, tx: &Tx, alerts: Vec<Alert>, now: Ms) -> Result<()>
     Ok(())
 }
 
-/// A cause is over, or good for the moment: what hung on it is looked at.
+/// A cause ended: decides again for its dependents.
 pub fn release(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<()> {
     hang(app, tx, alert, at).map(drop)
 }
 
-/// What hangs on a server; `None` while it is not dark.
+/// Dependents of a server; `None` unless it is down.
 pub fn on_server(conn: &Conn, server: i64) -> Result<Option<Dependents>> {
     let Some(id) = queries::burning(conn, DARK, ("server", server))? else {
         return Ok(None);
@@ -98,7 +98,7 @@ pub fn on_server(conn: &Conn, server: i64) -> Result<Option<Dependents>> {
     queries::hanging(conn, &alert).map(Some)
 }
 
-/// Each few seconds: who has had a second look, and who is calm?
+/// Every few seconds: alerts whose recheck is due, and those that are calm.
 pub fn run_once(app: &App) -> Result<()> {
     let now = clock::now();
     let idle = app
@@ -116,7 +116,7 @@ pub fn run_once(app: &App) -> Result<()> {
     })
 }
 
-/// Settles what hangs on this alert, and counts it.
+/// Decides for all dependents of this alert, and counts them.
 fn hang(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<Dependents> {
     let children = match alert.kind.as_str() {
         DARK => queries::about_server(tx, alert.target.1, alert.id)?,
@@ -127,7 +127,7 @@ fn hang(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<Dependents> {
     queries::hanging(tx, alert)
 }
 
-/// Finds what keeps an alert quiet now; a change is an event. Gives what kept it quiet before.
+/// Decides whether an alert is suppressed; a change is an event. Returns the previous reason.
 fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Suppression>> {
     let was = alert.quiet.take();
     alert.quiet = match (reason(tx, alert)?, &was) {
@@ -165,7 +165,7 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Suppr
             let (event, what) = match q.why {
                 Why::Muted => ("alert.muted", "by alert"),
                 Why::Silenced => ("alert.silenced", "by silence"),
-                Why::Flapping => return Ok(was), // has an event of its own
+                Why::Flapping => return Ok(was), // it has its own event
             };
             note(app, tx, event, alert, Some(format!("{what} {}", q.by)))?;
         }
@@ -173,7 +173,7 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Suppr
     Ok(was)
 }
 
-/// Another alert, a silence, or its own unrest.
+/// The reason for suppression: another alert, a silence, or flapping.
 fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Suppression>> {
     let subject = Subject::of(conn, &alert.kind, (&alert.target.0, alert.target.1))?;
     if let Some(by) = cause(conn, &subject)? {
@@ -195,7 +195,7 @@ fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Suppression>> {
     Ok((alert.flaps > 0).then_some(flaps))
 }
 
-/// The alert that tells of the cause: our own network, or every server that it hangs on.
+/// The alert of the cause: our own network, or every server that it depends on.
 fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
     let explained_by = explained_by(&subject.kind);
     if matches!(explained_by, ExplainedBy::Nothing | ExplainedBy::NothingEver) {
@@ -210,7 +210,7 @@ fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
     let mut first = None;
     for (server, _) in &subject.servers {
         match queries::burning(conn, DARK, ("server", server.get()))? {
-            // Where no Glances ever answered, its silence says nothing about the machine.
+            // If Glances never answered, its silence says nothing about the machine.
             Some(id) if super::find(conn, Id::new(id))?.variant != "never" => first = first.or(Some(id)),
             _ => return Ok(None),
         }
@@ -222,7 +222,7 @@ fn explained_by(kind: &str) -> ExplainedBy {
     kinds::alert(kind).map_or(ExplainedBy::Servers, |alert| alert.explained_by)
 }
 
-/// How long until it is known whether something is still bad.
+/// Time until it is known whether the condition persists.
 fn until_recheck(conn: &Conn, alert: &Alert) -> Result<Ms> {
     let usual = kinds::alert(&alert.kind).map_or(Ok(0), |kind| (kind.rechecked)(conn))?;
     Ok(usual + RECHECK_MARGIN)

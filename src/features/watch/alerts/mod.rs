@@ -1,5 +1,5 @@
-//! What needs a person. Alerts are made from events, one open alert for each kind and target; a new occurrence counts up.
-//! Recovery resolves them. Evidence is kept as raw sentences. Which of them send a message is decided in `inhibit` and `flap`.
+//! Alerts: made from events, one open alert per kind and target; a repetition increments its count. Recovery resolves
+//! it. Evidence is stored as sentences. Suppression is decided in `inhibit` and `flap`.
 
 mod events;
 mod queries;
@@ -86,7 +86,7 @@ const PERIODIC: &[Periodic] = &[
 /// One alert.
 #[derive(Debug, Clone)]
 pub struct Alert {
-    /// Number.
+    /// Id.
     pub id: Id<id::Alert>,
     /// `server.unreachable`, `host.key_changed`, …
     pub kind: String,
@@ -94,57 +94,57 @@ pub struct Alert {
     pub level: String,
     /// `firing`, `acknowledged`, `resolved`.
     pub state: String,
-    /// Type, number and name of what it is about.
+    /// Target: type, id, name.
     pub target: (String, i64, String),
-    /// Which rule it is from and which part of the target it is about; empty: there is only one of its kind.
+    /// Rule and part of the target; empty: there is only one of its kind.
     pub part: String,
     /// One sentence.
     pub title: String,
     /// JSON array of raw sentences.
     pub evidence: String,
-    /// How often it was raised.
+    /// Number of occurrences.
     pub count: i64,
-    /// When the condition began, unix ms.
+    /// Beginning of the condition, unix ms.
     pub first_at: Ms,
-    /// Unix ms.
+    /// Last occurrence, unix ms.
     pub last_at: Ms,
-    /// Login.
+    /// Login of whoever acknowledged it.
     pub acked_by: Option<String>,
-    /// Unix ms.
+    /// When, unix ms.
     pub acked_at: Option<Ms>,
-    /// Unix ms.
+    /// When it was resolved, unix ms.
     pub resolved_at: Option<Ms>,
-    /// Finds other words for the same kind; empty: the usual ones.
+    /// Variant of the text for the kind; empty: the usual one.
     pub variant: String,
-    /// Why it sends no message.
+    /// Why it is not notified.
     pub quiet: Option<Suppression>,
-    /// The level that was told last; empty: people do not know of it.
+    /// The level that was last notified; empty: none.
     pub notified_level: String,
-    /// It flaps: so often it had begun when that was noticed; 0: it does not.
+    /// If it flaps: how often it had begun when that was detected; else 0.
     pub flaps: i64,
-    /// It flaps and is good at the moment, since then.
+    /// If it flaps and is resolved at the moment: since when.
     pub good_since: Option<Ms>,
 }
 
-/// Why an alert sends no message of its own.
+/// Why an alert is not notified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suppression {
-    /// See the type.
+    /// Reason.
     pub why: Why,
-    /// The alert that mutes it, or the silence; 0 where it flaps.
+    /// Id of the inhibiting alert or of the silence; 0 for flapping.
     pub by: i64,
-    /// Until then, as far as that is known, unix ms.
+    /// Expected end, unix ms.
     pub until: Option<Ms>,
 }
 
-/// See [`Suppression`].
+/// Reason of a suppression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// Another alert tells of the cause.
+    /// Another alert is about the cause.
     Muted,
-    /// Somebody wants to hear nothing.
+    /// A silence.
     Silenced,
-    /// It comes and goes.
+    /// It flaps.
     Flapping,
 }
 
@@ -162,35 +162,35 @@ impl Why {
 }
 
 described! {
-    /// What hangs on something that is down.
+    /// Dependents of something that is down.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct Dependents {
-        /// Domains that no lit server serves.
+        /// Domains without an available server.
         pub domains: i64,
-        /// Open alerts that send no message because of it.
+        /// Open alerts that are suppressed because of it.
         pub alerts: i64,
     }
 }
 
-/// What is said beside the alert itself.
+/// What an event says besides the alert itself.
 #[derive(Default, Clone, Copy)]
 struct Saying {
-    /// Nobody is to be told.
+    /// Not notified.
     muted: bool,
-    /// Why it is told now: `rose`, `release`, `silence_over`, `calm`; empty: because it happened.
+    /// Why it is notified now: `rose`, `release`, `silence_over`, `calm`; empty: it was raised.
     note: &'static str,
-    /// What hangs on it.
+    /// Its dependents.
     hanging: Dependents,
 }
 
 impl Alert {
-    /// What it is about, for machines.
+    /// Target, for machines.
     fn about(&self) -> serde_json::Value {
         let (what, id, name) = &self.target;
         kinds::target(&self.kind, (what, *id, name), &self.part)
     }
 
-    /// Everybody who may look sees that it is there; whom it is about, perhaps not.
+    /// Everybody who may read alerts sees that it exists; its target may be hidden.
     fn for_eyes_of(self, conn: &Conn, by: &impl Sees) -> Result<Alert> {
         let place = || Place::of(conn, (&self.target.0, self.target.1));
         Ok(match by.sees(kinds::right_to_see(&self.kind), &place)? {
@@ -211,10 +211,10 @@ impl Alert {
     }
 }
 
-/// A fleet that goes dark at once is not written out.
+/// Limits log lines when many alerts are raised at once.
 static LINES: LazyLock<Rations<()>> = LazyLock::new(|| Rations::new(60, Duration::from_secs(1)));
 
-/// The same for the daemon's log: what everybody may see of it.
+/// Logs a change, without hidden targets.
 fn log_change(event: &str, alert: Alert, saying: Saying) {
     let Some(left_out) = LINES.next((), clock::mono()) else {
         return;
@@ -245,9 +245,9 @@ fn log_change(event: &str, alert: Alert, saying: Saying) {
     log::line(level, "alerts", event, &fields);
 }
 
-/// Says what became of an alert, with all that a message needs: kind, variant, level, state, title, target (type, id,
-/// name, and its disk or recipient), part (with kind and target what makes it the same one), evidence, count, first_at and last_at (unix ms),
-/// flaps, and of [`Saying`] the rest. Who tells people reads this and not the alerts.
+/// Emits an event about an alert with everything that a notification needs: kind, variant, level, state, title, target
+/// (type, id, name, and its disk or recipient), part (with kind and target the identity), evidence, count, first_at and
+/// last_at (unix ms), flaps, and the fields of [`Saying`]. Notifications are made from this event only.
 fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Result<()> {
     let evidence: serde_json::Value = serde_json::from_str(&alert.evidence).unwrap_or_default();
     let data = serde_json::json!({
@@ -263,7 +263,7 @@ fn tell(app: &App, tx: &Tx, event: &str, alert: &Alert, saying: &Saying) -> Resu
     Ok(())
 }
 
-/// A change of state that nobody is told of unless they have subscribed to it.
+/// Emits an event about a change that only subscribers are notified of.
 fn note(app: &App, tx: &Tx, event: &str, alert: &Alert, evidence: Option<String>) -> Result<()> {
     let evidence = evidence.map(|line| vec![line]).unwrap_or_default();
     let data = serde_json::json!({
@@ -272,7 +272,7 @@ fn note(app: &App, tx: &Tx, event: &str, alert: &Alert, evidence: Option<String>
     outbox::emit(tx, &app.wakes.events, event, ("alert", alert.id.get()), &data)
 }
 
-/// Alerts are over. People hear of it when they know of the alert and `muted` is not set; then what hung on it is looked at.
+/// Ends alerts. Notified if people know of the alert and `muted` is not set; then its dependents are decided again.
 fn over(app: &App, tx: &Tx, alerts: Vec<Alert>, muted: bool, at: Ms) -> Result<()> {
     for alert in alerts {
         if alert.state == "resolved" {
@@ -293,13 +293,13 @@ fn over(app: &App, tx: &Tx, alerts: Vec<Alert>, muted: bool, at: Ms) -> Result<(
     Ok(())
 }
 
-/// What was deployed afresh does not flap any more.
+/// A new deployment ends flapping.
 const DEPLOYED: &str = "deploy.ok";
 
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
         "silence.began" | "silence.ended" => return inhibit::reevaluate(app, tx, queries::open(tx)?, event.at),
-        // What lies where, and under whose silence, may be otherwise from now on.
+        // Sites and silences may have changed.
         "server.changed" | "domain.changed" | "group.deleted" | DEPLOYED => {
             inhibit::reevaluate(app, tx, queries::quiet(tx)?, event.at)?;
         }
@@ -321,7 +321,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         .unwrap_or_default();
     let (part, target) = (text(event, "part"), (event.target_type.as_str(), event.target_id));
     let raises = kinds::find(&event.kind).and_then(|kind| Some((kind, kind.raises()?)));
-    // What ends because something else begins with the same thing is not good news.
+    // An alert that ends because a worse one begins is not notified.
     let replaced = raises.is_some();
     for ended in kinds::resolved_by(&event.kind) {
         let for_good = replaced || event.kind == DEPLOYED;
@@ -349,7 +349,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     inhibit::raised(app, tx, raised, event.at)
 }
 
-/// A figure is beyond its limit, or fine again. The rule has decided everything.
+/// A measurement crossed its limit, or is back. The rule has decided everything.
 fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let part = format!("{}:{}", event.data["rule"], text(event, "part"));
     let (kind, target) = (text(event, "kind"), (event.target_type.as_str(), event.target_id));
@@ -372,7 +372,7 @@ fn figure(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     inhibit::raised(app, tx, raised, event.at)
 }
 
-/// What no rule holds for any more is over.
+/// Ends alerts that no rule covers any more.
 fn unruled(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let kind = text(event, "kind");
     for (target, id, part) in queries::targets(tx, &kind)? {
@@ -390,12 +390,12 @@ fn text(event: &Event, key: &str) -> String {
     value.unwrap_or_default().to_string()
 }
 
-/// When the condition began: what waits for its time, or for some polls in vain, is told later than that.
+/// Beginning of the condition: earlier than the event, which waits for the rule's time or for failed polls.
 fn since(event: &Event) -> Ms {
     clock::parse_utc(&text(event, "since")).unwrap_or(event.at)
 }
 
-/// How bad the event itself says it is, when it says so.
+/// The level that the event itself gives.
 fn worse(event: &Event) -> Option<&'static str> {
     let told = event.data.get("level")?.as_str()?;
     ["WARNING", "ERROR", "CRITICAL"]
@@ -403,7 +403,7 @@ fn worse(event: &Event) -> Option<&'static str> {
         .find(|level| *level == told)
 }
 
-/// The event's own sentences (`evidence`), or its fields as `key: value`.
+/// The event's sentences (`evidence`), or its fields as `key: value`.
 fn evidence(event: &Event) -> String {
     if let Some(list) = event.data.get("evidence").filter(|v| v.is_array()) {
         return list.to_string();
@@ -425,7 +425,7 @@ fn evidence(event: &Event) -> String {
     serde_json::json!(lines).to_string()
 }
 
-/// One alert as this role may see it, or a 404.
+/// One alert as this actor may see it. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Alert>, by: &impl Sees) -> Result<Alert> {
     find(conn, id)?.for_eyes_of(conn, by)
 }
@@ -434,34 +434,34 @@ fn find(conn: &Conn, id: Id<id::Alert>) -> Result<Alert> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("alert"))
 }
 
-/// Newest first, as this role may see them, and how many there are.
+/// Alerts as this actor may see them, newest first, and their total.
 pub fn list(conn: &Conn, filter: &Filter, by: &impl Sees) -> Result<(Vec<Alert>, i64)> {
     let (alerts, total) = queries::list(conn, filter)?;
     let seen = alerts.into_iter().map(|a| a.for_eyes_of(conn, by));
     Ok((seen.collect::<Result<_>>()?, total))
 }
 
-/// What hangs on an alert that is open.
+/// Dependents of an open alert.
 pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Dependents> {
     queries::hanging(conn, alert)
 }
 
-/// How many alerts are not over.
+/// Number of alerts that are not resolved.
 pub fn open(conn: &Conn) -> Result<i64> {
     queries::count_open(conn)
 }
 
-/// Is there an open alert of this kind about this?
+/// Is there an open alert of this kind for this target?
 pub fn is_open(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<bool> {
     Ok(queries::burning(conn, kind, target)?.is_some())
 }
 
-/// How many alerts nobody has looked after yet.
+/// Number of alerts that are not acknowledged.
 pub fn firing(conn: &Conn) -> Result<i64> {
     queries::firing(conn)
 }
 
-/// Somebody has taken notice.
+/// Acknowledges an alert.
 pub fn acknowledge(app: &App, tx: &Tx, id: Id<id::Alert>, by: Allowed<Edit, Alerts>) -> Result<()> {
     let alert = find(tx, id)?;
     if alert.state != "firing" {

@@ -1,4 +1,4 @@
-//! The alerts as a page, and taking notice of one.
+//! The alerts' page, and acknowledging one.
 
 use super::{Alert, Dependents, Filter, Why, api, inhibit, queries};
 use crate::access::right::{Alerts, Edit, Read, may};
@@ -16,13 +16,13 @@ use crate::http::route::{Ctx, Panel, Route, route};
 use crate::kinds;
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/alerts", may(Read, Alerts), list).query(api::LIST),
     route(Post, "/alerts/{id}/ack", may(Edit, Alerts), acknowledge),
 ];
 
-/// See [`Panel`]; shown by `servers/_quiet.html`.
+/// Panels; rendered by `servers/_quiet.html` and `alerts/_open.html`.
 pub const PANELS: &[Panel] = &[
     Panel {
         on: "server",
@@ -44,12 +44,12 @@ pub const PANELS: &[Panel] = &[
     },
 ];
 
-/// What is open about one thing; shown by `alerts/_open.html`.
+/// Open alerts of one object; rendered by `alerts/_open.html`.
 #[derive(Serialize)]
 struct Open {
-    /// The worst first, of several the oldest.
+    /// Worst first, of several the oldest.
     rows: Vec<Row>,
-    /// The mount points of disks among them.
+    /// Mount points of disks among them.
     disks: Vec<String>,
 }
 
@@ -74,13 +74,13 @@ fn open_about(ctx: &Ctx, target: (&str, i64)) -> Result<serde_json::Value> {
     }
 }
 
-/// Why an alert sends no messages, as its row says it.
+/// Why an alert is not notified.
 #[derive(Serialize)]
 pub struct QuietRow {
     why: &'static str,
-    /// The alert that mutes it: its number, kind and whom that is about.
+    /// The inhibiting alert: id, kind, target.
     cause: Option<(i64, String, String)>,
-    /// The silence it is under.
+    /// The silence.
     silence: Option<silences::Row>,
     until: Option<Ms>,
 }
@@ -89,12 +89,12 @@ pub struct QuietRow {
 #[derive(Serialize)]
 pub struct Row {
     id: i64,
-    /// Which glyph stands for its level.
+    /// Glyph of its level.
     glyph: &'static str,
     level: String,
     state: String,
     kind: String,
-    /// Its words: `alert.server.unreachable`, …
+    /// Id of its text: `alert.server.unreachable`, …
     words: String,
     variant: String,
     title: String,
@@ -111,13 +111,13 @@ pub struct Row {
     good_since: Option<Ms>,
     quiet: Option<QuietRow>,
     hanging: Dependents,
-    /// The rule that raised it, where it is one of figures.
+    /// The rule of a measurement that raised it.
     rule: Option<i64>,
-    /// Whom a message has reached, and when.
+    /// Endpoints that were notified, and when.
     notified: Vec<(String, Ms)>,
 }
 
-/// The same with whatever keeps it quiet, and what hangs on it.
+/// A row with suppression and dependents.
 fn full(conn: &Conn, a: Alert) -> Result<Row> {
     let hanging = super::hanging(conn, &a)?;
     let notified = notifications::recipients_since(conn, (&a.kind, &a.part), (&a.target.0, a.target.1), a.first_at)?;
@@ -144,7 +144,7 @@ fn full(conn: &Conn, a: Alert) -> Result<Row> {
     })
 }
 
-/// Puts a row together.
+/// Builds a row.
 pub fn row(a: Alert) -> Row {
     let glyph = match (a.state.as_str(), a.level.as_str()) {
         ("resolved", _) => "ok",
@@ -182,7 +182,7 @@ pub fn row(a: Alert) -> Row {
     }
 }
 
-/// How many alerts there are in each state.
+/// Number of alerts in each state.
 #[derive(Serialize)]
 struct Counts {
     firing: i64,

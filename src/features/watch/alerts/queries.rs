@@ -39,20 +39,20 @@ fn read(r: &Row) -> rusqlite::Result<Alert> {
     })
 }
 
-/// What a list asks for; empty texts mean any, `state` may also be `open` (firing or acknowledged).
+/// Filter of a list; empty texts mean any, `state` may also be `open` (firing or acknowledged).
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     /// `firing`, `acknowledged`, `resolved`, or `open` for the first two.
     pub state: &'a str,
     /// `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
     pub level: &'a str,
-    /// Only about this server; 0: all.
+    /// Only this server; 0: all.
     pub server: i64,
-    /// Not older than this, unix ms.
+    /// Last occurrence not before this, unix ms.
     pub since: Ms,
-    /// At most so many.
+    /// Page size.
     pub limit: i64,
-    /// Skip so many.
+    /// Rows to skip.
     pub offset: i64,
 }
 
@@ -86,7 +86,7 @@ pub fn firing(conn: &Conn) -> Result<i64> {
         .query_row([], |r| r.get(0))?)
 }
 
-/// One open alert has it: of this kind, from this rule and about this part, if there are several, and about this target.
+/// Identity of an open alert: kind, rule, part and target.
 fn fingerprint(kind: &str, part: &str, target: (&str, i64)) -> String {
     match part {
         "" => format!("{kind}|{}|{}", target.0, target.1),
@@ -102,35 +102,35 @@ fn rows(conn: &Conn, wheres: &str, values: impl rusqlite::Params) -> Result<Vec<
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What is raised.
+/// An alert to raise.
 pub struct What<'a> {
-    /// See [`Alert`].
+    /// [`Alert::kind`].
     pub kind: &'a str,
-    /// See [`Alert`].
+    /// [`Alert::part`].
     pub part: &'a str,
-    /// See [`Alert`].
+    /// [`Alert::variant`].
     pub variant: &'a str,
-    /// See [`Alert`].
+    /// [`Alert::level`].
     pub level: &'a str,
-    /// See [`Alert`].
+    /// [`Alert::title`].
     pub title: &'a str,
-    /// See [`Alert`].
+    /// [`Alert::evidence`].
     pub evidence: &'a str,
-    /// See [`Alert::first_at`].
+    /// [`Alert::first_at`].
     pub since: Ms,
 }
 
-/// What was raised.
+/// Result of raising.
 pub struct Raised {
-    /// As it is now.
+    /// The alert.
     pub alert: Alert,
     /// It was open before, at a lower level.
     pub rose: bool,
-    /// It was acknowledged, and is not any more because it rose.
+    /// It was acknowledged and needs attention again because its level rose.
     pub reopened: bool,
 }
 
-/// What hangs on a target's alerts is told that they have changed: each function that raises or ends one comes here.
+/// Updates what depends on a target's alerts: called by each function that raises or ends one.
 fn changed(conn: &Conn, target: (&str, i64), at: Ms) -> Result<()> {
     match target.0 {
         "server" => servers::alerts_changed(conn, target.1, at),
@@ -138,7 +138,7 @@ fn changed(conn: &Conn, target: (&str, i64), at: Ms) -> Result<()> {
     }
 }
 
-/// A new alert, or the open one once more. The level of an open one rises and never falls; then it needs a person again.
+/// Raises a new alert, or repeats the open one. The level of an open one only rises; then it needs attention again.
 pub fn raise(conn: &Conn, what: What, target: (&str, i64, &str), at: Ms) -> Result<Raised> {
     let fingerprint = fingerprint(what.kind, what.part, (target.0, target.1));
     let before = rows(conn, "fingerprint = ?1", [&fingerprint])?.into_iter().next();
@@ -181,7 +181,7 @@ pub fn raise(conn: &Conn, what: What, target: (&str, i64, &str), at: Ms) -> Resu
     Ok(Raised { alert, rose, reopened })
 }
 
-/// Type and number of what has an open alert of this kind that is made from an event.
+/// Type and id of targets with an open alert of this kind, if it is made from an event.
 pub fn targets(conn: &Conn, kind: &str) -> Result<Vec<(String, i64, String)>> {
     let mut statement = conn.prepare_cached(
         "SELECT target_type, target_id, part FROM alerts WHERE kind = ?1 AND kind NOT LIKE 'metric.%' AND state <> 'resolved'",
@@ -190,8 +190,8 @@ pub fn targets(conn: &Conn, kind: &str) -> Result<Vec<(String, i64, String)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Gives what is over now. What flaps stays open, good for the moment, unless it ends `for_good`: because of what a person
-/// did, or of something worse.
+/// Resolves alerts and returns them. A flapping one stays open, resolved for the moment, unless it ends `for_good`: by
+/// a person, or because of something worse.
 pub fn resolve(conn: &Conn, kind: &str, part: &str, target: (&str, i64), for_good: bool, at: Ms) -> Result<Vec<Alert>> {
     let mut statement = conn.prepare_cached(&format!(
         "UPDATE alerts SET last_at = ?2, changed_at = CASE WHEN good_since IS NULL THEN ?2 ELSE changed_at END,
@@ -209,22 +209,22 @@ pub fn resolve(conn: &Conn, kind: &str, part: &str, target: (&str, i64), for_goo
     Ok(over)
 }
 
-/// All that are open.
+/// All open alerts.
 pub fn open(conn: &Conn) -> Result<Vec<Alert>> {
     rows(conn, "true ORDER BY id", [])
 }
 
-/// All that are open about this, by type and number.
+/// All open alerts of this target, by type and id.
 pub fn about(conn: &Conn, target: (&str, i64)) -> Result<Vec<Alert>> {
     rows(conn, "target_type = ?1 AND target_id = ?2", params![target.0, target.1])
 }
 
-/// All that are open and send no messages.
+/// All open alerts that are suppressed.
 pub fn quiet(conn: &Conn) -> Result<Vec<Alert>> {
     rows(conn, "quiet <> '' ORDER BY id", [])
 }
 
-/// The open alerts about a server and about what lies there, and those that this alert mutes.
+/// The open alerts of a server and of what is on it, and those that this alert inhibits.
 pub fn about_server(conn: &Conn, server: i64, alert: Id<id::Alert>) -> Result<Vec<Alert>> {
     rows(
         conn,
@@ -234,12 +234,12 @@ pub fn about_server(conn: &Conn, server: i64, alert: Id<id::Alert>) -> Result<Ve
     )
 }
 
-/// Those whose time has come: the second look after a cause is due.
+/// Suppressed alerts whose recheck is due.
 pub fn waited(conn: &Conn, now: Ms) -> Result<Vec<Alert>> {
     rows(conn, "quiet = 'muted' AND quiet_until <= ?1 ORDER BY id", [now])
 }
 
-/// Those that flap and have not changed since `before`.
+/// Flapping alerts without change since `before`.
 pub fn calm(conn: &Conn, before: Ms) -> Result<Vec<Alert>> {
     rows(
         conn,
@@ -248,7 +248,7 @@ pub fn calm(conn: &Conn, before: Ms) -> Result<Vec<Alert>> {
     )
 }
 
-/// The open alert of this kind about this, while it really is bad.
+/// The open alert of this kind and target, if its condition holds now.
 pub fn burning(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Option<i64>> {
     let mut statement = conn.prepare_cached(
         "SELECT id FROM alerts WHERE fingerprint = ?1 AND state <> 'resolved' AND good_since IS NULL",
@@ -258,7 +258,7 @@ pub fn burning(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Option<i6
         .optional()?)
 }
 
-/// How often an alert like this has begun since then, those left out that a person has ended.
+/// How often an equal alert has begun since then, without those that a person ended.
 pub fn begun(conn: &Conn, alert: &Alert, since: Ms) -> Result<i64> {
     Ok(conn
         .prepare_cached("SELECT count(*) FROM alerts WHERE fingerprint = ?1 AND first_at >= ?2 AND NOT for_good")?
@@ -280,7 +280,7 @@ pub fn hanging(conn: &Conn, alert: &Alert) -> Result<Dependents> {
     if alert.kind != "server.unreachable" {
         return Ok(Dependents { domains: 0, alerts });
     }
-    // Another server of the same domain may still be lit.
+    // Another server of the same domain may still be available.
     let domains = conn
         .prepare_cached(
             "SELECT count(*) FROM domain_sites x WHERE x.server_id = ?1 AND x.name <> '' AND NOT EXISTS
@@ -308,7 +308,7 @@ pub fn set_quiet(conn: &Conn, alert: &Alert) -> Result<()> {
     Ok(())
 }
 
-/// Gives what is over now.
+/// Resolves all alerts of a target and returns them.
 pub fn resolve_all(conn: &Conn, target: (&str, i64), at: Ms) -> Result<Vec<Alert>> {
     let mut statement = conn.prepare_cached(&format!(
         "UPDATE alerts SET state = 'resolved', resolved_at = ?3, last_at = ?3, good_since = NULL

@@ -1,4 +1,4 @@
-//! The endpoints' JSON API, and that of the log of what was sent.
+//! The JSON API of endpoints and of the delivery log.
 
 use super::channel::Channel;
 use super::model::{self, Fields, Row};
@@ -23,7 +23,7 @@ use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 use crate::lang::Lang;
 use serde_json::{Map, Value};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/notifications", may(Read, Notifications), list).gives::<List<View>>(),
     route(Post, "/api/notifications", may(Edit, Notifications), create)
@@ -58,7 +58,7 @@ pub const ROUTES: &[Route] = &[
         .gives::<TestView>(),
 ];
 
-/// Whom it reaches, as far as that is no secret: chats, addresses, or the origin of a URL.
+/// Destination, as far as it is not secret: chats, addresses, or the origin of a URL.
 pub fn address(app: &App, conn: &Conn, e: &Endpoint) -> Result<String> {
     if !e.has.contains(&"url") {
         return Ok((e.channel.recipients)(&e.fields.config).join(", "));
@@ -69,33 +69,33 @@ pub fn address(app: &App, conn: &Conn, e: &Endpoint) -> Result<String> {
 }
 
 described! {
-    /// An endpoint as the API shows it. No secret is in it; which there are, `has_…` says.
+    /// An endpoint in the API. It has no fields for secrets; `has_…` says which are stored.
     struct View {
         id: Id<id::Endpoint>,
         r#type: &'static str,
         name: String,
         enabled: bool,
         lang: Lang,
-        /// By whose clocks its messages are; empty: the house's.
+        /// Time zone of its messages; empty: that of the installation.
         time_zone: String,
         min_level: Level,
         events: Vec<String>,
         tags: Vec<String>,
-        /// Whom it reaches, as far as that is no secret.
+        /// Destination, as far as it is not secret.
         address: String,
-        /// Was it made from the environment?
+        /// Was it created from environment variables?
         from_environment: bool,
         state: StateView,
-        /// The role of whoever changed it last.
+        /// Role of whoever changed it last.
         saved_by: &'static str,
         created_at: String,
         updated_at: String,
-        /// The settings of its way of sending, and for each of its secrets whether there is one.
+        /// Settings of its channel, and for each secret whether it is stored.
         #[serde(flatten)]
         of_channel: Map<String, Value>,
     }
 
-    /// What became of its messages.
+    /// State of its deliveries.
     struct StateView {
         failing: bool,
         gone: Vec<GoneView>,
@@ -107,11 +107,11 @@ described! {
         blocked_until: Option<String>,
     }
 
-    /// A recipient that messages do not get through to.
+    /// A recipient that cannot be reached.
     struct GoneView {
         recipient: String,
         since: String,
-        /// The receiver's own words.
+        /// The receiver's message.
         answer: String,
     }
 }
@@ -181,7 +181,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&show_one(ctx.app, ctx.id(0, "endpoint")?)?)
 }
 
-/// What kind of endpoint an input is for.
+/// The channel of an input.
 pub fn channel_of(input: &mut Input) -> Result<&'static Channel> {
     let named = input.text("type").unwrap_or_default();
     channel(&named).ok_or_else(|| {
@@ -194,14 +194,14 @@ pub fn channel_of(input: &mut Input) -> Result<&'static Channel> {
     })
 }
 
-/// Adds one; gives its number.
+/// Adds an endpoint; returns its id. Error: invalid fields.
 pub fn add(app: &App, mut input: Input, by: Allowed<Edit, Notifications>) -> Result<Id<id::Endpoint>> {
     let channel = channel_of(&mut input)?;
     let valid = model::read(input, channel, Fields::default(), None)?;
     app.db.write(|tx| super::create(app, tx, channel, &valid, by))
 }
 
-/// Reads a draft over `base` and stores it, in one transaction, so that nobody's change is taken back by another's.
+/// Reads a draft over `base` and stores it, in one transaction. Error: invalid fields.
 pub fn save(
     app: &App,
     id: Id<id::Endpoint>,
@@ -226,7 +226,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     Reply::created(format!("/api/notifications/{id}"), &show_one(ctx.app, id)?)
 }
 
-/// `PUT` replaces the plain fields: what is not sent falls back to its default. Secrets stay unless they are sent.
+/// `PUT` replaces the plain fields: missing ones get their defaults. Secrets stay unless they are sent.
 fn replace(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |_| Fields::default())
 }
@@ -251,18 +251,18 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 }
 
 described! {
-    /// What came of a test.
+    /// Result of a test.
     struct TestView<'a> {
-        /// Did every recipient get it?
+        /// Did every recipient accept it?
         ok: bool,
         results: Vec<TestedView<'a>>,
     }
 
-    /// Of one recipient.
+    /// Result for one recipient.
     struct TestedView<'a> {
         recipient: &'a str,
         ok: bool,
-        /// The receiver's own words.
+        /// The receiver's message.
         answer: &'a str,
         took_ms: i64,
     }
@@ -287,10 +287,10 @@ fn tested(t: &Tested) -> TestedView<'_> {
     }
 }
 
-/// The states a list of deliveries may be asked for; `open` is any that is not over.
+/// States in a list's query; `open` means not ended.
 pub const STATES: [&str; 6] = ["open", "queued", "sending", "sent", "dead", "held"];
 
-/// What a list's query may bring.
+/// Query parameters of a list.
 pub const DELIVERIES: &[Param] = &[
     LIMIT,
     OFFSET,
@@ -298,7 +298,7 @@ pub const DELIVERIES: &[Param] = &[
     param::number("endpoint", 0..=i64::MAX, "Only by this endpoint."),
 ];
 
-/// What a list's query asks for.
+/// The filter of a list's query.
 pub fn filter(ctx: &Ctx) -> Result<queries::Filter<'static>> {
     let (limit, offset) = ctx.page()?;
     Ok(queries::Filter {
@@ -315,7 +315,7 @@ described! {
         id: Id<id::Delivery>,
         endpoint: EndpointView<'a>,
         recipient: &'a str,
-        /// The same for every attempt.
+        /// Equal for every attempt.
         key: &'a str,
         event_id: Option<i64>,
         what: What,
@@ -324,18 +324,18 @@ described! {
         target: About,
         status: &'static str,
         attempts: i64,
-        /// Given up though it may have arrived.
+        /// Given up, but it may have arrived.
         doubtful: bool,
-        /// The receiver's own words.
+        /// The receiver's message.
         answer: &'a str,
-        /// Messages of the same that were held back before this one.
+        /// Suppressed repetitions before this one.
         held_back: i64,
         created_at: String,
         next_at: Option<String>,
         ended_at: Option<String>,
     }
 
-    /// Where it goes.
+    /// Its endpoint.
     struct EndpointView<'a> {
         id: Id<id::Endpoint>,
         name: &'a str,

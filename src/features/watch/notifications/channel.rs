@@ -1,5 +1,5 @@
-//! What a way of sending is: one row of [`super::CHANNELS`] and one file. A channel knows its own settings, makes its own
-//! form of a message, sends it once, and says what to think of the answer. Waiting, repeating and giving up are not its job.
+//! Channels: each is one row of [`super::CHANNELS`] and one file. A channel reads its own settings, formats a message,
+//! sends it once, and interprets the answer. Waiting, retries and giving up are done elsewhere.
 
 use super::text::{Facts, Message};
 use crate::base::clock::{Duration, Instant};
@@ -17,102 +17,103 @@ use crate::net::tls::Pin;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Secrets that were given, by column; `None` removes one.
+/// Secrets of an input, by column; `None` removes one.
 pub type Secrets = Vec<(&'static str, Option<Secret>)>;
 
-/// One way of sending.
+/// A channel.
 pub struct Channel {
-    /// `telegram`, …: the endpoint's type.
+    /// Type of the endpoint: `telegram`, …
     pub name: &'static str,
-    /// The columns that hold its sealed values.
+    /// Columns of its sealed values.
     pub secrets: &'static [&'static str],
-    /// Those of them that must be filled with these settings.
+    /// Columns that these settings require.
     pub needs: fn(&Value) -> &'static [&'static str],
-    /// Reads its settings over those there were; mistakes are noted in the input. May take a secret apart that was given.
+    /// Reads its settings over the stored ones; mistakes are recorded in the input. May split a secret.
     pub read: fn(&mut Input, &Value, &mut Secrets) -> Value,
-    /// What is wrong with a secret that was entered for this column; the error is a sentence without the secret.
+    /// Validates a secret for this column; the error is a sentence without the secret.
     pub check: fn(&str, &str) -> Result<(), String>,
-    /// Where a secret is sent with these settings, and whether it is sent at all. Once that changes, it is given again.
+    /// Destination of a secret with these settings, and whether it is used. If it changes, the secret must be given
+    /// again.
     pub home: fn(&Value, &str) -> (String, bool),
-    /// Whom it reaches; each gets a row of the queue. One empty name where the address is the endpoint itself.
+    /// Recipients; each gets a row of the queue. One empty name if the endpoint itself is the address.
     pub recipients: fn(&Value) -> Vec<String>,
-    /// May several things at once be told in one message? (Machines want each for itself.)
+    /// May several events be combined in one message? (Not for machines.)
     pub may_gather: fn(&Value) -> bool,
-    /// The least time between two messages, ms.
+    /// Minimum time between two messages, ms.
     pub pace_ms: i64,
-    /// How long one attempt may take.
+    /// Limit of one attempt.
     pub deadline: Duration,
-    /// One attempt.
+    /// Sends one message.
     pub send: fn(&Sending) -> Outcome,
 }
 
-/// One attempt.
+/// Parameters of one attempt.
 pub struct Sending<'a> {
     /// The channel's settings.
     pub config: &'a Value,
-    /// Its opened secrets by column.
+    /// Its unsealed secrets by column.
     pub secrets: &'a HashMap<&'static str, Secret>,
-    /// To whom.
+    /// The recipient.
     pub recipient: &'a str,
-    /// What, in words.
+    /// The text.
     pub message: &'a Message,
-    /// What, for machines.
+    /// The facts, for machines.
     pub facts: &'a [Facts],
-    /// The language of the words.
+    /// Language of the text.
     pub lang: Lang,
-    /// The same for every attempt of this message.
+    /// Equal for every attempt of this message.
     pub key: &'a str,
-    /// The key of the first message about the same alert to the same recipient, when this is not it.
+    /// Key of the first message about the same alert to the same recipient, unless this is it.
     pub thread: Option<&'a str>,
-    /// Where Lamplighter itself is found; may be empty.
+    /// URL of Lamplighter; may be empty.
     pub public_url: &'a str,
-    /// What it calls itself before mail servers; empty: whatever it is called.
+    /// Name for mail servers; empty: the host name.
     pub mail_name: &'a str,
-    /// Which addresses may be connected to.
+    /// Address policy.
     pub policy: Policy,
-    /// Unix seconds.
+    /// Time of the attempt, unix seconds.
     pub now_s: i64,
-    /// The end of the attempt.
+    /// Deadline of the attempt.
     pub until: Instant,
 }
 
-/// What came of an attempt. The texts are the receiver's own words where there are any.
+/// Result of an attempt. Texts are the receiver's messages if there are any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has it.
+    /// Accepted.
     Sent(String),
-    /// Not now.
+    /// A temporary failure.
     Later {
-        /// Why.
+        /// Reason.
         why: String,
-        /// Seconds it asked us to wait, with everything.
+        /// Seconds to wait before any further message.
         wait_s: Option<u32>,
     },
-    /// The answer says neither yes nor no: a few more attempts and no more, for each may be one more copy.
+    /// Ambiguous: retried a few times only, since each attempt may be one more copy.
     Doubtful(String),
-    /// Not this, however often.
+    /// A permanent failure.
     Never(String),
-    /// The recipient is called so from now on; to be sent there at once.
+    /// The recipient has a new name; retried at once.
     Moved(String),
 }
 
-/// For connecting; nobody's TCP handshake takes longer who will answer in time.
+/// Limit of connecting.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 impl Sending<'_> {
-    /// The settings as the channel's own type. They were made by its `read`.
+    /// The settings as the channel's own type, made by its `read`.
     pub fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T, Outcome> {
         serde_json::from_value(self.config.clone())
             .map_err(|_| Outcome::Never("The endpoint's settings cannot be read. Enter them again.".into()))
     }
 
-    /// A secret that must be there.
+    /// A required secret. Error: it is not stored.
     pub fn secret(&self, column: &str) -> Result<&Secret, Outcome> {
         let missing = || Outcome::Never(format!("The endpoint's {column} is missing. Enter it."));
         self.secrets.get(column).ok_or_else(missing)
     }
 
-    /// The call to this host.
+    /// The connection parameters for this host.
     pub fn call<'c>(&'c self, host: &'c Host, port: u16, security: Security) -> Call<'c> {
         Call {
             host,
@@ -124,12 +125,12 @@ impl Sending<'_> {
         }
     }
 
-    /// One POST of JSON to `url`, its path being a secret.
+    /// POSTs JSON to `url`, whose path is secret.
     pub fn post(&self, url: &Url, pin: &str, body: &[u8], proxy: Option<&Proxy>) -> Result<Response, Outcome> {
         self.ask(Method::Post, url, pin, &[], body, proxy)
     }
 
-    /// One request with JSON and further headers.
+    /// Sends JSON with further headers.
     pub fn ask(
         &self,
         method: Method,
@@ -153,7 +154,8 @@ impl Sending<'_> {
     }
 }
 
-/// A failure on the way. Whatever it is, it may be over later; a wrong address is put right by a person, and what waits
+/// A failure on the way: always temporary; a wrong address is corrected by a person, and waiting messages are then
+/// sent.
 /// then goes out.
 pub fn failed(e: &Error) -> Outcome {
     let doubt = match http::may_have_arrived(e) {
@@ -170,7 +172,7 @@ pub fn failed(e: &Error) -> Outcome {
     }
 }
 
-/// Who vouches for an address; `pin` is empty for the system's authorities.
+/// Verification of an address; an empty `pin` means the system's authorities.
 fn security(url: &Url, pin: &str) -> Security {
     match (url.tls, Pin::parse(pin)) {
         (false, _) => Security::Plain,
@@ -179,7 +181,7 @@ fn security(url: &Url, pin: &str) -> Security {
     }
 }
 
-/// A certificate's SHA-256 as it is stored, or nothing.
+/// A certificate's SHA-256 in stored form, or empty.
 pub fn pin(text: &str) -> Result<String, String> {
     match text {
         "" => Ok(String::new()),
@@ -187,7 +189,7 @@ pub fn pin(text: &str) -> Result<String, String> {
     }
 }
 
-/// A text of the settings; empty when there is none.
+/// A text of the settings; empty if absent.
 pub fn text_of<'v>(config: &'v Value, name: &str) -> &'v str {
     config.get(name).and_then(Value::as_str).unwrap_or_default()
 }
@@ -195,7 +197,7 @@ pub fn text_of<'v>(config: &'v Value, name: &str) -> &'v str {
 /// Status and the beginning of the body, as one line.
 pub fn answer(said: &Response) -> String {
     let body = String::from_utf8_lossy(&said.body);
-    // A gateway's page is of no use as a sentence.
+    // A gateway's HTML page is not used as a message.
     let body = match said.content_type.as_str() {
         "text/html" if body.trim_start().starts_with('<') => "(a web page)".into(),
         _ => body,
@@ -212,7 +214,7 @@ pub fn answer(said: &Response) -> String {
     }
 }
 
-/// What a status means where nothing more is known: 2xx has it, 408, 425, 429 and 5xx later, anything else never.
+/// Meaning of a status if nothing else is known: 2xx accepted; 408, 425, 429 and 5xx temporary; others permanent.
 pub fn by_status(said: &Response) -> Outcome {
     match said.status {
         200..=299 => Outcome::Sent(answer(said)),

@@ -1,6 +1,5 @@
-//! Mail, handed to one server (a relay or a provider's submission port). Each recipient gets a letter of their own: one
-//! address that is gone does not keep the others from being told. `Message-ID` stays the same from attempt to attempt, so
-//! that a mail that comes twice is shown once by most programs.
+//! E-mail by one server (a relay or a provider's submission port). Each recipient gets a separate mail, so one invalid
+//! address does not affect the others. `Message-ID` is equal for all attempts, so most programs show duplicates once.
 
 use super::channel::{Channel, Outcome, Secrets, Sending, pin, text_of};
 use super::telegram::texts;
@@ -19,8 +18,8 @@ use crate::net::tls::Pin;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// See [`Channel`]. RFC 5321 §4.5.3.2 is more patient than a person who waits for an alert; a greylisting server answers
-/// within seconds all the same.
+/// The channel. RFC 5321 §4.5.3.2 has longer limits than an alert should wait; a greylisting server answers within
+/// seconds.
 pub const CHANNEL: Channel = Channel {
     name: "email",
     secrets: &["password"],
@@ -45,10 +44,10 @@ pub const CHANNEL: Channel = Channel {
     send,
 };
 
-/// Who wants to write to more people has a mailing list.
+/// Maximum recipients; more need a mailing list.
 const RECIPIENTS_MAX: usize = 20;
 
-/// Its own fields.
+/// Fields of the channel.
 pub const PARAMS: &[Param] = &[
     param::text("host", 4_096, "The mail server."),
     param::choice("encryption", &["starttls", "tls", "none"], "How it is talked to."),
@@ -138,7 +137,7 @@ fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     json!(config)
 }
 
-/// An address as it may stand in an envelope and a header, its domain in its own script. The error is a sentence.
+/// An address for envelope and header, its domain in its own script. The error is a sentence.
 fn address(text: &str) -> Result<String, String> {
     let letter = |c: char| match c.is_ascii() {
         true => c.is_ascii_alphanumeric() || "._%+-'=/!#$&*?^`{|}~".contains(c),
@@ -158,15 +157,15 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// The same as mail servers know it: its domain as DNS has it.
+/// The address with its domain as A-labels.
 fn on_the_wire(address: &str) -> Result<String, Outcome> {
     let (local, domain) = address.split_once('@').unwrap_or_default();
     let domain = Host::parse(domain).map_err(Outcome::Never)?;
     Ok(format!("{local}@{domain}"))
 }
 
-/// The name for EHLO: what the settings say, else our public address, else this machine's full name. Without any, the
-/// connection's own address is said (RFC 5321 §4.1.4).
+/// Name for EHLO: the setting, else our public URL, else this machine's full name. Without any, the connection's
+/// address is used (RFC 5321 §4.1.4).
 fn own_name(s: &Sending) -> Option<String> {
     let public = || Url::parse(s.public_url).ok().map(|url| url.host);
     let public = || public().filter(|host| host.ip().is_some() || host.as_str().contains('.'));
@@ -238,29 +237,29 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     )
 }
 
-/// What a mail is made of.
+/// Parts of a mail.
 pub struct Mail<'a> {
-    /// An address.
+    /// Sender address.
     pub from: &'a str,
-    /// An address.
+    /// Recipient address.
     pub to: &'a str,
     /// For `Content-Language`.
     pub lang: Lang,
     /// For `Message-ID`.
     pub key: &'a str,
-    /// The key of the mail that this one belongs to: programs show both as one thread.
+    /// Key of the mail that this one replies to, for threads.
     pub thread: Option<&'a str>,
-    /// As RFC 5322 §3.3 has it.
+    /// Date in the form of RFC 5322 §3.3.
     pub date: &'a str,
-    /// What it says.
+    /// Content.
     pub message: &'a Message,
 }
 
-/// Headers and body, no line longer than 76: what is not ASCII stands in encoded words (RFC 2047) and base64. Only an address
-/// may be beyond ASCII, and then all of the mail goes by RFC 6532.
+/// Headers and body with lines of at most 76 characters: non-ASCII text is in encoded words (RFC 2047) and base64. Only
+/// addresses may be non-ASCII; then RFC 6532 applies to the whole mail.
 pub fn compose(mail: &Mail) -> String {
     let m = mail.message;
-    // A subject of a few words is read; what is cut stands in the body.
+    // The subject is cut; the body has the rest.
     let subject = cut_units(&format!("[{}] {}", m.tag, m.title), 150);
     let domain = mail.from.rsplit('@').next().unwrap_or("localhost");
     let mut out = String::new();
@@ -284,7 +283,7 @@ pub fn compose(mail: &Mail) -> String {
         ("X-Auto-Response-Suppress", "All".into()),
     ];
     for (name, value) in headers.into_iter().chain(thread) {
-        // Nothing that a person or a server has said can begin a line of its own here.
+        // Text of people or servers cannot begin a header line here.
         let value: String = value.chars().filter(|c| !c.is_control() || *c == '\n').collect();
         out.push_str(&format!("{name}: {}\r\n", value.replace('\n', "\r\n ")));
     }
@@ -297,20 +296,20 @@ pub fn compose(mail: &Mail) -> String {
     out
 }
 
-/// A header's value: as it is when it is short printable ASCII, else encoded words of at most 75 characters with a line
-/// break between each two. The text has no control characters then.
+/// A header value: unchanged if it is short printable ASCII, else encoded words of at most 75 characters, folded
+/// between them. The text has no control characters.
 fn encoded(text: &str) -> String {
     let plain = |c: char| c == ' ' || c.is_ascii_graphic();
     if text.len() <= 60 && text.chars().all(plain) && !text.contains("=?") {
         return text.into();
     }
-    // A line has 76 (RFC 2047 §2); less `Subject: `, `=?utf-8?B?` and `?=` that is 55: 39 bytes make 52.
+    // A line has 76 characters (RFC 2047 §2); less `Subject: `, `=?utf-8?B?` and `?=` that is 55: 39 bytes make 52.
     const BYTES_MAX: usize = 39;
     let mut words = Vec::new();
     let mut word = String::new();
     for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
         if word.len() + c.len_utf8() > BYTES_MAX {
-            words.push(std::mem::take(&mut word)); // never in the middle of a character (RFC 2047 §5)
+            words.push(std::mem::take(&mut word)); // never inside a character (RFC 2047 §5)
         }
         word.push(c);
     }

@@ -1,9 +1,9 @@
-//! Events of the delivery of messages.
+//! Events of deliveries.
 
 use crate::access::right::{Notifications, Read, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 
-/// See [`EventKind`].
+/// Event kinds of notifications.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "notification.dead",

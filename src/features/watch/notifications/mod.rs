@@ -1,11 +1,10 @@
-//! Messages to people and machines: whom to tell (endpoints), of what, and what became of it.
+//! Notifications to people and machines: endpoints, subscriptions, deliveries.
 //!
-//! An alert becomes a row of the queue for each endpoint and recipient in the transaction that reads its event, so none is
-//! lost and none is made twice. Rows are sent by threads of their own, one an endpoint, so a slow receiver delays nobody
-//! else. What fails for now is tried again with growing pauses until it is too old; what fails for good, or too long, is a
-//! dead letter: it stays to be seen and can be sent again. A kill while a row is being sent sends it again with the same
-//! key: a webhook can tell a copy by it, a mail program by its Message-ID; Telegram and Slack cannot, so there a message
-//! may come twice. None is lost.
+//! An event becomes a row of the queue for each endpoint and recipient in the transaction that reads it, so none is
+//! lost or duplicated. Each endpoint is served separately, so a slow receiver does not delay others. Temporary failures
+//! are retried with growing pauses up to a maximum age; permanent ones become dead letters, which stay visible and can
+//! be sent again. A crash during an attempt leads to a retry with the same key: webhooks recognize the duplicate by it,
+//! mail programs by the Message-ID; Telegram and Slack cannot, so a message may arrive twice there.
 
 mod settings;
 mod events;
@@ -75,10 +74,10 @@ const MENU: &[Entry] = &[Entry {
     ..Entry::NEW
 }];
 
-/// Every way of sending; one row each.
+/// All channels.
 const CHANNELS: &[&Channel] = &[&telegram::CHANNEL, &email::CHANNEL, &slack::CHANNEL, &webhook::CHANNEL];
 
-/// One thread may be busy with each; who needs more has a webhook that spreads further.
+/// Maximum endpoints, since each may use a thread; a webhook can distribute further.
 const ENDPOINTS_MAX: i64 = 32;
 
 const PERIODIC: &[Periodic] = &[Periodic {
@@ -96,17 +95,17 @@ const PERIODIC: &[Periodic] = &[Periodic {
     }),
 }];
 
-/// How bad something is.
+/// Severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
-    /// Good to know.
+    /// Information.
     Info,
-    /// Look at it some time.
+    /// Needs attention at some time.
     Warning,
-    /// Something does not work.
+    /// A failure.
     Error,
-    /// Now.
+    /// Needs attention now.
     Critical,
 }
 described!(Level: "INFO", "WARNING", "ERROR", "CRITICAL");
@@ -119,44 +118,44 @@ impl Level {
         Level::NAMES[self as usize]
     }
 
-    /// Reads the name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Level> {
         let all = [Level::Info, Level::Warning, Level::Error, Level::Critical];
         all.into_iter().find(|l| l.name() == name)
     }
 }
 
-/// Somebody to tell.
+/// A destination of notifications.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// Number.
+    /// Id.
     pub id: Id<id::Endpoint>,
     channel: &'static Channel,
     fields: Fields,
-    /// Which secrets are stored.
+    /// Stored secrets.
     has: Vec<&'static str>,
-    /// Nothing before this, unix ms.
+    /// Nothing is sent before this, unix ms.
     blocked_until: Ms,
-    /// Of who saved it last: its messages say what this role may see.
+    /// Role of whoever saved it last: its messages hold what this role may see.
     saved_by: Role,
-    /// To whom the last message died.
+    /// Recipients whose last message failed permanently.
     gone: Vec<Gone>,
     created_at: Ms,
     updated_at: Ms,
 }
 
-/// A recipient that messages do not get through to.
+/// A recipient that cannot be reached.
 #[derive(Debug, Clone)]
 struct Gone {
     recipient: String,
     /// Unix ms.
     since: Ms,
-    /// The last words of whoever refused.
+    /// The receiver's last message.
     answer: String,
 }
 
 impl Endpoint {
-    /// What does not work at the moment, in the receiver's words.
+    /// The current error, in the receiver's words.
     fn last_error<'a>(&'a self, counts: &'a queries::Counts) -> Option<&'a str> {
         let latest = self.gone.iter().max_by_key(|g| g.since);
         latest.map_or(counts.last_error.as_deref(), |g| Some(&g.answer))
@@ -173,7 +172,7 @@ fn channel(name: &str) -> Option<&'static Channel> {
     CHANNELS.iter().copied().find(|c| c.name == name)
 }
 
-/// One endpoint, or a 404.
+/// One endpoint. Error `NotFound`.
 fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Endpoint> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("endpoint"))
 }
@@ -221,14 +220,14 @@ fn create(
     Ok(id)
 }
 
-/// Changes an endpoint. What waits for it goes out with the new settings, at once.
+/// Changes an endpoint. Waiting messages are sent at once with the new settings.
 fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: Allowed<Edit, Notifications>) -> Result<()> {
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     queries::set_saved_by(tx, old.id, by.role())?;
     store_secrets(app, tx, old.id, &valid.secrets)?;
     let reached = (old.channel.recipients)(&valid.fields.config);
     for gone in old.gone.iter().filter(|g| !reached.contains(&g.recipient)) {
-        queue::works_again(app, tx, old, &gone.recipient)?; // taken out
+        queue::works_again(app, tx, old, &gone.recipient)?; // removed from the recipients
     }
     queries::hurry(tx, old.id, clock::now())?;
     queries::seed_is_ours(tx, old.id)?;
@@ -247,7 +246,7 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: Allowed<Edit, N
 fn delete(app: &App, tx: &Tx, old: &Endpoint, by: Allowed<Edit, Notifications>) -> Result<()> {
     queries::seed_is_ours(tx, old.id)?;
     for gone in &old.gone {
-        queue::works_again(app, tx, old, &gone.recipient)?; // what was raised about it is over
+        queue::works_again(app, tx, old, &gone.recipient)?; // the alert about it ends
     }
     queries::remove(tx, old.id)?;
     note(
@@ -281,13 +280,13 @@ fn note(
     )
 }
 
-/// Rings for the senders when the transaction has been committed.
+/// Wakes the sender after the commit.
 fn wake(app: &App, tx: &Tx) {
     let wake = app.wakes.messages.clone();
     tx.after_commit(move || wake.ring());
 }
 
-/// Which addresses messages may be sent to.
+/// Address policy of notifications.
 fn policy(conn: &Conn) -> Result<Policy> {
     let text = settings::MESSAGES_NETWORKS.text(conn)?;
     let mut opened = Opened::default();
@@ -297,8 +296,8 @@ fn policy(conn: &Conn) -> Result<Policy> {
     Ok(Policy::PublicAnd(opened))
 }
 
-/// The endpoint that `TELEGRAM_BOT_TOKEN` and `TELEGRAM_CHAT_ID` ask for. It follows them until a person changes or removes
-/// it: from then on the environment is not looked at any more.
+/// Creates or updates the endpoint of `TELEGRAM_BOT_TOKEN` and `TELEGRAM_CHAT_ID`. After a person has changed or
+/// removed it, the environment is ignored.
 fn seed(app: &App) -> Result<()> {
     let Some((token, chats)) = &app.config.telegram else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! An endpoint's fields and the only way to make them valid; a message's row.
+//! Fields of an endpoint and their validation; rows of the queue.
 
 use super::Level;
 use super::channel::Channel;
@@ -14,24 +14,24 @@ use crate::kinds::{self, EventKind};
 use crate::lang::Lang;
 use serde_json::Value;
 
-/// Plain fields, valid.
+/// Validated plain fields.
 #[derive(Debug, Clone)]
 pub struct Fields {
-    /// What people call it; unique whatever its case.
+    /// Display name; unique regardless of case.
     pub name: String,
-    /// Is anything sent?
+    /// Is it active?
     pub enabled: bool,
     /// The language of its messages.
     pub lang: Lang,
-    /// The time zone of its messages; empty: the house's.
+    /// Time zone of its messages; empty: that of the installation.
     pub time_zone: String,
-    /// Nothing below this.
+    /// Minimum level.
     pub min_level: Level,
-    /// Kinds it has subscribed to ([`is_known`]); empty: every alert and no news.
+    /// Subscribed kinds ([`is_known`]); empty: every alert, no other events.
     pub events: Vec<String>,
-    /// Only about servers with one of these; empty: about anything.
+    /// Only servers with one of these tags; empty: all.
     pub tags: Vec<String>,
-    /// The channel's own settings.
+    /// Settings of the channel.
     pub config: Value,
 }
 
@@ -50,7 +50,7 @@ impl Default for Fields {
     }
 }
 
-/// Proof that a draft fits.
+/// Proof of validation.
 #[derive(Debug)]
 pub struct Valid {
     /// All plain fields.
@@ -59,7 +59,7 @@ pub struct Valid {
     pub secrets: Vec<(&'static str, Option<Secret>)>,
 }
 
-/// What a draft may bring: what every way of sending has, and what each has of its own.
+/// Accepted fields of a draft: common ones, and those of each channel.
 pub const PARAMS: &[Param] = &param::joined::<COUNT>(&[OWN, telegram::PARAMS, email::PARAMS, webhook::PARAMS]);
 const COUNT: usize = OWN.len() + telegram::PARAMS.len() + email::PARAMS.len() + webhook::PARAMS.len();
 
@@ -102,7 +102,7 @@ const OWN: &[Param] = &[
     ),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &[
     "id",
     "type",
@@ -120,11 +120,11 @@ pub const READ_ONLY: &[&str] = &[
     "updated_at",
 ];
 
-/// Secrets are as long as people make them; URLs are the longest.
+/// Longest secret in bytes; URLs are the longest.
 const SECRET_MAX: usize = 4_096;
 
-/// Reads a draft over `base`: what is not sent stays as it is there. `old` is what is stored: the channel's settings and
-/// the columns that are filled.
+/// Reads a draft over `base`: missing fields keep the values of `base`. `old` is the stored state: settings of the
+/// channel and filled columns. Error: invalid fields.
 pub fn read(
     mut input: Input,
     channel: &'static Channel,
@@ -166,7 +166,7 @@ pub fn read(
         }
     }
     f.config = (channel.read)(i, &f.config, &mut secrets);
-    // Where the stored address leads is no field of a draft: it stays with the address.
+    // The stored destination is no field of a draft: it belongs to the stored URL.
     if let Some((config, _)) = old
         && !secrets.iter().any(|(column, _)| *column == "url")
         && let Some(origin) = config.get("origin")
@@ -214,18 +214,18 @@ fn set<T>(slot: &mut T, value: Option<T>) {
     }
 }
 
-/// Where a row stands.
+/// State of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// Waits for its time.
     Queued,
-    /// An attempt runs.
+    /// An attempt is in progress.
     Sending,
-    /// The receiver has it.
+    /// Accepted by the receiver.
     Sent,
-    /// Refused for good, or too old.
+    /// Failed permanently, or too old.
     Dead,
-    /// Was over before its time came: nobody needs it.
+    /// Obsolete before its time came.
     Held,
 }
 
@@ -243,7 +243,7 @@ impl Status {
         ["queued", "sending", "sent", "dead", "held"][self as usize]
     }
 
-    /// Reads the name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Status {
         Status::ALL
             .into_iter()
@@ -264,7 +264,7 @@ pub struct Row {
     pub facts: Facts,
     pub status: Status,
     pub attempts: i64,
-    /// How many of their answers said neither yes nor no.
+    /// Number of ambiguous answers.
     pub doubts: i64,
     pub created_at: Ms,
     /// Its age counts from here.
@@ -275,17 +275,17 @@ pub struct Row {
     pub event: i64,
 }
 
-/// So many doubtful answers to a message are enough: each attempt may have been one more copy.
+/// Maximum of ambiguous answers: each attempt may have been one more copy.
 pub const DOUBTS_MAX: i64 = 3;
 
 impl Row {
-    /// Given up though it may have arrived.
+    /// Given up, but it may have arrived?
     pub fn is_doubtful(&self) -> bool {
         self.status == Status::Dead && self.doubts >= DOUBTS_MAX
     }
 }
 
-/// Can somebody subscribe to this?
+/// Can this kind be subscribed to?
 pub fn is_known(name: &str) -> bool {
     kinds::find(name).is_some_and(is_notifiable)
 }
@@ -294,7 +294,7 @@ fn is_notifiable(kind: &EventKind) -> bool {
     kind.is_news() || kind.raises().is_some()
 }
 
-/// Does a subscription take this alert? One that names no alert takes every one, also those that a later version adds.
+/// Does a subscription include this alert? One without any alert kind includes all, also those of later versions.
 pub fn takes_alert(events: &[String], kind: &str) -> bool {
     let is_news = |name: &str| kinds::find(name).is_some_and(EventKind::is_news);
     let mut alerts = events.iter().filter(|e| !is_news(e)).peekable();

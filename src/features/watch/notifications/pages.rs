@@ -1,4 +1,4 @@
-//! The endpoints as pages: list, form by type, the test's answer, and the log with its dead letters.
+//! Pages of endpoints: list, form by channel, test result, and the delivery log.
 
 use super::channel::{Channel, text_of};
 use super::model::{self, Fields, Row, Status};
@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/notifications", may(Read, Notifications), list),
     route(Post, "/notifications", may(Edit, Notifications), create),
@@ -44,15 +44,15 @@ struct Item {
     kind: &'static str,
     name: String,
     address: String,
-    /// Which glyph stands for its state, and which word.
+    /// Glyph and word of its state.
     glyph: &'static str,
     state: &'static str,
     counts: Counts,
-    /// To whom nothing gets through, and the last words about that.
+    /// Unreachable recipients, with the last error.
     gone: Vec<String>,
     last_error: Option<String>,
     min_level: Level,
-    /// How many kinds of alerts it has subscribed to; 0: all.
+    /// Number of subscribed alert kinds; 0: all.
     alerts: usize,
     news: usize,
     tags: Vec<String>,
@@ -108,12 +108,12 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     page::show(ctx, "notifications/list.html", content)
 }
 
-/// The form as it was typed, or as the endpoint's row has it. Secrets never come back.
+/// The form as typed or as stored. Secrets are never shown.
 #[derive(Serialize)]
 struct Form {
     id: Option<i64>,
     kind: &'static str,
-    /// Its name before editing.
+    /// Name before editing.
     was: String,
     has: Vec<&'static str>,
     values: Map<String, Value>,
@@ -124,7 +124,7 @@ struct Form {
     from_environment: bool,
 }
 
-/// What came of a test, for the page that is shown after it.
+/// Result of a test, for the following page.
 #[derive(Serialize)]
 struct Tested {
     recipient: String,
@@ -138,7 +138,7 @@ fn names(alerts: bool) -> Vec<&'static str> {
     kinds::all().into_iter().filter(fitting).map(|k| k.name).collect()
 }
 
-/// `preset`: of a new webhook.
+/// `preset`: for a new webhook.
 fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, preset: &str) -> Result<Form> {
     let fresh = Fields {
         lang: page::lang(ctx.request, ctx.maybe_actor()),
@@ -147,7 +147,7 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
     let f = endpoint.map_or(&fresh, |e| &e.fields);
     let mut values = match &f.config {
         Value::Object(config) => config.clone(),
-        // What the channel itself takes for granted; that the rest is missing is no mistake yet.
+        // Defaults of the channel; missing fields are no mistake yet.
         _ => match (channel.read)(
             &mut Input::of(model::PARAMS, Map::new()),
             &json!({ "preset": preset }),
@@ -169,7 +169,7 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
         }
     }
     if endpoint.is_none() && values.contains_key("port") {
-        values.insert("port".into(), "".into()); // the usual one of whatever is chosen
+        values.insert("port".into(), "".into()); // the default of the choice
     }
     values.entry("preset").or_insert("".into());
     values.insert("name".into(), f.name.clone().into());
@@ -200,7 +200,7 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
     })
 }
 
-/// What the test has brought that this page was led to.
+/// Results of the test that led to this page.
 fn last_tests(ctx: &Ctx, conn: &crate::db::Conn, e: &Endpoint) -> Result<Vec<Tested>> {
     let asked = ctx
         .request
@@ -229,7 +229,7 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     )
 }
 
-/// The ways of sending, in the order they are offered: what each is called, and the query of its form.
+/// Channels in order: name and query of the form.
 fn kinds() -> Vec<(&'static str, String)> {
     let channels = CHANNELS.iter().map(|c| (c.name, query(&[("type", c.name)])));
     let presets = PRESETS
@@ -238,7 +238,7 @@ fn kinds() -> Vec<(&'static str, String)> {
     channels.chain(presets).collect()
 }
 
-/// Without a kind, a page to choose one.
+/// Without a channel: the page to choose one.
 fn new(ctx: &Ctx) -> Result<Reply> {
     let Some(kind) = ctx.request.param("type") else {
         return page::show(ctx, "notifications/choose.html", json!({ "kinds": kinds() }));
@@ -258,12 +258,11 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     )
 }
 
-/// Fields of the form that hold several values on one line.
+/// Fields of the form with several values on one line.
 const LISTS: [&str; 3] = ["tags", "chats", "to"];
 const SECRETS: [&str; 5] = ["token", "url", "secret", "password", "headers"];
 
-/// The form as the API takes it: lists split at commas and spaces, boxes that are not ticked said to be off, a secret that
-/// was not typed not sent.
+/// The form as API input: lists split at commas and spaces, unticked boxes as `false`, empty secrets left out.
 fn input(pairs: &[(String, String)]) -> Input {
     let mut object = Map::new();
     object.insert("enabled".into(), false.into());
@@ -282,7 +281,7 @@ fn input(pairs: &[(String, String)]) -> Input {
                 }
                 continue;
             }
-            // An empty port is the usual one.
+            // An empty port means the default.
             "port" if value.trim().is_empty() => continue,
             _ => Value::from(value.as_str()),
         };
@@ -291,7 +290,7 @@ fn input(pairs: &[(String, String)]) -> Input {
     Input::of(model::PARAMS, object)
 }
 
-/// The same form again with its mistakes, or the error itself when it is not about fields.
+/// The form with its mistakes, or the error itself if it is not about fields.
 fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);

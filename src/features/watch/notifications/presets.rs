@@ -1,4 +1,4 @@
-//! Receivers that a webhook speaks to in their own words: one row each. Adding one is adding a row and its words.
+//! Presets of webhooks with a receiver's own format: one row each.
 
 use super::Level;
 use super::text::{Facts, Message, What, cut_units};
@@ -6,33 +6,33 @@ use crate::base::text::percent_encode;
 use crate::net::http::Method;
 use serde_json::{Map, Value};
 
-/// A receiver.
+/// A preset.
 pub struct Preset {
-    /// As stored.
+    /// Stored name.
     pub name: &'static str,
-    /// How it is asked.
+    /// HTTP method.
     pub method: Method,
-    /// Behind the address, with `{room}` and `{key}`; empty: the address is whole.
+    /// Path after the address, with `{room}` and `{key}`; empty: the address is complete.
     path: &'static str,
-    /// The header that its token goes into, and what stands before it; empty: it takes none.
+    /// Header of its token, and the prefix of its value; empty: no token.
     pub token: (&'static str, &'static str),
-    /// Does it never take anything without a token?
+    /// Is a token required?
     pub needs_token: bool,
-    /// Is there a topic or a room to be named?
+    /// Does it have a topic or room?
     pub has_room: bool,
-    /// JSON; what is in braces is put in, and left out with its key where there is nothing to put in.
+    /// JSON template; placeholders in braces are filled, and dropped with their key if empty.
     body: &'static str,
-    /// What it calls the four levels.
+    /// Its priorities of the four levels.
     priorities: [i64; 4],
-    /// UTF-16 units of a message that it takes in any script.
+    /// Limit of a message in UTF-16 units.
     text_max: usize,
-    /// What its markup needs.
+    /// Escapes its markup.
     escape: fn(&str) -> String,
 }
 
-/// All of them. Sources: docs.ntfy.sh/publish (JSON to the root, 4 096 bytes), gotify.net/docs/pushmsg,
-/// discord.com/developers/docs/resources/webhook (embeds: 256 and 4 096 characters), spec.matrix.org (client-server, `PUT
-/// …/send/{eventType}/{txnId}`: the same id is taken once).
+/// All presets. Sources: docs.ntfy.sh/publish (JSON to the root, 4 096 bytes), gotify.net/docs/pushmsg,
+/// discord.com/developers/docs/resources/webhook (embeds: 256 and 4 096 characters), spec.matrix.org (client-server,
+/// `PUT …/send/{eventType}/{txnId}`: idempotent by id).
 pub const PRESETS: &[Preset] = &[
     Preset {
         name: "ntfy",
@@ -85,15 +85,15 @@ pub const PRESETS: &[Preset] = &[
     },
 ];
 
-/// UTF-16 units of a title.
+/// Limit of a title in UTF-16 units.
 const TITLE_MAX: usize = 200;
 
-/// By its name.
+/// The preset of this name.
 pub fn preset(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|p| p.name == name)
 }
 
-/// Marks that Discord's Markdown reads.
+/// Escapes Discord's Markdown.
 fn discord(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if "\\*_~`|>#-[]()".contains(c) {
@@ -110,7 +110,7 @@ impl Preset {
         self.path == "/"
     }
 
-    /// Where to send, below the address's own path.
+    /// Path of a request, below the address's own path.
     pub fn path(&self, base: &str, room: &str, key: &str) -> String {
         let path = self.path.replace("{room}", &percent_encode(room)).replace("{key}", key);
         match path.as_str() {
@@ -119,7 +119,7 @@ impl Preset {
         }
     }
 
-    /// What to send.
+    /// Body of a request.
     pub fn body(&self, message: &Message, facts: &[Facts], room: &str) -> Value {
         let small = message.fit(self.text_max);
         let title = cut_units(&format!("{} {}", small.mark, small.title), TITLE_MAX);
@@ -141,7 +141,7 @@ impl Preset {
     }
 }
 
-/// A template with its texts replaced; nothing where nothing is left of it.
+/// Fills a template; `None` if nothing is left of it.
 fn filled(template: Value, put: &impl Fn(&str) -> Value) -> Option<Value> {
     match template {
         Value::String(name) => Some(put(&name)).filter(|v| v.as_str() != Some("")),

@@ -1,4 +1,4 @@
-//! SQL of the endpoints, their queue, and what each was told.
+//! SQL of endpoints, queue and delivery history.
 
 use super::model::{Fields, Row, Status};
 use super::text::{Facts, What};
@@ -51,7 +51,7 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
         created_at: r.get(15)?,
         updated_at: r.get(16)?,
         gone: gone(&r.get::<_, String>(17)?),
-        // A role that this version does not know sees the least.
+        // An unknown role sees the least.
         saved_by: Role::parse(&r.get::<_, String>(18)?).unwrap_or(Role::Automation),
     }))
 }
@@ -153,7 +153,7 @@ pub fn block(conn: &Conn, id: Id<id::Endpoint>, until: Ms) -> Result<()> {
     Ok(())
 }
 
-/// Messages do not get through to this recipient; says whether that is new.
+/// Marks a recipient as unreachable; returns whether that is new.
 pub fn set_gone(conn: &Conn, id: Id<id::Endpoint>, recipient: &str, at: Ms, answer: &str) -> Result<bool> {
     let mut statement = conn.prepare_cached(
         "INSERT INTO notification_gone (endpoint_id, recipient, since, answer) VALUES (?1, ?2, ?3, ?4)
@@ -162,7 +162,7 @@ pub fn set_gone(conn: &Conn, id: Id<id::Endpoint>, recipient: &str, at: Ms, answ
     Ok(statement.query_row(params![id.get(), recipient, at, answer], |r| r.get(0))?)
 }
 
-/// They do, or it is none any more; says whether that is new.
+/// Removes that mark; returns whether there was one.
 pub fn set_back(conn: &Conn, id: Id<id::Endpoint>, recipient: &str) -> Result<bool> {
     let changed = conn
         .prepare_cached("DELETE FROM notification_gone WHERE endpoint_id = ?1 AND recipient = ?2")?
@@ -226,7 +226,7 @@ fn row(r: &rusqlite::Row) -> rusqlite::Result<Row> {
     })
 }
 
-/// The key of the message that told this recipient first of the alert that `row` is about.
+/// Key of the first message to this recipient about the alert of `row`.
 pub fn first_key(conn: &Conn, row: &Row) -> Result<Option<String>> {
     let mut statement = conn.prepare_cached(
         "SELECT f.key FROM notification_queue f JOIN notification_queue q ON q.id = ?1 AND f.endpoint_id = q.endpoint_id
@@ -239,7 +239,7 @@ pub fn first_key(conn: &Conn, row: &Row) -> Result<Option<String>> {
     Ok(key.optional()?)
 }
 
-/// A row that does not exist yet.
+/// A row to insert.
 pub struct New<'a> {
     pub endpoint: Id<id::Endpoint>,
     pub recipient: &'a str,
@@ -280,7 +280,7 @@ pub fn enqueue(conn: &Conn, new: &New) -> Result<Id<id::Delivery>> {
     Ok(Id::new(conn.last_insert_rowid()))
 }
 
-/// Rows about the beginning of this that nobody has tried to send yet.
+/// Rows about the beginning of this alert that were never tried.
 pub fn waiting(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Result<Vec<Row>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {ROW} FROM {FROM} WHERE q.endpoint_id = ?1 AND q.fingerprint = ?2 AND q.what = ?3 AND q.status = 'queued' AND q.attempts = 0"
@@ -289,12 +289,12 @@ pub fn waiting(conn: &Conn, endpoint: Id<id::Endpoint>, fingerprint: &str) -> Re
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What waits to be told of servers that never answered before: of one endpoint, or of all.
+/// Waiting messages about servers that never answered: of one endpoint, or of all.
 const NEWCOMERS: &str =
     "(?1 IS NULL OR endpoint_id = ?1) AND kind = 'server.unreachable' AND what = ?2 AND status = 'queued'
     AND attempts = 0 AND json_extract(facts, '$.variant') = 'never'";
 
-/// When the first of that is due.
+/// Earliest due time of these.
 pub fn newcomers_due(conn: &Conn, endpoint: Id<id::Endpoint>, what: What) -> Result<Option<Ms>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT min(next_at) FROM notification_queue WHERE {NEWCOMERS}"
@@ -302,7 +302,7 @@ pub fn newcomers_due(conn: &Conn, endpoint: Id<id::Endpoint>, what: What) -> Res
     Ok(statement.query_row(params![endpoint.get(), what.name()], |r| r.get(0))?)
 }
 
-/// All of that is due then, or earlier.
+/// Makes these due at a time, or earlier.
 pub fn hurry_newcomers(conn: &Conn, endpoint: Option<Id<id::Endpoint>>, what: What, at: Ms) -> Result<()> {
     conn.prepare_cached(&format!(
         "UPDATE notification_queue SET next_at = min(next_at, ?3) WHERE {NEWCOMERS}"
@@ -317,7 +317,7 @@ pub fn set_facts(conn: &Conn, id: Id<id::Delivery>, facts: &Facts) -> Result<()>
     Ok(())
 }
 
-/// Endpoints with something to send now, and when the next one will have.
+/// Endpoints with due messages, and when the next one will have some.
 pub fn due(conn: &Conn, now: Ms) -> Result<(Vec<Id<id::Endpoint>>, Option<Ms>)> {
     let mut statement = conn.prepare_cached(
         "SELECT q.endpoint_id, min(max(q.next_at, e.blocked_until)) FROM notification_queue q
@@ -336,8 +336,8 @@ pub fn due(conn: &Conn, now: Ms) -> Result<(Vec<Id<id::Endpoint>>, Option<Ms>)> 
     Ok((now_due, next))
 }
 
-/// What an endpoint is to be sent now, oldest first. Of one thing's messages to one recipient a later one waits for the
-/// earlier: nobody reads that something is over before they read that it began.
+/// Due rows of an endpoint, oldest first. Of messages about one alert to one recipient a later one waits for the
+/// earlier, so that a recovery never arrives first.
 pub fn due_rows(conn: &Conn, endpoint: Id<id::Endpoint>, now: Ms, limit: i64) -> Result<Vec<Row>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {ROW} FROM {FROM} WHERE q.endpoint_id = ?1 AND q.status IN ('queued', 'sending') AND q.status = 'queued'
@@ -356,7 +356,7 @@ pub fn set_sending(conn: &Conn, id: Id<id::Delivery>) -> Result<()> {
     Ok(())
 }
 
-/// Rows in the middle of an attempt: those of `busy` endpoints are really being sent, the others were when we died.
+/// Rows in the middle of an attempt whose endpoint is not `busy`: left by a crash.
 pub fn lost(conn: &Conn, is_busy: impl Fn(i64) -> bool) -> Result<Vec<i64>> {
     let mut statement = conn.prepare_cached(
         "SELECT id, endpoint_id FROM notification_queue WHERE status IN ('queued', 'sending') AND status = 'sending'",
@@ -384,7 +384,7 @@ pub fn end(conn: &Conn, id: Id<id::Delivery>, status: Status, at: Ms, answer: &s
     Ok(())
 }
 
-/// It went out in the message that has this key.
+/// Records the key of the message in which the row was sent.
 pub fn set_key(conn: &Conn, id: Id<id::Delivery>, key: &str) -> Result<()> {
     conn.prepare_cached("UPDATE notification_queue SET key = ?2 WHERE id = ?1")?
         .execute(params![id.get(), key])?;
@@ -397,21 +397,21 @@ pub fn later(conn: &Conn, id: Id<id::Delivery>, next_at: Ms, answer: &str) -> Re
     Ok(())
 }
 
-/// It was answered neither yes nor no.
+/// Records an ambiguous answer.
 pub fn doubt(conn: &Conn, id: Id<id::Delivery>) -> Result<()> {
     conn.prepare_cached("UPDATE notification_queue SET doubts = doubts + 1 WHERE id = ?1")?
         .execute([id.get()])?;
     Ok(())
 }
 
-/// All that waits for this recipient goes to another one, at once.
+/// Moves waiting rows to another recipient, due at once.
 pub fn move_recipient(conn: &Conn, endpoint: Id<id::Endpoint>, from: &str, to: &str, at: Ms) -> Result<()> {
     conn.execute(
         "UPDATE OR IGNORE notification_queue SET recipient = ?3, status = 'queued', next_at = min(next_at, ?4)
          WHERE endpoint_id = ?1 AND recipient = ?2 AND status IN ('queued', 'sending')",
         params![endpoint.get(), from, to, at],
     )?;
-    // What that one is told anyway.
+    // Messages that the other recipient gets anyway.
     conn.execute(
         "DELETE FROM notification_queue WHERE endpoint_id = ?1 AND recipient = ?2 AND status IN ('queued', 'sending')",
         params![endpoint.get(), from],
@@ -419,7 +419,7 @@ pub fn move_recipient(conn: &Conn, endpoint: Id<id::Endpoint>, from: &str, to: &
     Ok(())
 }
 
-/// What was put off because of an error is tried now; what was held back waits on.
+/// Makes rows that wait after an error due now; suppressed ones keep waiting.
 pub fn hurry(conn: &Conn, endpoint: Id<id::Endpoint>, at: Ms) -> Result<()> {
     conn.execute(
         "UPDATE notification_endpoints SET blocked_until = 0 WHERE id = ?1",
@@ -432,7 +432,7 @@ pub fn hurry(conn: &Conn, endpoint: Id<id::Endpoint>, at: Ms) -> Result<()> {
     Ok(())
 }
 
-/// A dead letter lives again; says whether it was one.
+/// Queues a dead letter again; returns whether it was one.
 pub fn revive(conn: &Conn, id: Id<id::Delivery>, at: Ms) -> Result<bool> {
     let changed = conn.execute(
         "UPDATE notification_queue SET status = 'queued', attempts = 0, doubts = 0, since = ?2, next_at = ?2, ended_at = NULL
@@ -447,18 +447,18 @@ pub fn delivery(conn: &Conn, id: Id<id::Delivery>) -> Result<Option<Row>> {
     Ok(statement.query_row([id.get()], row).optional()?)
 }
 
-/// What a list of deliveries asks for.
+/// Filter of a list.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     /// A status, `open` for what waits or is being sent; empty: any.
     pub status: &'a str,
-    /// Only of this endpoint; 0: all.
+    /// Only this endpoint; 0: all.
     pub endpoint: i64,
     pub limit: i64,
     pub offset: i64,
 }
 
-/// Newest first, as this role may see them, and how many there are.
+/// Deliveries as this actor may see them, newest first, and their total.
 pub fn deliveries(conn: &Conn, f: &Filter, by: &impl Sees) -> Result<(Vec<Row>, i64)> {
     let wheres = "(?1 = '' OR q.status = ?1 OR (?1 = 'open' AND q.status IN ('queued', 'sending'))) AND (?2 = 0 OR q.endpoint_id = ?2)";
     let total = conn
@@ -473,7 +473,7 @@ pub fn deliveries(conn: &Conn, f: &Filter, by: &impl Sees) -> Result<(Vec<Row>, 
     Ok((rows, total))
 }
 
-/// What became of an endpoint's messages.
+/// Numbers of an endpoint's messages.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Counts {
     /// Not yet sent.
@@ -482,9 +482,9 @@ pub struct Counts {
     pub dead: i64,
     /// Sent.
     pub sent: i64,
-    /// When the last one was sent, unix ms.
+    /// Time of the last sent one, unix ms.
     pub last_sent_at: Option<Ms>,
-    /// Why something waits, or why the last test failed, in the words of whoever refused.
+    /// Error of a waiting message or of the last test, in the receiver's words.
     pub last_error: Option<String>,
 }
 
@@ -518,14 +518,14 @@ pub fn counts(conn: &Conn) -> Result<HashMap<i64, Counts>> {
     Ok(all)
 }
 
-/// How many messages are still to be sent, to endpoints that are switched off as well.
+/// Number of unsent messages, including those of inactive endpoints.
 pub fn backlog(conn: &Conn) -> Result<i64> {
     Ok(conn
         .prepare_cached("SELECT count(*) FROM notification_queue WHERE status IN ('queued','sending')")?
         .query_row([], |r| r.get(0))?)
 }
 
-/// How many dead letters there are.
+/// Number of dead letters.
 pub fn dead(conn: &Conn) -> Result<i64> {
     Ok(conn
         .prepare_cached("SELECT count(*) FROM notification_queue WHERE status = 'dead'")?
@@ -534,14 +534,14 @@ pub fn dead(conn: &Conn) -> Result<i64> {
 
 // ---- what was told ---------------------------------------------------------------------------------------------------
 
-/// When an endpoint was last told of something.
+/// When an endpoint was last notified about an identity.
 #[derive(Debug, Clone, Copy)]
 pub struct LastNotified {
-    /// The alert; 0: that one is over.
+    /// Alert id; 0: resolved.
     pub alert: i64,
-    /// When it was told, or will be.
+    /// When it was or will be sent.
     pub at: Ms,
-    /// Held back since.
+    /// Number of repetitions suppressed since.
     pub held: i64,
 }
 
@@ -579,7 +579,7 @@ pub fn set_last_notified(
     Ok(())
 }
 
-/// Name of the endpoint, and when the last message reached it.
+/// Names of endpoints, and when the last message reached each.
 pub fn recipients_since(conn: &Conn, fingerprint: &str, since: Ms) -> Result<Vec<(String, Ms)>> {
     let mut statement = conn.prepare_cached(
         "SELECT e.name, max(q.ended_at) FROM notification_queue q JOIN notification_endpoints e ON e.id = q.endpoint_id
@@ -589,8 +589,8 @@ pub fn recipients_since(conn: &Conn, fingerprint: &str, since: Ms) -> Result<Vec
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Removes at most `rows_max` of what ended before `since` or is, of what has ended, not among the newest `keep`; the
-/// oldest first. Says how many.
+/// Removes at most `rows_max` ended rows that ended before `since` or are not among the newest `keep`; oldest first.
+/// Returns how many.
 pub fn remove_ended(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Result<usize> {
     let mut statement = conn.prepare_cached(
         "DELETE FROM notification_queue WHERE id IN (
@@ -601,7 +601,7 @@ pub fn remove_ended(conn: &Conn, since: Ms, keep: i64, rows_max: usize) -> Resul
     Ok(statement.execute(params![since, keep, rows_max as i64])?)
 }
 
-/// Forgets when somebody was told of what was no alert.
+/// Removes the history of resolved alerts.
 pub fn forget_notified(conn: &Conn, before: Ms) -> Result<()> {
     conn.execute(
         "DELETE FROM notification_last_sent WHERE at < ?1 AND alert_id = 0",

@@ -1,5 +1,5 @@
-//! From events to rows, and what an attempt's outcome does to its row. All of it is decided here, with the time given; the
-//! threads are in [`super::sender`].
+//! From events to rows of the queue, and from results of attempts to changes of rows. Decisions take the time as a
+//! parameter; threads are in [`super::sender`].
 
 use super::channel::Outcome;
 use super::model::takes_alert;
@@ -23,31 +23,31 @@ use crate::features::watch::rules;
 use crate::kinds::{self, EventKind};
 use serde_json::Value;
 
-/// The first pause; short, because most failures are a restart somewhere.
+/// First pause; short, since most failures are restarts.
 const PAUSE_FIRST: Ms = 2 * SECOND;
-/// The longest: an hour's outage is noticed to be over within this.
+/// Longest pause.
 const PAUSE_MAX: Ms = 15 * MINUTE;
-/// A receiver that asks for more than this has lost its mind, or means: never.
+/// Longest pause that a receiver can request.
 const WAIT_MAX: Ms = 6 * HOUR;
-/// From so many on, waiting messages to one recipient become one: nobody reads forty.
+/// Number of waiting messages to one recipient from which they are combined.
 const GATHER_MIN: usize = 4;
-/// And at most so many.
+/// Maximum messages in a combined one.
 const GATHER_MAX: i64 = 1_000;
-/// Where each is told by itself, so many are looked at: the first may be too old.
+/// Without combining: rows examined, since the first may be too old.
 const ONE_OF: i64 = 100;
-/// Of servers that came together and never answered, those that are judged wait for the rest, this long at most …
+/// Maximum wait for other servers that were added at the same time and have not answered yet.
 const COMPANY_MAX: Ms = 3 * MINUTE;
-/// … and then a moment for who was judged just now; one that came alone does not wait.
+/// Additional wait for results that arrive at about the same time.
 const MOMENT: Ms = 2 * SECOND;
-/// While some have still to answer, first answers are told once in this.
+/// Interval of first answers while others are pending.
 const ANSWERS_EACH: Ms = MINUTE;
 
-/// Messages to a recipient do not get through; over with [`RECOVERED`].
+/// Event: messages to a recipient fail permanently; ends with [`RECOVERED`].
 const DEAD: &str = "notification.dead";
-/// They do again.
+/// Event: they succeed again.
 const RECOVERED: &str = "notification.recovered";
 
-/// What the feature does when something has happened.
+/// Reaction to events.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     match event.kind.as_str() {
         "alert.raised" | "alert.flapping" => raised(app, tx, event),
@@ -73,8 +73,8 @@ fn about((kind, part): (&str, &str), target: (&str, i64)) -> String {
     }
 }
 
-/// Which endpoints a message about such an alert has reached since it began, and when the last one did: kind and part of
-/// the alert, type and number of what it is about.
+/// Endpoints that were notified about such an alert since it began, and when last: kind and part of the alert, type and
+/// id of its target.
 pub fn recipients_since(conn: &Conn, what: (&str, &str), target: (&str, i64), since: Ms) -> Result<Vec<(String, Ms)>> {
     queries::recipients_since(conn, &about(what, target), since)
 }
@@ -92,7 +92,7 @@ fn strings(data: &Value, key: &str) -> Vec<String> {
     items.filter_map(Value::as_str).map(String::from).collect()
 }
 
-/// The facts of an alert's event; its data is documented at `alerts`, which writes it.
+/// The facts of an alert's event, as documented at `alerts`.
 fn of_alert(what: What, event: &Event) -> Facts {
     let data = &event.data;
     let target = data.get("target").unwrap_or(&Value::Null);
@@ -120,7 +120,7 @@ fn of_alert(what: What, event: &Event) -> Facts {
     }
 }
 
-/// Does an endpoint want to hear of this at all?
+/// Does an endpoint subscribe to this?
 fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
     let e = &endpoint.fields;
     let subscribed = match f.what {
@@ -149,7 +149,7 @@ fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
 fn put(app: &App, tx: &Tx, endpoint: &Endpoint, event: &Event, facts: &Facts, next_at: Ms) -> Result<()> {
     let about_itself = facts.target == ("notification".to_string(), endpoint.id.get());
     for recipient in (endpoint.channel.recipients)(&endpoint.fields.config) {
-        // Nobody can be told by a way that does not work that it does not work.
+        // A failing endpoint cannot be used to report its own failure.
         if about_itself && recipient == facts.part {
             continue;
         }
@@ -171,7 +171,7 @@ fn put(app: &App, tx: &Tx, endpoint: &Endpoint, event: &Event, facts: &Facts, ne
     Ok(())
 }
 
-/// When a message about a server that never answered before is due: with those about the others that came with it.
+/// Due time of a message about a server that never answered: together with others added at the same time.
 fn with_company(tx: &Tx, endpoint: &Endpoint, facts: &Facts, at: Ms) -> Result<Ms> {
     if !facts.is_of_newcomer() {
         return Ok(at);
@@ -190,7 +190,7 @@ fn with_company(tx: &Tx, endpoint: &Endpoint, facts: &Facts, at: Ms) -> Result<M
     Ok(due)
 }
 
-/// The last of those that came together has answered, or is gone: nobody waits for it any more.
+/// The last of servers added together has answered or was removed: nothing waits any more.
 fn company_known(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     if servers::company(tx, event.target_id, event.at - COMPANY_MAX)?.pending == 0 {
         queries::hurry_newcomers(tx, None, What::Raised, event.at + MOMENT)?;
@@ -203,12 +203,11 @@ fn is_muted(event: &Event) -> bool {
     event.data.get("muted").and_then(Value::as_bool) == Some(true)
 }
 
-/// An alert began or happened again. The same is told at most once in an interval; what comes in between waits for the
-/// interval's end, for it may be over by then. That it is worse than before, or that nothing more will be told, is not the
-/// same and does not wait.
+/// An alert began or was repeated. The same alert is notified at most once per interval; later ones wait for its end,
+/// since it may be resolved by then. A raised level, or the notice about flapping, does not wait.
 fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let mut facts = of_alert(What::Raised, event);
-    // Somebody looks after it, or another alert tells of the cause.
+    // Acknowledged, or another alert is about the cause.
     if text(&event.data, "state") != "firing" || is_muted(event) {
         return Ok(());
     }
@@ -231,7 +230,7 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         let waiting = queries::waiting(tx, endpoint.id, &print)?;
         if !waiting.is_empty() {
             for row in &waiting {
-                // One that is told for the first time brings the latest count; that is no message held back.
+                // The first notification gets the latest count; that is not suppression.
                 let held = row.facts.held + i64::from(row.facts.alert != facts.alert);
                 queries::set_facts(tx, row.id, &Facts { held, ..facts.clone() })?;
                 if at_once {
@@ -262,7 +261,7 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// An alert is over: whoever was told of it is told so; whoever would have been told later need not be.
+/// An alert was resolved: notified where it had been notified; waiting messages are dropped.
 fn resolved(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let facts = of_alert(What::Resolved, event);
     let pause = settings::MESSAGES_MIN_INTERVAL_S.number(tx)? * SECOND;
@@ -277,7 +276,7 @@ fn resolved(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         let over = match held_back.first() {
             Some(first) => LastNotified {
                 alert: 0,
-                at: last.at - pause, // when it really was told
+                at: last.at - pause, // when it was really sent
                 held: first.facts.held + 1,
             },
             None => LastNotified { alert: 0, ..last },
@@ -326,8 +325,8 @@ fn news(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// Takes what an endpoint is to be sent next, as one message, and marks it: a kill from here on means that it is sent again.
-/// Empty: nothing now. What is too old is given up.
+/// Claims the next message of an endpoint: after a crash it is sent again. Empty: nothing is due. Messages that are too
+/// old become dead letters.
 pub fn claim(app: &App, tx: &Tx, endpoint: &Endpoint, now: Ms) -> Result<Vec<Row>> {
     let age_max = settings::MESSAGES_MAX_AGE_H.number(tx)? * HOUR;
     let may_gather = (endpoint.channel.may_gather)(&endpoint.fields.config);
@@ -344,7 +343,7 @@ pub fn claim(app: &App, tx: &Tx, endpoint: &Endpoint, now: Ms) -> Result<Vec<Row
     if !may_gather {
         due.truncate(1);
     } else if due.len() < GATHER_MIN {
-        // A few are told one by one, save those that came together.
+        // A few are sent one by one, except those that came together.
         let head = due.remove(0);
         due.retain(|row| {
             let [one, other] = [&head.facts, &row.facts];
@@ -367,7 +366,7 @@ fn give_up(app: &App, tx: &Tx, endpoint: &Endpoint, row: &Row, now: Ms) -> Resul
     fails(app, tx, endpoint, &row.recipient, &answer, now)
 }
 
-/// What an outcome means for the rows of one message, for its recipient, and for who should hear that it does not work.
+/// Applies the result of an attempt to the rows of a message and to its recipient, and emits events.
 pub fn finish(app: &App, tx: &Tx, endpoint: &Endpoint, rows: &[Row], outcome: &Outcome, now: Ms) -> Result<()> {
     let Some(Row { recipient, key, .. }) = rows.first() else {
         return Ok(());
@@ -384,7 +383,7 @@ pub fn finish(app: &App, tx: &Tx, endpoint: &Endpoint, rows: &[Row], outcome: &O
         Outcome::Later { why, wait_s } => {
             let asked = wait_s.map(|s| (i64::from(s) * SECOND).min(WAIT_MAX));
             if let Some(wait) = asked {
-                queries::block(tx, endpoint.id, now + wait)?; // with everything, not with this alone
+                queries::block(tx, endpoint.id, now + wait)?; // for the whole endpoint
             }
             for row in rows {
                 queries::later(tx, row.id, now + asked.unwrap_or_else(|| pause(row.attempts + 1)), why)?;
@@ -417,16 +416,16 @@ pub fn finish(app: &App, tx: &Tx, endpoint: &Endpoint, rows: &[Row], outcome: &O
     }
 }
 
-/// How long until the next attempt, after this many: doubling, with a quarter of chance so that many do not come at once.
+/// Pause before the next attempt: doubling, with 25 % jitter.
 fn pause(attempts: i64) -> Ms {
     let doubled = PAUSE_FIRST << (attempts - 1).clamp(0, 20);
     let pause = doubled.min(PAUSE_MAX);
     pause - pause / 8 + random::below(pause as u64 / 4) as Ms
 }
 
-/// Telegram has made a supergroup of a group: it has another number from now on.
+/// Telegram turned a group into a supergroup with a new id.
 fn moved(tx: &Tx, endpoint: &Endpoint, from: &str, to: &str, now: Ms) -> Result<()> {
-    // As it is now: somebody may have changed it meanwhile.
+    // The current row: it may have changed meanwhile.
     let mut fields = super::get(tx, endpoint.id)?.fields;
     let chats = fields.config.get_mut("chats").and_then(Value::as_array_mut);
     for chat in chats.into_iter().flatten().filter(|chat| chat.as_str() == Some(from)) {
@@ -436,11 +435,11 @@ fn moved(tx: &Tx, endpoint: &Endpoint, from: &str, to: &str, now: Ms) -> Result<
     queries::move_recipient(tx, endpoint.id, from, to, now)
 }
 
-/// A recipient's first dead letter is an event, of which others can be told; the next ones are not.
+/// A recipient's first dead letter is an event; later ones are not.
 fn fails(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str, why: &str, now: Ms) -> Result<()> {
     let reached = (endpoint.channel.recipients)(&endpoint.fields.config);
     if !reached.iter().any(|r| r == recipient) {
-        return Ok(()); // taken out meanwhile, or an old letter sent again
+        return Ok(()); // removed meanwhile, or an old letter sent again
     }
     match queries::set_gone(tx, endpoint.id, recipient, now, why)? {
         true => about_recipient(app, tx, endpoint, recipient, DEAD, &[why]),
@@ -448,7 +447,7 @@ fn fails(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str, why: &str, no
     }
 }
 
-/// A recipient works again, or is none any more.
+/// A recipient works again, or was removed.
 pub fn works_again(app: &App, tx: &Tx, endpoint: &Endpoint, recipient: &str) -> Result<()> {
     match queries::set_back(tx, endpoint.id, recipient)? {
         true => about_recipient(app, tx, endpoint, recipient, RECOVERED, &[]),
@@ -465,7 +464,7 @@ fn about_recipient(app: &App, tx: &Tx, e: &Endpoint, recipient: &str, event: &st
     outbox::emit(tx, &app.wakes.events, event, ("notification", e.id.get()), &data)
 }
 
-/// Writes down what came of a test. One that worked shows that its recipient works.
+/// Records the results of a test. A success marks the recipient as working.
 pub fn tested(app: &App, tx: &Tx, endpoint: &Endpoint, test: &Tested) -> Result<Id<id::Delivery>> {
     if test.is_sent {
         works_again(app, tx, endpoint, &test.recipient)?;
@@ -485,7 +484,7 @@ pub fn tested(app: &App, tx: &Tx, endpoint: &Endpoint, test: &Tested) -> Result<
     queries::enqueue(tx, &new)
 }
 
-/// What came of sending a test to one recipient.
+/// Result of a test for one recipient.
 pub struct Tested {
     pub recipient: String,
     pub key: String,
@@ -493,11 +492,11 @@ pub struct Tested {
     pub is_sent: bool,
     pub answer: String,
     pub took_ms: i64,
-    /// Its row, once written down.
+    /// Its row, once stored.
     pub row: Option<Id<id::Delivery>>,
 }
 
-/// A dead letter is sent again, with the same key: who has it already can tell.
+/// Queues a dead letter again with the same key.
 pub fn resend(app: &App, tx: &Tx, id: Id<id::Delivery>, by: Allowed<Run, Notifications>, now: Ms) -> Result<Row> {
     let row = queries::delivery(tx, id)?.ok_or_else(|| Error::not_found("message"))?;
     if row.facts.what == What::Test {

@@ -1,5 +1,5 @@
-//! What sends. One thread looks what is due and has a pool send it, an endpoint at a time. A receiver that hangs costs
-//! itself its time, and from then on waits for its like: the others find half of the pool's threads free.
+//! Sends messages: one thread finds due endpoints, a pool sends for them. A hanging receiver blocks one thread, and
+//! then counts as slow: others always find half of the threads free.
 
 use super::channel::{Channel, Outcome, Sending, text_of};
 use super::model::Row;
@@ -28,14 +28,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A lost wake-up costs at most this.
+/// Poll interval: the most that a lost wake-up can cost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// How long a stop waits for attempts under way. One that takes longer is sent again at the next start.
+/// Time to wait for running attempts at a stop. Longer ones are repeated at the next start.
 const STOP_MAX: Duration = Duration::from_secs(8);
-/// Bytes of a receiver's words that are kept.
+/// Bytes kept of a receiver's message.
 const ANSWER_MAX: usize = 500;
 
-/// What looks for messages and has them sent. The environment's endpoint is made before, if it asks for one.
+/// The sending service. It first creates the endpoint of the environment, if configured.
 pub const SERVICES: &[Service] = &[Service {
     name: "notifications.send",
     every: LOOK_AGAIN,
@@ -53,31 +53,31 @@ pub const SERVICES: &[Service] = &[Service {
             lock(&pool.work().fault).clone().map_or(Ok(()), Err)?;
             Ok(next.map(|at| Duration::from_millis((at - clock::now()).max(1) as u64)))
         });
-        // No further attempt is begun; those that run have a while to end.
+        // No further attempt begins; running ones may end.
         pool.work().stop.store(true, Ordering::SeqCst);
         pool.stop_within(STOP_MAX);
         Ok(())
     },
 }];
 
-/// Endpoints that are sent to at the same time.
+/// Endpoints served at the same time.
 const THREADS: Bounds = Bounds { min: 1, max: 64 };
-/// Who holds a thread longer waits for his like.
+/// Duration from which an attempt counts as slow.
 const SLOW: Duration = Duration::from_millis(1_500);
-/// An endpoint is sent to when it has something, and looked at this often in case that was missed.
+/// Fallback interval of an endpoint, if a wake-up was missed.
 const EVERY: Duration = Duration::from_secs(3_600);
 
 struct Sender {
     app: Arc<App>,
     stop: AtomicBool,
-    /// Why something could not be sent that is due; not what a receiver said.
+    /// Internal error that prevented sending.
     fault: Mutex<Option<Error>>,
 }
 
 impl Work for Sender {
     type Item = Id<id::Endpoint>;
     type Done = ();
-    /// Mail and web with TLS.
+    /// Stack size for TLS.
     const STACK: usize = 1 << 20;
 
     fn run(&self, endpoint: &mut Id<id::Endpoint>) -> ((), Next) {
@@ -93,12 +93,12 @@ impl Work for Sender {
     fn done(&self, _: Vec<()>) {}
 }
 
-/// Has the pool send to each endpoint that has something due; when the next one will have.
+/// Runs the endpoints that have due messages; returns when the next one will.
 fn send_due(pool: &Pool<Sender>, known: &mut Vec<Id<id::Endpoint>>) -> Result<Option<Ms>> {
     let app = &pool.work().app;
     let now = clock::now();
     let (endpoints, lost, (due, next)) = app.db.read(|conn| {
-        // Asked first: who claims now runs before he does.
+        // Read before claiming, so that a claim in between is not counted twice.
         let lost = queries::lost(conn, |id| pool.is_running(id))?;
         let endpoints: Vec<_> = queries::all(conn)?.into_iter().map(|e| e.id).collect();
         Ok((endpoints, lost, queries::due(conn, now)?))
@@ -125,7 +125,7 @@ fn send_due(pool: &Pool<Sender>, known: &mut Vec<Id<id::Endpoint>>) -> Result<Op
         *known = endpoints;
     }
     if due.is_empty() {
-        *lock(&pool.work().fault) = None; // what could not be sent is gone
+        *lock(&pool.work().fault) = None; // a message that could not be sent
     }
     pool.run_soon(due.into_iter().map(Id::get));
     Ok(next)
@@ -136,7 +136,7 @@ impl Sender {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// Sends what an endpoint has due, one after the other, and ends.
+    /// Sends the due messages of an endpoint one after the other.
     fn serve(&self, id: Id<id::Endpoint>) {
         let all = || -> Result<()> {
             while !self.stops() && send_next(&self.app, id)? {}
@@ -152,7 +152,7 @@ impl Sender {
     }
 }
 
-/// One attempt; `false` when nothing is due.
+/// One attempt; `false` if nothing is due.
 fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
     let claimed = app.db.write_reserved(|tx| {
         let Some(endpoint) = queries::get(tx, id)? else {
@@ -174,13 +174,13 @@ fn send_next(app: &App, id: Id<id::Endpoint>) -> Result<bool> {
     facts.iter_mut().try_for_each(|f| f.for_eyes_of(&endpoint.saved_by))?;
     let outcome = match post {
         Ok(post) => post.send(&endpoint, &first.recipient, &facts, &first.key, thread.as_deref()),
-        // Trying again opens no secret that does not open.
+        // A retry does not help if a secret cannot be unsealed.
         Err(e) => Outcome::Never(e.say),
     };
     log_outcome(&endpoint, &rows, &outcome);
     app.db.write_reserved(|tx| match queries::get(tx, id)? {
         Some(endpoint) => queue::finish(app, tx, &endpoint, &rows, &outcome, clock::now()),
-        None => Ok(()), // removed meanwhile, its rows with it
+        None => Ok(()), // removed meanwhile, with its rows
     })?;
     Ok(true)
 }
@@ -205,7 +205,7 @@ fn log_outcome(endpoint: &Endpoint, rows: &[Row], outcome: &Outcome) {
     }
 }
 
-/// What an endpoint needs for sending, out of the database.
+/// Data of an endpoint for sending.
 struct Post {
     secrets: HashMap<&'static str, Secret>,
     policy: Policy,
@@ -255,18 +255,18 @@ impl Post {
             now_s: clock::now() / SECOND,
             until: clock::mono() + channel.deadline,
         };
-        // A panic must not leave the row to be sent, and to panic, for ever.
+        // A panic must not lead to endless retries.
         let outcome = catch_unwind(AssertUnwindSafe(|| (channel.send)(&sending)))
             .unwrap_or_else(|_| Outcome::Never("Lamplighter failed at sending this. The log has the cause.".into()));
         self.clean(outcome, text_of(sending.config, "username"))
     }
 
-    /// A receiver may say back what it was told: no secret of ours gets into the log that way.
+    /// Masks secrets in a receiver's message, which may echo them.
     fn clean(&self, outcome: Outcome, user: &str) -> Outcome {
         let mut scrub = Scrub::new();
         for secret in self.secrets.values() {
             scrub.add(secret);
-            // The parts that are secret of what is not secret as a whole.
+            // Secret parts of values that are not secret as a whole.
             let text = secret.reveal_text_for("the log's filter");
             for line in text.lines() {
                 let value = line.split_once(':').map(|(_, value)| value.trim());
@@ -292,7 +292,7 @@ impl Post {
     }
 }
 
-/// Sends a test to every recipient, now, and gives what each has answered.
+/// Sends a test to every recipient now, and returns the results.
 pub fn test(app: &App, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
     let (endpoint, post) = app.db.read(|conn| {
         let endpoint = super::get(conn, id)?;

@@ -1,4 +1,4 @@
-//! How often, how long and to which networks is told, and how long the log of it is kept.
+//! Settings: frequency, retries, allowed networks, and retention of the log.
 
 use crate::settings::{SITE_PUBLIC_URL, Setting, check};
 

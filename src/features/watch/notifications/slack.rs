@@ -1,5 +1,5 @@
-//! Slack's incoming webhooks (and what speaks like them: Mattermost, Rocket.Chat). The address is the secret. Slack knows
-//! no idempotency.
+//! Slack's incoming webhooks, and compatible ones (Mattermost, Rocket.Chat). The URL is the secret. Slack has no
+//! idempotency keys.
 
 use super::channel::{Channel, Outcome, Secrets, Sending, answer, by_status, pin, text_of};
 use crate::base::clock::Duration;
@@ -9,14 +9,14 @@ use crate::net::http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// See [`Channel`]. Slack takes about one message a second.
+/// The channel. Slack accepts about one message per second.
 pub const CHANNEL: Channel = Channel {
     name: "slack",
     secrets: &["url"],
     needs: |_| &["url"],
     read,
     check: |_, text| Url::parse(text).map(drop),
-    // The address is the secret itself; the certificate says who gets it.
+    // The URL is the secret; the certificate proves its receiver.
     home: |config, _| (text_of(config, "tls_pin").into(), true),
     recipients: |_| vec![String::new()],
     may_gather: |_| true,
@@ -25,7 +25,7 @@ pub const CHANNEL: Channel = Channel {
     send,
 };
 
-/// Slack takes more, but shows the rest only on demand.
+/// Limit of a text; Slack hides the rest of longer ones.
 const TEXT_MAX: usize = 3_000;
 
 #[derive(Serialize, Deserialize)]
@@ -41,8 +41,8 @@ fn read(i: &mut Input, base: &Value, _: &mut Secrets) -> Value {
     })
 }
 
-/// The three characters that Slack's markup escapes. Its marks count at the edge of a word only; there a zero-width space
-/// keeps them from pairing up. Inside a word (`web_1`) nothing is added: names are copied out of messages.
+/// Escapes the three special characters. Formatting marks count at the edge of a word only; there a zero-width space
+/// separates them. Nothing is added inside a word (`web_1`): names are copied from messages.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut before = ' ';
@@ -64,7 +64,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// As in code: there only the three characters count, and a backtick would end it.
+/// Escapes for code: the three special characters, and backticks.
 fn code(text: &str) -> String {
     let text = text
         .replace('&', "&amp;")
@@ -84,7 +84,7 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     let small = s.message.fit(TEXT_MAX);
     let link = small.link.clone();
     let sentence = |text: &str| match &link {
-        // Not escaped letter by letter: an underscore in a link belongs there.
+        // Links are not escaped: they may hold underscores.
         Some(link) if link == text => format!("<{}>", text.replace('&', "&amp;")),
         _ => escape(text),
     };
@@ -101,8 +101,8 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
     })
 }
 
-/// What speaks like Slack says yes in many ways (`ok`, nothing, `{"success":true}`, `{"result":"success"}`); no is said by
-/// a field. What is neither (a portal in between also says 200) is in doubt.
+/// Compatible receivers accept in different ways (`ok`, nothing, `{"success":true}`, `{"result":"success"}`); a refusal
+/// is in a field. Anything else with status 200 (a portal) is ambiguous.
 fn outcome_of(said: &Response) -> Outcome {
     let body = said.body.trim_ascii();
     if body.is_empty() || body.eq_ignore_ascii_case(b"ok") || body.eq_ignore_ascii_case(b"success") {

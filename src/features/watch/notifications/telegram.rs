@@ -1,6 +1,5 @@
-//! Telegram's Bot API: one POST a chat. The token stands in the path, so no path is ever told. The API knows no
-//! idempotency: what may have arrived is sent again and may come twice. Other API servers (a country that blocks the
-//! first, an air gap with its own) and an HTTP proxy are settings.
+//! Telegram's Bot API: one POST per chat. The token is in the path, so paths are never logged. The API has no
+//! idempotency keys: a retry may duplicate a message. Other API servers and an HTTP proxy can be configured.
 
 use super::channel::{Channel, Outcome, Secrets, Sending, answer, by_status, pin, text_of};
 use super::text::Message;
@@ -14,7 +13,7 @@ use crate::net::http::{Proxy, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// See [`Channel`]. About one message a second goes to a chat before Telegram answers 429.
+/// The channel. Telegram accepts about one message per second and chat before it answers 429.
 pub const CHANNEL: Channel = Channel {
     name: "telegram",
     secrets: &["token", "password"],
@@ -28,7 +27,7 @@ pub const CHANNEL: Channel = Channel {
                 proxy.into(),
                 !proxy.is_empty() && !text_of(config, "proxy_user").is_empty(),
             ),
-            // The tunnel's maker reads what is not encrypted.
+            // A proxy can read unencrypted requests.
             _ if !api.to_ascii_lowercase().starts_with("https:") => (format!("{api} {proxy}"), true),
             _ => (format!("{api} {}", text_of(config, "tls_pin")), true),
         }
@@ -40,13 +39,13 @@ pub const CHANNEL: Channel = Channel {
     send,
 };
 
-/// UTF-16 units of a message's text, its markup taken out.
+/// Limit of a text in UTF-16 units, without markup.
 const TEXT_MAX: usize = 4_096;
 const API_BASE: &str = "https://api.telegram.org";
-/// Nobody's fleet has more chats that want each message.
+/// Maximum number of chats.
 const CHATS_MAX: usize = 10;
 
-/// Its own fields.
+/// Fields of the channel.
 pub const PARAMS: &[Param] = &[
     param::list("chats", CHATS_MAX, 64, "Numbers or @names of chats."),
     param::maybe_number("thread_id", 0..=i32::MAX as i64, "The topic; 0: none."),
@@ -63,7 +62,7 @@ pub const PARAMS: &[Param] = &[
 #[derive(Serialize, Deserialize)]
 struct Config {
     chats: Vec<String>,
-    /// A topic of a forum group; 0: none.
+    /// Topic of a forum group; 0: none.
     thread_id: i64,
     /// `none`, `html` or `markdown`.
     parse_mode: String,
@@ -74,7 +73,7 @@ struct Config {
     tls_pin: String,
 }
 
-/// The settings that the environment asks for.
+/// Settings from the environment.
 pub fn seeded(chats: &str) -> Result<Value, String> {
     let chats = split(chats).map(chat).collect::<Result<Vec<_>, _>>()?;
     Ok(json!({
@@ -83,7 +82,7 @@ pub fn seeded(chats: &str) -> Result<Value, String> {
     }))
 }
 
-/// Chats as people write them, with commas or spaces between.
+/// Chats as typed, separated by commas or spaces.
 pub fn split(chats: &str) -> impl Iterator<Item = &str> {
     chats.split([',', ' ', ';']).filter(|c| !c.is_empty())
 }
@@ -223,21 +222,21 @@ fn body(config: &Config, recipient: &str, message: &Message) -> Value {
     let mut body = json!({
         "chat_id": recipient,
         "text": text,
-        // A preview of our own page would be a picture of its sign-in.
+        // No link preview: it would show our sign-in page.
         "link_preview_options": { "is_disabled": true },
     });
     if let Some(mode) = mode {
         body["parse_mode"] = mode.into();
     }
-    // Topic 1 is General, to which the API finds no thread: what names none goes there.
+    // Topic 1 is General, which the API does not accept: messages without a topic go there.
     if config.thread_id > 1 {
         body["message_thread_id"] = config.thread_id.into();
     }
     body
 }
 
-/// The text in a parse mode (`none`, `html`, `markdown`) and the mode's name in the API. The length is counted before
-/// markup, as Telegram counts it.
+/// The text in a parse mode (`none`, `html`, `markdown`) and the mode's name in the API. The length is counted without
+/// markup, as Telegram does.
 pub fn render(message: &Message, mode: &str) -> (String, Option<&'static str>) {
     let small = message.fit(TEXT_MAX);
     match mode {
@@ -260,7 +259,7 @@ fn html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// All that MarkdownV2 reserves outside of code.
+/// Escapes MarkdownV2 outside of code.
 fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -278,7 +277,7 @@ struct Reply {
     #[serde(default)]
     description: String,
     parameters: Option<Parameters>,
-    /// The message; other servers of the API give `true` or nothing.
+    /// The message; other API servers send `true` or nothing.
     #[serde(default)]
     result: Value,
 }
@@ -291,7 +290,7 @@ struct Parameters {
 
 fn outcome_of(said: &Response) -> Outcome {
     let Ok(reply) = serde_json::from_slice::<Reply>(&said.body) else {
-        // Not the Bot API's words: a gateway's, a captive portal's. A 200 of theirs is no message sent.
+        // Not from the Bot API: a gateway or captive portal. Its 200 is not a success.
         return match by_status(said) {
             Outcome::Sent(_) => Outcome::Doubtful(format!("{} This is not an answer of the Bot API.", answer(said))),
             other => other,

@@ -1,5 +1,5 @@
-//! What a message says: one sentence of what happened, since when, the evidence, where to look; a recovery says of what.
-//! The facts are stored without words and get them when they are sent, in the endpoint's language and by its clocks.
+//! Text of notifications: one sentence of what happened, since when, evidence, link. The queue stores facts; the text
+//! is made when sending, in the endpoint's language and time zone.
 
 use super::Level;
 use crate::access::right::WITHHELD;
@@ -15,17 +15,17 @@ use crate::lang::{Lang, Locale, words};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What became of the thing.
+/// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// An alert began, or happened again.
+    /// An alert began or was repeated.
     Raised,
-    /// It is over.
+    /// It was resolved.
     Resolved,
-    /// News.
+    /// Another event.
     Event,
-    /// Somebody wants to see whether it works.
+    /// A test.
     Test,
 }
 described!(What: "raised", "resolved", "event", "test");
@@ -37,7 +37,7 @@ impl What {
     }
 }
 
-/// What an alert is about, as the API shows it ([`crate::kinds::target`]).
+/// Target of an alert as in the API ([`crate::kinds::target`]).
 #[derive(Serialize)]
 #[serde(transparent)]
 pub struct About(pub Value);
@@ -62,56 +62,56 @@ impl Described for About {
     });
 }
 
-/// What happened, without words.
+/// Facts of a notification, without text.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Facts {
     /// What became of it.
     pub what: What,
     /// `server.unreachable`, …
     pub kind: String,
-    /// Of news about an alert, that alert's kind.
+    /// For events about an alert: its kind.
     #[serde(default)]
     pub of: String,
-    /// How bad.
+    /// Severity.
     pub level: Level,
-    /// Of whom, as people call it.
+    /// Display name of the target.
     pub name: String,
-    /// The English sentence, where the words have none.
+    /// English sentence, if the catalogue has none.
     pub title: String,
-    /// Type and number of whom.
+    /// Type and id of the target.
     pub target: (String, i64),
-    /// Of several alerts of one kind about one target, which one (see [`kinds::target`]); empty: there is only one.
+    /// Part of the target ([`kinds::target`]); empty: there is only one.
     #[serde(default)]
     pub part: String,
-    /// The alert's number; 0: none.
+    /// Alert id; 0: none.
     pub alert: i64,
-    /// Raw sentences.
+    /// Evidence.
     pub evidence: Vec<String>,
-    /// When it began, unix ms.
+    /// Beginning, unix ms.
     pub since: Ms,
-    /// When this was noted, unix ms.
+    /// Time of the event, unix ms.
     pub at: Ms,
-    /// How often it has happened.
+    /// Number of occurrences.
     pub count: i64,
-    /// Messages of the same that were held back before this one.
+    /// Suppressed repetitions before this one.
     #[serde(default)]
     pub held: i64,
-    /// Finds other words for the same kind.
+    /// Variant of the text for the kind.
     #[serde(default)]
     pub variant: String,
-    /// Why an alert is told now and not when it was raised: `rose`, `cause_over`, `silence_over`, `calm`.
+    /// Why it is notified now and not when raised: `rose`, `cause_over`, `silence_over`, `calm`.
     #[serde(default)]
     pub note: String,
-    /// What hangs on it and sends no messages: domains, alerts.
+    /// Suppressed dependents: domains, alerts.
     #[serde(default)]
     pub hanging: (i64, i64),
-    /// It flaps: how often it began, within how many minutes; it has to be calm for how many.
+    /// If it flaps: number of beginnings, within how many minutes; how many minutes of calm end it.
     #[serde(default)]
     pub flaps: Option<(i64, i64, i64)>,
 }
 
 impl Facts {
-    /// As they may see them, with what they may see everywhere: that it happened, and perhaps not to whom. Error: none.
+    /// Hides what this actor may not see; the target may be hidden. Error: nothing may be seen.
     pub fn for_eyes_of(&mut self, by: &impl Sees) -> Result<()> {
         let mut known = [&self.kind, &self.of].into_iter().filter_map(|kind| kinds::find(kind));
         let everywhere = || Ok(Place::Everywhere);
@@ -125,44 +125,44 @@ impl Facts {
         Ok(())
     }
 
-    /// Is it about a server that never answered before? Those of a new fleet are told of together.
+    /// Is it about a server that never answered? Those of a new fleet are combined.
     pub fn is_of_newcomer(&self) -> bool {
         self.kind == "server.unreachable" && self.variant == "never"
     }
 
-    /// Of whom, for machines.
+    /// Target, for machines.
     pub fn about(&self) -> Value {
         kinds::target(&self.kind, (&self.target.0, self.target.1, &self.name), &self.part)
     }
 }
 
-/// A message in words, not yet in the form of any channel.
+/// A message as text, independent of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// A coloured disc, for where there are colours.
+    /// Coloured disc.
     pub mark: &'static str,
     /// `ERROR`, or `OK` for a recovery: for subjects and machines.
     pub tag: &'static str,
-    /// One sentence without its full stop.
+    /// One sentence without full stop.
     pub title: String,
     /// Sentences.
     pub lines: Vec<String>,
-    /// Raw sentences, each on a line of its own.
+    /// Evidence, one line each.
     pub evidence: Vec<String>,
-    /// Where to look.
+    /// Link to the page.
     pub link: Option<String>,
 }
 
 /// Lines of evidence in a message; the page has all.
 const EVIDENCE_MAX: usize = 8;
-/// Bytes of one.
+/// Bytes of a line.
 const LINE_MAX: usize = 400;
-/// Titles in one message about many things.
+/// Titles in a combined message.
 const TITLES_MAX: usize = 30;
-/// Names in its own title.
+/// Names in its title.
 const NAMES_MAX: usize = 3;
 
-/// One message about these things; `public_url` may be empty.
+/// One message about these facts; `public_url` may be empty.
 pub fn message(to: &Locale, facts: &[Facts], public_url: &str) -> Message {
     match facts {
         [one] => about(to, one, public_url),
@@ -257,7 +257,7 @@ fn digest(to: &Locale, facts: &[Facts], public_url: &str) -> Message {
     }
 }
 
-/// What happened to them all, with the first names, where one thing did and there are words for it.
+/// A common title with the first names, if all are of one kind that has a text for it.
 fn many(lang: Lang, facts: &[Facts]) -> String {
     let n = facts.len() as i64;
     let same = |f: &&Facts| (f.what, &f.kind, &f.variant) == (facts[0].what, &facts[0].kind, &facts[0].variant);
@@ -279,7 +279,7 @@ fn many(lang: Lang, facts: &[Facts]) -> String {
     one_line(&counted(lang, &id, n, &[("names", &names.join(", "))]), LINE_MAX)
 }
 
-/// What happened, in words when there are some.
+/// Title: the catalogue's text if there is one.
 pub fn title(lang: Lang, f: &Facts) -> String {
     let text = match f.what {
         What::Raised | What::Resolved => worded(lang, "alert", f),
@@ -291,7 +291,7 @@ pub fn title(lang: Lang, f: &Facts) -> String {
     one_line(&text.unwrap_or_else(|| f.title.clone()), LINE_MAX)
 }
 
-/// The words of a kind in its variant, or the usual ones.
+/// The text of a kind in its variant, or the usual one.
 fn worded(lang: Lang, what: &str, f: &Facts) -> Option<&'static str> {
     let varied = format!("{what}.{}.{}", f.kind, f.variant);
     let usual = || words::word(lang, &format!("{what}.{}", f.kind), None);
@@ -301,7 +301,7 @@ fn worded(lang: Lang, what: &str, f: &Facts) -> Option<&'static str> {
     }
 }
 
-/// “3 domains, 2 other alerts”, when there is anything.
+/// “3 domains, 2 other alerts”; empty if none.
 fn hanging(lang: Lang, (domains, alerts): (i64, i64)) -> Option<String> {
     let part = |id: &str, n: i64| (n > 0).then(|| counted(lang, id, n, &[]));
     let parts: Vec<_> = [part("hang.domains", domains), part("hang.alerts", alerts)]
@@ -380,19 +380,19 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 }
 
 impl Message {
-    /// Without any markup; what a count of characters counts.
+    /// Without markup; limits count this.
     pub fn plain(&self) -> String {
         self.with(str::to_string, str::to_string, str::to_string)
     }
 
-    /// What stands below the title, without the link.
+    /// Everything below the title, without the link.
     pub fn below(&self) -> String {
         let gap = (!self.lines.is_empty() && !self.evidence.is_empty()).then(String::new);
         let all = self.lines.iter().chain(&gap).chain(&self.evidence);
         all.map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
-    /// Put together; the title, ordinary text and raw text are each turned into a channel's markup by its function.
+    /// Renders the message; the functions convert title, text and raw text to a channel's markup.
     pub fn with(
         &self,
         title: impl Fn(&str) -> String,
@@ -418,14 +418,14 @@ impl Message {
         out
     }
 
-    /// The same with at most `max` UTF-16 units of plain text: evidence goes first, from its end, then the sentences, then
-    /// the title is cut. The link stays as long as it can.
+    /// Shortens to at most `max` UTF-16 units of plain text: evidence first, from its end, then sentences, then the
+    /// title. The link is kept as long as possible.
     pub fn fit(&self, max: usize) -> Message {
         let mut small = self.clone();
         let long = |m: &Message| units(&m.plain()) > max;
         while long(&small) && small.evidence.pop().is_some() {}
         if small.evidence.len() < self.evidence.len() {
-            // In place of what does not fit; when not even this fits, nothing.
+            // Replaces what does not fit; dropped if even this does not fit.
             small.evidence.push("…".into());
             if long(&small) {
                 small.evidence.pop();
@@ -444,12 +444,12 @@ impl Message {
     }
 }
 
-/// How long a text is as Telegram counts.
+/// Length of a text in UTF-16 units, as Telegram counts.
 pub fn units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
-/// At most `max` UTF-16 units, never half a character; what was cut ends with `…`.
+/// At most `max` UTF-16 units, cut at a character; cut text ends with `…`.
 pub fn cut_units(text: &str, max: usize) -> String {
     if units(text) <= max {
         return text.into();

@@ -1,12 +1,12 @@
-//! A POST of JSON to whoever wants it, signed as Standard Webhooks (standardwebhooks.com) has it, so that receivers can use
-//! an existing library:
+//! Webhooks: a POST of JSON, signed as in Standard Webhooks (standardwebhooks.com), so that receivers can use existing
+//! libraries:
 //!
-//! - `webhook-id`: the message's key, the same for every attempt. Who has seen it already drops the copy.
-//! - `webhook-timestamp`: unix seconds of this attempt. Refuse what is more than five minutes off.
+//! - `webhook-id`: the message's key, equal for every attempt; receivers drop duplicates by it.
+//! - `webhook-timestamp`: unix seconds of this attempt. Receivers refuse more than five minutes of difference.
 //! - `webhook-signature`: `v1,` and the base64 of HMAC-SHA256 over `<id>.<timestamp>.<body>` under the shared secret. A
 //!   secret that begins with `whsec_` is the base64 of the key, any other is the key itself.
 //!
-//! `Idempotency-Key` repeats the id for receivers that know that header. Any 2xx means: taken.
+//! `Idempotency-Key` repeats the id for receivers that know that header. Any 2xx means accepted.
 
 use super::channel::{Channel, Outcome, Secrets, Sending, by_status, pin, text_of};
 use super::presets::{PRESETS, Preset, preset};
@@ -23,7 +23,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// See [`Channel`].
+/// The channel.
 pub const CHANNEL: Channel = Channel {
     name: "webhook",
     secrets: &["url", "secret", "token", "password", "headers"],
@@ -37,7 +37,7 @@ pub const CHANNEL: Channel = Channel {
     },
     read,
     check,
-    // The signing key is never sent. The address is a secret itself; the certificate says who gets it.
+    // The signing key is never sent. The URL is a secret itself; the certificate proves its receiver.
     home: |config, column| {
         let pin = text_of(config, "tls_pin");
         let at = || format!("{} {pin}", text_of(config, "origin"));
@@ -55,10 +55,10 @@ pub const CHANNEL: Channel = Channel {
     send,
 };
 
-/// A room's name is the longest: 255 bytes (Matrix).
+/// Longest room in bytes (Matrix).
 const ROOM_MAX: usize = 255;
 
-/// Its own fields.
+/// Fields of the channel.
 pub const PARAMS: &[Param] = &[
     param::text(
         "preset",
@@ -67,24 +67,24 @@ pub const PARAMS: &[Param] = &[
     ),
     param::text("room", ROOM_MAX, "Topic or room, where the receiver has such."),
 ];
-/// Nobody's gateway asks for more.
+/// Maximum additional headers.
 const HEADERS_MAX: usize = 8;
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Config {
-    /// A receiver with words of its own ([`super::presets`]); empty: whoever reads ours.
+    /// Preset of a receiver's format ([`super::presets`]); empty: our own.
     preset: String,
-    /// Topic or room, where the receiver has such.
+    /// Topic or room, if the receiver has them.
     room: String,
     /// Empty: no login.
     username: String,
-    /// Scheme, host and port of the address: whom the token, the password and the headers are for.
+    /// Scheme, host and port of the URL: the destination of token, password and headers.
     origin: String,
     tls_pin: String,
 }
 
-/// A key shorter than this can be tried out; RFC 2104 wants as much as the hash is long.
+/// Minimum length of the signing key; RFC 2104 recommends the length of the hash.
 const SECRET_MIN: usize = 16;
 
 fn read(i: &mut Input, base: &Value, secrets: &mut Secrets) -> Value {
@@ -105,7 +105,7 @@ fn read(i: &mut Input, base: &Value, secrets: &mut Secrets) -> Value {
             .iter()
             .any(|(column, value)| *column == "password" && value.is_some());
     config.username = login.unwrap_or(config.username);
-    // A login in the address, as curl takes it, is kept as one.
+    // A login inside the URL, as in curl, becomes a login.
     let given = secrets
         .iter()
         .position(|(column, url)| *column == "url" && url.is_some());
@@ -180,7 +180,7 @@ fn check(column: &str, secret: &str) -> Result<(), String> {
     }
 }
 
-/// Further headers, one a line, as `Name: value`. The error is a sentence without the values.
+/// Additional headers, one per line, as `Name: value`. The error is a sentence without the values.
 fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
     let ours = [
         "host",
@@ -211,7 +211,7 @@ fn key(secret: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The value of `webhook-signature`.
+/// Value of `webhook-signature`.
 pub fn signature(secret: &Secret, id: &str, at_s: i64, body: &str) -> Option<String> {
     let key = Secret::new(key(secret.reveal_text_for("signing a webhook"))?);
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.reveal_for("signing a webhook"));
@@ -271,7 +271,7 @@ fn attempt(s: &Sending) -> Result<Outcome, Outcome> {
             .into_iter()
             .map(|(_, value)| Secret::new(value))
             .collect::<Vec<_>>(),
-    ); // wiped
+    ); // zeroed
     Ok(by_status(&said?))
 }
 

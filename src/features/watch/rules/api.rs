@@ -1,4 +1,4 @@
-//! The rules' JSON API.
+//! The JSON API of alert rules.
 
 use super::model::{self, LEVELS, Watches};
 use super::{Rule, queries, say};
@@ -19,7 +19,7 @@ use crate::kinds::About;
 use crate::lang::Lang;
 use std::collections::HashMap;
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/alert-rules", may(Read, AlertRules), list).gives::<Rules>(),
     route(Post, "/api/alert-rules", may(Edit, AlertRules), create)
@@ -35,7 +35,7 @@ pub const ROUTES: &[Route] = &[
         .gives::<View>(),
 ];
 
-/// What the rules' own tables do not say of them.
+/// Data of other tables for rules.
 pub struct Around {
     firing: HashMap<i64, i64>,
     groups: HashMap<i64, String>,
@@ -53,43 +53,43 @@ impl Around {
         })
     }
 
-    /// How much fires by a rule of a figure; of an event the alerts know.
+    /// Number of firing measurements of a rule; `None` for events, which the alerts count.
     pub fn firing(&self, rule: &Rule) -> Option<i64> {
         let is_figure = matches!(rule.fields.watches, Watches::Series(_));
         is_figure.then(|| self.firing.get(&rule.id.get()).copied().unwrap_or(0))
     }
 
-    /// The rule in words.
+    /// The rule as a sentence.
     pub fn sentence(&self, lang: Lang, rule: &Rule) -> String {
         say::sentence(lang, rule, |id| self.groups.get(&id).cloned())
     }
 }
 
 described! {
-    /// All rules, and what one may be made of.
+    /// All rules, and what they can watch.
     struct Rules {
         items: Vec<View>,
         total: usize,
-        /// What a rule may watch.
+        /// Names that a rule can watch.
         watches: Vec<&'static str>,
         levels: [&'static str; 4],
     }
 
-    /// A rule as the API shows it: of an event it says no limits, and only what its kind can be narrowed by.
+    /// A rule in the API: for events without limits, and only with the narrowing of its kind.
     struct View {
         id: Id<id::Rule>,
         builtin: bool,
-        /// A built-in one that is not as it was.
+        /// A built-in one that was changed.
         changed: bool,
         name: String,
         watches: &'static str,
-        /// Of the alerts that it raises.
+        /// Kind of its alerts.
         kind: &'static str,
         enabled: bool,
         level: &'static str,
-        /// The rule in words.
+        /// The rule as a sentence.
         sentence: String,
-        /// How much fires by it, of a figure.
+        /// Number of firing measurements.
         firing: Option<i64>,
         revision: i64,
         created_at: Option<String>,
@@ -148,7 +148,7 @@ fn whole(conn: &Conn, id: Id<id::Rule>) -> Result<View> {
     Ok(view(&super::get(conn, id)?, &Around::read(conn)?))
 }
 
-/// All at once: they are few.
+/// All rules, without pages.
 fn list(ctx: &Ctx) -> Result<Reply> {
     let items: Vec<_> = ctx.app.db.read(|conn| {
         let around = Around::read(conn)?;
@@ -175,7 +175,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     )
 }
 
-/// Reads a draft and stores it.
+/// Reads a draft and stores it. Error: invalid fields.
 pub fn add(app: &App, input: Input, by: Allowed<Edit, AlertRules>) -> Result<Id<id::Rule>> {
     let valid = model::read_new(input)?;
     app.db.write(|tx| super::create(app, tx, &valid, by))
@@ -187,7 +187,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&ctx.app.db.read(|conn| whole(conn, id))?)
 }
 
-/// Reads a draft over the rule as it is and stores it, in one transaction: nobody can come in between.
+/// Reads a draft over the stored rule and stores it, in one transaction. Error: invalid fields.
 pub fn save(app: &App, id: Id<id::Rule>, input: Input, by: Allowed<Edit, AlertRules>) -> Result<()> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;

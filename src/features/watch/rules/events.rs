@@ -1,9 +1,9 @@
-//! Alerts that rules on measurements raise, and events of the rules themselves. Which rule ended an alert, `metric.cleared` says.
+//! Alerts of rules on measurements, and events of rules. `metric.cleared` names the rule that ended an alert.
 
 use crate::access::right::{AlertRules, Read, Servers, may};
 use crate::kinds::{AlertKind, EventKind};
 
-/// See [`EventKind`].
+/// Event kinds of rules.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "metric.disk",

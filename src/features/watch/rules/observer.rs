@@ -1,5 +1,4 @@
-//! The evaluator of a kind of subjects, and what it has to be told: rules and tags as they are now, in whichever process
-//! they were changed.
+//! The evaluator of a kind of subjects, kept in step with rules and tags that any process may change.
 
 use super::evaluate::{Evaluator, Transition};
 use super::{Rule, in_force, queries, write};
@@ -12,12 +11,12 @@ use crate::db::Conn;
 use crate::series::{Kind, Observation, Observer};
 use std::sync::{Arc, Mutex};
 
-/// A change of the rules whose hint was lost is seen after this time.
+/// Interval in which changed rules are noticed if the wake-up was lost.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
-/// How often it is written down what waits for its time, so that a restart does not make it begin anew.
+/// Interval of storing waiting measurements, so that they survive a restart.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 
-/// Holds every observation of a kind against the rules.
+/// Creates an observer that evaluates every observation of a kind.
 pub fn start(app: &Arc<App>, kind: &'static Kind) -> Result<Observer> {
     let now = clock::mono();
     let watch = Watch {
@@ -42,13 +41,13 @@ struct Watch {
 }
 
 struct Inner {
-    /// Of the rules, and of the subjects (their tags among the rest).
+    /// Fingerprint of rules and subjects (with tags).
     rules: Option<([i64; 3], (i64, i64))>,
     evaluator: Evaluator,
-    /// Count of events, and when that was.
+    /// Count of events at the last refresh, and its time.
     refreshed: (u64, Instant),
     noted_at: Instant,
-    /// Something stands in the table of what waits.
+    /// Are waiting measurements stored?
     is_noted: bool,
 }
 
@@ -59,7 +58,7 @@ fn logged(what: &str, result: Result<()>) {
 }
 
 impl Watch {
-    /// What fires or is over is written in one transaction.
+    /// Transitions of a batch are written in one transaction.
     fn observe(&self, seen: &[Observation]) {
         let inner = &mut *lock(&self.inner);
         let (now, count) = (clock::mono(), self.app.wakes.events.count());
@@ -86,7 +85,7 @@ impl Watch {
         self.app.db.write(|tx| write(&self.app, tx, transitions))
     }
 
-    /// Reads the rules again when they or the subjects have changed.
+    /// Reads the rules again if they or the subjects changed.
     fn refresh(&self, inner: &mut Inner) -> Result<()> {
         self.app.db.read(|conn| {
             let now = (queries::fingerprint(conn)?, (self.kind.fingerprint)(conn)?);
@@ -104,7 +103,7 @@ impl Watch {
         })
     }
 
-    /// Takes up what waited before, as far as no more was left out than a subject may miss without being taken for gone.
+    /// Restores waiting measurements, unless more observations were missed than a subject may miss.
     fn resume(&self, conn: &Conn, inner: &mut Inner) -> Result<()> {
         let (now, wall) = (clock::mono(), clock::now());
         for waited in queries::waiting(conn, self.kind.name)? {
@@ -122,7 +121,7 @@ impl Watch {
         let mut waiting = inner.evaluator.waiting(self.kind);
         if !waiting.is_empty() || inner.is_noted {
             self.app.db.write(|tx| {
-                // Of subjects that are gone nothing is kept.
+                // Removed subjects are dropped.
                 let mut there = Vec::new();
                 for one in waiting.drain(..) {
                     if (self.kind.name_of)(tx, one.firing.subject.1)?.is_some() {
@@ -139,7 +138,7 @@ impl Watch {
 }
 
 impl Drop for Watch {
-    /// Observing ends: what waits goes on waiting with the next start.
+    /// At the end of observation, stores what waits.
     fn drop(&mut self) {
         logged("what waits could not be noted", self.note(&mut lock(&self.inner)));
     }

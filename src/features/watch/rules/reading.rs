@@ -1,33 +1,33 @@
-//! What an observation says to a rule: the figure that it watches, or one for each part.
+//! Reads the values of an observation that a rule watches.
 
 use super::Rule;
 use super::model::{DISK, Series, Unit, Watches};
 use crate::series::{Observation, Value, Whole};
 use serde::Serialize;
 
-/// Each mount point by itself, also one that repeats another: what a rule of one disk watches.
+/// Each mount point, including repeats: watched by a rule of one disk.
 const MOUNT: &str = "mount";
-/// What loads are divided by.
+/// Key of the number of cores, by which loads are divided.
 const CORES: &str = "cores";
 
-/// One figure as a rule sees it.
+/// One value for a rule.
 pub struct Reading<'a> {
-    /// In the unit of the rule.
+    /// In the rule's unit.
     pub value: f64,
-    /// Of which part; empty: of the subject.
+    /// Part; empty: the subject.
     pub part: &'a str,
-    /// Of what it is a share.
+    /// What it is a share of.
     pub of: Option<Whole<'a>>,
-    /// Of the CPU, where the rule asks for it and it is known.
+    /// CPU usage, if the rule needs it and it is known.
     pub busy: Option<f64>,
 }
 
-/// A disk as it was measured.
+/// A measured disk.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Disk {
-    /// Where it is mounted.
+    /// Mount point.
     pub mount: Box<str>,
-    /// What is mounted.
+    /// Device.
     pub device: Box<str>,
     /// As `df` counts it.
     pub percent: f64,
@@ -37,12 +37,12 @@ pub struct Disk {
     pub used: Option<u64>,
     /// Bytes that users may still write.
     pub free: Option<u64>,
-    /// Datasets of one pool that share what is free: this one stands for them.
+    /// Number of datasets of one pool that it represents.
     pub datasets: usize,
 }
 
 impl Reading<'_> {
-    /// The disk that it is of, to be kept beyond the observation: nearly all disks are fine, and of these nothing is kept.
+    /// The disk, owned beyond the observation: only needed for transitions.
     pub fn disk(&self) -> Option<Disk> {
         let of = self.of?;
         Some(Disk {
@@ -57,7 +57,7 @@ impl Reading<'_> {
     }
 }
 
-/// Gives every figure of an observation that a rule watches.
+/// Calls the function with every value of an observation that a rule watches.
 pub fn each<'a>(rule: &Rule, seen: &'a Observation, mut give: impl FnMut(Reading<'a>)) {
     let Watches::Series(series) = rule.fields.watches else {
         return;
@@ -89,7 +89,7 @@ fn value(seen: &Observation, key: &str) -> Option<f64> {
     seen.value(seen.kind.place(key)?)
 }
 
-/// Loads are of one core; without their number nobody knows whether they are much. Uptimes are minutes.
+/// Loads are per core; unknown without the number of cores. Uptimes are minutes.
 fn figure(series: &Series, seen: &Observation) -> Option<f64> {
     let value_of = |key| value(seen, key);
     let figure = value_of(series.key)?;
@@ -100,7 +100,7 @@ fn figure(series: &Series, seen: &Observation) -> Option<f64> {
     }
 }
 
-/// How much of the CPU is in use or waits for disks, in percent.
+/// CPU in use or waiting for disks, in percent.
 fn busy(seen: &Observation) -> Option<f64> {
     Some(value(seen, "cpu")? + value(seen, "iowait").unwrap_or(0.0))
 }

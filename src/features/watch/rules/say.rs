@@ -1,4 +1,4 @@
-//! A rule as one plain sentence, in each language; evidence is always English.
+//! A rule as one sentence, in each language; evidence is always English.
 
 use super::Rule;
 use super::model::{BUSY, DISK_TREND, Series, Unit, Watches};
@@ -6,7 +6,7 @@ use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
 use crate::lang::format::{duration, rate};
 use crate::lang::{Lang, words};
 
-/// A word with its values.
+/// A text with its values.
 pub fn word(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
     let put = |out: &mut String, name: &str| {
         let value = values.iter().find(|(known, _)| *known == name);
@@ -17,7 +17,7 @@ pub fn word(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
     })
 }
 
-/// What people call a rule.
+/// Display name of a rule.
 pub fn name(lang: Lang, rule: &Rule) -> String {
     match rule.builtin {
         Some(_) => word(lang, &format!("kind.{}", rule.fields.watches.kind()), &[]),
@@ -90,7 +90,7 @@ pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) 
         .map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// The same for evidence: English, with plain spaces, and whose rule it is.
+/// The sentence for evidence: English, with plain spaces, and the rule's origin.
 pub fn reason(rule: &Rule) -> String {
     let say = sentence(Lang::En, rule, |_| None).replace('\u{a0}', " ");
     match rule.builtin {

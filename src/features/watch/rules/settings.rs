@@ -1,4 +1,4 @@
-//! When an alert is taken to flap.
+//! Settings: when an alert counts as flapping.
 
 use crate::settings::Setting;
 

@@ -1,34 +1,33 @@
-//! When will a disk be full? By how it filled in the last hours, in half-hour steps: the middle one of the steps says how
-//! fast, so that one copy of a big file says nothing; the straight line through all of them and the last two hours must
-//! say so, too. What was emptied in between will be emptied again. And the disk must be fuller than it was in the days
-//! before: what comes and goes every day has its reasons.
+//! Forecast of full disks from the last hours in half-hour steps: the median rise says how fast, so that one large file
+//! has no effect; the regression line and the last two hours must agree. Falls in between are assumed to recur. The
+//! disk must also be fuller than in the days before, which excludes daily patterns.
 
-/// How a disk fills.
+/// Trend of a disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trend {
-    /// Percent in an hour.
+    /// Percent per hour.
     pub per_hour: f64,
-    /// Hours until it is full; without end when it does not fill.
+    /// Hours until full; infinite if it does not fill.
     pub hours: f64,
-    /// What that follows from: unix seconds and percent of each step.
+    /// Steps: unix seconds and percent.
     pub steps: Vec<(i64, f64)>,
 }
 
-/// How much of the past is looked at.
+/// Period examined, in seconds.
 pub const WINDOW_S: i64 = 6 * 3_600;
-/// Within this a disk must never have been as full.
+/// Period in which the disk must not have been as full, in seconds.
 pub const BEFORE_S: i64 = 3 * 24 * 3_600;
 const STEP_S: i64 = 1_800;
-/// Six steps have five differences: a jump spoils two of them, and the middle one still tells the truth.
+/// Six steps have five differences: a jump spoils two of them, and the median is still right.
 const STEPS_MIN: usize = 6;
-/// Steps of the last two hours: what has stopped by now is not going on.
+/// Steps of the last two hours: a fill that has stopped does not count.
 const LATEST: usize = 4;
-/// Percent that it must have risen at least: less is the grain of the measurement.
+/// Minimum rise in percent: less is measurement noise.
 const RISE_MIN: f64 = 1.0;
-/// Percent above the fullest of the days before.
+/// Percent above the maximum of the days before.
 const ABOVE: f64 = 2.0;
 
-/// How it fills by these points (unix seconds and percent, in order of time); `None`: nobody can tell.
+/// The trend of these points (unix seconds and percent, ascending); `None`: unknown.
 pub fn estimate(points: &[(i64, f64)]) -> Option<Trend> {
     let steps = steps(points);
     let level = points.last()?.1;
@@ -51,7 +50,7 @@ pub fn estimate(points: &[(i64, f64)]) -> Option<Trend> {
     })
 }
 
-/// Is it fuller than it was in all the time before? `before` is the greatest value then, if anything is known.
+/// Is it fuller than before? `before` is the earlier maximum, if known.
 pub fn is_new(now: f64, before: Option<f64>) -> bool {
     before.is_none_or(|most| now >= most + ABOVE)
 }
@@ -70,15 +69,15 @@ fn steps(points: &[(i64, f64)]) -> Vec<(i64, f64)> {
     points.chunk_by(|a, b| a.0 / STEP_S == b.0 / STEP_S).map(mean).collect()
 }
 
-/// The middle one of the rises from step to step, in percent an hour.
+/// Median rise per step, in percent per hour.
 fn middle(steps: &[(i64, f64)]) -> f64 {
     let rise = |w: &[(i64, f64)]| (w[1].1 - w[0].1) / hours(w[0].0, w[1].0);
     let mut rises: Vec<f64> = steps.windows(2).map(rise).collect();
     rises.sort_by(f64::total_cmp);
-    rises[(rises.len() - 1) / 2] // of two in the middle the smaller
+    rises[(rises.len() - 1) / 2] // of two medians the smaller
 }
 
-/// The slope of the straight line nearest to all steps, in percent an hour.
+/// Slope of the regression line, in percent per hour.
 fn line(steps: &[(i64, f64)]) -> f64 {
     let n = steps.len() as f64;
     let x = |at: i64| hours(steps[0].0, at);
@@ -92,7 +91,7 @@ fn line(steps: &[(i64, f64)]) -> f64 {
     if under > 0.0 { over / under } else { 0.0 }
 }
 
-/// The deepest fall from a height before, in percent.
+/// Largest fall, in percent.
 fn fall(steps: &[(i64, f64)]) -> f64 {
     let (mut height, mut deepest) = (f64::MIN, 0.0f64);
     for (_, value) in steps {
@@ -106,7 +105,7 @@ fn fall(steps: &[(i64, f64)]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Six hours in steps of ten minutes, as the store gives them: percent with one digit.
+    /// Six hours in steps of ten minutes: percent with one digit.
     fn disk(fill: impl Fn(f64) -> f64) -> Vec<(i64, f64)> {
         let value = |h: f64| (fill(h) * 10.0).round() / 10.0;
         (0..36).map(|n| (n * 600, value(n as f64 / 6.0))).collect()
@@ -118,7 +117,7 @@ mod tests {
         assert!((trend.per_hour - 2.5).abs() < 0.1, "{trend:?}");
         assert!((trend.hours - 10.2).abs() < 0.5, "{trend:?}");
         assert_eq!(trend.steps.len(), 12);
-        // Slow enough to take weeks, and still true.
+        // Slow: takes weeks.
         assert!(estimate(&disk(|h| 97.0 + 0.3 * h)).unwrap().hours > 3.0);
     }
 

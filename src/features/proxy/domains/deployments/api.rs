@@ -1,4 +1,4 @@
-//! The same over the API.
+//! Deployments over the API.
 
 use crate::access::right::{Deploy, Domains, Edit};
 use crate::base::clock::rfc3339;
@@ -21,7 +21,7 @@ described! {
     /// A plan as the API shows it.
     pub struct PlanView<'a> {
         made_at: String,
-        /// A deploy would go through, as far as can be told.
+        /// Would a deploy succeed, as far as known?
         ok: bool,
         changes: usize,
         preflight: Option<&'a preflight::Report>,
@@ -36,7 +36,7 @@ described! {
         leaves: bool,
         steps: &'a [plan::Step],
         faults: &'a [plan::Finding],
-        /// As `diff -u` shows it; empty when the file stays.
+        /// In the form of `diff -u`; empty if unchanged.
         diff: String,
         certificate: Option<CertificateView<'a>>,
     }
@@ -69,7 +69,7 @@ fn server(s: &ServerPlan) -> ServerView<'_> {
     }
 }
 
-/// `POST /api/domains/{id}/plan`: looks at servers and name servers, changes nothing.
+/// `POST /api/domains/{id}/plan`: inspects servers and DNS, changes nothing.
 pub fn plan(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
     let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
@@ -109,17 +109,17 @@ pub fn renew(ctx: &Ctx) -> Result<Reply> {
     Reply::accepted(ctx.app.db.write(|tx| domains::renew(ctx.app, tx, id, &choice, by))?)
 }
 
-/// What a query for the file may bring.
+/// Query parameters of the file.
 pub const CONFIG: &[Param] = &[
     param::number("server_id", 0..=i64::MAX, "On this server; 0: the first."),
     param::flag("live", "1: as it is there now, in place of as it would be put."),
 ];
 
-/// What names a server.
+/// Input that names a server.
 pub const SERVER: &[Param] = &[param::number("server_id", 1..=i64::MAX, "On which server.").required()];
 
-/// `GET /api/domains/{id}/nginx-config`: the file as it would be put on the first server, or on `?server_id=`; with
-/// `?live=1` as it is there now.
+/// `GET /api/domains/{id}/nginx-config`: the file for the first server, or for `?server_id=`; with `?live=1` as it is
+/// there now.
 pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
     let server = ctx.number("server_id")?;
     let live = ctx.flag("live")?;
@@ -146,14 +146,14 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// `POST /api/domains/{id}/adopt` `{"server_id":1}`: the file as the last look found it is accepted.
+/// `POST /api/domains/{id}/adopt` `{"server_id":1}`: accepts the file as last found.
 pub fn adopt(ctx: &Ctx) -> Result<Reply> {
     let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.allowed(Deploy, Domains)?);
     ctx.app.db.write(|tx| super::accept(ctx.app, tx, id, server, by))?;
     Ok(Reply::status(204))
 }
 
-/// `POST /api/domains/{id}/forget` `{"server_id":1}`: that server is gone for good; nothing is done there.
+/// `POST /api/domains/{id}/forget` `{"server_id":1}`: forgets the site; nothing is done on the server.
 pub fn forget(ctx: &Ctx) -> Result<Reply> {
     let (id, server, by) = (ctx.id(0, "domain")?, which_server(ctx)?, ctx.allowed(Edit, Domains)?);
     ctx.app
@@ -162,7 +162,7 @@ pub fn forget(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
-/// The `server_id` of a body that has nothing else.
+/// The `server_id` of a body without other fields.
 pub(super) fn which_server(ctx: &Ctx) -> Result<Id<id::Server>> {
     let mut input = ctx.input()?;
     let server = input.number("server_id");

@@ -1,4 +1,4 @@
-//! What is done with a domain's sites: plan, deploy, show the file, accept what somebody else wrote, renew.
+//! Actions on a domain's sites: plan, deploy, show the file, adopt, renew.
 
 pub mod api;
 pub mod pages;
@@ -16,17 +16,16 @@ use crate::features::proxy::domains::placements::{self, State};
 use crate::form::param::{self, Param};
 use crate::http::route::Ctx;
 
-/// What a deploy may be told.
+/// Accepted parameters of a deploy.
 pub const DEPLOY: &[Param] = &[param::flag(
     "overwrite",
     "What somebody else has written there may be overwritten.",
 )];
 
-/// What a renewal may be told.
+/// Accepted parameters of a renewal.
 pub const RENEW: &[Param] = &[param::flag("force", "Also where the certificate is young.")];
 
-/// Accepts a site's file as the last look found it: from now on it is as it should be, until the next deploy, which
-/// asks before it overwrites it.
+/// Adopts a site's file as last found: it counts as correct until the next deploy, which asks before overwriting it.
 pub fn accept(
     app: &App,
     tx: &Tx,
@@ -64,10 +63,10 @@ pub fn accept(
     }
 }
 
-/// Domains of one bulk action: as many as one list shows at most.
+/// Maximum domains of a bulk action: those of one list page.
 pub const BULK_MAX: usize = 500;
 
-/// The ticked domains of a list, each once and no more than so many. (The list's form has more fields than the boxes.)
+/// The ticked domains of a list, without duplicates, at most so many.
 pub fn picked(ctx: &Ctx, count_max: usize) -> Result<Vec<Id<id::Domain>>> {
     let mut ids = Vec::new();
     for (_, value) in ctx.request.form()?.iter().filter(|(name, _)| name == "ids") {

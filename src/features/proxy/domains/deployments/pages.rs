@@ -1,4 +1,4 @@
-//! The same as pages.
+//! Deployments as pages.
 
 use super::api;
 use crate::access::right::{Deploy, Domains, Edit};
@@ -23,10 +23,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One line of a difference, as the table shows it.
+/// A line of a diff.
 #[derive(Serialize)]
 struct DiffLine<'a> {
-    /// `h` head, `p` added, `m` removed, empty the same.
+    /// CSS class: `h` head, `p` added, `m` removed, empty: unchanged.
     class: &'static str,
     old: Option<usize>,
     new: Option<usize>,
@@ -56,7 +56,7 @@ fn lines<'a>(diff: &Diff<'a>) -> Vec<DiffLine<'a>> {
     out
 }
 
-/// What is to be done with one domain on one server.
+/// Planned work for a domain on one server.
 #[derive(Serialize)]
 struct Work<'a> {
     canary: bool,
@@ -121,16 +121,16 @@ struct PlanPage<'a> {
     domain: String,
     made_at: Ms,
     changes: usize,
-    /// A deploy would stop, whatever the person says.
+    /// A deploy would stop in any case.
     stops: bool,
-    /// It needs the person's word that somebody else's text may be overwritten.
+    /// A deploy needs permission to overwrite a foreign text.
     asks: bool,
     faults: &'a [Finding],
     preflight: Vec<CheckLine<'a>>,
     servers: Vec<ServerCard<'a>>,
 }
 
-/// `GET /domains/{id}/plan`: looks at the servers, which takes a moment.
+/// `GET /domains/{id}/plan`: inspects the servers.
 pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
     let desired = DesiredState::load(ctx.app, ctx.id(0, "domain")?)?;
     let (desired, plan) = ctx.outbound(move |app| {
@@ -164,7 +164,7 @@ pub fn show_plan(ctx: &Ctx) -> Result<Reply> {
     page::show(ctx, "domains/plan.html", content)
 }
 
-/// Of a plan for several domains: one domain on one server.
+/// A domain on one server, in a plan for several domains.
 #[derive(Serialize)]
 struct SiteLine<'a> {
     id: i64,
@@ -181,7 +181,7 @@ struct OnServer<'a> {
     sites: Vec<SiteLine<'a>>,
 }
 
-/// A domain whose deploy would stop, and what of it as a whole is the reason.
+/// A domain whose deploy would stop, with reasons that concern it as a whole.
 #[derive(Serialize)]
 struct Stopped<'a> {
     id: i64,
@@ -194,15 +194,15 @@ struct PlansPage<'a> {
     made_at: Ms,
     changes: usize,
     servers: Vec<OnServer<'a>>,
-    /// Their deploy can begin.
+    /// Domains that can be deployed.
     ready: Vec<i64>,
     stopped: Vec<Stopped<'a>>,
 }
 
-/// When looking at many servers has taken this long, no other look begins: what is left is told as not looked at.
+/// Time limit for starting inspections; the rest is reported as not inspected.
 const PLANS_LIMIT: Duration = Duration::from_secs(15);
 
-/// `POST /domains/plan` with `ids`: what a deploy of all of these would do, by server. Changes nothing.
+/// `POST /domains/plan` with `ids`: the combined plan by server. Changes nothing.
 pub fn show_plans(ctx: &Ctx) -> Result<Reply> {
     let ids = super::picked(ctx, super::BULK_MAX)?;
     match ids[..] {
@@ -265,7 +265,7 @@ fn follow(task: Id<Task>) -> Reply {
     Reply::see_other(format!("/tasks/{task}"))
 }
 
-/// `POST /domains/{id}/deploy`; `overwrite=true` is the person's word.
+/// `POST /domains/{id}/deploy`; `overwrite=true` permits overwriting.
 pub fn deploy(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
     let choice = Choice {
@@ -317,13 +317,13 @@ pub fn forget(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::see_other(format!("/domains/{id}")))
 }
 
-/// What the domain's page says of its sites: what waits, what was changed by others.
+/// State of a domain's sites on its page: pending deploys, foreign changes.
 #[derive(Serialize)]
 pub struct Card {
-    /// Sites where a deploy would put another text, or take one away.
+    /// Sites where a deploy would change or remove a text.
     waiting: Vec<String>,
     drifts: Vec<DriftCard>,
-    /// From the ACME server, and on at least one server.
+    /// Uses an ACME certificate and is on at least one server.
     renewable: bool,
 }
 
@@ -333,12 +333,12 @@ struct DriftCard {
     server: String,
     say: String,
     looked_at: Option<Ms>,
-    /// There is another text that could be accepted.
+    /// There is a foreign text to adopt.
     adoptable: bool,
     diff: Vec<DiffLine<'static>>,
 }
 
-/// Puts the card together; asks no server.
+/// Builds the card; contacts no server.
 pub fn card(ctx: &Ctx, domain: &Domain) -> Result<Card> {
     let desired = DesiredState::load(ctx.app, domain.id)?;
     let waiting = desired

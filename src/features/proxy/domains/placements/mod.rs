@@ -1,4 +1,4 @@
-//! A domain on a server: what is wanted there, what was last put there, and what was found there instead.
+//! Placements: what is wanted on a server for a domain, what was put there, what was found there.
 
 mod queries;
 
@@ -9,16 +9,16 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::provision::site::{Inside, Nginx};
 
-/// How a site stands.
+/// State of a placement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Nothing of ours is there.
     None,
-    /// As it was put there.
+    /// As deployed.
     Live,
-    /// The last deploy failed; see [`Stands`].
+    /// The last deploy failed ([`Stands`]).
     Failed,
-    /// Somebody else has changed the file.
+    /// The file was changed by others.
     Drifted,
 }
 
@@ -35,7 +35,7 @@ impl State {
     }
 }
 
-/// A failure at a site.
+/// A failed deploy.
 pub struct Failure<'a> {
     /// Stable code.
     pub code: &'a str,
@@ -43,38 +43,38 @@ pub struct Failure<'a> {
     pub say: &'a str,
     /// What is there now.
     pub stands: Stands,
-    /// A certificate was issued before it failed, and stays.
+    /// Was a certificate issued before the failure?
     pub issued: bool,
 }
 
 /// One row.
 #[derive(Debug, Clone)]
 pub struct Placement {
-    /// Which domain.
+    /// The domain.
     pub domain: Id<id::Domain>,
-    /// On which server.
+    /// The server.
     pub server: Id<id::Server>,
-    /// False: to be taken off.
+    /// `false`: to be removed.
     pub wanted: bool,
-    /// How it stands.
+    /// State.
     pub state: State,
-    /// The domain (A-labels) that its file there is named after; empty: there is none.
+    /// Name (A-labels) of its file there; empty: none.
     pub name: String,
-    /// Grows with every text that is put there.
+    /// Incremented with every text that is put.
     pub generation: i64,
-    /// The file as it should be there.
+    /// The text that should be there.
     pub text: String,
-    /// A person accepted a text that is not ours.
+    /// Was a foreign text adopted?
     pub adopted: bool,
-    /// The file as it was found, when it is another; empty: it was gone.
+    /// The text found, if different; empty: the file is missing.
     pub seen: Option<String>,
     /// Code and sentence of the last failure.
     pub problem: Option<(String, String)>,
-    /// Unix ms.
+    /// Last deploy, unix ms.
     pub deployed_at: Option<Ms>,
-    /// Unix ms.
+    /// Last check, unix ms.
     pub looked_at: Option<Ms>,
-    /// What the nginx there understands, as last seen.
+    /// Capabilities of the nginx there, as last seen.
     pub nginx: Option<Nginx>,
 }
 
@@ -85,19 +85,19 @@ impl Placement {
         (self.domain, self.server)
     }
 
-    /// Does the text say how it answers? Not one that somebody has changed on the server.
+    /// Does the text determine how it answers? Not if it was changed on the server.
     pub fn is_as_text(&self) -> bool {
         self.state == State::Live
             || self.problem.as_ref().is_none_or(|(code, _)| code != EDITED) && self.state == State::Drifted
     }
 }
 
-/// All sites of a domain, the canary first; those that are to be taken off too.
+/// All placements of a domain, the canary first, including those to be removed.
 pub fn of(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>> {
     queries::of(conn, domain)
 }
 
-/// The site on this server, or a field error.
+/// The placement on this server. Error: invalid `server_id`.
 pub fn at(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>) -> Result<Placement> {
     let rows = of(conn, domain)?;
     rows.into_iter()
@@ -111,17 +111,17 @@ pub fn at(conn: &Conn, domain: Id<id::Domain>, server: Id<id::Server>) -> Result
         })
 }
 
-/// What is on a server.
+/// All placements on a server.
 pub fn on(conn: &Conn, server: Id<id::Server>) -> Result<Vec<Placement>> {
     queries::on(conn, server)
 }
 
-/// What the nginx of a server understands, as last seen with any of its sites.
+/// Capabilities of a server's nginx, as last seen with any of its sites.
 pub fn nginx_on(conn: &Conn, server: Id<id::Server>) -> Result<Option<Nginx>> {
     queries::nginx_on(conn, server)
 }
 
-/// Servers with sites that nobody has looked at since `before`, the longest unseen first.
+/// Servers with sites that were not checked since `before`, longest unchecked first.
 pub fn due(conn: &Conn, before: Ms) -> Result<Vec<Id<id::Server>>> {
     queries::due(conn, before)
 }
@@ -131,14 +131,14 @@ pub fn deployed(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
     queries::is_deployed(conn, domain)
 }
 
-/// Has anybody changed a file of this domain on any server?
+/// Was a file of this domain changed by others on any server?
 pub fn drifted(conn: &Conn, domain: Id<id::Domain>) -> Result<bool> {
     Ok(of(conn, domain)?
         .iter()
         .any(|placement| placement.state == State::Drifted))
 }
 
-/// From now on the domain is wanted on these servers, in this order. Where it still is on another, it is to be taken off.
+/// Sets the wanted servers of a domain, in order. Placements elsewhere are to be removed.
 pub fn want(tx: &Tx, domain: Id<id::Domain>, servers: &[Id<id::Server>]) -> Result<()> {
     queries::want_none(tx, domain)?;
     for (position, server) in servers.iter().enumerate() {
@@ -147,19 +147,19 @@ pub fn want(tx: &Tx, domain: Id<id::Domain>, servers: &[Id<id::Server>]) -> Resu
     queries::sweep(tx, domain)
 }
 
-/// What was put on a server.
+/// A text that was put.
 pub struct Put<'a> {
-    /// The domain its file is named after.
+    /// Name of its file.
     pub name: &'a str,
-    /// Of the text.
+    /// Generation of the text.
     pub generation: i64,
     /// The whole file.
     pub text: &'a str,
-    /// What the nginx there understands.
+    /// Capabilities of the nginx there.
     pub nginx: Nginx,
 }
 
-/// This is there now and was proved.
+/// Records a proved deploy.
 pub fn mark_deployed(tx: &Tx, placement: &Placement, put: &Put, at: Ms) -> Result<()> {
     queries::mark_deployed(
         tx,
@@ -175,31 +175,31 @@ pub fn mark_deployed(tx: &Tx, placement: &Placement, put: &Put, at: Ms) -> Resul
     )
 }
 
-/// A deploy or a removal failed there.
+/// Records a failed deploy or removal.
 pub fn mark_failed(tx: &Tx, placement: &Placement, failure: &Failure, at: Ms) -> Result<()> {
     queries::mark_failed(tx, placement.key(), failure, at)
 }
 
-/// It was taken off. The row goes too, unless the domain is wanted there.
+/// Records a removal. The row is deleted unless the domain is wanted there.
 pub fn mark_removed(tx: &Tx, placement: &Placement) -> Result<()> {
     queries::mark_removed(tx, placement.key())?;
     queries::sweep(tx, placement.domain)
 }
 
-/// The code of a [`Drift`] where the text is another.
+/// Code of a [`Drift`] with another text.
 pub const EDITED: &str = "site_edited";
 
-/// What is there instead of what should be.
+/// A difference found by a check.
 pub struct Drift {
     /// `site_edited`, `site_lost`, `site_off`, `site_switched_off`, `renewal_lost` or `target_lost`.
     pub code: &'static str,
-    /// One sentence: which file, which line.
+    /// One sentence: file and line.
     pub say: String,
-    /// The file as it was found; empty when it is gone.
+    /// The text found; empty if the file is missing.
     pub seen: String,
 }
 
-/// A look has found it as it should be (`None`), or not. Gives the state before and after.
+/// Records a check: as it should be (`None`), or not. Returns the states before and after.
 pub fn mark_checked(tx: &Tx, placement: &Placement, drift: Option<&Drift>, at: Ms) -> Result<(State, State)> {
     let mut now = placement.clone();
     now.looked_at = Some(at);
@@ -220,22 +220,22 @@ pub fn mark_checked(tx: &Tx, placement: &Placement, drift: Option<&Drift>, at: M
     Ok((placement.state, now.state))
 }
 
-/// How it answers when it is asked on its own server, and one sentence about that.
+/// Records how it answers on its own server, with a sentence.
 pub fn inside(tx: &Tx, placement: &Placement, inside: &(Inside, String), at: Ms) -> Result<()> {
     queries::inside(tx, placement, (inside.0.name(), &inside.1), at)
 }
 
-/// The next beat looks at what lies on this server.
+/// Makes the sites of this server due at the next check.
 pub fn make_due(tx: &Tx, server: Id<id::Server>) -> Result<()> {
     queries::make_due(tx, server)
 }
 
-/// A look at this server was tried in vain: it is not its turn again at once.
+/// Records a failed check of this server, so that it is not due again at once.
 pub fn mark_attempted(tx: &Tx, server: Id<id::Server>, at: Ms) -> Result<()> {
     queries::mark_attempted(tx, server, at)
 }
 
-/// A person accepts the file as it was found: from now on that is how it should be there.
+/// Adopts the text found: it counts as correct from now on.
 pub fn adopt(tx: &Tx, placement: &Placement, text: &str) -> Result<()> {
     queries::mark_deployed(
         tx,

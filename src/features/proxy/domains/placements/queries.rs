@@ -1,4 +1,4 @@
-//! SQL of the sites.
+//! SQL of placements.
 
 use super::{Failure, Key, Placement, State};
 use crate::base::clock::Ms;
@@ -80,7 +80,7 @@ pub fn want_none(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
     Ok(())
 }
 
-/// Those not wanted any more go, unless something of theirs is still on its server.
+/// Deletes unwanted placements, unless something is still on the server.
 pub fn sweep(conn: &Conn, domain: Id<id::Domain>) -> Result<()> {
     conn.prepare_cached("DELETE FROM domain_sites WHERE domain_id = ?1 AND wanted = 0 AND name = ''")?
         .execute([domain.get()])?;
@@ -107,7 +107,7 @@ pub fn mark_deployed(conn: &Conn, placement: &Placement) -> Result<()> {
     Ok(())
 }
 
-/// One more failure is no new one: it has failed since the first.
+/// A repeated failure keeps the time of the first.
 pub fn mark_failed(conn: &Conn, key: Key, failure: &Failure, at: Ms) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET since = CASE WHEN state = 'failed' THEN coalesce(since, ?7) ELSE ?7 END, state = 'failed',
@@ -154,7 +154,7 @@ pub fn mark_checked(conn: &Conn, placement: &Placement) -> Result<()> {
     Ok(())
 }
 
-/// Unless another text has been put there meanwhile.
+/// Only if no other text has been put meanwhile.
 pub fn inside(conn: &Conn, placement: &Placement, (inside, say): (&str, &str), at: Ms) -> Result<()> {
     conn.prepare_cached(
         "UPDATE domain_sites SET inside = ?3, inside_say = ?4, inside_at = ?5
