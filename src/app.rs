@@ -151,7 +151,7 @@ fn keep_private(config: &Config) -> Result<()> {
         let shown = path.display().to_string();
         match file::make_private(&path) {
             Ok(false) => {}
-            Ok(true) => log::warning("daemon", "others could read this; not any more", &[("path", &shown)]),
+            Ok(true) => log::warning("daemon", "removed read access of other users", &[("path", &shown)]),
             Err(e) => {
                 let say = format!("{shown} can be read by others, and that cannot be changed: {e}. Whose is it?");
                 return Err(Error::new(Kind::Config, "data_dir", say));

@@ -43,7 +43,7 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
         // Whoever comes to see why the disk is full must get in.
         log::warning(
             "access",
-            "a session's use is not remembered",
+            "the last use of a session could not be stored",
             &[("error", &e.to_string())],
         );
     }

@@ -55,7 +55,7 @@ fn one_by_one(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> 
             Err(e) if e.kind != Kind::Busy => {
                 let id = event.id.to_string();
                 let fields = [("event", &*id), ("kind", &*event.kind), ("error", &e.to_string())];
-                log::error("reactor", "an event is left behind", &fields);
+                log::error("reactor", "an event was skipped", &fields);
                 app.db.write_reserved(|tx| outbox::set_cursor(tx, READER, event.id))?;
             }
             other => other?,

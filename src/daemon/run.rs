@@ -196,7 +196,7 @@ impl ApiHalf {
         self.probe.stop();
         let cut = self.edge.drain(DRAIN);
         if cut > 0 {
-            log::warning("http", "connections cut off", &[("count", &cut.to_string())]);
+            log::warning("http", "connections closed at the stop", &[("count", &cut.to_string())]);
         }
         self.server.stop();
         if let Some(keeper) = self.tls {
@@ -284,9 +284,9 @@ impl Probe {
                     continue;
                 }
                 misses += 1;
-                log::error("daemon", "the own door does not answer", &[]);
+                log::error("daemon", "the daemon's own listening address does not answer", &[]);
                 if misses >= Probe::MISSES_MAX {
-                    log::error("daemon", "giving up, to be started again", &[]);
+                    log::error("daemon", "giving up; the service manager restarts the daemon", &[]);
                     std::process::exit(70); // EX_SOFTWARE
                 }
             }

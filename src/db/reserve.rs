@@ -35,7 +35,7 @@ impl Reserve {
         if there != self.was_there.swap(there, Ordering::Relaxed) {
             let file = self.file.display().to_string();
             match there {
-                true => log::info("db", "there is room on the disk again", &[("reserve", &file)]),
+                true => log::info("db", "the disk has free space again", &[("reserve", &file)]),
                 false => log::error(
                     "db",
                     "the disk is full: only signing in is written",

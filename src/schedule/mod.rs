@@ -90,7 +90,7 @@ impl Scheduler {
             let _ = thread.join();
         }
         if let Err(e) = write_down(&self.app) {
-            log::error("schedule", "cannot note the beats", &[("error", &e.to_string())]);
+            log::error("schedule", "cannot store the job runs", &[("error", &e.to_string())]);
         }
     }
 }
@@ -124,7 +124,7 @@ fn run_once(app: &App, work: &Periodic, cancel: &Cancel) {
     if work.every >= SELDOM
         && let Err(e) = write_down(app)
     {
-        log::error("schedule", "cannot note the beats", &[("error", &e.to_string())]);
+        log::error("schedule", "cannot store the job runs", &[("error", &e.to_string())]);
     }
 }
 

@@ -322,7 +322,7 @@ impl<W: Work> Inner<W> {
             self.taken.notify_all();
             drop(results);
             if catch_unwind(AssertUnwindSafe(|| self.work.done(batch))).is_err() {
-                log::error("pool", "a batch was lost: its taker panicked", &[]);
+                log::error("pool", "a batch was lost: its handler panicked", &[]);
             }
             results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         }

@@ -51,7 +51,7 @@ fn old<T>(data: Option<Vec<u8>>, read: fn(&[u8]) -> Option<Vec<T>>, series: u32)
     read(&data).unwrap_or_else(|| {
         log::error(
             "series",
-            "a chunk is broken and was given up",
+            "a chunk is malformed and was dropped",
             &[("series", &series.to_string())],
         );
         Vec::new()

@@ -199,7 +199,7 @@ fn control(dir: &Path, message: &'static str, socket: &str) {
     if let Err(e) = asked(dir, argv::control(message, socket, None)) {
         log::warning(
             "ssh",
-            "a shared connection could not be told to end",
+            "a shared connection could not be closed",
             &[("cause", &e.to_string())],
         );
     }

@@ -167,7 +167,7 @@ impl Shared {
                 }
                 Ok(None) => drop(wake.wait(seen, LOOK_AGAIN)),
                 Err(e) => {
-                    daemon_log::error("task", "cannot look for tasks", &[("error", &e.to_string())]);
+                    daemon_log::error("task", "cannot claim tasks", &[("error", &e.to_string())]);
                     wake.wait(seen, LOOK_AGAIN);
                 }
             }
@@ -227,7 +227,7 @@ impl Shared {
         while let Err(e) = ended {
             daemon_log::error(
                 "task",
-                "cannot write the outcome",
+                "cannot store the result of a task",
                 &[("task", &task.id.to_string()), ("error", &e.to_string())],
             );
             if self.stopping() {

@@ -55,7 +55,7 @@ impl Edge {
                 let now = config.limits.connections_max.to_string();
                 log::warning(
                     "http",
-                    "few open files allowed: fewer connections",
+                    "the limit of open files is low: fewer connections are accepted",
                     &[("connections_max", &now)],
                 );
             }

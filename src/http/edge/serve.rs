@@ -569,7 +569,7 @@ impl Session<'_> {
         count(&self.shared.counts.refused[why as usize]);
         if why == Refusal::Internal {
             let fields = [("request_id", self.now.id.as_str()), ("path", &self.now.path)];
-            log::error("http", "the inner server gave no well-framed answer", &fields);
+            log::error("http", "the inner server gave a malformed response", &fields);
         }
         // One that was refused as a whole has its method still unread.
         let bodiless = self.now.method == "HEAD" || self.now.method == "-" && self.carry.starts_with(b"HEAD ");

@@ -160,7 +160,7 @@ fn emit_moved(app: &App, tx: &Tx, id: Id<Server>, name: &str, seen: &str) -> Res
         return Ok(());
     }
     let fields = [("server", name), ("seen", seen)];
-    log::warning("metrics", "a server's name means another machine", &fields);
+    log::warning("metrics", "a server's name resolves to other addresses", &fields);
     let data = serde_json::json!({ "name": name, "evidence": [seen] });
     outbox::emit(tx, &app.wakes.events, "server.moved", ("server", id.get()), &data)
 }
@@ -186,8 +186,8 @@ fn write(app: &App, tx: &Tx, outcome: &Outcome, difference: &Difference) -> Resu
         ("after_s", &after_s),
     ];
     match change.to {
-        "unreachable" => log_limited(Level::Warning, id, "a lamp went dark", &fields),
-        _ => log_limited(Level::Info, id, "a lamp is lit", &fields),
+        "unreachable" => log_limited(Level::Warning, id, "a server went down", &fields),
+        _ => log_limited(Level::Info, id, "a server is up", &fields),
     }
     let kind = match (change.from, change.to) {
         (_, "unreachable") => "server.unreachable",

@@ -150,7 +150,7 @@ impl Last {
             let fields = [("server", server.as_str()), ("before", &before), ("now", now)];
             log::warning(
                 "metrics",
-                "a server calls itself by another name than at its last poll",
+                "a server's host name has changed since its last poll",
                 &fields,
             );
         }

@@ -139,7 +139,7 @@ fn send(engine: &RemoteStore, body: &str) -> Result<()> {
     engine.import(body).inspect_err(|e| {
         let fields = [("engine", engine.place()), ("error", e.to_string())];
         let fields = fields.each_ref().map(|(key, value)| (*key, value.as_str()));
-        log::warning("exporter", "samples were not taken", &fields);
+        log::warning("exporter", "samples were not accepted", &fields);
     })
 }
 

@@ -65,7 +65,7 @@ const PERIODIC: &[Periodic] = &[
                     let name = db.path().display().to_string();
                     log::info(
                         "db",
-                        "gave room back",
+                        "released free disk space",
                         &[("file", &name), ("bytes", &bytes.to_string())],
                     );
                 }
@@ -230,7 +230,7 @@ pub fn own(app: &App) -> Own {
         Ok(job_runs) if job_runs.is_empty() && app.started.elapsed() < FIRST_RUNS => {}
         Ok(job_runs) if job_runs.is_empty() => reasons.push(Reason::new("no_beats", Status::Degraded, "", "")),
         Ok(job_runs) => reasons.extend(job_runs.iter().filter_map(|job| Reason::of(job, clock::now()))),
-        Err(e) => log::warning("health", "the beats cannot be read", &[("error", &e.to_string())]),
+        Err(e) => log::warning("health", "the job runs cannot be read", &[("error", &e.to_string())]),
     }
     reasons.sort_by_key(|r| std::cmp::Reverse(r.status));
     Own {

@@ -353,7 +353,7 @@ impl<'a> Deploy<'a> {
         {
             crate::base::log::error(
                 "domains",
-                "cannot note a failed deploy",
+                "cannot record a failed deploy",
                 &[("error", &lost.to_string())],
             );
         }

@@ -86,7 +86,7 @@ fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
             if let Err(e) = record(app, &resolver, domain, &seen) {
                 log::error(
                     "nswatch",
-                    "a look could not be kept",
+                    "a check result could not be stored",
                     &[("domain", name), ("error", &e.to_string())],
                 );
             }
