@@ -92,7 +92,11 @@ fn put(tx: &Tx, vault: &Vault, row: &Row, write: fn(&Path, &[u8]) -> io::Result<
     tx.after_commit(move || {
         let written = path.map_or(Ok(()), |path| write(&path, line.as_bytes()));
         if let Err(e) = written {
-            log::warning("audit", "the head of the audit chain cannot be written", &[("error", &e.to_string())]);
+            log::warning(
+                "audit",
+                "the head of the audit chain cannot be written",
+                &[("error", &e.to_string())],
+            );
         }
     });
 }

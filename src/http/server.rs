@@ -81,7 +81,11 @@ fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, taken: &Atom
         let answer = match read(&mut inner, peers.get(&conn)) {
             Ok(request) => handle(web, &request, error_page),
             Err(e) => {
-                log::error("http", "the edge sent a malformed request", &[("error", &e.to_string())]);
+                log::error(
+                    "http",
+                    "the edge sent a malformed request",
+                    &[("error", &e.to_string())],
+                );
                 Reply::status(reply::status(e.kind))
             }
         };

@@ -178,7 +178,11 @@ impl Follower {
         if step.is_none_or(|step| step < -STEP_MAX) {
             if let Some(step) = step {
                 let fields = [("by_s", &*(-step / 1_000).to_string())];
-                log::warning("schedule", "the clock was set back: due times are computed again", &fields);
+                log::warning(
+                    "schedule",
+                    "the clock was set back: due times are computed again",
+                    &fields,
+                );
             }
             set_right(app, now)?;
         }

@@ -186,7 +186,11 @@ fn a_daemon_whose_door_is_dead_ends_to_be_started_again() {
     // Three looks in vain, each 10 s after the other.
     let ended = house.daemons[0].wait(2 * PATIENCE);
     assert_eq!(ended.code(), Some(70), "{}", house.daemons[0].said());
-    assert!(house.daemons[0].said().contains("giving up; the service manager restarts the daemon"));
+    assert!(
+        house.daemons[0]
+            .said()
+            .contains("giving up; the service manager restarts the daemon")
+    );
     house.kill();
     house.start();
     house.client().get("/healthz").is(200);

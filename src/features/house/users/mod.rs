@@ -236,7 +236,11 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Reques
                 && let Err(e) = report_failure(app, account.as_ref(), untold, request)
             {
                 // A wrong password stays one when the disk is full.
-                log::warning("users", "a failed sign-in could not be recorded", &[("error", &e.to_string())]);
+                log::warning(
+                    "users",
+                    "a failed sign-in could not be recorded",
+                    &[("error", &e.to_string())],
+                );
             }
             Err(Error::new(
                 Kind::Unauthorized,

@@ -126,7 +126,11 @@ impl Work for ProbeWork {
 
     fn done(&self, batch: Vec<Vec<Seen>>) {
         let kept = keep(&self.app, &batch.into_iter().flatten().collect::<Vec<_>>()).inspect_err(|e| {
-            log::error("sitewatch", "check results could not be stored", &[("error", &e.to_string())]);
+            log::error(
+                "sitewatch",
+                "check results could not be stored",
+                &[("error", &e.to_string())],
+            );
         });
         *parallel::lock(&self.fault) = kept.err();
     }

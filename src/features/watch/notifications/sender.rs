@@ -199,7 +199,11 @@ fn log_outcome(endpoint: &Endpoint, rows: &[Row], outcome: &Outcome) {
     match outcome {
         Outcome::Sent(answer) => log::info("notifications", "sent", &fields(answer)),
         Outcome::Later { why, .. } => log::warning("notifications", "not sent, tries again", &fields(why)),
-        Outcome::Doubtful(why) => log::warning("notifications", "may have been sent: the answer is ambiguous", &fields(why)),
+        Outcome::Doubtful(why) => log::warning(
+            "notifications",
+            "may have been sent: the answer is ambiguous",
+            &fields(why),
+        ),
         Outcome::Never(why) => log::error("notifications", "not sent, given up", &fields(why)),
         Outcome::Moved(_) => log::info("notifications", "the chat has a new id", &fields("")),
     }
