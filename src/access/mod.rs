@@ -204,7 +204,7 @@ impl<'a> Origin<'a> {
 /// A user's row as far as signing in needs it. Not `Debug`: the password's hash is in it.
 #[derive(Clone)]
 pub struct Account {
-    /// Number.
+    /// Id.
     pub id: Id<User>,
     /// Login as stored.
     pub login: String,

@@ -96,7 +96,7 @@ pub trait Described {
 ///     /// A group as the API shows it.
 ///     pub struct View<'a> {
 ///         id: Id<id::Group>,
-///         /// What people call it.
+///         /// Display name.
 ///         name: &'a str,
 ///         #[serde(skip_serializing_if = "Option::is_none")]
 ///         domains: Option<Vec<DomainView<'a>>>,
@@ -422,7 +422,7 @@ mod tests {
         /// and more.
         #[derive(Default)]
         struct Outer<'a> {
-            /// Its number.
+            /// Its id.
             id: i64,
             r#type: &'a str,
             #[serde(rename = "from")]

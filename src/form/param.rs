@@ -63,26 +63,26 @@ pub enum Kind {
     Link,
     /// The ids of other objects, without duplicates.
     Links {
-        /// At most so many.
+        /// Limit.
         count_max: usize,
     },
     /// Texts; or one with commas or spaces between them.
     Words {
-        /// At most so many.
+        /// Limit.
         count_max: usize,
         /// Each, in bytes.
         bytes_max: usize,
     },
     /// Texts.
     List {
-        /// At most so many.
+        /// Limit.
         count_max: usize,
         /// Each, in bytes.
         bytes_max: usize,
     },
     /// Objects that the feature reads itself.
     Items {
-        /// At most so many.
+        /// Limit.
         count_max: usize,
     },
 }

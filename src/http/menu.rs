@@ -126,7 +126,7 @@ pub struct Choice {
 /// A running task in the top bar.
 #[derive(Debug, Clone, Serialize)]
 pub struct Running {
-    /// Its number.
+    /// Its id.
     pub id: i64,
     /// Its title in words.
     pub title: String,

@@ -196,7 +196,7 @@ impl State {
 /// Open alerts of a server.
 #[derive(Debug, Clone, Default)]
 pub struct Alerts {
-    /// Number.
+    /// Id.
     pub open: i64,
     /// Kinds, separated by spaces.
     pub kinds: String,

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/servers", may(Read, Servers), list).query(&[OFFSET]),
     route(Post, "/servers", may(Edit, Servers), create),
@@ -623,11 +623,11 @@ fn evidence(panels: &serde_json::Map<String, serde_json::Value>, why: &Why) -> O
     serde_json::from_value(row["evidence"].clone()).ok()
 }
 
-/// The form as it was typed, or as the server's row has it. Secrets never come back.
+/// The form as typed or as stored. Secrets never come back.
 #[derive(Default, Serialize)]
 struct Form {
     id: Option<i64>,
-    /// Its name before editing.
+    /// Name before editing.
     was: String,
     has: Stored,
     values: HashMap<String, String>,
@@ -727,7 +727,7 @@ fn input(pairs: &[(String, String)]) -> Input {
     Input::of(model::PARAMS, object)
 }
 
-/// The same form again with its mistakes, or the error itself when it is not about fields.
+/// The form with its mistakes, or the error itself if it is not about fields.
 fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);

@@ -199,13 +199,13 @@ described! {
     pub struct Counts {
         /// Total.
         pub total: i64,
-        /// See [`State`].
+        /// Number in this state.
         pub up: i64,
-        /// See [`State`].
+        /// Number in this state.
         pub degraded: i64,
-        /// See [`State`].
+        /// Number in this state.
         pub down: i64,
-        /// See [`State`].
+        /// Number in this state.
         pub pending: i64,
         /// Silenced ones.
         pub silenced: i64,
@@ -336,7 +336,7 @@ pub struct StateRow {
     pub name: String,
     /// Availability status.
     pub status: &'static str,
-    /// See [`State`].
+    /// Number in this state.
     pub state: State,
     /// Open alerts.
     pub alerts: i64,

@@ -21,7 +21,7 @@ use crate::task::{self, Status, queue};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/", may(Read, right::Dashboard), home),
     route(Get, "/search", may(Read, right::Dashboard), search::show).query(search::QUESTION),

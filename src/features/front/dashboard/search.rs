@@ -15,7 +15,7 @@ use crate::http::route::{Ctx, Route, route};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// See [`Route`].
+/// Routes of this feature.
 pub const ROUTES: &[Route] = &[route(Get, "/api/search", may(Read, Dashboard), search)
     .query(QUESTION)
     .gives::<FoundView>()];

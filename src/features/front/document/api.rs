@@ -9,7 +9,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/fleet", may(Read, right::Document), export).gives::<Document>(),
     route(Post, "/api/fleet", may(Edit, right::Document), import)

@@ -14,7 +14,7 @@ use std::path::Path;
 /// Larger than any fleet this program is made for.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// See [`Command`].
+/// Commands of this feature.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "export",

@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::cli::{Command, Invocation, LISTEN, client, print};
 use crate::schedule;
 
-/// See [`Command`].
+/// Commands of this feature.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "health",

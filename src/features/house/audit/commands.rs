@@ -7,7 +7,7 @@ use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{Command, Flag, Invocation};
 
-/// See [`Command`].
+/// Commands of this feature.
 pub const COMMANDS: &[Command] = &[Command {
     name: "verify-audit",
     help: "Check that no row of the audit was changed or removed; says the first that was.",

@@ -3,7 +3,7 @@
 use crate::access::right::{Events, Read, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 
-/// See [`EventKind`].
+/// Event kinds of this feature.
 pub const KINDS: &[EventKind] = &[
     EventKind::alert(
         "audit.broken",

@@ -19,7 +19,7 @@ use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
 use crate::lang::Lang;
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Post, "/api/auth/login", Right::Public, login)
         .takes(CREDENTIALS)

@@ -22,7 +22,7 @@ const PASSWORD: Flag = Flag {
     help: "Read the password from this file (- is standard input); without it you are asked.",
 };
 
-/// See [`Command`].
+/// Commands of this feature.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "create-admin",

@@ -3,7 +3,7 @@
 use crate::access::right::{Read, Users, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 
-/// See [`EventKind`].
+/// Event kinds of this feature.
 pub const KINDS: &[EventKind] = &[
     EventKind::streamed("auth.login_failed", may(Read, Users)),
     EventKind::alert(

@@ -16,7 +16,7 @@ use crate::http::view::{Errors, Theme};
 use crate::lang::Lang;
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/login", Right::Public, login_page),
     route(Post, "/login", Right::Public, login).takes(LOGIN),

@@ -156,7 +156,7 @@ fn details(ctx: &Ctx, template: &str, unconfirmed: bool) -> Result<Reply> {
     page::show(ctx, template, content)
 }
 
-/// The form as it was typed, or as the row has it.
+/// The form as typed or as stored.
 #[derive(Default, Serialize)]
 struct Form {
     id: Option<i64>,

@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/domains", may(Read, Domains), list).query(api::LIST),
     route(Post, "/domains", may(Edit, Domains), create),
@@ -208,7 +208,7 @@ fn wanted(d: &Domain) -> impl Iterator<Item = &Site> {
     d.sites.iter().filter(|s| s.wanted)
 }
 
-/// See [`Panel`]; shown by `domains/_on_server.html` and `domains/_stands.html`.
+/// Panels on other pages; rendered by `domains/_on_server.html` and `domains/_stands.html`.
 pub const PANELS: &[Panel] = &[
     Panel {
         on: "server",
@@ -228,7 +228,7 @@ struct Standing<'a> {
     server_id: i64,
     server: &'a str,
     glyph: &'static str,
-    /// Finds the words.
+    /// Id of the text.
     what: &'static str,
     deployed_at: Option<Ms>,
     issued: bool,
@@ -306,7 +306,7 @@ const LAMPS: [&str; 4] = ["dark", "flick", "unlit", "lit"];
 /// What narrows the list besides the search, each taken away by its own link.
 #[derive(Serialize)]
 struct Narrowed {
-    /// Finds the words.
+    /// Id of the text.
     by: &'static str,
     name: String,
     without: String,
@@ -603,11 +603,11 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     page::show(ctx, "domains/show.html", content)
 }
 
-/// The form as it was typed, or as the domain's row has it.
+/// The form as typed or as stored.
 #[derive(Serialize)]
 struct Form {
     id: Option<i64>,
-    /// Its name before editing.
+    /// Name before editing.
     was: String,
     values: HashMap<String, String>,
     hsts: bool,
@@ -747,7 +747,7 @@ fn input(pairs: &[(String, String)]) -> Input {
     Input::of(model::PARAMS, object)
 }
 
-/// The same form again with its mistakes, or the error itself when it is not about fields.
+/// The form with its mistakes, or the error itself if it is not about fields.
 fn again(ctx: &Ctx, id: Option<Id<id::Domain>>, pairs: &[(String, String)], error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);

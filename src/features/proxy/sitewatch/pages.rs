@@ -12,10 +12,10 @@ use crate::http::request::Method::Post;
 use crate::http::route::{Ctx, Panel, Route, route};
 use serde::Serialize;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[route(Post, "/domains/{id}/answers/check", may(Run, Domains), check)];
 
-/// See [`Panel`]; shown by `domains/_answers.html`.
+/// Panels on other pages; rendered by `domains/_answers.html`.
 pub const PANELS: &[Panel] = &[Panel {
     on: "domain",
     slot: "answers",

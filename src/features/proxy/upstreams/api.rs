@@ -16,7 +16,7 @@ use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/upstreams", may(Read, Upstreams), list)
         .query(LIST)
@@ -34,7 +34,7 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/api/upstreams/{id}", may(Edit, Upstreams), remove).gives_nothing(),
 ];
 
-/// What a list's query may bring.
+/// Query parameters of a list.
 pub const LIST: &[Param] = &[
     LIMIT,
     OFFSET,
@@ -64,7 +64,7 @@ described! {
     }
 }
 
-/// Puts the view together.
+/// Builds the view.
 pub fn view(u: &Upstream) -> View<'_> {
     View {
         id: u.id,

@@ -3,7 +3,7 @@
 use crate::access::right::{Read, Upstreams, may};
 use crate::kinds::EventKind;
 
-/// See [`EventKind`].
+/// Event kinds of this feature.
 pub const KINDS: &[EventKind] = &[
     EventKind::streamed("upstream.created", may(Read, Upstreams)),
     EventKind::streamed("upstream.changed", may(Read, Upstreams)),

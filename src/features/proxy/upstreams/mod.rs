@@ -74,13 +74,13 @@ const SEARCH: &[Source] = &[Source {
 /// An upstream's row.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// Number.
+    /// Id.
     pub id: Id<id::Upstream>,
     /// What a person set.
     pub fields: Fields,
     /// How many domains use it.
     pub domains: i64,
-    /// Grows with every change.
+    /// Revision, incremented with every change.
     pub revision: i64,
     /// Unix ms.
     pub created_at: Ms,
@@ -88,7 +88,7 @@ pub struct Upstream {
     pub updated_at: Ms,
 }
 
-/// One upstream, or a 404.
+/// One upstream. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Upstream>) -> Result<Upstream> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("upstream"))
 }

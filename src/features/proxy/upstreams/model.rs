@@ -170,18 +170,18 @@ pub struct Fields {
     pub name: String,
     /// 1 to [`TARGETS_MAX`], no address twice.
     pub targets: Vec<Target>,
-    /// Free words.
+    /// Free text.
     pub notes: String,
 }
 
-/// Proof that a draft fits.
+/// Proof of validation.
 #[derive(Debug)]
 pub struct Valid {
     /// All fields.
     pub fields: Fields,
 }
 
-/// What a draft may bring.
+/// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::text(
         "name",
@@ -198,7 +198,7 @@ pub const PARAMS: &[Param] = &[
     param::text("notes", 2_000, "Free words."),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &["id", "used_by", "domains", "revision", "created_at", "updated_at"];
 
 /// Reads a draft over `base`: what is not sent stays as it is there; what is needed and in neither is a mistake.

@@ -15,7 +15,7 @@ use crate::http::view::Errors;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/upstreams", may(Read, Upstreams), list).query(api::LIST),
     route(Post, "/upstreams", may(Edit, Upstreams), create),
@@ -93,7 +93,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     page::show(ctx, "upstreams/list.html", content)
 }
 
-/// The form as it was typed, or as the row has it.
+/// The form as typed or as stored.
 #[derive(Default, Serialize)]
 struct Form {
     name: String,
@@ -194,7 +194,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
     form_page(ctx, Some(ctx.id(0, "upstream")?), None, Errors::default())
 }
 
-/// The same form again with its mistakes, or the error itself when it is not about fields.
+/// The form with its mistakes, or the error itself if it is not about fields.
 fn again(ctx: &Ctx, id: Option<Id<id::Upstream>>, form: Form, error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);

@@ -61,9 +61,9 @@ pub struct Filter<'a> {
     pub q: &'a str,
     /// From Z to A.
     pub descending: bool,
-    /// At most so many.
+    /// Limit.
     pub limit: i64,
-    /// Skip so many.
+    /// Rows to skip.
     pub offset: i64,
 }
 

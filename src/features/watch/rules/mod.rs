@@ -150,7 +150,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Rule>> {
     Ok(out)
 }
 
-/// One rule, or a 404.
+/// One rule. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Rule> {
     let as_it_came = || Builtin::find(id.get()).map(Rule::as_it_came);
     queries::get(conn, id)?

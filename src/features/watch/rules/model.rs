@@ -310,14 +310,14 @@ impl Fields {
     }
 }
 
-/// Proof that a draft fits.
+/// Proof of validation.
 #[derive(Debug)]
 pub struct Valid {
     /// All fields.
     pub fields: Fields,
 }
 
-/// What a draft may bring.
+/// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::text("watches", 4_096, "The figure or the event; a rule keeps it.").required(),
     param::name("name", "What people call it; a built-in rule keeps its name.").required(),
@@ -340,7 +340,7 @@ pub const PARAMS: &[Param] = &[
     param::number("for_s", 0..=FOR_MAX_S, "For how long it must be bad, in seconds."),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &[
     "id",
     "builtin",

@@ -18,7 +18,7 @@ use crate::lang::Lang;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/alert-rules", may(Read, AlertRules), list),
     route(Get, "/alert-rules/new", may(Edit, AlertRules), new),
@@ -236,7 +236,7 @@ fn input(pairs: &[(String, String)], about: About) -> Input {
     Input::of(model::PARAMS, object)
 }
 
-/// The same form again with its mistakes, or the error itself when it is not about fields.
+/// The form with its mistakes, or the error itself if it is not about fields.
 fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);

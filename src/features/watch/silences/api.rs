@@ -14,7 +14,7 @@ use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
 
-/// See [`Route`].
+/// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/silences", may(Read, Silences), list)
         .query(LIST)
@@ -57,7 +57,7 @@ described! {
     }
 }
 
-/// Puts the view together.
+/// Builds the view.
 pub fn view(s: &Silence) -> View<'_> {
     let [server, domain, group] = &s.names;
     View {

@@ -61,7 +61,7 @@ const PERIODIC: &[Periodic] = &[
 /// A silence's row.
 #[derive(Debug, Clone)]
 pub struct Silence {
-    /// Number.
+    /// Id.
     pub id: Id<id::Silence>,
     /// What it is about.
     pub scope: Scope,
@@ -99,7 +99,7 @@ impl Silence {
     }
 }
 
-/// One silence, or a 404.
+/// One silence. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Silence>) -> Result<Silence> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("silence"))
 }

@@ -54,7 +54,7 @@ pub struct Valid {
     pub ends_at: Ms,
 }
 
-/// What a draft may bring.
+/// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::text("kind", 4_096, "Alerts of this kind; empty: any."),
     param::text("tag", 64, "About servers with this tag."),
@@ -72,7 +72,7 @@ pub const PARAMS: &[Param] = &[
     param::number("hours", 1..=LENGTH_MAX / HOUR, "Its length, in place of `ends_at`."),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Fields of the answer that may be sent back unchanged.
 const READ_ONLY: &[&str] = &[
     "id",
     "author",

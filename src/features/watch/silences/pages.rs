@@ -23,14 +23,14 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// See [`Route`].
+/// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/silences", may(Read, Silences), list).query(&[LIMIT, OFFSET]),
     route(Post, "/silences", may(Edit, Silences), create).query(&[LIMIT, OFFSET]),
     route(Post, "/silences/{id}/end", may(Edit, Silences), end),
 ];
 
-/// See [`Panel`]; shown by `silences/_now.html`.
+/// Panels on other pages; rendered by `silences/_now.html`.
 pub const PANELS: &[Panel] = &[
     Panel {
         on: "server",

@@ -76,7 +76,7 @@ described! {
     /// File systems that rules observe and charts do not show.
     #[derive(Debug, Clone, PartialEq, Deserialize)]
     pub struct Uncharted {
-        /// Number.
+        /// Id.
         pub count: usize,
         /// Mount points of the first [`NAMED_MAX`], fullest first.
         pub mounts: Vec<String>,
