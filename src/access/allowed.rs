@@ -1,5 +1,5 @@
-//! The proof that a change is allowed, and by whom: [`Allowed<Edit, Domains>`](Allowed). Functions that change something
-//! take one, so nobody calls them without having asked, and the audit knows whose change it is.
+//! Proof of permission: [`Allowed<Edit, Domains>`](Allowed). Functions that change something take one, so that they
+//! cannot be called without a check, and the audit knows the actor.
 
 use super::right::{IsNoun, IsVerb, Right, Role, may};
 use super::{Actor, Place};
@@ -8,11 +8,11 @@ use crate::base::error::Result;
 use crate::db::Conn;
 use std::marker::PhantomData;
 
-/// Somebody may do `V` to `N`. Only made here: from an [`Actor`] who has that right, for the daemon's own work, and for
+/// Permission to do `V` to `N`. Only made here: from an [`Actor`] with that right, for the daemon's own work, and for
 /// the command line.
 pub struct Allowed<'a, V, N> {
     by: By<'a>,
-    /// `None`: the house itself, or who has the data folder.
+    /// `None`: the daemon itself, or the command line.
     of: Option<&'a Actor>,
     right: PhantomData<fn() -> (V, N)>,
 }
@@ -30,7 +30,7 @@ impl<'a, V, N> From<Allowed<'a, V, N>> for By<'a> {
     }
 }
 
-/// Somebody may do `V` to some `N`; to which, is asked for each of them.
+/// Permission to do `V` to some `N`; checked again for each object.
 pub struct Unplaced<'a, V, N>(&'a Actor, V, N);
 
 impl<'a, V: IsVerb, N: IsNoun> Unplaced<'a, V, N> {
@@ -72,22 +72,22 @@ impl<'a, V, N> Allowed<'a, V, N> {
         Allowed { by, of, right }
     }
 
-    /// What the daemon does by itself: on a schedule, or because something else has happened.
+    /// Permission for the daemon's own work: schedules and reactions.
     pub const fn by_daemon() -> Allowed<'static, V, N> {
         Allowed::new(By::ours("system"), None)
     }
 
-    /// What somebody does who has the data folder.
+    /// Permission for the command line, i.e. the owner of the data folder.
     pub const fn by_cli() -> Allowed<'static, V, N> {
         Allowed::new(By::ours("cli"), None)
     }
 
-    /// Their login; `system` and `cli` stand for the house and for the command line.
+    /// Login; `system` for the daemon, `cli` for the command line.
     pub const fn actor(&self) -> &'a str {
         self.by.actor
     }
 
-    /// Whose eyes what comes of it is for: the house and the command line see everything.
+    /// Role that results are shown to: daemon and command line see everything.
     pub fn role(&self) -> Role {
         self.of.map_or(Role::Admin, Actor::role)
     }

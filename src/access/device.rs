@@ -1,16 +1,16 @@
-//! A cookie that says which login has signed in from this browser, and nothing else: it signs nobody in. Who brings it
-//! with the same login is not made to wait for what strangers do (OWASP, "Slow Down Online Guessing Attacks with Device
-//! Cookies"). Signed by us, good for half a year, a fresh one at each sign-in.
+//! Device cookies: prove that a login has signed in from this browser, and nothing else. Their bearer is not slowed
+//! down by failures of others (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"). Signed by us, valid for
+//! half a year, renewed at each sign-in.
 
 use crate::base::clock::{self, DAY, Ms, SECOND};
 use crate::base::id::{Id, User};
 use crate::base::{random, text};
 use ring::hmac;
 
-/// How long it is good.
+/// Validity.
 pub const AGE_MAX: Ms = 180 * DAY;
 
-/// A fresh one for this user: `number.until.mac`.
+/// A new cookie for this user: `number.until.mac`.
 pub fn make(key: &hmac::Key, user: Id<User>) -> String {
     let until = (clock::now() + AGE_MAX) / SECOND;
     let said = format!("{}.{until}", random::name());
@@ -20,7 +20,7 @@ pub fn make(key: &hmac::Key, user: Id<User>) -> String {
     )
 }
 
-/// The cookie's own number, if we made it for this user.
+/// The cookie's number, if we made it for this user.
 pub fn number<'a>(key: &hmac::Key, cookie: &'a str, user: Id<User>) -> Option<&'a str> {
     let (said, mac) = cookie.rsplit_once('.')?;
     hmac::verify(key, &bound(said, user), &text::unbase64(mac)?).ok()?;
@@ -28,7 +28,7 @@ pub fn number<'a>(key: &hmac::Key, cookie: &'a str, user: Id<User>) -> Option<&'
     (until.parse::<i64>().ok()? > clock::now() / SECOND).then_some(number)
 }
 
-/// The same key signs access tokens; none of them begins like this.
+/// The same key signs access tokens, which never begin like this.
 fn bound(said: &str, user: Id<User>) -> Vec<u8> {
     format!("device of {user}: {said}").into_bytes()
 }

@@ -1,5 +1,5 @@
-//! Who is asking and what they may do. An [`Actor`] can only be made here, from a live session, a live token or by the
-//! daemon itself: holding one is the proof.
+//! Authentication and authorization. An [`Actor`] can only be made here, from a valid session or token: holding one is
+//! proof.
 
 pub mod right;
 mod queries;

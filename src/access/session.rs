@@ -1,5 +1,5 @@
-//! Browser sessions: an opaque cookie of 256 bits, of which the database holds only the SHA-256. A session ends after
-//! 12 h without use (a working day), after 7 days at the latest, and at once when the password or role changes.
+//! Browser sessions: a cookie of 256 random bits, of which the database holds the SHA-256. A session ends after 12 h
+//! without use, after 7 days at the latest, and at once when password or role change.
 
 use super::{Actor, Origin, Proof, SignIn, queries};
 use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms};
@@ -9,21 +9,21 @@ use crate::base::random;
 use crate::db::{Db, Tx};
 use ring::digest;
 
-/// Longest time without use.
+/// Maximum time without use.
 pub const IDLE_MAX: Ms = 12 * HOUR;
-/// Longest life.
+/// Maximum age.
 pub const AGE_MAX: Ms = 7 * DAY;
-/// How exactly the last use is remembered: not every click is a write.
+/// Precision of the stored last use, to limit writes.
 const SEEN_STEP: Ms = 5 * MINUTE;
 
-/// Of a cookie or refresh token.
+/// Hash of a cookie or refresh token.
 pub(super) type Hash = Vec<u8>;
 
 pub(super) fn hash(token: &str) -> Hash {
     digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
 }
 
-/// Starts a session. Returns the cookie's value, which exists nowhere else.
+/// Starts a session. Returns the cookie's value, which is not stored.
 pub fn start(tx: &Tx, by: &SignIn) -> Result<String> {
     let token = random::token();
     queries::insert_session(tx, &hash(&token), by, &random::token(), clock::now())?;
@@ -31,7 +31,7 @@ pub fn start(tx: &Tx, by: &SignIn) -> Result<String> {
     Ok(token)
 }
 
-/// The actor behind a cookie, if the session lives. This is a use of it.
+/// The actor of a cookie, if the session is valid. Counts as a use.
 pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
     let (hash, now) = (hash(cookie), clock::now());
     let Some((actor, seen_at)) = look(db, &hash, from)? else {
@@ -40,7 +40,7 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
     if seen_at + SEEN_STEP < now
         && let Err(e) = db.write_reserved(|tx| queries::touch_session(tx, &hash, now))
     {
-        // Whoever comes to see why the disk is full must get in.
+        // Must work on a full disk, so that an administrator can sign in.
         log::warning(
             "access",
             "the last use of a session could not be stored",

@@ -1,7 +1,6 @@
-//! Let in for long is not let in for good. Whatever serves one request for longer than a moment (a live view, a long
-//! poll) holds a [`Standing`] and asks it before each look: does the session or token still stand, is the account still
-//! enabled, does its role still have the right? What this process has changed counts at once, what another has (the
-//! command line) within [`Standing::EVERY`].
+//! Repeated authorization of long requests. A live view or long poll holds a [`Standing`] and checks before each step:
+//! is the session or token valid, is the account enabled, does its role have the right? Changes by this process count
+//! at once, those of others (command line) within [`Standing::EVERY`].
 
 use super::{Actor, Place, Right, token};
 use crate::base::clock::{self, Duration, Instant};
@@ -10,20 +9,19 @@ use crate::db::Db;
 use crate::events::wake::Wake;
 use std::sync::Arc;
 
-/// Somebody who was let in, with what it takes to ask again. There is no other way to hold a stream open.
+/// An actor with what is needed to check again. Streams require one.
 pub struct Standing {
     db: Arc<Db>,
     changed: Wake,
     actor: Actor,
     right: Right,
     place: Place,
-    /// The count of `changed`, and when it was asked last.
+    /// Count of `changed`, and time of the last check.
     asked: (u64, Instant),
 }
 
 impl Standing {
-    /// Who was let in before a change elsewhere is noticed no later than this. One query each time: 500 streams cost 1 %
-    /// of a core.
+    /// Maximum delay until a change by another process is noticed. One query each time: 500 streams cost 1 % of a core.
     pub const EVERY: Duration = Duration::from_secs(1);
 
     /// Of one whom the guard has let through to something that asks for `right` at `place`. `changed` is rung when this process has

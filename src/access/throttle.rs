@@ -1,4 +1,4 @@
-//! Slows down guessing, and locks nobody out: what one client does never makes another wait who has done nothing.
+//! Slows down password guessing without locking out: failures of one client never delay others.
 //!
 //! Failures are counted for a login at an address, for the address and for the site around it, never for a login alone.
 //! Five are free; then there is one try after 1, 2, 4 … up to 15 minutes, and each 15 minutes without one halve the count.

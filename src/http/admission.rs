@@ -1,5 +1,5 @@
-//! What is set about who may come in and how often: each one row, read when it is used. [`Admission`] keeps what they say in
-//! the form that every request is judged by, until somebody commits to the database.
+//! Settings of admission: allowed addresses, CORS origins, HSTS, request rates. [`Admission`] keeps them in the form
+//! needed for every request, and reads them again after a commit.
 
 use super::edge::Policy;
 use super::rate::Windows;
@@ -39,36 +39,36 @@ pub const RATE_API: Setting = Setting::of_number("rate.api", (0, 1_000_000), 100
 /// `rate.signed_in`
 pub const RATE_SIGNED_IN: Setting = Setting::of_number("rate.signed_in", (0, 1_000_000), 3_000, "");
 
-/// See the module's documentation.
+/// Cached settings and request counters.
 pub struct Admission {
     db: Arc<Db>,
     kept: Mutex<Kept>,
     hash: RandomState,
-    /// Of nobody in particular, by the network they come from.
+    /// Counters of anonymous requests by network.
     strangers: Windows<IpAddr>,
-    /// Of each session and token, by a keyed hash.
+    /// Counters of sessions and tokens, by a keyed hash.
     known: Windows<u64>,
 }
 
 struct Kept {
-    /// The database's version that the rest was read at.
+    /// Database version of the cached settings.
     version: i64,
     policy: Arc<Policy>,
-    /// In a minute, of a stranger and of who is known; 0 is without bound.
+    /// Requests per minute: anonymous, authenticated; 0: unlimited.
     rates: [u32; 2],
 }
 
-/// Whose request is counted.
+/// Whom a request is counted for.
 #[derive(Debug, Clone, Copy)]
 pub enum Caller<'a> {
-    /// Nobody knows whose: by the address it comes from.
+    /// Anonymous: by address.
     Stranger(&'a str),
-    /// By the session or token that speaks.
+    /// By session or token.
     Known(&'a str),
 }
 
 impl Admission {
-    /// As it is set now.
+    /// Reads the settings. Error: the database.
     pub fn new(db: Arc<Db>) -> Result<Admission> {
         Ok(Admission {
             kept: Mutex::new(read(&db)?),
@@ -79,7 +79,7 @@ impl Admission {
         })
     }
 
-    /// What holds now.
+    /// The current policy.
     pub fn policy(&self) -> Arc<Policy> {
         self.with(|kept| Arc::clone(&kept.policy))
     }
@@ -106,7 +106,7 @@ impl Admission {
         })
     }
 
-    /// While the database cannot be read, what it said last holds.
+    /// While the database cannot be read, the last values apply.
     fn with<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
         let mut kept = lock(&self.kept);
         let fresh = self.db.version().and_then(|version| {
@@ -122,7 +122,7 @@ impl Admission {
     }
 }
 
-/// The version comes first: what is committed meanwhile is read again.
+/// The version is read first: a commit in between causes another read.
 fn read(db: &Db) -> Result<Kept> {
     let version = db.version()?;
     db.read(|conn| {
@@ -146,8 +146,8 @@ fn allowed(conn: &Conn) -> Result<Vec<Cidr>> {
     check::words(&text).map(parse).collect()
 }
 
-/// Is somebody at this address still let in? (This machine always is; so is the command line, which has none.) Error:
-/// `invalid`.
+/// Would a client of this address still be admitted? (This machine always is; so is the command line, which has no
+/// address.) Error: `invalid`.
 pub fn keeps_in(conn: &Conn, ip: &str) -> Result<()> {
     let policy = Policy {
         allow_from: allowed(conn)?,

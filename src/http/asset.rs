@@ -1,20 +1,20 @@
-//! The files a browser needs beside a page: compiled in, served under a folder named after the content of them all, so
-//! that they may be kept for ever and a module's relative `import` finds its neighbours of the same build.
+//! Static files of pages: compiled in, served under a folder named after the hash of all of them, so that they can be
+//! cached for ever and relative imports stay within one build.
 
 use crate::base::text;
 use std::sync::LazyLock;
 
 /// One file.
 pub struct Asset {
-    /// Its name under `/static/<version>/`.
+    /// Name under `/static/<version>/`.
     pub name: &'static str,
     /// `Content-Type`.
     pub mime: &'static str,
-    /// What is in it.
+    /// Content.
     pub body: String,
 }
 
-/// May be kept for ever: another content has another address.
+/// Immutable: other content has another address.
 pub const CACHE_CONTROL: &str = "public, max-age=31536000, immutable";
 
 macro_rules! sources {
@@ -23,7 +23,7 @@ macro_rules! sources {
     };
 }
 
-/// Together they are `app.css`; where two rules are as strong as each other, the later one holds.
+/// Parts of `app.css`; of rules with equal specificity the later one wins.
 const STYLES: &[(&str, &str)] = sources!["css":
     "tokens.css" "base.css" "shell.css"
     "glyphs.css" "controls.css" "panels.css" "wall.css" "lists.css" "charts.css" "log.css" "dialogs.css" "details.css"
@@ -31,7 +31,7 @@ const STYLES: &[(&str, &str)] = sources!["css":
     "narrow.css" "util.css"
 ];
 
-/// `app.js` is of every page, with all that it imports; a page or a part of one names its own in its template.
+/// `app.js` with its imports is on every page; other scripts are named in templates.
 const SCRIPTS: &[(&str, &str)] = sources!["js":
     "dom.js" "words.js" "format.js" "toast.js" "api.js" "live.js" "theme.js" "actions.js" "dialogs.js" "tables.js"
     "palette.js" "app.js"
@@ -58,7 +58,7 @@ fn asset(name: &'static str, mime: &'static str, body: String) -> Asset {
     Asset { name, mime, body }
 }
 
-/// Indentation and the lines that are only a comment are for who reads the source; line numbers stay right.
+/// Removes indentation and comment lines; line numbers stay.
 fn compact(source: &str) -> String {
     let is_comment = |line: &&str| line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
     let lines = source.lines().map(str::trim_start);
@@ -83,7 +83,7 @@ pub fn url(name: &str) -> Option<String> {
     Some(format!("/static/{}/{}", *VERSION, asset.name))
 }
 
-/// The file at `/static/{version}/{name}`; another build's version finds nothing.
+/// The file at `/static/{version}/{name}`; `None` for another build's version.
 pub fn find(version: &str, name: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| version == *VERSION && asset.name == name)
 }

@@ -1,8 +1,7 @@
-//! Who is asking, and is it really them? Whether they may is asked next, by [`answer`](super::route::answer): in that
-//! order, and nowhere else.
+//! Authentication. Authorization is checked after it by [`answer`](super::route::answer), and nowhere else.
 //!
-//! A browser sends its cookie with every request, also with one that another site made it send. So whatever changes
-//! something needs, with a cookie: a same-origin request by `Sec-Fetch-Site` (or `Origin`), and the session's CSRF token.
+//! Browsers send cookies with requests that other sites caused. So a change with a cookie needs a same-origin request
+//! by `Sec-Fetch-Site` (or `Origin`), and the session's CSRF token.
 
 use super::admission::{Admission, Caller};
 use super::edge::ConnInfo;
@@ -20,7 +19,7 @@ pub fn cookie_name(tls: bool) -> &'static str {
     }
 }
 
-/// Name of the cookie of a device that is known ([`crate::access::device`]).
+/// Name of the cookie of a known device ([`crate::access::device`]).
 pub fn device_cookie_name(tls: bool) -> &'static str {
     if tls {
         "__Host-lamplighter_device"
@@ -29,16 +28,16 @@ pub fn device_cookie_name(tls: bool) -> &'static str {
     }
 }
 
-/// Who asks for something that takes this right. `None` is somebody who is not signed in. Errors: `unauthorized` for a
-/// token that is not good, unless anybody may; `cross_site`, `csrf`.
+/// The actor of a request for this right; `None`: not signed in. Errors: `unauthorized` for an invalid token, unless
+/// the right is public; `cross_site`, `csrf`.
 pub fn authenticate(app: &App, request: &Request, right: Right) -> Result<Option<Actor>> {
     let actor = match identify(app, request) {
-        // Who renews an expired token often still sends it along.
+        // Clients that renew an expired token often still send it.
         Err(e) if right == Right::Public && e.kind == Kind::Unauthorized => None,
         known => known?,
     };
     if !request.method.is_safe() {
-        // A page of a listed origin that brings a token: no browser sends one by itself.
+        // A page of an allowed origin with a token: browsers never send one by themselves.
         let is_listed = request.is_listed_origin && actor.as_ref().is_some_and(|actor| actor.csrf().is_none());
         if !is_listed {
             same_origin(request)?;
@@ -50,7 +49,7 @@ pub fn authenticate(app: &App, request: &Request, right: Right) -> Result<Option
     Ok(actor)
 }
 
-/// Counts a request for who sends it. Error: `too_many_requests`.
+/// Counts a request for its sender. Error: `too_many_requests`.
 pub fn count(admission: &Admission, request: &Request, is_known: bool) -> Result<()> {
     let token = request
         .header("authorization")
@@ -62,12 +61,12 @@ pub fn count(admission: &Admission, request: &Request, is_known: bool) -> Result
     })
 }
 
-/// Who asks, if that can be told: for a page that shows an error. Grants nothing.
+/// The actor if known, for an error page. Grants nothing.
 pub fn who(app: &App, request: &Request) -> Option<Actor> {
     identify(app, request).ok().flatten()
 }
 
-/// Is somebody behind these headers? For the edge, before it takes a large body.
+/// Do these headers authenticate somebody? Used by the edge before large bodies.
 pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
     let who = ["authorization", "cookie"];
     let fields = fields
@@ -107,7 +106,7 @@ fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
     }
 }
 
-/// Refuses what a browser says another site has made it send. Programs send neither header.
+/// Refuses requests that a browser marks as cross-site. Other programs send neither header.
 fn same_origin(request: &Request) -> Result<()> {
     let foreign = match (request.header("sec-fetch-site"), request.header("origin")) {
         (Some(site), _) => !matches!(site, "same-origin" | "none"),
@@ -139,7 +138,7 @@ fn check_csrf(request: &Request, csrf: &str) -> Result<()> {
             .find(|(name, _)| name == "csrf")
             .map(|(_, value)| value.as_str())
     });
-    // Both are random and single-session; comparing their hashes leaks nothing about either.
+    // Both are random and for one session; comparing their hashes leaks nothing.
     let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
     match sent {
         Some(sent) if digest(sent).as_ref() == digest(csrf).as_ref() => Ok(()),

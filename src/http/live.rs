@@ -1,6 +1,5 @@
-//! A JSON answer as a stream: sent whole at first, then what has changed of it, about a second after it was committed.
-//! Only routes that say so ([`Route::live`](super::route::Route)) can be streamed: their answers wait for nothing and are
-//! cheap to make again and again.
+//! A JSON answer as a stream: first whole, then its changes, about a second after each commit. Only routes marked
+//! [`live`](super::route::Route) can be streamed: their answers do not wait and are cheap to repeat.
 
 use super::request::{self, Method, Request};
 use super::route::{self, Ctx, Web};
@@ -15,24 +14,24 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// What it sends: the answer, whole or its changes.
+/// Event with the answer or its changes.
 pub const DATA: Event<serde_json::Value> = Event::named("data");
 
-/// One client's stream of one answer. Its events: `data`, the answer; of a list `{"items","total","gone"}` with the items
-/// that are new or different and the numbers of those that are not in it any more.
+/// One client's stream of one answer. Its events: `data`, the answer; of a list `{"items","total","gone"}` with new or
+/// changed items and the ids of removed ones.
 pub struct LiveQuery {
     web: Arc<Web>,
     request: Request,
-    /// Of both databases, when the answer was made last.
+    /// Versions of both databases at the last answer.
     versions: Option<(i64, i64)>,
     known: Snapshot,
-    /// Changes that are not sent yet.
+    /// Changes not sent yet.
     pending: Option<String>,
     began: Instant,
 }
 
 impl LiveQuery {
-    /// Streams what `of` (path and query) answers to the one who asks. Errors: those of that answer; `not_live`.
+    /// Streams the answer of `of` (path and query) for this actor. Errors: those of that answer; `not_live`.
     pub fn new(ctx: &Ctx, of: &str) -> Result<LiveQuery> {
         let (path, query) = of.split_once('?').unwrap_or((of, ""));
         let unreadable = || {
@@ -67,9 +66,9 @@ impl LiveQuery {
         Ok(query)
     }
 
-    /// Makes the answer again when somebody has committed, and keeps the changes.
+    /// Makes the answer again after a commit, and stores the changes.
     fn refresh(&mut self, by: &Actor) -> Result<()> {
-        // Asked before the answer is made: what is committed meanwhile makes it old.
+        // Read before the answer is made: a commit in between makes it outdated.
         let versions = Some(self.web.app.versions()?);
         if self.versions == versions {
             return Ok(());
@@ -97,13 +96,13 @@ impl Source for LiveQuery {
         Ok(Flow::More)
     }
 
-    /// Every second.
+    /// Changes every second.
     fn moved(&self) -> u64 {
         self.began.elapsed().as_secs()
     }
 }
 
-/// What the client knows: a hash of the whole answer, and of each item of a list.
+/// The client's state: a hash of the whole answer, and of each item of a list.
 #[derive(Default)]
 struct Snapshot {
     hash: RandomState,

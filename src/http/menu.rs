@@ -1,4 +1,4 @@
-//! The menu of every page: the sum of the entries that features declare, with what they count, and the palette's actions.
+//! The menu of every page: the entries of all features with their counts, and the palette's actions.
 
 use crate::access::{Actor, Place, Right};
 use crate::app::App;
@@ -10,28 +10,28 @@ use serde::Serialize;
 
 /// An entry of the menu: one row of a feature's `MENU`.
 pub struct Entry {
-    /// Where it leads.
+    /// Path.
     pub path: &'static str,
-    /// Other paths below which a reader is there as well.
+    /// Other paths that belong to this entry.
     pub also: &'static [&'static str],
-    /// Its name, below `nav.` of the words.
+    /// Id of its name, below `nav.`.
     pub word: &'static str,
-    /// Its picture.
+    /// Icon.
     pub icon: &'static str,
-    /// The keys that lead there: `g s`.
+    /// Keyboard shortcut: `g s`.
     pub keys: &'static str,
-    /// Who may go there.
+    /// Right needed.
     pub right: Right,
-    /// Its section, and its place there.
+    /// Section and position.
     pub place: (u8, u8),
-    /// Its name in the row at the foot of a small screen; empty: it is not there.
+    /// Name in the dock of small screens; empty: not there.
     pub dock: &'static str,
-    /// What it counts.
+    /// Computes its badge.
     pub badge: fn(&App) -> Result<Badge>,
 }
 
 impl Entry {
-    /// To be filled by struct update.
+    /// Defaults for struct update.
     pub const NEW: Entry = Entry {
         path: "/",
         also: &[],
@@ -45,60 +45,60 @@ impl Entry {
     };
 }
 
-/// What an entry counts.
+/// Count and state of an entry.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Badge {
-    /// Shown beside its name.
+    /// Number beside its name.
     pub count: Option<u64>,
-    /// It waits for a person, and is not shown when it is 0.
+    /// Needs attention; hidden when 0.
     pub is_urgent: bool,
-    /// How what it leads to is; what is silenced is left out.
+    /// State of its objects, without silenced ones.
     pub state: State,
-    /// How many are in that state, when it is not [`State::Up`].
+    /// Number in that state, unless [`State::Up`].
     pub affected: i64,
 }
 
-/// How things are, the better first.
+/// States, better first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing is wrong.
+    /// No problem.
     #[default]
     Up,
-    /// Something works not as it should.
+    /// Partly working.
     Degraded,
-    /// Something does not work.
+    /// Not working.
     Down,
 }
 
 /// An action of the command palette: one row of a feature's `ACTIONS`.
 pub struct Action {
-    /// Its name among the words.
+    /// Id of its name.
     pub word: &'static str,
     /// Its picture.
     pub icon: &'static str,
-    /// The page that does it.
+    /// Page of the action.
     pub path: &'static str,
-    /// Who may.
+    /// Right needed.
     pub right: Right,
 }
 
-/// The menu as a page draws it.
+/// The menu for a page.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Nav {
-    /// By section, in their order.
+    /// By section.
     pub sections: Vec<Vec<Item>>,
-    /// The worst state of any entry.
+    /// Worst state of all entries.
     pub state: State,
-    /// What is in that state, when it is not [`State::Up`].
+    /// Number in that state, unless [`State::Up`].
     pub affected: i64,
-    /// Tasks that run now, newest first, a handful at most.
+    /// Running tasks, newest first.
     pub running: Vec<Running>,
-    /// For the palette.
+    /// Actions of the palette.
     pub actions: Vec<Choice>,
 }
 
-/// An entry as a page draws it.
+/// An entry for a page.
 #[derive(Debug, Clone, Serialize)]
 pub struct Item {
     path: &'static str,
@@ -113,7 +113,7 @@ pub struct Item {
     right: Right,
 }
 
-/// An action as a page draws it.
+/// An action for a page.
 #[derive(Debug, Clone, Serialize)]
 pub struct Choice {
     word: &'static str,
@@ -128,17 +128,17 @@ pub struct Choice {
 pub struct Running {
     /// Its id.
     pub id: i64,
-    /// Its title in words.
+    /// Title.
     pub title: String,
-    /// Since when.
+    /// Start.
     pub started_at: Ms,
 }
 
-/// Running tasks in the top bar.
+/// Maximum of running tasks shown.
 const RUNNING_SHOWN: i64 = 8;
 
 impl Nav {
-    /// Counts everything.
+    /// Computes all counts.
     pub fn read(app: &App, lang: Lang) -> Result<Nav> {
         let mut entries = app.registry.all::<Entry>().to_vec();
         entries.sort_by_key(|entry| entry.place);
@@ -166,7 +166,7 @@ impl Nav {
         Ok(nav)
     }
 
-    /// What somebody may go to.
+    /// The entries that this actor may see.
     pub fn for_actor(&self, actor: &Actor) -> Nav {
         let mut nav = self.clone();
         nav.sections

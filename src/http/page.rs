@@ -1,5 +1,5 @@
-//! What a page needs besides its content: who looks, in which language and colours, and the way back. A failure becomes a
-//! page here, too, or for somebody who is not signed in the way to the sign-in.
+//! Common data of pages: reader, language, theme, return address. Errors become pages here, or a redirect to the
+//! sign-in.
 
 use super::edge::Limits;
 use super::guard;
@@ -24,12 +24,12 @@ pub fn show(ctx: &Ctx, template: &str, content: impl Serialize) -> Result<Reply>
     Ok(Reply::html(ctx.web.view.render(template, &page, content)?))
 }
 
-/// The frame of the page that this request asks for.
+/// The page frame for this request.
 pub fn frame(ctx: &Ctx) -> Result<Page> {
     frame_for(ctx.web, ctx.app, ctx.request, (ctx.maybe_actor(), ctx.place()))
 }
 
-/// `app`: what who looks may see.
+/// `app`: restricted to what the reader may see.
 fn frame_for(web: &Web, app: &App, request: &Request, (actor, place): (Option<&Actor>, &Place)) -> Result<Page> {
     let mut page = bare(request, actor);
     page.can = Page::rights(|right| actor.is_some_and(|actor| actor.has(right, place)));
@@ -45,7 +45,7 @@ fn frame_for(web: &Web, app: &App, request: &Request, (actor, place): (Option<&A
     Ok(page)
 }
 
-/// What the request alone tells: enough for a page before signing in and for an error.
+/// The frame from the request alone: for pages before signing in and for errors.
 fn bare(request: &Request, actor: Option<&Actor>) -> Page {
     let scheme = if request.tls { "https" } else { "http" };
     Page {
@@ -63,7 +63,7 @@ fn bare(request: &Request, actor: Option<&Actor>) -> Page {
     }
 }
 
-/// The language a person chose, else the first one their browser asks for that we speak.
+/// The language of the user's choice, else the browser's first supported one.
 pub fn lang(request: &Request, actor: Option<&Actor>) -> Lang {
     let chosen = actor.and_then(|a| Lang::parse(a.lang()));
     let asked = || request.param("lang").and_then(Lang::parse);
@@ -72,7 +72,7 @@ pub fn lang(request: &Request, actor: Option<&Actor>) -> Lang {
     chosen.or_else(asked).or_else(kept).unwrap_or_else(accepted)
 }
 
-/// The zone a person chose, else the house's.
+/// The user's time zone, else that of the installation.
 fn zone(app: &App, actor: Option<&Actor>) -> Result<Zone> {
     let chosen = actor.map(Actor::time_zone).filter(|name| !name.is_empty());
     match chosen.and_then(|name| Zone::load(name).ok()) {
@@ -81,7 +81,7 @@ fn zone(app: &App, actor: Option<&Actor>) -> Result<Zone> {
     }
 }
 
-/// Language and zone of who asks.
+/// Language and zone of the reader.
 pub fn locale(ctx: &Ctx) -> Result<Locale> {
     Ok(Locale {
         lang: lang(ctx.request, ctx.maybe_actor()),
@@ -89,7 +89,7 @@ pub fn locale(ctx: &Ctx) -> Result<Locale> {
     })
 }
 
-/// Path and query of this request, as they stand in an address. A form's page is where the form was got from.
+/// Path and query of this request. For a form: the page it was loaded from.
 pub fn here(request: &Request) -> String {
     let path: String = request
         .segments
@@ -99,7 +99,7 @@ pub fn here(request: &Request) -> String {
     path + &query(&request.query)
 }
 
-/// `?a=b&c=d` without the empty values; nothing when nothing is left.
+/// `?a=b&c=d` without empty values; empty if none is left.
 pub fn query<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     let text: Vec<_> = pairs
@@ -113,16 +113,16 @@ pub fn query<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> String {
     }
 }
 
-/// A place to go back to that came from a form: a path of this server, or `/`.
+/// A return address from a form: a local path, or `/`.
 pub fn local(place: &str) -> &str {
-    // `//host` and `/\host` are other servers to a browser, and so is `/<tab>/host`: it (and whoever writes the header)
-    // leaves control characters out. What an address needs beyond printable ASCII is written as %XX.
+    // Browsers treat `//host`, `/\host` and `/<tab>/host` as other servers, since they drop control characters. Other
+    // characters are percent-encoded.
     let printable = place.bytes().all(|b| b.is_ascii_graphic());
     let is_local = place.starts_with('/') && !place.starts_with("//") && !place.contains('\\');
     if printable && is_local { place } else { "/" }
 }
 
-/// The page of what a task or an alert is about, by type and number; not everything has one.
+/// The page of a target by type and id, if it has one.
 pub fn place((kind, id): (&str, i64)) -> Option<String> {
     let folder = match kind {
         "server" => "servers",
@@ -132,7 +132,7 @@ pub fn place((kind, id): (&str, i64)) -> Option<String> {
     Some(format!("/{folder}/{id}"))
 }
 
-/// A year-long cookie that the pages' looks depend on; no secret.
+/// A cookie for one year with a display preference; no secret.
 pub fn looks_cookie(request: &Request, name: &str, value: &str) -> String {
     let secure = if request.tls { "; Secure" } else { "" };
     format!(
@@ -141,7 +141,7 @@ pub fn looks_cookie(request: &Request, name: &str, value: &str) -> String {
     )
 }
 
-/// An error as the client wants it: JSON under `/api/`, else a page. Who is not signed in is led to the sign-in.
+/// An error in the client's format: JSON under `/api/`, else a page. Anonymous readers are redirected to the sign-in.
 pub fn failure(web: &Web, request: &Request, error: &Error) -> Reply {
     if request.wants_json() {
         return reply::error_json(error, request);
@@ -157,7 +157,7 @@ pub fn failure(web: &Web, request: &Request, error: &Error) -> Reply {
         "request_id": request.id,
         "retry": request.method.is_safe() && status >= 429,
     });
-    // Who is signed in keeps menu and search. When even these cannot be read, the error stands alone.
+    // Signed-in readers keep menu and search. If these cannot be read, only the error is shown.
     let actor = guard::who(&web.app, request);
     let narrowed = actor.as_ref().and_then(Actor::lens).map(|lens| web.app.through(lens));
     let app = narrowed.as_ref().unwrap_or(&web.app);

@@ -1,4 +1,4 @@
-//! How often somebody may ask: so many requests in a minute that begins with the first of them. In memory and bounded.
+//! Request rates: a maximum per minute that begins with the first request. In memory and bounded.
 
 use crate::base::clock::{Duration, Instant};
 use crate::base::parallel::lock;
@@ -9,10 +9,10 @@ use std::sync::Mutex;
 /// What is counted together.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// More callers than these in a minute are a flood; of them, who has asked least is forgotten.
+/// Limit of callers; above it, the one with the fewest requests is dropped.
 const CALLERS_MAX: usize = 10_000;
 
-/// Counts of callers of one kind.
+/// Counters of callers of one kind.
 pub struct Windows<K> {
     of: Mutex<HashMap<K, Window>>,
 }
@@ -29,8 +29,7 @@ impl<K> Default for Windows<K> {
 }
 
 impl<K: Hash + Eq + Copy> Windows<K> {
-    /// Counts one more request of this caller. Where `max` have come in this minute it is not counted, and the error is how
-    /// long the minute still lasts.
+    /// Counts a request of this caller. Above `max` it is not counted, and the error is the rest of the minute.
     pub fn admit(&self, caller: K, max: u32, now: Instant) -> Result<(), Duration> {
         let mut of = lock(&self.of);
         if of.len() >= CALLERS_MAX && !of.contains_key(&caller) {

@@ -1,4 +1,4 @@
-//! What a handler answers, and the one place where an [`Error`] becomes a status and a body.
+//! Responses of handlers, and the mapping from [`Error`] to status and body.
 
 use super::request::Request;
 use super::sse::{STREAM_HEADER, Ticket};
@@ -9,32 +9,32 @@ use crate::base::shape::{Described, Member, Object, Shape, described};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// An answer. The edge adds the security headers, the request's id and the length. Not `Debug`: tokens may be in it.
+/// A response. The edge adds security headers, request id and length. Not `Debug`: it may hold tokens.
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Names and values; values have no control characters ([`Reply::header`]).
+    /// Names and values without control characters ([`Reply::header`]).
     pub headers: Vec<(&'static str, String)>,
-    /// The whole body; what is kept for others is shared with them.
+    /// The whole body; cached ones are shared.
     pub body: Arc<Vec<u8>>,
-    /// Type of the body, where that is JSON.
+    /// Type of a JSON body.
     pub shape: Option<&'static Shape>,
 }
 
 /// Media type of plain text.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Part of a list, and how long it is in all.
+/// A page of a list, and its total.
 #[derive(Serialize)]
 pub struct List<T> {
-    /// As many as were asked for.
+    /// At most as many as requested.
     pub items: Vec<T>,
-    /// How many there are.
+    /// Total.
     pub total: i64,
 }
 
 impl<T> List<T> {
-    /// All there are.
+    /// A complete list.
     pub fn whole(items: Vec<T>) -> List<T> {
         let total = items.len() as i64;
         List { items, total }
@@ -57,15 +57,15 @@ impl<T: Described> Described for List<T> {
 }
 
 described! {
-    /// A task was put in.
+    /// A task was enqueued.
     pub struct TaskStarted {
-        /// Its number, under `/api/tasks/`.
+        /// Its id, under `/api/tasks/`.
         task_id: Id<Task>,
     }
 }
 
 impl Reply {
-    /// A status and nothing else.
+    /// A status without body.
     pub fn status(status: u16) -> Reply {
         Reply {
             status,
@@ -80,7 +80,7 @@ impl Reply {
         Ok(Reply::json_made::<T>(to_json(value)?))
     }
 
-    /// The same for JSON that was made before ([`to_json`]), of this type.
+    /// JSON made before by [`to_json`], of this type.
     pub fn json_made<T: Described>(body: impl Into<Arc<Vec<u8>>>) -> Reply {
         Reply {
             shape: Some(T::SHAPE),
@@ -88,7 +88,7 @@ impl Reply {
         }
     }
 
-    /// A page.
+    /// HTML.
     pub fn html(page: String) -> Reply {
         Reply::bytes("text/html; charset=utf-8", page.into_bytes())
     }
@@ -98,7 +98,7 @@ impl Reply {
         Reply::bytes(TEXT, text.into_bytes())
     }
 
-    /// Bytes of a type, status 200.
+    /// Bytes of a media type, status 200.
     pub fn bytes(kind: &'static str, body: impl Into<Arc<Vec<u8>>>) -> Reply {
         Reply {
             status: 200,
@@ -108,19 +108,19 @@ impl Reply {
         }
     }
 
-    /// 201 with the new thing and its place.
+    /// 201 with the new object and its path.
     pub fn created(at: String, value: &(impl Serialize + Described)) -> Result<Reply> {
         Ok(Reply::json(value)?.with_status(201).header("Location", at))
     }
 
-    /// 202: a task has been put in.
+    /// 202: a task was enqueued.
     pub fn accepted(task: Id<Task>) -> Result<Reply> {
         Ok(Reply::json(&TaskStarted { task_id: task })?
             .with_status(202)
             .header("Location", format!("/api/tasks/{task}")))
     }
 
-    /// 303: look there (after a form).
+    /// 303: redirect after a form.
     pub fn see_other(place: impl Into<String>) -> Reply {
         Reply::status(303).header("Location", place.into())
     }
@@ -130,13 +130,13 @@ impl Reply {
         Reply::status(200).header(STREAM_HEADER, ticket.text())
     }
 
-    /// The same with another status.
+    /// Changes the status.
     pub fn with_status(mut self, status: u16) -> Reply {
         self.status = status;
         self
     }
 
-    /// Adds a header. Control and non-ASCII characters in the value are dropped: nothing can split the answer.
+    /// Adds a header. Control and non-ASCII characters in the value are dropped, so that it cannot split the response.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         let value: String = value.into();
         self.headers.push((
@@ -171,7 +171,7 @@ pub fn status(kind: Kind) -> u16 {
     }
 }
 
-/// An error as the API tells it: `{"detail","error_code","timestamp","request_id","fields"?}`.
+/// JSON of an error: `{"detail","error_code","timestamp","request_id","fields"?}`.
 pub fn error_json(error: &Error, request: &Request) -> Reply {
     let mut body = serde_json::json!({
         "detail": error.say,
@@ -185,7 +185,7 @@ pub fn error_json(error: &Error, request: &Request) -> Reply {
     with_retry(Reply::bytes("application/json", body.to_string().into_bytes()), error)
 }
 
-/// Gives an answer the status and the headers that belong to an error.
+/// Sets status and headers for an error.
 pub fn with_retry(reply: Reply, error: &Error) -> Reply {
     let reply = reply.with_status(status(error.kind));
     match error.kind {

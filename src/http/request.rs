@@ -18,7 +18,7 @@ pub enum Method {
     Patch,
     /// Remove.
     Delete,
-    /// No route has it: other sites' scripts are not welcome, so their browsers' question is answered by 405.
+    /// No route has it; the edge answers CORS preflights.
     Options,
 }
 
@@ -35,7 +35,7 @@ impl Method {
         }
     }
 
-    /// Reads a method; HEAD is read as GET.
+    /// Parses a method; HEAD is read as GET.
     pub fn parse(name: &str) -> Option<Method> {
         match name {
             "GET" | "HEAD" => Some(Method::Get),
@@ -48,7 +48,7 @@ impl Method {
         }
     }
 
-    /// Does it only look?
+    /// Is it read-only?
     pub fn is_safe(self) -> bool {
         self == Method::Get
     }
@@ -56,9 +56,9 @@ impl Method {
 
 /// One request, complete. Not `Debug`: passwords and tokens are in it.
 pub struct Request {
-    /// What is wanted.
+    /// Method.
     pub method: Method,
-    /// Of the path, decoded ([`segments`]).
+    /// Path segments, decoded ([`segments`]).
     pub segments: Vec<String>,
     /// Decoded pairs of the query.
     pub query: Vec<(String, String)>,
@@ -68,15 +68,15 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The client's address.
     pub ip: String,
-    /// Did a program on this machine send it, and not a proxy for somebody else?
+    /// Was it sent by a program on this machine, not a proxy?
     pub local: bool,
     /// Did it come over TLS (here or at a trusted proxy)?
     pub tls: bool,
-    /// Did a page of a listed origin send it, without a cookie (CORS)?
+    /// Was it sent by a page of an allowed origin, without cookie (CORS)?
     pub is_listed_origin: bool,
     /// Its id, also in the answer and the log.
     pub id: String,
-    /// What the client called it; empty: nothing.
+    /// Client's own request id; empty: none.
     pub client_id: String,
 }
 
@@ -86,7 +86,7 @@ impl Request {
         format!("/{}", self.segments.join("/"))
     }
 
-    /// From where it came, for who is asked and for the audit.
+    /// Origin of the request, for authentication and audit.
     pub fn origin(&self) -> Origin<'_> {
         Origin {
             ip: &self.ip,
@@ -100,7 +100,7 @@ impl Request {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// The value of a query parameter; the first when it stands there twice.
+    /// The value of a query parameter; the first if repeated.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
@@ -119,24 +119,24 @@ impl Request {
         body::form(&self.body)
     }
 
-    /// Does the client rather want JSON than a page? Who sends a token is a program: led to the sign-in page, it would
-    /// take the page's 200 for a yes. Nobody but programs asks for `/metrics`.
+    /// Does the client want JSON and not a page? A client with a token is a program: redirected to the sign-in page, it
+    /// would take the 200 for success. `/metrics` is only used by programs.
     pub fn wants_json(&self) -> bool {
         let path: Vec<_> = self.segments.iter().map(String::as_str).collect();
         matches!(path[..], ["api", _, ..] | ["metrics"]) || self.header("authorization").is_some()
     }
 }
 
-/// The segments of a path, each decoded once, so that what the guard sees is what the handler gets. A segment may hold
-/// slashes that were sent as `%2F`: only a route that ends in `{name…}` takes it. `None`: dot segments, empty segments
-/// (also between such slashes), control characters, broken escapes.
+/// The segments of a path, each decoded once, so that guard and handler see the same. A segment may contain slashes
+/// sent as `%2F`: only routes ending in `{name…}` accept it. `None`: dot segments, empty segments (also between such
+/// slashes), control characters, invalid escapes.
 pub fn segments(raw: &str) -> Option<Vec<String>> {
     let raw: Vec<&str> = raw.strip_prefix('/')?.split('/').collect();
     let last = raw.len() - 1;
     let decode = |(n, raw): (usize, &&str)| {
         let segment = text::percent_decode(raw, false)?;
         let bad = |part: &str| part == "." || part == ".." || part.chars().any(char::is_control);
-        // `/servers/` and `/servers` are not the same URL; an empty segment in the middle is nobody's.
+        // `/servers/` and `/servers` are different; an empty segment in the middle is invalid.
         let hole = segment.is_empty() && n < last || segment.contains('/') && segment.split('/').any(str::is_empty);
         (!hole && !segment.split('/').any(bad)).then_some(segment)
     };

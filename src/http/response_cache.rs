@@ -1,6 +1,5 @@
-//! Caches what is costly to make and often asked for, until anybody commits to one of the databases. The key names what
-//! it is; who sees less than everything has entries of their own, and nothing else that differs from person to person
-//! belongs in here.
+//! Caches expensive content until a commit to one of the databases. The key identifies the content; readers with
+//! restricted views have their own entries, and nothing else that depends on the reader may be cached.
 
 use crate::app::App;
 use crate::base::error::Result;
@@ -8,24 +7,24 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Entries at a time; when there are more, all go. Somebody who searches makes one a search.
+/// Limit of entries; above it all are dropped. Each search adds one.
 const ENTRIES_MAX: usize = 32;
 
-/// See the module's documentation.
+/// The cache.
 #[derive(Default)]
 pub struct ResponseCache(Mutex<HashMap<String, Entry>>);
 
 struct Entry {
-    /// Of both databases, when it was made.
+    /// Versions of both databases when it was made.
     versions: (i64, i64),
     value: Arc<dyn Any + Send + Sync>,
 }
 
 impl ResponseCache {
-    /// What `key` names, cached or made now. Two who ask at the same time may both make it. Error: that of `make`, or of
-    /// a database that does not tell its version.
+    /// The content of `key`, cached or made now. Concurrent requests may both make it. Error: that of `make`, or of the
+    /// database.
     pub fn get<T: Any + Send + Sync>(&self, app: &App, key: &str, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
-        // Asked before it is made: what is committed meanwhile makes it old.
+        // Read before it is made: a commit in between makes it outdated.
         let versions = app.versions()?;
         let key = &format!("{key}\n{}", app.db.seen_by());
         let cached = self

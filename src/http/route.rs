@@ -1,5 +1,5 @@
-//! The route table: one row a URL and method, each with the right it asks for. A table that is ambiguous, or a row
-//! whose pattern is odd, does not boot.
+//! The route table: one row per path and method, each with its right. An ambiguous table or a malformed pattern fails
+//! at start.
 
 use super::admission::Admission;
 use super::edge::{ANONYMOUS_BODY_MAX, BODY_MAX, EdgeHandle, Gauge};
@@ -29,34 +29,34 @@ pub struct Route {
     pub method: Method,
     /// `/api/servers/{id}`: literal segments and `{names}`.
     pub path: &'static str,
-    /// Who may.
+    /// Right needed.
     pub right: Right,
-    /// What answers.
+    /// Handler.
     pub handler: fn(&Ctx) -> Result<Reply>,
-    /// Does the handler ask for the right again for each thing that the body names ([`Ctx::unplaced`])?
+    /// Does the handler check the right for each object in the body ([`Ctx::unplaced`])?
     pub asks: bool,
-    /// May the answer be streamed as it changes ([`super::live`])?
+    /// Can the answer be streamed ([`super::live`])?
     pub live: bool,
-    /// Counts for how often one may ask ([`super::admission`]).
+    /// Counts for request rates ([`super::admission`]).
     counted: bool,
-    /// What the query may bring; other parameters are passed over.
+    /// Query parameters; others are ignored.
     pub query: &'static [Param],
-    /// What the body may bring; `None`: not declared. Other fields are refused.
+    /// Body; `None`: not declared. Unknown fields are refused.
     pub body: Option<Body>,
-    /// How it answers when all is well; `None`: not declared. Refusals look the same everywhere ([`super::reply`]).
+    /// Successful answers; `None`: not declared. Errors have one form ([`super::reply`]).
     pub answers: [Option<Answer>; 2],
 }
 
-/// What a route takes as its body.
+/// Declared body of a route.
 #[derive(Debug, Clone, Copy)]
 pub enum Body {
     /// An object (or a form) with these fields.
     Fields(&'static [Param]),
-    /// An object that the feature reads by itself.
+    /// An object that the feature reads itself.
     Document(&'static Shape),
 }
 
-/// A way that a route answers.
+/// Declared answer of a route.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer {
     /// This status, and JSON of this type.
@@ -70,28 +70,28 @@ pub enum Answer {
 }
 
 impl Route {
-    /// The same, to be streamed as well.
+    /// Marks it as streamable.
     pub const fn live(self) -> Route {
         Route { live: true, ..self }
     }
 
-    /// The handler asks for the right itself, for each thing that the body names.
+    /// The handler checks the right itself, for each object in the body.
     pub const fn asks(self) -> Route {
         Route { asks: true, ..self }
     }
 
-    /// The same, however often it is asked for.
+    /// Excludes it from request rates.
     pub const fn uncounted(self) -> Route {
         Route { counted: false, ..self }
     }
 
-    /// Does it count for how often one may ask? A stream does not: a browser comes back to it by itself.
+    /// Does it count for request rates? Streams do not: browsers reconnect by themselves.
     pub fn is_counted(&self) -> bool {
         let streams = |answer: &Option<Answer>| matches!(answer, Some(Answer::Stream(_)));
         self.counted && !self.answers.iter().any(streams)
     }
 
-    /// The largest body it takes, in bytes.
+    /// Limit of its body in bytes.
     pub fn body_max(&self) -> u64 {
         match (self.method, self.right) {
             (Method::Get, _) => 0,
@@ -111,7 +111,7 @@ impl Route {
         Route { body, ..self }
     }
 
-    /// Declares a body that the feature reads by itself.
+    /// Declares a body that the feature reads itself.
     pub const fn takes_document<T: Described>(self) -> Route {
         let body = Some(Body::Document(T::SHAPE));
         Route { body, ..self }
@@ -122,12 +122,12 @@ impl Route {
         self.answers(Answer::Json(200, T::SHAPE))
     }
 
-    /// 201 and the new thing.
+    /// 201 with the new object.
     pub const fn creates<T: Described>(self) -> Route {
         self.answers(Answer::Json(201, T::SHAPE))
     }
 
-    /// 202 and the task's number.
+    /// 202 with the task's id.
     pub const fn starts_task(self) -> Route {
         self.answers(Answer::Json(202, TaskStarted::SHAPE))
     }
@@ -147,7 +147,7 @@ impl Route {
         self.answers(Answer::Stream(events))
     }
 
-    /// One more way that it answers; there are two at most.
+    /// Adds an answer; at most two.
     pub const fn answers(self, answer: Answer) -> Route {
         let answers = match self.answers {
             [None, _] => [Some(answer), None],
@@ -157,8 +157,8 @@ impl Route {
         Route { answers, ..self }
     }
 
-    /// Where somebody must have the route's right. Whatever shows more than one thing shows what they may see, so it takes
-    /// the right for something; whatever changes something takes it for that, or everywhere.
+    /// Where the actor must have the route's right. Routes that show several objects filter them, so they need it for
+    /// something; routes that change something need it for that object, or everywhere.
     fn place(&self, actor: &Actor, db: &Db, request: &Request) -> Result<Place> {
         let may_filter = request.method.is_safe() || self.asks;
         let has_place = self.is_api() || request.method.is_safe();
@@ -171,8 +171,8 @@ impl Route {
         })
     }
 
-    /// What the handler's reads see: what is about one thing shows that whole, and so does a list of one kind to who may
-    /// see all of that kind.
+    /// What the handler's queries see: a route about one object shows that, a list of one kind everything of it to who
+    /// may see all.
     fn lens(&self, actor: &Actor, place: &Place, request: &Request) -> Option<Lens> {
         let of_one = self.is_api() && matches!(place, Place::At(..));
         let of_all = match self.right {
@@ -187,8 +187,7 @@ impl Route {
         self.path.starts_with("/api/")
     }
 
-    /// Asks the handler. In a debug build, as the tests are, an answer that is not as declared is a panic, which costs the
-    /// request.
+    /// Calls the handler. In debug builds and tests an undeclared answer panics, which fails the request.
     fn answer(&self, ctx: &Ctx) -> Result<Reply> {
         let reply = (self.handler)(ctx)?;
         #[cfg(debug_assertions)]
@@ -216,7 +215,7 @@ impl Route {
 
 #[cfg(debug_assertions)]
 impl Answer {
-    /// Is the reply like this? Error: why not.
+    /// Does the reply match? Error: why not.
     fn check(&self, reply: &Reply) -> std::result::Result<(), String> {
         let header = |name: &str| {
             reply
@@ -260,48 +259,48 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
     }
 }
 
-/// A card that a feature hangs on another feature's page: one row of its `PANELS`. The page has slots and does not know
-/// who fills them.
+/// A card of a feature on another feature's page: one row of its `PANELS`. The page has slots and does not know the
+/// cards.
 pub struct Panel {
     /// Whose page: `domain`.
     pub on: &'static str,
     /// The slot's name; the page's template knows where it is and how it looks.
     pub slot: &'static str,
-    /// What the slot's template says about the thing with this number; `null` leaves the slot out.
+    /// Data for the slot's template about the object with this id; `null` leaves the slot out.
     pub data: fn(&Ctx, i64) -> Result<serde_json::Value>,
 }
 
-/// What every handler shares.
+/// Shared state of handlers.
 pub struct Web {
     /// All machines.
     pub app: Arc<App>,
     /// Templates and words.
     pub view: View,
-    /// What is dear to make.
+    /// Cached content.
     pub cache: ResponseCache,
-    /// Live streams on their way to the edge.
+    /// Streams offered to the edge.
     pub streams: Streams,
     /// All routes of all features.
     pub routes: Routes,
-    /// Who may come in, and how often.
+    /// Admission settings.
     pub admission: Arc<Admission>,
-    /// The door in front, as soon as it is open.
+    /// The edge, once it runs.
     pub edge: OnceLock<EdgeHandle>,
-    /// Places for [`Ctx::outbound`].
+    /// Slots for [`Ctx::outbound`].
     pub outbound: Gauge,
 }
 
-/// Handlers that may wait for other machines at once, in all and of one client's network: most threads must stay free.
+/// Limit of handlers that wait for other machines, in total and per network: most threads must stay free.
 pub const OUTBOUND_MAX: (usize, usize) = (4, 2);
 
-/// How long such a handler waits: shorter than the edge does.
+/// Time limit of such a handler: shorter than the edge's.
 const OUTBOUND_WAIT: Duration = Duration::from_secs(25);
 
-/// What one handler gets.
+/// Context of a handler.
 pub struct Ctx<'a> {
-    /// All machines; what is read is what who asks may see.
+    /// All machines; reads are restricted to what the actor may see.
     pub app: &'a App,
-    /// What handlers share.
+    /// Shared state.
     pub web: &'a Arc<Web>,
     /// The request.
     pub request: &'a Request,
@@ -311,7 +310,7 @@ pub struct Ctx<'a> {
     actor: Option<Actor>,
 }
 
-/// Answers somebody who may, with what they may see. Errors: `unauthorized`, `forbidden`, those of the handler.
+/// Authorizes and calls the handler. Errors: `unauthorized`, `forbidden`, those of the handler.
 pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Actor>) -> Result<Reply> {
     let route = found.route;
     let (place, lens) = match &actor {
@@ -337,9 +336,9 @@ pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Act
 }
 
 impl<'a> Ctx<'a> {
-    /// Does what asks other machines on a thread of its own, and waits for it. Error: `outbound_busy` without a free place,
-    /// `outbound_timeout` when it takes too long; its place is then free when it has really ended; `unauthorized` when who
-    /// asks was signed out meanwhile.
+    /// Runs work that waits for other machines on its own thread. Errors: `outbound_busy` without a free slot,
+    /// `outbound_timeout` (the slot is freed when the work really ends), `unauthorized` if the actor was signed out
+    /// meanwhile.
     pub fn outbound<T: Send + 'static>(&self, work: impl FnOnce(&App) -> Result<T> + Send + 'static) -> Result<T> {
         let ip = self.request.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let place = self.web.outbound.one(ip).ok_or_else(|| {
@@ -350,7 +349,7 @@ impl<'a> Ctx<'a> {
         let (tell, told) = mpsc::sync_channel(1);
         std::thread::Builder::new().name("outbound".into()).spawn(move || {
             let done = work(&app);
-            drop(place); // before the answer: who asks again at once finds it free
+            drop(place); // before the answer: an immediate repetition finds it free
             let _ = tell.send(done); // nobody listens after the timeout
         })?;
         let done = told.recv_timeout(OUTBOUND_WAIT).unwrap_or_else(|e| {
@@ -366,27 +365,27 @@ impl<'a> Ctx<'a> {
         done
     }
 
-    /// Who asks. On every route but the public ones there is somebody.
+    /// The actor. Always present except on public routes.
     pub fn actor(&self) -> Result<&Actor> {
         self.actor.as_ref().ok_or_else(token::unauthorized)
     }
 
-    /// Who asks, if they may do this to what the request is about. Error: `forbidden`.
+    /// The actor's permission for the object of the request. Error: `forbidden`.
     pub fn allowed<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N) -> Result<Allowed<'_, V, N>> {
         self.actor()?.allowed(verb, noun, &self.place)
     }
 
-    /// Who asks, if they may do this to anything: for what the body names, or what is made. Error: `forbidden`.
+    /// The actor's permission for some object: for those in the body, or new ones. Error: `forbidden`.
     pub fn unplaced<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N) -> Result<Unplaced<'_, V, N>> {
         self.actor()?.unplaced(verb, noun)
     }
 
-    /// What the request is about.
+    /// The object of the request.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Who asks, to be asked again by what takes long.
+    /// The actor, to be checked again during long work.
     pub fn standing(&self) -> Result<Standing> {
         let changed = &self.app.wakes.access;
         Ok(Standing::new(
@@ -398,18 +397,18 @@ impl<'a> Ctx<'a> {
         ))
     }
 
-    /// Answers with a live stream, for as long as who asks is signed in and may see it.
+    /// Answers with a live stream, for as long as the actor is signed in and may see it.
     pub fn stream(&self, source: impl Source + 'static) -> Result<Reply> {
         let ticket = self.web.streams.offer(self.standing()?, Box::new(source))?;
         Ok(Reply::stream(&ticket))
     }
 
-    /// Who asks, if anybody.
+    /// The actor, if signed in.
     pub fn maybe_actor(&self) -> Option<&Actor> {
         self.actor.as_ref()
     }
 
-    /// The body's fields, of which the route's row says the types. Error: the body cannot be read.
+    /// The body's fields by the route's declaration. Error: malformed.
     pub fn input(&self) -> Result<Input> {
         let fields = match self.route.body {
             Some(Body::Fields(fields)) => fields,
@@ -466,7 +465,7 @@ impl<'a> Ctx<'a> {
         known.ok_or_else(|| bad_param(row, "bad_choice", format!("{name} is one of: {}.", words.join(", "))))
     }
 
-    /// A parameter of the query that is the number of a thing; `None` when absent.
+    /// A query parameter that is an id; `None` if absent.
     pub fn link<T>(&self, name: &str) -> Result<Option<Id<T>>> {
         match self.param(name) {
             "" => Ok(None),
@@ -486,17 +485,17 @@ impl<'a> Ctx<'a> {
         Ok((self.number(LIMIT.name)?, self.number(OFFSET.name)?))
     }
 
-    /// The value of the pattern's `n`th name, decoded; empty where the pattern has no such name.
+    /// The decoded value of the pattern's `n`th name; empty if there is none.
     pub fn arg(&self, n: usize) -> &str {
         self.args.get(n).map_or("", |text| text)
     }
 
-    /// The number at place `n` of the pattern. Anything else is a thing that does not exist.
+    /// The id at place `n` of the pattern. Error `NotFound` for anything else.
     pub fn id<T>(&self, n: usize, what: &str) -> Result<Id<T>> {
         Id::parse(self.arg(n)).ok_or_else(|| Error::not_found(what))
     }
 
-    /// What all features have to say on the page of one thing, by slot.
+    /// The panels of all features on an object's page, by slot.
     pub fn panels(&self, on: &str, id: i64) -> Result<serde_json::Map<String, serde_json::Value>> {
         let mut slots = serde_json::Map::new();
         for panel in self.app.registry.all::<Panel>().iter().filter(|p| p.on == on) {
@@ -526,7 +525,7 @@ fn bad_param(row: &Param, code: &'static str, message: String) -> Error {
 /// The table, checked.
 pub struct Routes {
     table: Vec<Entry>,
-    /// Of all requests that no row takes: what anybody may make up must not make a counter.
+    /// Metrics of unmatched requests: made-up paths must not create counters.
     unmatched: RouteMetrics,
 }
 
@@ -537,7 +536,7 @@ struct Entry {
     metrics: RouteMetrics,
 }
 
-/// A row that fits.
+/// A matching row.
 pub struct Found<'r, 'p> {
     /// The row.
     pub route: &'static Route,
@@ -546,11 +545,11 @@ pub struct Found<'r, 'p> {
     metrics: &'r RouteMetrics,
 }
 
-/// A route's path, read.
+/// A parsed path pattern.
 #[derive(Debug, PartialEq, Eq)]
 struct Pattern {
     head: Vec<Segment>,
-    /// What stands behind a name that takes several segments; `None` where there is no such name.
+    /// What follows a name that takes several segments; `None` without such a name.
     suffix: Option<Vec<&'static str>>,
 }
 
@@ -561,7 +560,7 @@ enum Segment {
 }
 
 impl Pattern {
-    /// Reads `/api/images/{id}/tags/{name…}/pull`. Error: why it is none.
+    /// Parses `/api/images/{id}/tags/{name…}/pull`. Error: why it is malformed.
     fn parse(path: &'static str) -> std::result::Result<Pattern, &'static str> {
         let mut pattern = Pattern {
             head: Vec::new(),
@@ -581,7 +580,7 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// Do all the same paths fit both?
+    /// Do both match the same paths?
     fn same(&self, other: &Pattern) -> bool {
         let kind = |s: &Segment| match s {
             Segment::Literal(text) => *text,
@@ -590,7 +589,7 @@ impl Pattern {
         self.suffix == other.suffix && self.head.iter().map(kind).eq(other.head.iter().map(kind))
     }
 
-    /// The values of its names, if the path fits.
+    /// The values of its names, if the path matches.
     fn fit<'p>(&self, path: &'p [String]) -> Option<Vec<Cow<'p, str>>> {
         let (head, rest) = path.split_at_checked(self.head.len())?;
         let mut args = Vec::new();
@@ -616,8 +615,8 @@ impl Pattern {
         }
     }
 
-    /// Of several that fit the larger wins: from the left a literal before a name, and a name before one that takes several
-    /// segments; of two of these the one with the longer suffix.
+    /// Priority among matching patterns, larger wins: from the left a literal before a name, and a name before one that
+    /// takes several segments; of two of these the longer suffix.
     fn rank(&self) -> Vec<usize> {
         let head = self.head.iter().map(|s| if *s == Segment::Name { 1 } else { 2 });
         head.chain(self.suffix.iter().flat_map(|suffix| [0, suffix.len()]))
@@ -626,7 +625,7 @@ impl Pattern {
 }
 
 impl Routes {
-    /// Checks and takes over the rows of all features.
+    /// Checks and indexes the rows of all features. Error: ambiguous or malformed rows.
     pub fn new(
         rows: impl IntoIterator<Item = &'static Route>,
         pages: impl IntoIterator<Item = &'static Route>,
@@ -660,7 +659,7 @@ impl Routes {
         })
     }
 
-    /// The row for a path and method, with the values of its names; which one of several, [`Pattern::rank`] says.
+    /// The row for a path and method, with the values of its names. Errors: not found, method not allowed.
     pub fn find<'p>(&self, method: Method, path: &'p [String]) -> Result<Found<'_, 'p>> {
         let fits = || {
             self.table
@@ -681,7 +680,7 @@ impl Routes {
                     let allowed: Vec<_> = fits().map(|(entry, _)| entry.route.method.name()).collect();
                     let allowed = allowed.join(", ");
                     let say = format!("This address takes {allowed}, not {}.", method.name());
-                    // The list comes back as the answer's `Allow` (RFC 9110 §15.5.6).
+                    // The list becomes the `Allow` header (RFC 9110 §15.5.6).
                     Err(Error::new(Kind::Method, "method_not_allowed", say).log(allowed))
                 }
                 None => Err(Error::new(
@@ -693,11 +692,11 @@ impl Routes {
         }
     }
 
-    /// Programs of the field ask for API paths without `/api`. Where a row below it has this path, and nothing else was
-    /// meant, gives the status that sends them there: 307 (not to be remembered) where a page lives here, else 308.
+    /// Programs may request API paths without `/api`. If such a route exists and nothing else matches, returns the
+    /// redirect status: 307 (temporary) if a page has this path, else 308.
     pub fn moved(&self, request: &Request) -> Option<u16> {
         let accepts = |kind| request.header("accept").is_some_and(|all| all.contains(kind));
-        // A browser's address line says what it wants, and so does a path that is whole.
+        // A browser's `Accept` is explicit, and so is a complete path.
         if accepts("text/html") || matches!(&request.segments[..], [first, _, ..] if first == "api") {
             return None;
         }
@@ -723,11 +722,11 @@ impl Routes {
         Some(if here.is_empty() { 308 } else { 307 })
     }
 
-    /// The largest body that a request of this method to this path (not decoded) may bring, in bytes.
+    /// Limit of the body for this method and path (not decoded), in bytes.
     pub fn body_max(&self, method: &str, path: &str) -> u64 {
         let found = Method::parse(method).zip(super::request::segments(path));
         let found = found.and_then(|(method, path)| Some(self.find(method, &path).ok()?.route.body_max()));
-        found.unwrap_or(ANONYMOUS_BODY_MAX) // nobody takes it; a small one is read, so that its sender sees the answer
+        found.unwrap_or(ANONYMOUS_BODY_MAX) // unmatched; a small body is read, so that its sender sees the response
     }
 
     /// All rows, for the API's description and for tests.
@@ -735,12 +734,12 @@ impl Routes {
         self.table.iter().map(|entry| entry.route)
     }
 
-    /// Where an answer is counted.
+    /// The metrics for a request.
     pub fn metrics<'r>(&'r self, found: &Result<Found<'r, '_>>) -> &'r RouteMetrics {
         found.as_ref().map_or(&self.unmatched, |found| found.metrics)
     }
 
-    /// What was counted: method and pattern, and nothing for what no row took.
+    /// Counters by method and pattern; `None` for unmatched requests.
     pub fn counted(&self) -> impl Iterator<Item = (Option<&'static Route>, RouteCounts)> {
         let rows = self.table.iter().map(|entry| (Some(entry.route), entry.metrics.read()));
         rows.chain([(None, self.unmatched.read())])

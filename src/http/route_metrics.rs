@@ -1,11 +1,10 @@
-//! How often a route was asked, how it answered and how long that took. Plain counters beside the route: to count is a
-//! handful of additions, and nobody waits for anybody.
+//! Metrics per route: number, status class, duration. Plain counters without locks.
 
 use crate::base::clock::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Upper bounds of the buckets in µs; what took longer is in a last one. A page takes some ms, what waits for another
-/// machine up to some seconds, a long poll half a minute.
+/// Upper bounds of the buckets in µs; longer ones are in a last one. A page takes some ms, a request that waits for
+/// another machine some seconds, a long poll half a minute.
 pub const BOUNDS_US: [u64; 9] = [
     1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000, 30_000_000,
 ];
@@ -13,7 +12,7 @@ pub const BOUNDS_US: [u64; 9] = [
 /// The first digits of a status.
 pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
-/// See the module's documentation.
+/// Counters of a route.
 #[derive(Default)]
 pub struct RouteMetrics {
     classes: [AtomicU64; CLASSES.len()],
@@ -21,19 +20,19 @@ pub struct RouteMetrics {
     sum_us: AtomicU64,
 }
 
-/// What a [`RouteMetrics`] has counted.
+/// A reading of [`RouteMetrics`].
 #[derive(Debug, Clone, Default)]
 pub struct RouteCounts {
-    /// By [`CLASSES`].
+    /// By status class ([`CLASSES`]).
     pub classes: [u64; CLASSES.len()],
-    /// By [`BOUNDS_US`], and longer; each answer in one.
+    /// By duration ([`BOUNDS_US`]); each response in one bucket.
     pub buckets: [u64; BOUNDS_US.len() + 1],
-    /// All together.
+    /// Total duration.
     pub sum_us: u64,
 }
 
 impl RouteMetrics {
-    /// One more answer.
+    /// Counts a response.
     pub fn count(&self, status: u16, took: Duration) {
         let us = took.as_micros() as u64;
         let class = usize::from(status / 100).clamp(2, 5) - 2;
@@ -43,7 +42,7 @@ impl RouteMetrics {
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// As it stands. Answers that are being counts may be in one number and not yet in another.
+    /// The current values; concurrent updates may be partly included.
     pub fn read(&self) -> RouteCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RouteCounts {

@@ -1,5 +1,5 @@
-//! The inner server: `tiny_http` on a 0600 Unix socket that only the edge knows. A fixed number of threads take
-//! requests, find the route, ask the guard, call the handler and answer. A handler that panics costs its own request.
+//! The inner server: `tiny_http` on a 0600 Unix socket used by the edge only. A fixed number of threads take requests,
+//! route, authenticate and call the handler. A panic fails its own request.
 
 use super::edge::{CONN_HEADER, ConnInfo, Peers};
 use super::guard;
@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-/// Threads that answer. More do not answer faster; the number bounds what may wait for a slow disk or a long poll.
+/// Handler threads. More are not faster; the number bounds waits for a slow disk or long polls.
 const THREADS: usize = 16;
 
-/// Turns a failed request into an answer: JSON for the API, a page for people. Given by whoever knows the pages.
+/// Converts a failed request to a response: JSON for the API, a page for people.
 pub type ErrorPage = fn(&Web, &Request, &Error) -> Reply;
 
 /// The running server.
@@ -56,12 +56,12 @@ impl Server {
         })
     }
 
-    /// Counts requests as a thread takes them: while it moves, the server is not dead.
+    /// Counter of requests taken: while it moves, the server is alive.
     pub fn heartbeat(&self) -> Arc<AtomicU64> {
         self.taken.clone()
     }
 
-    /// Lets what has come in be answered, then ends the threads.
+    /// Answers pending requests, then ends the threads.
     pub fn stop(self) {
         for _ in &self.threads {
             self.inner.unblock(); // wakes one thread, behind the requests that wait
@@ -74,7 +74,7 @@ impl Server {
 }
 
 fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, taken: &AtomicU64, error_page: ErrorPage) {
-    // `recv` fails when it is unblocked, and when accepting has ended for good; the daemon's self-probe sees the latter.
+    // `recv` fails when unblocked, and when accepting has ended for good, which the daemon's self-probe detects.
     while let Ok(mut inner) = server.recv() {
         taken.fetch_add(1, Ordering::Relaxed);
         let conn = header(&inner, CONN_HEADER);
@@ -100,7 +100,7 @@ fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, taken: &Atom
     }
 }
 
-/// From the edge's clean bytes to a request. What fails here is a mistake of ours, except a path nobody can decode.
+/// Converts the edge's request. Failures are bugs, except undecodable paths.
 fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Request> {
     let info = info.ok_or_else(|| Error::new(Kind::Forbidden, "not_the_edge", "Only the edge may ask here."))?;
     let headers = inner.headers().iter();
@@ -148,13 +148,13 @@ fn header(inner: &tiny_http::Request, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// In place of a path that cannot be read: it keeps its API or page look, and no route has such a segment.
+/// Replaces an undecodable path: it keeps its API or page form, and no route has such a segment.
 fn unreadable(path: &str) -> Vec<String> {
     let api = path.starts_with("/api/").then_some("api");
     api.into_iter().chain([UNREADABLE]).map(String::from).collect()
 }
 
-/// Control characters are in no segment that could be decoded.
+/// No decodable segment contains control characters.
 const UNREADABLE: &str = "\0";
 
 fn handle(web: &Arc<Web>, request: &Request, error_page: ErrorPage) -> Reply {
@@ -195,7 +195,7 @@ fn find<'r, 'p>(web: &'r Web, request: &'p Request) -> Result<Found<'r, 'p>> {
     web.routes.find(request.method, &request.segments)
 }
 
-/// Looking for what is not there is counted, too.
+/// Counts unmatched requests, too.
 fn nothing_there<T>(web: &Web, request: &Request, e: Error) -> Result<T> {
     guard::count(&web.admission, request, guard::who(&web.app, request).is_some())?;
     Err(e)
@@ -210,11 +210,11 @@ fn answer(web: &Arc<Web>, request: &Request, found: Found) -> Result<Reply> {
     route::answer(web, request, found, actor?)
 }
 
-/// A body up to this travels with its head: the edge gets both by one read.
+/// Bodies up to this size travel with the head.
 const INLINE_MAX: usize = 2 << 10;
 
-/// Writes an answer by one write: `tiny_http` itself would copy it in pieces of 8 KiB, and each piece would wake the edge.
-/// Always with a length, never in chunks: a cut answer must not look whole.
+/// Sends the response in one write: `tiny_http` would copy it in pieces of 8 KiB. Always with a length, never chunked:
+/// a truncated response must be recognizable.
 fn respond(
     inner: tiny_http::Request,
     reply: &Reply,

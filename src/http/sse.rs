@@ -1,9 +1,9 @@
-//! Live views. A handler that wants to stream offers a [`Source`] here and answers with the ticket in the header
-//! [`STREAM_HEADER`]; the edge takes the source and serves it on the client's connection, many to a thread. So a stream
-//! costs no thread of its own, and a slow client only its own connection.
+//! Server-sent events. A handler offers a [`Source`] and answers with its ticket in the header [`STREAM_HEADER`]; the
+//! edge takes the source and serves it on the client's connection, many per thread. So a stream needs no own thread,
+//! and a slow client delays only itself.
 //!
-//! The rows are the truth: a source reads what came after its last id; that something moved is only the hint to look.
-//! Who looks is asked for again and again ([`Standing`]): a stream ends with the sign-in that opened it.
+//! Sources read rows after their last id; the wake is only a hint. The reader's right is checked repeatedly
+//! ([`Standing`]): a stream ends with its sign-in.
 
 use crate::access::{Actor, Standing};
 use crate::base::clock::{self, Duration, Instant};
@@ -17,40 +17,40 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The answer's header that hands a stream over to the edge.
+/// Response header that hands a stream to the edge.
 pub const STREAM_HEADER: &str = "X-Lamplighter-Stream";
 
-/// How long a ticket waits for the edge, which comes within the same answer.
+/// Validity of a ticket; the edge uses it at once.
 const TICKET_LIFE: Duration = Duration::from_secs(10);
 
-/// What a caller turned away is told to wait, in seconds: about a page's life.
+/// Retry-After of refused streams in seconds.
 const RETRY_S: u32 = 10;
 
-/// A batch of frames this long is sent on without gathering more: there is a backlog.
+/// A batch of this size is sent without collecting more.
 pub const BATCH: usize = 16 << 10;
 
-/// May there be more?
+/// Whether a source has more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Yes: look again at the next wake, or at once after a batch.
+    /// Continue at the next wake, or at once after a batch.
     More,
-    /// No: what was written is sent, then the stream ends.
+    /// Send what was written, then end.
     End,
 }
 
-/// One client's view of something that grows.
+/// A client's view of growing data.
 pub trait Source: Send {
-    /// Appends ready-made frames ([`frame`]) for what came after the last call; may append nothing. About [`BATCH`]
-    /// bytes are enough: the next call follows when they are sent. An error ends the stream, and the browser comes back
-    /// with its last id. `by` is who looks, as they are now.
+    /// Appends frames ([`frame`]) of new data; may append nothing. About [`BATCH`] bytes are enough: the next call
+    /// follows when they are sent. An error ends the stream, and the browser reconnects with its last id. `by` is the
+    /// reader's current state.
     fn fill(&mut self, by: &Actor, out: &mut Vec<u8>) -> Result<Flow>;
 
-    /// Moves when there may be more; looked at often.
+    /// Changes when there may be more; called often.
     fn moved(&self) -> u64;
 }
 
-/// Appends one event. No text can break out of its field: line ends in `data` become further `data:` lines (the browser
-/// joins them by line feeds), in `event` they are dropped.
+/// Appends one event. Line ends in `data` become further `data:` lines (browsers join them by LF), in `event` they are
+/// dropped.
 pub fn frame(out: &mut Vec<u8>, id: Option<i64>, event: &str, data: &str) {
     if let Some(id) = id {
         out.extend_from_slice(b"id: ");
@@ -86,19 +86,19 @@ pub fn frame(out: &mut Vec<u8>, id: Option<i64>, event: &str, data: &str) {
 pub struct Event<T>(&'static str, PhantomData<fn() -> T>);
 
 impl<T: Described + Serialize> Event<T> {
-    /// One of this name.
+    /// An event kind of this name.
     pub const fn named(name: &'static str) -> Event<T> {
         Event(name, PhantomData)
     }
 
-    /// Appends one ([`frame`]).
+    /// Appends an event ([`frame`]).
     pub fn frame(&self, out: &mut Vec<u8>, id: Option<i64>, data: &T) {
-        // Our types have no keys that are no text, which alone fails.
+        // Our types have only text keys; other keys are the only cause of failure.
         let json = serde_json::to_string(data).unwrap_or_default();
         frame(out, id, self.0, &json);
     }
 
-    /// Appends one whose data was made before.
+    /// Appends an event with JSON made before.
     pub fn frame_made(&self, out: &mut Vec<u8>, id: Option<i64>, json: &str) {
         frame(out, id, self.0, json);
     }
@@ -109,18 +109,18 @@ impl<T: Described + Serialize> Event<T> {
     }
 }
 
-/// Good for one stream, for ten seconds.
+/// Ticket for one stream.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(String);
 
 impl Ticket {
-    /// As it stands in [`STREAM_HEADER`].
+    /// Text for [`STREAM_HEADER`].
     pub fn text(&self) -> &str {
         &self.0
     }
 }
 
-/// All streams: those offered and those being served. Clones share them.
+/// All streams, offered or served. Clones share them.
 #[derive(Clone)]
 pub struct Streams(Arc<Registry>);
 
@@ -145,7 +145,7 @@ struct Offer {
 }
 
 impl Streams {
-    /// So many at once, and so many of one owner.
+    /// Limits: in total and per owner.
     pub fn new(total_max: usize, per_owner_max: usize) -> Streams {
         Streams(Arc::new(Registry {
             total_max,
@@ -155,10 +155,10 @@ impl Streams {
         }))
     }
 
-    /// Offers a stream to who stands there; the ticket goes into [`STREAM_HEADER`].
+    /// Offers a stream for this reader; the ticket goes into [`STREAM_HEADER`]. Errors: limits.
     pub fn offer(&self, standing: Standing, source: Box<dyn Source>) -> Result<Ticket> {
         let now = clock::mono();
-        // Declared first, so dropped after the lock is free: what a source does on its way out is its own affair.
+        // Declared first, so dropped after the lock is released: a source's drop may take time.
         let _late;
         let mut table = self.table();
         _late = table.expire(now);
@@ -190,7 +190,7 @@ impl Streams {
         Ok(Ticket(ticket))
     }
 
-    /// Takes the offered stream, once.
+    /// Takes an offered stream, once.
     pub(super) fn take(&self, ticket: &str) -> Option<Stream> {
         let _late;
         let mut table = self.table();
@@ -204,7 +204,7 @@ impl Streams {
         })
     }
 
-    /// Ends all streams and takes no more: the daemon stops.
+    /// Ends all streams and accepts no more.
     pub fn close(&self) {
         self.0.closing.store(true, Ordering::SeqCst);
     }
@@ -247,7 +247,7 @@ impl Table {
     }
 }
 
-/// A stream being served; dropped, its place is free.
+/// A served stream; dropping it frees its slot.
 pub(super) struct Stream {
     source: Box<dyn Source>,
     standing: Box<Standing>,
@@ -255,17 +255,17 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Shall it end? So for who is not signed in any more, or may not look any more.
+    /// Must it end? The reader is signed out, or may no longer see it.
     pub(super) fn over(&mut self) -> bool {
         self.streams.closing() || self.standing.ask().is_err()
     }
 
-    /// See [`Source::fill`].
+    /// As [`Source::fill`].
     pub(super) fn fill(&mut self, out: &mut Vec<u8>) -> Result<Flow> {
         self.source.fill(self.standing.ask()?, out)
     }
 
-    /// See [`Source::moved`].
+    /// As [`Source::moved`].
     pub(super) fn moved(&self) -> u64 {
         self.source.moved()
     }

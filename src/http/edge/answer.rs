@@ -1,4 +1,4 @@
-//! The head of every answer, whoever wrote its body: one place for the security headers, the request's id and the date.
+//! Heads of all responses: security headers, request id and date are set here only.
 
 use super::parse::{self, Field};
 use super::refusal::Refusal;
@@ -6,8 +6,8 @@ use crate::base::clock::{self, Ms};
 use serde_json::json;
 use std::io::Write;
 
-/// What every answer carries. The policy of the pages is `ui.md` §10; COOP and CORP keep other origins' windows and
-/// pages away.
+/// Headers of every response. The content security policy allows only our own scripts and styles; COOP and CORP isolate
+/// from other origins' windows and pages.
 const SECURITY: &str = "\
 Content-Security-Policy: default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
 connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'\r\n\
@@ -19,11 +19,11 @@ Cross-Origin-Resource-Policy: same-origin\r\n\
 Permissions-Policy: accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), \
 microphone=(), payment=(), usb=()\r\n";
 
-/// What a page of a listed origin may read beside the body.
+/// Response headers that a page of an allowed origin may read.
 const READABLE: &str =
     "Access-Control-Expose-Headers: ETag, Link, Location, Retry-After, X-Request-Id\r\nVary: Origin\r\n";
 
-/// Headers said here; a handler's own are dropped.
+/// Headers set here; those of handlers are dropped.
 const SAID_HERE: [&str; 10] = [
     "content-security-policy",
     "x-content-type-options",
@@ -37,22 +37,22 @@ const SAID_HERE: [&str; 10] = [
     "access-control-allow-credentials",
 ];
 
-/// What an answer's head needs to know of its request.
+/// Parameters of a response head.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
-    /// The request's name.
+    /// Request id.
     pub id: &'a str,
-    /// What the client calls it, when that is a plain word.
+    /// Client's own request id, if it is a plain word.
     pub client_id: Option<&'a str>,
-    /// For how long the browser shall insist on TLS (RFC 6797); 0 ends that, `None` says nothing.
+    /// Max-age of Strict-Transport-Security (RFC 6797); `None`: no header.
     pub hsts_s: Option<u32>,
-    /// The listed origin whose page may read it.
+    /// Allowed CORS origin of the request.
     pub origin: Option<&'a str>,
-    /// Is this the connection's last answer?
+    /// Is this the connection's last response?
     pub close: bool,
 }
 
-/// Appends the head of an answer. `length` is `None` where no body can be (204, 304) and for streams.
+/// Appends a response head. `length` is `None` without body (204, 304) and for streams.
 pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], length: Option<u64>, about: About<'_>) {
     let mut line = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     line(&["HTTP/1.1 ", &status.to_string(), " ", reason, "\r\n"]);
@@ -68,7 +68,7 @@ pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], 
         line(&["X-Client-Request-Id: ", theirs, "\r\n"]);
     }
     if let Some(seconds) = about.hsts_s {
-        // Not `includeSubDomains`: we know nothing of our neighbours.
+        // Without `includeSubDomains`: other hosts may not have TLS.
         line(&["Strict-Transport-Security: max-age=", &seconds.to_string(), "\r\n"]);
     }
     if let Some(origin) = about.origin {
@@ -95,7 +95,7 @@ pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], 
     }]);
 }
 
-/// A whole answer of the edge's own, the connection's last.
+/// A whole response of the edge itself, the connection's last.
 pub fn refusal(why: Refusal, about: About<'_>, bodiless: bool) -> Vec<u8> {
     let body = json!({
         "detail": why.say(),

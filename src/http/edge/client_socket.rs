@@ -1,5 +1,4 @@
-//! A client's socket, plain or TLS. Every read and write has a deadline that dripping does not extend, and a write must
-//! make progress.
+//! A client's socket, plain or TLS. Reads and writes have fixed deadlines, and writes must make progress.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -10,15 +9,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// After the last answer so many bytes of what the client still sends are thrown away, for so long: closing with unread
-/// bytes makes the kernel send RST, and the client would lose the answer.
+/// Limits of discarding input after the last response: closing with unread input makes the kernel send RST, and the
+/// client would lose the response.
 const DRAIN_MAX: usize = 64 << 10;
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// TLS plaintext that waits for a slow client; more waits in its writer.
+/// TLS plaintext buffered for a slow client; more blocks the writer.
 const TLS_BUFFER: usize = 32 << 10;
 
-/// The certificate a listener shows; a new one takes over for new connections without a restart.
+/// The TLS configuration of a listener; it can be replaced for new connections without a restart.
 pub struct Tls {
     config: RwLock<Arc<ServerConfig>>,
     is_own: bool,
@@ -33,7 +32,7 @@ impl Tls {
         })
     }
 
-    /// The same with a certificate that we made ourselves: no browser is told to insist on it (RFC 6797 §11.3).
+    /// With a self-made certificate: HSTS is not sent (RFC 6797 §11.3).
     pub fn own(config: Arc<ServerConfig>) -> Arc<Tls> {
         Arc::new(Tls {
             config: RwLock::new(config),
@@ -41,12 +40,12 @@ impl Tls {
         })
     }
 
-    /// From now on, this configuration. Connections that are open keep theirs.
+    /// Replaces the configuration for new connections.
     pub fn swap(&self, config: Arc<ServerConfig>) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// Did we make the certificate ourselves?
+    /// Is the certificate self-made?
     pub fn is_own(&self) -> bool {
         self.is_own
     }
@@ -56,23 +55,23 @@ impl Tls {
     }
 }
 
-/// What a listener speaks.
+/// Protocol of a listener.
 #[derive(Clone)]
 pub enum Speech {
     /// HTTP.
     Plain,
-    /// HTTPS; who speaks HTTP is sent to it, at this port.
+    /// HTTPS; HTTP requests are redirected to this port.
     Tls(Arc<Tls>, u16),
-    /// HTTP, only to send everybody to HTTPS at this port.
+    /// HTTP; all requests are redirected to HTTPS at this port.
     Redirect(u16),
 }
 
-/// What a client of a TLS listener has begun to speak.
+/// Protocol that a client of a TLS listener uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
-    /// TLS, and the handshake is over.
+    /// TLS, after the handshake.
     Tls,
-    /// HTTP: nothing of it is read yet.
+    /// HTTP, nothing read yet.
     Plain,
 }
 
@@ -100,7 +99,7 @@ pub fn tls_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>>
     Ok(Arc::new(config))
 }
 
-/// See the module's documentation.
+/// The socket with its deadlines.
 pub struct ClientSocket {
     socket: Arc<TcpStream>,
     tls: Option<Box<ServerConnection>>,
@@ -117,8 +116,8 @@ impl ClientSocket {
         }
     }
 
-    /// Shakes hands; all that follows is encrypted. [`ErrorKind::ConnectionAborted`] where the client left without a word;
-    /// before its first one it costs no memory of TLS.
+    /// TLS handshake. [`ErrorKind::ConnectionAborted`] if the client closed without sending; no TLS memory is allocated
+    /// before its first byte.
     pub fn shake(&mut self, tls: &Tls, until: Instant) -> io::Result<Spoken> {
         self.socket.set_read_timeout(Some(self.timed(until).left()?))?;
         let mut first = [0];
@@ -134,7 +133,7 @@ impl ClientSocket {
         while server.is_handshaking() {
             server.complete_io(&mut self.timed(until))?;
         }
-        // What the handshake's last flight left: the tickets.
+        // Session tickets of the handshake's last flight.
         while server.wants_write() {
             server.write_tls(&mut self.timed(until))?;
         }
@@ -156,7 +155,7 @@ impl ClientSocket {
         }
     }
 
-    /// All of it.
+    /// Writes everything. [`ErrorKind::TimedOut`] at the deadline or without progress.
     pub fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
         let mut timed = timed(&self.socket, until, self.stall);
         match &mut self.tls {
@@ -169,18 +168,18 @@ impl ClientSocket {
         }
     }
 
-    /// From here on it only sends, and never waits.
+    /// Switches to sending only, without blocking.
     pub fn into_stream(self) -> io::Result<StreamSocket> {
         self.socket.set_nonblocking(true)?;
         Ok(StreamSocket(self))
     }
 
-    /// The end, for a client that is gone.
+    /// Closes at once.
     pub fn close(mut self) {
         self.end();
     }
 
-    /// The end after the last answer: the client shall be able to read it.
+    /// Closes after the last response in a way that the client can read it.
     pub fn linger(mut self) {
         self.end();
         let until = clock::mono() + DRAIN;
@@ -210,22 +209,22 @@ impl ClientSocket {
     }
 }
 
-/// A client's socket that only sends, and never waits.
+/// A client's socket for streams: sends only, never blocks.
 pub struct StreamSocket(ClientSocket);
 
-/// How much the kernel has taken.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// Everything.
+    /// Everything was written.
     All,
-    /// Some of it.
+    /// A part was written.
     Some,
-    /// Nothing: the client does not read.
+    /// Nothing was written: the client does not read.
     Nothing,
 }
 
 impl StreamSocket {
-    /// Sends what goes without waiting and takes it from the front of `out`.
+    /// Writes without blocking and removes the written bytes from `out`.
     pub fn push(&mut self, out: &mut Vec<u8>) -> io::Result<Pushed> {
         let ClientSocket { socket, tls, .. } = &mut self.0;
         let mut to = Counted(socket, 0);
@@ -255,7 +254,7 @@ impl StreamSocket {
         })
     }
 
-    /// Has the client hung up? What it sends on a stream is thrown away. Never waits.
+    /// Has the client closed? Its input is discarded. Never blocks.
     pub fn gone(&mut self) -> bool {
         let ClientSocket { socket, tls, .. } = &mut self.0;
         let mut junk = [0; 512];
@@ -273,7 +272,7 @@ impl StreamSocket {
         }
     }
 
-    /// The end.
+    /// Closes.
     pub fn close(&mut self) {
         self.0.end();
     }
@@ -283,7 +282,7 @@ fn timed(socket: &TcpStream, until: Instant, stall: Duration) -> Timed<'_> {
     Timed { socket, until, stall }
 }
 
-/// A blocking socket that gives up at a deadline.
+/// A blocking socket with a deadline.
 struct Timed<'a> {
     socket: &'a TcpStream,
     until: Instant,

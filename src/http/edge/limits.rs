@@ -1,4 +1,4 @@
-//! How much and how long: every number that bounds what a client can take from us, and the gauges that hold them.
+//! Limits of clients: every number that bounds resources, and the gauges that enforce them.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::host::network;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A body of somebody who is not known has so many bytes at most, where nothing else is said.
+/// Default limit of an anonymous request body in bytes.
 pub const ANONYMOUS_BODY_MAX: u64 = 64 << 10;
 
 /// Caps and deadlines. The defaults fit a fleet's control panel on a small machine.
@@ -16,17 +16,17 @@ pub struct Limits {
     pub connections_max: usize,
     /// Of one IPv4 address or IPv6 /64; loopback and trusted proxies are exempt.
     pub connections_per_ip_max: usize,
-    /// Requests inside at once; far below the inner socket's backlog, since connecting has no deadline.
+    /// Requests in handlers at once; far below the inner socket's backlog, since connecting has no deadline.
     pub in_flight_max: usize,
-    /// Of one IPv4 address or IPv6 /64; fewer than there are handlers, so that nobody holds them all.
+    /// The same per IPv4 address or IPv6 /64; fewer than there are handlers.
     pub in_flight_each_max: usize,
     /// Bytes of bodies and answers in memory at once, over all connections.
     pub buffered_max: usize,
     /// Of one IPv4 address or IPv6 /64.
     pub buffered_each_max: usize,
-    /// A body of somebody who is not known. All connections together stay below [`Limits::buffered_max`] with it.
+    /// Limit of an anonymous request body. All connections together stay below [`Limits::buffered_max`].
     pub anonymous_body_max: u64,
-    /// Answers up to this are taken whole from the handler, so that a slow client holds memory, never a handler.
+    /// Responses up to this size are buffered, so that a slow client holds memory but no handler.
     pub spool_max: usize,
     /// From `accept` to the end of the TLS handshake.
     pub handshake: Duration,
@@ -36,19 +36,19 @@ pub struct Limits {
     pub idle: Duration,
     /// From the end of the head to the end of the body, for the first MiB.
     pub body: Duration,
-    /// Waiting for a place inside before 503.
+    /// Wait for a handler before 503.
     pub queue: Duration,
-    /// From the request's entry to the head of its answer, then 504.
+    /// From the start of the handler to the head of its response, then 504.
     pub handler: Duration,
     /// Writing an answer, for the first MiB.
     pub answer: Duration,
-    /// A write without progress.
+    /// Maximum time of a write without progress.
     pub stall: Duration,
-    /// A stream without events sends a comment this often.
+    /// Interval of heartbeats on a stream.
     pub heartbeat: Duration,
-    /// Between two writes of one stream: a write costs more than the events in it.
+    /// Minimum time between two writes of a stream.
     pub gather: Duration,
-    /// A stream ends after this; the browser comes back by itself with its last id.
+    /// Maximum age of a stream; the browser reconnects with its last id.
     pub stream_age: Duration,
 }
 
@@ -80,9 +80,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same, made smaller where the process may not open enough files: a quarter of them is for the rest of the
-    /// daemon, and a request inside takes four (the edge's end, and three in `tiny_http`, whose accept loop dies of the
-    /// first EMFILE it meets).
+    /// Reduces the limits if the process may not open enough files: a quarter is left for the rest of the daemon, and a
+    /// request in a handler takes four (the edge's end, and three in `tiny_http`, whose accept loop ends at the first
+    /// EMFILE).
     pub fn within(mut self, files_max: usize) -> Limits {
         self.in_flight_max = self.in_flight_max.min(files_max / 16).max(1);
         let left = (files_max - files_max / 4).saturating_sub(4 * self.in_flight_max);
@@ -91,20 +91,19 @@ impl Limits {
     }
 }
 
-/// How many files this process may open, by the kernel's own word.
+/// Limit of open files of this process.
 pub fn files_max() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The deadline of moving `bytes`: `base` for the first MiB, and a second more for each 64 KiB beyond. So a large
-/// download over a thin line gets through, and a dripping peer does not.
+/// Time limit of transferring `bytes`: `base` for the first MiB, and a second for each 64 KiB beyond.
 pub fn allowance(base: Duration, bytes: u64) -> Instant {
     clock::mono() + base + Duration::from_secs(bytes.saturating_sub(1 << 20).min(1 << 40) >> 16)
 }
 
-/// So much of something, shared by all connections, and less of it for the connections of one network.
+/// A resource limit shared by all connections, with a lower one per network.
 #[derive(Clone)]
 pub struct Gauge(Arc<Inner>);
 
@@ -134,7 +133,7 @@ impl Inner {
 }
 
 impl Gauge {
-    /// Nothing taken of `max`, of which one network gets `each_max`.
+    /// An unused gauge of `max`, of which one network gets `each_max`.
     pub fn new(max: usize, each_max: usize) -> Gauge {
         Gauge(Arc::new(Inner {
             max,
@@ -144,17 +143,17 @@ impl Gauge {
         }))
     }
 
-    /// A share that holds nothing yet.
+    /// An empty share.
     pub fn share(&self, ip: IpAddr) -> Share {
         Share(self.clone(), network(ip), 0)
     }
 
-    /// Takes one, or nothing at once.
+    /// Takes one unit, or `None` at once.
     pub fn one(&self, ip: IpAddr) -> Option<Share> {
         self.one_until(ip, clock::mono())
     }
 
-    /// Takes one, waiting for it until then.
+    /// Takes one unit, waiting until then.
     pub fn one_until(&self, ip: IpAddr, until: Instant) -> Option<Share> {
         let network = network(ip);
         let mut used = self.used();
@@ -173,7 +172,7 @@ impl Gauge {
         Some(Share(self.clone(), network, 1))
     }
 
-    /// How much is taken.
+    /// Units in use.
     pub fn taken(&self) -> usize {
         self.used().all
     }
@@ -183,11 +182,11 @@ impl Gauge {
     }
 }
 
-/// What one connection took of a gauge; dropped, it goes back.
+/// Units held by one connection; returned on drop.
 pub struct Share(Gauge, IpAddr, usize);
 
 impl Share {
-    /// Takes `n` more, or nothing.
+    /// Takes `n` more; `false` if not available.
     pub fn grow(&mut self, n: usize) -> bool {
         let mut used = self.0.used();
         let fits = self.0.0.take(&mut used, self.1, n);
@@ -212,7 +211,7 @@ impl Drop for Share {
             }
         }
         drop(used);
-        // All: the first in line may be of a network that has its share.
+        // Notifies all: the first waiter may be of a network at its limit.
         self.0.0.freed.notify_all();
     }
 }

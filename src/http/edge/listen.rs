@@ -1,4 +1,4 @@
-//! Accepts, whatever happens: no errno, no lack of descriptors or threads ends it, only the edge's own stop.
+//! Accept loop: no error of accept, descriptors or threads ends it, only the stop of the edge.
 
 use super::answer::{self, About};
 use super::client_socket::{ClientSocket, Speech, Tls};
@@ -12,19 +12,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// Enough for the handshake and 2 KiB of buffer; a page is used only when touched.
+/// Stack size: enough for the handshake and 2 KiB of buffer.
 const STACK: usize = 128 << 10;
 
-/// Without descriptors, memory or threads: somebody must leave first.
+/// Pause without descriptors, memory or threads.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A burst waits here instead of for a repeated SYN.
+/// Accept queue for bursts.
 const BACKLOG: i32 = 1024;
 
-/// A peer that vanished without a word is given up after this.
+/// Time after which a vanished peer is given up.
 const VANISHED_MS: u32 = 30_000;
 
-/// A socket to accept on.
+/// A listening socket with its protocol.
 pub struct Listener {
     socket: TcpListener,
     speech: Speech,
@@ -43,7 +43,7 @@ impl Listener {
         Ok(Listener { socket, speech })
     }
 
-    /// Sends everybody to HTTPS at this port of the same host.
+    /// HTTP that redirects everything to HTTPS at this port.
     pub fn redirect(socket: TcpListener, https_port: u16) -> Listener {
         let speech = Speech::Redirect(https_port);
         Listener { socket, speech }
@@ -55,9 +55,9 @@ impl Listener {
     }
 }
 
-/// A thread that accepts, and the way to stop it.
+/// An accepting thread with its stop handle.
 pub struct Acceptor {
-    /// Another handle of the listening socket: shutting it down ends its `accept`.
+    /// Duplicate of the listening socket: shutdown on it ends `accept`.
     stop: TcpStream,
     over: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
@@ -67,7 +67,7 @@ impl Acceptor {
     /// Begins to accept.
     pub fn start(shared: Arc<Shared>, listener: Listener) -> io::Result<Acceptor> {
         sys::listen_backlog(&listener.socket, BACKLOG)?;
-        // The one safe way to shutdown(2) a listening socket: std has the call for streams only.
+        // std has shutdown(2) for streams only.
         let stop = TcpStream::from(std::os::fd::OwnedFd::from(listener.socket.try_clone()?));
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
@@ -110,7 +110,7 @@ fn accept(shared: &Arc<Shared>, listener: &Listener, over: &AtomicBool) {
 }
 
 fn welcome(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, speech: Speech) {
-    // Both fail only on a socket that is dead already; the first read will tell.
+    // Both fail only on a dead socket; the first read reports it.
     let _ = socket.set_nodelay(true);
     let _ = sys::tcp_user_timeout(&socket, VANISHED_MS);
     let socket = Arc::new(socket);
@@ -134,7 +134,7 @@ fn welcome(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, speech: Sp
     }
 }
 
-/// Says why, as far as that needs no waiting: this thread is the door.
+/// Sends the reason if that is possible without blocking.
 fn turn_away(shared: &Shared, socket: &TcpStream, why: Refusal, plain: bool) {
     count(&shared.counts.refused[why as usize]);
     if !plain || socket.set_nonblocking(true).is_err() {
@@ -150,6 +150,6 @@ fn turn_away(shared: &Shared, socket: &TcpStream, why: Refusal, plain: bool) {
     let mut socket = socket;
     let _ = socket.write(&answer::refusal(why, about, false));
     let _ = socket.shutdown(Shutdown::Write);
-    // What has come already must be read, or closing sends RST and the client never sees the answer.
+    // Input must be read before closing, else the kernel sends RST and the client loses the response.
     let _ = socket.read(&mut [0; 2048]);
 }

@@ -1,8 +1,8 @@
-//! The edge: the only code that touches a client's socket. It takes connections (plain or TLS), bounds them in number,
-//! size and time, reads requests by a strict grammar and whole, and hands each to the inner server as one clean request
-//! over one Unix-socket connection. Answers come back whole and leave with the security headers.
+//! The edge: the only code that handles clients' sockets. It accepts connections (plain or TLS), limits them in number,
+//! size and time, parses requests strictly and completely, and passes each to the inner server as one clean request
+//! over a Unix socket. Responses are read completely and get the security headers.
 //!
-//! `tiny_http` alone dies of one hostile request in a dozen ways; behind the edge it meets none (`tests/it/edge.rs`).
+//! `tiny_http` alone fails on several kinds of hostile requests; behind the edge it receives none (`tests/it/edge.rs`).
 
 mod refusal;
 mod limits;
@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use stream::Rounds;
 
-/// A running edge; dropped, it ends at once.
+/// A running edge; dropping it ends it at once.
 pub struct Edge {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
@@ -45,8 +45,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Starts to accept. The handlers behind the inner socket ask `peers` who is there and offer their streams to
-    /// `streams`. The caps shrink to what this process may open in files.
+    /// Starts accepting. Handlers look up clients in `peers` and offer streams to `streams`. Limits are reduced to what
+    /// open files allow. Error: threads or sockets.
     pub fn start(mut config: Config, listeners: Vec<Listener>, peers: Peers, streams: Streams) -> Result<Edge> {
         if let Some(files) = limits::files_max() {
             let wanted = config.limits.connections_max;
@@ -95,8 +95,8 @@ impl Edge {
         &self.addresses
     }
 
-    /// Stops: takes no more connections, ends the idle ones and the streams, lets busy ones finish for up to `limit`.
-    /// Returns how many had to be cut off.
+    /// Stops: accepts no more, closes idle connections and streams, waits up to `limit` for busy ones. Returns how many
+    /// were closed by force.
     pub fn drain(&self, limit: Duration) -> usize {
         let acceptors = std::mem::take(&mut *self.acceptors.lock().unwrap_or_else(PoisonError::into_inner));
         acceptors.into_iter().for_each(Acceptor::stop);
@@ -106,22 +106,22 @@ impl Edge {
         cut
     }
 
-    /// What was seen since the start, and what is going on now.
+    /// Counters since the start and current figures.
     pub fn stats(&self) -> EdgeStats {
         self.handle().stats()
     }
 
-    /// Who looks at the figures without holding the edge open.
+    /// A handle for figures that does not keep the edge running.
     pub fn handle(&self) -> EdgeHandle {
         EdgeHandle(Arc::clone(&self.shared))
     }
 }
 
-/// See [`Edge::handle`].
+/// Handle of [`Edge::handle`].
 pub struct EdgeHandle(Arc<Shared>);
 
 impl EdgeHandle {
-    /// Asks the inner server past all clients and caps, and gives the status of its answer; an error says what failed.
+    /// Requests the inner server directly, past all clients and limits; returns the status. The error is a sentence.
     pub fn ask_inside(&self, path: &str, limit: Duration) -> std::result::Result<u16, Refusal> {
         let info = ConnInfo {
             peer: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -140,12 +140,12 @@ impl EdgeHandle {
         inner.answer().map(|answer| answer.status).ok_or(Refusal::Internal)
     }
 
-    /// Connections accepted since the start, those included that were turned away.
+    /// Accepted connections since the start, including refused ones.
     pub fn accepted(&self) -> u64 {
         self.0.counts.accepted.load(Ordering::Relaxed)
     }
 
-    /// See [`Edge::stats`].
+    /// Counters and figures.
     pub fn stats(&self) -> EdgeStats {
         let Shared {
             slots,
@@ -183,24 +183,24 @@ impl Drop for Edge {
     }
 }
 
-/// See [`Edge::stats`].
+/// Counters and figures of the edge.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct EdgeStats {
     /// Client connections open now.
     pub connections: usize,
-    /// Requests inside now.
+    /// Requests in handlers now.
     pub in_flight: usize,
-    /// Bytes of bodies and answers in memory now.
+    /// Bytes of bodies and responses in memory now.
     pub buffered_bytes: usize,
     /// Streams offered or served now.
     pub streams: usize,
     /// Connections accepted.
     pub accepted: u64,
-    /// Requests answered, the edge's own answers included.
+    /// Responses, including the edge's own.
     pub requests: u64,
     /// Streams begun.
     pub streams_served: u64,
-    /// Idle connections ended to make room.
+    /// Idle connections closed to make room.
     pub evicted: u64,
     /// Failures of `accept`.
     pub accept_errors: u64,
@@ -208,6 +208,6 @@ pub struct EdgeStats {
     pub thread_errors: u64,
     /// TLS handshakes that failed, were too slow or too many.
     pub handshake_errors: u64,
-    /// Answers of the edge's own, by their error code.
+    /// Responses of the edge's own, by error code.
     pub refused: Vec<(&'static str, u64)>,
 }

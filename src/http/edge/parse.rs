@@ -1,5 +1,5 @@
-//! The grammar of a request head, stricter than RFC 9112 wherever that leaves room for two readers to disagree. What
-//! passes here means the same to everybody behind. Pure: bytes in, [`Head`] or [`Refusal`] out.
+//! Parser of request heads, stricter than RFC 9112 where parsers could disagree, so that all later code reads the same.
+//! Pure: bytes in, [`Head`] or [`Refusal`] out.
 
 use super::refusal::Refusal;
 use crate::base::host::Host;
@@ -11,11 +11,11 @@ pub const HEADERS_MAX: usize = 64;
 /// A target may have so many bytes.
 pub const TARGET_MAX: usize = 4 << 10;
 
-/// The methods served; others are nobody's.
+/// Supported methods.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-/// Methods whose body nobody would read: with one, a handler's large answer and the unread body would wait for each other.
+/// Methods without body: a large response and an unread body could block each other.
 const BODILESS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
-/// Headers that decide who asks, for what, and where the message ends: twice is an attack or a bug, never a wish.
+/// Headers that decide identity, target or framing: a repetition is refused.
 const ONCE: [&str; 11] = [
     "host",
     "content-length",
@@ -29,8 +29,8 @@ const ONCE: [&str; 11] = [
     "x-forwarded-proto",
     "x-request-id",
 ];
-/// Headers between two neighbours only (RFC 9110 §7.6.1), and those the edge says itself. What a client says about
-/// itself by `Forwarded` and `X-Forwarded-*` never goes inside: the table of peers tells what of it is true.
+/// Hop-by-hop headers (RFC 9110 §7.6.1) and those set by the edge. `Forwarded` and `X-Forwarded-*` are never passed on:
+/// the table of peers has the verified values.
 const STRIPPED: [&str; 17] = [
     "connection",
     "keep-alive",
@@ -54,22 +54,22 @@ const STRIPPED: [&str; 17] = [
 /// A name and its value, without the blanks around.
 pub type Field<'a> = (&'a str, &'a str);
 
-/// A request head that passed.
+/// A valid request head.
 #[derive(Debug)]
 pub struct Head<'a> {
     /// One of the seven methods served.
     pub method: &'static str,
-    /// Starts with `/`; no `#`, no blank, ASCII. Percent escapes are as they came: the router decodes once.
+    /// Starts with `/`; no `#`, no blank, ASCII. Percent escapes are undecoded: the router decodes once.
     pub target: &'a str,
-    /// The `Host`, without port, in its one spelling.
+    /// The `Host`, normalized, without port.
     pub host: Host,
-    /// Bytes of body to come.
+    /// Length of the body in bytes.
     pub length: u64,
-    /// Was there a `Content-Length` at all?
+    /// Was there a `Content-Length`?
     pub has_length: bool,
-    /// The connection ends with the answer: the client wants it so, or speaks HTTP/1.0.
+    /// Close after the response: requested by the client, or HTTP/1.0.
     pub close: bool,
-    /// The client waits for `100 Continue` before it sends the body.
+    /// Expects `100 Continue` before the body.
     pub expects: bool,
     /// All headers as they came.
     pub fields: Vec<Field<'a>>,
@@ -85,14 +85,14 @@ impl<'a> Head<'a> {
             .collect()
     }
 
-    /// The headers that go on to the inner server.
+    /// Headers to pass to the inner server.
     pub fn clean(&self) -> impl Iterator<Item = &Field<'a>> {
         self.fields
             .iter()
             .filter(|(name, _)| !ours(name) && !starts_with(name, "x-forwarded-"))
     }
 
-    /// The target without its query: for the log, since a query may hold what nobody should read there.
+    /// The target without query, for the log: queries may hold secrets.
     pub fn path(&self) -> &'a str {
         self.target.split('?').next().unwrap_or_default()
     }
@@ -103,7 +103,7 @@ pub fn find<'a>(fields: &[Field<'a>], name: &str) -> Option<&'a str> {
     fields.iter().find(|f| f.0.eq_ignore_ascii_case(name)).map(|f| f.1)
 }
 
-/// Is that header between neighbours only, or the edge's own?
+/// Is that header hop-by-hop or set by the edge?
 pub fn ours(name: &str) -> bool {
     STRIPPED.iter().any(|s| name.eq_ignore_ascii_case(s)) || starts_with(name, "x-lamplighter-")
 }
@@ -112,14 +112,14 @@ fn starts_with(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix))
 }
 
-/// Finds the end of a head while it arrives, and refuses a wrong byte at once instead of waiting for more.
+/// Finds the end of a head while it arrives, and refuses an invalid byte at once.
 #[derive(Default)]
 pub struct Scan {
     at: usize,
 }
 
 impl Scan {
-    /// Looks at the bytes that are new since the last call. `Some(n)`: the head is `buf[..n]`, empty line included.
+    /// Scans the new bytes. `Some(n)`: the head is `buf[..n]`, empty line included.
     pub fn end(&mut self, buf: &[u8]) -> Result<Option<usize>, Refusal> {
         while let Some(&byte) = buf.get(self.at) {
             match byte {
@@ -145,7 +145,7 @@ impl Scan {
     }
 }
 
-/// Reads a whole head as [`Scan`] delimits it.
+/// Parses a complete head as delimited by [`Scan`].
 pub fn request(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let text = std::str::from_utf8(head).map_err(|_| Refusal::Bytes)?;
     let mut lines = lines_of(text).split("\r\n");
@@ -167,7 +167,7 @@ pub fn request(head: &[u8]) -> Result<Head<'_>, Refusal> {
         (Some(_), None) => return Err(Refusal::Coding),
         _ => {}
     }
-    // Others, like h2c, may be ignored (RFC 9110 §7.8); who asks for a WebSocket waits for one.
+    // Other upgrades, like h2c, may be ignored (RFC 9110 §7.8); a WebSocket client would wait.
     let wants_websocket = (find(&fields, "upgrade").into_iter().flat_map(|value| value.split(',')))
         .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"));
     if wants_websocket && !old {
@@ -234,7 +234,7 @@ fn fields<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Field<'a>>, Re
         if out.len() == HEADERS_MAX {
             return Err(Refusal::HeadLarge);
         }
-        // A folded line starts with a blank, and a blank before the colon hides a header from some readers: no token.
+        // A folded line starts with a blank, and a blank before the colon hides a header from some parsers: no token.
         let (name, value) = line.split_once(':').ok_or(Refusal::Header)?;
         if !token(name) {
             return Err(Refusal::Header);
@@ -252,7 +252,7 @@ fn token(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// `name`, `name:port`, `[v6]:port`, without the port and in its one spelling.
+/// Parses `name`, `name:port`, `[v6]:port`; normalized, without port.
 fn host(text: &str) -> Option<Host> {
     if !text.is_ascii() {
         return None;
@@ -269,20 +269,20 @@ fn host(text: &str) -> Option<Host> {
         None if port.is_empty() => {}
         _ => return None,
     }
-    // An address without its brackets cannot get here: it was cut at its first colon.
+    // An IPv6 address without brackets was cut at its first colon.
     Host::parse(&name).ok()
 }
 
 fn content_length(text: &str) -> Result<u64, Refusal> {
     match text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than u64 holds is a length all the same, and a too large one.
+        // More digits than fit u64: a length that is too large.
         true if text.len() > 19 => Err(Refusal::TooLarge),
         true => text.parse().map_err(|_| Refusal::Length),
         false => Err(Refusal::Length),
     }
 }
 
-/// The head of the inner server's answer.
+/// The head of the inner server's response.
 pub struct Answer<'a> {
     /// 200 to 599.
     pub status: u16,
@@ -294,8 +294,7 @@ pub struct Answer<'a> {
     pub fields: Vec<Field<'a>>,
 }
 
-/// Reads the head of the inner server's answer. `None` is a broken answer: a handler let a line end into a header, or
-/// let it be chunked.
+/// Parses the head of the inner server's response. `None`: malformed (a line end in a header) or chunked.
 pub fn answer(head: &[u8]) -> Option<Answer<'_>> {
     let text = std::str::from_utf8(head).ok()?;
     let mut lines = lines_of(text).split("\r\n");

@@ -1,5 +1,5 @@
-//! Who is behind a request. The inner server sees only a Unix socket; the edge names each request by 128 random bits
-//! that no client can know, and the handler asks here. The way back carries a large body past the socket.
+//! The client of each request. The inner server sees only a Unix socket; the edge marks each request with 128 random
+//! bits, by which handlers look up the client here. Large response bodies are passed back here, not through the socket.
 
 use super::limits::{Gauge, Share};
 use crate::base::host::Cidr;
@@ -8,51 +8,50 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The header that carries the name to the inner server.
+/// Header with the mark.
 pub const CONN_HEADER: &str = "X-Lamplighter-Conn";
 
-/// What is true of a request's sender.
+/// Verified facts about a request's client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnInfo {
-    /// The client: the socket's other end, or whom a trusted proxy named (its port is then 0).
+    /// The client's address: the socket's peer, or as given by a trusted proxy (then with port 0).
     pub peer: SocketAddr,
-    /// Is the socket's other end a program on this machine that speaks for nobody else? A proxy here says whom it speaks for.
+    /// Is the peer a program on this machine, and no proxy?
     pub local: bool,
     /// Did the client speak TLS, to us or to a trusted proxy?
     pub tls: bool,
-    /// Does a page of a listed origin ask, without a cookie?
+    /// Is it a request of an allowed CORS origin, without cookie?
     pub is_listed_origin: bool,
-    /// The name of this request in logs and error answers.
+    /// Request id for logs and error responses.
     pub request_id: String,
-    /// What the client called it, where that is a name; empty: nothing.
+    /// Client's own request id; empty: none.
     pub client_request_id: String,
 }
 
-/// The requests that are inside now. Clones share the table.
+/// Requests in handlers now. Clones share the table.
 #[derive(Clone, Default)]
 pub struct Peers(Arc<Mutex<HashMap<String, Inside>>>);
 
 struct Inside {
     info: ConnInfo,
-    /// What the body takes of the memory for answers.
+    /// The body's share of the memory for responses.
     held: Share,
     body: Option<Arc<Vec<u8>>>,
 }
 
 impl Peers {
-    /// Nobody yet.
+    /// An empty table.
     pub fn new() -> Peers {
         Peers::default()
     }
 
-    /// Whom the edge gave this name, while the request is inside.
+    /// The client of this mark, while its request is in a handler.
     pub fn get(&self, name: &str) -> Option<ConnInfo> {
         self.table().get(name).map(|inside| inside.info.clone())
     }
 
-    /// Hands the body of a request's answer to the edge as it is: through the socket it would be copied four times.
-    /// `false` where it must go through the socket all the same: there is no room for it now, and a slow client has to
-    /// keep its handler waiting, or nobody waits for it any more.
+    /// Passes a response body to the edge without copying it through the socket. `false` if it must go through the
+    /// socket: no memory is available now, or nobody waits for it.
     pub fn hand_over(&self, name: &str, body: &Arc<Vec<u8>>) -> bool {
         self.table().get_mut(name).is_some_and(|inside| {
             let fits = inside.held.grow(body.len());
@@ -61,12 +60,12 @@ impl Peers {
         })
     }
 
-    /// How many are inside.
+    /// Number of requests in handlers.
     pub fn count(&self) -> usize {
         self.table().len()
     }
 
-    /// Gives a name; dropped, it is forgotten.
+    /// Creates a mark; dropping it removes the entry.
     pub(super) fn name(&self, info: ConnInfo, memory: &Gauge) -> Named {
         let name = random::name();
         let inside = Inside {
@@ -83,7 +82,7 @@ impl Peers {
     }
 }
 
-/// A request that is inside.
+/// A request in a handler.
 pub(super) struct Named(Peers, String);
 
 impl Named {
@@ -91,7 +90,7 @@ impl Named {
         &self.1
     }
 
-    /// The body that was handed over, which stays counted as long as this name lives.
+    /// The passed body; counted as long as this lives.
     pub(super) fn body(&self) -> Option<Arc<Vec<u8>>> {
         self.0.table().get(&self.1)?.body.clone()
     }
@@ -108,8 +107,8 @@ pub(super) fn trusted(proxies: &[Cidr], ip: IpAddr) -> bool {
     proxies.iter().any(|block| block.contains(ip.to_canonical()))
 }
 
-/// The client behind trusted proxies: walks `X-Forwarded-For` (all of them, in order) from its near end as long as the
-/// speaker is trusted. What cannot be read ends the walk at the last one known.
+/// The client behind trusted proxies: follows `X-Forwarded-For` (all of them, in order) from its end as long as the
+/// sender is trusted. An unreadable entry ends at the last known address.
 pub(super) fn behind(proxies: &[Cidr], socket: SocketAddr, forwarded: &[&str]) -> SocketAddr {
     let mut peer = SocketAddr::new(socket.ip().to_canonical(), socket.port());
     for entry in forwarded.iter().rev().flat_map(|line| line.rsplit(',')) {

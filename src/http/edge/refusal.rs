@@ -1,7 +1,6 @@
-//! What the edge answers by itself, without asking anybody: one row each with status, stable code and the sentence for
-//! the person.
+//! Responses of the edge itself: one row each with status, stable code and sentence.
 
-/// Why a request (or a connection) got no further than the edge.
+/// Why a request (or connection) was refused by the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Not `METHOD /path HTTP/1.1`.
@@ -16,15 +15,15 @@ pub enum Refusal {
     Host,
     /// `Content-Length` is not one plain number.
     Length,
-    /// `Content-Length` and `Transfer-Encoding` at once: the classic of request smuggling.
+    /// `Content-Length` and `Transfer-Encoding` together: request smuggling.
     Ambiguous,
     /// The target is not an absolute path.
     Target,
-    /// A body where none is read.
+    /// A body with a method that has none.
     Body,
-    /// A large body of somebody who is not signed in.
+    /// A large body of an anonymous client.
     Unknown,
-    /// An address from which nobody may come in.
+    /// An address that is not allowed.
     Stranger,
     /// The head, or the body, did not arrive in time.
     Slow,
@@ -34,15 +33,15 @@ pub enum Refusal {
     TargetLong,
     /// An expectation other than `100-continue`.
     Expectation,
-    /// A `Host` that is not ours (DNS rebinding, a stray virtual host).
+    /// A `Host` that is not ours (DNS rebinding, a wrong virtual host).
     NotOurs,
-    /// WebSocket is not spoken here.
+    /// WebSocket is not supported.
     Upgrade,
     /// The head is larger than 16 KiB or has more than 64 headers.
     HeadLarge,
-    /// The handler's answer is not well framed.
+    /// The handler's response is malformed.
     Internal,
-    /// A method that nobody here knows.
+    /// An unknown method.
     Method,
     /// Any `Transfer-Encoding`: bodies need a length.
     Coding,

@@ -1,4 +1,4 @@
-//! One clean request to the inner server, over one Unix-socket connection.
+//! Relays one clean request to the inner server over a Unix socket.
 
 use super::parse::{self, Scan};
 use super::refusal::Refusal;
@@ -7,22 +7,22 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// How long a write to the inner server may wait before we look whether it has answered already, unread body or not.
+/// Time a write to the inner server may block before checking for an early response.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A request on its way, then its answer.
+/// A request in progress, then its response.
 pub struct Inner {
     socket: UnixStream,
-    /// What was read of the answer.
+    /// Received part of the response.
     buf: Vec<u8>,
-    /// Where the answer's head ends in it.
+    /// End of the head in it.
     head: usize,
 }
 
 impl Inner {
-    /// Sends the request and waits for the head of its answer.
+    /// Sends the request and waits for the response head.
     ///
-    /// It is sent as HTTP/1.0: `tiny_http` then never chunks, whatever the handler forgot to say.
+    /// Sent as HTTP/1.0, so that `tiny_http` never uses chunked encoding.
     pub fn ask(path: &Path, head: &[u8], body: &[u8], until: Instant) -> Result<Inner, Refusal> {
         let socket = UnixStream::connect(path).map_err(|_| Refusal::Inner)?;
         let mut inner = Inner {
@@ -47,8 +47,8 @@ impl Inner {
         }
     }
 
-    /// Sends all of it, or as much as the handler wants: one that answers without reading a large body, with an answer
-    /// that fills the socket, would otherwise wait for us while we wait for it.
+    /// Sends everything, or as much as the handler reads: a handler that responds without reading a large body would
+    /// otherwise block both sides.
     fn send(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Refusal> {
         while !bytes.is_empty() && self.buf.is_empty() {
             let left = left(until).map_err(|_| Refusal::Late)?;
@@ -59,7 +59,7 @@ impl Inner {
             match written {
                 Ok(n) => bytes = &bytes[n..],
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => self.peek()?,
-                // Closed for writing; it may have answered all the same.
+                // Closed for writing; it may have responded.
                 Err(_) => return Ok(()),
             }
         }
@@ -89,12 +89,12 @@ impl Inner {
         parse::answer(&self.buf[..self.head])
     }
 
-    /// Appends the whole body, which must have `length` bytes and then end.
+    /// Appends the whole body, which must have `length` bytes.
     pub fn whole(&self, out: &mut Vec<u8>, length: u64, until: Instant) -> io::Result<()> {
         let begun = &self.buf[self.head..];
         out.extend_from_slice(begun);
         let more = (length + 1).saturating_sub(begun.len() as u64);
-        out.reserve(more as usize); // else it is copied each time it grows
+        out.reserve(more as usize); // avoids copying when it grows
         let read = Until(&self.socket, until).take(more).read_to_end(out)?;
         match (begun.len() + read) as u64 == length {
             true => Ok(()),
@@ -102,7 +102,7 @@ impl Inner {
         }
     }
 
-    /// The next part of a body of `length` bytes, of which `done` were taken; appended to an empty `out`.
+    /// Reads the next part of a body of `length` bytes, of which `done` were read; appends to an empty `out`.
     pub fn part(&self, out: &mut Vec<u8>, length: u64, done: u64, until: Instant) -> io::Result<()> {
         let begun = &self.buf[self.head..];
         if done == 0 && !begun.is_empty() {
@@ -119,7 +119,7 @@ impl Inner {
         }
     }
 
-    /// Some more of the answer. Read on the heap: what a deep stack once used stays with its thread for ever.
+    /// Reads more of the response. On the heap: stack pages once used are not released.
     fn read(&mut self, until: Instant) -> io::Result<usize> {
         let have = self.buf.len();
         self.buf.resize(have + HEAD_CHUNK, 0);
@@ -129,10 +129,10 @@ impl Inner {
     }
 }
 
-/// A small answer comes with its head in one read.
+/// Usually a small response comes with its head in one read.
 const HEAD_CHUNK: usize = 4 << 10;
 
-/// A streamed body moves in parts of this size.
+/// Part size of a streamed body.
 const PART: usize = 32 << 10;
 
 fn left(until: Instant) -> io::Result<Duration> {

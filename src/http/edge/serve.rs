@@ -1,4 +1,4 @@
-//! One client connection, request after request: head, checks, body, a place inside, the answer.
+//! Serves one client connection, request after request: head, checks, body, handler, response.
 
 use super::answer::{self, About};
 use super::client_socket::{ClientSocket, Speech, Spoken};
@@ -22,59 +22,59 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The largest body a request of that method and path (not decoded) may bring, in bytes.
+/// Limit of the body for a method and path (not decoded), in bytes.
 pub type BodyMax = Box<dyn Fn(&str, &str) -> u64 + Send + Sync>;
 
-/// What may change while the edge runs.
+/// Settings that may change while the edge runs.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// The address that people are told: who comes to its name without TLS is sent to its port.
+    /// Public address: HTTP requests to its name are redirected to its port.
     pub public: Option<Url>,
-    /// For how long browsers shall insist on TLS, in seconds.
+    /// Max-age of HSTS in seconds.
     pub hsts_s: u32,
-    /// From where clients may come; empty: from everywhere.
+    /// Allowed client addresses; empty: all.
     pub allow_from: Vec<Cidr>,
-    /// Whose pages may ask here with a token (CORS), as browsers write them: `https://panel.example`.
+    /// Allowed CORS origins, as browsers send them: `https://panel.example`.
     pub origins: Vec<String>,
 }
 
 impl Policy {
-    /// May a client of this address come in?
+    /// Is this client address allowed?
     pub fn lets_in(&self, ip: IpAddr) -> bool {
         self.allow_from.is_empty() || peers::trusted(&self.allow_from, ip)
     }
 }
 
-/// The policy that holds now; asked at every request.
+/// Returns the current policy; called for every request.
 pub type PolicyNow = Box<dyn Fn() -> Arc<Policy> + Send + Sync>;
 
-/// Does this server answer under that name?
+/// Is this one of the server's names?
 pub type Hosts = Box<dyn Fn(&Host) -> bool + Send + Sync>;
 
-/// Is somebody behind these headers, by a session or token that is good now?
+/// Do these headers authenticate somebody?
 pub type Known = Box<dyn Fn(&[Field<'_>], &ConnInfo) -> bool + Send + Sync>;
 
-/// So much of a body that lies apart from its head is copied behind it: most answers then leave in one write.
+/// Bodies up to this size are copied behind the head, so that most responses are sent in one write.
 const WITH_HEAD: usize = 16 << 10;
 
-/// What a body may have where nothing else is said.
+/// Default limit of a body.
 pub const BODY_MAX: u64 = 1 << 20;
 
-/// How an edge behaves.
+/// Parameters of an edge.
 pub struct Config {
     /// The inner server's Unix socket.
     pub inner: PathBuf,
     /// Caps and deadlines.
     pub limits: Limits,
-    /// See [`Policy`].
+    /// The current [`Policy`].
     pub policy: PolicyNow,
-    /// Is this host name (or address) ours?
+    /// Our own host names and addresses.
     pub hosts: Hosts,
-    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are used.
     pub trusted_proxies: Vec<Cidr>,
-    /// Routes that take larger bodies say so here.
+    /// Limits of bodies by route.
     pub body_max: BodyMax,
-    /// Only who is known may bring more than [`Limits::anonymous_body_max`].
+    /// Authentication check for bodies above [`Limits::anonymous_body_max`].
     pub known: Known,
 }
 
@@ -93,7 +93,7 @@ impl Config {
     }
 }
 
-/// What all connections share.
+/// State shared by all connections.
 pub struct Shared {
     pub config: Config,
     pub slots: ConnectionSlots,
@@ -103,11 +103,11 @@ pub struct Shared {
     pub streams: Streams,
     pub rounds: Rounds,
     pub counts: Counts,
-    /// Lines about requests that came to nothing, for each network and status.
+    /// Limits log lines about refused requests per network and status.
     pub told: Rations<(IpAddr, u16)>,
 }
 
-/// What was seen since the start.
+/// Counters since the start.
 #[derive(Default)]
 pub struct Counts {
     pub accepted: AtomicU64,
@@ -119,25 +119,25 @@ pub struct Counts {
     pub refused: [AtomicU64; REFUSALS.len()],
 }
 
-/// One more.
+/// Increments a counter.
 pub fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Shared {
-    /// Is this peer free of the limit of connections per address?
+    /// Is this peer exempt from the limit of connections per address?
     pub fn exempt(&self, peer: SocketAddr) -> bool {
         let ip = peer.ip().to_canonical();
         ip.is_loopback() || peers::trusted(&self.config.trusted_proxies, ip)
     }
 
-    /// May anybody who comes by this socket be let in? Of whom a proxy speaks for, the request tells more.
+    /// May this socket's peer be admitted? Clients of a proxy are checked by request.
     pub fn lets_in(&self, peer: SocketAddr) -> bool {
         self.exempt(peer) || (self.config.policy)().lets_in(peer.ip())
     }
 }
 
-/// Serves a connection until its end, or until it has become a stream.
+/// Serves a connection until its end, or until it becomes a stream.
 pub fn connection(
     shared: &Arc<Shared>,
     slot: ConnectionSlot,
@@ -153,7 +153,7 @@ pub fn connection(
             Ok(Spoken::Tls) => (None, !tls.is_own()),
             Ok(Spoken::Plain) => (Some(*port), false),
             Err(e) => {
-                // Who leaves without a word has tried nothing.
+                // Closing without sending anything is no attempt.
                 if e.kind() != ErrorKind::ConnectionAborted {
                     count(&shared.counts.handshake_errors);
                 }
@@ -183,11 +183,11 @@ pub fn connection(
     }
 }
 
-/// How a request ends early.
+/// Early end of a request.
 enum Stop {
-    /// The client is gone, or nobody asked anything: no answer.
+    /// The client has gone: no response.
     Gone,
-    /// The edge answers itself, and closes.
+    /// The edge responds itself, and closes.
     Refuse(Refusal),
 }
 
@@ -200,11 +200,11 @@ impl From<Refusal> for Stop {
 enum After {
     Again,
     Close,
-    /// The head to send first; no stream follows it where only the head was asked for.
+    /// The head to send first; no stream follows a HEAD request.
     Stream(Option<Stream>, Vec<u8>),
 }
 
-/// What is known of the request in hand, for its answer and the log.
+/// State of the current request, for response and log.
 struct Exchange {
     started: Instant,
     method: &'static str,
@@ -212,25 +212,25 @@ struct Exchange {
     peer: SocketAddr,
     local: bool,
     tls: bool,
-    /// May browsers be told to insist on TLS? Not where we vouch for ourselves.
+    /// May HSTS be sent? Not with a self-made certificate.
     insists: bool,
     hsts_s: Option<u32>,
-    /// The listed origin whose page asks, without a cookie.
+    /// The allowed CORS origin, for a request without cookie.
     origin: Option<String>,
     id: String,
-    /// What the client calls it: it comes back and stands in the log, but names nothing of ours.
+    /// The client's own request id: returned and logged.
     client_id: Option<String>,
     close: bool,
 }
 
-/// So much of a path stands in the log.
+/// Limit of a path in the log.
 const PATH_TOLD: usize = 200;
 
-/// Lines about requests that came to nothing: so many at once for one network and status, and one more after each so long.
+/// Limits of log lines about refused requests: this many at once per network and status, then one per interval.
 pub const LINES_MAX: u32 = 20;
 pub const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// What a proxy adds; one that adds none of them is configured to hide its clients.
+/// Headers that proxies add; a proxy that adds none hides its clients.
 const SPEAKS_FOR: [&str; 6] = [
     "x-forwarded-for",
     "x-forwarded-proto",
@@ -300,17 +300,17 @@ struct Session<'a> {
     slot: ConnectionSlot,
     client: ClientSocket,
     socket: SocketAddr,
-    /// Everybody is sent to HTTPS at this port.
+    /// Redirect everything to HTTPS at this port.
     https_port: Option<u16>,
-    /// See [`Exchange::insists`].
+    /// As [`Exchange::insists`].
     insists: bool,
-    /// Read, but not yet used: the next request of an eager client.
+    /// Bytes read ahead: the next, pipelined request.
     carry: Vec<u8>,
     now: Exchange,
 }
 
 impl Session<'_> {
-    /// One request and its answer. `accepted` is given for the first.
+    /// One request and its response. `accepted` is given for the first.
     fn turn(&mut self, accepted: Option<Instant>) -> Result<After, Stop> {
         let end = self.head(accepted)?;
         let head = parse::request(&self.carry[..end])?;
@@ -369,7 +369,7 @@ impl Session<'_> {
         self.answer(inner, named, until, held, place)
     }
 
-    /// To the same at another address, and closes: with a body that is left unread nothing else can follow.
+    /// Redirects and closes: an unread body prevents another request.
     fn send_on(&mut self, place: &str) -> After {
         self.now.close = true;
         let mut out = Vec::with_capacity(1024);
@@ -380,7 +380,7 @@ impl Session<'_> {
         After::Close
     }
 
-    /// A browser asks what a listed page may do (Fetch standard, CORS-preflight): all that its token may.
+    /// CORS preflight (Fetch standard): allows everything that the token may do.
     fn allow_methods(&mut self) -> Result<After, Stop> {
         if !self.slot.busy() {
             return Err(Stop::Gone);
@@ -396,16 +396,16 @@ impl Session<'_> {
         }
     }
 
-    /// Waits for a request and reads its head; returns where it ends in `carry`.
+    /// Waits for a request and reads its head; returns its end in `carry`.
     fn head(&mut self, accepted: Option<Instant>) -> Result<usize, Stop> {
         let limits = &self.shared.config.limits;
         if self.carry.is_empty() {
-            self.carry = Vec::new(); // an idle connection keeps no buffer
+            self.carry = Vec::new(); // idle connections hold no buffer
             if accepted.is_none() && !self.slot.idle() {
                 return Err(Stop::Gone);
             }
             let until = accepted.map_or_else(|| clock::mono() + limits.idle, |at| at + limits.head);
-            // A browser opens connections ahead and never uses some: a silent one gets no 408.
+            // Browsers open spare connections: a silent one gets no 408.
             if !matches!(self.more(until), Ok(1..)) {
                 return Err(Stop::Gone);
             }
@@ -431,13 +431,13 @@ impl Session<'_> {
     fn more(&mut self, until: Instant) -> Result<usize, ErrorKind> {
         const CHUNK: usize = 2 << 10;
         let have = self.carry.len();
-        self.carry.resize(have + CHUNK, 0); // on the heap: see `Inner::read`
+        self.carry.resize(have + CHUNK, 0); // on the heap: as in `Inner::read`
         let read = self.client.read(&mut self.carry[have..], until);
         self.carry.truncate(have + *read.as_ref().unwrap_or(&0));
         read.map_err(|e| e.kind())
     }
 
-    /// The whole body, before a handler is bothered.
+    /// Reads the whole body before a handler starts.
     fn body(&mut self, length: u64, expects: bool, held: &mut Share) -> Result<Vec<u8>, Stop> {
         const CHUNK: usize = 16 << 10;
         let length = length as usize; // bounded by the route's limit
@@ -459,7 +459,7 @@ impl Session<'_> {
             body.resize(have + chunk, 0);
             match self.client.read(&mut body[have..], until).map_err(|e| e.kind()) {
                 Ok(0) => return Err(Stop::Gone),
-                // Counted as it comes, so that promising a body takes nobody's room.
+                // Counted as it arrives: announcing a body reserves nothing.
                 Ok(n) if held.grow(n) => body.truncate(have + n),
                 Ok(_) => return Err(Refusal::Busy.into()),
                 Err(ErrorKind::TimedOut) => return Err(Refusal::Slow.into()),
@@ -469,7 +469,7 @@ impl Session<'_> {
         Ok(body)
     }
 
-    /// Takes the answer off the handler and brings it to the client.
+    /// Takes the response from the handler and sends it.
     fn answer(
         &mut self,
         inner: Inner,
@@ -490,7 +490,7 @@ impl Session<'_> {
             answer::head(&mut out, 200, "OK", &fields, None, self.now.about());
             return Ok(After::Stream(stream.filter(|_| !bodiless), out));
         }
-        // A 204 has no length; a 304 and the answer to HEAD may tell that of the body they do not bring.
+        // A 204 has no length; a 304 and the response to HEAD may have that of the missing body.
         let told = answer.length.filter(|_| answer.status != 204);
         let length = match bodiless {
             true => 0,
@@ -528,14 +528,14 @@ impl Session<'_> {
         };
         self.log(status, if sent.is_ok() { length } else { 0 }, sent.is_err());
         match sent {
-            // The client, or the answer, broke off: only a close tells it apart from a whole one.
+            // Client or response ended early: closing marks the response as incomplete.
             Err(_) => Err(Stop::Gone),
             Ok(()) if self.now.close => Ok(After::Close),
             Ok(()) => Ok(After::Again),
         }
     }
 
-    /// A large answer goes through part by part, with its handler waiting.
+    /// Sends a large response in parts, with its handler waiting.
     fn pump(&mut self, inner: &Inner, out: &mut Vec<u8>, length: u64, until: Instant) -> std::io::Result<()> {
         self.client.write(out, until)?;
         let mut done = 0;
@@ -571,7 +571,7 @@ impl Session<'_> {
             let fields = [("request_id", self.now.id.as_str()), ("path", &self.now.path)];
             log::error("http", "the inner server gave a malformed response", &fields);
         }
-        // One that was refused as a whole has its method still unread.
+        // A refused head has no parsed method.
         let bodiless = self.now.method == "HEAD" || self.now.method == "-" && self.carry.starts_with(b"HEAD ");
         let bytes = answer::refusal(why, self.now.about(), bodiless);
         let until = clock::mono() + self.shared.config.limits.stall;
@@ -585,7 +585,7 @@ impl Session<'_> {
     }
 }
 
-/// Answers a preflight. Never credentials: a page's cookies are not for other pages.
+/// Headers of a preflight response. Never credentials: cookies are not for other origins.
 const PREFLIGHT: [Field<'static>; 3] = [
     ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
     (
@@ -595,7 +595,7 @@ const PREFLIGHT: [Field<'static>; 3] = [
     ("Access-Control-Max-Age", "600"),
 ];
 
-/// The same thing over TLS: at the public address where the client called us by its name, else at the listener's port.
+/// The same URL over TLS: at the public address if the client used its name, else at the listener's port.
 fn https(head: &Head<'_>, port: u16, public: Option<&Url>) -> String {
     let own = || Url {
         tls: true,
@@ -607,7 +607,7 @@ fn https(head: &Head<'_>, port: u16, public: Option<&Url>) -> String {
     format!("{}{}", at.cloned().unwrap_or_else(own).origin(), head.target)
 }
 
-/// The request as the inner server gets it.
+/// The request for the inner server.
 fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut line = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
@@ -630,7 +630,7 @@ fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
     out
 }
 
-/// Headers about a body: those of a stream's ticket are not the stream's.
+/// Headers about a body: those of a stream's ticket do not apply to the stream.
 fn entity(name: &str) -> bool {
     [
         "content-type",
@@ -646,11 +646,11 @@ fn entity(name: &str) -> bool {
 fn access_line(now: &Exchange, shared: &Shared, status: u16, bytes: u64, cut: bool) {
     count(&shared.counts.requests);
     let good = status < 400 && !cut;
-    // The audit knows a change by our id: here is what the client calls it.
+    // Relates our request id to the client's.
     let changed = now.client_id.is_some() && !matches!(now.method, "GET" | "HEAD" | "-");
     let level = if good && !changed { Level::Debug } else { Level::Info };
     if !log::enabled(level) {
-        return; // the lines of a busy day are not even put together
+        return; // skips formatting when the level is off
     }
     let left_out = match good || log::enabled(Level::Debug) {
         true => Some(0),

@@ -1,6 +1,6 @@
-//! Who sits at the table: every client connection has a slot or is turned away. When all slots of an address, or all
-//! slots, are taken, one that keeps us waiting gives up its own: of the network that holds the most, an idle one before
-//! one in the middle of sending, and of those the one that has been so for longest.
+//! Connection slots: every client connection has one or is refused. When all slots, or all of an address, are in use, a
+//! waiting connection is closed: of the network with the most connections, an idle one before one in the middle of
+//! sending, and of these the longest waiting.
 
 use super::refusal::Refusal;
 use crate::base::clock::{self, Duration, Instant};
@@ -11,15 +11,15 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Evicted connections whose threads have not left yet: more than so many and a new one is turned away all the same.
+/// Closed connections whose threads have not ended yet: above this number, new ones are refused.
 const LEAVING_MAX: usize = 64;
 
-/// One connection, as others see it.
+/// A connection, as seen by others.
 struct Connection {
     socket: Arc<TcpStream>,
     ip: IpAddr,
-    /// Since when it keeps us waiting, counted by `Shared::turn` in steps of two, plus [`SENDING`] in the middle of a
-    /// head or body; [`BUSY`] while we work for it, [`LEAVING`] when evicted.
+    /// Since when it waits for the client, by `Shared::turn` in steps of two, plus [`SENDING`] in the middle of a head
+    /// or body; [`BUSY`] while a request is handled, [`LEAVING`] when closed.
     waiting_since: AtomicU64,
 }
 
@@ -36,7 +36,7 @@ struct Shared {
     per_ip_max: usize,
     table: Mutex<Table>,
     left: Condvar,
-    /// Ticks by two each time somebody begins to keep us waiting: an order needs no clock.
+    /// Incremented by two when a connection begins to wait: the order needs no clock.
     turn: AtomicU64,
     evicted: AtomicU64,
 }
@@ -46,13 +46,13 @@ struct Table {
     connections: HashMap<u64, Arc<Connection>>,
     per_ip: HashMap<IpAddr, usize>,
     last_id: u64,
-    /// Connection threads alive, evicted ones included.
+    /// Connection threads, including those of closed connections.
     threads: usize,
     closing: bool,
 }
 
 impl ConnectionSlots {
-    /// So many in all, and so many of one address.
+    /// Limits: in total and per address.
     pub fn new(total_max: usize, per_ip_max: usize) -> ConnectionSlots {
         ConnectionSlots(Arc::new(Shared {
             total_max,
@@ -64,7 +64,7 @@ impl ConnectionSlots {
         }))
     }
 
-    /// A slot for a new connection of `ip`; `exempt` addresses have no limit of their own.
+    /// A slot for a new connection of `ip`; `exempt` addresses have no own limit. `None`: refused.
     pub fn admit(&self, socket: Arc<TcpStream>, ip: IpAddr, exempt: bool) -> Result<ConnectionSlot, Refusal> {
         let ip = network(ip);
         let mut table = self.table();
@@ -95,7 +95,7 @@ impl ConnectionSlots {
         })
     }
 
-    /// Ends a connection that keeps us waiting, of those that `may`. Its slot is free at once, its thread leaves soon.
+    /// Closes a waiting connection among those that `may`. Its slot is free at once, its thread ends soon.
     fn evict(&self, table: &mut Table, may: impl Fn(&Connection, u64) -> bool) -> bool {
         loop {
             let first = table
@@ -107,7 +107,7 @@ impl ConnectionSlots {
                 .min();
             let Some((_, _, since, id)) = first else { return false };
             let connection = &table.connections[&id];
-            // It may have become busy this very moment: then the next one.
+            // It may have become busy just now: then the next one.
             if connection
                 .waiting_since
                 .compare_exchange(since, LEAVING, Ordering::SeqCst, Ordering::SeqCst)
@@ -121,7 +121,8 @@ impl ConnectionSlots {
         }
     }
 
-    /// Turns newcomers away, ends the idle, waits for the busy until then, ends them too. How many had to be cut?
+    /// Refuses new connections, closes idle ones, waits for busy ones until then, closes them. Returns how many were
+    /// closed by force.
     pub fn close(&self, until: Instant) -> usize {
         let mut table = self.table();
         table.closing = true;
@@ -136,7 +137,7 @@ impl ConnectionSlots {
             let _ = connection.socket.shutdown(Shutdown::Both);
         }
         drop(table);
-        // A thread waiting for its handler sees its socket only afterwards; it holds no client any more.
+        // A thread waiting for its handler sees its socket only afterwards; it has no client any more.
         self.wait_empty(clock::mono() + Duration::from_secs(1));
         cut
     }
@@ -163,7 +164,7 @@ impl ConnectionSlots {
         self.table().connections.len()
     }
 
-    /// Idle connections ended to make table (or to stop).
+    /// Idle connections closed for new ones or at the stop.
     pub fn evicted(&self) -> u64 {
         self.0.evicted.load(Ordering::Relaxed)
     }
@@ -185,7 +186,7 @@ fn leave(table: &mut Table, id: u64) {
     }
 }
 
-/// A connection's own slot, held by its thread.
+/// The slot of a connection, held by its thread.
 pub struct ConnectionSlot {
     slots: ConnectionSlots,
     id: u64,
@@ -193,21 +194,21 @@ pub struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// Between two requests: may be ended at any time. `false`: it is over, now.
+    /// Between two requests: may be closed at any time. `false`: it was closed.
     pub fn idle(&self) -> bool {
         let turn = self.turn();
-        // Under the lock: either the closing sees this connection idle, or this sees the closing.
+        // Under the lock: either the closing side sees it idle, or this sees the closing.
         let table = self.slots.table();
         !table.closing && self.turn_to(BUSY, turn)
     }
 
-    /// A request has begun to arrive: may be ended for a newcomer. `false`: too late, the connection was ended just before.
+    /// A request has begun to arrive: may be closed for a new connection. `false`: it was closed just before.
     pub fn sending(&self) -> bool {
         let turn = self.turn() | SENDING;
         self.turn_to(self.connection.waiting_since.load(Ordering::SeqCst), turn)
     }
 
-    /// The request has arrived and the work begins. `false`: too late, the connection was ended just before.
+    /// The request has arrived. `false`: the connection was closed just before.
     pub fn busy(&self) -> bool {
         self.turn_to(self.connection.waiting_since.load(Ordering::SeqCst), BUSY)
     }
@@ -216,7 +217,7 @@ impl ConnectionSlot {
         self.slots.0.turn.fetch_add(2, Ordering::Relaxed)
     }
 
-    /// Is the edge closing? Then this answer is the connection's last.
+    /// Is the edge closing? Then this response is the last.
     pub fn last(&self) -> bool {
         self.slots.table().closing
     }

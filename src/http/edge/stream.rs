@@ -1,6 +1,6 @@
-//! Serves the streams of events on their clients' own sockets, many to a thread. Each thread goes its round at a fixed
-//! pace and never waits for a client, so the cost follows the number of writes and not of events, and a stream at rest
-//! costs some hundred bytes. (A thread for each stream cost three times the CPU, and its stack.)
+//! Serves event streams on their clients' sockets, many per thread. Each thread works in rounds at a fixed pace and
+//! never blocks on a client, so the cost depends on the number of writes, and an idle stream costs some hundred bytes.
+//! (One thread per stream cost three times the CPU, and its stack.)
 
 use super::client_socket::{Pushed, StreamSocket};
 use super::limits::Limits;
@@ -15,23 +15,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Threads; one slow look at the database holds up a quarter of the streams.
+/// Threads; a slow database query delays a quarter of the streams.
 const ROUNDS: usize = 4;
 
-/// Buffers between us and the browser hold back the first 2 kB of an answer; a comment fills them.
+/// Proxies may buffer the first 2 kB of a response; a comment fills them.
 const PADDING: usize = 2048;
 
-/// Has the client hung up? Where events flow, a write tells; else it takes a look, this often.
+/// Interval of checking for closed clients where no events are written.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// A round's buffer shrinks to this after a larger batch.
+/// A round's buffer is shrunk to this after a large batch.
 const KEEP: usize = 2 * BATCH;
 
-/// Sent at first and when all is quiet, so that a page knows whether its stream gets through. An event, because browsers
-/// tell their scripts nothing of comments.
+/// Sent at first and when idle, so that a page knows that its stream works. An event, since scripts do not see
+/// comments.
 const BEAT: &[u8] = b"event: beat\ndata: {}\n\n";
 
-/// What goes out before the first event.
+/// Appends what precedes the first event.
 pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: 3000\n:");
     out.resize(out.len() + PADDING, b' ');
@@ -46,7 +46,7 @@ pub struct Rounds {
     next: AtomicUsize,
 }
 
-/// Where streams come to a thread.
+/// Queue of new streams for a thread.
 #[derive(Default)]
 struct Lobby {
     waiting: Mutex<Waiting>,
@@ -77,7 +77,7 @@ impl Rounds {
         Ok(rounds)
     }
 
-    /// From now on this stream is served.
+    /// Adds a stream.
     pub fn serve(&self, live: Live) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let lobby = &self.lobbies[turn % self.lobbies.len()];
@@ -88,7 +88,7 @@ impl Rounds {
         }
     }
 
-    /// Ends at once, whoever is still there.
+    /// Ends all streams.
     pub fn stop(&self) {
         for lobby in &self.lobbies {
             lobby.waiting().over = true;
@@ -105,7 +105,7 @@ impl Rounds {
 }
 
 impl Lobby {
-    /// Those who came; with `wait`, when somebody has come. `None`: it is over.
+    /// New streams; with `wait`, waits for one. `None`: stopped.
     fn arrived(&self, wait: bool) -> Option<Vec<Live>> {
         let mut waiting = self.waiting();
         while wait && waiting.streams.is_empty() && !waiting.over {
@@ -126,7 +126,7 @@ fn go(lobby: &Lobby, limits: &Limits) {
         let until = clock::mono() + limits.gather;
         streams.extend(arrived);
         streams.retain_mut(|s: &mut Live| s.goes_on(&mut out, limits));
-        // Who is behind catches up in the time that is left.
+        // Streams with a backlog continue in the remaining time.
         while clock::mono() < until && streams.iter().any(|s| s.behind) {
             streams.retain_mut(|s| !s.behind || s.goes_on(&mut out, limits));
         }
@@ -134,7 +134,7 @@ fn go(lobby: &Lobby, limits: &Limits) {
     }
 }
 
-/// Told of a stream that has ended how many bytes were sent.
+/// Called at the end of a stream with the number of bytes sent.
 pub type OnEnd = Box<dyn FnOnce(u64) + Send>;
 
 /// A stream and its client.
@@ -144,23 +144,23 @@ pub struct Live {
     _slot: ConnectionSlot,
     told: Option<OnEnd>,
     until: Instant,
-    /// When something was sent last.
+    /// Time of the last write.
     sent_at: Instant,
     bytes: u64,
-    /// How far it had moved at the last look; `None`: look in any case.
+    /// Source's counter at the last check; `None`: check in any case.
     seen: Option<u64>,
     glance_at: Instant,
-    /// What the client has not taken yet, and since when it takes nothing.
+    /// Unsent bytes, and since when the client takes none.
     rest: Vec<u8>,
     stuck: Option<Instant>,
     /// There was more than one batch.
     behind: bool,
-    /// The last has been written.
+    /// The last event has been written.
     ending: bool,
 }
 
 impl Live {
-    /// The answer's head and [`begin`] are sent.
+    /// A stream whose head and [`begin`] are sent.
     pub fn new(stream: Stream, to: StreamSocket, slot: ConnectionSlot, limits: &Limits, told: OnEnd) -> Live {
         let now = clock::mono();
         Live {
@@ -180,10 +180,10 @@ impl Live {
         }
     }
 
-    /// Its turn in the round. `out` is the round's buffer.
+    /// One round for this stream. `out` is the round's buffer.
     fn goes_on(&mut self, out: &mut Vec<u8>, limits: &Limits) -> bool {
         out.clear();
-        // A client that is gone is an end like any other.
+        // A closed client is a normal end.
         let goes_on = self.turn(out, limits).unwrap_or(false);
         if out.capacity() > KEEP {
             *out = Vec::new();
@@ -193,7 +193,7 @@ impl Live {
 
     fn turn(&mut self, out: &mut Vec<u8>, limits: &Limits) -> io::Result<bool> {
         let now = clock::mono();
-        // Who is not signed in any more is told nothing more.
+        // Ends if the client is no longer signed in.
         let over = self.stream.over();
         if self.stuck.is_some() {
             if over {
@@ -214,7 +214,7 @@ impl Live {
                 return Ok(false);
             }
         }
-        // Before the look: what is written after it moves the counter and is not missed.
+        // Read before filling: later rows move the counter.
         let count = self.stream.moved();
         let quiet = now.saturating_duration_since(self.sent_at) >= limits.heartbeat;
         self.ending = over || now >= self.until;
@@ -237,7 +237,7 @@ impl Live {
     }
 
     fn fill(&mut self, out: &mut Vec<u8>) -> Flow {
-        // One that panics ends alone.
+        // A panic ends this stream only.
         let filled: Result<Flow> = catch_unwind(AssertUnwindSafe(|| self.stream.fill(out)))
             .unwrap_or_else(|_| Err(Error::internal("a stream's source panicked")));
         filled.unwrap_or_else(|e| {
@@ -246,7 +246,8 @@ impl Live {
         })
     }
 
-    /// Sends what the client takes and leaves the rest. Is it all gone? An error when it has taken nothing for too long.
+    /// Sends what the client takes and keeps the rest. Returns whether everything was sent. Error: nothing was taken
+    /// for too long.
     fn send(&mut self, out: &mut Vec<u8>, now: Instant, limits: &Limits) -> io::Result<bool> {
         let before = out.len();
         let pushed = self.to.push(out)?;

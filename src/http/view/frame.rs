@@ -1,4 +1,4 @@
-//! What stands around a page's content and beside the fields of its forms.
+//! Data around a page's content, and errors beside form fields.
 
 use crate::access::right::{Noun, Right, Role, Verb};
 use crate::base::clock::Ms;
@@ -8,11 +8,11 @@ use crate::lang::Locale;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Light, dark, or as the system has it.
+/// Colour theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Theme {
-    /// As the system has it.
+    /// By system setting.
     #[default]
     Auto,
     /// Light.
@@ -22,7 +22,7 @@ pub enum Theme {
 }
 
 impl Theme {
-    /// For the cookie.
+    /// Name for the cookie.
     pub fn name(self) -> &'static str {
         match self {
             Theme::Auto => "auto",
@@ -31,7 +31,7 @@ impl Theme {
         }
     }
 
-    /// Reads a cookie or form value; anything else is [`Theme::Auto`].
+    /// Parses a cookie or form value; others are [`Theme::Auto`].
     pub fn parse(text: &str) -> Theme {
         match text {
             "light" => Theme::Light,
@@ -41,38 +41,38 @@ impl Theme {
     }
 }
 
-/// What every page shows around its content.
+/// Data that every page shows around its content.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Page {
-    /// Of who looks.
+    /// Locale of the reader.
     #[serde(flatten)]
     pub locale: Locale,
-    /// Colours.
+    /// Theme.
     pub theme: Theme,
-    /// Single-letter keys work (WCAG 2.1.4: they can be switched off).
+    /// Are single-letter shortcuts enabled (WCAG 2.1.4)?
     pub keys: bool,
-    /// Who is signed in; empty on the pages before signing in.
+    /// Login; empty before signing in.
     pub user: String,
     /// `admin`, `operator` or `viewer`; empty when nobody is signed in.
     pub role: String,
-    /// Which rights they have: `edit_domains`, … Only hides buttons; the guard decides.
+    /// Rights of the reader: `edit_domains`, … Only hides buttons; the guard decides.
     pub can: BTreeMap<String, bool>,
-    /// Goes into every form.
+    /// CSRF token for forms.
     pub csrf: String,
-    /// Path and query of this page, to come back to.
+    /// Path and query of this page.
     pub path: String,
-    /// `https://lamp.example.org`, for the line with `curl`.
+    /// Origin, for the line with `curl`.
     pub origin: String,
-    /// The server's clock, for all ages on the page.
+    /// Time of the server, for ages on the page.
     pub now: Ms,
-    /// So often a stream tells at least that it lives; the scripts wait a third longer.
+    /// Heartbeat interval of streams in seconds; the scripts wait a third longer.
     pub heartbeat_s: u64,
     /// The menu, with what it counts.
     pub nav: Nav,
 }
 
 impl Page {
-    /// All rights there are, and which of them somebody has: for [`Page::can`].
+    /// All rights, and which of them somebody has: for [`Page::can`].
     pub fn rights(has: impl Fn(Right) -> bool) -> BTreeMap<String, bool> {
         let name = |verb: Verb, noun: Noun| format!("{}_{}", verb.name(), noun.name().replace('-', "_"));
         let all = Role::Admin.rights();
@@ -80,13 +80,13 @@ impl Page {
             .collect()
     }
 
-    /// May this person change things? (Only hides buttons; the guard decides.)
+    /// May this reader change anything? (Only hides buttons; the guard decides.)
     pub fn acts(&self) -> bool {
         self.can.get("edit_servers").copied().unwrap_or(false)
     }
 }
 
-/// What is wrong with the fields of a form: name to code and English sentence.
+/// Errors of form fields: name to code and English sentence.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub struct Errors(BTreeMap<String, Wrong>);
@@ -107,7 +107,7 @@ impl Errors {
         Errors(BTreeMap::from([(field.to_string(), wrong)]))
     }
 
-    /// Is no field wrong?
+    /// Are there no errors?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What templates can call, and the markup that this makes: all of it escapes what it is given.
+//! Functions for templates, and the markup they make; all of it is escaped.
 
 use super::super::asset;
 use crate::base::clock::{self, Ms};
@@ -10,7 +10,7 @@ use crate::lang::{Lang, Locale, words};
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 
-/// What templates can call. Those that make markup escape what they are given.
+/// Adds the functions. Those that make markup escape their arguments.
 pub(super) fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_global("lang", lang.tag());
     env.add_function("t", move |id: &str, values: Kwargs| say(lang, id, None, &values));
@@ -52,7 +52,7 @@ pub(super) fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_filter("wbr", |text: &str| markup(escape(text).replace('.', ".<wbr>")));
 }
 
-/// What they can call to show times, as somebody's clocks show them.
+/// Adds the functions for times in a time zone.
 pub(super) fn times(env: &mut Environment<'static>, locale: &Locale) {
     let lang = locale.lang;
     let on = || locale.clone();
@@ -64,7 +64,7 @@ pub(super) fn times(env: &mut Environment<'static>, locale: &Locale) {
     env.add_function("age", move |at: Ms| {
         time(&shown, at, "age", &words_of_age(lang, clock::now() - at, false))
     });
-    // For rows that are kept: the time itself, which script turns into an age. A title would be a tenth of the row.
+    // Cached rows hold the time itself, which the script turns into an age. A title would be a tenth of the row.
     let shown = on();
     env.add_function("since", move |at: Ms| {
         let machine = clock::rfc3339(at);
@@ -79,12 +79,12 @@ pub(super) fn times(env: &mut Environment<'static>, locale: &Locale) {
     env.add_function("day", move |at: Ms| time(&shown, at, "", &day(&shown, at)));
     let zone = locale.zone.clone();
     env.add_filter("hms", move |at: Ms| time_of_day(&zone, at));
-    // Inside a drawing there is no <time>.
+    // No <time> inside SVG.
     let shown = on();
     env.add_filter("date", move |at: Ms| day(&shown, at));
     let shown = on();
     env.add_filter("moment", move |at: Ms| moment(&shown, at));
-    // `Europe/Berlin (UTC+2)`, as it is at that time.
+    // `Europe/Berlin (UTC+2)`, with the offset at that time.
     let zone = locale.zone.clone();
     env.add_filter("zone", move |at: Ms| match zone.label(at) {
         label if label == zone.name() => label,
@@ -92,7 +92,7 @@ pub(super) fn times(env: &mut Environment<'static>, locale: &Locale) {
     });
 }
 
-/// What a template's function gives back.
+/// Result of a template function.
 type Drawn = std::result::Result<Value, minijinja::Error>;
 
 fn unknown(what: &str, name: &str) -> minijinja::Error {
@@ -103,7 +103,7 @@ pub(super) fn markup(text: String) -> Value {
     Value::from_safe_string(text)
 }
 
-/// A word with its values. One value that is markup (a link) makes the whole markup, everything else in it escaped.
+/// A text with its values. A value that is markup (a link) makes the result markup, with the rest escaped.
 fn say(lang: Lang, id: &str, other: Option<Value>, values: &Kwargs) -> Drawn {
     let n = values.peek::<Value>("n").ok().and_then(|n| i64::try_from(n).ok());
     let Some(text) = words::word(lang, id, n) else {
@@ -148,7 +148,7 @@ fn lamp(lang: Lang, state: &str) -> Drawn {
     )))
 }
 
-/// A share, which stands out when an alert about it is open.
+/// A share, highlighted if an alert about it is open.
 fn hot(lang: Lang, value: Option<f64>, is_hot: bool) -> Value {
     match value {
         None => markup("<span>–</span>".into()),
@@ -169,7 +169,7 @@ fn time(on: &Locale, at: Ms, ago: &str, text: &str) -> Value {
     ))
 }
 
-/// Text as HTML, for content and attributes in double quotes.
+/// Escapes text for HTML content and attributes in double quotes.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {

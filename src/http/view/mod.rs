@@ -1,6 +1,6 @@
-//! Pages out of templates. All templates are compiled in and parsed at start; an undefined name, a missing word or an
-//! unknown asset is an error, and the tests render every page in both languages. Everything is escaped: there is no
-//! `safe` filter, markup comes only from templates and from the few functions below.
+//! Templates. All are compiled in; an undefined name, a missing text or an unknown asset is an error, and the tests
+//! render every page in both languages. Everything is escaped: there is no `safe` filter, markup comes only from
+//! templates and from the functions below.
 
 mod frame;
 mod spark;
@@ -113,7 +113,7 @@ templates![
 #[serde(transparent)]
 pub struct Markup(Value);
 
-/// What a template is to show, made once and shown to many; see [`ResponseCache`](super::response_cache::ResponseCache).
+/// Prepared template data, shared by several readers; used by [`ResponseCache`](super::response_cache::ResponseCache).
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub struct Prepared(Value);
@@ -125,14 +125,14 @@ impl Prepared {
     }
 }
 
-/// The templates of every language that somebody has asked for, and what is made of them for each zone.
+/// Parsed templates by language, and rendered rows by zone.
 #[derive(Default)]
 pub struct View {
     by_lang: [OnceLock<Environment<'static>>; Lang::ALL.len()],
     by_locale: Mutex<Vec<Arc<Localized>>>,
 }
 
-/// One language's templates by one zone's clocks, and the rows already made so.
+/// Templates of one language and zone, with rendered rows.
 struct Localized {
     locale: Locale,
     templates: Environment<'static>,
@@ -141,14 +141,13 @@ struct Localized {
 
 type RowKey = (&'static str, i64);
 
-/// Locales kept; a house has one zone or two.
+/// Limit of locales; an installation has one zone or two.
 const LOCALES_MAX: usize = 8;
-/// Rows kept for each: two tables of 2 000 servers, about 3 MB.
+/// Limit of rows per locale: two tables of 2 000 servers, about 3 MB.
 const ROWS_MAX: usize = 4_000;
 
 impl View {
-    /// Nothing is parsed yet: a daemon that is asked only by programs, or in one language, does without half a megabyte
-    /// for each. The tests parse and render all.
+    /// Parses on demand: half a megabyte per language is saved if it is not used. The tests parse and render all.
     pub fn new() -> View {
         View::default()
     }
@@ -166,7 +165,7 @@ impl View {
         if let Some(found) = known.iter().find(|one| one.locale == *locale) {
             return Ok(found.clone());
         }
-        // The templates themselves are shared.
+        // Templates are shared.
         let mut templates = parsed.clone();
         times(&mut templates, locale);
         let localized = Arc::new(Localized {
@@ -181,7 +180,7 @@ impl View {
         Ok(localized)
     }
 
-    /// The page `name` around what `content` says; its fields stand beside `page` in the template.
+    /// Renders the template `name` with `content`; its fields stand beside `page`. Error: a template error.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
         let content = context! { page => Serde(page), can => Serde(&page.can), acts => page.acts(), ..Value::from(Serde(content)) };
         self.localized(&page.locale)?
@@ -191,8 +190,8 @@ impl View {
             .map_err(fault)
     }
 
-    /// A table's rows, each made once per `stamp`: a table of 200 servers costs 2 ms to make and a tenth of it to find.
-    /// `rows` yields a row's number, a stamp that changes with all it shows, and how to get what it shows.
+    /// Rows of a table, each rendered once per `stamp`: a table of 200 servers takes 2 ms to render and a tenth of it
+    /// from the cache. `rows` yields a row's id, a stamp that changes with its content, and a function for its data.
     pub fn rows<C: Serialize, F: FnOnce() -> C>(
         &self,
         name: &'static str,
@@ -222,7 +221,7 @@ impl View {
 }
 
 fn fault(e: minijinja::Error) -> Error {
-    // Not `{e:#}`: that prints the values a template was given, the CSRF token among them.
+    // Not `{e:#}`: that prints values given to the template, including the CSRF token.
     Error::internal(format!("template: {e}"))
 }
 
@@ -238,7 +237,7 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
     );
     env.set_formatter(|out, state, value| match (value.kind(), value.as_str()) {
         (ValueKind::None, _) => Ok(()),
-        // Its own escaping writes `/` as six bytes, and every address has some.
+        // minijinja's escaping writes `/` as six bytes.
         (_, Some(text)) if !value.is_safe() && matches!(state.auto_escape(), AutoEscape::Html) => {
             out.write_str(&escape(text)).map_err(Into::into)
         }
@@ -253,8 +252,7 @@ fn environment(lang: Lang) -> Result<Environment<'static>> {
     Ok(env)
 }
 
-/// Indentation, the line breaks between blocks, and the end tags that HTML lets out are for who reads the template; a page
-/// goes out without them.
+/// Removes indentation, line breaks between blocks, and optional end tags from templates.
 fn compact(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     for line in source.replace("</td>", "").replace("</tr>", "").lines().map(str::trim) {
@@ -270,7 +268,7 @@ fn compact(source: &str) -> String {
     out
 }
 
-/// Whether this begins with a tag beside which a browser shows no white space.
+/// Does this begin with a tag around which white space is insignificant?
 fn is_block_tag(text: &str) -> bool {
     const BLOCKS: &str = " dd div dl dt figure footer form h1 h2 head header html li link main meta nav ol option p \
         section table tbody td th thead tr ul ";
@@ -413,7 +411,7 @@ mod tests {
             "rule.",
             "msg.",
             "many.",
-        ]; // found by data, not by a template's text
+        ]; // looked up by data, not by a template
         let mut used = std::collections::BTreeSet::new();
         for (name, source) in TEMPLATES {
             for call in ["t('", "t_or('"] {

@@ -1,9 +1,9 @@
-//! Sparklines and bars as short texts, which the pages' script draws.
+//! Sparklines and bars as short texts, drawn by the pages' script.
 
-/// One character says 0 to 63: a sparkline of an hour is 60 bytes of the page.
+/// One character encodes 0 to 63: a sparkline of an hour is 60 bytes.
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Shares as one character each, for a sparkline; a hole is `_`.
+/// Shares as one character each; a gap is `_`.
 pub fn spark(points: impl IntoIterator<Item = Option<f64>>) -> String {
     let digit = |v: f64| DIGITS[(v.clamp(0.0, 100.0) / 100.0 * 63.0).round() as usize] as char;
     points
