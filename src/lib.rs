@@ -1,8 +1,8 @@
 //! Lamplighter looks after a fleet of Debian and Ubuntu servers over the system `ssh`.
 //!
 //! The order of the modules below is the import law: a module may use only those declared above it
-//! (`tests/it/laws.rs`). Machines come first (what must exist once and has no URL), features last
-//! (what a person asks for and has a URL).
+//! (`tests/it/laws.rs`). Machines come first (components that exist once and have no URL), features last (what users
+//! see, with URLs).
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

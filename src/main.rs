@@ -4,7 +4,7 @@ use lamplighter::daemon;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Called by ssh for a password: nothing else of the program may run then.
+    // ssh starts this program for a password: nothing else may run then.
     if let Some(code) = lamplighter::ssh::askpass::if_asked() {
         return ExitCode::from(code as u8);
     }

@@ -1,6 +1,6 @@
-//! Sections of the house's document: what a feature looks after, as entries without numbers and secrets that a person can
-//! read, keep, and read in here or elsewhere. One row each, beside the feature; the document puts them together and knows
-//! none of them. The composition root joins the rows of all features before anything runs.
+//! Sections of the document: a feature's rows as entries without ids and secrets, readable and portable. One row each,
+//! beside the feature; the document joins them and knows none. The composition root joins the rows of all features at
+//! start.
 
 use crate::access::Allowed;
 use crate::access::right::{Document, Edit};
@@ -15,41 +15,41 @@ use std::sync::OnceLock;
 
 /// A section of the document.
 pub struct Section {
-    /// Its member of the document: `servers`.
+    /// Member of the document: `servers`.
     pub name: &'static str,
-    /// What one entry of it is, for people: `server`.
+    /// Display name of an entry: `server`.
     pub one: &'static str,
-    /// Its place in the document. An entry names only what is in sections before its own.
+    /// Position in the document. Entries refer only to earlier sections.
     pub place: u8,
-    /// The member of an entry by which it is known.
+    /// The member that identifies an entry.
     pub key: &'static str,
-    /// The number of the row that is known by this.
+    /// The id of the row with this identity.
     pub find: fn(&Conn, &str) -> Result<Option<i64>>,
-    /// Every row as an entry, in the order of their names.
+    /// Every row as an entry, by name.
     pub export: fn(&Conn) -> Result<Vec<Entry>>,
-    /// Makes a new row as the entry says and gives its number, after the checks that a form passes.
+    /// Creates a row from an entry and returns its id, with the checks of a form.
     pub create: fn(&Applying, Entry) -> Result<i64>,
-    /// Makes the row with this number as the entry says, after the checks that a form passes. `false`: it was so already.
+    /// Changes the row with this id to an entry, with the checks of a form. `false`: unchanged.
     pub update: fn(&Applying, i64, Entry) -> Result<bool>,
-    /// Puts in the task that takes a new or changed row to the servers; `None` while there is nothing to take there.
+    /// Enqueues the deploy of a new or changed row; `None` if there is nothing to deploy.
     pub deploy: Option<fn(&Applying, i64) -> Result<Option<Id<id::Task>>>>,
 }
 
-/// What a document says of one row: members as in the feature's form, names in place of numbers.
+/// An entry: members as in the feature's form, names instead of ids.
 pub type Entry = Map<String, Value>;
 
-/// The transaction in which a document is read in, and who does it.
+/// The transaction of an import, and its actor.
 #[derive(Clone, Copy)]
 pub struct Applying<'a> {
     /// All machines.
     pub app: &'a App,
-    /// All or nothing.
+    /// The transaction.
     pub tx: &'a Tx<'a>,
-    /// Each section asks for its own right besides.
+    /// Each section checks its own right besides.
     pub by: Allowed<'a, Edit, Document>,
 }
 
-/// The object with these members, as `json!` makes it.
+/// The object with these members, as by `json!`.
 pub fn entry(members: Value) -> Entry {
     match members {
         Value::Object(members) => members,
@@ -57,14 +57,14 @@ pub fn entry(members: Value) -> Entry {
     }
 }
 
-/// An entry names something that is not there.
+/// Error: an entry refers to something that does not exist.
 pub fn unknown(section: &str, name: &str) -> Error {
     let name = text::one_line(name, 100);
     let say = format!("There is no “{name}” here or among this document's {section}.");
     Error::new(Kind::Malformed, "unknown_name", say)
 }
 
-/// The document's member that tells its version, before the sections.
+/// Member with the document's version, before the sections.
 pub const VERSION: &str = "lamplighter";
 
 struct Joined {
@@ -74,7 +74,7 @@ struct Joined {
 
 static JOINED: OnceLock<Joined> = OnceLock::new();
 
-/// Takes the rows of all features; a program has one list of features, so only the first call counts.
+/// Sets the rows of all features; only the first call counts.
 pub fn join(rows: impl IntoIterator<Item = &'static Section>) {
     JOINED.get_or_init(|| {
         let mut sections: Vec<_> = rows.into_iter().collect();
@@ -89,12 +89,12 @@ pub fn join(rows: impl IntoIterator<Item = &'static Section>) {
     });
 }
 
-/// All sections in their order.
+/// All sections in order.
 pub fn all() -> &'static [&'static Section] {
     JOINED.get().map_or(&[], |joined| &joined.sections)
 }
 
-/// The members of the document, for its shape.
+/// Members of the document, for its shape.
 pub fn members() -> &'static [Member] {
     JOINED.get().map_or(&[], |joined| &joined.members)
 }

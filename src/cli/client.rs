@@ -1,4 +1,4 @@
-//! Commands that ask the running daemon.
+//! Client of the running daemon.
 
 use crate::base::clock::{self, Duration};
 use crate::base::config::Config;
@@ -11,7 +11,7 @@ use crate::net::policy::Policy;
 use crate::net::tls::Pin;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What the daemon said.
+/// Response of the daemon.
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
@@ -19,7 +19,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Asks the daemon that listens there for a public path. Over TLS its own certificate file says whom to trust.
+/// Requests a public path of the daemon. Over TLS its certificate file is trusted. Error: not reachable.
 pub fn ask(config: &Config, listen: SocketAddr, path: &str) -> Result<Answer> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,5 +1,5 @@
-//! The command line: parsing, help and exit codes, made from the rows that `daemon` and the features declare; and what
-//! every command needs: its configuration, the opened databases, the way to answer.
+//! The command line: parsing, help and exit codes, from the declared rows; and what every command needs: configuration,
+//! databases, output.
 
 pub mod client;
 
@@ -22,23 +22,23 @@ pub struct Flag {
     pub name: &'static str,
     /// Name of its value; empty when it takes none.
     pub value: &'static str,
-    /// One sentence.
+    /// Description, one sentence.
     pub help: &'static str,
 }
 
 /// A command: one row of `daemon`'s or a feature's `COMMANDS`.
 pub struct Command {
-    /// Its word.
+    /// Name of the command.
     pub name: &'static str,
-    /// One sentence, starting with a verb.
+    /// Description, starting with a verb.
     pub help: &'static str,
-    /// Beside the common ones.
+    /// Flags besides the common ones.
     pub flags: &'static [Flag],
-    /// Does it; the exit code, or the error that gives it.
+    /// Runs it; returns the exit code, or an error that determines it.
     pub run: fn(&Invocation) -> Result<u8>,
 }
 
-/// Flags that every command takes.
+/// Flags of every command.
 pub const COMMON: &[Flag] = &[
     Flag {
         name: "data-dir",
@@ -67,23 +67,23 @@ pub const COMMON: &[Flag] = &[
     },
 ];
 
-/// For commands that listen, or ask who does.
+/// Flags of commands that listen, or contact the daemon.
 pub const LISTEN: Flag = Flag {
     name: "listen",
     value: "ADDR:PORT",
     help: "Where the web server listens (LAMPLIGHTER_LISTEN).",
 };
-/// What was typed.
+/// A parsed command line.
 pub struct Invocation {
-    /// What all features declare.
+    /// Declared rows of all features.
     pub registry: Arc<Registry>,
-    /// The row of the command.
+    /// The command.
     pub command: &'static Command,
     flags: Vec<(&'static str, String)>,
 }
 
 impl Invocation {
-    /// The value of a flag; of a flag without a value, the empty text when it was given.
+    /// Value of a flag; for a flag without value the empty text if it was given.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
@@ -93,7 +93,7 @@ impl Invocation {
         self.flag("json").is_some()
     }
 
-    /// The configuration of flags, environment and file, in this order.
+    /// The configuration from flags, environment and file, in this order of precedence.
     pub fn config(&self) -> Result<Config> {
         let is_dev = self.command.name == "dev";
         let env: BTreeMap<String, String> = std::env::vars_os()
@@ -106,13 +106,13 @@ impl Invocation {
             }
         }
         let given = self.flag("env-file").map(PathBuf::from);
-        // `dev` reads a `.env` of the folder it is started in, as the field expects.
+        // `dev` reads a `.env` in its working folder.
         let file = given.or_else(|| Some(PathBuf::from(".env")).filter(|p| is_dev && p.exists()));
         let names_data_dir =
             flags.iter().any(|(key, _)| *key == "DATA_DIR") || env.contains_key("LAMPLIGHTER_DATA_DIR");
         let config = Config::load(&flags, file.as_deref(), &env)?;
         match is_dev && !names_data_dir && config.data_dir == Path::new("/var/lib/lamplighter") {
-            // Not the system's folder, unless a file or variable says so.
+            // Not the system's folder, unless configured.
             true => {
                 flags.push(("DATA_DIR", "var".into()));
                 Config::load(&flags, file.as_deref(), &env)
@@ -121,7 +121,7 @@ impl Invocation {
         }
     }
 
-    /// The configuration, after the process is made ready for secrets and its log is set up.
+    /// The configuration, after the process is hardened and its log is set up.
     pub fn begin(&self) -> Result<Config> {
         let config = self.config()?;
         log::init(config.log_level, config.json_logs);
@@ -132,12 +132,12 @@ impl Invocation {
         Ok(config)
     }
 
-    /// The databases and all machines, for a command that works on the data folder.
+    /// Opens all machines for a command that works on the data folder.
     pub fn open(&self) -> Result<App> {
         self.open_with(self.begin()?)
     }
 
-    /// The same with a configuration that was read before.
+    /// The same with a configuration read before.
     pub fn open_with(&self, config: Config) -> Result<App> {
         if !config.data_dir.is_dir() {
             let say = format!(
@@ -149,7 +149,7 @@ impl Invocation {
         App::open(config, self.registry.clone())
     }
 
-    /// Ends with a sentence and exit code 0.
+    /// Prints a sentence; exit code 0.
     pub fn done(&self, say: &str) -> Result<u8> {
         print(&if self.json() {
             serde_json::json!({ "ok": true, "detail": say }).to_string()
@@ -160,25 +160,25 @@ impl Invocation {
     }
 }
 
-/// A command line that cannot be run as it was typed.
+/// A usage error.
 pub fn usage(say: &str) -> Error {
     Error::new(Kind::Malformed, "usage", say)
 }
 
-/// Writes a line to standard output; a reader that has gone away is fine.
+/// Writes a line to standard output; a closed pipe is no error.
 pub fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
 }
 
-/// What to do with a command line.
+/// Result of parsing.
 pub enum Parsed {
-    /// Run this.
+    /// Run this command.
     Run(Invocation),
-    /// Print this and leave with 0.
+    /// Print this and exit with 0.
     Print(String),
 }
 
-/// Reads the arguments (without the program's name).
+/// Parses the arguments (without the program's name). Error: usage.
 pub fn parse(registry: &Arc<Registry>, args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let commands = registry.all::<Command>();
     let usage = |say: String| Error::new(Kind::Malformed, "usage", format!("{say} Try: lamplighter --help"));
@@ -257,7 +257,7 @@ fn help(commands: &[&Command], command: Option<&Command>) -> String {
     out
 }
 
-/// The exit code of a failure (sysexits.h where it has a word for it).
+/// Exit code of an error (sysexits.h where it has one).
 pub fn exit_code(error: &Error) -> u8 {
     match (error.kind, error.code) {
         (Kind::Config, _) => 78,

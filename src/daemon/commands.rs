@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-/// In the order of the help.
+/// In the order of the help text.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "dev",
@@ -122,7 +122,7 @@ fn tls_certificate(asked: &Invocation) -> Result<u8> {
 
 fn check_config(asked: &Invocation) -> Result<u8> {
     let config = asked.config()?;
-    // Our own is made at the first start.
+    // A self-made certificate is created at the first start.
     if let Some(files) = config.tls.as_ref().filter(|files| !files.is_own || files.key.exists()) {
         tls::load(files)?;
     }
@@ -182,7 +182,8 @@ fn write_key(path: &Path, line: &[u8]) -> Result<()> {
     })
 }
 
-/// Data folder, key and databases; what is there stays. A key is never made for databases that exist: theirs is lost.
+/// Creates data folder, key and databases; existing ones stay. A key is never created for existing databases: theirs is
+/// lost.
 fn prepare(config: &Config) -> Result<()> {
     file::private_dir(&config.data_dir)?;
     if !config.master_key_file.exists() {
@@ -232,7 +233,7 @@ fn serve(asked: &Invocation, mode: ProcessMode) -> Result<u8> {
     Ok(0)
 }
 
-/// One command on a fresh machine: everything is made, one account with a password that is shown once.
+/// Sets up a fresh machine: creates everything, and one account whose password is shown once.
 fn dev(asked: &Invocation) -> Result<u8> {
     let config = asked.begin()?;
     prepare(&config)?;
@@ -242,7 +243,7 @@ fn dev(asked: &Invocation) -> Result<u8> {
         let user = NewUser::new(&app, "admin", &Secret::new(password.as_str()), Role::Admin)?;
         let by = Allowed::by_cli();
         app.db.write(|tx| users::create_first(&app, tx, &user, by))?;
-        // At once, not when we listen: should the port be taken, the next start has no password to show any more.
+        // Shown at once: if the port is in use, the next start has no password to show.
         print(&format!("Sign in as admin with the one-time password {password}"));
         let dir = app.config.data_dir.display();
         print(&format!(

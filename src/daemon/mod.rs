@@ -1,4 +1,4 @@
-//! The composition root: the list of features, the order of starting and stopping, and what each command does.
+//! The composition root: the list of features, the order of start and stop, and the commands of the daemon.
 
 mod reactor;
 mod tls;
@@ -16,7 +16,7 @@ use crate::section;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-/// Every feature, in the order of the import law. A new one is one line here.
+/// Every feature, in the order of the import law. A new feature is one line here.
 pub const FEATURES: &[&Feature] = &[
     &features::house::users::FEATURE,
     &features::house::remote_store::FEATURE,
@@ -44,8 +44,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::front::dashboard::FEATURE,
 ];
 
-/// Runs one command line of the program that these features make. Returns the exit code; what goes wrong is told on
-/// stderr.
+/// Runs one command line. Returns the exit code; errors are written to stderr.
 pub fn main(features: &'static [&'static Feature], args: impl IntoIterator<Item = OsString>) -> u8 {
     let result: Result<u8> = match cli::parse(&Arc::new(registry(features)), args) {
         Ok(Parsed::Print(text)) => {
@@ -61,7 +60,7 @@ pub fn main(features: &'static [&'static Feature], args: impl IntoIterator<Item 
     })
 }
 
-/// What these features declare, by type. Their words, kinds of events and sections of the document are joined to what there is.
+/// The registry of all declared rows. Texts, event kinds and document sections are joined globally.
 pub fn registry(features: &'static [&'static Feature]) -> Registry {
     words::join(features.iter().map(|feature| feature.words));
     section::join(features.iter().flat_map(|feature| feature.sections));

@@ -1,6 +1,6 @@
-//! Hands new events to the features that react. An event's reactions and the cursor that moves past it are one
-//! transaction: each event is reacted to exactly once, also when the daemon dies in between. An event that a feature
-//! cannot digest is told in the log and left behind: it must not keep all later alerts from being raised.
+//! Passes new events to the features that react. The reactions to an event and the cursor's move are one transaction:
+//! each event is handled exactly once, also after a crash. An event that a feature cannot handle is logged and skipped,
+//! so that it does not block later alerts.
 
 use crate::app::App;
 use crate::base::clock::Duration;
@@ -14,15 +14,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Name of the cursor.
 const READER: &str = "reactor";
-/// A lost wake-up costs at most this.
+/// Poll interval: the most that a lost wake-up can cost.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const BATCH: usize = 100;
 
-/// Its place among the services.
+/// The service row.
 pub const SERVICE: Service = Service {
     name: "events.react",
     every: LOOK_AGAIN,
-    // A new reader begins at the end of what there is; from then on its cursor is remembered.
+    // A new reader begins at the newest event; from then on its cursor is stored.
     prepare: |app| {
         app.db
             .write_reserved(|tx| outbox::set_cursor(tx, READER, outbox::cursor(tx, READER)?))
@@ -37,7 +37,7 @@ pub const SERVICE: Service = Service {
     },
 };
 
-/// One batch; says how many events it had.
+/// Handles one batch; returns the number of events.
 fn react(app: &App, features: &[&Feature]) -> Result<usize> {
     let events = app
         .db
@@ -64,7 +64,7 @@ fn one_by_one(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> 
     Ok(())
 }
 
-/// All reactions to these events and the cursor's move past them, or nothing.
+/// Runs all reactions to these events and moves the cursor, or does nothing.
 fn digest(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> {
     let Some(last) = events.last() else { return Ok(()) };
     let all = |tx: &Tx| {
@@ -75,7 +75,7 @@ fn digest(app: &App, features: &[&Feature], events: &[Event]) -> Result<()> {
         }
         outbox::set_cursor(tx, READER, last.id)
     };
-    // On a full disk little happens; that it is full must be told.
+    // On a full disk only the alert about it is handled.
     catch_unwind(AssertUnwindSafe(|| app.db.write_reserved(all)))
         .unwrap_or_else(|_| Err(Error::internal("a reaction panicked")))
 }

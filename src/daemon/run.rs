@@ -1,5 +1,5 @@
-//! Starting and stopping. Both halves (`run-api`: the web server; `run-scheduler`: workers, poller, periodic work) may
-//! run in one process or in two on one data folder.
+//! Start and stop. Both parts (`run-api`: web server; `run-scheduler`: workers, poller, periodic work) run in one
+//! process or in two on one data folder.
 
 use super::reactor;
 use super::tls;
@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
-/// Which half runs in this process.
+/// Parts that run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessMode {
     /// `serve`, `dev`.
@@ -44,18 +44,19 @@ pub enum ProcessMode {
     Scheduler,
 }
 
-/// Streams of one process, whoever holds them.
+/// Limit of streams of a process.
 const STREAMS_MAX: usize = 512;
-/// How long a stop waits for answers that are under way.
+/// Time to wait for pending responses at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Runs until SIGTERM or SIGINT. `ready` is called with the addresses as soon as requests are answered.
+/// Runs until SIGTERM or SIGINT. `ready` is called with the addresses when requests are answered. Errors:
+/// configuration, port in use, data folder in use.
 pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> Result<()> {
     let mut signals = sys::signal_pipe()?;
     let watch = (mode != ProcessMode::Both)
         .then(|| Services::start(&app, [&COMMIT_WATCH]))
         .transpose()?;
-    // The work comes last: who comes second, or finds the port taken, must not have begun a task that it cannot end.
+    // Tasks start last: if another process runs, or the port is in use, no task must have begun.
     let work_lock = (mode != ProcessMode::Api)
         .then(|| lock(&app, "scheduler.lock"))
         .transpose()?;
@@ -70,7 +71,7 @@ pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> R
     wait_for_stop(&mut signals);
     log::info("daemon", "stopping", &[]);
     if let Some(api) = api {
-        app.wakes.let_go(); // a long poll would hold its handler, and us, for half a minute
+        app.wakes.let_go(); // ends long polls, which would hold their handlers for half a minute
         api.stop();
     }
     if let Some(scheduler) = scheduler {
@@ -83,10 +84,10 @@ pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> R
     Ok(())
 }
 
-/// How often what a burst has left in the heaps is given back. It takes a millisecond where there is nothing.
+/// Interval of returning free heap memory. Takes a millisecond if there is none.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(15);
 
-/// The first thread has nothing else to do, so it also tidies the heaps.
+/// The main thread, otherwise idle, also returns free heap memory.
 fn wait_for_stop(signals: &mut File) {
     let mut byte = [0];
     loop {
@@ -95,7 +96,7 @@ fn wait_for_stop(signals: &mut File) {
             continue;
         }
         match signals.read(&mut byte) {
-            // SIGHUP has nothing to reload: settings hold at once, configuration needs a restart.
+            // SIGHUP is ignored: settings apply at once, configuration needs a restart.
             Ok(1) if i32::from(byte[0]) == libc::SIGHUP => {}
             _ => return,
         }
@@ -105,7 +106,7 @@ fn wait_for_stop(signals: &mut File) {
 /// The web server.
 struct ApiHalf {
     _lock: File,
-    /// Of the edge's addresses, so many are of the web server; others only lead there.
+    /// Number of the edge's addresses that serve the application; others only redirect.
     listens: usize,
     probe: Probe,
     edge: Edge,
@@ -159,7 +160,7 @@ impl ApiHalf {
             policy: Box::new(move || admission.policy()),
             trusted_proxies: config.trusted_proxies.clone(),
             body_max: {
-                let web = Arc::downgrade(&web); // which holds the edge
+                let web = Arc::downgrade(&web); // as it holds the edge
                 Box::new(move |method, path| web.upgrade().map_or(0, |web| web.routes.body_max(method, path)))
             },
             known: {
@@ -169,7 +170,7 @@ impl ApiHalf {
             ..EdgeConfig::new(socket)
         };
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
-        let _ = web.edge.set(edge.handle()); // nobody else does
+        let _ = web.edge.set(edge.handle()); // no other thread does
         set_own_doors(edge.addresses().to_vec());
         if let Some(token) = users::setup_token(app)? {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
@@ -212,7 +213,7 @@ fn bind(addr: &SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Passwords and tokens would cross the network as they are; behind a proxy on another machine, that is its decision.
+/// Warns that passwords and tokens cross the network unencrypted; behind a proxy on another machine it decides.
 fn warn_of_plain(config: &Config) {
     let open = config
         .listen
@@ -224,10 +225,10 @@ fn warn_of_plain(config: &Config) {
     }
 }
 
-/// The names that were configured, and our own addresses: no foreign name can be made to mean those (DNS rebinding),
-/// and the self-probe and `lamplighter health` ask by them.
+/// Accepted host names: the configured ones and our own addresses. A foreign name cannot stand for these (DNS
+/// rebinding), and the self-probe and `lamplighter health` use them.
 ///
-/// Where no names were configured: any address, this machine's own names, and that of the `site.public_url`.
+/// Without configured names: any address, this machine's own names, and that of `site.public_url`.
 fn hosts(app: &Arc<App>, admission: Arc<Admission>) -> Hosts {
     let app = app.clone();
     let named: Vec<Host> = (app.config.allowed_hosts.iter())
@@ -247,8 +248,8 @@ fn hosts(app: &Arc<App>, admission: Arc<Admission>) -> Hosts {
     })
 }
 
-/// Looks whether the listener takes connections and the inner server takes requests, past all clients. A daemon that
-/// lives but does neither is worse than one that systemd starts again; one that is only busy goes on.
+/// Self-probe: checks that the listener accepts and the inner server answers, past all clients. A daemon that does
+/// neither is ended so that systemd restarts it; a busy one continues.
 struct Probe {
     stop: mpsc::Sender<()>,
     thread: JoinHandle<()>,
@@ -294,7 +295,7 @@ impl Probe {
         Ok(Probe { stop, thread })
     }
 
-    /// Is anything accepted, if only to be turned away? A connection of our own gives a quiet listener something to accept.
+    /// Does the listener accept? Our own connection gives an idle one something to accept.
     fn is_open(edge: &EdgeHandle, listen: SocketAddr) -> bool {
         let ip = match listen.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -302,7 +303,7 @@ impl Probe {
             ip => ip,
         };
         let before = edge.accepted();
-        // What came of it is told by the count: a full backlog that is being emptied is a living listener.
+        // The counter shows the result: a full accept queue that is being emptied is alive.
         let _knock = TcpStream::connect_timeout(&SocketAddr::new(ip, listen.port()), Probe::PATIENCE);
         let until = clock::mono() + Probe::PATIENCE;
         while edge.accepted() == before && clock::mono() < until {
@@ -317,7 +318,7 @@ impl Probe {
     }
 }
 
-/// Workers, services, periodic work. Only one on a data folder: the lock says so.
+/// Workers, services, periodic work. One process per data folder, by a lock.
 struct SchedulerHalf {
     _lock: File,
     services: Services,
@@ -327,7 +328,7 @@ struct SchedulerHalf {
 
 impl SchedulerHalf {
     fn start(app: &Arc<App>, lock: File) -> Result<SchedulerHalf> {
-        // The higher a feature, the more it waits for what others tell: it comes first, and goes last.
+        // Higher features depend on lower ones: they start first and stop last.
         let features = app.registry.all::<Feature>();
         let services = features.iter().rev().flat_map(|f| f.services);
         let services = Services::start(app, std::iter::once(&reactor::SERVICE).chain(services))?;
@@ -349,7 +350,7 @@ impl SchedulerHalf {
     }
 }
 
-/// Holds one of the two places on a data folder: one web server, one scheduler.
+/// Locks a part of a data folder: one web server, one scheduler.
 fn lock(app: &App, name: &str) -> Result<File> {
     let path = app.config.data_dir.join(name);
     let file = File::options().create(true).append(true).open(&path)?;
@@ -363,7 +364,7 @@ fn lock(app: &App, name: &str) -> Result<File> {
     Ok(file)
 }
 
-/// In two processes, a commit of the other one must wake our readers: SQLite's change counter is read often.
+/// With two processes, commits of the other one must wake our readers: SQLite's change counter is polled.
 const COMMIT_WATCH: Service = Service {
     name: "events.commits",
     every: Duration::from_millis(25),

@@ -1,4 +1,4 @@
-// The list of alerts: it needs only to know that something is new.
+// The list of alerts: it only needs to know that something has changed.
 import { renew, watch } from './live.js';
 
 watch('/alerts?state=firing&limit=1', news => {

@@ -8,7 +8,7 @@ import { api, rethrow } from './api.js';
 
 // A stream that has nothing to tell sends a ping so often; the page is told by the server.
 const HEARTBEAT_MS = html.dataset.heartbeat * 1000 || 15e3;
-// The first event comes at once, and then one at every beat at the latest.
+// The first event comes at once, and then one at every heartbeat at the latest.
 const FIRST_MS = HEARTBEAT_MS / 3, QUIET_MS = HEARTBEAT_MS * 4 / 3, STALE_MS = HEARTBEAT_MS * 5 / 3;
 const POLL_MS = 10e3, POLL_MAX_MS = 60e3, HIDDEN_MS = 60e3;
 
@@ -42,7 +42,7 @@ export const pill = {
 };
 setInterval(() => pill.paint(), 1000);
 
-// Asks again and again while the page is seen; a hidden tab asks nobody.
+// Polls while the page is visible; a hidden tab does not.
 function poll(path, every, use) {
   let timer, failures = 0;
   const again = ms => {
@@ -69,9 +69,9 @@ function poll(path, every, use) {
   ask();
 }
 
-// A stream of events. One that says nothing for longer than a beat is begun anew, and one that said nothing at all twice
-// (a proxy holds it back, or there are too many of them) is left, and `leave` goes on in another way. A ping is life like
-// any other event. `on` has what each event is good for.
+// A stream of events. If it is silent for longer than a heartbeat it is reconnected; if it was silent from the start twice
+// (buffered by a proxy, or too many streams), `leave` switches to polling. A ping counts like any other event. `on` has the
+// handlers by event.
 function hear(url, on, leave) {
   let source, timer, silences = 0;
   const events = Object.entries({ ping: () => {}, beat: () => {}, ...on });
@@ -132,7 +132,7 @@ export function watch(path, use) {
 
 const pause = ms => new Promise(done => setTimeout(done, ms));
 
-// A task's news: its stream, or the long-poll twin. `on` has log({seq, ts, level, source, stream, line}),
+// Events of a task: its stream, or long polls. `on` has log({seq, ts, level, source, stream, line}),
 // progress({step, steps, name, state}), end({status, …}).
 export function follow(id, after, on) {
   let seq = after, done = false;
@@ -141,7 +141,7 @@ export function follow(id, after, on) {
     stream.close();
     on.end(e);
   };
-  // A line, or a step as one: what was told is not told again, whichever way it comes.
+  // A line, or a step as one; duplicates are dropped, whichever way they come.
   const tell = (n, use) => {
     if (n <= seq) return;
     seq = n;
@@ -173,7 +173,7 @@ export function follow(id, after, on) {
   const stream = hear(() => `/api/tasks/${id}/stream?after=${seq}`, events, ask);
 }
 
-// A change that the words of the page do not tell any more: load it afresh, unless somebody is in the middle of something.
+// The page's texts are outdated: reload it, unless the user is in the middle of something.
 // Not more often than every 20 s, whatever the server says.
 let later;
 export function renew() {

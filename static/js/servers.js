@@ -1,5 +1,5 @@
-// The list of servers: the same question as the page's, answered as JSON. Numbers change in place, rows never move, words
-// that would lie are fetched anew.
+// The list of servers: the page's query as JSON. Numbers change in place, rows never move, outdated texts are fetched
+// again.
 import { $, $$, el, put } from './dom.js';
 import { stamp, unit } from './format.js';
 import { renew, shows, watch } from './live.js';

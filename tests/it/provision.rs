@@ -253,7 +253,7 @@ fn scripts_and_tables_name_the_same_things() {
                     continue;
                 }
                 match pair[0] {
-                    "step" | "look" | "skip" => stepped.insert(id.to_string()),
+                    "step" | "check" | "skip" => stepped.insert(id.to_string()),
                     "fail" => failing.insert(id.to_string()),
                     _ => false,
                 };

@@ -8,14 +8,14 @@ UNIT_FILE=/etc/systemd/system/$UNIT
 ACCOUNT=lamplighter-glances
 FRONT_CONF=/etc/nginx/conf.d/lamplighter-glances.conf
 FRONT_DIR=/etc/nginx/lamplighter
-HEED=127.0.0.1 # whom we ask nginx for
+HEED=127.0.0.1 # the host name we request from nginx
 
 check_address() {
   case $BIND in 0.0.0.0 | :: | 127.0.0.1) return 0 ;; esac
   ip -o addr show | grep -qF " $BIND/" || fail address_missing "This server has no address $BIND, so Glances cannot listen there."
 }
 
-# works: all of it is as it should be and answers, so most looks need not go further. Of two programs that want one port the
+# works: all of it is as it should be and answers, so most checks need not go further. Of two programs that want one port the
 # second starts again and again: where ours never did, it is ours that answers.
 works() {
   if [ -z "$PROVEN" ]; then
@@ -326,14 +326,14 @@ check_front_test() { check_nginx_after; check_nginx_read "$FRONT_CONF"; }
 front_is_loaded() { enabled nginx.service && fresh nginx.service "$FRONT_CONF" "$FRONT_DIR/glances.key" "$FRONT_DIR/glances.crt"; }
 check_front_running() { works || front_is_loaded; }
 run_front() { run systemctl --quiet enable nginx.service; run_nginx; WALLS=check; }
-# A firewall that is on and has no rule for the entrance is somebody's will: told, with the rule that it takes.
+# A firewall that is on and has no rule for the entrance is intended: reported, with the rule that it takes.
 WALLS=''
 tell_wall() {
   [ -n "$WALLS" ] && command -v ufw >/dev/null || return 0
   case $(LC_ALL=C ufw status verbose 2>/dev/null) in *'Status: active'*'Default: '[dr]e[nj]*' (incoming)'*) ;; *) return 0 ;; esac
   LC_ALL=C ufw show added 2>/dev/null | grep -qE "(^|[^0-9])$FRONT_PORT([^0-9]|\$)" || fact front_walled "$FRONT_PORT $(connection | sed 's/[ %].*//')"
 }
-# Twice over one connection: nobody may get in without the password.
+# Two requests over one connection: without the password access must be refused.
 ask_front() {
   { ask "$1" "Authorization: Basic $FRONT_LOGIN"; ask "$1" 'Connection: close'; } |
     timeout 5 openssl s_client -quiet -no-CAfile -no-CApath -connect "127.0.0.1:$FRONT_PORT"

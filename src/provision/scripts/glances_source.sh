@@ -1,4 +1,4 @@
-# glances-way: where install-glances would take it from. Changes nothing. Values: SOURCE, BUNDLE.
+# glances-source: where install-glances would take it from. Changes nothing. Values: SOURCE, BUNDLE.
 
 check_way() {
   if glances_suits; then fact way there

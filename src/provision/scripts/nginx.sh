@@ -1,5 +1,5 @@
 # nginx, as far as Lamplighter looks after it: the package, its folders and our own files, named lamplighter*.conf. A file
-# of somebody else is never changed, and a configuration that is already red is left exactly as it was found.
+# of somebody else is never changed, and a configuration that is already invalid is left exactly as it was found.
 
 NGINX_CONF=/etc/nginx/conf.d/lamplighter.conf
 NGINX='' NGINX_ARGS='' NGINX_MAIN='' NO_NGINX=''
@@ -121,7 +121,7 @@ put_nginx_conf() {
   put_file "$RESOLVER_CONF" 644 root:root "$(resolver_conf)"
 }
 
-# When nothing was written, the look before still holds.
+# When nothing was written, the earlier check still holds.
 check_nginx_after() {
   tmp
   [ -n "$TOUCHED" ] || [ ! -s "$TMP/dump" ] || return 0

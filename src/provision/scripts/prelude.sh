@@ -1,4 +1,4 @@
-# The ground every recipe stands on: POSIX sh, run by `sh -s` as one job. Before this text stand assignments of
+# Common functions of all recipes: POSIX sh, run by `sh -s` as one job. Before this text stand assignments of
 # single-quoted values; NONCE is one of them. Nothing runs before the last line of the job has arrived.
 #
 # Lines that begin with $NONCE are for the program, everything else is output of commands. The nonce is new in every job
@@ -24,7 +24,7 @@ fact() { mark fact "$@"; }
 # fail CODE SENTENCE: ends the job; `finish` puts our files back. What the command in EVIDENCE prints belongs to the reason.
 fail() { [ -z "$EVIDENCE" ] || "$EVIDENCE" >&2 || :; mark fail "$@"; exit 1; }
 
-# because CLAUSE: what a look has seen instead of what should be. It fails.
+# because CLAUSE: what a check found instead of what should be. It fails.
 because() { WHY=$1; return 1; }
 
 # run COMMAND...: its line, its output (both streams, each with its own mark, for they travel apart) and its exit code.
@@ -53,7 +53,7 @@ sheltered() {
 }
 apart() { exec env -u LAMPLIGHTER_JOB setsid -w "$@"; }
 
-# step ID LOOK CHANGE: already right, or changed and right when looked at again, or the job fails.
+# step ID CHECK CHANGE: already right, or changed and right when checked again, or the job fails.
 step() {
   STEP=$1
   mark step "$1" running
@@ -68,7 +68,7 @@ step() {
 # why COMMAND...: what it says is the reason of the failure that follows.
 why() { printf '%s\n' "$NONCE" >&2; "$@" >&2 || :; }
 
-# look ID LOOK: a step that only looks; LOOK says itself what is wrong.
+# check ID CHECK: a step that only checks; CHECK itself reports what is wrong.
 check() { STEP=$1; mark step "$1" running; "$2"; mark step "$1" ok; STEP=''; }
 skip() { mark step "$1" skipped; }
 
@@ -205,7 +205,7 @@ wait_dpkg_lock() {
   done
 }
 
-# apt itself waits too: between our look and its start somebody may come first. confold: a question about a changed
+# apt itself waits too: between our check and its start another process may come first. confold: a question about a changed
 # configuration file is answered with "keep it".
 apt() {
   sheltered apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -o Acquire::Retries=2 -o Dpkg::Options::=--force-confdef \

@@ -25,7 +25,7 @@ proof_in() {
   sed -n 's|^ *location = \(/\.well-known/lamplighter/[0-9a-f]\{16\}\) {$|\1|p;s|^ *return 200 "\([0-9a-f]\{32\}\)\\n";$|\1|p' "$1" | head -n 2 | paste -sd ' '
 }
 
-# --- asking ---------------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------------------------
 
 # Where this connection came in: another machine reaches nginx there, if anywhere. $1: a text that must listen there.
 find_address() {

@@ -79,7 +79,7 @@ check_site_expected() {
   wish_default
   see_around
 }
-# The text names the lineage, so it was chosen before: by the look, or by what was there the last time.
+# The text names the lineage, so it was chosen before: by the inspection, or by what was there the last time.
 check_lineage() {
   now=$(lineage_of "$NAME")
   [ -n "$now" ] || fail lineage_leftovers "certbot would not recognise what lies where it would keep the certificate for $NAME: $(lineage_leftovers "$NAME" | paste -sd ' ')."

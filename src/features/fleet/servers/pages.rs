@@ -1,5 +1,5 @@
-//! The servers' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
-//! back with what was typed, except secrets.
+//! Pages of servers. Actions use the same functions as the JSON API; a refused form is shown again with its values,
+//! except secrets.
 
 use super::model::{self, Fields};
 use super::settings;
@@ -59,7 +59,7 @@ pub const ROUTES: &[Route] = &[
     ),
 ];
 
-/// What a page reads out of a server's last sample. Absent is unknown, never 0.
+/// The part of a server's last sample that pages show. Absent values are unknown, never 0.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Sample {
@@ -88,11 +88,11 @@ pub struct Sample {
     pub disk_read: Option<f64>,
     /// File systems.
     pub disks: Vec<Disk>,
-    /// Those without a chart: how many, and the first mount points.
+    /// File systems without a chart: number, and the first mount points.
     pub uncharted: Option<Uncharted>,
 }
 
-/// See [`Sample::uncharted`].
+/// Uncharted file systems.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Uncharted {
     /// How many.
@@ -115,7 +115,7 @@ pub struct Disk {
     pub size: Option<u64>,
 }
 
-/// The last sample of a server, if it ever had one.
+/// The last sample of a server, if there is one.
 pub fn sample(latest: Option<&Latest>) -> Option<Sample> {
     let latest = latest?;
     let sample: Sample = serde_json::from_str(latest.sample.get()).ok()?;
@@ -126,38 +126,39 @@ pub fn sample(latest: Option<&Latest>) -> Option<Sample> {
     })
 }
 
-/// How a server is, and why.
+/// State of a server with its reason.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Why {
-    /// `lit`, `flick`, `dark` or `unlit`: what is drawn for its state.
+    /// Name of the lamp of its state: `lit`, `flick`, `dark` or `unlit`.
     pub lamp: &'static str,
-    /// Names the words: `alert`, `key_changed`, `key_pending`, `new`, `unchecked`, `no_glances`, `dark`, `missed`, `lit`.
+    /// Id of the text: `alert`, `key_changed`, `key_pending`, `new`, `unchecked`, `no_glances`, `dark`, `missed`,
+    /// `lit`.
     pub kind: &'static str,
-    /// What it is about: the server, or of an alert its disk.
+    /// Subject: the server, or the disk of an alert.
     pub name: String,
-    /// Code of the last missed poll, while it is dark.
+    /// Code of the last missed poll, while it is down.
     pub code: Option<String>,
-    /// The kind of the alert that makes the state.
+    /// Kind of the alert that determines the state.
     pub alert: Option<String>,
-    /// Its words.
+    /// Id of its text.
     pub words: Option<String>,
-    /// One English sentence, where there are no words.
+    /// English sentence, if there is no text.
     pub say: String,
-    /// Missed polls.
+    /// Number of missed polls.
     pub count: i64,
     /// Since when.
     pub since: Option<Ms>,
-    /// Until when nobody wants a message.
+    /// End of its silence.
     pub silenced: Option<Ms>,
-    /// Open alerts.
+    /// Number of open alerts.
     pub open: i64,
-    /// The alert that makes the state, and how many are open: a page that shows others is old.
+    /// The alert that determines the state, and the number of open ones: pages with another stamp are outdated.
     pub stamp: String,
-    /// Raw facts.
+    /// Evidence.
     pub evidence: Vec<String>,
 }
 
-/// See [`Why`].
+/// Computes [`Why`].
 pub fn why(server: &Server) -> Why {
     let (alerts, lamp) = (&server.alerts, &server.availability);
     let mut why = Why {
@@ -197,13 +198,13 @@ pub fn why(server: &Server) -> Why {
     why
 }
 
-/// See [`Why::stamp`]; the pages' script puts the same together from the API's answer.
+/// Computes [`Why::stamp`]; the pages' script does the same from the API's answer.
 fn stamp(alerts: &Alerts) -> String {
     let worst = alerts.worst.as_ref().map_or(String::new(), |w| w.id.to_string());
     format!("{worst}/{}", alerts.open)
 }
 
-/// Where an alert's words are found.
+/// Id of an alert's text.
 pub fn words(kind: &str, variant: &str) -> String {
     match variant {
         "" => format!("alert.{kind}"),
@@ -220,12 +221,12 @@ struct Row<'a> {
     tags: &'a [String],
     why: &'a Why,
     sample: Option<&'a Sample>,
-    /// Figures that an open alert is about.
+    /// Values with an open alert.
     open: Hot,
     spark: String,
 }
 
-/// See [`Row::open`].
+/// Values to highlight.
 #[derive(Serialize)]
 struct Hot {
     cpu: bool,
@@ -244,7 +245,7 @@ impl Hot {
     }
 }
 
-/// How many of these servers each lamp is drawn for, and how many are silenced, as a page's facets name them.
+/// Number of servers by lamp name, and of silenced ones, for facets.
 pub fn counts_by_lamp(counts: &Counts) -> HashMap<&'static str, i64> {
     let each = State::ALL.map(|state| (state.lamp(), counts.of(state)));
     each.into_iter()
@@ -257,10 +258,10 @@ struct List<'a> {
     q: &'a str,
     state: &'a str,
     tag: &'a str,
-    /// As the page's script asks the API.
+    /// Query for the API, for the page's script.
     query: String,
     counts: HashMap<&'static str, i64>,
-    /// All servers there are, whatever was asked for.
+    /// Number of all servers, unfiltered.
     fleet: i64,
     facets: HashMap<&'static str, String>,
     rows: Markup,
@@ -269,15 +270,15 @@ struct List<'a> {
     last: usize,
     prev: Option<String>,
     next: Option<String>,
-    /// Missed polls until a lamp is dark.
+    /// Missed polls after which a server is down.
     misses: i64,
 }
 
-/// One server with what is known of it now.
+/// A server with its current data.
 pub struct Known {
     /// Its row.
     pub server: Server,
-    /// How its lamp stands.
+    /// Its state and reason.
     pub why: Why,
     /// Its last sample.
     pub sample: Option<Sample>,
@@ -294,8 +295,7 @@ impl Known {
     }
 }
 
-/// Servers with their lamps, what needs a person first: dark, flickering, not yet lit, lit; then by name. What is silenced
-/// comes after what is not.
+/// Servers, those needing attention first: down, degraded, pending, up; then by name. Silenced ones come after others.
 pub fn known(ctx: &Ctx, q: &str, tag: &str) -> Result<Arc<Vec<Known>>> {
     let key = format!("servers {q}\n{tag}");
     ctx.web.cache.get(ctx.app, &key, || look(ctx, q, tag))
@@ -336,7 +336,7 @@ fn look(ctx: &Ctx, q: &str, tag: &str) -> Result<Vec<Known>> {
     Ok(all)
 }
 
-/// How many of these are in which state.
+/// Number in each state.
 pub fn count(all: &[Known]) -> Counts {
     let mut counts = Counts::default();
     for k in all {
@@ -345,7 +345,7 @@ pub fn count(all: &[Known]) -> Counts {
     counts
 }
 
-/// Servers on one page of the table.
+/// Servers per page.
 const PAGE: usize = 200;
 
 fn list(ctx: &Ctx) -> Result<Reply> {
@@ -409,7 +409,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     page::show(ctx, "servers/list.html", content)
 }
 
-/// A server as its own page shows it.
+/// A server for its own page.
 #[derive(Serialize)]
 struct View {
     id: i64,
@@ -423,12 +423,12 @@ struct View {
     description: String,
     os: Option<String>,
     cores: Option<i64>,
-    /// A container that shows the load of its host.
+    /// A container that shows its host's load.
     load_of_host: bool,
     memory: Option<i64>,
     host_key_state: &'static str,
     host_key_fingerprint: Option<String>,
-    /// The accepted key's, when another one is offered.
+    /// The accepted key's fingerprint, if another key is offered.
     host_key_pinned: Option<String>,
     glances_url: String,
     glances_path: String,
@@ -451,7 +451,7 @@ struct Fact {
     value: String,
 }
 
-/// The facts that are shown, in this order, as `check-ssh` and the installs name them.
+/// Facts shown, in this order, as reported by `check-ssh` and the installs.
 const FACTS: [&str; 12] = [
     "kernel",
     "arch",
@@ -535,13 +535,13 @@ struct Show {
     period: &'static str,
     tasks: Vec<TaskRow>,
     open_task: Option<i64>,
-    /// Domains that keep it from being deleted.
+    /// Domains that prevent its deletion.
     serves: Vec<(i64, String)>,
     sources: api::Sources,
     panels: serde_json::Map<String, serde_json::Value>,
 }
 
-/// So long it is worth a line that the server's name came to mean another machine.
+/// How long a change of addresses is shown.
 const MOVED_SHOWN: Ms = 7 * DAY;
 
 /// Tasks on a server's page.
@@ -575,7 +575,7 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
         .unwrap_or_default();
     let sample = sample(latest.get(&id)).map(|sample| Sample { disks, ..sample });
     let mut why = why(&server);
-    // A young server's longer charts would be empty.
+    // Longer charts of a new server would be empty.
     let young = clock::now() - server.created_at < 6 * HOUR;
     let host = server.availability.host.clone();
     let moved = server.moved.as_ref().filter(|(at, _)| clock::now() - at < MOVED_SHOWN);
@@ -591,7 +591,7 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
     if let Some(facts) = evidence(&panels, &why) {
         why.evidence = facts;
     }
-    // What was seen since the alert was raised.
+    // Seen since the alert was raised.
     let later = [host, moved].into_iter().flatten();
     let later: Vec<_> = later.filter(|line| !why.evidence.contains(line)).collect();
     why.evidence.extend(later);
@@ -610,7 +610,7 @@ fn content(ctx: &Ctx, id: Id<id::Server>, lang: Lang, period: Option<&'static st
     Ok(Prepared::of(content))
 }
 
-/// The raw facts of the alert that the page is about, as the alerts' panel has them.
+/// Evidence of the alert that the page is about, from the alerts' panel.
 fn evidence(panels: &serde_json::Map<String, serde_json::Value>, why: &Why) -> Option<Vec<String>> {
     let kind = match why.kind {
         "dark" => "server.unreachable",
@@ -671,7 +671,7 @@ fn values(f: &Fields) -> HashMap<String, String> {
     .into()
 }
 
-/// Of a server that is not there yet.
+/// The form of a new server.
 fn blank(ctx: &Ctx) -> Result<Form> {
     Ok(Form {
         values: values(&ctx.app.db.read(super::fresh)?),
@@ -712,7 +712,7 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     form_page(ctx, form_of(&server), Errors::default())
 }
 
-/// The form as the API takes it: lists split at commas and spaces, a secret that was not typed not sent.
+/// The form as API input: lists split at commas and spaces, empty secrets left out.
 fn input(pairs: &[(String, String)]) -> Input {
     let mut object = serde_json::Map::new();
     for (name, value) in pairs {
@@ -751,7 +751,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
         Ok((id, valid.host_key.is_some()))
     });
     match added {
-        // A key that is pinned already lets the check run at once; otherwise a person looks at the key first.
+        // With an accepted key the check runs at once; otherwise the key is confirmed first.
         Ok((id, true)) if pairs.iter().any(|(n, v)| n == "then" && v == "check") => {
             let task = api::start_on(ctx, Run, id, tasks::CHECK_SSH, serde_json::json!({}))?;
             Ok(Reply::see_other(format!("/tasks/{task}")))

@@ -1,4 +1,4 @@
-//! The first page: the state of the fleet in a sentence, the wall of lamps, what needs a person. It owns no data.
+//! The overview: state of the fleet as a sentence, wall of lamps, what needs attention. It owns no data.
 
 mod search;
 mod pages;

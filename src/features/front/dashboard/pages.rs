@@ -29,7 +29,7 @@ pub const ROUTES: &[Route] = &[
 
 /// Rows of each list on the overview.
 const ROWS: usize = 6;
-/// Streets of the wall; what is left shares the last one.
+/// Maximum streets of the wall; the rest shares the last one.
 const STREETS_MAX: usize = 12;
 
 fn home(ctx: &Ctx) -> Result<Reply> {
@@ -154,7 +154,7 @@ struct Dashboard<'a> {
 
 fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Prepared> {
     let counts = count(all);
-    // Who is silenced needs nobody: that was said.
+    // Silenced servers are left out.
     let needy: Vec<_> = all
         .iter()
         .filter(|k| k.server.silenced_until.is_none())
@@ -265,7 +265,7 @@ fn dashboard(ctx: &Ctx, all: &[Known], locale: &Locale, role: Role) -> Result<Pr
     Ok(Prepared::of(content))
 }
 
-/// `web-1 /srv`; the root goes without saying.
+/// `web-1 /srv`; without the part for the root.
 fn place_of_disk(k: &Known) -> String {
     let mount = k.sample.as_ref().and_then(|s| s.disk_max_mount.as_deref());
     match mount.filter(|mount| *mount != "/") {
@@ -274,10 +274,10 @@ fn place_of_disk(k: &Known) -> String {
     }
 }
 
-/// Tasks looked at for the counter of a day.
+/// Tasks read for the counter of a day.
 const TASKS_COUNTED: i64 = 500;
 
-/// How many fall into each of the last 24 hours.
+/// Number in each of the last 24 hours.
 fn hours(times: impl Iterator<Item = Ms>) -> String {
     let now = clock::now();
     let mut counts = [0; 24];
@@ -290,7 +290,7 @@ fn hours(times: impl Iterator<Item = Ms>) -> String {
     bars(counts)
 }
 
-/// The fleet's median at each point of the last hour.
+/// Median of the fleet at each point of the last hour.
 fn medians(all: &[Known], line: fn(&Known) -> Line) -> String {
     let lines: Vec<Vec<_>> = all.iter().map(|k| line(k).points().collect()).collect();
     let points = lines.iter().map(Vec::len).max().unwrap_or(0);
@@ -301,7 +301,7 @@ fn medians(all: &[Known], line: fn(&Known) -> Line) -> String {
     }))
 }
 
-/// The wall: one street for each first tag, until there are groups.
+/// The wall: one street per first tag.
 fn streets<'a>(ctx: &Ctx, locale: &Locale, all: &'a [Known]) -> Result<Vec<Street<'a>>> {
     let mut by_tag: BTreeMap<Option<&str>, Vec<&Known>> = BTreeMap::new();
     for k in all {

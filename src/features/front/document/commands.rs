@@ -1,4 +1,4 @@
-//! `export` and `apply`: for whoever has the data folder.
+//! Commands for the owner of the data folder: `export` and `apply`.
 
 use super::model::Document;
 use super::{Change, Mode};
@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
 
-/// Larger than any fleet this program is made for.
+/// Limit of a document in bytes.
 const SIZE_MAX: u64 = 64 << 20;
 
 /// Commands of this feature.
@@ -61,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-/// Reads a document in (`--yes`), or says what that would change (`--plan`).
+/// Imports a document (`--yes`), or shows the changes (`--plan`).
 fn apply(app: &App, asked: &Invocation) -> Result<Change> {
     let mode = match (asked.flag("plan"), asked.flag("yes"), asked.flag("deploy")) {
         (Some(_), None, None) => Mode::Plan,
@@ -85,7 +85,7 @@ fn apply(app: &App, asked: &Invocation) -> Result<Change> {
     super::apply(app, Document::parse(&bytes)?, mode, Allowed::by_cli())
 }
 
-/// For people.
+/// Text for people.
 fn told(change: &Change) -> String {
     let mut text = change.diff.clone();
     let _ = write!(

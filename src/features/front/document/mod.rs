@@ -1,6 +1,6 @@
-//! The fleet as one document without any secret, written out and read in, section by section as the features declare them.
-//! Reading in is planned by doing it and taking it back, so the plan cannot differ from what happens; a second time
-//! changes nothing. What the document does not name stays as it is.
+//! The fleet as one document without secrets: export and import, by the sections that features declare. A plan is an
+//! import that is rolled back, so it cannot differ from the real one; a second import changes nothing. Rows that the
+//! document does not name stay.
 
 mod model;
 mod api;
@@ -26,41 +26,41 @@ pub const FEATURE: Feature = Feature {
 };
 
 described! {
-    /// What reading a document in changes.
+    /// Result of an import.
     #[derive(Debug, Default)]
     pub struct Change {
-        /// False: it was only planned.
+        /// `false`: only planned.
         pub applied: bool,
-        /// Rows that are new, as `server web-1`.
+        /// New rows, as `server web-1`.
         pub created: Vec<String>,
-        /// Rows that are other than before.
+        /// Changed rows.
         pub changed: Vec<String>,
-        /// Rows of the document that are as it says already.
+        /// Unchanged rows.
         pub same: usize,
-        /// Rows here that the document does not name; they stay.
+        /// Rows that the document does not name; they stay.
         pub unnamed: usize,
         /// The difference between this fleet's document before and after, as `diff -u` shows it.
         pub diff: String,
-        /// Deploys that were put in, by task.
+        /// Ids of the deploy tasks.
         pub tasks: Vec<Id<id::Task>>,
     }
 }
 
-/// How to read a document in.
+/// Mode of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Say what would change.
+    /// Show the changes.
     Plan,
-    /// Change it.
+    /// Make the changes.
     Apply,
-    /// Change it, and deploy what is new or changed.
+    /// Make the changes, and deploy what is new or changed.
     Deploy,
 }
 
-/// The end of a transaction that was only a rehearsal.
+/// Error code that rolls back a plan.
 const REHEARSAL: &str = "rehearsal";
 
-/// Reads a document in, or says what that would change. All or nothing.
+/// Imports a document, or shows the changes. All or nothing.
 pub fn apply(app: &App, document: Document, mode: Mode, by: Allowed<Edit, right::Document>) -> Result<Change> {
     let mut change = Change::default();
     let done = app.db.write(|tx| {
@@ -114,14 +114,14 @@ fn change_all(
     Ok(change)
 }
 
-/// What came of an entry, with the row's number.
+/// Result of an entry, with the row's id.
 enum Done {
     Created(i64),
     Changed(i64),
     Same,
 }
 
-/// Makes the row of an entry, or makes it as the entry says.
+/// Creates or changes the row of an entry.
 fn put(to: &Applying, row: Row, name: &str) -> Result<Done> {
     Ok(match (row.section.find)(to.tx, name)? {
         None => Done::Created((row.section.create)(to, row.entry)?),
@@ -130,7 +130,7 @@ fn put(to: &Applying, row: Row, name: &str) -> Result<Done> {
     })
 }
 
-/// Says where in the document a mistake is.
+/// Adds the position in the document to an error.
 fn explain(place: &str, e: Error) -> Error {
     let mut said: Vec<String> = e.fields.iter().map(|f| format!("{}: {}", f.field, f.message)).collect();
     if said.is_empty() {

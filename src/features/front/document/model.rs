@@ -1,4 +1,4 @@
-//! The document as it is written and read.
+//! The document's form.
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::shape::{Described, Object, Shape};
@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
 
-/// What this version writes and reads.
+/// Version that is written and read.
 pub const VERSION: u32 = 1;
-/// Entries of one document.
+/// Maximum entries of a document.
 const ENTRIES_MAX: usize = 20_000;
 
 /// A fleet: entries by section.
@@ -55,19 +55,19 @@ impl Document {
         Ok(document)
     }
 
-    /// As it is written out: a line for each field, in a fixed order, so that a difference can be read.
+    /// Formatted text: one line per field in a fixed order, for readable diffs.
     pub fn pretty(&self) -> Result<String> {
         let mut text = serde_json::to_string_pretty(self).map_err(Error::internal)?;
         text.push('\n');
         Ok(text)
     }
 
-    /// How many entries it has.
+    /// Number of entries.
     pub fn rows(&self) -> usize {
         self.sections.iter().map(Vec::len).sum()
     }
 
-    /// All entries; what others refer to comes first.
+    /// All entries; referenced ones first.
     pub fn entries(self) -> impl Iterator<Item = Row> {
         let sections = section::all().iter().zip(self.sections);
         sections.flat_map(|(section, entries)| {
@@ -82,18 +82,18 @@ pub struct Row {
     /// What it is in.
     pub section: &'static Section,
     n: usize,
-    /// What it says.
+    /// Content.
     pub entry: Entry,
 }
 
 impl Row {
-    /// As it is called, for people.
+    /// Display name.
     pub fn name(&self) -> String {
         let name = self.entry.get(self.section.key).and_then(Value::as_str);
         text::one_line(name.unwrap_or_default(), 100)
     }
 
-    /// Where in the document it is, for people.
+    /// Position in the document, for errors.
     pub fn place(&self) -> String {
         format!("{}[{}] “{}”", self.section.name, self.n, self.name())
     }
@@ -110,7 +110,7 @@ impl Serialize for Document {
     }
 }
 
-/// Unknown sections are refused: they are typing mistakes or belong to a newer version.
+/// Unknown sections are refused: typing mistakes, or of a newer version.
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Document, D::Error> {
         from.deserialize_map(Reader)

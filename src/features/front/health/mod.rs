@@ -1,4 +1,4 @@
-//! Is it alive? `/health` and its aliases for load balancers and humans, `/health/scheduler` for the background work.
+//! Health of Lamplighter: `/health` and its aliases, `/health/scheduler` for the background work.
 
 mod events;
 mod overall;
@@ -117,18 +117,18 @@ const ROUTES: &[Route] = &[
     route(Get, "/api/health/storage", may(Read, Health), storage).gives::<Storage>(),
 ];
 
-/// A new house has no beats yet.
+/// Time after the start without job runs.
 const FIRST_RUNS: Duration = Duration::from_secs(30);
 
-/// How somebody or something is.
+/// Health status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// All is well.
+    /// No problem.
     Healthy,
-    /// It works, but not all of it: see the reasons.
+    /// Works partly: see the reasons.
     Degraded,
-    /// It does not.
+    /// Does not work.
     Unhealthy,
 }
 described!(Status: "healthy", "degraded", "unhealthy");
@@ -139,17 +139,17 @@ impl Status {
         ["healthy", "degraded", "unhealthy"][self as usize]
     }
 
-    /// For a load balancer: is it worth asking?
+    /// HTTP status for load balancers.
     pub fn code(self) -> u16 {
         if self == Status::Unhealthy { 503 } else { 200 }
     }
 }
 
-/// Something that is wrong with Lamplighter itself. `code` is a word of the catalogue below `health.`.
+/// A problem of Lamplighter itself. `code` is a text id below `health.`.
 #[derive(Debug, Clone)]
 pub struct Reason {
     code: &'static str,
-    /// How bad it is.
+    /// Severity.
     pub status: Status,
     what: String,
     error: String,
@@ -167,7 +167,7 @@ impl Reason {
         }
     }
 
-    /// What a beat says, if it is not well.
+    /// The problem of a job, if there is one.
     fn of(job: &JobRun, now: Ms) -> Option<Reason> {
         let reason = |code, error| Reason {
             n: job.fails,
@@ -180,7 +180,7 @@ impl Reason {
         }
     }
 
-    /// What was seen and what to do.
+    /// Observation and advice.
     pub fn say(&self, lang: Lang) -> String {
         let word = words::word(lang, &format!("health.{}", self.code), Some(self.n)).unwrap_or(self.code);
         let what = words::word(lang, &format!("beat.{}", self.what), None).unwrap_or(&self.what);
@@ -197,26 +197,26 @@ impl Reason {
     }
 }
 
-/// How Lamplighter itself is.
+/// Health of Lamplighter itself.
 pub struct Own {
-    /// The worst of the reasons.
+    /// Worst status of the reasons.
     pub status: Status,
-    /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both files.
+    /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both databases.
     pub database: &'static str,
-    /// What is wrong, the worst first.
+    /// Problems, worst first.
     pub reasons: Vec<Reason>,
 }
 
-/// See [`Own`]. It looks at what is known and costs a query.
+/// Evaluates [`Own`]; costs one query.
 pub fn own(app: &App) -> Own {
     let mut reasons = Vec::new();
-    // Without the samples the servers are still looked after.
+    // Servers are managed even without the samples.
     for (db, worst) in [(&app.db, Status::Unhealthy), (&app.metrics, Status::Degraded)] {
         let file = || db.path().file_name().unwrap_or_default().to_string_lossy();
         match db.trouble() {
             Some(Trouble::Damaged(e)) => reasons.push(Reason::new("damaged", worst, file(), e)),
             Some(Trouble::Failing(e)) => reasons.push(Reason::new("failing", Status::Degraded, file(), e)),
-            Some(Trouble::Full) if reasons.iter().any(|r| r.code == "full") => {} // it is the same disk
+            Some(Trouble::Full) if reasons.iter().any(|r| r.code == "full") => {} // both are on the same disk
             Some(Trouble::Full) => reasons.push(Reason::new("full", Status::Degraded, folder(app), "")),
             None => {}
         }
@@ -240,18 +240,18 @@ pub fn own(app: &App) -> Own {
     }
 }
 
-/// Event, and the alert that it raises: our own disk is full, or nearly.
+/// Event and alert: our own disk is full, or nearly.
 const DISK_FULL: &str = "controller.disk_full";
-/// Event: there is room again.
+/// Event: there is space again.
 const DISK_ROOM: &str = "controller.disk_room";
 const US: (&str, i64) = ("controller", 0);
-/// Nearly full is less than this part of it, and never more than so many bytes.
+/// Nearly full: less than this fraction, and at most this many bytes free.
 const LOW: (u64, u64) = (20, 512 << 20);
 
-/// How bad it was said to be last; nothing: nobody has looked yet.
+/// Last reported severity; `None`: not checked yet.
 static SAID: Mutex<Option<Option<&'static str>>> = Mutex::new(None);
 
-/// Tells when the disk that our data lies on fills, is full, and has room again. What is kept back on it is for this, too.
+/// Reports when the disk of our data is nearly full, full, and has space again. Uses the reserve, too.
 fn check_disk(app: &App) -> Result<()> {
     let is_full = [&app.db, &app.metrics]
         .iter()
@@ -295,19 +295,19 @@ fn folder(app: &App) -> String {
 }
 
 described! {
-    /// How Lamplighter is.
+    /// Health of Lamplighter.
     struct Report {
         status: Status,
         version: &'static str,
         /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both files.
         database: &'static str,
         uptime_seconds: u64,
-        /// What is wrong, in sentences; only for who is signed in.
+        /// Problems as sentences; only for signed-in users.
         #[serde(skip_serializing_if = "Option::is_none")]
         reasons: Option<Vec<String>>,
     }
 
-    /// How the background work goes.
+    /// State of the background work.
     struct SchedulerReport<'a> {
         /// `healthy` or `unhealthy`.
         status: &'static str,
@@ -315,14 +315,14 @@ described! {
         total: usize,
     }
 
-    /// One kind of background work.
+    /// One job.
     struct JobReport<'a> {
         name: &'a str,
-        /// Its period.
+        /// Interval.
         every_s: i64,
-        /// Since it last said that it lives.
+        /// Age of the last run.
         age_s: i64,
-        /// How long its last run took.
+        /// Duration of the last run.
         took_ms: i64,
         late: bool,
         /// Has its last run failed?
@@ -332,7 +332,7 @@ described! {
     }
 }
 
-/// Anybody may ask how it is; why is for those who are signed in.
+/// Public; the reasons are for signed-in users.
 fn health(ctx: &Ctx) -> Result<Reply> {
     let own = own(ctx.app);
     let say = || own.reasons.iter().map(|r| r.say(Lang::En)).collect();
@@ -346,7 +346,7 @@ fn health(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::json(&report)?.with_status(own.status.code()))
 }
 
-/// How Lamplighter is, and each of its background works, for a page.
+/// Health and background jobs for a page.
 #[derive(Serialize)]
 struct Shown {
     status: Status,
@@ -377,12 +377,12 @@ fn panel(ctx: &Ctx) -> Result<Shown> {
 }
 
 described! {
-    /// What Lamplighter takes of its own machine's disk, in bytes.
+    /// Disk usage of Lamplighter in bytes.
     pub struct Storage {
         databases: Vec<Database>,
-        /// Left on the disk that they lie on, for this user.
+        /// Free bytes of their disk for this user.
         disk_free: Option<u64>,
-        /// The whole disk.
+        /// Size of the disk.
         disk_size: Option<u64>,
     }
 
@@ -390,12 +390,12 @@ described! {
         name: String,
         /// With its write-ahead log.
         bytes: i64,
-        /// Of that, empty: it is filled again or given back.
+        /// Free pages of it: reused or returned.
         empty: i64,
     }
 }
 
-/// See [`Storage`].
+/// Reads [`Storage`].
 pub fn storage_of(app: &App) -> Result<Storage> {
     let databases = [&app.db, &app.metrics].map(|db| {
         let size = db.size()?;
@@ -418,7 +418,7 @@ fn storage(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&storage_of(ctx.app)?)
 }
 
-/// 503 when one is late, fails, or there is none.
+/// 503 if a job is late or fails, or if there is none.
 fn scheduler(ctx: &Ctx) -> Result<Reply> {
     let job_runs = ctx.app.db.read(schedule::job_runs)?;
     let now = clock::now();

@@ -1,6 +1,6 @@
-//! How everything is: the worst of its parts, which are the servers, the domains and Lamplighter itself. `GET /api/status`, the command
-//! `status` and the metrics say what is said here; the frame of every page counts the servers. A silence hides nothing from a program; only
-//! people, who have asked for it, see what is silenced apart.
+//! Overall state: the worst of its parts, which are servers, domains and Lamplighter itself. Used by `GET /api/status`,
+//! the command `status` and the metrics; the frame of every page counts the servers. Silences are applied for people
+//! only, not for programs.
 
 use super::Status;
 use crate::app::App;
@@ -15,44 +15,44 @@ use crate::lang::Lang;
 use crate::task::{self, queue};
 
 described! {
-    /// See the module's documentation.
+    /// The overall state.
     #[derive(Debug)]
     pub struct Overall {
-        /// `healthy`, `degraded` or `unhealthy`: the same as `state`, for who knows these words.
+        /// `healthy`, `degraded` or `unhealthy`: the same as `state`, in other words.
         pub status: Status,
         /// The worst of the parts.
         pub state: State,
-        /// What it is made of.
+        /// Its parts.
         pub parts: Parts,
-        /// Alerts that are not over.
+        /// Alerts that are not resolved.
         pub alerts_open: i64,
-        /// Of these, those that nobody has acknowledged.
+        /// Of these, not acknowledged.
         pub alerts_firing: i64,
-        /// What is done and what waits.
+        /// Running and waiting tasks.
         pub tasks: Tasks,
     }
 
-    /// See [`Overall`].
+    /// Parts of [`Overall`].
     #[derive(Debug)]
     pub struct Parts {
-        /// All servers together.
+        /// All servers.
         pub servers: Servers,
-        /// All domains together.
+        /// All domains.
         pub domains: Domains,
         /// Lamplighter itself.
         pub lamplighter: Own,
     }
 
-    /// See [`Parts`]: domains by their lamps.
+    /// Domains by state.
     #[derive(Debug)]
     pub struct Domains {
-        /// The worst that any of them is in.
+        /// Worst state of a domain.
         pub state: State,
-        /// They are served as deployed.
+        /// Up: served as deployed.
         pub lit: i64,
-        /// They need a person.
+        /// Degraded.
         pub flick: i64,
-        /// Visitors do not get what they want.
+        /// Down.
         pub dark: i64,
         /// Not deployed.
         pub unlit: i64,
@@ -77,7 +77,7 @@ impl Domains {
         }
     }
 
-    /// By lamp.
+    /// Number by lamp name.
     pub fn by_lamp(&self) -> [(&'static str, i64); 4] {
         [
             ("lit", self.lit),
@@ -89,29 +89,29 @@ impl Domains {
 }
 
 described! {
-    /// See [`Parts`].
+    /// Servers by state.
     #[derive(Debug)]
     pub struct Servers {
-        /// The worst that any of them is in.
+        /// Worst state of a server.
         pub state: State,
-        /// How many are in which.
+        /// Number in each state.
         #[serde(flatten)]
         pub counts: Counts,
     }
 
-    /// See [`Parts`].
+    /// Lamplighter itself.
     #[derive(Debug)]
     pub struct Own {
-        /// As its health says.
+        /// State by its health.
         pub state: State,
-        /// What is wrong.
+        /// Problems.
         pub reasons: Vec<String>,
     }
 
-    /// See [`Overall`].
+    /// Tasks of [`Overall`].
     #[derive(Debug)]
     pub struct Tasks {
-        /// Being done.
+        /// Running.
         pub running: i64,
         /// Waiting.
         pub queued: i64,
@@ -119,7 +119,7 @@ described! {
 }
 
 impl Overall {
-    /// How it is now.
+    /// Reads the current state.
     pub fn of(app: &App) -> Result<Overall> {
         let lamplighter = own(app);
         app.db.read(|conn| {
@@ -152,7 +152,7 @@ impl Overall {
         })
     }
 
-    /// Its parts by name, with their states.
+    /// Parts by name, with their states.
     pub fn parts(&self) -> [(&'static str, State); 3] {
         let parts = &self.parts;
         [
@@ -171,7 +171,7 @@ fn status(state: State) -> Status {
     }
 }
 
-/// How Lamplighter itself is.
+/// State of Lamplighter itself.
 pub fn own(app: &App) -> Own {
     let own = super::own(app);
     Own {
@@ -185,7 +185,7 @@ pub fn own(app: &App) -> Own {
 }
 
 described! {
-    /// How everything is.
+    /// The overall state in the API.
     pub struct Report {
         #[serde(flatten)]
         overall: Overall,

@@ -1,5 +1,5 @@
-//! The audit's chain is walked at start and each hour: what is wrong with it is an alert, and `lamplighter verify-audit`
-//! says which row.
+//! Verifies the audit chain at start and each hour: a fault raises an alert, and `lamplighter verify-audit` names the
+//! row.
 
 mod events;
 mod commands;
@@ -25,7 +25,7 @@ pub const FEATURE: Feature = Feature {
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "audit.verify",
     every: Duration::from_secs(3600),
-    // Of its own thread: a million rows take some seconds.
+    // On its own thread: a million rows take some seconds.
     run: Work::Long(|app, _| tell(app, audit::verify(&app.db, &app.vault)?.err())),
 }];
 
@@ -42,7 +42,7 @@ fn tell(app: &App, broken: Option<Broken>) -> Result<()> {
                 let data = serde_json::json!({ "name": "Lamplighter", "evidence": [broken.to_string()] });
                 outbox::emit(tx, &app.wakes.events, BROKEN, US, &data)
             }
-            // Said once, and again when nothing is kept of that: an alert may still be open.
+            // Reported once, and again when no event about it is kept: an alert may be open.
             None if told.as_deref() != Some(WHOLE) => {
                 let data = serde_json::json!({ "name": "Lamplighter" });
                 outbox::emit(tx, &app.wakes.events, WHOLE, US, &data)

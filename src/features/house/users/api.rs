@@ -1,4 +1,4 @@
-//! Signing in and out over JSON.
+//! Sign-in and sign-out over JSON.
 
 use crate::access::token::{self, ACCESS_AGE_S, Pair, Refreshed};
 use crate::access::{Account, Actor, Right, SignIn, device, session};
@@ -39,7 +39,7 @@ pub const ROUTES: &[Route] = &[
         .gives::<Me>(),
 ];
 
-/// Whom and by what somebody signs in.
+/// Input of a sign-in.
 pub const CREDENTIALS: &[Param] = &[LOGIN, USERNAME, EMAIL, PASSWORD];
 const LOGIN: Param = param::text("login", 256, "Whom to sign in.").required();
 const USERNAME: Param = param::text("username", 256, "Another word for `login`.");
@@ -53,7 +53,7 @@ const REGISTER: &[Param] = &[
     param::text("setup_token", 200, "Of the first start, where one was given out.").required(),
 ];
 const REFRESH: &[Param] = &[param::text("refresh_token", 200, "As it was got.").required()];
-/// What may be chosen; empty, as long as nobody has: what the browser asks for.
+/// Selectable languages; empty: the browser's.
 const LANGUAGES: &[&str] = &["", Lang::En.tag(), Lang::Ru.tag()];
 const ME: &[Param] = &[
     param::choice("lang", LANGUAGES, "The language that one reads; empty: the browser's."),
@@ -62,31 +62,31 @@ const ME: &[Param] = &[
 const LOGOUT: &[Param] = &[param::text("refresh_token", 200, "Its sign-in is ended, too.")];
 
 described! {
-    /// A sign-in.
+    /// Tokens of a sign-in.
     struct Tokens<'a> {
         /// Sent as `Authorization: Bearer …`.
         access_token: &'a str,
-        /// Good once, for the next pair.
+        /// Valid once, for the next pair.
         refresh_token: &'a str,
         token_type: &'static str,
-        /// Of the access token, in seconds.
+        /// Lifetime of the access token in seconds.
         expires_in: i64,
         user: UserView<'a>,
     }
 
-    /// Who has signed in.
+    /// The signed-in user.
     struct UserView<'a> {
         login: &'a str,
         role: &'static str,
     }
 
-    /// Who asks.
+    /// The current user.
     struct Me<'a> {
         id: Id<User>,
         login: &'a str,
         role: &'static str,
         lang: &'a str,
-        /// Empty: the house's.
+        /// Empty: that of the installation.
         time_zone: &'a str,
     }
 }
@@ -113,7 +113,7 @@ fn login(ctx: &Ctx) -> Result<Reply> {
     signed_in(ctx, &account, "auth.login")
 }
 
-/// Starts a session, too, so that a page may sign in by `fetch`.
+/// Also starts a session, so that a page can sign in by `fetch`.
 fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
     let app = ctx.app;
     let (pair, cookie) = app.db.write_reserved(|tx| {
@@ -131,7 +131,7 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
     Ok(with_cookies(tokens(&pair, account)?, ctx, account, &cookie))
 }
 
-/// The session's cookie and the device's.
+/// Cookies of session and device.
 pub fn with_cookies(reply: Reply, ctx: &Ctx, account: &Account, session: &str) -> Reply {
     let tls = ctx.request.tls;
     let device = device::make(ctx.app.vault.access_key(), account.id);
@@ -159,7 +159,7 @@ fn tokens(pair: &Pair, account: &Account) -> Result<Reply> {
     })
 }
 
-/// A cookie: not for scripts, not for other sites, and over TLS only when we are.
+/// A cookie: HttpOnly, SameSite, and Secure if we use TLS.
 fn set_cookie(tls: bool, name: &str, value: &str, age: Ms) -> String {
     let secure = if tls { "; Secure" } else { "" };
     let age_s = age / SECOND;
@@ -205,7 +205,7 @@ fn refresh(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// Somebody else has had the token: told in the audit and as an event.
+/// A reused refresh token: reported in the audit and by an event.
 fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -> Result<()> {
     let data = serde_json::json!({ "login": account.login, "ip": request.ip });
     audit::append(
@@ -225,7 +225,7 @@ fn reused(app: &App, tx: &crate::db::Tx, account: &Account, request: &Request) -
     )
 }
 
-/// Ends the sign-ins of all that is sent: the cookie, the access token, and a refresh token in the body.
+/// Ends all sign-ins in the request: cookie, access token, and a refresh token in the body.
 fn logout(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
     let refresh = input.text("refresh_token");
@@ -234,7 +234,7 @@ fn logout(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204).header("Set-Cookie", clear_cookie(ctx.request)))
 }
 
-/// Ends the sign-ins by which this request has come, and that of a refresh token: session, tokens and live views.
+/// Ends the sign-ins of this request, and that of a refresh token: session, tokens and live views.
 pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
     ctx.app.db.write_reserved(|tx| {
         if let Some(actor) = ctx.maybe_actor() {
@@ -274,7 +274,7 @@ fn told_me(actor: &Actor, lang: &str, time_zone: &str) -> Result<Reply> {
     })
 }
 
-/// What is not sent stays; an empty zone is the house's.
+/// Missing fields stay; an empty zone means that of the installation.
 fn change_me(ctx: &Ctx) -> Result<Reply> {
     let actor = ctx.actor()?;
     let mut input = ctx.input()?;

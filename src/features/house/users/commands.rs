@@ -1,4 +1,4 @@
-//! `create-admin`, `reset-password`, `disable-user` and `enable-user`: for whoever has the data folder.
+//! Commands for the owner of the data folder: `create-admin`, `reset-password`, `disable-user` and `enable-user`.
 
 use super::NewUser;
 use crate::access::{self, Account, Allowed, Role};
@@ -84,7 +84,7 @@ fn reset_password(app: &App, asked: &Invocation) -> Result<String> {
     ))
 }
 
-/// The account may sign in, or not any more; then everybody who is signed in to it is out.
+/// Enables or disables an account; disabling ends its sessions and tokens.
 fn set_disabled(app: &App, asked: &Invocation, disabled: bool) -> Result<String> {
     let account = account(app, asked)?;
     app.db
@@ -108,7 +108,8 @@ fn login(asked: &Invocation) -> Result<&str> {
     asked.flag("login").ok_or_else(|| usage("Say whose: --login LOGIN."))
 }
 
-/// From a file, from standard input, or typed twice. Never from an argument: those can be seen by others.
+/// Reads a password from a file, standard input, or the terminal (twice). Never from an argument, which other users can
+/// see.
 fn password(asked: &Invocation, twice: bool) -> Result<Secret> {
     let bytes = match asked.flag("password-file") {
         Some("-") => line_of_stdin()?,
@@ -122,7 +123,7 @@ fn password(asked: &Invocation, twice: bool) -> Result<Secret> {
         }
     };
     let text = String::from_utf8(bytes).map_err(|_| usage("The password file is not text."))?;
-    // One line end is the editor's, not the password's.
+    // One line end belongs to the editor.
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
 }

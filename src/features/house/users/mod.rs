@@ -1,5 +1,5 @@
-//! Accounts and signing in. There is no default account and no open registration: the first administrator comes from
-//! `create-admin`, from `dev`, or from somebody who knows the one-time setup token in the daemon's log.
+//! Accounts and sign-in. There is no default account and no open registration: the first administrator is made by
+//! `create-admin`, by `dev`, or with the one-time setup token in the daemon's log.
 
 mod events;
 mod queries;
@@ -44,12 +44,12 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Short(|app| app.db.write_reserved(access::purge)),
 }];
 
-/// Characters of the shortest password that is taken, and of the longest. Length is what counts, and that it is not among
-/// the first guesses (NIST SP 800-63B §5.1.1); the bound is the hashing's.
+/// Minimum and maximum length of a password in characters. Length counts, and that it is not among the first guesses
+/// (NIST SP 800-63B §5.1.1); the maximum is that of the hashing.
 const PASSWORD_MIN: usize = 10;
 const PASSWORD_MAX: usize = 1_000;
 
-/// Checks a new account's login: what can be typed, shown and logged without surprise.
+/// Checks the login of a new account. The error is a sentence.
 pub fn check_login(login: &str) -> std::result::Result<(), Field> {
     let good = (1..=64).contains(&login.len())
         && login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
@@ -67,7 +67,7 @@ pub fn check_login(login: &str) -> std::result::Result<(), Field> {
     }
 }
 
-/// Checks a new password for this login.
+/// Checks a new password for this login. The error is a sentence.
 pub fn check_password(login: &str, password: &Secret) -> std::result::Result<(), Field> {
     let text = password.reveal_text_for("judging its strength");
     let wrong = |code, message| {
@@ -89,14 +89,14 @@ pub fn check_password(login: &str, password: &Secret) -> std::result::Result<(),
     }
 }
 
-/// A login and password that fit, hashed. Hashing is slow and done outside any transaction.
+/// A checked login and a hashed password. Hashing is slow and done outside any transaction.
 pub struct NewUser {
     login: String,
     hash: password::Hash,
     role: Role,
 }
 
-/// Where the hash of a user's password stands.
+/// Place of a user's password hash.
 fn place(id: Id<User>) -> SealContext {
     SealContext {
         table: "users",
@@ -106,7 +106,7 @@ fn place(id: Id<User>) -> SealContext {
 }
 
 impl NewUser {
-    /// Checks and hashes.
+    /// Checks and hashes. Error: invalid fields.
     pub fn new(app: &App, login: &str, password: &Secret, role: Role) -> Result<NewUser> {
         let wrong: Vec<_> = [check_login(login), check_password(login, password)]
             .into_iter()
@@ -123,7 +123,7 @@ impl NewUser {
     }
 }
 
-/// Adds an account.
+/// Adds an account. Error: duplicate login.
 pub fn create(app: &App, tx: &Tx, user: &NewUser, by: Allowed<Edit, Users>) -> Result<Account> {
     insert(app, tx, user, by.into())
 }
@@ -143,7 +143,7 @@ fn insert(app: &App, tx: &Tx, user: &NewUser, by: By) -> Result<Account> {
     access::account(tx, &user.login)?.ok_or_else(|| Error::internal("the new account is not there"))
 }
 
-/// Adds the first administrator, and only the first: a second one who is just as fast gets a conflict.
+/// Adds the first administrator. Error `Conflict` if there is an account.
 pub fn create_first(app: &App, tx: &Tx, user: &NewUser, by: Allowed<Edit, Users>) -> Result<Account> {
     insert_first(app, tx, user, by.into())
 }
@@ -168,8 +168,8 @@ pub fn set_password(app: &App, tx: &Tx, account: &Account, new: &NewUser, by: Al
     audit::append(tx, &app.vault, by, "user.set_password", &object, &serde_json::json!({}))
 }
 
-/// Binds the hashes of an older version to their rows; called before anybody can sign in. One that comes into the table
-/// later is good for nothing until then.
+/// Binds hashes of an older version to their rows; called before sign-ins are possible. Unbound hashes are not
+/// accepted.
 pub fn place_hashes(app: &App) -> Result<()> {
     let of_old = |conn: &Conn| -> Result<Vec<_>> {
         let all = queries::hashes(conn)?.into_iter();
@@ -188,7 +188,7 @@ pub fn place_hashes(app: &App) -> Result<()> {
     })
 }
 
-/// Lets an account in, or not any more: then all its sessions, tokens and live views end.
+/// Enables or disables an account; disabling ends its sessions, tokens and live views.
 pub fn set_disabled(app: &App, tx: &Tx, account: &Account, disabled: bool, by: Allowed<Edit, Users>) -> Result<()> {
     queries::set_disabled(tx, account.id, disabled)?;
     queries::end_sign_ins(tx, account.id)?;
@@ -197,17 +197,17 @@ pub fn set_disabled(app: &App, tx: &Tx, account: &Account, disabled: bool, by: A
     audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))
 }
 
-/// Remembers the time zone a user reads times in; an empty name is the house's.
+/// Stores a user's time zone; empty: that of the installation.
 pub fn set_time_zone(tx: &Tx, id: Id<User>, name: &str) -> Result<()> {
     queries::set_time_zone(tx, id, name)
 }
 
-/// Remembers a user's language.
+/// Stores a user's language.
 pub fn set_lang(tx: &Tx, id: Id<User>, lang: &str) -> Result<()> {
     queries::set_lang(tx, id, lang)
 }
 
-/// Who signs in with what; the same time and words for an unknown login and a wrong password.
+/// Checks a sign-in; same time and error for an unknown login and a wrong password.
 pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Request) -> Result<Account> {
     let account = app.db.read(|conn| access::account(conn, login))?;
     let cookie = request.cookie(guard::device_cookie_name(request.tls));
@@ -225,7 +225,7 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Reques
     let long = password.reveal_for("measuring its length").len() > 4 * PASSWORD_MAX; // bytes
     let good = !long && password::verify(&app.vault, password, stored, attempt.rank())?;
     match account {
-        // Programs have tokens; a disabled account is told nothing that a wrong password would not be told.
+        // Programs use tokens; a disabled account gets the same answer as a wrong password.
         Some(account) if good && !account.disabled && account.role != Role::Automation => {
             attempt.succeeded();
             Ok(account)
@@ -235,7 +235,7 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Reques
             if let Some(untold) = app.throttle.report_failure()
                 && let Err(e) = report_failure(app, account.as_ref(), untold, request)
             {
-                // A wrong password stays one when the disk is full.
+                // A wrong password is refused the same way on a full disk.
                 log::warning(
                     "users",
                     "a failed sign-in could not be recorded",
@@ -251,10 +251,10 @@ pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Reques
     }
 }
 
-/// How a login is told of that nobody has. What was typed may be a password, in the wrong field.
+/// Replaces unknown logins in the audit: they may be passwords typed in the wrong field.
 const NOBODYS: &str = "(unknown)";
 
-/// `untold`: so many failed before this one without a row of their own.
+/// `untold`: number of failures before this one without their own row.
 fn report_failure(app: &App, account: Option<&Account>, untold: u64, request: &Request) -> Result<()> {
     let login = account.map_or(NOBODYS, |a| a.login.as_str());
     let data = serde_json::json!({ "login": login, "ip": request.ip, "untold": untold });
@@ -272,7 +272,7 @@ fn report_failure(app: &App, account: Option<&Account>, untold: u64, request: &R
     })
 }
 
-/// The setup token's file: only who can read the data folder or the log gets in first.
+/// File of the setup token: readable by the owner of the data folder only.
 fn setup_token_file(app: &App) -> PathBuf {
     app.config.data_dir.join("setup-token")
 }
@@ -280,14 +280,14 @@ fn setup_token_file(app: &App) -> PathBuf {
 /// Length of [`random::token`].
 const SETUP_TOKEN_LENGTH: usize = 43;
 
-/// The token in the file. An empty or cut one (a full disk, a curious `touch`) is none: it could be guessed.
+/// The stored token. An empty or truncated one (full disk, `touch`) counts as none, since it could be guessed.
 fn stored_setup_token(app: &App) -> Option<String> {
     let bytes = file::read_limited(&setup_token_file(app), 100).ok()?;
     let token = String::from_utf8(bytes).ok()?.trim().to_string();
     (token.len() == SETUP_TOKEN_LENGTH).then_some(token)
 }
 
-/// Makes (or finds) the one-time setup token while there is no account; removes it when there is one.
+/// Creates (or finds) the one-time setup token while there is no account; removes it otherwise.
 pub fn setup_token(app: &App) -> Result<Option<String>> {
     let path = setup_token_file(app);
     if app.db.read(access::accounts)? > 0 {

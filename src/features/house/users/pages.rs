@@ -1,4 +1,4 @@
-//! Signing in and out, the first account, and how the pages look to one person.
+//! Pages: sign-in and sign-out, first account, display preferences.
 
 use super::api;
 use crate::access::{self, Account, Right, SignIn, session};
@@ -43,10 +43,10 @@ const PREFS: &[Param] = &[
 #[derive(Default, Serialize)]
 struct Login<'a> {
     login: &'a str,
-    /// Why the last try failed, in words.
+    /// Error of the last try.
     problem: &'a str,
     problem_code: &'a str,
-    /// The connection is neither encrypted nor local.
+    /// Is the connection neither encrypted nor local?
     plain: bool,
     next: &'a str,
 }
@@ -71,7 +71,7 @@ fn login_page(ctx: &Ctx) -> Result<Reply> {
     )
 }
 
-/// Would a password cross a network in the clear? (Not over TLS, and not from this machine to itself.)
+/// Would a password be sent unencrypted over a network?
 fn is_plain(ctx: &Ctx) -> bool {
     let local = ctx
         .request
@@ -97,7 +97,7 @@ fn login(ctx: &Ctx) -> Result<Reply> {
                 next: page::local(&next),
             };
             let reply = with_retry(page::show(ctx, "users/login.html", content)?, &e);
-            // 401 would ask for a bearer token; to a browser this is a form with a mistake.
+            // 401 would request a bearer token; for a browser this is a form with a mistake.
             Ok(if e.kind == Kind::Unauthorized {
                 reply.with_status(422)
             } else {
@@ -114,7 +114,7 @@ fn credentials(input: &mut Input) -> (String, Secret) {
     (login, password)
 }
 
-/// Starts a session and goes on to `next`.
+/// Starts a session and redirects to `next`.
 fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<Reply> {
     let app = ctx.app;
     let cookie = app.db.write_reserved(|tx| {
@@ -163,7 +163,7 @@ fn setup(ctx: &Ctx) -> Result<Reply> {
 
 #[derive(Serialize)]
 struct Prefs<'a> {
-    /// As it is chosen, or as it was typed when it was refused.
+    /// The stored value, or the refused input.
     time_zone_chosen: &'a str,
     errors: Errors,
 }
@@ -180,7 +180,7 @@ fn prefs_page(ctx: &Ctx) -> Result<Reply> {
     )
 }
 
-/// Each field is one preference; what is not sent stays as it is.
+/// Each field is one preference; missing ones stay.
 fn prefs(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
     let lang = input.choice("lang").and_then(Lang::parse);
@@ -219,7 +219,7 @@ fn prefs(ctx: &Ctx) -> Result<Reply> {
     Ok(reply)
 }
 
-/// A file of the pages. Its address names its content, so it may be kept for ever.
+/// A static file. Its path contains the hash of its content, so it is cacheable for ever.
 fn file(ctx: &Ctx) -> Result<Reply> {
     let asset = asset::find(ctx.arg(0), ctx.arg(1)).ok_or_else(|| Error::not_found("file"))?;
     let reply = Reply::bytes(asset.mime, asset.body.as_bytes().to_vec());

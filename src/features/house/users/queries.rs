@@ -6,7 +6,7 @@ use crate::base::id::{Id, User};
 use crate::db::{self, Conn};
 use rusqlite::params;
 
-/// Nobody signs in until [`set_hash`].
+/// Sign-in is not possible before [`set_hash`].
 pub fn insert(conn: &Conn, login: &str, role: &str, at: Ms) -> Result<Id<User>> {
     conn.execute(
         "INSERT INTO users (login, password_hash, role, created_at) VALUES (?1, '', ?2, ?3)",

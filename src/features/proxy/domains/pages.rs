@@ -1,5 +1,5 @@
-//! The domains' pages. What a person does here ends in the same functions as the JSON API; a form that is refused comes
-//! back with what was typed. The cards of other features stand in slots of the domain's page.
+//! Pages of domains. Actions use the same functions as the JSON API; a refused form is shown again with its values.
+//! Cards of other features are in slots.
 
 use super::deployments::{self, BULK_MAX, picked};
 use super::model::{self, Fields, Preflight, Stands};
@@ -77,18 +77,18 @@ pub const ROUTES: &[Route] = &[
     .takes(deployments::api::SERVER),
 ];
 
-/// How a domain's lamp stands, and why.
+/// State of a domain with its reason.
 #[derive(Serialize)]
 pub struct Why {
     /// `lit`, `flick`, `dark` or `unlit`.
     lamp: &'static str,
-    /// Names the words.
+    /// Id of the text.
     reason: &'static str,
-    /// Since when it was seen, when that is known.
+    /// Since when, if known.
     since: Option<Ms>,
-    /// Raw sentences.
+    /// Evidence.
     evidence: Vec<String>,
-    /// Whole days that the certificate still has.
+    /// Whole days until the certificate expires.
     days: i64,
 }
 
@@ -117,7 +117,7 @@ fn why(d: &Domain) -> Why {
     }
 }
 
-/// A domain that needs a person, for the overview.
+/// A domain that needs attention, for the overview.
 #[derive(Serialize)]
 pub struct Need {
     id: i64,
@@ -125,7 +125,7 @@ pub struct Need {
     why: Why,
 }
 
-/// The domains that need a person, the dark ones first: at most `max`, and how many more there are.
+/// Domains that need attention, those that are down first: at most `max`, and the number of others.
 pub fn needs(conn: &Conn, max: usize) -> Result<(Vec<Need>, usize)> {
     let mut found = Vec::new();
     let mut total = 0;
@@ -148,7 +148,7 @@ pub fn needs(conn: &Conn, max: usize) -> Result<(Vec<Need>, usize)> {
     Ok((found, more))
 }
 
-/// Whole days that the certificate still has; negative when it is over.
+/// Whole days until the certificate expires; negative after that.
 fn days(d: &Domain) -> Option<i64> {
     d.cert_not_after.map(|end| (end - clock::now()).div_euclid(DAY))
 }
@@ -158,14 +158,14 @@ fn days(d: &Domain) -> Option<i64> {
 struct Row {
     id: i64,
     name: String,
-    /// The stored form, when it is another.
+    /// The stored form of the name, if different.
     ascii: Option<String>,
     why: Why,
     servers: Vec<Named>,
     upstream: Option<Named>,
     group: Option<Named>,
     ssl: bool,
-    /// Days left of the certificate.
+    /// Days until the certificate expires.
     days: Option<i64>,
     cert_state: &'static str,
     ns_state: &'static str,
@@ -222,7 +222,7 @@ pub const PANELS: &[Panel] = &[
     },
 ];
 
-/// How a domain stands on one of its servers.
+/// State of a domain on one of its servers.
 #[derive(Serialize)]
 struct Standing<'a> {
     server_id: i64,
@@ -234,7 +234,7 @@ struct Standing<'a> {
     issued: bool,
 }
 
-/// What is there, by the words for it: as the job told where a deploy failed, else as the row says.
+/// What is there, as a text id: as reported by a failed deploy, else by the row.
 fn stands_as(s: &Site) -> &'static str {
     match (s.state, s.stands) {
         ("drifted", _) => "drifted",
@@ -256,7 +256,7 @@ fn standing<'a>(d: &Domain, s: &'a Site, since: Option<Ms>) -> Standing<'a> {
     }
 }
 
-/// On the page of a domain's task that did not end well: what is on its servers now.
+/// On the page of a domain's failed task: what is on its servers now.
 fn after_failure(ctx: &Ctx, id: i64) -> Result<Value> {
     let domain = ctx.app.db.read(|conn| {
         let task = queue::get(conn, Id::new(id))?;
@@ -297,13 +297,13 @@ fn on_server(ctx: &Ctx, id: i64) -> Result<Value> {
     serde_json::to_value(OnServer { rows, total }).map_err(Error::internal)
 }
 
-/// Domains on one page of the table.
+/// Domains per page.
 const PAGE: usize = 200;
 
-/// The states in the order in which they need a person.
+/// Lamp names, those needing attention first.
 const LAMPS: [&str; 4] = ["dark", "flick", "unlit", "lit"];
 
-/// What narrows the list besides the search, each taken away by its own link.
+/// A filter of the list, with a link that removes it.
 #[derive(Serialize)]
 struct Narrowed {
     /// Id of the text.
@@ -317,16 +317,16 @@ struct List<'a> {
     q: &'a str,
     state: &'a str,
     sort: &'a str,
-    /// As the API is asked the same.
+    /// Query for the API.
     query: String,
-    /// Parts of the question that the search form must keep.
+    /// Parts of the query that the search form keeps.
     kept: Vec<(&'static str, String)>,
     counts: HashMap<&'static str, usize>,
     facets: HashMap<&'static str, String>,
     sorts: HashMap<&'static str, String>,
     narrowed: Vec<Narrowed>,
     rows: Vec<Row>,
-    /// There is no domain at all.
+    /// There are no domains.
     none: bool,
     total: usize,
     first: usize,
@@ -350,7 +350,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     }
     counts.insert("all", all.len());
     if sort.is_empty() {
-        // What needs a person first; the sort is stable, so names stay in order.
+        // Those needing attention first; the sort is stable, so names stay in order.
         all.sort_by_key(|d| LAMPS.iter().position(|lamp| *lamp == d.reason.lamp));
     }
     let found: Vec<_> = all
@@ -403,7 +403,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     page::show(ctx, "domains/list.html", content)
 }
 
-/// The names of what a question may have.
+/// Names of query parameters.
 const ASKED: [&str; 8] = [
     "q",
     "state",
@@ -415,7 +415,7 @@ const ASKED: [&str; 8] = [
     "offset",
 ];
 
-/// The same question with some parts said otherwise.
+/// The query with some parts changed.
 fn asked(ctx: &Ctx, otherwise: &[(&str, &str)]) -> String {
     let value = |name: &str| {
         let other = otherwise.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
@@ -424,13 +424,13 @@ fn asked(ctx: &Ctx, otherwise: &[(&str, &str)]) -> String {
     query(&ASKED.map(|name| (name, value(name))))
 }
 
-/// The group, server, upstream or way of encryption that the list is narrowed to.
+/// The filters by group, server, upstream and encryption.
 fn narrowed(ctx: &Ctx, conn: &Conn) -> Result<Vec<Narrowed>> {
     let filter = api::filter(ctx)?;
     let mut out = Vec::new();
     let mut add = |by: &'static str, name: Result<String>| -> Result<()> {
         let name = match name {
-            // Somebody's old bookmark: nothing is found, and the link that takes it away says of what.
+            // An outdated link: nothing is found, and the filter names the reason.
             Err(e) if e.kind == Kind::NotFound => "?".into(),
             name => name?,
         };
@@ -461,7 +461,7 @@ struct SiteView {
     wanted: bool,
     state: &'static str,
     glyph: &'static str,
-    /// The file there has another name than the domain now.
+    /// Its file there has an older name.
     old_name: Option<String>,
     generation: i64,
     adopted: bool,
@@ -469,9 +469,9 @@ struct SiteView {
     looked_at: Option<Ms>,
     code: Option<String>,
     say: String,
-    /// Something lies there, and the last try did not get through.
+    /// Something is there, and the last try failed.
     unreached: bool,
-    /// Of a failed deploy: what is there now, by its words.
+    /// For a failed deploy: text id of what is there.
     stands: Option<&'static str>,
     issued: bool,
 }
@@ -509,7 +509,7 @@ struct TargetView {
     weight: Option<u16>,
 }
 
-/// A domain as its own page shows it.
+/// A domain for its own page.
 #[derive(Serialize)]
 struct View {
     id: i64,
@@ -564,9 +564,9 @@ struct Show {
     domain: View,
     why: Why,
     tasks: Vec<TaskRow>,
-    /// What waits for a deploy, and what others have changed on the servers.
+    /// Pending deploys and foreign changes.
     plan: deployments::pages::Card,
-    /// What other features have to say, by slot.
+    /// Panels of other features, by slot.
     panels: Map<String, Value>,
 }
 
@@ -611,7 +611,7 @@ struct Form {
     was: String,
     values: HashMap<String, String>,
     hsts: bool,
-    /// Servers to choose from: the chosen ones first, in their order.
+    /// Servers to choose from: chosen ones first, in order.
     servers: Vec<Choice>,
     upstreams: Vec<(String, String)>,
     groups: Vec<(String, String)>,
@@ -648,7 +648,7 @@ fn values(f: Option<&Fields>) -> HashMap<String, String> {
     .into()
 }
 
-/// The form of a domain, or of a new one, as far as `typed` does not say otherwise.
+/// The form of a domain, or of a new one, with the values of `typed`.
 fn form(conn: &Conn, domain: Option<&Domain>, typed: Option<&[(String, String)]>) -> Result<Form> {
     let mut values = values(domain.map(|d| &d.fields));
     let mut chosen: Vec<i64> = domain
@@ -712,7 +712,7 @@ fn form_page(
     )
 }
 
-/// A new one may be begun with an upstream, a group or a server that the address names.
+/// A new one may be preset with an upstream, group or server of the query.
 fn new(ctx: &Ctx) -> Result<Reply> {
     let begun: Vec<_> = ctx
         .request
@@ -728,7 +728,7 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     form_page(ctx, Some(ctx.id(0, "domain")?), None, Errors::default())
 }
 
-/// The form as the API takes it. A box that is not ticked is not sent; what belongs to TLS counts only with TLS.
+/// The form as API input. Unticked boxes are left out; TLS options count only with TLS.
 fn input(pairs: &[(String, String)]) -> Input {
     let mut object = Map::new();
     let mut servers = Vec::new();
@@ -817,7 +817,7 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// Deploys the ticked domains and says what became of each.
+/// Deploys the ticked domains and shows the result of each.
 fn bulk(ctx: &Ctx) -> Result<Reply> {
     let bulk = api::deploy_all(ctx.app, &picked(ctx, BULK_MAX)?, &ctx.unplaced(Deploy, Domains)?)?;
     if let ([one], []) = (&bulk.tasks[..], &bulk.refused[..]) {
