@@ -4,13 +4,13 @@
 //!
 //! The files are TZif (RFC 9636): a table of transitions, and a POSIX `TZ` rule for the time after its end.
 
-use super::clock::{self, DAY, Ms, SECOND};
+use super::clock::{self, DAY, Duration, Instant, Ms, SECOND};
 use super::error::{Error, Kind, Result};
 use super::text;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Folder of the zone files.
 const FOLDER: &str = "/usr/share/zoneinfo";
@@ -206,6 +206,44 @@ impl Zone {
             (h, 0) => format!("UTC{sign}{h}"),
             (h, min) => format!("UTC{sign}{h}:{min:02}"),
         }
+    }
+}
+
+/// Cache of zones by name, for pages. An entry is read again after a minute, since tzdata may be updated while the daemon
+/// runs.
+#[derive(Default)]
+pub struct Zones(Mutex<Vec<(String, Instant, Option<Zone>)>>);
+
+impl Zones {
+    const FRESH: Duration = Duration::from_secs(60);
+    /// Names kept; a house has one zone or two.
+    const NAMES_MAX: usize = 16;
+
+    /// As [`Zone::load`]; nothing where that is an error.
+    pub fn load(&self, name: &str) -> Option<Zone> {
+        self.get(name, |name| Zone::load(name).ok())
+    }
+
+    /// As [`Zone::load_or_system`].
+    pub fn load_or_system(&self, name: &str) -> Zone {
+        let named = Some(name).filter(|name| !name.is_empty());
+        let named = named.and_then(|name| self.load(name));
+        let system = || self.get("", |_| Some(Zone::system()));
+        named.or_else(system).unwrap_or_default()
+    }
+
+    fn get(&self, name: &str, read: fn(&str) -> Option<Zone>) -> Option<Zone> {
+        let now = clock::mono();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, since, _)| now.saturating_duration_since(*since) < Zones::FRESH);
+        if let Some((.., zone)) = known.iter().find(|(known, ..)| known == name) {
+            return zone.clone();
+        }
+        let zone = read(name);
+        if known.len() < Zones::NAMES_MAX {
+            known.push((name.into(), now, zone.clone()));
+        }
+        zone
     }
 }
 

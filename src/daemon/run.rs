@@ -8,6 +8,7 @@ use crate::base::clock::{self, Duration};
 use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
+use crate::base::zone::Zones;
 use crate::base::{log, sys};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
@@ -131,6 +132,7 @@ impl ApiHalf {
             app: app.clone(),
             view: View::new(),
             cache: ResponseCache::default(),
+            zones: Zones::default(),
             streams: streams.clone(),
             routes,
             admission: admission.clone(),

@@ -1,6 +1,6 @@
 //! The menu of every page: the entries of all features with their counts, and the palette's actions.
 
-use crate::access::{Actor, Place, Right};
+use crate::access::Right;
 use crate::app::App;
 use crate::base::clock::Ms;
 use crate::base::error::Result;
@@ -102,7 +102,6 @@ pub struct Nav {
 #[derive(Debug, Clone, Serialize)]
 pub struct Item {
     path: &'static str,
-    also: &'static [&'static str],
     word: &'static str,
     icon: &'static str,
     keys: &'static str,
@@ -166,22 +165,30 @@ impl Nav {
         Ok(nav)
     }
 
-    /// The entries that this actor may see.
-    pub fn for_actor(&self, actor: &Actor) -> Nav {
-        let mut nav = self.clone();
-        nav.sections
-            .iter_mut()
-            .for_each(|section| section.retain(|item| actor.has(item.right, &Place::Granted)));
-        nav.sections.retain(|section| !section.is_empty());
-        nav.actions.retain(|action| actor.has(action.right, &Place::Granted));
-        nav
+    /// The entries and actions whose right is accepted by `may`.
+    pub fn narrowed(mut self, may: impl Fn(Right) -> bool) -> Nav {
+        (self.sections.iter_mut()).for_each(|section| section.retain(|item| may(item.right)));
+        self.sections.retain(|section| !section.is_empty());
+        self.actions.retain(|action| may(action.right));
+        self
     }
+}
+
+/// Path of the entry that a page belongs to, by its address; empty: none.
+pub fn here(app: &App, address: &str) -> &'static str {
+    let at = address.split('?').next().unwrap_or_default();
+    let is_below = |path: &str| match at.strip_prefix(path) {
+        Some(rest) => rest.is_empty() || (path != "/" && rest.starts_with('/')),
+        None => false,
+    };
+    let reaches = |entry: &&Entry| is_below(entry.path) || entry.also.iter().any(|path| is_below(path));
+    let all = app.registry.all::<Entry>().iter().copied();
+    all.filter(reaches).map(|entry| entry.path).next().unwrap_or_default()
 }
 
 fn item(app: &App, entry: &Entry) -> Result<Item> {
     Ok(Item {
         path: entry.path,
-        also: entry.also,
         word: entry.word,
         icon: entry.icon,
         keys: entry.keys,

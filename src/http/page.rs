@@ -3,11 +3,11 @@
 
 use super::edge::Limits;
 use super::guard;
-use super::menu::Nav;
+use super::menu::{self, Nav};
 use super::reply::{self, Reply};
 use super::request::Request;
 use super::route::{Ctx, Web};
-use super::view::{Page, Theme};
+use super::view::{Can, Page, Prepared, Theme};
 use crate::access::{Actor, Place};
 use crate::app::App;
 use crate::base::clock::{self, DAY, SECOND};
@@ -32,16 +32,27 @@ pub fn frame(ctx: &Ctx) -> Result<Page> {
 /// `app`: restricted to what the reader may see.
 fn frame_for(web: &Web, app: &App, request: &Request, (actor, place): (Option<&Actor>, &Place)) -> Result<Page> {
     let mut page = bare(request, actor);
-    page.can = Page::rights(|right| actor.is_some_and(|actor| actor.has(right, place)));
-    page.locale.zone = zone(app, actor)?;
-    if let Some(actor) = actor {
-        page.user = actor.login().to_string();
-        page.role = actor.role().name().to_string();
-        page.csrf = actor.csrf().unwrap_or_default().to_string();
-        let key = format!("nav {}", page.locale.lang.tag());
-        let nav = web.cache.get(app, &key, || Nav::read(app, page.locale.lang))?;
-        page.nav = nav.for_actor(actor);
-    }
+    let Some(actor) = actor else {
+        page.locale.zone = zone(web, None)?;
+        return Ok(page);
+    };
+    page.user = actor.login().to_string();
+    page.role = actor.role().name().to_string();
+    page.csrf = actor.csrf().unwrap_or_default().to_string();
+    page.here = menu::here(app, &page.path);
+    page.can = Can::of(|right| actor.has(right, place));
+    // Shared by all readers with the same rights.
+    let reach = |right| actor.has(right, &Place::Granted);
+    let key = format!("nav {} {:x}", page.locale.lang.tag(), Can::of(reach).key());
+    let shared = web.cache.get(app, &key, || {
+        let nav = Nav::read(app, page.locale.lang)?;
+        Ok((Prepared::of(nav.narrowed(reach)), zone(web, None)?))
+    })?;
+    let own = Some(actor.time_zone()).filter(|name| !name.is_empty());
+    page.nav = shared.0.clone();
+    page.locale.zone = own
+        .and_then(|name| web.zones.load(name))
+        .unwrap_or_else(|| shared.1.clone());
     Ok(page)
 }
 
@@ -58,6 +69,7 @@ fn bare(request: &Request, actor: Option<&Actor>) -> Page {
         path: here(request),
         origin: format!("{scheme}://{}", request.header("host").unwrap_or("localhost")),
         now: clock::now(),
+        nav: Prepared::of(Nav::default()),
         heartbeat_s: Limits::default().heartbeat.as_secs(),
         ..Page::default()
     }
@@ -73,11 +85,14 @@ pub fn lang(request: &Request, actor: Option<&Actor>) -> Lang {
 }
 
 /// The user's time zone, else that of the installation.
-fn zone(app: &App, actor: Option<&Actor>) -> Result<Zone> {
+fn zone(web: &Web, actor: Option<&Actor>) -> Result<Zone> {
     let chosen = actor.map(Actor::time_zone).filter(|name| !name.is_empty());
-    match chosen.and_then(|name| Zone::load(name).ok()) {
+    match chosen.and_then(|name| web.zones.load(name)) {
         Some(zone) => Ok(zone),
-        None => app.db.read(settings::time_zone),
+        None => {
+            let name = web.app.db.read(|conn| settings::SITE_TIME_ZONE.text(conn))?;
+            Ok(web.zones.load_or_system(&name))
+        }
     }
 }
 
@@ -85,7 +100,7 @@ fn zone(app: &App, actor: Option<&Actor>) -> Result<Zone> {
 pub fn locale(ctx: &Ctx) -> Result<Locale> {
     Ok(Locale {
         lang: lang(ctx.request, ctx.maybe_actor()),
-        zone: zone(ctx.app, ctx.maybe_actor())?,
+        zone: zone(ctx.web, ctx.maybe_actor())?,
     })
 }
 

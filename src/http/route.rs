@@ -16,6 +16,7 @@ use crate::base::clock::Duration;
 use crate::base::error::{self, Error, Kind, Result};
 use crate::base::id::Id;
 use crate::base::shape::{Described, Shape};
+use crate::base::zone::Zones;
 use crate::db::{Db, Lens};
 use crate::form::Input;
 use crate::form::param::{self, Param};
@@ -278,6 +279,8 @@ pub struct Web {
     pub view: View,
     /// Cached content.
     pub cache: ResponseCache,
+    /// Time zones of the readers.
+    pub zones: Zones,
     /// Streams offered to the edge.
     pub streams: Streams,
     /// All routes of all features.

@@ -8,10 +8,10 @@ use std::sync::{LazyLock, OnceLock};
 
 /// The text of an id; with a count, the plural form for it.
 pub fn word(lang: Lang, id: &str, n: Option<i64>) -> Option<&'static str> {
-    let forms = &table().get(id)?[lang as usize];
-    match (forms.as_slice(), n) {
-        ([one], _) => Some(one),
-        (many, n) => many.get(lang.form(n.unwrap_or_default())).copied(),
+    let text = table().get(id)?[lang as usize];
+    match text.contains(BETWEEN) {
+        true => text.split(BETWEEN).nth(lang.form(n.unwrap_or_default())),
+        false => Some(text),
     }
 }
 
@@ -39,7 +39,11 @@ pub fn fill(
     out
 }
 
-type Table = HashMap<&'static str, [Vec<&'static str>; Lang::ALL.len()]>;
+/// By id, the text in each language, all forms of it: a thousand words are not worth as many allocations.
+type Table = HashMap<&'static str, [&'static str; Lang::ALL.len()]>;
+
+/// Between the forms of a text.
+const BETWEEN: &str = " | ";
 
 static JOINED: OnceLock<Table> = OnceLock::new();
 
@@ -66,9 +70,9 @@ fn read(texts: impl IntoIterator<Item = &'static str>) -> Table {
         for line in text.lines() {
             match line.strip_prefix("= ") {
                 Some(text) => {
-                    let forms: &mut [Vec<_>; 2] = table.entry(id).or_default();
-                    let at = usize::from(!forms[0].is_empty());
-                    forms[at] = text.split(" | ").collect();
+                    let texts: &mut [&str; 2] = table.entry(id).or_default();
+                    let at = usize::from(!texts[0].is_empty());
+                    texts[at] = text;
                 }
                 None if line.starts_with('#') => {}
                 None => id = line.trim(),
@@ -122,8 +126,10 @@ mod tests {
         );
         for id in ids {
             let both = table().get(id).unwrap_or_else(|| panic!("{id} has no text"));
-            let counts = both[0].len() > 1;
-            for (lang, forms) in Lang::ALL.into_iter().zip(both) {
+            let forms_of = |text: &'static str| text.split(BETWEEN).collect::<Vec<_>>();
+            let counts = forms_of(both[0]).len() > 1;
+            for (lang, text) in Lang::ALL.into_iter().zip(both) {
+                let forms = forms_of(text);
                 assert!(
                     !forms.is_empty() && forms.iter().all(|f| !f.trim().is_empty()),
                     "{id} lacks {}",
@@ -147,7 +153,8 @@ mod tests {
             found
         };
         for (id, [en, ru]) in table().iter() {
-            let (en, ru) = (names(en.last().unwrap()), names(ru.last().unwrap()));
+            let last = |text: &'static str| text.rsplit(BETWEEN).next().unwrap();
+            let (en, ru) = (names(last(en)), names(last(ru)));
             assert_eq!(en, ru, "{id}");
         }
     }

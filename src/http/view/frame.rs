@@ -1,12 +1,14 @@
 //! Data around a page's content, and errors beside form fields.
 
-use crate::access::right::{Noun, Right, Role, Verb};
+use super::Prepared;
+use crate::access::right::{Edit, Noun, Right, Role, Servers, Verb, may};
 use crate::base::clock::Ms;
 use crate::base::error::Error;
-use crate::http::menu::Nav;
 use crate::lang::Locale;
+use minijinja::value::{Object, Value};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Colour theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -56,33 +58,65 @@ pub struct Page {
     /// `admin`, `operator` or `viewer`; empty when nobody is signed in.
     pub role: String,
     /// Rights of the reader: `edit_domains`, … Only hides buttons; the guard decides.
-    pub can: BTreeMap<String, bool>,
+    #[serde(skip)]
+    pub can: Can,
     /// CSRF token for forms.
     pub csrf: String,
     /// Path and query of this page.
     pub path: String,
+    /// Path of the menu entry that the page belongs to.
+    pub here: &'static str,
     /// Origin, for the line with `curl`.
     pub origin: String,
     /// Time of the server, for ages on the page.
     pub now: Ms,
     /// Heartbeat interval of streams in seconds; the scripts wait a third longer.
     pub heartbeat_s: u64,
-    /// The menu, with what it counts.
-    pub nav: Nav,
+    /// The [menu](crate::http::menu::Nav), with what it counts.
+    pub nav: Prepared,
 }
 
 impl Page {
-    /// All rights, and which of them somebody has: for [`Page::can`].
-    pub fn rights(has: impl Fn(Right) -> bool) -> BTreeMap<String, bool> {
-        let name = |verb: Verb, noun: Noun| format!("{}_{}", verb.name(), noun.name().replace('-', "_"));
-        let all = Role::Admin.rights();
-        all.map(|(verb, noun)| (name(verb, noun), has(Right::May(verb, noun))))
-            .collect()
-    }
-
     /// May this reader change anything? (Only hides buttons; the guard decides.)
     pub fn acts(&self) -> bool {
-        self.can.get("edit_servers").copied().unwrap_or(false)
+        self.can.has(may(Edit, Servers))
+    }
+}
+
+/// A set of rights, in templates `can.edit_domains`: a name is looked up when a template asks for it, and one that is no
+/// right is undefined there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Can(u128);
+
+impl Can {
+    /// The rights that `has` accepts.
+    pub fn of(has: impl Fn(Right) -> bool) -> Can {
+        let held = rights().filter(|(_, right)| has(*right));
+        Can(held.fold(0, |bits, (bit, _)| bits | bit))
+    }
+
+    /// Is it in the set?
+    pub fn has(self, right: Right) -> bool {
+        rights().any(|(bit, one)| one == right && self.0 & bit != 0)
+    }
+
+    /// Equal for equal sets only; for keys of caches.
+    pub fn key(self) -> u128 {
+        self.0
+    }
+}
+
+/// All rights that there are, each with its bit.
+fn rights() -> impl Iterator<Item = (u128, Right)> {
+    let all = Role::Admin.rights().enumerate();
+    all.map(|(n, (verb, noun))| (1 << n, Right::May(verb, noun)))
+}
+
+impl Object for Can {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let (verb, noun) = key.as_str()?.split_once('_')?;
+        let right = Right::May(Verb::parse(verb)?, Noun::parse(&noun.replace('_', "-"))?);
+        right.is_known().then(|| self.has(right).into())
     }
 }
 

@@ -20,6 +20,18 @@ pub(super) fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_function("asset", |name: &str| {
         asset::url(name).map(markup).ok_or_else(|| unknown("asset", name))
     });
+    env.add_function("csrf", |page: Value| {
+        let token = page.get_attr("csrf")?;
+        Drawn::Ok(markup(format!(
+            "<input type=\"hidden\" name=\"csrf\" value=\"{}\">",
+            inside(&token)
+        )))
+    });
+    // A link inside a sentence.
+    env.add_function("link", |href: &str, text: Value| {
+        markup(format!("<a href=\"{}\">{}</a>", escape(href), inside(&text)))
+    });
+    env.add_function("code", |text: Value| markup(format!("<code>{}</code>", inside(&text))));
     env.add_function("icon", |name: &str, class: Option<&str>| {
         markup(icon(name, class.unwrap_or_default()))
     });
@@ -167,6 +179,15 @@ fn time(on: &Locale, at: Ms, ago: &str, text: &str) -> Value {
     markup(format!(
         "<time datetime=\"{machine}\"{ago} title=\"{title}\">{text}</time>"
     ))
+}
+
+/// A value inside markup, escaped unless it is markup.
+fn inside(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) if value.is_safe() => text.to_string(),
+        Some(text) => escape(text),
+        None => escape(&value.to_string()),
+    }
 }
 
 /// Escapes text for HTML content and attributes in double quotes.

@@ -6,7 +6,7 @@ mod frame;
 mod spark;
 mod functions;
 
-pub use frame::{Errors, Page, Theme};
+pub use frame::{Can, Errors, Page, Theme};
 pub use spark::{bars, spark};
 
 use crate::base::error::{Error, Result};
@@ -114,7 +114,7 @@ templates![
 pub struct Markup(Value);
 
 /// Prepared template data, shared by several readers; used by [`ResponseCache`](super::response_cache::ResponseCache).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub struct Prepared(Value);
 
@@ -182,7 +182,7 @@ impl View {
 
     /// Renders the template `name` with `content`; its fields stand beside `page`. Error: a template error.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
-        let content = context! { page => Serde(page), can => Serde(&page.can), acts => page.acts(), ..Value::from(Serde(content)) };
+        let content = context! { page => Serde(page), can => Value::from_object(page.can), acts => page.acts(), ..Value::from(Serde(content)) };
         self.localized(&page.locale)?
             .templates
             .get_template(name)
@@ -287,6 +287,7 @@ mod tests {
     use crate::access::Role;
     use crate::base::clock;
     use crate::base::zone::Zone;
+    use crate::http::menu::Nav;
     use crate::lang::words;
     use minijinja::context;
 
@@ -298,7 +299,8 @@ mod tests {
             },
             user: "m.orlova".into(),
             role: "admin".into(),
-            can: Page::rights(|right| Role::Admin.may(right)),
+            can: Can::of(|right| Role::Admin.may(right)),
+            nav: Prepared::of(Nav::default()),
             csrf: "token".into(),
             path: "/".into(),
             origin: "https://lamp.example".into(),
