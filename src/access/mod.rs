@@ -23,13 +23,13 @@ pub use right::{Right, Role};
 pub use scope::{Grants, Place};
 pub use standing::Standing;
 
-/// Somebody who has proved who they are, as it was at that moment. Not `Debug`: the session's CSRF token is in it.
+/// An authenticated user or token, as of the request. Not `Debug`: it holds the session's CSRF token.
 #[derive(Clone)]
 pub struct Actor {
     user: Id<User>,
     login: String,
     role: Role,
-    /// Their rights are this role's as well: that of a token's owner.
+    /// For a token: the role of its owner, which limits its rights as well.
     ceiling: Role,
     lang: String,
     time_zone: String,
@@ -42,9 +42,9 @@ pub struct Actor {
     grants: Option<Grants>,
 }
 
-/// Somebody to whom things are shown, perhaps without names.
+/// A reader to whom objects are shown, perhaps without names.
 pub trait Sees {
-    /// Have they this right for what stands at this place? It is only looked up for who does not have it everywhere.
+    /// Does the reader have this right at this place? The place is only computed if needed.
     fn sees(&self, right: Right, place: &dyn Fn() -> Result<Place>) -> Result<bool>;
 }
 
@@ -54,14 +54,14 @@ impl Sees for Actor {
     }
 }
 
-/// For what is sent to whom nobody asks any more: messages, the daemon's log.
+/// For output without an actor: notifications, the daemon's log.
 impl Sees for Role {
     fn sees(&self, right: Right, _: &dyn Fn() -> Result<Place>) -> Result<bool> {
         Ok(self.may(right))
     }
 }
 
-/// By what they have proved it.
+/// How the actor was authenticated.
 #[derive(Clone)]
 enum Proof {
     Session(session::Hash),
@@ -69,7 +69,7 @@ enum Proof {
 }
 
 impl Actor {
-    /// The user's number.
+    /// Id of the user.
     pub fn user(&self) -> Id<User> {
         self.user
     }
@@ -94,24 +94,24 @@ impl Actor {
         &self.time_zone
     }
 
-    /// The session's CSRF token; `None` when a bearer token speaks (a browser never sends one by itself).
+    /// The session's CSRF token; `None` for bearer tokens, which browsers never send by themselves.
     pub fn csrf(&self) -> Option<&str> {
         self.csrf.as_deref()
     }
 
-    /// The same one with these rights of theirs and no more: as a token of theirs that was given these.
+    /// The same actor restricted to these grants.
     pub fn limited_to(self, grants: Grants) -> Actor {
         let grants = Some(grants);
         Actor { grants, ..self }
     }
 
-    /// What their reads see where an answer shows more than one thing; `None`: all there is.
+    /// Restriction of queries whose answers show several objects; `None`: unrestricted.
     pub fn lens(&self) -> Option<Lens> {
         let grants = self.grants.as_ref()?;
         Some(grants.lens(|right| self.role.may(right) && self.ceiling.may(right)))
     }
 
-    /// Where does the thing stand that they ask about? Only looked up for who does not have all rights of their role.
+    /// The place of the object in question. Only computed for actors with restricted rights.
     pub fn place(&self, look_up: impl FnOnce() -> Result<Place>) -> Result<Place> {
         match self.grants {
             Some(_) => look_up(),
@@ -119,20 +119,19 @@ impl Actor {
         }
     }
 
-    /// May they do that, wherever it is? Error: `forbidden`.
+    /// Is the right held everywhere? Error: `forbidden`.
     pub fn may(&self, right: Right) -> Result<()> {
         self.may_at(right, &Place::Everywhere)
     }
 
-    /// Have they this right there? Only what they can be shown hangs on this answer; who does something asks
-    /// [`Self::may_at`].
+    /// Is the right held at this place? For deciding what to show; actions use [`Self::may_at`].
     pub fn has(&self, right: Right, place: &Place) -> bool {
         let needs_grant = matches!(right, Right::May(..));
         let is_granted = (self.grants.as_ref()).is_none_or(|grants| !needs_grant || grants.hold(right, place));
         self.role.may(right) && self.ceiling.may(right) && is_granted
     }
 
-    /// May they do that to what stands at `place`? Error: `forbidden`.
+    /// Is the right held at this place? Error: `forbidden`.
     pub fn may_at(&self, right: Right, place: &Place) -> Result<()> {
         if self.has(right, place) {
             return Ok(());
@@ -148,7 +147,7 @@ impl Actor {
         Err(Error::new(Kind::Forbidden, "forbidden", say))
     }
 
-    /// Signs them out: ends the session or the family of tokens by which they are here, and what began with it.
+    /// Signs the actor out: ends the session or token family, and everything begun with it.
     pub fn sign_out(&self, tx: &Tx) -> Result<()> {
         match &self.proof {
             Proof::Session(hash) => session::end_hash(tx, hash),
@@ -156,7 +155,7 @@ impl Actor {
         }
     }
 
-    /// Asks the database again: the same one as they are now, if what they have proved it by still holds.
+    /// Reads the actor again; `None` if session or token are no longer valid.
     fn again(&self, db: &Db) -> Result<Option<Actor>> {
         match &self.proof {
             Proof::Session(hash) => Ok(session::look(db, hash, self.origin())?.map(|(actor, _)| actor)),
@@ -164,7 +163,7 @@ impl Actor {
         }
     }
 
-    /// As the audit wants it.
+    /// Author of audit rows.
     pub fn by(&self) -> By<'_> {
         self.origin().by(&self.login)
     }
@@ -178,19 +177,19 @@ impl Actor {
     }
 }
 
-/// From where a request came: what an [`Actor`] and the audit remember of it.
+/// Origin of a request, for actors and audit.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// The client's address.
     pub ip: &'a str,
     /// The request's id.
     pub request_id: &'a str,
-    /// What the client called it; empty: nothing.
+    /// Client's own request id; empty: none.
     pub client_request_id: &'a str,
 }
 
 impl<'a> Origin<'a> {
-    /// As the audit wants it, of whom it names.
+    /// Author of audit rows, for this name.
     pub const fn by(self, actor: &'a str) -> By<'a> {
         By {
             actor,
@@ -201,7 +200,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A user's row as far as signing in needs it. Not `Debug`: the password's hash is in it.
+/// A user's row for sign-in. Not `Debug`: it holds the password hash.
 #[derive(Clone)]
 pub struct Account {
     /// Id.
@@ -212,9 +211,9 @@ pub struct Account {
     pub password_hash: String,
     /// Role.
     pub role: Role,
-    /// May not sign in.
+    /// Is sign-in disabled?
     pub disabled: bool,
-    /// Grows with each change of password or role.
+    /// Incremented with each change of password or role.
     pub generation: i64,
     /// Chosen language, or empty.
     pub lang: String,
@@ -241,7 +240,7 @@ impl Account {
     }
 }
 
-/// One sign-in. Its session and its tokens are one family and end together.
+/// A sign-in. Its session and tokens are one family and end together.
 pub struct SignIn<'a> {
     account: &'a Account,
     ip: &'a str,
@@ -249,7 +248,7 @@ pub struct SignIn<'a> {
 }
 
 impl<'a> SignIn<'a> {
-    /// Of somebody whose password was right.
+    /// A sign-in after a correct password.
     pub fn new(account: &'a Account, ip: &'a str) -> SignIn<'a> {
         SignIn {
             account,
@@ -259,7 +258,7 @@ impl<'a> SignIn<'a> {
     }
 }
 
-/// The account of a login, whatever its case.
+/// The account of a login, ignoring case.
 pub fn account(conn: &Conn, login: &str) -> Result<Option<Account>> {
     queries::account_by_login(conn, login)
 }
@@ -272,12 +271,12 @@ pub fn is_here(conn: &Conn, user: Id<User>, ip: &str) -> Result<bool> {
     Ok(here.is_some() && all.iter().any(|ip| network(ip) == here))
 }
 
-/// How many accounts there are: none means first run.
+/// Number of accounts; 0: first run.
 pub fn accounts(conn: &Conn) -> Result<i64> {
     queries::accounts(conn)
 }
 
-/// Removes what has ended by age; called now and then.
+/// Removes expired sessions and tokens.
 pub fn purge(tx: &Tx) -> Result<()> {
     let now = crate::base::clock::now();
     queries::purge(

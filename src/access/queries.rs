@@ -1,4 +1,4 @@
-//! SQL of sessions, tokens and of the users' rows as far as signing in needs them.
+//! SQL of sessions, tokens, and of user rows for sign-in.
 
 use super::{Account, Role, SignIn};
 use crate::base::clock::Ms;
@@ -29,7 +29,7 @@ fn read_account(r: &Row) -> rusqlite::Result<Account> {
         id: Id::new(r.get(0)?),
         login: r.get(1)?,
         password_hash: r.get(2)?,
-        // A role this version does not know may nothing that needs a right.
+        // An unknown role has no rights.
         role: Role::parse(&r.get::<_, String>(3)?).unwrap_or(Role::Automation),
         disabled: r.get(4)?,
         generation: r.get(5)?,
@@ -38,7 +38,7 @@ fn read_account(r: &Row) -> rusqlite::Result<Account> {
     })
 }
 
-/// Of a family of tokens that has not ended.
+/// The account of a token family that has not ended.
 pub fn account_of_family(conn: &Conn, id: i64, family: &str) -> Result<Option<Account>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {ACCOUNT} FROM users u
@@ -98,7 +98,7 @@ pub fn session(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, SessionRow)>
     Ok(row.optional()?)
 }
 
-/// Of the account's sessions that were used since then.
+/// Addresses of the account's sessions used since then.
 pub fn session_addresses(conn: &Conn, user: Id<User>, since: Ms) -> Result<Vec<String>> {
     let mut statement = conn.prepare_cached(
         "SELECT DISTINCT s.ip FROM sessions s JOIN users u ON u.id = s.user_id
@@ -113,7 +113,7 @@ pub fn touch_session(conn: &Conn, hash: &[u8], at: Ms) -> Result<()> {
     Ok(())
 }
 
-/// `parent`: the token it is given for, if it is not the family's first.
+/// `parent`: the token it replaces, unless it is the family's first.
 pub fn insert_refresh(
     conn: &Conn,
     hash: &[u8],
@@ -155,7 +155,7 @@ pub fn use_refresh(conn: &Conn, hash: &[u8], by: &[u8], at: Ms) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what was given for a token, if nobody has used it: from now on it counts as used long ago. Was it unused?
+/// Invalidates the successor of a token if it is unused. Returns whether it was.
 pub fn take_back(conn: &Conn, family: &str, parent: &[u8]) -> Result<bool> {
     let used: bool = conn.query_row(
         "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE family = ?1 AND parent = ?2 AND used_at > 0)",
@@ -169,7 +169,7 @@ pub fn take_back(conn: &Conn, family: &str, parent: &[u8]) -> Result<bool> {
     Ok(!used)
 }
 
-/// Of a session that lives or not.
+/// The family of a session, valid or not.
 pub fn family_of_session(conn: &Conn, hash: &[u8]) -> Result<Option<String>> {
     let mut statement = conn.prepare_cached("SELECT family FROM sessions WHERE hash = ?1")?;
     Ok(statement.query_row([hash], |r| r.get(0)).optional()?)
@@ -196,14 +196,14 @@ pub fn group_of_domain(conn: &Conn, id: i64) -> Result<Option<Id<Group>>> {
     Ok(group.flatten().map(Id::new))
 }
 
-/// Where it is, or is wanted.
+/// Servers where it is, or is wanted.
 pub fn servers_of_domain(conn: &Conn, id: i64) -> Result<Vec<Id<Server>>> {
     let mut statement = conn.prepare_cached("SELECT server_id FROM domain_sites WHERE domain_id = ?1")?;
     let rows = statement.query_map([id], |r| Ok(Id::new(r.get(0)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What a task, an alert or a silence is about, by type and number; `None`: nothing that has a place.
+/// Target of a task, alert or silence, by type and id; `None`: it has no place.
 pub fn target(conn: &Conn, kind: &str, id: i64) -> Result<Option<(String, i64)>> {
     let sql = match kind {
         "task" => "SELECT target_type, target_id FROM tasks WHERE id = ?1",

@@ -1,5 +1,5 @@
-//! Rights: a right is a verb on a noun (`domains:deploy`), and one table says which roles have it. What is not in the
-//! table nobody may.
+//! Rights: a right is a verb on a noun (`domains:deploy`), and one table lists the roles that have it. Rights that are
+//! not in the table are denied.
 
 macro_rules! words {
     ($(#[$about:meta])* $all:ident by $word:ident::$constant:ident $($(#[$doc:meta])* $name:ident $text:literal)*) => {
@@ -8,7 +8,7 @@ macro_rules! words {
         pub enum $all { $($(#[$doc])* $name,)* }
 
         impl $all {
-            /// As it stands in a grant and in the API.
+            /// Name in grants and in the API.
             pub const fn name(self) -> &'static str {
                 match self { $($all::$name => $text,)* }
             }
@@ -26,86 +26,86 @@ macro_rules! words {
 
 /// A verb as a type, for [`may`] and [`super::Allowed`].
 pub trait IsVerb: Copy {
-    /// The same as a value.
+    /// The verb as a value.
     const VERB: Verb;
 }
 
 /// A noun as a type, for [`may`] and [`super::Allowed`].
 pub trait IsNoun: Copy {
-    /// The same as a value.
+    /// The noun as a value.
     const NOUN: Noun;
 }
 
 words! {
-    /// What is done to a thing.
+    /// Verb of a right.
     Verb by IsVerb::VERB
-    /// Look at it, and at what was measured and logged of it.
+    /// Read it, with its measurements and logs.
     Read "read"
-    /// Create it, change it, remove it.
+    /// Create, change, remove.
     Edit "edit"
-    /// Have it checked, tested, tried again, cancelled: nothing that it is set to changes.
+    /// Check, test, retry, cancel: without changing its settings.
     Run "run"
     /// Change what runs on servers.
     Deploy "deploy"
 }
 
 words! {
-    /// What a right is about.
+    /// Noun of a right.
     Noun by IsNoun::NOUN
     /// Servers, and what is installed on them.
     Servers "servers"
     /// Groups of servers and domains.
     Groups "groups"
-    /// Where requests go.
+    /// Upstreams.
     Upstreams "upstreams"
-    /// Certificates that people have brought.
+    /// Uploaded certificates.
     Certificates "certificates"
     /// Domains, and how they are served.
     Domains "domains"
-    /// What was measured.
+    /// Measurements.
     Metrics "metrics"
-    /// The rules that raise alerts.
+    /// Alert rules.
     AlertRules "alert-rules"
-    /// What needs a person.
+    /// Alerts.
     Alerts "alerts"
-    /// When nobody is to be told.
+    /// Silences.
     Silences "silences"
-    /// Who is told, and what they were told.
+    /// Notification endpoints and deliveries.
     Notifications "notifications"
-    /// What happens.
+    /// Events.
     Events "events"
-    /// Long work and its logs.
+    /// Tasks and their logs.
     Tasks "tasks"
-    /// How Lamplighter itself is.
+    /// Health of Lamplighter itself.
     Health "health"
     /// The overview and the search.
     Dashboard "dashboard"
     /// The whole fleet as one document.
     Document "document"
-    /// How measurements leave the house.
+    /// Export of metrics.
     Exporter "exporter"
     /// The settings.
     Settings "settings"
-    /// Accounts, and who signs in from where.
+    /// Accounts and sign-ins.
     Users "users"
     /// The machine that Lamplighter itself runs on.
     Controller "controller"
 }
 
 impl Noun {
-    /// Are there some of one group alone?
+    /// Can objects of it belong to a group?
     pub const fn is_in_groups(self) -> bool {
         use Noun::{Alerts, Domains, Events, Groups, Silences, Tasks};
         matches!(self, Domains | Groups | Tasks | Alerts | Events | Silences)
     }
 
-    /// Are there some of one server alone?
+    /// Can objects of it belong to a server?
     pub const fn is_on_servers(self) -> bool {
         use Noun::{Alerts, Domains, Events, Metrics, Servers, Silences, Tasks};
         matches!(self, Servers | Metrics | Domains | Tasks | Alerts | Events | Silences)
     }
 
-    /// Does an answer about it show things of other kinds?
+    /// Does an answer about it show objects of other kinds?
     pub const fn is_mixed(self) -> bool {
         matches!(self, Noun::Dashboard | Noun::Document | Noun::Events)
     }
@@ -118,10 +118,9 @@ pub enum Role {
     Admin,
     /// Changes servers and runs actions.
     Operator,
-    /// Looks.
+    /// Reads.
     Viewer,
-    /// A program, by token only. It may what the table lists for it, and that is nothing yet: what it is for (runs of
-    /// playbooks, leases of secrets) comes with those nouns.
+    /// For programs, by token only. It has the rights listed in the table, so far none.
     Automation,
 }
 
@@ -151,7 +150,7 @@ impl Role {
         }
     }
 
-    /// The one with fewer rights.
+    /// The role with fewer rights.
     pub fn least(self, other: Role) -> Role {
         if self.rights().count() <= other.rights().count() {
             self
@@ -160,21 +159,21 @@ impl Role {
         }
     }
 
-    /// All rights of this role, as the table has them.
+    /// All rights of this role in the table.
     pub fn rights(self) -> impl Iterator<Item = (Verb, Noun)> {
         let rows = TABLE.iter().filter(move |row| row.2.contains(&self));
         rows.map(|row| (row.0, row.1))
     }
 }
 
-/// What a route asks for.
+/// Requirement of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Anybody, signed in or not.
+    /// Public.
     Public,
-    /// Anybody who is signed in.
+    /// Signed in.
     SignedIn,
-    /// Who may do this to that: made by [`may`].
+    /// This verb on this noun; made by [`may`].
     May(Verb, Noun),
 }
 
@@ -184,14 +183,14 @@ pub const fn may<V: IsVerb, N: IsNoun>(_: V, _: N) -> Right {
 }
 
 impl Right {
-    /// Is it in the table, or none that has to be?
+    /// Is it in the table, or no verb on a noun?
     pub fn is_known(self) -> bool {
-        // Whatever there is, an administrator may.
+        // Administrators have every right.
         Role::Admin.may(self)
     }
 }
 
-/// Stands for a name that the reader may not see.
+/// Replaces a name that the reader may not see.
 pub const WITHHELD: &str = "•••";
 
 struct Row(Verb, Noun, &'static [Role]);

@@ -1,4 +1,4 @@
-//! Where a right holds. People have the rights of their role everywhere; a token may have fewer of its user's, and for one
+//! Scopes of rights. Users have the rights of their role everywhere; a token may have some of its user's, and for one
 //! group or server only: `domains:deploy@group:3`. The same in SQL, for lists: `views.sql`.
 
 use super::queries;
@@ -8,18 +8,18 @@ use crate::base::id::{Group, Id, Server};
 use crate::db::{Conn, Lens};
 use std::fmt;
 
-/// For what a grant holds. (A project will be a fourth.)
+/// Scope of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Everything.
     All,
-    /// What is in this group.
+    /// The objects of this group.
     Group(Id<Group>),
-    /// This server, and what is on no other.
+    /// The objects on this server and no other.
     Server(Id<Server>),
 }
 
-/// One right within one scope.
+/// A right with its scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     verb: Verb,
@@ -28,7 +28,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Reads `noun:verb`, `noun:verb@group:3` or `noun:verb@server:5`.
+    /// Parses `noun:verb`, `noun:verb@group:3` or `noun:verb@server:5`.
     pub fn parse(text: &str) -> Option<Grant> {
         let (right, scope) = match text.split_once('@') {
             Some((right, scope)) => (right, Some(scope.split_once(':')?)),
@@ -54,12 +54,12 @@ impl Grant {
         (stands && grant.right().is_known()).then_some(grant)
     }
 
-    /// The right alone.
+    /// The right without scope.
     pub fn right(&self) -> Right {
         Right::May(self.verb, self.noun)
     }
 
-    /// The thing that it is for, by type and number; `None`: everything.
+    /// The object of the scope, by type and id; `None`: everything.
     pub fn place(&self) -> Option<(&'static str, i64)> {
         match self.scope {
             Scope::All => None,
@@ -80,20 +80,20 @@ impl fmt::Display for Grant {
     }
 }
 
-/// What a question for a right is about, as far as scopes go.
+/// Place of the object that a right is checked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// All there is: a setting, something new.
+    /// No particular object: a setting, a new object.
     Everywhere,
-    /// Whatever they have this right for: an answer that shows nothing else, or a request that asks again for each thing.
+    /// Any place where the right is held: for answers that are filtered, and requests that check each object.
     Granted,
-    /// One thing: the group it is in, and the servers it is on.
+    /// An object: its group and its servers.
     At(Option<Id<Group>>, Vec<Id<Server>>),
 }
 
 impl Place {
-    /// Of what an address is about: `/api/servers/5`, its page and all below them are about that server. `None`: no one
-    /// thing of these kinds.
+    /// Place by path: `/api/servers/5`, its page and all below are about that server. `None`: not about one object of
+    /// these kinds.
     pub fn of_address(conn: &Conn, path: &str) -> Result<Option<Place>> {
         let path = path.trim_start_matches('/');
         let mut parts = path.strip_prefix("api/").unwrap_or(path).split('/');
@@ -110,8 +110,8 @@ impl Place {
         id.map(|id| Place::of(conn, (kind, id))).transpose()
     }
 
-    /// Of a thing by type and number; of a task, an alert, a silence: where that is which it is about. What is at no such
-    /// place, or nowhere any more, is open to rights on everything alone.
+    /// Place of an object by type and id; for a task, alert or silence that of its target. Without place, only
+    /// unrestricted rights apply.
     pub fn of(conn: &Conn, (kind, id): (&str, i64)) -> Result<Place> {
         match kind {
             "server" => Ok(Place::At(None, vec![Id::new(id)])),
@@ -129,20 +129,21 @@ impl Place {
     }
 }
 
-/// The views that [`Grants::lens`] is made of.
+/// SQL views for [`Grants::lens`].
 const VIEWS: &str = include_str!("views.sql");
 
-/// What a token was given.
+/// Grants of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grants(Vec<Grant>);
 
 impl Grants {
-    /// Of these.
+    /// These grants.
     pub fn new(grants: impl Into<Vec<Grant>>) -> Grants {
         Grants(grants.into())
     }
 
-    /// Do they hold this right there? A thing on several servers needs all of them granted, or its group.
+    /// Do they include this right at this place? An object on several servers needs grants for all of them, or for its
+    /// group.
     pub fn hold(&self, right: Right, place: &Place) -> bool {
         let of_right = || self.0.iter().filter(|g| g.right() == right).map(|g| g.scope);
         let has = |scope| of_right().any(|s| s == scope);
@@ -157,7 +158,7 @@ impl Grants {
         }
     }
 
-    /// What they see of all there is, as far as `may` allows it.
+    /// The restriction of queries to what these grants show, as far as `may` allows.
     pub(super) fn lens(&self, may: impl Fn(Right) -> bool) -> Lens {
         let reads = self.0.iter().filter(|g| g.verb == Verb::Read && may(g.right()));
         let rows: Vec<_> = reads
@@ -173,7 +174,7 @@ impl Grants {
         }
     }
 
-    /// One by one.
+    /// All grants.
     pub fn iter(&self) -> impl Iterator<Item = &Grant> {
         self.0.iter()
     }

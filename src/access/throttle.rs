@@ -1,13 +1,14 @@
 //! Slows down password guessing without locking out: failures of one client never delay others.
 //!
-//! Failures are counted for a login at an address, for the address and for the site around it, never for a login alone.
-//! Five are free; then there is one try after 1, 2, 4 … up to 15 minutes, and each 15 minutes without one halve the count.
-//! Who is known is counted by that alone ([`Known`]), whatever others at the same address do. A success takes back what
-//! it was counted itself and forgives the login there; the address keeps what it has earned, or guessing would go on
-//! between sign-ins of the guesser's own. Kept in memory, bounded; of names only a keyed hash.
+//! Failures are counted for a login at an address, for the address and for its surrounding network, never for a login
+//! alone. Five are free; then one try is allowed after 1, 2, 4 … up to 15 minutes; each 15 minutes without a try halve
+//! the count. Known clients have their own count ([`Known`]), independent of others at the same address. A success
+//! resets the login's count at the address; the address keeps its count, otherwise guessing could continue between the
+//! guesser's own sign-ins. Kept in memory, bounded; names are stored as keyed hashes only.
 //!
-//! Who brings a new address each time hardly waits here. For that, strangers have one place for the hashing and the one
-//! with the fewest failures and tries around goes first ([`Attempt::rank`]), and the rows about failures are rationed.
+//! A guesser with many addresses is hardly slowed down here. For that, unknown clients share one hashing slot, in which
+//! the one with the fewest failures and tries in its neighbourhood goes first ([`Attempt::rank`]), and audit rows about
+//! failures are limited.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
@@ -20,15 +21,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const FREE_TRIES: u32 = 5;
-/// Of an IPv6 /48 or IPv4 /24: whoever has one has fresh addresses without end, but neighbours may be in it, too.
+/// Free tries of an IPv6 /48 or IPv4 /24, which may have many addresses, but also innocent neighbours.
 const FREE_TRIES_OF_SITE: u32 = 50;
 const WINDOW: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
-/// More names and addresses than this are an attack in itself; those with the fewest failures are forgotten.
+/// Limit of entries; above it those with the fewest failures are dropped.
 const ENTRIES_MAX: usize = 10_000;
 
-/// Failed sign-ins that are told each by itself, and how long it takes until there may be one more. The audit keeps its
-/// rows for good, and anybody can fail: this is 0.5 MB a day at the very most.
+/// Failed sign-ins with their own audit row, and the interval of further ones. Audit rows are permanent and anybody can
+/// cause failures: this is at most 0.5 MB a day.
 const ROWS_MAX: u32 = 60;
 const ROW_EVERY: Duration = Duration::from_secs(60);
 
@@ -40,28 +41,28 @@ pub struct Throttle {
     rows: Mutex<Ration>,
 }
 
-/// What is known of who tries, beside the name they give.
+/// What is known about the client besides the login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known<'a> {
     /// Nothing.
     No,
     /// Somebody with this login is signed in from the same network.
     Here,
-    /// They bring the cookie of a device that has signed in with this login ([`super::device`]): its own number.
+    /// The client has the cookie of a device that has signed in with this login ([`super::device`]): its number.
     Device(&'a str),
 }
 
 #[derive(Clone, Copy)]
 struct Count {
     fails: u32,
-    /// The last of them.
+    /// Time of the last failure.
     at: Instant,
-    /// Tries that have begun and not ended.
+    /// Tries in progress.
     open: u32,
 }
 
 impl Count {
-    /// What is left of it by now.
+    /// The count after decay.
     fn decayed(self, now: Instant) -> Count {
         let quiet = now.saturating_duration_since(self.at);
         let halvings = (quiet.as_secs() / WAIT_MAX.as_secs()).min(31);
@@ -72,12 +73,12 @@ impl Count {
         Count { fails, ..self }
     }
 
-    /// How long from now until the next try.
+    /// Time until the next allowed try.
     fn wait(self, free: u32, now: Instant) -> Duration {
         if self.fails + self.open < free {
             return Duration::ZERO;
         }
-        // As many at once as are left, then one by one.
+        // As many at once as are left, then one at a time.
         let one_by_one = if self.open > 0 {
             Duration::from_secs(1)
         } else {
@@ -92,8 +93,7 @@ impl Count {
     }
 }
 
-/// One try. Nothing is counted unless it is said to have [`Attempt::failed`]: who was turned away because we are busy has
-/// not guessed.
+/// A sign-in try. Counted only when [`Attempt::failed`] is called: a refusal because of load is no guess.
 pub struct Attempt<'a> {
     throttle: &'a Throttle,
     keys: Vec<(u64, u32)>,
@@ -106,8 +106,8 @@ impl Throttle {
         self.admit_at(login, ip, known, clock::mono())
     }
 
-    /// Shall this failure be written down? Then with how many before it that were only counted. It is the same for a name
-    /// that exists and one that does not, or the time it takes would tell them apart.
+    /// Should this failure be recorded? `Some` holds the number of unrecorded ones before it. Independent of whether
+    /// the login exists, since the time would reveal it.
     pub fn report_failure(&self) -> Option<u64> {
         self.rows
             .lock()
@@ -115,7 +115,7 @@ impl Throttle {
             .next(ROWS_MAX, ROW_EVERY, clock::mono())
     }
 
-    /// What is counted, the login's own first, with what is free of each.
+    /// Counter keys, the login's own first, with their free tries.
     fn keys(&self, login: &str, ip: &str, known: Known) -> Vec<(u64, u32)> {
         let ip = ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let login = login.to_lowercase();
@@ -127,7 +127,7 @@ impl Throttle {
                 pair,
                 (self.hash.hash_one(("network", network(ip))), FREE_TRIES),
                 (self.hash.hash_one(("site", block(ip, 24, 48))), FREE_TRIES_OF_SITE),
-                // Never waited for: it only tells who goes first.
+                // Never waited for: only used for ranking.
                 (self.hash.hash_one(("provider", block(ip, 16, 32))), u32::MAX),
             ],
         }
@@ -179,12 +179,12 @@ impl Throttle {
 }
 
 impl Attempt<'_> {
-    /// When the password is hashed: the known first, then who comes from where the fewest fail and try.
+    /// Rank for hashing: known clients first, then those from networks with the fewest failures and tries.
     pub fn rank(&self) -> Rank {
         self.rank
     }
 
-    /// It was a guess.
+    /// The password was wrong.
     pub fn failed(self) {
         self.failed_at(clock::mono());
     }
@@ -199,7 +199,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// It was right.
+    /// The password was right.
     pub fn succeeded(self) {
         if let Some((own, _)) = self.keys.first()
             && let Some(count) = self.throttle.counts().get_mut(own)
@@ -223,7 +223,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Whoever guesses hardest is remembered: a flood of fresh names and addresses must not set the target's count free.
+/// Entries with the most failures are kept: a flood of new names and addresses must not reset a target's count.
 fn forget_half(counts: &mut HashMap<u64, Count>) {
     let mut order: Vec<_> = counts.values().map(|c| (c.fails, c.at)).collect();
     let middle = order.len() / 2;
@@ -294,13 +294,13 @@ mod tests {
         }
         assert!(story.may("anna", "192.0.2.1", Known::No), "the name is free elsewhere");
         assert!(story.may("anna", "2001:db8:1::1", Known::No));
-        // At the very address of the guesser, too, for those who are known.
+        // Known clients at the guesser's address are not slowed down.
         assert!((0..5).all(|_| story.fails("bert", "192.0.2.9", Known::No)));
         assert!(!story.may("anna", "192.0.2.9", Known::No), "the address waits");
         assert!(story.may("anna", "192.0.2.9", Known::Here));
         assert!(!story.may("bert", "192.0.2.9", Known::Here), "that is the pair");
         assert!(story.may("bert", "192.0.2.9", Known::Device("7")));
-        // And what is known is no way to guess on.
+        // A known device cannot be used for guessing.
         assert!((0..5).all(|_| story.fails("bert", "192.0.2.9", Known::Device("7"))));
         assert!(!story.may("bert", "203.0.113.1", Known::Device("7")));
     }
@@ -341,7 +341,7 @@ mod tests {
         assert!(!story.may("u9", "2001:db8::ffff", Known::No));
         let tried = (1..=99).filter(|n| story.fails("anna", &format!("2001:db8:0:{n:x}::1"), Known::No));
         assert_eq!(tried.count(), 45, "and 5 before");
-        // Who comes from elsewhere goes before them, most of all from another provider.
+        // Clients from other networks go first, most of all from another provider.
         let rank = |ip| {
             story
                 .throttle

@@ -1,9 +1,8 @@
-//! API tokens: a 15-minute access token (JWT, HS256 and nothing else) and a refresh token that changes at each use, one
-//! family a sign-in. Each request looks whether the family stands: signing out ends its access tokens, too.
+//! API tokens: an access token for 15 minutes (JWT, HS256 only) and a refresh token that is replaced at each use; one
+//! family per sign-in. Each request checks the family: signing out ends its access tokens, too.
 //!
-//! A refresh token used twice means that somebody else has it: the whole family ends. A client that has lost the answer
-//! may try again within 10 s: it comes from where it came, and nobody has used what was in the answer, which from then on
-//! counts as used. So a family never forks.
+//! A refresh token used twice is stolen: the whole family ends. A client that lost the answer may retry within 10 s, if
+//! it is the same client and the new token is unused, which is then invalidated. So a family never forks.
 
 use super::session::hash;
 use super::{Account, Actor, Origin, Proof, SignIn, queries};
@@ -22,10 +21,10 @@ const GRACE: Ms = 10 * SECOND;
 /// The one header we write and take: {"alg":"HS256","typ":"JWT"}.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const ISSUER: &str = "lamplighter";
-/// Clocks of one machine do not differ; a token "from the future" is forged or the clock was set back.
+/// Clocks of one machine do not differ: a token from the future is forged, or the clock was set back.
 const SKEW_S: i64 = 5;
 
-/// What an access token says.
+/// Claims of an access token.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Claims {
     iss: String,
@@ -44,7 +43,7 @@ impl Claims {
     }
 }
 
-/// What a sign-in over the API gets.
+/// Tokens of an API sign-in.
 pub struct Pair {
     /// JWT.
     pub access: String,
@@ -52,7 +51,7 @@ pub struct Pair {
     pub refresh: String,
 }
 
-/// The first pair of a family.
+/// Creates the first pair of a family.
 pub fn issue(tx: &Tx, key: &hmac::Key, by: &SignIn) -> Result<Pair> {
     let refresh = random::token();
     queries::insert_refresh(tx, &hash(&refresh), &by.family, None, by.account, clock::now())?;
@@ -63,23 +62,23 @@ pub fn issue(tx: &Tx, key: &hmac::Key, by: &SignIn) -> Result<Pair> {
     })
 }
 
-/// Where a token came from, as far as it can be told: the network and the program's name.
+/// The client of a token: its network and the program's name.
 pub fn client(ip: &str, agent: &str) -> Vec<u8> {
     let network = ip.parse().ok().map(host::network);
     hash(&format!("{network:?} {agent}"))
 }
 
-/// What using a refresh token came to.
+/// Result of using a refresh token.
 pub enum Refreshed {
-    /// Here is the next pair.
+    /// The next pair.
     Fresh(Account, Pair),
-    /// It was used before: the family has been ended. (Commit this.)
+    /// Reused: the family has been ended. (Commit this.)
     Reused(Account),
     /// Unknown, too old, or ended.
     Dead,
 }
 
-/// Exchanges a refresh token that this [`client`] has sent.
+/// Exchanges a refresh token sent by this [`client`].
 pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str, client: &[u8]) -> Result<Refreshed> {
     let now = clock::now();
     let old = hash(token);
@@ -124,8 +123,8 @@ pub fn find(db: &Db, key: &hmac::Key, token: &str, from: Origin) -> Result<Optio
     }
 }
 
-/// The actor of claims that were signed by us. Account and family are looked up each time: a changed password or role and
-/// a sign-out count at once.
+/// The actor of verified claims. Account and family are read each time: changes of password or role and sign-outs apply
+/// at once.
 pub(super) fn look(db: &Db, claims: &Claims, from: Origin) -> Result<Option<Actor>> {
     if claims.exp <= clock::now() / SECOND {
         return Ok(None);
@@ -159,7 +158,7 @@ fn verify(key: &hmac::Key, token: &str, now_s: i64) -> Option<Claims> {
         return None;
     }
     let (body, tag) = token.rsplit_once('.')?;
-    // The header is compared, not read: no other algorithm can be asked for.
+    // The header is compared, not parsed: no other algorithm can be selected.
     let claims = body.strip_prefix(HEADER)?.strip_prefix('.')?;
     hmac::verify(key, body.as_bytes(), &text::unbase64(tag)?).ok()?;
     let claims: Claims = serde_json::from_slice(&text::unbase64(claims)?).ok()?;
@@ -222,7 +221,7 @@ mod tests {
         ] {
             assert!(verify(&key, &forged, now).is_none(), "{forged}");
         }
-        // Rightly signed, but not an access token.
+        // Correctly signed, but not an access token.
         let body = format!(
             "{HEADER}.{}",
             header(&format!(

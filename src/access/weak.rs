@@ -1,23 +1,23 @@
-//! Passwords that a guesser tries first: the worst of the published lists of what people use, a word of them with digits
-//! and signs behind it, few different characters, and what is little more than the login.
+//! Weak passwords: the most common ones, such a word with digits and signs after it, few different characters, and
+//! variations of the login.
 
-/// Passwords and words, in lower case; put together from published lists of the most used ones, of the words of our trade,
-/// and of keyboards' rows.
+/// Passwords and words in lower case, from published lists of common ones, terms of system administration, and keyboard
+/// rows.
 const WORST: &str = include_str!("weak.txt");
 
-/// So much behind a word is still that word: `Password@1234567`.
+/// Characters after a word that do not make it strong: `Password@1234567`.
 const TAIL_MAX: usize = 8;
 
-/// A shorter login is in half of all sentences.
+/// Shorter logins occur in many phrases.
 const LOGIN_MIN: usize = 3;
 
-/// With so many characters besides the login it is a password all the same.
+/// Characters besides the login that make a password acceptable.
 const BESIDES_MIN: usize = 10;
 
-/// Fewer different characters than this are a finger on a key.
+/// Minimum of different characters.
 const DIFFERENT_MIN: usize = 5;
 
-/// Why this password is soon guessed, as code and sentence.
+/// Why a password is weak: code and sentence.
 pub fn why(login: &str, password: &str) -> Option<(&'static str, &'static str)> {
     let (login, low) = (login.to_lowercase(), password.to_lowercase());
     let mut different: Vec<char> = low.chars().collect();

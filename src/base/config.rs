@@ -91,7 +91,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "TELEGRAM_BOT_TOKEN",
         default: "",
-        help: "Token of a Telegram bot: makes an endpoint for messages, until somebody changes that endpoint on its page.",
+        help: "Token of a Telegram bot: creates a notification endpoint, until that endpoint is changed on its page.",
     },
     Key {
         name: "TELEGRAM_CHAT_ID",
@@ -115,7 +115,7 @@ const BARE: [&str; 8] = [
 
 /// Names of other programs that a file may hold: each is ignored with this explanation. `*` ends a family.
 const NOT_TAKEN: &[(&str, &str)] = &[
-    ("ENV", "there is one mode: what a client is told never holds internals"),
+    ("ENV", "there is one mode: responses never contain internals"),
     (
         "ENABLE_MOCK_DATA",
         "nothing is made up; servers to try it on come from tests/lab",

@@ -78,7 +78,7 @@ pub fn dial_unix(call: &Call, path: &Path) -> Result<Wire> {
             ErrorKind::WouldBlock => (
                 Kind::Timeout,
                 "connect_timeout",
-                format!("Whoever listens at {whom} takes no connection."),
+                format!("The listener at {whom} accepts no connection."),
             ),
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                 (Kind::Upstream, "refused", format!("Nothing listens at {whom}."))

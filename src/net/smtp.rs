@@ -74,7 +74,7 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
     if [letter.from, letter.to].iter().any(|a| !is_address(a)) || !letter.hello.is_none_or(is_word) {
         return Err(final_error(
             "smtp_bad_address",
-            "This is no address that a mail server can be told.",
+            "This address cannot be sent to a mail server.",
         ));
     }
     let secure_at_once = letter.encryption == Encryption::Implicit;
@@ -99,7 +99,7 @@ pub fn send(call: &Call, letter: &Letter) -> Result<String> {
     if letter.encryption == Encryption::StartTls {
         if !offers.has("STARTTLS") {
             let say = format!(
-                "{} offers no STARTTLS, so nothing was sent. Is it the right port, or does somebody in between hide it?",
+                "{} offers no STARTTLS, so nothing was sent. Is it the right port, or is the offer removed on the way?",
                 talk.whom()
             );
             return Err(Error::new(Kind::Upstream, "smtp_no_tls", say).into());
@@ -347,7 +347,7 @@ impl<'a> Conversation<'a> {
         if !self.read.is_empty() {
             // CVE-2011-0411: data that a third party put behind the reply would count as the server's.
             let say = format!(
-                "{} goes on talking in clear text after STARTTLS; nothing was sent.",
+                "{} continues in clear text after STARTTLS; nothing was sent.",
                 self.whom()
             );
             return Err(Error::new(Kind::Upstream, "smtp_injected", say).into());

@@ -160,7 +160,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "write_failed",
         Kind::Upstream,
-        "Look whether the file system is read-only or broken.",
+        "Check whether the file system is read-only or damaged.",
     ),
     failure(
         "port_taken",
@@ -200,7 +200,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "glances_not_answering",
         Kind::Upstream,
-        "“journalctl -u lamplighter-glances” on the server says more. Files and services were put back as they were.",
+        "“journalctl -u lamplighter-glances” on the server says more. Files and services were restored.",
     ),
     failure(
         "glances_no_package",
@@ -231,7 +231,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "ufw_lockout_reverted",
         Kind::Conflict,
-        "Something else in the firewall’s files keeps SSH out (/etc/ufw/before.rules?): look there, then try again.",
+        "Something else in the firewall’s files keeps SSH out (/etc/ufw/before.rules?): check that file, then try again.",
     ),
     failure(
         "proxy_not_ready",
@@ -241,7 +241,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "site_changed",
         Kind::Conflict,
-        "Look at the new plan: it shows the difference; then adopt that file or replace it.",
+        "Check the new plan: it shows the difference; then adopt that file or replace it.",
     ),
     failure(
         "foreign_site",
@@ -256,7 +256,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "neighbour_changed",
         Kind::Conflict,
-        "Look on the server who answers there and why (“nginx -T”), then try again.",
+        "Find out on the server what answers there and why (“nginx -T”), then try again.",
     ),
     failure(
         "http2_shared",
@@ -296,7 +296,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "acme_unreachable",
         Kind::Upstream,
-        "Look at the address of the ACME server in the settings and at the server’s way out; or try again later.",
+        "Check the URL of the ACME server in the settings and the server’s Internet access; or try again later.",
     ),
     failure(
         "acme_untrusted",
@@ -328,7 +328,7 @@ pub const FAILURES: &[Failure] = &[
     failure(
         "lineage_changed",
         Kind::Conflict,
-        "Look at the new plan, then deploy again.",
+        "Check the new plan, then deploy again.",
     ),
     failure(
         "lineage_leftovers",

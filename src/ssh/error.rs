@@ -70,7 +70,7 @@ const TABLE: &[(&str, Kind, &str)] = &[
     (
         "ssh_shell_silent",
         Kind::Timeout,
-        "{at} let us in, but its shell has not begun our command: a start-up file of this user, such as ~/.bashrc, does not end or waits for somebody to type. Put “case $- in *i*) ;; *) return ;; esac” at its top, as Debian's own has it.",
+        "{at} let us in, but its shell has not begun our command: a start-up file of this user, such as ~/.bashrc, does not end or waits for input. Put “case $- in *i*) ;; *) return ;; esac” at its top, as Debian's own has it.",
     ),
     (
         "ssh_password_expired",
@@ -110,7 +110,7 @@ const TABLE: &[(&str, Kind, &str)] = &[
     (
         "ssh_host_key_changed",
         Kind::Conflict,
-        "{at} shows another host key than the accepted one. It was reinstalled, or somebody is in between. Nothing was sent to it. Compare the new fingerprint on the machine itself before you accept it.",
+        "{at} shows another host key than the accepted one. It was reinstalled, or the connection is intercepted. Nothing was sent to it. Compare the new fingerprint on the machine itself before you accept it.",
     ),
     (
         "ssh_no_shell",
@@ -180,7 +180,7 @@ const TABLE: &[(&str, Kind, &str)] = &[
     (
         "forward_failed",
         Kind::Upstream,
-        "The connection to {at} could not be told to forward a socket.",
+        "The connection to {at} did not accept the request to forward a socket.",
     ),
     ("cancelled", Kind::Conflict, "This was cancelled at {at}."),
     (
@@ -243,7 +243,7 @@ pub(super) fn broken_off(code: &'static str, target: &Target, confirmed: bool) -
     e.say.push_str(match confirmed {
         true => " All that ran there has ended.",
         false => {
-            " The server could not be told; it ends the script when it notices, at the latest when its time is over."
+            " The server could not be notified; it ends the script when it notices, at its deadline at the latest."
         }
     });
     e

@@ -128,7 +128,7 @@ fn decide(app: &App, tx: &Tx, id: Id<id::Task>, action: &str, why: &str, by: By)
         ));
     }
     if task.created_by == by.actor {
-        let say = "Whoever asked for a task cannot decide on it. Another person has to.";
+        let say = "The person who asked for a task cannot approve it. Another person must.";
         return Err(Error::new(Kind::Forbidden, "own_approval", say));
     }
     queries::set_decided(tx, id, by.actor, clock::now())?;
@@ -161,7 +161,7 @@ pub(super) fn tend(app: &App, now: Ms) -> Result<()> {
             if task.not_after.is_some_and(|to| to <= now) {
                 end("window_missed", "Its window of time was over before it could begin.")?;
             } else if task.status == Status::WaitingApproval {
-                end("approval_expired", "Nobody has approved it in time.")?;
+                end("approval_expired", "It was not approved in time.")?;
             } else {
                 queries::set_status(tx, task.id, Status::Queued)?;
                 queue::ring(tx, &app.wakes.tasks);

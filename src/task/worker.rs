@@ -145,7 +145,7 @@ impl Shared {
                 if again && task.attempt < ATTEMPTS_MAX {
                     queries::requeue(tx, task.id, None, None)?;
                 } else {
-                    let say = "Lamplighter stopped while this ran. Look at the server, then run it again.";
+                    let say = "Lamplighter stopped while this ran. Check the server, then run it again.";
                     let why = Some(("interrupted", say));
                     queue::end(tx, &self.app.wakes, &task, Status::Interrupted, task.changed, why)?;
                 }

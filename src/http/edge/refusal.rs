@@ -122,7 +122,7 @@ pub const REFUSALS: [(Refusal, u16, &str, &str); 27] = [
         Stranger,
         403,
         "address_not_allowed",
-        "Nobody may come in from this address. The setting web.allow_from says from where one may.",
+        "Requests from this address are not allowed. The setting web.allow_from lists the allowed ones.",
     ),
     (Slow, 408, "request_timeout", "The request did not arrive in time."),
     (
@@ -197,7 +197,7 @@ pub const REFUSALS: [(Refusal, u16, &str, &str); 27] = [
         Late,
         504,
         "handler_timeout",
-        "This took too long and was given up. It may still be going on; look before trying again.",
+        "This took too long and was given up. It may still be running; check before trying again.",
     ),
     (Version, 505, "http_version", "Only HTTP/1.1 and HTTP/1.0 are served."),
 ];

@@ -132,7 +132,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Groups>) -> R
 /// Changes a group if it is still as it was when `valid` was read over `old`. Error `Conflict` otherwise.
 pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
-        let say = "Somebody has changed this group in between. Load it again and repeat your change.";
+        let say = "This group was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "group_changed", say));
     }
     queries::update(tx, old.id, &valid.fields, clock::now())?;

@@ -107,7 +107,7 @@ pub(super) fn scan(server: &Server, cancel: &Cancel) -> Result<Vec<hostkey::Host
 }
 
 pub(super) fn no_key() -> Error {
-    let say = "The server answers, but shows no host key that is taken here (Ed25519, ECDSA or RSA). Look at its sshd.";
+    let say = "The server answers, but shows no supported host key (Ed25519, ECDSA or RSA). Check its sshd.";
     Error::new(Kind::Upstream, "ssh_no_host_key", say)
 }
 
@@ -140,7 +140,7 @@ fn changed_key(server: &Server, offered: &hostkey::HostKey) -> Error {
         .and_then(|l| hostkey::parse(l).ok())
         .map(|k| k.fingerprint);
     let say = format!(
-        "The server shows the host key {}, not the accepted {}. Either it was set up anew, or somebody stands in between. Nothing was sent. Find out, then accept the new key.",
+        "The server shows the host key {}, not the accepted {}. Either it was set up again, or the connection is intercepted. Nothing was sent. Find out, then accept the new key.",
         offered.fingerprint,
         accepted.unwrap_or_default()
     );

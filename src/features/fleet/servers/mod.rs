@@ -403,7 +403,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> 
 pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit, Servers>) -> Result<()> {
     let now = get(tx, old.id)?;
     if now.poll_revision != old.poll_revision {
-        let say = "Somebody, or a task, has changed this server in between. Load it again and repeat your change.";
+        let say = "This server was changed meanwhile, by a person or a task. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "server_changed", say));
     }
     let moved = old.address() != (&valid.fields.host, valid.fields.ssh_port);
@@ -624,7 +624,7 @@ fn refuse_stale_check(tx: &Tx, checked: &Server) -> Result<()> {
     if now.address() == checked.address() && now.host_key == checked.host_key {
         return Ok(());
     }
-    let say = "Address or host key of this server were changed while it was looked at. Run “Check SSH access” again.";
+    let say = "Address or host key of this server were changed during the check. Run “Check SSH access” again.";
     Err(Error::new(Kind::Conflict, "server_changed", say))
 }
 

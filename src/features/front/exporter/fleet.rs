@@ -94,11 +94,9 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
     family("lamplighter_server_state", STATE_HELP, &|s| state(s.row.state));
     let alerts = |s: &Server| Some(s.row.alerts as f64).filter(|_| known(s));
     family("lamplighter_server_alerts_open", "Open alerts about a server.", &alerts);
-    family(
-        "lamplighter_server_silenced",
-        "1: nobody wants a message about it.",
-        &|s| flag(s.row.silenced).filter(|_| known(s)),
-    );
+    family("lamplighter_server_silenced", "1: it is silenced.", &|s| {
+        flag(s.row.silenced).filter(|_| known(s))
+    });
     let at = |s: &Server| Some(s.last.as_ref()?.at_ms as f64 / 1e3);
     family(
         "lamplighter_server_last_poll_timestamp_seconds",

@@ -68,7 +68,7 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
         out.value("lamplighter_servers", &[("state", state.name())], n as f64);
     }
     let silenced = overall.parts.servers.counts.silenced as f64;
-    let help = "Servers that nobody wants a message about.";
+    let help = "Silenced servers.";
     out.one("lamplighter_servers_silenced", Kind::Gauge, help, silenced);
     out.family("lamplighter_domains", Kind::Gauge, "Domains by their lamp.");
     for (lamp, n) in overall.parts.domains.by_lamp() {
@@ -92,7 +92,7 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
     );
     let help = "Alerts that are not over.";
     out.one("lamplighter_alerts_open", Kind::Gauge, help, overall.alerts_open as f64);
-    let help = "Alerts that nobody has looked after.";
+    let help = "Open alerts that are not acknowledged.";
     let firing = overall.alerts_firing as f64;
     out.one("lamplighter_alerts_firing", Kind::Gauge, help, firing);
     let help = "When a periodic work last ended.";

@@ -163,7 +163,7 @@ pub(super) fn add(app: &App, input: Input, by: Allowed<Edit, Certificates>) -> R
     let valid = model::read(input, None, true, clock::now())?;
     let checked = valid
         .checked
-        .ok_or_else(|| Error::internal("a certificate that nobody has judged"))?;
+        .ok_or_else(|| Error::internal("a certificate that was not checked"))?;
     let id = app.db.write(|tx| super::create(app, tx, &valid.name, &checked, by))?;
     Ok((id, checked.reordered))
 }

@@ -194,7 +194,7 @@ fn create(
 /// covered. Error `Conflict` otherwise.
 fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit, Certificates>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
-        let say = "Somebody has changed this certificate in between. Load it again and repeat your change.";
+        let say = "This certificate was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "certificate_changed", say));
     }
     queries::rename(tx, old.id, &valid.name, clock::now())?;

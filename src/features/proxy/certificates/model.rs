@@ -258,7 +258,7 @@ fn private_key(text: &Secret) -> Checked<(KeyForm, Block)> {
             continue; // `openssl ecparam -genkey` writes them before the key, which has the same information
         }
         if block.is_encrypted || label == "ENCRYPTED PRIVATE KEY" {
-            let say = "The key is locked with a passphrase, and a web server that starts at night has nobody to ask for it. Unlock it first: openssl pkey -in key.pem -out unlocked.pem";
+            let say = "The key is locked with a passphrase, and a web server cannot ask for it. Unlock it first: openssl pkey -in key.pem -out unlocked.pem";
             return Err(key_wrong("key_encrypted", say));
         }
         let say = match (KeyForm::of(label), label) {
@@ -476,7 +476,7 @@ pub fn notes(chain: &str, now: Ms) -> Result<Vec<Note>> {
     if leaf.not_before > now {
         note(
             "not_yet_valid",
-            "The certificate is not valid yet: until then a deploy with it fails and is put back.",
+            "The certificate is not valid yet: until then a deploy with it fails and is rolled back.",
         );
     }
     if leaf.key == x509::Key::Ed25519 {

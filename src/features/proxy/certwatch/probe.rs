@@ -212,7 +212,7 @@ fn summary(verdict: &Verdict, shown: Option<&Shown>, name: &str, address: &str) 
         }
         Verdict::Bad(Distrust::SelfSigned) => (
             "self_signed",
-            format!("The certificate that {address} shows is signed by nobody but itself."),
+            format!("The certificate that {address} shows is self-signed."),
         ),
         Verdict::Bad(Distrust::UnknownIssuer) => (
             "untrusted",

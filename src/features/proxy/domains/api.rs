@@ -320,7 +320,7 @@ pub fn save(
 }
 
 const REMOVAL: &[Param] = &[
-    param::flag("overwrite", "1: a file that somebody else has changed may go, too."),
+    param::flag("overwrite", "1: also remove a file that others have changed."),
     param::flag(
         "forget",
         "1: what lies on a server that cannot be reached is forgotten.",

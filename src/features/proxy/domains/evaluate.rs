@@ -69,7 +69,7 @@ impl ServerPlan {
         }
         if file.sha256.as_ref().is_some_and(|found| *found != sum(&placement.text)) {
             let message = format!(
-                "{} was changed on the server by somebody else. Say that it may go all the same, or look at it first.",
+                "{} was changed on the server by others. Permit its removal, or inspect it first.",
                 site_path(&placement.name)
             );
             let finding = Finding::new(Level::Ask, "site_edited", message);
@@ -136,7 +136,7 @@ impl ServerPlan {
         }
         if let Some((path, names)) = &here.stranger {
             let message = format!(
-                "{path} is a certificate of somebody else, for {names}. It stays as it is, and this site gets its own, {lineage}. If it is for {} too, take that name out of it: its renewal asks at this site from now on.",
+                "{path} is a certificate that others have made, for {names}. It stays as it is, and this site gets its own, {lineage}. If it is for {} too, remove that name from it: its renewal will be validated at this site.",
                 desired.name()
             );
             let finding = Finding::new(Level::Warn, "lineage_foreign", message);
@@ -154,7 +154,7 @@ impl ServerPlan {
         match &seen.off {
             None if seen.red.is_some() => self.faults.push(red(
                 Level::Stop,
-                "nginx on this server does not accept its own configuration, before anything was changed. Mend what it names first.",
+                "nginx on this server does not accept its configuration, before any change. Repair the file it names first.",
             )),
             None => {}
             Some(off) => {
@@ -187,8 +187,7 @@ impl ServerPlan {
         match seen.state.as_str() {
             "failed" => self.steps.push(Step::new('+', "start", "")),
             "inactive" if seen.ready && placement.wanted => {
-                let message =
-                    "nginx does not run on this server: somebody has stopped it. “Deploy reverse proxy” starts it.";
+                let message = "nginx does not run on this server: it was stopped. “Deploy reverse proxy” starts it.";
                 self.faults
                     .push(Finding::new(Level::Stop, "nginx_not_running", message.to_string()));
             }
@@ -299,7 +298,7 @@ impl ServerPlan {
         }
         let names = once.join(", ");
         let message = format!(
-            "nginx {} cannot follow {names} among several targets. Lamplighter looks the addresses up, and again with each look at the server’s files; nginx is reloaded when one has moved. From 1.27.3 on nginx does it itself.",
+            "nginx {} cannot follow {names} among several targets. Lamplighter resolves the addresses, and again with each check of the server’s files; nginx is reloaded when one has changed. From 1.27.3 on nginx does it itself.",
             seen.version
         );
         self.faults

@@ -115,7 +115,8 @@ fn in_time(until: Instant) -> Result<()> {
     if clock::mono() < until {
         return Ok(());
     }
-    let say = "There was no time to look here. Make the plan for fewer domains, or open the plan of this one.";
+    let say =
+        "There was no time to inspect this server. Make the plan for fewer domains, or open the plan of this one.";
     Err(Error::new(Kind::Timeout, "not_looked_at", say))
 }
 

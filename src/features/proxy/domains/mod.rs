@@ -333,7 +333,7 @@ pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit,
     let now = get(tx, old.id)?;
     refuse_removing(&now)?;
     if now.revision != old.revision {
-        let say = "Somebody has changed this domain in between. Load it again and repeat your change.";
+        let say = "This domain was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "domain_changed", say));
     }
     refuse_missing(tx, &valid.fields)?;

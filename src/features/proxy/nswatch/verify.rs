@@ -80,7 +80,7 @@ pub fn verify(app: &App, id: Id<id::Domain>, until: Instant) -> Result<Verified>
 }
 
 fn not_in_time() -> Error {
-    let say = "There was no time left to look at this domain. Look at fewer at once, or again.";
+    let say = "There was no time left to check this domain. Check fewer at once, or try again.";
     Error::new(Kind::Timeout, "not_in_time", say)
 }
 

@@ -61,7 +61,7 @@ pub const SERVICES: &[Service] = &[Service {
             let late = Duration::from_millis(pool.figures().late_ms);
             if late > LATE_MAX {
                 let late = late.as_secs();
-                return Err(Error::internal(format!("sites are looked at {late} s late")));
+                return Err(Error::internal(format!("site checks are {late} s late")));
             }
             parallel::lock(&pool.work().fault).clone().map_or(Ok(None), Err)
         });

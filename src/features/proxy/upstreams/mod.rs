@@ -133,7 +133,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Upstreams>) -
 /// Changes an upstream, as long as it still is as `valid` was made from `old`.
 pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: Allowed<Edit, Upstreams>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
-        let say = "Somebody has changed this upstream in between. Load it again and repeat your change.";
+        let say = "This upstream was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "upstream_changed", say));
     }
     queries::update(tx, old.id, &valid.fields, clock::now())?;

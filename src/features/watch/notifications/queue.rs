@@ -283,7 +283,13 @@ fn resolved(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         };
         queries::set_last_notified(tx, endpoint.id, &print, over)?;
         for row in &held_back {
-            queries::end(tx, row.id, Status::Held, event.at, "It was over before it was told.")?;
+            queries::end(
+                tx,
+                row.id,
+                Status::Held,
+                event.at,
+                "It was resolved before it was sent.",
+            )?;
         }
         if held_back.is_empty() && endpoint.fields.enabled && !is_muted(event) {
             let at = with_company(tx, &endpoint, &facts, event.at)?;

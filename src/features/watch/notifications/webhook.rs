@@ -60,11 +60,7 @@ const ROOM_MAX: usize = 255;
 
 /// Fields of the channel.
 pub const PARAMS: &[Param] = &[
-    param::text(
-        "preset",
-        40,
-        "A receiver with words of its own; empty: whoever reads ours.",
-    ),
+    param::text("preset", 40, "A receiver with its own format; empty: our format."),
     param::text("room", ROOM_MAX, "Topic or room, where the receiver has such."),
 ];
 /// Maximum additional headers.

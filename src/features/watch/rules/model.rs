@@ -387,7 +387,7 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
             i.wrong(
                 "watches",
                 "fixed",
-                "A rule goes on watching the same. Make another rule.",
+                "What a rule watches cannot be changed. Add another rule.",
             );
         }
         _ => {}

@@ -29,7 +29,7 @@ pub const ROUTES: &[Route] = &[
         .gives::<View>(),
 ];
 
-/// In which one a silence is.
+/// States of a silence.
 pub const STATES: [&str; 3] = ["active", "waiting", "over"];
 
 const LIST: &[Param] = &[LIMIT, OFFSET, param::choice("state", &STATES, "Only in this state.")];
@@ -99,7 +99,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     Reply::created(format!("/api/silences/{}", silence.id), &view(&silence))
 }
 
-/// Reads a draft and stores it.
+/// Reads a draft and stores it. Error: invalid fields.
 pub fn add(app: &App, input: Input, by: &Unplaced<Edit, Silences>) -> Result<Silence> {
     let valid = model::read(input, clock::now())?;
     app.db.write(|tx| {
@@ -117,7 +117,7 @@ fn end(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&view(&stop(ctx)?))
 }
 
-/// Ends the one in the address.
+/// Ends the silence of the path.
 pub fn stop(ctx: &Ctx) -> Result<Silence> {
     let id = ctx.id(0, "silence")?;
     let by = ctx.allowed(Edit, Silences)?;

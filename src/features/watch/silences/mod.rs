@@ -1,6 +1,6 @@
-//! Silences and maintenance windows: for how long nobody wants a message about what. Alerts go on being raised, seen and
-//! resolved; what still fires at the end is told then. A silence has an author and an end, and is not changed: it is
-//! ended, and another one is made.
+//! Silences and maintenance windows: no notifications about something for some time. Alerts are raised, shown and
+//! resolved as usual; those that still fire at the end are notified then. A silence has an author and an end, and is
+//! not changed: it is ended, and another one is made.
 
 mod events;
 mod model;
@@ -63,30 +63,30 @@ const PERIODIC: &[Periodic] = &[
 pub struct Silence {
     /// Id.
     pub id: Id<id::Silence>,
-    /// What it is about.
+    /// Scope.
     pub scope: Scope,
     /// The names of its server, domain and group, for people.
     pub names: [Option<String>; 3],
-    /// Why.
+    /// Reason.
     pub reason: String,
-    /// Login.
+    /// Login of the author.
     pub author: String,
-    /// Unix ms.
+    /// Start, unix ms.
     pub starts_at: Ms,
-    /// Unix ms.
+    /// End, unix ms.
     pub ends_at: Ms,
     /// `waiting`, `active` or `over`.
     pub state: String,
-    /// When it really ended, unix ms.
+    /// Actual end, unix ms.
     pub ended_at: Option<Ms>,
-    /// Who ended it early.
+    /// Login of whoever ended it early.
     pub ended_by: Option<String>,
-    /// Unix ms.
+    /// Creation time, unix ms.
     pub created_at: Ms,
 }
 
 impl Silence {
-    /// What it is about, without words of any language: `web-1, server.unreachable`; `*` is everything.
+    /// Label of the scope, independent of language: `web-1, server.unreachable`; `*` is everything.
     pub fn label(&self) -> String {
         let [server, domain, group] = self.names.clone();
         let tag = Some(self.scope.tag.clone()).filter(|t| !t.is_empty());
@@ -104,23 +104,23 @@ pub fn get(conn: &Conn, id: Id<id::Silence>) -> Result<Silence> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("silence"))
 }
 
-/// One silence, if it is still known.
+/// One silence, if it exists.
 pub fn find(conn: &Conn, id: Id<id::Silence>) -> Result<Option<Silence>> {
     queries::get(conn, id)
 }
 
-/// Silences in one state (empty: any), those that end last in front, and how many there are.
+/// Silences in one state (empty: any), latest end first, and their total.
 fn list(conn: &Conn, state: &str, limit: i64, offset: i64) -> Result<(Vec<Silence>, i64)> {
     queries::list(conn, state, limit, offset)
 }
 
-/// The silence under which such an alert is now; of several the one that ends last.
+/// The silence that covers an alert now; of several the one that ends last.
 pub fn covering(conn: &Conn, subject: &Subject) -> Result<Option<Silence>> {
     let active = queries::list(conn, "active", i64::MAX, 0)?.0;
     Ok(active.into_iter().find(|s| s.scope.covers(subject)))
 }
 
-/// Adds a silence; one that starts now does so in this transaction.
+/// Adds a silence; one that starts now begins in this transaction.
 fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Silences>) -> Result<Id<id::Silence>> {
     refuse_missing(tx, &valid.scope)?;
     let now = clock::now();
@@ -169,7 +169,7 @@ fn refuse_missing(conn: &Conn, scope: &Scope) -> Result<()> {
     }
 }
 
-/// Ends a silence before its time.
+/// Ends a silence early.
 fn end(app: &App, tx: &Tx, id: Id<id::Silence>, by: Allowed<Edit, Silences>) -> Result<()> {
     let silence = get(tx, id)?;
     if silence.state == "over" {
@@ -201,7 +201,7 @@ fn emit(app: &App, tx: &Tx, silence: &Silence, event: &str) -> Result<()> {
     outbox::emit(tx, &app.wakes.events, event, ("silence", silence.id.get()), &data)
 }
 
-/// Those whose time has come begin, those whose time is over end.
+/// Begins and ends silences whose time has come.
 fn turn(app: &App) -> Result<()> {
     let now = clock::now();
     if app.db.read(|conn| queries::due(conn, now))?.is_empty() {

@@ -1,4 +1,4 @@
-//! What a silence is about, and how long it may be.
+//! Scope and duration of silences.
 
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::{Kind, Result};
@@ -11,28 +11,28 @@ use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::kinds;
 
-/// What is longer is no silence but a rule that nobody needs.
+/// Maximum length; longer ones should be changes of rules.
 pub const LENGTH_MAX: Ms = 90 * DAY;
-/// So far ahead a window may be planned.
+/// How far ahead a window can be planned.
 const AHEAD_MAX: Ms = 365 * DAY;
 
-/// What a silence is about; all that is given must fit.
+/// Scope of a silence; all given conditions must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Of alerts; empty: any.
+    /// Kind of alerts; empty: any.
     pub kind: String,
-    /// Of servers; empty: any.
+    /// Tag of servers; empty: any.
     pub tag: String,
-    /// One server, and what hangs on it alone.
+    /// A server, and what depends on it alone.
     pub server: Option<Id<id::Server>>,
     /// One domain.
     pub domain: Option<Id<id::Domain>>,
-    /// A group's domains.
+    /// Domains of a group.
     pub group: Option<Id<id::Group>>,
 }
 
 impl Scope {
-    /// The one thing that it is about, by type and number; `None`: a tag, or everything.
+    /// The object of the scope, by type and id; `None`: a tag, or everything.
     pub fn target(&self) -> Option<(&'static str, i64)> {
         let server = self.server.map(|id| ("server", id.get()));
         let domain = self.domain.map(|id| ("domain", id.get()));
@@ -41,16 +41,16 @@ impl Scope {
     }
 }
 
-/// A silence, valid.
+/// A validated silence.
 #[derive(Debug)]
 pub struct Valid {
-    /// See the type.
+    /// Scope.
     pub scope: Scope,
-    /// May be empty.
+    /// Reason; may be empty.
     pub reason: String,
-    /// Unix ms.
+    /// Start, unix ms.
     pub starts_at: Ms,
-    /// Unix ms.
+    /// End, unix ms.
     pub ends_at: Ms,
 }
 
@@ -85,7 +85,7 @@ const READ_ONLY: &[&str] = &[
     "created_at",
 ];
 
-/// Reads a draft. Its end is a time, or so many hours after the start.
+/// Reads a draft. Its end is a time, or a number of hours after the start. Error: invalid fields.
 pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
     let i = &mut input;
     let kind = i.parse("kind", "bad_choice", |text| {
@@ -156,21 +156,21 @@ fn time(text: &str) -> std::result::Result<Ms, String> {
     clock::parse_utc(text).ok_or_else(|| "A time is like 2026-01-02T03:04, in UTC.".into())
 }
 
-/// What an alert is about, as silences and causes see it.
+/// The subject of an alert, for silences and causes.
 #[derive(Debug, Default)]
 pub struct Subject {
     /// The alert's kind.
     pub kind: String,
-    /// The servers that it hangs on, with their tags: while all of them are down it cannot be good.
+    /// Servers that it depends on, with tags: it cannot be resolved while all of them are down.
     pub servers: Vec<(Id<id::Server>, Vec<String>)>,
     /// The domain.
     pub domain: Option<Id<id::Domain>>,
-    /// And its group.
+    /// Its group.
     pub group: Option<Id<id::Group>>,
 }
 
 impl Subject {
-    /// Of an alert of this kind about this, by type and number.
+    /// The subject of an alert of this kind for this target, by type and id.
     pub fn of(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Subject> {
         let mut subject = Subject {
             kind: kind.into(),
@@ -189,12 +189,12 @@ impl Subject {
                     on.extend(sites.map(|s| s.server));
                 }
                 if kind == sitewatch::DARK {
-                    // It is about those servers alone on which it does not answer.
+                    // It is about the servers where it does not answer.
                     let dark = sitewatch::dark_on(conn, id)?;
                     on.retain(|server| dark.is_empty() || dark.contains(server));
                 }
                 if kind.starts_with("ns.") {
-                    on.clear(); // name servers are other people's machines
+                    on.clear(); // name servers are not our servers
                 }
             }
             _ => {}
@@ -211,7 +211,7 @@ impl Subject {
 }
 
 impl Scope {
-    /// Is such an alert meant? Of something that lies on several servers: only when all of them are meant.
+    /// Is such an alert covered? If it is on several servers, all must be covered.
     pub fn covers(&self, subject: &Subject) -> bool {
         let servers = &subject.servers;
         let lies = !servers.is_empty();

@@ -1,5 +1,4 @@
-//! The silences on one page: what is silent now, what will be, what was, and the form; and a card on the page of a server
-//! or a domain.
+//! The page of silences: active, planned and past ones, and the form; and a card on pages of servers and domains.
 
 use super::model::{self, Subject};
 use super::{Silence, api};
@@ -44,7 +43,7 @@ pub const PANELS: &[Panel] = &[
     },
 ];
 
-/// A silence as pages show it.
+/// A silence for pages.
 #[derive(Serialize)]
 pub struct Row {
     id: i64,
@@ -89,7 +88,7 @@ struct List<'a> {
     items: Vec<Row>,
     prev: Option<String>,
     next: Option<String>,
-    /// What was typed, or what the way here has filled in.
+    /// Typed or preset values.
     typed: HashMap<&'a str, &'a str>,
     errors: Errors,
     kinds: Vec<&'static str>,
@@ -135,7 +134,7 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
     page::show(ctx, "silences/list.html", content)
 }
 
-/// The form names a server and a domain, and its times are those of the clocks in `zone`; empty fields are not given.
+/// The form's fields as a draft: server and domain by name, times in `zone`; empty fields are left out.
 fn draft(conn: &Conn, form: &[(String, String)], zone: &Zone) -> Result<Map<String, Value>> {
     let mut draft = Map::new();
     let mut unknown = Vec::new();
@@ -216,7 +215,7 @@ fn end(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::see_other(next.unwrap_or("/silences").to_string()))
 }
 
-/// The silence that alerts of this kind about something are under, if any.
+/// The silence that covers alerts of this kind for this target.
 fn over(ctx: &Ctx, kind: &str, target: (&str, i64)) -> Result<Value> {
     let silence = ctx
         .app

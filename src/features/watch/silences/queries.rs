@@ -45,7 +45,7 @@ pub fn get(conn: &Conn, id: Id<id::Silence>) -> Result<Option<Silence>> {
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
-/// Those in this state, or in any; those that end last in front.
+/// Silences in this state, or in any; latest end first.
 pub fn list(conn: &Conn, state: &str, limit: i64, offset: i64) -> Result<(Vec<Silence>, i64)> {
     let total = conn
         .prepare_cached("SELECT count(*) FROM silences WHERE ?1 = '' OR state = ?1")?
@@ -58,7 +58,7 @@ pub fn list(conn: &Conn, state: &str, limit: i64, offset: i64) -> Result<(Vec<Si
     Ok((rows.collect::<rusqlite::Result<_>>()?, total))
 }
 
-/// Those that begin or end by now.
+/// Silences that begin or end by now.
 pub fn due(conn: &Conn, now: Ms) -> Result<Vec<Silence>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM {FROM} WHERE (q.state = 'waiting' AND q.starts_at <= ?1) OR (q.state = 'active' AND q.ends_at <= ?1)

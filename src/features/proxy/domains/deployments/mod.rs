@@ -17,10 +17,7 @@ use crate::form::param::{self, Param};
 use crate::http::route::Ctx;
 
 /// Accepted parameters of a deploy.
-pub const DEPLOY: &[Param] = &[param::flag(
-    "overwrite",
-    "What somebody else has written there may be overwritten.",
-)];
+pub const DEPLOY: &[Param] = &[param::flag("overwrite", "Overwrite files that others have changed.")];
 
 /// Accepted parameters of a renewal.
 pub const RENEW: &[Param] = &[param::flag("force", "Also where the certificate is young.")];
