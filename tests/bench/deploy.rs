@@ -158,7 +158,7 @@ const PLAY: &str = r#"
       ansible.builtin.service: { name: nginx, state: reloaded }
 "#;
 
-/// What a deploy runs on a server: test, way back, swap, reload, proof.
+/// What a deploy runs on a server: test, rollback, swap, reload, proof.
 fn deploy_script(name: &str) -> String {
     let upstream = [Target {
         host: "127.0.0.1".into(),

@@ -248,7 +248,7 @@ pub fn watch(servers: usize, one_in: usize, seconds: u64) -> Run {
     add(&house, &town, servers);
     house.start();
     let pid = house.daemons[0].pid();
-    // The first round, and the next two for the bad ones to be known as dark.
+    // The first round, and the next two for the bad ones to be known as down.
     thread::sleep(Duration::from_secs(if one_in > 0 { 100 } else { 40 }));
     town.reset();
     let (before, ..) = usage(pid);

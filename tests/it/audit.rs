@@ -1,4 +1,4 @@
-//! The audit as somebody finds it who does not trust the house: rows altered, taken out, cut off, a whole day put back.
+//! The audit as an auditor sees it who does not trust the daemon: rows altered, taken out, cut off, a whole day put back.
 
 use crate::common;
 

@@ -1,5 +1,5 @@
 //! The watch over served certificates, from outside: servers on port 443 of loopback addresses show certificates of chosen
-//! ages, and the house is asked what it makes of them.
+//! ages, and the daemon's evaluation is read.
 
 use crate::{ca, common};
 

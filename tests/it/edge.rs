@@ -1,5 +1,5 @@
 //! The edge from outside: a real edge on a loopback port, a real `tiny_http` behind it, and clients of every kind, most
-//! of them bad. Behind every story the house checks itself: nothing open, nothing held, nobody inside.
+//! of them bad. Behind every story the harness checks that nothing is left open, held or in progress.
 
 use crate::common::{Dice, rounds};
 use crate::guest;
@@ -27,7 +27,7 @@ use tiny_http::{Header, Request, Response, Server, StatusCode};
 /// Longer than any wait of a test that goes well, on a machine of any load.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-// ---- the house: an edge, the inner server, a feed of events --------------------------------------------------------
+// ---- the setup: an edge, the inner server, a feed of events --------------------------------------------------------
 
 struct House {
     edge: Edge,
@@ -1614,7 +1614,7 @@ fn a_drain_cuts_who_takes_too_long() {
     finished(house);
 }
 
-/// For stories that shut the door themselves: the house cannot ask for a last hello.
+/// For tests that stop the edge themselves: the harness cannot make its last request.
 fn finished(house: House) {
     let end = house.edge.stats();
     assert_eq!(
@@ -1651,7 +1651,7 @@ fn tls_client(address: SocketAddr, cert: &[u8], versions: &[&'static rustls::Sup
     Client::new(rustls::StreamOwned::new(client, connect(address)))
 }
 
-/// A plain door first (for the house's own checks), a TLS one second.
+/// A plain listener first (for the harness's own checks), a TLS one second.
 fn tls_house(change: impl FnOnce(&mut Config)) -> (House, Arc<Tls>, SocketAddr) {
     let tls = Tls::new(tls_config(CERT, KEY).unwrap());
     let door = Arc::clone(&tls);

@@ -566,7 +566,7 @@ fn long_charts_come_from_the_engine_and_its_silence_is_told() {
         assert_eq!(requests.lock().unwrap().len(), asked_so_far, "{bad}: it is left alone");
         rested();
     }
-    // A crowd before an engine that hangs does not hold up the house.
+    // A crowd before an engine that hangs does not delay the daemon.
     let crowd: Vec<_> = (0..24).map(|_| house.admin()).collect();
     thread::scope(|scope| {
         for client in crowd {

@@ -679,7 +679,7 @@ fn a_dark_host_is_asked_less_often_and_its_return_is_noticed_within_two_interval
     poller.set_targets(vec![every(1, &steady), every(2, &fake)]);
     // The steady one's polls are the clock: what holds for their number holds on a slow machine too.
     let asked = |fake: &Fake| fake.seen().len();
-    // Three polls of two tries each; of a dark host there is only one.
+    // Three polls of two tries each; of a host that is down there is only one.
     eventually("it is dark", || (asked(&fake) >= 6).then_some(()));
     let (ticks, tries) = (asked(&steady), asked(&fake));
     eventually("twenty rounds", || (asked(&steady) >= ticks + 20).then_some(()));
@@ -864,7 +864,7 @@ fn every_chart_shows_exactly_what_was_measured_through_gaps_and_restarts() {
         put(&store, ONE, at, &cpu(value));
         all.push((at, value));
         at += match random::below(2_000) {
-            0 => 5 * HOUR, // dark for a while
+            0 => 5 * HOUR, // down for a while
             1 => {
                 store = folder.store(); // a new process
                 30_000

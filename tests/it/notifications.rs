@@ -87,7 +87,7 @@ fn hook() -> Receiver {
     Receiver::new(|_| answer("204 No Content", "", b""))
 }
 
-/// Something happens somewhere else in the house.
+/// An event of another feature.
 fn happens(house: &House, kind: &str, id: i64, name: &str) {
     let data =
         json!({ "name": name, "evidence": ["GET http://192.0.2.7:61208/api/4/all", "Nobody <answers> & *waits*."] });
@@ -298,14 +298,14 @@ fn telegram_is_told_within_a_second_of_the_third_missed_poll() {
         println!("{text}\n");
         (told, text)
     };
-    // Nobody has ever reached it: mostly its Glances is still to come, and no lamp has gone out.
+    // Nobody has ever reached it: usually its Glances is not installed yet: nothing went down.
     let (_, text) = told(1);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "🟡 web-1 has never been reached: Glances does not answer");
     assert!(lines[1].starts_with("Warning, since "), "{text}");
     answers.store(true, Ordering::SeqCst);
     assert!(told(2).1.starts_with("🟢 web-1 answers for the first time\n"));
-    // It was lit: now it is dark.
+    // It was up: now it is down.
     answers.store(false, Ordering::SeqCst);
     let (told, text) = told(3);
     let lines: Vec<_> = text.lines().collect();

@@ -56,7 +56,7 @@ impl Street {
         id
     }
 
-    /// Something happens somewhere else in the house, and everybody has taken notice when this returns.
+    /// An event of another feature, and everybody has taken notice when this returns.
     #[track_caller]
     fn happens(&self, kind: &str, target: (&str, i64, &str), more: Value) {
         let mut data = json!({ "name": target.2, "evidence": ["seen"] });
@@ -154,7 +154,7 @@ fn what_hangs_on_a_dark_server_is_muted_by_it_and_what_is_still_wrong_later_is_t
         street.domain("wide.example", &[one, two]),
     );
     let nothing = json!({});
-    // One of them was told of before its server went dark.
+    // One of them was told of before its server went down.
     street.happens("certificate.soon", ("domain", blog, "blog.example"), nothing.clone());
     assert_eq!(street.last(1), "raised certificate.soon blog.example WARNING");
     street.happens("server.unreachable", web(one), nothing.clone());

@@ -1,5 +1,5 @@
 //! The watch over answers, from outside: web servers on ports 80 and 443 of loopback addresses answer as they should or not, and
-//! the house is asked what it makes of them.
+//! the daemon's evaluation is read.
 
 use crate::{common, fake};
 
@@ -600,7 +600,7 @@ fn one_fault_is_one_message_outlives_a_restart_and_ends_with_the_next_good_look(
     });
     assert_eq!(street.get(domain)["reason"], "lit");
 
-    // A server that is dark is one message, whatever is served there.
+    // A server that is down is one message, whatever is served there.
     let sql = "UPDATE servers SET status = 'unreachable', status_since = ?2, revision = revision + 1 WHERE id = ?1";
     street.sql(sql, params![server, clock::now()]);
     let sql = "INSERT INTO events (at, kind, target_type, target_id, data) VALUES (?1, 'server.unreachable', 'server', ?2, ?3)";

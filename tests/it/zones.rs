@@ -1,4 +1,4 @@
-//! Times are read by the clocks of who reads them: pages by the user's, messages by the receiver's, else by the house's; the
+//! Times are read in the reader's zone: pages in the user's, notifications in the receiver's, else in the installation's; the
 //! API speaks UTC, and a zone that nobody knows is refused when it is saved.
 
 use crate::{common, fake};
@@ -60,7 +60,7 @@ fn pages_are_in_the_zone_of_the_user_else_of_the_house() {
         page.body
     );
 
-    // Without a choice the house's holds again.
+    // Without a choice the installation's applies again.
     browser.post("/prefs", &[("time_zone", ""), ("back", "/")]);
     assert!(browser.get("/silences?state=waiting").has("08:30:00"));
 }

@@ -55,7 +55,7 @@ fn two_sites(house: &House, host: &str) -> [i64; 2] {
     sites
 }
 
-/// The lamp is lit, by what Glances says of the server.
+/// The server is up, by its Glances.
 fn lit(house: &House) -> Value {
     eventually("the lamp is lit", || {
         let seen = house.admin().get("/api/servers/1").is(200);

@@ -72,7 +72,7 @@ fn sites(host: &str) -> Vec<String> {
     .collect()
 }
 
-/// Nothing of a deploy is left on a server: no way back, no job, no unit. (A look that was killed leaves its folder on
+/// Nothing of a deploy is left on a server: no rollback, no job, no unit. (An inspection that was killed leaves its folder on
 /// the tmpfs to the next look's sweep.)
 #[track_caller]
 fn tidy(host: &str) {
@@ -463,7 +463,7 @@ fn several_servers_are_served_one_first_and_the_first_failure_stops_the_rest() {
     house.admin().delete("/api/servers/2").fails(409, "server_used");
 }
 
-/// Issue 3's “Seen”, by script.
+/// The whole story of a domain, by script.
 #[test]
 #[ignore = "lab: h6, h7, infra"]
 fn two_servers_serve_five_domains_and_whatever_breaks_is_told_and_put_back() {

@@ -1,4 +1,4 @@
-//! First light: the main job on real servers, from the first `POST` to the lamp that goes dark and lit again. Needs the
+//! First light: the main job on real servers, from the first `POST` to the server that goes down and comes up again. Needs the
 //! lab (`tests/lab`), hosts h7 and h8.
 
 use crate::common;
@@ -231,7 +231,7 @@ fn a_server_is_added_set_up_watched_lost_and_found() {
         "Glances itself is not open to the world: {open}"
     );
 
-    // The lamp is lit and there is something to see.
+    // The server is up and its pages have data.
     let lit = lamp(&house, id, "ok");
     assert_eq!(lit["glances_api_version"], 3);
     let sample = eventually("a sample with a figure of the CPU", || {

@@ -1,4 +1,4 @@
-//! A lamp says what visitors see: a web server that is stopped, a firewall, a back end that is gone, on a real server. Needs the
+//! The state of a domain is what visitors see: a web server that is stopped, a firewall, a back end that is gone, on a real server. Needs the
 //! lab (`tests/lab`), host h6.
 
 use crate::common;
@@ -8,7 +8,7 @@ use common::*;
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// Waits until the domain's lamp has this reason, and says how long that took.
+/// Waits until the domain's state has this reason; returns how long that took.
 #[track_caller]
 fn becomes(house: &House, id: i64, reason: &str) -> Value {
     let since = Instant::now();

@@ -245,7 +245,7 @@ fn glances_answers_behind_tls_and_a_password() {
         "Glances itself is not reached"
     );
 
-    // The command line is the seed's; the distribution's own service is off but not masked.
+    // Our own unit has the command line; the distribution's service is off but not masked.
     assert_eq!(
         server
             .on("systemctl show -p ExecStart --value lamplighter-glances | sed 's/.*argv\\[\\]=\\([^;]*\\) ;.*/\\1/'")
