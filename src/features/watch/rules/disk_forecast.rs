@@ -1,5 +1,5 @@
-//! Forecasts of full disks, for the rules on trends. Without data nothing changes. Servers are processed in groups with
-//! pauses, so that polls are not delayed.
+//! Forecasts when disks will be full, for the rules that warn before. A server that does not answer says nothing: what fires
+//! goes on. Servers are taken in turn, with a rest after a few, so that polls do not wait.
 
 use super::evaluate::{InForce, Transition};
 use super::trend::{self, BEFORE_S, Trend, WINDOW_S};
@@ -17,14 +17,14 @@ use crate::lang::format::{bytes, duration, number};
 use crate::schedule::{Periodic, Work};
 use crate::series::{self, Series, Store, Window};
 
-/// Interval; sufficient for disks that fill within a day.
+/// A disk that fills within a day is seen in time.
 const EVERY: Duration = Duration::from_secs(900);
-/// Polls of the last two hours may not be folded yet; longer silence means no data.
+/// Polls of the last two hours may not be folded yet; whoever is silent for longer says nothing.
 const SILENT_MS: Ms = 2 * HOUR;
-/// Step of the points, in seconds.
+/// Points of the last hours and of the days before, in seconds.
 const STEP_S: u32 = 600;
 const STEP_BEFORE_S: u32 = 3_600;
-/// Servers between two pauses: ten thousand servers take ten seconds longer.
+/// Servers between two rests, and a rest: ten thousand of them take ten seconds more.
 const SERVERS_AT_ONCE: usize = 50;
 const REST: Duration = Duration::from_millis(50);
 
@@ -57,7 +57,7 @@ fn forecast(app: &App, cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
-/// Transitions of a server.
+/// What begins and what is over on this server.
 fn transitions_on(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) -> Result<Vec<Transition>> {
     let mine: Vec<&InForce> = in_force.iter().filter(|rule| rule.holds_on(server.get())).collect();
     let now = clock::now();
@@ -77,9 +77,9 @@ fn transitions_on(app: &App, store: &Store, in_force: &[InForce], server: Id<Ser
         for fires in firing.iter().filter(|f| f.rule == rule.rule.id) {
             let disk = disks.iter().find(|d| *d.mount == *fires.part);
             let hours = match disk {
-                None => f64::INFINITY, // deleted
+                None => f64::INFINITY, // it is gone
                 Some(Filling { trend: Some(trend), .. }) => trend.hours,
-                Some(_) => continue, // unknown: no data for that time
+                Some(_) => continue, // nobody can tell: we were away
             };
             let is_over = if fires.revision == rule.rule.revision {
                 limit.is_fine(hours)
@@ -130,7 +130,7 @@ fn window(step_s: u32, from: i64, to: i64) -> Window {
     Window::of_steps(step_s, second(from), second(to))
 }
 
-/// A disk with recent measurements.
+/// A disk that was measured lately.
 struct Filling<'a> {
     key: &'a str,
     mount: &'a str,
@@ -151,7 +151,7 @@ impl Filling<'_> {
         })
     }
 
-    /// Hourly values that the forecast is based on.
+    /// Every hour's, of what it is judged by.
     fn values(&self) -> Vec<(Ms, f64)> {
         let steps = self.trend.iter().flat_map(|t| t.steps.iter().rev().step_by(2));
         let mut values: Vec<(Ms, f64)> = steps
@@ -189,7 +189,7 @@ fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Transition {
     }
 }
 
-/// Capacity in bytes for users.
+/// How much fits on it, in bytes, as users may use it.
 fn capacity(app: &App, server: Id<Server>, mount: &str) -> Result<Option<f64>> {
     let Some(text) = latest::disks(&app.metrics, server)? else {
         return Ok(None);

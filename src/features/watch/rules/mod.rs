@@ -82,17 +82,17 @@ impl Rule {
         self.builtin.is_some() && is_load
     }
 
-    /// Is it evaluated with observations? Trends are evaluated periodically.
+    /// Is it held against observations as they come? A trend is looked at now and then.
     pub fn is_of_observations(&self) -> bool {
         matches!(self.fields.watches, Watches::Series(series) if series.key != DISK_TREND)
     }
 
-    /// Is it about the filling of disks?
+    /// Does it look at how disks fill?
     fn is_of_trends(&self) -> bool {
         self.fields.watches.name() == DISK_TREND
     }
 
-    /// Kind of the subjects that it observes; `None`: it watches an event.
+    /// The kind of subjects whose figure it watches; `None`: it watches an event.
     fn subject_kind(&self) -> Option<&'static str> {
         match self.fields.watches {
             Watches::Series(series) => Some(series.subject),
@@ -112,33 +112,33 @@ impl Rule {
     }
 }
 
-/// A firing measurement.
+/// A figure that is beyond its limit.
 #[derive(Debug, Clone)]
 pub struct Firing {
-    /// Its rule.
+    /// By which rule.
     pub rule: Id<id::Rule>,
-    /// Its subject.
+    /// On what.
     pub subject: Subject,
-    /// Part; empty: the subject.
+    /// Of which part; empty: of the subject.
     pub part: Box<str>,
-    /// Revision of the rule when it began.
+    /// The rule's, when it began.
     pub revision: i64,
 }
 
-/// A measurement beyond its limit that waits for its rule's time.
+/// Something that is beyond its limit and waits for its rule's time.
 #[derive(Debug, Clone)]
 pub struct Waiting {
-    /// The measurement.
+    /// What would fire.
     pub firing: Firing,
-    /// Time beyond the limit at the last observation.
+    /// So long it was beyond its limit when it was last observed.
     pub held: Duration,
-    /// Time of the last observation, unix ms.
+    /// When that was, by the wall clock.
     pub seen_at: Ms,
-    /// Measured values, oldest first.
+    /// What was measured, oldest first.
     pub values: Vec<(Ms, f64)>,
 }
 
-/// Every rule: built-in ones in order, then own ones.
+/// Every rule: the built-in ones in their order, then people's own.
 pub fn all(conn: &Conn) -> Result<Vec<Rule>> {
     let mut stored = queries::all(conn)?;
     let mut out = Vec::new();
@@ -158,15 +158,14 @@ pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Rule> {
         .ok_or_else(|| Error::not_found("rule"))
 }
 
-/// Adds a rule. Error: invalid fields.
+/// Adds a rule.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, AlertRules>) -> Result<Id<id::Rule>> {
     let id = queries::put(tx, None, &valid.fields, clock::now())?;
     note(app, tx, by, "rule.create", &get(tx, id)?)?;
     Ok(id)
 }
 
-/// Changes a rule if it is still as it was when `valid` was read over `old`. Alerts that it no longer covers end. Error
-/// `Conflict` otherwise.
+/// Changes a rule, as long as it still is as `valid` was made from `old`. What fires by it and would not any more is over.
 pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: Allowed<Edit, AlertRules>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "This rule was changed meanwhile. Load it again and repeat your change.";
@@ -178,7 +177,7 @@ pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: Allowed<Edit, A
     note(app, tx, by, "rule.update", &rule)
 }
 
-/// Deletes an own rule; its alerts end.
+/// Deletes a person's own rule; what fires by it is over.
 pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>) -> Result<()> {
     let mut rule = get(tx, id)?;
     if rule.builtin.is_some() {
@@ -191,7 +190,7 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules
     note(app, tx, by, "rule.delete", &rule)
 }
 
-/// Resets a built-in rule.
+/// Makes a built-in rule what it was.
 pub fn reset(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>) -> Result<()> {
     if get(tx, id)?.builtin.is_none() {
         let say = "This rule is your own: there is nothing to go back to.";
@@ -215,8 +214,8 @@ fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &
 
 // ---- events ----------------------------------------------------------------------------------------------------------
 
-/// Level of an event of this kind for this target; `None`: no rule applies, no alert is raised. `event_level` is the
-/// event's own level, which applies unless the built-in rule's level was changed.
+/// How bad an event of this kind is for this target by the rules; `None`: none of them holds, so nothing is raised. `event_level`
+/// is how bad the event itself says it is: that counts as long as nobody has set the built-in rule's level.
 pub fn level(
     conn: &Conn,
     kind: &str,
@@ -240,7 +239,7 @@ pub fn level(
     Ok(worst.map(|n| LEVELS[n]))
 }
 
-/// Does a rule's narrowing include this target?
+/// Is this target one of those that a rule is narrowed to?
 fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
     Ok(match f.watches.about() {
         About::Server if !f.tags.is_empty() => {
@@ -257,7 +256,7 @@ fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
 
 // ---- figures ---------------------------------------------------------------------------------------------------------
 
-/// Active rules of a kind's measurements, with the subjects they apply to.
+/// The rules of a kind's figures that are in force, with the subjects where each holds.
 pub fn in_force(conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
     let is_in_force = |r: &Rule| r.fields.enabled && r.subject_kind() == Some(kind.name) && which(r);
     let narrowed = |rule: Rule| {
@@ -278,8 +277,8 @@ fn kind(app: &App, name: &str) -> Result<&'static SubjectKind> {
         .ok_or_else(|| Error::internal(format!("nobody observes {name}")))
 }
 
-/// Writes transitions with their events. Rules may have changed meanwhile: transitions of changed rules and of ended
-/// alerts are dropped.
+/// Writes what began and what is over, with its events. What the rules have decided in between is not overruled: a rule
+/// that is another one by now has not fired, and what is over already is not told again.
 fn write(app: &App, tx: &Tx, transitions: &[Transition]) -> Result<()> {
     for transition in transitions {
         let (of, id) = transition.subject;
@@ -317,17 +316,17 @@ fn emit(app: &App, tx: &Tx, transition: &Transition, subject: &str) -> Result<()
         "kind": kind, "rule": rule.id, "part": part, "name": name, "level": rule.fields.level,
         "title": say::word(Lang::En, &format!("alert.{kind}"), &[("name", &name)]),
         "evidence": evidence(transition), "disk": transition.disk, "since": transition.began().map(rfc3339),
-        "for_good": !transition.fires && transition.values.is_empty(), // the rule has changed and not the measurement
+        "for_good": !transition.fires && transition.values.is_empty(), // the rule has changed and not the figure
     });
     let event = if transition.fires { kind } else { CLEARED };
     outbox::emit(tx, &app.wakes.events, event, transition.subject, &data)
 }
 
-/// The rule, its reason if necessary, and the last values with their times.
+/// The rule, why it says so where that is not plain, and the last values with their times.
 fn evidence(transition: &Transition) -> Vec<String> {
     let unit = match transition.rule.fields.watches {
         Watches::Series(series) if series.key != DISK_TREND => series.unit,
-        _ => Unit::Percent, // unit of a trend's basis
+        _ => Unit::Percent, // what a trend is judged by
     };
     let line = |(at, value): &(Ms, f64)| {
         let shown = say::value(Lang::En, unit, *value).replace('\u{a0}', " ");
@@ -355,7 +354,7 @@ fn disk_line(disk: &reading::Disk) -> String {
     format!("{device} at {}: {used} used of {all}, {free} free{pool}", disk.mount).replace('\u{a0}', " ")
 }
 
-/// Ends what a rule fires but no longer covers; for one subject if given.
+/// Ends what fires by a rule that is switched off or does not hold there any more; on one subject, where it is given.
 fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     let Some(of) = rule.subject_kind() else { return Ok(()) };
     let f = &rule.fields;
@@ -386,7 +385,7 @@ fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     write(app, tx, &over)
 }
 
-/// A subject with changed tags may no longer be covered by a rule.
+/// A subject whose tags are others now may be outside of what a rule is narrowed to.
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let changed = |kind: &&&SubjectKind| event.kind.strip_suffix(".changed") == Some(kind.name);
     let Some(kind) = app.registry.all::<SubjectKind>().iter().find(changed) else {

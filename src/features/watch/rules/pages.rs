@@ -1,4 +1,4 @@
-//! Pages of rules: each rule as a sentence with a switch, and a form with the fields of its kind.
+//! The rules' pages: each rule as a sentence with its switch, and a form that asks only for what its kind knows.
 
 use super::api::{self, Around};
 use super::model::{self, Builtin, Fields, SERIES, Series, Unit, Watches};
@@ -33,7 +33,7 @@ pub const ROUTES: &[Route] = &[
 #[derive(Serialize)]
 struct Row {
     id: i64,
-    /// Empty for built-in ones.
+    /// Empty: a built-in one, whose sentence says all.
     name: String,
     sentence: String,
     level: &'static str,
@@ -68,7 +68,7 @@ struct Choice {
 }
 
 fn choices(lang: Lang) -> Vec<Choice> {
-    // Fill level and forecast of disks are distinguished by kind.
+    // How full a disk is and how soon it will be are told apart by their kinds.
     let word = |s: &Series| match s.is_of_disks() {
         true => format!("kind.{}", s.kind),
         false => format!("rule.what.{}", s.key),
@@ -112,7 +112,7 @@ struct GroupChoice {
     chosen: bool,
 }
 
-/// The form of a rule, with typed or stored values.
+/// The form: what its kind knows, and what was typed or is stored.
 #[derive(Serialize)]
 struct Form {
     id: Option<i64>,
@@ -188,7 +188,7 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     page::show(ctx, "rules/form.html", json!({ "form": form, "errors": errors }))
 }
 
-/// Without a watched name: the page to choose one.
+/// Without something to watch, a page to choose it.
 fn new(ctx: &Ctx) -> Result<Reply> {
     let Some(key) = ctx.request.param("watches") else {
         let lang = page::lang(ctx.request, ctx.maybe_actor());
@@ -203,7 +203,8 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     form_page(ctx, &form_of(ctx, Some(&rule), &rule.fields)?, Errors::default())
 }
 
-/// The form as API input: tags split at commas, unticked boxes as `false`; the end value defaults to the limit.
+/// The form as the API takes it: tags split at commas, boxes that are not ticked said to be off; without a value of its
+/// own, what is fine again begins where what is bad ends.
 fn input(pairs: &[(String, String)], about: About) -> Input {
     let mut object = Map::new();
     object.insert("enabled".into(), false.into());
@@ -278,7 +279,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// Enables or disables a rule as the button says; idempotent.
+/// On or off, as the button said: pressed twice it does the same.
 fn switch(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
     api::save(ctx.app, id, ctx.input()?, ctx.allowed(Edit, AlertRules)?)?;

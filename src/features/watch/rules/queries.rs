@@ -1,4 +1,4 @@
-//! SQL of rules and firing measurements.
+//! SQL of the rules and of what fires by them.
 
 use super::model::{Builtin, Fields, LEVELS, Limit, Watches};
 use super::{Firing, Rule, Waiting};
@@ -12,7 +12,7 @@ const COLUMNS: &str =
     "id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s, revision,
     created_at, updated_at";
 
-/// `None`: it watches something that this version does not know.
+/// `None`: it watches what this version does not know.
 fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
     let id: i64 = r.get(0)?;
     let Some(watches) = Watches::parse(r.get_ref(2)?.as_str()?) else {
@@ -43,7 +43,7 @@ fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
     }))
 }
 
-/// Own rules and changed built-in ones, by id.
+/// People's own rules and the built-in ones that were changed, by number.
 pub fn all(conn: &Conn) -> Result<Vec<Rule>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM alert_rules ORDER BY id"))?;
     let rows = statement.query_map([], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -55,7 +55,7 @@ pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Option<Rule>> {
     Ok(statement.query_row([id.get()], read).optional()?.flatten())
 }
 
-/// Changes when a rule is added, changed or removed.
+/// Moves whenever a rule is added, changed or removed.
 pub fn fingerprint(conn: &Conn) -> Result<[i64; 3]> {
     let mut statement = conn
         .prepare_cached("SELECT count(*), coalesce(sum(revision), 0), coalesce(sum(updated_at), 0) FROM alert_rules")?;
@@ -67,7 +67,7 @@ fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
     db::on_unique_violation("name", say)
 }
 
-/// Inserts a rule with a new id, or replaces the one with this id.
+/// Writes a rule: under a number of its own, or in place of what has this one.
 pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<Id<id::Rule>> {
     let (tags, groups) = (
         serde_json::json!(f.tags).to_string(),
@@ -105,7 +105,7 @@ pub fn remove(conn: &Conn, id: Id<id::Rule>) -> Result<()> {
     Ok(())
 }
 
-/// Reads a row beginning with rule, subject id, part and revision.
+/// Reads a row that begins with rule, number of the subject, part and revision.
 fn read_firing(r: &Row, kind: &'static str) -> rusqlite::Result<Firing> {
     Ok(Firing {
         rule: Id::new(r.get(0)?),
@@ -115,7 +115,7 @@ fn read_firing(r: &Row, kind: &'static str) -> rusqlite::Result<Firing> {
     })
 }
 
-/// Firing measurements of a kind: of this rule and this subject, if given.
+/// What fires on subjects of a kind: by this rule and on this one, where they are given.
 pub fn firing(conn: &Conn, kind: &'static str, rule: Option<Id<id::Rule>>, id: Option<i64>) -> Result<Vec<Firing>> {
     let mut statement = conn.prepare_cached(
         "SELECT rule_id, subject_id, part, revision FROM alert_rule_firing
@@ -125,14 +125,14 @@ pub fn firing(conn: &Conn, kind: &'static str, rule: Option<Id<id::Rule>>, id: O
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Number of firing measurements per rule.
+/// How much fires by each rule.
 pub fn counts(conn: &Conn) -> Result<Vec<(i64, i64)>> {
     let mut statement = conn.prepare_cached("SELECT rule_id, count(*) FROM alert_rule_firing GROUP BY rule_id")?;
     let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// `false`: it fired already.
+/// False: it fired already.
 pub fn set_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     let mut statement = conn.prepare_cached(
         "INSERT OR IGNORE INTO alert_rule_firing (rule_id, subject_kind, subject_id, part, revision)
@@ -142,7 +142,7 @@ pub fn set_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     Ok(statement.execute(params![f.rule.get(), kind, id, f.part, f.revision])? == 1)
 }
 
-/// `false`: it did not fire.
+/// False: it did not fire.
 pub fn clear_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     let mut statement = conn.prepare_cached(
         "DELETE FROM alert_rule_firing WHERE rule_id = ?1 AND subject_kind = ?2 AND subject_id = ?3 AND part = ?4",
@@ -151,7 +151,7 @@ pub fn clear_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     Ok(statement.execute(params![f.rule.get(), kind, id, f.part])? == 1)
 }
 
-/// Stored waiting measurements of a kind.
+/// What waited on subjects of a kind when that was last written down.
 pub fn waiting(conn: &Conn, kind: &'static str) -> Result<Vec<Waiting>> {
     let mut statement = conn.prepare_cached(
         "SELECT rule_id, subject_id, part, revision, held_ms, seen_at, readings FROM alert_rule_waiting
@@ -168,7 +168,7 @@ pub fn waiting(conn: &Conn, kind: &'static str) -> Result<Vec<Waiting>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Replaces the waiting measurements of a kind.
+/// This waits on subjects of a kind, and nothing else.
 pub fn set_waiting(conn: &Conn, kind: &str, all: &[Waiting]) -> Result<()> {
     conn.prepare_cached("DELETE FROM alert_rule_waiting WHERE subject_kind = ?1")?
         .execute([kind])?;
