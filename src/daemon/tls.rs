@@ -1,5 +1,5 @@
-//! The web server's certificate: from the files that were configured, or made by ourselves at the first start and renewed
-//! before its end. Files that change are taken up without a restart; what cannot be used is told, and the old one stays.
+//! The web server's certificate: from configured files, or self-made at the first start and renewed before its end.
+//! Changed files are loaded without a restart; unusable ones are logged, and the old certificate stays.
 
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, HOUR, Ms};
@@ -21,29 +21,29 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-/// What browsers take of public authorities; longer makes nothing simpler.
+/// Lifetime of a self-made certificate: the maximum that browsers accept of public ones.
 const LIFE: Ms = 397 * DAY;
-/// So long before its end a certificate of ours is renewed.
+/// Remaining time at which a self-made certificate is renewed.
 const RENEW_BEFORE: Ms = 30 * DAY;
-/// Clocks of clients may be behind.
+/// Tolerance for clients' clocks.
 const BACKDATED: Ms = HOUR;
-/// How often the files are looked at.
+/// Interval of checking the files.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A chain and a key are a few kB.
+/// Largest file.
 const FILE_MAX: u64 = 1 << 20;
 
-/// What the files hold.
+/// Content of the files.
 pub struct Loaded {
-    /// Its leaf, as `openssl x509 -fingerprint -sha256` says it.
+    /// Fingerprint of the leaf, as of `openssl x509 -fingerprint -sha256`.
     pub fingerprint: String,
-    /// For whom the leaf is.
+    /// Names of the leaf.
     pub names: Vec<String>,
-    /// When the leaf ends.
+    /// Expiry of the leaf.
     pub not_after: Ms,
     config: Arc<ServerConfig>,
 }
 
-/// Reads certificate and key; a key that others can read is none (as sshd has it).
+/// Reads certificate and key. Error: unreadable, mismatched, or the key is readable by others.
 pub fn load(files: &TlsFiles) -> Result<Loaded> {
     let wrong = |say: String| Error::new(Kind::Config, "tls_files", say);
     file::check_secret(&files.key).map_err(wrong)?;
@@ -70,10 +70,10 @@ fn leaf(pem: &[u8]) -> Option<Vec<u8>> {
     Some(leaf.der.reveal_for("reading a certificate").to_vec())
 }
 
-/// A chain has three certificates.
+/// Maximum certificates of a chain.
 const BLOCKS_MAX: usize = 20;
 
-/// The certificates of the file as PEM, without a key that may be in the same file.
+/// The certificates of the file as PEM, without a key in the same file.
 pub fn public_part(files: &TlsFiles) -> Result<String> {
     let all = file::read_limited(&files.cert, FILE_MAX)?;
     let blocks = pem::blocks(&String::from_utf8_lossy(&all), BLOCKS_MAX)?;
@@ -83,16 +83,16 @@ pub fn public_part(files: &TlsFiles) -> Result<String> {
         .collect())
 }
 
-/// Shows the certificate as long as the web server runs.
+/// Serves the certificate while the web server runs.
 pub struct Keeper {
-    /// For the listeners.
+    /// TLS configuration for the listeners.
     pub tls: Arc<Tls>,
     stop: mpsc::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Keeper {
-    /// Loads the files, after making our own where they are ours and missing, old, or not for all our names.
+    /// Loads the files; creates our own if they are missing, old, or lack one of our names.
     pub fn start(app: &Arc<App>, files: TlsFiles) -> Result<Keeper> {
         if files.is_own {
             make_or_keep(app, &files)?;
@@ -124,21 +124,21 @@ impl Keeper {
         Ok(Keeper { tls, stop, thread })
     }
 
-    /// Looks no more.
+    /// Stops checking.
     pub fn stop(self) {
         drop(self.stop);
         let _ = self.thread.join();
     }
 }
 
-/// What is shown, and of which files it is.
+/// The served certificate, and the state of its files.
 struct Seen {
     files: TlsFiles,
     stamp: [Stamp; 2],
     not_after: Ms,
 }
 
-/// Inode, size, time of change in seconds and the rest in nanoseconds; `None` where nothing is.
+/// Inode, size, change time in seconds and nanoseconds; `None` if missing.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
 fn stamps(files: &TlsFiles) -> [Stamp; 2] {
@@ -149,11 +149,11 @@ fn stamps(files: &TlsFiles) -> [Stamp; 2] {
 }
 
 impl Seen {
-    /// Takes up what has changed. What fails is told once, and tried again when the files change again: certificate and key
-    /// come one after the other.
+    /// Loads changed files. An error is logged once, and loading is retried when the files change again: certificate
+    /// and key are written one after the other.
     fn look(&mut self, app: &App, shown: &Tls) -> Result<()> {
         if self.files.is_own && clock::now() > self.not_after - RENEW_BEFORE {
-            self.not_after = Ms::MAX; // also where that fails: the next start tries again
+            self.not_after = Ms::MAX; // also on failure: the next start tries again
             make_or_keep(app, &self.files)?;
         }
         let stamp = stamps(&self.files);
@@ -178,7 +178,7 @@ fn tell(what: &str, loaded: &Loaded) {
     log::info("daemon", what, &fields);
 }
 
-/// Our own: made where there is none, it ends soon, or it is not for a name of ours. The key stays what it was.
+/// Creates our own certificate if it is missing, expires soon, or lacks one of our names. The key is kept.
 fn make_or_keep(app: &App, files: &TlsFiles) -> Result<()> {
     let names = own_names(app)?;
     let (key, now) = (own_key(&files.key)?, clock::now());
@@ -202,7 +202,7 @@ fn make_or_keep(app: &App, files: &TlsFiles) -> Result<()> {
     })
 }
 
-/// The key of a file of ours, if there is one.
+/// The key of an existing file.
 fn own_key(path: &Path) -> Result<Option<Secret>> {
     if !path.exists() {
         return Ok(None);
@@ -215,7 +215,7 @@ fn own_key(path: &Path) -> Result<Option<Secret>> {
         .map(|block| block.der))
 }
 
-/// What people may call this server: its public address, this machine's names, the addresses it listens on.
+/// Names of this server: its public address, this machine's names, the addresses it listens on.
 fn own_names(app: &App) -> Result<Vec<Host>> {
     let public = Url::parse(&app.db.read(|conn| SITE_PUBLIC_URL.text(conn))?).ok();
     let hostname = sys::hostname();
@@ -241,9 +241,10 @@ fn own_names(app: &App) -> Result<Vec<Host>> {
     Ok(names)
 }
 
-/// The address, or where it stands for all: loopback, and the one that leads out of this machine.
+/// The address; for a wildcard: loopback, and that of the default route.
 fn addresses(ip: IpAddr) -> Vec<IpAddr> {
-    // Connecting a UDP socket sends nothing; it only asks the routing table (ip(7)). The targets are of documentation.
+    // Connecting a UDP socket sends nothing; it only queries the routing table (ip(7)). The targets are documentation
+    // addresses.
     let outward = |from: IpAddr, to: &str| {
         let socket = UdpSocket::bind((from, 0)).ok()?;
         socket.connect((to, 9)).ok()?;
@@ -260,7 +261,7 @@ fn addresses(ip: IpAddr) -> Vec<IpAddr> {
         Some(Ipv6Addr::LOCALHOST.into()),
         outward(Ipv6Addr::UNSPECIFIED.into(), "2001:db8::1"),
     ];
-    // `[::]` takes IPv4, too.
+    // `[::]` includes IPv4.
     let all = v4.into_iter().chain(v6.into_iter().filter(|_| ip.is_ipv6()));
     all.flatten().collect()
 }

@@ -1,7 +1,7 @@
-//! The same work on several things at once, for a caller who waits for all of it: a few threads, each item once, none
-//! begun after the time is up or the work was cancelled. The caller's own thread works too, so a fan-out always gets on,
-//! also when all other threads of the process are taken. What others do already under the same name and key is done
-//! after they have ended, never beside them.
+//! Runs the same work on several items, for a caller that waits for all: a few threads, each item once, none begun
+//! after the deadline or cancellation. The caller's own thread works too, so a fan-out makes progress even when all
+//! helper threads are in use. An item in work elsewhere under the same name and key is done after that, never at the
+//! same time.
 
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::log;

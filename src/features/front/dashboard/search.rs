@@ -1,5 +1,5 @@
-//! One field that finds everything with a name, of every feature that says how its things are found. The palette asks the
-//! API while somebody types; without script the same field leads to a page.
+//! Search over all features that declare a source. The palette queries the API while typing; without script the same
+//! field leads to a page.
 
 use crate::access::Place;
 use crate::access::right::{Dashboard, Read, may};
@@ -20,16 +20,16 @@ pub const ROUTES: &[Route] = &[route(Get, "/api/search", may(Read, Dashboard), s
     .query(QUESTION)
     .gives::<FoundView>()];
 
-/// What a search may be asked.
+/// Query parameters.
 pub const QUESTION: &[Param] = &[param::text(
     "q",
     4_096,
     "Part of a name, host or note; or a task's number.",
 )];
 
-/// Of each kind; how many more there are is told.
+/// Maximum matches per kind; further ones are counted.
 const EACH_MAX: i64 = 8;
-/// Longer than any name.
+/// Longest query.
 const Q_MAX: usize = 253;
 
 described! {
@@ -37,27 +37,27 @@ described! {
         /// As in the menu: `servers`, `domains`, …
         kind: &'static str,
         name: String,
-        /// What tells it from others of the name.
+        /// Detail that distinguishes equal names.
         detail: String,
         /// Its page.
         href: String,
     }
 
-    /// What fits: the first of each kind, and how many there are of those kinds that have more.
+    /// Matches: the first of each kind, and totals.
     struct FoundView {
         items: Vec<HitView>,
-        /// All that fit, shown or not.
+        /// Total of all matches.
         total: i64,
-        /// By kind, where not all are among the items: all of them.
+        /// Totals of kinds that are cut.
         more: BTreeMap<&'static str, i64>,
     }
 }
 
-/// What was found of one kind.
+/// Matches of one kind.
 struct Found {
     source: &'static Source,
     hits: Vec<Hit>,
-    /// All that fit, shown or not.
+    /// Total of this kind.
     total: i64,
 }
 
@@ -81,8 +81,8 @@ fn find(ctx: &Ctx) -> Result<(String, Vec<Found>)> {
     Ok((q, found))
 }
 
-/// Everything whose name (or host, or notes) has `?q=` in it, at most eight of a kind; `total` counts all, `more` those of
-/// the kinds that are cut. A number finds its task.
+/// Objects whose name (or host, or notes) contains `?q=`, at most eight per kind; `total` counts all, `more` those of
+/// the cut kinds. A number finds its task.
 fn search(ctx: &Ctx) -> Result<Reply> {
     let (_, found) = find(ctx)?;
     let total = found.iter().map(|of| of.total).sum();

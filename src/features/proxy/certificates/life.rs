@@ -44,7 +44,7 @@ pub fn since(not_before: Ms, not_after: Ms, now: Ms) -> Option<Ms> {
     }
 }
 
-/// It should be renewed, although nobody has to worry yet.
+/// Is renewal due, before any alert?
 pub fn is_due(not_before: Ms, not_after: Ms, now: Ms) -> bool {
     left(not_before, not_after, now, 12) < RENEW_TWELFTHS
 }

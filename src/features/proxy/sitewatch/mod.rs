@@ -1,6 +1,6 @@
-//! Whether each site answers as it should: asked from outside, each minute, at the addresses of its servers, for the text that only
-//! it has ([`crate::provision::site::Proof`]) and for its front page; and on the server itself, by the look for drift. Both
-//! together tell apart a web server that is down, a firewall, somebody else's answer and a back end that is gone.
+//! Periodic checks of every site: from outside, each minute, at the addresses of its servers, for its proof
+//! ([`crate::provision::site::Proof`]) and its front page; and on the server itself, by the drift check. Together they
+//! distinguish a web server that is down, a firewall, an answer of another site, and a backend that is down.
 
 mod settings;
 mod events;
@@ -30,7 +30,7 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("sitewatch")
 };
 
-/// The servers on which a domain does not answer as it should.
+/// The servers on which a domain fails.
 pub fn dark_on(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Id<id::Server>>> {
     let placements = queries::placements(conn, domain)?;
     let bad = placements.iter().filter(|placement| placement.known.state.is_bad());

@@ -1,4 +1,4 @@
-//! How a domain answers, hung on its page.
+//! Site checks on a domain's page.
 
 use super::api;
 use super::evaluate::Code;
@@ -25,7 +25,7 @@ pub const PANELS: &[Panel] = &[Panel {
 #[derive(Serialize)]
 struct Card {
     id: i64,
-    /// When the newest look was.
+    /// Time of the newest check.
     looked_at: Option<Ms>,
     sites: Vec<Row>,
 }
@@ -35,7 +35,7 @@ struct Row {
     server_id: i64,
     server: String,
     glyph: &'static str,
-    /// Finds the words: a state, or `waits`, `unseen`, `first` (failed once: looked at again before anybody is woken).
+    /// Id of the text: a state, or `waits`, `unseen`, `first` (failed once: checked again before an alert).
     what: &'static str,
     say: String,
     inside: String,
@@ -71,7 +71,7 @@ fn row(placement: Placement) -> Row {
     }
 }
 
-/// `null` where nothing is deployed: there is nothing to ask.
+/// `null` if nothing is deployed.
 fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
     let (_, placements) = api::of(ctx.app, Id::new(id))?;
     if placements.is_empty() {

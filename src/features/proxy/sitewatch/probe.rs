@@ -1,4 +1,4 @@
-//! One look at sites of a server: the text that only each site has, then its front page, over as few connections as can be.
+//! Checks the sites of a server: the proof of each, then its front page, over as few connections as possible.
 
 use super::evaluate::Code;
 use super::queries::Site;
@@ -11,24 +11,24 @@ use crate::net::policy::Policy;
 use crate::net::visit::Visit;
 use crate::provision::site::Proof;
 
-/// A packet's way around the world and back takes a third of a second, a lost one is sent again after one.
+/// Limit of connecting: a round trip takes up to a third of a second, a lost packet is sent again after one.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// nginx gives it without asking anybody.
+/// Limit of a proof, which nginx serves from memory.
 const PROOF_MAX: Duration = Duration::from_secs(5);
-/// A site gives a target that is away ten seconds before it says 504. Whoever takes longer than this is only slow.
+/// Limit of a front page: nginx gives a missing target ten seconds before 504; longer means slow.
 const FRONT_MAX: Duration = Duration::from_secs(12);
-/// After a 503.
+/// Pause after a 503.
 const PAUSE: Duration = Duration::from_millis(1_200);
-/// All sites of one look together; what time is not left for comes first the next time.
+/// Limit of all sites of one check; the rest comes first in the next one.
 const LOOK_MAX: Duration = Duration::from_secs(30);
-/// A proof is 33 bytes.
+/// Limit of a body; a proof has 33 bytes.
 const BODY_MAX: usize = 1 << 10;
-/// Addresses tried for one server: two of its public ones, and that by which we reach it.
+/// Addresses tried per server: two public ones, and that by which we reach it.
 const ADDRESSES_MAX: usize = 3;
-/// Sites of one look.
+/// Maximum sites of one check.
 pub const SITES_MAX: usize = 16;
 
-/// Sites of one server that are looked at together.
+/// Sites of one server that are checked together.
 #[derive(Debug, Clone)]
 pub struct Stop {
     /// The server.
@@ -36,7 +36,7 @@ pub struct Stop {
     addresses: Vec<Host>,
     tls: bool,
     sites: Vec<Asked>,
-    /// The address that answered last.
+    /// Index of the address that answered last.
     good: usize,
 }
 
@@ -46,27 +46,27 @@ struct Asked {
     generation: i64,
     name: String,
     proof: Option<Proof>,
-    /// Looks in a row in vain.
+    /// Failed checks in a row.
     misses: u32,
 }
 
-/// What was seen of one site.
+/// Result for one site.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Which.
+    /// The domain.
     pub domain: Id<id::Domain>,
-    /// Where.
+    /// The server.
     pub server: Id<id::Server>,
-    /// Of the text that was looked for.
+    /// Generation of the expected text.
     pub generation: i64,
-    /// What it comes to.
+    /// Result.
     pub code: Code,
-    /// One sentence.
+    /// Evidence, one sentence.
     pub say: String,
 }
 
 impl Stop {
-    /// All stops that these sites make; those of one server stand together.
+    /// Groups these sites into stops; those of one server are adjacent. Error: a malformed address.
     pub fn of(sites: &[Site]) -> Result<Vec<Stop>> {
         let mut stops: Vec<Stop> = Vec::new();
         for tls in [false, true] {
@@ -100,7 +100,7 @@ impl Stop {
         Ok(stops)
     }
 
-    /// For telling one from another: changes with whatever is asked.
+    /// A fingerprint of what is checked.
     pub fn print(&self) -> String {
         let sites = self.sites.iter().map(|s| {
             let proof = s.proof.as_ref().map_or("", |p| &p.path);
@@ -114,18 +114,18 @@ impl Stop {
         )
     }
 
-    /// Is it not settled yet what one of them is?
+    /// Is the state of one of its sites undecided?
     pub fn is_in_doubt(&self) -> bool {
         self.sites.iter().any(|s| (1..=2).contains(&s.misses))
     }
 
-    /// The first site's domain: no two stops have the same.
+    /// Key: the first site's domain and the server; unique among stops.
     pub fn key(&self) -> (i64, i64) {
         (self.server.get(), self.sites.first().map_or(0, |s| s.domain.get()))
     }
 }
 
-/// Looks at them; it ends within [`LOOK_MAX`] and the time of one site.
+/// Checks them; ends within [`LOOK_MAX`] and the time of one site.
 pub fn probe(stop: &mut Stop) -> Vec<Seen> {
     let until = clock::mono() + LOOK_MAX;
     let mut open: Vec<usize> = (0..stop.sites.len()).collect();
@@ -139,7 +139,7 @@ pub fn probe(stop: &mut Stop) -> Vec<Seen> {
         };
         let mut known = round.probe(&open);
         open.retain(|site| match known.remove(site) {
-            // Whoever proves that he is the one meant has the last word.
+            // An address with the right proof decides.
             Some(found @ (Code::Good | Code::Backend, _)) => {
                 seen[*site] = Some(found);
                 false
@@ -150,7 +150,7 @@ pub fn probe(stop: &mut Stop) -> Vec<Seen> {
                 }
                 true
             }
-            None => false, // there is no time left
+            None => false, // out of time
         });
         if seen.iter().flatten().any(|(code, _)| *code == Code::Good) {
             stop.good = n;
@@ -181,7 +181,7 @@ pub fn probe(stop: &mut Stop) -> Vec<Seen> {
     out
 }
 
-/// Of several addresses, what says most about a site counts.
+/// Rank of a result: of several addresses the most informative counts.
 fn weight(code: Code) -> i32 {
     match code {
         Code::Unseen => 0,
@@ -214,7 +214,7 @@ impl Round<'_> {
                 Ok(visit) => visit,
                 Err(e) => {
                     let code = code(&e);
-                    // Nobody took the connection: it is the same for all.
+                    // No connection: the same result for all sites.
                     let same = if matches!(code, Code::Refused | Code::Silent | Code::Unseen) {
                         &open[i..]
                     } else {
@@ -241,7 +241,7 @@ impl Round<'_> {
         let call = Call {
             host: self.address,
             port: self.port(),
-            security: Security::Plain, // the visit decides
+            security: Security::Plain, // the connection decides
             policy: Policy::Server,
             connect_max: CONNECT_MAX,
             until: self.until + PROOF_MAX + FRONT_MAX,
@@ -269,10 +269,10 @@ impl Round<'_> {
                 Err(e) => return (code(&e), e.say),
             }
         }
-        // How a front page is, and how long it takes, is its owner's business.
+        // Content and speed of a front page are its owner's business.
         let mut front = visit.head(name, "/", FRONT_MAX);
         if front.as_ref().is_ok_and(|status| *status == 503) {
-            // A limit of requests says that, too, to whoever asks for many sites at once.
+            // Rate limits answer 503, too, when many sites are requested at once.
             std::thread::sleep(PAUSE);
             front = visit.head(name, "/", FRONT_MAX);
         }
@@ -297,7 +297,7 @@ fn code(e: &Error) -> Code {
         "connect_timeout" | "no_route" => Code::Silent,
         "read_timeout" | "reset" | "empty" | "cut_short" => Code::NoAnswer,
         "name_unknown" | "name_slow" | "address_refused" | "no_network" => Code::Unseen,
-        // TLS that is refused or not spoken, or no HTTP.
+        // TLS refused or not spoken, or no HTTP.
         _ => Code::Other,
     }
 }

@@ -1,4 +1,4 @@
-//! SQL of the watch over answers.
+//! SQL of site checks.
 
 use super::evaluate::{Code, Known, State};
 use crate::base::clock::Ms;
@@ -10,30 +10,30 @@ use crate::features::proxy::domains::EDITED;
 use crate::provision::site::{Inside, Proof};
 use rusqlite::{OptionalExtension, params};
 
-/// A site that is watched.
+/// A site to check.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Of which domain.
+    /// The domain.
     pub domain: Id<id::Domain>,
-    /// On which server.
+    /// The server.
     pub server: Id<id::Server>,
-    /// A-labels: the name that its file there is for.
+    /// A-labels: the name of its file there.
     pub name: String,
-    /// Of its text.
+    /// Generation of its text.
     pub generation: i64,
-    /// Where to ask: the server's public addresses, then the one by which it is reached.
+    /// Addresses: the server's public ones, then that by which it is reached.
     pub addresses: Vec<String>,
-    /// On port 443.
+    /// Is it on port 443?
     pub tls: bool,
-    /// What only its text answers; `None`: somebody else has made it what it is.
+    /// Its proof; `None`: a text adopted from others.
     pub proof: Option<Proof>,
 }
 
-// What is to be taken off, or has no text of ours, is nobody's to answer for.
+// Sites to be removed, or without a text of ours, are not checked.
 const WATCHED: &str = "d.removing = 0 AND x.wanted = 1 AND x.name <> '' AND x.text <> ''";
 const FROM: &str = "domain_sites x JOIN domains d ON d.id = x.domain_id JOIN main.servers s ON s.id = x.server_id";
 
-/// The sites that are watched, of one domain or of all; those of one server together.
+/// Sites to check, of one domain or of all; those of one server are adjacent.
 pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT x.domain_id, x.server_id, x.name, x.generation, s.public_ips, s.host, x.text,
@@ -60,7 +60,7 @@ pub fn sites(conn: &Conn, domain: Option<Id<id::Domain>>) -> Result<Vec<Site>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Other numbers: another list.
+/// Changes when the list of sites changes.
 pub fn fingerprint(conn: &Conn) -> Result<[i64; 4]> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT count(*), coalesce(sum(x.domain_id + x.server_id), 0), coalesce(sum(x.generation * 16 + x.adopted * 8
@@ -70,26 +70,26 @@ pub fn fingerprint(conn: &Conn) -> Result<[i64; 4]> {
     Ok(statement.query_row([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?]))?)
 }
 
-/// What is known of a watched site.
+/// Known state of a checked site.
 #[derive(Debug, Clone)]
 pub struct Placement {
-    /// On which server.
+    /// The server.
     pub server: Id<id::Server>,
-    /// Its name.
+    /// Name of the server.
     pub server_name: String,
-    /// Of the text there.
+    /// Generation of the text there.
     pub generation: i64,
-    /// When it was looked at last; `None`: not yet.
+    /// Time of the last check; `None`: never.
     pub looked_at: Option<Ms>,
-    /// One sentence about that.
+    /// Evidence of the last check.
     pub say: String,
-    /// What the server itself has said.
+    /// Result on the server itself.
     pub inside_say: String,
-    /// What it comes to.
+    /// Evaluated state.
     pub known: Known,
 }
 
-/// All watched sites of a domain.
+/// All checked sites of a domain.
 pub fn placements(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT x.server_id, s.name, x.generation, w.looked_at, coalesce(w.code, ''), coalesce(w.say, ''),
@@ -120,7 +120,7 @@ pub fn placements(conn: &Conn, domain: Id<id::Domain>) -> Result<Vec<Placement>>
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Keeps a look.
+/// Stores a result.
 pub fn put(conn: &Conn, domain: Id<id::Domain>, placement: &Placement) -> Result<()> {
     let known = &placement.known;
     conn.prepare_cached(
@@ -140,20 +140,20 @@ pub fn put(conn: &Conn, domain: Id<id::Domain>, placement: &Placement) -> Result
     Ok(())
 }
 
-/// What was told of a domain last.
+/// A domain's last reported state.
 #[derive(Debug, Clone)]
 pub struct Summary {
     /// A-labels.
     pub domain: String,
     /// Its state.
     pub state: State,
-    /// Its sentences.
+    /// Sentences.
     pub say: Vec<String>,
-    /// Since when it is bad.
+    /// Beginning of the problem.
     pub since: Option<Ms>,
 }
 
-/// See [`Summary`]; `None` when the domain is gone.
+/// The [`Summary`]; `None` if the domain does not exist.
 pub fn summary(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Summary>> {
     let mut statement =
         conn.prepare_cached("SELECT domain, answer_state, answer_say, answer_since FROM domains WHERE id = ?1")?;
@@ -168,7 +168,7 @@ pub fn summary(conn: &Conn, domain: Id<id::Domain>) -> Result<Option<Summary>> {
     Ok(row.optional()?)
 }
 
-/// Domains of which something is known that is watched no more; all of them when nothing is watched.
+/// Domains with results that are no longer checked; all if checks are disabled.
 pub fn unwatched(conn: &Conn, is_off: bool) -> Result<Vec<Id<id::Domain>>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT o.id FROM domains o WHERE o.answer_state <> 'unknown' AND (?1 OR NOT EXISTS
@@ -178,7 +178,7 @@ pub fn unwatched(conn: &Conn, is_off: bool) -> Result<Vec<Id<id::Domain>>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Forgets what was seen at sites that are watched no more. Gives their domains.
+/// Removes results of sites that are no longer checked. Returns their domains.
 pub fn sweep(conn: &Conn, is_off: bool) -> Result<Vec<Id<id::Domain>>> {
     let mut statement = conn.prepare_cached(&format!(
         "DELETE FROM sitewatch_probes WHERE ?1 OR NOT EXISTS (SELECT 1 FROM {FROM}

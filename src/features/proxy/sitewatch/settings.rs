@@ -1,4 +1,4 @@
-//! How often sites are asked.
+//! Settings: interval of site checks.
 
 use crate::settings::Setting;
 

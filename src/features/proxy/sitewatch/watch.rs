@@ -1,5 +1,5 @@
-//! The watch: a pool asks, what it sees is kept, and the domains are told what it comes to. Changes of state are events.
-//! Whoever does not answer is also asked on his server, by the next beat of the look for drift.
+//! The watch: a pool checks sites, results are stored and reported to the domains. State changes are events. A site
+//! that fails is also checked on its server, by the next drift check.
 
 use super::evaluate::{self, Code, State};
 use super::probe::{self, Seen, Stop};
@@ -26,21 +26,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
-/// Threads that look, at most. They wait nearly all the time.
+/// Maximum of checking threads; they mostly wait.
 pub const THREADS_MAX: usize = 16;
-/// Who holds a thread longer waits for his like: a front page that takes its time, a firewall.
+/// Duration from which a check counts as slow: a slow front page, a firewall.
 const SLOW: Duration = Duration::from_millis(1_500);
-/// A lost wake-up costs at most this; a changed setting takes as long.
+/// Poll interval: the most that a lost wake-up or a changed setting can cost.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
-/// What is in doubt is looked at again within this: so a stopped web server is told in two minutes at most.
+/// Interval while the state is undecided: a stopped web server is reported within two minutes.
 const DOUBT_MAX: Duration = Duration::from_secs(30);
-/// Quick looks that are so much late say that the pool is stuck.
+/// Lateness of quick checks that indicates a stuck pool.
 const LATE_MAX: Duration = Duration::from_secs(120);
-/// Servers that a person's look visits at the same time.
+/// Servers checked at the same time on demand.
 const WIDTH: usize = 8;
 
-/// The watch: looks at every site there is and will be, by a list that is kept in step with what is deployed. A stop lets
-/// looks that run end, and keeps what they saw.
+/// The watch of all deployed sites. A stop waits for running checks and stores their results.
 pub const SERVICES: &[Service] = &[Service {
     name: "sitewatch.look",
     every: CHECK_AGAIN,
@@ -105,7 +104,7 @@ fn hash(of: &impl Hash) -> i64 {
 
 struct ProbeWork {
     app: Arc<App>,
-    /// Why the last batch could not be kept.
+    /// Why the last batch could not be stored.
     fault: Mutex<Option<Error>>,
 }
 
@@ -136,8 +135,8 @@ impl Work for ProbeWork {
     }
 }
 
-/// Looks at all sites of one domain at once, for somebody who waits; whoever does not answer is asked on his server, too. Says
-/// whether there is any.
+/// Checks all sites of a domain at once, for a person, and failing ones on their servers; returns whether there are
+/// any.
 pub fn probe_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     let sites = app.db.read(|conn| queries::sites(conn, Some(domain)))?;
     let stops = Stop::of(&sites)?;
@@ -160,12 +159,12 @@ pub fn probe_now(app: &App, domain: Id<id::Domain>) -> Result<bool> {
     Ok(!sites.is_empty())
 }
 
-/// Keeps what was seen, and tells the domains.
+/// Stores results and reports to the domains.
 fn keep(app: &App, seen: &[Seen]) -> Result<()> {
     if seen.is_empty() {
         return Ok(());
     }
-    // While our own network is down, silence says nothing about anybody.
+    // While our own network is down, silence says nothing.
     let is_offline = metrics::offline_since(&app.metrics)?.is_some();
     let mut of_domains: BTreeMap<i64, Vec<&Seen>> = BTreeMap::new();
     for seen in seen {
@@ -177,7 +176,7 @@ fn keep(app: &App, seen: &[Seen]) -> Result<()> {
         for (domain, seen) in &of_domains {
             let domain = Id::new(*domain);
             if domains::is_busy(tx, domain)? {
-                continue; // what is being worked on is looked at when that is done
+                continue; // domains with open tasks are checked afterwards
             }
             let before = queries::placements(tx, domain)?;
             let bad = before.iter().filter(|probe| probe.known.state.is_bad()).count();
@@ -213,7 +212,7 @@ fn keep(app: &App, seen: &[Seen]) -> Result<()> {
     })
 }
 
-/// Tells a domain what its sites come to, and the house when its state has changed, or when more of them are bad than `were`.
+/// Reports a domain's state; emits an event if it changed, or if more sites fail than `were`.
 fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, were: usize, now: Ms) -> Result<()> {
     let Some(before) = queries::summary(tx, id)? else {
         return Ok(());
@@ -248,11 +247,11 @@ fn tell(app: &App, tx: &Tx, id: Id<id::Domain>, were: usize, now: Ms) -> Result<
     outbox::emit(tx, &app.wakes.events, kind, ("domain", id.get()), &data)
 }
 
-/// A domain does not answer as it should.
+/// Event: a domain does not answer correctly.
 pub const DARK: &str = "domain.dark";
 const ANSWERS: &str = "domain.answers";
 
-/// The raw facts of one site.
+/// Evidence of one site.
 fn evidence(probe: &Placement) -> Vec<String> {
     let line = |say: &str| format!("{}: {say}", probe.server_name);
     let mut out = vec![line(&probe.say)];
@@ -262,7 +261,7 @@ fn evidence(probe: &Placement) -> Vec<String> {
     out
 }
 
-/// What is watched no more is neither good nor bad any more.
+/// Clears domains that are no longer checked.
 fn tidy(app: &App, is_off: bool) -> Result<()> {
     app.db.write(|tx| {
         let left = queries::sweep(tx, is_off)?;
@@ -276,7 +275,7 @@ fn tidy(app: &App, is_off: bool) -> Result<()> {
                 outbox::emit(tx, &app.wakes.events, "domain.unwatched", ("domain", id.get()), &data)?;
             }
         }
-        // What one of its servers had said counts no more.
+        // Results on its servers no longer count.
         let now = clock::now();
         left.into_iter().try_for_each(|id| tell(app, tx, id, usize::MAX, now))
     })

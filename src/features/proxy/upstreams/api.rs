@@ -64,7 +64,7 @@ described! {
     }
 }
 
-/// Builds the view.
+/// Builds the view of an upstream.
 pub fn view(u: &Upstream) -> View<'_> {
     View {
         id: u.id,
@@ -90,7 +90,7 @@ fn whole(conn: &Conn, id: Id<id::Upstream>) -> Result<Reply> {
     })
 }
 
-/// What a list's query asks for.
+/// The filter of a list's query.
 pub fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
     let (limit, offset) = ctx.page()?;
     Ok(Filter {
@@ -129,7 +129,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |upstream| upstream.fields.clone())
 }
 
-/// `PUT` replaces: what is not sent falls back to its default.
+/// `PUT` replaces: missing fields get their defaults.
 fn replace(ctx: &Ctx) -> Result<Reply> {
     edit(ctx, |_| Fields::default())
 }
@@ -140,7 +140,7 @@ fn edit(ctx: &Ctx, base: impl Fn(&Upstream) -> Fields) -> Result<Reply> {
     ctx.app.db.read(|conn| whole(conn, id))
 }
 
-/// Reads a draft over `base` and stores it, in one transaction: nobody can come in between.
+/// Reads a draft over `base` and stores it, in one transaction. Error: invalid fields.
 pub fn save(
     app: &App,
     id: Id<id::Upstream>,

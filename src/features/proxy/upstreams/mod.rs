@@ -1,5 +1,5 @@
-//! Upstreams: where a proxy sends requests, one or several targets. A change reaches a server with the next deploy of the
-//! domains that use it; one that is used cannot be deleted.
+//! Upstreams: one or more targets of requests. A change reaches servers with the next deploy of the domains that use
+//! it; an upstream in use cannot be deleted.
 
 mod events;
 mod model;
@@ -76,7 +76,7 @@ const SEARCH: &[Source] = &[Source {
 pub struct Upstream {
     /// Id.
     pub id: Id<id::Upstream>,
-    /// What a person set.
+    /// Number of domains that use it.
     pub fields: Fields,
     /// How many domains use it.
     pub domains: i64,

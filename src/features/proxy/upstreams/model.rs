@@ -1,4 +1,4 @@
-//! An upstream's fields and the only way to make them valid.
+//! Fields of an upstream and their validation.
 
 use crate::base::error::Result;
 use crate::base::host::{self, Host};
@@ -9,20 +9,20 @@ use crate::form::param::{self, Param};
 use serde_json::{Map, Value};
 
 described! {
-    /// Where requests go to.
+    /// A target of requests.
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
     pub struct Target {
         /// Address or DNS name in the grammar of [`Host`], IPv6 without brackets.
         pub host: String,
         /// TCP port.
         pub port: u16,
-        /// Its share of the requests; nginx takes 1 when nothing is said.
+        /// Weight; nginx's default is 1.
         pub weight: Option<u16>,
     }
 }
 
 impl Target {
-    /// `10.0.0.7:8080`, `app.internal:3000`, `[2001:db8::7]:8080`. The error is a code and a sentence.
+    /// Parses `10.0.0.7:8080`, `app.internal:3000`, `[2001:db8::7]:8080`. The error is a code and a sentence.
     pub fn parse(typed: &str) -> std::result::Result<Target, Refused> {
         not_yet(typed)?;
         Target::address_and_port(typed).map_err(bad)
@@ -36,7 +36,7 @@ impl Target {
                 seen()
             ));
         };
-        // Without brackets nobody can tell where an IPv6 address ends and its port begins.
+        // Without brackets the end of an IPv6 address is ambiguous.
         if host.contains(':') && !host.starts_with('[') {
             return Err(format!(
                 "“{}” needs brackets around the address, like [2001:db8::7]:8080.",
@@ -61,7 +61,7 @@ impl Target {
         }
     }
 
-    /// Text as [`Target::parse`] reads it, or an object with `host`, `port` and maybe `weight`.
+    /// Reads a text as [`Target::parse`], or an object with `host`, `port` and optional `weight`.
     fn read(value: &Value) -> std::result::Result<Target, Refused> {
         match value {
             Value::String(typed) => Target::parse(typed.trim_matches(' ')),
@@ -104,14 +104,14 @@ impl Target {
     }
 }
 
-/// Why a target is none: a code and a sentence.
+/// Why a target is refused: code and sentence.
 type Refused = (&'static str, String);
 
 fn bad(say: String) -> Refused {
     ("bad_target", say)
 }
 
-/// What people mean well and nginx is not told of yet: the sentence says what to write until then.
+/// Refuses forms that are not supported yet; the sentence says what to write instead.
 fn not_yet(typed: &str) -> std::result::Result<(), Refused> {
     let seen = text::one_line(typed, 60);
     let (scheme, rest) = typed.split_once("://").unwrap_or(("", typed));
@@ -155,20 +155,20 @@ fn not_yet(typed: &str) -> std::result::Result<(), Refused> {
 
 const WEIGHT: &str = "A weight is a whole number from 1 to 65535.";
 
-/// nginx takes larger ones, too; nobody needs them, and they fit the port's type.
+/// Parses a weight; nginx allows larger ones.
 fn weight(text: &str) -> std::result::Result<u16, String> {
     host::port(text).map_err(|_| WEIGHT.into())
 }
 
-/// Targets of one upstream: what a proxy can sensibly spread requests over.
+/// Maximum targets of one upstream.
 pub const TARGETS_MAX: usize = 64;
 
-/// An upstream's fields, valid.
+/// Validated fields of an upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// Stands in nginx's configuration: letters, digits, dots, dashes, underscores. Unique whatever its case.
+    /// Name, used in nginx's configuration: letters, digits, dots, dashes, underscores. Unique regardless of case.
     pub name: String,
-    /// 1 to [`TARGETS_MAX`], no address twice.
+    /// 1 to [`TARGETS_MAX`] targets with distinct addresses.
     pub targets: Vec<Target>,
     /// Free text.
     pub notes: String,
@@ -201,7 +201,7 @@ pub const PARAMS: &[Param] = &[
 /// Fields of the answer that may be sent back unchanged.
 pub const READ_ONLY: &[&str] = &["id", "used_by", "domains", "revision", "created_at", "updated_at"];
 
-/// Reads a draft over `base`: what is not sent stays as it is there; what is needed and in neither is a mistake.
+/// Reads a draft over `base`: missing fields keep the values of `base`. Error: invalid or missing fields.
 pub fn read(mut input: Input, base: Fields) -> Result<Valid> {
     let mut f = base;
     let i = &mut input;

@@ -1,4 +1,4 @@
-//! The upstreams' pages. A form that is refused comes back with what was typed.
+//! Pages of upstreams. A refused form is shown again with its values.
 
 use super::model::{self, Fields, Target};
 use super::{Filter, Upstream, api};
@@ -25,7 +25,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/upstreams/{id}/delete", may(Edit, Upstreams), delete),
 ];
 
-/// Upstreams on one page of the table.
+/// Upstreams per page.
 const PAGE: i64 = 100;
 
 #[derive(Serialize)]
@@ -97,7 +97,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
 #[derive(Default, Serialize)]
 struct Form {
     name: String,
-    /// One target on each line, a weight after it.
+    /// One target per line, with an optional weight after it.
     targets: String,
     notes: String,
 }
@@ -127,7 +127,7 @@ impl Form {
         }
     }
 
-    /// As the API takes it.
+    /// The form as API input.
     fn input(&self) -> Input {
         let lines = self.targets.lines().map(str::trim).filter(|line| !line.is_empty());
         let mut object = Map::new();
@@ -138,7 +138,7 @@ impl Form {
     }
 }
 
-/// `10.0.0.7:8080 5`: what is behind the space is the weight. A line that is not so goes on as it is, to be refused.
+/// `10.0.0.7:8080 5`: address and weight. Other lines are passed on and refused there.
 fn target(line: &str) -> Value {
     match line.split_once(char::is_whitespace) {
         Some((address, weight)) => match Target::parse(address) {
@@ -157,7 +157,7 @@ struct User {
 
 #[derive(Serialize)]
 struct Page {
-    /// None while it is new.
+    /// `None` for a new one.
     upstream: Option<Row>,
     users: Vec<User>,
     form: Form,

@@ -48,7 +48,7 @@ pub fn get(conn: &Conn, id: Id<id::Upstream>) -> Result<Option<Upstream>> {
     Ok(Some(upstream))
 }
 
-/// By its name, whatever the case.
+/// Filter of a list.
 pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Upstream>>> {
     let mut statement = conn.prepare_cached("SELECT id FROM upstreams WHERE name = ?1")?;
     Ok(statement.query_row([name], |r| r.get(0)).optional()?.map(Id::new))
@@ -57,7 +57,7 @@ pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Upstream>>> {
 /// What a list asks for.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
-    /// Part of the name, of a target's host, or of the notes; empty means any.
+    /// Rows to skip.
     pub q: &'a str,
     /// From Z to A.
     pub descending: bool,
