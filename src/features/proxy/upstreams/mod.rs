@@ -76,9 +76,9 @@ const SEARCH: &[Source] = &[Source {
 pub struct Upstream {
     /// Id.
     pub id: Id<id::Upstream>,
-    /// Number of domains that use it.
+    /// What a person set.
     pub fields: Fields,
-    /// How many domains use it.
+    /// Number of domains that use it.
     pub domains: i64,
     /// Revision, incremented with every change.
     pub revision: i64,
@@ -93,7 +93,7 @@ pub fn get(conn: &Conn, id: Id<id::Upstream>) -> Result<Upstream> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("upstream"))
 }
 
-/// A page of upstreams and how many there are.
+/// A page of upstreams and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Upstream>, i64)> {
     queries::list(conn, filter)
 }
@@ -107,7 +107,7 @@ pub fn all(conn: &Conn) -> Result<Vec<Upstream>> {
     Ok(list(conn, &filter)?.0)
 }
 
-/// Number and name, as people write it, of the domains that use an upstream.
+/// Ids and display names of the domains that use an upstream.
 pub fn used_by(conn: &Conn, id: Id<id::Upstream>) -> Result<Vec<(i64, String)>> {
     let shown = |(id, domain): (i64, String)| match DomainName::parse(&domain) {
         Ok(name) => (id, name.unicode()),
@@ -130,7 +130,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Upstreams>) -
     Ok(id)
 }
 
-/// Changes an upstream, as long as it still is as `valid` was made from `old`.
+/// Changes an upstream if it is still as it was when `valid` was read over `old`. Error `Conflict` otherwise.
 pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: Allowed<Edit, Upstreams>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "This upstream was changed meanwhile. Load it again and repeat your change.";
@@ -147,10 +147,10 @@ pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: Allowed<Edi
     )
 }
 
-/// Names in a refusal; the rest is counted.
+/// Limit of names in an error text.
 const NAMED: usize = 5;
 
-/// Deletes an upstream that no domain uses.
+/// Deletes an upstream. Error `Conflict` while a domain uses it.
 pub fn delete(app: &App, tx: &Tx, id: Id<id::Upstream>, by: Allowed<Edit, Upstreams>) -> Result<()> {
     let upstream = get(tx, id)?;
     let users: Vec<String> = used_by(tx, id)?.into_iter().map(|(_, name)| name).collect();

@@ -54,12 +54,12 @@ pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Upstream>>> {
     Ok(statement.query_row([name], |r| r.get(0)).optional()?.map(Id::new))
 }
 
-/// What a list asks for.
+/// Filter of a list.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     /// Rows to skip.
     pub q: &'a str,
-    /// From Z to A.
+    /// Descending order.
     pub descending: bool,
     /// Limit.
     pub limit: i64,
@@ -91,7 +91,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Upstream>, i64)> {
     Ok((rows, total))
 }
 
-/// The targets of these upstreams, in one question however many they are.
+/// Loads the targets of these upstreams in one query.
 fn targets(conn: &Conn, ids: impl Iterator<Item = Id<id::Upstream>>) -> Result<HashMap<i64, Vec<Target>>> {
     let ids = serde_json::json!(ids.collect::<Vec<_>>()).to_string();
     let mut statement = conn.prepare_cached(
