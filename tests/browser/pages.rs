@@ -329,6 +329,22 @@ fn the_bar_over_many_domains_comes_with_the_first_tick() {
 
 #[test]
 #[ignore = "browser: needs Chromium"]
+fn over_https_with_its_own_certificate_a_person_signs_in_and_follows_what_happens() {
+    let mut house = House::empty(Processes::One, &[("LAMPLIGHTER_TLS", "1")]);
+    house.password = house.account(ADMIN, "admin");
+    house.start();
+    let told = drive(&format!(
+        r##"[{{"insecure": true}}, {}, {{"wait_js": "location.protocol === 'https:' && isSecureContext"}},
+        {{"eval": "new Promise(done => {{ const all = new EventSource('/api/events/stream'); all.addEventListener('beat', () => {{ all.close(); done('a beat'); }}); }})"}},
+        {{"wait_js": "!document.cookie.includes('lamplighter')"}}, {{"goto": "http://{}/settings"}}, {{"wait": "#s-web"}}, {{"wait": "#s-rate"}}, {{"a11y": true}}, {{"clean": true}}]"##,
+        sign_in(&house),
+        house.address
+    ));
+    assert!(told.contains("a beat"), "{told}");
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
 fn the_theme_is_switched_at_once_and_kept() {
     let house = House::new();
     drive(&format!(
