@@ -32,6 +32,8 @@ pub mod daemon;
 
 /// The manual: the same text here and in the package.
 pub mod manual {
+    #[doc = include_str!("manual/security.md")]
+    pub mod security {}
     #[doc = include_str!("manual/architecture.md")]
     pub mod architecture {}
     #[doc = include_str!("manual/glossary.md")]

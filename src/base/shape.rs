@@ -20,6 +20,8 @@ pub enum Shape {
     Flag,
     /// A number without a fraction.
     Whole,
+    /// The number of a thing, from 1.
+    Id,
     /// A number.
     Number,
     /// A text.
@@ -34,6 +36,8 @@ pub enum Shape {
     Map(&'static Shape),
     /// The type, or `null`.
     Nullable(&'static Shape),
+    /// One type or the other.
+    Either(&'static Shape, &'static Shape),
     /// An object with these members and no others.
     Object(&'static Object),
 }
@@ -184,7 +188,7 @@ basic! {
 }
 
 impl<T> Described for Id<T> {
-    const SHAPE: &'static Shape = &Shape::Whole;
+    const SHAPE: &'static Shape = &Shape::Id;
 }
 
 impl<T: Described + ?Sized> Described for &T {
@@ -262,10 +266,12 @@ impl Shape {
     pub fn check(&self, value: &Value) -> Result<(), String> {
         let good = match (self, value) {
             (Shape::Any, _) | (Shape::Flag, Value::Bool(_)) | (Shape::Nullable(_), Value::Null) => true,
+            (Shape::Id, Value::Number(n)) => n.as_u64().is_some_and(|n| n > 0),
             (Shape::Whole, Value::Number(n)) => n.is_i64() || n.is_u64(),
             (Shape::Number | Shape::Scalar, Value::Number(_)) | (Shape::Text | Shape::Scalar, Value::String(_)) => true,
             (Shape::Choice(words), Value::String(text)) => words.contains(&text.as_str()),
             (Shape::Nullable(inner), value) => return inner.check(value),
+            (Shape::Either(one, other), value) => one.check(value).is_ok() || other.check(value).is_ok(),
             (Shape::List(of), Value::Array(items)) => {
                 let mut items = items.iter().enumerate();
                 return items.try_for_each(|(n, item)| of.check(item).map_err(|e| format!("[{n}]{e}")));
@@ -308,21 +314,11 @@ impl Shape {
         }
     }
 
-    /// Calls `each` with every member of an object, those of flattened ones in their places, and whether it is always
-    /// there. A flattened map stands for itself.
+    /// Calls `each` with every member of an object ([`Object::each_member`]).
     pub fn members(&self, optional: bool, each: &mut dyn FnMut(&'static Member, bool)) {
         match self {
             Shape::Nullable(inner) => inner.members(true, each),
-            Shape::Object(object) => {
-                for member in (object.members)() {
-                    match (member.presence, member.shape) {
-                        (Presence::Never, _) => {}
-                        (Presence::Flat, Shape::Map(_)) => each(member, false),
-                        (Presence::Flat, inner) => inner.members(optional, each),
-                        (presence, _) => each(member, !optional && presence == Presence::Always),
-                    }
-                }
-            }
+            Shape::Object(object) => object.each_member(optional, each),
             _ => {}
         }
     }
@@ -331,6 +327,7 @@ impl Shape {
     pub fn objects(&self, each: &mut dyn FnMut(&'static Object)) {
         match self {
             Shape::List(inner) | Shape::Map(inner) | Shape::Nullable(inner) => inner.objects(each),
+            Shape::Either(one, other) => [one, other].iter().for_each(|shape| shape.objects(each)),
             Shape::Object(object) => {
                 if !object.name.is_empty() {
                     each(object);
@@ -365,7 +362,20 @@ impl Member {
 }
 
 impl Object {
-    /// Short name: the feature and the type, without the path to the feature.
+    /// Calls `each` with every member, those of flat ones in their places; with it: is it always there? A flat map stands
+    /// for itself. In an `optional` object none has to be there.
+    pub fn each_member(&self, optional: bool, each: &mut dyn FnMut(&'static Member, bool)) {
+        for member in (self.members)() {
+            match (member.presence, member.shape) {
+                (Presence::Never, _) => {}
+                (Presence::Flat, Shape::Map(_)) => each(member, false),
+                (Presence::Flat, inner) => inner.members(optional, each),
+                (presence, _) => each(member, !optional && presence == Presence::Always),
+            }
+        }
+    }
+
+    /// Its name for people: the feature and the type, without the path to the feature.
     pub fn short(&self) -> String {
         let parts: Vec<_> = self.name.split("::").collect();
         let from = parts.iter().position(|part| *part == "features").map_or(1, |at| at + 2);
@@ -383,6 +393,7 @@ impl fmt::Display for Shape {
             Shape::Any => f.write_str("any"),
             Shape::Flag => f.write_str("flag"),
             Shape::Whole => f.write_str("whole number"),
+            Shape::Id => f.write_str("id"),
             Shape::Number => f.write_str("number"),
             Shape::Text => f.write_str("text"),
             Shape::Scalar => f.write_str("number or text"),
@@ -390,6 +401,7 @@ impl fmt::Display for Shape {
             Shape::List(of) => write!(f, "[{of}]"),
             Shape::Map(of) => write!(f, "{{*: {of}}}"),
             Shape::Nullable(of) => write!(f, "{of} | null"),
+            Shape::Either(one, other) => write!(f, "{one} | {other}"),
             Shape::Object(object) if object.name.is_empty() => {
                 let members: Vec<_> = (object.members)().iter().map(ToString::to_string).collect();
                 write!(f, "{{{}}}", members.join(", "))

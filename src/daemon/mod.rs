@@ -42,6 +42,8 @@ pub const FEATURES: &[&Feature] = &[
     &features::front::health::FEATURE,
     &features::front::exporter::FEATURE,
     &features::front::dashboard::FEATURE,
+    &features::front::docs::FEATURE,
+    &features::front::help::FEATURE,
 ];
 
 /// Runs one command line. Returns the exit code; errors are written to stderr.

@@ -265,7 +265,7 @@ impl Input {
 
     /// A list that the caller reads itself.
     pub fn items(&mut self, name: &'static str) -> Option<Vec<Value>> {
-        let Type::Items { count_max } = self.row(name).kind else {
+        let Type::Items { count_max, .. } = self.row(name).kind else {
             mistyped(name)
         };
         match self.take(name)? {

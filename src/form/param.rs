@@ -1,6 +1,7 @@
 //! Declared inputs: a row for each field of a body or parameter of a query, with type and bounds. The readers
 //! ([`super::Input`], `http::route::Ctx`) use these rows, so the declaration is what is enforced.
 
+use crate::base::shape::Shape;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -15,6 +16,10 @@ pub struct Param {
     pub required: bool,
     /// Default of a query's number.
     pub default: i64,
+    /// Another name of this field, which is required where that is; empty: of none.
+    pub alias_of: &'static str,
+    /// A value that may be sent, as JSON; empty: what the type allows tells enough.
+    pub example: &'static str,
     /// Description, one sentence.
     pub doc: &'static str,
 }
@@ -80,10 +85,12 @@ pub enum Kind {
         /// Each, in bytes.
         bytes_max: usize,
     },
-    /// Objects that the feature reads itself.
+    /// Things that the feature reads by itself, of this type.
     Items {
         /// Limit.
         count_max: usize,
+        /// Of each.
+        of: &'static Shape,
     },
 }
 
@@ -93,6 +100,8 @@ const fn param(name: &'static str, kind: Kind, doc: &'static str) -> Param {
         kind,
         required: false,
         default: 0,
+        alias_of: "",
+        example: "",
         doc,
     }
 }
@@ -160,15 +169,25 @@ pub const fn list(name: &'static str, count_max: usize, bytes_max: usize, doc: &
     param(name, Kind::List { count_max, bytes_max }, doc)
 }
 
-/// A row of [`Kind::Items`].
-pub const fn items(name: &'static str, count_max: usize, doc: &'static str) -> Param {
-    param(name, Kind::Items { count_max }, doc)
+/// See [`Kind::Items`].
+pub const fn items(name: &'static str, count_max: usize, of: &'static Shape, doc: &'static str) -> Param {
+    param(name, Kind::Items { count_max, of }, doc)
 }
 
 impl Param {
     /// Marks it as required for a new object.
     pub const fn required(self) -> Param {
         Param { required: true, ..self }
+    }
+
+    /// Another name of that field of the same body.
+    pub const fn alias_of(self, alias_of: &'static str) -> Param {
+        Param { alias_of, ..self }
+    }
+
+    /// A value that may be sent, as JSON.
+    pub const fn example(self, example: &'static str) -> Param {
+        Param { example, ..self }
     }
 
     /// Sets the default of a query's number.
@@ -216,7 +235,7 @@ impl fmt::Display for Kind {
             Kind::Links { count_max } => write!(f, "up to {count_max} ids"),
             Kind::Words { count_max, bytes_max } => write!(f, "up to {count_max} words of {bytes_max} bytes"),
             Kind::List { count_max, bytes_max } => write!(f, "up to {count_max} texts of {bytes_max} bytes"),
-            Kind::Items { count_max } => write!(f, "up to {count_max} objects"),
+            Kind::Items { count_max, of } => write!(f, "up to {count_max} of {of}"),
         }
     }
 }

@@ -27,7 +27,7 @@ macro_rules! sources {
 const STYLES: &[(&str, &str)] = sources!["css":
     "tokens.css" "base.css" "shell.css"
     "glyphs.css" "controls.css" "panels.css" "wall.css" "lists.css" "charts.css" "log.css" "dialogs.css" "details.css"
-    "certificates.css" "forms.css" "sign.css"
+    "certificates.css" "forms.css" "sign.css" "docs.css"
     "narrow.css" "util.css"
 ];
 

@@ -14,6 +14,7 @@ pub mod response_cache;
 pub mod route_metrics;
 pub mod route;
 pub mod guard;
+pub mod openapi;
 pub mod live;
 pub mod page;
 pub mod server;

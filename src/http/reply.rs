@@ -171,18 +171,49 @@ pub fn status(kind: Kind) -> u16 {
     }
 }
 
-/// JSON of an error: `{"detail","error_code","timestamp","request_id","fields"?}`.
-pub fn error_json(error: &Error, request: &Request) -> Reply {
-    let mut body = serde_json::json!({
-        "detail": error.say,
-        "error_code": error.code,
-        "timestamp": clock::rfc3339(clock::now()),
-        "request_id": request.id,
-    });
-    if !error.fields.is_empty() {
-        body["fields"] = serde_json::to_value(&error.fields).unwrap_or_default();
+described! {
+    /// A refusal, the same for every address and status.
+    pub struct Refused<'a> {
+        /// One sentence for people: what was seen, what to do.
+        detail: &'a str,
+        /// Stable, for programs.
+        error_code: &'a str,
+        /// When, in UTC.
+        timestamp: &'a str,
+        /// What the log knows this request by.
+        request_id: &'a str,
+        /// Of 422: each mistake with its field.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fields: Option<Vec<WrongField<'a>>>,
     }
-    with_retry(Reply::bytes("application/json", body.to_string().into_bytes()), error)
+
+    /// One mistake in what was sent.
+    pub struct WrongField<'a> {
+        /// As it was sent.
+        field: &'a str,
+        /// Stable, for programs.
+        code: &'a str,
+        /// One sentence for people.
+        message: &'a str,
+    }
+}
+
+/// An error as the API tells it.
+pub fn error_json(error: &Error, request: &Request) -> Reply {
+    let fields = error.fields.iter().map(|wrong| WrongField {
+        field: wrong.field,
+        code: wrong.code,
+        message: &wrong.message,
+    });
+    let refused = Refused {
+        detail: &error.say,
+        error_code: error.code,
+        timestamp: &clock::rfc3339(clock::now()),
+        request_id: &request.id,
+        fields: (!error.fields.is_empty()).then(|| fields.collect()),
+    };
+    let body = to_json(&refused).unwrap_or_default(); // texts alone: they are always JSON
+    with_retry(Reply::bytes("application/json", body), error)
 }
 
 /// Sets status and headers for an error.

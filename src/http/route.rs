@@ -21,6 +21,7 @@ use crate::db::{Db, Lens};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, mpsc};
 
@@ -44,8 +45,10 @@ pub struct Route {
     pub query: &'static [Param],
     /// Body; `None`: not declared. Unknown fields are refused.
     pub body: Option<Body>,
-    /// Successful answers; `None`: not declared. Errors have one form ([`super::reply`]).
+    /// Successful answers; `None`: not declared.
     pub answers: [Option<Answer>; 2],
+    /// Statuses of refusals beyond those that its method, right and inputs bring ([`Route::refusals`]).
+    pub refuses: &'static [u16],
 }
 
 /// Declared body of a route.
@@ -148,6 +151,16 @@ impl Route {
         self.answers(Answer::Stream(events))
     }
 
+    /// May also be refused by these statuses.
+    pub const fn refuses(self, refuses: &'static [u16]) -> Route {
+        Route { refuses, ..self }
+    }
+
+    /// Asks other machines ([`Ctx::outbound`]): they may give a bad answer, or none in time.
+    pub const fn asks_others(self) -> Route {
+        self.refuses(&[502, 504])
+    }
+
     /// Adds an answer; at most two.
     pub const fn answers(self, answer: Answer) -> Route {
         let answers = match self.answers {
@@ -188,12 +201,55 @@ impl Route {
         self.path.starts_with("/api/")
     }
 
-    /// Calls the handler. In debug builds and tests an undeclared answer panics, which fails the request.
+    /// The statuses by which a request may be refused, in their order. Refusals look the same everywhere
+    /// ([`super::reply::Refused`]). What is wrong with HTTP itself (408, 417, 421, 426, 431, 501, 505) any address may say.
+    pub fn refusals(&self) -> Vec<u16> {
+        let has_args = self.path.contains('{');
+        let has_body = !matches!(self.method, Method::Get | Method::Delete);
+        let mut all = vec![400, 429, 503];
+        all.extend(self.refuses);
+        let mut add = |when: bool, status: u16| all.extend(when.then_some(status));
+        add(self.right != Right::Public, 401);
+        add(matches!(self.right, Right::May(..)) || !self.method.is_safe(), 403);
+        add(has_args, 404);
+        add(!self.method.is_safe(), 409);
+        add(has_body, 413);
+        add(has_args || !self.query.is_empty(), 414);
+        add(has_body || !self.query.is_empty(), 422);
+        let given = |status: &u16| self.answers.iter().flatten().any(|answer| answer.status() == *status);
+        all.retain(|status| !given(status));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Is it one of a page (which declares no answers) and not of the API?
+    pub fn is_page(&self) -> bool {
+        self.answers[0].is_none()
+    }
+
+    /// Asks the handler. In a debug build, as the tests are, an answer or a refusal that is not as declared is a panic,
+    /// which costs the request.
     fn answer(&self, ctx: &Ctx) -> Result<Reply> {
-        let reply = (self.handler)(ctx)?;
+        let reply = (self.handler)(ctx);
         #[cfg(debug_assertions)]
-        self.check(&reply);
-        Ok(reply)
+        match &reply {
+            Ok(reply) => self.check(reply),
+            Err(e) => self.check_refusal(e),
+        }
+        reply
+    }
+
+    #[cfg(debug_assertions)]
+    fn check_refusal(&self, error: &Error) {
+        let status = super::reply::status(error.kind);
+        let known = self.is_page() || status == 500 || self.refusals().contains(&status);
+        assert!(
+            known,
+            "{} {} does not declare that it may be refused by {status}: {error}",
+            self.method.name(),
+            self.path
+        );
     }
 
     #[cfg(debug_assertions)]
@@ -211,6 +267,17 @@ impl Route {
             self.path,
             faults.join("; ")
         );
+    }
+}
+
+impl Answer {
+    /// Its status.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Answer::Json(status, _) => *status,
+            Answer::Bytes(_) | Answer::Stream(_) => 200,
+            Answer::Nothing => 204,
+        }
     }
 }
 
@@ -257,6 +324,7 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         query: &[],
         body: None,
         answers: [None, None],
+        refuses: &[],
     }
 }
 
@@ -313,7 +381,8 @@ pub struct Ctx<'a> {
     actor: Option<Actor>,
 }
 
-/// Authorizes and calls the handler. Errors: `unauthorized`, `forbidden`, those of the handler.
+/// Authorizes and calls the handler. Errors: `unauthorized`, `forbidden`, `invalid` where the query is not as the route
+/// declares, those of the handler.
 pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Actor>) -> Result<Reply> {
     let route = found.route;
     let (place, lens) = match &actor {
@@ -327,7 +396,7 @@ pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Act
         None => return Err(token::unauthorized()),
     };
     let narrowed = lens.map(|lens| web.app.through(lens));
-    route.answer(&Ctx {
+    let ctx = Ctx {
         app: narrowed.as_ref().unwrap_or(&web.app),
         web,
         request,
@@ -335,10 +404,29 @@ pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Act
         route,
         place,
         actor,
-    })
+    };
+    ctx.check_query()?;
+    route.answer(&ctx)
 }
 
 impl<'a> Ctx<'a> {
+    /// Is each parameter of the query as its row says, whether it is read or not?
+    fn check_query(&self) -> Result<()> {
+        for row in self.route.query {
+            match row.kind {
+                param::Kind::Number { .. } | param::Kind::Flag => self.number(row.name).map(|_| ())?,
+                param::Kind::Choice(_) => self.choice(row.name).map(|_| ())?,
+                param::Kind::Link => self.link::<()>(row.name).map(|_| ())?,
+                param::Kind::Text { bytes_max } if self.param(row.name).len() > bytes_max => {
+                    let say = format!("{} may have at most {bytes_max} bytes.", row.name);
+                    return Err(bad_param(row, "too_long", say));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Runs work that waits for other machines on its own thread. Errors: `outbound_busy` without a free slot,
     /// `outbound_timeout` (the slot is freed when the work really ends), `unauthorized` if the actor was signed out
     /// meanwhile.
@@ -621,9 +709,14 @@ impl Pattern {
     /// Priority among matching patterns, larger wins: from the left a literal before a name, and a name before one that
     /// takes several segments; of two of these the longer suffix.
     fn rank(&self) -> Vec<usize> {
-        let head = self.head.iter().map(|s| if *s == Segment::Name { 1 } else { 2 });
-        head.chain(self.suffix.iter().flat_map(|suffix| [0, suffix.len()]))
-            .collect()
+        let suffix = self.suffix.iter().flat_map(|suffix| [0, suffix.len()]);
+        self.head_rank().into_iter().chain(suffix).collect()
+    }
+
+    /// The same without what stands behind a name that takes several segments.
+    fn head_rank(&self) -> Vec<usize> {
+        let rank = |s: &Segment| if *s == Segment::Name { 1 } else { 2 };
+        self.head.iter().map(rank).collect()
     }
 }
 
@@ -664,13 +757,15 @@ impl Routes {
 
     /// The row for a path and method, with the values of its names. Errors: not found, method not allowed.
     pub fn find<'p>(&self, method: Method, path: &'p [String]) -> Result<Found<'_, 'p>> {
-        let fits = || {
-            self.table
-                .iter()
-                .filter_map(|entry| Some((entry, entry.pattern.fit(path)?)))
-        };
-        let best = fits()
-            .filter(|(entry, _)| entry.route.method == method)
+        let mut fits: Vec<_> = (self.table.iter())
+            .filter_map(|entry| Some((entry, entry.pattern.fit(path)?)))
+            .collect();
+        // A word that stands in a row is no name: `/servers/new` is another address than `/servers/{id}`.
+        if let Some(best) = fits.iter().map(|(entry, _)| entry.pattern.head_rank()).max() {
+            fits.retain(|(entry, _)| entry.pattern.head_rank() == best);
+        }
+        let allowed: BTreeSet<_> = fits.iter().map(|(entry, _)| entry.route.method.name()).collect();
+        let best = (fits.into_iter().filter(|(entry, _)| entry.route.method == method))
             .max_by_key(|(entry, _)| entry.pattern.rank());
         match best {
             Some((entry, args)) => Ok(Found {
@@ -678,20 +773,17 @@ impl Routes {
                 args,
                 metrics: &entry.metrics,
             }),
-            None => match fits().next() {
-                Some(_) => {
-                    let allowed: Vec<_> = fits().map(|(entry, _)| entry.route.method.name()).collect();
-                    let allowed = allowed.join(", ");
-                    let say = format!("This address takes {allowed}, not {}.", method.name());
-                    // The list becomes the `Allow` header (RFC 9110 §15.5.6).
-                    Err(Error::new(Kind::Method, "method_not_allowed", say).log(allowed))
-                }
-                None => Err(Error::new(
-                    Kind::NotFound,
-                    "no_such_page",
-                    "There is nothing at this address.",
-                )),
-            },
+            None if allowed.is_empty() => Err(Error::new(
+                Kind::NotFound,
+                "no_such_page",
+                "There is nothing at this address.",
+            )),
+            None => {
+                let allowed = allowed.into_iter().collect::<Vec<_>>().join(", ");
+                let say = format!("This address takes {allowed}, not {}.", method.name());
+                // The list comes back as the answer's `Allow` (RFC 9110 §15.5.6).
+                Err(Error::new(Kind::Method, "method_not_allowed", say).log(allowed))
+            }
         }
     }
 
@@ -808,6 +900,34 @@ mod tests {
             "/t/",
         ] {
             assert_eq!(find(&routes, nobodys), None, "{nobodys}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_the_table_is_no_name_and_each_method_is_told_once() {
+        let row =
+            |(method, path): (Method, &'static str)| &*Box::leak(Box::new(route(method, path, Right::Public, HANDLER)));
+        let all = [
+            (Method::Get, "/c/served"),
+            (Method::Get, "/c/{id}"),
+            (Method::Put, "/c/{id}"),
+            (Method::Get, "/t/{name…}"),
+            (Method::Post, "/t/{name…}/pull"),
+        ];
+        let routes = Routes::new([], all.map(row)).unwrap();
+        let allowed = |method: Method, path: &str| {
+            let path = super::super::request::segments(path).unwrap();
+            routes.find(method, &path).err().map(|e| e.log)
+        };
+        assert_eq!(allowed(Method::Put, "/c/served").as_deref(), Some("GET"));
+        assert_eq!(allowed(Method::Post, "/c/5").as_deref(), Some("GET, PUT"));
+        assert_eq!(allowed(Method::Put, "/t/a/pull").as_deref(), Some("GET, POST"));
+        for (method, path) in [
+            (Method::Get, "/t/a/pull"),
+            (Method::Post, "/t/a/pull"),
+            (Method::Put, "/c/5"),
+        ] {
+            assert_eq!(allowed(method, path), None, "{path}");
         }
     }
 

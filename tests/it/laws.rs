@@ -273,6 +273,39 @@ fn what_the_manual_names_is_there() {
 }
 
 #[test]
+fn each_promise_of_the_manual_is_held_by_a_test_that_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("src/manual/security.md")).unwrap();
+    let (_, promises) = text.split_once("| promise | held by |").unwrap();
+    let rows = promises.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for row in rows {
+        seen += 1;
+        let (promise, held_by) = row.trim_matches('|').split_once('|').unwrap();
+        let tests: Vec<_> = held_by.split('`').skip(1).step_by(2).collect();
+        if tests.is_empty() {
+            wrong.push(format!("no test: {promise}"));
+        }
+        for test in tests {
+            let (module, name) = test.split_once("::").unwrap_or((test, ""));
+            let folder = if module.contains('/') { "tests" } else { "tests/it" };
+            let code = fs::read_to_string(root.join(folder).join(module).with_extension("rs")).unwrap_or_default();
+            let head = code.split_once(&format!("\nfn {name}(")).map(|(before, _)| before);
+            // Between `#[test]` and the function stand attributes only.
+            let is_test = head.is_some_and(|before| {
+                let mut lines = before.lines().rev().take_while(|line| line.starts_with("#["));
+                lines.any(|line| line == "#[test]")
+            });
+            if !is_test {
+                wrong.push(format!("there is no test {test}: {promise}"));
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}: the promises were not found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
 fn some_words_live_in_one_place_only() {
     type Place = fn(&str) -> bool;
     let laws: &[(&str, Place)] = &[

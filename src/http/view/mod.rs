@@ -62,7 +62,13 @@ templates![
     "domains/plans.html",
     "domains/show.html",
     "domains/verified.html",
+    "docs/_parts.html",
+    "docs/feature.html",
+    "docs/overview.html",
     "error.html",
+    "help/_text.html",
+    "help/chapter.html",
+    "help/contents.html",
     "groups/list.html",
     "dashboard/dashboard.html",
     "dashboard/lamp.html",
@@ -413,6 +419,9 @@ mod tests {
             "rule.",
             "msg.",
             "many.",
+            "api.",
+            "docs.kind.",
+            "docs.right.",
         ]; // looked up by data, not by a template
         let mut used = std::collections::BTreeSet::new();
         for (name, source) in TEMPLATES {

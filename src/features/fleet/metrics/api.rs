@@ -28,7 +28,8 @@ pub const ROUTES: &[Route] = &[
         .gives::<History>(),
     route(Post, "/api/servers/{id}/probe-glances", may(Run, Metrics), probe_now)
         .takes(&[])
-        .gives::<Poll>(),
+        .gives::<Poll>()
+        .asks_others(),
 ];
 
 described! {

@@ -372,9 +372,12 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
-/// Input for accepting a host key.
-pub const HOST_KEY: &[Param] =
-    &[param::text("fingerprint", 200, "The one that was compared, like `SHA256:…`.").required()];
+/// What accepts a host key.
+pub const HOST_KEY: &[Param] = &[
+    param::text("fingerprint", 200, "The one that was compared, like `SHA256:…`.")
+        .required()
+        .example("\"SHA256:…\""),
+];
 
 fn accept_host_key(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;

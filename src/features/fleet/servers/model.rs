@@ -165,9 +165,13 @@ pub struct Valid {
 /// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::name("name", "What people call it, unique whatever its case.").required(),
-    param::text("host", 4_096, "Its address or host name.").required(),
+    param::text("host", 4_096, "Its address or host name.")
+        .required()
+        .example("\"192.0.2.10\""),
     param::number("ssh_port", 1..=65535, "Where its SSH server listens."),
-    param::text("username", 4_096, "Whom to sign in as."),
+    param::text("username", 4_096, "Whom to sign in as.")
+        .required()
+        .example("\"root\""),
     param::text("description", 2_000, "Free words."),
     param::list("tags", 32, 64, "To find and group it by."),
     param::list(
@@ -203,7 +207,7 @@ pub const PARAMS: &[Param] = &[
         "On which of its addresses Glances listens; `host` is the one above.",
     ),
     param::number("poll_interval_s", 5..=3600, "From poll to poll, in seconds."),
-    param::secret("password", 1_024, "For the login, or for sudo."),
+    param::secret("password", 1_024, "For the login, or for sudo.").example("\"…\""),
     param::secret("ssh_key", 32 << 10, "Private key for the login."),
     param::secret("ssh_key_passphrase", 1_024, "Of that key."),
     param::secret("glances_password", 1_024, "For `basic`."),

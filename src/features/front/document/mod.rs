@@ -20,6 +20,7 @@ use model::{Document, Row};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
     routes: api::ROUTES,
     commands: commands::COMMANDS,
     ..Feature::named("fleet")

@@ -25,11 +25,14 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/metrics", Right::Public, scrape)
         .uncounted()
         .query(FLEET)
-        .gives_bytes(CONTENT_TYPE),
+        .gives_bytes(CONTENT_TYPE)
+        .refuses(&[401]),
     route(Post, "/api/exporter/token", may(Edit, Exporter), new_token)
         .takes(&[])
         .creates::<NewToken>(),
-    route(Delete, "/api/exporter/token", may(Edit, Exporter), drop_token).gives_nothing(),
+    route(Delete, "/api/exporter/token", may(Edit, Exporter), drop_token)
+        .gives_nothing()
+        .refuses(&[404]),
     route(Put, "/api/exporter/push-secret", may(Edit, Exporter), set_push_secret)
         .takes(PUSH_SECRET)
         .gives_nothing(),

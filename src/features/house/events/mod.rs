@@ -38,7 +38,8 @@ const ROUTES: &[Route] = &[
         .streams(&[EVENT.row()]),
     route(Get, "/api/live", may(Read, Events), live)
         .query(&[OF])
-        .streams(&[LIVE.row()]),
+        .streams(&[LIVE.row()])
+        .refuses(&[404, 405]),
 ];
 
 const AFTER: Param = param::number(

@@ -22,7 +22,8 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/settings", may(Read, Settings), list).gives::<List<View>>(),
     route(Put, "/api/settings", may(Edit, Settings), change)
         .takes_document::<BTreeMap<String, Option<Value>>>()
-        .gives::<List<View>>(),
+        .gives::<List<View>>()
+        .refuses(&[404]),
 ];
 
 described! {

@@ -23,10 +23,12 @@ use crate::lang::Lang;
 pub const ROUTES: &[Route] = &[
     route(Post, "/api/auth/login", Right::Public, login)
         .takes(CREDENTIALS)
-        .gives::<Tokens>(),
+        .gives::<Tokens>()
+        .refuses(&[401]),
     route(Post, "/api/auth/refresh", Right::Public, refresh)
         .takes(REFRESH)
-        .gives::<Tokens>(),
+        .gives::<Tokens>()
+        .refuses(&[401]),
     route(Post, "/api/auth/logout", Right::Public, logout)
         .takes(LOGOUT)
         .gives_nothing(),
@@ -42,8 +44,8 @@ pub const ROUTES: &[Route] = &[
 /// Input of a sign-in.
 pub const CREDENTIALS: &[Param] = &[LOGIN, USERNAME, EMAIL, PASSWORD];
 const LOGIN: Param = param::text("login", 256, "Whom to sign in.").required();
-const USERNAME: Param = param::text("username", 256, "Another word for `login`.");
-const EMAIL: Param = param::text("email", 256, "Another word for `login`.");
+const USERNAME: Param = param::text("username", 256, "Another word for `login`.").alias_of("login");
+const EMAIL: Param = param::text("email", 256, "Another word for `login`.").alias_of("login");
 const PASSWORD: Param = param::secret("password", 100_000, "The password.").required();
 const REGISTER: &[Param] = &[
     LOGIN,

@@ -55,8 +55,12 @@ pub struct Old<'a> {
 /// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
     param::name("name", "What people call it.").required(),
-    param::text("chain", CHAIN_MAX, "Certificates in PEM, in any order.").required(),
-    param::secret("key", KEY_MAX, "The private key in PEM.").required(),
+    param::text("chain", CHAIN_MAX, "Certificates in PEM, in any order.")
+        .required()
+        .example("\"-----BEGIN CERTIFICATE-----\\n…\""),
+    param::secret("key", KEY_MAX, "The private key in PEM.")
+        .required()
+        .example("\"-----BEGIN PRIVATE KEY-----\\n…\""),
 ];
 
 /// Fields of the answer that may be sent back unchanged.

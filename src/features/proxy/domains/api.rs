@@ -48,7 +48,8 @@ pub const ROUTES: &[Route] = &[
         deployments::api::plan,
     )
     .takes(&[])
-    .gives::<deployments::api::PlanView>(),
+    .gives::<deployments::api::PlanView>()
+    .asks_others(),
     route(
         Post,
         "/api/domains/{id}/deploy",
@@ -88,7 +89,8 @@ pub const ROUTES: &[Route] = &[
         deployments::api::nginx_config,
     )
     .query(deployments::api::CONFIG)
-    .gives_bytes(TEXT),
+    .gives_bytes(TEXT)
+    .refuses(&[409, 502, 504]),
 ];
 
 described! {

@@ -100,7 +100,9 @@ pub const SERVERS_MAX: usize = 64;
 
 /// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
-    param::text("domain", 4_096, "The name, also in other scripts than Latin.").required(),
+    param::text("domain", 4_096, "The name, also in other scripts than Latin.")
+        .required()
+        .example("\"www.example.org\""),
     param::link("upstream_id", "Where its requests go."),
     param::link("group_id", "Its group."),
     param::link(

@@ -20,10 +20,12 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/api/domains/verify-dns", may(Run, Domains), verify_several)
         .asks()
         .takes(SEVERAL)
-        .gives::<List<Verification>>(),
+        .gives::<List<Verification>>()
+        .asks_others(),
     route(Post, "/api/domains/{id}/verify-dns", may(Run, Domains), verify_one)
         .takes(&[])
-        .gives::<View>(),
+        .gives::<View>()
+        .asks_others(),
     route(Get, "/api/domains/{id}/ns-checks", may(Read, Domains), history)
         .query(&[LIMIT, OFFSET])
         .gives::<List<RunView>>(),

@@ -2,7 +2,7 @@
 
 use crate::base::error::Result;
 use crate::base::host::{self, Host};
-use crate::base::shape::described;
+use crate::base::shape::{Described, Shape, described};
 use crate::base::text;
 use crate::form::Input;
 use crate::form::param::{self, Param};
@@ -188,13 +188,16 @@ pub const PARAMS: &[Param] = &[
         4_096,
         "Letters, digits, dots, dashes, underscores; unique whatever its case.",
     )
-    .required(),
+    .required()
+    .example("\"app\""),
     param::items(
         "targets",
         TARGETS_MAX,
+        &Shape::Either(&Shape::Text, Target::SHAPE),
         "`host:port`, or `{host, port, weight}`; no address twice.",
     )
-    .required(),
+    .required()
+    .example("[\"10.0.0.7:8080\"]"),
     param::text("notes", 2_000, "Free words."),
 ];
 

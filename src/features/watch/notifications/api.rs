@@ -55,7 +55,8 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/api/notifications/{id}", may(Edit, Notifications), remove).gives_nothing(),
     route(Post, "/api/notifications/{id}/test", may(Run, Notifications), test)
         .takes(&[])
-        .gives::<TestView>(),
+        .gives::<TestView>()
+        .asks_others(),
 ];
 
 /// Destination, as far as it is not secret: chats, addresses, or the origin of a URL.

@@ -64,7 +64,9 @@ pub const PARAMS: &[Param] = &param::joined::<COUNT>(&[OWN, telegram::PARAMS, em
 const COUNT: usize = OWN.len() + telegram::PARAMS.len() + email::PARAMS.len() + webhook::PARAMS.len();
 
 const OWN: &[Param] = &[
-    param::text("type", 20, "The way of sending; an endpoint keeps it.").required(),
+    param::text("type", 20, "The way of sending; an endpoint keeps it.")
+        .required()
+        .example("\"webhook\""),
     param::name("name", "What people call it, unique whatever its case.").required(),
     param::flag("enabled", "Is anything sent?"),
     param::choice("lang", &["en", "ru"], "The language of its messages."),
@@ -86,7 +88,7 @@ const OWN: &[Param] = &[
         SECRET_MAX,
         "The bot's token, or the one that a receiver wants.",
     ),
-    param::secret("url", SECRET_MAX, "Where messages are sent."),
+    param::secret("url", SECRET_MAX, "Where messages are sent.").example("\"https://hook.example.org/in\""),
     param::secret("secret", SECRET_MAX, "What messages are signed with."),
     param::secret(
         "password",

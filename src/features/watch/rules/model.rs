@@ -319,7 +319,9 @@ pub struct Valid {
 
 /// Accepted fields of a draft.
 pub const PARAMS: &[Param] = &[
-    param::text("watches", 4_096, "The figure or the event; a rule keeps it.").required(),
+    param::text("watches", 4_096, "The figure or the event; a rule keeps it.")
+        .required()
+        .example("\"cpu\""),
     param::name("name", "What people call it; a built-in rule keeps its name.").required(),
     param::flag("enabled", "Does it raise alerts?"),
     param::choice("level", &LEVELS, "Of its alerts."),

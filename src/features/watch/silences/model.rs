@@ -61,7 +61,7 @@ pub const PARAMS: &[Param] = &[
     param::link("server_id", "About this server."),
     param::link("domain_id", "About this domain."),
     param::link("group_id", "About the domains of this group."),
-    param::flag("everything", "About anything, where nothing else is named."),
+    param::flag("everything", "About anything, where nothing else is named.").example("true"),
     param::text("reason", 500, "Why, on one line."),
     param::text(
         "starts_at",
@@ -69,7 +69,7 @@ pub const PARAMS: &[Param] = &[
         "In UTC, like 2026-01-02T03:04; now where it is left out.",
     ),
     param::text("ends_at", 4_096, "In UTC; or `hours`."),
-    param::number("hours", 1..=LENGTH_MAX / HOUR, "Its length, in place of `ends_at`."),
+    param::number("hours", 1..=LENGTH_MAX / HOUR, "Its length, in place of `ends_at`.").example("2"),
 ];
 
 /// Fields of the answer that may be sent back unchanged.

@@ -128,15 +128,21 @@ pub fn nginx_config(ctx: &Ctx) -> Result<Reply> {
     let site = wanted
         .clone()
         .find(|(placement, _)| server == 0 || placement.server.get() == server);
-    let Some((placement, _)) = site else {
+    let no_site = || {
         let say = "This domain is not on that server, or on none at all.";
-        return Err(Error::new(Kind::NotFound, "no_site", say));
+        Error::new(Kind::NotFound, "no_site", say)
     };
+    let (placement, _) = site.ok_or_else(no_site)?;
     if !live {
         return Ok(Reply::text(desired.render(placement, placement.nginx.as_ref())?.text));
     }
-    let connection = ServerConnection::of(ctx.app, placement.server)?;
-    let seen = inspect::on_server(ctx.app, &connection, &desired, placement, &Cancel::new(), &mut |_| ())?;
+    let server = placement.server;
+    let seen = ctx.outbound(move |app| {
+        let mut sites = desired.sites.iter();
+        let (placement, _) = sites.find(|(p, _)| p.server == server).ok_or_else(no_site)?;
+        let connection = ServerConnection::of(app, server)?;
+        inspect::on_server(app, &connection, &desired, placement, &Cancel::new(), &mut |_| ())
+    })?;
     match seen.found {
         Some(_) => Ok(Reply::text(seen.before)),
         None => {
