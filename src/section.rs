@@ -32,8 +32,11 @@ pub struct Section {
     /// Changes the row with this id to an entry, with the checks of a form. `false`: unchanged.
     pub update: fn(&Applying, i64, Entry) -> Result<bool>,
     /// Enqueues the deploy of a new or changed row; `None` if there is nothing to deploy.
-    pub deploy: Option<fn(&Applying, i64) -> Result<Option<Id<id::Task>>>>,
+    pub deploy: Option<Deploy>,
 }
+
+/// Enqueues the deploy of a row and returns the task, or `None` if there is nothing to deploy.
+pub type Deploy = fn(&Applying, i64) -> Result<Option<Id<id::Task>>>;
 
 /// An entry: members as in the feature's form, names instead of ids.
 pub type Entry = Map<String, Value>;

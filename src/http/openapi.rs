@@ -348,10 +348,13 @@ fn refusals(features: &[Tagged]) -> Map<String, Value> {
 pub fn types(route: &Route, all: &mut BTreeMap<String, &'static Object>) {
     match route.body {
         Some(Body::Document(shape)) => collect(shape, all),
-        Some(Body::Fields(fields)) => fields.iter().for_each(|p| match p.kind {
-            Kind::Items { of, .. } => collect(of, all),
-            _ => {}
-        }),
+        Some(Body::Fields(fields)) => {
+            for field in fields {
+                if let Kind::Items { of, .. } = field.kind {
+                    collect(of, all);
+                }
+            }
+        }
         None => {}
     }
     for answer in route.answers.iter().flatten() {
