@@ -528,7 +528,7 @@ mod tests {
         );
         assert_eq!(
             (outer.doc, (outer.members)()[0].doc),
-            (&[" Of one", " and more."][..], &[" Its number."][..])
+            (&[" Of one", " and more."][..], &[" Its id."][..])
         );
         let mut names = Vec::new();
         Outer::SHAPE.objects(&mut |object| names.push(object.short()));

@@ -396,7 +396,8 @@ mod tests {
         let whole: Vec<u8> = (0..16_u32 << 20).map(|n| (n >> 8) as u8).collect();
         let mut left = whole.clone();
         assert_eq!(stream.push(&mut left).unwrap(), Pushed::Some);
-        assert_eq!(stream.push(&mut left).unwrap(), Pushed::Nothing);
+        // Nobody reads: the kernel moves a little more from one buffer to the other, then it takes nothing.
+        assert!((0..1_000).any(|_| stream.push(&mut left).unwrap() == Pushed::Nothing));
         let reader = thread::spawn(move || {
             let mut seen = Vec::new();
             other.read_to_end(&mut seen).unwrap();
