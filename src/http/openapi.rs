@@ -159,6 +159,10 @@ fn query(param: &Param) -> Value {
     let mut schema = match param.kind {
         Kind::Flag => json!({ "type": "integer", "enum": [0, 1] }),
         Kind::Link => schema(&Shape::Id),
+        // An empty value chooses nothing, as in a form.
+        Kind::Choice(words) if !words.contains(&"") => {
+            json!({ "type": "string", "enum": words.iter().chain(&[""]).collect::<Vec<_>>() })
+        }
         kind => input(kind),
     };
     let in_bounds = match param.kind {
