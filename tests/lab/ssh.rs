@@ -801,7 +801,7 @@ fn a_job_cut_off_by_the_network_ends_on_the_server_in_its_time() {
         })
         .unwrap_err();
     assert_eq!(e.code, "deadline");
-    assert!(e.say.contains("could not be told"), "{e}");
+    assert!(e.say.contains("could not be notified"), "{e}");
     assert!(alive("h2", "sleep 44001"), "nobody told the server yet");
     thread::sleep(Duration::from_secs(13)); // its own clock does
     assert!(!alive("h2", "sleep 44001"));
