@@ -137,11 +137,9 @@ impl Actor {
             return Ok(());
         }
         let say = match (&self.grants, right) {
-            (Some(_), Right::May(verb, noun)) if self.role.may(right) && self.ceiling.may(right) => format!(
-                "This token may not do {}:{} here. Make one with that scope, or ask an administrator.",
-                noun.name(),
-                verb.name()
-            ),
+            (Some(_), Right::May(..)) if self.role.may(right) && self.ceiling.may(right) => {
+                format!("This token may not do {right} here. Make one with that scope, or ask an administrator.")
+            }
             _ => format!("The role {} may not do this. Ask an administrator.", self.role.name()),
         };
         Err(Error::new(Kind::Forbidden, "forbidden", say))

@@ -1,6 +1,8 @@
 //! Rights: a right is a verb on a noun (`domains:deploy`), and one table lists the roles that have it. Rights that are
 //! not in the table are denied.
 
+use std::fmt;
+
 macro_rules! words {
     ($(#[$about:meta])* $all:ident by $word:ident::$constant:ident $($(#[$doc:meta])* $name:ident $text:literal)*) => {
         $(#[$about])*
@@ -187,6 +189,17 @@ impl Right {
     pub fn is_known(self) -> bool {
         // Administrators have every right.
         Role::Admin.may(self)
+    }
+}
+
+/// As in a grant: `domains:deploy`; also `public` and `signed-in`.
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Right::Public => f.write_str("public"),
+            Right::SignedIn => f.write_str("signed-in"),
+            Right::May(verb, noun) => write!(f, "{}:{}", noun.name(), verb.name()),
+        }
     }
 }
 

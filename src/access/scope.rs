@@ -71,7 +71,7 @@ impl Grant {
 
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.noun.name(), self.verb.name())?;
+        write!(f, "{}", self.right())?;
         match self.scope {
             Scope::All => Ok(()),
             Scope::Group(id) => write!(f, "@group:{id}"),
@@ -163,9 +163,8 @@ impl Grants {
         let reads = self.0.iter().filter(|g| g.verb == Verb::Read && may(g.right()));
         let rows: Vec<_> = reads
             .map(|g| {
-                let right = format!("{}:{}", g.noun.name(), g.verb.name());
                 let (scope, id) = g.place().map_or(("all", None), |(scope, id)| (scope, Some(id)));
-                (right, scope, id)
+                (g.right().to_string(), scope, id)
             })
             .collect();
         Lens {

@@ -236,8 +236,7 @@ fn hosts(app: &Arc<App>, admission: Arc<Admission>) -> Hosts {
     let named: Vec<Host> = (app.config.allowed_hosts.iter())
         .filter_map(|name| Host::parse(name.trim_matches(['[', ']'])).ok())
         .collect();
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let machine = Host::parse(machine.trim()).ok();
+    let machine = Host::parse(&sys::hostname()).ok();
     Box::new(move |host| match host.ip() {
         _ if named.contains(host) => true,
         None if named.is_empty() => {

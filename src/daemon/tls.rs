@@ -28,7 +28,7 @@ const RENEW_BEFORE: Ms = 30 * DAY;
 /// Tolerance for clients' clocks.
 const BACKDATED: Ms = HOUR;
 /// Interval of checking the files.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// Largest file.
 const FILE_MAX: u64 = 1 << 20;
 
@@ -108,14 +108,14 @@ impl Keeper {
         };
         let (stop, stopped) = mpsc::channel();
         let (app, shown) = (Arc::clone(app), Arc::clone(&tls));
-        let mut seen = Seen {
+        let mut served = Served {
             files,
             stamp,
             not_after: loaded.not_after,
         };
         let thread = std::thread::Builder::new().name("tls-files".into()).spawn(move || {
-            while stopped.recv_timeout(LOOK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                if let Err(e) = seen.look(&app, &shown) {
+            while stopped.recv_timeout(CHECK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if let Err(e) = served.reload(&app, &shown) {
                     let told = "the new certificate is not taken, the old one stays";
                     log::error("daemon", told, &[("error", &e.to_string())]);
                 }
@@ -132,7 +132,7 @@ impl Keeper {
 }
 
 /// The served certificate, and the state of its files.
-struct Seen {
+struct Served {
     files: TlsFiles,
     stamp: [Stamp; 2],
     not_after: Ms,
@@ -148,10 +148,10 @@ fn stamps(files: &TlsFiles) -> [Stamp; 2] {
     })
 }
 
-impl Seen {
+impl Served {
     /// Loads changed files. An error is logged once, and loading is retried when the files change again: certificate
     /// and key are written one after the other.
-    fn look(&mut self, app: &App, shown: &Tls) -> Result<()> {
+    fn reload(&mut self, app: &App, shown: &Tls) -> Result<()> {
         if self.files.is_own && clock::now() > self.not_after - RENEW_BEFORE {
             self.not_after = Ms::MAX; // also on failure: the next start tries again
             make_or_keep(app, &self.files)?;

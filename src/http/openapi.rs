@@ -134,7 +134,7 @@ fn security(route: &Route) -> Value {
     let rights = match route.right {
         Right::Public => return json!([]),
         Right::SignedIn => json!([]),
-        Right::May(verb, noun) => json!([format!("{}:{}", noun.name(), verb.name())]),
+        right => json!([right.to_string()]),
     };
     match route.method.is_safe() {
         true => json!([{ "bearer": rights }, { "session": rights }]),

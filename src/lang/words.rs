@@ -39,6 +39,15 @@ pub fn fill(
     out
 }
 
+/// Fills the `{placeholders}` of a text with these values, by name. An unknown placeholder stays.
+pub fn filled(text: &str, values: &[(&str, &str)]) -> String {
+    let value = |out: &mut String, name: &str| {
+        let value = values.iter().find(|(known, _)| *known == name);
+        value.map(|(_, value)| out.push_str(value)).is_some()
+    };
+    fill(text, value, |out, plain| out.push_str(plain))
+}
+
 /// By id, the text in each language, all forms of it: a thousand words are not worth as many allocations.
 type Table = HashMap<&'static str, [&'static str; Lang::ALL.len()]>;
 

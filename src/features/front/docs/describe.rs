@@ -96,7 +96,7 @@ pub fn right(right: Right, lang: Lang) -> String {
     match right {
         Right::Public => word(lang, "docs.right.anybody").into(),
         Right::SignedIn => word(lang, "docs.right.signed_in").into(),
-        Right::May(verb, noun) => format!("{}:{}", noun.name(), verb.name()),
+        right => right.to_string(),
     }
 }
 
@@ -171,17 +171,8 @@ fn word(lang: Lang, id: &str) -> &'static str {
 
 /// A text with whole numbers in its places.
 fn filled(lang: Lang, id: &str, values: &[(&str, String)]) -> String {
-    words::fill(
-        word(lang, id),
-        |out, name| match values.iter().find(|(n, _)| *n == name) {
-            Some((_, value)) => {
-                out.push_str(value);
-                true
-            }
-            None => false,
-        },
-        |out, text| out.push_str(text),
-    )
+    let values: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    words::filled(word(lang, id), &values)
 }
 
 fn plain(say: impl Into<String>) -> Vec<Text> {

@@ -68,10 +68,11 @@ struct Shown {
 
 fn contents(ctx: &Ctx) -> Result<Reply> {
     let q = ctx.param("q").trim();
-    let mut hits = find(q);
+    let manual: Vec<_> = CHAPTERS.iter().map(|c| (c, markdown::parse(c.text))).collect();
+    let mut hits = find(&manual, q);
     let more = hits.len() > HITS_MAX;
     hits.truncate(HITS_MAX);
-    let chapters = CHAPTERS.iter().map(|c| title(c, &markdown::parse(c.text))).collect();
+    let chapters = manual.iter().map(|(chapter, blocks)| title(chapter, blocks)).collect();
     page::show(
         ctx,
         "help/contents.html",
@@ -118,17 +119,16 @@ fn title(chapter: &Chapter, blocks: &[Block]) -> Title {
 }
 
 /// The paragraphs that have all words of `q`, whatever their case; one more than are shown, at most.
-fn find(q: &str) -> Vec<Hit> {
+fn find(manual: &[(&Chapter, Vec<Block>)], q: &str) -> Vec<Hit> {
     let wanted: Vec<String> = q.split_whitespace().map(str::to_lowercase).collect();
     let mut hits = Vec::new();
     if wanted.is_empty() {
         return hits;
     }
-    for chapter in CHAPTERS {
+    for (chapter, blocks) in manual {
         let (mut at, mut section) = (String::new(), String::new());
-        let blocks = markdown::parse(chapter.text);
         let title = blocks.first().map(markdown::words).unwrap_or_default();
-        for block in &blocks {
+        for block in blocks {
             if let Block::Heading { id, .. } = block {
                 (at, section) = (id.clone(), markdown::words(block));
             }
@@ -191,6 +191,8 @@ mod tests {
 
     #[test]
     fn what_is_searched_for_is_found_with_its_place() {
+        let manual: Vec<_> = CHAPTERS.iter().map(|c| (c, markdown::parse(c.text))).collect();
+        let find = |q| find(&manual, q);
         let hits = find("Import LAW");
         assert!(hits.iter().any(|h| h.href.starts_with("/help/")), "nothing found");
         assert!(hits.iter().all(|h| h.found.eq_ignore_ascii_case("import")));

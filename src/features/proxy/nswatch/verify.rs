@@ -48,13 +48,9 @@ impl Verified {
             State::Mismatch => {
                 let rule = Policy::parse(&self.check.policy);
                 let misfits = self.check.ns.iter().filter(|host| !rule.fits(host)).count();
-                let value = |out: &mut String, name: &str| {
-                    let n = if name == "n" { misfits } else { self.check.ns.len() };
-                    out.push_str(&n.to_string());
-                    true
-                };
                 let text = word("ns.mismatch", Some(misfits as i64));
-                says.push(words::fill(&text, value, |out, plain| out.push_str(plain)));
+                let (n, all) = (misfits.to_string(), self.check.ns.len().to_string());
+                says.push(words::filled(&text, &[("n", &n), ("all", &all)]));
             }
         }
         says

@@ -206,7 +206,7 @@ fn about(to: &Locale, f: &Facts, public_url: &str) -> Message {
             let good = worded(lang, "over", f);
             good.map_or_else(
                 || say(lang, "msg.over", &[("title", &title)]),
-                |text| fill(text, &[("name", &f.name)]),
+                |text| words::filled(text, &[("name", &f.name)]),
             )
         }
         What::Event => {
@@ -287,7 +287,7 @@ pub fn title(lang: Lang, f: &Facts) -> String {
         What::Test => words::word(lang, "msg.test_title", None),
     };
     let name = if f.name.is_empty() { "?" } else { &f.name };
-    let text = text.map(|text| fill(text, &[("name", name)]));
+    let text = text.map(|text| words::filled(text, &[("name", name)]));
     one_line(&text.unwrap_or_else(|| f.title.clone()), LINE_MAX)
 }
 
@@ -362,21 +362,13 @@ fn when(to: &Locale, at: Ms) -> String {
 }
 
 fn say(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
-    fill(words::word(lang, id, None).unwrap_or(id), values)
+    words::filled(words::word(lang, id, None).unwrap_or(id), values)
 }
 
 fn counted(lang: Lang, id: &str, n: i64, values: &[(&str, &str)]) -> String {
     let text = words::word(lang, id, Some(n)).unwrap_or(id);
     let n = n.to_string();
-    fill(text, &[values, &[("n", &*n)]].concat())
-}
-
-fn fill(text: &str, values: &[(&str, &str)]) -> String {
-    let put = |out: &mut String, name: &str| {
-        let value = values.iter().find(|(known, _)| *known == name);
-        value.map(|(_, value)| out.push_str(value)).is_some()
-    };
-    words::fill(text, put, |out, plain| out.push_str(plain))
+    words::filled(text, &[values, &[("n", &*n)]].concat())
 }
 
 impl Message {

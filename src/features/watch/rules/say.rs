@@ -8,13 +8,7 @@ use crate::lang::{Lang, words};
 
 /// A text with its values.
 pub fn word(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
-    let put = |out: &mut String, name: &str| {
-        let value = values.iter().find(|(known, _)| *known == name);
-        value.map(|(_, value)| out.push_str(value)).is_some()
-    };
-    words::fill(words::word(lang, id, None).unwrap_or(id), put, |out, plain| {
-        out.push_str(plain)
-    })
+    words::filled(words::word(lang, id, None).unwrap_or(id), values)
 }
 
 /// Display name of a rule.
