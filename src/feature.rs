@@ -6,6 +6,7 @@ use crate::base::error::Result;
 use crate::cli::Command;
 use crate::db::Tx;
 use crate::events::outbox::Event;
+use crate::http::card::Card;
 use crate::http::menu::{Action, Entry};
 use crate::http::route::{Ctx, Panel, Route};
 use crate::kinds::EventKind;
@@ -69,7 +70,9 @@ pub struct Feature {
     pub routes: &'static [Route],
     /// Pages.
     pub pages: &'static [Route],
-    /// Cards on other features' pages.
+    /// Cards of the overview.
+    pub cards: &'static [Card],
+    /// Panels on other features' pages.
     pub panels: &'static [Panel],
     /// Menu entries.
     pub menu: &'static [Entry],
@@ -107,6 +110,7 @@ impl Feature {
             words: "",
             routes: &[],
             pages: &[],
+            cards: &[],
             panels: &[],
             menu: &[],
             actions: &[],

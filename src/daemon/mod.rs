@@ -75,6 +75,7 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
         .with(all().flat_map(|f| f.menu))
         .with(all().flat_map(|f| f.actions))
         .with(all().flat_map(|f| f.panels))
+        .with(all().flat_map(|f| f.cards))
         .with(all().flat_map(|f| f.tasks))
         .with(all().flat_map(|f| f.subjects.iter().copied()))
         .with(all().flat_map(|f| f.observers))

@@ -13,6 +13,7 @@ pub mod view;
 pub mod response_cache;
 pub mod route_metrics;
 pub mod route;
+pub mod card;
 pub mod guard;
 pub mod openapi;
 pub mod live;

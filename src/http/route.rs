@@ -328,8 +328,8 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
     }
 }
 
-/// A card of a feature on another feature's page: one row of its `PANELS`. The page has slots and does not know the
-/// cards.
+/// A panel of a feature on another feature's page: one row of its `PANELS`. The page has slots and does not know the
+/// panels.
 pub struct Panel {
     /// Whose page: `domain`.
     pub on: &'static str,

@@ -39,6 +39,16 @@ fn read(r: &rusqlite::Row) -> rusqlite::Result<Task> {
     })
 }
 
+pub fn since(conn: &Conn, since: Ms, max: i64) -> Result<Vec<(Status, Ms)>> {
+    let mut statement =
+        conn.prepare_cached("SELECT status, created_at FROM tasks WHERE created_at >= ?1 ORDER BY id DESC LIMIT ?2")?;
+    let rows = statement.query_map(params![since, max], |r| {
+        let status = Status::parse(&r.get::<_, String>(0)?).unwrap_or(Status::Interrupted);
+        Ok((status, r.get(1)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Where a new task stands and what it belongs to.
 pub struct Place {
     pub parent: Option<Id<id::Task>>,

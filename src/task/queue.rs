@@ -206,6 +206,11 @@ pub fn counts(conn: &Conn) -> Result<Vec<(String, i64)>> {
     queries::counts(conn)
 }
 
+/// Of the newest tasks since then, at most so many: status and when it was put in, unix ms.
+pub fn since(conn: &Conn, since: Ms, max: i64) -> Result<Vec<(Status, Ms)>> {
+    queries::since(conn, since, max)
+}
+
 /// The tasks of a filter, newest first, and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Task>, i64)> {
     queries::list(conn, filter)

@@ -11,10 +11,12 @@ use lamplighter::daemon::{self, FEATURES};
 use lamplighter::db::{Conn, Tx};
 use lamplighter::events::outbox;
 use lamplighter::feature::{Feature, Hit, Source};
+use lamplighter::http::card::{COUNTER, Card, Counter, Slot};
 use lamplighter::http::menu::{Action, Badge, Entry};
 use lamplighter::http::reply::Reply;
 use lamplighter::http::request::Method::{Get, Post};
 use lamplighter::http::route::{Panel, route};
+use lamplighter::http::view::Prepared;
 use lamplighter::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
 use lamplighter::lang::{Lang, words};
 use lamplighter::schedule::service::Service;
@@ -82,6 +84,7 @@ fn sections_of_the_document_have_names_and_places_of_their_own() {
 /// With every part there is. It counts in cursors of the outbox, so that it needs no table.
 const FIREFLIES: Feature = Feature {
     words: "task.kind.firefly.glow\n= Glow\n= Светить\n\nnav.fireflies\n= Fireflies\n= Светлячки\n\n\
+        count.fireflies\n= Fireflies in sight\n= Светлячков видно\n\n\
         fireflies.catch\n= Catch a firefly\n= Поймать светлячка\n\n\
         setting.fireflies.most.help\n= How many there may be.\n= Сколько их может быть.\n\n\
         setting.fireflies.most\n= Most fireflies\n= Наибольшее число светлячков\n\n\
@@ -129,6 +132,20 @@ const FIREFLIES: Feature = Feature {
         on: "fireflies",
         slot: "wings",
         data: |_, id| Ok(json!({ "of": id, "wings": 4 })),
+    }],
+    cards: &[Card {
+        name: "fireflies",
+        slot: Slot::Counters,
+        place: 99,
+        right: may(Read, Users),
+        template: COUNTER,
+        data: |_| {
+            Ok(Some(Prepared::of(Counter {
+                href: "/fireflies",
+                value: Some(4712.0),
+                ..Counter::default()
+            })))
+        },
     }],
     menu: &[Entry {
         path: "/fireflies",
@@ -427,6 +444,19 @@ fn a_feature_brings_everything_along_without_a_line_elsewhere() {
     let page = viewer.get("/alerts").text();
     assert!(!page.contains("/fireflies"), "{page}");
     assert_eq!(viewer.get("/fireflies").status, 403);
+
+    // Card of the overview, which comes with the second server.
+    for port in [22, 23] {
+        admin
+            .post("/api/servers", &server(&format!("web-{port}"), port))
+            .is(201);
+    }
+    let overview = admin.get("/").text();
+    assert!(
+        overview.contains("Fireflies in sight") && overview.contains("data-v=\"fireflies\">4,712<"),
+        "{overview}"
+    );
+    assert!(!viewer.get("/").text().contains("Fireflies in sight"));
 
     // Search.
     let found = |who: &Client| who.get("/api/search?q=noctiluca").is(200)["items"].clone();

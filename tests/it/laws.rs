@@ -316,7 +316,7 @@ fn some_words_live_in_one_place_only() {
         ("minijinja", |f| f.starts_with("http/view/")),
         // Machines and other files of a feature give values; what a person sees of them is made in its pages.
         ("http::view", |f| {
-            f.ends_with("pages.rs") || f.starts_with("http/") || f == "daemon/run.rs"
+            f.ends_with("pages.rs") || f.contains("/pages/") || f.starts_with("http/") || f == "daemon/run.rs"
         }),
         ("domain::base", |f| f.starts_with("net/dns/")),
         ("domain::rdata", |f| f.starts_with("net/dns/")),

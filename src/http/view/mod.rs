@@ -7,7 +7,7 @@ mod spark;
 mod functions;
 
 pub use frame::{Can, Errors, Page, Theme};
-pub use spark::{bars, spark};
+pub use spark::{bars, hours, spark};
 
 use crate::base::error::{Error, Result};
 use crate::lang::{Lang, Locale};
@@ -31,6 +31,7 @@ templates![
     "_list.html",
     "_parts.html",
     "_why.html",
+    "alerts/_card.html",
     "alerts/_hanging.html",
     "alerts/_open.html",
     "alerts/list.html",
@@ -42,6 +43,7 @@ templates![
     "domains/_acts.html",
     "domains/_again.html",
     "domains/_answers.html",
+    "domains/_card_needs.html",
     "domains/_certificate.html",
     "domains/_delete.html",
     "domains/_diff.html",
@@ -70,8 +72,8 @@ templates![
     "help/chapter.html",
     "help/contents.html",
     "groups/list.html",
+    "dashboard/_counter.html",
     "dashboard/dashboard.html",
-    "dashboard/lamp.html",
     "dashboard/search.html",
     "dashboard/welcome.html",
     "metrics/probed.html",
@@ -85,6 +87,9 @@ templates![
     "rules/choose.html",
     "rules/form.html",
     "rules/list.html",
+    "servers/_card_head.html",
+    "servers/_card_needs.html",
+    "servers/_card_wall.html",
     "servers/_delete.html",
     "servers/_glances.html",
     "servers/_quiet.html",
@@ -92,6 +97,7 @@ templates![
     "servers/_why.html",
     "servers/ask.html",
     "servers/form.html",
+    "servers/lamp.html",
     "servers/list.html",
     "servers/row.html",
     "servers/show.html",
@@ -101,6 +107,7 @@ templates![
     "silences/_now.html",
     "silences/_what.html",
     "silences/list.html",
+    "tasks/_card.html",
     "tasks/_dialog.html",
     "tasks/_log.html",
     "tasks/list.html",
@@ -471,7 +478,7 @@ mod tests {
         let lamp = |name: &str| context! { id => 7, name, seen => 5, shares => "1 2 3", why => why.clone() };
         let made = |stamp, name: &str| {
             let rows = std::iter::once((7, stamp, || lamp(name)));
-            view.rows("dashboard/lamp.html", &Locale::default(), rows)
+            view.rows("servers/lamp.html", &Locale::default(), rows)
                 .unwrap()
                 .0
                 .to_string()

@@ -1,5 +1,7 @@
 //! Sparklines and bars as short texts, drawn by the pages' script.
 
+use crate::base::clock::{self, HOUR, Ms};
+
 /// One character encodes 0 to 63: a sparkline of an hour is 60 bytes.
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -15,6 +17,19 @@ pub fn spark(points: impl IntoIterator<Item = Option<f64>>) -> String {
 /// Counts as one character each, for bars.
 pub fn bars(counts: impl IntoIterator<Item = u64>) -> String {
     counts.into_iter().map(|n| DIGITS[n.min(63) as usize] as char).collect()
+}
+
+/// How many of these times, unix ms, fall into each of the last 24 hours, for bars.
+pub fn hours(times: impl IntoIterator<Item = Ms>) -> String {
+    let now = clock::now();
+    let mut counts = [0; 24];
+    for at in times {
+        let ago = (now - at).div_euclid(HOUR);
+        if (0..24).contains(&ago) {
+            counts[23 - ago as usize] += 1;
+        }
+    }
+    bars(counts)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ use serde::Serialize;
 
 pub use connection::{SITES_OFF, ServerConnection};
 pub use model::Fields;
-pub use pages::{Known, Why, count, counts_by_lamp, known, words};
+pub use pages::{Known, known, words};
 pub use queries::{
     Company, Counts, Filter, StateRow, alerts_changed, by_name, company, counts, poll_fingerprint, polled, states,
     tagged, tags,
@@ -55,6 +55,7 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    cards: pages::CARDS,
     tasks: tasks::TASKS,
     react: Some(tasks::react),
     sections: &[section::SECTION],

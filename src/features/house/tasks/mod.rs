@@ -26,6 +26,7 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    cards: pages::CARDS,
     periodic: PERIODIC,
     services: stored::SERVICES,
     settings: settings::SETTINGS,

@@ -1,15 +1,17 @@
 //! Task pages. The page holds the newest lines; the script adds later ones.
 
 use super::api;
-use super::widgets::{Problem, glyph, step_title};
+use super::widgets::{Problem, glyph, step_title, task_row};
 use crate::access::right::{Read, Run, Tasks, may};
-use crate::base::clock::{self, Ms};
+use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::Result;
 use crate::base::id::Id;
+use crate::http::card::{self, COUNTER, Card, Counter, Picture, Slot};
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
+use crate::http::view::{Prepared, hours};
 use crate::task::{self, Filter, family, queue, wait};
 use crate::task::{Status, StepView, Task, log};
 use serde::Serialize;
@@ -22,7 +24,61 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
 ];
 
-/// A task in the list and at the head of its page.
+/// Tasks looked at for the counter of a day.
+const COUNTED: i64 = 500;
+
+/// See [`Card`].
+pub const CARDS: &[Card] = &[
+    Card {
+        name: "tasks",
+        slot: Slot::Counters,
+        place: 7,
+        right: may(Read, Tasks),
+        template: COUNTER,
+        data: |on| {
+            let since = clock::now() - DAY;
+            let day = on.ctx.app.db.read(|conn| queue::since(conn, since, COUNTED))?;
+            let count = |fits: &dyn Fn(Status) -> bool| day.iter().filter(|(status, _)| fits(*status)).count();
+            let is_bad = |status| matches!(status, Status::Failed | Status::Interrupted);
+            let each = [true, false].map(|bad| {
+                let of = day.iter().filter(|(status, _)| is_bad(*status) == bad);
+                hours(of.map(|(_, at)| *at))
+            });
+            Ok(Some(Prepared::of(Counter {
+                href: "/tasks",
+                value: Some(day.len() as f64),
+                foot: Some(serde_json::json!({
+                    "ok": count(&|s| s == Status::Ok),
+                    "run": count(&|s| matches!(s, Status::Running | Status::Queued)),
+                    "failed": count(&is_bad),
+                })),
+                picture: Some(Picture::Bars {
+                    counts: each.join("|"),
+                    colours: "dark c1",
+                }),
+                ..Counter::default()
+            })))
+        },
+    },
+    Card {
+        name: "tasks",
+        slot: Slot::Half,
+        place: 1,
+        right: may(Read, Tasks),
+        template: "tasks/_card.html",
+        data: |on| {
+            let filter = Filter {
+                limit: card::ROWS as i64,
+                ..Filter::default()
+            };
+            let (tasks, _) = on.ctx.app.db.read(|conn| queue::list(conn, &filter))?;
+            let rows = tasks.into_iter().map(|t| task_row(on.ctx.web, on.locale.lang, t));
+            Ok(Some(Prepared::of(rows.collect::<Vec<_>>())))
+        },
+    },
+];
+
+/// A task of the list and the head of a task's page.
 #[derive(Serialize)]
 struct View {
     id: i64,

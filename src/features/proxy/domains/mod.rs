@@ -48,10 +48,9 @@ pub use deploy::Choice;
 pub use deployments::picked;
 pub use drift::check as check_drift;
 pub use model::{PARAMS, read};
-pub use pages::{Need, needs};
 pub use placements::{EDITED, make_due};
 pub use preflight::{Report, Verdict, check_addresses, expected_addresses, name_servers};
-pub use queries::{Filter, Sort, certificates, counts, lamps, loud, totals};
+pub use queries::{Filter, Sort, certificates, counts, lamps, loud};
 pub use tasks::is_busy;
 pub use vhost::{
     RenderedVhost, Vhost, VhostTls, marker, pair_in, peers_in, proof_in, render as render_vhost, untouched,
@@ -67,6 +66,7 @@ pub const FEATURE: Feature = Feature {
     periodic: PERIODIC,
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    cards: pages::CARDS,
     panels: pages::PANELS,
     sections: &[section::SECTION],
     settings: settings::SETTINGS,

@@ -32,7 +32,6 @@ use crate::schedule::{Periodic, Work};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-pub use pages::{Row, row};
 pub use queries::Filter;
 
 /// The feature's declaration.
@@ -40,6 +39,7 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
+    cards: pages::CARDS,
     panels: pages::PANELS,
     periodic: PERIODIC,
     react: Some(react),

@@ -2,17 +2,19 @@
 
 use super::{Alert, Dependents, Filter, Why, api, inhibit, queries};
 use crate::access::right::{Alerts, Edit, Read, may};
-use crate::base::clock::Ms;
+use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
 use crate::db::Conn;
 use crate::features::fleet::servers::words;
 use crate::features::watch::notifications::{self, Level};
 use crate::features::watch::silences;
+use crate::http::card::{self, COUNTER, Card, Counter, Picture, Slot};
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::view::{Prepared, hours};
 use crate::kinds;
 use serde::Serialize;
 
@@ -20,6 +22,53 @@ use serde::Serialize;
 pub const ROUTES: &[Route] = &[
     route(Get, "/alerts", may(Read, Alerts), list).query(api::LIST),
     route(Post, "/alerts/{id}/ack", may(Edit, Alerts), acknowledge),
+];
+
+/// Alerts looked at for the bars of a day.
+const COUNTED: i64 = 500;
+
+/// See [`Card`].
+pub const CARDS: &[Card] = &[
+    Card {
+        name: "alerts",
+        slot: Slot::Counters,
+        place: 6,
+        right: may(Read, Alerts),
+        template: COUNTER,
+        data: |on| {
+            let (firing, open, begun) = on.ctx.app.db.read(|conn| {
+                let begun = queries::first_seen_since(conn, clock::now() - DAY, COUNTED)?;
+                Ok((super::firing(conn)?, super::open(conn)?, begun))
+            })?;
+            Ok(Some(Prepared::of(Counter {
+                href: "/alerts",
+                value: Some(firing as f64),
+                foot: Some(serde_json::json!({ "n": open - firing })),
+                picture: Some(Picture::Bars {
+                    counts: hours(begun),
+                    colours: "dark",
+                }),
+                ..Counter::default()
+            })))
+        },
+    },
+    Card {
+        name: "alerts",
+        slot: Slot::Half,
+        place: 2,
+        right: may(Read, Alerts),
+        template: "alerts/_card.html",
+        data: |on| {
+            let lately = Filter {
+                limit: card::ROWS as i64,
+                since: clock::now() - DAY,
+                ..Filter::default()
+            };
+            let by = on.ctx.actor()?.role();
+            let (alerts, _) = on.ctx.app.db.read(|conn| super::list(conn, &lately, &by))?;
+            Ok(Some(Prepared::of(alerts.into_iter().map(row).collect::<Vec<_>>())))
+        },
+    },
 ];
 
 /// Panels; rendered by `servers/_quiet.html` and `alerts/_open.html`.
@@ -76,7 +125,7 @@ fn open_about(ctx: &Ctx, target: (&str, i64)) -> Result<serde_json::Value> {
 
 /// Why an alert is not notified.
 #[derive(Serialize)]
-pub struct QuietRow {
+struct QuietRow {
     why: &'static str,
     /// The inhibiting alert: id, kind, target.
     cause: Option<(i64, String, String)>,
@@ -87,7 +136,7 @@ pub struct QuietRow {
 
 /// An alert as pages show it.
 #[derive(Serialize)]
-pub struct Row {
+struct Row {
     id: i64,
     /// Glyph of its level.
     glyph: &'static str,
@@ -145,7 +194,7 @@ fn full(conn: &Conn, a: Alert) -> Result<Row> {
 }
 
 /// Builds a row.
-pub fn row(a: Alert) -> Row {
+fn row(a: Alert) -> Row {
     let glyph = match (a.state.as_str(), a.level.as_str()) {
         ("resolved", _) => "ok",
         (_, "INFO") => "info",

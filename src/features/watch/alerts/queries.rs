@@ -74,6 +74,14 @@ pub fn get(conn: &Conn, id: Id<id::Alert>) -> Result<Option<Alert>> {
     Ok(statement.query_row([id.get()], read).optional()?)
 }
 
+/// When those have begun that were seen last since then, unix ms.
+pub fn first_seen_since(conn: &Conn, since: Ms, max: i64) -> Result<Vec<Ms>> {
+    let mut statement =
+        conn.prepare_cached("SELECT first_at FROM alerts WHERE last_at >= ?1 ORDER BY id DESC LIMIT ?2")?;
+    let rows = statement.query_map(params![since, max], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub fn count_open(conn: &Conn) -> Result<i64> {
     Ok(conn
         .prepare_cached("SELECT count(*) FROM alerts WHERE state <> 'resolved'")?

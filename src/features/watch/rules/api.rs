@@ -1,6 +1,8 @@
 //! The JSON API of alert rules.
 
-use super::model::{self, LEVELS, Watches};
+use super::builtin::LEVELS;
+use super::model;
+use super::watches::{DISK_TREND, Watches};
 use super::{Rule, queries, say};
 use crate::access::Allowed;
 use crate::access::right::{AlertRules, Edit, Read, may};
@@ -139,7 +141,7 @@ fn view(rule: &Rule, around: &Around) -> View {
         direction: series.map(|_| if f.limit.below { "below" } else { "above" }),
         threshold: series.map(|_| f.limit.threshold),
         clear: series.map(|_| f.limit.clear),
-        for_s: series.filter(|s| s.key != model::DISK_TREND).map(|_| f.limit.for_s),
+        for_s: series.filter(|s| s.key != DISK_TREND).map(|_| f.limit.for_s),
         mount: series.filter(|s| s.is_of_disks()).map(|_| f.limit.mount),
     }
 }

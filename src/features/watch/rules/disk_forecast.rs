@@ -3,7 +3,7 @@
 
 use super::evaluate::{InForce, Transition};
 use super::trend::{self, BEFORE_S, Trend, WINDOW_S};
-use super::{Firing, Rule, in_force, model, queries, write};
+use super::{Firing, Rule, in_force, queries, watches, write};
 use crate::app::App;
 use crate::base::clock::{self, Duration, HOUR, Ms, SECOND};
 use crate::base::error::Result;
@@ -122,7 +122,7 @@ fn transitions_on(app: &App, store: &Store, in_force: &[InForce], server: Id<Ser
 }
 
 fn disks_of(store: &Store, server: Id<Server>, window: &Window) -> Result<Vec<Series>> {
-    store.history_of((SERVERS.name, server.get()), model::DISK, window)
+    store.history_of((SERVERS.name, server.get()), watches::DISK, window)
 }
 
 fn window(step_s: u32, from: i64, to: i64) -> Window {

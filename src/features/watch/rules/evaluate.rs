@@ -4,8 +4,8 @@
 //! fires, and a subject that fell silent begins its time anew. What no answer of a subject holds any more is gone after
 //! some of them.
 
-use super::model::{BUSY, IDLE};
 use super::reading::{self, Disk, Reading};
+use super::watches::{BUSY, IDLE};
 use super::{Firing, Rule, Waiting};
 use crate::base::clock::{Duration, Instant, Ms};
 use crate::base::id::{self, Id};
@@ -350,7 +350,8 @@ impl InForce {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Fields, Watches};
+    use super::super::builtin::Fields;
+    use super::super::watches::Watches;
     use super::*;
     use crate::features::fleet::metrics::SERVERS;
     use crate::series::Value;
@@ -489,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_processor_that_is_full_now_and_then_is_no_fault_and_one_that_stays_full_is() {
-        let builtin = super::super::model::Builtin::all()
+        let builtin = super::super::builtin::Builtin::all()
             .into_iter()
             .find(|b| b.fields().watches.name() == "cpu");
         let rule = Arc::new(Rule::as_it_came(builtin.unwrap()));

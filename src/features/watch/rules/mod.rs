@@ -5,6 +5,8 @@
 
 mod settings;
 mod events;
+mod watches;
+mod builtin;
 mod model;
 mod queries;
 mod say;
@@ -32,10 +34,12 @@ use crate::kinds::About;
 use crate::lang::Lang;
 use crate::lang::format::bytes;
 use crate::series::{Kind as SubjectKind, Subject};
+use builtin::{Builtin, Fields, LEVELS};
 pub use evaluate::Evaluator;
 use evaluate::{InForce, Transition};
-use model::{Builtin, DISK_TREND, Fields, LEVELS, Unit, Valid, Watches};
+use model::Valid;
 use std::sync::Arc;
+use watches::{DISK_TREND, Unit, Watches};
 
 pub use settings::{ALERTS_CALM_MIN, ALERTS_FLAP_COUNT, ALERTS_FLAP_WINDOW_MIN};
 

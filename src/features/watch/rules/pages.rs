@@ -1,7 +1,9 @@
 //! The rules' pages: each rule as a sentence with its switch, and a form that asks only for what its kind knows.
 
 use super::api::{self, Around};
-use super::model::{self, Builtin, Fields, SERIES, Series, Unit, Watches};
+use super::builtin::{Builtin, Fields};
+use super::model;
+use super::watches::{SERIES, Series, Unit, Watches};
 use super::{Rule, say};
 use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::base::error::{Error, Kind, Result};
@@ -302,7 +304,6 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model;
     use super::*;
 
     #[test]
@@ -311,7 +312,7 @@ mod tests {
         let rule = |key: &str| Rule {
             id: Id::new(1000),
             builtin: None,
-            fields: model::Fields::blank(Watches::parse(key).unwrap()),
+            fields: Fields::blank(Watches::parse(key).unwrap()),
             revision: 1,
             created_at: 0,
             updated_at: 0,

@@ -1,6 +1,7 @@
 //! SQL of the rules and of what fires by them.
 
-use super::model::{Builtin, Fields, LEVELS, Limit, Watches};
+use super::builtin::{Builtin, Fields, LEVELS, Limit};
+use super::watches::Watches;
 use super::{Firing, Rule, Waiting};
 use crate::base::clock::{Duration, Ms};
 use crate::base::error::{Error, Result};

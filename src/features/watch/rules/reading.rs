@@ -1,7 +1,7 @@
 //! Reads the values of an observation that a rule watches.
 
 use super::Rule;
-use super::model::{DISK, Series, Unit, Watches};
+use super::watches::{DISK, Series, Unit, Watches};
 use crate::series::{Observation, Value, Whole};
 use serde::Serialize;
 
@@ -107,14 +107,14 @@ fn busy(seen: &Observation) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::SERIES;
+    use super::super::watches::SERIES;
     use super::*;
     use crate::base::id::Id;
     use crate::features::fleet::metrics::{Polled, SERVERS, Sample, observe};
 
     #[test]
     fn every_series_that_a_rule_may_watch_is_measured() {
-        for series in SERIES.iter().filter(|s| s.key != super::super::model::DISK_TREND) {
+        for series in SERIES.iter().filter(|s| s.key != super::super::watches::DISK_TREND) {
             assert!(SERVERS.place(series.key).is_some(), "{}", series.key);
         }
         let sample = Sample {

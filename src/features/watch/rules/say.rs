@@ -1,7 +1,7 @@
 //! A rule as one sentence, in each language; evidence is always English.
 
 use super::Rule;
-use super::model::{BUSY, DISK_TREND, Series, Unit, Watches};
+use super::watches::{BUSY, DISK_TREND, Series, Unit, Watches};
 use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
 use crate::lang::format::{duration, rate};
 use crate::lang::{Lang, words};

@@ -5,6 +5,9 @@
 //! Every address counts. An authority tries IPv6 first and asks from several places: one address that leads elsewhere is
 //! enough to fail there, some of the time, which is worse than always.
 
+mod addresses;
+mod caa;
+
 use super::settings;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant};
@@ -13,22 +16,24 @@ use crate::base::host::Host;
 use crate::base::id::{Id, Server};
 use crate::base::process::{self, Cancel};
 use crate::base::shape::described;
-use crate::base::url::Url;
 use crate::features::fleet::servers;
 use crate::lang::{Lang, words};
-use crate::net::dns::{self, Addresses, Authorities, Caa, DnsError, Failure, Resolver};
+use crate::net::dns::{self, Addresses, Authorities, Failure, Resolver};
 use crate::net::names::{self, Answer};
 use crate::net::policy::Policy;
 use crate::schedule::fan_out::both;
+use addresses::evaluate_addresses;
+use caa::{authority, evaluate_authorities};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// What a look-up came to.
-type Found<T> = std::result::Result<T, Failure>;
+pub type Found<T> = std::result::Result<T, Failure>;
 
 /// The whole look: two servers that are silent twice take 12 s.
 const LOOK: Duration = Duration::from_secs(15);
+
 /// How long the name of a server is looked up for.
 const NAME: Duration = Duration::from_secs(5);
 
@@ -43,6 +48,7 @@ pub enum Verdict {
     /// A deploy would not work for everybody, or there would be no certificate.
     Bad,
 }
+
 described!(Verdict: "ok", "warn", "bad");
 
 described! {
@@ -248,195 +254,14 @@ pub fn evaluate(seen: &Seen) -> Report {
     }
 }
 
-fn list<T: ToString>(items: &[T]) -> String {
+pub fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn evaluate_addresses(name: &str, expected: &[IpAddr], found: &Found<Addresses>) -> Vec<Check> {
-    let found = match found {
-        Ok(found) => found,
-        Err(failure) => {
-            let word = match failure.fault {
-                DnsError::NxDomain => "preflight.addresses.nxdomain",
-                DnsError::NoData => "preflight.addresses.no_data",
-                DnsError::ServFail => "preflight.addresses.servfail",
-                DnsError::Refused => "preflight.addresses.refused",
-                DnsError::Timeout | DnsError::Cancelled => "preflight.addresses.timeout",
-                DnsError::Unreachable => "preflight.addresses.unreachable",
-                DnsError::Lame => "preflight.addresses.lame",
-                DnsError::Truncated => "preflight.addresses.truncated",
-                DnsError::BadAnswer => "preflight.addresses.bad_answer",
-            };
-            let check = Check::new("addresses", Verdict::Bad, word, &[("name", name.into())]);
-            return vec![check.seen(failure.evidence.clone())];
-        }
-    };
-    let elsewhere: Vec<_> = found.ips.iter().filter(|ip| !expected.contains(ip)).collect();
-    let (verdict, word) = if expected.is_empty() {
-        (Verdict::Warn, "preflight.addresses.unknown")
-    } else if found.ips.is_empty() {
-        // One kind could not be looked up, and there is none of the other.
-        (Verdict::Bad, "preflight.addresses.half_none")
-    } else if elsewhere.is_empty() {
-        (Verdict::Ok, "preflight.addresses.ok")
-    } else if elsewhere.len() == found.ips.len() {
-        (Verdict::Bad, "preflight.addresses.elsewhere")
-    } else {
-        (Verdict::Bad, "preflight.addresses.partly")
-    };
-    let args = [
-        ("name", name.to_string()),
-        ("found", list(&found.ips)),
-        ("expected", list(expected)),
-        ("foreign", list(&elsewhere)),
-    ];
-    let evidence = vec![format!("{name}: {}.", list(&found.ips))];
-    let mut checks = vec![Check::new("addresses", verdict, word, &args).seen(evidence)];
-    if let Some((kind, failure)) = &found.missing {
-        let args = [("name", name.to_string()), ("kind", kind.name().to_string())];
-        let half = Check::new("half", Verdict::Warn, "preflight.half", &args);
-        checks.push(half.seen(failure.evidence.clone()));
-    }
-    if let Some(last) = found.aliases.last() {
-        let way = [&[name.to_string()], &found.aliases[..]].concat().join(" → ");
-        let args = [("name", name.to_string()), ("to", last.clone())];
-        checks.push(Check::new("alias", Verdict::Ok, "preflight.alias", &args).seen(vec![format!("CNAME: {way}.")]));
-    }
-    checks
-}
-
-/// A certificate authority whose name in CAA records is known: by its directory's host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Authority {
-    /// As people know it.
-    name: &'static str,
-    /// As it stands in CAA records.
-    caa: &'static str,
-}
-
-/// Source: https://letsencrypt.org/docs/caa/. Of any other directory (a private CA, a test server) nothing is assumed.
-fn authority(directory: &str) -> Option<Authority> {
-    let host = Url::parse(directory).ok()?.host;
-    host.as_str().ends_with(".api.letsencrypt.org").then_some(Authority {
-        name: "Let's Encrypt",
-        caa: "letsencrypt.org",
-    })
-}
-
-/// Tags that a CA of today knows; another one that is marked critical forbids everybody to issue (RFC 8659, 4.1).
-const TAGS: [&str; 7] = [
-    "issue",
-    "issuewild",
-    "iodef",
-    "issuemail",
-    "issuevmc",
-    "contactemail",
-    "contactphone",
-];
-
-fn evaluate_authorities(name: &str, ca: Option<Authority>, found: &Found<Authorities>) -> Check {
-    let check = |verdict, word, args: &[_]| Check::new("caa", verdict, word, args);
-    let found = match found {
-        Ok(found) => found,
-        Err(failure) => {
-            // An authority refuses when it gets SERVFAIL; whether it gets our silence, too, cannot be known here.
-            let verdict = match failure.fault {
-                DnsError::ServFail => Verdict::Bad,
-                _ => Verdict::Warn,
-            };
-            let args = [("name", name.to_string())];
-            return check(verdict, "preflight.caa.failed", &args).seen(failure.evidence.clone());
-        }
-    };
-    let lines: Vec<_> = found
-        .rules
-        .iter()
-        .map(|r| {
-            format!(
-                "{} CAA {} {} “{}”",
-                found.at,
-                if r.critical { 128 } else { 0 },
-                r.tag,
-                r.value
-            )
-        })
-        .collect();
-    let args = [
-        ("name", name.to_string()),
-        ("at", found.at.clone()),
-        ("ca", ca.map_or_else(String::new, |ca| ca.name.into())),
-        ("caa", ca.map_or_else(String::new, |ca| ca.caa.into())),
-    ];
-    let (verdict, word) = match ca {
-        _ if found.rules.is_empty() => (Verdict::Ok, "preflight.caa.none"),
-        None => (Verdict::Ok, "preflight.caa.told"),
-        Some(ca) => allowed(ca, &found.rules),
-    };
-    check(verdict, word, &args).seen(lines)
-}
-
-/// May this authority issue, by the HTTP challenge?
-fn allowed(ca: Authority, rules: &[Caa]) -> (Verdict, &'static str) {
-    if rules.iter().any(|r| r.critical && !TAGS.contains(&r.tag.as_str())) {
-        return (Verdict::Bad, "preflight.caa.critical");
-    }
-    let issue: Vec<_> = rules
-        .iter()
-        .filter(|r| r.tag == "issue")
-        .map(|r| Issue::parse(&r.value))
-        .collect();
-    if issue.is_empty() {
-        return (Verdict::Ok, "preflight.caa.none");
-    }
-    let ours: Vec<_> = issue.iter().filter(|i| i.domain.eq_ignore_ascii_case(ca.caa)).collect();
-    let by_http = |i: &&&Issue| {
-        i.methods
-            .as_ref()
-            .is_none_or(|m| m.iter().any(|m| m.eq_ignore_ascii_case("http-01")))
-    };
-    let usable: Vec<_> = ours.iter().filter(by_http).collect();
-    if ours.is_empty() {
-        (Verdict::Bad, "preflight.caa.forbidden")
-    } else if usable.is_empty() {
-        (Verdict::Bad, "preflight.caa.method")
-    } else if usable.iter().all(|i| i.account) {
-        (Verdict::Warn, "preflight.caa.account")
-    } else {
-        (Verdict::Ok, "preflight.caa.ok")
-    }
-}
-
-/// The value of an `issue` rule: `letsencrypt.org; validationmethods=http-01,dns-01; accounturi=https://…` (RFC 8657).
-struct Issue<'a> {
-    domain: &'a str,
-    methods: Option<Vec<&'a str>>,
-    account: bool,
-}
-
-impl Issue<'_> {
-    fn parse(value: &str) -> Issue<'_> {
-        let mut parts = value.split(';').map(str::trim);
-        let domain = parts.next().unwrap_or_default();
-        let (mut methods, mut account) = (None, false);
-        for (tag, value) in parts.filter_map(|p| p.split_once('=')) {
-            match tag.trim().to_ascii_lowercase().as_str() {
-                "validationmethods" => methods = Some(value.split(',').map(str::trim).collect()),
-                "accounturi" => account = true,
-                _ => {}
-            }
-        }
-        Issue {
-            domain,
-            methods,
-            account,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::dns::Type;
+    use crate::net::dns::{Caa, DnsError, Type};
 
     const PUBLIC: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
@@ -633,7 +458,11 @@ mod tests {
 
     #[test]
     fn every_check_has_its_words_in_both_languages() {
-        let source = include_str!("preflight.rs");
+        let source = concat!(
+            include_str!("mod.rs"),
+            include_str!("addresses.rs"),
+            include_str!("caa.rs")
+        );
         let ids = source
             .split('"')
             .filter(|part| part.len() > 10 && part.starts_with("preflight.") && !part.contains(".rs"));
