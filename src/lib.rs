@@ -38,6 +38,8 @@ pub mod manual {
     pub mod architecture {}
     #[doc = include_str!("manual/glossary.md")]
     pub mod glossary {}
+    #[doc = include_str!("manual/rights.md")]
+    pub mod rights {}
     #[doc = include_str!("manual/decisions.md")]
     pub mod decisions {}
     #[doc = include_str!("manual/incidents.md")]

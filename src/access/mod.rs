@@ -6,6 +6,7 @@ mod queries;
 pub mod scope;
 pub mod session;
 pub mod token;
+pub mod api_token;
 pub mod device;
 pub mod throttle;
 pub mod standing;
@@ -15,12 +16,12 @@ pub mod weak;
 use crate::audit::By;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host;
-use crate::base::id::{Id, User};
+use crate::base::id::{ApiToken, Id, User};
 use crate::base::random;
 use crate::db::{Conn, Db, Lens, Tx};
 pub use allowed::{Allowed, Unplaced};
 pub use right::{Right, Role};
-pub use scope::{Grants, Place};
+pub use scope::{Grant, Grants, Place};
 pub use standing::Standing;
 
 /// An authenticated user or token, as of the request. Not `Debug`: it holds the session's CSRF token.
@@ -66,6 +67,7 @@ impl Sees for Role {
 enum Proof {
     Session(session::Hash),
     Token(token::Claims),
+    ApiToken(Id<ApiToken>),
 }
 
 impl Actor {
@@ -145,11 +147,20 @@ impl Actor {
         Err(Error::new(Kind::Forbidden, "forbidden", say))
     }
 
+    /// For what a person does themselves: making tokens, and whatever is dangerous. Error: `token_may_not`.
+    pub fn refuse_api_token(&self) -> Result<()> {
+        match self.proof {
+            Proof::ApiToken(_) => Err(no_token_may()),
+            _ => Ok(()),
+        }
+    }
+
     /// Signs the actor out: ends the session or token family, and everything begun with it.
     pub fn sign_out(&self, tx: &Tx) -> Result<()> {
         match &self.proof {
             Proof::Session(hash) => session::end_hash(tx, hash),
             Proof::Token(claims) => queries::end_family(tx, claims.family()),
+            Proof::ApiToken(_) => Err(no_token_may()),
         }
     }
 
@@ -158,6 +169,7 @@ impl Actor {
         match &self.proof {
             Proof::Session(hash) => Ok(session::look(db, hash, self.origin())?.map(|(actor, _)| actor)),
             Proof::Token(claims) => token::look(db, claims, self.origin()),
+            Proof::ApiToken(id) => api_token::look(db, *id, self.origin()),
         }
     }
 
@@ -173,6 +185,11 @@ impl Actor {
             client_request_id: &self.client_request_id,
         }
     }
+}
+
+fn no_token_may() -> Error {
+    let say = "An API token may not do this. Sign in yourself.";
+    Error::new(Kind::Forbidden, "token_may_not", say)
 }
 
 /// Origin of a request, for actors and audit.

@@ -22,9 +22,10 @@ pub struct RefreshRow {
     pub used_by: Option<Vec<u8>>,
 }
 
-const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang, u.time_zone";
+pub const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang, u.time_zone";
+pub const ACCOUNT_COLUMNS: usize = 8;
 
-fn read_account(r: &Row) -> rusqlite::Result<Account> {
+pub fn read_account(r: &Row) -> rusqlite::Result<Account> {
     Ok(Account {
         id: Id::new(r.get(0)?),
         login: r.get(1)?,
@@ -217,4 +218,23 @@ pub fn target(conn: &Conn, kind: &str, id: i64) -> Result<Option<(String, i64)>>
     };
     let mut statement = conn.prepare_cached(sql)?;
     Ok(statement.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+}
+
+/// Number and name of the things that a scope may name.
+pub fn scoped_things(conn: &Conn, kind: &str) -> Result<Vec<(i64, String)>> {
+    let sql = match kind {
+        "server" => "SELECT id, name FROM servers ORDER BY name LIMIT 1000",
+        _ => "SELECT id, name FROM groups WHERE kind = 'domain' ORDER BY name LIMIT 1000",
+    };
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn scoped_thing_exists(conn: &Conn, (kind, id): (&str, i64)) -> Result<bool> {
+    let sql = match kind {
+        "server" => "SELECT EXISTS (SELECT 1 FROM servers WHERE id = ?1)",
+        _ => "SELECT EXISTS (SELECT 1 FROM groups WHERE id = ?1)",
+    };
+    Ok(conn.prepare_cached(sql)?.query_row([id], |r| r.get(0))?)
 }

@@ -129,6 +129,16 @@ impl Place {
     }
 }
 
+/// Number and name of all things of a kind that a scope may name: `group` or `server`.
+pub fn things(conn: &Conn, kind: &str) -> Result<Vec<(i64, String)>> {
+    queries::scoped_things(conn, kind)
+}
+
+/// Is there such a group or server?
+pub fn exists(conn: &Conn, thing: (&str, i64)) -> Result<bool> {
+    queries::scoped_thing_exists(conn, thing)
+}
+
 /// SQL views for [`Grants::lens`].
 const VIEWS: &str = include_str!("views.sql");
 

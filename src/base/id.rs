@@ -14,6 +14,8 @@ pub enum Task {}
 pub enum Schedule {}
 /// Marker of users.
 pub enum User {}
+/// Marker of tokens for programs.
+pub enum ApiToken {}
 /// Marker of alerts.
 pub enum Alert {}
 /// Marker of alert rules.

@@ -209,6 +209,8 @@ const PATTERNS: &[(&str, Shape)] = &[
         let (_, size) = token(secret, b"_-", 30).filter(|_| digits >= 5)?;
         Some((0, digits + 1 + size))
     }),
+    // An API token of ours, which is as good as a password.
+    ("llt_", |rest| token(rest, b"_-", 40)),
     ("password=", value),
     ("passwd=", value),
     ("passphrase=", value),
@@ -420,6 +422,10 @@ mod tests {
             (
                 "https://api.telegram.org/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1/sendMessage",
                 "https://api.telegram.org/bot•••/sendMessage",
+            ),
+            (
+                "token llt_5_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_5d2f0a11.",
+                "token llt_•••.",
             ),
             ("robot12 bot:x bottle", "robot12 bot:x bottle"),
             ("mysql --password hunter2 -h x", "mysql --password ••• -h x"),

@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// Every feature, in the order of the import law. A new feature is one line here.
 pub const FEATURES: &[&Feature] = &[
     &features::house::users::FEATURE,
+    &features::house::tokens::FEATURE,
     &features::house::remote_store::FEATURE,
     &features::house::events::FEATURE,
     &features::house::audit::FEATURE,

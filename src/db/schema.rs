@@ -42,6 +42,7 @@ pub const STATE: &[Step] = steps![
     "0032_task_queue.sql",
     "0033_schedules.sql",
     "0034_names.sql",
+    "0035_api_tokens.sql",
 ];
 
 /// Steps of `metrics.db`.

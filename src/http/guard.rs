@@ -6,7 +6,7 @@
 use super::admission::{Admission, Caller};
 use super::edge::ConnInfo;
 use super::request::{Method, Request};
-use crate::access::{Actor, Right, session, token};
+use crate::access::{Actor, Right, api_token, session, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
 
@@ -97,7 +97,10 @@ fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
         let Some((_, token)) = token else {
             return Err(token::unauthorized());
         };
-        let actor = token::find(&app.db, app.vault.access_key(), token.trim(), from)?;
+        let actor = match token.trim() {
+            token if api_token::is_one(token) => api_token::find(&app.db, token, from)?,
+            token => token::find(&app.db, app.vault.access_key(), token, from)?,
+        };
         return actor.map(Some).ok_or_else(token::unauthorized);
     }
     match request.cookie(cookie_name(request.tls)) {

@@ -53,6 +53,7 @@ mod ssh;
 mod state;
 mod tasks;
 mod tls;
+mod tokens;
 mod upgrade;
 mod upstreams;
 mod zones;

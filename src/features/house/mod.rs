@@ -1,6 +1,7 @@
 //! Administration: users, settings, tasks, events, audit, remote store.
 
 pub mod users;
+pub mod tokens;
 pub mod remote_store;
 pub mod events;
 pub mod audit;

@@ -76,13 +76,6 @@ pub struct Page {
     pub nav: Prepared,
 }
 
-impl Page {
-    /// May this reader change anything? (Only hides buttons; the guard decides.)
-    pub fn acts(&self) -> bool {
-        self.can.has(may(Edit, Servers))
-    }
-}
-
 /// A set of rights, in templates `can.edit_domains`: a name is looked up when a template asks for it, and one that is no
 /// right is undefined there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

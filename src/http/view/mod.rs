@@ -112,6 +112,7 @@ templates![
     "tasks/_log.html",
     "tasks/list.html",
     "tasks/show.html",
+    "tokens/list.html",
     "upstreams/form.html",
     "upstreams/list.html",
     "users/_sign.html",
@@ -195,7 +196,7 @@ impl View {
 
     /// Renders the template `name` with `content`; its fields stand beside `page`. Error: a template error.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
-        let content = context! { page => Serde(page), can => Value::from_object(page.can), acts => page.acts(), ..Value::from(Serde(content)) };
+        let content = context! { page => Serde(page), can => Value::from_object(page.can), ..Value::from(Serde(content)) };
         self.localized(&page.locale)?
             .templates
             .get_template(name)
@@ -361,7 +362,7 @@ mod tests {
             let card = context! { id => 7, policy => "suffix:b.example", mode => mode, now => now, earlier => earlier, more => true };
             render(
                 "domains/_nameservers.html",
-                context! { panels => context! { nameservers => card }, acts => true },
+                context! { panels => context! { nameservers => card }, can => context! { run_domains => true } },
             )
         };
         let earlier = vec![

@@ -1,0 +1,69 @@
+//! API tokens: what programs speak by. Made and withdrawn by people who have signed in themselves, never by a token.
+
+mod model;
+mod api;
+mod pages;
+
+use crate::access::api_token::{self, NewToken, Token};
+use crate::access::right::{Edit, Read, Users, may};
+use crate::access::{Actor, Place};
+use crate::app::App;
+use crate::audit;
+use crate::base::error::{Error, Result};
+use crate::base::id::{ApiToken, Id};
+use crate::db::{Conn, Tx};
+use crate::feature::Feature;
+
+/// The feature's declaration.
+pub const FEATURE: Feature = Feature {
+    words: include_str!("words.txt"),
+    routes: api::ROUTES,
+    pages: pages::ROUTES,
+    ..Feature::named("tokens")
+};
+
+/// Makes a token of this person's; its text exists nowhere else. Errors: `token_may_not`, `duplicate`,
+/// `too_many_tokens`.
+fn mint(app: &App, tx: &Tx, new: &NewToken, by: &Actor) -> Result<(Id<ApiToken>, String)> {
+    by.refuse_api_token()?;
+    let (id, token) = api_token::mint(tx, by.user(), new)?;
+    let data = serde_json::json!({
+        "name": new.name,
+        "power": model::power(&new.power),
+        "cidrs": new.cidrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "expires_at": new.expires_at.map(crate::base::clock::rfc3339),
+    });
+    let object = format!("token {id} {}", new.name);
+    audit::append(tx, &app.vault, by.by(), "token.create", &object, &data)?;
+    Ok((id, token))
+}
+
+/// Withdraws one of theirs, or for who may edit accounts anybody's. Errors: `token_may_not`, `not_found`.
+fn withdraw(app: &App, tx: &Tx, id: Id<ApiToken>, by: &Actor) -> Result<()> {
+    let token = get(tx, id, by)?;
+    if token.owner.0 != by.user() {
+        by.allowed(Edit, Users, &Place::Everywhere)?;
+    }
+    api_token::withdraw(tx, id)?;
+    app.wakes.access.ring();
+    let object = format!("token {id} {}", token.name);
+    let data = serde_json::json!({ "owner": token.owner.1 });
+    audit::append(tx, &app.vault, by.by(), "token.withdraw", &object, &data)
+}
+
+/// One of theirs, or for who may see accounts anybody's. Errors: `token_may_not`, `not_found`.
+fn get(conn: &Conn, id: Id<ApiToken>, by: &Actor) -> Result<Token> {
+    by.refuse_api_token()?;
+    let token = api_token::get(conn, id)?;
+    let is_theirs = |token: &Token| token.owner.0 == by.user() || by.has(may(Read, Users), &Place::Everywhere);
+    token.filter(is_theirs).ok_or_else(|| Error::not_found("token"))
+}
+
+/// Theirs, or everybody's. Errors: `token_may_not`, `forbidden`.
+fn list(conn: &Conn, everybodys: bool, by: &Actor) -> Result<Vec<Token>> {
+    by.refuse_api_token()?;
+    if everybodys {
+        by.may(may(Read, Users))?;
+    }
+    api_token::list(conn, (!everybodys).then(|| by.user()))
+}
