@@ -8,17 +8,23 @@ pub mod session;
 pub mod token;
 pub mod api_token;
 pub mod device;
+pub mod ticket;
 pub mod throttle;
+pub mod totp;
+pub mod second_factor;
+pub mod confirm;
 pub mod standing;
 pub mod allowed;
 pub mod weak;
 
 use crate::audit::By;
+use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host;
 use crate::base::id::{ApiToken, Id, User};
 use crate::base::random;
 use crate::db::{Conn, Db, Lens, Tx};
+use crate::vault::SealContext;
 pub use allowed::{Allowed, Unplaced};
 pub use right::{Right, Role};
 pub use scope::{Grant, Grants, Place};
@@ -65,9 +71,29 @@ impl Sees for Role {
 /// How the actor was authenticated.
 #[derive(Clone)]
 enum Proof {
-    Session(session::Hash),
+    Session { hash: session::Hash, family: String },
     Token(token::Claims),
     ApiToken(Id<ApiToken>),
+}
+
+/// Somebody who has signed in themselves, and does not speak by a token that was made for a program: what is about one's
+/// own account takes this. Made by [`Actor::sign_in`].
+#[derive(Clone, Copy)]
+pub struct OwnSignIn<'a> {
+    actor: &'a Actor,
+    family: &'a str,
+}
+
+impl<'a> OwnSignIn<'a> {
+    /// Who it is.
+    pub fn actor(&self) -> &'a Actor {
+        self.actor
+    }
+
+    /// The number of this sign-in, by which it is listed; it opens nothing.
+    pub fn family(&self) -> &'a str {
+        self.family
+    }
 }
 
 impl Actor {
@@ -147,27 +173,29 @@ impl Actor {
         Err(Error::new(Kind::Forbidden, "forbidden", say))
     }
 
-    /// For what a person does themselves: making tokens, and whatever is dangerous. Error: `token_may_not`.
-    pub fn refuse_api_token(&self) -> Result<()> {
-        match self.proof {
-            Proof::ApiToken(_) => Err(no_token_may()),
-            _ => Ok(()),
-        }
-    }
-
     /// Signs the actor out: ends the session or token family, and everything begun with it.
     pub fn sign_out(&self, tx: &Tx) -> Result<()> {
         match &self.proof {
-            Proof::Session(hash) => session::end_hash(tx, hash),
+            Proof::Session { family, .. } => queries::end_family(tx, family),
             Proof::Token(claims) => queries::end_family(tx, claims.family()),
             Proof::ApiToken(_) => Err(no_token_may()),
         }
     }
 
-    /// Reads the actor again; `None` if session or token are no longer valid.
+    /// The sign-in by which they are here. Error: `token_may_not` for an API token.
+    pub fn sign_in(&self) -> Result<OwnSignIn<'_>> {
+        let family = match &self.proof {
+            Proof::Session { family, .. } => family,
+            Proof::Token(claims) => claims.family(),
+            Proof::ApiToken(_) => return Err(no_token_may()),
+        };
+        Ok(OwnSignIn { actor: self, family })
+    }
+
+    /// Asks the database again: the same one as they are now, if what they have proved it by still holds.
     fn again(&self, db: &Db) -> Result<Option<Actor>> {
         match &self.proof {
-            Proof::Session(hash) => Ok(session::look(db, hash, self.origin())?.map(|(actor, _)| actor)),
+            Proof::Session { hash, .. } => Ok(session::look(db, hash, self.origin())?.map(|(actor, _)| actor)),
             Proof::Token(claims) => token::look(db, claims, self.origin()),
             Proof::ApiToken(id) => api_token::look(db, *id, self.origin()),
         }
@@ -234,6 +262,17 @@ pub struct Account {
     pub lang: String,
     /// Chosen time zone, or empty.
     pub time_zone: String,
+    /// When somebody with the data folder said that it may be tried afresh; 0: never.
+    pub unlocked_at: Ms,
+}
+
+/// Where the hash of a user's password stands.
+pub const fn password_place(id: Id<User>) -> SealContext {
+    SealContext {
+        table: "users",
+        column: "password_hash",
+        row: id.get(),
+    }
 }
 
 impl Account {
@@ -258,31 +297,99 @@ impl Account {
 /// A sign-in. Its session and tokens are one family and end together.
 pub struct SignIn<'a> {
     account: &'a Account,
-    ip: &'a str,
+    from: Client<'a>,
     family: String,
 }
 
+/// From where and by what somebody signs in, as it is shown to them later.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The client's address.
+    pub ip: &'a str,
+    /// What the program says it is.
+    pub agent: &'a str,
+}
+
+/// Bytes of a program's own description that are kept.
+const AGENT_MAX: usize = 200;
+
 impl<'a> SignIn<'a> {
-    /// A sign-in after a correct password.
-    pub fn new(account: &'a Account, ip: &'a str) -> SignIn<'a> {
+    /// Of somebody whose password was right.
+    pub fn new(account: &'a Account, from: Client<'a>) -> SignIn<'a> {
         SignIn {
             account,
-            ip,
+            from,
             family: random::name(),
         }
     }
 }
 
-/// The account of a login, ignoring case.
+/// A sign-in that goes on, as its owner sees it.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number.
+    pub family: String,
+    /// When it began.
+    pub created_at: Ms,
+    /// When it was used last, to a few minutes.
+    pub seen_at: Ms,
+    /// From where, then.
+    pub ip: String,
+    /// By what, then; empty: not said.
+    pub agent: String,
+}
+
+/// Sign-ins of one account that are shown; the newest of more.
+const SESSIONS_MAX: usize = 200;
+
+/// The sign-ins of an account that go on, the last used first.
+pub fn sessions(conn: &Conn, user: Id<User>) -> Result<Vec<Session>> {
+    let now = clock::now();
+    let bounds = session::Bounds::read(conn)?;
+    let since = (now - bounds.idle, now - bounds.life, now - token::REFRESH_AGE_MAX);
+    let mut all: Vec<Session> = Vec::new();
+    for row in queries::sign_ins(conn, user, since)? {
+        match all.iter().position(|known| known.family == row.family) {
+            Some(n) => all[n].created_at = all[n].created_at.min(row.created_at),
+            None if all.len() < SESSIONS_MAX => all.push(row),
+            None => {}
+        }
+    }
+    Ok(all)
+}
+
+/// Ends one sign-in of this account. Was there one?
+pub fn end_session(tx: &Tx, user: Id<User>, family: &str) -> Result<bool> {
+    match queries::is_family_of(tx, user, family)? {
+        true => queries::end_family(tx, family).map(|()| true),
+        false => Ok(false),
+    }
+}
+
+/// Ends all sign-ins of the account but this one. Who is
+/// signing in just now, by what was true a moment ago, does not get in either.
+pub fn end_other_sessions(tx: &Tx, keep: OwnSignIn) -> Result<()> {
+    let user = keep.actor.user;
+    queries::grow_generation(tx, user)?;
+    queries::keep_family(tx, user, keep.family)
+}
+
+/// The account of a login, whatever its case.
 pub fn account(conn: &Conn, login: &str) -> Result<Option<Account>> {
     queries::account_by_login(conn, login)
+}
+
+/// The account of a number.
+pub fn account_of(conn: &Conn, id: Id<User>) -> Result<Option<Account>> {
+    queries::account_by_id(conn, id)
 }
 
 /// Is somebody signed in to this account from the same network?
 pub fn is_here(conn: &Conn, user: Id<User>, ip: &str) -> Result<bool> {
     let network = |ip: &str| ip.parse().ok().map(host::network);
     let here = network(ip);
-    let all = queries::session_addresses(conn, user, crate::base::clock::now() - session::IDLE_MAX)?;
+    let idle = session::Bounds::read(conn)?.idle;
+    let all = queries::session_addresses(conn, user, clock::now() - idle)?;
     Ok(here.is_some() && all.iter().any(|ip| network(ip) == here))
 }
 
@@ -293,11 +400,8 @@ pub fn accounts(conn: &Conn) -> Result<i64> {
 
 /// Removes expired sessions and tokens.
 pub fn purge(tx: &Tx) -> Result<()> {
-    let now = crate::base::clock::now();
-    queries::purge(
-        tx,
-        now - session::IDLE_MAX,
-        now - session::AGE_MAX,
-        now - token::REFRESH_AGE_MAX,
-    )
+    let now = clock::now();
+    let bounds = session::Bounds::read(tx)?;
+    let since = (now - bounds.idle, now - bounds.life, now - token::REFRESH_AGE_MAX);
+    queries::purge(tx, since, now - confirm::AGE_MAX)
 }

@@ -1,14 +1,16 @@
 //! SQL of sessions, tokens, and of user rows for sign-in.
 
-use super::{Account, Role, SignIn};
+use super::{AGENT_MAX, Account, Role, Session, SignIn};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Group, Id, Server, User};
+use crate::base::text;
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, Row, params};
 
 pub struct SessionRow {
     pub csrf: String,
+    pub family: String,
     pub generation: i64,
     pub created_at: Ms,
     pub seen_at: Ms,
@@ -22,8 +24,9 @@ pub struct RefreshRow {
     pub used_by: Option<Vec<u8>>,
 }
 
-pub const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang, u.time_zone";
-pub const ACCOUNT_COLUMNS: usize = 8;
+pub const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang, u.time_zone,
+     u.unlocked_at";
+pub const ACCOUNT_COLUMNS: usize = 9;
 
 pub fn read_account(r: &Row) -> rusqlite::Result<Account> {
     Ok(Account {
@@ -36,6 +39,7 @@ pub fn read_account(r: &Row) -> rusqlite::Result<Account> {
         generation: r.get(5)?,
         lang: r.get(6)?,
         time_zone: r.get(7)?,
+        unlocked_at: r.get(8)?,
     })
 }
 
@@ -43,7 +47,8 @@ pub fn read_account(r: &Row) -> rusqlite::Result<Account> {
 pub fn account_of_family(conn: &Conn, id: i64, family: &str) -> Result<Option<Account>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {ACCOUNT} FROM users u
-         WHERE id = ?1 AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.family = ?2 AND t.user_id = u.id)"
+         WHERE id = ?1 AND EXISTS (SELECT 1 FROM refresh_tokens t
+           WHERE t.family = ?2 AND t.user_id = u.id AND t.generation = u.generation)"
     ))?;
     Ok(statement.query_row(params![id, family], read_account).optional()?)
 }
@@ -51,6 +56,11 @@ pub fn account_of_family(conn: &Conn, id: i64, family: &str) -> Result<Option<Ac
 pub fn account_by_login(conn: &Conn, login: &str) -> Result<Option<Account>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM users u WHERE login = ?1"))?;
     Ok(statement.query_row([login], read_account).optional()?)
+}
+
+pub fn account_by_id(conn: &Conn, id: Id<User>) -> Result<Option<Account>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM users u WHERE id = ?1"))?;
+    Ok(statement.query_row([id.get()], read_account).optional()?)
 }
 
 pub fn accounts(conn: &Conn) -> Result<i64> {
@@ -67,15 +77,16 @@ pub fn set_last_login(conn: &Conn, id: Id<User>, at: Ms) -> Result<()> {
 
 pub fn insert_session(conn: &Conn, hash: &[u8], by: &SignIn, csrf: &str, at: Ms) -> Result<()> {
     conn.execute(
-        "INSERT INTO sessions (hash, user_id, generation, csrf, created_at, seen_at, ip, family)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
+        "INSERT INTO sessions (hash, user_id, generation, csrf, created_at, seen_at, ip, agent, family)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
         params![
             hash,
             by.account.id.get(),
             by.account.generation,
             csrf,
             at,
-            by.ip,
+            by.from.ip,
+            text::one_line(by.from.agent, AGENT_MAX),
             by.family
         ],
     )?;
@@ -84,15 +95,16 @@ pub fn insert_session(conn: &Conn, hash: &[u8], by: &SignIn, csrf: &str, at: Ms)
 
 pub fn session(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, SessionRow)>> {
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {ACCOUNT}, s.csrf, s.generation, s.created_at, s.seen_at
+        "SELECT {ACCOUNT}, s.csrf, s.generation, s.created_at, s.seen_at, s.family
          FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.hash = ?1"
     ))?;
     let row = statement.query_row([hash], |r| {
         let session = SessionRow {
-            csrf: r.get(8)?,
-            generation: r.get(9)?,
-            created_at: r.get(10)?,
-            seen_at: r.get(11)?,
+            csrf: r.get(9)?,
+            generation: r.get(10)?,
+            created_at: r.get(11)?,
+            seen_at: r.get(12)?,
+            family: r.get(13)?,
         };
         Ok((read_account(r)?, session))
     });
@@ -114,18 +126,21 @@ pub fn touch_session(conn: &Conn, hash: &[u8], at: Ms) -> Result<()> {
     Ok(())
 }
 
-/// `parent`: the token it replaces, unless it is the family's first.
-pub fn insert_refresh(
-    conn: &Conn,
-    hash: &[u8],
-    family: &str,
-    parent: Option<&[u8]>,
-    account: &Account,
-    at: Ms,
-) -> Result<()> {
+/// `parent`: the token it is given for, if it is not the family's first.
+pub fn insert_refresh(conn: &Conn, hash: &[u8], of: &SignIn, parent: Option<&[u8]>, at: Ms) -> Result<()> {
     conn.execute(
-        "INSERT INTO refresh_tokens (hash, family, parent, user_id, generation, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![hash, family, parent, account.id.get(), account.generation, at],
+        "INSERT INTO refresh_tokens (hash, family, parent, user_id, generation, created_at, ip, agent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            hash,
+            of.family,
+            parent,
+            of.account.id.get(),
+            of.account.generation,
+            at,
+            of.from.ip,
+            text::one_line(of.from.agent, AGENT_MAX)
+        ],
     )?;
     Ok(())
 }
@@ -137,11 +152,11 @@ pub fn refresh(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, RefreshRow)>
     ))?;
     let row = statement.query_row([hash], |r| {
         let token = RefreshRow {
-            family: r.get(8)?,
-            generation: r.get(9)?,
-            created_at: r.get(10)?,
-            used_at: r.get(11)?,
-            used_by: r.get(12)?,
+            family: r.get(9)?,
+            generation: r.get(10)?,
+            created_at: r.get(11)?,
+            used_at: r.get(12)?,
+            used_by: r.get(13)?,
         };
         Ok((read_account(r)?, token))
     });
@@ -179,15 +194,167 @@ pub fn family_of_session(conn: &Conn, hash: &[u8]) -> Result<Option<String>> {
 pub fn end_family(conn: &Conn, family: &str) -> Result<()> {
     conn.execute("DELETE FROM refresh_tokens WHERE family = ?1", [family])?;
     conn.execute("DELETE FROM sessions WHERE family = ?1", [family])?;
+    conn.execute("DELETE FROM confirmations WHERE family = ?1", [family])?;
     Ok(())
 }
 
-pub fn purge(conn: &Conn, sessions_unused_since: Ms, sessions_made_before: Ms, tokens_made_before: Ms) -> Result<()> {
+/// Whose sessions and tokens of before are good no more.
+pub fn grow_generation(conn: &Conn, user: Id<User>) -> Result<()> {
+    conn.execute(
+        "UPDATE users SET generation = generation + 1 WHERE id = ?1",
+        [user.get()],
+    )?;
+    Ok(())
+}
+
+/// This one of a user's families goes on, all others end.
+pub fn keep_family(conn: &Conn, user: Id<User>, family: &str) -> Result<()> {
+    for table in ["sessions", "refresh_tokens", "confirmations"] {
+        conn.execute(
+            &format!("DELETE FROM {table} WHERE user_id = ?1 AND family <> ?2"),
+            params![user.get(), family],
+        )?;
+    }
+    for table in ["sessions", "refresh_tokens"] {
+        conn.execute(
+            &format!("UPDATE {table} SET generation = (SELECT generation FROM users WHERE id = ?1) WHERE user_id = ?1"),
+            [user.get()],
+        )?;
+    }
+    Ok(())
+}
+
+pub fn is_family_of(conn: &Conn, user: Id<User>, family: &str) -> Result<bool> {
+    Ok(conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sessions WHERE family = ?2 AND user_id = ?1)
+           OR EXISTS (SELECT 1 FROM refresh_tokens WHERE family = ?2 AND user_id = ?1)",
+        params![user.get(), family],
+        |r| r.get(0),
+    )?)
+}
+
+/// Sessions unused since, sessions made before, tokens made before: what is older has ended.
+pub type Since = (Ms, Ms, Ms);
+
+/// Rows of sessions and tokens of an account that go on, the last used first; of one family there may be several.
+pub fn sign_ins(conn: &Conn, user: Id<User>, (unused, made, token): Since) -> Result<Vec<Session>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT s.family, s.created_at, s.seen_at, s.ip, s.agent FROM sessions s JOIN users u ON u.id = s.user_id
+         WHERE s.user_id = ?1 AND s.seen_at > ?2 AND s.created_at > ?3 AND s.generation = u.generation
+         UNION ALL
+         SELECT t.family, t.created_at, t.created_at, t.ip, t.agent FROM refresh_tokens t JOIN users u ON u.id = t.user_id
+         WHERE t.user_id = ?1 AND t.created_at > ?4 AND t.generation = u.generation
+         ORDER BY 3 DESC, 1 LIMIT 20000",
+    )?;
+    let rows = statement.query_map(params![user.get(), unused, made, token], |r| {
+        Ok(Session {
+            family: r.get(0)?,
+            created_at: r.get(1)?,
+            seen_at: r.get(2)?,
+            ip: r.get(3)?,
+            agent: r.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn purge(conn: &Conn, (unused, made, token): Since, confirmed_before: Ms) -> Result<()> {
     conn.execute(
         "DELETE FROM sessions WHERE seen_at < ?1 OR created_at < ?2",
-        params![sessions_unused_since, sessions_made_before],
+        params![unused, made],
     )?;
-    conn.execute("DELETE FROM refresh_tokens WHERE created_at < ?1", [tokens_made_before])?;
+    conn.execute("DELETE FROM refresh_tokens WHERE created_at < ?1", [token])?;
+    conn.execute("DELETE FROM confirmations WHERE at < ?1", [confirmed_before])?;
+    Ok(())
+}
+
+pub fn confirmed_at(conn: &Conn, family: &str) -> Result<Option<Ms>> {
+    let mut statement = conn.prepare_cached("SELECT at FROM confirmations WHERE family = ?1")?;
+    Ok(statement.query_row([family], |r| r.get(0)).optional()?)
+}
+
+pub fn put_confirmation(conn: &Conn, family: &str, user: Id<User>, at: Ms) -> Result<()> {
+    conn.execute(
+        "INSERT INTO confirmations (family, user_id, at) VALUES (?1, ?2, ?3) ON CONFLICT (family) DO UPDATE SET at = ?3",
+        params![family, user.get(), at],
+    )?;
+    Ok(())
+}
+
+/// See `second_factors`.
+pub struct SecondFactor {
+    pub secret: Vec<u8>,
+    pub is_confirmed: bool,
+    pub last_step: i64,
+}
+
+pub fn second_factor(conn: &Conn, user: Id<User>) -> Result<Option<SecondFactor>> {
+    let mut statement = conn
+        .prepare_cached("SELECT secret, confirmed_at IS NOT NULL, last_step FROM second_factors WHERE user_id = ?1")?;
+    let row = statement.query_row([user.get()], |r| {
+        Ok(SecondFactor {
+            secret: r.get(0)?,
+            is_confirmed: r.get(1)?,
+            last_step: r.get(2)?,
+        })
+    });
+    Ok(row.optional()?)
+}
+
+/// In place of one that was not confirmed.
+pub fn put_second_factor(conn: &Conn, user: Id<User>, secret: &[u8]) -> Result<()> {
+    conn.execute(
+        "INSERT INTO second_factors (user_id, secret) VALUES (?1, ?2)
+         ON CONFLICT (user_id) DO UPDATE SET secret = ?2, confirmed_at = NULL, last_step = 0",
+        params![user.get(), secret],
+    )?;
+    Ok(())
+}
+
+pub fn confirm_second_factor(conn: &Conn, user: Id<User>, step: i64, at: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE second_factors SET confirmed_at = ?3, last_step = ?2 WHERE user_id = ?1",
+        params![user.get(), step, at],
+    )?;
+    Ok(())
+}
+
+pub fn use_step(conn: &Conn, user: Id<User>, step: i64) -> Result<()> {
+    conn.execute(
+        "UPDATE second_factors SET last_step = ?2 WHERE user_id = ?1",
+        params![user.get(), step],
+    )?;
+    Ok(())
+}
+
+pub fn remove_second_factor(conn: &Conn, user: Id<User>) -> Result<bool> {
+    Ok(conn.execute("DELETE FROM second_factors WHERE user_id = ?1", [user.get()])? > 0)
+}
+
+pub fn insert_recovery_code(conn: &Conn, user: Id<User>, tag: &[u8]) -> Result<()> {
+    conn.execute(
+        "INSERT INTO recovery_codes (user_id, tag) VALUES (?1, ?2)",
+        params![user.get(), tag],
+    )?;
+    Ok(())
+}
+
+/// Was it there, unused?
+pub fn use_recovery_code(conn: &Conn, user: Id<User>, tag: &[u8], at: Ms) -> Result<bool> {
+    let used = conn.execute(
+        "UPDATE recovery_codes SET used_at = ?3 WHERE user_id = ?1 AND tag = ?2 AND used_at IS NULL",
+        params![user.get(), tag, at],
+    )?;
+    Ok(used > 0)
+}
+
+pub fn recovery_codes_left(conn: &Conn, user: Id<User>) -> Result<i64> {
+    let sql = "SELECT count(*) FROM recovery_codes WHERE user_id = ?1 AND used_at IS NULL";
+    Ok(conn.prepare_cached(sql)?.query_row([user.get()], |r| r.get(0))?)
+}
+
+pub fn remove_recovery_codes(conn: &Conn, user: Id<User>) -> Result<()> {
+    conn.execute("DELETE FROM recovery_codes WHERE user_id = ?1", [user.get()])?;
     Ok(())
 }
 

@@ -1,19 +1,41 @@
-//! Browser sessions: a cookie of 256 random bits, of which the database holds the SHA-256. A session ends after 12 h
-//! without use, after 7 days at the latest, and at once when password or role change.
+//! Browser sessions: an opaque cookie of 256 bits, of which the database holds only the SHA-256. A session ends after a
+//! time without use (12 h unless set otherwise: a working day), after 7 days at the latest, and at once when the password
+//! or role changes.
 
 use super::{Actor, Origin, Proof, SignIn, queries};
-use crate::base::clock::{self, DAY, HOUR, MINUTE, Ms};
+use crate::base::clock::{self, HOUR, MINUTE, Ms};
 use crate::base::error::Result;
 use crate::base::log;
 use crate::base::random;
-use crate::db::{Db, Tx};
+use crate::db::{Conn, Db, Tx};
+use crate::settings::Setting;
 use ring::digest;
 
-/// Maximum time without use.
-pub const IDLE_MAX: Ms = 12 * HOUR;
-/// Maximum age.
-pub const AGE_MAX: Ms = 7 * DAY;
-/// Precision of the stored last use, to limit writes.
+/// `session.idle_minutes`: longest time without use. A use is remembered to [`SEEN_STEP`], so less would end by chance.
+pub const IDLE: Setting = Setting::of_number("session.idle_minutes", (10, 43_200), 720, "min");
+
+/// `session.life_hours`: longest life.
+pub const LIFE: Setting = Setting::of_number("session.life_hours", (1, 8_760), 168, "h");
+
+/// How long a session may last, by the settings.
+pub struct Bounds {
+    /// Without use.
+    pub idle: Ms,
+    /// In all.
+    pub life: Ms,
+}
+
+impl Bounds {
+    /// As they are now.
+    pub fn read(conn: &Conn) -> Result<Bounds> {
+        Ok(Bounds {
+            idle: IDLE.number(conn)? * MINUTE,
+            life: LIFE.number(conn)? * HOUR,
+        })
+    }
+}
+
+/// How exactly the last use is remembered: not every click is a write.
 const SEEN_STEP: Ms = 5 * MINUTE;
 
 /// Hash of a cookie or refresh token.
@@ -53,26 +75,26 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
 /// The actor of a session that lives, and when it was used last.
 pub(super) fn look(db: &Db, hash: &Hash, from: Origin) -> Result<Option<(Actor, Ms)>> {
     let now = clock::now();
-    let found = db.read(|conn| queries::session(conn, hash))?;
+    let (found, bounds) = db.read(|conn| Ok((queries::session(conn, hash)?, Bounds::read(conn)?)))?;
     let alive = found.filter(|(account, session)| {
-        session.seen_at + IDLE_MAX > now
-            && session.created_at + AGE_MAX > now
+        session.seen_at + bounds.idle > now
+            && session.created_at + bounds.life > now
             && session.generation == account.generation
             && !account.disabled
     });
     Ok(alive.map(|(account, session)| {
-        let actor = account.actor(from, Some(session.csrf), Proof::Session(hash.clone()));
+        let proof = Proof::Session {
+            hash: hash.clone(),
+            family: session.family,
+        };
+        let actor = account.actor(from, Some(session.csrf), proof);
         (actor, session.seen_at)
     }))
 }
 
 /// Ends the sign-in that a session belongs to.
 pub fn end(tx: &Tx, cookie: &str) -> Result<()> {
-    end_hash(tx, &hash(cookie))
-}
-
-pub(super) fn end_hash(tx: &Tx, hash: &Hash) -> Result<()> {
-    match queries::family_of_session(tx, hash)? {
+    match queries::family_of_session(tx, &hash(cookie))? {
         Some(family) => queries::end_family(tx, &family),
         None => Ok(()),
     }

@@ -60,9 +60,14 @@ impl Standing {
 pub(crate) mod tests {
     use super::*;
     use crate::access::right::{Events, Read, may};
-    use crate::access::{Origin, SignIn, account, session};
+    use crate::access::{Client, Origin, SignIn, account, session};
     use crate::base::random;
     use crate::db::{Durability, schema};
+
+    const HERE: Client = Client {
+        ip: "192.0.2.1",
+        agent: "",
+    };
 
     /// A viewer of this number, who has just signed in to a database of their own.
     pub(crate) fn standing(user: i64) -> Standing {
@@ -73,7 +78,7 @@ pub(crate) mod tests {
                 let row =
                     "INSERT INTO users (id, login, password_hash, role, created_at) VALUES (?1, 'v', '', 'viewer', 0)";
                 tx.execute(row, [user])?;
-                session::start(tx, &SignIn::new(&account(tx, "v")?.unwrap(), "192.0.2.1"))
+                session::start(tx, &SignIn::new(&account(tx, "v")?.unwrap(), HERE))
             })
             .unwrap();
         let from = Origin {

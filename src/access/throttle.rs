@@ -10,9 +10,10 @@
 //! the one with the fewest failures and tries in its neighbourhood goes first ([`Attempt::rank`]), and audit rows about
 //! failures are limited.
 
-use crate::base::clock::{self, Duration, Instant};
+use crate::base::clock::{self, Duration, Instant, MINUTE, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::{block, network};
+use crate::base::id::{Id, User};
 use crate::base::ration::Ration;
 use crate::vault::password::Rank;
 use std::collections::HashMap;
@@ -50,7 +51,12 @@ pub enum Known<'a> {
     Here,
     /// The client has the cookie of a device that has signed in with this login ([`super::device`]): its number.
     Device(&'a str),
+    /// Somebody who has the data folder has said, at this time, that the login may be tried afresh.
+    Unlocked(Ms),
 }
+
+/// So long after an `unlock` what was counted before is passed over.
+pub const UNLOCKED_MAX: Ms = 15 * MINUTE;
 
 #[derive(Clone, Copy)]
 struct Count {
@@ -103,7 +109,18 @@ pub struct Attempt<'a> {
 impl Throttle {
     /// May this login be tried from this address now? Error: `too_many_sign_ins`.
     pub fn admit(&self, login: &str, ip: &str, known: Known) -> Result<Attempt<'_>> {
-        self.admit_at(login, ip, known, clock::mono())
+        self.admit_at(self.keys(login, ip, known), known, clock::mono())
+    }
+
+    /// May a code of this account's authenticator be tried now? Only who has its password, or is signed in to it, comes so
+    /// far; then it is counted for the account, or a code would be found from many addresses. Error: `too_many_sign_ins`.
+    pub fn admit_code(&self, user: Id<User>, known: Known) -> Result<Attempt<'_>> {
+        let key = match known {
+            Known::Device(number) => self.hash.hash_one(("code of a device", number)),
+            Known::Unlocked(at) => self.hash.hash_one(("code afresh", user.get(), at)),
+            Known::Here | Known::No => self.hash.hash_one(("code", user.get())),
+        };
+        self.admit_at(vec![(key, FREE_TRIES)], known, clock::mono())
     }
 
     /// Should this failure be recorded? `Some` holds the number of unrecorded ones before it. Independent of whether
@@ -123,6 +140,7 @@ impl Throttle {
         match known {
             Known::Device(number) => vec![(self.hash.hash_one(("device", number)), FREE_TRIES)],
             Known::Here => vec![pair],
+            Known::Unlocked(at) => vec![(self.hash.hash_one(("afresh", at, &login, network(ip))), FREE_TRIES)],
             Known::No => vec![
                 pair,
                 (self.hash.hash_one(("network", network(ip))), FREE_TRIES),
@@ -133,8 +151,7 @@ impl Throttle {
         }
     }
 
-    fn admit_at(&self, login: &str, ip: &str, known: Known, now: Instant) -> Result<Attempt<'_>> {
-        let keys = self.keys(login, ip, known);
+    fn admit_at(&self, keys: Vec<(u64, u32)>, known: Known, now: Instant) -> Result<Attempt<'_>> {
         let mut counts = self.counts();
         let of = |key: &u64| counts.get(key).map(|count| count.decayed(now));
         let found = || keys.iter().filter_map(|(key, free)| Some((of(key)?, *free)));
@@ -184,7 +201,17 @@ impl Attempt<'_> {
         self.rank
     }
 
-    /// The password was wrong.
+    /// Counts how it ended, and passes that on.
+    pub fn ended(self, good: bool) -> bool {
+        if good {
+            self.succeeded()
+        } else {
+            self.failed()
+        }
+        good
+    }
+
+    /// It was a guess.
     pub fn failed(self) {
         self.failed_at(clock::mono());
     }
@@ -253,14 +280,19 @@ mod tests {
             }
         }
 
+        fn admit(&self, login: &str, ip: &str, known: Known) -> Result<Attempt<'_>> {
+            let keys = self.throttle.keys(login, ip, known);
+            self.throttle.admit_at(keys, known, self.now)
+        }
+
         /// A wrong password, if it may be tried at all.
         fn fails(&self, login: &str, ip: &str, known: Known) -> bool {
-            let attempt = self.throttle.admit_at(login, ip, known, self.now);
+            let attempt = self.admit(login, ip, known);
             attempt.map(|attempt| attempt.failed_at(self.now)).is_ok()
         }
 
         fn may(&self, login: &str, ip: &str, known: Known) -> bool {
-            self.throttle.admit_at(login, ip, known, self.now).is_ok()
+            self.admit(login, ip, known).is_ok()
         }
     }
 
@@ -306,11 +338,33 @@ mod tests {
     }
 
     #[test]
+    fn an_unlocked_login_is_tried_afresh_and_not_for_ever() {
+        let story = Story::new();
+        assert!((0..5).all(|_| story.fails("anna", "192.0.2.1", Known::No)));
+        assert!(!story.may("anna", "192.0.2.1", Known::No) && !story.may("anna", "192.0.2.1", Known::Here));
+        assert!((0..5).all(|_| story.fails("anna", "192.0.2.1", Known::Unlocked(1))));
+        assert!(!story.may("anna", "192.0.2.1", Known::Unlocked(1)));
+        assert!(story.may("anna", "192.0.2.1", Known::Unlocked(2)), "once more");
+        assert!(!story.may("anna", "192.0.2.1", Known::No), "what was counted stays");
+    }
+
+    #[test]
+    fn codes_are_counted_for_the_account_wherever_they_come_from() {
+        let throttle = Throttle::default();
+        let anna = Id::new(1);
+        let wrong = |known| throttle.admit_code(anna, known).map(Attempt::failed).is_ok();
+        assert!((0..5).all(|_| wrong(Known::No)));
+        assert!(!wrong(Known::No) && !wrong(Known::Here));
+        assert!(wrong(Known::Device("7")) && wrong(Known::Unlocked(1)));
+        assert!(throttle.admit_code(Id::new(2), Known::No).is_ok());
+    }
+
+    #[test]
     fn a_sign_in_of_ones_own_does_not_set_the_address_free() {
         let story = Story::new();
         for _ in 0..4 {
             assert!(story.fails("anna", "192.0.2.1", Known::No));
-            let own = story.throttle.admit_at("mallory", "192.0.2.1", Known::No, story.now);
+            let own = story.admit("mallory", "192.0.2.1", Known::No);
             own.unwrap_or_else(|e| panic!("{e}")).succeeded();
         }
         assert!(story.fails("anna", "192.0.2.1", Known::No));
@@ -327,7 +381,7 @@ mod tests {
             );
         }
         let open: Vec<_> = (0..8)
-            .filter_map(|_| story.throttle.admit_at("anna", "192.0.2.1", Known::No, story.now).ok())
+            .filter_map(|_| story.admit("anna", "192.0.2.1", Known::No).ok())
             .collect();
         assert_eq!(open.len(), 5);
         drop(open);
@@ -341,14 +395,8 @@ mod tests {
         assert!(!story.may("u9", "2001:db8::ffff", Known::No));
         let tried = (1..=99).filter(|n| story.fails("anna", &format!("2001:db8:0:{n:x}::1"), Known::No));
         assert_eq!(tried.count(), 45, "and 5 before");
-        // Clients from other networks go first, most of all from another provider.
-        let rank = |ip| {
-            story
-                .throttle
-                .admit_at("anna", ip, Known::No, story.now)
-                .map(|a| a.rank())
-                .ok()
-        };
+        // Who comes from elsewhere goes before them, most of all from another provider.
+        let rank = |ip| story.admit("anna", ip, Known::No).map(|a| a.rank()).ok();
         assert_eq!(rank("2001:db8:7::1"), Some(51));
         assert_eq!(rank("192.0.2.1"), Some(1));
     }

@@ -5,7 +5,7 @@
 //! it is the same client and the new token is unused, which is then invalidated. So a family never forks.
 
 use super::session::hash;
-use super::{Account, Actor, Origin, Proof, SignIn, queries};
+use super::{Account, Actor, Client, Origin, Proof, SignIn, queries};
 use crate::base::clock::{self, DAY, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::{host, random, text};
@@ -30,7 +30,6 @@ pub(super) struct Claims {
     iss: String,
     sub: i64,
     family: String,
-    generation: i64,
     typ: String,
     iat: i64,
     exp: i64,
@@ -54,7 +53,7 @@ pub struct Pair {
 /// Creates the first pair of a family.
 pub fn issue(tx: &Tx, key: &hmac::Key, by: &SignIn) -> Result<Pair> {
     let refresh = random::token();
-    queries::insert_refresh(tx, &hash(&refresh), &by.family, None, by.account, clock::now())?;
+    queries::insert_refresh(tx, &hash(&refresh), by, None, clock::now())?;
     queries::set_last_login(tx, by.account.id, clock::now())?;
     Ok(Pair {
         access: sign(key, by.account, &by.family)?,
@@ -62,10 +61,10 @@ pub fn issue(tx: &Tx, key: &hmac::Key, by: &SignIn) -> Result<Pair> {
     })
 }
 
-/// The client of a token: its network and the program's name.
-pub fn client(ip: &str, agent: &str) -> Vec<u8> {
-    let network = ip.parse().ok().map(host::network);
-    hash(&format!("{network:?} {agent}"))
+/// Where a token came from, as far as it can be told: the network and the program's name.
+fn client_tag(from: Client) -> Vec<u8> {
+    let network = from.ip.parse().ok().map(host::network);
+    hash(&format!("{network:?} {}", from.agent))
 }
 
 /// Result of using a refresh token.
@@ -78,8 +77,9 @@ pub enum Refreshed {
     Dead,
 }
 
-/// Exchanges a refresh token sent by this [`client`].
-pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str, client: &[u8]) -> Result<Refreshed> {
+/// Exchanges a refresh token that came from there.
+pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str, from: Client) -> Result<Refreshed> {
+    let client = client_tag(from);
     let now = clock::now();
     let old = hash(token);
     let Some((account, row)) = queries::refresh(tx, &old)? else {
@@ -89,9 +89,9 @@ pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str, client: &[u8]) -> Result<R
         return Ok(Refreshed::Dead);
     }
     match row.used_at {
-        None => queries::use_refresh(tx, &old, client, now)?,
+        None => queries::use_refresh(tx, &old, &client, now)?,
         Some(used) => {
-            let is_same = used + GRACE >= now && row.used_by.as_deref() == Some(client);
+            let is_same = used + GRACE >= now && row.used_by.as_ref() == Some(&client);
             if !is_same || !queries::take_back(tx, &row.family, &old)? {
                 queries::end_family(tx, &row.family)?;
                 return Ok(Refreshed::Reused(account));
@@ -99,9 +99,14 @@ pub fn refresh(tx: &Tx, key: &hmac::Key, token: &str, client: &[u8]) -> Result<R
         }
     }
     let next = random::token();
-    queries::insert_refresh(tx, &hash(&next), &row.family, Some(&old), &account, now)?;
+    let of = SignIn {
+        account: &account,
+        from,
+        family: row.family,
+    };
+    queries::insert_refresh(tx, &hash(&next), &of, Some(&old), now)?;
     let pair = Pair {
-        access: sign(key, &account, &row.family)?,
+        access: sign(key, &account, &of.family)?,
         refresh: next,
     };
     Ok(Refreshed::Fresh(account, pair))
@@ -131,7 +136,7 @@ pub(super) fn look(db: &Db, claims: &Claims, from: Origin) -> Result<Option<Acto
     }
     let account = db.read(|conn| queries::account_of_family(conn, claims.sub, &claims.family))?;
     Ok(account
-        .filter(|a| !a.disabled && a.generation == claims.generation)
+        .filter(|a| !a.disabled)
         .map(|a| a.actor(from, None, Proof::Token(claims.clone()))))
 }
 
@@ -141,7 +146,6 @@ fn sign(key: &hmac::Key, account: &Account, family: &str) -> Result<String> {
         iss: ISSUER.into(),
         sub: account.id.get(),
         family: family.into(),
-        generation: account.generation,
         typ: "access".into(),
         iat: now,
         exp: now + ACCESS_AGE_S,
@@ -191,6 +195,7 @@ mod tests {
             generation: 1,
             lang: String::new(),
             time_zone: String::new(),
+            unlocked_at: 0,
         }
     }
 
@@ -225,7 +230,7 @@ mod tests {
         let body = format!(
             "{HEADER}.{}",
             header(&format!(
-                r#"{{"iss":"lamplighter","sub":7,"family":"f","generation":1,"typ":"refresh","iat":{now},"exp":{},"jti":"x"}}"#,
+                r#"{{"iss":"lamplighter","sub":7,"family":"f","typ":"refresh","iat":{now},"exp":{},"jti":"x"}}"#,
                 now + 60
             ))
         );

@@ -28,4 +28,5 @@ pub mod process;
 pub mod ration;
 pub mod log;
 pub mod pulse;
+pub mod qr;
 pub mod config;

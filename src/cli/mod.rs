@@ -67,7 +67,19 @@ pub const COMMON: &[Flag] = &[
     },
 ];
 
-/// Flags of commands that listen, or contact the daemon.
+/// Whose account it is; the one value that may stand without its flag.
+pub const LOGIN: Flag = Flag {
+    name: "login",
+    value: "LOGIN",
+    help: "The account's login; the flag's name may be left out.",
+};
+
+fn takes_alone(command: Option<&'static Command>, flags: &[(&'static str, String)]) -> bool {
+    let takes = command.is_some_and(|c| c.flags.iter().any(|f| f.name == LOGIN.name));
+    takes && !flags.iter().any(|(name, _)| *name == LOGIN.name)
+}
+
+/// For commands that listen, or ask who does.
 pub const LISTEN: Flag = Flag {
     name: "listen",
     value: "ADDR:PORT",
@@ -208,6 +220,11 @@ pub fn parse(registry: &Arc<Registry>, args: impl IntoIterator<Item = OsString>)
                 let word = word.to_string_lossy().into_owned();
                 let found = commands.iter().find(|c| c.name == word);
                 command = Some(found.ok_or_else(|| usage(format!("Unknown command “{word}”.")))?);
+            }
+            // `unlock anna` is `unlock --login anna`: whose it is may stand alone.
+            Arg::Value(word) if takes_alone(command, &flags) => {
+                let word = word.string().map_err(|e| usage(format!("{e}.")))?;
+                flags.push((LOGIN.name, word));
             }
             other => return Err(usage(format!("{}.", other.unexpected()))),
         }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub const FEATURES: &[&Feature] = &[
     &features::house::users::FEATURE,
     &features::house::tokens::FEATURE,
+    &features::house::people::FEATURE,
+    &features::house::me::FEATURE,
     &features::house::remote_store::FEATURE,
     &features::house::events::FEATURE,
     &features::house::audit::FEATURE,

@@ -43,6 +43,7 @@ pub const STATE: &[Step] = steps![
     "0033_schedules.sql",
     "0034_names.sql",
     "0035_api_tokens.sql",
+    "0036_people.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -4,8 +4,18 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::text;
 use serde_json::{Map, Value};
 
-/// The body as an object: a form if its content type says so (without the CSRF token), else JSON. A repeated name in a
-/// form becomes a list (check boxes). Error: malformed, with the place.
+/// Fields of a form that are the guard's and not the handler's: the CSRF token, and by what somebody shows that it is
+/// still them (their password, or a code).
+pub const OF_THE_GUARD: [&str; 3] = [CSRF, CONFIRM_PASSWORD, CONFIRM_TOTP];
+/// See [`OF_THE_GUARD`].
+pub const CSRF: &str = "csrf";
+/// See [`OF_THE_GUARD`].
+pub const CONFIRM_PASSWORD: &str = "confirm_password";
+/// See [`OF_THE_GUARD`].
+pub const CONFIRM_TOTP: &str = "confirm_totp";
+
+/// The body as an object: of a form when its content type says so, without what is [`OF_THE_GUARD`], else of JSON. In a
+/// form a name that comes again is a list (check boxes).
 pub fn object(content_type: Option<&str>, body: &[u8]) -> Result<Map<String, Value>> {
     if !content_type.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
         return json(content_type, body);
@@ -18,7 +28,9 @@ pub fn object(content_type: Option<&str>, body: &[u8]) -> Result<Map<String, Val
             None => drop(values.insert(name, value.into())),
         }
     }
-    values.remove("csrf");
+    for name in OF_THE_GUARD {
+        values.remove(name);
+    }
     Ok(values)
 }
 

@@ -35,7 +35,7 @@ const STYLES: &[(&str, &str)] = sources!["css":
 const SCRIPTS: &[(&str, &str)] = sources!["js":
     "dom.js" "words.js" "format.js" "toast.js" "api.js" "live.js" "theme.js" "actions.js" "dialogs.js" "tables.js"
     "palette.js" "app.js"
-    "canvas.js" "chart.js" "log.js" "steps.js"
+    "canvas.js" "chart.js" "confirm.js" "log.js" "steps.js"
     "alerts.js" "overview.js" "progress.js" "server.js" "servers.js" "tasks.js"
 ];
 

@@ -1,4 +1,5 @@
-//! Authentication. Authorization is checked after it by [`answer`](super::route::answer), and nowhere else.
+//! Who is asking, and is it really them? Whether they may is asked next, by [`answer`](super::route::answer), and of what
+//! is dangerous whether it is still them ([`confirmed`]): in that order, and nowhere else.
 //!
 //! Browsers send cookies with requests that other sites caused. So a change with a cookie needs a same-origin request
 //! by `Sec-Fetch-Site` (or `Origin`), and the session's CSRF token.
@@ -6,9 +7,12 @@
 use super::admission::{Admission, Caller};
 use super::edge::ConnInfo;
 use super::request::{Method, Request};
+use crate::access::confirm::{self, Evidence};
 use crate::access::{Actor, Right, api_token, session, token};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
+use crate::form::body::{CONFIRM_PASSWORD, CONFIRM_TOTP, CSRF};
 
 /// Name of the session cookie. Over TLS it is `__Host-lamplighter`, which a browser binds to this host and to TLS.
 pub fn cookie_name(tls: bool) -> &'static str {
@@ -61,7 +65,23 @@ pub fn count(admission: &Admission, request: &Request, is_known: bool) -> Result
     })
 }
 
-/// The actor if known, for an error page. Grants nothing.
+/// Who asks for something dangerous has shown within ten minutes that it is them, or does it in this very form: so a page
+/// without script goes on with what was asked. Errors: those of [`confirm`].
+pub fn confirmed(app: &App, request: &Request, actor: &Actor) -> Result<()> {
+    let form = if is_form(request) { request.form()? } else { Vec::new() };
+    let sent = |name: &str| {
+        let value = form.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+        value.filter(|value| !value.is_empty())
+    };
+    let evidence = match (sent(CONFIRM_PASSWORD), sent(CONFIRM_TOTP)) {
+        (Some(password), _) => Evidence::Password(Secret::new(password)),
+        (None, Some(code)) => Evidence::Code(code),
+        (None, None) => return confirm::require(&app.db, actor),
+    };
+    confirm::show(&app.db, &app.vault, &app.throttle, actor, &evidence)
+}
+
+/// Who asks, if that can be told: for a page that shows an error. Grants nothing.
 pub fn who(app: &App, request: &Request) -> Option<Actor> {
     identify(app, request).ok().flatten()
 }
@@ -131,14 +151,17 @@ fn same_origin(request: &Request) -> Result<()> {
     }
 }
 
+/// Is the body what a page's form sends?
+pub fn is_form(request: &Request) -> bool {
+    let kind = request.header("content-type");
+    kind.is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"))
+}
+
 fn check_csrf(request: &Request, csrf: &str) -> Result<()> {
-    let is_form = request
-        .header("content-type")
-        .is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
-    let form = if is_form { request.form()? } else { Vec::new() };
+    let form = if is_form(request) { request.form()? } else { Vec::new() };
     let sent = request.header("x-csrf-token").or_else(|| {
         form.iter()
-            .find(|(name, _)| name == "csrf")
+            .find(|(name, _)| name == CSRF)
             .map(|(_, value)| value.as_str())
     });
     // Both are random and for one session; comparing their hashes leaks nothing.

@@ -8,12 +8,13 @@ use super::reply::{self, Reply};
 use super::request::Request;
 use super::route::{Ctx, Web};
 use super::view::{Can, Page, Prepared, Theme};
-use crate::access::{Actor, Place};
+use crate::access::{Actor, Place, second_factor};
 use crate::app::App;
 use crate::base::clock::{self, DAY, SECOND};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::percent_encode;
 use crate::base::zone::Zone;
+use crate::form::body;
 use crate::lang::{Lang, Locale};
 use crate::settings;
 use serde::Serialize;
@@ -164,6 +165,9 @@ pub fn failure(web: &Web, request: &Request, error: &Error) -> Reply {
     if error.kind == Kind::Unauthorized && request.method.is_safe() {
         return Reply::see_other(format!("/login{}", query(&[("next", here(request))])));
     }
+    if let Some(asked) = confirm_page(web, request, error) {
+        return asked;
+    }
     let status = reply::status(error.kind);
     let content = serde_json::json!({
         "status": status,
@@ -182,6 +186,31 @@ pub fn failure(web: &Web, request: &Request, error: &Error) -> Reply {
         Ok(page) => reply::with_retry(Reply::html(page), error),
         Err(_) => reply::error_json(error, request),
     }
+}
+
+/// What was asked for by a form is dangerous: the same form again, with all that was in it, and the question who it is.
+fn confirm_page(web: &Web, request: &Request, error: &Error) -> Option<Reply> {
+    let problem = match error.code {
+        "confirm_required" => "",
+        "wrong_confirmation" | "too_many_sign_ins" => error.code,
+        _ => return None,
+    };
+    if request.method.is_safe() || !guard::is_form(request) {
+        return None;
+    }
+    let actor = guard::who(&web.app, request)?;
+    let is_ours = |name: &str| body::OF_THE_GUARD.contains(&name);
+    let fields = request.form().ok()?.into_iter().filter(|(name, _)| !is_ours(name));
+    let content = serde_json::json!({
+        "action": here(request),
+        "fields": fields.collect::<Vec<_>>(),
+        "totp": web.app.db.read(|conn| second_factor::is_on(conn, actor.user())).ok()?,
+        "problem": problem,
+        "say": error.say,
+    });
+    let page = frame_for(web, &web.app, request, (Some(&actor), &Place::Granted)).ok()?;
+    let page = web.view.render("confirm.html", &page, content).ok()?;
+    Some(reply::with_retry(Reply::html(page), error))
 }
 
 #[cfg(test)]

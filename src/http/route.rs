@@ -3,6 +3,7 @@
 
 use super::admission::Admission;
 use super::edge::{ANONYMOUS_BODY_MAX, BODY_MAX, EdgeHandle, Gauge};
+use super::guard;
 use super::reply::{Reply, TaskStarted};
 use super::request::{Method, Request};
 use super::response_cache::ResponseCache;
@@ -37,7 +38,9 @@ pub struct Route {
     pub handler: fn(&Ctx) -> Result<Reply>,
     /// Does the handler check the right for each object in the body ([`Ctx::unplaced`])?
     pub asks: bool,
-    /// Can the answer be streamed ([`super::live`])?
+    /// Is it done only for who has just shown that it is still them ([`crate::access::confirm`])?
+    pub is_dangerous: bool,
+    /// May the answer be streamed as it changes ([`super::live`])?
     pub live: bool,
     /// Counts for request rates ([`super::admission`]).
     counted: bool,
@@ -74,7 +77,15 @@ pub enum Answer {
 }
 
 impl Route {
-    /// Marks it as streamable.
+    /// The same, done only for who has shown their password or a code within ten minutes, and never for a program's token.
+    pub const fn dangerous(self) -> Route {
+        Route {
+            is_dangerous: true,
+            ..self
+        }
+    }
+
+    /// The same, to be streamed as well.
     pub const fn live(self) -> Route {
         Route { live: true, ..self }
     }
@@ -319,6 +330,7 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         right,
         handler,
         asks: false,
+        is_dangerous: false,
         live: false,
         counted: true,
         query: &[],
@@ -382,7 +394,7 @@ pub struct Ctx<'a> {
 }
 
 /// Authorizes and calls the handler. Errors: `unauthorized`, `forbidden`, `invalid` where the query is not as the route
-/// declares, those of the handler.
+/// declares, where it is dangerous those of [`guard::confirmed`], those of the handler.
 pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Actor>) -> Result<Reply> {
     let route = found.route;
     let (place, lens) = match &actor {
@@ -395,6 +407,9 @@ pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Act
         None if route.right == Right::Public => (Place::Everywhere, None),
         None => return Err(token::unauthorized()),
     };
+    if route.is_dangerous {
+        guard::confirmed(&web.app, request, actor.as_ref().ok_or_else(token::unauthorized)?)?;
+    }
     let narrowed = lens.map(|lens| web.app.through(lens));
     let ctx = Ctx {
         app: narrowed.as_ref().unwrap_or(&web.app),

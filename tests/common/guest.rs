@@ -1,7 +1,7 @@
 //! Somebody who is signed in, for tests of the edge alone: with a database of their own.
 
 use lamplighter::access::right::{Events, Read, may};
-use lamplighter::access::{Actor, Origin, Place, SignIn, Standing, account, session};
+use lamplighter::access::{Actor, Client, Origin, Place, SignIn, Standing, account, session};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::events::wake::Wake;
 use std::path::Path;
@@ -21,7 +21,11 @@ impl Guest {
             tx.execute_batch(
                 "INSERT INTO users (login, password_hash, role, created_at) VALUES ('v', '', 'viewer', 0)",
             )?;
-            session::start(tx, &SignIn::new(&account(tx, "v")?.unwrap(), "192.0.2.1"))
+            let from = Client {
+                ip: "192.0.2.1",
+                agent: "",
+            };
+            session::start(tx, &SignIn::new(&account(tx, "v")?.unwrap(), from))
         });
         let from = Origin {
             ip: "192.0.2.1",

@@ -6,7 +6,7 @@ use common::*;
 use serde_json::json;
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 45] = [
+const PAGES: [&str; 48] = [
     "/",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
@@ -52,6 +52,9 @@ const PAGES: [&str; 45] = [
     "/notifications/new?type=webhook",
     "/settings",
     "/prefs",
+    "/prefs/totp",
+    "/users",
+    "/users/1",
 ];
 
 /// A port that nobody listens on: every action ends at once, with its reason.

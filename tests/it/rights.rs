@@ -30,7 +30,11 @@ fn the_golden_table_is_what_routes_and_rights_make() {
     let routes: Vec<&Route> = FEATURES.iter().flat_map(|f| f.routes.iter().chain(f.pages)).collect();
     let mut lines: Vec<_> = routes
         .iter()
-        .map(|route| format!("{} {}: {}\n", route.path, route.method.name(), who(route.right)))
+        .map(|route| {
+            let confirmed = if route.is_dangerous { ", confirmed" } else { "" };
+            let (path, method) = (route.path, route.method.name());
+            format!("{path} {method}: {}{confirmed}\n", who(route.right))
+        })
         .collect();
     lines.sort();
     let now = lines.concat();

@@ -2,6 +2,8 @@
 
 pub mod users;
 pub mod tokens;
+pub mod people;
+pub mod me;
 pub mod remote_store;
 pub mod events;
 pub mod audit;

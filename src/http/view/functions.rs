@@ -2,6 +2,7 @@
 
 use super::super::asset;
 use crate::base::clock::{self, Ms};
+use crate::base::qr::Qr;
 use crate::base::zone;
 use crate::lang::format::{
     bytes, day, duration, moment, moment_long, number, percent, rate, time_of_day, words_of_age,
@@ -46,6 +47,10 @@ pub(super) fn functions(env: &mut Environment<'static>, lang: Lang) {
         markup(format!(
             "<svg class=\"lantern s-{state}\" aria-hidden=\"true\"><use href=\"{sheet}#L-{state}\"/></svg>"
         ))
+    });
+    // Nothing where the text is too long for one; what it says stands beside it.
+    env.add_function("qr", |text: &str| {
+        markup(Qr::new(text.as_bytes()).map(|qr| qr.svg()).unwrap_or_default())
     });
     env.add_global("version", env!("CARGO_PKG_VERSION"));
     env.add_filter("iso", clock::rfc3339);

@@ -40,6 +40,7 @@ templates![
     "certificates/form.html",
     "certificates/list.html",
     "certificates/show.html",
+    "confirm.html",
     "domains/_acts.html",
     "domains/_again.html",
     "domains/_answers.html",
@@ -76,6 +77,8 @@ templates![
     "dashboard/dashboard.html",
     "dashboard/search.html",
     "dashboard/welcome.html",
+    "me/prefs.html",
+    "me/totp.html",
     "metrics/probed.html",
     "metrics/table.html",
     "notifications/choose.html",
@@ -83,6 +86,8 @@ templates![
     "notifications/form.html",
     "notifications/list.html",
     "notifications/log.html",
+    "people/list.html",
+    "people/show.html",
     "rules/_choose.html",
     "rules/choose.html",
     "rules/form.html",
@@ -117,8 +122,8 @@ templates![
     "upstreams/list.html",
     "users/_sign.html",
     "users/_street.html",
+    "users/invite.html",
     "users/login.html",
-    "users/prefs.html",
     "users/setup.html",
 ];
 
@@ -337,7 +342,7 @@ mod tests {
     fn the_pages_before_signing_in_say_what_they_are_in_both_languages() {
         let [en, ru] = render(
             "users/login.html",
-            context! { login => "<b>", problem => "", plain => true, next => "/" },
+            context! { login => "<b>", problem => "", plain => true, next => "/", ticket => "" },
         );
         assert!(en.contains("Sign in") && ru.contains("Вход"));
         assert!(en.contains("value=\"&lt;b&gt;\"") && !en.contains("<b>"));

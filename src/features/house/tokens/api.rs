@@ -88,7 +88,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let (input, by) = (ctx.input()?, ctx.actor()?);
-    by.refuse_api_token()?;
+    by.sign_in()?;
     let (id, token) = ctx.app.db.write(|tx| {
         let new = model::read(tx, input, by)?;
         super::mint(ctx.app, tx, &new, by)

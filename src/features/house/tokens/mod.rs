@@ -25,7 +25,7 @@ pub const FEATURE: Feature = Feature {
 /// Makes a token of this person's; its text exists nowhere else. Errors: `token_may_not`, `duplicate`,
 /// `too_many_tokens`.
 fn mint(app: &App, tx: &Tx, new: &NewToken, by: &Actor) -> Result<(Id<ApiToken>, String)> {
-    by.refuse_api_token()?;
+    by.sign_in()?;
     let (id, token) = api_token::mint(tx, by.user(), new)?;
     let data = serde_json::json!({
         "name": new.name,
@@ -53,7 +53,7 @@ fn withdraw(app: &App, tx: &Tx, id: Id<ApiToken>, by: &Actor) -> Result<()> {
 
 /// One of theirs, or for who may see accounts anybody's. Errors: `token_may_not`, `not_found`.
 fn get(conn: &Conn, id: Id<ApiToken>, by: &Actor) -> Result<Token> {
-    by.refuse_api_token()?;
+    by.sign_in()?;
     let token = api_token::get(conn, id)?;
     let is_theirs = |token: &Token| token.owner.0 == by.user() || by.has(may(Read, Users), &Place::Everywhere);
     token.filter(is_theirs).ok_or_else(|| Error::not_found("token"))
@@ -61,7 +61,7 @@ fn get(conn: &Conn, id: Id<ApiToken>, by: &Actor) -> Result<Token> {
 
 /// Theirs, or everybody's. Errors: `token_may_not`, `forbidden`.
 fn list(conn: &Conn, everybodys: bool, by: &Actor) -> Result<Vec<Token>> {
-    by.refuse_api_token()?;
+    by.sign_in()?;
     if everybodys {
         by.may(may(Read, Users))?;
     }

@@ -1,10 +1,10 @@
 //! Sign-in and sign-out over JSON.
 
 use crate::access::token::{self, ACCESS_AGE_S, Pair, Refreshed};
-use crate::access::{Account, Actor, Right, SignIn, device, session};
+use crate::access::{Account, Actor, Client, Place, Right, SignIn, confirm, device, second_factor, session};
 use crate::app::App;
 use crate::audit;
-use crate::base::clock::{Ms, SECOND};
+use crate::base::clock::{Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, User};
 use crate::base::secret::Secret;
@@ -41,18 +41,25 @@ pub const ROUTES: &[Route] = &[
         .gives::<Me>(),
 ];
 
-/// Input of a sign-in.
-pub const CREDENTIALS: &[Param] = &[LOGIN, USERNAME, EMAIL, PASSWORD];
+/// Whom and by what somebody signs in.
+pub const CREDENTIALS: &[Param] = &[LOGIN, USERNAME, EMAIL, PASSWORD, TOTP];
 const LOGIN: Param = param::text("login", 256, "Whom to sign in.").required();
 const USERNAME: Param = param::text("username", 256, "Another word for `login`.").alias_of("login");
 const EMAIL: Param = param::text("email", 256, "Another word for `login`.").alias_of("login");
 const PASSWORD: Param = param::secret("password", 100_000, "The password.").required();
+const TOTP: Param = param::text(
+    "totp",
+    64,
+    "A code, where the account is asked for one, or a recovery code.",
+);
 const REGISTER: &[Param] = &[
-    LOGIN,
+    param::text("login", 256, "Of the first administrator; an invitation has its own."),
     USERNAME,
     EMAIL,
     PASSWORD,
-    param::text("setup_token", 200, "Of the first start, where one was given out.").required(),
+    param::text("setup_token", 200, "Of the first start, where one was given out."),
+    param::text("invite", 1_000, "An invitation's link, or only what stands at its end."),
+    TOTP,
 ];
 const REFRESH: &[Param] = &[param::text("refresh_token", 200, "As it was got.").required()];
 /// Selectable languages; empty: the browser's.
@@ -90,6 +97,12 @@ described! {
         lang: &'a str,
         /// Empty: that of the installation.
         time_zone: &'a str,
+        /// What they may do everywhere, as `noun:verb`.
+        rights: Vec<String>,
+        /// Is a code asked for when they sign in?
+        totp: bool,
+        /// Until when what is dangerous is done without being asked again who they are.
+        confirmed_until: Option<String>,
     }
 }
 
@@ -110,8 +123,9 @@ pub fn credentials(input: &mut Input) -> (String, Secret) {
 fn login(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
     let (login, password) = credentials(&mut input);
+    let code = input.text("totp");
     input.finish(&[])?;
-    let account = super::check_sign_in(ctx.app, &login, &password, ctx.request)?;
+    let account = super::check_sign_in(ctx.app, &login, &password, code.as_deref(), ctx.request)?;
     signed_in(ctx, &account, "auth.login")
 }
 
@@ -127,25 +141,31 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
             &format!("user {} {}", account.id, account.login),
             &serde_json::json!({}),
         )?;
-        let by = SignIn::new(account, &ctx.request.ip);
+        let by = SignIn::new(account, client(ctx.request));
         Ok((token::issue(tx, app.vault.access_key(), &by)?, session::start(tx, &by)?))
     })?;
-    Ok(with_cookies(tokens(&pair, account)?, ctx, account, &cookie))
+    with_cookies(tokens(&pair, account)?, ctx, account, &cookie)
 }
 
-/// Cookies of session and device.
-pub fn with_cookies(reply: Reply, ctx: &Ctx, account: &Account, session: &str) -> Reply {
+/// From where and by what somebody signs in.
+pub fn client(request: &Request) -> Client<'_> {
+    Client {
+        ip: &request.ip,
+        agent: request.header("user-agent").unwrap_or_default(),
+    }
+}
+
+/// The session's cookie and the device's.
+pub fn with_cookies(reply: Reply, ctx: &Ctx, account: &Account, session: &str) -> Result<Reply> {
     let tls = ctx.request.tls;
     let device = device::make(ctx.app.vault.access_key(), account.id);
-    reply
-        .header(
-            "Set-Cookie",
-            set_cookie(tls, cookie_name(tls), session, session::AGE_MAX),
-        )
+    let life = ctx.app.db.read(session::Bounds::read)?.life;
+    Ok(reply
+        .header("Set-Cookie", set_cookie(tls, cookie_name(tls), session, life))
         .header(
             "Set-Cookie",
             set_cookie(tls, device_cookie_name(tls), &device, device::AGE_MAX),
-        )
+        ))
 }
 
 fn tokens(pair: &Pair, account: &Account) -> Result<Reply> {
@@ -193,9 +213,8 @@ fn refresh(ctx: &Ctx) -> Result<Reply> {
             "This refresh token is not good any more. Sign in again.",
         )
     };
-    let client = token::client(&ctx.request.ip, ctx.request.header("user-agent").unwrap_or_default());
     let outcome = app.db.write_reserved(|tx| {
-        let outcome = token::refresh(tx, app.vault.access_key(), &sent, &client)?;
+        let outcome = token::refresh(tx, app.vault.access_key(), &sent, client(ctx.request))?;
         if let Refreshed::Reused(account) = &outcome {
             reused(app, tx, account, ctx.request)?;
         }
@@ -253,26 +272,46 @@ pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
 
 fn register(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
-    let (login, password) = credentials(&mut input);
-    let token = input.text("setup_token").unwrap_or_default();
-    input.finish(&[])?;
-    let account = super::register_first(ctx.app, &login, &password, &token, ctx.request)?;
+    let account = match input.text("invite") {
+        Some(invite) => {
+            let password = input.secret("password").flatten().unwrap_or_default();
+            let code = input.text("totp");
+            input.finish(&[])?;
+            super::register_invited(ctx.app, &invite, &password, code.as_deref(), ctx.request)?
+        }
+        None => {
+            let (login, password) = credentials(&mut input);
+            let token = input.text("setup_token").unwrap_or_default();
+            input.finish(&[])?;
+            super::register_first(ctx.app, &login, &password, &token, ctx.request)?
+        }
+    };
     Ok(signed_in(ctx, &account, "auth.register")?.with_status(201))
 }
 
 fn me(ctx: &Ctx) -> Result<Reply> {
     let actor = ctx.actor()?;
     let (lang, time_zone) = (actor.lang(), actor.time_zone());
-    told_me(actor, lang, time_zone)
+    told_me(ctx, actor, lang, time_zone)
 }
 
-fn told_me(actor: &Actor, lang: &str, time_zone: &str) -> Result<Reply> {
+fn told_me(ctx: &Ctx, actor: &Actor, lang: &str, time_zone: &str) -> Result<Reply> {
+    let rights = (actor.role().rights()).filter(|(verb, noun)| actor.has(Right::May(*verb, *noun), &Place::Everywhere));
+    let (totp, until) = (ctx.app.db).read(|conn| {
+        let totp = second_factor::is_on(conn, actor.user())?;
+        Ok((totp, confirm::until(conn, actor)?))
+    })?;
     Reply::json(&Me {
         id: actor.user(),
         login: actor.login(),
         role: actor.role().name(),
         lang,
         time_zone,
+        rights: rights
+            .map(|(verb, noun)| format!("{}:{}", noun.name(), verb.name()))
+            .collect(),
+        totp,
+        confirmed_until: until.map(rfc3339),
     })
 }
 
@@ -282,7 +321,7 @@ fn change_me(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
     let lang = input.choice("lang");
     let time_zone = input.time_zone("time_zone");
-    input.finish(&["id", "login", "role"])?;
+    input.finish(&["id", "login", "role", "rights", "totp", "confirmed_until"])?;
     ctx.app.db.write(|tx| {
         lang.map_or(Ok(()), |lang| super::set_lang(tx, actor.user(), lang))?;
         time_zone
@@ -290,5 +329,5 @@ fn change_me(ctx: &Ctx) -> Result<Reply> {
             .map_or(Ok(()), |name| super::set_time_zone(tx, actor.user(), name))
     })?;
     let time_zone = time_zone.as_deref().unwrap_or(actor.time_zone());
-    told_me(actor, lang.unwrap_or(actor.lang()), time_zone)
+    told_me(ctx, actor, lang.unwrap_or(actor.lang()), time_zone)
 }

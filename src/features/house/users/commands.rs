@@ -1,21 +1,16 @@
 //! Commands for the owner of the data folder: `create-admin`, `reset-password`, `disable-user` and `enable-user`.
 
-use super::NewUser;
+use super::{NewUser, accounts};
 use crate::access::{self, Account, Allowed, Role};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file;
 use crate::base::secret::Secret;
 use crate::base::sys;
-use crate::cli::{Command, Flag, Invocation, usage};
+use crate::cli::{Command, Flag, Invocation, LOGIN, usage};
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-const LOGIN: Flag = Flag {
-    name: "login",
-    value: "LOGIN",
-    help: "The account's login.",
-};
 const PASSWORD: Flag = Flag {
     name: "password-file",
     value: "FILE",
@@ -56,6 +51,12 @@ pub const COMMANDS: &[Command] = &[
         flags: &[LOGIN],
         run: |asked| asked.done(&set_disabled(&asked.open()?, asked, false)?),
     },
+    Command {
+        name: "unlock",
+        help: "Let a login be tried afresh, however often it was tried wrongly before.",
+        flags: &[LOGIN],
+        run: |asked| asked.done(&unlock(&asked.open()?, asked)?),
+    },
 ];
 
 /// Adds an account with the role asked for.
@@ -77,7 +78,7 @@ fn reset_password(app: &App, asked: &Invocation) -> Result<String> {
     let account = account(app, asked)?;
     let user = NewUser::new(app, &account.login, &password(asked, true)?, account.role)?;
     app.db
-        .write_reserved(|tx| super::set_password(app, tx, &account, &user, Allowed::by_cli()))?;
+        .write_reserved(|tx| accounts::set_password(app, tx, &account, &user, Allowed::by_cli()))?;
     Ok(format!(
         "The account {} has a new password; its sessions have ended.",
         account.login
@@ -88,7 +89,7 @@ fn reset_password(app: &App, asked: &Invocation) -> Result<String> {
 fn set_disabled(app: &App, asked: &Invocation, disabled: bool) -> Result<String> {
     let account = account(app, asked)?;
     app.db
-        .write_reserved(|tx| super::set_disabled(app, tx, &account, disabled, Allowed::by_cli()))?;
+        .write_reserved(|tx| accounts::set_disabled(app, tx, account.id, disabled, Allowed::by_cli()))?;
     let login = &account.login;
     Ok(match disabled {
         true => format!(
@@ -96,6 +97,17 @@ fn set_disabled(app: &App, asked: &Invocation, disabled: bool) -> Result<String>
         ),
         false => format!("The account {login} may sign in."),
     })
+}
+
+/// What was counted of failed sign-ins is passed over for a quarter of an hour, also in a daemon that runs.
+fn unlock(app: &App, asked: &Invocation) -> Result<String> {
+    let account = account(app, asked)?;
+    app.db
+        .write_reserved(|tx| accounts::unlock(app, tx, &account, Allowed::by_cli()))?;
+    Ok(format!(
+        "The account {} may be tried afresh for 15 minutes.",
+        account.login
+    ))
 }
 
 fn account(app: &App, asked: &Invocation) -> Result<Account> {

@@ -2,30 +2,37 @@
 //! `create-admin`, by `dev`, or with the one-time setup token in the daemon's log.
 
 mod events;
+mod model;
 mod queries;
+mod accounts;
 mod api;
 mod pages;
 mod commands;
 
-use crate::access::right::{Edit, Users};
-use crate::access::throttle::Known;
-use crate::access::{self, Account, Allowed, Role, device, weak};
+use crate::access::throttle::{Known, UNLOCKED_MAX};
+use crate::access::{self, Account, Role, device, password_place, second_factor, session, ticket};
 use crate::app::App;
-use crate::audit::{self, By};
+use crate::audit;
 use crate::base::clock;
-use crate::base::error::{Error, Field, Kind, Result};
-use crate::base::id::{Id, User};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{file, log, random};
-use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::http::guard;
 use crate::http::request::Request;
 use crate::schedule::{Periodic, Work};
-use crate::vault::{SealContext, password};
+use crate::settings::Setting;
+use crate::vault::password;
+use model::PASSWORD_MAX;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use accounts::{
+    NewUser, change, create, create_first, delete, end_sessions, fresh_invite, get, invite, invite_url, list,
+    place_hashes, reset_second_factor, set_lang, set_own_password, set_time_zone,
+};
+pub use model::{Change, Filter, Invited, Member, check_login, check_password};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -35,8 +42,12 @@ pub const FEATURE: Feature = Feature {
     periodic: PERIODIC,
     commands: commands::COMMANDS,
     kinds: events::KINDS,
+    settings: SETTINGS,
     ..Feature::named("users")
 };
+
+/// How long somebody stays signed in.
+const SETTINGS: &[Setting] = &[session::IDLE, session::LIFE];
 
 const PERIODIC: &[Periodic] = &[Periodic {
     name: "users.purge_sessions",
@@ -44,210 +55,128 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Short(|app| app.db.write_reserved(access::purge)),
 }];
 
-/// Minimum and maximum length of a password in characters. Length counts, and that it is not among the first guesses
-/// (NIST SP 800-63B §5.1.1); the maximum is that of the hashing.
-const PASSWORD_MIN: usize = 10;
-const PASSWORD_MAX: usize = 1_000;
-
-/// Checks the login of a new account. The error is a sentence.
-pub fn check_login(login: &str) -> std::result::Result<(), Field> {
-    let good = (1..=64).contains(&login.len())
-        && login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
-        && login.as_bytes()[0].is_ascii_alphanumeric();
-    let message =
-        "A login has 1 to 64 letters, digits, dots, dashes, underscores or @ and starts with a letter or digit.";
-    if good {
-        Ok(())
-    } else {
-        Err(Field {
-            field: "login",
-            code: "bad_login",
-            message: message.into(),
-        })
-    }
-}
-
-/// Checks a new password for this login. The error is a sentence.
-pub fn check_password(login: &str, password: &Secret) -> std::result::Result<(), Field> {
-    let text = password.reveal_text_for("judging its strength");
-    let wrong = |code, message| {
-        Err(Field {
-            field: "password",
-            code,
-            message,
-        })
+/// Who signs in with what: the same time and words for an unknown login and a wrong password. Only who has the password
+/// hears that a code is asked for. Errors: `wrong_login`, `totp_required`, `wrong_totp`, `too_many_sign_ins`,
+/// `busy_signing_in`.
+pub fn check_sign_in(
+    app: &App,
+    login: &str,
+    password: &Secret,
+    code: Option<&str>,
+    request: &Request,
+) -> Result<Account> {
+    let account = app.db.read(|conn| access::account(conn, login))?;
+    let known = known(app, account.as_ref(), request)?;
+    let attempt = app.throttle.admit(login, &request.ip, known.as_known())?;
+    let stored = account
+        .as_ref()
+        .map(|a| (password_place(a.id), a.password_hash.as_str()));
+    let long = password.reveal_for("measuring its length").len() > 4 * PASSWORD_MAX; // bytes
+    let good = !long && password::verify(&app.vault, password, stored, attempt.rank())?;
+    let refused = match &account {
+        // Programs have tokens; a disabled account is told nothing that a wrong password would not be told.
+        Some(account) if good && may_sign_in(account) => match check_code(app, account, code, request) {
+            Ok(()) => {
+                attempt.succeeded();
+                return Ok(account.clone());
+            }
+            // Not a guess: it was said how far one has come.
+            Err(e) if e.code != WRONG_CODE => return Err(e),
+            Err(e) => e,
+        },
+        _ => Error::new(Kind::Unauthorized, "wrong_login", "Login or password is wrong."),
     };
-    if !(PASSWORD_MIN..=PASSWORD_MAX).contains(&text.chars().count()) {
-        return wrong(
-            "bad_length",
-            format!("A password has {PASSWORD_MIN} to {PASSWORD_MAX} characters."),
-        );
+    attempt.failed();
+    note_failure(app, account.as_ref(), request);
+    Err(refused)
+}
+
+fn may_sign_in(account: &Account) -> bool {
+    !account.disabled && account.role != Role::Automation
+}
+
+/// The second step on the page, for who has shown the password a moment ago. Errors: `wrong_login` when that does not count
+/// any more; else as [`check_sign_in`].
+pub fn check_second_step(app: &App, ticket: &str, code: &str, request: &Request) -> Result<Account> {
+    let again = || Error::new(Kind::Unauthorized, "wrong_login", "Login or password is wrong.");
+    let (id, generation) = ticket::read(app.vault.access_key(), ticket).ok_or_else(again)?;
+    let account = app.db.read(|conn| access::account_of(conn, id))?;
+    let same = account.filter(|a| a.generation == generation && may_sign_in(a));
+    let account = same.ok_or_else(again)?;
+    let checked = check_code(app, &account, Some(code), request);
+    if checked.as_ref().is_err_and(|e| e.code == WRONG_CODE) {
+        note_failure(app, Some(&account), request);
     }
-    match weak::why(login, text) {
-        Some((code, say)) => wrong(code, say.into()),
-        None => Ok(()),
-    }
+    checked.map(|()| account)
 }
 
-/// A checked login and a hashed password. Hashing is slow and done outside any transaction.
-pub struct NewUser {
-    login: String,
-    hash: password::Hash,
-    role: Role,
-}
+const WRONG_CODE: &str = "wrong_totp";
 
-/// Place of a user's password hash.
-fn place(id: Id<User>) -> SealContext {
-    SealContext {
-        table: "users",
-        column: "password_hash",
-        row: id.get(),
-    }
-}
-
-impl NewUser {
-    /// Checks and hashes. Error: invalid fields.
-    pub fn new(app: &App, login: &str, password: &Secret, role: Role) -> Result<NewUser> {
-        let wrong: Vec<_> = [check_login(login), check_password(login, password)]
-            .into_iter()
-            .filter_map(std::result::Result::err)
-            .collect();
-        if !wrong.is_empty() {
-            return Err(Error::invalid(wrong));
-        }
-        Ok(NewUser {
-            login: login.into(),
-            hash: password::hash(&app.vault, password)?,
-            role,
-        })
-    }
-}
-
-/// Adds an account. Error: duplicate login.
-pub fn create(app: &App, tx: &Tx, user: &NewUser, by: Allowed<Edit, Users>) -> Result<Account> {
-    insert(app, tx, user, by.into())
-}
-
-fn insert(app: &App, tx: &Tx, user: &NewUser, by: By) -> Result<Account> {
-    let id = queries::insert(tx, &user.login, user.role.name(), clock::now())?;
-    queries::set_hash(tx, id, &user.hash.at(&app.vault, place(id)))?;
-    let data = serde_json::json!({ "login": user.login, "role": user.role.name() });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "user.create",
-        &format!("user {id} {}", user.login),
-        &data,
-    )?;
-    access::account(tx, &user.login)?.ok_or_else(|| Error::internal("the new account is not there"))
-}
-
-/// Adds the first administrator. Error `Conflict` if there is an account.
-pub fn create_first(app: &App, tx: &Tx, user: &NewUser, by: Allowed<Edit, Users>) -> Result<Account> {
-    insert_first(app, tx, user, by.into())
-}
-
-fn insert_first(app: &App, tx: &Tx, user: &NewUser, by: By) -> Result<Account> {
-    if access::accounts(tx)? > 0 {
-        return Err(closed());
-    }
-    insert(app, tx, user, by)
-}
-
-fn closed() -> Error {
-    let say = "Registration is closed: there is an administrator already. Ask them for an account.";
-    Error::new(Kind::Forbidden, "registration_closed", say)
-}
-
-/// Sets a new password and ends all sessions and tokens of the account.
-pub fn set_password(app: &App, tx: &Tx, account: &Account, new: &NewUser, by: Allowed<Edit, Users>) -> Result<()> {
-    queries::set_hash(tx, account.id, &new.hash.at(&app.vault, place(account.id)))?;
-    queries::end_sign_ins(tx, account.id)?;
-    let object = format!("user {} {}", account.id, account.login);
-    audit::append(tx, &app.vault, by, "user.set_password", &object, &serde_json::json!({}))
-}
-
-/// Binds hashes of an older version to their rows; called before sign-ins are possible. Unbound hashes are not
-/// accepted.
-pub fn place_hashes(app: &App) -> Result<()> {
-    let of_old = |conn: &Conn| -> Result<Vec<_>> {
-        let all = queries::hashes(conn)?.into_iter();
-        Ok(all
-            .filter_map(|(id, stored)| Some((id, password::Hash::unplaced(&stored)?)))
-            .collect())
-    };
-    if app.db.read(of_old)?.is_empty() {
+/// The code of an account that is asked for one. Errors: `totp_required`, `wrong_totp`, `too_many_sign_ins`.
+pub fn check_code(app: &App, account: &Account, code: Option<&str>, request: &Request) -> Result<()> {
+    if !app.db.read(|conn| second_factor::is_on(conn, account.id))? {
         return Ok(());
     }
-    app.db.write(|tx| {
-        for (id, hash) in of_old(tx)? {
-            queries::set_hash(tx, id, &hash.at(&app.vault, place(id)))?;
+    let Some(code) = code.filter(|code| !code.is_empty()) else {
+        let say = "Send the code of your authenticator, or a recovery code, as “totp” as well.";
+        return Err(Error::new(Kind::Unauthorized, "totp_required", say));
+    };
+    let known = known(app, Some(account), request)?;
+    let attempt = app.throttle.admit_code(account.id, known.as_known())?;
+    let good = app
+        .db
+        .write_reserved(|tx| second_factor::check(tx, &app.vault, account.id, code))?;
+    match attempt.ended(good) {
+        true => Ok(()),
+        false => {
+            let say = "This code is not good: it is wrong, too old, or was used before.";
+            Err(Error::new(Kind::Unauthorized, WRONG_CODE, say))
         }
-        Ok(())
+    }
+}
+
+/// What is known of who tries this account; see [`Known`].
+enum KnownBy {
+    Nothing,
+    Network,
+    Device(String),
+    Unlocked(i64),
+}
+
+impl KnownBy {
+    fn as_known(&self) -> Known<'_> {
+        match self {
+            KnownBy::Nothing => Known::No,
+            KnownBy::Network => Known::Here,
+            KnownBy::Device(number) => Known::Device(number),
+            KnownBy::Unlocked(at) => Known::Unlocked(*at),
+        }
+    }
+}
+
+fn known(app: &App, account: Option<&Account>, request: &Request) -> Result<KnownBy> {
+    let Some(account) = account else {
+        return Ok(KnownBy::Nothing);
+    };
+    let cookie = request.cookie(guard::device_cookie_name(request.tls));
+    let device = || device::number(app.vault.access_key(), cookie?, account.id);
+    Ok(if account.unlocked_at + UNLOCKED_MAX > clock::now() {
+        KnownBy::Unlocked(account.unlocked_at)
+    } else if let Some(number) = device() {
+        KnownBy::Device(number.into())
+    } else if app.db.read(|conn| access::is_here(conn, account.id, &request.ip))? {
+        KnownBy::Network
+    } else {
+        KnownBy::Nothing
     })
 }
 
-/// Enables or disables an account; disabling ends its sessions, tokens and live views.
-pub fn set_disabled(app: &App, tx: &Tx, account: &Account, disabled: bool, by: Allowed<Edit, Users>) -> Result<()> {
-    queries::set_disabled(tx, account.id, disabled)?;
-    queries::end_sign_ins(tx, account.id)?;
-    let action = if disabled { "user.disable" } else { "user.enable" };
-    let object = format!("user {} {}", account.id, account.login);
-    audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))
-}
-
-/// Stores a user's time zone; empty: that of the installation.
-pub fn set_time_zone(tx: &Tx, id: Id<User>, name: &str) -> Result<()> {
-    queries::set_time_zone(tx, id, name)
-}
-
-/// Stores a user's language.
-pub fn set_lang(tx: &Tx, id: Id<User>, lang: &str) -> Result<()> {
-    queries::set_lang(tx, id, lang)
-}
-
-/// Checks a sign-in; same time and error for an unknown login and a wrong password.
-pub fn check_sign_in(app: &App, login: &str, password: &Secret, request: &Request) -> Result<Account> {
-    let account = app.db.read(|conn| access::account(conn, login))?;
-    let cookie = request.cookie(guard::device_cookie_name(request.tls));
-    let device = |a: &Account| device::number(app.vault.access_key(), cookie?, a.id);
-    let known = match &account {
-        Some(account) => match device(account) {
-            Some(number) => Known::Device(number),
-            None if app.db.read(|conn| access::is_here(conn, account.id, &request.ip))? => Known::Here,
-            None => Known::No,
-        },
-        None => Known::No,
-    };
-    let attempt = app.throttle.admit(login, &request.ip, known)?;
-    let stored = account.as_ref().map(|a| (place(a.id), a.password_hash.as_str()));
-    let long = password.reveal_for("measuring its length").len() > 4 * PASSWORD_MAX; // bytes
-    let good = !long && password::verify(&app.vault, password, stored, attempt.rank())?;
-    match account {
-        // Programs use tokens; a disabled account gets the same answer as a wrong password.
-        Some(account) if good && !account.disabled && account.role != Role::Automation => {
-            attempt.succeeded();
-            Ok(account)
-        }
-        account => {
-            attempt.failed();
-            if let Some(untold) = app.throttle.report_failure()
-                && let Err(e) = report_failure(app, account.as_ref(), untold, request)
-            {
-                // A wrong password is refused the same way on a full disk.
-                log::warning(
-                    "users",
-                    "a failed sign-in could not be recorded",
-                    &[("error", &e.to_string())],
-                );
-            }
-            Err(Error::new(
-                Kind::Unauthorized,
-                "wrong_login",
-                "Login or password is wrong.",
-            ))
-        }
+fn note_failure(app: &App, account: Option<&Account>, request: &Request) {
+    if let Some(untold) = app.throttle.report_failure()
+        && let Err(e) = report_failure(app, account, untold, request)
+    {
+        // A wrong password stays one when the disk is full.
+        log::warning("users", "a failed sign-in is not noted", &[("error", &e.to_string())]);
     }
 }
 
@@ -305,7 +234,7 @@ pub fn setup_token(app: &App) -> Result<Option<String>> {
 /// Registers the first administrator with the setup token.
 pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, request: &Request) -> Result<Account> {
     if app.db.read(access::accounts)? > 0 {
-        return Err(closed());
+        return Err(accounts::closed());
     }
     let attempt = app.throttle.admit(NOBODYS, &request.ip, Known::No)?;
     let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
@@ -322,7 +251,30 @@ pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, re
     let user = NewUser::new(app, login, password, Role::Admin)?;
     let account = app
         .db
-        .write(|tx| insert_first(app, tx, &user, request.origin().by(&user.login)))?;
+        .write(|tx| accounts::insert_first(app, tx, &user, request.origin().by(&user.login)))?;
     let _ = std::fs::remove_file(setup_token_file(app)); // useless now: an account exists
     Ok(account)
+}
+
+/// Accepts an invitation: its owner has this password from now on. A code is asked for where the account has one. Errors:
+/// `invite_dead`, `too_many_sign_ins`, as [`check_code`], a password that does not fit.
+pub fn register_invited(
+    app: &App,
+    token: &str,
+    password: &Secret,
+    code: Option<&str>,
+    request: &Request,
+) -> Result<Account> {
+    let attempt = app.throttle.admit(NOBODYS, &request.ip, Known::No)?;
+    let account = match app.db.read(|conn| accounts::invited(conn, token)) {
+        Err(e) if e.code == "invite_dead" => {
+            attempt.failed();
+            return Err(e);
+        }
+        account => account?,
+    };
+    attempt.succeeded();
+    check_password(&account.login, password).map_err(|wrong| Error::invalid(vec![wrong]))?;
+    check_code(app, &account, code, request)?;
+    accounts::accept(app, token, password, request.origin())
 }

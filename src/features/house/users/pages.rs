@@ -1,7 +1,7 @@
-//! Pages: sign-in and sign-out, first account, display preferences.
+//! Signing in and out, the first account, and an invitation that is accepted.
 
 use super::api;
-use crate::access::{self, Account, Right, SignIn, session};
+use crate::access::{self, Account, Right, SignIn, second_factor, session, ticket};
 use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
@@ -12,8 +12,7 @@ use crate::http::page;
 use crate::http::reply::{Reply, with_retry};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
-use crate::http::view::{Errors, Theme};
-use crate::lang::Lang;
+use crate::http::view::Errors;
 use serde::Serialize;
 
 /// Page routes.
@@ -23,23 +22,24 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/logout", Right::SignedIn, logout),
     route(Get, "/setup", Right::Public, setup_page),
     route(Post, "/setup", Right::Public, setup).takes(SETUP),
-    route(Get, "/prefs", Right::SignedIn, prefs_page),
-    route(Post, "/prefs", Right::SignedIn, prefs).takes(PREFS),
+    route(Get, "/invite", Right::Public, invite_page).query(&[TOKEN]),
+    route(Post, "/invite", Right::Public, accept).takes(ACCEPT),
     route(Get, "/static/{version}/{name}", Right::Public, file).uncounted(),
 ];
 
 const NAME: Param = param::text("login", 200, "Whom to sign in.");
 const PASSWORD: Param = param::secret("password", 4_096, "The password.");
-const LOGIN: &[Param] = &[NAME, PASSWORD, param::text("next", 2_000, "Where to go then.")];
-const SETUP: &[Param] = &[NAME, PASSWORD, param::text("token", 200, "Of the first start.")];
-const PREFS: &[Param] = &[
-    param::choice("lang", Lang::WORDS, "The pages' language."),
-    param::choice("theme", &["auto", "light", "dark"], "Their colours."),
-    param::choice("keys", &["on", "off"], "Do keys work on them?"),
-    param::text("time_zone", 4_096, "By whose clocks; empty: the house's."),
-    param::text("back", 2_000, "Where to go then."),
+const CODE: Param = param::text("totp", 64, "A code of one's authenticator, or a recovery code.");
+const LOGIN: &[Param] = &[
+    NAME,
+    PASSWORD,
+    param::text("next", 2_000, "Where to go then."),
+    param::text("ticket", 200, "In the second step, that the password was right."),
+    CODE,
 ];
-
+const TOKEN: Param = param::text("token", 200, "Of the invitation's link.");
+const ACCEPT: &[Param] = &[PASSWORD, TOKEN, CODE];
+const SETUP: &[Param] = &[NAME, PASSWORD, param::text("token", 200, "Of the first start.")];
 #[derive(Default, Serialize)]
 struct Login<'a> {
     login: &'a str,
@@ -49,6 +49,8 @@ struct Login<'a> {
     /// Is the connection neither encrypted nor local?
     plain: bool,
     next: &'a str,
+    /// Of the second step, where a code is asked for.
+    ticket: &'a str,
 }
 
 fn login_page(ctx: &Ctx) -> Result<Reply> {
@@ -85,27 +87,47 @@ fn login(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
     let (login, password) = credentials(&mut input);
     let next = input.text("next").unwrap_or_default();
+    let ticket = input.text("ticket").unwrap_or_default();
+    let code = input.text("totp").unwrap_or_default();
     input.finish(&[])?;
-    match super::check_sign_in(ctx.app, &login, &password, ctx.request) {
-        Ok(account) => signed_in(ctx, &account, "auth.login", page::local(&next)),
-        Err(e) if matches!(e.kind, Kind::Unauthorized | Kind::TooMany(_)) => {
-            let content = Login {
-                login: &login,
-                problem: &e.say,
-                problem_code: e.code,
-                plain: is_plain(ctx),
-                next: page::local(&next),
-            };
-            let reply = with_retry(page::show(ctx, "users/login.html", content)?, &e);
-            // 401 would request a bearer token; for a browser this is a form with a mistake.
-            Ok(if e.kind == Kind::Unauthorized {
-                reply.with_status(422)
-            } else {
-                reply
-            })
-        }
-        Err(e) => Err(e),
-    }
+    let checked = match ticket.as_str() {
+        "" => super::check_sign_in(ctx.app, &login, &password, Some(&code), ctx.request),
+        ticket => super::check_second_step(ctx.app, ticket, &code, ctx.request),
+    };
+    let error = match checked {
+        Ok(account) => return signed_in(ctx, &account, "auth.login", page::local(&next)),
+        Err(e) if matches!(e.kind, Kind::Unauthorized | Kind::TooMany(_)) => e,
+        Err(e) => return Err(e),
+    };
+    // Who has come to the second step stays there, unless it took them too long.
+    let ticket = match (error.code, ticket) {
+        ("wrong_login", _) => String::new(),
+        ("totp_required", ticket) if ticket.is_empty() => second_step(ctx, &login)?,
+        (_, ticket) => ticket,
+    };
+    let is_first_ask = error.code == "totp_required" && code.is_empty();
+    let content = Login {
+        login: &login,
+        problem: if is_first_ask { "" } else { &error.say },
+        problem_code: error.code,
+        plain: is_plain(ctx),
+        next: page::local(&next),
+        ticket: &ticket,
+    };
+    let reply = with_retry(page::show(ctx, "users/login.html", content)?, &error);
+    // 401 would ask for a bearer token; to a browser this is a form with a mistake, or the next one.
+    Ok(match error.kind {
+        Kind::Unauthorized if is_first_ask => reply.with_status(200),
+        Kind::Unauthorized => reply.with_status(422),
+        _ => reply,
+    })
+}
+
+/// The password was right: so much is not asked for again.
+fn second_step(ctx: &Ctx, login: &str) -> Result<String> {
+    let account = ctx.app.db.read(|conn| access::account(conn, login))?;
+    let account = account.ok_or_else(|| Error::internal("the account is not there"))?;
+    Ok(ticket::make(ctx.app.vault.access_key(), &account))
 }
 
 fn credentials(input: &mut Input) -> (String, Secret) {
@@ -121,9 +143,9 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str, next: &str) -> Result<R
         let by = ctx.request.origin().by(&account.login);
         let object = format!("user {} {}", account.id, account.login);
         audit::append(tx, &app.vault, by, action, &object, &serde_json::json!({}))?;
-        session::start(tx, &SignIn::new(account, &ctx.request.ip))
+        session::start(tx, &SignIn::new(account, api::client(ctx.request)))
     })?;
-    Ok(api::with_cookies(Reply::see_other(next), ctx, account, &cookie))
+    api::with_cookies(Reply::see_other(next), ctx, account, &cookie)
 }
 
 fn logout(ctx: &Ctx) -> Result<Reply> {
@@ -162,61 +184,51 @@ fn setup(ctx: &Ctx) -> Result<Reply> {
 }
 
 #[derive(Serialize)]
-struct Prefs<'a> {
-    /// The stored value, or the refused input.
-    time_zone_chosen: &'a str,
+struct Invite<'a> {
+    login: &'a str,
+    token: &'a str,
+    plain: bool,
+    /// A code is asked for as well: the account had a second factor before.
+    totp: bool,
     errors: Errors,
 }
 
-fn prefs_page(ctx: &Ctx) -> Result<Reply> {
-    let time_zone = ctx.actor()?.time_zone();
-    page::show(
-        ctx,
-        "users/prefs.html",
-        Prefs {
-            time_zone_chosen: time_zone,
-            errors: Errors::default(),
-        },
-    )
+fn invite_page(ctx: &Ctx) -> Result<Reply> {
+    show_invite(ctx, ctx.param("token"), Errors::default())
 }
 
-/// Each field is one preference; missing ones stay.
-fn prefs(ctx: &Ctx) -> Result<Reply> {
+fn show_invite(ctx: &Ctx, token: &str, errors: Errors) -> Result<Reply> {
+    let (login, totp) = (ctx.app.db).read(|conn| {
+        let account = super::accounts::invited(conn, token)?;
+        let totp = second_factor::is_on(conn, account.id)?;
+        Ok((account.login, totp))
+    })?;
+    let content = Invite {
+        login: &login,
+        token,
+        plain: is_plain(ctx),
+        totp,
+        errors,
+    };
+    page::show(ctx, "users/invite.html", content)
+}
+
+fn accept(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
-    let lang = input.choice("lang").and_then(Lang::parse);
-    let theme = input.choice("theme").map(Theme::parse);
-    let keys = input.choice("keys");
-    let time_zone = input.time_zone("time_zone");
-    let back = input.text("back").unwrap_or_default();
-    if let Err(e) = input.finish(&[]) {
-        let form = ctx.request.form()?;
-        let typed = form.iter().find(|(name, _)| name == "time_zone");
-        let content = Prefs {
-            time_zone_chosen: typed.map_or("", |(_, text)| text),
-            errors: Errors::of(&e),
-        };
-        return match content.errors.is_empty() {
-            true => Err(e),
-            false => Ok(page::show(ctx, "users/prefs.html", content)?.with_status(422)),
-        };
-    }
-    let mut reply = Reply::see_other(page::local(&back));
-    if let Some(lang) = lang {
-        let user = ctx.actor()?.user();
-        ctx.app.db.write(|tx| super::set_lang(tx, user, lang.tag()))?;
-        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "lang", lang.tag()));
-    }
-    if let Some(name) = time_zone {
-        let user = ctx.actor()?.user();
-        ctx.app.db.write(|tx| super::set_time_zone(tx, user, &name))?;
-    }
-    if let Some(theme) = theme {
-        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "theme", theme.name()));
-    }
-    if let Some(keys) = keys {
-        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "keys", keys));
-    }
-    Ok(reply)
+    let token = input.text("token").unwrap_or_default();
+    let password = input.secret("password").flatten().unwrap_or_default();
+    let code = input.text("totp");
+    input.finish(&[])?;
+    let wrong = match super::register_invited(ctx.app, &token, &password, code.as_deref(), ctx.request) {
+        Ok(account) => return signed_in(ctx, &account, "auth.register", "/"),
+        Err(e) => e,
+    };
+    let errors = match wrong.code {
+        "totp_required" | "wrong_totp" => Errors::one("totp", wrong.code, &wrong.say),
+        _ if !wrong.fields.is_empty() => Errors::of(&wrong),
+        _ => return Err(wrong),
+    };
+    Ok(show_invite(ctx, &token, errors)?.with_status(422))
 }
 
 /// A static file. Its path contains the hash of its content, so it is cacheable for ever.

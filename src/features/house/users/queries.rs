@@ -1,16 +1,111 @@
 //! SQL of the users.
 
+use super::model::{Filter, Member};
+use crate::access::Role;
 use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{Id, User};
 use crate::db::{self, Conn};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, Row, params};
 
-/// Sign-in is not possible before [`set_hash`].
-pub fn insert(conn: &Conn, login: &str, role: &str, at: Ms) -> Result<Id<User>> {
+const MEMBER: &str = "u.id, u.login, u.email, u.role, u.disabled, u.password_hash <> '', u.created_at, u.last_login_at,
+    i.expires_at, coalesce(f.confirmed_at IS NOT NULL, 0)";
+
+const FROM: &str = "users u LEFT JOIN invites i ON i.user_id = u.id LEFT JOIN second_factors f ON f.user_id = u.id";
+
+fn read_member(r: &Row) -> rusqlite::Result<Member> {
+    Ok(Member {
+        id: Id::new(r.get(0)?),
+        login: r.get(1)?,
+        email: r.get(2)?,
+        // As everywhere: a role this version does not know may nothing that needs a right.
+        role: Role::parse(&r.get::<_, String>(3)?).unwrap_or(Role::Automation),
+        disabled: r.get(4)?,
+        has_password: r.get(5)?,
+        created_at: r.get(6)?,
+        last_login_at: r.get(7)?,
+        invited_until: r.get(8)?,
+        totp: r.get(9)?,
+    })
+}
+
+pub fn member(conn: &Conn, id: Id<User>) -> Result<Option<Member>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {MEMBER} FROM {FROM} WHERE u.id = ?1"))?;
+    Ok(statement.query_row([id.get()], read_member).optional()?)
+}
+
+pub fn members(conn: &Conn, filter: &Filter) -> Result<(Vec<Member>, i64)> {
+    let wheres = r"?1 = '%%' OR u.login LIKE ?1 ESCAPE '\' OR u.email LIKE ?1 ESCAPE '\'";
+    let like = format!(
+        "%{}%",
+        filter.q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+    );
+    let total = conn
+        .prepare_cached(&format!("SELECT count(*) FROM users u WHERE {wheres}"))?
+        .query_row([&like], |r| r.get(0))?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {MEMBER} FROM {FROM} WHERE {wheres} ORDER BY u.login, u.id LIMIT ?2 OFFSET ?3"
+    ))?;
+    let rows = statement
+        .query_map(params![like, filter.limit, filter.offset], read_member)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((rows, total))
+}
+
+/// Administrators who can sign in, without this one.
+pub fn other_admins(conn: &Conn, id: Id<User>) -> Result<i64> {
+    let sql = "SELECT count(*) FROM users WHERE role = 'admin' AND disabled = 0 AND password_hash <> '' AND id <> ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([id.get()], |r| r.get(0))?)
+}
+
+pub fn set_role(conn: &Conn, id: Id<User>, role: &str) -> Result<()> {
+    conn.execute("UPDATE users SET role = ?2 WHERE id = ?1", params![id.get(), role])?;
+    Ok(())
+}
+
+pub fn set_email(conn: &Conn, id: Id<User>, email: &str) -> Result<()> {
+    conn.execute("UPDATE users SET email = ?2 WHERE id = ?1", params![id.get(), email])?;
+    Ok(())
+}
+
+pub fn unlock(conn: &Conn, id: Id<User>, at: Ms) -> Result<()> {
+    conn.execute("UPDATE users SET unlocked_at = ?2 WHERE id = ?1", params![id.get(), at])?;
+    Ok(())
+}
+
+/// With all that is only theirs; the audit keeps their name.
+pub fn remove(conn: &Conn, id: Id<User>) -> Result<()> {
+    conn.execute("DELETE FROM users WHERE id = ?1", [id.get()])?;
+    Ok(())
+}
+
+/// In place of an earlier one.
+pub fn put_invite(conn: &Conn, id: Id<User>, hash: &[u8], expires_at: Ms) -> Result<()> {
     conn.execute(
-        "INSERT INTO users (login, password_hash, role, created_at) VALUES (?1, '', ?2, ?3)",
-        params![login, role, at],
+        "INSERT INTO invites (user_id, hash, expires_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (user_id) DO UPDATE SET hash = ?2, expires_at = ?3",
+        params![id.get(), hash, expires_at],
+    )?;
+    Ok(())
+}
+
+pub fn invited(conn: &Conn, hash: &[u8], now: Ms) -> Result<Option<Id<User>>> {
+    let mut statement = conn.prepare_cached("SELECT user_id FROM invites WHERE hash = ?1 AND expires_at > ?2")?;
+    Ok(statement
+        .query_row(params![hash, now], |r| Ok(Id::new(r.get(0)?)))
+        .optional()?)
+}
+
+pub fn remove_invite(conn: &Conn, id: Id<User>) -> Result<()> {
+    conn.execute("DELETE FROM invites WHERE user_id = ?1", [id.get()])?;
+    Ok(())
+}
+
+/// Nobody signs in until [`set_hash`].
+pub fn insert(conn: &Conn, login: &str, email: &str, role: &str, at: Ms) -> Result<Id<User>> {
+    conn.execute(
+        "INSERT INTO users (login, password_hash, email, role, created_at) VALUES (?1, '', ?2, ?3, ?4)",
+        params![login, email, role, at],
     )
     .map_err(db::on_unique_violation(
         "login",
@@ -37,6 +132,7 @@ pub fn end_sign_ins(conn: &Conn, id: Id<User>) -> Result<()> {
     conn.execute("UPDATE users SET generation = generation + 1 WHERE id = ?1", [id.get()])?;
     conn.execute("DELETE FROM sessions WHERE user_id = ?1", [id.get()])?;
     conn.execute("DELETE FROM refresh_tokens WHERE user_id = ?1", [id.get()])?;
+    conn.execute("DELETE FROM confirmations WHERE user_id = ?1", [id.get()])?;
     Ok(())
 }
 

@@ -1,0 +1,131 @@
+//! The changes themselves, each with its row in the audit.
+
+use crate::access::confirm::{self, Evidence};
+use crate::access::{self, OwnSignIn, second_factor, totp};
+use crate::app::App;
+use crate::audit;
+use crate::base::error::{Error, Field, Kind, Result};
+use crate::base::secret::Secret;
+use crate::db::Tx;
+use crate::features::house::users;
+use serde_json::json;
+
+/// A new password, by who knows the old one; all other sign-ins end. Errors: `wrong_password`, `too_many_sign_ins`, a
+/// password that does not fit.
+pub fn set_password(app: &App, own: OwnSignIn, old: Secret, new: &Secret) -> Result<()> {
+    let evidence = Evidence::Password(old);
+    confirm::check(&app.db, &app.vault, &app.throttle, own.actor(), &evidence).map_err(|e| match e.code {
+        "wrong_confirmation" => Error::new(Kind::Forbidden, "wrong_password", "This is not your password of now."),
+        _ => e,
+    })?;
+    users::set_own_password(app, own, new)?;
+    app.wakes.access.ring();
+    Ok(())
+}
+
+fn tell(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
+    let actor = own.actor();
+    let object = format!("user {} {}", actor.user(), actor.login());
+    audit::append(tx, &app.vault, actor.by(), action, &object, &json!({}))
+}
+
+/// Ends one of the own sign-ins; a 404 when there is none.
+pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
+    app.db.write_reserved(|tx| {
+        if !access::end_session(tx, own.actor().user(), family)? {
+            return Err(Error::not_found("sign-in"));
+        }
+        tell(app, tx, own, "user.end_session")
+    })?;
+    app.wakes.access.ring();
+    Ok(())
+}
+
+/// Ends all of them but this one.
+pub fn end_other_sessions(app: &App, own: OwnSignIn) -> Result<()> {
+    app.db.write_reserved(|tx| {
+        access::end_other_sessions(tx, own)?;
+        tell(app, tx, own, "user.end_other_sessions")
+    })?;
+    app.wakes.access.ring();
+    Ok(())
+}
+
+/// What an authenticator needs.
+pub struct Enrolment {
+    /// Base32, to be typed.
+    pub secret: String,
+    /// For a QR code.
+    pub uri: String,
+}
+
+fn enrolment(own: OwnSignIn, secret: &Secret) -> Enrolment {
+    let secret = totp::base32(secret.reveal_for("showing it to its owner's authenticator"));
+    Enrolment {
+        uri: totp::uri(&secret, own.actor().login()),
+        secret,
+    }
+}
+
+/// Begins with an authenticator. Error: `totp_is_on`.
+pub fn begin_totp(app: &App, own: OwnSignIn) -> Result<Enrolment> {
+    let secret = app.db.write(|tx| {
+        tell(app, tx, own, "user.totp_begin")?;
+        second_factor::begin(tx, &app.vault, own.actor().user())
+    })?;
+    Ok(enrolment(own, &secret))
+}
+
+/// What was begun and not confirmed.
+pub fn pending_totp(app: &App, own: OwnSignIn) -> Result<Option<Enrolment>> {
+    let secret = (app.db).read(|conn| second_factor::pending(conn, &app.vault, own.actor().user()))?;
+    Ok(secret.map(|secret| enrolment(own, &secret)))
+}
+
+/// Switches it on; gives the recovery codes. Errors: `totp_not_begun`, a wrong code, `too_many_sign_ins`.
+pub fn confirm_totp(app: &App, own: OwnSignIn, code: &str) -> Result<Vec<String>> {
+    let user = own.actor().user();
+    let attempt = app.throttle.admit_code(user, access::throttle::Known::Here)?;
+    let codes = app.db.write(|tx| {
+        let codes = second_factor::confirm(tx, &app.vault, user, code)?;
+        if codes.is_some() {
+            tell(app, tx, own, "user.totp_on")?;
+        }
+        Ok(codes)
+    })?;
+    attempt.ended(codes.is_some());
+    codes.ok_or_else(|| {
+        let message = "This is not the code that this secret gives now. Look at the clocks of both devices.".into();
+        Error::invalid(vec![Field {
+            field: "code",
+            code: "wrong_code",
+            message,
+        }])
+    })
+}
+
+/// New recovery codes in place of all others. Error: `totp_is_off`.
+pub fn fresh_codes(app: &App, own: OwnSignIn) -> Result<Vec<String>> {
+    let user = own.actor().user();
+    app.db.write(|tx| {
+        if !second_factor::is_on(tx, user)? {
+            return Err(off());
+        }
+        tell(app, tx, own, "user.recovery_codes")?;
+        second_factor::fresh_codes(tx, &app.vault, user)
+    })
+}
+
+/// Switches it off. Error: `totp_is_off`.
+pub fn end_totp(app: &App, own: OwnSignIn) -> Result<()> {
+    app.db.write(|tx| {
+        if !second_factor::remove(tx, own.actor().user())? {
+            return Err(off());
+        }
+        tell(app, tx, own, "user.totp_off")
+    })
+}
+
+fn off() -> Error {
+    Error::new(Kind::Conflict, "totp_is_off", "This account is not asked for a code.")
+}
