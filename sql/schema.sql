@@ -138,6 +138,14 @@ CREATE TABLE certwatch_served (
   FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE confirmations (
+  family   TEXT    PRIMARY KEY,
+  user_id  INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  at       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX confirmations_user ON confirmations (user_id);
+
 CREATE TABLE domain_sites (
   domain_id   INTEGER NOT NULL REFERENCES domains(id) ON DELETE CASCADE,
   server_id   INTEGER NOT NULL REFERENCES servers(id),
@@ -226,6 +234,12 @@ CREATE TABLE groups (
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   UNIQUE (kind, name)
+) STRICT;
+
+CREATE TABLE invites (
+  user_id     INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
+  hash        BLOB    NOT NULL UNIQUE,
+  expires_at  INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE keyring (
@@ -335,6 +349,13 @@ CREATE TABLE periodic (
   error    TEXT
 , fails INTEGER NOT NULL DEFAULT 0, alive_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
+CREATE TABLE recovery_codes (
+  user_id  INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  tag      BLOB    NOT NULL,                 -- under a key of the vault
+  used_at  INTEGER,
+  PRIMARY KEY (user_id, tag)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE refresh_tokens (
   hash        BLOB PRIMARY KEY,
   family      TEXT    NOT NULL,
@@ -342,9 +363,11 @@ CREATE TABLE refresh_tokens (
   generation  INTEGER NOT NULL,
   created_at  INTEGER NOT NULL,
   used_at     INTEGER
-, parent BLOB, used_by BLOB) STRICT, WITHOUT ROWID;
+, parent BLOB, used_by BLOB, ip TEXT NOT NULL DEFAULT '', agent TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 
 CREATE INDEX refresh_family ON refresh_tokens (family);
+
+CREATE INDEX refresh_user ON refresh_tokens (user_id);
 
 CREATE TABLE schedules (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -365,6 +388,13 @@ CREATE TABLE schedules (
   last_say    TEXT    NOT NULL DEFAULT '',
   last_task   INTEGER,
   next_run    INTEGER                       -- NULL: it is off
+) STRICT;
+
+CREATE TABLE second_factors (
+  user_id       INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
+  secret        BLOB    NOT NULL,            -- sealed
+  confirmed_at  INTEGER,
+  last_step     INTEGER NOT NULL DEFAULT 0   -- of the last code that was taken: each is good once
 ) STRICT;
 
 CREATE TABLE server_tags (
@@ -433,7 +463,7 @@ CREATE TABLE sessions (
   created_at  INTEGER NOT NULL,
   seen_at     INTEGER NOT NULL,
   ip          TEXT    NOT NULL
-, family TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+, family TEXT NOT NULL DEFAULT '', agent TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_family ON sessions (family);
 
@@ -560,7 +590,7 @@ CREATE TABLE users (
   lang          TEXT    NOT NULL DEFAULT '',
   created_at    INTEGER NOT NULL,
   last_login_at INTEGER
-, time_zone TEXT NOT NULL DEFAULT '') STRICT;
+, time_zone TEXT NOT NULL DEFAULT '', email TEXT NOT NULL DEFAULT '', unlocked_at INTEGER NOT NULL DEFAULT 0) STRICT;
 
 -- metrics.db
 

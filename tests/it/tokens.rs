@@ -101,7 +101,7 @@ fn a_program_may_deploy_the_domains_of_one_group_and_nothing_else() {
     assert_eq!(program.get("/api/tasks").is(200)["total"], 0, "not a part of it");
     let task = program.post(&format!("/api/domains/{ours}/deploy"), &json!({})).is(202)["task_id"].clone();
     assert_eq!(program.get("/api/tasks").is(200)["items"][0]["id"], task);
-    program.get(&format!("/api/tasks/{task}/log.txt")).is(200);
+    assert_eq!(program.get(&format!("/api/tasks/{task}/log.txt")).status, 200);
     assert_eq!(bulk(&[ours]).is(202)["refused"][0]["code"], "task_open");
     program
         .post(&format!("/api/domains/{other}/deploy"), &json!({}))
