@@ -221,7 +221,7 @@ impl Route {
         all.extend(self.refuses);
         let mut add = |when: bool, status: u16| all.extend(when.then_some(status));
         add(self.right != Right::Public, 401);
-        add(matches!(self.right, Right::May(..)) || !self.method.is_safe(), 403);
+        add(self.right != Right::Public || !self.method.is_safe(), 403);
         add(has_args, 404);
         add(!self.method.is_safe(), 409);
         add(has_body, 413);
