@@ -201,7 +201,8 @@ impl View {
 
     /// Renders the template `name` with `content`; its fields stand beside `page`. Error: a template error.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
-        let content = context! { page => Serde(page), can => Value::from_object(page.can), ..Value::from(Serde(content)) };
+        let content =
+            context! { page => Serde(page), can => Value::from_object(page.can), ..Value::from(Serde(content)) };
         self.localized(&page.locale)?
             .templates
             .get_template(name)
