@@ -488,7 +488,7 @@ fn forged_and_stale_access_tokens_open_nothing() {
         signed(&|c| c["typ"] = json!("refresh")),
         signed(&|c| c["iss"] = json!("somebody")),
         signed(&|c| c["sub"] = json!(999)),
-        signed(&|c| c["generation"] = json!(0)),
+        signed(&|c| c["family"] = json!("nobody")),
         signed(&|c| drop(c.as_object_mut().unwrap().remove("exp"))),
         format!(
             "{body}.{}",

@@ -2,7 +2,7 @@
 //! than its owner has.
 
 use crate::common::*;
-use lamplighter::access::Right;
+use lamplighter::access::{Right, Role};
 use lamplighter::daemon::FEATURES;
 use lamplighter::http::request::Method;
 use serde_json::{Value, json};
@@ -431,8 +431,10 @@ fn every_route_asks_a_token_for_its_right() {
         }
         let path = route.path.replace("{id}", "1").replace("{name…}", "x");
         let body = (route.method != Method::Get).then_some(("application/json", &b"{}"[..]));
-        let answer = automation.send(route.method.name(), &path, body);
-        assert_eq!(answer.status, 403, "{} {path}: {}", route.method.name(), answer.text());
+        if !Role::Automation.may(route.right) {
+            let answer = automation.send(route.method.name(), &path, body);
+            assert_eq!(answer.status, 403, "{} {path}: {}", route.method.name(), answer.text());
+        }
         if !path.contains("silences") {
             let answer = nothing.send(route.method.name(), &path, body);
             assert_eq!(answer.status, 403, "{} {path}: {}", route.method.name(), answer.text());

@@ -150,7 +150,10 @@ fn actor(account: Account, row: &Token, from: Origin) -> Result<Option<Actor>> {
     }
     let mut actor = account.actor(from, None, Proof::ApiToken(row.id));
     match &row.power {
-        Power::Role(role) => actor.role = role.least(actor.ceiling),
+        Power::Role(role) => match role.least(actor.ceiling) {
+            Some(role) => actor.role = role,
+            None => return Ok(None), // its owner has another role now, which would not give this one
+        },
         Power::Scopes(grants) => actor.grants = Some(grants.clone()),
     }
     Ok(Some(actor))

@@ -42,6 +42,7 @@ macro_rules! chapters {
 chapters! {
     "readme": "README.md",
     "security": "src/manual/security.md",
+    "rights": "src/manual/rights.md",
     "changes": "src/manual/changes.md",
     "architecture": "src/manual/architecture.md",
     "contributing": "src/manual/contributing.md",

@@ -57,12 +57,8 @@ pub fn read(conn: &Conn, mut input: Input, by: &Actor) -> Result<NewToken> {
     let grants = grants(conn, i, &scopes, by)?;
     let power = match role {
         Some(role) if scopes.is_empty() => {
-            if role.least(by.role()) != role {
-                i.wrong(
-                    "role",
-                    "more_than_owner",
-                    "Your own role has fewer rights than this one.",
-                );
+            if !role.is_within(by.role()) {
+                i.wrong("role", "more_than_owner", "This role has rights that your own has not.");
             }
             Power::Role(role)
         }

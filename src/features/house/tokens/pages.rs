@@ -107,7 +107,7 @@ fn show(ctx: &Ctx, made: Option<(String, String)>, form: &[(String, String)], er
 fn roles(by: &Actor) -> Vec<&'static str> {
     let roles = model::ROLES.into_iter();
     roles
-        .filter(|name| Role::parse(name).is_some_and(|role| role.least(by.role()) == role))
+        .filter(|name| Role::parse(name).is_some_and(|role| role.is_within(by.role())))
         .collect()
 }
 
