@@ -1,6 +1,7 @@
 //! The command line: parsing, help and exit codes, from the declared rows; and what every command needs: configuration,
 //! databases, output.
 
+mod offline;
 pub mod client;
 
 use crate::app::App;

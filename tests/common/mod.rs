@@ -555,7 +555,7 @@ impl House {
         .unwrap();
         let master = vault::read_master_key(&self.folder.path().join("master.key")).unwrap();
         let vault = Vault::open(&db, &master).unwrap();
-        audit::verify(&db, &vault).unwrap()
+        audit::verify(&db, &vault, None).unwrap().map(|head| head.seq)
     }
 }
 

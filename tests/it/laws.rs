@@ -380,7 +380,8 @@ fn what_a_person_changes_is_changed_by_proof_that_they_may() {
         let code = code(text);
         for (head, body) in public_functions(&code) {
             let body: String = body.split_whitespace().collect();
-            let is_told = body.contains("audit::append(") || body.contains("note(app,tx,by");
+            let is_told =
+                body.contains("audit::append") || body.contains("audit::change(") || body.contains("note(app,tx,by");
             if head.contains("&Tx") && is_told {
                 seen += 1;
                 if !head.contains("Allowed<") {

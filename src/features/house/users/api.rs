@@ -260,6 +260,9 @@ pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
     ctx.app.db.write_reserved(|tx| {
         if let Some(actor) = ctx.maybe_actor() {
             actor.sign_out(tx)?;
+            let object = format!("user {} {}", actor.user(), actor.login());
+            let none = serde_json::json!({});
+            audit::append(tx, &ctx.app.vault, actor.by(), "auth.logout", &object, &none)?;
         }
         if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
             session::end(tx, cookie)?;
