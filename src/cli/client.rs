@@ -1,7 +1,7 @@
 //! How commands ask the running daemon: one way for all of them. It is asked by its control socket, or by `--url` with a
 //! token; where none runs, [`offline`] answers what only looks.
 
-use super::{Flag, Invocation, offline, usage};
+use super::{Flag, Invocation, offline, remark, usage};
 use crate::base::clock::{self, Duration};
 use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
@@ -144,7 +144,7 @@ impl Invocation {
                 send(&call, method, path, &[("authorization", bearer)], body, Route::Direct)?
             }
             Daemon::None if method == Method::Get => {
-                eprintln!("lamplighter: {}", offline::age(&config));
+                remark(&offline::age(&config));
                 offline::answer(self, config, path)?
             }
             Daemon::None => {

@@ -183,6 +183,11 @@ pub fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
 }
 
+/// Writes a line to standard error, beside what the command prints.
+pub fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr(), "lamplighter: {text}");
+}
+
 /// Result of parsing.
 pub enum Parsed {
     /// Run this command.

@@ -152,6 +152,7 @@ const BODY_MAX: u64 = 64 << 20;
 fn api(asked: &Invocation) -> Result<u8> {
     let path = asked
         .flag("path")
+        .filter(|path| path.starts_with('/'))
         .ok_or_else(|| usage("Say which: --path /api/servers."))?;
     let method = match asked.flag("method").unwrap_or("GET") {
         "GET" => Method::Get,

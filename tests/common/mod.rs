@@ -465,6 +465,11 @@ impl House {
         value
     }
 
+    /// All values that must never be seen.
+    pub fn secrets(&self) -> Vec<String> {
+        self.canaries.lock().unwrap().clone()
+    }
+
     /// Makes an account with `create-admin`; gives its password.
     pub fn account(&self, login: &str, role: &str) -> String {
         let password = self.canary(format!("pw-{}", random::name()));

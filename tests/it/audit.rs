@@ -119,7 +119,7 @@ fn what_was_done_to_the_audit_is_told() {
             "Row 3 is not as it was written".into(),
         ),
         (
-            "UPDATE audit SET detail = replace(detail, 'viewer', 'admin')",
+            "UPDATE audit SET after = replace(after, 'viewer', 'admin')",
             "is not as it was written".into(),
         ),
         (
@@ -379,6 +379,27 @@ fn the_audit_is_for_administrators() {
     for path in ["/api/audit", "/api/audit/1", "/api/audit/export"] {
         operator.get(path).fails(403, "forbidden");
         house.client().get(path).fails(401, "unauthorized");
+    }
+    // A token shows it when it was made for that, and not because its owner may see it.
+    let admin = house.admin();
+    let program = |scopes: serde_json::Value| {
+        let body = json!({ "name": scopes.to_string(), "scopes": scopes });
+        let token = admin.post("/api/tokens", &body).is(201)["token"].clone();
+        house.client().by(Who::Bearer(house.canary(token.as_str().unwrap())))
+    };
+    let (reader, other) = (
+        program(json!(["audit:read"])),
+        program(json!(["servers:read", "users:read"])),
+    );
+    for path in ["/api/audit", "/api/audit/1", "/api/audit/export?format=json"] {
+        assert_eq!(reader.get(path).status, 200, "{path}");
+        other.get(path).fails(403, "forbidden");
+    }
+    reader.get("/api/servers").fails(403, "forbidden");
+    // Its rows are about everything: there is no part of them for one group or server.
+    for scope in ["audit:read@group:1", "audit:read@server:1", "audit:edit"] {
+        let refused = admin.post("/api/tokens", &json!({ "name": "x", "scopes": [scope] }));
+        assert_eq!(refused.wrong_fields(), ["scopes"], "{scope}");
     }
 }
 

@@ -83,6 +83,170 @@ impl Story {
     }
 }
 
+/// Accounts with all that is theirs.
+fn people(story: &Story) {
+    let (house, admin) = (&story.house, &story.admin);
+    let shown = json!({ "password": house.password });
+    story.changes("POST /api/me/confirm", admin.post("/api/me/confirm", &shown));
+    let link = |made: &serde_json::Value| {
+        let url = made["invite_url"].as_str().unwrap();
+        house.canary(url.split_once("token=").unwrap().1);
+    };
+    let new = json!({ "login": "bert", "role": "viewer" });
+    let bert = story.changes("POST /api/users", admin.post("/api/users", &new));
+    link(&bert);
+    let at = format!("/api/users/{}", bert["id"]);
+    let change = json!({ "role": "operator", "email": "bert@example.org" });
+    story.changes("PATCH /api/users/{id}", admin.patch(&at, &change));
+    let fresh = admin.post(&format!("{at}/invite"), &json!({}));
+    link(&story.changes("POST /api/users/{id}/invite", fresh));
+    let ended = admin.delete(&format!("{at}/sessions"));
+    story.changes("DELETE /api/users/{id}/sessions", ended);
+    story.changes("DELETE /api/users/{id}", admin.delete(&at));
+
+    let password = house.account("carl", "operator");
+    let carl = || house.client().by(Who::bearer(&house.sign_in("carl", &password)));
+    let codes = |answer: serde_json::Value| {
+        for code in answer["recovery_codes"].as_array().unwrap() {
+            house.canary(code.as_str().unwrap());
+        }
+    };
+    let with_totp = |carl: &Client| {
+        let begun = story.changes("POST /api/me/totp", carl.post("/api/me/totp", &json!({})));
+        let secret = house.canary(begun["secret"].as_str().unwrap());
+        let code = json!({ "code": crate::sessions::code(&secret, -1) });
+        codes(story.changes("POST /api/me/totp/confirm", carl.post("/api/me/totp/confirm", &code)));
+    };
+    let first = carl();
+    with_totp(&first);
+    let id = first.get("/api/auth/me").is(200)["id"].clone();
+    let reset = admin.delete(&format!("/api/users/{id}/totp"));
+    story.changes("DELETE /api/users/{id}/totp", reset);
+    let (first, _, _) = (carl(), carl(), carl());
+    with_totp(&first);
+    let listed = first.get("/api/me/sessions").is(200);
+    let mut all = listed["items"].as_array().unwrap().iter();
+    let other = all.find(|s| s["current"] == false).unwrap()["id"].as_str().unwrap();
+    let one = first.delete(&format!("/api/me/sessions/{other}"));
+    story.changes("DELETE /api/me/sessions/{id}", one);
+    story.changes("DELETE /api/me/sessions", first.delete("/api/me/sessions"));
+    first.post("/api/me/confirm", &json!({ "password": password })).is(204);
+    let fresh = first.post("/api/me/totp/recovery-codes", &json!({}));
+    codes(story.changes("POST /api/me/totp/recovery-codes", fresh));
+    story.changes("DELETE /api/me/totp", first.delete("/api/me/totp"));
+    let new = json!({ "old": password, "new": house.canary("carl walks at noon") });
+    story.changes("POST /api/me/password", first.post("/api/me/password", &new));
+
+    let token = admin.post("/api/tokens", &json!({ "name": "backup", "scopes": ["groups:edit"] }));
+    let token = story.changes("POST /api/tokens", token);
+    let program = house.canary(token["token"].as_str().unwrap());
+    let made = (house.client().by(Who::Bearer(program))).post("/api/groups", &json!({ "name": "by a program" }));
+    story.changes("POST /api/groups", made);
+    let row = &admin.get("/api/audit?action=group.create").is(200)["items"][0];
+    let via = format!("token {} backup", token["id"]);
+    assert_eq!((&row["actor"], &row["via"]), (&json!(ADMIN), &json!(via)));
+    let withdrawn = admin.delete(&format!("/api/tokens/{}", token["id"]));
+    story.changes("DELETE /api/tokens/{id}", withdrawn);
+}
+
+#[test]
+fn no_secret_of_anything_stands_in_a_row() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let story = Story {
+        admin: house.admin(),
+        house,
+        told: RefCell::default(),
+    };
+    let (house, admin) = (&story.house, &story.admin);
+    people(&story);
+    let secret = |what: &str| house.canary(format!("{what}-{}", lamplighter::base::random::name()));
+    let make = |path: &str, body: serde_json::Value| {
+        let made = admin.post(path, &body).is(201);
+        format!("{path}/{}", made["id"])
+    };
+    let data = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+        fs::read_to_string(format!("{folder}/{name}")).unwrap()
+    };
+    let key = |name: &str| {
+        let pem = data(name);
+        house.canary(pem.lines().nth(1).unwrap());
+        pem
+    };
+
+    let host = |name: &str| json!({ "name": name, "host": "192.0.2.7", "username": "root" });
+    let with = |mut body: serde_json::Value, more: serde_json::Value| {
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let known =
+        json!({ "password": secret("login"), "glances_auth_type": "basic", "glances_username": "g", "glances_password": secret("glances") });
+    let by_password = make("/api/servers", with(host("one"), known));
+    let keyed = json!({ "auth_type": "ssh_key", "ssh_key": key("ssh-keys/ed25519"), "password": secret("sudo"),
+        "glances_auth_type": "token", "glances_token": secret("glances-token") });
+    let by_key = make("/api/servers", with(host("two"), keyed));
+    let new = json!({ "password": secret("login"), "description": "front" });
+    admin.patch(&by_password, &new).is(200);
+
+    let pair = json!({ "name": "shop", "chain": data("certs/ec.pem"), "key": key("certs/ec.key.pem") });
+    let certificate = make("/api/certificates", pair);
+    let hook = json!({ "type": "webhook", "name": "hook", "enabled": false, "secret": secret("hook"),
+        "url": format!("http://user:{}@127.0.0.1:9/{}", secret("proxy"), secret("path")),
+        "headers": format!("X-Api-Key: {}", secret("header")) });
+    let bot = format!("123456:{}", secret("bot"));
+    let endpoints = [
+        make("/api/notifications", hook),
+        make(
+            "/api/notifications",
+            json!({ "type": "slack", "name": "team", "url": format!("https://hooks.slack.com/services/{}", secret("slack")) }),
+        ),
+        make(
+            "/api/notifications",
+            json!({ "type": "telegram", "name": "us", "token": bot, "chats": ["-1001"] }),
+        ),
+        make(
+            "/api/notifications",
+            json!({ "type": "email", "name": "mail", "host": "mail.example.org", "username": "u",
+            "password": secret("mail"), "from": "a@example.org", "to": ["b@example.org"] }),
+        ),
+    ];
+    admin.patch(&endpoints[0], &json!({ "secret": secret("hook") })).is(200);
+    let exporter = admin.post("/api/exporter/token", &json!({})).json();
+    house.canary(exporter["token"].as_str().unwrap());
+    admin
+        .put("/api/exporter/push-secret", &json!({ "secret": secret("push") }))
+        .is(200);
+    for path in [&by_password, &by_key, &certificate].into_iter().chain(&endpoints) {
+        let gone = admin.delete(path);
+        assert!((200..300).contains(&gone.status), "{path}: {}", gone.text());
+    }
+    // A secret that somebody has put where none belongs.
+    make(
+        "/api/groups",
+        json!({ "name": "notes", "notes": format!("Authorization: Bearer {}", secret("note")) }),
+    );
+
+    let browser = house
+        .client()
+        .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
+    let mut page = browser.get("/audit").text();
+    page.push_str(&browser.get("/audit?object=server").text());
+    let [csv, list] = ["csv", "json"].map(|format| admin.get(&format!("/api/audit/export?format={format}")).text());
+    assert!(csv.contains("•••") && list.contains("\"password\":\"•••\"") && page.contains("•••"));
+    let secrets = house.secrets();
+    assert!(secrets.len() > 40, "{}", secrets.len());
+    for (place, text) in [("page", page), ("csv", csv), ("json", list)] {
+        for secret in &secrets {
+            assert_eq!(found_in(text.as_bytes(), secret), None, "in {place}: {secret}");
+        }
+    }
+    // What is taken from the note on its way to the audit stands in the note itself.
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE groups SET notes = ''", [])
+        .unwrap();
+}
+
 #[test]
 fn every_route_that_changes_something_leaves_a_row() {
     let house = House::new();
@@ -102,6 +266,8 @@ fn every_route_that_changes_something_leaves_a_row() {
         "PUT /api/settings",
         admin.put("/api/settings", &json!({ "poll.fail_threshold": 7 })),
     );
+
+    people(&story);
 
     let group = story.made(
         "/api/groups",
@@ -130,6 +296,8 @@ fn every_route_that_changes_something_leaves_a_row() {
     );
     story.changes("POST /api/servers/{id}/accept-host-key", accepted);
     for action in ["check-ssh", "deploy-proxy", "install-glances", "remove-glances"] {
+        // Nobody but us takes ours away.
+        story.execute("UPDATE servers SET glances_profile = 'open'");
         let started = admin.post(&format!("{at}/{action}"), &json!({}));
         let started = story.changes(&format!("POST /api/servers/{{id}}/{action}"), started);
         house.wait_for(started["task_id"].as_i64().unwrap());
@@ -187,7 +355,7 @@ fn every_route_that_changes_something_leaves_a_row() {
     story.gone("/api/groups", group);
 
     let watches = json!({ "watches": "cpu", "name": "hot", "threshold": 90, "for_s": 60 });
-    let rule = story.made("/api/alert-rules", watches, json!({ "threshold": 80 }), json!(null));
+    let rule = story.made("/api/alert-rules", watches, json!({ "name": "hotter" }), json!(null));
     story.gone("/api/alert-rules", rule);
     let all = admin.get("/api/alert-rules").is(200);
     let builtin = all["items"].as_array().unwrap()[0]["id"].clone();
@@ -264,6 +432,21 @@ fn every_route_that_changes_something_leaves_a_row() {
         .lines()
         .filter(|l| ["POST ", "PUT ", "PATCH ", "DELETE "].iter().any(|m| l.starts_with(m)));
     let routes: BTreeSet<String> = changing.map(|l| l.split(" (").next().unwrap().to_string()).collect();
+    let words = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/features/house/audit/words.txt"
+    ))
+    .unwrap();
+    let db = house.database("lamplighter.db");
+    let mut actions = db.prepare("SELECT DISTINCT action FROM audit").unwrap();
+    let actions = actions.query_map([], |r| r.get::<_, String>(0)).unwrap();
+    for action in actions.map(Result::unwrap) {
+        assert!(
+            words.contains(&format!("\naudit.act.{action}\n")),
+            "{action} has no words"
+        );
+    }
+
     let untold: Vec<_> = routes.difference(&known).collect();
     assert!(
         untold.is_empty(),
@@ -283,6 +466,7 @@ fn every_command_that_changes_something_leaves_a_row() {
         ("reset-password", vec!["--login", "anna"], "user.set_password"),
         ("disable-user", vec!["--login", "anna"], "user.disable"),
         ("enable-user", vec!["--login", "anna"], "user.enable"),
+        ("unlock", vec!["--login", "anna"], "user.unlock"),
     ];
     let newest = |house: &House| -> (String, String, String) {
         let db = house.database("lamplighter.db");
@@ -336,7 +520,7 @@ fn every_command_that_changes_something_leaves_a_row() {
 }
 
 /// Commands that change nothing in the databases, or only what the program keeps for itself.
-const COMMANDS_LEAVE_NONE: [&str; 12] = [
+const COMMANDS_LEAVE_NONE: [&str; 13] = [
     "dev", // `init-db` and `create-admin` in one
     "serve",
     "run-api",
@@ -347,6 +531,7 @@ const COMMANDS_LEAVE_NONE: [&str; 12] = [
     "migrate",
     "health",
     "status",
+    "tls-certificate",
     "export",
     "api", // as the route that it asks
 ];

@@ -17,7 +17,7 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/audit", may(Read, Audit), list)
         .query(LIST)
         .gives::<List<'static>>(),
-    route(Get, "/api/audit/{seq}", may(Read, Audit), show).gives::<View<'static>>(),
+    route(Get, "/api/audit/{id}", may(Read, Audit), show).gives::<View<'static>>(),
     route(Get, "/api/audit/export", may(Read, Audit), download)
         .query(EXPORT)
         .gives_bytes(export::CSV)

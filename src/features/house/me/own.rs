@@ -3,7 +3,6 @@
 use crate::access::confirm::{self, Evidence};
 use crate::access::{self, OwnSignIn, second_factor, totp};
 use crate::app::App;
-use crate::audit::Snapshot;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::secret::Secret;
 use crate::db::Tx;
@@ -22,14 +21,9 @@ pub fn set_password(app: &App, own: OwnSignIn, old: Secret, new: &Secret) -> Res
     Ok(())
 }
 
-fn tell(app: &App, tx: &Tx, own: OwnSignIn, action: &str, before: &Snapshot) -> Result<()> {
-    let actor = own.actor();
-    users::note(app, tx, actor.by(), action, (actor.user(), actor.login()), before)
-}
-
-/// An act on the own account that changes nothing which its row shows.
-fn tell_act(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
-    tell(app, tx, own, action, &users::snapshot(tx, own.actor().user())?)
+/// An act on the own account of which its row shows nothing.
+fn note_act(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
+    users::note_own(app, tx, own, action, &users::snapshot(tx, own.actor().user())?)
 }
 
 /// Ends one of the own sign-ins; a 404 when there is none.
@@ -38,7 +32,7 @@ pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
         if !access::end_session(tx, own.actor().user(), family)? {
             return Err(Error::not_found("sign-in"));
         }
-        tell_act(app, tx, own, "user.end_session")
+        note_act(app, tx, own, "user.end_session")
     })?;
     app.wakes.access.ring();
     Ok(())
@@ -48,7 +42,7 @@ pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
 pub fn end_other_sessions(app: &App, own: OwnSignIn) -> Result<()> {
     app.db.write_reserved(|tx| {
         access::end_other_sessions(tx, own)?;
-        tell_act(app, tx, own, "user.end_other_sessions")
+        note_act(app, tx, own, "user.end_other_sessions")
     })?;
     app.wakes.access.ring();
     Ok(())
@@ -73,7 +67,7 @@ fn enrolment(own: OwnSignIn, secret: &Secret) -> Enrolment {
 /// Begins with an authenticator. Error: `totp_is_on`.
 pub fn begin_totp(app: &App, own: OwnSignIn) -> Result<Enrolment> {
     let secret = app.db.write(|tx| {
-        tell_act(app, tx, own, "user.totp_begin")?;
+        note_act(app, tx, own, "user.totp_begin")?;
         second_factor::begin(tx, &app.vault, own.actor().user())
     })?;
     Ok(enrolment(own, &secret))
@@ -93,7 +87,7 @@ pub fn confirm_totp(app: &App, own: OwnSignIn, code: &str) -> Result<Vec<String>
         let before = users::snapshot(tx, user)?;
         let codes = second_factor::confirm(tx, &app.vault, user, code)?;
         if codes.is_some() {
-            tell(app, tx, own, "user.totp_on", &before)?;
+            users::note_own(app, tx, own, "user.totp_on", &before)?;
         }
         Ok(codes)
     })?;
@@ -115,7 +109,7 @@ pub fn fresh_codes(app: &App, own: OwnSignIn) -> Result<Vec<String>> {
         if !second_factor::is_on(tx, user)? {
             return Err(off());
         }
-        tell_act(app, tx, own, "user.recovery_codes")?;
+        note_act(app, tx, own, "user.recovery_codes")?;
         second_factor::fresh_codes(tx, &app.vault, user)
     })
 }
@@ -127,7 +121,7 @@ pub fn end_totp(app: &App, own: OwnSignIn) -> Result<()> {
         if !second_factor::remove(tx, own.actor().user())? {
             return Err(off());
         }
-        tell(app, tx, own, "user.totp_off", &before)
+        users::note_own(app, tx, own, "user.totp_off", &before)
     })
 }
 

@@ -55,8 +55,13 @@ pub fn snapshot(conn: &Conn, id: Id<User>) -> Result<Snapshot> {
         .with("invited_until", member.invited_until.map(rfc3339)))
 }
 
-/// The audit's row about a change of an account.
-pub fn note(app: &App, tx: &Tx, by: By, action: &str, (id, login): (Id<User>, &str), before: &Snapshot) -> Result<()> {
+/// The audit's row about a change of one's own account.
+pub fn note_own(app: &App, tx: &Tx, own: OwnSignIn, action: &str, before: &Snapshot) -> Result<()> {
+    let actor = own.actor();
+    note(app, tx, actor.by(), action, (actor.user(), actor.login()), before)
+}
+
+fn note(app: &App, tx: &Tx, by: By, action: &str, (id, login): (Id<User>, &str), before: &Snapshot) -> Result<()> {
     let stood = [before, &snapshot(tx, id)?];
     audit::append_change(tx, &app.vault, by, action, &object(id, login), &json!({}), stood)
 }
@@ -214,8 +219,7 @@ pub fn set_own_password(app: &App, own: OwnSignIn, new: &Secret) -> Result<()> {
         queries::set_hash(tx, actor.user(), &hash.at(&app.vault, password_place(actor.user())))?;
         queries::remove_invite(tx, actor.user())?;
         access::end_other_sessions(tx, own)?;
-        let about = (actor.user(), actor.login());
-        note(app, tx, actor.by(), "user.set_password", about, &before)
+        note_own(app, tx, own, "user.set_password", &before)
     })
 }
 

@@ -91,7 +91,8 @@ described! {
 
     /// The current user.
     struct Me<'a> {
-        id: Id<User>,
+        /// `null`: a user of this machine by the command line, who has no account.
+        id: Option<Id<User>>,
         login: &'a str,
         role: &'static str,
         lang: &'a str,
@@ -305,7 +306,7 @@ fn told_me(ctx: &Ctx, actor: &Actor, lang: &str, time_zone: &str) -> Result<Repl
         Ok((totp, confirm::until(conn, actor)?))
     })?;
     Reply::json(&Me {
-        id: actor.user(),
+        id: (!actor.is_machine_user()).then(|| actor.user()),
         login: actor.login(),
         role: actor.role().name(),
         lang,
