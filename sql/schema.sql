@@ -87,6 +87,10 @@ CREATE TABLE api_tokens (
   UNIQUE (user_id, name)
 ) STRICT;
 
+CREATE TRIGGER audit_grows_at_its_end BEFORE INSERT ON audit
+  WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit)
+  BEGIN SELECT RAISE(ABORT, 'audit rows come at the end'); END;
+
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows do not change'); END;
 
 CREATE TRIGGER audit_keeps_its_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are not removed'); END;
@@ -101,7 +105,21 @@ CREATE TABLE audit (
   detail      TEXT    NOT NULL,             -- JSON object, secrets masked
   request_id  TEXT    NOT NULL,
   mac         BLOB    NOT NULL
-, client_request_id TEXT NOT NULL DEFAULT '') STRICT;
+, client_request_id TEXT NOT NULL DEFAULT '', via TEXT NOT NULL DEFAULT '', before TEXT NOT NULL DEFAULT '', after TEXT NOT NULL DEFAULT '', object_kind TEXT NOT NULL GENERATED ALWAYS AS (substr(object, 1, instr(object || ' ', ' ') - 1)) VIRTUAL, object_ref TEXT NOT NULL GENERATED ALWAYS AS (
+  substr(object, 1, instr(object || ' ', ' ') + instr(substr(object, instr(object || ' ', ' ') + 1) || ' ', ' ') - 1)
+) VIRTUAL) STRICT;
+
+CREATE INDEX audit_action ON audit (action, at);
+
+CREATE INDEX audit_actor ON audit (actor, at);
+
+CREATE INDEX audit_at ON audit (at);
+
+CREATE INDEX audit_ip ON audit (ip, at);
+
+CREATE INDEX audit_object_kind ON audit (object_kind, at);
+
+CREATE INDEX audit_object_ref ON audit (object_ref, at);
 
 CREATE TABLE certificates (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,

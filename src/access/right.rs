@@ -90,6 +90,8 @@ words! {
     Settings "settings"
     /// Accounts and sign-ins.
     Users "users"
+    /// Who changed what.
+    Audit "audit"
     /// The machine that Lamplighter itself runs on.
     Controller "controller"
 }
@@ -264,6 +266,7 @@ const TABLE: &[Row] = &[
     row(Edit, Settings, ADMINS),
     row(Read, Users, ADMINS),
     row(Edit, Users, ADMINS),
+    row(Read, Audit, ADMINS),
     row(Edit, Controller, ADMINS),
 ];
 

@@ -74,6 +74,7 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
     Registry::default()
         .with(all())
         .with(commands::COMMANDS.iter().chain(all().flat_map(|f| f.commands)))
+        .with(all().flat_map(|f| f.routes))
         .with(all().flat_map(|f| f.settings))
         .with(all().flat_map(|f| f.menu))
         .with(all().flat_map(|f| f.actions))

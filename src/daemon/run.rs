@@ -15,7 +15,9 @@ use crate::feature::Feature;
 use crate::features::house::events;
 use crate::features::house::users;
 use crate::http::admission::Admission;
-use crate::http::edge::{Config as EdgeConfig, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers};
+use crate::http::edge::{
+    CONTROL_SOCKET, Config as EdgeConfig, Control, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers,
+};
 use crate::http::guard;
 use crate::http::page;
 use crate::http::response_cache::ResponseCache;
@@ -110,6 +112,7 @@ struct ApiHalf {
     /// Number of the edge's addresses that serve the application; others only redirect.
     listens: usize,
     probe: Probe,
+    control: Control,
     edge: Edge,
     server: Server,
     tls: Option<tls::Keeper>,
@@ -169,8 +172,9 @@ impl ApiHalf {
                 let app = app.clone();
                 Box::new(move |fields, info| guard::knows(&app, fields, info))
             },
-            ..EdgeConfig::new(socket)
+            ..EdgeConfig::new(socket.clone())
         };
+        let control = Control::start(&config.runtime_dir.join(CONTROL_SOCKET), socket, peers.clone())?;
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
         let _ = web.edge.set(edge.handle()); // no other thread does
         set_own_doors(edge.addresses().to_vec());
@@ -183,6 +187,7 @@ impl ApiHalf {
             _lock: lock,
             listens: config.listen.len(),
             probe,
+            control,
             edge,
             server,
             tls,
@@ -197,6 +202,7 @@ impl ApiHalf {
 
     fn stop(self) {
         self.probe.stop();
+        self.control.stop();
         let cut = self.edge.drain(DRAIN);
         if cut > 0 {
             log::warning("http", "connections closed at the stop", &[("count", &cut.to_string())]);

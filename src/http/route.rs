@@ -509,6 +509,13 @@ impl<'a> Ctx<'a> {
         Ok(Reply::stream(&ticket))
     }
 
+    /// Answers with a download whose bytes the source makes one batch after the other, each of [`super::sse::BATCH`] at
+    /// least up to the last, for as long as who asks is signed in and may see it. An error of the source breaks it off.
+    pub fn download(&self, source: impl Source + 'static, media_type: &'static str, name: &str) -> Result<Reply> {
+        let ticket = self.web.streams.offer(self.standing()?, Box::new(source))?;
+        Ok(Reply::download(&ticket, media_type, name))
+    }
+
     /// The actor, if signed in.
     pub fn maybe_actor(&self) -> Option<&Actor> {
         self.actor.as_ref()

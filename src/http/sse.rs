@@ -20,6 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Response header that hands a stream to the edge.
 pub const STREAM_HEADER: &str = "X-Lamplighter-Stream";
 
+/// The same for a download: what is sent is the bytes that the source makes, and the end of them is the end.
+pub const DOWNLOAD_HEADER: &str = "X-Lamplighter-Download";
+
 /// Validity of a ticket; the edge uses it at once.
 const TICKET_LIFE: Duration = Duration::from_secs(10);
 

@@ -12,7 +12,7 @@ use super::service::Service;
 use crate::access::Allowed;
 use crate::access::right::{Deploy, Servers};
 use crate::app::App;
-use crate::audit::{self, By};
+use crate::audit::{self, By, Snapshot};
 use crate::base::clock::{self, DAY, Duration, HOUR, Instant, MINUTE, Ms};
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
@@ -65,7 +65,7 @@ pub fn create(app: &App, tx: &Tx, fields: Fields, by: Planner, now: Ms) -> Resul
     }
     let next = check(app, &fields, &all, None, now)?;
     let id = queries::insert_schedule(tx, &fields, by.actor(), next, now)?;
-    note(app, tx, "schedule.create", id, &fields, by.into())?;
+    note(app, tx, "schedule.create", (id, &fields), by.into(), &Snapshot::none())?;
     Ok(id)
 }
 
@@ -73,15 +73,23 @@ pub fn create(app: &App, tx: &Tx, fields: Fields, by: Planner, now: Ms) -> Resul
 pub fn update(app: &App, tx: &Tx, id: Id<id::Schedule>, fields: Fields, by: Planner, now: Ms) -> Result<()> {
     get(tx, id)?;
     let next = check(app, &fields, &queries::schedules(tx)?, Some(id), now)?;
+    let before = snapshot(tx, id)?;
     queries::update_schedule(tx, id, &fields, by.actor(), next, now)?;
-    note(app, tx, "schedule.update", id, &fields, by.into())
+    note(app, tx, "schedule.update", (id, &fields), by.into(), &before)
 }
 
 /// Removes a schedule; its tasks stay.
 pub fn remove(app: &App, tx: &Tx, id: Id<id::Schedule>, by: Planner) -> Result<()> {
     let schedule = get(tx, id)?;
+    let before = snapshot(tx, id)?;
     queries::remove_schedule(tx, id)?;
-    note(app, tx, "schedule.delete", id, &schedule.fields, by.into())
+    note(app, tx, "schedule.delete", (id, &schedule.fields), by.into(), &before)
+}
+
+/// What people say of a schedule, without what has come of it.
+fn snapshot(conn: &Conn, id: Id<id::Schedule>) -> Result<Snapshot> {
+    let runs = |name: &str| name.starts_with("last_") || ["next_run", "changed_at"].contains(&name);
+    Ok(Snapshot::of(conn, "schedules", id.get())?.without(runs))
 }
 
 /// One schedule.
@@ -97,19 +105,20 @@ pub fn all(conn: &Conn) -> Result<Vec<Schedule>> {
     queries::schedules(conn)
 }
 
-fn note(app: &App, tx: &Tx, action: &str, id: Id<id::Schedule>, fields: &Fields, by: By) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    action: &str,
+    (id, fields): (Id<id::Schedule>, &Fields),
+    by: By,
+    before: &Snapshot,
+) -> Result<()> {
     let data = serde_json::json!({
         "kind": fields.kind, "target": fields.target.2, "cron": fields.cron, "zone": fields.zone,
         "missed": fields.missed.name(), "enabled": fields.enabled,
     });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        action,
-        &format!("schedule {id} {}", fields.name),
-        &data,
-    )?;
+    let (object, after) = (format!("schedule {id} {}", fields.name), snapshot(tx, id)?);
+    audit::change(tx, &app.vault, by, action, &object, &data, [before, &after])?;
     let wake = app.wakes.tasks.clone();
     tx.after_commit(move || wake.ring());
     Ok(())

@@ -24,6 +24,7 @@ static OPEN: LazyLock<Mutex<BTreeSet<i64>>> = LazyLock::new(Mutex::default);
 /// Whoever puts tasks in.
 const ANNA: By = By {
     actor: "anna",
+    via: "",
     ip: "",
     request_id: "",
     client_request_id: "",

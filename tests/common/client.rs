@@ -88,6 +88,7 @@ impl Answer {
     pub fn fails(&self, status: u16, code: &str) -> Value {
         let body = self.is(status);
         assert_eq!(body["error_code"], code, "{body}");
+        assert_eq!(body["detail"] == "Unauthorized", status == 401, "{body}");
         body
     }
 
@@ -237,9 +238,14 @@ impl Client {
         };
         let length = answer.header("content-length").map(|n| n.parse::<usize>().unwrap());
         if method != "HEAD" && status != 204 && status != 304 {
-            let length = length.ok_or_else(|| std::io::Error::other("an answer without a length"))?;
-            answer.body.resize(length, 0);
-            from.read_exact(&mut answer.body)?;
+            match (length, answer.header("transfer-encoding")) {
+                (Some(length), None) => {
+                    answer.body.resize(length, 0);
+                    from.read_exact(&mut answer.body)?;
+                }
+                (None, Some("chunked")) => answer.body = chunks(&mut from)?,
+                _ => return Err(std::io::Error::other("an answer without a length")),
+            }
         }
         if answer.header("connection") != Some("close") {
             *self.kept.borrow_mut() = Some(from);
@@ -274,6 +280,23 @@ fn connect(at: SocketAddr) -> TcpStream {
     socket.set_read_timeout(Some(ANSWER_MAX)).unwrap();
     socket.set_nodelay(true).unwrap();
     socket
+}
+
+/// A body in chunks up to the last one, which tells that it is whole (RFC 9112 §7.1).
+fn chunks(from: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        let size = usize::from_str_radix(line.trim_end(), 16).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let mut chunk = vec![0; size + 2];
+        from.read_exact(&mut chunk)?;
+        assert!(chunk.ends_with(b"\r\n"));
+        if size == 0 {
+            return Ok(body);
+        }
+        body.extend_from_slice(&chunk[..size]);
+    }
 }
 
 fn read_head(from: &mut impl BufRead) -> std::io::Result<(u16, Vec<(String, String)>)> {

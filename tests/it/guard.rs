@@ -84,6 +84,9 @@ fn every_address_lets_in_whom_the_table_names_and_nobody_else() {
                         401
                     };
                     assert_eq!(answer.status, expected, "{place}");
+                    if path.starts_with("/api/") {
+                        assert_eq!(answer.json()["detail"], "Unauthorized", "{place}");
+                    }
                     if expected == 303 {
                         let to = answer.header("location").unwrap();
                         assert!(to.starts_with("/login?next=%2F") || to == "/login", "{place} → {to}");
@@ -151,6 +154,9 @@ fn what_proves_nothing_opens_nothing() {
                 route.method.name(),
                 answer.text()
             );
+            if path.starts_with("/api/") {
+                assert_eq!(answer.json()["detail"], "Unauthorized", "{path}");
+            }
             asked += 1;
         }
     }

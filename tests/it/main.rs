@@ -13,6 +13,8 @@ mod admission;
 mod alerts;
 mod api;
 mod audit;
+mod audited;
+mod control;
 mod auth;
 mod certificates;
 mod certwatch;

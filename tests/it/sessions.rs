@@ -18,7 +18,7 @@ fn bytes_of(base32: &str) -> Vec<u8> {
 }
 
 /// What an authenticator shows so many steps from now.
-fn code(secret: &str, steps: i64) -> String {
+pub fn code(secret: &str, steps: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     totp::code(&bytes_of(secret), now / totp::STEP_S + steps)
 }

@@ -149,6 +149,7 @@ fn actor(account: Account, row: &Token, from: Origin) -> Result<Option<Actor>> {
         return Err(Error::new(Kind::Forbidden, "token_address", say));
     }
     let mut actor = account.actor(from, None, Proof::ApiToken(row.id));
+    actor.via = format!("{} {}", actor.via, row.name);
     match &row.power {
         Power::Role(role) => match role.least(actor.ceiling) {
             Some(role) => actor.role = role,

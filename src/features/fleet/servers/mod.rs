@@ -17,7 +17,7 @@ use crate::access::Allowed;
 use crate::access::right;
 use crate::access::right::{Edit, Servers};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::{Host, UserName};
@@ -395,7 +395,8 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> 
         Some(key) => queries::set_host_key(tx, id, key, "", HostKeyState::Pinned)?,
         None => enqueue_host_key_read(app, tx, id, &valid.fields.name, by)?,
     }
-    note(app, tx, by, "server.create", id, &valid.fields.name, "server.created")?;
+    let (what, name) = (("server.create", "server.created"), &*valid.fields.name);
+    note(app, tx, by, what, (id, name), &Snapshot::none())?;
     Ok(id)
 }
 
@@ -411,6 +412,7 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
     if moved {
         refuse_while_worked_on(tx, old.id)?;
     }
+    let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     store_secrets(app, tx, old.id, &valid.secrets)?;
     match &valid.host_key {
@@ -431,15 +433,8 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
             &data,
         )?;
     }
-    note(
-        app,
-        tx,
-        by,
-        "server.update",
-        old.id,
-        &valid.fields.name,
-        "server.changed",
-    )
+    let (what, name) = (("server.update", "server.changed"), &*valid.fields.name);
+    note(app, tx, by, what, (old.id, name), &before)
 }
 
 /// Enqueues reading of the host key, so that the fingerprint can be shown. Only one at a time.
@@ -483,9 +478,10 @@ pub fn delete(app: &App, tx: &Tx, server: &Server, forget: bool, by: Allowed<Edi
     refuse_while_worked_on(tx, id)?;
     let domains: Vec<String> = serves(tx, id)?.into_iter().map(|(_, name)| name).collect();
     let named = text::first_of(&domains, NAMED);
+    let before = snapshot(tx, id)?;
     if domains.is_empty() {
         queries::remove(tx, id)?;
-        return note(app, tx, by, "server.delete", id, name, "server.deleted");
+        return note(app, tx, by, ("server.delete", "server.deleted"), (id, name), &before);
     }
     if !forget {
         let say = format!(
@@ -497,14 +493,8 @@ pub fn delete(app: &App, tx: &Tx, server: &Server, forget: bool, by: Allowed<Edi
     queries::remove(tx, id)?;
     let say = format!("It served {named}: forgotten there, not taken off.");
     let data = serde_json::json!({ "name": name, "evidence": [say], "forgotten": domains });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "server.forget",
-        &format!("server {id} {name}"),
-        &data,
-    )?;
+    let (object, stood) = (format!("server {id} {name}"), [&before, &Snapshot::none()]);
+    audit::change(tx, &app.vault, by, "server.forget", &object, &data, stood)?;
     outbox::emit(tx, &app.wakes.events, "server.deleted", ("server", id.get()), &data)
 }
 
@@ -512,14 +502,34 @@ fn note(
     app: &App,
     tx: &Tx,
     by: Allowed<Edit, Servers>,
-    action: &str,
-    id: Id<id::Server>,
-    name: &str,
-    event: &str,
+    what: (&str, &str),
+    (id, name): (Id<id::Server>, &str),
+    before: &Snapshot,
 ) -> Result<()> {
-    let data = serde_json::json!({ "name": name });
-    audit::append(tx, &app.vault, by, action, &format!("server {id} {name}"), &data)?;
-    outbox::emit(tx, &app.wakes.events, event, ("server", id.get()), &data)
+    let (data, after) = (serde_json::json!({ "name": name }), snapshot(tx, id)?);
+    let object = format!("server {id} {name}");
+    audit::change(tx, &app.vault, by, what.0, &object, &data, [before, &after])?;
+    outbox::emit(tx, &app.wakes.events, what.1, ("server", id.get()), &data)
+}
+
+/// What people say of a server; what was found out about it changes by itself.
+fn snapshot(conn: &Conn, id: Id<id::Server>) -> Result<Snapshot> {
+    let found_out = |name: &str| {
+        let begins = [
+            "status",
+            "state",
+            "fail_",
+            "last_",
+            "alert",
+            "facts",
+            "missed_",
+            "moved",
+            "glances_api",
+        ];
+        begins.iter().any(|begin| name.starts_with(begin))
+            || ["host_seen", "addresses", "glances_path_seen"].contains(&name)
+    };
+    Ok(Snapshot::of(conn, "servers", id.get())?.without(found_out))
 }
 
 /// Accepts the offered host key after a person has compared its fingerprint.
@@ -544,16 +554,12 @@ pub fn accept_host_key(
             "This is not the fingerprint that the server offered. Load the page again and compare.",
         );
     }
+    let before = snapshot(tx, id)?;
     queries::set_host_key(tx, id, &server.host_key_seen, "", HostKeyState::Pinned)?;
+    let after = snapshot(tx, id)?;
     let data = serde_json::json!({ "name": server.fields.name, "fingerprint": fingerprint });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "server.accept_host_key",
-        &format!("server {id} {}", server.fields.name),
-        &data,
-    )?;
+    let (action, object) = ("server.accept_host_key", format!("server {id} {}", server.fields.name));
+    audit::change(tx, &app.vault, by, action, &object, &data, [&before, &after])?;
     outbox::emit(
         tx,
         &app.wakes.events,

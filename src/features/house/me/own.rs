@@ -3,12 +3,10 @@
 use crate::access::confirm::{self, Evidence};
 use crate::access::{self, OwnSignIn, second_factor, totp};
 use crate::app::App;
-use crate::audit;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::secret::Secret;
 use crate::db::Tx;
 use crate::features::house::users;
-use serde_json::json;
 
 /// A new password, by who knows the old one; all other sign-ins end. Errors: `wrong_password`, `too_many_sign_ins`, a
 /// password that does not fit.
@@ -23,10 +21,9 @@ pub fn set_password(app: &App, own: OwnSignIn, old: Secret, new: &Secret) -> Res
     Ok(())
 }
 
-fn tell(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
-    let actor = own.actor();
-    let object = format!("user {} {}", actor.user(), actor.login());
-    audit::append(tx, &app.vault, actor.by(), action, &object, &json!({}))
+/// An act on the own account of which its row shows nothing.
+fn note_act(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
+    users::note_own(app, tx, own, action, &users::snapshot(tx, own.actor().user())?)
 }
 
 /// Ends one of the own sign-ins; a 404 when there is none.
@@ -35,7 +32,7 @@ pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
         if !access::end_session(tx, own.actor().user(), family)? {
             return Err(Error::not_found("sign-in"));
         }
-        tell(app, tx, own, "user.end_session")
+        note_act(app, tx, own, "user.end_session")
     })?;
     app.wakes.access.ring();
     Ok(())
@@ -45,7 +42,7 @@ pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
 pub fn end_other_sessions(app: &App, own: OwnSignIn) -> Result<()> {
     app.db.write_reserved(|tx| {
         access::end_other_sessions(tx, own)?;
-        tell(app, tx, own, "user.end_other_sessions")
+        note_act(app, tx, own, "user.end_other_sessions")
     })?;
     app.wakes.access.ring();
     Ok(())
@@ -70,7 +67,7 @@ fn enrolment(own: OwnSignIn, secret: &Secret) -> Enrolment {
 /// Begins with an authenticator. Error: `totp_is_on`.
 pub fn begin_totp(app: &App, own: OwnSignIn) -> Result<Enrolment> {
     let secret = app.db.write(|tx| {
-        tell(app, tx, own, "user.totp_begin")?;
+        note_act(app, tx, own, "user.totp_begin")?;
         second_factor::begin(tx, &app.vault, own.actor().user())
     })?;
     Ok(enrolment(own, &secret))
@@ -87,9 +84,10 @@ pub fn confirm_totp(app: &App, own: OwnSignIn, code: &str) -> Result<Vec<String>
     let user = own.actor().user();
     let attempt = app.throttle.admit_code(user, access::throttle::Known::Here)?;
     let codes = app.db.write(|tx| {
+        let before = users::snapshot(tx, user)?;
         let codes = second_factor::confirm(tx, &app.vault, user, code)?;
         if codes.is_some() {
-            tell(app, tx, own, "user.totp_on")?;
+            users::note_own(app, tx, own, "user.totp_on", &before)?;
         }
         Ok(codes)
     })?;
@@ -111,7 +109,7 @@ pub fn fresh_codes(app: &App, own: OwnSignIn) -> Result<Vec<String>> {
         if !second_factor::is_on(tx, user)? {
             return Err(off());
         }
-        tell(app, tx, own, "user.recovery_codes")?;
+        note_act(app, tx, own, "user.recovery_codes")?;
         second_factor::fresh_codes(tx, &app.vault, user)
     })
 }
@@ -119,10 +117,11 @@ pub fn fresh_codes(app: &App, own: OwnSignIn) -> Result<Vec<String>> {
 /// Switches it off. Error: `totp_is_off`.
 pub fn end_totp(app: &App, own: OwnSignIn) -> Result<()> {
     app.db.write(|tx| {
+        let before = users::snapshot(tx, own.actor().user())?;
         if !second_factor::remove(tx, own.actor().user())? {
             return Err(off());
         }
-        tell(app, tx, own, "user.totp_off")
+        users::note_own(app, tx, own, "user.totp_off", &before)
     })
 }
 

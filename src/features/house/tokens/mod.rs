@@ -8,7 +8,7 @@ use crate::access::api_token::{self, NewToken, Token};
 use crate::access::right::{Edit, Read, Users, may};
 use crate::access::{Actor, Place};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::error::{Error, Result};
 use crate::base::id::{ApiToken, Id};
 use crate::db::{Conn, Tx};
@@ -34,7 +34,8 @@ fn mint(app: &App, tx: &Tx, new: &NewToken, by: &Actor) -> Result<(Id<ApiToken>,
         "expires_at": new.expires_at.map(crate::base::clock::rfc3339),
     });
     let object = format!("token {id} {}", new.name);
-    audit::append(tx, &app.vault, by.by(), "token.create", &object, &data)?;
+    let stood = [&Snapshot::none(), &snapshot(tx, id)?];
+    audit::change(tx, &app.vault, by.by(), "token.create", &object, &data, stood)?;
     Ok((id, token))
 }
 
@@ -44,11 +45,19 @@ fn withdraw(app: &App, tx: &Tx, id: Id<ApiToken>, by: &Actor) -> Result<()> {
     if token.owner.0 != by.user() {
         by.allowed(Edit, Users, &Place::Everywhere)?;
     }
+    let before = snapshot(tx, id)?;
     api_token::withdraw(tx, id)?;
     app.wakes.access.ring();
     let object = format!("token {id} {}", token.name);
     let data = serde_json::json!({ "owner": token.owner.1 });
-    audit::append(tx, &app.vault, by.by(), "token.withdraw", &object, &data)
+    let stood = [&before, &Snapshot::none()];
+    audit::change(tx, &app.vault, by.by(), "token.withdraw", &object, &data, stood)
+}
+
+/// A token as the audit compares it, without its use.
+fn snapshot(conn: &Conn, id: Id<ApiToken>) -> Result<Snapshot> {
+    let all = Snapshot::of(conn, "api_tokens", id.get())?;
+    Ok(all.without(|name| ["used_at", "used_ip"].contains(&name)))
 }
 
 /// One of theirs, or for who may see accounts anybody's. Errors: `token_may_not`, `not_found`.

@@ -6,8 +6,8 @@ use super::queries;
 use crate::access::right::{Edit, Users};
 use crate::access::{self, Account, Allowed, Origin, OwnSignIn, Role, password_place, second_factor};
 use crate::app::App;
-use crate::audit::{self, By};
-use crate::base::clock::{self, DAY, Ms};
+use crate::audit::{self, By, Snapshot};
+use crate::base::clock::{self, DAY, Ms, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{Id, User};
 use crate::base::random;
@@ -34,13 +34,36 @@ const INVITE_AGE_MAX: Ms = 7 * DAY;
 /// for it never signs in.
 pub fn invite(app: &App, tx: &Tx, new: &Invited, by: Allowed<Edit, Users>) -> Result<(Id<User>, Option<String>)> {
     let id = queries::insert(tx, new.login, new.email, new.role.name(), clock::now())?;
-    let data = json!({ "login": new.login, "role": new.role.name(), "email": new.email });
-    audit::append(tx, &app.vault, by, "user.create", &object(id, new.login), &data)?;
     let token = match new.role {
         Role::Automation => None,
         _ => Some(put_invite(tx, id)?),
     };
+    let about = (id, new.login);
+    note(app, tx, by.into(), "user.create", about, &Snapshot::none())?;
     Ok((id, token))
+}
+
+/// An account as the audit compares it: what people decide about it, without what comes of its use.
+pub fn snapshot(conn: &Conn, id: Id<User>) -> Result<Snapshot> {
+    let Some(member) = queries::member(conn, id)? else {
+        return Ok(Snapshot::none());
+    };
+    let comes_of_use = |name: &str| ["last_login_at", "unlocked_at", "lang", "time_zone"].contains(&name);
+    Ok(Snapshot::of(conn, "users", id.get())?
+        .without(comes_of_use)
+        .with("totp", member.totp)
+        .with("invited_until", member.invited_until.map(rfc3339)))
+}
+
+/// The audit's row about a change of one's own account.
+pub fn note_own(app: &App, tx: &Tx, own: OwnSignIn, action: &str, before: &Snapshot) -> Result<()> {
+    let actor = own.actor();
+    note(app, tx, actor.by(), action, (actor.user(), actor.login()), before)
+}
+
+fn note(app: &App, tx: &Tx, by: By, action: &str, (id, login): (Id<User>, &str), before: &Snapshot) -> Result<()> {
+    let stood = [before, &snapshot(tx, id)?];
+    audit::append_change(tx, &app.vault, by, action, &object(id, login), &json!({}), stood)
 }
 
 /// A fresh link in place of an earlier one: for who has lost theirs, or their password. Error: `no_invite`.
@@ -49,8 +72,10 @@ pub fn fresh_invite(app: &App, tx: &Tx, member: &Member, by: Allowed<Edit, Users
         let say = "Who cannot sign in is not invited: a program, or an account that is disabled.";
         return Err(Error::new(Kind::Conflict, "no_invite", say));
     }
-    audit::append(tx, &app.vault, by, "user.invite", &member.object(), &json!({}))?;
-    put_invite(tx, member.id)
+    let before = snapshot(tx, member.id)?;
+    let token = put_invite(tx, member.id)?;
+    note(app, tx, by.into(), "user.invite", member.about(), &before)?;
+    Ok(token)
 }
 
 fn put_invite(tx: &Tx, id: Id<User>) -> Result<String> {
@@ -94,40 +119,33 @@ pub fn accept(app: &App, token: &str, password: &Secret, from: Origin) -> Result
     let hash = password::hash(&app.vault, password)?;
     app.db.write(|tx| {
         let account = invited(tx, token)?; // somebody may have been quicker
+        let before = snapshot(tx, account.id)?;
         queries::remove_invite(tx, account.id)?;
         queries::set_hash(tx, account.id, &hash.at(&app.vault, password_place(account.id)))?;
         queries::end_sign_ins(tx, account.id)?;
-        let object = object(account.id, &account.login);
-        audit::append(
-            tx,
-            &app.vault,
-            from.by(&account.login),
-            "user.accept_invite",
-            &object,
-            &json!({}),
-        )?;
+        let (by, about) = (from.by(&account.login), (account.id, &*account.login));
+        note(app, tx, by, "user.accept_invite", about, &before)?;
         access::account_of(tx, account.id)?.ok_or_else(|| Error::internal("the account is not there"))
     })
 }
 
 /// Changes an account. Error: `last_admin`.
 pub fn change(app: &App, tx: &Tx, member: &Member, change: &Change, by: Allowed<Edit, Users>) -> Result<()> {
-    let told = |action: &str, data| audit::append(tx, &app.vault, by, action, &member.object(), &data);
+    let note = |action, before: &Snapshot| note(app, tx, by.into(), action, member.about(), before);
     if let Some(email) = change.email.as_ref().filter(|email| **email != member.email) {
+        let before = snapshot(tx, member.id)?;
         queries::set_email(tx, member.id, email)?;
-        told("user.set_email", json!({ "before": member.email, "after": email }))?;
+        note("user.set_email", &before)?;
     }
     if let Some(role) = change.role.filter(|role| *role != member.role) {
         keep_an_admin(tx, member, role != Role::Admin)?;
+        let before = snapshot(tx, member.id)?;
         queries::set_role(tx, member.id, role.name())?;
         queries::end_sign_ins(tx, member.id)?;
         if role == Role::Automation {
             queries::remove_invite(tx, member.id)?;
         }
-        told(
-            "user.set_role",
-            json!({ "before": member.role.name(), "after": role.name() }),
-        )?;
+        note("user.set_role", &before)?;
     }
     match change.disabled.filter(|disabled| *disabled != member.disabled) {
         Some(disabled) => set_disabled(app, tx, member.id, disabled, by),
@@ -149,31 +167,33 @@ fn keep_an_admin(tx: &Tx, member: &Member, goes: bool) -> Result<()> {
 pub fn set_disabled(app: &App, tx: &Tx, id: Id<User>, disabled: bool, by: Allowed<Edit, Users>) -> Result<()> {
     let member = get(tx, id)?;
     keep_an_admin(tx, &member, disabled)?;
+    let before = snapshot(tx, id)?;
     queries::set_disabled(tx, id, disabled)?;
     queries::end_sign_ins(tx, id)?;
     if disabled {
         queries::remove_invite(tx, id)?;
     }
     let action = if disabled { "user.disable" } else { "user.enable" };
-    audit::append(tx, &app.vault, by, action, &member.object(), &json!({}))
+    note(app, tx, by.into(), action, member.about(), &before)
 }
 
 /// Removes an account; what it has done stays in the audit under its name. Error: `last_admin`.
 pub fn delete(app: &App, tx: &Tx, member: &Member, by: Allowed<Edit, Users>) -> Result<()> {
     keep_an_admin(tx, member, true)?;
+    let before = snapshot(tx, member.id)?;
     queries::remove(tx, member.id)?;
-    let data = json!({ "login": member.login, "role": member.role.name(), "email": member.email });
-    audit::append(tx, &app.vault, by, "user.delete", &member.object(), &data)
+    note(app, tx, by.into(), "user.delete", member.about(), &before)
 }
 
 /// Nobody asks the account for a code any more, and all its sign-ins end: its owner has lost their authenticator.
 pub fn reset_second_factor(app: &App, tx: &Tx, member: &Member, by: Allowed<Edit, Users>) -> Result<()> {
+    let before = snapshot(tx, member.id)?;
     if !second_factor::remove(tx, member.id)? {
         let say = "This account is not asked for a code.";
         return Err(Error::new(Kind::Conflict, "totp_is_off", say));
     }
     queries::end_sign_ins(tx, member.id)?;
-    audit::append(tx, &app.vault, by, "user.totp_reset", &member.object(), &json!({}))
+    note(app, tx, by.into(), "user.totp_reset", member.about(), &before)
 }
 
 /// Ends all sign-ins of an account.
@@ -195,11 +215,11 @@ pub fn set_own_password(app: &App, own: OwnSignIn, new: &Secret) -> Result<()> {
     check_password(actor.login(), new).map_err(|wrong| Error::invalid(vec![Field { field: "new", ..wrong }]))?;
     let hash = password::hash(&app.vault, new)?;
     app.db.write(|tx| {
+        let before = snapshot(tx, actor.user())?;
         queries::set_hash(tx, actor.user(), &hash.at(&app.vault, password_place(actor.user())))?;
         queries::remove_invite(tx, actor.user())?;
         access::end_other_sessions(tx, own)?;
-        let object = object(actor.user(), actor.login());
-        audit::append(tx, &app.vault, actor.by(), "user.set_password", &object, &json!({}))
+        note_own(app, tx, own, "user.set_password", &before)
     })
 }
 
@@ -236,15 +256,7 @@ pub fn create(app: &App, tx: &Tx, user: &NewUser, by: Allowed<Edit, Users>) -> R
 fn insert(app: &App, tx: &Tx, user: &NewUser, by: By) -> Result<Account> {
     let id = queries::insert(tx, &user.login, "", user.role.name(), clock::now())?;
     queries::set_hash(tx, id, &user.hash.at(&app.vault, password_place(id)))?;
-    let data = json!({ "login": user.login, "role": user.role.name() });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "user.create",
-        &format!("user {id} {}", user.login),
-        &data,
-    )?;
+    note(app, tx, by, "user.create", (id, &user.login), &Snapshot::none())?;
     access::account(tx, &user.login)?.ok_or_else(|| Error::internal("the new account is not there"))
 }
 
@@ -267,11 +279,12 @@ pub(super) fn closed() -> Error {
 
 /// Sets a new password and ends all sessions and tokens of the account.
 pub fn set_password(app: &App, tx: &Tx, account: &Account, new: &NewUser, by: Allowed<Edit, Users>) -> Result<()> {
+    let before = snapshot(tx, account.id)?;
     queries::set_hash(tx, account.id, &new.hash.at(&app.vault, password_place(account.id)))?;
     queries::end_sign_ins(tx, account.id)?;
     queries::remove_invite(tx, account.id)?;
-    let object = format!("user {} {}", account.id, account.login);
-    audit::append(tx, &app.vault, by, "user.set_password", &object, &json!({}))
+    let about = (account.id, &*account.login);
+    note(app, tx, by.into(), "user.set_password", about, &before)
 }
 
 /// Binds the hashes of an older version to their rows; called before anybody can sign in. One that comes into the table

@@ -91,7 +91,8 @@ described! {
 
     /// The current user.
     struct Me<'a> {
-        id: Id<User>,
+        /// `null`: a user of this machine by the command line, who has no account.
+        id: Option<Id<User>>,
         login: &'a str,
         role: &'static str,
         lang: &'a str,
@@ -260,6 +261,9 @@ pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
     ctx.app.db.write_reserved(|tx| {
         if let Some(actor) = ctx.maybe_actor() {
             actor.sign_out(tx)?;
+            let object = format!("user {} {}", actor.user(), actor.login());
+            let none = serde_json::json!({});
+            audit::append(tx, &ctx.app.vault, actor.by(), "auth.logout", &object, &none)?;
         }
         if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
             session::end(tx, cookie)?;
@@ -302,7 +306,7 @@ fn told_me(ctx: &Ctx, actor: &Actor, lang: &str, time_zone: &str) -> Result<Repl
         Ok((totp, confirm::until(conn, actor)?))
     })?;
     Reply::json(&Me {
-        id: actor.user(),
+        id: (!actor.is_machine_user()).then(|| actor.user()),
         login: actor.login(),
         role: actor.role().name(),
         lang,

@@ -29,8 +29,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accounts::{
-    NewUser, change, create, create_first, delete, end_sessions, fresh_invite, get, invite, invite_url, list,
-    place_hashes, reset_second_factor, set_lang, set_own_password, set_time_zone,
+    NewUser, change, create, create_first, delete, end_sessions, fresh_invite, get, invite, invite_url, list, note_own,
+    place_hashes, reset_second_factor, set_lang, set_own_password, set_time_zone, snapshot,
 };
 pub use model::{Change, Filter, Invited, Member, check_login, check_password};
 

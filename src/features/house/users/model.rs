@@ -36,6 +36,11 @@ impl Member {
     pub(super) fn object(&self) -> String {
         object(self.id, &self.login)
     }
+
+    /// Number and login.
+    pub(super) fn about(&self) -> (Id<User>, &str) {
+        (self.id, &self.login)
+    }
 }
 
 /// The same of its number and login.

@@ -26,7 +26,7 @@ use crate::access::Allowed;
 use crate::access::right;
 use crate::access::right::{Deploy, Domains, Edit, IsVerb};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id, Task};
@@ -322,7 +322,8 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Domains>) -> 
     refuse_missing(tx, &valid.fields)?;
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     placements::want(tx, id, &valid.fields.server_ids)?;
-    note(app, tx, by, ("domain.create", "domain.created"), id, &valid.fields)?;
+    let what = ("domain.create", "domain.created");
+    note(app, tx, by, what, (id, &valid.fields), &Snapshot::none())?;
     Ok(id)
 }
 
@@ -337,9 +338,11 @@ pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit,
         return Err(Error::new(Kind::Conflict, "domain_changed", say));
     }
     refuse_missing(tx, &valid.fields)?;
+    let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     placements::want(tx, old.id, &valid.fields.server_ids)?;
-    note(app, tx, by, ("domain.update", "domain.changed"), old.id, &valid.fields)
+    let what = ("domain.update", "domain.changed");
+    note(app, tx, by, what, (old.id, &valid.fields), &before)
 }
 
 fn refuse_missing(conn: &Conn, fields: &Fields) -> Result<()> {
@@ -394,7 +397,8 @@ pub fn delete(
     if !placements::deployed(tx, id)? {
         let object = format!("domain {id} {}", domain.fields.domain);
         let data = serde_json::json!({ "name": domain.name() });
-        audit::append(tx, &app.vault, by, "domain.delete", &object, &data)?;
+        let stood = [&snapshot(tx, id)?, &Snapshot::none()];
+        audit::change(tx, &app.vault, by, "domain.delete", &object, &data, stood)?;
         forget(tx, &app.wakes.events, &domain)?;
         return Ok(None);
     }
@@ -539,16 +543,31 @@ pub fn set_answers(tx: &Tx, id: Id<id::Domain>, state: &str, say: &[String], sin
     queries::set_answers(tx, id, state, say, since)
 }
 
+/// What people say of a domain; what was seen of it changes by itself.
+fn snapshot(conn: &Conn, id: Id<id::Domain>) -> Result<Snapshot> {
+    let servers: Vec<i64> = match queries::get(conn, id)? {
+        Some(domain) => domain.fields.server_ids.iter().map(|id| id.get()).collect(),
+        None => Vec::new(),
+    };
+    let seen = |name: &str| {
+        let begins = ["ns_s", "ns_at", "cert_", "answer_", "removing"];
+        begins.iter().any(|begin| name.starts_with(begin))
+    };
+    let all = Snapshot::of(conn, "domains", id.get())?;
+    Ok(all.without(seen).with("server_ids", servers))
+}
+
 fn note(
     app: &App,
     tx: &Tx,
     by: Allowed<Edit, Domains>,
     what: (&str, &str),
-    id: Id<id::Domain>,
-    fields: &Fields,
+    (id, fields): (Id<id::Domain>, &Fields),
+    before: &Snapshot,
 ) -> Result<()> {
     let (name, ascii) = (fields.domain.unicode(), fields.domain.ascii());
     let data = serde_json::json!({ "name": name, "domain": ascii });
-    audit::append(tx, &app.vault, by, what.0, &format!("domain {id} {ascii}"), &data)?;
+    let (object, after) = (format!("domain {id} {ascii}"), snapshot(tx, id)?);
+    audit::change(tx, &app.vault, by, what.0, &object, &data, [before, &after])?;
     outbox::emit(tx, &app.wakes.events, what.1, ("domain", id.get()), &data)
 }

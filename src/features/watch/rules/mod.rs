@@ -21,7 +21,7 @@ mod pages;
 use crate::access::Allowed;
 use crate::access::right::{AlertRules, Edit};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Duration, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -165,7 +165,7 @@ pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Rule> {
 /// Adds a rule.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, AlertRules>) -> Result<Id<id::Rule>> {
     let id = queries::put(tx, None, &valid.fields, clock::now())?;
-    note(app, tx, by, "rule.create", &get(tx, id)?)?;
+    note(app, tx, by, "rule.create", &get(tx, id)?, &Snapshot::none())?;
     Ok(id)
 }
 
@@ -175,10 +175,11 @@ pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: Allowed<Edit, A
         let say = "This rule was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "rule_changed", say));
     }
+    let before = snapshot(tx, old.id)?;
     queries::put(tx, Some(old.id), &valid.fields, clock::now())?;
     let rule = get(tx, old.id)?;
     reevaluate(app, tx, &rule, None)?;
-    note(app, tx, by, "rule.update", &rule)
+    note(app, tx, by, "rule.update", &rule, &before)
 }
 
 /// Deletes a person's own rule; what fires by it is over.
@@ -190,8 +191,9 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules
     }
     rule.fields.enabled = false;
     reevaluate(app, tx, &rule, None)?;
+    let before = snapshot(tx, id)?;
     queries::remove(tx, id)?;
-    note(app, tx, by, "rule.delete", &rule)
+    note(app, tx, by, "rule.delete", &rule, &before)
 }
 
 /// Makes a built-in rule what it was.
@@ -200,18 +202,25 @@ pub fn reset(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>
         let say = "This rule is your own: there is nothing to go back to.";
         return Err(Error::new(Kind::Conflict, "rule_own", say));
     }
+    let before = snapshot(tx, id)?;
     queries::remove(tx, id)?;
     let rule = get(tx, id)?;
     reevaluate(app, tx, &rule, None)?;
-    note(app, tx, by, "rule.reset", &rule)
+    note(app, tx, by, "rule.reset", &rule, &before)
 }
 
-fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &Rule) -> Result<()> {
+/// Nothing for a built-in rule that is as it came.
+fn snapshot(conn: &Conn, id: Id<id::Rule>) -> Result<Snapshot> {
+    Snapshot::of(conn, "alert_rules", id.get())
+}
+
+fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &Rule, before: &Snapshot) -> Result<()> {
     let (f, name) = (&rule.fields, say::name(Lang::En, rule));
     let detail = serde_json::json!({
         "name": name, "enabled": f.enabled, "level": f.level, "says": say::sentence(Lang::En, rule, |_| None),
     });
-    audit::append(tx, &app.vault, by, action, &format!("rule {} {name}", rule.id), &detail)?;
+    let (object, after) = (format!("rule {} {name}", rule.id), snapshot(tx, rule.id)?);
+    audit::change(tx, &app.vault, by, action, &object, &detail, [before, &after])?;
     let data = serde_json::json!({ "name": name, "kind": f.watches.kind() });
     outbox::emit(tx, &app.wakes.events, CHANGED, ("rule", rule.id.get()), &data)
 }

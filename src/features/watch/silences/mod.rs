@@ -11,7 +11,7 @@ mod pages;
 use crate::access::Allowed;
 use crate::access::right::{Edit, Silences};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
@@ -130,14 +130,9 @@ fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Silences>) -> Res
     let data = serde_json::json!({
         "name": label, "reason": valid.reason, "starts_at": rfc3339(valid.starts_at), "ends_at": rfc3339(valid.ends_at),
     });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "silence.create",
-        &format!("silence {id} {label}"),
-        &data,
-    )?;
+    let (object, after) = (format!("silence {id} {label}"), Snapshot::of(tx, "silences", id.get())?);
+    let stood = [&Snapshot::none(), &after];
+    audit::change(tx, &app.vault, by, "silence.create", &object, &data, stood)?;
     emit(app, tx, &silence, "silence.created")?;
     turn_one(app, tx, &silence, now).map(|()| id)
 }
@@ -179,17 +174,13 @@ fn end(app: &App, tx: &Tx, id: Id<id::Silence>, by: Allowed<Edit, Silences>) -> 
             "This silence is over already.",
         ));
     }
+    let before = Snapshot::of(tx, "silences", id.get())?;
     queries::set_over(tx, id, clock::now(), Some(by.actor()))?;
+    let after = Snapshot::of(tx, "silences", id.get())?;
     let label = silence.label();
     let data = serde_json::json!({ "name": label });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "silence.end",
-        &format!("silence {id} {label}"),
-        &data,
-    )?;
+    let (object, stood) = (format!("silence {id} {label}"), [&before, &after]);
+    audit::change(tx, &app.vault, by, "silence.end", &object, &data, stood)?;
     emit(app, tx, &silence, "silence.ended")
 }
 
