@@ -44,6 +44,7 @@ pub const STATE: &[Step] = steps![
     "0034_names.sql",
     "0035_api_tokens.sql",
     "0036_people.sql",
+    "0038_silence_targets.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -263,10 +263,13 @@ fn another_role_and_being_disabled_count_at_once() {
     let answer = house.sign_in("anna", &password);
     let both = [Who::bearer(&answer), Who::cookie(&answer, house.address)].map(|who| house.client().by(who));
     let mut live = both[1].stream("/api/events/stream", None);
-    both.each_ref().map(|anna| anna.get("/api/servers").is(200));
+    for anna in &both {
+        anna.get("/api/servers").is(200);
+    }
     boss.patch(&path, &json!({ "role": "viewer" })).is(200);
-    both.each_ref()
-        .map(|anna| anna.get("/api/servers").fails(401, "unauthorized"));
+    for anna in &both {
+        anna.get("/api/servers").fails(401, "unauthorized");
+    }
     assert!(live.ends(), "what is watched ends, too");
 
     let answer = house.sign_in("anna", &password);

@@ -29,14 +29,14 @@ const KEEP: usize = 2 * BATCH;
 
 /// Sent at first and when idle, so that a page knows that its stream works. An event, since scripts do not see
 /// comments.
-const BEAT: &[u8] = b"event: beat\ndata: {}\n\n";
+const PING: &[u8] = b"event: ping\ndata: {}\n\n";
 
 /// Appends what precedes the first event.
 pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: 3000\n:");
     out.resize(out.len() + PADDING, b' ');
     out.extend_from_slice(b"\n\n");
-    out.extend_from_slice(BEAT);
+    out.extend_from_slice(PING);
 }
 
 /// All threads.
@@ -226,7 +226,7 @@ impl Live {
         if self.ending {
             out.extend_from_slice(b": end\n\n");
         } else if out.is_empty() && quiet {
-            out.extend_from_slice(BEAT);
+            out.extend_from_slice(PING);
         }
         if out.is_empty() || self.send(out, now, limits)? {
             return Ok(!self.ending);

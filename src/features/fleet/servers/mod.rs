@@ -31,6 +31,7 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::{self, Action, Badge, Entry};
+use crate::kinds::{Related, TargetKind};
 use crate::settings::check;
 use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
@@ -64,8 +65,32 @@ pub const FEATURE: Feature = Feature {
     menu: MENU,
     actions: ACTIONS,
     search: SEARCH,
+    targets: &[TARGET],
     ..Feature::named("servers")
 };
+
+const TARGET: TargetKind = TargetKind {
+    name: "server",
+    page: "/servers/",
+    name_of: |conn, id| Ok(polled(conn, Id::new(id))?.map(|server| server.name)),
+    named: |conn, name| {
+        let same = |s: &Server| s.fields.name.to_lowercase() == name.to_lowercase();
+        Ok(all(conn)?.into_iter().find(same).map(|s| s.id.get()))
+    },
+    related: |conn, id| {
+        let found = queries::get(conn, Id::new(id))?;
+        Ok(found.iter().map(related).collect())
+    },
+};
+
+/// A server as something that others stand on.
+pub fn related(server: &Server) -> Related {
+    let tags = Some(server.fields.tags.clone());
+    Related {
+        tags,
+        ..Related::to(TARGET.name, server.id.get())
+    }
+}
 
 const MENU: &[Entry] = &[Entry {
     path: "/servers",

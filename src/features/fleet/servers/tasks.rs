@@ -5,6 +5,7 @@ use super::connection::{self, ServerConnection};
 use super::model::{self, Fields};
 use super::settings;
 use super::{HostKeyState, Server, queries};
+use crate::access::right::{self, may};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{self, Error, Result};
@@ -22,7 +23,7 @@ use crate::provision::{self, Glances, Profile, Recipe, Source, recipes};
 use crate::ssh::{Job, Target};
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
-use crate::task::{Class, Kind, Outcome, Tries};
+use crate::task::{ByClock, Class, Kind, Outcome, Tries};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(30),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: read_host_key,
     },
     Kind {
@@ -57,6 +59,10 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(2 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: Some(ByClock {
+            target: "server",
+            right: may(right::Run, right::Servers),
+        }),
         run: check_ssh,
     },
     Kind {
@@ -66,6 +72,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(20 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: deploy_proxy,
     },
     Kind {
@@ -75,6 +82,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(40 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: install_glances,
     },
     Kind {
@@ -84,6 +92,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(20 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: remove_glances,
     },
 ];

@@ -21,6 +21,7 @@ mod section;
 mod deployments;
 mod api;
 mod pages;
+mod exposition;
 
 use crate::access::Allowed;
 use crate::access::right;
@@ -39,6 +40,7 @@ use crate::feature::{Hit, Source};
 use crate::features::fleet::servers;
 use crate::features::proxy::certificates;
 use crate::http::menu::{Badge, Entry, State};
+use crate::kinds::{Related, TargetKind};
 use crate::schedule::{Periodic, Work};
 use crate::task::{self, queue};
 use model::{Fields, Stands, Valid};
@@ -73,7 +75,37 @@ pub const FEATURE: Feature = Feature {
     kinds: events::KINDS,
     menu: MENU,
     search: SEARCH,
+    targets: &[TARGET],
+    exposes: exposition::EXPOSES,
     ..Feature::named("domains")
+};
+
+const TARGET: TargetKind = TargetKind {
+    name: "domain",
+    page: "/domains/",
+    name_of: |conn, id| Ok(find(conn, Id::new(id))?.map(|domain| domain.name())),
+    named: |conn, name| {
+        let name = name.to_lowercase();
+        let same = |d: &Domain| d.name() == name || d.fields.domain.ascii() == name;
+        Ok(all(conn)?.into_iter().find(same).map(|d| d.id.get()))
+    },
+    related: |conn, id| {
+        let mut related = vec![Related::to(TARGET.name, id)];
+        let Some(domain) = find(conn, Id::new(id))? else {
+            return Ok(related);
+        };
+        related.extend(domain.fields.group_id.map(|group| Related::to("group", group.get())));
+        // Where it lies, or as long as it lies nowhere, where it is to lie.
+        let lies = domain.sites.iter().any(|s| !s.name.is_empty());
+        for site in domain.sites.iter().filter(|s| !lies || !s.name.is_empty()) {
+            match servers::get(conn, site.server) {
+                Ok(server) => related.push(servers::related(&server)),
+                Err(e) if e.kind == Kind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(related)
+    },
 };
 
 const MENU: &[Entry] = &[Entry {
