@@ -2,7 +2,9 @@
 //! blocks the task.
 
 use super::connection::{self, ServerConnection};
+use super::host_key;
 use super::model::{self, Fields};
+use super::secrets;
 use super::settings;
 use super::{HostKeyState, Server, queries};
 use crate::access::right::{self, may};
@@ -151,7 +153,7 @@ fn read_host_key(run: &Run) -> Result<Outcome> {
         key.kind(),
         key.fingerprint
     ));
-    let commit = move |tx: &Tx| super::offer_host_key(tx, &server, &key.line);
+    let commit = move |tx: &Tx| host_key::offer_host_key(tx, &server, &key.line);
     Ok(Outcome {
         changed: 0,
         commit: Some(Box::new(commit)),
@@ -491,7 +493,7 @@ fn keep_glances(
     };
     let id = server.id;
     let sealed = password
-        .map(|p| run.app.vault.seal(super::place(id, "glances_password"), &p))
+        .map(|p| run.app.vault.seal(secrets::place(id, "glances_password"), &p))
         .transpose()?;
     let facts = keep_facts(server, done.facts);
     let wake = run.app.wakes.events.clone();
