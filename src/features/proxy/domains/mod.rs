@@ -26,6 +26,7 @@ mod deployments;
 mod api;
 mod pages;
 mod exposition;
+mod on_demand;
 
 use crate::access::right;
 use crate::app::App;
@@ -48,6 +49,7 @@ pub use domain::{CertStatus, Domain, REASONS, Reason, Site};
 pub use drift::check as check_drift;
 pub use enqueue::{deploy, renew, renew_due};
 pub use model::{PARAMS, read};
+pub use on_demand::OnDemand;
 pub use placements::{EDITED, make_due};
 pub use preflight::{Report, Verdict, check_addresses, expected_addresses, name_servers};
 pub use queries::{Filter, Sort, certificates, counts, lamps, loud};
