@@ -185,6 +185,11 @@ CREATE TABLE domain_sites (
 
 CREATE INDEX domain_sites_server ON domain_sites (server_id);
 
+CREATE TRIGGER silences_of_domain AFTER DELETE ON domains BEGIN
+  DELETE FROM silences WHERE id IN
+    (SELECT silence_id FROM silence_targets WHERE target_type = 'domain' AND target_id = OLD.id);
+END;
+
 CREATE TABLE domains (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
   domain         TEXT    NOT NULL UNIQUE,     -- A-labels, lower case, no final dot
@@ -242,6 +247,11 @@ CREATE TABLE exporter (
   changed_at INTEGER NOT NULL,
   changed_by TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER silences_of_group AFTER DELETE ON groups BEGIN
+  DELETE FROM silences WHERE id IN
+    (SELECT silence_id FROM silence_targets WHERE target_type = 'group' AND target_id = OLD.id);
+END;
 
 CREATE TABLE groups (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -426,6 +436,11 @@ CREATE TRIGGER servers_take_their_rules_along AFTER DELETE ON servers BEGIN
   DELETE FROM alert_rule_waiting WHERE subject_kind = 'server' AND subject_id = OLD.id;
 END;
 
+CREATE TRIGGER silences_of_server AFTER DELETE ON servers BEGIN
+  DELETE FROM silences WHERE id IN
+    (SELECT silence_id FROM silence_targets WHERE target_type = 'server' AND target_id = OLD.id);
+END;
+
 CREATE TABLE servers (
   id                INTEGER PRIMARY KEY AUTOINCREMENT,
   name              TEXT    NOT NULL UNIQUE COLLATE NOCASE,
@@ -494,14 +509,20 @@ CREATE TABLE settings (
   changed_by  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE silences (
+CREATE TABLE silence_targets (
+  silence_id  INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
+  target_type TEXT    NOT NULL,             -- server, domain, group, …
+  target_id   INTEGER NOT NULL,
+  PRIMARY KEY (silence_id, target_type)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX silence_targets_target ON silence_targets (target_type, target_id);
+
+CREATE TABLE "silences" (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
-  -- What it is about; all that is given must fit, nothing given means everything.
+  -- What it is about; all that is given must fit, nothing given (nor in silence_targets) means everything.
   kind       TEXT    NOT NULL DEFAULT '',     -- of alerts
   tag        TEXT    NOT NULL DEFAULT '' COLLATE NOCASE, -- of servers
-  server_id  INTEGER REFERENCES servers(id) ON DELETE CASCADE,
-  domain_id  INTEGER REFERENCES domains(id) ON DELETE CASCADE,
-  group_id   INTEGER REFERENCES groups(id) ON DELETE CASCADE, -- of domains
   reason     TEXT    NOT NULL,
   author     TEXT    NOT NULL,
   starts_at  INTEGER NOT NULL,

@@ -45,6 +45,7 @@ pub const STATE: &[Step] = steps![
     "0035_api_tokens.sql",
     "0036_people.sql",
     "0037_audit_rows.sql",
+    "0038_silence_targets.sql",
 ];
 
 /// Steps of `metrics.db`.

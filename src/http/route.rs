@@ -21,6 +21,7 @@ use crate::base::zone::Zones;
 use crate::db::{Db, Lens};
 use crate::form::Input;
 use crate::form::param::{self, Param};
+use crate::kinds;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -351,6 +352,15 @@ pub struct Panel {
     pub data: fn(&Ctx, i64) -> Result<serde_json::Value>,
 }
 
+/// A card on the page of whatever events and alerts are about ([`crate::kinds::TargetKind`]), also of kinds that features
+/// bring later.
+pub struct TargetPanel {
+    /// As in [`Panel`].
+    pub slot: &'static str,
+    /// As in [`Panel`], of the thing with this kind and number.
+    pub data: fn(&Ctx, (&str, i64)) -> Result<serde_json::Value>,
+}
+
 /// Shared state of handlers.
 pub struct Web {
     /// All machines.
@@ -611,10 +621,17 @@ impl<'a> Ctx<'a> {
     /// The panels of all features on an object's page, by slot.
     pub fn panels(&self, on: &str, id: i64) -> Result<serde_json::Map<String, serde_json::Value>> {
         let mut slots = serde_json::Map::new();
-        for panel in self.app.registry.all::<Panel>().iter().filter(|p| p.on == on) {
-            let data = (panel.data)(self, id)?;
+        let mut put = |slot: &str, data: serde_json::Value| {
             if !data.is_null() {
-                slots.insert(panel.slot.to_string(), data);
+                slots.insert(slot.to_string(), data);
+            }
+        };
+        for panel in self.app.registry.all::<Panel>().iter().filter(|p| p.on == on) {
+            put(panel.slot, (panel.data)(self, id)?);
+        }
+        if kinds::target_kind(on).is_some() {
+            for panel in self.app.registry.all::<TargetPanel>() {
+                put(panel.slot, (panel.data)(self, (on, id))?);
             }
         }
         Ok(slots)

@@ -98,11 +98,16 @@ impl<T: Described + Serialize> Event<T> {
     pub fn frame(&self, out: &mut Vec<u8>, id: Option<i64>, data: &T) {
         // Our types have only text keys; other keys are the only cause of failure.
         let json = serde_json::to_string(data).unwrap_or_default();
-        frame(out, id, self.0, &json);
+        self.frame_made(out, id, &json);
     }
 
-    /// Appends an event with JSON made before.
+    /// Appends an event with JSON made before. A debug build checks it against the declared shape.
     pub fn frame_made(&self, out: &mut Vec<u8>, id: Option<i64>, json: &str) {
+        #[cfg(debug_assertions)]
+        if let Err(why) = serde_json::from_str(json).map_or_else(|e| Err(e.to_string()), |value| T::SHAPE.check(&value))
+        {
+            panic!("an event {} is not as declared: {why}", self.0);
+        }
         frame(out, id, self.0, json);
     }
 

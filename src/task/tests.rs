@@ -69,6 +69,7 @@ const fn kind(name: &'static str, class: Class, run: fn(&Run) -> Result<Outcome>
         class,
         deadline: Duration::from_secs(60),
         tries: Tries::ONCE,
+        by_clock: None,
         locks: Kind::TARGET_ONLY,
         run,
     }

@@ -70,8 +70,8 @@ function poll(path, every, use) {
 }
 
 // A stream of events. If it is silent for longer than a heartbeat it is reconnected; if it was silent from the start twice
-// (buffered by a proxy, or too many streams), `leave` switches to polling. A ping counts like any other event. `on` has the
-// handlers by event.
+// (buffered by a proxy, or too many streams), `leave` switches to polling. A ping (from older daemons: a beat) counts like
+// any other event. `on` has the handlers by event.
 function hear(url, on, leave) {
   let source, timer, silences = 0;
   const events = Object.entries({ ping: () => {}, beat: () => {}, ...on });

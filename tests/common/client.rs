@@ -346,7 +346,7 @@ impl Sse {
     /// The next event but for beats; `None` at the stream's end, or when nothing comes within `limit`.
     pub fn next(&mut self, limit: Duration) -> Option<Event> {
         let until = Instant::now() + limit;
-        std::iter::from_fn(|| self.event(until)).find(|event| event.name != "beat")
+        std::iter::from_fn(|| self.event(until)).find(|event| event.name != "ping")
     }
 
     /// The next one, whatever it is.

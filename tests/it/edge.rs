@@ -1496,8 +1496,8 @@ fn a_quiet_stream_beats_and_an_old_one_ends() {
         config.limits.stream_age = Duration::from_millis(1500);
     });
     let mut client = events(&house, "");
-    let beat = "event: beat\ndata: {}\n\n";
-    client.up_to(&beat.repeat(3));
+    let ping = "event: ping\ndata: {}\n\n";
+    client.up_to(&ping.repeat(3));
     client.up_to(": end\n\n");
     assert!(client.at_end());
 }

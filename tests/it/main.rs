@@ -42,6 +42,7 @@ mod provision;
 mod retention;
 mod rights;
 mod rules;
+mod schedules;
 mod schema;
 mod schemathesis;
 mod search;

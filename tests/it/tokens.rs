@@ -168,6 +168,15 @@ fn lists_searches_and_pages_show_what_the_scope_has_and_count_no_more() {
         "{tasks}"
     );
     assert_eq!(tasks["total"], 1);
+    // Schedules are of the server that their tasks are about; they are kept by who may deploy to every server.
+    for server in [one, two] {
+        let name = format!("of {server}");
+        fleet.admin.post("/api/schedules", &schedule(&name, server)).is(201);
+    }
+    let schedules = program.get("/api/schedules").is(200);
+    assert_eq!(names(&schedules, "name"), [format!("of {two}")], "{schedules}");
+    program.get("/api/schedules/1").fails(404, "not_found");
+    program.get("/api/schedules/2").is(200);
     // Both have the letter.
     assert_eq!(
         fleet.admin.get("/api/search?q=a").is(200)["items"]
@@ -206,6 +215,10 @@ fn lists_searches_and_pages_show_what_the_scope_has_and_count_no_more() {
     assert!(after.contains("alpha") && after.contains("bravo"));
     assert_eq!(fleet.admin.get("/api/servers").is(200)["total"], 2);
     assert_eq!(program.get("/api/servers").is(200)["total"], 1);
+}
+
+fn schedule(name: &str, server: i64) -> Value {
+    json!({ "name": name, "kind": "server.check_ssh", "target_id": server, "cron": "@daily", "time_zone": "UTC" })
 }
 
 #[test]
@@ -273,6 +286,10 @@ fn what_a_program_makes_lies_within_its_scope() {
     let end = format!("/api/silences/{silent}/end");
     of_group.post(&end, &json!({})).fails(403, "forbidden");
     of_server.post(&end, &json!({})).is(200);
+    let deploys = fleet.scoped("deploys", &[format!("servers:deploy@server:{one}")]);
+    deploys
+        .post("/api/schedules", &schedule("nightly", one))
+        .fails(403, "forbidden");
     // Servers and groups are made by who may make any.
     of_server
         .post("/api/servers", &server("new", 22))

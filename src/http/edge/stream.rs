@@ -29,7 +29,7 @@ const KEEP: usize = 2 * BATCH;
 
 /// Sent at first and when idle, so that a page knows that its stream works. An event, since scripts do not see
 /// comments.
-const BEAT: &[u8] = b"event: beat\ndata: {}\n\n";
+const PING: &[u8] = b"event: ping\ndata: {}\n\n";
 
 /// How what a source gives goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: 3000\n:");
     out.resize(out.len() + PADDING, b' ');
     out.extend_from_slice(b"\n\n");
-    out.extend_from_slice(BEAT);
+    out.extend_from_slice(PING);
 }
 
 /// All threads.
@@ -248,7 +248,7 @@ impl Live {
         self.seen = (!self.behind).then_some(count);
         match self.framing {
             Framing::Events if self.ending => out.extend_from_slice(b": end\n\n"),
-            Framing::Events if out.is_empty() && quiet => out.extend_from_slice(BEAT),
+            Framing::Events if out.is_empty() && quiet => out.extend_from_slice(PING),
             Framing::Chunks => chunk(out, is_whole),
             Framing::Events | Framing::Bytes => {}
         }

@@ -92,6 +92,7 @@ templates![
     "rules/choose.html",
     "rules/form.html",
     "rules/list.html",
+    "schedules/list.html",
     "servers/_card_head.html",
     "servers/_card_needs.html",
     "servers/_card_wall.html",

@@ -21,6 +21,7 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::Entry;
+use crate::kinds::{Related, TargetKind};
 use model::Valid;
 
 pub use model::Fields;
@@ -35,7 +36,19 @@ pub const FEATURE: Feature = Feature {
     kinds: events::KINDS,
     menu: MENU,
     search: SEARCH,
+    targets: &[TARGET],
     ..Feature::named("groups")
+};
+
+const TARGET: TargetKind = TargetKind {
+    name: "group",
+    page: "/domains?group_id=",
+    name_of: |conn, id| Ok(queries::get(conn, Id::new(id))?.map(|group| group.fields.name)),
+    named: |conn, name| {
+        let same = |g: &Group| g.fields.name.to_lowercase() == name.to_lowercase();
+        Ok(of_domains(conn)?.into_iter().find(same).map(|g| g.id.get()))
+    },
+    related: |_, id| Ok(vec![Related::to(TARGET.name, id)]),
 };
 
 const MENU: &[Entry] = &[Entry {
