@@ -243,12 +243,12 @@ impl Actor {
         Ok(OwnSignIn { actor: self, family })
     }
 
-    /// Asks the database again: the same one as they are now, if what they have proved it by still holds.
+    /// Reads the actor again; `None` if session or token is no longer valid.
     fn again(&self, db: &Db) -> Result<Option<Actor>> {
         match &self.proof {
-            Proof::Session { hash, .. } => Ok(session::look(db, hash, self.origin())?.map(|(actor, _)| actor)),
-            Proof::Token(claims) => token::look(db, claims, self.origin()),
-            Proof::ApiToken(id) => api_token::look(db, *id, self.origin()),
+            Proof::Session { hash, .. } => Ok(session::authenticate(db, hash, self.origin())?.map(|(actor, _)| actor)),
+            Proof::Token(claims) => token::authenticate(db, claims, self.origin()),
+            Proof::ApiToken(id) => api_token::authenticate(db, *id, self.origin()),
             Proof::Kernel => Ok(Some(self.clone())),
         }
     }

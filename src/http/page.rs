@@ -145,7 +145,7 @@ pub fn place((kind, id): (&str, i64)) -> Option<String> {
 }
 
 /// A cookie for one year with a display preference; no secret.
-pub fn looks_cookie(request: &Request, name: &str, value: &str) -> String {
+pub fn preference_cookie(request: &Request, name: &str, value: &str) -> String {
     let secure = if request.tls { "; Secure" } else { "" };
     format!(
         "{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",

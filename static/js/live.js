@@ -7,7 +7,7 @@ import { t } from './words.js';
 import { api, rethrow } from './api.js';
 
 // A stream that has nothing to tell sends a ping so often; the page is told by the server.
-const HEARTBEAT_MS = html.dataset.heartbeat * 1000 || 15e3;
+const HEARTBEAT_MS = html.dataset.heartbeat * 1000;
 // The first event comes at once, and then one at every heartbeat at the latest.
 const FIRST_MS = HEARTBEAT_MS / 3, QUIET_MS = HEARTBEAT_MS * 4 / 3, STALE_MS = HEARTBEAT_MS * 5 / 3;
 const POLL_MS = 10e3, POLL_MAX_MS = 60e3, HIDDEN_MS = 60e3;

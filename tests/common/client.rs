@@ -1,4 +1,4 @@
-//! A client that does exactly what it is told: one connection, kept alive, JSON in and out, and live streams.
+//! A plain HTTP client: one kept-alive connection, JSON requests and answers, event streams.
 
 use serde_json::Value;
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Longest wait for an answer: a long poll takes 25 s.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
-/// Who speaks.
+/// Credentials of a client.
 #[derive(Clone, Default)]
 pub enum Who {
     #[default]
@@ -21,14 +21,14 @@ pub enum Who {
 }
 
 impl Who {
-    /// Of a sign-in's answer.
+    /// The access token of a sign-in's answer.
     #[track_caller]
     pub fn bearer(answer: &Answer) -> Who {
         assert_eq!(answer.status, 200, "{}", answer.text());
         Who::Bearer(answer.json()["access_token"].as_str().unwrap().into())
     }
 
-    /// Of a sign-in's answer; the CSRF token is taken from a page, as a browser does.
+    /// The cookie of a sign-in's answer; the CSRF token is taken from a page, as a browser does.
     #[track_caller]
     pub fn cookie(answer: &Answer, at: SocketAddr) -> Who {
         let (name, value) = answer.cookie();
@@ -50,7 +50,7 @@ pub struct Client {
     kept: RefCell<Option<BufReader<TcpStream>>>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -174,7 +174,7 @@ impl Client {
         )
     }
 
-    /// Of a server that may die meanwhile.
+    /// For a server that may be killed during the request.
     pub fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
         let bytes = body.to_string();
         let request = self.request("POST", path, Some(("application/json", bytes.as_bytes())));
@@ -343,7 +343,7 @@ pub struct Sse {
 }
 
 impl Sse {
-    /// The next event but for beats; `None` at the stream's end, or when nothing comes within `limit`.
+    /// The next event except pings; `None` at the stream's end, or when nothing comes within `limit`.
     pub fn next(&mut self, limit: Duration) -> Option<Event> {
         let until = Instant::now() + limit;
         std::iter::from_fn(|| self.event(until)).find(|event| event.name != "ping")

@@ -1,4 +1,4 @@
-//! Every address of the route table, asked by everybody in every way: who gets in is what the table says, and nothing else.
+//! Every route with every kind of credentials: access is exactly as the route table says.
 
 use crate::common;
 
@@ -37,7 +37,7 @@ fn nowhere(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/") + wrong
 }
 
-/// Everybody there is: the role, if they are somebody, and how they come.
+/// All kinds of callers: role, if signed in, and credentials.
 fn everybody(house: &House) -> Vec<(&'static str, Option<Role>, Client)> {
     let mut all = vec![("a stranger", None, house.client())];
     for role in ["viewer", "operator", "admin"] {
@@ -282,7 +282,7 @@ fn a_browser_that_another_site_drives_changes_nothing() {
             ("Origin", "null"),
             ("Origin", "http://127.0.0.1.evil.example"),
         ] {
-            // Its token may have leaked: the browser's word counts all the same.
+            // The CSRF token may have leaked: `Origin` and `Sec-Fetch-Site` are checked, too.
             let answer = send(house.client().by(who.clone()).with(name, value));
             assert_eq!(answer.status, 403, "{} {path} {name}: {value}", route.method.name());
         }

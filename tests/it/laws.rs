@@ -1,4 +1,4 @@
-//! The house rules that a compiler does not check, read off the sources' text.
+//! Rules of the project that the compiler does not check, by the text of the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! The pages as a person without script meets them, over HTTP, in both languages.
+//! Pages without scripts, over HTTP, in both languages.
 
 use crate::common;
 

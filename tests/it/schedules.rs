@@ -1,4 +1,4 @@
-//! Stored schedules as people keep them: what may be scheduled, what is refused, and that the clock puts the task in.
+//! Stored schedules: what can be scheduled, what is refused, and that tasks are enqueued when due.
 
 use crate::common;
 

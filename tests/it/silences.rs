@@ -1,5 +1,5 @@
-//! One message for one cause, none under a silence, few about what flaps: and whatever was not told and is still so is told
-//! in the end.
+//! One notification for one cause, none under a silence, few for flapping alerts; what was suppressed and still holds is
+//! notified in the end.
 
 use crate::{common, fake};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
 
-/// A house whose every alert goes to one webhook.
+/// A daemon that sends every alert to one webhook.
 struct Street {
     house: House,
     hook: Receiver,
@@ -56,7 +56,7 @@ impl Street {
         id
     }
 
-    /// An event of another feature, and everybody has taken notice when this returns.
+    /// Emits an event of another feature and waits until all reactions are done.
     #[track_caller]
     fn happens(&self, kind: &str, target: (&str, i64, &str), more: Value) {
         let mut data = json!({ "name": target.2, "evidence": ["seen"] });

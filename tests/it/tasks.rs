@@ -89,7 +89,7 @@ fn first_contact_waits_for_a_person_who_compares() {
     accept("").is(422);
     assert_eq!(accept(&door.fingerprint()).is(200)["host_key_state"], "pinned");
     accept(&door.fingerprint()).fails(409, "no_host_key_waits");
-    // Now ssh comes; the door cannot prove that it has the key, and so it gets nothing.
+    // Now ssh connects; the server cannot prove that it has the key, so nothing is sent.
     let check = house.wait_for(act(&admin, id, "check-ssh"));
     assert_eq!((&check["status"], door.logins()), (&json!("failed"), 1));
 }
@@ -110,7 +110,7 @@ fn another_key_than_the_accepted_one_stops_everything() {
         (&seen["host_key_state"], &seen["host_key_fingerprint"]),
         (&json!("changed"), &json!(door.fingerprint()))
     );
-    // From now on nobody even tries to log in.
+    // From now on no login is tried.
     let logins = door.logins();
     for action in ["check-ssh", "deploy-proxy", "install-glances"] {
         let task = house.wait_for(act(&admin, id, action));
@@ -315,7 +315,7 @@ fn a_double_click_runs_once() {
         clicks.into_iter().map(|c| c.join().unwrap()).collect()
     });
     assert_eq!(all.iter().filter(|s| **s == 202).count(), 1, "{all:?}");
-    // A server is not removed under a task's feet.
+    // A server with a running task is not removed.
     admin.delete(&format!("/api/servers/{id}")).fails(409, "task_open");
     for task in [check, check + 1] {
         admin.post(&format!("/api/tasks/{task}/cancel"), &json!({})).is(202);
@@ -464,7 +464,7 @@ fn what_was_acknowledged_is_there_after_twenty_power_cuts() {
             for n in 0.. {
                 let name = format!("srv-{cut}-{n}");
                 let client = Client::new(at).by(who.clone());
-                // The cut comes in the middle of a request: no answer, no promise.
+                // The kill may come during a request: without an answer nothing is guaranteed.
                 match client.try_post("/api/servers", &server(&name, 9)) {
                     Some(answer) => drop(answer.is(201)),
                     None => break,
@@ -474,7 +474,7 @@ fn what_was_acknowledged_is_there_after_twenty_power_cuts() {
             }
             names
         });
-        // On a slow machine the first one may take long; there is nothing to lose before it.
+        // Waits for the first one, which may take long on a slow machine.
         began.recv_timeout(PATIENCE).unwrap();
         thread::sleep(Duration::from_millis(7 * cut));
         house.kill();

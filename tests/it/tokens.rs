@@ -1,5 +1,4 @@
-//! API tokens: a program gets as much as it was given, where it was given it, for as long as that stands; and never more
-//! than its owner has.
+//! API tokens: a token has exactly its granted rights within its scopes while it is valid, and never more than its owner.
 
 use crate::common::*;
 use lamplighter::access::{Right, Role};
@@ -48,7 +47,7 @@ fn fleet() -> Fleet {
 }
 
 impl Fleet {
-    /// A new token of this one's, and who speaks by it.
+    /// A new token of this user, and a client with it.
     #[track_caller]
     fn mint(&self, by: &Client, name: &str, more: Value) -> (i64, Client) {
         let mut body = json!({ "name": name });
@@ -177,7 +176,7 @@ fn lists_searches_and_pages_show_what_the_scope_has_and_count_no_more() {
     assert_eq!(names(&schedules, "name"), [format!("of {two}")], "{schedules}");
     program.get("/api/schedules/1").fails(404, "not_found");
     program.get("/api/schedules/2").is(200);
-    // Both have the letter.
+    // Both names contain the letter.
     assert_eq!(
         fleet.admin.get("/api/search?q=a").is(200)["items"]
             .as_array()

@@ -130,8 +130,8 @@ pub fn find(db: &Db, token: &str, from: Origin) -> Result<Option<Actor>> {
     Ok(actor)
 }
 
-/// The same one as they are now.
-pub(super) fn look(db: &Db, id: Id<ApiToken>, from: Origin) -> Result<Option<Actor>> {
+/// The current actor of a token that was verified before; `None`: it is no longer valid.
+pub(super) fn authenticate(db: &Db, id: Id<ApiToken>, from: Origin) -> Result<Option<Actor>> {
     match db.read(|conn| queries::api_token(conn, id))? {
         Some((account, _, row)) => actor(account, &row, from),
         None => Ok(None),

@@ -1,4 +1,4 @@
-//! The changes themselves, each with its row in the audit.
+//! Changes of the user's own account, each with its audit row.
 
 use crate::access::confirm::{self, Evidence};
 use crate::access::{self, OwnSignIn, second_factor, totp};
@@ -8,7 +8,7 @@ use crate::base::secret::Secret;
 use crate::db::Tx;
 use crate::features::house::users;
 
-/// A new password, by who knows the old one; all other sign-ins end. Errors: `wrong_password`, `too_many_sign_ins`, a
+/// Changes the password; needs the old one; all other sign-ins end. Errors: `wrong_password`, `too_many_sign_ins`, a
 /// password that does not fit.
 pub fn set_password(app: &App, own: OwnSignIn, old: Secret, new: &Secret) -> Result<()> {
     let evidence = Evidence::Password(old);
@@ -26,7 +26,7 @@ fn note_act(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
     users::note_own(app, tx, own, action, &users::snapshot(tx, own.actor().user())?)
 }
 
-/// Ends one of the own sign-ins; a 404 when there is none.
+/// Ends one of the user's own sign-ins. Error `NotFound`.
 pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
     app.db.write_reserved(|tx| {
         if !access::end_session(tx, own.actor().user(), family)? {
@@ -38,7 +38,7 @@ pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
     Ok(())
 }
 
-/// Ends all of them but this one.
+/// Ends all other sign-ins.
 pub fn end_other_sessions(app: &App, own: OwnSignIn) -> Result<()> {
     app.db.write_reserved(|tx| {
         access::end_other_sessions(tx, own)?;
@@ -64,7 +64,7 @@ fn enrolment(own: OwnSignIn, secret: &Secret) -> Enrolment {
     }
 }
 
-/// Begins with an authenticator. Error: `totp_is_on`.
+/// Creates a secret for an authenticator, not yet confirmed. Error: `totp_is_on`.
 pub fn begin_totp(app: &App, own: OwnSignIn) -> Result<Enrolment> {
     let secret = app.db.write(|tx| {
         note_act(app, tx, own, "user.totp_begin")?;
@@ -73,13 +73,13 @@ pub fn begin_totp(app: &App, own: OwnSignIn) -> Result<Enrolment> {
     Ok(enrolment(own, &secret))
 }
 
-/// What was begun and not confirmed.
+/// The unconfirmed secret.
 pub fn pending_totp(app: &App, own: OwnSignIn) -> Result<Option<Enrolment>> {
     let secret = (app.db).read(|conn| second_factor::pending(conn, &app.vault, own.actor().user()))?;
     Ok(secret.map(|secret| enrolment(own, &secret)))
 }
 
-/// Switches it on; gives the recovery codes. Errors: `totp_not_begun`, a wrong code, `too_many_sign_ins`.
+/// Enables two-step sign-in by a code; returns the recovery codes. Errors: `totp_not_begun`, a wrong code, `too_many_sign_ins`.
 pub fn confirm_totp(app: &App, own: OwnSignIn, code: &str) -> Result<Vec<String>> {
     let user = own.actor().user();
     let attempt = app.throttle.admit_code(user, access::throttle::Known::Here)?;
@@ -102,7 +102,7 @@ pub fn confirm_totp(app: &App, own: OwnSignIn, code: &str) -> Result<Vec<String>
     })
 }
 
-/// New recovery codes in place of all others. Error: `totp_is_off`.
+/// Replaces the recovery codes. Error: `totp_is_off`.
 pub fn fresh_codes(app: &App, own: OwnSignIn) -> Result<Vec<String>> {
     let user = own.actor().user();
     app.db.write(|tx| {
@@ -114,7 +114,7 @@ pub fn fresh_codes(app: &App, own: OwnSignIn) -> Result<Vec<String>> {
     })
 }
 
-/// Switches it off. Error: `totp_is_off`.
+/// Disables two-step sign-in. Error: `totp_is_off`.
 pub fn end_totp(app: &App, own: OwnSignIn) -> Result<()> {
     app.db.write(|tx| {
         let before = users::snapshot(tx, own.actor().user())?;

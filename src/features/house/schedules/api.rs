@@ -29,7 +29,7 @@ pub const ROUTES: &[Route] = &[
         .starts_task(),
 ];
 
-/// Due times that are shown of each.
+/// Number of due times in an answer.
 pub const NEXT_SHOWN: usize = 3;
 
 described! {
@@ -107,7 +107,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     Reply::created(format!("/api/schedules/{}", schedule.id), &view(&schedule))
 }
 
-/// Reads a draft and stores it.
+/// Reads a draft and stores it. Errors: those of [`model::read`].
 pub fn add(ctx: &Ctx, input: Input) -> Result<Schedule> {
     let by = ctx.allowed(Deploy, Servers)?;
     ctx.app.db.write(|tx| {
@@ -121,7 +121,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&view(&save(ctx, ctx.input()?)?))
 }
 
-/// Reads a draft over the schedule in the address and stores it.
+/// Changes the schedule in the address. Errors: `not_found`, those of [`model::read`].
 pub fn save(ctx: &Ctx, input: Input) -> Result<Schedule> {
     let id = ctx.id(0, "schedule")?;
     let by = ctx.allowed(Deploy, Servers)?;
@@ -138,7 +138,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
-/// Removes the one in the address.
+/// Removes the schedule in the address.
 pub fn delete(ctx: &Ctx) -> Result<()> {
     let id = ctx.id(0, "schedule")?;
     let by = ctx.allowed(Deploy, Servers)?;
@@ -150,7 +150,7 @@ fn run(ctx: &Ctx) -> Result<Reply> {
     Reply::accepted(begin(ctx)?)
 }
 
-/// Puts the task of the one in the address in now. Error: also `forbidden`, where this person could not put it in.
+/// Enqueues the task of the schedule in the address now. Errors: `not_found`; `forbidden` if the actor may not start it.
 pub fn begin(ctx: &Ctx) -> Result<Id<id::Task>> {
     let id = ctx.id(0, "schedule")?;
     let by = ctx.allowed(Deploy, Servers)?;

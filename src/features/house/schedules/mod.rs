@@ -1,5 +1,6 @@
-//! Stored schedules as people see them: which task is put in when, what came of it last, and when it comes next. They are
-//! followed by [`crate::schedule::stored`]. What can be chosen is what kinds of tasks declare ([`task::ByClock`]).
+//! Stored schedules: API and page. A schedule starts a task at set times; its last result and next times are shown. The
+//! service in [`crate::schedule::stored`] enqueues the tasks. Kinds of tasks that can be scheduled declare it
+//! ([`task::ByClock`](crate::task::ByClock)).
 
 mod model;
 mod api;

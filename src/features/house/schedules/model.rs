@@ -1,4 +1,4 @@
-//! What a draft of a schedule may say, and what is wrong with it.
+//! Validation of a schedule.
 
 use crate::access::Actor;
 use crate::app::App;
@@ -15,7 +15,7 @@ use crate::settings;
 use crate::task::{ByClock, Kind};
 use serde_json::json;
 
-/// What a draft may bring.
+/// Parameters of a draft.
 pub const PARAMS: &[Param] = &[
     param::name("name", "What people call it; no other schedule has it.").required(),
     param::text("kind", 100, "The kind of task: one that may be put in by the clock.").required(),
@@ -44,7 +44,7 @@ pub const PARAMS: &[Param] = &[
     param::flag("enabled", "Off, it is never due."),
 ];
 
-/// Fields of the answer that may be sent back and are not ours to set.
+/// Read-only fields of the answer, ignored when sent back.
 const READ_ONLY: &[&str] = &[
     "id",
     "target",
@@ -57,7 +57,7 @@ const READ_ONLY: &[&str] = &[
     "next_runs",
 ];
 
-/// A schedule of which nothing is said yet.
+/// Defaults of a new schedule.
 pub fn empty(conn: &Conn) -> Result<Fields> {
     Ok(Fields {
         name: String::new(),
@@ -71,14 +71,14 @@ pub fn empty(conn: &Conn) -> Result<Fields> {
     })
 }
 
-/// The kinds of tasks that may be put in by the clock, with what they say of that.
+/// Kinds of tasks that can be scheduled, with their declaration.
 pub fn kinds(app: &App) -> Vec<(&'static Kind, ByClock)> {
     let all = app.registry.all::<Kind>().iter();
     all.filter_map(|kind| Some((*kind, kind.by_clock?))).collect()
 }
 
-/// Reads a draft over `base`: what is not sent stays as it is there. Error: also `forbidden`, for a kind of task that this
-/// person could not put in.
+/// Reads a draft over `base`: fields that are not sent keep its values. Errors: invalid fields; `forbidden` for a kind
+/// of task that the actor may not start.
 pub fn read(app: &App, conn: &Conn, mut input: Input, base: Fields, by: &Actor) -> Result<Fields> {
     let (mut f, i) = (base, &mut input);
     if let Some(name) = i.name("name") {
@@ -129,7 +129,7 @@ pub fn read(app: &App, conn: &Conn, mut input: Input, base: Fields, by: &Actor) 
     Ok(f)
 }
 
-/// The next due times of a schedule that is on, unix ms.
+/// Next due times of an enabled schedule, unix ms.
 pub fn next_runs(f: &Fields, now: Ms, count: usize) -> Vec<Ms> {
     let (Ok(cron), Ok(zone)) = (Cron::parse(&f.cron), Zone::load(&f.zone)) else {
         return Vec::new(); // the system has forgotten the zone

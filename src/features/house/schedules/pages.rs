@@ -1,4 +1,4 @@
-//! The schedules on one page: what is due when, and forms that work without script.
+//! The page of schedules: list and forms; works without script.
 
 use super::{api, model};
 use crate::access::right::{Deploy, Read, Servers, Tasks, may};
@@ -51,13 +51,13 @@ struct Row {
 #[derive(Serialize)]
 struct List<'a> {
     items: Vec<Row>,
-    /// Name and title of what may be scheduled.
+    /// Name and title of each kind of task that can be scheduled.
     kinds: Vec<(&'static str, &'static str)>,
     zone: String,
-    /// The row that is a form now, and the one that asks whether it shall be deleted.
+    /// Row shown as a form, and row that asks for confirmation of its deletion.
     edit: Option<i64>,
     delete: Option<i64>,
-    /// What was typed into the refused form.
+    /// Typed values of a refused form.
     typed: HashMap<&'a str, &'a str>,
     errors: Errors,
 }
@@ -108,7 +108,7 @@ fn show(ctx: &Ctx, edit: Option<i64>, typed: &[(String, String)], errors: Errors
     page::show(ctx, "schedules/list.html", content)
 }
 
-/// A form names what the task is about, and has no field for a box that is not ticked.
+/// Translates the form for the API: the target is given by name, and an unticked box is not sent.
 fn draft(ctx: &Ctx, conn: &Conn, form: &[(String, String)]) -> Result<Input> {
     let value = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.trim());
     let mut draft: Map<String, Value> = ["name", "kind", "cron", "time_zone", "missed"]

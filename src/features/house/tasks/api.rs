@@ -176,7 +176,7 @@ pub const LIST: &[Param] = &[
     param::number("parent", 1..=i64::MAX, "Only parts of this task."),
 ];
 
-/// What a refusal may bring.
+/// Parameters of a refusal.
 pub const REFUSE: &[Param] = &[param::text("reason", 500, "Why, for whoever asked for the task.")];
 
 const AFTER: Param = param::number("after", 0..=i64::MAX, "Only lines behind this one.");
@@ -256,13 +256,13 @@ fn refuse(ctx: &Ctx) -> Result<Reply> {
     Reply::json(&view(&refuse_task(ctx)?))
 }
 
-/// Lets the task of this request go on.
+/// Approves the task of this request.
 pub fn approve_task(ctx: &Ctx) -> Result<Task> {
     ctx.input()?.finish(&["reason"])?; // the page has one form for both
     decide(ctx, |tx, id, by| wait::approve(ctx.app, tx, id, by))
 }
 
-/// Ends the task of this request, which was to be approved.
+/// Refuses the task of this request: it ends.
 pub fn refuse_task(ctx: &Ctx) -> Result<Task> {
     let mut input = ctx.input()?;
     let why = input.text("reason").unwrap_or_default();

@@ -26,7 +26,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/tasks/{id}/refuse", may(Deploy, Servers), refuse).takes(api::REFUSE),
 ];
 
-/// Tasks looked at for the counter of a day.
+/// Maximum of tasks counted for the last day.
 const COUNTED: i64 = 500;
 
 /// See [`Card`].

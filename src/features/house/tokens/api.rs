@@ -27,7 +27,7 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/api/tokens/{id}", Right::SignedIn, withdraw).gives_nothing(),
 ];
 
-/// What a list's query may bring.
+/// Query parameters of a list.
 pub const LIST: &[Param] = &[param::flag("all", "1: everybody's, for who may see accounts.")];
 
 described! {

@@ -1,4 +1,4 @@
-//! API tokens: what programs speak by. Made and withdrawn by people who have signed in themselves, never by a token.
+//! API tokens: credentials of programs. Created and withdrawn only by users who are signed in themselves, never by a token.
 
 mod model;
 mod api;
@@ -22,7 +22,7 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("tokens")
 };
 
-/// Makes a token of this person's; its text exists nowhere else. Errors: `token_may_not`, `duplicate`,
+/// Creates a token of the actor; its text is not stored. Errors: `token_may_not`, `duplicate`,
 /// `too_many_tokens`.
 fn mint(app: &App, tx: &Tx, new: &NewToken, by: &Actor) -> Result<(Id<ApiToken>, String)> {
     by.sign_in()?;
@@ -39,7 +39,7 @@ fn mint(app: &App, tx: &Tx, new: &NewToken, by: &Actor) -> Result<(Id<ApiToken>,
     Ok((id, token))
 }
 
-/// Withdraws one of theirs, or for who may edit accounts anybody's. Errors: `token_may_not`, `not_found`.
+/// Withdraws a token of the actor; with the right to edit users, anybody's. Errors: `token_may_not`, `not_found`.
 fn withdraw(app: &App, tx: &Tx, id: Id<ApiToken>, by: &Actor) -> Result<()> {
     let token = get(tx, id, by)?;
     if token.owner.0 != by.user() {
@@ -60,7 +60,7 @@ fn snapshot(conn: &Conn, id: Id<ApiToken>) -> Result<Snapshot> {
     Ok(all.without(|name| ["used_at", "used_ip"].contains(&name)))
 }
 
-/// One of theirs, or for who may see accounts anybody's. Errors: `token_may_not`, `not_found`.
+/// A token of the actor; with the right to read users, anybody's. Errors: `token_may_not`, `not_found`.
 fn get(conn: &Conn, id: Id<ApiToken>, by: &Actor) -> Result<Token> {
     by.sign_in()?;
     let token = api_token::get(conn, id)?;
@@ -68,7 +68,7 @@ fn get(conn: &Conn, id: Id<ApiToken>, by: &Actor) -> Result<Token> {
     token.filter(is_theirs).ok_or_else(|| Error::not_found("token"))
 }
 
-/// Theirs, or everybody's. Errors: `token_may_not`, `forbidden`.
+/// Tokens of the actor, or everybody's. Errors: `token_may_not`, `forbidden`.
 fn list(conn: &Conn, everybodys: bool, by: &Actor) -> Result<Vec<Token>> {
     by.sign_in()?;
     if everybodys {

@@ -41,7 +41,7 @@ pub const ROUTES: &[Route] = &[
         .gives::<Me>(),
 ];
 
-/// Whom and by what somebody signs in.
+/// Parameters of a sign-in.
 pub const CREDENTIALS: &[Param] = &[LOGIN, USERNAME, EMAIL, PASSWORD, TOTP];
 const LOGIN: Param = param::text("login", 256, "Whom to sign in.").required();
 const USERNAME: Param = param::text("username", 256, "Another word for `login`.").alias_of("login");
@@ -148,7 +148,7 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
     with_cookies(tokens(&pair, account)?, ctx, account, &cookie)
 }
 
-/// From where and by what somebody signs in.
+/// Address and device of a sign-in.
 pub fn client(request: &Request) -> Client<'_> {
     Client {
         ip: &request.ip,
@@ -156,7 +156,7 @@ pub fn client(request: &Request) -> Client<'_> {
     }
 }
 
-/// The session's cookie and the device's.
+/// Cookies of the session and the device.
 pub fn with_cookies(reply: Reply, ctx: &Ctx, account: &Account, session: &str) -> Result<Reply> {
     let tls = ctx.request.tls;
     let device = device::make(ctx.app.vault.access_key(), account.id);
