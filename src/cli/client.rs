@@ -130,6 +130,15 @@ impl Invocation {
     /// Asks the API and gives the JSON of a good answer. Where no daemon runs, a GET is answered from the databases, and how
     /// old they are is told on standard error; anything else ends with 69. An answer that is an error becomes one.
     pub fn ask(&self, method: Method, path: &str, body: &[u8]) -> Result<String> {
+        self.exchange(method, path, body, method == Method::Get)
+    }
+
+    /// The same for a POST that changes nothing: without a daemon it is answered as well.
+    pub fn ask_without_change(&self, path: &str, body: &[u8]) -> Result<String> {
+        self.exchange(Method::Post, path, body, true)
+    }
+
+    fn exchange(&self, method: Method, path: &str, body: &[u8], changes_nothing: bool) -> Result<String> {
         let config = self.begin()?;
         let (status, body) = match daemon(self, &config)? {
             Daemon::Here(socket) => {
@@ -143,9 +152,9 @@ impl Invocation {
                 let bearer = format!("Bearer {}", token.reveal_text_for("the request's header"));
                 send(&call, method, path, &[("authorization", bearer)], body, Route::Direct)?
             }
-            Daemon::None if method == Method::Get => {
+            Daemon::None if changes_nothing => {
                 remark(&offline::age(&config));
-                offline::answer(self, config, path)?
+                offline::answer(self, config, path, (method == Method::Post).then_some(body))?
             }
             Daemon::None => {
                 let say = "No Lamplighter runs on this data folder, and only a running one changes something. Start it: \

@@ -38,8 +38,8 @@ pub fn age(config: &Config) -> String {
     }
 }
 
-/// Status and body of the API's answer to a GET.
-pub fn answer(asked: &Invocation, config: Config, path: &str) -> Result<(u16, Vec<u8>)> {
+/// Status and body of the API's answer to a GET, or with `sent` to a POST that changes nothing.
+pub fn answer(asked: &Invocation, config: Config, path: &str, sent: Option<&[u8]>) -> Result<(u16, Vec<u8>)> {
     let app = Arc::new(asked.open_with(config)?);
     let routes = Routes::new(app.registry.all::<Route>().iter().copied(), [])?;
     let web = Arc::new(Web {
@@ -56,11 +56,11 @@ pub fn answer(asked: &Invocation, config: Config, path: &str) -> Result<(u16, Ve
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let wrong = || usage("A path is like /api/servers?limit=10.");
     let request = Request {
-        method: Method::Get,
+        method: sent.map_or(Method::Get, |_| Method::Post),
         segments: request::segments(path).ok_or_else(wrong)?,
         query: body::pairs(query).ok_or_else(wrong)?,
-        headers: Vec::new(),
-        body: Vec::new(),
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: sent.unwrap_or_default().to_vec(),
         ip: String::new(),
         local: true,
         tls: false,

@@ -166,6 +166,22 @@ fn without_a_daemon_one_may_look_and_change_nothing() {
         "{told}"
     );
     let export = run(&["export", "--data-dir", house.dir()]);
+    let fleet = house
+        .folder
+        .file("fleet.json", r#"{"lamplighter": 1, "groups": [{"name": "planned"}]}"#);
+    let plan = run(&[
+        "apply",
+        "--data-dir",
+        house.dir(),
+        "--plan",
+        "--file",
+        fleet.to_str().unwrap(),
+    ]);
+    assert!(
+        plan.status.success() && said(&plan).contains("1 new"),
+        "{}",
+        said(&plan)
+    );
     assert_eq!(out(&export)["groups"][0]["name"], "kept");
     let body = house.folder.file("body.json", r#"{"name": "new"}"#);
     let body = body.to_str().unwrap();

@@ -9,7 +9,7 @@ use super::serve::clean;
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Result};
 use crate::base::{log, random, sys};
-use crate::http::sse::STREAM_HEADER;
+use crate::http::sse::{DOWNLOAD_HEADER, STREAM_HEADER};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -29,6 +29,8 @@ const CONNECTIONS_MAX: usize = 8;
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// And its answer be made by then.
 const HANDLER_MAX: Duration = Duration::from_secs(60);
+/// Who is refused may go on sending for so long.
+const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Without room for accepting.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -157,7 +159,10 @@ fn serve(shared: &Shared, mut socket: UnixStream) -> std::io::Result<()> {
     let Some(answer) = inner.answer() else {
         return refuse(&mut socket, 500, "There was no answer that could be read.");
     };
-    if parse::find(&answer.fields, STREAM_HEADER).is_some() {
+    if [STREAM_HEADER, DOWNLOAD_HEADER]
+        .iter()
+        .any(|name| parse::find(&answer.fields, name).is_some())
+    {
         return refuse(
             &mut socket,
             406,
@@ -187,7 +192,12 @@ fn read(socket: &mut UnixStream, into: &mut Vec<u8>) -> std::io::Result<usize> {
 fn refuse(socket: &mut UnixStream, status: u16, say: &str) -> std::io::Result<()> {
     let body = serde_json::json!({ "detail": say, "error_code": "control" }).to_string();
     let head = format!("HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\n");
-    send(socket, head.into_bytes(), body.as_bytes())
+    send(socket, head.into_bytes(), body.as_bytes())?;
+    // What is still being sent is taken, or its sender would hear of a broken pipe and not of the reason.
+    socket.set_read_timeout(Some(LINGER_MAX))?;
+    let (mut sink, until) = ([0; 4096], clock::mono() + LINGER_MAX);
+    while clock::mono() < until && socket.read(&mut sink)? > 0 {}
+    Ok(())
 }
 
 fn send(socket: &mut UnixStream, mut out: Vec<u8>, body: &[u8]) -> std::io::Result<()> {

@@ -35,6 +35,7 @@ templates![
     "alerts/_hanging.html",
     "alerts/_open.html",
     "alerts/list.html",
+    "audit/list.html",
     "certificates/_life.html",
     "certificates/delete.html",
     "certificates/form.html",

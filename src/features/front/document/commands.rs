@@ -83,7 +83,11 @@ fn apply(asked: &Invocation) -> Result<String> {
         }
         Some(path) => file::read_limited(Path::new(path), SIZE_MAX)?,
     };
-    asked.ask(Method::Post, &format!("/api/fleet?mode={mode}"), &bytes)
+    let path = format!("/api/fleet?mode={mode}");
+    match mode {
+        "plan" => asked.ask_without_change(&path, &bytes),
+        _ => asked.ask(Method::Post, &path, &bytes),
+    }
 }
 
 /// For people.

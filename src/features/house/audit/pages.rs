@@ -98,22 +98,24 @@ fn differences(before: &str, after: &str) -> Vec<Difference> {
 }
 
 fn shown(row: Row) -> Shown {
-    let (kind, id, name) = object(&row.object);
+    let (kind, id, called) = object(&row.object);
     let differences = differences(&row.before, &row.after);
-    // What stands among the differences is not told twice.
+    // What stands among the differences or in the heading is not told twice.
     let detail = pairs(&row.detail).into_iter().filter(|(name, value)| {
         let told = told(value);
-        !differences
-            .iter()
-            .any(|d| &d.name == name && d.after.as_ref() == Some(&told))
+        let is_heading = name == "name" && told == called;
+        !is_heading
+            && !differences
+                .iter()
+                .any(|d| &d.name == name && d.after.as_ref() == Some(&told))
     });
     Shown {
         id: row.seq,
         at: row.at,
         href: id.and_then(|id| page::place((kind, id))),
-        object: match (id, name) {
+        object: match (id, called) {
             (Some(id), "") => id.to_string(),
-            (_, name) => name.to_string(),
+            (_, called) => called.to_string(),
         },
         detail: detail.map(|(name, value)| (name, told(&value))).collect(),
         differences,
