@@ -413,6 +413,29 @@ fn every_route_that_changes_something_leaves_a_row() {
     );
     let fleet = json!({ "lamplighter": 1, "groups": [{ "name": "from a document" }] });
     story.changes("POST /api/fleet", admin.post("/api/fleet?mode=apply", &fleet));
+    let nightly = json!({ "name": "nightly", "kind": "server.check_ssh", "target_id": web, "cron": "30 2 * * *" });
+    let schedule = story.made(
+        "/api/schedules",
+        nightly,
+        json!({ "enabled": false }),
+        serde_json::Value::Null,
+    );
+    let run = admin.post(&format!("/api/schedules/{schedule}/run"), &json!({}));
+    story.changes("POST /api/schedules/{id}/run", run);
+    story.gone("/api/schedules", schedule);
+    for act in ["approve", "refuse"] {
+        story.execute(
+            "INSERT INTO tasks (kind, target_type, target_id, target_name, input, status, approve_until, created_by,
+             request_id, created_at) VALUES ('server.check_ssh', 'server', 9, 'x', '{}', 'waiting_approval', 9000000000000,
+             'somebody', 'r', 1)",
+        );
+        let task: i64 = (house
+            .database("lamplighter.db")
+            .query_row("SELECT max(id) FROM tasks", [], |r| r.get(0)))
+        .unwrap();
+        let decided = admin.post(&format!("/api/tasks/{task}/{act}"), &json!({}));
+        story.changes(&format!("POST /api/tasks/{{id}}/{act}"), decided);
+    }
     story.gone("/api/servers", web);
 
     let mut first = House::empty(Processes::One, &[]);

@@ -408,6 +408,13 @@ fn specimen(house: &House, path: &str) -> String {
     let list = path.strip_suffix("/{id}").unwrap_or(path);
     match list {
         "/api/settings" | "/api/auth/me" => list.into(),
+        "/api/schedules" => {
+            let id = house.admin().post("/api/servers", &server("nightly", 9)).is(201)["id"].clone();
+            make(
+                list,
+                json!({ "name": "checks", "kind": "server.check_ssh", "target_id": id, "cron": "30 2 * * *" }),
+            )
+        }
         "/api/users" => make(
             list,
             json!({ "login": "anna", "role": "operator", "email": "anna@example.org" }),

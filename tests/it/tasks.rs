@@ -631,6 +631,12 @@ fn a_task_is_approved_or_refused_by_another_person() {
     let approve = format!("/api/tasks/{id}/approve");
     viewer.post(&approve, &json!({})).fails(403, "forbidden");
     operator.post(&approve, &json!({})).fails(403, "own_approval");
+    let token = admin
+        .post("/api/tokens", &json!({ "name": "program", "role": "operator" }))
+        .is(201)["token"]
+        .clone();
+    let program = house.client().by(Who::Bearer(token.as_str().unwrap().into()));
+    program.post(&approve, &json!({})).fails(403, "token_may_not");
     let page = |who: &Client| who.get(&format!("/tasks/{id}")).text();
     let answer = house.sign_in(ADMIN, &house.password);
     let browser = house.client().by(Who::cookie(&answer, house.address));

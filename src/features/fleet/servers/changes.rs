@@ -1,6 +1,7 @@
 //! Servers are added, changed and deleted. Nothing is sent to them here.
 
 use super::model::Valid;
+use super::queries::snapshot;
 use super::secrets::store_secrets;
 use super::settings;
 use super::tasks;
@@ -152,24 +153,4 @@ fn note(
     let object = format!("server {id} {name}");
     audit::change(tx, &app.vault, by, what.0, &object, &data, [before, &after])?;
     outbox::emit(tx, &app.wakes.events, what.1, ("server", id.get()), &data)
-}
-
-/// What people say of a server; what was found out about it changes by itself.
-pub(super) fn snapshot(conn: &Conn, id: Id<id::Server>) -> Result<Snapshot> {
-    let found_out = |name: &str| {
-        let begins = [
-            "status",
-            "state",
-            "fail_",
-            "last_",
-            "alert",
-            "facts",
-            "missed_",
-            "moved",
-            "glances_api",
-        ];
-        begins.iter().any(|begin| name.starts_with(begin))
-            || ["host_seen", "addresses", "glances_path_seen"].contains(&name)
-    };
-    Ok(Snapshot::of(conn, "servers", id.get())?.without(found_out))
 }

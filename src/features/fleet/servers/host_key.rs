@@ -1,6 +1,6 @@
 //! The host key of a server as it is stored: offered, accepted by a person, changed, restored.
 
-use super::changes::snapshot;
+use super::queries::snapshot;
 use super::{HostKeyState, Server, queries};
 use crate::access::Allowed;
 use crate::access::right::{Edit, Servers};

@@ -2,6 +2,7 @@
 
 use super::model::{AuthType, Fields, Has};
 use super::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
+use crate::audit::Snapshot;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -578,4 +579,24 @@ pub fn set_glances_seen(conn: &Conn, id: Id<id::Server>, api: i64, path: &str) -
     )?
     .execute(params![id.get(), api, path])?;
     Ok(())
+}
+
+/// What people say of a server; what was found out about it changes by itself.
+pub fn snapshot(conn: &Conn, id: Id<id::Server>) -> Result<Snapshot> {
+    let found_out = |name: &str| {
+        let begins = [
+            "status",
+            "state",
+            "fail_",
+            "last_",
+            "alert",
+            "facts",
+            "missed_",
+            "moved",
+            "glances_api",
+        ];
+        begins.iter().any(|begin| name.starts_with(begin))
+            || ["host_seen", "addresses", "glances_path_seen"].contains(&name)
+    };
+    Ok(Snapshot::of(conn, "servers", id.get())?.without(found_out))
 }

@@ -272,6 +272,7 @@ pub fn refuse_task(ctx: &Ctx) -> Result<Task> {
 
 fn decide(ctx: &Ctx, decide: impl FnOnce(&Tx, Id<id::Task>, Approver) -> Result<()>) -> Result<Task> {
     let id = ctx.id(0, "task")?;
+    ctx.actor()?.sign_in()?; // a person decides: neither a token of theirs nor the command line
     let by = ctx.allowed(Deploy, Servers)?;
     let task = ctx.app.db.write(|tx| {
         decide(tx, id, by)?;
