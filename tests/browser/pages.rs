@@ -114,6 +114,11 @@ fn every_page_is_clean_in_all_four_looks() {
         .browser_of_admin()
         .wait_for("/servers/2", |page| page.has("class=\"why t-dark\""));
     add_domains(&house);
+    let nightly =
+        serde_json::json!({ "name": "nightly", "kind": "server.check_ssh", "target_id": 1, "cron": "30 2 * * *" });
+    house.admin().post("/api/schedules", &nightly).is(201);
+    let token = serde_json::json!({ "name": "from a pipeline", "scopes": ["domains:deploy", "domains:read"] });
+    house.admin().post("/api/tokens", &token).is(201);
     let pages = [
         "/",
         "/upstreams",
@@ -147,6 +152,10 @@ fn every_page_is_clean_in_all_four_looks() {
         "/prefs/totp",
         "/users",
         "/users/1",
+        "/tokens",
+        "/audit",
+        "/schedules",
+        "/schedules?edit=1",
     ];
     for view in ["desktop", "phone"] {
         for scheme in ["light", "dark"] {
@@ -338,12 +347,12 @@ fn over_https_with_its_own_certificate_a_person_signs_in_and_follows_what_happen
     house.start();
     let told = drive(&format!(
         r##"[{{"insecure": true}}, {}, {{"wait_js": "location.protocol === 'https:' && isSecureContext"}},
-        {{"eval": "new Promise(done => {{ const all = new EventSource('/api/events/stream'); all.addEventListener('beat', () => {{ all.close(); done('a beat'); }}); }})"}},
+        {{"eval": "new Promise(done => {{ const all = new EventSource('/api/events/stream'); all.addEventListener('ping', () => {{ all.close(); done('a ping'); }}); }})"}},
         {{"wait_js": "!document.cookie.includes('lamplighter')"}}, {{"goto": "http://{}/settings"}}, {{"wait": "#s-web"}}, {{"wait": "#s-rate"}}, {{"a11y": true}}, {{"clean": true}}]"##,
         sign_in(&house),
         house.address
     ));
-    assert!(told.contains("a beat"), "{told}");
+    assert!(told.contains("a ping"), "{told}");
 }
 
 #[test]

@@ -421,7 +421,8 @@ fn every_route_that_changes_something_leaves_a_row() {
         serde_json::Value::Null,
     );
     let run = admin.post(&format!("/api/schedules/{schedule}/run"), &json!({}));
-    story.changes("POST /api/schedules/{id}/run", run);
+    let run = story.changes("POST /api/schedules/{id}/run", run);
+    house.wait_for(run["task_id"].as_i64().unwrap());
     story.gone("/api/schedules", schedule);
     for act in ["approve", "refuse"] {
         story.execute(

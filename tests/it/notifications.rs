@@ -222,6 +222,7 @@ fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_suc
     db.write(|tx| queue::enqueue(tx, &Wake::new(), &follow, Allowed::<Run, Tasks>::by_daemon()))
         .unwrap();
     eventually("it is told as well", || {
+        house.last_try();
         let evidence = open().iter().map(|a| a["evidence"].to_string()).collect::<String>();
         evidence.contains("Follow names that have moved").then_some(())
     });

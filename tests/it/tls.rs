@@ -229,7 +229,7 @@ fn files_that_change_are_taken_up_and_open_connections_stay() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(stream.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap() == "event: beat"));
+    assert!(lines.any(|line| line.unwrap() == "event: ping"));
 
     // Half of the change is there: the old certificate stays.
     let fresh = issue(&["new.example"]);

@@ -5,6 +5,10 @@ use lamplighter::access::{Right, Role};
 use lamplighter::daemon::FEATURES;
 use lamplighter::http::request::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// Two servers, a group with a domain on both, and a domain of no group on the first.
 struct Fleet {
@@ -361,6 +365,57 @@ fn a_token_ends_with_its_time_its_owner_and_its_withdrawal() {
         )
         .unwrap();
     assert_eq!(told, 31);
+}
+
+/// Two who watch the same streams: what goes to each is what they may read.
+#[test]
+fn what_a_program_watches_is_what_its_scope_has() {
+    let fleet = fleet();
+    let (one, two) = (fleet.one, fleet.two);
+    let of_two = ["events:read", "servers:read", "tasks:read"].map(|right| format!("{right}@server:{two}"));
+    let program = fleet.scoped("watches", &of_two);
+    let mut all = fleet.admin.stream("/api/events/stream", None);
+    let mut some = program.stream("/api/events/stream", None);
+    let mut live = program.stream("/api/live?of=/api/servers", None);
+    let whole = live.next(SOON).expect("the list as it is").json();
+    assert_eq!(names(&whole, "name"), ["bravo"]);
+
+    for (id, text) in [(one, "secret"), (two, "known")] {
+        let change = json!({ "description": text });
+        fleet.admin.patch(&format!("/api/servers/{id}"), &change).is(200);
+    }
+    // The servers that this stream names until the change of the second one.
+    let until_two = |stream: &mut Sse| {
+        let mut seen = BTreeSet::new();
+        loop {
+            let told = stream.next(SOON).expect("the second change comes").json();
+            if told["kind"] == "server.changed" {
+                seen.insert(told["target"]["id"].as_i64().unwrap());
+            }
+            assert!(
+                told["target"]["type"] != "user",
+                "accounts are not in its scope: {told}"
+            );
+            if seen.contains(&two) {
+                return seen;
+            }
+        }
+    };
+    assert_eq!(until_two(&mut all), BTreeSet::from([one, two]));
+    assert_eq!(until_two(&mut some), BTreeSet::from([two]));
+    let news = live.next(SOON).expect("its own server has changed").json();
+    assert_eq!(news["items"][0]["description"], "known", "{news}");
+    assert_eq!(news["items"].as_array().unwrap().len(), 1);
+
+    let tasks = [one, two].map(|id| fleet.house.newest_task(id, "server.look_host_key"));
+    for path in ["stream", "logs", "log.txt"] {
+        let answer = program.get(&format!("/api/tasks/{}/{path}", tasks[0]));
+        answer.fails(403, "forbidden");
+    }
+    drop(program.stream(&format!("/api/tasks/{}/stream", tasks[1]), None));
+    for path in [format!("/api/servers/{one}"), "/api/domains".into()] {
+        assert_eq!(program.get(&format!("/api/live?of={path}")).status, 403, "{path}");
+    }
 }
 
 #[test]
