@@ -59,7 +59,7 @@ impl Standing {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::access::right::{Events, Read, may};
+    use crate::access::right::{Dashboard, Read, may};
     use crate::access::{Client, Origin, SignIn, account, session};
     use crate::base::random;
     use crate::db::{Durability, schema};
@@ -94,7 +94,7 @@ pub(crate) mod tests {
         ] {
             let _ = std::fs::remove_file(file); // the open one goes on
         }
-        Standing::new(&db, &Wake::new(), &actor, may(Read, Events), Place::Everywhere)
+        Standing::new(&db, &Wake::new(), &actor, may(Read, Dashboard), Place::Everywhere)
     }
 
     #[test]
