@@ -116,9 +116,18 @@ fn operation(tag: &str, route: &Route) -> Value {
         out.insert("requestBody".into(), body);
     }
     let answers = route.answers.iter().flatten();
-    let mut responses: Map<_, _> = answers
-        .map(|answer| (answer.status().to_string(), response(answer, route.live)))
-        .collect();
+    let mut responses = Map::new();
+    for answer in answers {
+        let of = response(answer, route.live);
+        match responses.get_mut(&answer.status().to_string()) {
+            // Another form of the same answer, as the client asks for it.
+            Some(before) => before["content"].as_object_mut().into_iter().for_each(|all| {
+                let content = of["content"].as_object().cloned().unwrap_or_default();
+                all.extend(content);
+            }),
+            None => drop(responses.insert(answer.status().to_string(), of)),
+        }
+    }
     for status in route.refusals() {
         let place = json!({ "$ref": format!("#/components/responses/{status}") });
         responses.insert(status.to_string(), place);
@@ -311,7 +320,13 @@ fn response(answer: &Answer, live: bool) -> Value {
         }
         Answer::Bytes(kind) => {
             let media_type = kind.split(';').next().unwrap_or(kind);
-            out["content"] = json!({ media_type: { "schema": { "type": "string" } } });
+            let is_json = media_type == "application/json";
+            let schema = if is_json {
+                json!({})
+            } else {
+                json!({ "type": "string" })
+            };
+            out["content"] = json!({ media_type: { "schema": schema } });
         }
         Answer::Stream(events) => {
             let events: Map<_, _> = events
