@@ -21,6 +21,7 @@ pub mod series;
 pub mod access;
 pub mod kinds;
 pub mod app;
+pub mod backup;
 pub mod task;
 pub mod schedule;
 pub mod http;

@@ -45,10 +45,14 @@ pub fn check_secret(path: &Path) -> std::result::Result<(), String> {
     }
 }
 
+/// Opens a new file with mode 0600; fails if it exists.
+pub fn create_new(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Writes a new file with mode 0600; fails if it exists.
 pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
+    create_new(path)?.write_all(bytes)
 }
 
 /// As [`write_new`], with fsync of file and folder; a partly written file is removed.

@@ -28,6 +28,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::house::settings::FEATURE,
     &features::house::web::FEATURE,
     &features::house::tasks::FEATURE,
+    &features::house::backups::FEATURE,
     &features::fleet::servers::FEATURE,
     &features::fleet::groups::FEATURE,
     &features::fleet::metrics::FEATURE,

@@ -8,7 +8,7 @@ mod queries;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{clock, file, random, text};
-use crate::db::{Db, Tx};
+use crate::db::{Conn, Db, Tx};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
 use std::path::Path;
@@ -105,6 +105,13 @@ impl Vault {
     pub fn audit_key(&self) -> &hmac::Key {
         &self.audit
     }
+}
+
+/// Checks that this is the master key of this database. Error: [`Kind::Config`].
+pub fn fits(conn: &Conn, master: &Secret) -> Result<()> {
+    let wrapping = wrapping_key(master)?;
+    let rows = queries::all(conn)?;
+    rows.iter().try_for_each(|row| unwrap_key(&wrapping, row).map(drop))
 }
 
 /// Reads the master key: 32 raw bytes or 64 hex digits. Error: the file is readable by others (unless a systemd

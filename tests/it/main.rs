@@ -14,6 +14,7 @@ mod alerts;
 mod api;
 mod audit;
 mod auth;
+mod backups;
 mod certificates;
 mod certwatch;
 mod cli;

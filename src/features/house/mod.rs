@@ -10,3 +10,4 @@ pub mod audit;
 pub mod settings;
 pub mod web;
 pub mod tasks;
+pub mod backups;
