@@ -2,6 +2,7 @@
 //! databases, output.
 
 pub mod client;
+mod package;
 
 use crate::app::App;
 use crate::base::config::Config;
@@ -182,6 +183,11 @@ pub fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
 }
 
+/// Man pages and completions of all commands, for the package: name and text.
+pub fn package_files(registry: &Registry) -> Vec<package::Made> {
+    package::files(registry.all::<Command>())
+}
+
 /// Result of parsing.
 pub enum Parsed {
     /// Run this command.
@@ -268,11 +274,25 @@ fn help(commands: &[&Command], command: Option<&Command>) -> String {
         }
     }
     flags(&mut out, COMMON);
-    out.push_str(
-        "\nExit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unhealthy, 69 daemon not reachable, 75 try again, 78 configuration.\n",
-    );
+    let codes: Vec<_> = EXIT_CODES
+        .iter()
+        .map(|(code, means)| format!("{code} {means}"))
+        .collect();
+    out.push_str(&format!("\nExit codes: {}.\n", codes.join(", ")));
     out
 }
+
+/// What the exit codes mean (sysexits.h where it has one).
+const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "ok"),
+    (1, "failed"),
+    (2, "usage"),
+    (3, "degraded"),
+    (4, "unhealthy"),
+    (69, "daemon not reachable"),
+    (75, "try again"),
+    (78, "configuration"),
+];
 
 /// Exit code of an error (sysexits.h where it has one).
 pub fn exit_code(error: &Error) -> u8 {

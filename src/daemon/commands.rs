@@ -8,7 +8,7 @@ use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{clock, file, log, random};
-use crate::cli::{Command, Flag, Invocation, LISTEN, print};
+use crate::cli::{self, Command, Flag, Invocation, LISTEN, print};
 use crate::features::house::users::{self, NewUser};
 use crate::vault;
 use std::collections::BTreeMap;
@@ -80,6 +80,16 @@ pub const COMMANDS: &[Command] = &[
         }],
         run: tls_certificate,
     },
+    Command {
+        name: "packaging-files",
+        help: "Write the man pages and the completions of bash, zsh and fish into a folder.",
+        flags: &[Flag {
+            name: "out",
+            value: "DIR",
+            help: "The folder; it is made.",
+        }],
+        run: packaging_files,
+    },
 ];
 
 fn tls_certificate(asked: &Invocation) -> Result<u8> {
@@ -117,6 +127,17 @@ fn tls_certificate(asked: &Invocation) -> Result<u8> {
     print(&format!("Until: {until}"));
     let made = if files.is_own { " (made by Lamplighter)" } else { "" };
     print(&format!("File: {file}{made}"));
+    Ok(0)
+}
+
+fn packaging_files(asked: &Invocation) -> Result<u8> {
+    let out = asked
+        .flag("out")
+        .ok_or_else(|| cli::usage("Say where to: --out DIR."))?;
+    std::fs::create_dir_all(out)?;
+    for (name, text) in cli::package_files(&asked.registry) {
+        std::fs::write(Path::new(out).join(name), text)?;
+    }
     Ok(0)
 }
 
