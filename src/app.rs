@@ -117,7 +117,7 @@ impl App {
     /// configuration, key, databases.
     pub fn open(config: Config, registry: Arc<Registry>) -> Result<App> {
         keep_private(&config)?;
-        let master = vault::read_master_key(&config.master_key_file)?;
+        let master = vault::master_key(&config)?;
         let (db, metrics) = open_databases(&config)?;
         let vault = Vault::open(&db, &master)?;
         audit::begin(&db, &vault)?;

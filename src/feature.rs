@@ -16,6 +16,7 @@ use crate::section::Section;
 use crate::series::{Kind as SubjectKind, Observer, Observers};
 use crate::settings::Setting;
 use crate::task::Kind;
+use crate::vault::Sealed;
 use std::sync::Arc;
 
 /// Handler of [`Feature::react`].
@@ -94,6 +95,8 @@ pub struct Feature {
     pub sections: &'static [Section],
     /// Settings.
     pub settings: &'static [Setting],
+    /// Columns with sealed values.
+    pub sealed: &'static [Sealed],
     /// Kinds of subjects that it observes.
     pub subjects: &'static [&'static SubjectKind],
     /// Observers of all observations.
@@ -122,6 +125,7 @@ impl Feature {
             kinds: &[],
             sections: &[],
             settings: &[],
+            sealed: &[],
             subjects: &[],
             observers: &[],
             react: None,

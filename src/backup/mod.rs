@@ -128,10 +128,16 @@ pub fn make(app: &App, to: &Path, recipient: Option<&Recipient>, with_key: bool,
         copies.push(copy);
     }
     if with_key {
-        manifest
-            .files
-            .push(part(MASTER_KEY, &app.config.master_key_file, None)?);
-        copies.push(app.config.master_key_file.clone());
+        let key = match &app.config.master_key {
+            None => app.config.master_key_file.clone(),
+            Some(digits) => {
+                let path = shop.0.join(MASTER_KEY);
+                file::write_new(&path, digits.reveal_for("a backup with the key inside"))?;
+                path
+            }
+        };
+        manifest.files.push(part(MASTER_KEY, &key, None)?);
+        copies.push(key);
     }
     let unfinished = shop.0.join("archive");
     let out = BufWriter::with_capacity(1 << 18, file::create_new(&unfinished)?);
@@ -328,8 +334,8 @@ impl Unpacked {
             return Err(Error::new(Kind::Conflict, "restore_not_empty", say));
         }
         let key_file = &config.master_key_file;
-        match (key_file.exists(), self.key()?) {
-            (true, _) => self.fits(&vault::read_master_key(key_file)?)?,
+        match (config.master_key.is_some() || key_file.exists(), self.key()?) {
+            (true, _) => self.fits(&vault::master_key(config)?)?,
             (false, Some(key)) => {
                 self.fits(&key)?;
                 let bytes = fs::read(self.shop.0.join(MASTER_KEY))?;

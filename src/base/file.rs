@@ -77,6 +77,7 @@ fn sync(path: &Path) -> std::io::Result<()> {
 pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension(format!("new-{}", super::random::name()));
     let written = write_new(&fresh, bytes)
+        .and_then(|()| keep_owner(&fresh, path))
         .and_then(|()| sync(&fresh))
         .and_then(|()| fs::rename(&fresh, path))
         .and_then(|()| sync(path));
@@ -84,6 +85,17 @@ pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         let _ = fs::remove_file(&fresh);
     }
     written
+}
+
+/// What root writes in place of another's file is that other's, and its group may read it as before.
+fn keep_owner(fresh: &Path, path: &Path) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        Ok(old) if super::sys::uid() == 0 => {
+            std::os::unix::fs::chown(fresh, Some(old.uid()), Some(old.gid()))?;
+            fs::set_permissions(fresh, fs::Permissions::from_mode(old.mode() & 0o640))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads at most `max` bytes; a longer file is an error.

@@ -150,7 +150,7 @@ fn check_config(asked: &Invocation) -> Result<u8> {
     let lines = [
         ("data_dir", config.data_dir.display().to_string()),
         ("runtime_dir", config.runtime_dir.display().to_string()),
-        ("master_key_file", config.master_key_file.display().to_string()),
+        ("master_key_file", key_place(&config)),
         ("listen", join(&config.listen)),
         ("tls", if config.tls.is_some() { "yes" } else { "no" }.to_string()),
         ("redirect_listen", join(&config.redirect_listen)),
@@ -164,6 +164,13 @@ fn check_config(asked: &Invocation) -> Result<u8> {
         print("The configuration is good.");
     }
     Ok(0)
+}
+
+fn key_place(config: &Config) -> String {
+    match config.master_key {
+        Some(_) => "none: ENV_MASTER_KEY".into(),
+        None => config.master_key_file.display().to_string(),
+    }
 }
 
 fn join(addresses: &[SocketAddr]) -> String {
@@ -207,7 +214,7 @@ fn write_key(path: &Path, line: &[u8]) -> Result<()> {
 /// lost.
 fn prepare(config: &Config) -> Result<()> {
     file::private_dir(&config.data_dir)?;
-    if !config.master_key_file.exists() {
+    if config.master_key.is_none() && !config.master_key_file.exists() {
         if config.data_dir.join(STATE_FILE).exists() {
             let say = format!(
                 "{} is missing, but the databases exist. Put the key back; a new one could not open their secrets.",

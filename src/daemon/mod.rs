@@ -2,7 +2,9 @@
 
 mod reactor;
 mod tls;
+mod probe;
 mod run;
+mod keys;
 mod commands;
 
 use crate::base::error::Result;
@@ -74,8 +76,14 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
     let all = || features.iter().copied();
     Registry::default()
         .with(all())
-        .with(commands::COMMANDS.iter().chain(all().flat_map(|f| f.commands)))
+        .with(
+            commands::COMMANDS
+                .iter()
+                .chain(keys::COMMANDS)
+                .chain(all().flat_map(|f| f.commands)),
+        )
         .with(all().flat_map(|f| f.settings))
+        .with(all().flat_map(|f| f.sealed))
         .with(all().flat_map(|f| f.menu))
         .with(all().flat_map(|f| f.actions))
         .with(all().flat_map(|f| f.panels))

@@ -303,6 +303,20 @@ impl Db {
         Ok(damage)
     }
 
+    /// Writes a page as it is and waits for the disk: proves that writers get their turn.
+    pub fn probe(&self) -> Result<()> {
+        self.write_reserved(|tx| {
+            let version: i64 = tx.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+            Ok(tx.pragma_update(None, "user_version", version)?)
+        })
+    }
+
+    /// Writes the file afresh, without what was deleted from it.
+    pub fn rebuild(&self) -> Result<()> {
+        let writer = lock(&self.file.writer);
+        Ok(writer.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?)
+    }
+
     /// Copies one snapshot of the database to a new file; writers are not held up and not in the copy.
     pub fn copy_to(&self, path: &Path, cancel: &Cancel) -> Result<()> {
         let from = self.reader()?;

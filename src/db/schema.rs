@@ -82,6 +82,7 @@ pub const STATE: &[Step] = steps![
     "0034_names.sql",
     "0035_api_tokens.sql",
     "0036_people.sql",
+    "0040_keyring.sql",
 ];
 
 /// Steps of `metrics.db`.

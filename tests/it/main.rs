@@ -29,6 +29,7 @@ mod docs;
 mod groups;
 mod guard;
 mod health;
+mod keys;
 mod laws;
 mod logs;
 mod metrics;

@@ -34,7 +34,7 @@ use crate::http::menu::{self, Action, Badge, Entry};
 use crate::settings::check;
 use crate::ssh::{Auth, Target, hostkey};
 use crate::task::{self, queue};
-use crate::vault::SealContext;
+use crate::vault::{SealContext, Sealed};
 use model::{AuthType, Has, Secrets, Valid};
 use serde::Serialize;
 
@@ -64,6 +64,7 @@ pub const FEATURE: Feature = Feature {
     menu: MENU,
     actions: ACTIONS,
     search: SEARCH,
+    sealed: SEALED,
     ..Feature::named("servers")
 };
 
@@ -348,6 +349,14 @@ const SECRETS: [&str; 5] = [
     "ssh_key_passphrase",
     "glances_password",
     "glances_token",
+];
+
+const SEALED: &[Sealed] = &[
+    Sealed::column("servers", SECRETS[0]),
+    Sealed::column("servers", SECRETS[1]),
+    Sealed::column("servers", SECRETS[2]),
+    Sealed::column("servers", SECRETS[3]),
+    Sealed::column("servers", SECRETS[4]),
 ];
 
 fn place(id: Id<id::Server>, column: &'static str) -> SealContext {
