@@ -255,6 +255,7 @@ const TABLE: &[Row] = &[
     row(Edit, Settings, ADMINS),
     row(Read, Users, ADMINS),
     row(Edit, Users, ADMINS),
+    row(Read, Controller, ADMINS),
     row(Edit, Controller, ADMINS),
 ];
 

@@ -83,6 +83,7 @@ pub const STATE: &[Step] = steps![
     "0035_api_tokens.sql",
     "0036_people.sql",
     "0040_keyring.sql",
+    "0041_backups.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -192,3 +192,131 @@ fn a_damaged_backup_or_one_of_another_key_is_refused_and_nothing_is_left() {
     refused(b"", &key, "This is no whole backup");
     refused(&good[512..], &key, "This is no whole backup");
 }
+
+#[test]
+fn backups_are_made_on_demand_listed_rehearsed_and_the_oldest_removed() {
+    let house = House::new();
+    let admin = house.admin();
+    let folder = house.folder.path().join("copies");
+    let set = json!({ "backups.folder": folder, "backups.keep": 2, "backups.at": "never", "backups.rehearse_days": 0 });
+    admin.put("/api/settings", &set).is(200);
+    let make = || {
+        let task = admin.post("/api/backups", &json!({})).is(202)["task_id"]
+            .as_i64()
+            .unwrap();
+        house.wait_for(task)
+    };
+    for _ in 0..3 {
+        let done = make();
+        assert_eq!(done["status"], "ok", "{done}");
+    }
+    let all = admin.get("/api/backups").is(200);
+    let items = all["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2, "{all}");
+    assert_eq!(
+        fs::read_dir(&folder).unwrap().count(),
+        2,
+        "the file of the oldest is gone, and nothing else is left"
+    );
+    let newest = &items[0];
+    assert_eq!(
+        (&newest["encryption"], &newest["error"], &newest["rehearsed_at"]),
+        (&json!("none"), &Value::Null, &Value::Null)
+    );
+    let path = newest["path"].as_str().unwrap().to_string();
+    assert_eq!(newest["size"].as_u64().unwrap(), fs::metadata(&path).unwrap().len());
+
+    let rehearse = format!("/api/backups/{}/rehearse", newest["id"]);
+    let task = admin.post(&rehearse, &json!({})).is(202)["task_id"].as_i64().unwrap();
+    assert_eq!(house.wait_for(task)["status"], "ok");
+    assert!(admin.get("/api/backups").is(200)["items"][0]["rehearsed_at"].is_string());
+
+    // A file that has rotted is found, and told of until one is read again.
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let task = admin.post(&rehearse, &json!({})).is(202)["task_id"].as_i64().unwrap();
+    assert_eq!(house.wait_for(task)["status"], "failed");
+    let open = |kind: &str| admin.get("/api/alerts").is(200).to_string().contains(kind);
+    eventually("an alert of it", || open("backup.unreadable").then_some(()));
+    make();
+    let page = {
+        let mut browser = house.browser();
+        browser.sign_in(ADMIN, &house.password);
+        browser.get("/backups")
+    };
+    assert!(page.status == 200 && page.body.contains(&path), "{}", page.body);
+}
+
+#[test]
+fn a_backup_that_fails_raises_an_alert_and_the_next_one_ends_it() {
+    let house = House::new();
+    let admin = house.admin();
+    let folder = Folder::new();
+    let blocked = folder.file("no-folder", "");
+    admin
+        .put(
+            "/api/settings",
+            &json!({ "backups.folder": blocked, "backups.at": "never" }),
+        )
+        .is(200);
+    let make = || {
+        let task = admin.post("/api/backups", &json!({})).is(202)["task_id"]
+            .as_i64()
+            .unwrap();
+        house.wait_for(task)
+    };
+    assert_eq!(make()["status"], "failed");
+    let open = || {
+        let alerts = admin.get("/api/alerts?state=firing").is(200);
+        alerts["items"].to_string().contains("backup.failed")
+    };
+    eventually("an alert", || open().then_some(()));
+    assert!(admin.get("/api/backups").is(200)["items"][0]["error"].is_string());
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let good = json!({ "backups.folder": folder.path().join("good"), "backups.recipient": recipient });
+    admin.put("/api/settings", &good).is(200);
+    assert_eq!(make()["status"], "ok");
+    eventually("it is over", || (!open()).then_some(()));
+    let newest = admin.get("/api/backups").is(200)["items"][0].clone();
+    assert_eq!(newest["encryption"], "recipient");
+    // Whose private key is not here is not read here.
+    admin
+        .post(&format!("/api/backups/{}/rehearse", newest["id"]), &json!({}))
+        .fails(409, "backup_for_a_key");
+}
+
+#[test]
+fn a_due_backup_is_made_by_itself_and_an_old_one_is_told_of() {
+    let mut house = House::new();
+    house
+        .admin()
+        .put(
+            "/api/settings",
+            &json!({ "backups.at": "* * * * *", "backups.age_max_hours": 1 }),
+        )
+        .is(200);
+    house.stop();
+    // The last one was begun long ago.
+    let insert = "INSERT INTO backups (began_at, ended_at, path, encryption) VALUES (1, 2, '/nowhere/x', 'none')";
+    house.database("lamplighter.db").execute(insert, []).unwrap();
+    house.start();
+    let admin = house.admin();
+    let made = eventually("a backup by itself", || {
+        let all = admin.get("/api/backups").is(200);
+        all["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|b| b["size"].as_u64() > Some(0))
+            .cloned()
+    });
+    assert!(made["path"].as_str().unwrap().starts_with(house.dir()));
+    let events = house.database("lamplighter.db");
+    let count = |kind: &str| -> i64 {
+        let sql = "SELECT count(*) FROM events WHERE kind = ?1";
+        events.query_row(sql, [kind], |r| r.get(0)).unwrap()
+    };
+    assert_eq!((count("backup.old"), count("backup.made")), (1, 1));
+}

@@ -111,6 +111,7 @@ templates![
     "silences/_act.html",
     "silences/_now.html",
     "silences/_what.html",
+    "backups/list.html",
     "silences/list.html",
     "tasks/_card.html",
     "tasks/_dialog.html",

@@ -66,20 +66,12 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-/// The passphrase of `--passphrase-file`; an empty one protects nothing and is refused.
+/// The passphrase of `--passphrase-file`.
 fn passphrase(asked: &Invocation) -> Result<Option<Secret>> {
-    let Some(path) = asked.flag(PASSPHRASE.name) else {
-        return Ok(None);
-    };
-    let refused = |say: String| Error::new(Kind::Malformed, "passphrase_file", say);
-    file::check_secret(Path::new(path)).map_err(|say| refused(format!("The passphrase file {say}")))?;
-    let bytes =
-        file::read_limited(Path::new(path), 10_000).map_err(|e| refused(format!("{path} cannot be read: {e}.")))?;
-    let text = String::from_utf8(bytes).map_err(|_| refused(format!("{path} is not text.")))?;
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(refused(format!("{path} is empty."))),
-        text => Ok(Some(Secret::new(text))),
-    }
+    asked
+        .flag(PASSPHRASE.name)
+        .map(|path| super::passphrase(Path::new(path)))
+        .transpose()
 }
 
 fn make(asked: &Invocation) -> Result<u8> {
