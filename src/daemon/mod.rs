@@ -4,7 +4,7 @@ mod reactor;
 mod tls;
 mod probe;
 mod run;
-mod keys;
+mod key_commands;
 mod commands;
 
 use crate::base::error::Result;
@@ -46,6 +46,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::watch::alerts::FEATURE,
     &features::front::document::FEATURE,
     &features::front::health::FEATURE,
+    &features::front::doctor::FEATURE,
     &features::front::exporter::FEATURE,
     &features::front::dashboard::FEATURE,
     &features::front::docs::FEATURE,
@@ -79,7 +80,7 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
         .with(
             commands::COMMANDS
                 .iter()
-                .chain(keys::COMMANDS)
+                .chain(key_commands::COMMANDS)
                 .chain(all().flat_map(|f| f.commands)),
         )
         .with(all().flat_map(|f| f.settings))

@@ -24,6 +24,7 @@ mod edge;
 mod events;
 mod exporter;
 mod feature;
+mod doctor;
 mod document;
 mod docs;
 mod groups;

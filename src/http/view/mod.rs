@@ -112,6 +112,7 @@ templates![
     "silences/_now.html",
     "silences/_what.html",
     "backups/list.html",
+    "doctor/show.html",
     "silences/list.html",
     "tasks/_card.html",
     "tasks/_dialog.html",
