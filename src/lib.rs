@@ -33,6 +33,8 @@ pub mod daemon;
 
 /// The manual: the same text here and in the package.
 pub mod manual {
+    #[doc = include_str!("manual/operations.md")]
+    pub mod operations {}
     #[doc = include_str!("manual/security.md")]
     pub mod security {}
     #[doc = include_str!("manual/architecture.md")]
